@@ -95,16 +95,15 @@ def below(path: str, step: str | int) -> str:
     return f"{path}.{step}" if path else str(step)
 
 
-def marks_along(root: Section, steps: Steps) -> Iterator[tuple[Any, Mark]]:
-    """Yield value and mark of the root and of each step, as far as there are values."""
-    value: Any = root
-    yield root, Mark(root.place, root.place)
+def marks_along(root: Section, steps: Steps) -> list[Mark]:
+    """Return the marks of the root and of each step, as far as there are values."""
+    marks, value = [Mark(root.place, root.place)], root
     for step in steps:
         if not step_is_in(value, step):
-            return
-        mark = value.marks[step]
-        value = value[step]
-        yield value, mark
+            break
+        marks.append(value.marks[step])  # type: ignore[index]
+        value = value[step]  # type: ignore[index]
+    return marks
 
 
 def step_is_in(value: Any, step: str | int) -> bool:
@@ -116,8 +115,7 @@ def step_is_in(value: Any, step: str | int) -> bool:
 
 def mark_at(root: Section, steps: Steps) -> Mark:
     """Return the mark of the value at the end of ``steps``, or of the last one that there is."""
-    *_, (_, mark) = marks_along(root, steps)
-    return mark
+    return marks_along(root, steps)[-1]
 
 
 def with_references(values: Any, source: Any) -> Any:
@@ -218,13 +216,11 @@ class Problems:
 
         ``of`` is ``value``, ``key``, ``missing`` for a key that is not there, or ``section``.
         """
-        found = [mark for _, mark in marks_along(root, steps)]
-        if any(mark.refused for mark in found):
-            return
-        last = found[-1]
-        places = {"key": last.key, "missing": last.section, "section": last.section}
-        place = places.get(of, last.value)
-        self.add(place, ".".join(map(str, steps)), message)
+        marks = marks_along(root, steps)
+        if not any(mark.refused for mark in marks):
+            last = marks[-1]
+            places = {"key": last.key, "missing": last.section, "section": last.section}
+            self.add(places.get(of, last.value), ".".join(map(str, steps)), message)
 
     def hide(self, held: str, reference: str) -> None:
         """Show ``reference`` everywhere in place of what the environment holds."""
