@@ -14,7 +14,7 @@ from dbgsom_core.cli.options import Commands, plugin_options, set_option
 from dbgsom_core.errors import ConfigError, as_text
 
 if TYPE_CHECKING:
-    from dbgsom_core.config.show import Told
+    from dbgsom_core.config.show import Side
     from dbgsom_core.plugins.registry import Registry
 
 runs_option = click.option(
@@ -50,8 +50,7 @@ def show(
     run. What is printed is a configuration again: extended files are merged, defaults are filled
     in, and references to the environment stay as they are written.
     """
-    from dbgsom_core.config.origins import explain
-    from dbgsom_core.config.show import as_yaml
+    from dbgsom_core.config.show import as_yaml, explain
 
     with _named_packages(_file_of(file, runs), registry) as path:
         found = explain(path, overrides, registry, defaults=not no_defaults)
@@ -82,8 +81,7 @@ def diff(
     Defaults count: a key that one of them leaves out has its default there. Exit code 0 when they
     mean the same and 1 when they differ, as diff does.
     """
-    from dbgsom_core.config.origins import explain
-    from dbgsom_core.config.show import differences
+    from dbgsom_core.config.show import differences, explain
 
     explained = []
     for name in (first, second):
@@ -176,9 +174,9 @@ def _named_packages(path: Any, registry: Registry) -> Iterator[Any]:
         yield path
 
 
-def _told(side: Told | None) -> Iterator[str]:
+def _told(side: Side | None) -> Iterator[str]:
     """Yield a value and its origin as a line, of a component with fields one more for each."""
-    from dbgsom_core.config.dump import dump_inline
+    from dbgsom_core.config.yaml_text import dump_inline
 
     if side is None:
         yield "(not there)"

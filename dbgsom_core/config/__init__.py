@@ -1,12 +1,11 @@
 """One YAML file becomes one validated experiment, or a clear list of what is wrong with it.
 
-load (YAML 1.2 with places) ▶ merge (extends, overrides) ▶ resolve (environment) ▶ validate.
+load (YAML 1.2 with places, merged, filled) ▶ settings (the model of a configuration) ▶ build.
 """
 
 from __future__ import annotations
 
-from dbgsom_core.config.dump import dump_yaml
-from dbgsom_core.config.environment import fill_text
+from dbgsom_core.config.build import load_experiment, parse_experiment, with_defaults
 from dbgsom_core.config.experiment import (
     Child,
     Experiment,
@@ -14,25 +13,31 @@ from dbgsom_core.config.experiment import (
     Optimization,
     PrepareStep,
     Sweep,
+    shortened,
 )
-from dbgsom_core.config.load import (
-    is_sweep,
-    load_experiment,
-    load_sweep,
-    parse_experiment,
-    parse_sweep,
-    read_plain,
+from dbgsom_core.config.load import fill_text
+from dbgsom_core.config.settings import (
+    DEFAULT_NAMES,
+    MODEL_COMPONENTS,
+    DecideSettings,
+    ModelSettings,
+    RangeSettings,
+    Split,
 )
-from dbgsom_core.config.settings import DEFAULT_NAMES, DecideSettings, Split
+from dbgsom_core.config.variants import is_sweep, load_sweep, parse_sweep
+from dbgsom_core.config.yaml_text import dump_yaml, read_plain, read_scalar
 
 __all__ = [
     "DEFAULT_NAMES",
+    "MODEL_COMPONENTS",
     "Child",
     "DecideSettings",
     "Experiment",
     "Model",
+    "ModelSettings",
     "Optimization",
     "PrepareStep",
+    "RangeSettings",
     "Split",
     "Sweep",
     "dump_yaml",
@@ -43,4 +48,7 @@ __all__ = [
     "parse_experiment",
     "parse_sweep",
     "read_plain",
+    "read_scalar",
+    "shortened",
+    "with_defaults",
 ]

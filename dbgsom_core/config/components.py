@@ -1,161 +1,222 @@
-"""Sections that are components: a name, or a mapping with a name and the class's fields."""
+"""Components from their sections: a name, or a mapping with a name and the class's fields."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from dbgsom_core.config.check import check
-from dbgsom_core.config.merge import as_section
-from dbgsom_core.config.nodes import Entry, Items, Scalar, Section, Spot, is_null, mask
-from dbgsom_core.config.problems import Problems
-from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError
+from dbgsom_core.config.checking import Finding, checked, findings_of, reject
+from dbgsom_core.config.experiment import PrepareStep
+from dbgsom_core.config.load import as_section
+from dbgsom_core.config.places import NOWHERE, Items, Mark, Section, plain, with_references
+from dbgsom_core.config.settings import (
+    DEFAULT_NAMES,
+    GROWTH_FIELDS,
+    MODEL_COMPONENTS,
+    STEP,
+    ComponentOf,
+    ModelSettings,
+)
+from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields, parse
 from dbgsom_core.interfaces.lookup import looking_up_in, lookup_in_use
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.training.compatibility import USUAL_LABELLERS
+
+BUILT_IN_STEPS = ("range_scale", "standardize")
+FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve", "explorer")
+OF_STABILITY = "trust_map"  # drawn beside them where there is something to draw
+
+_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_NOUNS = {
+    STEP: "a scikit-learn transformer",
+    "growth": "a growth strategy",
+    "stopping": "a stopping rule",
+}
+_MAY_REPEAT = (STEP, "stopping", "tracker")
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class Built:
-    """A component, its name, and the section that builds it again."""
+    """A component, its name, the section that it came from, and the names of nested ones."""
 
     name: str
     component: Any
-    resolved: dict[str, Any]
+    section: Section
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
-def build_component(
-    kind: str,
-    spot: Spot,
-    registry: Registry,
-    problems: Problems,
-    filled_elsewhere: Collection[str] = (),
-) -> Built | None:
-    """Return the component at ``spot``, or None with problems.
+class Builder:
+    """Builds the components of configurations; what was built once is not built again.
 
-    Fields in ``filled_elsewhere`` are written down only where the section gives them.
+    Each method that builds raises a ValidationError as `reject` does, and a `PluginError` where
+    the plugin that offers a component is broken or ambiguous.
 
-    Raises
-    ------
-    PluginError
-        The plugin that offers it is broken or ambiguous.
+    Parameters
+    ----------
+    registry : Registry
+        Where components come from.
     """
-    named = _named(kind, spot, problems)
-    if named is None:
-        return None
-    name, place, inside = named
-    try:
-        cls = registry.find(kind, name)
-    except UnknownNameError as error:
-        path = f"{spot.path}.name" if isinstance(spot.node, Section) else spot.path
-        problems.add(place, path, str(error))
-        return None
-    section, nested = _build_nested(cls, inside, registry, problems, filled_elsewhere)
-    checked_apart = [field for field, built in nested.items() if built is None]
-    fields = Spot(spot.path, spot.key_place, section.without("name", *checked_apart))
-    try:
-        with looking_up_in(registry):
-            component = check(cls, fields, problems, known=("name", *nested))
-            if component is None or checked_apart:
-                return None
-            names = {field: built.name for field, built in nested.items() if built is not None}
-            values = {"name": name, **_written_down(component, filled_elsewhere, names)}
-    except DbgsomError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"{kind} '{name}' cannot check its fields ({type(error).__name__}: {error}); "
-            "this is an error of the plugin, not of the configuration"
-        ) from error
-    return Built(name, component, mask(values, section))
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self._known: dict[tuple[str, str], Built | ValidationError] = {}
+
+    def built(self, mark: ComponentOf, value: Any) -> Any:
+        """Return what a marked key holds: a `Built`, a list of such, a word, or None."""
+        if value is None and (mark.optional or mark.several):
+            return [] if mark.several else None
+        if not mark.several:
+            return self.component(mark.kind, value, mark.default)
+        if isinstance(value, str) and value in mark.words:
+            return value
+        findings: list[Finding] = []
+        found: list[Any] = []
+        for steps, one in items_of(value):
+            try:
+                built = self._step(one) if mark.kind == STEP else self.component(mark.kind, one)
+            except ValidationError as error:
+                findings += findings_of(error, *steps)
+                continue
+            if mark.kind not in _MAY_REPEAT and any(built.name == other.name for other in found):
+                findings.append(("value", steps, f"'{built.name}' appears twice"))
+            found.append(built)
+        return reject(findings) if findings else found
+
+    def component(self, kind: str, value: Any, default: str | None = None) -> Built:
+        """Return the component of a kind that a name or a section means.
+
+        A section without a name changes fields of the ``default``.
+        """
+        section = _named(kind, value, default)
+        written = [isinstance(value, str), section, with_references(section, section)]
+        key = kind, json.dumps(written)
+        if key not in self._known:
+            try:
+                self._known[key] = self._component(kind, section, not isinstance(value, str))
+            except ValidationError as error:
+                self._known[key] = error
+        found = self._known[key]
+        if isinstance(found, ValidationError):
+            raise found
+        return found
+
+    def offered(self, kind: str, names: Collection[str]) -> list[Built]:
+        """Return the components of these names that a plugin offers."""
+        known = self.registry.names(kind)
+        return [self.component(kind, name) for name in names if name in known]
+
+    def written(self, built: Built, elsewhere: Collection[str] = ()) -> dict[str, Any]:
+        """Return the section that builds a component again, all of its fields filled in.
+
+        Fields that the estimator fills, ``elsewhere``, stand there only where they were given.
+        """
+        with looking_up_in(self.registry):
+            values = _written_down(built.component, elsewhere, built.names)
+        written: dict[str, Any] = with_references({"name": built.name, **values}, built.section)
+        return written
+
+    def complete(self, model: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a resolved section ``model`` with the defaults of all that it leaves out."""
+        kind = str(model.get("estimator", "vq"))
+        elsewhere = [key for key in GROWTH_FIELDS if model.get(key) is not None]
+        usual = {**DEFAULT_NAMES, "labeller": USUAL_LABELLERS.get(kind, "")}
+        full: dict[str, Any] = {}
+        for key, about in ModelSettings.model_fields.items():
+            if key in model:
+                full[key] = model[key]
+            elif usual.get(key) in self.registry.names(MODEL_COMPONENTS.get(key, "metric")):
+                built = self.component(MODEL_COMPONENTS[key], usual[key])
+                full[key] = self.written(built, elsewhere)
+            elif key not in usual and (key != "unlabelled" or kind == "classifier"):
+                full[key] = about.default
+        return full
+
+    def _component(self, kind: str, section: Section, is_mapping: bool) -> Built:
+        name = section["name"]
+        try:
+            cls = self.registry.find(kind, name)
+        except UnknownNameError as error:
+            reject([("value", ("name",) if is_mapping else (), str(error))])
+        fields, names, findings = section.without("name"), {}, list[Finding]()
+        for key, inner_kind in nested_fields(cls).items():
+            if key in section:
+                try:
+                    inner = self.component(inner_kind, section[key], cls.model_fields[key].default)
+                    names[key] = inner.name
+                    fields[key] = section[key] = inner.section
+                except ValidationError as error:
+                    findings += findings_of(error, key)
+                    fields = fields.without(key)
+        component = None
+        try:
+            with looking_up_in(self.registry):
+                component = checked(cls, fields, known=("name", *nested_fields(cls)))
+        except ValidationError as error:
+            findings += findings_of(error)
+        except DbgsomError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"{kind} '{name}' cannot check its fields ({type(error).__name__}: {error}); "
+                "this is an error of the plugin, not of the configuration"
+            ) from error
+        return reject(findings) if findings else Built(name, component, section, names)
+
+    def _step(self, value: Any) -> Built:
+        section = _named(STEP, value, None)
+        name, offers = section["name"], self.registry.prepare_steps
+        known = name in BUILT_IN_STEPS or _CLASS.fullmatch(name)
+        where = [""] if known else offers.get(name, [])
+        if len(where) > 1:
+            message = f"'{name}' may be {' or '.join(where)}; write the one that you mean"
+            reject([("value", (), message)])
+        if not where:
+            names = [*BUILT_IN_STEPS, *offers]
+            listed = " or ".join(f"'{one}'" for one in names)
+            near = did_you_mean(name, names) or f"; write {listed} or module:Class"
+            reject([("value", (), f"unknown step '{name}'{near}")])
+        params = plain(section.without("name"))
+        return Built(name, PrepareStep(name, params, where[0]), section)
 
 
-def with_default_name(spot: Spot, name: str | None) -> Spot:
-    """Let a section that only changes fields mean the component that is the default."""
-    node = spot.node
-    if name is None or not isinstance(node, Section) or node.get("name") is not None:
-        return spot
-    default = Entry(node.place, Scalar(name, node.place))
-    return Spot(spot.path, spot.key_place, Section({"name": default, **node.entries}, node.place))
+def items_of(value: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """Yield steps and value of each item of a list; one alone is a list of one, null is none."""
+    if isinstance(value, Items):
+        yield from (((i,), one) for i, one in enumerate(value))
+    elif value is not None:
+        yield (), value
 
 
-def each_item(spot: Spot) -> Iterator[Spot]:
-    """Yield the spots of a list; one name or mapping is a list of one, null an empty one."""
-    if is_null(spot.node):
-        return
-    if isinstance(spot.node, Items):
-        for i in range(len(spot.node.items)):
-            yield spot / i
-    else:
-        yield spot
-
-
-def named_section(spot: Spot, what: str, problems: Problems) -> tuple[str, Spot] | None:
-    """Return the name in a bare text or mapping and the mapping without it; else a problem."""
-    named = _named(what, spot, problems)
-    return None if named is None else (named[0], named[2])
-
-
-def _named(kind: str, spot: Spot, problems: Problems) -> tuple[str, Any, Spot] | None:
-    section = as_section(_text_of(spot.node))
+def _named(kind: str, value: Any, default: str | None) -> Section:
+    """Return the section with a name that a bare text or a section means."""
+    nowhere = Mark(NOWHERE, NOWHERE)
+    section = as_section(value, nowhere)
+    noun = _NOUNS.get(kind, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}")
     if not isinstance(section, Section):
-        problems.add(
-            spot.node.place, spot.path, f"must be the name of {_a(kind)} or a mapping with a 'name'"
-        )
-        return None
-    name = _text_of(section.get("name"))
-    if name is None:
-        problems.add(spot.key_place, f"{spot.path}.name", "is required")
-        return None
-    if not (isinstance(name, Scalar) and isinstance(name.value, str) and name.value):
-        problems.add(name.place, f"{spot.path}.name", f"must be the name of {_a(kind)}")
-        return None
-    return name.value, name.place, Spot(spot.path, spot.key_place, section)
-
-
-def _a(kind: str) -> str:
-    if kind == "growth":
-        return "a growth strategy"
-    if kind == "stopping":
-        return "a stopping rule"
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
-
-
-def _text_of(node: Any) -> Any:
-    # a name from the environment is text even if it looks like a number
-    if isinstance(node, Scalar) and node.reference and node.value is not None:
-        return Scalar(node.text, node.place, node.reference, node.text)
-    return node
-
-
-def _build_nested(
-    cls: type[BaseModel],
-    spot: Spot,
-    registry: Registry,
-    problems: Problems,
-    filled_elsewhere: Collection[str],
-) -> tuple[Section, dict[str, Built | None]]:
-    # The section at ``spot`` with nested components named, and those that could be built.
-    section = spot.node
-    assert isinstance(section, Section)
-    built: dict[str, Built | None] = {}
-    entries = dict(section.entries)
-    for field, kind in nested_fields(cls).items():
-        if field in entries:
-            inner = with_default_name(spot / field, cls.model_fields[field].default)
-            built[field] = build_component(kind, inner, registry, problems, filled_elsewhere)
-            entries[field] = Entry(inner.key_place, inner.node)
-    return Section(entries, section.place, section.patch), built
+        reject([("name", (), f"must be the name of {noun} or a mapping with a 'name'")])
+    if section.get("name") is None:
+        if default is None:
+            reject([("missing", ("name",), "is required")])
+        named = Section({"name": default}, {"name": nowhere}, section.place)
+        for key in section:
+            if key != "name":
+                named.put(key, section[key], section.marks[key])
+        return named
+    if not isinstance(section["name"], str) or not section["name"]:
+        reject([("name", ("name",), f"must be the name of {noun}")])
+    return Section(section, section.marks, section.place)
 
 
 def _written_down(
-    component: BaseModel,
-    filled_elsewhere: Collection[str],
-    names: Mapping[str, str] = MappingProxyType({}),
+    component: BaseModel, elsewhere: Collection[str], names: Mapping[str, str] = _NOTHING
 ) -> dict[str, Any]:
     """Return the fields that build an equal component again: all of them where that works.
 
@@ -163,12 +224,12 @@ def _written_down(
     are left out. ``names`` are those that nested components were given.
     """
     values = component.model_dump(mode="json")
-    for field, kind in nested_fields(type(component)).items():
-        inner = getattr(component, field)
-        name = names.get(field) or lookup_in_use().name_of(kind, inner)
-        values[field] = {"name": name, **_written_down(inner, filled_elsewhere)}
+    for key, kind in nested_fields(type(component)).items():
+        inner = getattr(component, key)
+        name = names.get(key) or lookup_in_use().name_of(kind, inner)
+        values[key] = {"name": name, **_written_down(inner, elsewhere)}
     given = component.model_fields_set
-    free = [key for key in values if key not in given and key not in filled_elsewhere]
+    free = [key for key in values if key not in given and key not in elsewhere]
     everything = {key: value for key, value in values.items() if key in given or key in free}
     if _builds_again(component, everything):
         return everything

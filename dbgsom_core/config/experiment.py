@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dbgsom_core.config.names import shortened
-from dbgsom_core.config.problems import Place
-from dbgsom_core.config.settings import DecideSettings, Split, StabilitySettings
+from dbgsom_core.config.places import Place, Section
+from dbgsom_core.config.settings import (
+    DecideSettings,
+    OptimizeSettings,
+    RangeSettings,
+    Split,
+    StabilitySettings,
+)
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import Secrets
 
 if TYPE_CHECKING:
-    from dbgsom_core.config.optimize import Space
     from dbgsom_core.interfaces.engine import Engine
 
 Named = tuple[str, Component]
@@ -55,34 +60,23 @@ class Model:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One validated configuration, its components built.
+    """One validated configuration, its components built; most attributes are named as the keys.
 
     Attributes
     ----------
-    experiment : str
-        The group under which runs are kept.
-    name : str or None
-        The run's name when one was given.
-    dataset, dataset_name : Component, str
-    prepare : tuple of PrepareStep
     split : Split or None
         None trains on everything.
-    model : Model
-    seed : int
     measures : tuple of (name, Component), or None
         None is the default list of the estimator.
-    figures, tracking : tuple of (name, Component)
-    engine : Engine
     resolved : mapping
-        The configuration with every default filled and every reference to the environment as it
-        was written: plain values that load again to an equal experiment.
+        The configuration with every default filled, those of the estimator among them, and every
+        reference to the environment as it was written: plain values that load again.
     disabled : tuple of str
         Plugins or distributions that this run leaves alone.
     patience : float
-        Seconds after which a figure or a tracker that does not answer is given up.
+        Read and checked, for old configurations have it; it does nothing.
     stability : StabilitySettings or None
         None: no refits.
-    tags : mapping of str to plain value
     source : str
         The file's name, or ``<python>``. Equality leaves out source and folder.
     folder : Path
@@ -138,15 +132,47 @@ class Child:
 
 
 @dataclass(frozen=True)
+class Space:
+    """What a search chooses from: by dotted key a range or a list, ``written`` as in the file."""
+
+    settings: OptimizeSettings
+    axes: Mapping[str, RangeSettings | list[Any]]
+    written: Section = field(compare=False, repr=False)
+
+    def varied(self, chosen: Mapping[str, int | float]) -> Section:
+        """Return what a trial changes; of a list ``chosen`` has the position."""
+        found = Section()
+        for key, axis in self.axes.items():
+            mark = self.written.marks[key]
+            if isinstance(axis, RangeSettings):
+                found.put(key, chosen[key], mark)
+            else:
+                at = int(chosen[key])
+                inner = self.written[key].marks[at]
+                found.put(key, axis[at], inner._replace(key=mark.key, varied=True))
+        return found
+
+    def probes(self) -> list[Section]:
+        """Return variants that have each value of each list, and both ends of each range."""
+        ends = {
+            key: (axis.low, axis.high) if isinstance(axis, RangeSettings) else range(len(axis))
+            for key, axis in self.axes.items()
+        }
+        first = {key: values[0] for key, values in ends.items()}
+        return [self.varied(first)] + [
+            self.varied({**first, key: value})
+            for key, values in ends.items()
+            for value in values[1:]
+        ]
+
+
+@dataclass(frozen=True)
 class Optimization:
     """A search for the best variant.
 
-    Attributes
-    ----------
-    space : Space
-    variant : callable
-        Returns the children of trial ``number``, counted from 1, for what was chosen by dotted key:
-        a number, or a position in a list. Raises `ConfigError` where the values do not go together.
+    ``variant`` returns the children of trial ``number``, counted from 1, for what was chosen by
+    dotted key: a number, or a position in a list; it raises `ConfigError` where the values do not
+    go together.
     """
 
     space: Space
@@ -201,5 +227,12 @@ class Sweep:
             for key in (child.varies if self.seeds == 1 else child.varies_beside_seed)
         )
         keys = dict.fromkeys(key.removesuffix(".name") for key in varied)
-        told = f"{self.runs} runs: " + " × ".join(shortened(list(keys)).values())
-        return told if self.seeds == 1 else f"{told}, {self.seeds} seeds each"
+        title = f"{self.runs} runs: " + " × ".join(shortened(list(keys)).values())
+        return title if self.seeds == 1 else f"{title}, {self.seeds} seeds each"
+
+
+def shortened(keys: Sequence[str]) -> dict[str, str]:
+    """Return the last part of each dotted key where no other one ends alike."""
+    ends = Counter(key.rpartition(".")[2] for key in dict.fromkeys(keys))
+    short = {key: key.rpartition(".")[2] for key in keys}
+    return {key: end if ends[end] == 1 else key for key, end in short.items()}

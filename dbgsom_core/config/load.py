@@ -1,189 +1,350 @@
-"""The ways in: a file that is one run, a file that is a sweep, or Python values."""
+"""From files, ``extends``, ``--set`` and the environment to one tree of values.
+
+read ▶ merge over what a file extends ▶ overrides ▶ fill references to the environment.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from functools import partial
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from dbgsom_core.config.build import build_experiment, reject
-from dbgsom_core.config.children import ChildBuilder
-from dbgsom_core.config.decide import check_decide, decide_settings
-from dbgsom_core.config.experiment import Experiment, Optimization, Sweep
-from dbgsom_core.config.files import read_file
-from dbgsom_core.config.merge import merge
-from dbgsom_core.config.nodes import Entry, Section, Spot, from_python, is_null, plain
-from dbgsom_core.config.overrides import overlay
-from dbgsom_core.config.problems import Place, Problems
-from dbgsom_core.config.reader import read_yaml
-from dbgsom_core.config.sweep import unfold
-from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.config.places import DEEPEST, Items, Mark, Place, Problems, Section, below
+from dbgsom_core.config.yaml_text import read_scalar, read_yaml
+from dbgsom_core.errors import ConfigError, did_you_mean
+from dbgsom_core.files import MOST_SIBLINGS, read_at_most
 
-_PYTHON = "<python>"
+_LARGEST = 1 << 22  # bytes of a file; the values in it are counted, too
+_MOST_BELOW = 50  # files that extend each other in a row
+_TABLES = {".csv", ".tsv", ".parquet", ".pq", ".npy", ".npz"}  # what `dbgsom init` looks at
+_LONG = 200  # characters of a path that a message shows
 
-
-def load_experiment(
-    path: str | os.PathLike[str],
-    overrides: Sequence[str] = (),
-    registry: Registry | None = None,
-) -> Experiment:
-    """Return the experiment that a YAML file describes.
-
-    Parameters
-    ----------
-    path : path
-    overrides : sequence of str
-        ``key=value`` as after ``--set``: a dotted key and a YAML value, written over the file.
-    registry : Registry, optional
-        Where components come from; the installed plugins without it.
-
-    Raises
-    ------
-    ConfigError
-        One line for each problem: ``file:line:column: key.path: what is wrong``.
-    PluginError
-        A plugin that the file uses is broken or ambiguous.
-    """
-    problems = Problems()
-    root = merged(path, overrides, problems)
-    told = f"this file describes several runs; use 'dbgsom sweep {os.fspath(path)}'"
-    root = reject(root, "sweep", told, problems)
-    return _built(root, registry, problems, os.fspath(path), folder_of(path))
+# where a bare text is short for {name: text}
+_COMPONENTS = (
+    "dataset",
+    "model.metric",
+    "model.kernel",
+    "model.growth",
+    "model.labeller",
+    "tracking",
+    "engine",
+)
+_REFERENCE = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^}]*))?\}")
 
 
-def load_sweep(
-    path: str | os.PathLike[str],
-    overrides: Sequence[str] = (),
-    registry: Registry | None = None,
-) -> Sweep:
-    """Return the sweep that a YAML file describes; every child is validated.
-
-    Parameters and errors are those of `load_experiment`; a file without a ``sweep`` section is a
-    `ConfigError`.
-    """
-    problems = Problems()
-    root = merged(path, overrides, problems)
-    entry = root.entries.get("sweep")
-    if entry is None or is_null(entry.node):
-        told = f"is required by 'dbgsom sweep'; for a single run use 'dbgsom run {os.fspath(path)}'"
-        problems.add(Place(os.fspath(path), 1, 1), "sweep", told)
-        raise problems.error()
-    return _swept(root, entry, registry, problems, os.fspath(path), folder_of(path))
-
-
-def is_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> bool:
-    """Say whether a YAML file describes a sweep; raises `ConfigError` if it cannot be read."""
-    problems = Problems()
-    root = merged(path, overrides, problems)
-    return not is_null(root.get("sweep"))
-
-
-def parse_experiment(
-    values: Mapping[str, Any], registry: Registry | None = None, overrides: Sequence[str] = ()
-) -> Experiment:
-    """Return the experiment that plain Python values describe, keys as in YAML.
-
-    ``registry`` and ``overrides`` are those of `load_experiment`.
-
-    Raises
-    ------
-    ConfigError
-        One line for each problem: ``key.path: what is wrong``.
-    PluginError
-        A plugin that the values use is broken or ambiguous.
-    """
-    problems = Problems()
-    root = _section_of(values, overrides, problems)
-    root = reject(root, "sweep", "this describes several runs; use sweep()", problems)
-    return _built(root, registry, problems, _PYTHON, Path.cwd())
-
-
-def parse_sweep(
-    values: Mapping[str, Any], registry: Registry | None = None, overrides: Sequence[str] = ()
-) -> Sweep:
-    """Return the sweep that plain Python values describe, keys as in YAML.
-
-    Parameters and errors are those of `parse_experiment`; values without a ``sweep`` section are a
-    `ConfigError`.
-    """
-    problems = Problems()
-    root = _section_of(values, overrides, problems)
-    entry = root.entries.get("sweep")
-    if entry is None or is_null(entry.node):
-        problems.add(Place(""), "sweep", "is required; for a single run use run()")
-        raise problems.error()
-    return _swept(root, entry, registry, problems, _PYTHON, Path.cwd())
-
-
-def read_plain(text: str, source: str) -> Any:
-    """Return the plain values of a YAML text, None where it is empty; nothing is filled or merged.
-
-    Raises
-    ------
-    ConfigError
-        It is no YAML, unsafe or too large; ``source`` names it.
-    """
-    problems = Problems()
-    node = read_yaml(text, problems, source, quick=True)
-    problems.raise_any()
-    return None if node is None else plain(node)
-
-
-def _section_of(values: Mapping[str, Any], overrides: Sequence[str], problems: Problems) -> Section:
-    root = from_python(values, problems)
-    if not isinstance(root, Section):
-        problems.add(Place(""), "", "a configuration is a mapping of keys to values")
-        raise problems.error()
-    root = merge(root, overlay(overrides, problems), problems)
-    return reject(root, "extends", "can only be written in a file", problems)
-
-
-def _swept(
-    root: Section,
-    entry: Entry,
-    registry: Registry | None,
-    problems: Problems,
-    source: str,
-    folder: Path,
-) -> Sweep:
-    spot = Spot("sweep", entry.place, entry.node)
-    unfolded, decide = unfold(spot, problems), decide_settings(spot, problems)
-    problems.raise_any()
-    registry = registry or get_registry()
-    builder = ChildBuilder(root.without("sweep"), registry, source, folder, unfolded.seeds)
-    children = builder.children(unfolded.variants)
-    check_decide(spot, decide, children, registry, problems)
-    problems.raise_any()
-    space = unfolded.space
-    return Sweep(
-        experiment=children[0].experiment.experiment,
-        children=children,
-        resolved=plain(root, masked=True),
-        source=source,
-        folder=folder,
-        decide=decide,
-        seeds=unfolded.seeds,
-        optimization=None if space is None else Optimization(space, partial(builder.trial, space)),
-    )
-
-
-def _built(
-    root: Section, registry: Registry | None, problems: Problems, source: str, folder: Path
-) -> Experiment:
-    experiment = build_experiment(root, registry or get_registry(), problems, source, folder)
-    problems.raise_any()
-    assert experiment is not None
-    return experiment
+# ------------------------------------------------------------------------------------------ files
 
 
 def merged(path: str | os.PathLike[str], overrides: Sequence[str], problems: Problems) -> Section:
-    """Return the section of a file, those that it extends and overrides; nothing is filled."""
-    root = read_file(path, problems)
+    """Return the section of a file, those that it extends and overrides; nothing is filled.
+
+    Raises
+    ------
+    ConfigError
+        A file cannot be read, is no YAML, or extends itself.
+    """
+    root = _Files(problems).read(os.fspath(path), Place(""), ())
     return merge(root, overlay(overrides, problems), problems)
 
 
-def folder_of(path: str | os.PathLike[str]) -> Path:
-    """Return the folder in which relative paths of a file start."""
-    return Path(path).resolve().parent
+class _Files:
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._known: dict[Path, Section] = {}
+
+    def read(self, shown: str, named_at: Place, inside: tuple[Path, ...]) -> Section:
+        # On the command line the file itself is the place.
+        where = (named_at, "extends") if named_at.line else (Place(_short(shown)), "")
+        try:
+            real = Path(shown).resolve()
+        except (OSError, ValueError, RuntimeError) as error:  # a null byte, or links in a circle
+            self._fail(*where, f"'{_short(shown)}' cannot be read: {error}")
+        if len(inside) > _MOST_BELOW:
+            self._fail(named_at, "extends", f"goes through more than {_MOST_BELOW} files")
+        if real in inside:
+            circle = (*inside[inside.index(real) :], real)
+            names = " extends ".join(f"'{one.name}'" for one in circle)
+            self._fail(named_at, "extends" if named_at.line else "", f"goes in a circle: {names}")
+        if real not in self._known:
+            section = self._section(shown, *where)
+            self._known[real] = self._extended(section, shown, (*inside, real))
+        return self._known[real]
+
+    def _extended(self, section: Section, shown: str, inside: tuple[Path, ...]) -> Section:
+        result = Section(place=Place(shown, 1, 1))
+        if section.get("extends") is not None:
+            value, mark = section["extends"], section.marks["extends"]
+            several = isinstance(value, Items)
+            pairs = zip(value, value.marks, strict=True) if several else [(value, mark)]
+            for name, at in pairs:
+                if isinstance(name, str) and name:
+                    beside = os.path.normpath(Path(shown).parent / name)
+                    base = self.read(beside, at.value, inside)
+                    result = merge(result, base, self._problems)
+                else:
+                    message = "must be the path of a file, or a list of paths"
+                    self._problems.add(at.value, "extends", message)
+        return merge(result, section.without("extends"), self._problems)
+
+    def _section(self, shown: str, place: Place, path: str) -> Section:
+        values, _ = read_yaml(self._text(shown, place, path), self._problems, shown)
+        first = Place(shown, 1, 1)
+        if values is None:
+            self._fail(first, "", "the file is empty; it needs at least 'experiment'")
+        if not isinstance(values, Section):
+            found = "a list" if isinstance(values, Items) else "a single value"
+            self._fail(first, "", f"the file must hold 'key: value' lines, not {found}")
+        return values
+
+    def _text(self, shown: str, place: Place, path: str) -> str:
+        suffixes = {suffix.lower() for suffix in Path(shown).suffixes[-2:]}
+        if suffixes & _TABLES and not suffixes & {".yaml", ".yml"} and Path(shown).is_file():
+            message = f"is a table, no configuration: 'dbgsom init {_short(shown)}' writes one"
+            self._fail(place, path, message)
+        try:
+            content = read_at_most(Path(shown), _LARGEST)
+        except FileNotFoundError:
+            looked = "" if Path(shown).is_absolute() else f" (looked in {Path.cwd()})"
+            near = did_you_mean(Path(shown).name, _beside(Path(shown)))
+            self._fail(place, path, f"there is no file '{_short(shown)}'{looked}{near}")
+        except IsADirectoryError:
+            self._fail(place, path, f"'{_short(shown)}' is a folder, not a file")
+        except OSError as error:
+            self._fail(place, path, f"'{_short(shown)}' cannot be read: {error.strerror}")
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            before = content[: error.start].decode("utf-8-sig")
+            at = Place(shown, before.count("\n") + 1, len(before) - before.rfind("\n"))
+            byte = f"0x{content[error.start]:02x}"
+            self._fail(at, "", f"byte {byte} is no UTF-8; save the file as UTF-8")
+
+    def _fail(self, place: Place, path: str, message: str) -> NoReturn:
+        self._problems.add(place, path, message)
+        raise self._problems.error()
+
+
+def _beside(path: Path) -> list[str]:
+    # Configurations in the folder where one was sought.
+    try:
+        names = [one.name for one in islice(path.parent.iterdir(), MOST_SIBLINGS)]
+    except OSError:
+        return []
+    return [name for name in names if name.endswith((".yaml", ".yml"))]
+
+
+def _short(path: str) -> str:
+    return path if len(path) <= _LONG else f"{path[:_LONG]}…"
+
+
+# ---------------------------------------------------------------------------------------- merging
+
+
+def merge(base: Section, over: Section, problems: Problems, path: str = "") -> Section:
+    """Return ``base`` with ``over`` written over it.
+
+    Sections merge key by key; lists and plain values are replaced, null included. A section whose
+    ``name`` differs is replaced as a whole. A patch may reach into a list by position.
+    """
+    result = Section(base, base.marks, base.place, base.patch)
+    for key, value in over.items():
+        inner, mark, old = below(path, key), over.marks[key], base.get(key)
+        if not base.patch and not isinstance(old, (Section, Items)):
+            mark = _check_no_position(value, mark, inner, problems)
+        if key in base and isinstance(value, Section) and (value.patch or not mark.varied):
+            # a key that is only reached through stays where it was written
+            mark = mark._replace(key=base.marks[key].key, varied=False)
+        old_mark = base.marks.get(key, mark)
+        result.put(key, *_merged(old, old_mark, value, mark, inner, problems))
+    return result
+
+
+def as_section(value: Any, mark: Mark) -> Any:
+    """Return ``{name: text}`` for a bare text, and any other value as it is."""
+    if isinstance(value, str):
+        return Section({"name": value}, {"name": mark._replace(key=mark.value)}, mark.value)
+    return value
+
+
+def _merged(
+    base: Any, base_mark: Mark, over: Any, mark: Mark, path: str, problems: Problems
+) -> tuple[Any, Mark]:
+    if any(path == known or path.startswith(f"{known}.") for known in _COMPONENTS):
+        if isinstance(over, Section) or isinstance(base, Section):
+            base = as_section(base, base_mark)
+        if isinstance(base, Section):
+            over = as_section(over, mark)
+    if not isinstance(over, Section):
+        return over, mark
+    if isinstance(base, Items) and over.patch:
+        return _patched(base, over, path, problems), base_mark
+    if not isinstance(base, Section) or _is_renamed(base, over):
+        base = Section(place=over.place, patch=over.patch)
+    section = merge(base, over, problems, path)
+    return section, mark._replace(value=section.place)
+
+
+def _patched(base: Items, over: Section, path: str, problems: Problems) -> Items:
+    items = Items(base, base.marks)
+    for key, value in over.items():
+        inner, mark = f"{path}.{key}", over.marks[key]
+        if not key.isdecimal() or int(key) >= len(items):
+            last = len(items) - 1
+            known = f"its items are 0 to {last}" if items else "it is empty"
+            message = f"there is no such item in this list; {known}"
+            problems.add(mark.key, inner, message)
+            continue
+        old, at = items[int(key)], items.marks[int(key)]
+        if isinstance(value, Section):
+            old = as_section(old, at)
+        items[int(key)], items.marks[int(key)] = _merged(old, at, value, mark, inner, problems)
+    return items
+
+
+def _check_no_position(value: Any, mark: Mark, path: str, problems: Problems) -> Mark:
+    if isinstance(value, Section) and value.patch:
+        for key in filter(str.isdecimal, value):
+            message = "there is no list here to reach into"
+            problems.add(value.marks[key].key, f"{path}.{key}", message)
+            mark = mark._replace(refused=True)
+    return mark
+
+
+def _is_renamed(base: Section, over: Section) -> bool:
+    old, new = base.get("name"), over.get("name")
+    if old is None or new is None:
+        return False
+    return isinstance(old, (Section, Items)) or isinstance(new, (Section, Items)) or old != new
+
+
+# -------------------------------------------------------------------------------------- overrides
+
+
+def patch(dotted: str, value: Any, mark: Mark) -> Section:
+    """Return the section in which ``value`` stands at a dotted key, such as ``model.epochs``."""
+    for key in reversed(dotted.split(".")):
+        value = Section({key: value}, {key: mark}, mark.value, patch=True)
+    assert isinstance(value, Section)
+    return value
+
+
+def is_dotted_key(text: str) -> bool:
+    """Say whether every part between the dots of a key, not too many, holds something."""
+    parts = text.split(".")
+    return len(parts) <= DEEPEST and all(part and part == part.strip() for part in parts)
+
+
+def overlay(overrides: Sequence[str], problems: Problems) -> Section:
+    """Return all ``key=value`` overrides as one section to be merged over a file."""
+    if isinstance(overrides, str):
+        raise TypeError("overrides must be a list of 'key=value' texts, not one text")
+    result = Section(patch=True)
+    for override in overrides:
+        place = Place(f"--set {override}")
+        key, equals, text = override.partition("=")
+        key = key.strip()
+        if not equals or not is_dotted_key(key):
+            message = "an override is written key=value, such as model.epochs=20"
+            problems.add(place, "", message)
+        elif key.partition(".")[0] == "extends":
+            problems.add(place, key, "can only be written in a file")
+        else:
+            try:
+                value, mark = read_yaml(text, problems, "", place, key)
+            except ConfigError:  # already among the problems
+                continue
+            result = merge(result, patch(key, value, mark), problems)
+    return result
+
+
+# ------------------------------------------------------------------------------------ environment
+
+
+def fill(root: Section, problems: Problems, apart: Sequence[str] = ()) -> Section:
+    """Return a tree with every reference to the environment filled, ``apart`` from some keys.
+
+    A value that is one reference and nothing else is read as a scalar, so ``seed: ${env:SEED}``
+    is a number. A default holds where the variable is unset or empty.
+    """
+
+    def filled(value: Any, mark: Mark, path: str) -> tuple[Any, Mark]:
+        if isinstance(value, Section):
+            section = Section(place=value.place)
+            for key, inner in value.items():
+                at, inside = below(path, key), value.marks[key]
+                pair = (inner, inside) if at in apart else filled(inner, inside, at)
+                section.put(key, *pair)
+            return section, mark
+        if isinstance(value, Items):
+            pairs = [
+                filled(inner, inside, below(path, i))
+                for i, (inner, inside) in enumerate(zip(value, value.marks, strict=True))
+            ]
+            return Items([one for one, _ in pairs], [one for _, one in pairs]), mark
+        if not isinstance(value, str) or "${env:" not in value:
+            return value, mark
+        return _filled(value, mark, path, problems)
+
+    section, _ = filled(root, Mark(root.place, root.place), "")
+    assert isinstance(section, Section)
+    return section
+
+
+def fill_text(text: str) -> str:
+    """Return a text that was written down with the references in it filled, where they can be."""
+    return _REFERENCE.sub(lambda match: os.environ.get(match["name"]) or match[0], text)
+
+
+def names_in(text: str) -> list[str]:
+    """Return the variables that a text refers to, each once."""
+    return list(dict.fromkeys(match["name"] for match in _REFERENCE.finditer(text)))
+
+
+def public_texts(value: Any) -> Iterator[str]:
+    """Yield every text in a configuration: keys, values and defaults of references."""
+    if isinstance(value, Items):
+        for item in value:
+            yield from public_texts(item)
+    elif isinstance(value, Section):
+        for key, inner in value.items():
+            yield key
+            yield from public_texts(inner)
+    else:
+        yield _REFERENCE.sub(lambda match: match["default"] or "", str(value))
+
+
+def _filled(written: str, mark: Mark, path: str, problems: Problems) -> tuple[Any, Mark]:
+    if "${env:" in _REFERENCE.sub("", written):
+        message = "holds a broken reference; write ${env:NAME} or ${env:NAME:-default}"
+        problems.add(mark.value, path, message)
+        return written, mark._replace(refused=True)
+    unset: list[str] = []
+    taken: list[str] = []
+
+    def value_of(match: re.Match[str]) -> str:
+        name, default = match["name"], match["default"]
+        held = os.environ.get(name)
+        if held:
+            problems.hide(held, match[0])
+            taken.append(held)
+        if default is not None:
+            return held or default
+        if held is None:
+            unset.append(name)
+        return held or ""
+
+    text = _REFERENCE.sub(value_of, written)
+    for name in unset:
+        problems.add(mark.value, path, f"the environment variable {name} is not set")
+    if taken:  # as a whole it can be hidden even if what it was filled with is short
+        problems.hide(text, written)
+    value: Any = text
+    if text and _REFERENCE.fullmatch(written):
+        try:
+            value = read_scalar(text)
+        except ValueError:
+            value = text
+    return value, mark._replace(reference=written, text=text, refused=bool(unset) or mark.refused)

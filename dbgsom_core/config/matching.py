@@ -1,18 +1,28 @@
-"""Do the sections go with the estimator? Each that does not is told at its place."""
+"""Do the sections go together? What no single key can say, checked without reading data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any
 
-from dbgsom_core.config.components import Built, each_item
-from dbgsom_core.config.experiment import Model
-from dbgsom_core.config.merge import as_section
-from dbgsom_core.config.nodes import Scalar, Section, Spot
-from dbgsom_core.config.problems import Problems
-from dbgsom_core.config.settings import DEFAULT_NAMES, GROWTH_FIELDS, SPLITTERS, Split
-from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.lookup import lookup_in_use
+from pydantic import ValidationError
+
+from dbgsom_core.config.checking import Finding
+from dbgsom_core.config.components import OF_STABILITY, Builder, items_of
+from dbgsom_core.config.places import Section
+from dbgsom_core.config.settings import (
+    DEFAULT_NAMES,
+    GROWTH_FIELDS,
+    MODEL_COMPONENTS,
+    SPLITTERS,
+    ModelSettings,
+    Split,
+)
+from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.interfaces.lookup import looking_up_in, lookup_in_use
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 from dbgsom_core.training.compatibility import (
+    USUAL_LABELLERS,
     measure_suits,
     why_no_grid,
     why_no_kernel,
@@ -22,137 +32,213 @@ from dbgsom_core.training.compatibility import (
     why_not_measured,
 )
 
+ESTIMATORS = tuple(USUAL_LABELLERS)
 
-def check_matching(
-    root: Section,
-    model: Model,
-    measures: Sequence[Built] | None,
-    split: Split | None,
-    problems: Problems,
-) -> None:
-    """Add a problem for each part, measure and split that the estimator cannot use.
 
-    Parameters
-    ----------
-    root : Section
-        The whole configuration.
-    model : Model
-    measures : sequence of Built, or None
-        Those that the configuration names.
-    split : Split or None
-    problems : Problems
+def mismatches(root: Section, builder: Builder) -> Iterator[Finding]:
+    """Yield what does not go together in a configuration whose references are filled.
+
+    Parts with mistakes of their own are left out: these are found elsewhere.
     """
-    for path, spot, message in _mismatches(root, model, measures, split):
-        problems.add(spot.node.place, path, message)
+    sections = _Sections(root, builder)
+    yield from sections.parts()
+    yield from sections.rules_of_model()
+    yield from sections.measures()
+    yield from sections.split()
+    yield from sections.data()
 
 
-def _mismatches(
-    root: Section, model: Model, measures: Sequence[Built] | None, split: Split | None
-) -> Iterator[tuple[str, Spot, str]]:
-    kind = model.estimator
-    for part in ("labeller", "growth"):
-        component = model.params.get(part)
-        spot = _spot(root, "model", part)
-        if component is None or spot is None:
-            continue
-        message = why_not(part, f"'{_name(component, spot)}'", component, kind)
-        if message is not None:
-            yield spot.path, spot, message
-    yield from _part_mismatches(root, model)
-    yield from _rule_mismatches(root, model)
-    if split is not None:
-        yield from _split_mismatches(root, kind, split)
-    spot = _spot(root, "measures")
-    named = [] if measures is None or spot is None else list(each_item(spot))
-    if measures is None or len(named) != len(measures):
-        return  # some could not be built, which is told already
-    for spot, built in zip(named, measures, strict=True):
-        if not measure_suits(built.component, kind):
-            suited = " or ".join(built.component.estimators)
-            message = f"measure '{built.name}' is for estimator {suited}, not for {kind}"
-            yield spot.path, spot, message
+class _Sections:
+    def __init__(self, root: Section, builder: Builder) -> None:
+        self._root, self._builder = root, builder
+        model = root.get("model")
+        self._model = model if isinstance(model, Section) else Section()
+        kind = self._model.get("estimator", "vq")
+        self._kind = kind if isinstance(kind, str) and kind in ESTIMATORS else None
 
+    def _component(self, kind: str, value: Any, default: str | None = None) -> Any:
+        try:
+            return self._builder.component(kind, value, default).component
+        except ValidationError:
+            return None
 
-_JUDGED = (*DEFAULT_NAMES, *GROWTH_FIELDS)
+    def _part(self, key: str) -> Any:
+        """Return a part that the section model gives; None where it cannot be built."""
+        if key not in self._model:
+            return None
+        return self._component(
+            MODEL_COMPONENTS[key], self._model[key], ModelSettings.model_fields[key].default
+        )
 
+    def _name(self, value: Any, component: Any) -> str:
+        name = value.get("name") if isinstance(value, Section) else value
+        return name if isinstance(name, str) else type(component).__name__
 
-def _part_mismatches(root: Section, model: Model) -> Iterator[tuple[str, Spot, str]]:
-    asked = [key for key in _JUDGED if _spot(root, "model", key) is not None]
-    if not asked or any(key in DEFAULT_NAMES and key not in model.params for key in asked):
-        return  # a part could not be built, which is told already
-    growth, grid, kernel, metric = (
-        lookup_in_use().build(key, model.params.get(key, DEFAULT_NAMES[key]))
-        for key in ("growth", "grid", "kernel", "metric")
-    )
-    found: list[tuple[tuple[str, ...], str | None]] = [
-        (("growth", "grid"), why_no_grid(growth, grid)),
-        (("kernel", "metric"), why_no_kernel(kernel, metric)),
-        (("init",), why_no_start(model.params.get("init"), growth)),
-    ]
-    for field in GROWTH_FIELDS:
-        value = model.params.get(field)
-        if value is not None:
-            found.append(((field,), why_not_filled(growth, field, value)))
-    for keys, message in found:
-        spot = next(filter(None, (_spot(root, "model", key) for key in keys)), None)
-        if message is not None and spot is not None:
-            yield spot.path, spot, message
+    def parts(self) -> Iterator[Finding]:
+        """Yield parts of the model that do not go with each other."""
+        model = self._model
+        if not any(key in model for key in (*DEFAULT_NAMES, *GROWTH_FIELDS)):
+            return
+        with looking_up_in(self._builder.registry):
+            parts = {key: self._part(key) for key in DEFAULT_NAMES}
+        for key in ("growth", "grid", "kernel", "metric"):
+            if key not in model:
+                parts[key] = lookup_in_use().build(key, DEFAULT_NAMES[key])
+        growth, grid, kernel, metric = (
+            parts[key] for key in ("growth", "grid", "kernel", "metric")
+        )
+        if growth is not None and grid is not None:
+            yield from self._of_model(why_no_grid(growth, grid), "growth", "grid")
+        if kernel is not None and metric is not None:
+            yield from self._of_model(why_no_kernel(kernel, metric), "kernel", "metric")
+        if growth is None:
+            return
+        yield from self._of_model(why_no_start(parts["init"], growth), "init")
+        for field in GROWTH_FIELDS:
+            value = model.get(field)
+            if isinstance(value, (int, float, str)):
+                yield from self._of_model(why_not_filled(growth, field, value), field)
 
+    def _of_model(self, message: str | None, *keys: str) -> Iterator[Finding]:
+        key = next((key for key in keys if key in self._model), None)
+        if message is not None and key is not None:
+            yield "value", ("model", key), message
 
-def _rule_mismatches(root: Section, model: Model) -> Iterator[tuple[str, Spot, str]]:
-    rules, spot = model.params.get("stopping") or (), _spot(root, "model", "stopping")
-    named = [] if spot is None else list(each_item(spot))
-    for one, rule in zip(named, rules, strict=False):  # some may not have been built
-        message = why_not_measured(rule, model.estimator)
-        if message is not None and len(named) == len(rules):
-            yield one.path, one, message
+    def rules_of_model(self) -> Iterator[Finding]:
+        """Yield what the estimator cannot use."""
+        model, kind = self._model, self._kind
+        if kind is None:
+            return
+        for key in ("labeller", "growth"):
+            component = self._part(key)
+            if component is not None:
+                name = f"'{self._name(model[key], component)}'"
+                yield from self._of_model(why_not(key, name, component, kind), key)
+        for steps, value in items_of(model.get("stopping")):
+            rule = self._component("stopping", value)
+            message = None if rule is None else why_not_measured(rule, kind)
+            if message is not None:
+                yield "value", ("model", "stopping", *steps), message
+        if "unlabelled" in model and kind != "classifier":
+            message = "is for estimator: classifier; leave it out"
+            yield "key", ("model", "unlabelled"), message
+
+    def measures(self) -> Iterator[Finding]:
+        """Yield measures that say nothing of the estimator, and a figure without what it draws."""
+        for steps, value in items_of(self._root.get("measures")):
+            measure = None if value == "default" else self._component("measure", value)
+            if measure is not None and self._kind and not measure_suits(measure, self._kind):
+                name, suited = self._name(value, measure), " or ".join(measure.estimators)
+                message = f"measure '{name}' is for estimator {suited}, not for {self._kind}"
+                yield "value", ("measures", *steps), message
+        figures = [self._name(value, None) for _, value in items_of(self._root.get("figures"))]
+        if OF_STABILITY in figures and self._root.get("stability") is None:
+            message = f"{OF_STABILITY} draws what 'stability: {{resamples: 20}}' finds: add it"
+            yield "key", ("figures",), message
+
+    def split(self) -> Iterator[Finding]:
+        """Yield keys of the section split that exclude or need each other."""
+        split = self._root.get("split")
+        if not isinstance(split, Section):
+            return
+        name = split.get("name")
+        ways = [key for key in ("name", "test_size", "folds", "test") if split.get(key) is not None]
+        if name is not None and "test_size" in ways:
+            ways.remove("test_size")
+        if not ways and split.keys() <= Split.model_fields.keys():
+            yield "section", ("split",), "needs one of test_size, folds, test and name"
+        if len(ways) > 1:
+            message = f"{' and '.join(ways)} exclude each other; set all but one to null"
+            yield "section", ("split",), message
+        if name is None or (isinstance(name, str) and name in SPLITTERS):
+            for key, value in split.items():
+                if value is None or (value is False and key != "shuffle"):
+                    continue
+                message = self._why_no_split(split, name or "", key, value)
+                if message:
+                    yield "value", ("split", key), message
+
+    def _why_no_split(self, split: Section, name: str, key: str, value: Any) -> str:
+        takes, kind = SPLITTERS.get(name, ()), self._kind
+        if key not in Split.model_fields:
+            return ""
+        if name and key not in ("name", *takes):
+            return f"is not for {name}, which takes {', '.join(takes) or 'nothing'}"
+        if not name and key not in _PLAIN_WAYS:
+            return "is for splitters of scikit-learn: give their 'name', too"
+        if key in ("stratify", "refit") and split.get("test") is not None:
+            return "divides nothing where 'test' holds the samples for testing"
+        if key == "refit" and split.get("folds") is not None:
+            return "is for test_size; with folds a model of all data is kept anyway"
+        if key == "stratify" and kind == "regressor":
+            return "must be false for a regressor, whose targets are no classes"
+        if key == "test_size" and value == 1 and not name:
+            return "must be a share below 1, or at least 2 samples; not 1"
+        if key == "test_size" and name == "TimeSeriesSplit" and isinstance(value, float):
+            return f"must be how many samples, an integer, for {name}"
+        if key == "n_splits" and value == 1 and not name.endswith("ShuffleSplit"):
+            return f"must be at least 2 for {name}"
+        if key == "name" and kind == "regressor" and "Stratified" in name:
+            other = name.replace("Stratified", "")
+            return f"needs classes, which a regressor has not; use {other}"
+        if key == "name" and "groups" in takes and split.get("groups") is None:
+            return "needs 'groups': the column or array that holds them"
+        return ""
+
+    def data(self) -> Iterator[Finding]:
+        """Yield parts that lack what the data set gives, or ask for what it does not give."""
+        dataset = self._component("dataset", self._root.get("dataset"))
+        if dataset is None:
+            return
+        metric, growth, kind = self._part("metric"), self._part("growth"), self._kind
+        gaps = getattr(dataset, "missing", None) == "keep"
+        filled = any(map(self._fills_gaps, items_of(self._root.get("prepare"))))
+        if gaps and not filled and "missing" not in getattr(metric, "handles", ("missing",)):
+            name = self._builder.registry.name_of("metric", metric)
+            yield (
+                "value",
+                ("model", "metric"),
+                (
+                    f"'{name}' takes no missing values, and dataset.missing is keep: take "
+                    f"{metrics_for_gaps(self._builder.registry)}, or fill them with a step such as "
+                    "'sklearn.impute:SimpleImputer'"
+                ),
+            )
+        if kind == "regressor" and getattr(dataset, "missing_target", None) == "unlabelled":
+            message = "must be error or drop for a regressor, which needs a number for every sample"
+            yield "value", ("dataset", "missing_target"), message
+        targets = (key for key in ("target", "target_path") if key in type(dataset).model_fields)
+        key = next(targets, None)
+        if key is None or getattr(dataset, key) is not None or kind is None:
+            return
+        if kind != "vq":
+            yield "value", ("dataset", key), f"is required for estimator {kind}"
+        elif growth is not None and GrowthAbilities.of(growth).needs_classes:
+            name = self._builder.registry.name_of("growth", growth)
+            message = f"is required: growth '{name}' as it is set needs classes"
+            yield "value", ("dataset", key), message
+
+    def _fills_gaps(self, item: tuple[Any, Any]) -> bool:
+        name = self._name(item[1], None)
+        where = self._builder.registry.prepare_steps.get(name, [])
+        return any(map(fills_gaps, (name, *where)))
 
 
 _PLAIN_WAYS = ("test_size", "stratify", "refit", "folds", "test")
 
 
-def _split_mismatches(root: Section, kind: str, split: Split) -> Iterator[tuple[str, Spot, str]]:
-    name = split.name or ""
-    takes = SPLITTERS.get(name, ())
-    for key in split.model_fields_set:
-        spot, value = _spot(root, "split", key), getattr(split, key)
-        if spot is None or value is None or (value is False and key != "shuffle"):
-            continue
-        told = None
-        if name and key not in ("name", *takes):
-            told = f"is not for {name}, which takes {', '.join(takes) or 'nothing'}"
-        elif not name and key not in _PLAIN_WAYS:
-            told = "is for splitters of scikit-learn: give their 'name', too"
-        elif key in ("stratify", "refit") and split.test is not None:
-            told = "divides nothing where 'test' holds the samples for testing"
-        elif key == "refit" and split.folds is not None:
-            told = "is for test_size; with folds a model of all data is kept anyway"
-        elif key == "stratify" and kind == "regressor":
-            told = "must be false for a regressor, whose targets are no classes"
-        elif key == "test_size" and value == 1 and not name:
-            told = "must be a share below 1, or at least 2 samples; not 1"
-        elif key == "test_size" and name == "TimeSeriesSplit" and isinstance(value, float):
-            told = f"must be how many samples, an integer, for {name}"
-        elif key == "n_splits" and value < 2 and not name.endswith("ShuffleSplit"):
-            told = f"must be at least 2 for {name}"
-        elif key == "name" and kind == "regressor" and "Stratified" in name:
-            told = f"needs classes, which a regressor has not; use {name.replace('Stratified', '')}"
-        elif key == "name" and "groups" in takes and split.groups is None:
-            told = "needs 'groups': the column or array that holds them"
-        if told is not None:
-            yield spot.path, spot, told
+def fills_gaps(step: str) -> bool:
+    """Return whether a prepare step of this name leaves no value missing."""
+    return step.endswith("Imputer")
 
 
-def _spot(root: Section, *keys: str) -> Spot | None:
-    spot = Spot("", root.place, root)
-    for key in keys:
-        if not isinstance(spot.node, Section) or key not in spot.node.entries:
-            return None
-        spot = spot / key
-    return spot
-
-
-def _name(component: Component, spot: Spot) -> str:
-    section = as_section(spot.node)
-    name = section.get("name") if isinstance(section, Section) else None
-    return str(name.value) if isinstance(name, Scalar) else type(component).__name__
+def metrics_for_gaps(registry: Registry) -> str:
+    """Return the built-in metrics that take missing values and any number, in a sentence."""
+    names = [
+        one.name
+        for one in registry.offered("metric")
+        if one.distribution == OWN_DISTRIBUTION
+        and one.name != "hamming"  # which takes category codes alone
+        and "missing" in getattr(one.load(), "handles", ())
+    ]
+    return " or ".join([", ".join(names[:-1]), *names[-1:]])

@@ -1,11 +1,33 @@
-"""The plain fields of each section, as pydantic models: rules, defaults and descriptions."""
+"""The model of a configuration: keys, types, bounds, defaults and what each key means.
+
+It validates what is loaded, gives the JSON Schema for editors (`dbgsom_core.config.schema`) and the
+tables of keys in configs/README.md. Below each key stands what it means there.
+"""
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from dbgsom_core.config.checking import Finding, checked, findings_of, reject
+from dbgsom_core.config.places import Items, Section, with_references
+from dbgsom_core.plugins.validation_messages import shown, unknown_key
 
 # What a section under model: without a name changes: the estimators' own defaults.
 DEFAULT_NAMES = {
@@ -15,11 +37,45 @@ DEFAULT_NAMES = {
     "grid": "auto",
     "init": "pca",
 }
-ESTIMATORS = ("vq", "classifier", "regressor")
 GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
+STEP = "step"  # of prepare: no component, and written like one
+SWEEPS = ("grid", "random", "list", "optimize")  # ways to say what varies
+DEFAULT = "default"  # in place of a list
 
 _TAG = re.compile(r"\w[\w ./:-]{0,199}")  # what MLflow takes
 _NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
+
+
+@dataclass(frozen=True)
+class ComponentOf:
+    """Marks a key that holds a component of a kind, or several of them.
+
+    The validation context builds it: a `dbgsom_core.config.components.Builder`.
+    """
+
+    kind: str
+    default: str | None = None  # the name that a section without one means
+    several: bool = False  # a list; one name or mapping alone is a list of one, and null none
+    words: tuple[str, ...] = ()  # what may stand in place of the list
+    optional: bool = False  # it may be null
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Tell pydantic how the key is read."""
+        return core_schema.with_info_plain_validator_function(
+            lambda value, info: info.context.built(self, value)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the reference to the definition of all components of the kind."""
+        one = {"component": self.kind}
+        options: list[Any] = [{"enum": list(self.words)}] if self.words else []
+        options += [one, {"type": "array", "items": one}] if self.several else [one]
+        options += [{"type": "null"}] if self.several or self.optional else []
+        return options[0] if len(options) == 1 else {"anyOf": options}
 
 
 class Settings(BaseModel):
@@ -31,37 +87,372 @@ class Settings(BaseModel):
 class StabilitySettings(Settings):
     """How sure the map is: refits to parts of the training samples, after the map's own fit."""
 
-    resamples: int = Field(default=20, ge=2, le=10**4, description="how many refits")
-    share: float = Field(
-        default=0.5,
-        gt=0,
-        lt=1,
-        description="of the samples that each is fitted to; of 0.5 two in turn share none",
+    resamples: int = Field(20, ge=2, le=10**4)
+    """how many refits"""
+    share: float = Field(0.5, gt=0, lt=1)
+    """of the samples that each is fitted to; of 0.5 two in turn share none"""
+    level: float = Field(0.95, gt=0, lt=1)
+    """of the confidence intervals"""
+
+
+class PluginSettings(Settings):
+    """Which installed plugins a run leaves alone."""
+
+    disable: list[str] = []
+    """plugins or distributions whose components and observers stay away"""
+
+
+# What each of scikit-learn's splitters takes, beside what is drawn with the run's seed.
+SPLITTERS = {
+    "KFold": ("n_splits", "shuffle"),
+    "StratifiedKFold": ("n_splits", "shuffle"),
+    "RepeatedKFold": ("n_splits", "n_repeats"),
+    "RepeatedStratifiedKFold": ("n_splits", "n_repeats"),
+    "GroupKFold": ("groups", "n_splits", "shuffle"),
+    "StratifiedGroupKFold": ("groups", "n_splits", "shuffle"),
+    "LeaveOneGroupOut": ("groups",),
+    "LeavePGroupsOut": ("groups", "n_groups"),
+    "LeaveOneOut": (),
+    "ShuffleSplit": ("n_splits", "test_size", "train_size"),
+    "StratifiedShuffleSplit": ("n_splits", "test_size", "train_size"),
+    "GroupShuffleSplit": ("groups", "n_splits", "test_size", "train_size"),
+    "TimeSeriesSplit": ("n_splits", "test_size", "max_train_size", "gap"),
+}
+_Size = Annotated[float, Field(gt=0, lt=1)] | Annotated[int, Field(ge=1)]
+
+
+class Split(Settings):
+    """How the data is divided: one test part, a file of its own, or cross-validation."""
+
+    test_size: _Size | None = None
+    """samples kept for testing: a share, or how many"""
+    stratify: bool = False
+    """with test_size and folds: keep the share of each class the same in every part"""
+    refit: bool = False
+    """with test_size: keep a model of all data, and measure one of the rest"""
+    folds: int | None = Field(None, ge=2, le=10**4)
+    """parts of a cross-validation, shuffled"""
+    test: Annotated[Any, ComponentOf("dataset", optional=True)] = None
+    """a data set that is kept for testing, read as 'dataset' is"""
+    name: Literal[*SPLITTERS] | None = None  # type: ignore[valid-type]
+    """a splitter of scikit-learn, whose parameters follow"""
+    n_splits: int | None = Field(None, ge=1, le=10**4)
+    """how many folds or divisions"""
+    n_repeats: int | None = Field(None, ge=1, le=10**4)
+    """how often the folds are drawn anew"""
+    n_groups: int | None = Field(None, ge=1)
+    """groups that are left out at once"""
+    groups: str | None = Field(None, min_length=1)
+    """what holds the groups that are never divided: a column or array of ids, one of categories,
+    or a feature"""
+    shuffle: bool | None = None
+    """draw the folds at random; null: as scikit-learn, but true for KFold and StratifiedKFold"""
+    train_size: _Size | None = None
+    """samples to train on: a share, or how many; null: the rest"""
+    max_train_size: int | None = Field(None, ge=1)
+    """most samples to train on, the latest ones"""
+    gap: int | None = Field(None, ge=0)
+    """samples left out between training and test"""
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether one part of the data is kept from the model that is kept."""
+        return self.name is None and self.test_size is not None and not self.refit
+
+    @property
+    def divides(self) -> bool:
+        """Whether models of parts of the data are measured beside one of all data."""
+        return self.test is None and not self.holds_out
+
+
+class ModelSettings(Settings):
+    """The estimator's own keyword arguments; whatever is left out keeps the estimator's default."""
+
+    estimator: Literal["vq", "classifier", "regressor"] = "vq"
+    """vq: vector quantization and clusters; classifier: needs labels; regressor: needs numbers
+    as targets"""
+    metric: Annotated[Any, ComponentOf("metric", "euclidean")] = "euclidean"
+    """distance between samples and prototypes"""
+    kernel: Annotated[Any, ComponentOf("kernel", "gaussian")] = "gaussian"
+    """how much a neuron learns from samples won some hops away"""
+    growth: Annotated[Any, ComponentOf("growth", "directed")] = "directed"
+    """which neurons are born, where and when"""
+    labeller: Annotated[Any, ComponentOf("labeller")] = None
+    """the answer that each neuron gives; without it index for vq, kernel_vote for classifier,
+    local_linear for regressor"""
+    grid: Annotated[Any, ComponentOf("grid", "auto")] = "auto"
+    """the cells of the map: square ones have four links each, hexagonal ones six, those of a
+    line two; auto: a line for data of one column, else squares"""
+    init: Annotated[Any, ComponentOf("initialisation", "pca")] = "pca"
+    """where the first prototypes lie"""
+    schedule: Annotated[Any, ComponentOf("schedule", optional=True)] = None
+    """how the kernel's width goes from start to end while the map grows; null: as the kernel's
+    decay says"""
+    stopping: Annotated[Any, ComponentOf("stopping", several=True)] = None
+    """what ends the training before its last epoch, beside tol; null or []: nothing"""
+    epochs: int = Field(100, ge=1, le=10**6)
+    """upper bound of the epochs; a map that is full goes on to fine-tuning at once"""
+    tol: float = Field(1e-4, ge=0, allow_inf_nan=False)
+    """stop early when the map moves less than this; 0: run all epochs"""
+    spreading_factor: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] | None = None
+    """how far the map spreads, fills the growth strategy's field; auto: chosen by samples that
+    are held out; null: not given"""
+    max_neurons: Annotated[int, Field(ge=4, le=10**6)] | Literal["auto"] | None = None
+    """cap on the map's size, fills the growth strategy's field; null: not given"""
+    contamination: float = Field(0.05, gt=0, le=0.5)
+    """share of samples like those of the training that count as outliers, at most"""
+    calibration: float | None = Field(None, gt=0, lt=1)
+    """share of the samples that training does not see, for p-values of novelty; null: none"""
+    robust: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = None
+    """let outliers count less, with this steepness in the inverse of squared distances; auto:
+    from the data; null: off"""
+    unlabelled: int | str | None = "auto"
+    """classifier: the label that says that a sample has no class; auto: -1 beside labels from 0
+    on; null: none"""
+
+
+# The keys under model: that are components, with the kind that each takes.
+MODEL_COMPONENTS = {
+    key: mark.kind
+    for key, field in ModelSettings.model_fields.items()
+    for mark in field.metadata
+    if isinstance(mark, ComponentOf)
+}
+
+
+# ----------------------------------------------------------------------------------------- sweeps
+
+
+class RangeSettings(Settings):
+    """Numbers from low to high, whole ones where all of its numbers are."""
+
+    low: int | float
+    """the least value"""
+    high: int | float
+    """the greatest value"""
+    log: bool = False
+    """search on a logarithmic scale"""
+    step: Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0)] | None = None
+    """distance between values"""
+
+    @model_validator(mode="after")
+    def _can_be_searched(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low must be less than high, not {self.low:g} and {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic scale needs a low above 0, not {self.low:g}")
+        if self.log and self.step is not None:
+            raise ValueError("log and step exclude each other; leave one out")
+        if self.step is not None:
+            steps = (self.high - self.low) / self.step
+            if abs(steps - round(steps)) > 1e-8 * max(steps, 1.0) or round(steps) < 1:
+                raise ValueError(
+                    f"high must be low and some steps of {self.step:g}, such as "
+                    f"{self.low + self.step * max(math.floor(steps), 1):g}"
+                )
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether its values are integers."""
+        return all(isinstance(one, int) for one in (self.low, self.high, self.step or 1))
+
+    @property
+    def size(self) -> int | None:
+        """How many values it has; None: as many as there are numbers."""
+        if self.step is not None:
+            return round((self.high - self.low) / self.step) + 1
+        return int(self.high - self.low) + 1 if self.whole else None
+
+
+def _checked_axes(values: Any) -> Any:
+    """Check dotted keys with lists of values; raises all that is wrong."""
+    if not isinstance(values, Section) or not values:
+        reject([("value", (), "must be a section of 'dotted.key: [values]' lines")])
+    findings: list[Finding] = []
+    for key, value in values.items():
+        if not isinstance(value, Items) or not value:
+            found = "an empty list" if value == [] else shown(value)
+            cure = _dotted(key, value)
+            findings.append(("value", (key,), f"must be a list of values, not {found}{cure}"))
+            continue
+        written = [repr(one) for one in with_references(value, value)]
+        for i, one in enumerate(written):
+            if one in written[:i]:
+                findings.append(("value", (key, i), f"{shown(value[i])} appears twice"))
+    return reject(findings) if findings else values
+
+
+def _checked_space(values: Any) -> Any:
+    """Return lists and ranges of values by dotted key; raises all that is wrong."""
+    if not isinstance(values, Section) or not values:
+        message = "must be a section of 'dotted.key: [values]' and 'dotted.key: {low, high}' lines"
+        reject([("value", (), message)])
+    axes: dict[str, RangeSettings | Items] = {}
+    findings: list[Finding] = []
+    for key, value in values.items():
+        if isinstance(value, Items) and value:
+            axes[key] = value
+        elif not isinstance(value, Section):
+            message = "must be a list of values or a range {low: …, high: …}"
+            findings.append(("value", (key,), message))
+        elif value and not value.keys() & RangeSettings.model_fields.keys():
+            first = next(iter(value))
+            message = unknown_key(first, list(RangeSettings.model_fields))
+            findings.append(("key", (key, first), message))
+        else:
+            try:
+                axes[key] = checked(RangeSettings, value)
+            except ValidationError as error:
+                findings += findings_of(error, key)
+    return reject(findings) if findings else axes
+
+
+def _dotted(key: str, value: Any) -> str:
+    # Sections within each other, as outside of a sweep, were meant as one dotted key.
+    while isinstance(value, Section) and value and "name" not in value:
+        inner = next(iter(value))
+        key, value = f"{key}.{inner}", value[inner]
+        if isinstance(value, Items):
+            return f"; write '{key}: […]' for what varies"
+    return ""
+
+
+_VALUES = {"type": "array", "minItems": 1, "items": {}}
+_Axes = Annotated[
+    Any,
+    PlainValidator(_checked_axes),
+    WithJsonSchema({"type": "object", "minProperties": 1, "additionalProperties": _VALUES}),
+]
+_Space = Annotated[
+    Any,
+    PlainValidator(_checked_space),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"anyOf": [_VALUES, {"range": True}]},
+        }
+    ),
+]
+
+
+class RandomSettings(Settings):
+    """How many combinations of a grid to draw, and from which seed."""
+
+    samples: int = Field(ge=1)
+    """distinct combinations to draw"""
+    seed: int = Field(0, ge=0)
+    """start of the draw"""
+    space: _Axes
+    """dotted keys and their values"""
+
+
+class OptimizeSettings(Settings):
+    """A search for the best variant by Optuna's TPE (Bergstra et al. 2011), trial by trial."""
+
+    trials: int = Field(ge=1, le=10_000)
+    """how many variants to try"""
+    measure: str | None = Field(None, min_length=1)
+    """what to optimize, as decide.measure"""
+    direction: Literal["maximize", "minimize"] | None = None
+    """which end of it is best, as decide.direction"""
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    """start of the search"""
+    space: _Space
+    """dotted keys, and lists or ranges of their values"""
+
+
+class RepeatSettings(Settings):
+    """Running each variant several times."""
+
+    seeds: int = Field(ge=1, le=1000)
+    """runs of each variant: seed, seed + 1, …"""
+
+
+class DecideSettings(Settings):
+    """What "best" means among runs; what is left out follows from estimator, measure and split."""
+
+    measure: str | None = Field(None, min_length=1)
+    """the measure that decides, such as accuracy; null: accuracy for a classifier, r2 for a
+    regressor, combined_error for vq"""
+    direction: Literal["maximize", "minimize"] | None = None
+    """which end of the measure is best; null: as the measure says"""
+    split: Literal["test", "train"] | None = None
+    """on which part it is measured; null: the test part where there is one"""
+
+
+_ABSENT: Any = None  # of keys that hold no null
+
+
+class SweepSettings(Settings):
+    """Several runs from one file: exactly one way to say what varies."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [kind]} for kind in SWEEPS]}
     )
-    level: float = Field(default=0.95, gt=0, lt=1, description="of the confidence intervals")
 
-
-class General(Settings):
-    """The top level of a configuration."""
-
-    experiment: str = Field(
-        description="the group under which runs are kept: letters, digits, spaces and . _ -, with "
-        "/ between groups"
+    grid: _Axes = None
+    """dotted keys and their values: every combination"""
+    random: RandomSettings = _ABSENT
+    """some combinations, drawn at random"""
+    list_: list[Annotated[dict[str, Any], Field(min_length=1)]] = Field(
+        _ABSENT, alias="list", min_length=1
     )
-    name: str | None = Field(default=None, description="the run's name; null: made from its parts")
+    """what each run changes"""
+    optimize: OptimizeSettings = _ABSENT
+    """a search for the best variant"""
+    repeats: RepeatSettings | None = None
+    """how often each variant runs"""
+    decide: DecideSettings | None = None
+    """what "best" means among the runs"""
+
+
+# -------------------------------------------------------------------------------------- top level
+
+
+class ExperimentSettings(Settings):
+    """The top level of a configuration, in the order in which one writes the keys."""
+
+    experiment: str
+    """the group under which runs are kept: letters, digits, spaces and . _ -, with / between
+    groups"""
+    name: str | None = None
+    """the run's name; null: made from its parts"""
     tags: dict[str, str | bool | int | Annotated[float, Field(allow_inf_nan=False)]] = Field(
-        default_factory=dict, description="words of your own about the run, shown in MLflow, too"
+        default_factory=dict
     )
-    seed: int = Field(
-        default=42, ge=0, le=2**32 - 1, description="start of every random number of the run"
-    )
-
-    patience: float = Field(
-        default=120.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="seconds after which a figure or a tracker that does not answer is given up",
-    )
+    """words of your own about the run, shown in MLflow, too"""
+    dataset: Annotated[Any, ComponentOf("dataset")]
+    """the data to learn from"""
+    prepare: Annotated[Any, ComponentOf(STEP, several=True)] = None
+    """scikit-learn transformers before training, in order; null: none"""
+    split: Split | None = None
+    """how the data is divided; null: train on everything"""
+    model: ModelSettings | None = None
+    """the estimator and its keyword arguments; null: a vq with its defaults"""
+    seed: int = Field(42, ge=0, le=2**32 - 1)
+    """start of every random number of the run"""
+    measures: Annotated[Any, ComponentOf("measure", several=True, words=(DEFAULT,))] = DEFAULT
+    """figures of merit; default: those that suit the estimator; null or []: none"""
+    figures: Annotated[Any, ComponentOf("figure", several=True, words=(DEFAULT,))] = DEFAULT
+    """what to draw; default: label_map, u_matrix, hit_map, growth_curve and explorer; null or
+    []: none"""
+    stability: StabilitySettings | None = None
+    """how sure the map is, from refits to parts of its samples; null: not asked"""
+    tracking: Annotated[Any, ComponentOf("tracker", several=True)] = "mlflow"
+    """where runs are mirrored; null or []: only the run folder, which is always written; list
+    run_folder to set its fields"""
+    patience: float = Field(120.0, gt=0, allow_inf_nan=False)
+    """read for the sake of old configurations; it does nothing"""
+    engine: Annotated[Any, ComponentOf("engine", "local")] = "local"
+    """how one pass over the data runs"""
+    plugins: PluginSettings | None = None
+    """which installed plugins the run leaves alone; null: none"""
+    extends: str | list[str] | None = None
+    """files, relative to this one, over which this one is merged"""
+    sweep: SweepSettings | None = None
+    """several runs from one file"""
 
     @field_validator("tags")
     @classmethod
@@ -91,182 +482,3 @@ class General(Settings):
                 "'digits/first try'"
             )
         return value
-
-
-class PluginSettings(Settings):
-    """Which installed plugins a run leaves alone."""
-
-    disable: tuple[str, ...] = Field(
-        default=(), description="plugins or distributions whose components and observers stay away"
-    )
-
-
-# What each of scikit-learn's splitters takes, beside what is drawn with the run's seed.
-SPLITTERS = {
-    "KFold": ("n_splits", "shuffle"),
-    "StratifiedKFold": ("n_splits", "shuffle"),
-    "RepeatedKFold": ("n_splits", "n_repeats"),
-    "RepeatedStratifiedKFold": ("n_splits", "n_repeats"),
-    "GroupKFold": ("groups", "n_splits", "shuffle"),
-    "StratifiedGroupKFold": ("groups", "n_splits", "shuffle"),
-    "LeaveOneGroupOut": ("groups",),
-    "LeavePGroupsOut": ("groups", "n_groups"),
-    "LeaveOneOut": (),
-    "ShuffleSplit": ("n_splits", "test_size", "train_size"),
-    "StratifiedShuffleSplit": ("n_splits", "test_size", "train_size"),
-    "GroupShuffleSplit": ("groups", "n_splits", "test_size", "train_size"),
-    "TimeSeriesSplit": ("n_splits", "test_size", "max_train_size", "gap"),
-}
-_Size = Annotated[float, Field(gt=0, lt=1)] | Annotated[int, Field(ge=1)]
-
-
-class Split(Settings):
-    """How the data is divided: one test part, a file of its own, or cross-validation."""
-
-    test_size: _Size | None = Field(
-        default=None, description="samples kept for testing: a share, or how many"
-    )
-    stratify: bool = Field(
-        default=False,
-        description="with test_size and folds: keep the share of each class the same in every part",
-    )
-    refit: bool = Field(
-        default=False,
-        description="with test_size: keep a model of all data, and measure one of the rest",
-    )
-    folds: int | None = Field(
-        default=None, ge=2, le=10**4, description="parts of a cross-validation, shuffled"
-    )
-    test: Any = Field(
-        default=None, description="a data set that is kept for testing, read as 'dataset' is"
-    )
-    name: Literal[*SPLITTERS] | None = Field(  # type: ignore[valid-type]
-        default=None, description="a splitter of scikit-learn, whose parameters follow"
-    )
-    n_splits: int | None = Field(
-        default=None, ge=1, le=10**4, description="how many folds or divisions"
-    )
-    n_repeats: int | None = Field(
-        default=None, ge=1, le=10**4, description="how often the folds are drawn anew"
-    )
-    n_groups: int | None = Field(default=None, ge=1, description="groups that are left out at once")
-    groups: str | None = Field(
-        default=None,
-        min_length=1,
-        description="what holds the groups that are never divided: a column or array of ids, one "
-        "of categories, or a feature",
-    )
-    shuffle: bool | None = Field(
-        default=None,
-        description="draw the folds at random; null: as scikit-learn, but true for KFold and "
-        "StratifiedKFold",
-    )
-    train_size: _Size | None = Field(
-        default=None, description="samples to train on: a share, or how many; null: the rest"
-    )
-    max_train_size: int | None = Field(
-        default=None, ge=1, description="most samples to train on, the latest ones"
-    )
-    gap: int | None = Field(
-        default=None, ge=0, description="samples left out between training and test"
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Split:
-        ways = {key: getattr(self, key) for key in ("name", "test_size", "folds", "test")}
-        given = [key for key, value in ways.items() if value is not None]
-        if self.name is not None and "test_size" in given:
-            given.remove("test_size")
-        if not given:
-            raise ValueError("needs one of test_size, folds, test and name")
-        if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} exclude each other; set all but one to null")
-        return self
-
-    @property
-    def holds_out(self) -> bool:
-        """Whether one part of the data is kept from the model that is kept."""
-        return self.name is None and self.test_size is not None and not self.refit
-
-    @property
-    def divides(self) -> bool:
-        """Whether models of parts of the data are measured beside one of all data."""
-        return self.test is None and not self.holds_out
-
-
-class DecideSettings(Settings):
-    """What "best" means among runs; what is left out follows from estimator, measure and split."""
-
-    measure: str | None = Field(
-        default=None,
-        min_length=1,
-        description="the measure that decides, such as accuracy; null: accuracy for a classifier, "
-        "r2 for a regressor, combined_error for vq",
-    )
-    direction: Literal["maximize", "minimize"] | None = Field(
-        default=None, description="which end of the measure is best; null: as the measure says"
-    )
-    split: Literal["test", "train"] | None = Field(
-        default=None,
-        description="on which part it is measured; null: the test part where there is one",
-    )
-
-
-class ModelSettings(Settings):
-    """The estimator's own keyword arguments; whatever is left out keeps the estimator's default."""
-
-    estimator: Literal["vq", "classifier", "regressor"] = Field(
-        default="vq",
-        description="vq: vector quantization and clusters; classifier: needs labels; "
-        "regressor: needs numbers as targets",
-    )
-    epochs: int = Field(
-        default=100,
-        ge=1,
-        le=10**6,
-        description="upper bound of the epochs; a map that is full goes on to fine-tuning at once",
-    )
-    tol: float = Field(
-        default=1e-4,
-        ge=0,
-        allow_inf_nan=False,
-        description="stop early when the map moves less than this; 0: run all epochs",
-    )
-    spreading_factor: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] | None = Field(
-        default=None,
-        description="how far the map spreads, fills the growth strategy's field; auto: chosen by "
-        "samples that are held out; null: not given",
-    )
-    max_neurons: Annotated[int, Field(ge=4, le=10**6)] | Literal["auto"] | None = Field(
-        default=None,
-        description="cap on the map's size, fills the growth strategy's field; null: not given",
-    )
-    contamination: float = Field(
-        default=0.05,
-        gt=0,
-        le=0.5,
-        description="share of samples like those of the training that count as outliers, at most",
-    )
-    calibration: float | None = Field(
-        default=None,
-        gt=0,
-        lt=1,
-        description="share of the samples that training does not see, for p-values of novelty; "
-        "null: none",
-    )
-    robust: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = Field(
-        default=None,
-        description="let outliers count less, with this steepness in the inverse of squared "
-        "distances; auto: from the data; null: off",
-    )
-    unlabelled: int | str | None = Field(
-        default="auto",
-        description="classifier: the label that says that a sample has no class; auto: -1 beside "
-        "labels from 0 on; null: none",
-    )
-
-    @model_validator(mode="after")
-    def _unlabelled_is_for_classes(self) -> ModelSettings:
-        if "unlabelled" in self.model_fields_set and self.estimator != "classifier":
-            raise ValueError("unlabelled is for estimator: classifier; leave it out")
-        return self

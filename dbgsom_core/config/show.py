@@ -1,16 +1,179 @@
-"""An explained configuration as YAML with origins in comments; what two of them differ in."""
+"""What a configuration means: each value with its origin, as YAML, and what two differ in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as Folder
 from typing import Any
 
-from dbgsom_core.config.dump import dump_inline
-from dbgsom_core.config.origins import Explained, Path
+from dbgsom_core.config.build import Builders, build_experiment, folder_of
+from dbgsom_core.config.load import as_section, merged, names_in
+from dbgsom_core.config.places import Items, Mark, Problems, Section, from_python, plain
+from dbgsom_core.config.settings import MODEL_COMPONENTS
+from dbgsom_core.config.variants import apply, load_sweep, unfold
+from dbgsom_core.config.yaml_text import dump_inline
+from dbgsom_core.errors import UnknownNameError, as_text
+from dbgsom_core.interfaces.privacy import masked
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 
-_WIDEST = 60  # letters up to which comments stand below each other
+Path = tuple[str | int, ...]
+Side = tuple[Any, str]  # a value and its origin
 
-Told = tuple[Any, str]
+_WIDEST = 60  # characters up to which comments stand below each other
+_KINDS: dict[Path, str] = {
+    ("dataset",): "dataset",
+    ("engine",): "engine",
+    ("split", "test"): "dataset",
+    **{("model", key): kind for key, kind in MODEL_COMPONENTS.items()},
+    ("model", "stopping", 0): "stopping",
+    ("measures", 0): "measure",
+    ("figures", 0): "figure",
+    ("tracking", 0): "tracker",
+}
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A resolved configuration with the origin of each value.
+
+    Attributes
+    ----------
+    values : mapping
+        Plain values, references to the environment as they were written; loads again.
+    origins : mapping of tuple to str
+        ``file:line``, ``--set``, ``default`` or ``default of NAME`` for the path of each plain
+        value and of each list; what refers to the environment names the variable.
+    complete : bool
+        False where a sweep's file leaves out what its runs fill in, so no default is known.
+    """
+
+    values: Mapping[str, Any]
+    origins: Mapping[Path, str]
+    complete: bool = True
+
+    def flat(self) -> dict[str, Side]:
+        """Return value and origin of each plain value and each list of such, by dotted key."""
+        return {
+            ".".join(map(str, path)): (value, self.origins[path])
+            for path, value in _leaves(self.values)
+        }
+
+
+def explain(
+    path: str | os.PathLike[str],
+    overrides: Sequence[str],
+    registry: Registry,
+    defaults: bool = True,
+) -> Explained:
+    """Return what a file of a run or a sweep means, value by value.
+
+    Without ``defaults`` only what the files and ``overrides`` say. Errors are those of
+    `load_experiment` and `load_sweep`.
+    """
+    problems = Problems()
+    root = merged(path, overrides, problems)
+    varies, builders = root.get("sweep") is not None, Builders(registry)
+    if varies:
+        load_sweep(path, overrides, registry)  # raises what is wrong with any of its runs
+    base = root.without("sweep")
+    experiment = build_experiment(base, builders, problems, os.fspath(path), folder_of(path))
+    if not varies:
+        problems.raise_any()
+    elif experiment is not None:
+        variants = unfold(root, Problems()).variants
+        if not _serves(experiment.resolved, [varied for _, varied in variants], builders):
+            experiment = None
+    complete = experiment is not None and defaults
+    values = dict(experiment.resolved) if experiment is not None and defaults else plain(base)
+    if varies:
+        values["sweep"] = plain(root["sweep"])
+    source = (root if varies else base), Mark(root.place, root.place)
+    origins = dict(_origins(values, *source, (), "default", registry))
+    return Explained(masked(values), origins, complete or not defaults)
+
+
+def _leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Yield the path of each plain value, of each list of such, and of what is empty."""
+    if isinstance(values, Mapping) and values:
+        for key, value in values.items():
+            yield from _leaves(value, (*path, key))
+    elif isinstance(values, list) and any(isinstance(one, (Mapping, list)) for one in values):
+        for i, value in enumerate(values):
+            yield from _leaves(value, (*path, i))
+    else:
+        yield path, values
+
+
+def _serves(values: Mapping[str, Any], varied: Sequence[Section], builders: Builders) -> bool:
+    """Say whether every run of a sweep can begin from these values: one may forbid a default."""
+    base = from_python(values, Problems())
+    for one in varied:
+        problems = Problems()
+        build_experiment(apply(base, one, problems), builders, problems, "", Folder())
+        if len(problems):
+            return False
+    return True
+
+
+def _origins(
+    values: Any,
+    source: Any,
+    mark: Mark | None,
+    path: Path,
+    otherwise: str,
+    registry: Registry,
+) -> Iterator[tuple[Path, str]]:
+    """Yield path and origin of each value; ``mark`` is None for a default."""
+    if isinstance(values, Mapping) and values:
+        section = as_section(source, mark) if mark is not None and "name" in values else source
+        inner = _default_of(path, values, registry) or otherwise
+        for key, value in values.items():
+            item: tuple[Any, Mark | None] = (None, None)
+            if isinstance(section, Section) and key in section:
+                item = section[key], section.marks[key]
+            words = otherwise if key == "name" else inner
+            yield from _origins(value, *item, (*path, key), words, registry)
+        return
+    yield path, _origin(source, mark, otherwise)
+    if isinstance(values, list):
+        items: Sequence[tuple[Any, Mark | None]] = [(None, None)] * len(values)
+        if isinstance(source, Items) and len(source) == len(values):
+            items = list(zip(source, source.marks, strict=True))
+        elif len(values) == 1 and not isinstance(source, Items):
+            items = [(source, mark)]
+        for i, (value, item) in enumerate(zip(values, items, strict=True)):
+            yield from _origins(value, *item, (*path, i), otherwise, registry)
+
+
+def _default_of(path: Path, values: Mapping[str, Any], registry: Registry) -> str | None:
+    name = values.get("name")
+    kind = _KINDS.get(tuple(0 if isinstance(step, int) else step for step in path))
+    if not isinstance(name, str) or path[:1] in ((), ("sweep",)):
+        return None
+    try:
+        offered = None if kind is None else registry.lookup(kind, name)
+    except UnknownNameError:  # a reference to the environment
+        offered = None
+    if offered is None or offered.distribution == OWN_DISTRIBUTION:
+        return f"default of {name}"
+    return f"default of {offered.name} of {offered.distribution} {offered.version}"
+
+
+def _origin(source: Any, mark: Mark | None, otherwise: str) -> str:
+    if mark is None:
+        return otherwise
+    place = mark.value
+    words = f"{place.source}:{place.line}" if place.line else place.source.partition(" ")[0]
+    if not isinstance(source, (Section, Items)):
+        for name in names_in(str(source)):
+            unset = "" if os.environ.get(name) else " (not set)"
+            words += f", environment: {name}{unset}"
+    return as_text(words).replace("\n", "\\n")
+
+
+# --------------------------------------------------------------------- as YAML, and differences
 
 
 def as_yaml(explained: Explained, comments: bool = True) -> str:
@@ -59,16 +222,15 @@ def _same_file(one: str, other: str) -> bool:
     return one.rpartition(":")[0] == other.rpartition(":")[0]
 
 
-def differences(first: Explained, second: Explained) -> dict[str, tuple[Told | None, Told | None]]:
+def differences(first: Explained, second: Explained) -> dict[str, tuple[Side | None, Side | None]]:
     """Return what differs, by dotted key: value and origin in each; None: it has no such key.
 
     Lists of components are compared item by item where they are equally long, else as a whole.
-    Of components with other names, whose fields mean nothing to each other, only what was written
-    is told.
+    Of components with other names, whose fields have nothing in common, defaults are left out.
     """
     found = _compared(first.values, second.values, ())
     return {
-        ".".join(map(str, path)): (_told(first, path, one), _told(second, path, other))
+        ".".join(map(str, path)): (_side(first, path, one), _side(second, path, other))
         for path, one, other in found
     }
 
@@ -90,7 +252,7 @@ def _strangers(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return "name" in one and "name" in other and one["name"] != other["name"]
 
 
-def _told(side: Explained, path: Path, value: Any) -> Told | None:
+def _side(side: Explained, path: Path, value: Any) -> Side | None:
     if value is ...:
         return None
     below = (origin for at, origin in side.origins.items() if at[: len(path)] == path)
@@ -98,16 +260,16 @@ def _told(side: Explained, path: Path, value: Any) -> Told | None:
 
 
 def _written(side: Explained, path: Path, value: Any) -> Any:
-    """Return a value without the fields of components that nobody wrote; a bare one is its name."""
+    """Return a value without the default fields of components; a bare one is its name."""
     if isinstance(value, list):
         return [_written(side, (*path, i), one) for i, one in enumerate(value)]
     if not isinstance(value, Mapping) or "name" not in value:
         return value
-    said = {
+    written = {
         at[len(path)]
         for at, origin in side.origins.items()
         if at[: len(path)] == path and len(at) > len(path) and not origin.startswith("default")
     }
-    kept = {key: _written(side, (*path, key), one) for key, one in value.items() if key in said}
+    kept = {key: _written(side, (*path, key), one) for key, one in value.items() if key in written}
     name = value["name"]
     return {"name": name, **kept} if {*kept} - {"name"} else name

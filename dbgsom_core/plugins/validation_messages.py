@@ -15,8 +15,8 @@ from dbgsom_core.interfaces.lookup import lookup_in_use
 
 JsonSchema = Mapping[str, Any]
 
-OWN_WORDS = ("value_error", "assertion_error")  # findings that are sentences of the model's own
-
+WORDED = "worded_"  # begins the types of findings whose message is a sentence already
+_OWN_WORDS = ("value_error", "assertion_error")  # findings that are sentences of the model's own
 _NOUNS = {
     "boolean": "true or false",
     "null": "null",
@@ -33,7 +33,7 @@ _BOUNDS = {
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Return the sentence for a key that nobody knows."""
+    """Return the sentence for an unknown key."""
     names = list(dict.fromkeys(known))
     name, colon, value = key.partition(":")
     if colon and name in names:  # of {folds:3} YAML makes one word
@@ -48,8 +48,8 @@ def sentences(error: ValidationError, cls: type[BaseModel], values: Any, where: 
     ``cls`` is what ``values``, a mapping or what was given in its place, were to become; ``where``
     stands before the keys of the mapping.
     """
-    told = explained(error, cls, values)
-    return [f"{'.'.join(map(str, (where, *steps)))} {words}" for _, steps, words in told]
+    found = explained(error, cls, values)
+    return [f"{'.'.join(map(str, (where, *steps)))} {words}" for _, steps, words in found]
 
 
 def explained(
@@ -58,18 +58,22 @@ def explained(
     values: Any,
     known: Iterable[str] = (),
     held: Callable[[Sequence[str | int]], str] = lambda steps: "",
-) -> Iterator[tuple[str, list[str | int], str]]:
-    """Yield pydantic's type, the steps to the place and the sentence of what is wrong there.
+) -> Iterator[tuple[str, Sequence[str | int], str]]:
+    """Yield what a finding is of, the steps to its place and a sentence.
 
-    ``known`` are further keys, to suggest for a misspelt one; ``held(steps)`` is how a value is
-    told that is not to be shown itself. The other arguments are those of `sentences`.
+    It is of a ``key`` that is unknown, ``missing``, or of a ``section`` or a ``value``. ``known``
+    are further keys, to suggest for a misspelt one; ``held(steps)`` names a value that must not be
+    shown itself. The other arguments are those of `sentences`.
     """
     schema = _schema(cls)
-    told: list[list[str | int]] = []
+    done: list[list[str | int]] = []
     found: list[Any] = list(error.errors(include_url=False))
     # A sentence of the model's own comes before what the types say.
-    for finding in sorted(found, key=lambda one: one["type"] not in OWN_WORDS):
-        at: Any = values
+    for finding in sorted(found, key=lambda one: one["type"] not in _OWN_WORDS):
+        kind, at = finding["type"], values
+        if kind.startswith(WORDED):
+            yield kind.removeprefix(WORDED), finding["loc"], finding["msg"]
+            continue
         steps: list[str | int] = []
         for step in finding["loc"]:  # names of a union's branches stand between
             inside = dict(at) if isinstance(at, BaseModel) else at
@@ -77,17 +81,18 @@ def explained(
             if in_list or (isinstance(inside, Mapping) and step in inside):
                 at = inside[step]
                 steps.append(step)
-        if finding["type"] == "extra_forbidden":
-            section = _at(schema, steps[:-1]) or schema
-            inside = _nested_class(cls, values, steps[:-1])
-            names = [*known, *section.get("properties", ())]
-            names = names if inside is None else list(inside.model_fields)
-            yield finding["type"], steps, unknown_key(str(steps[-1]), names)
-        elif finding["type"] == "missing":
-            yield finding["type"], [*steps, finding["loc"][-1]], "is required"
-        elif steps not in told:
-            told.append(steps)
-            yield finding["type"], steps, _sentence(finding, schema, steps, at, held(steps))
+        if kind == "extra_forbidden":
+            options = _options(schema, _at(schema, steps[:-1]) or schema)
+            component = _nested_class(cls, values, steps[:-1])
+            names = [*known, *(key for one in options for key in one.get("properties", ()))]
+            names = names if component is None else list(component.model_fields)
+            yield "key", steps, unknown_key(str(steps[-1]), names)
+        elif kind == "missing":
+            yield "missing", [*steps, finding["loc"][-1]], "is required"
+        elif steps not in done:
+            done.append(steps)
+            message = _sentence(finding, schema, steps, at, held(steps))
+            yield "value" if steps else "section", steps, message
 
 
 def _nested_class(cls: type[BaseModel], values: Any, steps: Sequence[str | int]) -> Any:
@@ -108,22 +113,48 @@ def _nested_class(cls: type[BaseModel], values: Any, steps: Sequence[str | int])
 def _sentence(
     finding: Any, root: JsonSchema, steps: Sequence[str | int], value: Any, held: str
 ) -> str:
-    if finding["type"] in OWN_WORDS:
-        return str(finding.get("ctx", {}).get("error", finding["msg"]))
+    message = str(finding["msg"])
+    if finding["type"] in _OWN_WORDS:
+        return str(finding.get("ctx", {}).get("error", message))
     schema, hint = _at(root, steps) if steps else None, ""
     if schema is None:
-        told = str(finding["msg"])
-        wanted = told.removeprefix("Input should be ")
-        if wanted == told:
-            return told[:1].lower() + told[1:]
+        wanted = message.removeprefix("Input should be ")
+        if wanted == message:
+            return message[:1].lower() + message[1:]
     else:
-        wanted = describe(schema, root, bounds=not isinstance(value, str))
+        wanted = _described(schema, root, bounds=not isinstance(value, str))
         wanted += _excluded_bound(root, schema, value)
         if finding["type"] == "finite_number":
             wanted = wanted.replace("number", "finite number", 1)
         if isinstance(value, str) and not held:
             hint = did_you_mean(value, _choices(root, schema))
     return f"must be {wanted}, not {held or shown(value)}{hint}"
+
+
+def shown(value: Any) -> str:
+    """Return a value in the words of messages."""
+    if isinstance(value, Mapping):
+        return "a section of 'key: value' lines"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return f"the text {_shortened(value)!r}"
+    large = isinstance(value, int) and abs(value) >= 10**30
+    text = "so large a number" if large else _shortened(str(value))
+    return {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(text, text)
+
+
+# -------------------------------------------------------------------------- reading a JSON Schema
+
+
+@lru_cache(maxsize=64)
+def _schema(cls: type[BaseModel]) -> dict[str, Any]:
+    try:
+        return cls.model_json_schema()
+    except PydanticInvalidForJsonSchema:  # a field of a type that JSON Schema has no words for
+        return {}
 
 
 def _at(root: JsonSchema, steps: Sequence[str | int]) -> JsonSchema | None:
@@ -135,54 +166,8 @@ def _at(root: JsonSchema, steps: Sequence[str | int]) -> JsonSchema | None:
     return None if found is None else _followed(root, found)
 
 
-def describe(schema: JsonSchema, root: JsonSchema, bounds: bool = True) -> str:
-    """Return a noun phrase for what a JSON Schema allows, null only where nothing else is.
-
-    Without ``bounds`` the phrase names kinds of values alone: enough for a text that should have
-    been a number.
-    """
-    schema = _followed(root, schema)
-    options = _options(root, schema)
-    if len(options) > 1:
-        choices = [f"'{one}'" for one in _choices(root, schema)]
-        if len(choices) > 1:
-            choices = [f"one of {', '.join(choices)}"]
-        others = (describe(one, root, bounds) for one in options if not _is_choice(one))
-        phrases = [phrase for phrase in (*others, *choices) if phrase != "null"]
-        return _either(dict.fromkeys(phrases))
-    if _is_choice(schema):
-        choices = [f"'{one}'" if isinstance(one, str) else str(one) for one in _values(schema)]
-        return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
-    kind = schema.get("type")
-    if kind in ("integer", "number"):
-        noun = "an integer" if kind == "integer" else "a number"
-        return _number(schema, noun) if bounds else noun
-    if kind == "array":
-        return _list(schema, root)
-    if kind == "string" and schema.get("minLength"):
-        return "text that is not empty"
-    return _NOUNS.get(str(kind), "another value")
-
-
-def shown(value: Any) -> str:
-    """Return how a value is told in a message."""
-    if isinstance(value, Mapping):
-        return "a section of 'key: value' lines"
-    if isinstance(value, (list, tuple)):
-        return "a list"
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f"the text {_shortened(value)!r}"
-    large = isinstance(value, int) and abs(value) >= 10**30
-    text = "so large a number" if large else _shortened(str(value))
-    return {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(text, text)
-
-
 def _step(root: JsonSchema, schema: JsonSchema, step: str | int) -> JsonSchema | None:
-    for option in _options(root, _followed(root, schema)):
+    for option in _options(root, schema):
         found: Any = None
         if isinstance(step, int):
             first = option.get("prefixItems", ())
@@ -201,66 +186,74 @@ def _followed(root: JsonSchema, schema: JsonSchema) -> JsonSchema:
 
 
 def _options(root: JsonSchema, schema: JsonSchema) -> list[JsonSchema]:
+    schema = _followed(root, schema)
     branches = schema.get("anyOf") or schema.get("oneOf")
-    if not branches:
+    if not branches or "properties" in schema:
         return [schema]
-    return [one for branch in branches for one in _options(root, _followed(root, branch))]
-
-
-def _is_choice(schema: JsonSchema) -> bool:
-    return "enum" in schema or "const" in schema
+    return [one for branch in branches for one in _options(root, branch)]
 
 
 def _values(schema: JsonSchema) -> list[Any]:
-    return list(schema.get("enum", ())) or [schema["const"]]
+    """Return the values of a choice; none where a schema is no choice."""
+    return list(schema.get("enum", ())) or [schema[key] for key in ("const",) if key in schema]
 
 
 def _choices(root: JsonSchema, schema: JsonSchema) -> list[str]:
-    options = (one for one in _options(root, schema) if _is_choice(one))
-    return [str(value) for option in options for value in _values(option)]
+    return [str(value) for option in _options(root, schema) for value in _values(option)]
 
 
-def _either(phrases: Mapping[str, None]) -> str:
-    *most, last = phrases
-    return f"{', '.join(most)} or {last}" if most else last
+def _described(schema: JsonSchema, root: JsonSchema, bounds: bool = True) -> str:
+    """Return a noun phrase for what a JSON Schema allows, null only where nothing else is.
 
-
-def _number(schema: JsonSchema, noun: str) -> str:
-    bounds = [(words, _short(schema[key])) for key, words in _BOUNDS.items() if key in schema]
-    if len(bounds) > 1:
-        return f"{noun} between {bounds[0][1]} and {bounds[-1][1]}"
-    return " ".join((noun, *bounds[0])) if bounds else noun
+    Without ``bounds`` the phrase names kinds of values alone: enough for a text that should have
+    been a number.
+    """
+    schema = _followed(root, schema)
+    options = _options(root, schema)
+    if len(options) > 1:
+        choices = [f"'{one}'" for one in _choices(root, schema)]
+        if len(choices) > 1:
+            choices = [f"one of {', '.join(choices)}"]
+        others = (_described(one, root, bounds) for one in options if not _values(one))
+        *most, last = dict.fromkeys(one for one in (*others, *choices) if one != "null")
+        return f"{', '.join(most)} or {last}" if most else last
+    if choices := [f"'{one}'" if isinstance(one, str) else str(one) for one in _values(schema)]:
+        return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
+    kind = schema.get("type")
+    if kind in ("integer", "number"):
+        noun = "an integer" if kind == "integer" else "a number"
+        limits = [(words, _short(schema[key])) for key, words in _BOUNDS.items() if key in schema]
+        if not bounds or not limits:
+            return noun
+        if len(limits) > 1:
+            return f"{noun} between {limits[0][1]} and {limits[-1][1]}"
+        return " ".join((noun, *limits[0]))
+    if kind == "array":
+        items = schema.get("items")
+        each = f" with {_described(items, root)} in each place" if items else ""
+        least, most_items = schema.get("minItems"), schema.get("maxItems")
+        if least is not None and least == most_items:
+            return f"a list of {least}{each}"
+        return f"a list{f' of at least {least}' if least else ''}{each}"
+    if kind == "string" and schema.get("minLength"):
+        return "text that is not empty"
+    return _NOUNS.get(str(kind), "another value")
 
 
 def _excluded_bound(root: JsonSchema, schema: JsonSchema, value: Any) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         for option in _options(root, schema):
             bounds = (option.get("exclusiveMinimum"), option.get("exclusiveMaximum"))
-            if value in bounds and None not in bounds:
-                return " (both excluded)"
+            if value in bounds and len(option.keys() & _BOUNDS.keys()) > 1:
+                return f" ({shown(value) if None in bounds else 'both'} excluded)"
     return ""
 
 
-def _list(schema: JsonSchema, root: JsonSchema) -> str:
-    items = schema.get("items")
-    each = f" with {describe(items, root)} in each place" if isinstance(items, Mapping) else ""
-    least, most = schema.get("minItems"), schema.get("maxItems")
-    if least is not None and least == most:
-        return f"a list of {least}{each}"
-    return f"a list{f' of at least {least}' if least else ''}{each}"
-
-
 def _short(bound: Any) -> str:
-    return str(int(bound)) if isinstance(bound, float) and bound.is_integer() else str(bound)
+    if not isinstance(bound, float) or not bound.is_integer():
+        return str(bound)
+    return f"{bound:.0f}" if abs(bound) < 1e16 else f"{bound:g}"
 
 
 def _shortened(text: str) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
-
-
-@lru_cache(maxsize=64)
-def _schema(cls: type[BaseModel]) -> dict[str, Any]:
-    try:
-        return cls.model_json_schema()
-    except PydanticInvalidForJsonSchema:  # a field of a type that JSON Schema has no words for
-        return {}

@@ -69,9 +69,8 @@ def given_fields_of(experiment: Experiment) -> dict[str, list[str]]:
 def with_given_fields(experiment: Experiment, given: Mapping[str, Any]) -> Experiment:
     """Return the experiment with all other fields of the model's parts not given."""
     parts: dict[str, Any] = {
-        kind: _as_given(part, set(map(str, given[kind])))
+        kind: _as_given(part, set(map(str, given.get(kind) or ())))
         for kind, part in _parts(experiment).items()
-        if isinstance(given.get(kind), list)
     }
     engine = parts.pop("engine", experiment.engine)
     model = replace(experiment.model, params={**experiment.model.params, **parts})

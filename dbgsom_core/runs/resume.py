@@ -26,6 +26,7 @@ from dbgsom_core.config import (
     is_sweep,
     load_experiment,
     load_sweep,
+    with_defaults,
 )
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError
 from dbgsom_core.estimators.checkpoints import Checkpoints
@@ -34,7 +35,7 @@ from dbgsom_core.files import to_disk
 from dbgsom_core.interfaces.component import Component, flat
 from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
 from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
-from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.components import packages_named, with_given_fields
 from dbgsom_core.runs.epoch_models import EpochModels
 from dbgsom_core.runs.folder.dead import alone_with, close_if_dead
@@ -141,14 +142,14 @@ def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
         if one.kind == kind and one.parent is None and one.config and not one.damage
     ]
     left = [one for one in like if not is_whole(one, loaded)]
-    same = [one for one in left if one.config == wanted] or [
-        one for one in like if one.config == wanted
+    same = [one for one in left if _completed(one.config) == wanted] or [
+        one for one in like if _completed(one.config) == wanted
     ]
     if same:
         return close_if_dead(same[-1])
     told = f"no interrupted run of {loaded.source} in {root / group}"
     if left:
-        differs = "; ".join(_differences(left[-1].config, wanted))
+        differs = "; ".join(_differences(_completed(left[-1].config), wanted))
         raise ConfigError(
             f"{told}; {left[-1].id} differs: {differs}. Give what it was started with, or start a "
             "new run without --resume"
@@ -231,7 +232,7 @@ def check_same(stored: StoredRun, run: Run) -> None:
     check_same_data(stored, run.data)
     told = []
     if stored.config:
-        told += _differences(stored.config, _as_read(run.config))
+        told += _differences(_completed(stored.config), _as_read(run.config))
     if stored.environment:  # else it was killed before it had written that
         told += _differences(_versions(stored.environment), _versions(run.environment))
     if told:
@@ -286,6 +287,10 @@ def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _config(loaded: Experiment | Sweep) -> dict[str, Any]:
     return _as_read(masked(loaded.resolved))
+
+
+def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    return _as_read(with_defaults(config, get_registry()))
 
 
 def _as_read(config: Mapping[str, Any]) -> dict[str, Any]:

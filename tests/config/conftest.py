@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pytest
@@ -153,50 +153,30 @@ class Track(Component):
         return object()
 
 
-class Offers:
-    """A plugin of fakes."""
+OFFERS = {
+    "metrics": {"euclid": Euclid, "power": Power, "lost": "no_such_module:Lost"},
+    "kernels": {"gauss": Gauss, "bubble": Bubble},
+    "growth_strategies": {"grow": Grow, "fixed": Fixed, "nested": Nested},
+    "initialisations": {"pca": Lot, "random": Lot},
+    "labellers": {"majority": Majority},
+    "datasets": {"toy": Toy, "faulty": Faulty},
+    "measures": {"quality": Quality, "other": Quality},
+    "figures": {"label_map": Picture, "u_matrix": Picture, "sketch": Picture},
+    "trackers": {"mlflow": Track, "run_folder": Track},
+    "engines": {"local": LocalEngine},
+}
 
-    DBGSOM_API_VERSION = 1
 
-    @hookimpl
-    def dbgsom_metrics(self) -> dict[str, Any]:
-        return {"euclid": Euclid, "power": Power, "lost": "no_such_module:Lost"}
+def plugin():
+    """Return a plugin of fakes."""
 
-    @hookimpl
-    def dbgsom_kernels(self) -> dict[str, Any]:
-        return {"gauss": Gauss, "bubble": Bubble}
+    def hook(offers):
+        return hookimpl(lambda: offers)
 
-    @hookimpl
-    def dbgsom_growth_strategies(self) -> dict[str, Any]:
-        return {"grow": Grow, "fixed": Fixed, "nested": Nested}
-
-    @hookimpl
-    def dbgsom_initialisations(self) -> dict[str, Any]:
-        return {"pca": Lot, "random": Lot}
-
-    @hookimpl
-    def dbgsom_labellers(self) -> dict[str, Any]:
-        return {"majority": Majority}
-
-    @hookimpl
-    def dbgsom_datasets(self) -> dict[str, Any]:
-        return {"toy": Toy, "faulty": Faulty}
-
-    @hookimpl
-    def dbgsom_measures(self) -> dict[str, Any]:
-        return {"quality": Quality, "other": Quality}
-
-    @hookimpl
-    def dbgsom_figures(self) -> dict[str, Any]:
-        return {"label_map": Picture, "u_matrix": Picture, "sketch": Picture}
-
-    @hookimpl
-    def dbgsom_trackers(self) -> dict[str, Any]:
-        return {"mlflow": Track, "run_folder": Track}
-
-    @hookimpl
-    def dbgsom_engines(self) -> dict[str, Any]:
-        return {"local": LocalEngine}
+    module = ModuleType("fakes")
+    module.DBGSOM_API_VERSION = 1
+    vars(module).update({f"dbgsom_{kind}": hook(offers) for kind, offers in OFFERS.items()})
+    return module
 
 
 FULL = """\
@@ -229,7 +209,7 @@ engine: {name: local, threads: 2}
 @pytest.fixture(scope="session")
 def registry() -> Registry:
     made = Registry()
-    made.register(Offers(), "fakes", "fakes", "1")
+    made.register(plugin(), "fakes", "fakes", "1")
     return made
 
 
@@ -269,25 +249,21 @@ def bench(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="session")
 def fakes() -> SimpleNamespace:
-    return SimpleNamespace(
-        **{
-            cls.__name__: cls
-            for cls in (
-                Bubble,
-                Euclid,
-                Fixed,
-                Gauss,
-                Grow,
-                Lot,
-                Majority,
-                Picture,
-                Power,
-                Quality,
-                Toy,
-                Track,
-            )
-        }
+    classes = (
+        Bubble,
+        Euclid,
+        Fixed,
+        Gauss,
+        Grow,
+        Lot,
+        Majority,
+        Picture,
+        Power,
+        Quality,
+        Toy,
+        Track,
     )
+    return SimpleNamespace(**{cls.__name__: cls for cls in classes})
 
 
 SMALL = "experiment: e\ndataset: toy\n"

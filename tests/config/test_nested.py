@@ -8,11 +8,11 @@ import yaml
 from pydantic import Field
 
 from dbgsom_core.api import Component, Nested
-from dbgsom_core.config import dump_yaml, load_experiment, load_sweep, parse_experiment
+from dbgsom_core.config import dump_yaml, load_experiment, parse_experiment
 from dbgsom_core.config.schema import experiment_schema
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.component import nested_fields
-from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.components import describe_components
 from dbgsom_core.runs.params import default_name, flat_params
 from dbgsom_core.runs.pipeline import make_estimator
@@ -113,8 +113,6 @@ def test_it_is_written_as_any_component(load, base, expected):
         ("model.growth.base.spreading_factor=0.2", Directed(spreading_factor=0.2)),
         ("model.growth.base.notches=null", Directed(spreading_factor=0.3, notches=None)),
         ("model.growth.base=gsom", Gsom()),
-        ("model.growth.base.name=gsom", Gsom()),
-        ("model.growth.base={name: gsom, spreading_factor: 0.1}", Gsom(spreading_factor=0.1)),
     ],
 )
 def test_overrides_reach_into_it(load, override, expected):
@@ -193,26 +191,6 @@ def test_what_the_estimator_fills_is_left_to_it(load):
     assert make_estimator(again).parts().growth.base.spreading_factor == 0.2
 
 
-def test_what_the_environment_holds_is_not_written_down(load, monkeypatch):
-    monkeypatch.setenv("SPREAD", "0.25")
-    made = load(TREE.replace("0.3", "'${env:SPREAD}'"))
-    assert growth_of(made).base.spreading_factor == 0.25
-    assert made.resolved["model"]["growth"]["base"]["spreading_factor"] == "${env:SPREAD}"
-
-
-def test_a_sweep_varies_it(load, built_ins):
-    load(TREE)
-    Path("sweep.yaml").write_text(
-        "extends: run.yaml\n"
-        "sweep:\n"
-        "  grid: {model.growth.base.spreading_factor: [0.1, 0.2], model.growth.tau_2: [0.1]}\n",
-        encoding="utf-8",
-    )
-    children = load_sweep("sweep.yaml", registry=built_ins).children
-    spreads = [growth_of(child.experiment).base.spreading_factor for child in children]
-    assert spreads == [0.1, 0.2]
-
-
 def test_a_run_tells_of_it(load, built_ins):
     made = load(TREE)
     estimator = make_estimator(made)
@@ -239,22 +217,6 @@ def test_a_run_tells_of_its_grid(load):
         assert name.startswith(f"iris: hierarchical fixed 4 × 5{told}, ")
 
 
-def test_the_schema_knows_what_may_stand_inside(built_ins):
-    validator = jsonschema.Draft202012Validator(experiment_schema(built_ins))
-
-    def valid(base):
-        growth = {"name": "hierarchical", "base": base}
-        return validator.is_valid(
-            {"experiment": "e", "dataset": "iris", "model": {"growth": growth}}
-        )
-
-    assert valid("gsom")
-    assert valid({"name": "fixed", "rows": 3})
-    assert not valid("gsm")
-    assert not valid({"name": "fixed", "row": 3})
-    assert not valid({"name": "gsom", "spreading_factor": 2})
-
-
 def test_third_parties_nest_and_are_nested(load, third_party):
     assert nested_fields(Around) == {"inner": "growth"}
     text = "experiment: e\ndataset: iris\nmodel: {growth: {name: around, inner: GROWTH}}\n"
@@ -266,14 +228,6 @@ def test_third_parties_nest_and_are_nested(load, third_party):
     with pytest.raises(ConfigError, match=r"model\.growth\.inner\.cells"):
         load(text.replace("GROWTH", "{name: twig, cells: [3]}"), registry=third_party)
     experiment_schema(third_party)
-
-
-def test_a_class_that_no_plugin_offers_is_told_by_its_place():
-    assert get_registry().name_of("growth", Gsom()) == "gsom"
-    assert get_registry().name_of("growth", Twig()).endswith("test_nested:Twig")
-    values = {"name": "hierarchical", "base": {"name": "gsom"}}
-    made = parse_experiment({"experiment": "e", "dataset": "iris", "model": {"growth": values}})
-    assert growth_of(made).base == Gsom()
 
 
 def test_parameters_do_not_depend_on_how_much_was_written(load, built_ins):

@@ -3,7 +3,7 @@
 import pytest
 
 from dbgsom_core.config import load_experiment
-from dbgsom_core.config.settings import General, ModelSettings, Split
+from dbgsom_core.config.settings import ExperimentSettings, ModelSettings, Split
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import Registry
 
@@ -28,7 +28,11 @@ def is_number(schema):
 
 
 def fields():
-    for settings, prefix in ((General, ""), (Split, "split."), (ModelSettings, "model.")):
+    for settings, prefix in (
+        (ExperimentSettings, ""),
+        (Split, "split."),
+        (ModelSettings, "model."),
+    ):
         for name, schema in settings.model_json_schema()["properties"].items():
             if is_number(schema):
                 yield f"{prefix}{name}={{}}"

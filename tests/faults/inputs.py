@@ -33,8 +33,7 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.config import is_sweep, load_experiment, load_sweep
-from dbgsom_core.config.origins import explain
-from dbgsom_core.config.show import as_yaml, differences
+from dbgsom_core.config.show import as_yaml, differences, explain
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.components import packages_named

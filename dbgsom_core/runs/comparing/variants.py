@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dbgsom_core.config.build import MODEL_COMPONENTS
-from dbgsom_core.config.settings import DEFAULT_NAMES, ModelSettings
+from dbgsom_core.config import with_defaults
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.deciding import Decision
 from dbgsom_core.runs.comparing.differing import (
-    ABSENT,
     as_words,
     differences,
     distinct,
@@ -24,7 +22,6 @@ from dbgsom_core.runs.comparing.differing import (
 )
 from dbgsom_core.runs.folder.store import StoredRun
 from dbgsom_core.runs.params import is_reference
-from dbgsom_core.training.compatibility import USUAL_LABELLERS
 
 # What neither changes a map nor says what it learns from, and what has a place of its own.
 _BESIDE_THE_POINT = (
@@ -231,36 +228,15 @@ def settings_of(
 
     What some left to its default stands there as for others.
     """
-    models = [_mapping(config.get("model")) for _, config in configs]
     left_out = {*_BESIDE_THE_POINT} - {*beside}
     found = []
-    keys = dict.fromkeys(key for model in models for key in model)
-    defaults: dict[tuple[str, str], Any] = {}
-    for (name, config), model in zip(configs, models, strict=True):
-        kind = str(model.get("estimator", "vq"))
-        full = dict(model)
-        for key in keys:
-            if key not in model:
-                if (key, kind) not in defaults:
-                    defaults[key, kind] = _default(key, kind, registry)
-                if defaults[key, kind] is not ABSENT:
-                    full[key] = defaults[key, kind]
-        settings = {k: v for k, v in config.items() if k not in left_out}
-        settings["model"] = full
+    for name, config in configs:
+        full = with_defaults({"model": {}, **config}, registry)
+        settings = {k: v for k, v in full.items() if k not in left_out}
         if _has_references(settings):  # nobody knows whether it is the same as another run
             settings["run"] = name
         found.append(settings)
     return found
-
-
-def _default(key: str, estimator: str, registry: Registry) -> Any:
-    if key in ModelSettings.model_fields:
-        return ModelSettings.model_fields[key].default
-    name = USUAL_LABELLERS.get(estimator) if key == "labeller" else DEFAULT_NAMES.get(key)
-    if name is None:
-        return ABSENT
-    component = registry.build(MODEL_COMPONENTS[key], name)
-    return {"name": name, **component.model_dump(mode="json")}
 
 
 def _dataset(run: StoredRun) -> dict[str, Any]:

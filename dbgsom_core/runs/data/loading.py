@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, parse_experiment
-from dbgsom_core.config.problems import Place, Problems
+from dbgsom_core.config.places import Place, Problems
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.tables import BlockTable, picked
 from dbgsom_core.errors import DataError, did_you_mean

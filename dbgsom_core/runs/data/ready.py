@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.config.capabilities import fills_gaps
+from dbgsom_core.config.matching import fills_gaps
 from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.estimators.classifier import SomClassifier

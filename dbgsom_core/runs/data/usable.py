@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.config.capabilities import fills_gaps, metrics_for_gaps
+from dbgsom_core.config.matching import fills_gaps, metrics_for_gaps
 from dbgsom_core.engine.tables import BlockTable, block_rows
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.datasets import Data

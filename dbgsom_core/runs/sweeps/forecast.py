@@ -5,8 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 
-from dbgsom_core.config import Child, Experiment, Sweep
-from dbgsom_core.config.names import shortened
+from dbgsom_core.config import Child, Experiment, Sweep, shortened
 from dbgsom_core.estimators.planning import told_seconds
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.privacy import hiding, masked

@@ -9,9 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dbgsom_core.config import Child, Optimization
-from dbgsom_core.config.nodes import plain
-from dbgsom_core.config.optimize import RangeSettings
+from dbgsom_core.config import Child, Optimization, RangeSettings
 from dbgsom_core.errors import ConfigError, PluginError
 from dbgsom_core.runs.folder.store import StoredRun
 
@@ -201,5 +199,4 @@ def _chosen(axis: Any, varied: Any) -> int | float | None:
     if isinstance(axis, RangeSettings):
         known = isinstance(varied, (int, float)) and axis.low <= varied <= axis.high
         return varied if known else None
-    told = [plain(node) for node in axis]
-    return told.index(varied) if varied in told else None
+    return axis.index(varied) if varied in axis else None

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dbgsom_core.config import Child, Experiment, Sweep
-from dbgsom_core.config.names import shortened
+from dbgsom_core.config import Child, Experiment, Sweep, shortened
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.trackers import Ranking, Run, Variant

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 import dbgsom_core.mlflow
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.config.load import parse_experiment
+from dbgsom_core.config import parse_experiment
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.runs.data.ready import make_estimator
 from dbgsom_core.runs.fitted import digest_of

@@ -1,4 +1,4 @@
-"""The tables of keys in configs/README.md: ``python -m dbgsom_core.config.tables FILE``.
+"""The tables of keys in configs/README.md: ``python tests/docs/key_tables.py FILE``.
 
 A table stands between ``<!-- keys: SECTION -->`` and ``<!-- end -->``, and is made from the JSON
 Schema, which is made from the models: ``.`` is the top level, ``model`` the section of that name.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dbgsom_core.config.schema import experiment_schema
+from dbgsom_core.config.settings import STEP
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.plugins.registry import Registry
@@ -22,13 +23,6 @@ Schema = Mapping[str, Any]
 
 _MARKED = re.compile(r"(<!-- keys: (\S+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 _MOST = 8  # names that a cell lists
-# The order in which one writes them; keys that are not named here come behind.
-_FIRST = (
-    "experiment", "name", "tags", "dataset", "prepare", "split", "model", "seed", "measures",
-    "figures", "stability", "tracking", "patience", "engine", "plugins", "extends", "sweep",
-    "estimator", "metric", "kernel", "growth", "labeller", "grid", "init", "schedule",
-    "stopping",
-)  # fmt: skip
 
 
 def with_tables(page: str, registry: Registry) -> str:
@@ -39,13 +33,12 @@ def with_tables(page: str, registry: Registry) -> str:
     ConfigError
         A marker names no section.
     """
-    schema = experiment_schema(registry)
+    schema = experiment_schema(registry, references=False)
 
     def table(match: re.Match[str]) -> str:
         path, deep, _ = match[2].partition(".*")
         section = _section(schema, path)
-        order = _FIRST if path in (".", "model") else ()
-        rows = _rows(schema, section, bool(deep), order)
+        rows = _rows(schema, section, bool(deep))
         lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
         lines += [f"| {' | '.join(_cell(one) for one in row)} |" for row in rows]
         return match[1] + "\n" + "\n".join(lines) + "\n\n" + match[3]
@@ -66,7 +59,7 @@ def _section(schema: Schema, path: str) -> Schema:
 def _inside(schema: Schema, about: Schema) -> Schema | None:
     """Return the section that a key holds, where it holds one of known keys."""
     for one in (about, *about.get("anyOf", ())):
-        if "$ref" in one and _name(one) not in KINDS:
+        if "$ref" in one and _name(one) not in (*KINDS, STEP):
             one = schema["$defs"][_name(one)]
         if "properties" in one:
             return one  # type: ignore[no-any-return]
@@ -74,18 +67,16 @@ def _inside(schema: Schema, about: Schema) -> Schema | None:
 
 
 def _rows(
-    schema: Schema, section: Schema, deep: bool, order: Sequence[str], prefix: str = ""
+    schema: Schema, section: Schema, deep: bool, prefix: str = ""
 ) -> Iterator[tuple[str, str, str, str]]:
     properties = section["properties"]
-    known = {name: place for place, name in enumerate(order)}
     needed = section.get("required", ())
     if not prefix and section is schema:  # one of two ways in
         needed = ("experiment", "dataset")
-    for key in sorted(properties, key=lambda key: known.get(key, len(known))):
-        about = properties[key]
+    for key, about in properties.items():
         inner = _inside(schema, about) if deep else None
         if inner is not None:
-            yield from _rows(schema, inner, deep, order, f"{prefix}{key}.")
+            yield from _rows(schema, inner, deep, f"{prefix}{key}.")
         else:
             default = "required" if key in needed else _default(about)
             meaning = about.get("description", "").rstrip(".")
@@ -135,7 +126,7 @@ def _one(schema: Schema, about: Schema) -> str:
         name = _name(about)
         if name in KINDS:
             return "component"
-        return "section" if "properties" in _target(schema, name) and name != "_Step" else "step"
+        return "section" if name != STEP else "step"
     if "const" in about:
         return f"`{about['const']}`"
     if "enum" in about:

@@ -1,0 +1,237 @@
+"""Configuration values that know where they were written, and problems at their places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+from dbgsom_core.errors import ConfigError
+from dbgsom_core.interfaces.privacy import Secrets, hide, hiding, masked, without_passwords
+
+DEEPEST = 50  # levels of sections and lists
+
+Plain = bool | int | float | str | None
+Steps = Sequence[str | int]  # keys and positions that lead to a value
+
+
+class Place(NamedTuple):
+    """Where something was written: a file with 1-based line and column, or ``--set key=value``.
+
+    A place without a line shows its ``source`` alone; Python values have an empty source.
+    """
+
+    source: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+
+NOWHERE = Place("")
+
+
+class Mark(NamedTuple):
+    """What is known of a value beside itself."""
+
+    value: Place
+    key: Place  # in a list that of the value
+    reference: str = ""  # as written, of what came from the environment: shown in its place
+    text: str = ""  # what the environment held, before it was read as a number or a word
+    varied: bool = False  # one of several values that a sweep gives its key
+    refused: bool = False  # a problem is known already, from which others would follow
+
+    @property
+    def section(self) -> Place:
+        """Place of a problem of a section as a whole: its key."""
+        return self.value if self.varied else self.key
+
+
+class Section(dict[str, Any]):
+    """A mapping whose values have marks.
+
+    One that a dotted key (``--set prepare.0.name=…``, a sweep) stands for is a ``patch``: its keys
+    may be positions in a list.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any] | None = None,
+        marks: Mapping[str, Mark] | None = None,
+        place: Place = NOWHERE,
+        patch: bool = False,
+    ) -> None:
+        super().__init__(values or {})
+        self.marks, self.place, self.patch = dict(marks or {}), place, patch
+
+    def put(self, key: str, value: Any, mark: Mark) -> None:
+        """Set a value together with its mark."""
+        self[key], self.marks[key] = value, mark
+
+    def without(self, *keys: str) -> Section:
+        """Return this section without some keys."""
+        kept = {key: value for key, value in self.items() if key not in keys}
+        return Section(kept, self.marks, self.place, self.patch)
+
+
+class Items(list[Any]):
+    """A list whose values have marks, one each."""
+
+    def __init__(self, values: Iterable[Any] = (), marks: Iterable[Mark] = ()) -> None:
+        super().__init__(values)
+        self.marks = list(marks)
+
+
+def plain(value: Any) -> Any:
+    """Return the values of a tree without marks."""
+    if isinstance(value, Section):
+        return {key: plain(one) for key, one in value.items()}
+    return list(map(plain, value)) if isinstance(value, Items) else value
+
+
+def below(path: str, step: str | int) -> str:
+    """Return a dotted path with one step more."""
+    return f"{path}.{step}" if path else str(step)
+
+
+def marks_along(root: Section, steps: Steps) -> list[Mark]:
+    """Return the marks of the root and of each step, as far as there are values."""
+    marks, value = [Mark(root.place, root.place)], root
+    for step in steps:
+        if not step_is_in(value, step):
+            break
+        marks.append(value.marks[step])  # type: ignore[index]
+        value = value[step]  # type: ignore[index]
+    return marks
+
+
+def step_is_in(value: Any, step: str | int) -> bool:
+    """Say whether a value has something at a key or a position."""
+    if isinstance(value, Items):
+        return isinstance(step, int) and 0 <= step < len(value)
+    return isinstance(value, Section) and step in value
+
+
+def mark_at(root: Section, steps: Steps) -> Mark:
+    """Return the mark of the value at the end of ``steps``, or of the last one that there is."""
+    return marks_along(root, steps)[-1]
+
+
+def with_references(values: Any, source: Any) -> Any:
+    """Return plain values with the references of ``source`` in place of what they stand for.
+
+    ``source`` is the tree from which the values came. They may hold less, or more: all fields of a
+    component whose name alone was written.
+    """
+    if isinstance(source, Section) and isinstance(values, dict):
+        return {
+            key: _referenced(value, source[key], source.marks[key]) if key in source else value
+            for key, value in values.items()
+        }
+    if isinstance(source, Items) and isinstance(values, list) and len(values) == len(source):
+        return list(map(_referenced, values, source, source.marks))
+    return values
+
+
+def _referenced(value: Any, source: Any, mark: Mark) -> Any:
+    if not mark.reference:
+        return with_references(value, source)
+    if isinstance(value, dict) and "name" in value:
+        return {**value, "name": mark.reference}
+    if isinstance(value, list) and len(value) == 1 and not isinstance(source, Items):
+        return [_referenced(value[0], source, mark)]
+    return mark.reference
+
+
+def from_python(value: Any, problems: Problems, path: str = "", depth: int = 0) -> Any:
+    """Return the tree of a Python value, with places that show nothing.
+
+    Mappings with text keys, lists, tuples, plain values, paths and numpy scalars are understood;
+    anything else is a problem at its path.
+    """
+    if depth > DEEPEST:
+        problems.add(NOWHERE, path, f"is nested deeper than {DEEPEST} levels")
+        return None
+    if isinstance(value, PurePath):
+        return str(value)
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    mark = Mark(NOWHERE, NOWHERE)
+    if isinstance(value, (list, tuple)):
+        items = (
+            from_python(one, problems, below(path, i), depth + 1) for i, one in enumerate(value)
+        )
+        return Items(items, [mark] * len(value))
+    if isinstance(value, Mapping):
+        section = Section()
+        for key, inner in value.items():
+            if isinstance(key, str):
+                section.put(key, from_python(inner, problems, below(path, key), depth + 1), mark)
+            else:
+                problems.add(NOWHERE, path, f"keys must be text, not {key!r}")
+        return section
+    message = f"must be a plain value, a list or a mapping, not of the type {type(value).__name__}"
+    if hasattr(value, "shape"):
+        message += "; what a table holds is read from a csv, parquet, npy or npz file"
+    problems.add(NOWHERE, path, message)
+    return None
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: where, under which dotted key, and a sentence."""
+
+    place: Place
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        parts = (str(self.place), self.path, self.message)
+        return ": ".join(part for part in parts if part).replace("\n", "\\n")
+
+
+class Problems:
+    """The problems found so far, each kept once, and what the environment held on the way."""
+
+    def __init__(self, secrets: Secrets | None = None) -> None:
+        self._found: dict[Problem, None] = {}
+        self.secrets = secrets or Secrets()
+        self.public: frozenset[str] = frozenset()  # texts of the file that are no secrets
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, place: Place, path: str, message: str) -> None:
+        """Note a problem."""
+        with hiding(self.secrets):
+            self._found[Problem(place, path, masked(message))] = None
+
+    def add_at(self, root: Section, steps: Steps, message: str, of: str = "value") -> None:
+        """Note a problem of a value in a tree, unless it follows from one that is known.
+
+        ``of`` is ``value``, ``key``, ``missing`` for a key that is not there, or ``section``.
+        """
+        marks = marks_along(root, steps)
+        if not any(mark.refused for mark in marks):
+            last = marks[-1]
+            places = {"key": last.key, "missing": last.section, "section": last.section}
+            self.add(places.get(of, last.value), ".".join(map(str, steps)), message)
+
+    def hide(self, held: str, reference: str) -> None:
+        """Show ``reference`` everywhere in place of what the environment holds."""
+        hide(held, reference, self.secrets, self.public)
+
+    def error(self) -> ConfigError:
+        """Return the error with all problems, one a line, in the order of the file."""
+        found = sorted(self._found, key=lambda one: (one.place.line == 0, one.place))
+        return ConfigError(without_passwords("\n".join(map(str, found))))  # of --set, too
+
+    def raise_any(self) -> None:
+        """Raise `ConfigError` if there is any problem."""
+        if self._found:
+            raise self.error()
