@@ -63,7 +63,7 @@ def init(data: str, output: str | None, force: bool, registry: Registry) -> None
 
 def _tell(found: Look, roles: Roles) -> None:
     from dbgsom_core.cli.tables import print_table
-    from dbgsom_core.runs.data.splitting import LEAST_ROWS
+    from dbgsom_core.runs.data import LEAST_ROWS
     from dbgsom_core.runs.first_look.first_config import estimator_of
 
     about = "" if found.whole else "about "

@@ -22,8 +22,8 @@ from dbgsom_core.runs.comparing.differing import (
     told_apart,
     word,
 )
-from dbgsom_core.runs.folder.store import StoredRun
-from dbgsom_core.runs.params import is_reference
+from dbgsom_core.runs.folder import StoredRun
+from dbgsom_core.runs.manifest import is_reference
 from dbgsom_core.training.compatibility import USUAL_LABELLERS
 
 # What neither changes a map nor says what it learns from, and what has a place of its own.

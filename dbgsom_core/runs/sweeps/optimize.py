@@ -13,7 +13,7 @@ from dbgsom_core.config import Child, Optimization
 from dbgsom_core.config.nodes import plain
 from dbgsom_core.config.optimize import RangeSettings
 from dbgsom_core.errors import ConfigError, PluginError
-from dbgsom_core.runs.folder.store import StoredRun
+from dbgsom_core.runs.folder import StoredRun
 
 _ATTEMPTS = 20  # to find a variant that was not tried yet, where there are numbers between
 

@@ -20,8 +20,8 @@ from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.plugins.doctor import diagnose_apart
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
-from dbgsom_core.runs.folder.dead import has_died
-from dbgsom_core.runs.folder.store import find_experiments, find_folders, read_run
+from dbgsom_core.runs.find import has_died
+from dbgsom_core.runs.folder import find_experiments, find_folders, read_run
 
 _LITTLE, _TOO_LITTLE = 1 << 30, 100 << 20  # free bytes on a disk
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -29,7 +29,7 @@ _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes
     ----------
@@ -127,7 +127,7 @@ def check_loops() -> Iterator[Check]:
     """Yield whether compiled loops are kept, and whether there are any."""
     try:
         from dbgsom_core.engine.compile import loops_folder
-        from dbgsom_core.runs.warming import compiled_loops
+        from dbgsom_core.runs.warm import compiled_loops
     except ImportError as error:
         yield Check("broken", "loops", str(error), "unset NUMBA_DISABLE_JIT")
         return

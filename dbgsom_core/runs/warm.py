@@ -1,8 +1,7 @@
-"""Compiling all loops once, by small fits that between them call each in every type."""
+"""Compile all loops once, by small fits that between them call each with every type."""
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,9 +17,6 @@ from dbgsom_core.estimators.clustering import SomVQ
 from dbgsom_core.estimators.measuring import default_measures, table_of
 from dbgsom_core.estimators.regressor import SomRegressor
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.csv_lines import CsvLines
-from dbgsom_core.runs.using.plain_lines import PlainLines
-from dbgsom_core.runs.using.table_head import Head
 
 _SMALL: dict[str, Any] = {"epochs": 6, "max_neurons": 12}  # compared without being packed
 _LARGE: dict[str, Any] = {"epochs": 25, "max_neurons": 80}
@@ -32,15 +28,15 @@ def compiled_loops() -> int | None:
     return None if folder is None else sum(1 for _ in folder.glob("*.nbi"))
 
 
-def warm(registry: Registry, tell: Callable[[str], object]) -> tuple[float, list[str]]:
+def warm(registry: Registry, show: Callable[[str], object]) -> tuple[float, list[str]]:
     """Fit small maps of each kind, so that what they call is compiled and kept.
 
     Parameters
     ----------
     registry : Registry
         Whose metrics are used.
-    tell : callable
-        Hears what is being done.
+    show : callable
+        Called with the name of each fit.
 
     Returns
     -------
@@ -53,7 +49,7 @@ def warm(registry: Registry, tell: Callable[[str], object]) -> tuple[float, list
     with compile_clock() as clock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, fit in _fits(registry):
-            tell(name)
+            show(name)
             try:
                 fit()
             except Exception as error:
@@ -73,12 +69,12 @@ def _fits(registry: Registry) -> Iterator[tuple[str, Callable[[], object]]]:
         gaps[:, 0] = X[:, 0]
         vq = SomVQ(**settings)
         for dtype in (np.float64, np.float32):
-            told, Xt = f"{size}, {np.dtype(dtype).name}", X.astype(dtype)
-            yield told, partial(_use, registry, vq, Xt)
+            name, Xt = f"{size}, {np.dtype(dtype).name}", X.astype(dtype)
+            yield name, partial(_use, registry, vq, Xt)
             classifier = SomClassifier(**settings)
-            yield f"{told}, classes", partial(_use, registry, classifier, Xt, classes)
-            yield f"{told}, missing values", partial(_impute, vq, gaps.astype(dtype))
-            yield f"{told}, sparse", partial(_predict, vq, csr_array(Xt))
+            yield f"{name}, classes", partial(_use, registry, classifier, Xt, classes)
+            yield f"{name}, missing values", partial(_impute, vq, gaps.astype(dtype))
+            yield f"{name}, sparse", partial(_predict, vq, csr_array(Xt))
         numbers = SomRegressor(**settings)
         yield f"{size}, numbers as targets", partial(_predict, numbers, X, X[:, 0])
         yield f"{size}, weights", partial(vq.fit, X, sample_weight=weights)
@@ -92,9 +88,9 @@ def _fits(registry: Registry) -> Iterator[tuple[str, Callable[[], object]]]:
         X = rng.normal(size=(12000, d))
         classes = rng.integers(0, 3, len(X))
         for dtype in (np.float64, np.float32):
-            told = f"{len(X)} × {d}, {np.dtype(dtype).name}"
+            name = f"{len(X)} × {d}, {np.dtype(dtype).name}"
             classifier = SomClassifier(**_LARGE)
-            yield told, partial(_use, registry, classifier, X.astype(dtype), classes)
+            yield name, partial(_use, registry, classifier, X.astype(dtype), classes)
     X = rng.normal(size=(2000, 4))
     smoothed = {"name": "directed", "smooth_before_growth": True, "max_neurons": 60}
     nested = {"name": "hierarchical", "base": {"name": "directed", "max_neurons": 12}}
@@ -102,7 +98,6 @@ def _fits(registry: Registry) -> Iterator[tuple[str, Callable[[], object]]]:
     for growth in (smoothed, nested, fixed, {"name": "gsom"}):
         fitted = SomVQ(growth=growth, epochs=8)
         yield f"growth {growth['name']}", partial(_predict, fitted, X)
-    yield "tables", _read_and_write
     cosine = SomVQ(metric="cosine", **_SMALL)
     yield "sparse, cosine", partial(_predict, cosine, csr_array(np.abs(X)))
 
@@ -123,11 +118,3 @@ def _use(registry: Registry, estimator: Any, X: Any, y: Any = None) -> None:
     estimator.score_samples(X)
     estimator.transform(X[:50])
     estimator.partial_fit(X[:200], *(() if y is None else (y[:200],)))
-
-
-def _read_and_write() -> None:
-    head = Head(["x"], ",", "utf-8", skipped=0, header=False, line=None)
-    lines = PlainLines(head, np.zeros(1, np.int64), [""], ".", "")
-    rows = 1 << 20  # enough that it pays
-    for X in lines.read(io.BytesIO(b"1.5\n" * rows), rows):
-        assert sum(map(len, CsvLines().blocks({"x": X[:, 0]}))) == 4 * rows
