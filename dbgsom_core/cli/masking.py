@@ -76,8 +76,8 @@ def _replace_closed() -> None:
     if sys.stdout is None:
         sys.stdout = _Closed()
     if sys.stderr is None:
-        nowhere = Path(os.devnull)
-        sys.stderr = nowhere.open("w", encoding="utf-8")  # while the process lasts
+        null = Path(os.devnull)
+        sys.stderr = null.open("w", encoding="utf-8")  # while the process lasts
 
 
 def silence() -> None:

@@ -96,8 +96,8 @@ class FinishedRun:
         return frame.assign(best=list(_best_ends(frame.index).values()))
 
     def __repr__(self) -> str:
-        lines = [f"{name}: {_four_digits(value)}" for name, value in self.measures.items()]
-        return "\n".join([f"<run {as_text(self.name)} in {self.folder}>", *lines])
+        lines = (f"\n{name}: {_four_digits(value)}" for name, value in self.measures.items())
+        return f"<run {as_text(self.name)} in {self.folder}>" + "".join(lines)
 
     def _repr_html_(self) -> str:
         return _html(self)
@@ -276,7 +276,10 @@ def sweep(
     FinishedSweep
         A sequence of `FinishedRun`.
     """
-    _check_jobs(jobs)
+    if not isinstance(jobs, Integral) or isinstance(jobs, bool):
+        raise ConfigError(f"invalid value for 'jobs': {jobs!r} is not a valid integer range")
+    if jobs < 1:
+        raise ConfigError(f"invalid value for 'jobs': {jobs} is not in the range x>=1")
     registry, given = get_registry(), _override_texts(overrides)
     if isinstance(config, Mapping):
         loaded = parse_sweep(config, registry, given)
@@ -293,13 +296,6 @@ def sweep(
         display=_SweepDisplay() if verbose else None,
     )
     return _finished_sweep(outcome)
-
-
-def _check_jobs(jobs: Any) -> None:
-    if not isinstance(jobs, Integral) or isinstance(jobs, bool):
-        raise ConfigError(f"invalid value for 'jobs': {jobs!r} is not a valid integer range")
-    if jobs < 1:
-        raise ConfigError(f"invalid value for 'jobs': {jobs} is not in the range x>=1")
 
 
 def _override_texts(overrides: Overrides | None) -> list[str]:
@@ -358,36 +354,34 @@ class _EpochDisplay:
         self._opened = self._show = None
 
     def dbgsom_run_failed(self) -> None:
-        """Leave the last epoch standing."""
         self.dbgsom_run_finished()
 
 
 def _finished(outcome: Outcome) -> FinishedRun:
-    run, result = outcome.run, outcome.result
+    result = outcome.result
     return FinishedRun(
-        id=run.id,
-        name=run.name,
-        experiment=run.experiment,
-        folder=run.folder.absolute(),
+        **_identity(outcome.run),
         measures=dict(result.measures),
-        params=dict(run.params),
+        params=dict(outcome.run.params),
         notes=tuple(result.notes),
         _model=result.model,
     )
 
 
 def _finished_sweep(outcome: SweepOutcome) -> FinishedSweep:
-    run, rankings = outcome.run, outcome.result.rankings
+    rankings = outcome.result.rankings
     return FinishedSweep(
-        id=run.id,
-        name=run.name,
-        experiment=run.experiment,
-        folder=run.folder.absolute(),
+        **_identity(outcome.run),
         measures=dict(outcome.result.measures),
         runs=tuple(map(_finished, outcome.children)),
         failed=tuple(outcome.failed),
         _best=rankings[0].best.runs[0] if len(rankings) == 1 else None,
     )
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    folder = run.folder.absolute()
+    return {"id": run.id, "name": run.name, "experiment": run.experiment, "folder": folder}
 
 
 def _best_ends(names: Iterable[str]) -> dict[str, str]:

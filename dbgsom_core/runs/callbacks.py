@@ -119,13 +119,7 @@ def runs_folder(experiment: Experiment, registry: Registry) -> Path:
 
 
 def tracking_of(stored: StoredRun, registry: Registry) -> Tracking:
-    """Return the trackers that the configuration in a run folder names.
-
-    Raises
-    ------
-    ConfigError
-        The configuration cannot be read here; missing packages are named.
-    """
+    """Return the trackers that the configuration in a run folder names."""
     config = stored.files.config
     with packages_named(stored.environment, registry):
         if is_sweep(config):

@@ -17,11 +17,6 @@ def check_experiment(experiment: Experiment) -> None:
     """Build the estimator's parts and the prepare steps, and throw them away.
 
     Steps of a class, or with parameters, are imported to be checked.
-
-    Raises
-    ------
-    ConfigError
-        They do not fit together, or a step cannot be had.
     """
     kind = experiment.model.estimator
     params: dict[str, Any] = {

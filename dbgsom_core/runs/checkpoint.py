@@ -54,13 +54,7 @@ class Checkpoint:
         return GrowthFilm(folder=self._files.checkpoints / "film")
 
     def read_folds(self, divided: Sequence[tuple[Any, Any]]) -> list[FoldMeasures]:
-        """Return the measures of the folds that are done.
-
-        Raises
-        ------
-        DataError
-            They divided the data otherwise than ``divided``, pairs of rows, does.
-        """
+        """Return the measures of the folds that are done, which were of the rows ``divided``."""
         try:
             folds = parse_folds(self._files.folds.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -86,12 +80,7 @@ class Checkpoint:
     def epoch_models(self, trained: Any, X: Any, y: Any) -> dict[int, Any]:
         """Return a fitted estimator for each epoch that was kept, but for that of the final map.
 
-        One that cannot be made is warned of.
-
-        Parameters
-        ----------
-        trained : estimator
-            What was trained on X (n, D) and y; it stays as it is.
+        One that cannot be made is warned of. ``trained`` was fitted on X (n, D) and y.
         """
         models, end = {}, trained.n_iter_ + 1
         for epoch in range(self._every, end, self._every) if self._every else ():

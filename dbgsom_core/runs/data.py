@@ -37,11 +37,6 @@ def load_section(dataset: Any, folder: str | None = None) -> Data:
     """Load what the section ``dataset`` of a configuration describes, see `load_data`.
 
     Relative paths start at ``folder``, or at the working directory.
-
-    Raises
-    ------
-    ConfigError, DataError
-        It describes nothing, or what it describes cannot be read or used.
     """
     experiment = parse_experiment({"experiment": "source", "dataset": dataset, "tracking": []})
     return load_data(experiment if folder is None else replace(experiment, folder=Path(folder)))
@@ -81,13 +76,7 @@ def load_data(experiment: Experiment) -> Data:
 
 
 def load_test(experiment: Experiment, data: Data) -> Data | None:
-    """Load the data set that ``split.test`` keeps for testing, its columns as those of ``data``.
-
-    Raises
-    ------
-    DataError
-        It cannot be read, or has other columns or targets than the data to train on.
-    """
+    """Load the data set that ``split.test`` keeps for testing, its columns as those of ``data``."""
     if experiment.split is None or experiment.split.test is None:
         return None
     loaded, name = _load(experiment, experiment.split.test), "split.test"
@@ -160,16 +149,16 @@ def n_classes(y: NDArray[Any]) -> int:
 def check_part(
     experiment: Experiment, X: NDArray[Any] | None, y: NDArray[Any] | None, part: str
 ) -> None:
-    """Refuse a part of the data, to train on or to test on, that cannot be used.
+    """Raise `DataError` for a part, to train on or to test on, that lacks values or classes.
 
     X is prepared, or None where that would take too long.
-
-    Raises
-    ------
-    DataError
-        A row, or a column of a part to train on, has no value, or no sample of it a class.
     """
-    rows, columns = _without_value(np.empty((0, 0)) if X is None else X)
+    rows: Any = ()
+    columns: Any = ()
+    if X is not None and not isinstance(X, BlockTable) and X.dtype.kind == "f" and has_missing(X):
+        missing = np.isnan(X)
+        rows = np.flatnonzero(missing.all(axis=1))
+        columns = np.flatnonzero(missing.all(axis=0))
     if len(rows):
         raise DataError(
             f"prepare: row {rows[0]} of {part} has no value left; drop such rows, or fill them"
@@ -309,15 +298,6 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
 
 
-def _without_value(X: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the rows, and the columns, of which nothing is known."""
-    nothing = np.empty(0, dtype=np.intp)
-    if isinstance(X, BlockTable) or X.dtype.kind != "f" or not has_missing(X):
-        return nothing, nothing
-    missing = np.isnan(X)
-    return np.flatnonzero(missing.all(axis=1)), np.flatnonzero(missing.all(axis=0))
-
-
 def _has_classes(experiment: Experiment, y: NDArray[Any] | None) -> bool:
     unlabelled = experiment.model.params.get("unlabelled", "auto")
     try:
@@ -335,20 +315,23 @@ def _check_target(experiment: Experiment, name: str, y: NDArray[Any] | None) -> 
     estimator = experiment.model.estimator
     if estimator == "vq":
         return
+    but = f", but model.estimator is {estimator}"
     if y is None:
         kind = "classes" if estimator == "classifier" else "targets"
         raise DataError(
-            f"data set '{name}' has no {kind}, but model.estimator is {estimator}; "
-            "name the target, or use estimator: vq"
+            f"data set '{name}' has no {kind}{but}; name the target, or use estimator: vq"
         )
-    if estimator == "classifier":
-        _check_classes(name, y)
-    elif estimator == "regressor":
-        _check_numbers(name, y)
-
-
-def _check_classes(name: str, y: NDArray[Any]) -> None:
     known = has_target(y)
+    if estimator == "regressor":
+        is_numeric = y.ndim == 1 and y.dtype.kind in "fiub"
+        if not known.all() or (is_numeric and not np.isfinite(y).all()):
+            raise DataError(f"data set '{name}' has rows without a target; drop them or fill them")
+        if not is_numeric:
+            raise DataError(
+                f"the target of data set '{name}' holds no numbers{but}; use estimator: classifier "
+                "for classes"
+            )
+        return
     if not known.any():
         raise DataError(f"no sample of data set '{name}' has a class: there is nothing to learn")
     from sklearn.utils.multiclass import type_of_target
@@ -356,19 +339,6 @@ def _check_classes(name: str, y: NDArray[Any]) -> None:
     kind = type_of_target(np.array(y[known].tolist()) if y.dtype == object else y[known])
     if kind not in ("binary", "multiclass"):
         raise DataError(
-            f"the target of data set '{name}' holds no classes (it looks {kind}), but "
-            "model.estimator is classifier; use estimator: vq"
+            f"the target of data set '{name}' holds no classes (it looks {kind}){but}; use "
+            "estimator: vq"
         )
-
-
-def _check_numbers(name: str, y: NDArray[Any]) -> None:
-    missing = f"data set '{name}' has rows without a target; drop them or fill them"
-    if y.dtype == object and not has_target(y).all():
-        raise DataError(missing)
-    if y.ndim != 1 or y.dtype.kind not in "fiub":
-        raise DataError(
-            f"the target of data set '{name}' holds no numbers, but model.estimator is regressor; "
-            "use estimator: classifier for classes"
-        )
-    if not np.isfinite(y).all():
-        raise DataError(missing)

@@ -61,12 +61,8 @@ def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tu
     """Return the run or sweep that a name means, and notes.
 
     ``name`` is a run's folder, its id or the end of that, or an experiment, which means its newest
-    run that has finished, or its newest one where none has. ``besides`` says what else it is not.
-
-    Raises
-    ------
-    DataError
-        No run is called so, or several are.
+    run that has finished, or its newest one where none has. Of others `DataError` says that they
+    are none, and what they are not ``besides``.
     """
     folder = find_folder(name, root)
     if folder is not None:
@@ -151,15 +147,13 @@ def mark_killed(stored: StoredRun) -> StoredRun:
 
 
 def _reason(stored: StoredRun) -> str:
-    process = stored.process
+    process, how = stored.process, "died without a word"
     if stored.corrupt_status:
         return f"{stored.corrupt_status}: its process was killed, or the disk was full"
-    if process is None:
-        name, how = "its process", "died without a word"
-    else:
-        name = f"its process {process.pid} on {process.host}"
-        how = "gave no sign of life for a day" if process.is_elsewhere else "died without a word"
-    return f"{name} {how}: it was killed, or the machine went down"
+    if process is not None and process.is_elsewhere:
+        how = "gave no sign of life for a day"
+    where = "" if process is None else f" {process.pid} on {process.host}"
+    return f"its process{where} {how}: it was killed, or the machine went down"
 
 
 def mark_killed_runs(root: Path, experiment: str) -> list[StoredRun]:

@@ -49,7 +49,6 @@ from types import EllipsisType
 from typing import Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import from_json
 
 from dbgsom_core.config import dump_yaml, read_plain
 from dbgsom_core.errors import ConfigError, as_text
@@ -454,7 +453,7 @@ def _read_status(folder: Path, reader: _Reader) -> StoredRun:
         name=folder.name,
         experiment=folder.parent.name,
         damage="; ".join(map(as_text, reader.damage)),
-        corrupt_status=reader.unreadable.get(files.status.name, ""),
+        corrupt_status=reader.corrupt.get(files.status.name, ""),
     )
 
 
@@ -462,49 +461,43 @@ class _Reader:
     """Reads the small files of a run folder, whatever they hold, in bounded time and memory.
 
     A folder may come from elsewhere, or from a disk that failed: nothing raises because of what a
-    file holds. ``damage`` has a sentence for each file or value that cannot be used, and
-    ``unreadable`` those of JSON files that cannot be parsed at all, by their names.
+    file holds. ``damage`` has a sentence for each file that cannot be used, and ``corrupt`` those
+    that are no JSON at all, by their names.
     """
 
     def __init__(self) -> None:
         self.damage: list[str] = []
-        self.unreadable: dict[str, str] = {}
+        self.corrupt: dict[str, str] = {}
 
     def json(self, path: Path, kind: type[_T], empty: _T) -> _T:
-        """Return the content of a JSON file as a ``kind``, without the keys that do not fit."""
-        content, adapter = self._content(path), TypeAdapter(kind)
+        """Return the content of a JSON file as a ``kind``; ``empty`` where it is not."""
+        content = self._content(path)
         if content is None:
             return empty
         try:
-            return adapter.validate_json(content)
+            return TypeAdapter(kind).validate_json(content)
         except ValidationError as error:
-            problems = error.errors(include_url=False)
-        if not problems[0]["loc"]:
-            if problems[0]["type"] == "json_invalid":
-                reason = problems[0]["msg"].removeprefix("Invalid JSON: ")
-                self.unreadable[path.name] = f"{path.name} is no JSON: {reason:.200}"
-            self.damage.append(self.unreadable.get(path.name, f"{path.name} holds no mapping"))
-            return empty
-        values = from_json(content)
-        for key in {problem["loc"][0] for problem in problems}:
-            values.pop(key, None)
-        self.damage += dict.fromkeys(f"{path.name}: {_described(one)}" for one in problems)
-        return adapter.validate_python(values)
+            problem = error.errors(include_url=False)[0]
+        place = ".".join(f"{part!s:.60}" for part in problem["loc"])
+        text = f"{path.name}: " + (f"'{place}': " if place else "") + problem["msg"]
+        if problem["type"] == "json_invalid":
+            reason = problem["msg"].removeprefix("Invalid JSON: ")
+            text = self.corrupt[path.name] = f"{path.name} is no JSON: {reason:.200}"
+        self.damage.append(text)
+        return empty
 
     def yaml(self, path: Path) -> Mapping[str, Any]:
         """Return the mapping in a YAML file."""
         content = self._content(path)
         try:
             found = {} if content is None else read_plain(content.decode("utf-8"), path.name)
+            if isinstance(found, Mapping):
+                return found
+            self.damage.append(f"{path.name} holds no mapping")
         except ConfigError as error:
             self.damage.append(str(error).splitlines()[0])
-            return {}
         except (ValueError, RecursionError) as error:
-            self.damage.append(f"{path.name} is no YAML: {str(error).splitlines()[0]:.200}")
-            return {}
-        if isinstance(found, Mapping):
-            return found
-        self.damage.append(f"{path.name} holds no mapping")
+            self.damage.append(f"{path.name} is no YAML: {error!s:.200}")
         return {}
 
     def folds(self, path: Path) -> list[FoldMeasures]:
@@ -513,8 +506,7 @@ class _Reader:
         try:
             return [] if content is None else parse_folds(content.decode("utf-8"))
         except (ValueError, OverflowError, csv.Error) as error:
-            reason = str(error).splitlines()[0]
-            self.damage.append(f"{path.name} is no table of folds: {reason:.200}")
+            self.damage.append(f"{path.name} is no table of folds: {error!s:.200}")
             return []
 
     def check_size(self, path: Path, limit: int | None = None) -> None:
@@ -536,26 +528,6 @@ class _Reader:
         except OSError as error:
             self.damage.append(f"{path.name} cannot be read: {error.strerror or error}")
             return None
-
-
-_NO_KINDS = {
-    "string": "is no text",
-    "dict": "is no mapping",
-    "mapping": "is no mapping",
-    "list": "is no list",
-    "float": "is no number",
-    "datetime": "is no time",
-    "timezone": "is no time",
-}
-
-
-def _described(problem: Any) -> str:
-    key, *inner = problem["loc"]
-    place = ".".join(f"{part!s:.60}" for part in (key, *inner))
-    if problem["type"] == "literal_error":
-        expected = problem["ctx"]["expected"]
-        return f"'{place}' is '{problem['input']!s:.60}', not {expected}"
-    return f"'{place}' {_NO_KINDS.get(problem['type'].partition('_')[0], problem['msg'])}"
 
 
 def find_folders(root: Path, experiment: str) -> list[Path]:

@@ -34,6 +34,15 @@ _LONGEST_STEM = 60  # characters of a file's name in that of a run
 Value = str | int | float | bool
 
 
+class _Child(BaseModel):
+    """A finished run of a sweep; it also has ``id`` and ``params``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    measures: dict[str, float]
+
+
 class Manifest(BaseModel):
     """What a run is: ``run.json``. A key that is missing, as in older folders, has its default.
 
@@ -52,7 +61,7 @@ class Manifest(BaseModel):
     data: Mapping[str, Any] = {}
     varies: Mapping[str, Any] = {}
     tags: Mapping[str, Any] = {}
-    children: Sequence[Mapping[str, Any]] = ()  # of a finished sweep, with name and measures
+    children: Sequence[Mapping[str, Any]] = ()  # of a finished sweep, see `_Child`
     best: str | None = None
     rankings: Sequence[Ranking] = ()
 
@@ -79,19 +88,13 @@ class Manifest(BaseModel):
     @field_validator("children")
     @classmethod
     def _check_children(cls, children: Any) -> Any:
-        checked = []
-        for child in children:
-            if not (isinstance(child.get("name"), str) and isinstance(child.get("measures"), dict)):
-                raise ValueError("has a child without name and measures")
-            measures = {str(name): float(value) for name, value in child["measures"].items()}
-            checked.append({**child, "measures": measures})
-        return checked
+        return [_Child.model_validate(child).model_dump() for child in children]
 
     @field_validator("rankings")
     @classmethod
     def _check_rankings(cls, rankings: Any) -> Any:
         if not all(ranking.measures and ranking.variants for ranking in rankings):
-            raise ValueError("has a ranking of nothing")
+            raise ValueError("a ranking of nothing")
         return rankings
 
 
@@ -145,12 +148,7 @@ def estimator_params(estimator: Any, dataset: str, prepare: Iterable[str]) -> di
 
 
 def common_params(children: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
-    """Return the parameters of a sweep: what its children share, ``varies`` for what they do not.
-
-    Parameters
-    ----------
-    children : sequence of what `flat_params` returned
-    """
+    """Return the `flat_params` of a sweep: what its children share, ``varies`` for the others."""
     keys = dict.fromkeys(key for child in children for key in child)
     values = {key: {child.get(key, "none") for child in children} for key in keys}
     return {key: found.pop() if len(found) == 1 else "varies" for key, found in values.items()}
@@ -329,14 +327,7 @@ def title_of(run: Run | Manifest) -> str:
 
 
 def data_title(section: Any, name: str) -> str:
-    """Return the title of the data of a section ``dataset``: the file that it reads, if any.
-
-    Parameters
-    ----------
-    section : str or mapping
-    name : str
-        The data set's name in dbgsom.
-    """
+    """Return the title of the data of a section ``dataset``: its file, or the name of the set."""
     path = section.get("path") if isinstance(section, Mapping) else None
     if not isinstance(path, str) or "${env:" in path:
         return name
@@ -352,14 +343,8 @@ def describe_environment(
 ) -> dict[str, Any]:
     """Return plain JSON values that say what a run depends on: versions, machine, git, components.
 
-    Parameters
-    ----------
-    registry : Registry
-        Whose plugins to name.
-    experiment : Experiment or Sweep
-        In its folder relative paths start; the commit is that of the repository around it.
-    parts : Parts, optional
-        Those of the estimator of a run.
+    The commit is that of the repository around the experiment's folder; ``parts`` are those of the
+    estimator of a run.
     """
     environment = {
         "python": platform.python_version(),
@@ -488,18 +473,9 @@ def _given_fields(part: Component) -> Iterator[str]:
 
 @contextmanager
 def packages_named(environment: Mapping[str, Any], registry: Registry) -> Iterator[None]:
-    """Let an error about a run's stored configuration name the packages that are missing here.
+    """Let a `ConfigError` of a run's stored configuration name the packages that are missing here.
 
-    Parameters
-    ----------
-    environment : mapping
-        That of the run, see `describe_environment`; it may hold anything.
-    registry : Registry
-
-    Raises
-    ------
-    ConfigError
-        In place of the one that was raised.
+    ``environment`` is that of the run, see `describe_environment`; it may hold anything.
     """
     try:
         yield

@@ -83,21 +83,11 @@ def run_experiment(
 
     A child of a sweep has a ``parent``, a ``name``, and what it ``varies``. ``data`` that is loaded
     already comes with what was noted when it was loaded.
-    Nothing is written before the data is loaded, checked and prepared and the estimator's parts
-    are built. From then on callbacks are called however it ends.
 
-    Raises
-    ------
-    DataError
-        The data cannot be used.
-    ConfigError, PluginError
-        The parts do not fit together or cannot be had.
-    ConfigError, DataError
-        The stored run had another configuration, other components or other data.
-    DbgsomError
-        The run folder cannot be written.
-    Interrupted
-        A signal asked the process to end.
+    Nothing is written before the data is loaded, checked and prepared and the estimator's parts
+    are built: `ConfigError`, `DataError` and `PluginError` come first. From then on callbacks are
+    called however it ends: with `DbgsomError` where the run folder cannot be written, with
+    `Interrupted` where a signal asked the process to end.
     """
     with hiding(experiment.secrets):
         notes = [*data_notes]

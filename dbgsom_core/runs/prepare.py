@@ -38,13 +38,7 @@ class StepError(ConfigError):
 
 
 def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
-    """Return the unfitted prepare steps of an experiment by name.
-
-    Raises
-    ------
-    ConfigError
-        Steps that cannot be made, each with its place.
-    """
+    """Return the unfitted prepare steps by name; `ConfigError` has all mistakes."""
     steps, problems = [], Problems()
     for number, step in enumerate(experiment.prepare):
         try:

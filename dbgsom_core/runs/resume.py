@@ -73,14 +73,8 @@ def stored_run(name: str, root: Path) -> StoredRun | None:
 def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
     """Return the newest run of a configuration that has not ended well, or in part only.
 
-    Where all have finished, the newest of them, see `is_complete`.
-
-    Raises
-    ------
-    ConfigError
-        There is none; the sentence says what differs in the newest one that is like it.
-    DataError
-        Its journal is damaged.
+    Where all have finished, the newest of them, see `is_complete`. Where there is none
+    `ConfigError` says what differs in the newest one that is like it.
     """
     kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _config(loaded)
     group = masked_name(loaded.experiment)
@@ -117,13 +111,7 @@ def _checked(stored: StoredRun) -> StoredRun:
 def load_stored(
     stored: StoredRun, overrides: Sequence[str], registry: Registry
 ) -> tuple[Experiment | Sweep, tuple[Experiment, ...]]:
-    """Return what the configuration in a run folder describes.
-
-    Raises
-    ------
-    ConfigError
-        There is none yet, it lacks what must not be written down, or something shall be changed.
-    """
+    """Return what the configuration in a run folder describes, as `load`."""
     files = stored.files
     if overrides:
         raise ConfigError("a run goes on with its own configuration: leave --set out")
@@ -209,13 +197,7 @@ def wait_for_end(stored: StoredRun, sweep: StoredRun) -> None:
 
 
 def check_not_running(stored: StoredRun) -> None:
-    """Refuse a run that another process goes on with.
-
-    Raises
-    ------
-    DbgsomError
-        It still goes on, or may.
-    """
+    """Raise `DbgsomError` for a run that another process goes on with, or may go on with."""
     process = stored.process
     if stored.status != "running" or process is None or has_died(stored):
         return
@@ -230,12 +212,9 @@ def check_not_running(stored: StoredRun) -> None:
 
 
 def claim(stored: StoredRun) -> RunLock:
-    """Take the lock of a run that is to be resumed in this process.
+    """Return the lock of a run that is resumed in this process, held.
 
-    Raises
-    ------
-    DbgsomError
-        Another process was faster, or the folder cannot be written.
+    Raises `DbgsomError` where another process was faster, or the folder cannot be written.
     """
     folder = stored.files.folder
     lock = RunLock(folder)
@@ -262,13 +241,7 @@ def claim(stored: StoredRun) -> RunLock:
 
 
 def check_same(stored: StoredRun, run: Run) -> None:
-    """Refuse to go on where configuration, components or data are others than before.
-
-    Raises
-    ------
-    ConfigError, DataError
-        They are; the sentence says which, and the cure.
-    """
+    """Raise `ConfigError` or `DataError` where configuration, components or data have changed."""
     check_same_data(stored, run.data)
     differences = []
     if stored.config:
@@ -283,13 +256,7 @@ def check_same(stored: StoredRun, run: Run) -> None:
 
 
 def check_same_data(stored: StoredRun, now: Mapping[str, Any]) -> None:
-    """Refuse to go on with other data, of which ``now`` are the facts that manifests hold.
-
-    Raises
-    ------
-    DataError
-        The data is another than before.
-    """
+    """Raise `DataError` where the data, of which a manifest says ``now``, has changed."""
     for was, is_now, which in (
         (stored.data, now, "its data"),
         (stored.data.get("test") or {}, now.get("test") or {}, "its data to test on"),

@@ -62,12 +62,8 @@ class Setup:
 def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
     """Load the data, check, divide and prepare it, and build the estimator.
 
-    Raises
-    ------
-    DataError
-        The data cannot be used.
-    ConfigError, PluginError
-        The parts do not fit together or cannot be had.
+    Raises `DataError` where the data cannot be used, and `ConfigError` or `PluginError` where the
+    parts do not fit together or cannot be had.
     """
     data = load_data(experiment) if data is None else data
     test = load_test(experiment, data)
@@ -97,13 +93,7 @@ def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
 
 
 def make_estimator(experiment: Experiment) -> Any:
-    """Return the unfitted estimator that a Python user would write for this experiment.
-
-    Raises
-    ------
-    ConfigError
-        Its parts do not fit together.
-    """
+    """Return the unfitted estimator that a Python user would write for this experiment."""
     estimator = _ESTIMATORS[experiment.model.estimator](
         **experiment.model.params, random_state=experiment.seed, engine=experiment.engine
     )

@@ -83,13 +83,7 @@ def make_fold(
 
 
 def divisions(experiment: Experiment, data: Data) -> list[tuple[Rows, Rows]]:
-    """Return the rows to train and to test on of each fold, none where nothing is divided so.
-
-    Raises
-    ------
-    DataError
-        There are too few rows, too few of a class, or no such groups.
-    """
+    """Return the rows to train and to test on of each fold, none where nothing is divided so."""
     split = experiment.split
     if split is None or not split.divides:
         return []

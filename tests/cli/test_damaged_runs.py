@@ -64,23 +64,23 @@ DAMAGE = {
     "aliases without end": ("config.yaml", text(BOMB), "config.yaml:5:15: aliases"),
     "nested YAML": ("config.yaml", text("a: " + "[" * 100_000), "nested deeper than 50 levels"),
     "a tag": ("config.yaml", text("a: !!python/name:os.system ''"), "tags such as"),
-    "a list": ("run.json", text("[1]"), "run.json holds no mapping"),
+    "a list": ("run.json", text("[1]"), "run.json: Input should be"),
     "half a file": ("status.json", text('{"status": "fin'), "status.json is no JSON"),
-    "no number": ("measures.json", text('{"a": {}}'), "measures.json: 'a' is no number"),
-    "no text": ("run.json", text('{"name": 3}'), "run.json: 'name' is no text"),
-    "no mapping": ("run.json", text('{"params": [3]}'), "run.json: 'params' is no mapping"),
-    "an unknown end": ("status.json", text('{"status": "lost"}'), "'status' is 'lost', not"),
+    "no number": ("measures.json", text('{"a": {}}'), "'a': Input should be a valid number"),
+    "no text": ("run.json", text('{"name": 3}'), "'name': Input should be a valid string"),
+    "no mapping": ("run.json", text('{"params": [3]}'), "'params': Input should be an object"),
+    "an unknown end": ("status.json", text('{"status": "lost"}'), "'status': Input should be"),
     "no time": (
         "status.json",
         text('{"status": "finished", "started": "now"}'),
-        "status.json: 'started' is no time",
+        "status.json: 'started': Input should be a valid datetime",
     ),
-    "odd children": ("run.json", text('{"children": [1]}'), "run.json: 'children.0' is no mapping"),
-    "odd rankings": ("run.json", text('{"rankings": [1]}'), "run.json: 'rankings.0'"),
+    "odd children": ("run.json", text('{"children": [1]}'), "'children.0': Input should be"),
+    "odd rankings": ("run.json", text('{"rankings": [1]}'), "'rankings.0': Input"),
     "no variants": (
         "run.json",
         text('{"rankings": [{"data": "", "measures": [], "direction": "", "variants": []}]}'),
-        "run.json: 'rankings.0.direction' is '', not 'maximize' or",
+        "run.json: 'rankings.0.direction': Input should be 'maximize' or",
     ),
     "thousands of digits": ("run.json", text('{"data": ' + "9" * 9999 + "}"), "is no JSON"),
     "bytes": ("run.json", lambda path: path.write_bytes(b"\xff\xfe"), "run.json is no JSON"),
@@ -185,7 +185,7 @@ def test_a_status_of_odd_types_says_nothing_of_a_process(root):
     (root / "digits" / "whole-1" / "status.json").write_text(json.dumps(status))
     stored = read_run(root / "digits" / "whole-1")
     assert (stored.process, stored.status) == (None, "running")
-    assert stored.damage == "status.json: 'process.host' is no text"
+    assert stored.damage == "status.json: 'process.host': Input should be a valid string"
 
 
 def test_nothing_goes_on_in_a_damaged_folder(root, dbgsom):

@@ -100,12 +100,12 @@ def test_loops_that_are_not_kept_or_not_compiled_yet_are_told(folder, tmp_path, 
     place = folder and tmp_path
     for module in (compiling, warming):
         monkeypatch.setattr(module, "loops_folder", lambda: place)
-    (told,) = doctor.check_loops()
+    told = doctor.check_loops()
     assert told.state == "warning"
     assert ("--warm" in told.cure) == (place is not None)
     if place is not None:
         (place / "a.nbi").write_text("")
-        (told,) = doctor.check_loops()
+        told = doctor.check_loops()
         assert told.told.startswith("1 are compiled")
 
 
