@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from dbgsom_core.estimators.display import SomDisplay as SomDisplay
     from dbgsom_core.estimators.film import GrowthFilm as GrowthFilm
     from dbgsom_core.estimators.regressor import SomRegressor as SomRegressor
+    from dbgsom_core.runs.api import run as run
+    from dbgsom_core.runs.api import sweep as sweep
     from dbgsom_core.runs.comparing.compare import compare as compare
-    from dbgsom_core.runs.python import run as run
-    from dbgsom_core.runs.python import sweep as sweep
 
 __all__ = [
     "GrowthFilm",
@@ -42,8 +42,8 @@ _HOMES = {
     "SomDisplay": "estimators.display",
     "GrowthFilm": "estimators.film",
     "compare": "runs.comparing.compare",
-    "run": "runs.python",
-    "sweep": "runs.python",
+    "run": "runs.api",
+    "sweep": "runs.api",
 }
 
 

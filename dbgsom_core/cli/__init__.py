@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from dbgsom_core.cli.beginning import imported  # isort: skip - before all else
-
-import atexit
-import gc
 import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 
 import click
 
@@ -31,10 +28,13 @@ from dbgsom_core.cli.show import show
 from dbgsom_core.cli.sweep import sweep
 from dbgsom_core.cli.sync import sync
 from dbgsom_core.cli.ui import ui
-from dbgsom_core.errors import DbgsomError, as_text
-from dbgsom_core.runs.ends import asked
-from dbgsom_core.runs.patience import leave
+from dbgsom_core.errors import DataError, DbgsomError, as_text
+from dbgsom_core.runs.signals import shutdown
 
+_NO_DIRECTORY = (
+    "the working directory was deleted: change to a folder that exists, and start the command again"
+)
+_CLOSED = "standard output is closed: what was to be printed there is lost"
 UNREAD = 128 + 13  # of SIGPIPE, which ends other commands that write to a pipe nobody reads
 
 
@@ -56,14 +56,19 @@ for command in (
     register, config, schema, plugins, doctor,
 ):  # fmt: skip
     cli.add_command(command)
-imported()
-atexit.register(gc.freeze)  # a process that ends need not look through all that it imported
+
+
+def _working_directory_is_gone() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def main() -> None:
     """Run the command line and exit; errors that are known are told in plain sentences."""
-    _open_closed_streams()
-    asked.signal = None
+    shutdown.signal = None
     output.begin()
     if not os.environ.get("FORCE_COLOR"):  # older rich takes what is empty for set
         os.environ.pop("FORCE_COLOR", None)
@@ -75,14 +80,7 @@ def main() -> None:
         except (Exception, KeyboardInterrupt) as error:
             code = _told_if_read(error)
     silence()
-    leave(code)
-
-
-def _open_closed_streams() -> None:
-    """Put the null device in place of closed standard streams, whose numbers files would get."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+    sys.exit(code)
 
 
 def _told_if_read(error: BaseException) -> int:
@@ -94,14 +92,19 @@ def _told_if_read(error: BaseException) -> int:
 
 def _told(error: BaseException) -> int:
     """Say what ended the command, and return its exit code."""
+    if isinstance(error, Exception) and _working_directory_is_gone():
+        output.event("error", "error", _NO_DIRECTORY, exit_code=DataError.exit_code)
+        return DataError.exit_code
     if isinstance(error, click.Abort) and isinstance(error.__cause__, EOFError):
         error = error.__cause__  # click takes it for a person's Ctrl-D
-    if isinstance(error, (KeyboardInterrupt, click.Abort)) or asked.signal is not None:
-        by = f" by {asked.signal.name}" if asked.signal else ""
-        code = 128 + (asked.signal or signal.SIGINT)
+    if isinstance(error, (KeyboardInterrupt, click.Abort)) or shutdown.signal is not None:
+        by = f" by {shutdown.signal.name}" if shutdown.signal else ""
+        code = 128 + (shutdown.signal or signal.SIGINT)
         output.event("error", "interrupted", f"interrupted{by}", exit_code=code)
         return code
     if isinstance(error, NobodyReadsError):
+        if sys.__stdout__ is None:
+            output.event("error", "error", _CLOSED, exit_code=UNREAD)
         return UNREAD
     if isinstance(error, click.ClickException):
         if output.lines is None:

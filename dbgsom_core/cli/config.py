@@ -145,8 +145,8 @@ def _file_of(name: str, runs: str) -> Any:
 
     if exists(name) and not Path(name).is_dir():
         return name
-    from dbgsom_core.runs.folder.finding import find_folder, find_run
-    from dbgsom_core.runs.folder.store import RunFiles, find_experiments
+    from dbgsom_core.runs.find import find_folder, find_run
+    from dbgsom_core.runs.folder import RunFiles, find_experiments
 
     root = Path(runs)
     folder = find_folder(name, root)
@@ -167,10 +167,10 @@ def _named_packages(path: Any, registry: Registry) -> Iterator[Any]:
     if not isinstance(path, Path):  # no run's
         yield path
         return
-    from dbgsom_core.runs.components import packages_named
-    from dbgsom_core.runs.folder.store import RunFiles
+    from dbgsom_core.runs.folder import RunFiles, read_json
+    from dbgsom_core.runs.manifest import packages_named
 
-    with packages_named(RunFiles(path.parent), registry):
+    with packages_named(read_json(RunFiles(path.parent).environment), registry):
         yield path
 
 

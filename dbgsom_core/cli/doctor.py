@@ -16,7 +16,7 @@ from dbgsom_core.errors import as_text
 if TYPE_CHECKING:
     from dbgsom_core.config import Experiment
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.health import Check
+    from dbgsom_core.runs.doctor import Check
 
 _SIGNS = {"ok": ("✓", "ok", "green"), "warning": ("!", "!", "yellow"), "broken": ("✗", "x", "red")}
 
@@ -39,7 +39,7 @@ def doctor(
     """
     experiment = None if file is None else _first(file, registry)
     warmed = _warm(registry, quiet=as_json) if warm else []
-    from dbgsom_core.runs.health import examine
+    from dbgsom_core.runs.doctor import examine
 
     found = []
     for one in (*warmed, *examine(experiment, registry, Path(runs), limit)):
@@ -60,8 +60,8 @@ def _first(file: str, registry: Registry) -> Experiment:
 
 
 def _warm(registry: Registry, quiet: bool) -> list[Check]:
-    from dbgsom_core.runs.health import Check
-    from dbgsom_core.runs.warming import compiled_loops, warm
+    from dbgsom_core.runs.doctor import Check
+    from dbgsom_core.runs.warm import compiled_loops, warm
 
     def tell(name: str) -> None:
         if sys.stderr.isatty() and not quiet:

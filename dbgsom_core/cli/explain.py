@@ -76,7 +76,7 @@ def explain(
         import json
         from dataclasses import asdict
 
-        from dbgsom_core.runs.folder.writing import plain
+        from dbgsom_core.runs.folder import plain
 
         nearest_ones = [asdict(one) for one in told.nearest]
         content = {"ids": told.ids, **asdict(told.explanation), "nearest": nearest_ones}

@@ -70,7 +70,7 @@ def init(
 
 def _print(profile: TableProfile, suggestion: Suggestion) -> None:
     from dbgsom_core.cli.tables import print_table
-    from dbgsom_core.runs.data.splitting import LEAST_ROWS
+    from dbgsom_core.runs.data import LEAST_ROWS
 
     def say(text: str) -> None:  # on one line, whatever names hold
         click.echo(as_text(text).replace("\n", r"\n"))

@@ -5,11 +5,14 @@ Nothing that came from the environment is shown, and what could steer the termin
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from dbgsom_core.errors import DataError, as_text
@@ -26,6 +29,7 @@ _BACK_TO_ITS_START = re.compile(r"(\r*)(.*?)(\r*)", re.DOTALL)
 @contextmanager
 def hidden_from_terminal() -> Iterator[None]:
     """Mask what is printed, by any thread, and show it as text, while one command lasts."""
+    _replace_closed()
     secrets, before = Secrets(), (sys.stdout, sys.stderr)
     ours: tuple[Any, Any] = (_AsText(sys.stdout, secrets), _AsText(sys.stderr, secrets))
     sys.stdout, sys.stderr = ours
@@ -41,6 +45,39 @@ class NobodyReadsError(OSError):
 
     It is no BrokenPipeError: click and rich each end the process for one, with a code of theirs.
     """
+
+
+class _Closed(io.TextIOBase):
+    """Standard output that was closed before the command began."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, "standard output is closed")
+
+    def writable(self) -> bool:
+        return True
+
+
+def _replace_closed() -> None:
+    """Put something in the place of standard streams that the shell closed (``>&-``).
+
+    Files that are opened later must not get their descriptors: what others print would be written
+    there.
+    """
+    for descriptor, flag in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            nowhere = os.open(os.devnull, flag)
+            if nowhere != descriptor:
+                os.dup2(nowhere, descriptor, inheritable=True)
+                os.close(nowhere)
+            else:
+                os.set_inheritable(nowhere, True)
+    if sys.stdout is None:
+        sys.stdout = _Closed()
+    if sys.stderr is None:
+        null = Path(os.devnull)
+        sys.stderr = null.open("w", encoding="utf-8")  # while the process lasts
 
 
 def silence() -> None:

@@ -138,8 +138,7 @@ def check_output(path: str, *read: str | Path | None) -> None:
     *read : str, Path or None
         Files that the command reads.
     """
-    from dbgsom_core.runs.folder.finding import is_run
-    from dbgsom_core.runs.folder.store import RunFiles
+    from dbgsom_core.runs.folder import RunFiles, is_run
 
     target = Path(path)
     if path == "-":

@@ -97,12 +97,12 @@ for command in (show_component, check_plugins):
 
 
 def _close_dead_runs(root: Path) -> None:
-    from dbgsom_core.runs.folder.dead import close_dead_runs, remove_unbegun
-    from dbgsom_core.runs.folder.store import find_experiments, find_runs
+    from dbgsom_core.runs.find import mark_killed_runs, remove_empty_folders
+    from dbgsom_core.runs.folder import find_experiments, find_runs
 
-    remove_unbegun(root)
+    remove_empty_folders(root)
     for experiment in find_experiments(root):
-        for stored in close_dead_runs(root, experiment):
+        for stored in mark_killed_runs(root, experiment):
             click.echo(f"closed as killed: {stored.files.folder}: {stored.error}", err=True)
         for stored in find_runs(root, experiment):
             if stored.damage:

@@ -51,7 +51,7 @@ def _offers_named(name: str, registry: Registry) -> list[Offered]:
 def _described(offered: Offered) -> dict[str, Any]:
     cls: Any
     if offered.kind == STEP:
-        from dbgsom_core.runs.data.prepare import imported_step
+        from dbgsom_core.runs.prepare import imported_step
 
         cls = imported_step(offered.source)
         return {**_told(offered, cls), "fields": _arguments(cls), "schema": None}

@@ -77,7 +77,7 @@ def predict(
     with imported_later("scipy.stats"):  # by scikit-learn: a quarter of a second
         from dbgsom_core.runs.using.models import find_model
         from dbgsom_core.runs.using.predict import predict_file
-    from dbgsom_core.runs.ends import asked
+    from dbgsom_core.runs.signals import shutdown
 
     found = find_model(model, Path(runs), registry, store)
     check_output(output, data, found.path)
@@ -90,7 +90,7 @@ def predict(
         if shown:
             click.echo(f"\r{rows} rows", err=True, nl=False)
 
-    with asked.heeded():  # so that a signal leaves nothing half-written
+    with shutdown.handling():  # so that a signal leaves nothing half-written
         done = predict_file(
             found.model,
             data,

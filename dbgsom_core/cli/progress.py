@@ -15,7 +15,7 @@ from dbgsom_core.engine.compiling import CompileClock, compile_clock
 from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.trackers import Run, RunResult
-from dbgsom_core.plugins.observers import line
+from dbgsom_core.plugins.callbacks import line
 
 _SECONDS_BETWEEN_LINES = 2.0
 

@@ -29,7 +29,7 @@ def register(run: str, name: str, alias: str | None, runs: str, registry: Regist
     from pathlib import Path
 
     from dbgsom_core.interfaces.trackers import TrackerAbilities
-    from dbgsom_core.runs.tracking import tracking_of
+    from dbgsom_core.runs.callbacks import tracking_of
     from dbgsom_core.runs.using.models import find_trained
 
     for text, where in ((name, "NAME"), (alias or "x", "--alias")):

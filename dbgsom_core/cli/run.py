@@ -70,7 +70,7 @@ def validate(file: str, overrides: Sequence[str], registry: Registry) -> None:
             optuna()
     else:
         experiments, told = [load_experiment(file, overrides, registry)], "ok"
-    from dbgsom_core.runs.data.check import check_experiment
+    from dbgsom_core.runs.check import check_experiment
 
     for experiment in experiments:
         check_experiment(experiment)

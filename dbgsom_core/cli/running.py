@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import shlex
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
     from dbgsom_core.interfaces.component import Component
     from dbgsom_core.interfaces.trackers import Ranking, Run
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.folder.store import StoredRun
+    from dbgsom_core.runs.folder import StoredRun
 
 
 def go_on(
@@ -39,7 +37,7 @@ def go_on(
     shown.
     """
     from dbgsom_core.config import Sweep, is_sweep
-    from dbgsom_core.runs.folder.finding import find_folder, unknown_run
+    from dbgsom_core.runs.find import find_folder, unknown_run
 
     root = Path("runs")
     if find_folder(name, root) is None:
@@ -47,22 +45,22 @@ def go_on(
             raise unknown_run(name, root)
         is_sweep(name, overrides)  # a file that cannot be read is told before much is imported
     from dbgsom_core.runs import resume
-    from dbgsom_core.runs.start import runs_folder
+    from dbgsom_core.runs.callbacks import runs_folder
 
     stored = resume.stored_run(name, root)
     if stored is None:
         loaded, experiments = resume.load(name, overrides, registry)
         stored = resume.interrupted_run(loaded, runs_folder(experiments[0], registry))
     else:
-        resume.check_can_go_on(stored)
+        resume.check_not_running(stored)
         loaded, experiments = resume.load_stored(stored, overrides, registry)
-    if resume.is_whole(stored, loaded):
+    if resume.is_complete(stored, loaded):
         resume.finish_off(stored, experiments[0].tracking)
         click.echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
         if not quiet:
             _show_finished(stored, experiments[0].tracking, registry)
         return 0
-    resume.check_can_go_on(stored)
+    resume.check_not_running(stored)
     if isinstance(loaded, Sweep):
         return run_all(loaded, quiet, registry, stored, jobs=jobs, fail_fast=fail_fast)
     return run_one(loaded, quiet, registry, stored)
@@ -95,43 +93,17 @@ def run_one(
     experiment: Experiment, quiet: bool, registry: Registry, stored: StoredRun | None = None
 ) -> int:
     """Run an experiment and show its measures; return the exit code."""
-    registry = registry.without(experiment.disabled)
     from dbgsom_core.cli.progress import progress
-    from dbgsom_core.plugins.importing import no_exit
-    from dbgsom_core.runs.ends import asked
-    from dbgsom_core.runs.tracking import expecting_a_run, make_observers
+    from dbgsom_core.runs.api import execute
 
-    with no_exit(), asked.heeded(), told_how_to_go_on() as noted, progress(quiet) as bar:
-        patience = experiment.patience
-        observers = make_observers(experiment.tracking, registry, [noted, bar], patience)
-        with expecting_a_run(observers, experiment.secrets):
-            with _kept("dbgsom_core.runs.pipeline"):
-                from dbgsom_core.runs.pipeline import run_experiment
-
-            outcome = run_experiment(experiment, observers, registry, stored=stored)
+    with resume_hint() as hint, progress(quiet) as bar:
+        outcome = execute(experiment, registry, [hint, bar], stored)
     if not quiet:
         from dbgsom_core.cli.tables import measures_table
 
         measures_table(outcome.result.measures, outcome.result.view, registry)
         tell_where(outcome.run.folder, outcome.run.experiment, experiment.tracking)
     return 0
-
-
-@contextmanager
-def _kept(module: str) -> Iterator[None]:
-    """Let the garbage collector never look through what comes with the first import of a module.
-
-    It would do so again and again while that is imported and later, for a tenth of a short run.
-    """
-    if module in sys.modules or not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        gc.enable()
 
 
 def run_all(
@@ -144,24 +116,14 @@ def run_all(
     fail_fast: bool = False,
 ) -> int:
     """Run a sweep and show how its variants stand; return the exit code."""
-    first = loaded.children[0].experiment
-    registry, tracking = registry.without(first.disabled), first.tracking
     from dbgsom_core.cli.progress import progress
-    from dbgsom_core.plugins.importing import no_exit
-    from dbgsom_core.runs.ends import asked
-    from dbgsom_core.runs.tracking import expecting_a_run, make_observers
+    from dbgsom_core.runs.api import execute_sweep
 
-    secrets = dict.fromkeys(child.experiment.secrets for child in loaded.children)
-    noting = told_how_to_go_on()
-    with no_exit(), asked.heeded(), noting as noted, progress(quiet, runs=loaded.runs) as bar:
-        observers = make_observers(tracking, registry, [noted, bar], first.patience)
-        with expecting_a_run(observers, *secrets):
-            with _kept("dbgsom_core.runs.sweeps.sweep"):
-                from dbgsom_core.runs.sweeps.sweep import run_sweep
-
-            outcome = run_sweep(
-                loaded, observers, registry, stored, jobs=jobs, fail_fast=fail_fast, display=bar
-            )
+    tracking = loaded.children[0].experiment.tracking
+    with resume_hint() as hint, progress(quiet, runs=loaded.runs) as bar:
+        outcome = execute_sweep(
+            loaded, registry, [hint, bar], stored, jobs=jobs, fail_fast=fail_fast, display=bar
+        )
     if not quiet:
         from dbgsom_core.cli.tables import children_table
 
@@ -192,27 +154,27 @@ def show_forecast(forecast: Callable[[], Iterable[tuple[str, str]]]) -> int:
     return 0
 
 
-class _Noted:
-    """Notes which run, or which sweep, goes on."""
+class _ResumeHint:
+    """A callback that knows which run, or which sweep, goes on."""
 
     run: Run | None = None
 
     def dbgsom_run_started(self, run: Run) -> None:
-        """Note the run."""
+        """Keep the run."""
         if run.parent is None:
             self.run = run
 
 
 @contextmanager
-def told_how_to_go_on() -> Iterator[_Noted]:
-    """Say how to go on with what is interrupted in here; yields an observer."""
-    noted = _Noted()
+def resume_hint() -> Iterator[_ResumeHint]:
+    """Say how to resume what is interrupted in here; yields a callback."""
+    hint = _ResumeHint()
     try:
-        yield noted
+        yield hint
     except (KeyboardInterrupt, DbgsomError) as error:
-        from dbgsom_core.runs.folder.store import read_status
+        from dbgsom_core.runs.folder import read_status
 
-        run = noted.run
+        run = hint.run
         interrupted = isinstance(error, KeyboardInterrupt) or (run and run.kind == "sweep")
         if run is not None and interrupted and read_status(run.folder).status != "finished":
             command = "sweep" if run.kind == "sweep" else "run"
@@ -224,7 +186,7 @@ def told_how_to_go_on() -> Iterator[_Noted]:
 
 def _named(id: str, folder: Path) -> str:
     """Return how a command names a run: by its id where that is found, else by its folder."""
-    from dbgsom_core.runs.folder.finding import find_folder
+    from dbgsom_core.runs.find import find_folder
 
     by_id = find_folder(id, Path("runs"))
     known = by_id is not None and by_id.absolute() == folder.absolute()
@@ -234,7 +196,7 @@ def _named(id: str, folder: Path) -> str:
 def tell_where(folder: Path, experiment: str, tracking: Sequence[tuple[str, Component]]) -> None:
     """Say where a run folder and its report are, and how trackers show the run, or all runs."""
     from dbgsom_core.interfaces.trackers import TrackerAbilities
-    from dbgsom_core.runs.folder.store import RunFiles
+    from dbgsom_core.runs.folder import RunFiles
 
     click.echo(f"run folder: {folder}")
     if exists(page := RunFiles(folder).page):

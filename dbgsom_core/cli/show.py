@@ -11,7 +11,7 @@ from dbgsom_core.errors import DbgsomError, as_text
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.folder.store import StoredRun
+    from dbgsom_core.runs.folder import StoredRun
 
 _MOST_NEURONS = 2000  # more than a terminal shows
 
@@ -36,7 +36,7 @@ def show(run: str, by: str, runs: str, registry: Registry) -> None:
     """
     from pathlib import Path
 
-    from dbgsom_core.runs.folder.finding import find_run
+    from dbgsom_core.runs.find import find_run
 
     found, notes = find_run(run, Path(runs))
     for note in notes:
@@ -50,6 +50,8 @@ def show(run: str, by: str, runs: str, registry: Registry) -> None:
 
 
 def _tell(found: StoredRun) -> None:
+    from dbgsom_core.runs.folder import journal_damage
+
     click.echo(as_text(f"{found.name}\n{found.kind} {found.id} of experiment {found.experiment}"))
     took = ""
     if found.started is not None and found.ended is not None:
@@ -60,8 +62,8 @@ def _tell(found: StoredRun) -> None:
     click.echo(f"{found.status}{took}{since}")
     if found.error:
         click.echo(as_text(f"because: {found.error}"))
-    if found.damage:
-        click.echo(as_text(f"damaged: {found.damage}"))
+    if damage := found.damage or journal_damage(found):
+        click.echo(as_text(f"damaged: {damage}"))
     data = found.data
     if {"name", "samples", "features"} <= data.keys():
         from dbgsom_core.runs.comparing.variants import data_name

@@ -15,7 +15,7 @@ from dbgsom_core.interfaces.guard import told
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.folder.store import StoredRun
+    from dbgsom_core.runs.folder import StoredRun
 
 
 @click.command()
@@ -29,7 +29,7 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
     already is not sent twice. Runs whose process died without a word are closed as killed, runs
     that still go on are left to their process.
     """
-    from dbgsom_core.runs.folder.dead import has_died
+    from dbgsom_core.runs.find import has_died
 
     registry = open_registry()
     show_warnings(quiet=False)
@@ -59,18 +59,17 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
 
 def _chosen(what: Sequence[str], root: Path, untouched: bool) -> list[StoredRun]:
     """Return the runs that are meant, each once, a sweep before its runs; dead ones are closed."""
-    from dbgsom_core.runs.folder.dead import close_dead_runs, remove_unbegun
-    from dbgsom_core.runs.folder.finding import find_run
-    from dbgsom_core.runs.folder.store import find_experiments, find_runs
+    from dbgsom_core.runs.find import find_run, mark_killed_runs, remove_empty_folders
+    from dbgsom_core.runs.folder import find_experiments, find_runs
 
     if not what and not untouched:
-        remove_unbegun(root)
+        remove_empty_folders(root)
     known = find_experiments(root)
     found: list[StoredRun] = []
     for name in what or known:
         if name in known:
             if not untouched:
-                close_dead_runs(root, name)
+                mark_killed_runs(root, name)
             found += find_runs(root, name)
             continue
         run, _ = find_run(name, root)
@@ -85,7 +84,7 @@ def _brought(stored: StoredRun, registry: Registry, dry_run: bool) -> tuple[int,
     lacked something, and how many did not.
     """
     from dbgsom_core.interfaces.trackers import TrackerAbilities
-    from dbgsom_core.runs.tracking import tracking_of
+    from dbgsom_core.runs.callbacks import tracking_of
 
     folder, counts = stored.files.folder, [0, 0]
     for name, tracker in tracking_of(stored, registry):

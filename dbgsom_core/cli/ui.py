@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dbgsom_core.interfaces.component import Component
     from dbgsom_core.interfaces.trackers import Page
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.folder.store import StoredRun
+    from dbgsom_core.runs.folder import StoredRun
 
 _PORT = 5000
 _SECONDS_TO_START = 60.0
@@ -70,8 +70,8 @@ def _meant(
     from dbgsom_core.config import Sweep
     from dbgsom_core.files import exists
     from dbgsom_core.interfaces.privacy import masked_name
-    from dbgsom_core.runs.folder.finding import find_run
-    from dbgsom_core.runs.folder.store import find_runs
+    from dbgsom_core.runs.find import find_run
+    from dbgsom_core.runs.folder import find_runs
     from dbgsom_core.runs.resume import load
 
     if what is None:
@@ -127,9 +127,9 @@ def _serve(page: Page, in_browser: bool) -> int:
     """Run the command until it ends or somebody asks to end; nothing of it stays."""
     from tempfile import TemporaryFile
 
-    from dbgsom_core.runs.ends import asked
+    from dbgsom_core.runs.signals import shutdown
 
-    with asked.heeded(), TemporaryFile("w+", errors="replace") as log:
+    with shutdown.handling(), TemporaryFile("w+", errors="replace") as log:
         server = subprocess.Popen(
             page.command,
             env={**os.environ, **page.environment},
@@ -145,7 +145,7 @@ def _serve(page: Page, in_browser: bool) -> int:
                 if in_browser:
                     click.launch(page.address)
                 while server.poll() is None:
-                    asked.check()
+                    shutdown.check()
                     time.sleep(0.2)
             log.seek(0)
             told = "".join(log.readlines()[-8:]).strip()
@@ -158,12 +158,12 @@ def _answers(page: Page, server: subprocess.Popen[bytes]) -> bool:
     from urllib.error import URLError
     from urllib.request import urlopen
 
-    from dbgsom_core.runs.ends import asked
+    from dbgsom_core.runs.signals import shutdown
 
     began = time.monotonic()
     address = page.address.partition("#")[0]
     while server.poll() is None and time.monotonic() - began < _SECONDS_TO_START:
-        asked.check()
+        shutdown.check()
         try:
             with urlopen(f"{address}health", timeout=1):
                 return True

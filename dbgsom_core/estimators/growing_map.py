@@ -46,7 +46,7 @@ from dbgsom_core.interfaces.engine import at_work
 from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.guard import blamed
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.plugins.observers import callback_notifier
+from dbgsom_core.plugins.callbacks import callback_notifier
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.compatibility import check_suits, reads_target, why_no_grid
 from dbgsom_core.training.fit import FittedState, Held, Settings, fit_map

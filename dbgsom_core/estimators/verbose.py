@@ -10,7 +10,7 @@ from typing import Any
 
 from dbgsom_core.engine.compiling import compile_clock
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.plugins.observers import line
+from dbgsom_core.plugins.callbacks import line
 
 _CELLS = 24
 _SECONDS_BETWEEN_LOOKS = 0.1

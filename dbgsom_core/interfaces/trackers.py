@@ -286,14 +286,14 @@ class Tracker(Protocol):
 
         ``dbgsom_run_started(run)``, ``dbgsom_epoch_finished(run, epoch)``,
         ``dbgsom_run_finished(run, result)``, ``dbgsom_run_failed(run, error)``; no decorator is
-        needed. ``run.folder`` is written before the observer hears of an event. This method and
-        the hooks are called in a thread of their own, one after the other; a tracker that takes
-        longer for one than the configuration's ``patience`` is told nothing more.
+        needed. ``run.folder`` is written before they are called. They are called one after the
+        other, and the run waits for each: a tracker that talks to a network owns its thread and
+        its timeouts. What one raises is a note in the report, and the run goes on.
 
-        It may also have ``prepare()``, to get ready for a run: it is called as soon as the
-        configuration is known to be good, and nobody waits for it while libraries are imported and
-        data is read. No run may come of it; ``close()``, called when there is no more to tell, puts
-        away what was for one.
+        It may also have ``prepare()``, called as soon as the configuration is known to be good:
+        its thread may then import what it needs, say, while libraries are imported and data is
+        read. No run may come of it; ``close()`` is called at the end, and puts away what was for
+        one.
         """
 
 

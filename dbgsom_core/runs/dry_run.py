@@ -1,4 +1,4 @@
-"""What a run would do, take and write, found out without writing anything."""
+"""Forecast what a run would do, take and write, without writing anything."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.privacy import hiding, masked, masked_name
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.callbacks import run_folder_of, runs_folder
 from dbgsom_core.runs.comparing.variants import data_name
-from dbgsom_core.runs.data.ready import Ready, make_ready
-from dbgsom_core.runs.folder.store import find_folders, read_run
-from dbgsom_core.runs.params import default_name, flat_params
-from dbgsom_core.runs.start import runs_folder
-from dbgsom_core.runs.tracking import run_folder_of
+from dbgsom_core.runs.folder import find_folders, read_run
+from dbgsom_core.runs.manifest import default_name, flat_params
+from dbgsom_core.runs.setup import Setup, prepare_run
 
 NOT_COUNTED = "; training alone: loading, measures, figures and trackers come on top"
 _BESIDE_TRAINING = ("measures", "figures", "stability", "tracking", "split")
-_MOST_READ = 50  # folders of runs
+_MOST_READ = 50  # newest run folders
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a dry run tells, one line a pair of name and words."""
+    """What a dry run prints: pairs of a name and words, one a line."""
 
     lines: list[tuple[str, str]]
     plan: Plan
@@ -54,33 +53,35 @@ def forecast(
     with hiding(experiment.secrets), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         started = time.perf_counter()
-        ready = make_ready(experiment, data)
+        setup = prepare_run(experiment, data)
         loaded = time.perf_counter() - started
-        parts = ready.estimator.parts()
-        fits = 1 + len(ready.divided)
-        train = ready.fold.train
+        parts = setup.estimator.parts()
+        fits = 1 + len(setup.divided)
+        train = setup.fold.train
         plan = plan_of(
-            ready.estimator, train.X, train.y, seconds=most, seed=experiment.seed, fits=fits
+            setup.estimator, train.X, train.y, seconds=most, seed=experiment.seed, fits=fits
         )
-        name = masked(experiment.resolved["name"] or _name(experiment, ready))
+        name = masked(experiment.resolved["name"] or _name(experiment, setup))
         lines = [
-            *_of_data(experiment, ready, loaded),
+            *_data_lines(experiment, setup, loaded),
             ("name", name),
-            ("parts", ", ".join(_parts(experiment, parts))),
-            *plan.lines(_several(ready), NOT_COUNTED),
-            *_told_before(experiment, registry, ready.data),
-            *_afterwards(experiment, registry, len(ready.data.X)),
+            ("parts", ", ".join(_part_names(experiment, parts))),
+            *plan.lines(_reason_for_several_fits(setup), NOT_COUNTED),
+            *_duration_before(experiment, registry, setup.data),
+            *_output_lines(experiment, registry, len(setup.data.X)),
         ]
     return Forecast([(name, masked(words)) for name, words in lines], plan)
 
 
-def _told_before(experiment: Experiment, registry: Registry, data: Data) -> Iterator[Any]:
-    run = _run_before(experiment, registry, data)
+def _duration_before(experiment: Experiment, registry: Registry, data: Data) -> Iterator[Any]:
+    run = _similar_run(experiment, registry, data)
     if run is not None:
         yield "before", f"such a run took {told_seconds(run[1])} in all ({run[0]})"
 
 
-def _run_before(experiment: Experiment, registry: Registry, data: Data) -> tuple[str, float] | None:
+def _similar_run(
+    experiment: Experiment, registry: Registry, data: Data
+) -> tuple[str, float] | None:
     """Return id and seconds of the newest finished run that did the same beside training; or None.
 
     Its time counts what a probe cannot.
@@ -97,37 +98,37 @@ def _run_before(experiment: Experiment, registry: Registry, data: Data) -> tuple
     return None
 
 
-def _several(ready: Ready) -> str:
+def _reason_for_several_fits(setup: Setup) -> str:
     # Why more than one map is trained.
-    fits = f", {_folds(ready)} and the final fit" if ready.divided else ""
-    if ready.estimator.spreading_factor == AUTO:
+    fits = f", {_folds(setup)} and the final fit" if setup.divided else ""
+    if setup.estimator.spreading_factor == AUTO:
         fits += f", {SIZING} times that of one size, as spreading_factor: auto may take"
     return fits
 
 
-def _of_data(experiment: Experiment, ready: Ready, loaded: float) -> Iterator[tuple[str, str]]:
-    X, y, regresses = ready.data.X, ready.data.y, experiment.model.estimator == "regressor"
+def _data_lines(experiment: Experiment, setup: Setup, loaded: float) -> Iterator[tuple[str, str]]:
+    X, y, regresses = setup.data.X, setup.data.y, experiment.model.estimator == "regressor"
     name = data_name(experiment.resolved, {"name": experiment.dataset_name})
     told = f"{name}: {len(X)} × {X.shape[1]} {X.dtype}, {told_size(X.nbytes)}"
     if y is not None:
         told += f", targets {y.dtype}" if regresses else f", {len(np.unique(y))} classes"
     yield "data", f"{told}; ready in {told_seconds(loaded)}"
-    train, test = ready.fold.train.X, ready.fold.test
-    steps = ", ".join(name for name, _ in ready.fold.steps)
+    train, test = setup.fold.train.X, setup.fold.test
+    steps = ", ".join(name for name, _ in setup.fold.steps)
     if steps:
         yield "prepare", f"{steps}: {train.shape[1]} features, {train.dtype}"
     if test is not None:
         yield "split", f"{len(train)} rows to train on, {len(test.X)} to test"
-    elif ready.divided:
+    elif setup.divided:
         for_training, for_test = (
-            _range(map(len, rows)) for rows in zip(*ready.divided, strict=True)
+            _range(map(len, rows)) for rows in zip(*setup.divided, strict=True)
         )
         sizes = f"{for_training} rows to train on, {for_test} to test"
-        yield "split", f"{_folds(ready)}, {sizes} in each; the model is of all rows"
+        yield "split", f"{_folds(setup)}, {sizes} in each; the model is of all rows"
 
 
-def _folds(ready: Ready) -> str:
-    count = len(ready.divided)
+def _folds(setup: Setup) -> str:
+    count = len(setup.divided)
     return "1 division" if count == 1 else f"{count} folds"
 
 
@@ -136,17 +137,17 @@ def _range(sizes: Iterable[int]) -> str:
     return str(least) if least == most else f"{least} to {most}"
 
 
-def _name(experiment: Experiment, ready: Ready) -> str:
-    return default_name(experiment, ready.estimator, flat_params(experiment, ready.estimator))
+def _name(experiment: Experiment, setup: Setup) -> str:
+    return default_name(experiment, setup.estimator, flat_params(experiment, setup.estimator))
 
 
-def _parts(experiment: Experiment, parts: Any) -> Iterator[str]:
+def _part_names(experiment: Experiment, parts: Any) -> Iterator[str]:
     yield f"estimator {experiment.model.estimator}"
     for _, kind, part in parts.each():
         yield f"{kind} {lookup_in_use().name_of(kind, part)}"
 
 
-def _afterwards(
+def _output_lines(
     experiment: Experiment, registry: Registry, n_samples: int
 ) -> Iterator[tuple[str, str]]:
     chosen = experiment.measures

@@ -17,9 +17,8 @@ from dbgsom_core.interfaces.figures import images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.data.loading import digest
-from dbgsom_core.runs.data.usable import n_classes
-from dbgsom_core.runs.params import called
+from dbgsom_core.runs.data import digest, n_classes
+from dbgsom_core.runs.manifest import data_title
 
 
 def data_name(X: Any) -> str:
@@ -27,7 +26,7 @@ def data_name(X: Any) -> str:
     file = getattr(X, "filename", None)  # of a memory-mapped array
     sizes = [one if isinstance(one, (int, np.integer)) else "?" for one in np.shape(X)]
     kind = "table" if hasattr(X, "columns") else "array"
-    return called(
+    return data_title(
         {"path": os.fspath(file)} if file else None, f"{kind}-{'x'.join(map(str, sizes))}"
     )
 

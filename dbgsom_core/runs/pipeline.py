@@ -1,44 +1,58 @@
-"""One run: load, prepare, fit, measure, draw, tell the observers."""
+"""One run: load and prepare the data, fit, evaluate, draw, write, call the callbacks."""
 
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar
 
 from dbgsom_core.config import Experiment
+from dbgsom_core.errors import DbgsomError
 from dbgsom_core.estimators.measuring import default_measures, value_of
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.estimators.sizing import size_told
 from dbgsom_core.estimators.stability import stability_of
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.figures import FigureAbilities, MapView
+from dbgsom_core.interfaces.figures import FigureAbilities
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.privacy import hiding, mask_error, masked, private_logger
+from dbgsom_core.interfaces.privacy import (
+    hiding,
+    mask_error,
+    masked,
+    masked_name,
+    private_logger,
+)
 from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.trackers import Run, RunResult
-from dbgsom_core.plugins.observers import Observers
+from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data.baseline import baselines
-from dbgsom_core.runs.data.drawn import drawn_part, drawn_told, evaluated
-from dbgsom_core.runs.data.loading import Fold, Part, make_fold
-from dbgsom_core.runs.data.ready import make_estimator, make_ready
-from dbgsom_core.runs.data.splitting import Rows
-from dbgsom_core.runs.drawing import drawn, note, noted, view_of_run
-from dbgsom_core.runs.ends import asked
-from dbgsom_core.runs.folder.dead import seen_alive
-from dbgsom_core.runs.folder.folds import FoldMeasures, digest_of_rows, summary
-from dbgsom_core.runs.folder.store import RunFiles, StoredRun
-from dbgsom_core.runs.hearing import Heard
-from dbgsom_core.runs.params import title_of
-from dbgsom_core.runs.resume import Done
+from dbgsom_core.runs.callbacks import EpochCallback, run_folder_of, runs_folder
+from dbgsom_core.runs.checkpoint import Checkpoint
+from dbgsom_core.runs.data import facts_of
+from dbgsom_core.runs.figures import add_note, draw_figures, view_of_run, warnings_as_notes
+from dbgsom_core.runs.find import mark_killed_runs
+from dbgsom_core.runs.folder import RunFiles, StoredRun
+from dbgsom_core.runs.folds import FoldMeasures, digest_of_rows, summary
+from dbgsom_core.runs.lock import RunLock
+from dbgsom_core.runs.manifest import (
+    default_name,
+    describe_environment,
+    flat_params,
+    title_of,
+    with_varied,
+)
+from dbgsom_core.runs.resume import check_same, claim
 from dbgsom_core.runs.rows import tables_of
-from dbgsom_core.runs.start import start_run
-from dbgsom_core.runs.tracking import run_folder_of
+from dbgsom_core.runs.setup import Setup, make_estimator, prepare_run
+from dbgsom_core.runs.signals import shutdown
+from dbgsom_core.runs.split import Part, evaluate_part, make_fold, subsample
 
 log = private_logger("dbgsom")
 
@@ -55,7 +69,7 @@ class Outcome:
 
 def run_experiment(
     experiment: Experiment,
-    observers: Observers,
+    callbacks: Callbacks,
     registry: Registry,
     *,
     data: Data | None = None,
@@ -65,121 +79,153 @@ def run_experiment(
     varies: Mapping[str, Any] | None = None,
     stored: StoredRun | None = None,
 ) -> Outcome:
-    """Run one experiment, or go on with a ``stored`` run of it that was interrupted.
+    """Run one experiment, or resume a ``stored`` run of it that was interrupted.
 
-    A child of a sweep has a ``parent``, a ``name``, and what it ``varies``. ``data`` that is there
+    A child of a sweep has a ``parent``, a ``name``, and what it ``varies``. ``data`` that is loaded
     already comes with what was noted when it was loaded.
-    Nothing is written before the data is loaded, checked and prepared and the estimator's parts
-    are built. From then on observers hear how it ends, whatever ends it.
 
-    Raises
-    ------
-    DataError
-        The data cannot be used.
-    ConfigError, PluginError
-        The parts do not fit together or cannot be had.
-    ConfigError, DataError
-        The stored run had another configuration, other components or other data.
-    DbgsomError
-        The run folder cannot be written.
-    Interrupted
-        The process was asked to end, see `dbgsom_core.runs.ends`.
+    Nothing is written before the data is loaded, checked and prepared and the estimator's parts
+    are built: `ConfigError`, `DataError` and `PluginError` come first. From then on callbacks are
+    called however it ends: with `DbgsomError` where the run folder cannot be written, with
+    `Interrupted` where a signal asked the process to end.
     """
     with hiding(experiment.secrets):
-        plan = _planned(experiment, registry, data, data_notes)
-        run = start_run(
+        notes = [*data_notes]
+        with warnings_as_notes(notes):
+            setup = prepare_run(experiment, data)
+        measures = _measures_of(experiment, registry, setup.data)
+        shutdown.check()
+        run, lock = start_run(
             experiment,
             registry,
-            data=plan.data,
-            test=plan.test,
-            estimator=plan.estimator,
-            baseline=plan.baseline(),
+            setup=setup,
             parent=parent,
             name=name,
             varies=varies,
             stored=stored,
         )
-        kept = run_folder_of(experiment.tracking, registry)
-        done = Done(RunFiles(run.folder), kept.checkpoint_seconds, kept.checkpoint_models)
-        with told_of_failure(observers, run):
-            observers.tell("dbgsom_run_started", run=run)
-            asked.check()
-            result = _result(plan, run, Heard(observers, run), done)
-            observers.keep(run, result)
-            figures = _drawn(experiment, result.view, plan.notes)
-            result = replace(result, figures=figures, notes=[*plan.notes, *observers.notes])
-            observers.record("dbgsom_run_finished", run=run, result=result)
-        done.forget()
-        tell_finished(observers, run, result)
+        folder = run_folder_of(experiment.tracking, registry)
+        checkpoint = Checkpoint(
+            RunFiles(run.folder), folder.checkpoint_seconds, folder.checkpoint_models
+        )
+        with lock:
+            with failures_reported(callbacks, run, lock):
+                callbacks.notify("dbgsom_run_started", run=run)
+                shutdown.check()
+                evaluator = _Evaluator(experiment, measures, notes)
+                on_epoch = EpochCallback(callbacks, run, lock.touch)
+                result = _fit_and_evaluate(setup, run, evaluator, on_epoch, checkpoint, lock)
+                callbacks.keep(run, result)
+                figures = draw_figures(_figures_of(experiment), result.view, notes)
+                result = replace(result, figures=figures, notes=[*notes, *callbacks.notes])
+                callbacks.notify_required("dbgsom_run_finished", run=run, result=result)
+            checkpoint.remove()
+            notify_finished(callbacks, run, result)
         return Outcome(run, result)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What one run is to do, checked before anything is written; ``notes`` grow meanwhile."""
-
-    experiment: Experiment
-    data: Data
-    test: Data | None
-    fold: Fold
-    divided: list[tuple[Rows, Rows]]
-    estimator: Any
-    measures: Mapping[str, Component]
-    notes: list[str]
-
-    def baseline(self) -> Mapping[str, float] | None:
-        """Return what always the most frequent class, or the mean, would measure; or None."""
-        y, kind = self.data.y, self.experiment.model.estimator
-        if y is None or kind not in ("classifier", "regressor"):
-            return None
-        return baselines(self.fold, self.divided, y, kind == "classifier")
+# ---------------------------------------------------------------------------- begin and end
 
 
-def _planned(
-    experiment: Experiment, registry: Registry, data: Data | None, data_notes: Sequence[str]
-) -> _Plan:
-    notes = [*data_notes]
-    with noted(notes):
-        ready = make_ready(experiment, data)
-    measures = _chosen_measures(experiment, registry, ready.data)
-    asked.check()
-    return _Plan(
-        experiment, ready.data, ready.test, ready.fold, ready.divided, ready.estimator, measures,
-        notes,
-    )  # fmt: skip
+def start_run(
+    experiment: Any,
+    registry: Registry,
+    *,
+    setup: Setup | None = None,
+    parent: Run | None = None,
+    name: str | None = None,
+    root: Path | None = None,
+    params: Mapping[str, Any] | None = None,
+    varies: Mapping[str, Any] | None = None,
+    stored: StoredRun | None = None,
+) -> tuple[Run, RunLock]:
+    """Return what a run is (a sweep without ``setup``), and the lock of its folder, which is held.
+
+    A ``stored`` run keeps its folder, must be the same in all that its result depends on, and goes
+    on in this process alone. Runs of the same experiment whose process died are marked as killed.
+    """
+    group = masked_name(experiment.experiment)
+    runs = runs_folder(experiment, registry) if root is None else root
+    for dead in mark_killed_runs(runs, group):
+        log.warning("closed as killed: %s: %s", dead.files.folder, dead.error)
+    estimator = None if setup is None else setup.estimator
+    facts: dict[str, Any] = {}
+    if setup is not None:
+        facts = facts_of(experiment, setup.data, setup.test)
+        if baseline := setup.baseline():
+            facts["baseline"] = baseline
+    parts = None if estimator is None else estimator.parts()
+    environment = describe_environment(registry, experiment, parts)
+    if stored is not None and "directory" in stored.environment:
+        environment["directory"] = stored.environment["directory"]  # its relative paths start there
+    if stored is not None and stored.params:
+        params = stored.params  # those that were given, while the folder's configuration gives all
+    elif params is None:
+        params = with_varied(flat_params(experiment, estimator), varies or {})
+    given = getattr(experiment, "name", None) and experiment.resolved["name"]
+    folder = _new_folder(runs / group) if stored is None else stored.files.folder
+    run = Run(
+        id=folder.name,
+        name=masked(name or given or default_name(experiment, estimator, params)),
+        experiment=group,
+        kind="sweep" if setup is None else "run",
+        folder=folder,
+        config=masked(experiment.resolved),
+        params=masked(params),
+        environment=masked(environment),
+        data=masked(facts),
+        parent=parent,
+        total_epochs=0 if estimator is None else int(estimator.epochs),
+        varies=masked(varies or {}),
+        tags=masked(experiment.resolved.get("tags") or {}),
+    )
+    if stored is not None:
+        check_same(stored, run)
+        return run, claim(stored)
+    lock = RunLock(folder)
+    lock.acquire()
+    return run, lock
+
+
+def _new_folder(group: Path) -> Path:
+    for _ in range(100):
+        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        folder = group.absolute() / f"{stamp}-{secrets.token_hex(3)}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise DbgsomError(f"the run folder cannot be created: {error}") from error
+        return folder
+    raise DbgsomError(f"no free name for a run folder in {group}")
 
 
 @contextmanager
-def told_of_failure(observers: Observers, run: Run) -> Iterator[None]:
-    """Tell observers what ended a run, whatever it was; the run folder before all others."""
-
-    def close(error: BaseException) -> None:
-        mask_error(error)
-        with asked.shielded():
+def failures_reported(callbacks: Callbacks, run: Run, lock: RunLock) -> Iterator[None]:
+    """Report what ends a run early, whatever it is, to the run folder before all others."""
+    try:
+        yield
+    except BaseException as error:
+        cause = shutdown.cause(error)
+        mask_error(cause)
+        with shutdown.deferred():
             try:
-                observers.record("dbgsom_run_failed", run=run, error=error)
+                callbacks.notify_required("dbgsom_run_failed", run=run, error=cause)
             except Exception as unwritten:
                 log.warning("how it ended could not be written: %s", unwritten)
-            with suppress(OSError):  # a run that could not even begin leaves no empty folder
-                run.folder.rmdir()
-
-    with asked.closing(close), seen_alive(RunFiles(run.folder).status):
-        try:
-            yield
-        except BaseException as error:
-            reason = asked.reason(error)
-            close(reason)
-            observers.spread("dbgsom_run_failed", run=run, error=reason)
-            if reason is error:
-                raise
-            raise reason from error
+            lock.remove_unused()
+        callbacks.notify_others("dbgsom_run_failed", run=run, error=cause)
+        if cause is error:
+            raise
+        raise cause from error
 
 
-def tell_finished(observers: Observers, run: Run, result: RunResult) -> None:
-    """Tell the others of a run that the run folder has as finished: so it stays."""
+def notify_finished(callbacks: Callbacks, run: Run, result: RunResult) -> None:
+    """Call the other callbacks of a run that the run folder has as finished: so it stays."""
     try:
-        observers.spread("dbgsom_run_finished", run=run, result=result)
-        asked.check()
+        callbacks.notify_others("dbgsom_run_finished", run=run, result=result)
+        shutdown.check()
     except KeyboardInterrupt:
         log.warning(
             "%s had finished and is complete; 'dbgsom sync' sends to trackers what they miss",
@@ -188,107 +234,162 @@ def tell_finished(observers: Observers, run: Run, result: RunResult) -> None:
         raise
 
 
-def _result(plan: _Plan, run: Run, heard: Heard, done: Done) -> RunResult:
-    estimator, fold = plan.estimator, plan.fold
-    with noted(plan.notes):
-        folds = _cross_validated(plan, done)
-        models = done.epoch_models()
-        film = done.film(any(name == "explorer" for name, _ in plan.experiment.figures))
-        estimator.set_params(callbacks=[heard, models, *film], checkpoint=done.checkpoints("map"))
+# ----------------------------------------------------------------------- fit, evaluate, measure
+
+
+def _fit_and_evaluate(
+    setup: Setup,
+    run: Run,
+    evaluator: _Evaluator,
+    on_epoch: EpochCallback,
+    checkpoint: Checkpoint,
+    lock: RunLock,
+) -> RunResult:
+    experiment, notes = evaluator.experiment, evaluator.notes
+    data, fold, estimator = setup.data, setup.fold, setup.estimator
+    with warnings_as_notes(notes):
+        folds = _cross_validate(setup, evaluator, checkpoint, lock)
+        explored = any(name == "explorer" for name, _ in experiment.figures)
+        film = checkpoint.film() if explored else None
+        after_epoch = [on_epoch, checkpoint.keep_epoch, *([film] if film else [])]
+        estimator.set_params(callbacks=after_epoch, checkpoint=checkpoint.of_fit("map"))
         estimator.fit(fold.train.X, fold.train.y)
         estimator.set_params(callbacks=None, checkpoint=None)
-        plan.notes.extend(map(masked, heard.end_told(estimator)))
-        plan.notes.extend(size_told(estimator.sizes_tried_, estimator.spreading_factor_))
-        part = _looked_at(plan, fold.train, "train")
-        seed = plan.experiment.seed
-        trained = evaluated(estimator, part, fold.train, seed, estimator.hit_counts_)
-        values = _measured(plan, trained, "train") | summary(folds)
+        notes.extend(map(masked, on_epoch.early_end(estimator)))
+        notes.extend(size_told(estimator.sizes_tried_, estimator.spreading_factor_))
+        some = evaluator.subsample(fold.train, "train")
+        trained = evaluate_part(estimator, some, fold.train, experiment.seed, estimator.hit_counts_)
+        measures = evaluator.measure(trained, "train") | summary(folds)
         if fold.test is not None:
-            tested = _looked_at(plan, fold.test, "test")
-            values |= _measured(plan, evaluated(estimator, tested, fold.test, seed), "test")
-        stability = _stability(plan, estimator)
-        values |= {} if stability is None else stability.logged()
-        model = FittedModel(fold.steps, estimator, plan.data.columns)
-        title = _title(run, part, fold.train)
-        view = view_of_run(estimator, trained, part, plan.data, fold.steps, title)
+            tested = evaluator.subsample(fold.test, "test")
+            evaluation = evaluate_part(estimator, tested, fold.test, experiment.seed)
+            measures |= evaluator.measure(evaluation, "test")
+        stability = evaluator.stability(estimator, fold.train)
+        measures |= {} if stability is None else stability.logged()
+        model = FittedModel(fold.steps, estimator, data.columns)
+        view = view_of_run(
+            estimator, trained, some, data, fold.steps, _title(run, some, fold.train)
+        )
         view = replace(view, stability=stability, undo=model.undone if fold.steps else None)
-        view = replace(view, film=film[0].frames) if film else view
-        earlier = models.made(estimator, fold.train.X, fold.train.y)
+        view = replace(view, film=film.frames) if film else view
+        epoch_models = checkpoint.epoch_models(estimator, fold.train.X, fold.train.y)
     return RunResult(
-        measures=values,
+        measures=measures,
         folds=[one.measures for one in folds],
         history=estimator.history_,
         view=view,
         model=model,
         checkpoints={
-            epoch: FittedModel(fold.steps, one, plan.data.columns) for epoch, one in earlier.items()
+            epoch: FittedModel(fold.steps, fitted, data.columns)
+            for epoch, fitted in epoch_models.items()
         },
-        example=plan.data.X[:_EXAMPLE_ROWS],
-        tables=tables_of(model, plan.data, stability),
-        notes=plan.notes,
+        example=data.X[:_EXAMPLE_ROWS],
+        tables=tables_of(model, data, stability),
+        notes=notes,
     )
 
 
-def _cross_validated(plan: _Plan, done: Done) -> list[FoldMeasures]:
-    folds = done.folds(plan.divided)
-    for number, (train, test) in list(enumerate(plan.divided, start=1))[len(folds) :]:
-        log.info("fold %d of %d", number, len(plan.divided))
-        fold = make_fold(plan.experiment, plan.data, train, test)
-        estimator = make_estimator(plan.experiment).set_params(
-            callbacks=[lambda _: asked.check()], checkpoint=done.checkpoints(f"fold-{number}")
+def _cross_validate(
+    setup: Setup, evaluator: _Evaluator, checkpoint: Checkpoint, lock: RunLock
+) -> list[FoldMeasures]:
+    def on_epoch(_: Any) -> None:
+        lock.touch()
+        shutdown.check()
+
+    experiment, seed = evaluator.experiment, evaluator.experiment.seed
+    folds = checkpoint.read_folds(setup.divided)
+    for number, (train, test) in list(enumerate(setup.divided, start=1))[len(folds) :]:
+        log.info("fold %d of %d", number, len(setup.divided))
+        fold = make_fold(experiment, setup.data, train, test)
+        estimator = make_estimator(experiment).set_params(
+            callbacks=[on_epoch], checkpoint=checkpoint.of_fit(f"fold-{number}")
         )
         estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
-        seed = plan.experiment.seed
-        found = evaluated(estimator, drawn_part(fold.test, seed), fold.test, seed)
-        measures = _measured(plan, found, "test", noted=False)
+        evaluation = evaluate_part(estimator, subsample(fold.test, seed), fold.test, seed)
+        measures = evaluator.measure(evaluation, "test", of_fold=True)
         rows = digest_of_rows(train, test)
         folds.append(FoldMeasures(number, len(train), len(test), rows, measures))
-        done.keep_folds(folds)
+        checkpoint.write_folds(folds)
     return folds
 
 
-def _chosen_measures(
-    experiment: Experiment, registry: Registry, data: Data
-) -> dict[str, Component]:
+def _measures_of(experiment: Experiment, registry: Registry, data: Data) -> Mapping[str, Component]:
     if experiment.measures is not None:
         return dict(experiment.measures)
     return default_measures(registry, experiment.model.estimator, data.y is not None)
 
 
-def _looked_at(plan: _Plan, part: Part, name: str) -> Part:
-    some = drawn_part(part, plan.experiment.seed)
-    plan.notes.extend(drawn_told(name, part, some))
-    return some
+def _figures_of(experiment: Experiment) -> list[tuple[str, Component]]:
+    return [named for named in experiment.figures if not FigureAbilities.of(named[1]).of_sweeps]
 
 
-def _title(run: Run, part: Part, whole: Part) -> str:
+def _title(run: Run, some: Part, whole: Part) -> str:
     # Figures say themselves when they show but some of the samples.
-    n, all_of_them = part.X.shape[0], whole.X.shape[0]
-    return title_of(run) + (f" · {n:,} of {all_of_them:,} samples" if n < all_of_them else "")
+    n, total = some.X.shape[0], whole.X.shape[0]
+    return title_of(run) + (f" · {n:,} of {total:,} samples" if n < total else "")
 
 
-def _measured(
-    plan: _Plan, evaluation: Evaluation, prefix: str, *, noted: bool = True
-) -> dict[str, float]:
-    values = {}
-    for name, measure in plan.measures.items():
-        try:
-            values[f"{prefix}/{name}"], told = value_of(measure, evaluation)
-            if told and noted:
-                plan.notes.append(masked(f"{prefix}/{name}: {told}"))
-        except Exception as error:  # the map is trained: one measure less is no reason to lose it
-            told = f"measure {prefix}/{name} failed ({type(error).__name__}: {error})"
-            if masked(told) not in plan.notes:  # a fold more of the same
-                note(plan.notes, told)
-        asked.check()
-    return values
+@dataclass(frozen=True)
+class _Evaluator:
+    """Measures the maps of one experiment; what fails is a note, and no reason to lose a map."""
+
+    experiment: Experiment
+    measures: Mapping[str, Component]
+    notes: list[str]
+
+    def subsample(self, part: Part, name: str) -> Part:
+        """Return the samples of a part that measures and figures use."""
+        some = subsample(part, self.experiment.seed)
+        if len(some.X) < len(part.X):
+            self.notes.append(
+                f"{name} measures and figures are from {len(some.X)} of {len(part.X)} samples, "
+                "drawn by the seed: the data are read in blocks; what the model and the tables say "
+                "is of all"
+            )
+        return some
+
+    def measure(
+        self, evaluation: Evaluation, part: str, *, of_fold: bool = False
+    ) -> dict[str, float]:
+        """Return the measures of a part, by their logged names."""
+        values = {}
+        for name, measure in self.measures.items():
+            try:
+                values[f"{part}/{name}"], remark = value_of(measure, evaluation)
+                if remark and not of_fold:
+                    self.notes.append(masked(f"{part}/{name}: {remark}"))
+            except Exception as error:
+                text = f"measure {part}/{name} failed ({type(error).__name__}: {error})"
+                if masked(text) not in self.notes:  # a fold more of the same
+                    add_note(self.notes, text)
+            shutdown.check()
+        return values
+
+    def stability(self, estimator: Any, part: Part) -> Stability | None:
+        """Return how stable the map is under resampling, where that is configured."""
+        settings = self.experiment.stability
+        if settings is None:
+            return None
+        log.info("stability: %d refits", settings.resamples)
+        return stability_of(
+            estimator,
+            part.X,
+            part.y,
+            settings.resamples,
+            settings.share,
+            {name: _NanOnError(measure) for name, measure in self.measures.items()},
+            settings.level,
+            self.experiment.seed,
+            -1,
+            lambda _: shutdown.check(),
+        )
 
 
-class _Forgiving:
-    """A measure whose failure on a refit, which it has told of before, is no number."""
+class _NanOnError:
+    """A measure that is nan where it fails on a refit: its failure on the map is a note already."""
 
-    greater_is_better: ClassVar[bool] = False  # nobody asks
+    greater_is_better: ClassVar[bool] = False  # not used
 
     def __init__(self, measure: Component) -> None:
         self._compute = guarded("measure", measure, "compute")
@@ -298,27 +399,3 @@ class _Forgiving:
             return float(self._compute(evaluation))
         except Exception:
             return math.nan
-
-
-def _stability(plan: _Plan, estimator: Any) -> Stability | None:
-    asked_for, part = plan.experiment.stability, plan.fold.train
-    if asked_for is None:
-        return None
-    log.info("stability: %d refits", asked_for.resamples)
-    return stability_of(
-        estimator,
-        part.X,
-        part.y,
-        asked_for.resamples,
-        asked_for.share,
-        {name: _Forgiving(measure) for name, measure in plan.measures.items()},
-        asked_for.level,
-        plan.experiment.seed,
-        -1,
-        lambda _: asked.check(),
-    )
-
-
-def _drawn(experiment: Experiment, view: MapView | None, notes: list[str]) -> dict[str, Any]:
-    figures = [one for one in experiment.figures if not FigureAbilities.of(one[1]).of_sweeps]
-    return drawn(figures, view, experiment.patience, notes)

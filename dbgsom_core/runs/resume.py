@@ -1,20 +1,18 @@
-"""Going on with a run that was interrupted: which one, and whether it is still the same.
+"""Resume a run that was interrupted: which one, whether it is still the same, in its folder.
 
-A run goes on in its folder: its journal keeps the epochs that it has, and its map goes on from the
-last checkpoint, or from the beginning where there is none yet. Both give the bits that the run
-would have given, so nothing is written twice and nothing is missing.
+Its journal keeps the epochs that it has, and its map goes on from the last checkpoint, or from the
+beginning where there is none yet. Both give the bits that the run would have given, so nothing is
+written twice and nothing is missing.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
@@ -29,34 +27,28 @@ from dbgsom_core.config import (
     with_defaults,
 )
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError
-from dbgsom_core.estimators.checkpoints import Checkpoints
-from dbgsom_core.estimators.film import GrowthFilm
-from dbgsom_core.files import to_disk
-from dbgsom_core.interfaces.component import Component, flat
-from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
-from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
+from dbgsom_core.interfaces.component import Component, flat, nested_fields
+from dbgsom_core.interfaces.privacy import masked, masked_name
+from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry, get_registry
-from dbgsom_core.runs.components import packages_named, with_given_fields
-from dbgsom_core.runs.epoch_models import EpochModels
-from dbgsom_core.runs.folder.dead import alone_with, close_if_dead
-from dbgsom_core.runs.folder.finding import find_folder
-from dbgsom_core.runs.folder.folds import FoldMeasures, digest_of_rows, folds_text, parse_folds
-from dbgsom_core.runs.folder.store import (
-    RunFiles,
+from dbgsom_core.runs.callbacks import Tracking, mirror_ended
+from dbgsom_core.runs.checkpoint import Checkpoint
+from dbgsom_core.runs.find import find_folder, has_died, mark_killed
+from dbgsom_core.runs.folder import (
     StoredRun,
     find_runs,
+    journal_damage,
+    plain,
     read_run,
     read_status,
-    stamp,
+    timestamp,
     write_status,
 )
-from dbgsom_core.runs.folder.writing import plain, write_text
+from dbgsom_core.runs.lock import RunLock, is_locked
+from dbgsom_core.runs.manifest import model_parts, packages_named
 
-log = private_logger("dbgsom")
-
-_SECONDS_TO_DIE = 60.0
-
-Loaded = TypeVar("Loaded", Experiment, Sweep)
+_SECONDS_TO_END = 60.0  # of a sweep's child whose sweep was killed
+_SECONDS_TO_WAIT = 1.0  # for another process that looks at the run, and lets go
 
 
 # ------------------------------------------------------------------------------- which run
@@ -76,24 +68,51 @@ def load(
 def stored_run(name: str, root: Path) -> StoredRun | None:
     """Return the run that `find_folder` finds; None: it is no run."""
     folder = find_folder(name, root)
-    if folder is None:
-        return None
-    stored = close_if_dead(read_run(folder.absolute()))
-    if stored.damage:
-        raise DataError(f"{folder} is damaged, so nothing can go on there: {stored.damage}")
+    return None if folder is None else _checked(mark_killed(read_run(folder.absolute())))
+
+
+def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
+    """Return the newest run of a configuration that has not ended well, or in part only.
+
+    Where all have finished, the newest of them, see `is_complete`. Where there is none
+    `ConfigError` says what differs in the newest one that is like it.
+    """
+    kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _config(loaded)
+    group = masked_name(loaded.experiment)
+    runs = [
+        run
+        for run in find_runs(root.absolute(), group)
+        if run.kind == kind and run.parent is None and run.config and not run.damage
+    ]
+    left = [run for run in runs if not is_complete(run, loaded)]
+    same = [run for run in left if _completed(run.config) == wanted] or [
+        run for run in runs if _completed(run.config) == wanted
+    ]
+    if same:
+        return _checked(mark_killed(same[-1]))
+    text = f"no interrupted run of {loaded.source} in {root / group}"
+    if left:
+        differs = "; ".join(_differences(_completed(left[-1].config), wanted))
+        raise ConfigError(
+            f"{text}; {left[-1].id} differs: {differs}. Give what it was started with, or start a "
+            "new run without --resume"
+        )
+    raise ConfigError(f"{text}; start it without --resume")
+
+
+def _checked(stored: StoredRun) -> StoredRun:
+    damage = stored.damage
+    if not damage and stored.status != "finished":
+        damage = journal_damage(stored)
+    if damage:
+        raise DataError(f"{stored.files.folder} is damaged, so nothing can go on there: {damage}")
     return stored
 
 
 def load_stored(
     stored: StoredRun, overrides: Sequence[str], registry: Registry
 ) -> tuple[Experiment | Sweep, tuple[Experiment, ...]]:
-    """Return what the configuration in a run folder describes.
-
-    Raises
-    ------
-    ConfigError
-        There is none yet, it lacks what must not be written down, or something shall be changed.
-    """
+    """Return what the configuration in a run folder describes, as `load`."""
     files = stored.files
     if overrides:
         raise ConfigError("a run goes on with its own configuration: leave --set out")
@@ -108,87 +127,82 @@ def load_stored(
             f"{files.config} lacks the password or token of an address, which is not written down: "
             "give the file that the run was started with, 'dbgsom run --resume FILE'"
         )
-    with packages_named(files, registry):
+    with packages_named(stored.environment, registry):
         loaded, experiments = load(files.config, (), registry)
     given = stored.environment.get("given")
     if isinstance(loaded, Experiment) and isinstance(given, dict):
-        loaded = with_given_fields(loaded, given)
+        loaded = _with_given_fields(loaded, given)
         experiments = (loaded,)
-    folder = stored.environment.get("folder")
-    if folder is None:
+    written = stored.environment.get("folder")
+    if written is None:
         return loaded, experiments
-    at: Callable[[Any], Any] = partial(replace, folder=Path(fill_text(folder)))
-    if isinstance(loaded, Sweep):
-        children = tuple(replace(one, experiment=at(one.experiment)) for one in loaded.children)
-        return replace(at(loaded), children=children), tuple(one.experiment for one in children)
-    return at(loaded), (at(loaded),)
+    folder = Path(fill_text(written))  # where its relative paths start
+    if isinstance(loaded, Experiment):
+        loaded = replace(loaded, folder=folder)
+        return loaded, (loaded,)
+    children = tuple(
+        replace(child, experiment=replace(child.experiment, folder=folder))
+        for child in loaded.children
+    )
+    loaded = replace(loaded, folder=folder, children=children)
+    return loaded, tuple(child.experiment for child in children)
 
 
-def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
-    """Return the newest run of a configuration that has not ended well, or in part only.
-
-    Where all have finished, the newest of them, see `is_whole`.
-
-    Raises
-    ------
-    ConfigError
-        There is none; the sentence says what differs in the newest one that is like it.
-    """
-    kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _config(loaded)
-    group = masked_name(loaded.experiment)
-    like = [
-        one
-        for one in find_runs(root.absolute(), group)
-        if one.kind == kind and one.parent is None and one.config and not one.damage
-    ]
-    left = [one for one in like if not is_whole(one, loaded)]
-    same = [one for one in left if _completed(one.config) == wanted] or [
-        one for one in like if _completed(one.config) == wanted
-    ]
-    if same:
-        return close_if_dead(same[-1])
-    told = f"no interrupted run of {loaded.source} in {root / group}"
-    if left:
-        differs = "; ".join(_differences(_completed(left[-1].config), wanted))
-        raise ConfigError(
-            f"{told}; {left[-1].id} differs: {differs}. Give what it was started with, or start a "
-            "new run without --resume"
-        )
-    raise ConfigError(f"{told}; start it without --resume")
+def _with_given_fields(experiment: Experiment, given: Mapping[str, Any]) -> Experiment:
+    # A configuration that is written down gives all fields of the model's parts; a saved model
+    # knows which were given in truth.
+    parts: dict[str, Any] = {
+        kind: _as_given(part, set(map(str, given.get(kind) or ())))
+        for kind, part in model_parts(experiment).items()
+    }
+    engine = parts.pop("engine", experiment.engine)
+    model = replace(experiment.model, params={**experiment.model.params, **parts})
+    return replace(experiment, model=model, engine=engine)
 
 
-def wait_for_the_dying(stored: StoredRun, sweep: StoredRun) -> None:
-    """Wait for the process of a sweep's child that ends after that of its sweep has.
-
-    It may still tell trackers of an end that its folder has already.
-    """
-    process, until = stored.process, time.monotonic() + _SECONDS_TO_DIE
-    if process is None or process == sweep.process:
-        return
-    while process.lives() and time.monotonic() < until:
-        time.sleep(0.1)
+def _as_given(part: Component, given: set[str]) -> Component:
+    values = dict(part)
+    for field in nested_fields(type(part)):
+        inner = {name.removeprefix(f"{field}.") for name in given if name.startswith(f"{field}.")}
+        values[field] = _as_given(values[field], inner)
+    return type(part).model_construct(_fields_set=given & values.keys(), **values)
 
 
-def is_whole(stored: StoredRun, loaded: Experiment | Sweep) -> bool:
-    """Say whether nothing is left to do: it has finished, and so have all runs of a sweep."""
+def is_complete(stored: StoredRun, loaded: Experiment | Sweep) -> bool:
+    """Return whether nothing is left to do: it has finished, and so have all runs of a sweep."""
     if stored.status != "finished":
         return False
     return not isinstance(loaded, Sweep) or len(stored.children) >= loaded.runs
 
 
-def check_can_go_on(stored: StoredRun) -> None:
-    """Refuse a run that another process has in hand.
+def finish_off(stored: StoredRun, tracking: Tracking) -> None:
+    """Do what a run that had finished was killed before: tidy up, and let trackers mirror it."""
+    Checkpoint(stored.files).remove()
+    mirror_ended(stored, tracking)
 
-    Raises
-    ------
-    DbgsomError
-        It still goes on, or may.
+
+# --------------------------------------------------------------------- whether it can be resumed
+
+
+def wait_for_end(stored: StoredRun, sweep: StoredRun) -> None:
+    """Wait for the process of a sweep's child that ends after that of its sweep has.
+
+    It may still tell trackers of an end that its folder has already.
     """
+    until = time.monotonic() + _SECONDS_TO_END
+    if stored.process is None or stored.process == sweep.process:
+        return
+    while is_locked(stored.files.folder) and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+def check_not_running(stored: StoredRun) -> None:
+    """Raise `DbgsomError` for a run that another process goes on with, or may go on with."""
     process = stored.process
-    if stored.status != "running" or process is None or process.lives() is False:
+    if stored.status != "running" or process is None or has_died(stored):
         return
     where = f"in process {process.pid} on {process.host}"
-    if process.lives():
+    if not process.is_elsewhere:
         raise DbgsomError(f"run {stored.id} is already going on, {where}")
     raise DbgsomError(
         f"run {stored.id} may still go on, {where}, which cannot be seen from here: its last sign "
@@ -197,59 +211,52 @@ def check_can_go_on(stored: StoredRun) -> None:
     )
 
 
-def claim(stored: StoredRun) -> None:
-    """Say in its folder that a run goes on in this process, unless another one was faster.
+def claim(stored: StoredRun) -> RunLock:
+    """Return the lock of a run that is resumed in this process, held.
 
-    Raises
-    ------
-    DbgsomError
-        Another one was, or the folder cannot be written.
+    Raises `DbgsomError` where another process was faster, or the folder cannot be written.
     """
+    folder = stored.files.folder
+    lock = RunLock(folder)
+    locked = lock.acquire(_SECONDS_TO_WAIT)
     try:
-        with alone_with(stored.files.folder):
-            now = read_status(stored.files.folder)
-            check_can_go_on(now)
-            if now.status == "finished" and stored.status != "finished":
-                raise DbgsomError(f"run {stored.id} has finished meanwhile")
-            write_status(stored.files, "running", stamp(now.started))
-    except OSError as error:
-        raise DbgsomError(
-            f"run {stored.id} cannot go on in {stored.files.folder}: {error}"
-        ) from error
+        now = read_status(folder)
+        if not locked:
+            where = f", in process {now.process.pid} on {now.process.host}" if now.process else ""
+            raise DbgsomError(f"run {stored.id} is already going on{where}")
+        if now.status == "finished" and stored.status != "finished":
+            raise DbgsomError(f"run {stored.id} has finished meanwhile")
+        started = None if now.started is None else timestamp(now.started)
+        write_status(stored.files, "running", started)
+    except BaseException as error:
+        if locked:
+            lock.release()
+        if isinstance(error, OSError):
+            raise DbgsomError(f"run {stored.id} cannot go on in {folder}: {error}") from error
+        raise
+    return lock
 
 
 # ----------------------------------------------------------------------- whether it is the same
 
 
 def check_same(stored: StoredRun, run: Run) -> None:
-    """Refuse to go on where configuration, components or data are others than before.
-
-    Raises
-    ------
-    ConfigError, DataError
-        They are; the sentence says which, and the cure.
-    """
+    """Raise `ConfigError` or `DataError` where configuration, components or data have changed."""
     check_same_data(stored, run.data)
-    told = []
+    differences = []
     if stored.config:
-        told += _differences(_completed(stored.config), _as_read(run.config))
+        differences += _differences(_completed(stored.config), _as_read(run.config))
     if stored.environment:  # else it was killed before it had written that
-        told += _differences(_versions(stored.environment), _versions(run.environment))
-    if told:
+        differences += _differences(_versions(stored.environment), _versions(run.environment))
+    if differences:
         raise ConfigError(
-            f"run {stored.id} cannot go on: {'; '.join(told)}; give back what it was started with, "
-            "or start a new run without --resume"
+            f"run {stored.id} cannot go on: {'; '.join(differences)}; give back what it was "
+            "started with, or start a new run without --resume"
         )
 
 
 def check_same_data(stored: StoredRun, now: Mapping[str, Any]) -> None:
-    """Refuse to go on with other data, of which ``now`` are the facts that runs hold.
-
-    Raises
-    ------
-    DataError
-        The data is another than before.
-    """
+    """Raise `DataError` where the data, of which a manifest says ``now``, has changed."""
     for was, is_now, which in (
         (stored.data, now, "its data"),
         (stored.data.get("test") or {}, now.get("test") or {}, "its data to test on"),
@@ -269,8 +276,8 @@ def check_same_data(stored: StoredRun, now: Mapping[str, Any]) -> None:
 
 def _versions(environment: Mapping[str, Any]) -> dict[str, Any]:
     components = {
-        f"{one.get('kind')} {one.get('name')}": {"version": one.get("version")}
-        for one in environment.get("components") or ()
+        f"{part.get('kind')} {part.get('name')}": {"version": part.get("version")}
+        for part in environment.get("components") or ()
     }
     ours = (environment.get("versions") or {}).get("dbgsom-core")
     return json.loads(json.dumps(plain({"dbgsom-core": ours, **components})))  # type: ignore[no-any-return]
@@ -298,68 +305,8 @@ def _as_read(config: Mapping[str, Any]) -> dict[str, Any]:
     return read
 
 
-# ---------------------------------------------------------------------- what it has done already
-
-
-class Done:
-    """What a run has done so far: the checkpoints of its fits, and the measures of its folds.
-
-    The checkpoints lie in the folder ``checkpoints`` of the run until it has finished.
-    """
-
-    def __init__(self, files: RunFiles, seconds: float, every: int | None = None) -> None:
-        self._files, self._seconds, self._every = files, seconds, every
-        self._folds = files.folds
-
-    def checkpoints(self, name: str) -> Checkpoints:
-        """Return where a fit is noted; the epochs that it holds are safe in the journal first."""
-        path = self._files.checkpoints / f"{name}.npz"
-        return Checkpoints(path, self._seconds, stays=True, first=self._save_journal)
-
-    def epoch_models(self) -> EpochModels:
-        """Return what keeps the maps of some epochs, where that is asked for."""
-        return EpochModels(self._files.checkpoints / "epochs", self._every)
-
-    def film(self, wanted: bool) -> list[GrowthFilm]:
-        """Return what keeps the prototypes of some epochs for a film, where one is wanted."""
-        return [GrowthFilm(folder=self._files.checkpoints / "film")] if wanted else []
-
-    def folds(self, divided: Sequence[tuple[Any, Any]]) -> list[FoldMeasures]:
-        """Return the measures of the folds that are done.
-
-        Raises
-        ------
-        DataError
-            They divided the data otherwise than ``divided``, pairs of rows, does.
-        """
-        try:
-            folds = parse_folds(self._folds.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return []
-        now = [digest_of_rows(train, test) for train, test in divided]
-        if [one.rows for one in folds] != now[: len(folds)]:
-            raise DataError(
-                f"{self._folds.parent} cannot go on: its folds were of other rows; bring the "
-                "groups back, or start a new run without --resume"
-            )
-        return folds
-
-    def keep_folds(self, folds: Sequence[FoldMeasures]) -> None:
-        """Note the measures of the folds that are done, the last of them just now."""
-        write_text(self._folds, folds_text(folds))
-        self.checkpoints(f"fold-{len(folds)}").remove()
-
-    def forget(self) -> None:
-        """Remove it all: the run has finished."""
-        shutil.rmtree(self._files.checkpoints, ignore_errors=True)
-
-    def _save_journal(self) -> None:
-        if self._files.journal.exists():
-            to_disk(self._files.journal)
-
-
-def kept_run(stored: StoredRun, parent: Run | None) -> Run:
-    """Return a stored run as it was told of while it ran."""
+def resumed_run(stored: StoredRun, parent: Run | None) -> Run:
+    """Return a stored run as callbacks knew it while it ran."""
     return Run(
         id=stored.id,
         name=stored.name,
@@ -374,20 +321,3 @@ def kept_run(stored: StoredRun, parent: Run | None) -> Run:
         varies=stored.varies,
         tags=stored.tags,
     )
-
-
-def finish_off(stored: StoredRun, tracking: Sequence[tuple[str, Component]]) -> None:
-    """Do what a run that had finished was killed before: forget how, and let trackers catch up."""
-    Done(stored.files, 0.0).forget()
-    catch_up(stored, tracking)
-
-
-def catch_up(stored: StoredRun, tracking: Sequence[tuple[str, Component]]) -> None:
-    """Let trackers catch up with a run that has ended in another process."""
-    for name, tracker in tracking:
-        mirror = TrackerAbilities.of(tracker).mirror
-        if mirror is not None:
-            try:
-                mirror(stored.files.folder)
-            except Exception as error:
-                log.warning("%s was not brought up to date: %s", name, error)

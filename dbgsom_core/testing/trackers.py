@@ -16,7 +16,7 @@ from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.guard import is_own
 from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
 from dbgsom_core.interfaces.trackers import Run, RunResult, TrackerAbilities
-from dbgsom_core.plugins.observers import Observers, call
+from dbgsom_core.plugins.callbacks import Callbacks, call
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import Subject, check
 
@@ -128,7 +128,7 @@ def _started(component: Any, folder: Path) -> tuple[Run, Any, Any]:
     )
     observer = component.observer()
     call(observer, "prepare", {})
-    tell = Observers([observer], vital=observer).tell
+    tell = Callbacks([observer], required=observer).notify
     tell("dbgsom_run_started", run=run)
     return run, observer, tell
 

@@ -10,9 +10,15 @@ import pytest
 from dbgsom_core.cli.tables import print_table
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.comparing.compare import compare
-from dbgsom_core.runs.folder.dead import close_dead_runs
-from dbgsom_core.runs.folder.store import RunFiles, find_runs, read_run, write_status
-from dbgsom_core.runs.folder.writing import write_json, write_yaml
+from dbgsom_core.runs.find import mark_killed_runs
+from dbgsom_core.runs.folder import (
+    RunFiles,
+    find_runs,
+    read_run,
+    write_json,
+    write_status,
+    write_yaml,
+)
 
 STARTED = "2026-11-24T10:15:00.000+00:00"
 BOMB = "\n".join(
@@ -53,28 +59,28 @@ DAMAGE = {
     "nesting that JSON reads": (
         "run.json",
         text('{"params": {"a": ' + "[" * 500 + "]" * 500 + "}}"),
-        "run.json is no JSON: nested deeper than 50 levels",
+        "run.json is no JSON: recursion limit",
     ),
     "aliases without end": ("config.yaml", text(BOMB), "config.yaml:5:15: aliases"),
     "nested YAML": ("config.yaml", text("a: " + "[" * 100_000), "nested deeper than 50 levels"),
     "a tag": ("config.yaml", text("a: !!python/name:os.system ''"), "tags such as"),
-    "a list": ("run.json", text("[1]"), "run.json holds no mapping"),
+    "a list": ("run.json", text("[1]"), "run.json: Input should be"),
     "half a file": ("status.json", text('{"status": "fin'), "status.json is no JSON"),
-    "no number": ("measures.json", text('{"a": {}}'), "measures.json: 'a' is no number"),
-    "no text": ("run.json", text('{"name": 3}'), "run.json: 'name' is no text"),
-    "no mapping": ("run.json", text('{"params": [3]}'), "run.json: 'params' is no mapping"),
-    "an unknown end": ("status.json", text('{"status": "lost"}'), "'status' is 'lost', not"),
+    "no number": ("measures.json", text('{"a": {}}'), "'a': Input should be a valid number"),
+    "no text": ("run.json", text('{"name": 3}'), "'name': Input should be a valid string"),
+    "no mapping": ("run.json", text('{"params": [3]}'), "'params': Input should be an object"),
+    "an unknown end": ("status.json", text('{"status": "lost"}'), "'status': Input should be"),
     "no time": (
         "status.json",
         text('{"status": "finished", "started": "now"}'),
-        "status.json: 'started' is no time",
+        "status.json: 'started': Input should be a valid datetime",
     ),
-    "odd children": ("run.json", text('{"children": [1]}'), "run.json: a child without name"),
-    "odd rankings": ("run.json", text('{"rankings": [1]}'), "run.json: a ranking that is none"),
+    "odd children": ("run.json", text('{"children": [1]}'), "'children.0': Input should be"),
+    "odd rankings": ("run.json", text('{"rankings": [1]}'), "'rankings.0': Input"),
     "no variants": (
         "run.json",
         text('{"rankings": [{"data": "", "measures": [], "direction": "", "variants": []}]}'),
-        "run.json: a ranking that is none",
+        "run.json: 'rankings.0.direction': Input should be 'maximize' or",
     ),
     "thousands of digits": ("run.json", text('{"data": ' + "9" * 9999 + "}"), "is no JSON"),
     "bytes": ("run.json", lambda path: path.write_bytes(b"\xff\xfe"), "run.json is no JSON"),
@@ -108,7 +114,7 @@ def test_a_damaged_folder_is_a_row_and_stops_nobody(what, root):
     assert {run.id for run in found.runs} == {"whole-1", "whole-2"}
     assert set(found.damaged) == {"broken"}
     assert told in found.damaged["broken"]
-    assert close_dead_runs(root, "digits") == []  # nobody knows what it is
+    assert mark_killed_runs(root, "digits") == []  # nobody knows what it is
     assert len(found.tables) == 1
 
 
@@ -175,9 +181,11 @@ def test_an_experiment_that_can_be_no_folder_is_unknown(name, dbgsom):
 
 def test_a_status_of_odd_types_says_nothing_of_a_process(root):
     status = json.loads((root / "digits" / "whole-1" / "status.json").read_text())
-    status |= {"status": "running", "process": {"pid": 1, "host": 3, "started": [1]}}
+    status |= {"status": "running", "process": {"pid": 1, "host": 3}}
     (root / "digits" / "whole-1" / "status.json").write_text(json.dumps(status))
-    assert read_run(root / "digits" / "whole-1").process.started is None
+    stored = read_run(root / "digits" / "whole-1")
+    assert (stored.process, stored.status) == (None, "running")
+    assert stored.damage == "status.json: 'process.host': Input should be a valid string"
 
 
 def test_nothing_goes_on_in_a_damaged_folder(root, dbgsom):

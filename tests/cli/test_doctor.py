@@ -10,14 +10,14 @@ import pytest
 from dbgsom_core import SomClassifier
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import TrackerComponent
-from dbgsom_core.runs import health
-from dbgsom_core.runs.folder.store import RunFiles, write_status
+from dbgsom_core.runs import doctor
+from dbgsom_core.runs.folder import RunFiles, write_status
 
 STARTED = "2026-11-24T10:15:00.000+00:00"
 
 
 def test_a_machine_that_is_ready_is_told_so(dbgsom, monkeypatch, write, tmp_path):
-    monkeypatch.setattr(health, "diagnose_apart", lambda limit: ([], 1))
+    monkeypatch.setattr(doctor, "diagnose_apart", lambda limit: ([], 1))
     file = write("run.yaml", "experiment: x\ndataset: iris\ntracking: null\n")
     answer = dbgsom("doctor", file)
     assert answer.code == 0, answer.out
@@ -28,7 +28,7 @@ def test_a_machine_that_is_ready_is_told_so(dbgsom, monkeypatch, write, tmp_path
 
 
 def test_what_is_broken_has_a_cure_and_exit_code_1(dbgsom, monkeypatch, write):
-    monkeypatch.setattr(health, "diagnose_apart", lambda limit: ([], 1))
+    monkeypatch.setattr(doctor, "diagnose_apart", lambda limit: ([], 1))
     monkeypatch.setenv("SOM_STORE", "http://user:word@127.0.0.1:9/hidden-place")
     file = write(
         "run.yaml",
@@ -49,20 +49,18 @@ def test_a_wrong_configuration_is_told_first(dbgsom, write):
 
 
 def test_runs_that_were_left_open_are_told_with_their_cure(tmp_path):
-    from dbgsom_core.runs.folder.processes import Process
-
-    dead = Process(Process.this().host, 1 << 30, "gone")
-    write_status(RunFiles(tmp_path / "x" / "1"), "running", STARTED, process=dead)
+    write_status(RunFiles(tmp_path / "x" / "1"), "running", STARTED)
+    (tmp_path / "x" / "1" / ".lock").touch()  # which nobody holds
     write_status(RunFiles(tmp_path / "x" / "2"), "running", STARTED)
     write_status(RunFiles(tmp_path / "x" / "3"), "finished", STARTED)
     (tmp_path / "x" / "3" / "run.json").write_text("[")
-    left, damaged = health.check_runs(tmp_path)
+    left, damaged = doctor.check_runs(tmp_path)
     assert left.told == f"1 of 3 in {tmp_path} left open by processes that died, 1 going on"
     assert left.cure == f"dbgsom sync --runs {tmp_path}"
     assert damaged.told.startswith("1 of 3")
     assert "running" in (tmp_path / "x" / "1" / "status.json").read_text(), "nothing is changed"
     write_status(RunFiles(tmp_path / "y" / "x" / "1"), "killed", STARTED)
-    (whole,) = health.check_runs(tmp_path / "y")
+    (whole,) = doctor.check_runs(tmp_path / "y")
     assert whole.state == "ok"
     assert whole.told.endswith(", 1 killed: 'dbgsom run --resume RUN' goes on with one")
 
@@ -70,17 +68,17 @@ def test_runs_that_were_left_open_are_told_with_their_cure(tmp_path):
 def test_a_disk_that_is_full_or_cannot_be_written_is_told(tmp_path, monkeypatch):
     for free, state in ((50 << 20, "broken"), (500 << 20, "warning"), (5 << 30, "ok")):
         usage = SimpleNamespace(free=free)
-        monkeypatch.setattr(health.shutil, "disk_usage", lambda folder, usage=usage: usage)
-        assert {one.state for one in health.check_disks(tmp_path / "not" / "yet")} == {state}
+        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder, usage=usage: usage)
+        assert {one.state for one in doctor.check_disks(tmp_path / "not" / "yet")} == {state}
     monkeypatch.setattr(os, "access", lambda folder, how: folder != tmp_path)
-    (runs, *_) = health.check_disks(tmp_path)
+    (runs, *_) = doctor.check_disks(tmp_path)
     assert (runs.state, runs.told) == ("broken", f"{tmp_path} cannot be written")
 
 
 def test_packages_that_are_missing_or_old_are_told(monkeypatch):
     needed = ["numpy>=999", "no-such-package>=1", "other>=1; extra == 'test'"]
-    monkeypatch.setattr(health, "requires", lambda name: needed)
-    found = {one.name: one for one in health.check_versions() if one.state == "broken"}
+    monkeypatch.setattr(doctor, "requires", lambda name: needed)
+    found = {one.name: one for one in doctor.check_versions() if one.state == "broken"}
     assert found.keys() == {"numpy", "no-such-package"}
     assert found["numpy"].told.endswith("is too old")
     assert found["no-such-package"].cure == "pip install 'no-such-package>=1'"
@@ -88,26 +86,26 @@ def test_packages_that_are_missing_or_old_are_told(monkeypatch):
 
 def test_a_container_that_may_use_less_than_it_sees_is_told(tmp_path, monkeypatch):
     quota = tmp_path / "cpu.max"
-    monkeypatch.setattr(health, "_CPU_QUOTA", quota)
+    monkeypatch.setattr(doctor, "_CPU_QUOTA", quota)
     for text, state in (("50000 100000", "warning"), ("max 100000", "ok"), ("x", "ok")):
         quota.write_text(text)
-        assert health.check_threads().state == state
+        assert doctor.check_threads().state == state
 
 
 @pytest.mark.parametrize("folder", [None, "some"])
 def test_loops_that_are_not_kept_or_not_compiled_yet_are_told(folder, tmp_path, monkeypatch):
     from dbgsom_core.engine import compile as compiling
-    from dbgsom_core.runs import warming
+    from dbgsom_core.runs import warm as warming
 
     place = folder and tmp_path
     for module in (compiling, warming):
         monkeypatch.setattr(module, "loops_folder", lambda: place)
-    (told,) = health.check_loops()
+    told = doctor.check_loops()
     assert told.state == "warning"
     assert ("--warm" in told.cure) == (place is not None)
     if place is not None:
         (place / "a.nbi").write_text("")
-        (told,) = health.check_loops()
+        told = doctor.check_loops()
         assert told.told.startswith("1 are compiled")
 
 
@@ -120,13 +118,13 @@ def test_trackers_are_asked_whether_they_can_be_reached():
         def reachable(self):
             return "two runs"
 
-    assert health.check_tracker("gone", Gone()).told == "the line is dead"
-    assert health.check_tracker("here", Here()) == health.Check("ok", "here", "two runs")
-    assert health.check_tracker("mute", TrackerComponent()).state == "ok"
+    assert doctor.check_tracker("gone", Gone()).told == "the line is dead"
+    assert doctor.check_tracker("here", Here()) == doctor.Check("ok", "here", "two runs")
+    assert doctor.check_tracker("mute", TrackerComponent()).state == "ok"
 
 
 def test_a_fit_of_each_kind_warms_the_loops(monkeypatch):
-    from dbgsom_core.runs import warming
+    from dbgsom_core.runs import warm as warming
 
     done = []
     fits = [("one", lambda: done.append(1)), ("two", lambda: 1 / 0)]
@@ -139,7 +137,7 @@ def test_a_fit_of_each_kind_warms_the_loops(monkeypatch):
 
 def test_warming_knows_every_built_in_metric():
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.warming import _fits
+    from dbgsom_core.runs.warm import _fits
 
     registry = Registry.discover(own_only=True)
     names = [name for name, _ in _fits(registry)]
@@ -151,7 +149,7 @@ def test_warming_asks_what_a_run_asks(monkeypatch):
     """Loops of measures and of the labeller's votes are compiled, too, for one kind of array."""
     from dbgsom_core.estimators.measuring import default_measures
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs import warming
+    from dbgsom_core.runs import warm as warming
     from dbgsom_plugins.labellers import loops
 
     registry, rng, tables = Registry.discover(own_only=True), np.random.default_rng(0), []
@@ -171,7 +169,7 @@ def test_only_the_signs_are_coloured_where_colour_is_wanted(colour, dbgsom, monk
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(colour, "1")
-    monkeypatch.setattr(health, "diagnose_apart", lambda limit: ([], 1))
+    monkeypatch.setattr(doctor, "diagnose_apart", lambda limit: ([], 1))
     file = write("run.yaml", "experiment: x\ndataset: iris\ntracking: null\n")
     line = dbgsom("doctor", file).out.splitlines()[0]
     assert line.startswith("✓ python: " if colour == "NO_COLOR" else "\x1b[32m✓\x1b[0m python: ")

@@ -21,9 +21,9 @@ from dbgsom_core.cli.predict import predict
 from dbgsom_core.config import load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.init.columns import Cells, profile_column
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.tracking import make_observers
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def run(path, **sections):
     settings = [f"{key}={value}" for key, value in sections.items()]
     few = ["tracking=null", "figures=null", "model.epochs=3", "measures=[quantization_error]"]
     experiment = load_experiment(path, (*few, *settings))
-    observers = make_observers(experiment.tracking, get_registry())
+    observers = make_callbacks(experiment.tracking, get_registry())
     return run_experiment(experiment, observers, get_registry())
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.cli.output import JsonLines, show_warnings
-from dbgsom_core.runs.folder.store import find_runs
+from dbgsom_core.runs.folder import find_runs
 
 RUN = """\
 experiment: told

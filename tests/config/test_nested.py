@@ -13,8 +13,7 @@ from dbgsom_core.config.schema import experiment_schema
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.components import describe_components
-from dbgsom_core.runs.params import default_name, flat_params
+from dbgsom_core.runs.manifest import default_name, describe_components, flat_params
 from dbgsom_core.runs.pipeline import make_estimator
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.gsom import Gsom

@@ -7,7 +7,7 @@ import dbgsom_core
 from dbgsom_core import SomVQ
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.runs.data.ready import make_ready
+from dbgsom_core.runs.setup import prepare_run
 
 FILE = "experiment: t\ndataset: iris\ntracking: []\nmodel:\n  {}\n"
 START = "init: {name: array, values: [[1.0, 2.0], [1.0, 3.0], [2.0, 2.0], [1.0, 1.0]]}"
@@ -27,7 +27,7 @@ START = "init: {name: array, values: [[1.0, 2.0], [1.0, 3.0], [2.0, 2.0], [1.0, 
 def test_it_is_told_at_its_line(line, told, tmp_path):
     (tmp_path / "t.yaml").write_text(FILE.format(line))
     with pytest.raises(ConfigError, match=told):
-        make_ready(load_experiment(tmp_path / "t.yaml"))
+        prepare_run(load_experiment(tmp_path / "t.yaml"))
 
 
 def test_words_are_those_of_python_there(iris):

@@ -12,7 +12,7 @@ from dbgsom_core.api import Component
 from dbgsom_core.errors import ModelFileError, PluginError
 from dbgsom_core.estimators import model_file
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.runs.data.prepare import fit_steps, make_step
+from dbgsom_core.runs.prepare import fit_steps, make_step
 from dbgsom_plugins.engines.local import LocalEngine
 
 DATA = Path(__file__).parent / "data"

@@ -7,7 +7,7 @@ from dbgsom_core import SomVQ
 from dbgsom_core.errors import ModelFileError
 from dbgsom_core.estimators import archive
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.runs.data.prepare import make_step
+from dbgsom_core.runs.prepare import make_step
 
 
 def test_a_subclass_is_refused_before_anything_is_written(tmp_path, iris):

@@ -14,7 +14,7 @@ from dbgsom_core.estimators import model_file, stored_classes
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.estimators.stored_classes import OURS, SCIKIT_LEARN
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data.prepare import make_step
+from dbgsom_core.runs.prepare import make_step
 
 PARAMS = {
     "preprocessing:QuantileTransformer": [{"n_quantiles": 20}, {"output_distribution": "normal"}],

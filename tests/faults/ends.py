@@ -2,8 +2,6 @@
 
     python tests/faults/ends.py                     # half an hour
     python tests/faults/ends.py --every 7 --ways TERM KILL
-    python tests/faults/ends.py --tracking mlflow --every 5
-    python tests/faults/ends.py --random 100 --ways TERM INT+INT    # at any time instead
 
 A change is the opening of a file for writing, a new name, a name less, or a write that is forced
 to the disk. For each change and each thing that can happen there is one run, in a process of its
@@ -14,39 +12,29 @@ own: signals, a disk that is full from then on (FULL), a runs folder that vanish
 from __future__ import annotations
 
 import argparse
-import contextlib
 import errno
 import json
 import os
 import shutil
 import signal
-import sqlite3
 import sys
 import tempfile
 import threading
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
-from itertools import chain
 from pathlib import Path
-from random import Random
 
 CONFIG = """\
 experiment: small
 dataset: iris
-model: {{epochs: 3}}
+model: {epochs: 3}
 measures: [quantization_error]
 figures: [hit_map]
-tracking: {tracking}
-engine: {{name: local, threads: 1}}
+tracking: []
+engine: {name: local, threads: 1}
 """
-SWEEP = "sweep: {grid: {seed: [1, 2]}}\n"
-TRACKING = {
-    "none": "null",
-    "mlflow": "{name: mlflow, uri: 'sqlite:///mlflow.db', flush_seconds: 0}",
-}
 # How a run is asked to end: the signals at the chosen change, and at the one that follows.
 WAYS = {
     "TERM": ([signal.SIGTERM], []),
@@ -61,7 +49,6 @@ WAYS = {
 }
 IMPORTED_ONCE = (
     "matplotlib.backends.backend_agg",
-    "mlflow",
     "dbgsom_core.persistence",
     "dbgsom_core.runs.comparing.compare",
     "dbgsom_core.runs.pipeline",
@@ -127,39 +114,26 @@ def _send(signals: list[signal.Signals]) -> None:
             _send(signals[1:])
 
 
-def run_child(folder: Path, at: int | Random, way: str, seconds: float = 0.0) -> int:
-    """Run the small run; return its exit code, or minus the signal that ended it.
-
-    Something happens at the change ``at``, or at some time in the first ``seconds``.
-    """
+def run_child(folder: Path, at: int, way: str) -> int:
+    """Run the small run, disturbed at a change; return its exit code, or minus a signal."""
 
     def work() -> int:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        injection = Injection(folder, at if isinstance(at, int) else -1, way)
+        injection = Injection(folder, at, way)
         injection.install()
-        code = command("sweep" if SWEEP in Path("run.yaml").read_text() else "run", "run.yaml")
+        code = command("run", "run.yaml")
         Path("changes").write_text(str(injection.changes))
         return code
 
-    def disturb(pid: int) -> None:
-        if isinstance(at, Random):
-            time.sleep(at.uniform(0.1, 0.8) * seconds)
-            for number in chain(*WAYS[way]):
-                os.kill(pid, number)
-                time.sleep(at.choice([0.0, 0.001, 0.01, 0.1]))
-
-    return forked(folder, "run.log", work, disturb)
+    return forked(folder, "run.log", work)
 
 
-def forked(
-    folder: Path, log: str, work: Callable[[], int], disturb: Callable[[int], None] = id
-) -> int:
+def forked(folder: Path, log: str, work: Callable[[], int]) -> int:
     """Do some work in a process of its own; return its exit code."""
     pid = os.fork()
     if pid:
-        disturb(pid)  # it is there to be sent signals until it is waited for
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     code = 99
     try:
@@ -216,10 +190,6 @@ def judge(folder: Path, way: str, code: int) -> list[str]:
         said = (folder / "reader.log").read_text(errors="replace")
         if answer not in ((0, 2) if words[0] == "compare" else (0,)) or "Traceback" in said:
             wrong.append(f"{words[0]}: exit code {answer}: {said.strip()[-300:]}")
-    if (folder / "mlflow.db").exists():
-        with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as store:
-            states = [state for (state,) in store.execute("select status from runs")]
-        wrong += [f"{one} in MLflow" for one in states if one == "RUNNING"]
     for path in folder.glob("runs/small/*"):
         status = read(path / "status.json")
         if status not in ends:
@@ -255,10 +225,9 @@ def temporary(folder: Path) -> list[Path]:
     return [path for path in folder.glob("runs/**/.*") if path.is_file()]
 
 
-def prepared(folder: Path, tracking: str, sweep: bool) -> Path:
+def prepared(folder: Path) -> Path:
     folder.mkdir()
-    text = CONFIG.format(tracking=TRACKING[tracking]) + (SWEEP if sweep else "")
-    (folder / "run.yaml").write_text(text)
+    (folder / "run.yaml").write_text(CONFIG)
     return folder
 
 
@@ -267,11 +236,7 @@ def main() -> int:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--every", type=int, default=1, help="take every so many-th change")
     parser.add_argument("--from", dest="start", type=int, default=1, help="the first change taken")
-    parser.add_argument("--tracking", choices=TRACKING, default="none")
-    parser.add_argument("--random", type=int, default=0, help="so many random moments instead")
-    parser.add_argument("--sweep", action="store_true", help="a sweep of two runs")
     chosen = parser.parse_args()
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ["DBGSOM_NO_PLUGINS"] = "1"
     # What is imported once is there in every forked process; no thread runs yet.
     for module in IMPORTED_ONCE:
@@ -280,26 +245,22 @@ def main() -> int:
     root = Path(tempfile.mkdtemp(prefix="dbgsom-faults-"))
     told: Counter[str] = Counter()
     try:
-        begun = time.monotonic()
-        whole = prepared(root / "whole", chosen.tracking, chosen.sweep)
+        whole = prepared(root / "whole")
         if run_child(whole, 0, "TERM"):
             print((whole / "run.log").read_text())
             return 1
         changes = int((whole / "changes").read_text())
         print(f"{changes} changes to the disk", flush=True)
-        seconds = time.monotonic() - begun
-        by_chance = Random(chosen.random)
         for way in chosen.ways:
-            moments: list[int | Random] = list(range(chosen.start, changes + 1, chosen.every))
-            for at in [by_chance] * chosen.random or moments:
-                folder = prepared(root / "disturbed", chosen.tracking, chosen.sweep)
-                code = run_child(folder, at, way, seconds)
+            for at in range(chosen.start, changes + 1, chosen.every):
+                folder = prepared(root / "disturbed")
+                code = run_child(folder, at, way)
                 wrong = judge(folder, way, code)
                 ends = [read(path) for path in sorted(folder.glob("runs/small/*/status.json"))]
                 told.update([f"{way:9} {' '.join(ends) or 'none':9}"])
                 for sentence in wrong:
                     told.update([f"{way:9} WRONG"])
-                    print(f"{way} at {'random' if chosen.random else at}: {sentence}", flush=True)
+                    print(f"{way} at {at}: {sentence}", flush=True)
                 shutil.rmtree(folder, ignore_errors=True)
     finally:
         shutil.rmtree(root, ignore_errors=True)

@@ -36,10 +36,10 @@ from dbgsom_core.config import is_sweep, load_experiment, load_sweep
 from dbgsom_core.config.show import as_yaml, differences, explain
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.components import packages_named
-from dbgsom_core.runs.data.check import check_experiment
-from dbgsom_core.runs.data.ready import make_ready
-from dbgsom_core.runs.folder.store import RunFiles
+from dbgsom_core.runs.check import check_experiment
+from dbgsom_core.runs.folder import RunFiles
+from dbgsom_core.runs.manifest import packages_named
+from dbgsom_core.runs.setup import prepare_run
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
 from dbgsom_plugins.datasets.tables import Csv
 
@@ -159,7 +159,7 @@ def used(path: str, *overrides: str) -> None:
     explained(path, *overrides)
     for experiment in experiments[:5]:
         check_experiment(experiment)
-    make_ready(experiments[0])
+    prepare_run(experiments[0])
 
 
 def explained(path: str, *overrides: str) -> None:

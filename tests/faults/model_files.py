@@ -35,7 +35,7 @@ from model_file_changes import CHANGES, members
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.runs.data.prepare import fit_steps, make_step
+from dbgsom_core.runs.prepare import fit_steps, make_step
 
 FIRST_FORMAT = Path(__file__).parents[1] / "estimators" / "data" / "model-format-1.npz"
 FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn",

@@ -40,12 +40,12 @@ import dbgsom_frozen
 from dbgsom_core.config import load_experiment
 from dbgsom_core.persistence import load
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.tracking import make_observers
+from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.plugins.registry import get_registry
 
 registry = get_registry()
 experiment = load_experiment("run.yaml", registry=registry)
-outcome = run_experiment(experiment, make_observers(experiment.tracking, registry), registry)
+outcome = run_experiment(experiment, make_callbacks(experiment.tracking, registry), registry)
 neurons = len(load(outcome.run.folder / "model.npz").som_map_)
 figures = [path.name for path in (outcome.run.folder / "figures").iterdir()]
 print(json.dumps([dbgsom_frozen.heard, outcome.run.name, neurons, figures]))

@@ -16,7 +16,7 @@ from dbgsom_core.api import Birth, Component, KernelComponent
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.guard import Guarded, guarded, is_from_a_signal, is_own
-from dbgsom_core.plugins.observers import Observers
+from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.testing import material
 
@@ -316,7 +316,7 @@ def test_an_observer_cannot_end_a_run(error, caplog):
         def dbgsom_run_started(self, run):
             heard.append(run)
 
-    Observers([Leaving(), Hearing()]).tell("dbgsom_run_started", run="r")
+    Callbacks([Leaving(), Hearing()]).tell("dbgsom_run_started", run="r")
     assert heard == ["r"]
     assert "observer Leaving failed in dbgsom_run_started" in caplog.text
 

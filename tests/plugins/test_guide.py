@@ -172,7 +172,7 @@ def test_every_check_is_listed():
 
 def test_every_hook_is_called_with_all_its_arguments(registered, modules):
     """Every offering hook was asked by registration; every lifecycle hook is told here."""
-    from dbgsom_core.plugins.observers import Observers
+    from dbgsom_core.plugins.callbacks import Callbacks
 
     told = {}
 
@@ -185,7 +185,7 @@ def test_every_hook_is_called_with_all_its_arguments(registered, modules):
         space = {"told": told}
         exec(code, space)
         setattr(Ear, hook, staticmethod(space["listen"]))
-    observers = Observers([Ear(), *registered.observers])
+    observers = Callbacks([Ear(), *registered.observers])
     run = type("Run", (), {"name": "r"})()
     epoch = EpochRecord(1, 2, "growing", 1.0, 4, (), 0.5, 0.1, 0.0)
     observers.tell("dbgsom_run_started", run=run)

@@ -15,8 +15,8 @@ from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import UnknownNameError
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.tracking import make_observers
 from dbgsom_core.testing import checks_for
 
 FOLDER = Path(__file__).parent / "third_parties"
@@ -89,7 +89,7 @@ def test_it_runs_from_yaml_and_python_to_the_same_map_which_is_kept(
     Path("run.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
     experiment = load_experiment("run.yaml")
     registry = get_registry()
-    run_experiment(experiment, make_observers(experiment.tracking, registry), registry)
+    run_experiment(experiment, make_callbacks(experiment.tracking, registry), registry)
     (model,) = Path("runs").rglob("model.npz")
     report = model.with_name("report.md").read_text(encoding="utf-8")
     assert ("ended the training after" in report) == ("stopping" in USES[name])

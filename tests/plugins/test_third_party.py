@@ -17,7 +17,7 @@ from dbgsom_core.errors import ComponentError, ConfigError
 from dbgsom_core.persistence import load
 from dbgsom_core.plugins.doctor import diagnose
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.python import run
+from dbgsom_core.runs.api import run
 from dbgsom_core.testing import checks_for
 from dbgsom_core.testing.apart import work
 

@@ -7,9 +7,8 @@ import pytest
 
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.compare import compare
-from dbgsom_core.runs.folder.folds import FoldMeasures, folds_text
-from dbgsom_core.runs.folder.store import RunFiles, write_status
-from dbgsom_core.runs.folder.writing import write_json, write_text, write_yaml
+from dbgsom_core.runs.folder import RunFiles, write_json, write_status, write_text, write_yaml
+from dbgsom_core.runs.folds import FoldMeasures, folds_text
 
 STARTED = "2026-11-24T10:15:{:02d}.{:03d}+00:00"
 

@@ -18,8 +18,8 @@ from sklearn.metrics import (
 
 from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
-from dbgsom_core.runs.data.baseline import _of_classes, _of_numbers, baselines
-from dbgsom_core.runs.data.ready import make_ready
+from dbgsom_core.runs.setup import prepare_run
+from dbgsom_core.runs.split import _measure_majority, _measure_mean, baselines
 
 MEASURES = {
     "accuracy": accuracy_score,
@@ -64,7 +64,7 @@ def described(table, split):
 
 @pytest.mark.parametrize("split", [None, {"test_size": 0.4}, {"folds": 3}])
 def test_it_is_that_of_scikit_learns_dummy(table, split):
-    ready = make_ready(load_experiment(described(table, split)))
+    ready = prepare_run(load_experiment(described(table, split)))
     y = ready.data.y
 
     def labelled(part):
@@ -79,7 +79,7 @@ def test_it_is_that_of_scikit_learns_dummy(table, split):
 
 
 def test_a_class_that_the_test_part_lacks_measures_nothing():
-    from dbgsom_core.runs.data.loading import Fold, Part
+    from dbgsom_core.runs.split import Fold, Part
 
     y = np.array([1, 1, 0, 0])
     fold = Fold((), Part(np.zeros((3, 1)), np.array([1, 1, 0])), Part(np.zeros((1, 1)), y[3:]))
@@ -90,9 +90,9 @@ def test_a_class_that_the_test_part_lacks_measures_nothing():
 
 
 def test_of_classes_that_only_the_training_part_has_f1_counts_the_one_answered():
-    found = _of_classes(np.array(["a", "a", "b"]), np.array(["b", "b", "c"]))
+    found = _measure_majority(np.array(["a", "a", "b"]), np.array(["b", "b", "c"]))
     assert found["macro_f1"] == f1_score(["b", "b", "c"], ["a"] * 3, average="macro") == 0.0
-    found = _of_classes(np.array(["a", "a", "b"]), np.array(["a", "b", "b", "c"]))
+    found = _measure_majority(np.array(["a", "a", "b"]), np.array(["a", "b", "b", "c"]))
     assert found["macro_f1"] == pytest.approx(
         f1_score(["a", "b", "b", "c"], ["a"] * 4, average="macro")
     )
@@ -104,8 +104,8 @@ def test_of_numbers_it_is_that_of_scikit_learns_dummy(rng):
     known, asked = train[~np.isnan(train)], test[~np.isnan(test)]
     answers = DummyRegressor().fit(np.zeros((38, 1)), known).predict(np.zeros((29, 1)))
     expected = {name: pytest.approx(one(asked, answers)) for name, one in OF_NUMBERS.items()}
-    assert _of_numbers(train, test) == expected
-    assert _of_numbers(train, np.full(3, np.nan)) == {}
+    assert _measure_mean(train, test) == expected
+    assert _measure_mean(train, np.full(3, np.nan)) == {}
 
 
 def test_a_regressor_keeps_that_of_the_mean_and_compare_tells_it(table):
@@ -129,7 +129,7 @@ def test_a_run_keeps_it_and_compare_tells_it(table):
     done = CliRunner().invoke(cli, ["run", str(path), "-q"])
     assert done.exit_code == 0, done.output
     (folder,) = (table.parent / "runs").glob("e/*")
-    ready = make_ready(load_experiment(path))
+    ready = prepare_run(load_experiment(path))
     known = json.loads((folder / "run.json").read_text())["data"]["baseline"]
     assert known == baselines(ready.fold, [], ready.data.y, True)
     told = CliRunner().invoke(cli, ["compare", "--runs", str(table.parent / "runs")]).output

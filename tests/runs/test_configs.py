@@ -11,9 +11,9 @@ import dbgsom_core
 from dbgsom_core.config import is_sweep, load_sweep
 from dbgsom_core.engine.streamed import StreamedSamples
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.folder.store import read_run
+from dbgsom_core.runs.callbacks import make_callbacks
+from dbgsom_core.runs.folder import read_run
 from dbgsom_core.runs.sweeps.sweep import run_sweep
-from dbgsom_core.runs.tracking import make_observers
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RUNS = [path for path in sorted(CONFIGS.glob("*.yaml")) if not is_sweep(path)]
@@ -128,7 +128,7 @@ def test_sweeps_run_in_reduced_size(name, changes, runs):
     Path("small.yaml").write_text(json.dumps(small))
     registry = get_registry()
     sweep = load_sweep("small.yaml", registry=registry)
-    done = run_sweep(sweep, make_observers((), registry), registry)
+    done = run_sweep(sweep, make_callbacks((), registry), registry)
     assert len(done.children) == runs == sweep.runs
     assert not done.failed
     assert done.result.rankings

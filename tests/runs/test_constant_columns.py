@@ -12,8 +12,9 @@ from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import Remark
 from dbgsom_core.interfaces.privacy import private_logger
-from dbgsom_core.runs.data.loading import load_data, whole
-from dbgsom_core.runs.drawing import noted
+from dbgsom_core.runs.data import load_data
+from dbgsom_core.runs.figures import warnings_as_notes
+from dbgsom_core.runs.split import final_fold
 
 NOTE = "2 of 6 columns are constant and scaled to 0, which "
 
@@ -40,7 +41,7 @@ def described(tmp_path):
 
 def prepared(path):
     experiment = load_experiment(path)
-    return whole(experiment, load_data(experiment))
+    return final_fold(experiment, load_data(experiment))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_a_remark_is_logged_as_information():
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        with noted(notes):
+        with warnings_as_notes(notes):
             warnings.warn("as it is", Remark, stacklevel=1)
             warnings.warn("look", UserWarning, stacklevel=1)
     finally:

@@ -5,23 +5,25 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from matplotlib.figure import Figure
 
 import dbgsom_core
-from dbgsom_core.api import STOP, Component
+from dbgsom_core.api import STOP, Component, Run
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
-from dbgsom_core.plugins.observers import Observers
+from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.ends import Asked, Interrupted, asked
-from dbgsom_core.runs.folder.store import find_runs
-from dbgsom_core.runs.patience import PatientObserver
-from dbgsom_core.runs.pipeline import run_experiment, told_of_failure
-from dbgsom_core.runs.tracking import make_observers
+from dbgsom_core.runs.callbacks import make_callbacks
+from dbgsom_core.runs.folder import find_runs
+from dbgsom_core.runs.lock import RunLock
+from dbgsom_core.runs.pipeline import failures_reported, run_experiment
+from dbgsom_core.runs.signals import Interrupted, ShutdownFlag, shutdown
 
 HERE = Path(__file__).parent
 CONFIG = """\
@@ -38,23 +40,23 @@ tracking: {{name: run_folder, path: '{path}/runs'}}
 @pytest.fixture
 def sent():
     """Heed signals, and send them to this very thread."""
-    with asked.heeded():
+    with shutdown.handling():
         yield signal.raise_signal
-    asked.signal = None
+    shutdown.signal = None
 
 
 @pytest.fixture
 def run(tmp_path):
     """Run a small experiment beside observers; return the stored run."""
 
-    def run(*extra, figures="[]", change=None):
+    def run(*extra, figures="[]", change=None, trackers=()):
         file = tmp_path / "run.yaml"
         file.write_text(CONFIG.format(path=tmp_path, figures=figures))
         registry = get_registry()
         experiment = load_experiment(file, registry=registry)
         if change is not None:
             experiment = change(experiment)
-        observers = make_observers(experiment.tracking, registry, extra)
+        observers = make_callbacks((*experiment.tracking, *trackers), registry, extra)
         run_experiment(experiment, observers, registry)
 
     run.stored = lambda: find_runs(tmp_path / "runs", "ends")[0]
@@ -103,16 +105,16 @@ def test_what_a_signal_is_turned_into_is_told_as_the_signal(run, sent):
 
     with pytest.raises(DbgsomError):
         run(change=change)
-    assert asked.signal == signal.SIGTERM  # the command line goes by that
+    assert shutdown.signal == signal.SIGTERM  # the command line goes by that
     assert not run.root.exists()
 
 
 def test_signals_that_the_shell_ignores_stay_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with asked.heeded():
+        with shutdown.handling():
             signal.raise_signal(signal.SIGHUP)
-        assert asked.signal is None
+        assert shutdown.signal is None
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -123,75 +125,60 @@ def test_every_signal_that_would_end_the_process_is_heard(number, sent):
     with pytest.raises(Interrupted, match=number):
         sent(getattr(signal, number))
     with pytest.raises(Interrupted, match=number):
-        asked.check()
+        shutdown.check()
 
 
-def test_what_is_shielded_is_done_whole(sent):
+def test_what_defers_signals_is_done_whole(sent):
     done = []
-    with asked.shielded():
+    with shutdown.deferred():
         sent(signal.SIGINT)
         done.append(True)
     assert done
     with pytest.raises(Interrupted):
-        asked.check()
-
-
-def test_a_second_signal_closes_at_once_wherever_the_first_one_got(sent):
-    closed = []
-    with asked.closing(lambda error: closed.append(str(error))):
-        for _ in range(2):
-            with pytest.raises(Interrupted):
-                sent(signal.SIGINT)
-    assert closed == ["asked to end by SIGINT"]
+        shutdown.check()
 
 
 def test_a_second_signal_within_the_end_leaves_nothing_running(sent, tmp_path):
     class Folder:
         ended = None
 
-        def dbgsom_run_failed(self, run, error):
-            sent(signal.SIGINT)  # shielded: only remembered
+        def dbgsom_run_failed(self, error):
+            sent(signal.SIGINT)  # deferred: only remembered
             self.ended = error
 
     class Slow:
-        def dbgsom_run_failed(self, run, error):
+        def dbgsom_run_failed(self):
             sent(signal.SIGINT)
 
-    class Run:
-        folder = tmp_path / "gone"
-
-    folder = Folder()
-    with (
-        pytest.raises(Interrupted),
-        told_of_failure(Observers([Slow(), Slow()], vital=folder), Run()),
-    ):
+    folder, run = Folder(), Run("r", "r", "e", "run", tmp_path, {}, {}, {}, {})
+    callbacks = Callbacks([Slow(), Slow()], required=folder)
+    with pytest.raises(Interrupted), failures_reported(callbacks, run, RunLock(tmp_path)):
         sent(signal.SIGINT)
     assert isinstance(folder.ended, Interrupted)
 
 
-def test_one_that_is_interrupted_keeps_no_other_from_hearing(sent):
-    heard = []
+def test_one_that_is_interrupted_keeps_no_other_from_being_called(sent):
+    called = []
 
     class First:
-        def dbgsom_run_failed(self, run, error):
+        def dbgsom_run_failed(self):
             sent(signal.SIGINT)
 
     class Second:
-        def dbgsom_run_failed(self, run, error):
-            heard.append(error)
+        def dbgsom_run_failed(self, error):
+            called.append(error)
 
     with pytest.raises(Interrupted):
-        Observers([First(), Second()]).spread("dbgsom_run_failed", run=None, error="e")
-    assert heard == ["e"]
+        Callbacks([First(), Second()]).notify_others("dbgsom_run_failed", run=None, error="e")
+    assert called == ["e"]
 
 
 def test_the_system_repeats_that_time_is_up_and_means_nothing_by_it(sent):
-    closed = []
-    with asked.closing(closed.append):
-        with pytest.raises(Interrupted):
-            sent(signal.SIGXCPU)
+    with pytest.raises(Interrupted):
         sent(signal.SIGXCPU)
-    assert closed == []
+    sent(signal.SIGXCPU)
+    with pytest.raises(Interrupted):
+        sent(signal.SIGINT)
 
 
 def test_a_run_that_has_finished_stays_so(run, sent):
@@ -211,12 +198,12 @@ def test_a_run_that_has_finished_stays_so(run, sent):
     assert not late.failed
 
 
-def test_asking_twice_is_possible():
-    one = Asked()
-    one.check()
-    assert isinstance(one.reason(error := ValueError()), ValueError)
-    one.signal = signal.SIGTERM
-    assert isinstance(one.reason(error), Interrupted)
+def test_the_cause_of_an_error_after_a_signal_is_the_signal():
+    flag, error = ShutdownFlag(), ValueError()
+    flag.check()
+    assert flag.cause(error) is error
+    flag.signal = signal.SIGTERM
+    assert isinstance(flag.cause(error), Interrupted)
 
 
 def test_a_folder_that_vanishes_ends_the_run_as_failed(run, caplog):
@@ -232,56 +219,59 @@ def test_a_run_that_cannot_begin_leaves_no_empty_folder(run, monkeypatch):
     def full(path, write):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dbgsom_core.runs.folder.writing.write_atomically", full)
+    monkeypatch.setattr("dbgsom_core.runs.folder.write_atomically", full)
     with pytest.raises(DbgsomError, match="No space left on device"):
         run()
     assert list(run.root.iterdir()) == []
 
 
-def test_the_model_is_there_before_a_figure_is_drawn_and_one_that_hangs_is_given_up(run):
-    over, seen = threading.Event(), []
+def test_figures_and_trackers_that_raise_are_noted_and_the_run_goes_on(run):
+    seen = []
 
-    class Hanging(Component):
-        """A figure that is never done."""
+    class Broken(Component):
+        """A figure that cannot be drawn, and a tracker whose observer cannot be made."""
 
         def draw(self, view):
             folder = next(run.root.iterdir())
             seen.extend(path.name for path in folder.iterdir())
-            over.wait()
+            raise RuntimeError("no ink")
+
+        def observer(self):
+            raise RuntimeError("no store")
+
+    class Fails(Broken):
+        """A tracker whose observer fails in every event."""
+
+        def observer(self):
+            return SimpleNamespace(dbgsom_epoch_finished=lambda: 1 / 0)
 
     def change(experiment):
-        return replace(experiment, figures=(("hanging", Hanging()),))
+        return replace(experiment, figures=(("broken", Broken()),))
 
-    try:
-        run(figures="[hit_map]", change=change)
-    finally:
-        over.set()
-    assert {"model.npz", "measures.json", "output_example.npy"} <= set(seen)
+    trackers = [("broken", Broken()), ("fails", Fails())]
+    run(figures="[hit_map]", change=change, trackers=trackers)
+    assert {"model.npz", "measures.json", "output_example.npy"} <= set(seen)  # before any figure
     stored = run.stored()
-    assert stored.status == "finished"
-    assert "* figure hanging failed (GivenUpError: no answer within 0.2 s)" in (
-        stored.files.report.read_text()
-    )
+    assert (stored.status, len(stored.epochs())) == ("finished", 5)
+    report = stored.files.report.read_text()
+    assert "* figure broken failed (" in report
+    assert "no ink" in report
+    assert "failed in observer (ComponentError: " in report
+    assert report.count("failed in dbgsom_epoch_finished (ZeroDivisionError") == 1
 
 
-def test_a_tracker_that_hangs_is_given_up_with_a_note_and_told_nothing_more(run):
-    over, heard = threading.Event(), []
+def test_patience_is_read_and_does_nothing(run):
+    class Slow(Component):
+        """A figure that takes longer than ``patience``."""
 
-    class Hanging:
-        def dbgsom_epoch_finished(self, run, epoch):
-            heard.append(epoch.epoch)
-            over.wait()
+        def draw(self, view):
+            time.sleep(0.3)
+            return Figure()
 
-    observer = PatientObserver("hanging", Hanging, 0.1)
-    try:
-        run(observer)
-    finally:
-        over.set()
-    assert heard == [1]
+    run(figures="[hit_map]", change=lambda one: replace(one, figures=(("slow", Slow()),)))
     stored = run.stored()
-    assert stored.status == "finished"
-    assert len(stored.epochs()) == 5
-    assert "no answer within 0.1 s; it is told nothing more" in stored.files.report.read_text()
+    assert stored.config["patience"] == 0.2
+    assert [path.stem for path in stored.files.figures()] == ["slow"]
 
 
 def test_an_observer_of_a_run_may_end_its_training(run):
@@ -289,11 +279,11 @@ def test_an_observer_of_a_run_may_end_its_training(run):
         def dbgsom_epoch_finished(self, epoch):
             return STOP if len(epoch.som_map) == epoch.neurons and epoch.epoch == 3 else None
 
-    run(PatientObserver("tracker enough of somebody", Enough, 60))
+    run(Enough())
     stored = run.stored()
     assert stored.status == "finished"
     assert [line.epoch for line in stored.epochs()] == [1, 2, 3]
-    told = "tracker enough of somebody ended the training after 3 of at most 5 epochs"
+    told = "observer Enough ended the training after 3 of at most 5 epochs"
     assert told in stored.files.report.read_text()
 
 
@@ -333,4 +323,4 @@ def test_a_status_can_be_extended(run):
     run()
     record = json.loads(run.stored().files.status.read_text())
     assert set(record) == {"status", "started", "ended", "error", "process"}
-    assert set(record["process"]) == {"host", "pid", "started"}
+    assert set(record["process"]) == {"host", "pid"}

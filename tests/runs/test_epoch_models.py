@@ -7,8 +7,8 @@ from sklearn.base import clone
 import dbgsom_core
 from dbgsom_core import persistence
 from dbgsom_core.interfaces.stopping import STOP, StoppingComponent
-from dbgsom_core.runs.epoch_models import EpochModels
-from dbgsom_core.runs.folder.models import epoch_models
+from dbgsom_core.runs.checkpoint import Checkpoint
+from dbgsom_core.runs.folder import RunFiles
 
 CONFIG = {
     "experiment": "flowers",
@@ -37,7 +37,7 @@ def ran(place, **model):
 )
 def test_they_are_those_of_a_training_that_a_callback_ends_there(tmp_path, model):
     found = ran(tmp_path, **model)
-    kept = epoch_models(found.folder)
+    kept = RunFiles(found.folder).epoch_models()
     assert list(kept) == [2, 4, 6]
     trained = found.model.estimator
     labels = found.model.predict(np.array([[5.0, 3.4, 1.5, 0.2]]))
@@ -52,11 +52,13 @@ def test_they_are_those_of_a_training_that_a_callback_ends_there(tmp_path, model
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_to_the_bit_and_what_was_trained_stays(tmp_path, iris, dtype):
     X, y = iris[0].astype(dtype), iris[1]
-    models = EpochModels(tmp_path, 3)
-    trained = dbgsom_core.SomClassifier(epochs=10, tol=0, random_state=1, callbacks=[models])
+    models = Checkpoint(RunFiles(tmp_path), every=3)
+    trained = dbgsom_core.SomClassifier(
+        epochs=10, tol=0, random_state=1, callbacks=[models.keep_epoch]
+    )
     trained.fit(X, y).set_params(callbacks=None)
     before = trained.weights_.copy()
-    made = models.made(trained, X, y)
+    made = models.epoch_models(trained, X, y)
     assert list(made) == [3, 6, 9]
     for epoch, model in made.items():
         stopping = [lambda record, end=epoch: STOP if record.epoch == end else None]
@@ -70,11 +72,11 @@ def test_to_the_bit_and_what_was_trained_stays(tmp_path, iris, dtype):
 
 def test_of_samples_that_are_read_in_blocks_they_keep_nothing_of_each(tmp_path):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(7013, 5)))
-    X, models = np.load(tmp_path / "x.npy", mmap_mode="r"), EpochModels(tmp_path, 2)
+    X, models = np.load(tmp_path / "x.npy", mmap_mode="r"), Checkpoint(RunFiles(tmp_path), every=2)
     som = dbgsom_core.SomVQ(epochs=4, tol=0, max_neurons=9, engine={"name": "blocks", "block": 0.1})
-    trained = som.set_params(callbacks=[models]).fit(X).set_params(callbacks=None)
+    trained = som.set_params(callbacks=[models.keep_epoch]).fit(X).set_params(callbacks=None)
     assert trained.labels_.shape == (7013,)
-    (made,) = models.made(trained, X, None).values()
+    (made,) = models.epoch_models(trained, X, None).values()
     arrays = [one for one in vars(made).values() if isinstance(one, np.ndarray)]
     assert max(one.nbytes for one in arrays) < 7013
 
@@ -88,10 +90,12 @@ class SecondIsBest(StoppingComponent):
 
 
 def test_the_last_epoch_has_one_where_the_model_is_of_another(tmp_path, iris):
-    models = EpochModels(tmp_path, 2)
+    models = Checkpoint(RunFiles(tmp_path), every=2)
     som = dbgsom_core.SomVQ(epochs=6, tol=0, random_state=1, stopping=SecondIsBest())
-    trained = clone(som).set_params(callbacks=[models]).fit(iris[0]).set_params(callbacks=None)
-    made = models.made(trained, iris[0], None)
+    trained = (
+        clone(som).set_params(callbacks=[models.keep_epoch]).fit(iris[0]).set_params(callbacks=None)
+    )
+    made = models.epoch_models(trained, iris[0], None)
     assert list(made) == [4, 6]
     last = clone(som).set_params(stopping=None).fit(iris[0])
     np.testing.assert_array_equal(made[6].weights_, last.weights_)
@@ -99,12 +103,12 @@ def test_the_last_epoch_has_one_where_the_model_is_of_another(tmp_path, iris):
 
 
 def test_one_that_cannot_be_made_is_told_and_loses_no_run(tmp_path, iris):
-    models = EpochModels(tmp_path, 2)
-    som = dbgsom_core.SomVQ(epochs=6, tol=0, random_state=1, callbacks=[models])
+    models = Checkpoint(RunFiles(tmp_path), every=2)
+    som = dbgsom_core.SomVQ(epochs=6, tol=0, random_state=1, callbacks=[models.keep_epoch])
     trained = som.fit(iris[0]).set_params(callbacks=None)
-    (tmp_path / "epoch-2.npz").write_bytes(b"torn")
+    (tmp_path / "checkpoints" / "epochs" / "epoch-2.npz").write_bytes(b"torn")
     with pytest.warns(UserWarning, match=r"no model of epoch 2 can be made \(CheckpointError"):
-        assert list(models.made(trained, iris[0], None)) == [4]
+        assert list(models.epoch_models(trained, iris[0], None)) == [4]
 
 
 def test_a_run_that_goes_on_has_those_from_before(tmp_path, iris):
@@ -120,11 +124,13 @@ def test_a_run_that_goes_on_has_those_from_before(tmp_path, iris):
     checkpoint = dbgsom_core.estimators.checkpoints.Checkpoints(noted, seconds=0)
     som = dbgsom_core.SomVQ(epochs=8, tol=0, random_state=1, checkpoint=checkpoint)
     with pytest.raises(BrokenOffError):
-        clone(som).set_params(callbacks=[EpochModels(tmp_path, 2), interrupt]).fit(iris[0])
-    models = EpochModels(tmp_path, 2)
-    trained = clone(som).set_params(callbacks=[models]).fit(iris[0])
+        clone(som).set_params(
+            callbacks=[Checkpoint(RunFiles(tmp_path), every=2).keep_epoch, interrupt]
+        ).fit(iris[0])
+    models = Checkpoint(RunFiles(tmp_path), every=2)
+    trained = clone(som).set_params(callbacks=[models.keep_epoch]).fit(iris[0])
     trained.set_params(callbacks=None, checkpoint=None)
-    made = models.made(trained, iris[0], None)
+    made = models.epoch_models(trained, iris[0], None)
     assert list(made) == [2, 4, 6]
     whole = dbgsom_core.SomVQ(epochs=8, tol=0, random_state=1)
     twin = whole.set_params(callbacks=[lambda one: STOP if one.epoch == 2 else None]).fit(iris[0])

@@ -7,7 +7,7 @@ import pytest
 
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import DataError
-from dbgsom_core.runs.data.ready import make_ready
+from dbgsom_core.runs.setup import prepare_run
 
 RNG = np.random.default_rng(3)
 
@@ -30,7 +30,7 @@ def ready(X, y=None, **sections):
     rest = "".join(f"{key}: {text}\n" for key, text in sections.items())
     with Path("run.yaml").open("w", encoding="utf-8") as file:
         file.write(f"experiment: x\ndataset: {{name: npz, path: data.npz, missing: keep}}\n{rest}")
-    return make_ready(load_experiment("run.yaml"))
+    return prepare_run(load_experiment("run.yaml"))
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ import dbgsom_core
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.tables import BlockTable, as_table
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.runs.data import drawn, ready
-from dbgsom_core.runs.data.loading import Part
+from dbgsom_core.runs.data import Part, drawn, ready
 from dbgsom_core.runs.using import samples
 
 ROWS, FEATURES = 60_000, 8
@@ -81,15 +80,15 @@ def trained(folder, engine, dataset, prepare, **more):
     }
     seen = []
 
-    def noticed(*given, made=ready.make_ready):
+    def noticed(*given, made=ready.prepare_run):
         found = made(*given)
         seen.append(found.fold.train.X)
         return found
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("dbgsom_core.runs.pipeline.make_ready", noticed)
-        patch.setattr("dbgsom_core.runs.data.prepare._PIECE", 4000)  # several
+        patch.setattr("dbgsom_core.runs.pipeline.prepare_run", noticed)
+        patch.setattr("dbgsom_core.runs.prepare._PIECE", 4000)  # several
         return dbgsom_core.run(config), seen[0]
 
 
@@ -158,7 +157,7 @@ import resource, sys
 import numpy as np
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.tables import as_table
-from dbgsom_core.runs.data.prepare import fit_steps, make_step
+from dbgsom_core.runs.prepare import fit_steps, make_step
 from dbgsom_plugins.datasets.tables import Parquet
 
 folder, limit, rest = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

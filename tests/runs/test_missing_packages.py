@@ -7,8 +7,8 @@ import pytest
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.components import packages_named
-from dbgsom_core.runs.folder.store import RunFiles
+from dbgsom_core.runs.folder import RunFiles, read_json
+from dbgsom_core.runs.manifest import packages_named
 
 
 @pytest.fixture
@@ -19,7 +19,10 @@ def stored(tmp_path):
 
     def read(components):
         files.environment.write_text(json.dumps({"components": components}))
-        with pytest.raises(ConfigError) as caught, packages_named(files, registry):
+        with (
+            pytest.raises(ConfigError) as caught,
+            packages_named(read_json(files.environment), registry),
+        ):
             load_experiment(files.config, registry=registry)
         return str(caught.value).splitlines()
 

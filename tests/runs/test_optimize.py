@@ -10,7 +10,7 @@ import pytest
 from dbgsom_core.cli import main
 from dbgsom_core.config import load_sweep
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.folder.store import read_run
+from dbgsom_core.runs.folder import read_run
 from dbgsom_core.runs.sweeps.optimize import Trials
 from dbgsom_plugins.trackers.run_folder import RunFolderObserver
 

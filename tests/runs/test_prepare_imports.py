@@ -8,7 +8,7 @@ import pytest
 
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.importing import installed_only
-from dbgsom_core.runs.data.prepare import fit_steps, make_step
+from dbgsom_core.runs.prepare import fit_steps, make_step
 
 STEP = """
 class Step:

@@ -4,8 +4,7 @@ import pytest
 
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.runs.data.loading import make_steps
-from dbgsom_core.runs.data.prepare import make_step
+from dbgsom_core.runs.prepare import make_step, make_steps
 
 SCALER, PCA = "sklearn.preprocessing:RobustScaler", "sklearn.decomposition:PCA"
 

@@ -11,7 +11,7 @@ import yaml
 import dbgsom_core
 from dbgsom_core import persistence
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.runs.folder.store import read_run
+from dbgsom_core.runs.folder import read_run
 
 SMALL = {
     "experiment": "in python",

@@ -15,8 +15,8 @@ from sklearn.datasets import load_iris
 from dbgsom_core.cli import main
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.runs import pipeline
-from dbgsom_core.runs.folder.processes import Process
-from dbgsom_core.runs.folder.store import RunFiles, read_run, read_status, write_status
+from dbgsom_core.runs.folder import Process, RunFiles, read_run, read_status, write_status
+from dbgsom_core.runs.lock import RunLock
 from dbgsom_core.runs.resume import claim
 from dbgsom_plugins.trackers.run_folder import RunFolderObserver
 
@@ -176,13 +176,13 @@ def test_a_run_named_by_the_environment_goes_on(room, by, place):
 
 def test_what_was_trained_before_is_not_trained_again(room, monkeypatch):
     room.interrupted("run", "run.yaml", "-q", at=9)
-    heard, tell = [], pipeline.Heard.__call__
+    heard, tell = [], pipeline.EpochCallback.__call__
 
     def call(self, epoch):
         heard.append(epoch.epoch)
         tell(self, epoch)
 
-    monkeypatch.setattr(pipeline.Heard, "__call__", call)
+    monkeypatch.setattr(pipeline.EpochCallback, "__call__", call)
     room.dbgsom("run", "--resume", "run.yaml", "-q")
     assert heard == [9, 10, 11, 12]  # the ninth had been written to the journal, and no further
 
@@ -254,15 +254,16 @@ def test_folds_of_other_rows_are_not_gone_on_with(room):
     room.dbgsom("run", "--resume", "folds.yaml", "-q")
 
 
-def test_a_run_that_was_killed_goes_on_and_one_that_lives_does_not(room, monkeypatch):
+def test_a_run_that_was_killed_goes_on_and_one_that_lives_does_not(room):
     room.interrupted("run", "run.yaml", "-q", at=4)
     (folder,) = room.folders()
-    write_status(RunFiles(folder), "running", None, process=Process.this())
+    write_status(RunFiles(folder), "running", None)
     me = Process.this()
-    assert f"is already going on, in process {me.pid} on {me.host}" in room.dbgsom(
-        "run", "--resume", folder.name, code=1
-    )
-    elsewhere = Process("elsewhere", 12, "1/2/3")
+    with RunLock(folder) as lock:
+        assert lock.acquire()
+        told = room.dbgsom("run", "--resume", folder.name, code=1)
+    assert f"is already going on, in process {me.pid} on {me.host}" in told
+    elsewhere = Process(host="elsewhere", pid=12)
     write_status(RunFiles(folder), "running", None, process=elsewhere)
     told = room.dbgsom("run", "--resume", folder.name, code=1)
     assert "may still go on, in process 12 on elsewhere" in told
@@ -274,14 +275,43 @@ def test_a_run_that_was_killed_goes_on_and_one_that_lives_does_not(room, monkeyp
     assert room.results()[next(iter(room.results()))][0] == "finished"
 
 
+@pytest.mark.parametrize("change", ["lost", "doubled"])
+def test_a_damaged_journal_is_refused_and_shown(room, change):
+    room.interrupted("run", "run.yaml", "-q", at=6)
+    (folder,) = room.folders()
+    journal = RunFiles(folder).journal
+    lines = journal.read_text().splitlines(keepends=True)
+    lines[2:3] = [] if change == "lost" else [lines[2]] * 2
+    journal.write_text("".join(lines))
+    problem = "metrics.jsonl " + ("lacks epoch 3" if change == "lost" else "has epoch 3 twice")
+    for name in (folder.name, "run.yaml"):
+        told = room.dbgsom("run", "--resume", name, code=2)
+        assert f"is damaged, so nothing can go on there: {problem}" in told
+    assert f"damaged: {problem}" in room.dbgsom("show", folder.name)
+    assert journal.read_text() == "".join(lines)
+
+
+def test_epochs_that_the_end_of_the_journal_lost_end_the_run(room):
+    room.interrupted("run", "run.yaml", "-q", at=6)
+    (folder,) = room.folders()
+    journal = RunFiles(folder).journal
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:3]))
+    told = room.dbgsom("run", "--resume", folder.name, code=1)
+    assert "metrics.jsonl lacks epoch 4, which this run has done" in told
+    assert read_status(folder).status == "failed"
+
+
 def test_of_processes_that_go_on_with_a_run_at_once_one_does(room):
     room.interrupted("run", "run.yaml", "-q", at=4)
     (folder,) = room.folders()
     stored = read_run(folder)
 
+    locks = []
+
     def go_on(number):
         try:
-            claim(stored)
+            locks.append(claim(stored))
         except DbgsomError as error:
             return str(error)
         return ""
@@ -291,6 +321,7 @@ def test_of_processes_that_go_on_with_a_run_at_once_one_does(room):
     assert told[0] == ""
     assert all(f"is already going on, in process {os.getpid()}" in one for one in told[1:])
     assert read_status(folder).started == stored.started
+    locks.pop().release()
     write_status(RunFiles(folder), "finished", None)
     assert "has finished meanwhile" in go_on(0)
 

@@ -9,9 +9,9 @@ from dbgsom_core.config import parse_experiment
 from dbgsom_core.interfaces.privacy import Secrets, hiding
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.folder.store import RunFiles, find_runs, sweep_run
+from dbgsom_core.runs.callbacks import make_callbacks
+from dbgsom_core.runs.folder import RunFiles, find_runs
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.tracking import make_observers
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_artefacts_are_whole_masked_and_replaced(run_of, tmp_path):
         run.log_artifact("notes/c.txt", tmp_path / "nowhere")
     (tmp_path / "artifacts/notes/link").symlink_to("/etc/hostname")
     (tmp_path / "artifacts/notes/.a-0123456789ab.txt").write_text("half")
-    sweep_run(files)
+    files.remove_temporary()
     assert [path.name for path in files.artifacts()] == ["b.bin", "a.txt"]
     assert not list((tmp_path / "artifacts/notes").glob(".*"))
 
@@ -127,7 +127,7 @@ def test_a_resumed_run_has_each_scalar_once(seconds, tmp_path):
 
     def start(links, stored=None):
         experiment = parse_experiment(values, registry=registry)
-        observers = make_observers(experiment.tracking, registry, [links])
+        observers = make_callbacks(experiment.tracking, registry, [links])
         run_experiment(experiment, observers, registry, stored=stored)
 
     with pytest.raises(KeyboardInterrupt):

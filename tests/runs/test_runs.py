@@ -20,7 +20,7 @@ from sklearn.metrics import r2_score
 import dbgsom_core
 from dbgsom_core import persistence, presets
 from dbgsom_core.cli import main
-from dbgsom_core.runs.data.prepare import RangeScaler
+from dbgsom_core.runs.prepare import RangeScaler
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -246,8 +246,8 @@ def test_a_target_that_is_text_or_missing_is_refused_before_anything_is_written(
 def test_cluster_numbers_are_not_called_by_the_names_of_classes(workshop):
     from dbgsom_core.config import load_experiment
     from dbgsom_core.plugins.registry import get_registry
+    from dbgsom_core.runs.callbacks import make_callbacks
     from dbgsom_core.runs.pipeline import run_experiment
-    from dbgsom_core.runs.tracking import make_observers
 
     (workshop / "clusters.yaml").write_text(
         "experiment: clusters\ndataset: iris\ntracking: {name: run_folder, path: "
@@ -255,7 +255,7 @@ def test_cluster_numbers_are_not_called_by_the_names_of_classes(workshop):
     )
     registry = get_registry()
     experiment = load_experiment(workshop / "clusters.yaml", registry=registry)
-    outcome = run_experiment(experiment, make_observers(experiment.tracking, registry), registry)
+    outcome = run_experiment(experiment, make_callbacks(experiment.tracking, registry), registry)
     assert not outcome.result.view.label_names
     assert outcome.result.view.class_names == {0: "setosa", 1: "versicolor", 2: "virginica"}
     assert outcome.result.measures["train/adjusted_rand"] > 0.5

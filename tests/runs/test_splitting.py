@@ -12,12 +12,12 @@ from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data.loading import load_data, load_test, whole
-from dbgsom_core.runs.data.splitting import divisions
-from dbgsom_core.runs.folder.folds import FoldMeasures, folds_text, parse_folds, summary
-from dbgsom_core.runs.folder.store import RunFiles, read_run
+from dbgsom_core.runs.callbacks import make_callbacks
+from dbgsom_core.runs.data import load_data, load_test
+from dbgsom_core.runs.folder import RunFiles, read_run
+from dbgsom_core.runs.folds import FoldMeasures, folds_text, parse_folds, summary
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.tracking import make_observers
+from dbgsom_core.runs.split import divisions, final_fold
 from dbgsom_core.tables import Columns
 
 
@@ -102,7 +102,7 @@ def test_a_test_part_of_a_model_that_is_refitted_is_one_fold():
     data = wine()
     ((train, test),) = divisions(experiment({"test_size": 0.25, "refit": True}), data)
     assert (len(train), len(test)) == (133, 45)
-    kept = whole(experiment({"test_size": 0.25, "refit": True}), data)
+    kept = final_fold(experiment({"test_size": 0.25, "refit": True}), data)
     assert len(kept.train.X) == 178
     assert kept.test is None
     assert divisions(experiment({"test_size": 0.25}), data) == []
@@ -200,7 +200,7 @@ def test_a_file_of_its_own_is_tested_on_with_its_columns_in_any_order(tmp_path):
     _, turned = two_files(tmp_path, ("kind", "b", "a"), (2, 1, 0))
     turned = load_test(experiment({"test": turned}, train, "classifier"), data)
     np.testing.assert_array_equal(turned.X, expected.X)
-    fold = whole(same, data, expected)
+    fold = final_fold(same, data, expected)
     assert (len(fold.train.X), len(fold.test.X)) == (40, 20)
     np.testing.assert_array_equal(fold.test.y, expected.y)
 
@@ -250,7 +250,7 @@ def finished(folder, registry, split, dataset="iris", estimator="classifier"):
         },
         registry,
     )
-    observers = make_observers(described.tracking, registry)
+    observers = make_callbacks(described.tracking, registry)
     return run_experiment(described, observers, registry)
 
 

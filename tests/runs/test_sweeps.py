@@ -17,11 +17,11 @@ from dbgsom_core.config import load_sweep
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.persistence import load
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.ends import Interrupted, asked
-from dbgsom_core.runs.folder.store import RunFiles, read_run
+from dbgsom_core.runs.callbacks import make_callbacks
+from dbgsom_core.runs.folder import RunFiles, read_run
+from dbgsom_core.runs.signals import Interrupted, shutdown
 from dbgsom_core.runs.sweeps.sweep import run_sweep
 from dbgsom_core.runs.sweeps.workers import how_it_ended
-from dbgsom_core.runs.tracking import make_observers
 
 CONFIG = """\
 experiment: swept
@@ -60,8 +60,8 @@ def swept(tmp_path, monkeypatch):
         Path("sweep.yaml").write_text(f"{config}sweep: {section}\n")
         registry = get_registry()
         sweep = load_sweep("sweep.yaml", registry=registry)
-        observers = make_observers(sweep.children[0].experiment.tracking, registry)
-        with asked.heeded():
+        observers = make_callbacks(sweep.children[0].experiment.tracking, registry)
+        with shutdown.handling():
             return run_sweep(sweep, observers, registry, stored, display=display, **how)
 
     return run
@@ -274,7 +274,7 @@ def test_ctrl_c_while_processes_are_imported_says_nothing_of_them(monkeypatch, c
         f"import os, signal; os.kill(os.getpid(), signal.SIGINT); {module.BOOTSTRAP}",
     )
     monkeypatch.setattr(module, "_SECONDS_TO_LEAVE", SECONDS)
-    with module.Workers(2, None, 1.0) as workers:
+    with module.Workers(2, None) as workers:
         processes = list(workers._idle)
     assert [one._process.returncode for one in processes] == [0, 0]
     assert capfd.readouterr().err == ""

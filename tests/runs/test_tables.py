@@ -15,9 +15,9 @@ from dbgsom_core import persistence
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.rows import without_noise
-from dbgsom_core.runs.tracking import make_observers
 from dbgsom_core.runs.using.export import exported
 from dbgsom_core.runs.using.models import find_model
 
@@ -60,7 +60,7 @@ def run(dataset=(), **sections):
         yaml.safe_dump(given, file)
     experiment = load_experiment("run.yaml", ())
     return run_experiment(
-        experiment, make_observers(experiment.tracking, get_registry()), get_registry()
+        experiment, make_callbacks(experiment.tracking, get_registry()), get_registry()
     )
 
 
@@ -145,7 +145,7 @@ def test_all_that_is_wrong_with_arrays_is_told_before_a_folder_exists(tmp_path, 
         yaml.safe_dump({"experiment": "x", "dataset": dataset, "tracking": None}, file)
     experiment = load_experiment("run.yaml", ())
     with pytest.raises(DataError) as caught:
-        run_experiment(experiment, make_observers((), get_registry()), get_registry())
+        run_experiment(experiment, make_callbacks((), get_registry()), get_registry())
     assert str(caught.value).splitlines() == [
         "data set 'x.npy' has columns without any value: 1: drop them",
         "data set 'x.npy' has rows without any value (from 0): 4: drop them",
@@ -197,7 +197,7 @@ def test_features_are_called_as_the_prepare_steps_call_them(tmp_path, monkeypatc
         config = shared | {"prepare": ["standardize", step][step is few :], "model": {"epochs": 3}}
         Path("run.yaml").write_text(yaml.safe_dump(config | {"measures": None}))
         experiment = load_experiment("run.yaml", (), get_registry())
-        observers = make_observers(experiment.tracking, get_registry(), [])
+        observers = make_callbacks(experiment.tracking, get_registry(), [])
         done = run_experiment(experiment, observers, get_registry())
         found = find_model(str(done.run.folder), Path("runs"), get_registry())
         names[step["name"].rpartition(":")[2]] = done.result.view.feature_names

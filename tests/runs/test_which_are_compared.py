@@ -3,7 +3,7 @@
 import pytest
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.runs.folder.store import RunFiles, find_runs, write_status
+from dbgsom_core.runs.folder import RunFiles, find_runs, write_status
 
 FOLDS = {"folds": 5}
 

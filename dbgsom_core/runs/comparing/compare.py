@@ -35,7 +35,7 @@ from dbgsom_core.runs.comparing.variants import (
     sort_out,
     values_of,
 )
-from dbgsom_core.runs.folder.store import StoredRun
+from dbgsom_core.runs.folder import StoredRun
 
 
 def compare(

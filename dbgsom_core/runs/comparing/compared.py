@@ -9,7 +9,7 @@ from typing import Any
 
 from dbgsom_core.runs.comparing.deciding import Decision
 from dbgsom_core.runs.comparing.paired import RankTest
-from dbgsom_core.runs.folder.store import StoredRun
+from dbgsom_core.runs.folder import StoredRun
 
 
 @dataclass(frozen=True)

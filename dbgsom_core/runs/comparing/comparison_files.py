@@ -19,7 +19,7 @@ from dbgsom_core.runs.comparing.sentences import (
     number,
     value_of,
 )
-from dbgsom_core.runs.folder.writing import write_text
+from dbgsom_core.runs.folder import write_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from dbgsom_core.plugins.registry import Registry, get_registry
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.comparing.compared import Compared
-    from dbgsom_core.runs.folder.store import StoredRun
+    from dbgsom_core.runs.folder import StoredRun
 
 log = private_logger("dbgsom")
 

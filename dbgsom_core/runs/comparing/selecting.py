@@ -11,9 +11,8 @@ from pydantic import ValidationError
 
 from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError, did_you_mean
-from dbgsom_core.runs.folder.dead import close_dead_runs
-from dbgsom_core.runs.folder.finding import ending_so, find_folder
-from dbgsom_core.runs.folder.store import StoredRun, find_experiments, find_runs, read_run
+from dbgsom_core.runs.find import find_folder, folders_ending_with, mark_killed_runs
+from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, read_run
 
 _LEFT = ("killed", "failed")  # how a run has ended that can go on
 
@@ -131,7 +130,7 @@ def _meant(target: str, root: Path, known: Sequence[str], closed: set[Path]) -> 
 def _all_of(root: Path, experiment: str, closed: set[Path]) -> list[StoredRun]:
     place = root / experiment
     if place not in closed:
-        close_dead_runs(root, experiment)
+        mark_killed_runs(root, experiment)
         closed.add(place)
     return find_runs(root, experiment)
 
@@ -157,7 +156,7 @@ def _which(known: Sequence[str], root: Path) -> str:
 def _unknown(target: str, root: Path, known: Sequence[str]) -> str:
     if not known:
         return _which(known, root)
-    if several := ending_so(target, root, known):
+    if several := folders_ending_with(target, root, known):
         return f"'{target}' may be any of {', '.join(map(str, several[:5]))}: name its folder"
     ids = [run.name for name in known for run in (root / name).iterdir()]
     return (

@@ -20,8 +20,8 @@ from dbgsom_core.runs.comparing.differing import (
     told_apart,
     word,
 )
-from dbgsom_core.runs.folder.store import StoredRun
-from dbgsom_core.runs.params import is_reference
+from dbgsom_core.runs.folder import StoredRun
+from dbgsom_core.runs.manifest import is_reference
 
 # What neither changes a map nor says what it learns from, and what has a place of its own.
 _BESIDE_THE_POINT = (

@@ -10,7 +10,7 @@ from dbgsom_core.estimators.planning import told_seconds
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.privacy import hiding, masked
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data.loading import load_data, same_data
+from dbgsom_core.runs.data import load_data, same_data
 from dbgsom_core.runs.dry_run import NOT_COUNTED, Forecast, forecast
 from dbgsom_core.runs.sweeps.optimize import optuna
 

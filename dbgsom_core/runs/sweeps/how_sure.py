@@ -11,7 +11,7 @@ from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.comparing.compare import tables_of
 from dbgsom_core.runs.comparing.deciding import Decision
 from dbgsom_core.runs.comparing.sentences import adjusted_for
-from dbgsom_core.runs.folder.store import read_run
+from dbgsom_core.runs.folder import read_run
 
 
 def with_verdicts(

@@ -11,7 +11,7 @@ import numpy as np
 
 from dbgsom_core.config import Child, Optimization, RangeSettings
 from dbgsom_core.errors import ConfigError, PluginError
-from dbgsom_core.runs.folder.store import StoredRun
+from dbgsom_core.runs.folder import StoredRun
 
 _ATTEMPTS = 20  # to find a variant that was not tried yet, where there are numbers between
 

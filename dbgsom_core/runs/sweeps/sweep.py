@@ -13,29 +13,30 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import FigureAbilities
 from dbgsom_core.interfaces.privacy import hiding, masked, private_logger
 from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, SweepView
-from dbgsom_core.plugins.observers import Observers
+from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data.loading import facts_of, load_data, same_data
-from dbgsom_core.runs.data.ready import make_estimator
-from dbgsom_core.runs.drawing import drawn, noted
-from dbgsom_core.runs.ends import asked
-from dbgsom_core.runs.folder.dead import close_if_dead
-from dbgsom_core.runs.folder.store import StoredRun, find_runs, read_run
-from dbgsom_core.runs.params import common_params, flat_params, title_of
+from dbgsom_core.runs.callbacks import runs_folder
+from dbgsom_core.runs.data import facts_of, load_data, same_data
+from dbgsom_core.runs.figures import draw_figures, warnings_as_notes
+from dbgsom_core.runs.find import mark_killed
+from dbgsom_core.runs.folder import StoredRun, find_runs, read_run
+from dbgsom_core.runs.manifest import common_params, flat_params, title_of
 from dbgsom_core.runs.pipeline import (
     Outcome,
+    failures_reported,
+    notify_finished,
     run_experiment,
-    tell_finished,
-    told_of_failure,
+    start_run,
 )
 from dbgsom_core.runs.resume import (
-    check_can_go_on,
+    check_not_running,
     check_same_data,
     finish_off,
-    kept_run,
-    wait_for_the_dying,
+    resumed_run,
+    wait_for_end,
 )
-from dbgsom_core.runs.start import runs_folder, start_run
+from dbgsom_core.runs.setup import make_estimator
+from dbgsom_core.runs.signals import shutdown
 from dbgsom_core.runs.sweeps.how_sure import with_verdicts
 from dbgsom_core.runs.sweeps.optimize import Trials
 from dbgsom_core.runs.sweeps.standings import Standings, best_measures
@@ -61,7 +62,7 @@ class SweepOutcome:
 
 def run_sweep(
     sweep: Sweep,
-    observers: Observers,
+    observers: Callbacks,
     registry: Registry,
     stored: StoredRun | None = None,
     *,
@@ -78,7 +79,7 @@ def run_sweep(
     Parameters
     ----------
     sweep : Sweep
-    observers : Observers
+    observers : Callbacks
         Hear of the sweep, and of its children where they run in this process.
     registry : Registry
     stored : StoredRun, optional
@@ -107,7 +108,7 @@ class _Sweeping:
     def __init__(
         self,
         sweep: Sweep,
-        observers: Observers,
+        observers: Callbacks,
         registry: Registry,
         stored: StoredRun | None,
         jobs: int,
@@ -128,7 +129,7 @@ class _Sweeping:
             else Trials(sweep.optimization, sweep.seeds, self._jobs, self._begun)
         )
         self._data = _shared_data(sweep, self._begun)
-        self._run = start_run(
+        self._run, self._lock = start_run(
             sweep, registry, name=sweep.title, root=root, params=params, stored=stored
         )
         self._standings = Standings(sweep, registry)
@@ -137,9 +138,13 @@ class _Sweeping:
         self._failed: dict[str, Exception] = {}
 
     def outcome(self) -> SweepOutcome:
+        with self._lock:
+            return self._outcome()
+
+    def _outcome(self) -> SweepOutcome:
         run, observers = self._run, self._observers
-        with told_of_failure(observers, run):
-            observers.tell("dbgsom_run_started", run=run)
+        with failures_reported(observers, run, self._lock):
+            observers.notify("dbgsom_run_started", run=run)
             with self._runner() as runner:
                 self._run_children(runner)
             if not self._done:
@@ -155,8 +160,8 @@ class _Sweeping:
                 figures=figures,
                 notes=[*notes, *observers.notes],
             )
-            observers.record("dbgsom_run_finished", run=run, result=result)
-        tell_finished(observers, run, result)
+            observers.notify_required("dbgsom_run_finished", run=run, result=result)
+        notify_finished(observers, run, result)
         failed = {name: _reason(error) for name, error in self._failed.items()}
         return SweepOutcome(run, result, tuple(children), failed)
 
@@ -164,7 +169,7 @@ class _Sweeping:
         kept = sum(one.status == "finished" for one in self._begun.values())
         jobs = min(self._jobs, self._sweep.runs - kept)
         if jobs > 1:
-            return Workers(jobs, self._display, self._first.patience)
+            return Workers(jobs, self._display)
         return _Here(self._observers, self._registry, *self._data)
 
     def _run_children(self, runner: Workers | _Here) -> None:
@@ -175,7 +180,7 @@ class _Sweeping:
                 begun = self._begun.get(child.name)
                 if begun is not None and begun.status == "finished":
                     finish_off(begun, child.experiment.tracking)
-                    kept.append(kept_run(begun, self._run))
+                    kept.append(resumed_run(begun, self._run))
                     self._count(child, kept[-1], RunResult(begun.measures))
                     show(self._display, "kept")
                 else:
@@ -187,6 +192,7 @@ class _Sweeping:
             if not runner.busy:
                 return
             ended = runner.wait()
+            self._lock.touch()
             if ended is not None:
                 self._ended(self._children[ended.task.name], ended)
 
@@ -235,12 +241,12 @@ class _Sweeping:
         runs = {done.run.id: (child.experiment, done.run) for child, done in finished}
         view = SweepView(rankings, title_of(self._run), BestTwo(runs, self._data[0]))
         if named:
-            return drawn(named, view, self._first.patience, notes)
+            return draw_figures(named, view, notes)
         explored = any(name == "explorer" for name, _ in given)
         several = any(len(one.variants) > 1 for one in rankings)
         names = [*_USUAL_FIGURES, *([_BESIDE] if explored and several else [])]
         usual = [(name, self._registry.find("figure", name)()) for name in names]
-        return drawn(usual, view, self._first.patience, [])  # nobody asked for those that lack
+        return draw_figures(usual, view, [])  # nobody asked for those that lack
 
     def _rankings(self, names: list[str]) -> list[Ranking]:
         standings = Standings(self._sweep, self._registry)  # not as they happened to end
@@ -295,7 +301,7 @@ class _Here:
     """Runs children in this process, one after the other, as `Workers` do in others."""
 
     def __init__(
-        self, observers: Observers, registry: Registry, data: Data | None, notes: Sequence[str]
+        self, observers: Callbacks, registry: Registry, data: Data | None, notes: Sequence[str]
     ) -> None:
         self._observers, self._registry, self._data, self._notes = observers, registry, data, notes
         self._ended: Ended | None = None
@@ -328,7 +334,7 @@ class _Here:
                 stored=task.stored,
             )
         except Exception as error:
-            asked.check()  # it may have failed of that
+            shutdown.check()  # it may have failed of that
             self._ended = Ended(task, error=error)
         else:
             self._ended = Ended(task, done.run, RunResult(done.result.measures))
@@ -349,9 +355,9 @@ def _children_of(stored: StoredRun, root: Path) -> dict[str, StoredRun]:
     children = {}
     for one in found:
         if one.parent == stored.id:
-            wait_for_the_dying(one, stored)
-            children[one.name] = close_if_dead(read_run(one.files.folder))
-            check_can_go_on(children[one.name])
+            wait_for_end(one, stored)
+            children[one.name] = mark_killed(read_run(one.files.folder))
+            check_not_running(children[one.name])
     return children
 
 
@@ -365,7 +371,7 @@ def _shared_data(sweep: Sweep, begun: Mapping[str, StoredRun]) -> tuple[Data | N
     notes: list[str] = []
     for child in sweep.children:
         same = [data for one, data in loaded if same_data(child.experiment, one)]
-        with noted(notes):
+        with warnings_as_notes(notes):
             data = same[0] if same else load_data(child.experiment)
         if not same:
             loaded.append((child.experiment, data))

@@ -30,16 +30,15 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import hiding, private_logger
 from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.importing import no_exit
-from dbgsom_core.plugins.observers import Observers
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.data.loading import load_data, same_data
-from dbgsom_core.runs.drawing import noted
-from dbgsom_core.runs.ends import SIGNALS, asked
-from dbgsom_core.runs.folder.store import StoredRun
-from dbgsom_core.runs.patience import leave
+from dbgsom_core.runs.callbacks import make_callbacks
+from dbgsom_core.runs.data import load_data, same_data
+from dbgsom_core.runs.figures import warnings_as_notes
+from dbgsom_core.runs.folder import StoredRun
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.tracking import make_observers
+from dbgsom_core.runs.signals import SIGNALS, shutdown
 
 # The path comes first, so that what is imported is what the parent would import.
 BOOTSTRAP = (
@@ -87,19 +86,23 @@ def main() -> None:
     tasks: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     code = 0
     try:
-        with no_exit(), asked.heeded(), compile_clock(lambda told: send("compiles", told)) as clock:
+        with (
+            no_exit(),
+            shutdown.handling(),
+            compile_clock(lambda told: send("compiles", told)) as clock,
+        ):
             threading.Thread(target=_hear, args=(parent, tasks), daemon=True).start()
             _Worker(send, clock).run(tasks)
     except KeyboardInterrupt:
-        code = 128 + (asked.signal or signal.SIGINT)
-    leave(code)
+        code = 128 + (shutdown.signal or signal.SIGINT)
+    sys.exit(code)
 
 
 class _Worker:
     def __init__(self, send: Send, clock: CompileClock) -> None:
         self._send, self._clock = send, clock
         self._registry = get_registry()
-        self._observers: Observers | None = None
+        self._observers: Callbacks | None = None
         self._loaded: tuple[Experiment, Data, list[str]] | None = None
 
     def run(self, tasks: queue.SimpleQueue[bytes | None]) -> None:
@@ -118,8 +121,7 @@ class _Worker:
         registry = self._registry.without(experiment.disabled)
         if self._observers is None:  # trackers do not vary within a sweep
             relay = [_Relay(self._send, self._clock)]
-            tracking, patience = experiment.tracking, experiment.patience
-            self._observers = make_observers(tracking, registry, relay, patience)
+            self._observers = make_callbacks(experiment.tracking, registry, relay)
         try:
             data, notes = self._data(experiment)
             done = run_experiment(
@@ -134,7 +136,7 @@ class _Worker:
                 stored=task.stored,
             )
         except Exception as error:
-            asked.check()  # it may have failed of that
+            shutdown.check()  # it may have failed of that
             self._send("failed", portable(error))
         else:
             told = tuple(self._observers.notes)
@@ -144,7 +146,7 @@ class _Worker:
         """Return the data of an experiment, and what was noted when it was loaded."""
         if self._loaded is None or not same_data(experiment, self._loaded[0]):
             notes: list[str] = []
-            with noted(notes):
+            with warnings_as_notes(notes):
                 self._loaded = experiment, load_data(experiment), notes
         return self._loaded[1:]
 
@@ -214,12 +216,12 @@ def _hear(parent: BinaryIO, tasks: queue.SimpleQueue[bytes | None]) -> None:
     try:
         while (told := pickle.load(parent)) is not None:
             if isinstance(told, Stop):
-                asked.pass_on(told.signal, told.why)
+                shutdown.forward(told.signal, told.why)
             else:
                 tasks.put(told)
         tasks.put(None)
     except Exception:
-        asked.pass_on(signal.SIGTERM, "the process of its sweep ended")
+        shutdown.forward(signal.SIGTERM, "the process of its sweep ended")
 
 
 class _Handler(logging.Handler):

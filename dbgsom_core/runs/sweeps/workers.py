@@ -21,17 +21,19 @@ from dbgsom_core.engine.workers import MOST_THREADS, available_threads
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.trackers import Run, RunResult
-from dbgsom_core.plugins.observers import call
-from dbgsom_core.runs.ends import asked
-from dbgsom_core.runs.folder.dead import close_if_dead
-from dbgsom_core.runs.folder.store import read_run
-from dbgsom_core.runs.resume import catch_up, finish_off
+from dbgsom_core.plugins.callbacks import call
+from dbgsom_core.runs.callbacks import mirror_ended
+from dbgsom_core.runs.find import mark_killed
+from dbgsom_core.runs.folder import read_run
+from dbgsom_core.runs.resume import finish_off
+from dbgsom_core.runs.signals import shutdown
 from dbgsom_core.runs.sweeps.worker import BOOTSTRAP, UNHEEDED, Stop, Task
 
 log = private_logger("dbgsom")
 
 _SECONDS_BETWEEN_LOOKS = 0.5  # in which Windows would not hear of Ctrl-C
 _SECONDS_TO_LEAVE = 10.0  # for a process that has nothing to do
+_SECONDS_TO_REPORT = 120.0  # for trackers of a child that is asked to end
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,10 @@ class Workers:
     display : object
         Has any of the lifecycle hooks, and hears of the runs of all processes; ``say(told)`` is
         called with a sentence.
-    patience : float
-        Seconds that a process has at most to tell its trackers when it is asked to end.
     """
 
-    def __init__(self, jobs: int, display: object, patience: float) -> None:
-        self._display, self._patience = display, patience
+    def __init__(self, jobs: int, display: object) -> None:
+        self._display = display
         self._threads = max(available_threads() // jobs, 1)
         self._told: queue.SimpleQueue[tuple[_Process, str, Any]] = queue.SimpleQueue()
         self._idle = [self._new() for _ in range(jobs)]
@@ -145,12 +145,12 @@ class Workers:
         else:  # its process is gone
             process.kill()
             self._idle.append(self._new())
-            closed = None if run is None else close_if_dead(read_run(run.folder))
+            closed = None if run is None else mark_killed(read_run(run.folder))
             if closed is not None and closed.status == "finished":  # it had only trackers to tell
                 finish_off(closed, task.experiment.tracking)
                 return Ended(task, run, RunResult(closed.measures))
             if closed is not None:
-                catch_up(closed, task.experiment.tracking)
+                mirror_ended(closed, task.experiment.tracking)
             why = how_it_ended(process.pid, told)
             error = DbgsomError(closed.error if closed and closed.error and told >= 0 else why)
         if run is not None:
@@ -182,21 +182,21 @@ class Workers:
         """End all processes: those with a child as the sweep ends, and none stays."""
         try:
             self.end("" if error is None else str(error))
-            patience = _SECONDS_TO_LEAVE + (self._patience if self._busy else 0.0)
-            self._wait_for_all(time.monotonic() + patience)
+            seconds = _SECONDS_TO_LEAVE + (_SECONDS_TO_REPORT if self._busy else 0.0)
+            self._wait_for_all(time.monotonic() + seconds)
         finally:
-            with asked.shielded():
+            with shutdown.deferred():
                 for process in (*self._idle, *self._busy):
                     process.kill()
                 for process in self._busy:
                     if process.run is not None:
-                        close_if_dead(read_run(process.run.folder))
+                        mark_killed(read_run(process.run.folder))
 
     def end(self, why: str = "") -> None:
         """Ask every process to end, one with a child as killed."""
-        number = asked.signal or signal.SIGTERM
+        number = shutdown.signal or signal.SIGTERM
         for process in self._busy:
-            process.send(pickle.dumps(Stop(number, "" if asked.signal else why)))
+            process.send(pickle.dumps(Stop(number, "" if shutdown.signal else why)))
         for process in self._idle:
             process.send(pickle.dumps(None))
 

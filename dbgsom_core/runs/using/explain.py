@@ -14,7 +14,7 @@ from dbgsom_core.estimators.answers import Explanation, nearest_rows
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data.loading import digest, load_data
+from dbgsom_core.runs.data import digest, load_data
 from dbgsom_core.runs.resume import load_stored
 from dbgsom_core.runs.using.models import FoundModel
 from dbgsom_core.runs.using.samples import UNKNOWN, FileSamples

@@ -16,9 +16,9 @@ from dbgsom_core.estimators.archive import UnfitError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data.loading import digest, load_data
-from dbgsom_core.runs.folder.film import load_film
-from dbgsom_core.runs.params import title_of
+from dbgsom_core.runs.data import digest, load_data
+from dbgsom_core.runs.film import load_film
+from dbgsom_core.runs.manifest import title_of
 from dbgsom_core.runs.resume import load_stored
 from dbgsom_core.runs.using.models import FoundModel
 from dbgsom_core.runs.using.samples import UNKNOWN, FileSamples

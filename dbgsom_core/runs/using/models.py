@@ -13,8 +13,8 @@ from dbgsom_core.estimators.model_file import FittedModel, load
 from dbgsom_core.files import exists
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.folder.finding import find_run, is_run
-from dbgsom_core.runs.folder.store import StoredRun, read_run
+from dbgsom_core.runs.find import find_run
+from dbgsom_core.runs.folder import StoredRun, is_run, read_run
 from dbgsom_core.tables import CsvDialect
 
 _ADDRESSES = ("runs:/", "models:/")

@@ -12,9 +12,10 @@ from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.trackers import Ranking, Run, Variant
-from dbgsom_core.runs.data.loading import Part, load_data
-from dbgsom_core.runs.drawing import view_of_run
-from dbgsom_core.runs.folder.store import RunFiles, StoredRun
+from dbgsom_core.runs.data import load_data
+from dbgsom_core.runs.figures import view_of_run
+from dbgsom_core.runs.folder import RunFiles, StoredRun
+from dbgsom_core.runs.split import Part
 from dbgsom_core.runs.using.models import model_of
 
 _NEXT = 5  # variants that are tried

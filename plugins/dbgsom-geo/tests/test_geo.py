@@ -90,8 +90,8 @@ def test_a_saved_model_names_this_distribution(globe, tmp_path):
 def test_it_runs_from_yaml(globe, tmp_path, monkeypatch):
     from dbgsom_core.config import load_experiment
     from dbgsom_core.plugins.registry import get_registry
+    from dbgsom_core.runs.callbacks import make_callbacks
     from dbgsom_core.runs.pipeline import run_experiment
-    from dbgsom_core.runs.tracking import make_observers
 
     monkeypatch.chdir(tmp_path)
     X, y = globe
@@ -111,7 +111,7 @@ def test_it_runs_from_yaml(globe, tmp_path, monkeypatch):
     )
     registry = get_registry()
     experiment = load_experiment("run.yaml", registry=registry)
-    outcome = run_experiment(experiment, make_observers((), registry), registry)
+    outcome = run_experiment(experiment, make_callbacks((), registry), registry)
     assert outcome.result.measures["train/quantization_error"] < 1000
     components = {one["kind"]: one for one in outcome.run.environment["components"]}
     assert components["metric"]["distribution"] == "dbgsom-geo"

@@ -175,7 +175,7 @@ class MLflow(TrackerComponent):
 
     def mirrored(self, folder: Path) -> bool:
         """Say whether MLflow was sent a stored run as it is; only the folder is looked at."""
-        from dbgsom_core.runs.folder.store import RunFiles
+        from dbgsom_core.runs.folder import RunFiles
         from dbgsom_plugins.trackers.mlflow_sent import is_noted, place
 
         uri = self.uri if is_masked(self.uri) else store_of(self.uri, folder)

@@ -10,8 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from dbgsom_core.api import DbgsomError, masked
-from dbgsom_core.runs.folder.records import Records
-from dbgsom_core.runs.folder.store import RunFiles
+from dbgsom_core.runs.folder import RunFiles, read_json
 
 _HIDDEN = "***"
 _EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
@@ -113,6 +112,6 @@ def store_of(uri: str, folder: Path) -> str:
 
 
 def _started_in(folder: Path) -> Path | None:
-    told = Records().json(RunFiles(folder).environment).get("directory", str)
+    told = read_json(RunFiles(folder).environment).get("directory")
     started = None if told is None else Path(told)
     return started if started and started.is_absolute() and started.is_dir() else None

@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 
 import dbgsom_core
 from dbgsom_core.runs.fitted import data_name
-from dbgsom_core.runs.params import name_of_parts
+from dbgsom_core.runs.manifest import name_of_parts
 from dbgsom_plugins.trackers.mlflow_background import background
 from dbgsom_plugins.trackers.mlflow_fits import Fit, Settings, told
 from dbgsom_plugins.trackers.mlflow_points import key_of

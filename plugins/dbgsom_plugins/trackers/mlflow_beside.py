@@ -28,7 +28,7 @@ from dbgsom_plugins.trackers.mlflow_address import (
 from dbgsom_plugins.trackers.mlflow_quiet import SECONDS_TO_LOOK_WELL, answers, away
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.folder.store import Status
+    from dbgsom_core.runs.folder import State
     from dbgsom_plugins.trackers.mlflow import MLflow
 
 SECONDS_TO_WAIT = 30.0  # at the end of a command, for each run that a server was not sent yet
@@ -95,7 +95,7 @@ class MLflowObserver:
         """Have the MLflow run ended as failed or killed."""
         self._end(run, "failed" if isinstance(error, Exception) else "killed")
 
-    def _end(self, run: Run, status: Status) -> None:
+    def _end(self, run: Run, status: State) -> None:
         self._tell(run, status)
         if run.parent is None and self._process is not None:
             seconds = SECONDS_WHEN_INTERRUPTED if status == "killed" else SECONDS_TO_WAIT
@@ -108,7 +108,7 @@ class MLflowObserver:
             self._process.end()
             self._process, self._starts, self._left = None, 0, {}
 
-    def _tell(self, run: Run, status: Status = "running") -> None:
+    def _tell(self, run: Run, status: State = "running") -> None:
         folder = str(run.folder.absolute())
         told = {"folder": folder, "status": status, "top": run.parent is None}
         # A run that is gone on with has its store where it began.

@@ -48,7 +48,7 @@ class DbgsomSource(DatasetSource):  # type: ignore[misc]
         import numpy as np
         import pandas as pd
 
-        from dbgsom_core.runs.data.loading import load_section
+        from dbgsom_core.runs.data import load_section
 
         data = load_section(self.dataset, self.folder)
         names = data.columns.feature_names if data.columns is not None else data.feature_names

@@ -29,8 +29,8 @@ from dbgsom_core.runs.fitted import (
     known_measures,
     seen,
 )
-from dbgsom_core.runs.folder.store import RunFiles, StoredRun
-from dbgsom_core.runs.params import Value, estimator_params, name_of_parts
+from dbgsom_core.runs.folder import RunFiles, StoredRun
+from dbgsom_core.runs.manifest import Value, estimator_params, name_of_parts
 from dbgsom_plugins.trackers.mlflow_background import background
 from dbgsom_plugins.trackers.mlflow_inputs import dataset_input
 from dbgsom_plugins.trackers.mlflow_model import keep_model, link_measures, model_name
@@ -193,7 +193,7 @@ class Fit:
             link_measures(client, run_id, model_id, measures, inputs)
             links.append(model_link(run.info.experiment_id, model_id))
         if _NOTE not in run.data.tags:
-            stored = StoredRun(RunFiles(Path("none")), "", "", "", data=facts, measures=finals)
+            stored = StoredRun(files=RunFiles(Path("none")), data=facts, measures=finals)
             neurons = f"{len(estimator.neurons_)} neurons after {estimator.n_iter_} epochs"
             client.set_tag(run_id, _NOTE, described(stored, links, neurons))
 

@@ -13,8 +13,8 @@ from typing import Any
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
 from dbgsom_core.api import masked
-from dbgsom_core.runs.folder.store import StoredRun
-from dbgsom_core.runs.params import called
+from dbgsom_core.runs.folder import StoredRun
+from dbgsom_core.runs.manifest import data_title
 from dbgsom_plugins.trackers.mlflow_data import SOURCE_TYPE
 
 _NOT_IN_PROFILE = ("name", "digest", "feature_names", "test")
@@ -27,7 +27,7 @@ def datasets_of(stored: StoredRun) -> dict[str, DatasetInput]:
     if not data.get("digest"):
         return {}
     sections = {"train": stored.config.get("dataset", data.get("name"))}
-    name = called(sections["train"], str(data.get("name")))
+    name = data_title(sections["train"], str(data.get("name")))
     facts: dict[str, Mapping[str, Any]] = {"train": {**data, "name": name}}
     split = stored.config.get("split")
     split = split if isinstance(split, Mapping) else {}

@@ -13,11 +13,11 @@ from pathlib import Path
 from mlflow.entities import Metric, RunTag
 
 from dbgsom_core.api import masked
-from dbgsom_core.runs.folder.dead import close_if_dead
-from dbgsom_core.runs.folder.store import (
+from dbgsom_core.runs.find import mark_killed
+from dbgsom_core.runs.folder import (
     JournalLine,
     RunFiles,
-    Status,
+    State,
     StoredRun,
     read_journal,
     read_run,
@@ -127,7 +127,7 @@ class Mirror:
             store_model(client, opened.run_id, read_run(folder))
             opened.has_model = True
 
-    def catch_up(self, folder: Path, status: Status = "running") -> bool:
+    def catch_up(self, folder: Path, status: State = "running") -> bool:
         """Send a folder and end its MLflow run, unless MLflow was sent it and still holds it; say
         whether it was sent.
 
@@ -136,17 +136,17 @@ class Mirror:
         """
         folder = folder.absolute()
         with alone(folder):
-            stored = close_if_dead(read_run(folder))
+            stored = mark_killed(read_run(folder))
             if is_noted(stored.files, self._where) and self._holds(stored):
                 self._opened.pop(folder, None)
                 return False
             self._finish(folder, status)
             return True
 
-    def _finish(self, folder: Path, status: Status = "running") -> None:
+    def _finish(self, folder: Path, status: State = "running") -> None:
         """Send everything the folder holds and end the MLflow run, whatever goes wrong."""
         opened = self._open(folder)
-        stored = close_if_dead(read_run(folder))
+        stored = mark_killed(read_run(folder))
         status = status if stored.status == "running" else stored.status
         trouble: Exception | None = None
         try:

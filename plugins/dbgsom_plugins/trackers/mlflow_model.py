@@ -23,9 +23,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from dbgsom_core.api import Columns
-from dbgsom_core.runs.folder.models import epoch_models
-from dbgsom_core.runs.folder.records import Records
-from dbgsom_core.runs.folder.store import RunFiles, StoredRun
+from dbgsom_core.runs.folder import RunFiles, StoredRun, read_json
 from dbgsom_plugins.trackers.mlflow_points import batches
 from dbgsom_plugins.trackers.mlflow_pyfunc import Facts, write_model
 from dbgsom_plugins.trackers.mlflow_view import short_name
@@ -49,7 +47,7 @@ def store_epoch_models(
     client: MlflowClient, run_id: str, stored: StoredRun, inputs: Mapping[str, DatasetInput]
 ) -> None:
     """Store the models of epochs that a run kept, each with what was measured in its epoch."""
-    kept = epoch_models(stored.files.folder)
+    kept = stored.files.epoch_models()
     if not kept:
         return
     run, lines = client.get_run(run_id), {line.epoch: line for line in stored.epochs()}
@@ -82,7 +80,7 @@ def _stored(
 
 def kept_epoch(stored: StoredRun) -> int:
     """Return the epoch whose map a run kept: the last one, unless a rule kept the best."""
-    told = Records().json(stored.files.model_facts).content.get("epoch")
+    told = read_json(stored.files.model_facts).get("epoch")
     return told if isinstance(told, int) else max((one.epoch for one in stored.epochs()), default=0)
 
 
@@ -162,7 +160,7 @@ def holds_model(client: MlflowClient, run: Run, stored: StoredRun, register: str
         return True
     versions = client.search_model_versions(f"name='{register}'") if register else []
     registered = any(one.run_id == run.info.run_id for one in versions)
-    wanted = {"", *map(str, epoch_models(stored.files.folder))}
+    wanted = {"", *map(str, stored.files.epoch_models())}
     return wanted <= _ready_models(client, run).keys() and registered == bool(register)
 
 
@@ -297,7 +295,7 @@ def _as_it_was_made(stored: StoredRun, needs: Mapping[str, str]) -> dict[str, st
 
 def _facts(files: RunFiles, example: Any) -> Facts:
     """Return what is told of a run's model; it is loaded where its folder does not say."""
-    told = Records().json(files.model_facts).content
+    told = read_json(files.model_facts)
     needs, columns = told.get("needs"), told.get("columns")
     if isinstance(needs, Mapping) and files.output_example.exists():
         labels = np.load(files.output_example, allow_pickle=False)

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
-from dbgsom_core.runs.folder.store import JournalLine
+from dbgsom_core.runs.folder import JournalLine
 
 METRICS_A_BATCH = 1000
 _PARAMS_A_BATCH = 100

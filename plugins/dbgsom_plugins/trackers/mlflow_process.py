@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.api import shell_word
-from dbgsom_core.runs.folder.dead import has_died
-from dbgsom_core.runs.folder.store import RunFiles, read_run, read_status
+from dbgsom_core.runs.find import has_died
+from dbgsom_core.runs.folder import RunFiles, read_run, read_status
 from dbgsom_core.runs.hidden import hiding_told
 from dbgsom_plugins.trackers.mlflow import opened
 from dbgsom_plugins.trackers.mlflow_address import Surroundings, sqlite_file
@@ -33,7 +33,7 @@ from dbgsom_plugins.trackers.mlflow_quiet import answers, is_away, quiet, reason
 from dbgsom_plugins.trackers.mlflow_sent import has_model, missed
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.folder.store import Status
+    from dbgsom_core.runs.folder import State
     from dbgsom_plugins.trackers.mlflow_mirror import Mirror
 
 SECONDS_A_CALL = 10
@@ -76,7 +76,7 @@ class Mirroring:
         self._settings, self._answer = settings, answer
         self._place = settings["uri"], settings["experiment"], settings["register"]
         self._mirror: Mirror | None = None
-        self._runs: dict[Path, Status] = {}  # as they were told, until they have ended and are sent
+        self._runs: dict[Path, State] = {}  # as they were told, until they have ended and are sent
         self._top: Path | None = None  # the run, or the sweep, that the command is about
         self._missed: list[Path] = []
         self._kept: set[Path] = set()  # runs that have a model

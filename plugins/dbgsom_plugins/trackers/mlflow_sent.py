@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dbgsom_core.api import DbgsomError, masked
-from dbgsom_core.runs.folder.models import epoch_models
-from dbgsom_core.runs.folder.records import Records
-from dbgsom_core.runs.folder.store import RunFiles, read_status
-from dbgsom_core.runs.folder.writing import write_json
+from dbgsom_core.runs.folder import RunFiles, read_config, read_json, read_status, write_json
 from dbgsom_plugins.trackers.mlflow_address import is_masked, store_of
 
 fcntl: Any
@@ -103,7 +100,7 @@ def _is_missed(folder: Path, uri: str, experiment: str | None, register: str | N
         return False
     if is_noted(files, place(uri, experiment, register)):
         return False
-    tracking = Records().yaml(files.config).content.get("tracking")
+    tracking = read_config(files).get("tracking")
     return any(
         isinstance(one, Mapping)
         and one.get("name") == "mlflow"
@@ -119,7 +116,7 @@ def _means(written: str, folder: Path, uri: str) -> bool:
 
 
 def _notes(folder: Path) -> dict[str, object]:
-    return dict(Records().json(folder / _NAME).content)
+    return dict(read_json(folder / _NAME))
 
 
 def _fingerprint(files: RunFiles) -> str:
@@ -138,7 +135,7 @@ def _sent(files: RunFiles) -> Iterator[Path]:
         files.measures,
         files.folds,
         files.model,
-        *epoch_models(files.folder).values(),
+        *files.epoch_models().values(),
         *files.examples,
         files.report,
         files.page,

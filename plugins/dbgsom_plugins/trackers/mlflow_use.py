@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from dbgsom_core.api import DbgsomError, Page, masked
-from dbgsom_core.runs.folder.store import read_run
+from dbgsom_core.runs.folder import read_run
 from dbgsom_plugins.trackers.mlflow_address import absolute, sqlite_file
 from dbgsom_plugins.trackers.mlflow_link import EXPERIMENTS, table_route
 from dbgsom_plugins.trackers.mlflow_mirror import ID_TAG

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dbgsom_core.runs.folder.store import StoredRun
+from dbgsom_core.runs.folder import StoredRun
 from dbgsom_plugins.trackers.markdown import as_markdown
 from dbgsom_plugins.trackers.report import data_facts, measures_table, rankings_tables, told_winner
 

@@ -25,23 +25,24 @@ from dbgsom_core.api import (
     without_secrets,
     write_atomically,
 )
-from dbgsom_core.runs.ends import asked
-from dbgsom_core.runs.folder.models import epoch_model
-from dbgsom_core.runs.folder.store import (
+from dbgsom_core.runs.folder import (
     JournalLine,
     RunFiles,
-    Status,
+    State,
     append_epoch,
+    check_complete,
     now,
     read_status,
-    settle,
-    stamp,
-    sweep_run,
+    timestamp,
     trim_journal,
+    write_bytes,
+    write_json,
     write_status,
+    write_text,
+    write_yaml,
 )
-from dbgsom_core.runs.folder.writing import write_bytes, write_json, write_text, write_yaml
-from dbgsom_core.runs.patience import PATIENCE, Aside
+from dbgsom_core.runs.manifest import Manifest
+from dbgsom_core.runs.signals import shutdown
 from dbgsom_plugins.trackers.page import page
 from dbgsom_plugins.trackers.readings import remarks
 from dbgsom_plugins.trackers.report import report
@@ -115,7 +116,7 @@ def _are_assigned(assignments: bool | None, n_samples: int) -> bool:
 
 
 class RunFolderObserver:
-    """Writes the folder of each run that it hears of, as `dbgsom_core.runs.folder.store` says.
+    """Writes the folder of each run that it hears of, as `dbgsom_core.runs.folder` says.
 
     A run that is started again in its folder goes on with its journal: epochs that the journal
     already holds are not written twice. A folder that cannot be written ends the run; what it
@@ -137,12 +138,12 @@ class RunFolderObserver:
         """Write that it runs, and in which process, and then what is known before it begins."""
         files = RunFiles(run.folder)
         before = read_status(run.folder).started
-        started = now() if before is None else stamp(before)
+        started = now() if before is None else timestamp(before)
         written = self._runs[run.id] = _Written(started)
         with _told_as_ours(run):
             write_status(files, "running", started)
             written.last_epoch, written.length = trim_journal(files.journal)
-            write_json(files.run, _facts(run))
+            write_json(files.run, _manifest(run))
             write_yaml(files.config, run.config)
             write_json(files.environment, run.environment)
 
@@ -151,6 +152,11 @@ class RunFolderObserver:
         written = self._runs[run.id]
         if epoch.epoch <= written.last_epoch:
             return
+        if epoch.epoch > written.last_epoch + 1:
+            raise DbgsomError(
+                f"{RunFiles(run.folder).journal} lacks epoch {written.last_epoch + 1}, which this "
+                "run has done: start a new run without --resume"
+            )
         metrics = {
             "epoch/quantization_error": epoch.quantization_error,
             "epoch/neurons": float(epoch.neurons),
@@ -166,7 +172,7 @@ class RunFolderObserver:
     def keep(self, run: Run, result: RunResult) -> None:
         """Write the measures and the model, before anything is drawn."""
         # These import much, long after the start.
-        from dbgsom_core.runs.folder.film import save_film
+        from dbgsom_core.runs.film import save_film
         from dbgsom_core.tables import write_table
 
         files = RunFiles(run.folder)
@@ -176,7 +182,7 @@ class RunFolderObserver:
                 write_atomically(files.model, result.model.save)
                 _write_model_facts(files, result.model)
                 for epoch, one in result.checkpoints.items():
-                    path = epoch_model(files.folder, epoch)
+                    path = files.epoch_model(epoch)
                     path.parent.mkdir(exist_ok=True)
                     write_atomically(path, one.save)
                 if result.example is not None:
@@ -197,7 +203,7 @@ class RunFolderObserver:
             if self._assignments is None and not self._assigns(run):
                 result = replace(result, notes=[*result.notes, _LEFT_OUT])
             self._pages[run.id] = _write_pages(files, run, result)
-            settle(files, written.length, model=result.model is not None)
+            check_complete(files, written.length, model=result.model is not None)
             self._end(run, "finished")
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
@@ -209,14 +215,14 @@ class RunFolderObserver:
     def _assigns(self, run: Run) -> bool:
         return _are_assigned(self._assignments, int(run.data.get("samples", 0)))
 
-    def _end(self, run: Run, status: Status, error: str | None = None) -> None:
+    def _end(self, run: Run, status: State, error: str | None = None) -> None:
         files = RunFiles(run.folder)
-        with asked.shielded():  # a status that is written is not written again
+        with shutdown.deferred():  # a status is written whole, and once
             write_status(files, status, self._runs[run.id].started, now(), error)
             if status == "finished" and not files.run.exists():  # the status is all there is
                 raise OSError("it was removed by somebody else")
             del self._runs[run.id]
-            sweep_run(files)
+            files.remove_temporary()
 
 
 @contextmanager
@@ -246,27 +252,16 @@ def _cure(error: OSError, files: RunFiles) -> str:
     return f"{cure}; what was written before is kept"
 
 
-def _facts(run: Run) -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "name": run.name,
-        "experiment": run.experiment,
-        "kind": run.kind,
-        "parent": None if run.parent is None else run.parent.id,
-        "params": run.params,
-        "data": run.data,
-        **({"varies": run.varies} if run.varies else {}),
-        "tags": run.tags,
-    }
+def _manifest(run: Run) -> dict[str, Any]:
+    return Manifest.of(run).model_dump(exclude_unset=True)
 
 
 def _write_pages(files: RunFiles, run: Run, result: RunResult) -> _Pages:
-    patience = float(run.config.get("patience", PATIENCE))
     notes = list(result.notes)
     figures: dict[str, bytes] = {}
     for name, figure in result.figures.items():
         try:
-            ending, content = _rendered(figure, patience)
+            ending, content = _rendered(figure)
         except Exception as error:
             notes.append(
                 masked(f"figure {name} cannot be written ({type(error).__name__}: {error})")
@@ -284,7 +279,7 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> _Pages:
         rankings = [asdict(ranking) for ranking in result.rankings]
         best = result.rankings[0].best.runs[0] if len(rankings) == 1 else None
         found = {"children": children, "best": best, "rankings": rankings}
-        write_json(files.run, {**_facts(run), **found})
+        write_json(files.run, {**_manifest(run), **found})
     stands_out = []
     if result.view is not None:
         try:
@@ -368,12 +363,12 @@ def _write_examples(files: RunFiles, result: RunResult) -> None:
     write_atomically(files.output_example, lambda path: np.save(path, answers))
 
 
-def _rendered(figure: Any, patience: float) -> tuple[Literal["png", "html"], bytes]:
+def _rendered(figure: Any) -> tuple[Literal["png", "html"], bytes]:
     if isinstance(figure, Html):
         return "html", without_secrets(figure.text).encode()
     content = BytesIO()
     _mask_texts(figure)
-    Aside(patience).do(lambda: figure.savefig(content, format="png", dpi=150))
+    figure.savefig(content, format="png", dpi=150)
     return "png", content.getvalue()
 
 

@@ -91,8 +91,7 @@ def test_many_classes_are_told_by_their_beginnings(digits):
 
 
 def test_a_failed_run_says_why(shop, told, called):
-    from dbgsom_core.runs.folder.store import RunFiles, now, write_status
-    from dbgsom_core.runs.folder.writing import write_json
+    from dbgsom_core.runs.folder import RunFiles, now, write_json, write_status
 
     files = RunFiles(shop / "runs" / "odd" / "20260101-000000-abcdef")
     files.folder.mkdir(parents=True)

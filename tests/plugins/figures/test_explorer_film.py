@@ -16,7 +16,7 @@ from dbgsom_core.api import Death, EpochRecord
 from dbgsom_core.estimators import archive
 from dbgsom_core.estimators import film as keeping
 from dbgsom_core.estimators.exploring import view_of
-from dbgsom_core.runs.folder import film as stored
+from dbgsom_core.runs import film as stored
 from dbgsom_plugins.figures.explorer import Explorer
 
 X = load_iris().data

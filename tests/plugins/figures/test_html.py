@@ -7,9 +7,9 @@ import pytest
 from dbgsom_core.api import Component, Html, hookimpl
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.folder.store import read_run
+from dbgsom_core.runs.callbacks import make_callbacks
+from dbgsom_core.runs.folder import read_run
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.tracking import make_observers
 from dbgsom_core.testing import checks_for
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 
@@ -60,7 +60,7 @@ def finished(tmp_path_factory):
         },
         registry,
     )
-    outcome = run_experiment(experiment, make_observers(experiment.tracking, registry), registry)
+    outcome = run_experiment(experiment, make_callbacks(experiment.tracking, registry), registry)
     return outcome, uri
 
 

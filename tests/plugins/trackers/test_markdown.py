@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.api import RunResult
-from dbgsom_core.runs.folder.store import RunFiles, StoredRun
+from dbgsom_core.runs.folder import RunFiles, StoredRun
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
 from dbgsom_plugins.trackers.mlflow_view import described
 from dbgsom_plugins.trackers.report import report

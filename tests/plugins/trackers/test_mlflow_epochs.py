@@ -12,7 +12,7 @@ import pytest
 
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Run, RunResult
-from dbgsom_core.runs.folder.models import epoch_models
+from dbgsom_core.runs.folder import RunFiles
 from dbgsom_plugins.trackers import mlflow_model
 from dbgsom_plugins.trackers.mlflow import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
@@ -27,7 +27,7 @@ def kept(make_run: Callable[..., Run], result: RunResult, history: Any) -> Path:
         folder.dbgsom_epoch_finished(run, epoch)
     whole = replace(result, checkpoints={2: result.model, 1: result.model})
     folder.dbgsom_run_finished(run, whole)
-    assert list(epoch_models(run.folder)) == [1, 2]
+    assert list(RunFiles(run.folder).epoch_models()) == [1, 2]
     return run.folder
 
 

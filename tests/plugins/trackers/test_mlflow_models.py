@@ -21,7 +21,7 @@ from dbgsom_core import mlflow as models
 from dbgsom_core.cli import main
 from dbgsom_core.interfaces.trackers import RunResult
 from dbgsom_core.persistence import FittedModel, load
-from dbgsom_core.runs.folder.store import RunFiles
+from dbgsom_core.runs.folder import RunFiles
 from dbgsom_plugins.trackers import run_folder
 from dbgsom_plugins.trackers.mlflow_quiet import quiet
 

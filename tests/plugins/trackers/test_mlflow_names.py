@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dbgsom_core.runs.folder.store import RunFiles, StoredRun
+from dbgsom_core.runs.folder import RunFiles, StoredRun
 from dbgsom_plugins.trackers.mlflow_view import short_name
 
 

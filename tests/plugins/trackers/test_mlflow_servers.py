@@ -13,7 +13,7 @@ import pytest
 
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Run
-from dbgsom_core.runs.folder.store import read_run
+from dbgsom_core.runs.folder import read_run
 from dbgsom_plugins.trackers import mlflow, mlflow_process
 from dbgsom_plugins.trackers.mlflow import MLflow, mirror
 from dbgsom_plugins.trackers.mlflow_quiet import quiet

@@ -171,9 +171,9 @@ def test_the_process_can_start_before_anything_heavy_is_imported() -> None:
     script = """
 import sys
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.tracking import expecting_a_run, make_observers
+from dbgsom_core.runs.callbacks import expecting_a_run, make_callbacks
 registry = get_registry()
-observers = make_observers([("mlflow", registry.build("tracker", "mlflow"))], registry)
+observers = make_callbacks([("mlflow", registry.build("tracker", "mlflow"))], registry)
 from dbgsom_plugins.trackers import mlflow_beside
 started = []
 class Process:

@@ -6,7 +6,6 @@ import math
 import os
 import shutil
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from dbgsom_core.api import (
     Variant,
     write_atomically,
 )
-from dbgsom_core.runs.folder.store import (
+from dbgsom_core.runs.folder import (
     find_experiments,
     find_runs,
     read_journal,
@@ -335,26 +334,6 @@ def test_a_run_is_not_finished_while_something_of_it_is_missing(
     with pytest.raises(DbgsomError, match=r"model.npz was removed by somebody else"):
         observer.dbgsom_run_finished(run, replace(result, figures={}))
     assert read_run(run.folder).status == "running"
-
-
-def test_a_figure_that_hangs_is_given_up_with_a_note(
-    make_run: MakeRun, result: RunResult, caplog: pytest.LogCaptureFixture
-) -> None:
-    over = threading.Event()
-
-    class Hanging:
-        def savefig(self, *args: Any, **options: Any) -> None:
-            over.wait()
-
-    run, observer = make_run(config={"patience": 0.05}), RunFolder().observer()
-    observer.dbgsom_run_started(run)
-    try:
-        observer.dbgsom_run_finished(run, replace(result, figures={"hanging": Hanging()}))
-    finally:
-        over.set()
-    assert read_run(run.folder).status == "finished"
-    assert "no answer within 0.05 s" in caplog.text
-    assert "* figure hanging cannot be written" in (run.folder / "report.md").read_text()
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ import pytest
 from dbgsom_core.cli import main
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.tracking import make_observers
 
 _TABLE = "a,b,hidden-column,class-of-alice\n" + "".join(
     f"{i % 7},{i % 5},{i},{'xy'[i % 2]}\n" for i in range(40)
@@ -118,7 +118,7 @@ def made(secret):
 def run_of():
     def run_of(made, *observers):
         registry = Registry.discover(own_only=True)
-        return run_experiment(made, make_observers(made.tracking, registry, observers), registry)
+        return run_experiment(made, make_callbacks(made.tracking, registry, observers), registry)
 
     return run_of
 

@@ -89,7 +89,7 @@ def test_a_run_that_fails_shows_references(
         except error as cause:
             raise RuntimeError(f"lost {secret}") from cause
 
-    monkeypatch.setattr("dbgsom_core.runs.pipeline._result", failing)
+    monkeypatch.setattr("dbgsom_core.runs.pipeline._fit_and_evaluate", failing)
     with pytest.raises(RuntimeError) as ended:
         run_of(made, telling)
     assert str(ended.value) == str(telling.error) == "lost ${env:T}"
@@ -111,7 +111,7 @@ def test_whoever_prints_in_a_command_shows_references(
         raise RuntimeError(f"raised {secret}")
 
     monkeypatch.setenv("DBGSOM_DEBUG", debug)
-    monkeypatch.setattr("dbgsom_core.runs.pipeline._result", failing)
+    monkeypatch.setattr("dbgsom_core.runs.pipeline._fit_and_evaluate", failing)
     (tmp_path / "c.yaml").write_text(small + "name: ${env:T}\n")
     code, said = dbgsom(tmp_path, "run", "c.yaml")
     assert code == 1

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from dbgsom_core.estimators.archive import UnfitError, opened_archive, write_archive
 
-_DTYPES = np.dtype(np.uint8), np.dtype(np.float64), np.dtype(np.float64)  # codes, low, step
 _STEPS = 248  # of a stored value; four of them are one of the page's, whose ends they share
 
 
@@ -57,7 +56,8 @@ def load_film(path: Path) -> dict[int, NDArray[np.float32]]:
         codes, low, step = (archive.take(name) for name in ("codes", "low", "step"))
         if not (
             codes.ndim == 2
-            and (codes.dtype, low.dtype, step.dtype) == _DTYPES
+            and codes.dtype == np.uint8
+            and low.dtype == step.dtype == np.float64
             and low.shape == step.shape == codes.shape[1:]
             and all(isinstance(one, list) for one in (epochs, rows))
             and len(epochs) == len(rows) > 0

@@ -16,10 +16,9 @@ from dbgsom_core.estimators.regressor import SomRegressor
 from dbgsom_core.estimators.stored_classes import stored_types
 from dbgsom_core.estimators.validation import check_samples
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.runs.data.check import told_as_config
-from dbgsom_core.runs.data.faults import check_part
-from dbgsom_core.runs.data.loading import Fold, load_data, load_test, whole
-from dbgsom_core.runs.data.splitting import Rows, divisions
+from dbgsom_core.runs.check import estimator_errors_located
+from dbgsom_core.runs.data import check_part, load_data, load_test
+from dbgsom_core.runs.split import Fold, Rows, baselines, divisions, final_fold
 from dbgsom_core.training.compatibility import why_no_start
 from dbgsom_core.training.fitted_metric import fitted
 
@@ -31,7 +30,7 @@ _ESTIMATORS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Ready:
+class Setup:
     """What a run trains, and on what.
 
     Attributes
@@ -52,20 +51,23 @@ class Ready:
     divided: list[tuple[Rows, Rows]]
     estimator: Any
 
+    def baseline(self) -> dict[str, float]:
+        """Return what always the most frequent class, or the mean, measures; empty: neither."""
+        y, kind = self.data.y, self.estimator._kind
+        if y is None or kind not in ("classifier", "regressor"):
+            return {}
+        return baselines(self.fold, self.divided, y, kind == "classifier")
 
-def make_ready(experiment: Experiment, data: Data | None = None) -> Ready:
+
+def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
     """Load the data, check, divide and prepare it, and build the estimator.
 
-    Raises
-    ------
-    DataError
-        The data cannot be used.
-    ConfigError, PluginError
-        The parts do not fit together or cannot be had.
+    Raises `DataError` where the data cannot be used, and `ConfigError` or `PluginError` where the
+    parts do not fit together or cannot be had.
     """
     data = load_data(experiment) if data is None else data
     test = load_test(experiment, data)
-    fold = whole(experiment, data, test)
+    fold = final_fold(experiment, data, test)
     divided = divisions(experiment, data)
     check_part(experiment, fold.train.X, fold.train.y, "the part to train on")
     if fold.test is not None:
@@ -76,7 +78,7 @@ def make_ready(experiment: Experiment, data: Data | None = None) -> Ready:
         X = None if fills or isinstance(data.X, BlockTable) else data.X[train]
         check_part(experiment, X, y, f"the part to train on of fold {number}")
     estimator = make_estimator(experiment)
-    with told_as_config(experiment):
+    with estimator_errors_located(experiment):
         parts = estimator.check_parts(fold.train.y)
         unfitted = make_estimator(experiment)
         check_samples(unfitted, fold.train.X, parts.metric, reset=True, engine=parts.engine)
@@ -86,27 +88,21 @@ def make_ready(experiment: Experiment, data: Data | None = None) -> Ready:
         misfit = why_no_start(parts.init, parts.growth, samples.X.shape[1])
         if misfit is not None:
             raise ValueError(misfit)
-    _check_savable(fold)
-    return Ready(data, test, fold, divided, estimator)
+    _check_can_be_saved(fold)
+    return Setup(data, test, fold, divided, estimator)
 
 
 def make_estimator(experiment: Experiment) -> Any:
-    """Return the unfitted estimator that a Python user would write for this experiment.
-
-    Raises
-    ------
-    ConfigError
-        Its parts do not fit together.
-    """
+    """Return the unfitted estimator that a Python user would write for this experiment."""
     estimator = _ESTIMATORS[experiment.model.estimator](
         **experiment.model.params, random_state=experiment.seed, engine=experiment.engine
     )
-    with told_as_config(experiment):
+    with estimator_errors_located(experiment):
         estimator.parts()
     return estimator
 
 
-def _check_savable(fold: Fold) -> None:
+def _check_can_be_saved(fold: Fold) -> None:
     """Refuse prepare steps that no model file could hold before anything is trained."""
     for name, step in fold.steps:
         try:

@@ -1,4 +1,4 @@
-"""A run's map as figures see it, drawing them, and notes of what went wrong meanwhile."""
+"""A run's map as figures see it, its figures, and notes of what went wrong meanwhile."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
-from dbgsom_core.runs.data.loading import Part
-from dbgsom_core.runs.ends import asked
-from dbgsom_core.runs.patience import Aside
+from dbgsom_core.runs.signals import shutdown
+from dbgsom_core.runs.split import Part
 
 log = private_logger("dbgsom")
 
@@ -41,6 +40,9 @@ def view_of_run(
     supervised = LabellerAbilities.of(estimator._parts.labeller).needs_target
     pixels = [f"{i}" for i in range(data.X.shape[1])]
     features = names_after(steps, data.feature_names) or ()
+    rows = part.rows
+    known = {} if rows is None else data.variables
+    variables = {name: values[rows] for name, values in known.items()}
     return view_of(
         estimator,
         evaluation,
@@ -49,10 +51,10 @@ def view_of_run(
         feature_names=features if len(features) == part.X.shape[1] else (),
         image_shape=data.image_shape if names_after(steps, pixels) == pixels else None,
         title=title,
-        sample_ids=_ids(data, part),
+        sample_ids=_sample_ids(data, rows),
         sample_ids_name=" ".join(_identities(data)),
         target_name="" if data.columns is None else data.columns.target or "",
-        variables=_variables(data, part),
+        variables=variables,
         novelty=partial(estimator.score_samples, part.X),
     )
 
@@ -64,51 +66,44 @@ def _identities(data: Data) -> dict[str, Any]:
     return {**(data.ids or {"row": np.arange(len(data.X))}), **data.annotations}
 
 
-def _ids(data: Data, part: Part) -> Any:
+def _sample_ids(data: Data, rows: Any) -> Any:
     columns = _identities(data)
-    if not columns or part.rows is None:
-        return None if isinstance(part.rows, slice) else part.rows
-    found = [[str(one) for one in cells[part.rows].tolist()] for cells in columns.values()]
-    return np.array([" ".join(one) for one in zip(*found, strict=True)])
+    if not columns or rows is None:
+        return None if isinstance(rows, slice) else rows
+    found = [[str(value) for value in cells[rows].tolist()] for cells in columns.values()]
+    return np.array([" ".join(values) for values in zip(*found, strict=True)])
 
 
-def _variables(data: Data, part: Part) -> dict[str, Any]:
-    if part.rows is None:
-        return {}
-    return {name: values[part.rows] for name, values in data.variables.items()}
-
-
-def drawn(
-    figures: Iterable[tuple[str, Component]], view: Any, patience: float, notes: list[str]
+def draw_figures(
+    figures: Iterable[tuple[str, Component]], view: Any, notes: list[str]
 ) -> dict[str, Any]:
     """Return figures by name; one that cannot be drawn is a note."""
-    made: dict[str, Any] = {}
-    with noted(notes):
+    drawn: dict[str, Any] = {}
+    with warnings_as_notes(notes):
         for name, figure in figures:
             try:
-                draw = partial(guarded("figure", figure, "draw"), view)
-                made |= images_of(masked_name(name), Aside(patience).do(draw))
+                drawn |= images_of(masked_name(name), guarded("figure", figure, "draw")(view))
             except Exception as error:
-                note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
-            asked.check()
-    return made
+                add_note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
+            shutdown.check()
+    return drawn
 
 
 @contextmanager
-def noted(notes: list[str]) -> Iterator[None]:
-    """Turn Python warnings into notes of the report, each told once."""
+def warnings_as_notes(notes: list[str]) -> Iterator[None]:
+    """Turn Python warnings into notes of the report, each once."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         try:
             yield
         finally:
-            told = (one for one in caught if not issubclass(one.category, _FOR_DEVELOPERS))
-            levels = {str(one.message): level_of(one.category) for one in told}
+            known = (one for one in caught if not issubclass(one.category, _FOR_DEVELOPERS))
+            levels = {str(one.message): level_of(one.category) for one in known}
             for text, level in levels.items():
-                note(notes, text, level)
+                add_note(notes, text, level)
 
 
-def note(notes: list[str], text: str, level: int = logging.WARNING) -> None:
-    """Add a note to those of the report, secrets masked, and tell it now."""
+def add_note(notes: list[str], text: str, level: int = logging.WARNING) -> None:
+    """Add a note to those of the report, secrets masked, and log it now."""
     notes.append(masked(text))
     log.log(level, "%s", notes[-1])

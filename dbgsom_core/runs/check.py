@@ -1,4 +1,4 @@
-"""What can be known of an experiment before its data is read, without importing scikit-learn."""
+"""Check an experiment before its data is read, without importing scikit-learn."""
 
 from __future__ import annotations
 
@@ -17,11 +17,6 @@ def check_experiment(experiment: Experiment) -> None:
     """Build the estimator's parts and the prepare steps, and throw them away.
 
     Steps of a class, or with parameters, are imported to be checked.
-
-    Raises
-    ------
-    ConfigError
-        They do not fit together, or a step cannot be had.
     """
     kind = experiment.model.estimator
     params: dict[str, Any] = {
@@ -34,28 +29,28 @@ def check_experiment(experiment: Experiment) -> None:
         **experiment.model.params,
         "engine": experiment.engine,
     }
-    with told_as_config(experiment):
+    with estimator_errors_located(experiment):
         check_suits(build_parts(params), kind)
     if any(step.params or ":" in step.name for step in experiment.prepare):
-        from dbgsom_core.runs.data.loading import make_steps
+        from dbgsom_core.runs.prepare import make_steps
 
         make_steps(experiment)
 
 
 @contextmanager
-def told_as_config(experiment: Experiment) -> Iterator[None]:
-    """Turn an estimator's complaint about its parameters into one about the configuration.
+def estimator_errors_located(experiment: Experiment) -> Iterator[None]:
+    """Turn an estimator's error about its parameters into one about the configuration.
 
-    It is told at the place of the parameter with which its sentence begins.
+    Its place is that of the parameter with which its sentence begins.
     """
     try:
         yield
     except DbgsomError:
         raise
     except ValueError as error:
-        about = re.match(r"\w+", str(error))
-        place = experiment.model.places.get(about[0]) if about else None
+        parameter = re.match(r"\w+", str(error))
+        place = experiment.model.places.get(parameter[0]) if parameter else None
         if place is None:
             raise ConfigError(f"{experiment.source}: model: {error}") from error
-        assert about is not None
-        raise ConfigError(f"{place}: model.{about[0]}: {error}") from error
+        assert parameter is not None
+        raise ConfigError(f"{place}: model.{parameter[0]}: {error}") from error

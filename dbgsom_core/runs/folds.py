@@ -19,7 +19,7 @@ _FACTS = ("fold", "train_samples", "test_samples", "rows")
 
 @dataclass(frozen=True)
 class FoldMeasures:
-    """What one fold measured.
+    """Measures of one fold.
 
     Attributes
     ----------
@@ -27,8 +27,8 @@ class FoldMeasures:
         Counted from 1.
     train_samples, test_samples : int
     rows : str
-        Digest of which rows were trained and tested on: folds of different runs with the same
-        digest divide equal data equally.
+        Digest of the rows to train and to test on: folds of different runs with the same digest
+        divide equal data equally.
     measures : mapping of str to float
         Under their logged names, ``test/accuracy``.
     """
@@ -41,7 +41,7 @@ class FoldMeasures:
 
 
 def digest_of_rows(train: NDArray[Any], test: NDArray[Any]) -> str:
-    """Return a short digest of which rows are trained and tested on."""
+    """Return a short digest of the rows to train and to test on."""
     found = hashlib.sha256()
     for rows in (train, test):
         found.update(f"{len(rows)}:".encode())
@@ -51,52 +51,44 @@ def digest_of_rows(train: NDArray[Any], test: NDArray[Any]) -> str:
 
 def folds_text(folds: Sequence[FoldMeasures]) -> str:
     """Return folds as CSV: a line each, a column for each measure; what is missing is empty."""
-    names = list(dict.fromkeys(name for one in folds for name in one.measures))
+    names = list(dict.fromkeys(name for fold in folds for name in fold.measures))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([*_FACTS, *names])
-    for one in folds:
-        values = (one.measures.get(name) for name in names)
+    for fold in folds:
+        values = (fold.measures.get(name) for name in names)
         cells = ("" if value is None else repr(float(value)) for value in values)
-        writer.writerow([*(getattr(one, fact) for fact in _FACTS), *cells])
+        writer.writerow([*(getattr(fold, fact) for fact in _FACTS), *cells])
     return stream.getvalue()
 
 
 def parse_folds(text: str) -> list[FoldMeasures]:
-    """Return what `folds_text` wrote.
-
-    Raises
-    ------
-    ValueError
-        It is no such table.
-    """
+    """Read what `folds_text` returned; raises ValueError where it is no such table."""
     lines = list(csv.reader(io.StringIO(text), strict=True))
     if not lines or tuple(lines[0][: len(_FACTS)]) != _FACTS:
         raise ValueError(f"its first columns are not {', '.join(_FACTS)}")
-    names, found = lines[0][len(_FACTS) :], []
+    names, folds = lines[0][len(_FACTS) :], []
     for number, cells in enumerate(lines[1:], start=2):
         if len(cells) != len(lines[0]):
             raise ValueError(f"line {number} has {len(cells)} cells, not {len(lines[0])}")
         fold, train, test = (int(cell) for cell in cells[:3])
         values = zip(names, cells[len(_FACTS) :], strict=True)
         measures = {name: float(cell) for name, cell in values if cell}
-        found.append(FoldMeasures(fold, train, test, cells[3], measures))
-    return found
+        folds.append(FoldMeasures(fold, train, test, cells[3], measures))
+    return folds
 
 
 def summary(folds: Iterable[FoldMeasures]) -> dict[str, float]:
     """Return the mean of each measure over folds, and the standard deviation as ``test_std/…``."""
     found: dict[str, list[float]] = {}
-    for name, value in (item for one in folds for item in one.measures.items()):
+    for name, value in (item for fold in folds for item in fold.measures.items()):
         found.setdefault(name, []).append(value)
     means = {name: statistics.fmean(values) for name, values in found.items()}
     spreads = {
-        name.replace("test/", "test_std/"): _deviation(values)
+        name.replace("test/", "test_std/"): (
+            statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
+        )
         for name, values in found.items()
         if len(values) > 1
     }
     return means | spreads
-
-
-def _deviation(values: Sequence[float]) -> float:
-    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan

@@ -1,4 +1,4 @@
-"""Compiling all loops once, by small fits that between them call each in every type."""
+"""Compile all loops once, by small fits that between them call each with every type."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def compiled_loops() -> int | None:
     return None if folder is None else sum(1 for _ in folder.glob("*.nbi"))
 
 
-def warm(registry: Registry, tell: Callable[[str], object]) -> tuple[float, list[str]]:
+def warm(registry: Registry, show: Callable[[str], object]) -> tuple[float, list[str]]:
     """Fit small maps of each kind, so that what they call is compiled and kept.
 
     Parameters
     ----------
     registry : Registry
         Whose metrics are used.
-    tell : callable
-        Hears what is being done.
+    show : callable
+        Called with the name of each fit.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def warm(registry: Registry, tell: Callable[[str], object]) -> tuple[float, list
     with compile_clock() as clock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, fit in _fits(registry):
-            tell(name)
+            show(name)
             try:
                 fit()
             except Exception as error:
@@ -69,12 +69,12 @@ def _fits(registry: Registry) -> Iterator[tuple[str, Callable[[], object]]]:
         gaps[:, 0] = X[:, 0]
         vq = SomVQ(**settings)
         for dtype in (np.float64, np.float32):
-            told, Xt = f"{size}, {np.dtype(dtype).name}", X.astype(dtype)
-            yield told, partial(_use, registry, vq, Xt)
+            name, Xt = f"{size}, {np.dtype(dtype).name}", X.astype(dtype)
+            yield name, partial(_use, registry, vq, Xt)
             classifier = SomClassifier(**settings)
-            yield f"{told}, classes", partial(_use, registry, classifier, Xt, classes)
-            yield f"{told}, missing values", partial(_impute, vq, gaps.astype(dtype))
-            yield f"{told}, sparse", partial(_predict, vq, csr_array(Xt))
+            yield f"{name}, classes", partial(_use, registry, classifier, Xt, classes)
+            yield f"{name}, missing values", partial(_impute, vq, gaps.astype(dtype))
+            yield f"{name}, sparse", partial(_predict, vq, csr_array(Xt))
         numbers = SomRegressor(**settings)
         yield f"{size}, numbers as targets", partial(_predict, numbers, X, X[:, 0])
         yield f"{size}, weights", partial(vq.fit, X, sample_weight=weights)
@@ -88,9 +88,9 @@ def _fits(registry: Registry) -> Iterator[tuple[str, Callable[[], object]]]:
         X = rng.normal(size=(12000, d))
         classes = rng.integers(0, 3, len(X))
         for dtype in (np.float64, np.float32):
-            told = f"{len(X)} × {d}, {np.dtype(dtype).name}"
+            name = f"{len(X)} × {d}, {np.dtype(dtype).name}"
             classifier = SomClassifier(**_LARGE)
-            yield told, partial(_use, registry, classifier, X.astype(dtype), classes)
+            yield name, partial(_use, registry, classifier, X.astype(dtype), classes)
     X = rng.normal(size=(2000, 4))
     smoothed = {"name": "directed", "smooth_before_growth": True, "max_neurons": 60}
     nested = {"name": "hierarchical", "base": {"name": "directed", "max_neurons": 12}}

@@ -1,11 +1,13 @@
-"""Runs and sweeps called from Python: `dbgsom_core.run` and `dbgsom_core.sweep`."""
+"""Runs and sweeps from Python, `dbgsom_core.run` and `dbgsom_core.sweep`, and from commands.
+
+Both are `execute` and `execute_sweep`. What they need is imported when trackers prepare already.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
 from numbers import Integral
@@ -25,19 +27,15 @@ from dbgsom_core.estimators.verbose import shown
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry, get_registry
-from dbgsom_core.runs.ends import asked
-from dbgsom_core.runs.folder.store import StoredRun
-from dbgsom_core.runs.pipeline import Outcome, run_experiment
-from dbgsom_core.runs.resume import check_can_go_on, interrupted_run, is_whole
-from dbgsom_core.runs.start import runs_folder
-from dbgsom_core.runs.sweeps.sweep import SweepOutcome, run_sweep
-from dbgsom_core.runs.tracking import expecting_a_run, make_observers
+from dbgsom_core.runs.callbacks import runs_folder, session
+from dbgsom_core.runs.folder import RunFiles, StoredRun
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dbgsom_core.estimators.model_file import FittedModel
-    from dbgsom_core.plugins.observers import Observers
+    from dbgsom_core.runs.pipeline import Outcome
+    from dbgsom_core.runs.sweeps.sweep import SweepOutcome
 
 Overrides = Mapping[str, Any] | Sequence[str]
 
@@ -80,8 +78,6 @@ class FinishedRun:
     @property
     def figures(self) -> list[Path]:
         """The files of its figures."""
-        from dbgsom_core.runs.folder.store import RunFiles
-
         return RunFiles(self.folder).figures()
 
     def to_frame(self) -> pd.DataFrame:
@@ -97,21 +93,14 @@ class FinishedRun:
             part, _, name = full.partition("/")
             found.setdefault(part, {})[name] = value
         frame = pd.DataFrame(found).rename_axis(index="measure")
-        return frame.assign(best=list(_ends(frame.index).values()))
+        return frame.assign(best=list(_best_ends(frame.index).values()))
 
     def __repr__(self) -> str:
-        lines = [f"{name}: {_four_digits(value)}" for name, value in self.measures.items()]
-        return "\n".join([f"<run {as_text(self.name)} in {self.folder}>", *lines])
+        lines = (f"\n{name}: {_four_digits(value)}" for name, value in self.measures.items())
+        return f"<run {as_text(self.name)} in {self.folder}>" + "".join(lines)
 
     def _repr_html_(self) -> str:
-        table = self.to_frame().to_html(float_format=_four_digits, na_rep="")
-        return _heading(self.name, self.folder) + table
-
-
-def _four_digits(value: float) -> str:
-    from dbgsom_core.runs.comparing.sentences import in_digits
-
-    return in_digits(value, 4)
+        return _html(self)
 
 
 @dataclass(frozen=True, repr=False)
@@ -169,7 +158,7 @@ class FinishedSweep:
         measures = pd.DataFrame([dict(run.measures) for run in self.runs])
         index = pd.Index([run.name for run in self.runs], name="run")
         frame = pd.concat([params[differing], measures], axis=1).set_index(index)
-        frame.attrs["best"] = _ends(map(str, measures))
+        frame.attrs["best"] = _best_ends(map(str, measures))
         return frame
 
     def __repr__(self) -> str:
@@ -177,8 +166,42 @@ class FinishedSweep:
         return f"<sweep of {len(self.runs)} runs{failed} in {self.folder}>\n{self.to_frame()}"
 
     def _repr_html_(self) -> str:
-        table = self.to_frame().to_html(float_format=_four_digits, na_rep="")
-        return _heading(self.name, self.folder) + table
+        return _html(self)
+
+
+def execute(
+    experiment: Experiment,
+    registry: Registry,
+    extra: Sequence[Any] = (),
+    stored: StoredRun | None = None,
+) -> Outcome:
+    """Run an experiment, with ``extra`` callbacks, or resume a ``stored`` run of it."""
+    registry = registry.without(experiment.disabled)
+    with session([experiment], registry, extra) as callbacks:
+        from dbgsom_core.runs.pipeline import run_experiment
+
+        return run_experiment(experiment, callbacks, registry, stored=stored)
+
+
+def execute_sweep(
+    sweep: Sweep,
+    registry: Registry,
+    extra: Sequence[Any] = (),
+    stored: StoredRun | None = None,
+    *,
+    jobs: int = 1,
+    fail_fast: bool = False,
+    display: object = None,
+) -> SweepOutcome:
+    """Run a sweep, as `execute`; ``display`` shows runs of other processes."""
+    experiments = [child.experiment for child in sweep.children]
+    registry = registry.without(experiments[0].disabled)
+    with session(experiments, registry, extra) as callbacks:
+        from dbgsom_core.runs.sweeps.sweep import run_sweep
+
+        return run_sweep(
+            sweep, callbacks, registry, stored, jobs=jobs, fail_fast=fail_fast, display=display
+        )
 
 
 def run(
@@ -215,17 +238,13 @@ def run(
     KeyboardInterrupt
         It was interrupted; its folder says so, and ``resume=True`` goes on there.
     """
-    registry = get_registry()
-    given = _written(overrides)
+    registry, given = get_registry(), _override_texts(overrides)
     if isinstance(config, Mapping):
         experiment = parse_experiment(config, registry, given)
     else:
         experiment = load_experiment(config, given, registry)
     stored = _interrupted(experiment, experiment, registry) if resume else None
-    registry = registry.without(experiment.disabled)
-    with _observed([experiment], registry, verbose) as observers:
-        outcome = run_experiment(experiment, observers, registry, stored=stored)
-    return _finished(outcome)
+    return _finished(execute(experiment, registry, [_EpochDisplay(verbose)], stored))
 
 
 def sweep(
@@ -257,32 +276,29 @@ def sweep(
     FinishedSweep
         A sequence of `FinishedRun`.
     """
-    _check_jobs(jobs)
-    registry, given = get_registry(), _written(overrides)
-    if isinstance(config, Mapping):
-        loaded = parse_sweep(config, registry, given)
-    else:
-        loaded = load_sweep(config, given, registry)
-    first = loaded.children[0].experiment
-    stored = _interrupted(loaded, first, registry) if resume else None
-    registry = registry.without(first.disabled)
-    experiments = [child.experiment for child in loaded.children]
-    with _observed(experiments, registry, verbose) as observers:
-        display = _Told() if verbose else None
-        outcome = run_sweep(
-            loaded, observers, registry, stored, jobs=jobs, fail_fast=fail_fast, display=display
-        )
-    return _finished_sweep(outcome)
-
-
-def _check_jobs(jobs: Any) -> None:
     if not isinstance(jobs, Integral) or isinstance(jobs, bool):
         raise ConfigError(f"invalid value for 'jobs': {jobs!r} is not a valid integer range")
     if jobs < 1:
         raise ConfigError(f"invalid value for 'jobs': {jobs} is not in the range x>=1")
+    registry, given = get_registry(), _override_texts(overrides)
+    if isinstance(config, Mapping):
+        loaded = parse_sweep(config, registry, given)
+    else:
+        loaded = load_sweep(config, given, registry)
+    stored = _interrupted(loaded, loaded.children[0].experiment, registry) if resume else None
+    outcome = execute_sweep(
+        loaded,
+        registry,
+        [_EpochDisplay(verbose)],
+        stored,
+        jobs=jobs,
+        fail_fast=fail_fast,
+        display=_SweepDisplay() if verbose else None,
+    )
+    return _finished_sweep(outcome)
 
 
-def _written(overrides: Overrides | None) -> list[str]:
+def _override_texts(overrides: Overrides | None) -> list[str]:
     if overrides is None:
         return []
     if not isinstance(overrides, Mapping):
@@ -294,36 +310,24 @@ def _written(overrides: Overrides | None) -> list[str]:
 
 
 def _interrupted(loaded: Experiment | Sweep, first: Experiment, registry: Registry) -> StoredRun:
+    from dbgsom_core.runs.resume import check_not_running, interrupted_run, is_complete
+
     stored = interrupted_run(loaded, runs_folder(first, registry))
-    if is_whole(stored, loaded):
+    if is_complete(stored, loaded):
         raise ConfigError(f"{stored.id} of this configuration has finished: leave resume out")
-    check_can_go_on(stored)
+    check_not_running(stored)
     return stored
 
 
-@contextmanager
-def _observed(
-    experiments: Sequence[Experiment], registry: Registry, verbose: int
-) -> Iterator[Observers]:
-    # Signals are heard by the main thread alone, and the handlers of before come back.
-    from dbgsom_core.plugins.importing import no_exit
-
-    first, secrets = experiments[0], dict.fromkeys(one.secrets for one in experiments)
-    with no_exit(), asked.heeded():
-        observers = make_observers(first.tracking, registry, [_Shown(verbose)], first.patience)
-        with expecting_a_run(observers, *secrets):
-            yield observers
-
-
-class _Told:
-    """Says after each run of a sweep how far it is, wherever the run was."""
+class _SweepDisplay:
+    """Prints after each run of a sweep how far it is, wherever the run was."""
 
     def say(self, told: str) -> None:
         """Print a sentence."""
         print(as_text(told), flush=True)
 
 
-class _Shown:
+class _EpochDisplay:
     """Shows the epochs of each run as the estimators' ``verbose`` does."""
 
     def __init__(self, verbose: int) -> None:
@@ -350,31 +354,24 @@ class _Shown:
         self._opened = self._show = None
 
     def dbgsom_run_failed(self) -> None:
-        """Leave the last epoch standing."""
         self.dbgsom_run_finished()
 
 
 def _finished(outcome: Outcome) -> FinishedRun:
-    run, result = outcome.run, outcome.result
+    result = outcome.result
     return FinishedRun(
-        id=run.id,
-        name=run.name,
-        experiment=run.experiment,
-        folder=run.folder.absolute(),
+        **_identity(outcome.run),
         measures=dict(result.measures),
-        params=dict(run.params),
+        params=dict(outcome.run.params),
         notes=tuple(result.notes),
         _model=result.model,
     )
 
 
 def _finished_sweep(outcome: SweepOutcome) -> FinishedSweep:
-    run, rankings = outcome.run, outcome.result.rankings
+    rankings = outcome.result.rankings
     return FinishedSweep(
-        id=run.id,
-        name=run.name,
-        experiment=run.experiment,
-        folder=run.folder.absolute(),
+        **_identity(outcome.run),
         measures=dict(outcome.result.measures),
         runs=tuple(map(_finished, outcome.children)),
         failed=tuple(outcome.failed),
@@ -382,12 +379,25 @@ def _finished_sweep(outcome: SweepOutcome) -> FinishedSweep:
     )
 
 
-def _ends(names: Iterable[str]) -> dict[str, str]:
+def _identity(run: Run) -> dict[str, Any]:
+    folder = run.folder.absolute()
+    return {"id": run.id, "name": run.name, "experiment": run.experiment, "folder": folder}
+
+
+def _best_ends(names: Iterable[str]) -> dict[str, str]:
     from dbgsom_core.runs.comparing.deciding import best_end
 
     registry = get_registry()
     return {name: best_end(name, registry) for name in names}
 
 
-def _heading(name: str, folder: Path) -> str:
-    return f"<p><b>{escape(as_text(name))}</b><br><code>{escape(as_text(folder))}</code></p>"
+def _four_digits(value: float) -> str:
+    from dbgsom_core.runs.comparing.sentences import in_digits
+
+    return in_digits(value, 4)
+
+
+def _html(finished: FinishedRun | FinishedSweep) -> str:
+    name, folder = escape(as_text(finished.name)), escape(as_text(finished.folder))
+    table = finished.to_frame().to_html(float_format=_four_digits, na_rep="")
+    return f"<p><b>{name}</b><br><code>{folder}</code></p>{table}"

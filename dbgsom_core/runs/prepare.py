@@ -1,4 +1,4 @@
-"""Transformers that run before the map: by name, or any scikit-learn class as module:Class."""
+"""Prepare steps: transformers that run before the map, by name or as ``module:Class``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
+from dbgsom_core.config import Experiment
+from dbgsom_core.config.places import Place, Problems
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.sums import has_missing
 from dbgsom_core.engine.tables import BlockTable
@@ -23,7 +25,7 @@ from dbgsom_core.interfaces.guard import is_from_a_signal, told
 from dbgsom_core.plugins.importing import importing, installed_only, no_exit
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
-_PIECE = 1 << 18  # numbers that are learnt from together, wherever the data lies
+_PIECE_NUMBERS = 1 << 18  # learnt from together: moments have the same bits wherever data lies
 _PARAMETER = re.compile(r"The '(\w+)' parameter")  # how scikit-learn's own check begins
 
 
@@ -33,6 +35,20 @@ class StepError(ConfigError):
     def __init__(self, message: str, parameter: str = "") -> None:
         super().__init__(message)
         self.parameter = parameter
+
+
+def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
+    """Return the unfitted prepare steps by name; `ConfigError` has all mistakes."""
+    steps, problems = [], Problems()
+    for number, step in enumerate(experiment.prepare):
+        try:
+            steps.append((step.name, make_step(step.where or step.name, step.params)))
+        except StepError as error:
+            path = ".".join(filter(None, ["prepare", str(number), error.parameter]))
+            place = step.places.get(error.parameter or "name", step.places.get("name"))
+            problems.add(place or Place(str(experiment.source)), path, str(error))
+    problems.raise_any()
+    return steps
 
 
 def make_step(name: str, params: Mapping[str, Any]) -> Any:
@@ -104,10 +120,10 @@ def fit_steps(
     if len(constant) == X.shape[1]:
         raise DataError("all columns are constant: there is nothing that a map could unfold")
     if len(constant) and any(isinstance(step, tuple(STEPS.values())) for _, step in steps):
-        _tell_constant(constant, X.shape[1], names, metric)
+        _warn_of_constant(constant, X.shape[1], names, metric)
     for name, step in steps:
         try:
-            X = _fitted(name, step, X, y)
+            X = _fit_step(name, step, X, y)
         except (ValueError, TypeError) as error:
             raise DataError(f"prepare step '{name}' cannot use the data: {error}") from error
         except BaseException as error:
@@ -123,22 +139,22 @@ def fit_steps(
     return X
 
 
-def _tell_constant(
+def _warn_of_constant(
     constant: NDArray[np.intp], columns: int, names: Sequence[str] | None, metric: Any
 ) -> None:
-    called = [str(i) if names is None else f"'{names[int(i)]}'" for i in constant[:5]]
-    shown = ", ".join(called) + (", …" if len(constant) > 5 else "")
-    told, kind = f"{len(constant)} of {columns} columns are constant and scaled to 0", UserWarning
+    columns_named = [str(i) if names is None else f"'{names[int(i)]}'" for i in constant[:5]]
+    shown = ", ".join(columns_named) + (", …" if len(constant) > 5 else "")
+    text, kind = f"{len(constant)} of {columns} columns are constant and scaled to 0", UserWarning
     if _counts_zeros(metric, constant, columns):
-        told += ", which is part of a row to this metric: leave them out"
+        text += ", which is part of a row to this metric: leave them out"
     else:
-        told += ", which tells no samples apart"
+        text += ", which tells no samples apart"
         kind = Remark if 2 * len(constant) < columns else UserWarning  # is it the right file?
-    warnings.warn(f"{told}: {shown}", kind, stacklevel=3)
+    warnings.warn(f"{text}: {shown}", kind, stacklevel=3)
 
 
 def _counts_zeros(metric: Any, constant: NDArray[np.intp], columns: int) -> bool:
-    """Say whether a metric makes something else of a column of zeros, as the correlation does."""
+    """Return whether a metric changes a column of zeros, as the correlation does."""
     prepare = getattr(metric, "prepare", None)
     if prepare is None or getattr(metric, "fit", None) is not None:
         return False
@@ -150,18 +166,17 @@ def _counts_zeros(metric: Any, constant: NDArray[np.intp], columns: int) -> bool
         return True
 
 
-def _fitted(name: str, step: Any, X: Any, y: NDArray[Any] | None) -> Any:
+def _fit_step(name: str, step: Any, X: Any, y: NDArray[Any] | None) -> Any:
     """Fit a step on X (n, D), and return X as it makes it."""
     if isinstance(X, BlockTable) and type(step) not in IN_BLOCKS:
         warnings.warn(f"prepare step '{name}' needs all samples in memory", stacklevel=3)
         X = np.asarray(X)
-    rows = max(1, _PIECE // X.shape[1])
+    rows = max(1, _PIECE_NUMBERS // X.shape[1])
     if isinstance(X, BlockTable) and type(step) is RangeScaler:
         step.fit(np.stack(extremes(X)))  # it learns no more of all of them
     elif isinstance(X, BlockTable) or (
         type(step) is StandardScaler and len(X) > rows and not has_missing(X)
     ):
-        # In pieces of fixed size, so that moments of a table have the bits of those in memory.
         for start in range(0, len(X), rows):
             step.partial_fit(X[start : start + rows])
     else:
@@ -191,7 +206,7 @@ def imported_step(name: str) -> type[Any]:
         if is_from_a_signal(error):
             raise
         raise StepError(
-            f"prepare step '{name}' cannot be imported{_why(module, attribute, error)}"
+            f"prepare step '{name}' cannot be imported{_import_problem(module, attribute, error)}"
         ) from error
     if not (isinstance(cls, type) and hasattr(cls, "fit") and hasattr(cls, "transform")):
         raise StepError(f"prepare step '{name}' is no scikit-learn transformer")
@@ -200,7 +215,7 @@ def imported_step(name: str) -> type[Any]:
     return cls
 
 
-def _why(module: str, attribute: str, error: BaseException) -> str:
+def _import_problem(module: str, attribute: str, error: BaseException) -> str:
     """Return why an import failed: names that were meant, or what the module's own code did."""
     if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
         root = module.partition(".")[0]
@@ -215,5 +230,5 @@ def _why(module: str, attribute: str, error: BaseException) -> str:
 
 
 def sklearn_only() -> bool:
-    """Say whether ``module:Class`` may only be scikit-learn's (``DBGSOM_SKLEARN_ONLY=1``)."""
+    """Return whether ``module:Class`` may only be scikit-learn's (``DBGSOM_SKLEARN_ONLY=1``)."""
     return os.environ.get("DBGSOM_SKLEARN_ONLY", "") not in ("", "0")

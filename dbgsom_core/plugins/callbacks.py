@@ -1,0 +1,198 @@
+"""Callbacks of runs and fits: one that raises is reported and stops nothing."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from dbgsom_core.errors import callers_level
+from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
+from dbgsom_core.interfaces.epochs import EpochRecord, nobody
+from dbgsom_core.interfaces.guard import is_from_a_signal
+from dbgsom_core.interfaces.privacy import masked, private_logger
+from dbgsom_core.interfaces.stopping import STOP, Stop
+
+log = private_logger("dbgsom")
+
+Callback = Callable[[EpochRecord], Any]
+_SECONDS_WORTH_A_LINE = 1.0
+
+
+class Callbacks:
+    """The callbacks of a run, called one after the other in the given order.
+
+    Parameters
+    ----------
+    callbacks : sequence of objects
+        Modules or objects with any of the four lifecycle hooks.
+    required : object, optional
+        The one without which a run is worth nothing (the run folder): it is called first, and what
+        it raises ends the run. It may have a method ``keep(run, result)``, which is called when
+        the map is trained and measured and nothing is drawn yet.
+    trackers : mapping of int to str, optional
+        What messages call those that trackers made, by their ``id``: they may have ``prepare()``
+        and ``close()``. Others are called by their class or module.
+
+    Attributes
+    ----------
+    notes : list of str
+        What a reader of the report should know of callbacks that failed.
+    """
+
+    def __init__(
+        self,
+        callbacks: Sequence[Any],
+        required: Any = None,
+        trackers: Mapping[int, str] | None = None,
+    ) -> None:
+        self._trackers = trackers or {}
+        self._others = [callback for callback in callbacks if callback is not required]
+        self._required = required
+        self.notes: list[str] = []
+        self._failures: set[tuple[str, str]] = set()
+        self._seconds: dict[str, float] = defaultdict(float)
+
+    def notify(self, hook: str, **event: Any) -> None:
+        """Call a lifecycle hook with the arguments that each callback accepts."""
+        self.notify_required(hook, **event)
+        self.notify_others(hook, **event)
+
+    def notify_required(self, hook: str, **event: Any) -> None:
+        """Call the required callback alone; what it raises is raised."""
+        if hook not in LIFECYCLE_HOOKS:
+            raise ValueError(f"unknown lifecycle hook {hook}")
+        call(self._required, hook, event)
+
+    def notify_others(self, hook: str, **event: Any) -> list[tuple[str, Any]]:
+        """Call the others; return the name and the answer of each.
+
+        One that raises, or is interrupted, keeps no other from being called.
+        """
+        return self._call_each(self._others, hook, event)
+
+    def on_epoch(self, run: Any, epoch: EpochRecord) -> str:
+        """Call all with an epoch; return the name of the first that answered `STOP`, or nothing."""
+        self.notify_required("dbgsom_epoch_finished", run=run, epoch=epoch)
+        answers = self.notify_others("dbgsom_epoch_finished", run=run, epoch=epoch)
+        return next((name for name, answer in answers if answer is STOP), "")
+
+    def keep(self, run: Any, result: Any) -> None:
+        """Have the required callback write what there is to lose."""
+        call(self._required, "keep", {"run": run, "result": result})
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Let trackers prepare for what is to begin in here, and close what is left at its end."""
+        trackers = [one for one in self._others if id(one) in self._trackers]
+        self._call_each(trackers, "prepare", {})
+        try:
+            yield
+        finally:
+            self._call_each(trackers, "close", {})
+            for name, seconds in self._seconds.items():
+                if seconds > _SECONDS_WORTH_A_LINE:
+                    log.info("%s took %.1f s", name, seconds)
+
+    def report(self, name: str, method: str, error: BaseException) -> None:
+        """Note that a callback failed, once for each of its methods, and log it."""
+        told = masked(f"{name} failed in {method} ({type(error).__name__}: {error})")
+        if (name, method) not in self._failures:  # it may fail in every epoch
+            self._failures.add((name, method))
+            self.notes.append(told)
+        log.warning("%s; the run goes on", told)
+        log.debug("traceback of %s", name, exc_info=error)
+
+    def _call_each(
+        self, callbacks: Sequence[Any], method: str, event: dict[str, Any]
+    ) -> list[tuple[str, Any]]:
+        interrupted, answers = None, []
+        for callback in callbacks:
+            name, begun = self._name(callback), time.perf_counter()
+            try:
+                answers.append((name, call(callback, method, event)))
+            except BaseException as error:
+                if not is_from_a_signal(error):
+                    self.report(name, method, error)
+                elif interrupted is None:
+                    interrupted = error
+                else:
+                    raise
+            self._seconds[name] += time.perf_counter() - begun
+        if interrupted is not None:
+            raise interrupted
+        return answers
+
+    def _name(self, callback: Any) -> str:
+        usual = f"observer {getattr(callback, '__name__', type(callback).__name__)}"
+        return self._trackers.get(id(callback), usual)
+
+
+def call(observer: Any, method: str, event: dict[str, Any]) -> Any:
+    """Call a method with the arguments that it accepts, where the observer has it."""
+    found = getattr(observer, method, None)
+    if found is None:
+        return None
+    # As pluggy does: a hook names the arguments that it wants.
+    code = getattr(getattr(found, "__func__", found), "__code__", None)
+    if code is None or code.co_flags & 0x08:  # no Python function, or **kwargs
+        return found(**event)
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return found(**{name: value for name, value in event.items() if name in names})
+
+
+def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
+    """Return a function that calls ``show`` and an estimator's own callbacks with each epoch.
+
+    A callback that raises is reported, unless it says ``vital = True``: then training ends. The
+    function returns `STOP` where one of them did.
+    """
+    if callable(callbacks) or hasattr(callbacks, "dbgsom_epoch_finished"):
+        callbacks = [callbacks]
+    try:
+        listeners = [] if callbacks is None else list(callbacks)
+    except TypeError:
+        raise ValueError(
+            f"callbacks must be a list of callables or observers, not {callbacks!r}"
+        ) from None
+
+    if show is None and not listeners:
+        return nobody
+    failed: set[int] = set()
+
+    def notify(record: EpochRecord) -> Stop | None:
+        answers = []
+        if show is not None:
+            show(record)
+        for listener in listeners:
+            try:
+                if hasattr(listener, "dbgsom_epoch_finished"):
+                    event = {"run": None, "epoch": record}
+                    answers.append(call(listener, "dbgsom_epoch_finished", event))
+                else:
+                    answers.append(listener(record))
+            except BaseException as error:
+                if getattr(listener, "vital", False) or is_from_a_signal(error):
+                    raise
+                if id(listener) in failed:  # it may fail in every epoch
+                    continue
+                failed.add(id(listener))
+                warnings.warn(
+                    f"callback {listener!r} failed ({type(error).__name__}: {error}); "
+                    "training goes on",
+                    stacklevel=callers_level(),
+                )
+        return STOP if any(answer is STOP for answer in answers) else None
+
+    return notify
+
+
+def line(record: EpochRecord) -> str:
+    """Return one epoch as a line of text."""
+    return (
+        f"epoch {record.epoch}/{record.epochs}  {record.phase}  neurons {record.neurons}  "
+        f"QE {record.quantization_error:.6g}  width {record.width:.3g}"
+    )

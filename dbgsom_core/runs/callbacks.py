@@ -1,0 +1,138 @@
+"""The callbacks of a run: its folder, plugins with hooks, the display, and its trackers.
+
+Little is imported here: trackers prepare while what a run needs is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dbgsom_core.config import Experiment, is_sweep, load_experiment, load_sweep
+from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.guard import guarded, is_from_a_signal, who
+from dbgsom_core.interfaces.privacy import hiding, private_logger
+from dbgsom_core.interfaces.stopping import STOP, Stop
+from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
+from dbgsom_core.plugins.callbacks import Callbacks
+from dbgsom_core.plugins.importing import no_exit
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.folder import StoredRun
+from dbgsom_core.runs.manifest import packages_named
+from dbgsom_core.runs.signals import shutdown
+
+log = private_logger("dbgsom")
+
+Tracking = Sequence[tuple[str, Component]]
+
+
+def make_callbacks(tracking: Tracking, registry: Registry, extra: Sequence[Any] = ()) -> Callbacks:
+    """Return the callbacks of a run: the run folder, plugins with hooks, ``extra``, trackers.
+
+    Those that mirror run folders come last: they send what the others log, and before them the run
+    folder lists once more what those logged when the run had finished.
+    """
+    folder = run_folder_of(tracking, registry).observer()
+    last = [folder.afterwards()] if hasattr(folder, "afterwards") else []
+    trackers: dict[int, str] = {}
+    before: list[Any] = []
+    mirrors: list[Any] = []
+    failed: list[tuple[str, BaseException]] = []
+    for key, tracker in tracking:
+        if key == "run_folder":
+            continue
+        name = who("tracker", tracker)
+        try:
+            observer = guarded("tracker", tracker, "observer")()
+        except BaseException as error:
+            if is_from_a_signal(error):
+                raise
+            failed.append((name, error))
+            continue
+        trackers[id(observer)] = name
+        (before if TrackerAbilities.of(tracker).mirror is None else mirrors).append(observer)
+    others = [*registry.observers, *extra, *before, *last, *mirrors]
+    callbacks = Callbacks(others, required=folder, trackers=trackers)
+    for name, reason in failed:
+        callbacks.report(name, "observer", reason)
+    return callbacks
+
+
+@contextmanager
+def session(
+    experiments: Sequence[Experiment], registry: Registry, extra: Sequence[Any] = ()
+) -> Iterator[Callbacks]:
+    """Handle signals and prepare trackers for a run, or a sweep of runs, that is made in here."""
+    secrets = dict.fromkeys(experiment.secrets for experiment in experiments)
+    with no_exit(), shutdown.handling(), hiding(*secrets):
+        callbacks = make_callbacks(experiments[0].tracking, registry, extra)
+        with callbacks.prepared():
+            yield callbacks
+
+
+class EpochCallback:
+    """The callback of a run's fit: passes each epoch on, and ends the training where asked to.
+
+    What the run folder raises ends it, or a signal, or a callback that answers `STOP`.
+    """
+
+    vital = True
+
+    def __init__(self, callbacks: Callbacks, run: Run, touch: Callable[[], None]) -> None:
+        self._callbacks, self._run, self._touch = callbacks, run, touch
+        self._stopped_by = ""
+
+    def __call__(self, epoch: EpochRecord) -> Stop | None:
+        """Pass an epoch on; return `STOP` where a callback did."""
+        self._stopped_by = self._callbacks.on_epoch(self._run, epoch)
+        self._touch()
+        shutdown.check()
+        return STOP if self._stopped_by else None
+
+    def __deepcopy__(self, memo: Any) -> EpochCallback:
+        """Return itself: a clone of the estimator has the same run."""
+        return self
+
+    def early_end(self, estimator: Any) -> tuple[str, ...]:
+        """Return a sentence on what ended the training before its last epoch; none: nothing did."""
+        if not estimator.stopped_by_:
+            return ()
+        ran, kept = estimator.n_iter_, estimator.kept_epoch_
+        which = "" if kept == ran else f", and the map is that of epoch {kept}"
+        return (
+            f"{self._stopped_by or estimator.stopped_by_} ended the training after {ran} of at "
+            f"most {estimator.history_[-1].epochs} epochs{which}",
+        )
+
+
+def run_folder_of(tracking: Tracking, registry: Registry) -> Any:
+    """Return the tracker that writes run folders, which is always on."""
+    return dict(tracking).get("run_folder") or registry.build("tracker", "run_folder")
+
+
+def runs_folder(experiment: Experiment, registry: Registry) -> Path:
+    """Return the folder under which the runs of this experiment are kept."""
+    return Path(run_folder_of(experiment.tracking, registry).path)
+
+
+def tracking_of(stored: StoredRun, registry: Registry) -> Tracking:
+    """Return the trackers that the configuration in a run folder names."""
+    config = stored.files.config
+    with packages_named(stored.environment, registry):
+        if is_sweep(config):
+            return load_sweep(config, registry=registry).children[0].experiment.tracking
+        return load_experiment(config, registry=registry).tracking
+
+
+def mirror_ended(stored: StoredRun, tracking: Tracking) -> None:
+    """Let trackers mirror a run that has ended in another process."""
+    for name, tracker in tracking:
+        mirror = TrackerAbilities.of(tracker).mirror
+        if mirror is not None:
+            try:
+                mirror(stored.files.folder)
+            except Exception as error:
+                log.warning("%s was not brought up to date: %s", name, error)

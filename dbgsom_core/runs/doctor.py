@@ -1,0 +1,217 @@
+"""Check this machine: versions, threads, compiled loops, plugins, trackers, open runs, disks."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+
+from packaging.requirements import Requirement
+
+from dbgsom_core.config import Experiment
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.privacy import masked
+from dbgsom_core.interfaces.trackers import TrackerAbilities
+from dbgsom_core.plugins.doctor import diagnose_apart
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
+from dbgsom_core.runs.find import has_died
+from dbgsom_core.runs.folder import StoredRun, find_experiments, find_folders, read_run
+
+_LITTLE, _TOO_LITTLE = 1 << 30, 100 << 20  # free bytes on a disk
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of one check: what was found (``told``), and what to do about it (``cure``)."""
+
+    state: Literal["ok", "warning", "broken"]
+    name: str
+    told: str
+    cure: str = ""
+
+
+def examine(
+    experiment: Experiment | None, registry: Registry, root: Path, limit: float
+) -> Iterator[Check]:
+    """Yield every check; nothing is written.
+
+    Trackers are those of ``experiment``, or the default one without. ``root`` holds the runs, and
+    ``limit`` is the seconds that a single import of a plugin may take.
+    """
+    yield from check_versions()
+    yield check_threads()
+    yield check_blas()
+    yield check_loops()
+    yield from check_plugins(limit)
+    default = [("mlflow", registry.build("tracker", "mlflow"))]
+    for name, tracker in default if experiment is None else experiment.tracking:
+        yield check_tracker(name, tracker)
+    yield from check_runs(root)
+    yield from check_disks(root)
+
+
+def check_versions() -> Iterator[Check]:
+    """Yield what is installed, and what is too old or missing."""
+    yield Check("ok", "python", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    found = {OWN_DISTRIBUTION: _version(OWN_DISTRIBUTION)}
+    for needed in requires(OWN_DISTRIBUTION) or ():
+        if ";" in needed:  # an extra's
+            continue
+        requirement = Requirement(needed)
+        name, cure = requirement.name, f"pip install '{needed}'"
+        found[name] = installed = _version(name)
+        if installed is None:
+            yield Check("broken", name, "is not installed", cure)
+        elif not requirement.specifier.contains(installed, prereleases=True):
+            yield Check("broken", name, f"{installed} is too old", cure)
+    versions = (f"{name} {release}" for name, release in found.items() if release is not None)
+    yield Check("ok", "packages", ", ".join(versions))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def check_threads() -> Check:
+    """Return on how many processors a fit runs."""
+    from dbgsom_core.engine.cache_folder import processor
+    from dbgsom_core.engine.workers import available_threads
+
+    threads, name = available_threads(), " ".join(processor().split()[:2])
+    found = f"a fit takes {threads} of {os.cpu_count()} processors ({name})"
+    with suppress(OSError, ValueError):  # how many processors a container may use at a time
+        allowed, period = _CPU_QUOTA.read_text(encoding="utf-8").split()
+        if allowed != "max" and (quota := int(allowed) / int(period)) < threads:
+            cure = f"set engine: {{threads: {max(1, int(quota))}}}"
+            return Check("warning", "threads", f"{found}, and may use {quota:g} at a time", cure)
+    return Check("ok", "threads", found)
+
+
+def check_blas() -> Check:
+    """Return the library for matrix products."""
+    import scipy.linalg  # noqa: F401 - it brings one along
+    from threadpoolctl import threadpool_info
+
+    found = dict.fromkeys(
+        f"{library['internal_api']} {library['version']} with {library['num_threads']} threads"
+        for library in threadpool_info()
+        if library["user_api"] == "blas"
+    )
+    if not found:
+        return Check("warning", "blas", "none that threadpoolctl knows", "reinstall numpy by pip")
+    return Check("ok", "blas", f"{', '.join(found)} (training asks for one)")
+
+
+def check_loops() -> Check:
+    """Return whether compiled loops are kept, and whether there are any."""
+    try:
+        from dbgsom_core.engine.compile import loops_folder
+        from dbgsom_core.runs.warm import compiled_loops
+    except ImportError as error:
+        return Check("broken", "loops", str(error), "unset NUMBA_DISABLE_JIT")
+    count = compiled_loops()
+    if count is None:
+        found = "there is no cache folder that can be written: each process compiles for 15 s"
+        return Check("warning", "loops", found, "let NUMBA_CACHE_DIR name a folder of yours")
+    if count == 0:
+        found = f"none is compiled yet in {loops_folder()}: the first run takes 15 s longer"
+        return Check("warning", "loops", found, "dbgsom doctor --warm")
+    return Check("ok", "loops", f"{count} are compiled, in {loops_folder()}")
+
+
+def check_plugins(limit: float) -> Iterator[Check]:
+    """Yield whether the installed plugins work."""
+    findings, loaded = diagnose_apart(limit)
+    for finding in findings:
+        yield Check(
+            "warning" if finding.harmless else "broken",
+            f"plugin {finding.name}",
+            f"{finding.problem}: {finding.message}",
+            "dbgsom plugins doctor --details",
+        )
+    if all(finding.harmless for finding in findings):
+        yield Check("ok", "plugins", f"{loaded} loaded")
+
+
+def check_tracker(name: str, tracker: Component) -> Check:
+    """Return whether a tracker can be reached."""
+    try:
+        reachable = TrackerAbilities.of(tracker).reachable
+        if reachable is None:
+            return Check("ok", name, "does not say whether it can be reached")
+        return Check("ok", name, masked(reachable()))
+    except DbgsomError as error:
+        cure = "runs go on without it, and 'dbgsom sync' sends what it misses"
+        return Check("broken", name, masked(str(error)), cure)
+
+
+def check_runs(root: Path) -> Iterator[Check]:
+    """Yield whether runs were left open by processes that died, and whether any is damaged."""
+    counts = Counter(
+        _state(read_run(folder))
+        for experiment in find_experiments(root)
+        for folder in find_folders(root, experiment)
+    )
+    died, damaged, total = counts["died"], counts["damaged"], counts.total()
+    others = f", {counts['running']} going on" if counts["running"] else ""
+    if counts["killed"]:
+        others += f", {counts['killed']} killed: 'dbgsom run --resume RUN' goes on with one"
+    more = "" if str(root) == "runs" else f" --runs {root}"
+    if died:
+        found = f"{died} of {total} in {root} left open by processes that died{others}"
+        yield Check("warning", "runs", found, f"dbgsom sync{more}")
+    if damaged:
+        found = f"{damaged} of {total} in {root} cannot be read in part"
+        yield Check("warning", "runs", found, "dbgsom plugins doctor tells which" + more)
+    if not died and not damaged:
+        yield Check("ok", "runs", f"{total} in {root}{others}")
+
+
+def _state(stored: StoredRun) -> str:
+    if stored.damage:
+        return "damaged"
+    if stored.status == "killed":
+        return "killed" if stored.parent is None else "killed child"
+    return "died" if has_died(stored) else stored.status
+
+
+def check_disks(root: Path) -> Iterator[Check]:
+    """Yield the free space of the disks that runs write to, and whether they may."""
+    runs = root.absolute()
+    while not runs.exists() and runs != runs.parent:
+        runs = runs.parent
+    places = {"runs": runs, "temporary files": Path(tempfile.gettempdir())}
+    with suppress(ImportError):
+        from dbgsom_core.engine.compile import loops_folder
+
+        folder = loops_folder()
+        if folder is not None:
+            places["compiled loops"] = folder
+    for what, folder in places.items():
+        name = f"disk for {what}"
+        try:
+            free = shutil.disk_usage(folder).free
+        except OSError as error:
+            yield Check("broken", name, f"{folder}: {error.strerror or error}", "choose another")
+            continue
+        found = f"{free / (1 << 30):.1f} GiB free in {folder}"
+        if not os.access(folder, os.W_OK):
+            cure = "choose a place with 'tracking: {name: run_folder, path: …}'"
+            yield Check("broken", name, f"{folder} cannot be written", cure)
+        elif free < _LITTLE:
+            yield Check("broken" if free < _TOO_LITTLE else "warning", name, found, "make room")
+        else:
+            yield Check("ok", name, found)

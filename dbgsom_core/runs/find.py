@@ -1,0 +1,191 @@
+"""Find stored runs by name, and mark those whose process was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dbgsom_core.config import fill_text
+from dbgsom_core.errors import ConfigError, DataError, did_you_mean
+from dbgsom_core.files import exists, sweep
+from dbgsom_core.runs.folder import (
+    SECONDS_TO_WRITE,
+    StoredRun,
+    find_experiments,
+    find_folders,
+    find_runs,
+    is_run,
+    read_run,
+    read_status,
+    timestamp,
+    write_status,
+)
+from dbgsom_core.runs.lock import RunLock, is_locked
+
+_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")  # of a run
+_SHORTEST_ID = 4  # characters of the end of an id that will do
+_SECONDS_UNSEEN = 86400.0  # without a sign of life of a run whose lock cannot be seen
+_SECONDS_UNLOCKED = 120.0  # of a run without a lock: older versions touch their status each 30 s
+
+
+def find_folder(name: str, root: Path) -> Path | None:
+    """Return the run folder that this is, or whose id under ``root`` this is; None: it is no run.
+
+    The end of an id will do where no other id, no experiment and no file is called so. A reference
+    to the environment, as messages show it, is filled.
+    """
+    folder = Path(fill_text(name))
+    if is_run(folder):
+        return folder
+    known = find_experiments(root) if root.is_dir() and Path(name).name == name else []
+    exact = next((root / group / name for group in known if is_run(root / group / name)), None)
+    if exact is not None or name in known or exists(name):
+        return exact
+    meant = folders_ending_with(name, root, known)
+    return meant[0] if len(meant) == 1 else None
+
+
+def folders_ending_with(name: str, root: Path, known: Iterable[str]) -> list[Path]:
+    """Return the run folders of some experiments whose id ends so, if there is enough of it."""
+    if len(name) < _SHORTEST_ID:
+        return []
+    folders = (folder for group in known for folder in find_folders(root, group))
+    return [folder for folder in folders if folder.name.endswith(name)]
+
+
+def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tuple[str, ...]]:
+    """Return the run or sweep that a name means, and notes.
+
+    ``name`` is a run's folder, its id or the end of that, or an experiment, which means its newest
+    run that has finished, or its newest one where none has. Of others `DataError` says that they
+    are none, and what they are not ``besides``.
+    """
+    folder = find_folder(name, root)
+    if folder is not None:
+        return mark_killed(read_run(folder.absolute())), ()
+    groups = find_experiments(root)
+    if name in groups:
+        runs = [run for run in find_runs(root, name) if run.parent is None and not run.damage]
+        finished = [run for run in runs if run.status == "finished"]
+        if runs:
+            newest = mark_killed((finished or runs)[-1])
+            kind = "newest finished" if finished else "newest"
+            return newest, (f"{newest.id} is the {kind} {newest.kind} of experiment '{name}'",)
+    meant = folders_ending_with(name, root, groups)
+    if len(meant) > 1:
+        listed = ", ".join(str(folder) for folder in meant[:5])
+        raise DataError(f"'{name}' may be any of {listed}: name its folder")
+    ids = (folder.name for group in groups for folder in find_folders(root, group))
+    raise DataError(
+        f"'{name}' is no run folder{besides}, and {root.absolute()} has no run and no experiment "
+        f"of this name{did_you_mean(name, [*groups, *ids])}"
+    )
+
+
+def unknown_run(name: str, root: Path) -> ConfigError:
+    """Return the error for a name that is neither a run nor a file."""
+    groups = find_experiments(root) if root.is_dir() else []
+    known = [run.id for group in groups for run in find_runs(root, group)]
+    return ConfigError(
+        f"'{name}' is neither a configuration, nor a run folder, nor the id of a run in "
+        f"{root.absolute()}{did_you_mean(name, known)}"
+    )
+
+
+# --------------------------------------------------------------------------- runs that were killed
+
+
+def has_died(stored: StoredRun) -> bool:
+    """Return whether a run that says "running" goes on no more, as far as this host can see.
+
+    Nobody holds its lock. Of a run of another host, or where locks cannot be seen, a day without a
+    sign of life tells it.
+    """
+    if stored.damage or stored.status != "running":
+        return False  # a damaged folder is left as it is
+    if stored.process is not None and stored.process.is_elsewhere:
+        return stored.silent > _SECONDS_UNSEEN
+    locked = is_locked(stored.files.folder)
+    if locked is None and stored.process is not None:
+        has_lock = (stored.files.folder / ".lock").exists()
+        return stored.silent > (_SECONDS_UNSEEN if has_lock else _SECONDS_UNLOCKED)
+    return not locked
+
+
+def mark_killed(stored: StoredRun) -> StoredRun:
+    """Return the run, as killed when its process has died; the folder says so from now on."""
+    if not has_died(stored):
+        return stored
+    files = stored.files
+    killed = stored.model_copy(
+        update={
+            "status": "killed",
+            "ended": datetime.fromtimestamp(time.time() - stored.silent, UTC),
+            "error": _reason(stored),
+        }
+    )
+    lock = RunLock(files.folder)
+    with contextlib.suppress(OSError):  # a folder that cannot be written can still be read
+        if not lock.acquire():
+            return read_run(files.folder)  # somebody goes on with it
+        try:
+            current = read_run(files.folder)
+            if current.status != "running":  # somebody else was faster
+                return current
+            assert killed.ended is not None
+            started = None if killed.started is None else timestamp(killed.started)
+            times = started, timestamp(killed.ended)
+            write_status(files, "killed", *times, error=killed.error, process=stored.process)
+            files.remove_temporary()
+        finally:
+            lock.release()
+    return killed
+
+
+def _reason(stored: StoredRun) -> str:
+    process, how = stored.process, "died without a word"
+    if stored.corrupt_status:
+        return f"{stored.corrupt_status}: its process was killed, or the disk was full"
+    if process is not None and process.is_elsewhere:
+        how = "gave no sign of life for a day"
+    where = "" if process is None else f" {process.pid} on {process.host}"
+    return f"its process{where} {how}: it was killed, or the machine went down"
+
+
+def mark_killed_runs(root: Path, experiment: str) -> list[StoredRun]:
+    """Mark the runs of an experiment whose process has died as killed; return those runs.
+
+    Their temporary files are removed, and folders that hold nothing.
+    """
+    killed = []
+    for folder in find_folders(root, experiment):
+        if read_status(folder).status == "running":
+            stored = mark_killed(read_run(folder))
+            if stored.status == "killed":
+                killed.append(stored)
+    _remove_empty(root / experiment)
+    return killed
+
+
+def remove_empty_folders(root: Path) -> None:
+    """Remove folders of runs that were killed before they wrote a word, of all experiments."""
+    with contextlib.suppress(OSError):
+        for group in {path.parent for path in root.glob("**/*-*-*") if _ID.fullmatch(path.name)}:
+            _remove_empty(group)
+
+
+def _remove_empty(group: Path) -> None:
+    with contextlib.suppress(OSError):
+        for folder in [path for path in group.glob("*") if path.is_dir() and not path.is_symlink()]:
+            if time.time() - folder.stat().st_mtime > SECONDS_TO_WRITE:
+                names = [path.name for path in folder.iterdir()]
+                if all(name.startswith(".status-") or name == ".lock" for name in names):
+                    if is_locked(folder):
+                        continue
+                    (folder / ".lock").unlink(missing_ok=True)
+                    sweep(folder)
+                    folder.rmdir()

@@ -1,0 +1,560 @@
+"""The run folder: which file of a run lies where, and how it is written and read.
+
+::
+
+    <root>/<experiment>/<id>/
+        status.json        `Status`: how the run stands; times are ISO 8601 in UTC
+        run.json           `Manifest`: what the run is; a finished sweep adds children and rankings
+        config.yaml        the resolved configuration
+        environment.json   versions, plugins, machine, git
+        metrics.jsonl      the journal, one line an epoch: {"epoch", "time" (unix ms), "metrics"}
+        measures.json      final measures
+        folds.csv          what each fold measured, where there are any (see `folds`)
+        model.npz          the saved pipeline; models/epoch-N.npz that of an epoch, where asked for
+        model.json         what the saved pipeline needs, and the columns of its table
+        input_example.npy  a few raw rows, and output_example.npy what the model answers to them
+        film.npz           prototypes of past epochs, where the run has an explorer (see `film`)
+        assignments.csv    where each sample ended: ids or row, unit, cell, label, distance, novelty
+        neurons.csv        each neuron: cell, hits, error, label, prototype
+        scalars.jsonl      what observers logged, as the journal: the step stands for the epoch
+        artifacts/NAME     files that observers logged, in folders of theirs
+        figures/NAME.png   or NAME.html, where the figure is a page
+        report.md          and report.html, the same with its figures as one page
+        mlflow.json        which MLflow store was sent all of this (by that tracker)
+        checkpoints/       of its fits, until the run has finished (see `checkpoint`)
+        .lock              held while the run lives (see `lock`)
+
+Every file but the journal is written beside its place and moved there, so that a reader sees the
+old or the new one and never a part. The status is written first and last: a folder that says
+"finished" has everything on the disk, and one that says "running" while nobody holds its lock was
+killed (see `find`). JSON knows no NaN: numbers that are not finite are written as the strings
+``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, and readers turn measures back.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import math
+import os
+import platform
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import EllipsisType
+from typing import Any, Literal, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from dbgsom_core.config import dump_yaml, read_plain
+from dbgsom_core.errors import ConfigError, as_text
+from dbgsom_core.files import (
+    open_regular,
+    read_at_most,
+    sweep,
+    to_disk,
+    write_atomically,
+)
+from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
+from dbgsom_core.runs.folds import FoldMeasures, parse_folds
+from dbgsom_core.runs.manifest import Manifest
+
+State = Literal["running", "finished", "failed", "killed"]
+
+_LARGEST_RECORD = 1 << 24  # bytes of a JSON, YAML or CSV file that is read whole
+_LARGEST = 1 << 30  # bytes of a journal (of some million epochs), a report, a figure
+SECONDS_TO_WRITE = 60.0  # in which a new folder, or a status that somebody writes over, is whole
+_SHORT_ERROR = 512  # characters of a sentence in the 4096 bytes that any file has on the disk
+_EPOCH_MODEL = re.compile(r"epoch-(\d+)\.npz")
+
+_T = TypeVar("_T")
+
+
+class RunFiles:
+    """The paths of one run folder; none of them needs to exist."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.status = folder / "status.json"
+        self.run = folder / "run.json"
+        self.config = folder / "config.yaml"
+        self.environment = folder / "environment.json"
+        self.journal = folder / "metrics.jsonl"
+        self.measures = folder / "measures.json"
+        self.folds = folder / "folds.csv"
+        self.model, self.model_facts = folder / "model.npz", folder / "model.json"
+        self.film = folder / "film.npz"
+        self.input_example = folder / "input_example.npy"
+        self.output_example = folder / "output_example.npy"
+        self.examples = (self.input_example, self.output_example)
+        self.report = folder / "report.md"
+        self.page = folder / "report.html"
+        self.checkpoints = folder / "checkpoints"
+        self.scalars = folder / SCALARS
+
+    def figure(self, name: str, ending: Literal["png", "html"] = "png") -> Path:
+        """Return the path of a figure."""
+        return self.folder / "figures" / f"{name}.{ending}"
+
+    def table(self, name: str) -> Path:
+        """Return the path of a table."""
+        return self.folder / f"{name}.csv"
+
+    def epoch_model(self, epoch: int) -> Path:
+        """Return the path of the model of an epoch."""
+        return self.folder / "models" / f"epoch-{epoch}.npz"
+
+    def epoch_models(self) -> dict[int, Path]:
+        """Return the models of epochs that exist, by their epochs."""
+        paths = (self.folder / "models").glob("epoch-*.npz")
+        named = ((_EPOCH_MODEL.fullmatch(path.name), path) for path in paths)
+        return dict(sorted((int(match[1]), path) for match, path in named if match))
+
+    def figures(self) -> list[Path]:
+        """Return the figures that exist, by name."""
+        found = (self.folder / "figures").glob("[!.]*")
+        return sorted(path for path in found if path.suffix in (".png", ".html"))
+
+    def artifacts(self) -> list[Path]:
+        """Return the files that observers logged, by name; nothing that a link leads to."""
+        found = []
+        for folder, _, names in os.walk(self.folder / ARTIFACTS):
+            found += [Path(folder, name) for name in names if not name.startswith(".")]
+        return sorted(path for path in found if path.is_file() and not path.is_symlink())
+
+    def remove_temporary(self) -> None:
+        """Remove files that were being written when their process ended."""
+        for name in ("", "figures", "models", "checkpoints"):
+            sweep(self.folder / name)
+        for inside, _, _ in os.walk(self.folder / ARTIFACTS):
+            sweep(Path(inside))
+
+
+class Process(BaseModel):
+    """The process of a run; its number means something on its host only."""
+
+    model_config = ConfigDict(frozen=True)
+
+    host: str
+    pid: int
+
+    @classmethod
+    def this(cls) -> Process:
+        """Return the current process."""
+        return cls(host=platform.node(), pid=os.getpid())
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it runs on another host, where its lock cannot be seen."""
+        return self.host != platform.node()
+
+
+class Status(BaseModel):
+    """How a run stands: ``status.json``."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    status: State = "running"
+    started: AwareDatetime | None = None
+    ended: AwareDatetime | None = None
+    error: str | None = None
+    process: Process | None = None
+
+
+@dataclass(frozen=True)
+class JournalLine:
+    """One epoch as the journal holds it; ``time`` is in milliseconds since 1970."""
+
+    epoch: int
+    time: int
+    metrics: Mapping[str, float]
+
+
+class StoredRun(Status, Manifest):
+    """A run folder read back. What the folder lacks is empty; a lost status reads as running.
+
+    ``damage`` says what is wrong with its files; such fields are empty, too. ``corrupt_status``
+    says why a status, which a full disk or a power cut truncated, cannot be read.
+    """
+
+    files: RunFiles
+    config: Mapping[str, Any] = {}
+    environment: Mapping[str, Any] = {}
+    measures: Mapping[str, float] = {}
+    folds: Sequence[FoldMeasures] = ()
+    damage: str = ""
+    corrupt_status: str = ""
+
+    @property
+    def silent(self) -> float:
+        """Seconds since its last sign of life."""
+        paths = (self.files.status, self.files.journal, self.files.folder / ".lock")
+        signs = [path.stat().st_mtime for path in paths if path.exists()]
+        return time.time() - max(signs, default=0.0)
+
+    def epochs(self) -> list[JournalLine]:
+        """Read the journal."""
+        return read_journal(self.files.journal)[0]
+
+    def scalars(self) -> list[JournalLine]:
+        """Read what observers logged, a step a line."""
+        return read_journal(self.files.scalars)[0]
+
+
+# ------------------------------------------------------------------------------------- writing
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` in JSON's types: numpy scalars unwrapped, numbers not finite as strings."""
+    if type(value).__module__ == "numpy":
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    return str(value)
+
+
+def json_text(value: Any) -> str:
+    """Return the text of a JSON file; see `plain` for numbers that are not finite."""
+    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically."""
+    write_text(path, json_text(value))
+
+
+def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a YAML file of plain values atomically, keys in their order."""
+    write_text(path, dump_yaml(value))
+
+
+def now() -> str:
+    """Return the present time as run folders write it."""
+    return timestamp(datetime.now(UTC))
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a moment as run folders write it."""
+    return moment.isoformat(timespec="milliseconds")
+
+
+def write_status(
+    files: RunFiles,
+    status: State,
+    started: str | None,
+    ended: str | None = None,
+    error: str | None = None,
+    process: Process | EllipsisType | None = ...,
+) -> None:
+    """Write how a run stands; ``process`` runs it, the current one by default, None: unknown.
+
+    A full disk has no space for a new file: then the old status is written over.
+    """
+    process = Process.this() if process is ... else process
+    record = {
+        "status": status,
+        "started": started,
+        "ended": ended,
+        "error": error,
+        "process": None if process is None else process.model_dump(),
+    }
+    try:
+        write_json(files.status, record)
+    except OSError as full:
+        if full.errno not in (errno.ENOSPC, errno.EDQUOT) or not files.status.exists():
+            raise
+        short = {**record, "error": None if error is None else error[:_SHORT_ERROR]}
+        with files.status.open("r+b") as file:
+            file.write(json_text(short).encode())
+            file.truncate()
+            os.fsync(file.fileno())
+
+
+def check_complete(files: RunFiles, journal_length: int, model: bool) -> None:
+    """Have the journal, of this many bytes, on the disk, and check that what was written is there.
+
+    Raises
+    ------
+    OSError
+        Somebody removed or changed something.
+    """
+    needed = [files.run, files.config, files.environment, files.measures, files.report, files.page]
+    for path in [*needed, files.model] if model else needed:
+        if not path.exists():
+            raise OSError(f"{path.name} was removed by somebody else")
+    if journal_length:
+        _check_length(files.journal, journal_length)
+        to_disk(files.journal)
+
+
+# ---------------------------------------------------------------------------------- the journal
+
+
+def append_epoch(path: Path, line: JournalLine, at: int) -> int:
+    """Append one epoch to the journal, which is ``at`` bytes long; return its length now.
+
+    The epoch is handed to the operating system at once.
+
+    Raises
+    ------
+    OSError
+        The journal cannot be written, or has another length: epochs were lost.
+    """
+    record = {"epoch": line.epoch, "time": line.time, "metrics": plain(line.metrics)}
+    text = json.dumps(record, allow_nan=False).encode() + b"\n"
+    if at:
+        _check_length(path, at)
+    with path.open("ab") as journal:
+        journal.write(text)
+    return at + len(text)
+
+
+def _check_length(path: Path, length: int) -> None:
+    if path.stat().st_size != length:
+        raise OSError(f"{path.name} was changed by somebody else")
+
+
+def trim_journal(path: Path) -> tuple[int, int]:
+    """Cut a truncated last line off a journal; return its last epoch (0: none) and its length."""
+    lines, end = read_journal(path)
+    if path.exists() and path.stat().st_size > end:
+        os.truncate(path, end)
+    return max((line.epoch for line in lines), default=0), end
+
+
+def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
+    """Return the complete lines from a byte ``offset`` on, and the offset of what comes next.
+
+    A last line that is still being written, or was truncated by a crash, is left for the next call.
+    """
+    try:
+        with open_regular(path) as journal:
+            if os.fstat(journal.fileno()).st_size - offset > _LARGEST:
+                raise OSError(errno.EFBIG, f"{path.name} is too large to be a journal")
+            journal.seek(offset)
+            content = journal.read()
+    except FileNotFoundError:
+        return [], offset
+    complete = content[: content.rfind(b"\n") + 1]
+    lines = (_journal_line(line) for line in complete.splitlines())
+    return [line for line in lines if line is not None], offset + len(complete)
+
+
+def _journal_line(line: bytes) -> JournalLine | None:
+    try:
+        content = json.loads(line)
+        metrics = {name: float(value) for name, value in content["metrics"].items()}
+        return JournalLine(int(content["epoch"]), int(content["time"]), metrics)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        return None
+
+
+def journal_damage(stored: StoredRun) -> str:
+    """Return a sentence where the journal lacks an epoch or has one twice; empty: it is whole."""
+    expected = 1
+    try:
+        for line in stored.epochs():
+            if line.epoch > expected:
+                return f"{stored.files.journal.name} lacks epoch {expected}"
+            if line.epoch < expected:
+                return f"{stored.files.journal.name} has epoch {line.epoch} twice"
+            expected += 1
+    except OSError as error:
+        return f"{stored.files.journal.name} cannot be read: {error.strerror or error}"
+    return ""
+
+
+# ------------------------------------------------------------------------------------- reading
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder is that of a run."""
+    files = RunFiles(folder)
+    try:
+        return files.status.exists() or files.run.exists()
+    except (OSError, ValueError):  # no folder can have this name
+        return False
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """Return the mapping in a JSON file; empty where it is missing or damaged."""
+    return _Reader().json(path, dict[str, Any], {})
+
+
+def read_config(files: RunFiles) -> Mapping[str, Any]:
+    """Return the configuration of a run as plain values; empty where it is missing or damaged."""
+    return _Reader().yaml(files.config)
+
+
+def read_status(folder: Path) -> StoredRun:
+    """Read only how a run stands; the other fields are empty."""
+    return _read_status(folder, _Reader())
+
+
+def read_run(folder: Path) -> StoredRun:
+    """Read a run folder back; what is missing or damaged leaves its fields empty."""
+    reader = _Reader()
+    stored = _read_status(folder, reader)
+    files = stored.files
+    manifest = reader.json(files.run, Manifest, Manifest())
+    config = reader.yaml(files.config)
+    found = stored.model_copy(
+        update={
+            **dict(manifest),
+            "id": manifest.id or folder.name,
+            "name": manifest.name or folder.name,
+            "experiment": manifest.experiment or folder.parent.name,
+            "config": config,
+            "environment": reader.json(files.environment, dict[str, Any], {}),
+            "measures": reader.json(files.measures, dict[str, float], {}),
+            "folds": reader.folds(files.folds),
+        }
+    )
+    if stored.corrupt_status and manifest.id and config:
+        reader.damage.remove(stored.corrupt_status)  # by a full disk, but it is a run of ours
+        if stored.silent < SECONDS_TO_WRITE:
+            reader.damage.append(
+                f"{stored.corrupt_status}; if it stays so for a minute, the run is closed as killed"
+            )
+    reader.check_size(files.model)  # which has its own bounds
+    texts = (files.journal, files.scalars, files.report, files.page, *files.examples)
+    for path in (*texts, *files.figures()):
+        reader.check_size(path, _LARGEST)
+    return found.model_copy(update={"damage": "; ".join(map(as_text, reader.damage))})
+
+
+def _read_status(folder: Path, reader: _Reader) -> StoredRun:
+    files = RunFiles(folder)
+    status = reader.json(files.status, Status, Status())
+    return StoredRun.model_construct(
+        **dict(status),
+        files=files,
+        id=folder.name,
+        name=folder.name,
+        experiment=folder.parent.name,
+        damage="; ".join(map(as_text, reader.damage)),
+        corrupt_status=reader.corrupt.get(files.status.name, ""),
+    )
+
+
+class _Reader:
+    """Reads the small files of a run folder, whatever they hold, in bounded time and memory.
+
+    A folder may come from elsewhere, or from a disk that failed: nothing raises because of what a
+    file holds. ``damage`` has a sentence for each file that cannot be used, and ``corrupt`` those
+    that are no JSON at all, by their names.
+    """
+
+    def __init__(self) -> None:
+        self.damage: list[str] = []
+        self.corrupt: dict[str, str] = {}
+
+    def json(self, path: Path, kind: type[_T], empty: _T) -> _T:
+        """Return the content of a JSON file as a ``kind``; ``empty`` where it is not."""
+        content = self._content(path)
+        if content is None:
+            return empty
+        try:
+            return TypeAdapter(kind).validate_json(content)
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+        place = ".".join(f"{part!s:.60}" for part in problem["loc"])
+        text = f"{path.name}: " + (f"'{place}': " if place else "") + problem["msg"]
+        if problem["type"] == "json_invalid":
+            reason = problem["msg"].removeprefix("Invalid JSON: ")
+            text = self.corrupt[path.name] = f"{path.name} is no JSON: {reason:.200}"
+        self.damage.append(text)
+        return empty
+
+    def yaml(self, path: Path) -> Mapping[str, Any]:
+        """Return the mapping in a YAML file."""
+        content = self._content(path)
+        try:
+            found = {} if content is None else read_plain(content.decode("utf-8"), path.name)
+            if isinstance(found, Mapping):
+                return found
+            self.damage.append(f"{path.name} holds no mapping")
+        except ConfigError as error:
+            self.damage.append(str(error).splitlines()[0])
+        except (ValueError, RecursionError) as error:
+            self.damage.append(f"{path.name} is no YAML: {error!s:.200}")
+        return {}
+
+    def folds(self, path: Path) -> list[FoldMeasures]:
+        """Return what the folds of a run measured."""
+        content = self._content(path)
+        try:
+            return [] if content is None else parse_folds(content.decode("utf-8"))
+        except (ValueError, OverflowError, csv.Error) as error:
+            self.damage.append(f"{path.name} is no table of folds: {error!s:.200}")
+            return []
+
+    def check_size(self, path: Path, limit: int | None = None) -> None:
+        """Note a file that is there and no regular one, or has more than ``limit`` bytes."""
+        try:
+            with open_regular(path) as file:
+                if limit is not None and file.seek(0, os.SEEK_END) > limit:
+                    self.damage.append(f"{path.name} has more than {limit} bytes")
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self.damage.append(f"{path.name} cannot be read: {error.strerror or error}")
+
+    def _content(self, path: Path) -> bytes | None:
+        try:
+            return read_at_most(path, _LARGEST_RECORD)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self.damage.append(f"{path.name} cannot be read: {error.strerror or error}")
+            return None
+
+
+def find_folders(root: Path, experiment: str) -> list[Path]:
+    """Return the run folders of an experiment, oldest first."""
+    return sorted(_folders(root / experiment, "*"))
+
+
+def find_experiments(root: Path) -> list[str]:
+    """Return the names of the experiments that hold runs, sorted."""
+    return sorted({run.parent.relative_to(root).as_posix() for run in _folders(root, "**")})
+
+
+def _folders(root: Path, below: str) -> set[Path]:
+    found: set[Path] = set()
+    try:
+        for name in ("status.json", "run.json"):  # either makes a folder a run
+            found.update(path.parent for path in root.glob(f"{below}/{name}"))
+    except (OSError, ValueError):  # no folder can have this name
+        return set()
+    return found
+
+
+def find_runs(root: Path, experiment: str) -> list[StoredRun]:
+    """Return the runs of an experiment, sweeps included, oldest first."""
+    found = [read_run(folder) for folder in find_folders(root, experiment)]
+
+    def age(run: StoredRun) -> tuple[str, float]:  # several may have begun in one second
+        return run.files.folder.name[:15], run.started.timestamp() if run.started else 0.0
+
+    return sorted(found, key=age)

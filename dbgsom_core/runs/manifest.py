@@ -1,0 +1,502 @@
+"""What a run is: the manifest in ``run.json``, its flat parameters, its name, its environment."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from numbers import Integral
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic.fields import FieldInfo
+
+from dbgsom_core.config import Experiment
+from dbgsom_core.errors import ConfigError, DbgsomError, PluginError, as_text
+from dbgsom_core.estimators.part_params import AUTO
+from dbgsom_core.hookspecs import KINDS
+from dbgsom_core.interfaces.component import Component, nested_fields
+from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.interfaces.lookup import lookup_in_use
+from dbgsom_core.interfaces.trackers import Ranking, Run
+from dbgsom_core.plugins.registry import Registry, get_registry, why_absent
+from dbgsom_core.training.parts import KIND_OF, Parts
+
+_LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "pydantic", "matplotlib", "mlflow")
+_LONGEST_STEM = 60  # characters of a file's name in that of a run
+
+Value = str | int | float | bool
+
+
+class _Child(BaseModel):
+    """A finished run of a sweep; it also has ``id`` and ``params``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    measures: dict[str, float]
+
+
+class Manifest(BaseModel):
+    """What a run is: ``run.json``. A key that is missing, as in older folders, has its default.
+
+    To keep another option of a run here, add a field, and fill it in `Manifest.of`:
+    ``run.config`` has the resolved configuration.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    id: str = ""
+    name: str = ""
+    experiment: str = ""
+    kind: Literal["run", "sweep"] = "run"
+    parent: str | None = None
+    params: Mapping[str, Any] = {}
+    data: Mapping[str, Any] = {}
+    varies: Mapping[str, Any] = {}
+    tags: Mapping[str, Any] = {}
+    children: Sequence[Mapping[str, Any]] = ()  # of a finished sweep, see `_Child`
+    best: str | None = None
+    rankings: Sequence[Ranking] = ()
+
+    @classmethod
+    def of(cls, run: Run) -> Manifest:
+        """Return the manifest of a run that begins."""
+        return cls(
+            id=run.id,
+            name=run.name,
+            experiment=run.experiment,
+            kind=run.kind,
+            parent=None if run.parent is None else run.parent.id,
+            params=run.params,
+            data=run.data,
+            varies=run.varies,
+            tags=run.tags,
+        )
+
+    @field_validator("params", "data", "varies", "tags", "children", "rankings", mode="before")
+    @classmethod
+    def _null_is_empty(cls, value: Any, info: Any) -> Any:
+        return cls.model_fields[info.field_name].default if value is None else value
+
+    @field_validator("children")
+    @classmethod
+    def _check_children(cls, children: Any) -> Any:
+        return [_Child.model_validate(child).model_dump() for child in children]
+
+    @field_validator("rankings")
+    @classmethod
+    def _check_rankings(cls, rankings: Any) -> Any:
+        if not all(ranking.measures and ranking.variants for ranking in rankings):
+            raise ValueError("a ranking of nothing")
+        return rankings
+
+
+# ----------------------------------------------------------------------------------- parameters
+
+
+def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
+    """Return the parameters of a run; every run has the common keys, so that they compare.
+
+    A field that only some components have (``growth.rows``) is added where it is not the default.
+    """
+    parts = estimator.parts()
+    params: dict[str, Any] = {
+        "dataset": experiment.dataset_name,
+        "prepare": steps_text(step.name for step in experiment.prepare),
+        "split": _split_text(experiment.resolved["split"]),
+        **_common_params(estimator),
+        "seed": experiment.seed,
+    }
+    # From the configuration as it was written: what the environment holds stays there.
+    resolved = experiment.resolved
+    sections = {"dataset": resolved["dataset"]} | {
+        part: resolved["model"].get(part) for part in KIND_OF
+    }
+    built = {"dataset": experiment.dataset} | {part: built for part, _, built in parts.each()}
+    for kind, component in built.items():
+        name, _, number = kind.partition(".")
+        section = sections[name][int(number)] if number else sections[name]
+        section = section if isinstance(section, dict) else {}
+        for key, value in _fields_beside_defaults(kind, component, section).items():
+            if key not in params or is_reference(value):
+                params[key] = value
+    return _flattened(params | _references(resolved))
+
+
+def estimator_params(estimator: Any, dataset: str, prepare: Iterable[str]) -> dict[str, Value]:
+    """Return the parameters of an estimator that no configuration describes, as `flat_params`."""
+    seed = estimator.random_state
+    params: dict[str, Any] = {
+        "dataset": dataset,
+        "prepare": steps_text(prepare),
+        "split": _split_text(None),
+        **_common_params(estimator),
+        "seed": int(seed) if isinstance(seed, Integral) else seed,
+    }
+    for name, _, part in estimator.parts().each():
+        fields = _fields_beside_defaults(name, part, part.model_dump(mode="json"))
+        for key, value in fields.items():
+            params.setdefault(key, value)
+    return _flattened(params)
+
+
+def common_params(children: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
+    """Return the `flat_params` of a sweep: what its children share, ``varies`` for the others."""
+    keys = dict.fromkeys(key for child in children for key in child)
+    values = {key: {child.get(key, "none") for child in children} for key in keys}
+    return {key: found.pop() if len(found) == 1 else "varies" for key, found in values.items()}
+
+
+def with_varied(params: Mapping[str, Value], varies: Mapping[str, Any]) -> dict[str, Value]:
+    """Return parameters with what a sweep's child changes beside them: ``robust``, say."""
+    short = {
+        key.removeprefix("model.").removesuffix(".name"): _flat(value)
+        for key, value in varies.items()
+    }
+    return {**params, **{key: value for key, value in short.items() if key not in params}}
+
+
+def steps_text(names: Iterable[str]) -> str:
+    """Return the parameter that names the prepare steps."""
+    return ", ".join(names) or "none"
+
+
+def is_reference(value: Any) -> bool:
+    """Return whether a value of a resolved configuration stands for one of the environment."""
+    return isinstance(value, str) and "${env:" in value
+
+
+def _common_params(estimator: Any) -> dict[str, Any]:
+    parts = estimator.parts()
+    kernel, growth = parts.kernel, parts.growth
+    widths, growing = dict(kernel), dict(_base_growth(growth))
+    init, schedule = parts.init, parts.schedule
+    return {
+        "estimator": estimator._kind,
+        "metric": _name("metric", parts.metric),
+        "kernel": _name("kernel", kernel),
+        "kernel.start": widths.get("start"),
+        "kernel.end": widths.get("end"),
+        "kernel.decay": widths.get("decay"),
+        "growth": _name("growth", growth),
+        "growth.threshold": growing.get("threshold"),
+        "growth.spreading_factor": _spreading_factor(estimator, growing),
+        "growth.max_neurons": growing.get("max_neurons"),
+        "grid": _name("grid", parts.grid),
+        "labeller": _name("labeller", parts.labeller),
+        "epochs": estimator.epochs,
+        "tol": estimator.tol,
+        "init": _name("initialisation", init) if isinstance(init, Component) else "array",
+        "schedule": widths.get("decay") if schedule is None else _name("schedule", schedule),
+        "stopping": ", ".join(_name("stopping", rule) for rule in parts.stopping),
+    }
+
+
+def _spreading_factor(estimator: Any, growing: Mapping[str, Any]) -> Any:
+    chosen = estimator.spreading_factor != AUTO or hasattr(estimator, "spreading_factor_")
+    return growing.get("spreading_factor") if chosen else AUTO
+
+
+def _base_growth(growth: Any) -> Any:
+    # The strategy that a strategy around another one holds.
+    base = GrowthAbilities.of(growth).base
+    return growth if base is None else base
+
+
+def _references(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    # Common parameters that came from the environment, where they do not stand in a part's section.
+    model = resolved["model"]
+    written = {
+        "seed": resolved["seed"],
+        "prepare": steps_text(step["name"] for step in resolved["prepare"]),
+        **{key: model.get(key) for key in ("estimator", "epochs", "tol")},
+        **{f"growth.{key}": model.get(key) for key in ("spreading_factor", "max_neurons")},
+    }
+    sections = {"dataset": resolved["dataset"]} | {part: model.get(part) for part in KIND_OF}
+    for part, section in sections.items():
+        written[part] = section.get("name") if isinstance(section, Mapping) else section
+    return {key: value for key, value in written.items() if is_reference(value)}
+
+
+def _fields_beside_defaults(
+    prefix: str, component: Component, section: Mapping[str, Any]
+) -> dict[str, Any]:
+    # However much was written down: a run that is made from the configuration of another one has
+    # its parameters. Fields of nested components are ``growth.base.rows``.
+    params: dict[str, Any] = {}
+    nested, fields = nested_fields(type(component)), type(component).model_fields
+    for field in sorted(fields.keys() & section.keys()):
+        value, key = section[field], f"{prefix}.{field}"
+        if field in nested and isinstance(value, Mapping):
+            params[key] = value["name"]
+            params |= _fields_beside_defaults(key, getattr(component, field), value)
+        elif is_reference(value) or _differs(getattr(component, field), fields[field]):
+            params[key] = value
+    return params
+
+
+def _differs(value: Any, field: FieldInfo) -> bool:
+    return bool(value != field.get_default(call_default_factory=True))
+
+
+def _name(kind: str, component: Component) -> str:
+    identity = get_registry().identify(kind, component)
+    full = f"{identity.distribution}:{identity.name}"
+    try:
+        bare = get_registry().lookup(kind, identity.name)
+    except DbgsomError:  # two third parties offer it
+        return full
+    return identity.name if bare == get_registry().lookup(kind, full) else full
+
+
+def _split_text(split: Mapping[str, Any] | None) -> str:
+    if split is None:
+        return "none"
+    rest = {key: value for key, value in split.items() if value is not False}
+    if "name" in rest:
+        given = ", ".join(f"{key}={value}" for key, value in rest.items() if key != "name")
+        return f"{rest['name']}({given})"
+    if "test" in rest:
+        return f"test {rest['test'].get('path', rest['test']['name'])}"
+    stratify, refit = rest.get("stratify"), rest.get("refit")
+    text = f"{rest['folds']} folds" if "folds" in rest else f"test {rest['test_size']}"
+    if stratify:
+        text += f", stratified: {stratify}" if is_reference(stratify) else ", stratified"
+    return text + (", refitted" if refit else "")
+
+
+def _flattened(params: dict[str, Any]) -> dict[str, Value]:
+    for width in ("kernel.start", "kernel.end"):
+        params[width] = "auto" if params[width] is None else params[width]
+    return {key: _flat(value) for key, value in params.items()}
+
+
+def _flat(value: Any) -> Value:
+    if isinstance(value, (str, int, float, bool)):
+        return value
+    return "none" if value is None else str(value)
+
+
+# ---------------------------------------------------------------------------------------- names
+
+
+def default_name(
+    experiment: Experiment, estimator: Any, params: Mapping[str, Any] | None = None
+) -> str:
+    """Return a run's name from its parts, so that a list of runs can be read without columns.
+
+    What came from the environment stands there as in ``params``.
+    """
+    written = {key: value for key, value in (params or {}).items() if is_reference(value)}
+    section, name = experiment.resolved["dataset"], experiment.dataset_name
+    return name_of_parts(estimator, written.get("dataset") or data_title(section, name), written)
+
+
+def name_of_parts(estimator: Any, dataset: str, written: Mapping[str, Any]) -> str:
+    """Return the name of a run of an estimator on a data set; ``written`` replaces its parts."""
+    parts = estimator.parts()
+    growth = _name("growth", parts.growth)
+    base = _base_growth(parts.growth)
+    if base is not parts.growth:
+        growth += f" {lookup_in_use().name_of('growth', base)}"
+    spread, shape = _spreading_factor(estimator, dict(base)), GrowthAbilities.of(base).start_shape
+    if spread is not None:
+        text = spread if isinstance(spread, str) else format(spread, "g")
+        growth += f" SF {written.get('growth.spreading_factor', text)}"
+    elif shape is not None:
+        growth += " {} × {}".format(*shape())
+    grid = str(written.get("grid", _name("grid", parts.grid))).replace("_torus", " torus")
+    growth += " " + grid + " torus" * GrowthAbilities.of(base).wrap
+    growth = growth.removesuffix(" square").removesuffix(" auto").replace(" auto torus", " torus")
+    growth = growth.replace(" square torus", " torus")
+    kernel, metric = _name("kernel", parts.kernel), _name("metric", parts.metric)
+    return f"{dataset}: {growth}, {written.get('kernel', kernel)}, {written.get('metric', metric)}"
+
+
+def title_of(run: Run | Manifest) -> str:
+    """Return what figures call a run: by its experiment, too, where the name does not say it."""
+    known = run.name == run.experiment or run.name.startswith(f"{run.experiment}: ")
+    return run.name if known else f"{run.experiment} · {run.name}"
+
+
+def data_title(section: Any, name: str) -> str:
+    """Return the title of the data of a section ``dataset``: its file, or the name of the set."""
+    path = section.get("path") if isinstance(section, Mapping) else None
+    if not isinstance(path, str) or "${env:" in path:
+        return name
+    stem = re.split(r"[/\\]", path)[-1].lstrip(".").partition(".")[0].strip()
+    return as_text(stem)[:_LONGEST_STEM] or name
+
+
+# ---------------------------------------------------------------------------------- environment
+
+
+def describe_environment(
+    registry: Registry, experiment: Any, parts: Parts | None = None
+) -> dict[str, Any]:
+    """Return plain JSON values that say what a run depends on: versions, machine, git, components.
+
+    The commit is that of the repository around the experiment's folder; ``parts`` are those of the
+    estimator of a run.
+    """
+    environment = {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+        "versions": {"dbgsom-core": _version("dbgsom-core")}
+        | {name: found for name in _LIBRARIES if (found := _version(name))},
+        "plugins": [
+            {key: getattr(record, key) for key in ("name", "distribution", "version", "status")}
+            for record in registry.records
+        ],
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "folder": str(experiment.folder),
+        "directory": str(Path.cwd()),
+        "git": _describe_git(experiment.folder),
+    }
+    if parts is not None:
+        environment["components"] = describe_components(experiment, parts, registry)
+        environment["given"] = {
+            kind: sorted(_given_fields(part)) for kind, part in model_parts(experiment).items()
+        }
+    return environment
+
+
+def _describe_git(folder: Path) -> dict[str, Any] | None:
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {
+        "commit": commit,
+        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
+        "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
+    }
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", *words],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def describe_components(
+    experiment: Experiment, parts: Parts, registry: Registry
+) -> list[dict[str, Any]]:
+    """Return kind, name, distribution, version and parameters of every component of a run.
+
+    Parameters that a section gave are those of the section: what the environment holds stays there.
+    They are in the order of the pipeline. Measures that are the estimator's default are left out:
+    they belong to dbgsom-core.
+    """
+    described = []
+    for kind, component, section in _components(experiment, parts):
+        try:
+            offered = registry.identify(kind, component)
+        except PluginError:  # a class of the user's own, given in Python
+            continue
+        params = component.model_dump(mode="json")
+        if isinstance(section, dict):
+            params = {key: value for key, value in section.items() if key != "name"}
+        if kind == "growth":  # the estimator may fill some of its fields
+            params |= {
+                key: value
+                for key, value in experiment.resolved["model"].items()
+                if key in params and is_reference(value)
+            }
+        described.append({**offered.facts, "params": params})
+    return described
+
+
+def _components(experiment: Experiment, parts: Parts) -> Iterator[tuple[str, Component, Any]]:
+    resolved = experiment.resolved
+    yield "dataset", experiment.dataset, resolved["dataset"]
+    sections = {**resolved["model"], "engine": resolved["engine"]}
+    for path, kind, part in parts.each():
+        name, _, number = path.partition(".")
+        section = sections.get(name)
+        if number and isinstance(section, list):
+            section = section[int(number)]
+        yield kind, part, section
+        for field, inner_kind in nested_fields(type(part)).items():
+            inner = section.get(field) if isinstance(section, dict) else None
+            yield inner_kind, getattr(part, field), inner
+    lists = (
+        ("measure", experiment.measures or (), resolved["measures"]),
+        ("figure", experiment.figures, resolved["figures"]),
+        ("tracker", experiment.tracking, resolved["tracking"]),
+    )
+    for kind, components, sections in lists:
+        for position, (_, component) in enumerate(components):
+            yield kind, component, sections[position]
+
+
+def model_parts(experiment: Experiment) -> dict[str, Component]:
+    """Return the components of an experiment's model and its engine, by their keys."""
+    given = {**experiment.model.params, "engine": experiment.engine}
+    return {kind: part for kind, part in given.items() if isinstance(part, Component)}
+
+
+def _given_fields(part: Component) -> Iterator[str]:
+    # A configuration that is written down gives all fields; a saved model knows which were given.
+    nested = nested_fields(type(part))
+    for field in part.model_fields_set:
+        yield field
+        if field in nested:
+            yield from (f"{field}.{inner}" for inner in _given_fields(getattr(part, field)))
+
+
+@contextmanager
+def packages_named(environment: Mapping[str, Any], registry: Registry) -> Iterator[None]:
+    """Let a `ConfigError` of a run's stored configuration name the packages that are missing here.
+
+    ``environment`` is that of the run, see `describe_environment`; it may hold anything.
+    """
+    try:
+        yield
+    except ConfigError as error:
+        used = environment.get("components")
+        missing = {
+            (str(part["distribution"]), str(part.get("version"))): f"{part['kind']} {part['name']}"
+            for part in (used if isinstance(used, list) else ())
+            if isinstance(part, Mapping)
+            if all(isinstance(part.get(key), str) for key in ("kind", "name", "distribution"))
+            if part["kind"] in KINDS
+            and not any(
+                (offered.name, offered.distribution) == (part["name"], part["distribution"])
+                for offered in registry.offered(part["kind"])
+            )
+        }
+        if not missing:
+            raise
+        reasons = "\n".join(
+            f"the run says that its {part} came with {distribution} {release}: "
+            f"{why_absent(distribution)}"
+            for (distribution, release), part in missing.items()
+        )
+        raise ConfigError(f"{error}\n{reasons}") from error

@@ -1,0 +1,91 @@
+"""Callbacks of a run: one that raises stops nothing, but for the one that keeps the run."""
+
+import sys
+
+import pytest
+
+from dbgsom_core.interfaces.privacy import Secrets, hiding, masked, without_passwords
+from dbgsom_core.plugins.callbacks import Callbacks
+
+
+class Failing:
+    def __init__(self, error):
+        self.error = error
+
+    def __getattr__(self, name):
+        if not name.startswith("dbgsom_") and name not in ("prepare", "close"):
+            raise AttributeError(name)
+
+        def fail():
+            raise self.error
+
+        return fail
+
+
+class Recording:
+    def __init__(self):
+        self.calls = []
+
+    def prepare(self):
+        self.calls.append("prepare")
+
+    def close(self):
+        self.calls.append("close")
+
+    def dbgsom_run_started(self, run):
+        self.calls.append(run)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("tripped"), SystemExit("tripped")])
+def test_one_that_raises_is_noted_once_and_the_next_is_called(error, caplog):
+    recording = Recording()
+    callbacks = Callbacks([Failing(error), recording])
+    for run in ("r", "s"):
+        callbacks.notify("dbgsom_run_started", run=run)
+    assert recording.calls == ["r", "s"]
+    told = f"observer Failing failed in dbgsom_run_started ({type(error).__name__}: tripped)"
+    assert callbacks.notes == [told]
+    assert caplog.messages == [f"{told}; the run goes on"] * 2
+
+
+def test_what_the_required_one_raises_is_raised():
+    required, other = Failing(RuntimeError("tripped")), Recording()
+    with pytest.raises(RuntimeError, match="tripped"):
+        Callbacks([required, other], required=required).notify("dbgsom_run_started", run="r")
+    assert other.calls == []
+
+
+def test_trackers_alone_prepare_and_close_though_no_run_began(caplog):
+    tracker, plugin, broken = Recording(), Recording(), Failing(RuntimeError("no ink, said s3cret"))
+    names = {id(tracker): "tracker one", id(broken): "tracker two"}
+    callbacks, secrets = Callbacks([plugin, broken, tracker], trackers=names), Secrets()
+    secrets.add("s3cret", "${env:INK}")
+    with hiding(secrets), callbacks.prepared():
+        pass
+    assert (tracker.calls, plugin.calls) == (["prepare", "close"], [])
+    assert callbacks.notes == [
+        f"tracker two failed in {method} (RuntimeError: no ink, said ${{env:INK}})"
+        for method in ("prepare", "close")
+    ]
+
+
+def test_a_callback_that_ends_the_process_is_a_failure(caplog):
+    class Leaving:
+        def dbgsom_run_started(self):
+            sys.exit(3)
+
+    Callbacks([Leaving()]).notify("dbgsom_run_started", run="r")
+    assert "observer Leaving failed in dbgsom_run_started (SystemExit: 3)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://user:pass@host/x", "http://***@host/x"),
+        ("http://user:p@ss@host:9", "http://***@host:9"),
+        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+    ],
+)
+def test_passwords_are_masked_whole(text, shown):
+    assert without_passwords(text) == shown
+    assert masked({"a": [{"uri": text}], "n": 3}) == {"a": [{"uri": shown}], "n": 3}

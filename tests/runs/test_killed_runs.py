@@ -1,0 +1,270 @@
+"""A run whose process died is told from one that goes on, and marked as killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from dbgsom_core.cli import cli
+from dbgsom_core.files import sweep, write_atomically
+from dbgsom_core.runs.find import find_run, mark_killed, mark_killed_runs, remove_empty_folders
+from dbgsom_core.runs.folder import (
+    JournalLine,
+    Process,
+    RunFiles,
+    append_epoch,
+    find_runs,
+    journal_damage,
+    read_run,
+    write_json,
+    write_status,
+)
+from dbgsom_core.runs.lock import RunLock, is_locked
+
+STARTED = "2026-11-24T10:15:00.000+00:00"
+HOLDER = """
+import sys, time
+from pathlib import Path
+from dbgsom_core.runs.folder import RunFiles, write_status
+from dbgsom_core.runs.lock import RunLock
+folder = Path(sys.argv[1])
+assert RunLock(folder).acquire()
+write_status(RunFiles(folder), "running", sys.argv[2])
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+def running(root, process=..., name="1"):
+    files = RunFiles(root / "digits" / name)
+    write_status(files, "running", STARTED, process=process)
+    return files
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A process that runs a run, until it is killed."""
+    folder = tmp_path / "digits" / "1"
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-c", HOLDER, str(folder), STARTED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"up\n"
+        yield process
+        process.kill()
+
+
+def test_a_run_is_killed_once_its_process_is(other, tmp_path):
+    files = RunFiles(tmp_path / "digits" / "1")
+    files.figure("u_matrix").parent.mkdir()
+    for place in (files.folder, files.figure("u_matrix").parent):
+        (place / ".model-0123456789ab.npz").write_bytes(b"half")
+    (files.folder / ".kept").write_text("whose?")
+    assert is_locked(files.folder)
+    assert mark_killed_runs(tmp_path, "digits") == []
+    os.kill(other.pid, signal.SIGKILL)
+    other.wait()
+    (killed,) = mark_killed_runs(tmp_path, "digits")
+    stored = read_run(files.folder)
+    assert stored.status == killed.status == "killed"
+    assert f"its process {other.pid} on" in stored.error
+    assert "died without a word: it was killed, or the machine went down" in stored.error
+    assert stored.started.isoformat(timespec="milliseconds") == STARTED
+    assert stored.ended is not None
+    assert stored.process.pid == other.pid
+    assert {path.name for path in files.folder.rglob("*")} == {"status.json", "figures", ".kept"}
+    assert mark_killed_runs(tmp_path, "digits") == []
+
+
+@pytest.mark.parametrize("command", ["compare", "show", "run"])
+def test_commands_mark_it_in_its_status(command, other, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "digits").rename(tmp_path / "runs" / "digits")
+    files = RunFiles(tmp_path / "runs" / "digits" / "1")
+    write_json(files.run, {"id": "1", "name": "one", "experiment": "digits"})
+    os.kill(other.pid, signal.SIGKILL)
+    other.wait()
+    (tmp_path / "run.yaml").write_text(
+        "experiment: digits\ndataset: iris\nmodel: {epochs: 2}\nmeasures: []\nfigures: []\n"
+        "tracking: []\n"
+    )
+    words = {"compare": ["compare", "digits"], "show": ["show", "digits"]}
+    CliRunner().invoke(cli, words.get(command, ["run", "-q", "run.yaml"]))
+    assert read_run(files.folder).status == "killed"
+
+
+def test_a_forked_child_keeps_no_run_alive(tmp_path):
+    lock = RunLock(tmp_path)
+    assert lock.acquire()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(writing)
+        os.read(reading, 1)  # until the parent is gone
+        os._exit(0)
+    os.close(reading)
+    assert is_locked(tmp_path)
+    os.close(lock._lock._context.lock_file_fd)  # as at the end of the process, without a release
+    assert is_locked(tmp_path) is False
+    os.close(writing)
+    os.waitpid(child, 0)
+
+
+def test_a_lock_is_of_the_file_that_is_there_now(tmp_path):
+    first, second, third = (RunLock(tmp_path) for _ in range(3))
+    assert first.acquire()
+    assert not second.acquire(0.0)
+    first.release()  # which removes its file
+    assert second.acquire()
+    assert not third.acquire(0.0)
+    second.release()
+    assert list(tmp_path.iterdir()) == []
+    assert is_locked(tmp_path) is None
+
+
+def test_a_run_of_another_host_died_when_it_gave_no_sign_for_a_day(tmp_path):
+    elsewhere = Process(host="elsewhere", pid=1)
+    files = running(tmp_path, elsewhere)
+    assert mark_killed_runs(tmp_path, "digits") == []
+    long_ago = time.time() - 90_000
+    os.utime(files.status, (long_ago, long_ago))
+    (files.folder / ".lock").touch()
+    assert mark_killed_runs(tmp_path, "digits") == []  # the lock was touched just now
+    os.utime(files.folder / ".lock", (long_ago, long_ago))
+    (killed,) = mark_killed_runs(tmp_path, "digits")
+    assert "on elsewhere gave no sign of life for a day" in killed.error
+    assert abs(killed.ended.timestamp() - long_ago) < 60
+    assert read_run(files.folder).status == "killed"
+
+
+def test_a_run_that_goes_on_touches_its_lock(tmp_path):
+    lock = RunLock(tmp_path)
+    with lock:
+        assert lock.acquire()
+        os.utime(lock.path, (0, 0))
+        lock.touch()
+        assert time.time() - lock.path.stat().st_mtime < 60
+        os.utime(lock.path, (0, 0))
+        lock.touch()  # not in every epoch
+        assert lock.path.stat().st_mtime == 0
+
+
+def test_a_run_of_an_older_version_has_no_lock_and_touches_its_status(tmp_path):
+    files = running(tmp_path)
+    assert mark_killed_runs(tmp_path, "digits") == []
+    os.utime(files.status, (0, 0))
+    assert [run.status for run in mark_killed_runs(tmp_path, "digits")] == ["killed"]
+
+
+def test_who_marks_a_run_sees_that_somebody_goes_on_with_it(tmp_path):
+    files = running(tmp_path)
+    os.utime(files.status, (0, 0))
+    seen = read_run(files.folder)
+    lock = RunLock(files.folder)
+    assert lock.acquire()
+    assert mark_killed(seen).status == "running"
+    lock.release()
+    write_status(files, "finished", STARTED)
+    os.utime(files.status, (0, 0))
+    assert mark_killed(seen).status == "finished"
+
+
+@pytest.mark.parametrize("content", [b"", bytes(200), b'{"status": "run'])
+def test_a_truncated_status_is_that_of_a_run_that_died(tmp_path, content):
+    files = running(tmp_path, None)
+    files.status.write_bytes(content)
+    os.utime(files.status, (0, 0))
+    assert "status.json is no JSON" in read_run(files.folder).damage  # whose ever it is
+    write_json(files.run, {"id": "1", "name": "one"})
+    files.config.write_text("experiment: digits\ndataset: iris\n")
+    os.utime(files.status)
+    assert mark_killed_runs(tmp_path, "digits") == []  # somebody may be writing it right now
+    os.utime(files.status, (0, 0))
+    (killed,) = mark_killed_runs(tmp_path, "digits")
+    assert killed.error.startswith("status.json is no JSON")
+    assert killed.error.endswith("its process was killed, or the disk was full")
+    stored = read_run(files.folder)
+    assert (stored.status, stored.name, stored.damage) == ("killed", "one", "")
+    assert stored.process is None
+
+
+@pytest.mark.parametrize(
+    ("epochs", "damage"),
+    [([1, 2, 3], ""), ([1, 3], "lacks epoch 2"), ([2], "lacks epoch 1"), ([1, 2, 2], "2 twice")],
+)
+def test_a_lost_or_doubled_line_of_the_journal_is_noticed(epochs, damage, tmp_path):
+    files, length = running(tmp_path), 0
+    for epoch in epochs:
+        length = append_epoch(files.journal, JournalLine(epoch, 0, {"a": 1.0}), length)
+    found = journal_damage(read_run(files.folder))
+    assert found.endswith(damage)
+    assert bool(found) == bool(damage)
+
+
+def test_folders_of_runs_that_never_began_are_removed_in_time(tmp_path):
+    group = tmp_path / "group" / "digits"
+    empty, half, locked, kept, young = (group / f"20260101-12000{i}-0123ab" for i in range(5))
+    for folder in (empty, half, locked, kept, young, tmp_path / "mine" / "a-b-c"):
+        folder.mkdir(parents=True)
+    (half / ".status-0123456789ab.json").touch()
+    (half / ".lock").touch()
+    (kept / "notes.txt").touch()
+    with RunLock(locked) as lock:
+        assert lock.acquire()
+        for folder in (empty, half, locked, kept, tmp_path / "mine" / "a-b-c"):
+            os.utime(folder, (0, 0))
+        assert find_runs(tmp_path, "group/digits") == []
+        remove_empty_folders(tmp_path)
+        assert sorted(group.iterdir()) == [locked, kept, young]
+    assert (tmp_path / "mine" / "a-b-c").exists()
+    remove_empty_folders(tmp_path / "nowhere")
+
+
+def test_what_is_written_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(os, "fsync", lambda number: order.append(os.fstat(number).st_ino))
+    path = tmp_path / "a.json"
+    write_json(path, {})
+    assert order == [path.stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_only_what_was_left_half_written_is_swept(tmp_path):
+    def killed(temporary):
+        temporary.write_text("{")
+        (tmp_path / "name").write_text(temporary.name)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "a.b.json", killed)
+    (tmp_path / (tmp_path / "name").read_text()).touch()
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["name"]
+
+
+def test_a_full_disk_has_space_for_the_end(tmp_path, monkeypatch):
+    files = running(tmp_path, None)
+
+    def full(path, write):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dbgsom_core.runs.folder.write_atomically", full)
+    write_status(files, "failed", STARTED, STARTED, "ä" * 9000)
+    stored = read_run(files.folder)
+    assert stored.status == "failed"
+    assert files.status.stat().st_size <= 4096
+
+
+def test_folders_of_older_versions_are_read_with_defaults(tmp_path):
+    files = RunFiles(tmp_path / "digits" / "1")
+    process = {"host": "h", "pid": 7, "started": "boot/pid:[1]/12"}
+    status = {"status": "failed", "started": STARTED, "ended": None, "process": process}
+    write_json(files.status, status)
+    write_json(files.run, {"id": "1", "name": "one", "parent": None, "params": {"seed": 1}})
+    stored, _ = find_run("digits", tmp_path)
+    assert (stored.status, stored.kind, stored.damage) == ("failed", "run", "")
+    assert (stored.tags, stored.children, stored.experiment) == ({}, (), "digits")
+    assert stored.process == Process(host="h", pid=7)
