@@ -1,14 +1,11 @@
 """Commands that do not train: help, plugins, validate; and what they import."""
 
-import gc
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from dbgsom_core.cli.running import _kept
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 HEAVY = ("numba", "sklearn", "mlflow", "matplotlib", "scipy", "pandas")
@@ -50,23 +47,6 @@ def test_a_light_command_imports_nothing_heavy(arguments):
 def test_importing_the_package_imports_nothing_heavy():
     script = f"import sys, dbgsom_core; assert not [n for n in {HEAVY} if n in sys.modules]"
     subprocess.run([sys.executable, "-c", script], check=True)
-
-
-def test_what_is_imported_for_good_is_no_garbage_to_look_through():
-    kept = gc.get_freeze_count()
-    try:
-        with _kept("dbgsom_core.cli"):  # there already
-            assert gc.isenabled()
-        assert gc.get_freeze_count() == kept
-        with pytest.raises(ImportError), _kept("dbgsom_core.no_such"):
-            raise ImportError
-        assert (gc.isenabled(), gc.get_freeze_count()) == (True, kept)
-        with _kept("dbgsom_core.no_such"):
-            assert not gc.isenabled()
-        assert gc.isenabled()
-        assert gc.get_freeze_count() > kept
-    finally:
-        gc.unfreeze()
 
 
 def test_plugins_list_names_every_built_in(dbgsom):

@@ -96,7 +96,7 @@ def test_a_run_whose_streams_are_closed_is_complete(closed, code, said, write, t
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no sh")
-@pytest.mark.parametrize("words", ["run run.yaml", "show e", "compare e", "sync"])
+@pytest.mark.parametrize("words", ["run run.yaml", "show e", "compare e"])
 def test_a_working_directory_that_was_deleted_is_told_in_one_sentence(words, tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()

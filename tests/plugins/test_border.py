@@ -316,7 +316,7 @@ def test_an_observer_cannot_end_a_run(error, caplog):
         def dbgsom_run_started(self, run):
             heard.append(run)
 
-    Callbacks([Leaving(), Hearing()]).tell("dbgsom_run_started", run="r")
+    Callbacks([Leaving(), Hearing()]).notify("dbgsom_run_started", run="r")
     assert heard == ["r"]
     assert "observer Leaving failed in dbgsom_run_started" in caplog.text
 

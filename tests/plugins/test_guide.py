@@ -188,10 +188,10 @@ def test_every_hook_is_called_with_all_its_arguments(registered, modules):
     observers = Callbacks([Ear(), *registered.observers])
     run = type("Run", (), {"name": "r"})()
     epoch = EpochRecord(1, 2, "growing", 1.0, 4, (), 0.5, 0.1, 0.0)
-    observers.tell("dbgsom_run_started", run=run)
-    observers.tell("dbgsom_epoch_finished", run=run, epoch=epoch)
-    observers.tell("dbgsom_run_finished", run=run, result=3)
-    observers.tell("dbgsom_run_failed", run=run, error=KeyError("x"))
+    observers.notify("dbgsom_run_started", run=run)
+    observers.notify("dbgsom_epoch_finished", run=run, epoch=epoch)
+    observers.notify("dbgsom_run_finished", run=run, result=3)
+    observers.notify("dbgsom_run_failed", run=run, error=KeyError("x"))
     assert {hook: len(values) for hook, values in told.items()} == {
         hook: len(inspect.signature(getattr(hookspecs, hook)).parameters)
         for hook in LIFECYCLE_HOOKS

@@ -57,10 +57,10 @@ def test_a_report_shows_names_as_text(make_run, tmp_path: Path):
 
 def test_a_note_shows_names_as_text(tmp_path):
     stored = StoredRun(
-        RunFiles(tmp_path),
-        "1",
-        "1",
-        "e",
+        files=RunFiles(tmp_path),
+        id="1",
+        name="1",
+        experiment="e",
         data={"name": EVIL, "samples": 3, "features": 2},
         error=EVIL,
         measures={f"train/{EVIL.replace('`', '')}": 1.0},

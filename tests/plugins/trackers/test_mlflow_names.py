@@ -12,7 +12,8 @@ from dbgsom_plugins.trackers.mlflow_view import short_name
 
 
 def called(name: str, varies: dict[str, Any]) -> str:
-    return short_name(StoredRun(RunFiles(Path("none")), "id", name, "maps", varies=varies))
+    files = RunFiles(Path("none"))
+    return short_name(StoredRun(files=files, id="id", name=name, varies=varies))
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_the_process_can_start_before_anything_heavy_is_imported() -> None:
     script = """
 import sys
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import expecting_a_run, make_callbacks
+from dbgsom_core.runs.callbacks import make_callbacks
 registry = get_registry()
 observers = make_callbacks([("mlflow", registry.build("tracker", "mlflow"))], registry)
 from dbgsom_plugins.trackers import mlflow_beside
@@ -182,7 +182,7 @@ class Process:
     def end(self):
         pass
 mlflow_beside._start = Process
-with expecting_a_run(observers):
+with observers.prepared():
     pass
 assert started == [[]], started
 """
