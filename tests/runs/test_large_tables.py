@@ -14,6 +14,7 @@ import dbgsom_core
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.tables import BlockTable, as_table
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.runs import pipeline, split
 from dbgsom_core.runs.split import Part, subsample
 from dbgsom_core.runs.using import samples
 
@@ -88,7 +89,7 @@ def trained(folder, engine, dataset, prepare, **more):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("dbgsom_core.runs.pipeline.prepare_run", noticed)
-        patch.setattr("dbgsom_core.runs.prepare._PIECE", 4000)  # several
+        patch.setattr("dbgsom_core.runs.prepare._PIECE_NUMBERS", 4000)  # several
         return dbgsom_core.run(config), seen[0]
 
 
