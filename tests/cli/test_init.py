@@ -198,6 +198,8 @@ def test_a_target_is_guessed_or_given(folder):
     assert guessed({**numbers, "kind": kind}) == ("kind", "classifier")
     assert guessed({"kind": kind, **numbers}) == (None, "vq")
     assert guessed({"hit": hit, **numbers, "other": 1 - hit}) == (None, "vq")
+    assert guessed(TABLE.rename(columns={"value": "target"})) == ("target", "regressor")
+    assert run("t.yaml").run.params["estimator"] == "regressor"
     assert guessed({"hit": hit, **numbers}, "--target", "a") == ("a", "regressor")
     assert guessed({**numbers, "kind": kind, "c": hit}, "--target", "kind") == (
         "kind",
@@ -210,13 +212,6 @@ def test_a_target_is_guessed_or_given(folder):
         guessed({**numbers, "d": ["2024-01-01", "2024-01-02"] * 20}, "--target", "d")
     with pytest.raises(DataError, match="iris has no columns by name: leave out --target x"):
         begin("iris", "--target", "x")
-
-
-def test_a_target_of_numbers_makes_a_regressor(folder):
-    TABLE.rename(columns={"value": "target"}).to_csv("t.csv", index=False)
-    begin("t.csv")
-    assert written("t.yaml")["model"]["estimator"] == "regressor"
-    assert run("t.yaml").run.params["estimator"] == "regressor"
 
 
 def test_arrays_and_data_sets_by_name(folder):
@@ -237,14 +232,6 @@ def test_arrays_and_data_sets_by_name(folder):
         text = (folder / f"{name}.yaml").read_text(encoding="utf-8")
         (folder / "sweep.yaml").write_text(text.replace("# sweep:", "sweep:"), encoding="utf-8")
         assert load_sweep("sweep.yaml").runs == 9
-
-
-def test_dates_alone_are_counted(folder):
-    days = [f"{i + 1:02d}.0{i % 9 + 1}.2024" for i in range(20)]
-    (folder / "d.csv").write_text("a;b\n" + "\n".join(f"{day};{day}" for day in days))
-    begin("d.csv")
-    assert written("d.yaml")["dataset"]["dates"] == "ordinal"
-    assert run("d.yaml").run.data["features"] == 2
 
 
 def test_names_that_yaml_would_misread_stay_names(folder):
@@ -469,12 +456,18 @@ def test_who_has_read_enough_of_what_is_told_has_the_configuration(folder, monke
         ("a", ["", "NA", "?"], "empty"),
         ("a", [*["1", "2"] * 20, "unknown"], "number"),
         ("a", [*["1", "2"] * 20, *["unknown"] * 20], "category"),
+        ("house", ["007 b", "008 b", "009 b"] * 9, "category"),
+        ("room", ["A17", "A18", "A19"] * 9, "category"),
+        ("nr", [f"{i}a" for i in range(1, 50)], "id"),
+        ("share", [*[f"{i} %" for i in range(1, 50)], "unknown"], "number"),
+        ("tall", [f"{i} cm" for i in range(1, 50)], "number"),
     ],
 )
 def test_kinds_of_columns(name, cells, kind):
     column = profile_column(1, name, Cells.of(pa.array(cells)))
     assert column.kind == kind
     assert column.words == (("unknown",) if kind == "number" and "unknown" in cells else ())
+    assert column.unit == {"share": "%", "tall": "cm"}.get(name, "")
 
 
 @pytest.mark.parametrize(
@@ -517,24 +510,12 @@ def test_what_keeps_cells_from_being_numbers_is_told(cells, note, folder):
     assert f"dropped: {note[:40]}" in begin()
 
 
-@pytest.mark.parametrize(
-    ("name", "cells", "kind"),
-    [
-        ("house", ["007 b", "008 b", "009 b"] * 9, "category"),
-        ("room", ["A17", "A18", "A19"] * 9, "category"),
-        ("nr", [f"{i}a" for i in range(1, 50)], "id"),
-        ("share", [*[f"{i} %" for i in range(1, 50)], "none"], "number"),
-        ("tall", [f"{i} cm" for i in range(1, 50)], "number"),
-    ],
-)
-def test_codes_are_no_numbers_with_units(name, cells, kind):
-    column = profile_column(1, name, Cells.of(pa.array(cells)))
-    assert column.kind == kind
-    assert bool(column.unit) == (kind == "number")
-    assert column.words == (("none",) if name == "share" else ())
-
-
 def test_columns_of_one_name_are_told(folder):
+    (folder / "p.csv").write_text(
+        "a,k,b,k\n" + "".join(f"{i * i},{i % 5},5,{'uv'[i % 2]}\n" for i in range(9))
+    )
+    begin("p.csv", "--force", "--target", "k")
+    assert load_experiment("p.yaml").dataset.load().X.shape == (9, 1)
     rows = "".join(f"5,{i} m,{i * i},{i}\n" for i in range(9))
     (folder / "p.csv").write_text("a,a,a,b\n" + rows)
     told = begin()

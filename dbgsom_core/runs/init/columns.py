@@ -347,4 +347,4 @@ def is_header(row: Sequence[str], decimal: str, thousands: str = "") -> bool:
         return True
     years = values[~odd]
     digits = all(cell.isdigit() for cell, bad in zip(cells, odd, strict=True) if not bad)
-    return digits and bool((np.diff(years) == 1).all())
+    return digits and len(years) > 1 and bool((np.diff(years) == 1).all())

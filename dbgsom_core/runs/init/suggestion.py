@@ -120,7 +120,8 @@ def _target(profile: TableProfile, name: str | None) -> ColumnProfile | None:
         binary = [one for one in columns if one.is_binary]
         for column in [*columns[-1:], *columns[:1]] if len(usable) > 1 else []:
             words = column is columns[-1] and column.kind == "category" and column.has_classes
-            if words or binary == [column]:
+            unique = sum(one.name == column.name for one in columns) == 1
+            if unique and (words or binary == [column]):
                 return column
         return None
     if not columns:
@@ -144,7 +145,7 @@ def _target(profile: TableProfile, name: str | None) -> ColumnProfile | None:
 def _roles(profile: TableProfile, target: ColumnProfile | None) -> list[Role]:
     """Return the role of each column, by the rules that the comments of the file state."""
     keys = {"id": "id", "category": "categorical", "date": "dates", "number": ""}
-    roles, seen = [], set()
+    roles, seen = list[Role](), set() if target is None else {target.name}
     for column in profile.columns:
         repeated, kind = column.name in seen, column.kind
         if column is target:
