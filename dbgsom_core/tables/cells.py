@@ -282,7 +282,7 @@ def _cast(texts: pa.Array) -> NDArray[np.float64] | None:
         numbers = pc.cast(texts, pa.float64())
     except pa.ArrowInvalid:
         return None
-    return np.array(pc.fill_null(numbers, math.nan).to_numpy(zero_copy_only=False))
+    return np.array(numbers.to_numpy(zero_copy_only=False))  # null is nan
 
 
 @lru_cache(maxsize=16)

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -538,11 +539,13 @@ def as_array(column: Any) -> pa.Array:
 
 
 def _from_pandas(series: Any) -> pa.Array:
-    if series.dtype == object or series.dtype == "category":
-        empty = series.isna().tolist()
-        cells = [None if gap else str(cell) for cell, gap in zip(series, empty, strict=True)]
-        return pa.array(cells, pa.string())
-    return pa.array(series, from_pandas=True)
+    with suppress(pa.ArrowInvalid, pa.ArrowTypeError):
+        array = pa.array(series, from_pandas=True)
+        if not pa.types.is_nested(array.type):
+            return array
+    empty = series.isna().tolist()  # values of several kinds
+    cells = [None if gap else str(cell) for cell, gap in zip(series, empty, strict=True)]
+    return pa.array(cells, pa.string())
 
 
 def _listed(names: Collection[str]) -> str:

@@ -32,6 +32,7 @@ _HEAD = 1 << 20  # bytes in which the dialect is looked for
 _LONGEST_LINE = 1 << 24  # characters: a table of a million columns
 _MOST_COLUMNS = 1_000_000
 _MOST_BLANK = 1_000_000  # blank lines in a row
+_WIDE = 1000  # columns
 _SNIFFED = 100  # records by which a delimiter is chosen
 _DELIMITERS = (";", "\t", "|", ",")
 _SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
@@ -362,7 +363,8 @@ def _parsed(piece: bytes, head: CsvHead, places: Sequence[int]) -> pa.Table | No
     names = [str(place) for place in range(len(head.names))]
     chosen = [names[place] for place in places] or names[:1]
     has_quotes = b'"' in piece
-    block = max(_HEAD, len(piece) if has_quotes else 0)
+    is_wide = len(names) > _WIDE  # a block of rows costs something for each column
+    block = max(_HEAD, len(piece) if has_quotes or is_wide else 0)
     try:
         table = arrow_csv.read_csv(
             pa.BufferReader(piece),

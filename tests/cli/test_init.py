@@ -234,14 +234,6 @@ def test_arrays_and_data_sets_by_name(folder):
         assert load_sweep("sweep.yaml").runs == 9
 
 
-def test_dates_alone_are_counted(folder):
-    days = [f"{i + 1:02d}.0{i % 9 + 1}.2024" for i in range(20)]
-    (folder / "d.csv").write_text("a;b\n" + "\n".join(f"{day};{day}" for day in days))
-    begin("d.csv")
-    assert written("d.yaml")["dataset"]["dates"] == "ordinal"
-    assert run("d.yaml").run.data["features"] == 2
-
-
 def test_names_that_yaml_would_misread_stay_names(folder):
     names = ["on", "1e3", "a: b", "#x", "${env:HOME}", "null", "'q", "[z", "ü", "t\tb", "s\u2028u"]
     names += [
@@ -464,12 +456,18 @@ def test_who_has_read_enough_of_what_is_told_has_the_configuration(folder, monke
         ("a", ["", "NA", "?"], "empty"),
         ("a", [*["1", "2"] * 20, "unknown"], "number"),
         ("a", [*["1", "2"] * 20, *["unknown"] * 20], "category"),
+        ("house", ["007 b", "008 b", "009 b"] * 9, "category"),
+        ("room", ["A17", "A18", "A19"] * 9, "category"),
+        ("nr", [f"{i}a" for i in range(1, 50)], "id"),
+        ("share", [*[f"{i} %" for i in range(1, 50)], "unknown"], "number"),
+        ("tall", [f"{i} cm" for i in range(1, 50)], "number"),
     ],
 )
 def test_kinds_of_columns(name, cells, kind):
     column = profile_column(1, name, Cells.of(pa.array(cells)))
     assert column.kind == kind
     assert column.words == (("unknown",) if kind == "number" and "unknown" in cells else ())
+    assert column.unit == {"share": "%", "tall": "cm"}.get(name, "")
 
 
 @pytest.mark.parametrize(
@@ -510,23 +508,6 @@ def test_what_keeps_cells_from_being_numbers_is_told(cells, note, folder):
     lines = [f"{i * i};{cell}" for i, cell in enumerate(cells)]
     (folder / "p.csv").write_text("a;price\n" + "\n".join(lines), encoding="utf-8")
     assert f"dropped: {note[:40]}" in begin()
-
-
-@pytest.mark.parametrize(
-    ("name", "cells", "kind"),
-    [
-        ("house", ["007 b", "008 b", "009 b"] * 9, "category"),
-        ("room", ["A17", "A18", "A19"] * 9, "category"),
-        ("nr", [f"{i}a" for i in range(1, 50)], "id"),
-        ("share", [*[f"{i} %" for i in range(1, 50)], "none"], "number"),
-        ("tall", [f"{i} cm" for i in range(1, 50)], "number"),
-    ],
-)
-def test_codes_are_no_numbers_with_units(name, cells, kind):
-    column = profile_column(1, name, Cells.of(pa.array(cells)))
-    assert column.kind == kind
-    assert bool(column.unit) == (kind == "number")
-    assert column.words == (("none",) if name == "share" else ())
 
 
 def test_columns_of_one_name_are_told(folder):

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from dbgsom_core import SomVQ, persistence
@@ -54,6 +55,12 @@ def test_typed_columns_become_the_same_features():
         }
     )
     np.testing.assert_array_equal(COLUMNS.samples(frame), SAMPLES)
+    as_objects = frame.assign(
+        age=pd.Series([1.5, None, -3], dtype=object), day=frame["day"].dt.date.astype(object)
+    )
+    in_arrow = frame.convert_dtypes(dtype_backend="pyarrow")
+    for other in (as_objects, in_arrow, pa.Table.from_pandas(in_arrow)):
+        np.testing.assert_array_equal(COLUMNS.samples(other), SAMPLES)
 
 
 def test_numbers_of_any_type_are_one_code():
@@ -77,7 +84,6 @@ def test_float32_stays():
 
 
 def test_float32_stays_in_columns_of_pyarrow_and_nullable_ones():
-    pa = pytest.importorskip("pyarrow")
     X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
     frame = pd.DataFrame(X, columns=list("abc"))
     given = {"epochs": 2, "tol": 0, "random_state": 0}

@@ -6,6 +6,7 @@ import codecs
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -181,6 +182,9 @@ class Table(Component):
             if pa.types.is_temporal(table.types[i]):
                 forms[i] = ISO_DATES
                 continue
+            with suppress(ValueError, TypeError, IndexError):
+                if np.isfinite(float(column[0].as_py())):
+                    continue  # as most columns are
             cells = plain.texts(column.slice(0, _LOOKED_AT)).drop_null()
             if not len(cells) or not parse_numbers(cells[:1], plain.decimal)[1][0]:
                 continue

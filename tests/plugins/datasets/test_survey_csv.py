@@ -129,6 +129,12 @@ def test_dates_that_nobody_said_a_word_of_are_left_out_with_a_note(tmp_path):
         assert Csv(path=str(tmp_path / "t.csv")).load().feature_names == ("a",)
 
 
+def test_a_gap_above_dates_hides_none(tmp_path):
+    (tmp_path / "t.csv").write_text("t,a\nNaN,1\n01.02.2024,2\n02.02.2024,3\n")
+    data = Csv(path=str(tmp_path / "t.csv"), dates="ordinal", missing="keep").load()
+    np.testing.assert_array_equal(data.X[:, 0], [np.nan, 19754, 19755])
+
+
 def test_days_and_months_that_cannot_be_told_apart_are_asked_for(load):
     content = "datum;a\n01/02/2024;1\n03/04/2024;2\n"
     plain = dict.fromkeys(["id", "categorical", "drop"], ()) | {"target": None}
