@@ -118,7 +118,9 @@ def sniff_csv(
     said, line = _SEP.fullmatch(first), 1
     if said:
         skip, text, line = skip + len(first.encode()), text[len(first) :], 2
-    delimiter = dialect.delimiter or (said[1] if said else None)
+    delimiter = dialect.delimiter
+    if said and (delimiter is None or said[1] != delimiter and _parts(text, said[1])):
+        delimiter = said[1]
     if delimiter is None:
         delimiter = _guess_delimiter(text, dialect, trained, known) if guess else ","
     whole = CsvHead([], replace(dialect, delimiter=delimiter, encoding=encoding), skip, line, notes)
@@ -129,7 +131,11 @@ def sniff_csv(
         raise DataError(f"{path} has {len(names)} columns, more than {_MOST_COLUMNS}")
     for other in _DELIMITERS if len(names) == 1 else ():
         if other != delimiter and other in names[0]:
-            why = f" (its line sep={delimiter} does not part it)" if said else ""
+            why = (
+                f" (its line sep={delimiter} does not part it)"
+                if said and said[1] == delimiter
+                else ""
+            )
             shown = r'"\t"' if other == "\t" else f"'{other}'"
             raise DataError(
                 f"{path} has the single column '{short(names[0])}'{why}: set delimiter: {shown}"
@@ -143,6 +149,13 @@ def sniff_csv(
     else:
         names = [str(place) for place in range(len(names))]
     return CsvHead(names, replace(whole.dialect, header=header), skip, line, notes)
+
+
+def _parts(text: str, delimiter: str) -> bool:
+    """Return whether a delimiter parts the first record of a text."""
+    with suppress(csv.Error):
+        return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), ())) > 1
+    return False
 
 
 def _encoding(

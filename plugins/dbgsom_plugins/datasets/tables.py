@@ -413,7 +413,7 @@ class Csv(Table):
     delimiter: str = Field(
         default=",",
         pattern=r'^[^"\r\n]$',
-        description="the character between two fields; a first line such as sep=; says it, too",
+        description="the character between two fields; a first line sep=; that parts the header comes first",
     )
     decimal: Literal[".", ","] = Field(default=".", description="the decimal mark of numbers")
     thousands: Literal[".", ",", "'", " "] | None = Field(
@@ -453,8 +453,8 @@ class Csv(Table):
         return {"path": str(path), "target": "class"}
 
     def _open(self) -> TableReader:
-        given = self.delimiter if "delimiter" in self.model_fields_set else None
-        dialect = CsvDialect(given, self.encoding, self.decimal, self.thousands or "", self.header)
+        thousands = self.thousands or ""
+        dialect = CsvDialect(self.delimiter, self.encoding, self.decimal, thousands, self.header)
         table = open_table(self.path, dialect, guess=False, format="csv")
         _, bad = parse_numbers(pa.array(table.names), self.decimal, words=())
         found = [name for name, no in zip(table.names, bad, strict=True) if not no]

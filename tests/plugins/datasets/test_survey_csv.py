@@ -92,12 +92,17 @@ def test_other_encodings(load, encoding):
     assert data.feature_names[1] == "größe"
 
 
-def test_the_first_line_says_the_delimiter_unless_the_configuration_does(tmp_path):
+@pytest.mark.parametrize("delimiter", [",", ";"])
+@pytest.mark.parametrize("sep", [";", "|"])
+def test_the_first_line_says_the_delimiter_where_it_parts_the_header(delimiter, sep, tmp_path):
     file = tmp_path / "data.csv"
-    file.write_text("sep=;\na;b\n1;2\n")
-    assert Csv(path=str(file)).load().X.tolist() == [[1, 2]]
-    with pytest.raises(DataError, match="single column 'a;b'"):
-        Csv(path=str(file), delimiter=",").load()
+    file.write_text(f"sep={sep}\na;b\n1;2\n")
+    table = Csv(path=str(file), delimiter=delimiter)
+    if ";" in (delimiter, sep):
+        assert table.load().X.tolist() == [[1, 2]]
+    else:
+        with pytest.raises(DataError, match="single column 'a;b': set delimiter: ';'"):
+            table.load()
 
 
 def test_an_encoding_that_is_none_is_refused():
