@@ -55,6 +55,22 @@ def test_child_maps_are_exported_below_their_neurons(digits, tmp_path):
         assert below["hits"].sum() == vq.hit_counts_[neuron]
 
 
+def test_no_command_writes_over_what_it_reads(shop, refused, run_folder):
+    own = run_folder / "model.npz"
+    (shop / "copy.npz").write_bytes(own.read_bytes())
+    assert "is the file that is read" in refused("export", "copy.npz", "-o", "copy.npz")
+    assert "is the file that is read" in refused("export", "fruit", "-o", own)
+    for name, command in (
+        ("film.npz", ("export", "fruit")),
+        ("neurons.csv", ("export", "fruit")),
+        ("report.html", ("explore", "fruit")),
+        ("report.md", ("compare", "fruit")),
+        ("model.json", ("schema",)),
+    ):
+        (run_folder / name).touch()
+        assert "is a file of the run in" in refused(*command, "-o", run_folder / name)
+
+
 def test_what_cannot_be_exported_is_refused(refused, told, tmp_path):
     assert "--format says as which of them" in refused("export", "fruit", "-o", "map.xlsx")
     told("export", "fruit", "-o", str(tmp_path / "map.dat"), "--format", "csv")
