@@ -30,7 +30,7 @@ ROWS = 1 << 17  # of a batch at most
 _PIECE = 1 << 23  # bytes of a text that are parsed at a time
 _HEAD = 1 << 20  # bytes in which the dialect is looked for
 _LONGEST_LINE = 1 << 24  # characters: a table of a million columns
-_MOST_COLUMNS = 1_000_000
+_MOST_COLUMNS = 100_000  # each takes pyarrow 8 kB of memory, whatever it holds
 _MOST_BLANK = 1_000_000  # blank lines in a row
 _WIDE = 1000  # columns
 _SNIFFED = 100  # records by which a delimiter is chosen
@@ -128,7 +128,9 @@ def sniff_csv(
     if not names:
         raise DataError(f"{path} is empty: give a file with data")
     if len(names) > _MOST_COLUMNS:
-        raise DataError(f"{path} has {len(names)} columns, more than {_MOST_COLUMNS}")
+        raise DataError(
+            f"{path}: {len(names)} columns are more than {_MOST_COLUMNS}: save them as .npy"
+        )
     for other in _DELIMITERS if len(names) == 1 else ():
         if other != delimiter and other in names[0]:
             why = (

@@ -37,7 +37,7 @@ from dbgsom_core.config.show import as_yaml, differences, explain
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.check import check_experiment
-from dbgsom_core.runs.folder import RunFiles
+from dbgsom_core.runs.folder import RunFiles, read_run
 from dbgsom_core.runs.manifest import packages_named
 from dbgsom_core.runs.setup import prepare_run
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
@@ -83,7 +83,7 @@ TOKENS = [
 ]  # fmt: skip
 _PLACE = re.compile(  # the file, as it was named
     r"^[\w./]+\.yaml|^--set |^there is no file |cannot be read|^\W*"
-    r"((case|bomb|holes|half|zeros|x)\.|pipe|data set '|split: |prepare|all columns|"
+    r"((case|bomb|holes|half|wide|zeros|x)\.|pipe|data set '|split: |prepare|all columns|"
     r"no sample of data set '|the run says that its |"
     r"/dev/|aaa|a\\+x00b|\. is)"
 )
@@ -177,7 +177,7 @@ def stored(facts: bytes) -> None:
     files.status.write_text('{"status": "killed"}', encoding="utf-8")
     files.config.write_bytes(RUN.replace(b"growth: directed", b"growth: nobodys"))
     files.environment.write_bytes(facts)
-    with packages_named(files, get_registry()):
+    with packages_named(read_run(files.folder).environment, get_registry()):
         load_experiment(files.config)
 
 
