@@ -307,17 +307,9 @@ def _as_read(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def resumed_run(stored: StoredRun, parent: Run | None) -> Run:
     """Return a stored run as callbacks knew it while it ran."""
-    return Run(
-        id=stored.id,
-        name=stored.name,
-        experiment=stored.experiment,
-        kind=stored.kind,
-        folder=stored.files.folder,
-        config=stored.config,
-        params=stored.params,
-        environment=stored.environment,
-        data=stored.data,
-        parent=parent,
-        varies=stored.varies,
-        tags=stored.tags,
-    )
+    names = (
+        "id", "name", "experiment", "kind", "config", "params", "environment", "data", "varies",
+        "tags",
+    )  # fmt: skip
+    same: dict[str, Any] = {name: getattr(stored, name) for name in names}
+    return Run(folder=stored.files.folder, parent=parent, **same)

@@ -97,21 +97,21 @@ def test_commands_mark_it_in_its_status(command, other, tmp_path, monkeypatch):
     assert read_run(files.folder).status == "killed"
 
 
-def test_a_forked_child_keeps_no_run_alive(tmp_path):
-    lock = RunLock(tmp_path)
-    assert lock.acquire()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(writing)
-        os.read(reading, 1)  # until the parent is gone
-        os._exit(0)
-    os.close(reading)
-    assert is_locked(tmp_path)
-    os.close(lock._lock._context.lock_file_fd)  # as at the end of the process, without a release
-    assert is_locked(tmp_path) is False
-    os.close(writing)
-    os.waitpid(child, 0)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="has no fork")
+def test_a_forked_child_that_outlives_a_run_keeps_it_not_alive(tmp_path):
+    script = HOLDER.replace('print("up", ', "child = os.fork()\nif child: print(child, ")
+    command = [sys.executable, "-c", f"import os\n{script}", str(tmp_path), STARTED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            child = int(process.stdout.readline())
+            assert is_locked(tmp_path)
+        finally:
+            process.kill()
+    try:
+        os.kill(child, 0)  # it lives
+        assert is_locked(tmp_path) is False
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_a_lock_is_of_the_file_that_is_there_now(tmp_path):
