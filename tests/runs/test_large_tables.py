@@ -11,7 +11,8 @@ import pytest
 
 import dbgsom_core
 from dbgsom_core.engine.tables import BlockTable, as_table
-from dbgsom_core.runs.data import Part, drawn, ready
+from dbgsom_core.runs import pipeline, split
+from dbgsom_core.runs.split import Part, subsample
 from dbgsom_core.runs.using.table_reading import Wanted, chunks_of
 
 ROWS, FEATURES = 60_000, 8
@@ -81,7 +82,7 @@ def trained(folder, engine, dataset, prepare, **more):
     }
     seen = []
 
-    def noticed(*given, made=ready.prepare_run):
+    def noticed(*given, made=pipeline.prepare_run):
         found = made(*given)
         seen.append(found.fold.train.X)
         return found
@@ -119,12 +120,12 @@ def test_what_is_prepared_block_by_block_has_the_bits_of_memory(saved, dataset, 
 
 
 def test_measures_look_at_a_sample_of_what_is_read_in_blocks(saved, monkeypatch):
-    monkeypatch.setattr(drawn, "_LEAST", 1000)
-    monkeypatch.setattr(drawn, "_BYTES", 1)
+    monkeypatch.setattr(split, "_LEAST_SAMPLES", 1000)
+    monkeypatch.setattr(split, "_SUBSAMPLE_BYTES", 1)
     X, y = np.load(saved / "x.npy", mmap_mode="r"), np.load(saved / "y.npy")
     asked = []
     for seed in (3, 3, 4):
-        part = drawn.drawn_part(Part(as_table(X), y, slice(None)), seed)
+        part = subsample(Part(as_table(X), y, slice(None)), seed)
         assert part.X.shape == (1000, 5)
         np.testing.assert_array_equal(part.rows // 9, np.arange(1000))  # one of each nine
         np.testing.assert_array_equal(part.X, X[part.rows])
@@ -133,10 +134,10 @@ def test_measures_look_at_a_sample_of_what_is_read_in_blocks(saved, monkeypatch)
     assert (asked[0] == asked[1]).all()
     assert (asked[0] != asked[2]).any()
     part = Part(as_table(X[::3]), y[::3], np.arange(0, 9000, 3))
-    some = drawn.drawn_part(part, 0)
+    some = subsample(part, 0)
     np.testing.assert_array_equal(some.X, X[some.rows])
     for small in (Part(np.array(X), y), Part(as_table(X[:1000]), y[:1000])):
-        assert drawn.drawn_part(small, 0) is small
+        assert subsample(small, 0) is small
     run, _ = trained(
         saved, {"name": "blocks", "block": 0.02}, ARRAYS, [], figures=["hit_map"],
         split={"test_size": 0.25}, measures=["quantization_error", "accuracy", "dead_neurons"],
