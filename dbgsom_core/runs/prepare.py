@@ -25,7 +25,7 @@ from dbgsom_core.interfaces.guard import is_from_a_signal, told
 from dbgsom_core.plugins.importing import importing, installed_only, no_exit
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
-_PIECE_NUMBERS = 1 << 18  # learnt from together: moments have the same bits wherever data lies
+_PIECE = 1 << 18  # learnt from together: moments have the same bits wherever data lies
 _PARAMETER = re.compile(r"The '(\w+)' parameter")  # how scikit-learn's own check begins
 
 
@@ -171,7 +171,7 @@ def _fit_step(name: str, step: Any, X: Any, y: NDArray[Any] | None) -> Any:
     if isinstance(X, BlockTable) and type(step) not in IN_BLOCKS:
         warnings.warn(f"prepare step '{name}' needs all samples in memory", stacklevel=3)
         X = np.asarray(X)
-    rows = max(1, _PIECE_NUMBERS // X.shape[1])
+    rows = max(1, _PIECE // X.shape[1])
     if isinstance(X, BlockTable) and type(step) is RangeScaler:
         step.fit(np.stack(extremes(X)))  # it learns no more of all of them
     elif isinstance(X, BlockTable) or (
