@@ -119,7 +119,7 @@ def sniff_csv(
     if said:
         skip, text, line = skip + len(first.encode()), text[len(first) :], 2
     delimiter = dialect.delimiter
-    if said and (delimiter is None or said[1] != delimiter and _parts(text, said[1])):
+    if said and (delimiter is None or (said[1] != delimiter and _parts(text, said[1]))):
         delimiter = said[1]
     if delimiter is None:
         delimiter = _guess_delimiter(text, dialect, trained, known) if guess else ","

@@ -413,7 +413,8 @@ class Csv(Table):
     delimiter: str = Field(
         default=",",
         pattern=r'^[^"\r\n]$',
-        description="the character between two fields; a first line sep=; that parts the header comes first",
+        description="the character between two fields; a first line sep=; that parts the header "
+        "comes first",
     )
     decimal: Literal[".", ","] = Field(default=".", description="the decimal mark of numbers")
     thousands: Literal[".", ",", "'", " "] | None = Field(
