@@ -21,7 +21,7 @@ from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.folder import RunFiles, read_run
 from dbgsom_core.runs.signals import Interrupted, shutdown
 from dbgsom_core.runs.sweeps.sweep import run_sweep
-from dbgsom_core.runs.sweeps.workers import how_it_ended
+from dbgsom_core.runs.sweeps.processes import how_it_ended
 
 CONFIG = """\
 experiment: swept

@@ -1,4 +1,4 @@
-"""Which runs are meant: experiments, sweeps and runs, by name or folder."""
+"""Select runs to compare: experiments, sweeps and runs, by name or folder."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.runs.find import find_folder, folders_ending_with, mark_killed_runs
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, read_run
 
-_LEFT = ("killed", "failed")  # how a run has ended that can go on
+_RESUMABLE = ("killed", "failed")
 
 
 @dataclass(frozen=True)
-class Selected:
-    """The runs that are meant.
+class Selection:
+    """The runs to compare.
 
     Attributes
     ----------
     runs : sequence of StoredRun
         The finished ones, oldest first.
     decide : DecideSettings
-        What "best" means, where all of them are of one sweep that says so.
+        The criterion of the sweep that all of them belong to, where it has one.
     unfinished : mapping of str to int
         How many others there are, by how they stand.
     damaged : mapping of str to str
@@ -39,7 +39,7 @@ class Selected:
     damaged: Mapping[str, str] = field(default_factory=dict)
 
 
-def select(targets: Sequence[str], root: Path) -> Selected:
+def select_runs(targets: Sequence[str], root: Path) -> Selection:
     """Return the runs of experiments, of sweeps, and runs by id or folder, each once.
 
     Runs whose process died without a word are closed as killed on the way.
@@ -64,7 +64,7 @@ def select(targets: Sequence[str], root: Path) -> Selected:
     found: dict[Path, StoredRun] = {}
     closed: set[Path] = set()
     for target in targets:
-        for run in _meant(target, root, known, closed):
+        for run in _runs_of(target, root, known, closed):
             found[run.files.folder.absolute()] = run
     sweeps = [run for run in found.values() if run.kind == "sweep" and not run.damage]
     runs = sorted(
@@ -79,7 +79,7 @@ def select(targets: Sequence[str], root: Path) -> Selected:
             unfinished[run.status] = unfinished.get(run.status, 0) + 1
     if not finished:
         raise DataError(_none_finished(", ".join(targets), root, runs, sweeps, damaged))
-    return Selected(finished, _said(finished, sweeps), unfinished, damaged)
+    return Selection(finished, _sweep_settings(finished, sweeps), unfinished, damaged)
 
 
 def _none_finished(
@@ -98,19 +98,21 @@ def _none_finished(
     ]
     states += [f"{one.id} is going on" for one in sweeps if one.status == "running"]
     states += [f"{run.id} {run.status}" for run in runs]
-    told = f"'{targets}' in {root} has no finished run: {', '.join(states[-5:]) or 'it has none'}"
+    text = f"'{targets}' in {root} has no finished run: {', '.join(states[-5:]) or 'it has none'}"
     left = [
         one
         for one in (*runs, *sweeps)
-        if one.parent is None and one.status in _LEFT and one.files.config.exists()
+        if one.parent is None and one.status in _RESUMABLE and one.files.config.exists()
     ]
     if left:
         command = "sweep" if left[-1].kind == "sweep" else "run"
-        told += f"; to go on: dbgsom {command} --resume {left[-1].id}"
-    return told
+        text += f"; to go on: dbgsom {command} --resume {left[-1].id}"
+    return text
 
 
-def _meant(target: str, root: Path, known: Sequence[str], closed: set[Path]) -> Iterable[StoredRun]:
+def _runs_of(
+    target: str, root: Path, known: Sequence[str], closed: set[Path]
+) -> Iterable[StoredRun]:
     name = target.strip("/")
     if name in known:
         return _all_of(root, name, closed)
@@ -135,14 +137,14 @@ def _all_of(root: Path, experiment: str, closed: set[Path]) -> list[StoredRun]:
     return find_runs(root, experiment)
 
 
-def _said(runs: Sequence[StoredRun], sweeps: Sequence[StoredRun]) -> DecideSettings:
-    """Return what the sweep says that all runs belong to."""
+def _sweep_settings(runs: Sequence[StoredRun], sweeps: Sequence[StoredRun]) -> DecideSettings:
+    """Return ``decide`` of the sweep that all runs belong to."""
     parents = {run.parent for run in runs}
     parent = next((one for one in sweeps if {one.id} == parents), None)
     section: Any = None if parent is None else parent.config.get("sweep")
-    said = section.get("decide") if isinstance(section, Mapping) else None
+    settings = section.get("decide") if isinstance(section, Mapping) else None
     try:
-        return DecideSettings.model_validate(said or {})
+        return DecideSettings.model_validate(settings or {})
     except ValidationError:  # of another version
         return DecideSettings()
 
