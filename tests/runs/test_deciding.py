@@ -63,7 +63,9 @@ def test_a_measure_that_nobody_knows_or_has_is_told(registry):
     with pytest.raises(DataError, match="say the direction"):
         find_criterion(DecideSettings(measure="own"), ["vq"], ["test/own"], registry)
     with pytest.raises(DataError, match="on the test part"):
-        find_criterion(DecideSettings(measure="purity", split="test"), ["vq"], ["train/purity"], registry)
+        find_criterion(
+            DecideSettings(measure="purity", split="test"), ["vq"], ["train/purity"], registry
+        )
     assert find_criterion(DecideSettings(), ["vq"], ["train/own"], registry) is None
 
 

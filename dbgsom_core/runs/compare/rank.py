@@ -34,6 +34,7 @@ from dbgsom_core.runs.compare.text import method, rank_verdict, verdict
 if TYPE_CHECKING:
     import pandas as pd
 
+_PAIRS_AT_ONCE = 20_000
 _SHOWN_BESIDE = ("accuracy", "r2", "quantization_error", "topographic_error")
 
 
@@ -179,11 +180,12 @@ def _test_all_pairs(
     """Test each variant (row) against each: the best was chosen for what it measured."""
     if len(values) < 2 or not values.shape[1]:
         return None
-    tests = [
-        paired_t(row, values[at + 1 :], ratio, divisions) for at, row in enumerate(values[:-1])
-    ]
-    corrected, factors = holm(np.concatenate([one.p for one in tests]))
-    return _Tested(tests[0], corrected, factors, int(np.isfinite(corrected).sum()))
+    best = paired_t(values[0], values[1:], ratio, divisions)
+    pairs = np.transpose(np.triu_indices(len(values), 1))  # those of the best come first
+    blocks = np.array_split(pairs, -(-len(pairs) // _PAIRS_AT_ONCE))
+    p = [paired_t(values[i], values[j], ratio, divisions).p for i, j in map(np.transpose, blocks)]
+    corrected, factors = holm(np.concatenate(p))
+    return _Tested(best, corrected, factors, int(np.isfinite(corrected).sum()))
 
 
 def ranking_of(table: Table, group: Group, verdict: str) -> Ranking:

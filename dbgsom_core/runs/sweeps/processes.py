@@ -210,6 +210,7 @@ class Processes:
         traceback: TracebackType | None,
     ) -> None:
         """End all processes, those with a child as the signal or the error has it."""
+        self._display = None  # it has been told of the end of the sweep
         try:
             number = shutdown.signal or signal.SIGTERM
             for slot in self._busy:
