@@ -12,7 +12,7 @@ from dbgsom_core.cli.options import open_registry
 from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.compare.comparison import Comparison
+    from dbgsom_core.runs.compare.export import Comparison
     from dbgsom_core.runs.compare.table import Table
 
 _END = 6  # letters of an id, which will do for every command
@@ -63,7 +63,7 @@ def compare(
     from pathlib import Path
 
     from dbgsom_core.cli.output import check_output
-    from dbgsom_core.runs.compare.comparison import compare as compare_runs
+    from dbgsom_core.runs.compare.compare import compare as compare_runs
     from dbgsom_core.runs.compare.export import check_ending
 
     if output is not None:

@@ -20,8 +20,8 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.folder import RunFiles, read_run
 from dbgsom_core.runs.signals import Interrupted, shutdown
-from dbgsom_core.runs.sweeps.sweep import run_sweep
 from dbgsom_core.runs.sweeps.processes import how_it_ended
+from dbgsom_core.runs.sweeps.sweep import run_sweep
 
 CONFIG = """\
 experiment: swept
@@ -285,7 +285,8 @@ def test_a_script_needs_no_guard_and_prints_of_its_processes_are_masked(tmp_path
     done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["begun", "3"]
     written = [path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file()]
-    assert written and not any(b"nobody-shall-see" in content for content in written)
+    assert written
+    assert not any(b"nobody-shall-see" in content for content in written)
 
 
 def test_a_process_that_is_killed_while_it_tells_trackers_has_finished_its_run(swept):

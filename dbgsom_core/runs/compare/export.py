@@ -1,15 +1,22 @@
-"""Tables of a comparison as a data frame, CSV, HTML and markdown."""
+"""The result of `compare`: a data frame, CSV, HTML and markdown."""
 
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dbgsom_core.config import fill_text
 from dbgsom_core.errors import DataError, as_text
-from dbgsom_core.runs.compare.criterion import with_arrow
+from dbgsom_core.interfaces.privacy import private_logger
+from dbgsom_core.interfaces.trackers import TrackerAbilities
+from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.runs.compare.criterion import RankingCriterion, with_arrow
 from dbgsom_core.runs.compare.table import MeanRanks, Row, Table
 from dbgsom_core.runs.compare.text import (
     baseline_text,
@@ -18,13 +25,14 @@ from dbgsom_core.runs.compare.text import (
     number,
     value_of,
 )
-from dbgsom_core.runs.folder import write_text
+from dbgsom_core.runs.folder import StoredRun, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dbgsom_core.runs.compare.comparison import Comparison
+log = private_logger("dbgsom")
 
+_MOST_NAMED = 8  # runs in an address; more make it longer than a screen is wide
 _MARKS = re.compile(r"([\\`*\[\]|~$<>&]|(?<!\w)_|_(?!\w))")
 _FORMULA = ("=", "+", "-", "@")  # what a spreadsheet would compute
 _SHOWN_BESIDE = ("accuracy", "r2", "quantization_error", "topographic_error")
@@ -36,6 +44,112 @@ _STYLE = (
 )
 
 Cells = tuple[list[str], list[list[str | None]]]
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """A ranking of runs; a notebook shows it as tables.
+
+    Attributes
+    ----------
+    decision : RankingCriterion
+        The measure that ranks.
+    tables : sequence of Table
+        One for each data set; different data sets, or divisions, are not ranked together.
+    rankings : sequence of MeanRanks
+        Where the same variants ran on several data sets.
+    notes : sequence of str
+        What else a reader should know: runs that are not finished, that repeat others, ….
+    damaged : mapping of str to str
+        What is wrong with the folders that cannot be read, by their names.
+    runs : sequence of StoredRun
+        All that were compared.
+    """
+
+    decision: RankingCriterion
+    tables: Sequence[Table]
+    rankings: Sequence[MeanRanks]
+    notes: Sequence[str]
+    damaged: Mapping[str, str]
+    runs: Sequence[StoredRun]
+
+    @property
+    def sentence(self) -> str:
+        """Which variant won: a line each data set, and one over all of them."""
+        several = len(self.tables) > 1
+        lines = [
+            f"{table.name}: {table.sentence}" if several else table.sentence
+            for table in self.tables
+        ]
+        return "\n".join([*lines, *(ranking.sentence for ranking in self.rankings)])
+
+    def __repr__(self) -> str:
+        return f"<{len(self.runs)} runs compared by {self.decision.name}: {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a row for each variant on each data set; see `Row` for the columns.
+
+        ``best`` says which values of the measure that ranks are best: ``greater``, ``less`` or
+        ``0``. Of the measures beside it ``attrs["best"]`` says so, by column; nothing where no
+        plugin does.
+        """
+        return to_frame(self.tables)
+
+    def save(self, path: str | Path) -> None:
+        """Write the tables to a file: .csv, .html or .md by its ending.
+
+        Raises
+        ------
+        DataError
+            The file has another ending, or cannot be written.
+        """
+        save(self, Path(path))
+
+    def links(self, registry: Registry | None = None) -> list[str]:
+        """Return the commands or addresses that show the runs beside each other, by tracker.
+
+        One run of each variant comes first.
+        """
+        registry = registry or get_registry()
+        by_id = {run.id: run for run in self.runs}
+        rows = [row for table in self.tables for row in table.ranked]
+        seeds = zip_longest(*(row.runs for row in rows))  # one of each variant, then the next
+        runs = [by_id[id] for several in seeds for id in several if id is not None]
+        trackers: dict[str, list[StoredRun]] = {}
+        for run in runs:
+            listed = run.config.get("tracking")
+            for section in listed if isinstance(listed, list) else [listed]:
+                if section:
+                    key = json.dumps(section, sort_keys=True, default=str)
+                    trackers.setdefault(key, []).append(run)
+        found = []
+        for key, several in trackers.items():
+            try:
+                tracker = registry.build("tracker", _filled(json.loads(key)))
+                how = TrackerAbilities.of(tracker).how_to_compare
+                link = None if how is None else how(_identities(several))
+            except Exception as error:  # runs of long ago, or of another machine
+                log.debug("no link: %s", error)
+            else:
+                found += [link] if link else []
+        return list(dict.fromkeys(found))
+
+
+def _identities(runs: Sequence[StoredRun]) -> list[tuple[str, str]]:
+    # Of many the sweep that they all are of, which trackers know as one.
+    sweeps = {run.parent for run in runs}
+    if len(runs) > _MOST_NAMED and len(sweeps) == 1 and None not in sweeps:
+        return [(runs[0].experiment, str(sweeps.pop()))]
+    return [(run.experiment, run.id) for run in runs]
+
+
+def _filled(section: Any) -> Any:
+    if isinstance(section, Mapping):
+        return {key: _filled(value) for key, value in section.items()}
+    return fill_text(section) if isinstance(section, str) else section
 
 
 def columns_of(table: Table, others: Sequence[str] = ()) -> Cells:

@@ -16,8 +16,8 @@ from urllib.parse import parse_qs, unquote
 import pytest
 
 from dbgsom_core.interfaces.trackers import Run
-from dbgsom_core.runs.compare.comparison import compare
-from dbgsom_core.runs.compare.comparison import _identities
+from dbgsom_core.runs.compare.compare import compare
+from dbgsom_core.runs.compare.export import _identities
 from dbgsom_plugins.trackers import mlflow_link
 from dbgsom_plugins.trackers.mlflow import MLflow
 from dbgsom_plugins.trackers.mlflow_link import compare_address

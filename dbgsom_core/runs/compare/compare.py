@@ -1,4 +1,4 @@
-"""Select runs to compare: experiments, sweeps and runs, by name or folder."""
+"""`compare`: select finished runs of experiments and sweeps, and rank their variants."""
 
 from __future__ import annotations
 
@@ -11,10 +11,131 @@ from pydantic import ValidationError
 
 from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.runs.compare.criterion import RankingCriterion, find_criterion, is_in_units
+from dbgsom_core.runs.compare.export import Comparison
+from dbgsom_core.runs.compare.group import group_runs, lacks_folds, make_entry, without_repeats
+from dbgsom_core.runs.compare.rank import rank, rank_over_data_sets
+from dbgsom_core.runs.compare.table import Table
 from dbgsom_core.runs.find import find_folder, folders_ending_with, mark_killed_runs
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, read_run
 
 _RESUMABLE = ("killed", "failed")
+
+
+def compare(
+    *targets: str | Path,
+    by: str | None = None,
+    direction: str | None = None,
+    split: str | None = None,
+    runs: str | Path = "runs",
+    registry: Registry | None = None,
+) -> Comparison:
+    """Compare the finished runs of experiments, of sweeps, or runs by name.
+
+    Runs that differ in nothing but their seed are one variant. Runs whose process died without a
+    word are closed as killed on the way.
+
+    Parameters
+    ----------
+    *targets : str or Path
+        Experiments, ids of sweeps or runs, or run folders; none: the only experiment there is.
+    by : str, optional
+        The measure that ranks, ``accuracy`` or ``test/accuracy``. Without it the ``decide`` section
+        of the sweep says which, else the estimator: accuracy for a classifier, r2 for a regressor,
+        combined_error for vq.
+    direction : {"maximize", "minimize"}, optional
+        Which end of it is best; as the measure says without it.
+    split : {"test", "train"}, optional
+        On which part; the test part where there is one without it.
+    runs : path
+        The folder that holds all experiments.
+    registry : Registry, optional
+        Knows the measures; the installed plugins without it.
+
+    Raises
+    ------
+    DataError
+        A target or the measure is unknown, or no run has finished.
+    PluginError
+        The measure's plugin is broken.
+    """
+    registry = registry or get_registry()
+    selection = select_runs([str(target) for target in targets], Path(runs))
+    criterion = _criterion(selection, by, direction, split, registry)
+    in_units = is_in_units(criterion, registry)
+    entries = [make_entry(run, in_units, registry) for run in selection.runs]
+    entries, repeats = without_repeats(entries)
+    tables = [rank(group, criterion, registry) for group in group_runs(entries)]
+    tables.sort(key=lambda table: table.name)
+    return Comparison(
+        decision=criterion,
+        tables=tables,
+        rankings=rank_over_data_sets(tables),
+        notes=_notes(selection, repeats, tables, in_units),
+        damaged=selection.damaged,
+        runs=selection.runs,
+    )
+
+
+def _criterion(
+    selection: Selection,
+    by: str | None,
+    direction: str | None,
+    split: str | None,
+    registry: Registry,
+) -> RankingCriterion:
+    # A measure by name replaces all that the sweep says.
+    of_sweep = selection.decide if by is None else DecideSettings()
+    settings = DecideSettings(
+        measure=by or of_sweep.measure,
+        direction=direction or of_sweep.direction,  # type: ignore[arg-type]
+        split=split or of_sweep.split,  # type: ignore[arg-type]
+    )
+    runs = selection.runs
+    kinds = {str((run.config.get("model") or {}).get("estimator", "vq")) for run in runs}
+    names = list(dict.fromkeys(name for run in runs for name in run.measures))
+    found = find_criterion(settings, kinds, names, registry)
+    if found is None:
+        listed = ", ".join(sorted(names)) or "none"
+        raise DataError(f"nothing says what is best; name a measure by --by, of: {listed}")
+    return found
+
+
+def _notes(
+    selection: Selection, repeats: int, tables: Sequence[Table], in_units: bool
+) -> list[str]:
+    notes, runs, criterion = [], selection.runs, tables[0].decision
+    if selection.unfinished:
+        states = ", ".join(f"{count} {state}" for state, count in selection.unfinished.items())
+        notes.append(f"not finished, and left out: {states}")
+    if repeats:
+        notes.append(
+            f"{repeats} older run(s) repeat another with the same configuration and seed, and are "
+            "left out"
+        )
+    if unknown := sum(map(lacks_folds, runs)):
+        notes.append(
+            f"{unknown} run(s) of an earlier version hold no values of their folds, so that "
+            "nothing can be tested by them; run them anew"
+        )
+    if lacking := sum(row.mean != row.mean for table in tables for row in table.rows):
+        notes.append(f"{lacking} variant(s) have no {criterion.name}")
+    versions = dict.fromkeys(
+        str((run.environment.get("versions") or {}).get("dbgsom-core")) for run in runs
+    )
+    if len(versions) > 1:
+        notes.append(f"the runs are of different versions of dbgsom-core: {', '.join(versions)}")
+    units = (repr((t.facts.get("metric"), t.facts.get("prepare"))) for t in tables)
+    if in_units and len(set(units)) > 1:
+        notes.append(
+            f"{criterion.measure} is in the units of the metric, so runs of other metrics or "
+            "'prepare' steps are not ranked together; topographic_error has no units"
+        )
+    return notes
+
+
+# ----------------------------------------------------------------------- which runs to compare
 
 
 @dataclass(frozen=True)
