@@ -164,6 +164,8 @@ class Processes:
                 if not self._compiles:  # others say the same
                     show(self._display, "say", told=content)
                 self._compiles = True
+            elif event == "ready":
+                slot.is_ready = True
             elif event == "started":
                 slot.run = content
                 show(self._display, "dbgsom_run_started", run=slot.run)
@@ -214,6 +216,7 @@ class Processes:
         try:
             number = shutdown.signal or signal.SIGTERM
             for slot in self._busy:
+                self._show_events(slot)
                 slot.stop(number, "" if shutdown.signal else str(error))
             until = time.monotonic() + _SECONDS_TO_REPORT
             while any(not slot.is_done for slot in self._busy) and time.monotonic() < until:
@@ -243,7 +246,7 @@ class _Slot:
         self.task: Task | None = None
         self.run: Run | None = None
         self.future: Future[Any] | None = None
-        self.closed = False
+        self.closed = self.is_ready = False
 
     def start(self, task: Task, content: bytes) -> None:
         """Run a child."""
@@ -252,7 +255,7 @@ class _Slot:
             self._pool = None
         if self._pool is None:
             self.pipe, child_end = _SPAWN.Pipe()
-            self.closed = False
+            self.closed = self.is_ready = False
             begin = (child_end, self._threads, log.getEffectiveLevel())
             self._pool = ProcessPoolExecutor(1, _SPAWN, _begin, begin)
             before = set(multiprocessing.active_children())
@@ -292,7 +295,13 @@ class _Slot:
             yield event
 
     def stop(self, number: int, reason: str) -> None:
-        """Ask its child to end, as by a signal; ``reason`` replaces the sentence of the signal."""
+        """End its child as by a signal, or a process that is still being started.
+
+        ``reason`` replaces the sentence of the signal.
+        """
+        if not self.is_ready:
+            self._process.kill()
+            return
         with suppress(OSError):
             self.pipe.send((number, reason))
 
@@ -379,6 +388,7 @@ def _begin(pipe: connection.Connection, threads: int, level: int) -> None:
     _log_to(send, level)
     _worker = _Worker(send)
     threading.Thread(target=_heed, args=(pipe,), daemon=True).start()
+    send("ready", None)
 
 
 def _heed(pipe: connection.Connection) -> None:

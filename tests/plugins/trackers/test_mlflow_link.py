@@ -63,7 +63,8 @@ def test_many_runs_are_named_by_the_sweep_that_all_of_them_are_of() -> None:
     assert _identities(runs) == [("e", "sweep")]
     assert _identities(runs[:8]) == [("e", f"{i}") for i in range(8)]
     for parent in ("another", None):
-        assert len(_identities([*runs, SimpleNamespace(experiment="e", id="9", parent=parent)])) == 10
+        others = [*runs, SimpleNamespace(experiment="e", id="9", parent=parent)]
+        assert len(_identities(others)) == 10
 
 
 def test_there_is_no_link_where_mlflow_lacks_the_runs(uri: str, tmp_path: Path) -> None:
