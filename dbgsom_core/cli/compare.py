@@ -12,7 +12,8 @@ from dbgsom_core.cli.options import open_registry
 from dbgsom_core.errors import as_text
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.comparing.compared import Compared, Table
+    from dbgsom_core.runs.compare.export import Comparison
+    from dbgsom_core.runs.compare.table import Table
 
 _END = 6  # letters of an id, which will do for every command
 
@@ -62,8 +63,8 @@ def compare(
     from pathlib import Path
 
     from dbgsom_core.cli.output import check_output
-    from dbgsom_core.runs.comparing.compare import compare as compare_runs
-    from dbgsom_core.runs.comparing.comparison_files import check_ending
+    from dbgsom_core.runs.compare.compare import compare as compare_runs
+    from dbgsom_core.runs.compare.export import check_ending
 
     if output is not None:
         check_ending(Path(output))
@@ -85,10 +86,10 @@ def compare(
         click.echo(f"side by side: {as_text(link)}")
 
 
-def _show(found: Compared, table: Table, top: int | None, show_all: bool) -> None:
+def _show(found: Comparison, table: Table, top: int | None, show_all: bool) -> None:
     from dbgsom_core.cli.tables import fits, print_table
-    from dbgsom_core.runs.comparing.comparison_files import about, beside, columns_of
-    from dbgsom_core.runs.comparing.sentences import baseline_told
+    from dbgsom_core.runs.compare.export import beside, columns_of, title_of
+    from dbgsom_core.runs.compare.text import baseline_text
 
     if show_all:
         names = dict.fromkeys(name for row in table.rows for name in row.measures)
@@ -99,11 +100,11 @@ def _show(found: Compared, table: Table, top: int | None, show_all: bool) -> Non
     while others and not show_all and not fits(header, rows[:top]):
         others = others[:-1]
         header, rows = columns_of(table, others)
-    click.echo(as_text(about(table)))
+    click.echo(as_text(title_of(table)))
     print_table(header, rows[:top])
     if top is not None and len(rows) > top:
         click.echo(f"and {len(rows) - top} more")
-    if told := baseline_told(table):
+    if told := baseline_text(table):
         click.echo(told)
     click.echo(as_text(table.sentence))
     if table.method:
@@ -126,13 +127,13 @@ def _show_how_to_look(table: Table, runs: str) -> None:
         click.echo(as_text(f"both maps in one page: dbgsom explore {ends}{where}"))
 
 
-def _show_rest(found: Compared, top: int | None) -> None:
+def _show_rest(found: Comparison, top: int | None) -> None:
     from dbgsom_core.cli.tables import print_table
-    from dbgsom_core.runs.comparing.comparison_files import ranking_columns
+    from dbgsom_core.runs.compare.export import rank_columns
 
     for ranking in found.rankings:
         click.echo()
-        header, rows = ranking_columns(ranking)
+        header, rows = rank_columns(ranking)
         print_table(header, rows[:top])
         click.echo(as_text(ranking.sentence))
     for note in found.notes:

@@ -88,7 +88,7 @@ def explain(
 
 def _tell(told: Explained, where: str, features: int) -> None:
     from dbgsom_core.cli.tables import print_table
-    from dbgsom_core.runs.comparing.sentences import in_digits
+    from dbgsom_core.runs.compare.text import in_digits
 
     one = told.explanation
     click.echo(as_text(f"{where}: {_answer(one)}"))
@@ -167,7 +167,7 @@ def _tell_features(told: Explained, features: int) -> None:
 
 
 def _values(one: Difference, dates: Collection[str]) -> tuple[Any, ...]:
-    from dbgsom_core.runs.comparing.sentences import in_digits
+    from dbgsom_core.runs.compare.text import in_digits
 
     if one.feature not in dates:
         # What is next to nothing beside how far the feature spreads is a 0 of the map.

@@ -66,7 +66,7 @@ def _tell(found: StoredRun) -> None:
         click.echo(as_text(f"damaged: {damage}"))
     data = found.data
     if {"name", "samples", "features"} <= data.keys():
-        from dbgsom_core.runs.comparing.variants import data_name
+        from dbgsom_core.runs.compare.group import data_name
 
         name = data_name(found.config, data)
         click.echo(as_text(f"data {name}: {data['samples']} × {data['features']}"))

@@ -14,8 +14,8 @@ from rich.text import Text
 from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.trackers import Ranking, Variant
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.comparing.deciding import best_end, with_arrow
-from dbgsom_core.runs.comparing.sentences import in_digits, same_mean, value_of
+from dbgsom_core.runs.compare.criterion import best_end, with_arrow
+from dbgsom_core.runs.compare.text import in_digits, same_mean, value_of
 
 _UNLIMITED = 100_000  # characters
 _LONGEST = 200  # characters of one value

@@ -385,14 +385,14 @@ def _identity(run: Run) -> dict[str, Any]:
 
 
 def _best_ends(names: Iterable[str]) -> dict[str, str]:
-    from dbgsom_core.runs.comparing.deciding import best_end
+    from dbgsom_core.runs.compare.criterion import best_end
 
     registry = get_registry()
     return {name: best_end(name, registry) for name in names}
 
 
 def _four_digits(value: float) -> str:
-    from dbgsom_core.runs.comparing.sentences import in_digits
+    from dbgsom_core.runs.compare.text import in_digits
 
     return in_digits(value, 4)
 

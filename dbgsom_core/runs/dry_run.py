@@ -20,7 +20,7 @@ from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.privacy import hiding, masked, masked_name
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import run_folder_of, runs_folder
-from dbgsom_core.runs.comparing.variants import data_name
+from dbgsom_core.runs.compare.group import data_name
 from dbgsom_core.runs.folder import find_folders, read_run
 from dbgsom_core.runs.manifest import default_name, flat_params
 from dbgsom_core.runs.setup import Setup, prepare_run

@@ -9,7 +9,7 @@ import pytest
 
 from dbgsom_core.cli.tables import print_table
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.comparing.compare import compare
+from dbgsom_core.runs.compare.compare import compare
 from dbgsom_core.runs.find import mark_killed_runs
 from dbgsom_core.runs.folder import (
     RunFiles,

@@ -8,7 +8,7 @@ from dbgsom_core.cli.output import show_warnings
 from dbgsom_core.cli.tables import measured
 from dbgsom_core.config import load_sweep
 from dbgsom_core.interfaces.trackers import Variant
-from dbgsom_core.runs.sweeps.worker import _Handler, _log_to, _Worker
+from dbgsom_core.runs.sweeps.processes import _log_to, _LogSender, _Worker
 
 CONFIG = """\
 experiment: words
@@ -39,7 +39,7 @@ def test_a_variant_is_called_the_same_in_a_sweep_and_in_compare(dbgsom, write, t
     (best,) = [line for line in answer.out.splitlines() if line.startswith("best: ")]
     compared = dbgsom("compare", "words").out
     called = variants(compared)
-    (sure,) = [line for line in compared.splitlines() if "the test tells" in line]
+    (sure,) = [line for line in compared.splitlines() if "the test does not tell" in line]
     assert called[0] in sure
     reports = [one.read_text() for one in (tmp_path / "runs").glob("words/*/report.md")]
     (report,) = [one.replace("\\", "") for one in reports if "A sweep of" in one]
@@ -127,16 +127,16 @@ def test_a_warning_of_the_data_is_told_once_and_noted_by_each_run(dbgsom, with_a
 
 def test_a_process_of_a_sweep_says_warnings_of_the_data_in_the_log(with_a_warning, dbgsom):
     answers = []
-    worker = _Worker(lambda *told: answers.append(told), None)
+    worker = _Worker(lambda *event: answers.append(event))
     _log_to(worker._send, logging.WARNING)
     try:
         for child in load_sweep(with_a_warning).children:
-            _, notes = worker._data(child.experiment)
+            _, notes = worker.load(child.experiment)
             assert notes == [NOTE]
     finally:
         show_warnings(quiet=False)
         logger = logging.getLogger("dbgsom")
-        for handler in [one for one in logger.handlers if isinstance(one, _Handler)]:
+        for handler in [one for one in logger.handlers if isinstance(one, _LogSender)]:
             logger.removeHandler(handler)
     assert answers == [("log", ("dbgsom", logging.WARNING, NOTE))]
 

@@ -50,7 +50,7 @@ WAYS = {
 IMPORTED_ONCE = (
     "matplotlib.backends.backend_agg",
     "dbgsom_core.persistence",
-    "dbgsom_core.runs.comparing.compare",
+    "dbgsom_core.runs.compare.compare",
     "dbgsom_core.runs.pipeline",
 )
 READERS = (

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.comparing.compare import compare
+from dbgsom_core.runs.compare.compare import compare
 from dbgsom_core.runs.folder import RunFiles, write_json, write_status, write_text, write_yaml
 from dbgsom_core.runs.folds import FoldMeasures, folds_text
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 import dbgsom_core
 from dbgsom_core.errors import DataError
-from dbgsom_core.runs.comparing.comparison_files import columns_of
+from dbgsom_core.runs.compare.export import columns_of
 
 BUBBLE = {"kernel": {"name": "bubble", "start": None, "end": None, "decay": "exponential"}}
 GAUSSIAN = {"kernel": {"name": "gaussian", "start": None, "end": None, "decay": "exponential"}}
@@ -163,7 +163,7 @@ def no_value(store):
 
 SAID: dict[Callable, tuple[str, str]] = {
     one_value: (
-        "kernel=bubble has the best accuracy, 0.6, but nobody can tell",
+        "kernel=bubble has the best accuracy, 0.6, but a test cannot tell",
         "from one value each",
     ),
     two_lead: (
@@ -177,9 +177,9 @@ SAID: dict[Callable, tuple[str, str]] = {
     all_equal: ("All variants have the same accuracy, 0.5 ± 0.", ""),
     no_common_seed: ("kernel=bubble has the best accuracy", "no seed or fold in common"),
     one_variant: ("There is one variant: accuracy 0.550 ± 0.071.", ""),
-    too_close: ("Nobody can tell which is best: kernel=bubble", "more data would."),
+    too_close: ("No clear winner yet: kernel=bubble", "more data would."),
     close: (
-        "Nobody can tell which is best: kernel=bubble",
+        "No clear winner yet: kernel=bubble",
         "about 12 seeds each (now 4) would tell",
     ),
     no_value: ("No run has a value of test/accuracy.", ""),

@@ -7,7 +7,12 @@ import pytest
 from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.comparing.deciding import Decision, best_end, decide, with_arrow
+from dbgsom_core.runs.compare.criterion import (
+    RankingCriterion,
+    best_end,
+    find_criterion,
+    with_arrow,
+)
 
 MAPS = ["train/quantization_error", "train/combined_error", "train/topographic_error"]
 
@@ -31,7 +36,7 @@ def registry():
     ],
 )
 def test_the_estimator_decides_by_default(registry, estimators, names, expected):
-    found = decide(DecideSettings(), estimators, names, registry)
+    found = find_criterion(DecideSettings(), estimators, names, registry)
     assert f"{found.name} {found.direction}" == expected
 
 
@@ -48,44 +53,44 @@ def test_the_estimator_decides_by_default(registry, estimators, names, expected)
 )
 def test_what_the_user_says_counts(registry, said, expected):
     names = [f"{part}/{one}" for part in ("train", "test") for one in ("accuracy", "purity", "own")]
-    found = decide(DecideSettings(**said), ["classifier"], names, registry)
+    found = find_criterion(DecideSettings(**said), ["classifier"], names, registry)
     assert f"{found.name} {found.direction}" == expected
 
 
 def test_a_measure_that_nobody_knows_or_has_is_told(registry):
     with pytest.raises(DataError, match=r"'acuracy'; did you mean 'accuracy'"):
-        decide(DecideSettings(measure="acuracy"), ["vq"], ["test/accuracy"], registry)
+        find_criterion(DecideSettings(measure="acuracy"), ["vq"], ["test/accuracy"], registry)
     with pytest.raises(DataError, match="say the direction"):
-        decide(DecideSettings(measure="own"), ["vq"], ["test/own"], registry)
+        find_criterion(DecideSettings(measure="own"), ["vq"], ["test/own"], registry)
     with pytest.raises(DataError, match="on the test part"):
-        decide(DecideSettings(measure="purity", split="test"), ["vq"], ["train/purity"], registry)
-    assert decide(DecideSettings(), ["vq"], ["train/own"], registry) is None
+        find_criterion(
+            DecideSettings(measure="purity", split="test"), ["vq"], ["train/purity"], registry
+        )
+    assert find_criterion(DecideSettings(), ["vq"], ["train/own"], registry) is None
 
 
-def test_the_best_is_the_first_of_the_best_and_never_one_without_a_value():
-    runs = [{"test/e": math.nan}, {"test/e": 2.0}, {"test/e": 1.0}, {"test/e": 1.0}, {}]
-    assert Decision("e", "minimize").best(runs) == 2
-    assert Decision("e", "maximize").best(runs) == 1
-    assert Decision("f", "maximize").best(runs) is None
-    assert Decision("e", "maximize").best([]) is None
-    assert not Decision("e", "minimize").better(math.nan, 3.0)
-    assert Decision("e", "minimize").better(3.0, math.nan)
+def test_values_are_sorted_best_first_and_those_without_last():
+    values = [math.nan, 2.0, 1.0, 1.0 + 1e-15]
+    least, greatest = RankingCriterion("e", "minimize"), RankingCriterion("e", "maximize")
+    assert sorted(values, key=least.sort_key)[:3] == [1.0, 1.0 + 1e-15, 2.0]
+    assert sorted(values, key=greatest.sort_key)[0] == 2.0
+    assert least.sort_key(1.0) == least.sort_key(1.0 + 1e-15)  # rounding is no difference
 
 
 def test_what_is_best_at_zero_is_compared_by_its_absolute_value(registry):
     runs = [{"train/topographic_product": value} for value in (-0.03, 0.02, 0.05, math.nan)]
     said = DecideSettings(measure="topographic_product")
-    found = decide(said, ["vq"], runs[0], registry)
+    found = find_criterion(said, ["vq"], runs[0], registry)
     assert (found.direction, found.from_zero) == ("minimize", True)
     assert [found.value(one) for one in runs[:3]] == [0.03, 0.02, 0.05]
-    assert found.best(runs) == 1
-    least = decide(
+    assert min(runs, key=lambda one: found.sort_key(found.value(one))) == runs[1]
+    least = find_criterion(
         DecideSettings(measure="topographic_product", direction="minimize"),
         ["vq"],
         runs[0],
         registry,
     )
-    assert least.best(runs) == 0  # who says a direction means the number itself
+    assert least.value(runs[0]) == -0.03  # who says a direction means the number itself
 
 
 def test_the_better_end_of_a_measure_is_told(registry):

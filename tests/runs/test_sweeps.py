@@ -20,8 +20,8 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.folder import RunFiles, read_run
 from dbgsom_core.runs.signals import Interrupted, shutdown
+from dbgsom_core.runs.sweeps.processes import how_it_ended
 from dbgsom_core.runs.sweeps.sweep import run_sweep
-from dbgsom_core.runs.sweeps.workers import how_it_ended
 
 CONFIG = """\
 experiment: swept
@@ -264,21 +264,29 @@ def test_processes_end_when_that_of_the_sweep_is_killed(tmp_path):
     assert told == [("killed", "Interrupted: the process of its sweep ended")] * 2
 
 
-@pytest.mark.skipif(not hasattr(os, "killpg"), reason="has no groups of processes")
-def test_ctrl_c_while_processes_are_imported_says_nothing_of_them(monkeypatch, capfd):
-    from dbgsom_core.runs.sweeps import workers as module
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="holds no signals back")
+def test_processes_start_with_the_signals_of_the_terminal_held_back():
+    from dbgsom_core.runs.sweeps.processes import _starting_process
 
-    monkeypatch.setattr(
-        module,
-        "BOOTSTRAP",  # it is asked by the terminal before it has imported anything
-        f"import os, signal; os.kill(os.getpid(), signal.SIGINT); {module.BOOTSTRAP}",
-    )
-    monkeypatch.setattr(module, "_SECONDS_TO_LEAVE", SECONDS)
-    with module.Workers(2, None) as workers:
-        processes = list(workers._idle)
-    assert [one._process.returncode for one in processes] == [0, 0]
-    assert capfd.readouterr().err == ""
+    with _starting_process():
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_a_script_needs_no_guard_and_prints_of_its_processes_are_masked(tmp_path):
+    (tmp_path / "sweep.yaml").write_text(
+        CONFIG + "tags: {of: '${env:SECRET_OF_TEST}'}\nsweep: {grid: {seed: [1, 2, 3]}}\n"
+    )
+    (tmp_path / "script.py").write_text(
+        "import dbgsom_core\nprint('begun')\nprint(len(dbgsom_core.sweep('sweep.yaml', jobs=2)))\n"
+    )
+    env = {**os.environ, "PYTHONPATH": _path(), "SECRET_OF_TEST": "nobody-shall-see"}
+    words = [sys.executable, "script.py"]
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["begun", "3"]
+    written = [path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+    assert written
+    assert not any(b"nobody-shall-see" in content for content in written)
 
 
 def test_a_process_that_is_killed_while_it_tells_trackers_has_finished_its_run(swept):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dbgsom_core.runs.comparing.differing import differences
+from dbgsom_core.runs.compare.group import differences
 
 BUBBLE = {"kernel": {"name": "bubble", "start": None, "end": None, "decay": "exponential"}}
 GAUSSIAN = {"kernel": {"name": "gaussian", "start": None, "end": None, "decay": "exponential"}}
@@ -150,7 +150,7 @@ def test_ranks_over_data_sets(store, found):
     np.testing.assert_allclose(ranking.means, [3.5 / 3, 6.5 / 3, 8 / 3])
     assert list(ranking.tables) == ["digits", "iris", "wine"]
     assert ranking.test.p > 0.05
-    assert "but nobody can tell: Friedman's test" in ranking.sentence
+    assert "without a clear difference: Friedman's test" in ranking.sentence
 
 
 def test_few_data_sets_are_too_few_for_a_test(store, found):

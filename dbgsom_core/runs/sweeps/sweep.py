@@ -37,11 +37,9 @@ from dbgsom_core.runs.resume import (
 )
 from dbgsom_core.runs.setup import make_estimator
 from dbgsom_core.runs.signals import shutdown
-from dbgsom_core.runs.sweeps.how_sure import with_verdicts
+from dbgsom_core.runs.sweeps.leaderboard import Leaderboard, best_measures
 from dbgsom_core.runs.sweeps.optimize import Trials
-from dbgsom_core.runs.sweeps.standings import Standings, best_measures
-from dbgsom_core.runs.sweeps.worker import Task
-from dbgsom_core.runs.sweeps.workers import Ended, Workers, show
+from dbgsom_core.runs.sweeps.processes import Ended, Processes, Task, show
 from dbgsom_core.runs.using.side_by_side import BestTwo
 
 log = private_logger("dbgsom")
@@ -132,10 +130,10 @@ class _Sweeping:
         self._run, self._lock = start_run(
             sweep, registry, name=sweep.title, root=root, params=params, stored=stored
         )
-        self._standings = Standings(sweep, registry)
+        self._leaderboard = Leaderboard(sweep, registry)
         self._children: dict[str, Child] = {}
         self._done: dict[str, Outcome] = {}
-        self._failed: dict[str, Exception] = {}
+        self._failed: dict[str, BaseException] = {}
 
     def outcome(self) -> SweepOutcome:
         with self._lock:
@@ -165,23 +163,24 @@ class _Sweeping:
         failed = {name: _reason(error) for name, error in self._failed.items()}
         return SweepOutcome(run, result, tuple(children), failed)
 
-    def _runner(self) -> Workers | _Here:
+    def _runner(self) -> Processes | _Here:
         kept = sum(one.status == "finished" for one in self._begun.values())
         jobs = min(self._jobs, self._sweep.runs - kept)
         if jobs > 1:
-            return Workers(jobs, self._display)
+            return Processes(jobs, self._display)
         return _Here(self._observers, self._registry, *self._data)
 
-    def _run_children(self, runner: Workers | _Here) -> None:
-        kept: list[Run] = []
+    def _run_children(self, runner: Processes | _Here) -> None:
+        kept: list[Child] = []
         while True:
             while runner.free and (child := self._plan.next()) is not None:
                 self._children[child.name] = child
                 begun = self._begun.get(child.name)
                 if begun is not None and begun.status == "finished":
                     finish_off(begun, child.experiment.tracking)
-                    kept.append(resumed_run(begun, self._run))
-                    self._count(child, kept[-1], RunResult(begun.measures))
+                    kept.append(child)
+                    run = resumed_run(begun, self._run)
+                    self._count(child, run, RunResult(begun.measures))
                     show(self._display, "kept")
                 else:
                     self._tell_kept(kept)
@@ -202,7 +201,7 @@ class _Sweeping:
                 note for note in ended.result.notes if note not in self._observers.notes
             )
             self._count(child, ended.run, ended.result)
-            self._tell(ended.run)
+            self._tell(child)
             return
         error = ended.error or DbgsomError("it did not say how it ended")
         log.warning("%s failed (%s)", child.name, _reason(error))
@@ -215,19 +214,19 @@ class _Sweeping:
 
     def _count(self, child: Child, run: Run, result: RunResult) -> None:
         self._done[child.name] = Outcome(run, RunResult(result.measures))
-        self._standings.add(child, run, result.measures)
-        value = self._standings.value([result.measures])
-        self._plan.ended(child, value, self._standings.greater_is_better)
+        self._leaderboard.add(child, run, result.measures)
+        value = self._leaderboard.value(result.measures)
+        self._plan.ended(child, value, self._leaderboard.greater_is_better)
 
-    def _tell_kept(self, kept: list[Run]) -> None:
+    def _tell_kept(self, kept: list[Child]) -> None:
         # All at once: each of them was told when it ended.
         if kept:
             self._tell(kept[-1], f", {len(kept)} of them before")
             kept.clear()
 
-    def _tell(self, run: Run | None, before: str = "") -> None:
+    def _tell(self, child: Child | None, before: str = "") -> None:
         failed = f", {len(self._failed)} failed" if self._failed else ""
-        best = "" if run is None else self._standings.best_so_far(run)
+        best = "" if child is None else self._leaderboard.best_so_far(child)
         told = f"{len(self._done)}/{self._sweep.runs} done{before}{failed}" + (best and f"; {best}")
         show(self._display, "say", told=told)
 
@@ -249,23 +248,11 @@ class _Sweeping:
         return draw_figures(usual, view, [])  # nobody asked for those that lack
 
     def _rankings(self, names: list[str]) -> list[Ranking]:
-        standings = Standings(self._sweep, self._registry)  # not as they happened to end
-        for name in names:
-            done = self._done[name]
-            standings.add(self._children[name], done.run, done.result.measures)
         try:
-            decision, rankings = standings.decision(), standings.rankings()
+            return self._leaderboard.rankings(names)
         except DataError as error:  # the measure failed in every run
             self._observers.notes.append(f"nothing says which run is best: {error}")
             return []
-        if decision is None:
-            return []
-        folders = [self._done[name].run.folder for name in names]
-        try:
-            return with_verdicts(rankings, folders, decision, self._registry)
-        except Exception as error:  # a damaged run folder, say: the sweep is complete
-            log.warning("how sure the best is cannot be said: %s", _reason(error))
-            return rankings
 
     def _notes(self) -> list[str]:
         failed = [f"{name} failed: {_reason(error)}" for name, error in self._failed.items()]
@@ -298,7 +285,7 @@ class _Listed:
 
 
 class _Here:
-    """Runs children in this process, one after the other, as `Workers` do in others."""
+    """Runs children in this process, one after the other, as `Processes` do in others."""
 
     def __init__(
         self, observers: Callbacks, registry: Registry, data: Data | None, notes: Sequence[str]
@@ -344,7 +331,7 @@ class _Here:
         return ended
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     known = isinstance(error, DbgsomError)
     return str(masked(str(error) if known else f"{type(error).__name__}: {error}"))
 

@@ -191,7 +191,7 @@ def _measured(variant: Variant, name: str) -> str:
 
 
 def _with_spread(mean: float, deviation: float | None) -> str:
-    from dbgsom_core.runs.comparing.sentences import value_of  # imports much
+    from dbgsom_core.runs.compare.text import value_of  # imports much
 
     return number(mean) if deviation is None else value_of(mean, deviation)
 

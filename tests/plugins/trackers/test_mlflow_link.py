@@ -16,8 +16,8 @@ from urllib.parse import parse_qs, unquote
 import pytest
 
 from dbgsom_core.interfaces.trackers import Run
-from dbgsom_core.runs.comparing.compare import compare
-from dbgsom_core.runs.comparing.links import _shown
+from dbgsom_core.runs.compare.compare import compare
+from dbgsom_core.runs.compare.export import _identities
 from dbgsom_plugins.trackers import mlflow_link
 from dbgsom_plugins.trackers.mlflow import MLflow
 from dbgsom_plugins.trackers.mlflow_link import compare_address
@@ -60,10 +60,11 @@ def test_runs_of_a_local_store_are_compared_by_their_ids_there(
 
 def test_many_runs_are_named_by_the_sweep_that_all_of_them_are_of() -> None:
     runs: Any = [SimpleNamespace(experiment="e", id=f"{i}", parent="sweep") for i in range(9)]
-    assert _shown(runs) == [("e", "sweep")]
-    assert _shown(runs[:8]) == [("e", f"{i}") for i in range(8)]
+    assert _identities(runs) == [("e", "sweep")]
+    assert _identities(runs[:8]) == [("e", f"{i}") for i in range(8)]
     for parent in ("another", None):
-        assert len(_shown([*runs, SimpleNamespace(experiment="e", id="9", parent=parent)])) == 10
+        others = [*runs, SimpleNamespace(experiment="e", id="9", parent=parent)]
+        assert len(_identities(others)) == 10
 
 
 def test_there_is_no_link_where_mlflow_lacks_the_runs(uri: str, tmp_path: Path) -> None:

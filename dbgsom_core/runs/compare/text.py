@@ -1,4 +1,4 @@
-"""What a comparison says in words: which variant won, and how sure that is."""
+"""Sentences of a ranking: which variant is best, how sure that is, and what would tell."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dbgsom_core.runs.comparing.paired import LEVEL, pairs_needed
+from dbgsom_core.runs.compare.stats import LEVEL, pairs_needed
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.comparing.compared import Ranking, Row, Table
+    from dbgsom_core.runs.compare.table import MeanRanks, Row, Table
 
 _MOST_SEEDS = 1000
 _SAME = 1e-9
@@ -19,39 +19,39 @@ _MORE = "several seeds (sweep: {repeats: {seeds: 5}}), or parts of the data (spl
 
 def verdict(table: Table) -> str:
     """Return which variant won, and how sure that is, or what would tell."""
-    told = _verdict(table)
-    if table.ranked and (classes := _chance(table, table.ranked[0])):
-        who = "the first of them" if _tied(table) else "it"
-        told += (
-            f" Yet {who} seems to give all samples one class: balanced accuracy is 1/{classes}, "
-            "and accuracy the share of that class."
+    text = _verdict(table)
+    if not table.ranked:
+        return text
+    best, criterion = table.ranked[0], table.decision
+    if classes := _constant_classes(table, best):
+        which = "the first of them" if _equals(table) else "it"
+        return (
+            f"{text} Yet {which} seems to give all samples one class: balanced accuracy is "
+            f"1/{classes}, and accuracy the share of that class."
         )
-    elif table.ranked and table.baseline is not None:
-        best, decision = table.ranked[0].mean, table.decision
-        if not decision.better(best, table.baseline):
-            told += (
-                f" Yet that is no better than {_learning_nothing(table)}, {number(table.baseline)}."
-            )
-    return told
+    base = table.baseline
+    if base is not None and not criterion.sort_key(best.mean) < criterion.sort_key(base):
+        return f"{text} Yet that is no better than {_baseline_name(table)}, {number(base)}."
+    return text
 
 
-def baseline_told(table: Table) -> str:
-    """Return what an answer that learns nothing would measure; empty where nobody knows."""
+def baseline_text(table: Table) -> str:
+    """Return what an answer that learns nothing would measure; empty where it is not known."""
     if table.baseline is None:
         return ""
-    return f"baseline: {number(table.baseline)} ({_learning_nothing(table)})"
+    return f"baseline: {number(table.baseline)} ({_baseline_name(table)})"
 
 
-def _learning_nothing(table: Table) -> str:
+def _baseline_name(table: Table) -> str:
     numbers = table.decision.measure in ("r2", "rmse", "mae")
     return "always the mean" if numbers else "always the most frequent class"
 
 
-def _chance(table: Table, row: Row) -> int:
-    # Of how many classes each run's balanced accuracy is what a constant answer gets; else 0.
-    decision = table.decision
-    known = row.measures.get(f"{decision.split}/balanced_accuracy")
-    if decision.measure != "accuracy" or known is None:
+def _constant_classes(table: Table, row: Row) -> int:
+    """Return of how many classes a constant answer has this balanced accuracy, 0 for none."""
+    criterion = table.decision
+    known = row.measures.get(f"{criterion.split}/balanced_accuracy")
+    if criterion.measure != "accuracy" or known is None:
         return 0
     mean, deviation = known
     if not 0 < mean <= 0.5 or (deviation or 0.0) > _SAME:
@@ -77,26 +77,21 @@ def _verdict(table: Table) -> str:
         against = "" if len(others) == 1 else f" or less against each of the other {len(others)}"
         against += f", corrected for {table.tests} comparisons" if table.tests > 1 else ""
         return (
-            f"{best.variant} wins: {measure} {mean_of(best)}, {_ahead(table, others[0])}; "
+            f"{best.variant} wins: {measure} {mean_of(best)}, {_lead(table, others[0])}; "
             f"p {probability(largest)}{against}."
         )
-    worse, next_ = len(others) - len(unsure), unsure[0]
-    if len(others) == 1:
-        apart = "the test does not tell it from the other"
-    else:
-        apart = f"the test tells it from {worse or 'none'} of the other {len(others)} only"
-        apart = apart if worse else apart.removesuffix(" only")
+    which = "the other" if len(others) == 1 else f"{len(unsure)} of the other {len(others)}"
     return (
-        f"Nobody can tell which is best: {best.variant} has the best {measure}, {mean_of(best)}, "
-        f"but {apart}. {_next(table, best, next_)}"
+        f"No clear winner yet: {best.variant} has the best {measure}, {mean_of(best)}, but the "
+        f"test does not tell it from {which}. {_what_would_tell(table, best, unsure[0])}"
     )
 
 
 def _untested(table: Table) -> str:
     best, *others = table.ranked
-    led = f"{best.variant} has the best {table.decision.measure}, {mean_of(best)}"
-    if tied := _tied(table):
-        led += f" ({same_mean(tied)})"
+    lead = f"{best.variant} has the best {table.decision.measure}, {mean_of(best)}"
+    if equals := _equals(table):
+        lead += f" ({same_mean(equals)})"
     if all(row.difference == 0 for row in others):
         mean = " with the same seeds" if table.is_adjusted else f", {mean_of(best)}"
         same = f"All variants have the same {table.decision.measure}{mean}."
@@ -104,49 +99,75 @@ def _untested(table: Table) -> str:
         return f"{same} {_MORE[:1].upper()}{_MORE[1:]} would tell more." if few else same
     if all(row.pairs == 0 for row in others):
         return (
-            f"{led}, but nobody can tell how sure that is: the variants have no seed or fold in "
-            "common. Give all of them the same seeds."
+            f"{lead}, but a test cannot tell how sure that is: the variants have no seed or fold "
+            "in common. Give all of them the same seeds."
         )
     if all(row.pairs <= 1 for row in others):
         return (
-            f"{led}, but nobody can tell how sure that is, from one value each: {_MORE} would tell."
+            f"{lead}, but a test cannot tell how sure that is, from one value each: {_MORE} would."
         )
     return (
-        f"{led}. The seeds change nothing, so nobody can tell how sure that is on other data: "
+        f"{lead}. The seeds change nothing, so a test cannot tell how sure that is on other data: "
         "divide it (split: {folds: 5})."
     )
 
 
-def _next(table: Table, best: Row, row: Row) -> str:
-    """Return how far the next variant is behind, and what would tell whether it is."""
+def _what_would_tell(table: Table, best: Row, row: Row) -> str:
+    """Return how far the next variant is behind, and how many seeds would tell whether it is."""
     if row.difference is None:
         return f"It has no seed or fold in common with {row.variant}."
     if row.difference == 0:
-        return f"{same_mean(_tied(table))}."
-    told = f"It is {_ahead(table, row)}"
+        return f"{same_mean(_equals(table))}."
+    text = f"It is {_lead(table, row)}"
     if row.p is None:
-        return f"{told}."
-    told += f", p {probability(row.p)}"
+        return f"{text}."
+    text += f", p {probability(row.p)}"
     if table.tests > 1 and row.holm is not None:
         corrected = probability(row.holm).removeprefix("= ")
-        told += f" ({corrected} once it is corrected for {table.tests} comparisons)"
+        text += f" ({corrected} once it is corrected for {table.tests} comparisons)"
     if best.folds and row.pairs < best.seeds * best.folds:
-        return f"{told}; more seeds divide the data in the same way and would not tell."
+        return f"{text}; more seeds divide the data in the same way and would not tell."
     level = LEVEL / max(row.factor, 1)
     pairs = pairs_needed(row.difference, row.spread, table.ratio, level)
     if pairs is None:
         return (
-            f"{told}; more seeds would not tell a difference this small, for their models share "
+            f"{text}; more seeds would not tell a difference this small, for their models share "
             "most of the data: more data would."
         )
     seeds = max(math.ceil(pairs / max(best.folds, 1)), best.seeds + 1)
     if seeds > _MOST_SEEDS:
-        return f"{told}; more than {_MOST_SEEDS} seeds each would be needed to tell."
-    return f"{told}; about {seeds} seeds each (now {best.seeds}) would tell such a difference."
+        return f"{text}; more than {_MOST_SEEDS} seeds each would be needed to tell."
+    return f"{text}; about {seeds} seeds each (now {best.seeds}) would tell such a difference."
+
+
+def best_so_far(table: Table) -> str:
+    """Return which variant of a sweep that goes on is best, and what tells it from the next."""
+    best, *others = table.ranked
+    values = mean_of(best) if best.deviation is not None else in_digits(best.mean, 4)
+    if any(row.seeds > 1 for row in table.ranked):
+        values += f", {best.seeds} seed{'s' * (best.seeds > 1)}"
+    if not math.isclose(best.adjusted, best.mean, rel_tol=1e-12):
+        values += f", {in_digits(best.adjusted, 4)} adjusted to all seeds"
+    text = f"{best.variant} ({table.decision.name} {values})"
+    if table.tied:
+        return f"{text}; {same_mean(table.tied)}"
+    if not others or not table.is_tested:
+        return text
+    row = others[0]
+    if row.difference is None:
+        return f"{text}, {row.variant} has none of its seeds: no clear difference yet"
+    if row.holm is None:  # one seed, or the same difference with each
+        return text
+    lead = -row.difference if table.decision.greater_is_better else row.difference
+    if lead <= 0:  # what both have says otherwise than what each has in common with others
+        return f"{text}, with the same seeds no better than {row.variant}: no clear difference yet"
+    text += f", {number(lead)} better than {row.variant}, p {probability(row.holm)}"
+    text += " (corrected)" if table.tests > 1 else ""
+    return text if row.holm < LEVEL else f"{text}: no clear difference yet"
 
 
 def same_mean(variants: Sequence[str]) -> str:
-    """Say that these variants have the same mean as the one before them."""
+    """Return that these variants have the same mean as the best."""
     first, *others = variants
     if not others:
         return f"{first} has the same mean"
@@ -155,31 +176,31 @@ def same_mean(variants: Sequence[str]) -> str:
 
 def method(table: Table) -> str:
     """Return what the numbers of a table are, and how they were tested, as a few sentences."""
-    rows, told = table.ranked, []
+    rows, text = table.ranked, []
     folds = any(row.folds for row in rows)
     if any(row.deviation is not None for row in rows):
         over = "seeds and folds" if folds else "seeds"
-        told.append(f"±: standard deviation over {over}.")
+        text.append(f"±: standard deviation over {over}.")
     if table.is_adjusted:
-        told.append(adjusted_for(table))
+        text.append(adjusted_for(table))
     if table.test:
         source = " (Nadeau & Bengio 2003)" if table.ratio else ""
-        told.append(
+        text.append(
             f"Difference: from the best variant, paired by {'folds' if folds else 'seeds'}. p: "
             f"two-sided {table.test}{source}, which takes differences as normal."
         )
         if table.tests > 1:
-            told.append(
+            text.append(
                 f"Corrected p: of {table.tests} pairs of variants some differ by chance, so each p "
-                f"counts for more (Holm 1979); below {LEVEL:g} two variants are told apart."
+                f"counts for more (Holm 1979); below {LEVEL:g} two variants differ clearly."
             )
         if not table.ratio:
-            told.append("All models learned from the same samples: other data may say otherwise.")
-    return " ".join(told)
+            text.append("All models learned from the same samples: other data may say otherwise.")
+    return " ".join(text)
 
 
 def adjusted_for(table: Table) -> str:
-    """Say what the order of variants is by that do not have the same seeds, or folds."""
+    """Return what orders variants that do not have the same seeds, or folds."""
     what = "seeds and folds" if any(row.folds for row in table.ranked) else "seeds"
     return (
         f"Not all variants have the same {what}: they are in the order of adjusted means, which "
@@ -187,36 +208,36 @@ def adjusted_for(table: Table) -> str:
     )
 
 
-def rank_verdict(ranking: Ranking) -> str:
+def rank_verdict(ranking: MeanRanks) -> str:
     """Return which variant has the best mean rank, and how sure that is."""
     means, test = ranking.means, ranking.test
     sets = len(ranking.tables)
-    led = (
+    lead = (
         f"{ranking.name}{ranking.variants[0]} has the best mean rank over {sets} data sets, "
         f"{number(float(means[0]))}"
     )
     if len(means) > 1 and means[0] == means[1]:
         equal = int((means == means[0]).sum())
-        led = f"{ranking.name}{equal} variants share the best mean rank over {sets} data sets"
+        lead = f"{ranking.name}{equal} variants share the best mean rank over {sets} data sets"
     if test is None:
-        return f"{led}; {sets} data sets are too few for a test."
+        return f"{lead}; {sets} data sets are too few for a test."
     if test.p >= LEVEL:
-        return f"{led}, but nobody can tell: {test.name}, p {probability(test.p)}."
+        return f"{lead}, without a clear difference: {test.name}, p {probability(test.p)}."
     if test.critical is None:
-        return f"{led}, better than the other: {test.name}, p {probability(test.p)}."
+        return f"{lead}, better than the other: {test.name}, p {probability(test.p)}."
     worse = int((means - means[0] > test.critical).sum())
     return (
-        f"{led}; the variants differ ({test.name}, p {probability(test.p)}), and {worse} of the "
+        f"{lead}; the variants differ ({test.name}, p {probability(test.p)}), and {worse} of the "
         f"other {len(means) - 1} rank behind it by more than {number(test.critical)} (Nemenyi's "
         "critical difference)."
     )
 
 
-def _tied(table: Table) -> list[str]:
+def _equals(table: Table) -> list[str]:
     return [one.variant for one in table.ranked[1:] if one.difference == 0]
 
 
-def _ahead(table: Table, row: Row) -> str:
+def _lead(table: Table, row: Row) -> str:
     sign = -1 if table.decision.greater_is_better else 1
     assert row.difference is not None
     if row.low is None or row.high is None:
@@ -244,9 +265,9 @@ def _difference(row: Row, places: int | None) -> str | None:
     return f"{mean} ({low} to {high})"
 
 
-def _places(apart: float) -> int:
+def _places(width: float) -> int:
     """Return how many places the ends of an interval deserve."""
-    return min(8, max(0, 2 - math.ceil(math.log10(apart)))) if apart > 0 else 0
+    return min(8, max(0, 2 - math.ceil(math.log10(width)))) if width > 0 else 0
 
 
 def _rounded(value: float, places: int) -> str:

@@ -1,4 +1,4 @@
-"""Tests of paired values: what two variants measured on the same folds, seeds or data sets."""
+"""Statistical tests of variants on the same folds, seeds or data sets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 LEVEL = 0.05
 POWER = 0.8
 _MOST_PAIRS = 100_000
-_ROUNDING = 1e-12  # what is below this share of the values is rounding
+_ROUNDING = 1e-12  # share of the values below which a difference is rounding
 
 
 @dataclass(frozen=True)
 class Differences:
-    """One variant against m others: paired differences (other − one) and what is sure of them.
+    """Paired differences of m variants from another one.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Differences:
 
 
 def paired_t(
-    one: ArrayLike, others: ArrayLike, ratio: float = 0.0, divisions: ArrayLike | None = None
+    first: ArrayLike, others: ArrayLike, ratio: float = 0.0, divisions: ArrayLike | None = None
 ) -> Differences:
     """Test paired differences by Student's t, corrected for training sets that overlap.
 
@@ -53,31 +53,30 @@ def paired_t(
 
     Parameters
     ----------
-    one : array (k,)
-        Values of a variant; NaN where it has none.
+    first : array (k,) or (m, k)
+        Values of a variant, or of one for each of the others; NaN where it has none.
     others : array (m, k)
-        Those of the others, in the same order.
     ratio : float
         Samples to test on over samples to train on.
     divisions : int array (k,), optional
-        Equal numbers mark values of one division of the data, with several seeds, say: their
+        Equal numbers mark values of the same division of the data, with several seeds, say: their
         differences count as their mean.
     """
     from scipy.special import stdtr, stdtrit
 
-    own = np.asarray(one, dtype=np.float64)
+    base = np.asarray(first, dtype=np.float64)
     values = np.atleast_2d(np.asarray(others, dtype=np.float64))
-    differences = values - own
+    differences = values - base
     if divisions is not None:
-        differences = _means_of(differences, np.asarray(divisions))
-    there = np.isfinite(differences)
-    pairs = there.sum(axis=1)
-    filled = np.where(there, differences, 0.0)
+        differences = _means_of_divisions(differences, np.asarray(divisions))
+    present = np.isfinite(differences)
+    pairs = present.sum(axis=1)
+    filled = np.where(present, differences, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(pairs > 0, filled.sum(axis=1) / pairs, np.nan)
-        squares = np.where(there, (differences - mean[:, np.newaxis]) ** 2, 0.0).sum(axis=1)
+        squares = np.where(present, (differences - mean[:, np.newaxis]) ** 2, 0.0).sum(axis=1)
         deviation = np.where(pairs > 1, np.sqrt(squares / (pairs - 1)), np.nan)
-        largest = np.nanmax(np.abs(np.vstack([own, values])), initial=0.0)
+        largest = np.nanmax(np.abs(np.vstack([base, values])), initial=0.0)
         mean = np.where(np.abs(mean) <= _ROUNDING * largest, 0.0, mean)
         deviation = np.where(deviation <= _ROUNDING * largest, 0.0, deviation)
         error = deviation * np.sqrt(1 / pairs + ratio)
@@ -88,14 +87,16 @@ def paired_t(
     return Differences(pairs, mean, deviation, mean - reach, mean + reach, p)
 
 
-def _means_of(differences: NDArray[np.float64], divisions: NDArray[Any]) -> NDArray[np.float64]:
-    found, where = np.unique(divisions, return_inverse=True)
-    belongs = np.zeros((len(where), len(found)))
-    belongs[np.arange(len(where)), where] = 1.0
-    there = np.isfinite(differences)
-    counts = there @ belongs
+def _means_of_divisions(
+    differences: NDArray[np.float64], divisions: NDArray[Any]
+) -> NDArray[np.float64]:
+    found, position = np.unique(divisions, return_inverse=True)
+    belongs = np.zeros((len(position), len(found)))
+    belongs[np.arange(len(position)), position] = 1.0
+    present = np.isfinite(differences)
+    counts = present @ belongs
     with np.errstate(divide="ignore", invalid="ignore"):
-        sums = np.where(there, differences, 0.0) @ belongs
+        sums = np.where(present, differences, 0.0) @ belongs
         return np.where(counts > 0, sums / counts, np.nan)
 
 
@@ -125,13 +126,13 @@ def pairs_needed(
 
     if not (difference and deviation > 0):
         return None
-    room = (abs(difference) / deviation) ** 2
+    effect = (abs(difference) / deviation) ** 2
     low, high = 2, _MOST_PAIRS
 
     def enough(pairs: int) -> bool:
         degrees = pairs - 1.0
         wanted = float(stdtrit(degrees, 1 - level / 2) + stdtrit(degrees, POWER))
-        return room >= wanted**2 * (1 / pairs + ratio)
+        return effect >= wanted**2 * (1 / pairs + ratio)
 
     if not enough(high):
         return None
@@ -160,79 +161,19 @@ def adjusted_means(values: ArrayLike) -> NDArray[np.float64]:
         NaN where a variant has no value at all.
     """
     table = np.asarray(values, dtype=np.float64)
-    there = ~np.isnan(table)
-    counts = there.sum(axis=1)
-    sums = np.where(there, table, 0.0).sum(axis=1)
+    present = ~np.isnan(table)
+    counts = present.sum(axis=1)
+    sums = np.where(present, table, 0.0).sum(axis=1)
     means: NDArray[np.float64] = sums / np.where(counts, counts, np.nan)
     some = table[counts > 0]
-    if there[counts > 0].all() or np.isinf(some).any():
+    if present[counts > 0].all() or np.isinf(some).any():
         return means
-    shares = there / np.maximum(counts, 1)[:, np.newaxis]
-    left = np.where(there, table - means[:, np.newaxis], 0.0).sum(axis=0)
-    normal = np.diag(there.sum(axis=0)) - there.T @ shares
+    shares = present / np.maximum(counts, 1)[:, np.newaxis]
+    left = np.where(present, table - means[:, np.newaxis], 0.0).sum(axis=0)
+    normal = np.diag(present.sum(axis=0)) - present.T @ shares
     columns = np.linalg.lstsq(normal, left, rcond=1e-10)[0]  # the least of all that fit
     adjusted: NDArray[np.float64] = means - shares @ columns + columns.mean()
     return adjusted
-
-
-# ----------------------------------------------------------------------------- over data sets
-
-
-@dataclass(frozen=True)
-class RankTest:
-    """Whether variants differ over data sets: the test, its p, and the critical difference.
-
-    ``critical`` is the least difference of two mean ranks that counts (Nemenyi 1963), None where
-    the test knows none.
-    """
-
-    name: str
-    p: float
-    critical: float | None = None
-
-
-def ranks(values: ArrayLike, greater_is_better: bool) -> NDArray[np.float64]:
-    """Return the rank of each value within its row, 1 for the best; equals share their mean."""
-    signed = np.atleast_2d(np.asarray(values, dtype=np.float64)) * (-1 if greater_is_better else 1)
-    below = (signed[:, :, np.newaxis] > signed[:, np.newaxis, :]).sum(axis=2)
-    equal = (signed[:, :, np.newaxis] == signed[:, np.newaxis, :]).sum(axis=2)
-    found: NDArray[np.float64] = below + (equal + 1) / 2
-    return found
-
-
-def rank_test(values: ArrayLike) -> RankTest | None:
-    """Test whether k variants (columns) differ over N data sets (rows); None: there are too few.
-
-    Two variants by Wilcoxon's signed-rank test from six data sets on; more by Friedman's test in
-    the form of Iman & Davenport (1980) from three on. See Demšar (2006).
-    """
-    table = np.asarray(values, dtype=np.float64)
-    n, k = table.shape
-    if k == 2:
-        differences = table[:, 0] - table[:, 1]
-        if n < 6 or not differences.any():
-            return None
-        from scipy.stats import wilcoxon
-
-        return RankTest("Wilcoxon's signed-rank test", float(wilcoxon(differences).pvalue))
-    if k < 2 or n < 3:
-        return None
-    from scipy.special import fdtrc
-    from scipy.stats import studentized_range
-
-    ranked = ranks(table, greater_is_better=True)
-    means = ranked.mean(axis=0)
-    between = n * ((means - (k + 1) / 2) ** 2).sum()
-    within = ((ranked - (k + 1) / 2) ** 2).sum() / (n * (k - 1))
-    if within == 0:  # all are equal everywhere
-        return None
-    chi2 = between / within
-    rest = n * (k - 1) - chi2
-    f = math.inf if rest <= 1e-9 else (n - 1) * chi2 / rest
-    p = 0.0 if math.isinf(f) else float(fdtrc(k - 1, (k - 1) * (n - 1), f))
-    quantile = float(studentized_range.ppf(1 - LEVEL, k, np.inf)) / math.sqrt(2)
-    critical = quantile * math.sqrt(k * (k + 1) / (6 * n))
-    return RankTest("Friedman's test (Iman & Davenport 1980)", p, critical)
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
@@ -245,3 +186,55 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
         return mean, None
     deviation = float(array.std(ddof=1))
     return mean, 0.0 if deviation <= _ROUNDING * float(np.abs(array).max()) else deviation
+
+
+# ----------------------------------------------------------------------------- over data sets
+
+
+@dataclass(frozen=True)
+class RankTest:
+    """A test of whether variants differ over data sets.
+
+    ``critical`` is the least difference of two mean ranks that counts (Nemenyi 1963), None where
+    the test knows none.
+    """
+
+    name: str
+    p: float
+    critical: float | None = None
+
+
+def ranks(values: ArrayLike, greater_is_better: bool) -> NDArray[np.float64]:
+    """Return the rank of each value within its row, 1 for the best; equals share their mean."""
+    from scipy.stats import rankdata
+
+    signed = np.atleast_2d(np.asarray(values, dtype=np.float64)) * (-1 if greater_is_better else 1)
+    found: NDArray[np.float64] = rankdata(signed, axis=1)
+    return found
+
+
+def rank_test(values: ArrayLike) -> RankTest | None:
+    """Test whether k variants (columns) differ over N data sets (rows); None: there are too few.
+
+    Two variants by Wilcoxon's signed-rank test from six data sets on; more by Friedman's test in
+    the form of Iman & Davenport (1980) from three on. See Demšar (2006).
+    """
+    from scipy.stats import f as f_distribution
+    from scipy.stats import friedmanchisquare, studentized_range, wilcoxon
+
+    table = np.asarray(values, dtype=np.float64)
+    n, k = table.shape
+    if k == 2:
+        differences = table[:, 0] - table[:, 1]
+        if n < 6 or not differences.any():
+            return None
+        return RankTest("Wilcoxon's signed-rank test", float(wilcoxon(differences).pvalue))
+    if k < 2 or n < 3 or (table == table[:, :1]).all():
+        return None
+    chi2 = float(friedmanchisquare(*table.T).statistic)
+    rest = n * (k - 1) - chi2
+    statistic = math.inf if rest <= 1e-9 else (n - 1) * chi2 / rest
+    p = float(f_distribution.sf(statistic, k - 1, (k - 1) * (n - 1)))
+    quantile = float(studentized_range.ppf(1 - LEVEL, k, np.inf)) / math.sqrt(2)
+    critical = quantile * math.sqrt(k * (k + 1) / (6 * n))
+    return RankTest("Friedman's test (Iman & Davenport 1980)", p, critical)

@@ -1,4 +1,4 @@
-"""What a comparison of runs found: tables of variants, and rankings over data sets."""
+"""Tables of ranked variants: what `compare` returns, and what sentences and files are made of."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dbgsom_core.runs.comparing.deciding import Decision
-from dbgsom_core.runs.comparing.paired import RankTest
-from dbgsom_core.runs.folder import StoredRun
+from numpy import float64
+from numpy.typing import NDArray
+
+from dbgsom_core.runs.compare.criterion import RankingCriterion
+from dbgsom_core.runs.compare.stats import RankTest
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Row:
     seeds, folds : int
         Of how many seeds, and of how many folds for each, the values are; no folds: 0.
     mean, deviation : float
-        Of the deciding measure over seeds and folds; the deviation is None for one value.
+        Of the measure that ranks, over seeds and folds; the deviation is None for one value.
     adjusted : float
         What the mean would be with all seeds and folds of the table (see `adjusted_means`): rows
         are in its order. Where all have the same it is the mean.
@@ -52,17 +54,17 @@ class Row:
     mean: float
     deviation: float | None
     adjusted: float
-    difference: float | None
-    low: float | None
-    high: float | None
-    effect: float | None
-    p: float | None
-    holm: float | None
-    factor: int
-    spread: float
-    pairs: int
-    measures: Mapping[str, tuple[float, float | None]]
-    runs: Sequence[str]
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    effect: float | None = None
+    p: float | None = None
+    holm: float | None = None
+    factor: int = 0
+    spread: float = math.nan
+    pairs: int = 0
+    measures: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
+    runs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Table:
         ``dataset``, ``split``, and what else the runs have in common.
     data : mapping
         Facts of the data: name, samples, features.
-    decision : Decision
+    decision : RankingCriterion
     rows : sequence of Row
         Variants without a value come last.
     test : str
@@ -86,30 +88,33 @@ class Table:
         How many pairs of variants were tested.
     ratio : float
         What the variance was corrected by.
-    sentence : str
-        Which variant won, and how sure that is.
-    method : str
-        What the numbers are, and how they were tested.
     baseline : float or None
         What an answer that learns nothing would measure: always the most frequent class of the
         training part (accuracy, balanced accuracy), or always the mean (r2). None: not known.
     ends : mapping of str to str
         Which values of each measure are best: ``greater``, ``less``, ``0``, or nothing where no
         plugin says it.
+    sentence : str
+        Which variant won, and how sure that is.
+    method : str
+        What the numbers are, and how they were tested.
+    is_tested : bool
+        False where a sweep that goes on has too many variants to test each against each.
     """
 
     name: str
     facts: Mapping[str, Any]
     data: Mapping[str, Any]
-    decision: Decision
+    decision: RankingCriterion
     rows: Sequence[Row]
     test: str
     tests: int
     ratio: float
+    baseline: float | None = None
+    ends: Mapping[str, str] = field(default_factory=dict)
     sentence: str = ""
     method: str = ""
-    ends: Mapping[str, str] = field(default_factory=dict)
-    baseline: float | None = None
+    is_tested: bool = True
 
     @property
     def ranked(self) -> list[Row]:
@@ -121,15 +126,22 @@ class Table:
         """Whether variants lack seeds or folds of others, so that the order is of other means."""
         return any(not math.isclose(row.adjusted, row.mean, rel_tol=1e-12) for row in self.ranked)
 
+    @property
+    def tied(self) -> list[str]:
+        """The variants that are as good as the first, rounding aside."""
+        key = self.decision.sort_key
+        first, *others = self.ranked
+        return [row.variant for row in others if key(row.adjusted) == key(first.adjusted)]
+
 
 @dataclass(frozen=True)
-class Ranking:
+class MeanRanks:
     """Variants over several data sets: mean ranks, the least first.
 
     Attributes
     ----------
     name : str
-        What the tables have in common, where there are several rankings.
+        What the tables have in common, where there are several of these.
     tables : sequence of str
         Their names.
     variants : sequence of str
@@ -143,48 +155,12 @@ class Ranking:
     name: str
     tables: Sequence[str]
     variants: Sequence[str]
-    ranks: Any
+    ranks: NDArray[float64]
     test: RankTest | None
     sentence: str = ""
 
     @property
-    def means(self) -> Any:
+    def means(self) -> NDArray[float64]:
         """The mean rank of each variant."""
-        return self.ranks.mean(axis=1)
-
-
-@dataclass(frozen=True)
-class Compared:
-    """All that was found.
-
-    Attributes
-    ----------
-    decision : Decision
-        The measure that ranks.
-    tables : sequence of Table
-        One for each data set; different data sets, or divisions, are not ranked together.
-    rankings : sequence of Ranking
-        Where the same variants ran on several data sets.
-    notes : sequence of str
-        What else a reader should know: runs that are not finished, that repeat others, ….
-    damaged : mapping of str to str
-        What is wrong with the folders that cannot be read, by their names.
-    runs : sequence of StoredRun
-        All that were compared.
-    """
-
-    decision: Decision
-    tables: Sequence[Table]
-    rankings: Sequence[Ranking]
-    notes: Sequence[str]
-    damaged: Mapping[str, str]
-    runs: Sequence[StoredRun]
-
-    @property
-    def sentence(self) -> str:
-        """What it says, a line each data set, and one over all of them."""
-        told = [
-            f"{table.name}: {table.sentence}" if len(self.tables) > 1 else table.sentence
-            for table in self.tables
-        ]
-        return "\n".join([*told, *(ranking.sentence for ranking in self.rankings)])
+        found: NDArray[float64] = self.ranks.mean(axis=1)
+        return found

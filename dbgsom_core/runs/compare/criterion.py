@@ -1,4 +1,4 @@
-"""What "best" means among runs: which measure decides, in which direction, on which part."""
+"""The criterion of a ranking: which measure, which end of it is best, on which part."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from dbgsom_core.plugins.registry import Registry
 
 PARTS = ("test", "train")
 _DIGITS = 12  # in which means must differ: more may be how they were summed
+_ARROWS = {"greater": " ↑", "less": " ↓", "0": " →0"}
 
-# What decides where nobody says it: the first that the runs have. A quantization error alone would
-# always choose the largest map; the combined error (Kaski & Lagus 1996) adds to it what the map's
-# folds cost, in the same units.
+# The defaults of each estimator, of which the first that the runs have ranks. A quantization error
+# alone would always choose the largest map; the combined error (Kaski & Lagus 1996) adds to it what
+# the map's folds cost, in the same units.
 _OF_MAPS = ("combined_error", "quantization_error", "topographic_error")
 _DEFAULTS = {
     "classifier": ("accuracy", "balanced_accuracy", *_OF_MAPS),
@@ -27,7 +28,7 @@ _DEFAULTS = {
 
 
 @dataclass(frozen=True)
-class Decision:
+class RankingCriterion:
     """A measure, its better end, and the part of the data that it is taken on.
 
     Attributes
@@ -38,7 +39,7 @@ class Decision:
     split : {"test", "train", ""}
         Empty where the measure has no part.
     from_zero : bool
-        The measure is best at 0: its absolute value decides.
+        The measure is best at 0: its absolute value ranks.
     """
 
     measure: str
@@ -62,43 +63,33 @@ class Decision:
         return self.direction == "maximize"
 
     def value(self, measures: Mapping[str, float]) -> float:
-        """Return what decides of a run's measures, NaN where it is missing."""
+        """Return the value that ranks of a run's measures, NaN where it is missing."""
         value = float(measures.get(self.name, math.nan))
         return abs(value) if self.from_zero else value
 
-    def better(self, one: float, other: float) -> bool:
-        """Say whether a value is better than another; any is better than NaN."""
-        return self.rank(one) < self.rank(other)
-
-    def rank(self, value: float) -> tuple[bool, float]:
+    def sort_key(self, value: float) -> tuple[bool, float]:
         """Return a key that sorts values, best first and NaN last; rounding aside."""
         if math.isnan(value):
             return True, 0.0
         value = float(f"{value:.{_DIGITS}g}")
         return False, -value if self.greater_is_better else value
 
-    def best(self, runs: Sequence[Mapping[str, float]]) -> int | None:
-        """Return which of some runs' measures are best, the first of equals; None: none decides."""
-        ranks = [self.rank(self.value(measures)) for measures in runs]
-        at = min(range(len(runs)), key=ranks.__getitem__, default=None)
-        return None if at is None or ranks[at][0] else at
 
-
-def decide(
+def find_criterion(
     settings: DecideSettings,
     estimators: Collection[str],
     names: Iterable[str],
     registry: Registry,
-) -> Decision | None:
-    """Return what decides between runs, None where they have none of the default measures.
+) -> RankingCriterion | None:
+    """Return the criterion of runs, None where they have none of the default measures.
 
     Parameters
     ----------
     settings : DecideSettings
-        What the user said. ``measure`` may be a full name, ``test/accuracy``, too.
+        What the user wants. ``measure`` may be a full name, ``test/accuracy``, too.
     estimators : collection of str
-        The kinds of estimator among the runs, ``"classifier"``, …; measures of maps decide
-        between kinds.
+        The kinds of estimator among the runs, ``"classifier"``, …; measures of maps rank
+        different kinds.
     names : iterable of str
         Full names of the measures that the runs have: ``test/accuracy``, ….
     registry : Registry
@@ -107,31 +98,31 @@ def decide(
     Raises
     ------
     DataError
-        No run has the measure, or nobody knows which of its ends is better.
+        No run has the measure, or its better end is not known.
     PluginError
         The measure's plugin is broken.
     """
     known = list(dict.fromkeys(names))
+    parts = PARTS if settings.split is None else (settings.split,)
     if settings.measure is None:
         (kind,) = set(estimators) if len(set(estimators)) == 1 else ("vq",)
-        parts = PARTS if settings.split is None else (settings.split,)
         wanted = (f"{part}/{name}" for part in parts for name in _DEFAULTS.get(kind, _OF_MAPS))
         found = next((name for name in wanted if name in known), None)
         if found is None:
             return None
     else:
-        found = _full_name(settings.measure, settings.split, known)
-    part, _, measure = (
-        found.rpartition("/") if found.partition("/")[0] in PARTS else ("", "", found)
-    )
-    direction, from_zero = settings.direction, False
-    if direction is None:
-        direction, from_zero = _better_end(found, registry)
-    return Decision(measure, direction, part, from_zero)
+        found = _full_name(settings.measure, settings.split, parts, known)
+    part, _, measure = found.partition("/")
+    if part not in PARTS:
+        part, measure = "", found
+    if settings.direction is not None:
+        return RankingCriterion(measure, settings.direction, part)
+    end = _better_end(found, registry)
+    direction: Literal["maximize", "minimize"] = "maximize" if end == "greater" else "minimize"
+    return RankingCriterion(measure, direction, part, from_zero=end == "0")
 
 
-def _full_name(measure: str, split: str | None, known: Sequence[str]) -> str:
-    parts = PARTS if split is None else (split,)
+def _full_name(measure: str, split: str | None, parts: Sequence[str], known: Sequence[str]) -> str:
     for name in (measure, *(f"{part}/{measure}" for part in parts)):
         if name in known:
             return name
@@ -145,26 +136,21 @@ def _full_name(measure: str, split: str | None, known: Sequence[str]) -> str:
     )
 
 
-def _better_end(name: str, registry: Registry) -> tuple[Literal["maximize", "minimize"], bool]:
-    # And whether it is the absolute value that counts.
+def _better_end(name: str, registry: Registry) -> str:
     if name.startswith("test_std/"):  # the spread over folds, of whatever it is
-        return "minimize", False
-    measure = measure_class(name, registry)
+        return "less"
+    measure = _measure_class(name, registry)
     if MeasureAbilities.of(measure).zero_is_best:
-        return "minimize", True
-    return "maximize" if measure.greater_is_better else "minimize", False
-
-
-_ARROWS = {"greater": " ↑", "less": " ↓", "0": " →0"}
+        return "0"
+    return "greater" if measure.greater_is_better else "less"
 
 
 def best_end(name: str, registry: Registry) -> str:
-    """Return which values of a measure are best: greater, less, 0, or nothing if nobody knows."""
+    """Return which values of a measure are best: greater, less, 0, or nothing if not known."""
     try:
-        direction, from_zero = _better_end(name, registry)
-    except DbgsomError:  # of a plugin that is no longer there
+        return _better_end(name, registry)
+    except DbgsomError:  # of a plugin that is no longer installed
         return ""
-    return Decision(name, direction, "", from_zero).end
 
 
 def with_arrow(name: str, best: str) -> str:
@@ -172,14 +158,17 @@ def with_arrow(name: str, best: str) -> str:
     return name + _ARROWS.get(best, "")
 
 
-def measure_class(name: str, registry: Registry) -> Any:
-    """Return the class of a measure by its logged name: ``test/NAME`` or ``NAME`` with options.
+def is_in_units(criterion: RankingCriterion, registry: Registry) -> bool:
+    """Return whether the measure is in the units of distances, which metrics do not share."""
+    try:
+        measure = _measure_class(criterion.name, registry)
+    except DataError:  # of a plugin that is no longer installed, and the direction was given
+        return False
+    return MeasureAbilities.of(measure).in_metric_units
 
-    Raises
-    ------
-    DataError
-        No installed plugin offers it.
-    """
+
+def _measure_class(name: str, registry: Registry) -> Any:
+    """Return the class of a measure by its logged name: ``test/NAME`` or ``NAME`` with options."""
     part, _, rest = name.partition("/")
     bare = (rest if part in PARTS else name).rpartition(":")[2]
     offered = registry.names("measure")
@@ -190,17 +179,8 @@ def measure_class(name: str, registry: Registry) -> Any:
     ]
     if not known:
         raise DataError(
-            f"no installed plugin offers the measure '{bare}', so nobody knows whether more of it "
-            f"is better{did_you_mean(bare, offered)}; compare by another measure, or say the "
+            f"no installed plugin offers the measure '{bare}', so it is not known whether more of "
+            f"it is better{did_you_mean(bare, offered)}; compare by another measure, or say the "
             "direction"
         )
     return registry.find("measure", max(known, key=len))
-
-
-def is_in_units(decision: Decision, registry: Registry) -> bool:
-    """Say whether what decides is in the units of distances: other metrics do not compare by it."""
-    try:
-        measure = measure_class(decision.name, registry)
-    except DataError:  # of a plugin that is no longer there, and the direction was said
-        return False
-    return MeasureAbilities.of(measure).in_metric_units

@@ -1,0 +1,1 @@
+"""Comparing runs: one ranking for `compare` and for sweeps."""

@@ -1,1 +1,0 @@
-"""Which variant is best, and how sure that is."""
