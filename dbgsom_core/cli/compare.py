@@ -1,21 +1,21 @@
-"""``dbgsom compare``: variants over their seeds and folds, and which of them won."""
+"""``dbgsom compare``: variants over their seeds and folds, ranked, with statistical tests."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from dbgsom_core.cli.options import open_registry
-from dbgsom_core.errors import as_text
+from dbgsom_core.cli.options import check_output, open_registry, runs_option
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.compare.export import Comparison
     from dbgsom_core.runs.compare.table import Table
 
-_END = 6  # letters of an id, which will do for every command
+_SHORT_ID = 6  # characters at the end of an id, by which every command finds the run
 
 
 @click.command()
@@ -35,7 +35,7 @@ _END = 6  # letters of an id, which will do for every command
     type=click.Choice(["test", "train"]),
     help="On which part it is measured; by default the test part where there is one.",
 )
-@click.option("--runs", default="runs", show_default=True, help="Folder that holds the runs.")
+@runs_option
 @click.option("--top", type=click.IntRange(min=1), help="Show only the best so many variants.")
 @click.option("--all", "show_all", is_flag=True, help="Show every measure.")
 @click.option(
@@ -47,46 +47,47 @@ _END = 6  # letters of an id, which will do for every command
 )
 def compare(
     targets: Sequence[str],
-    by: str | None,
-    direction: str | None,
-    split: str | None,
     runs: str,
     top: int | None,
     show_all: bool,
     output: str | None,
+    **criteria: str | None,
 ) -> None:
     """Compare the finished runs of TARGETS: experiments, sweeps or runs, by name, id or folder.
 
     Runs that differ only in their seed are one variant. Without TARGETS the only experiment is
     meant.
     """
-    from pathlib import Path
-
-    from dbgsom_core.cli.output import check_output
     from dbgsom_core.runs.compare.compare import compare as compare_runs
     from dbgsom_core.runs.compare.export import check_ending
 
     if output is not None:
         check_ending(Path(output))
         check_output(output)
-    found = compare_runs(
-        *targets, by=by, direction=direction, split=split, runs=runs, registry=open_registry()
-    )
+    found = compare_runs(*targets, runs=runs, registry=open_registry(), **criteria)
     if output is not None:
         found.save(output)
-        click.echo(as_text(f"{output}: {len(found.tables)} table(s)"))
+        click.echo(f"{output}: {len(found.tables)} table(s)")
         return
     for number, table in enumerate(found.tables):
         if number:
             click.echo()
-        _show(found, table, top, show_all)
-        _show_how_to_look(table, runs)
-    _show_rest(found, top)
+        _print_variants(table, top, show_all)
+        _print_explore_command(table, runs)
+    _print_data_sets(found, top)
+    for note in found.notes:
+        click.echo(f"note: {note}")
+    if found.damaged:
+        from dbgsom_core.cli.tables import print_table
+
+        rows = [[name, f"damaged: {why}"] for name, why in found.damaged.items()]
+        print_table(["run", "state"], rows)
     for link in found.links():
-        click.echo(f"side by side: {as_text(link)}")
+        click.echo(f"side by side: {link}")
 
 
-def _show(found: Comparison, table: Table, top: int | None, show_all: bool) -> None:
+def _print_variants(table: Table, top: int | None, show_all: bool) -> None:
+    """Print the variants on one data set, and what the tests say of them."""
     from dbgsom_core.cli.tables import fits, print_table
     from dbgsom_core.runs.compare.export import beside, columns_of, title_of
     from dbgsom_core.runs.compare.text import baseline_text
@@ -100,34 +101,33 @@ def _show(found: Comparison, table: Table, top: int | None, show_all: bool) -> N
     while others and not show_all and not fits(header, rows[:top]):
         others = others[:-1]
         header, rows = columns_of(table, others)
-    click.echo(as_text(title_of(table)))
+    click.echo(title_of(table))
     print_table(header, rows[:top])
     if top is not None and len(rows) > top:
         click.echo(f"and {len(rows) - top} more")
-    if told := baseline_text(table):
-        click.echo(told)
-    click.echo(as_text(table.sentence))
+    if baseline := baseline_text(table):
+        click.echo(baseline)
+    click.echo(table.sentence)
     if table.method:
-        click.echo(as_text(table.method))
+        click.echo(table.method)
 
 
-def _show_how_to_look(table: Table, runs: str) -> None:
-    # The command that shows the maps of the two best; runs that lie elsewhere have no short names.
-    from pathlib import Path
-
-    rows = [row for row in table.ranked[:2] if row.runs]
+def _print_explore_command(table: Table, runs: str) -> None:
+    """Print the command that shows the maps of the two best variants, if they lie in ``runs``."""
+    best = [row for row in table.ranked[:2] if row.runs]
     # Steps of other packages may make other features, which no page shows side by side.
-    steps = {str(row.fields.get("prepare", "")) for row in rows}
-    if len(steps) > 1 and any(":" in one for one in steps):
+    steps = {str(row.fields.get("prepare", "")) for row in best}
+    if len(steps) > 1 and any(":" in step for step in steps):
         return
-    ids = [row.runs[0] for row in rows]
-    if len(ids) == 2 and all(any(Path(runs).glob(f"*/{one}/model.npz")) for one in ids):
+    ids = [row.runs[0] for row in best]
+    if len(ids) == 2 and all(any(Path(runs).glob(f"*/{id}/model.npz")) for id in ids):
         where = "" if runs == "runs" else f" --runs {shlex.quote(runs)}"
-        ends = " ".join(one[-_END:] for one in ids)
-        click.echo(as_text(f"both maps in one page: dbgsom explore {ends}{where}"))
+        names = " ".join(id[-_SHORT_ID:] for id in ids)
+        click.echo(f"both maps in one page: dbgsom explore {names}{where}")
 
 
-def _show_rest(found: Comparison, top: int | None) -> None:
+def _print_data_sets(found: Comparison, top: int | None) -> None:
+    """Print how variants rank over several data sets."""
     from dbgsom_core.cli.tables import print_table
     from dbgsom_core.runs.compare.export import rank_columns
 
@@ -135,9 +135,4 @@ def _show_rest(found: Comparison, top: int | None) -> None:
         click.echo()
         header, rows = rank_columns(ranking)
         print_table(header, rows[:top])
-        click.echo(as_text(ranking.sentence))
-    for note in found.notes:
-        click.echo(as_text(f"note: {note}"))
-    if found.damaged:
-        rows = [[name, f"damaged: {why}"] for name, why in found.damaged.items()]
-        print_table(["run", "state"], rows)
+        click.echo(ranking.sentence)

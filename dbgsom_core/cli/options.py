@@ -1,22 +1,28 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what they stand for."""
 
 from __future__ import annotations
 
-import functools
-import json
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.output import output_options
+from dbgsom_core.cli.console import JsonLines, output, show_warnings
+from dbgsom_core.errors import DataError, PluginError
+from dbgsom_core.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
 
 Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+_STRICT = "dbgsom.strict_plugins"  # key of the context's meta
 
 
 class Commands(click.Group):
@@ -28,248 +34,200 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list; click cuts sentences off at the width of the terminal."""
-        rows = [(name, one.get_short_help_str(1000)) for name, one in self.commands.items()]
+        rows = [(name, command.get_short_help_str(1000)) for name, command in self.commands.items()]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
 
-def plugin_options(command: Command) -> Command:
-    """Add ``--no-plugins``, ``--strict-plugins`` and ``--disable-plugin``.
+def options(*decorators: Decorator) -> Decorator:
+    """Return what adds several options to a command, which lists them in this order."""
 
-    The command gets the ``registry`` that they ask for.
-    """
+    def add(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
 
-    @functools.wraps(command)
-    def opened(no_plugins: bool, strict_plugins: bool, **given: Any) -> Any:
-        return command(registry=open_registry(no_plugins, strict_plugins), **given)
-
-    return _with_options(opened)
+    return add
 
 
-def plugin_options_apart(command: Command) -> Command:
-    """Add the same options to a command that imports plugins in another process, with ``strict``.
+def setting(name: str, act: Callable[[Any], object], text: str, **more: Any) -> Decorator:
+    """Return an option that acts on this process where it is used; no command gets its value."""
 
-    What the options say reaches it through the environment.
-    """
+    def call(context: click.Context, option: click.Parameter, value: Any) -> None:
+        if value:
+            act(value)
 
-    @functools.wraps(command)
-    def told(no_plugins: bool, strict_plugins: bool, **given: Any) -> Any:
-        if no_plugins:
-            os.environ["DBGSOM_NO_PLUGINS"] = "1"
-        return command(strict=strict_plugins, **given)
-
-    return _with_options(told)
+    return click.option(*name.split(), help=text, callback=call, expose_value=False, **more)
 
 
-def _with_options(opened: Command) -> Command:
-    with_options = click.option(
+# --------------------------------------------------------------------------------------- plugins
+
+
+def _use_no_plugins(wanted: bool) -> None:
+    _set_environment("DBGSOM_NO_PLUGINS", "1")
+
+
+def _disable_plugins(names: Sequence[str]) -> None:
+    before = os.environ.get("DBGSOM_DISABLE_PLUGINS", "")
+    _set_environment("DBGSOM_DISABLE_PLUGINS", ",".join([*names, *filter(None, [before])]))
+
+
+def _set_environment(name: str, value: str) -> None:
+    from dbgsom_core.plugins.registry import get_registry
+
+    os.environ[name] = value  # which other processes of the command read, too
+    get_registry.cache_clear()
+
+
+def _be_strict(wanted: bool) -> None:
+    click.get_current_context().meta[_STRICT] = True
+
+
+plugin_options = options(
+    setting(
+        "--no-plugins", _use_no_plugins, "Use built-ins only, no third-party plugin.", is_flag=True
+    ),
+    setting(
+        "--strict-plugins", _be_strict, "Fail when any installed plugin is broken.", is_flag=True
+    ),
+    setting(
         "--disable-plugin",
+        _disable_plugins,
+        "Leave a plugin or a distribution alone; may be repeated.",
         metavar="NAME",
         multiple=True,
-        expose_value=False,
-        callback=_disable,
-        help="Leave a plugin or a distribution alone; may be repeated.",
-    )(opened)
-    with_options = click.option(
-        "--strict-plugins", is_flag=True, help="Fail when any installed plugin is broken."
-    )(with_options)
-    return click.option(
-        "--no-plugins", is_flag=True, help="Use built-ins only, no third-party plugin."
-    )(with_options)
+    ),
+)
 
 
-def _disable(context: click.Context, option: click.Parameter, names: Sequence[str]) -> None:
-    if names:
-        from dbgsom_core.plugins.registry import get_registry
-
-        before = os.environ.get("DBGSOM_DISABLE_PLUGINS", "")
-        os.environ["DBGSOM_DISABLE_PLUGINS"] = ",".join([*names, *filter(None, [before])])
-        get_registry.cache_clear()
+def is_strict() -> bool:
+    """Return whether the command was called with ``--strict-plugins``."""
+    return bool(click.get_current_context().meta.get(_STRICT))
 
 
-def limit_option(seconds: float, words: str) -> Callable[[Command], Command]:
-    """Return what adds ``--limit SECONDS``."""
-    return click.option(
-        "--limit",
-        metavar="SECONDS",
-        type=click.FloatRange(min=0, min_open=True),
-        default=seconds,
-        show_default=True,
-        help=words,
-    )
+def open_registry(*, warn: bool = False) -> Registry:
+    """Return the registry of plugins that the options of the command ask for.
 
-
-def sklearn_option(command: Command) -> Command:
-    """Add ``--sklearn-only``; what it says reaches the runs through the environment."""
-    return click.option(
-        "--sklearn-only",
-        is_flag=True,
-        expose_value=False,
-        callback=_sklearn_only,
-        help="Import no prepare step but those of scikit-learn.",
-    )(command)
-
-
-def _sklearn_only(context: click.Context, option: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        os.environ["DBGSOM_SKLEARN_ONLY"] = "1"
-
-
-def model_options(command: Command) -> Command:
-    """Add ``--runs`` and ``--store``, which say where a model is looked for."""
-    command = click.option(
-        "--store",
-        metavar="URI",
-        envvar="MLFLOW_TRACKING_URI",
-        help="MLflow store of addresses such as models:/NAME@ALIAS; sqlite:///mlflow.db without it "
-        "and without MLFLOW_TRACKING_URI.",
-    )(command)
-    return runs_option(command)
-
-
-def table_options(command: Command) -> Command:
-    """Add ``--delimiter``, ``--decimal``, ``--thousands`` and ``--encoding`` of a CSV file.
-
-    The command gets its ``dialect``.
-    """
-
-    @functools.wraps(command)
-    def told(
-        delimiter: str | None,
-        decimal: str | None,
-        thousands: str | None,
-        encoding: str | None,
-        **given: Any,
-    ) -> Any:
-        from dbgsom_core.tables import CsvDialect
-
-        return command(dialect=CsvDialect(delimiter, encoding, decimal, thousands), **given)
-
-    with_options = click.option(
-        "--encoding", help="Of a CSV file; without it UTF-8, or else that of the training."
-    )(told)
-    with_options = click.option(
-        "--thousands",
-        type=click.Choice([".", ",", "'", " "]),
-        metavar="CHARACTER",
-        help="What may stand between thousands in a CSV file; without it as in the training.",
-    )(with_options)
-    with_options = click.option(
-        "--decimal",
-        type=click.Choice([".", ","]),
-        help="The decimal mark of a CSV file; without it that of the training.",
-    )(with_options)
-    return click.option(
-        "--delimiter",
-        metavar="CHARACTER",
-        callback=_one_character,
-        help=r"Between the cells of a CSV file, \t is a tab; found out without it.",
-    )(with_options)
-
-
-def _one_character(context: click.Context, option: click.Parameter, given: str | None) -> Any:
-    text = "\t" if given == r"\t" else given
-    if text is not None and (len(text) != 1 or text in '"\r\n'):
-        raise click.BadParameter(f"'{text}' is no single character that can part cells")
-    return text
-
-
-def runs_option(command: Command) -> Command:
-    """Add ``--runs``."""
-    return click.option(
-        "--runs", default="runs", show_default=True, help="Folder that holds the runs."
-    )(command)
-
-
-def set_option(command: Command) -> Command:
-    """Add ``--set key=value``."""
-    return click.option(
-        "--set",
-        "overrides",
-        metavar="KEY=VALUE",
-        multiple=True,
-        help="Override a key, for example model.growth.spreading_factor=0.3; may be repeated.",
-    )(command)
-
-
-def name_options(command: Command) -> Command:
-    """Add ``--name`` and ``--tag``, which stand for keys of the configuration; after `set_option`.
-
-    Both are text, whatever it looks like in YAML.
-    """
-
-    @functools.wraps(command)
-    def named(name: str | None, tags: Sequence[str], overrides: Sequence[str], **given: Any) -> Any:
-        more = [] if name is None else [f"name={_text(name)}"]
-        for tag in tags:
-            key, equals, value = tag.partition("=")
-            if not (key and equals):
-                raise click.BadParameter(f"'{tag}' is not written KEY=VALUE", param_hint="--tag")
-            more.append(f"tags={{{_text(key)}: {_text(value)}}}")
-        return command(overrides=(*overrides, *more), **given)
-
-    for option in (
-        click.option(
-            "--tag",
-            "tags",
-            metavar="KEY=VALUE",
-            multiple=True,
-            help="Tag of the run, as a key under tags; may be repeated.",
-        ),
-        click.option(
-            "--name", metavar="TEXT", help="Name of the run; made from its parts without."
-        ),
-    ):
-        named = option(named)
-    return named
-
-
-def _text(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
-def run_options(command: Command) -> Command:
-    """Add what ``run`` and ``sweep`` have in common: all that changes a configuration or plugins.
-
-    Plugins that are broken are told of.
-    """
-
-    @functools.wraps(command)
-    def told(registry: Registry, **given: Any) -> Any:
-        tell_broken(registry)
-        return command(registry=registry, **given)
-
-    return set_option(name_options(sklearn_option(output_options(plugin_options(told)))))
-
-
-def open_registry(no_plugins: bool = False, strict_plugins: bool = False) -> Registry:
-    """Return the registry that the options ask for.
+    Parameters
+    ----------
+    warn : bool
+        Log a warning for each plugin that could not be loaded.
 
     Raises
     ------
     PluginError
         ``--strict-plugins`` and a plugin is broken.
     """
-    from dbgsom_core.errors import PluginError
     from dbgsom_core.plugins.registry import get_registry
 
-    if no_plugins:
-        os.environ["DBGSOM_NO_PLUGINS"] = "1"
-        get_registry.cache_clear()
     registry = get_registry()
-    if strict_plugins and registry.broken:
+    if is_strict() and registry.broken:
         raise PluginError(
             "\n".join(
-                f"plugin {one.name} of {one.distribution}: {one.error}" for one in registry.broken
+                f"plugin {record.name} of {record.distribution}: {record.error}"
+                for record in registry.broken
             )
+        )
+    for record in registry.broken if warn else ():
+        private_logger("dbgsom").warning(
+            "plugin %s of %s %s is broken (%s); 'dbgsom plugins doctor' says more",
+            *(record.name, record.distribution, record.version, record.error),
         )
     return registry
 
 
-def tell_broken(registry: Registry) -> None:
-    """Warn of each plugin that could not be loaded: a run goes on without it."""
-    for one in registry.broken:
-        private_logger("dbgsom").warning(
-            "plugin %s of %s %s is broken (%s); 'dbgsom plugins doctor' says more",
-            *(one.name, one.distribution, one.version, one.error),
-        )
+# -------------------------------------------------------------------------------------- messages
+
+
+def _be_quiet(wanted: bool) -> None:
+    output.quiet = True
+    show_warnings()
+
+
+def _be_verbose(count: int) -> None:
+    output.verbose = count
+    show_warnings()
+
+
+def _write_json_lines(wanted: bool) -> None:
+    if output.lines is None:
+        sys.stderr = JsonLines(sys.stderr)
+
+
+output_options = options(
+    setting("-q --quiet", _be_quiet, "Print errors only.", is_flag=True),
+    setting(
+        "-v --verbose", _be_verbose, "Print every epoch and step; -vv tracebacks, too.", count=True
+    ),
+    setting(
+        "--log-json",
+        _write_json_lines,
+        "Write everything on standard error as JSON, one object a line.",
+        is_flag=True,
+        is_eager=True,
+    ),
+)
+
+# ---------------------------------------------------------------------------------------- others
+
+runs_option = click.option(
+    "--runs", default="runs", show_default=True, help="Folder that holds the runs."
+)
+set_option = click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override a key, for example model.growth.spreading_factor=0.3; may be repeated.",
+)
+json_option = partial(click.option, "--json", "as_json", is_flag=True)
+limit_option = partial(
+    click.option,
+    "--limit",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    show_default=True,
+)
+
+
+def check_output(path: str, *read: str | Path | None) -> None:
+    """Check that a command may write a file.
+
+    Parameters
+    ----------
+    path : str
+        ``-`` is standard output, which can be written.
+    *read : str, Path or None
+        Files that the command reads.
+
+    Raises
+    ------
+    DataError
+        It cannot be written, or should not be: the command reads it, or it belongs to a run.
+    """
+    from dbgsom_core.runs.folder import RunFiles, is_run
+
+    target = Path(path)
+    if path == "-":
+        return
+    if os.path.isdir(target):  # noqa: PTH112 - Path.is_dir raises in a folder that cannot be read
+        raise DataError(f"{path} is a folder: name a file")
+    if not os.path.isdir(target.parent):  # noqa: PTH112
+        raise DataError(f"there is no folder {target.parent} to write {target.name} in")
+    if not exists(target):
+        return
+    if any(file is not None and exists(file) and target.samefile(file) for file in read):
+        raise DataError(f"{path} is the file that is read: name another one with -o")
+    files = RunFiles(target.parent)
+    own = [*vars(files).values(), *map(files.table, ("assignments", "neurons", "links"))]
+    if is_run(target.parent) and target in own:
+        raise DataError(f"{path} is a file of the run in {target.parent}: name another one with -o")
+
+
+@contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Raise `DataError` where writing a file in here fails."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error

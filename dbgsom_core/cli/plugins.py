@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 import sys
@@ -12,12 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.options import Commands, limit_option, plugin_options, plugin_options_apart
-from dbgsom_core.cli.plugins_check import check_plugins
-from dbgsom_core.cli.plugins_show import show_component
+from dbgsom_core.cli.options import (
+    Commands,
+    is_strict,
+    json_option,
+    limit_option,
+    open_registry,
+    plugin_options,
+    runs_option,
+)
+from dbgsom_core.errors import PluginError
 
 if TYPE_CHECKING:
+    from dbgsom_core.plugins.offers import Offered
     from dbgsom_core.plugins.registry import Registry
+
+_COLUMNS = ("kind", "name", "distribution", "version", "status")
+_RECORD_FIELDS = (
+    "name", "distribution", "version", "status", "error", "details", "api_version", "notes",
+)  # fmt: skip
 
 
 @click.group(cls=Commands)
@@ -25,14 +39,23 @@ def plugins() -> None:
     """Look at installed plugins, test them, or begin one."""
 
 
+# ------------------------------------------------------------------------------------------- list
+
+
 @plugins.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option(help="Print JSON.")
 @plugin_options
-def list_plugins(as_json: bool, registry: Registry) -> None:
+def list_plugins(as_json: bool) -> None:
     """List every component by kind, prepare steps, and the plugins that could not be loaded."""
-    components = _components(registry)
+    registry = open_registry()
+    components = list_components(registry)
     if as_json:
-        click.echo(json.dumps({"plugins": _records(registry), "components": components}, indent=2))
+        records = [
+            {name: getattr(record, name) for name in _RECORD_FIELDS}
+            | {"import_seconds": round(record.import_seconds, 6)}
+            for record in registry.records
+        ]
+        click.echo(json.dumps({"plugins": records, "components": components}, indent=2))
         return
     _print_components(components)
     for record in registry.records:
@@ -42,36 +65,95 @@ def list_plugins(as_json: bool, registry: Registry) -> None:
             click.echo(f"{record.status}: {who}{error}", err=True)
 
 
+def list_components(registry: Registry) -> list[dict[str, Any]]:
+    """Return what is known of every component without importing it."""
+    from dbgsom_core.plugins.doctor import status_of
+
+    seconds = {
+        (record.distribution, record.name): record.import_seconds for record in registry.records
+    }
+    return [
+        {
+            **offered.facts,
+            "status": status_of(offered, registry),
+            "import_seconds": round(seconds.get((offered.distribution, offered.plugin), 0.0), 6),
+            "source": offered.source,
+            "sentence": offered.sentence,
+        }
+        for offered in _offered_components(registry)
+    ]
+
+
+def _offered_components(registry: Registry) -> list[Offered]:
+    from dbgsom_core.hookspecs import KINDS
+
+    steps = sorted(registry.steps, key=lambda step: (step.name, step.distribution))
+    return [*(offered for kind in KINDS for offered in registry.offered(kind)), *steps]
+
+
+def _print_components(components: Sequence[dict[str, Any]]) -> None:
+    rows = [(*_COLUMNS, "import", "what it is")]
+    for component in components:
+        cells = (component[key] for key in _COLUMNS)
+        milliseconds = f"{component['import_seconds'] * 1000:.0f} ms"
+        rows.append((*cells, milliseconds, component["sentence"]))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    longest = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    for row in rows:
+        padded = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        line = "  ".join(padded).rstrip()
+        click.echo(line if len(line) <= longest else f"{line[: longest - 1]}…")
+
+
+# ----------------------------------------------------------------------------------------- doctor
+
+
 @plugins.command("doctor")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with tracebacks.")
+@json_option(help="Print JSON, with tracebacks.")
 @click.option("--details", is_flag=True, help="Show tracebacks.")
-@click.option("--runs", default="runs", show_default=True, help="Folder that holds the runs.")
-@limit_option(60, "What a single import may take.")
-@plugin_options_apart
-def doctor(as_json: bool, details: bool, runs: str, limit: float, strict: bool) -> int:
+@runs_option
+@limit_option(default=60, help="What a single import may take.")
+@plugin_options
+def doctor(as_json: bool, details: bool, runs: str, limit: float) -> int:
     """Name plugins that are broken, clashing, stale, slow, or of another API version.
 
-    They are imported in another process, and it is told what that changes. Runs whose process died
-    without a word are closed as killed.
+    They are imported in another process, which reports what each import changes. Runs whose process
+    died without a word are closed as killed.
 
     Exit code 3 when something does not work; clashes with a built-in, slow and outdated plugins
-    are told, and do no harm.
+    are reported, and do no harm.
     """
     from dbgsom_core.plugins.doctor import diagnose_apart
 
     _close_dead_runs(Path(runs))
     findings, loaded = diagnose_apart(limit)
     if as_json:
-        click.echo(json.dumps([asdict(one) for one in findings], indent=2))
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        for one in findings:
-            who = f"{one.name} of {one.distribution} {one.version}"
-            click.echo(f"{one.problem}: {who}: {one.message}")
-            if details and one.details:
-                click.echo(one.details)
+        for finding in findings:
+            who = f"{finding.name} of {finding.distribution} {finding.version}"
+            click.echo(f"{finding.problem}: {who}: {finding.message}")
+            if details and finding.details:
+                click.echo(finding.details)
         if not findings:
             click.echo(f"all is well: {loaded} plugin(s) loaded")
-    return 0 if all(one.harmless for one in findings) else 3
+    return 0 if all(finding.harmless for finding in findings) else 3
+
+
+def _close_dead_runs(root: Path) -> None:
+    from dbgsom_core.runs.find import mark_killed_runs, remove_empty_folders
+    from dbgsom_core.runs.folder import find_experiments, find_runs
+
+    remove_empty_folders(root)
+    for experiment in find_experiments(root):
+        for stored in mark_killed_runs(root, experiment):
+            click.echo(f"closed as killed: {stored.files.folder}: {stored.error}", err=True)
+        for stored in find_runs(root, experiment):
+            if stored.damage:
+                click.echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
+
+
+# -------------------------------------------------------------------------------------------- new
 
 
 @plugins.command("new")
@@ -92,70 +174,142 @@ def new_plugin(name: str, into: str) -> None:
     )
 
 
-for command in (show_component, check_plugins):
-    plugins.add_command(command)
+# ------------------------------------------------------------------------------------------- show
 
 
-def _close_dead_runs(root: Path) -> None:
-    from dbgsom_core.runs.find import mark_killed_runs, remove_empty_folders
-    from dbgsom_core.runs.folder import find_experiments, find_runs
+@plugins.command("show")
+@click.argument("name")
+@json_option(help="Print JSON, the schema included.")
+@plugin_options
+def show_component(name: str, as_json: bool) -> None:
+    """Show help, fields with defaults, schema and source of NAME (or distribution:name)."""
+    found = [describe(offered) for offered in find_components(name, open_registry())]
+    if as_json:
+        click.echo(json.dumps(found, indent=2, default=repr))
+        return
+    for number, component in enumerate(found):
+        if number:
+            click.echo()
+        _print_component(component)
 
-    remove_empty_folders(root)
-    for experiment in find_experiments(root):
-        for stored in mark_killed_runs(root, experiment):
-            click.echo(f"closed as killed: {stored.files.folder}: {stored.error}", err=True)
-        for stored in find_runs(root, experiment):
-            if stored.damage:
-                click.echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
+
+def find_components(name: str, registry: Registry) -> list[Offered]:
+    """Return the components of a name, or of ``distribution:name``."""
+    from dbgsom_core.errors import UnknownNameError, did_you_mean
+
+    distribution, _, bare = name.rpartition(":")
+    offers = _offered_components(registry)
+    found = [
+        offered
+        for offered in offers
+        if offered.name == bare and distribution in ("", offered.distribution)
+    ]
+    if not found:
+        known = [
+            f"{offered.distribution}:{offered.name}" if distribution else offered.name
+            for offered in offers
+        ]
+        hint = did_you_mean(name, known) or "; 'dbgsom plugins list' shows all"
+        raise UnknownNameError(f"no component is called '{name}'{hint}")
+    return found
 
 
-def _components(registry: Registry) -> list[dict[str, Any]]:
-    from dbgsom_core.hookspecs import KINDS
-    from dbgsom_core.plugins.doctor import status_of
+def describe(offered: Offered) -> dict[str, Any]:
+    """Return everything about a component, of a prepare step the arguments of its constructor."""
+    from dbgsom_core.plugins.registry import STEP
 
-    seconds = {
-        (record.distribution, record.name): record.import_seconds for record in registry.records
-    }
-    return [
-        {
-            **one.facts,
-            "status": status_of(one, registry),
-            "import_seconds": round(seconds.get((one.distribution, one.plugin), 0.0), 6),
-            "source": one.source,
-            "sentence": one.sentence,
+    component: Any
+    if offered.kind == STEP:
+        from dbgsom_core.runs.prepare import imported_step
+
+        component, schema = imported_step(offered.source), None
+        fields = {
+            name: {
+                "default": None if argument.default is argument.empty else argument.default,
+                "required": argument.default is argument.empty,
+                "description": "an argument of its constructor",
+            }
+            for name, argument in inspect.signature(component).parameters.items()
+            if argument.kind in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY)
         }
-        for one in (
-            *(one for kind in KINDS for one in registry.offered(kind)),
-            *sorted(registry.steps, key=lambda one: (one.name, one.distribution)),
-        )
+    else:
+        component = offered.load()
+        schema = component.model_json_schema()
+        fields = {
+            name: {
+                "default": field.get("default"),
+                "required": name in schema.get("required", []),
+                "description": field.get("description", ""),
+            }
+            for name, field in schema.get("properties", {}).items()
+        }
+    try:
+        file = inspect.getsourcefile(component)
+    except TypeError:
+        file = None
+    return {
+        **offered.facts,
+        "source": offered.source,
+        "file": file,
+        "help": inspect.cleandoc(component.__doc__ or ""),
+        "fields": fields,
+        "schema": schema,
+    }
+
+
+def _print_component(component: dict[str, Any]) -> None:
+    origin = f"({component['distribution']} {component['version']})"
+    click.echo(f"{component['kind']} {component['name']}  {origin}")
+    click.echo(f"{component['source']}  {component['file'] or ''}".rstrip())
+    click.echo(f"\n{component['help']}")
+    click.echo("\nfields:" if component["fields"] else "\nno fields")
+    for name, field in component["fields"].items():
+        known = json.dumps(field["default"], default=repr)
+        default = "required" if field["required"] else f"default {known}"
+        click.echo(f"  {name} ({default}): {field['description']}")
+    if component["schema"] is not None:
+        click.echo("\nschema:\n" + json.dumps(component["schema"], indent=2))
+
+
+# ------------------------------------------------------------------------------------------ check
+
+
+@plugins.command("check")
+@click.argument("distribution", required=False)
+@json_option(help="Print JSON.")
+@limit_option(default=120, help="What a single check may take.")
+@plugin_options
+def check_plugins(distribution: str | None, as_json: bool, limit: float) -> int:
+    """Test every component and prepare step of DISTRIBUTION (of all third parties without one).
+
+    The checks run in another process: one that hangs, or that ends the process, has failed. Exit
+    code 3 when a promise is broken.
+    """
+    from dbgsom_core.testing.apart import check_apart
+
+    report = check_apart(distribution, limit)
+    broken = [
+        f"{record['name']} of {record['distribution']}: {record['error']}"
+        for record in report.broken
     ]
+    if broken and is_strict():
+        raise PluginError("\n".join(broken))
+    if as_json:
+        click.echo(json.dumps(asdict(report), indent=2))
+        return 3 if report.failed else 0
+    for plugin in broken:
+        click.echo(f"broken   {plugin}")
+    for component in report.components:
+        _print_checks(component)
+    if not report.components and not broken:
+        click.echo("no third-party component is installed")
+    return 3 if report.failed else 0
 
 
-def _records(registry: Registry) -> list[dict[str, Any]]:
-    told = ("name", "distribution", "version", "status", "error", "details", "api_version", "notes")
-    return [
-        {key: getattr(record, key) for key in told}
-        | {"import_seconds": round(record.import_seconds, 6)}
-        for record in registry.records
-    ]
-
-
-def _print_components(components: Sequence[dict[str, Any]]) -> None:
-    told = ("kind", "name", "distribution", "version", "status")
-    rows = [(*told, "import", "what it is")]
-    rows += [
-        (
-            *(one[key] for key in told),
-            f"{one['import_seconds'] * 1000:.0f} ms",
-            one["sentence"],
-        )
-        for one in components
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        line = "  ".join(cells).rstrip()
-        if sys.stdout.isatty():
-            wide = shutil.get_terminal_size().columns
-            line = line if len(line) <= wide else f"{line[: wide - 1]}…"
-        click.echo(line)
+def _print_checks(component: dict[str, Any]) -> None:
+    who = "{kind} {name} of {distribution} {version}".format_map(component)
+    verdict = "failed" if component["failed"] else "skipped" if component["skipped"] else "passed"
+    click.echo(f"{verdict:<7}  {who}: {len(component['passed'])} checks passed")
+    for status in ("failed", "skipped"):
+        for name, message in component[status].items():
+            click.echo(f"         {status} {name}: {message}")

@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a run on standard error: a bar on a terminal, plain lines elsewhere, or JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from dbgsom_core.cli.masking import styled
-from dbgsom_core.cli.output import output
+from dbgsom_core.cli.console import output, unescaped
 from dbgsom_core.engine.compiling import CompileClock, compile_clock
 from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -18,37 +17,31 @@ from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import line
 
 _SECONDS_BETWEEN_LINES = 2.0
+_EPOCH_FIELDS = ("epoch", "epochs", "phase", "neurons", "quantization_error", "width", "movement",
+                 "seconds")  # fmt: skip
 
 
 @contextmanager
-def progress(quiet: bool, runs: int = 1) -> Iterator[Any]:
-    """Yield an observer that shows progress on standard error.
-
-    Parameters
-    ----------
-    quiet : bool
-        Show nothing.
-    runs : int
-        How many runs there will be.
-    """
-    if quiet:
+def show_progress(runs: int = 1) -> Iterator[Any]:
+    """Yield a callback that shows the progress of so many runs, or nothing with ``-q``."""
+    if output.quiet:
         yield object()
     elif output.lines is not None:
         with compile_clock(partial(output.event, "info", "compiling")):
-            yield JsonObserver()
+            yield JsonDisplay()
     elif sys.stderr.isatty() and not output.verbose:
-        with _bar() as bar, compile_clock(bar.console.print) as clock:
-            observer = BarObserver(bar, runs, clock)
+        with _make_bar() as bar, compile_clock(bar.console.print) as clock:
+            display = BarDisplay(bar, runs, clock)
             try:
-                yield observer
+                yield display
             finally:
-                observer.clear()
+                display.clear()
     else:
         with compile_clock(_print) as clock:
-            yield LineObserver(runs, clock)
+            yield LineDisplay(runs, clock)
 
 
-def _bar() -> Any:
+def _make_bar() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
@@ -59,43 +52,101 @@ def _bar() -> Any:
         TextColumn("{task.fields[neurons]} neurons"),
         TextColumn("QE {task.fields[error]}"),
         TextColumn("{task.fields[left]}"),
-        console=Console(file=styled(sys.stderr)),
+        console=Console(file=unescaped(sys.stderr)),
     )
 
 
-class BarObserver:
-    """Shows a rich bar for each run that goes on, and a line for each that has ended."""
+def _print(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
-    def __init__(self, bar: Any, runs: int, clock: CompileClock) -> None:
-        self._bar, self._runs = bar, runs
+
+class _RunState:
+    """What a display knows of a run: its number, last epoch, and time without compilation."""
+
+    def __init__(self, number: str, clock: CompileClock, task: Any = None) -> None:
+        self.number, self.task = number, task
+        self.last: EpochRecord | None = None
+        self.shown = time.monotonic()
+        self._clock, self._compiled = clock, clock.seconds
+        self._spent = 0.0
+
+    def add(self, epoch: EpochRecord) -> str:
+        """Add an epoch and return how long the epochs that are left take at most."""
+        before = 0.0 if self.last is None else self.last.seconds
+        compiled, self._compiled = self._clock.seconds - self._compiled, self._clock.seconds
+        self._spent += max(epoch.seconds - before - compiled, 0.0)
+        self.last = epoch
+        return f"ETA {self._spent / epoch.epoch * (epoch.epochs - epoch.epoch):.0f} s"
+
+
+class LineDisplay:
+    """Prints a line when a run starts, every two seconds (every epoch with -v), and at its end."""
+
+    def __init__(self, runs: int, clock: CompileClock) -> None:
+        self._runs, self._begun = runs, 0
         self._clock = clock
-        self._going: dict[str, tuple[Any, str, _Trained]] = {}
-        self._begun = 0
+        self._running: dict[str, _RunState] = {}
 
     def dbgsom_run_started(self, run: Run) -> None:
-        """Print the run's name and add a bar below it."""
-        if run.kind != "run":
-            return
-        self._begun += 1
-        number = f"{self._begun}/{self._runs} " if self._runs > 1 else ""
-        self._print(f"{number}{run.name}")
-        task = self._bar.add_task(number, total=run.total_epochs, neurons=0, error="-", left="")
-        self._going[run.id] = task, number, _Trained(self._clock)
+        """Print the name and the size of the data."""
+        if run.kind == "run":
+            self._begun += 1
+            number = f"[{self._begun}/{self._runs}] " if self._runs > 1 else ""
+            size = f"{run.data['samples']} × {run.data['features']}"
+            self.say(f"{number}{run.name}: {size} samples")
+            self._running[run.id] = _RunState(number, self._clock)
+
+    def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
+        """Print the epoch now and then, with the time that is left at most."""
+        state = self._running[run.id]
+        left = state.add(epoch)
+        if output.verbose or time.monotonic() - state.shown >= _SECONDS_BETWEEN_LINES:
+            self.say(f"{state.number}{line(epoch)}  {left}")
+            state.shown = time.monotonic()
+
+    def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
+        """Print the last epoch."""
+        state = self._running.pop(run.id, None)
+        if result.history:
+            last = result.history[-1]
+            number = "" if state is None else state.number
+            self.say(f"{number}{line(last)}  done in {last.seconds:.2f} s")
 
     def kept(self) -> None:
         """Count a run of a sweep that had finished before."""
         self._begun += 1
 
+    def say(self, told: str) -> None:
+        """Print a sentence."""
+        _print(told)
+
+
+class BarDisplay(LineDisplay):
+    """Shows a rich bar for each run that goes on, and a line for each that has ended."""
+
+    def __init__(self, bar: Any, runs: int, clock: CompileClock) -> None:
+        super().__init__(runs, clock)
+        self._bar = bar
+
+    def dbgsom_run_started(self, run: Run) -> None:
+        """Print the run's name and add a bar below it."""
+        if run.kind == "run":
+            self._begun += 1
+            number = f"{self._begun}/{self._runs} " if self._runs > 1 else ""
+            self.say(f"{number}{run.name}")
+            task = self._bar.add_task(number, total=run.total_epochs, neurons=0, error="-", left="")
+            self._running[run.id] = _RunState(number, self._clock, task)
+
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Move the bar."""
-        task, _, trained = self._going[run.id]
+        state = self._running[run.id]
         self._bar.update(
-            task,
+            state.task,
             completed=epoch.epoch,
             total=epoch.epochs,  # fewer than planned where a full map goes on to fine-tuning
             neurons=epoch.neurons,
             error=f"{epoch.quantization_error:.4g}",
-            left=trained.left(epoch),
+            left=state.add(epoch),
         )
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
@@ -103,95 +154,46 @@ class BarObserver:
 
         Many bars would be higher than the terminal.
         """
-        if run.id not in self._going:
+        if run.id not in self._running:
             return
-        task, number, _ = self._going.pop(run.id)
         if self._runs > 1:
-            self._bar.remove_task(task)
-            if result.history:
-                self._print(f"{number}{_done(result.history[-1])}")
-        elif result.history:
+            self._bar.remove_task(self._running[run.id].task)
+            super().dbgsom_run_finished(run, result)
+            return
+        state = self._running.pop(run.id)
+        if result.history:
             ran = result.history[-1].epoch
-            self._bar.update(task, completed=ran, total=ran, left="")
+            self._bar.update(state.task, completed=ran, total=ran, left="")
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
-        """Take the bar away, and leave a line that says how far it came."""
-        if run.id in self._going:
-            self._stop(run.id)
+        """Remove the bar, and print how far the run came."""
+        self._remove(run.id)
 
     def clear(self) -> None:
-        """Take away the bars of runs of which nobody said how they ended."""
-        for id in [*self._going]:
-            self._stop(id)
+        """Remove the bars of runs whose end was never reported."""
+        for id in [*self._running]:
+            self._remove(id)
 
-    def _stop(self, id: str) -> None:
-        task, number, trained = self._going.pop(id)
-        self._bar.remove_task(task)
-        if trained.last is not None:
-            self._print(f"{number}{line(trained.last)}  stopped")
-
-    def say(self, told: str) -> None:
-        """Print a sentence."""
-        self._print(told)
-
-    def _print(self, text: str) -> None:
-        self._bar.console.print(as_text(text), markup=False, highlight=False)
-
-
-class LineObserver:
-    """Prints a line when a run starts, every two seconds (every epoch with -v), and at its end."""
-
-    def __init__(self, runs: int, clock: CompileClock) -> None:
-        self._runs, self._begun = runs, 0
-        self._clock = clock
-        self._going: dict[str, tuple[str, _Trained]] = {}
-        self._last_line: dict[str, float] = {}
-
-    def dbgsom_run_started(self, run: Run) -> None:
-        """Say which run starts."""
-        if run.kind == "run":
-            self._begun += 1
-            number = f"[{self._begun}/{self._runs}] " if self._runs > 1 else ""
-            _print(f"{number}{run.name}: {run.data['samples']} × {run.data['features']} samples")
-            self._going[run.id] = number, _Trained(self._clock)
-            self._last_line[run.id] = time.monotonic()
-
-    def kept(self) -> None:
-        """Count a run of a sweep that had finished before."""
-        self._begun += 1
-
-    def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
-        """Print the epoch now and then, with the time that is left at most."""
-        number, trained = self._going[run.id]
-        left = trained.left(epoch)
-        if output.verbose or time.monotonic() - self._last_line[run.id] >= _SECONDS_BETWEEN_LINES:
-            _print(f"{number}{line(epoch)}  {left}")
-            self._last_line[run.id] = time.monotonic()
-
-    def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
-        """Print the last epoch."""
-        number, _ = self._going.pop(run.id, ("", None))
-        if result.history:
-            _print(f"{number}{_done(result.history[-1])}")
+    def _remove(self, id: str) -> None:
+        state = self._running.pop(id, None)
+        if state is not None:
+            self._bar.remove_task(state.task)
+            if state.last is not None:
+                self.say(f"{state.number}{line(state.last)}  stopped")
 
     def say(self, told: str) -> None:
-        """Print a sentence."""
-        _print(told)
+        """Print a sentence above the bars."""
+        self._bar.console.print(as_text(told), markup=False, highlight=False)
 
 
-def _done(last: EpochRecord) -> str:
-    return f"{line(last)}  done in {last.seconds:.2f} s"
-
-
-class JsonObserver:
+class JsonDisplay:
     """Writes an object for each event of a run, with all that the event holds."""
 
     def dbgsom_run_started(self, run: Run) -> None:
-        """Say which run starts."""
-        _event(
-            run,
-            "run_started",
-            run.name,
+        """Write which run starts."""
+        output.event(
+            "info", "run_started", run.name,
+            run=run.id,
             name=run.name,
             experiment=run.experiment,
             kind=run.kind,
@@ -200,48 +202,22 @@ class JsonObserver:
             data=run.data,
             tags=run.tags,
             epochs=run.total_epochs,
-        )
+        )  # fmt: skip
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
-        """Tell the epoch."""
-        told = ("epoch", "epochs", "phase", "neurons", "quantization_error", "width", "movement",
-                "seconds")  # fmt: skip
-        _event(run, "epoch", line(epoch), **{name: getattr(epoch, name) for name in told})
+        """Write the epoch."""
+        fields = {name: getattr(epoch, name) for name in _EPOCH_FIELDS}
+        output.event("info", "epoch", line(epoch), run=run.id, **fields)
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
-        """Tell the measures."""
-        _event(run, "run_finished", f"{run.name} has finished", measures=result.measures)
+        """Write the measures."""
+        message = f"{run.name} has finished"
+        output.event("info", "run_finished", message, run=run.id, measures=result.measures)
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
-        """Tell why it ended early."""
-        told = f"{type(error).__name__}: {error}"
-        _event(run, "run_failed", told, level="error")
+        """Write why it ended early."""
+        output.event("error", "run_failed", f"{type(error).__name__}: {error}", run=run.id)
 
     def say(self, told: str) -> None:
-        """Tell how far a sweep is."""
+        """Write how far a sweep is."""
         output.event("info", "sweep", told)
-
-
-def _event(run: Run, event: str, message: str, level: str = "info", **fields: Any) -> None:
-    output.event(level, event, message, run=run.id, **fields)
-
-
-class _Trained:
-    """How long a training took so far without what was compiled meanwhile."""
-
-    def __init__(self, clock: CompileClock) -> None:
-        self._clock = clock
-        self._seconds, self._compiled, self._spent = 0.0, clock.seconds, 0.0
-        self.last: EpochRecord | None = None
-
-    def left(self, epoch: EpochRecord) -> str:
-        """Say how long the epochs that are left take at most."""
-        self.last = epoch
-        seconds, compiled = epoch.seconds, self._clock.seconds
-        self._spent += max(seconds - self._seconds - (compiled - self._compiled), 0.0)
-        self._seconds, self._compiled = seconds, compiled
-        return f"ETA {self._spent / epoch.epoch * (epoch.epochs - epoch.epoch):.0f} s"
-
-
-def _print(text: str) -> None:
-    print(as_text(text), file=sys.stderr, flush=True)

@@ -1,13 +1,14 @@
-"""Tables on the terminal."""
+"""Tables and maps on the terminal."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.padding import Padding
+from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -17,10 +18,17 @@ from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.compare.criterion import best_end, with_arrow
 from dbgsom_core.runs.compare.text import in_digits, same_mean, value_of
 
+if TYPE_CHECKING:
+    from dbgsom_core.estimators.shades import Shades
+
 _UNLIMITED = 100_000  # characters
-_LONGEST = 200  # characters of one value
-_WORD = re.compile(r"[^\W\d_]{3}")  # what a number with its interval has not
+_LONGEST = 200  # characters of a value
+_WORD = re.compile(r"[^\W\d_]{3}")  # which a number with its interval does not contain
 _NARROWEST = 20  # characters into which a name or a sentence may be wrapped
+_CELL = 3  # characters of a neuron
+_LONGEST_NAME = 30  # characters of a name in the legend of a map
+
+# ---------------------------------------------------------------------------------------- tables
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -33,45 +41,38 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=_UNLIMITED)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate(columns):
-        left = number == 0 or _is_of_sentences(rows, number)
-        side: Literal["left", "right"] = "left" if left else "right"
+    least_width = 2 * (len(columns) - 1)  # below which a number or a column's name would be broken
+    for number, (name, width) in enumerate(zip(columns, _widths(columns, rows), strict=True)):
+        cells = (row[number] for row in rows)
+        wraps = number == 0 or any(
+            isinstance(value, str) and " " in value and _WORD.search(value) for value in cells
+        )
+        least_width += min(width, _NARROWEST) if wraps else width
+        side: Literal["left", "right"] = "left" if wraps else "right"
         table.add_column(Text(cell(name)), justify=side, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
-    if console.is_terminal and _least_width(columns, rows) > console.width:
-        for first, *others in rows:
-            console.print(Text(cell(first), style="bold"))
-            pairs = zip(columns[1:], others, strict=True)
-            told = (f"{cell(name)} {cell(value)}" for name, value in pairs if value is not None)
-            console.print(Padding(Text(" · ".join(told)), (0, 0, 0, 2)))
-    else:
+    if not console.is_terminal or least_width <= console.width:
         console.print(table)
+        return
+    for first, *others in rows:
+        console.print(Text(cell(first), style="bold"))
+        named = zip(columns[1:], others, strict=True)
+        pairs = (f"{cell(name)} {cell(value)}" for name, value in named if value is not None)
+        console.print(Padding(Text(" · ".join(pairs)), (0, 0, 0, 2)))
 
 
 def fits(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bool:
-    """Say whether a table has room on the terminal with no cell broken; on a pipe all have."""
-    console = Console()
-    widths = (
-        max(len(cell(name)), *(len(cell(row[number])) for row in rows))
+    """Return whether the terminal is wide enough for unbroken cells; a pipe always is."""
+    console, widths = Console(), _widths(columns, rows)
+    return not console.is_terminal or sum(widths) + 2 * (len(widths) - 1) <= console.width
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[int]:
+    return [
+        max(len(cell(value)) for value in (name, *(row[number] for row in rows)))
         for number, name in enumerate(columns)
-    )
-    return not console.is_terminal or sum(width + 2 for width in widths) - 2 <= console.width
-
-
-def _least_width(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> int:
-    """Return the width below which a number or a column's name would be broken."""
-    least = 0
-    for number, name in enumerate(columns):
-        widest = max(len(cell(value)) for value in (name, *(row[number] for row in rows)))
-        wraps = number == 0 or _is_of_sentences(rows, number)
-        least += min(widest, _NARROWEST) if wraps else widest
-    return least + 2 * (len(columns) - 1)
-
-
-def _is_of_sentences(rows: Sequence[Sequence[Any]], number: int) -> bool:
-    cells = (row[number] for row in rows)
-    return any(isinstance(one, str) and " " in one and _WORD.search(one) for one in cells)
+    ]
 
 
 def cell(value: Any) -> str:
@@ -82,70 +83,72 @@ def cell(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def measures_table(measures: Mapping[str, float], view: Any, registry: Registry) -> None:
+def print_measures(measures: Mapping[str, float], view: Any, registry: Registry) -> None:
     """Print final measures: a row each, a column for the training and one for the test part.
 
     Beside the name stands which values are best: greater, less, or 0.
     """
-    parts = [part for part in ("train", "test", "test_std") if _of(measures, part)]
-    shown = {"test_std": "± over folds"}
-    stability = {name: one for name, one in measures.items() if name.startswith("stability")}
-    names = list(dict.fromkeys(n.partition("/")[2] for n in measures if n not in stability))
+    parts = [part for part in ("train", "test", "test_std") if _has_part(measures, part)]
+    refitted = {name: value for name, value in measures.items() if name.startswith("stability")}
+    names = dict.fromkeys(name.partition("/")[2] for name in measures if name not in refitted)
     rows: list[list[Any]] = []
     if view is not None:
-        neurons = len(view.evaluation.som_map)
-        rows.append(["neurons", "", neurons] + [None] * (len(parts) - 1))
+        blanks = [None] * (len(parts) - 1)
+        rows.append(["neurons", "", len(view.evaluation.som_map), *blanks])
         if view.evaluation.som_map.children:
-            leaves = len(view.evaluation.tree)
-            rows.append(["leaves", "", leaves] + [None] * (len(parts) - 1))
+            rows.append(["leaves", "", len(view.evaluation.tree), *blanks])
     rows += [
         [name, best_end(name, registry), *(measures.get(f"{part}/{name}") for part in parts)]
         for name in names
     ]
-    print_table(["measure", "best", *(shown.get(part, part) for part in parts)], rows)
-    of_refits = [name.partition("/")[2] for name in stability if name.startswith("stability/")]
-    if of_refits:
-        columns = ("stability", "stability_low", "stability_high")
-        told = [[one, *(stability.get(f"{part}/{one}") for part in columns)] for one in of_refits]
-        print_table(["over refits", "mean", "low", "high"], told)
+    headers = ["± over folds" if part == "test_std" else part for part in parts]
+    print_table(["measure", "best", *headers], rows)
+    stable = [name.partition("/")[2] for name in refitted if name.startswith("stability/")]
+    if stable:
+        keys = ("stability", "stability_low", "stability_high")
+        rows = [[name, *(refitted.get(f"{key}/{name}") for key in keys)] for name in stable]
+        print_table(["over refits", "mean", "low", "high"], rows)
 
 
-def children_table(children: Sequence[tuple[str, Mapping[str, float]]], registry: Registry) -> None:
-    """Print the children of a sweep: what matters most, on the test part where there is one."""
-    part = "test" if any(_of(measures, "test") for _, measures in children) else "train"
-    wanted = ("accuracy", "quantization_error", "topographic_error")
-    names = [n for n in wanted if any(f"{part}/{n}" in measures for _, measures in children)]
+def print_children(children: Sequence[tuple[str, Mapping[str, float]]], registry: Registry) -> None:
+    """Print the runs of a sweep and their main measures, of the test part where there is one."""
+    part = "test" if any(_has_part(measures, "test") for _, measures in children) else "train"
+    main = ("accuracy", "quantization_error", "topographic_error")
+    names = [n for n in main if any(f"{part}/{n}" in measures for _, measures in children)]
     rows = [[name, *(measures.get(f"{part}/{n}") for n in names)] for name, measures in children]
     columns = [with_arrow(name, best_end(name, registry)) for name in names]
     print_table([f"run ({part} part)", *columns], rows)
 
 
-def rankings_tables(rankings: Sequence[Ranking], registry: Registry) -> None:
+def print_rankings(rankings: Sequence[Ranking], registry: Registry) -> None:
     """Print the variants of a sweep, best first, a table for each data set."""
     console = Console(highlight=False, soft_wrap=True)
     for ranking in rankings:
         names, keys = ranking.measures, ranking.keys
-        where = f" on {ranking.data}" if len(rankings) > 1 else ""
-        several = any(len(one.runs) > 1 for one in ranking.variants)
-        rows = [
-            [
-                number,
-                *(measured(one, name) for name in names),
-                *([len(one.runs)] if several else []),
-                *("null" if (value := one.varies.get(key, "")) is None else value for key in keys),
-            ]
-            for number, one in enumerate(ranking.variants, start=1)
-        ]
+        several = any(len(variant.runs) > 1 for variant in ranking.variants)
+        rows = []
+        for rank, variant in enumerate(ranking.variants, start=1):
+            values = (variant.varies.get(key, "") for key in keys)
+            rows.append(
+                [
+                    rank,
+                    *(format_measure(variant, name) for name in names),
+                    *([len(variant.runs)] if several else []),
+                    *("null" if value is None else value for value in values),
+                ]
+            )
         columns = [with_arrow(name, best_end(name, registry)) for name in names]
         print_table(["", *columns, *(["runs"] if several else []), *keys], rows)
-        best = f"best{where}: {ranking.best.name} ({names[0]} {measured(ranking.best, names[0])})"
-        tied = [one.name for one in ranking.ties]
+        where = f" on {ranking.data}" if len(rankings) > 1 else ""
+        value = format_measure(ranking.best, names[0])
+        best = f"best{where}: {ranking.best.name} ({names[0]} {value})"
+        tied = [variant.name for variant in ranking.ties]
         console.print(Text(as_text(f"{best}; {same_mean(tied)}" if tied else best)))
         if ranking.verdict:
             console.print(Text(as_text(ranking.verdict)))
 
 
-def measured(variant: Variant, name: str) -> str | None:
+def format_measure(variant: Variant, name: str) -> str | None:
     """Return a measure of a variant: its mean ± its standard deviation over several runs."""
     value = variant.measures.get(name)
     if value is None:
@@ -154,5 +157,85 @@ def measured(variant: Variant, name: str) -> str | None:
     return cell(value) if spread is None else value_of(value, spread)
 
 
-def _of(measures: Mapping[str, float], part: str) -> bool:
+def _has_part(measures: Mapping[str, float], part: str) -> bool:
     return any(name.startswith(f"{part}/") for name in measures)
+
+
+# ------------------------------------------------------------------------------------------ maps
+
+
+def draw_map(estimator: Any, by: str | None, console: Console) -> list[Text]:
+    """Return the lines that show a fitted map as coloured blocks, its legend below it.
+
+    ``by`` is what is shown: ``"label"``, ``"hits"``, or what suits the estimator (None). Every cell
+    holds characters or shades, so that nothing is lost without colours.
+    """
+    import numpy as np
+
+    from dbgsom_core.estimators.shades import shades_of
+
+    shades, positions = shades_of(estimator, by), estimator.som_map_.plane_positions
+    ramp = "·░▒▓█" if "utf" in console.encoding.lower() else ".:+*#"
+    signs = _legend_signs(shades, ramp)
+    columns = np.floor((positions[:, 0] - positions[:, 0].min()) * _CELL + 0.5).astype(int).tolist()
+    texts = _cell_texts(shades, signs, estimator, ramp, coloured=console.color_system is not None)
+    lines = []
+    for height in np.unique(positions[:, 1])[::-1]:
+        line, end = Text(), 0
+        neurons = np.flatnonzero(positions[:, 1] == height).tolist()
+        for neuron in sorted(neurons, key=columns.__getitem__):
+            line.append(" " * (columns[neuron] - end))
+            line.append(texts[neuron], _style(shades.colours[neuron]))
+            end = columns[neuron] + _CELL
+        lines.append(line)
+    legend = Text(f"{shades.what}: ")
+    for (text, colour), sign in zip(shades.legend, signs, strict=True):
+        legend.append(f" {sign} ", _style(colour))
+        legend.append(f" {_short_name(text)}  ")
+    return [*lines, Text(), legend]
+
+
+def _cell_texts(
+    shades: Shades, signs: Sequence[str], estimator: Any, ramp: str, coloured: bool
+) -> list[str]:
+    """Return the characters of each neuron; dead ones have the lightest shade."""
+    import numpy as np
+
+    alive = np.asarray(estimator.hit_counts_) > 0
+    if len(shades.legend) > 2 or shades.what == "label":
+        names = [text for text, _ in shades.legend]
+        complete = set(shades.texts) <= set(names)  # else the legend shows the first and the last
+        by_name = dict(zip(names, signs, strict=True)) if complete else {}
+        return [
+            (by_name.get(text, text[:_CELL]) if lives else ramp[0]).center(_CELL)
+            for text, lives in zip(shades.texts, alive, strict=True)
+        ]
+    if coloured and max(map(len, shades.texts)) <= _CELL:
+        return [text.center(_CELL) for text in shades.texts]
+    values = np.array([float(text) for text in shades.texts])
+    low, high = values[alive].min(), values[alive].max()
+    steps = np.clip(1 + np.floor(4 * (values - low) / ((high - low) or 1.0)), 1, 4).astype(int)
+    return [ramp[step] * _CELL for step in np.where(alive, steps, 0)]
+
+
+def _legend_signs(shades: Shades, ramp: str) -> list[str]:
+    """Return one or two characters for each entry of the legend, all different."""
+    if shades.what != "label":
+        return [ramp[1], ramp[-1]]
+    names = [_short_name(text) for text, _ in shades.legend]
+    for length in (1, 2):
+        signs = [name[:length] for name in names]
+        if len(set(signs)) == len(signs):
+            return signs
+    return [chr(ord("a") + rank) for rank in range(len(names))]
+
+
+def _style(colour: Any) -> Style:
+    red, green, blue = (int(channel) for channel in colour)
+    bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
+    return Style(color="black" if bright else "white", bgcolor=f"rgb({red},{green},{blue})")
+
+
+def _short_name(text: str) -> str:
+    text = as_text(text).replace("\n", " ")
+    return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"

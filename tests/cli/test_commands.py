@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-HEAVY = ("numba", "sklearn", "mlflow", "matplotlib", "scipy", "pandas")
-
-LIGHT = """
+HEAVY = ("numba", "sklearn", "mlflow", "matplotlib", "scipy", "pandas", "pyarrow")
+LIGHT = f"""
 import sys
 sys.argv = ["dbgsom", *sys.argv[1:]]
 from dbgsom_core.cli import main
@@ -18,7 +17,7 @@ try:
     main()
 except SystemExit as ended:
     assert not ended.code, ended.code
-loaded = [name for name in {heavy} if name in sys.modules]
+loaded = [name for name in {HEAVY} if name in sys.modules]
 assert not loaded, loaded
 """
 
@@ -34,11 +33,11 @@ assert not loaded, loaded
         ["validate", str(CONFIGS / "digits.yaml")],
         ["config", "show", str(CONFIGS / "digits.yaml")],
     ],
+    ids=lambda arguments: " ".join(arguments[:2]),
 )
 def test_a_light_command_imports_nothing_heavy(arguments):
-    script = LIGHT.format(heavy=HEAVY)
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-c", LIGHT, *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
@@ -50,21 +49,16 @@ def test_importing_the_package_imports_nothing_heavy():
 
 
 def test_plugins_list_names_every_built_in(dbgsom):
-    answer = dbgsom("plugins", "list")
-    assert answer.code == 0
-    rows = [line.split() for line in answer.out.splitlines()]
-    assert ["metric", "euclidean"] in [row[:2] for row in rows]
-    assert ["tracker", "mlflow"] in [row[:2] for row in rows]
-    assert answer.out.splitlines()[0].endswith("what it is")
-    (moons,) = (
-        line
-        for line in answer.out.splitlines()
-        if line.startswith("dataset  ") and " moons " in line
-    )
+    header, *lines = dbgsom("plugins", "list").out.splitlines()
+    assert header.endswith("what it is")
+    names = [line.split()[:2] for line in lines]
+    assert ["metric", "euclidean"] in names
+    assert ["tracker", "mlflow"] in names
+    (moons,) = [line for line in lines if line.split()[:2] == ["dataset", "moons"]]
     assert "Two interleaved half circles" in moons
-    listed = json.loads(dbgsom("plugins", "list", "--json").out)
-    assert all(one["sentence"].endswith(".") for one in listed["components"])
-    assert len(listed["components"]) == len(rows) - 1  # the first line names the columns
+    listed = json.loads(dbgsom("plugins", "list", "--json").out)["components"]
+    assert all(component["sentence"].endswith(".") for component in listed)
+    assert len(listed) == len(lines)
 
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
@@ -74,8 +68,22 @@ def test_every_shipped_config_is_valid(file, dbgsom):
     assert "ok" in answer.out
 
 
-def test_validate_tells_what_run_would(dbgsom, write):
-    file = write("run.yaml", "experiment: x\ndataset: iris\nmodell: {}\n")
-    answer = dbgsom("validate", file)
-    assert answer.code == 2
-    assert answer.err.startswith("run.yaml:3:1: modell: unknown key; did you mean 'model'?")
+@pytest.mark.parametrize(
+    ("rest", "override", "code", "message"),
+    [
+        ("modell: {}", "seed=1", 2, "run.yaml:3:1: modell: unknown key; did you mean 'model'?"),
+        (
+            "model: {growth: fixed}",
+            "model.spreading_factor=0.5",
+            2,
+            "Fixed has no spreading_factor",
+        ),
+        ("", "model.growth.spreading_factor=0.3", 0, "run.yaml: ok"),
+        ("", "sweep.grid={model.epochs: [1, 2]}", 0, "a sweep of 2 runs"),
+    ],
+)
+def test_validate_says_what_run_would(rest, override, code, message, dbgsom, write):
+    file = write("run.yaml", f"experiment: x\ndataset: iris\n{rest}\n")
+    answer = dbgsom("validate", file, "--set", override)
+    assert answer.code == code, answer
+    assert message in answer.out + answer.err

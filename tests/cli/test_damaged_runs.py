@@ -1,8 +1,7 @@
-"""A damaged run folder is told and stops nobody; what names hold is shown as text."""
+"""A damaged run folder is reported and stops no command; names are shown as text."""
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -105,27 +104,29 @@ def root(tmp_path):
 
 
 @pytest.mark.parametrize("what", DAMAGE)
-def test_a_damaged_folder_is_a_row_and_stops_nobody(what, root):
-    name, damage, told = DAMAGE[what]
+def test_a_damaged_folder_is_a_row_of_compare(what, root):
+    name, damage, message = DAMAGE[what]
     files = finished(root, "broken")
     (files.folder / name).parent.mkdir(exist_ok=True)
     damage(files.folder / name)
     found = compare("digits", by="quantization_error", runs=root, registry=get_registry())
     assert {run.id for run in found.runs} == {"whole-1", "whole-2"}
     assert set(found.damaged) == {"broken"}
-    assert told in found.damaged["broken"]
-    assert mark_killed_runs(root, "digits") == []  # nobody knows what it is
+    assert message in found.damaged["broken"]
+    assert mark_killed_runs(root, "digits") == []  # its state is unknown
     assert len(found.tables) == 1
 
 
-def test_a_whole_folder_is_not_damaged(root):
+def test_whole_and_empty_folders_are_not_damaged(root, dbgsom):
+    (root / "digits" / "empty").mkdir()
     assert [run.damage for run in find_runs(root, "digits")] == ["", ""]
-    shutil.rmtree(root / "digits" / "whole-2")
-    (root / "digits" / "whole-2").mkdir()
-    assert read_run(root / "digits" / "whole-2").damage == ""
+    assert read_run(root / "digits" / "empty").damage == ""
+    answer = dbgsom("compare", "digits", "--by", "quantization_error")
+    assert answer.out.splitlines()[1].split() == ["variant", "quantization_error", "↓"]
+    assert "state" not in answer.out
 
 
-def test_the_commands_tell_damage_and_go_on(root, dbgsom):
+def test_commands_report_damage_and_go_on(root, dbgsom):
     pipe(finished(root, "bad\x1b[31m").status)
     answer = dbgsom("compare", "digits", "--by", "quantization_error")
     assert answer.code == 0
@@ -141,17 +142,10 @@ def test_the_commands_tell_damage_and_go_on(root, dbgsom):
 
 
 def test_names_in_a_table_are_shown_as_text(root, dbgsom):
-    finished(root, "whole-3", **{"\x1b[31mk": "a\x1b]0;title\x07\nb"})
+    finished(root, "whole-3", kernel="a\x1b]0;title\x07\nb")
     answer = dbgsom("compare", "digits", "--by", "quantization_error")
-    assert r"\x1b[31mk" in answer.out
     assert r"a\x1b]0;title\x07\nb" in answer.out
     assert "\x1b" not in answer.out
-
-
-def test_runs_that_are_whole_need_no_state(root, dbgsom):
-    answer = dbgsom("compare", "digits", "--by", "quantization_error")
-    assert answer.out.splitlines()[1].split() == ["variant", "quantization_error", "↓"]
-    assert "state" not in answer.out
 
 
 def test_a_sentence_in_a_table_is_wrapped(monkeypatch, capsys):

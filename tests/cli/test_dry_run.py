@@ -22,7 +22,7 @@ def lines(text):
     return dict(line.split(maxsplit=1) for line in text.splitlines() if line[:1] != " ")
 
 
-def test_it_tells_all_and_writes_nothing(dbgsom, write, tmp_path, monkeypatch):
+def test_it_describes_the_run_and_writes_nothing(dbgsom, write, tmp_path, monkeypatch):
     monkeypatch.setenv("SOM_PLACE", "a-secret-place")
     file = write(
         "run.yaml", RUN + "tracking: {name: mlflow, uri: 'http://me:word@h/${env:SOM_PLACE}'}"
@@ -31,117 +31,100 @@ def test_it_tells_all_and_writes_nothing(dbgsom, write, tmp_path, monkeypatch):
     answer = dbgsom("run", file, "--dry-run", "--set", "split={folds: 3}", "--name", "trial")
     assert answer.code == 0, answer.err
     assert sorted(tmp_path.rglob("*")) == before
-    told = lines(answer.out)
-    assert told["data"].startswith("blobs: 300 × 3 float64, 7.03 KiB, 5 classes")
-    assert told["prepare"] == "standardize: 3 features, float64"
-    assert told["split"].startswith("3 folds, 200 rows to train on, 100 to test")
-    assert told["name"] == "trial"
-    assert "growth directed, labeller index" in told["parts"]
-    assert re.match(r"about [\d.]+ s \(\d+ of at most \d+ epochs, 3 folds", told["training"])
-    assert told["training"].endswith(
-        "; training alone: loading, measures, figures and trackers come on top"
-    )
-    assert re.match(r"about [\d.]+ s in the mean", told["epoch"])
-    assert re.match(r"\d+, at most 12", told["neurons"])
-    assert re.match(r"about [\d.]+ [MG]iB", told["memory"])
-    assert told["writes"].startswith(str(tmp_path / "runs" / "forecast"))
-    assert "assignments.csv, neurons.csv" in told["writes"]
+    found = lines(answer.out)
+    patterns = {
+        "data": r"blobs: 300 × 3 float64, 7\.03 KiB, 5 classes",
+        "prepare": "standardize: 3 features, float64",
+        "split": "3 folds, 200 rows to train on, 100 to test",
+        "name": "trial",
+        "parts": ".*growth directed, labeller index",
+        "training": r"about [\d.]+ s \(\d+ of at most \d+ epochs, 3 folds.*"
+        "; training alone: loading, measures, figures and trackers come on top",
+        "epoch": r"about [\d.]+ s in the mean",
+        "neurons": r"\d+, at most 12",
+        "memory": r"about [\d.]+ [MG]iB",
+        "writes": f"{tmp_path}/runs/forecast.*assignments.csv, neurons.csv",
+    }
+    for name, pattern in patterns.items():
+        assert re.match(pattern, found[name]), name
     assert "uri http://***@h/${env:SOM_PLACE}" in answer.out
     assert "secret" not in answer.out
     assert answer.out.splitlines()[-1] == "nothing was written"
 
 
-def test_what_is_told_is_what_a_run_does(tmp_path, monkeypatch, dbgsom, write):
+def test_the_forecast_is_what_the_run_does(tmp_path, dbgsom, write):
     file = write("run.yaml", RUN + "measures: quantization_error\nfigures: null\ntracking: null\n")
-    told = forecast(load_experiment(file), get_registry())
-    assert told.plan.probe.whole
-    assert told.plan.seconds[0] == told.plan.seconds[1] > 0
-    assert dbgsom("run", file).out.splitlines()[1].split() == [
-        "neurons",
-        str(told.plan.probe.neurons),
-    ]
+    plan = forecast(load_experiment(file), get_registry()).plan
+    assert plan.probe.whole
+    assert plan.seconds[0] == plan.seconds[1] > 0
+    neurons = dbgsom("run", file).out.splitlines()[1].split()
+    assert neurons == ["neurons", str(plan.probe.neurons)]
     (folder,) = (tmp_path / "runs" / "forecast").iterdir()
     written = {part.name for part in folder.iterdir()}
     planned = lines(dbgsom("run", file, "--dry-run").out)
     assert re.fullmatch(rf"such a run took [\d.]+ s in all \({folder.name}\)", planned["before"])
+    named = {name.strip("/") for name in planned["writes"].split(": ")[1].split(", ")}
+    assert named - {"figures"} <= written
+    assert {name for name in written if name.endswith(".csv")} <= named
     other = dbgsom("run", file, "--dry-run", "--set", "figures=[hit_map]")
     assert "before" not in lines(other.out)  # which takes longer
-    named = planned["writes"].split(": ")[1].split(", ")
-    assert {name.strip("/") for name in named} - {"figures"} <= written
-    tables = {name for name in written if name.endswith(".csv")}
-    assert tables == {name for name in named if name.endswith(".csv")}
 
 
 def test_of_a_cluster_it_tells_without_starting_one(dbgsom, write, monkeypatch):
     monkeypatch.setattr("dbgsom_plugins.engines.dask.engine.DaskEngine.session", 1 / 2)
     file = write("run.yaml", RUN + "engine: {name: dask, workers: 2}\n")
-    told = lines(dbgsom("run", file, "--dry-run").out)
-    assert "engine dask" in told["parts"]
-    assert told["network"].startswith("at most 2.34 KiB an epoch and worker, with 12 ")
+    found = lines(dbgsom("run", file, "--dry-run").out)
+    assert "engine dask" in found["parts"]
+    assert found["network"].startswith("at most 2.34 KiB an epoch and worker, with 12 ")
 
 
-@pytest.fixture
-def on_parts(monkeypatch, tmp_path):
-    """Forecast from a probe that may use few rows, or little time."""
+@pytest.mark.parametrize(
+    ("model", "whole", "key", "message"),
+    [
+        ("{epochs: 30, max_neurons: 40}", False, "training", "n 500 of 3000 rows"),
+        ("{epochs: 3, max_neurons: 4}", True, "neurons", "at most 4"),
+        (
+            "{epochs: 30, max_neurons: null, growth: {max_neurons: null}}",
+            False,
+            "training",
+            "at least about",
+        ),
+        ("{epochs: 5, growth: {name: fixed, rows: 3, columns: 5}}", False, "neurons", "at most 15"),
+    ],
+)
+def test_a_probe_takes_rows_while_there_is_time(
+    model, whole, key, message, monkeypatch, tmp_path, write
+):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(3000, 4)))
-    file = tmp_path / "run.yaml"
-
-    def on_parts(model, rows=500, seconds=0.0):
-        monkeypatch.setattr(planning, "PROBE_ROWS", rows)
-        monkeypatch.setattr(planning, "PROBE_SECONDS", seconds)
-        data = f"{{name: npy, path: '{tmp_path / 'x.npy'}'}}"
-        file.write_text(f"experiment: x\ndataset: {data}\nmodel: {model}\n")
-        return forecast(load_experiment(file), get_registry())
-
-    return on_parts
-
-
-def test_a_part_of_the_rows_gives_a_range(on_parts):
-    told = on_parts("{epochs: 30, max_neurons: 40}")
-    assert not told.plan.probe.whole
-    assert told.plan.probe.rows == 500
-    least, most = told.plan.seconds
-    assert 0 < least <= most
-    words = dict(told.lines)["training"]
-    assert "of 500 of 3000 rows" in words or "on 500 of 3000 rows" in words
-
-
-def test_rows_are_added_while_there_is_time(on_parts):
-    assert on_parts("{epochs: 3, max_neurons: 4}", rows=100, seconds=1e9).plan.probe.whole
-
-
-def test_a_map_without_a_cap_has_no_greatest_time(on_parts):
-    told = on_parts("{epochs: 30, max_neurons: null, growth: {max_neurons: null}}")
-    assert told.plan.seconds[1] is None
-    assert "at least about" in dict(told.lines)["training"]
-
-
-def test_a_fixed_map_is_as_large_as_it_is(on_parts):
-    told = on_parts("{epochs: 5, growth: {name: fixed, rows: 3, columns: 5}}")
-    assert "at most 15" in dict(told.lines)["neurons"]
+    monkeypatch.setattr(planning, "PROBE_ROWS", 500)
+    monkeypatch.setattr(planning, "PROBE_SECONDS", 1e9 if whole else 0.0)
+    data = f"{{name: npy, path: '{tmp_path / 'x.npy'}'}}"
+    write("run.yaml", f"experiment: x\ndataset: {data}\nmodel: {model}\n")
+    found = forecast(load_experiment(tmp_path / "run.yaml"), get_registry())
+    assert found.plan.probe.whole == whole
+    assert message in dict(found.lines)[key]
+    least, most = found.plan.seconds
+    assert (most is None) == ("null" in model)
+    assert 0 < least <= (most or least)
 
 
 def test_what_a_run_refuses_is_refused(dbgsom, write):
-    answer = dbgsom("run", write("run.yaml", RUN.replace("300", "3")), "--dry-run")
-    assert answer.code == 2
+    assert dbgsom("run", write("run.yaml", RUN.replace("300", "3")), "--dry-run").code == 2
     assert dbgsom("run", "run.yaml", "--dry-run", "--resume").code == 2
 
 
 @pytest.mark.parametrize(
-    ("count", "told"),
+    ("format", "value", "text"),
     [
-        (999.0, "999 bytes"),
-        (1023.0, "0.999 KiB"),
-        (1.02e3 * 2**20, "0.996 GiB"),
-        (2.0**43, "8192 GiB"),
+        (planning.told_size, 999.0, "999 bytes"),
+        (planning.told_size, 1023.0, "0.999 KiB"),
+        (planning.told_size, 1.02e3 * 2**20, "0.996 GiB"),
+        (planning.told_size, 2.0**43, "8192 GiB"),
+        (planning.told_seconds, 99.4, "99 s"),
+        (planning.told_seconds, 99.6, "100 s"),
+        (planning.told_seconds, 119.0, "119 s"),
+        (planning.told_seconds, 150.0, "2 min"),
     ],
 )
-def test_sizes_are_told_without_exponents(count, told):
-    assert planning.told_size(count) == told
-
-
-@pytest.mark.parametrize(
-    ("seconds", "told"), [(99.4, "99 s"), (99.6, "100 s"), (119.0, "119 s"), (150.0, "2 min")]
-)
-def test_times_are_told_without_exponents(seconds, told):
-    assert planning.told_seconds(seconds) == told
+def test_sizes_and_times_have_no_exponents(format, value, text):
+    assert format(value) == text

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from dbgsom_core.cli import cli
-from dbgsom_core.cli.masking import NobodyReadsError
+from dbgsom_core.cli.console import OutputClosedError
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, PluginError
 
 
@@ -31,7 +31,7 @@ ENDS = [
     (DataError("a wrong column"), 2, "a wrong column\n"),
     (PluginError("it is broken"), 3, "it is broken\n"),
     (KeyboardInterrupt(), 130, "interrupted\n"),
-    (NobodyReadsError(), 141, ""),
+    (OutputClosedError(), 141, ""),
 ]
 
 

@@ -15,9 +15,8 @@ from click.testing import CliRunner
 from pyarrow import parquet
 
 from dbgsom_core import persistence
-from dbgsom_core.cli.explain import explain
 from dbgsom_core.cli.init import init
-from dbgsom_core.cli.predict import predict
+from dbgsom_core.cli.use import explain, predict
 from dbgsom_core.config import load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
@@ -429,7 +428,7 @@ def test_who_has_read_enough_of_what_is_told_has_the_configuration(folder, monke
     def enough(profile, suggestion):
         raise BrokenPipeError
 
-    monkeypatch.setattr(sys.modules["dbgsom_core.cli.init"], "_print", enough)
+    monkeypatch.setattr(sys.modules["dbgsom_core.cli.init"], "_print_profile", enough)
     Path("some.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(60)))
     told = CliRunner().invoke(init, ["some.csv", "-o", "some.yaml"])
     assert isinstance(told.exception, BrokenPipeError)

@@ -1,134 +1,128 @@
-"""What a person sees while a run trains: no time that compiling took is foreseen again."""
+"""What a person sees while a run trains: the time left does not include compilation."""
 
 import io
 import time
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from numba import njit
 from rich.console import Console
 from rich.progress import Progress
 
-import dbgsom_core.engine.compile  # noqa: F401 - tells what numba compiles
-from dbgsom_core.cli.progress import BarObserver, LineObserver
+import dbgsom_core.engine.compile  # noqa: F401 - reports what numba compiles
+from dbgsom_core.cli.progress import BarDisplay, LineDisplay
 from dbgsom_core.engine.compiling import COMPILES, CompileClock, compile_clock
 from dbgsom_core.interfaces.epochs import EpochRecord
-
-RUN = SimpleNamespace(kind="run", name="a run", id="1", data={"samples": 9, "features": 2})
 
 
 def record(epoch, seconds):
     return EpochRecord(epoch, 10, "growing", 1.0, 4, (), 0.5, 0.1, seconds)
 
 
-def test_the_clock_adds_up_what_numba_compiles_and_tells_once():
+def make_run(name="a"):
+    data = {"samples": 9, "features": 2}
+    return SimpleNamespace(kind="run", name=name, id=name, data=data, total_epochs=10)
+
+
+def result(seconds=2.0):
+    return SimpleNamespace(history=[record(10, seconds)])
+
+
+@pytest.fixture(autouse=True)
+def every_epoch_is_printed(monkeypatch):
+    monkeypatch.setattr("dbgsom_core.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
+
+
+@pytest.fixture
+def screen():
+    return io.StringIO()
+
+
+@pytest.fixture
+def bar(screen):
+    return Progress(console=Console(file=screen, width=80), auto_refresh=False)
+
+
+def test_the_clock_adds_up_what_numba_compiles_and_reports_it_once():
     def add_up(X):
         total = 0.0
         for x in X:
             total += x
         return total
 
-    told = []
+    messages = []
     started = time.perf_counter()
-    with compile_clock(told.append) as clock:
+    with compile_clock(messages.append) as clock:
         njit(add_up)(np.ones(3))
         njit(add_up)(np.ones(3, np.float32))
     whole = time.perf_counter() - started
-    assert told == [COMPILES]
+    assert messages == [COMPILES]
     assert 0 < clock.seconds < whole
     before = clock.seconds
     njit(add_up)(np.ones(3, int))
-    assert clock.seconds == before, "nobody listens any more"
+    assert clock.seconds == before
 
 
-def test_the_time_left_leaves_out_what_compiling_took(monkeypatch, capsys):
-    monkeypatch.setattr("dbgsom_core.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
-    clock = CompileClock()
+@pytest.mark.parametrize("display", ["lines", "bar"])
+def test_the_time_left_leaves_out_compilation(display, capsys, bar):
+    clock, run = CompileClock(), make_run()
     clock.seconds = 100.0  # before this run
-    observer = LineObserver(1, clock)
-    observer.dbgsom_run_started(RUN)
+    shown = LineDisplay(1, clock) if display == "lines" else BarDisplay(bar, 1, clock)
+
+    def left():
+        if display == "lines":
+            return capsys.readouterr().err.rpartition("ETA ")[2].strip()
+        return bar.tasks[0].fields["left"].removeprefix("ETA ")
+
+    shown.dbgsom_run_started(run)
     clock.seconds = 120.0
-    observer.dbgsom_epoch_finished(RUN, record(1, seconds=21.0))
-    observer.dbgsom_epoch_finished(RUN, record(2, seconds=23.0))
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[1].endswith("ETA 9 s")  # 1 s an epoch
-    assert lines[2].endswith("ETA 12 s")  # 3 s for two
+    shown.dbgsom_epoch_finished(run, record(1, seconds=21.0))
+    assert left() == "9 s"  # 1 s an epoch
+    shown.dbgsom_epoch_finished(run, record(2, seconds=23.0))
+    assert left() == "12 s"  # 3 s for two
+    clock.seconds = 125.0
+    shown.dbgsom_run_started(run)
+    clock.seconds = 130.0  # before training began: not subtracted from it
+    shown.dbgsom_epoch_finished(run, record(1, seconds=2.0))
+    shown.dbgsom_epoch_finished(run, record(2, seconds=4.0))
+    if display == "lines":
+        assert left() == "8 s"
 
 
-def test_what_was_compiled_before_training_began_is_not_counted_against_it(monkeypatch, capsys):
-    monkeypatch.setattr("dbgsom_core.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
-    clock = CompileClock()
-    observer = LineObserver(1, clock)
-    observer.dbgsom_run_started(RUN)
-    clock.seconds = 5.0
-    observer.dbgsom_epoch_finished(RUN, record(1, seconds=2.0))
-    observer.dbgsom_epoch_finished(RUN, record(2, seconds=4.0))
-    assert capsys.readouterr().err.splitlines()[2].endswith("ETA 8 s")
-
-
-def test_a_bar_foresees_no_compilation_either():
-    seen, clock = [], CompileClock()
-    bar = SimpleNamespace(
-        console=SimpleNamespace(print=lambda *text, **how: None),
-        add_task=lambda *given, **fields: 0,
-        update=lambda task, **fields: seen.append(fields["left"]),
-    )
-    observer = BarObserver(bar, 1, clock)
-    observer.dbgsom_run_started(SimpleNamespace(total_epochs=10, **vars(RUN)))
-    clock.seconds = 20.0
-    observer.dbgsom_epoch_finished(RUN, record(1, seconds=21.0))
-    assert seen == ["ETA 9 s"]
-
-
-def test_lines_of_runs_beside_each_other_say_whose_they_are(monkeypatch, capsys):
-    monkeypatch.setattr("dbgsom_core.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
-    observer = LineObserver(2, CompileClock())
-    runs = [SimpleNamespace(**{**vars(RUN), "id": name, "name": name}) for name in "ab"]
+def test_lines_of_concurrent_runs_are_numbered(capsys):
+    display, runs = LineDisplay(2, CompileClock()), [make_run("a"), make_run("b")]
     for run in runs:
-        observer.dbgsom_run_started(run)
+        display.dbgsom_run_started(run)
     for run in runs[::-1]:
-        observer.dbgsom_epoch_finished(run, record(1, seconds=2.0))
+        display.dbgsom_epoch_finished(run, record(1, seconds=2.0))
     for run in runs:
-        observer.dbgsom_run_finished(run, SimpleNamespace(history=[record(10, seconds=2.0)]))
-    observer.say("2/2 done")
-    told = [line.split(":")[0].split(" ")[0] for line in capsys.readouterr().err.splitlines()]
-    assert told == ["[1/2]", "[2/2]", "[2/2]", "[1/2]", "[1/2]", "[2/2]", "2/2"]
+        display.dbgsom_run_finished(run, result())
+    display.say("2/2 done")
+    numbers = [line.split(":")[0].split(" ")[0] for line in capsys.readouterr().err.splitlines()]
+    assert numbers == ["[1/2]", "[2/2]", "[2/2]", "[1/2]", "[1/2]", "[2/2]", "2/2"]
 
 
-def test_bars_of_runs_that_have_ended_make_room():
-    shown, said = {}, []
-    bar = SimpleNamespace(
-        console=SimpleNamespace(print=lambda text, **how: said.append(text)),
-        add_task=lambda number, **fields: shown.setdefault(len(said), number) and len(said),
-        update=lambda task, **fields: None,
-        remove_task=shown.pop,
-    )
-    observer = BarObserver(bar, 3, CompileClock())
-    runs = [
-        SimpleNamespace(total_epochs=10, **{**vars(RUN), "id": name, "name": name})
-        for name in "abc"
-    ]
+def test_bars_of_runs_that_have_ended_are_removed(bar, screen):
+    display, runs = BarDisplay(bar, 3, CompileClock()), [make_run(name) for name in "abc"]
     for run in runs:
-        observer.dbgsom_run_started(run)
-    assert list(shown.values()) == ["1/3 ", "2/3 ", "3/3 "]
-    observer.dbgsom_run_finished(runs[1], SimpleNamespace(history=[record(10, seconds=2.0)]))
-    observer.dbgsom_run_failed(runs[0], RuntimeError())
-    assert list(shown.values()) == ["3/3 "]
-    assert said[-1].startswith("2/3 epoch 10/10")
+        display.dbgsom_run_started(run)
+    assert [task.description for task in bar.tasks] == ["1/3 ", "2/3 ", "3/3 "]
+    display.dbgsom_run_finished(runs[1], result())
+    display.dbgsom_run_failed(runs[0], RuntimeError())
+    assert [task.description for task in bar.tasks] == ["3/3 "]
+    assert screen.getvalue().splitlines()[-1].startswith("2/3 epoch 10/10")
 
 
-def test_a_run_that_ends_early_leaves_no_bar_but_how_far_it_came():
-    screen = io.StringIO()
-    bar = Progress(console=Console(file=screen, width=80), auto_refresh=False)
-    observer = BarObserver(bar, 1, CompileClock())
-    run = SimpleNamespace(**vars(RUN), total_epochs=10)
-    for end in (lambda: observer.dbgsom_run_failed(run, KeyboardInterrupt()), observer.clear):
-        observer.dbgsom_run_started(run)
-        observer.dbgsom_epoch_finished(run, record(3, seconds=1.0))
+def test_a_run_that_ends_early_leaves_a_line_and_no_bar(bar, screen):
+    display, run = BarDisplay(bar, 1, CompileClock()), make_run()
+    for end in (lambda: display.dbgsom_run_failed(run, KeyboardInterrupt()), display.clear):
+        display.dbgsom_run_started(run)
+        display.dbgsom_epoch_finished(run, record(3, seconds=1.0))
         end()
         assert bar.tasks == []
         assert screen.getvalue().splitlines()[-1].startswith("epoch 3/10 ")
         assert screen.getvalue().endswith("  stopped\n")
-    observer.dbgsom_run_started(run)
-    observer.clear()  # before the first epoch there is nothing to tell
-    assert (bar.tasks, screen.getvalue().splitlines()[-1]) == ([], "a run")
+    display.dbgsom_run_started(run)
+    display.clear()  # before the first epoch there is nothing to print
+    assert (bar.tasks, screen.getvalue().splitlines()[-1]) == ([], "a")

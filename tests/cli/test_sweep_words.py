@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from dbgsom_core.cli.output import show_warnings
-from dbgsom_core.cli.tables import measured
+from dbgsom_core.cli.console import show_warnings
+from dbgsom_core.cli.tables import format_measure
 from dbgsom_core.config import load_sweep
 from dbgsom_core.interfaces.trackers import Variant
 from dbgsom_core.runs.sweeps.processes import _log_to, _LogSender, _Worker
@@ -134,7 +134,7 @@ def test_a_process_of_a_sweep_says_warnings_of_the_data_in_the_log(with_a_warnin
             _, notes = worker.load(child.experiment)
             assert notes == [NOTE]
     finally:
-        show_warnings(quiet=False)
+        show_warnings()
         logger = logging.getLogger("dbgsom")
         for handler in [one for one in logger.handlers if isinstance(one, _LogSender)]:
             logger.removeHandler(handler)
@@ -154,4 +154,4 @@ def test_a_process_of_a_sweep_says_warnings_of_the_data_in_the_log(with_a_warnin
 def test_a_mean_of_seeds_has_the_places_of_its_deviation(mean, spread, said):
     spreads = {} if spread is None else {"test/accuracy": spread}
     variant = Variant("one", {}, {"test/accuracy": mean}, spreads, ["1", "2"])
-    assert measured(variant, "test/accuracy") == said
+    assert format_measure(variant, "test/accuracy") == said

@@ -10,8 +10,7 @@ import yaml
 
 from dbgsom_core import SomDisplay, SomRegressor, SomVQ
 from dbgsom_core.api import hookimpl
-from dbgsom_core.cli.plugins import _components
-from dbgsom_core.cli.plugins_show import _described, _offers_named
+from dbgsom_core.cli.plugins import describe, find_components, list_components
 from dbgsom_core.config.schema import experiment_schema
 from dbgsom_core.errors import ComponentError, ConfigError
 from dbgsom_core.persistence import load
@@ -151,17 +150,19 @@ def test_a_prepare_step_by_name(installed, iris):
     assert yaml.safe_load(config)["prepare"] == [{"name": "halves", "clip": True}]
     with pytest.raises(ConfigError, match="unknown step 'halvs'; did you mean 'halves'"):
         ran(prepare="halvs")
-    listed = {one["name"]: one for one in _components(registry)}["halves"]
+    listed = {one["name"]: one for one in list_components(registry)}["halves"]
     assert (listed["kind"], listed["status"]) == ("prepare step", "ok")
     assert listed["sentence"].startswith("Columns over half of their range")
-    (told,) = (_described(one) for one in _offers_named("dbgsom-halves:halves", registry))
+    (told,) = (describe(one) for one in find_components("dbgsom-halves:halves", registry))
     assert told["fields"]["clip"]["default"] is False
     step = hookimpl(lambda: {"halves": "other:Halves"}, specname="dbgsom_prepare_steps")
     other = SimpleNamespace(DBGSOM_API_VERSION=1, dbgsom_prepare_steps=step)
     registry.register(other, "other", "dbgsom-other", "1")
     with pytest.raises(ConfigError, match=r"prepare.*: 'halves' may be .* or other:Halves; write"):
         ran(prepare="halves")
-    assert {one["status"] for one in _components(registry) if one["name"] == "halves"} == {"clash"}
+    assert {one["status"] for one in list_components(registry) if one["name"] == "halves"} == {
+        "clash"
+    }
     gone = [(one.name, one.distribution) for one in diagnose(registry) if one.problem == "stale"]
     assert ("halves", "dbgsom-other") in gone
     assert ("halves", "dbgsom-halves") not in gone

@@ -22,11 +22,11 @@ def test_a_run_is_shown(told, run_folder, monkeypatch):
 def test_the_map_in_blocks_is_the_map(model):
     from rich.console import Console
 
-    from dbgsom_core.cli.map_blocks import map_blocks
+    from dbgsom_core.cli.tables import draw_map
 
     estimator = model.estimator
     console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    lines = [line.plain for line in map_blocks(estimator, "label", console)]
+    lines = [line.plain for line in draw_map(estimator, "label", console)]
     rows, columns = estimator.som_map_.shape
     drawn = lines[:rows]
     top = max(y for _, y in estimator.neurons_)
@@ -40,7 +40,7 @@ def test_the_map_in_blocks_is_the_map(model):
     assert sum(len(line.split()) for line in drawn) == len(estimator.neurons_)
     assert max(map(len, drawn)) == 3 * columns
     file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    plain = map_blocks(estimator, "hits", Console(file=file, no_color=True))
+    plain = draw_map(estimator, "hits", Console(file=file, no_color=True))
     assert all(line.plain.isascii() for line in plain)
 
 
@@ -48,11 +48,11 @@ def test_rows_of_hexagons_lie_half_a_cell_aside(iris):
     from rich.console import Console
 
     from dbgsom_core import SomVQ
-    from dbgsom_core.cli.map_blocks import map_blocks
+    from dbgsom_core.cli.tables import draw_map
 
     fixed = {"name": "fixed", "rows": 4, "columns": 6, "wrap": True}
     som = SomVQ(grid="hexagonal", growth=fixed, epochs=2).fit(iris[0])
-    lines = map_blocks(som, "hits", Console(file=io.StringIO(), no_color=True))
+    lines = draw_map(som, "hits", Console(file=io.StringIO(), no_color=True))
     indents = [len(line.plain) - len(line.plain.lstrip()) for line in lines[:4]]
     assert [len(line.plain) for line in lines[:4]] == [20, 18, 20, 18]
     assert min(indents[0], indents[2]) >= 2
@@ -62,15 +62,15 @@ def test_numbers_of_neurons_are_no_labels(iris):
     from rich.console import Console
 
     from dbgsom_core import SomVQ
-    from dbgsom_core.cli.map_blocks import map_blocks
+    from dbgsom_core.cli.tables import draw_map
 
     fixed = {"name": "fixed", "rows": 3, "columns": 4}
     console = Console(file=io.StringIO(), no_color=True)
     som = SomVQ(growth=fixed, epochs=2).fit(iris[0])
-    assert map_blocks(som, None, console)[-1].plain.startswith("hits: ")
-    assert map_blocks(som, "label", console)[-1].plain.startswith("label: ")
+    assert draw_map(som, None, console)[-1].plain.startswith("hits: ")
+    assert draw_map(som, "label", console)[-1].plain.startswith("label: ")
     grouped = SomVQ(growth=fixed, epochs=2, labeller={"name": "clusters", "n_clusters": 3})
-    lines = map_blocks(grouped.fit(iris[0]), None, console)
+    lines = draw_map(grouped.fit(iris[0]), None, console)
     assert lines[-1].plain.startswith("label: ")
 
 
@@ -78,13 +78,13 @@ def test_many_classes_are_told_by_their_beginnings(digits):
     from rich.console import Console
 
     from dbgsom_core import SomClassifier
-    from dbgsom_core.cli.map_blocks import map_blocks
+    from dbgsom_core.cli.tables import draw_map
 
     X, y = digits
     names = np.array([f"{chr(97 + i % 26)}{i}" for i in range(40)])
     clf = SomClassifier(max_neurons=80, epochs=20).fit(X, names[y + 10 * (np.arange(len(X)) % 4)])
     assert len(set(clf.neuron_labels_)) > 20
-    lines = map_blocks(clf, "label", Console(file=io.StringIO(), no_color=True))
+    lines = draw_map(clf, "label", Console(file=io.StringIO(), no_color=True))
     drawn = [line.plain for line in lines[: clf.som_map_.shape[0]]]
     shown = {line[at : at + 3].strip() for line in drawn for at in range(0, len(line), 3)}
     assert shown - {"·", ""} == set(clf.neuron_labels_[clf.hit_counts_ > 0])

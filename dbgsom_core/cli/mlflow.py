@@ -1,0 +1,205 @@
+"""``dbgsom register`` and ``dbgsom ui``: runs in MLflow."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dbgsom_core.cli.console import print_notes
+from dbgsom_core.cli.options import open_registry, plugin_options, runs_option
+from dbgsom_core.errors import DataError, DbgsomError
+from dbgsom_core.interfaces.trackers import TrackerAbilities
+
+if TYPE_CHECKING:
+    from dbgsom_core.interfaces.component import Component
+    from dbgsom_core.interfaces.trackers import Page
+    from dbgsom_core.plugins.registry import Registry
+    from dbgsom_core.runs.folder import StoredRun
+
+_PORT = 5000
+_SECONDS_TO_START = 60.0
+_SECONDS_TO_END = 10.0
+
+
+@click.command()
+@click.argument("run")
+@click.argument("name")
+@click.option("--alias", metavar="ALIAS", help="What this version is called, such as champion.")
+@runs_option
+@plugin_options
+def register(run: str, name: str, alias: str | None, runs: str) -> None:
+    """Make the model of RUN a version of the registered model NAME, and give it an alias.
+
+    RUN is a run's folder or id, a sweep (its best run) or an experiment (its newest run). The model
+    is then models:/NAME@ALIAS wherever a model is named. A run that MLflow lacks is sent first; one
+    that is a version of NAME already stays that version.
+    """
+    from dbgsom_core.runs.callbacks import tracking_of
+    from dbgsom_core.runs.using.models import find_trained
+
+    registry = open_registry()
+    for text, where in ((name, "NAME"), (alias or "x", "--alias")):
+        if not text.strip() or any(character in text for character in "/:@"):
+            raise DataError(f"{where} '{text}' is no name: leave out / : and @")
+    found, notes = find_trained(run, Path(runs))
+    if found.status != "finished":
+        raise DataError(f"run {found.id} has not finished ({found.status}): nothing is registered")
+    print_notes(notes)
+    for _, tracker in tracking_of(found, registry):
+        register_model = TrackerAbilities.of(tracker).register
+        if register_model is not None:
+            click.echo(register_model(found.files.folder.absolute(), name, alias))
+            return
+    raise DbgsomError(
+        f"run {found.id} is in no tracker with registered models: add 'tracking: mlflow' to the "
+        "configuration of such runs"
+    )
+
+
+@click.command()
+@click.argument("what", metavar="[CONFIG|RUN]", required=False)
+@click.option("--port", type=click.IntRange(1, 65535), help="5000, or the next one that is free.")
+@click.option("--print", "only_print", is_flag=True, help="Print command and address only.")
+@click.option("--open", "in_browser", is_flag=True, help="Open the page in the browser.")
+@runs_option
+@plugin_options
+def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, runs: str) -> int:
+    """Show runs in MLflow: a run, the variants of a sweep, or all runs of a configuration.
+
+    Without an argument it is the store sqlite:///mlflow.db of the working directory. MLflow is
+    served on this machine alone until Ctrl-C.
+    """
+    tracking, experiment, folder = _find_subject(what, Path(runs), open_registry())
+    pages = (TrackerAbilities.of(tracker).page for _, tracker in tracking)
+    make_page = next(filter(None, pages), None)
+    if make_page is None:
+        raise DbgsomError(
+            "the runs are in no tracker with a page (tracking: []); 'dbgsom show RUN' shows one "
+            "here"
+        )
+    page = make_page(experiment, folder, port or _free_port())
+    if only_print or not page.command:
+        if page.command:
+            click.echo(shlex.join(page.command))
+        click.echo(f"open {page.address}")
+        if in_browser and not only_print:
+            click.launch(page.address)
+        return 0
+    return _serve(page, in_browser)
+
+
+def _find_subject(
+    what: str | None, runs: Path, registry: Registry
+) -> tuple[Sequence[tuple[str, Component]], str | None, Path | None]:
+    """Return the trackers, the experiment, and the folder of a run or sweep that ``what`` means."""
+    from dbgsom_core.config import Sweep
+    from dbgsom_core.files import exists
+    from dbgsom_core.interfaces.privacy import masked_name
+    from dbgsom_core.runs.find import find_run
+    from dbgsom_core.runs.folder import find_runs
+    from dbgsom_core.runs.resume import load
+
+    if what is None:
+        return [("mlflow", registry.build("tracker", "mlflow"))], None, None
+    if exists(what) and not Path(what).is_dir():
+        loaded, experiments = load(what, (), registry)
+        name = masked_name(experiments[0].experiment)
+        known = find_runs(runs, name) if isinstance(loaded, Sweep) else []
+        sweeps = [stored.files.folder for stored in known if stored.kind == "sweep"]
+        return experiments[0].tracking, name, sweeps[-1] if sweeps else None
+    run, notes = find_run(what, runs, besides=" and no configuration")
+    if notes and not _is_tracked(run):  # of an experiment the newest run that has a page
+        known = find_runs(runs, run.experiment)
+        tracked = [stored for stored in known if stored.parent is None and _is_tracked(stored)]
+        run = tracked[-1] if tracked else run
+    _, experiments = load(run.files.config, (), registry)
+    of_experiment = bool(notes) and run.kind != "sweep"  # then all runs are shown
+    return experiments[0].tracking, run.experiment, None if of_experiment else run.files.folder
+
+
+def _is_tracked(run: StoredRun) -> bool:
+    listed = run.config.get("tracking") or []
+    names = [tracker.get("name") for tracker in listed if isinstance(tracker, dict)]
+    return not run.damage and any(name != "run_folder" for name in names)
+
+
+def _free_port() -> int:
+    for port in range(_PORT, _PORT + 100):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+    raise DbgsomError(f"no port from {_PORT} to {_PORT + 99} is free: choose one with --port")
+
+
+def _serve(page: Page, in_browser: bool) -> int:
+    """Run the server until it ends or a signal comes; none of its processes survives."""
+    from tempfile import TemporaryFile
+
+    from dbgsom_core.runs.signals import shutdown
+
+    with shutdown.handling(), TemporaryFile("w+", errors="replace") as log:
+        server = subprocess.Popen(
+            page.command,
+            env={**os.environ, **page.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which ends the group
+        )
+        try:
+            click.echo("starting MLflow …", err=True)
+            if _wait_until_it_answers(page, server):
+                click.echo(f"open {page.address}\nCtrl-C ends it")
+                if in_browser:
+                    click.launch(page.address)
+                while server.poll() is None:
+                    shutdown.check()
+                    time.sleep(0.2)
+            log.seek(0)
+            last = "".join(log.readlines()[-8:]).strip()
+            raise DbgsomError(f"MLflow ended by itself, with exit code {server.poll()}: {last}")
+        finally:
+            _end(server)
+
+
+def _wait_until_it_answers(page: Page, server: subprocess.Popen[bytes]) -> bool:
+    """Return whether the server lives once it answers, or takes too long to."""
+    from urllib.request import urlopen
+
+    from dbgsom_core.runs.signals import shutdown
+
+    deadline = time.monotonic() + _SECONDS_TO_START
+    health = f"{page.address.partition('#')[0]}health"
+    while server.poll() is None and time.monotonic() < deadline:
+        shutdown.check()
+        try:
+            with urlopen(health, timeout=1):
+                return True
+        except OSError:
+            time.sleep(0.2)
+    return server.poll() is None
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server and the processes that it began."""
+    for name in ("SIGTERM", "SIGKILL"):
+        if sys.platform == "win32":
+            server.terminate()
+        else:
+            with suppress(ProcessLookupError):  # the whole group, of which the server is the first
+                os.killpg(server.pid, getattr(signal, name))
+        try:
+            server.wait(_SECONDS_TO_END if name == "SIGTERM" else None)
+        except subprocess.TimeoutExpired:
+            continue
