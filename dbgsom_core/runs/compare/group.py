@@ -46,6 +46,8 @@ class Entry:
     facts : mapping
         What runs that can be ranked together share: ``dataset``, ``split`` and, where the measure
         is in the units of distances, ``metric`` and ``prepare``.
+    group : str
+        Equal for runs that share these facts.
     """
 
     run: StoredRun
@@ -53,6 +55,7 @@ class Entry:
     variant: str
     settings: Tree
     facts: Tree
+    group: str
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def make_entry(
     in_units: bool,
     registry: Registry,
     variant: str | None = None,
-    seed: int | None = None,
+    seed: Any = None,
 ) -> Entry:
     """Return the entry of a run.
 
@@ -109,14 +112,10 @@ def make_entry(
         facts |= {"metric": metric, "prepare": settings.get("prepare")}
         settings = without_units(settings)
     if seed is None:
-        seed = seed_of(run)
-    return Entry(run, seed, _key(settings) if variant is None else variant, settings, facts)
-
-
-def seed_of(run: StoredRun) -> Any:
-    """Return the seed of a run, unique where it came from the environment."""
-    seed = run.config.get("seed", 42)
-    return f"{seed} of {run.id}" if is_reference(seed) else seed
+        seed = run.config.get("seed", 42)
+        seed = f"{seed} of {run.id}" if is_reference(seed) else seed
+    variant = _key(settings) if variant is None else variant
+    return Entry(run, seed, variant, settings, facts, _key(facts))
 
 
 def variant_settings(config: Tree, run: str, registry: Registry) -> dict[str, Any]:
@@ -144,7 +143,7 @@ def without_repeats(entries: Iterable[Entry]) -> tuple[list[Entry], int]:
     count = 0
     for entry in entries:
         count += 1
-        key = _key(entry.facts), entry.variant, entry.seed
+        key = entry.group, entry.variant, entry.seed
         newest.pop(key, None)
         newest[key] = entry
     return list(newest.values()), count - len(newest)
@@ -156,7 +155,7 @@ def group_runs(entries: Iterable[Entry], names: Names | None = None) -> list[Gro
     names = _names(entries) if names is None else names
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
-        groups.setdefault(_key(entry.facts), []).append(entry)
+        groups.setdefault(entry.group, []).append(entry)
     called = _group_names([members[0].facts for members in groups.values()])
     return [
         Group(name, members, names) for name, members in zip(called, groups.values(), strict=True)
@@ -298,7 +297,7 @@ def _names(entries: Sequence[Entry]) -> Names:
     found = diff_configs(list(settings.values()), list(varied))
     texts = [text for _, text in found]
     if len(settings) == 1:
-        texts = [[one.run.name for one in entries if one.facts == entries[0].facts][-1]]
+        texts = [[one.run.name for one in entries if one.group == entries[0].group][-1]]
     names = zip((fields for fields, _ in found), unique_names(texts), strict=True)
     return dict(zip(settings, names, strict=True))
 

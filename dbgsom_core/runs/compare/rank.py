@@ -18,7 +18,7 @@ from dbgsom_core.config import shortened
 from dbgsom_core.interfaces.trackers import Ranking, Variant
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.compare.criterion import RankingCriterion, best_end
-from dbgsom_core.runs.compare.group import Group, baseline_of, frame_of, overlap
+from dbgsom_core.runs.compare.group import Entry, Group, baseline_of, frame_of, overlap
 from dbgsom_core.runs.compare.stats import (
     Differences,
     adjusted_means,
@@ -34,6 +34,7 @@ from dbgsom_core.runs.compare.text import method, rank_verdict, verdict
 if TYPE_CHECKING:
     import pandas as pd
 
+_MOST_TESTED = 100  # variants, each against each whenever a run of a sweep ends
 _PAIRS_AT_ONCE = 20_000
 _SHOWN_BESIDE = ("accuracy", "r2", "quantization_error", "topographic_error")
 
@@ -43,8 +44,7 @@ def rank(
     criterion: RankingCriterion,
     registry: Registry,
     *,
-    most_tested: int | None = None,
-    measures: bool = True,
+    interim: bool = False,
 ) -> Table:
     """Return the variants of a group, best first, each tested against each.
 
@@ -54,14 +54,15 @@ def rank(
     criterion : RankingCriterion
     registry : Registry
         Knows the measures.
-    most_tested : int, optional
-        More variants are ranked and not tested, while a sweep goes on.
-    measures : bool
-        Whether rows hold all measures.
+    interim : bool
+        While a sweep goes on: rows hold no other measures, and many variants are not tested.
     """
-    rows = list(dict.fromkeys(entry.variant for entry in group.entries))
-    entries = sorted(group.entries, key=lambda entry: rows.index(entry.variant))
-    frame = frame_of(entries, None if measures else criterion.name)
+    by_variant: dict[str, list[Entry]] = {}
+    for entry in group.entries:
+        by_variant.setdefault(entry.variant, []).append(entry)
+    rows = list(by_variant)
+    entries = [entry for several in by_variant.values() for entry in several]
+    frame = frame_of(entries, criterion.name if interim else None)
     values, columns, divisions = _values(rows, frame, criterion)
     adjusted = adjusted_means(values)
     order = sorted(
@@ -69,14 +70,11 @@ def rank(
         key=lambda i: (criterion.sort_key(float(adjusted[i])), group.names[rows[i]][1]),
     )
     ratio = overlap(group.entries, criterion)
-    untested = most_tested is not None and len(rows) > most_tested
+    untested = interim and len(rows) > _MOST_TESTED
     tested = None if untested else _test_all_pairs(values[order], ratio, divisions)
     test = ""
     if tested is not None and tested.tests:
         test = "corrected resampled t-test" if ratio else "paired t-test"
-    runs: dict[str, list[str]] = {variant: [] for variant in rows}
-    for entry in entries:
-        runs[entry.variant].append(entry.run.id)
     found = []
     for position, i in enumerate(order):
         variant = rows[i]
@@ -93,8 +91,8 @@ def rank(
             mean=mean,
             deviation=deviation,
             adjusted=float(adjusted[i]),
-            measures=_all_measures(frame[frame["variant"] == variant]) if measures else {},
-            runs=tuple(runs[variant]),
+            measures={} if interim else _all_measures(frame[frame["variant"] == variant]),
+            runs=tuple(entry.run.id for entry in by_variant[variant]),
         )
         found.append(tested.added_to(row, position - 1) if tested and position else row)
     table = Table(
@@ -129,8 +127,8 @@ def _values(
     values[[row_of[one] for one in some["variant"]], places] = (
         np.abs(ranked) if criterion.from_zero else ranked
     )
-    names = [division for _, division in columns]
-    return values, list(columns), [names.index(name) for name in names]
+    divisions = {division: i for i, (_, division) in enumerate(columns)}
+    return values, list(columns), [divisions[division] for _, division in columns]
 
 
 def _all_measures(own: pd.DataFrame) -> dict[str, tuple[float, float | None]]:

@@ -25,8 +25,6 @@ from dbgsom_core.runs.compare.rank import rank, ranking_of
 from dbgsom_core.runs.compare.text import adjusted_for, best_so_far
 from dbgsom_core.runs.folder import StoredRun, read_run
 
-_MOST_TESTED = 100  # variants that are tested, each against each, whenever a run ends
-
 Names = dict[str, tuple[Mapping[str, Any], str]]
 
 
@@ -91,7 +89,7 @@ class Leaderboard:
         groups = self._groups(criterion, self._runs)
         id = self._runs[child.name][1].id
         group = next(one for one in groups if any(entry.run.id == id for entry in one.entries))
-        table = rank(group, criterion, self._registry, most_tested=_MOST_TESTED, measures=False)
+        table = rank(group, criterion, self._registry, interim=True)
         if not table.ranked:
             return ""
         where = f" on {group.name}" if len(groups) > 1 else ""
