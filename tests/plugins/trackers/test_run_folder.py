@@ -261,7 +261,7 @@ def test_where_each_of_many_samples_ended_is_written_where_asked(
     run = make_run(data={"name": "x", "samples": samples})
     observer = RunFolder(assignments=wanted).observer()
     observer.dbgsom_run_started(run)
-    tables = {"assignments": lambda: iter([["row"], [0]]), "neurons": lambda: iter([["unit"]])}
+    tables = {"assignments": lambda: iter([{"row": [0]}]), "neurons": lambda: iter([{"unit": [0]}])}
     observer.dbgsom_run_finished(run, replace(result, figures={}, tables=tables))
     assert (run.folder / "assignments.csv").exists() == written
     assert (run.folder / "neurons.csv").exists()
