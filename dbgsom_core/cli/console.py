@@ -24,7 +24,8 @@ _HANDLER = "dbgsom command line"
 # Signs of ours for terminals and pipes whose encoding lacks them; others are shown by their number.
 _ASCII = str.maketrans(
     {"±": "+-", "×": "x", "…": "...", "·": ".", "−": "-", "–": "-", "→": "->", "↑": "^", "↓": "v"}
-    | {"²": "^2", "√": "sqrt", "≤": "<=", "≥": ">=", "∞": "inf", "█": "#", "✓": "+", "✗": "x"}
+    | {"²": "^2", "√": "sqrt", "≤": "<=", "≥": ">=", "∞": "inf", "✓": "ok", "✗": "x"}
+    | {"░": ":", "▒": "+", "▓": "*", "█": "#"}
 )
 _format_warning = warnings.formatwarning
 

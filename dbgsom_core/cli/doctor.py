@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
     from dbgsom_core.runs.doctor import Check
 
-_SIGNS = {"ok": ("✓", "ok", "green"), "warning": ("!", "!", "yellow"), "broken": ("✗", "x", "red")}
+_SIGNS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "broken": ("✗", "red")}
 
 
 @click.command()
@@ -40,6 +40,9 @@ def doctor(file: str | None, warm: bool, as_json: bool, runs: str, limit: float)
     those of FILE, or MLflow in mlflow.db. Nothing is changed, but for --warm, which fills the cache
     of compiled loops. Exit code 1 when something is broken.
     """
+    from rich.console import Console
+    from rich.text import Text
+
     from dbgsom_core.config import is_sweep, load_experiment, load_sweep
 
     registry, experiment = open_registry(), None
@@ -51,10 +54,13 @@ def doctor(file: str | None, warm: bool, as_json: bool, runs: str, limit: float)
     from dbgsom_core.runs.doctor import examine
 
     found = []
+    console = Console(highlight=False)
     for check in (*warmed, *examine(experiment, registry, Path(runs), limit)):
         found.append(check)
         if not as_json:
-            _print_check(check)
+            hint = f" → {check.cure}" if check.cure else ""
+            text = as_text(f" {check.name}: {check.told}{hint}").replace("\n", "\\n")
+            console.print(Text.assemble(_SIGNS[check.state], text), soft_wrap=True)
     if as_json:
         click.echo(json.dumps([asdict(check) for check in found], indent=2))
     return 1 if any(check.state == "broken" for check in found) else 0
@@ -77,18 +83,3 @@ def _warm(registry: Registry, *, show: bool) -> list[Check]:
         Check("ok", "warm", compiled if seconds else "there was nothing left to compile"),
         *(Check("warning", "warm", name, "dbgsom plugins check") for name in failed),
     ]
-
-
-def _print_check(check: Check) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    sign, plain, colour = _SIGNS[check.state]
-    arrow = "→"
-    try:
-        f"{sign}{arrow}".encode(sys.stdout.encoding or "ascii")
-    except UnicodeError:
-        sign, arrow = plain, "->"
-    hint = f" {arrow} {check.cure}" if check.cure else ""
-    text = as_text(f" {check.name}: {check.told}{hint}").replace("\n", "\\n")
-    Console(highlight=False).print(Text.assemble((sign, colour), text), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``dbgsom register`` and ``dbgsom ui``: runs in MLflow."""
+"""``dbgsom register``, ``dbgsom ui``, and the option that names a store: runs in MLflow."""
 
 from __future__ import annotations
 
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 _PORT = 5000
 _SECONDS_TO_START = 60.0
 _SECONDS_TO_END = 10.0
+
+store_option = click.option(
+    "--store",
+    metavar="URI",
+    envvar="MLFLOW_TRACKING_URI",
+    help="MLflow store of addresses such as models:/NAME@ALIAS; sqlite:///mlflow.db without it "
+    "and without MLFLOW_TRACKING_URI.",
+)
 
 
 @click.command()

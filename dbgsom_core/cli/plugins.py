@@ -39,9 +39,6 @@ def plugins() -> None:
     """Look at installed plugins, test them, or begin one."""
 
 
-# ------------------------------------------------------------------------------------------- list
-
-
 @plugins.command("list")
 @json_option(help="Print JSON.")
 @plugin_options
@@ -105,9 +102,6 @@ def _print_components(components: Sequence[dict[str, Any]]) -> None:
         click.echo(line if len(line) <= longest else f"{line[: longest - 1]}…")
 
 
-# ----------------------------------------------------------------------------------------- doctor
-
-
 @plugins.command("doctor")
 @json_option(help="Print JSON, with tracebacks.")
 @click.option("--details", is_flag=True, help="Show tracebacks.")
@@ -124,8 +118,17 @@ def doctor(as_json: bool, details: bool, runs: str, limit: float) -> int:
     are reported, and do no harm.
     """
     from dbgsom_core.plugins.doctor import diagnose_apart
+    from dbgsom_core.runs.find import mark_killed_runs, remove_empty_folders
+    from dbgsom_core.runs.folder import find_experiments, find_runs
 
-    _close_dead_runs(Path(runs))
+    root = Path(runs)
+    remove_empty_folders(root)
+    for experiment in find_experiments(root):
+        for stored in mark_killed_runs(root, experiment):
+            click.echo(f"closed as killed: {stored.files.folder}: {stored.error}", err=True)
+        for stored in find_runs(root, experiment):
+            if stored.damage:
+                click.echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
     findings, loaded = diagnose_apart(limit)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
@@ -138,22 +141,6 @@ def doctor(as_json: bool, details: bool, runs: str, limit: float) -> int:
         if not findings:
             click.echo(f"all is well: {loaded} plugin(s) loaded")
     return 0 if all(finding.harmless for finding in findings) else 3
-
-
-def _close_dead_runs(root: Path) -> None:
-    from dbgsom_core.runs.find import mark_killed_runs, remove_empty_folders
-    from dbgsom_core.runs.folder import find_experiments, find_runs
-
-    remove_empty_folders(root)
-    for experiment in find_experiments(root):
-        for stored in mark_killed_runs(root, experiment):
-            click.echo(f"closed as killed: {stored.files.folder}: {stored.error}", err=True)
-        for stored in find_runs(root, experiment):
-            if stored.damage:
-                click.echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
-
-
-# -------------------------------------------------------------------------------------------- new
 
 
 @plugins.command("new")
@@ -172,9 +159,6 @@ def new_plugin(name: str, into: str) -> None:
         f'  pip install -e "{folder}[test]"\n'
         f"  pytest {folder}"
     )
-
-
-# ------------------------------------------------------------------------------------------- show
 
 
 @plugins.command("show")
@@ -271,9 +255,6 @@ def _print_component(component: dict[str, Any]) -> None:
         click.echo("\nschema:\n" + json.dumps(component["schema"], indent=2))
 
 
-# ------------------------------------------------------------------------------------------ check
-
-
 @plugins.command("check")
 @click.argument("distribution", required=False)
 @json_option(help="Print JSON.")
@@ -300,16 +281,12 @@ def check_plugins(distribution: str | None, as_json: bool, limit: float) -> int:
     for plugin in broken:
         click.echo(f"broken   {plugin}")
     for component in report.components:
-        _print_checks(component)
+        who = "{kind} {name} of {distribution} {version}".format_map(component)
+        verdict = next((state for state in ("failed", "skipped") if component[state]), "passed")
+        click.echo(f"{verdict:<7}  {who}: {len(component['passed'])} checks passed")
+        for state in ("failed", "skipped"):
+            for name, message in component[state].items():
+                click.echo(f"         {state} {name}: {message}")
     if not report.components and not broken:
         click.echo("no third-party component is installed")
     return 3 if report.failed else 0
-
-
-def _print_checks(component: dict[str, Any]) -> None:
-    who = "{kind} {name} of {distribution} {version}".format_map(component)
-    verdict = "failed" if component["failed"] else "skipped" if component["skipped"] else "passed"
-    click.echo(f"{verdict:<7}  {who}: {len(component['passed'])} checks passed")
-    for status in ("failed", "skipped"):
-        for name, message in component[status].items():
-            click.echo(f"         {status} {name}: {message}")

@@ -17,6 +17,7 @@ from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import line
 
 _SECONDS_BETWEEN_LINES = 2.0
+_RUN_FIELDS = ("name", "experiment", "kind", "data", "tags")
 _EPOCH_FIELDS = ("epoch", "epochs", "phase", "neurons", "quantization_error", "width", "movement",
                  "seconds")  # fmt: skip
 
@@ -191,18 +192,9 @@ class JsonDisplay:
 
     def dbgsom_run_started(self, run: Run) -> None:
         """Write which run starts."""
-        output.event(
-            "info", "run_started", run.name,
-            run=run.id,
-            name=run.name,
-            experiment=run.experiment,
-            kind=run.kind,
-            parent=None if run.parent is None else run.parent.id,
-            folder=str(run.folder),
-            data=run.data,
-            tags=run.tags,
-            epochs=run.total_epochs,
-        )  # fmt: skip
+        fields = {name: getattr(run, name) for name in _RUN_FIELDS}
+        fields |= {"parent": run.parent and run.parent.id, "folder": str(run.folder)}
+        output.event("info", "run_started", run.name, run=run.id, epochs=run.total_epochs, **fields)
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Write the epoch."""

@@ -312,7 +312,14 @@ def _resume(
         resume.finish_off(stored, experiments[0].tracking)
         click.echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
         if not output.quiet:
-            _print_finished(stored, experiments[0].tracking, registry)
+            if stored.kind == "sweep":
+                children = [(child["name"], child["measures"]) for child in stored.children]
+                _print_sweep(stored.rankings, children, stored.files.folder, registry)
+            else:
+                from dbgsom_core.cli.tables import print_measures
+
+                print_measures(stored.measures, None, registry)
+            _print_places(stored.files.folder, stored.experiment, experiments[0].tracking)
         return 0
     resume.check_not_running(stored)
     if isinstance(loaded, Sweep):
@@ -353,17 +360,6 @@ def _print_forecast(lines: Iterable[tuple[str, str]]) -> int:
         click.echo(f"{name:<9} {text}")
     click.echo("nothing was written")
     return 0
-
-
-def _print_finished(stored: StoredRun, tracking: Tracking, registry: Registry) -> None:
-    from dbgsom_core.cli.tables import print_measures
-
-    if stored.kind == "sweep":
-        children = [(child["name"], child["measures"]) for child in stored.children]
-        _print_sweep(stored.rankings, children, stored.files.folder, registry)
-    else:
-        print_measures(stored.measures, None, registry)
-    _print_places(stored.files.folder, stored.experiment, tracking)
 
 
 def _print_sweep(

@@ -26,6 +26,7 @@ _LONGEST = 200  # characters of a value
 _WORD = re.compile(r"[^\W\d_]{3}")  # which a number with its interval does not contain
 _NARROWEST = 20  # characters into which a name or a sentence may be wrapped
 _CELL = 3  # characters of a neuron
+_RAMP = "·░▒▓█"  # of a dead neuron, and from few hits to many
 _LONGEST_NAME = 30  # characters of a name in the legend of a map
 
 # ---------------------------------------------------------------------------------------- tables
@@ -175,10 +176,9 @@ def draw_map(estimator: Any, by: str | None, console: Console) -> list[Text]:
     from dbgsom_core.estimators.shades import shades_of
 
     shades, positions = shades_of(estimator, by), estimator.som_map_.plane_positions
-    ramp = "·░▒▓█" if "utf" in console.encoding.lower() else ".:+*#"
-    signs = _legend_signs(shades, ramp)
+    signs = _legend_signs(shades)
     columns = np.floor((positions[:, 0] - positions[:, 0].min()) * _CELL + 0.5).astype(int).tolist()
-    texts = _cell_texts(shades, signs, estimator, ramp, coloured=console.color_system is not None)
+    texts = _cell_texts(shades, signs, estimator, coloured=console.color_system is not None)
     lines = []
     for height in np.unique(positions[:, 1])[::-1]:
         line, end = Text(), 0
@@ -195,9 +195,7 @@ def draw_map(estimator: Any, by: str | None, console: Console) -> list[Text]:
     return [*lines, Text(), legend]
 
 
-def _cell_texts(
-    shades: Shades, signs: Sequence[str], estimator: Any, ramp: str, coloured: bool
-) -> list[str]:
+def _cell_texts(shades: Shades, signs: Sequence[str], estimator: Any, coloured: bool) -> list[str]:
     """Return the characters of each neuron; dead ones have the lightest shade."""
     import numpy as np
 
@@ -207,7 +205,7 @@ def _cell_texts(
         complete = set(shades.texts) <= set(names)  # else the legend shows the first and the last
         by_name = dict(zip(names, signs, strict=True)) if complete else {}
         return [
-            (by_name.get(text, text[:_CELL]) if lives else ramp[0]).center(_CELL)
+            (by_name.get(text, text[:_CELL]) if lives else _RAMP[0]).center(_CELL)
             for text, lives in zip(shades.texts, alive, strict=True)
         ]
     if coloured and max(map(len, shades.texts)) <= _CELL:
@@ -215,13 +213,13 @@ def _cell_texts(
     values = np.array([float(text) for text in shades.texts])
     low, high = values[alive].min(), values[alive].max()
     steps = np.clip(1 + np.floor(4 * (values - low) / ((high - low) or 1.0)), 1, 4).astype(int)
-    return [ramp[step] * _CELL for step in np.where(alive, steps, 0)]
+    return [_RAMP[step] * _CELL for step in np.where(alive, steps, 0)]
 
 
-def _legend_signs(shades: Shades, ramp: str) -> list[str]:
+def _legend_signs(shades: Shades) -> list[str]:
     """Return one or two characters for each entry of the legend, all different."""
     if shades.what != "label":
-        return [ramp[1], ramp[-1]]
+        return [_RAMP[1], _RAMP[-1]]
     names = [_short_name(text) for text, _ in shades.legend]
     for length in (1, 2):
         signs = [name[:length] for name in names]

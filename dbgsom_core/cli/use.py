@@ -16,6 +16,7 @@ import click
 from dbgsom_core.cli.console import output as messages
 from dbgsom_core.cli.console import print_notes, unescaped
 from dbgsom_core.cli.lazy_import import lazy_import
+from dbgsom_core.cli.mlflow import store_option
 from dbgsom_core.cli.options import (
     check_output,
     json_option,
@@ -80,16 +81,7 @@ csv_options = options(
         "--encoding", help="Of a CSV file; without it UTF-8, or else that of the training."
     ),
 )
-model_options = options(
-    runs_option,
-    click.option(
-        "--store",
-        metavar="URI",
-        envvar="MLFLOW_TRACKING_URI",
-        help="MLflow store of addresses such as models:/NAME@ALIAS; sqlite:///mlflow.db without it "
-        "and without MLFLOW_TRACKING_URI.",
-    ),
-)
+model_options = options(runs_option, store_option)
 
 
 def _find_model(name: str, registry: Registry, given: dict[str, Any]) -> FoundModel:
