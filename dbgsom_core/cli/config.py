@@ -124,7 +124,7 @@ def schema(output: str | None) -> None:
     language server complete and check by it, where a configuration begins with
     '# yaml-language-server: $schema=./FILE'.
     """
-    from dbgsom_core.config.schema import schema_text
+    from dbgsom_core.config.json_schema import schema_text
     from dbgsom_core.files import exists, write_atomically
 
     if output and exists(output):  # else its folder is made

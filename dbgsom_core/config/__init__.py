@@ -1,6 +1,6 @@
 """One YAML file becomes one validated experiment, or a clear list of what is wrong with it.
 
-load (YAML 1.2 with places, merged, filled) ▶ settings (the model of a configuration) ▶ build.
+load (YAML 1.2 with places, merged, filled) ▶ schema (the model of a configuration) ▶ build.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dbgsom_core.config.experiment import (
     shortened,
 )
 from dbgsom_core.config.load import fill_text
-from dbgsom_core.config.settings import (
+from dbgsom_core.config.schema import (
     DEFAULT_NAMES,
     MODEL_COMPONENTS,
     DecideSettings,

@@ -23,7 +23,7 @@ from dbgsom_core.config.places import (
     mark_at,
     with_references,
 )
-from dbgsom_core.config.settings import (
+from dbgsom_core.config.schema import (
     DEFAULT,
     GROWTH_FIELDS,
     ExperimentSettings,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dbgsom_core.config.places import Place, Section
-from dbgsom_core.config.settings import (
+from dbgsom_core.config.schema import (
     DecideSettings,
     OptimizeSettings,
     RangeSettings,

@@ -1,200 +1,484 @@
-"""The JSON Schema of a configuration file, for editors: ``python -m dbgsom_core.config.schema``."""
+"""The model of a configuration: keys, types, bounds, defaults and what each key means.
+
+It validates what is loaded, and gives the JSON Schema for editors (see `json_schema`) and the
+tables of keys in configs/README.md. Below each key stands what it means there.
+"""
 
 from __future__ import annotations
 
-import ast
-import inspect
-import json
-from itertools import pairwise
-from typing import Any
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel
-from pydantic.errors import PydanticUserError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
-from dbgsom_core.config import settings
-from dbgsom_core.config.components import BUILT_IN_STEPS
-from dbgsom_core.config.settings import STEP, ExperimentSettings, RangeSettings, Settings
-from dbgsom_core.errors import PluginError
-from dbgsom_core.interfaces.component import nested_fields
-from dbgsom_core.plugins.offers import Offered
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
+from dbgsom_core.config.checking import Finding, checked, findings_of, reject
+from dbgsom_core.config.places import Items, Section, with_references
+from dbgsom_core.plugins.validation_messages import shown, unknown_key
 
-JsonSchema = dict[str, Any]
+# What a section under model: without a name changes: the estimators' own defaults.
+DEFAULT_NAMES = {
+    "metric": "euclidean",
+    "kernel": "gaussian",
+    "growth": "directed",
+    "grid": "auto",
+    "init": "pca",
+}
+GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
+STEP = "step"  # of prepare: no component, and written like one
+SWEEPS = ("grid", "random", "list", "optimize")  # ways to say what varies
+DEFAULT = "default"  # in place of a list
 
-_ANY_CLASS = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
-_REFERENCE = r"\$\{env:"  # stands for a value of any type
+_TAG = re.compile(r"\w[\w ./:-]{0,199}")  # what MLflow takes
+_NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
 
 
-def experiment_schema(
-    registry: Registry, lost: dict[str, str] | None = None, references: bool = True
-) -> JsonSchema:
-    """Return the JSON Schema (draft 2020-12) of a configuration file.
+@dataclass(frozen=True)
+class ComponentOf:
+    """Marks a key that holds a component of a kind, or several of them.
 
-    Every component that ``registry`` offers is imported and described with its fields. ``lost``
-    takes what is wrong with those that cannot be, by ``kind distribution:name``. Where values stand
-    references to the environment may stand, too, unless ``references`` is False.
-
-    Raises
-    ------
-    PluginError
-        A component cannot be imported, and there is no ``lost``.
+    The validation context builds it: a `dbgsom_core.config.components.Builder`.
     """
-    writer = _Writer(registry, lost)
-    models = ExperimentSettings.model_json_schema()
-    models["$defs"][RangeSettings.__name__] = RangeSettings.model_json_schema()
-    root: JsonSchema = writer.finished(_described(models))
-    defs = {**root.pop("$defs"), **writer.definitions}
-    defs.get("engine.local", {}).pop("required", None)  # an engine's section may lack a name
-    del root["required"]
-    schema: JsonSchema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "dbgsom experiment",
-        **root,
-        "anyOf": [
-            {"required": ["experiment", "dataset"]},
-            {"required": ["experiment", "sweep"]},
-            {"required": ["extends"]},
-        ],
-        "$defs": defs,
-    }
-    return _with_references(schema) if references else schema
+
+    kind: str
+    default: str | None = None  # the name that a section without one means
+    several: bool = False  # a list; one name or mapping alone is a list of one, and null none
+    words: tuple[str, ...] = ()  # what may stand in place of the list
+    optional: bool = False  # it may be null
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Tell pydantic how the key is read."""
+        return core_schema.with_info_plain_validator_function(
+            lambda value, info: info.context.built(self, value)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the reference to the definition of all components of the kind."""
+        one = {"component": self.kind}
+        options: list[Any] = [{"enum": list(self.words)}] if self.words else []
+        options += [one, {"type": "array", "items": one}] if self.several else [one]
+        options += [{"type": "null"}] if self.several or self.optional else []
+        return options[0] if len(options) == 1 else {"anyOf": options}
 
 
-def _described(schema: JsonSchema) -> JsonSchema:
-    """Add to each key of the settings what stands below it in their source."""
-    for cls in ast.parse(inspect.getsource(settings)).body:
-        if not isinstance(cls, ast.ClassDef) or not issubclass(vars(settings)[cls.name], Settings):
+class Settings(BaseModel):
+    """Base of sections: frozen, strict, without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class StabilitySettings(Settings):
+    """How sure the map is: refits to parts of the training samples, after the map's own fit."""
+
+    resamples: int = Field(20, ge=2, le=10**4)
+    """how many refits"""
+    share: float = Field(0.5, gt=0, lt=1)
+    """of the samples that each is fitted to; of 0.5 two in turn share none"""
+    level: float = Field(0.95, gt=0, lt=1)
+    """of the confidence intervals"""
+
+
+class PluginSettings(Settings):
+    """Which installed plugins a run leaves alone."""
+
+    disable: list[str] = []
+    """plugins or distributions whose components and observers stay away"""
+
+
+# What each of scikit-learn's splitters takes, beside what is drawn with the run's seed.
+SPLITTERS = {
+    "KFold": ("n_splits", "shuffle"),
+    "StratifiedKFold": ("n_splits", "shuffle"),
+    "RepeatedKFold": ("n_splits", "n_repeats"),
+    "RepeatedStratifiedKFold": ("n_splits", "n_repeats"),
+    "GroupKFold": ("groups", "n_splits", "shuffle"),
+    "StratifiedGroupKFold": ("groups", "n_splits", "shuffle"),
+    "LeaveOneGroupOut": ("groups",),
+    "LeavePGroupsOut": ("groups", "n_groups"),
+    "LeaveOneOut": (),
+    "ShuffleSplit": ("n_splits", "test_size", "train_size"),
+    "StratifiedShuffleSplit": ("n_splits", "test_size", "train_size"),
+    "GroupShuffleSplit": ("groups", "n_splits", "test_size", "train_size"),
+    "TimeSeriesSplit": ("n_splits", "test_size", "max_train_size", "gap"),
+}
+_Size = Annotated[float, Field(gt=0, lt=1)] | Annotated[int, Field(ge=1)]
+
+
+class Split(Settings):
+    """How the data is divided: one test part, a file of its own, or cross-validation."""
+
+    test_size: _Size | None = None
+    """samples kept for testing: a share, or how many"""
+    stratify: bool = False
+    """with test_size and folds: keep the share of each class the same in every part"""
+    refit: bool = False
+    """with test_size: keep a model of all data, and measure one of the rest"""
+    folds: int | None = Field(None, ge=2, le=10**4)
+    """parts of a cross-validation, shuffled"""
+    test: Annotated[Any, ComponentOf("dataset", optional=True)] = None
+    """a data set that is kept for testing, read as 'dataset' is"""
+    name: Literal[*SPLITTERS] | None = None  # type: ignore[valid-type]
+    """a splitter of scikit-learn, whose parameters follow"""
+    n_splits: int | None = Field(None, ge=1, le=10**4)
+    """how many folds or divisions"""
+    n_repeats: int | None = Field(None, ge=1, le=10**4)
+    """how often the folds are drawn anew"""
+    n_groups: int | None = Field(None, ge=1)
+    """groups that are left out at once"""
+    groups: str | None = Field(None, min_length=1)
+    """what holds the groups that are never divided: a column or array of ids, one of categories,
+    or a feature"""
+    shuffle: bool | None = None
+    """draw the folds at random; null: as scikit-learn, but true for KFold and StratifiedKFold"""
+    train_size: _Size | None = None
+    """samples to train on: a share, or how many; null: the rest"""
+    max_train_size: int | None = Field(None, ge=1)
+    """most samples to train on, the latest ones"""
+    gap: int | None = Field(None, ge=0)
+    """samples left out between training and test"""
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether one part of the data is kept from the model that is kept."""
+        return self.name is None and self.test_size is not None and not self.refit
+
+    @property
+    def divides(self) -> bool:
+        """Whether models of parts of the data are measured beside one of all data."""
+        return self.test is None and not self.holds_out
+
+
+class ModelSettings(Settings):
+    """The estimator's own keyword arguments; whatever is left out keeps the estimator's default."""
+
+    estimator: Literal["vq", "classifier", "regressor"] = "vq"
+    """vq: vector quantization and clusters; classifier: needs labels; regressor: needs numbers
+    as targets"""
+    metric: Annotated[Any, ComponentOf("metric", "euclidean")] = "euclidean"
+    """distance between samples and prototypes"""
+    kernel: Annotated[Any, ComponentOf("kernel", "gaussian")] = "gaussian"
+    """how much a neuron learns from samples won some hops away"""
+    growth: Annotated[Any, ComponentOf("growth", "directed")] = "directed"
+    """which neurons are born, where and when"""
+    labeller: Annotated[Any, ComponentOf("labeller")] = None
+    """the answer that each neuron gives; without it index for vq, kernel_vote for classifier,
+    local_linear for regressor"""
+    grid: Annotated[Any, ComponentOf("grid", "auto")] = "auto"
+    """the cells of the map: square ones have four links each, hexagonal ones six, those of a
+    line two; auto: a line for data of one column, else squares"""
+    init: Annotated[Any, ComponentOf("initialisation", "pca")] = "pca"
+    """where the first prototypes lie"""
+    schedule: Annotated[Any, ComponentOf("schedule", optional=True)] = None
+    """how the kernel's width goes from start to end while the map grows; null: as the kernel's
+    decay says"""
+    stopping: Annotated[Any, ComponentOf("stopping", several=True)] = None
+    """what ends the training before its last epoch, beside tol; null or []: nothing"""
+    epochs: int = Field(100, ge=1, le=10**6)
+    """upper bound of the epochs; a map that is full goes on to fine-tuning at once"""
+    tol: float = Field(1e-4, ge=0, allow_inf_nan=False)
+    """stop early when the map moves less than this; 0: run all epochs"""
+    spreading_factor: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] | None = None
+    """how far the map spreads, fills the growth strategy's field; auto: chosen by samples that
+    are held out; null: not given"""
+    max_neurons: Annotated[int, Field(ge=4, le=10**6)] | Literal["auto"] | None = None
+    """cap on the map's size, fills the growth strategy's field; null: not given"""
+    contamination: float = Field(0.05, gt=0, le=0.5)
+    """share of samples like those of the training that count as outliers, at most"""
+    calibration: float | None = Field(None, gt=0, lt=1)
+    """share of the samples that training does not see, for p-values of novelty; null: none"""
+    robust: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = None
+    """let outliers count less, with this steepness in the inverse of squared distances; auto:
+    from the data; null: off"""
+    unlabelled: int | str | None = "auto"
+    """classifier: the label that says that a sample has no class; auto: -1 beside labels from 0
+    on; null: none"""
+
+
+# The keys under model: that are components, with the kind that each takes.
+MODEL_COMPONENTS = {
+    key: mark.kind
+    for key, field in ModelSettings.model_fields.items()
+    for mark in field.metadata
+    if isinstance(mark, ComponentOf)
+}
+
+
+# ----------------------------------------------------------------------------------------- sweeps
+
+
+class RangeSettings(Settings):
+    """Numbers from low to high, whole ones where all of its numbers are."""
+
+    low: int | float
+    """the least value"""
+    high: int | float
+    """the greatest value"""
+    log: bool = False
+    """search on a logarithmic scale"""
+    step: Annotated[int, Field(gt=0)] | Annotated[float, Field(gt=0)] | None = None
+    """distance between values"""
+
+    @model_validator(mode="after")
+    def _can_be_searched(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low must be less than high, not {self.low:g} and {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a logarithmic scale needs a low above 0, not {self.low:g}")
+        if self.log and self.step is not None:
+            raise ValueError("log and step exclude each other; leave one out")
+        if self.step is not None:
+            steps = (self.high - self.low) / self.step
+            if abs(steps - round(steps)) > 1e-8 * max(steps, 1.0) or round(steps) < 1:
+                raise ValueError(
+                    f"high must be low and some steps of {self.step:g}, such as "
+                    f"{self.low + self.step * max(math.floor(steps), 1):g}"
+                )
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether its values are integers."""
+        return all(isinstance(one, int) for one in (self.low, self.high, self.step or 1))
+
+    @property
+    def size(self) -> int | None:
+        """How many values it has; None: as many as there are numbers."""
+        if self.step is not None:
+            return round((self.high - self.low) / self.step) + 1
+        return int(self.high - self.low) + 1 if self.whole else None
+
+
+def _checked_axes(values: Any) -> Any:
+    """Check dotted keys with lists of values; raises all that is wrong."""
+    if not isinstance(values, Section) or not values:
+        reject([("value", (), "must be a section of 'dotted.key: [values]' lines")])
+    findings: list[Finding] = []
+    for key, value in values.items():
+        if not isinstance(value, Items) or not value:
+            found = "an empty list" if value == [] else shown(value)
+            cure = _dotted(key, value)
+            findings.append(("value", (key,), f"must be a list of values, not {found}{cure}"))
             continue
-        section = schema if cls.name == schema["title"] else schema["$defs"].get(cls.name)
-        for key, below in pairwise(cls.body):
-            if section and isinstance(key, ast.AnnAssign) and isinstance(below, ast.Expr):
-                about = section["properties"][ast.unparse(key.target).rstrip("_")]
-                about["description"] = " ".join(ast.literal_eval(below.value).split())
-                types = [one.get("type") for one in about.get("anyOf", [about])]
-                if about.get("default", ...) is None and "null" not in types:
-                    del about["default"]
-    return schema
+        written = [repr(one) for one in with_references(value, value)]
+        for i, one in enumerate(written):
+            if one in written[:i]:
+                findings.append(("value", (key, i), f"{shown(value[i])} appears twice"))
+    return reject(findings) if findings else values
 
 
-class _Writer:
-    """Writes definitions of components, each kind once."""
+def _checked_space(values: Any) -> Any:
+    """Return lists and ranges of values by dotted key; raises all that is wrong."""
+    if not isinstance(values, Section) or not values:
+        message = "must be a section of 'dotted.key: [values]' and 'dotted.key: {low, high}' lines"
+        reject([("value", (), message)])
+    axes: dict[str, RangeSettings | Items] = {}
+    findings: list[Finding] = []
+    for key, value in values.items():
+        if isinstance(value, Items) and value:
+            axes[key] = value
+        elif not isinstance(value, Section):
+            message = "must be a list of values or a range {low: …, high: …}"
+            findings.append(("value", (key,), message))
+        elif value and not value.keys() & RangeSettings.model_fields.keys():
+            first = next(iter(value))
+            message = unknown_key(first, list(RangeSettings.model_fields))
+            findings.append(("key", (key, first), message))
+        else:
+            try:
+                axes[key] = checked(RangeSettings, value)
+            except ValidationError as error:
+                findings += findings_of(error, key)
+    return reject(findings) if findings else axes
 
-    def __init__(self, registry: Registry, lost: dict[str, str] | None) -> None:
-        self._registry, self._lost = registry, lost
-        self.definitions: JsonSchema = {}
 
-    def finished(self, schema: Any) -> Any:
-        """Return a model's schema without titles, which repeat names, and with components."""
-        if isinstance(schema, list):
-            return [self.finished(one) for one in schema]
-        if not isinstance(schema, dict):
-            return schema
-        if isinstance(kind := schema.get("component"), str):
-            rest = {key: value for key, value in schema.items() if key != "component"}
-            return {"$ref": self._kind(kind), **rest}
-        if schema.get("range") is True:
-            return {"$ref": f"#/$defs/{RangeSettings.__name__}"}
-        return {
-            key: self.finished(value)
-            for key, value in schema.items()
-            if key != "title" or not isinstance(value, str)
+def _dotted(key: str, value: Any) -> str:
+    # Sections within each other, as outside of a sweep, were meant as one dotted key.
+    while isinstance(value, Section) and value and "name" not in value:
+        inner = next(iter(value))
+        key, value = f"{key}.{inner}", value[inner]
+        if isinstance(value, Items):
+            return f"; write '{key}: […]' for what varies"
+    return ""
+
+
+_VALUES = {"type": "array", "minItems": 1, "items": {}}
+_Axes = Annotated[
+    Any,
+    PlainValidator(_checked_axes),
+    WithJsonSchema({"type": "object", "minProperties": 1, "additionalProperties": _VALUES}),
+]
+_Space = Annotated[
+    Any,
+    PlainValidator(_checked_space),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"anyOf": [_VALUES, {"range": True}]},
         }
-
-    def _kind(self, kind: str) -> str:
-        defs = self.definitions
-        if kind == STEP and kind not in defs:
-            names = [*BUILT_IN_STEPS, *self._registry.prepare_steps]
-            name: list[JsonSchema] = [{"enum": names}, {"type": "string", "pattern": _ANY_CLASS}]
-            properties = {"name": {"anyOf": name}}
-            section = {"type": "object", "properties": properties, "required": ["name"]}
-            defs[kind] = {"anyOf": [*name, section]}
-        if kind not in defs:
-            defs[kind] = {}  # a component may hold one of its own kind
-            options, known = [], []
-            for one in self._registry.offered(kind):
-                names = _names_of(one, self._registry)
-                try:
-                    reference = self._class(f"{kind}.{names[0]}", one.load(), names)
-                except PluginError as error:
-                    if self._lost is None:
-                        raise
-                    self._lost[f"{kind} {one.distribution}:{one.name}"] = str(error)
-                else:
-                    options.append({"$ref": reference})
-                    known += names
-            if options:
-                defs[kind] = {"anyOf": [{"enum": list(dict.fromkeys(known))}, *options]}
-        return f"#/$defs/{kind}"
-
-    def _class(self, key: str, cls: type[BaseModel], names: list[str]) -> str:
-        """Add the section of one class, of a component with its names, and return a reference."""
-        try:
-            schema = cls.model_json_schema(ref_template=f"#/$defs/{key}.{{model}}")
-        except PydanticUserError as error:
-            kind, _, name = key.partition(".")
-            first = (str(error).splitlines() or [""])[0]
-            message = f"{kind} '{name}' has fields that no schema describes: {first}"
-            raise PluginError(message) from error
-        for inner, definition in schema.pop("$defs", {}).items():
-            self.definitions[f"{key}.{inner}"] = self.finished(definition)
-        schema = self.finished(schema)
-        if names:
-            meant: JsonSchema = {"const": names[0]} if len(names) == 1 else {"enum": names}
-            fields = {k: v for k, v in schema.get("properties", {}).items() if k != "name"}
-            about = {**meant, "description": f"this {key.partition('.')[0]}"}
-            schema["properties"] = {"name": about, **fields}
-            schema["required"] = ["name", *(k for k in schema.get("required", ()) if k != "name")]
-            for field, kind in nested_fields(cls).items():
-                kept = {
-                    k: fields[field][k] for k in ("default", "description") if k in fields[field]
-                }
-                schema["properties"][field] = {"$ref": self._kind(kind), **kept}
-        self.definitions[key] = schema
-        return f"#/$defs/{key}"
+    ),
+]
 
 
-def _names_of(offered: Offered, registry: Registry) -> list[str]:
-    """Return the names that mean an offer: the bare one, unless another has it, and the full one.
+class RandomSettings(Settings):
+    """How many combinations of a grid to draw, and from which seed."""
 
-    Built-ins have a full name only where another plugin offers the same name.
-    """
-    rivals = sum(one.name == offered.name for one in registry.offered(offered.kind)) > 1
-    own = offered.distribution == OWN_DISTRIBUTION
-    bare = [] if rivals and not own else [offered.name]
-    return bare + ([f"{offered.distribution}:{offered.name}"] if rivals or not own else [])
-
-
-def _with_references(schema: Any) -> Any:
-    """Let every value that is no section and no text be a reference to the environment, too."""
-    if isinstance(schema, list):
-        return [_with_references(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inner = {
-        key: {name: _with_references(one) for name, one in value.items()}
-        if key in ("properties", "$defs")
-        else _with_references(value)
-        if key in ("items", "prefixItems", "anyOf", "additionalProperties")
-        else value
-        for key, value in schema.items()
-    }
-    options = inner.get("anyOf", ())
-    if inner.get("type") in ("integer", "number", "boolean"):
-        return {**inner, "type": [inner["type"], "string"], "pattern": _REFERENCE}
-    if "enum" in inner and "properties" not in inner:
-        kept = {key: inner.pop(key) for key in ("default", "description") if key in inner}
-        return {"anyOf": [inner, {"type": "string", "pattern": _REFERENCE}], **kept}
-    if any("enum" in one or "anyOf" in one for one in options):
-        flat = [one for option in options for one in option.get("anyOf", [option])]
-        unique = [one for i, one in enumerate(flat) if one not in flat[:i]]
-        return {**inner, "anyOf": unique}
-    return inner
+    samples: int = Field(ge=1)
+    """distinct combinations to draw"""
+    seed: int = Field(0, ge=0)
+    """start of the draw"""
+    space: _Axes
+    """dotted keys and their values"""
 
 
-def schema_text(registry: Registry, lost: dict[str, str] | None = None) -> str:
-    """Return `experiment_schema` as text, keys sorted."""
-    return json.dumps(experiment_schema(registry, lost), indent=2, sort_keys=True) + "\n"
+class OptimizeSettings(Settings):
+    """A search for the best variant by Optuna's TPE (Bergstra et al. 2011), trial by trial."""
+
+    trials: int = Field(ge=1, le=10_000)
+    """how many variants to try"""
+    measure: str | None = Field(None, min_length=1)
+    """what to optimize, as decide.measure"""
+    direction: Literal["maximize", "minimize"] | None = None
+    """which end of it is best, as decide.direction"""
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    """start of the search"""
+    space: _Space
+    """dotted keys, and lists or ranges of their values"""
 
 
-if __name__ == "__main__":
-    print(schema_text(Registry.discover(own_only=True)), end="")
+class RepeatSettings(Settings):
+    """Running each variant several times."""
+
+    seeds: int = Field(ge=1, le=1000)
+    """runs of each variant: seed, seed + 1, …"""
+
+
+class DecideSettings(Settings):
+    """What "best" means among runs; what is left out follows from estimator, measure and split."""
+
+    measure: str | None = Field(None, min_length=1)
+    """the measure that decides, such as accuracy; null: accuracy for a classifier, r2 for a
+    regressor, combined_error for vq"""
+    direction: Literal["maximize", "minimize"] | None = None
+    """which end of the measure is best; null: as the measure says"""
+    split: Literal["test", "train"] | None = None
+    """on which part it is measured; null: the test part where there is one"""
+
+
+_ABSENT: Any = None  # of keys that hold no null
+
+
+class SweepSettings(Settings):
+    """Several runs from one file: exactly one way to say what varies."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": [kind]} for kind in SWEEPS]}
+    )
+
+    grid: _Axes = None
+    """dotted keys and their values: every combination"""
+    random: RandomSettings = _ABSENT
+    """some combinations, drawn at random"""
+    list_: list[Annotated[dict[str, Any], Field(min_length=1)]] = Field(
+        _ABSENT, alias="list", min_length=1
+    )
+    """what each run changes"""
+    optimize: OptimizeSettings = _ABSENT
+    """a search for the best variant"""
+    repeats: RepeatSettings | None = None
+    """how often each variant runs"""
+    decide: DecideSettings | None = None
+    """what "best" means among the runs"""
+
+
+# -------------------------------------------------------------------------------------- top level
+
+
+class ExperimentSettings(Settings):
+    """The top level of a configuration, in the order in which one writes the keys."""
+
+    experiment: str
+    """the group under which runs are kept: letters, digits, spaces and . _ -, with / between
+    groups"""
+    name: str | None = None
+    """the run's name; null: made from its parts"""
+    tags: dict[str, str | bool | int | Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default_factory=dict
+    )
+    """words of your own about the run, shown in MLflow, too"""
+    dataset: Annotated[Any, ComponentOf("dataset")]
+    """the data to learn from"""
+    prepare: Annotated[Any, ComponentOf(STEP, several=True)] = None
+    """scikit-learn transformers before training, in order; null: none"""
+    split: Split | None = None
+    """how the data is divided; null: train on everything"""
+    model: ModelSettings | None = None
+    """the estimator and its keyword arguments; null: a vq with its defaults"""
+    seed: int = Field(42, ge=0, le=2**32 - 1)
+    """start of every random number of the run"""
+    measures: Annotated[Any, ComponentOf("measure", several=True, words=(DEFAULT,))] = DEFAULT
+    """figures of merit; default: those that suit the estimator; null or []: none"""
+    figures: Annotated[Any, ComponentOf("figure", several=True, words=(DEFAULT,))] = DEFAULT
+    """what to draw; default: label_map, u_matrix, hit_map, growth_curve and explorer; null or
+    []: none"""
+    stability: StabilitySettings | None = None
+    """how sure the map is, from refits to parts of its samples; null: not asked"""
+    tracking: Annotated[Any, ComponentOf("tracker", several=True)] = "mlflow"
+    """where runs are mirrored; null or []: only the run folder, which is always written; list
+    run_folder to set its fields"""
+    patience: float = Field(120.0, gt=0, allow_inf_nan=False)
+    """read for the sake of old configurations; it does nothing"""
+    engine: Annotated[Any, ComponentOf("engine", "local")] = "local"
+    """how one pass over the data runs"""
+    plugins: PluginSettings | None = None
+    """which installed plugins the run leaves alone; null: none"""
+    extends: str | list[str] | None = None
+    """files, relative to this one, over which this one is merged"""
+    sweep: SweepSettings | None = None
+    """several runs from one file"""
+
+    @field_validator("tags")
+    @classmethod
+    def _can_be_tags(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for key in value:
+            if not _TAG.fullmatch(key) or key.startswith("mlflow."):
+                raise ValueError(
+                    f"'{key}' is no key of a tag: up to 200 letters, digits, spaces and . _ - / :, "
+                    "not starting with 'mlflow.'"
+                )
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_shown(cls, value: str | None) -> str | None:
+        if value is not None and not value.isprintable():
+            raise ValueError("must be one line without control characters")
+        return value
+
+    @field_validator("experiment")
+    @classmethod
+    def _can_be_a_folder(cls, value: str) -> str:
+        parts = [part.strip() for part in value.split("/")]
+        if not _NAME.fullmatch(value) or not all(part.strip(".") for part in parts):
+            raise ValueError(
+                "must be letters, digits, spaces and . _ - with / between groups, such as "
+                "'digits/first try'"
+            )
+        return value

@@ -11,7 +11,7 @@ from typing import Any
 from dbgsom_core.config.build import Builders, build_experiment, folder_of
 from dbgsom_core.config.load import as_section, merged, names_in
 from dbgsom_core.config.places import Items, Mark, Problems, Section, from_python, plain
-from dbgsom_core.config.settings import MODEL_COMPONENTS
+from dbgsom_core.config.schema import MODEL_COMPONENTS
 from dbgsom_core.config.variants import apply, load_sweep, unfold
 from dbgsom_core.config.yaml_text import dump_inline
 from dbgsom_core.errors import UnknownNameError, as_text

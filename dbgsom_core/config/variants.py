@@ -37,7 +37,7 @@ from dbgsom_core.config.places import (
     Section,
     with_references,
 )
-from dbgsom_core.config.settings import SWEEPS, DecideSettings, SweepSettings
+from dbgsom_core.config.schema import SWEEPS, DecideSettings, SweepSettings
 from dbgsom_core.errors import PluginError, UnknownNameError
 from dbgsom_core.plugins.offers import Offered
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry

@@ -33,6 +33,7 @@ from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.assignments import tables_of
 from dbgsom_core.runs.callbacks import EpochCallback, run_folder_of, runs_folder
 from dbgsom_core.runs.checkpoint import Checkpoint
 from dbgsom_core.runs.data import facts_of
@@ -49,7 +50,6 @@ from dbgsom_core.runs.manifest import (
     with_varied,
 )
 from dbgsom_core.runs.resume import check_same, claim
-from dbgsom_core.runs.rows import tables_of
 from dbgsom_core.runs.setup import Setup, make_estimator, prepare_run
 from dbgsom_core.runs.signals import shutdown
 from dbgsom_core.runs.split import Part, evaluate_part, make_fold, subsample

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dbgsom_core.api import Component, Nested
 from dbgsom_core.config import dump_yaml, load_experiment, parse_experiment
-from dbgsom_core.config.schema import experiment_schema
+from dbgsom_core.config.json_schema import experiment_schema
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.registry import Registry

@@ -3,7 +3,7 @@
 import pytest
 
 from dbgsom_core.config import load_experiment
-from dbgsom_core.config.settings import ExperimentSettings, ModelSettings, Split
+from dbgsom_core.config.schema import ExperimentSettings, ModelSettings, Split
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import Registry
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 
 from dbgsom_core.config import dump_yaml, load_experiment, parse_experiment, with_defaults
-from dbgsom_core.config.settings import DEFAULT_NAMES, MODEL_COMPONENTS, ModelSettings
+from dbgsom_core.config.schema import DEFAULT_NAMES, MODEL_COMPONENTS, ModelSettings
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import Registry
 

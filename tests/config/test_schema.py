@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from dbgsom_core.config import parse_experiment
-from dbgsom_core.config.schema import experiment_schema, schema_text
-from dbgsom_core.config.settings import MODEL_COMPONENTS, ModelSettings
+from dbgsom_core.config.json_schema import experiment_schema, schema_text
+from dbgsom_core.config.schema import MODEL_COMPONENTS, ModelSettings
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.registry import KINDS, Registry
 
@@ -29,7 +29,7 @@ def schema(built_ins):
 
 
 def test_the_committed_schema_is_up_to_date(built_ins):
-    told = "run: python -m dbgsom_core.config.schema > configs/experiment.schema.json"
+    told = "run: python -m dbgsom_core.config.json_schema > configs/experiment.schema.json"
     committed = COMMITTED.read_text(encoding="utf-8")
     assert meant(committed) == meant(schema_text(built_ins)), told
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dbgsom_core.config.schema import experiment_schema
-from dbgsom_core.config.settings import STEP
+from dbgsom_core.config.json_schema import experiment_schema
+from dbgsom_core.config.schema import STEP
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.plugins.registry import Registry

@@ -11,7 +11,7 @@ import yaml
 from dbgsom_core import SomDisplay, SomRegressor, SomVQ
 from dbgsom_core.api import hookimpl
 from dbgsom_core.cli.plugins import describe, find_components, list_components
-from dbgsom_core.config.schema import experiment_schema
+from dbgsom_core.config.json_schema import experiment_schema
 from dbgsom_core.errors import ComponentError, ConfigError
 from dbgsom_core.persistence import load
 from dbgsom_core.plugins.doctor import diagnose

@@ -15,9 +15,9 @@ from dbgsom_core import persistence
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.assignments import without_noise
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.rows import without_noise
 from dbgsom_core.runs.using.export import exported
 from dbgsom_core.runs.using.models import find_model
 

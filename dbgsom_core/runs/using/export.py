@@ -14,8 +14,8 @@ from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.assignments import without_noise
 from dbgsom_core.runs.folder import plain
-from dbgsom_core.runs.rows import without_noise
 
 FORMATS = ("csv", "json", "npz")
 

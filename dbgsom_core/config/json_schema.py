@@ -1,0 +1,203 @@
+"""The JSON Schema of a configuration file, for editors.
+
+``python -m dbgsom_core.config.json_schema`` prints it.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+from itertools import pairwise
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.errors import PydanticUserError
+
+from dbgsom_core.config import schema as models
+from dbgsom_core.config.components import BUILT_IN_STEPS
+from dbgsom_core.config.schema import STEP, ExperimentSettings, RangeSettings, Settings
+from dbgsom_core.errors import PluginError
+from dbgsom_core.interfaces.component import nested_fields
+from dbgsom_core.plugins.offers import Offered
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
+
+JsonSchema = dict[str, Any]
+
+_ANY_CLASS = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
+_REFERENCE = r"\$\{env:"  # stands for a value of any type
+
+
+def experiment_schema(
+    registry: Registry, lost: dict[str, str] | None = None, references: bool = True
+) -> JsonSchema:
+    """Return the JSON Schema (draft 2020-12) of a configuration file.
+
+    Every component that ``registry`` offers is imported and described with its fields. ``lost``
+    takes what is wrong with those that cannot be, by ``kind distribution:name``. Where values stand
+    references to the environment may stand, too, unless ``references`` is False.
+
+    Raises
+    ------
+    PluginError
+        A component cannot be imported, and there is no ``lost``.
+    """
+    writer = _Writer(registry, lost)
+    models = ExperimentSettings.model_json_schema()
+    models["$defs"][RangeSettings.__name__] = RangeSettings.model_json_schema()
+    root: JsonSchema = writer.finished(_described(models))
+    defs = {**root.pop("$defs"), **writer.definitions}
+    defs.get("engine.local", {}).pop("required", None)  # an engine's section may lack a name
+    del root["required"]
+    schema: JsonSchema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "dbgsom experiment",
+        **root,
+        "anyOf": [
+            {"required": ["experiment", "dataset"]},
+            {"required": ["experiment", "sweep"]},
+            {"required": ["extends"]},
+        ],
+        "$defs": defs,
+    }
+    return _with_references(schema) if references else schema
+
+
+def _described(schema: JsonSchema) -> JsonSchema:
+    """Add to each key of the settings what stands below it in their source."""
+    for cls in ast.parse(inspect.getsource(models)).body:
+        if not isinstance(cls, ast.ClassDef) or not issubclass(vars(models)[cls.name], Settings):
+            continue
+        section = schema if cls.name == schema["title"] else schema["$defs"].get(cls.name)
+        for key, below in pairwise(cls.body):
+            if section and isinstance(key, ast.AnnAssign) and isinstance(below, ast.Expr):
+                about = section["properties"][ast.unparse(key.target).rstrip("_")]
+                about["description"] = " ".join(ast.literal_eval(below.value).split())
+                types = [one.get("type") for one in about.get("anyOf", [about])]
+                if about.get("default", ...) is None and "null" not in types:
+                    del about["default"]
+    return schema
+
+
+class _Writer:
+    """Writes definitions of components, each kind once."""
+
+    def __init__(self, registry: Registry, lost: dict[str, str] | None) -> None:
+        self._registry, self._lost = registry, lost
+        self.definitions: JsonSchema = {}
+
+    def finished(self, schema: Any) -> Any:
+        """Return a model's schema without titles, which repeat names, and with components."""
+        if isinstance(schema, list):
+            return [self.finished(one) for one in schema]
+        if not isinstance(schema, dict):
+            return schema
+        if isinstance(kind := schema.get("component"), str):
+            rest = {key: value for key, value in schema.items() if key != "component"}
+            return {"$ref": self._kind(kind), **rest}
+        if schema.get("range") is True:
+            return {"$ref": f"#/$defs/{RangeSettings.__name__}"}
+        return {
+            key: self.finished(value)
+            for key, value in schema.items()
+            if key != "title" or not isinstance(value, str)
+        }
+
+    def _kind(self, kind: str) -> str:
+        defs = self.definitions
+        if kind == STEP and kind not in defs:
+            names = [*BUILT_IN_STEPS, *self._registry.prepare_steps]
+            name: list[JsonSchema] = [{"enum": names}, {"type": "string", "pattern": _ANY_CLASS}]
+            properties = {"name": {"anyOf": name}}
+            section = {"type": "object", "properties": properties, "required": ["name"]}
+            defs[kind] = {"anyOf": [*name, section]}
+        if kind not in defs:
+            defs[kind] = {}  # a component may hold one of its own kind
+            options, known = [], []
+            for one in self._registry.offered(kind):
+                names = _names_of(one, self._registry)
+                try:
+                    reference = self._class(f"{kind}.{names[0]}", one.load(), names)
+                except PluginError as error:
+                    if self._lost is None:
+                        raise
+                    self._lost[f"{kind} {one.distribution}:{one.name}"] = str(error)
+                else:
+                    options.append({"$ref": reference})
+                    known += names
+            if options:
+                defs[kind] = {"anyOf": [{"enum": list(dict.fromkeys(known))}, *options]}
+        return f"#/$defs/{kind}"
+
+    def _class(self, key: str, cls: type[BaseModel], names: list[str]) -> str:
+        """Add the section of one class, of a component with its names, and return a reference."""
+        try:
+            schema = cls.model_json_schema(ref_template=f"#/$defs/{key}.{{model}}")
+        except PydanticUserError as error:
+            kind, _, name = key.partition(".")
+            first = (str(error).splitlines() or [""])[0]
+            message = f"{kind} '{name}' has fields that no schema describes: {first}"
+            raise PluginError(message) from error
+        for inner, definition in schema.pop("$defs", {}).items():
+            self.definitions[f"{key}.{inner}"] = self.finished(definition)
+        schema = self.finished(schema)
+        if names:
+            meant: JsonSchema = {"const": names[0]} if len(names) == 1 else {"enum": names}
+            fields = {k: v for k, v in schema.get("properties", {}).items() if k != "name"}
+            about = {**meant, "description": f"this {key.partition('.')[0]}"}
+            schema["properties"] = {"name": about, **fields}
+            schema["required"] = ["name", *(k for k in schema.get("required", ()) if k != "name")]
+            for field, kind in nested_fields(cls).items():
+                kept = {
+                    k: fields[field][k] for k in ("default", "description") if k in fields[field]
+                }
+                schema["properties"][field] = {"$ref": self._kind(kind), **kept}
+        self.definitions[key] = schema
+        return f"#/$defs/{key}"
+
+
+def _names_of(offered: Offered, registry: Registry) -> list[str]:
+    """Return the names that mean an offer: the bare one, unless another has it, and the full one.
+
+    Built-ins have a full name only where another plugin offers the same name.
+    """
+    rivals = sum(one.name == offered.name for one in registry.offered(offered.kind)) > 1
+    own = offered.distribution == OWN_DISTRIBUTION
+    bare = [] if rivals and not own else [offered.name]
+    return bare + ([f"{offered.distribution}:{offered.name}"] if rivals or not own else [])
+
+
+def _with_references(schema: Any) -> Any:
+    """Let every value that is no section and no text be a reference to the environment, too."""
+    if isinstance(schema, list):
+        return [_with_references(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {
+        key: {name: _with_references(one) for name, one in value.items()}
+        if key in ("properties", "$defs")
+        else _with_references(value)
+        if key in ("items", "prefixItems", "anyOf", "additionalProperties")
+        else value
+        for key, value in schema.items()
+    }
+    options = inner.get("anyOf", ())
+    if inner.get("type") in ("integer", "number", "boolean"):
+        return {**inner, "type": [inner["type"], "string"], "pattern": _REFERENCE}
+    if "enum" in inner and "properties" not in inner:
+        kept = {key: inner.pop(key) for key in ("default", "description") if key in inner}
+        return {"anyOf": [inner, {"type": "string", "pattern": _REFERENCE}], **kept}
+    if any("enum" in one or "anyOf" in one for one in options):
+        flat = [one for option in options for one in option.get("anyOf", [option])]
+        unique = [one for i, one in enumerate(flat) if one not in flat[:i]]
+        return {**inner, "anyOf": unique}
+    return inner
+
+
+def schema_text(registry: Registry, lost: dict[str, str] | None = None) -> str:
+    """Return `experiment_schema` as text, keys sorted."""
+    return json.dumps(experiment_schema(registry, lost), indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    print(schema_text(Registry.discover(own_only=True)), end="")
