@@ -137,7 +137,7 @@ class Builder:
                 full[key] = self.written(built, elsewhere)
             elif key not in usual and (key != "unlabelled" or kind == "classifier"):
                 full[key] = about.default
-        return full
+        return full | {key: value for key, value in model.items() if key not in full}
 
     def _component(self, kind: str, section: Section, is_mapping: bool) -> Built:
         name = section["name"]
