@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -35,6 +36,7 @@ _LISTED = 5  # names or values that a message lists
 DECIMAL_MARK = "decimal mark"  # a cause of faults
 Hint = Callable[[str, str], str]
 Unseen = dict[str, Counter[str]]  # categories that are not known and their rows, by column
+_MIDNIGHT = re.compile(r"(?: 00:00:00)?(?:\.0+)?(?=Z?$)")  # of a moment that is a day
 PARTS = ("year", "month", "day", "weekday", "hour")  # that a date may become
 
 
@@ -462,8 +464,8 @@ class Columns:
         else:  # 1, 1.0 and "01" are one code, True and "true" another
             known = {}
             for i, value in enumerate(values):
-                known.setdefault(number(value, self.decimal), i)
-            read = [number(cell) for cell in cells]
+                known.setdefault(_code(value, self.decimal), i)
+            read = [_code(cell) for cell in cells]
         codes = np.array([*(known.get(one, -1) for one in read), -1], dtype=np.intp)
         where = np.asarray(pc.fill_null(encoded.indices, -1))
         coded = np.vstack([np.eye(len(values)), np.zeros(len(values))])[codes[where]]
@@ -536,6 +538,14 @@ def as_array(column: Any) -> pa.Array:
     plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
     plain = plain or pa.types.is_timestamp(kind) or pa.types.is_date(kind) or is_text(column)
     return column if plain else column.cast(pa.string())
+
+
+def _code(cell: str, decimal: str = ".") -> int | float | str:
+    """Return what a cell of a type is, however it is written: an integer exactly, a day."""
+    if re.fullmatch(r"[+-]?\d+", cell):
+        return int(cell)
+    value = number(cell, decimal)
+    return _MIDNIGHT.sub("", cell) if value is None else value
 
 
 def _from_pandas(series: Any) -> pa.Array:

@@ -224,3 +224,21 @@ def test_columns_of_texts_are_named_in_fit_and_predict():
     with pytest.raises(ValueError, match=r"infinity") as caught:
         SomVQ(epochs=2).fit(X[["size"]].replace(3.0, np.inf))
     assert "drop or encode" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([0, 1], pa.date32()),
+        pa.array([0, 86_400_000_000], pa.timestamp("us")),
+        pa.array([60, 120], pa.time32("s")),
+        pa.array([2**60, 2**60 + 1]),
+    ],
+)
+def test_categories_of_any_type_stay_apart(values):
+    known = Columns(()).texts(values).to_pylist()
+    columns = Columns(("k",), categories={"k": tuple(known)})
+    unseen = {}
+    X = columns.samples(pa.table({"k": values}), unseen)
+    assert X.tolist() == [[1, 0], [0, 1]]
+    assert not unseen
