@@ -349,6 +349,8 @@ class Columns:
         """Return a column (n,) as numbers, nan where they are missing; see `features`."""
         if isinstance(column, np.ndarray):
             return column
+        if pa.types.is_decimal(column.type):  # its cast to a double is not rounded correctly
+            column = pc.cast(pc.cast(column, pa.string()), pa.float64())
         if not is_text(column):
             column = (
                 column if column.type == pa.float32() else pc.cast(column, pa.float64(), safe=False)
@@ -533,10 +535,9 @@ def as_array(column: Any) -> pa.Array:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return as_array(column.dictionary_decode())
-    if pa.types.is_decimal(kind):
-        return column.cast(pa.float64())
-    plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    plain = plain or pa.types.is_timestamp(kind) or pa.types.is_date(kind) or is_text(column)
+    plain = pa.types.is_decimal(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    plain = plain or pa.types.is_boolean(kind) or pa.types.is_timestamp(kind)
+    plain = plain or pa.types.is_date(kind) or is_text(column)
     return column if plain else column.cast(pa.string())
 
 

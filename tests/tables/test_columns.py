@@ -1,6 +1,7 @@
 """Tables that a model reads by the names of its columns."""
 
 import pickle
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -242,3 +243,11 @@ def test_categories_of_any_type_stay_apart(values):
     X = columns.samples(pa.table({"k": values}), unseen)
     assert X.tolist() == [[1, 0], [0, 1]]
     assert not unseen
+
+
+def test_decimals_are_the_numbers_and_texts_that_are_written():
+    texts = ["6577807.31", "26481015.91", "12345678901234567890.10"]
+    column = pa.array([*map(Decimal, texts)], pa.decimal128(38, 2))
+    X = Columns(("a",), decimal=",").samples(pa.table({"a": column}))
+    assert X[:, 0].tolist() == [*map(float, texts)]
+    assert Columns(()).texts(column).to_pylist() == texts
