@@ -344,11 +344,12 @@ def _no_such_text(path: str, encoding: str) -> DataError:
 def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bool]]:
     """Yield pieces of whole records; the last one with False where pyarrow may read it otherwise.
 
-    That is so where a quote stands neither at the end of a field nor beside another one, or is
-    never closed, and where a line is too long.
+    That is so where a quote stands neither at the end of a field nor beside another one, after
+    blanks, or is never closed, and where a line is too long.
     """
     outside = rf'[^{re.escape(delimiter)}\n\r"]'
-    odd_quote = re.compile(rf'(?<={outside})"(?={outside})'.encode())
+    parts = re.escape(delimiter)
+    odd_quote = re.compile(rf'(?<={outside})"(?={outside})|(?:^|[\n\r]|{parts}) +"'.encode())
     left = b""
     for chunk in chunks:
         left += chunk

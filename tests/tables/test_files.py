@@ -430,3 +430,8 @@ def test_a_format_of_a_plugin_is_read_and_written(tmp_path, monkeypatch):
 def test_reading_tables_is_not_imported_before_it_is_needed():
     code = "import dbgsom_core, dbgsom_core.api, sys; assert 'pyarrow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_quote_after_blanks_begins_a_field(read):
+    text = 'a,b,c\n 1, "",2\n3, """x""",4\n "5","", 6\n'
+    assert read(text)[1] == [["1", "3", "5"], ["", '"x"', ""], ["2", "4", "6"]]
