@@ -268,6 +268,8 @@ class CsvText:
         with self._chunks() as chunks:
             pieces = _pieces(chunks, head.delimiter)
             for piece, is_plain in pieces:
+                # the module csv takes several blanks between fields for one
+                is_plain = is_plain and head.delimiter != " " and head.delimiter.isascii()
                 table = _parsed(piece, head, places) if is_plain else None
                 if table is None:
                     rest = chain([piece], (one for one, _ in pieces), chunks)
@@ -348,8 +350,8 @@ def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bo
     blanks, or is never closed, and where a line is too long.
     """
     outside = rf'[^{re.escape(delimiter)}\n\r"]'
-    parts = re.escape(delimiter)
-    odd_quote = re.compile(rf'(?<={outside})"(?={outside})|(?:^|[\n\r]|{parts}) +"'.encode())
+    odd_quote = re.compile(rf'(?<={outside})"(?={outside})'.encode())
+    blank_quote = re.compile(rf'(?:^|[\n\r]|{re.escape(delimiter)}) +"'.encode())
     left = b""
     for chunk in chunks:
         left += chunk
@@ -359,6 +361,7 @@ def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bo
             b"\0" in chunk
             or len(left) > 4 * _LONGEST_LINE
             or (has_quotes and odd_quote.search(left))
+            or (b' "' in left and blank_quote.search(left))
         ):
             yield left, False
             return
@@ -388,7 +391,9 @@ def _parsed(piece: bytes, head: CsvHead, places: Sequence[int]) -> pa.Table | No
             arrow_csv.ParseOptions(
                 delimiter=head.delimiter,
                 newlines_in_values=has_quotes,
-                invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
+                invalid_row_handler=lambda row: (
+                    "error" if row.text.strip() or head.delimiter in row.text else "skip"
+                ),
             ),
             arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(chosen, pa.string()), include_columns=chosen
@@ -399,6 +404,8 @@ def _parsed(piece: bytes, head: CsvHead, places: Sequence[int]) -> pa.Table | No
     if len(names) == 1:  # lines of blanks are no rows
         cells = table.column(0)
         blank = pc.and_(pc.not_equal(cells, ""), pc.equal(pc.utf8_trim_whitespace(cells), ""))
+        if has_quotes and pc.any(blank).as_py():  # it may be a blank in quotes, which is a row
+            return None
         table = table.filter(pc.invert(blank))
     return table
 
