@@ -535,6 +535,9 @@ def as_array(column: Any) -> pa.Array:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return as_array(column.dictionary_decode())
+    if pa.types.is_duration(kind):  # a number, but of units that files and frames choose
+        column = pc.cast(column, pa.duration("ns"), safe=False).cast(pa.int64())
+        return pc.divide(column.cast(pa.float64(), safe=False), 1e9)
     plain = pa.types.is_decimal(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
     plain = plain or pa.types.is_boolean(kind) or pa.types.is_timestamp(kind)
     plain = plain or pa.types.is_date(kind) or is_text(column)
