@@ -294,9 +294,10 @@ class Table(Component):
     ) -> dict[str, Any]:
         """Return ids, annotations and variables of the rows that stay, as fields of `Data`."""
         names = numbered(roles.names)
-        text = {
-            names[i]: _text_array(columns.texts(values.pop(i)))[kept]
-            for i in (*roles.ids, *roles.annotations)
+        written = replace(columns, na_values=())  # NA may be an id
+        text = {names[i]: _text_array(written.texts(values.pop(i)))[kept] for i in roles.ids}
+        text |= {
+            names[i]: _text_array(columns.texts(values.pop(i)))[kept] for i in roles.annotations
         }
         extra = tuple(names[i] for i in roles.extra)
         as_numbers = replace(columns, names=extra, categories={}, dates={}, dtype="float64")

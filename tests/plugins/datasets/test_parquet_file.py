@@ -143,3 +143,9 @@ def test_durations_are_seconds_and_times_of_day_no_dates(load, recwarn):
         load(frame, dates="ordinal", **none)
     load(frame, **none | {"categorical": "took"})
     assert not recwarn.list
+
+
+def test_ids_are_kept_as_they_are_written(load):
+    frame = pd.DataFrame({"nr": ["NA", "-", None, "0"], "x": [1, 2, 3, 4]})
+    data = load(frame, categorical=(), target=None)
+    assert data.ids["nr"].tolist() == ["NA", "-", "", "0"]
