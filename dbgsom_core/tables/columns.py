@@ -349,6 +349,8 @@ class Columns:
         """Return a column (n,) as numbers, nan where they are missing; see `features`."""
         if isinstance(column, np.ndarray):
             return column
+        if pa.types.is_temporal(column.type):
+            column = pc.cast(column, pa.string())  # which is no number, and told so
         if pa.types.is_decimal(column.type):  # its cast to a double is not rounded correctly
             column = pc.cast(pc.cast(column, pa.string()), pa.float64())
         if not is_text(column):
@@ -536,11 +538,15 @@ def as_array(column: Any) -> pa.Array:
     if pa.types.is_dictionary(kind):
         return as_array(column.dictionary_decode())
     if pa.types.is_duration(kind):  # a number, but of units that files and frames choose
-        column = pc.cast(column, pa.duration("ns"), safe=False).cast(pa.int64())
-        return pc.divide(column.cast(pa.float64(), safe=False), 1e9)
+        ticks = column.cast(pa.int64()).cast(pa.float64(), safe=False)
+        return pc.divide(ticks, {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[kind.unit])
     plain = pa.types.is_decimal(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
     plain = plain or pa.types.is_boolean(kind) or pa.types.is_timestamp(kind)
     plain = plain or pa.types.is_date(kind) or is_text(column)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        cells = column.to_pylist()
+        cells = [None if one is None else one.decode(errors="backslashreplace") for one in cells]
+        return pa.array(cells, pa.string())
     return column if plain else column.cast(pa.string())
 
 

@@ -149,3 +149,13 @@ def test_ids_are_kept_as_they_are_written(load):
     frame = pd.DataFrame({"nr": ["NA", "-", None, "0"], "x": [1, 2, 3, 4]})
     data = load(frame, categorical=(), target=None)
     assert data.ids["nr"].tolist() == ["NA", "-", "", "0"]
+
+
+def test_bytes_and_dates_where_others_belong_are_no_crash(load):
+    none = {"id": (), "target": None}
+    frame = pd.DataFrame({"x": [1, 2, 3], "k": [b"\xff", b"", b"a"]})
+    data = load(frame, **none | {"categorical": "k"})
+    assert data.feature_names == ("x", "k=\\xff", "k=a")
+    frame["k"] = pd.to_datetime(["2024-02-01"] * 3)
+    with pytest.raises(DataError, match="column 'k': '2024-02-01.*' is no number"):
+        load(frame, **none | {"categorical": (), "extra": "k"})
