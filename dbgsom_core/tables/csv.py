@@ -165,6 +165,8 @@ def _encoding(
 ) -> str:
     if start.startswith(codecs.BOM_UTF8):
         return "utf-8"
+    if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     encoding = dialect.encoding or trained.encoding or "utf-8"
@@ -453,6 +455,8 @@ def _ragged(fields: Sequence[str], head: CsvHead) -> str:
     n, width = len(fields), len(head.names)
     if any("\n" in cell for cell in fields):
         cure = "check for a quote that never closes"
+    elif n > width == 1:
+        cure = "take lines above the table out of the file, or put quotes around the field"
     elif n > width:
         cure = f"put quotes around a field that contains {head.delimiter!r}"
     else:
