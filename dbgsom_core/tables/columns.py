@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -35,6 +36,7 @@ _LISTED = 5  # names or values that a message lists
 DECIMAL_MARK = "decimal mark"  # a cause of faults
 Hint = Callable[[str, str], str]
 Unseen = dict[str, Counter[str]]  # categories that are not known and their rows, by column
+_MIDNIGHT = re.compile(r"(?: 00:00:00)?(?:\.0+)?(?=Z?$)")  # of a moment that is a day
 PARTS = ("year", "month", "day", "weekday", "hour")  # that a date may become
 
 
@@ -347,6 +349,10 @@ class Columns:
         """Return a column (n,) as numbers, nan where they are missing; see `features`."""
         if isinstance(column, np.ndarray):
             return column
+        if pa.types.is_temporal(column.type):
+            column = pc.cast(column, pa.string())  # which is no number, and told so
+        if pa.types.is_decimal(column.type):  # its cast to a double is not rounded correctly
+            column = pc.cast(pc.cast(column, pa.string()), pa.float64())
         if not is_text(column):
             column = (
                 column if column.type == pa.float32() else pc.cast(column, pa.float64(), safe=False)
@@ -462,8 +468,8 @@ class Columns:
         else:  # 1, 1.0 and "01" are one code, True and "true" another
             known = {}
             for i, value in enumerate(values):
-                known.setdefault(number(value, self.decimal), i)
-            read = [number(cell) for cell in cells]
+                known.setdefault(_code(value, self.decimal), i)
+            read = [_code(cell) for cell in cells]
         codes = np.array([*(known.get(one, -1) for one in read), -1], dtype=np.intp)
         where = np.asarray(pc.fill_null(encoded.indices, -1))
         coded = np.vstack([np.eye(len(values)), np.zeros(len(values))])[codes[where]]
@@ -531,11 +537,25 @@ def as_array(column: Any) -> pa.Array:
     kind = column.type
     if pa.types.is_dictionary(kind):
         return as_array(column.dictionary_decode())
-    if pa.types.is_decimal(kind):
-        return column.cast(pa.float64())
-    plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    plain = plain or pa.types.is_timestamp(kind) or pa.types.is_date(kind) or is_text(column)
+    if pa.types.is_duration(kind):  # a number, but of units that files and frames choose
+        ticks = column.cast(pa.int64()).cast(pa.float64(), safe=False)
+        return pc.divide(ticks, {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[kind.unit])
+    plain = pa.types.is_decimal(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    plain = plain or pa.types.is_boolean(kind) or pa.types.is_timestamp(kind)
+    plain = plain or pa.types.is_date(kind) or is_text(column)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        cells = column.to_pylist()
+        cells = [None if one is None else one.decode(errors="backslashreplace") for one in cells]
+        return pa.array(cells, pa.string())
     return column if plain else column.cast(pa.string())
+
+
+def _code(cell: str, decimal: str = ".") -> int | float | str:
+    """Return what a cell of a type is, however it is written: an integer exactly, a day."""
+    if re.fullmatch(r"[+-]?\d+", cell):
+        return int(cell)
+    value = number(cell, decimal)
+    return _MIDNIGHT.sub("", cell) if value is None else value
 
 
 def _from_pandas(series: Any) -> pa.Array:

@@ -165,6 +165,8 @@ def _encoding(
 ) -> str:
     if start.startswith(codecs.BOM_UTF8):
         return "utf-8"
+    if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     encoding = dialect.encoding or trained.encoding or "utf-8"
@@ -268,6 +270,8 @@ class CsvText:
         with self._chunks() as chunks:
             pieces = _pieces(chunks, head.delimiter)
             for piece, is_plain in pieces:
+                # the module csv takes several blanks between fields for one
+                is_plain = is_plain and head.delimiter != " " and head.delimiter.isascii()
                 table = _parsed(piece, head, places) if is_plain else None
                 if table is None:
                     rest = chain([piece], (one for one, _ in pieces), chunks)
@@ -344,11 +348,12 @@ def _no_such_text(path: str, encoding: str) -> DataError:
 def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bool]]:
     """Yield pieces of whole records; the last one with False where pyarrow may read it otherwise.
 
-    That is so where a quote stands neither at the end of a field nor beside another one, or is
-    never closed, and where a line is too long.
+    That is so where a quote stands neither at the end of a field nor beside another one, after
+    blanks, or is never closed, and where a line is too long.
     """
     outside = rf'[^{re.escape(delimiter)}\n\r"]'
     odd_quote = re.compile(rf'(?<={outside})"(?={outside})'.encode())
+    blank_quote = re.compile(rf'(?:^|[\n\r]|{re.escape(delimiter)}) +"'.encode())
     left = b""
     for chunk in chunks:
         left += chunk
@@ -358,6 +363,7 @@ def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bo
             b"\0" in chunk
             or len(left) > 4 * _LONGEST_LINE
             or (has_quotes and odd_quote.search(left))
+            or (b' "' in left and blank_quote.search(left))
         ):
             yield left, False
             return
@@ -387,7 +393,9 @@ def _parsed(piece: bytes, head: CsvHead, places: Sequence[int]) -> pa.Table | No
             arrow_csv.ParseOptions(
                 delimiter=head.delimiter,
                 newlines_in_values=has_quotes,
-                invalid_row_handler=lambda row: "error" if row.text.strip() else "skip",
+                invalid_row_handler=lambda row: (
+                    "error" if row.text.strip() or head.delimiter in row.text else "skip"
+                ),
             ),
             arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(chosen, pa.string()), include_columns=chosen
@@ -398,6 +406,8 @@ def _parsed(piece: bytes, head: CsvHead, places: Sequence[int]) -> pa.Table | No
     if len(names) == 1:  # lines of blanks are no rows
         cells = table.column(0)
         blank = pc.and_(pc.not_equal(cells, ""), pc.equal(pc.utf8_trim_whitespace(cells), ""))
+        if has_quotes and pc.any(blank).as_py():  # it may be a blank in quotes, which is a row
+            return None
         table = table.filter(pc.invert(blank))
     return table
 
@@ -445,6 +455,8 @@ def _ragged(fields: Sequence[str], head: CsvHead) -> str:
     n, width = len(fields), len(head.names)
     if any("\n" in cell for cell in fields):
         cure = "check for a quote that never closes"
+    elif n > width == 1:
+        cure = "take lines above the table out of the file, or put quotes around the field"
     elif n > width:
         cure = f"put quotes around a field that contains {head.delimiter!r}"
     else:

@@ -1,6 +1,7 @@
 """Tables that a model reads by the names of its columns."""
 
 import pickle
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -224,3 +225,29 @@ def test_columns_of_texts_are_named_in_fit_and_predict():
     with pytest.raises(ValueError, match=r"infinity") as caught:
         SomVQ(epochs=2).fit(X[["size"]].replace(3.0, np.inf))
     assert "drop or encode" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([0, 1], pa.date32()),
+        pa.array([0, 86_400_000_000], pa.timestamp("us")),
+        pa.array([60, 120], pa.time32("s")),
+        pa.array([2**60, 2**60 + 1]),
+    ],
+)
+def test_categories_of_any_type_stay_apart(values):
+    known = Columns(()).texts(values).to_pylist()
+    columns = Columns(("k",), categories={"k": tuple(known)})
+    unseen = {}
+    X = columns.samples(pa.table({"k": values}), unseen)
+    assert X.tolist() == [[1, 0], [0, 1]]
+    assert not unseen
+
+
+def test_decimals_are_the_numbers_and_texts_that_are_written():
+    texts = ["6577807.31", "26481015.91", "12345678901234567890.10"]
+    column = pa.array([*map(Decimal, texts)], pa.decimal128(38, 2))
+    X = Columns(("a",), decimal=",").samples(pa.table({"a": column}))
+    assert X[:, 0].tolist() == [*map(float, texts)]
+    assert Columns(()).texts(column).to_pylist() == texts

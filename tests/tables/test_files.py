@@ -430,3 +430,33 @@ def test_a_format_of_a_plugin_is_read_and_written(tmp_path, monkeypatch):
 def test_reading_tables_is_not_imported_before_it_is_needed():
     code = "import dbgsom_core, dbgsom_core.api, sys; assert 'pyarrow' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_quote_after_blanks_begins_a_field(read):
+    text = 'a,b,c\n 1, "",2\n3, """x""",4\n "5","", 6\n'
+    assert read(text)[1] == [["1", "3", "5"], ["", '"x"', ""], ["2", "4", "6"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter", "columns"),
+    [
+        ('a\n1\n" "\n2\n', ",", [["1", "", "2"]]),
+        ("a b\n1  2\n 3 4\n", " ", [["1", "3"], ["2", "4"]]),
+        ("a€b\n1€2\n", "€", [["1"], ["2"]]),
+        ("a\tb\tc\n1\t2\t3\n\t\n", "\t", "line 3 has 2 fields where the table has 3"),
+        ("a b c\n1  2 3\n1  2\n", " ", "line 3 has 2 fields where the table has 3"),
+    ],
+)
+def test_blanks_are_read_alike_by_both_readers(text, delimiter, columns, read):
+    dialect = CsvDialect(delimiter)
+    if isinstance(columns, str):
+        with pytest.raises(DataError, match=columns):
+            read(text, dialect=dialect)
+    else:
+        assert read(text, dialect=dialect)[1] == columns
+
+
+def test_lines_above_a_table_and_utf_32_are_known(read):
+    with pytest.raises(DataError, match="line 2 has 2 fields .* take lines above the table out"):
+        read("# made by x\na,b\n1,2\n")
+    assert read("a,b\n1,2\n".encode("utf-32"))[1] == [["1"], ["2"]]

@@ -179,7 +179,7 @@ class Table(Component):
         plain = self._columns(table, roles)
         head = next(table.batches(candidates, _LOOKED_AT), None) if candidates else None
         for i, column in zip(candidates, () if head is None else head.columns, strict=False):
-            if pa.types.is_temporal(table.types[i]):
+            if _is_moment(table.types[i]):
                 forms[i] = ISO_DATES
                 continue
             with suppress(ValueError, TypeError, IndexError):
@@ -294,9 +294,10 @@ class Table(Component):
     ) -> dict[str, Any]:
         """Return ids, annotations and variables of the rows that stay, as fields of `Data`."""
         names = numbered(roles.names)
-        text = {
-            names[i]: _text_array(columns.texts(values.pop(i)))[kept]
-            for i in (*roles.ids, *roles.annotations)
+        written = replace(columns, na_values=())  # NA may be an id
+        text = {names[i]: _text_array(written.texts(values.pop(i)))[kept] for i in roles.ids}
+        text |= {
+            names[i]: _text_array(columns.texts(values.pop(i)))[kept] for i in roles.annotations
         }
         extra = tuple(names[i] for i in roles.extra)
         as_numbers = replace(columns, names=extra, categories={}, dates={}, dtype="float64")
@@ -505,16 +506,15 @@ class Parquet(Table):
             return None
         table = self._open()
         roles = self._roles(table)
-        dates = {i: ISO_DATES for i in roles.features if pa.types.is_temporal(table.types[i])}
-        if dates and self.dates != "drop":
+        dates = {i: ISO_DATES for i in roles.features if _is_moment(table.types[i])}
+        coded = roles.categorical.intersection(roles.features)
+        if coded or (dates and self.dates != "drop"):
             return None
         roles, _ = self._without_dates(roles, dates)
         names = [roles.names[i] for i in roles.features]
         plain = all(is_number(table.types[i]) for i in roles.features)
         twice = any(roles.names.count(name) > 1 for name in names)
-        if not plain or twice or roles.categorical.intersection(roles.features):
-            return None
-        if not table.num_rows:
+        if not plain or twice or not table.num_rows:
             return None
         columns = self._columns(table, roles)
         files = [str(file) for file in files_of(self.path)]
@@ -574,6 +574,11 @@ def numbers_or_text(texts: pa.Array, decimal: str = ".", thousands: str = "") ->
         kind = np.int64 if largest < 2**63 else np.str_
     distinct = values if kind is np.float64 else np.array(words, dtype=np.str_).astype(kind)
     return np.asarray(distinct[where])
+
+
+def _is_moment(kind: pa.DataType) -> bool:
+    """Return whether a type has days, which times of day and durations have not."""
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
 def units_cure(problem: str, name: str) -> str:

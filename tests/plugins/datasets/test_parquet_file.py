@@ -1,5 +1,7 @@
 """Tables in Parquet files: the columns' language is that of CSV files."""
 
+from datetime import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,3 +130,32 @@ def test_a_number_that_says_missing_does_so_in_columns_of_numbers(load, tmp_path
     np.testing.assert_array_equal(asked[:3], data.X)
     with pytest.raises(DataError, match=r"column 'a': the value is missing|'a': the value"):
         load(frame[:2].astype(kind), **fields | {"categorical": (), "missing": "error"})
+
+
+def test_durations_are_seconds_and_times_of_day_no_dates(load, recwarn):
+    none = {"id": (), "categorical": (), "target": None}
+    frame = pd.DataFrame({"a": [1, 2, 3], "took": pd.to_timedelta([1, 90, 0.5], unit="s")})
+    data = load(frame, dates="ordinal", **none)
+    assert data.X.tolist() == [[1, 1], [2, 90], [3, 0.5]]
+    assert data.columns.samples(frame).tolist() == data.X.tolist()
+    frame["took"] = [time(1), time(2), time(3)]
+    with pytest.raises(DataError, match="is no number: list the column under categorical, id"):
+        load(frame, dates="ordinal", **none)
+    load(frame, **none | {"categorical": "took"})
+    assert not recwarn.list
+
+
+def test_ids_are_kept_as_they_are_written(load):
+    frame = pd.DataFrame({"nr": ["NA", "-", None, "0"], "x": [1, 2, 3, 4]})
+    data = load(frame, categorical=(), target=None)
+    assert data.ids["nr"].tolist() == ["NA", "-", "", "0"]
+
+
+def test_bytes_and_dates_where_others_belong_are_no_crash(load):
+    none = {"id": (), "target": None}
+    frame = pd.DataFrame({"x": [1, 2, 3], "k": [b"\xff", b"", b"a"]})
+    data = load(frame, **none | {"categorical": "k"})
+    assert data.feature_names == ("x", "k=\\xff", "k=a")
+    frame["k"] = pd.to_datetime(["2024-02-01"] * 3)
+    with pytest.raises(DataError, match="column 'k': '2024-02-01.*' is no number"):
+        load(frame, **none | {"categorical": (), "extra": "k"})
