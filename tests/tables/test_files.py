@@ -457,6 +457,6 @@ def test_blanks_are_read_alike_by_both_readers(text, delimiter, columns, read):
 
 
 def test_lines_above_a_table_and_utf_32_are_known(read):
-    with pytest.raises(DataError, match="line 2 has 2 fields .* take lines above the table out"):
+    with pytest.raises(DataError, match=r"line 2 has 2 fields .* take lines above the table out"):
         read("# made by x\na,b\n1,2\n")
     assert read("a,b\n1,2\n".encode("utf-32"))[1] == [["1"], ["2"]]

@@ -157,5 +157,5 @@ def test_bytes_and_dates_where_others_belong_are_no_crash(load):
     data = load(frame, **none | {"categorical": "k"})
     assert data.feature_names == ("x", "k=\\xff", "k=a")
     frame["k"] = pd.to_datetime(["2024-02-01"] * 3)
-    with pytest.raises(DataError, match="column 'k': '2024-02-01.*' is no number"):
+    with pytest.raises(DataError, match=r"column 'k': '2024-02-01.*' is no number"):
         load(frame, **none | {"categorical": (), "extra": "k"})
