@@ -119,12 +119,12 @@ def _values(
         return np.full((len(rows), 0), np.nan), [], []
     some = frame[frame[criterion.name].notna()]
     columns: dict[tuple[Any, str], int] = {}
-    keys = zip(some["seed"], some["division"], strict=True)
+    keys = zip(some["seed"].tolist(), some["division"].tolist(), strict=True)
     places = [columns.setdefault(key, len(columns)) for key in keys]
     values = np.full((len(rows), len(columns)), np.nan)
     row_of = {variant: i for i, variant in enumerate(rows)}
     ranked = some[criterion.name].to_numpy(dtype=np.float64)
-    values[[row_of[one] for one in some["variant"]], places] = (
+    values[[row_of[one] for one in some["variant"].tolist()], places] = (
         np.abs(ranked) if criterion.from_zero else ranked
     )
     divisions = {division: i for i, (_, division) in enumerate(columns)}
@@ -147,6 +147,7 @@ class _Tested:
     """The best variant against all others, p corrected for all pairs of variants."""
 
     best: Differences
+    effect: NDArray[np.float64]
     corrected: NDArray[np.float64]
     factors: NDArray[np.int64]
     tests: int
@@ -163,7 +164,7 @@ class _Tested:
             difference=value_of(best.mean),
             low=value_of(best.low),
             high=value_of(best.high),
-            effect=value_of(best.effect),
+            effect=value_of(self.effect),
             p=value_of(best.p),
             holm=value_of(self.corrected),
             factor=int(self.factors[at]),
@@ -183,7 +184,7 @@ def _test_all_pairs(
     blocks = np.array_split(pairs, -(-len(pairs) // _PAIRS_AT_ONCE))
     p = [paired_t(values[i], values[j], ratio, divisions).p for i, j in map(np.transpose, blocks)]
     corrected, factors = holm(np.concatenate(p))
-    return _Tested(best, corrected, factors, int(np.isfinite(corrected).sum()))
+    return _Tested(best, best.effect, corrected, factors, int(np.isfinite(corrected).sum()))
 
 
 def ranking_of(table: Table, group: Group, verdict: str) -> Ranking:
