@@ -110,10 +110,6 @@ are compared depends on who shares the block: errors of such ties, and the quant
 that epoch, differ with the order of the samples by the rounding of a few distances (10⁻¹¹ in all is
 usual). `test_after_growth_only_errors_of_near_ties_depend_on_who_shares_a_block`
 
-**Rings** (`hop_rings`). Running sums and their differences are sums of samples: exact. Each ring
-adds one product and one sum: at most (rings + 1)u₆₄ Σ weight·|ring|.
-`test_rings_lose_no_more_than_one_product_and_one_sum_a_ring`
-
 **Tile of distances** (`pairwise.expanded`, `llvm.expanded_tile`). ‖x‖² + Σ(-2w)x + ‖w‖² in float64:
 D roundings each for ‖x‖², ‖w‖² and the steps, which pass up to ‖x‖² + 2‖x‖‖w‖: at most (2.62 D +
 6)u₆₄ of S = ‖x‖² + ‖w‖². A square below `cancelled`·S is computed by definition. For float64, 10⁻³
