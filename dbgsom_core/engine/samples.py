@@ -108,8 +108,7 @@ class PlainSamples:
                 distance = distances[np.arange(len(bmu)), bmu]
             found.bmu[rows], found.distance[rows] = bmu, distance
 
-        whole_matrix = metric.level == "pairwise"
-        chunk = self._rows_for(prototypes) if whole_matrix else self.chunk_rows
+        chunk = self._rows_for(prototypes) if metric.assign is None else self.chunk_rows
         self._each_chunk(work, chunk, n * prototypes.size)
         return found
 
