@@ -22,7 +22,6 @@ from dbgsom_core.engine.contract import (
 from dbgsom_core.engine.found import PlainFound
 from dbgsom_core.engine.moments import check_varies, extremes, moments_of
 from dbgsom_core.engine.once import once
-from dbgsom_core.engine.pairwise.nearest import NearestFew
 from dbgsom_core.engine.per_sample import groups, unlinked
 from dbgsom_core.engine.principal import principal_axes
 from dbgsom_core.engine.robust import robust_weights
@@ -178,13 +177,9 @@ class LocalSamples(PlainSamples):
         found = self._found_fast(prototypes, k) if k <= 2 else None
         if found is not None:
             return found.T, None
-        if k <= len(prototypes) and self.finds_few(k):
-            return self.nearest_few(NearestFew.of(prototypes, k))
+        if 2 < k <= len(prototypes) and self._may_search_fast and not self.incomplete:
+            return self.nearest_few(prototypes, k)
         return self.nearest_plainly(prototypes, k)
-
-    def finds_few(self, k: int) -> bool:
-        """Say whether `nearest_few` serves for so many."""
-        return k > 2 and self._may_search_fast and not self.incomplete
 
     def root_mean_square_distance(self, point: NDArray[np.float64]) -> float:
         """See `Samples`."""

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.pairwise.nearest import NearestFew
 from dbgsom_core.engine.workers import share
 from dbgsom_core.interfaces.arrays import FloatArray
 from dbgsom_core.training.summaries import Summaries
@@ -43,21 +42,12 @@ class Places:
 
     def __init__(self, X: NDArray[np.float64]) -> None:
         self.X = X
-        self._search: NearestFew | None = None
-
-    def __getstate__(self) -> dict[str, object]:  # what is made again is not copied or saved
-        return {"X": self.X, "_search": None}
 
     def nearest(self, data: Samples, k: int) -> Near:
         """Return the ``k`` nearest places (n, k) of each sample, all where there are fewer, and
         their distances.
         """
         k = min(k, len(self.X))
-        if type(data) is LocalSamples and data.finds_few(k):
-            search = self._search
-            if search is None:
-                search = self._search = NearestFew.of(self.X, k)
-            return data.nearest_few(replace(search, k=k))
         rows, distances = data.nearest_units(self.X, k)
         if distances is None:
             columns = [data.distances_to(self.X, rows[:, j]) for j in range(rows.shape[1])]
