@@ -120,8 +120,8 @@ too. `test_a_distance_of_the_tile_is_as_exact_as_its_features_allow`, test_expan
 **Few nearest** (`pairwise.nearest`). With S = ‖x - c‖² + the largest ‖w - c‖², all less the centre
 c in float64: 2u₆₄S for the entries' own roundings, (D + 1)u₆₄S for both norms, D u₆₄S for the
 product and (D + 3)2u₆₄S for the square of the definition, whose root merges what u₆₄ parts: below
-(4D + 20)u₆₄S in all, and `slack` is 8(D + 8)u₆₄S for halves of squares. `_UNDERFLOW` exceeds what squares
-lose below 2⁻¹⁰⁷⁴; where S overflows all are compared. test_nearest.py.
+(4D + 20)u₆₄S in all, and `slack` is 8(D + 8)u₆₄S for halves of squares. `_UNDERFLOW` exceeds what
+squares lose below 2⁻¹⁰⁷⁴; where S overflows all are compared. test_nearest.py.
 
 **Far ends.** Offsets: c is subtracted in float64; where data lie far from 0 for their spread,
 x_given has few digits and the definition as few. Outliers make all else small and doubts many: from
