@@ -344,6 +344,9 @@ class Samples(Protocol):
         Only asked for where `nearest_units` returned no distances.
         """
 
+    def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:
+        """Do ``use(rows, part)`` for samples ``size`` at a time, perhaps from several threads."""
+
     def chunks(
         self, prototypes: NDArray[np.float64]
     ) -> Iterator[tuple[slice, NDArray[np.float64]]]:

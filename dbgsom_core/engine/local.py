@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,6 +27,7 @@ from dbgsom_core.engine.per_sample import groups, unlinked
 from dbgsom_core.engine.principal import principal_axes
 from dbgsom_core.engine.robust import robust_weights
 from dbgsom_core.engine.samples import PlainSamples
+from dbgsom_core.engine.workers import share
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.euclidean.packing import PackedSamples
@@ -107,6 +109,15 @@ class LocalSamples(PlainSamples):
     def groups(self, of: PerSample) -> list[Rows]:
         """See `Samples`."""
         return groups(of.bmu)
+
+    def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:
+        """See `Samples`: each part has a thread of its own."""
+        parts = [slice(start, start + size) for start in range(0, self.n, size)]
+        if len(parts) <= 1:
+            use(slice(0, self.n), self)
+            return
+        alone = replace(self, threads=1)
+        share(self.threads, len(parts), lambda _, task: use(parts[task], alone.subset(parts[task])))
 
     def offsets(
         self, prototypes: NDArray[np.float64], units: NDArray[np.int64]
