@@ -46,7 +46,7 @@ def compiled(function: Loop) -> Loop:
     Only for functions at module level that call other such functions, of their own file or of the
     core: a change of another file would go unseen, and numba's cache misses for closures. Where no
     cache folder can be written functions are compiled in each process, and so is code that stands
-    in no file, unless a global ``MADE_OF`` beside it names all that it depends on.
+    in no file.
     """
     return _compiled(function)
 
@@ -107,7 +107,7 @@ class _Place:
     @classmethod
     def from_function(cls, function: Any, file: str) -> _Place | None:
         """Return the place, or None where nothing can be written."""
-        folder, source = loops_folder(), _source(function, file)
+        folder, source = loops_folder(), _source(file)
         return None if folder is None or source is None else cls(function, file, folder, source)
 
     def ensure_cache_path(self) -> None:
@@ -141,13 +141,10 @@ class _FunctionCache(FunctionCache):  # type: ignore[misc] # it has no types
             super().save_overload(signature, data)
 
 
-def _source(function: Any, file: str) -> bytes | None:
-    # Of the file; what code in a notebook or generated code depends on only its maker knows.
+def _source(file: str) -> bytes | None:
+    # Of the file; code in a notebook has none.
     path = Path(file)
-    if path.is_file():
-        return _contents(path)
-    made_of: str | None = function.__globals__.get("MADE_OF")
-    return None if made_of is None else made_of.encode()
+    return _contents(path) if path.is_file() else None
 
 
 @lru_cache(maxsize=64)

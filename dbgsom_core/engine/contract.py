@@ -44,14 +44,10 @@ class MapGraph(NamedTuple):
         The least number of links between two neurons.
     links : int32 array (K, degree)
         The linked neighbours of each neuron, -1 for none; itself where nothing links it.
-    rectangle : (rows, columns) or None
-        Where neurons fill a rectangle in row-major order, of four links each or of six in axial
-        coordinates, its first row an even one; not on a torus.
     """
 
     hops: NDArray[np.uint16]
     links: NDArray[np.int32]
-    rectangle: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -347,6 +343,9 @@ class Samples(Protocol):
 
         Only asked for where `nearest_units` returned no distances.
         """
+
+    def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:
+        """Do ``use(rows, part)`` for samples ``size`` at a time, perhaps from several threads."""
 
     def chunks(
         self, prototypes: NDArray[np.float64]

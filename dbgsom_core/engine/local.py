@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,11 +23,11 @@ from dbgsom_core.engine.contract import (
 from dbgsom_core.engine.found import PlainFound
 from dbgsom_core.engine.moments import check_varies, extremes, moments_of
 from dbgsom_core.engine.once import once
-from dbgsom_core.engine.pairwise.nearest import NearestFew
 from dbgsom_core.engine.per_sample import groups, unlinked
 from dbgsom_core.engine.principal import principal_axes
 from dbgsom_core.engine.robust import robust_weights
 from dbgsom_core.engine.samples import PlainSamples
+from dbgsom_core.engine.workers import share
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.euclidean.packing import PackedSamples
@@ -109,6 +110,15 @@ class LocalSamples(PlainSamples):
         """See `Samples`."""
         return groups(of.bmu)
 
+    def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:
+        """See `Samples`: each part has a thread of its own."""
+        parts = [slice(start, start + size) for start in range(0, self.n, size)]
+        if len(parts) <= 1:
+            use(slice(0, self.n), self)
+            return
+        alone = replace(self, threads=1)
+        share(self.threads, len(parts), lambda _, task: use(parts[task], alone.subset(parts[task])))
+
     def offsets(
         self, prototypes: NDArray[np.float64], units: NDArray[np.int64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -178,13 +188,9 @@ class LocalSamples(PlainSamples):
         found = self._found_fast(prototypes, k) if k <= 2 else None
         if found is not None:
             return found.T, None
-        if k <= len(prototypes) and self.finds_few(k):
-            return self.nearest_few(NearestFew.of(prototypes, k))
+        if 2 < k <= len(prototypes) and self._may_search_fast and not self.incomplete:
+            return self.nearest_few(prototypes, k)
         return self.nearest_plainly(prototypes, k)
-
-    def finds_few(self, k: int) -> bool:
-        """Say whether `nearest_few` serves for so many."""
-        return k > 2 and self._may_search_fast and not self.incomplete
 
     def root_mean_square_distance(self, point: NDArray[np.float64]) -> float:
         """See `Samples`."""

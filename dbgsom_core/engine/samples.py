@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Assignment
 from dbgsom_core.engine.loops import smallest
 from dbgsom_core.engine.metric_calls import MetricCalls
@@ -19,9 +20,6 @@ from dbgsom_core.engine.pairwise.nearest import NearestFew
 from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
 from dbgsom_core.engine.sums import has_missing, won_sums
 from dbgsom_core.engine.workers import share
-
-if TYPE_CHECKING:
-    from dbgsom_core.engine.pairwise.nearest_loops import Room
 
 _CHUNK_DISTANCES = 1 << 20  # distances that one chunk of a whole distance matrix may hold (8 MiB)
 _FEW_ROWS = 1 << 10, 1 << 16  # of a chunk whose few nearest are looked for, at least and at most
@@ -108,8 +106,7 @@ class PlainSamples:
                 distance = distances[np.arange(len(bmu)), bmu]
             found.bmu[rows], found.distance[rows] = bmu, distance
 
-        whole_matrix = metric.level == "pairwise"
-        chunk = self._rows_for(prototypes) if whole_matrix else self.chunk_rows
+        chunk = self._rows_for(prototypes) if metric.assign is None else self.chunk_rows
         self._each_chunk(work, chunk, n * prototypes.size)
         return found
 
@@ -185,19 +182,19 @@ class PlainSamples:
         distances[:, len(prototypes) :] = distances[:, :1]  # of fewer than k the first stands again
         return neurons, distances
 
-    def nearest_few(self, search: NearestFew) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Do as `nearest_plainly` for the k of a search, where `is_euclidean` holds."""
-        shape = self.n, search.k
-        neurons, distances = np.empty(shape, dtype=np.int64), np.empty(shape)
-        workers: dict[int, Room] = {}
+    def nearest_few(
+        self, prototypes: NDArray[np.float64], k: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Do as `nearest_plainly` for at most K, where `is_euclidean` holds."""
+        search = NearestFew.of(prototypes, k)
+        neurons, distances = np.empty((self.n, k), dtype=np.int64), np.empty((self.n, k))
 
-        def work(rows: slice, worker: int) -> None:
-            if worker not in workers:
-                workers[worker] = search.room()
-            search.find(self.X[rows], neurons[rows], distances[rows], workers[worker])
+        def work(rows: slice, _: int) -> None:
+            search.find(self.X[rows], neurons[rows], distances[rows])
 
         size = -(-self.n // (4 * self.threads if self.threads > 1 else 1))
-        self._each_chunk(work, int(np.clip(size, *_FEW_ROWS)), self.n * search.size)
+        with one_blas_thread():
+            self._each_chunk(work, int(np.clip(size, *_FEW_ROWS)), self.n * prototypes.size)
         return neurons, distances
 
     def _rows_for(self, prototypes: NDArray[np.float64]) -> int:

@@ -140,7 +140,7 @@ def linked_by(links: NDArray[np.int32]) -> MapGraph:
     rows, columns = np.nonzero(links >= 0)
     hops[rows, links[rows, columns]] = 1
     np.fill_diagonal(hops, 0)
-    return MapGraph(hops, links, None)
+    return MapGraph(hops, links)
 
 
 class _UnknownPassError(Exception):

@@ -39,6 +39,11 @@ class StreamedSamples(LocalSamples):
     incomplete = False
     packed = None
 
+    def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:
+        """See `Samples`: one part after the other, each of which is read by all threads."""
+        for start in range(0, max(self.n, 1), size):
+            use(slice(start, min(start + size, self.n)), self.subset(slice(start, start + size)))
+
     def subset(self, rows: NDArray[Any] | slice) -> Any:
         """See `Samples`; in memory where one block holds them."""
         own: dict[str, Any] = {

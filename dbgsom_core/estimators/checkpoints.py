@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import json
 import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from dbgsom_core.engine.contract import Samples
+from dbgsom_core.engine.ranges import each_range
 from dbgsom_core.errors import CheckpointError, PluginError, callers_level
 from dbgsom_core.estimators.archive import UnfitError, opened_archive
-from dbgsom_core.estimators.data_digest import data_digest
 from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
 from dbgsom_core.files import write_atomically
 from dbgsom_core.interfaces.component import flat
@@ -39,6 +42,7 @@ from dbgsom_core.training.targets import Target
 log = logging.getLogger("dbgsom")
 
 FORMAT = 1
+_DIGESTED = 1 << 22  # bytes of a table that are digested at a time
 Facts = Mapping[str, str]
 
 
@@ -277,3 +281,29 @@ def _setting(value: Any) -> str:
     if isinstance(value, (np.ndarray, list, tuple)):
         return _told(np.asarray(value))
     return repr(value.item() if isinstance(value, np.generic) else value)
+
+
+def data_digest(X: Any) -> str:
+    """Return 16 hexadecimal digits that other values, shapes or dtypes give otherwise.
+
+    Parameters
+    ----------
+    X : array (n, …), array of texts or objects, or CSR matrix
+        What has ``shape``, ``dtype``, and rows where slices are asked for.
+    """
+    found = hashlib.sha256(f"{X.dtype.str} {X.shape}".encode())
+    if issparse(X):
+        for part in (X.indptr, X.indices, X.data):
+            found.update(data_digest(part).encode())
+        return found.hexdigest()[:16]
+    width = max(1, int(np.prod(X.shape[1:])) * max(X.dtype.itemsize, 1))
+    ends = [*range(0, X.shape[0], max(1, _DIGESTED // width)), X.shape[0]]
+    for digest in each_range(X, list(pairwise(ends)), _digest_of_rows, 1):
+        found.update(digest)
+    return found.hexdigest()[:16]
+
+
+def _digest_of_rows(X: Any, rows: slice, weights: None) -> bytes:
+    part = np.ascontiguousarray(X[rows])
+    raw = repr(part.tolist()).encode() if part.dtype == object else part.tobytes()
+    return hashlib.sha256(raw).digest()

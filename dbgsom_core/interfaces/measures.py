@@ -229,7 +229,7 @@ class Evaluation:
         """
         import numpy as np
 
-        from dbgsom_core.som_map.ways import ways_over_links  # numba is slow to import
+        from dbgsom_core.som_map.topology import ways_over_links  # numpy is slow to import
 
         n_neurons, first, second = len(self.som_map), self.bmu, self.second_bmu
         if n_neurons == 1:

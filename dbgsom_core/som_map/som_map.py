@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.engine.contract import MapGraph
-from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE, Grid, Position
+from dbgsom_core.som_map.grid import SQUARE, Grid, Position
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -182,11 +182,7 @@ class SomMap:
         if len(lone):
             links = links.copy()
             links[lone, 0] = lone
-        # Rows of hexagons take turns, and those who smooth over them begin with an even one.
-        even = self.grid == SQUARE or (
-            self.grid == HEXAGONAL and not (self._positions[:1, 1] % 2).any()
-        )
-        return MapGraph(self.hops, links, self.full_grid if even else None)
+        return MapGraph(self.hops, links)
 
     @cached_property
     def diameter(self) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 if TYPE_CHECKING:
     from dbgsom_core.som_map.som_map import SomMap
@@ -123,8 +124,6 @@ def topographic_function(
         Up to the largest m at which something changes: beyond it Φ is 0 for k > 0, and for k < 0
         what is left are links between neurons that no path over the data joins.
     """
-    from dbgsom_core.som_map.ways import hops_between  # numba is slow to import
-
     n = len(som_map)
     pairs = _links_of_data(n, bmu, second_bmu)
     if neighbours == 8:
@@ -142,6 +141,46 @@ def topographic_function(
         phi[m - step] = 2 * np.count_nonzero(backward > step) / n
     phi[m] = phi[m + 1] + phi[m - 1]
     return TopographicFunction(k, phi)
+
+
+def ways_over_links(
+    links: NDArray[np.int32], apart: NDArray[np.float64], wanted: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return how long the shortest ways are that are wanted, float64 (K, K), 0 elsewhere.
+
+    From neurons (row) to others (column); inf where there is no way.
+
+    Parameters
+    ----------
+    links : int32 array (K, degree)
+        The linked neighbours of each neuron, -1 for none.
+    apart : float64 array (K, K)
+        How long links are; none is negative.
+    wanted : bool array (K, K)
+    """
+    from scipy.sparse.csgraph import dijkstra  # slow to import
+
+    linked = np.zeros(apart.shape, dtype=np.bool_)
+    rows, link = np.nonzero(links >= 0)
+    linked[rows, links[rows, link]] = True
+    ends = np.nonzero(linked)
+    found, starts = np.zeros(apart.shape), np.flatnonzero(wanted.any(axis=1))
+    graph = csr_array((apart[ends], ends), shape=apart.shape)
+    found[starts] = np.where(wanted[starts], dijkstra(graph, indices=starts), 0.0)
+    return found
+
+
+def hops_between(pairs: NDArray[np.int64], ends: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    """Return how many of the linked ``pairs`` (L, 2) lead from one end to the other, (m,).
+
+    ``ends`` (m, 2) and pairs are rows below ``n``; inf where none do.
+    """
+    from scipy.sparse.csgraph import dijkstra  # slow to import
+
+    graph = csr_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    starts, at = np.unique(ends[:, 0], return_inverse=True)
+    hops = dijkstra(graph, directed=False, unweighted=True, indices=starts)
+    return np.asarray(hops[at, ends[:, 1]], dtype=np.float64)
 
 
 def _links_of_data(

@@ -13,6 +13,7 @@ from dbgsom_core.testing.fitting import check_fit
 from dbgsom_core.testing.kit import Subject, check
 
 _SAMPLES, _FEATURES = 211, 5  # so that parts of any usual size are of different length
+_MANY, _WIDE = 2203, 16  # numbers enough for the search that the built-in engine packs data for
 _GROWING = {"name": "directed", "spreading_factor": 0.6, "max_neurons": 14}
 _WAYS: tuple[dict[str, Any], ...] = (
     {},
@@ -25,11 +26,11 @@ _LEARNED = (
 )  # fmt: skip
 
 
-def _samples() -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+def _samples(n: int = _SAMPLES, d: int = _FEATURES) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
     generator = material.generator()
-    codes = generator.integers(0, 4, _SAMPLES)
-    centres = 3.0 * generator.standard_normal((4, _FEATURES))
-    X = centres[codes] + generator.standard_normal((_SAMPLES, _FEATURES))
+    codes = generator.integers(0, 4, n)
+    centres = 3.0 * generator.standard_normal((4, d))
+    X = centres[codes] + generator.standard_normal((n, d))
     return X, np.array(["ash", "beech", "cedar", "yew"])[codes]
 
 
@@ -62,6 +63,21 @@ def check_same_maps(component: Any, subject: Subject) -> None:
         for parts in _WAYS:
             mine, usual = _both(component, **parts)
             _same(mine.fit(X.astype(dtype)), usual.fit(X.astype(dtype)))
+
+
+@check("engine")
+def check_same_maps_of_many(component: Any, subject: Subject) -> None:
+    """Of many samples it trains the map of the built-in engine, sums but for their last digits."""
+    X = _samples(_MANY, _WIDE)[0].astype(np.float32)
+    mine, usual = (one.fit(X) for one in _both(component))
+    for name in ("neurons_", "labels_", "hit_counts_"):
+        found, expected = getattr(mine, name), getattr(usual, name)
+        assert np.array_equal(found, expected), f"{name} of many differs from engine 'local'"
+    for name in ("weights_", "errors_"):
+        found, expected = getattr(mine, name), getattr(usual, name)
+        near = np.allclose(found, expected, rtol=1e-5, atol=1e-5 * float(np.abs(expected).max()))
+        assert near, f"{name} of many differs from engine 'local'"
+    assert np.array_equal(mine.predict(X), usual.predict(X)), "predict differs for many samples"
 
 
 @check("engine")

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Samples
-from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.pairwise.nearest import NearestFew
-from dbgsom_core.engine.workers import share
 from dbgsom_core.interfaces.arrays import FloatArray
 from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import UNLABELLED, Target
@@ -25,39 +21,21 @@ Near = tuple[NDArray[np.int64], NDArray[np.float64]]  # rows of places (n, k) an
 
 
 def each_block(data: Samples, use: Callable[[slice, Samples], None]) -> None:
-    """Do ``use(rows, part)`` for samples in blocks, so that what is made of each stays in the
-    cache; from several threads where the samples are in memory.
-    """
-    blocks = [slice(start, start + _ROWS) for start in range(0, data.n, _ROWS)]
-    if len(blocks) <= 1:
-        use(slice(0, data.n), data)
-        return
-    threads, whole = 1, data
-    if type(data) is LocalSamples:  # each block has a thread of its own
-        threads, whole = data.threads, replace(data, threads=1)
-    share(threads, len(blocks), lambda _, task: use(blocks[task], whole.subset(blocks[task])))
+    """Do ``use(rows, part)`` for blocks of samples: what is made of each stays in the cache."""
+    data.in_parts(_ROWS, use)
 
 
 class Places:
-    """Where groups lie, X (M, D), which stays as it is, and a search that was prepared for them."""
+    """Where groups lie, X (M, D)."""
 
     def __init__(self, X: NDArray[np.float64]) -> None:
         self.X = X
-        self._search: NearestFew | None = None
-
-    def __getstate__(self) -> dict[str, object]:  # what is made again is not copied or saved
-        return {"X": self.X, "_search": None}
 
     def nearest(self, data: Samples, k: int) -> Near:
         """Return the ``k`` nearest places (n, k) of each sample, all where there are fewer, and
         their distances.
         """
         k = min(k, len(self.X))
-        if type(data) is LocalSamples and data.finds_few(k):
-            search = self._search
-            if search is None:
-                search = self._search = NearestFew.of(self.X, k)
-            return data.nearest_few(replace(search, k=k))
         rows, distances = data.nearest_units(self.X, k)
         if distances is None:
             columns = [data.distances_to(self.X, rows[:, j]) for j in range(rows.shape[1])]

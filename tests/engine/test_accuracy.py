@@ -18,7 +18,6 @@ from dbgsom_core.engine.euclidean.comparisons import (
     memory_for,
     room_in,
 )
-from dbgsom_core.engine.euclidean.hop_rings import smoothed_rings
 from dbgsom_core.engine.euclidean.layout import PanelRoom
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.pass_loops import slack_of_block
@@ -358,23 +357,7 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
     assert tight > 100
 
 
-# ------------------------------------------------------------------------------ rings, and the tile
-
-
-def test_rings_lose_no_more_than_one_product_and_one_sum_a_ring(rng):
-    """Sums that are whole numbers near 2**52 cancel along diagonals without a trace."""
-    rows, columns = 9, 7
-    won = rng.integers(-(2**46), 2**46, size=(63, 2)).astype(float)
-    weights = np.exp(-(np.arange(15.0) ** 2) / 8)
-    found = smoothed_rings((rows, columns), weights, 14, 0.0, won, 1)
-    y, x = np.divmod(np.arange(63), columns)
-    for j in range(63):
-        hops = np.abs(y - y[j]) + np.abs(x - x[j])
-        for k in range(2):
-            rings = [sum(exactly(won[hops == h, k])) for h in range(15)]
-            terms = [Fraction(w) * ring for w, ring in zip(weights.tolist(), rings, strict=True)]
-            bound = 15 * Fraction(UNIT) * Fraction(1.01) * sum(map(abs, terms))
-            assert abs(Fraction(found[j, k]) - sum(terms)) <= bound
+# -------------------------------------------------------------------------------------- the tile
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -15,8 +15,7 @@ from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.api import Birth, GrowthComponent
 from dbgsom_core.errors import CheckpointError
 from dbgsom_core.estimators import checkpoints
-from dbgsom_core.estimators.checkpoints import Checkpoints
-from dbgsom_core.estimators.data_digest import data_digest
+from dbgsom_core.estimators.checkpoints import Checkpoints, data_digest
 from dbgsom_core.training import progress
 
 SMALL = {"name": "directed", "spreading_factor": 0.1}

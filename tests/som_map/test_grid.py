@@ -135,14 +135,11 @@ def test_a_map_keeps_its_grid_in_a_pickle(grid):
     assert som_map.hops.max() < FAR
 
 
-def test_rings_smooth_rectangles_whose_first_row_is_even(grid):
+def test_a_map_knows_that_it_fills_a_rectangle(grid):
     som_map = SomMap.rectangle(4, 5, np.zeros((20, 1)), grid)
-    assert som_map.graph.rectangle == (4, 5)
-    later = SomMap(som_map.positions[5:], np.zeros((15, 1)), grid)
-    assert later.full_grid == (3, 5)
-    assert later.graph.rectangle == ((3, 5) if grid.degree == 4 else None)
-    closed = SomMap.rectangle(4, 5, np.zeros((20, 1)), grid.closed(4, 5))
-    assert closed.graph.rectangle is None
+    assert som_map.full_grid == (4, 5)
+    assert SomMap(som_map.positions[5:], np.zeros((15, 1)), grid).full_grid == (3, 5)
+    assert SomMap(som_map.positions[1:], np.zeros((19, 1)), grid).full_grid is None
 
 
 def test_leaves_of_different_maps_are_not_linked(grid):
@@ -215,7 +212,6 @@ def test_a_grid_alone_says_what_is_linked():
     som_map = SomMap.rectangle(2, 3, np.zeros((6, 1)), ring)
     assert [som_map.neighbours(row) for row in range(3)] == [[1, 2, 3], [0, 2, 4], [0, 1, 5]]
     np.testing.assert_array_equal(som_map.hops[0], [0, 1, 1, 1, 2, 2])
-    assert som_map.graph.rectangle is None  # whose passes know square grids alone
     som_map.add([((2, 2), [0.0], 5)], epoch=1)
     som_map.add([((0, 2), [0.0], 3)], epoch=2)
     assert som_map.neighbours(7) == [3, 6]

@@ -70,7 +70,6 @@ def test_hops_links_and_free_cells_of_a_torus_are_those_of_a_walk(grid, shape):
     assert (som_map.degrees() == grid.degree).all()
     assert not som_map.boundary().any()
     assert som_map.shape == som_map.full_grid == shape
-    assert som_map.graph.rectangle is None  # whose passes know flat square maps alone
     columns = shape[1]
     for neuron in range(len(som_map)):
         around = beside(grid, neuron % columns, neuron // columns, shape)

@@ -8,7 +8,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.ways import hops_between, ways_over_links
+from dbgsom_core.som_map.topology import hops_between, ways_over_links
 
 
 @settings(max_examples=60, deadline=None)

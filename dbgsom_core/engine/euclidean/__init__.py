@@ -11,8 +11,7 @@
   one sum to another. `fine_tuning_loops` is fine-tuning's pass.
 * `packing`: the packed copy of the data. `search`: one training's memory of sums and order;
   `pruning`: of margins, and when they pay. `assignment`: what a pass found. `update`: the
-  prototypes that follow from it; `hop_rings`, `hexagonal_rings` smooth it over rectangles. `tally`:
-  how threads add up.
+  prototypes that follow from it. `tally`: how threads add up.
 * `fine_tuning_blocks`: what samples train besides, by packed blocks; `fine_tuning_rows`: the same
   sample by sample, for what is found without them.
 * `streamed_search`: the same search over a table that is read anew in each pass.

@@ -110,10 +110,6 @@ are compared depends on who shares the block: errors of such ties, and the quant
 that epoch, differ with the order of the samples by the rounding of a few distances (10⁻¹¹ in all is
 usual). `test_after_growth_only_errors_of_near_ties_depend_on_who_shares_a_block`
 
-**Rings** (`hop_rings`). Running sums and their differences are sums of samples: exact. Each ring
-adds one product and one sum: at most (rings + 1)u₆₄ Σ weight·|ring|.
-`test_rings_lose_no_more_than_one_product_and_one_sum_a_ring`
-
 **Tile of distances** (`pairwise.expanded`, `llvm.expanded_tile`). ‖x‖² + Σ(-2w)x + ‖w‖² in float64:
 D roundings each for ‖x‖², ‖w‖² and the steps, which pass up to ‖x‖² + 2‖x‖‖w‖: at most (2.62 D +
 6)u₆₄ of S = ‖x‖² + ‖w‖². A square below `cancelled`·S is computed by definition. For float64, 10⁻³
@@ -121,14 +117,11 @@ S leaves 1500(D + 6)u₆₄ of a distance; for float32 (D + 6)2⁻²⁶ S leaves
 its own roundings, below 2⁻²³ for D up to 2·10⁵. What leaves 2^±exponent is computed by definition
 too. `test_a_distance_of_the_tile_is_as_exact_as_its_features_allow`, test_expanded.py.
 
-**Few nearest** (`pairwise.nearest`, `llvm.coarse_tile`). s(x_given - c) and s(w_given - c), s such
-that no w is longer than LONGEST, go to the nearest whole numbers: at most √D/2 away each, so that a
-distance c of these is within √D of the true one, and within `moved`, 10⁻³ more, of s times that of
-the definition: of numbers below 57000 float64 loses 2u₆₄ an entry and (D + 4)/2 u₆₄ a distance, and
-squares stay in its range (`_EXTREME`; beyond, all prototypes are alike). Of samples no longer than
-32767 values ‖w‖²/2 - x·w are below 2³¹ and exact, but for the half of an odd ‖w‖²; others are
-compared with all. If k prototypes have c ≤ t, the k nearest are at most t + moved away and have
-c ≤ t + 2 moved. `test_packing_moves_no_distance_by_more_than_is_allowed_for`, test_nearest.py.
+**Few nearest** (`pairwise.nearest`). With S = ‖x - c‖² + the largest ‖w - c‖², all less the centre
+c in float64: 2u₆₄S for the entries' own roundings, (D + 1)u₆₄S for both norms, D u₆₄S for the
+product and (D + 3)2u₆₄S for the square of the definition, whose root merges what u₆₄ parts: below
+(4D + 20)u₆₄S in all, and `slack` is 8(D + 8)u₆₄S for halves of squares. `_UNDERFLOW` exceeds what
+squares lose below 2⁻¹⁰⁷⁴; where S overflows all are compared. test_nearest.py.
 
 **Far ends.** Offsets: c is subtracted in float64; where data lie far from 0 for their spread,
 x_given has few digits and the definition as few. Outliers make all else small and doubts many: from

@@ -20,14 +20,20 @@ from dbgsom_core.engine.euclidean.one_shot_loops import Chunk
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.panel_groups import in_rows
 from dbgsom_core.engine.llvm.panel import LINE, PANEL_ROWS, UNROLL
-from dbgsom_core.engine.pairwise.nearest import centre_of
 from dbgsom_core.engine.workers import share
 
 _TASKS = 32  # shares of the rows, at most
 _TASK_NUMBERS = 1 << 18  # numbers in the samples of one, about: to wake a thread takes a while
+_CENTRED = 256  # prototypes whose median is the centre
 _DOUBTS = 16  # one sample in so many may be in doubt
 _LONGEST = 2.0**450  # beyond, and below its inverse, squares of the definition leave float64
 _CHUNK_BYTES = 1 << 17  # packed samples that stay in the cache while all panels pass by
+
+
+def _centre_of(prototypes: NDArray[np.float64]) -> NDArray[np.float64]:
+    # A point (D,) in the midst of prototypes (K, D), wherever a few of them are.
+    some = prototypes[:: -(-len(prototypes) // _CENTRED)]
+    return np.asarray(np.median(some, axis=0))
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ def nearest_units(
     int64 array (places, n) or None
         None where a value is missing or the prototypes are no finite numbers of a usual size.
     """
-    X, centre = np.ascontiguousarray(for_loops(X)), centre_of(prototypes)
+    X, centre = np.ascontiguousarray(for_loops(X)), _centre_of(prototypes)
     reach = float(np.abs(prototypes - centre).max())
     if reach != 0 and not 1 / _LONGEST < reach < _LONGEST:  # also where it is nan
         return None

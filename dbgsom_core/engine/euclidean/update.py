@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Neighbourhood
-from dbgsom_core.engine.euclidean import hexagonal_rings, hop_rings, layout
+from dbgsom_core.engine.euclidean import layout
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.tally import Seconds
 from dbgsom_core.engine.smoothing import reach_of, smoothed
@@ -33,7 +33,8 @@ def updated(
     pulled : Seconds or None
         What the linked neighbours won that pull samples.
     """
-    smooth, reached = _smoothed(samples, sums, hits, around)
+    reach = reach_of(around.weights, float(len(samples.X)))
+    smooth, reached = smoothed(around.which, around.weights, reach, hits, sums, samples.threads)
     more, pulled_hits = (smooth[:0], hits[:0]) if pulled is None else (pulled.sums, pulled.hits)
     after = np.empty(before.shape)
     layout.unpack_means(
@@ -41,20 +42,3 @@ def updated(
         after,
     )  # fmt: skip
     return after
-
-
-def _smoothed(
-    samples: PackedSamples,
-    sums: NDArray[np.float64],
-    hits: NDArray[np.int64],
-    around: Neighbourhood,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    # Packed sums (K, at least D) and hits (K,), kernel-weighted: by rings on a large rectangle.
-    graph, weights = around.graph, around.weights
-    reach, least = reach_of(weights, float(len(samples.X)))
-    if around.table is None and graph.rectangle is not None and hop_rings.pays(len(hits), reach):
-        won = np.column_stack([sums, hits.astype(np.float64)])
-        rings = hexagonal_rings if graph.links.shape[1] == 6 else hop_rings
-        smooth = rings.smoothed_rings(graph.rectangle, weights, reach, least, won, samples.threads)
-        return smooth, smooth[:, -1].copy()
-    return smoothed(around.which, weights, (reach, least), hits, sums, samples.threads)

@@ -1,14 +1,16 @@
-"""Calling the compiled loops around a metric that is written for one pair."""
+"""A compiled loop around a metric that is written for one pair."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.pairwise.scalar_loops import loops_around
 
 
 def scalar_assign(
@@ -21,46 +23,52 @@ def scalar_assign(
     TypeError
         ``metric.scalar`` is not compiled with numba.
     """
-    answer: tuple[NDArray[np.int64], NDArray[np.float64]] = _judged(_assign, metric, X, prototypes)
-    return answer
+    distances = scalar_pairwise(metric, X, prototypes)
+    bmu = distances.argmin(axis=1)
+    return bmu, distances[np.arange(len(bmu)), bmu]
 
 
 def scalar_pairwise(
     metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]
 ) -> NDArray[np.float64]:
     """Return the distances (m, K); arguments and errors are those of `scalar_assign`."""
-    answer: NDArray[np.float64] = _judged(_pairwise, metric, X, prototypes)
-    return answer
-
-
-def _judged(loop: Any, metric: MetricCalls, *given: Any) -> Any:
-    return loop(metric, *given) if metric.judge is None else metric.judge(loop, metric, *given)
-
-
-def _assign(
-    metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    bmu, distance = np.empty(len(X), dtype=np.int64), np.empty(len(X))
-    loops = loops_around(metric.scalar)
-    loops.assign(_samples(X), *loops.prototypes(*_prototypes(metric, prototypes)), bmu, distance)
-    return bmu, distance
+    if metric.judge is None:
+        return _pairwise(metric, X, prototypes)
+    found: NDArray[np.float64] = metric.judge(_pairwise, metric, X, prototypes)
+    return found
 
 
 def _pairwise(
     metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]
 ) -> NDArray[np.float64]:
     distances = np.empty((len(X), len(prototypes)))
-    loops = loops_around(metric.scalar)
-    loops.pairwise(_samples(X), *loops.prototypes(*_prototypes(metric, prototypes)), distances)
+    # Writeable, so that the loop is compiled for one kind of array only.
+    given = (np.require(a, np.float64, ["C", "W"]) for a in (X, prototypes, metric.scalar_params()))
+    with _compiling:  # threads ask at the same time
+        fill_distances = _loop_around(metric.scalar)
+    fill_distances(*given, distances)
     return distances
 
 
-def _samples(X: NDArray[Any]) -> NDArray[np.float64]:
-    # Writeable, so that the loops are compiled for one kind of array only.
-    return np.require(X, np.float64, ["C", "W"])
+_compiling = Lock()
 
 
-def _prototypes(
-    metric: MetricCalls, prototypes: NDArray[Any]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return _samples(prototypes), _samples(metric.scalar_params())
+@lru_cache(maxsize=64)
+def _loop_around(scalar: Any) -> Callable[..., None]:
+    # Compiled in each process: numba's cache does not see when the metric's function changes.
+    from numba import njit, types  # slow to import
+    from numba.extending import is_jitted
+
+    if not is_jitted(scalar):
+        raise TypeError(f"{scalar!r} is not compiled with numba")
+    rows, numbers = types.float64[:, ::1], types.float64[::1]
+
+    def fill_distances(X: Any, prototypes: Any, params: Any, out: Any) -> None:
+        for i in range(X.shape[0]):
+            for j in range(prototypes.shape[0]):
+                out[i, j] = scalar(X[i], prototypes[j], params)
+
+    compiled: Callable[..., None] = njit(
+        [types.void(rows, rows, numbers, rows)], nogil=True, error_model="numpy"
+    )(fill_distances)
+    return compiled

@@ -54,6 +54,8 @@ class LocalEngine(Component):
 
     def opened(self, X: Any) -> Table | None:
         """Return a table over X (n, D) where it is not in memory and too large for that."""
+        if opened_table(X) is None:  # how much memory there is need not be asked
+            return None
         most = machine_memory() / 2**21 if self.memory is None else self.memory
         return opened_table(X, above=most)
 

@@ -88,6 +88,17 @@ class Rounded(Component):
         return samples_in_memory(X, near, weights)
 
 
+class Careless(Component):
+    """Puts every sample of large data into neuron 0."""
+
+    def over(self, X, metric, weights=None):
+        def assign(X, prototypes):
+            return np.zeros(len(X), np.int64), np.linalg.norm(X - prototypes[0], axis=1)
+
+        careless = replace(metric, geometry=None, assign=assign)
+        return samples_in_memory(X, careless if X.size > 32768 else metric, weights)
+
+
 class Offers:
     """A plugin."""
 
@@ -120,6 +131,7 @@ def test_the_kit_finds_what_is_wrong():
     assert "same_maps" in failures(Lossy())
     assert failures(Unweighted()) == {"same_weighted_maps"}
     assert {"same_maps", "same_answers"} <= failures(Rounded())
+    assert failures(Careless()) == {"same_maps_of_many"}
 
 
 @pytest.mark.parametrize(
