@@ -89,7 +89,7 @@ def trained(folder, engine, dataset, prepare, **more):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("dbgsom_core.runs.pipeline.prepare_run", noticed)
-        patch.setattr("dbgsom_core.runs.prepare._PIECE_NUMBERS", 4000)  # several
+        patch.setattr("dbgsom_core.runs.prepare._PIECE", 4000)  # several
         return dbgsom_core.run(config), seen[0]
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from dbgsom_core.api import (
+    DataError,
     DbgsomError,
     EpochRecord,
     Html,
@@ -191,7 +192,12 @@ class RunFolderObserver:
                 save_film(files.film, result.view.film)
             for name, batches in result.tables.items():
                 if name != "assignments" or self._assigns(run):
-                    write_table(str(files.table(name)), batches(), mask=masked)
+                    try:
+                        write_table(str(files.table(name)), batches(), mask=masked)
+                    except DataError as error:
+                        if isinstance(error.__cause__, OSError):  # the disk's fault, not the data's
+                            raise error.__cause__ from None
+                        raise
         self._runs[run.id].kept = True
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:

@@ -295,6 +295,21 @@ def test_a_result_that_cannot_be_written_ends_the_run_with_a_sentence(
     assert stored.measures["test/accuracy"] == 0.95
 
 
+def test_a_table_that_cannot_be_written_ends_the_run_as_failed(
+    make_run: MakeRun, result: RunResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, write: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("dbgsom_core.tables.files.write_atomically", full)
+    run, observer = make_run(), RunFolder().observer()
+    observer.dbgsom_run_started(run)
+    tables = {"neurons": lambda: iter([{"unit": [0]}])}
+    with pytest.raises(DbgsomError, match="make room there") as ended:
+        observer.keep(run, replace(result, tables=tables))
+    assert ended.value.exit_code == 1
+
+
 @pytest.mark.parametrize("how", ["folder", "journal", "changed", "unwritable"])
 def test_a_journal_that_loses_epochs_ends_the_run(
     how: str, make_run: MakeRun, history: list[EpochRecord]
