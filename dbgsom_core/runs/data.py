@@ -178,22 +178,28 @@ def check_part(
 
 def _load(experiment: Experiment, dataset: Any) -> Data:
     # A relative path means the working directory first, then the folder of the configuration.
-    beside = {
-        field: str(experiment.folder / value)
-        for field in ("path", "target_path")
-        if isinstance(value := getattr(dataset, field, None), str)
-        and not exists(value)
-        and exists(experiment.folder / value)
-    }
+    beside, absent = {}, False
+    for field in ("path", "target_path"):
+        value = getattr(dataset, field, None)
+        if isinstance(value, str) and not exists(value):
+            if exists(experiment.folder / value):
+                beside[field] = str(experiment.folder / value)
+            absent |= field not in beside and not Path(value).is_absolute()
     component = dataset.model_copy(update=beside) if beside else dataset
     opened = guarded("dataset", component, "opened")
     reader = guarded("engine", experiment.engine, "opened")
-    if opened is not None and reader is not None:
-        left: Data | None = opened()
-        table = None if left is None else reader(left.X)
-        if left is not None and isinstance(table, BlockTable):
-            return replace(left, X=table)
-    data: Data = guarded("dataset", component, "load")()
+    try:
+        if opened is not None and reader is not None:
+            left: Data | None = opened()
+            table = None if left is None else reader(left.X)
+            if left is not None and isinstance(table, BlockTable):
+                return replace(left, X=table)
+        data: Data = guarded("dataset", component, "load")()
+    except DataError as error:
+        if absent:
+            places = "in the working directory and beside the configuration"
+            raise DataError(f"{error} (looked {places}, in {experiment.folder})") from error
+        raise
     return data
 
 

@@ -10,7 +10,7 @@ import yaml
 
 import dbgsom_core
 from dbgsom_core import persistence
-from dbgsom_core.errors import ConfigError
+from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.runs.folder import read_run
 
 SMALL = {
@@ -180,3 +180,11 @@ def test_verbose_shows_the_epochs(folder, capsys):
 @pytest.mark.parametrize("name", dbgsom_core.__all__)
 def test_each_door_opens(name):
     assert getattr(dbgsom_core, name) is not None
+
+
+def test_a_missing_table_is_told_with_both_places_where_it_was_sought(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = {"experiment": "e", "dataset": {"name": "csv", "path": "nowhere.csv"}}
+    with pytest.raises(DataError, match=r"nowhere\.csv.*working directory and beside the conf"):
+        dbgsom_core.run(config)
+    assert not (tmp_path / "runs").exists()

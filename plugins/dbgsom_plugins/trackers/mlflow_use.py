@@ -14,8 +14,9 @@ from urllib.parse import quote
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
 
-from dbgsom_core.api import DbgsomError, Page, masked
+from dbgsom_core.api import DataError, DbgsomError, Page, masked
 from dbgsom_core.runs.folder import read_run
 from dbgsom_plugins.trackers.mlflow_address import absolute, sqlite_file
 from dbgsom_plugins.trackers.mlflow_link import EXPERIMENTS, table_route
@@ -68,25 +69,34 @@ def _where(client: MlflowClient, experiment: str | None, folder: Path | None) ->
     return table_route(known.experiment_id, known.tags, stored.id)
 
 
+_UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # of runs, models and aliases
+
+
 def fetch_model(uri: str, address: str, folder: Path) -> Path:
     """Put the model file that an address means into ``folder``; nothing that is stored is run.
 
     Raises
     ------
-    DbgsomError
+    DataError
         The address means no model of ours.
     """
     store = Store(uri)
-    client = store.client
+    try:
+        artifacts = _artifacts(store.client, address)
+    except MlflowException as error:
+        if error.error_code not in _UNKNOWN:
+            raise
+        reason = str(error).partition("\n")[0]
+        raise DataError(f"{address} is no model in MLflow at {masked(uri)}: {reason}") from error
     with tempfile.TemporaryDirectory() as room:
         downloaded = mlflow.artifacts.download_artifacts(
-            artifact_uri=_artifacts(client, address),
+            artifact_uri=artifacts,
             dst_path=room,
             tracking_uri=store.uri,
         )
         found = sorted(Path(downloaded).rglob(FILE))
         if not found:
-            raise DbgsomError(f"{address} holds no {FILE}: it is no model of dbgsom")
+            raise DataError(f"{address} holds no {FILE}: it is no model of dbgsom")
         return Path(shutil.copyfile(found[0], folder / FILE))
 
 
@@ -126,7 +136,7 @@ def _artifacts(client: MlflowClient, address: str) -> str:
             final = EPOCH_TAG not in model.tags
             if name == model.name or (name in ("", NAME) and final):
                 return str(model.artifact_location)
-        raise DbgsomError(f"{address}: this run has no model {f'{name!r} ' if name else ''}stored")
+        raise DataError(f"{address}: this run has no model {f'{name!r} ' if name else ''}stored")
     if rest.startswith("m-") and "/" not in rest and "@" not in rest:
         return str(client.get_logged_model(rest).artifact_location)
     if "@" in rest:
@@ -135,7 +145,7 @@ def _artifacts(client: MlflowClient, address: str) -> str:
     else:
         name, slash, number = rest.rpartition("/")
         if not slash:
-            raise DbgsomError(
+            raise DataError(
                 f"{address} names no version: write models:/{quote(rest)}/1 or "
                 f"models:/{quote(rest)}@ALIAS"
             )

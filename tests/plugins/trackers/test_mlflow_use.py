@@ -82,6 +82,7 @@ def test_addresses_that_lead_nowhere_are_told(flowers: SimpleNamespace, uri: str
         with pytest.raises(DbgsomError, match=told) as caught:
             find_model(address, Path(), get_registry(), uri)
         assert len(str(caught.value).splitlines()) == 1
+        assert caught.value.exit_code == 2, address
 
 
 def test_pages_lead_to_each_other(flowers: SimpleNamespace, client: Any) -> None:
