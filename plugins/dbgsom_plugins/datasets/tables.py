@@ -43,7 +43,7 @@ from dbgsom_plugins.datasets._arrays import (
     Missing,
     as_images,
 )
-from dbgsom_plugins.datasets._parquet_rows import ParquetRows
+from dbgsom_plugins.datasets._parquet_blocks import ParquetBlocks
 from dbgsom_plugins.datasets._roles import Names, Roles, choose_roles
 from dbgsom_plugins.engines.memory import memory
 
@@ -518,7 +518,7 @@ class Parquet(Table):
             return None
         columns = self._columns(table, roles)
         files = [str(file) for file in files_of(self.path)]
-        X = ParquetRows(files, roles.features, columns.dtype, self.unpacked)
+        X = ParquetBlocks(files, roles.features, columns.dtype, self.unpacked)
         faults, y = Faults(), None
         rest = replace(roles, features=())
         values, n = self._values(table, rest, {}, columns, faults)

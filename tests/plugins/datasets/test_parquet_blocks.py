@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
-from dbgsom_plugins.datasets import _parquet_rows
-from dbgsom_plugins.datasets._parquet_rows import ParquetRows
+from dbgsom_plugins.datasets import _parquet_blocks
+from dbgsom_plugins.datasets._parquet_blocks import ParquetBlocks
 from dbgsom_plugins.datasets.tables import Parquet
 
 ROWS = 700
@@ -44,7 +44,7 @@ def folder(tmp_path):
 
 @pytest.fixture(params=[False, True], ids=["packed", "unpacked"])
 def rows(folder, monkeypatch, request):
-    monkeypatch.setattr(_parquet_rows, "_BATCH", 80)  # 20 rows are decoded together
+    monkeypatch.setattr(_parquet_blocks, "_BATCH", 80)  # 20 rows are decoded together
     return Parquet(path=str(folder), unpacked=request.param, **FIELDS).opened().X
 
 
@@ -53,19 +53,19 @@ def decoded(monkeypatch):
     """How many rows each decoding of some had."""
     found = []
 
-    def each(self, number, made=ParquetRows._decoded):
+    def each(self, number, made=ParquetBlocks._decoded):
         for rows in made(self, number):
             found.append(len(rows))
             yield rows
 
-    monkeypatch.setattr(ParquetRows, "_decoded", each)
+    monkeypatch.setattr(ParquetBlocks, "_decoded", each)
     return found
 
 
 def test_a_table_that_is_opened_is_the_table_that_is_loaded(folder):
     component = Parquet(path=str(folder), **FIELDS)
     opened, loaded = component.opened(), component.load()
-    assert isinstance(opened.X, ParquetRows)
+    assert isinstance(opened.X, ParquetBlocks)
     assert opened.X.dtype == loaded.X.dtype == np.float64
     np.testing.assert_array_equal(opened.X[:], loaded.X)
     np.testing.assert_array_equal(loaded.X, FRAME[["a", "n", "on", "b"]].to_numpy(float))
@@ -118,8 +118,8 @@ def test_what_is_unpacked_is_decoded_once_whoever_asks_and_in_which_order(folder
 
 
 def test_without_room_on_a_disk_rows_are_decoded_in_each_pass(folder, decoded, monkeypatch):
-    monkeypatch.setattr(_parquet_rows, "_BATCH", 80)  # 20 rows are decoded together
-    monkeypatch.setattr(_parquet_rows, "_KEPT", 40)
+    monkeypatch.setattr(_parquet_blocks, "_BATCH", 80)  # 20 rows are decoded together
+    monkeypatch.setattr(_parquet_blocks, "_KEPT", 40)
     usage = namedtuple("usage", "total used free")
     with monkeypatch.context() as full:
         full.setattr("shutil.disk_usage", lambda path: usage(1, 1, 0))

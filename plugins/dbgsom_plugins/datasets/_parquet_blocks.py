@@ -30,7 +30,7 @@ _CURSORS = 4  # places at which files are read at a time
 _SPARE = 2  # times what is written must be free: the disk is others', too
 
 
-class ParquetRows:
+class ParquetBlocks:
     """Columns of numbers of Parquet files, one after the other, as samples (n, D).
 
     Where they are ``unpacked`` they are decoded once, into a temporary file that is gone with this
@@ -77,7 +77,7 @@ class ParquetRows:
         self._is_decided = unpacked is False
 
     def __reduce__(self) -> Any:
-        return ParquetRows, (self.files, self._places, self.dtype.name, self._unpacks)
+        return ParquetBlocks, (self.files, self._places, self.dtype.name, self._unpacks)
 
     def __getitem__(self, rows: slice) -> NDArray[np.floating[Any]]:
         """Return the rows (m, D) of a slice without a step.
