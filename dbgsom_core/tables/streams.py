@@ -60,7 +60,7 @@ def reading(path: str, kind: str) -> Iterator[None]:
     except Exception as error:  # what a damaged byte raises is in no list
         if isinstance(error, OSError) and error.errno is not None:  # pyarrow's have none
             raise DataError(f"{shown} cannot be read: {error.strerror or error}") from error
-        if "null byte" in str(error):
+        if "embedded null" in str(error):
             raise DataError(f"{shown!r} is no usable path: {error}") from None
         reason = "".join(str(error).strip().splitlines()[:1])[:_SHOWN]
         raise DataError(f"{shown} is no {kind}, or damaged ({reason}): write it again") from error
