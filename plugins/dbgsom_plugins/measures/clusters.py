@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from dbgsom_plugins.measures._pairs import Pairs
 
 
+_TOGETHER = 64  # samples whose distances to all others are made together
+
+
 class DaviesBouldin(MeasureComponent):
     """Davies-Bouldin index (1979) with each neuron as a cluster and its prototype as the centre.
 
@@ -130,7 +133,8 @@ class Silhouette(_Groups):
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         """Return the mean over the samples, 0 where there is one group."""
-        from dbgsom_plugins.measures._pairs import Pairs, drawn, note_on
+        from dbgsom_plugins.measures._pair_loops import add_to_groups
+        from dbgsom_plugins.measures._pairs import Pairs, drawn, in_threads, note_on
 
         groups, sizes = self._of(evaluation)
         n = len(groups)
@@ -139,45 +143,22 @@ class Silhouette(_Groups):
         some, pairs = drawn(n, self.max_samples, evaluation.seed), Pairs(evaluation)
         found = np.zeros(len(some))
 
-        def looker(where: slice) -> _MeanDistances:
-            return _MeanDistances(groups[some[where]], groups, sizes, pairs.squared, found[where])
+        def fill(where: slice) -> None:
+            rows = some[where]
+            sums = np.zeros((len(rows), len(sizes)))
+            for columns, distances in pairs.blocks_of_distances(rows):
+                add_to_groups(distances, groups[columns], pairs.squared, sums)
+            own, of_each = groups[rows], np.arange(len(rows))
+            within = sums[of_each, own] / np.maximum(sizes[own] - 1, 1)
+            means = sums / sizes
+            means[of_each, own] = np.inf
+            nearest = means.min(axis=1)
+            most = np.maximum(within, nearest)
+            counted = (sizes[own] > 1) & (most > 0)
+            np.divide(nearest - within, most, out=found[where], where=counted)
 
-        pairs.each(some, looker)
+        in_threads(len(some), _TOGETHER, fill)
         return NotedValue(float(found.mean()), note_on(len(some), n, found))
-
-
-class _MeanDistances:
-    """Adds up distances to groups, and fills ``out`` (m,) with the silhouettes of samples."""
-
-    def __init__(
-        self,
-        own: NDArray[np.int64],
-        groups: NDArray[np.int64],
-        sizes: NDArray[np.int64],
-        squared: bool,
-        out: NDArray[np.float64],
-    ) -> None:
-        self._own, self._groups, self._sizes, self._squared = own, groups, sizes, squared
-        self._sums, self._out = np.zeros((len(own), len(sizes))), out
-
-    def see(self, start: int, distances: NDArray[np.float64]) -> None:
-        """See `Looker`."""
-        from dbgsom_plugins.measures._pair_loops import add_to_groups
-
-        columns = self._groups[start : start + distances.shape[1]]
-        add_to_groups(distances, columns, self._squared, self._sums)
-
-    def done(self) -> None:
-        """See `Looker`."""
-        rows = np.arange(len(self._own))
-        sizes = self._sizes[self._own]
-        within = self._sums[rows, self._own] / np.maximum(sizes - 1, 1)
-        means = self._sums / self._sizes
-        means[rows, self._own] = np.inf
-        nearest = means.min(axis=1)
-        most = np.maximum(within, nearest)
-        counted = (sizes > 1) & (most > 0)
-        np.divide(nearest - within, most, out=self._out, where=counted)
 
 
 def _spread(pairs: Pairs, groups: NDArray[np.int64], centres: NDArray[np.float64]) -> float:

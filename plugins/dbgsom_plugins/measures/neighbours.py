@@ -1,35 +1,33 @@
 """Whether samples that are neighbours in the data are neighbours on the map, and the reverse.
 
-Above ``max_samples``, n samples, max_samples²/n of them or 200 look for neighbours, every so many
-in the order of their neurons; the note tells the standard error. Measured at 100000 × 64 with 20 ×
-20 neurons, 250 samples, the deviation over 30 seeds and what the notes told: of trustworthiness
-0.0003 for clusters (0.0003 told) and digits, 0.0034 (0.0032) for noise; of continuity 0.0026
-(0.0031), 0.0017 (0.0016) and 0.0061 (0.0071); of the preservation 0.0007, 0.0020 and 0.0002. The
-means lie within one standard error of the values of 2000 samples that were compared with all
-others.
+Of n samples above ``max_samples`` max_samples²/n, or 200, are drawn, one of each so many in the
+order of their neurons. Their k nearest in the data are looked for among all samples, so that what
+is lost and shared is exact for each; ranks of up to 256 of the equally near on the map are those
+among 4096 samples, times how many these stand for. The note gives the standard error.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import MeasureComponent, NotedValue
-from dbgsom_plugins.measures._nearest import Nearest
-from dbgsom_plugins.measures._pair_loops import count, excess_ranks, look_up_tables
+from dbgsom_core.api import MeasureComponent, NotedValue, grid_distances
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.api import Evaluation
     from dbgsom_plugins.measures._pairs import Pairs
-    from dbgsom_plugins.measures._rings import Rings
 
-_SLOTS = 2048  # of the tables in which distances are looked up
-_BOUNDS = 1 << 21  # distances that are held to be ranked
+_HELD = 1 << 21  # distances among the reference that a thread holds: 16 MiB
+_TOGETHER = 128  # rows that are compared with all others together
+_ROUNDING = 2.0**-44  # of distances that are made in blocks of other sizes
+_REFERENCE = 4096  # of a draw: samples among which ranks are found
+_OF_RING = 256  # of a draw: equally near samples on the map whose ranks stand for those of all
 
 
 class _Neighbours(MeasureComponent):
@@ -139,93 +137,154 @@ class _Kept:
 
 
 def _kept(evaluation: Evaluation, asked: _Neighbours) -> _Kept:
-    from dbgsom_plugins.measures._pairs import LOOKING, Pairs, how_many_look
-    from dbgsom_plugins.measures._rings import Rings
-    from dbgsom_plugins.measures._sampled import neighbours
+    from dbgsom_plugins.measures._pairs import Pairs, how_many_look, in_threads
 
     n = evaluation.data.n
     k, m = min(asked.k, (n - 1) // 2), how_many_look(n, asked.max_samples)
+    found = _Kept(n, k, asked.k, *np.zeros((3, m)))
     if k == 0:
-        return _Kept(n, k, asked.k, *np.zeros((3, n)))
-    rings = Rings(evaluation, k, asked.grid_distance)
+        return found
+    by_unit = np.argsort(evaluation.bmu, kind="stable")
+    rows, reference = by_unit, np.arange(n)
     if m < n:
-        # Every so many of the samples, in the order of their neurons.
-        start = np.random.default_rng(evaluation.seed).random()
-        some = ((np.arange(m) + start) * (n / m)).astype(np.int64)
-        return _Kept(n, k, asked.k, *neighbours(evaluation, some, rings))
-    found = _Kept(n, k, asked.k, *np.zeros((3, n)))
-    some, pairs = rings.by_unit, Pairs(evaluation)  # samples of one neuron see the same
-    together = int(np.clip(_BOUNDS // (8 * int(evaluation.hits.max()) + k), 1, LOOKING))
-    pairs.each(some, lambda where: _Ranking(some[where], where, rings, pairs, found), together)
+        generator = np.random.default_rng(evaluation.seed)
+        rows = by_unit[((np.arange(m) + generator.random(m)) * (n / m)).astype(np.int64)]
+        reference = np.sort(generator.choice(n, min(n, _REFERENCE), replace=False))
+    pairs = Pairs(evaluation, by_products=m < n)
+    ranking = _Ranking(evaluation, pairs, asked.grid_distance, by_unit, reference, found)
+    together = int(np.clip(_HELD // len(reference), 1, _TOGETHER))
+    in_threads(m, together, lambda where: ranking.fill(rows[where], where))
     return found
 
 
+@dataclass(frozen=True)
 class _Ranking:
-    """Ranks what samples ``rows`` see, and writes it at the places ``where`` of ``found``."""
+    """Ranks samples by their distances in the data and on the map.
 
-    def __init__(
+    Attributes
+    ----------
+    evaluation : Evaluation
+    pairs : Pairs
+    grid_distance : {'euclidean', 'hops'}
+    by_unit : int64 array (n,)
+        Samples in the order of their neurons.
+    reference : int64 array (r,)
+        Samples among which ranks are found, ascending: all, or a draw that stands for all.
+    found : _Kept
+        What `fill` writes to.
+    """
+
+    evaluation: Evaluation
+    pairs: Pairs
+    grid_distance: Literal["euclidean", "hops"]
+    by_unit: NDArray[np.int64]
+    reference: NDArray[np.int64]
+    found: _Kept
+
+    def fill(self, rows: NDArray[np.int64], where: slice) -> None:
+        """Write what became of the neighbours of ``rows`` (m,)."""
+        found, reference = self.found, self.reference
+        neurons, kind = np.unique(self.evaluation.bmu[rows], return_inverse=True)
+        worth, kind = self._worth(neurons), kind.ravel()
+        apart = self.pairs.distances(rows, reference)
+        at = np.minimum(np.searchsorted(reference, rows), len(reference) - 1)
+        itself = np.flatnonzero(reference[at] == rows)
+        apart[itself, at[itself]] = np.inf  # nobody is its own neighbour
+        among, is_whole = np.sort(apart, axis=1), len(reference) == found.n
+        blocks = [(slice(0, found.n), apart)] if is_whole else self.pairs.blocks_of_distances(rows)
+        nearest = self._nearest(rows, blocks, among[:, found.k - 1], worth, kind)
+        found.lost[where], found.shared[where] = nearest.T
+        for i, neuron in enumerate(neurons.tolist()):
+            members, chances = self._members(neuron, worth[i, :, 1])
+            for row in np.flatnonzero(kind == i):
+                others = members != rows[row]
+                own = rows[[row]]
+                to_members = (
+                    apart[row, members] if is_whole else self.pairs.distances(own, members)[0]
+                )
+                excess = self._mean_excess(among[row], to_members[others])
+                found.intruders[where][row] = chances[others] @ excess
+
+    def _nearest(
         self,
         rows: NDArray[np.int64],
-        where: slice,
-        rings: Rings,
-        pairs: Pairs,
-        found: _Kept,
-    ) -> None:
-        self._rows, self._where, self._units, self._found = rows, where, rings.units, found
-        m, k = len(rows), rings.k
-        of_each: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
-        self._known = np.zeros(m)
-        neurons, groups, which = np.unique(
-            rings.units[rows], return_index=True, return_inverse=True
-        )
-        worth = rings.worth(neurons)
-        self._worth = worth[which.ravel()]
-        parts = zip(neurons.tolist(), worth[:, :, 1], np.split(rows, groups[1:]), strict=True)
-        for neuron, nearest, some in parts:
-            here = slice(len(of_each), len(of_each) + len(some))
-            others = rings.samples(np.flatnonzero(nearest))
-            if len(others) == len(rings.units) and np.ptp(nearest[rings.units]) == 0:
-                # All are equally near on the map: every rank occurs, in whatever order.
-                below = len(others) - 1 - k
-                self._known[here] = nearest[neuron] * below * (below + 1) / 2
-                of_each += [(np.empty(0), np.empty(0))] * len(some)
-                continue
-            apart, chances = pairs.distances(some, others), nearest[rings.units[others]]
-            for own, distances in zip(some.tolist(), apart, strict=True):
-                order = np.argsort(distances)
-                weights = np.where(others == own, 0.0, chances)
-                of_each.append((distances[order], weights[order]))
-        self._lengths = np.array([len(bounds) for bounds, _ in of_each])
-        self._bounds, self._weights = np.zeros((2, m, max(1, self._lengths.max())))
-        for i, (bounds, weights) in enumerate(of_each):
-            self._bounds[i, : len(bounds)], self._weights[i, : len(bounds)] = bounds, weights
-        self._tables, self._scales = np.empty((m, _SLOTS + 1), np.int64), np.empty(m)
-        look_up_tables(self._bounds, self._lengths, self._tables, self._scales)
-        self._counts = np.zeros((*self._bounds.shape, 2), np.int64)
-        self._nearest = Nearest.none(m, k)
+        blocks: Iterable[tuple[slice, NDArray[np.float64]]],
+        limits: NDArray[np.float64],
+        worth: NDArray[np.float64],
+        kind: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
+        # What the k nearest of all samples to rows (m,) are worth together, (m, 2): worth[kind] by
+        # their neurons. There are k within the limits. Of those as far as the k-th each is as
+        # likely among the k.
+        k, m, units = self.found.k, len(rows), self.evaluation.bmu
+        rounding = 0.0 if len(self.reference) == self.found.n else _ROUNDING * np.abs(limits).max()
+        as_far = np.zeros((m, 3))  # as the limit: how many, and their worth
+        nearer = []
+        for columns, apart in blocks:
+            which, at = np.divmod(
+                np.flatnonzero(apart <= limits[:, None] + rounding), apart.shape[1]
+            )
+            other = columns.start + at
+            which, at, other = (one[other != rows[which]] for one in (which, at, other))
+            of_pair = np.column_stack([np.ones(len(at)), worth[kind[which], units[other]]])
+            distance = apart[which, at]
+            last = distance >= limits[which] - rounding
+            np.add.at(as_far, which[last], of_pair[last])
+            nearer.append((which[~last], distance[~last], of_pair[~last]))
+        which, distance, of_pair = (np.concatenate(one) for one in zip(*nearer, strict=True))
+        order = np.lexsort((distance, which))
+        distance, of_pair = distance[order], of_pair[order]
+        ends = np.cumsum(np.bincount(which, minlength=m))
+        found = np.empty((m, 2))
+        for i, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+            sure, last = of_pair[start:end], as_far[i]
+            if end - start >= k:
+                own, kth = distance[start:end], distance[start + k - 1]
+                sure, last = sure[own < kth], sure[own == kth].sum(axis=0)
+            found[i] = (sure.sum(axis=0) + (k - len(sure)) * last / last[0])[1:]
+        return found
 
-    def see(self, start: int, distances: NDArray[np.float64]) -> None:
-        """See `Looker`."""
-        count(
-            distances,
-            start,
-            self._rows,
-            self._units[start : start + distances.shape[1]],
-            self._bounds,
-            self._lengths,
-            self._tables,
-            self._scales,
-            self._counts,
-            self._nearest.near,
-            self._worth,
-            self._nearest.near_worth,
-            self._nearest.tied,
-        )
+    def _mean_excess(
+        self, among: NDArray[np.float64], apart: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        # The mean of max(0, rank - k) over the orders of equal distances.
+        k, low = self.found.k, np.searchsorted(among, apart, "left")
+        high = np.searchsorted(among, apart, "right")
+        if len(among) < self.found.n:
+            share = (self.found.n - 1) / len(among)
+            return np.asarray(np.maximum(1 + 0.5 * (low + high) * share - k, 0.0))
+        first, last = np.maximum(low - k, 0) + 1, high - k
+        beyond = (first + last) * np.maximum(last - first + 1, 0) / 2
+        return np.asarray(beyond / (high - low))
 
-    def done(self) -> None:
-        """See `Looker`."""
-        found, where, k = self._found, self._where, self._nearest.near.shape[1]
-        ranks = np.empty(len(self._rows))
-        excess_ranks(self._bounds, self._lengths, self._weights, self._counts, k, ranks)
-        found.intruders[where] = ranks + self._known
-        found.lost[where], found.shared[where] = self._nearest.worth().T
+    def _members(
+        self, neuron: int, nearest: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        # Samples that may be among the k nearest on the map of those of a neuron, and their
+        # chances: all of nearer neurons are, and some of those in the ring that follows.
+        hits = self.evaluation.hits
+        starts = np.cumsum(hits) - hits
+
+        def samples(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+            parts = [np.arange(starts[one], starts[one] + hits[one]) for one in chosen.nonzero()[0]]
+            return np.asarray(self.by_unit[np.concatenate([*parts, np.empty(0, np.int64)])])
+
+        sure, ring = samples(nearest == 1), samples((nearest > 0) & (nearest < 1))
+        chance = float(nearest[nearest < 1].max(initial=0))
+        if len(self.reference) < self.found.n and len(ring) > _OF_RING:
+            chance *= len(ring) / _OF_RING
+            lots = np.random.default_rng((self.evaluation.seed, neuron))
+            ring = lots.choice(ring, _OF_RING, replace=False)
+        return np.concatenate([sure, ring]), np.repeat([1.0, chance], [len(sure), len(ring)])
+
+    def _worth(self, neurons: NDArray[np.int64]) -> NDArray[np.float64]:
+        # Of samples of ``neurons`` (u,), by the neuron of another sample, (u, K, 2): the mean of
+        # max(0, rank - k) on the map, and the probability to be among the k nearest there.
+        from dbgsom_plugins.measures._pair_loops import ring_worth
+
+        apart = grid_distances(self.evaluation.som_map, neurons, self.grid_distance)
+        squares = np.rint(np.square(apart)).astype(np.int64)
+        found = np.empty((*squares.shape, 2))
+        order = np.argsort(squares, axis=1, kind="stable")
+        ring_worth(order, squares, self.evaluation.hits, neurons, self.found.k, found)
+        return found

@@ -1,5 +1,7 @@
 """Trustworthiness, continuity and what neighbours have in common, beside slow twins."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,12 +10,15 @@ from sklearn.manifold import trustworthiness
 
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_plugins.engines.blocks import BlocksEngine
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures._pairs import Pairs
+from dbgsom_plugins.measures._pairs import Pairs, how_many_look
+from dbgsom_plugins.measures.distances import CMeasure, KruskalShepard
 from dbgsom_plugins.measures.neighbours import (
     Continuity,
     NeighbourhoodPreservation,
     Trustworthiness,
+    _Ranking,
 )
 from dbgsom_plugins.metrics.euclidean import Euclidean
 from dbgsom_plugins.metrics.manhattan import Manhattan
@@ -193,6 +198,82 @@ def test_missing_values_count_as_those_of_the_nearest_prototype(rng):
     expected = slow(in_data, ((cells[:, None] - cells) ** 2).sum(axis=2), 4)
     for measure, value in zip(ALL, expected, strict=True):
         assert measure(k=4).compute(evaluation) == pytest.approx(value, abs=1e-9)
+
+
+def of_rows(evaluation, rows, reference):
+    """What became of the neighbours of some rows, by ranks among a reference."""
+    whole = Trustworthiness()._kept(evaluation)
+    found = replace(
+        whole, **{name: np.empty(len(rows)) for name in ("intruders", "lost", "shared")}
+    )
+    by_unit = np.argsort(evaluation.bmu, kind="stable")
+    pairs = Pairs(evaluation, by_products=True)
+    ranking = _Ranking(evaluation, pairs, "euclidean", by_unit, reference, found)
+    ranking.fill(rows, slice(None))
+    return found, whole
+
+
+@pytest.mark.parametrize("offset", [0, 2.0**20])
+@pytest.mark.parametrize("metric", [Euclidean, Manhattan])
+@pytest.mark.parametrize("gaps", [False, True])
+def test_drawn_samples_lose_and_share_what_they_do_among_all(metric, gaps, offset):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(500, 3)) + offset
+    X[1::9] = X[::9]  # equally far from all others
+    if gaps:
+        X[::7, 1] = np.nan
+    som_map = SomMap.rectangle(3, 4, rng.normal(size=(12, 3)) + offset)
+    evaluation = evaluate(X, som_map, metric=metric())
+    rows, reference = np.arange(0, 500, 3), np.arange(0, 500, 4)
+    found, whole = of_rows(evaluation, rows, reference)
+    np.testing.assert_allclose(found.lost, whole.lost[np.argsort(order(evaluation))][rows])
+    np.testing.assert_allclose(found.shared, whole.shared[np.argsort(order(evaluation))][rows])
+
+
+def order(evaluation):
+    """The samples in the order of whose neurons a whole table is looked at."""
+    return np.argsort(evaluation.bmu, kind="stable")
+
+
+def test_ranks_among_some_stand_for_those_among_all():
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(900, 4))
+    evaluation = evaluate(X, SomMap.rectangle(4, 4, rng.normal(size=(16, 4))))
+    rows, found = np.arange(0, 900, 2), []
+    for _ in range(4):
+        reference = np.sort(rng.choice(900, 200, replace=False))
+        part, whole = of_rows(evaluation, rows, reference)
+        found.append(part.intruders.mean() * whole.scale)
+    true = whole.intruders[np.argsort(order(evaluation))][rows].mean() * whole.scale
+    assert np.ptp(found) > 0
+    assert np.mean(found) == pytest.approx(true, abs=0.01)
+
+
+def test_how_many_look_is_what_the_comparisons_allow():
+    assert [how_many_look(n, 5000) for n in (1, 5000, 5001, 10_000)] == [1, 5000, 4999, 2500]
+    assert [how_many_look(n, 5000) for n in (100_000, 10**7)] == [250, 200]
+    assert how_many_look(1000, 50) == 50
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_table_read_in_blocks_has_the_values_of_one_in_memory(dtype, tmp_path):
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(1200, 40)).astype(dtype)
+    np.save(tmp_path / "X.npy", X)
+    som_map = SomMap.rectangle(3, 4, rng.normal(size=(12, 40)))
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    found = []
+    for data in (
+        LocalEngine().over(X, Euclidean()),
+        LocalEngine(threads=1).over(mapped, Euclidean()),
+        BlocksEngine(block=0.02).over(mapped, Euclidean()),
+    ):
+        evaluation = Evaluation(som_map, data)
+        measures = [one(max_samples=600) for one in (Trustworthiness, Continuity)]
+        measures += [one(max_samples=400) for one in (CMeasure, KruskalShepard)]
+        found.append([measure.compute(evaluation) for measure in measures])
+    assert found[0] == found[1] == found[2]
+    assert all("drawn by the seed" in value.note for value in found[0])
 
 
 def test_samples_are_compared_with_a_few_others_at_a_time(monkeypatch):
