@@ -155,7 +155,7 @@ class Offered:
         return loaded
 
     def _known(self) -> Any:
-        # What was imported already, without a guard, which starts a thread; else the offer.
+        # What was imported already, else the offer.
         if not isinstance(self.offer, str):
             return self.offer
         module, _, attribute = self.offer.partition(":")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
@@ -28,7 +28,6 @@ from dbgsom_core.plugins.checks import (
     transformers_of,
 )
 from dbgsom_core.plugins.importing import OWN_DISTRIBUTION as OWN_DISTRIBUTION
-from dbgsom_core.plugins.importing import attended
 from dbgsom_core.plugins.loading import first_line, load
 from dbgsom_core.plugins.offers import Offered, PluginRecord, missing_methods, origin_of
 
@@ -71,15 +70,14 @@ class Registry:
             distribution, version = origin_of(point)
             # One distribution may be found twice on the path: the first one counts.
             found.setdefault((distribution, point.name, point.value), (point, version))
-        with attended() if any(who != OWN_DISTRIBUTION for who, *_ in found) else nullcontext():
-            for distribution, name, value in sorted(found, key=_built_ins_first):
-                point, version = found[distribution, name, value]
-                foreign = own_only and distribution != OWN_DISTRIBUTION
-                if foreign or off & {name, distribution}:
-                    record = PluginRecord(name, distribution, version, "disabled", module=value)
-                    registry.records.append(record)
-                else:
-                    registry.records.append(load(point, distribution, version, registry.register))
+        for distribution, name, value in sorted(found, key=_built_ins_first):
+            point, version = found[distribution, name, value]
+            foreign = own_only and distribution != OWN_DISTRIBUTION
+            if foreign or off & {name, distribution}:
+                record = PluginRecord(name, distribution, version, "disabled", module=value)
+                registry.records.append(record)
+            else:
+                registry.records.append(load(point, distribution, version, registry.register))
         return registry
 
     def without(self, names: Iterable[str]) -> Registry:

@@ -1,9 +1,5 @@
 """The registry: broken plugins are records, names are looked up kindly."""
 
-import os
-import subprocess
-import sys
-import threading
 import types
 
 import pytest
@@ -12,8 +8,6 @@ from dbgsom_core import hookspecs
 from dbgsom_core.api import Component, hookimpl
 from dbgsom_core.errors import PluginError, UnknownNameError
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
-from dbgsom_core.plugins import importing as plugin_imports
-from dbgsom_core.plugins import offers
 from dbgsom_core.plugins import registry as plugins_module
 from dbgsom_core.plugins.offers import Offered
 from dbgsom_core.plugins.registry import Registry, get_registry
@@ -85,13 +79,6 @@ def test_every_built_in_loads_and_is_documented(kind):
             assert field.description, f"{offered.name}.{name} has no description"
 
 
-def test_what_was_imported_already_is_built_without_a_guard(monkeypatch):
-    registry = get_registry()
-    registry.find("kernel", "gaussian")
-    monkeypatch.setattr(offers, "importing", None)  # it starts a thread
-    assert registry.build("kernel", "gaussian").weight(0.0, 1.0) == 1.0
-
-
 def test_a_third_partys_component_is_found_and_built(installed):
     point = FakePoint("laplace", plugin(dbgsom_kernels={"laplace": Laplace}), "dbgsom-laplace")
     registry = installed(point)
@@ -126,65 +113,6 @@ def test_a_broken_plugin_is_a_record_and_everything_else_works(loads, reason, in
     assert "x" not in registry.names("kernel")
     with pytest.raises(UnknownNameError, match="dbgsom-bad"):
         registry.find("kernel", "something")
-
-
-def test_an_import_that_hangs_is_named_while_it_does(monkeypatch):
-    told, sentences = threading.Event(), []
-
-    def warning(form, *given):
-        sentences.append(form % given)
-        told.set()
-
-    monkeypatch.setattr(plugin_imports.log, "warning", warning)
-    with plugin_imports.attended():
-        for name in ("one", "two"):
-            with plugin_imports.importing("geo-dist", name):
-                assert plugin_imports._watch.is_on
-    assert not plugin_imports._watch.is_on
-    monkeypatch.setattr(plugin_imports, "SECONDS_TO_IMPORT", 0.01)
-    with plugin_imports.importing("geo-dist", "geo"):
-        assert told.wait(30)
-    assert "the import of plugin geo of geo-dist has gone on for 0.01 s" in sentences[0]
-    assert "--disable-plugin geo-dist" in sentences[0]
-    assert len(sentences) == 1
-
-
-@pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="no shell outlives the process")
-def test_a_process_that_an_import_forks_is_not_waited_for():
-    code = """if True:
-        import os
-        from dbgsom_core.plugins.importing import importing
-        hears, speaks = os.pipe()
-        with importing('geo-dist', 'geo'):
-            if os.fork() == 0:
-                os.close(speaks)
-                os.read(hears, 1)  # until the other process has ended
-                os._exit(0)
-        print('done')"""
-    command = [sys.executable, "-W", "ignore", "-c", code]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (ended.stdout, ended.stderr) == ("done\n", "")
-
-
-@pytest.mark.skipif(not hasattr(os, "posix_spawn"), reason="no shell outlives the process")
-@pytest.mark.parametrize("ends", [True, False])
-def test_an_import_that_ends_the_process_is_named_all_the_same(ends):
-    # As C does, or the system: nothing of Python's is asked.
-    code = f"""if True:
-        import os, signal
-        from contextlib import suppress
-        from dbgsom_core.plugins.importing import attended, importing
-        with importing('fine-dist', 'fine'): pass
-        with attended():
-            with suppress(ImportError), importing('bad-dist', 'bad'): raise ImportError('gone')
-            with importing('geo-dist', 'geo'): {ends} and os.kill(os.getpid(), signal.SIGKILL)
-        os.kill(os.getpid(), signal.SIGKILL)"""
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert ended.returncode == -9
-    assert ended.stderr == ends * (
-        "dbgsom: the process ended during the import of plugin geo of geo-dist; "
-        "--disable-plugin geo-dist, or DBGSOM_DISABLE_PLUGINS=geo-dist, does without it\n"
-    )
 
 
 def test_a_bare_name_means_the_built_in(installed):
