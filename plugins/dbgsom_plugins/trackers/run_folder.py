@@ -287,9 +287,9 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
     config = files.config.read_text(encoding="utf-8")
     logged = [path.relative_to(files.folder).as_posix() for path in files.artifacts()]
     result = replace(result, notes=notes)
-    told = report_content(run, result, stands_out, figures, config, logged)
-    write_text(files.report, render("report.md", told))
-    write_text(files.page, render("report.html", told))
+    report = report_content(run, result, stands_out, figures, config, logged)
+    write_text(files.report, render("report.md", report))
+    write_text(files.page, render("report.html", report))
 
 
 def _write_model_facts(files: RunFiles, model: Any) -> None:
