@@ -44,7 +44,10 @@ _READINGS: Mapping[str, str | Sequence[tuple[float, str]]] = {
     "combined_error": "{number} from a sample to its neuron and along links to the second nearest",
     "continuity": "neighbours of the data are {often} on the map",
     "davies_bouldin": "neurons that overlap spread {digits} times as far as they lie apart",
-    "dead_neurons": ((0.1, "neurons without a sample: {number}"), (0, "every neuron has samples")),
+    "dead_neurons": (
+        (0.1, "neurons without a sample: {number}"),
+        (-math.inf, "every neuron has samples"),
+    ),
     "distortion": "samples lie {number} from their neuron and those beside it, in squares",
     "entropy": "classes within a neuron are mixed by {digits} bits; 0 is pure",
     "kruskal_shepard": "distances on the map are typically off by {percent} of the largest",
