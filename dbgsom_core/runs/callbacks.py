@@ -32,11 +32,9 @@ Tracking = Sequence[tuple[str, Component]]
 def make_callbacks(tracking: Tracking, registry: Registry, extra: Sequence[Any] = ()) -> Callbacks:
     """Return the callbacks of a run: the run folder, plugins with hooks, ``extra``, trackers.
 
-    Those that mirror run folders come last: they send what the others log, and before them the run
-    folder lists once more what those logged when the run had finished.
+    Those that mirror run folders come last: they send what the others log.
     """
     folder = run_folder_of(tracking, registry).observer()
-    last = [folder.afterwards()] if hasattr(folder, "afterwards") else []
     trackers: dict[int, str] = {}
     before: list[Any] = []
     mirrors: list[Any] = []
@@ -54,7 +52,7 @@ def make_callbacks(tracking: Tracking, registry: Registry, extra: Sequence[Any] 
             continue
         trackers[id(observer)] = name
         (before if TrackerAbilities.of(tracker).mirror is None else mirrors).append(observer)
-    others = [*registry.observers, *extra, *before, *last, *mirrors]
+    others = [*registry.observers, *extra, *before, *mirrors]
     callbacks = Callbacks(others, required=folder, trackers=trackers)
     for name, reason in failed:
         callbacks.report(name, "observer", reason)

@@ -160,7 +160,7 @@ def test_the_best_map_is_beside_the_next_best(swept):
         folder = done.run.folder.with_name(variant.runs[0])
         assert f"{len(load(folder / 'model.npz').neurons_)} neurons" in one["summary"]
     assert told["samples"]["n"] == 150
-    assert "<h3>side by side</h3><iframe" in (done.run.folder / "report.html").read_text()
+    assert '<iframe title="side by side"' in (done.run.folder / "report.html").read_text()
 
 
 def test_a_process_that_is_killed_is_one_failed_run(swept):
@@ -350,7 +350,7 @@ def test_repeats_are_one_variant_with_mean_and_spread(swept):
     means = [one.measures["test/accuracy"] for one in ranking.variants]
     assert means == sorted(means, reverse=True)
     report = (done.run.folder / "report.md").read_text()
-    assert f"Best: **{best.name}**, with `test/accuracy` " in report
+    assert f"**Best: {best.name}**: test/accuracy " in report
     assert ", the mean of 3 runs." in report
     assert " ± " in report
 
@@ -382,7 +382,7 @@ def test_each_data_set_has_a_winner_of_its_own(swept):
     assert read_run(done.run.folder).best is None
     assert "best so far on wine: " in display.told[-1]
     report = (done.run.folder / "report.md").read_text()
-    assert "Best on iris: **" in report
+    assert "**Best on iris: " in report
     assert "On wine:" in report
 
 

@@ -1,36 +1,23 @@
-"""Texts from elsewhere in markdown: shown as they are, whatever they hold."""
+"""Text from names, files and users in markdown: shown as it is, on one line, whatever it holds."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
+import sys
 
-_MARKS = re.compile(r"([\\`*\[\]|~$]|(?<!\w)_|_(?!\w))")  # an underscore within a word is a letter
-_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")
+from dbgsom_core.api import as_label
 
-
-def as_markdown(told: object) -> str:
-    """Return markdown that shows a text on one line: no mark, tag or control in it counts."""
-    marked = _MARKS.sub(r"\\\1", one_line(told))
-    return re.sub("[&<>]", lambda found: _HTML[found.group()], marked)
+_MARKS = re.compile(r"[\\`*\[\]|~$<>&]|(?<!\w)_|_(?!\w)")  # an underscore within a word is a letter
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
 
-def as_code(told: object) -> str:
-    """Return markdown that shows a text as code, in a table, too."""
-    text = one_line(told).replace("|", "\\|")
-    longest = max(map(len, re.findall("`+", text)), default=0)
-    if not longest:
-        return f"`{text}`"
-    fence = "`" * (longest + 1)
-    return f"{fence} {text} {fence}"
+def as_markdown(text: object) -> str:
+    """Return markdown that shows a text: no mark, tag, line break or control in it counts."""
+    line = as_label(text, sys.maxsize - 1)
+    return _MARKS.sub(lambda mark: _ENTITIES.get(mark[0], f"\\{mark[0]}"), line)
 
 
-def one_line(told: object) -> str:
-    """Return a text with ends of lines and controls written out, an escape as text."""
-    return "".join(
-        letter.encode("unicode_escape").decode()
-        if unicodedata.category(letter) in _STEERING
-        else letter
-        for letter in str(told)
-    )
+def as_code(text: object) -> str:
+    """Return markdown that shows a text as code, in a table, too; one with backticks as text."""
+    line = as_label(text, sys.maxsize - 1)
+    return as_markdown(line) if "`" in line else "`{}`".format(line.replace("|", "\\|"))

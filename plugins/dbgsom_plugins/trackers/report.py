@@ -1,257 +1,351 @@
-"""The report of a run: a short markdown page for people."""
+"""The report of a run: its content, and the templates that write it as markdown and as a page."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-from urllib.parse import quote
+import math
+import sys
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from dbgsom_core.api import Ranking, Run, RunResult, Variant
+import numpy as np
+
+from dbgsom_core.api import Html, MapView, Ranking, Run, RunResult, as_label
+from dbgsom_core.runs.compare.text import in_digits, value_of
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
-from dbgsom_plugins.trackers.readings import number, reading
 
-PARTS = ("train", "test")
-STABILITY = ("stability", "stability_low", "stability_high")
-MOST_ROWS = 100  # of a table of variants
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]  # title, header, rows
+
+_MOST_ROWS = 100  # of a table of variants
 _MOST_FOLDS = 10  # columns that can be read; folds.csv has them all
+_MOST_NEURONS = 3  # that a sentence names
+_MAPS = ("label_map", "u_matrix", "hit_map", "sweep_heatmap")  # the first of these opens the report
+# The first three of these that a run measured stand before all others.
+_JUDGED_BY = ("accuracy", "balanced_accuracy", "r2", "rmse", "topographic_error", "trustworthiness")
+_STABILITY = ("stability", "stability_low", "stability_high")
+
+# --------------------------------------------------------------------------- what a value means
+
+# A sentence on the value, or several with the least value that each is for.
+_READINGS: Mapping[str, str | Sequence[tuple[float, str]]] = {
+    "accuracy": "{percent} of the samples get the right class",
+    "adjusted_rand": "answers group the samples as the classes do to {percent}, chance aside",
+    "balanced_accuracy": "{percent} right where every class counts the same, however small",
+    "c_measure": "distances on the map and in the data agree to {percent}",
+    "calinski_harabasz": "groups lie {number} times as far apart as they spread, in squares",
+    "class_scatter": "a class lies in {digits} separate regions of the map on average",
+    "combined_error": "{number} from a sample to its neuron and along links to the second nearest",
+    "continuity": "neighbours of the data are {often} on the map",
+    "davies_bouldin": "neurons that overlap spread {digits} times as far as they lie apart",
+    "dead_neurons": (
+        (0.1, "neurons without a sample: {number}"),
+        (-math.inf, "every neuron has samples"),
+    ),
+    "distortion": "samples lie {number} from their neuron and those beside it, in squares",
+    "entropy": "classes within a neuron are mixed by {digits} bits; 0 is pure",
+    "kruskal_shepard": "distances on the map are typically off by {percent} of the largest",
+    "log_loss": "the right class typically gets a probability of {percent}",
+    "macro_f1": "precision and recall of a class together reach {percent} on average",
+    "mae": "answers are off by {number} on average",
+    "map_entropy": "samples spread as if over {digits} neurons with equally many",
+    "neighbourhood_preservation": "{percent} of a sample's nearest in the data are so on the map",
+    "normalized_mutual_info": "answers and classes share {percent} of what they tell",
+    "novelty_auc": "an outlier is scored as stranger than another sample in {percent} of all pairs",
+    "purity": "{percent} of the samples are of their neuron's most frequent class",
+    "quantization_error": "a sample lies {number} from its neuron's prototype on average",
+    "r2": (
+        (0, "{percent} of the variance of the target is explained"),
+        (-math.inf, "worse than always answering the mean"),
+    ),
+    "rmse": "answers are typically off by {number}",
+    "roc_auc": "the right class gets the higher score in {percent} of all pairs",
+    "silhouette": "samples lie {percent} nearer to their own group than to the next",
+    "topographic_error": "for {percent} of the samples the two nearest neurons are not linked",
+    "topographic_error_8": "for {percent} of the samples the two nearest neurons do not touch",
+    "topographic_function": "{digits} neighbours of a neuron are none in the data or on the map",
+    "topographic_product": (
+        (0.01, "the grid has more dimensions than the data"),
+        (-0.01, "the grid has about as many dimensions as the data asks for"),
+        (-math.inf, "the grid has too few dimensions for the data: the map folds to reach it"),
+    ),
+    "trustworthiness": "neighbours on the map are {often} in the data",
+}
+_OFTEN = ((0.95, "nearly always close"), (0.8, "mostly close"), (-math.inf, "often apart"))
+_SCALES: Mapping[str, Callable[[float], float]] = {  # of the value in its sentence
+    "kruskal_shepard": math.sqrt,
+    "log_loss": lambda value: math.exp(-value),
+    "map_entropy": lambda value: 2**value,
+}
 
 
-def report(
+def reading(name: str, value: float) -> str:
+    """Return what the value of a measure says; nothing for a measure that is not built in."""
+    name = name.rpartition("/")[2]
+    words = _READINGS.get(name, "")
+    if not math.isfinite(value) or not words:
+        return ""
+    if not isinstance(words, str):
+        words = next(words for least, words in words if value >= least)
+    often = next(words for least, words in _OFTEN if value >= least)
+    value = _SCALES.get(name, float)(value)
+    shown = {"percent": _percent(value), "number": in_digits(value, 4), "digits": f"{value:.2g}"}
+    return words.format(often=often, **shown)
+
+
+def _percent(share: float) -> str:
+    if 0 < share < 0.0005:
+        return "less than 0.1 %"
+    if 0.995 <= share < 1:  # 100 % is said of all only
+        return "more than 99 %"
+    return f"{100 * share:.{1 if 0 < share < 0.0195 else 0}f} %"
+
+
+# ----------------------------------------------------------------------------- what stands out
+
+
+def remarks(view: MapView, measures: Mapping[str, float]) -> list[str]:
+    """Return sentences on where the map is weak, with the neurons that it concerns."""
+    evaluation, som_map, hits = view.evaluation, view.evaluation.som_map, view.evaluation.hits
+    found, mistakes = _answer_remarks(view, measures)
+    live = int(np.count_nonzero(hits))
+    folded = som_map.hops[evaluation.bmu, evaluation.second_bmu] > 1
+    if len(som_map) > 1 and folded.any():
+        where = _at(view, np.bincount(evaluation.bmu, folded, len(som_map)))
+        share = _percent(float(folded.mean()))
+        found.append(f"{share} of the training samples sit where the map folds{where}.")
+    if dead := len(som_map) - live:
+        several = "neurons have" if dead > 1 else "neuron has"
+        found.append(f"{dead} {several} no training sample{_at(view, hits == 0)}.")
+    if live > 4 and hits.max() > 0.25 * hits.sum():
+        share, where = _percent(hits.max() / hits.sum()), _at(view, hits == hits.max())
+        scales = "look at the scales of the columns"
+        found.append(f"One neuron won {share} of all training samples{where}: {scales}.")
+    return found + mistakes
+
+
+def _at(view: MapView, weights: NDArray[Any]) -> str:
+    # The neurons with the largest weights, as the end of a sentence.
+    order = np.argsort(-weights.astype(float), kind="stable")[: np.count_nonzero(weights)]
+    cells = view.evaluation.som_map.positions
+    named = [f"{k} at ({cells[k, 0]}, {cells[k, 1]})" for k in order[:_MOST_NEURONS]]
+    which = "first of all " if len(order) > len(named) else ""
+    return f": {which}neuron{'s' * (len(named) > 1)} {', '.join(named)}"
+
+
+def _answer_remarks(view: MapView, measures: Mapping[str, float]) -> tuple[list[str], list[str]]:
+    """Return what is right beside always the same answer, and the most frequent mistake."""
+    evaluation = view.evaluation
+    if view.estimator != "classifier" or evaluation.y is None or evaluation.predictions is None:
+        return [], []
+    known = slice(None) if evaluation.labelled is None else evaluation.labelled
+    classes, answers = (
+        [as_label(view.label_names.get(one, one)) for one in np.asarray(values)[known].tolist()]
+        for values in (evaluation.y, evaluation.predictions)
+    )
+    right = [
+        f"{_percent(measures[name])} of the {part} samples"
+        for name, part in (("test/accuracy", "test"), ("train/accuracy", "training"))
+        if math.isfinite(measures.get(name, math.nan))
+    ]
+    baseline = [
+        f"{' and '.join(right)} get the right class; always answering {most}, the most frequent "
+        f"one, would be right for {_percent(count / len(classes))} in training."
+        for most, count in Counter(classes).most_common(1 if right else 0)
+    ]
+    wrong = Counter(pair for pair in zip(classes, answers, strict=True) if pair[0] != pair[1])
+    mistakes = [
+        f"The most frequent mistake in training: {name} taken for {answer}, "
+        f"{f'{count} times' if count > 1 else 'once'}."
+        for (name, answer), count in wrong.most_common(1)
+    ]
+    return baseline, mistakes
+
+
+# --------------------------------------------------------------------------------- the content
+
+
+def report_content(
     run: Run,
     result: RunResult,
-    figures: Sequence[str],
-    children: Sequence[Mapping[str, Any]],
-    remarks: Sequence[str] = (),
+    stands_out: Sequence[str] = (),
+    figures: Mapping[str, bytes] = MappingProxyType({}),
     config: str = "",
     artifacts: Sequence[str] = (),
-) -> str:
-    """Return the report of a finished run or sweep as markdown.
+) -> dict[str, Any]:
+    """Return what the report of a finished run or sweep says, for `render`.
 
-    ``figures`` are the names of their files: pictures are shown, pages linked. ``remarks`` say what
-    stands out, and ``config`` is the configuration as text, without secrets. ``artifacts`` are the
-    files that observers have logged, by their ways from the folder with ``/`` between words.
+    ``figures`` are contents by the names of their files, ``artifacts`` paths within the folder.
+    ``config`` is the configuration as text, without secrets.
     """
-    blocks = [f"# {as_markdown(run.name)}", _sentence(run, result)]
-    if remarks:
-        blocks.append("## What stands out\n\n" + _list(remarks))
-    if result.measures and not result.rankings:
-        blocks.append("## Measures\n\n" + measures_table(result.measures, readings=True))
-        if any(name.startswith("stability/") for name in result.measures):
-            blocks.append("## Stability\n\n" + stability_table(result.measures))
-    if 0 < len(result.folds) <= _MOST_FOLDS:
-        blocks.append("## Folds\n\n" + _folds_table(result.folds))
-    if result.rankings:
-        blocks.append("## Variants, best first\n\n" + rankings_tables(result.rankings))
-    elif children:
-        blocks.append("## Runs of this sweep\n\n" + _children_table(children))
-    if figures:
-        shown = (
-            f"{'!' * file.endswith('.png')}[{as_markdown(_called(file))}](figures/{quote(file)})"
-            for file in sorted(figures, key=lambda one: one.endswith(".png"))  # pages first
-        )
-        blocks.append("## Figures\n\n" + "\n\n".join(shown))
-    if artifacts:
-        links = (f"* [{as_markdown(one)}]({quote(one)})" for one in artifacts)
-        blocks.append("## Files that plugins logged\n\n" + "\n".join(links))
-    if result.notes:
-        blocks.append("## Notes\n\n" + _list(result.notes))
-    if run.params:
-        rows = ([as_code(name), _cell(value)] for name, value in run.params.items())
-        blocks.append("## Parameters\n\n" + _table(["parameter", "value"], rows))
-    blocks.append("## How to reproduce it\n\n" + _reproduced(run, config))
-    return "\n\n".join(blocks) + "\n"
+    shown = [_figure(file, content) for file, content in figures.items()]
+    top = [one for name in _MAPS for one in shown if one["path"].endswith(f"/{name}.png")][:1]
+    rest = sorted((one for one in shown if one not in top), key=lambda one: "image" in one)
+    rankings, measures = result.rankings, {} if result.rankings else result.measures
+    main = _main_measures(measures)
+    winners = [_winner(one, rankings) for one in rankings]
+    numbers: list[tuple[str, Any]] = [(name, value) for name, value, _ in main[:1]]
+    numbers += [(name, run.data[name]) for name in ("samples", "features") if name in run.data]
+    if result.history:
+        last = result.history[-1]
+        numbers += [("neurons", last.neurons), ("epochs", last.epoch)]
+        numbers.append(("seconds", f"{last.seconds:.1f}"))
+    facts = [
+        (f"{name} {key}".strip(), value)
+        for name, values in {"run": run.id, "data": run.data, **run.environment}.items()
+        for key, value in (values.items() if isinstance(values, Mapping) else [("", values)])
+        if isinstance(value, str | int | float)
+    ]
+    logged = [{"path": path, "title": path} for path in artifacts]
+    best = [(f"{where}: {name}", f"{measure} {rest}") for where, name, measure, rest in winners]
+    judged = [(f"{name} {value}", words) for name, value, words in main]
+    sections: list[dict[str, Any]] = [
+        {"title": "", "figures": top, "bullets": best},
+        {"title": "What stands out", "bullets": [("", one) for one in stands_out]},
+        {"title": "What matters most", "bullets": judged},
+        {"title": "Variants, best first", "rankings": _ranking_tables(rankings)},
+        {"title": "Figures", "figures": rest},
+        {"title": "All measures", "folded": _measure_tables(measures, result.folds)},
+        {"title": "Files that plugins logged", "figures": logged},
+        {"title": "Notes", "bullets": [("", note) for note in result.notes]},
+        {"title": "How to reproduce it", "folded": [("", ["what", "which"], facts)]},
+    ]
+    filled = [one for one in sections if any(one[part] for part in one if part != "title")]
+    return {"run": run, "numbers": numbers, "sections": filled, "config": config}
 
 
-def _called(file: str) -> str:
-    # A figure in words: "label map" of label_map.png.
-    return file.rpartition(".")[0].replace("_", " ")
+def _figure(file: str, content: bytes) -> dict[str, str]:
+    from markupsafe import Markup
+
+    name, _, ending = file.rpartition(".")
+    shown = {"path": f"figures/{file}", "title": name.replace("_", " ")}
+    if ending == "html":
+        return shown | {"frame": Markup(Html(content.decode()).frame(title=shown["title"]))}
+    return shown | {"image": Markup(b64encode(content).decode())}
 
 
-def measures_table(measures: Mapping[str, float], *, readings: bool = False) -> str:
-    """Return measures as a markdown table, the training and the test part side by side.
+def _value(mean: float | None, deviation: float | None = None) -> str:
+    if mean is None:
+        return ""
+    return in_digits(mean, 4) if deviation is None else value_of(mean, deviation)
 
-    A mean over folds has their standard deviation beside it. With ``readings`` a last column says
-    what the last of the values means.
-    """
-    names: dict[str, dict[str, str]] = {}
-    meant: dict[str, str] = {}
-    for full_name, value in measures.items():
-        part, _, name = full_name.partition("/")
-        if part in STABILITY:  # has a table of its own
-            continue
-        if part in PARTS and name:
-            meant[name] = reading(name, value)
-            told = _with_spread(value, measures.get(f"{part}_std/{name}"))
-            names.setdefault(name, {})[part] = told
-        elif not (part == "test_std" and f"test/{name}" in measures):
-            names.setdefault(full_name, {})[""] = number(value)
-    parts = [part for part in ("", *PARTS) if any(part in values for values in names.values())]
-    explained = readings and any(meant.values())
-    rows = (
-        [
-            as_code(name),
-            *(values.get(part, "") for part in parts),
-            *([as_markdown(meant.get(name, ""))] if explained else []),
+
+def _main_measures(measures: Mapping[str, float]) -> list[tuple[str, str, str]]:
+    """Return name, value and reading of three measures, of the test part where there is one."""
+    part = "test" if any(name.startswith("test/") for name in measures) else "train"
+    names = dict.fromkeys([*_JUDGED_BY, *(name.partition("/")[2] for name in measures)])
+    found = []
+    for name in names:
+        value = measures.get(f"{part}/{name}", math.nan)
+        if words := reading(name, value):
+            label = f"test {name}" if part == "test" else name
+            found.append((label, _value(value, measures.get(f"{part}_std/{name}")), words))
+    return found[:3]
+
+
+def _measure_tables(
+    measures: Mapping[str, float], folds: Sequence[Mapping[str, float]] = ()
+) -> list[Table]:
+    """Return the tables of all measures, of their stability and of folds, where there are such."""
+    parts = [part for part in ("train", "test") if any(n.startswith(f"{part}/") for n in measures)]
+    names = dict.fromkeys(n.partition("/")[2] for n in measures if n.partition("/")[0] in parts)
+    rows: list[list[Any]] = []
+    for name in names:
+        means = [measures.get(f"{part}/{name}") for part in parts]
+        deviations = [measures.get(f"{part}_std/{name}") for part in parts]
+        words = math.nan if means[-1] is None else means[-1]
+        rows.append([name, *map(_value, means, deviations), reading(name, words)])
+    said = "what it says" if len(parts) < 2 else "what it says (test)"
+    tables: list[Table] = [("Measures", ["measure", *parts, said], rows)]
+    names = dict.fromkeys(n.partition("/")[2] for n in measures if n.startswith("stability/"))
+    rows = [[name, *(measures.get(f"{part}/{name}") for part in _STABILITY)] for name in names]
+    tables.append(("Stability", ["over refits", "mean", "low", "high"], rows))
+    if len(folds) <= _MOST_FOLDS:
+        names = dict.fromkeys(name for fold in folds for name in fold)
+        rows = [[name, *(fold.get(name) for fold in folds)] for name in names]
+        tables.append(("Folds", ["measure", *(f"fold {i + 1}" for i in range(len(folds)))], rows))
+    return [table for table in tables if table[2]]
+
+
+def _ranking_tables(rankings: Sequence[Ranking]) -> list[Table]:
+    tables: list[Table] = []
+    for ranking in rankings:
+        rows = [
+            [
+                *(variant.varies.get(key) for key in ranking.keys),
+                *(_value(variant.measures.get(n), variant.spread.get(n)) for n in ranking.measures),
+            ]
+            for variant in ranking.variants[:_MOST_ROWS]
         ]
-        for name, values in names.items()
-    )
-    columns = [part or "value" for part in parts]
-    where = f" ({parts[-1]})" if len(parts) > 1 else ""
-    return _table(["measure", *columns, *([f"what it says{where}"] if explained else [])], rows)
+        if left := len(ranking.variants) - len(rows):
+            rows.append([f"… and {left} more"])
+        title = f"On {ranking.data}:" if len(rankings) > 1 else ""
+        tables.append((title, [*ranking.keys, *ranking.measures], rows))
+    return tables
 
 
-def stability_table(measures: Mapping[str, float]) -> str:
-    """Return what refits to parts of the samples measured as a markdown table."""
-    names = [full.partition("/")[2] for full in measures if full.startswith("stability/")]
-    rows = (
-        [as_code(name), *(_known(measures.get(f"{part}/{name}")) for part in STABILITY)]
-        for name in names
-    )
-    return _table(["over refits", "mean", "low", "high"], rows)
+def _winner(ranking: Ranking, among: Sequence[Ranking]) -> tuple[str, str, str, str]:
+    """Return on what a variant is best, its name, what decides, and how sure that is."""
+    best, measure = ranking.best, ranking.measures[0]
+    rest = _value(best.measures.get(measure), best.spread.get(measure))
+    rest += f", the mean of {len(best.runs)} runs" if len(best.runs) > 1 else ""
+    ties = "" if ranking.verdict else "".join(f"; {tie.name} has the same" for tie in ranking.ties)
+    where = f"Best on {ranking.data}" if len(among) > 1 else "Best"
+    return where, best.name, measure, f"{rest}{ties}. {ranking.verdict}".rstrip()
 
 
-def _known(value: float | None) -> str:
-    return "" if value is None else number(value)
+# ------------------------------------------------------------------------------- the templates
+
+
+@cache
+def _macros(template: str) -> Any:
+    """Return the macros of a template; all values but Markup are shown as text on one line."""
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+    def finalize(value: Any) -> str:
+        if isinstance(value, Markup):
+            return value
+        text = "" if value is None else in_digits(value, 4) if isinstance(value, float) else value
+        is_markdown = template == "report.md"
+        return Markup(as_markdown(text)) if is_markdown else as_label(text, sys.maxsize - 1)
+
+    environment = Environment(autoescape=True, finalize=finalize, trim_blocks=True)
+    environment.filters["code"] = lambda text: Markup(as_code(text))
+    source = files(__package__).joinpath(f"{template}.jinja").read_text(encoding="utf-8")
+    return environment.from_string(source).module
+
+
+def render(template: str, content: Mapping[str, Any]) -> str:
+    """Return the report that ``report.md`` or ``report.html`` makes of its content."""
+    return str(_macros(template).report(**content)).strip() + "\n"
+
+
+# Parts of the description of a run in MLflow:
 
 
 def data_facts(data: Mapping[str, Any]) -> str:
     """Return the name and size of a run's data as markdown."""
-    name, samples, features = (as_markdown(data[key]) for key in ("name", "samples", "features"))
-    return f"{name}: {samples} samples × {features} features"
+    return as_markdown("{name}: {samples} samples × {features} features".format_map(data))
 
 
-def _sentence(run: Run, result: RunResult) -> str:
-    if run.kind == "sweep":
-        told = f"A sweep of {len(result.children)} runs in experiment {as_code(run.experiment)}."
-        best = [told_winner(one, result.rankings) for one in result.rankings]
-        if any(len(one.variants) > 1 and not one.verdict for one in result.rankings):
-            best.append(f"How sure that is: {as_code(f'dbgsom compare {run.id}')}.")
-        return " ".join([told, *best])
-    facts = [f"Run {as_code(run.id)} of experiment {as_code(run.experiment)}"]
-    if {"name", "samples", "features"} <= set(run.data):
-        facts.append(data_facts(run.data))
-    if result.history:
-        last = result.history[-1]
-        facts.append(f"{last.neurons} neurons after {last.epoch} epochs, {last.seconds:.1f} s")
-    tree = None if result.view is None else result.view.evaluation.tree
-    if tree is not None and len(tree.maps) > 1:
-        facts.append(f"{len(tree.maps) - 1} child maps, {len(tree)} neurons without one")
-    return "; ".join(facts) + "."
+def measures_table(measures: Mapping[str, float]) -> str:
+    """Return measures and what they say as markdown."""
+    return str(_macros("report.md").tables(_measure_tables(measures)))
+
+
+def rankings_tables(rankings: Sequence[Ranking]) -> str:
+    """Return the variants of a sweep, best first, as markdown."""
+    return str(_macros("report.md").tables(_ranking_tables(rankings), code=False))
 
 
 def told_winner(ranking: Ranking, among: Sequence[Ranking]) -> str:
     """Return which variant of a sweep won, by what, and how sure that is, as markdown."""
-    return f"{winner(ranking, among)}. {as_markdown(ranking.verdict)}".rstrip()
-
-
-def winner(ranking: Ranking, among: Sequence[Ranking]) -> str:
-    """Return which variant of a sweep won, and by what, as markdown without a full stop."""
-    where = f" on {as_markdown(ranking.data)}" if len(among) > 1 else ""
-    name, best = ranking.measures[0], ranking.best
-    runs = f", the mean of {len(best.runs)} runs" if len(best.runs) > 1 else ""
-    return (
-        f"Best{where}: **{as_markdown(best.name)}**, with {as_code(name)} "
-        f"{_measured(best, name)}{runs}{_tied(ranking.ties)}"
-    )
-
-
-def _tied(variants: Sequence[Variant]) -> str:
-    if not variants:
-        return ""
-    first, rest = f"**{as_markdown(variants[0].name)}**", len(variants) - 1
-    if not rest:
-        return f"; {first} has the same"
-    return f"; {first} and {rest} other{'s' * (rest > 1)} have the same"
-
-
-def rankings_tables(rankings: Sequence[Ranking]) -> str:
-    """Return the variants of a sweep, best first, as a markdown table for each data set."""
-    tables = []
-    for one in rankings:
-        rows = (
-            [
-                *(_cell(variant.varies[key]) if key in variant.varies else "" for key in one.keys),
-                *(_measured(variant, name) for name in one.measures),
-            ]
-            for variant in one.variants[:MOST_ROWS]
-        )
-        table = _table([*map(as_code, one.keys), *map(as_code, one.measures)], rows)
-        left = len(one.variants) - MOST_ROWS
-        more = f"\n\n… and {left} more" if left > 0 else ""
-        title = f"On {as_markdown(one.data)}:\n\n" if len(rankings) > 1 else ""
-        tables.append(f"{title}{table}{more}")
-    return "\n\n".join(tables)
-
-
-def _measured(variant: Variant, name: str) -> str:
-    if name not in variant.measures:
-        return ""
-    return _with_spread(variant.measures[name], variant.spread.get(name))
-
-
-def _with_spread(mean: float, deviation: float | None) -> str:
-    from dbgsom_core.runs.compare.text import value_of  # imports much
-
-    return number(mean) if deviation is None else value_of(mean, deviation)
-
-
-def _children_table(children: Sequence[Mapping[str, Any]]) -> str:
-    columns = list(dict.fromkeys(name for child in children for name in child["measures"]))
-    rows = (
-        [
-            as_markdown(child["name"]),
-            *(
-                _cell(child["measures"][name]) if name in child["measures"] else ""
-                for name in columns
-            ),
-        ]
-        for child in children
-    )
-    return _table(["run", *map(as_code, columns)], rows)
-
-
-def _list(sentences: Sequence[str]) -> str:
-    return "\n".join(f"* {as_markdown(one)}" for one in sentences)
-
-
-def _reproduced(run: Run, config: str) -> str:
-    """Return the versions of a run and its configuration."""
-    environment = run.environment
-    facts: list[tuple[str, Any]] = [("data", run.data.get("digest"))]
-    git = environment.get("git")
-    if isinstance(git, Mapping):
-        dirty = ", with changes that are not in it" if git.get("dirty") else ""
-        facts.append(("commit of the configuration's folder", f"{git.get('commit')}{dirty}"))
-    facts += [("command", environment.get("command")), ("folder", environment.get("folder"))]
-    facts += [(name, environment.get(name)) for name in ("python", "platform")]
-    versions = environment.get("versions")
-    facts += list(versions.items()) if isinstance(versions, Mapping) else []
-    rows = ([as_markdown(name), as_code(told)] for name, told in facts if told)
-    command = "sweep" if run.kind == "sweep" else "run"
-    blocks = [
-        f"`config.yaml` in this folder is the whole configuration; `dbgsom {command}` takes it.",
-        _table(["what", "which"], rows),
-    ]
-    if config:
-        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", config)), default=0))
-        blocks.append(f"{fence}yaml\n{config.rstrip()}\n{fence}")
-    return "\n\n".join(blocks)
-
-
-def _folds_table(folds: Sequence[Mapping[str, float]]) -> str:
-    names = list(dict.fromkeys(name for one in folds for name in one))
-    rows = (
-        [as_code(name), *(number(one[name]) if name in one else "" for one in folds)]
-        for name in names
-    )
-    return _table(["measure", *(f"fold {i + 1}" for i in range(len(folds)))], rows)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    return number(value) if isinstance(value, float) else as_markdown(value)
+    where, name, measure, rest = map(as_markdown, _winner(ranking, among))
+    return f"{where}: **{name}**, with `{measure}` {rest}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
@@ -44,17 +44,11 @@ from dbgsom_core.runs.folder import (
 )
 from dbgsom_core.runs.manifest import Manifest
 from dbgsom_core.runs.signals import shutdown
-from dbgsom_plugins.trackers.page import page
-from dbgsom_plugins.trackers.readings import remarks
-from dbgsom_plugins.trackers.report import report
 from dbgsom_plugins.trackers.system_metrics import SystemMetrics
 
 _log = private_logger("dbgsom.run_folder")
 
 _MOST_ASSIGNED = 10_000_000  # samples: to write where each of more ended takes longer than to train
-_NO_ROOM = (
-    "report.html shows no figures, since there was no memory left for them: they lie in figures/"
-)
 _LEFT_OUT = (
     "assignments.csv, where each sample ended, is left out; 'dbgsom predict' writes it afterwards, "
     "tracking: {name: run_folder, assignments: true} in a run"
@@ -128,12 +122,7 @@ class RunFolderObserver:
         self, system: SystemMetrics | None = None, assignments: bool | None = None
     ) -> None:
         self._runs: dict[str, _Written] = {}
-        self._pages: dict[str, _Pages] = {}
         self._system, self._assignments = system, assignments
-
-    def afterwards(self) -> _Afterwards:
-        """Return who hears of the end when others have logged what they log then."""
-        return _Afterwards(self._pages)
 
     def dbgsom_run_started(self, run: Run) -> None:
         """Write that it runs, and in which process, and then what is known before it begins."""
@@ -208,7 +197,7 @@ class RunFolderObserver:
         with _told_as_ours(run):
             if self._assignments is None and not self._assigns(run):
                 result = replace(result, notes=[*result.notes, _LEFT_OUT])
-            self._pages[run.id] = _write_pages(files, run, result)
+            _write_pages(files, run, result)
             check_complete(files, written.length, model=result.model is not None)
             self._end(run, "finished")
 
@@ -262,7 +251,9 @@ def _manifest(run: Run) -> dict[str, Any]:
     return Manifest.of(run).model_dump(exclude_unset=True)
 
 
-def _write_pages(files: RunFiles, run: Run, result: RunResult) -> _Pages:
+def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
+    from dbgsom_plugins.trackers.report import remarks, render, report_content  # imports much
+
     notes = list(result.notes)
     figures: dict[str, bytes] = {}
     for name, figure in result.figures.items():
@@ -293,56 +284,12 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> _Pages:
         except Exception as error:
             notes.append(masked(f"what stands out is not known ({type(error).__name__}: {error})"))
             _log.warning("%s", notes[-1])
-    config, names = files.config.read_text(encoding="utf-8"), list(figures)
-
-    def text(notes: list[str], logged: list[str]) -> str:
-        told = replace(result, notes=notes)
-        return report(run, told, names, children, stands_out, config, logged)
-
-    pages = _Pages(text, notes, figures)
-    pages.write(files, run.name)
-    return pages
-
-
-@dataclass
-class _Pages:
-    """The report of a run, which lists what others have logged so far."""
-
-    text: Callable[[list[str], list[str]], str]
-    notes: list[str]
-    figures: dict[str, bytes]
-    listed: list[str] | None = None
-
-    def write(self, files: RunFiles, name: str) -> None:
-        """Write it, where it does not say so already."""
-        logged = [path.relative_to(files.folder).as_posix() for path in files.artifacts()]
-        if logged == self.listed:
-            return
-        self.listed = logged
-        with suppress(MemoryError):
-            self._write(files, name)
-            return
-        self.figures.clear()  # what the error held on to is gone by now, too
-        self.notes.append(_NO_ROOM)
-        _log.warning("%s", _NO_ROOM)
-        self._write(files, name)
-
-    def _write(self, files: RunFiles, name: str) -> None:
-        text = self.text(self.notes, self.listed or [])
-        write_text(files.report, text)
-        write_text(files.page, page(name, text, self.figures))
-
-
-class _Afterwards:
-    """Lists in the report what other observers logged when they heard that the run had finished."""
-
-    def __init__(self, pages: dict[str, _Pages]) -> None:
-        self._pages = pages
-
-    def dbgsom_run_finished(self, run: Run) -> None:
-        """Write the report once more, where that changes it."""
-        if (written := self._pages.pop(run.id, None)) is not None:
-            written.write(RunFiles(run.folder), run.name)
+    config = files.config.read_text(encoding="utf-8")
+    logged = [path.relative_to(files.folder).as_posix() for path in files.artifacts()]
+    result = replace(result, notes=notes)
+    report = report_content(run, result, stands_out, figures, config, logged)
+    write_text(files.report, render("report.md", report))
+    write_text(files.page, render("report.html", report))
 
 
 def _write_model_facts(files: RunFiles, model: Any) -> None:

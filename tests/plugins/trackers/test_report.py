@@ -1,0 +1,221 @@
+"""The report of a run: what it says, and text whatever names hold."""
+
+import re
+from base64 import b64decode
+from dataclasses import replace
+from html import unescape
+
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+from sklearn.datasets import load_digits
+
+from dbgsom_core import SomClassifier
+from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.interfaces.trackers import Ranking, RunResult, Variant
+from dbgsom_plugins import dbgsom_measures
+from dbgsom_plugins.trackers.markdown import as_code, as_markdown
+from dbgsom_plugins.trackers.report import reading, remarks, render, report_content
+
+HOSTILE = "</title></script><img src=x onerror=alert(1)>|`*[a](javascript:x)\x1b\n# b"
+
+
+@pytest.fixture
+def run(make_run):
+    return replace(make_run(), environment={"versions": {"numpy": "2.0"}, "git": {"dirty": True}})
+
+
+@pytest.fixture
+def write(run):
+    def both(result, *content, **changes):
+        said = report_content(replace(run, **changes), result, *content)
+        return render("report.md", said), render("report.html", said)
+
+    return both
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:500], y[:500]
+    model = SomClassifier(growth={"name": "fixed", "rows": 8, "columns": 9}, epochs=5).fit(X, y)
+    return X, y, model
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "code"),
+    [
+        ("plain name, seed=1 test_size", "plain name, seed=1 test_size", None),
+        ("<b>&", "&lt;b&gt;&amp;", None),
+        ("a|b", "a\\|b", "`a\\|b`"),
+        ("*a* _b_ [d](e)", "\\*a\\* \\_b\\_ \\[d\\](e)", None),
+        ("a``b", "a\\`\\`b", "a\\`\\`b"),
+        ("a\n# b\x1b\u202e", r"a # b\\x1b\\u202e", r"`a # b\x1b\u202e`"),
+    ],
+)
+def test_markdown_shows_text_as_it_is(text, shown, code):
+    assert as_markdown(text) == shown
+    assert as_code(text) == (code or f"`{text}`")
+
+
+def test_names_are_text_and_nothing_is_fetched(write):
+    variant = Variant(HOSTILE, {HOSTILE: HOSTILE}, {HOSTILE: 0.5}, {}, [HOSTILE])
+    ranking = Ranking(HOSTILE, [HOSTILE], "maximize", [variant], HOSTILE)
+    measures = {f"test/{HOSTILE}": 1.0, "test/accuracy": 0.5}
+    names = {"name": HOSTILE, "experiment": HOSTILE, "data": {"name": HOSTILE}}
+    content = [HOSTILE], {"a&b.png": b"\x89PNG"}, f"name: {HOSTILE}\n```\n<script>", [HOSTILE]
+    for rankings in ([], [ranking, ranking]):
+        result = RunResult(measures, notes=[HOSTILE], folds=[measures], rankings=rankings)
+        text, page = write(result, *content, **names)
+        rendered = MarkdownIt("commonmark").enable("table").render(text)
+        assert page.count("<img ") == rendered.count("<img ") == 1
+        assert page.count("<h1>") == rendered.count("<h1>") == 1
+        assert page.count("<table>") == rendered.count("<table>") == 3 + bool(rankings)
+        assert page.count("<td") == rendered.count("<td")
+        for shown in (page, rendered):
+            assert not re.search(r"<script|</script|<b>code|<em>|<strong>a|javascript:x\)\"", shown)
+            assert not re.search(r'(?:href|src)="(?!figures/|data:|%3C)', shown)
+            assert unescape(shown).count("onerror=alert(1)>|`*[a](javascript:x)") >= 8
+            assert shown.count("\x1b") <= 1  # of the configuration, which is as it is
+    assert "default-src 'none'" in page
+
+
+def test_figures_are_in_the_page_and_open_their_files(write):
+    inner = '<!doctype html><p title="a&amp;b">größer</p><script>1 < 2</script>'
+    files = {
+        "hit_map.png": b"\x89PNG picture",
+        "class_pies.png": b"x",
+        "explorer.html": inner.encode(),
+    }
+    text, page = write(RunResult({"train/r2": 0.5}), ["a map"], files)
+    order = [
+        "figures/hit_map.png",
+        "a map",
+        "50 % of the variance",
+        "explorer.html",
+        "class_pies.png",
+        "All measures",
+    ]
+    for report in (text, page):
+        assert sorted(order, key=report.index) == order
+    link, picture = re.findall(r'<a href="(.*?)"><img src="data:image/png;base64,(.*?)"', page)[0]
+    assert (link, b64decode(picture)) == ("figures/hit_map.png", files["hit_map.png"])
+    (frame,) = re.findall(r'<iframe title="explorer" [^>]*srcdoc="([^"]*)"', page)
+    assert unescape(frame) == inner
+    assert page.index("</details>") < page.index("How to reproduce")
+    assert "![hit map](figures/hit_map.png)" in text
+    assert "\n[explorer](figures/explorer.html)" in text
+
+
+def test_the_report_says_how_to_reproduce_the_run(write):
+    text, page = write(RunResult({}), (), {}, "seed: 7\nmodel:\n  epochs: 3\n")
+    assert "\n    seed: 7\n    model:\n      epochs: 3\n" in text
+    assert "<pre>seed: 7\nmodel:\n  epochs: 3\n</pre>" in page
+    assert "| `versions numpy` | 2.0 |" in text
+    assert "| `git dirty` | True |" in text
+
+
+@pytest.mark.parametrize(
+    ("measures", "judged"),
+    [
+        (["r2", "mae", "rmse"], ["r2", "rmse", "mae"]),
+        (["continuity", "quantization_error"], ["continuity", "quantization_error"]),
+        (["mine", "topographic_error", "purity", "accuracy", "roc_auc"],
+         ["accuracy", "topographic_error", "purity"]),
+    ],
+)  # fmt: skip
+def test_three_measures_that_matter_come_first(write, measures, judged):
+    text, page = write(RunResult({f"train/{name}": 0.52 for name in measures}))
+    assert re.findall(r"\* \*\*(\w+) 0.52\*\*", text) == judged
+    assert f"<dt>{judged[0]}</dt><dd>0.52</dd>" in page
+    if "continuity" in judged:
+        assert "**continuity 0.52**: neighbours of the data are often apart" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("topographic_error", 0.124, "for 12 % of the samples"),
+        ("test/accuracy", 1.0, "100 % of the samples"),
+        ("topographic_error", 0.0001, "less than 0.1 %"),
+        ("topographic_error", 0.0061, "0.6 %"),
+        ("accuracy", 0.996, "more than 99 % of"),
+        ("dead_neurons", 0.0, "every neuron has samples"),
+        ("dead_neurons", 3.0, "without a sample: 3"),
+        ("r2", -0.5, "worse than always answering the mean"),
+        ("topographic_product", -0.2, "too few dimensions"),
+        ("topographic_product", 0.2, "more dimensions"),
+        ("map_entropy", 3.0, "as if over 8 neurons"),
+        ("log_loss", 0.693147, "a probability of 50 %"),
+        ("continuity", 0.97, "nearly always close"),
+        ("trustworthiness", 0.9, "mostly close"),
+        ("trustworthiness", 0.5, "often apart"),
+        ("train/calinski_harabasz", 30983.3, "lie 30983 times"),
+        ("somebody's", 1.0, ""),
+        ("accuracy", float("nan"), ""),
+    ],
+)
+def test_measures_are_read_in_plain_words(name, value, said):
+    assert said in reading(name, value)
+    assert bool(said) == bool(reading(name, value))
+
+
+def test_every_measure_that_comes_with_dbgsom_is_read_by_its_value():
+    values = (-0.5, 0.0, 0.05, 0.5, 0.99)
+    for name in dbgsom_measures():
+        bounds = [value for value in values if value >= 0 or name == "topographic_product"]
+        assert len({reading(name, value) for value in bounds} - {""}) > 1, name
+
+
+def test_means_are_written_to_the_place_of_their_deviation(write):
+    variants = [
+        Variant(name, {"kernel": name}, {"test/accuracy": 0.1}, {"test/accuracy": 0.0123}, "12")
+        for name in ("a", "b")
+    ]
+    ranking = Ranking("iris", ["test/accuracy"], "maximize", variants)
+    text, _ = write(RunResult({}, rankings=[ranking]), kind="sweep")
+    assert "| a | 0.100 ± 0.012 |\n| b | 0.100 ± 0.012 |" in text
+    assert "**Best: a**: test/accuracy 0.100 ± 0.012, the mean of 2 runs; b has the same." in text
+    text, _ = write(RunResult({"test/accuracy": 0.25, "test_std/accuracy": 0.5}))
+    assert "| 0.25 ± 0.50 |" in text
+
+
+def test_what_stands_out_is_so(digits):
+    X, y, model = digits
+    answers = np.where(np.arange(len(X)) % 7 == 0, 3, model.predict(X))
+    view = view_of(model, model.evaluate(X, y=y, predictions=answers))
+    said = remarks(view, {})
+    apart = np.linalg.norm(X[:, None] - model.som_map_.prototypes, axis=2)
+    first, second = np.argsort(apart, axis=1)[:, :2].T
+    folded = model.som_map_.hops[first, second] > 1
+    assert said[0].startswith(f"{100 * folded.mean():.0f} % of the training samples")
+    assert f" {np.bincount(first, folded).argmax()} at " in said[0]
+    dead = np.count_nonzero(np.bincount(first, minlength=len(model.som_map_)) == 0)
+    assert said[1].startswith(f"{dead} neurons have no training sample")
+    wrong = [(a, b) for a, b in zip(y, answers, strict=True) if a != b]
+    a, b = max(dict.fromkeys(wrong), key=wrong.count)
+    assert f"{a} taken for {b}, {wrong.count((a, b))} times" in said[-1]
+
+
+def test_accuracies_stand_beside_what_one_answer_is_worth(digits):
+    X, y, model = digits
+    often = np.where(y < 4, 3, y)
+    view = view_of(model, model.evaluate(X, y=often, predictions=y))
+    view = replace(view, label_names={3: "three"})
+    one = "get the right class; always answering three, the most frequent one, would be right for "
+    one += f"{100 * np.mean(y < 4):.0f} % in training."
+    said = remarks(view, {"train/accuracy": 0.7, "test/accuracy": 0.561})[0]
+    assert said == f"56 % of the test samples and 70 % of the training samples {one}"
+    said = remarks(view, {"train/accuracy": 0.7, "test/accuracy": float("nan")})[0]
+    assert said == f"70 % of the training samples {one}"
+    for other in (
+        remarks(view, {}),
+        remarks(replace(view, estimator="vq"), {"train/accuracy": 0.7}),
+    ):
+        assert not any("always answering" in said for said in other)
+
+
+def test_a_map_of_one_neuron_has_little_to_say(digits):
+    X, y, _ = digits
+    model = SomClassifier(growth={"name": "fixed", "rows": 1, "columns": 1}, epochs=2).fit(X, y)
+    assert remarks(view_of(model, model.evaluate(X)), {}) == []
