@@ -135,7 +135,7 @@ def _at(view: MapView, weights: NDArray[Any]) -> str:
     order = np.argsort(-weights.astype(float), kind="stable")[: np.count_nonzero(weights)]
     cells = view.evaluation.som_map.positions
     named = [f"{k} at ({cells[k, 0]}, {cells[k, 1]})" for k in order[:_MOST_NEURONS]]
-    which = "first of all " if len(order) > len(named) else ""
+    which = "among them " if len(order) > len(named) else ""
     return f": {which}neuron{'s' * (len(named) > 1)} {', '.join(named)}"
 
 
