@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from dbgsom_core.errors import DataError, as_text, level_of
-from dbgsom_core.interfaces.privacy import Secrets, hiding, private_logger, without_passwords
+from dbgsom_core.interfaces.privacy import masked, private_logger, redaction
 
 _HANDLER = "dbgsom command line"
 # Signs of ours for terminals and pipes whose encoding lacks them; others are shown by their number.
@@ -44,11 +44,11 @@ class OutputClosedError(OSError):
 def redacted_terminal() -> Iterator[None]:
     """Redact secrets and control characters in whatever is printed while one command lasts."""
     _replace_closed_streams()
-    secrets, before = Secrets(), (sys.stdout, sys.stderr)
-    redacted: list[Any] = [RedactedStream(stream, secrets) for stream in before]
+    before = (sys.stdout, sys.stderr)
+    redacted: list[Any] = [RedactedStream(stream) for stream in before]
     sys.stdout, sys.stderr = redacted
     try:
-        with hiding(secrets):
+        with redaction():
             yield
     finally:
         sys.stdout, sys.stderr = before
@@ -57,17 +57,17 @@ def redacted_terminal() -> Iterator[None]:
 class RedactedStream:
     """A text stream that writes secrets as their references and control characters as text."""
 
-    def __init__(self, stream: Any, secrets: Secrets, *, escape: bool = True) -> None:
-        self._stream, self._secrets, self._escape = stream, secrets, escape
+    def __init__(self, stream: Any, *, escape: bool = True) -> None:
+        self._stream, self._escape = stream, escape
 
     @property
     def rich_proxied_file(self) -> RedactedStream:
         """The same stream with control characters: for rich, which has escaped its texts."""
-        return RedactedStream(self._stream, self._secrets, escape=False)
+        return RedactedStream(self._stream, escape=False)
 
     def write(self, text: str) -> int:
         """Write a text and return its length before redaction, as writers expect."""
-        shown = without_passwords(self._secrets.masked(text))
+        shown = masked(text)
         if self._escape:  # a bar may go back to the start of its line
             line = shown.lstrip("\r")
             body = line.rstrip("\r")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from dbgsom_core.cli.options import (
 from dbgsom_core.errors import DbgsomError, PluginError
 from dbgsom_core.files import exists
 from dbgsom_core.interfaces.guard import told
-from dbgsom_core.interfaces.privacy import masked
+from dbgsom_core.interfaces.privacy import shell_word
 
 if TYPE_CHECKING:
     from dbgsom_core.config import Experiment, Sweep
@@ -404,7 +403,7 @@ def _shell_name(folder: Path) -> str:
 
     found = find_folder(folder.name, Path("runs"))
     known = found is not None and found.absolute() == folder.absolute()
-    return folder.name if known else shlex.quote(masked(str(folder)))
+    return folder.name if known else shell_word(str(folder))
 
 
 # ------------------------------------------------------------------------------------------- sync

@@ -30,7 +30,7 @@ from dbgsom_core.config.schema import (
     ModelSettings,
     PluginSettings,
 )
-from dbgsom_core.interfaces.privacy import hiding
+from dbgsom_core.interfaces.privacy import masked, masked_name, redaction
 from dbgsom_core.plugins.registry import Registry, get_registry
 
 PYTHON = "<python>"
@@ -162,7 +162,7 @@ def build_experiment(
     before = len(problems)
     problems.public = frozenset(public_texts(root))
     root = fill(root, problems)
-    with hiding(problems.secrets):
+    with redaction(problems.secrets):
         builder = builders.of(root)
         settings, wrong = None, set()
         try:
@@ -236,8 +236,9 @@ def _experiment(
         "engine": builder.written(engine),
         **({"plugins": {"disable": list(disabled)}} if disabled else {}),
     }
+    resolved = masked(with_references(resolved, root))
     return Experiment(
-        experiment=settings.experiment,
+        experiment=masked_name(resolved["experiment"]),
         name=settings.name,
         dataset=settings.dataset.component,
         dataset_name=settings.dataset.name,
@@ -248,14 +249,14 @@ def _experiment(
         ),
         seed=settings.seed,
         measures=None if measures == DEFAULT else _named(measures),
-        figures=_named(figures),
+        figures=tuple((masked_name(one.name), one.component) for one in figures),
         tracking=_named(tracking),
         engine=engine.component,
         disabled=disabled,
         patience=settings.patience,
         stability=stability,
         tags=settings.tags,
-        resolved=with_references(resolved, root),
+        resolved=resolved,
         source=source,
         folder=folder,
         secrets=problems.secrets,

@@ -70,7 +70,8 @@ class Experiment:
         None is the default list of the estimator.
     resolved : mapping
         The configuration with every default filled, those of the estimator among them, and every
-        reference to the environment as it was written: plain values that load again.
+        reference to the environment as it was written: plain values that load again, without the
+        passwords of addresses.
     disabled : tuple of str
         Plugins or distributions that this run leaves alone.
     patience : float
@@ -81,8 +82,8 @@ class Experiment:
         The file's name, or ``<python>``. Equality leaves out source and folder.
     folder : Path
         Where relative paths in the file start.
-    secrets : Secrets
-        What came from the environment; neither compared nor shown.
+    secrets : mapping of str to str
+        What came from the environment, see `redaction`; neither compared nor shown.
     """
 
     experiment: str
@@ -104,7 +105,7 @@ class Experiment:
     tags: Mapping[str, Any] = field(default_factory=dict)
     source: str = field(default="<python>", compare=False)
     folder: Path = field(default_factory=Path.cwd, compare=False)
-    secrets: Secrets = field(default_factory=Secrets, compare=False, repr=False)
+    secrets: Secrets = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def data_called(self) -> str:

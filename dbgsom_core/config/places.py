@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.interfaces.privacy import Secrets, hide, hiding, masked, without_passwords
+from dbgsom_core.interfaces.privacy import Secrets, masked, redaction
 
 DEEPEST = 50  # levels of sections and lists
 
@@ -197,7 +197,7 @@ class Problems:
 
     def __init__(self, secrets: Secrets | None = None) -> None:
         self._found: dict[Problem, None] = {}
-        self.secrets = secrets or Secrets()
+        self.secrets: Secrets = {} if secrets is None else secrets
         self.public: frozenset[str] = frozenset()  # texts of the file that are no secrets
 
     def __iter__(self) -> Iterator[Problem]:
@@ -208,8 +208,7 @@ class Problems:
 
     def add(self, place: Place, path: str, message: str) -> None:
         """Note a problem."""
-        with hiding(self.secrets):
-            self._found[Problem(place, path, masked(message))] = None
+        self._found[Problem(place, path, message)] = None
 
     def add_at(self, root: Section, steps: Steps, message: str, of: str = "value") -> None:
         """Note a problem of a value in a tree, unless it follows from one that is known.
@@ -222,14 +221,11 @@ class Problems:
             places = {"key": last.key, "missing": last.section, "section": last.section}
             self.add(places.get(of, last.value), ".".join(map(str, steps)), message)
 
-    def hide(self, held: str, reference: str) -> None:
-        """Show ``reference`` everywhere in place of what the environment holds."""
-        hide(held, reference, self.secrets, self.public)
-
     def error(self) -> ConfigError:
         """Return the error with all problems, one a line, in the order of the file."""
         found = sorted(self._found, key=lambda one: (one.place.line == 0, one.place))
-        return ConfigError(without_passwords("\n".join(map(str, found))))  # of --set, too
+        with redaction(self.secrets):
+            return ConfigError(masked("\n".join(map(str, found))))
 
     def raise_any(self) -> None:
         """Raise `ConfigError` if there is any problem."""

@@ -15,7 +15,6 @@ from dbgsom_core.config.schema import MODEL_COMPONENTS
 from dbgsom_core.config.variants import apply, load_sweep, unfold
 from dbgsom_core.config.yaml_text import dump_inline
 from dbgsom_core.errors import UnknownNameError, as_text
-from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 
 Path = tuple[str | int, ...]
@@ -91,7 +90,7 @@ def explain(
         values["sweep"] = plain(root["sweep"])
     source = (root if varies else base), Mark(root.place, root.place)
     origins = dict(_origins(values, *source, (), "default", registry))
-    return Explained(masked(values), origins, complete or not defaults)
+    return Explained(values, origins, complete or not defaults)
 
 
 def _leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from dbgsom_core.estimators.planning import SIZING, Plan, plan_of, told_seconds,
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.lookup import lookup_in_use
-from dbgsom_core.interfaces.privacy import hiding, masked, masked_name
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import run_folder_of, runs_folder
 from dbgsom_core.runs.compare.group import data_name
@@ -50,7 +48,7 @@ def forecast(
     `run_experiment` raises before a run folder exists. ``data`` may be there already, and the
     probe may be shorter than usual: ``most`` seconds.
     """
-    with hiding(experiment.secrets), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         started = time.perf_counter()
         setup = prepare_run(experiment, data)
@@ -61,7 +59,7 @@ def forecast(
         plan = plan_of(
             setup.estimator, train.X, train.y, seconds=most, seed=experiment.seed, fits=fits
         )
-        name = masked(experiment.resolved["name"] or _name(experiment, setup))
+        name = experiment.resolved["name"] or _name(experiment, setup)
         lines = [
             *_data_lines(experiment, setup, loaded),
             ("name", name),
@@ -70,7 +68,7 @@ def forecast(
             *_duration_before(experiment, registry, setup.data),
             *_output_lines(experiment, registry, len(setup.data.X)),
         ]
-    return Forecast([(name, masked(words)) for name, words in lines], plan)
+    return Forecast(lines, plan)
 
 
 def _duration_before(experiment: Experiment, registry: Registry, data: Data) -> Iterator[Any]:
@@ -93,7 +91,7 @@ def _similar_run(
             continue
         if (run.data.get("samples"), run.data.get("features")) != size:
             continue
-        if all(run.config.get(key) == masked(wanted.get(key)) for key in _BESIDE_TRAINING):
+        if all(run.config.get(key) == wanted.get(key) for key in _BESIDE_TRAINING):
             return run.id, (run.ended - run.started).total_seconds()
     return None
 
@@ -154,8 +152,7 @@ def _output_lines(
     suited = f"those that suit {experiment.model.estimator}"
     yield "measures", suited if chosen is None else _names(chosen)
     yield "figures", _names(experiment.figures)
-    group = masked_name(experiment.experiment)
-    folder = Path(masked(str(runs_folder(experiment, registry)))).absolute() / group
+    folder = runs_folder(experiment, registry).absolute() / experiment.experiment
     assigned = run_folder_of(experiment.tracking, registry).assigns(n_samples)
     assignments = "assignments.csv, " if assigned else ""
     yield (

@@ -59,6 +59,7 @@ from dbgsom_core.files import (
     to_disk,
     write_atomically,
 )
+from dbgsom_core.interfaces.privacy import masked, without_secrets
 from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
 from dbgsom_core.runs.folds import FoldMeasures, parse_folds
 from dbgsom_core.runs.manifest import Manifest
@@ -224,8 +225,8 @@ def plain(value: Any) -> Any:
 
 
 def json_text(value: Any) -> str:
-    """Return the text of a JSON file; see `plain` for numbers that are not finite."""
-    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Return the text of a JSON file, redacted; see `plain` for numbers that are not finite."""
+    return json.dumps(masked(plain(value)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -234,18 +235,18 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    write_bytes(path, text.encode())
+    """Write a text file atomically, redacted."""
+    write_bytes(path, without_secrets(text).encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically."""
-    write_text(path, json_text(value))
+    """Write a JSON file atomically, redacted."""
+    write_bytes(path, json_text(value).encode())
 
 
 def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a YAML file of plain values atomically, keys in their order."""
-    write_text(path, dump_yaml(value))
+    """Write a YAML file of plain values atomically, keys in their order, redacted."""
+    write_bytes(path, dump_yaml(masked(value)).encode())
 
 
 def now() -> str:

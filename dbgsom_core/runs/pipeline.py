@@ -22,13 +22,7 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import FigureAbilities
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.privacy import (
-    hiding,
-    mask_error,
-    masked,
-    masked_name,
-    private_logger,
-)
+from dbgsom_core.interfaces.privacy import private_logger, redact_error, redaction
 from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks
@@ -89,7 +83,7 @@ def run_experiment(
     called however it ends: with `DbgsomError` where the run folder cannot be written, with
     `Interrupted` where a signal asked the process to end.
     """
-    with hiding(experiment.secrets):
+    with redaction(experiment.secrets):
         notes = [*data_notes]
         with warnings_as_notes(notes):
             setup = prepare_run(experiment, data)
@@ -144,7 +138,7 @@ def start_run(
     A ``stored`` run keeps its folder, must be the same in all that its result depends on, and goes
     on in this process alone. Runs of the same experiment whose process died are marked as killed.
     """
-    group = masked_name(experiment.experiment)
+    group = experiment.experiment
     runs = runs_folder(experiment, registry) if root is None else root
     for dead in mark_killed_runs(runs, group):
         log.warning("closed as killed: %s: %s", dead.files.folder, dead.error)
@@ -166,18 +160,18 @@ def start_run(
     folder = _new_folder(runs / group) if stored is None else stored.files.folder
     run = Run(
         id=folder.name,
-        name=masked(name or given or default_name(experiment, estimator, params)),
+        name=name or given or default_name(experiment, estimator, params),
         experiment=group,
         kind="sweep" if setup is None else "run",
         folder=folder,
-        config=masked(experiment.resolved),
-        params=masked(params),
-        environment=masked(environment),
-        data=masked(facts),
+        config=experiment.resolved,
+        params=params,
+        environment=environment,
+        data=facts,
         parent=parent,
         total_epochs=0 if estimator is None else int(estimator.epochs),
-        varies=masked(varies or {}),
-        tags=masked(experiment.resolved.get("tags") or {}),
+        varies=varies or {},
+        tags=experiment.resolved.get("tags") or {},
     )
     if stored is not None:
         check_same(stored, run)
@@ -208,7 +202,7 @@ def failures_reported(callbacks: Callbacks, run: Run, lock: RunLock) -> Iterator
         yield
     except BaseException as error:
         cause = shutdown.cause(error)
-        mask_error(cause)
+        redact_error(cause)
         with shutdown.deferred():
             try:
                 callbacks.notify_required("dbgsom_run_failed", run=run, error=cause)
@@ -255,7 +249,7 @@ def _fit_and_evaluate(
         estimator.set_params(callbacks=after_epoch, checkpoint=checkpoint.of_fit("map"))
         estimator.fit(fold.train.X, fold.train.y)
         estimator.set_params(callbacks=None, checkpoint=None)
-        notes.extend(map(masked, on_epoch.early_end(estimator)))
+        notes.extend(on_epoch.early_end(estimator))
         notes.extend(size_told(estimator.sizes_tried_, estimator.spreading_factor_))
         some = evaluator.subsample(fold.train, "train")
         trained = evaluate_part(estimator, some, fold.train, experiment.seed, estimator.hit_counts_)
@@ -358,10 +352,10 @@ class _Evaluator:
             try:
                 values[f"{part}/{name}"], remark = value_of(measure, evaluation)
                 if remark and not of_fold:
-                    self.notes.append(masked(f"{part}/{name}: {remark}"))
+                    self.notes.append(f"{part}/{name}: {remark}")
             except Exception as error:
                 text = f"measure {part}/{name} failed ({type(error).__name__}: {error})"
-                if masked(text) not in self.notes:  # a fold more of the same
+                if text not in self.notes:  # a fold more of the same
                     add_note(self.notes, text)
             shutdown.check()
         return values

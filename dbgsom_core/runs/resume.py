@@ -28,7 +28,6 @@ from dbgsom_core.config import (
 )
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError
 from dbgsom_core.interfaces.component import Component, flat, nested_fields
-from dbgsom_core.interfaces.privacy import masked, masked_name
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import Tracking, mirror_ended
@@ -78,7 +77,7 @@ def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
     `ConfigError` says what differs in the newest one that is like it.
     """
     kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _config(loaded)
-    group = masked_name(loaded.experiment)
+    group = loaded.experiment
     runs = [
         run
         for run in find_runs(root.absolute(), group)
@@ -293,7 +292,7 @@ def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _config(loaded: Experiment | Sweep) -> dict[str, Any]:
-    return _as_read(masked(loaded.resolved))
+    return _as_read(loaded.resolved)
 
 
 def _completed(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from dbgsom_core.cli import cli
 from dbgsom_core.cli.console import redacted_terminal, unescaped
-from dbgsom_core.interfaces.privacy import Secrets, hide
+from dbgsom_core.interfaces.privacy import register
 
 STEERING = "red \x1b[31m, a title \x1b]0;x\x07, backwards \u202etxt.exe, over\rwritten"
 AS_TEXT = r"red \x1b[31m, a title \x1b]0;x\x07, backwards \u202etxt.exe, over\rwritten"
@@ -93,8 +93,7 @@ def test_rich_keeps_its_colours_and_hides_what_the_environment_held(screen, monk
     streams = screen()
     terminal = isinstance(streams[0], Terminal)
     with redacted_terminal():
-        secrets = Secrets()
-        hide("hunter22", "${env:TOKEN}", secrets)
+        register({}, "hunter22", "${env:TOKEN}")
         Console(highlight=False).print("[bold]hunter22[/bold]")
         with Progress(console=Console(file=unescaped(sys.stderr))) as bar:
             bar.add_task("busy")

@@ -8,7 +8,6 @@ from collections import Counter
 from dbgsom_core.config import Child, Experiment, Sweep, shortened
 from dbgsom_core.estimators.planning import told_seconds
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.privacy import hiding, masked
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.data import load_data, same_data
 from dbgsom_core.runs.dry_run import NOT_COUNTED, Forecast, forecast
@@ -27,8 +26,7 @@ def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[tupl
     """
     if sweep.optimization is not None:
         optuna()
-    secrets = [child.experiment.secrets for child in sweep.children]
-    with hiding(*dict.fromkeys(secrets)), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         variants: dict[str, Child] = {}
         for child in sweep.children:
@@ -48,10 +46,10 @@ def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[tupl
         jobs = min(jobs, sweep.runs)
         first = found[0].lines
         return [
-            ("sweep", masked(_told_runs(sweep, variants, jobs))),
-            *[(name, masked(words)) for name, words in _told_axes(sweep)],
+            ("sweep", _told_runs(sweep, variants, jobs)),
+            *_told_axes(sweep),
             *[line for line in first if line[0] in ("data", "prepare", "split")],
-            ("training", masked(_told_time(sweep, [one.variant for one in tried], found, jobs))),
+            ("training", _told_time(sweep, [one.variant for one in tried], found, jobs)),
             ("neurons", _range([one.plan.probe.neurons for one in found])),
             *[(name, f"{words} of each process") for name, words in first if name == "memory"],
             *[

@@ -8,7 +8,6 @@ from typing import Any
 
 from dbgsom_core.config import Child, Sweep
 from dbgsom_core.errors import DataError
-from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.trackers import Ranking, Run
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.compare.criterion import RankingCriterion, find_criterion, is_in_units
@@ -49,7 +48,7 @@ class Leaderboard:
                 "id": run.id,
                 "name": run.name,
                 "data": run.data,
-                "config": masked(child.experiment.resolved),
+                "config": child.experiment.resolved,
                 "measures": measures,
             }
         )
@@ -146,7 +145,7 @@ class Leaderboard:
         key = in_units, len(first)
         if key not in self._names:
             trees = [
-                variant_settings(masked(child.experiment.resolved), variant, self._registry)
+                variant_settings(child.experiment.resolved, variant, self._registry)
                 for variant, child in first.items()
             ]
             trees = [without_units(tree) for tree in trees] if in_units else trees
@@ -155,7 +154,7 @@ class Leaderboard:
                 trees, list(dict.fromkeys(name.removesuffix(".name") for name in varied))
             )
             self._names[key] = {
-                variant: (values, _variant_name(masked(variant), text, search))
+                variant: (values, _variant_name(variant, text, search))
                 for variant, (values, text) in zip(first, fields, strict=True)
             }
         return self._names[key]

@@ -34,7 +34,7 @@ from dbgsom_core.engine.workers import MOST_THREADS, available_threads
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.privacy import hiding, private_logger
+from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks, call
 from dbgsom_core.plugins.importing import no_exit
@@ -411,7 +411,7 @@ def _run_task(content: bytes) -> tuple[Run, dict[str, float], tuple[str, ...]]:
         raise DbgsomError(
             f"its components cannot be read in another process ({error}): sweep with -j 1"
         ) from None
-    with _running, no_exit(), shutdown.handling(), hiding(task.experiment.secrets):
+    with _running, no_exit(), shutdown.handling():
         try:
             return _worker.run(task)
         except Exception as error:
@@ -489,7 +489,7 @@ def portable_error(error: Exception) -> DbgsomError:
 
 
 class _Lines(io.TextIOBase):
-    """A text stream whose lines the sweep prints, which masks secrets in them."""
+    """A text stream whose lines the sweep prints."""
 
     def __init__(self, send: Send) -> None:
         self._send, self._begun = send, ""

@@ -11,7 +11,7 @@ from dbgsom_core.config import Child, Experiment, Sweep
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import FigureAbilities
-from dbgsom_core.interfaces.privacy import hiding, masked, private_logger
+from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, SweepView
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
@@ -95,9 +95,7 @@ def run_sweep(
     DbgsomError
         A child's data or parts cannot be used, every child failed, or one did with ``fail_fast``.
     """
-    secrets = [child.experiment.secrets for child in sweep.children]
-    with hiding(*dict.fromkeys(secrets)):
-        return _Sweeping(sweep, observers, registry, stored, jobs, fail_fast, display).outcome()
+    return _Sweeping(sweep, observers, registry, stored, jobs, fail_fast, display).outcome()
 
 
 class _Sweeping:
@@ -209,7 +207,7 @@ class _Sweeping:
         self._plan.ended(child, None)
         if self._fail_fast:
             told = f"{child.name} failed: {_reason(error)}; so the sweep ends (--fail-fast)"
-            raise DbgsomError(masked(told)) from error
+            raise DbgsomError(told) from error
         self._tell(None)
 
     def _count(self, child: Child, run: Run, result: RunResult) -> None:
@@ -333,7 +331,7 @@ class _Here:
 
 def _reason(error: BaseException) -> str:
     known = isinstance(error, DbgsomError)
-    return str(masked(str(error) if known else f"{type(error).__name__}: {error}"))
+    return str(error) if known else f"{type(error).__name__}: {error}"
 
 
 def _children_of(stored: StoredRun, root: Path) -> dict[str, StoredRun]:

@@ -23,9 +23,9 @@ from dbgsom_core.api import (
     TrackerComponent,
     masked,
     private_logger,
-    without_secrets,
     write_atomically,
 )
+from dbgsom_core.interfaces.privacy import without_secrets
 from dbgsom_core.runs.folder import (
     JournalLine,
     RunFiles,
@@ -269,9 +269,7 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> _Pages:
         try:
             ending, content = _rendered(figure)
         except Exception as error:
-            notes.append(
-                masked(f"figure {name} cannot be written ({type(error).__name__}: {error})")
-            )
+            notes.append(f"figure {name} cannot be written ({type(error).__name__}: {error})")
             _log.warning("%s", notes[-1])
         else:
             path = files.figure(name, ending)
@@ -289,9 +287,9 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> _Pages:
     stands_out = []
     if result.view is not None:
         try:
-            stands_out = [masked(one) for one in remarks(result.view, result.measures)]
+            stands_out = list(remarks(result.view, result.measures))
         except Exception as error:
-            notes.append(masked(f"what stands out is not known ({type(error).__name__}: {error})"))
+            notes.append(f"what stands out is not known ({type(error).__name__}: {error})")
             _log.warning("%s", notes[-1])
     config, names = files.config.read_text(encoding="utf-8"), list(figures)
 
@@ -388,4 +386,4 @@ def _mask_texts(figure: Any) -> None:
 
 def _told(error: BaseException) -> str:
     text = str(error).strip()
-    return masked(f"{type(error).__name__}: {text}") if text else type(error).__name__
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
