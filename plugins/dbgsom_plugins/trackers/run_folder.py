@@ -25,7 +25,6 @@ from dbgsom_core.api import (
     private_logger,
     write_atomically,
 )
-from dbgsom_core.interfaces.privacy import without_secrets
 from dbgsom_core.runs.folder import (
     JournalLine,
     RunFiles,
@@ -273,7 +272,10 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> _Pages:
             _log.warning("%s", notes[-1])
         else:
             path = files.figure(name, ending)
-            write_bytes(path, content)
+            if ending == "html":
+                write_text(path, content.decode())
+            else:
+                write_bytes(path, content)
             figures[path.name] = content
     children = [
         {"id": child.id, "name": child.name, "params": child.params, "measures": measures}
@@ -369,7 +371,7 @@ def _write_examples(files: RunFiles, result: RunResult) -> None:
 
 def _rendered(figure: Any) -> tuple[Literal["png", "html"], bytes]:
     if isinstance(figure, Html):
-        return "html", without_secrets(figure.text).encode()
+        return "html", figure.text.encode()
     content = BytesIO()
     _mask_texts(figure)
     figure.savefig(content, format="png", dpi=150)
@@ -379,7 +381,7 @@ def _rendered(figure: Any) -> tuple[Literal["png", "html"], bytes]:
 def _mask_texts(figure: Any) -> None:
     find = getattr(figure, "findobj", None)
     for text in find(lambda artist: hasattr(artist, "get_text")) if find else ():
-        shown = without_secrets(text.get_text())
+        shown = masked(text.get_text())
         if shown != text.get_text():
             text.set(text=shown, parse_math=False)  # two references are no formula
 
