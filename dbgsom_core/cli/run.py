@@ -137,8 +137,8 @@ def run(file: str, resume: bool, dry_run: bool, overrides: Sequence[str]) -> int
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Say which runs there would be and what they would take, by short probes of some "
-    "variants; write nothing.",
+    help="Say which runs there would be and what they would take, by a probe of the first; "
+    "write nothing.",
 )
 @run_options
 def sweep(
@@ -156,7 +156,7 @@ def sweep(
     if not dry_run:
         return _run_sweep(loaded, registry, jobs=jobs, fail_fast=fail_fast)
     from dbgsom_core.plugins.importing import no_exit
-    from dbgsom_core.runs.sweeps.forecast import forecast_sweep
+    from dbgsom_core.runs.dry_run import forecast_sweep
 
     with no_exit():
         registry = registry.without(loaded.children[0].experiment.disabled)

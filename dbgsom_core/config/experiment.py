@@ -116,15 +116,11 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Child:
-    """One run of a sweep: named by what varies, with the values as they were written.
-
-    ``variant`` names it together with those that differ in their seed alone.
-    """
+    """One run of a sweep: named by what varies, with the values as they were written."""
 
     name: str
     varies: Mapping[str, Any]
     experiment: Experiment
-    variant: str = ""
 
     @property
     def varies_beside_seed(self) -> Mapping[str, Any]:

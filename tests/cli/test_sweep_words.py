@@ -94,13 +94,12 @@ def test_a_dry_run_of_a_sweep_tells_its_runs_and_writes_nothing(dbgsom, write, t
     assert answer.code == 0, answer.err
     assert sorted(tmp_path.rglob("*")) == before
     lines = answer.out.splitlines()
-    assert lines[0] == "sweep     12 runs: 6 variants × 2 seeds, 2 beside each other"
-    assert "          kernel: gaussian, bubble" in lines
+    assert lines[0] == "sweep     12 runs, 2 beside each other"
+    assert "varies    kernel: gaussian, bubble" in lines
     assert "data      iris: 150 × 4 float64" in answer.out
-    assert " in all (6 variants tried; the slowest: " in answer.out
+    assert " in all, if each is as the first run; training alone: " in answer.out
     (writes,) = [line for line in lines if line.startswith("writes")]
-    assert f"{tmp_path}/runs/words/<time>, 13 times: for each run config.yaml, " in writes
-    assert "; for the sweep config.yaml, run.json, measures.json, report.html, " in writes
+    assert f"{tmp_path}/runs/words/<time>: config.yaml, " in writes
     assert lines[-1] == "nothing was written"
     assert dbgsom("sweep", file, "--dry-run", "--resume").code == 2
 

@@ -32,7 +32,8 @@ class Swept:
         """Add a finished run; return what is best so far."""
         data = {"name": "iris", "digest": "d", "samples": 150}
         folder = self.folder / child.name
-        run = SimpleNamespace(id=child.name, name=child.name, data=data, folder=folder)
+        facts = {"id": child.name, "name": child.name, "varies": child.varies}
+        run = SimpleNamespace(**facts, data=data, folder=folder)
         self.board.add(child, run, measures)
         return self.board.best_so_far(child).removeprefix("best so far: ")
 
@@ -104,22 +105,6 @@ def test_a_seed_that_varies_is_no_part_of_a_variant(tmp_path):
     assert [one.name for one in ranking.variants] == ["kernel=bubble", "kernel=gaussian"]
     assert [len(one.runs) for one in ranking.variants] == [2, 2]
     assert ranking.best.varies == {"kernel": "bubble"}
-
-
-def test_a_sweep_of_nothing_but_seeds_is_one_variant(tmp_path):
-    swept = Swept(tmp_path, "{grid: {seed: [1, 2]}}")
-    for child in swept.sweep.children:
-        sentence = swept.end(child, {"train/combined_error": 1.0})
-    assert sentence == "as it is (train/combined_error 1 ± 0, 2 seeds)"
-    assert [child.name for child in swept.sweep.children] == ["seed=1", "seed=2"]
-    assert swept.sweep.title == "2 runs: seed"
-
-
-def test_variants_of_no_consequence_for_the_map_are_variants(tmp_path):
-    swept = Swept(tmp_path, "{grid: {engine.threads: [1, 2]}}")
-    for child in swept.sweep.children:
-        swept.end(child, {"train/combined_error": 1.0})
-    assert swept.ranked() == ["threads=1", "threads=2"]
 
 
 BESIDE_EACH_OTHER = [

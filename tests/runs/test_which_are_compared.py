@@ -75,11 +75,6 @@ def test_what_has_not_finished_is_told(store, found):
     assert found("e").notes == ["not finished, and left out: 1 failed"]
 
 
-def test_runs_without_the_values_of_their_folds_are_told(store, found):
-    store(1, {"test/accuracy": 0.5, "test_std/accuracy": 0.1}, split=FOLDS)
-    assert "hold no values of their folds" in found("e").notes[0]
-
-
 def test_a_sweep_that_was_killed_before_its_runs_is_told_as_that(store, found):
     store(1, {}, kind="sweep", status="killed")
     told = (

@@ -14,7 +14,7 @@ from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.compare.criterion import RankingCriterion, find_criterion, is_in_units
 from dbgsom_core.runs.compare.export import Comparison
-from dbgsom_core.runs.compare.group import group_runs, lacks_folds, make_entry, without_repeats
+from dbgsom_core.runs.compare.group import group_runs, make_entry, without_repeats
 from dbgsom_core.runs.compare.rank import rank, rank_over_data_sets
 from dbgsom_core.runs.compare.table import Table
 from dbgsom_core.runs.find import find_folder, folders_ending_with, mark_killed_runs
@@ -113,11 +113,6 @@ def _notes(
         notes.append(
             f"{repeats} older run(s) repeat another with the same configuration and seed, and are "
             "left out"
-        )
-    if unknown := sum(map(lacks_folds, runs)):
-        notes.append(
-            f"{unknown} run(s) of an earlier version hold no values of their folds, so that "
-            "nothing can be tested by them; run them anew"
         )
     if lacking := sum(row.mean != row.mean for table in tables for row in table.rows):
         notes.append(f"{lacking} variant(s) have no {criterion.name}")
