@@ -108,15 +108,8 @@ def is_strict() -> bool:
 def open_registry(*, warn: bool = False) -> Registry:
     """Return the registry of plugins that the options of the command ask for.
 
-    Parameters
-    ----------
-    warn : bool
-        Log a warning for each plugin that could not be loaded.
-
-    Raises
-    ------
-    PluginError
-        ``--strict-plugins`` and a plugin is broken.
+    ``warn`` logs a warning for each plugin that could not be loaded; with ``--strict-plugins``
+    `PluginError` is raised for it.
     """
     from dbgsom_core.plugins.registry import get_registry
 
@@ -191,19 +184,9 @@ limit_option = partial(
 
 
 def check_output(path: str, *read: str | Path | None) -> None:
-    """Check that a command may write a file.
+    """Raise `DataError` where a command cannot, or should not, write a file (`-`: standard output).
 
-    Parameters
-    ----------
-    path : str
-        ``-`` is standard output, which can be written.
-    *read : str, Path or None
-        Files that the command reads.
-
-    Raises
-    ------
-    DataError
-        It cannot be written, or should not be: the command reads it, or it belongs to a run.
+    It should not write a file that it has ``read``, or one that belongs to a run.
     """
     from dbgsom_core.runs.folder import RunFiles, is_run
 

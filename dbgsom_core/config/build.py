@@ -41,22 +41,11 @@ def load_experiment(
     overrides: Sequence[str] = (),
     registry: Registry | None = None,
 ) -> Experiment:
-    """Return the experiment that a YAML file describes.
+    """Return the experiment that a YAML file describes; ``overrides`` are as after ``--set``.
 
-    Parameters
-    ----------
-    path : path
-    overrides : sequence of str
-        ``key=value`` as after ``--set``: a dotted key and a YAML value, written over the file.
-    registry : Registry, optional
-        Where components come from; the installed plugins without it.
-
-    Raises
-    ------
-    ConfigError
-        One line for each problem: ``file:line:column: key.path: what is wrong``.
-    PluginError
-        A plugin that the file uses is broken or ambiguous.
+    Components come from ``registry``, or else from the installed plugins. Raises `ConfigError` with
+    a line for each problem, ``file:line:column: key.path: what is wrong``, and `PluginError` for a
+    plugin that is broken or ambiguous.
     """
     problems = Problems()
     root = merged(path, overrides, problems)
@@ -68,17 +57,7 @@ def load_experiment(
 def parse_experiment(
     values: Mapping[str, Any], registry: Registry | None = None, overrides: Sequence[str] = ()
 ) -> Experiment:
-    """Return the experiment that plain Python values describe, keys as in YAML.
-
-    ``registry`` and ``overrides`` are those of `load_experiment`.
-
-    Raises
-    ------
-    ConfigError
-        One line for each problem: ``key.path: what is wrong``.
-    PluginError
-        A plugin that the values use is broken or ambiguous.
-    """
+    """Return the experiment that plain Python values describe, as `load_experiment`."""
     problems = Problems()
     root = root_of(values, overrides, problems)
     root = without(root, "sweep", "this describes several runs; use sweep()", problems)
@@ -152,13 +131,7 @@ class Builders:
 def build_experiment(
     root: Section, builders: Builders, problems: Problems, source: str, folder: Path
 ) -> Experiment | None:
-    """Return the experiment that a merged configuration describes, or None with problems.
-
-    Raises
-    ------
-    PluginError
-        A plugin that the configuration uses is broken or ambiguous.
-    """
+    """Return the experiment that a merged configuration describes, or None with problems."""
     before = len(problems)
     problems.public = frozenset(public_texts(root))
     root = fill(root, problems)

@@ -58,11 +58,6 @@ class Builder:
 
     Each method that builds raises a ValidationError as `reject` does, and a `PluginError` where
     the plugin that offers a component is broken or ambiguous.
-
-    Parameters
-    ----------
-    registry : Registry
-        Where components come from.
     """
 
     def __init__(self, registry: Registry) -> None:

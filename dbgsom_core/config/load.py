@@ -40,13 +40,7 @@ _REFERENCE = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default
 
 
 def merged(path: str | os.PathLike[str], overrides: Sequence[str], problems: Problems) -> Section:
-    """Return the section of a file, those that it extends and overrides; nothing is filled.
-
-    Raises
-    ------
-    ConfigError
-        A file cannot be read, is no YAML, or extends itself.
-    """
+    """Return the section of a file, those that it extends and overrides; nothing is filled."""
     root = _Files(problems).read(os.fspath(path), Place(""), ())
     return merge(root, overlay(overrides, problems), problems)
 

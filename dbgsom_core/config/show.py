@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path as Folder
 from typing import Any
 
 from dbgsom_core.config.build import Builders, build_experiment, folder_of
 from dbgsom_core.config.load import as_section, merged, names_in
-from dbgsom_core.config.places import Items, Mark, Problems, Section, from_python, plain
+from dbgsom_core.config.places import Items, Mark, Problems, Section, plain
 from dbgsom_core.config.schema import MODEL_COMPONENTS
-from dbgsom_core.config.variants import apply, load_sweep, unfold
+from dbgsom_core.config.variants import load_sweep
 from dbgsom_core.config.yaml_text import dump_inline
 from dbgsom_core.errors import UnknownNameError, as_text
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
@@ -37,20 +36,13 @@ _KINDS: dict[Path, str] = {
 class Explained:
     """A resolved configuration with the origin of each value.
 
-    Attributes
-    ----------
-    values : mapping
-        Plain values, references to the environment as they were written; loads again.
-    origins : mapping of tuple to str
-        ``file:line``, ``--set``, ``default`` or ``default of NAME`` for the path of each plain
-        value and of each list; what refers to the environment names the variable.
-    complete : bool
-        False where a sweep's file leaves out what its runs fill in, so no default is known.
+    Origins are ``file:line``, ``--set``, ``default`` or ``default of NAME`` for the path of each
+    plain value and of each list; what refers to the environment names the variable.
     """
 
-    values: Mapping[str, Any]
+    values: Mapping[str, Any]  # references to the environment as they were written; loads again
     origins: Mapping[Path, str]
-    complete: bool = True
+    complete: bool = True  # False: of a sweep, whose runs fill in what the file leaves out
 
     def flat(self) -> dict[str, Side]:
         """Return value and origin of each plain value and each list of such, by dotted key."""
@@ -68,29 +60,24 @@ def explain(
 ) -> Explained:
     """Return what a file of a run or a sweep means, value by value.
 
-    Without ``defaults`` only what the files and ``overrides`` say. Errors are those of
-    `load_experiment` and `load_sweep`.
+    Of a sweep, and without ``defaults``, only what the files and ``overrides`` say. Errors are
+    those of `load_experiment` and `load_sweep`.
     """
     problems = Problems()
     root = merged(path, overrides, problems)
-    varies, builders = root.get("sweep") is not None, Builders(registry)
-    if varies:
+    values = plain(root)
+    is_sweep = root.get("sweep") is not None
+    if is_sweep:
         load_sweep(path, overrides, registry)  # raises what is wrong with any of its runs
-    base = root.without("sweep")
-    experiment = build_experiment(base, builders, problems, os.fspath(path), folder_of(path))
-    if not varies:
+    else:
+        root = root.without("sweep")
+        builders = Builders(registry)
+        experiment = build_experiment(root, builders, problems, os.fspath(path), folder_of(path))
         problems.raise_any()
-    elif experiment is not None:
-        variants = unfold(root, Problems()).variants
-        if not _serves(experiment.resolved, [varied for _, varied in variants], builders):
-            experiment = None
-    complete = experiment is not None and defaults
-    values = dict(experiment.resolved) if experiment is not None and defaults else plain(base)
-    if varies:
-        values["sweep"] = plain(root["sweep"])
-    source = (root if varies else base), Mark(root.place, root.place)
-    origins = dict(_origins(values, *source, (), "default", registry))
-    return Explained(values, origins, complete or not defaults)
+        assert experiment is not None
+        values = dict(experiment.resolved) if defaults else plain(root)
+    origins = dict(_origins(values, root, Mark(root.place, root.place), (), "default", registry))
+    return Explained(values, origins, not (is_sweep and defaults))
 
 
 def _leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -103,17 +90,6 @@ def _leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from _leaves(value, (*path, i))
     else:
         yield path, values
-
-
-def _serves(values: Mapping[str, Any], varied: Sequence[Section], builders: Builders) -> bool:
-    """Say whether every run of a sweep can begin from these values: one may forbid a default."""
-    base = from_python(values, Problems())
-    for one in varied:
-        problems = Problems()
-        build_experiment(apply(base, one, problems), builders, problems, "", Folder())
-        if len(problems):
-            return False
-    return True
 
 
 def _origins(

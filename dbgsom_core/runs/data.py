@@ -43,17 +43,10 @@ def load_section(dataset: Any, folder: str | None = None) -> Data:
 
 
 def load_data(experiment: Experiment) -> Data:
-    """Load the data set and check that it can be used.
+    """Load the data set of an experiment; `DataError` where its parts cannot use it.
 
     Its samples are a table where the data set leaves them where they are and the engine reads them
     there.
-
-    Raises
-    ------
-    DataError
-        It cannot be read, has fewer than 4 rows, holds infinite values, or missing ones that the
-        metric cannot take, has no column that varies, or lacks the classes or the numbers
-        that a classifier or a regressor needs.
     """
     data = _load(experiment, experiment.dataset)
     name, X, y = experiment.data_called, data.X, data.y

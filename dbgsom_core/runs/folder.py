@@ -294,10 +294,7 @@ def write_status(
 def check_complete(files: RunFiles, journal_length: int, model: bool) -> None:
     """Have the journal, of this many bytes, on the disk, and check that what was written is there.
 
-    Raises
-    ------
-    OSError
-        Somebody removed or changed something.
+    Raises OSError where somebody removed or changed something.
     """
     needed = [files.run, files.config, files.environment, files.measures, files.report, files.page]
     for path in [*needed, files.model] if model else needed:
@@ -314,12 +311,7 @@ def check_complete(files: RunFiles, journal_length: int, model: bool) -> None:
 def append_epoch(path: Path, line: JournalLine, at: int) -> int:
     """Append one epoch to the journal, which is ``at`` bytes long; return its length now.
 
-    The epoch is handed to the operating system at once.
-
-    Raises
-    ------
-    OSError
-        The journal cannot be written, or has another length: epochs were lost.
+    The epoch is handed to the operating system at once. OSError: epochs were lost.
     """
     record = {"epoch": line.epoch, "time": line.time, "metrics": plain(line.metrics)}
     text = json.dumps(record, allow_nan=False).encode() + b"\n"

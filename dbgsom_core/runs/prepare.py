@@ -52,20 +52,11 @@ def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
 
 
 def make_step(name: str, params: Mapping[str, Any]) -> Any:
-    """Return an unfitted transformer.
+    """Return an unfitted transformer: ``range_scale``, ``standardize``, or ``module:Class``.
 
-    Parameters
-    ----------
-    name : str
-        ``range_scale``, ``standardize`` or ``module:Class`` of a scikit-learn transformer.
-    params : mapping
-        Its constructor's arguments. A list stands for a tuple where the default is one.
-
-    Raises
-    ------
-    StepError
-        The class cannot be imported, is no transformer, or does not know a parameter or its value.
-        Classes are imported from what is installed, not from the working directory.
+    ``params`` are its constructor's arguments; a list stands for a tuple where the default is one.
+    Classes are imported from what is installed, not from the working directory. `StepError` says
+    what is wrong with it.
     """
     cls = STEPS.get(name) or imported_step(name)
     known = _defaults(cls)
@@ -108,12 +99,7 @@ def fit_steps(
 
     ``names`` are those of the features, for messages, and ``metric`` is what will compare the rows.
     Of a table a table comes back that is prepared block by block when it is read; steps other than
-    scalers need all of it in memory.
-
-    Raises
-    ------
-    DataError
-        A step cannot use the data, or every column is constant.
+    scalers need all of it in memory. `DataError`: a step cannot use the data.
     """
     low, high = extremes(X)
     constant = np.flatnonzero(~(high > low))

@@ -31,25 +31,13 @@ _ESTIMATORS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Setup:
-    """What a run trains, and on what.
-
-    Attributes
-    ----------
-    data : Data
-    test : Data or None
-        What is kept for testing as a data set of its own.
-    fold : Fold
-        The model that is kept is trained on.
-    divided : list of (rows, rows)
-        The rows to train and to test on of each fold.
-    estimator : unfitted estimator
-    """
+    """What a run trains, and on what."""
 
     data: Data
-    test: Data | None
-    fold: Fold
-    divided: list[tuple[Rows, Rows]]
-    estimator: Any
+    test: Data | None  # what is kept for testing as a data set of its own
+    fold: Fold  # what the model that is kept is trained on
+    divided: list[tuple[Rows, Rows]]  # the rows to train and to test on of each fold
+    estimator: Any  # unfitted
 
     def baseline(self) -> dict[str, float]:
         """Return what always the most frequent class, or the mean, measures; empty: neither."""

@@ -107,11 +107,11 @@ def test_bars_of_runs_that_have_ended_are_removed(bar, screen):
     display, runs = BarDisplay(bar, 3, CompileClock()), [make_run(name) for name in "abc"]
     for run in runs:
         display.dbgsom_run_started(run)
-    assert [task.description for task in bar.tasks] == ["1/3 ", "2/3 ", "3/3 "]
+    assert [task.description for task in bar.tasks] == ["[1/3] ", "[2/3] ", "[3/3] "]
     display.dbgsom_run_finished(runs[1], result())
     display.dbgsom_run_failed(runs[0], RuntimeError())
-    assert [task.description for task in bar.tasks] == ["3/3 "]
-    assert screen.getvalue().splitlines()[-1].startswith("2/3 epoch 10/10")
+    assert [task.description for task in bar.tasks] == ["[3/3] "]
+    assert screen.getvalue().splitlines()[-1].startswith("[2/3] epoch 10/10")
 
 
 def test_a_run_that_ends_early_leaves_a_line_and_no_bar(bar, screen):
@@ -122,7 +122,7 @@ def test_a_run_that_ends_early_leaves_a_line_and_no_bar(bar, screen):
         end()
         assert bar.tasks == []
         assert screen.getvalue().splitlines()[-1].startswith("epoch 3/10 ")
-        assert screen.getvalue().endswith("  stopped\n")
+        assert screen.getvalue().endswith("  stopped in 1.00 s\n")
     display.dbgsom_run_started(run)
     display.clear()  # before the first epoch there is nothing to print
-    assert (bar.tasks, screen.getvalue().splitlines()[-1]) == ([], "a")
+    assert (bar.tasks, screen.getvalue().splitlines()[-1][:2]) == ([], "a:")

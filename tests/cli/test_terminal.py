@@ -117,8 +117,8 @@ def test_the_streams_are_themselves_again_after_a_command(screen):
 @pytest.mark.parametrize(
     ("encoding", "shown"),
     [
-        ("ascii", "0.9 +- 0.1 in K\\xf6ln: 391 x 11, QE v, \\u6f22"),
-        ("cp1252", "0.9 +- 0.1 in Köln: 391 x 11, QE v, \\u6f22"),
+        ("ascii", "0.9 \\xb1 0.1 in K\\xf6ln: 391 \\xd7 11, QE \\u2193, \\u6f22"),
+        ("cp1252", "0.9 ± 0.1 in Köln: 391 × 11, QE \\u2193, \\u6f22"),
         ("utf-8", "0.9 ± 0.1 in Köln: 391 × 11, QE ↓, 漢"),
     ],
 )

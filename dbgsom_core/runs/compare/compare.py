@@ -135,42 +135,18 @@ def _notes(
 
 @dataclass(frozen=True)
 class Selection:
-    """The runs to compare.
+    """The runs to compare."""
 
-    Attributes
-    ----------
-    runs : sequence of StoredRun
-        The finished ones, oldest first.
-    decide : DecideSettings
-        The criterion of the sweep that all of them belong to, where it has one.
-    unfinished : mapping of str to int
-        How many others there are, by how they stand.
-    damaged : mapping of str to str
-        What is wrong with the folders that cannot be read, by their names.
-    """
-
-    runs: Sequence[StoredRun]
-    decide: DecideSettings = field(default_factory=DecideSettings)
-    unfinished: Mapping[str, int] = field(default_factory=dict)
-    damaged: Mapping[str, str] = field(default_factory=dict)
+    runs: Sequence[StoredRun]  # the finished ones, oldest first
+    decide: DecideSettings = field(default_factory=DecideSettings)  # of the sweep that all are of
+    unfinished: Mapping[str, int] = field(default_factory=dict)  # how many, by how they stand
+    damaged: Mapping[str, str] = field(default_factory=dict)  # what is wrong, by folder
 
 
 def select_runs(targets: Sequence[str], root: Path) -> Selection:
     """Return the runs of experiments, of sweeps, and runs by id or folder, each once.
 
-    Runs whose process died without a word are closed as killed on the way.
-
-    Parameters
-    ----------
-    targets : sequence of str
-        None: the only experiment there is.
-    root : Path
-        The folder that holds all experiments.
-
-    Raises
-    ------
-    DataError
-        One of them is unknown, several experiments could be meant, or nothing has finished.
+    Without ``targets`` the only experiment is meant. Runs whose process died are closed as killed.
     """
     known = find_experiments(root)
     if not targets:

@@ -283,15 +283,8 @@ def diff_configs(
 ) -> list[tuple[dict[str, Any], str]]:
     """Return in what configurations differ: fields by dotted key, and as text, empty for none.
 
-    What has most values comes first and, of equally many, what varies last, as in the names of a
-    sweep's runs. So a variant has the same name everywhere.
-
-    Parameters
-    ----------
-    trees : sequence of mapping
-        The settings of each variant.
-    varied : sequence of str
-        Dotted keys that a sweep varies, in its order.
+    What has most values comes first and, of equally many, what is ``varied`` last, as in the names
+    of a sweep's runs. So a variant has the same name everywhere.
     """
     fields = differences(trees)
     keys = list(dict.fromkeys(key for one in fields for key in one))

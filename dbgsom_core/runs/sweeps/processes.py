@@ -88,15 +88,8 @@ class Processes:
     """Slots that each run one child of a sweep at a time; leaving the context ends them all.
 
     The processors are divided between them, unless the configuration says how many threads to use.
-    The first child trains alone until its first epoch: it compiles what all need.
-
-    Parameters
-    ----------
-    jobs : int
-        How many processes.
-    display : object
-        Has any of the lifecycle hooks, and hears of the runs of all processes; ``say(told)`` is
-        called with a sentence.
+    The first child trains alone until its first epoch: it compiles what all need. ``display`` hears
+    of the runs of all processes by the lifecycle hooks, and of sentences by ``say(told)``.
     """
 
     def __init__(self, jobs: int, display: object) -> None:

@@ -72,28 +72,12 @@ def run_sweep(
 
     Of a ``stored`` sweep that was interrupted, finished children are kept, and those that have
     begun go on. Every child's parts are built and every data set is loaded once before anything is
-    written.
+    written. ``jobs`` children run beside each other in processes of their own, to the same bits;
+    then ``display`` hears of them by the lifecycle hooks. After each child it is told a sentence by
+    ``say(told)``.
 
-    Parameters
-    ----------
-    sweep : Sweep
-    observers : Callbacks
-        Hear of the sweep, and of its children where they run in this process.
-    registry : Registry
-    stored : StoredRun, optional
-    jobs : int
-        How many children run beside each other, each in a process of its own; 1: in this one.
-        Their results are the same bits.
-    fail_fast : bool
-        End the sweep with the first child that fails.
-    display : object, optional
-        Hears of children in other processes by the lifecycle hooks, and has ``say(told)``, which
-        is called with a sentence after each child.
-
-    Raises
-    ------
-    DbgsomError
-        A child's data or parts cannot be used, every child failed, or one did with ``fail_fast``.
+    Raises `DbgsomError` where a child's data or parts cannot be used, every child failed, or one
+    did with ``fail_fast``.
     """
     return _Sweeping(sweep, observers, registry, stored, jobs, fail_fast, display).outcome()
 
