@@ -21,7 +21,6 @@ from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.importing import no_exit
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import StoredRun
-from dbgsom_core.runs.manifest import packages_named
 from dbgsom_core.runs.signals import shutdown
 
 log = private_logger("dbgsom")
@@ -120,10 +119,9 @@ def runs_folder(experiment: Experiment, registry: Registry) -> Path:
 def tracking_of(stored: StoredRun, registry: Registry) -> Tracking:
     """Return the trackers that the configuration in a run folder names."""
     config = stored.files.config
-    with packages_named(stored.environment, registry):
-        if is_sweep(config):
-            return load_sweep(config, registry=registry).children[0].experiment.tracking
-        return load_experiment(config, registry=registry).tracking
+    if is_sweep(config):
+        return load_sweep(config, registry=registry).children[0].experiment.tracking
+    return load_experiment(config, registry=registry).tracking
 
 
 def mirror_ended(stored: StoredRun, tracking: Tracking) -> None:

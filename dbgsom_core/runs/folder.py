@@ -429,10 +429,6 @@ def read_run(folder: Path) -> StoredRun:
             reader.damage.append(
                 f"{stored.corrupt_status}; if it stays so for a minute, the run is closed as killed"
             )
-    reader.check_size(files.model)  # which has its own bounds
-    texts = (files.journal, files.scalars, files.report, files.page, *files.examples)
-    for path in (*texts, *files.figures()):
-        reader.check_size(path, _LARGEST)
     return found.model_copy(update={"damage": "; ".join(map(as_text, reader.damage))})
 
 
@@ -501,17 +497,6 @@ class _Reader:
         except (ValueError, OverflowError, csv.Error) as error:
             self.damage.append(f"{path.name} is no table of folds: {error!s:.200}")
             return []
-
-    def check_size(self, path: Path, limit: int | None = None) -> None:
-        """Note a file that is there and no regular one, or has more than ``limit`` bytes."""
-        try:
-            with open_regular(path) as file:
-                if limit is not None and file.seek(0, os.SEEK_END) > limit:
-                    self.damage.append(f"{path.name} has more than {limit} bytes")
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            self.damage.append(f"{path.name} cannot be read: {error.strerror or error}")
 
     def _content(self, path: Path) -> bytes | None:
         try:

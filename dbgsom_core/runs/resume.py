@@ -44,7 +44,7 @@ from dbgsom_core.runs.folder import (
     write_status,
 )
 from dbgsom_core.runs.lock import RunLock, is_locked
-from dbgsom_core.runs.manifest import model_parts, packages_named
+from dbgsom_core.runs.manifest import model_parts
 
 _SECONDS_TO_END = 60.0  # of a sweep's child whose sweep was killed
 _SECONDS_TO_WAIT = 1.0  # for another process that looks at the run, and lets go
@@ -126,8 +126,7 @@ def load_stored(
             f"{files.config} lacks the password or token of an address, which is not written down: "
             "give the file that the run was started with, 'dbgsom run --resume FILE'"
         )
-    with packages_named(stored.environment, registry):
-        loaded, experiments = load(files.config, (), registry)
+    loaded, experiments = load(files.config, (), registry)
     given = stored.environment.get("given")
     if isinstance(loaded, Experiment) and isinstance(given, dict):
         loaded = _with_given_fields(loaded, given)

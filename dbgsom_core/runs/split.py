@@ -74,8 +74,7 @@ def make_fold(
     # Steps may change what they get; all rows without any are not copied: they may be a map.
     is_whole = test is None and (not steps or isinstance(data.X, BlockTable))
     X = data.X if is_whole else picked(data.X, train)
-    metric = experiment.model.params.get("metric")
-    X_train = fit_steps(steps, X, y_train, data.feature_names, metric)
+    X_train = fit_steps(steps, X, y_train, data.feature_names)
     if test is not None:
         test_data = Data(picked(data.X, test), None if y is None else y[test])
     tested = None if test_data is None else Part(prepared(steps, test_data.X), test_data.y)
