@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dbgsom_core.cli.console import output
+from dbgsom_core.cli.lazy_import import lazy_import
 from dbgsom_core.cli.options import (
     Command,
     open_registry,
@@ -238,7 +239,8 @@ def _run_experiment(
     from dbgsom_core.cli.progress import show_progress
     from dbgsom_core.runs.api import execute
 
-    with _ResumeHint() as hint, show_progress() as display:
+    # Scikit-learn imports scipy.stats, half a second of work, which few runs use.
+    with lazy_import("scipy.stats"), _ResumeHint() as hint, show_progress() as display:
         outcome = execute(experiment, registry, [hint, display], stored)
     if not output.quiet:
         from dbgsom_core.cli.tables import print_measures

@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dbgsom_core.config.checking import checked, findings_of
 from dbgsom_core.config.components import FIGURES, OF_STABILITY, Builder, Built
 from dbgsom_core.config.experiment import Experiment, Model, PrepareStep
 from dbgsom_core.config.load import fill, merge, merged, overlay, public_texts
@@ -19,6 +18,8 @@ from dbgsom_core.config.places import (
     NOWHERE,
     Problems,
     Section,
+    checked,
+    findings_of,
     from_python,
     mark_at,
     with_references,

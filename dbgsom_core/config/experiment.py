@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +18,7 @@ from dbgsom_core.config.schema import (
     Split,
     StabilitySettings,
 )
+from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import Secrets
 
@@ -80,6 +83,25 @@ class Experiment:
         """What sentences call the data: the name of its file, as one data set reads many."""
         path = getattr(self.dataset, "path", None)
         return Path(path).name if isinstance(path, str | Path) else self.dataset_name
+
+
+@contextmanager
+def estimator_errors_located(experiment: Experiment) -> Iterator[None]:
+    """Turn an estimator's error about its parameters into one about the configuration.
+
+    Its place is that of the parameter with which its sentence begins.
+    """
+    try:
+        yield
+    except DbgsomError:
+        raise
+    except ValueError as error:
+        parameter = re.match(r"\w+", str(error))
+        place = experiment.model.places.get(parameter[0]) if parameter else None
+        if place is None:
+            raise ConfigError(f"{experiment.source}: model: {error}") from error
+        assert parameter is not None
+        raise ConfigError(f"{place}: model.{parameter[0]}: {error}") from error
 
 
 @dataclass(frozen=True)

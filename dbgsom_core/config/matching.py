@@ -7,9 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dbgsom_core.config.checking import Finding
 from dbgsom_core.config.components import OF_STABILITY, Builder, items_of
-from dbgsom_core.config.places import Section
+from dbgsom_core.config.places import Finding, Section
 from dbgsom_core.config.schema import (
     DEFAULT_NAMES,
     GROWTH_FIELDS,

@@ -16,7 +16,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from dbgsom_core.config.build import PYTHON, Builders, build_experiment, folder_of, root_of
-from dbgsom_core.config.checking import checked, findings_of
 from dbgsom_core.config.components import items_of
 from dbgsom_core.config.experiment import (
     Child,
@@ -35,6 +34,8 @@ from dbgsom_core.config.places import (
     Problem,
     Problems,
     Section,
+    checked,
+    findings_of,
     with_references,
 )
 from dbgsom_core.config.schema import SWEEPS, DecideSettings, SweepSettings

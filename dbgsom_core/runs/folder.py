@@ -22,7 +22,7 @@
         report.md          and report.html, the same with its figures as one page
         mlflow.json        which MLflow store was sent all of this (by that tracker)
         checkpoints/       of its fits, until the run has finished (see `checkpoint`)
-        .lock              held while the run lives (see `lock`)
+        .lock              held while the run lives (see `find`)
 
 Every file but the journal is written beside its place and moved there, so that a reader sees the
 old or the new one and never a part. The status is written first and last: a folder that says

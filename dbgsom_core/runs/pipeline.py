@@ -32,10 +32,9 @@ from dbgsom_core.runs.callbacks import EpochCallback, run_folder_of, runs_folder
 from dbgsom_core.runs.checkpoint import Checkpoint
 from dbgsom_core.runs.data import facts_of
 from dbgsom_core.runs.figures import add_note, draw_figures, view_of_run, warnings_as_notes
-from dbgsom_core.runs.find import mark_killed_runs
+from dbgsom_core.runs.find import RunLock, mark_killed_runs
 from dbgsom_core.runs.folder import RunFiles, StoredRun
 from dbgsom_core.runs.folds import FoldMeasures, digest_of_rows, summary
-from dbgsom_core.runs.lock import RunLock
 from dbgsom_core.runs.manifest import (
     default_name,
     describe_environment,

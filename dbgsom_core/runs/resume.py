@@ -32,7 +32,7 @@ from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import Tracking, mirror_ended
 from dbgsom_core.runs.checkpoint import Checkpoint
-from dbgsom_core.runs.find import find_folder, has_died, mark_killed
+from dbgsom_core.runs.find import RunLock, find_folder, has_died, is_locked, mark_killed
 from dbgsom_core.runs.folder import (
     StoredRun,
     find_runs,
@@ -43,7 +43,6 @@ from dbgsom_core.runs.folder import (
     timestamp,
     write_status,
 )
-from dbgsom_core.runs.lock import RunLock, is_locked
 from dbgsom_core.runs.manifest import model_parts
 
 _SECONDS_TO_END = 60.0  # of a sweep's child whose sweep was killed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from dbgsom_core.config import Experiment
+from dbgsom_core.config import Experiment, estimator_errors_located
 from dbgsom_core.config.matching import fills_gaps
 from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import ConfigError
@@ -16,7 +16,6 @@ from dbgsom_core.estimators.regressor import SomRegressor
 from dbgsom_core.estimators.stored_classes import stored_types
 from dbgsom_core.estimators.validation import check_samples
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.runs.check import estimator_errors_located
 from dbgsom_core.runs.data import check_part, load_data, load_test
 from dbgsom_core.runs.split import Fold, Rows, baselines, divisions, final_fold
 from dbgsom_core.training.compatibility import why_no_start

@@ -11,7 +11,14 @@ from click.testing import CliRunner
 
 from dbgsom_core.cli import cli
 from dbgsom_core.files import sweep, write_atomically
-from dbgsom_core.runs.find import find_run, mark_killed, mark_killed_runs, remove_empty_folders
+from dbgsom_core.runs.find import (
+    RunLock,
+    find_run,
+    is_locked,
+    mark_killed,
+    mark_killed_runs,
+    remove_empty_folders,
+)
 from dbgsom_core.runs.folder import (
     JournalLine,
     Process,
@@ -23,14 +30,13 @@ from dbgsom_core.runs.folder import (
     write_json,
     write_status,
 )
-from dbgsom_core.runs.lock import RunLock, is_locked
 
 STARTED = "2026-11-24T10:15:00.000+00:00"
 HOLDER = """
 import sys, time
 from pathlib import Path
 from dbgsom_core.runs.folder import RunFiles, write_status
-from dbgsom_core.runs.lock import RunLock
+from dbgsom_core.runs.find import RunLock
 folder = Path(sys.argv[1])
 assert RunLock(folder).acquire()
 write_status(RunFiles(folder), "running", sys.argv[2])

@@ -15,8 +15,8 @@ from sklearn.datasets import load_iris
 from dbgsom_core.cli import main
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.runs import pipeline
+from dbgsom_core.runs.find import RunLock
 from dbgsom_core.runs.folder import Process, RunFiles, read_run, read_status, write_status
-from dbgsom_core.runs.lock import RunLock
 from dbgsom_core.runs.resume import claim
 from dbgsom_plugins.trackers.run_folder import RunFolderObserver
 
