@@ -118,7 +118,7 @@ class RunFiles:
     def figures(self) -> list[Path]:
         """Return the figures that exist, by name."""
         found = (self.folder / "figures").glob("[!.]*")
-        return sorted(path for path in found if path.suffix in (".png", ".html"))
+        return sorted(p for p in found if p.suffix in (".png", ".html") and p.is_file())
 
     def artifacts(self) -> list[Path]:
         """Return the files that observers logged, by name; nothing that a link leads to."""
@@ -429,6 +429,9 @@ def read_run(folder: Path) -> StoredRun:
             reader.damage.append(
                 f"{stored.corrupt_status}; if it stays so for a minute, the run is closed as killed"
             )
+    for path in (files.journal, files.scalars, files.model, files.report, files.page):
+        if path.exists() and not path.is_file():
+            reader.damage.append(f"{path.name} cannot be read: it is no regular file")
     return found.model_copy(update={"damage": "; ".join(map(as_text, reader.damage))})
 
 

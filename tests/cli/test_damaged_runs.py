@@ -47,6 +47,9 @@ def text(content):
 
 DAMAGE = {
     "a pipe as status": ("status.json", pipe, "status.json cannot be read: it is no regular file"),
+    "a pipe as journal": ("metrics.jsonl", pipe, "metrics.jsonl cannot be read: it is no regular"),
+    "a pipe as model": ("model.npz", pipe, "model.npz cannot be read: it is no regular file"),
+    "a pipe as report": ("report.md", pipe, "report.md cannot be read: it is no regular file"),
     "a link to itself": ("run.json", link, "run.json cannot be read"),
     "a huge file": ("measures.json", holes, "measures.json cannot be read: it has more than"),
     "nested JSON": ("run.json", text('{"a":' + "[" * 100_000), "run.json is no JSON"),

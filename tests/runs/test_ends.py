@@ -3,8 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -307,16 +305,6 @@ def test_a_configuration_stops_on_validation_accuracy(tmp_path, monkeypatch):
     config["model"]["stopping"]["measure"] = "r2"
     with pytest.raises(ConfigError, match=r"stopping: measure 'r2' is for estimator regressor"):
         dbgsom_core.run(config)
-
-
-def test_the_end_is_told_truly_at_changes_to_the_disk():
-    """A few of the changes that ``python tests/faults/ends.py`` goes through."""
-    command = [sys.executable, HERE.parent / "faults" / "ends.py"]
-    chosen = ["--ways", "KILL", "INT+INT", "FULL", "--from", "45", "--every", "100"]
-    done = subprocess.run([*command, *chosen], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "killed" in done.stdout
-    assert "failed" in done.stdout
 
 
 def test_a_status_can_be_extended(run):
