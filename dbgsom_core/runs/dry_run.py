@@ -21,7 +21,7 @@ from dbgsom_core.runs.callbacks import run_folder_of, runs_folder
 from dbgsom_core.runs.compare.group import data_name
 from dbgsom_core.runs.data import load_data, same_data
 from dbgsom_core.runs.manifest import default_name, flat_params
-from dbgsom_core.runs.setup import Setup, prepare_run
+from dbgsom_core.runs.pipeline import Setup, prepare_run
 from dbgsom_core.runs.sweeps.optimize import optuna
 
 _NOT_COUNTED = "; training alone: loading, measures, figures and trackers come on top"

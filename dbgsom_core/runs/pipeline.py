@@ -11,12 +11,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dbgsom_core.config import Experiment
-from dbgsom_core.errors import DbgsomError
+from dbgsom_core.config import Experiment, estimator_errors_located
+from dbgsom_core.config.matching import fills_gaps
+from dbgsom_core.engine.tables import BlockTable
+from dbgsom_core.errors import ConfigError, DbgsomError
+from dbgsom_core.estimators.classifier import SomClassifier
+from dbgsom_core.estimators.clustering import SomVQ
 from dbgsom_core.estimators.measuring import default_measures, value_of
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.estimators.plain_values import NotPlainError, to_plain
+from dbgsom_core.estimators.regressor import SomRegressor
 from dbgsom_core.estimators.sizing import size_told
 from dbgsom_core.estimators.stability import stability_of
+from dbgsom_core.estimators.stored_classes import stored_types
+from dbgsom_core.estimators.validation import check_samples
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import FigureAbilities
@@ -30,7 +38,7 @@ from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.assignments import tables_of
 from dbgsom_core.runs.callbacks import EpochCallback, run_folder_of, runs_folder
 from dbgsom_core.runs.checkpoint import Checkpoint
-from dbgsom_core.runs.data import facts_of
+from dbgsom_core.runs.data import check_part, facts_of, load_data, load_test
 from dbgsom_core.runs.figures import add_note, draw_figures, view_of_run, warnings_as_notes
 from dbgsom_core.runs.find import RunLock, mark_killed_runs
 from dbgsom_core.runs.folder import RunFiles, StoredRun
@@ -43,9 +51,20 @@ from dbgsom_core.runs.manifest import (
     with_varied,
 )
 from dbgsom_core.runs.resume import check_same, claim
-from dbgsom_core.runs.setup import Setup, make_estimator, prepare_run
 from dbgsom_core.runs.signals import shutdown
-from dbgsom_core.runs.split import Part, evaluate_part, make_fold, subsample
+from dbgsom_core.runs.split import (
+    Fold,
+    Part,
+    Rows,
+    baselines,
+    divisions,
+    evaluate_part,
+    final_fold,
+    make_fold,
+    subsample,
+)
+from dbgsom_core.training.compatibility import why_no_start
+from dbgsom_core.training.fitted_metric import fitted
 
 log = private_logger("dbgsom")
 
@@ -115,6 +134,87 @@ def run_experiment(
             checkpoint.remove()
             notify_finished(callbacks, run, result)
         return Outcome(run, result)
+
+
+# ---------------------------------------------------------------- what comes before the folder
+
+_ESTIMATORS: dict[str, Any] = {
+    "vq": SomVQ,
+    "classifier": SomClassifier,
+    "regressor": SomRegressor,
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run trains, and on what."""
+
+    data: Data
+    test: Data | None  # what is kept for testing as a data set of its own
+    fold: Fold  # what the model that is kept is trained on
+    divided: list[tuple[Rows, Rows]]  # the rows to train and to test on of each fold
+    estimator: Any  # unfitted
+
+    def baseline(self) -> dict[str, float]:
+        """Return what always the most frequent class, or the mean, measures; empty: neither."""
+        y, kind = self.data.y, self.estimator._kind
+        if y is None or kind not in ("classifier", "regressor"):
+            return {}
+        return baselines(self.fold, self.divided, y, kind == "classifier")
+
+
+def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
+    """Load the data, check, divide and prepare it, and build the estimator.
+
+    Raises `DataError` where the data cannot be used, and `ConfigError` or `PluginError` where the
+    parts do not fit together or cannot be had.
+    """
+    data = load_data(experiment) if data is None else data
+    test = load_test(experiment, data)
+    fold = final_fold(experiment, data, test)
+    divided = divisions(experiment, data)
+    check_part(experiment, fold.train.X, fold.train.y, "the part to train on")
+    if fold.test is not None:
+        check_part(experiment, fold.test.X, fold.test.y, "the part to test on")
+    for number, (train, _) in enumerate(divided, start=1):
+        y = None if data.y is None else data.y[train]
+        fills = any(fills_gaps(step.name) for step in experiment.prepare)
+        X = None if fills or isinstance(data.X, BlockTable) else data.X[train]
+        check_part(experiment, X, y, f"the part to train on of fold {number}")
+    estimator = make_estimator(experiment)
+    with estimator_errors_located(experiment):
+        parts = estimator.check_parts(fold.train.y)
+        unfitted = make_estimator(experiment)
+        check_samples(unfitted, fold.train.X, parts.metric, reset=True, engine=parts.engine)
+        metric = fitted(parts.metric, fold.train.X)
+        samples = parts.over(fold.train.X, metric.abilities)
+        samples.check_varies()
+        misfit = why_no_start(parts.init, parts.growth, samples.X.shape[1])
+        if misfit is not None:
+            raise ValueError(misfit)
+    _check_can_be_saved(fold)
+    return Setup(data, test, fold, divided, estimator)
+
+
+def make_estimator(experiment: Experiment) -> Any:
+    """Return the unfitted estimator that a Python user would write for this experiment."""
+    estimator = _ESTIMATORS[experiment.model.estimator](
+        **experiment.model.params, random_state=experiment.seed, engine=experiment.engine
+    )
+    with estimator_errors_located(experiment):
+        estimator.parts()
+    return estimator
+
+
+def _check_can_be_saved(fold: Fold) -> None:
+    """Refuse prepare steps that no model file could hold before anything is trained."""
+    for name, step in fold.steps:
+        try:
+            to_plain(step, {}, name, stored_types())
+        except NotPlainError as error:
+            raise ConfigError(
+                f"prepare step '{name}' cannot be saved with the model without pickle ({error})"
+            ) from error
 
 
 # ---------------------------------------------------------------------------- begin and end

@@ -4,7 +4,7 @@ from dbgsom_core.config import parse_experiment
 from dbgsom_core.interfaces.privacy import masked, redaction
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.manifest import describe_components
-from dbgsom_core.runs.setup import make_estimator
+from dbgsom_core.runs.pipeline import make_estimator
 
 
 def test_a_run_remembers_every_component_and_hides_the_environments_values(tmp_path, monkeypatch):

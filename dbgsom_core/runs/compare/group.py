@@ -241,15 +241,11 @@ def _names(entries: Sequence[Entry]) -> Names:
     settings: dict[str, Tree] = {}
     for entry in entries:
         settings.setdefault(entry.variant, entry.settings)
-    varied = dict.fromkeys(
-        key.removesuffix(".name") for entry in entries for key in entry.run.varies
-    )
-    found = diff_configs(list(settings.values()), list(varied))
-    texts = [text for _, text in found]
+    found = differences(list(settings.values()))
+    texts = [fields_text(fields) for fields in found]
     if len(settings) == 1:
         texts = [[one.run.name for one in entries if one.group == entries[0].group][-1]]
-    names = zip((fields for fields, _ in found), unique_names(texts), strict=True)
-    return dict(zip(settings, names, strict=True))
+    return dict(zip(settings, zip(found, unique_names(texts), strict=True), strict=True))
 
 
 def _group_names(facts: Sequence[Tree]) -> list[str]:
@@ -276,35 +272,6 @@ def unique_names(names: Sequence[str]) -> list[str]:
             unique = f"{name or 'as it is'} : {number}"
         found.append(unique)
     return found
-
-
-def diff_configs(
-    trees: Sequence[Tree], varied: Sequence[str] = ()
-) -> list[tuple[dict[str, Any], str]]:
-    """Return in what configurations differ: fields by dotted key, and as text, empty for none.
-
-    What has most values comes first and, of equally many, what is ``varied`` last, as in the names
-    of a sweep's runs. So a variant has the same name everywhere.
-    """
-    fields = differences(trees)
-    keys = list(dict.fromkeys(key for one in fields for key in one))
-    tops = [key for key in keys if not any(key.startswith(f"{other}.") for other in keys)]
-    axes = [*varied, *tops]
-
-    def belongs(key: str, axis: str) -> bool:
-        return key == axis or key.startswith(f"{axis}.")
-
-    def position(key: str) -> tuple[int, int]:
-        at = next(i for i, axis in enumerate(axes) if belongs(key, axis))
-        values = {
-            tuple((k, repr(v)) for k, v in one.items() if belongs(k, axes[at])) for one in fields
-        }
-        return -len(values), -at
-
-    positions = {key: position(key) for key in keys}
-    keys.sort(key=positions.__getitem__)
-    found = [{key: one[key] for key in keys if key in one} for one in fields]
-    return [(one, fields_text(one)) for one in found]
 
 
 def differences(trees: Sequence[Tree]) -> list[dict[str, Any]]:

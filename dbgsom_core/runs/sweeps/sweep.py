@@ -24,6 +24,7 @@ from dbgsom_core.runs.manifest import common_params, flat_params, title_of
 from dbgsom_core.runs.pipeline import (
     Outcome,
     failures_reported,
+    make_estimator,
     notify_finished,
     run_experiment,
     start_run,
@@ -35,7 +36,6 @@ from dbgsom_core.runs.resume import (
     resumed_run,
     wait_for_end,
 )
-from dbgsom_core.runs.setup import make_estimator
 from dbgsom_core.runs.signals import shutdown
 from dbgsom_core.runs.sweeps.leaderboard import Leaderboard, best_measures
 from dbgsom_core.runs.sweeps.optimize import Trials
