@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dbgsom_core.cli.console import output
-from dbgsom_core.cli.lazy_import import lazy_import
 from dbgsom_core.cli.options import (
     Command,
+    lazy_import,
     open_registry,
     options,
     output_options,
