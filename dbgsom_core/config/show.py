@@ -186,15 +186,9 @@ def _is_plain(value: Any, origins: Mapping[Path, str], path: Path) -> bool:
         return True
     if isinstance(value, Mapping) or any(isinstance(one, (Mapping, list)) for one in value):
         return False
-    whole = origins.get(path, "")
-    return all(
-        _same_file(origins.get((*path, i), ""), whole) and "environment" not in origins[(*path, i)]
-        for i in range(len(value))
-    )
-
-
-def _same_file(one: str, other: str) -> bool:
-    return one.rpartition(":")[0] == other.rpartition(":")[0]
+    file = origins.get(path, "").rpartition(":")[0]
+    places = [origins.get((*path, i), "") for i in range(len(value))]
+    return all(one.rpartition(":")[0] == file and "environment" not in one for one in places)
 
 
 def differences(first: Explained, second: Explained) -> dict[str, tuple[Side | None, Side | None]]:
@@ -211,7 +205,12 @@ def differences(first: Explained, second: Explained) -> dict[str, tuple[Side | N
 
 
 def _compared(one: Any, other: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:
-    if isinstance(one, Mapping) and isinstance(other, Mapping) and not _strangers(one, other):
+    # Components of other names have no fields in common.
+    if (
+        isinstance(one, Mapping)
+        and isinstance(other, Mapping)
+        and len({side["name"] for side in (one, other) if "name" in side}) < 2
+    ):
         for key in dict.fromkeys((*one, *other)):
             yield from _compared(one.get(key, ...), other.get(key, ...), (*path, key))
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
@@ -220,11 +219,6 @@ def _compared(one: Any, other: Any, path: Path) -> Iterator[tuple[Path, Any, Any
     # 1 and True are equal in Python; 1 and 1.0 mean the same in YAML.
     elif isinstance(one, bool) != isinstance(other, bool) or one != other:
         yield path, one, other
-
-
-def _strangers(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Say whether these are components of which each is another one."""
-    return "name" in one and "name" in other and one["name"] != other["name"]
 
 
 def _side(side: Explained, path: Path, value: Any) -> Side | None:

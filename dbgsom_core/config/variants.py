@@ -172,7 +172,11 @@ def unfold(root: Section, problems: Problems) -> Unfolded:
     if settings is not None:
         _check_repeats(root, settings, varied, problems)
     if len(problems) > before:
-        seeds, space, varied = 1, None, list(map(_usable, _readable(sweep))) or [Section()]
+        seeds, space = 1, None
+        varied = [
+            one.without(*(k for k in one if not is_dotted_key(k) or k.partition(".")[0] in _FIXED))
+            for one in _readable(sweep)
+        ] or [Section()]
     return Unfolded(
         list(zip(child_names(varied), varied, strict=True)),
         seeds,
@@ -235,11 +239,6 @@ def _readable(sweep: Section) -> Iterator[Section]:
             for i in range(len(values)):
                 chosen = {**dict.fromkeys(lists, 0), key: i}
                 yield _chosen(Section(lists, axes.marks), chosen)
-
-
-def _usable(varied: Section) -> Section:
-    keys = [key for key in varied if not is_dotted_key(key) or key.partition(".")[0] in _FIXED]
-    return varied.without(*keys)
 
 
 def _mentioned(value: Any) -> Iterator[str]:

@@ -50,7 +50,9 @@ def forecast(experiment: Experiment, registry: Registry, data: Data | None = Non
         fits = 1 + len(setup.divided)
         train = setup.fold.train
         plan = plan_of(setup.estimator, train.X, train.y, seed=experiment.seed, fits=fits)
-        name = experiment.resolved["name"] or _name(experiment, setup)
+        name = experiment.resolved["name"] or default_name(
+            experiment, setup.estimator, flat_params(experiment, setup.estimator)
+        )
         lines = [
             *_data_lines(experiment, setup, loaded),
             ("name", name),
@@ -134,10 +136,6 @@ def _folds(setup: Setup) -> str:
 def _range(sizes: Iterable[int]) -> str:
     least, *_, most = sorted([*sizes] * 2)
     return str(least) if least == most else f"{least} to {most}"
-
-
-def _name(experiment: Experiment, setup: Setup) -> str:
-    return default_name(experiment, setup.estimator, flat_params(experiment, setup.estimator))
 
 
 def _part_names(experiment: Experiment, parts: Any) -> Iterator[str]:

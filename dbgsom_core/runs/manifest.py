@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
-from pydantic.fields import FieldInfo
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError, PluginError, as_text
@@ -235,13 +234,11 @@ def _fields_beside_defaults(
         if field in nested and isinstance(value, Mapping):
             params[key] = value["name"]
             params |= _fields_beside_defaults(key, getattr(component, field), value)
-        elif is_reference(value) or _differs(getattr(component, field), fields[field]):
+        elif is_reference(value) or getattr(component, field) != fields[field].get_default(
+            call_default_factory=True
+        ):
             params[key] = value
     return params
-
-
-def _differs(value: Any, field: FieldInfo) -> bool:
-    return bool(value != field.get_default(call_default_factory=True))
 
 
 def _name(kind: str, component: Component) -> str:

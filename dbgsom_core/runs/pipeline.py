@@ -105,7 +105,10 @@ def run_experiment(
         notes = [*data_notes]
         with warnings_as_notes(notes):
             setup = prepare_run(experiment, data)
-        measures = _measures_of(experiment, registry, setup.data)
+        measures = dict(experiment.measures or ())
+        if experiment.measures is None:
+            kind, labelled = experiment.model.estimator, setup.data.y is not None
+            measures = dict(default_measures(registry, kind, labelled))
         shutdown.check()
         run, lock = start_run(
             experiment,
@@ -128,7 +131,10 @@ def run_experiment(
                 on_epoch = EpochCallback(callbacks, run, lock.touch)
                 result = _fit_and_evaluate(setup, run, evaluator, on_epoch, checkpoint, lock)
                 callbacks.keep(run, result)
-                figures = draw_figures(_figures_of(experiment), result.view, notes)
+                own = [
+                    one for one in experiment.figures if not FigureAbilities.of(one[1]).of_sweeps
+                ]
+                figures = draw_figures(own, result.view, notes)
                 result = replace(result, figures=figures, notes=[*notes, *callbacks.notes])
                 callbacks.notify_required("dbgsom_run_finished", run=run, result=result)
             checkpoint.remove()
@@ -360,9 +366,9 @@ def _fit_and_evaluate(
         stability = evaluator.stability(estimator, fold.train)
         measures |= {} if stability is None else stability.logged()
         model = FittedModel(fold.steps, estimator, data.columns)
-        view = view_of_run(
-            estimator, trained, some, data, fold.steps, _title(run, some, fold.train)
-        )
+        title, n, total = title_of(run), some.X.shape[0], fold.train.X.shape[0]
+        title += f" · {n:,} of {total:,} samples" if n < total else ""
+        view = view_of_run(estimator, trained, some, data, fold.steps, title)
         view = replace(view, stability=stability, undo=model.undone if fold.steps else None)
         view = replace(view, film=film.frames) if film else view
         epoch_models = checkpoint.epoch_models(estimator, fold.train.X, fold.train.y)
@@ -405,22 +411,6 @@ def _cross_validate(
         folds.append(FoldMeasures(number, len(train), len(test), rows, measures))
         checkpoint.write_folds(folds)
     return folds
-
-
-def _measures_of(experiment: Experiment, registry: Registry, data: Data) -> Mapping[str, Component]:
-    if experiment.measures is not None:
-        return dict(experiment.measures)
-    return default_measures(registry, experiment.model.estimator, data.y is not None)
-
-
-def _figures_of(experiment: Experiment) -> list[tuple[str, Component]]:
-    return [named for named in experiment.figures if not FigureAbilities.of(named[1]).of_sweeps]
-
-
-def _title(run: Run, some: Part, whole: Part) -> str:
-    # Figures say themselves when they show but some of the samples.
-    n, total = some.X.shape[0], whole.X.shape[0]
-    return title_of(run) + (f" · {n:,} of {total:,} samples" if n < total else "")
 
 
 @dataclass(frozen=True)
