@@ -22,7 +22,7 @@ from dbgsom_core.config.places import (
     findings_of,
     from_python,
     mark_at,
-    with_references,
+    public_values,
 )
 from dbgsom_core.config.schema import (
     DEFAULT,
@@ -31,7 +31,7 @@ from dbgsom_core.config.schema import (
     ModelSettings,
     PluginSettings,
 )
-from dbgsom_core.interfaces.privacy import masked, masked_name, redaction
+from dbgsom_core.interfaces.privacy import masked_name, redaction
 from dbgsom_core.plugins.registry import Registry, get_registry
 
 PYTHON = "<python>"
@@ -210,7 +210,7 @@ def _experiment(
         "engine": builder.written(engine),
         **({"plugins": {"disable": list(disabled)}} if disabled else {}),
     }
-    resolved = masked(with_references(resolved, root))
+    resolved = public_values(resolved, root)
     return Experiment(
         experiment=masked_name(resolved["experiment"]),
         name=settings.name,

@@ -143,6 +143,11 @@ def with_references(values: Any, source: Any) -> Any:
     return values
 
 
+def public_values(values: Any, source: Any) -> Any:
+    """Return `with_references` without the passwords of addresses: what may be written down."""
+    return masked(with_references(values, source))
+
+
 def _referenced(value: Any, source: Any, mark: Mark) -> Any:
     if not mark.reference:
         return with_references(value, source)

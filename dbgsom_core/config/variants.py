@@ -36,6 +36,7 @@ from dbgsom_core.config.places import (
     Section,
     checked,
     findings_of,
+    public_values,
     with_references,
 )
 from dbgsom_core.config.schema import SWEEPS, DecideSettings, SweepSettings
@@ -118,7 +119,7 @@ def _swept(
     return Sweep(
         experiment=children[0].experiment.experiment,
         children=children,
-        resolved=with_references(root, root),
+        resolved=public_values(root, root),
         source=source,
         folder=folder,
         decide=unfolded.decide,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, parse_experiment
-from dbgsom_core.config.matching import fills_gaps, metrics_for_gaps
+from dbgsom_core.config.matching import fills_gaps
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.sums import has_missing
 from dbgsom_core.engine.tables import BlockTable, block_rows
@@ -273,7 +273,7 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
         yield (
             f"holds {gaps.sum()} missing value(s), in {_first_place(gaps, names)}, and metric "
             f"'{registry.name_of('metric', metric)}' takes none: drop or fill them, or take "
-            f"{metrics_for_gaps(registry)}"
+            "one that does, such as euclidean or manhattan"
         )
     empty = np.flatnonzero(gaps.all(axis=0))
     if len(empty):
