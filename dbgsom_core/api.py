@@ -71,8 +71,6 @@ from dbgsom_core.interfaces.privacy import (
     masked_name,
     private_logger,
     shell_word,
-    without_passwords,
-    without_secrets,
 )
 from dbgsom_core.interfaces.schedules import Schedule
 from dbgsom_core.interfaces.stability import Interval, Stability
@@ -228,8 +226,6 @@ __all__ = [
     "topographic_function",
     "topographic_product",
     "unpacked_most",
-    "without_passwords",
-    "without_secrets",
     "write_atomically",
 ]
 

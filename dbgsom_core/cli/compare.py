@@ -88,7 +88,7 @@ def compare(
 
 def _print_variants(table: Table, top: int | None, show_all: bool) -> None:
     """Print the variants on one data set, and what the tests say of them."""
-    from dbgsom_core.cli.tables import fits, print_table
+    from dbgsom_core.cli.tables import print_table
     from dbgsom_core.runs.compare.export import beside, columns_of, title_of
     from dbgsom_core.runs.compare.text import baseline_text
 
@@ -98,9 +98,6 @@ def _print_variants(table: Table, top: int | None, show_all: bool) -> None:
     else:
         others = beside(table)
     header, rows = columns_of(table, others)
-    while others and not show_all and not fits(header, rows[:top]):
-        others = others[:-1]
-        header, rows = columns_of(table, others)
     click.echo(title_of(table))
     print_table(header, rows[:top])
     if top is not None and len(rows) > top:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,16 +146,7 @@ def _explain(
     """Return values and origins of the configuration that a file, folder, id or name means."""
     from dbgsom_core.config.show import explain
 
-    path = _find_config(name, runs)
-    packages: AbstractContextManager[None] = nullcontext()
-    if isinstance(path, Path):  # of a run, whose packages may offer names that others offer, too
-        from dbgsom_core.runs.folder import RunFiles, read_json
-        from dbgsom_core.runs.manifest import packages_named
-
-        environment = read_json(RunFiles(path.parent).environment)
-        packages = packages_named(environment, registry)
-    with packages:
-        return explain(path, overrides, registry, defaults=defaults)
+    return explain(_find_config(name, runs), overrides, registry, defaults=defaults)
 
 
 def _find_config(name: str, runs: str) -> Any:

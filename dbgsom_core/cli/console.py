@@ -18,15 +18,9 @@ from typing import Any
 import click
 
 from dbgsom_core.errors import DataError, as_text, level_of
-from dbgsom_core.interfaces.privacy import Secrets, hiding, private_logger, without_passwords
+from dbgsom_core.interfaces.privacy import masked, private_logger, redaction
 
 _HANDLER = "dbgsom command line"
-# Signs of ours for terminals and pipes whose encoding lacks them; others are shown by their number.
-_ASCII = str.maketrans(
-    {"±": "+-", "×": "x", "…": "...", "·": ".", "−": "-", "–": "-", "→": "->", "↑": "^", "↓": "v"}
-    | {"²": "^2", "√": "sqrt", "≤": "<=", "≥": ">=", "∞": "inf", "✓": "ok", "✗": "x"}
-    | {"░": ":", "▒": "+", "▓": "*", "█": "#"}
-)
 _format_warning = warnings.formatwarning
 
 
@@ -44,11 +38,14 @@ class OutputClosedError(OSError):
 def redacted_terminal() -> Iterator[None]:
     """Redact secrets and control characters in whatever is printed while one command lasts."""
     _replace_closed_streams()
-    secrets, before = Secrets(), (sys.stdout, sys.stderr)
-    redacted: list[Any] = [RedactedStream(stream, secrets) for stream in before]
+    before = (sys.stdout, sys.stderr)
+    for stream in before:  # a pipe's encoding may be ASCII or cp1252
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    redacted: list[Any] = [RedactedStream(stream) for stream in before]
     sys.stdout, sys.stderr = redacted
     try:
-        with hiding(secrets):
+        with redaction():
             yield
     finally:
         sys.stdout, sys.stderr = before
@@ -57,23 +54,23 @@ def redacted_terminal() -> Iterator[None]:
 class RedactedStream:
     """A text stream that writes secrets as their references and control characters as text."""
 
-    def __init__(self, stream: Any, secrets: Secrets, *, escape: bool = True) -> None:
-        self._stream, self._secrets, self._escape = stream, secrets, escape
+    def __init__(self, stream: Any, *, escape: bool = True) -> None:
+        self._stream, self._escape = stream, escape
 
     @property
     def rich_proxied_file(self) -> RedactedStream:
         """The same stream with control characters: for rich, which has escaped its texts."""
-        return RedactedStream(self._stream, self._secrets, escape=False)
+        return RedactedStream(self._stream, escape=False)
 
     def write(self, text: str) -> int:
         """Write a text and return its length before redaction, as writers expect."""
-        shown = without_passwords(self._secrets.masked(text))
+        shown = masked(text)
         if self._escape:  # a bar may go back to the start of its line
             line = shown.lstrip("\r")
             body = line.rstrip("\r")
             shown = shown[: len(shown) - len(line)] + as_text(body) + line[len(body) :]
         with self._errors_in_words():
-            self._stream.write(_encodable(self._stream, shown))
+            self._stream.write(shown)
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -126,18 +123,6 @@ def unescaped(stream: Any) -> Any:
     return getattr(stream, "rich_proxied_file", stream)
 
 
-def _encodable(stream: Any, text: str) -> str:
-    """Return a text that the stream's encoding can write: that of a pipe may be ASCII or cp1252."""
-    encoding = getattr(stream, "encoding", None)
-    if text.isascii() or not encoding:
-        return text
-    try:
-        text.encode(encoding, getattr(stream, "errors", None) or "strict")
-    except UnicodeError:
-        return text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
-    return text
-
-
 class _ClosedOutput(io.TextIOBase):
     """Standard output that was closed before the command began."""
 
@@ -180,18 +165,10 @@ def discard_unread() -> None:
 
 
 class Output:
-    """How much a command says on standard error, as text or JSON; `output` is this process's.
+    """How much a command says on standard error, as text or JSON; `output` is this process's."""
 
-    Attributes
-    ----------
-    quiet : bool
-        Errors only.
-    verbose : int
-        1: every epoch and step; 2: also tracebacks of errors that a run survives.
-    """
-
-    quiet = False
-    verbose = 0
+    quiet = False  # errors only
+    verbose = 0  # 1: every epoch and step; 2: also tracebacks of errors that a run survives
 
     @property
     def lines(self) -> JsonLines | None:

@@ -113,7 +113,6 @@ def _find_subject(
     """Return the trackers, the experiment, and the folder of a run or sweep that ``what`` means."""
     from dbgsom_core.config import Sweep
     from dbgsom_core.files import exists
-    from dbgsom_core.interfaces.privacy import masked_name
     from dbgsom_core.runs.find import find_run
     from dbgsom_core.runs.folder import find_runs
     from dbgsom_core.runs.resume import load
@@ -122,7 +121,7 @@ def _find_subject(
         return [("mlflow", registry.build("tracker", "mlflow"))], None, None
     if exists(what) and not Path(what).is_dir():
         loaded, experiments = load(what, (), registry)
-        name = masked_name(experiments[0].experiment)
+        name = experiments[0].experiment
         known = find_runs(runs, name) if isinstance(loaded, Sweep) else []
         sweeps = [stored.files.folder for stored in known if stored.kind == "sweep"]
         return experiments[0].tracking, name, sweeps[-1] if sweeps else None

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they stand for."""
+"""What several commands share: options and what they stand for, files to write, lazy imports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -108,15 +110,8 @@ def is_strict() -> bool:
 def open_registry(*, warn: bool = False) -> Registry:
     """Return the registry of plugins that the options of the command ask for.
 
-    Parameters
-    ----------
-    warn : bool
-        Log a warning for each plugin that could not be loaded.
-
-    Raises
-    ------
-    PluginError
-        ``--strict-plugins`` and a plugin is broken.
+    ``warn`` logs a warning for each plugin that could not be loaded; with ``--strict-plugins``
+    `PluginError` is raised for it.
     """
     from dbgsom_core.plugins.registry import get_registry
 
@@ -191,19 +186,9 @@ limit_option = partial(
 
 
 def check_output(path: str, *read: str | Path | None) -> None:
-    """Check that a command may write a file.
+    """Raise `DataError` where a command cannot, or should not, write a file (`-`: standard output).
 
-    Parameters
-    ----------
-    path : str
-        ``-`` is standard output, which can be written.
-    *read : str, Path or None
-        Files that the command reads.
-
-    Raises
-    ------
-    DataError
-        It cannot be written, or should not be: the command reads it, or it belongs to a run.
+    It should not write a file that it has ``read``, or one that belongs to a run.
     """
     from dbgsom_core.runs.folder import RunFiles, is_run
 
@@ -231,3 +216,35 @@ def writing(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+# ------------------------------------------------------------------------------ lazy imports
+
+
+@contextmanager
+def lazy_import(name: str) -> Iterator[None]:
+    """Replace a submodule by a proxy that imports it on first use, for imports within the context.
+
+    Afterwards only the modules that imported it have the proxy; later imports get the module.
+    (`importlib.util.LazyLoader` loads as soon as a second ``import`` reads the module's spec,
+    before Python 3.12.)
+    """
+    if name in sys.modules:
+        yield
+        return
+    proxy = _Proxy(name)
+    sys.modules[name] = proxy
+    try:
+        yield
+    finally:
+        proxy.remove()
+
+
+class _Proxy(ModuleType):
+    def remove(self) -> None:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+
+    def __getattr__(self, attribute: str) -> Any:
+        self.remove()
+        return getattr(import_module(self.__name__), attribute)

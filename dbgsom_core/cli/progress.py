@@ -84,8 +84,7 @@ class LineDisplay:
     """Prints a line when a run starts, every two seconds (every epoch with -v), and at its end."""
 
     def __init__(self, runs: int, clock: CompileClock) -> None:
-        self._runs, self._begun = runs, 0
-        self._clock = clock
+        self._runs, self._begun, self._clock = runs, 0, clock
         self._running: dict[str, _RunState] = {}
 
     def dbgsom_run_started(self, run: Run) -> None:
@@ -93,29 +92,48 @@ class LineDisplay:
         if run.kind == "run":
             self._begun += 1
             number = f"[{self._begun}/{self._runs}] " if self._runs > 1 else ""
-            size = f"{run.data['samples']} × {run.data['features']}"
-            self.say(f"{number}{run.name}: {size} samples")
-            self._running[run.id] = _RunState(number, self._clock)
+            self.say(f"{number}{run.name}: {run.data['samples']} × {run.data['features']} samples")
+            self._running[run.id] = _RunState(number, self._clock, self._task(number, run))
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
-        """Print the epoch now and then, with the time that is left at most."""
+        """Show the epoch, with the time that is left at most."""
         state = self._running[run.id]
-        left = state.add(epoch)
-        if output.verbose or time.monotonic() - state.shown >= _SECONDS_BETWEEN_LINES:
-            self.say(f"{state.number}{line(epoch)}  {left}")
-            state.shown = time.monotonic()
+        self._show(state, epoch, state.add(epoch))
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         """Print the last epoch."""
-        state = self._running.pop(run.id, None)
-        if result.history:
-            last = result.history[-1]
-            number = "" if state is None else state.number
-            self.say(f"{number}{line(last)}  done in {last.seconds:.2f} s")
+        self._end(run.id, "done", result.history[-1] if result.history else None)
+
+    def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
+        """Print how far the run came."""
+        self._end(run.id, "stopped")
 
     def kept(self) -> None:
         """Count a run of a sweep that had finished before."""
         self._begun += 1
+
+    def clear(self) -> None:
+        """End runs whose end was never reported."""
+        for id in [*self._running]:
+            self._end(id, "stopped")
+
+    def _end(self, id: str, how: str, last: EpochRecord | None = None) -> None:
+        state = self._running.pop(id, None)
+        if state is not None:
+            self._remove(state)
+            if (last := last or state.last) is not None:
+                self.say(f"{state.number}{line(last)}  {how} in {last.seconds:.2f} s")
+
+    def _task(self, number: str, run: Run) -> Any:
+        return None
+
+    def _show(self, state: _RunState, epoch: EpochRecord, left: str) -> None:
+        if output.verbose or time.monotonic() - state.shown >= _SECONDS_BETWEEN_LINES:
+            self.say(f"{state.number}{line(epoch)}  {left}")
+            state.shown = time.monotonic()
+
+    def _remove(self, state: _RunState) -> None:
+        """Nothing stands on the terminal that has to go."""
 
     def say(self, told: str) -> None:
         """Print a sentence."""
@@ -129,58 +147,21 @@ class BarDisplay(LineDisplay):
         super().__init__(runs, clock)
         self._bar = bar
 
-    def dbgsom_run_started(self, run: Run) -> None:
-        """Print the run's name and add a bar below it."""
-        if run.kind == "run":
-            self._begun += 1
-            number = f"{self._begun}/{self._runs} " if self._runs > 1 else ""
-            self.say(f"{number}{run.name}")
-            task = self._bar.add_task(number, total=run.total_epochs, neurons=0, error="-", left="")
-            self._running[run.id] = _RunState(number, self._clock, task)
+    def _task(self, number: str, run: Run) -> Any:
+        return self._bar.add_task(number, total=run.total_epochs, neurons=0, error="-", left="")
 
-    def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
-        """Move the bar."""
-        state = self._running[run.id]
+    def _show(self, state: _RunState, epoch: EpochRecord, left: str) -> None:
         self._bar.update(
             state.task,
             completed=epoch.epoch,
             total=epoch.epochs,  # fewer than planned where a full map goes on to fine-tuning
             neurons=epoch.neurons,
             error=f"{epoch.quantization_error:.4g}",
-            left=state.add(epoch),
+            left=left,
         )
 
-    def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
-        """Fill the bar: training may have converged before the last epoch. Of many, print a line.
-
-        Many bars would be higher than the terminal.
-        """
-        if run.id not in self._running:
-            return
-        if self._runs > 1:
-            self._bar.remove_task(self._running[run.id].task)
-            super().dbgsom_run_finished(run, result)
-            return
-        state = self._running.pop(run.id)
-        if result.history:
-            ran = result.history[-1].epoch
-            self._bar.update(state.task, completed=ran, total=ran, left="")
-
-    def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
-        """Remove the bar, and print how far the run came."""
-        self._remove(run.id)
-
-    def clear(self) -> None:
-        """Remove the bars of runs whose end was never reported."""
-        for id in [*self._running]:
-            self._remove(id)
-
-    def _remove(self, id: str) -> None:
-        state = self._running.pop(id, None)
-        if state is not None:
-            self._bar.remove_task(state.task)
-            if state.last is not None:
-                self.say(f"{state.number}{line(state.last)}  stopped")
+    def _remove(self, state: _RunState) -> None:
+        self._bar.remove_task(state.task)
 
     def say(self, told: str) -> None:
         """Print a sentence above the bars."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import click
 from dbgsom_core.cli.console import output
 from dbgsom_core.cli.options import (
     Command,
+    lazy_import,
     open_registry,
     options,
     output_options,
@@ -26,7 +26,7 @@ from dbgsom_core.cli.options import (
 from dbgsom_core.errors import DbgsomError, PluginError
 from dbgsom_core.files import exists
 from dbgsom_core.interfaces.guard import told
-from dbgsom_core.interfaces.privacy import masked
+from dbgsom_core.interfaces.privacy import shell_word
 
 if TYPE_CHECKING:
     from dbgsom_core.config import Experiment, Sweep
@@ -138,8 +138,8 @@ def run(file: str, resume: bool, dry_run: bool, overrides: Sequence[str]) -> int
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Say which runs there would be and what they would take, by short probes of some "
-    "variants; write nothing.",
+    help="Say which runs there would be and what they would take, by a probe of the first; "
+    "write nothing.",
 )
 @run_options
 def sweep(
@@ -157,7 +157,7 @@ def sweep(
     if not dry_run:
         return _run_sweep(loaded, registry, jobs=jobs, fail_fast=fail_fast)
     from dbgsom_core.plugins.importing import no_exit
-    from dbgsom_core.runs.sweeps.forecast import forecast_sweep
+    from dbgsom_core.runs.dry_run import forecast_sweep
 
     with no_exit():
         registry = registry.without(loaded.children[0].experiment.disabled)
@@ -239,7 +239,8 @@ def _run_experiment(
     from dbgsom_core.cli.progress import show_progress
     from dbgsom_core.runs.api import execute
 
-    with _ResumeHint() as hint, show_progress() as display:
+    # Scikit-learn imports scipy.stats, half a second of work, which few runs use.
+    with lazy_import("scipy.stats"), _ResumeHint() as hint, show_progress() as display:
         outcome = execute(experiment, registry, [hint, display], stored)
     if not output.quiet:
         from dbgsom_core.cli.tables import print_measures
@@ -404,7 +405,7 @@ def _shell_name(folder: Path) -> str:
 
     found = find_folder(folder.name, Path("runs"))
     known = found is not None and found.absolute() == folder.absolute()
-    return folder.name if known else shlex.quote(masked(str(folder)))
+    return folder.name if known else shell_word(str(folder))
 
 
 # ------------------------------------------------------------------------------------------- sync

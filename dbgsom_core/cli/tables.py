@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 
 _UNLIMITED = 100_000  # characters
 _LONGEST = 200  # characters of a value
-_WORD = re.compile(r"[^\W\d_]{3}")  # which a number with its interval does not contain
-_NARROWEST = 20  # characters into which a name or a sentence may be wrapped
+_SENTENCE = re.compile(r"[^\W\d_]{3}.* | .*[^\W\d_]{3}")  # no number with its interval
 _CELL = 3  # characters of a neuron
 _RAMP = "·░▒▓█"  # of a dead neuron, and from few hits to many
 _LONGEST_NAME = 30  # characters of a name in the legend of a map
@@ -35,45 +33,20 @@ _LONGEST_NAME = 30  # characters of a name in the legend of a map
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a plain table; the first column and those of sentences stand on the left, else right.
 
-    On a pipe every row is one line. On a terminal too narrow for the table each row becomes a
-    paragraph of ``column value`` pairs.
+    On a pipe every row is one line; on a terminal long cells are folded.
     """
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_UNLIMITED)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    least_width = 2 * (len(columns) - 1)  # below which a number or a column's name would be broken
-    for number, (name, width) in enumerate(zip(columns, _widths(columns, rows), strict=True)):
-        cells = (row[number] for row in rows)
+    for number, name in enumerate(columns):
         wraps = number == 0 or any(
-            isinstance(value, str) and " " in value and _WORD.search(value) for value in cells
+            isinstance(row[number], str) and _SENTENCE.search(row[number]) for row in rows
         )
-        least_width += min(width, _NARROWEST) if wraps else width
-        side: Literal["left", "right"] = "left" if wraps else "right"
-        table.add_column(Text(cell(name)), justify=side, overflow="fold")
+        table.add_column(Text(cell(name)), justify="left" if wraps else "right", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
-    if not console.is_terminal or least_width <= console.width:
-        console.print(table)
-        return
-    for first, *others in rows:
-        console.print(Text(cell(first), style="bold"))
-        named = zip(columns[1:], others, strict=True)
-        pairs = (f"{cell(name)} {cell(value)}" for name, value in named if value is not None)
-        console.print(Padding(Text(" · ".join(pairs)), (0, 0, 0, 2)))
-
-
-def fits(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bool:
-    """Return whether the terminal is wide enough for unbroken cells; a pipe always is."""
-    console, widths = Console(), _widths(columns, rows)
-    return not console.is_terminal or sum(widths) + 2 * (len(widths) - 1) <= console.width
-
-
-def _widths(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[int]:
-    return [
-        max(len(cell(value)) for value in (name, *(row[number] for row in rows)))
-        for number, name in enumerate(columns)
-    ]
+    console.print(table)
 
 
 def cell(value: Any) -> str:

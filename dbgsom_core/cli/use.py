@@ -15,11 +15,11 @@ import click
 
 from dbgsom_core.cli.console import output as messages
 from dbgsom_core.cli.console import print_notes, unescaped
-from dbgsom_core.cli.lazy_import import lazy_import
 from dbgsom_core.cli.mlflow import store_option
 from dbgsom_core.cli.options import (
     check_output,
     json_option,
+    lazy_import,
     open_registry,
     options,
     output_options,

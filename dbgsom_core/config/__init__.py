@@ -13,6 +13,7 @@ from dbgsom_core.config.experiment import (
     Optimization,
     PrepareStep,
     Sweep,
+    estimator_errors_located,
     shortened,
 )
 from dbgsom_core.config.load import fill_text
@@ -41,6 +42,7 @@ __all__ = [
     "Split",
     "Sweep",
     "dump_yaml",
+    "estimator_errors_located",
     "fill_text",
     "is_sweep",
     "load_experiment",

@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dbgsom_core.config.checking import checked, findings_of
 from dbgsom_core.config.components import FIGURES, OF_STABILITY, Builder, Built
 from dbgsom_core.config.experiment import Experiment, Model, PrepareStep
 from dbgsom_core.config.load import fill, merge, merged, overlay, public_texts
@@ -19,9 +18,11 @@ from dbgsom_core.config.places import (
     NOWHERE,
     Problems,
     Section,
+    checked,
+    findings_of,
     from_python,
     mark_at,
-    with_references,
+    public_values,
 )
 from dbgsom_core.config.schema import (
     DEFAULT,
@@ -30,7 +31,7 @@ from dbgsom_core.config.schema import (
     ModelSettings,
     PluginSettings,
 )
-from dbgsom_core.interfaces.privacy import hiding
+from dbgsom_core.interfaces.privacy import masked_name, redaction
 from dbgsom_core.plugins.registry import Registry, get_registry
 
 PYTHON = "<python>"
@@ -41,22 +42,11 @@ def load_experiment(
     overrides: Sequence[str] = (),
     registry: Registry | None = None,
 ) -> Experiment:
-    """Return the experiment that a YAML file describes.
+    """Return the experiment that a YAML file describes; ``overrides`` are as after ``--set``.
 
-    Parameters
-    ----------
-    path : path
-    overrides : sequence of str
-        ``key=value`` as after ``--set``: a dotted key and a YAML value, written over the file.
-    registry : Registry, optional
-        Where components come from; the installed plugins without it.
-
-    Raises
-    ------
-    ConfigError
-        One line for each problem: ``file:line:column: key.path: what is wrong``.
-    PluginError
-        A plugin that the file uses is broken or ambiguous.
+    Components come from ``registry``, or else from the installed plugins. Raises `ConfigError` with
+    a line for each problem, ``file:line:column: key.path: what is wrong``, and `PluginError` for a
+    plugin that is broken or ambiguous.
     """
     problems = Problems()
     root = merged(path, overrides, problems)
@@ -68,17 +58,7 @@ def load_experiment(
 def parse_experiment(
     values: Mapping[str, Any], registry: Registry | None = None, overrides: Sequence[str] = ()
 ) -> Experiment:
-    """Return the experiment that plain Python values describe, keys as in YAML.
-
-    ``registry`` and ``overrides`` are those of `load_experiment`.
-
-    Raises
-    ------
-    ConfigError
-        One line for each problem: ``key.path: what is wrong``.
-    PluginError
-        A plugin that the values use is broken or ambiguous.
-    """
+    """Return the experiment that plain Python values describe, as `load_experiment`."""
     problems = Problems()
     root = root_of(values, overrides, problems)
     root = without(root, "sweep", "this describes several runs; use sweep()", problems)
@@ -152,17 +132,11 @@ class Builders:
 def build_experiment(
     root: Section, builders: Builders, problems: Problems, source: str, folder: Path
 ) -> Experiment | None:
-    """Return the experiment that a merged configuration describes, or None with problems.
-
-    Raises
-    ------
-    PluginError
-        A plugin that the configuration uses is broken or ambiguous.
-    """
+    """Return the experiment that a merged configuration describes, or None with problems."""
     before = len(problems)
     problems.public = frozenset(public_texts(root))
     root = fill(root, problems)
-    with hiding(problems.secrets):
+    with redaction(problems.secrets):
         builder = builders.of(root)
         settings, wrong = None, set()
         try:
@@ -236,8 +210,9 @@ def _experiment(
         "engine": builder.written(engine),
         **({"plugins": {"disable": list(disabled)}} if disabled else {}),
     }
+    resolved = public_values(resolved, root)
     return Experiment(
-        experiment=settings.experiment,
+        experiment=masked_name(resolved["experiment"]),
         name=settings.name,
         dataset=settings.dataset.component,
         dataset_name=settings.dataset.name,
@@ -248,14 +223,14 @@ def _experiment(
         ),
         seed=settings.seed,
         measures=None if measures == DEFAULT else _named(measures),
-        figures=_named(figures),
+        figures=tuple((masked_name(one.name), one.component) for one in figures),
         tracking=_named(tracking),
         engine=engine.component,
         disabled=disabled,
         patience=settings.patience,
         stability=stability,
         tags=settings.tags,
-        resolved=with_references(resolved, root),
+        resolved=resolved,
         source=source,
         folder=folder,
         secrets=problems.secrets,

@@ -11,10 +11,20 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from dbgsom_core.config.checking import Finding, checked, findings_of, reject
 from dbgsom_core.config.experiment import PrepareStep
 from dbgsom_core.config.load import as_section
-from dbgsom_core.config.places import NOWHERE, Items, Mark, Section, plain, with_references
+from dbgsom_core.config.places import (
+    NOWHERE,
+    Finding,
+    Items,
+    Mark,
+    Section,
+    checked,
+    findings_of,
+    plain,
+    reject,
+    with_references,
+)
 from dbgsom_core.config.schema import (
     DEFAULT_NAMES,
     GROWTH_FIELDS,
@@ -58,11 +68,6 @@ class Builder:
 
     Each method that builds raises a ValidationError as `reject` does, and a `PluginError` where
     the plugin that offers a component is broken or ambiguous.
-
-    Parameters
-    ----------
-    registry : Registry
-        Where components come from.
     """
 
     def __init__(self, registry: Registry) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +18,7 @@ from dbgsom_core.config.schema import (
     Split,
     StabilitySettings,
 )
+from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import Secrets
 
@@ -27,22 +30,12 @@ Named = tuple[str, Component]
 
 @dataclass(frozen=True)
 class PrepareStep:
-    """One step before training.
+    """One step before training."""
 
-    Attributes
-    ----------
-    name : str
-        As the configuration has it: that of a built-in step or of a plugin, or ``module:Class``.
-    params : mapping
-    where : str
-        The class of a plugin's step as ``module:Class``; empty for others.
-    places : mapping of str to Place
-        Where each parameter is written, and under ``name`` the step.
-    """
-
-    name: str
+    name: str  # of a built-in step or of a plugin, or ``module:Class``
     params: Mapping[str, Any] = field(default_factory=dict)
-    where: str = ""
+    where: str = ""  # the class of a plugin's step as ``module:Class``
+    # Where each parameter is written, and under ``name`` the step.
     places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -60,51 +53,30 @@ class Model:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One validated configuration, its components built; most attributes are named as the keys.
-
-    Attributes
-    ----------
-    split : Split or None
-        None trains on everything.
-    measures : tuple of (name, Component), or None
-        None is the default list of the estimator.
-    resolved : mapping
-        The configuration with every default filled, those of the estimator among them, and every
-        reference to the environment as it was written: plain values that load again.
-    disabled : tuple of str
-        Plugins or distributions that this run leaves alone.
-    patience : float
-        Read and checked, for old configurations have it; it does nothing.
-    stability : StabilitySettings or None
-        None: no refits.
-    source : str
-        The file's name, or ``<python>``. Equality leaves out source and folder.
-    folder : Path
-        Where relative paths in the file start.
-    secrets : Secrets
-        What came from the environment; neither compared nor shown.
-    """
+    """One validated configuration, its components built; attributes are named as the keys."""
 
     experiment: str
     name: str | None
     dataset: Component
     dataset_name: str
     prepare: tuple[PrepareStep, ...]
-    split: Split | None
+    split: Split | None  # None trains on everything
     model: Model
     seed: int
-    measures: tuple[Named, ...] | None
+    measures: tuple[Named, ...] | None  # None is the default list of the estimator
     figures: tuple[Named, ...]
     tracking: tuple[Named, ...]
     engine: Engine
+    # Every default filled, references to the environment as they were written, no password of an
+    # address: plain values that load again.
     resolved: Mapping[str, Any]
-    disabled: tuple[str, ...] = ()
-    patience: float = 120.0
-    stability: StabilitySettings | None = None
+    disabled: tuple[str, ...] = ()  # plugins or distributions that this run leaves alone
+    patience: float = 120.0  # old configurations have it; it does nothing
+    stability: StabilitySettings | None = None  # None: no refits
     tags: Mapping[str, Any] = field(default_factory=dict)
-    source: str = field(default="<python>", compare=False)
-    folder: Path = field(default_factory=Path.cwd, compare=False)
-    secrets: Secrets = field(default_factory=Secrets, compare=False, repr=False)
+    source: str = field(default="<python>", compare=False)  # the file's name
+    folder: Path = field(default_factory=Path.cwd, compare=False)  # where relative paths start
+    secrets: Secrets = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def data_called(self) -> str:
@@ -113,17 +85,32 @@ class Experiment:
         return Path(path).name if isinstance(path, str | Path) else self.dataset_name
 
 
+@contextmanager
+def estimator_errors_located(experiment: Experiment) -> Iterator[None]:
+    """Turn an estimator's error about its parameters into one about the configuration.
+
+    Its place is that of the parameter with which its sentence begins.
+    """
+    try:
+        yield
+    except DbgsomError:
+        raise
+    except ValueError as error:
+        parameter = re.match(r"\w+", str(error))
+        place = experiment.model.places.get(parameter[0]) if parameter else None
+        if place is None:
+            raise ConfigError(f"{experiment.source}: model: {error}") from error
+        assert parameter is not None
+        raise ConfigError(f"{place}: model.{parameter[0]}: {error}") from error
+
+
 @dataclass(frozen=True)
 class Child:
-    """One run of a sweep: named by what varies, with the values as they were written.
-
-    ``variant`` names it together with those that differ in their seed alone.
-    """
+    """One run of a sweep: named by what varies, with the values as they were written."""
 
     name: str
     varies: Mapping[str, Any]
     experiment: Experiment
-    variant: str = ""
 
     @property
     def varies_beside_seed(self) -> Mapping[str, Any]:
@@ -183,29 +170,17 @@ class Optimization:
 class Sweep:
     """Several experiments that differ in a few values.
 
-    Attributes
-    ----------
-    experiment : str
-    children : tuple of Child
-        Of a search a few that show whether its values can be used; the search makes its own.
-    resolved : mapping
-        The merged configuration with its ``sweep`` section, references as they were written.
-    source : str
-    folder : Path
-    decide : DecideSettings
-        What "best" means among the children.
-    seeds : int
-        How many children each variant has, which differ in their seed alone.
-    optimization : Optimization or None
+    Of a search the children are a few that show whether its values can be used; the search makes
+    its own.
     """
 
     experiment: str
     children: tuple[Child, ...]
-    resolved: Mapping[str, Any]
+    resolved: Mapping[str, Any]  # with the section ``sweep``, references as they were written
     source: str
     folder: Path
-    decide: DecideSettings = field(default_factory=DecideSettings)
-    seeds: int = 1
+    decide: DecideSettings = field(default_factory=DecideSettings)  # what "best" means
+    seeds: int = 1  # children of each variant, which differ in their seed alone
     optimization: Optimization | None = None
 
     @property

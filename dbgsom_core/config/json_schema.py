@@ -34,13 +34,9 @@ def experiment_schema(
     """Return the JSON Schema (draft 2020-12) of a configuration file.
 
     Every component that ``registry`` offers is imported and described with its fields. ``lost``
-    takes what is wrong with those that cannot be, by ``kind distribution:name``. Where values stand
-    references to the environment may stand, too, unless ``references`` is False.
-
-    Raises
-    ------
-    PluginError
-        A component cannot be imported, and there is no ``lost``.
+    takes what is wrong with those that cannot be, by ``kind distribution:name``; without it
+    `PluginError` is raised. Where values stand references to the environment may stand, too, unless
+    ``references`` is False.
     """
     writer = _Writer(registry, lost)
     models = ExperimentSettings.model_json_schema()

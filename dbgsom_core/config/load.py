@@ -16,6 +16,7 @@ from dbgsom_core.config.places import DEEPEST, Items, Mark, Place, Problems, Sec
 from dbgsom_core.config.yaml_text import read_scalar, read_yaml
 from dbgsom_core.errors import ConfigError, did_you_mean
 from dbgsom_core.files import MOST_SIBLINGS, read_at_most
+from dbgsom_core.interfaces.privacy import register
 
 _LARGEST = 1 << 22  # bytes of a file; the values in it are counted, too
 _MOST_BELOW = 50  # files that extend each other in a row
@@ -39,13 +40,7 @@ _REFERENCE = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default
 
 
 def merged(path: str | os.PathLike[str], overrides: Sequence[str], problems: Problems) -> Section:
-    """Return the section of a file, those that it extends and overrides; nothing is filled.
-
-    Raises
-    ------
-    ConfigError
-        A file cannot be read, is no YAML, or extends itself.
-    """
+    """Return the section of a file, those that it extends and overrides; nothing is filled."""
     root = _Files(problems).read(os.fspath(path), Place(""), ())
     return merge(root, overlay(overrides, problems), problems)
 
@@ -328,7 +323,7 @@ def _filled(written: str, mark: Mark, path: str, problems: Problems) -> tuple[An
         name, default = match["name"], match["default"]
         held = os.environ.get(name)
         if held:
-            problems.hide(held, match[0])
+            register(problems.secrets, held, match[0], problems.public)
             taken.append(held)
         if default is not None:
             return held or default
@@ -339,8 +334,8 @@ def _filled(written: str, mark: Mark, path: str, problems: Problems) -> tuple[An
     text = _REFERENCE.sub(value_of, written)
     for name in unset:
         problems.add(mark.value, path, f"the environment variable {name} is not set")
-    if taken:  # as a whole it can be hidden even if what it was filled with is short
-        problems.hide(text, written)
+    if taken:  # as a whole it can be redacted even if what it was filled with is short
+        register(problems.secrets, text, written, problems.public)
     value: Any = text
     if text and _REFERENCE.fullmatch(written):
         try:

@@ -7,9 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dbgsom_core.config.checking import Finding
 from dbgsom_core.config.components import OF_STABILITY, Builder, items_of
-from dbgsom_core.config.places import Section
+from dbgsom_core.config.places import Finding, Section
 from dbgsom_core.config.schema import (
     DEFAULT_NAMES,
     GROWTH_FIELDS,
@@ -20,7 +19,6 @@ from dbgsom_core.config.schema import (
 )
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import looking_up_in, lookup_in_use
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 from dbgsom_core.training.compatibility import (
     USUAL_LABELLERS,
     measure_suits,
@@ -199,8 +197,8 @@ class _Sections:
                 "value",
                 ("model", "metric"),
                 (
-                    f"'{name}' takes no missing values, and dataset.missing is keep: take "
-                    f"{metrics_for_gaps(self._builder.registry)}, or fill them with a step such as "
+                    f"'{name}' takes no missing values, and dataset.missing is keep: take one that "
+                    "does, such as euclidean or manhattan, or fill them with a step such as "
                     "'sklearn.impute:SimpleImputer'"
                 ),
             )
@@ -230,15 +228,3 @@ _PLAIN_WAYS = ("test_size", "stratify", "refit", "folds", "test")
 def fills_gaps(step: str) -> bool:
     """Return whether a prepare step of this name leaves no value missing."""
     return step.endswith("Imputer")
-
-
-def metrics_for_gaps(registry: Registry) -> str:
-    """Return the built-in metrics that take missing values and any number, in a sentence."""
-    names = [
-        one.name
-        for one in registry.offered("metric")
-        if one.distribution == OWN_DISTRIBUTION
-        and one.name != "hamming"  # which takes category codes alone
-        and "missing" in getattr(one.load(), "handles", ())
-    ]
-    return " or ".join([", ".join(names[:-1]), *names[-1:]])

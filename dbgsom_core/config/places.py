@@ -1,18 +1,27 @@
-"""Configuration values that know where they were written, and problems at their places."""
+"""Values that know where they were written, problems at their places, and checks by models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.interfaces.privacy import Secrets, hide, hiding, masked, without_passwords
+from dbgsom_core.interfaces.component import parse
+from dbgsom_core.interfaces.privacy import Secrets, masked, redaction
+from dbgsom_core.plugins.validation_messages import WORDED, explained
 
 DEEPEST = 50  # levels of sections and lists
 
 Plain = bool | int | float | str | None
 Steps = Sequence[str | int]  # keys and positions that lead to a value
+Model = TypeVar("Model", bound=BaseModel)
+Finding = tuple[str, Steps, str]  # what it is of, where, sentence: see `Problems.add_at`
+
+_WANTS_TEXT = ("string_type", "path_type", f"{WORDED}name")
 
 
 class Place(NamedTuple):
@@ -134,6 +143,11 @@ def with_references(values: Any, source: Any) -> Any:
     return values
 
 
+def public_values(values: Any, source: Any) -> Any:
+    """Return `with_references` without the passwords of addresses: what may be written down."""
+    return masked(with_references(values, source))
+
+
 def _referenced(value: Any, source: Any, mark: Mark) -> Any:
     if not mark.reference:
         return with_references(value, source)
@@ -197,7 +211,7 @@ class Problems:
 
     def __init__(self, secrets: Secrets | None = None) -> None:
         self._found: dict[Problem, None] = {}
-        self.secrets = secrets or Secrets()
+        self.secrets: Secrets = {} if secrets is None else secrets
         self.public: frozenset[str] = frozenset()  # texts of the file that are no secrets
 
     def __iter__(self) -> Iterator[Problem]:
@@ -208,8 +222,7 @@ class Problems:
 
     def add(self, place: Place, path: str, message: str) -> None:
         """Note a problem."""
-        with hiding(self.secrets):
-            self._found[Problem(place, path, masked(message))] = None
+        self._found[Problem(place, path, message)] = None
 
     def add_at(self, root: Section, steps: Steps, message: str, of: str = "value") -> None:
         """Note a problem of a value in a tree, unless it follows from one that is known.
@@ -222,16 +235,80 @@ class Problems:
             places = {"key": last.key, "missing": last.section, "section": last.section}
             self.add(places.get(of, last.value), ".".join(map(str, steps)), message)
 
-    def hide(self, held: str, reference: str) -> None:
-        """Show ``reference`` everywhere in place of what the environment holds."""
-        hide(held, reference, self.secrets, self.public)
-
     def error(self) -> ConfigError:
         """Return the error with all problems, one a line, in the order of the file."""
         found = sorted(self._found, key=lambda one: (one.place.line == 0, one.place))
-        return ConfigError(without_passwords("\n".join(map(str, found))))  # of --set, too
+        with redaction(self.secrets):
+            return ConfigError(masked("\n".join(map(str, found))))
 
     def raise_any(self) -> None:
         """Raise `ConfigError` if there is any problem."""
         if self._found:
             raise self.error()
+
+
+# -------------------------------------------------------------------- sections against models
+
+
+def reject(findings: Iterable[Finding]) -> NoReturn:
+    """Raise a ValidationError that has these findings.
+
+    Raised by a validator, they become findings of the section around, with its steps in front.
+    """
+    details = [
+        InitErrorDetails(
+            type=PydanticCustomError(WORDED + of, words),
+            loc=tuple(steps),
+            input=None,
+        )
+        for of, steps, words in findings
+    ]
+    raise ValidationError.from_exception_data("", details)
+
+
+def findings_of(error: ValidationError, *before: str | int) -> list[Finding]:
+    """Return the findings of an error that `reject` raised, with some steps ``before``."""
+    return [
+        (one["type"].removeprefix(WORDED), (*before, *one["loc"]), one["msg"])
+        for one in error.errors(include_url=False)
+    ]
+
+
+def checked(
+    cls: type[Model],
+    section: Section,
+    known: Iterable[str] = (),
+    validate: Callable[[type[Model], Mapping[str, Any]], Model] = parse,
+) -> Model:
+    """Return an instance of ``cls`` made from a section; raises as `reject` does.
+
+    Values are taken strictly, as YAML: a text is no number. ``known`` are further keys of the
+    section, checked by others, to suggest for a misspelt one.
+    """
+    try:
+        return validate(cls, section)
+    except ValidationError as error:
+        _put_text(section, error)
+    try:
+        return validate(cls, section)
+    except ValidationError as error:
+        wrong = error
+
+    def held(steps: Steps) -> str:
+        reference = mark_at(section, steps).reference
+        return f"what {reference} holds" if reference else ""
+
+    reject(explained(wrong, cls, section, known, held))
+
+
+def _put_text(section: Section, error: ValidationError) -> None:
+    """Put in what the environment held wherever text was wanted: ``PIN=0042`` is no number then."""
+    for one in error.errors(include_url=False, include_context=False):
+        parent: Any = section
+        last: Any = ""
+        mark, value = None, parent
+        for step in one["loc"] if one["type"] in _WANTS_TEXT else ():
+            if step_is_in(value, step):  # or it is the name of a union's branch
+                parent, last, mark, value = value, step, value.marks[step], value[step]
+        if mark is not None and mark.reference:
+            parent[last] = mark.text

@@ -25,8 +25,15 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from dbgsom_core.config.checking import Finding, checked, findings_of, reject
-from dbgsom_core.config.places import Items, Section, with_references
+from dbgsom_core.config.places import (
+    Finding,
+    Items,
+    Section,
+    checked,
+    findings_of,
+    reject,
+    with_references,
+)
 from dbgsom_core.plugins.validation_messages import shown, unknown_key
 
 # What a section under model: without a name changes: the estimators' own defaults.

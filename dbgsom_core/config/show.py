@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path as Folder
 from typing import Any
 
 from dbgsom_core.config.build import Builders, build_experiment, folder_of
 from dbgsom_core.config.load import as_section, merged, names_in
-from dbgsom_core.config.places import Items, Mark, Problems, Section, from_python, plain
+from dbgsom_core.config.places import Items, Mark, Problems, Section, plain
 from dbgsom_core.config.schema import MODEL_COMPONENTS
-from dbgsom_core.config.variants import apply, load_sweep, unfold
+from dbgsom_core.config.variants import load_sweep
 from dbgsom_core.config.yaml_text import dump_inline
 from dbgsom_core.errors import UnknownNameError, as_text
-from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 
 Path = tuple[str | int, ...]
@@ -38,20 +36,13 @@ _KINDS: dict[Path, str] = {
 class Explained:
     """A resolved configuration with the origin of each value.
 
-    Attributes
-    ----------
-    values : mapping
-        Plain values, references to the environment as they were written; loads again.
-    origins : mapping of tuple to str
-        ``file:line``, ``--set``, ``default`` or ``default of NAME`` for the path of each plain
-        value and of each list; what refers to the environment names the variable.
-    complete : bool
-        False where a sweep's file leaves out what its runs fill in, so no default is known.
+    Origins are ``file:line``, ``--set``, ``default`` or ``default of NAME`` for the path of each
+    plain value and of each list; what refers to the environment names the variable.
     """
 
-    values: Mapping[str, Any]
+    values: Mapping[str, Any]  # references to the environment as they were written; loads again
     origins: Mapping[Path, str]
-    complete: bool = True
+    complete: bool = True  # False: of a sweep, whose runs fill in what the file leaves out
 
     def flat(self) -> dict[str, Side]:
         """Return value and origin of each plain value and each list of such, by dotted key."""
@@ -69,29 +60,24 @@ def explain(
 ) -> Explained:
     """Return what a file of a run or a sweep means, value by value.
 
-    Without ``defaults`` only what the files and ``overrides`` say. Errors are those of
-    `load_experiment` and `load_sweep`.
+    Of a sweep, and without ``defaults``, only what the files and ``overrides`` say. Errors are
+    those of `load_experiment` and `load_sweep`.
     """
     problems = Problems()
     root = merged(path, overrides, problems)
-    varies, builders = root.get("sweep") is not None, Builders(registry)
-    if varies:
+    values = plain(root)
+    is_sweep = root.get("sweep") is not None
+    if is_sweep:
         load_sweep(path, overrides, registry)  # raises what is wrong with any of its runs
-    base = root.without("sweep")
-    experiment = build_experiment(base, builders, problems, os.fspath(path), folder_of(path))
-    if not varies:
+    else:
+        root = root.without("sweep")
+        builders = Builders(registry)
+        experiment = build_experiment(root, builders, problems, os.fspath(path), folder_of(path))
         problems.raise_any()
-    elif experiment is not None:
-        variants = unfold(root, Problems()).variants
-        if not _serves(experiment.resolved, [varied for _, varied in variants], builders):
-            experiment = None
-    complete = experiment is not None and defaults
-    values = dict(experiment.resolved) if experiment is not None and defaults else plain(base)
-    if varies:
-        values["sweep"] = plain(root["sweep"])
-    source = (root if varies else base), Mark(root.place, root.place)
-    origins = dict(_origins(values, *source, (), "default", registry))
-    return Explained(masked(values), origins, complete or not defaults)
+        assert experiment is not None
+        values = dict(experiment.resolved) if defaults else plain(root)
+    origins = dict(_origins(values, root, Mark(root.place, root.place), (), "default", registry))
+    return Explained(values, origins, not (is_sweep and defaults))
 
 
 def _leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -104,17 +90,6 @@ def _leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from _leaves(value, (*path, i))
     else:
         yield path, values
-
-
-def _serves(values: Mapping[str, Any], varied: Sequence[Section], builders: Builders) -> bool:
-    """Say whether every run of a sweep can begin from these values: one may forbid a default."""
-    base = from_python(values, Problems())
-    for one in varied:
-        problems = Problems()
-        build_experiment(apply(base, one, problems), builders, problems, "", Folder())
-        if len(problems):
-            return False
-    return True
 
 
 def _origins(
@@ -211,15 +186,9 @@ def _is_plain(value: Any, origins: Mapping[Path, str], path: Path) -> bool:
         return True
     if isinstance(value, Mapping) or any(isinstance(one, (Mapping, list)) for one in value):
         return False
-    whole = origins.get(path, "")
-    return all(
-        _same_file(origins.get((*path, i), ""), whole) and "environment" not in origins[(*path, i)]
-        for i in range(len(value))
-    )
-
-
-def _same_file(one: str, other: str) -> bool:
-    return one.rpartition(":")[0] == other.rpartition(":")[0]
+    file = origins.get(path, "").rpartition(":")[0]
+    places = [origins.get((*path, i), "") for i in range(len(value))]
+    return all(one.rpartition(":")[0] == file and "environment" not in one for one in places)
 
 
 def differences(first: Explained, second: Explained) -> dict[str, tuple[Side | None, Side | None]]:
@@ -236,7 +205,12 @@ def differences(first: Explained, second: Explained) -> dict[str, tuple[Side | N
 
 
 def _compared(one: Any, other: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:
-    if isinstance(one, Mapping) and isinstance(other, Mapping) and not _strangers(one, other):
+    # Components of other names have no fields in common.
+    if (
+        isinstance(one, Mapping)
+        and isinstance(other, Mapping)
+        and len({side["name"] for side in (one, other) if "name" in side}) < 2
+    ):
         for key in dict.fromkeys((*one, *other)):
             yield from _compared(one.get(key, ...), other.get(key, ...), (*path, key))
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
@@ -245,11 +219,6 @@ def _compared(one: Any, other: Any, path: Path) -> Iterator[tuple[Path, Any, Any
     # 1 and True are equal in Python; 1 and 1.0 mean the same in YAML.
     elif isinstance(one, bool) != isinstance(other, bool) or one != other:
         yield path, one, other
-
-
-def _strangers(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Say whether these are components of which each is another one."""
-    return "name" in one and "name" in other and one["name"] != other["name"]
 
 
 def _side(side: Explained, path: Path, value: Any) -> Side | None:

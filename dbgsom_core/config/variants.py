@@ -16,7 +16,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from dbgsom_core.config.build import PYTHON, Builders, build_experiment, folder_of, root_of
-from dbgsom_core.config.checking import checked, findings_of
 from dbgsom_core.config.components import items_of
 from dbgsom_core.config.experiment import (
     Child,
@@ -35,6 +34,9 @@ from dbgsom_core.config.places import (
     Problem,
     Problems,
     Section,
+    checked,
+    findings_of,
+    public_values,
     with_references,
 )
 from dbgsom_core.config.schema import SWEEPS, DecideSettings, SweepSettings
@@ -48,7 +50,6 @@ _FIXED = ("experiment", "name", "extends", "sweep", "tracking")
 _DATA = ("dataset", "dataset.name")
 _VARIED = ("sweep.grid", "sweep.list", "sweep.random.space", "sweep.optimize.space")
 _UNSAFE = re.compile(r"[^A-Za-z0-9 ,.\-_/:=]")
-_UNCHANGED = "as it is"  # a variant in which nothing but the seed varies
 _REQUIRED = "is required"
 
 
@@ -118,7 +119,7 @@ def _swept(
     return Sweep(
         experiment=children[0].experiment.experiment,
         children=children,
-        resolved=with_references(root, root),
+        resolved=public_values(root, root),
         source=source,
         folder=folder,
         decide=unfolded.decide,
@@ -172,7 +173,11 @@ def unfold(root: Section, problems: Problems) -> Unfolded:
     if settings is not None:
         _check_repeats(root, settings, varied, problems)
     if len(problems) > before:
-        seeds, space, varied = 1, None, list(map(_usable, _readable(sweep))) or [Section()]
+        seeds, space = 1, None
+        varied = [
+            one.without(*(k for k in one if not is_dotted_key(k) or k.partition(".")[0] in _FIXED))
+            for one in _readable(sweep)
+        ] or [Section()]
     return Unfolded(
         list(zip(child_names(varied), varied, strict=True)),
         seeds,
@@ -235,11 +240,6 @@ def _readable(sweep: Section) -> Iterator[Section]:
             for i in range(len(values)):
                 chosen = {**dict.fromkeys(lists, 0), key: i}
                 yield _chosen(Section(lists, axes.marks), chosen)
-
-
-def _usable(varied: Section) -> Section:
-    keys = [key for key in varied if not is_dotted_key(key) or key.partition(".")[0] in _FIXED]
-    return varied.without(*keys)
 
 
 def _mentioned(value: Any) -> Iterator[str]:
@@ -352,12 +352,7 @@ class ChildBuilder:
     def children(self, variants: Sequence[tuple[str, Section]]) -> tuple[Child, ...]:
         """Return the children of all variants that can be; see `problems` for the others."""
         self._found.clear()
-        folded = variant_names(variants)
-        return tuple(
-            child
-            for (name, varied), variant in zip(variants, folded, strict=True)
-            for child in self._variant(name, varied, variant)
-        )
+        return tuple(child for one in variants for child in self._variant(*one))
 
     def problems(self, variants: int) -> Iterator[Problem]:
         """Yield what is wrong with children; what all have in common names none of them."""
@@ -380,12 +375,12 @@ class ChildBuilder:
         problems.raise_any()
         return found
 
-    def _variant(self, name: str, varied: Section, variant: str) -> list[Child]:
+    def _variant(self, name: str, varied: Section) -> list[Child]:
         first = self._experiment(name, varied)
         if first is None:
             return []
         if self.seeds == 1:
-            return [Child(name, with_references(varied, varied), first, variant)]
+            return [Child(name, with_references(varied, varied), first)]
         children, mark = [], Mark(self.base.place, self.base.place)
         for seed in range(first.seed, first.seed + self.seeds):
             seeded = Section({**varied, "seed": seed}, {**varied.marks, "seed": mark})
@@ -393,7 +388,7 @@ class ChildBuilder:
             experiment = self._experiment(called, seeded)
             if experiment is None:
                 return []
-            children.append(Child(called, with_references(seeded, seeded), experiment, variant))
+            children.append(Child(called, with_references(seeded, seeded), experiment))
         return children
 
     def _experiment(self, name: str, varied: Section) -> Experiment | None:
@@ -435,17 +430,6 @@ def child_names(children: Sequence[Section]) -> list[str]:
         known[name] += 1
         names.append(name if known[name] == 1 else f"{name} : {known[name]}")
     return names
-
-
-def variant_names(children: Sequence[tuple[str, Section]]) -> list[str]:
-    """Return what each named child has in common with those that differ in their seed alone."""
-    if not any("seed" in varied for _, varied in children):
-        return [name for name, _ in children]
-    rest = [varied.without("seed") for _, varied in children]
-    keys = [repr(sorted(one.items())) for one in rest]
-    unique = dict(zip(keys, rest, strict=True))
-    names = dict(zip(unique, child_names(list(unique.values())), strict=True))
-    return [names[key] or _UNCHANGED for key in keys]
 
 
 def variant_name(varied: Section) -> str:

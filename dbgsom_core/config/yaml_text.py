@@ -108,13 +108,7 @@ def read_yaml(
 
 
 def read_plain(text: str, source: str) -> Any:
-    """Return the plain values of a YAML text, None where it is empty; nothing is filled or merged.
-
-    Raises
-    ------
-    ConfigError
-        It is no YAML, unsafe or too large; ``source`` names it.
-    """
+    """Return the plain values of a YAML text, unfilled and unmerged; None where it is empty."""
     problems = Problems()
     values, _ = read_yaml(text, problems, source, quick=True)
     problems.raise_any()

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.special import stdtrit
-from scipy.stats import rankdata
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing, indexable
 
@@ -125,6 +124,8 @@ class _Task:
     labels: NDArray[Any]
 
     def refit(self, rows: NDArray[np.int64]) -> _Refit:
+        from scipy.stats import rankdata
+
         estimator, n_neurons = clone(self.template), len(self.estimator.som_map_)
         y = None if self.y is None else _safe_indexing(self.y, rows)
         estimator.fit(_rows_of(self.X, rows), y)

@@ -1,8 +1,8 @@
-"""What is not told: values from the environment, passwords and tokens of addresses.
+"""Redaction of secrets: values from the environment, passwords and tokens of addresses.
 
-A configuration names a value as ``${env:NAME}``. Loading it notes what the variable held
-(`Secrets`), and whatever leaves the program on the way (files, terminal, logs, trackers, errors)
-passes through `masked`, which writes the reference in its place.
+The configuration loader registers what each reference ``${env:NAME}`` stood for (`register`). In
+between everything handles plain values; `masked` puts the references back at the four exits: the
+writer of run folders, the terminal, the log, and what trackers get.
 """
 
 from __future__ import annotations
@@ -12,128 +12,76 @@ import os
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
-from itertools import takewhile
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
-_SHORTEST = 4  # hiding a shorter text inside a sentence would only garble the sentence
-_SHORTEST_PART = 8  # of a path or an address; "runs" and "http" are nobody's secret
-_CUT = 16  # letters by which the beginning of a longer value is known
+Secrets = dict[str, str]  # texts that tell a value, and the reference that is shown instead
+
+_SHORTEST = 4  # characters; a shorter text is redacted only in quotes or after "="
+_SHORTEST_PART = 8  # characters of a file's name or an address that tell a value
 _WORDS = frozenset(["true", "false", "null", "none", "yes", "no", "auto", "default"])
 _REFERENCE = r"\$\{env:[^}]*\}"
 _VARIABLE = re.compile(r"\$\{env:(?P<name>\w+)(:-(?P<default>[^}]*))?\}")
 _HINT = re.compile(rf"({_REFERENCE}[^;\n]*); did you mean '[^'\n]*'\?")
-_HELD_WHOLE = re.compile(rf"[^:\s@]*:?({_REFERENCE})+")
-
-# A password may hold "/" and "@": where a colon comes first, all up to the last "@" is hidden.
+# A password may hold "/" and "@": where a colon comes first, all up to the last "@" is redacted.
 _USER = re.compile(r"(?<!/)//(?!/)(?P<user>[^\s\"<>:]{0,200}:[^\s\"<>]{0,500}|[^/\s\"<>]{1,500})@")
+_USER_REFERENCE = re.compile(rf"[^:\s@]*:?({_REFERENCE})+")
 # The key that is left out is how MLflow's pages name a saved view.
 _TOKEN = re.compile(
     r"(?i)([?&;#](?!viewStateShareKey=)[\w.\-]*(?:token|key|secret|passw(?:or)?d|pwd|passphrase"
     rf"|auth|sig|signature|credentials?)=)(?!{_REFERENCE})[^&#\s\"'<>]+"
 )
-
-
-class Secrets:
-    """What the environment held, each with the reference that is told in its place.
-
-    Texts of fewer than four letters, numbers and words such as ``true`` are hidden only where they
-    stand whole in quotes or after ``=``; texts of fewer than eight letters where they are no part
-    of a word.
-    """
-
-    def __init__(self) -> None:
-        self._references: dict[str, str] = {}
-        self._cut: dict[str, str] = {}
-        self._pattern: re.Pattern[str] | None = None
-
-    def add(self, held: str, reference: str, openly: Collection[str] = ()) -> None:
-        """Hide ``held``, also encoded, cut short or taken apart, behind ``reference``.
-
-        What stands in one of the texts that are told ``openly`` is no secret.
-        """
-        if not held or held == reference:
-            return
-        for form in set(_forms(held)):
-            if not any(form in text for text in openly):
-                self._references.setdefault(form, reference)
-        if len(held) > _CUT and "/" not in held and held in self._references:
-            self._cut.setdefault(held, reference)
-        self._pattern = None
-
-    def masked(self, text: str) -> str:
-        """Return a text with references in place of what they stand for."""
-        if not self._references:
-            return text
-        if self._pattern is None:
-            forms = sorted(self._references, key=len, reverse=True)
-            self._pattern = re.compile("|".join([_REFERENCE, *map(_wherever, forms)]))
-        shown = self._pattern.sub(self._shown, text)
-        for held, reference in self._cut.items():
-            shown = _without_beginning(shown, held, reference)
-        # What a value is near to says what it is.
-        return text if shown == text else _HINT.sub(r"\1", shown)
-
-    def _shown(self, match: re.Match[str]) -> str:
-        return self._references.get(match[0], match[0])
-
-    def as_told(self) -> list[dict[str, str]]:
-        """Return them as plain values, for the private ear of a process that hides them, too."""
-        return [self._references, self._cut]
-
-    @classmethod
-    def of_told(cls, told: list[dict[str, str]]) -> Secrets:
-        """Return the secrets that ``told`` are."""
-        secrets = cls()
-        secrets._references, secrets._cut = told
-        return secrets
-
-
-_hidden: ContextVar[tuple[Secrets, ...]] = ContextVar("_hidden", default=())
+_active: list[Secrets] = []  # of the commands and runs that go on, in all threads
 
 
 @contextmanager
-def hiding(*secrets: Secrets) -> Iterator[None]:
-    """Let `masked` hide ``secrets`` while this lasts, and in any error that leaves it."""
-    before = _hidden.get()
-    known = _hidden.set((*before, *(one for one in secrets if one not in before)))
+def redaction(secrets: Secrets | None = None) -> Iterator[None]:
+    """Redact secrets, and those registered meanwhile, while this lasts and in what it raises."""
+    added: Secrets = dict(secrets or {})
+    _active.append(added)
     try:
         yield
     except BaseException as error:
-        mask_error(error)
+        redact_error(error)
         raise
     finally:
-        _hidden.reset(known)
+        _active[:] = [one for one in _active if one is not added]
 
 
-def hidden() -> tuple[Secrets, ...]:
-    """Return the secrets that are hidden now."""
-    return _hidden.get()
+def register(secrets: Secrets, value: str, reference: str, public: Collection[str] = ()) -> None:
+    """Add a value of the environment to secrets, and to all that are redacted now.
 
-
-def hide(held: str, reference: str, secrets: Secrets, openly: Collection[str] = ()) -> None:
-    """Add to ``secrets``, and to those that are hidden now: of a command that loads, say."""
-    for one in {secrets, *_hidden.get()}:
-        one.add(held, reference, openly)
+    What stands in a ``public`` text, such as another value of the configuration, is no secret.
+    """
+    for text in set(_forms(value)) if value not in ("", reference) else ():
+        if not any(text in other for other in public):
+            for known in (secrets, *_active):
+                known.setdefault(text, reference)
 
 
 def masked(value: Any) -> Any:
-    """Return plain values without what may not be told in their texts; keys stay as they are."""
+    """Return plain values with all secrets in their texts redacted; keys stay as they are."""
     if isinstance(value, Mapping):
-        return {key: masked(one) for key, one in value.items()}
+        return {key: masked(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [masked(one) for one in value]
+        return [masked(item) for item in value]
     if not isinstance(value, str):
         return value
-    return without_passwords(without_secrets(value))
+    text = without_secrets(value)
+    if "//" in text:
+        text = _USER.sub(lambda m: m[0] if _USER_REFERENCE.fullmatch(m["user"]) else "//***@", text)
+    return _TOKEN.sub(r"\1***", text) if "=" in text else text
 
 
 def without_secrets(text: str) -> str:
-    """Return a text without what came from the environment; addresses in it stay as they are."""
-    for secrets in _hidden.get():
-        text = secrets.masked(text)
-    return text
+    """Return a text with values of the environment redacted; addresses in it stay as they are."""
+    references = {form: reference for known in _active for form, reference in known.items()}
+    if not references:
+        return text
+    pattern = _pattern(tuple(sorted(references, key=len, reverse=True)))
+    shown = pattern.sub(lambda match: references.get(match[0], match[0]), text)
+    return text if shown == text else _HINT.sub(r"\1", shown)  # what it is near to says what it is
 
 
 def masked_name(name: str) -> str:
@@ -147,117 +95,56 @@ def shell_word(text: str) -> str:
     for match in _VARIABLE.finditer(shown):
         default = re.sub(r'([\\"$`])', r"\\\1", match["default"] or "")
         name = f"{{{match['name']}:-{default}}}" if default else match["name"]
-        word += _quoted(shown[end : match.start()]) + f'"${name}"'
+        before = shown[end : match.start()]
+        word += (shlex.quote(before) if before else "") + f'"${name}"'
         end = match.end()
-    return word + _quoted(shown[end:]) or "''"
+    return word + shlex.quote(shown[end:]) if shown[end:] or not word else word
 
 
-def _quoted(text: str) -> str:
-    return shlex.quote(text) if text else ""
-
-
-def mask_error(error: BaseException | None) -> None:
-    """Mask the texts of an error, and of those that led to it, where they stand."""
-    seen: set[int] = set()
-    left = [error]
-    while left:
-        one = left.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
+def redact_error(error: BaseException) -> None:
+    """Redact the texts of an error, and of those that led to it, in place."""
+    chain = [error]
+    for one in chain:
         one.args = tuple(masked(arg) if isinstance(arg, str) else arg for arg in one.args)
         for field in ("filename", "filename2", "strerror") if isinstance(one, OSError) else ():
-            held = getattr(one, field)
-            if isinstance(held, (str, os.PathLike)):
-                setattr(one, field, masked(os.fspath(held)))
-        left += [one.__cause__, one.__context__]
+            value = getattr(one, field)
+            if isinstance(value, (str, os.PathLike)):
+                setattr(one, field, masked(os.fspath(value)))
+        chain += [e for e in (one.__cause__, one.__context__) if e is not None and e not in chain]
 
 
 def private_logger(name: str) -> logging.Logger:
-    """Return a logger whose messages are masked before any handler sees them."""
+    """Return a logger whose messages are redacted before any handler sees them."""
     logger = logging.getLogger(name)
-    if _mask_record not in logger.filters:
-        logger.addFilter(_mask_record)
+    logger.addFilter(_redact_record)  # a second time it is there already
     return logger
 
 
-def _mask_record(record: logging.LogRecord) -> bool:
+def _redact_record(record: logging.LogRecord) -> bool:
     record.msg, record.args = masked(record.getMessage()), None
     return True
 
 
-def without_passwords(text: str) -> str:
-    """Return a text without the users, passwords and tokens of the addresses in it.
-
-    A reference to the environment in their place stays.
-    """
-    if "//" in text:
-        text = _USER.sub(_without_user, text)
-    return _TOKEN.sub(r"\1***", text) if "=" in text else text
-
-
-def _without_user(match: re.Match[str]) -> str:
-    return match[0] if _HELD_WHOLE.fullmatch(match["user"]) else "//***@"
-
-
-def _forms(held: str) -> Iterator[str]:
-    """Yield a text, the parts that tell it, and each as files, addresses and messages write it."""
-    import html
+def _forms(value: str) -> Iterator[str]:
+    """Yield a value, what alone tells it, and each as addresses, JSON and messages write it."""
     import json
-    from urllib.parse import quote, quote_plus, unquote
+    from urllib.parse import quote
 
-    with suppress(ValueError, OverflowError):
-        number = float(held)
-        yield from (
-            repr(number),
-            f"{number:g}",
-            str(int(number)) if number == int(number) else held,
-        )
-    for part in (held, *_parts(held)):
-        for plain in dict.fromkeys((part, unquote(part))):
-            yield plain
-            yield from (quote(plain), quote(plain, safe=""), quote_plus(plain))
-            yield from (repr(plain)[1:-1], html.escape(plain), plain.replace("|", "\\|"))
-            yield from (json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1])
-            yield plain.replace("\n", "\\n")
+    address = value.partition("://")[2]
+    password = address.rpartition("@")[0].partition(":")[2]
+    parts = (address.lstrip("/"), re.split(r"[/\\]", value)[-1], password)
+    for text in (value, *(part for part in parts if len(part) >= _SHORTEST_PART)):
+        yield from (text, quote(text), quote(text, safe=""), repr(text)[1:-1])
+        yield from (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
 
 
-def _parts(held: str) -> Iterator[str]:
-    found = [line.strip() for line in held.splitlines()[:100]]
-    _, is_address, rest = held.partition("://")
-    if is_address:
-        user, _, place = rest.rpartition("@")
-        password = user.partition(":")[2]
-        if len(password) >= _SHORTEST:
-            yield password
-        host, slash, path = place.partition("/")
-        path, _, query = path.partition("?")
-        found += [user, host, host.partition(":")[0], slash + path, path, query]
-        found += [one.partition("=")[2] for one in query.split("&")]
-    elif "/" in held or "\\" in held:
-        found += [os.path.normpath(held), re.split(r"[/\\]", held.rstrip("/\\"))[-1]]
-    yield from (part for part in found if len(part) >= _SHORTEST_PART and part != held)
+@lru_cache(maxsize=4)
+def _pattern(forms: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile("|".join([_REFERENCE, *map(_expression, forms)]))
 
 
-def _wherever(form: str) -> str:
-    escaped = re.escape(form)
-    if len(form) < _SHORTEST or form.lower() in _WORDS or _is_number(form):
+def _expression(form: str) -> str:
+    escaped, is_number = re.escape(form), re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", form, re.I)
+    if len(form) < _SHORTEST or form.lower() in _WORDS or (is_number and len(form) < 8):
         return rf"(?<=['`]){escaped}(?=['`])|(?<==){escaped}(?![\w.])"
     return escaped if len(form) >= _SHORTEST_PART else rf"(?<![^\W_]){escaped}(?![^\W_])"
-
-
-def _is_number(form: str) -> bool:
-    try:
-        float(form)
-    except ValueError:
-        return False
-    return len(form) < _SHORTEST_PART
-
-
-def _without_beginning(text: str, held: str, reference: str) -> str:
-    at = text.find(held[:_CUT])
-    while at >= 0:
-        same = takewhile(lambda pair: pair[0] == pair[1], zip(text[at:], held, strict=False))
-        text = text[:at] + reference + text[at + sum(1 for _ in same) :]
-        at = text.find(held[:_CUT], at + len(reference))
-    return text

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.interfaces.run_log import RunLog
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class Run:
     total_epochs: int = 0
     tags: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     varies: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("name", "config", "params", "environment", "data", "tags", "varies"):
+            object.__setattr__(self, name, masked(getattr(self, name)))
 
     @cached_property
     def _log(self) -> RunLog:
@@ -257,6 +262,9 @@ class RunResult:
     tables: Mapping[str, Callable[[], Iterator[Mapping[str, Any]]]] = field(default_factory=dict)
     rankings: Sequence[Ranking] = ()
     notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", masked(self.notes))
 
 
 @dataclass(frozen=True)

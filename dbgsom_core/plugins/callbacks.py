@@ -13,7 +13,7 @@ from dbgsom_core.errors import callers_level
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.epochs import EpochRecord, nobody
 from dbgsom_core.interfaces.guard import is_from_a_signal
-from dbgsom_core.interfaces.privacy import masked, private_logger
+from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.stopping import STOP, Stop
 
 log = private_logger("dbgsom")
@@ -99,7 +99,7 @@ class Callbacks:
 
     def report(self, name: str, method: str, error: BaseException) -> None:
         """Note that a callback failed, once for each of its methods, and log it."""
-        told = masked(f"{name} failed in {method} ({type(error).__name__}: {error})")
+        told = f"{name} failed in {method} ({type(error).__name__}: {error})"
         if (name, method) not in self._failures:  # it may fail in every epoch
             self._failures.add((name, method))
             self.notes.append(told)

@@ -25,6 +25,7 @@ from dbgsom_core.config import (
 from dbgsom_core.errors import ConfigError, as_text
 from dbgsom_core.estimators.verbose import shown
 from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.privacy import redaction
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import runs_folder, session
@@ -177,7 +178,7 @@ def execute(
 ) -> Outcome:
     """Run an experiment, with ``extra`` callbacks, or resume a ``stored`` run of it."""
     registry = registry.without(experiment.disabled)
-    with session([experiment], registry, extra) as callbacks:
+    with session(experiment, registry, extra) as callbacks:
         from dbgsom_core.runs.pipeline import run_experiment
 
         return run_experiment(experiment, callbacks, registry, stored=stored)
@@ -194,9 +195,9 @@ def execute_sweep(
     display: object = None,
 ) -> SweepOutcome:
     """Run a sweep, as `execute`; ``display`` shows runs of other processes."""
-    experiments = [child.experiment for child in sweep.children]
-    registry = registry.without(experiments[0].disabled)
-    with session(experiments, registry, extra) as callbacks:
+    first = sweep.children[0].experiment
+    registry = registry.without(first.disabled)
+    with session(first, registry, extra) as callbacks:
         from dbgsom_core.runs.sweeps.sweep import run_sweep
 
         return run_sweep(
@@ -204,6 +205,7 @@ def execute_sweep(
         )
 
 
+@redaction()
 def run(
     config: str | os.PathLike[str] | Mapping[str, Any],
     overrides: Overrides | None = None,
@@ -247,6 +249,7 @@ def run(
     return _finished(execute(experiment, registry, [_EpochDisplay(verbose)], stored))
 
 
+@redaction()
 def sweep(
     config: str | os.PathLike[str],
     overrides: Overrides | None = None,

@@ -14,14 +14,13 @@ from dbgsom_core.config import Experiment, is_sweep, load_experiment, load_sweep
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded, is_from_a_signal, who
-from dbgsom_core.interfaces.privacy import hiding, private_logger
+from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.stopping import STOP, Stop
 from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.importing import no_exit
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import StoredRun
-from dbgsom_core.runs.manifest import packages_named
 from dbgsom_core.runs.signals import shutdown
 
 log = private_logger("dbgsom")
@@ -61,12 +60,11 @@ def make_callbacks(tracking: Tracking, registry: Registry, extra: Sequence[Any] 
 
 @contextmanager
 def session(
-    experiments: Sequence[Experiment], registry: Registry, extra: Sequence[Any] = ()
+    experiment: Experiment, registry: Registry, extra: Sequence[Any] = ()
 ) -> Iterator[Callbacks]:
-    """Handle signals and prepare trackers for a run, or a sweep of runs, that is made in here."""
-    secrets = dict.fromkeys(experiment.secrets for experiment in experiments)
-    with no_exit(), shutdown.handling(), hiding(*secrets):
-        callbacks = make_callbacks(experiments[0].tracking, registry, extra)
+    """Handle signals and prepare trackers for a run, or a sweep of such runs."""
+    with no_exit(), shutdown.handling():
+        callbacks = make_callbacks(experiment.tracking, registry, extra)
         with callbacks.prepared():
             yield callbacks
 
@@ -119,10 +117,9 @@ def runs_folder(experiment: Experiment, registry: Registry) -> Path:
 def tracking_of(stored: StoredRun, registry: Registry) -> Tracking:
     """Return the trackers that the configuration in a run folder names."""
     config = stored.files.config
-    with packages_named(stored.environment, registry):
-        if is_sweep(config):
-            return load_sweep(config, registry=registry).children[0].experiment.tracking
-        return load_experiment(config, registry=registry).tracking
+    if is_sweep(config):
+        return load_sweep(config, registry=registry).children[0].experiment.tracking
+    return load_experiment(config, registry=registry).tracking
 
 
 def mirror_ended(stored: StoredRun, tracking: Tracking) -> None:

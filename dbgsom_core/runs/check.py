@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from dbgsom_core.config import DEFAULT_NAMES, Experiment
-from dbgsom_core.errors import ConfigError, DbgsomError
+from dbgsom_core.config import DEFAULT_NAMES, Experiment, estimator_errors_located
 from dbgsom_core.estimators.part_params import build_parts
 from dbgsom_core.training.compatibility import USUAL_LABELLERS, check_suits
 
@@ -35,22 +31,3 @@ def check_experiment(experiment: Experiment) -> None:
         from dbgsom_core.runs.prepare import make_steps
 
         make_steps(experiment)
-
-
-@contextmanager
-def estimator_errors_located(experiment: Experiment) -> Iterator[None]:
-    """Turn an estimator's error about its parameters into one about the configuration.
-
-    Its place is that of the parameter with which its sentence begins.
-    """
-    try:
-        yield
-    except DbgsomError:
-        raise
-    except ValueError as error:
-        parameter = re.match(r"\w+", str(error))
-        place = experiment.model.places.get(parameter[0]) if parameter else None
-        if place is None:
-            raise ConfigError(f"{experiment.source}: model: {error}") from error
-        assert parameter is not None
-        raise ConfigError(f"{place}: model.{parameter[0]}: {error}") from error

@@ -26,15 +26,8 @@ class Checkpoint:
     """The checkpoints of a run's fits, the measures of its folds, and the maps of some epochs.
 
     They lie in the folder ``checkpoints`` of the run until it has finished; a run that goes on
-    finds those from before.
-
-    Parameters
-    ----------
-    files : RunFiles
-    seconds : float
-        Between two checkpoints of a fit.
-    every : int or None
-        From one epoch whose map is kept to the next; None: none is.
+    finds those from before. A fit is noted every so many ``seconds``, a map kept ``every`` so many
+    epochs (None: never).
     """
 
     def __init__(self, files: RunFiles, seconds: float = 0.0, every: int | None = None) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, parse_experiment
-from dbgsom_core.config.matching import fills_gaps, metrics_for_gaps
+from dbgsom_core.config.matching import fills_gaps
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.sums import has_missing
 from dbgsom_core.engine.tables import BlockTable, block_rows
@@ -43,17 +43,10 @@ def load_section(dataset: Any, folder: str | None = None) -> Data:
 
 
 def load_data(experiment: Experiment) -> Data:
-    """Load the data set and check that it can be used.
+    """Load the data set of an experiment; `DataError` where its parts cannot use it.
 
     Its samples are a table where the data set leaves them where they are and the engine reads them
     there.
-
-    Raises
-    ------
-    DataError
-        It cannot be read, has fewer than 4 rows, holds infinite values, or missing ones that the
-        metric cannot take, has no column that varies, or lacks the classes or the numbers
-        that a classifier or a regressor needs.
     """
     data = _load(experiment, experiment.dataset)
     name, X, y = experiment.data_called, data.X, data.y
@@ -280,7 +273,7 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
         yield (
             f"holds {gaps.sum()} missing value(s), in {_first_place(gaps, names)}, and metric "
             f"'{registry.name_of('metric', metric)}' takes none: drop or fill them, or take "
-            f"{metrics_for_gaps(registry)}"
+            "one that does, such as euclidean or manhattan"
         )
     empty = np.flatnonzero(gaps.all(axis=0))
     if len(empty):

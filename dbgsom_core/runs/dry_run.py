@@ -1,4 +1,4 @@
-"""Forecast what a run would do, take and write, without writing anything."""
+"""Forecast what a run or a sweep would do, take and write, without writing anything."""
 
 from __future__ import annotations
 
@@ -6,28 +6,25 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dbgsom_core.config import Experiment
+from dbgsom_core.config import Experiment, Sweep, shortened
 from dbgsom_core.estimators.part_params import AUTO
 from dbgsom_core.estimators.planning import SIZING, Plan, plan_of, told_seconds, told_size
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.lookup import lookup_in_use
-from dbgsom_core.interfaces.privacy import hiding, masked, masked_name
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import run_folder_of, runs_folder
 from dbgsom_core.runs.compare.group import data_name
-from dbgsom_core.runs.folder import find_folders, read_run
+from dbgsom_core.runs.data import load_data, same_data
 from dbgsom_core.runs.manifest import default_name, flat_params
-from dbgsom_core.runs.setup import Setup, prepare_run
+from dbgsom_core.runs.pipeline import Setup, prepare_run
+from dbgsom_core.runs.sweeps.optimize import optuna
 
-NOT_COUNTED = "; training alone: loading, measures, figures and trackers come on top"
-_BESIDE_TRAINING = ("measures", "figures", "stability", "tracking", "split")
-_MOST_READ = 50  # newest run folders
+_NOT_COUNTED = "; training alone: loading, measures, figures and trackers come on top"
 
 
 @dataclass(frozen=True)
@@ -38,19 +35,13 @@ class Forecast:
     plan: Plan
 
 
-def forecast(
-    experiment: Experiment,
-    registry: Registry,
-    data: Data | None = None,
-    most: float | None = None,
-) -> Forecast:
+def forecast(experiment: Experiment, registry: Registry, data: Data | None = None) -> Forecast:
     """Load and prepare the data, train for some seconds, and say what the run would take.
 
     Nothing is written, but loops that are compiled are kept in their cache. Errors are those that
-    `run_experiment` raises before a run folder exists. ``data`` may be there already, and the
-    probe may be shorter than usual: ``most`` seconds.
+    `run_experiment` raises before a run folder exists.
     """
-    with hiding(experiment.secrets), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         started = time.perf_counter()
         setup = prepare_run(experiment, data)
@@ -58,44 +49,54 @@ def forecast(
         parts = setup.estimator.parts()
         fits = 1 + len(setup.divided)
         train = setup.fold.train
-        plan = plan_of(
-            setup.estimator, train.X, train.y, seconds=most, seed=experiment.seed, fits=fits
+        plan = plan_of(setup.estimator, train.X, train.y, seed=experiment.seed, fits=fits)
+        name = experiment.resolved["name"] or default_name(
+            experiment, setup.estimator, flat_params(experiment, setup.estimator)
         )
-        name = masked(experiment.resolved["name"] or _name(experiment, setup))
         lines = [
             *_data_lines(experiment, setup, loaded),
             ("name", name),
             ("parts", ", ".join(_part_names(experiment, parts))),
-            *plan.lines(_reason_for_several_fits(setup), NOT_COUNTED),
-            *_duration_before(experiment, registry, setup.data),
+            *plan.lines(_reason_for_several_fits(setup), _NOT_COUNTED),
             *_output_lines(experiment, registry, len(setup.data.X)),
         ]
-    return Forecast([(name, masked(words)) for name, words in lines], plan)
+    return Forecast(lines, plan)
 
 
-def _duration_before(experiment: Experiment, registry: Registry, data: Data) -> Iterator[Any]:
-    run = _similar_run(experiment, registry, data)
-    if run is not None:
-        yield "before", f"such a run took {told_seconds(run[1])} in all ({run[0]})"
+def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[tuple[str, str]]:
+    """Say which runs there would be, and what they would take if each were as the first one.
 
-
-def _similar_run(
-    experiment: Experiment, registry: Registry, data: Data
-) -> tuple[str, float] | None:
-    """Return id and seconds of the newest finished run that did the same beside training; or None.
-
-    Its time counts what a probe cannot.
+    All data sets are loaded. Errors are those that `run_sweep` raises before a run folder exists.
     """
-    root, size, wanted = runs_folder(experiment, registry), data.X.shape, experiment.resolved
-    for folder in find_folders(root, experiment.experiment)[: -_MOST_READ - 1 : -1]:
-        run = read_run(folder)
-        if run.status != "finished" or run.kind != "run" or not (run.started and run.ended):
-            continue
-        if (run.data.get("samples"), run.data.get("features")) != size:
-            continue
-        if all(run.config.get(key) == masked(wanted.get(key)) for key in _BESIDE_TRAINING):
-            return run.id, (run.ended - run.started).total_seconds()
-    return None
+    if sweep.optimization is not None:
+        optuna()
+    loaded: list[tuple[Experiment, Data]] = []
+    for child in sweep.children:
+        if not any(same_data(child.experiment, one) for one, _ in loaded):
+            loaded.append((child.experiment, load_data(child.experiment)))
+    first = forecast(loaded[0][0], registry, loaded[0][1])
+    jobs, (least, most) = min(jobs, sweep.runs), first.plan.seconds
+    each = sweep.runs / jobs
+    time = f"about {told_seconds(least * each)}"
+    if most is None:
+        time = f"at least {time}, more if maps go on growing"
+    elif most >= 1.5 * least:
+        time += f" to {told_seconds(most * each)}"
+    kind = "" if sweep.optimization is None else ", chosen by a search"
+    seeds = "" if sweep.seeds == 1 else f", {sweep.seeds} seeds each"
+    beside = f", {jobs} beside each other" if jobs > 1 else ", one after the other"
+    values: dict[str, dict[str, None]] = {}
+    for child in sweep.children:
+        for key, value in child.varies.items():
+            values.setdefault(key.removesuffix(".name"), {})[str(value)] = None
+    short = shortened(list(values))
+    return [
+        ("sweep", f"{sweep.runs} run{'s' * (sweep.runs != 1)}{kind}{seeds}{beside}"),
+        *[("varies", f"{short[key]}: {', '.join(several)}") for key, several in values.items()],
+        ("training", f"{time} in all, if each is as the first run{_NOT_COUNTED}"),
+        ("", "the first run:"),
+        *first.lines,
+    ]
 
 
 def _reason_for_several_fits(setup: Setup) -> str:
@@ -137,10 +138,6 @@ def _range(sizes: Iterable[int]) -> str:
     return str(least) if least == most else f"{least} to {most}"
 
 
-def _name(experiment: Experiment, setup: Setup) -> str:
-    return default_name(experiment, setup.estimator, flat_params(experiment, setup.estimator))
-
-
 def _part_names(experiment: Experiment, parts: Any) -> Iterator[str]:
     yield f"estimator {experiment.model.estimator}"
     for _, kind, part in parts.each():
@@ -154,8 +151,7 @@ def _output_lines(
     suited = f"those that suit {experiment.model.estimator}"
     yield "measures", suited if chosen is None else _names(chosen)
     yield "figures", _names(experiment.figures)
-    group = masked_name(experiment.experiment)
-    folder = Path(masked(str(runs_folder(experiment, registry)))).absolute() / group
+    folder = runs_folder(experiment, registry).absolute() / experiment.experiment
     assigned = run_folder_of(experiment.tracking, registry).assigns(n_samples)
     assignments = "assignments.csv, " if assigned else ""
     yield (

@@ -20,7 +20,7 @@ from dbgsom_core.interfaces.figures import MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.privacy import masked, masked_name, private_logger
+from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.runs.signals import shutdown
 from dbgsom_core.runs.split import Part
 
@@ -82,7 +82,7 @@ def draw_figures(
     with warnings_as_notes(notes):
         for name, figure in figures:
             try:
-                drawn |= images_of(masked_name(name), guarded("figure", figure, "draw")(view))
+                drawn |= images_of(name, guarded("figure", figure, "draw")(view))
             except Exception as error:
                 add_note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
             shutdown.check()
@@ -104,6 +104,6 @@ def warnings_as_notes(notes: list[str]) -> Iterator[None]:
 
 
 def add_note(notes: list[str], text: str, level: int = logging.WARNING) -> None:
-    """Add a note to those of the report, secrets masked, and log it now."""
-    notes.append(masked(text))
+    """Add a note to those of the report, and log it now."""
+    notes.append(text)
     log.log(level, "%s", notes[-1])

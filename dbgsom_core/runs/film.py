@@ -15,17 +15,10 @@ _STEPS = 248  # of a stored value; four of them are one of the page's, whose end
 
 
 def save_film(path: Path, frames: Mapping[int, NDArray[np.floating]]) -> None:
-    """Write frames, at least one, with a byte a value: steps between the ends of its column.
+    """Write frames (k, D) by epoch with a byte a value: steps between the ends of its column.
 
     Values are told to half a step, a 496th of what the column spans over all frames; what is not
     finite is kept as nan.
-
-    Parameters
-    ----------
-    path : Path
-        An older file stays until the new one is whole.
-    frames : mapping of int to float array (k, D)
-        By the number of the epoch, in order.
     """
     values = np.concatenate(list(frames.values())).astype(np.float64)
     known = np.isfinite(values)
@@ -39,15 +32,7 @@ def save_film(path: Path, frames: Mapping[int, NDArray[np.floating]]) -> None:
 
 
 def load_film(path: Path) -> dict[int, NDArray[np.float32]]:
-    """Read what `save_film` wrote; of a file that is not there nothing.
-
-    Raises
-    ------
-    UnfitError
-        It is damaged, or no film.
-    OSError
-        It cannot be read.
-    """
+    """Read what `save_film` wrote; of no file nothing. Raises UnfitError where it is no film."""
     if not path.exists():
         return {}
     with opened_archive(path) as archive:

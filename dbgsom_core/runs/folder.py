@@ -22,7 +22,7 @@
         report.md          and report.html, the same with its figures as one page
         mlflow.json        which MLflow store was sent all of this (by that tracker)
         checkpoints/       of its fits, until the run has finished (see `checkpoint`)
-        .lock              held while the run lives (see `lock`)
+        .lock              held while the run lives (see `find`)
 
 Every file but the journal is written beside its place and moved there, so that a reader sees the
 old or the new one and never a part. The status is written first and last: a folder that says
@@ -59,6 +59,7 @@ from dbgsom_core.files import (
     to_disk,
     write_atomically,
 )
+from dbgsom_core.interfaces.privacy import masked, without_secrets
 from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
 from dbgsom_core.runs.folds import FoldMeasures, parse_folds
 from dbgsom_core.runs.manifest import Manifest
@@ -117,7 +118,7 @@ class RunFiles:
     def figures(self) -> list[Path]:
         """Return the figures that exist, by name."""
         found = (self.folder / "figures").glob("[!.]*")
-        return sorted(path for path in found if path.suffix in (".png", ".html"))
+        return sorted(p for p in found if p.suffix in (".png", ".html") and p.is_file())
 
     def artifacts(self) -> list[Path]:
         """Return the files that observers logged, by name; nothing that a link leads to."""
@@ -224,8 +225,8 @@ def plain(value: Any) -> Any:
 
 
 def json_text(value: Any) -> str:
-    """Return the text of a JSON file; see `plain` for numbers that are not finite."""
-    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Return the text of a JSON file, redacted; see `plain` for numbers that are not finite."""
+    return json.dumps(masked(plain(value)), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -234,18 +235,18 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    write_bytes(path, text.encode())
+    """Write a text file atomically, redacted."""
+    write_bytes(path, without_secrets(text).encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically."""
-    write_text(path, json_text(value))
+    """Write a JSON file atomically, redacted."""
+    write_bytes(path, json_text(value).encode())
 
 
 def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a YAML file of plain values atomically, keys in their order."""
-    write_text(path, dump_yaml(value))
+    """Write a YAML file of plain values atomically, keys in their order, redacted."""
+    write_bytes(path, dump_yaml(masked(value)).encode())
 
 
 def now() -> str:
@@ -293,10 +294,7 @@ def write_status(
 def check_complete(files: RunFiles, journal_length: int, model: bool) -> None:
     """Have the journal, of this many bytes, on the disk, and check that what was written is there.
 
-    Raises
-    ------
-    OSError
-        Somebody removed or changed something.
+    Raises OSError where somebody removed or changed something.
     """
     needed = [files.run, files.config, files.environment, files.measures, files.report, files.page]
     for path in [*needed, files.model] if model else needed:
@@ -313,12 +311,7 @@ def check_complete(files: RunFiles, journal_length: int, model: bool) -> None:
 def append_epoch(path: Path, line: JournalLine, at: int) -> int:
     """Append one epoch to the journal, which is ``at`` bytes long; return its length now.
 
-    The epoch is handed to the operating system at once.
-
-    Raises
-    ------
-    OSError
-        The journal cannot be written, or has another length: epochs were lost.
+    The epoch is handed to the operating system at once. OSError: epochs were lost.
     """
     record = {"epoch": line.epoch, "time": line.time, "metrics": plain(line.metrics)}
     text = json.dumps(record, allow_nan=False).encode() + b"\n"
@@ -436,10 +429,9 @@ def read_run(folder: Path) -> StoredRun:
             reader.damage.append(
                 f"{stored.corrupt_status}; if it stays so for a minute, the run is closed as killed"
             )
-    reader.check_size(files.model)  # which has its own bounds
-    texts = (files.journal, files.scalars, files.report, files.page, *files.examples)
-    for path in (*texts, *files.figures()):
-        reader.check_size(path, _LARGEST)
+    for path in (files.journal, files.scalars, files.model, files.report, files.page):
+        if path.exists() and not path.is_file():
+            reader.damage.append(f"{path.name} cannot be read: it is no regular file")
     return found.model_copy(update={"damage": "; ".join(map(as_text, reader.damage))})
 
 
@@ -508,17 +500,6 @@ class _Reader:
         except (ValueError, OverflowError, csv.Error) as error:
             self.damage.append(f"{path.name} is no table of folds: {error!s:.200}")
             return []
-
-    def check_size(self, path: Path, limit: int | None = None) -> None:
-        """Note a file that is there and no regular one, or has more than ``limit`` bytes."""
-        try:
-            with open_regular(path) as file:
-                if limit is not None and file.seek(0, os.SEEK_END) > limit:
-                    self.damage.append(f"{path.name} has more than {limit} bytes")
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            self.damage.append(f"{path.name} cannot be read: {error.strerror or error}")
 
     def _content(self, path: Path) -> bytes | None:
         try:

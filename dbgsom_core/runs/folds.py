@@ -19,24 +19,12 @@ _FACTS = ("fold", "train_samples", "test_samples", "rows")
 
 @dataclass(frozen=True)
 class FoldMeasures:
-    """Measures of one fold.
+    """Measures of one fold, by their logged names."""
 
-    Attributes
-    ----------
-    fold : int
-        Counted from 1.
-    train_samples, test_samples : int
-    rows : str
-        Digest of the rows to train and to test on: folds of different runs with the same digest
-        divide equal data equally.
-    measures : mapping of str to float
-        Under their logged names, ``test/accuracy``.
-    """
-
-    fold: int
+    fold: int  # counted from 1
     train_samples: int
     test_samples: int
-    rows: str
+    rows: str  # digest of the rows to train and to test on, the same in runs that divide alike
     measures: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -8,24 +8,21 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator
-from pydantic.fields import FieldInfo
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.errors import ConfigError, DbgsomError, PluginError, as_text
+from dbgsom_core.errors import DbgsomError, PluginError, as_text
 from dbgsom_core.estimators.part_params import AUTO
-from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.trackers import Ranking, Run
-from dbgsom_core.plugins.registry import Registry, get_registry, why_absent
+from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.training.parts import KIND_OF, Parts
 
 _LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "pydantic", "matplotlib", "mlflow")
@@ -237,13 +234,11 @@ def _fields_beside_defaults(
         if field in nested and isinstance(value, Mapping):
             params[key] = value["name"]
             params |= _fields_beside_defaults(key, getattr(component, field), value)
-        elif is_reference(value) or _differs(getattr(component, field), fields[field]):
+        elif is_reference(value) or getattr(component, field) != fields[field].get_default(
+            call_default_factory=True
+        ):
             params[key] = value
     return params
-
-
-def _differs(value: Any, field: FieldInfo) -> bool:
-    return bool(value != field.get_default(call_default_factory=True))
 
 
 def _name(kind: str, component: Component) -> str:
@@ -469,34 +464,3 @@ def _given_fields(part: Component) -> Iterator[str]:
         yield field
         if field in nested:
             yield from (f"{field}.{inner}" for inner in _given_fields(getattr(part, field)))
-
-
-@contextmanager
-def packages_named(environment: Mapping[str, Any], registry: Registry) -> Iterator[None]:
-    """Let a `ConfigError` of a run's stored configuration name the packages that are missing here.
-
-    ``environment`` is that of the run, see `describe_environment`; it may hold anything.
-    """
-    try:
-        yield
-    except ConfigError as error:
-        used = environment.get("components")
-        missing = {
-            (str(part["distribution"]), str(part.get("version"))): f"{part['kind']} {part['name']}"
-            for part in (used if isinstance(used, list) else ())
-            if isinstance(part, Mapping)
-            if all(isinstance(part.get(key), str) for key in ("kind", "name", "distribution"))
-            if part["kind"] in KINDS
-            and not any(
-                (offered.name, offered.distribution) == (part["name"], part["distribution"])
-                for offered in registry.offered(part["kind"])
-            )
-        }
-        if not missing:
-            raise
-        reasons = "\n".join(
-            f"the run says that its {part} came with {distribution} {release}: "
-            f"{why_absent(distribution)}"
-            for (distribution, release), part in missing.items()
-        )
-        raise ConfigError(f"{error}\n{reasons}") from error

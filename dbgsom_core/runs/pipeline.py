@@ -11,24 +11,26 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from dbgsom_core.config import Experiment
-from dbgsom_core.errors import DbgsomError
+from dbgsom_core.config import Experiment, estimator_errors_located
+from dbgsom_core.config.matching import fills_gaps
+from dbgsom_core.engine.tables import BlockTable
+from dbgsom_core.errors import ConfigError, DbgsomError
+from dbgsom_core.estimators.classifier import SomClassifier
+from dbgsom_core.estimators.clustering import SomVQ
 from dbgsom_core.estimators.measuring import default_measures, value_of
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.estimators.plain_values import NotPlainError, to_plain
+from dbgsom_core.estimators.regressor import SomRegressor
 from dbgsom_core.estimators.sizing import size_told
 from dbgsom_core.estimators.stability import stability_of
+from dbgsom_core.estimators.stored_classes import stored_types
+from dbgsom_core.estimators.validation import check_samples
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import FigureAbilities
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.privacy import (
-    hiding,
-    mask_error,
-    masked,
-    masked_name,
-    private_logger,
-)
+from dbgsom_core.interfaces.privacy import private_logger, redact_error, redaction
 from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks
@@ -36,12 +38,11 @@ from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.assignments import tables_of
 from dbgsom_core.runs.callbacks import EpochCallback, run_folder_of, runs_folder
 from dbgsom_core.runs.checkpoint import Checkpoint
-from dbgsom_core.runs.data import facts_of
+from dbgsom_core.runs.data import check_part, facts_of, load_data, load_test
 from dbgsom_core.runs.figures import add_note, draw_figures, view_of_run, warnings_as_notes
-from dbgsom_core.runs.find import mark_killed_runs
+from dbgsom_core.runs.find import RunLock, mark_killed_runs
 from dbgsom_core.runs.folder import RunFiles, StoredRun
 from dbgsom_core.runs.folds import FoldMeasures, digest_of_rows, summary
-from dbgsom_core.runs.lock import RunLock
 from dbgsom_core.runs.manifest import (
     default_name,
     describe_environment,
@@ -50,9 +51,20 @@ from dbgsom_core.runs.manifest import (
     with_varied,
 )
 from dbgsom_core.runs.resume import check_same, claim
-from dbgsom_core.runs.setup import Setup, make_estimator, prepare_run
 from dbgsom_core.runs.signals import shutdown
-from dbgsom_core.runs.split import Part, evaluate_part, make_fold, subsample
+from dbgsom_core.runs.split import (
+    Fold,
+    Part,
+    Rows,
+    baselines,
+    divisions,
+    evaluate_part,
+    final_fold,
+    make_fold,
+    subsample,
+)
+from dbgsom_core.training.compatibility import why_no_start
+from dbgsom_core.training.fitted_metric import fitted
 
 log = private_logger("dbgsom")
 
@@ -89,11 +101,14 @@ def run_experiment(
     called however it ends: with `DbgsomError` where the run folder cannot be written, with
     `Interrupted` where a signal asked the process to end.
     """
-    with hiding(experiment.secrets):
+    with redaction(experiment.secrets):
         notes = [*data_notes]
         with warnings_as_notes(notes):
             setup = prepare_run(experiment, data)
-        measures = _measures_of(experiment, registry, setup.data)
+        measures = dict(experiment.measures or ())
+        if experiment.measures is None:
+            kind, labelled = experiment.model.estimator, setup.data.y is not None
+            measures = dict(default_measures(registry, kind, labelled))
         shutdown.check()
         run, lock = start_run(
             experiment,
@@ -116,12 +131,96 @@ def run_experiment(
                 on_epoch = EpochCallback(callbacks, run, lock.touch)
                 result = _fit_and_evaluate(setup, run, evaluator, on_epoch, checkpoint, lock)
                 callbacks.keep(run, result)
-                figures = draw_figures(_figures_of(experiment), result.view, notes)
+                own = [
+                    one for one in experiment.figures if not FigureAbilities.of(one[1]).of_sweeps
+                ]
+                figures = draw_figures(own, result.view, notes)
                 result = replace(result, figures=figures, notes=[*notes, *callbacks.notes])
                 callbacks.notify_required("dbgsom_run_finished", run=run, result=result)
             checkpoint.remove()
             notify_finished(callbacks, run, result)
         return Outcome(run, result)
+
+
+# ---------------------------------------------------------------- what comes before the folder
+
+_ESTIMATORS: dict[str, Any] = {
+    "vq": SomVQ,
+    "classifier": SomClassifier,
+    "regressor": SomRegressor,
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a run trains, and on what."""
+
+    data: Data
+    test: Data | None  # what is kept for testing as a data set of its own
+    fold: Fold  # what the model that is kept is trained on
+    divided: list[tuple[Rows, Rows]]  # the rows to train and to test on of each fold
+    estimator: Any  # unfitted
+
+    def baseline(self) -> dict[str, float]:
+        """Return what always the most frequent class, or the mean, measures; empty: neither."""
+        y, kind = self.data.y, self.estimator._kind
+        if y is None or kind not in ("classifier", "regressor"):
+            return {}
+        return baselines(self.fold, self.divided, y, kind == "classifier")
+
+
+def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
+    """Load the data, check, divide and prepare it, and build the estimator.
+
+    Raises `DataError` where the data cannot be used, and `ConfigError` or `PluginError` where the
+    parts do not fit together or cannot be had.
+    """
+    data = load_data(experiment) if data is None else data
+    test = load_test(experiment, data)
+    fold = final_fold(experiment, data, test)
+    divided = divisions(experiment, data)
+    check_part(experiment, fold.train.X, fold.train.y, "the part to train on")
+    if fold.test is not None:
+        check_part(experiment, fold.test.X, fold.test.y, "the part to test on")
+    for number, (train, _) in enumerate(divided, start=1):
+        y = None if data.y is None else data.y[train]
+        fills = any(fills_gaps(step.name) for step in experiment.prepare)
+        X = None if fills or isinstance(data.X, BlockTable) else data.X[train]
+        check_part(experiment, X, y, f"the part to train on of fold {number}")
+    estimator = make_estimator(experiment)
+    with estimator_errors_located(experiment):
+        parts = estimator.check_parts(fold.train.y)
+        unfitted = make_estimator(experiment)
+        check_samples(unfitted, fold.train.X, parts.metric, reset=True, engine=parts.engine)
+        metric = fitted(parts.metric, fold.train.X)
+        samples = parts.over(fold.train.X, metric.abilities)
+        samples.check_varies()
+        misfit = why_no_start(parts.init, parts.growth, samples.X.shape[1])
+        if misfit is not None:
+            raise ValueError(misfit)
+    _check_can_be_saved(fold)
+    return Setup(data, test, fold, divided, estimator)
+
+
+def make_estimator(experiment: Experiment) -> Any:
+    """Return the unfitted estimator that a Python user would write for this experiment."""
+    estimator = _ESTIMATORS[experiment.model.estimator](
+        **experiment.model.params, random_state=experiment.seed, engine=experiment.engine
+    )
+    with estimator_errors_located(experiment):
+        estimator.parts()
+    return estimator
+
+
+def _check_can_be_saved(fold: Fold) -> None:
+    """Refuse prepare steps that no model file could hold before anything is trained."""
+    for name, step in fold.steps:
+        try:
+            to_plain(step, {}, name, stored_types())
+        except NotPlainError as error:
+            raise ConfigError(
+                f"prepare step '{name}' cannot be saved with the model without pickle ({error})"
+            ) from error
 
 
 # ---------------------------------------------------------------------------- begin and end
@@ -144,7 +243,7 @@ def start_run(
     A ``stored`` run keeps its folder, must be the same in all that its result depends on, and goes
     on in this process alone. Runs of the same experiment whose process died are marked as killed.
     """
-    group = masked_name(experiment.experiment)
+    group = experiment.experiment
     runs = runs_folder(experiment, registry) if root is None else root
     for dead in mark_killed_runs(runs, group):
         log.warning("closed as killed: %s: %s", dead.files.folder, dead.error)
@@ -166,18 +265,18 @@ def start_run(
     folder = _new_folder(runs / group) if stored is None else stored.files.folder
     run = Run(
         id=folder.name,
-        name=masked(name or given or default_name(experiment, estimator, params)),
+        name=name or given or default_name(experiment, estimator, params),
         experiment=group,
         kind="sweep" if setup is None else "run",
         folder=folder,
-        config=masked(experiment.resolved),
-        params=masked(params),
-        environment=masked(environment),
-        data=masked(facts),
+        config=experiment.resolved,
+        params=params,
+        environment=environment,
+        data=facts,
         parent=parent,
         total_epochs=0 if estimator is None else int(estimator.epochs),
-        varies=masked(varies or {}),
-        tags=masked(experiment.resolved.get("tags") or {}),
+        varies=varies or {},
+        tags=experiment.resolved.get("tags") or {},
     )
     if stored is not None:
         check_same(stored, run)
@@ -208,7 +307,7 @@ def failures_reported(callbacks: Callbacks, run: Run, lock: RunLock) -> Iterator
         yield
     except BaseException as error:
         cause = shutdown.cause(error)
-        mask_error(cause)
+        redact_error(cause)
         with shutdown.deferred():
             try:
                 callbacks.notify_required("dbgsom_run_failed", run=run, error=cause)
@@ -255,7 +354,7 @@ def _fit_and_evaluate(
         estimator.set_params(callbacks=after_epoch, checkpoint=checkpoint.of_fit("map"))
         estimator.fit(fold.train.X, fold.train.y)
         estimator.set_params(callbacks=None, checkpoint=None)
-        notes.extend(map(masked, on_epoch.early_end(estimator)))
+        notes.extend(on_epoch.early_end(estimator))
         notes.extend(size_told(estimator.sizes_tried_, estimator.spreading_factor_))
         some = evaluator.subsample(fold.train, "train")
         trained = evaluate_part(estimator, some, fold.train, experiment.seed, estimator.hit_counts_)
@@ -267,9 +366,9 @@ def _fit_and_evaluate(
         stability = evaluator.stability(estimator, fold.train)
         measures |= {} if stability is None else stability.logged()
         model = FittedModel(fold.steps, estimator, data.columns)
-        view = view_of_run(
-            estimator, trained, some, data, fold.steps, _title(run, some, fold.train)
-        )
+        title, n, total = title_of(run), some.X.shape[0], fold.train.X.shape[0]
+        title += f" · {n:,} of {total:,} samples" if n < total else ""
+        view = view_of_run(estimator, trained, some, data, fold.steps, title)
         view = replace(view, stability=stability, undo=model.undone if fold.steps else None)
         view = replace(view, film=film.frames) if film else view
         epoch_models = checkpoint.epoch_models(estimator, fold.train.X, fold.train.y)
@@ -314,22 +413,6 @@ def _cross_validate(
     return folds
 
 
-def _measures_of(experiment: Experiment, registry: Registry, data: Data) -> Mapping[str, Component]:
-    if experiment.measures is not None:
-        return dict(experiment.measures)
-    return default_measures(registry, experiment.model.estimator, data.y is not None)
-
-
-def _figures_of(experiment: Experiment) -> list[tuple[str, Component]]:
-    return [named for named in experiment.figures if not FigureAbilities.of(named[1]).of_sweeps]
-
-
-def _title(run: Run, some: Part, whole: Part) -> str:
-    # Figures say themselves when they show but some of the samples.
-    n, total = some.X.shape[0], whole.X.shape[0]
-    return title_of(run) + (f" · {n:,} of {total:,} samples" if n < total else "")
-
-
 @dataclass(frozen=True)
 class _Evaluator:
     """Measures the maps of one experiment; what fails is a note, and no reason to lose a map."""
@@ -358,10 +441,10 @@ class _Evaluator:
             try:
                 values[f"{part}/{name}"], remark = value_of(measure, evaluation)
                 if remark and not of_fold:
-                    self.notes.append(masked(f"{part}/{name}: {remark}"))
+                    self.notes.append(f"{part}/{name}: {remark}")
             except Exception as error:
                 text = f"measure {part}/{name} failed ({type(error).__name__}: {error})"
-                if masked(text) not in self.notes:  # a fold more of the same
+                if text not in self.notes:  # a fold more of the same
                     add_note(self.notes, text)
             shutdown.check()
         return values

@@ -52,20 +52,11 @@ def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
 
 
 def make_step(name: str, params: Mapping[str, Any]) -> Any:
-    """Return an unfitted transformer.
+    """Return an unfitted transformer: ``range_scale``, ``standardize``, or ``module:Class``.
 
-    Parameters
-    ----------
-    name : str
-        ``range_scale``, ``standardize`` or ``module:Class`` of a scikit-learn transformer.
-    params : mapping
-        Its constructor's arguments. A list stands for a tuple where the default is one.
-
-    Raises
-    ------
-    StepError
-        The class cannot be imported, is no transformer, or does not know a parameter or its value.
-        Classes are imported from what is installed, not from the working directory.
+    ``params`` are its constructor's arguments; a list stands for a tuple where the default is one.
+    Classes are imported from what is installed, not from the working directory. `StepError` says
+    what is wrong with it.
     """
     cls = STEPS.get(name) or imported_step(name)
     known = _defaults(cls)
@@ -102,25 +93,22 @@ def fit_steps(
     X: NDArray[Any],
     y: NDArray[Any] | None,
     names: Sequence[str] | None = None,
-    metric: Any = None,
 ) -> NDArray[Any]:
     """Fit each step on what the steps before it return; return the prepared X (n, D').
 
-    ``names`` are those of the features, for messages, and ``metric`` is what will compare the rows.
-    Of a table a table comes back that is prepared block by block when it is read; steps other than
-    scalers need all of it in memory.
-
-    Raises
-    ------
-    DataError
-        A step cannot use the data, or every column is constant.
+    ``names`` are those of the features, for messages. Of a table a table comes back that is
+    prepared block by block when it is read; steps other than scalers need all of it in memory.
+    `DataError`: a step cannot use the data.
     """
     low, high = extremes(X)
     constant = np.flatnonzero(~(high > low))
     if len(constant) == X.shape[1]:
         raise DataError("all columns are constant: there is nothing that a map could unfold")
     if len(constant) and any(isinstance(step, tuple(STEPS.values())) for _, step in steps):
-        _warn_of_constant(constant, X.shape[1], names, metric)
+        listed = [str(i) if names is None else f"'{names[int(i)]}'" for i in constant[:5]]
+        text = f"{len(constant)} of {X.shape[1]} columns are constant and scaled to 0"
+        shown = ", ".join(listed) + (", …" if len(constant) > 5 else "")
+        warnings.warn(f"{text}: {shown}", Remark, stacklevel=2)
     for name, step in steps:
         try:
             X = _fit_step(name, step, X, y)
@@ -137,33 +125,6 @@ def fit_steps(
         if not (high > low).any():
             raise DataError("after prepare all columns are constant: there is nothing to map")
     return X
-
-
-def _warn_of_constant(
-    constant: NDArray[np.intp], columns: int, names: Sequence[str] | None, metric: Any
-) -> None:
-    columns_named = [str(i) if names is None else f"'{names[int(i)]}'" for i in constant[:5]]
-    shown = ", ".join(columns_named) + (", …" if len(constant) > 5 else "")
-    text, kind = f"{len(constant)} of {columns} columns are constant and scaled to 0", UserWarning
-    if _counts_zeros(metric, constant, columns):
-        text += ", which is part of a row to this metric: leave them out"
-    else:
-        text += ", which tells no samples apart"
-        kind = Remark if 2 * len(constant) < columns else UserWarning  # is it the right file?
-    warnings.warn(f"{text}: {shown}", kind, stacklevel=3)
-
-
-def _counts_zeros(metric: Any, constant: NDArray[np.intp], columns: int) -> bool:
-    """Return whether a metric changes a column of zeros, as the correlation does."""
-    prepare = getattr(metric, "prepare", None)
-    if prepare is None or getattr(metric, "fit", None) is not None:
-        return False
-    row = np.ones((1, columns))
-    row[0, constant] = 0.0
-    try:
-        return bool(np.any(np.asarray(prepare(row))[0, constant]))
-    except Exception:  # of others, who may take no such row
-        return True
 
 
 def _fit_step(name: str, step: Any, X: Any, y: NDArray[Any] | None) -> Any:

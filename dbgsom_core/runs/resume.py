@@ -28,12 +28,11 @@ from dbgsom_core.config import (
 )
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError
 from dbgsom_core.interfaces.component import Component, flat, nested_fields
-from dbgsom_core.interfaces.privacy import masked, masked_name
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import Tracking, mirror_ended
 from dbgsom_core.runs.checkpoint import Checkpoint
-from dbgsom_core.runs.find import find_folder, has_died, mark_killed
+from dbgsom_core.runs.find import RunLock, find_folder, has_died, is_locked, mark_killed
 from dbgsom_core.runs.folder import (
     StoredRun,
     find_runs,
@@ -44,8 +43,7 @@ from dbgsom_core.runs.folder import (
     timestamp,
     write_status,
 )
-from dbgsom_core.runs.lock import RunLock, is_locked
-from dbgsom_core.runs.manifest import model_parts, packages_named
+from dbgsom_core.runs.manifest import model_parts
 
 _SECONDS_TO_END = 60.0  # of a sweep's child whose sweep was killed
 _SECONDS_TO_WAIT = 1.0  # for another process that looks at the run, and lets go
@@ -78,7 +76,7 @@ def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
     `ConfigError` says what differs in the newest one that is like it.
     """
     kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _config(loaded)
-    group = masked_name(loaded.experiment)
+    group = loaded.experiment
     runs = [
         run
         for run in find_runs(root.absolute(), group)
@@ -127,8 +125,7 @@ def load_stored(
             f"{files.config} lacks the password or token of an address, which is not written down: "
             "give the file that the run was started with, 'dbgsom run --resume FILE'"
         )
-    with packages_named(stored.environment, registry):
-        loaded, experiments = load(files.config, (), registry)
+    loaded, experiments = load(files.config, (), registry)
     given = stored.environment.get("given")
     if isinstance(loaded, Experiment) and isinstance(given, dict):
         loaded = _with_given_fields(loaded, given)
@@ -293,7 +290,7 @@ def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _config(loaded: Experiment | Sweep) -> dict[str, Any]:
-    return _as_read(masked(loaded.resolved))
+    return _as_read(loaded.resolved)
 
 
 def _completed(config: Mapping[str, Any]) -> dict[str, Any]:

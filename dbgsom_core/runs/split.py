@@ -74,8 +74,7 @@ def make_fold(
     # Steps may change what they get; all rows without any are not copied: they may be a map.
     is_whole = test is None and (not steps or isinstance(data.X, BlockTable))
     X = data.X if is_whole else picked(data.X, train)
-    metric = experiment.model.params.get("metric")
-    X_train = fit_steps(steps, X, y_train, data.feature_names, metric)
+    X_train = fit_steps(steps, X, y_train, data.feature_names)
     if test is not None:
         test_data = Data(picked(data.X, test), None if y is None else y[test])
     tested = None if test_data is None else Part(prepared(steps, test_data.X), test_data.y)
@@ -249,18 +248,9 @@ def baselines(
 ) -> dict[str, float]:
     """Return measures, by logged names, of the most frequent class or, without classes, the mean.
 
-    It is that of the training part, the first of equals; samples without a target do not count.
-
-    Parameters
-    ----------
-    fold : Fold
-        What the model that is kept learns from, and is tested on.
-    divided : sequence of (rows, rows)
-        The rows to train and to test on of each fold; their mean is that of the test part.
-    y : array (n,)
-        Targets of all samples of the data set.
-    classes : bool
-        Whether targets are classes: accuracy, balanced_accuracy and macro_f1; else rmse and mae.
+    It is that of the training part, the first of equals; samples without a target do not count. For
+    classes these are accuracy, balanced_accuracy and macro_f1, else rmse and mae; ``divided`` are
+    the rows of each fold, whose mean is that of the test part.
     """
     assert fold.train.y is not None
     measure = _measure_majority if classes else _measure_mean

@@ -31,19 +31,8 @@ def compiled_loops() -> int | None:
 def warm(registry: Registry, show: Callable[[str], object]) -> tuple[float, list[str]]:
     """Fit small maps of each kind, so that what they call is compiled and kept.
 
-    Parameters
-    ----------
-    registry : Registry
-        Whose metrics are used.
-    show : callable
-        Called with the name of each fit.
-
-    Returns
-    -------
-    seconds : float
-        Spent with compiling.
-    failed : list of str
-        A sentence for each fit that failed.
+    ``show`` is called with the name of each fit. Returns the seconds spent with compiling, and a
+    sentence for each fit that failed.
     """
     failed = []
     with compile_clock() as clock, warnings.catch_warnings():

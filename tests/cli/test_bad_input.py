@@ -153,7 +153,7 @@ def test_a_step_of_others_is_refused_where_scikit_learn_alone_is_allowed(refused
         (["run", "nothing.yaml"], "nothing.yaml"),
         (["rnu"], "rnu"),
         (["run", "x.yaml", "--nonsense"], "--nonsense"),
-        (["compare", "digits", "--by", "accuracy"], "there are no runs"),
+        (["compare", "digits", "--by", "accuracy"], "has no run and no experiment"),
     ],
 )
 def test_what_is_not_there_is_named(arguments, message, dbgsom):

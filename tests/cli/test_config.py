@@ -75,21 +75,12 @@ def test_without_defaults_only_what_was_written_is_shown(dbgsom, write):
     assert "epochs" not in answer.out
 
 
-def test_a_sweep_shows_what_its_runs_begin_from(dbgsom, write):
+def test_a_sweep_is_shown_without_defaults(dbgsom, write):
     file = write("sweep.yaml", RUN + "sweep: {grid: {model.epochs: [1, 2]}}\n")
     answer = dbgsom("config", "show", file)
     assert origins(answer.out)["model.epochs: [1, 2]"] == "sweep.yaml:8"
-    assert "patience: 120.0" in answer.out
     again = write("again.yaml", answer.out.replace("//***@", "//"))
     assert "a sweep of 2 runs" in dbgsom("validate", again).out
-
-
-def test_defaults_that_a_run_of_a_sweep_forbids_are_left_out(dbgsom, write):
-    grid = "sweep: {list: [{model.growth.threshold: entropy}, {seed: 1}]}\n"
-    file = write("sweep.yaml", "experiment: x\ndataset: iris\nmodel: {growth: directed}\n" + grid)
-    answer = dbgsom("config", "show", file)
-    assert answer.out.startswith("# defaults are left out")
-    assert dbgsom("validate", write("again.yaml", answer.out)).code == 0
 
 
 def test_a_difference_is_told_with_both_values_and_origins(dbgsom, write):

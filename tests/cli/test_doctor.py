@@ -58,14 +58,13 @@ def test_runs_that_were_left_open_are_counted_and_not_changed(tmp_path):
     write_status(RunFiles(tmp_path / "x" / "3"), "finished", STARTED)
     (tmp_path / "x" / "3" / "run.json").write_text("[")
     left, damaged = doctor.check_runs(tmp_path)
-    assert left.told == f"1 of 3 in {tmp_path} left open by processes that died, 1 going on"
+    assert left.told == f"1 of 3 in {tmp_path} left open by processes that died"
     assert left.cure == f"dbgsom sync --runs {tmp_path}"
     assert damaged.told.startswith("1 of 3")
     assert "running" in (tmp_path / "x" / "1" / "status.json").read_text()
     write_status(RunFiles(tmp_path / "y" / "x" / "1"), "killed", STARTED)
     (whole,) = doctor.check_runs(tmp_path / "y")
     assert whole.state == "ok"
-    assert whole.told.endswith(", 1 killed: 'dbgsom run --resume RUN' goes on with one")
 
 
 @pytest.mark.parametrize(
@@ -78,25 +77,6 @@ def test_a_disk_that_is_full_or_cannot_be_written(megabytes, state, tmp_path, mo
     monkeypatch.setattr(os, "access", lambda folder, how: folder != tmp_path)
     (runs, *_) = doctor.check_disks(tmp_path)
     assert (runs.state, runs.told) == ("broken", f"{tmp_path} cannot be written")
-
-
-def test_packages_that_are_missing_or_old(monkeypatch):
-    needed = ["numpy>=999", "no-such-package>=1", "other>=1; extra == 'test'"]
-    monkeypatch.setattr(doctor, "requires", lambda name: needed)
-    found = {check.name: check for check in doctor.check_versions() if check.state == "broken"}
-    assert found.keys() == {"numpy", "no-such-package"}
-    assert found["numpy"].told.endswith("is too old")
-    assert found["no-such-package"].cure == "pip install 'no-such-package>=1'"
-
-
-@pytest.mark.parametrize(
-    ("text", "state"), [("50000 100000", "warning"), ("max 100000", "ok"), ("x", "ok")]
-)
-def test_a_container_with_fewer_cores_than_it_sees(text, state, tmp_path, monkeypatch):
-    quota = tmp_path / "cpu.max"
-    quota.write_text(text)
-    monkeypatch.setattr(doctor, "_CPU_QUOTA", quota)
-    assert doctor.check_threads().state == state
 
 
 @pytest.mark.parametrize("folder", [None, "some"])

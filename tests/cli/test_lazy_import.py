@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from dbgsom_core.cli.lazy_import import lazy_import
+from dbgsom_core.cli.options import lazy_import
 
 USES = {
     "as an attribute of its importer": "used = sklearn.utils.fixes.scipy.stats.rankdata",
@@ -17,7 +17,7 @@ USES = {
 }
 SCRIPT = """
 import pickle, sys
-from dbgsom_core.cli.lazy_import import lazy_import
+from dbgsom_core.cli.options import lazy_import
 with lazy_import("scipy.stats"):
     import scipy.stats, sklearn.base
     from scipy import stats

@@ -1,14 +1,9 @@
 """What ``sweep`` says beside ``compare``: the same names, ties and results."""
 
-import logging
-
 import pytest
 
-from dbgsom_core.cli.console import show_warnings
 from dbgsom_core.cli.tables import format_measure
-from dbgsom_core.config import load_sweep
 from dbgsom_core.interfaces.trackers import Variant
-from dbgsom_core.runs.sweeps.processes import _log_to, _LogSender, _Worker
 
 CONFIG = """\
 experiment: words
@@ -47,7 +42,7 @@ def test_a_variant_is_called_the_same_in_a_sweep_and_in_compare(dbgsom, write, t
         assert sure in told
     assert "how sure that is: dbgsom compare" not in answer.out
     assert best.removeprefix("best: ").startswith(f"{called[0]} (test/accuracy ")
-    assert "growth=fixed(columns=4), kernel=bubble" in called
+    assert "kernel=bubble, growth=fixed(columns=4)" in called
     assert sum(f"best so far: {one} (" in answer.err for one in called) >= 1
     last = [line for line in answer.err.splitlines() if "best so far" in line][-1]
     assert f"12/12 done; best so far: {called[0]} (" in last
@@ -94,13 +89,12 @@ def test_a_dry_run_of_a_sweep_tells_its_runs_and_writes_nothing(dbgsom, write, t
     assert answer.code == 0, answer.err
     assert sorted(tmp_path.rglob("*")) == before
     lines = answer.out.splitlines()
-    assert lines[0] == "sweep     12 runs: 6 variants × 2 seeds, 2 beside each other"
-    assert "          kernel: gaussian, bubble" in lines
+    assert lines[0] == "sweep     12 runs, 2 beside each other"
+    assert "varies    kernel: gaussian, bubble" in lines
     assert "data      iris: 150 × 4 float64" in answer.out
-    assert " in all (6 variants tried; the slowest: " in answer.out
+    assert " in all, if each is as the first run; training alone: " in answer.out
     (writes,) = [line for line in lines if line.startswith("writes")]
-    assert f"{tmp_path}/runs/words/<time>, 13 times: for each run config.yaml, " in writes
-    assert "; for the sweep config.yaml, run.json, measures.json, report.html, " in writes
+    assert f"{tmp_path}/runs/words/<time>: config.yaml, " in writes
     assert lines[-1] == "nothing was written"
     assert dbgsom("sweep", file, "--dry-run", "--resume").code == 2
 
@@ -123,22 +117,6 @@ def test_a_warning_of_the_data_is_told_once_and_noted_by_each_run(dbgsom, with_a
     assert [line for line in answer.err.splitlines() if "target" in line] == [f"WARNING: {NOTE}"]
     reports = [one.read_text() for one in tmp_path.glob("runs/words/*/report.md")]
     assert sum("samples have no target" in one for one in reports) >= 2
-
-
-def test_a_process_of_a_sweep_says_warnings_of_the_data_in_the_log(with_a_warning, dbgsom):
-    answers = []
-    worker = _Worker(lambda *event: answers.append(event))
-    _log_to(worker._send, logging.WARNING)
-    try:
-        for child in load_sweep(with_a_warning).children:
-            _, notes = worker.load(child.experiment)
-            assert notes == [NOTE]
-    finally:
-        show_warnings()
-        logger = logging.getLogger("dbgsom")
-        for handler in [one for one in logger.handlers if isinstance(one, _LogSender)]:
-            logger.removeHandler(handler)
-    assert answers == [("log", ("dbgsom", logging.WARNING, NOTE))]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from dbgsom_core.cli import cli
 from dbgsom_core.cli.console import redacted_terminal, unescaped
-from dbgsom_core.interfaces.privacy import Secrets, hide
+from dbgsom_core.interfaces.privacy import register
 
 STEERING = "red \x1b[31m, a title \x1b]0;x\x07, backwards \u202etxt.exe, over\rwritten"
 AS_TEXT = r"red \x1b[31m, a title \x1b]0;x\x07, backwards \u202etxt.exe, over\rwritten"
@@ -93,8 +93,7 @@ def test_rich_keeps_its_colours_and_hides_what_the_environment_held(screen, monk
     streams = screen()
     terminal = isinstance(streams[0], Terminal)
     with redacted_terminal():
-        secrets = Secrets()
-        hide("hunter22", "${env:TOKEN}", secrets)
+        register({}, "hunter22", "${env:TOKEN}")
         Console(highlight=False).print("[bold]hunter22[/bold]")
         with Progress(console=Console(file=unescaped(sys.stderr))) as bar:
             bar.add_task("busy")
@@ -118,8 +117,8 @@ def test_the_streams_are_themselves_again_after_a_command(screen):
 @pytest.mark.parametrize(
     ("encoding", "shown"),
     [
-        ("ascii", "0.9 +- 0.1 in K\\xf6ln: 391 x 11, QE v, \\u6f22"),
-        ("cp1252", "0.9 +- 0.1 in Köln: 391 x 11, QE v, \\u6f22"),
+        ("ascii", "0.9 \\xb1 0.1 in K\\xf6ln: 391 \\xd7 11, QE \\u2193, \\u6f22"),
+        ("cp1252", "0.9 ± 0.1 in Köln: 391 × 11, QE \\u2193, \\u6f22"),
         ("utf-8", "0.9 ± 0.1 in Köln: 391 × 11, QE ↓, 漢"),
     ],
 )

@@ -208,7 +208,6 @@ def test_repeats_are_runs_of_one_variant_with_seeds_of_their_own(bench):
     assert [child.name for child in made.children] == [
         f"epochs={epochs}, seed={seed}" for epochs in (5, 9) for seed in (7, 8, 9)
     ]
-    assert [child.variant for child in made.children] == ["epochs=5"] * 3 + ["epochs=9"] * 3
     assert [child.experiment.seed for child in made.children] == [7, 8, 9] * 2
     assert made.children[4].varies == {"model.epochs": 9, "seed": 8}
     assert made.children[4].varies_beside_seed == {"model.epochs": 9}
@@ -224,11 +223,12 @@ def test_a_search_has_probes_and_makes_its_trials(bench):
     )
     assert made.runs == 40
     assert made.title == "40 runs: epochs × spreading_factor × kernel, 2 seeds each"
-    assert len({child.variant for child in made.children}) == 4  # each end and each value
+    beside = {str(child.varies_beside_seed) for child in made.children}
+    assert len(beside) == 4  # each end and each value
     chosen = {"model.epochs": 15, "model.growth.spreading_factor": 0.25, "model.kernel": 1}
     first, second = made.optimization.variant(3, chosen)
-    assert first.variant == "3: epochs=15, spreading_factor=0.25, kernel=bubble, start=2"
-    assert second.name == f"{first.variant}, seed=43"
+    assert first.name == "3: epochs=15, spreading_factor=0.25, kernel=bubble, start=2, seed=42"
+    assert second.name == first.name.replace("42", "43")
     assert first.experiment.model.params["kernel"].start == 2
     assert first.varies == {
         "model.epochs": 15,

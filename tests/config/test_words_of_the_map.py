@@ -7,7 +7,7 @@ import dbgsom_core
 from dbgsom_core import SomVQ
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.runs.setup import prepare_run
+from dbgsom_core.runs.pipeline import prepare_run
 
 FILE = "experiment: t\ndataset: iris\ntracking: []\nmodel:\n  {}\n"
 START = "init: {name: array, values: [[1.0, 2.0], [1.0, 3.0], [2.0, 2.0], [1.0, 1.0]]}"

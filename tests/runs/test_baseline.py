@@ -18,8 +18,8 @@ from sklearn.metrics import (
 
 from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
-from dbgsom_core.runs.setup import prepare_run
-from dbgsom_core.runs.split import _measure_majority, _measure_mean, baselines
+from dbgsom_core.runs.pipeline import prepare_run
+from dbgsom_core.runs.split import _measure_mean, baselines
 
 MEASURES = {
     "accuracy": accuracy_score,
@@ -76,26 +76,6 @@ def test_it_is_that_of_scikit_learns_dummy(table, split):
     train = labelled(ready.fold.train.y)
     expected = wanted([(train, train)], "train") | (wanted(pairs, "test") if pairs else {})
     assert baselines(ready.fold, ready.divided, y, True) == expected
-
-
-def test_a_class_that_the_test_part_lacks_measures_nothing():
-    from dbgsom_core.runs.split import Fold, Part
-
-    y = np.array([1, 1, 0, 0])
-    fold = Fold((), Part(np.zeros((3, 1)), np.array([1, 1, 0])), Part(np.zeros((1, 1)), y[3:]))
-    found = baselines(fold, [], y, True)
-    assert (found["test/accuracy"], found["test/balanced_accuracy"]) == (0.0, 0.0)
-    assert found["test/macro_f1"] == 0.0
-    assert found["train/balanced_accuracy"] == 0.5
-
-
-def test_of_classes_that_only_the_training_part_has_f1_counts_the_one_answered():
-    found = _measure_majority(np.array(["a", "a", "b"]), np.array(["b", "b", "c"]))
-    assert found["macro_f1"] == f1_score(["b", "b", "c"], ["a"] * 3, average="macro") == 0.0
-    found = _measure_majority(np.array(["a", "a", "b"]), np.array(["a", "b", "b", "c"]))
-    assert found["macro_f1"] == pytest.approx(
-        f1_score(["a", "b", "b", "c"], ["a"] * 4, average="macro")
-    )
 
 
 def test_of_numbers_it_is_that_of_scikit_learns_dummy(rng):
@@ -155,15 +135,6 @@ def test_all_forms_of_a_comparison_have_it(store, found, tmp_path):
         assert "baseline: 0.625 (always the most frequent class)" in text
 
 
-@pytest.mark.parametrize("lacking", [None, {"train/accuracy": 0.6}, {"test/accuracy": "NaN"}])
-def test_where_a_seed_does_not_know_it_nothing_is_said(store, found, lacking):
-    for seed, known in enumerate([{"test/accuracy": 0.5}, lacking]):
-        store(seed, {"test/accuracy": 0.9}, seed=seed, baseline=known)
-    (table,) = found("e").tables
-    assert table.baseline is None
-    assert found("e").to_pandas()["baseline"].isna().all()
-
-
 def test_it_is_the_mean_over_seeds_of_which_each_counts_once(store, found):
     for number, (model, seed) in enumerate([(GAUSSIAN, 1), (GAUSSIAN, 2), (BUBBLE, 1)]):
         known = {"test/accuracy": 0.5 if seed == 1 else 0.7}
@@ -183,11 +154,3 @@ def test_r2_has_the_mean_to_be_better_than(store, found):
     (table,) = found("e").tables
     assert table.baseline == 0.0
     assert table.sentence.endswith("Yet that is no better than always the mean, 0.")
-
-
-def test_other_measures_have_none(store, found):
-    stored(store, [{"test/accuracy": 0.5}] * 2)
-    store(
-        7, {"test/quantization_error": 1.0, "test/accuracy": 0.4}, baseline={"test/accuracy": 0.5}
-    )
-    assert all(one.baseline is None for one in found("e", by="quantization_error").tables)

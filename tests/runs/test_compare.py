@@ -202,20 +202,6 @@ def test_what_is_the_same_with_the_same_seeds_is_not_said_to_have_one_mean(store
     assert sentence.startswith("All variants have the same accuracy with the same seeds. ")
 
 
-@pytest.mark.parametrize(
-    ("balanced", "said"), [((1 / 3, 1 / 3), True), ((0.34, 1 / 3), False), ((1.0, 1.0), False)]
-)
-def test_a_variant_that_leads_by_one_class_for_all_is_told(store, found, balanced, said):
-    number = 0
-    for model, accuracies in ((GAUSSIAN, (0.8, 0.8)), (BUBBLE, (0.7, 0.75))):
-        for seed, value in enumerate(accuracies):
-            number += 1
-            told = {"test/accuracy": value, "test/balanced_accuracy": balanced[seed]}
-            store(number, told, seed=seed, model=model)
-    sentence = found("e").tables[0].sentence
-    assert ("one class: balanced accuracy is 1/3, and accuracy" in sentence) is said
-
-
 def test_runs_without_a_test_part_are_told_how_to_be_compared(store, found):
     store(1, {"train/accuracy": 0.9, "test/accuracy": 0.5}, split={"test_size": 0.5})
     store(2, {"train/accuracy": 0.8})

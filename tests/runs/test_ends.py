@@ -1,10 +1,7 @@
 """However a run ends, its folder says so: swallowed signals, work that hangs, full disks."""
 
-import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +17,10 @@ from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
+from dbgsom_core.runs.find import RunLock
 from dbgsom_core.runs.folder import find_runs
-from dbgsom_core.runs.lock import RunLock
 from dbgsom_core.runs.pipeline import failures_reported, run_experiment
-from dbgsom_core.runs.signals import Interrupted, ShutdownFlag, shutdown
+from dbgsom_core.runs.signals import Interrupted, shutdown
 
 HERE = Path(__file__).parent
 CONFIG = """\
@@ -128,16 +125,6 @@ def test_every_signal_that_would_end_the_process_is_heard(number, sent):
         shutdown.check()
 
 
-def test_what_defers_signals_is_done_whole(sent):
-    done = []
-    with shutdown.deferred():
-        sent(signal.SIGINT)
-        done.append(True)
-    assert done
-    with pytest.raises(Interrupted):
-        shutdown.check()
-
-
 def test_a_second_signal_within_the_end_leaves_nothing_running(sent, tmp_path):
     class Folder:
         ended = None
@@ -173,14 +160,6 @@ def test_one_that_is_interrupted_keeps_no_other_from_being_called(sent):
     assert called == ["e"]
 
 
-def test_the_system_repeats_that_time_is_up_and_means_nothing_by_it(sent):
-    with pytest.raises(Interrupted):
-        sent(signal.SIGXCPU)
-    sent(signal.SIGXCPU)
-    with pytest.raises(Interrupted):
-        sent(signal.SIGINT)
-
-
 def test_a_run_that_has_finished_stays_so(run, sent):
     class Late:
         failed = False
@@ -196,14 +175,6 @@ def test_a_run_that_has_finished_stays_so(run, sent):
         run(late)
     assert run.stored().status == "finished"
     assert not late.failed
-
-
-def test_the_cause_of_an_error_after_a_signal_is_the_signal():
-    flag, error = ShutdownFlag(), ValueError()
-    flag.check()
-    assert flag.cause(error) is error
-    flag.signal = signal.SIGTERM
-    assert isinstance(flag.cause(error), Interrupted)
 
 
 def test_a_folder_that_vanishes_ends_the_run_as_failed(run, caplog):
@@ -307,20 +278,3 @@ def test_a_configuration_stops_on_validation_accuracy(tmp_path, monkeypatch):
     config["model"]["stopping"]["measure"] = "r2"
     with pytest.raises(ConfigError, match=r"stopping: measure 'r2' is for estimator regressor"):
         dbgsom_core.run(config)
-
-
-def test_the_end_is_told_truly_at_changes_to_the_disk():
-    """A few of the changes that ``python tests/faults/ends.py`` goes through."""
-    command = [sys.executable, HERE.parent / "faults" / "ends.py"]
-    chosen = ["--ways", "KILL", "INT+INT", "FULL", "--from", "45", "--every", "100"]
-    done = subprocess.run([*command, *chosen], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "killed" in done.stdout
-    assert "failed" in done.stdout
-
-
-def test_a_status_can_be_extended(run):
-    run()
-    record = json.loads(run.stored().files.status.read_text())
-    assert set(record) == {"status", "started", "ended", "error", "process"}
-    assert set(record["process"]) == {"host", "pid"}

@@ -7,7 +7,7 @@ import pytest
 
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import DataError
-from dbgsom_core.runs.setup import prepare_run
+from dbgsom_core.runs.pipeline import prepare_run
 
 RNG = np.random.default_rng(3)
 

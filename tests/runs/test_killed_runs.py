@@ -11,7 +11,14 @@ from click.testing import CliRunner
 
 from dbgsom_core.cli import cli
 from dbgsom_core.files import sweep, write_atomically
-from dbgsom_core.runs.find import find_run, mark_killed, mark_killed_runs, remove_empty_folders
+from dbgsom_core.runs.find import (
+    RunLock,
+    find_run,
+    is_locked,
+    mark_killed,
+    mark_killed_runs,
+    remove_empty_folders,
+)
 from dbgsom_core.runs.folder import (
     JournalLine,
     Process,
@@ -23,14 +30,13 @@ from dbgsom_core.runs.folder import (
     write_json,
     write_status,
 )
-from dbgsom_core.runs.lock import RunLock, is_locked
 
 STARTED = "2026-11-24T10:15:00.000+00:00"
 HOLDER = """
 import sys, time
 from pathlib import Path
 from dbgsom_core.runs.folder import RunFiles, write_status
-from dbgsom_core.runs.lock import RunLock
+from dbgsom_core.runs.find import RunLock
 folder = Path(sys.argv[1])
 assert RunLock(folder).acquire()
 write_status(RunFiles(folder), "running", sys.argv[2])
@@ -112,18 +118,6 @@ def test_a_forked_child_that_outlives_a_run_keeps_it_not_alive(tmp_path):
         assert is_locked(tmp_path) is False
     finally:
         os.kill(child, signal.SIGKILL)
-
-
-def test_a_lock_is_of_the_file_that_is_there_now(tmp_path):
-    first, second, third = (RunLock(tmp_path) for _ in range(3))
-    assert first.acquire()
-    assert not second.acquire(0.0)
-    first.release()  # which removes its file
-    assert second.acquire()
-    assert not third.acquire(0.0)
-    second.release()
-    assert list(tmp_path.iterdir()) == []
-    assert is_locked(tmp_path) is None
 
 
 def test_a_run_of_another_host_died_when_it_gave_no_sign_for_a_day(tmp_path):
@@ -222,14 +216,6 @@ def test_folders_of_runs_that_never_began_are_removed_in_time(tmp_path):
         assert sorted(group.iterdir()) == [locked, kept, young]
     assert (tmp_path / "mine" / "a-b-c").exists()
     remove_empty_folders(tmp_path / "nowhere")
-
-
-def test_what_is_written_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
-    order = []
-    monkeypatch.setattr(os, "fsync", lambda number: order.append(os.fstat(number).st_ino))
-    path = tmp_path / "a.json"
-    write_json(path, {})
-    assert order == [path.stat().st_ino, tmp_path.stat().st_ino]
 
 
 def test_only_what_was_left_half_written_is_swept(tmp_path):

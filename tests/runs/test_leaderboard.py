@@ -2,16 +2,10 @@
 
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from scipy.stats import t
 
 from dbgsom_core.config import load_sweep
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.compare import rank as rank_module
-from dbgsom_core.runs.folder import RunFiles, write_text
-from dbgsom_core.runs.folds import FoldMeasures, folds_text
-from dbgsom_core.runs.sweeps import leaderboard as module
 from dbgsom_core.runs.sweeps.leaderboard import Leaderboard
 
 KERNELS = "{model.kernel: [gaussian, bubble, triangular]}"
@@ -32,7 +26,8 @@ class Swept:
         """Add a finished run; return what is best so far."""
         data = {"name": "iris", "digest": "d", "samples": 150}
         folder = self.folder / child.name
-        run = SimpleNamespace(id=child.name, name=child.name, data=data, folder=folder)
+        facts = {"id": child.name, "name": child.name, "varies": child.varies}
+        run = SimpleNamespace(**facts, data=data, folder=folder)
         self.board.add(child, run, measures)
         return self.board.best_so_far(child).removeprefix("best so far: ")
 
@@ -106,22 +101,6 @@ def test_a_seed_that_varies_is_no_part_of_a_variant(tmp_path):
     assert ranking.best.varies == {"kernel": "bubble"}
 
 
-def test_a_sweep_of_nothing_but_seeds_is_one_variant(tmp_path):
-    swept = Swept(tmp_path, "{grid: {seed: [1, 2]}}")
-    for child in swept.sweep.children:
-        sentence = swept.end(child, {"train/combined_error": 1.0})
-    assert sentence == "as it is (train/combined_error 1 ± 0, 2 seeds)"
-    assert [child.name for child in swept.sweep.children] == ["seed=1", "seed=2"]
-    assert swept.sweep.title == "2 runs: seed"
-
-
-def test_variants_of_no_consequence_for_the_map_are_variants(tmp_path):
-    swept = Swept(tmp_path, "{grid: {engine.threads: [1, 2]}}")
-    for child in swept.sweep.children:
-        swept.end(child, {"train/combined_error": 1.0})
-    assert swept.ranked() == ["threads=1", "threads=2"]
-
-
 BESIDE_EACH_OTHER = [
     (
         {("gaussian", 42): 0.95, ("gaussian", 43): 0.75, ("bubble", 42): 0.90},
@@ -156,90 +135,3 @@ def test_variants_are_ranked_as_if_all_had_the_same_seeds(swept, found, sentence
     sweep = swept()
     assert sweep.end_all(found)[-1] == sentence
     assert sentence.startswith(f"{sweep.ranked()[0]} (")  # as at its end
-
-
-def test_the_best_so_far_is_the_best_of_the_end_whichever_runs_are_missing(swept):
-    rng = np.random.default_rng(0)
-    pairs = [(kernel, 42 + i) for kernel in ("gaussian", "bubble", "triangular") for i in range(3)]
-    changed = 0
-    for _ in range(6):
-        some = [pairs[i] for i in rng.permutation(9)[:5]]
-        found = {(k, seed): 0.3 * (seed - 42) + 0.1 * float(rng.random()) for k, seed in some}
-        sweep = swept()
-        last, best = sweep.end_all(found)[-1], sweep.ranked()[0]
-        assert last.startswith(f"{best} (")
-        means = {
-            f"kernel={kernel}": np.mean([v for (k, _), v in found.items() if k == kernel])
-            for kernel, _ in found
-        }
-        changed += max(means, key=means.__getitem__) != best
-    assert changed  # of which plain means would have said otherwise
-
-
-def test_the_p_of_a_sweep_that_goes_on_is_that_of_compare(swept):
-    """By hand: t of 3 paired differences, variance times 1/3 + 38/112, Holm over the 3 pairs."""
-    values = {
-        "gaussian": [0.90, 0.91, 0.92],
-        "bubble": [0.80, 0.83, 0.81],
-        "triangular": [0.60, 0.62, 0.66],
-    }
-    found = {(k, 42 + i): v for k, row in values.items() for i, v in enumerate(row)}
-
-    def p(one, other):
-        d = np.subtract(values[one], values[other])
-        return 2 * t.sf(abs(d.mean()) / np.sqrt(d.var(ddof=1) * (1 / 3 + 38 / 112)), 2)
-
-    pairs = [("gaussian", "bubble"), ("gaussian", "triangular"), ("bubble", "triangular")]
-    ordered = sorted(pairs, key=lambda pair: p(*pair))
-    stepped = [p(*pair) * (3 - at) for at, pair in enumerate(ordered)]
-    corrected = max(stepped[: ordered.index(pairs[0]) + 1])
-    sentence = swept().end_all(found)[-1]
-    expected = f"0.0967 better than kernel=bubble, p = {corrected:.2g} (corrected)"
-    assert sentence.split(", ", 2)[2].removesuffix(": no clear difference yet") == expected
-    assert sentence.endswith("no clear difference yet") == (corrected >= 0.05)
-
-
-def test_folds_are_tested_and_not_their_means(swept, tmp_path):
-    """By hand: t of 6 paired differences, variance times 1/6 + 50/100."""
-    sweep = swept("{grid: {model.kernel: [gaussian, bubble], seed: [1, 2]}}", "{folds: 3}")
-    rng, values = np.random.default_rng(1), {}
-    for child in sweep.sweep.children:
-        kernel, seed = child.varies["model.kernel"], child.varies["seed"]
-        folds = rng.normal(0.9 if kernel == "gaussian" else 0.85, 0.02, 3)
-        values[kernel, seed] = folds
-        several = [
-            FoldMeasures(i + 1, 100, 50, f"{seed}-{i}", {"test/accuracy": value})
-            for i, value in enumerate(folds)
-        ]
-        (tmp_path / child.name).mkdir()
-        write_text(RunFiles(tmp_path / child.name).folds, folds_text(several))
-        measures = {"test/accuracy": float(folds.mean()), "test_std/accuracy": 0.02}
-        sentence = sweep.end(child, measures)
-    one, other = (
-        np.concatenate([values[kernel, seed] for seed in (1, 2)])
-        for kernel in ("gaussian", "bubble")
-    )
-    d = one - other
-    p = 2 * t.sf(abs(d.mean()) / np.sqrt(d.var(ddof=1) * (1 / 6 + 1 / 2)), 5)
-    assert f"better than kernel=bubble, p = {p:.2g}" in sentence
-
-
-def test_a_run_is_described_once_however_many_follow(swept, monkeypatch):
-    counts = {"read": 0, "entries": 0, "tests": 0}
-
-    def counted(name, function):
-        def call(*given, **named):
-            counts[name] += 1
-            return function(*given, **named)
-
-        return call
-
-    monkeypatch.setattr(module, "read_run", counted("read", module.read_run))
-    monkeypatch.setattr(module, "make_entry", counted("entries", module.make_entry))
-    monkeypatch.setattr(rank_module, "paired_t", counted("tests", rank_module.paired_t))
-    epochs = ", ".join(str(i) for i in range(1, 121))
-    sweep = swept(f"{{grid: {{model.epochs: [{epochs}]}}, repeats: {{seeds: 2}}}}")
-    for child in sweep.sweep.children:
-        sweep.end(child, {"test/accuracy": 1 / child.varies["model.epochs"]})
-    assert counts["read"] == counts["entries"] == 240
-    assert counts["tests"] <= 2 * 240  # all pairs at once, and none of more than 100 variants

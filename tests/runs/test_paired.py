@@ -44,17 +44,6 @@ def test_the_corrected_resampled_t_test_as_computed_by_hand():
     assert (found.low[0], found.high[0]) == pytest.approx((3 - reach, 3 + reach))
 
 
-def test_the_correction_keeps_its_level_where_the_plain_test_does_not():
-    # Two variants that are equal but for noise, on resampled data: folds share most of their data,
-    # so that each replication has an error of its own that all folds share.
-    shared = RNG.normal(size=(4000, 1)) * math.sqrt(0.25)
-    differences = shared + RNG.normal(size=(4000, 10))
-    plain = (paired_t(np.zeros(10), differences).p < LEVEL).mean()
-    corrected = (paired_t(np.zeros(10), differences, ratio=0.25).p < LEVEL).mean()
-    assert plain > 0.2
-    assert corrected == pytest.approx(LEVEL, abs=0.015)
-
-
 def test_pairs_that_lack_a_value_are_left_out():
     whole = paired_t([1.0, 2, 3], [[2, 4, 7]])
     holes = paired_t([1.0, 2, np.nan, 3, 5], [[2, 4, 9, 7, np.nan]])
@@ -96,12 +85,6 @@ def test_as_many_pairs_as_needed_have_the_power(difference, ratio):
 
     assert power(pairs) == pytest.approx(0.8, abs=0.03)
     assert pairs_needed(difference, 1.0, ratio, LEVEL / 10) > pairs
-
-
-def test_no_number_of_pairs_tells_what_overlap_hides():
-    assert pairs_needed(0.5, 1.0, 0.25) is None  # (0.5 / 2.8)² < 0.25
-    assert pairs_needed(0.0, 1.0, 0.0) is None
-    assert pairs_needed(1.0, 0.0, 0.0) is None
 
 
 def dummies(table):

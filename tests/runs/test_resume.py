@@ -15,8 +15,8 @@ from sklearn.datasets import load_iris
 from dbgsom_core.cli import main
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.runs import pipeline
+from dbgsom_core.runs.find import RunLock
 from dbgsom_core.runs.folder import Process, RunFiles, read_run, read_status, write_status
-from dbgsom_core.runs.lock import RunLock
 from dbgsom_core.runs.resume import claim
 from dbgsom_plugins.trackers.run_folder import RunFolderObserver
 
@@ -165,8 +165,9 @@ def test_a_run_named_by_the_environment_goes_on(room, by, place):
     told = room.interrupted("run", "run.yaml", "-q", at=7)
     (folder,) = (room.path / place.rpartition("/")[2] / "env-GROUP").iterdir()
     assert not [value for value in held.values() if value in told]
-    assert ("'${env:ROOM}/kept/" in told) == (place != "runs")
+    assert ('"$ROOM"/kept/' in told) == (place != "runs")
     words = shlex.split(told.partition("to go on: dbgsom ")[2].splitlines()[0])
+    words = [os.path.expandvars(word) for word in words]
     if by != "told":
         words[-1] = "run.yaml" if by == "file" else folder.name if place == "runs" else str(folder)
     room.dbgsom(*words, "-q")

@@ -1,10 +1,10 @@
 """A run remembers which components it was made with."""
 
 from dbgsom_core.config import parse_experiment
-from dbgsom_core.interfaces.privacy import hiding, masked
+from dbgsom_core.interfaces.privacy import masked, redaction
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.manifest import describe_components
-from dbgsom_core.runs.setup import make_estimator
+from dbgsom_core.runs.pipeline import make_estimator
 
 
 def test_a_run_remembers_every_component_and_hides_the_environments_values(tmp_path, monkeypatch):
@@ -23,7 +23,7 @@ def test_a_run_remembers_every_component_and_hides_the_environments_values(tmp_p
         registry,
     )
     estimator = make_estimator(experiment)
-    with hiding(experiment.secrets):
+    with redaction(experiment.secrets):
         described = masked(describe_components(experiment, estimator.parts(), registry))
     components = {one["kind"]: one for one in described}
     assert list(components) == [

@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from dbgsom_core.config import parse_experiment
-from dbgsom_core.interfaces.privacy import Secrets, hiding
+from dbgsom_core.interfaces.privacy import redaction
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
@@ -76,9 +76,7 @@ def test_what_cannot_be_logged_is_told_and_writes_nothing(call, told, run_of, tm
 def test_artefacts_are_whole_masked_and_replaced(run_of, tmp_path):
     run, files = run_of(), RunFiles(tmp_path)
     (tmp_path / "given.bin").write_bytes(b"\x00\x01")
-    secrets = Secrets()
-    secrets.add("swordfish", "${env:TOKEN}")
-    with hiding(secrets):
+    with redaction({"swordfish": "${env:TOKEN}"}):
         run.log_artifact("notes/a.txt", "the word is swordfish")
         run.log_artifact("notes/a.txt", "it was swordfish")
     found = run.log_artifact("b.bin", tmp_path / "given.bin")

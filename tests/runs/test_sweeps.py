@@ -20,7 +20,6 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.folder import RunFiles, read_run
 from dbgsom_core.runs.signals import Interrupted, shutdown
-from dbgsom_core.runs.sweeps.processes import how_it_ended
 from dbgsom_core.runs.sweeps.sweep import run_sweep
 
 CONFIG = """\
@@ -126,26 +125,6 @@ def test_the_same_runs_come_of_any_number_of_processes(swept):
     pids = {read_run(child.run.folder).process.pid for child in two.children}
     assert os.getpid() not in pids
     assert not any(map(lives, pids))
-
-
-@pytest.mark.parametrize(
-    ("figures", "of_sweep", "of_runs"),
-    [
-        ("[]", set(), set()),
-        ("[hit_map]", {"sweep_heatmap", "parallel_coordinates"}, {"hit_map"}),
-        ("[hit_map, {name: sweep_heatmap, x: kernel}]", {"sweep_heatmap"}, {"hit_map"}),
-    ],
-)
-def test_figures_of_sweeps_are_drawn_once(swept, figures, of_sweep, of_runs):
-    section = "{grid: {model.kernel: [gaussian, triangular]}}"
-    done = swept(section, figures=figures)
-    drawn = {path.stem for path in (done.run.folder / "figures").glob("*.png")}
-    assert drawn == of_sweep
-    report = (done.run.folder / "report.md").read_text()
-    assert all(f"figures/{name}.png" in report for name in of_sweep)
-    for child in done.children:
-        assert {path.stem for path in (child.run.folder / "figures").glob("*.png")} == of_runs
-        assert "figures/sweep_heatmap" not in (child.run.folder / "report.md").read_text()
 
 
 def test_the_best_map_is_beside_the_next_best(swept):
@@ -264,15 +243,6 @@ def test_processes_end_when_that_of_the_sweep_is_killed(tmp_path):
     assert told == [("killed", "Interrupted: the process of its sweep ended")] * 2
 
 
-@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="holds no signals back")
-def test_processes_start_with_the_signals_of_the_terminal_held_back():
-    from dbgsom_core.runs.sweeps.processes import _starting_process
-
-    with _starting_process():
-        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
-
-
 def test_a_script_needs_no_guard_and_prints_of_its_processes_are_masked(tmp_path):
     (tmp_path / "sweep.yaml").write_text(
         CONFIG + "tags: {of: '${env:SECRET_OF_TEST}'}\nsweep: {grid: {seed: [1, 2, 3]}}\n"
@@ -305,28 +275,6 @@ def test_a_process_that_is_killed_while_it_tells_trackers_has_finished_its_run(s
 
 def _path():
     return os.pathsep.join(path for path in sys.path if path)
-
-
-def test_processes_share_the_processors(monkeypatch):
-    from dbgsom_core.engine.workers import MOST_THREADS, available_threads
-
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
-    assert available_threads() == 6
-    for most, threads in (("3", 3), ("1", 1), ("9", 6), ("0", 6), ("many", 6), ("", 6)):
-        monkeypatch.setenv(MOST_THREADS, most)
-        assert available_threads() == threads
-
-
-@pytest.mark.parametrize(
-    ("code", "told"),
-    [
-        (3, "its process 7 ended with exit code 3"),
-        (-11, "its process 7 was ended by SIGSEGV"),
-        (-9, "its process 7 was ended by SIGKILL, as the system does when memory runs out"),
-    ],
-)
-def test_how_a_process_ended_is_told(code, told):
-    assert how_it_ended(7, code) == told
 
 
 def test_repeats_are_one_variant_with_mean_and_spread(swept):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from dbgsom_core.config import DecideSettings
-from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.errors import DataError
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.compare.criterion import RankingCriterion, find_criterion, is_in_units
 from dbgsom_core.runs.compare.export import Comparison
-from dbgsom_core.runs.compare.group import group_runs, lacks_folds, make_entry, without_repeats
+from dbgsom_core.runs.compare.group import group_runs, make_entry, without_repeats
 from dbgsom_core.runs.compare.rank import rank, rank_over_data_sets
 from dbgsom_core.runs.compare.table import Table
-from dbgsom_core.runs.find import find_folder, folders_ending_with, mark_killed_runs
-from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, read_run
+from dbgsom_core.runs.find import find_run, mark_killed_runs
+from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs
 
 _RESUMABLE = ("killed", "failed")
 
@@ -114,11 +115,6 @@ def _notes(
             f"{repeats} older run(s) repeat another with the same configuration and seed, and are "
             "left out"
         )
-    if unknown := sum(map(lacks_folds, runs)):
-        notes.append(
-            f"{unknown} run(s) of an earlier version hold no values of their folds, so that "
-            "nothing can be tested by them; run them anew"
-        )
     if lacking := sum(row.mean != row.mean for table in tables for row in table.rows):
         notes.append(f"{lacking} variant(s) have no {criterion.name}")
     versions = dict.fromkeys(
@@ -140,52 +136,29 @@ def _notes(
 
 @dataclass(frozen=True)
 class Selection:
-    """The runs to compare.
+    """The runs to compare."""
 
-    Attributes
-    ----------
-    runs : sequence of StoredRun
-        The finished ones, oldest first.
-    decide : DecideSettings
-        The criterion of the sweep that all of them belong to, where it has one.
-    unfinished : mapping of str to int
-        How many others there are, by how they stand.
-    damaged : mapping of str to str
-        What is wrong with the folders that cannot be read, by their names.
-    """
-
-    runs: Sequence[StoredRun]
-    decide: DecideSettings = field(default_factory=DecideSettings)
-    unfinished: Mapping[str, int] = field(default_factory=dict)
-    damaged: Mapping[str, str] = field(default_factory=dict)
+    runs: Sequence[StoredRun]  # the finished ones, oldest first
+    decide: DecideSettings = field(default_factory=DecideSettings)  # of the sweep that all are of
+    unfinished: Mapping[str, int] = field(default_factory=dict)  # how many, by how they stand
+    damaged: Mapping[str, str] = field(default_factory=dict)  # what is wrong, by folder
 
 
 def select_runs(targets: Sequence[str], root: Path) -> Selection:
     """Return the runs of experiments, of sweeps, and runs by id or folder, each once.
 
-    Runs whose process died without a word are closed as killed on the way.
-
-    Parameters
-    ----------
-    targets : sequence of str
-        None: the only experiment there is.
-    root : Path
-        The folder that holds all experiments.
-
-    Raises
-    ------
-    DataError
-        One of them is unknown, several experiments could be meant, or nothing has finished.
+    Without ``targets`` the only experiment is meant. Runs whose process died are closed as killed.
     """
     known = find_experiments(root)
-    if not targets:
-        if len(known) != 1:
-            raise DataError(_which(known, root))
-        targets = known
+    if not targets and len(known) != 1:
+        raise DataError(
+            f"there are several experiments in {root}; name one of them: {', '.join(known)}"
+            if known
+            else f"there are no runs in {root}; start one with 'dbgsom run', or name another folder"
+        )
     found: dict[Path, StoredRun] = {}
-    closed: set[Path] = set()
-    for target in targets:
-        for run in _runs_of(target, root, known, closed):
+    for target in targets or known:
+        for run in _runs_of(target, root, known):
             found[run.files.folder.absolute()] = run
     sweeps = [run for run in found.values() if run.kind == "sweep" and not run.damage]
     runs = sorted(
@@ -194,68 +167,34 @@ def select_runs(targets: Sequence[str], root: Path) -> Selection:
     )
     damaged = {run.files.folder.name: run.damage for run in found.values() if run.damage}
     finished = [run for run in runs if run.status == "finished"]
-    unfinished: dict[str, int] = {}
-    for run in runs:
-        if run.status != "finished":
-            unfinished[run.status] = unfinished.get(run.status, 0) + 1
-    if not finished:
-        raise DataError(_none_finished(", ".join(targets), root, runs, sweeps, damaged))
-    return Selection(finished, _sweep_settings(finished, sweeps), unfinished, damaged)
-
-
-def _none_finished(
-    targets: str,
-    root: Path,
-    runs: Sequence[StoredRun],
-    sweeps: Sequence[StoredRun],
-    damaged: Mapping[str, str],
-) -> str:
+    unfinished = Counter(str(run.status) for run in runs if run.status != "finished")
+    if finished:
+        return Selection(finished, _sweep_settings(finished, sweeps), unfinished, damaged)
     states = [f"{name} damaged: {why}" for name, why in damaged.items()]
-    begun = {run.parent for run in runs}
-    states += [
-        f"{one.id} {one.status} before any of its runs began"
-        for one in sweeps
-        if one.id not in begun and one.status != "running"
-    ]
-    states += [f"{one.id} is going on" for one in sweeps if one.status == "running"]
-    states += [f"{run.id} {run.status}" for run in runs]
-    text = f"'{targets}' in {root} has no finished run: {', '.join(states[-5:]) or 'it has none'}"
-    left = [
-        one
-        for one in (*runs, *sweeps)
-        if one.parent is None and one.status in _RESUMABLE and one.files.config.exists()
-    ]
-    if left:
-        command = "sweep" if left[-1].kind == "sweep" else "run"
-        text += f"; to go on: dbgsom {command} --resume {left[-1].id}"
-    return text
+    states += [f"{run.id} {run.status}" for run in (*sweeps, *runs)]
+    text = f"{', '.join(targets or known)} in {root} has no finished run: "
+    text += ", ".join(states[-5:]) or "it has none"
+    for one in (*runs, *sweeps):
+        resumable = one.status in _RESUMABLE and one.files.config.exists()
+        if one.parent is None and resumable:
+            text += f"; to go on: dbgsom {one.kind} --resume {one.id}"
+            break
+    raise DataError(text)
 
 
-def _runs_of(
-    target: str, root: Path, known: Sequence[str], closed: set[Path]
-) -> Iterable[StoredRun]:
+def _runs_of(target: str, root: Path, known: Sequence[str]) -> list[StoredRun]:
     name = target.strip("/")
     if name in known:
-        return _all_of(root, name, closed)
-    found = find_folder(target, root)
-    if found is None:
-        raise DataError(_unknown(target, root, known))
-    folder = found.absolute()
-    run = read_run(folder)
+        mark_killed_runs(root, name)
+        return find_runs(root, name)
+    run, _ = find_run(target, root, besides=", no sweep")
     if run.kind == "run" or run.damage:
         return [run]
     group = run.experiment.count("/") + 1  # folders between the root and its runs
-    above = folder.parents[group]
-    siblings = _all_of(above, folder.parent.relative_to(above).as_posix(), closed)
-    return [one for one in siblings if run.id in (one.id, one.parent)]
-
-
-def _all_of(root: Path, experiment: str, closed: set[Path]) -> list[StoredRun]:
-    place = root / experiment
-    if place not in closed:
-        mark_killed_runs(root, experiment)
-        closed.add(place)
-    return find_runs(root, experiment)
+    above = run.files.folder.parents[group]
+    experiment = run.files.folder.parent.relative_to(above).as_posix()
+    mark_killed_runs(above, experiment)
+    return [one for one in find_runs(above, experiment) if run.id in (one.id, one.parent)]
 
 
 def _sweep_settings(runs: Sequence[StoredRun], sweeps: Sequence[StoredRun]) -> DecideSettings:
@@ -268,21 +207,3 @@ def _sweep_settings(runs: Sequence[StoredRun], sweeps: Sequence[StoredRun]) -> D
         return DecideSettings.model_validate(settings or {})
     except ValidationError:  # of another version
         return DecideSettings()
-
-
-def _which(known: Sequence[str], root: Path) -> str:
-    if not known:
-        return f"there are no runs in {root}; start one with 'dbgsom run', or name another folder"
-    return f"there are several experiments in {root}; name one of them: {', '.join(known)}"
-
-
-def _unknown(target: str, root: Path, known: Sequence[str]) -> str:
-    if not known:
-        return _which(known, root)
-    if several := folders_ending_with(target, root, known):
-        return f"'{target}' may be any of {', '.join(map(str, several[:5]))}: name its folder"
-    ids = [run.name for name in known for run in (root / name).iterdir()]
-    return (
-        f"'{target}' is no experiment, sweep or run in {root}{did_you_mean(target, [*known, *ids])}"
-        f"; known experiments: {', '.join(known)}"
-    )

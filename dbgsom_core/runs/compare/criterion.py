@@ -29,23 +29,12 @@ _DEFAULTS = {
 
 @dataclass(frozen=True)
 class RankingCriterion:
-    """A measure, its better end, and the part of the data that it is taken on.
+    """A measure, its better end, and the part of the data that it is taken on."""
 
-    Attributes
-    ----------
-    measure : str
-        Without its part: ``accuracy``.
-    direction : {"maximize", "minimize"}
-    split : {"test", "train", ""}
-        Empty where the measure has no part.
-    from_zero : bool
-        The measure is best at 0: its absolute value ranks.
-    """
-
-    measure: str
+    measure: str  # without its part: ``accuracy``
     direction: Literal["maximize", "minimize"]
-    split: str = "test"
-    from_zero: bool = False
+    split: str = "test"  # empty where the measure has no part
+    from_zero: bool = False  # the measure is best at 0: its absolute value ranks
 
     @property
     def name(self) -> str:
@@ -83,24 +72,9 @@ def find_criterion(
 ) -> RankingCriterion | None:
     """Return the criterion of runs, None where they have none of the default measures.
 
-    Parameters
-    ----------
-    settings : DecideSettings
-        What the user wants. ``measure`` may be a full name, ``test/accuracy``, too.
-    estimators : collection of str
-        The kinds of estimator among the runs, ``"classifier"``, …; measures of maps rank
-        different kinds.
-    names : iterable of str
-        Full names of the measures that the runs have: ``test/accuracy``, ….
-    registry : Registry
-        Knows of each measure whether greater is better.
-
-    Raises
-    ------
-    DataError
-        No run has the measure, or its better end is not known.
-    PluginError
-        The measure's plugin is broken.
+    ``estimators`` are the kinds among the runs (measures of maps rank different kinds), ``names``
+    the full names of their measures. Raises `DataError` where no run has the measure that is
+    wanted, or its better end is not known.
     """
     known = list(dict.fromkeys(names))
     parts = PARTS if settings.split is None else (settings.split,)

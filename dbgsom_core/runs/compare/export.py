@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -48,30 +48,16 @@ Cells = tuple[list[str], list[list[str | None]]]
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """A ranking of runs; a notebook shows it as tables.
+    """A ranking of runs; a notebook shows it as tables."""
 
-    Attributes
-    ----------
-    decision : RankingCriterion
-        The measure that ranks.
-    tables : sequence of Table
-        One for each data set; different data sets, or divisions, are not ranked together.
-    rankings : sequence of MeanRanks
-        Where the same variants ran on several data sets.
-    notes : sequence of str
-        What else a reader should know: runs that are not finished, that repeat others, ….
-    damaged : mapping of str to str
-        What is wrong with the folders that cannot be read, by their names.
-    runs : sequence of StoredRun
-        All that were compared.
-    """
-
-    decision: RankingCriterion
-    tables: Sequence[Table]
-    rankings: Sequence[MeanRanks]
-    notes: Sequence[str]
-    damaged: Mapping[str, str]
-    runs: Sequence[StoredRun]
+    decision: RankingCriterion  # the measure that ranks
+    tables: Sequence[
+        Table
+    ]  # of each data set, or way to divide it, which are never ranked together
+    rankings: Sequence[MeanRanks]  # where the same variants ran on several data sets
+    notes: Sequence[str]  # what else a reader should know: runs that are not finished, repeats, …
+    damaged: Mapping[str, str]  # what is wrong with folders that cannot be read, by their names
+    runs: Sequence[StoredRun]  # all that were compared
 
     @property
     def sentence(self) -> str:
@@ -101,12 +87,15 @@ class Comparison:
     def save(self, path: str | Path) -> None:
         """Write the tables to a file: .csv, .html or .md by its ending.
 
-        Raises
-        ------
-        DataError
-            The file has another ending, or cannot be written.
+        Raises `DataError` where it has another ending, or cannot be written.
         """
-        save(self, Path(path))
+        path = Path(path)
+        check_ending(path)
+        write = {".csv": as_csv, ".html": as_page, ".md": as_markdown}[path.suffix.lower()]
+        try:
+            write_text(path, write(self))
+        except OSError as error:
+            raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
 
     def links(self, registry: Registry | None = None) -> list[str]:
         """Return the commands or addresses that show the runs beside each other, by tracker.
@@ -280,22 +269,6 @@ def _keys(several: Iterable[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for one in several for key in one))
 
 
-def save(comparison: Comparison, path: Path) -> None:
-    """Write a comparison by the ending of the file: .csv, .html or .md.
-
-    Raises
-    ------
-    DataError
-        It has another ending, or cannot be written.
-    """
-    check_ending(path)
-    write = {".csv": as_csv, ".html": as_page, ".md": as_markdown}[path.suffix.lower()]
-    try:
-        write_text(path, write(comparison))
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
 def check_ending(path: Path) -> None:
     """Raise DataError where no form of a comparison has this ending."""
     if path.suffix.lower() not in _ENDINGS:
@@ -318,81 +291,69 @@ def as_csv(comparison: Comparison) -> str:
 
 def as_markdown(comparison: Comparison) -> str:
     """Return the tables and sentences as markdown."""
+
+    def escaped(text: str) -> str:
+        return _MARKS.sub(
+            lambda found: html.escape(found[0]) if found[0] in "<>&" else f"\\{found[0]}",
+            as_text(text).replace("\n", " "),
+        )
+
     blocks = []
-    for table in comparison.tables:
-        blocks += [
-            f"## {_escape_markdown(title_of(table))}",
-            _escape_markdown(table.sentence),
-            _markdown_table(*columns_of(table, beside(table))),
-            _escape_markdown(baseline_text(table)),
-            _escape_markdown(table.method),
-        ]
-    for ranking in comparison.rankings:
-        blocks += [
-            "## Ranks over data sets",
-            _escape_markdown(ranking.sentence),
-            _markdown_table(*rank_columns(ranking)),
-        ]
-    notes = [f"* {_escape_markdown(note)}" for note in _notes(comparison)]
-    return "\n\n".join(filter(None, [*blocks, "\n".join(notes)])) + "\n"
-
-
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str | None]]) -> str:
-    lines = [[_escape_markdown(cell) for cell in header], ["---"] * len(header)]
-    lines += [[_escape_markdown(cell or "") for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _escape_markdown(text: str) -> str:
-    return _MARKS.sub(
-        lambda found: html.escape(found[0]) if found[0] in "<>&" else f"\\{found[0]}",
-        as_text(text).replace("\n", " "),
-    )
-
-
-def _notes(comparison: Comparison) -> list[str]:
-    damaged = (f"{name}: damaged: {why}" for name, why in comparison.damaged.items())
-    return [*comparison.notes, *damaged]
+    for kind, content in _blocks(comparison):
+        if kind == "table":
+            header, rows = content
+            lines = [[escaped(cell) for cell in header], ["---"] * len(header)]
+            lines += [[escaped(cell or "") for cell in row] for row in rows]
+            blocks.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        elif kind == "notes":
+            blocks.append("\n".join(f"* {escaped(note)}" for note in content))
+        else:
+            blocks.append(f"{'## ' if kind == 'h3' else ''}{escaped(content)}")
+    return "\n\n".join(blocks) + "\n"
 
 
 def as_html(comparison: Comparison) -> str:
     """Return the tables and sentences as a piece of HTML."""
+    import pandas as pd
+
+    def escaped(text: str) -> str:
+        return html.escape(as_text(text))
+
     blocks = [f"<style>{_STYLE}</style>"]
-    for table in comparison.tables:
-        blocks += [
-            f"<h3>{_escape_html(title_of(table))}</h3><p><b>{_escape_html(table.sentence)}</b></p>",
-            _html_table(*columns_of(table, beside(table))),
-        ]
-        if baseline := baseline_text(table):
-            blocks.append(f"<p>{_escape_html(baseline)}</p>")
-        blocks.append(f"<p><small>{_escape_html(table.method)}</small></p>")
-    for ranking in comparison.rankings:
-        sentence = _escape_html(ranking.sentence)
-        blocks.append(f"<h3>Ranks over data sets</h3><p><b>{sentence}</b></p>")
-        blocks.append(_html_table(*rank_columns(ranking)))
-    if notes := _notes(comparison):
-        blocks.append(f"<ul>{''.join(f'<li>{_escape_html(note)}</li>' for note in notes)}</ul>")
+    for kind, content in _blocks(comparison):
+        if kind == "table":
+            cells = [[as_text(cell or "") for cell in row] for row in content[1]]
+            frame = pd.DataFrame(cells, columns=[as_text(name) for name in content[0]])
+            with pd.option_context("display.max_colwidth", None):
+                blocks.append(frame.to_html(index=False, border=0, classes="dbgsom"))
+        elif kind == "notes":
+            blocks.append(f"<ul>{''.join(f'<li>{escaped(note)}</li>' for note in content)}</ul>")
+        else:
+            blocks.append(f"<{kind}>{escaped(content)}</{kind}>")
     return "\n".join(blocks)
 
 
 def as_page(comparison: Comparison) -> str:
     """Return the tables and sentences as a page of HTML."""
-    names = ", ".join(dict.fromkeys(run.experiment for run in comparison.runs))
-    head = f'<meta charset="utf-8"><title>{_escape_html(names)}</title>'
+    names = html.escape(as_text(", ".join(dict.fromkeys(r.experiment for r in comparison.runs))))
+    head = f'<meta charset="utf-8"><title>{names}</title>'
     return (
         f"<!doctype html>\n<html><head>{head}</head><body>\n{as_html(comparison)}\n</body></html>\n"
     )
 
 
-def _html_table(header: Sequence[str], rows: Sequence[Sequence[str | None]]) -> str:
-    import pandas as pd
-
-    cells = [[as_text(cell or "") for cell in row] for row in rows]
-    with pd.option_context("display.max_colwidth", None):
-        frame = pd.DataFrame(cells, columns=[as_text(name) for name in header])
-        text: str = frame.to_html(index=False, border=0, classes="dbgsom")
-    return text
-
-
-def _escape_html(text: str) -> str:
-    return html.escape(as_text(text))
+def _blocks(comparison: Comparison) -> Iterator[tuple[str, Any]]:
+    """Yield what a page shows: an element of HTML with its text, a table, or notes."""
+    for table in comparison.tables:
+        yield "h3", title_of(table)
+        yield "b", table.sentence
+        yield "table", columns_of(table, beside(table))
+        for text in filter(None, (baseline_text(table), table.method)):
+            yield "p", text
+    for ranking in comparison.rankings:
+        yield "h3", "Ranks over data sets"
+        yield "b", ranking.sentence
+        yield "table", rank_columns(ranking)
+    notes = [f"{name}: damaged: {why}" for name, why in comparison.damaged.items()]
+    if notes := [*comparison.notes, *notes]:
+        yield "notes", notes

@@ -24,7 +24,6 @@ _NOT_OF_VARIANTS = (
     "experiment", "name", "tracking", "figures", "measures", "sweep", "extends", "patience",
     "plugins", "tags", "engine", "dataset", "split", "seed", "stability",
 )  # fmt: skip
-_UNITS = ("metric", "prepare")  # of distances
 _MISSING = object()  # in place of a key that a configuration lacks
 
 Tree = Mapping[str, Any]
@@ -33,47 +32,23 @@ Names = Mapping[str, tuple[Mapping[str, Any], str]]
 
 @dataclass(frozen=True)
 class Entry:
-    """A finished run in a ranking.
-
-    Attributes
-    ----------
-    run : StoredRun
-    seed : value
-    variant : str
-        Equal for runs that differ in nothing but their seed.
-    settings : mapping
-        The configuration of the variant, without data, division and seed.
-    facts : mapping
-        What runs that can be ranked together share: ``dataset``, ``split`` and, where the measure
-        is in the units of distances, ``metric`` and ``prepare``.
-    group : str
-        Equal for runs that share these facts.
-    """
+    """A finished run in a ranking."""
 
     run: StoredRun
     seed: Any
-    variant: str
-    settings: Tree
-    facts: Tree
-    group: str
+    variant: str  # equal for runs that differ in nothing but their seed
+    settings: Tree  # the configuration without data, division and seed
+    facts: Tree  # what runs that can be ranked together share: dataset, split, perhaps units
+    group: str  # equal for runs that share these
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that can be ranked together: of the same data, divided in the same way.
+    """Runs that can be ranked together: of the same data, divided in the same way."""
 
-    Attributes
-    ----------
-    name : str
-        The data set, and what else tells it from the other groups.
-    entries : sequence of Entry
-    names : mapping
-        Of each variant its fields by dotted key, and its name.
-    """
-
-    name: str
+    name: str  # the data set, and what else tells it from the other groups
     entries: Sequence[Entry]
-    names: Names
+    names: Names  # of each variant its fields by dotted key, and its name
 
     @property
     def facts(self) -> Tree:
@@ -86,52 +61,32 @@ class Group:
         return self.entries[0].run.data
 
 
-def make_entry(
-    run: StoredRun,
-    in_units: bool,
-    registry: Registry,
-    variant: str | None = None,
-    seed: Any = None,
-) -> Entry:
+def make_entry(run: StoredRun, in_units: bool, registry: Registry) -> Entry:
     """Return the entry of a run.
 
-    Parameters
-    ----------
-    run : StoredRun
-    in_units : bool
-        Whether the measure is in the units of distances, so that other metrics and preparations
-        cannot be ranked by it.
-    registry : Registry
-    variant, seed : optional
-        As the sweep that runs it knows them; else from the configuration.
+    With a measure that is ``in_units`` of distances, other metrics and preparations cannot be
+    ranked together.
     """
-    settings = variant_settings(run.config, run.id, registry)
+    settings = _variant_settings(run, registry)
     facts: dict[str, Any] = {"dataset": _dataset(run), "split": _split(run.config)}
     if in_units:
-        metric = _mapping(settings.get("model")).get("metric")
-        facts |= {"metric": metric, "prepare": settings.get("prepare")}
-        settings = without_units(settings)
-    if seed is None:
-        seed = run.config.get("seed", 42)
-        seed = f"{seed} of {run.id}" if is_reference(seed) else seed
-    variant = _key(settings) if variant is None else variant
-    return Entry(run, seed, variant, settings, facts, _key(facts))
+        model = dict(settings["model"])
+        facts |= {"metric": model.pop("metric", None), "prepare": settings.pop("prepare", None)}
+        settings["model"] = model
+    seed = run.config.get("seed", 42)
+    seed = f"{seed} of {run.parent or run.id}" if is_reference(seed) else seed
+    return Entry(run, seed, _key(settings), settings, facts, _key(facts))
 
 
-def variant_settings(config: Tree, run: str, registry: Registry) -> dict[str, Any]:
-    """Return what makes the variant of a configuration, defaults filled.
+def _variant_settings(run: StoredRun, registry: Registry) -> dict[str, Any]:
+    """Return what makes the variant of a run, defaults filled.
 
-    One with references to the environment may have any values: it equals that of no other ``run``.
+    One with references to the environment may have any values: it equals that of no run but those
+    of its sweep.
     """
-    full = with_defaults({"model": {}, **config}, registry)
+    full = with_defaults({"model": {}, **run.config}, registry)
     settings = {k: v for k, v in full.items() if k not in _NOT_OF_VARIANTS}
-    return {**settings, "run": run} if _has_references(settings) else settings
-
-
-def without_units(settings: Tree) -> dict[str, Any]:
-    """Return settings without what gives distances their units: metric and preparation."""
-    model = {k: v for k, v in _mapping(settings.get("model")).items() if k not in _UNITS}
-    return {**{k: v for k, v in settings.items() if k not in _UNITS}, "model": model}
+    return {**settings, "run": run.parent or run.id} if _has_references(settings) else settings
 
 
 def without_repeats(entries: Iterable[Entry]) -> tuple[list[Entry], int]:
@@ -149,10 +104,10 @@ def without_repeats(entries: Iterable[Entry]) -> tuple[list[Entry], int]:
     return list(newest.values()), count - len(newest)
 
 
-def group_runs(entries: Iterable[Entry], names: Names | None = None) -> list[Group]:
+def group_runs(entries: Iterable[Entry]) -> list[Group]:
     """Return the groups that can be ranked; variants are named by what tells them apart."""
     entries = list(entries)
-    names = _names(entries) if names is None else names
+    names = _names(entries)
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.group, []).append(entry)
@@ -234,11 +189,6 @@ def baseline_of(entries: Iterable[Entry], criterion: RankingCriterion) -> float 
     return statistics.fmean(values) if values and len(values) == len(found) else None
 
 
-def lacks_folds(run: StoredRun) -> bool:
-    """Return whether a run had folds and does not hold what each measured."""
-    return not run.folds and any(name.startswith("test_std/") for name in run.measures)
-
-
 def data_name(config: Tree, data: Tree) -> str:
     """Return what people call the data: the stem of its file, else the name of the data set."""
     dataset = config.get("dataset")
@@ -291,15 +241,11 @@ def _names(entries: Sequence[Entry]) -> Names:
     settings: dict[str, Tree] = {}
     for entry in entries:
         settings.setdefault(entry.variant, entry.settings)
-    varied = dict.fromkeys(
-        key.removesuffix(".name") for entry in entries for key in entry.run.varies
-    )
-    found = diff_configs(list(settings.values()), list(varied))
-    texts = [text for _, text in found]
+    found = differences(list(settings.values()))
+    texts = [fields_text(fields) for fields in found]
     if len(settings) == 1:
         texts = [[one.run.name for one in entries if one.group == entries[0].group][-1]]
-    names = zip((fields for fields, _ in found), unique_names(texts), strict=True)
-    return dict(zip(settings, names, strict=True))
+    return dict(zip(settings, zip(found, unique_names(texts), strict=True), strict=True))
 
 
 def _group_names(facts: Sequence[Tree]) -> list[str]:
@@ -326,42 +272,6 @@ def unique_names(names: Sequence[str]) -> list[str]:
             unique = f"{name or 'as it is'} : {number}"
         found.append(unique)
     return found
-
-
-def diff_configs(
-    trees: Sequence[Tree], varied: Sequence[str] = ()
-) -> list[tuple[dict[str, Any], str]]:
-    """Return in what configurations differ: fields by dotted key, and as text, empty for none.
-
-    What has most values comes first and, of equally many, what varies last, as in the names of a
-    sweep's runs. So a variant has the same name everywhere.
-
-    Parameters
-    ----------
-    trees : sequence of mapping
-        The settings of each variant.
-    varied : sequence of str
-        Dotted keys that a sweep varies, in its order.
-    """
-    fields = differences(trees)
-    keys = list(dict.fromkeys(key for one in fields for key in one))
-    tops = [key for key in keys if not any(key.startswith(f"{other}.") for other in keys)]
-    axes = [*varied, *tops]
-
-    def belongs(key: str, axis: str) -> bool:
-        return key == axis or key.startswith(f"{axis}.")
-
-    def position(key: str) -> tuple[int, int]:
-        at = next(i for i, axis in enumerate(axes) if belongs(key, axis))
-        values = {
-            tuple((k, repr(v)) for k, v in one.items() if belongs(k, axes[at])) for one in fields
-        }
-        return -len(values), -at
-
-    positions = {key: position(key) for key in keys}
-    keys.sort(key=positions.__getitem__)
-    found = [{key: one[key] for key in keys if key in one} for one in fields]
-    return [(one, fields_text(one)) for one in found]
 
 
 def differences(trees: Sequence[Tree]) -> list[dict[str, Any]]:

@@ -48,14 +48,8 @@ def rank(
 ) -> Table:
     """Return the variants of a group, best first, each tested against each.
 
-    Parameters
-    ----------
-    group : Group
-    criterion : RankingCriterion
-    registry : Registry
-        Knows the measures.
-    interim : bool
-        While a sweep goes on: rows hold no other measures, and many variants are not tested.
+    In the ``interim``, while a sweep goes on, rows hold no other measures, and many variants are
+    not tested.
     """
     by_variant: dict[str, list[Entry]] = {}
     for entry in group.entries:

@@ -18,14 +18,9 @@ _ROUNDING = 1e-12  # share of the values below which a difference is rounding
 
 @dataclass(frozen=True)
 class Differences:
-    """Paired differences of m variants from another one.
+    """Paired differences of m variants from another one; NaN with too few pairs or no spread.
 
-    Attributes
-    ----------
-    pairs : int array (m,)
-    mean, deviation, low, high, p : float arrays (m,)
-        Mean difference, standard deviation of the differences, ends of the 95 % confidence
-        interval of the mean, and two-sided p; NaN where there are too few pairs or no spread.
+    ``low`` and ``high`` are the ends of the 95 % confidence interval of the mean, p is two-sided.
     """
 
     pairs: NDArray[np.int64]

@@ -16,105 +16,45 @@ from dbgsom_core.runs.compare.stats import RankTest
 
 @dataclass(frozen=True)
 class Row:
-    """One variant on one data set.
+    """One variant on one data set; what it lacks, as the best has no difference, is None."""
 
-    Attributes
-    ----------
-    variant : str
-        What tells it from the others.
-    fields : mapping of str to value
-        The same by dotted key.
-    seeds, folds : int
-        Of how many seeds, and of how many folds for each, the values are; no folds: 0.
-    mean, deviation : float
-        Of the measure that ranks, over seeds and folds; the deviation is None for one value.
-    adjusted : float
-        What the mean would be with all seeds and folds of the table (see `adjusted_means`): rows
-        are in its order. Where all have the same it is the mean.
-    difference, low, high, effect, p, holm : float or None
-        From the best variant: the mean of paired differences, its 95 % confidence interval,
-        Cohen's d_z, the two-sided p, and the same after Holm's correction for all pairs of
-        variants. None for the best, and where nothing is paired or nothing spreads.
-    factor : int
-        What p was multiplied with.
-    spread : float
-        Standard deviation of the paired differences, NaN without.
-    pairs : int
-        How many differences there are.
-    measures : mapping of str to (float, float or None)
-        Mean and deviation over seeds and folds of every measure.
-    runs : sequence of str
-        Ids of the runs.
-    """
-
-    variant: str
-    fields: Mapping[str, Any]
+    variant: str  # what tells it from the others
+    fields: Mapping[str, Any]  # the same by dotted key
     seeds: int
-    folds: int
-    mean: float
-    deviation: float | None
-    adjusted: float
-    difference: float | None = None
-    low: float | None = None
+    folds: int  # of each seed; 0: the data is not divided into folds
+    mean: float  # of the measure that ranks, over seeds and folds
+    deviation: float | None  # None for one value
+    adjusted: float  # with all seeds and folds of the table, see `adjusted_means`: orders the rows
+    difference: float | None = None  # from the best: mean of paired differences
+    low: float | None = None  # ends of its 95 % confidence interval
     high: float | None = None
-    effect: float | None = None
-    p: float | None = None
-    holm: float | None = None
-    factor: int = 0
-    spread: float = math.nan
-    pairs: int = 0
+    effect: float | None = None  # Cohen's d_z
+    p: float | None = None  # two-sided
+    holm: float | None = None  # p after Holm's correction for all pairs of variants
+    factor: int = 0  # what p was multiplied with
+    spread: float = math.nan  # standard deviation of the paired differences
+    pairs: int = 0  # how many differences there are
     measures: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
-    runs: Sequence[str] = ()
+    runs: Sequence[str] = ()  # ids
 
 
 @dataclass(frozen=True)
 class Table:
-    """The variants on one data set, best first.
+    """The variants on one data set, best first; those without a value come last."""
 
-    Attributes
-    ----------
-    name : str
-        The data set, and what else tells it from other tables.
-    facts : mapping
-        ``dataset``, ``split``, and what else the runs have in common.
-    data : mapping
-        Facts of the data: name, samples, features.
-    decision : RankingCriterion
-    rows : sequence of Row
-        Variants without a value come last.
-    test : str
-        The name of the test; empty where nothing could be tested.
-    tests : int
-        How many pairs of variants were tested.
-    ratio : float
-        What the variance was corrected by.
-    baseline : float or None
-        What an answer that learns nothing would measure: always the most frequent class of the
-        training part (accuracy, balanced accuracy), or always the mean (r2). None: not known.
-    ends : mapping of str to str
-        Which values of each measure are best: ``greater``, ``less``, ``0``, or nothing where no
-        plugin says it.
-    sentence : str
-        Which variant won, and how sure that is.
-    method : str
-        What the numbers are, and how they were tested.
-    is_tested : bool
-        False where a sweep that goes on has too many variants to test each against each.
-    """
-
-    name: str
-    facts: Mapping[str, Any]
-    data: Mapping[str, Any]
+    name: str  # the data set, and what else tells it from other tables
+    facts: Mapping[str, Any]  # ``dataset``, ``split``, and what else the runs have in common
+    data: Mapping[str, Any]  # name, samples, features
     decision: RankingCriterion
     rows: Sequence[Row]
-    test: str
-    tests: int
-    ratio: float
-    baseline: float | None = None
-    ends: Mapping[str, str] = field(default_factory=dict)
-    sentence: str = ""
-    method: str = ""
-    is_tested: bool = True
+    test: str  # name of the test; empty where nothing could be tested
+    tests: int  # pairs of variants that were tested
+    ratio: float  # what the variance was corrected by
+    baseline: float | None = None  # what an answer that learns nothing would measure
+    ends: Mapping[str, str] = field(default_factory=dict)  # of each measure: greater, less, 0, ""
+    sentence: str = ""  # which variant won, and how sure that is
+    method: str = ""  # what the numbers are, and how they were tested
+    is_tested: bool = True  # False: an unfinished sweep with too many variants to test
 
     @property
     def ranked(self) -> list[Row]:
@@ -136,28 +76,14 @@ class Table:
 
 @dataclass(frozen=True)
 class MeanRanks:
-    """Variants over several data sets: mean ranks, the least first.
+    """Variants over several data sets, the least mean rank first."""
 
-    Attributes
-    ----------
-    name : str
-        What the tables have in common, where there are several of these.
-    tables : sequence of str
-        Their names.
-    variants : sequence of str
-    ranks : array (variants, tables)
-    test : RankTest or None
-        None: there are too few data sets.
-    sentence : str
-        Which variant has the best mean rank, and how sure that is.
-    """
-
-    name: str
+    name: str  # what the tables have in common, where there are several of these
     tables: Sequence[str]
     variants: Sequence[str]
-    ranks: NDArray[float64]
-    test: RankTest | None
-    sentence: str = ""
+    ranks: NDArray[float64]  # (variants, tables)
+    test: RankTest | None  # None: there are too few data sets
+    sentence: str = ""  # which variant has the best mean rank, and how sure that is
 
     @property
     def means(self) -> NDArray[float64]:

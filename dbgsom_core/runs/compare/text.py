@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from dbgsom_core.runs.compare.table import MeanRanks, Row, Table
 
 _MOST_SEEDS = 1000
-_SAME = 1e-9
 _POWERS_OF_TEN = 1e15
 _MORE = "several seeds (sweep: {repeats: {seeds: 5}}), or parts of the data (split: {folds: 5}),"
 
@@ -23,12 +22,6 @@ def verdict(table: Table) -> str:
     if not table.ranked:
         return text
     best, criterion = table.ranked[0], table.decision
-    if classes := _constant_classes(table, best):
-        which = "the first of them" if _equals(table) else "it"
-        return (
-            f"{text} Yet {which} seems to give all samples one class: balanced accuracy is "
-            f"1/{classes}, and accuracy the share of that class."
-        )
     base = table.baseline
     if base is not None and not criterion.sort_key(best.mean) < criterion.sort_key(base):
         return f"{text} Yet that is no better than {_baseline_name(table)}, {number(base)}."
@@ -45,18 +38,6 @@ def baseline_text(table: Table) -> str:
 def _baseline_name(table: Table) -> str:
     numbers = table.decision.measure in ("r2", "rmse", "mae")
     return "always the mean" if numbers else "always the most frequent class"
-
-
-def _constant_classes(table: Table, row: Row) -> int:
-    """Return of how many classes a constant answer has this balanced accuracy, 0 for none."""
-    criterion = table.decision
-    known = row.measures.get(f"{criterion.split}/balanced_accuracy")
-    if criterion.measure != "accuracy" or known is None:
-        return 0
-    mean, deviation = known
-    if not 0 < mean <= 0.5 or (deviation or 0.0) > _SAME:
-        return 0
-    return round(1 / mean) if abs(1 / mean - round(1 / mean)) < _SAME else 0
 
 
 def _verdict(table: Table) -> str:

@@ -19,13 +19,7 @@ Chosen = Mapping[str, int | float]
 
 
 def optuna() -> Any:
-    """Return the package.
-
-    Raises
-    ------
-    PluginError
-        It is not installed.
-    """
+    """Return the package; `PluginError`: it is not installed."""
     try:
         import optuna
     except ImportError as error:
@@ -40,18 +34,10 @@ class Trials:
     """The trials of a search, each proposed from what those before it measured.
 
     A proposal is a function of the seed, its number and the earlier results, so nothing but the run
-    folders of the children is needed to go on. With ``window`` children beside each other trial i
-    knows the results up to trial i - window, however long each took: the same search for the same
-    window. Two trials never try the same.
-
-    Parameters
-    ----------
-    optimization : Optimization
-    seeds : int
-        Children of each trial, whose mean is its value.
-    window : int
-    before : mapping of str to StoredRun
-        The children that have begun already, by name.
+    folders of the children is needed to go on (``before``, by name). With ``window`` children
+    beside each other trial i knows the results up to trial i - window, however long each took: the
+    same search for the same window. Two trials never try the same. The value of a trial is the mean
+    of its children, one for each of its ``seeds``.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ from dbgsom_core.engine.workers import MOST_THREADS, available_threads
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.privacy import hiding, private_logger
+from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks, call
 from dbgsom_core.plugins.importing import no_exit
@@ -88,15 +88,8 @@ class Processes:
     """Slots that each run one child of a sweep at a time; leaving the context ends them all.
 
     The processors are divided between them, unless the configuration says how many threads to use.
-    The first child trains alone until its first epoch: it compiles what all need.
-
-    Parameters
-    ----------
-    jobs : int
-        How many processes.
-    display : object
-        Has any of the lifecycle hooks, and hears of the runs of all processes; ``say(told)`` is
-        called with a sentence.
+    The first child trains alone until its first epoch: it compiles what all need. ``display`` hears
+    of the runs of all processes by the lifecycle hooks, and of sentences by ``say(told)``.
     """
 
     def __init__(self, jobs: int, display: object) -> None:
@@ -411,7 +404,7 @@ def _run_task(content: bytes) -> tuple[Run, dict[str, float], tuple[str, ...]]:
         raise DbgsomError(
             f"its components cannot be read in another process ({error}): sweep with -j 1"
         ) from None
-    with _running, no_exit(), shutdown.handling(), hiding(task.experiment.secrets):
+    with _running, no_exit(), shutdown.handling():
         try:
             return _worker.run(task)
         except Exception as error:
@@ -489,7 +482,7 @@ def portable_error(error: Exception) -> DbgsomError:
 
 
 class _Lines(io.TextIOBase):
-    """A text stream whose lines the sweep prints, which masks secrets in them."""
+    """A text stream whose lines the sweep prints."""
 
     def __init__(self, send: Send) -> None:
         self._send, self._begun = send, ""

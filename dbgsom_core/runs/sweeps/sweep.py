@@ -11,7 +11,7 @@ from dbgsom_core.config import Child, Experiment, Sweep
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import FigureAbilities
-from dbgsom_core.interfaces.privacy import hiding, masked, private_logger
+from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, SweepView
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
@@ -24,6 +24,7 @@ from dbgsom_core.runs.manifest import common_params, flat_params, title_of
 from dbgsom_core.runs.pipeline import (
     Outcome,
     failures_reported,
+    make_estimator,
     notify_finished,
     run_experiment,
     start_run,
@@ -35,7 +36,6 @@ from dbgsom_core.runs.resume import (
     resumed_run,
     wait_for_end,
 )
-from dbgsom_core.runs.setup import make_estimator
 from dbgsom_core.runs.signals import shutdown
 from dbgsom_core.runs.sweeps.leaderboard import Leaderboard, best_measures
 from dbgsom_core.runs.sweeps.optimize import Trials
@@ -72,32 +72,14 @@ def run_sweep(
 
     Of a ``stored`` sweep that was interrupted, finished children are kept, and those that have
     begun go on. Every child's parts are built and every data set is loaded once before anything is
-    written.
+    written. ``jobs`` children run beside each other in processes of their own, to the same bits;
+    then ``display`` hears of them by the lifecycle hooks. After each child it is told a sentence by
+    ``say(told)``.
 
-    Parameters
-    ----------
-    sweep : Sweep
-    observers : Callbacks
-        Hear of the sweep, and of its children where they run in this process.
-    registry : Registry
-    stored : StoredRun, optional
-    jobs : int
-        How many children run beside each other, each in a process of its own; 1: in this one.
-        Their results are the same bits.
-    fail_fast : bool
-        End the sweep with the first child that fails.
-    display : object, optional
-        Hears of children in other processes by the lifecycle hooks, and has ``say(told)``, which
-        is called with a sentence after each child.
-
-    Raises
-    ------
-    DbgsomError
-        A child's data or parts cannot be used, every child failed, or one did with ``fail_fast``.
+    Raises `DbgsomError` where a child's data or parts cannot be used, every child failed, or one
+    did with ``fail_fast``.
     """
-    secrets = [child.experiment.secrets for child in sweep.children]
-    with hiding(*dict.fromkeys(secrets)):
-        return _Sweeping(sweep, observers, registry, stored, jobs, fail_fast, display).outcome()
+    return _Sweeping(sweep, observers, registry, stored, jobs, fail_fast, display).outcome()
 
 
 class _Sweeping:
@@ -209,7 +191,7 @@ class _Sweeping:
         self._plan.ended(child, None)
         if self._fail_fast:
             told = f"{child.name} failed: {_reason(error)}; so the sweep ends (--fail-fast)"
-            raise DbgsomError(masked(told)) from error
+            raise DbgsomError(told) from error
         self._tell(None)
 
     def _count(self, child: Child, run: Run, result: RunResult) -> None:
@@ -333,7 +315,7 @@ class _Here:
 
 def _reason(error: BaseException) -> str:
     known = isinstance(error, DbgsomError)
-    return str(masked(str(error) if known else f"{type(error).__name__}: {error}"))
+    return str(error) if known else f"{type(error).__name__}: {error}"
 
 
 def _children_of(stored: StoredRun, root: Path) -> dict[str, StoredRun]:

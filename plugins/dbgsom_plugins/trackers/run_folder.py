@@ -23,7 +23,6 @@ from dbgsom_core.api import (
     TrackerComponent,
     masked,
     private_logger,
-    without_secrets,
     write_atomically,
 )
 from dbgsom_core.runs.folder import (
@@ -260,13 +259,14 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
         try:
             ending, content = _rendered(figure)
         except Exception as error:
-            notes.append(
-                masked(f"figure {name} cannot be written ({type(error).__name__}: {error})")
-            )
+            notes.append(f"figure {name} cannot be written ({type(error).__name__}: {error})")
             _log.warning("%s", notes[-1])
         else:
             path = files.figure(name, ending)
-            write_bytes(path, content)
+            if ending == "html":
+                write_text(path, content.decode())
+            else:
+                write_bytes(path, content)
             figures[path.name] = content
     children = [
         {"id": child.id, "name": child.name, "params": child.params, "measures": measures}
@@ -280,9 +280,9 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
     stands_out = []
     if result.view is not None:
         try:
-            stands_out = [masked(one) for one in remarks(result.view, result.measures)]
+            stands_out = list(remarks(result.view, result.measures))
         except Exception as error:
-            notes.append(masked(f"what stands out is not known ({type(error).__name__}: {error})"))
+            notes.append(f"what stands out is not known ({type(error).__name__}: {error})")
             _log.warning("%s", notes[-1])
     config = files.config.read_text(encoding="utf-8")
     logged = [path.relative_to(files.folder).as_posix() for path in files.artifacts()]
@@ -318,7 +318,7 @@ def _write_examples(files: RunFiles, result: RunResult) -> None:
 
 def _rendered(figure: Any) -> tuple[Literal["png", "html"], bytes]:
     if isinstance(figure, Html):
-        return "html", without_secrets(figure.text).encode()
+        return "html", figure.text.encode()
     content = BytesIO()
     _mask_texts(figure)
     figure.savefig(content, format="png", dpi=150)
@@ -328,11 +328,11 @@ def _rendered(figure: Any) -> tuple[Literal["png", "html"], bytes]:
 def _mask_texts(figure: Any) -> None:
     find = getattr(figure, "findobj", None)
     for text in find(lambda artist: hasattr(artist, "get_text")) if find else ():
-        shown = without_secrets(text.get_text())
+        shown = masked(text.get_text())
         if shown != text.get_text():
             text.set(text=shown, parse_math=False)  # two references are no formula
 
 
 def _told(error: BaseException) -> str:
     text = str(error).strip()
-    return masked(f"{type(error).__name__}: {text}") if text else type(error).__name__
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

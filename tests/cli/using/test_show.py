@@ -1,9 +1,6 @@
 """A run in the terminal: show."""
 
 import io
-import os
-import subprocess
-import sys
 
 import numpy as np
 
@@ -42,13 +39,6 @@ def test_the_map_in_blocks_is_the_map(model):
         assert cell.strip() == (signs[label] if hits else "·")
     assert sum(len(line.split()) for line in drawn) == len(estimator.neurons_)
     assert max(map(len, drawn)) == 3 * columns
-
-
-def test_a_map_is_shown_in_the_characters_of_a_pipe(run_folder):
-    command = [sys.executable, "-m", "dbgsom_core.cli", "show", run_folder, "--map", "hits"]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "NO_COLOR": "1"}
-    shown = subprocess.run(command, env=environment, capture_output=True, check=True)
-    assert "###***" in shown.stdout.decode("ascii").split("neurons on", 1)[1]
 
 
 def test_rows_of_hexagons_lie_half_a_cell_aside(iris):

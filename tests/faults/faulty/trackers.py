@@ -1,6 +1,5 @@
 """Trackers."""
 
-import os
 import sys
 
 from dbgsom_core.api import Component
@@ -35,54 +34,11 @@ class Fine(Component):
 _EAR = Ear()
 
 
-class Shared(Fine):
-    """The same observer each time."""
-
-    def observer(self):
-        return _EAR
-
-
 class Nothing(Fine):
     """No observer."""
 
     def observer(self):
         return None
-
-
-class Deaf(Fine):
-    """An observer without hooks."""
-
-    def observer(self):
-        return object()
-
-
-class Cls(Fine):
-    """A class instead of an observer."""
-
-    def observer(self):
-        return Ear
-
-
-class Misspelt(Fine):
-    """A hook that nobody calls."""
-
-    def observer(self):
-        class Odd(Ear):
-            def dbgsom_epoch_ended(self, run):
-                pass
-
-        return Odd()
-
-
-class Unknown(Fine):
-    """An argument that nobody gives."""
-
-    def observer(self):
-        class Odd(Ear):
-            def dbgsom_epoch_finished(self, run, epok):
-                pass
-
-        return Odd()
 
 
 class Tripping(Fine):
@@ -107,42 +63,6 @@ class Unready(Fine):
         return Odd()
 
 
-class Forgetful(Fine):
-    """Cannot hear of a run's end twice."""
-
-    def observer(self):
-        class Odd(Ear):
-            def dbgsom_run_finished(self, run, result):
-                (run.folder.parent / "all").mkdir()
-
-        return Odd()
-
-
-class Greedy(Fine):
-    """Asks a failed run for a result."""
-
-    def observer(self):
-        class Odd(Ear):
-            def dbgsom_run_failed(self, run, error):
-                return self.result
-
-        return Odd()
-
-
-class Raising(Fine):
-    """Has no observer to give."""
-
-    def observer(self):
-        raise RuntimeError("no observer today")
-
-
-class Exiting(Fine):
-    """Calls sys.exit with success."""
-
-    def observer(self):
-        sys.exit(0)
-
-
 class Leaving(Fine):
     """Its observer calls sys.exit when a run fails."""
 
@@ -152,24 +72,6 @@ class Leaving(Fine):
                 sys.exit(0)
 
         return Odd()
-
-
-class Ending(Fine):
-    """Its observer ends the process with success."""
-
-    def observer(self):
-        class Odd(Ear):
-            def dbgsom_run_started(self, run):
-                os._exit(0)
-
-        return Odd()
-
-
-class Lost(Fine):
-    """Does not know how to open."""
-
-    def how_to_open(self):
-        raise RuntimeError("lost")
 
 
 class Speechless(Fine):

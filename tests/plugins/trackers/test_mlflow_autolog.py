@@ -24,7 +24,7 @@ from dbgsom_core.config import parse_experiment
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.runs.fitted import digest_of
 from dbgsom_core.runs.manifest import flat_params
-from dbgsom_core.runs.setup import make_estimator
+from dbgsom_core.runs.pipeline import make_estimator
 from dbgsom_plugins.trackers import mlflow_fits
 from dbgsom_plugins.trackers.mlflow_background import background
 from dbgsom_plugins.trackers.mlflow_quiet import quiet

@@ -4,7 +4,7 @@ import pytest
 
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.interfaces.privacy import hiding, masked
+from dbgsom_core.interfaces.privacy import masked, redaction
 
 DIRECT = {
     "http://alice:hun/ter2@127.0.0.1:9": "hun/ter2",
@@ -43,7 +43,7 @@ def test_a_password_from_the_environment_is_kept_as_its_reference(secret):
     values = {"experiment": "x", "dataset": "blobs", "tracking": {"name": "mlflow", "uri": uri}}
     made = parse_experiment(values)
     assert made.tracking[0][1].uri == f"http://alice:{secret}@h"
-    with hiding(made.secrets):
+    with redaction(made.secrets):
         assert masked(made.resolved)["tracking"][0]["uri"] == uri
         assert masked(made.tracking[0][1].uri) == uri
 
