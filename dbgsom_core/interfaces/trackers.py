@@ -309,9 +309,9 @@ class TrackerComponent(Component):
         itself says; nobody else is asked.
         ``reachable() -> str``: how it is, for ``dbgsom doctor``: a few words, or a `DbgsomError`
         that says why it cannot be used. It writes nothing and answers within seconds.
-        ``how_to_compare(runs) -> str or None``: the command or address that shows runs, pairs of
-        experiment and id, beside each other, and a single one as ``how_to_open`` would; None where
-        the tracker lacks them.
+        ``how_to_compare(folders) -> str or None``: the command or address that shows the runs of
+        these folders beside each other, and a single one as ``how_to_open`` would; None where the
+        tracker lacks them.
         ``page(experiment, folder, port) -> Page``: where ``dbgsom ui`` shows an experiment, or the
         run with this folder; each may be None. A command serves it at this port.
         ``fetch_model(address, folder) -> Path``: put the model file that an address (``runs:/…``,
@@ -351,7 +351,7 @@ class TrackerAbilities(Abilities):
     mirror: Callable[[Path], bool | None] | None
     mirrored: Callable[[Path], bool] | None
     reachable: Callable[[], str] | None
-    how_to_compare: Callable[[Sequence[tuple[str, str]]], str | None] | None
+    how_to_compare: Callable[[Sequence[Path]], str | None] | None
     page: Callable[[str | None, Path | None, int], Page] | None
     fetch_model: Callable[[str, Path], Path] | None
     register: Callable[[Path, str, str | None], str] | None

@@ -1,7 +1,8 @@
 """Data sets of runs for MLflow's own functions; MLflow finds them by its entry points.
 
 ``mlflow.data.get_source(…).load()`` reads the data of a run again, ``mlflow.data.from_dbgsom``
-makes a data set of a section ``dataset`` of a configuration. MLflow reads the annotations.
+makes a data set of a section ``dataset`` of a configuration. MLflow reads the annotations, and
+imports this module while it is imported itself.
 """
 
 import hashlib
@@ -62,7 +63,7 @@ class DbgsomSource(DatasetSource):  # type: ignore[misc]
 
     @classmethod
     def _resolve(cls, raw_source: Any) -> "DbgsomSource":
-        return cls(raw_source["dataset"], raw_source.get("folder"))
+        return cls.from_dict(raw_source)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` makes this of."""
@@ -71,9 +72,7 @@ class DbgsomSource(DatasetSource):  # type: ignore[misc]
     @classmethod
     def from_dict(cls, source_dict: Mapping[str, Any]) -> "DbgsomSource":
         """Return the source that a run wrote down."""
-        return cls(
-            source_dict.get("dataset", source_dict.get("name", "")), source_dict.get("folder")
-        )
+        return cls(source_dict["dataset"], source_dict.get("folder"))
 
 
 def from_dbgsom(

@@ -1,0 +1,316 @@
+"""What MLflow's pages show: addresses, names of runs, descriptions, saved views with charts.
+
+All that relies on what MLflow does not document stands here: the addresses of its pages, and the
+tags in which an experiment keeps views. Nothing here imports MLflow.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from dbgsom_core.api import Ranking
+from dbgsom_core.runs.folder import StoredRun
+
+_MODE = "workflowType=machine_learning"  # what MLflow's pages are about
+EXPERIMENTS = f"#/experiments?{_MODE}"
+RANK = "sweep/rank"  # metric of a run: which place its variant has on its data set
+VIEW_TAG = "mlflow.sharedViewState."  # of an experiment: what its page's "Views" offers
+OVERVIEW = "dbgsom"  # key of the view of all runs of an experiment
+_LONGEST = 5000  # characters of a tag
+_MOST_COLUMNS = 8  # of parameters
+_MOST_COMPARED = 8  # runs that an address names: the table of runs has charts, too
+_USUAL_PARAMS = ("dataset", "metric", "kernel", "growth", "growth.spreading_factor")
+_USUAL_MEASURES = ("accuracy", "r2", "quantization_error", "topographic_error")
+_WORD = re.compile(r"(?!(?:null|true|false|none|auto|nan|inf)\b)[^\W\d]", re.IGNORECASE)
+
+
+# ------------------------------------------------------------------------------------- addresses
+
+
+def table_route(
+    experiment: str, tags: Mapping[str, str], view: str | None = None, run: str | None = None
+) -> str:
+    """Return the way to a run, or to an experiment's table of runs in the best view it keeps."""
+    if run is not None:
+        return f"#/experiments/{experiment}/runs/{run}?{_MODE}"
+    kept = [key for key in (view, OVERVIEW) if key and f"{VIEW_TAG}{key}" in tags]
+    shown = f"&viewStateShareKey={kept[0]}" if kept else ""
+    return f"#/experiments/{experiment}/runs?{_MODE}{shown}"
+
+
+def compare_route(notes: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the way to runs beside each other, from what their folders note; None: there is none.
+
+    A single run is shown in the table of its experiment, and so are many.
+    """
+    sent = [note for note in notes if note.get("run")]
+    experiments = sorted({note["experiment"] for note in sent})
+    if len(sent) == 1 == len(notes) or (len(sent) > _MOST_COMPARED and len(experiments) == 1):
+        view = sent[0].get("view") if len(sent) == 1 else None
+        shown = [key for key in (view, sent[0].get("overview")) if key]
+        return table_route(experiments[0], {f"{VIEW_TAG}{key}": "" for key in shown}, view)
+    if len(sent) < 2:
+        return None
+    runs = json.dumps([note["run"] for note in sent[:100]], separators=(",", ":"))
+    groups = json.dumps(experiments, separators=(",", ":"))
+    return f"#/compare-runs?runs={quote(runs)}&experiments={quote(groups)}&{_MODE}"
+
+
+# -------------------------------------------------------------------------- names and descriptions
+
+
+def short_name(stored: StoredRun) -> str:
+    """Return what a run is called in narrow columns: ``bubble · cosine · wine``.
+
+    Of a sweep's child that is what it changes, words without their keys, numbers with them; data
+    set and seed, which have columns of their own, are last. A name that somebody gave stays.
+    """
+    parts = [part.partition("=") for part in stored.name.split(", ")]
+    if not {key for key, _, _ in parts} <= set(_endings(stored.varies)):
+        return stored.name
+    parts.sort(key=lambda part: (part[0] == "seed", part[0] == "dataset"))
+    ends = [(key.rpartition(".")[2].replace("spreading_factor", "SF"), v) for key, _, v in parts]
+    return " · ".join(value if _WORD.match(value) else f"{key} {value}" for key, value in ends)
+
+
+def _endings(varies: Mapping[str, Any], before: str = "") -> Iterator[str]:
+    """Yield what the name of a run may call a key that it changes: its last parts."""
+    for key, value in varies.items():
+        parts = f"{before}{key}".removesuffix(".name").split(".")
+        yield from (".".join(parts[at:]) for at in range(len(parts)))
+        if isinstance(value, Mapping):
+            yield from _endings(value, f"{'.'.join(parts)}.")
+
+
+def description(
+    stored: StoredRun,
+    experiment: str,
+    run: str = "",
+    *,
+    model: str | None = None,
+    parent: str | None = None,
+    winners: Mapping[str, str] | None = None,
+    trained: str = "",
+) -> str:
+    """Return the description that a run's page opens with, links first.
+
+    Parameters
+    ----------
+    stored : StoredRun
+    experiment, run, model, parent : str
+        Ids in MLflow: of the run, its model and the sweep that it belongs to.
+    winners : mapping of str to str
+        Ids of the runs that won a sweep, by data set.
+    trained : str
+        How far it came, where there is no journal.
+    """
+    own, winners = f"#/experiments/{experiment}", winners or {}
+    routes = {}
+    if stored.rankings:
+        routes["All variants"] = f"{own}/runs?{_MODE}&viewStateShareKey={view_of(stored)}"
+    files = {"Report": stored.files.page, "Explorer": stored.files.figure("explorer", "html")}
+    for name, path in files.items():
+        if path.exists():
+            where = path.relative_to(stored.files.folder).as_posix()
+            routes[name] = f"{own}/runs/{run}/artifacts/{where}?{_MODE}"
+    if model is not None:
+        routes["Model"] = f"{own}/models/{model}?{_MODE}"
+    if parent is not None:
+        routes["Sweep"] = f"{own}/runs/{parent}?{_MODE}"
+    for data, winner in list(winners.items())[:_MOST_COLUMNS]:
+        name = f"Best on {_escaped(data)}" if len(winners) > 1 else "Best"
+        routes[name] = f"{own}/runs/{winner}?{_MODE}"
+    facts = stored.data
+    blocks = [" · ".join(f"[{name}]({route})" for name, route in routes.items())]
+    if {"name", "samples", "features"} <= set(facts):
+        shape = f"{facts['samples']} samples × {facts['features']} features"
+        blocks.append(f"{_escaped(facts['name'])}: {shape}")
+    if epochs := stored.epochs():
+        neurons = epochs[-1].metrics.get("epoch/neurons", 0)
+        trained = f"{neurons:.0f} neurons after {epochs[-1].epoch} epochs"
+    blocks += [trained, f"Ended early: {_escaped(stored.error)}" if stored.error else ""]
+    several = len(stored.rankings) > 1
+    for ranking in stored.rankings:
+        where, best, decides = f" on {_escaped(ranking.data)}", ranking.best, ranking.measures[0]
+        blocks.append(
+            f"Best{where if several else ''}: **{_escaped(best.name)}**, with `{decides}` "
+            f"{best.measures.get(decides, float('nan')):.4g}. {_escaped(ranking.verdict)}".rstrip()
+        )
+    blocks += map(_variants_table, stored.rankings)
+    if not stored.rankings and stored.measures:
+        blocks.append(_measures_table(stored.measures))
+    text = "\n\n".join(filter(None, blocks))
+    # No row of a table is torn.
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 2].rpartition("\n")[0] + "\n…"
+
+
+def _escaped(text: object) -> str:
+    return re.sub(r"([\\`*\[\]|~$<>]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(str(text).split()))
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _variants_table(ranking: Ranking) -> str:
+    rows = [
+        [
+            *(_escaped(variant.varies.get(key, "")) for key in ranking.keys),
+            *(f"{variant.measures.get(name, float('nan')):.4g}" for name in ranking.measures),
+        ]
+        for variant in ranking.variants[:100]
+    ]
+    return _table([f"`{name}`" for name in (*ranking.keys, *ranking.measures)], rows)
+
+
+def _measures_table(measures: Mapping[str, float]) -> str:
+    parts = ("train", "test")
+    names = [name.partition("/")[2] for name in measures if name.partition("/")[0] in parts]
+    rows = [
+        [f"`{name}`", *(f"{measures.get(f'{part}/{name}', float('nan')):.4g}" for part in parts)]
+        for name in dict.fromkeys(names)
+    ]
+    others = [name for name in measures if name.partition("/")[0] not in (*parts, "test_std")]
+    rows += [[f"`{name}`", "", f"{measures[name]:.4g}"] for name in others]
+    return _table(["measure", *parts], rows)
+
+
+# ------------------------------------------------------------------------------------ saved views
+
+
+def view_of(stored: StoredRun) -> str:
+    """Return the key of the view of a sweep."""
+    return f"{OVERVIEW}-{stored.id}"
+
+
+def ranks_of(sweep: StoredRun) -> dict[str, int]:
+    """Return the place, from 1, of each run's variant among those on its data set, by the run's id.
+
+    Of a sweep on one data set what decides says it: there are none.
+    """
+    return {
+        run: rank
+        for ranking in (sweep.rankings if len(sweep.rankings) > 1 else ())
+        for rank, variant in enumerate(ranking.variants, start=1)
+        for run in variant.runs
+    }
+
+
+def sweep_view(stored: StoredRun, run: str) -> tuple[str, str]:
+    """Return the tag of an experiment that keeps the view of a sweep.
+
+    Its runs without nesting, best first, with what varies and what decides as columns; charts of
+    these come before the others. On several data sets each has its own best: runs are in the order
+    of `RANK`. MLflow 3.17 lists the view by name, 3.10 opens it by its address.
+    """
+    measures = list(stored.rankings[0].measures)
+    keys = {"dataset", *stored.rankings[0].keys}
+    varied = [  # what follows from these varies, too, and is no column
+        name
+        for name, value in stored.params.items()
+        if value == "varies" and keys & {name, name.rpartition(".")[2]}
+    ]
+    several = len(stored.rankings) > 1
+    state = {
+        **_view(varied[:_MOST_COLUMNS], measures, [RANK, *measures] if several else measures),
+        "searchFilter": f"tags.`mlflow.parentRunId` = '{run}'",
+        "orderByKey": f"metrics.`{RANK if several else measures[0]}`",
+        "orderByAsc": several or stored.rankings[0].direction == "minimize",
+        "compareRunSections": [{**_SECTION, "name": "Variants"}],
+    }
+    return _kept(view_of(stored), f"{stored.name} ({stored.id})", stored, state)
+
+
+def overview(stored: StoredRun) -> tuple[str, str] | None:
+    """Return the tag of an experiment that keeps the view of all of its runs, the newest first.
+
+    Columns are what tells maps apart and the measures that most people look at, of those that this
+    run has; None: it has none.
+    """
+    measures = [
+        f"{'test' if f'test/{name}' in stored.measures else 'train'}/{name}"
+        for name in _USUAL_MEASURES
+        if {f"test/{name}", f"train/{name}"} & set(stored.measures)
+    ]
+    if not measures:
+        return None
+    params = [name for name in _USUAL_PARAMS if name in stored.params]
+    state = _view(params, measures, [*measures, "epoch/neurons"])
+    return _kept(OVERVIEW, "All runs", stored, state)
+
+
+def _kept(key: str, name: str, stored: StoredRun, state: Mapping[str, Any]) -> tuple[str, str]:
+    moment = 0 if stored.started is None else int(stored.started.timestamp() * 1000)
+    packed = base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
+    listed = {"name": name[:200], "createdAt": moment, "updatedAt": moment}
+    listed["state"] = f"deflate;{packed}"
+    written = [
+        json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+        for content in ({**listed, **state}, listed)  # for MLflow 3.10, and for 3.17 alone
+    ]
+    return f"{VIEW_TAG}{key}", next((one for one in written if len(one) <= _LONGEST), written[1])
+
+
+_WIDTHS = {"attributes.`Run Name`": 300, "runDateAndNestInfo": 130, "duration": 80}  # pixels
+_SECTION = {"uuid": "dbgsom", "name": "Measures", "display": True, "isReordered": False}
+_LINE = {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""}
+_SHOWN: Mapping[str, Any] = {  # MLflow 3.10 does not fill in what is left out
+    "runsExpanded": {},
+    "runsPinned": [],
+    "runsHidden": [],
+    "runsVisibilityMap": {},
+    "runsHiddenMode": "SHOW_ALL",
+    "viewMaximized": False,
+    "runListHidden": False,
+    "groupBy": None,
+    "groupsExpanded": {},
+    "autoRefreshEnabled": True,
+    "useGroupedValuesInCharts": True,
+    "hideEmptyCharts": True,
+    "globalLineChartConfig": _LINE,
+}
+
+
+def _view(params: list[str], measures: list[str], metrics: list[str]) -> dict[str, Any]:
+    """Return a view with columns of parameters and metrics, and charts of measures, best first."""
+    columns = [f"params.`{name}`" for name in params]
+    columns += [f"metrics.`{name}`" for name in metrics]
+    shown = [*columns, "attributes.`Models`"]
+    decides, *beside = measures
+    parallel = {  # the last metric gives the colours
+        "type": "PARALLEL",
+        "selectedParams": params[:4],
+        "selectedMetrics": [*beside[:1], decides],
+        "showAllRuns": True,
+    }
+    charts = [parallel, {"type": "BAR", "metricKey": decides, "runsCountToCompare": 100}]
+    for name in beside[:1]:
+        x, y = ({"key": key, "type": "METRIC"} for key in (name, decides))
+        charts.append({"type": "SCATTER", "xaxis": x, "yaxis": y, "runsCountToCompare": 100})
+    charts.append({"type": "LINE", "metricKey": "epoch/quantization_error"})
+    own = {"metricSectionId": _SECTION["uuid"], "deleted": False, "isGenerated": False}
+    return {
+        "searchFilter": "",
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": shown,
+        "columnOrder": [*_WIDTHS, *shown],
+        "columnWidths": _WIDTHS,
+        "isAccordionReordered": True,  # the first section stays the first
+        "compareRunCharts": [
+            {"uuid": f"dbgsom-{i}", **own, **chart} for i, chart in enumerate(charts)
+        ],
+        "compareRunSections": [_SECTION],
+        **_SHOWN,
+    }
