@@ -1,16 +1,12 @@
-"""Data sets of runs for MLflow's own functions; MLflow finds them by its entry points.
+"""Where the data of runs is from, for MLflow, which finds it by an entry point.
 
-``mlflow.data.get_source(…).load()`` reads the data of a run again, ``mlflow.data.from_dbgsom``
-makes a data set of a section ``dataset`` of a configuration. MLflow reads the annotations, and
-imports this module while it is imported itself.
+``mlflow.data.get_source(…).load()`` reads the data of a run again. MLflow imports this module while
+it is imported itself.
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import mlflow.data
-from mlflow.data.dataset import Dataset
 from mlflow.data.dataset_source import DatasetSource
 
 if TYPE_CHECKING:
@@ -73,33 +69,3 @@ class DbgsomSource(DatasetSource):  # type: ignore[misc]
     def from_dict(cls, source_dict: Mapping[str, Any]) -> "DbgsomSource":
         """Return the source that a run wrote down."""
         return cls(source_dict["dataset"], source_dict.get("folder"))
-
-
-def from_dbgsom(
-    dataset: Mapping[str, Any] | str,
-    name: str | None = None,
-    digest: str | None = None,
-    folder: str | None = None,
-) -> Dataset:
-    """Return a data set of dbgsom for ``mlflow.log_input`` and ``mlflow.models.evaluate``.
-
-    Parameters
-    ----------
-    dataset : mapping or str
-        A data set's name, or the section ``dataset`` of a configuration.
-    name, digest : str, optional
-        As in MLflow.
-    folder : str, optional
-        Where relative paths start; the working directory without it.
-    """
-    source = DbgsomSource(dataset, folder)
-    frame = source.load()
-    named = dataset if isinstance(dataset, str) else str(dataset.get("name", "dbgsom"))
-    content = b"".join(frame[column].astype(str).str.cat(sep=" ").encode() for column in frame)
-    return mlflow.data.from_pandas(
-        frame,
-        source=source,
-        targets=TARGET if TARGET in frame else None,
-        name=name or named,
-        digest=digest or hashlib.sha256(content).hexdigest()[:12],
-    )

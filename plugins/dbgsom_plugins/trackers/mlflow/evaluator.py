@@ -40,7 +40,8 @@ class DbgsomEvaluator(ModelEvaluator):  # type: ignore[misc]
         if "dbgsom" not in getattr(getattr(model, "metadata", None), "flavors", ()):
             return None
         from dbgsom_core.runs.fitted import tested
-        from dbgsom_plugins.trackers.mlflow.upload import key_of, log_figures
+        from dbgsom_plugins.trackers.mlflow.store import key_of
+        from dbgsom_plugins.trackers.mlflow.upload import log_figures
 
         prefix = str(evaluator_config.get("metric_prefix", ""))
         rows, schema = dataset.features_data, model.metadata.get_input_schema()

@@ -36,18 +36,16 @@ from dbgsom_core.runs.fitted import (
 )
 from dbgsom_core.runs.folder import JournalLine, RunFiles, StoredRun
 from dbgsom_core.runs.manifest import estimator_params, name_of_parts
-from dbgsom_plugins.trackers.mlflow.model import (
-    FILE,
-    FLAVOR,
-    Facts,
-    download,
+from dbgsom_plugins.trackers.mlflow import model as models
+from dbgsom_plugins.trackers.mlflow.model import FILE, FLAVOR
+from dbgsom_plugins.trackers.mlflow.store import Store, batches, key_of, quiet
+from dbgsom_plugins.trackers.mlflow.upload import (
+    dataset_input,
     keep_model,
     link_measures,
+    log_figures,
     model_name,
-    write_model,
 )
-from dbgsom_plugins.trackers.mlflow.store import quiet
-from dbgsom_plugins.trackers.mlflow.upload import Store, batches, dataset_input, key_of, log_figures
 from dbgsom_plugins.trackers.mlflow.views import description
 
 __all__ = ["FLAVOR", "autolog", "load_model", "log_model", "save_model"]
@@ -84,15 +82,25 @@ def save_model(
     with tempfile.TemporaryDirectory() as folder, quiet():
         file = Path(folder) / FILE
         save(fitted if fitted.steps or fitted.columns else fitted.estimator, file)
-        facts, known = Facts.of(fitted, example), None if names is None else list(map(str, names))
-        own = mlflow_model or Model()
-        write_model(Path(path), file, facts, own, known, example, wheels, signature)
+        needs, columns, labels = models.facts_of(fitted, example)
+        models.write_model(
+            Path(path),
+            file,
+            mlflow_model or Model(),
+            needs,
+            columns=columns,
+            names=None if names is None else list(map(str, names)),
+            example=example,
+            labels=labels,
+            wheels=wheels,
+            signature=signature,
+        )
 
 
 def load_model(uri: str) -> Any:
     """Return what was saved; nothing that is stored is run."""
     with tempfile.TemporaryDirectory() as folder:
-        return load(download(uri, uri, Path(folder)))
+        return load(models.download(uri, uri, Path(folder)))
 
 
 def _fitted(model: Any) -> FittedModel:
@@ -241,7 +249,7 @@ def _log_fit(store: Store, run_id: str, estimator: Any, X: Any, y: Any, began: f
     facts, inputs = facts_of(estimator, X, y, digest_of(X, y)), {}
     if options["log_datasets"]:
         source = {"tags": {"mlflow.source.name": Path(sys.argv[0]).name}}
-        inputs = {"train": dataset_input(facts, "code", source, "training")}
+        inputs = {"train": dataset_input(facts, source, "training", "code")}
         store.write("log_inputs", run_id, [*inputs.values()])
     chosen = options["measures"]
     chosen = default_measures(estimator, y) if chosen is None else tuple(chosen)
@@ -256,10 +264,10 @@ def _log_fit(store: Store, run_id: str, estimator: Any, X: Any, y: Any, began: f
     now, step = int(time.time() * 1000), estimator.kept_epoch_
     measures = [Metric(key_of(name), value, now, step) for name, value in finals.items()]
     store.log(run_id, metrics=measures)
-    model = None
+    kept = None
     if options["log_models"]:
         example = None if hasattr(X, "tocsr") else X
-        model = keep_model(
+        kept = keep_model(
             store,
             run_id,
             model_name(name_of_parts(estimator, str(params["dataset"]), {})),
@@ -267,11 +275,11 @@ def _log_fit(store: Store, run_id: str, estimator: Any, X: Any, y: Any, began: f
             step=step,
             kind=str(params["estimator"]),
         )
-        link_measures(store, run_id, model, measures, inputs)
+        link_measures(store, run_id, kept, measures, inputs)
     if "mlflow.note.content" not in run.data.tags:
         stored = StoredRun(files=RunFiles(Path("none")), data=facts, measures=finals)
         trained = f"{len(estimator.neurons_)} neurons after {estimator.n_iter_} epochs"
-        note = description(stored, run.info.experiment_id, model=model, trained=trained)
+        note = description(stored, run.info.experiment_id, model=kept, trained=trained)
         store.log(run_id, tags={"mlflow.note.content": note})
 
 

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,33 +21,23 @@ from urllib.parse import unquote
 from filelock import FileLock
 
 from dbgsom_core.api import DbgsomError, masked, write_atomically
-from dbgsom_core.runs.folder import RunFiles, read_json, write_json
+from dbgsom_core.files import open_regular
+from dbgsom_core.runs.folder import JournalLine, RunFiles, read_json, write_json
 
-URI = "MLFLOW_TRACKING_URI"
+LONGEST_TAG = 5000  # characters
+_BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # as many as MLflow takes
+_NOTES = "mlflow.json"  # of a run folder: {place: {"run", "experiment", "views", "sent"}}
 _CREDENTIALS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME")
-_SECONDS_TO_OPEN = 120.0  # for another process that makes the same SQLite file
 # A dead server would otherwise block one call for four minutes.
 _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 _LEVELS = {"mlflow": logging.ERROR, "alembic": logging.WARNING, "urllib3": logging.ERROR}
-_ANSWERED = re.compile(r"(?:too many|error code) (\d{3})\b")
 _DENIED = re.compile(r"(?i)unauthenticated|permission_denied|unauthori[sz]ed|forbidden")
-_BUSY = {
-    "429": "too many requests",
-    "500": "its log says more",
-    "502": "what is behind its gateway does not answer",
-    "503": "it is starting or overloaded",
-    "504": "what is behind its gateway does not answer",
-}
-_AWAY = ("max retries exceeded", "timed out", "connection aborted", "connection refused")
-
-
-# ------------------------------------------------------------------------------------- addresses
+_AWAY = re.compile("(?i)max retries exceeded|timed out|connection (aborted|refused)")
 
 
 def open_run() -> str | None:
@@ -59,11 +49,10 @@ def open_run() -> str | None:
 
 def chosen_store() -> str | None:
     """Return the store that the program, or the environment, has chosen."""
-    mlflow = sys.modules.get("mlflow")
-    is_chosen = getattr(mlflow, "is_tracking_uri_set", None)
-    if mlflow is not None and is_chosen is not None and (is_chosen() or open_run()):
-        return str(mlflow.get_tracking_uri())
-    return os.environ.get(URI) or None
+    is_chosen = getattr(sys.modules.get("mlflow"), "is_tracking_uri_set", None)
+    if is_chosen is not None and (is_chosen() or open_run()):
+        return str(sys.modules["mlflow"].get_tracking_uri())
+    return os.environ.get("MLFLOW_TRACKING_URI") or None
 
 
 def is_server(uri: str) -> bool:
@@ -89,12 +78,8 @@ def store_of(uri: str, folder: Path) -> str:
     """Return the store that the configuration in a run folder means, wherever we are.
 
     A relative SQLite path starts where the run was started, if that folder is still there. A
-    password that was written out is in no run folder: MLflow's own variables replace it.
-
-    Raises
-    ------
-    DbgsomError
-        The password is needed, and the environment does not have it.
+    password that was written out is in no run folder: MLflow's own variables replace it, and
+    without them it is a `DbgsomError`.
     """
     if "***" not in uri:
         started = Path(str(read_json(RunFiles(folder).environment).get("directory") or ""))
@@ -114,8 +99,6 @@ def store_of(uri: str, folder: Path) -> str:
 
 # ----------------------------------------------------------------------- what was sent of a folder
 
-_NOTES = "mlflow.json"  # of a run folder: {place: {"run", "experiment", "view", "sent"}}
-
 
 def place_of(uri: str, experiment: str | None, registered_model: str | None) -> str:
     """Return what the notes call a place in a store; no password is in it."""
@@ -123,20 +106,20 @@ def place_of(uri: str, experiment: str | None, registered_model: str | None) -> 
 
 
 def read_note(folder: Path, place: str) -> Mapping[str, Any]:
-    """Return what a run folder notes of its MLflow run in a place: ids, view, what was sent."""
+    """Return what a run folder notes of its MLflow run in a place: ids, views, what was sent."""
     note = read_json(folder / _NOTES).get(place)
     return note if isinstance(note, dict) else {}
 
 
 def write_note(folder: Path, place: str, **note: Any) -> None:
     """Add to what a run folder notes of a place; a folder that cannot be written stays as is."""
-    notes = dict(read_json(folder / _NOTES))
+    notes = read_json(folder / _NOTES)
     with suppress(OSError):
         write_json(folder / _NOTES, {**notes, place: {**read_note(folder, place), **note}})
 
 
 def fingerprint(folder: Path) -> str:
-    """Return a digest of names, sizes and times of what a folder holds for MLflow."""
+    """Return a digest of names, sizes and times of the files of a run folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("[!.]*")):
         if path.is_file() and path.name != _NOTES:
@@ -145,7 +128,7 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-# ----------------------------------------------------------------------------------------- calls
+# ------------------------------------------------------------------------------------ quiet calls
 
 _lock = threading.Lock()
 _inside = 0
@@ -158,7 +141,7 @@ def quiet(seconds: int = 60) -> Iterator[None]:
     """Let MLflow neither log, nor send telemetry, nor wait for minutes, while this lasts.
 
     A server has ``seconds`` for each answer. What the user has set stays. Threads share it: the
-    first that comes sets levels of loggers and variables, the last that leaves puts them back.
+    first that comes sets variables and levels of loggers, the last that leaves puts them back.
     """
     global _inside
     with _lock:
@@ -173,8 +156,8 @@ def quiet(seconds: int = 60) -> Iterator[None]:
         with _lock:
             for name, level in _LEVELS.items():
                 logger = logging.getLogger(name)
-                if name not in _levels and logger.level < level:
-                    _levels[name] = logger.level
+                if logger.level < level:
+                    _levels.setdefault(name, logger.level)
                     logger.setLevel(level)
         yield
     finally:
@@ -190,26 +173,30 @@ def quiet(seconds: int = 60) -> Iterator[None]:
 
 @contextmanager
 def in_words(uri: str) -> Iterator[None]:
-    """Raise what MLflow raises as a `DbgsomError` that says what is wrong with the store."""
+    """Raise what MLflow raises as a `DbgsomError`: what is wrong with the store, and the cure."""
     try:
         yield
     except DbgsomError:
         raise
     except Exception as error:
-        raise DbgsomError(reason(uri, error)) from error
-
-
-def answers(uri: str, seconds: float = 2.5) -> bool:
-    """Return whether a server answers anything at all; a store that is no server does."""
-    if not is_server(uri):
-        return True
-    import requests
-
-    try:
-        requests.get(f"{uri.rstrip('/')}/health", timeout=seconds, stream=True).close()
-    except requests.RequestException:
-        return False
-    return True
+        text, server = str(error), f"the MLflow server at {masked(uri)}"
+        found = re.search(r"(?:too many|error code) (\d{3})\b", text)
+        code = found[1] if found else ""
+        if code in ("401", "403") or (not code and _DENIED.search(text)):
+            why = (
+                f"{server} refused ({code}{': ' * bool(code)}not allowed): set MLFLOW_TRACKING_"
+                "USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            )
+        elif code == "429" or code.startswith("5"):
+            what = "too many requests" if code == "429" else "its log says more"
+            why = f"{server} answered with an error ({code}: {what})"
+        elif is_away(error):
+            why = away(uri)
+        else:  # SQLAlchemy says when before it says what
+            lines = [line for line in text.splitlines() if line and line[:9] != "(raised a"]
+            first = masked("".join(lines[:1]))[:300]
+            why = f"MLflow at {masked(uri)} refused ({type(error).__name__}: {first})"
+        raise DbgsomError(why) from error
 
 
 def away(uri: str) -> str:
@@ -219,86 +206,140 @@ def away(uri: str) -> str:
 
 def is_away(error: BaseException) -> bool:
     """Return whether a server did not answer; an error that it answers is no such error."""
-    return any(sign in str(error).lower() for sign in _AWAY)
+    return _AWAY.search(str(error)) is not None
 
 
-def reason(uri: str, error: BaseException) -> str:
-    """Return what is wrong with a store, and the cure where there is one, as a sentence."""
-    where, text = masked(uri), str(error)
-    if isinstance(error, DbgsomError):
-        return text
-    match = _ANSWERED.search(text)
-    code = match[1] if match else ""
-    if code in ("401", "403") or (not code and _DENIED.search(text)):
-        return (
-            f"the MLflow server at {where} refused ({code}{': ' * bool(code)}not allowed): set "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-        )
-    if code in _BUSY:
-        return f"the MLflow server at {where} answered with an error ({code}: {_BUSY[code]})"
-    if is_away(error):
-        return away(uri)
-    # SQLAlchemy says when before it says what.
-    lines = [line for line in text.splitlines() if line and not line.startswith("(raised as a")]
-    first = masked("".join(lines[:1]))[:300]
-    return f"MLflow at {where} refused ({type(error).__name__}: {first})"
+def check_answers(uri: str, seconds: float = 2.5) -> None:
+    """Raise `DbgsomError` for a server that answers nothing in so many seconds."""
+    if is_server(uri):
+        import requests
+
+        try:
+            requests.get(f"{uri.rstrip('/')}/health", timeout=seconds, stream=True).close()
+        except requests.RequestException:
+            raise DbgsomError(away(uri)) from None
 
 
 # --------------------------------------------------------------------------------------- opening
 
 
 def client_of(uri: str) -> Any:
-    """Return the client of a store; a SQLite file that is missing is made.
-
-    Raises
-    ------
-    DbgsomError
-        The file is no SQLite file.
-    """
+    """Return the client of a store; a SQLite file that is missing is made, once and whole."""
     from mlflow import MlflowClient
+
+    def make(path: Path) -> None:
+        MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments(max_results=1)
 
     database = sqlite_file(uri)
     if database is not None and not has_tables(database):
         database.parent.mkdir(parents=True, exist_ok=True)
-        # Processes that meet a fresh file at once would all make its tables and destroy it.
-        with FileLock(database.with_name(f".{database.name}.lock"), timeout=_SECONDS_TO_OPEN):
+        # Processes that meet a fresh file at once would all make its tables and destroy it, and
+        # MLflow cannot continue where one was killed meanwhile.
+        with FileLock(database.with_name(f".{database.name}.lock"), timeout=120):
+            for left in database.parent.glob(f".{glob.escape(database.stem)}-*{database.suffix}*"):
+                left.unlink(missing_ok=True)
             if not has_tables(database):
-                _make(database)
+                write_atomically(database, make)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def _make(database: Path) -> None:
-    """Make a store beside its place and move it there: MLflow cannot continue a half-made one."""
-    from mlflow import MlflowClient
-
-    def fill(path: Path) -> None:
-        MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments(max_results=1)
-
-    for left in database.parent.glob(f".{glob.escape(database.stem)}-*{database.suffix}*"):
-        left.unlink(missing_ok=True)  # by a process that was killed here
-    write_atomically(database, fill)
 
 
 def has_tables(database: Path) -> bool:
     """Return whether a SQLite file is there and holds anything.
 
-    Raises
-    ------
-    DbgsomError
-        It is no SQLite file, which MLflow would try to open for minutes.
+    Another file, which MLflow would try to open for minutes, is a `DbgsomError`.
     """
     if not database.exists():
         return False
-    if not database.is_file():  # a pipe would wait
-        kind = "a folder" if database.is_dir() else "a pipe, a socket or a device"
-        raise DbgsomError(
-            f"{database} is {kind} and no SQLite file: move it away, or name another store"
-        )
     try:
-        with database.open("rb") as file:
+        with open_regular(database) as file:
             begin = file.read(16)
     except OSError as error:
-        raise DbgsomError(f"{database} cannot be opened: {error.strerror}") from error
+        raise DbgsomError(f"{database} cannot be opened: {error.strerror or error}") from error
     if begin not in (b"SQLite format 3\0", b""):
         raise DbgsomError(f"{database} is no SQLite file: move it away, or name another store")
     return bool(begin)
+
+
+# --------------------------------------------------------------------------------------- writing
+
+
+def key_of(name: str) -> str:
+    """Return the name with what MLflow refuses in names replaced."""
+    return re.sub(r"[^\w\-. :/]", "_", name)[:250]
+
+
+class Store:
+    """A tracking store; texts that are logged to it are masked here, and ``writes`` are counted."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri, self.client, self.writes = uri, client_of(uri), 0
+
+    def write(self, method: str, *args: Any, **options: Any) -> Any:
+        """Call a method of the client that changes the store."""
+        self.writes += 1
+        return getattr(self.client, method)(*args, **options)
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, Any] | None = None,
+        metrics: Iterable[Any] = (),
+    ) -> None:
+        """Log parameters, tags and metrics, cut short and in batches as MLflow takes them."""
+        from mlflow.entities import Param, RunTag
+
+        entities: dict[str, list[Any]] = {
+            "params": [Param(key_of(k), masked(str(v))[:6000]) for k, v in (params or {}).items()],
+            "tags": [RunTag(k, v) for k, v in as_tags(tags or {}).items()],
+            "metrics": list(metrics),
+        }
+        for kind, found in entities.items():
+            for start in range(0, len(found), _BATCH[kind]):
+                self.write("log_batch", run_id, **{kind: found[start : start + _BATCH[kind]]})
+
+    def experiment(self, name: str) -> str:
+        """Return the id of an experiment, which is created when the store lacks it.
+
+        One that was deleted in MLflow is a `DbgsomError`.
+        """
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            database = sqlite_file(self.uri)  # else it depends on the working directory
+            location = None if database is None else (database.parent / "mlruns").as_uri()
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            try:
+                return str(self.write("create_experiment", name, location, tags=kind))
+            except Exception:  # another process may have been faster
+                found = self.client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        if found.lifecycle_stage != "active":
+            raise DbgsomError(
+                f"the MLflow experiment '{name}' was deleted; restore it (mlflow experiments "
+                f"restore --experiment-id {found.experiment_id}) or choose another name with "
+                "'tracking: {name: mlflow, experiment: …}'"
+            )
+        return str(found.experiment_id)
+
+
+def as_tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Return tags as MLflow takes them, masked, without those that are None."""
+    known = {key_of(name): str(value) for name, value in tags.items() if value is not None}
+    return {name: masked(value)[:LONGEST_TAG] for name, value in known.items()}
+
+
+def batches(lines: Iterable[JournalLine]) -> Iterator[list[Any]]:
+    """Yield the metrics of epochs, as many of whole epochs at a time as MLflow takes."""
+    from mlflow.entities import Metric
+
+    batch: list[Any] = []
+    for line in lines:
+        metrics = [Metric(key_of(k), v, line.time, line.epoch) for k, v in line.metrics.items()]
+        if len(batch) + len(metrics) > _BATCH["metrics"]:
+            yield batch
+            batch = []
+        batch += metrics
+    if batch:
+        yield batch

@@ -1,4 +1,4 @@
-"""The MLflow tracker: its settings, and the thread that sends the folders of runs meanwhile.
+"""The MLflow tracker: its settings, and the thread that sends the folders of runs.
 
 Only functions import MLflow, which takes more than a second.
 """
@@ -15,7 +15,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from contextvars import copy_context
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,57 +31,18 @@ from dbgsom_core.api import (
     private_logger,
     shell_word,
 )
-from dbgsom_plugins.trackers.mlflow.store import (
-    URI,
-    absolute,
-    answers,
-    away,
-    chosen_store,
-    fingerprint,
-    has_tables,
-    in_words,
-    is_server,
-    open_run,
-    place_of,
-    quiet,
-    read_note,
-    sqlite_file,
-    store_of,
-)
-from dbgsom_plugins.trackers.mlflow.views import EXPERIMENTS, compare_route, table_route
+from dbgsom_plugins.trackers.mlflow import store, views
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.folder import State
     from dbgsom_plugins.trackers.mlflow.upload import Uploader
 
-    _Task = tuple[Path | None, State, Future[None]]
-
-_EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 _SECONDS_TO_WAIT = 30.0  # at the end of a run for a server, since it took the last run
 _SECONDS_FOR_A_FILE = 100.0  # it is only slow where the machine is
 _SECONDS_WHEN_KILLED = 10.0
 _SECONDS_A_CALL = 10  # of a server during a run; MLflow takes whole ones
-_SECONDS_BEFORE_A_WORD = 4.0
 _SECONDS_TO_LOOK = 10.0  # for `dbgsom sync`: some servers need seconds
 _log = private_logger("dbgsom.mlflow")
-
-
-@dataclass(frozen=True)
-class Within:
-    """What MLflow is set to around us, by the environment or by a Python program.
-
-    Attributes
-    ----------
-    store : str or None
-    run : str or None
-        The run that is to be logged into (``MLFLOW_RUN_ID``).
-    parent : str or None
-        The run that is open, of which others become children.
-    """
-
-    store: str | None
-    run: str | None
-    parent: str | None
 
 
 class MLflow(TrackerComponent):
@@ -119,28 +79,36 @@ class MLflow(TrackerComponent):
         default=5.0, ge=0, description="seconds between two batches of metrics"
     )
 
-    _within: Within = PrivateAttr(
-        default_factory=lambda: Within(
-            chosen_store(), os.environ.get("MLFLOW_RUN_ID") or None, open_run()
+    # What the program around us has set: its store, the run to log into, the run that is open.
+    _within: tuple[str | None, str | None, str | None] = PrivateAttr(
+        default_factory=lambda: (
+            store.chosen_store(),
+            os.environ.get("MLFLOW_RUN_ID") or None,
+            store.open_run(),
         )
     )
 
     @model_validator(mode="before")
     @classmethod
     def _as_mlflow_is_set(cls, given: Any) -> Any:
-        around = {"uri": chosen_store(), "experiment": os.environ.get(_EXPERIMENT)}
+        around = {"uri": store.chosen_store(), "experiment": os.getenv("MLFLOW_EXPERIMENT_NAME")}
         around = {name: value for name, value in around.items() if value}
         return {**around, **given} if isinstance(given, dict) else given
 
     @field_validator("uri")
     @classmethod
     def _outlives_the_run(cls, uri: str) -> str:
-        where = f"{URI} is '{uri}'" if uri == os.environ.get(URI) else f"'{uri}'"
-        cure = "write sqlite:///mlflow.db or the address of a server such as http://localhost:5000"
+        where = "MLFLOW_TRACKING_URI is " if uri == os.environ.get("MLFLOW_TRACKING_URI") else ""
+        what = ""
         if uri.startswith("file:") or ("://" not in uri and not uri.startswith("databricks")):
-            raise ValueError(f"{where}, a folder, and MLflow has retired stores in folders; {cure}")
-        if uri in ("sqlite://", "sqlite:///:memory:"):
-            raise ValueError(f"{where}, a store in memory, which ends with the run; {cure}")
+            what = "a folder, and MLflow has retired stores in folders"
+        elif uri in ("sqlite://", "sqlite:///:memory:"):
+            what = "a store in memory, which ends with the run"
+        if what:
+            raise ValueError(
+                f"{where}'{uri}', {what}; write sqlite:///mlflow.db or the address of a server "
+                "such as http://localhost:5000"
+            )
         return uri
 
     def observer(self) -> MLflowObserver:
@@ -149,7 +117,7 @@ class MLflow(TrackerComponent):
 
     def how_to_open(self) -> str:
         """Return the command or address that shows the runs."""
-        return self._shows(EXPERIMENTS)
+        return self._shows(views.EXPERIMENTS)
 
     def how_to_compare(self, folders: Sequence[Path]) -> str | None:
         """Return the command or address that shows runs beside each other.
@@ -157,17 +125,17 @@ class MLflow(TrackerComponent):
         One run is shown in the table of its experiment, a sweep in that of its variants. None:
         MLflow lacks them.
         """
-        found = compare_route([read_note(folder, self.place(folder)) for folder in folders])
+        notes = [store.read_note(folder, self.place(folder)) for folder in folders]
+        found = views.compare_route(notes)
         return None if found is None else self._shows(found)
 
     def _shows(self, route: str) -> str:
-        if is_server(self.uri):
+        if store.is_server(self.uri):
             return f"open {shell_word(self.uri.rstrip('/') + '/' + route)}"
         command = "mlflow"
         if not shutil.which(command):  # the environment is not activated
-            beside, here = Path(sys.executable).with_name("mlflow"), Path.cwd()
-            near = beside.is_relative_to(here)
-            command = shell_word(str(beside.relative_to(here) if near else beside))
+            path = os.path.relpath(Path(sys.executable).with_name("mlflow"))
+            command = shell_word(path if path[:2] != ".." else str(Path(path).absolute()))
         return (
             f"{command} ui --backend-store-uri {shell_word(self.uri)}\n"
             f"then open http://127.0.0.1:5000/{route}"
@@ -175,12 +143,11 @@ class MLflow(TrackerComponent):
 
     def reachable(self) -> str:
         """Return how the store is, in words; a `DbgsomError` says why it cannot be used."""
-        database = sqlite_file(self.uri)
-        if not answers(self.uri, 0.5):
-            raise DbgsomError(away(self.uri))
+        store.check_answers(self.uri, 0.5)
+        database = store.sqlite_file(self.uri)
         if database is None:
-            return "answers" if is_server(self.uri) else "not looked at"
-        if has_tables(database):
+            return "answers" if store.is_server(self.uri) else "not looked at"
+        if store.has_tables(database):
             return f"{database} has {database.stat().st_size / (1 << 20):.1f} MiB"
         folder = next(folder for folder in database.parents if folder.exists())
         if not os.access(folder, os.W_OK):
@@ -189,38 +156,33 @@ class MLflow(TrackerComponent):
 
     def page(self, experiment: str | None, folder: Path | None, port: int) -> Page:
         """Return where MLflow shows an experiment, or the run with this folder."""
-        uri = self.uri if folder is None else store_of(self.uri, folder)
-        database = sqlite_file(uri)
+        uri = self.uri if folder is None else store.store_of(self.uri, folder)
+        database = store.sqlite_file(uri)
         if database is not None and not database.exists():
             raise DbgsomError(
                 f"there is no MLflow store {database} yet: 'dbgsom run' makes it, 'dbgsom sync' "
                 "fills it from the run folders"
             )
-        with in_words(uri), quiet():
-            where = self._route(uri, self._named(self.experiment) or experiment, folder)
-        if is_server(uri):
-            return Page(f"{shell_word(uri).rstrip('/')}/{where}")
+        with store.in_words(uri), store.quiet():
+            from mlflow import MlflowClient
+
+            name = self._named(self.experiment) or experiment
+            known = name and MlflowClient(store.absolute(uri)).get_experiment_by_name(name)
+        note = {} if folder is None else store.read_note(folder, self.place(folder))
+        route = views.route(known.experiment_id, known.tags, note) if known else views.EXPERIMENTS
+        if store.is_server(uri):
+            return Page(f"{shell_word(uri).rstrip('/')}/{route}")
         words = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
         settings = {
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_BACKEND_STORE_URI": uri,  # others can read the words of a command
         }
-        return Page(f"http://127.0.0.1:{port}/{where}", [*words, "--workers", "1"], settings)
-
-    def _route(self, uri: str, experiment: str | None, folder: Path | None) -> str:
-        from mlflow import MlflowClient
-
-        known = experiment and MlflowClient(absolute(uri)).get_experiment_by_name(experiment)
-        note = {} if folder is None else read_note(folder, self.place(folder))
-        if not known:
-            return EXPERIMENTS
-        run = None if note.get("view") else note.get("run")
-        return table_route(known.experiment_id, known.tags, note.get("view"), run)
+        return Page(f"http://127.0.0.1:{port}/{route}", [*words, "--workers", "1"], settings)
 
     def fetch_model(self, address: str, folder: Path) -> Path:
         """Put the model file that ``runs:/…`` or ``models:/…`` means into ``folder``."""
-        with in_words(self.uri), quiet():
+        with store.in_words(self.uri), store.quiet():
             from dbgsom_plugins.trackers.mlflow.model import fetch_model
 
             return fetch_model(self.uri, address, folder)
@@ -228,59 +190,47 @@ class MLflow(TrackerComponent):
     @staticmethod
     def python() -> ModuleType:
         """Return what `dbgsom_core.mlflow` calls, whatever the store; MLflow is imported."""
-        with quiet():
+        with store.quiet():
             from dbgsom_plugins.trackers.mlflow import python
         return python
 
     def register(self, folder: Path, name: str, alias: str | None) -> str:
         """Make a run's model a version of a registered one, and return its address."""
-        uri = store_of(self.uri, folder)
-        with in_words(uri), quiet():
-            if not answers(uri, _SECONDS_TO_LOOK):
-                raise DbgsomError(away(uri))
-            uploader = self.uploader(uri)
-            uploader.upload(folder)
-            return uploader.register(folder, name, alias)
+        self.mirror(folder)
+        uri = store.store_of(self.uri, folder)
+        with store.in_words(uri), store.quiet():
+            return self.uploader(uri).register(folder, name, alias)
 
     def mirror(self, folder: Path) -> bool:
         """Bring MLflow up to date with the folder of a run that has ended; return whether it sent.
 
         Doing it twice is as good as once. A run whose process died without a word is shown as
-        killed, one that goes on is left to its process.
-
-        Raises
-        ------
-        DbgsomError
-            The store cannot be used; the sentence says why.
+        killed, one that goes on is left to its process. A store that cannot be used is a
+        `DbgsomError`.
         """
-        uri = store_of(self.uri, folder)
-        with in_words(uri), quiet():
-            if not answers(uri, _SECONDS_TO_LOOK):
-                raise DbgsomError(away(uri))
+        uri = store.store_of(self.uri, folder)
+        with store.in_words(uri), store.quiet():
+            store.check_answers(uri, _SECONDS_TO_LOOK)
             return self.uploader(uri).upload(folder)
 
     def mirrored(self, folder: Path) -> bool:
         """Return whether MLflow was sent a stored run as it is; only the folder is looked at."""
-        return read_note(folder, self.place(folder)).get("sent") == fingerprint(folder)
+        note = store.read_note(folder, self.place(folder))
+        return bool(note) and note.get("sent") == store.fingerprint(folder)
 
     def place(self, folder: Path) -> str:
         """Return what a run folder calls the place in MLflow that it is sent to."""
-        uri = self.uri if "***" in self.uri else store_of(self.uri, folder)
-        return place_of(uri, self._named(self.experiment), self._named(self.registered_model))
+        uri = self.uri if "***" in self.uri else store.store_of(self.uri, folder)
+        return store.place_of(uri, self._named(self.experiment), self._named(self.registered_model))
 
     def uploader(self, uri: str) -> Uploader:
         """Return what sends run folders to a store; the first call of a process imports MLflow."""
         from dbgsom_plugins.trackers.mlflow.upload import Uploader
 
-        within = self._within
-        inside = absolute(within.store or "") == uri
-        return Uploader(
-            uri,
-            self._named(self.experiment),
-            self._named(self.registered_model),
-            run=within.run if inside else None,
-            parent=within.parent if inside else None,
-        )
+        around, run, parent = self._within
+        inside = store.absolute(around or "") == uri
+        names = self._named(self.experiment), self._named(self.registered_model)
+        return Uploader(uri, *names, *((run, parent) if inside else ()))
 
     @staticmethod
     def _named(name: str | None) -> str | None:
@@ -295,7 +245,7 @@ class MLflowObserver:
 
     def __init__(self, settings: MLflow) -> None:
         self._settings = settings
-        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._uploader: Uploader | None = None
         self._why = ""  # the store did not take the last that it was sent
@@ -341,9 +291,9 @@ class MLflowObserver:
         self._ended.append(self._submit(run.folder, status))
         if run.folder == self._top:
             ended, self._top, self._ended = self._ended, None, []
-            seconds = _SECONDS_TO_WAIT if is_server(self._settings.uri) else _SECONDS_FOR_A_FILE
-            reasons = self._wait(ended, _SECONDS_WHEN_KILLED if status == "killed" else seconds)
-            for why in reasons:
+            is_server = store.is_server(self._settings.uri)
+            seconds = _SECONDS_TO_WAIT if is_server else _SECONDS_FOR_A_FILE
+            for why in self._wait(ended, _SECONDS_WHEN_KILLED if status == "killed" else seconds):
                 _log.error("%s", _with_cure(why))
 
     def _wait(self, ended: Sequence[Future[None]], seconds: float) -> list[str]:
@@ -353,9 +303,9 @@ class MLflowObserver:
         for future in ended:
             while not future.done() and time.monotonic() < until:
                 wait([future], timeout=0.5)  # longer, and Windows would not hear of Ctrl-C
-                if not spoken and time.monotonic() > begun + _SECONDS_BEFORE_A_WORD:
+                if not spoken and time.monotonic() > begun + 4:
                     spoken = True
-                    level = logging.WARNING if is_server(self._settings.uri) else logging.INFO
+                    level = logging.WARNING if store.is_server(self._settings.uri) else logging.INFO
                     _log.log(level, "waiting for MLflow, %.0f s at most", until - time.monotonic())
             if future.cancel() or not future.done():
                 reasons.append("MLflow did not take all of it in time")
@@ -371,9 +321,7 @@ class MLflowObserver:
         self._tasks.put((folder, status, done))
         if self._thread is None:
             context = copy_context()  # what is hidden in messages
-            self._thread = threading.Thread(
-                target=context.run, args=(self._work,), daemon=True, name="dbgsom-mlflow"
-            )
+            self._thread = threading.Thread(target=context.run, args=(self._work,), daemon=True)
             self._thread.start()
         return done
 
@@ -393,11 +341,11 @@ class MLflowObserver:
                 done.set_exception(error)
 
     def _send(self, folder: Path | None, status: State) -> None:
-        uri = self._settings.uri if folder is None else store_of(self._settings.uri, folder)
-        if self._why and not answers(uri):
-            raise DbgsomError(away(uri))
-        with in_words(uri), quiet(_SECONDS_A_CALL):
-            from dbgsom_plugins.trackers.mlflow import model, upload  # noqa: F401 # takes seconds
+        uri = self._settings.uri if folder is None else store.store_of(self._settings.uri, folder)
+        if self._why:
+            store.check_answers(uri)
+        with store.in_words(uri), store.quiet(_SECONDS_A_CALL):
+            from dbgsom_plugins.trackers.mlflow import upload  # noqa: F401 # takes seconds
 
             if folder is None:
                 return

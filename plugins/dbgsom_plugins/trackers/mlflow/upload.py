@@ -9,18 +9,31 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Metric,
+    Run,
+)
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 
-from dbgsom_core.api import DbgsomError, masked
+from dbgsom_core.api import Columns, DbgsomError, masked
+from dbgsom_core.persistence import load
 from dbgsom_core.runs.find import mark_killed
 from dbgsom_core.runs.folder import (
     JournalLine,
@@ -28,102 +41,35 @@ from dbgsom_core.runs.folder import (
     State,
     StoredRun,
     read_journal,
+    read_json,
     read_run,
 )
 from dbgsom_core.runs.manifest import data_title
+from dbgsom_plugins.trackers.mlflow import store as stores
+from dbgsom_plugins.trackers.mlflow import views
+from dbgsom_plugins.trackers.mlflow.model import (
+    EPOCH_TAG,
+    NAME,
+    as_tuples,
+    facts_of,
+    logged_models,
+    write_model,
+)
 from dbgsom_plugins.trackers.mlflow.store import (
-    client_of,
+    Store,
+    as_tags,
+    batches,
     fingerprint,
-    is_away,
-    place_of,
+    key_of,
     read_note,
-    sqlite_file,
     write_note,
 )
-from dbgsom_plugins.trackers.mlflow.views import (
-    OVERVIEW,
-    RANK,
-    VIEW_TAG,
-    description,
-    overview,
-    ranks_of,
-    short_name,
-    sweep_view,
-    view_of,
-)
 
-SOURCE_TYPE = "dbgsom"
 _ID = "dbgsom.run_id"
 _PARENT = "mlflow.parentRunId"
-_BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # as many as MLflow takes
 _LARGEST = 1 << 26  # bytes of a table, or an artefact, that is sent along
-_SECONDS_TO_LOCK = 60.0  # for another process that sends the same run
 _STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 _CONTEXTS = {"train": "training", "test": "testing", "fold": "validation"}
-_NO_PROFILE = ("name", "digest", "feature_names", "test")
-
-
-def key_of(name: str) -> str:
-    """Return the name with what MLflow refuses in names replaced."""
-    return re.sub(r"[^\w\-. :/]", "_", name)[:250]
-
-
-class Store:
-    """A tracking store; texts that are logged to it are masked here, and ``writes`` are counted."""
-
-    def __init__(self, uri: str) -> None:
-        self.uri, self.client, self.writes = uri, client_of(uri), 0
-
-    def write(self, method: str, *args: Any, **options: Any) -> Any:
-        """Call a method of the client that changes the store."""
-        self.writes += 1
-        return getattr(self.client, method)(*args, **options)
-
-    def log(
-        self,
-        run_id: str,
-        *,
-        params: Mapping[str, Any] | None = None,
-        tags: Mapping[str, Any] | None = None,
-        metrics: Iterable[Metric] = (),
-    ) -> None:
-        """Log parameters, tags and metrics, cut short and in batches as MLflow takes them."""
-        entities: dict[str, list[Any]] = {
-            "params": [Param(key_of(k), masked(str(v))[:6000]) for k, v in (params or {}).items()],
-            "tags": [RunTag(key_of(k), masked(str(v))[:5000]) for k, v in (tags or {}).items()],
-            "metrics": list(metrics),
-        }
-        for kind, found in entities.items():
-            for start in range(0, len(found), _BATCH[kind]):
-                batch = found[start : start + _BATCH[kind]]
-                self.write("log_batch", run_id, **{kind: batch})
-
-    def experiment(self, name: str) -> str:
-        """Return the id of an experiment, which is created when the store lacks it.
-
-        Raises
-        ------
-        DbgsomError
-            The experiment was deleted in MLflow.
-        """
-        found = self.client.get_experiment_by_name(name)
-        if found is None:
-            database = sqlite_file(self.uri)  # MLflow's own place depends on the working directory
-            location = None if database is None else (database.parent / "mlruns").as_uri()
-            kind = {"mlflow.experimentKind": "custom_model_development"}
-            try:
-                return str(self.write("create_experiment", name, location, tags=kind))
-            except MlflowException:  # another process may have been faster
-                found = self.client.get_experiment_by_name(name)
-                if found is None:
-                    raise
-        if found.lifecycle_stage != "active":
-            raise DbgsomError(
-                f"the MLflow experiment '{name}' was deleted; restore it (mlflow experiments "
-                f"restore --experiment-id {found.experiment_id}) or choose another name with "
-                "'tracking: {name: mlflow, experiment: …}'"
-            )
-        return str(found.experiment_id)
 
 
 @dataclass
@@ -133,10 +79,10 @@ class _Sent:
     run: str
     experiment: str
     is_new: bool = False
-    offsets: dict[Path, int] = field(default_factory=dict)  # bytes of journals
-    steps: dict[str, set[int]] = field(default_factory=dict)  # of metrics that MLflow had
     settled: bool = False  # the folder is as it was when all of it had been sent
     described: bool = False
+    offsets: dict[Path, int] = field(default_factory=dict)  # bytes of journals
+    steps: dict[str, set[int]] = field(default_factory=dict)  # of metrics that MLflow had
 
 
 class Uploader:
@@ -146,12 +92,11 @@ class Uploader:
     ----------
     uri : str
         The store.
-    experiment : str or None
-        MLflow experiment; None: the run's own.
-    register : str or None
-        Registered model that each finished map becomes a version of.
+    experiment, register : str or None
+        Names of the MLflow experiment, None: the run's own, and of the registered model that each
+        map becomes a version of.
     run, parent : str, optional
-        The MLflow run that a run is to be logged into, or to be a child of.
+        The MLflow run that a run is to be logged into, and that of which others become children.
     """
 
     def __init__(
@@ -159,14 +104,13 @@ class Uploader:
         uri: str,
         experiment: str | None = None,
         register: str | None = None,
-        *,
         run: str | None = None,
         parent: str | None = None,
     ) -> None:
         self.store = Store(uri)
         self._experiment, self._register = experiment, register
         self._into, self._around = run, parent or run
-        self._place = place_of(uri, experiment, register)
+        self._place = stores.place_of(uri, experiment, register)
         self._sent: dict[Path, _Sent] = {}
 
     def follow(self, folder: Path) -> None:
@@ -202,7 +146,7 @@ class Uploader:
                     self._send_journals(sent, stored.files)
                 self._send_results(sent, stored)
             except Exception as error:
-                if not is_away(error):
+                if not stores.is_away(error):
                     self._finish(sent, state, stored)
                 raise
             self._finish(sent, state, stored)
@@ -212,14 +156,9 @@ class Uploader:
     def register(self, folder: Path, name: str, alias: str | None) -> str:
         """Make the model of a run that was sent a version of a registered one; return its address.
 
-        Raises
-        ------
-        DbgsomError
-            MLflow holds no model of this run.
+        That MLflow holds no model of this run is a `DbgsomError`.
         """
-        from dbgsom_plugins.trackers.mlflow.model import models_of, register_model
-
-        run = read_note(folder, self._place).get("run", "")
+        run = str(read_note(folder, self._place).get("run", ""))
         model = models_of(self.store, run).get("") if run else None
         if model is None:
             where = masked(self.store.uri)
@@ -230,44 +169,38 @@ class Uploader:
         self.store.write("set_registered_model_alias", name, alias, version)
         return f"models:/{name}@{alias}"
 
-    # -------------------------------------------------------------------------- the MLflow run
-
     def _open(self, stored: StoredRun) -> _Sent:
         """Return the MLflow run of a folder, which is created where there is none."""
-        folder = stored.files.folder
+        folder, into = stored.files.folder, None if stored.parent else self._get(self._into)
         note = read_note(folder, self._place)
-        for run in map(self._get, (note.get("run"), self._into)):
-            if run is not None and run.data.tags.get(_ID) == stored.id:
-                return self._known(run, stored)
-        experiment, around = self._home(stored)
-        wanted = f"tags.`{_ID}` = '{stored.id}'"
-        found = self.store.client.search_runs([experiment], wanted, max_results=1)
-        if found:
-            return self._known(found[0], stored)
-        tags = {key_of(k): masked(str(v))[:5000] for k, v in _tags(stored, around).items()}
-        into = self._get(self._into) if stored.parent is None else None
-        if into is not None and _ID not in into.data.tags:
-            tags = {**tags, "mlflow.runName": short_name(stored)}
-            del tags[_PARENT]
+        known = (self._get(note.get("run")), into)
+        found = [run for run in known if run is not None and run.data.tags.get(_ID) == stored.id]
+        if not found:
+            experiment, around = self._home(stored)
+            wanted = f"tags.`{_ID}` = '{stored.id}'"
+            found = [*self.store.client.search_runs([experiment], wanted, max_results=1)]
+        if not found and into is not None and _ID not in into.data.tags:
+            tags = {**_tags(stored), "mlflow.runName": views.short_name(stored)}
             self.store.log(into.info.run_id, tags=tags)
-            return self._known(into, stored)
-        created = self.store.write(
-            "create_run", experiment, _milliseconds(stored.started), tags, short_name(stored)
-        )
-        write_note(folder, self._place, run=created.info.run_id, experiment=experiment, sent=None)
-        return _Sent(created.info.run_id, experiment, is_new=True)
-
-    def _known(self, run: Run, stored: StoredRun) -> _Sent:
-        sent, folder = _Sent(run.info.run_id, run.info.experiment_id), stored.files.folder
-        note = read_note(folder, self._place)
-        if note.get("run") == sent.run:
-            sent.settled = note.get("sent") == fingerprint(folder)
+            found = [into]
+        if found:
+            sent = _Sent(found[0].info.run_id, found[0].info.experiment_id)
+            same = note.get("run") == sent.run
+            sent.settled = same and note.get("sent") == fingerprint(folder)
         else:
+            started, tags = (
+                _milliseconds(stored.started),
+                as_tags({**_tags(stored), _PARENT: around}),
+            )
+            name = views.short_name(stored)
+            created = self.store.write("create_run", experiment, started, tags, name)
+            sent = _Sent(created.info.run_id, experiment, is_new=True)
+        if not sent.settled:
             write_note(folder, self._place, run=sent.run, experiment=sent.experiment, sent=None)
         return sent
 
     def _get(self, run_id: str | None) -> Run | None:
-        """Return a run, None where the store does not have it."""
+        """Return a run; None: the store does not have it."""
         try:
             run = None if run_id is None else self.store.client.get_run(run_id)
         except MlflowException as error:
@@ -280,9 +213,8 @@ class Uploader:
         """Return the experiment that a run belongs to, and the id of the MLflow run around it."""
         around = self._around
         if stored.parent is not None:  # its sweep is sent first where MLflow lacks it
-            folder = stored.files.folder.parent / stored.parent
+            folder, around = stored.files.folder.parent / stored.parent, None
             sweep = read_run(folder)
-            around = None
             if sweep.files.run.exists():
                 around = read_note(folder, self._place).get("run")
                 if self._get(around) is None:
@@ -298,19 +230,19 @@ class Uploader:
         if info.status != state or (ended is not None and info.end_time != ended):
             self.store.write("set_terminated", sent.run, state, ended)
 
-    # -------------------------------------------------------------------------- what is sent
-
     def _send_start(self, sent: _Sent, stored: StoredRun) -> None:
-        if sent.described:
-            return
-        run = self.store.client.get_run(sent.run)
-        params = {k: v for k, v in stored.params.items() if key_of(k) not in run.data.params}
-        self.store.log(sent.run, params=params)
+        if not sent.described:
+            run = self.store.client.get_run(sent.run)
+            params = {k: v for k, v in stored.params.items() if key_of(k) not in run.data.params}
+            self.store.log(sent.run, params=params)
+            self._send_inputs(run, inputs_of(stored))
+            sent.described = True
+
+    def _send_inputs(self, run: Run, inputs: Mapping[str, DatasetInput]) -> None:
         known = {item.dataset.digest for item in run.inputs.dataset_inputs}
-        inputs = [one for one in inputs_of(stored).values() if one.dataset.digest not in known]
-        if inputs:
-            self.store.write("log_inputs", sent.run, inputs)
-        sent.described = True
+        lacking = [item for item in inputs.values() if item.dataset.digest not in known]
+        if lacking:
+            self.store.write("log_inputs", run.info.run_id, lacking)
 
     def _send_journals(self, sent: _Sent, files: RunFiles) -> None:
         for path in (files.journal, files.scalars):
@@ -330,185 +262,329 @@ class Uploader:
         return replace(line, metrics=lacking)
 
     def _send_results(self, sent: _Sent, stored: StoredRun) -> None:
-        from dbgsom_plugins.trackers.mlflow.model import kept_epoch, send_models
-
         run, ended = self.store.client.get_run(sent.run), _milliseconds(stored.ended) or 0
-        sweep = None if stored.parent is None else stored.files.folder.parent / stored.parent
         step, inputs = kept_epoch(stored), inputs_of(stored)
         measures = [Metric(key_of(k), v, ended, step) for k, v in stored.measures.items()]
-        rank = {} if sweep is None else ranks_of(read_run(sweep))
-        ranked = [Metric(RANK, rank[stored.id], ended, 0)] if stored.id in rank else []
         known = run.data.metrics
-        lacking = [one for one in (*measures, *ranked) if not _same(known.get(one.key), one.value)]
-        folds = [
-            JournalLine(
-                fold.fold,
-                ended,
-                {f"fold/{k.removeprefix('test/')}": v for k, v in fold.measures.items()},
-            )
-            for fold in stored.folds
-        ]
-        for batch in batches(self._news(sent, line) for line in folds):
-            lacking += batch
+        lacking = [one for one in measures if not _same(known.get(one.key), one.value)]
+        for fold in stored.folds:
+            named = {f"fold/{k.removeprefix('test/')}": v for k, v in fold.measures.items()}
+            for batch in batches([self._news(sent, JournalLine(fold.fold, ended, named))]):
+                lacking += batch
         self.store.log(sent.run, metrics=lacking)
         self._send_files(sent, stored)
-        model = send_models(self.store, sent.run, stored, measures, inputs, self._register)
+        model = send_models(self.store, sent.run, stored, measures, inputs)
+        if model is not None and self._register is not None:
+            register_model(self.store, self._register, sent.run, model)
         self._send_views(sent, stored, run, model)
 
     def _send_files(self, sent: _Sent, stored: StoredRun) -> None:
         """Send the files that MLflow lacks, or all where the folder has changed meanwhile."""
-        files, folder, store = stored.files, stored.files.folder, self.store
+        files, store = stored.files, self.store
         paths = [files.config, files.environment, files.report, files.page, files.folds]
         large = [files.table("assignments"), files.table("neurons"), *files.artifacts()]
         paths += [path for path in large if path.exists() and path.stat().st_size <= _LARGEST]
         paths = [path for path in (*paths, *files.figures()) if path.exists()]
-        names = {path: path.relative_to(folder).as_posix() for path in paths}
+        names = {path: path.relative_to(files.folder).as_posix() for path in paths}
         has: dict[str, int] = {}
-        if sent.settled:
-            for inside in {name.rpartition("/")[0] for name in names.values()}:
-                found = store.client.list_artifacts(sent.run, inside or None)
-                has |= {one.path: one.file_size for one in found}
+        for inside in {name.rpartition("/")[0] for name in names.values()} if sent.settled else ():
+            has |= {
+                one.path: one.file_size
+                for one in store.client.list_artifacts(sent.run, inside or None)
+            }
         for path, name in names.items():
             if has.get(name) != path.stat().st_size:
                 store.write("log_artifact", sent.run, str(path), name.rpartition("/")[0] or None)
 
     def _send_views(self, sent: _Sent, stored: StoredRun, run: Run, model: str | None) -> None:
         """Send the description, and of a sweep its runs' ranks and the view that shows them."""
-        store, folder = self.store, stored.files.folder
-        winners = {}
+        store, beside, winners = self.store, stored.files.folder.parent, {}
+        ranks = views.ranks_of(stored)
+        for one in [*ranks, *(ranking.best.runs[0] for ranking in stored.rankings)]:
+            if not read_note(beside / one, self._place).get("run"):
+                self.upload(beside / one)
         for ranking in stored.rankings:
-            best = read_run(folder.parent / ranking.best.runs[0])
-            known = {item.dataset.digest for item in run.inputs.dataset_inputs}
-            data = [one for one in inputs_of(best).values() if one.dataset.digest not in known]
-            if data:
-                store.write("log_inputs", sent.run, data)
-            winners[ranking.data] = read_note(best.files.folder, self._place).get("run")
-        tags = {
-            "mlflow.note.content": description(
-                stored,
-                sent.experiment,
-                sent.run,
-                model=model,
-                parent=run.data.tags.get(_PARENT),
-                winners={data: best for data, best in winners.items() if best},
-            )
-        }
-        if stored.rankings:
-            tags["dbgsom.best"] = "; ".join(ranking.best.name for ranking in stored.rankings)
-        known_tags = run.data.tags
-        store.log(sent.run, tags={k: v for k, v in tags.items() if known_tags.get(k) != v[:5000]})
-        if ranks := ranks_of(stored):
+            best = beside / ranking.best.runs[0]
+            winners[ranking.data] = read_note(best, self._place).get("run")
+            self._send_inputs(run, inputs_of(read_run(best)))
+        note = views.description(
+            stored,
+            sent.experiment,
+            sent.run,
+            model=model,
+            parent=run.data.tags.get(_PARENT),
+            winners={data: best for data, best in winners.items() if best},
+        )
+        names = "; ".join(ranking.best.name for ranking in stored.rankings)
+        tags = as_tags({"mlflow.note.content": note, "dbgsom.best": names or None})
+        store.log(sent.run, tags=dict(tags.items() - run.data.tags.items()))
+        if ranks:
             children = f"tags.`{_PARENT}` = '{sent.run}'"
             for child in store.client.search_runs([sent.experiment], children, max_results=10_000):
                 rank = ranks.get(child.data.tags.get(_ID, ""))
-                if rank is not None and child.data.metrics.get(RANK) != rank:
-                    point = Metric(RANK, rank, child.info.end_time, 0)
+                if rank is not None and child.data.metrics.get(views.RANK) != rank:
+                    point = Metric(views.RANK, rank, child.info.end_time or 0, 0)
                     store.log(child.info.run_id, metrics=[point])
-        kept = store.client.get_experiment(sent.experiment).tags
-        view = None
+        kept, view = store.client.get_experiment(sent.experiment).tags, None
         if stored.rankings:
-            view = sweep_view(stored, sent.run)
-        elif stored.kind == "run" and stored.parent is None and f"{VIEW_TAG}{OVERVIEW}" not in kept:
-            view = overview(stored)
+            view = views.sweep_view(stored, sent.run)
+        elif stored.kind == "run" and f"{views.VIEW_TAG}{views.OVERVIEW}" not in kept:
+            view = None if stored.parent else views.overview(stored)
         if view is not None and kept.get(view[0]) != view[1]:
             store.write("set_experiment_tag", sent.experiment, *view)
-        has_overview = f"{VIEW_TAG}{OVERVIEW}" in {*kept, *(view or ())}
-        write_note(
-            folder,
-            self._place,
-            view=view_of(stored) if stored.rankings else None,
-            overview=OVERVIEW if has_overview else None,
+        has_all = f"{views.VIEW_TAG}{views.OVERVIEW}" in {*kept, *(view or ())}
+        own = views.view_of(stored) if stored.rankings else None
+        overview = views.OVERVIEW if has_all else None
+        write_note(stored.files.folder, self._place, view=own, overview=overview)
+
+
+# ------------------------------------------------------------------------------ models of a run
+
+
+def send_models(
+    store: Store,
+    run_id: str,
+    stored: StoredRun,
+    measures: Sequence[Metric],
+    inputs: Mapping[str, DatasetInput],
+) -> str | None:
+    """Store the final model of a run and those of epochs, each with its measures, once.
+
+    Returns the id of the final one; None: the run has none.
+    """
+    files, final = stored.files, None
+    if not files.model.exists():
+        return None
+    known, kind = models_of(store, run_id), str(stored.config.get("model", {}).get("estimator"))
+    name, lines = (
+        model_name(views.short_name(stored)),
+        {line.epoch: line for line in stored.epochs()},
+    )
+    for epoch, file in [*files.epoch_models().items(), (None, files.model)]:
+        mark = "" if epoch is None else str(epoch)
+        final = known.get(mark) or keep_model(
+            store,
+            run_id,
+            name if epoch is None else f"epoch {epoch} {name}",
+            partial(_write, stored, file),
+            step=kept_epoch(stored) if epoch is None else epoch,
+            kind=kind,
+            mark=mark,
         )
+        points = measures if epoch is None else next(batches([lines[epoch]]), [])
+        link_measures(store, run_id, final, points, inputs)
+    return final
 
 
-def batches(lines: Iterable[JournalLine]) -> Iterator[list[Metric]]:
-    """Yield the metrics of epochs, as many of whole epochs at a time as MLflow takes."""
-    batch: list[Metric] = []
-    for line in lines:
-        metrics = [Metric(key_of(k), v, line.time, line.epoch) for k, v in line.metrics.items()]
-        if len(batch) + len(metrics) > _BATCH["metrics"]:
-            yield batch
-            batch = []
-        batch += metrics
-    if batch:
-        yield batch
+def kept_epoch(stored: StoredRun) -> int:
+    """Return the epoch whose map a run kept: the last one, unless a rule kept the best."""
+    epoch = read_json(stored.files.model_facts).get("epoch")
+    last = max((line.epoch for line in stored.epochs()), default=0)
+    return epoch if isinstance(epoch, int) else last
+
+
+def keep_model(
+    store: Store,
+    run_id: str,
+    name: str,
+    write: Callable[[Path, Model], None],
+    *,
+    step: int,
+    kind: str,
+    mark: str = "",
+) -> str:
+    """Store a model of a run, or complete one that was begun; return its id.
+
+    ``write`` writes the folder of the model, given its path and what MLflow knows of the model,
+    ``step`` is the epoch whose map it is, ``kind`` the estimator, and ``mark`` the epoch again,
+    unless it is the final one.
+    """
+    run = store.client.get_run(run_id)
+    begun = (one for one in logged_models(store.client, run) if one.tags.get(EPOCH_TAG, "") == mark)
+    model = next(begun, None) or store.write(
+        "create_logged_model",
+        run.info.experiment_id,
+        name=name,
+        source_run_id=run_id,
+        tags={EPOCH_TAG: mark} if mark else None,
+        model_type=kind,
+        params=run.data.params,
+    )
+    model_id, where = str(model.model_id), model.artifact_location
+    if model_id not in [output.model_id for output in run.outputs.model_outputs]:
+        store.write("log_outputs", run_id, [LoggedModelOutput(model_id, step=step)])
+    own = Model(artifact_path=where, model_uuid=model_id, run_id=run_id, model_id=model_id)
+    with TemporaryDirectory() as folder:
+        write(Path(folder) / "model", own)
+        store.write("log_model_artifacts", model_id, str(Path(folder) / "model"))
+    store.write("finalize_logged_model", model_id, LoggedModelStatus.READY)
+    return model_id
+
+
+def model_name(run: str) -> str:
+    """Return what a run's model is called in MLflow, which refuses some characters."""
+    return re.sub(r"[^\w\-,]+", " ", run.replace(".", "_")).strip()[:200] or NAME
+
+
+def models_of(store: Store, run_id: str) -> dict[str, str]:
+    """Return the ids of a run's models that are whole, by the epoch that they are of, "": the last.
+
+    One that became READY while the answer was lost may not be among the run's outputs.
+    """
+    run = store.client.get_run(run_id)
+    outputs = [output.model_id for output in run.outputs.model_outputs]
+    return {
+        model.tags.get(EPOCH_TAG, ""): str(model.model_id)
+        for model in logged_models(store.client, run)
+        if model.status == LoggedModelStatus.READY and model.model_id in outputs
+    }
+
+
+def link_measures(
+    store: Store,
+    run_id: str,
+    model_id: str,
+    metrics: Sequence[Metric],
+    inputs: Mapping[str, DatasetInput],
+) -> None:
+    """Show measures of a run on its model, each with the data that it is of, once."""
+    known = {metric.key for metric in store.client.get_logged_model(model_id).metrics or []}
+    linked = []
+    for one in metrics:
+        part = one.key.partition("/")[0].removesuffix("_std").replace("epoch", "train")
+        found = inputs.get(part) or (inputs.get("fold") if part == "test" else None)
+        on = {} if found is None else {"dataset_name": found.dataset.name}
+        on |= {} if found is None else {"dataset_digest": found.dataset.digest}
+        if one.key not in known and math.isfinite(one.value):
+            point = (one.key, one.value, one.timestamp, one.step)
+            linked.append(Metric(*point, model_id=model_id, run_id=run_id, **on))
+    store.log(run_id, metrics=linked)
+
+
+def register_model(store: Store, name: str, run_id: str, model_id: str) -> str:
+    """Make the model a version of the registered model ``name``, once; return the version."""
+    known = store.client.search_model_versions(f"name='{name}'")
+    for version in known:
+        if version.run_id == run_id:
+            return str(version.version)
+    if not known:
+        with suppress(MlflowException):  # it exists; if not, the next call says what is wrong
+            store.write("create_registered_model", name)
+    model = store.client.get_logged_model(model_id)
+    where, ids = model.artifact_location, {"run_id": run_id, "model_id": model_id}
+    made = store.write("create_model_version", name, where, **ids)
+    versions = json.loads(model.tags.get(views.MODEL_VERSIONS, "[]"))
+    versions.append({"name": name, "version": made.version})
+    store.write("set_logged_model_tags", model_id, {views.MODEL_VERSIONS: json.dumps(versions)})
+    return str(made.version)
+
+
+def _write(stored: StoredRun, file: Path, target: Path, own: Model) -> None:
+    """Write the folder of a model of a run, with the versions and settings that the run had."""
+    files, names = stored.files, stored.data.get("feature_names")
+    example, labels = (
+        np.load(path, allow_pickle=False) if path.exists() else None for path in files.examples
+    )
+    if example is None or not isinstance(names, list) or len(names) != example.shape[1]:
+        names = None
+    facts = read_json(files.model_facts)
+    needs, columns = facts.get("needs"), facts.get("columns")
+    if not isinstance(needs, Mapping):  # the answers are no plain array, or the folder is old
+        needs, columns, labels = facts_of(load(files.model), example)
+    elif columns is not None:
+        columns = Columns(**as_tuples(columns))
+    versions = {**plugin_versions(stored.environment), **(stored.environment.get("versions") or {})}
+    tracking = [one for one in stored.config.get("tracking") or () if isinstance(one, Mapping)]
+    settings = next((one for one in tracking if one.get("name") == "mlflow"), {})
+    start = Path(stored.environment.get("directory") or "")
+    write_model(
+        target,
+        file,
+        own,
+        {name: str(versions.get(name, version)) for name, version in needs.items()},
+        columns=columns,
+        names=names,
+        example=example,
+        labels=None if labels is None or labels.ndim > 1 else labels,
+        wheels=[start / str(path) for path in settings.get("wheels") or ()],
+        signature=settings.get("signature", "any"),
+    )
+
+
+# -------------------------------------------------------------------------- data, figures, tags
 
 
 def log_figures(client: Any, run_id: str, figures: Mapping[str, Any]) -> dict[str, str]:
     """Log figures of matplotlib and pages; return where each lies among the artefacts."""
     paths = {}
     for name, figure in figures.items():
-        paths[name] = f"figures/{name}.{'png' if hasattr(figure, 'savefig') else 'html'}"
-        if hasattr(figure, "savefig"):
-            client.log_figure(run_id, figure, paths[name], save_kwargs={"dpi": 150})
-        else:
+        is_page = not hasattr(figure, "savefig")
+        paths[name] = f"figures/{name}.{'html' if is_page else 'png'}"
+        if is_page:
             client.log_text(run_id, figure.text, paths[name])
+        else:
+            client.log_figure(run_id, figure, paths[name], save_kwargs={"dpi": 150})
     return paths
 
 
 def inputs_of(stored: StoredRun) -> dict[str, DatasetInput]:
     """Return the data that a run used: ``train``, and ``test`` or ``fold`` where it kept some."""
-    data = stored.data
+    data, split = stored.data, stored.config.get("split") or {}
     if not data.get("digest"):
         return {}
     section = stored.config.get("dataset", data.get("name"))
-    name = data_title(section, str(data.get("name")))
-    sections = {"train": section}
-    facts: dict[str, Mapping[str, Any]] = {"train": {**data, "name": name}}
-    split = stored.config.get("split")
-    split = split if isinstance(split, Mapping) else {}
-    own = data.get("test")
+    whole = {**data, "name": data_title(section, str(data.get("name")))}
+    parts, own = {"train": (whole, section)}, data.get("test")
     if isinstance(own, Mapping) and own.get("digest"):
-        sections["test"] = split.get("test", section)
-        facts["test"] = {**data, **own, "name": f"{name} (test)"}
+        test = {**whole, **own, "name": f"{whole['name']} (test)"}
+        parts["test"] = test, split.get("test", section)
     elif split:
         # A part of the data: the whole of it, and how it was divided, say which.
-        part = "fold" if split.get("folds") else "test"
-        whole = json.dumps([data["digest"], split, stored.config.get("seed")], sort_keys=True)
-        digest = hashlib.sha256(whole.encode()).hexdigest()
-        sections[part] = section
-        facts[part] = {**data, "name": name, "digest": digest, "split": split, "samples": None}
+        which = json.dumps([data["digest"], split, stored.config.get("seed")], sort_keys=True)
+        digest = hashlib.sha256(which.encode()).hexdigest()
+        part = {**whole, "digest": digest, "split": split, "samples": None}
+        parts["fold" if split.get("folds") else "test"] = part, section
     folder = stored.environment.get("folder")
     return {
-        part: dataset_input(
-            facts[part],
-            SOURCE_TYPE,
-            {"dataset": sections[part], "folder": folder},
-            _CONTEXTS[part],
-        )
-        for part in facts
+        part: dataset_input(facts, {"dataset": source, "folder": folder}, _CONTEXTS[part])
+        for part, (facts, source) in parts.items()
     }
 
 
 def dataset_input(
-    facts: Mapping[str, Any], source_type: str, source: Mapping[str, Any], context: str
+    facts: Mapping[str, Any], source: Mapping[str, Any], context: str, source_type: str = "dbgsom"
 ) -> DatasetInput:
     """Return what a run says of its data as an input of an MLflow run."""
     shape = [facts.get("samples"), facts.get("features")]
     tensor = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, shape[1]]}}
     schema = {"mlflow_tensorspec": {"features": json.dumps([tensor]), "targets": None}}
-    profile = {key: value for key, value in facts.items() if key not in _NO_PROFILE}
-    return DatasetInput(
-        Dataset(
-            name=masked(str(facts.get("name", "data")))[:500],
-            digest=str(facts["digest"])[:12],
-            source_type=source_type,
-            source=json.dumps(masked(source)),
-            schema=json.dumps(schema),
-            profile=json.dumps({"features_shape": shape, **masked(profile)}),
-        ),
-        [InputTag("mlflow.data.context", context)],
+    elsewhere = ("name", "digest", "feature_names", "test")
+    profile = {key: value for key, value in facts.items() if key not in elsewhere}
+    dataset = Dataset(
+        name=masked(str(facts.get("name", "data")))[:500],
+        digest=str(facts["digest"])[:12],
+        source_type=source_type,
+        source=json.dumps(masked(source)),
+        schema=json.dumps(schema),
+        profile=json.dumps({"features_shape": shape, **masked(profile)}),
     )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
 
 
-def _tags(stored: StoredRun, around: str | None) -> dict[str, Any]:
+def plugin_versions(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Return the version of each distribution that a run had working plugins of."""
+    return {
+        record["distribution"]: record["version"]
+        for record in environment.get("plugins") or []
+        if record["status"] == "ok" and record["distribution"] not in ("unknown", "unregistered")
+    }
+
+
+def _tags(stored: StoredRun) -> dict[str, Any]:
     """Return the tags that a run is created with."""
-    from dbgsom_plugins.trackers.mlflow.model import plugin_versions
-
     git = stored.environment.get("git") or {}
     plugins = plugin_versions(stored.environment).items()
-    sweep = stored.id if stored.kind == "sweep" else stored.parent
-    tags = {
+    return {
         **stored.tags,
         _ID: stored.id,
         "mlflow.source.name": stored.environment.get("command", "dbgsom"),
@@ -516,11 +592,9 @@ def _tags(stored: StoredRun, around: str | None) -> dict[str, Any]:
         "mlflow.source.git.commit": git.get("commit"),
         "dbgsom.git.dirty": str(bool(git.get("dirty"))).lower() if git.get("commit") else None,
         "dbgsom.plugins": ", ".join(f"{name} {version}" for name, version in plugins),
-        "dbgsom.sweep": sweep,
+        "dbgsom.sweep": stored.id if stored.kind == "sweep" else stored.parent,
         "dbgsom.variant": stored.name if stored.parent else None,
-        _PARENT: around,
     }
-    return {name: value for name, value in tags.items() if value is not None}
 
 
 @contextmanager
@@ -528,7 +602,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """Let no other process of this machine make or end the MLflow run of a folder meanwhile."""
     lock = FileLock(folder / ".mlflow.lock")
     try:
-        lock.acquire(timeout=_SECONDS_TO_LOCK)
+        lock.acquire(timeout=60)
     except Timeout:
         raise DbgsomError(f"another process is sending run {folder.name} to MLflow") from None
     except (OSError, NotImplementedError):  # a folder that cannot be written can still be sent

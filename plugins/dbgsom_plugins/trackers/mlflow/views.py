@@ -14,15 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from dbgsom_core.api import Ranking
 from dbgsom_core.runs.folder import StoredRun
+from dbgsom_plugins.trackers.mlflow.store import LONGEST_TAG
 
 _MODE = "workflowType=machine_learning"  # what MLflow's pages are about
 EXPERIMENTS = f"#/experiments?{_MODE}"
 RANK = "sweep/rank"  # metric of a run: which place its variant has on its data set
 VIEW_TAG = "mlflow.sharedViewState."  # of an experiment: what its page's "Views" offers
 OVERVIEW = "dbgsom"  # key of the view of all runs of an experiment
-_LONGEST = 5000  # characters of a tag
+MODEL_VERSIONS = "mlflow.modelVersions"  # of a model: what its page says is registered of it
 _MOST_COLUMNS = 8  # of parameters
 _MOST_COMPARED = 8  # runs that an address names: the table of runs has charts, too
 _USUAL_PARAMS = ("dataset", "metric", "kernel", "growth", "growth.spreading_factor")
@@ -30,17 +30,19 @@ _USUAL_MEASURES = ("accuracy", "r2", "quantization_error", "topographic_error")
 _WORD = re.compile(r"(?!(?:null|true|false|none|auto|nan|inf)\b)[^\W\d]", re.IGNORECASE)
 
 
-# ------------------------------------------------------------------------------------- addresses
+def route(experiment: str, tags: Mapping[str, str], note: Mapping[str, Any]) -> str:
+    """Return the way to the run that a folder notes, or to its experiment's table of runs.
+
+    The table is shown in the best of the views that are among the experiment's tags.
+    """
+    if note.get("run") and not note.get("view"):
+        return f"#/experiments/{experiment}/runs/{note['run']}?{_MODE}"
+    views = [view for view in (note.get("view"), OVERVIEW) if view and f"{VIEW_TAG}{view}" in tags]
+    return _table_route(experiment, *views[:1])
 
 
-def table_route(
-    experiment: str, tags: Mapping[str, str], view: str | None = None, run: str | None = None
-) -> str:
-    """Return the way to a run, or to an experiment's table of runs in the best view it keeps."""
-    if run is not None:
-        return f"#/experiments/{experiment}/runs/{run}?{_MODE}"
-    kept = [key for key in (view, OVERVIEW) if key and f"{VIEW_TAG}{key}" in tags]
-    shown = f"&viewStateShareKey={kept[0]}" if kept else ""
+def _table_route(experiment: str, view: str | None = None) -> str:
+    shown = f"&viewStateShareKey={view}" if view else ""
     return f"#/experiments/{experiment}/runs?{_MODE}{shown}"
 
 
@@ -52,17 +54,13 @@ def compare_route(notes: Sequence[Mapping[str, Any]]) -> str | None:
     sent = [note for note in notes if note.get("run")]
     experiments = sorted({note["experiment"] for note in sent})
     if len(sent) == 1 == len(notes) or (len(sent) > _MOST_COMPARED and len(experiments) == 1):
-        view = sent[0].get("view") if len(sent) == 1 else None
-        shown = [key for key in (view, sent[0].get("overview")) if key]
-        return table_route(experiments[0], {f"{VIEW_TAG}{key}": "" for key in shown}, view)
+        own = sent[0].get("view") if len(sent) == 1 else None
+        return _table_route(experiments[0], own or sent[0].get("overview"))
     if len(sent) < 2:
         return None
     runs = json.dumps([note["run"] for note in sent[:100]], separators=(",", ":"))
     groups = json.dumps(experiments, separators=(",", ":"))
     return f"#/compare-runs?runs={quote(runs)}&experiments={quote(groups)}&{_MODE}"
-
-
-# -------------------------------------------------------------------------- names and descriptions
 
 
 def short_name(stored: StoredRun) -> str:
@@ -100,86 +98,42 @@ def description(
 ) -> str:
     """Return the description that a run's page opens with, links first.
 
-    Parameters
-    ----------
-    stored : StoredRun
-    experiment, run, model, parent : str
-        Ids in MLflow: of the run, its model and the sweep that it belongs to.
-    winners : mapping of str to str
-        Ids of the runs that won a sweep, by data set.
-    trained : str
-        How far it came, where there is no journal.
+    ``experiment`` to ``parent`` are ids in MLflow: of the run, its model and its sweep; ``winners``
+    are those of the runs that won a sweep, by data set. ``trained`` says how far it came where
+    there is no journal.
     """
-    own, winners = f"#/experiments/{experiment}", winners or {}
-    routes = {}
-    if stored.rankings:
-        routes["All variants"] = f"{own}/runs?{_MODE}&viewStateShareKey={view_of(stored)}"
-    files = {"Report": stored.files.page, "Explorer": stored.files.figure("explorer", "html")}
-    for name, path in files.items():
+    own, files = f"#/experiments/{experiment}", stored.files
+    routes = {"All variants": _table_route(experiment, view_of(stored))} if stored.rankings else {}
+    pages = {"Report": files.page, "Explorer": files.figure("explorer", "html")}
+    for name, path in pages.items():
         if path.exists():
-            where = path.relative_to(stored.files.folder).as_posix()
+            where = path.relative_to(files.folder).as_posix()
             routes[name] = f"{own}/runs/{run}/artifacts/{where}?{_MODE}"
     if model is not None:
         routes["Model"] = f"{own}/models/{model}?{_MODE}"
     if parent is not None:
         routes["Sweep"] = f"{own}/runs/{parent}?{_MODE}"
-    for data, winner in list(winners.items())[:_MOST_COLUMNS]:
-        name = f"Best on {_escaped(data)}" if len(winners) > 1 else "Best"
-        routes[name] = f"{own}/runs/{winner}?{_MODE}"
-    facts = stored.data
-    blocks = [" · ".join(f"[{name}]({route})" for name, route in routes.items())]
+    for data, winner in list((winners or {}).items())[:_MOST_COLUMNS]:
+        routes[f"Best on {_escaped(data)}"] = f"{own}/runs/{winner}?{_MODE}"
+    facts, epochs = stored.data, stored.epochs()
+    blocks = [" · ".join(f"[{name}]({way})" for name, way in routes.items())]
     if {"name", "samples", "features"} <= set(facts):
-        shape = f"{facts['samples']} samples × {facts['features']} features"
-        blocks.append(f"{_escaped(facts['name'])}: {shape}")
-    if epochs := stored.epochs():
+        size = f"{facts['samples']} samples × {facts['features']} features"
+        blocks.append(f"{_escaped(facts['name'])}: {size}")
+    if epochs:
         neurons = epochs[-1].metrics.get("epoch/neurons", 0)
         trained = f"{neurons:.0f} neurons after {epochs[-1].epoch} epochs"
     blocks += [trained, f"Ended early: {_escaped(stored.error)}" if stored.error else ""]
-    several = len(stored.rankings) > 1
     for ranking in stored.rankings:
-        where, best, decides = f" on {_escaped(ranking.data)}", ranking.best, ranking.measures[0]
-        blocks.append(
-            f"Best{where if several else ''}: **{_escaped(best.name)}**, with `{decides}` "
-            f"{best.measures.get(decides, float('nan')):.4g}. {_escaped(ranking.verdict)}".rstrip()
-        )
-    blocks += map(_variants_table, stored.rankings)
-    if not stored.rankings and stored.measures:
-        blocks.append(_measures_table(stored.measures))
-    text = "\n\n".join(filter(None, blocks))
-    # No row of a table is torn.
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 2].rpartition("\n")[0] + "\n…"
+        best, decides = ranking.best, ranking.measures[0]
+        value = f"`{decides}` {best.measures.get(decides, float('nan')):.4g}"
+        text = f"Best on {_escaped(ranking.data)}: **{_escaped(best.name)}**, with {value}."
+        blocks.append(f"{text} {_escaped(ranking.verdict)}".strip())
+    return "\n\n".join(filter(None, blocks))[:LONGEST_TAG]
 
 
 def _escaped(text: object) -> str:
     return re.sub(r"([\\`*\[\]|~$<>]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(str(text).split()))
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _variants_table(ranking: Ranking) -> str:
-    rows = [
-        [
-            *(_escaped(variant.varies.get(key, "")) for key in ranking.keys),
-            *(f"{variant.measures.get(name, float('nan')):.4g}" for name in ranking.measures),
-        ]
-        for variant in ranking.variants[:100]
-    ]
-    return _table([f"`{name}`" for name in (*ranking.keys, *ranking.measures)], rows)
-
-
-def _measures_table(measures: Mapping[str, float]) -> str:
-    parts = ("train", "test")
-    names = [name.partition("/")[2] for name in measures if name.partition("/")[0] in parts]
-    rows = [
-        [f"`{name}`", *(f"{measures.get(f'{part}/{name}', float('nan')):.4g}" for part in parts)]
-        for name in dict.fromkeys(names)
-    ]
-    others = [name for name in measures if name.partition("/")[0] not in (*parts, "test_std")]
-    rows += [[f"`{name}`", "", f"{measures[name]:.4g}"] for name in others]
-    return _table(["measure", *parts], rows)
 
 
 # ------------------------------------------------------------------------------------ saved views
@@ -255,7 +209,7 @@ def _kept(key: str, name: str, stored: StoredRun, state: Mapping[str, Any]) -> t
         json.dumps(content, separators=(",", ":"), ensure_ascii=False)
         for content in ({**listed, **state}, listed)  # for MLflow 3.10, and for 3.17 alone
     ]
-    return f"{VIEW_TAG}{key}", next((one for one in written if len(one) <= _LONGEST), written[1])
+    return f"{VIEW_TAG}{key}", next((one for one in written if len(one) <= LONGEST_TAG), written[1])
 
 
 _WIDTHS = {"attributes.`Run Name`": 300, "runDateAndNestInfo": 130, "duration": 80}  # pixels
