@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
+from dbgsom_core.errors import stand_between
+
 __all__ = ["autolog", "flush", "load_model", "log_model", "save_model"]
+
+stand_between("mlflow")  # mlflow.sklearn.autolog wraps fits, too
 
 
 def autolog(

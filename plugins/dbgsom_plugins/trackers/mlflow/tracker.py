@@ -17,7 +17,7 @@ from concurrent.futures import Future, wait
 from contextvars import copy_context
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
@@ -51,6 +51,11 @@ class MLflow(TrackerComponent):
     The run folder is always written first; a thread of the run sends it, and training waits for
     nothing. What a store misses ``dbgsom sync`` sends later.
     """
+
+    is_default: ClassVar[bool] = True
+    addresses: ClassVar[tuple[str, ...]] = ("runs:/", "models:/")
+    store_field: ClassVar[str] = "uri"
+    packages: ClassVar[tuple[str, ...]] = ("mlflow",)
 
     uri: str = Field(
         default="sqlite:///mlflow.db",
