@@ -4,11 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dbgsom_plugins.trackers.mlflow_view import described
 
 from dbgsom_core.api import RunResult
 from dbgsom_core.runs.folder import RunFiles, StoredRun
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
-from dbgsom_plugins.trackers.mlflow_view import described
 from dbgsom_plugins.trackers.report import report
 
 EVIL = "\x1b[31m<script>alert(1)</script>|*a*`b`\n# c"

@@ -100,9 +100,9 @@ def store_of(uri: str, folder: Path) -> str:
 # ----------------------------------------------------------------------- what was sent of a folder
 
 
-def place_of(uri: str, experiment: str | None, registered_model: str | None) -> str:
+def place_of(uri: str, experiment: str | None) -> str:
     """Return what the notes call a place in a store; no password is in it."""
-    return f"{masked(uri).replace('***@', '')} {experiment} {registered_model}"
+    return f"{masked(uri).replace('***@', '')} {experiment or ''}".rstrip()
 
 
 def read_note(folder: Path, place: str) -> Mapping[str, Any]:

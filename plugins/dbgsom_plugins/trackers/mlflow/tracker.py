@@ -12,8 +12,10 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from contextvars import copy_context
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +29,7 @@ from dbgsom_core.api import (
     Page,
     Run,
     TrackerComponent,
+    masked,
     masked_name,
     private_logger,
     shell_word,
@@ -168,7 +171,7 @@ class MLflow(TrackerComponent):
                 f"there is no MLflow store {database} yet: 'dbgsom run' makes it, 'dbgsom sync' "
                 "fills it from the run folders"
             )
-        with store.in_words(uri), store.quiet():
+        with _called(uri):
             from mlflow import MlflowClient
 
             name = self._named(self.experiment) or experiment
@@ -176,7 +179,7 @@ class MLflow(TrackerComponent):
         note = {} if folder is None else store.read_note(folder, self.place(folder))
         route = views.route(known.experiment_id, known.tags, note) if known else views.EXPERIMENTS
         if store.is_server(uri):
-            return Page(f"{shell_word(uri).rstrip('/')}/{route}")
+            return Page(f"{masked(uri).rstrip('/')}/{route}")
         words = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
         settings = {
             "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -187,7 +190,7 @@ class MLflow(TrackerComponent):
 
     def fetch_model(self, address: str, folder: Path) -> Path:
         """Put the model file that ``runs:/…`` or ``models:/…`` means into ``folder``."""
-        with store.in_words(self.uri), store.quiet():
+        with _called(self.uri):
             from dbgsom_plugins.trackers.mlflow.model import fetch_model
 
             return fetch_model(self.uri, address, folder)
@@ -203,7 +206,7 @@ class MLflow(TrackerComponent):
         """Make a run's model a version of a registered one, and return its address."""
         self.mirror(folder)
         uri = store.store_of(self.uri, folder)
-        with store.in_words(uri), store.quiet():
+        with _called(uri):
             return self.uploader(uri).register(folder, name, alias)
 
     def mirror(self, folder: Path) -> bool:
@@ -214,7 +217,7 @@ class MLflow(TrackerComponent):
         `DbgsomError`.
         """
         uri = store.store_of(self.uri, folder)
-        with store.in_words(uri), store.quiet():
+        with _called(uri):
             store.check_answers(uri, _SECONDS_TO_LOOK)
             return self.uploader(uri).upload(folder)
 
@@ -226,7 +229,7 @@ class MLflow(TrackerComponent):
     def place(self, folder: Path) -> str:
         """Return what a run folder calls the place in MLflow that it is sent to."""
         uri = self.uri if "***" in self.uri else store.store_of(self.uri, folder)
-        return store.place_of(uri, self._named(self.experiment), self._named(self.registered_model))
+        return store.place_of(uri, self._named(self.experiment))
 
     def uploader(self, uri: str) -> Uploader:
         """Return what sends run folders to a store; the first call of a process imports MLflow."""
@@ -360,6 +363,14 @@ class MLflowObserver:
                 self._uploader.follow(folder)
             else:
                 self._uploader.upload(folder, status)
+
+
+@contextmanager
+def _called(uri: str) -> Iterator[None]:
+    """Let MLflow be called by a command, which shows none of its warnings."""
+    with warnings.catch_warnings(), store.in_words(uri), store.quiet():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _with_cure(why: str) -> str:

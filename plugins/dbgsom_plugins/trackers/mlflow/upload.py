@@ -110,7 +110,7 @@ class Uploader:
         self.store = Store(uri)
         self._experiment, self._register = experiment, register
         self._into, self._around = run, parent or run
-        self._place = stores.place_of(uri, experiment, register)
+        self._place = stores.place_of(uri, experiment)
         self._sent: dict[Path, _Sent] = {}
 
     def follow(self, folder: Path) -> None:
