@@ -211,6 +211,15 @@ def test_whatever_a_model_answers_its_signature_says_it(
     assert (outputs is None) == (kind == "targets")
 
 
+def test_the_example_is_a_table_as_the_file_was(stored: SimpleNamespace) -> None:
+    with quiet():
+        example = stored.model.input_example
+    assert example["colour"].tolist() == ["red", "blue", "red", "blue", "red"]
+    assert example["size"].tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
+    assert example["code"].tolist() == ["0", "1", "2", "0", "1"]
+    assert _answers(stored, example).tolist() == ["a", "b", "a", "b", "a"]
+
+
 def test_nothing_is_pickled_and_requirements_are_those_of_the_model(
     stored: SimpleNamespace,
 ) -> None:

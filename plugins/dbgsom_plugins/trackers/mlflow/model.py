@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -143,21 +144,25 @@ def _contents(columns: Columns) -> dict[str, str]:
 
 
 def _table(columns: Columns | None, names: Sequence[str] | None, X: Any) -> Any:
-    """Return samples as the model is to be asked: a table where it knows names, none of dates."""
+    """Return samples as the model is to be asked: a table where it knows names.
+
+    Features do not hold all of a date: each row has the same.
+    """
     if columns is None:
         return X if names is None else pd.DataFrame(X, columns=list(map(str, names)))
-    if columns.dates:
-        return None
-    table, at = {}, 0
+    table: dict[str, Any] = {}
+    at = 0
     for name in columns.names:
         width = len(columns.features_of(name))
         part, at = X[:, at : at + width], at + width
-        values = columns.categories.get(name)
-        table[name] = (
-            part[:, 0].astype(np.float64)
-            if values is None
-            else [values[int(row.argmax())] if row.max() == 1 else None for row in part]
-        )
+        if name in columns.categories:
+            values = columns.categories[name]
+            table[name] = [values[int(row.argmax())] if row.max() == 1 else None for row in part]
+        elif name in columns.dates:
+            form = columns.dates[name][0].replace("ISO8601", "%Y-%m-%d")
+            table[name] = [datetime(2024, 1, 2).strftime(form)] * len(X)
+        else:
+            table[name] = part[:, 0].astype(np.float64)
     return pd.DataFrame(table)
 
 
