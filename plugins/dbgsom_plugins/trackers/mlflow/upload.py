@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -415,10 +416,23 @@ def keep_model(
         store.write("log_outputs", run_id, [LoggedModelOutput(model_id, step=step)])
     own = Model(artifact_path=where, model_uuid=model_id, run_id=run_id, model_id=model_id)
     with TemporaryDirectory() as folder:
-        write(Path(folder) / "model", own)
+        with _chosen(store.uri):
+            write(Path(folder) / "model", own)
         store.write("log_model_artifacts", model_id, str(Path(folder) / "model"))
     store.write("finalize_logged_model", model_id, LoggedModelStatus.READY)
     return model_id
+
+
+@contextmanager
+def _chosen(uri: str) -> Iterator[None]:
+    """Let MLflow 3.10, which asks for a store where none is needed, make none in this folder."""
+    name = "MLFLOW_TRACKING_URI"
+    is_set = os.environ.setdefault(name, uri) is not uri
+    try:
+        yield
+    finally:
+        if not is_set:
+            os.environ.pop(name, None)
 
 
 def model_name(run: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from dbgsom_core.runs.folder import StoredRun
+from dbgsom_plugins.trackers.markdown import as_markdown
 from dbgsom_plugins.trackers.mlflow.store import LONGEST_TAG
 
 _MODE = "workflowType=machine_learning"  # what MLflow's pages are about
@@ -114,26 +115,22 @@ def description(
     if parent is not None:
         routes["Sweep"] = f"{own}/runs/{parent}?{_MODE}"
     for data, winner in list((winners or {}).items())[:_MOST_COLUMNS]:
-        routes[f"Best on {_escaped(data)}"] = f"{own}/runs/{winner}?{_MODE}"
+        routes[f"Best on {as_markdown(data)}"] = f"{own}/runs/{winner}?{_MODE}"
     facts, epochs = stored.data, stored.epochs()
     blocks = [" · ".join(f"[{name}]({way})" for name, way in routes.items())]
     if {"name", "samples", "features"} <= set(facts):
         size = f"{facts['samples']} samples × {facts['features']} features"
-        blocks.append(f"{_escaped(facts['name'])}: {size}")
+        blocks.append(f"{as_markdown(facts['name'])}: {size}")
     if epochs:
         neurons = epochs[-1].metrics.get("epoch/neurons", 0)
         trained = f"{neurons:.0f} neurons after {epochs[-1].epoch} epochs"
-    blocks += [trained, f"Ended early: {_escaped(stored.error)}" if stored.error else ""]
+    blocks += [trained, f"Ended early: {as_markdown(stored.error)}" if stored.error else ""]
     for ranking in stored.rankings:
         best, decides = ranking.best, ranking.measures[0]
         value = f"`{decides}` {best.measures.get(decides, float('nan')):.4g}"
-        text = f"Best on {_escaped(ranking.data)}: **{_escaped(best.name)}**, with {value}."
-        blocks.append(f"{text} {_escaped(ranking.verdict)}".strip())
+        text = f"Best on {as_markdown(ranking.data)}: **{as_markdown(best.name)}**, with {value}."
+        blocks.append(f"{text} {as_markdown(ranking.verdict)}".strip())
     return "\n\n".join(filter(None, blocks))[:LONGEST_TAG]
-
-
-def _escaped(text: object) -> str:
-    return re.sub(r"([\\`*\[\]|~$<>]|(?<!\w)_|_(?!\w))", r"\\\1", " ".join(str(text).split()))
 
 
 # ------------------------------------------------------------------------------------ saved views
