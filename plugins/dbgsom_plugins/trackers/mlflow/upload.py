@@ -427,7 +427,8 @@ def keep_model(
 def _chosen(uri: str) -> Iterator[None]:
     """Let MLflow 3.10, which asks for a store where none is needed, make none in this folder."""
     name = "MLFLOW_TRACKING_URI"
-    is_set = os.environ.setdefault(name, uri) is not uri
+    is_set = name in os.environ
+    os.environ.setdefault(name, uri)
     try:
         yield
     finally:
