@@ -17,14 +17,9 @@ TARGET = "target"
 
 
 class DbgsomSource(DatasetSource):  # type: ignore[misc]
-    """Where the data of a run is from.
+    """Where the data of a run is from: the section ``dataset`` of its configuration.
 
-    Parameters
-    ----------
-    dataset : mapping or str
-        The section ``dataset`` of a configuration.
-    folder : str, optional
-        Where its relative paths start; the working directory without it.
+    Relative paths in it start at ``folder``, or the working directory.
     """
 
     def __init__(self, dataset: Mapping[str, Any] | str, folder: str | None = None) -> None:
@@ -35,13 +30,7 @@ class DbgsomSource(DatasetSource):  # type: ignore[misc]
         return SOURCE_TYPE
 
     def load(self) -> "pd.DataFrame":
-        """Return the features by name, and the column ``target`` where there is one.
-
-        Raises
-        ------
-        DataError, ConfigError
-            The data cannot be read here.
-        """
+        """Return the features by name, and the column ``target`` where there is one."""
         import numpy as np
         import pandas as pd
 

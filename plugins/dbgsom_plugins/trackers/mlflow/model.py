@@ -51,32 +51,17 @@ def write_model(
     wheels: Sequence[str | PathLike[str]] = (),
     signature: Any = "any",
 ) -> None:
-    """Write the folder of an MLflow model.
+    """Write the folder of an MLflow model, ``target``, of a model file.
 
-    Parameters
-    ----------
-    target, file : Path
-        The folder, which does not exist, and where the model was saved.
-    into : mlflow.models.Model
-        What is known of the model so far; flavours and signature are added.
-    needs : mapping of str to str
-        Distributions and their versions.
-    columns : Columns, optional
-        Those of the table that it was trained on.
-    names : sequence of str, optional
-        Of the features, where the model knows no columns.
-    example : float array (m, D), optional
-        A few raw samples.
-    labels : array (m,) or DataFrame (m, targets), optional
-        What the model answers to them.
-    wheels : sequence of path
-        Of distributions that no package index has: they are kept with the model. A wheel that is
-        missing, or of nothing that the model needs, is a `DbgsomError`.
-    signature : ModelSignature, "any" or "typed"
-        MLflow refuses int64 in columns of ``double``, so columns are of the type ``any`` (all of
-        them: MLflow 3.10 misplaces rows where types are mixed), and the model itself checks its
-        cells. ``"typed"`` says ``double`` for numbers and ``string`` for categories and dates,
-        which MLflow checks much faster. Samples without names have no input schema.
+    ``into`` is what MLflow knows of the model so far, ``needs`` are distributions and versions,
+    ``names`` those of features where the model knows no ``columns``, ``labels`` its answers to an
+    ``example`` of raw samples (m, D). ``wheels`` are kept with the model; one that is missing, or
+    of nothing that the model needs, is a `DbgsomError`.
+
+    MLflow refuses int64 in columns of ``double``, so columns are of the type ``any`` (all of them:
+    MLflow 3.10 misplaces rows where types are mixed), and the model itself checks its cells. A
+    ``signature`` of ``"typed"`` says ``double`` for numbers and ``string`` for categories and
+    dates, which MLflow checks much faster. Samples without names have no input schema.
     """
     if columns is not None:
         into.metadata = {**(into.metadata or {}), "columns": _contents(columns)}

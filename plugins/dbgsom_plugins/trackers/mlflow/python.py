@@ -174,7 +174,8 @@ def _fit(fit: Any, estimator: Any, X: Any, y: Any = None, *args: Any, **options:
 def _search_fit(fit: Any, search: Any, X: Any, y: Any = None, *args: Any, **options: Any) -> Any:
     inner = search.estimator
     last = inner.steps[-1][1] if hasattr(inner, "steps") else inner
-    if getattr(_thread, "busy", False) or (not hasattr(last, "som_map_") and not _is_ours(last)):
+    ours = type(last).__module__.partition(".")[0] == "dbgsom_core"
+    if getattr(_thread, "busy", False) or not ours:
         return fit(search, X, y, *args, **options)
     with _run_for_a_fit(type(search).__name__) as run_id:
         fitted = fit(search, X, y, *args, **options)
@@ -182,10 +183,6 @@ def _search_fit(fit: Any, search: Any, X: Any, y: Any = None, *args: Any, **opti
             with _warned(f"the search of run {run_id}"):
                 _log_candidates(Store(mlflow.get_tracking_uri()), run_id, search)
         return fitted
-
-
-def _is_ours(estimator: Any) -> bool:
-    return type(estimator).__module__.partition(".")[0] == "dbgsom_core"
 
 
 @contextmanager

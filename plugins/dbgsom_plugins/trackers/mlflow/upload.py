@@ -87,17 +87,10 @@ class _Sent:
 
 
 class Uploader:
-    """Brings MLflow up to date with run folders; doing so twice changes nothing.
+    """Brings a store up to date with run folders; doing so twice changes nothing.
 
-    Parameters
-    ----------
-    uri : str
-        The store.
-    experiment, register : str or None
-        Names of the MLflow experiment, None: the run's own, and of the registered model that each
-        map becomes a version of.
-    run, parent : str, optional
-        The MLflow run that a run is to be logged into, and that of which others become children.
+    Runs go to an ``experiment``, None: their own, and maps become versions of the registered model
+    ``register``. ``run`` is the MLflow run to log into, ``parent`` one that others are children of.
     """
 
     def __init__(
