@@ -11,9 +11,7 @@ from itertools import count
 from types import FrameType
 
 # Whose lines are nobody's own: what stands between a person's line and ours.
-_BETWEEN = frozenset(
-    ("dbgsom_core", "dbgsom_plugins", "sklearn", "mlflow", "joblib", "contextlib", "threading")
-)
+_BETWEEN = {"dbgsom_core", "dbgsom_plugins", "sklearn", "joblib", "contextlib", "threading"}
 _TELLING = 4  # letters of a part of a word that say which one is meant
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, directions of writing, halves, breaks
 
@@ -123,9 +121,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def callers_level() -> int:
     """Return the ``stacklevel`` at which a warning is about a line of who called this package.
 
-    That is so however many functions, of scikit-learn's pipelines and searches or of MLflow's
-    logging, stand between; a number would have to know them all. A plugin that asks has its own
-    package left out, too. It is 1 where nobody else is.
+    That is so however many functions, of scikit-learn's pipelines and searches or of what logs
+    fits (see `stand_between`), stand between; a number would have to know them all. A plugin that
+    asks has its own package left out, too. It is 1 where nobody else is.
     """
     own = _package(sys._getframe(1))
     between = _BETWEEN if own == "__main__" else _BETWEEN | {own}
@@ -137,6 +135,11 @@ def callers_level() -> int:
         if _package(frame) not in between:
             return level
     raise AssertionError
+
+
+def stand_between(package: str) -> None:
+    """Let `callers_level` leave out the lines of a package, too."""
+    _BETWEEN.add(package)
 
 
 def _package(frame: FrameType) -> str:

@@ -31,7 +31,7 @@ def evaluate(
     Returns
     -------
     MeasureTable
-        A mapping of names to numbers, named as in YAML and MLflow; ``to_frame()`` says of each
+        A mapping of names to numbers, named as in YAML and in trackers; ``to_frame()`` says of each
         which values are better, its range, definition and source. What cannot be measured is left
         out of the mapping, and ``notes`` say why.
 

@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
+from dbgsom_core.errors import stand_between
+
 __all__ = ["autolog", "flush", "load_model", "log_model", "save_model"]
+
+stand_between("mlflow")  # mlflow.sklearn.autolog wraps fits, too
 
 
 def autolog(
@@ -29,12 +33,8 @@ def autolog(
     folds of a cross-validation are logged in no other way. What cannot be logged is warned of and
     stops no fit. It works beside ``mlflow.sklearn.autolog``, which makes the children then.
 
-    A fit returns when the map is trained, and a thread of this process logs it meanwhile, during
-    long fits every few seconds. All of it is there when the run that was open ends
-    (``mlflow.end_run()``, the end of its ``with`` block), after `flush`, and when the program ends;
-    a run of its own is RUNNING until then, and ends with the time at which the fit did. What it is
-    logged of is the estimator as it was; measures and figures that need data which was changed in
-    the meantime are left out, with a warning. A fit that raises ends its run as FAILED at once.
+    All of it is there when the fit returns. A fit that raises ends its run as FAILED. Calls of
+    ``partial_fit``, which leave a map that later calls change, are not logged.
 
     Parameters
     ----------
@@ -45,26 +45,21 @@ def autolog(
         Names of measures of the training data; without it ``quantization_error``,
         ``topographic_error``, and where there are targets ``accuracy`` or ``r2``.
     wait : bool
-        Let fits return when they are logged.
+        Does nothing: a fit is logged when it returns.
     disable : bool
-        Log no more fits, once those that were made are logged.
+        Log no more fits.
     """
     _python().autolog(
+        disable,
         log_models=log_models,
         log_figures=log_figures,
         log_datasets=log_datasets,
         measures=measures,
-        wait=wait,
-        disable=disable,
     )
 
 
 def flush() -> None:
-    """Wait until MLflow has all of the fits that `autolog` logs.
-
-    Warnings that are to be errors (``-W error``) are raised here where a fit was not logged whole.
-    """
-    _python().flush()
+    """Do nothing: a fit is logged when it returns."""
 
 
 def log_model(

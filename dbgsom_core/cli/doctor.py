@@ -37,7 +37,7 @@ def doctor(file: str | None, warm: bool, as_json: bool, runs: str, limit: float)
     """Say whether this machine is ready to train.
 
     Versions, threads, compiled loops, plugins, trackers, runs and disks are looked at; trackers are
-    those of FILE, or MLflow in mlflow.db. Nothing is changed, but for --warm, which fills the cache
+    those of FILE, or the default ones. Nothing is changed, but for --warm, which fills the cache
     of compiled loops. Exit code 1 when something is broken.
     """
     from rich.console import Console

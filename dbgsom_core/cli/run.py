@@ -246,7 +246,7 @@ def _run_experiment(
         from dbgsom_core.cli.tables import print_measures
 
         print_measures(outcome.result.measures, outcome.result.view, registry)
-        _print_places(outcome.run.folder, outcome.run.experiment, experiment.tracking)
+        _print_places(outcome.run.folder, experiment.tracking)
     return 0
 
 
@@ -271,7 +271,7 @@ def _run_sweep(
         children = [(child.run.name, child.result.measures) for child in outcome.children]
         _print_sweep(outcome.result.rankings, children, folder, registry)
         tracking = loaded.children[0].experiment.tracking
-        _print_places(folder, outcome.run.experiment, tracking)
+        _print_places(folder, tracking)
     for name, why in outcome.failed.items():
         click.echo(f"failed: {name}: {why}", err=True)
     if outcome.failed and not output.quiet:
@@ -320,7 +320,7 @@ def _resume(
                 from dbgsom_core.cli.tables import print_measures
 
                 print_measures(stored.measures, None, registry)
-            _print_places(stored.files.folder, stored.experiment, experiments[0].tracking)
+            _print_places(stored.files.folder, experiments[0].tracking)
         return 0
     resume.check_not_running(stored)
     if isinstance(loaded, Sweep):
@@ -376,7 +376,7 @@ def _print_sweep(
         click.echo(f"how sure that is: dbgsom compare {_shell_name(folder)}")
 
 
-def _print_places(folder: Path, experiment: str, tracking: Tracking) -> None:
+def _print_places(folder: Path, tracking: Tracking) -> None:
     """Print where a run folder and its report are, and how trackers show the run, or all runs."""
     from dbgsom_core.interfaces.trackers import TrackerAbilities
     from dbgsom_core.runs.folder import RunFiles
@@ -386,9 +386,8 @@ def _print_places(folder: Path, experiment: str, tracking: Tracking) -> None:
         click.echo(f"report: {page}")
     for _, tracker in tracking:
         abilities = TrackerAbilities.of(tracker)
-        runs = [(experiment, folder.name)]
         try:
-            view = abilities.how_to_compare and abilities.how_to_compare(runs)
+            view = abilities.how_to_compare and abilities.how_to_compare([folder])
             view = view or (abilities.how_to_open and abilities.how_to_open())
             sent = abilities.mirrored is None or abilities.mirrored(folder)
         except PluginError as error:

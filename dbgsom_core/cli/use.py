@@ -15,7 +15,6 @@ import click
 
 from dbgsom_core.cli.console import output as messages
 from dbgsom_core.cli.console import print_notes, unescaped
-from dbgsom_core.cli.mlflow import store_option
 from dbgsom_core.cli.options import (
     check_output,
     json_option,
@@ -27,6 +26,7 @@ from dbgsom_core.cli.options import (
     runs_option,
     writing,
 )
+from dbgsom_core.cli.trackers import store_option
 from dbgsom_core.errors import DataError, DbgsomError
 
 if TYPE_CHECKING:
@@ -137,9 +137,9 @@ def predict(
     """Write what MODEL says of each row of DATA.
 
     MODEL is a run's folder or id, an experiment (its newest run), a model file (.npz), or an
-    address in MLflow: runs:/ID, models:/NAME@ALIAS. DATA is a CSV (also packed), parquet, feather
-    or npy file, of any length. Columns are found by name where the model knows names; more of them
-    do no harm, and their order does not matter.
+    address in a tracker: runs:/ID, models:/NAME@ALIAS. DATA is a CSV (also packed), parquet,
+    feather or npy file, of any length. Columns are found by name where the model knows names; more
+    of them do no harm, and their order does not matter.
     """
     found = _find_model(model, open_registry(), given)
     with lazy_import("scipy.stats"):

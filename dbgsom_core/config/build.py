@@ -189,7 +189,16 @@ def _experiment(
     figures = settings.figures
     if figures == DEFAULT:
         figures = builder.offered("figure", FIGURES + (OF_STABILITY,) * (stability is not None))
-    tracking = settings.tracking if "tracking" in root else builder.offered("tracker", ("mlflow",))
+    tracking = settings.tracking
+    if tracking == DEFAULT:
+        usual = (name for name, one in builder.registry.trackers().items() if one.is_default)
+        tracking = []
+        for name in usual:  # one may be wrong by what the environment says of it
+            try:
+                tracking.append(builder.component("tracker", name))
+            except ValidationError as error:
+                for _, _, message in findings_of(error):
+                    problems.add(NOWHERE, "tracking", message)
     engine = settings.engine if "engine" in root else builder.component("engine", "local")
     disabled = tuple(settings.plugins.disable) if settings.plugins else ()
     steps = settings.prepare or ()

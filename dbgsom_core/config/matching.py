@@ -44,6 +44,7 @@ def mismatches(root: Section, builder: Builder) -> Iterator[Finding]:
     yield from sections.measures()
     yield from sections.split()
     yield from sections.data()
+    yield from sections.tags()
 
 
 class _Sections:
@@ -53,6 +54,15 @@ class _Sections:
         self._model = model if isinstance(model, Section) else Section()
         kind = self._model.get("estimator", "vq")
         self._kind = kind if isinstance(kind, str) and kind in ESTIMATORS else None
+
+    def tags(self) -> Iterator[Finding]:
+        """Yield the keys of tags that are a tracker's own."""
+        tags = self._root.get("tags")
+        for key in tags if isinstance(tags, Section) else ():
+            for name in self._builder.registry.names("tracker"):
+                if str(key).startswith(f"{name}."):
+                    message = f"'{key}' is no key of a tag: choose one not starting with '{name}.'"
+                    yield ("key", ("tags", key), message)
 
     def _component(self, kind: str, value: Any, default: str | None = None) -> Any:
         try:

@@ -49,7 +49,7 @@ STEP = "step"  # of prepare: no component, and written like one
 SWEEPS = ("grid", "random", "list", "optimize")  # ways to say what varies
 DEFAULT = "default"  # in place of a list
 
-_TAG = re.compile(r"\w[\w ./:-]{0,199}")  # what MLflow takes
+_TAG = re.compile(r"\w[\w ./:-]{0,199}")  # what trackers take
 _NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
 
 
@@ -429,7 +429,7 @@ class ExperimentSettings(Settings):
     tags: dict[str, str | bool | int | Annotated[float, Field(allow_inf_nan=False)]] = Field(
         default_factory=dict
     )
-    """words of your own about the run, shown in MLflow, too"""
+    """words of your own about the run, shown by trackers, too"""
     dataset: Annotated[Any, ComponentOf("dataset")]
     """the data to learn from"""
     prepare: Annotated[Any, ComponentOf(STEP, several=True)] = None
@@ -447,9 +447,9 @@ class ExperimentSettings(Settings):
     []: none"""
     stability: StabilitySettings | None = None
     """how sure the map is, from refits to parts of its samples; null: not asked"""
-    tracking: Annotated[Any, ComponentOf("tracker", several=True)] = "mlflow"
-    """where runs are mirrored; null or []: only the run folder, which is always written; list
-    run_folder to set its fields"""
+    tracking: Annotated[Any, ComponentOf("tracker", several=True, words=(DEFAULT,))] = DEFAULT
+    """where runs are sent beside the run folder, which is always written; default: where trackers
+    say that they are it; null or []: nowhere; list run_folder to set its fields"""
     patience: float = Field(120.0, gt=0, allow_inf_nan=False)
     """read for the sake of old configurations; it does nothing"""
     engine: Annotated[Any, ComponentOf("engine", "local")] = "local"
@@ -465,10 +465,9 @@ class ExperimentSettings(Settings):
     @classmethod
     def _can_be_tags(cls, value: dict[str, Any]) -> dict[str, Any]:
         for key in value:
-            if not _TAG.fullmatch(key) or key.startswith("mlflow."):
+            if not _TAG.fullmatch(key):
                 raise ValueError(
-                    f"'{key}' is no key of a tag: up to 200 letters, digits, spaces and . _ - / :, "
-                    "not starting with 'mlflow.'"
+                    f"'{key}' is no key of a tag: up to 200 letters, digits, spaces and . _ - / :"
                 )
         return value
 

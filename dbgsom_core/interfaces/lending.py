@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import copy
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -115,3 +116,27 @@ class Kept:
             own["children"].clear()
             own["children"].update(self.children)
         return not same
+
+
+def handed_out(value: Any) -> Any:
+    """Return what a third party gets of a result: nothing that it changes is told to others.
+
+    Arrays become read-only views, mappings, lists and records copies of such parts; maps, models
+    and their transformers are copied whole. Figures, which are written already, stay as they are.
+    """
+    if isinstance(value, np.ndarray):
+        view = value.view()
+        view.flags.writeable = False
+        return view
+    if type(value) is dict:
+        return {key: handed_out(part) for key, part in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(handed_out, value))
+    if isinstance(value, SomMap) or hasattr(value, "get_params"):
+        return copy.deepcopy(value)
+    if is_dataclass(value) and hasattr(value, "__dict__") and not isinstance(value, type):
+        own = copy.copy(value)
+        for name, part in vars(value).items():
+            object.__setattr__(own, name, handed_out(part))
+        return own
+    return value

@@ -27,7 +27,7 @@ _HINT = re.compile(rf"({_REFERENCE}[^;\n]*); did you mean '[^'\n]*'\?")
 # A password may hold "/" and "@": where a colon comes first, all up to the last "@" is redacted.
 _USER = re.compile(r"(?<!/)//(?!/)(?P<user>[^\s\"<>:]{0,200}:[^\s\"<>]{0,500}|[^/\s\"<>]{1,500})@")
 _USER_REFERENCE = re.compile(rf"[^:\s@]*:?({_REFERENCE})+")
-# The key that is left out is how MLflow's pages name a saved view.
+# The key that is left out is how the pages of a tracker name a saved view.
 _TOKEN = re.compile(
     r"(?i)([?&;#](?!viewStateShareKey=)[\w.\-]*(?:token|key|secret|passw(?:or)?d|pwd|passphrase"
     rf"|auth|sig|signature|credentials?)=)(?!{_REFERENCE})[^&#\s\"'<>]+"

@@ -21,9 +21,9 @@ ARTIFACTS = "artifacts"
 # The first words of what a run itself logs, and what mirrors make of it.
 RESERVED = ("best", "epoch", "fold", "stability", "stability_high", "stability_low", "system",
             "test", "train")  # fmt: skip
-_LONGEST = 250  # letters of a name, as MLflow takes them
+_LONGEST = 250  # letters of a name, as trackers take them
 _LONGEST_FILE = 240  # bytes: file systems take 255, with what a name has while it is written
-_STEPS = 1 << 63  # what MLflow's stores hold
+_STEPS = 1 << 63  # what stores of trackers hold
 _WORD = re.compile(r"[\w][\w\-. ]*(?<![. ])")
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # of Windows
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}  # as the journal has them

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -77,7 +77,7 @@ class Run:
         return RunLog(self.folder)
 
     def log_scalar(self, name: str, value: float, step: int) -> None:
-        """Add a number to the run: a line in ``scalars.jsonl`` of its folder, a metric in MLflow.
+        """Add a number to the run: a line in ``scalars.jsonl`` of its folder, a tracker's metric.
 
         Each name has one value a step; what comes again, as it does where a resumed run repeats
         epochs, is left out.
@@ -102,7 +102,7 @@ class Run:
         self._log.scalar(name, value, step)
 
     def log_artifact(self, name: str, content: str | bytes | PathLike[str]) -> Path:
-        """Add a file to the run: ``artifacts/NAME`` in its folder, sent to MLflow at its end.
+        """Add a file to the run: ``artifacts/NAME`` in its folder, sent to trackers at its end.
 
         It is written whole or not at all; the same name again replaces it.
 
@@ -317,16 +317,33 @@ class TrackerComponent(Component):
         itself says; nobody else is asked.
         ``reachable() -> str``: how it is, for ``dbgsom doctor``: a few words, or a `DbgsomError`
         that says why it cannot be used. It writes nothing and answers within seconds.
-        ``how_to_compare(runs) -> str or None``: the command or address that shows runs, pairs of
-        experiment and id, beside each other, and a single one as ``how_to_open`` would; None where
-        the tracker lacks them.
+        ``how_to_compare(folders) -> str or None``: the command or address that shows the runs of
+        these folders beside each other, and a single one as ``how_to_open`` would; None where the
+        tracker lacks them.
         ``page(experiment, folder, port) -> Page``: where ``dbgsom ui`` shows an experiment, or the
         run with this folder; each may be None. A command serves it at this port.
-        ``fetch_model(address, folder) -> Path``: put the model file that an address (``runs:/…``,
-        ``models:/…``) means into a folder, without running anything, and return its path.
+        ``fetch_model(address, folder) -> Path``: put the model file that an address means into a
+        folder, without running anything, and return its path; ``addresses`` says which it knows.
         ``register(folder, name, alias) -> str``: make the model of a finished run a version of a
         named one, with an alias unless that is None, and return its address.
+
+    Attributes
+    ----------
+    is_default : bool
+        Whether runs are sent there whose configuration does not say where to.
+    addresses : tuple of str
+        How the addresses of models begin that `fetch_model` knows: ``("runs:/", "models:/")``.
+    store_field : str
+        The field that ``--store`` of a command fills; empty: there is one store.
+    packages : tuple of str
+        Distributions that its observer imports when a run begins. Run folders note their versions,
+        and no module of a component may import them.
     """
+
+    is_default: ClassVar[bool] = False
+    addresses: ClassVar[tuple[str, ...]] = ()
+    store_field: ClassVar[str] = ""
+    packages: ClassVar[tuple[str, ...]] = ()
 
     how_to_open: ClassVar[Callable[..., str] | None] = None
     how_to_compare: ClassVar[Callable[..., str | None] | None] = None
@@ -336,6 +353,23 @@ class TrackerComponent(Component):
     page: ClassVar[Callable[..., Page] | None] = None
     fetch_model: ClassVar[Callable[..., Path] | None] = None
     register: ClassVar[Callable[..., str] | None] = None
+
+
+@dataclass(frozen=True)
+class TrackerTraits:
+    """What the class of a tracker says of itself; see `TrackerComponent`."""
+
+    is_default: bool
+    addresses: tuple[str, ...]
+    store_field: str
+    packages: tuple[str, ...]
+
+    @classmethod
+    def of(cls, tracker: type[Any]) -> TrackerTraits:
+        """Return the traits of a class, which need not derive from `TrackerComponent`."""
+        names = [one.name for one in fields(cls)]
+        values = [getattr(tracker, name, getattr(TrackerComponent, name)) for name in names]
+        return cls(bool(values[0]), tuple(values[1]), str(values[2]), tuple(values[3]))
 
 
 @dataclass(frozen=True)
@@ -359,7 +393,7 @@ class TrackerAbilities(Abilities):
     mirror: Callable[[Path], bool | None] | None
     mirrored: Callable[[Path], bool] | None
     reachable: Callable[[], str] | None
-    how_to_compare: Callable[[Sequence[tuple[str, str]]], str | None] | None
+    how_to_compare: Callable[[Sequence[Path]], str | None] | None
     page: Callable[[str | None, Path | None, int], Page] | None
     fetch_model: Callable[[str, Path], Path] | None
     register: Callable[[Path, str, str | None], str] | None

@@ -12,7 +12,7 @@ from typing import Any
 from dbgsom_core.errors import callers_level
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.epochs import EpochRecord, nobody
-from dbgsom_core.interfaces.guard import is_from_a_signal
+from dbgsom_core.interfaces.guard import is_from_a_signal, is_own
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.stopping import STOP, Stop
 
@@ -113,7 +113,7 @@ class Callbacks:
         for callback in callbacks:
             name, begun = self._name(callback), time.perf_counter()
             try:
-                answers.append((name, call(callback, method, event)))
+                answers.append((name, call(callback, method, _handed(callback, event))))
             except BaseException as error:
                 if not is_from_a_signal(error):
                     self.report(name, method, error)
@@ -129,6 +129,15 @@ class Callbacks:
     def _name(self, callback: Any) -> str:
         usual = f"observer {getattr(callback, '__name__', type(callback).__name__)}"
         return self._trackers.get(id(callback), usual)
+
+
+def _handed(callback: Any, event: dict[str, Any]) -> dict[str, Any]:
+    """Return an event with a result of its own for a third party, who may change it."""
+    if "result" not in event or is_own(callback):
+        return event
+    from dbgsom_core.interfaces.lending import handed_out
+
+    return {**event, "result": handed_out(event["result"])}
 
 
 def call(observer: Any, method: str, event: dict[str, Any]) -> Any:

@@ -74,4 +74,4 @@ def _filter(one: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _counts(key: str) -> bool:
     # pytest and libraries keep notes of their own there.
-    return not key.startswith(("PYTEST_", "KMP_", "NUMBA_", "MLFLOW_", "TQDM_"))
+    return not key.startswith(("PYTEST_", "KMP_", "NUMBA_", "TQDM_"))

@@ -20,6 +20,7 @@ from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.component import Component, given_fields, parse
 from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning, Deprecation
 from dbgsom_core.interfaces.stored_types import StoredType
+from dbgsom_core.interfaces.trackers import TrackerTraits
 from dbgsom_core.plugins.checks import (
     check_api_version,
     check_hooks,
@@ -240,6 +241,14 @@ class Registry:
     def find(self, kind: str, name: str) -> type[Component]:
         """Return the class of a component by name; raises as `lookup` and `Offered.load` do."""
         return self.lookup(kind, name).load()
+
+    def trackers(self) -> dict[str, TrackerTraits]:
+        """Return what the classes of trackers say of themselves, by name, but for broken ones."""
+        found = {}
+        for name in self.names("tracker"):
+            with suppress(PluginError, TypeError):
+                found[name] = TrackerTraits.of(self.find("tracker", name))
+        return found
 
     def build(self, kind: str, spec: Any) -> Any:
         """Return a component from a name, a mapping with ``name``, or an instance.

@@ -10,7 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dbgsom_core.config import Experiment, is_sweep, load_experiment, load_sweep
+from pydantic import ValidationError
+
+from dbgsom_core.config import Experiment, parse_experiment
+from dbgsom_core.config.matching import findings_of
+from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import guarded, is_from_a_signal, who
@@ -115,11 +119,28 @@ def runs_folder(experiment: Experiment, registry: Registry) -> Path:
 
 
 def tracking_of(stored: StoredRun, registry: Registry) -> Tracking:
-    """Return the trackers that the configuration in a run folder names."""
-    config = stored.files.config
-    if is_sweep(config):
-        return load_sweep(config, registry=registry).children[0].experiment.tracking
-    return load_experiment(config, registry=registry).tracking
+    """Return the trackers that the configuration in a run folder names.
+
+    Plugins of its other parts need not be installed any more.
+    """
+    known = {key: value for key, value in stored.config.items() if key == "tracking"}
+    rest = {"experiment": "trackers", "dataset": "iris", "measures": [], "figures": []}
+    return parse_experiment({**rest, **known}, registry).tracking
+
+
+def default_tracking(registry: Registry) -> Tracking:
+    """Return the trackers of runs whose configuration names none."""
+    usual = (name for name, tracker in registry.trackers().items() if tracker.is_default)
+    return [(name, build_tracker(name, registry)) for name in usual]
+
+
+def build_tracker(name: str, registry: Registry, **values: Any) -> Any:
+    """Return a tracker by name; what is wrong with it is a `ConfigError`."""
+    try:
+        return registry.build("tracker", {"name": name, **values})
+    except ValidationError as error:
+        found = "; ".join(said.removeprefix("Value error, ") for _, _, said in findings_of(error))
+        raise ConfigError(f"tracker {name}: {found}") from error
 
 
 def mirror_ended(stored: StoredRun, tracking: Tracking) -> None:

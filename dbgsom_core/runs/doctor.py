@@ -20,6 +20,7 @@ from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.plugins.doctor import diagnose_apart
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
+from dbgsom_core.runs.callbacks import default_tracking
 from dbgsom_core.runs.find import has_died
 from dbgsom_core.runs.folder import find_experiments, find_folders, read_run
 
@@ -48,8 +49,7 @@ def examine(
     yield check_threads()
     yield check_loops()
     yield from check_plugins(limit)
-    default = [("mlflow", registry.build("tracker", "mlflow"))]
-    for name, tracker in default if experiment is None else experiment.tracking:
+    for name, tracker in default_tracking(registry) if experiment is None else experiment.tracking:
         yield check_tracker(name, tracker)
     yield from check_runs(root)
     yield from check_disks(root)

@@ -20,7 +20,7 @@
         artifacts/NAME     files that observers logged, in folders of theirs
         figures/NAME.png   or NAME.html, where the figure is a page
         report.md          and report.html, the same with its figures as one page
-        mlflow.json        which MLflow store was sent all of this (by that tracker)
+        TRACKER.json       what a tracker notes, such as which store was sent all of this
         checkpoints/       of its fits, until the run has finished (see `checkpoint`)
         .lock              held while the run lives (see `find`)
 

@@ -25,7 +25,7 @@ from dbgsom_core.interfaces.trackers import Ranking, Run
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.training.parts import KIND_OF, Parts
 
-_LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "pydantic", "matplotlib", "mlflow")
+_LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "pydantic", "matplotlib")
 _LONGEST_STEM = 60  # characters of a file's name in that of a run
 
 Value = str | int | float | bool
@@ -341,6 +341,7 @@ def describe_environment(
     The commit is that of the repository around the experiment's folder; ``parts`` are those of the
     estimator of a run.
     """
+    packages = (name for tracker in registry.trackers().values() for name in tracker.packages)
     environment = {
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
@@ -348,7 +349,7 @@ def describe_environment(
         "processor": platform.machine(),
         "cpus": os.cpu_count(),
         "versions": {"dbgsom-core": _version("dbgsom-core")}
-        | {name: found for name in _LIBRARIES if (found := _version(name))},
+        | {name: found for name in (*_LIBRARIES, *packages) if (found := _version(name))},
         "plugins": [
             {key: getattr(record, key) for key in ("name", "distribution", "version", "status")}
             for record in registry.records

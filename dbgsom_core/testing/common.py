@@ -22,6 +22,7 @@ from dbgsom_core.interfaces.stopping import StoppingAbilities
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
 from dbgsom_core.plugins.offers import missing_methods
+from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.testing.kit import EVERY_KIND, Subject, check
 
 _ABILITIES: dict[str, type[Abilities]] = {
@@ -130,11 +131,12 @@ def check_pickling(component: Component, subject: Subject) -> None:
 
 
 @check(EVERY_KIND)
-def check_no_mlflow(component: Component, subject: Subject) -> None:
-    """Importing it does not import MLflow, which takes more than a second."""
+def check_late_imports(component: Component, subject: Subject) -> None:
+    """Importing it imports nothing that trackers import when a run begins: that takes seconds."""
     module = type(component).__module__
-    culprits = _mlflow_importers(_neighbours(module))
-    assert module not in culprits, f"importing {module} imports mlflow; import it inside a method"
+    late = tuple(name for one in get_registry().trackers().values() for name in one.packages)
+    culprit = _importers(_neighbours(module), late).get(module)
+    assert not culprit, f"importing {module} imports {culprit}; import it inside a method"
 
 
 def _given(component: Component) -> dict[str, Any]:
@@ -153,7 +155,6 @@ def _stated_version(module: str) -> Any:
 def _neighbours(module: str) -> tuple[str, ...]:
     # All modules that offer components beside this one: one process looks at all of them.
     from dbgsom_core.hookspecs import KINDS
-    from dbgsom_core.plugins.registry import get_registry
 
     root = module.partition(".")[0]
     offered = {
@@ -165,29 +166,30 @@ def _neighbours(module: str) -> tuple[str, ...]:
 _PROBE = """
 import importlib, json, sys
 sys.path[:] = json.loads(sys.argv[2])
-culprits = []
+culprits = {}
 for module in json.loads(sys.argv[1]):
     try:
         importlib.import_module(module)
     except ImportError:
         continue
-    if "mlflow" in sys.modules:
-        culprits.append(module)
-        for name in [n for n in sys.modules if n.partition(".")[0] == "mlflow"]:
+    found = [name for name in json.loads(sys.argv[3]) if name in sys.modules]
+    if found:
+        culprits[module] = found[0]
+        for name in [n for n in sys.modules if n.partition(".")[0] in found]:
             del sys.modules[name]
 print(json.dumps(culprits))
 """
 
 
 @lru_cache(maxsize=32)
-def _mlflow_importers(modules: tuple[str, ...]) -> list[str]:
+def _importers(modules: tuple[str, ...], late: tuple[str, ...]) -> dict[str, str]:
     paths = [path for path in sys.path if path]
     answer = subprocess.run(
-        [sys.executable, "-c", _PROBE, json.dumps(modules), json.dumps(paths)],
+        [sys.executable, "-c", _PROBE, json.dumps(modules), json.dumps(paths), json.dumps(late)],
         capture_output=True,
         text=True,
         check=True,
         timeout=120,
     )
-    culprits: list[str] = json.loads(answer.stdout.splitlines()[-1])
+    culprits: dict[str, str] = json.loads(answer.stdout.splitlines()[-1])
     return culprits

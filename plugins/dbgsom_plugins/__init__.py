@@ -237,7 +237,9 @@ def dbgsom_figures() -> dict[str, str]:
 @hookimpl
 def dbgsom_trackers() -> dict[str, str]:
     """Offer the built-in trackers."""
-    return _offers("trackers", {"run_folder": "run_folder:RunFolder", "mlflow": "mlflow:MLflow"})
+    return _offers(
+        "trackers", {"run_folder": "run_folder:RunFolder", "mlflow": "mlflow.tracker:MLflow"}
+    )
 
 
 @hookimpl

@@ -153,6 +153,12 @@ class Track(Component):
         return object()
 
 
+class DefaultTrack(Track):
+    """The tracker of runs that name none."""
+
+    is_default: ClassVar[bool] = True
+
+
 OFFERS = {
     "metrics": {"euclid": Euclid, "power": Power, "lost": "no_such_module:Lost"},
     "kernels": {"gauss": Gauss, "bubble": Bubble},
@@ -162,7 +168,7 @@ OFFERS = {
     "datasets": {"toy": Toy, "faulty": Faulty},
     "measures": {"quality": Quality, "other": Quality},
     "figures": {"label_map": Picture, "u_matrix": Picture, "sketch": Picture},
-    "trackers": {"mlflow": Track, "run_folder": Track},
+    "trackers": {"mlflow": DefaultTrack, "run_folder": Track},
     "engines": {"local": LocalEngine},
 }
 
@@ -262,6 +268,7 @@ def fakes() -> SimpleNamespace:
         Quality,
         Toy,
         Track,
+        DefaultTrack,
     )
     return SimpleNamespace(**{cls.__name__: cls for cls in classes})
 

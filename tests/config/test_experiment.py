@@ -37,7 +37,10 @@ def test_every_section_is_built(bench, fakes, full):
     }
     assert made.measures == (("quality", fakes.Quality()), ("other", fakes.Quality(samples=3)))
     assert made.figures == (("sketch", fakes.Picture()),)
-    assert made.tracking == (("mlflow", fakes.Track(uri="http://h")), ("run_folder", fakes.Track()))
+    assert made.tracking == (
+        ("mlflow", fakes.DefaultTrack(uri="http://h")),
+        ("run_folder", fakes.Track()),
+    )
     assert made.engine == LocalEngine(threads=2)
     assert made.source == "run.yaml"
     assert made.folder == bench.folder

@@ -108,7 +108,7 @@ def test_the_defaults_that_the_tables_tell_are_those_of_the_code(built_ins):
     for name in ("epochs", "tol", "contamination"):
         assert float(told[name]) == vq[name]
     resolved = parse_experiment({"experiment": "x", "dataset": "iris"}, built_ins).resolved
-    assert told["tracking"] == resolved["tracking"][0]["name"]
+    assert (told["tracking"], resolved["tracking"][0]["name"]) == ("default", "mlflow")
     assert told["engine"] == resolved["engine"]["name"]
     drawn = [figure["name"] for figure in resolved["figures"]]
     (figures,) = re.findall(r"^\| `figures` \|.*\| ([^|]+) \|$", PAGE, re.MULTILINE)

@@ -286,7 +286,7 @@ def _import_all() -> None:
     from sklearn.datasets import load_digits
 
     from dbgsom_core import SomVQ
-    from dbgsom_plugins.trackers import mlflow_mirror  # noqa: F401
+    from dbgsom_plugins.trackers.mlflow import upload  # noqa: F401
 
     # What is compiled, or read from the cache, the children have then.
     SomVQ(max_neurons=40, epochs=20, engine={"name": "local", "threads": 1}).fit(

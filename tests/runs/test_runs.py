@@ -21,7 +21,7 @@ import dbgsom_core
 from dbgsom_core import persistence, presets
 from dbgsom_core.cli import main
 from dbgsom_core.runs.prepare import RangeScaler
-from dbgsom_plugins.trackers.mlflow_quiet import quiet
+from dbgsom_plugins.trackers.mlflow.store import quiet
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

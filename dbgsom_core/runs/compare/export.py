@@ -119,7 +119,7 @@ class Comparison:
             try:
                 tracker = registry.build("tracker", _filled(json.loads(key)))
                 how = TrackerAbilities.of(tracker).how_to_compare
-                link = None if how is None else how(_identities(several))
+                link = None if how is None else how(_folders(several))
             except Exception as error:  # runs of long ago, or of another machine
                 log.debug("no link: %s", error)
             else:
@@ -127,12 +127,12 @@ class Comparison:
         return list(dict.fromkeys(found))
 
 
-def _identities(runs: Sequence[StoredRun]) -> list[tuple[str, str]]:
-    # Of many the sweep that they all are of, which trackers know as one.
+def _folders(runs: Sequence[StoredRun]) -> list[Path]:
+    # Of many that of the sweep that they all are of, which trackers know as one.
     sweeps = {run.parent for run in runs}
     if len(runs) > _MOST_NAMED and len(sweeps) == 1 and None not in sweeps:
-        return [(runs[0].experiment, str(sweeps.pop()))]
-    return [(run.experiment, run.id) for run in runs]
+        return [runs[0].files.folder.with_name(str(sweeps.pop()))]
+    return [run.files.folder for run in runs]
 
 
 def _filled(section: Any) -> Any:

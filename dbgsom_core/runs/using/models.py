@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbgsom_core.config import fill_text
-from dbgsom_core.errors import DataError, PluginError
+from dbgsom_core.errors import DataError
 from dbgsom_core.estimators import classifier, clustering, regressor  # noqa: F401 - files hold them
 from dbgsom_core.estimators.model_file import FittedModel, load
 from dbgsom_core.files import exists
-from dbgsom_core.interfaces.trackers import TrackerAbilities
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.callbacks import build_tracker
 from dbgsom_core.runs.find import find_run
 from dbgsom_core.runs.folder import StoredRun, is_run, read_run
 from dbgsom_core.tables import CsvDialect
-
-_ADDRESSES = ("runs:/", "models:/")
 
 
 @dataclass(frozen=True)
@@ -70,13 +69,13 @@ def find_model(name: str, root: Path, registry: Registry, uri: str | None = None
     Parameters
     ----------
     name : str
-        A model file, a run's folder or id, an experiment, ``runs:/…`` or ``models:/…``.
+        A model file, a run's folder or id, an experiment, or an address that a tracker knows.
     root : Path
         The folder that holds all experiments.
     registry : Registry
         Knows the trackers that know addresses.
     uri : str, optional
-        The tracker's store for addresses; its default without it.
+        The tracker's store for addresses; its own without it.
 
     Raises
     ------
@@ -85,10 +84,13 @@ def find_model(name: str, root: Path, registry: Registry, uri: str | None = None
     ModelFileError, PluginError
         The model cannot be read.
     """
-    if name.startswith(_ADDRESSES):
-        with tempfile.TemporaryDirectory() as folder:
-            path = _fetched(name, Path(folder), registry, uri)
-            return FoundModel(model_of(path), name)
+    for tracker, traits in registry.trackers().items():
+        if name.startswith(traits.addresses):
+            with tempfile.TemporaryDirectory() as folder:
+                store = {traits.store_field: uri} if uri and traits.store_field else {}
+                built = build_tracker(tracker, registry, **store)
+                path = guarded("tracker", built, "fetch_model")(name, Path(folder))
+                return FoundModel(model_of(Path(path)), name)
     path = Path(fill_text(name))
     if exists(path) and not path.is_dir():
         run = read_run(path.parent.absolute()) if is_run(path.parent) else None
@@ -129,12 +131,3 @@ def model_of(path: Path) -> FittedModel:
     """Load a model file as a `FittedModel`, whatever was saved."""
     model = load(path)
     return model if isinstance(model, FittedModel) else FittedModel((), model)
-
-
-def _fetched(address: str, folder: Path, registry: Registry, uri: str | None) -> Path:
-    spec = {"name": "mlflow"} if uri is None else {"name": "mlflow", "uri": uri}
-    tracker = registry.build("tracker", spec)
-    fetch = TrackerAbilities.of(tracker).fetch_model
-    if fetch is None:
-        raise PluginError("the tracker mlflow that is installed fetches no models")
-    return Path(fetch(address, folder))

@@ -24,7 +24,7 @@ def test_runs_in_no_tracker_have_no_page(shop, called):
 def test_of_an_experiment_the_newest_run_that_has_a_page_is_shown(run_folder, tmp_path):
     place = tmp_path / "runs" / "fruit"
     newest = shutil.copytree(run_folder, place / run_folder.name)
-    meant = import_module("dbgsom_core.cli.mlflow")._find_subject
+    meant = import_module("dbgsom_core.cli.trackers")._find_subject
     tracking, *_ = meant("fruit", tmp_path / "runs", get_registry())
     assert not tracking
     older = shutil.copytree(newest, place / "20200101-000000-aaaaaa")
@@ -69,7 +69,7 @@ def test_ctrl_c_ends_the_page_with_all_of_its_processes(how, tmp_path, monkeypat
     from dbgsom_core.interfaces.trackers import Page
     from dbgsom_core.runs.signals import Interrupted
 
-    ui = import_module("dbgsom_core.cli.mlflow")
+    ui = import_module("dbgsom_core.cli.trackers")
     port, note = ui._free_port(), tmp_path / "child"
     page = Page(
         f"http://127.0.0.1:{port}/#/x", [sys.executable, "-c", SERVER, str(port), str(note)]
@@ -118,7 +118,7 @@ def test_a_page_that_ends_by_itself_is_told():
     from dbgsom_core.errors import DbgsomError
     from dbgsom_core.interfaces.trackers import Page
 
-    ui = import_module("dbgsom_core.cli.mlflow")
+    ui = import_module("dbgsom_core.cli.trackers")
     words = [sys.executable, "-c", "import sys; print('no port for me'); sys.exit(3)"]
     with pytest.raises(DbgsomError, match="exit code 3: no port for me"):
         ui._serve(Page("http://127.0.0.1:9/#/", words), in_browser=False)

@@ -11,7 +11,7 @@ from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.folder import read_run
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.testing import checks_for
-from dbgsom_plugins.trackers.mlflow_quiet import quiet
+from dbgsom_plugins.trackers.mlflow.store import quiet
 
 DBGSOM_API_VERSION = 1
 

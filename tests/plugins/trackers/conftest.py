@@ -14,43 +14,8 @@ from dbgsom_core import SomVQ
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.persistence import FittedModel
-from dbgsom_plugins.trackers import mlflow_beside
-from dbgsom_plugins.trackers.mlflow_process import Mirroring
-from dbgsom_plugins.trackers.mlflow_quiet import quiet
-
-
-class ProcessHere(mlflow_beside.Answers):
-    """What the mirroring process does, in this one: a turn whenever it is told something."""
-
-    def __init__(self, settings: Any, left: dict[str, Any]) -> None:
-        super().__init__(left)
-        self.mirroring = Mirroring(mlflow_beside.as_told(settings), self.heard)
-        for told in list(left.values()):
-            self.tell(told)
-
-    def tell(self, told: Any) -> None:
-        self.asked(told)
-        self.mirroring.hear(told)
-        self.turn()
-
-    def turn(self) -> None:
-        with quiet():
-            self.mirroring.turn()
-
-    def end(self) -> None:
-        pass
-
-
-@pytest.fixture
-def in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let runs be mirrored as they are outside of tests."""
-    monkeypatch.setattr(mlflow_beside, "_start", mlflow_beside._Process)
-
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test start a process that does not ask for one."""
-    monkeypatch.setattr(mlflow_beside, "_start", ProcessHere)
+from dbgsom_core.plugins.callbacks import call
+from dbgsom_plugins.trackers.mlflow.store import quiet
 
 
 @pytest.fixture(scope="session")
@@ -144,7 +109,7 @@ def play(history: list[EpochRecord], result: RunResult) -> Callable[..., None]:
                 observer.dbgsom_epoch_finished(run, epoch)
         for observer in observers:
             if error is None:
-                observer.dbgsom_run_finished(run, result)
+                call(observer, "dbgsom_run_finished", {"run": run, "result": result})
             else:
                 observer.dbgsom_run_failed(run, error)
 
@@ -196,7 +161,7 @@ class QuietClient:
 
 
 @pytest.fixture
-def client_of() -> Callable[[str], QuietClient]:
+def connect() -> Callable[[str], QuietClient]:
     return QuietClient
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dbgsom_core.runs.lock import RunLock
 
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, Variant
+from dbgsom_core.plugins.callbacks import call
 from dbgsom_core.runs.folder import RunFiles, read_run, write_status
 from dbgsom_core.runs.folds import FoldMeasures, folds_text, summary
-from dbgsom_plugins.trackers.mlflow import MLflow, mirror
-from dbgsom_plugins.trackers.mlflow_quiet import quiet
+from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
 Play = Callable[..., None]
@@ -44,7 +45,7 @@ def test_a_finished_run_is_in_mlflow_whole(
     assert tags["mlflow.source.git.commit"] == run.environment["git"]["commit"]
     assert tags["dbgsom.git.dirty"] == "true"
     assert tags["dbgsom.plugins"] == "dbgsom-core 0.1.0"
-    assert "| `accuracy` | 0.97 | 0.95 |" in tags["mlflow.note.content"]
+    assert "3 epochs" in tags["mlflow.note.content"]
     assert found.inputs.dataset_inputs[0].dataset.digest == "ab" * 6
     paths = {one.path for one in client.list_artifacts(found.info.run_id)}
     assert paths >= {"config.yaml", "environment.json", "report.md", "figures"}
@@ -73,7 +74,7 @@ def test_folds_are_steps_of_a_metric_and_sent_once(
     measures = summary(folds)
     observer.dbgsom_run_finished(run, RunResult(measures, folds=[one.measures for one in folds]))
     for _ in range(2):
-        mirror(run.folder, uri)
+        MLflow(uri=uri).mirror(run.folder)
         found = _only_run(client)
         sent = client.get_metric_history(found.info.run_id, "fold/accuracy")
         assert [(one.step, one.value) for one in sent] == [(1, 0.25), (2, 0.5), (3, 0.75)]
@@ -100,7 +101,7 @@ def test_a_registered_model_gains_one_version_a_run(
 ) -> None:
     run = make_run()
     play(run, RunFolder().observer(), MLflow(uri=uri, registered_model="digits_map").observer())
-    mirror(run.folder, uri, registered_model="digits_map")
+    MLflow(uri=uri, registered_model="digits_map").mirror(run.folder)
     versions = client.search_model_versions("name='digits_map'")
     assert [one.run_id for one in versions] == [_only_run(client).info.run_id]
 
@@ -110,10 +111,10 @@ def test_mirroring_again_changes_nothing(
 ) -> None:
     run = make_run()
     play(run, RunFolder().observer())
-    mirror(run.folder, uri)
+    MLflow(uri=uri).mirror(run.folder)
     first = _only_run(client)
     points = client.get_metric_history(first.info.run_id, "epoch/movement")
-    mirror(run.folder, uri)
+    MLflow(uri=uri).mirror(run.folder)
     again = _only_run(client)
     assert again.info.run_id == first.info.run_id
     assert again.info.status == "FINISHED"
@@ -125,39 +126,28 @@ def test_mirroring_again_changes_nothing(
 
 
 def test_what_was_sent_is_not_sent_again_and_what_is_missing_is(
-    uri: str, client: Any, make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
+    uri: str, client: Any, make_run: MakeRun, play: Play
 ) -> None:
-    with quiet():
-        from dbgsom_plugins.trackers.mlflow_mirror import Mirror
-    sent, finish = [], Mirror._finish
-
-    def counted(self: Any, folder: Path, *rest: Any) -> None:
-        sent.append(folder)
-        finish(self, folder, *rest)
-
-    def again() -> int:
-        del sent[:]
-        mirror(run.folder, uri, registered_model="digits_map")
-        return len(sent)
-
-    run = make_run()
-    play(run, RunFolder().observer(), MLflow(uri=uri, registered_model="digits_map").observer())
-    monkeypatch.setattr(Mirror, "_finish", counted)
-    assert again() == 0
+    run, tracker = make_run(), MLflow(uri=uri, registered_model="digits_map")
+    play(run, RunFolder().observer(), tracker.observer())
+    assert not tracker.mirror(run.folder)
     artifacts = Path(_only_run(client).info.artifact_uri.removeprefix("file://"))
-    for lost in ("report.md", "report.html", "figures/growth_curve.png"):
-        (artifacts / lost).unlink()
-        assert again() == 1
-        assert (artifacts / lost).exists()
-        assert again() == 0
-    client.delete_registered_model("digits_map")
-    assert (again(), again()) == (1, 0)
-    client.delete_run(_only_run(client).info.run_id)
-    assert (again(), again()) == (1, 0)
-    RunFiles(run.folder).report.write_text("another one")
-    assert (again(), again()) == (1, 0)
-    (run.folder / "mlflow.json").write_text("[" * 9999)
-    assert (again(), again()) == (1, 0)
+
+    def lose_a_file(name: str) -> Callable[[], None]:
+        return (artifacts / name).unlink
+
+    losses: list[Callable[[], Any]] = [
+        *map(lose_a_file, ("report.md", "report.html", "figures/growth_curve.png")),
+        lambda: client.delete_registered_model("digits_map"),
+        lambda: client.delete_run(_only_run(client).info.run_id),
+        lambda: RunFiles(run.folder).report.write_text("another one"),
+        lambda: (run.folder / "mlflow.json").write_text("[" * 9999),
+    ]
+    for lose in losses:
+        lose()
+        assert (tracker.mirror(run.folder), tracker.mirror(run.folder)) == (True, False)
+    for name in ("report.md", "figures/growth_curve.png"):
+        assert (artifacts / name).exists()
     assert _only_run(client).info.status == "FINISHED"
 
 
@@ -173,29 +163,19 @@ def test_a_run_that_ends_early_is_never_left_running(
     assert found.data.metrics["epoch/neurons"] == 7
 
 
-def test_a_run_that_mlflow_refuses_half_way_is_not_left_running(
-    uri: str, client: Any, make_run: MakeRun, play: Play, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder, observer = RunFolder().observer(), MLflow(uri=uri).observer()
-    run = make_run()
-    play(run, folder, observer)
-    changed = make_run(params={**run.params, "epochs": 4})  # MLflow's params never change
-    play(changed, folder, observer)
-    assert _only_run(client).info.status == "FINISHED"
-    assert len({one.getMessage() for one in caplog.records}) == 1
-
-
 def test_a_run_whose_process_died_is_mirrored_as_killed_and_one_that_goes_on_is_not(
     uri: str, client: Any, make_run: MakeRun
 ) -> None:
     run = make_run()
     RunFolder().observer().dbgsom_run_started(run)
-    mirror(run.folder, uri)
-    assert _only_run(client).info.status == "RUNNING"
-    files = RunFiles(run.folder)
+    files, lock = RunFiles(run.folder), RunLock(run.folder)
+    with lock:
+        assert lock.acquire()
+        assert not MLflow(uri=uri).mirror(run.folder)
+    assert client.get_experiment_by_name("digits") is None
     write_status(files, "running", None)
     (files.folder / ".lock").touch()  # which nobody holds
-    mirror(run.folder, uri)
+    MLflow(uri=uri).mirror(run.folder)
     assert _only_run(client).info.status == "KILLED"
     assert read_run(run.folder).status == "killed"
 
@@ -227,7 +207,7 @@ def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
         rankings=[Ranking("digits", ["test/accuracy"], "maximize", variants)],
     )
     for observer in observers:
-        observer.dbgsom_run_finished(sweep, summary)
+        call(observer, "dbgsom_run_finished", {"run": sweep, "result": summary})
     experiment = client.get_experiment_by_name("digits").experiment_id
     runs = {one.info.run_name: one for one in client.search_runs([experiment])}
     assert set(runs) == {"sweep", "SF 0.1", "SF 0.2"}
@@ -258,15 +238,12 @@ def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
         assert charts["PARALLEL"]["selectedMetrics"] == ["test/accuracy"]
         assert state["columnOrder"][-3:] == columns
         assert state["columnWidths"]["attributes.`Run Name`"] == 300
-    assert "Best: **SF 0.1**, with `test/accuracy` 0.95." in note
-    assert any(one.startswith("| 0.1 | xxx") for one in note)
-    assert note[-1] == "…"  # of a long table whole rows are left out
-    assert note[-2].endswith(" |")
+    assert "Best on digits: **SF 0.1**, with `test/accuracy` 0.95." in note
     won = runs["SF 0.1"].info.run_id
-    assert f"[Best]({page}/{won}?workflowType=machine_learning)" in note[0]
+    assert f"[Best on digits]({page}/{won}?workflowType=machine_learning)" in note[0]
     inputs = client.get_run(runs["sweep"].info.run_id).inputs.dataset_inputs
     assert [one.dataset.name for one in inputs] == ["digits"]
-    told = MLflow(uri=uri).how_to_compare([("digits", sweep.id)])
+    told = MLflow(uri=uri).how_to_compare([sweep.folder])
     assert told is not None
     assert told.endswith(f"{page}?workflowType=machine_learning&viewStateShareKey={view}")
     shown = MLflow(uri=uri).page("digits", sweep.folder, 5000).address
@@ -299,10 +276,14 @@ def test_runs_on_several_data_sets_are_ranked_on_each(
     for child in children:
         play(child, *observers)
     for observer in observers:
-        observer.dbgsom_run_finished(sweep, RunResult(measures={}, rankings=rankings))
+        call(
+            observer,
+            "dbgsom_run_finished",
+            {"run": sweep, "result": RunResult(measures={}, rankings=rankings)},
+        )
     if later:
         for one in (sweep, *children):
-            mirror(one.folder, uri)
+            MLflow(uri=uri).mirror(one.folder)
     experiment = client.get_experiment_by_name("digits")
     state = json.loads(experiment.tags[f"mlflow.sharedViewState.dbgsom-{sweep.id}"])
     assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`sweep/rank`", True)
@@ -310,8 +291,7 @@ def test_runs_on_several_data_sets_are_ranked_on_each(
     found = client.search_runs([experiment.experiment_id], state["searchFilter"])
     ranks = {one.info.run_name: one.data.metrics["sweep/rank"] for one in found}
     assert ranks == {"run 0": 1, "run 1": 2, "run 2": 2, "run 3": 1}
-    for _ in range(2):
-        assert mirror(sweep.folder, uri) is False
+    assert MLflow(uri=uri).mirror(sweep.folder) is False
 
 
 def test_mirroring_a_child_brings_its_sweep_along(
@@ -323,8 +303,8 @@ def test_mirroring_a_child_brings_its_sweep_along(
     child = make_run("20261124-101501-c1", parent=sweep, name="child")
     play(child, folder)
     folder.dbgsom_run_failed(sweep, RuntimeError("the disk is full"))
-    mirror(child.folder, uri)
-    mirror(child.folder, uri)
+    MLflow(uri=uri).mirror(child.folder)
+    MLflow(uri=uri).mirror(child.folder)
     experiment = client.get_experiment_by_name("digits").experiment_id
     runs = {one.info.run_name: one for one in client.search_runs([experiment])}
     assert len(runs) == 2

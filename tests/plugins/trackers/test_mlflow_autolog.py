@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,9 @@ import dbgsom_core.mlflow
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.persistence import FittedModel
-from dbgsom_core.runs.fitted import digest_of
 from dbgsom_core.runs.manifest import flat_params
 from dbgsom_core.runs.pipeline import make_estimator
-from dbgsom_plugins.trackers import mlflow_fits
-from dbgsom_plugins.trackers.mlflow_background import background
-from dbgsom_plugins.trackers.mlflow_quiet import quiet
+from dbgsom_plugins.trackers.mlflow.store import quiet
 
 X = np.random.default_rng(0).random((60, 3))
 y = (X[:, 0] > 0.5).astype(int)
@@ -39,13 +35,9 @@ class _Runs:
     def __init__(self, mlflow: Any, experiment: str) -> None:
         self.mlflow, self.client, self.experiment = mlflow, mlflow.MlflowClient(), experiment
 
-    def now(self) -> list[Any]:
+    def all(self) -> list[Any]:
         found = self.client.search_runs([self.experiment], order_by=["start_time"])
         return [self.client.get_run(one.info.run_id) for one in found]
-
-    def all(self) -> list[Any]:
-        dbgsom_core.mlflow.flush()
-        return self.now()
 
     def only(self) -> Any:
         [found] = self.all()
@@ -104,7 +96,6 @@ def test_a_fit_is_logged_in_a_run_of_its_own(runs: _Runs) -> None:
     page = f"#/experiments/{runs.experiment}/models/{output.model_id}"
     assert note.startswith(f"[Model]({page}?workflowType=machine_learning)")
     assert f"{len(fitted.neurons_)} neurons after 3 epochs" in note
-    assert "| `quantization_error` |" in note
     uri = f"models:/{output.model_id}"
     again = runs.mlflow.pyfunc.load_model(uri)
     np.testing.assert_array_equal(again.predict(frame[["c", "a", "b"]]), fitted.predict(frame))
@@ -150,101 +141,29 @@ def test_a_search_has_one_parent_and_a_child_for_each_candidate(beside: bool, ru
     assert beside or {one.info.status for one in runs.all()} == {"FINISHED"}
 
 
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """What everything that is logged waits behind until it is set."""
-    found = threading.Event()
-    background.do(lambda: [found.wait(10)])
-    yield found
-    found.set()
-    background.wait()
-
-
-def test_a_fit_returns_before_it_is_logged(runs: _Runs, gate: threading.Event) -> None:
-    dbgsom_core.mlflow.autolog(log_figures=False)
-    SomVQ(epochs=2).fit(X)
-    [run] = runs.now()
-    assert runs.mlflow.active_run() is None
-    assert runs.mlflow.last_active_run().info.run_id == run.info.run_id
-    assert (run.info.status, run.data.params, run.outputs.model_outputs) == ("RUNNING", {}, [])
-    fitted = int(time.time() * 1000)
-    gate.set()
-    run = runs.only()
-    assert (run.info.status, len(run.outputs.model_outputs)) == ("FINISHED", 1)
-    assert run.info.start_time <= run.info.end_time <= fitted
-
-
-def test_what_a_run_has_is_logged_when_its_block_ends(runs: _Runs, gate: threading.Event) -> None:
-    dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
-    with runs.mlflow.start_run():
-        SomVQ(epochs=2).fit(X)
-        SomVQ(epochs=3).fit(X)
-        threading.Timer(0.05, gate.set).start()
-    assert [one.data.params["epochs"] for one in runs.now()] == ["2", "3"]
-    assert {one.info.status for one in runs.now()} == {"FINISHED"}
-
-
-def test_a_fit_waits_where_it_is_asked_to(runs: _Runs) -> None:
-    dbgsom_core.mlflow.autolog(log_models=False, log_figures=False, wait=True)
-    SomVQ(epochs=2).fit(X)
-    [run] = runs.now()
-    assert (run.info.status, run.data.params["epochs"]) == ("FINISHED", "2")
-
-
-def test_epochs_are_logged_during_a_fit(runs: _Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mlflow_fits, "_SECONDS_BETWEEN_BATCHES", 0.0)
-    dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
-    seen: list[list[int]] = []
-
-    def hear(epoch: Any) -> None:
-        background.wait()
-        run = runs.mlflow.active_run().info.run_id
-        history = runs.client.get_metric_history(run, "epoch/neurons")
-        seen.append([one.step for one in history])
-
-    given = [hear]
-    estimator = SomVQ(epochs=3, tol=0, callbacks=given).fit(X)
-    assert seen == [[], [1], [1, 2]]
-    assert estimator.callbacks is given
-    history = runs.client.get_metric_history(runs.only().info.run_id, "epoch/neurons")
-    assert [(one.step, one.value) for one in history] == [
-        (one.epoch, one.neurons) for one in estimator.history_
-    ]
-
-
-def test_data_that_changed_meanwhile_is_told_and_shown_in_nothing(
-    runs: _Runs, gate: threading.Event
-) -> None:
-    dbgsom_core.mlflow.autolog(log_models=False)
-    data = X.copy()
-    estimator = SomVQ(epochs=2).fit(data)
-    error = estimator.quantization_error_
-    data[:] = 0
-    estimator.set_params(epochs=3).fit(X[:30])
-    gate.set()
-    with pytest.warns(UserWarning, match="X or y changed .* lacks label_map, growth_curve"):
-        first, second = runs.all()
-    assert first.data.metrics["train/quantization_error"] == error
-    assert first.inputs.dataset_inputs[0].dataset.digest == digest_of(X, None)[:12]
-    assert (first.data.params["epochs"], second.data.params["epochs"]) == ("2", "3")
-    found = [len(runs.client.list_artifacts(one.info.run_id)) for one in (first, second)]
-    assert found == [0, 1]
-
-
-def test_what_fails_in_the_background_is_warned_of(
-    runs: _Runs, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+def test_what_mlflow_does_not_take_is_warned_of(
+    runs: _Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
 
     def away(*_: Any, **__: Any) -> None:
         raise ConnectionError("gone")
 
-    monkeypatch.setattr(mlflow_fits, "send_params", away)
-    SomVQ(epochs=2).fit(X)
-    gate.set()
-    with pytest.warns(UserWarning, match=r"not told all of the fit of run .*Error: gone\)"):
-        run = runs.only()
-    assert run.info.status == "FINISHED"
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.mlflow.MlflowClient, "log_batch", away)
+        with pytest.warns(UserWarning, match=r"not told all of the fit of run .*Error: gone\)"):
+            SomVQ(epochs=2).fit(X)
+    assert runs.only().info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_partial_fit_is_not_logged_and_trains_the_same_map(inside: bool, runs: _Runs) -> None:
+    plain = SomVQ(epochs=2, random_state=0).partial_fit(X[:30]).partial_fit(X[30:])
+    dbgsom_core.mlflow.autolog()
+    with runs.mlflow.start_run() if inside else nullcontext():
+        logged = SomVQ(epochs=2, random_state=0).partial_fit(X[:30]).partial_fit(X[30:])
+    np.testing.assert_array_equal(logged.weights_, plain.weights_)
+    assert [run.data.params for run in runs.all()] == ([{}] if inside else [])
 
 
 def test_the_parameters_are_those_of_a_configuration(runs: _Runs) -> None:
@@ -260,13 +179,11 @@ def test_the_parameters_are_those_of_a_configuration(runs: _Runs) -> None:
     assert found.data.metrics["train/accuracy"] == estimator.score(X, y)
 
 
-def test_a_pipeline_tells_its_steps_and_a_file_its_name(runs: _Runs, tmp_path: Path) -> None:
+def test_a_file_tells_its_name(runs: _Runs, tmp_path: Path) -> None:
     dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
-    make_pipeline(StandardScaler(), SomVQ(epochs=2)).fit(X)
     np.save(tmp_path / "flows.npy", X)
     SomVQ(epochs=2).fit(np.load(tmp_path / "flows.npy", mmap_mode="r"))
-    told = [(one.data.params["dataset"], one.data.params["prepare"]) for one in runs.all()]
-    assert told == [("array-60x3", "StandardScaler"), ("flows", "none")]
+    assert runs.only().data.params["dataset"] == "flows"
 
 
 def test_folds_of_a_cross_validation_are_no_runs(runs: _Runs) -> None:
@@ -286,13 +203,11 @@ def test_a_store_that_fails_stops_no_fit(runs: _Runs, monkeypatch: pytest.Monkey
         assert len(SomVQ(epochs=2).fit(X).weights_)
 
 
-def test_a_fit_that_fails_ends_its_run_as_failed_at_once(
-    runs: _Runs, gate: threading.Event
-) -> None:
+def test_a_fit_that_fails_ends_its_run_as_failed(runs: _Runs) -> None:
     dbgsom_core.mlflow.autolog()
     with pytest.raises(ValueError, match="epochs"):
         SomVQ(epochs=-1).fit(X)
-    [run] = runs.now()
+    [run] = runs.all()
     assert run.info.status == "FAILED"
 
 

@@ -7,11 +7,10 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import dbgsom_core
-from dbgsom_plugins.trackers.mlflow_quiet import quiet
+from dbgsom_plugins.trackers.mlflow.store import quiet
 
 TABLE = "a,b,kind\n" + "".join(f"{i % 7},{i % 5},{'xy'[i % 2]}\n" for i in range(40))
 CONFIG = {
@@ -25,25 +24,20 @@ CONFIG = {
 
 
 @pytest.fixture
-def registered() -> Any:
-    """MLflow's module of data, with what the entry points of the distribution name."""
+def registered() -> None:
+    """Let MLflow know the source that the entry point of the distribution names."""
     pyproject = Path(__file__).parents[3] / "pyproject.toml"
     groups = tomllib.loads(pyproject.read_text())["project"]["entry-points"]
     with quiet():
-        import mlflow.data
         from mlflow.data import dataset_source_registry
 
         [source] = groups["mlflow.dataset_source"].values()
         found = EntryPoint("dbgsom", source, "mlflow.dataset_source").load()
         dataset_source_registry.register_dataset_source(found)
-        [(name, maker)] = groups["mlflow.dataset_constructor"].items()
-        made = EntryPoint(name, maker, "mlflow.dataset_constructor").load()
-        mlflow.data.dataset_registry.register_constructor(made, name)
-        yield made
 
 
 def test_data_is_logged_with_its_contexts_and_can_be_loaded(
-    uri: str, client: Any, registered: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    uri: str, client: Any, registered: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.csv").write_text(TABLE)
@@ -73,14 +67,3 @@ def test_data_is_logged_with_its_contexts_and_can_be_loaded(
         order_by=[{"field_name": "metrics.test/accuracy", "ascending": False}],
     )
     assert [one.model_id for one in best] == [output.model_id]
-
-
-def test_data_sets_are_made_by_name(registered: Any, iris: Any) -> None:
-    with quiet():
-        made = registered("iris")
-        assert made.name == "iris"
-        assert made.predictions is None
-        np.testing.assert_array_equal(made.df["target"], iris[1])
-        assert made.source.to_dict() == {"dataset": "iris", "folder": None}
-        again = type(made.source).from_json(made.source.to_json())
-        assert again.load().shape == (150, 5)

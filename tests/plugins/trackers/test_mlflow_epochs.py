@@ -13,8 +13,8 @@ import pytest
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.runs.folder import RunFiles
-from dbgsom_plugins.trackers import mlflow_model
-from dbgsom_plugins.trackers.mlflow import MLflow
+from dbgsom_plugins.trackers.mlflow.store import quiet
+from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
 
@@ -76,7 +76,9 @@ def test_each_epoch_has_one_with_its_step_and_what_was_measured_then(
 def test_one_whose_upload_broke_off_is_completed_and_not_made_anew(
     uri: str, client: Any, kept: Path
 ) -> None:
-    write, calls = mlflow_model._write, []
+    with quiet():
+        from dbgsom_plugins.trackers.mlflow import upload
+    write, calls = upload._write, []
 
     def broken(*args: Any) -> None:
         calls.append(args)
@@ -85,7 +87,7 @@ def test_one_whose_upload_broke_off_is_completed_and_not_made_anew(
         write(*args)
 
     tracker = MLflow(uri=uri)
-    with mock.patch.object(mlflow_model, "_write", broken), pytest.raises(DbgsomError):
+    with mock.patch.object(upload, "_write", broken), pytest.raises(DbgsomError):
         tracker.mirror(kept)
     assert not tracker.mirrored(kept)
     tracker.mirror(kept)

@@ -18,7 +18,7 @@ from dbgsom_core import SomClassifier, SomRegressor
 from dbgsom_core import mlflow as models
 from dbgsom_core.measures import evaluate
 from dbgsom_core.persistence import FittedModel
-from dbgsom_plugins.trackers.mlflow_quiet import quiet
+from dbgsom_plugins.trackers.mlflow.store import quiet
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dbgsom_core.runs.folder import RunFiles, StoredRun
-from dbgsom_plugins.trackers.mlflow_view import short_name
+from dbgsom_plugins.trackers.mlflow.views import short_name
 
 
 def called(name: str, varies: dict[str, Any]) -> str:

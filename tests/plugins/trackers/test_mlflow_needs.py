@@ -12,33 +12,13 @@ import pytest
 from dbgsom_core import mlflow as models
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.persistence import distributions
-from dbgsom_plugins.trackers.mlflow_quiet import quiet
+from dbgsom_plugins.trackers.mlflow.store import quiet
 
 
 def test_what_a_model_needs_is_what_it_is_made_of(small_model: Any) -> None:
     assert distributions(small_model).keys() == {
         *("dbgsom-core", "numpy", "numba", "scipy", "scikit-learn"),
     }
-
-
-def test_saving_says_nothing_and_does_not_read_all_that_is_installed_for_a_check(
-    small_model: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    with quiet():
-        from mlflow.utils import environment
-
-    checked: list[Any] = []
-    check = checked.append
-    monkeypatch.setattr(environment, "warn_dependency_requirement_mismatches", check)
-    example = np.zeros((2, 2))
-    models.save_model(small_model, str(tmp_path / "model"), input_example=example)
-    assert capfd.readouterr() == ("", "")
-    assert "numpy==" in (tmp_path / "model" / "requirements.txt").read_text()
-    assert not checked
-    assert environment.warn_dependency_requirement_mismatches is check
 
 
 def test_wheels_are_kept_with_the_model_and_named_by_its_requirements(

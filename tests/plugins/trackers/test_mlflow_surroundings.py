@@ -10,9 +10,8 @@ import pytest
 
 import dbgsom_core
 from dbgsom_core.interfaces.trackers import Run
-from dbgsom_plugins.trackers.mlflow import MLflow, mirror
-from dbgsom_plugins.trackers.mlflow_address import store_of
-from dbgsom_plugins.trackers.mlflow_quiet import quiet
+from dbgsom_plugins.trackers.mlflow.store import quiet, store_of
+from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
 Play = Callable[..., None]
@@ -84,7 +83,7 @@ def test_a_run_that_is_named_is_logged_into(
     assert (found.info.status, found.info.run_name) == ("FINISHED", run.name)
     assert found.data.metrics["test/accuracy"] == 0.95
     monkeypatch.delenv("MLFLOW_RUN_ID")
-    mirror(run.folder, uri)  # by whoever syncs later
+    MLflow(uri=uri).mirror(run.folder)  # by whoever syncs later
     assert client.only_run("theirs").info.run_id == theirs.info.run_id
 
 
@@ -101,5 +100,5 @@ def test_a_run_within_an_open_one_is_its_child(
     group = client.get_experiment_by_name("theirs").experiment_id
     runs = {one.info.run_name: one for one in client.search_runs([group])}
     assert runs[run.name].data.tags["mlflow.parentRunId"] == parent.info.run_id
-    mirror(run.folder, MLflow(uri=mlflow.get_tracking_uri()).uri)
+    MLflow(uri=mlflow.get_tracking_uri()).mirror(run.folder)
     assert len(client.search_runs([group])) == 2

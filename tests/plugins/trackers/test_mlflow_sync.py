@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from dbgsom_core.cli import main
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.runs.folder import RunFiles, read_run, write_status
-from dbgsom_plugins.trackers.mlflow import MLflow, mirror
-from dbgsom_plugins.trackers.mlflow_address import store_of
+from dbgsom_plugins.trackers.mlflow.store import store_of
+from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
 Play = Callable[..., None]
@@ -121,35 +120,10 @@ def test_a_password_that_no_folder_holds_is_asked_for(
         monkeypatch.delenv(name, raising=False)
     masked = "https://***@host/mlflow?token=***&a=1"
     with pytest.raises(DbgsomError, match=r"set MLFLOW_TRACKING_USERNAME .*\$\{env:NAME\}"):
-        mirror(run.folder, masked)
+        MLflow(uri=masked).mirror(run.folder)
     assert not MLflow(uri=masked).mirrored(run.folder)
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     assert store_of(masked, run.folder) == "https://host/mlflow?a=1"
-
-
-def test_a_store_is_given_more_time_when_no_run_waits(
-    make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import os
-
-    from dbgsom_plugins.trackers import mlflow as tracker
-
-    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT", raising=False)
-    given: list[int] = []
-
-    class Mirror:
-        def catch_up(self, folder: Path) -> None:
-            given.append(int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]))
-
-        def finish_all(self) -> None:
-            pass
-
-    monkeypatch.setattr(tracker, "opened", lambda *_: Mirror())
-    monkeypatch.setattr(tracker, "answers", lambda *_: True)
-    run = make_run()
-    play(run, RunFolder().observer())
-    mirror(run.folder, "http://localhost:5000")
-    assert given == [60]
 
 
 def test_an_observer_of_runs_says_once_what_a_fit_needs_in_its_place() -> None:
@@ -157,34 +131,6 @@ def test_an_observer_of_runs_says_once_what_a_fit_needs_in_its_place() -> None:
     with pytest.warns(UserWarning, match=r"dbgsom_core\.run") as caught:
         SomVQ(epochs=5, callbacks=[MLflow().observer()]).fit(X)
     assert len([one for one in caught if "callback" in str(one.message)]) == 1
-
-
-def test_a_run_sends_what_earlier_ones_could_not_and_says_the_rest(
-    uri: str,
-    client: Any,
-    make_run: MakeRun,
-    play: Play,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setattr("dbgsom_plugins.trackers.mlflow_process.MOST_HEALED", 1)
-    ours = {"name": "mlflow", "uri": uri, "experiment": None, "registered_model": None}
-    theirs = {**ours, "uri": "sqlite:////elsewhere.db"}
-    told = {"3-missed": [ours], "2-missed": [ours], "1-elsewhere": [theirs], "0-nowhere": []}
-    for name, tracking in told.items():
-        run = make_run(name, name=name)
-        play(replace(run, config={**run.config, "tracking": tracking}), RunFolder().observer())
-    last = make_run("9-last", name="last")
-    play(last, RunFolder().observer(), MLflow(uri=uri).observer())
-    experiment = client.get_experiment_by_name("digits").experiment_id
-    found = client.search_runs([experiment])
-    assert {one.info.run_name: one.info.status for one in found} == {
-        "last": "FINISHED",
-        "3-missed": "FINISHED",
-    }
-    assert (
-        "1 earlier run(s) of this experiment are not in MLflow: 'dbgsom sync digits'" in caplog.text
-    )
 
 
 def test_what_observers_log_is_mirrored_once(

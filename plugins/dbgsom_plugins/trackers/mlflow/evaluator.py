@@ -22,8 +22,8 @@ class DbgsomEvaluator(ModelEvaluator):  # type: ignore[misc]
     """
 
     @classmethod
-    def can_evaluate(cls, **asked: Any) -> bool:
-        """Say yes: MLflow asks without showing the model."""
+    def can_evaluate(cls, **options: Any) -> bool:
+        """Return True: MLflow asks without showing the model."""
         return True
 
     def evaluate(
@@ -34,13 +34,14 @@ class DbgsomEvaluator(ModelEvaluator):  # type: ignore[misc]
         evaluator_config: Mapping[str, Any],
         model: Any = None,
         model_id: str | None = None,
-        **more: Any,
+        **options: Any,
     ) -> EvaluationResult | None:
         """Log measures and figures into the run; None: the model is none of dbgsom."""
         if "dbgsom" not in getattr(getattr(model, "metadata", None), "flavors", ()):
             return None
         from dbgsom_core.runs.fitted import tested
-        from dbgsom_plugins.trackers.mlflow_points import key_of
+        from dbgsom_plugins.trackers.mlflow.store import key_of
+        from dbgsom_plugins.trackers.mlflow.upload import log_figures
 
         prefix = str(evaluator_config.get("metric_prefix", ""))
         rows, schema = dataset.features_data, model.metadata.get_input_schema()
@@ -54,26 +55,18 @@ class DbgsomEvaluator(ModelEvaluator):  # type: ignore[misc]
             evaluator_config.get("figures", _FIGURES),
         )
         values = {key_of(f"{prefix}{name}"): value for name, value in found.items()}
-        now, client = int(time.time() * 1000), MlflowClient()
+        client, now = MlflowClient(), int(time.time() * 1000)
         own = {"model_id": model_id, "run_id": run_id}
-        on = {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
-        client.log_batch(
-            run_id,
-            metrics=[
-                Metric(name, value, now, 0, **own, **on)
-                for name, value in values.items()
-                if math.isfinite(value)
-            ],
-        )
-        artifacts = {}
+        own |= {"dataset_name": dataset.name, "dataset_digest": dataset.digest}
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        metrics = [Metric(name, value, now, 0, **own) for name, value in finite.items()]
+        client.log_batch(run_id, metrics=metrics)
+        paths = log_figures(client, run_id, {f"{prefix}{k}": v for k, v in figures.items()})
         root = client.get_run(run_id).info.artifact_uri
-        for name, figure in figures.items():
-            drawn = hasattr(figure, "savefig")
-            path = f"figures/{prefix}{name}.{'png' if drawn else 'html'}"
-            if drawn:
-                client.log_figure(run_id, figure, path)
-            else:
-                client.log_text(run_id, figure.text, path)
-            kind = ImageEvaluationArtifact if drawn else TextEvaluationArtifact
-            artifacts[f"{prefix}{name}"] = kind(uri=f"{root}/{path}")
+        artifacts = {
+            name: (ImageEvaluationArtifact if path.endswith("png") else TextEvaluationArtifact)(
+                uri=f"{root}/{path}"
+            )
+            for name, path in paths.items()
+        }
         return EvaluationResult(metrics=values, artifacts=artifacts)

@@ -28,8 +28,8 @@ class SavedMap(PythonModel):  # type: ignore[misc]
         from dbgsom_core.persistence import answer_table
 
         wanted = list((params or {}).get("columns") or ["label"])
-        told = answer_table(self.fitted, model_input, wanted)
-        return told["label"] if list(told) == ["label"] else pd.DataFrame(told)
+        answers = answer_table(self.fitted, model_input, wanted)
+        return answers["label"] if list(answers) == ["label"] else pd.DataFrame(answers)
 
 
 set_model(SavedMap())

@@ -1,10 +1,10 @@
-"""Client, mirror or server are killed at random moments: does one sync bring everything back?
+"""Run, sync or server are killed at random moments: does one sync bring everything back?
 
-    python tests/faults/mirroring.py                     # 20 kills, a SQLite file
-    python tests/faults/mirroring.py --server --kills 6  # `mlflow server` on loopback
+    python tests/faults/uploads.py                     # 20 kills, a SQLite file
+    python tests/faults/uploads.py --server --kills 6  # `mlflow server` on loopback
 
-Each round starts a small run and kills one of the processes outright. In the end ``sync`` is called
-once, and every epoch of every journal is looked for in the store, with what is there twice.
+Each round starts a small run, or sync, and kills one of the processes outright. In the end ``sync``
+is called once, and every epoch of every journal is looked for in the store, with what is twice.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -38,20 +36,6 @@ engine: {{name: local, threads: 1}}
 """
 METRICS_AN_EPOCH = 4
 COMMAND = [sys.executable, "-m", "dbgsom_core.cli"]
-
-
-def kill(process: subprocess.Popen[bytes] | int) -> None:
-    with contextlib.suppress(OSError):
-        os.kill(process if isinstance(process, int) else process.pid, signal.SIGKILL)
-
-
-def mirror_of(client: int) -> int | None:
-    """Return the process that mirrors for a client (Linux)."""
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{client}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                return int(child)
-    return None
 
 
 class Server:
@@ -90,28 +74,10 @@ class Server:
             self._process = None
 
 
-@contextmanager
-def started(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A run, which is killed in the end, and what it started with it."""
-    log = (folder / "run.log").open("ab")
-    client = subprocess.Popen(
-        [*COMMAND, "run", "run.yaml", "-q"], cwd=folder, stdout=log, stderr=log
-    )
-    mirror = None
-    try:
-        yield client
-        mirror = mirror_of(client.pid)
-    finally:
-        kill(client)
-        client.wait()
-        if mirror is not None:
-            until = time.monotonic() + 60  # it ends by itself
-            while Path(f"/proc/{mirror}").exists() and time.monotonic() < until:
-                time.sleep(0.1)
-            if Path(f"/proc/{mirror}").exists():
-                print(f"WRONG: the mirror {mirror} was left behind", flush=True)
-                kill(mirror)
-        log.close()
+def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    """Start a command whose output goes to a file."""
+    with (folder / "run.log").open("ab") as log:
+        return subprocess.Popen([*COMMAND, *words], cwd=folder, stdout=log, stderr=log)
 
 
 def looked_at(folder: Path) -> list[str]:
@@ -159,7 +125,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     by_chance = Random(chosen.seed)
-    root = Path(tempfile.mkdtemp(prefix="dbgsom-mirroring-"))
+    root = Path(tempfile.mkdtemp(prefix="dbgsom-uploads-"))
     server = Server(root) if chosen.server else None
     uri = "sqlite:///mlflow.db" if server is None else f"http://127.0.0.1:{server.port}"
     (root / "run.yaml").write_text(CONFIG.format(uri=uri))
@@ -170,19 +136,17 @@ def main() -> int:
         subprocess.run([*COMMAND, "run", "run.yaml", "-q"], cwd=root, check=True)
         seconds = time.monotonic() - begun
         for number in range(chosen.kills):
-            victim = by_chance.choice(["client", "mirror"] + ["server"] * (server is not None))
-            with started(root) as client:
-                time.sleep(by_chance.uniform(0.2, 1.1) * seconds)
-                if victim == "server" and server is not None:
-                    server.kill()
-                elif victim == "mirror":
-                    mirror = mirror_of(client.pid)
-                    if mirror is not None:
-                        kill(mirror)
-                if victim != "client":
-                    client.wait(180)
-            if server is not None and victim == "server":
+            victim = by_chance.choice(["run", "sync"] + ["server"] * (server is not None))
+            words = ["sync"] if victim == "sync" else ["run", "run.yaml", "-q"]
+            process = start(root, *words)
+            time.sleep(by_chance.uniform(0.2, 1.1) * seconds)
+            if victim == "server" and server is not None:
+                server.kill()
+                process.wait(180)
                 server.start()
+            else:
+                process.kill()
+                process.wait()
             print(f"{number + 1}: {victim} killed", flush=True)
         subprocess.run([*COMMAND, "sync"], cwd=root, check=True)
         wrong = looked_at(root)

@@ -1,4 +1,4 @@
-"""``dbgsom register``, ``dbgsom ui``, and the option that names a store: runs in MLflow."""
+"""``dbgsom register``, ``dbgsom ui``, and the option that names a store: runs in trackers."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ _SECONDS_TO_END = 10.0
 store_option = click.option(
     "--store",
     metavar="URI",
-    envvar="MLFLOW_TRACKING_URI",
-    help="MLflow store of addresses such as models:/NAME@ALIAS; sqlite:///mlflow.db without it "
-    "and without MLFLOW_TRACKING_URI.",
+    help="Store of addresses such as models:/NAME@ALIAS; without it where runs are sent whose "
+    "configuration names no store.",
 )
 
 
@@ -50,8 +49,8 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
     """Make the model of RUN a version of the registered model NAME, and give it an alias.
 
     RUN is a run's folder or id, a sweep (its best run) or an experiment (its newest run). The model
-    is then models:/NAME@ALIAS wherever a model is named. A run that MLflow lacks is sent first; one
-    that is a version of NAME already stays that version.
+    is then an address, models:/NAME@ALIAS say, wherever a model is named. A run that the tracker
+    lacks is sent first; one that is a version of NAME already stays that version.
     """
     from dbgsom_core.runs.callbacks import tracking_of
     from dbgsom_core.runs.using.models import find_trained
@@ -70,8 +69,8 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
             click.echo(register_model(found.files.folder.absolute(), name, alias))
             return
     raise DbgsomError(
-        f"run {found.id} is in no tracker with registered models: add 'tracking: mlflow' to the "
-        "configuration of such runs"
+        f"run {found.id} is in no tracker with registered models: let the configuration of such "
+        "runs name one, 'tracking: default' say"
     )
 
 
@@ -83,10 +82,10 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
 @runs_option
 @plugin_options
 def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, runs: str) -> int:
-    """Show runs in MLflow: a run, the variants of a sweep, or all runs of a configuration.
+    """Show runs on a tracker's page: a run, the variants of a sweep, all of a configuration.
 
-    Without an argument it is the store sqlite:///mlflow.db of the working directory. MLflow is
-    served on this machine alone until Ctrl-C.
+    Without an argument it is where runs are sent whose configuration does not say where to. The
+    page is served on this machine alone until Ctrl-C.
     """
     tracking, experiment, folder = _find_subject(what, Path(runs), open_registry())
     pages = (TrackerAbilities.of(tracker).page for _, tracker in tracking)
@@ -113,12 +112,15 @@ def _find_subject(
     """Return the trackers, the experiment, and the folder of a run or sweep that ``what`` means."""
     from dbgsom_core.config import Sweep
     from dbgsom_core.files import exists
+    from dbgsom_core.runs.callbacks import tracking_of
     from dbgsom_core.runs.find import find_run
     from dbgsom_core.runs.folder import find_runs
     from dbgsom_core.runs.resume import load
 
     if what is None:
-        return [("mlflow", registry.build("tracker", "mlflow"))], None, None
+        from dbgsom_core.runs.callbacks import default_tracking
+
+        return default_tracking(registry), None, None
     if exists(what) and not Path(what).is_dir():
         loaded, experiments = load(what, (), registry)
         name = experiments[0].experiment
@@ -130,9 +132,9 @@ def _find_subject(
         known = find_runs(runs, run.experiment)
         tracked = [stored for stored in known if stored.parent is None and _is_tracked(stored)]
         run = tracked[-1] if tracked else run
-    _, experiments = load(run.files.config, (), registry)
     of_experiment = bool(notes) and run.kind != "sweep"  # then all runs are shown
-    return experiments[0].tracking, run.experiment, None if of_experiment else run.files.folder
+    folder = None if of_experiment else run.files.folder
+    return tracking_of(run, registry), run.experiment, folder
 
 
 def _is_tracked(run: StoredRun) -> bool:
@@ -165,7 +167,7 @@ def _serve(page: Page, in_browser: bool) -> int:
             start_new_session=True,  # Ctrl-C reaches this process alone, which ends the group
         )
         try:
-            click.echo("starting MLflow …", err=True)
+            click.echo("starting the page …", err=True)
             if _wait_until_it_answers(page, server):
                 click.echo(f"open {page.address}\nCtrl-C ends it")
                 if in_browser:
@@ -175,7 +177,7 @@ def _serve(page: Page, in_browser: bool) -> int:
                     time.sleep(0.2)
             log.seek(0)
             last = "".join(log.readlines()[-8:]).strip()
-            raise DbgsomError(f"MLflow ended by itself, with exit code {server.poll()}: {last}")
+            raise DbgsomError(f"the page ended by itself, with exit code {server.poll()}: {last}")
         finally:
             _end(server)
 

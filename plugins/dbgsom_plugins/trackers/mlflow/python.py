@@ -1,0 +1,296 @@
+"""MLflow from Python: models of estimators, and fits that are logged as they are made.
+
+MLflow is used as its user set it: store, experiment, open run. Importing this module imports it.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Metric
+from mlflow.models import Model
+from mlflow.utils.autologging_utils import autologging_is_disabled
+from sklearn.model_selection import _search, _validation
+
+import dbgsom_core
+from dbgsom_core.api import callers_level, masked
+from dbgsom_core.persistence import FittedModel, load, save
+from dbgsom_core.runs.fitted import (
+    data_name,
+    default_measures,
+    digest_of,
+    facts_of,
+    known_measures,
+    seen,
+)
+from dbgsom_core.runs.folder import JournalLine, RunFiles, StoredRun
+from dbgsom_core.runs.manifest import estimator_params, name_of_parts
+from dbgsom_plugins.trackers.mlflow import model as models
+from dbgsom_plugins.trackers.mlflow.model import FILE, FLAVOR
+from dbgsom_plugins.trackers.mlflow.store import Store, batches, key_of, quiet
+from dbgsom_plugins.trackers.mlflow.upload import (
+    dataset_input,
+    keep_model,
+    link_measures,
+    log_figures,
+    model_name,
+)
+from dbgsom_plugins.trackers.mlflow.views import description
+
+__all__ = ["FLAVOR", "autolog", "load_model", "log_model", "save_model"]
+
+_FIGURES = ("label_map", "growth_curve")
+_SCORES = ("mean_test_", "std_test_", "mean_train_", "mean_fit_time")
+
+
+def log_model(model: Any, name: str, **options: Any) -> Any:
+    """Log a fitted model; see `dbgsom_core.mlflow.log_model`."""
+    flavor = sys.modules[__name__]
+    return Model.log(artifact_path=None, name=name, flavor=flavor, model=_fitted(model), **options)
+
+
+def save_model(
+    model: Any,
+    path: str,
+    mlflow_model: Any = None,
+    input_example: Any = None,
+    signature: Any = "any",
+    wheels: Sequence[str | PathLike[str]] = (),
+    **options: Any,
+) -> None:
+    """Write the folder of an MLflow model; ``options`` is what `Model.log` tells all flavours."""
+    fitted = _fitted(model)
+    names, example = getattr(input_example, "columns", None), None
+    if names is None:
+        first = fitted.steps[0][1] if fitted.steps else fitted.estimator
+        names = getattr(first, "feature_names_in_", None)
+    if input_example is not None:
+        rows = input_example.iloc if hasattr(input_example, "iloc") else input_example
+        example = rows[:5] if fitted.columns is None else fitted.columns.samples(rows[:5])
+        example = example.to_numpy() if hasattr(example, "to_numpy") else example
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        file = Path(folder) / FILE
+        save(fitted if fitted.steps or fitted.columns else fitted.estimator, file)
+        needs, columns, labels = models.facts_of(fitted, example)
+        models.write_model(
+            Path(path),
+            file,
+            mlflow_model or Model(),
+            needs,
+            columns=columns,
+            names=None if names is None else list(map(str, names)),
+            example=example,
+            labels=labels,
+            wheels=wheels,
+            signature=signature,
+        )
+
+
+def load_model(uri: str) -> Any:
+    """Return what was saved; nothing that is stored is run."""
+    with tempfile.TemporaryDirectory() as folder:
+        return load(models.download(uri, uri, Path(folder)))
+
+
+def _fitted(model: Any) -> FittedModel:
+    if isinstance(model, FittedModel):
+        return model
+    steps = getattr(model, "steps", None)  # of a pipeline
+    if steps is None:
+        return FittedModel((), model)
+    return FittedModel([(name, one) for name, one in steps[:-1] if one is not None], steps[-1][1])
+
+
+# --------------------------------------------------------------------------------------- autolog
+
+_options: Mapping[str, Any] = {}
+_patched: list[tuple[Any, str, Any]] = []
+_thread = threading.local()  # runs that have a fit, and whether fits are left alone
+
+
+def autolog(disable: bool, **options: Any) -> None:
+    """Log fits from now on, or no more; see `dbgsom_core.mlflow.autolog`."""
+    global _options
+    while _patched:
+        owner, name, own = _patched.pop()
+        setattr(owner, name, own)
+    _options = options
+    if disable:
+        return
+    for cls in (dbgsom_core.SomVQ, dbgsom_core.SomClassifier, dbgsom_core.SomRegressor):
+        _patch([cls], "fit", _fit)
+        _patch([cls], "partial_fit", _unlogged)
+    _patch([_search.BaseSearchCV], "fit", _search_fit)
+    _patch([_search, _validation], "_fit_and_score", _unlogged)  # candidates and folds
+
+
+def _patch(owners: Sequence[Any], name: str, instead: Callable[..., Any]) -> None:
+    own = getattr(owners[0], name)
+
+    @functools.wraps(own)  # by whose name other processes find their own
+    def patched(*args: Any, **options: Any) -> Any:
+        return instead(own, *args, **options)
+
+    for owner in owners:
+        _patched.append((owner, name, own))
+        setattr(owner, name, patched)
+
+
+def _unlogged(call: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    before, _thread.busy = getattr(_thread, "busy", False), True
+    try:
+        return call(*args, **options)
+    finally:
+        _thread.busy = before
+
+
+def _fit(fit: Any, estimator: Any, X: Any, y: Any = None, *args: Any, **options: Any) -> Any:
+    if getattr(_thread, "busy", False):
+        return fit(estimator, X, y, *args, **options)
+    name = ""
+    with suppress(Exception):  # the fit says which parameter is wrong
+        name = name_of_parts(estimator, f"{type(estimator).__name__} on {data_name(X)}", {})
+    with _run_for_a_fit(name) as run_id:
+        began = time.time()
+        fitted = _unlogged(fit, estimator, X, y, *args, **options)
+        if run_id is not None:
+            _thread.used.add(run_id)
+            with _warned(f"the fit of run {run_id}"):
+                _log_fit(Store(mlflow.get_tracking_uri()), run_id, estimator, X, y, began)
+        return fitted
+
+
+def _search_fit(fit: Any, search: Any, X: Any, y: Any = None, *args: Any, **options: Any) -> Any:
+    inner = search.estimator
+    last = inner.steps[-1][1] if hasattr(inner, "steps") else inner
+    ours = type(last).__module__.partition(".")[0] == "dbgsom_core"
+    if getattr(_thread, "busy", False) or not ours:
+        return fit(search, X, y, *args, **options)
+    with _run_for_a_fit(type(search).__name__) as run_id:
+        fitted = fit(search, X, y, *args, **options)
+        if run_id is not None and autologging_is_disabled("sklearn"):  # which logs candidates, too
+            with _warned(f"the search of run {run_id}"):
+                _log_candidates(Store(mlflow.get_tracking_uri()), run_id, search)
+        return fitted
+
+
+@contextmanager
+def _run_for_a_fit(name: str) -> Iterator[str | None]:
+    """Yield the id of the open run, or of one of its own: its child where it has a fit already."""
+    used = _thread.__dict__.setdefault("used", set())
+    active, own = mlflow.active_run(), None
+    if active is None or active.info.run_id in used:
+        with _warned("this fit"):
+            own = mlflow.start_run(run_name=name or None, nested=active is not None)
+        active = own
+    status = "FAILED"
+    try:
+        yield None if active is None else str(active.info.run_id)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        if own is not None:
+            with _warned(f"the fit of run {own.info.run_id}"):
+                mlflow.end_run(status)
+
+
+@contextmanager
+def _warned(what: str) -> Iterator[None]:
+    """Warn of what MLflow does not take; it is quiet meanwhile."""
+    try:
+        with quiet():
+            yield
+    except Warning:  # which are to be errors
+        raise
+    except Exception as error:
+        text = masked(f"MLflow was not told all of {what} ({type(error).__name__}: {error})")
+        warnings.warn(text, stacklevel=callers_level())
+
+
+def _log_fit(store: Store, run_id: str, estimator: Any, X: Any, y: Any, began: float) -> None:
+    run, options = store.client.get_run(run_id), _options
+    params = estimator_params(estimator, data_name(X), ())
+    known = run.data.params  # what others logged under the same name stays
+    named = {key_of(k): str(v) for k, v in params.items()}
+    store.log(
+        run_id, params={k if known.get(k, v) == v else f"som.{k}": v for k, v in named.items()}
+    )
+    lines = [
+        JournalLine(
+            record.epoch,
+            int((began + record.seconds) * 1000),
+            {
+                "epoch/quantization_error": record.quantization_error,
+                "epoch/neurons": float(record.neurons),
+                "epoch/width": record.width,
+                "epoch/movement": record.movement,
+            },
+        )
+        for record in estimator.history_
+    ]
+    for batch in batches(lines):
+        store.log(run_id, metrics=batch)
+    facts, inputs = facts_of(estimator, X, y, digest_of(X, y)), {}
+    if options["log_datasets"]:
+        source = {"tags": {"mlflow.source.name": Path(sys.argv[0]).name}}
+        inputs = {"train": dataset_input(facts, source, "training", "code")}
+        store.write("log_inputs", run_id, [*inputs.values()])
+    chosen = options["measures"]
+    chosen = default_measures(estimator, y) if chosen is None else tuple(chosen)
+    finals, names = known_measures(estimator, chosen)
+    wanted = options["log_figures"]
+    wanted = (_FIGURES if wanted else ()) if isinstance(wanted, bool) else tuple(wanted)
+    if names or wanted:
+        with _warned(f"the fit of run {run_id}"):  # of figures of third parties: the model is kept
+            found, figures = seen(estimator, X, y, names, wanted)
+            finals |= found
+            log_figures(store.client, run_id, figures)
+    now, step = int(time.time() * 1000), estimator.kept_epoch_
+    measures = [Metric(key_of(name), value, now, step) for name, value in finals.items()]
+    store.log(run_id, metrics=measures)
+    kept = None
+    if options["log_models"]:
+        example = None if hasattr(X, "tocsr") else X
+        kept = keep_model(
+            store,
+            run_id,
+            model_name(name_of_parts(estimator, str(params["dataset"]), {})),
+            lambda target, own: save_model(estimator, str(target), own, example),
+            step=step,
+            kind=str(params["estimator"]),
+        )
+        link_measures(store, run_id, kept, measures, inputs)
+    if "mlflow.note.content" not in run.data.tags:
+        stored = StoredRun(files=RunFiles(Path("none")), data=facts, measures=finals)
+        trained = f"{len(estimator.neurons_)} neurons after {estimator.n_iter_} epochs"
+        note = description(stored, run.info.experiment_id, model=kept, trained=trained)
+        store.log(run_id, tags={"mlflow.note.content": note})
+
+
+def _log_candidates(store: Store, run_id: str, search: Any) -> None:
+    """Log a child of the run for each candidate, and the score of the best."""
+    results, now = search.cv_results_, int(time.time() * 1000)
+    experiment = store.client.get_run(run_id).info.experiment_id
+    for i, params in enumerate(results["params"]):
+        name = masked(", ".join(f"{key}={value}" for key, value in params.items())[:250])
+        tags = {"mlflow.parentRunId": run_id}
+        child = store.write("create_run", experiment, tags=tags, run_name=name).info.run_id
+        scores = {key: one[i] for key, one in results.items() if key.startswith(_SCORES)}
+        metrics = [Metric(key_of(key), float(value), now, 0) for key, value in scores.items()]
+        store.log(child, params=params, metrics=metrics)
+        store.write("set_terminated", child)
+    if hasattr(search, "best_score_"):
+        store.log(run_id, metrics=[Metric("best_cv_score", float(search.best_score_), now, 0)])

@@ -1,0 +1,345 @@
+"""An MLflow store: its address, quiet calls with a time limit, and what is wrong in words.
+
+Only functions import MLflow, which takes more than a second.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import logging
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from filelock import FileLock
+
+from dbgsom_core.api import DbgsomError, masked, write_atomically
+from dbgsom_core.files import open_regular
+from dbgsom_core.runs.folder import JournalLine, RunFiles, read_json, write_json
+
+LONGEST_TAG = 5000  # characters
+_BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # as many as MLflow takes
+_NOTES = "mlflow.json"  # of a run folder: {place: {"run", "experiment", "views", "sent"}}
+_CREDENTIALS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME")
+# A dead server would otherwise block one call for four minutes.
+_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+_LEVELS = {"mlflow": logging.ERROR, "alembic": logging.WARNING, "urllib3": logging.ERROR}
+_DENIED = re.compile(r"(?i)unauthenticated|permission_denied|unauthori[sz]ed|forbidden")
+_AWAY = re.compile("(?i)max retries exceeded|timed out|connection (aborted|refused)")
+
+
+def open_run() -> str | None:
+    """Return the id of the run that the program has open."""
+    active = getattr(sys.modules.get("mlflow"), "active_run", None)
+    run = None if active is None else active()
+    return None if run is None else str(run.info.run_id)
+
+
+def chosen_store() -> str | None:
+    """Return the store that the program, or the environment, has chosen."""
+    is_chosen = getattr(sys.modules.get("mlflow"), "is_tracking_uri_set", None)
+    if is_chosen is not None and (is_chosen() or open_run()):
+        return str(sys.modules["mlflow"].get_tracking_uri())
+    return os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def is_server(uri: str) -> bool:
+    """Return whether a store is reached by HTTP."""
+    return uri.startswith(("http://", "https://"))
+
+
+def sqlite_file(uri: str, folder: Path | None = None) -> Path | None:
+    """Return the absolute path of a SQLite URI's file, from ``folder`` or the working directory."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    path = unquote(uri.removeprefix("sqlite:///").partition("?")[0])
+    return Path(os.path.normpath((folder or Path.cwd()).absolute() / path))
+
+
+def absolute(uri: str, folder: Path | None = None) -> str:
+    """Return the URI with a relative SQLite path made absolute."""
+    database, mark, query = sqlite_file(uri, folder), *uri.partition("?")[1:]
+    return uri if database is None else f"sqlite:///{database}{mark}{query}"
+
+
+def store_of(uri: str, folder: Path) -> str:
+    """Return the store that the configuration in a run folder means, wherever we are.
+
+    A relative SQLite path starts where the run was started, if that folder is still there. A
+    password that was written out is in no run folder: MLflow's own variables replace it, and
+    without them it is a `DbgsomError`.
+    """
+    if "***" not in uri:
+        started = Path(str(read_json(RunFiles(folder).environment).get("directory") or ""))
+        return absolute(uri, started if started.is_absolute() and started.is_dir() else None)
+    chosen = chosen_store()
+    if chosen is not None and masked(chosen) == uri:
+        return chosen
+    if not any(os.environ.get(name) for name in _CREDENTIALS):
+        raise DbgsomError(
+            f"the password of the MLflow store {masked(uri)} was written out, so the run "
+            "folder does not hold it: set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD (or MLFLOW_TRACKING_TOKEN) and sync again; a reference "
+            "as in 'uri: https://${env:NAME}@HOST' would have been kept"
+        )
+    return re.sub(r"(?<=//)[^/@]*@|(?<=[?&])[^=&]*=\*\*\*&?", "", uri)
+
+
+# ----------------------------------------------------------------------- what was sent of a folder
+
+
+def place_of(uri: str, experiment: str | None) -> str:
+    """Return what the notes call a place in a store; no password is in it."""
+    return f"{masked(uri).replace('***@', '')} {experiment or ''}".rstrip()
+
+
+def read_note(folder: Path, place: str) -> Mapping[str, Any]:
+    """Return what a run folder notes of its MLflow run in a place: ids, views, what was sent."""
+    note = read_json(folder / _NOTES).get(place)
+    return note if isinstance(note, dict) else {}
+
+
+def write_note(folder: Path, place: str, **note: Any) -> None:
+    """Add to what a run folder notes of a place; a folder that cannot be written stays as is."""
+    notes = read_json(folder / _NOTES)
+    with suppress(OSError):
+        write_json(folder / _NOTES, {**notes, place: {**read_note(folder, place), **note}})
+
+
+def fingerprint(folder: Path) -> str:
+    """Return a digest of names, sizes and times of the files of a run folder."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("[!.]*")):
+        if path.is_file() and path.name != _NOTES:
+            found = path.stat()
+            digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+# ------------------------------------------------------------------------------------ quiet calls
+
+_lock = threading.Lock()
+_inside = 0
+_variables: list[str] = []
+_levels: dict[str, int] = {}
+
+
+@contextmanager
+def quiet(seconds: int = 60) -> Iterator[None]:
+    """Let MLflow neither log, nor send telemetry, nor wait for minutes, while this lasts.
+
+    A server has ``seconds`` for each answer. What the user has set stays. Threads share it: the
+    first that comes sets variables and levels of loggers, the last that leaves puts them back.
+    """
+    global _inside
+    with _lock:
+        _inside += 1
+        if _inside == 1:
+            settings = {**_SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds)}
+            _variables[:] = [name for name in settings if name not in os.environ]
+            os.environ.update({name: settings[name] for name in _variables})
+    try:
+        import mlflow  # noqa: F401 # which sets the level of its logger
+
+        with _lock:
+            for name, level in _LEVELS.items():
+                logger = logging.getLogger(name)
+                if logger.level < level:
+                    _levels.setdefault(name, logger.level)
+                    logger.setLevel(level)
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                for name in _variables:
+                    os.environ.pop(name, None)
+                for name, level in _levels.items():
+                    logging.getLogger(name).setLevel(level)
+                _levels.clear()
+
+
+@contextmanager
+def in_words(uri: str) -> Iterator[None]:
+    """Raise what MLflow raises as a `DbgsomError`: what is wrong with the store, and the cure."""
+    try:
+        yield
+    except DbgsomError:
+        raise
+    except Exception as error:
+        text, server = str(error), f"the MLflow server at {masked(uri)}"
+        found = re.search(r"(?:too many|error code) (\d{3})\b", text)
+        code = found[1] if found else ""
+        if code in ("401", "403") or (not code and _DENIED.search(text)):
+            why = (
+                f"{server} refused ({code}{': ' * bool(code)}not allowed): set MLFLOW_TRACKING_"
+                "USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            )
+        elif code == "429" or code.startswith("5"):
+            what = "too many requests" if code == "429" else "its log says more"
+            why = f"{server} answered with an error ({code}: {what})"
+        elif is_away(error):
+            why = away(uri)
+        else:  # SQLAlchemy says when before it says what
+            lines = [line for line in text.splitlines() if line and line[:9] != "(raised a"]
+            first = masked("".join(lines[:1]))[:300]
+            why = f"MLflow at {masked(uri)} refused ({type(error).__name__}: {first})"
+        raise DbgsomError(why) from error
+
+
+def away(uri: str) -> str:
+    """Return that a server does not answer, as a sentence."""
+    return f"the MLflow server at {masked(uri)} does not answer"
+
+
+def is_away(error: BaseException) -> bool:
+    """Return whether a server did not answer; an error that it answers is no such error."""
+    return _AWAY.search(str(error)) is not None
+
+
+def check_answers(uri: str, seconds: float = 2.5) -> None:
+    """Raise `DbgsomError` for a server that answers nothing in so many seconds."""
+    if is_server(uri):
+        import requests
+
+        try:
+            requests.get(f"{uri.rstrip('/')}/health", timeout=seconds, stream=True).close()
+        except requests.RequestException:
+            raise DbgsomError(away(uri)) from None
+
+
+# --------------------------------------------------------------------------------------- opening
+
+
+def client_of(uri: str) -> Any:
+    """Return the client of a store; a SQLite file that is missing is made, once and whole."""
+    from mlflow import MlflowClient
+
+    def make(path: Path) -> None:
+        MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments(max_results=1)
+
+    database = sqlite_file(uri)
+    if database is not None and not has_tables(database):
+        database.parent.mkdir(parents=True, exist_ok=True)
+        # Processes that meet a fresh file at once would all make its tables and destroy it, and
+        # MLflow cannot continue where one was killed meanwhile.
+        with FileLock(database.with_name(f".{database.name}.lock"), timeout=120):
+            for left in database.parent.glob(f".{glob.escape(database.stem)}-*{database.suffix}*"):
+                left.unlink(missing_ok=True)
+            if not has_tables(database):
+                write_atomically(database, make)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def has_tables(database: Path) -> bool:
+    """Return whether a SQLite file is there and holds anything.
+
+    Another file, which MLflow would try to open for minutes, is a `DbgsomError`.
+    """
+    if not database.exists():
+        return False
+    try:
+        with open_regular(database) as file:
+            begin = file.read(16)
+    except OSError as error:
+        raise DbgsomError(f"{database} cannot be opened: {error.strerror or error}") from error
+    if begin not in (b"SQLite format 3\0", b""):
+        raise DbgsomError(f"{database} is no SQLite file: move it away, or name another store")
+    return bool(begin)
+
+
+# --------------------------------------------------------------------------------------- writing
+
+
+def key_of(name: str) -> str:
+    """Return the name with what MLflow refuses in names replaced."""
+    return re.sub(r"[^\w\-. :/]", "_", name)[:250]
+
+
+class Store:
+    """A tracking store; texts that are logged to it are masked here, and ``writes`` are counted."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri, self.client, self.writes = uri, client_of(uri), 0
+
+    def write(self, method: str, *args: Any, **options: Any) -> Any:
+        """Call a method of the client that changes the store."""
+        self.writes += 1
+        return getattr(self.client, method)(*args, **options)
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, Any] | None = None,
+        metrics: Iterable[Any] = (),
+    ) -> None:
+        """Log parameters, tags and metrics, cut short and in batches as MLflow takes them."""
+        from mlflow.entities import Param, RunTag
+
+        entities: dict[str, list[Any]] = {
+            "params": [Param(key_of(k), masked(str(v))[:6000]) for k, v in (params or {}).items()],
+            "tags": [RunTag(k, v) for k, v in as_tags(tags or {}).items()],
+            "metrics": list(metrics),
+        }
+        for kind, found in entities.items():
+            for start in range(0, len(found), _BATCH[kind]):
+                self.write("log_batch", run_id, **{kind: found[start : start + _BATCH[kind]]})
+
+    def experiment(self, name: str) -> str:
+        """Return the id of an experiment, which is created when the store lacks it.
+
+        One that was deleted in MLflow is a `DbgsomError`.
+        """
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            database = sqlite_file(self.uri)  # else it depends on the working directory
+            location = None if database is None else (database.parent / "mlruns").as_uri()
+            kind = {"mlflow.experimentKind": "custom_model_development"}
+            try:
+                return str(self.write("create_experiment", name, location, tags=kind))
+            except Exception:  # another process may have been faster
+                found = self.client.get_experiment_by_name(name)
+                if found is None:
+                    raise
+        if found.lifecycle_stage != "active":
+            raise DbgsomError(
+                f"the MLflow experiment '{name}' was deleted; restore it (mlflow experiments "
+                f"restore --experiment-id {found.experiment_id}) or choose another name with "
+                "'tracking: {name: mlflow, experiment: …}'"
+            )
+        return str(found.experiment_id)
+
+
+def as_tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    """Return tags as MLflow takes them, masked, without those that are None."""
+    known = {key_of(name): str(value) for name, value in tags.items() if value is not None}
+    return {name: masked(value)[:LONGEST_TAG] for name, value in known.items()}
+
+
+def batches(lines: Iterable[JournalLine]) -> Iterator[list[Any]]:
+    """Yield the metrics of epochs, as many of whole epochs at a time as MLflow takes."""
+    from mlflow.entities import Metric
+
+    batch: list[Any] = []
+    for line in lines:
+        metrics = [Metric(key_of(k), v, line.time, line.epoch) for k, v in line.metrics.items()]
+        if len(batch) + len(metrics) > _BATCH["metrics"]:
+            yield batch
+            batch = []
+        batch += metrics
+    if batch:
+        yield batch

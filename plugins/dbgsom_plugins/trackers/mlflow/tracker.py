@@ -1,0 +1,377 @@
+"""The MLflow tracker: its settings, and the thread that sends the folders of runs.
+
+Only functions import MLflow, which takes more than a second.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import shutil
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from contextvars import copy_context
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+
+from dbgsom_core.api import (
+    DbgsomError,
+    EpochRecord,
+    Page,
+    Run,
+    TrackerComponent,
+    masked,
+    masked_name,
+    private_logger,
+    shell_word,
+)
+from dbgsom_plugins.trackers.mlflow import store, views
+
+if TYPE_CHECKING:
+    from dbgsom_core.runs.folder import State
+    from dbgsom_plugins.trackers.mlflow.upload import Uploader
+
+_SECONDS_TO_WAIT = 30.0  # at the end of a run for a server, since it took the last run
+_SECONDS_FOR_A_FILE = 100.0  # it is only slow where the machine is
+_SECONDS_WHEN_KILLED = 10.0
+_SECONDS_A_CALL = 10  # of a server during a run; MLflow takes whole ones
+_SECONDS_TO_LOOK = 10.0  # for `dbgsom sync`: some servers need seconds
+_log = private_logger("dbgsom.mlflow")
+
+
+class MLflow(TrackerComponent):
+    """Shows runs in MLflow: parameters, metrics per epoch, data, figures and the model.
+
+    The run folder is always written first; a thread of the run sends it, and training waits for
+    nothing. What a store misses ``dbgsom sync`` sends later.
+    """
+
+    is_default: ClassVar[bool] = True
+    addresses: ClassVar[tuple[str, ...]] = ("runs:/", "models:/")
+    store_field: ClassVar[str] = "uri"
+    packages: ClassVar[tuple[str, ...]] = ("mlflow",)
+
+    uri: str = Field(
+        default="sqlite:///mlflow.db",
+        min_length=1,
+        description="tracking store: sqlite:///FILE, or the address of a server; where it is left "
+        "out MLFLOW_TRACKING_URI counts first",
+    )
+    experiment: str | None = Field(
+        default=None,
+        min_length=1,
+        description="MLflow experiment; null: that of the run; where it is left out "
+        "MLFLOW_EXPERIMENT_NAME counts first",
+    )
+    registered_model: str | None = Field(
+        default=None, min_length=1, description="registered model to add each map to as a version"
+    )
+    signature: Literal["any", "typed"] = Field(
+        default="any",
+        description="columns of models; typed: double and string, checked faster, without int64",
+    )
+    wheels: list[str] = Field(
+        default_factory=list,
+        description="wheels of what models need and no package index has, kept with each model",
+    )
+    flush_seconds: float = Field(
+        default=5.0, ge=0, description="seconds between two batches of metrics"
+    )
+
+    # What the program around us has set: its store, the run to log into, the run that is open.
+    _within: tuple[str | None, str | None, str | None] = PrivateAttr(
+        default_factory=lambda: (
+            store.chosen_store(),
+            os.environ.get("MLFLOW_RUN_ID") or None,
+            store.open_run(),
+        )
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_mlflow_is_set(cls, given: Any) -> Any:
+        around = {"uri": store.chosen_store(), "experiment": os.getenv("MLFLOW_EXPERIMENT_NAME")}
+        around = {name: value for name, value in around.items() if value}
+        return {**around, **given} if isinstance(given, dict) else given
+
+    @field_validator("uri")
+    @classmethod
+    def _outlives_the_run(cls, uri: str) -> str:
+        where = "MLFLOW_TRACKING_URI is " if uri == os.environ.get("MLFLOW_TRACKING_URI") else ""
+        what = ""
+        if uri.startswith("file:") or ("://" not in uri and not uri.startswith("databricks")):
+            what = "a folder, and MLflow has retired stores in folders"
+        elif uri in ("sqlite://", "sqlite:///:memory:"):
+            what = "a store in memory, which ends with the run"
+        if what:
+            raise ValueError(
+                f"{where}'{uri}', {what}; write sqlite:///mlflow.db or the address of a server "
+                "such as http://localhost:5000"
+            )
+        return uri
+
+    def observer(self) -> MLflowObserver:
+        """Return an observer that sends the folders of the runs that it hears of."""
+        return MLflowObserver(self)
+
+    def how_to_open(self) -> str:
+        """Return the command or address that shows the runs."""
+        return self._shows(views.EXPERIMENTS)
+
+    def how_to_compare(self, folders: Sequence[Path]) -> str | None:
+        """Return the command or address that shows runs beside each other.
+
+        One run is shown in the table of its experiment, a sweep in that of its variants. None:
+        MLflow lacks them.
+        """
+        notes = [store.read_note(folder, self.place(folder)) for folder in folders]
+        found = views.compare_route(notes)
+        return None if found is None else self._shows(found)
+
+    def _shows(self, route: str) -> str:
+        if store.is_server(self.uri):
+            return f"open {shell_word(self.uri.rstrip('/') + '/' + route)}"
+        command = "mlflow"
+        if not shutil.which(command):  # the environment is not activated
+            path = os.path.relpath(Path(sys.executable).with_name("mlflow"))
+            command = shell_word(path if path[:2] != ".." else str(Path(path).absolute()))
+        return (
+            f"{command} ui --backend-store-uri {shell_word(self.uri)}\n"
+            f"then open http://127.0.0.1:5000/{route}"
+        )
+
+    def reachable(self) -> str:
+        """Return how the store is, in words; a `DbgsomError` says why it cannot be used."""
+        store.check_answers(self.uri, 0.5)
+        database = store.sqlite_file(self.uri)
+        if database is None:
+            return "answers" if store.is_server(self.uri) else "not looked at"
+        if store.has_tables(database):
+            return f"{database} has {database.stat().st_size / (1 << 20):.1f} MiB"
+        folder = next(folder for folder in database.parents if folder.exists())
+        if not os.access(folder, os.W_OK):
+            raise DbgsomError(f"{database} cannot be made: {folder} cannot be written")
+        return f"{database} is made by the first run"
+
+    def page(self, experiment: str | None, folder: Path | None, port: int) -> Page:
+        """Return where MLflow shows an experiment, or the run with this folder."""
+        uri = self.uri if folder is None else store.store_of(self.uri, folder)
+        database = store.sqlite_file(uri)
+        if database is not None and not database.exists():
+            raise DbgsomError(
+                f"there is no MLflow store {database} yet: 'dbgsom run' makes it, 'dbgsom sync' "
+                "fills it from the run folders"
+            )
+        with _called(uri):
+            from mlflow import MlflowClient
+
+            name = self._named(self.experiment) or experiment
+            known = name and MlflowClient(store.absolute(uri)).get_experiment_by_name(name)
+        note = {} if folder is None else store.read_note(folder, self.place(folder))
+        route = views.route(known.experiment_id, known.tags, note) if known else views.EXPERIMENTS
+        if store.is_server(uri):
+            return Page(f"{masked(uri).rstrip('/')}/{route}")
+        words = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
+        settings = {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_BACKEND_STORE_URI": uri,  # others can read the words of a command
+        }
+        return Page(f"http://127.0.0.1:{port}/{route}", [*words, "--workers", "1"], settings)
+
+    def fetch_model(self, address: str, folder: Path) -> Path:
+        """Put the model file that ``runs:/…`` or ``models:/…`` means into ``folder``."""
+        with _called(self.uri):
+            from dbgsom_plugins.trackers.mlflow.model import fetch_model
+
+            return fetch_model(self.uri, address, folder)
+
+    @staticmethod
+    def python() -> ModuleType:
+        """Return what `dbgsom_core.mlflow` calls, whatever the store; MLflow is imported."""
+        with store.quiet():
+            from dbgsom_plugins.trackers.mlflow import python
+        return python
+
+    def register(self, folder: Path, name: str, alias: str | None) -> str:
+        """Make a run's model a version of a registered one, and return its address."""
+        self.mirror(folder)
+        uri = store.store_of(self.uri, folder)
+        with _called(uri):
+            return self.uploader(uri).register(folder, name, alias)
+
+    def mirror(self, folder: Path) -> bool:
+        """Bring MLflow up to date with the folder of a run that has ended; return whether it sent.
+
+        Doing it twice is as good as once. A run whose process died without a word is shown as
+        killed, one that goes on is left to its process. A store that cannot be used is a
+        `DbgsomError`.
+        """
+        uri = store.store_of(self.uri, folder)
+        with _called(uri):
+            store.check_answers(uri, _SECONDS_TO_LOOK)
+            return self.uploader(uri).upload(folder)
+
+    def mirrored(self, folder: Path) -> bool:
+        """Return whether MLflow was sent a stored run as it is; only the folder is looked at."""
+        note = store.read_note(folder, self.place(folder))
+        return bool(note) and note.get("sent") == store.fingerprint(folder)
+
+    def place(self, folder: Path) -> str:
+        """Return what a run folder calls the place in MLflow that it is sent to."""
+        uri = self.uri if "***" in self.uri else store.store_of(self.uri, folder)
+        return store.place_of(uri, self._named(self.experiment))
+
+    def uploader(self, uri: str) -> Uploader:
+        """Return what sends run folders to a store; the first call of a process imports MLflow."""
+        from dbgsom_plugins.trackers.mlflow.upload import Uploader
+
+        around, run, parent = self._within
+        inside = store.absolute(around or "") == uri
+        names = self._named(self.experiment), self._named(self.registered_model)
+        return Uploader(uri, *names, *((run, parent) if inside else ()))
+
+    @staticmethod
+    def _named(name: str | None) -> str | None:
+        return None if name is None else masked_name(name)
+
+
+class MLflowObserver:
+    """Sends the folders of runs to MLflow in a thread, and waits for it when the first run ends.
+
+    What MLflow does not take costs a run nothing, and an error is logged.
+    """
+
+    def __init__(self, settings: MLflow) -> None:
+        self._settings = settings
+        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._uploader: Uploader | None = None
+        self._why = ""  # the store did not take the last that it was sent
+        self._top: Path | None = None  # the folder of the first run
+        self._following: Future[None] | None = None
+        self._due = 0.0
+        self._ended: list[Future[None]] = []
+
+    def prepare(self) -> None:
+        """Let the thread import MLflow while data is read."""
+        self._submit(None, "running")
+
+    def close(self) -> None:
+        """End the thread."""
+        self._tasks.put(None)
+        self._thread = None
+
+    def dbgsom_run_started(self, run: Run) -> None:
+        """Have the run in MLflow from now on."""
+        self._top = self._top or run.folder
+        self._following = self._submit(run.folder, "running")
+
+    def dbgsom_epoch_finished(self, run: Run | None, epoch: EpochRecord) -> None:
+        """Have the thread send what the run's journal has gained, every few seconds."""
+        if run is None:
+            raise DbgsomError(
+                "this observer sends the folders of runs, and a fit has none: use "
+                "dbgsom_core.run(…) with 'tracking', or dbgsom_core.mlflow.autolog()"
+            )
+        if time.monotonic() >= self._due and (not self._following or self._following.done()):
+            self._due = time.monotonic() + self._settings.flush_seconds
+            self._following = self._submit(run.folder, "running")
+
+    def dbgsom_run_finished(self, run: Run) -> None:
+        """Have the results sent and the MLflow run ended."""
+        self._end(run, "finished")
+
+    def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
+        """Have the MLflow run ended as failed or killed."""
+        self._end(run, "failed" if isinstance(error, Exception) else "killed")
+
+    def _end(self, run: Run, status: State) -> None:
+        self._ended.append(self._submit(run.folder, status))
+        if run.folder == self._top:
+            ended, self._top, self._ended = self._ended, None, []
+            is_server = store.is_server(self._settings.uri)
+            seconds = _SECONDS_TO_WAIT if is_server else _SECONDS_FOR_A_FILE
+            for why in self._wait(ended, _SECONDS_WHEN_KILLED if status == "killed" else seconds):
+                _log.error("%s", _with_cure(why))
+
+    def _wait(self, ended: Sequence[Future[None]], seconds: float) -> list[str]:
+        """Wait until all is sent, or nothing was for so many seconds; return what went wrong."""
+        begun = time.monotonic()
+        until, spoken, reasons = begun + seconds, False, []
+        for future in ended:
+            while not future.done() and time.monotonic() < until:
+                wait([future], timeout=0.5)  # longer, and Windows would not hear of Ctrl-C
+                if not spoken and time.monotonic() > begun + 4:
+                    spoken = True
+                    level = logging.WARNING if store.is_server(self._settings.uri) else logging.INFO
+                    _log.log(level, "waiting for MLflow, %.0f s at most", until - time.monotonic())
+            if future.cancel() or not future.done():
+                reasons.append("MLflow did not take all of it in time")
+            elif error := future.exception():
+                reasons.append(str(error))
+            else:
+                until = time.monotonic() + seconds
+        return list(dict.fromkeys(reasons))
+
+    def _submit(self, folder: Path | None, status: State) -> Future[None]:
+        """Let the thread send a folder; None: only import MLflow."""
+        done: Future[None] = Future()
+        self._tasks.put((folder, status, done))
+        if self._thread is None:
+            context = copy_context()  # what is hidden in messages
+            self._thread = threading.Thread(target=context.run, args=(self._work,), daemon=True)
+            self._thread.start()
+        return done
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            folder, status, done = task
+            if not done.set_running_or_notify_cancel():
+                continue
+            try:
+                self._send(folder, status)
+                self._why = ""
+                done.set_result(None)
+            except BaseException as error:
+                if status == "running" and not self._why:
+                    _log.warning("%s", _with_cure(str(error)))
+                self._why = str(error)
+                done.set_exception(error)
+
+    def _send(self, folder: Path | None, status: State) -> None:
+        uri = self._settings.uri if folder is None else store.store_of(self._settings.uri, folder)
+        if self._why:
+            store.check_answers(uri)
+        with store.in_words(uri), store.quiet(_SECONDS_A_CALL):
+            from dbgsom_plugins.trackers.mlflow import upload  # noqa: F401 # takes seconds
+
+            if folder is None:
+                return
+            if self._uploader is None or self._uploader.store.uri != uri:
+                self._uploader = self._settings.uploader(uri)
+            if status == "running":
+                self._uploader.follow(folder)
+            else:
+                self._uploader.upload(folder, status)
+
+
+@contextmanager
+def _called(uri: str) -> Iterator[None]:
+    """Let MLflow be called by a command, which shows none of its warnings."""
+    with warnings.catch_warnings(), store.in_words(uri), store.quiet():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _with_cure(why: str) -> str:
+    return f"{why}: run folders are complete, and 'dbgsom sync' sends to MLflow what it misses"

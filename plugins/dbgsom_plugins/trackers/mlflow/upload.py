@@ -1,0 +1,629 @@
+"""Sending run folders to an MLflow store: the same steps live, at the end, and years later.
+
+Importing this module imports MLflow; callers do it inside `store.quiet`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Metric,
+    Run,
+)
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+
+from dbgsom_core.api import Columns, DbgsomError, masked
+from dbgsom_core.persistence import load
+from dbgsom_core.runs.find import mark_killed
+from dbgsom_core.runs.folder import (
+    JournalLine,
+    RunFiles,
+    State,
+    StoredRun,
+    read_journal,
+    read_json,
+    read_run,
+)
+from dbgsom_core.runs.manifest import data_title
+from dbgsom_plugins.trackers.mlflow import store as stores
+from dbgsom_plugins.trackers.mlflow import views
+from dbgsom_plugins.trackers.mlflow.model import (
+    EPOCH_TAG,
+    NAME,
+    as_tuples,
+    facts_of,
+    logged_models,
+    write_model,
+)
+from dbgsom_plugins.trackers.mlflow.store import (
+    Store,
+    as_tags,
+    batches,
+    fingerprint,
+    key_of,
+    read_note,
+    write_note,
+)
+
+_ID = "dbgsom.run_id"
+_PARENT = "mlflow.parentRunId"
+_LARGEST = 1 << 26  # bytes of a table, or an artefact, that is sent along
+_STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+_CONTEXTS = {"train": "training", "test": "testing", "fold": "validation"}
+
+
+@dataclass
+class _Sent:
+    """An MLflow run, and what it has of its folder."""
+
+    run: str
+    experiment: str
+    is_new: bool = False
+    settled: bool = False  # the folder is as it was when all of it had been sent
+    described: bool = False
+    offsets: dict[Path, int] = field(default_factory=dict)  # bytes of journals
+    steps: dict[str, set[int]] = field(default_factory=dict)  # of metrics that MLflow had
+
+
+class Uploader:
+    """Brings a store up to date with run folders; doing so twice changes nothing.
+
+    Runs go to an ``experiment``, None: their own, and maps become versions of the registered model
+    ``register``. ``run`` is the MLflow run to log into, ``parent`` one that others are children of.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        experiment: str | None = None,
+        register: str | None = None,
+        run: str | None = None,
+        parent: str | None = None,
+    ) -> None:
+        self.store = Store(uri)
+        self._experiment, self._register = experiment, register
+        self._into, self._around = run, parent or run
+        self._place = stores.place_of(uri, experiment)
+        self._sent: dict[Path, _Sent] = {}
+
+    def follow(self, folder: Path) -> None:
+        """Send what a run that goes on has gained."""
+        if folder not in self._sent:
+            with _alone(folder):
+                sent = self._sent[folder] = self._open(read_run(folder))
+            if not sent.is_new:
+                self.store.client.update_run(sent.run, status="RUNNING")
+        try:
+            self._send_start(self._sent[folder], read_run(folder))
+            self._send_journals(self._sent[folder], RunFiles(folder))
+        except Exception:
+            del self._sent[folder]  # what has arrived is asked for the next time
+            raise
+
+    def upload(self, folder: Path, status: State = "running") -> bool:
+        """Send what MLflow lacks of a run that has ended; return whether it lacked anything.
+
+        ``status`` is how it ended where its folder cannot say, on a full disk. A run whose process
+        died without a word ends as KILLED, one that goes on is left to its process.
+        """
+        folder, before = folder.absolute(), self.store.writes
+        with _alone(folder):
+            stored = mark_killed(read_run(folder))
+            state = _STATES.get(status if stored.status == "running" else stored.status)
+            if state is None:
+                return False
+            sent = self._sent.pop(folder, None) or self._open(stored)
+            try:
+                if not sent.settled:
+                    self._send_start(sent, stored)
+                    self._send_journals(sent, stored.files)
+                self._send_results(sent, stored)
+            except Exception as error:
+                if not stores.is_away(error):
+                    self._finish(sent, state, stored)
+                raise
+            self._finish(sent, state, stored)
+            write_note(folder, self._place, sent=fingerprint(folder))
+        return self.store.writes > before
+
+    def register(self, folder: Path, name: str, alias: str | None) -> str:
+        """Make the model of a run that was sent a version of a registered one; return its address.
+
+        That MLflow holds no model of this run is a `DbgsomError`.
+        """
+        run = str(read_note(folder, self._place).get("run", ""))
+        model = models_of(self.store, run).get("") if run else None
+        if model is None:
+            where = masked(self.store.uri)
+            raise DbgsomError(f"MLflow at {where} holds no model of run {folder.name}")
+        version = register_model(self.store, name, run, model)
+        if alias is None:
+            return f"models:/{name}/{version}"
+        self.store.write("set_registered_model_alias", name, alias, version)
+        return f"models:/{name}@{alias}"
+
+    def _open(self, stored: StoredRun) -> _Sent:
+        """Return the MLflow run of a folder, which is created where there is none."""
+        folder, into = stored.files.folder, None if stored.parent else self._get(self._into)
+        note = read_note(folder, self._place)
+        known = (self._get(note.get("run")), into)
+        found = [run for run in known if run is not None and run.data.tags.get(_ID) == stored.id]
+        if not found:
+            experiment, around = self._home(stored)
+            wanted = f"tags.`{_ID}` = '{stored.id}'"
+            found = [*self.store.client.search_runs([experiment], wanted, max_results=1)]
+        if not found and into is not None and _ID not in into.data.tags:
+            tags = {**_tags(stored), "mlflow.runName": views.short_name(stored)}
+            self.store.log(into.info.run_id, tags=tags)
+            found = [into]
+        if found:
+            sent = _Sent(found[0].info.run_id, found[0].info.experiment_id)
+            same = note.get("run") == sent.run
+            sent.settled = same and note.get("sent") == fingerprint(folder)
+        else:
+            started, tags = (
+                _milliseconds(stored.started),
+                as_tags({**_tags(stored), _PARENT: around}),
+            )
+            name = views.short_name(stored)
+            created = self.store.write("create_run", experiment, started, tags, name)
+            sent = _Sent(created.info.run_id, experiment, is_new=True)
+        if not sent.settled:
+            write_note(folder, self._place, run=sent.run, experiment=sent.experiment, sent=None)
+        return sent
+
+    def _get(self, run_id: str | None) -> Run | None:
+        """Return a run; None: the store does not have it."""
+        try:
+            run = None if run_id is None else self.store.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST" or run_id == self._into:
+                raise
+            return None
+        return run if run is not None and run.info.lifecycle_stage == "active" else None
+
+    def _home(self, stored: StoredRun) -> tuple[str, str | None]:
+        """Return the experiment that a run belongs to, and the id of the MLflow run around it."""
+        around = self._around
+        if stored.parent is not None:  # its sweep is sent first where MLflow lacks it
+            folder, around = stored.files.folder.parent / stored.parent, None
+            sweep = read_run(folder)
+            if sweep.files.run.exists():
+                around = read_note(folder, self._place).get("run")
+                if self._get(around) is None:
+                    with _alone(folder):
+                        around = self._open(sweep).run
+                    self.upload(folder)
+        if around is None or self._experiment is not None:
+            return self.store.experiment(self._experiment or stored.experiment), around
+        return self.store.client.get_run(around).info.experiment_id, around
+
+    def _finish(self, sent: _Sent, state: str, stored: StoredRun) -> None:
+        info, ended = self.store.client.get_run(sent.run).info, _milliseconds(stored.ended)
+        if info.status != state or (ended is not None and info.end_time != ended):
+            self.store.write("set_terminated", sent.run, state, ended)
+
+    def _send_start(self, sent: _Sent, stored: StoredRun) -> None:
+        if not sent.described:
+            run = self.store.client.get_run(sent.run)
+            params = {k: v for k, v in stored.params.items() if key_of(k) not in run.data.params}
+            self.store.log(sent.run, params=params)
+            self._send_inputs(run, inputs_of(stored))
+            sent.described = True
+
+    def _send_inputs(self, run: Run, inputs: Mapping[str, DatasetInput]) -> None:
+        known = {item.dataset.digest for item in run.inputs.dataset_inputs}
+        lacking = [item for item in inputs.values() if item.dataset.digest not in known]
+        if lacking:
+            self.store.write("log_inputs", run.info.run_id, lacking)
+
+    def _send_journals(self, sent: _Sent, files: RunFiles) -> None:
+        for path in (files.journal, files.scalars):
+            lines, offset = read_journal(path, sent.offsets.get(path, 0))
+            for batch in batches(self._news(sent, line) for line in lines):
+                self.store.log(sent.run, metrics=batch)
+            sent.offsets[path] = offset
+
+    def _news(self, sent: _Sent, line: JournalLine) -> JournalLine:
+        """Return what MLflow lacks of a line: not every server takes a point that is NaN twice."""
+        if sent.is_new:
+            return line
+        for name in set(line.metrics) - set(sent.steps):
+            points = self.store.client.get_metric_history(sent.run, key_of(name))
+            sent.steps[name] = {int(point.step) for point in points}
+        lacking = {k: v for k, v in line.metrics.items() if line.epoch not in sent.steps[k]}
+        return replace(line, metrics=lacking)
+
+    def _send_results(self, sent: _Sent, stored: StoredRun) -> None:
+        run, ended = self.store.client.get_run(sent.run), _milliseconds(stored.ended) or 0
+        step, inputs = kept_epoch(stored), inputs_of(stored)
+        measures = [Metric(key_of(k), v, ended, step) for k, v in stored.measures.items()]
+        known = run.data.metrics
+        lacking = [one for one in measures if not _same(known.get(one.key), one.value)]
+        for fold in stored.folds:
+            named = {f"fold/{k.removeprefix('test/')}": v for k, v in fold.measures.items()}
+            for batch in batches([self._news(sent, JournalLine(fold.fold, ended, named))]):
+                lacking += batch
+        self.store.log(sent.run, metrics=lacking)
+        self._send_files(sent, stored)
+        model = send_models(self.store, sent.run, stored, measures, inputs)
+        if model is not None and self._register is not None:
+            register_model(self.store, self._register, sent.run, model)
+        self._send_views(sent, stored, run, model)
+
+    def _send_files(self, sent: _Sent, stored: StoredRun) -> None:
+        """Send the files that MLflow lacks, or all where the folder has changed meanwhile."""
+        files, store = stored.files, self.store
+        paths = [files.config, files.environment, files.report, files.page, files.folds]
+        large = [files.table("assignments"), files.table("neurons"), *files.artifacts()]
+        paths += [path for path in large if path.exists() and path.stat().st_size <= _LARGEST]
+        paths = [path for path in (*paths, *files.figures()) if path.exists()]
+        names = {path: path.relative_to(files.folder).as_posix() for path in paths}
+        has: dict[str, int] = {}
+        for inside in {name.rpartition("/")[0] for name in names.values()} if sent.settled else ():
+            has |= {
+                one.path: one.file_size
+                for one in store.client.list_artifacts(sent.run, inside or None)
+            }
+        for path, name in names.items():
+            if has.get(name) != path.stat().st_size:
+                store.write("log_artifact", sent.run, str(path), name.rpartition("/")[0] or None)
+
+    def _send_views(self, sent: _Sent, stored: StoredRun, run: Run, model: str | None) -> None:
+        """Send the description, and of a sweep its runs' ranks and the view that shows them."""
+        store, beside, winners = self.store, stored.files.folder.parent, {}
+        ranks = views.ranks_of(stored)
+        for one in [*ranks, *(ranking.best.runs[0] for ranking in stored.rankings)]:
+            if not read_note(beside / one, self._place).get("run"):
+                self.upload(beside / one)
+        for ranking in stored.rankings:
+            best = beside / ranking.best.runs[0]
+            winners[ranking.data] = read_note(best, self._place).get("run")
+            self._send_inputs(run, inputs_of(read_run(best)))
+        note = views.description(
+            stored,
+            sent.experiment,
+            sent.run,
+            model=model,
+            parent=run.data.tags.get(_PARENT),
+            winners={data: best for data, best in winners.items() if best},
+        )
+        names = "; ".join(ranking.best.name for ranking in stored.rankings)
+        tags = as_tags({"mlflow.note.content": note, "dbgsom.best": names or None})
+        store.log(sent.run, tags=dict(tags.items() - run.data.tags.items()))
+        if ranks:
+            children = f"tags.`{_PARENT}` = '{sent.run}'"
+            for child in store.client.search_runs([sent.experiment], children, max_results=10_000):
+                rank = ranks.get(child.data.tags.get(_ID, ""))
+                if rank is not None and child.data.metrics.get(views.RANK) != rank:
+                    point = Metric(views.RANK, rank, child.info.end_time or 0, 0)
+                    store.log(child.info.run_id, metrics=[point])
+        kept, view = store.client.get_experiment(sent.experiment).tags, None
+        if stored.rankings:
+            view = views.sweep_view(stored, sent.run)
+        elif stored.kind == "run" and f"{views.VIEW_TAG}{views.OVERVIEW}" not in kept:
+            view = None if stored.parent else views.overview(stored)
+        if view is not None and kept.get(view[0]) != view[1]:
+            store.write("set_experiment_tag", sent.experiment, *view)
+        has_all = f"{views.VIEW_TAG}{views.OVERVIEW}" in {*kept, *(view or ())}
+        own = views.view_of(stored) if stored.rankings else None
+        overview = views.OVERVIEW if has_all else None
+        write_note(stored.files.folder, self._place, view=own, overview=overview)
+
+
+# ------------------------------------------------------------------------------ models of a run
+
+
+def send_models(
+    store: Store,
+    run_id: str,
+    stored: StoredRun,
+    measures: Sequence[Metric],
+    inputs: Mapping[str, DatasetInput],
+) -> str | None:
+    """Store the final model of a run and those of epochs, each with its measures, once.
+
+    Returns the id of the final one; None: the run has none.
+    """
+    files, final = stored.files, None
+    if not files.model.exists():
+        return None
+    known, kind = models_of(store, run_id), str(stored.config.get("model", {}).get("estimator"))
+    name, lines = (
+        model_name(views.short_name(stored)),
+        {line.epoch: line for line in stored.epochs()},
+    )
+    for epoch, file in [*files.epoch_models().items(), (None, files.model)]:
+        mark = "" if epoch is None else str(epoch)
+        final = known.get(mark) or keep_model(
+            store,
+            run_id,
+            name if epoch is None else f"epoch {epoch} {name}",
+            partial(_write, stored, file),
+            step=kept_epoch(stored) if epoch is None else epoch,
+            kind=kind,
+            mark=mark,
+        )
+        points = measures if epoch is None else next(batches([lines[epoch]]), [])
+        link_measures(store, run_id, final, points, inputs)
+    return final
+
+
+def kept_epoch(stored: StoredRun) -> int:
+    """Return the epoch whose map a run kept: the last one, unless a rule kept the best."""
+    epoch = read_json(stored.files.model_facts).get("epoch")
+    last = max((line.epoch for line in stored.epochs()), default=0)
+    return epoch if isinstance(epoch, int) else last
+
+
+def keep_model(
+    store: Store,
+    run_id: str,
+    name: str,
+    write: Callable[[Path, Model], None],
+    *,
+    step: int,
+    kind: str,
+    mark: str = "",
+) -> str:
+    """Store a model of a run, or complete one that was begun; return its id.
+
+    ``write`` writes the folder of the model, given its path and what MLflow knows of the model,
+    ``step`` is the epoch whose map it is, ``kind`` the estimator, and ``mark`` the epoch again,
+    unless it is the final one.
+    """
+    run = store.client.get_run(run_id)
+    begun = (one for one in logged_models(store.client, run) if one.tags.get(EPOCH_TAG, "") == mark)
+    model = next(begun, None) or store.write(
+        "create_logged_model",
+        run.info.experiment_id,
+        name=name,
+        source_run_id=run_id,
+        tags={EPOCH_TAG: mark} if mark else None,
+        model_type=kind,
+        params=run.data.params,
+    )
+    model_id, where = str(model.model_id), model.artifact_location
+    if model_id not in [output.model_id for output in run.outputs.model_outputs]:
+        store.write("log_outputs", run_id, [LoggedModelOutput(model_id, step=step)])
+    own = Model(artifact_path=where, model_uuid=model_id, run_id=run_id, model_id=model_id)
+    with TemporaryDirectory() as folder:
+        with _chosen(store.uri):
+            write(Path(folder) / "model", own)
+        store.write("log_model_artifacts", model_id, str(Path(folder) / "model"))
+    store.write("finalize_logged_model", model_id, LoggedModelStatus.READY)
+    return model_id
+
+
+@contextmanager
+def _chosen(uri: str) -> Iterator[None]:
+    """Let MLflow 3.10, which asks for a store where none is needed, make none in this folder."""
+    name = "MLFLOW_TRACKING_URI"
+    is_set = name in os.environ
+    os.environ.setdefault(name, uri)
+    try:
+        yield
+    finally:
+        if not is_set:
+            os.environ.pop(name, None)
+
+
+def model_name(run: str) -> str:
+    """Return what a run's model is called in MLflow, which refuses some characters."""
+    return re.sub(r"[^\w\-,]+", " ", run.replace(".", "_")).strip()[:200] or NAME
+
+
+def models_of(store: Store, run_id: str) -> dict[str, str]:
+    """Return the ids of a run's models that are whole, by the epoch that they are of, "": the last.
+
+    One that became READY while the answer was lost may not be among the run's outputs.
+    """
+    run = store.client.get_run(run_id)
+    outputs = [output.model_id for output in run.outputs.model_outputs]
+    return {
+        model.tags.get(EPOCH_TAG, ""): str(model.model_id)
+        for model in logged_models(store.client, run)
+        if model.status == LoggedModelStatus.READY and model.model_id in outputs
+    }
+
+
+def link_measures(
+    store: Store,
+    run_id: str,
+    model_id: str,
+    metrics: Sequence[Metric],
+    inputs: Mapping[str, DatasetInput],
+) -> None:
+    """Show measures of a run on its model, each with the data that it is of, once."""
+    known = {metric.key for metric in store.client.get_logged_model(model_id).metrics or []}
+    linked = []
+    for one in metrics:
+        part = one.key.partition("/")[0].removesuffix("_std").replace("epoch", "train")
+        found = inputs.get(part) or (inputs.get("fold") if part == "test" else None)
+        on = {} if found is None else {"dataset_name": found.dataset.name}
+        on |= {} if found is None else {"dataset_digest": found.dataset.digest}
+        if one.key not in known and math.isfinite(one.value):
+            point = (one.key, one.value, one.timestamp, one.step)
+            linked.append(Metric(*point, model_id=model_id, run_id=run_id, **on))
+    store.log(run_id, metrics=linked)
+
+
+def register_model(store: Store, name: str, run_id: str, model_id: str) -> str:
+    """Make the model a version of the registered model ``name``, once; return the version."""
+    known = store.client.search_model_versions(f"name='{name}'")
+    for version in known:
+        if version.run_id == run_id:
+            return str(version.version)
+    if not known:
+        with suppress(MlflowException):  # it exists; if not, the next call says what is wrong
+            store.write("create_registered_model", name)
+    model = store.client.get_logged_model(model_id)
+    where, ids = model.artifact_location, {"run_id": run_id, "model_id": model_id}
+    made = store.write("create_model_version", name, where, **ids)
+    versions = json.loads(model.tags.get(views.MODEL_VERSIONS, "[]"))
+    versions.append({"name": name, "version": made.version})
+    store.write("set_logged_model_tags", model_id, {views.MODEL_VERSIONS: json.dumps(versions)})
+    return str(made.version)
+
+
+def _write(stored: StoredRun, file: Path, target: Path, own: Model) -> None:
+    """Write the folder of a model of a run, with the versions and settings that the run had."""
+    files, names = stored.files, stored.data.get("feature_names")
+    example, labels = (
+        np.load(path, allow_pickle=False) if path.exists() else None for path in files.examples
+    )
+    if example is None or not isinstance(names, list) or len(names) != example.shape[1]:
+        names = None
+    facts = read_json(files.model_facts)
+    needs, columns = facts.get("needs"), facts.get("columns")
+    if not isinstance(needs, Mapping):  # the answers are no plain array, or the folder is old
+        needs, columns, labels = facts_of(load(files.model), example)
+    elif columns is not None:
+        columns = Columns(**as_tuples(columns))
+    versions = {**plugin_versions(stored.environment), **(stored.environment.get("versions") or {})}
+    tracking = [one for one in stored.config.get("tracking") or () if isinstance(one, Mapping)]
+    settings = next((one for one in tracking if one.get("name") == "mlflow"), {})
+    start = Path(stored.environment.get("directory") or "")
+    write_model(
+        target,
+        file,
+        own,
+        {name: str(versions.get(name, version)) for name, version in needs.items()},
+        columns=columns,
+        names=names,
+        example=example,
+        labels=None if labels is None or labels.ndim > 1 else labels,
+        wheels=[start / str(path) for path in settings.get("wheels") or ()],
+        signature=settings.get("signature", "any"),
+    )
+
+
+# -------------------------------------------------------------------------- data, figures, tags
+
+
+def log_figures(client: Any, run_id: str, figures: Mapping[str, Any]) -> dict[str, str]:
+    """Log figures of matplotlib and pages; return where each lies among the artefacts."""
+    paths = {}
+    for name, figure in figures.items():
+        is_page = not hasattr(figure, "savefig")
+        paths[name] = f"figures/{name}.{'html' if is_page else 'png'}"
+        if is_page:
+            client.log_text(run_id, figure.text, paths[name])
+        else:
+            client.log_figure(run_id, figure, paths[name], save_kwargs={"dpi": 150})
+    return paths
+
+
+def inputs_of(stored: StoredRun) -> dict[str, DatasetInput]:
+    """Return the data that a run used: ``train``, and ``test`` or ``fold`` where it kept some."""
+    data, split = stored.data, stored.config.get("split") or {}
+    if not data.get("digest"):
+        return {}
+    section = stored.config.get("dataset", data.get("name"))
+    whole = {**data, "name": data_title(section, str(data.get("name")))}
+    parts, own = {"train": (whole, section)}, data.get("test")
+    if isinstance(own, Mapping) and own.get("digest"):
+        test = {**whole, **own, "name": f"{whole['name']} (test)"}
+        parts["test"] = test, split.get("test", section)
+    elif split:
+        # A part of the data: the whole of it, and how it was divided, say which.
+        which = json.dumps([data["digest"], split, stored.config.get("seed")], sort_keys=True)
+        digest = hashlib.sha256(which.encode()).hexdigest()
+        part = {**whole, "digest": digest, "split": split, "samples": None}
+        parts["fold" if split.get("folds") else "test"] = part, section
+    folder = stored.environment.get("folder")
+    return {
+        part: dataset_input(facts, {"dataset": source, "folder": folder}, _CONTEXTS[part])
+        for part, (facts, source) in parts.items()
+    }
+
+
+def dataset_input(
+    facts: Mapping[str, Any], source: Mapping[str, Any], context: str, source_type: str = "dbgsom"
+) -> DatasetInput:
+    """Return what a run says of its data as an input of an MLflow run."""
+    shape = [facts.get("samples"), facts.get("features")]
+    tensor = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, shape[1]]}}
+    schema = {"mlflow_tensorspec": {"features": json.dumps([tensor]), "targets": None}}
+    elsewhere = ("name", "digest", "feature_names", "test")
+    profile = {key: value for key, value in facts.items() if key not in elsewhere}
+    dataset = Dataset(
+        name=masked(str(facts.get("name", "data")))[:500],
+        digest=str(facts["digest"])[:12],
+        source_type=source_type,
+        source=json.dumps(masked(source)),
+        schema=json.dumps(schema),
+        profile=json.dumps({"features_shape": shape, **masked(profile)}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", context)])
+
+
+def plugin_versions(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Return the version of each distribution that a run had working plugins of."""
+    return {
+        record["distribution"]: record["version"]
+        for record in environment.get("plugins") or []
+        if record["status"] == "ok" and record["distribution"] not in ("unknown", "unregistered")
+    }
+
+
+def _tags(stored: StoredRun) -> dict[str, Any]:
+    """Return the tags that a run is created with."""
+    git = stored.environment.get("git") or {}
+    plugins = plugin_versions(stored.environment).items()
+    return {
+        **stored.tags,
+        _ID: stored.id,
+        "mlflow.source.name": stored.environment.get("command", "dbgsom"),
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": git.get("commit"),
+        "dbgsom.git.dirty": str(bool(git.get("dirty"))).lower() if git.get("commit") else None,
+        "dbgsom.plugins": ", ".join(f"{name} {version}" for name, version in plugins),
+        "dbgsom.sweep": stored.id if stored.kind == "sweep" else stored.parent,
+        "dbgsom.variant": stored.name if stored.parent else None,
+    }
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let no other process of this machine make or end the MLflow run of a folder meanwhile."""
+    lock = FileLock(folder / ".mlflow.lock")
+    try:
+        lock.acquire(timeout=60)
+    except Timeout:
+        raise DbgsomError(f"another process is sending run {folder.name} to MLflow") from None
+    except (OSError, NotImplementedError):  # a folder that cannot be written can still be sent
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _same(known: float | None, value: float) -> bool:
+    return known is not None and (known == value or (math.isnan(known) and math.isnan(value)))
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp() * 1000)
