@@ -354,8 +354,6 @@ class MLflowObserver:
         if self._why:
             store.check_answers(uri)
         with store.in_words(uri), store.quiet(_SECONDS_A_CALL):
-            from dbgsom_plugins.trackers.mlflow import upload  # noqa: F401 # takes seconds
-
             if folder is None:
                 return
             if self._uploader is None or self._uploader.store.uri != uri:
