@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import importlib
 import logging
 import os
 import re
@@ -130,7 +131,7 @@ def fingerprint(folder: Path) -> str:
 
 # ------------------------------------------------------------------------------------ quiet calls
 
-_lock = threading.Lock()
+_lock, _importing = threading.Lock(), threading.RLock()
 _inside = 0
 _variables: list[str] = []
 _levels: dict[str, int] = {}
@@ -151,8 +152,10 @@ def quiet(seconds: int = 60) -> Iterator[None]:
             _variables[:] = [name for name in settings if name not in os.environ]
             os.environ.update({name: settings[name] for name in _variables})
     try:
-        import mlflow  # noqa: F401 # which sets the level of its logger
+        with _importing:  # threads that import what imports each other may see a part of it
+            import mlflow  # noqa: F401 # which sets the level of its logger
 
+            importlib.import_module("dbgsom_plugins.trackers.mlflow.upload")
         with _lock:
             for name, level in _LEVELS.items():
                 logger = logging.getLogger(name)

@@ -343,9 +343,10 @@ class MLflowObserver:
                 self._why = ""
                 done.set_result(None)
             except BaseException as error:
-                if status == "running" and not self._why:
-                    _log.warning("%s", _with_cure(str(error)))
-                self._why = str(error)
+                if folder is not None:  # what cannot be imported is told when there is a run
+                    if status == "running" and not self._why:
+                        _log.warning("%s", _with_cure(str(error)))
+                    self._why = str(error)
                 done.set_exception(error)
 
     def _send(self, folder: Path | None, status: State) -> None:
@@ -353,8 +354,6 @@ class MLflowObserver:
         if self._why:
             store.check_answers(uri)
         with store.in_words(uri), store.quiet(_SECONDS_A_CALL):
-            from dbgsom_plugins.trackers.mlflow import upload  # noqa: F401 # takes seconds
-
             if folder is None:
                 return
             if self._uploader is None or self._uploader.store.uri != uri:
