@@ -14,8 +14,8 @@ import click
 
 from dbgsom_core.cli.console import JsonLines, output, show_warnings
 from dbgsom_core.errors import DataError, PluginError
-from dbgsom_core.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
+from dbgsom_core.tables._files import exists
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry

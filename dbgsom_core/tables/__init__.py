@@ -2,7 +2,8 @@
 
 For authors of data sets. `open_table` opens a table of any format, whose batches are
 `pyarrow.RecordBatch` (all text where the file is CSV). `Columns` says which columns become samples
-and how their cells are read; a model keeps it. `write_table` writes a table of any format.
+and how their cells are read; a model keeps it. `write_table` writes a table of any format. pyarrow
+is imported with the first of these names.
 
 >>> from dbgsom_core.tables import Columns, CellsError, Faults, open_table
 >>> table = open_table("flats.csv")                                        # doctest: +SKIP
@@ -14,55 +15,61 @@ and how their cells are read; a model keeps it. `write_table` writes a table of 
 ...         raise CellsError(table.path, faults, table.lines(faults.rows()))
 """
 
-from dbgsom_core.tables.cells import (
-    GROUP_MARKS,
-    ISO_DATES,
-    NA_VALUES,
-    date_features,
-    date_forms,
-    is_missing,
-    is_unit,
-    number,
-    number_problem,
-    parse_dates,
-    parse_numbers,
-    short,
-    unit_of,
-    without_unit,
-)
-from dbgsom_core.tables.columns import (
-    PARTS,
-    CellsError,
-    Columns,
-    Fault,
-    Faults,
-    Unseen,
-    as_array,
-    is_text,
-    numbered,
-    unseen_sentences,
-)
-from dbgsom_core.tables.csv import (
-    ROWS,
-    STANDARD_STREAM,
-    CsvDialect,
-    CsvHead,
-    parse_csv,
-    sniff_csv,
-)
-from dbgsom_core.tables.files import (
-    FORMATS,
-    TableFormat,
-    TableReader,
-    as_batch,
-    check_target,
-    files_of,
-    is_number,
-    open_table,
-    parquet_file,
-    write_table,
-)
-from dbgsom_core.tables.streams import open_packed, reading
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dbgsom_core.tables.cells import (
+        GROUP_MARKS,
+        ISO_DATES,
+        NA_VALUES,
+        date_features,
+        date_forms,
+        is_missing,
+        is_unit,
+        number,
+        number_problem,
+        parse_dates,
+        parse_numbers,
+        short,
+        unit_of,
+        without_unit,
+    )
+    from dbgsom_core.tables.columns import (
+        PARTS,
+        CellsError,
+        Columns,
+        Fault,
+        Faults,
+        Unseen,
+        as_array,
+        is_text,
+        numbered,
+        unseen_sentences,
+    )
+    from dbgsom_core.tables.csv import (
+        ROWS,
+        STANDARD_STREAM,
+        CsvDialect,
+        CsvHead,
+        parse_csv,
+        sniff_csv,
+    )
+    from dbgsom_core.tables.files import (
+        FORMATS,
+        TableFormat,
+        TableReader,
+        as_batch,
+        check_target,
+        files_of,
+        is_number,
+        open_table,
+        parquet_file,
+        write_table,
+    )
+    from dbgsom_core.tables.streams import open_packed, reading
 
 __all__ = [
     "FORMATS",
@@ -108,3 +115,13 @@ __all__ = [
     "without_unit",
     "write_table",
 ]
+
+_MODULES = ("cells", "columns", "csv", "files", "streams")
+
+
+def __getattr__(name: str) -> Any:
+    for module in _MODULES if name in __all__ else ():
+        found = import_module(f"{__name__}.{module}")
+        if hasattr(found, name):
+            return getattr(found, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

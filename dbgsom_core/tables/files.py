@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dbgsom_core.errors import DataError, PluginError
-from dbgsom_core.files import check_written, open_regular, write_atomically
+from dbgsom_core.tables._files import check_written, open_regular, write_atomically
 from dbgsom_core.tables.columns import as_array, is_text, numbered
 from dbgsom_core.tables.csv import (
     ROWS,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.files import open_regular, unpacked_most, why_unreadable
+from dbgsom_core.tables._files import open_regular, unpacked_most, why_unreadable
 
 _BUFFER = 1 << 20
 _SHOWN = 200  # characters of a path that a message shows

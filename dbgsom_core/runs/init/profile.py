@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 
 from dbgsom_core.errors import DataError, did_you_mean
-from dbgsom_core.files import exists, open_regular, why_unreadable
 from dbgsom_core.runs.init.columns import (
     MOST_CLASSES,
     Cells,
@@ -37,6 +36,7 @@ from dbgsom_core.tables import (
     sniff_csv,
     without_unit,
 )
+from dbgsom_core.tables._files import exists, open_regular, why_unreadable
 
 _CELLS = 2_000_000  # of a table that are looked at, more or less
 _LEAST_ROWS, _MOST_ROWS = 50, 50_000

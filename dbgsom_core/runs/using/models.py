@@ -10,12 +10,12 @@ from dbgsom_core.config import fill_text
 from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.estimators import classifier, clustering, regressor  # noqa: F401 - files hold them
 from dbgsom_core.estimators.model_file import FittedModel, load
-from dbgsom_core.files import exists
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.find import find_run
 from dbgsom_core.runs.folder import StoredRun, is_run, read_run
 from dbgsom_core.tables import CsvDialect
+from dbgsom_core.tables._files import exists
 
 _ADDRESSES = ("runs:/", "models:/")
 

@@ -15,8 +15,8 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from dbgsom_core import files
 from dbgsom_core.errors import DataError
+from dbgsom_core.tables import _files as files
 from dbgsom_core.tables import csv as csv_files
 from dbgsom_core.tables import streams
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
