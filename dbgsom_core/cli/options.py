@@ -218,10 +218,12 @@ def check_output(path: str, *read: str | Path | None) -> None:
         return
     if any(file is not None and exists(file) and target.samefile(file) for file in read):
         raise DataError(f"{path} is the file that is read: name another one with -o")
-    files = RunFiles(target.parent)
-    own = [*vars(files).values(), *map(files.table, ("assignments", "neurons", "links"))]
-    if is_run(target.parent) and target in own:
-        raise DataError(f"{path} is a file of the run in {target.parent}: name another one with -o")
+    target = target.absolute()
+    for folder in target.parents[:2]:
+        files = RunFiles(folder)
+        tables = map(files.table, ("assignments", "neurons", "links"))
+        if is_run(folder) and target in (*vars(files).values(), *tables, *files.figures()):
+            raise DataError(f"{path} is a file of the run in {folder}: name another one with -o")
 
 
 @contextmanager

@@ -414,9 +414,7 @@ class Columns:
         """Return the cells of a column as stripped texts (n,), null where they are missing."""
         column = as_array(pa.array(column) if isinstance(column, np.ndarray) else column)
         missing = self.missing(column)
-        texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
-        if pa.types.is_timestamp(column.type):
-            texts = pc.replace_substring_regex(texts, r"(?: 00:00:00)?(?:\.0+)?(Z?)$", r"\1")
+        texts = pc.utf8_trim_whitespace(as_texts(column))
         return pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), texts)
 
     def places(
@@ -526,6 +524,14 @@ def unseen_sentences(unseen: Unseen) -> list[str]:
 def is_text(column: Any) -> bool:
     """Return whether a column of pyarrow holds text."""
     return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
+
+
+def as_texts(column: pa.Array) -> pa.Array:
+    """Return cells of any type as a table shows them: a moment at midnight is a day."""
+    texts = column.cast(pa.string())
+    if pa.types.is_timestamp(column.type):
+        texts = pc.replace_substring_regex(texts, r"(?: 00:00:00)?(?:\.0+)?(Z?)$", r"\1")
+    return texts
 
 
 def as_array(column: Any) -> pa.Array:

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from dbgsom_core.errors import DataError
 from dbgsom_core.tables.cells import parse_numbers, short
-from dbgsom_core.tables.columns import MOST_FAULTS, as_array, is_text
+from dbgsom_core.tables.columns import MOST_FAULTS, as_array, as_texts, is_text
 from dbgsom_core.tables.streams import open_packed, reading, refuse_binary
 
 STANDARD_STREAM = "-"  # standard input, or output
@@ -35,6 +35,7 @@ _MOST_BLANK = 1_000_000  # blank lines in a row
 _WIDE = 1000  # columns
 _SNIFFED = 100  # records by which a delimiter is chosen
 _DELIMITERS = (";", "\t", "|", ",")
+csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))  # of the module, for all
 _SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
 
 
@@ -219,7 +220,7 @@ def _is_header(names: Sequence[str], known: Collection[str], decimal: str) -> bo
 
 
 def parse_csv(sample: bytes, head: CsvHead, path: str) -> pa.Table:
-    """Return the records of a piece of a CSV file as a table of stripped text.
+    """Return the records of a piece of a CSV file as a table of text.
 
     Raises
     ------
@@ -228,7 +229,7 @@ def parse_csv(sample: bytes, head: CsvHead, path: str) -> pa.Table:
     """
     places = range(len(head.names))
     text = sample.decode(head.encoding, "ignore").encode()
-    batches = _slow_batches(iter([text]), head, path, places, ROWS)
+    batches = _batches(iter([text]), head, path, places, ROWS)
     return pa.Table.from_batches(batches, pa.schema([(str(i), pa.string()) for i in places]))
 
 
@@ -260,26 +261,12 @@ class CsvText:
                         self._start += more
             self.head = sniff_csv(self._start, path, dialect, trained, known, guess)
 
-    def batches(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, of some columns; see `TableReader.batches`.
-
-        pyarrow parses a piece of the text after the other, the module csv the rest from the first
-        piece on that pyarrow does not read.
-        """
-        head = self.head
+    def batches(
+        self, places: Sequence[int], rows: int, numbers: Collection[int], words: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, of some columns; see `TableReader.batches`."""
         with self._chunks() as chunks:
-            pieces = _pieces(chunks, head.delimiter)
-            for piece, is_plain in pieces:
-                # the module csv takes several blanks between fields for one
-                is_plain = is_plain and head.delimiter != " " and head.delimiter.isascii()
-                table = _parsed(piece, head, places) if is_plain else None
-                if table is None:
-                    rest = chain([piece], (one for one, _ in pieces), chunks)
-                    yield from _slow_batches(rest, head, self._path, places, rows)
-                    return
-                breaks = piece.count(b"\n") or piece.count(b"\r")
-                head = head._replace(line=head.line + breaks)
-                yield from table.combine_chunks().to_batches(max_chunksize=rows)
+            yield from _batches(chunks, self.head, self._path, places, rows, numbers, words)
 
     def lines(self, rows: Iterable[int]) -> dict[int, int]:
         """Return the lines of rows by a second reading; none of standard input."""
@@ -345,14 +332,48 @@ def _no_such_text(path: str, encoding: str) -> DataError:
     )
 
 
+def _batches(
+    chunks: Iterator[bytes],
+    head: CsvHead,
+    path: str,
+    places: Sequence[int],
+    rows: int,
+    numbers: Collection[int] = (),
+    words: Sequence[str] = (),
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a text below its header.
+
+    pyarrow parses a piece after the other, the module csv all from the first piece on that pyarrow
+    does not read. From the first piece on in which a cell of ``numbers`` is none, they are text.
+    """
+    pieces = _pieces(chunks, head.delimiter)
+    numbers = numbers if len(head.names) > 1 else ()  # a blank line is no missing number
+    for piece, is_plain in pieces:
+        # the module csv takes several blanks between fields for one
+        is_plain = is_plain and head.delimiter != " " and head.delimiter.isascii()
+        table = _parsed(piece, head, places, numbers, words) if is_plain else None
+        if table is None and is_plain and numbers:
+            numbers = ()
+            table = _parsed(piece, head, places)
+        if table is None:
+            rest = chain([piece], (one for one, _ in pieces), chunks)
+            yield from _slow_batches(rest, head, path, places, rows)
+            return
+        breaks = piece.count(b"\n") or piece.count(b"\r")
+        head = head._replace(line=head.line + breaks)
+        yield from table.combine_chunks().to_batches(max_chunksize=rows)
+
+
 def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bool]]:
     """Yield pieces of whole records; the last one with False where pyarrow may read it otherwise.
 
     That is so where a quote stands neither at the end of a field nor beside another one, after
     blanks, or is never closed, and where a line is too long.
     """
+    end = rf"[{re.escape(delimiter)}\n\r]"
     outside = rf'[^{re.escape(delimiter)}\n\r"]'
-    odd_quote = re.compile(rf'(?<={outside})"(?={outside})'.encode())
+    inside = rf'(?<={outside})"(?={outside})'
+    odd_quote = re.compile(rf'{inside}|(?:^|{end})"(?:[^"]|"")*+"(?={outside})'.encode())
     blank_quote = re.compile(rf'(?:^|[\n\r]|{re.escape(delimiter)}) +"'.encode())
     left = b""
     for chunk in chunks:
@@ -362,8 +383,7 @@ def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bo
         if (
             b"\0" in chunk
             or len(left) > 4 * _LONGEST_LINE
-            or (has_quotes and odd_quote.search(left))
-            or (b' "' in left and blank_quote.search(left))
+            or (has_quotes and (odd_quote.search(left) or blank_quote.search(left)))
         ):
             yield left, False
             return
@@ -377,12 +397,20 @@ def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bo
         yield left, left.count(b'"') % 2 == 0
 
 
-def _parsed(piece: bytes, head: CsvHead, places: Sequence[int]) -> pa.Table | None:
+def _parsed(
+    piece: bytes,
+    head: CsvHead,
+    places: Sequence[int],
+    numbers: Collection[int] = (),
+    words: Sequence[str] = (),
+) -> pa.Table | None:
     """Return the rows of a piece of text, None where pyarrow does not read it."""
     from pyarrow import csv as arrow_csv
 
     names = [str(place) for place in range(len(head.names))]
-    chosen = [names[place] for place in places] or names[:1]
+    chosen = [names[place] for place in places]
+    types = dict.fromkeys(names, pa.string())
+    types |= {names[i]: pa.float64() for i in numbers}
     has_quotes = b'"' in piece
     is_wide = len(names) > _WIDE  # a block of rows costs something for each column
     block = max(_HEAD, len(piece) if has_quotes or is_wide else 0)
@@ -398,11 +426,19 @@ def _parsed(piece: bytes, head: CsvHead, places: Sequence[int]) -> pa.Table | No
                 ),
             ),
             arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(chosen, pa.string()), include_columns=chosen
+                column_types=types,
+                include_columns=[*dict.fromkeys([*chosen, names[-1]])],
+                null_values=[form for word in words for form in (word, word.lower(), word.upper())],
+                decimal_point=head.dialect.decimal or ".",
             ),
         )
     except pa.ArrowInvalid:
         return None
+    if any(not pc.all(pc.is_finite(table.column(names[i]))).as_py() for i in numbers):
+        return None
+    if has_quotes and str((table.column(names[-1])[-1:].to_pylist() or [""])[0]).endswith("\n"):
+        return None  # of a quote that is never closed
+    table = table.select(chosen)
     if len(names) == 1:  # lines of blanks are no rows
         cells = table.column(0)
         blank = pc.and_(pc.not_equal(cells, ""), pc.equal(pc.utf8_trim_whitespace(cells), ""))
@@ -425,23 +461,30 @@ def _slow_batches(
         columns = [pa.array([row[place] for row in some], pa.string()) for place in places]
         return pa.RecordBatch.from_arrays(columns, names=[*map(str, places)])
 
+    def quote_fault(raw: str) -> str:
+        lines = io.StringIO(raw, newline="")
+        try:
+            [*csv.reader(lines, delimiter=head.delimiter, skipinitialspace=True, strict=True)]
+        except csv.Error as error:
+            return str(error)
+        return ""
+
     line, last = head.line, ""
     for line, fields, raw in _records(chunks, head, path):
         last = raw
-        if len(fields) != width:
+        is_open = '"' in raw and "\n" in raw[:-1] and quote_fault(raw)
+        if is_open or len(fields) != width:
             n_ragged += 1
             if len(ragged) < MOST_FAULTS:
-                ragged.append(f"{path}, line {line} {_ragged(fields, head)}")
+                why = ": a quote is opened and never closed" if is_open else _ragged(fields, head)
+                ragged.append(f"{path}, line {line}{why}")
         elif not ragged:
             some.append(fields)
             if len(some) == rows:
                 yield batch()
                 some.clear()
-    try:  # the last record may end within quotes
-        [*csv.reader(io.StringIO(last, newline=""), delimiter=head.delimiter, strict=True)]
-    except csv.Error as error:
-        if "unexpected end" in str(error):
-            ragged.insert(0, f"{path}, line {line}: a quote is opened and never closed")
+    if "\n" not in last[:-1] and "unexpected end" in quote_fault(last):
+        ragged.append(f"{path}, line {line}: a quote is opened and never closed")
     if n_ragged > MOST_FAULTS:
         ragged.append(f"{path}: … and {n_ragged - MOST_FAULTS} more such lines")
     if ragged:
@@ -462,7 +505,7 @@ def _ragged(fields: Sequence[str], head: CsvHead) -> str:
     else:
         cure = "give every line a field for each column"
     found, expected = f"{n} field{'s' * (n != 1)}", f"{width} column{'s' * (width != 1)}"
-    return f"has {found} where the table has {expected}: {cure}"
+    return f" has {found} where the table has {expected}: {cure}"
 
 
 def _records(
@@ -556,7 +599,7 @@ class CsvWriter:
     def _cells(self, column: pa.Array) -> pa.Array:
         if pa.types.is_floating(column.type):
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-        texts = column.cast(pa.string())
+        texts = as_texts(column)
         return self._quoted(texts) if is_text(column) else texts
 
     def _quoted(self, texts: pa.Array) -> pa.Array:

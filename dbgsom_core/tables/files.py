@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 
 from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.tables._files import check_written, open_regular, write_atomically
+from dbgsom_core.tables.cells import NA_VALUES
 from dbgsom_core.tables.columns import as_array, is_text, numbered
 from dbgsom_core.tables.csv import (
     ROWS,
@@ -33,7 +35,7 @@ _PAGES = 1 << 16  # bytes of a column of a Parquet file that are read at a time
 
 
 @dataclass
-class TableReader:
+class TableReader(ABC):
     """A table in a file, of which batches of rows are read; formats subclass it and `read`.
 
     Attributes
@@ -51,6 +53,8 @@ class TableReader:
         Of a CSV file.
     notes : list of str
         What was found out about the file and a reader should know.
+    files : sequence of Path
+        Those of the table, one after the other.
     """
 
     path: str
@@ -60,9 +64,14 @@ class TableReader:
     num_rows: int | None = None
     dialect: CsvDialect | None = None
     notes: list[str] = field(default_factory=list)
+    files: Sequence[Path] = ()
 
     def batches(
-        self, places: Sequence[int] | None = None, rows: int = ROWS
+        self,
+        places: Sequence[int] | None = None,
+        rows: int = ROWS,
+        numbers: Collection[int] = (),
+        na_values: Sequence[str] = NA_VALUES,
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows in order, at most so many at a time.
 
@@ -71,11 +80,16 @@ class TableReader:
         places : sequence of int, optional
             Columns that are read, by their places from 0 and in this order; None: all.
         rows : int
+        numbers : collection of int
+            Columns of a CSV file that are float64 while all of their cells are finite numbers, or
+            of ``na_values``, which are null.
+        na_values : sequence of str
 
         Yields
         ------
         pyarrow.RecordBatch
-            Its columns are called by their places. Cells of a CSV file are as they stand there.
+            Its columns are called by their places. Other cells of a CSV file are as they stand
+            there.
 
         Raises
         ------
@@ -89,9 +103,9 @@ class TableReader:
                 part = batch.slice(start, rows)
                 yield pa.RecordBatch.from_arrays(part.columns, names=labels)
 
+    @abstractmethod
     def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield batches of about so many rows and of these columns, called as one likes."""
-        raise NotImplementedError
+        """Yield batches of about so many rows and of these columns, whatever they are called."""
 
     def lines(self, rows: Iterable[int]) -> dict[int, int]:
         """Return the lines of rows, by a second reading; none where rows are no lines."""
@@ -203,10 +217,21 @@ class _CsvReader(TableReader):
         text = CsvText(path, dialect, trained, known, guess)
         names, notes = text.head.names, text.head.notes
         types = [pa.string()] * len(names)
-        return cls(path, "csv", names, types, dialect=text.head.dialect, notes=notes, text=text)
+        dialect, file = text.head.dialect, Path(path).expanduser()
+        return cls(path, "csv", names, types, None, dialect, notes, (file,), text)
+
+    def batches(
+        self,
+        places: Sequence[int] | None = None,
+        rows: int = ROWS,
+        numbers: Collection[int] = (),
+        na_values: Sequence[str] = NA_VALUES,
+    ) -> Iterator[pa.RecordBatch]:
+        chosen = range(len(self.names)) if places is None else places
+        yield from self.text.batches(chosen, rows, numbers, na_values)
 
     def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        yield from self.text.batches(places, rows)
+        yield from self.batches(places, rows)
 
     def lines(self, rows: Iterable[int]) -> dict[int, int]:
         return dict(self.text.lines(rows))
@@ -219,7 +244,7 @@ def parquet_file(stream: Any, metadata: Any = None) -> Any:
     return parquet.ParquetFile(stream, metadata=metadata, pre_buffer=False, buffer_size=_PAGES)
 
 
-def files_of(path: str, suffixes: Collection[str] = (".parquet", ".pq")) -> list[Path]:
+def _files_of(path: str, suffixes: Collection[str]) -> list[Path]:
     """Return the files of a table: itself, or those of a folder, part.2 before part.10."""
     file = Path(path).expanduser()
     try:
@@ -242,11 +267,9 @@ def files_of(path: str, suffixes: Collection[str] = (".parquet", ".pq")) -> list
 class _FilesReader(TableReader):
     """Parquet or Feather files of the same columns, one after the other."""
 
-    files: Sequence[Path] = ()
-
     @classmethod
     def open(cls, path: str, format: str) -> _FilesReader:
-        files = files_of(path, FORMATS[format].suffixes)
+        files = _files_of(path, FORMATS[format].suffixes)
         schema: Any = None
         names: list[str] = []
         rows = 0

@@ -244,6 +244,8 @@ def test_names_that_yaml_would_misread_stay_names(folder):
     file = "odd # name\nsplit: {}.csv"
     frame = pd.DataFrame({name: ["u", "v"] * 5 for name in names})
     frame["n"] = np.arange(10) ** 2
+    frame["<<"] = [f"{i * i} kg" for i in range(10)]
+    frame["long"] = ["x" * (1 << 18), *"abcdefghi"]
     frame.to_csv(file, index=False)
     told = begin(file, "-o", "odd.yaml")
     assert not any(line.startswith(("tracking", "plugins", "split")) for line in told.splitlines())
@@ -254,7 +256,8 @@ def test_names_that_yaml_would_misread_stay_names(folder):
     assert config["dataset"]["categorical"] == names
     experiment = load_experiment("odd.yaml", ())
     assert experiment.dataset.path == file
-    assert run("odd.yaml").run.data["features"] == 2 * len(names) + 1
+    assert experiment.dataset.units == {"<<": "kg"}
+    assert run("odd.yaml").run.data["features"] == 2 * len(names) + 2
 
 
 def test_a_name_that_refers_to_the_environment_is_refused(folder):

@@ -18,7 +18,7 @@ from dbgsom_core.runs.data import digest, load_data
 from dbgsom_core.runs.resume import load_stored
 from dbgsom_core.runs.using.models import FoundModel
 from dbgsom_core.runs.using.samples import UNKNOWN, FileSamples
-from dbgsom_core.tables import CsvDialect, unseen_sentences
+from dbgsom_core.tables import CsvDialect, as_texts, unseen_sentences
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ def explain_row(
     batch = samples.row(row)
     x = batch.X[0]
     carried = {**batch.ids, **batch.annotations}
-    ids = {name: str(values[0]) for name, values in carried.items() if values[0].is_valid}
+    texts = {name: as_texts(values)[0].as_py() for name, values in carried.items()}
+    ids = {name: text for name, text in texts.items() if text is not None}
     gaps = _gaps_note(found, x)
     notes = [*found.notes, *samples.notes, *unseen_sentences(samples.unseen), *gaps]
     data = _training_data(found, registry, notes) if nearest else None

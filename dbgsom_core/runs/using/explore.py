@@ -23,7 +23,7 @@ from dbgsom_core.runs.resume import load_stored
 from dbgsom_core.runs.using.models import FoundModel
 from dbgsom_core.runs.using.samples import UNKNOWN, FileSamples
 from dbgsom_core.runs.using.side_by_side import seen
-from dbgsom_core.tables import CsvDialect, Faults
+from dbgsom_core.tables import CsvDialect, Faults, as_texts
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _read(source: str, found: FoundModel, dialect: CsvDialect, notes: list[str])
 def _joined(parts: Sequence[Mapping[str, pa.Array]]) -> dict[str, NDArray[Any]]:
     """Return the columns of all batches as text, nothing where a cell is empty."""
     columns = {
-        name: pa.chunked_array([part[name] for part in parts]).cast(pa.string()).fill_null("")
+        name: pa.chunked_array([as_texts(part[name]) for part in parts]).fill_null("")
         for name in parts[0]
     }
     return {name: column.to_numpy() for name, column in columns.items()}

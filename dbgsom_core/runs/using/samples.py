@@ -18,6 +18,7 @@ from dbgsom_core.tables import (
     CsvDialect,
     Faults,
     Unseen,
+    is_text,
     numbered,
     open_table,
     short,
@@ -153,9 +154,15 @@ class FileSamples:
 
     def _read(self) -> Iterator[pa.RecordBatch]:
         rows = min(_MOST_ROWS, max(_LEAST_ROWS, _CELLS // len(self.feature_names)))
-        used = {*self._places, *self.ids.values(), *self._annotations.values()}
+        carried = {*self.ids.values(), *self._annotations.values()}
+        used, columns = sorted({*self._places, *carried}), self._columns
+        numbers = {
+            place
+            for name, place in zip(columns.names, self._places, strict=True)
+            if not (name in columns.categories or name in columns.dates or columns.unit(name))
+        }
         with _options():
-            yield from self._reader.batches(sorted(used), rows)
+            yield from self._reader.batches(used, rows, numbers - carried, columns.na_values)
 
     def _samples(self, batch: pa.RecordBatch, first: int) -> SampleBatch:
         def named(places: Mapping[str, int]) -> dict[str, pa.Array]:
@@ -164,6 +171,9 @@ class FileSamples:
         columns, faults = [batch.column(str(place)) for place in self._places], Faults()
         X = self._columns.features(columns, batch.num_rows, self.unseen, faults)
         ids, annotations = named(self.ids), named(self._annotations)
+        for name, column in annotations.items():
+            if is_text(column):
+                annotations[name] = self._columns.texts(column)
         return SampleBatch(first, X, ids, annotations, faults.shift(first))
 
     def _carried(

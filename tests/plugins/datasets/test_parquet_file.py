@@ -58,6 +58,10 @@ def test_feather_files_and_dates_beside_the_samples_are_those_of_parquet(load, t
     FRAME.to_feather(tmp_path / "t.feather")
     again = Feather(path=str(tmp_path / "t.feather"), **fields).load()
     np.testing.assert_array_equal(again.X, data.X)
+    (tmp_path / "parts").mkdir()
+    for number in (10, 2):
+        pd.DataFrame({"a": [number, 5]}).to_feather(tmp_path / f"parts/part.{number}.feather")
+    assert Feather(path=str(tmp_path / "parts")).load().X.ravel().tolist() == [2, 5, 10, 5]
     assert again.columns == data.columns
     for one in (data, again):
         assert one.columns.annotations == ("when",)
