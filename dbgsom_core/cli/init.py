@@ -13,8 +13,7 @@ from dbgsom_core.errors import ConfigError
 from dbgsom_core.tables._files import exists
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.init.columns import ColumnProfile
-    from dbgsom_core.runs.init.profile import TableProfile
+    from dbgsom_core.runs.init.profile import ColumnProfile, TableProfile
     from dbgsom_core.runs.init.suggestion import Role, Suggestion
 
 _MOST_COLUMNS = 40  # in the table
@@ -75,7 +74,7 @@ def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
         _print_line(f"{profile.path}: {size}, {columns}")
         _print_columns(profile, suggestion)
     else:
-        _print_line(f"{profile.path}: {size}, {profile.features} features")
+        _print_line(f"{profile.path}: {size}, {len(profile.spreads)} features")
     for note in profile.notes:
         _print_line(note)
     if profile.complete and profile.rows < LEAST_ROWS:
@@ -124,6 +123,6 @@ def _column_row(column: ColumnProfile, role: Role, suggestion: Suggestion) -> li
         " ".join(column.name.split())[:40] or f"({column.place})",
         kind,
         f"{column.values}: {examples}",
-        f"{column.missing:.0%}" if column.missing else "",
+        f"{column.missing:.1%}" if column.missing else "",
         becomes,
     ]

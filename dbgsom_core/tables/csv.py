@@ -219,8 +219,10 @@ def _is_header(names: Sequence[str], known: Collection[str], decimal: str) -> bo
     return bool(bad.any() or np.isnan(values).all() or [*names] == indexed)
 
 
-def parse_csv(sample: bytes, head: CsvHead, path: str) -> pa.Table:
+def parse_csv(sample: bytes, head: CsvHead, path: str, is_cut: bool = False) -> pa.Table:
     """Return the records of a piece of a CSV file as a table of text.
+
+    What ``is_cut`` may end within a record, which is left out.
 
     Raises
     ------
@@ -229,6 +231,8 @@ def parse_csv(sample: bytes, head: CsvHead, path: str) -> pa.Table:
     """
     places = range(len(head.names))
     text = sample.decode(head.encoding, "ignore").encode()
+    if is_cut:
+        text, _ = next(_pieces(iter([text]), head.delimiter), (b"", True))
     batches = _batches(iter([text]), head, path, places, ROWS)
     return pa.Table.from_batches(batches, pa.schema([(str(i), pa.string()) for i in places]))
 

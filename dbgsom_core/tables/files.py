@@ -148,7 +148,7 @@ def open_table(
     Parameters
     ----------
     path : str
-        ``~`` is the home folder.
+        ``~`` is the home folder; a folder of Parquet or Feather files is one table.
     dialect : CsvDialect
         What is known of a CSV file.
     trained : CsvDialect
@@ -167,6 +167,9 @@ def open_table(
         It cannot be read, is empty, or no table.
     """
     suffix = Path(path).suffix.lower()
+    if format is None and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir may raise
+        endings = {Path(one).suffix.lower() for one in os.listdir(path)}  # noqa: PTH208
+        format = "feather" if endings.intersection(FORMATS["feather"].suffixes) else "parquet"
     found = FORMATS[format] if format else format_of(suffix)
     if found is None and suffix in (".npz", ".xlsx", ".xls", ".json"):
         raise DataError(f"{path}: tables are read from {', '.join(FORMATS)} files")
