@@ -21,12 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.tables.cells import parse_numbers, short
+from dbgsom_core.tables.cells import NA_VALUES, parse_numbers, short
 from dbgsom_core.tables.columns import MOST_FAULTS, as_array, as_texts, is_text
+from dbgsom_core.tables.reader import ROWS, CsvDialect, TableReader
 from dbgsom_core.tables.streams import open_packed, reading, refuse_binary
 
 STANDARD_STREAM = "-"  # standard input, or output
-ROWS = 1 << 17  # of a batch at most
 _PIECE = 1 << 23  # bytes of a text that are parsed at a time
 _HEAD = 1 << 20  # bytes in which the dialect is looked for
 _LONGEST_LINE = 1 << 24  # characters: a table of a million columns
@@ -37,26 +37,6 @@ _SNIFFED = 100  # records by which a delimiter is chosen
 _DELIMITERS = (";", "\t", "|", ",")
 csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))  # of the module, for all
 _SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
-
-
-@dataclass(frozen=True)
-class CsvDialect:
-    """How a CSV file is written, as far as that is known: None where it is not.
-
-    Attributes
-    ----------
-    delimiter, encoding, decimal : str or None
-    thousands : str or None
-        What may stand between thousands; empty: nothing.
-    header : bool or None
-        Whether the first line names the columns.
-    """
-
-    delimiter: str | None = None
-    encoding: str | None = None
-    decimal: str | None = None
-    thousands: str | None = None
-    header: bool | None = None
 
 
 UNKNOWN_DIALECT = CsvDialect()
@@ -237,47 +217,62 @@ def parse_csv(sample: bytes, head: CsvHead, path: str, is_cut: bool = False) -> 
     return pa.Table.from_batches(batches, pa.schema([(str(i), pa.string()) for i in places]))
 
 
-class CsvText:
-    """The rows of a CSV file, which may be standard input, as batches of text.
+@dataclass
+class CsvReader(TableReader):
+    """The rows of a CSV file, which may be standard input, as batches of text and numbers."""
 
-    Attributes
-    ----------
-    head : CsvHead
-    """
+    head: Any = None
+    stream: Any = None  # standard input
+    start: bytes = b""  # what was read of it
 
-    def __init__(
-        self,
+    @classmethod
+    def open(
+        cls,
         path: str,
-        dialect: CsvDialect,
-        trained: CsvDialect,
-        known: Collection[str],
-        guess: bool,
-    ) -> None:
-        self._path = path
-        self._stream: Any = None
+        dialect: CsvDialect = UNKNOWN_DIALECT,
+        trained: CsvDialect = UNKNOWN_DIALECT,
+        known: Collection[str] = (),
+        guess: bool = True,
+    ) -> CsvReader:
+        """Open a file and find out how it is written; see `open_table`."""
+        stream: Any = None
         with reading(path, "text"):
             if path == STANDARD_STREAM:
-                self._start, self._stream = _start_of_input(sys.stdin)
+                start, stream = _start_of_input(sys.stdin)
             else:
-                with open_packed(path) as stream:
-                    self._start = stream.read(_HEAD)
-                    while not _ends_line(self._start) and (more := stream.read(_HEAD)):
-                        self._start += more
-            self.head = sniff_csv(self._start, path, dialect, trained, known, guess)
+                with open_packed(path) as file:
+                    start = file.read(_HEAD)
+                    while not _ends_line(start) and (more := file.read(_HEAD)):
+                        start += more
+            head = sniff_csv(start, path, dialect, trained, known, guess)
+        types, files = [pa.string()] * len(head.names), (Path(path).expanduser(),)
+        known_dialect, notes = head.dialect, head.notes
+        return cls(
+            path, "csv", head.names, types, None, known_dialect, notes, files, head, stream, start
+        )
 
     def batches(
-        self, places: Sequence[int], rows: int, numbers: Collection[int], words: Sequence[str]
+        self,
+        places: Sequence[int] | None = None,
+        rows: int = ROWS,
+        numbers: Collection[int] = (),
+        na_values: Sequence[str] = NA_VALUES,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, of some columns; see `TableReader.batches`."""
+        """Yield the rows in order, as `TableReader.batches` says."""
+        chosen = range(len(self.names)) if places is None else places
         with self._chunks() as chunks:
-            yield from _batches(chunks, self.head, self._path, places, rows, numbers, words)
+            yield from _batches(chunks, self.head, self.path, chosen, rows, numbers, na_values)
+
+    def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield batches of text."""
+        yield from self.batches(places, rows)
 
     def lines(self, rows: Iterable[int]) -> dict[int, int]:
-        """Return the lines of rows by a second reading; none of standard input."""
+        """Return the lines of rows, by a second reading; none of standard input."""
         wanted, found = {*rows}, {}
-        if wanted and self._stream is None:
+        if wanted and self.stream is None:
             with self._chunks() as chunks:
-                records = _records(chunks, self.head, self._path)
+                records = _records(chunks, self.head, self.path)
                 for row, (line, _, _) in enumerate(islice(records, max(wanted) + 1)):
                     if row in wanted:
                         found[row] = line
@@ -286,16 +281,16 @@ class CsvText:
     @contextmanager
     def _chunks(self) -> Iterator[Iterator[bytes]]:
         """Open the text below the header in UTF-8, some bytes at a time."""
-        with reading(self._path, "text"):
+        with reading(self.path, "text"):
             try:
-                if (stdin := self._stream) is not None:
+                if (stdin := self.stream) is not None:
                     some = iter(lambda: stdin.read1(_PIECE), b"")
-                    yield _utf8(chain([self._start], some), self.head)
+                    yield _utf8(chain([self.start], some), self.head)
                 else:
-                    with open_packed(self._path) as stream:
+                    with open_packed(self.path) as stream:
                         yield _utf8(iter(lambda: stream.read(_PIECE), b""), self.head)
             except UnicodeError:
-                raise _no_such_text(self._path, self.head.encoding) from None
+                raise _no_such_text(self.path, self.head.encoding) from None
 
 
 def _ends_line(start: bytes) -> bool:

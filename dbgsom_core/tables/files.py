@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -18,120 +17,18 @@ import pyarrow.compute as pc
 
 from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.tables._files import check_written, open_regular, write_atomically
-from dbgsom_core.tables.cells import NA_VALUES
 from dbgsom_core.tables.columns import as_array, is_text, numbered
 from dbgsom_core.tables.csv import (
-    ROWS,
     STANDARD_STREAM,
     UNKNOWN_DIALECT,
-    CsvDialect,
-    CsvText,
+    CsvReader,
     CsvWriter,
     csv_writer,
 )
+from dbgsom_core.tables.reader import CsvDialect, TableFormat, TableReader
 from dbgsom_core.tables.streams import reading
 
 _PAGES = 1 << 16  # bytes of a column of a Parquet file that are read at a time
-
-
-@dataclass
-class TableReader(ABC):
-    """A table in a file, of which batches of rows are read; formats subclass it and `read`.
-
-    Attributes
-    ----------
-    path : str
-        What messages call the file.
-    format : str
-    names : list of str
-        Of the columns, stripped; names may stand there twice.
-    types : list of pyarrow.DataType
-        Text for all columns of a CSV file.
-    num_rows : int or None
-        None where only reading tells.
-    dialect : CsvDialect or None
-        Of a CSV file.
-    notes : list of str
-        What was found out about the file and a reader should know.
-    files : sequence of Path
-        Those of the table, one after the other.
-    """
-
-    path: str
-    format: str
-    names: list[str]
-    types: list[pa.DataType]
-    num_rows: int | None = None
-    dialect: CsvDialect | None = None
-    notes: list[str] = field(default_factory=list)
-    files: Sequence[Path] = ()
-
-    def batches(
-        self,
-        places: Sequence[int] | None = None,
-        rows: int = ROWS,
-        numbers: Collection[int] = (),
-        na_values: Sequence[str] = NA_VALUES,
-    ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in order, at most so many at a time.
-
-        Parameters
-        ----------
-        places : sequence of int, optional
-            Columns that are read, by their places from 0 and in this order; None: all.
-        rows : int
-        numbers : collection of int
-            Columns of a CSV file that are float64 while all of their cells are finite numbers, or
-            of ``na_values``, which are null.
-        na_values : sequence of str
-
-        Yields
-        ------
-        pyarrow.RecordBatch
-            Its columns are called by their places. Other cells of a CSV file are as they stand
-            there.
-
-        Raises
-        ------
-        DataError
-            The file is damaged, or lines have not a field a column: all of them are named.
-        """
-        chosen = [*range(len(self.names))] if places is None else [*places]
-        labels = [str(place) for place in chosen]
-        for batch in self.read(chosen, rows):
-            for start in range(0, batch.num_rows, rows):
-                part = batch.slice(start, rows)
-                yield pa.RecordBatch.from_arrays(part.columns, names=labels)
-
-    @abstractmethod
-    def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield batches of about so many rows and of these columns, whatever they are called."""
-
-    def lines(self, rows: Iterable[int]) -> dict[int, int]:
-        """Return the lines of rows, by a second reading; none where rows are no lines."""
-        return {}
-
-
-@dataclass(frozen=True)
-class TableFormat:
-    """A format of files with tables; see `format_of`.
-
-    Attributes
-    ----------
-    name : str
-    suffixes : tuple of str
-        In small letters, with their dots.
-    open : callable
-        Gets a path and returns a `TableReader`; raises `DataError`.
-    write : callable, optional
-        Gets a path and a `pyarrow.Schema`, and returns an object with ``write_batch(batch)`` and
-        ``close()``.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    open: Callable[[str], TableReader]
-    write: Callable[[Path, pa.Schema], Any] | None = None
 
 
 def open_table(
@@ -174,7 +71,7 @@ def open_table(
     if found is None and suffix in (".npz", ".xlsx", ".xls", ".json"):
         raise DataError(f"{path}: tables are read from {', '.join(FORMATS)} files")
     if found is None or found.name == "csv" or path == STANDARD_STREAM:
-        return _CsvReader.open(path, dialect, trained, known, guess)
+        return CsvReader.open(path, dialect, trained, known, guess)
     return found.open(path)
 
 
@@ -202,42 +99,6 @@ def format_of(suffix: str) -> TableFormat | None:
             raise PluginError(f"{suffix} files: {plugin} is no TableFormat of such files")
         return found
     return None
-
-
-@dataclass
-class _CsvReader(TableReader):
-    text: Any = None
-
-    @classmethod
-    def open(
-        cls,
-        path: str,
-        dialect: CsvDialect = UNKNOWN_DIALECT,
-        trained: CsvDialect = UNKNOWN_DIALECT,
-        known: Collection[str] = (),
-        guess: bool = True,
-    ) -> _CsvReader:
-        text = CsvText(path, dialect, trained, known, guess)
-        names, notes = text.head.names, text.head.notes
-        types = [pa.string()] * len(names)
-        dialect, file = text.head.dialect, Path(path).expanduser()
-        return cls(path, "csv", names, types, None, dialect, notes, (file,), text)
-
-    def batches(
-        self,
-        places: Sequence[int] | None = None,
-        rows: int = ROWS,
-        numbers: Collection[int] = (),
-        na_values: Sequence[str] = NA_VALUES,
-    ) -> Iterator[pa.RecordBatch]:
-        chosen = range(len(self.names)) if places is None else places
-        yield from self.text.batches(chosen, rows, numbers, na_values)
-
-    def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        yield from self.batches(places, rows)
-
-    def lines(self, rows: Iterable[int]) -> dict[int, int]:
-        return dict(self.text.lines(rows))
 
 
 def parquet_file(stream: Any, metadata: Any = None) -> Any:
@@ -545,7 +406,7 @@ def is_number(kind: pa.DataType) -> bool:
 FORMATS: dict[str, TableFormat] = {
     one.name: one
     for one in (
-        TableFormat("csv", (".csv", ".tsv"), _CsvReader.open, csv_writer),
+        TableFormat("csv", (".csv", ".tsv"), CsvReader.open, csv_writer),
         TableFormat(
             "parquet",
             (".parquet", ".pq"),

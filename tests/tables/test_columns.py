@@ -190,11 +190,7 @@ def test_faults_of_every_column_are_told_and_survive_another_process():
         "the table, row 48, column 'y': the value is infinite: drop or replace it",
         "the table, row 49, column 'y': the value is infinite: drop or replace it",
     ]
-    X, faults = columns.read(rows, {})
-    assert faults.total == 903
-    assert (X[:, :18] == 0).all()
-    assert X[0, 18] == 0
-    assert np.isnan(X[1:, 18]).all()
+    assert caught.value.faults.total == 903
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,13 @@ from dbgsom_core.config import fill_text
 from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.estimators import classifier, clustering, regressor  # noqa: F401 - files hold them
 from dbgsom_core.estimators.model_file import FittedModel, load
+from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.data import digest, load_data
 from dbgsom_core.runs.find import find_run
 from dbgsom_core.runs.folder import StoredRun, is_run, read_run
+from dbgsom_core.runs.resume import load_stored
 from dbgsom_core.tables import CsvDialect
 from dbgsom_core.tables._files import exists
 
@@ -65,26 +69,7 @@ class FoundModel:
 
 
 def find_model(name: str, root: Path, registry: Registry, uri: str | None = None) -> FoundModel:
-    """Load the model that a name means.
-
-    Parameters
-    ----------
-    name : str
-        A model file, a run's folder or id, an experiment, ``runs:/…`` or ``models:/…``.
-    root : Path
-        The folder that holds all experiments.
-    registry : Registry
-        Knows the trackers that know addresses.
-    uri : str, optional
-        The tracker's store for addresses; its default without it.
-
-    Raises
-    ------
-    DataError
-        Nothing is called so, or the run has left no model.
-    ModelFileError, PluginError
-        The model cannot be read.
-    """
+    """Load the model that a name means."""
     if name.startswith(_ADDRESSES):
         with tempfile.TemporaryDirectory() as folder:
             path = _fetched(name, Path(folder), registry, uri)
@@ -98,14 +83,17 @@ def find_model(name: str, root: Path, registry: Registry, uri: str | None = None
     return FoundModel(model_of(path), f"run {run.id}", run, notes, path)
 
 
-def find_trained(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
-    """Return the run with a model that a name means, of a sweep its best run, and notes.
+def training_data(run: StoredRun, registry: Registry) -> tuple[Data, bool]:
+    """Return the data that a run learnt from, and whether it is as it was then."""
+    _, experiments = load_stored(run, (), registry)
+    with warnings.catch_warnings():  # the run itself has given them
+        warnings.simplefilter("ignore")
+        data = load_data(experiments[0])
+    return data, run.data.get("digest") in (None, digest(data))
 
-    Raises
-    ------
-    DataError
-        No run is called so, several are, or it has left no model.
-    """
+
+def find_trained(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
+    """Return the run with a model that a name means, of a sweep its best run, and notes."""
     run, notes = find_run(name, root, besides=" and no model file")
     if run.kind == "sweep":
         run, notes = _best_of(run, notes)

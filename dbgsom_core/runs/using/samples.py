@@ -69,24 +69,10 @@ class FileSamples:
         trained: CsvDialect = UNKNOWN,
         keep: Sequence[str] | None = None,
     ) -> None:
-        """Open a file.
+        """Open a file; raises `DataError` where it cannot be read or lacks columns.
 
-        Parameters
-        ----------
-        path : str
-            ``-`` is a CSV table on standard input.
-        model : FittedModel
-        dialect : CsvDialect, optional
-            What was said of a CSV file.
-        trained : CsvDialect, optional
-            How the training's file was written, which this one may be, too.
-        keep : sequence of str, optional
-            Columns to carry along beside ids; None where that is no option of the command.
-
-        Raises
-        ------
-        DataError
-            The file cannot be read, or lacks columns.
+        ``dialect`` is what was said of a CSV file, ``trained`` how that of the training was
+        written. ``keep`` are columns to carry along; None where that is no option of the command.
         """
         columns = model.columns
         known = () if columns is None else columns.names
@@ -123,13 +109,7 @@ class FileSamples:
             first += batch.num_rows
 
     def row(self, number: int) -> SampleBatch:
-        """Return one row; faults of others do not count.
-
-        Raises
-        ------
-        DataError
-            There is no such row, or its cells cannot be used.
-        """
+        """Return one row; faults of others do not count."""
         first = 0
         for batch in self._read():
             if number < first + batch.num_rows:

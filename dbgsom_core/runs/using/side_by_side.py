@@ -22,23 +22,7 @@ _NEXT = 5  # variants that are tried
 
 
 def seen(model: FittedModel, data: Data, run: Run | StoredRun | None, title: str) -> MapView:
-    """Return the map of a model with raw samples, as figures see it.
-
-    Parameters
-    ----------
-    model : FittedModel
-    data : Data
-        All of its samples are shown.
-    run : Run or StoredRun, optional
-        Whose model it is.
-    title : str
-        Names the map.
-
-    Raises
-    ------
-    DataError
-        The samples do not suit the model.
-    """
+    """Return the map of a model with raw samples, as figures see it."""
     estimator, rows = model.estimator, slice(None)
     try:
         X = model.prepare(data.X)

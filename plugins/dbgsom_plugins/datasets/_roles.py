@@ -80,26 +80,7 @@ def choose_roles(
     extra: Names = (),
     units: Mapping[str, str] | None = None,
 ) -> Roles:
-    """Return the roles of the columns ``names`` of a file; columns are named or counted from 0.
-
-    Parameters
-    ----------
-    path : str
-        What messages call the file.
-    names : sequence of str
-    target : str, int or None
-    ids, drop, categorical, extra : str, int or tuple of them
-    chosen : the same, or None
-        Columns that become samples; None: all that have no other role.
-    units : mapping of str to str, or None
-        Units of columns.
-
-    Raises
-    ------
-    DataError
-        Columns are unknown, nameless, named twice or in two roles, or no feature is left; every
-        mistake is a line.
-    """
+    """Return the roles of the columns ``names`` of a file; columns are named or counted from 0."""
     faults: list[str] = []
 
     def found(role: str, columns: Names | None) -> dict[int, str]:

@@ -346,8 +346,9 @@ class Table(Component):
         """Return what may be done about a cell that is no number, as the end of a sentence."""
         if problem.endswith("is no number"):
             return f": {_TEXT_CURE}"
-        if cure := units_cure(problem, name):
-            return f", or {cure}{_TEXT_CURE}"
+        if _WITHOUT in problem:
+            unit = problem.rpartition(_WITHOUT)[2]
+            return f", or set units: {{{name}: '{unit}}}, or {_TEXT_CURE}"
         return ""
 
     def _warn(self, sentence: str) -> None:
@@ -579,12 +580,6 @@ def numbers_or_text(texts: pa.Array, decimal: str = ".", thousands: str = "") ->
 def _is_moment(kind: pa.DataType) -> bool:
     """Return whether a type has days, which times of day and durations have not."""
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
-
-
-def units_cure(problem: str, name: str) -> str:
-    """Return what makes a number of a cell with a unit, of which a sentence tells; else nothing."""
-    unit = problem.rpartition(_WITHOUT)[2] if _WITHOUT in problem else ""
-    return f"set units: {{{name}: '{unit}}}, or " if unit else ""
 
 
 def _empty_rows(features: Sequence[Any], plain: Columns) -> NDArray[np.bool_]:
