@@ -414,17 +414,6 @@ def test_a_table_that_is_run_is_told_from_a_configuration(name, folder):
         load_experiment("other.csv", ())
 
 
-def test_metrics_for_codes_are_not_recommended_for_gaps(folder):
-    (folder / "t.yaml").write_text(
-        "experiment: e\ndataset: {name: csv, path: t.csv, missing: keep}\n"
-        "model: {estimator: vq, metric: cosine}\n"
-    )
-    with pytest.raises(ConfigError, match="takes no missing values") as caught:
-        load_experiment("t.yaml", ())
-    assert "euclidean" in str(caught.value)
-    assert "hamming" not in str(caught.value)
-
-
 def test_who_has_read_enough_of_what_is_told_has_the_configuration(folder, monkeypatch):
     def enough(profile, suggestion):
         raise BrokenPipeError

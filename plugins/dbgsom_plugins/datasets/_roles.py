@@ -100,28 +100,19 @@ def choose_roles(
     for key, unit in (units or {}).items():
         counted = key not in names and key.isdecimal()  # keys are text
         measured |= dict.fromkeys(found("units", int(key) if counted else key), unit)
+
+    def clash(column: int, one: str, other: str) -> None:
+        faults.append(f"column '{names[column]}' is {one} and {other}: choose one")
+
     roles: dict[int, str] = {}
     for part in (goals, identifying, beside, left_out, features):
         for column in part.keys() & roles.keys():
-            told = f"{_TOLD[roles[column]]} and {_TOLD[part[column]]}"
-            faults.append(f"column '{names[column]}' is {told}: choose one")
+            clash(column, _TOLD[roles[column]], _TOLD[part[column]])
         roles |= part
-    for column in categories.keys() & goals.keys():
-        faults.append(
-            f"column '{names[column]}' is the target, which may hold text as it is: take it out of "
-            "categorical"
-        )
-    for column in (categories.keys() - goals.keys()) & (
-        identifying.keys() | beside.keys() | left_out.keys()
-    ):
-        faults.append(
-            f"column '{names[column]}' is categorical and {_TOLD[roles[column]]}: choose one"
-        )
+    for column in categories.keys() & (roles.keys() - features.keys()):
+        clash(column, "categorical", _TOLD[roles[column]])
     for column in measured.keys() & (identifying.keys() | categories.keys()):
-        told = "an id" if column in identifying else "categorical"
-        faults.append(
-            f"column '{names[column]}' is {told} and has a unit, as numbers have: choose one"
-        )
+        clash(column, "an id" if column in identifying else "categorical", "has a unit")
     if chosen is not None:
         for column in categories.keys() - roles.keys():
             faults.append(f"column '{names[column]}' is categorical, but not among columns")
