@@ -43,27 +43,13 @@ UNKNOWN_DIALECT = CsvDialect()
 
 
 class CsvHead(NamedTuple):
-    """How a CSV file begins.
+    """How a CSV file begins."""
 
-    Attributes
-    ----------
-    names : list of str
-        Of the columns, stripped; numbers from 0 without a header.
-    dialect : CsvDialect
-        All but ``decimal`` and ``thousands`` filled in.
-    skip : int
-        Bytes of the text in UTF-8 above the first row.
-    line : int
-        Of the first row, from 1.
-    notes : list of str
-        What was found out and a reader should know.
-    """
-
-    names: list[str]
-    dialect: CsvDialect
-    skip: int
-    line: int
-    notes: list[str]
+    names: list[str]  # of the columns, stripped; numbers from 0 without a header
+    dialect: CsvDialect  # all but decimal and thousands are known
+    skip: int  # bytes of the text in UTF-8 above the first row
+    line: int  # of the first row, from 1
+    notes: list[str]  # what was found out and a reader should know
 
     @property
     def delimiter(self) -> str:
@@ -203,11 +189,6 @@ def parse_csv(sample: bytes, head: CsvHead, path: str, is_cut: bool = False) -> 
     """Return the records of a piece of a CSV file as a table of text.
 
     What ``is_cut`` may end within a record, which is left out.
-
-    Raises
-    ------
-    DataError
-        A line has not a field a column.
     """
     places = range(len(head.names))
     text = sample.decode(head.encoding, "ignore").encode()
@@ -562,13 +543,7 @@ class CsvWriter:
     """Writes lines of CSV; floats as the shortest text that reads back to the bit, texts in quotes
     where they have to be.
 
-    Parameters
-    ----------
-    write : callable
-        Gets bytes.
-    schema : pyarrow.Schema
-    delimiter : str
-    close : callable
+    ``write`` gets bytes.
     """
 
     def __init__(

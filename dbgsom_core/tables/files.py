@@ -65,7 +65,8 @@ def open_table(
     """
     suffix = Path(path).suffix.lower()
     if format is None and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir may raise
-        endings = {Path(one).suffix.lower() for one in os.listdir(path)}  # noqa: PTH208
+        with reading(path, "folder of tables"):
+            endings = {Path(one).suffix.lower() for one in os.listdir(path)}  # noqa: PTH208
         format = "feather" if endings.intersection(FORMATS["feather"].suffixes) else "parquet"
     found = FORMATS[format] if format else format_of(suffix)
     if found is None and suffix in (".npz", ".xlsx", ".xls", ".json"):
@@ -80,11 +81,6 @@ def format_of(suffix: str) -> TableFormat | None:
 
     A plugin names a `TableFormat` in the entry-point group ``dbgsom.table_formats``, by the ending
     without its dot. It is imported once such a file is read or written.
-
-    Raises
-    ------
-    PluginError
-        It cannot be imported, or is no `TableFormat`.
     """
     for one in FORMATS.values():
         if suffix in one.suffixes:
@@ -101,11 +97,11 @@ def format_of(suffix: str) -> TableFormat | None:
     return None
 
 
-def parquet_file(stream: Any, metadata: Any = None) -> Any:
+def parquet_file(stream: Any) -> Any:
     """Return a `pyarrow.parquet.ParquetFile` that is read a page of a column at a time."""
     from pyarrow import parquet
 
-    return parquet.ParquetFile(stream, metadata=metadata, pre_buffer=False, buffer_size=_PAGES)
+    return parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_PAGES)
 
 
 def _files_of(path: str, suffixes: Collection[str]) -> list[Path]:

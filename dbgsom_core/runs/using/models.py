@@ -26,26 +26,13 @@ _ADDRESSES = ("runs:/", "models:/")
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A loaded model, and where it is from.
-
-    Attributes
-    ----------
-    model : FittedModel
-    where : str
-        What messages call it.
-    run : StoredRun or None
-        The run that left it, where that is known.
-    notes : tuple of str
-        What a reader should know of how it was found.
-    path : Path or None
-        The model file, where there is one on this machine.
-    """
+    """A loaded model, and where it is from."""
 
     model: FittedModel
-    where: str
-    run: StoredRun | None = None
-    notes: tuple[str, ...] = ()
-    path: Path | None = None
+    where: str  # what messages call it
+    run: StoredRun | None = None  # that left it, where that is known
+    notes: tuple[str, ...] = ()  # what a reader should know of how it was found
+    path: Path | None = None  # of the model file, where there is one on this machine
 
     @property
     def feature_names(self) -> list[str] | None:

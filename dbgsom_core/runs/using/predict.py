@@ -25,18 +25,10 @@ _LISTED = 5  # rows in a note
 
 @dataclass
 class Predicted:
-    """What became of the rows of a file.
-
-    Attributes
-    ----------
-    rows, outliers : int
-        Outliers are counted where a column tells of novelty.
-    notes : list of str
-        What a reader should know: columns that were ignored, and so on.
-    """
+    """What became of the rows of a file."""
 
     rows: int = 0
-    outliers: int = 0
+    outliers: int = 0  # where a column tells of novelty
     notes: list[str] = field(default_factory=list)
 
 

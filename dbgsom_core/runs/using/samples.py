@@ -49,16 +49,8 @@ class FileSamples:
 
     Columns are found by name where the model knows names, else taken by place.
 
-    Attributes
-    ----------
-    path : str
-    feature_names : sequence of str
-    ids : mapping of str to int
-        The columns that are carried along, and their places.
-    notes : list of str
-        What a reader should know of the file.
-    unseen : dict
-        Categories that did not occur in the training, see `Columns.features`.
+    ``ids`` are the places of columns that are carried along, by name, ``notes`` what a reader
+    should know of the file, ``unseen`` the categories that did not occur in the training.
     """
 
     def __init__(

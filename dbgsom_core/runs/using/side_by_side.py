@@ -42,12 +42,8 @@ def seen(model: FittedModel, data: Data, run: Run | StoredRun | None, title: str
 class BestTwo:
     """Finds the maps of the two best variants of a sweep, see `SweepView`.
 
-    Parameters
-    ----------
-    runs : mapping of str to (Experiment, Run)
-        The finished runs by their ids.
-    data : Data or None
-        What all of them learnt from, where it is at hand.
+    ``runs`` are the finished ones by their ids, ``data`` what all of them learnt from, where it is
+    at hand.
     """
 
     def __init__(self, runs: Mapping[str, tuple[Experiment, Run]], data: Data | None) -> None:

@@ -26,35 +26,16 @@ _SHOWN = 20  # column names that a message lists
 
 @dataclass(frozen=True)
 class Roles:
-    """The roles of a table's columns, all as positions from 0.
+    """The roles of a table's columns, all as positions from 0."""
 
-    Attributes
-    ----------
-    names : tuple of str
-        Every column of the file.
-    features : tuple of int
-        Columns that become samples, in the file's order, categorical ones included.
-    categorical : frozenset of int
-        Features that hold categories.
-    target : int or None
-    ids : tuple of int
-        Columns that identify a sample.
-    extra : tuple of int
-        Numbers that figures show and the map is not trained on.
-    units : mapping of int to str
-        The units of columns of numbers.
-    annotations : tuple of int
-        Columns of dates that are no features and whose cells are kept beside the samples.
-    """
-
-    names: tuple[str, ...]
-    features: tuple[int, ...]
+    names: tuple[str, ...]  # of every column of the file
+    features: tuple[int, ...]  # become samples, in the file's order, categorical ones included
     categorical: frozenset[int]
     target: int | None
     ids: tuple[int, ...] = ()
-    extra: tuple[int, ...] = ()
+    extra: tuple[int, ...] = ()  # numbers that figures show and the map is not trained on
     units: Mapping[int, str] = field(default_factory=dict)
-    annotations: tuple[int, ...] = ()
+    annotations: tuple[int, ...] = ()  # dates that are no features, kept beside the samples
 
     @property
     def used(self) -> tuple[int, ...]:

@@ -86,13 +86,7 @@ class Npy(Component):
         return self._with_targets(X)
 
     def opened(self) -> Data | None:
-        """Return the samples where they are, their values not looked at; None: they are loaded.
-
-        Raises
-        ------
-        DataError
-            As `load`.
-        """
+        """Return the samples where they are, their values not looked at; None: they are loaded."""
         if self.mapped is False or self.missing == "keep":
             return None
         X = _mapped(self.path)

@@ -135,7 +135,11 @@ def test_a_table_without_header_numbers_its_columns(load):
         ("a,b\n1,2\n", {"categorical": ["c"]}, "categorical column 'c' does not exist"),
         ("a,b\n1,2\n", {"target": 2}, "target is column 2, but there are 2 columns"),
         ("a,b\n1,2\n", {"target": "b", "drop": ["b"]}, "is target and dropped"),
-        ("a,b\n1,2\n", {"target": "b", "categorical": ["b"]}, "is categorical and target: choose one"),
+        (
+            "a,b\n1,2\n",
+            {"target": "b", "categorical": ["b"]},
+            "is categorical and target: choose one",
+        ),
         ("a,b\n1,2\n", {"target": "b", "drop": ["a"]}, "no column is left"),
         (b"a,b\n1,\xff\n", {}, "no text of the encoding UTF-8: set encoding"),
         ('a,b\n1,"x\n2,y\n', {"target": "b"}, "quote is opened and never closed"),
