@@ -20,12 +20,6 @@ import pluggy
 
 from dbgsom_core.engine.workers import available_threads, share
 from dbgsom_core.errors import DataError, DbgsomError, callers_level, did_you_mean
-from dbgsom_core.files import (
-    check_written,
-    open_regular,
-    unpacked_most,
-    write_atomically,
-)
 from dbgsom_core.interfaces.component import Component, Nested
 from dbgsom_core.interfaces.datasets import Data, Dataset
 from dbgsom_core.interfaces.deprecation import Deprecation, deprecated_name
@@ -88,6 +82,12 @@ from dbgsom_core.interfaces.trackers import (
     Variant,
 )
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
+from dbgsom_core.tables._files import (
+    check_written,
+    open_regular,
+    unpacked_most,
+    write_atomically,
+)
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.blas import one_blas_thread

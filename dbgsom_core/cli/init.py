@@ -10,11 +10,10 @@ import click
 
 from dbgsom_core.cli.options import check_output, open_registry, plugin_options, writing
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.files import exists
+from dbgsom_core.tables._files import exists
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.init.columns import ColumnProfile
-    from dbgsom_core.runs.init.profile import TableProfile
+    from dbgsom_core.runs.init.profile import ColumnProfile, TableProfile
     from dbgsom_core.runs.init.suggestion import Role, Suggestion
 
 _MOST_COLUMNS = 40  # in the table
@@ -40,9 +39,9 @@ def init(data: str, output: str | None, target: str | None, force: bool) -> None
     holds is judged by a part of it: rules stand in the comments of what is written.
     """
     from dbgsom_core.config import load_experiment
-    from dbgsom_core.files import write_atomically
     from dbgsom_core.runs.init.profile import profile_data
     from dbgsom_core.runs.init.suggestion import suggest
+    from dbgsom_core.tables._files import write_atomically
 
     registry = open_registry()
     file = output or Path(data).name.partition(".")[0] + ".yaml"
@@ -75,7 +74,7 @@ def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
         _print_line(f"{profile.path}: {size}, {columns}")
         _print_columns(profile, suggestion)
     else:
-        _print_line(f"{profile.path}: {size}, {profile.features} features")
+        _print_line(f"{profile.path}: {size}, {len(profile.spreads)} features")
     for note in profile.notes:
         _print_line(note)
     if profile.complete and profile.rows < LEAST_ROWS:
@@ -124,6 +123,6 @@ def _column_row(column: ColumnProfile, role: Role, suggestion: Suggestion) -> li
         " ".join(column.name.split())[:40] or f"({column.place})",
         kind,
         f"{column.values}: {examples}",
-        f"{column.missing:.0%}" if column.missing else "",
+        f"{column.missing:.1%}" if column.missing else "",
         becomes,
     ]

@@ -16,8 +16,8 @@ import click
 
 from dbgsom_core.cli.console import JsonLines, output, show_warnings
 from dbgsom_core.errors import DataError, PluginError
-from dbgsom_core.files import exists
 from dbgsom_core.interfaces.privacy import private_logger
+from dbgsom_core.tables._files import exists
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry
@@ -203,10 +203,12 @@ def check_output(path: str, *read: str | Path | None) -> None:
         return
     if any(file is not None and exists(file) and target.samefile(file) for file in read):
         raise DataError(f"{path} is the file that is read: name another one with -o")
-    files = RunFiles(target.parent)
-    own = [*vars(files).values(), *map(files.table, ("assignments", "neurons", "links"))]
-    if is_run(target.parent) and target in own:
-        raise DataError(f"{path} is a file of the run in {target.parent}: name another one with -o")
+    target = target.absolute()
+    for folder in target.parents[:2]:
+        files = RunFiles(folder)
+        tables = map(files.table, ("assignments", "neurons", "links"))
+        if is_run(folder) and target in (*vars(files).values(), *tables, *files.figures()):
+            raise DataError(f"{path} is a file of the run in {folder}: name another one with -o")
 
 
 @contextmanager

@@ -24,9 +24,9 @@ from dbgsom_core.cli.options import (
     setting,
 )
 from dbgsom_core.errors import DbgsomError, PluginError
-from dbgsom_core.files import exists
 from dbgsom_core.interfaces.guard import told
 from dbgsom_core.interfaces.privacy import shell_word
+from dbgsom_core.tables._files import exists
 
 if TYPE_CHECKING:
     from dbgsom_core.config import Experiment, Sweep

@@ -111,11 +111,11 @@ def _find_subject(
 ) -> tuple[Sequence[tuple[str, Component]], str | None, Path | None]:
     """Return the trackers, the experiment, and the folder of a run or sweep that ``what`` means."""
     from dbgsom_core.config import Sweep
-    from dbgsom_core.files import exists
     from dbgsom_core.runs.callbacks import tracking_of
     from dbgsom_core.runs.find import find_run
     from dbgsom_core.runs.folder import find_runs
     from dbgsom_core.runs.resume import load
+    from dbgsom_core.tables._files import exists
 
     if what is None:
         from dbgsom_core.runs.callbacks import default_tracking

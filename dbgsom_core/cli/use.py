@@ -242,8 +242,8 @@ def export(model: str, form: str | None, output: str, **given: Any) -> None:
     in the units of the raw data where the prepare steps can be undone. MODEL is that of
     'dbgsom predict'.
     """
-    from dbgsom_core.files import write_atomically
     from dbgsom_core.runs.using.export import FORMATS, exported
+    from dbgsom_core.tables._files import write_atomically
 
     ending = Path(output).suffix.lower().lstrip(".")
     if form is None and ending not in (*FORMATS, *_EXPORT_TEXT):

@@ -209,7 +209,7 @@ class _Reader:
             value, mark = self._value(next(self._events), inner, depth + 1)
             if not is_text:
                 self._problems.add(key_place, path, f"{_shown_key(name)} is no key; quote it")
-            elif name == "<<":
+            elif name == "<<" and getattr(event, "style", None) is None:  # not in quotes
                 message = "merge keys are not supported; use 'extends' or repeat"
                 self._problems.add(key_place, inner, message)
             elif name in section:

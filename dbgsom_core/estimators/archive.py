@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.files import nests_deeper, open_regular, write_atomically
+from dbgsom_core.tables._files import nests_deeper, open_regular, write_atomically
 
 # How many bytes a file of n bytes may unpack to: so many in any case, and so many times n.
 ARRAY_BYTES = (1 << 26, 100)

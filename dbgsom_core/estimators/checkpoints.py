@@ -28,11 +28,11 @@ from dbgsom_core.engine.ranges import each_range
 from dbgsom_core.errors import CheckpointError, PluginError, callers_level
 from dbgsom_core.estimators.archive import UnfitError, opened_archive
 from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
-from dbgsom_core.files import write_atomically
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.tables._files import write_atomically
 from dbgsom_core.training.fit import Held, Settings
 from dbgsom_core.training.fitted_metric import FittedMetric
 from dbgsom_core.training.parts import Parts

@@ -37,7 +37,6 @@ from dbgsom_core.estimators.part_params import build_parts, written_spec
 from dbgsom_core.estimators.plain_values import NotPlainError, Take, to_plain
 from dbgsom_core.estimators.scaling import names_after, prepared
 from dbgsom_core.estimators.stored_classes import ESTIMATORS, stored_types
-from dbgsom_core.files import exists
 from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.version import __version__
@@ -45,6 +44,7 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import GRIDS
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.tables import Columns
+from dbgsom_core.tables._files import exists
 from dbgsom_core.training.parts import LOOP, NOT_ASKED, PARTS, Absent
 
 FORMAT = 2  # format 1, of 0.1.0, named some classes by their modules

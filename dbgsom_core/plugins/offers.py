@@ -14,12 +14,12 @@ from pkgutil import resolve_name
 from typing import Any, Literal
 
 from dbgsom_core.errors import PluginError
-from dbgsom_core.files import read_at_most
 from dbgsom_core.hookspecs import Offer
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.deprecation import Deprecation
 from dbgsom_core.interfaces.guard import is_from_a_signal
 from dbgsom_core.plugins.importing import importing
+from dbgsom_core.tables._files import read_at_most
 
 _LARGEST_SOURCE = 1 << 22  # bytes
 

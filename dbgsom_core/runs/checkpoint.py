@@ -16,10 +16,10 @@ from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.estimators.film import GrowthFilm
 from dbgsom_core.estimators.late_labels import LEAVES
 from dbgsom_core.estimators.snapshots import Snapshot
-from dbgsom_core.files import to_disk
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.runs.folder import RunFiles, write_text
 from dbgsom_core.runs.folds import FoldMeasures, digest_of_rows, folds_text, parse_folds
+from dbgsom_core.tables._files import to_disk
 
 
 class Checkpoint:

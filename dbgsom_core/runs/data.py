@@ -19,11 +19,11 @@ from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.sums import has_missing
 from dbgsom_core.engine.tables import BlockTable, block_rows
 from dbgsom_core.errors import DataError, did_you_mean
-from dbgsom_core.files import exists
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.tables._files import exists
 from dbgsom_core.training.targets import class_labels
 
 LEAST_ROWS = 4

@@ -18,7 +18,6 @@ from filelock import FileLock, Timeout
 
 from dbgsom_core.config import fill_text
 from dbgsom_core.errors import ConfigError, DataError, did_you_mean
-from dbgsom_core.files import exists, sweep
 from dbgsom_core.runs.folder import (
     SECONDS_TO_WRITE,
     StoredRun,
@@ -31,6 +30,7 @@ from dbgsom_core.runs.folder import (
     timestamp,
     write_status,
 )
+from dbgsom_core.tables._files import exists, sweep
 
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")  # of a run
 _SHORTEST_ID = 4  # characters of the end of an id that will do

@@ -2,7 +2,8 @@
 
 For authors of data sets. `open_table` opens a table of any format, whose batches are
 `pyarrow.RecordBatch` (all text where the file is CSV). `Columns` says which columns become samples
-and how their cells are read; a model keeps it. `write_table` writes a table of any format.
+and how their cells are read; a model keeps it. `write_table` writes a table of any format. pyarrow
+is imported with the first of these names.
 
 >>> from dbgsom_core.tables import Columns, CellsError, Faults, open_table
 >>> table = open_table("flats.csv")                                        # doctest: +SKIP
@@ -14,97 +15,53 @@ and how their cells are read; a model keeps it. `write_table` writes a table of 
 ...         raise CellsError(table.path, faults, table.lines(faults.rows()))
 """
 
-from dbgsom_core.tables.cells import (
-    GROUP_MARKS,
-    ISO_DATES,
-    NA_VALUES,
-    date_features,
-    date_forms,
-    is_missing,
-    is_unit,
-    number,
-    number_problem,
-    parse_dates,
-    parse_numbers,
-    short,
-    unit_of,
-    without_unit,
-)
-from dbgsom_core.tables.columns import (
-    PARTS,
-    CellsError,
-    Columns,
-    Fault,
-    Faults,
-    Unseen,
-    as_array,
-    is_text,
-    numbered,
-    unseen_sentences,
-)
-from dbgsom_core.tables.csv import (
-    ROWS,
-    STANDARD_STREAM,
-    CsvDialect,
-    CsvHead,
-    parse_csv,
-    sniff_csv,
-)
-from dbgsom_core.tables.files import (
-    FORMATS,
-    TableFormat,
-    TableReader,
-    as_batch,
-    check_target,
-    files_of,
-    is_number,
-    open_table,
-    parquet_file,
-    write_table,
-)
-from dbgsom_core.tables.streams import open_packed, reading
+from __future__ import annotations
 
-__all__ = [
-    "FORMATS",
-    "GROUP_MARKS",
-    "ISO_DATES",
-    "NA_VALUES",
-    "PARTS",
-    "ROWS",
-    "STANDARD_STREAM",
-    "CellsError",
-    "Columns",
-    "CsvDialect",
-    "CsvHead",
-    "Fault",
-    "Faults",
-    "TableFormat",
-    "TableReader",
-    "Unseen",
-    "as_array",
-    "as_batch",
-    "check_target",
-    "date_features",
-    "date_forms",
-    "files_of",
-    "is_missing",
-    "is_number",
-    "is_text",
-    "is_unit",
-    "number",
-    "number_problem",
-    "numbered",
-    "open_packed",
-    "open_table",
-    "parquet_file",
-    "parse_csv",
-    "parse_dates",
-    "parse_numbers",
-    "reading",
-    "short",
-    "sniff_csv",
-    "unit_of",
-    "unseen_sentences",
-    "without_unit",
-    "write_table",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dbgsom_core.tables.cells import GROUP_MARKS as GROUP_MARKS
+    from dbgsom_core.tables.cells import ISO_DATES as ISO_DATES
+    from dbgsom_core.tables.cells import NA_VALUES as NA_VALUES
+    from dbgsom_core.tables.cells import date_forms as date_forms
+    from dbgsom_core.tables.cells import is_missing as is_missing
+    from dbgsom_core.tables.cells import is_unit as is_unit
+    from dbgsom_core.tables.cells import number as number
+    from dbgsom_core.tables.cells import number_problem as number_problem
+    from dbgsom_core.tables.cells import parse_dates as parse_dates
+    from dbgsom_core.tables.cells import parse_numbers as parse_numbers
+    from dbgsom_core.tables.cells import short as short
+    from dbgsom_core.tables.cells import unit_of as unit_of
+    from dbgsom_core.tables.cells import without_unit as without_unit
+    from dbgsom_core.tables.columns import PARTS as PARTS
+    from dbgsom_core.tables.columns import CellsError as CellsError
+    from dbgsom_core.tables.columns import Columns as Columns
+    from dbgsom_core.tables.columns import Faults as Faults
+    from dbgsom_core.tables.columns import Unseen as Unseen
+    from dbgsom_core.tables.columns import as_array as as_array
+    from dbgsom_core.tables.columns import as_texts as as_texts
+    from dbgsom_core.tables.columns import is_text as is_text
+    from dbgsom_core.tables.columns import numbered as numbered
+    from dbgsom_core.tables.columns import unseen_sentences as unseen_sentences
+    from dbgsom_core.tables.csv import parse_csv as parse_csv
+    from dbgsom_core.tables.csv import sniff_csv as sniff_csv
+    from dbgsom_core.tables.files import check_target as check_target
+    from dbgsom_core.tables.files import is_number as is_number
+    from dbgsom_core.tables.files import open_table as open_table
+    from dbgsom_core.tables.files import parquet_file as parquet_file
+    from dbgsom_core.tables.files import write_table as write_table
+    from dbgsom_core.tables.reader import CsvDialect as CsvDialect
+    from dbgsom_core.tables.reader import TableFormat as TableFormat
+    from dbgsom_core.tables.reader import TableReader as TableReader
+    from dbgsom_core.tables.streams import open_packed as open_packed
+    from dbgsom_core.tables.streams import reading as reading
+
+
+def __getattr__(name: str) -> Any:
+    modules = ("cells", "columns", "reader", "csv", "files", "streams")
+    for module in modules if name[0] != "_" else ():
+        found = import_module(f"{__name__}.{module}")
+        if hasattr(found, name):
+            return getattr(found, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

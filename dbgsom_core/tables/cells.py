@@ -133,6 +133,8 @@ def number_problem(
     value = number(cell, decimal, thousands)
     if value is not None and not math.isnan(value):
         return None if math.isfinite(value) else f"the value '{short(cell)}' is infinite"
+    if any(character.isdecimal() and not character.isascii() for character in cell):
+        return f"'{short(cell)}' is no number: write it with the digits 0 to 9"
     has_comma = re.fullmatch(_DECIMAL_COMMA, cell)
     if _THOUSANDS.fullmatch(cell) and not has_comma:
         mark = next(character for character in cell if character in ".,")

@@ -123,11 +123,11 @@ class Faults:
                 line = (lines or {}).get(fault.row)
                 place = f"row {fault.row}" if line is None else f"line {line}"
                 sentences.append(
-                    f"{where}, {place}, column {_called(fault.column)}: {fault.problem}{more}"
+                    f"{where}, {place}, column '{short(fault.column)}': {fault.problem}{more}"
                 )
             if n > most and not cause:
                 sentences.append(
-                    f"{where}, column {_called(column)}: … and {n - most} more such cells"
+                    f"{where}, column '{short(column)}': … and {n - most} more such cells"
                 )
         if len(groups) > _MOST_COLUMNS:
             left = len(groups) - _MOST_COLUMNS
@@ -232,7 +232,7 @@ class Columns:
         values = [number(word) for word in self.na_values]
         return [value for value in values if value is not None]
 
-    def samples(self, table: Any, unseen: Unseen | None = None) -> NDArray[np.floating[Any]]:
+    def samples(self, table: Any) -> NDArray[np.floating[Any]]:
         """Return the samples (n, D) that the rows of a table are.
 
         Columns are found by name, in any order. Others are ignored, with one warning unless they
@@ -243,8 +243,6 @@ class Columns:
         ----------
         table : DataFrame or table of pyarrow (n, …)
             Cells as text, as in a file, or of the types that others read them as.
-        unseen : dict of str to Counter, optional
-            Counts the categories that are not known, by column, in place of a warning.
 
         Returns
         -------
@@ -255,37 +253,18 @@ class Columns:
         DataError
             Columns are missing or there twice, or cells are no numbers or dates: all at once.
         """
-        unknown: Unseen = {} if unseen is None else unseen
-        X, faults = self.read(table, unknown)
-        if faults:
-            raise CellsError("the table", faults)
-        if unseen is None:
-            for sentence in unseen_sentences(unknown):
-                warnings.warn(sentence, stacklevel=2)
-        return X
-
-    def read(self, table: Any, unseen: Unseen) -> tuple[NDArray[np.floating[Any]], Faults]:
-        """Return what `samples` does, and what is wrong with cells instead of raising it.
-
-        Returns
-        -------
-        X : float array (n, D)
-            0 or infinite where a cell is faulty.
-        faults : Faults
-        """
         if isinstance(table, (pa.Table, pa.RecordBatch)):
             written, n = table.schema.names, table.num_rows
         else:
             written, n = [*table.columns], len(table)
-        found = [str(name).strip() for name in written]
-        places, strange = self.places(found)
+        places, strange = self.places([str(name).strip() for name in written])
         if strange:
             warnings.warn(
                 f"{_columns(strange)} of the table {'are' if len(strange) > 1 else 'is'} unknown "
                 "to the model and ignored",
-                stacklevel=3,
+                stacklevel=2,
             )
-        faults = Faults()
+        faults, unseen = Faults(), Unseen()
 
         def column(place: int) -> pa.Array:
             if isinstance(table, (pa.Table, pa.RecordBatch)):
@@ -293,7 +272,11 @@ class Columns:
             return _from_pandas(table.iloc[:, place])
 
         X = self.features((column(place) for place in places), n, unseen, faults)
-        return X, faults
+        if faults:
+            raise CellsError("the table", faults)
+        for sentence in unseen_sentences(unseen):
+            warnings.warn(sentence, stacklevel=2)
+        return X
 
     def features(
         self,
@@ -414,9 +397,7 @@ class Columns:
         """Return the cells of a column as stripped texts (n,), null where they are missing."""
         column = as_array(pa.array(column) if isinstance(column, np.ndarray) else column)
         missing = self.missing(column)
-        texts = pc.utf8_trim_whitespace(pc.cast(column, pa.string()))
-        if pa.types.is_timestamp(column.type):
-            texts = pc.replace_substring_regex(texts, r"(?: 00:00:00)?(?:\.0+)?(Z?)$", r"\1")
+        texts = pc.utf8_trim_whitespace(as_texts(column))
         return pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), texts)
 
     def places(
@@ -528,6 +509,14 @@ def is_text(column: Any) -> bool:
     return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
 
 
+def as_texts(column: pa.Array) -> pa.Array:
+    """Return cells of any type as a table shows them: a moment at midnight is a day."""
+    texts = column.cast(pa.string())
+    if pa.types.is_timestamp(column.type):
+        texts = pc.replace_substring_regex(texts, r"(?: 00:00:00)?(?:\.0+)?(Z?)$", r"\1")
+    return texts
+
+
 def as_array(column: Any) -> pa.Array:
     """Return a column of pyarrow as one array of numbers, truth values, moments or text."""
     if isinstance(column, pa.ChunkedArray):
@@ -575,7 +564,3 @@ def _listed(names: Collection[str]) -> str:
 def _columns(names: Sequence[str]) -> str:
     quoted = _listed([f"'{short(name)}'" for name in names])
     return f"{len(names)} columns ({quoted})" if len(names) > 1 else f"column {quoted}"
-
-
-def _called(column: str) -> str:
-    return f"'{short(column)}'"

@@ -21,12 +21,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.tables.cells import parse_numbers, short
-from dbgsom_core.tables.columns import MOST_FAULTS, as_array, is_text
+from dbgsom_core.tables.cells import NA_VALUES, parse_numbers, short
+from dbgsom_core.tables.columns import MOST_FAULTS, as_array, as_texts, is_text
+from dbgsom_core.tables.reader import ROWS, CsvDialect, TableReader
 from dbgsom_core.tables.streams import open_packed, reading, refuse_binary
 
 STANDARD_STREAM = "-"  # standard input, or output
-ROWS = 1 << 17  # of a batch at most
 _PIECE = 1 << 23  # bytes of a text that are parsed at a time
 _HEAD = 1 << 20  # bytes in which the dialect is looked for
 _LONGEST_LINE = 1 << 24  # characters: a table of a million columns
@@ -35,54 +35,21 @@ _MOST_BLANK = 1_000_000  # blank lines in a row
 _WIDE = 1000  # columns
 _SNIFFED = 100  # records by which a delimiter is chosen
 _DELIMITERS = (";", "\t", "|", ",")
+csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))  # of the module, for all
 _SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
-
-
-@dataclass(frozen=True)
-class CsvDialect:
-    """How a CSV file is written, as far as that is known: None where it is not.
-
-    Attributes
-    ----------
-    delimiter, encoding, decimal : str or None
-    thousands : str or None
-        What may stand between thousands; empty: nothing.
-    header : bool or None
-        Whether the first line names the columns.
-    """
-
-    delimiter: str | None = None
-    encoding: str | None = None
-    decimal: str | None = None
-    thousands: str | None = None
-    header: bool | None = None
 
 
 UNKNOWN_DIALECT = CsvDialect()
 
 
 class CsvHead(NamedTuple):
-    """How a CSV file begins.
+    """How a CSV file begins."""
 
-    Attributes
-    ----------
-    names : list of str
-        Of the columns, stripped; numbers from 0 without a header.
-    dialect : CsvDialect
-        All but ``decimal`` and ``thousands`` filled in.
-    skip : int
-        Bytes of the text in UTF-8 above the first row.
-    line : int
-        Of the first row, from 1.
-    notes : list of str
-        What was found out and a reader should know.
-    """
-
-    names: list[str]
-    dialect: CsvDialect
-    skip: int
-    line: int
-    notes: list[str]
+    names: list[str]  # of the columns, stripped; numbers from 0 without a header
+    dialect: CsvDialect  # all but decimal and thousands are known
+    skip: int  # bytes of the text in UTF-8 above the first row
+    line: int  # of the first row, from 1
+    notes: list[str]  # what was found out and a reader should know
 
     @property
     def delimiter(self) -> str:
@@ -218,75 +185,75 @@ def _is_header(names: Sequence[str], known: Collection[str], decimal: str) -> bo
     return bool(bad.any() or np.isnan(values).all() or [*names] == indexed)
 
 
-def parse_csv(sample: bytes, head: CsvHead, path: str) -> pa.Table:
-    """Return the records of a piece of a CSV file as a table of stripped text.
+def parse_csv(sample: bytes, head: CsvHead, path: str, is_cut: bool = False) -> pa.Table:
+    """Return the records of a piece of a CSV file as a table of text.
 
-    Raises
-    ------
-    DataError
-        A line has not a field a column.
+    What ``is_cut`` may end within a record, which is left out.
     """
     places = range(len(head.names))
     text = sample.decode(head.encoding, "ignore").encode()
-    batches = _slow_batches(iter([text]), head, path, places, ROWS)
+    if is_cut:
+        text, _ = next(_pieces(iter([text]), head.delimiter), (b"", True))
+    batches = _batches(iter([text]), head, path, places, ROWS)
     return pa.Table.from_batches(batches, pa.schema([(str(i), pa.string()) for i in places]))
 
 
-class CsvText:
-    """The rows of a CSV file, which may be standard input, as batches of text.
+@dataclass
+class CsvReader(TableReader):
+    """The rows of a CSV file, which may be standard input, as batches of text and numbers."""
 
-    Attributes
-    ----------
-    head : CsvHead
-    """
+    head: Any = None
+    stream: Any = None  # standard input
+    start: bytes = b""  # what was read of it
 
-    def __init__(
-        self,
+    @classmethod
+    def open(
+        cls,
         path: str,
-        dialect: CsvDialect,
-        trained: CsvDialect,
-        known: Collection[str],
-        guess: bool,
-    ) -> None:
-        self._path = path
-        self._stream: Any = None
+        dialect: CsvDialect = UNKNOWN_DIALECT,
+        trained: CsvDialect = UNKNOWN_DIALECT,
+        known: Collection[str] = (),
+        guess: bool = True,
+    ) -> CsvReader:
+        """Open a file and find out how it is written; see `open_table`."""
+        stream: Any = None
         with reading(path, "text"):
             if path == STANDARD_STREAM:
-                self._start, self._stream = _start_of_input(sys.stdin)
+                start, stream = _start_of_input(sys.stdin)
             else:
-                with open_packed(path) as stream:
-                    self._start = stream.read(_HEAD)
-                    while not _ends_line(self._start) and (more := stream.read(_HEAD)):
-                        self._start += more
-            self.head = sniff_csv(self._start, path, dialect, trained, known, guess)
+                with open_packed(path) as file:
+                    start = file.read(_HEAD)
+                    while not _ends_line(start) and (more := file.read(_HEAD)):
+                        start += more
+            head = sniff_csv(start, path, dialect, trained, known, guess)
+        types, files = [pa.string()] * len(head.names), (Path(path).expanduser(),)
+        known_dialect, notes = head.dialect, head.notes
+        return cls(
+            path, "csv", head.names, types, None, known_dialect, notes, files, head, stream, start
+        )
 
-    def batches(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, of some columns; see `TableReader.batches`.
-
-        pyarrow parses a piece of the text after the other, the module csv the rest from the first
-        piece on that pyarrow does not read.
-        """
-        head = self.head
+    def batches(
+        self,
+        places: Sequence[int] | None = None,
+        rows: int = ROWS,
+        numbers: Collection[int] = (),
+        na_values: Sequence[str] = NA_VALUES,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in order, as `TableReader.batches` says."""
+        chosen = range(len(self.names)) if places is None else places
         with self._chunks() as chunks:
-            pieces = _pieces(chunks, head.delimiter)
-            for piece, is_plain in pieces:
-                # the module csv takes several blanks between fields for one
-                is_plain = is_plain and head.delimiter != " " and head.delimiter.isascii()
-                table = _parsed(piece, head, places) if is_plain else None
-                if table is None:
-                    rest = chain([piece], (one for one, _ in pieces), chunks)
-                    yield from _slow_batches(rest, head, self._path, places, rows)
-                    return
-                breaks = piece.count(b"\n") or piece.count(b"\r")
-                head = head._replace(line=head.line + breaks)
-                yield from table.combine_chunks().to_batches(max_chunksize=rows)
+            yield from _batches(chunks, self.head, self.path, chosen, rows, numbers, na_values)
+
+    def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield batches of text."""
+        yield from self.batches(places, rows)
 
     def lines(self, rows: Iterable[int]) -> dict[int, int]:
-        """Return the lines of rows by a second reading; none of standard input."""
+        """Return the lines of rows, by a second reading; none of standard input."""
         wanted, found = {*rows}, {}
-        if wanted and self._stream is None:
+        if wanted and self.stream is None:
             with self._chunks() as chunks:
-                records = _records(chunks, self.head, self._path)
+                records = _records(chunks, self.head, self.path)
                 for row, (line, _, _) in enumerate(islice(records, max(wanted) + 1)):
                     if row in wanted:
                         found[row] = line
@@ -295,16 +262,16 @@ class CsvText:
     @contextmanager
     def _chunks(self) -> Iterator[Iterator[bytes]]:
         """Open the text below the header in UTF-8, some bytes at a time."""
-        with reading(self._path, "text"):
+        with reading(self.path, "text"):
             try:
-                if (stdin := self._stream) is not None:
+                if (stdin := self.stream) is not None:
                     some = iter(lambda: stdin.read1(_PIECE), b"")
-                    yield _utf8(chain([self._start], some), self.head)
+                    yield _utf8(chain([self.start], some), self.head)
                 else:
-                    with open_packed(self._path) as stream:
+                    with open_packed(self.path) as stream:
                         yield _utf8(iter(lambda: stream.read(_PIECE), b""), self.head)
             except UnicodeError:
-                raise _no_such_text(self._path, self.head.encoding) from None
+                raise _no_such_text(self.path, self.head.encoding) from None
 
 
 def _ends_line(start: bytes) -> bool:
@@ -345,14 +312,48 @@ def _no_such_text(path: str, encoding: str) -> DataError:
     )
 
 
+def _batches(
+    chunks: Iterator[bytes],
+    head: CsvHead,
+    path: str,
+    places: Sequence[int],
+    rows: int,
+    numbers: Collection[int] = (),
+    words: Sequence[str] = (),
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a text below its header.
+
+    pyarrow parses a piece after the other, the module csv all from the first piece on that pyarrow
+    does not read. From the first piece on in which a cell of ``numbers`` is none, they are text.
+    """
+    pieces = _pieces(chunks, head.delimiter)
+    numbers = numbers if len(head.names) > 1 else ()  # a blank line is no missing number
+    for piece, is_plain in pieces:
+        # the module csv takes several blanks between fields for one
+        is_plain = is_plain and head.delimiter != " " and head.delimiter.isascii()
+        table = _parsed(piece, head, places, numbers, words) if is_plain else None
+        if table is None and is_plain and numbers:
+            numbers = ()
+            table = _parsed(piece, head, places)
+        if table is None:
+            rest = chain([piece], (one for one, _ in pieces), chunks)
+            yield from _slow_batches(rest, head, path, places, rows)
+            return
+        breaks = piece.count(b"\n") or piece.count(b"\r")
+        head = head._replace(line=head.line + breaks)
+        yield from table.combine_chunks().to_batches(max_chunksize=rows)
+
+
 def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bool]]:
     """Yield pieces of whole records; the last one with False where pyarrow may read it otherwise.
 
     That is so where a quote stands neither at the end of a field nor beside another one, after
     blanks, or is never closed, and where a line is too long.
     """
+    end = rf"[{re.escape(delimiter)}\n\r]"
     outside = rf'[^{re.escape(delimiter)}\n\r"]'
-    odd_quote = re.compile(rf'(?<={outside})"(?={outside})'.encode())
+    inside = rf'(?<={outside})"(?={outside})'
+    odd_quote = re.compile(rf'{inside}|(?:^|{end})"(?:[^"]|"")*+"(?={outside})'.encode())
     blank_quote = re.compile(rf'(?:^|[\n\r]|{re.escape(delimiter)}) +"'.encode())
     left = b""
     for chunk in chunks:
@@ -362,8 +363,7 @@ def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bo
         if (
             b"\0" in chunk
             or len(left) > 4 * _LONGEST_LINE
-            or (has_quotes and odd_quote.search(left))
-            or (b' "' in left and blank_quote.search(left))
+            or (has_quotes and (odd_quote.search(left) or blank_quote.search(left)))
         ):
             yield left, False
             return
@@ -377,12 +377,20 @@ def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bo
         yield left, left.count(b'"') % 2 == 0
 
 
-def _parsed(piece: bytes, head: CsvHead, places: Sequence[int]) -> pa.Table | None:
+def _parsed(
+    piece: bytes,
+    head: CsvHead,
+    places: Sequence[int],
+    numbers: Collection[int] = (),
+    words: Sequence[str] = (),
+) -> pa.Table | None:
     """Return the rows of a piece of text, None where pyarrow does not read it."""
     from pyarrow import csv as arrow_csv
 
     names = [str(place) for place in range(len(head.names))]
-    chosen = [names[place] for place in places] or names[:1]
+    chosen = [names[place] for place in places]
+    types = dict.fromkeys(names, pa.string())
+    types |= {names[i]: pa.float64() for i in numbers}
     has_quotes = b'"' in piece
     is_wide = len(names) > _WIDE  # a block of rows costs something for each column
     block = max(_HEAD, len(piece) if has_quotes or is_wide else 0)
@@ -398,11 +406,19 @@ def _parsed(piece: bytes, head: CsvHead, places: Sequence[int]) -> pa.Table | No
                 ),
             ),
             arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(chosen, pa.string()), include_columns=chosen
+                column_types=types,
+                include_columns=[*dict.fromkeys([*chosen, names[-1]])],
+                null_values=[form for word in words for form in (word, word.lower(), word.upper())],
+                decimal_point=head.dialect.decimal or ".",
             ),
         )
     except pa.ArrowInvalid:
         return None
+    if any(not pc.all(pc.is_finite(table.column(names[i]))).as_py() for i in numbers):
+        return None
+    if has_quotes and str((table.column(names[-1])[-1:].to_pylist() or [""])[0]).endswith("\n"):
+        return None  # of a quote that is never closed
+    table = table.select(chosen)
     if len(names) == 1:  # lines of blanks are no rows
         cells = table.column(0)
         blank = pc.and_(pc.not_equal(cells, ""), pc.equal(pc.utf8_trim_whitespace(cells), ""))
@@ -425,23 +441,30 @@ def _slow_batches(
         columns = [pa.array([row[place] for row in some], pa.string()) for place in places]
         return pa.RecordBatch.from_arrays(columns, names=[*map(str, places)])
 
+    def quote_fault(raw: str) -> str:
+        lines = io.StringIO(raw, newline="")
+        try:
+            [*csv.reader(lines, delimiter=head.delimiter, skipinitialspace=True, strict=True)]
+        except csv.Error as error:
+            return str(error)
+        return ""
+
     line, last = head.line, ""
     for line, fields, raw in _records(chunks, head, path):
         last = raw
-        if len(fields) != width:
+        is_open = '"' in raw and "\n" in raw[:-1] and quote_fault(raw)
+        if is_open or len(fields) != width:
             n_ragged += 1
             if len(ragged) < MOST_FAULTS:
-                ragged.append(f"{path}, line {line} {_ragged(fields, head)}")
+                why = ": a quote is opened and never closed" if is_open else _ragged(fields, head)
+                ragged.append(f"{path}, line {line}{why}")
         elif not ragged:
             some.append(fields)
             if len(some) == rows:
                 yield batch()
                 some.clear()
-    try:  # the last record may end within quotes
-        [*csv.reader(io.StringIO(last, newline=""), delimiter=head.delimiter, strict=True)]
-    except csv.Error as error:
-        if "unexpected end" in str(error):
-            ragged.insert(0, f"{path}, line {line}: a quote is opened and never closed")
+    if "\n" not in last[:-1] and "unexpected end" in quote_fault(last):
+        ragged.append(f"{path}, line {line}: a quote is opened and never closed")
     if n_ragged > MOST_FAULTS:
         ragged.append(f"{path}: … and {n_ragged - MOST_FAULTS} more such lines")
     if ragged:
@@ -462,7 +485,7 @@ def _ragged(fields: Sequence[str], head: CsvHead) -> str:
     else:
         cure = "give every line a field for each column"
     found, expected = f"{n} field{'s' * (n != 1)}", f"{width} column{'s' * (width != 1)}"
-    return f"has {found} where the table has {expected}: {cure}"
+    return f" has {found} where the table has {expected}: {cure}"
 
 
 def _records(
@@ -520,13 +543,7 @@ class CsvWriter:
     """Writes lines of CSV; floats as the shortest text that reads back to the bit, texts in quotes
     where they have to be.
 
-    Parameters
-    ----------
-    write : callable
-        Gets bytes.
-    schema : pyarrow.Schema
-    delimiter : str
-    close : callable
+    ``write`` gets bytes.
     """
 
     def __init__(
@@ -556,7 +573,7 @@ class CsvWriter:
     def _cells(self, column: pa.Array) -> pa.Array:
         if pa.types.is_floating(column.type):
             column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
-        texts = column.cast(pa.string())
+        texts = as_texts(column)
         return self._quoted(texts) if is_text(column) else texts
 
     def _quoted(self, texts: pa.Array) -> pa.Array:

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -16,108 +16,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dbgsom_core.errors import DataError, PluginError
-from dbgsom_core.files import check_written, open_regular, write_atomically
+from dbgsom_core.tables._files import check_written, open_regular, write_atomically
 from dbgsom_core.tables.columns import as_array, is_text, numbered
 from dbgsom_core.tables.csv import (
-    ROWS,
     STANDARD_STREAM,
     UNKNOWN_DIALECT,
-    CsvDialect,
-    CsvText,
+    CsvReader,
     CsvWriter,
     csv_writer,
 )
+from dbgsom_core.tables.reader import CsvDialect, TableFormat, TableReader
 from dbgsom_core.tables.streams import reading
 
 _PAGES = 1 << 16  # bytes of a column of a Parquet file that are read at a time
-
-
-@dataclass
-class TableReader:
-    """A table in a file, of which batches of rows are read; formats subclass it and `read`.
-
-    Attributes
-    ----------
-    path : str
-        What messages call the file.
-    format : str
-    names : list of str
-        Of the columns, stripped; names may stand there twice.
-    types : list of pyarrow.DataType
-        Text for all columns of a CSV file.
-    num_rows : int or None
-        None where only reading tells.
-    dialect : CsvDialect or None
-        Of a CSV file.
-    notes : list of str
-        What was found out about the file and a reader should know.
-    """
-
-    path: str
-    format: str
-    names: list[str]
-    types: list[pa.DataType]
-    num_rows: int | None = None
-    dialect: CsvDialect | None = None
-    notes: list[str] = field(default_factory=list)
-
-    def batches(
-        self, places: Sequence[int] | None = None, rows: int = ROWS
-    ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in order, at most so many at a time.
-
-        Parameters
-        ----------
-        places : sequence of int, optional
-            Columns that are read, by their places from 0 and in this order; None: all.
-        rows : int
-
-        Yields
-        ------
-        pyarrow.RecordBatch
-            Its columns are called by their places. Cells of a CSV file are as they stand there.
-
-        Raises
-        ------
-        DataError
-            The file is damaged, or lines have not a field a column: all of them are named.
-        """
-        chosen = [*range(len(self.names))] if places is None else [*places]
-        labels = [str(place) for place in chosen]
-        for batch in self.read(chosen, rows):
-            for start in range(0, batch.num_rows, rows):
-                part = batch.slice(start, rows)
-                yield pa.RecordBatch.from_arrays(part.columns, names=labels)
-
-    def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield batches of about so many rows and of these columns, called as one likes."""
-        raise NotImplementedError
-
-    def lines(self, rows: Iterable[int]) -> dict[int, int]:
-        """Return the lines of rows, by a second reading; none where rows are no lines."""
-        return {}
-
-
-@dataclass(frozen=True)
-class TableFormat:
-    """A format of files with tables; see `format_of`.
-
-    Attributes
-    ----------
-    name : str
-    suffixes : tuple of str
-        In small letters, with their dots.
-    open : callable
-        Gets a path and returns a `TableReader`; raises `DataError`.
-    write : callable, optional
-        Gets a path and a `pyarrow.Schema`, and returns an object with ``write_batch(batch)`` and
-        ``close()``.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    open: Callable[[str], TableReader]
-    write: Callable[[Path, pa.Schema], Any] | None = None
 
 
 def open_table(
@@ -134,7 +45,7 @@ def open_table(
     Parameters
     ----------
     path : str
-        ``~`` is the home folder.
+        ``~`` is the home folder; a folder of Parquet or Feather files is one table.
     dialect : CsvDialect
         What is known of a CSV file.
     trained : CsvDialect
@@ -153,11 +64,15 @@ def open_table(
         It cannot be read, is empty, or no table.
     """
     suffix = Path(path).suffix.lower()
+    if format is None and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir may raise
+        with reading(path, "folder of tables"):
+            endings = {Path(one).suffix.lower() for one in os.listdir(path)}  # noqa: PTH208
+        format = "feather" if endings.intersection(FORMATS["feather"].suffixes) else "parquet"
     found = FORMATS[format] if format else format_of(suffix)
     if found is None and suffix in (".npz", ".xlsx", ".xls", ".json"):
         raise DataError(f"{path}: tables are read from {', '.join(FORMATS)} files")
     if found is None or found.name == "csv" or path == STANDARD_STREAM:
-        return _CsvReader.open(path, dialect, trained, known, guess)
+        return CsvReader.open(path, dialect, trained, known, guess)
     return found.open(path)
 
 
@@ -166,11 +81,6 @@ def format_of(suffix: str) -> TableFormat | None:
 
     A plugin names a `TableFormat` in the entry-point group ``dbgsom.table_formats``, by the ending
     without its dot. It is imported once such a file is read or written.
-
-    Raises
-    ------
-    PluginError
-        It cannot be imported, or is no `TableFormat`.
     """
     for one in FORMATS.values():
         if suffix in one.suffixes:
@@ -187,39 +97,14 @@ def format_of(suffix: str) -> TableFormat | None:
     return None
 
 
-@dataclass
-class _CsvReader(TableReader):
-    text: Any = None
-
-    @classmethod
-    def open(
-        cls,
-        path: str,
-        dialect: CsvDialect = UNKNOWN_DIALECT,
-        trained: CsvDialect = UNKNOWN_DIALECT,
-        known: Collection[str] = (),
-        guess: bool = True,
-    ) -> _CsvReader:
-        text = CsvText(path, dialect, trained, known, guess)
-        names, notes = text.head.names, text.head.notes
-        types = [pa.string()] * len(names)
-        return cls(path, "csv", names, types, dialect=text.head.dialect, notes=notes, text=text)
-
-    def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        yield from self.text.batches(places, rows)
-
-    def lines(self, rows: Iterable[int]) -> dict[int, int]:
-        return dict(self.text.lines(rows))
-
-
-def parquet_file(stream: Any, metadata: Any = None) -> Any:
+def parquet_file(stream: Any) -> Any:
     """Return a `pyarrow.parquet.ParquetFile` that is read a page of a column at a time."""
     from pyarrow import parquet
 
-    return parquet.ParquetFile(stream, metadata=metadata, pre_buffer=False, buffer_size=_PAGES)
+    return parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_PAGES)
 
 
-def files_of(path: str, suffixes: Collection[str] = (".parquet", ".pq")) -> list[Path]:
+def _files_of(path: str, suffixes: Collection[str]) -> list[Path]:
     """Return the files of a table: itself, or those of a folder, part.2 before part.10."""
     file = Path(path).expanduser()
     try:
@@ -242,11 +127,9 @@ def files_of(path: str, suffixes: Collection[str] = (".parquet", ".pq")) -> list
 class _FilesReader(TableReader):
     """Parquet or Feather files of the same columns, one after the other."""
 
-    files: Sequence[Path] = ()
-
     @classmethod
     def open(cls, path: str, format: str) -> _FilesReader:
-        files = files_of(path, FORMATS[format].suffixes)
+        files = _files_of(path, FORMATS[format].suffixes)
         schema: Any = None
         names: list[str] = []
         rows = 0
@@ -519,7 +402,7 @@ def is_number(kind: pa.DataType) -> bool:
 FORMATS: dict[str, TableFormat] = {
     one.name: one
     for one in (
-        TableFormat("csv", (".csv", ".tsv"), _CsvReader.open, csv_writer),
+        TableFormat("csv", (".csv", ".tsv"), CsvReader.open, csv_writer),
         TableFormat(
             "parquet",
             (".parquet", ".pq"),

@@ -9,21 +9,22 @@ import io
 import lzma
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from importlib import import_module
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pyarrow as pa
+
 from dbgsom_core.errors import DataError
-from dbgsom_core.files import open_regular, unpacked_most, why_unreadable
+from dbgsom_core.tables._files import open_regular, unpacked_most, why_unreadable
 
 _BUFFER = 1 << 20
 _SHOWN = 200  # characters of a path that a message shows
-_PACKED = {
-    b"\x1f\x8b": "gzip",
-    b"BZh": "bzip2",
-    b"\xfd7zXZ\x00": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
+_PACKED: dict[bytes, tuple[str, Any]] = {  # by how a file begins: the tool, and what unpacks
+    b"\x1f\x8b": ("gzip", gzip.open),
+    b"BZh": ("bzip2", bz2.open),
+    b"\xfd7zXZ\x00": ("xz", lzma.open),
+    b"\x28\xb5\x2f\xfd": ("zstd", lambda file: pa.CompressedInputStream(file, "zstd")),
 }
 _BINARY = {
     b"PK\x03\x04": "a zip archive, or a workbook: unpack it, or save the sheet as CSV",
@@ -69,7 +70,7 @@ def reading(path: str, kind: str) -> Iterator[None]:
 def open_packed(path: str) -> BinaryIO:
     """Open a regular file for reading in bytes; one that a tool has packed is unpacked.
 
-    gzip, bzip2, xz and, where Python or the package zstandard can, zstd, told by how it begins.
+    gzip, bzip2, xz and zstd are known by how it begins.
 
     Raises
     ------
@@ -86,10 +87,10 @@ def open_packed(path: str) -> BinaryIO:
         if not start:
             raise DataError(f"{path} is empty: give a file with data")
         refuse_binary(start, path)
-        packing = next((name for begin, name in _PACKED.items() if start.startswith(begin)), None)
-        if packing is None:
-            return file
-        return io.BufferedReader(_Unpacked(file, _unpacked(packing, file, path)), _BUFFER)
+        for begin, (_, unpack) in _PACKED.items():
+            if start.startswith(begin):
+                return io.BufferedReader(_Unpacked(file, unpack(file)), _BUFFER)
+        return file
     except BaseException:
         file.close()
         raise
@@ -97,25 +98,10 @@ def open_packed(path: str) -> BinaryIO:
 
 def refuse_binary(start: bytes, path: str, packed: bool = False) -> None:
     """Raise `DataError` where what begins so is no text, or is ``packed`` where that may not be."""
-    kinds = {begin: f"packed by {name}: unpack it first" for begin, name in _PACKED.items()}
+    kinds = {begin: f"packed by {tool}: unpack it first" for begin, (tool, _) in _PACKED.items()}
     for begin, kind in (_BINARY | kinds if packed else _BINARY).items():
         if start.startswith(begin):
             raise DataError(f"{path} is {kind}")
-
-
-def _unpacked(packing: str, file: BinaryIO, path: str) -> Any:
-    if packing == "gzip":
-        return gzip.GzipFile(fileobj=file)
-    if packing == "bzip2":
-        return bz2.BZ2File(file)
-    if packing == "xz":
-        return lzma.LZMAFile(file)
-    with suppress(ImportError):  # it is new in Python 3.14
-        return import_module("compression.zstd").ZstdFile(file)
-    with suppress(ImportError):
-        reader = import_module("zstandard").ZstdDecompressor()
-        return reader.stream_reader(file, read_across_frames=True)
-    raise DataError(f"{path} is packed (zstd): install the package zstandard, or unpack it first")
 
 
 class _Unpacked(io.RawIOBase):

@@ -21,7 +21,7 @@ from dbgsom_core.config import load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
-from dbgsom_core.runs.init.columns import Cells, profile_column
+from dbgsom_core.runs.init.profile import Cells, profile_column
 from dbgsom_core.runs.pipeline import run_experiment
 
 
@@ -137,7 +137,7 @@ def test_a_model_of_a_latin_1_file_reads_files_in_utf_8(folder, typed):
     assert "UTF-8" not in note
     found, note = answers("new.csv")
     assert found == expected
-    assert "note: new.csv is read as UTF-8, which it is, and not as latin-1" in note
+    assert "note: new.csv is read as UTF-8, which it is, and not as cp1252" in note
     with pytest.raises(DataError, match="lacks column 'Größe'"):
         answers("new.csv", "--encoding", "latin-1")
     (folder / "alone.npz").write_bytes((Path(model) / "model.npz").read_bytes())
@@ -207,7 +207,7 @@ def test_a_target_is_guessed_or_given(folder):
     assert run("t.yaml").run.params["estimator"] == "classifier"
     with pytest.raises(DataError, match=r"t\.csv has no column 'kinds'; did you mean 'kind'"):
         begin("t.csv", "--force", "--target", "kinds")
-    with pytest.raises(DataError, match=r"column 'd' holds dates and is no target"):
+    with pytest.raises(DataError, match=r"column 'd' is no target: it looks like date"):
         guessed({**numbers, "d": ["2024-01-01", "2024-01-02"] * 20}, "--target", "d")
     with pytest.raises(DataError, match="iris has no columns by name: leave out --target x"):
         begin("iris", "--target", "x")
@@ -244,6 +244,8 @@ def test_names_that_yaml_would_misread_stay_names(folder):
     file = "odd # name\nsplit: {}.csv"
     frame = pd.DataFrame({name: ["u", "v"] * 5 for name in names})
     frame["n"] = np.arange(10) ** 2
+    frame["<<"] = [f"{i * i} kg" for i in range(10)]
+    frame["long"] = ["x" * (1 << 18), *"abcdefghi"]
     frame.to_csv(file, index=False)
     told = begin(file, "-o", "odd.yaml")
     assert not any(line.startswith(("tracking", "plugins", "split")) for line in told.splitlines())
@@ -254,7 +256,8 @@ def test_names_that_yaml_would_misread_stay_names(folder):
     assert config["dataset"]["categorical"] == names
     experiment = load_experiment("odd.yaml", ())
     assert experiment.dataset.path == file
-    assert run("odd.yaml").run.data["features"] == 2 * len(names) + 1
+    assert experiment.dataset.units == {"<<": "kg"}
+    assert run("odd.yaml").run.data["features"] == 2 * len(names) + 2
 
 
 def test_a_name_that_refers_to_the_environment_is_refused(folder):
@@ -306,7 +309,7 @@ def test_an_existing_file_stays_unless_forced(folder):
         (b"PAR1" + bytes(99), "no Parquet file, or damaged"),
         (b"\x93NUMPY" + bytes(99), "no array that can be read"),
         (gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-20], "damaged or cut short"),
-        ("folder", "x.csv cannot be read: it is a folder"),
+        ("folder", "x.csv is a folder without a .parquet file"),
         ("unreadable", "x.csv cannot be read: Permission denied"),
     ],
 )
@@ -398,9 +401,7 @@ def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):
     dataset = written("big.yaml")["dataset"]
     assert dataset["categorical"] == ["late"]
     assert dataset["missing"] == "keep"
-    assert (
-        "# gaps, if parts of the file that were not looked at" in (folder / "big.yaml").read_text()
-    )
+    assert "if parts that were not looked at have any" in (folder / "big.yaml").read_text()
     assert np.isnan(load_experiment("big.yaml").dataset.load().X).sum() == 2
 
 
@@ -484,9 +485,9 @@ def test_numbers_with_a_unit_are_features(cell, unit, beside, value, header, fol
 @pytest.mark.parametrize(
     ("cells", "note"),
     [
-        (["1 m", "2 cm", "3 m", "4 cm"], "numbers in cm, m: convert them to one unit"),
-        (["1 %", "2 %", "3", "4"], "numbers with and without %: if all are meant so, name it unde"),
-        (["1,007.5 €", "2,014.5 €", "3,0 €"], "numbers in € with marks that the file's other num"),
+        (["1 m", "2 cm", "3 m", "4 cm"], "numbers in cm, m, not written alike"),
+        (["1 %", "2 %", "3", "4"], "numbers in %, not written alike"),
+        (["1,007.5 €", "2,014.5 €", "3,0 €"], "numbers in €, not written alike"),
     ],
 )
 def test_what_keeps_cells_from_being_numbers_is_told(cells, note, folder):
@@ -495,7 +496,7 @@ def test_what_keeps_cells_from_being_numbers_is_told(cells, note, folder):
     assert column.note.startswith(note)
     lines = [f"{i * i};{cell}" for i, cell in enumerate(cells)]
     (folder / "p.csv").write_text("a;price\n" + "\n".join(lines), encoding="utf-8")
-    assert f"dropped: {note[:40]}" in begin()
+    assert f"dropped: {note}" in begin()
 
 
 def test_columns_of_one_name_are_told(folder):
@@ -518,7 +519,6 @@ def test_columns_of_one_name_are_told(folder):
     [
         ("2.1.1970", {}, [1]),
         ("2/1/1970", {"date_format": "%d/%m/%Y"}, [1]),
-        ("2/1/1970,2.1.1970", {"date_format": "%d/%m/%Y", "drop": ["d1", "k"]}, [1]),
         ("2/1/1970,13/1/1970", {"date_format": "%d/%m/%Y"}, [1, 12]),
     ],
 )
@@ -538,7 +538,7 @@ def test_dates_beside_one_value_are_features(rows, becomes, X, folder):
 def test_a_table_of_which_nothing_is_left_is_refused_with_the_reasons(folder):
     (folder / "p.csv").write_text("day,tall\n" + "1.1.1970,1 m\n1.1.1970,2 cm\n1.1.1970,3 m\n")
     with pytest.raises(
-        DataError, match=r"'day' \(one value only\), 'tall' \(numbers in cm, m: conv"
+        DataError, match=r"'day' \(one value only\), 'tall' \(numbers in cm, m, not"
     ):
         begin("p.csv")
     assert not (folder / "p.yaml").exists()
@@ -559,8 +559,8 @@ def test_parquet_with_an_index_or_a_name_twice_is_looked_at(folder):
 @pytest.mark.parametrize(
     ("numbers", "told"),
     [
-        (["1.200 kg", "950 kg", "1.450 kg"], "1.200 is read as 1.2; if it is 1200, set thousands"),
-        (["1.200", "950", "1.450"], "1.200 is read as 1.2; if it is 1200, set thousands: '.' and"),
+        (["1.200 kg", "950 kg", "1.450 kg"], "in 1.200 is read as the decimal mark; if it parts"),
+        (["1.200", "950", "1.450"], "parts thousands, set thousands: '.' and decimal: ','"),
         (["1.200", "1.450", "1.455"], ""),
         (["1.200", "950", "1.45"], ""),
         (["1.200", "0", "0.450"], ""),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.runs.init.commented_yaml import commented_yaml
+from dbgsom_core.runs.init.suggestion import commented_yaml
 
 ODD = [
     "a\ntracking: {name: mlflow}", "a\r\nb", "# c", "a # b", 'q"u\'o\\te', "tab\tb", "\u2028",

@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 
 from dbgsom_core.cli import cli
-from dbgsom_core.files import sweep, write_atomically
 from dbgsom_core.runs.find import (
     RunLock,
     find_run,
@@ -30,6 +29,7 @@ from dbgsom_core.runs.folder import (
     write_json,
     write_status,
 )
+from dbgsom_core.tables._files import sweep, write_atomically
 
 STARTED = "2026-11-24T10:15:00.000+00:00"
 HOLDER = """

@@ -20,6 +20,7 @@ from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.using.export import exported
 from dbgsom_core.runs.using.models import find_model
+from dbgsom_core.runs.using.predict import predict_file
 
 
 @pytest.fixture
@@ -177,6 +178,24 @@ def test_each_sample_and_each_neuron_stands_in_a_table(survey):
     sizes = [float(row["size"]) for row in neurons]
     raw = model.steps[0][1].inverse_transform(model.estimator.weights_)
     assert sizes == pytest.approx(raw[:, 0].tolist(), abs=1e-11)
+
+
+def test_moments_beside_samples_read_alike_in_the_run_and_in_answers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    when = pd.to_datetime(["2024-01-01 06:00:00.123456", "2024-01-02", None] * 4, format="mixed")
+    frame = pd.DataFrame({"x": np.arange(12.0) ** 2, "day": when, "utc": when.tz_localize("UTC")})
+    frame.to_parquet("t.parquet")
+    dataset = {"name": "parquet", "path": "t.parquet", "dates": "drop"}
+    outcome = run(dataset | {"id": [], "target": None, "categorical": []}, model=None)
+    predict_file(persistence.load(outcome.run.folder / "model.npz"), "t.parquet", "told.csv")
+    for path in (outcome.run.folder / "assignments.csv", Path("told.csv")):
+        with path.open() as file:
+            rows = [(row["day"], row["utc"]) for row in csv.DictReader(file)]
+        assert rows[:3] == [
+            ("2024-01-01 06:00:00.123456", "2024-01-01 06:00:00.123456Z"),
+            ("2024-01-02", "2024-01-02Z"),
+            ("", ""),
+        ]
 
 
 def test_prototypes_that_a_step_hides_are_left_out_and_rows_are_counted(survey):

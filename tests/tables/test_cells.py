@@ -109,6 +109,7 @@ def test_units_and_accounting_negatives(cells, unit, values):
         ("5 kg", {}, "'5 kg' is no number: write it without 'kg'"),
         ("($5.00)", {}, "'($5.00)' is no number: write it without '$'"),
         ("5 kg", {"unit": "g"}, "'5 kg' is no number: convert it to 'g'"),
+        ("١٢,٥", {}, "'١٢,٥' is no number: write it with the digits 0 to 9"),
         ("1e999", {}, "the value '1e999' is infinite"),
         ("a\nb" + "c" * 99, {}, "'a b" + "c" * 36 + "…' is no number"),
         ("(5)", {}, None),

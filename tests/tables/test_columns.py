@@ -1,6 +1,7 @@
 """Tables that a model reads by the names of its columns."""
 
 import pickle
+import warnings
 from decimal import Decimal
 
 import numpy as np
@@ -190,11 +191,7 @@ def test_faults_of_every_column_are_told_and_survive_another_process():
         "the table, row 48, column 'y': the value is infinite: drop or replace it",
         "the table, row 49, column 'y': the value is infinite: drop or replace it",
     ]
-    X, faults = columns.read(rows, {})
-    assert faults.total == 903
-    assert (X[:, :18] == 0).all()
-    assert X[0, 18] == 0
-    assert np.isnan(X[1:, 18]).all()
+    assert caught.value.faults.total == 903
 
 
 @pytest.mark.parametrize(
@@ -239,10 +236,10 @@ def test_columns_of_texts_are_named_in_fit_and_predict():
 def test_categories_of_any_type_stay_apart(values):
     known = Columns(()).texts(values).to_pylist()
     columns = Columns(("k",), categories={"k": tuple(known)})
-    unseen = {}
-    X = columns.samples(pa.table({"k": values}), unseen)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        X = columns.samples(pa.table({"k": values}))
     assert X.tolist() == [[1, 0], [0, 1]]
-    assert not unseen
 
 
 def test_decimals_are_the_numbers_and_texts_that_are_written():

@@ -175,6 +175,8 @@ def test_all_lines_of_another_number_of_fields_are_told(piece, read, monkeypatch
         ("\n \n", "is empty"),
         ("a;b\n", "a;b"),
         ('a,b\n1,"x\n2,y\n', "line 2: a quote is opened and never closed"),
+        ('a,b\nx,5"\n7,"z\n8,w\n', "line 3: a quote is opened and never closed"),
+        ('a,b\n1,2\n7,"z\n8,w\n9,"q\n1,t\n', "line 3: a quote is opened and never closed"),
         ("a,b\n1,2\n3,\0\n", "line 3 holds a zero byte"),
         ("sep=;\na,b\n1,2\n", r"single column 'a,b' \(its line sep=; does not part it\)"),
     ],
@@ -185,6 +187,17 @@ def test_what_is_no_table_is_refused(content, told, read):
         told = "single column 'a;b': set delimiter: ';'"
     with pytest.raises(DataError, match=told):
         read(content, guess=False)
+
+
+@pytest.mark.parametrize("cell", ["1,5", " 1,5", "NA", "k.A.", "inf", "1.5", "x", '"1,5"'])
+def test_columns_of_numbers_are_numbers_while_all_cells_are(cell, read):
+    reader, texts = read(f"a;b\n2,25;x\n{cell};y\nna;z\n", dialect=CsvDialect(decimal=","))
+    (batch,) = reader.batches([1, 0], numbers=[0], na_values=("NA",))
+    assert batch.column(0).to_pylist() == ["x", "y", "z"]
+    if cell.strip(' "') in ("1,5", "NA"):
+        assert batch.column(1).to_pylist() == [2.25, None if cell == "NA" else 1.5, None]
+    else:
+        assert batch.column(1).to_pylist() == texts[0]
 
 
 def test_three_thousand_columns_and_names_of_two_lines(read):
@@ -200,7 +213,7 @@ def test_three_thousand_columns_and_names_of_two_lines(read):
 def test_a_piece_from_the_middle_of_a_file_is_parsed_by_itself():
     head = sniff_csv("a;ö\n1;2\n".encode("cp1252"), "t.csv", CsvDialect(encoding="cp1252"))
     table = parse_csv("3; ä\n5;6\n".encode("cp1252"), head, "t.csv")
-    assert table.to_pydict() == {"0": ["3", "5"], "1": ["ä", "6"]}
+    assert table.to_pydict() == {"0": ["3", "5"], "1": [" ä", "6"]}
     with pytest.raises(DataError, match="has 3 fields where the table has 2 columns"):
         parse_csv(b"1;2;3\n", head, "t.csv")
 

@@ -3,174 +3,337 @@
 from __future__ import annotations
 
 import codecs
-import itertools
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, did_you_mean
-from dbgsom_core.files import exists, open_regular, why_unreadable
-from dbgsom_core.runs.init.columns import (
-    MOST_CLASSES,
-    Cells,
-    ColumnProfile,
-    ambiguous_marks,
-    common_unit,
-    decimal_mark,
-    is_header,
-    profile_columns,
-    thousands_mark,
-)
 from dbgsom_core.tables import (
+    NA_VALUES,
     CsvDialect,
     as_array,
+    as_texts,
+    date_forms,
+    is_missing,
     open_packed,
     open_table,
     parse_csv,
+    parse_numbers,
     reading,
     sniff_csv,
+    unit_of,
     without_unit,
 )
+from dbgsom_core.tables._files import exists, open_regular
 
+Marks = tuple[str, str]  # the decimal mark, and what stands between thousands
+Kind = Literal["number", "category", "date", "id", "text", "constant", "empty"]
+MOST_CLASSES = 20  # distinct values of a target of classes, and of a category
+_REPEATED = 0.5  # a category has fewer values than this share of the rows
+_UNIQUE = 0.99  # share of distinct values from which on a column identifies its rows
+_NUMBERS = 0.9  # share of numbers from which on the words beside them say that one is missing
+_MOST_WORDS = 3
+_FIRST = 100  # distinct cells among which there is a unit, or none in the column
+_CHECKED = 2000  # distinct cells that are matched with patterns
+_ID = re.compile(
+    r"(?i)(.*[_\s.-])?(id|ids|uuid|guid|nr|no|key|index|idx|identifier|lfdnr|nummer|rowid)"
+    r"|.*(Id|ID|Nr|_id)|unnamed.*"
+)
+_EITHER_MARK = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")  # 1.234, whose point may part thousands
+_NEARLY_NUMBER = re.compile(
+    r"\(?[^\w\s]?\s*[+-]?(?!0\d)\d{1,3}([.,' \u00a0\u202f]?\d{3})*([.,]\d+)?"
+    r"\s*(%|[^\W\d]{1,4}|[$€£¥])?\)?"
+)
+# Decimal marks and what stands between thousands, the usual ones first.
+_MARKS = [(one[0], one[1:]) for one in (".", ",", ".,", ",.", ".'", ",'", ", ", ". ")]
 _CELLS = 2_000_000  # of a table that are looked at, more or less
 _LEAST_ROWS, _MOST_ROWS = 50, 50_000
 _ARRAY_ROWS = 5000  # of an array that are looked at
 _WHOLE = 8 << 20  # bytes up to which all of a text is looked at
 _HEAD = 2 << 20  # bytes of the beginning of a larger one
 _BLOCK, _BLOCKS = 1 << 18, 8  # bytes of a part of its middle, and how many of these
-_CHECKED = 256 << 20  # bytes that are looked through for characters that are not UTF-8
-_NOT_CP1252 = rb"[\x81\x8d\x8f\x90\x9d]"
+_SAMPLES, _TARGETS = ("x", "data", "x_train", "features"), ("y", "target", "labels", "y_train")
+
+
+class Cells(NamedTuple):
+    """The distinct cells of a column, stripped text, and how many rows have each."""
+
+    texts: pa.Array
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, column: Any) -> Cells:
+        """Return the cells of a column of text; null is empty."""
+        stripped = pc.utf8_trim_whitespace(pc.fill_null(column, ""))
+        pairs = pc.value_counts(stripped)
+        return cls(pairs.field(0), pairs.field(1).to_numpy())
+
+    def filter(self, chosen: NDArray[np.bool_]) -> Cells:
+        """Return some of them."""
+        return Cells(self.texts.filter(pa.array(chosen)), self.counts[chosen])
+
+    def present(self, words: Collection[str] = ()) -> Cells:
+        """Return those that do not say that a value is missing."""
+        return self.filter(~is_missing(self.texts, (*NA_VALUES, *words)))
+
+    def first(self) -> list[str]:
+        """Return some of the texts, to be matched with patterns."""
+        return list(self.texts.slice(0, _CHECKED).to_pylist())
+
+    def units(self) -> Counter[str]:
+        """Return which units numbers among the first cells have, and how many cells each."""
+        some = self.first()
+        if not any(map(unit_of, some[:_FIRST])):
+            return Counter()
+        return Counter(filter(None, map(unit_of, some)))
+
+    def unit(self) -> str:
+        """Return the unit with which nearly all of the cells are numbers; empty: none."""
+        known = self.present()
+        ((unit, times),) = known.units().most_common(1) or [("", 0)]
+        return unit if times >= _NUMBERS * len(known.first()) else ""
+
+
+@dataclass(frozen=True)
+class ColumnProfile:
+    """A column of a table and what it seems to hold."""
+
+    place: int
+    name: str
+    kind: Kind
+    values: int = 0  # distinct ones that were seen
+    missing: float = 0.0  # share of the rows
+    words: tuple[str, ...] = ()  # that say that a value is missing, beside the usual ones
+    date_formats: tuple[str, ...] = ()  # all in which its dates can be read
+    spread: float = 0.0  # standard deviation of its numbers
+    whole: bool = False
+    examples: tuple[str, ...] = ()  # the most frequent values first
+    rarest: int = 0  # rows of the rarest value
+    unit: str = ""
+    note: str = ""  # why cells are no numbers; of numbers those that may be codes: 0, 1, 4, 17
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether its values can be classes: few words, or few integers."""
+        few = 2 <= self.values <= MOST_CLASSES
+        return few and (self.kind == "category" or (self.kind == "number" and self.whole))
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether its values are 0 and 1, or false and true."""
+        values = {one.lower().removesuffix(".0") for one in self.examples}
+        return self.kind == "number" and values in ({"0", "1"}, {"false", "true"})
+
+
+def profile_columns(
+    names: Sequence[str], columns: Sequence[Cells], marks: Marks = (".", "")
+) -> list[ColumnProfile]:
+    """Return the profiles of all columns, whose numbers have these marks.
+
+    A word for a missing value in one column is one in all of them, as for the readers of tables.
+    """
+    words: set[str] = set()
+    while True:
+        found = [
+            profile_column(place, name, cells, marks, words)
+            for place, (name, cells) in enumerate(zip(names, columns, strict=True))
+        ]
+        more = {word for column in found for word in column.words} - words
+        if not more:
+            return found
+        words |= more
+
+
+def profile_column(
+    place: int, name: str, cells: Cells, marks: Marks = (".", ""), words: Collection[str] = ()
+) -> ColumnProfile:
+    """Return the profile of a column; ``words`` are more of those for a missing value."""
+    known = cells.present(words)
+    said = {*words}.intersection(cells.texts.to_pylist() if words else ())
+    if not len(known.texts):
+        return ColumnProfile(place, name, "empty", missing=1.0, words=tuple(sorted(said)))
+    named_id = _ID.fullmatch(name) is not None
+    unit = "" if named_id else known.unit()
+    values, odd = parse_numbers(known.texts, *marks, unit, ())
+    strange = known.filter(odd)
+    numeric = not unit or {*map(unit_of, known.filter(~odd).first())} == {unit}
+    if numeric and odd.any():
+        rare = strange.counts.sum() <= (1 - _NUMBERS) * known.counts.sum()
+        numeric = bool(rare) and len(strange.texts) <= _MOST_WORDS and not strange.units()
+        if numeric:
+            said.update(strange.texts.to_pylist())
+            known, values = known.filter(~odd), values[~odd]
+    rows, n = int(known.counts.sum()), len(known.texts)
+    unique = n >= _UNIQUE * rows and rows > MOST_CLASSES
+    kind: Kind = "constant"
+    whole, note, formats = False, "", tuple[str, ...]()
+    if n > 1 and numeric:
+        plain = without_unit(known.texts, unit)
+        whole = bool((values == np.floor(values)).all())
+        whole = whole and not pc.any(pc.match_substring_regex(plain, r"[.,]|\d[eE]")).as_py()
+        successive = whole and bool((np.diff(values) == 1).all())
+        codes = pc.any(pc.match_substring_regex(plain, r"^[+-]?0\d")).as_py()
+        if unique and not unit and whole and (codes or successive or named_id):
+            kind = "id"
+        elif codes:
+            kind = "category" if n <= MOST_CLASSES else "text"
+        else:
+            kind, note = "number", _code_note(values, known.counts) if whole and not unit else ""
+    elif n > 1 and (formats := tuple(date_forms(known.first()))):
+        kind = "date"
+    elif n > 1:
+        kind, note = _text_kind(known, unique, named_id, place)
+    finite = np.isfinite(values)
+    spread = np.std(np.repeat(values[finite], known.counts[finite])) if finite.any() else 0.0
+    often = np.argsort(-known.counts, kind="stable")[:4]
+    return ColumnProfile(
+        place,
+        name,
+        kind,
+        values=n,
+        missing=1 - rows / int(cells.counts.sum()),
+        words=tuple(sorted(said)),
+        date_formats=formats,
+        spread=float(spread) if kind == "number" else 0.0,
+        whole=whole,
+        examples=tuple(known.texts.take(pa.array(often)).to_pylist()),
+        rarest=int(known.counts.min()),
+        unit=unit if numeric else "",
+        note=note,
+    )
+
+
+def number_marks(columns: Sequence[Cells], delimiter: str) -> Marks:
+    """Return the decimal mark and the one between thousands that make most columns numbers.
+
+    ``1,234`` in quotes, where commas part fields, is a number of thousands.
+    """
+    cells = [pa.array(one.present().first(), pa.string()) for one in columns]
+    marked = [one for one in cells if pc.any(pc.match_substring_regex(one, r"\d\D\d")).as_py()]
+
+    def numbers(marks: Marks) -> int:
+        odd = (parse_numbers(one, *marks, words=())[1] for one in marked)
+        return sum(bool(bad.mean() <= 1 - _NUMBERS) for bad in odd)
+
+    best, most = _MARKS[0], numbers(_MARKS[0])
+    for marks in sorted(_MARKS, key=lambda marks: delimiter == marks[0]):
+        if most < len(marked) and (found := numbers(marks)) > most:
+            best, most = marks, found
+    return best
+
+
+def ambiguous_marks(names: Sequence[str], columns: Sequence[Cells], decimal: str) -> list[str]:
+    """Return a sentence for each column whose decimal marks could as well part thousands.
+
+    Three digits follow each of them, and numbers without a mark stand beside them.
+    """
+    notes, other = [], "," if decimal == "." else "."
+    for name, cells in zip(names, columns, strict=True):
+        some = cells.first()
+        marked = [cell for cell in some if decimal in cell]
+        plain = any(cell.isdecimal() and cell != "0" for cell in some)
+        if marked and plain and all(map(_EITHER_MARK.fullmatch, marked)):
+            notes.append(
+                f"column '{name}': '{decimal}' in {marked[0]} is read as the decimal mark; if it "
+                f"parts thousands, set thousands: '{decimal}' and decimal: '{other}'"
+            )
+    return notes
+
+
+def _code_note(values: NDArray[np.float64], counts: NDArray[np.int64]) -> str:
+    """Return the few integers of a column with gaps between them: they may be codes."""
+    codes = np.unique(values)
+    if not 2 < len(codes) <= MOST_CLASSES or counts.min() < 2 or len({*np.diff(codes)}) == 1:
+        return ""
+    return ", ".join(f"{code:.0f}" for code in codes[:5]) + (", …" if len(codes) > 5 else "")
+
+
+def _text_kind(cells: Cells, unique: bool, named_id: bool, place: int) -> tuple[Kind, str]:
+    """Return the kind of a column that holds neither numbers nor dates, and what is amiss."""
+    some, n = cells.first(), len(cells.texts)
+    nearly = sum(bool(_NEARLY_NUMBER.fullmatch(cell)) for cell in some)
+    if nearly > _NUMBERS * len(some) and n > 2 and not named_id:
+        units = ", ".join(sorted(cells.units())[:_MOST_WORDS])
+        return "text", f"numbers{units and f' in {units}'}, not written alike: make them so"
+    sentences = sum(" " in cell for cell in some) > len(some) / 2
+    if unique and (named_id or not sentences):
+        return ("id" if named_id or place == 0 else "text"), ""
+    few = n <= max(2, _REPEATED * int(cells.counts.sum()))
+    return ("category" if few and n <= MOST_CLASSES else "text"), ""
+
+
+def is_header(row: Sequence[str], marks: Marks) -> bool:
+    """Return whether the first row of a table names its columns: by words, or by years in turn."""
+    cells = pa.array(filter(None, row), pa.string())
+    values, odd = parse_numbers(cells, *marks, words=())
+    if 2 * odd.sum() >= len(cells):
+        return True
+    years = pc.all(pc.utf8_is_digit(cells.filter(pa.array(~odd)))).as_py()
+    return bool(years) and (~odd).sum() > 1 and bool((np.diff(values[~odd]) == 1).all())
 
 
 @dataclass(frozen=True)
 class TableProfile:
-    """What a data set seems to hold.
+    """What a data set seems to hold."""
 
-    Attributes
-    ----------
-    format : {"csv", "parquet", "feather", "npy", "npz", "name"}
-    path : str
-        As it was given, or the name of a data set.
-    columns : sequence of ColumnProfile
-        Empty for arrays and data sets by name.
-    rows : int
-        How many there are, an estimate where it is not ``complete``.
-    complete : bool
-        All of it was looked at.
-    options : mapping
-        How a file is written: delimiter, encoding, decimal, header; names of arrays.
-    notes : sequence of str
-    features : int
-        Of an array.
-    missing : bool
-        Values of an array are missing.
-    spreads : sequence of float
-        Standard deviations of the features of an array.
-    classes : int or None
-        How many an array of targets holds; None: it holds numbers, or there is none.
-    has_target : bool
-        Of an array.
-    """
-
-    format: str
-    path: str
-    columns: Sequence[ColumnProfile] = ()
-    rows: int = 0
+    format: str  # of the file, or "name"
+    path: str  # as it was given, or the name of a data set
+    columns: Sequence[ColumnProfile] = ()  # none of arrays and data sets by name
+    rows: int = 0  # an estimate where not all was looked at
     complete: bool = True
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)  # fields of the data set
     notes: Sequence[str] = ()
-    features: int = 0
-    missing: bool = False
-    spreads: Sequence[float] = ()
-    classes: int | None = None
-    has_target: bool = False
+    spreads: Sequence[float] = ()  # standard deviations of the features of an array
+    estimator: str = "vq"  # that suits an array
 
 
 def profile_data(given: str, registry: Any) -> TableProfile:
-    """Profile a file, or a data set that a plugin offers by this name.
-
-    Raises
-    ------
-    DataError
-        There is neither, or nothing in it that could be read.
-    """
-    path = Path(given).expanduser()
-    if given in registry.names("dataset") and not exists(path):
-        return _named(given, registry)
-    try:
-        with open_regular(path) as file:
-            start = file.read(8)
-    except FileNotFoundError:
-        near = did_you_mean(given, [*registry.names("dataset"), *_siblings(path)])
-        raise DataError(f"there is no file and no data set '{given}'{near}") from None
-    except (OSError, ValueError) as error:
-        why = why_unreadable(path, error) if isinstance(error, OSError) else error
-        raise DataError(f"{given} cannot be read: {why}") from None
-    if not start:
-        raise DataError(f"{given} is empty: give a file with data")
-    if start.startswith(b"\x93NUMPY"):
-        return _npy(given, path)
-    if start.startswith(b"PK") and path.suffix == ".npz":
-        return _npz(given, path)
+    """Profile a file, or a data set that a plugin offers by this name."""
+    path, names = Path(given).expanduser(), registry.names("dataset")
+    if not exists(path):
+        if given not in names:
+            with suppress(OSError):
+                names = [*names, *(one.name for one in path.parent.iterdir())]
+            near = did_you_mean(given, names)
+            raise DataError(f"there is no file and no data set '{given}'{near}")
+        data = registry.build("dataset", given).load()
+        return _array("name", given, data.X, data.y)
+    if path.is_dir():
+        return _columnar(given)
+    with reading(given, "file"), open_regular(path) as file:
+        start = file.read(8)
     if start.startswith((b"PAR1", b"ARROW1")):
         return _columnar(given, "parquet" if start.startswith(b"PAR1") else "feather")
+    if start.startswith(b"\x93NUMPY") or (start.startswith(b"PK") and path.suffix == ".npz"):
+        return _arrays(given, path)
     return _csv(given, path)
 
 
-def _siblings(path: Path) -> list[str]:
+def _arrays(given: str, path: Path) -> TableProfile:
     try:
-        return [one.name for one in itertools.islice(path.parent.iterdir(), 1000)]
-    except OSError:
-        return []
-
-
-def _npy(given: str, path: Path) -> TableProfile:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{given} is no array that can be read: {error}") from None
-    return _array("npy", given, array)
-
-
-def _npz(given: str, path: Path) -> TableProfile:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = list(archive.files)
-            arrays = {name: archive[name] for name in names[:20]}
+        loaded: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        is_one = isinstance(loaded, np.ndarray)
+        arrays = {} if is_one else {name: loaded[name] for name in loaded.files[:20]}
     except Exception as error:  # a damaged byte raises anything
-        raise DataError(f"{given} is no archive that can be read: {error}") from None
+        raise DataError(f"{given} holds no array that can be read: {error}") from None
+    if not arrays:
+        return _array("npy", given, loaded if is_one else np.empty(0))
     tables = [name for name, one in arrays.items() if one.ndim == 2 and one.dtype.kind in "fiub"]
-    if not tables:
-        raise DataError(
-            f"{given} holds no array (samples, features) of numbers: {', '.join(names)}"
-        )
-    usual = [name for name in tables if name.lower() in ("x", "data", "x_train", "features")]
-    x = (usual or sorted(tables, key=lambda name: -arrays[name].size))[0]
+    x = max(tables or arrays, key=lambda name: (name.lower() in _SAMPLES, arrays[name].size))
     fit = [n for n, one in arrays.items() if one.ndim == 1 and len(one) == len(arrays[x])]
-    called = [name for name in fit if name.lower() in ("y", "target", "labels", "label", "y_train")]
-    y = next(iter(called or fit), None)
-    usual_names = {"x": "X", "y": "y"}
-    options = {
-        key: name for key, name in (("x", x), ("y", y)) if name not in (None, usual_names[key])
-    }
+    y = max(fit, key=lambda name: name.lower() in _TARGETS, default=None)
+    options = {} if x == "X" else {"x": x}
+    options |= {} if y in (None, "y") else {"y": y}
     return _array("npz", given, arrays[x], None if y is None else arrays[y], options)
-
-
-def _named(given: str, registry: Any) -> TableProfile:
-    try:
-        data = registry.build("dataset", given).load()
-    except ValueError as error:
-        raise DataError(
-            f"data set '{given}' needs fields, see 'dbgsom plugins show {given}': give a file "
-            "instead"
-        ) from error
-    return _array("name", given, data.X, data.y)
 
 
 def _array(
@@ -180,162 +343,100 @@ def _array(
         raise DataError(
             f"{given} holds {X.dtype} of shape {X.shape}, not numbers (samples, features)"
         )
-    step = max(1, len(X) // _ARRAY_ROWS)
-    some = np.asarray(X[::step][:_ARRAY_ROWS], dtype=np.float64)
+    some = np.asarray(X[:: max(1, len(X) // _ARRAY_ROWS)], dtype=np.float64)
     with np.errstate(all="ignore"):
-        spreads = [float(np.nanstd(column)) for column in some.T[:1000]]
-    return TableProfile(
-        format,
-        given,
-        rows=len(X),
-        complete=step == 1,
-        options=options or {},
-        features=X.shape[1],
-        missing=bool(np.isnan(some).any()),
-        spreads=spreads,
-        classes=None if y is None else _classes(y),
-        has_target=y is not None,
-    )
+        spreads = [float(np.nanstd(column)) for column in some.T]
+    estimator = "vq"
+    if y is not None:
+        many = len({*y.tolist()}) > max(MOST_CLASSES, len(y) ** 0.5)
+        numbers = y.dtype.kind in "fiu" and (many or (y % 1 != 0).any())
+        estimator = "regressor" if numbers else "classifier"
+    options = {**(options or {}), **({"missing": "keep"} if np.isnan(some).any() else {})}
+    whole = len(some) == len(X)
+    return TableProfile(format, given, (), len(X), whole, options, (), spreads, estimator)
 
 
-def _classes(y: Any) -> int | None:
-    distinct = len(set(np.asarray(y).tolist()))
-    numbers = y.dtype.kind == "f" and (y != np.floor(y)).any()
-    many = y.dtype.kind in "fiu" and distinct > max(MOST_CLASSES, len(y) ** 0.5)
-    return None if numbers or many else distinct
-
-
-def _columnar(given: str, format: str) -> TableProfile:
+def _columnar(given: str, format: str | None = None) -> TableProfile:
     reader = open_table(given, format=format)
     most = max(_LEAST_ROWS, min(_MOST_ROWS, _CELLS // max(1, len(reader.names))))
     batch = next(reader.batches(rows=most), None)
     if batch is None or not batch.num_rows:
         raise DataError(f"{given} has no rows: give a file with data")
-    texts = [_as_text(column) for column in batch.columns]
-    empty = pa.array([""] * batch.num_rows)
-    columns = profile_columns(
-        reader.names, [Cells.of(empty if text is None else text) for text in texts]
-    )
-    columns = [
-        replace(column, kind="text") if text is None else column
-        for column, text in zip(columns, texts, strict=True)
+    texts = [
+        pa.nulls(len(one), pa.string()) if pa.types.is_nested(one.type) else as_texts(as_array(one))
+        for one in batch.columns
     ]
+    columns = profile_columns(reader.names, list(map(Cells.of, texts)))
     rows = reader.num_rows or batch.num_rows
     return TableProfile(reader.format, given, columns, rows, batch.num_rows == rows)
 
 
-def _as_text(column: pa.Array) -> pa.Array | None:
-    """Return cells as text; None for cells that are no values, such as lists."""
-    try:
-        return as_array(column).cast(pa.string())
-    except pa.ArrowException:
-        return None
-
-
 def _csv(given: str, path: Path) -> TableProfile:
     """Profile a CSV file by its beginning and, where it is large, by parts of its middle."""
-    with reading(given, "text"):
-        head, parts, size = _samples(given, path)
-    encoding = _encoding(given, head, parts)
-    complete = size is not None and size <= len(head)
+    size, parts = path.stat().st_size, []
+    with reading(given, "text"), open_packed(given) as file:
+        head = file.read(_WHOLE + 1)
+        complete = len(head) <= _WHOLE
+        if not complete:
+            head = head[:_HEAD]
+        for number in range(1, _BLOCKS + 1) if not complete and file.seekable() else ():
+            file.seek(_HEAD + (size - _HEAD - _BLOCK) * number // _BLOCKS)
+            parts.append(file.read(_BLOCK).partition(b"\n")[2])
+    encoding = _encoding(head, parts)
     start = head.decode(encoding, "ignore").encode()
-    start = start if complete else _whole_records(start)
-    dialect = CsvDialect(encoding="utf-8", header=False)
-    found = sniff_csv(start, given, dialect)
-    table = parse_csv(start[found.skip :], found, given)
+    found = sniff_csv(start, given, CsvDialect(encoding="utf-8", header=False))
+    table = parse_csv(start[found.skip :], found, given, is_cut=not complete)
     seen, width = table.num_rows, table.num_columns
-    for part in parts:
-        text = part.decode(encoding, "ignore").encode().partition(b"\n")[2]
+    for part in parts if encoding != "utf-16" else ():
+        text = part.decode(encoding, "ignore").encode()
         with suppress(DataError):  # it begins within quotes
-            table = pa.concat_tables([table, parse_csv(_whole_records(text), found, given)])
+            table = pa.concat_tables([table, parse_csv(text, found, given, is_cut=True)])
     columns = table.slice(0, max(_LEAST_ROWS, _CELLS // width)).columns
-    first = [column[0].as_py() for column in columns]
+    first = [(column[0].as_py() or "").strip() for column in columns]
     below = [Cells.of(column.slice(1)) for column in columns]  # the first row may be names
-    units = [common_unit(cells) for cells in below]
+    units = [cells.unit() for cells in below]
     plain = [
         Cells(without_unit(cells.texts, unit), cells.counts)
         for cells, unit in zip(below, units, strict=True)
     ]
-    delimiter = found.dialect.delimiter or ","
-    decimal = decimal_mark(plain, comma_parts_fields=delimiter == ",")
-    thousands = thousands_mark(plain, decimal)
+    marks = number_marks(plain, found.delimiter)
     bare = [
         without_unit(pa.array([cell]), unit)[0].as_py()
         for cell, unit in zip(first, units, strict=True)
     ]
-    header = is_header(bare, decimal, thousands)
-    named = sum(map(bool, first))
-    if header and width > 2 and 2 * named < width:
+    header = is_header(bare, marks)
+    if header and width > 2 and 2 * sum(map(bool, first)) < width:
         raise DataError(
-            f"{given}: the first line names {named} of {width} columns: take lines above the "
-            "header away"
+            f"{given}: the first line names {sum(map(bool, first))} of {width} columns: take lines "
+            "above the header away"
         )
     if header and table.num_rows == 1:
         raise DataError(f"{given} has a header and no line below it: give a file with data")
     names = first if header else found.names
     cells = below if header else [Cells.of(column) for column in columns]
-    said = start[: found.skip].removeprefix(b"\xef\xbb\xbf").strip() != b""
-    options = {
-        "delimiter": (delimiter, "," if not said else delimiter),
-        "encoding": (encoding, "utf-8"),
-        "decimal": (decimal, "."),
-        "thousands": (thousands, ""),
-        "header": (header, True),
-    }
-    notes = ambiguous_marks(names, plain, decimal)
-    if said:
-        notes.append(f"the first line says that '{delimiter}' parts fields")
-    if size is None:
+    usual = CsvDialect(",", "utf-8", ".", "", True)
+    dialect = CsvDialect(found.delimiter, encoding, *marks, header)
+    options = {key: one for key, one in vars(dialect).items() if one != getattr(usual, key)}
+    notes = ambiguous_marks(names, plain, marks[0])
+    rows = seen - header
+    if not complete and parts:
+        rows = int(rows * size / len(head))
+    elif not complete:
         notes.append("it is packed: only its beginning was looked at")
-    rows = (seen - header) * max(1.0, (size or 0) / len(head))
-    return TableProfile(
-        "csv",
-        given,
-        profile_columns(names, cells, decimal, thousands),
-        int(rows),
-        complete,
-        {key: value for key, (value, usual) in options.items() if value != usual},
-        notes,
-    )
+    profiles = profile_columns(names, cells, marks)
+    return TableProfile("csv", given, profiles, rows, complete, options, notes)
 
 
-def _whole_records(text: bytes) -> bytes:
-    """Return a text up to the last line break that stands in no quotes."""
-    cut = text.rfind(b"\n")
-    while cut > 0 and text.count(b'"', 0, cut) % 2:
-        cut = text.rfind(b"\n", 0, cut)
-    return text[: cut + 1]
-
-
-def _samples(given: str, path: Path) -> tuple[bytes, list[bytes], int | None]:
-    """Return the beginning of a file, parts of its middle, and its size; None where it is packed
-    and larger than the beginning.
-    """
-    with open_packed(given) as file:
-        head = file.read(_WHOLE + 1)
-        if len(head) <= _WHOLE:
-            return head, [], len(head)
-        if not file.seekable():
-            return head[:_HEAD], [], None
-        size, parts = path.stat().st_size, []
-        for number in range(1, _BLOCKS + 1):
-            file.seek(_HEAD + (size - _HEAD - _BLOCK) * number // _BLOCKS)
-            parts.append(file.read(_BLOCK))
-    return head[:_HEAD], parts, size
-
-
-def _encoding(given: str, head: bytes, parts: Sequence[bytes]) -> str:
+def _encoding(head: bytes, parts: Sequence[bytes]) -> str:
     """Return the encoding of a text: UTF-8, or another one where it cannot be that."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
-    decoder, left = codecs.getincrementaldecoder("utf-8")(), _CHECKED
-    with reading(given, "text"), open_packed(given) as file:
-        while left > 0 and (some := file.read(_WHOLE)):
-            left -= len(some)
-            try:
-                decoder.decode(some)
-            except UnicodeDecodeError:
-                characters = b"".join([head, *parts, some])
-                windows = re.search(rb"[\x80-\x9f]", characters)
-                return "cp1252" if windows and not re.search(_NOT_CP1252, characters) else "latin-1"
+    try:
+        for piece in (head, *parts):
+            codecs.getincrementaldecoder("utf-8")().decode(piece)
+    except UnicodeDecodeError:
+        with suppress(UnicodeDecodeError):
+            b"".join([head, *parts]).decode("cp1252")
+            return "cp1252"
+        return "latin-1"
     return "utf-8"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,11 +13,9 @@ from dbgsom_core.estimators.answers import Explanation, nearest_rows
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data import digest, load_data
-from dbgsom_core.runs.resume import load_stored
-from dbgsom_core.runs.using.models import FoundModel
+from dbgsom_core.runs.using.models import FoundModel, training_data
 from dbgsom_core.runs.using.samples import UNKNOWN, FileSamples
-from dbgsom_core.tables import CsvDialect, unseen_sentences
+from dbgsom_core.tables import CsvDialect, as_texts, unseen_sentences
 
 
 @dataclass(frozen=True)
@@ -55,32 +52,14 @@ def explain_row(
     nearest: int = 5,
     dialect: CsvDialect = UNKNOWN,
 ) -> Explained:
-    """Say why a model answers to one row of a file as it does.
-
-    Parameters
-    ----------
-    found : FoundModel
-    source : str
-        A table.
-    row : int
-        From 0, the header not counted.
-    registry : Registry
-    nearest : int
-        How many rows of the training data to find, where the model's run knows it.
-    dialect : CsvDialect, optional
-        What was said of a CSV file.
-
-    Raises
-    ------
-    DataError
-        The file cannot be used, or has no such row.
-    """
+    """Say why a model answers to one row of a file as it does."""
     model = found.model
     samples = FileSamples(source, model, dialect, found.dialect)
     batch = samples.row(row)
     x = batch.X[0]
     carried = {**batch.ids, **batch.annotations}
-    ids = {name: str(values[0]) for name, values in carried.items() if values[0].is_valid}
+    texts = {name: as_texts(values)[0].as_py() for name, values in carried.items()}
+    ids = {name: text for name, text in texts.items() if text is not None}
     gaps = _gaps_note(found, x)
     notes = [*found.notes, *samples.notes, *unseen_sentences(samples.unseen), *gaps]
     data = _training_data(found, registry, notes) if nearest else None
@@ -117,21 +96,17 @@ def _gaps_note(found: FoundModel, x: Any) -> list[str]:
 
 
 def _training_data(found: FoundModel, registry: Registry, notes: list[str]) -> Data | None:
-    run = found.run
-    if run is None:
+    if found.run is None:
         return None
     try:
-        _, experiments = load_stored(run, (), registry)
-        with warnings.catch_warnings():  # of the training data, not of the row
-            warnings.simplefilter("ignore")
-            data = load_data(experiments[0])
+        data, is_same = training_data(found.run, registry)
     except DbgsomError as error:
         notes.append(f"the training data cannot be had: {str(error).splitlines()[0]}")
         return None
-    if run.data.get("digest") not in (None, digest(data)):
-        notes.append("the training data is not what it was in the run: nearest rows are left out")
-        return None
-    return data
+    if is_same:
+        return data
+    notes.append("the training data is not what it was in the run: nearest rows are left out")
+    return None
 
 
 def _nearest(model: FittedModel, x: Any, data: Data, count: int) -> list[Like]:

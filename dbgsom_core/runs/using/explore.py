@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,14 +15,12 @@ from dbgsom_core.estimators.archive import UnfitError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.data import digest, load_data
 from dbgsom_core.runs.film import load_film
 from dbgsom_core.runs.manifest import title_of
-from dbgsom_core.runs.resume import load_stored
-from dbgsom_core.runs.using.models import FoundModel
+from dbgsom_core.runs.using.models import FoundModel, training_data
 from dbgsom_core.runs.using.samples import UNKNOWN, FileSamples
 from dbgsom_core.runs.using.side_by_side import seen
-from dbgsom_core.tables import CsvDialect, Faults
+from dbgsom_core.tables import CsvDialect, Faults, as_texts
 
 
 @dataclass(frozen=True)
@@ -42,25 +39,7 @@ def explore(
     source: str | None = None,
     dialect: CsvDialect = UNKNOWN,
 ) -> Explored:
-    """Draw the explorer of one model, or of two with the same rows.
-
-    Parameters
-    ----------
-    found : FoundModel
-    other : FoundModel, optional
-        Stands beside it.
-    registry : Registry
-    source : str, optional
-        A table with the rows to show; without it all rows of the data set that
-        the first model's run learnt from.
-    dialect : CsvDialect, optional
-        What was said of a CSV file.
-
-    Raises
-    ------
-    DataError
-        The rows cannot be had, or do not suit a model; or the two did not learn from the same data.
-    """
+    """Draw the explorer of one model, or of two with the same rows."""
     both = [found] if other is None else [found, other]
     notes = [note for one in both for note in one.notes]
     if source is None:
@@ -93,16 +72,13 @@ def _learnt(found: FoundModel, registry: Registry, notes: list[str]) -> Data:
             "--data FILE"
         )
     try:
-        _, experiments = load_stored(run, (), registry)
-        with warnings.catch_warnings():  # the run itself has told
-            warnings.simplefilter("ignore")
-            data = load_data(experiments[0])
+        data, is_same = training_data(run, registry)
     except DbgsomError as error:
-        told = str(error).splitlines()[0]
+        why = str(error).splitlines()[0]
         raise DataError(
-            f"the data of {found.where} cannot be had ({told}): give rows with --data FILE"
+            f"the data of {found.where} cannot be had ({why}): give rows with --data FILE"
         ) from error
-    if run.data.get("digest") not in (None, digest(data)):
+    if not is_same:
         notes.append(f"the data is not what it was when {found.where} learnt from it")
     return data
 
@@ -146,7 +122,7 @@ def _read(source: str, found: FoundModel, dialect: CsvDialect, notes: list[str])
 def _joined(parts: Sequence[Mapping[str, pa.Array]]) -> dict[str, NDArray[Any]]:
     """Return the columns of all batches as text, nothing where a cell is empty."""
     columns = {
-        name: pa.chunked_array([part[name] for part in parts]).cast(pa.string()).fill_null("")
+        name: pa.chunked_array([as_texts(part[name]) for part in parts]).fill_null("")
         for name in parts[0]
     }
     return {name: column.to_numpy() for name, column in columns.items()}

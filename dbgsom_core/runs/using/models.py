@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,37 +11,27 @@ from dbgsom_core.config import fill_text
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators import classifier, clustering, regressor  # noqa: F401 - files hold them
 from dbgsom_core.estimators.model_file import FittedModel, load
-from dbgsom_core.files import exists
+from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import build_tracker
+from dbgsom_core.runs.data import digest, load_data
 from dbgsom_core.runs.find import find_run
 from dbgsom_core.runs.folder import StoredRun, is_run, read_run
+from dbgsom_core.runs.resume import load_stored
 from dbgsom_core.tables import CsvDialect
+from dbgsom_core.tables._files import exists
 
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A loaded model, and where it is from.
-
-    Attributes
-    ----------
-    model : FittedModel
-    where : str
-        What messages call it.
-    run : StoredRun or None
-        The run that left it, where that is known.
-    notes : tuple of str
-        What a reader should know of how it was found.
-    path : Path or None
-        The model file, where there is one on this machine.
-    """
+    """A loaded model, and where it is from."""
 
     model: FittedModel
-    where: str
-    run: StoredRun | None = None
-    notes: tuple[str, ...] = ()
-    path: Path | None = None
+    where: str  # what messages call it
+    run: StoredRun | None = None  # that left it, where that is known
+    notes: tuple[str, ...] = ()  # what a reader should know of how it was found
+    path: Path | None = None  # of the model file, where there is one on this machine
 
     @property
     def feature_names(self) -> list[str] | None:
@@ -64,26 +55,7 @@ class FoundModel:
 
 
 def find_model(name: str, root: Path, registry: Registry, uri: str | None = None) -> FoundModel:
-    """Load the model that a name means.
-
-    Parameters
-    ----------
-    name : str
-        A model file, a run's folder or id, an experiment, or an address that a tracker knows.
-    root : Path
-        The folder that holds all experiments.
-    registry : Registry
-        Knows the trackers that know addresses.
-    uri : str, optional
-        The tracker's store for addresses; its own without it.
-
-    Raises
-    ------
-    DataError
-        Nothing is called so, or the run has left no model.
-    ModelFileError, PluginError
-        The model cannot be read.
-    """
+    """Load the model that a name means: a file, a run, an experiment, or a tracker's address."""
     for tracker, traits in registry.trackers().items():
         if name.startswith(traits.addresses):
             with tempfile.TemporaryDirectory() as folder:
@@ -100,14 +72,17 @@ def find_model(name: str, root: Path, registry: Registry, uri: str | None = None
     return FoundModel(model_of(path), f"run {run.id}", run, notes, path)
 
 
-def find_trained(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
-    """Return the run with a model that a name means, of a sweep its best run, and notes.
+def training_data(run: StoredRun, registry: Registry) -> tuple[Data, bool]:
+    """Return the data that a run learnt from, and whether it is as it was then."""
+    _, experiments = load_stored(run, (), registry)
+    with warnings.catch_warnings():  # the run itself has given them
+        warnings.simplefilter("ignore")
+        data = load_data(experiments[0])
+    return data, run.data.get("digest") in (None, digest(data))
 
-    Raises
-    ------
-    DataError
-        No run is called so, several are, or it has left no model.
-    """
+
+def find_trained(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
+    """Return the run with a model that a name means, of a sweep its best run, and notes."""
     run, notes = find_run(name, root, besides=" and no model file")
     if run.kind == "sweep":
         run, notes = _best_of(run, notes)

@@ -25,18 +25,10 @@ _LISTED = 5  # rows in a note
 
 @dataclass
 class Predicted:
-    """What became of the rows of a file.
-
-    Attributes
-    ----------
-    rows, outliers : int
-        Outliers are counted where a column tells of novelty.
-    notes : list of str
-        What a reader should know: columns that were ignored, and so on.
-    """
+    """What became of the rows of a file."""
 
     rows: int = 0
-    outliers: int = 0
+    outliers: int = 0  # where a column tells of novelty
     notes: list[str] = field(default_factory=list)
 
 
@@ -55,28 +47,6 @@ def predict_file(
     """Write what a model says of each row of a file, in their order.
 
     Memory holds a few batches, however long the file is.
-
-    Parameters
-    ----------
-    model : FittedModel
-    source : str
-        A table; ``-`` is a CSV table on standard input.
-    target : str
-        A table, which is there once it is whole; ``-`` is standard output, or the stream
-        ``stdout`` in its place.
-    columns : sequence of str
-        Which of `answer_columns.COLUMNS`, in this order; all that the model has without it.
-    keep : sequence of str
-        Columns of the file to carry along; those that identify a row to the model always are.
-    dialect, trained : CsvDialect, optional
-        What was said of a CSV file, and what is known of the one of the training.
-    progress : callable
-        Called with the number of rows that are written, now and then.
-
-    Raises
-    ------
-    DataError
-        The file or the columns cannot be used.
     """
     check_target(target)
     try:

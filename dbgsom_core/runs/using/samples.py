@@ -18,6 +18,7 @@ from dbgsom_core.tables import (
     CsvDialect,
     Faults,
     Unseen,
+    is_text,
     numbered,
     open_table,
     short,
@@ -48,16 +49,8 @@ class FileSamples:
 
     Columns are found by name where the model knows names, else taken by place.
 
-    Attributes
-    ----------
-    path : str
-    feature_names : sequence of str
-    ids : mapping of str to int
-        The columns that are carried along, and their places.
-    notes : list of str
-        What a reader should know of the file.
-    unseen : dict
-        Categories that did not occur in the training, see `Columns.features`.
+    ``ids`` are the places of columns that are carried along, by name, ``notes`` what a reader
+    should know of the file, ``unseen`` the categories that did not occur in the training.
     """
 
     def __init__(
@@ -68,24 +61,10 @@ class FileSamples:
         trained: CsvDialect = UNKNOWN,
         keep: Sequence[str] | None = None,
     ) -> None:
-        """Open a file.
+        """Open a file; raises `DataError` where it cannot be read or lacks columns.
 
-        Parameters
-        ----------
-        path : str
-            ``-`` is a CSV table on standard input.
-        model : FittedModel
-        dialect : CsvDialect, optional
-            What was said of a CSV file.
-        trained : CsvDialect, optional
-            How the training's file was written, which this one may be, too.
-        keep : sequence of str, optional
-            Columns to carry along beside ids; None where that is no option of the command.
-
-        Raises
-        ------
-        DataError
-            The file cannot be read, or lacks columns.
+        ``dialect`` is what was said of a CSV file, ``trained`` how that of the training was
+        written. ``keep`` are columns to carry along; None where that is no option of the command.
         """
         columns = model.columns
         known = () if columns is None else columns.names
@@ -122,13 +101,7 @@ class FileSamples:
             first += batch.num_rows
 
     def row(self, number: int) -> SampleBatch:
-        """Return one row; faults of others do not count.
-
-        Raises
-        ------
-        DataError
-            There is no such row, or its cells cannot be used.
-        """
+        """Return one row; faults of others do not count."""
         first = 0
         for batch in self._read():
             if number < first + batch.num_rows:
@@ -153,9 +126,15 @@ class FileSamples:
 
     def _read(self) -> Iterator[pa.RecordBatch]:
         rows = min(_MOST_ROWS, max(_LEAST_ROWS, _CELLS // len(self.feature_names)))
-        used = {*self._places, *self.ids.values(), *self._annotations.values()}
+        carried = {*self.ids.values(), *self._annotations.values()}
+        used, columns = sorted({*self._places, *carried}), self._columns
+        numbers = {
+            place
+            for name, place in zip(columns.names, self._places, strict=True)
+            if not (name in columns.categories or name in columns.dates or columns.unit(name))
+        }
         with _options():
-            yield from self._reader.batches(sorted(used), rows)
+            yield from self._reader.batches(used, rows, numbers - carried, columns.na_values)
 
     def _samples(self, batch: pa.RecordBatch, first: int) -> SampleBatch:
         def named(places: Mapping[str, int]) -> dict[str, pa.Array]:
@@ -164,6 +143,9 @@ class FileSamples:
         columns, faults = [batch.column(str(place)) for place in self._places], Faults()
         X = self._columns.features(columns, batch.num_rows, self.unseen, faults)
         ids, annotations = named(self.ids), named(self._annotations)
+        for name, column in annotations.items():
+            if is_text(column):
+                annotations[name] = self._columns.texts(column)
         return SampleBatch(first, X, ids, annotations, faults.shift(first))
 
     def _carried(

@@ -22,23 +22,7 @@ _NEXT = 5  # variants that are tried
 
 
 def seen(model: FittedModel, data: Data, run: Run | StoredRun | None, title: str) -> MapView:
-    """Return the map of a model with raw samples, as figures see it.
-
-    Parameters
-    ----------
-    model : FittedModel
-    data : Data
-        All of its samples are shown.
-    run : Run or StoredRun, optional
-        Whose model it is.
-    title : str
-        Names the map.
-
-    Raises
-    ------
-    DataError
-        The samples do not suit the model.
-    """
+    """Return the map of a model with raw samples, as figures see it."""
     estimator, rows = model.estimator, slice(None)
     try:
         X = model.prepare(data.X)
@@ -58,12 +42,8 @@ def seen(model: FittedModel, data: Data, run: Run | StoredRun | None, title: str
 class BestTwo:
     """Finds the maps of the two best variants of a sweep, see `SweepView`.
 
-    Parameters
-    ----------
-    runs : mapping of str to (Experiment, Run)
-        The finished runs by their ids.
-    data : Data or None
-        What all of them learnt from, where it is at hand.
+    ``runs`` are the finished ones by their ids, ``data`` what all of them learnt from, where it is
+    at hand.
     """
 
     def __init__(self, runs: Mapping[str, tuple[Experiment, Run]], data: Data | None) -> None:

@@ -29,22 +29,7 @@ def samples(
     """Return a stored array as samples, (n, D), C-contiguous.
 
     float32 stays float32; other floats, integers and booleans become float64.
-
-    Parameters
-    ----------
-    array : array
-    where : str
-        What messages call the array, such as ``data.npz, array 'X'``.
-    missing : {"error", "keep"}
-        What is done about NaN.
-
-    Raises
-    ------
-    DataError
-        It has no numbers, not two dimensions, no rows or columns, or holds infinity or NaN that is
-        not to be kept.
     """
-    _numbers_or_text(array, where)
     if array.dtype.kind not in "fiub":
         raise DataError(f"{where} holds {_kind(array)}, not numbers: encode it as numbers first")
     if array.ndim != 2:
@@ -62,19 +47,16 @@ def samples(
         bad = np.argwhere(np.isinf(part) if missing == "keep" else ~np.isfinite(part))
         if len(bad):
             row, column = start + bad[0, 0], bad[0, 1]
-            raise DataError(_not_finite(f"{where}, row {row}, column {column}", X[row, column]))
+            gap = np.isnan(X[row, column])
+            raise DataError(
+                f"{where}, row {row}, column {column} (counted from 0): the value is "
+                + (f"missing: {CURE}" if gap else "infinite: drop or replace it")
+            )
     return X
 
 
 def targets(array: NDArray[Any], n_samples: int, where: str) -> NDArray[Any]:
-    """Return a stored array as targets, (n,), of its own type; bytes become text.
-
-    Raises
-    ------
-    DataError
-        It holds objects, complex numbers or NaN, is no column, or has not ``n_samples`` rows.
-    """
-    _numbers_or_text(array, where)
+    """Return a stored array as targets, (n,), of its own type; bytes become text."""
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -104,37 +86,15 @@ def targets(array: NDArray[Any], n_samples: int, where: str) -> NDArray[Any]:
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
 
-def _numbers_or_text(array: NDArray[Any], where: str) -> None:
-    if array.dtype.hasobject:
-        raise DataError(f"{where} holds Python objects: save it as numbers or text")
-    if array.dtype.kind == "c":
-        raise DataError(
-            f"{where} holds complex numbers: save the real and the imaginary part as two columns"
-        )
-
-
 def _kind(array: NDArray[Any]) -> str:
     if array.dtype.names:
         return f"records with the fields {', '.join(array.dtype.names)}"
-    return {"U": "text", "S": "bytes", "M": "dates", "m": "time spans"}.get(
-        array.dtype.kind, f"values of type {array.dtype}"
-    )
-
-
-def _not_finite(place: str, value: Any) -> str:
-    if np.isnan(value):
-        return f"{place} (counted from 0): the value is missing: {CURE}"
-    return f"{place} (counted from 0): the value is infinite: drop or replace it"
+    kinds = {"U": "text", "S": "bytes", "M": "dates", "m": "time spans", "O": "Python objects"}
+    return kinds.get(array.dtype.kind, f"values of type {array.dtype}")
 
 
 def as_images(data: Data, shape: tuple[int, int] | None, where: str) -> Data:
-    """Return the data as images of ``shape``, row after row of each, or as they are for None.
-
-    Raises
-    ------
-    DataError
-        Their features are more or fewer than the shape has places.
-    """
+    """Return the data as images of ``shape``, row after row of each, or as they are for None."""
     if shape is None:
         return data
     given: Any = data.X.shape[1]

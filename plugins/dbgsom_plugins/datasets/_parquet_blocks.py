@@ -38,24 +38,8 @@ class ParquetBlocks:
     threads in about this order, are decoded once in each pass; memory holds some pages of each
     column.
 
-    Parameters
-    ----------
-    files : sequence of str
-        Files of the same columns.
-    places : sequence of int
-        Columns that become samples; integers, floats or booleans.
-    dtype : str
-        Of the samples: ``float32`` or ``float64``. Nulls are nan.
-    unpacked : bool or None
-        None: where a disk has room for twice what that takes.
-
-    Attributes
-    ----------
-    shape : (n, D)
-    dtype : numpy.dtype
-    files : tuple of str
-    in_order : bool
-        True: reading from the first row to the last costs least.
+    ``files`` have the same columns, those at ``places`` hold integers, floats or booleans, whose
+    nulls are nan. ``unpacked`` None: where a disk has room for twice what that takes.
     """
 
     in_order = True

@@ -26,35 +26,16 @@ _SHOWN = 20  # column names that a message lists
 
 @dataclass(frozen=True)
 class Roles:
-    """The roles of a table's columns, all as positions from 0.
+    """The roles of a table's columns, all as positions from 0."""
 
-    Attributes
-    ----------
-    names : tuple of str
-        Every column of the file.
-    features : tuple of int
-        Columns that become samples, in the file's order, categorical ones included.
-    categorical : frozenset of int
-        Features that hold categories.
-    target : int or None
-    ids : tuple of int
-        Columns that identify a sample.
-    extra : tuple of int
-        Numbers that figures show and the map is not trained on.
-    units : mapping of int to str
-        The units of columns of numbers.
-    annotations : tuple of int
-        Columns of dates that are no features and whose cells are kept beside the samples.
-    """
-
-    names: tuple[str, ...]
-    features: tuple[int, ...]
+    names: tuple[str, ...]  # of every column of the file
+    features: tuple[int, ...]  # become samples, in the file's order, categorical ones included
     categorical: frozenset[int]
     target: int | None
     ids: tuple[int, ...] = ()
-    extra: tuple[int, ...] = ()
+    extra: tuple[int, ...] = ()  # numbers that figures show and the map is not trained on
     units: Mapping[int, str] = field(default_factory=dict)
-    annotations: tuple[int, ...] = ()
+    annotations: tuple[int, ...] = ()  # dates that are no features, kept beside the samples
 
     @property
     def used(self) -> tuple[int, ...]:
@@ -80,26 +61,7 @@ def choose_roles(
     extra: Names = (),
     units: Mapping[str, str] | None = None,
 ) -> Roles:
-    """Return the roles of the columns ``names`` of a file; columns are named or counted from 0.
-
-    Parameters
-    ----------
-    path : str
-        What messages call the file.
-    names : sequence of str
-    target : str, int or None
-    ids, drop, categorical, extra : str, int or tuple of them
-    chosen : the same, or None
-        Columns that become samples; None: all that have no other role.
-    units : mapping of str to str, or None
-        Units of columns.
-
-    Raises
-    ------
-    DataError
-        Columns are unknown, nameless, named twice or in two roles, or no feature is left; every
-        mistake is a line.
-    """
+    """Return the roles of the columns ``names`` of a file; columns are named or counted from 0."""
     faults: list[str] = []
 
     def found(role: str, columns: Names | None) -> dict[int, str]:
@@ -119,28 +81,19 @@ def choose_roles(
     for key, unit in (units or {}).items():
         counted = key not in names and key.isdecimal()  # keys are text
         measured |= dict.fromkeys(found("units", int(key) if counted else key), unit)
+
+    def clash(column: int, one: str, other: str) -> None:
+        faults.append(f"column '{names[column]}' is {one} and {other}: choose one")
+
     roles: dict[int, str] = {}
     for part in (goals, identifying, beside, left_out, features):
         for column in part.keys() & roles.keys():
-            told = f"{_TOLD[roles[column]]} and {_TOLD[part[column]]}"
-            faults.append(f"column '{names[column]}' is {told}: choose one")
+            clash(column, _TOLD[roles[column]], _TOLD[part[column]])
         roles |= part
-    for column in categories.keys() & goals.keys():
-        faults.append(
-            f"column '{names[column]}' is the target, which may hold text as it is: take it out of "
-            "categorical"
-        )
-    for column in (categories.keys() - goals.keys()) & (
-        identifying.keys() | beside.keys() | left_out.keys()
-    ):
-        faults.append(
-            f"column '{names[column]}' is categorical and {_TOLD[roles[column]]}: choose one"
-        )
+    for column in categories.keys() & (roles.keys() - features.keys()):
+        clash(column, "categorical", _TOLD[roles[column]])
     for column in measured.keys() & (identifying.keys() | categories.keys()):
-        told = "an id" if column in identifying else "categorical"
-        faults.append(
-            f"column '{names[column]}' is {told} and has a unit, as numbers have: choose one"
-        )
+        clash(column, "an id" if column in identifying else "categorical", "has a unit")
     if chosen is not None:
         for column in categories.keys() - roles.keys():
             faults.append(f"column '{names[column]}' is categorical, but not among columns")

@@ -6,7 +6,7 @@ import math
 import os
 import zipfile
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -37,7 +37,6 @@ from dbgsom_plugins.engines.memory import memory
 _NPY_START = b"\x93NUMPY"
 _ZIP_START = b"PK"
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-_BLOCK = 1 << 9  # no hole is smaller
 _SHOWN = 20  # names that a message lists
 
 
@@ -87,13 +86,7 @@ class Npy(Component):
         return self._with_targets(X)
 
     def opened(self) -> Data | None:
-        """Return the samples where they are, their values not looked at; None: they are loaded.
-
-        Raises
-        ------
-        DataError
-            As `load`.
-        """
+        """Return the samples where they are, their values not looked at; None: they are loaded."""
         if self.mapped is False or self.missing == "keep":
             return None
         X = _mapped(self.path)
@@ -198,12 +191,10 @@ class Npz(Component):
 
 def _mapped(path: str) -> NDArray[Any]:
     file = _npy_file(path, fits=False)
+    check_written(file, path)
     try:
         with open_regular(file) as stream:
             _header(stream, file.stat().st_size, path)
-            hole = _first_hole(stream)
-        if hole is not None:
-            raise DataError(f"{path} was never written from byte {hole} on: write all of its rows")
         X: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
     except DataError:
         raise
@@ -237,17 +228,6 @@ def _existing(path: str, fits: bool = True) -> Path:
             f"{path} has {size} bytes, more than this machine has memory: give a part of it"
         )
     return file
-
-
-def _first_hole(stream: BinaryIO) -> int | None:
-    """Return where the first hole of a file begins, which reads as zeros; None: it has none."""
-    try:
-        hole = os.lseek(stream.fileno(), 0, os.SEEK_HOLE)
-    except (AttributeError, OSError):  # not every system and disk knows of holes
-        return None
-    stream.seek(hole)
-    start = stream.read(_BLOCK)
-    return hole if start and not any(start) else None
 
 
 def _npy_file(path: str, fits: bool = True) -> Path:

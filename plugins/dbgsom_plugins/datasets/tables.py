@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 import warnings
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -28,7 +29,6 @@ from dbgsom_core.tables import (
     TableReader,
     as_array,
     date_forms,
-    files_of,
     is_number,
     is_unit,
     numbered,
@@ -134,8 +134,8 @@ class Table(Component):
         roles, forms = self._without_dates(roles, self._date_forms(table, roles))
         return self._data(table, roles, forms)
 
-    def _open(self) -> TableReader:
-        raise NotImplementedError
+    @abstractmethod
+    def _open(self) -> TableReader: ...
 
     def _roles(self, table: TableReader) -> Roles:
         roles = choose_roles(
@@ -156,7 +156,7 @@ class Table(Component):
 
     def _check_memory(self, table: TableReader, roles: Roles) -> None:
         most = memory()
-        size = sum(file.stat().st_size for file in files_of(self.path))
+        size = sum(file.stat().st_size for file in table.files)
         if size > most:
             raise DataError(
                 f"{self.path} has {size} bytes, more than this machine has memory: give a part of "
@@ -327,7 +327,8 @@ class Table(Component):
         numbers |= {i for i in roles.units if i == roles.target}
         read = sorted({*roles.used, *roles.annotations})
         parts: dict[int, Any] = {i: [] for i in read}
-        for batch in table.batches(read):
+        plain_numbers = {i for i in numbers if i not in roles.units}
+        for batch in table.batches(read, numbers=plain_numbers, na_values=self.na_values):
             found = Faults()
             for i, column in zip(read, batch.columns, strict=True):
                 cells: Any = as_array(column)
@@ -345,8 +346,9 @@ class Table(Component):
         """Return what may be done about a cell that is no number, as the end of a sentence."""
         if problem.endswith("is no number"):
             return f": {_TEXT_CURE}"
-        if cure := units_cure(problem, name):
-            return f", or {cure}{_TEXT_CURE}"
+        if _WITHOUT in problem:
+            unit = problem.rpartition(_WITHOUT)[2]
+            return f", or set units: {{{name}: '{unit}}}, or {_TEXT_CURE}"
         return ""
 
     def _warn(self, sentence: str) -> None:
@@ -517,8 +519,7 @@ class Parquet(Table):
         if not plain or twice or not table.num_rows:
             return None
         columns = self._columns(table, roles)
-        files = [str(file) for file in files_of(self.path)]
-        X = ParquetBlocks(files, roles.features, columns.dtype, self.unpacked)
+        X = ParquetBlocks([*map(str, table.files)], roles.features, columns.dtype, self.unpacked)
         faults, y = Faults(), None
         rest = replace(roles, features=())
         values, n = self._values(table, rest, {}, columns, faults)
@@ -579,12 +580,6 @@ def numbers_or_text(texts: pa.Array, decimal: str = ".", thousands: str = "") ->
 def _is_moment(kind: pa.DataType) -> bool:
     """Return whether a type has days, which times of day and durations have not."""
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
-
-
-def units_cure(problem: str, name: str) -> str:
-    """Return what makes a number of a cell with a unit, of which a sentence tells; else nothing."""
-    unit = problem.rpartition(_WITHOUT)[2] if _WITHOUT in problem else ""
-    return f"set units: {{{name}: '{unit}}}, or " if unit else ""
 
 
 def _empty_rows(features: Sequence[Any], plain: Columns) -> NDArray[np.bool_]:

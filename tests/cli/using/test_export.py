@@ -64,6 +64,7 @@ def test_no_command_writes_over_what_it_reads(shop, refused, run_folder):
         ("film.npz", ("export", "fruit")),
         ("neurons.csv", ("export", "fruit")),
         ("report.html", ("explore", "fruit")),
+        ("figures/explorer.html", ("explore", "fruit")),
         ("report.md", ("compare", "fruit")),
         ("model.json", ("schema",)),
     ):

@@ -135,11 +135,15 @@ def test_a_table_without_header_numbers_its_columns(load):
         ("a,b\n1,2\n", {"categorical": ["c"]}, "categorical column 'c' does not exist"),
         ("a,b\n1,2\n", {"target": 2}, "target is column 2, but there are 2 columns"),
         ("a,b\n1,2\n", {"target": "b", "drop": ["b"]}, "is target and dropped"),
-        ("a,b\n1,2\n", {"target": "b", "categorical": ["b"]}, "take it out of categorical"),
+        (
+            "a,b\n1,2\n",
+            {"target": "b", "categorical": ["b"]},
+            "is categorical and target: choose one",
+        ),
         ("a,b\n1,2\n", {"target": "b", "drop": ["a"]}, "no column is left"),
         (b"a,b\n1,\xff\n", {}, "no text of the encoding UTF-8: set encoding"),
         ('a,b\n1,"x\n2,y\n', {"target": "b"}, "quote is opened and never closed"),
-        ('a,b,c\n1,"2,3\n4,5,6\n', {}, "a quote that never closes"),
+        ('a,b,c\n1,"2,3\n4,5,6\n', {}, "a quote is opened and never closed"),
     ],
 )
 def test_a_bad_table_gets_sentences_with_the_place_and_the_cure(load, content, fields, told):

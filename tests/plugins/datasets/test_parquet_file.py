@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
+from dbgsom_core.tables import open_table
 from dbgsom_plugins.datasets.tables import Csv, Feather, Parquet
 
 FRAME = pd.DataFrame(
@@ -58,6 +59,11 @@ def test_feather_files_and_dates_beside_the_samples_are_those_of_parquet(load, t
     FRAME.to_feather(tmp_path / "t.feather")
     again = Feather(path=str(tmp_path / "t.feather"), **fields).load()
     np.testing.assert_array_equal(again.X, data.X)
+    (tmp_path / "parts").mkdir()
+    for number in (10, 2):
+        pd.DataFrame({"a": [number, 5]}).to_feather(tmp_path / f"parts/part.{number}.feather")
+    assert Feather(path=str(tmp_path / "parts")).load().X.ravel().tolist() == [2, 5, 10, 5]
+    assert open_table(str(tmp_path / "parts")).names == ["a"]
     assert again.columns == data.columns
     for one in (data, again):
         assert one.columns.annotations == ("when",)

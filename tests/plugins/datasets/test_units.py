@@ -79,7 +79,7 @@ def test_what_a_unit_cannot_be_is_refused_with_the_place(path, tmp_path):
     ("fields", "told"),
     [
         ({"units": {"tal": "cm"}}, "units column 'tal' does not exist; did you mean 'tall'"),
-        ({"units": UNITS | {"nr": "m"}}, "column 'nr' is an id and has a unit, as numbers have"),
+        ({"units": UNITS | {"nr": "m"}}, "column 'nr' is an id and has a unit: choose one"),
         ({"units": UNITS | {"kind": "m"}}, "column 'kind' is categorical and has a unit"),
         (
             {"units": UNITS | {"tall": "m"}},
