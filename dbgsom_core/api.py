@@ -105,7 +105,7 @@ if TYPE_CHECKING:
         Search,
         Totals,
     )
-    from dbgsom_core.engine.ranges import Held, Shards
+    from dbgsom_core.engine.partitioned import Held, Shards
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
     from dbgsom_core.interfaces.context import Chunk, Context
     from dbgsom_core.som_map.changes import Death, Insert, Move
@@ -244,7 +244,7 @@ _HOMES = {
     "engine.compile": "compiled inner_loop",
     "engine.contract": "Assignment Found MapGraph Moments Neighbourhood PerSample Samples Search "
     "Totals",
-    "engine.ranges": "Held Shards",
+    "engine.partitioned": "Held Shards",
     "interfaces.arrays": "FloatArray IntArray",
     "interfaces.context": "Chunk Context",
     "som_map.changes": "Death Insert Move",

@@ -144,26 +144,25 @@ class LocalSamples(PlainSamples):
         """Return what was found with its totals added up sample by sample."""
         return PlainFound(self, prototypes, of)
 
-    def _found_fast(self, prototypes: NDArray[np.float64], places: int) -> NDArray[np.int64] | None:
-        # The nearest units (places, n) by a fast search, or None where it does not serve.
+    def _nearest_fast(
+        self, prototypes: NDArray[np.float64], places: int
+    ) -> NDArray[np.int64] | None:
+        # The nearest units (n, places) by a fast search, or None where it does not serve.
         pays = self.n * prototypes.size >= _FAST_PAYS_ONCE and len(prototypes) > 1
         if not pays or not self._may_search_fast:
             return None
         from dbgsom_core.engine.euclidean.one_shot import nearest_units
 
-        found = nearest_units(self.X, prototypes, places, self.threads)
-        if found is not None:
-            vars(self)["incomplete"] = False  # it has looked at every value
-        return found
+        return nearest_units(self, prototypes, places)
 
     def assign(self, prototypes: NDArray[np.float64]) -> PerSample:
         """See `Samples`."""
-        found = self._found_fast(prototypes, 1)
+        found = self._nearest_fast(prototypes, 1)
         if found is None:
             return self.assign_plainly(prototypes)
         from dbgsom_core.engine.euclidean.one_shot import FoundOnce
 
-        return FoundOnce(self.X, prototypes, found[0], self.threads)
+        return FoundOnce(self, prototypes, found[:, 0])
 
     def admit(
         self, assignment: PerSample, prototypes: NDArray[np.float64], known: int
@@ -185,9 +184,9 @@ class LocalSamples(PlainSamples):
         self, prototypes: NDArray[np.float64], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
         """See `Samples`; distances are None where they were not needed to find the units."""
-        found = self._found_fast(prototypes, k) if k <= 2 else None
+        found = self._nearest_fast(prototypes, k) if k <= 2 else None
         if found is not None:
-            return found.T, None
+            return found, None
         if 2 < k <= len(prototypes) and self._may_search_fast and not self.incomplete:
             return self.nearest_few(prototypes, k)
         return self.nearest_plainly(prototypes, k)
@@ -202,12 +201,19 @@ class LocalSamples(PlainSamples):
         return float(self.assign(point).distance @ self.sample_weights)
 
     def distances_to(
-        self, prototypes: NDArray[np.float64], units: NDArray[np.int64]
+        self,
+        prototypes: NDArray[np.float64],
+        units: NDArray[np.int64],
+        among: slice | None = None,
     ) -> NDArray[np.float64]:
-        """See `Samples`; for dense, complete samples of Euclidean geometry."""
+        """See `Samples`, or those of the rows ``among`` them whose ``units`` (m,) are given.
+
+        For dense, complete samples of Euclidean geometry.
+        """
         from dbgsom_core.engine.euclidean.one_shot import distances_to
 
-        return distances_to(self.X, prototypes, units, self.threads)
+        X = self.X if among is None else self.X[among]
+        return distances_to(X, prototypes, units, self.threads)
 
 
 @dataclass

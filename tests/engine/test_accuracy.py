@@ -46,7 +46,7 @@ def exactly(row):
 
 def packed_exactly(samples, row):
     """Return (x - centre)*scale without any rounding."""
-    centre, scale = exactly(samples.centre), Fraction(samples.scale)
+    centre, scale = exactly(samples.frame.centre), Fraction(samples.frame.scale)
     return [(number - c) * scale for number, c in zip(exactly(row), centre, strict=True)]
 
 
@@ -132,9 +132,9 @@ def test_a_packed_number_is_wrong_by_half_a_step_and_its_roundings(dtype, offset
         assert np.abs(numbers).max() <= 1
         for row, stored in zip(X, numbers, strict=True):
             for wanted, number in zip(packed_exactly(samples, row), exactly(stored), strict=True):
-                assert number % Fraction(samples.grid) == 0
-                rounded = abs(wanted) + Fraction(samples.grid)
-                bound = Fraction(samples.grid) / 2 + Fraction(samples.unit + 2 * UNIT) * rounded
+                assert number % Fraction(samples.frame.grid) == 0
+                rounded = abs(wanted) + Fraction(samples.frame.grid)
+                bound = Fraction(samples.frame.grid) / 2 + Fraction(samples.unit + 2 * UNIT) * rounded
                 assert abs(number - wanted) <= bound
 
 
@@ -143,7 +143,7 @@ def test_a_packed_number_is_wrong_by_half_a_step_and_its_roundings(dtype, offset
 def test_no_sum_of_packed_samples_needs_more_than_53_bits(dtype, n):
     X = np.full((n, 1), 7.0, dtype)
     X[0] += 3
-    grid = PackedSamples.of(X, 1).grid
+    grid = PackedSamples.of(X, 1).frame.grid
     assert n / grid <= 2**52  # as many samples of packed size 1
     finest = 2.0**-30 if dtype == np.float32 else 0.0
     assert 2 * (n + 1) * UNIT <= grid <= max(4 * (n + 1) * UNIT, finest)
@@ -162,12 +162,12 @@ def test_sums_are_those_of_whole_numbers_in_any_order_and_after_any_history(dtyp
         for W in prototypes:
             found = search.assign(W)
         samples = search.samples
-        steps = np.rint((X.astype(float) - samples.centre) * (samples.scale / samples.grid))
-        whole = (steps * samples.grid).astype(dtype).astype(float) / samples.grid
+        steps = np.rint((X.astype(float) - samples.frame.centre) * (samples.frame.scale / samples.frame.grid))
+        whole = (steps * samples.frame.grid).astype(dtype).astype(float) / samples.frame.grid
         units = found.bmu[order]
         for j in range(20):
             sums = [sum(int(number) for number in column) for column in whole[units == j].T]
-            assert [int(s) for s in found.packed_sums[j, :3] / samples.grid] == (sums or [0] * 3)
+            assert [int(s) for s in found.packed_sums[j, :3] / samples.frame.grid] == (sums or [0] * 3)
 
 
 # ----------------------------------------------------------------------------- values and the slack
@@ -255,7 +255,7 @@ def spheres(d, rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("d", [2, 64])
-def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(dtype, d, rng):
+def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(dtype, d, rng, two_of):
     for _ in range(6):
         X, W = spheres(d, rng)
         X = np.vstack([X, X[:3]]).astype(dtype)
@@ -266,7 +266,7 @@ def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(dtype
                 search.double()
             for _ in range(3):
                 np.testing.assert_array_equal(search.assign(W).bmu, expected[:, 0])
-            np.testing.assert_array_equal(search.nearest_two(W), expected)
+            np.testing.assert_array_equal(two_of(search, W), expected)
         frame = Frame(W.mean(axis=0), 2.0**-11, 0.0)
         for kind in (np.float32, np.float64):
             found, _ = one_shot._nearest(X, W, 2, 1, frame, kind, len(X))
@@ -323,7 +323,7 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
     margins = Margins(
         np.zeros((n_blocks, k), np.uint16),
         np.zeros(n_blocks, np.float32),
-        samples.accuracy(4 * np.linalg.norm((W - samples.centre) * samples.scale, axis=1).max()),
+        samples.accuracy(4 * np.linalg.norm((W - samples.frame.centre) * samples.frame.scale, axis=1).max()),
     )
     for epoch in range(7):
         compared = Compared(samples, W, room, one_each(k), drift, before)

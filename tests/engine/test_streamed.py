@@ -8,7 +8,7 @@ import pytest
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.api import Table, opened_table, samples_in_blocks
-from dbgsom_core.engine.streamed import StreamedSamples
+from dbgsom_core.engine.partitioned import PartitionedSamples
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.interfaces.metrics import MetricAbilities
@@ -169,11 +169,11 @@ def test_later_passes_compare_less_and_keep_eight_bytes_a_row_or_as_few_as_they_
             np.testing.assert_array_equal(*(getattr(one, name) for one in found), name)
         np.testing.assert_array_equal(*(one.totals.sums for one in found))
         W = (centres if epoch > 3 else W) + 0.01 / (epoch + 1) * rng.normal(size=(1, FEATURES))
-    margins, places = mine.pruning.margins, mine._places
+    margins, places = mine.pruning.margins, mine.samples._places
     kept = 0 if margins is None else margins.least.nbytes + margins.slides.nbytes + places.nbytes
     assert kept <= (6 * ROWS if memory is None else memory)
     assert (kept == 0) == (memory == 0)
-    assert mine.units.nbytes == 2 * ROWS
+    assert mine.samples.units.nbytes == 2 * ROWS
 
 
 def test_an_epoch_of_fine_tuning_reads_each_row_once(samples):
@@ -285,8 +285,8 @@ def test_local_reads_in_blocks_what_its_memory_does_not_hold(mapped, samples, as
     small, large = LocalEngine(memory=1000.0), LocalEngine(memory=0.01)
     table = mapped(np.vstack([X] * 9))  # more than a block
     assert small.opened(table) is None
-    assert isinstance(large.over(large.opened(table), metric), StreamedSamples)
-    assert isinstance(BlocksEngine().over(np.asarray(table), metric), StreamedSamples)
+    assert isinstance(large.over(large.opened(table), metric), PartitionedSamples)
+    assert isinstance(BlocksEngine().over(np.asarray(table), metric), PartitionedSamples)
     mine, usual = both(SomVQ, {"name": "local", "memory": 0.01})
     assert_same(mine.fit(table), usual.fit(np.asarray(table)))
 

@@ -52,16 +52,6 @@ true one is among those, and ties go to the lower row whatever panel they are in
 `test_units_and_distances_are_those_of_the_plain_loop_epoch_after_epoch`,
 `test_the_two_nearest_are_those_of_the_plain_loop`; test_one_shot.py, test_fine_tuning_loops.py.
 
-**Long prototypes** (`one_shot`, which has no grid; `pass_loops.apart_from`). E grows with the
-longest prototype, and one far out puts all samples in doubt. But with p the factor of (‖w‖²/2 +
-‖x‖‖w‖) above, (‖w‖ - 3‖x‖)² ≥ 0 makes of that at most 4.5‖x‖² + 2V: a value is wrong by p(3.5‖x‖² +
-2h), h = V + ‖x‖²/2 half its square. Of two values that are p(9‖x‖² + 4 larger) apart, the smaller
-is of the nearer one, and so of all larger ones: h grows faster than its error. Asked for is `apart`
-= 6p(9‖x‖² + 4|smaller|), at least four times that for p < 1/50: once more for the start in float64
-blocks, and the rest for values in one step of keys (8u) and for the definition, which is wrong by
-(D + 4)u₆₄(4‖x‖² + 2h). With a grid `apart` is infinite.
-`test_a_long_prototype_leaves_few_in_doubt_and_none_wrong`
-
 **Margins that shrink** (`llvm.bounds`, `comparisons.keep_margins`; after Yinyang k-means). They are
 of the numbers that are stored, sample x̃ and float64 prototype w̃, so that neither grid nor centring
 counts. With σ the stored ‖x̃‖², σ + 2 value is wrong by 2E and, of ‖x‖², by u for σ, u for the sum
@@ -128,8 +118,8 @@ x_given has few digits and the definition as few. Outliers make all else small a
 one in 16 on, with many neurons one in four (`is_too_much`), blocks become float64. A place without
 prototype begins with 10³⁸, above any value. Prototypes beyond FAR or nan: `PanelRoom.lay` refuses,
 units come by definition.
-`one_shot`: a sample beyond FAR gets the square `_DOUBT`, whose E exceeds any value; a prototype's
-reach outside 2^±450 leaves all to the plain loop, nan in a sample too. In training
+`one_shot`: rows packed together with one beyond FAR are left to the plain loop; a prototype's reach
+outside 2^±450 leaves all to the plain loop, nan in a sample too. In training
 `moments.check_varies` refuses data whose squares leave float64: `TINY` covers what squares of the
 definition lose below 2⁻¹⁰⁷⁴ while data reach 2⁻⁴⁸⁰ at least; from there down to the least that
 it takes, 10⁻¹⁵⁰, the rest of E does, unless all prototypes lie within 10⁻³ of that reach about the
@@ -152,24 +142,22 @@ DOUBLE = 2.0**-53  # the rounding unit of float64, u₆₄ above
 _MORE = 1.02  # for products of errors, which the derivation leaves out
 TINY = 1e-30  # for what float32 rounds to 0
 TWICE = 2.02  # errors E of two values, and one per cent for the rounding of the slack itself
-_APART = 6.0  # see Long prototypes
 OF_SQUARES = 4.0  # rounding units of ‖x‖² that a squared distance may be wrong by, besides
 
 
 def accuracy_of(d: int, unit: float, grid: float, largest: float) -> Accuracy:
     """Return E for samples with d features in blocks of a dtype with this rounding unit.
 
-    ``grid`` is the step of packed numbers, 0 for none; ``largest`` at least the norm of the longest
+    ``grid`` is the step of packed numbers, at most 2⁻⁵² for none; ``largest`` at least the norm of the longest
     packed prototype.
     """
     product = _MORE * (d + 5 + (1 << ROW_BITS)) * unit
-    start = _MORE * (d + 1) * unit if unit == DOUBLE and grid == 0 else 0.0
+    start = _MORE * (d + 1) * unit if unit == DOUBLE and grid <= 2 * DOUBLE else 0.0
     definition = _MORE / 2 * (d + 6) * DOUBLE
     constant = (product / 2 + definition + start / 2) * largest**2
     moved = _MORE / 2 * math.sqrt(d) * grid * largest
     by_norm = (product + 2 * definition) * largest
-    apart = math.inf if grid else _APART * product
-    return Accuracy(constant + moved + TINY, by_norm, definition, unit, largest, apart)
+    return Accuracy(constant + moved + TINY, by_norm, definition, unit, largest)
 
 
 def error_steps(shape: tuple[int, ...], accuracy: Accuracy) -> float:

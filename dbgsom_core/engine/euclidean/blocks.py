@@ -67,8 +67,7 @@ class Panels(NamedTuple):
 class Accuracy(NamedTuple):
     """How wrong a value may be, E(x) = constant + by_norm*‖x‖ + by_square*‖x‖².
 
-    ``unit`` is the rounding unit of the dtype, ``largest`` the largest norm of a prototype. Others
-    are farther, too, that exceed a value by apart*(9‖x‖² + 4|value|), however long they are.
+    ``unit`` is the rounding unit of the dtype, ``largest`` the largest norm of a prototype.
     """
 
     constant: float
@@ -76,7 +75,6 @@ class Accuracy(NamedTuple):
     by_square: float
     unit: float
     largest: float
-    apart: float
 
 
 class Margins(NamedTuple):
@@ -106,7 +104,7 @@ class Tally(NamedTuple):
 
 
 NO_MARGINS = Margins(
-    np.zeros((1, 1), np.uint16), np.zeros(1, np.float32), Accuracy(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    np.zeros((1, 1), np.uint16), np.zeros(1, np.float32), Accuracy(0.0, 0.0, 0.0, 0.0, 0.0)
 )
 
 

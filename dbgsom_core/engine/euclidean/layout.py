@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.aligned import aligned
 from dbgsom_core.engine.compile import inner_loop, loop
 from dbgsom_core.engine.euclidean.blocks import Accuracy, Panels
-from dbgsom_core.engine.euclidean.packing import PackedSamples
+from dbgsom_core.engine.euclidean.packing import Packed
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS
 
 _LEAST_NEURONS = 128  # that there is room for
@@ -183,7 +183,7 @@ class Laid(NamedTuple):
 class PanelRoom:
     """Memory for panels, used again from pass to pass: fresh memory costs as much as filling it."""
 
-    def __init__(self, samples: PackedSamples) -> None:
+    def __init__(self, samples: Packed) -> None:
         self._samples = samples
         self._room: tuple[NDArray[Any], ...] | None = None
         self._panels: Panels | None = None  # what is in use of it
@@ -216,7 +216,7 @@ class PanelRoom:
             panels = self._take(len(prototypes), ids)
         rows, halves = self._rows, self._halves
         largest = lay_panels(
-            prototypes, samples.centre, samples.scale, packed[:0] if before is None else before,
+            prototypes, samples.frame.centre, samples.frame.scale, packed[:0] if before is None else before,
             ids, packed, self._squares, self._steps, drift, panels.numbers, panels.starts,
             panels.panel_of, panels.drift, panels.moves, rows, halves,
         )  # fmt: skip
@@ -237,8 +237,7 @@ class PanelRoom:
         return self._panels
 
     def _make_room(self, neurons: int, panels: int) -> None:
-        _, depth, _ = self._samples.blocks.numbers.shape
-        dtype = self._samples.blocks.numbers.dtype
+        depth, dtype = self._samples.depth, self._samples.dtype
         self._squares, self._steps = np.empty(neurons), np.empty(neurons)
         self._room = (
             aligned((neurons, depth), dtype),
