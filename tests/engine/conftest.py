@@ -28,7 +28,7 @@ def samples():
 
 
 @pytest.fixture(scope="session")
-def assert_same():
+def same():
     """Return a function that fails where two fitted maps differ in a bit."""
 
     def check(mine, usual):
