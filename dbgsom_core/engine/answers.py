@@ -10,7 +10,6 @@ from scipy.sparse import csr_array, issparse, vstack
 
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.nnls import mixture_coefficients
-from dbgsom_core.engine.pairwise.expanded import Expanded
 from dbgsom_core.engine.samples import PlainSamples
 
 _CHUNK_NUMBERS = 1 << 22  # numbers of dense samples that are made at a time
@@ -24,14 +23,12 @@ class _InMemory(Samples, Protocol):
 def distances(data: PlainSamples, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
     """Return the distances (n, K) of samples to prototypes (K, D), in the dtype of the samples."""
     out = np.empty((data.n, len(prototypes)), dtype=data.X.dtype)
-    if data.is_euclidean:
-        Expanded.of(prototypes, out.dtype).fill(data.X, out, data.threads)
-        return out
 
     def keep(rows: slice, block: NDArray[np.float64]) -> None:
-        out[rows] = block
+        if block.base is not out:
+            out[rows] = block
 
-    data.each_block(prototypes, keep)
+    data.each_block(prototypes, keep, out if out.dtype == np.float64 else None)
     return out
 
 

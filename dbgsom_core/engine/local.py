@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -22,7 +23,6 @@ from dbgsom_core.engine.contract import (
 )
 from dbgsom_core.engine.found import PlainFound
 from dbgsom_core.engine.moments import check_varies, extremes, moments_of
-from dbgsom_core.engine.once import once
 from dbgsom_core.engine.per_sample import groups, unlinked
 from dbgsom_core.engine.principal import principal_axes
 from dbgsom_core.engine.robust import robust_weights
@@ -57,7 +57,7 @@ class LocalSamples(PlainSamples):
             and self.n < 2**31
         )
 
-    @once
+    @cached_property
     def packed(self) -> PackedSamples | None:
         """The samples as the fast search wants them, or None where it cannot serve.
 
@@ -187,8 +187,6 @@ class LocalSamples(PlainSamples):
         found = self._nearest_fast(prototypes, k) if k <= 2 else None
         if found is not None:
             return found, None
-        if 2 < k <= len(prototypes) and self._may_search_fast and not self.incomplete:
-            return self.nearest_few(prototypes, k)
         return self.nearest_plainly(prototypes, k)
 
     def root_mean_square_distance(self, point: NDArray[np.float64]) -> float:

@@ -14,7 +14,7 @@ from dbgsom_core.engine.workers import available_threads, share
 if TYPE_CHECKING:
     from dbgsom_core.engine.nnls_loops import Room
 
-_CHUNK = 64  # samples of a task; a whole number of panels of any width
+_CHUNK = 64  # samples of a task
 _ROOM = 1 << 22  # numbers that a worker may hold for them
 _COLUMNS = 32  # prototypes that scipy sees beside those that take part
 _TURNS = 100  # and how often it sees others, at most
@@ -59,7 +59,7 @@ def mixture_coefficients(
         room = rooms[worker]
         n_live = turned.begin(X[task * chunk : (task + 1) * chunk], room)
         while n_live > 0:
-            fill_products(room, turned.blocks, n_live)
+            fill_products(room, turned.columns, n_live)
             n_live = improve_rows(turned.prototypes, room, n_live)
         for row in np.flatnonzero(room.rounds < 0):
             turned.solve_exactly(room, int(row))
@@ -83,7 +83,7 @@ class _Turned:
     """Prototypes as the loops want them, and how samples are brought to the same coordinates."""
 
     def __init__(self, prototypes: NDArray[np.float64]) -> None:
-        from dbgsom_core.engine.nnls_loops import Prototypes, in_blocks
+        from dbgsom_core.engine.nnls_loops import Prototypes
 
         self.centre = prototypes.mean(axis=0)
         length = float(np.linalg.norm(self.centre))
@@ -102,7 +102,7 @@ class _Turned:
         lengths = np.sqrt(np.diag(gram))
         steepness = np.divide(1.0, lengths, out=np.zeros_like(lengths), where=lengths > 0)
         self.prototypes = Prototypes(big, small, norms, gram, scale, steepness)
-        self.blocks = in_blocks(small)
+        self.columns = np.ascontiguousarray(small.T)
 
     def _turn(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         turned = np.asarray(rows, dtype=np.float64) - self.centre

@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inner_loop, loop
-from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
-from dbgsom_core.engine.llvm.product_tile import LANES, write_products
 
 _ENTRANTS = 8  # prototypes that may enter between two computations of the residual
 STEEP = 1e-10  # share of its bound that a slope must exceed to enter
@@ -51,8 +49,6 @@ class Room(NamedTuple):
 
     samples: NDArray[np.float64]
     residuals: NDArray[np.float64]
-    panels: NDArray[np.float64]
-    zeros: NDArray[np.float64]
     products: NDArray[np.float64]
     live: NDArray[np.int64]
     rounds: NDArray[np.int64]
@@ -70,15 +66,11 @@ class Room(NamedTuple):
 
 def room_for(rows: int, n_neurons: int, d: int) -> Room:
     """Return room for so many samples (rows, D)."""
-    rank, panels = min(n_neurons, d) + 1, -(-rows // PANEL_ROWS)
-    depth, width = -(-d // UNROLL) * UNROLL, -(-n_neurons // LANES) * LANES
-    whole = np.int64
+    rank, whole = min(n_neurons, d) + 1, np.int64
     return Room(
         samples=np.empty((rows, d)),
         residuals=np.empty((rows, d)),
-        panels=np.zeros((panels, depth, PANEL_ROWS)),
-        zeros=np.zeros(PANEL_ROWS),
-        products=np.empty((panels * PANEL_ROWS, width)),
+        products=np.empty((rows, n_neurons)),
         live=np.empty(rows, whole),
         rounds=np.empty(rows, whole),
         counts=np.empty(rows, whole),
@@ -94,36 +86,30 @@ def room_for(rows: int, n_neurons: int, d: int) -> Room:
     )
 
 
-def in_blocks(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return rows (K, D) as blocks (B, depth, LANES) for `fill_products`, padded with zeros."""
-    n_neurons, d = rows.shape
-    padded = np.zeros((-(-n_neurons // LANES) * LANES, -(-d // UNROLL) * UNROLL))
-    padded[:n_neurons, :d] = rows
-    blocks = padded.reshape(-1, LANES, padded.shape[1]).transpose(0, 2, 1)
-    return np.ascontiguousarray(blocks)
-
-
 @loop
-def fill_products(room: Room, blocks: NDArray[np.float64], n_live: int) -> None:
-    """Fill ``products`` with those of the live residuals and the small differences in blocks."""
-    n_blocks, depth, _ = blocks.shape
+def fill_products(room: Room, columns: NDArray[np.float64], n_live: int) -> None:
+    """Fill ``products`` with those of the live residuals and the small differences (D, K).
+
+    Each is added up by feature, so that it depends on its sample alone.
+    """
+    d, n_neurons = columns.shape
+    whole = d - d % 4
     for at in range(n_live):
-        for k in range(room.residuals.shape[1]):
-            value = room.residuals[room.live[at], k]
-            room.panels[at // PANEL_ROWS, k, at % PANEL_ROWS] = value
-    block_at, panel_at = blocks.ctypes.data, room.panels.ctypes.data
-    zeros_at, out_at = room.zeros.ctypes.data, room.products.ctypes.data
-    stride = room.products.shape[1] * 8
-    for block in range(n_blocks):  # one stays in the nearest cache for all panels
-        for first in range(0, n_live, PANEL_ROWS):
-            write_products(
-                block_at + block * depth * LANES * 8,
-                panel_at + first * depth * 8,
-                zeros_at,
-                depth,
-                out_at + first * stride + block * LANES * 8,
-                stride,
-            )
+        rest, row = room.residuals[room.live[at]], room.products[at]
+        for j in range(n_neurons):
+            row[j] = 0.0
+        for k in range(0, whole, 4):  # four at a time: sums are fetched and put back less often
+            x, y, z, u = rest[k], rest[k + 1], rest[k + 2], rest[k + 3]
+            one, two, three, four = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
+            for j in range(n_neurons):
+                total = row[j] + x * one[j]
+                total += y * two[j]
+                total += z * three[j]
+                row[j] = total + u * four[j]
+        for k in range(whole, d):
+            x, one = rest[k], columns[k]
+            for j in range(n_neurons):
+                row[j] += x * one[j]
 
 
 @loop

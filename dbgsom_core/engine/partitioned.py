@@ -702,7 +702,10 @@ class PartitionedSearch:
         won = self.total("won", now)
         errors, steps = np.empty(len(prototypes)), samples.steps(laid.accuracy)
         steps *= samples.frame.scale
-        total, (changed, doubts, gained) = layout.unpack_errors(won.errors, steps, errors), won.counts
+        total, (changed, doubts, gained) = (
+            layout.unpack_errors(won.errors, steps, errors),
+            won.counts,
+        )
         if known:
             total = max(self._total_error - int(gained) / steps, 0.0)
         elif is_too_much(int(doubts), n, len(prototypes)):

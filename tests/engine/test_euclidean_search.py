@@ -268,7 +268,9 @@ def test_sums_do_not_depend_on_the_dtype_of_the_blocks(dtype, d, rng, monkeypatc
     np.testing.assert_array_equal(totals[0].sums, totals[1].sums)
     np.testing.assert_array_equal(totals[0].hits, totals[1].hits)
     packed = PackedSamples.of(X, 1)
-    numbers = np.rint((X.astype(float) - packed.frame.centre) * (packed.frame.scale / packed.frame.grid))
+    numbers = np.rint(
+        (X.astype(float) - packed.frame.centre) * (packed.frame.scale / packed.frame.grid)
+    )
     exact = np.zeros((30, d))
     np.add.at(exact, plain(X, seconds).bmu, (numbers * packed.frame.grid).astype(dtype))
     np.testing.assert_array_equal(search._sums[:, :d], exact)

@@ -48,7 +48,8 @@ class Here:
     def each_range(self, ranges, ask, own):
         X, ask = np.concatenate(self.parts), pickle.loads(pickle.dumps(ask))
         return [
-            ask(X[a:b].copy(), slice(0, b - a), *one) for (a, b), one in zip(ranges, own, strict=True)
+            ask(X[a:b].copy(), slice(0, b - a), *one)
+            for (a, b), one in zip(ranges, own, strict=True)
         ]
 
     def hold(self, make, own):
@@ -59,9 +60,7 @@ class Here:
 class Objects:
     def __init__(self, shards):
         self.shards = shards
-        self.made = [
-            shards.make(X, *one) for X, one in zip(shards.parts, shards.own, strict=True)
-        ]
+        self.made = [shards.make(X, *one) for X, one in zip(shards.parts, shards.own, strict=True)]
 
     def ask(self, question, *given, add):
         shards = self.shards

@@ -100,19 +100,6 @@ are compared depends on who shares the block: errors of such ties, and the quant
 that epoch, differ with the order of the samples by the rounding of a few distances (10⁻¹¹ in all is
 usual). `test_after_growth_only_errors_of_near_ties_depend_on_who_shares_a_block`
 
-**Tile of distances** (`pairwise.expanded`, `llvm.expanded_tile`). ‖x‖² + Σ(-2w)x + ‖w‖² in float64:
-D roundings each for ‖x‖², ‖w‖² and the steps, which pass up to ‖x‖² + 2‖x‖‖w‖: at most (2.62 D +
-6)u₆₄ of S = ‖x‖² + ‖w‖². A square below `cancelled`·S is computed by definition. For float64, 10⁻³
-S leaves 1500(D + 6)u₆₄ of a distance; for float32 (D + 6)2⁻²⁶ S leaves 0.17·2⁻²⁴ beside 1.5·2⁻²⁴ of
-its own roundings, below 2⁻²³ for D up to 2·10⁵. What leaves 2^±exponent is computed by definition
-too. `test_a_distance_of_the_tile_is_as_exact_as_its_features_allow`, test_expanded.py.
-
-**Few nearest** (`pairwise.nearest`). With S = ‖x - c‖² + the largest ‖w - c‖², all less the centre
-c in float64: 2u₆₄S for the entries' own roundings, (D + 1)u₆₄S for both norms, D u₆₄S for the
-product and (D + 3)2u₆₄S for the square of the definition, whose root merges what u₆₄ parts: below
-(4D + 20)u₆₄S in all, and `slack` is 8(D + 8)u₆₄S for halves of squares. `_UNDERFLOW` exceeds what
-squares lose below 2⁻¹⁰⁷⁴; where S overflows all are compared. test_nearest.py.
-
 **Far ends.** Offsets: c is subtracted in float64; where data lie far from 0 for their spread,
 x_given has few digits and the definition as few. Outliers make all else small and doubts many: from
 one in 16 on, with many neurons one in four (`is_too_much`), blocks become float64. A place without
@@ -148,8 +135,8 @@ OF_SQUARES = 4.0  # rounding units of ‖x‖² that a squared distance may be w
 def accuracy_of(d: int, unit: float, grid: float, largest: float) -> Accuracy:
     """Return E for samples with d features in blocks of a dtype with this rounding unit.
 
-    ``grid`` is the step of packed numbers, at most 2⁻⁵² for none; ``largest`` at least the norm of the longest
-    packed prototype.
+    ``grid`` is the step of packed numbers, at most 2⁻⁵² for none; ``largest`` at least the norm of
+    the longest packed prototype.
     """
     product = _MORE * (d + 5 + (1 << ROW_BITS)) * unit
     start = _MORE * (d + 1) * unit if unit == DOUBLE and grid <= 2 * DOUBLE else 0.0

@@ -215,10 +215,11 @@ class PanelRoom:
         if panels is None or panels.ids is not ids or len(self._rows) != len(prototypes):
             panels = self._take(len(prototypes), ids)
         rows, halves = self._rows, self._halves
+        frame, before = samples.frame, packed[:0] if before is None else before
         largest = lay_panels(
-            prototypes, samples.frame.centre, samples.frame.scale, packed[:0] if before is None else before,
-            ids, packed, self._squares, self._steps, drift, panels.numbers, panels.starts,
-            panels.panel_of, panels.drift, panels.moves, rows, halves,
+            prototypes, frame.centre, frame.scale, before, ids, packed, self._squares,
+            self._steps, drift, panels.numbers, panels.starts, panels.panel_of, panels.drift,
+            panels.moves, rows, halves,
         )  # fmt: skip
         if largest < 0:
             return None

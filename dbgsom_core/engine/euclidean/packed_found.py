@@ -174,9 +174,7 @@ class FastFound:
         )
         return search.seconds
 
-    def _unpacked(
-        self, sums: NDArray[np.float64], hits: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    def _unpacked(self, sums: NDArray[np.float64], hits: NDArray[np.int64]) -> NDArray[np.float64]:
         # Sums (K, D) of samples as given, from packed ones (K, depth).
         frame, out = self.search.samples.frame, np.empty(self.prototypes.shape)
         layout.unpack_sums(sums, hits, frame.centre, frame.scale, out)

@@ -227,7 +227,9 @@ def test_a_fit_without_workers_says_so_and_ends(caplog, monkeypatch):
                     time.sleep(0.01)
 
         engine = {"name": "dask", "address": cluster.scheduler_address, "timeout": 0.5}
-        with pytest.raises(DataError, match=r"there is no worker of dask at .*, for \d+ s: look after it, or start"):
+        with pytest.raises(
+            DataError, match=r"there is no worker of dask at .*, for \d+ s: look after it, or start"
+        ):
             SomVQ(engine=engine, callbacks=[leave], **PARAMS).fit(samples()[0])
     assert heard == [1, 2, 3]
     assert "there is no worker of dask" in caplog.text

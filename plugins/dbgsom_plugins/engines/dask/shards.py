@@ -121,7 +121,8 @@ class DaskHeld:
                 self._workers.submitted(_answer, self._objects[name], question, given)
                 for name in left
             ]
-            told.extend(([name], one) for name, one in zip(left, self._workers.gathered(tasks)))
+            answers = zip(left, self._workers.gathered(tasks), strict=True)
+            told.extend(([name], answer) for name, answer in answers)
         if add is None:
             by_name = {names[0]: answer for names, answer in told}
             return [by_name[name] for name in self._objects]
