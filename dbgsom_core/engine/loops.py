@@ -127,26 +127,20 @@ def smallest(
 
     They are in order, the first of equal ones; k is at most K.
     """
+    k = columns.shape[1]
     for i in range(block.shape[0]):
-        for j in range(block.shape[1]):
-            insert(block[i, j], j, j, columns[i], values[i])
-
-
-@inner_loop
-def insert(
-    value: float, column: int, held: int, columns: NDArray[np.int64], values: NDArray[np.float64]
-) -> None:
-    """Insert into the k smallest so far of a row (k,), ``held`` values were seen before."""
-    k = columns.size
-    if held >= k and not value < values[k - 1]:
-        return
-    rank = min(held, k - 1)
-    while rank > 0 and value < values[rank - 1]:
-        values[rank] = values[rank - 1]
-        columns[rank] = columns[rank - 1]
-        rank -= 1
-    values[rank] = value
-    columns[rank] = column
+        row, where, found = block[i], columns[i], values[i]
+        limit = np.inf  # of those that may enter once there are k
+        for j in range(row.size):
+            value = row[j]
+            if j < k or value < limit:
+                rank = min(j, k - 1)
+                while rank > 0 and value < found[rank - 1]:
+                    found[rank], where[rank] = found[rank - 1], where[rank - 1]
+                    rank -= 1
+                found[rank], where[rank] = value, j
+                if j >= k - 1:
+                    limit = found[k - 1]
 
 
 @inner_loop
