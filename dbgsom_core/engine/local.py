@@ -204,10 +204,7 @@ class LocalSamples(PlainSamples):
         units: NDArray[np.int64],
         among: slice | None = None,
     ) -> NDArray[np.float64]:
-        """See `Samples`, or those of the rows ``among`` them whose ``units`` (m,) are given.
-
-        For dense, complete samples of Euclidean geometry.
-        """
+        """See `Samples`; for dense, complete samples of Euclidean geometry."""
         from dbgsom_core.engine.euclidean.one_shot import distances_to
 
         X = self.X if among is None else self.X[among]

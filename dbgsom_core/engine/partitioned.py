@@ -1,38 +1,26 @@
-"""Samples in parts: blocks of a table that are read, or shards on workers; answers are joined.
-
-Sums of packed numbers, hits and errors in whole steps add up exactly, so any parts may be searched
-and added, and a map does not depend on them. What a part remembers (units, bounds, the order of its
-rows) changes no answer either: one that was lost is made anew from its rows, and does the pass that
-it is asked about first.
-"""
+"""Samples in parts: blocks of a table that are read, or shards on workers; answers are joined."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial, reduce
+from functools import cached_property, partial
 from itertools import pairwise
-from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from dbgsom_core.engine.aligned import for_loops
-from dbgsom_core.engine.contract import Found, MapGraph, PerSample, Search, Totals
-from dbgsom_core.engine.euclidean import layout
+from dbgsom_core.engine.contract import PerSample, Search, Totals
 from dbgsom_core.engine.euclidean.blocks import Frame
-from dbgsom_core.engine.euclidean.fine_tuning import Seconds
-from dbgsom_core.engine.euclidean.packed_found import FastFound
-from dbgsom_core.engine.euclidean.packing import Packed, PackedAnew, PackedSamples, frame_of
-from dbgsom_core.engine.euclidean.panel_groups import in_rows
-from dbgsom_core.engine.euclidean.search import FastSearch, is_too_much
+from dbgsom_core.engine.euclidean.packing import Packed, PackedAnew, frame_of
+from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.found import PlainFound
-from dbgsom_core.engine.llvm.panel import PANEL_ROWS
 from dbgsom_core.engine.local import PACKING_PAYS, LocalSamples, PlainSearch
 from dbgsom_core.engine.majorities import count_classes
 from dbgsom_core.engine.metric_calls import MetricCalls
+from dbgsom_core.engine.partitioned_search import Held, Part, PartitionedSearch
 from dbgsom_core.engine.per_sample import each_piece, units_of
 from dbgsom_core.engine.sums import add_won
 from dbgsom_core.engine.tables import (
@@ -49,17 +37,6 @@ from dbgsom_core.engine.tables import (
 _FEW_ROWS = 1 << 21  # of which distances are brought here at once: 16 MiB
 
 # ----------------------------------------------------------------- parts that are elsewhere
-
-
-class Held(Protocol):
-    """Objects, one for each shard, where its rows are."""
-
-    def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
-        """Return what a method of each object says, in the order of the shards.
-
-        Where ``add`` is given answers add up exactly and are wanted as one sum: they may be added
-        up on the way, in any order.
-        """
 
 
 class Shards(Protocol):
@@ -227,7 +204,7 @@ class PartitionedSamples(LocalSamples):
         """See `Samples`; in memory where a block holds them."""
         names = ("weights", "scatter", "codes")
         known = {name: getattr(self, name) for name in names}
-        own = {name: None if one is None else one[rows] for name, one in known.items()}
+        own: dict[str, Any] = {n: None if one is None else one[rows] for n, one in known.items()}
         if not is_small((how_many(rows, self.n), self.X.shape[1]), self.block):
             return replace(self, X=picked(self.X, rows), **own)
         given: dict[str, Any] = {"threads": self.threads, "n_classes": self.n_classes, **own}
@@ -255,10 +232,15 @@ class PartitionedSamples(LocalSamples):
         """See `Samples`."""
         fast: Search
         if isinstance(self.X, ShardTable):
-            fast = PartitionedSearch(self, self.X)
+            packed = Packed(self.X, self.X.frame, self.threads)
+            own = [None if self.codes is None else self.codes[rows] for rows in self.parts()]
+            given: dict[str, Any] = {"metric": self.metric, "frame": packed.frame, "n": self.n}
+            make = partial(Part, n_classes=self.n_classes, **given)
+            parts = self.X.shards.hold(make, [(codes,) for codes in own])
+            fast = PartitionedSearch(self, packed, parts)
         else:
-            given = self.X, frame_of(self.X, self.threads), self.threads
-            fast = FastSearch(self, PackedAnew(*given, size=self.block))
+            frame = frame_of(self.X, self.threads)
+            fast = FastSearch(self, PackedAnew(self.X, frame, self.threads, size=self.block))
         return fast if self.weights is None else PlainSearch(self, fast)
 
     def sums_seen(
@@ -474,283 +456,6 @@ class PartitionedFound(PlainFound):
             units, codes = kept[rows].astype(np.int64), samples.codes[rows]
             counts += count_classes(units, codes, len(self.prototypes), samples.n_classes)
         return counts
-
-
-# --------------------------------------------------------------------------------- search
-
-
-class Pass(NamedTuple):
-    """What a pass looks for, so that any part can do it.
-
-    Attributes
-    ----------
-    number : int
-        No two passes of a search have the same.
-    prototypes, positions : float64 array (K, D), int array (K, 2)
-    known : int
-        How many of them the pass before had, where the others are admitted to it; 0: none was.
-    doubled : bool
-        Whether blocks are of float64.
-    """
-
-    number: int
-    prototypes: NDArray[np.float64]
-    positions: NDArray[np.int64]
-    known: int
-    doubled: bool
-
-
-class Won(NamedTuple):
-    """What neurons won in some rows, in numbers that add up exactly.
-
-    Attributes
-    ----------
-    hits, errors : int64 arrays (K,)
-        Errors are in whole steps.
-    sums : float64 array (K, depth)
-        Packed.
-    counts : int64 array (3,)
-        Rows with another unit than in the pass before, rows in doubt, what newcomers gained.
-    classes : int64 array (K, C) or None
-        How many of each class.
-    """
-
-    hits: NDArray[np.int64]
-    errors: NDArray[np.int64]
-    sums: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    classes: NDArray[np.int64] | None
-
-
-def plus(one: Any, other: Any) -> Any:
-    """Return the sum of two answers, arrays or tuples of them."""
-    if not isinstance(one, tuple):
-        return None if one is None else one + other
-    both = [plus(*pair) for pair in zip(one, other, strict=True)]
-    return type(one)(*both) if hasattr(one, "_fields") else tuple(both)
-
-
-class Part:
-    """Rows (m, D) of a table of ``n``, packed in the frame of all of them, and their search.
-
-    It is pickled as its rows; the lock keeps two who ask at once apart.
-    """
-
-    def __init__(
-        self,
-        X: NDArray[Any],
-        codes: NDArray[np.int64] | None,
-        n_classes: int,
-        metric: MetricCalls,
-        frame: Frame,
-        n: int,
-    ) -> None:
-        self._recipe = X, codes, n_classes, metric, frame, n
-        X = np.ascontiguousarray(for_loops(X))
-        self._data = LocalSamples(X, metric, codes=codes, n_classes=n_classes)
-        self._frame, self._n, self._lock = frame, n, Lock()
-        self._search, self._done = self._new(False), 0
-        self._found: Any = None
-
-    def __reduce__(self) -> Any:
-        return Part, self._recipe
-
-    def __sizeof__(self) -> int:
-        return 2 * int(self._data.X.nbytes)
-
-    def won(self, now: Pass) -> Won:
-        """Find units."""
-        with self._lock:
-            found, search = self._at(now), self._search
-            changed = round(found.moved * self._data.n)
-            counts = np.array([changed, search.doubts, search.gained])
-            sums = found.packed_sums.copy()
-            return Won(found.hits, search.whole_errors, sums, counts, found.class_counts)
-
-    def tuned(
-        self,
-        now: Pass,
-        own: NDArray[np.bool_] | None,
-        links: NDArray[np.int32] | None,
-        leads: NDArray[np.bool_] | None,
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return packed sums (K, depth) and hits (K,) after fine-tuning.
-
-        Samples go to neurons in which their class leads by ``own`` (K, C); or else what the
-        ``links`` (K, degree) of units won is asked for, where ``leads`` (K, C) come first.
-        """
-        with self._lock:
-            found = self._at(now)
-            if own is not None:
-                found = found.trained_by_class(own)
-            if links is not None:
-                seconds = found.pulled(links, leads)
-                return seconds.sums.copy(), seconds.hits.copy()
-            return found.packed_sums.copy(), found.hits.copy()
-
-    def units(self, now: Pass, own: NDArray[np.bool_] | None) -> NDArray[Any]:
-        """Return the unit of each row, in as few bytes as it needs, after fine-tuning."""
-        with self._lock:
-            found = self._at(now)
-            found = found if own is None else found.trained_by_class(own)
-            kind = np.min_scalar_type(max(len(now.prototypes) - 1, 256))
-            return np.asarray(found.bmu.astype(kind))
-
-    def unlinked(
-        self, prototypes: NDArray[np.float64], links: NDArray[np.int32]
-    ) -> NDArray[np.bool_]:
-        """Return of which rows the two nearest neurons are not linked."""
-        with self._lock:
-            # Hops beyond the first do not count: 2 stands for all of them.
-            hops = np.full((len(links), len(links)), 2, np.uint16)
-            rows, columns = np.nonzero(links >= 0)
-            hops[rows, links[rows, columns]] = 1
-            np.fill_diagonal(hops, 0)
-            self._done = 0
-            return self._search.unlinked(prototypes, MapGraph(hops, links))
-
-    def _at(self, now: Pass) -> Any:
-        # What the pass found: it is done where it was not.
-        if now.number == self._done:
-            return self._found
-        if now.doubled != self._search.samples.is_double:
-            self._search, self._found = self._new(now.doubled), None
-        search, known = self._search, now.known
-        if known:
-            before = now.prototypes[:known], now.positions[:known]
-            if self._found is None or not np.array_equal(self._found.prototypes, before[0]):
-                self._found = search.assign(*before)
-            self._found = search.admit(self._found, now.prototypes, now.positions, known)
-        else:
-            self._found = search.assign(now.prototypes, now.positions)
-        self._done = now.number
-        return self._found
-
-    def _new(self, doubled: bool) -> FastSearch:
-        packed = PackedSamples.of(self._data.X, self._data.threads, self._frame, self._n)
-        search = FastSearch(self._data, packed)
-        search.remember(doubled)
-        return search
-
-
-def _part(rows: Any, codes: Any, **given: Any) -> Part:
-    return Part(rows, codes, **given)
-
-
-class PartitionedSearch:
-    """Exact best-matching units of rows that are elsewhere, epoch after epoch.
-
-    Prototypes go to the parts, and what neurons won there comes back and is added up.
-    """
-
-    def __init__(self, data: PartitionedSamples, table: ShardTable) -> None:
-        self.data, self.samples = data, Packed(table, table.frame, data.threads)
-        self._room = layout.PanelRoom(self.samples)
-        self._passes, self._total_error = 0, 0.0
-        codes = [_cut(data.codes, rows, 0) for rows in data.parts()]
-        given = {"n_classes": data.n_classes, "metric": data.metric, "frame": table.frame}
-        make = partial(_part, n=data.n, **given)
-        self._parts = table.shards.hold(make, [(one,) for one in codes])
-
-    def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
-        """See `Search`."""
-        return self._found(prototypes, positions, 0)
-
-    def admit(
-        self,
-        found: Found,
-        prototypes: NDArray[np.float64],
-        positions: NDArray[np.int64],
-        known: int,
-    ) -> Found:
-        """See `Search`."""
-        if known == len(prototypes):
-            return found
-        return self._found(prototypes, positions, known if isinstance(found, FastFound) else 0)
-
-    def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
-        """See `Search`."""
-        return np.concatenate(self.ask("unlinked", prototypes, graph.links))
-
-    def remembered(self) -> bool:
-        """Return whether doubts made it go on in float64, in which errors have other bits."""
-        return self.samples.is_double
-
-    def remember(self, doubled: bool) -> None:
-        """Go on in float64 where an interrupted search did."""
-        if doubled and not self.samples.is_double:
-            self.samples = replace(self.samples, dtype=np.float64)
-            self._room = layout.PanelRoom(self.samples)
-
-    def ask(self, question: str, *given: Any) -> list[Any]:
-        """Return what the method of each `Part` says."""
-        return self._parts.ask(question, *given, add=None)
-
-    def total(self, question: str, *given: Any) -> Any:
-        """Return the sum of what the parts say."""
-        return reduce(plus, self._parts.ask(question, *given, add=plus))
-
-    def _found(
-        self, prototypes: NDArray[np.float64], positions: NDArray[np.int64], known: int
-    ) -> Found:
-        ids = in_rows(np.arange(len(prototypes)), PANEL_ROWS)
-        laid, samples, n = self._room.lay(prototypes, ids, np.zeros(len(ids))), self.samples, 0
-        if laid is None:
-            return self.data.found(prototypes, self.data.assign(prototypes))
-        self._passes, n = self._passes + 1, self.data.n
-        now = Pass(self._passes, prototypes.copy(), positions, known, samples.is_double)
-        won = self.total("won", now)
-        errors, steps = np.empty(len(prototypes)), samples.steps(laid.accuracy)
-        steps *= samples.frame.scale
-        total, (changed, doubts, gained) = (
-            layout.unpack_errors(won.errors, steps, errors),
-            won.counts,
-        )
-        if known:
-            total = max(self._total_error - int(gained) / steps, 0.0)
-        elif is_too_much(int(doubts), n, len(prototypes)):
-            self.remember(True)
-        self._total_error = total
-        moved = int(changed) / n if self._passes > 1 else 1.0
-        found = won.hits, errors, total, won.sums, _NOT_HERE, moved, now, won.classes
-        return FoundByParts(self, prototypes, *found)
-
-
-_NOT_HERE = np.empty(0, np.int32)
-
-
-@dataclass
-class FoundByParts(FastFound):
-    """What a pass of parts found; see `FastFound`. Units are brought here when asked for."""
-
-    search: Any
-    now: Pass = None  # type: ignore[assignment] # fields before it have defaults
-    counts: NDArray[np.int64] | None = None
-    own: NDArray[np.bool_] | None = None
-
-    @cached_property
-    def units(self) -> NDArray[Any]:
-        """The units (n,), in as few bytes as they need."""
-        return np.concatenate(self.search.ask("units", self.now, self.own))
-
-    @property
-    def piece(self) -> int:
-        """See `PartitionedSamples`."""
-        return int(self.search.data.piece)
-
-    @property
-    def class_counts(self) -> NDArray[Any] | None:
-        """See `Found`."""
-        return self.counts
-
-    def trained_by_class(self, leads: NDArray[np.bool_]) -> FoundByParts:
-        """See `Found`."""
-        sums, hits = self.search.total("tuned", self.now, leads, None, None)
-        return replace(self, hits=hits, packed_sums=sums, own=leads)
-
-    def pulled(self, links: NDArray[np.int32], leads: NDArray[np.bool_] | None) -> Seconds:
-        """See `FastFound`."""
-        return Seconds(None, *self.search.total("tuned", self.now, self.own, links, leads))
 
 
 # ---------------------------------------------------------------------------------- ways in

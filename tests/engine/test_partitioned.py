@@ -69,7 +69,7 @@ class Objects:
             lost = shards.asked // shards.loses % len(self.made)
             self.made[lost] = shards.make(shards.parts[lost], *shards.own[lost])
         given = pickle.dumps(given)
-        return [getattr(one, question)(*pickle.loads(given)) for one in self.made]
+        return [one.answer(question, *pickle.loads(given)) for one in self.made]
 
 
 class Sharding(Component):

@@ -97,7 +97,8 @@ class FastFound:
     @cached_property
     def units(self) -> NDArray[Any]:
         """The units (n,), of samples in a table in a type that may be too small to compute with."""
-        return self.search.samples.by_row(self.kept)
+        units: NDArray[Any] = self.search.samples.by_row(self.kept)
+        return units
 
     @property
     def bmu(self) -> Any:

@@ -388,8 +388,10 @@ def added_up(
     own = [first, *others]
     share(threads, tasks, lambda worker, task: work(own[worker], worker, task))
     for other in others:
-        for total, more in zip(first, other, strict=True):
-            total += more
+        first.sums[:] += other.sums
+        first.hits[:] += other.hits
+        first.errors[:] += other.errors
+        first.counts[:] += other.counts
     return first
 
 

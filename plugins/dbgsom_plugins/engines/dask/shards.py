@@ -161,11 +161,11 @@ class Kept:
 
     def answer(self, question: str, given: tuple[Any, ...]) -> Any:
         """Return what the object says."""
-        return getattr(self.holder, question)(*given)
+        return self.holder.answer(question, *given)
 
 
 def _taken(X: NDArray[Any], rows: Any) -> NDArray[Any]:
-    return X[rows]
+    return np.asarray(X[rows])
 
 
 def _asked(X: NDArray[Any], cuts: Sequence[Any], ask: Callable[..., Any]) -> list[Any]:
