@@ -29,7 +29,7 @@ the start passes D roundings and no product more. In units u of ‖w‖²/2 and 
 So |value - V| ≤ (D + 5 + 8)u (‖w‖²/2 + ‖x‖‖w‖) + √D q/2 ‖w‖ in float32, with 3u to spare; half a
 square by definition is wrong by (D + 4)/2 u₆₄ (‖x‖ + ‖w‖)², and `accuracy_of` takes D + 6. Both,
 with the longest prototype for ‖w‖, are E(x) = constant + by_norm ‖x‖ + by_square ‖x‖². What float32
-rounds to 0 is below D 2⁻¹⁵⁰ a step, far below `TINY`. `nearest_side` of fine-tuning adds in two
+rounds to 0 is below D 2⁻¹⁵⁰ a step, far below `TINY`. `nearest_of_four` of fine-tuning adds in two
 chains and keeps no rows: fewer roundings. `test_a_value_is_no_more_wrong_than_its_bound` comes to
 more than half of E.
 
