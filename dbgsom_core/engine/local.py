@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse, vstack
 
-from dbgsom_core.engine.answers import completed, distances, mixtures
 from dbgsom_core.engine.contract import (
     Assignment,
     Found,
@@ -22,10 +21,10 @@ from dbgsom_core.engine.contract import (
     Search,
 )
 from dbgsom_core.engine.found import PlainFound
+from dbgsom_core.engine.majorities import robust_weights
 from dbgsom_core.engine.moments import check_varies, extremes, moments_of
 from dbgsom_core.engine.per_sample import groups, unlinked
 from dbgsom_core.engine.principal import principal_axes
-from dbgsom_core.engine.robust import robust_weights
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import share
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from dbgsom_core.engine.euclidean.packing import PackedSamples
 
 PACKING_PAYS = 1 << 15  # numbers in the data from which a packed copy pays for a training
+_CHUNK_NUMBERS = 1 << 22  # numbers of dense samples that are made at a time
 _FAST_PAYS_ONCE = 1 << 24  # multiplications from which one fast search does
 
 
@@ -42,9 +42,6 @@ class LocalSamples(PlainSamples):
 
     moments = moments_of
     principal_axes = principal_axes
-    distances = distances
-    mixtures = mixtures
-    completed = completed
 
     @property
     def _may_search_fast(self) -> bool:
@@ -126,6 +123,45 @@ class LocalSamples(PlainSamples):
         from dbgsom_core.engine.won_squares import offsets  # numba is slow to import
 
         return offsets(self, prototypes, units)
+
+    def distances(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+        """See `Samples`."""
+        out = np.empty((self.n, len(prototypes)), dtype=self.X.dtype)
+
+        def keep(rows: slice, block: NDArray[np.float64]) -> None:
+            if block.base is not out:
+                out[rows] = block
+
+        self.each_block(prototypes, keep, out if out.dtype == np.float64 else None)
+        return out
+
+    def mixtures(
+        self, prototypes: NDArray[np.float64], sparse: bool = False
+    ) -> NDArray[np.floating[Any]] | csr_array:
+        """See `Samples`."""
+        from dbgsom_core.engine.nnls import mixture_coefficients  # numba is slow to import
+
+        out = None if sparse else np.zeros((self.n, len(prototypes)), dtype=self.X.dtype)
+        size, parts = max(1, _CHUNK_NUMBERS // max(self.X.shape[1], 1)), []
+        for start in range(0, self.n, size):
+            part = self.subset(slice(start, start + size))
+            dense = part.X
+            if issparse(part.X) or self.incomplete:
+                dense = part.completed(prototypes)
+            found = mixture_coefficients(dense, prototypes, self.threads).astype(self.X.dtype)
+            if out is None:
+                parts.append(found)
+            else:
+                found.toarray(out=out[start : start + size])
+        return vstack(parts, format="csr") if out is None else out
+
+    def completed(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+        """See `Samples`; without missing values that is a copy."""
+        X: NDArray[Any] = self.X.toarray() if issparse(self.X) else self.X.copy()
+        if self.incomplete:
+            rows, columns = np.nonzero(np.isnan(X))
+            X[rows, columns] = prototypes[self.assign(prototypes).bmu[rows], columns]
+        return X
 
     def search(self) -> Search:
         """Return a search that is fast over the epochs of a training."""

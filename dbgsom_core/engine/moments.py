@@ -119,8 +119,8 @@ def _of_dense(X: Any) -> Moments:
 
 
 def _add_columns(X: NDArray[Any], weights: None, out: NDArray[np.float64]) -> None:
-    from dbgsom_core.engine.aligned import for_loops  # numba is slow to import
     from dbgsom_core.engine.loops import add_columns
+    from dbgsom_core.engine.rows import for_loops  # numba is slow to import
 
     add_columns(for_loops(X), out)
 
@@ -128,8 +128,8 @@ def _add_columns(X: NDArray[Any], weights: None, out: NDArray[np.float64]) -> No
 def _add_squares(
     mean: NDArray[np.float64], X: NDArray[Any], weights: None, out: NDArray[np.float64]
 ) -> None:
-    from dbgsom_core.engine.aligned import for_loops
     from dbgsom_core.engine.loops import add_squares
+    from dbgsom_core.engine.rows import for_loops
 
     add_squares(for_loops(X), mean, out)
 

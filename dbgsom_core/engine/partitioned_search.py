@@ -17,18 +17,18 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.contract import Found, MapGraph
 from dbgsom_core.engine.euclidean import layout
 from dbgsom_core.engine.euclidean.blocks import Frame
 from dbgsom_core.engine.euclidean.fine_tuning import Seconds
+from dbgsom_core.engine.euclidean.layout import in_rows
 from dbgsom_core.engine.euclidean.packed_found import FastFound
 from dbgsom_core.engine.euclidean.packing import Packed, PackedSamples
-from dbgsom_core.engine.euclidean.panel_groups import in_rows
 from dbgsom_core.engine.euclidean.search import FastSearch, is_too_much
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.metric_calls import MetricCalls
+from dbgsom_core.engine.rows import for_loops
 
 
 class Held(Protocol):

@@ -157,8 +157,8 @@ class PlainSamples:
         size = self._rows_for(prototypes)
         if not self.is_euclidean:
             return size, lambda rows: self.pairwise(self.X[rows], prototypes)
-        from dbgsom_core.engine.aligned import for_loops  # numba is slow to import
         from dbgsom_core.engine.loops import fill_distances
+        from dbgsom_core.engine.rows import for_loops  # numba is slow to import
 
         columns = np.ascontiguousarray(prototypes.T, np.float64)
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core import SomVQ
+from dbgsom_core.engine.euclidean.layout import patches
 from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.euclidean.panel_groups import patches
 from dbgsom_core.engine.euclidean.pruning import Patience, Sorting
 from dbgsom_core.engine.euclidean.search import FastSearch, is_too_much
 from dbgsom_core.engine.local import LocalSamples

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbgsom_core.engine.euclidean.layout import in_rows
 from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.euclidean.panel_groups import in_rows
 from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from dbgsom_core.engine.euclidean.layout import PanelRoom
+from dbgsom_core.engine.euclidean.layout import PanelRoom, in_rows
 from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.euclidean.panel_groups import in_rows
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS
 
 

@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine import loops
-from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.euclidean import pass_loops
 from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Frame, Tally
-from dbgsom_core.engine.euclidean.layout import FAR, PanelRoom
+from dbgsom_core.engine.euclidean.layout import FAR, PanelRoom, in_rows
 from dbgsom_core.engine.euclidean.packing import Chunk, PackedAnew
-from dbgsom_core.engine.euclidean.panel_groups import in_rows
 from dbgsom_core.engine.llvm.panel import LINE, PANEL_ROWS
+from dbgsom_core.engine.rows import for_loops
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.tables import SlicedTable
 from dbgsom_core.engine.workers import share

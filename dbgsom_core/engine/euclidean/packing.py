@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.aligned import aligned, for_loops
 from dbgsom_core.engine.euclidean.accuracy import accuracy_of, error_steps
 from dbgsom_core.engine.euclidean.blocks import (
     Accuracy,
@@ -26,7 +25,7 @@ from dbgsom_core.engine.euclidean.blocks import (
 )
 from dbgsom_core.engine.euclidean.comparisons import Memories
 from dbgsom_core.engine.llvm.panel import LINE, UNROLL
-from dbgsom_core.engine.rows import Rows
+from dbgsom_core.engine.rows import Rows, aligned, for_loops
 from dbgsom_core.engine.tables import each_range, pieces
 from dbgsom_core.engine.workers import share
 

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Margins
-from dbgsom_core.engine.euclidean.layout import Laid
+from dbgsom_core.engine.euclidean.layout import Laid, in_rows, patches
 from dbgsom_core.engine.euclidean.packing import Packed, Room
-from dbgsom_core.engine.euclidean.panel_groups import in_rows, patches
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
 
 _UNSORTED = 0.25  # share of samples with another unit from which sorting may be of use
