@@ -8,8 +8,7 @@ import pytest
 
 from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.euclidean import one_shot, pass_loops
-from dbgsom_core.engine.euclidean.accuracy import accuracy_of
-from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Frame, Margins, Tally
+from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Frame, Margins, Tally, accuracy_of
 from dbgsom_core.engine.euclidean.comparisons import (
     ALL,
     begin,

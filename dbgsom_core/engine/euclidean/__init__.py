@@ -6,7 +6,7 @@
   `layout` does the same for prototypes, and says which of them share a panel.
 * `comparisons`: blocks are compared with the panels that margins do not exclude; what is too close
   to call is settled by the definition.
-* `accuracy`: what is too close to call, and why nothing nearer is missed.
+  What is too close, and why nothing nearer is missed, is derived in tests/engine/accuracy.md.
 * `pass_loops`: the compiled pass over all blocks. Samples that changed their unit are moved from
   one sum to another. `fine_tuning_loops` is fine-tuning's pass.
 * `packing`: samples that were packed once, or are read and packed anew in each pass, and how

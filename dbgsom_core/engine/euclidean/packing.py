@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.euclidean.accuracy import accuracy_of, error_steps
 from dbgsom_core.engine.euclidean.blocks import (
     Accuracy,
     Blocks,
     Frame,
     Tally,
+    accuracy_of,
     column_totals,
     count_ranks,
+    error_steps,
     move_places,
     pack_blocks,
 )

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inlined, loop
-from dbgsom_core.engine.euclidean.accuracy import OF_SQUARES, TWICE
 from dbgsom_core.engine.euclidean.blocks import (
+    OF_SQUARES,
+    TWICE,
     Accuracy,
     Blocks,
     Frame,
