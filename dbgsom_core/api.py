@@ -103,7 +103,8 @@ if TYPE_CHECKING:
         Search,
         Totals,
     )
-    from dbgsom_core.engine.ranges import Held, Shards
+    from dbgsom_core.engine.partitioned import Shards
+    from dbgsom_core.engine.partitioned_search import Held
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
     from dbgsom_core.interfaces.context import Chunk, Context
     from dbgsom_core.som_map.changes import Death, Insert, Move
@@ -240,7 +241,8 @@ _HOMES = {
     "engine.compile": "compiled inner_loop",
     "engine.contract": "Assignment Found MapGraph Moments Neighbourhood PerSample Samples Search "
     "Totals",
-    "engine.ranges": "Held Shards",
+    "engine.partitioned": "Shards",
+    "engine.partitioned_search": "Held",
     "interfaces.arrays": "FloatArray IntArray",
     "interfaces.context": "Chunk Context",
     "som_map.changes": "Death Insert Move",

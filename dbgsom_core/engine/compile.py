@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,7 +20,6 @@ from numba.extending import register_jitable
 
 from dbgsom_core.engine import compiling
 from dbgsom_core.engine.cache_folder import cache_folder
-from dbgsom_core.engine.collecting import uncollected
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
@@ -166,10 +166,17 @@ def _load_carefully(cache: Any) -> None:
         return cache._load_overload(signature, context)
 
     def load_overload(signature: Any, context: Any) -> Any:
-        with uncollected():
+        # Python's collector would look through all objects again and again for nothing, which
+        # takes longer than to load all loops of a fit.
+        enabled = gc.isenabled()
+        gc.disable()
+        try:
             found = load_lightly(signature, context)
             if found is None:
                 found = load_fully(signature, context)
+        finally:
+            if enabled:
+                gc.enable()
         asked = tuple(getattr(signature, "args", signature))
         return found if found is not None and tuple(found.signature.args) == asked else None
 

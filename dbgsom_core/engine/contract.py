@@ -337,11 +337,15 @@ class Samples(Protocol):
         """
 
     def distances_to(
-        self, prototypes: NDArray[np.float64], units: NDArray[np.int64]
+        self,
+        prototypes: NDArray[np.float64],
+        units: NDArray[np.int64],
+        among: slice | None = None,
     ) -> NDArray[np.float64]:
-        """Return the distance (n,) of each sample to the prototype in its entry of ``units``.
+        """Return the distance of each sample to the prototype in its entry of ``units`` (n,).
 
-        Only asked for where `nearest_units` returned no distances.
+        Or of the rows ``among`` the samples whose ``units`` (m,) these are. Only asked for where
+        `nearest_units` returned no distances.
         """
 
     def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:

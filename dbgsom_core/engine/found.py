@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ class PlainFound:
         """See `Found`."""
         winners = self.samples.of_parts(
             self.bmu,
-            lambda part, units: winners_of_own_class(part, units, self.prototypes, leads),
+            partial(winners_of_own_class, prototypes=self.prototypes, leads=leads),
         )
         return replace(self, of=Assignment(winners, self.distance))
 
@@ -97,7 +97,7 @@ class PlainFound:
         """See `Found`; nobody needs their errors, which are left empty."""
         seconds = self.samples.of_parts(
             self.bmu,
-            lambda part, units: linked_runners_up(part, units, self.prototypes, graph, leads),
+            partial(linked_runners_up, prototypes=self.prototypes, graph=graph, leads=leads),
         )
         n_neurons = len(self.prototypes)
         hits = np.bincount(seconds, self.samples.weights, n_neurons)
@@ -152,7 +152,7 @@ def winners_of_own_class(
     """
     codes = _codes(samples)
     if samples.is_euclidean:
-        from dbgsom_core.engine.euclidean.fine_tuning_rows import own_rows
+        from dbgsom_core.engine.euclidean.fine_tuning import own_rows
 
         return own_rows(samples, codes, bmu, prototypes, leads)
     winners = bmu.copy()
@@ -179,7 +179,7 @@ def linked_runners_up(
     """
     codes = None if leads is None else _codes(samples)
     if samples.is_euclidean:
-        from dbgsom_core.engine.euclidean.fine_tuning_rows import linked_rows
+        from dbgsom_core.engine.euclidean.fine_tuning import linked_rows
 
         return linked_rows(samples, codes, bmu, prototypes, graph.links, leads)
     linked = [np.sort(row[row >= 0]).astype(np.int64) for row in graph.links]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse, vstack
 
-from dbgsom_core.engine.answers import completed, distances, mixtures
 from dbgsom_core.engine.contract import (
     Assignment,
     Found,
@@ -21,11 +21,10 @@ from dbgsom_core.engine.contract import (
     Search,
 )
 from dbgsom_core.engine.found import PlainFound
+from dbgsom_core.engine.majorities import robust_weights
 from dbgsom_core.engine.moments import check_varies, extremes, moments_of
-from dbgsom_core.engine.once import once
 from dbgsom_core.engine.per_sample import groups, unlinked
 from dbgsom_core.engine.principal import principal_axes
-from dbgsom_core.engine.robust import robust_weights
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import share
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from dbgsom_core.engine.euclidean.packing import PackedSamples
 
 PACKING_PAYS = 1 << 15  # numbers in the data from which a packed copy pays for a training
+_CHUNK_NUMBERS = 1 << 22  # numbers of dense samples that are made at a time
 _FAST_PAYS_ONCE = 1 << 24  # multiplications from which one fast search does
 
 
@@ -42,9 +42,6 @@ class LocalSamples(PlainSamples):
 
     moments = moments_of
     principal_axes = principal_axes
-    distances = distances
-    mixtures = mixtures
-    completed = completed
 
     @property
     def _may_search_fast(self) -> bool:
@@ -57,7 +54,7 @@ class LocalSamples(PlainSamples):
             and self.n < 2**31
         )
 
-    @once
+    @cached_property
     def packed(self) -> PackedSamples | None:
         """The samples as the fast search wants them, or None where it cannot serve.
 
@@ -127,6 +124,45 @@ class LocalSamples(PlainSamples):
 
         return offsets(self, prototypes, units)
 
+    def distances(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+        """See `Samples`."""
+        out = np.empty((self.n, len(prototypes)), dtype=self.X.dtype)
+
+        def keep(rows: slice, block: NDArray[np.float64]) -> None:
+            if block.base is not out:
+                out[rows] = block
+
+        self.each_block(prototypes, keep, out if out.dtype == np.float64 else None)
+        return out
+
+    def mixtures(
+        self, prototypes: NDArray[np.float64], sparse: bool = False
+    ) -> NDArray[np.floating[Any]] | csr_array:
+        """See `Samples`."""
+        from dbgsom_core.engine.nnls import mixture_coefficients  # numba is slow to import
+
+        out = None if sparse else np.zeros((self.n, len(prototypes)), dtype=self.X.dtype)
+        size, parts = max(1, _CHUNK_NUMBERS // max(self.X.shape[1], 1)), []
+        for start in range(0, self.n, size):
+            part = self.subset(slice(start, start + size))
+            dense = part.X
+            if issparse(part.X) or self.incomplete:
+                dense = part.completed(prototypes)
+            found = mixture_coefficients(dense, prototypes, self.threads).astype(self.X.dtype)
+            if out is None:
+                parts.append(found)
+            else:
+                found.toarray(out=out[start : start + size])
+        return vstack(parts, format="csr") if out is None else out
+
+    def completed(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+        """See `Samples`; without missing values that is a copy."""
+        X: NDArray[Any] = self.X.toarray() if issparse(self.X) else self.X.copy()
+        if self.incomplete:
+            rows, columns = np.nonzero(np.isnan(X))
+            X[rows, columns] = prototypes[self.assign(prototypes).bmu[rows], columns]
+        return X
+
     def search(self) -> Search:
         """Return a search that is fast over the epochs of a training."""
         if self.packed is None:
@@ -144,26 +180,25 @@ class LocalSamples(PlainSamples):
         """Return what was found with its totals added up sample by sample."""
         return PlainFound(self, prototypes, of)
 
-    def _found_fast(self, prototypes: NDArray[np.float64], places: int) -> NDArray[np.int64] | None:
-        # The nearest units (places, n) by a fast search, or None where it does not serve.
+    def _nearest_fast(
+        self, prototypes: NDArray[np.float64], places: int
+    ) -> NDArray[np.int64] | None:
+        # The nearest units (n, places) by a fast search, or None where it does not serve.
         pays = self.n * prototypes.size >= _FAST_PAYS_ONCE and len(prototypes) > 1
         if not pays or not self._may_search_fast:
             return None
         from dbgsom_core.engine.euclidean.one_shot import nearest_units
 
-        found = nearest_units(self.X, prototypes, places, self.threads)
-        if found is not None:
-            vars(self)["incomplete"] = False  # it has looked at every value
-        return found
+        return nearest_units(self, prototypes, places)
 
     def assign(self, prototypes: NDArray[np.float64]) -> PerSample:
         """See `Samples`."""
-        found = self._found_fast(prototypes, 1)
+        found = self._nearest_fast(prototypes, 1)
         if found is None:
             return self.assign_plainly(prototypes)
         from dbgsom_core.engine.euclidean.one_shot import FoundOnce
 
-        return FoundOnce(self.X, prototypes, found[0], self.threads)
+        return FoundOnce(self, prototypes, found[:, 0])
 
     def admit(
         self, assignment: PerSample, prototypes: NDArray[np.float64], known: int
@@ -185,11 +220,9 @@ class LocalSamples(PlainSamples):
         self, prototypes: NDArray[np.float64], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
         """See `Samples`; distances are None where they were not needed to find the units."""
-        found = self._found_fast(prototypes, k) if k <= 2 else None
+        found = self._nearest_fast(prototypes, k) if k <= 2 else None
         if found is not None:
-            return found.T, None
-        if 2 < k <= len(prototypes) and self._may_search_fast and not self.incomplete:
-            return self.nearest_few(prototypes, k)
+            return found, None
         return self.nearest_plainly(prototypes, k)
 
     def root_mean_square_distance(self, point: NDArray[np.float64]) -> float:
@@ -202,12 +235,16 @@ class LocalSamples(PlainSamples):
         return float(self.assign(point).distance @ self.sample_weights)
 
     def distances_to(
-        self, prototypes: NDArray[np.float64], units: NDArray[np.int64]
+        self,
+        prototypes: NDArray[np.float64],
+        units: NDArray[np.int64],
+        among: slice | None = None,
     ) -> NDArray[np.float64]:
         """See `Samples`; for dense, complete samples of Euclidean geometry."""
         from dbgsom_core.engine.euclidean.one_shot import distances_to
 
-        return distances_to(self.X, prototypes, units, self.threads)
+        X = self.X if among is None else self.X[among]
+        return distances_to(X, prototypes, units, self.threads)
 
 
 @dataclass

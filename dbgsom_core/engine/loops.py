@@ -20,6 +20,53 @@ def add_samples(X: NDArray[Any], bmu: NDArray[np.int64], sums: NDArray[np.float6
 
 
 @loop
+def add_weighted(
+    X: NDArray[Any],
+    weights: NDArray[np.float64],
+    bmu: NDArray[np.int64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Add ``weights[i]*X[i]`` to ``sums[bmu[i]]``, X (n, D), sums (K, D), row by row."""
+    for i in range(X.shape[0]):
+        j, weight = bmu[i], weights[i]
+        for k in range(X.shape[1]):
+            sums[j, k] += weight * X[i, k]
+
+
+@loop
+def add_observed(
+    X: NDArray[Any],
+    weights: NDArray[np.float64],
+    bmu: NDArray[np.int64],
+    sums: NDArray[np.float64],
+    seen: NDArray[np.float64],
+) -> None:
+    """Do as `add_weighted` for what is not nan, and add the weights of that to ``seen`` (K, D)."""
+    for i in range(X.shape[0]):
+        j, weight = bmu[i], weights[i]
+        for k in range(X.shape[1]):
+            if not np.isnan(X[i, k]):
+                sums[j, k] += weight * X[i, k]
+                seen[j, k] += weight
+
+
+@loop
+def add_sparse(
+    values: NDArray[Any],
+    columns: NDArray[Any],
+    starts: NDArray[Any],
+    weights: NDArray[np.float64],
+    bmu: NDArray[np.int64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Do as `add_weighted` for the rows of a CSR matrix (values, columns, row starts)."""
+    for i in range(starts.size - 1):
+        j, weight = bmu[i], weights[i]
+        for p in range(starts[i], starts[i + 1]):
+            sums[j, columns[p]] += weight * values[p]
+
+
+@loop
 def add_columns(X: NDArray[Any], total: NDArray[np.float64]) -> None:
     """Add every row of X (n, D) to ``total`` (D,)."""
     for i in range(X.shape[0]):
@@ -127,26 +174,20 @@ def smallest(
 
     They are in order, the first of equal ones; k is at most K.
     """
+    k = columns.shape[1]
     for i in range(block.shape[0]):
-        for j in range(block.shape[1]):
-            insert(block[i, j], j, j, columns[i], values[i])
-
-
-@inner_loop
-def insert(
-    value: float, column: int, held: int, columns: NDArray[np.int64], values: NDArray[np.float64]
-) -> None:
-    """Insert into the k smallest so far of a row (k,), ``held`` values were seen before."""
-    k = columns.size
-    if held >= k and not value < values[k - 1]:
-        return
-    rank = min(held, k - 1)
-    while rank > 0 and value < values[rank - 1]:
-        values[rank] = values[rank - 1]
-        columns[rank] = columns[rank - 1]
-        rank -= 1
-    values[rank] = value
-    columns[rank] = column
+        row, where, found = block[i], columns[i], values[i]
+        limit = np.inf  # of those that may enter once there are k
+        for j in range(row.size):
+            value = row[j]
+            if j < k or value < limit:
+                rank = min(j, k - 1)
+                while rank > 0 and value < found[rank - 1]:
+                    found[rank], where[rank] = found[rank - 1], where[rank - 1]
+                    rank -= 1
+                found[rank], where[rank] = value, j
+                if j >= k - 1:
+                    limit = found[k - 1]
 
 
 @inner_loop
@@ -160,68 +201,33 @@ def euclidean_distance(X: NDArray[Any], i: int, prototypes: NDArray[np.float64],
 
 
 @loop
-def nearest_few(
-    X: NDArray[Any],
-    prototypes: NDArray[np.float64],
-    values: NDArray[np.float64],
-    slack: NDArray[np.float64],
-    few: NDArray[np.int64],
-    apart: NDArray[np.float64],
-    columns: NDArray[np.int64],
-    distances: NDArray[np.float64],
-) -> None:
-    """Fill columns and distances (m, k) with the nearest prototypes (K, D) of each of X (m, D).
-
-    By definition, in order, the first of equal ones; k is at most K. Of row i only those are
-    compared whose ``values`` (m, K) exceed the k-th smallest by at most ``slack`` (m,), or all
-    where that is no number. ``few`` (K,) and ``apart`` (K,) are memory to work in.
+def fill_distances(X: NDArray[Any], columns: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """Fill out (n, K) with the distances of X (n, D) to prototypes, ``columns`` (D, K), each by
+    definition: squares are added up by feature, for many prototypes side by side.
     """
-    n_neurons, last = prototypes.shape[0], columns.shape[1] - 1
+    d, n_neurons = columns.shape
+    whole = d - d % 4
     for i in range(X.shape[0]):
-        limit = np.inf
-        if slack[i] < np.inf:
-            for j in range(n_neurons):
-                if values[i, j] < limit or j <= last:
-                    insert(values[i, j], j, j, columns[i], distances[i])
-                    if j >= last:
-                        limit = distances[i, last]
-            limit += slack[i]
-        found = 0
+        row = out[i]
         for j in range(n_neurons):
-            if not values[i, j] > limit:
-                few[found] = j
-                found += 1
-        fill_distances(X, i, prototypes, few, found, apart)
-        for held in range(found):
-            insert(apart[held], few[held], held, columns[i], distances[i])
-
-
-@inner_loop
-def fill_distances(
-    X: NDArray[Any],
-    i: int,
-    prototypes: NDArray[np.float64],
-    few: NDArray[np.int64],
-    found: int,
-    out: NDArray[np.float64],
-) -> None:
-    """Fill out with the distances of X[i] to the ``found`` first of ``few``, by definition."""
-    whole = found - found % 4
-    for place in range(0, whole, 4):  # four sums side by side: an addition waits for the one before
-        a, b, c, d = few[place], few[place + 1], few[place + 2], few[place + 3]
-        sum_a = sum_b = sum_c = sum_d = 0.0
-        for k in range(X.shape[1]):
-            x = np.float64(X[i, k])
-            step_a, step_b = x - prototypes[a, k], x - prototypes[b, k]
-            step_c, step_d = x - prototypes[c, k], x - prototypes[d, k]
-            sum_a += step_a * step_a
-            sum_b += step_b * step_b
-            sum_c += step_c * step_c
-            sum_d += step_d * step_d
-        out[place], out[place + 1] = np.sqrt(sum_a), np.sqrt(sum_b)
-        out[place + 2], out[place + 3] = np.sqrt(sum_c), np.sqrt(sum_d)
-    for place in range(whole, found):
-        out[place] = euclidean_distance(X, i, prototypes, few[place])
+            row[j] = 0.0
+        for k in range(0, whole, 4):  # four at a time: sums are fetched and put back less often
+            x, y = np.float64(X[i, k]), np.float64(X[i, k + 1])
+            z, u = np.float64(X[i, k + 2]), np.float64(X[i, k + 3])
+            one, two, three, four = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
+            for j in range(n_neurons):
+                first, second, third, fourth = x - one[j], y - two[j], z - three[j], u - four[j]
+                total = row[j] + first * first
+                total += second * second
+                total += third * third
+                row[j] = total + fourth * fourth
+        for k in range(whole, d):
+            x, one = np.float64(X[i, k]), columns[k]
+            for j in range(n_neurons):
+                first = x - one[j]
+                row[j] += first * first
+        for j in range(n_neurons):
+            row[j] = np.sqrt(row[j])
 
 
 @loop

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.contract import Moments
-from dbgsom_core.engine.ranges import Question, each_range
 from dbgsom_core.engine.samples import PlainSamples
-from dbgsom_core.engine.tables import BlockTable, pieces
+from dbgsom_core.engine.tables import BlockTable, each_range, pieces
 from dbgsom_core.engine.workers import available_threads
 
 # Adds rows (m, D), with weights (m,) or None, to a total (D,).
@@ -96,7 +95,7 @@ def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     return X.extremes
 
 
-def _extremes_of(X: Any, rows: slice, weights: None) -> tuple[NDArray[Any], NDArray[Any]]:
+def _extremes_of(X: Any, rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
     return _outermost([_extremes(X[piece]) for piece in pieces(rows.start, rows.stop)])
 
 
@@ -114,29 +113,14 @@ def _extremes(X: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _of_dense(X: Any) -> Moments:
-    mean = mean_of(X)
+    mean = np.asarray(_total(X, _add_columns) / len(X))
     squares = _total(X, partial(_add_squares, mean))
     return Moments(mean, np.sqrt(squares / len(X)))
 
 
-def mean_of(X: Any) -> NDArray[np.float64]:
-    """Return the column means (D,) of dense, complete X (n, D)."""
-    return np.asarray(_total(X, _add_columns) / len(X))
-
-
-def columns_of(X: Any) -> Question:
-    """Return what `mean_of` asks of X."""
-    return _ranges(len(X)), partial(_added, _add_columns)
-
-
-def squares_of(X: Any, mean: NDArray[np.float64]) -> Question:
-    """Return what `moments_of` then asks of dense, complete X (n, D) without weights."""
-    return _ranges(len(X)), partial(_added, partial(_add_squares, mean))
-
-
 def _add_columns(X: NDArray[Any], weights: None, out: NDArray[np.float64]) -> None:
-    from dbgsom_core.engine.aligned import for_loops  # numba is slow to import
     from dbgsom_core.engine.loops import add_columns
+    from dbgsom_core.engine.rows import for_loops  # numba is slow to import
 
     add_columns(for_loops(X), out)
 
@@ -144,8 +128,8 @@ def _add_columns(X: NDArray[Any], weights: None, out: NDArray[np.float64]) -> No
 def _add_squares(
     mean: NDArray[np.float64], X: NDArray[Any], weights: None, out: NDArray[np.float64]
 ) -> None:
-    from dbgsom_core.engine.aligned import for_loops
     from dbgsom_core.engine.loops import add_squares
+    from dbgsom_core.engine.rows import for_loops
 
     add_squares(for_loops(X), mean, out)
 

@@ -22,10 +22,10 @@ def units_of(found: PerSample) -> NDArray[np.integer[Any]]:
 def each_piece(
     found: PerSample, n: int
 ) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.float64]]]:
-    """Yield rows, units and distances of the first ``n`` samples, 65536 at a time."""
-    of_rows = getattr(found, "of_rows", None)
-    for start in range(0, n, _ROWS):
-        rows = slice(start, min(start + _ROWS, n))
+    """Yield rows, units and distances of the first ``n`` samples, ``found.piece`` at a time."""
+    of_rows, piece = getattr(found, "of_rows", None), getattr(found, "piece", _ROWS)
+    for start in range(0, n, piece):
+        rows = slice(start, min(start + piece, n))
         if of_rows is None:
             yield rows, found.bmu[rows], found.distance[rows]
         else:

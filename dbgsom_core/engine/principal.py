@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.contract import Moments
-from dbgsom_core.engine.ranges import Question, each_range
 from dbgsom_core.engine.samples import PlainSamples
+from dbgsom_core.engine.tables import each_range
 
 _CHUNK_ROWS = 8192
 _DENSE_COVARIANCE = 2048  # columns up to which the covariance is decomposed whole
@@ -27,7 +27,7 @@ def principal_axes(data: PlainSamples, moments: Moments) -> list[NDArray[np.floa
     its column.
     """
     n, d = data.X.shape
-    if not _is_whole(n, d):
+    if n * d * d > _WHOLE_COVARIANCE:
         data = data.subset(slice(None, None, -(-n // _CHUNK_ROWS)))
     variances, axes = (_of_operator if d > _DENSE_COVARIANCE else _of_covariance)(data, moments)
     found = []
@@ -44,28 +44,13 @@ def principal_axes(data: PlainSamples, moments: Moments) -> list[NDArray[np.floa
     return found
 
 
-def products_of(data: PlainSamples, mean: NDArray[np.float64]) -> Question | None:
-    """Return what `principal_axes` asks of the rows of all samples; None: it asks a few of them."""
-    n, d = data.X.shape
-    return _question(data, mean) if _is_whole(n, d) and d <= _DENSE_COVARIANCE else None
-
-
-def _is_whole(n: int, d: int) -> bool:
-    return n * d * d <= _WHOLE_COVARIANCE
-
-
-def _question(data: PlainSamples, mean: NDArray[np.float64]) -> Question:
-    chunks = [(a, min(a + _CHUNK_ROWS, data.n)) for a in range(0, data.n, _CHUNK_ROWS)]
-    # Whether it is incomplete is asked once, not of each part.
-    return chunks, partial(_product, mean, data.incomplete)
-
-
 def _of_covariance(data: PlainSamples, moments: Moments) -> tuple[Any, Any]:
     from scipy.linalg import eigh
 
     d = data.X.shape[1]
-    asked = _question(data, moments.mean)
-    products = np.array(each_range(data.X, *asked, data.threads, data.weights))
+    chunks = [(a, min(a + _CHUNK_ROWS, data.n)) for a in range(0, data.n, _CHUNK_ROWS)]
+    ask = partial(_product, moments.mean, data.incomplete)
+    products = np.array(each_range(data.X, chunks, ask, data.threads, data.weights))
     covariance = products.sum(axis=0) / data.total_weight
     if issparse(data.X):
         covariance -= np.outer(moments.mean, moments.mean)

@@ -1,7 +1,8 @@
-"""Samples of either dtype for loops that are compiled once."""
+"""Samples as compiled loops read them: of either dtype, read-only or not, from where they begin."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inlined, inner_loop
 from dbgsom_core.engine.llvm.memory import read_number
+from dbgsom_core.engine.llvm.panel import LINE
 
 
 class Rows(NamedTuple):
@@ -45,3 +47,30 @@ def row_distance(samples: Rows, i: int, prototypes: NDArray[np.float64], j: int)
         total += difference * difference
     distance: float = np.sqrt(total)
     return distance
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return an array of zeros that begins at a cache line."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    array: NDArray[Any] = memory[start : start + size].view(dtype).reshape(shape)
+    return array
+
+
+class _SameMemory:
+    """Offers the memory of an array that may not be written as if it might."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self.array = array  # lives as long as what is made of it
+        address = array.__array_interface__["data"][0]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
+
+
+def for_loops(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array over the same memory that loops may read: numba knows one kind of array.
+
+    A read-only array, as joblib hands out, would have every loop compiled once more. No loop writes
+    to the samples.
+    """
+    return array if array.flags.writeable else np.asarray(_SameMemory(array))

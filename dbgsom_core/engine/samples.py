@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Assignment
-from dbgsom_core.engine.loops import smallest
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.once import once
-from dbgsom_core.engine.pairwise.expanded import Expanded
-from dbgsom_core.engine.pairwise.nearest import NearestFew
-from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
+from dbgsom_core.engine.scalar import scalar_assign, scalar_pairwise
 from dbgsom_core.engine.sums import has_missing, won_sums
 from dbgsom_core.engine.workers import share
 
 _CHUNK_DISTANCES = 1 << 20  # distances that one chunk of a whole distance matrix may hold (8 MiB)
-_FEW_ROWS = 1 << 10, 1 << 16  # of a chunk whose few nearest are looked for, at least and at most
 _SMALL_WORK = 1 << 21  # multiplications below which threads cost more than they save
 
 
@@ -51,17 +46,17 @@ class PlainSamples:
         """The number of samples."""
         return int(self.X.shape[0])
 
-    @once
+    @cached_property
     def sample_weights(self) -> NDArray[np.float64]:
         """The weights (n,), 1 where none were given."""
         return np.ones(self.n) if self.weights is None else self.weights
 
-    @once
+    @cached_property
     def total_weight(self) -> float:
         """The sum of the weights: how many samples there are in effect."""
         return float(self.n if self.weights is None else self.weights.sum())
 
-    @once
+    @cached_property
     def incomplete(self) -> bool:
         """Whether values are missing."""
         return not issparse(self.X) and has_missing(self.X)
@@ -145,24 +140,32 @@ class PlainSamples:
         self,
         prototypes: NDArray[np.float64],
         use: Callable[[slice, NDArray[np.float64]], None],
+        out: NDArray[np.float64] | None = None,
     ) -> None:
-        """Do ``use(rows, distances)`` for the blocks that `chunks` yields, from several threads."""
-        size, distances = self._blocks(prototypes)
+        """Do ``use(rows, distances)`` for the blocks that `chunks` yields, from several threads.
+
+        Distances lie in ``out`` (n, K) where that is given.
+        """
+        size, distances = self._blocks(prototypes, out)
         work = self.n * prototypes.size
         self._each_chunk(lambda rows, _: use(rows, distances(rows)), size, work)
 
     def _blocks(
-        self, prototypes: NDArray[np.float64]
+        self, prototypes: NDArray[np.float64], out: NDArray[np.float64] | None = None
     ) -> tuple[int, Callable[[slice], NDArray[np.float64]]]:
         # How many rows make a block, and their distances.
         size = self._rows_for(prototypes)
         if not self.is_euclidean:
             return size, lambda rows: self.pairwise(self.X[rows], prototypes)
-        expanded = Expanded.of(prototypes, np.float64)
+        from dbgsom_core.engine.loops import fill_distances
+        from dbgsom_core.engine.rows import for_loops  # numba is slow to import
+
+        columns = np.ascontiguousarray(prototypes.T, np.float64)
 
         def distances(rows: slice) -> NDArray[np.float64]:
-            found = np.empty((rows.stop - rows.start, len(prototypes)))
-            expanded.fill(self.X[rows], found)
+            part = np.ascontiguousarray(for_loops(self.X[rows]))
+            found = np.empty((len(part), len(prototypes))) if out is None else out[rows]
+            fill_distances(part, columns, found)
             return found
 
         return size, distances
@@ -170,31 +173,17 @@ class PlainSamples:
     def nearest_plainly(
         self, prototypes: NDArray[np.float64], k: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Do as `nearest_units` by the metric's own methods, distances included."""
+        """Do as `nearest_units` by all distances, which are told as well."""
+        from dbgsom_core.engine.loops import smallest
+
         n = self.n
         neurons, distances = np.zeros((n, k), dtype=np.int64), np.empty((n, k))
 
-        def work(rows: slice, _: int) -> None:
-            block = np.ascontiguousarray(self.pairwise(self.X[rows], prototypes))
-            smallest(block, neurons[rows], distances[rows])
+        def keep(rows: slice, block: NDArray[np.float64]) -> None:
+            smallest(np.ascontiguousarray(block), neurons[rows], distances[rows])
 
-        self._each_chunk(work, self._rows_for(prototypes), n * prototypes.size)
+        self.each_block(prototypes, keep)
         distances[:, len(prototypes) :] = distances[:, :1]  # of fewer than k the first stands again
-        return neurons, distances
-
-    def nearest_few(
-        self, prototypes: NDArray[np.float64], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Do as `nearest_plainly` for at most K, where `is_euclidean` holds."""
-        search = NearestFew.of(prototypes, k)
-        neurons, distances = np.empty((self.n, k), dtype=np.int64), np.empty((self.n, k))
-
-        def work(rows: slice, _: int) -> None:
-            search.find(self.X[rows], neurons[rows], distances[rows])
-
-        size = -(-self.n // (4 * self.threads if self.threads > 1 else 1))
-        with one_blas_thread():
-            self._each_chunk(work, int(np.clip(size, *_FEW_ROWS)), self.n * prototypes.size)
         return neurons, distances
 
     def _rows_for(self, prototypes: NDArray[np.float64]) -> int:

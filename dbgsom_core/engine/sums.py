@@ -39,16 +39,16 @@ def won_sums(
     (sums, seen)
         Float64 (K, D); ``seen``, the weights of what was observed, is None for complete samples.
     """
-    from dbgsom_core.engine import sum_loops
-    from dbgsom_core.engine.aligned import for_loops
+    from dbgsom_core.engine import loops
+    from dbgsom_core.engine.rows import for_loops
 
     sums = np.zeros((n_neurons, X.shape[1]))
     seen = np.zeros_like(sums) if incomplete else None
     given = weights if weights is not None else np.ones(X.shape[0])
     if issparse(X):
-        sum_loops.add_sparse(X.data, X.indices, X.indptr, given, bmu, sums)
+        loops.add_sparse(X.data, X.indices, X.indptr, given, bmu, sums)
     elif seen is not None:
-        sum_loops.add_observed(for_loops(X), given, bmu, sums, seen)
+        loops.add_observed(for_loops(X), given, bmu, sums, seen)
     else:
         add_won(X, weights, bmu, sums)
     return sums, seen
@@ -61,9 +61,8 @@ def add_won(
     sums: NDArray[np.float64],
 ) -> None:
     """Add the rows of complete samples X (n, D) to the ``sums`` (K, D) of units (n,), in order."""
-    from dbgsom_core.engine.aligned import for_loops
-    from dbgsom_core.engine.loops import add_samples
-    from dbgsom_core.engine.sum_loops import add_weighted
+    from dbgsom_core.engine.loops import add_samples, add_weighted
+    from dbgsom_core.engine.rows import for_loops
 
     if weights is None:
         add_samples(for_loops(X), bmu, sums)

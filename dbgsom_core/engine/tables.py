@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from mmap import mmap
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+
+from dbgsom_core.engine.workers import share
 
 _NEAR_BYTES = 1 << 18  # rows that lie closer to each other are read together
 _PIECE = 8192  # rows
@@ -355,6 +357,35 @@ def not_finite(block: NDArray[Any]) -> tuple[int, int] | None:
 def block_rows(table: BlockTable, block_bytes: int) -> int:
     """Return how many rows of a table so many bytes hold, at least 1."""
     return max(1, block_bytes // (table.shape[1] * table.dtype.itemsize))
+
+
+def each_range(
+    X: Any,
+    ranges: Sequence[tuple[int, int]],
+    ask: Callable[..., Any],
+    threads: int,
+    *beside: NDArray[Any] | None,
+    own: Sequence[tuple[Any, ...]] | None = None,
+) -> list[Any]:
+    """Return ``ask(X, rows, *own)`` for the rows of each range (start, stop).
+
+    ``own`` are what is given for each range, or the entries for its rows of what is ``beside`` X.
+    Of a table whose rows are elsewhere they are asked there: ``ask`` is then pickled, and its X an
+    array of the rows of one range. Of a table that is best read ``in_order`` one range is asked
+    after the other.
+    """
+    if own is None:
+        own = [tuple(None if b is None else b[slice(*one)] for b in beside) for one in ranges]
+    ask_there = getattr(X, "ask_ranges", None)
+    if ask_there is not None:
+        return list(ask_there(ranges, ask, own))
+    answers: list[Any] = [None] * len(ranges)
+
+    def work(worker: int, task: int) -> None:
+        answers[task] = ask(X, slice(*ranges[task]), *own[task])
+
+    share(1 if getattr(X, "in_order", False) else threads, len(ranges), work)
+    return answers
 
 
 def pieces(start: int, stop: int) -> Iterator[slice]:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.aligned import for_loops
 from dbgsom_core.engine.compile import loop
 from dbgsom_core.engine.loops import distances_to
+from dbgsom_core.engine.rows import for_loops
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.tables import pieces
 from dbgsom_core.engine.workers import share

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Samples
-from dbgsom_core.engine.once import once
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.som_map.tree import Descent
 from dbgsom_core.training.asking import answers_and_scores
@@ -72,7 +72,7 @@ class Answers:
         there = "label, unit, cell, leaf, distance, novelty, pvalue, outlier, probabilities"
         return f"<answers to {self._data.n} samples: {there}>"
 
-    @once
+    @cached_property
     def ended(self) -> Descent:
         """Where the samples came to on the live leaves."""
         ended: Descent = self._estimator._to_live_leaves(self._data)
@@ -93,19 +93,19 @@ class Answers:
         """See the class."""
         return self.ended.distance
 
-    @once
+    @cached_property
     def cell(self) -> NDArray[np.int64]:
         """See the class."""
         cells: NDArray[np.int64] = self._estimator.som_map_.positions[self.unit]
         return cells
 
-    @once
+    @cached_property
     def _answered(self) -> NDArray[np.float64] | None:
         # What a labeller says that answers samples and not neurons.
         answering = self._estimator._answering
         return None if answering is None else answering(self._data)
 
-    @once
+    @cached_property
     def label(self) -> NDArray[Any]:
         """See the class."""
         if self._answered is None:
@@ -114,7 +114,7 @@ class Answers:
             return self._answered
         return np.asarray(self._estimator.classes_[self._answered.argmax(axis=1)])
 
-    @once
+    @cached_property
     def probabilities(self) -> NDArray[np.float64] | None:
         """See the class."""
         if not hasattr(self._estimator, "classes_"):
@@ -124,14 +124,14 @@ class Answers:
         shares = self._estimator._leaf_probabilities
         return None if shares is None else np.asarray(shares[self.leaf])
 
-    @once
+    @cached_property
     def novelty(self) -> NDArray[np.float64] | None:
         """See the class."""
         if self._known is None:
             return None
         return np.asarray(self._estimator._scores(self._data, lambda: self.ended))
 
-    @once
+    @cached_property
     def pvalue(self) -> NDArray[np.float64] | None:
         """See the class."""
         if self.novelty is None or not isinstance(self._known, Calibration):

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.contract import Samples
-from dbgsom_core.engine.ranges import each_range
+from dbgsom_core.engine.tables import each_range
 from dbgsom_core.errors import CheckpointError, PluginError, callers_level
 from dbgsom_core.estimators.archive import UnfitError, opened_archive
 from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
@@ -303,7 +303,7 @@ def data_digest(X: Any) -> str:
     return found.hexdigest()[:16]
 
 
-def _digest_of_rows(X: Any, rows: slice, weights: None) -> bytes:
+def _digest_of_rows(X: Any, rows: slice) -> bytes:
     part = np.ascontiguousarray(X[rows])
     raw = repr(part.tolist()).encode() if part.dtype == object else part.tobytes()
     return hashlib.sha256(raw).digest()

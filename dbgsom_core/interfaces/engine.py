@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
     from dbgsom_core.engine.contract import Samples
     from dbgsom_core.engine.local import LocalSamples
-    from dbgsom_core.engine.ranges import Shards
+    from dbgsom_core.engine.partitioned import Shards
     from dbgsom_core.interfaces.metrics import Metric
+
+
+_BROUGHT = 16.0  # MiB of shards that may be brought here at a time
 
 
 @runtime_checkable
@@ -172,7 +175,7 @@ def samples_in_blocks(
         The table is larger than a block, and the metric is not Euclidean or prepares samples, or
         X is an array in which values are missing.
     """
-    from dbgsom_core.engine.streamed import samples_of  # numba is slow to import
+    from dbgsom_core.engine.partitioned import samples_of  # numba is slow to import
     from dbgsom_core.engine.tables import as_table
     from dbgsom_core.engine.workers import available_threads
 
@@ -199,7 +202,7 @@ def table_of_shards(shards: Shards) -> Table:
     shards : Shards
         Knows where they are and how they are asked.
     """
-    from dbgsom_core.engine.shard_table import ShardTable  # numba is slow to import
+    from dbgsom_core.engine.partitioned import ShardTable  # numba is slow to import
 
     return ShardTable(shards, DataError)
 
@@ -224,10 +227,8 @@ def samples_in_shards(
     DataError
         The table is not small, and the metric is not Euclidean or prepares samples.
     """
-    from dbgsom_core.engine.shard_table import ShardTable
-    from dbgsom_core.engine.sharded import samples_of_shards
+    from dbgsom_core.engine.partitioned import ShardTable
 
-    abilities = MetricAbilities.of(metric)
     if not isinstance(table, ShardTable):  # rows in another order: brought here in each pass
-        return samples_in_blocks(table, abilities, weights)
-    return samples_of_shards(table, abilities, weights)
+        return samples_in_blocks(table, metric, weights)
+    return samples_in_blocks(table, metric, weights, block=_BROUGHT)

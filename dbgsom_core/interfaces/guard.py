@@ -14,12 +14,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dbgsom_core.engine.once import once
 from dbgsom_core.errors import ComponentError, DbgsomError, UnfitError
 from dbgsom_core.interfaces.lookup import lookup_in_use
 
@@ -67,7 +66,7 @@ class Guarded:
     method: str
     judged_as: str = ""
 
-    @once
+    @cached_property
     def _border(self) -> tuple[Callable[[], Loan], Callable[..., Any], Callable[..., Any] | None]:
         # What it takes to be lent, to work and to be judged, looked up once: a fit calls a hundred
         # times, and numpy is slow to import.

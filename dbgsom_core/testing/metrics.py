@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
+from dbgsom_core.engine.scalar import scalar_assign, scalar_pairwise
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, twice_in_threads

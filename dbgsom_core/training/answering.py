@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -14,7 +15,6 @@ from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import PerSample, Samples
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.once import once
 from dbgsom_core.engine.per_sample import units_of
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities, Surroundings
 from dbgsom_core.som_map.som_map import SomMap
@@ -80,7 +80,7 @@ class Groups:
         n_classes = 0 if classes is None else len(classes)
         return cls(places[rows], summaries.weights[rows], values, units, prototypes, n_classes)
 
-    @once
+    @cached_property
     def where(self) -> Places:
         """The places, to be looked for."""
         return Places(self.places)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.once import once
 from dbgsom_core.training.places import (
     Near,
     Places,
@@ -82,13 +82,13 @@ class Density:
     spreads: NDArray[np.float64]
     unit: float
 
-    @once
+    @cached_property
     def first_groups(self) -> int:
         """How many of the nearest groups are looked at first, which mostly is enough."""
         usual = math.ceil(1.5 * _FAR / float(self.weights.mean()))
         return min(max(_FIRST_GROUPS, usual), self._near)
 
-    @once
+    @cached_property
     def _near(self) -> int:
         # How many groups hold _FAR samples and one more group, whichever they are.
         held = np.cumsum(np.sort(self.weights))
@@ -140,12 +140,12 @@ class Density:
             scores[short], _ = self._score(*near, self._groups)
         return scores
 
-    @once
+    @cached_property
     def where(self) -> Places:
         """The places, to be looked for."""
         return Places(self.places)
 
-    @once
+    @cached_property
     def _groups(self) -> Groups:
         return _of_groups(self.weights, self.spreads)
 

@@ -28,7 +28,7 @@ def samples():
 
 
 @pytest.fixture(scope="session")
-def assert_same():
+def same():
     """Return a function that fails where two fitted maps differ in a bit."""
 
     def check(mine, usual):
@@ -41,3 +41,15 @@ def assert_same():
         assert told[0] == told[1]
 
     return check
+
+
+@pytest.fixture(scope="session")
+def two_of():
+    """Return a function that asks a search for the two nearest prototypes of each sample."""
+
+    def ask(search, prototypes):
+        found = np.empty((search.data.n, 2), int)
+        search.each_two(prototypes, found.__setitem__)
+        return found
+
+    return ask

@@ -1,6 +1,5 @@
 """The bounds that `engine.euclidean.accuracy` derives hold where rounding is at its worst."""
 
-from dataclasses import replace
 from fractions import Fraction
 from math import isqrt, sqrt
 
@@ -9,8 +8,7 @@ import pytest
 
 from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.euclidean import one_shot, pass_loops
-from dbgsom_core.engine.euclidean.accuracy import accuracy_of
-from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Frame, Margins, Tally
+from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Frame, Margins, Tally, accuracy_of
 from dbgsom_core.engine.euclidean.comparisons import (
     ALL,
     begin,
@@ -25,7 +23,6 @@ from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.llvm.bounds import SPARE
 from dbgsom_core.engine.llvm.panel import LINE, PANEL_ROWS, SLACKS, lanes_of
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.pairwise.expanded import Expanded
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
@@ -46,7 +43,7 @@ def exactly(row):
 
 def packed_exactly(samples, row):
     """Return (x - centre)*scale without any rounding."""
-    centre, scale = exactly(samples.centre), Fraction(samples.scale)
+    centre, scale = exactly(samples.frame.centre), Fraction(samples.frame.scale)
     return [(number - c) * scale for number, c in zip(exactly(row), centre, strict=True)]
 
 
@@ -132,9 +129,11 @@ def test_a_packed_number_is_wrong_by_half_a_step_and_its_roundings(dtype, offset
         assert np.abs(numbers).max() <= 1
         for row, stored in zip(X, numbers, strict=True):
             for wanted, number in zip(packed_exactly(samples, row), exactly(stored), strict=True):
-                assert number % Fraction(samples.grid) == 0
-                rounded = abs(wanted) + Fraction(samples.grid)
-                bound = Fraction(samples.grid) / 2 + Fraction(samples.unit + 2 * UNIT) * rounded
+                assert number % Fraction(samples.frame.grid) == 0
+                rounded = abs(wanted) + Fraction(samples.frame.grid)
+                bound = (
+                    Fraction(samples.frame.grid) / 2 + Fraction(samples.unit + 2 * UNIT) * rounded
+                )
                 assert abs(number - wanted) <= bound
 
 
@@ -143,7 +142,7 @@ def test_a_packed_number_is_wrong_by_half_a_step_and_its_roundings(dtype, offset
 def test_no_sum_of_packed_samples_needs_more_than_53_bits(dtype, n):
     X = np.full((n, 1), 7.0, dtype)
     X[0] += 3
-    grid = PackedSamples.of(X, 1).grid
+    grid = PackedSamples.of(X, 1).frame.grid
     assert n / grid <= 2**52  # as many samples of packed size 1
     finest = 2.0**-30 if dtype == np.float32 else 0.0
     assert 2 * (n + 1) * UNIT <= grid <= max(4 * (n + 1) * UNIT, finest)
@@ -162,12 +161,16 @@ def test_sums_are_those_of_whole_numbers_in_any_order_and_after_any_history(dtyp
         for W in prototypes:
             found = search.assign(W)
         samples = search.samples
-        steps = np.rint((X.astype(float) - samples.centre) * (samples.scale / samples.grid))
-        whole = (steps * samples.grid).astype(dtype).astype(float) / samples.grid
+        steps = np.rint(
+            (X.astype(float) - samples.frame.centre) * (samples.frame.scale / samples.frame.grid)
+        )
+        whole = (steps * samples.frame.grid).astype(dtype).astype(float) / samples.frame.grid
         units = found.bmu[order]
         for j in range(20):
             sums = [sum(int(number) for number in column) for column in whole[units == j].T]
-            assert [int(s) for s in found.packed_sums[j, :3] / samples.grid] == (sums or [0] * 3)
+            assert [int(s) for s in found.packed_sums[j, :3] / samples.frame.grid] == (
+                sums or [0] * 3
+            )
 
 
 # ----------------------------------------------------------------------------- values and the slack
@@ -208,7 +211,8 @@ def test_a_value_is_no_more_wrong_than_its_bound(d, kind, rng):
             X, W = rng.normal(size=(2, 5, d)) + 1e4
         samples = both_dtypes(X)[unit == UNIT]
         if kind == "coarse":  # as that of very many samples is
-            samples = replace(samples, grid=2.0**-12).doubled()
+            frame = samples.frame._replace(grid=2.0**-12)
+            samples = PackedSamples(samples.X, frame, 1, samples.dtype).doubled()
         compared = Compared(samples, W)
         accuracy, ratios = compared.laid.accuracy, []
         for x, values, slack in zip(X, compared.values, compared.slack, strict=True):
@@ -238,7 +242,7 @@ def test_without_a_grid_values_and_definition_may_both_be_at_their_worst():
     of_definition = (d + 4) * UNIT * (length(x) + length(w)) ** 2 / 2
     assert error > 1.5 * of_values
     largest = compared.laid.accuracy.largest
-    once, training = (accuracy_of(d, UNIT, grid, largest) for grid in (0.0, 2.0**-48))
+    once, training = (accuracy_of(d, UNIT, grid, largest) for grid in (one_shot._GRID, 2.0**-48))
     for accuracy in (once, training):
         bound = accuracy.constant + accuracy.by_norm * length(x)
         assert error + of_definition <= bound
@@ -255,7 +259,7 @@ def spheres(d, rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("d", [2, 64])
-def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(dtype, d, rng):
+def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(dtype, d, rng, two_of):
     for _ in range(6):
         X, W = spheres(d, rng)
         X = np.vstack([X, X[:3]]).astype(dtype)
@@ -266,11 +270,11 @@ def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(dtype
                 search.double()
             for _ in range(3):
                 np.testing.assert_array_equal(search.assign(W).bmu, expected[:, 0])
-            np.testing.assert_array_equal(search.nearest_two(W), expected)
-        frame = Frame(W.mean(axis=0), 2.0**-11, 0.0)
+            np.testing.assert_array_equal(two_of(search, W), expected)
+        frame, data = Frame(W.mean(axis=0), 2.0**-11, one_shot._GRID), LocalSamples(X, EUCLIDEAN)
         for kind in (np.float32, np.float64):
-            found, _ = one_shot._nearest(X, W, 2, 1, frame, kind, len(X))
-            np.testing.assert_array_equal(found.T, expected)
+            found, _ = one_shot._nearest(data, W, 2, frame, kind, len(X))
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_values_that_lost_half_their_bits_do_not_decide(rng):
@@ -287,9 +291,9 @@ def test_values_that_lost_half_their_bits_do_not_decide(rng):
         wrong += int((Compared(samples, pair).values.argmin(axis=1) != expected).any())
         search = FastSearch(data, samples)
         np.testing.assert_array_equal(search.assign(pair).bmu, expected)
-        frame = Frame(np.zeros(d), 0.5, 0.0)
-        found, _ = one_shot._nearest(X, pair, 1, 1, frame, np.float64, len(X))
-        np.testing.assert_array_equal(found[0], expected)
+        frame = Frame(np.zeros(d), 0.5, one_shot._GRID)
+        found, _ = one_shot._nearest(data, pair, 1, frame, np.float64, len(X))
+        np.testing.assert_array_equal(found[:, 0], expected)
     assert wrong > 10  # by values alone
 
 
@@ -323,7 +327,9 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
     margins = Margins(
         np.zeros((n_blocks, k), np.uint16),
         np.zeros(n_blocks, np.float32),
-        samples.accuracy(4 * np.linalg.norm((W - samples.centre) * samples.scale, axis=1).max()),
+        samples.accuracy(
+            4 * np.linalg.norm((W - samples.frame.centre) * samples.frame.scale, axis=1).max()
+        ),
     )
     for epoch in range(7):
         compared = Compared(samples, W, room, one_each(k), drift, before)
@@ -355,29 +361,3 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
         nearest = W[compared.values.argmin(axis=1)[rng.integers(n)]]
         W = W + 0.02 * (nearest - W) * (epoch % 2) + 1e-3 * rng.normal(size=W.shape) * (epoch > 3)
     assert tight > 100
-
-
-# -------------------------------------------------------------------------------------- the tile
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("d", [2, 64, 400])
-def test_a_distance_of_the_tile_is_as_exact_as_its_features_allow(dtype, d, rng):
-    # At the edge of cancellation: one part in 1,000 of the squares is left.
-    w = np.full(d, sqrt(0.98 * UNIT))
-    w[0] = 1 + 2.0**-40
-    W = np.vstack([w, -w])
-    X = np.vstack([w * (1 + s * np.sqrt(f)) for s in (-1, 1) for f in (3e-5, 0.0021, 0.1)])
-    X = np.vstack([X, rng.normal(size=(6, d))])
-    X[:6, 1:] = 0.99 * W[0, 1:]
-    out, worst = np.empty((len(X), 2), dtype), 0.0
-    Expanded.of(W, dtype).fill(X, out)
-    relative = 2.0**-23 if dtype == np.float32 else 1e3 * 1.5 * (d + 6) * UNIT
-    for i, x in enumerate(X):
-        for j in range(2):
-            true = root_of(square([a - b for a, b in zip(exactly(x), exactly(W[j]), strict=True)]))
-            error = abs(Fraction(float(out[i, j])) - true) / true
-            assert error <= relative
-            worst = max(worst, float(error))
-    if d == 400:
-        assert worst > 0.1 * relative  # the bound is not idle

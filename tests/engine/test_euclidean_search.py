@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core import SomVQ
+from dbgsom_core.engine.euclidean.layout import patches
 from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.euclidean.panel_groups import patches
 from dbgsom_core.engine.euclidean.pruning import Patience, Sorting
 from dbgsom_core.engine.euclidean.search import FastSearch, is_too_much
 from dbgsom_core.engine.local import LocalSamples
@@ -129,14 +129,14 @@ def test_a_new_search_goes_on_in_float64_where_one_before_it_had_doubts(rng):
 
 @settings(deadline=None)
 @given(data_and_prototypes(), st.booleans())
-def test_the_two_nearest_are_those_of_the_plain_loop(drawn, prunes):
+def test_the_two_nearest_are_those_of_the_plain_loop(two_of, drawn, prunes):
     X, prototypes, _ = drawn
     prototypes = np.vstack([prototypes, prototypes[:1]])
     search = fast(X, prunes)
     for _ in range(3):
         search.assign(prototypes, grid(len(prototypes)))
     expected, _ = LocalSamples(X, EUCLIDEAN).nearest_plainly(prototypes, 2)
-    np.testing.assert_array_equal(search.nearest_two(prototypes), expected)
+    np.testing.assert_array_equal(two_of(search, prototypes), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -181,7 +181,7 @@ def test_sorting_is_stable_whatever_the_tasks(rng, monkeypatch):
         np.testing.assert_array_equal(packed.blocks.order, expected)
         np.testing.assert_array_equal(packed.blocks.bmu[: len(X)], units[by_rank])
     numbers = np.moveaxis(packed.blocks.numbers, 1, 2).reshape(-1, 4)[: len(X), :3]
-    given = (X - packed.centre) * packed.scale
+    given = (X - packed.frame.centre) * packed.frame.scale
     np.testing.assert_allclose(numbers, given[packed.blocks.order], rtol=1e-6, atol=1e-7)
 
 
@@ -268,9 +268,11 @@ def test_sums_do_not_depend_on_the_dtype_of_the_blocks(dtype, d, rng, monkeypatc
     np.testing.assert_array_equal(totals[0].sums, totals[1].sums)
     np.testing.assert_array_equal(totals[0].hits, totals[1].hits)
     packed = PackedSamples.of(X, 1)
-    numbers = np.rint((X.astype(float) - packed.centre) * (packed.scale / packed.grid))
+    numbers = np.rint(
+        (X.astype(float) - packed.frame.centre) * (packed.frame.scale / packed.frame.grid)
+    )
     exact = np.zeros((30, d))
-    np.add.at(exact, plain(X, seconds).bmu, (numbers * packed.grid).astype(dtype))
+    np.add.at(exact, plain(X, seconds).bmu, (numbers * packed.frame.grid).astype(dtype))
     np.testing.assert_array_equal(search._sums[:, :d], exact)
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbgsom_core.engine.euclidean.layout import in_rows
 from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.euclidean.panel_groups import in_rows
 from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS
@@ -186,9 +186,9 @@ def test_panels_hold_what_their_definition_says(dtype, d):
     ids = in_rows(rng.permutation(2 * PANEL_ROWS - 3), PANEL_ROWS)
     before, W = rng.normal(size=(2, 2 * PANEL_ROWS - 3, d))
     drift = np.array([0.5, 0.0])
-    packed_before = (before - samples.centre) * samples.scale
+    packed_before = (before - samples.frame.centre) * samples.frame.scale
     laid = search._room.lay(W, ids, drift, packed_before)
-    packed = (W - samples.centre) * samples.scale
+    packed = (W - samples.frame.centre) * samples.frame.scale
     np.testing.assert_array_equal(laid.packed, packed)
     steps = np.linalg.norm(packed - packed_before, axis=1)
     for g in range(2):
@@ -220,13 +220,13 @@ def test_prototypes_far_away_are_not_laid_out(bad):
     np.testing.assert_array_equal(found.bmu, 0)
 
 
-def test_a_search_for_two_between_passes_of_another_size_does_no_harm():
+def test_a_search_for_two_between_passes_of_another_size_does_no_harm(two_of):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 4))
     search = FastSearch(LocalSamples(X, EUCLIDEAN), PackedSamples.of(X, 1), prunes=True)
     W = rng.normal(size=(40, 4))
     search.assign(W[:20])
-    search.nearest_two(W)
+    two_of(search, W)
     found = search.assign(W)
     D = distances(X, W)
     np.testing.assert_array_equal(found.bmu, D.argmin(axis=1))

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from dbgsom_core.engine.euclidean.layout import PanelRoom
+from dbgsom_core.engine.euclidean.layout import PanelRoom, in_rows
 from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.euclidean.panel_groups import in_rows
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS
 
 
@@ -37,7 +36,7 @@ def test_a_used_room_lays_out_as_a_fresh_one(samples):
 def test_panels_hold_packed_prototypes_and_half_their_squares(samples):
     prototypes = np.random.default_rng(2).normal(5, 3, (11, 6))
     laid = _lay(PanelRoom(samples), prototypes, np.arange(11))
-    packed = (prototypes - samples.centre) * samples.scale
+    packed = (prototypes - samples.frame.centre) * samples.frame.scale
     np.testing.assert_array_equal(laid.packed, packed)
     places = laid.panels.ids >= 0
     held = laid.panels.ids[places]
@@ -55,7 +54,7 @@ def test_the_drift_is_the_longest_step_of_a_panel_or_a_little_more(samples):
     before = _lay(room, prototypes, np.arange(len(prototypes))).packed
     moved = prototypes + rng.normal(0, 0.1, prototypes.shape)
     laid = _lay(room, moved, np.arange(len(prototypes)), before=before)
-    steps = np.linalg.norm((moved - samples.centre) * samples.scale - before, axis=1)
+    steps = np.linalg.norm((moved - samples.frame.centre) * samples.frame.scale - before, axis=1)
     longest = steps[laid.panels.ids].max(axis=1)
     assert (laid.panels.drift >= longest).all()
     np.testing.assert_allclose(laid.panels.drift, longest, rtol=1e-5)

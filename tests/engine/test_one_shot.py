@@ -12,6 +12,8 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
+EUCLIDEAN = MetricAbilities.of(Euclidean())
+
 
 @st.composite
 def data_and_prototypes(draw):
@@ -43,33 +45,13 @@ def data_and_prototypes(draw):
 @given(data_and_prototypes(), st.sampled_from([1, 3]))
 def test_the_nearest_are_those_of_the_plain_loop(drawn, threads):
     X, W = drawn
-    data = LocalSamples(X, MetricAbilities.of(Euclidean()))
+    data = LocalSamples(X, EUCLIDEAN, threads)
     expected, distances = data.nearest_plainly(W, 2)
-    found = one_shot.nearest_units(X, W, 2, threads)
-    np.testing.assert_array_equal(found.T, expected)
-    np.testing.assert_array_equal(one_shot.nearest_units(X, W, 1, threads)[0], expected[:, 0])
-    for units, exact in zip(found, distances.T, strict=True):
+    found = one_shot.nearest_units(data, W, 2)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(one_shot.nearest_units(data, W, 1), expected[:, :1])
+    for units, exact in zip(found.T, distances.T, strict=True):
         np.testing.assert_array_equal(one_shot.distances_to(X, W, units, threads), exact)
-
-
-@pytest.mark.parametrize("d", [2, 10, 40])
-@pytest.mark.parametrize("far", [30.0, 1e3])
-def test_a_long_prototype_leaves_few_in_doubt_and_none_wrong(d, far, rng, monkeypatch):
-    X, W = rng.normal(size=(30_000, d)), rng.normal(size=(200, d))
-    near = W[rng.integers(200, size=(2, 20_000))]
-    between = near.mean(axis=0) + 1e-7 * rng.normal(size=(20_000, d))  # near ties, mostly not
-    X[:20_000] = np.where(rng.random((20_000, 1)) < 0.01, between, X[:20_000])
-    W[:3] *= far
-    asked = []
-    search = one_shot._nearest
-    monkeypatch.setattr(
-        one_shot, "_nearest", lambda *given: asked.append(search(*given)) or asked[-1]
-    )
-    found = one_shot.nearest_units(X, W, 1, 1)[0]
-    data = LocalSamples(X, MetricAbilities.of(Euclidean()))
-    np.testing.assert_array_equal(found, data.assign_plainly(W).bmu)
-    ((_, doubts),) = asked  # blocks of float32 were enough
-    assert doubts < len(X) / 16
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -86,7 +68,7 @@ def test_chunks_and_threads_change_nothing(dtype, rng, monkeypatch):
     units, distances = data.nearest_units(W, 2)
     assert distances is None  # the search found the units without them
     np.testing.assert_array_equal(units, expected[0])
-    monkeypatch.setattr(one_shot, "_CHUNK_BYTES", 1)
+    monkeypatch.setattr(one_shot, "_ROWS", 17)
     np.testing.assert_array_equal(data.nearest_units(W, 2)[0], expected[0])
     np.testing.assert_array_equal(data.nearest_units(W, 1)[0], expected[0][:, :1])
 
@@ -96,7 +78,7 @@ def test_missing_values_are_left_to_the_metric(rng):
     X[12_345, 3] = np.nan
     W = X[:40].copy()
     data = LocalEngine().over(X, Euclidean())
-    assert one_shot.nearest_units(X, W, 1, 2) is None
+    assert one_shot.nearest_units(data, W, 1) is None
     found, plainly = data.assign(W), data.assign_plainly(W)
     np.testing.assert_array_equal(found.bmu, plainly.bmu)
     np.testing.assert_array_equal(found.distance, plainly.distance)
@@ -105,7 +87,7 @@ def test_missing_values_are_left_to_the_metric(rng):
 
 def test_prototypes_that_are_no_numbers_are_left_to_the_metric(rng):
     W = np.full((3, 4), np.nan)
-    assert one_shot.nearest_units(rng.normal(size=(9, 4)), W, 2, 1) is None
+    assert one_shot.nearest_units(LocalSamples(rng.normal(size=(9, 4)), EUCLIDEAN), W, 2) is None
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -113,11 +95,12 @@ def test_a_sample_beyond_all_packed_numbers_is_compared_by_definition(dtype):
     far = 1e35 if dtype == np.float32 else 1e150
     X = np.array([[far, far], [-far, 0], [0, far], [1e-9, 0]], dtype)
     W = (1e-9 if dtype == np.float32 else 1e-130) * np.array([[-1.0, -1], [1, 1], [0.5, 0]])
-    expected = LocalSamples(X, MetricAbilities.of(Euclidean())).nearest_plainly(W, 2)[0]
+    data = LocalSamples(X, EUCLIDEAN)
+    expected = data.nearest_plainly(W, 2)[0]
     assert expected[0].tolist() == [0, 1]
     for places in (1, 2):
-        found = one_shot.nearest_units(X, W, places, 1)
-        np.testing.assert_array_equal(found.T, expected[:, :places])
+        found = one_shot.nearest_units(data, W, places)
+        np.testing.assert_array_equal(found, expected[:, :places])
 
 
 @pytest.mark.parametrize("size", [1e-320, 1e-308, 1e-150, 1e-100, 1e100, 1e150, 1e307])
@@ -126,7 +109,7 @@ def test_units_are_those_of_the_definition_where_its_squares_are_0_or_infinite(
 ):
     monkeypatch.setattr(local, "_FAST_PAYS_ONCE", 0)
     X, W = size * rng.uniform(-1, 1, size=(40, 3)), size * rng.uniform(-1, 1, size=(9, 3))
-    data = LocalSamples(X, MetricAbilities.of(Euclidean()))
+    data = LocalSamples(X, EUCLIDEAN)
     with np.errstate(over="ignore"):
         expected = data.nearest_plainly(W, 2)[0]
         np.testing.assert_array_equal(data.nearest_units(W, 2)[0], expected)
@@ -136,5 +119,6 @@ def test_units_are_those_of_the_definition_where_its_squares_are_0_or_infinite(
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_two_nearest_of_prototypes_that_coincide_are_the_first_two_however_far(dtype):
     X, W = np.full((33, 2), 1e12, dtype), np.full((3, 2), 0.5)  # whole blocks are far
-    np.testing.assert_array_equal(one_shot.nearest_units(X, W, 2, 1).T, [[0, 1]] * 33)
-    np.testing.assert_array_equal(one_shot.nearest_units(X, W, 1, 1)[0], [0] * 33)
+    data = LocalSamples(X, EUCLIDEAN)
+    np.testing.assert_array_equal(one_shot.nearest_units(data, W, 2), [[0, 1]] * 33)
+    np.testing.assert_array_equal(one_shot.nearest_units(data, W, 1), [[0]] * 33)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dbgsom_core import SomVQ
 from dbgsom_core.api import Component
-from dbgsom_core.engine.pairwise.scalar import scalar_assign, scalar_pairwise
+from dbgsom_core.engine.scalar import scalar_assign, scalar_pairwise
 from dbgsom_core.errors import ComponentError, PluginError
 from dbgsom_core.interfaces.metrics import MetricAbilities
 

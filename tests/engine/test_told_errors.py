@@ -34,13 +34,13 @@ def test_errors_are_whole_steps_of_distances_that_lost_little(dtype, rng):
     steps = search.samples.steps(accuracy)
     assert steps * (sqrt(6) + accuracy.largest) <= 2**51
     assert len(X) * steps * (sqrt(6) + accuracy.largest) < 2**62
-    whole = found.errors * steps * samples.scale
+    whole = found.errors * steps * samples.frame.scale
     np.testing.assert_array_equal(whole, np.rint(whole))
     expected = LocalSamples(X, EUCLIDEAN).assign_plainly(W)
     for j in range(len(W)):
         own = expected.distance[expected.bmu == j]
-        shift = sqrt(6) * samples.grid / 2 / samples.scale
-        bound = (own / (2 * POOR - 1) + shift + 1 / steps / samples.scale).sum()
+        shift = sqrt(6) * samples.frame.grid / 2 / samples.frame.scale
+        bound = (own / (2 * POOR - 1) + shift + 1 / steps / samples.frame.scale).sum()
         assert abs(found.errors[j] - own.sum()) <= bound
 
 

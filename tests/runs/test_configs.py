@@ -9,7 +9,7 @@ import pytest
 
 import dbgsom_core
 from dbgsom_core.config import is_sweep, load_sweep
-from dbgsom_core.engine.streamed import StreamedSamples
+from dbgsom_core.engine.partitioned import PartitionedSamples
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.folder import read_run
@@ -92,9 +92,9 @@ def test_the_grids_are_those_that_their_files_name():
 def test_a_mapped_file_is_trained_on_where_it_lies(monkeypatch):
     searched = []
     monkeypatch.setattr(
-        StreamedSamples,
+        PartitionedSamples,
         "search",
-        lambda data, made=StreamedSamples.search: searched.append(data) or made(data),
+        lambda data, made=PartitionedSamples.search: searched.append(data) or made(data),
     )
     small = {"model.epochs": 3}
     in_blocks = {**small, "engine.block": 0.03}

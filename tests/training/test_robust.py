@@ -5,8 +5,7 @@ import pytest
 
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.majorities import smoothed_weights
-from dbgsom_core.engine.robust import weighted_median
+from dbgsom_core.engine.majorities import smoothed_weights, weighted_median
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.task import Task

@@ -9,18 +9,25 @@ settled by the definition of the distance, in float64 on the samples as given.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inlined, loop
-from dbgsom_core.engine.llvm.panel import LINE, lanes_of
+from dbgsom_core.engine.llvm.panel import LINE, ROW_BITS, lanes_of
 from dbgsom_core.engine.llvm.transpose import fetch_line, pack_tile
 from dbgsom_core.engine.rows import Rows, number_at
 
 _AHEAD = 1
 _FETCHED = 512  # bytes of a row, at most
+# How wrong values may be, as tests/engine/accuracy.md derives it:
+DOUBLE = 2.0**-53  # the rounding unit of float64, u₆₄ above
+_MORE = 1.02  # for products of errors, which the derivation leaves out
+TINY = 1e-30  # for what float32 rounds to 0
+TWICE = 2.02  # errors E of two values, and one per cent for the rounding of the slack itself
+OF_SQUARES = 4.0  # rounding units of ‖x‖² that a squared distance may be wrong by, besides
 
 
 class Blocks(NamedTuple):
@@ -67,8 +74,7 @@ class Panels(NamedTuple):
 class Accuracy(NamedTuple):
     """How wrong a value may be, E(x) = constant + by_norm*‖x‖ + by_square*‖x‖².
 
-    ``unit`` is the rounding unit of the dtype, ``largest`` the largest norm of a prototype. Others
-    are farther, too, that exceed a value by apart*(9‖x‖² + 4|value|), however long they are.
+    ``unit`` is the rounding unit of the dtype, ``largest`` the largest norm of a prototype.
     """
 
     constant: float
@@ -76,7 +82,31 @@ class Accuracy(NamedTuple):
     by_square: float
     unit: float
     largest: float
-    apart: float
+
+
+def accuracy_of(d: int, unit: float, grid: float, largest: float) -> Accuracy:
+    """Return E for samples with d features in blocks of a dtype with this rounding unit.
+
+    ``grid`` is the step of packed numbers, at most 2⁻⁵² for none; ``largest`` at least the norm of
+    the longest packed prototype.
+    """
+    product = _MORE * (d + 5 + (1 << ROW_BITS)) * unit
+    start = _MORE * (d + 1) * unit if unit == DOUBLE and grid <= 2 * DOUBLE else 0.0
+    definition = _MORE / 2 * (d + 6) * DOUBLE
+    constant = (product / 2 + definition + start / 2) * largest**2
+    moved = _MORE / 2 * math.sqrt(d) * grid * largest
+    by_norm = (product + 2 * definition) * largest
+    return Accuracy(constant + moved + TINY, by_norm, definition, unit, largest)
+
+
+def error_steps(shape: tuple[int, ...], accuracy: Accuracy) -> float:
+    """Return steps of packed distances of samples (n, d): sums of n fit 62 bits, and one 51.
+
+    No packed sample with d features is longer than √d.
+    """
+    n, d = shape
+    _, power = math.frexp(math.sqrt(d) + accuracy.largest)
+    return math.ldexp(1.0, min(60 - math.ceil(math.log2(n + 1)), 51) - power)
 
 
 class Margins(NamedTuple):
@@ -106,7 +136,7 @@ class Tally(NamedTuple):
 
 
 NO_MARGINS = Margins(
-    np.zeros((1, 1), np.uint16), np.zeros(1, np.float32), Accuracy(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    np.zeros((1, 1), np.uint16), np.zeros(1, np.float32), Accuracy(0.0, 0.0, 0.0, 0.0, 0.0)
 )
 
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.aligned import aligned
 from dbgsom_core.engine.compile import inlined, inner_loop
 from dbgsom_core.engine.euclidean.blocks import Blocks, Panels
 from dbgsom_core.engine.llvm.bounds import (
@@ -33,7 +32,7 @@ from dbgsom_core.engine.llvm.panel import (
     compare_panel_two,
     lanes_of,
 )
-from dbgsom_core.engine.rows import Rows, row_distance
+from dbgsom_core.engine.rows import Rows, aligned, row_distance
 
 ALL, IN_REACH, OWN = 0, 1, 2  # which panels a block is compared with
 _WORD = 64  # panels that have a bit in one number

@@ -22,7 +22,7 @@ from dbgsom_core.engine.euclidean.blocks import (
 from dbgsom_core.engine.euclidean.comparisons import room_in
 from dbgsom_core.engine.euclidean.pass_loops import add_turned, slack_of_block, turn_block
 from dbgsom_core.engine.llvm.bounds import lanes_other, lanes_with, lowest_bit
-from dbgsom_core.engine.llvm.neighbours import LINKS, nearest_side
+from dbgsom_core.engine.llvm.neighbours import nearest_of_four, nearest_of_six
 from dbgsom_core.engine.llvm.panel import LINE, lanes_of
 from dbgsom_core.engine.rows import Rows, number_at, row_distance
 
@@ -140,7 +140,7 @@ def linked_blocks(
     """
     numbers, _, order, _ = blocks
     lanes, n, depth = lanes_of(one), order.size, numbers.shape[1]
-    classed = classes.leads.shape[1] > 0
+    classed, degree = classes.leads.shape[1] > 0, sides.shape[1]
     sums, hits, _, _ = tally
     room = room_in(one, memory, 1, depth, samples.columns)
     alike, found = samples.size == numbers.itemsize, room.places[0]
@@ -154,22 +154,22 @@ def linked_blocks(
         base = b * lanes
         inside = (1 << min(lanes, n - base)) - 1
         slack_of_block(one, squares_at + b * LINE, accuracy, slack_at)
-        left, doubtful = (inside, 0) if sides.shape[1] == LINKS else (0, inside)
+        left, doubtful = (inside, 0) if degree == 4 or degree == 6 else (0, inside)
         while left != 0:  # one turn for each unit of the block
             unit = units[base + lowest_bit(left)]
             same = lanes_with(one, units_at + base * 4, unit) & left
             left &= ~same
-            doubtful |= nearest_side(
-                one,
-                numbers_at + b * depth * LINE,
-                depth,
-                rows_at,
-                halves_at,
-                sides_at + unit * LINKS * 4,
-                slack_at,
-                same,
-                found_at,
-            )
+            sides_of = sides_at + unit * degree * 4
+            if degree == 4:
+                doubtful |= nearest_of_four(
+                    one, numbers_at + b * depth * LINE, depth, rows_at, halves_at, sides_of,
+                    slack_at, same, found_at,
+                )  # fmt: skip
+            else:
+                doubtful |= nearest_of_six(
+                    one, numbers_at + b * depth * LINE, depth, rows_at, halves_at, sides_of,
+                    slack_at, same, found_at,
+                )  # fmt: skip
         asked = inside if classed else doubtful
         while asked != 0:
             lane = lowest_bit(asked)

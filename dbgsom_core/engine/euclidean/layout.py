@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.aligned import aligned
 from dbgsom_core.engine.compile import inner_loop, loop
 from dbgsom_core.engine.euclidean.blocks import Accuracy, Panels
-from dbgsom_core.engine.euclidean.packing import PackedSamples
+from dbgsom_core.engine.euclidean.packing import Packed
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS
+from dbgsom_core.engine.rows import aligned
 
 _LEAST_NEURONS = 128  # that there is room for
 FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
@@ -167,6 +167,35 @@ def unpack_means(
             out[j, k] = total * larger + centre[k]
 
 
+def patches(positions: NDArray[np.int64], rows: int) -> NDArray[np.int32]:
+    """Cut a map into patches of ``rows`` neurons, compact on the grid and all full but the last.
+
+    A path winds through the map in strips two cells high, there and back; it is cut into pieces.
+
+    Parameters
+    ----------
+    positions : int array (K, 2)
+        Grid cells (x, y) of the neurons; their shape may be any.
+    rows : int
+
+    Returns
+    -------
+    int32 array (G, rows)
+        Rows of the neurons, -1 where the last patch is not full.
+    """
+    x, y = (positions - np.minimum.reduce(positions)).T
+    strip, width = y >> 1, int(np.maximum.reduce(x)) + 1
+    along = np.where(strip & 1, width - 1 - x, x)
+    return in_rows(np.argsort(2 * (strip * width + along) + (y & 1)), rows)
+
+
+def in_rows(neurons: NDArray[np.intp], rows: int) -> NDArray[np.int32]:
+    """Lay a list of neurons out in rows of fixed length, the last one filled with -1."""
+    laid = np.full(-(-len(neurons) // rows) * rows, -1, np.int32)
+    laid[: len(neurons)] = neurons
+    return laid.reshape(-1, rows)
+
+
 class Laid(NamedTuple):
     """Prototypes in packed coordinates (K, D), in panels, and how exact their values are.
 
@@ -183,7 +212,7 @@ class Laid(NamedTuple):
 class PanelRoom:
     """Memory for panels, used again from pass to pass: fresh memory costs as much as filling it."""
 
-    def __init__(self, samples: PackedSamples) -> None:
+    def __init__(self, samples: Packed) -> None:
         self._samples = samples
         self._room: tuple[NDArray[Any], ...] | None = None
         self._panels: Panels | None = None  # what is in use of it
@@ -215,10 +244,11 @@ class PanelRoom:
         if panels is None or panels.ids is not ids or len(self._rows) != len(prototypes):
             panels = self._take(len(prototypes), ids)
         rows, halves = self._rows, self._halves
+        frame, before = samples.frame, packed[:0] if before is None else before
         largest = lay_panels(
-            prototypes, samples.centre, samples.scale, packed[:0] if before is None else before,
-            ids, packed, self._squares, self._steps, drift, panels.numbers, panels.starts,
-            panels.panel_of, panels.drift, panels.moves, rows, halves,
+            prototypes, frame.centre, frame.scale, before, ids, packed, self._squares,
+            self._steps, drift, panels.numbers, panels.starts, panels.panel_of, panels.drift,
+            panels.moves, rows, halves,
         )  # fmt: skip
         if largest < 0:
             return None
@@ -237,8 +267,7 @@ class PanelRoom:
         return self._panels
 
     def _make_room(self, neurons: int, panels: int) -> None:
-        _, depth, _ = self._samples.blocks.numbers.shape
-        dtype = self._samples.blocks.numbers.dtype
+        depth, dtype = self._samples.depth, self._samples.dtype
         self._squares, self._steps = np.empty(neurons), np.empty(neurons)
         self._room = (
             aligned((neurons, depth), dtype),

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inlined, loop
-from dbgsom_core.engine.euclidean.accuracy import OF_SQUARES, TINY, TWICE
 from dbgsom_core.engine.euclidean.blocks import (
+    OF_SQUARES,
+    TWICE,
     Accuracy,
     Blocks,
     Frame,
@@ -63,14 +64,6 @@ def slack_of_block(one: Any, squares: int, accuracy: Accuracy, slack: int) -> No
         kind(OF_SQUARES * accuracy.unit),
         slack,
     )
-
-
-@inlined
-def apart_from(value: float, square: float, accuracy: Accuracy) -> float:
-    """Return by how much others must exceed a value of a sample to be farther, however long they
-    are; ``square`` is its ‖x‖².
-    """
-    return accuracy.apart * (9.0 * square + 4.0 * abs(value)) + TINY
 
 
 @inlined
@@ -263,7 +256,7 @@ def nearest_two_blocks(
     start: int,
     stop: int,
 ) -> int:
-    """Fill out (n, 2) with the two nearest prototypes of blocks ``start`` to ``stop``.
+    """Fill out (m, 2) with the two nearest prototypes of the places from ``start`` to ``stop``.
 
     Returns how many samples were in doubt.
     """
@@ -287,7 +280,7 @@ def nearest_two_blocks(
         for i in range(together):
             b = base + i
             for lane in range(min(lanes, n - b * lanes)):
-                row = np.int64(order[b * lanes + lane])
+                row, place = np.int64(order[b * lanes + lane]), (b - start) * lanes + lane
                 first, second = np.int64(rows[i, 0, lane]), np.int64(rows[i, 1, lane])
                 least, best, third = (
                     np.float64(values[i, 0, lane]),
@@ -296,15 +289,11 @@ def nearest_two_blocks(
                 )
                 close = np.float64(slack[i, 0, lane])
                 if third <= best + close or best <= least + close:
-                    apart = apart_from(best, np.float64(blocks.squares[b, lane]), accuracy)
-                    if apart < close:
-                        close = apart
-                    if third <= best + close or best <= least + close:
-                        doubts += 1
-                        first, _, second = settle(
-                            samples, row, prototypes, panels, done, nearest, i, lane, best + close
-                        )
-                out[row, 0], out[row, 1] = first, second
+                    doubts += 1
+                    first, _, second = settle(
+                        samples, row, prototypes, panels, done, nearest, i, lane, best + close
+                    )
+                out[place, 0], out[place, 1] = first, second
     return doubts
 
 

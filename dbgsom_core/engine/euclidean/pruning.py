@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Margins
-from dbgsom_core.engine.euclidean.layout import Laid
-from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.euclidean.panel_groups import in_rows, patches
+from dbgsom_core.engine.euclidean.layout import Laid, in_rows, patches
+from dbgsom_core.engine.euclidean.packing import Packed, Room
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
 
 _UNSORTED = 0.25  # share of samples with another unit from which sorting may be of use
@@ -90,7 +88,7 @@ class Pruning:
             self._unsorted = 0.0
         return sorts
 
-    def take(self, samples: PackedSamples, laid: Laid) -> None:
+    def take(self, samples: Packed, laid: Laid) -> None:
         """Take how exact the pass over ``laid`` prototypes is, and without margins if too little.
 
         Where prototypes are longer values are less exact; margins allow for what they were made.
@@ -155,31 +153,6 @@ class Pruning:
         self.margins = NO_MARGINS._replace(least=least, slides=slides)
         self.drift, self._sorting.excess = np.zeros(len(self.ids)), 0.0
         return True
-
-
-class Room(NamedTuple):
-    """Memory for margins.
-
-    Attributes
-    ----------
-    n_blocks : int
-        How many blocks there are.
-    together : int
-        Of so many that follow each other all have margins, or none.
-    bytes : int
-    beside : int
-        Bytes that those of together take besides.
-    """
-
-    n_blocks: int
-    together: int
-    bytes: int
-    beside: int = 0
-
-    def blocks_with(self, size: int) -> int:
-        """Return for how many blocks there is room, where each takes ``size`` bytes."""
-        parts = self.bytes // (self.together * size + self.beside)
-        return min(self.n_blocks, parts * self.together)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,20 +10,19 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Found, MapGraph
 from dbgsom_core.engine.euclidean import layout, pass_loops
-from dbgsom_core.engine.euclidean.assignment import ExactSamples, FastFound
-from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Tally
+from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Margins, Tally
 from dbgsom_core.engine.euclidean.comparisons import ALL, IN_REACH, OWN
+from dbgsom_core.engine.euclidean.fine_tuning import NO_CLASSES, Seconds, look_beside
 from dbgsom_core.engine.euclidean.layout import Laid, PanelRoom
-from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.euclidean.pruning import Pruning, Room
-from dbgsom_core.engine.euclidean.tally import Seconds, gain, tallied, workload
+from dbgsom_core.engine.euclidean.packed_found import ExactSamples, FastFound
+from dbgsom_core.engine.euclidean.packing import Chunk, PackedAnew, PackedSamples
+from dbgsom_core.engine.euclidean.pruning import Pruning
 from dbgsom_core.engine.per_sample import unlinked
-from dbgsom_core.engine.workers import share
 
-_MARGIN_BYTES = 1 << 28  # that margins may take, or half of the packed copy
 _SMALL_WORK = 1 << 24  # multiplications below which a second thread costs more than it saves
 DOUBTS = 1 / 16  # share of the samples that may be in doubt, for few neurons
 _FEW = 256
+_GAINED, _BOUNDED = 3, 4  # where counts hold what newcomers gained, and panels with margins
 
 
 class FastSearch:
@@ -32,29 +32,29 @@ class FastSearch:
     ----------
     data : ExactSamples
         Finds units where packed numbers cannot: prototypes far away from the data.
-    samples : PackedSamples
+    samples : PackedSamples or PackedAnew
         The data's.
     prunes : bool or None
         Keep margins always, never, or (None) while they pay, see `Pruning`.
     """
 
     def __init__(
-        self, data: ExactSamples, samples: PackedSamples, prunes: bool | None = None
+        self, data: ExactSamples, samples: PackedSamples | PackedAnew, prunes: bool | None = None
     ) -> None:
-        self.data = data
-        self.samples = samples
+        self.data, self.samples = data, samples
         self.pruning = Pruning(samples.X.shape[1], prunes)
         self.panels_compared = 0  # over all passes
         self._passes = 0
         self._room = PanelRoom(samples)
         self.packed = np.empty((0, samples.X.shape[1]))  # prototypes of the last pass
-        self.seconds: Seconds | None = None  # what fine-tuning found
         self._laid: Laid | None = None  # in the panels of the last pass
-        self._sums = np.empty((0, 0))
-        self._hits = np.empty(0, np.int64)
+        self._sums, self._hits = np.empty((0, 0)), np.empty(0, np.int64)
         self._errors, self._total_error = np.empty(0), 0.0
         # Of the last pass: errors in whole steps, samples in doubt, what newcomers gained in steps.
         self.whole_errors, self.doubts, self.gained = np.empty(0, np.int64), 0, 0
+        # What fine-tuning found, and the links (K, degree) that it asked for.
+        self.seconds: Seconds | None = None
+        self._links: NDArray[np.int32] | None = None
 
     # ------------------------------------------------------------------------------- passes
 
@@ -63,8 +63,10 @@ class FastSearch:
     ) -> Found:
         """See `Search`; without positions neighbours in the list count as neighbours."""
         known = len(prototypes) == len(self.packed) == len(self._hits)
-        pruning = self.pruning
-        if pruning.prepare(positions, len(prototypes), known, self._room_for_margins()):
+        pruning, room = self.pruning, self.samples.room_for_margins(self.data.working_memory)
+        sorts = pruning.prepare(positions, len(prototypes), known, room)
+        bounded = len(pruning.margins.least) if pruning.margins is not None else 0
+        if self.samples.make_room(len(prototypes), bounded) or sorts:
             self._sort()
         laid = self._lay(prototypes, known)
         if laid is None:
@@ -76,7 +78,7 @@ class FastSearch:
             self._run(prototypes, laid, ALL, known)
         else:
             compared = self._run(prototypes, laid, IN_REACH, known)
-            pruning.judge(compared / len(self.samples.blocks.numbers), len(prototypes))
+            pruning.judge(compared / bounded, len(prototypes))
         found = self._assignment(prototypes)
         self._passes += 1
         return found
@@ -100,17 +102,18 @@ class FastSearch:
         first = len(self.pruning.ids)
         self.pruning.grow(ids, drift)
         self.packed, self._laid = laid.packed, laid
-        self._widen(len(prototypes))
-        before, total = self.samples.blocks.bmu.copy(), self._total_error
+        more, total = len(prototypes) - known, self._total_error
+        self._hits = np.concatenate([self._hits, np.zeros(more, np.int64)])
+        self._sums = np.concatenate([self._sums, np.zeros((more, self._sums.shape[1]))])
+        self.samples.make_room(len(prototypes), 0)
         self._run(prototypes, laid, OWN, True, first)
-        steps = self.samples.steps(laid.accuracy)
-        self.gained = gain(self.samples, before, prototypes, steps)
-        self._total_error = max(total - self.gained / (steps * self.samples.scale), 0.0)
+        steps = self.samples.steps(laid.accuracy) * self.samples.frame.scale
+        self._total_error = max(total - self.gained / steps, 0.0)
         return self._assignment(prototypes)
 
     def remembered(self) -> bool:
         """Return whether doubts made it go on in float64, in which errors have other bits."""
-        return bool(self.samples.one.itemsize == 8)
+        return self.samples.is_double
 
     def remember(self, doubled: bool) -> None:
         """Go on in float64 where an interrupted search did."""
@@ -119,32 +122,55 @@ class FastSearch:
 
     def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
         """See `Search`."""
-        return unlinked(self.nearest_two(prototypes), graph)
+        out = np.empty(self.data.n, bool)
 
-    def nearest_two(self, prototypes: NDArray[np.float64]) -> NDArray[np.signedinteger[Any]]:
-        """Return the two nearest prototypes (n, 2) of each sample, int32 if packed ones serve."""
-        if len(prototypes) < 2:
-            return self.data.nearest_plainly(prototypes, 2)[0]
-        known = len(prototypes) == len(self.packed)
-        if not known:
-            self.pruning.regroup(None, len(prototypes))
-        ids, samples = self.pruning.ids, self.samples
-        laid, self._laid = self._room.lay(prototypes, ids, np.zeros(len(ids))), None
-        if laid is None:
-            return self.data.nearest_plainly(prototypes, 2)[0]
-        threads, tasks = workload(samples, self._is_small(len(prototypes)))
-        out = np.empty((len(samples.X), 2), np.int32)
+        def look(rows: Any, nearest: NDArray[np.signedinteger[Any]]) -> None:
+            out[rows] = unlinked(nearest, graph)
 
-        memory = samples.memories.of(threads, len(laid.panels.ids))
-
-        def work(worker: int, task: int) -> None:
-            pass_loops.nearest_two_blocks(
-                samples.one, samples.rows, prototypes, samples.blocks, laid.panels, laid.accuracy,
-                NO_MARGINS, out, memory[worker], *tasks[task],
-            )  # fmt: skip
-
-        share(threads, len(tasks), work)
+        self.each_two(prototypes, look)
         return out
+
+    def each_two(
+        self,
+        prototypes: NDArray[np.float64],
+        use: Callable[[Any, NDArray[np.signedinteger[Any]]], None],
+    ) -> None:
+        """Do ``use(rows, nearest)`` with the two nearest prototypes (m, 2) of parts of the rows.
+
+        It is the last question: what is found may take the memory of what was kept.
+        """
+        samples, laid = self.samples, None
+        if len(prototypes) > 1:
+            if len(prototypes) != len(self.packed):
+                self.pruning.regroup(None, len(prototypes))
+            ids = self.pruning.ids
+            laid, self._laid = self._room.lay(prototypes, ids, np.zeros(len(ids))), None
+        if laid is None:
+            use(slice(0, self.data.n), self.data.nearest_plainly(prototypes, 2)[0])
+            return
+        if isinstance(samples, PackedAnew):
+            samples.forget()
+            self.pruning.margins, self.packed = None, self.packed[:0]
+
+        def work(tally: Tally, memory: NDArray[np.uint8], chunk: Chunk) -> None:
+            places, (start, stop) = chunk.places, (chunk.start, chunk.stop)
+            nearest = np.empty((places.stop - places.start, 2), np.int32)
+            pass_loops.nearest_two_blocks(
+                samples.one, chunk.samples, prototypes, chunk.blocks, laid.panels, laid.accuracy,
+                NO_MARGINS, nearest, memory, start, stop,
+            )  # fmt: skip
+            use(chunk.blocks.order[places] + np.int64(chunk.of.start), nearest)
+
+        nothing = np.empty((0, 0)), np.empty(0, np.int64)
+        small, n_panels = self._is_small(len(prototypes)), len(laid.panels.ids)
+        samples.each(samples.units, *nothing, n_panels, work, small)
+
+    def pulled(self, prototypes: NDArray[np.float64], links: NDArray[np.int32]) -> Seconds | None:
+        """Return what the linked neighbours of units win where the pass found it while it read."""
+        before, self._links = self._links, links
+        is_asked_again = before is not None and np.array_equal(before, links)
+        anew = isinstance(self.samples, PackedAnew)
+        return self.seconds if anew and is_asked_again else None
 
     def _run(
         self,
@@ -154,54 +180,84 @@ class FastSearch:
         only_changes: bool,
         newcomers: int = 0,
     ) -> int:
+        # Returns how many panels were compared with blocks that have margins.
         samples, n_neurons = self.samples, len(prototypes)
-        steps = samples.steps(laid.accuracy)
-        keeps = self.pruning.margins is not None
-        margins = self.pruning.margins or NO_MARGINS
+        steps, margins = samples.steps(laid.accuracy), self.pruning.margins
+        bounded = 0 if margins is None else len(margins.least)
         if not only_changes:
-            self._sums = np.zeros((n_neurons, samples.blocks.numbers.shape[1]))
+            self._sums = np.zeros((n_neurons, samples.depth))
             self._hits = np.zeros(n_neurons, np.int64)
+        links = self._links if isinstance(samples, PackedAnew) and mode != OWN else None
+        links = links if links is not None and len(links) == n_neurons else None
+        sums, hits = self._sums, self._hits
+        if links is not None:  # what linked neighbours win follows on what neurons win
+            sums, hits = (np.concatenate([won, np.zeros_like(won)]) for won in (sums, hits))
 
-        def work(tally: Tally, memory: NDArray[np.uint8], start: int, stop: int) -> None:
+        def work(tally: Tally, memory: NDArray[np.uint8], chunk: Chunk) -> None:
+            own, (start, stop) = NO_MARGINS, (chunk.start, chunk.stop)
+            keeps = chunk.numbers.stop <= bounded
+            if keeps and margins is not None:
+                least, slides = margins.least[chunk.numbers], margins.slides[chunk.numbers]
+                own = Margins(least, slides, margins.accuracy)
+            before = chunk.units[chunk.places].copy() if mode == OWN else None
+            won, counts = _upper(tally, n_neurons), tally.counts
+            compared = int(counts[0])
             pass_loops.search_blocks(
-                samples.one, samples.rows, prototypes, samples.frame, steps, samples.blocks,
-                laid.panels, laid.accuracy, margins, mode, newcomers, keeps, only_changes, tally,
-                memory, start, stop,
+                samples.one, chunk.samples, prototypes, samples.frame, steps, chunk.blocks,
+                laid.panels, laid.accuracy, own, mode if keeps or mode == OWN else ALL, newcomers,
+                keeps, only_changes, won, memory, start, stop,
             )  # fmt: skip
+            if keeps:
+                counts[_BOUNDED] += counts[0] - compared
+            if before is not None:
+                counts[_GAINED] += pass_loops.gained(
+                    chunk.samples, prototypes, chunk.blocks.order[chunk.places], before,
+                    chunk.units[chunk.places], steps * samples.frame.scale,
+                )  # fmt: skip
+            if links is not None:
+                beside = Tally(tally.sums[n_neurons:], tally.hits[n_neurons:], *tally[2:])
+                unknown = np.zeros_like(chunk.units)
+                look_beside(
+                    samples, prototypes, laid, links, NO_CLASSES, unknown, beside, memory, chunk
+                )
 
-        small, n_panels = self._is_small(n_neurons), len(laid.panels.ids)
-        total = tallied(samples, small, self._sums, self._hits, n_panels, work)
+        n_panels = len(laid.panels.ids)
+        total = samples.each(samples.units, sums, hits, n_panels, work, self._is_small(n_neurons))
+        if isinstance(samples, PackedAnew):
+            self.seconds = None
+        if links is not None:
+            self.seconds = Seconds(None, total.sums[n_neurons:], total.hits[n_neurons:])
+        total = _upper(total, n_neurons)
+        self._sums, self._hits = total.sums, total.hits
         self.whole_errors, self._errors = total.errors, np.empty(n_neurons)
-        self._total_error = layout.unpack_errors(total.errors, steps * samples.scale, self._errors)
-        compared, changed, self.doubts = total.counts[:3].tolist()
+        scaled = steps * samples.frame.scale
+        self._total_error = layout.unpack_errors(total.errors, scaled, self._errors)
+        compared, changed, self.doubts, self.gained, among = total.counts[:5].tolist()
         self.panels_compared += compared
-        self.pruning.saw(changed / len(samples.X))
+        self.pruning.saw(changed / self.data.n)
         # Which samples are in doubt does not depend on blocks where all panels are looked at.
         may = mode != OWN and not samples.among
-        if may and is_too_much(self.doubts, len(samples.X), n_neurons):
+        if may and is_too_much(self.doubts, self.data.n, n_neurons):
             self.double()
-        return int(compared)
+        return int(among)
 
     def _is_small(self, n_neurons: int) -> bool:
-        return self.samples.X.size * n_neurons < _SMALL_WORK
+        return bool(self.samples.X.size * n_neurons < _SMALL_WORK)
 
     def double(self) -> None:
         """Go on in float64, where to settle many doubts takes longer than to have few."""
-        if self.samples.one.itemsize == 8:
+        if self.samples.is_double:
             return
-        size, room = self.samples.bytes_for(self.data.X, np.float64), self.data.working_memory
-        if room is not None and size > room:
-            return
-        self.samples = self.samples.doubled()
-        self._room, self._laid = PanelRoom(self.samples), None
-        self.seconds = None
-        self.pruning.margins = None
+        doubled = self.samples.doubled(self.data.working_memory)
+        if doubled is not self.samples:
+            self.samples, self._room, self._laid = doubled, PanelRoom(doubled), None
+            self.seconds, self.pruning.margins = None, None
 
     def _assignment(self, prototypes: NDArray[np.float64]) -> FastFound:
         moved = self.pruning.changed if self._passes else 1.0
         return FastFound(
             self, prototypes, self._hits.copy(), self._errors, self._total_error, self._sums,
-            self.samples.blocks.bmu, moved,
+            self.samples.units, moved,
         )  # fmt: skip
 
     # ----------------------------------------------------------------- panels and samples
@@ -223,27 +279,24 @@ class FastSearch:
         assert self._laid is not None  # the pass could lay them out
         return self._laid
 
-    def _room_for_margins(self) -> Room:
-        blocks, room = self.samples.blocks.numbers, self.data.working_memory
-        if room is None:
-            room = max(_MARGIN_BYTES, blocks.nbytes // 2)
-        else:
-            room -= self.samples.bytes_for(self.data.X, blocks.dtype)
-        return Room(len(blocks), len(blocks), max(room, 0))
-
     def _sort(self) -> None:
-        ids = self.pruning.ids
-        rank = np.empty(len(self.packed), np.int32)
+        ids, samples = self.pruning.ids, self.samples
+        rank = np.empty(int((ids >= 0).sum()), np.int32)
         rank[ids[ids >= 0]] = np.arange(len(rank), dtype=np.int32)
-        before = None if self.seconds is None else self.samples.blocks.order.copy()
-        self.samples.sort(rank)
+        if isinstance(samples, PackedAnew):
+            samples.sort(rank)
+            return
+        before = None if self.seconds is None else samples.blocks.order.copy()
+        samples.sort(rank)
         if self.seconds is not None and before is not None:
-            self.seconds = self.seconds.sorted(before, self.samples.blocks.order)
+            self.seconds = self.seconds.sorted(before, samples.blocks.order)
 
-    def _widen(self, n_neurons: int) -> None:
-        more = n_neurons - len(self._hits)
-        self._hits = np.concatenate([self._hits, np.zeros(more, np.int64)])
-        self._sums = np.concatenate([self._sums, np.zeros((more, self._sums.shape[1]))])
+
+def _upper(tally: Tally, n: int) -> Tally:
+    # What is added up in the first ``n`` rows.
+    if len(tally.hits) == n:
+        return tally
+    return Tally(tally.sums[:n], tally.hits[:n], tally.errors[:n], tally.counts)
 
 
 def is_too_much(doubts: int, n_samples: int, n_neurons: int) -> bool:

@@ -1,4 +1,4 @@
-"""Vector code for the linked neighbours of a unit: which of four lies nearest."""
+"""Vector code for the linked neighbours of a unit: which of four, or of six, lies nearest."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from numba import types
 from numba.extending import intrinsic
 
 from dbgsom_core.engine.llvm.panel import ADDRESS, LINE, UNROLL, Vectors
-
-LINKS = 4  # of each neuron: maps with another number are tuned without this code
 
 _INDEX = ir.IntType(32)
 _CHAINS = 2  # sums of a side that do not wait for each other
@@ -57,9 +55,9 @@ def _accumulate(v: Vectors, function: Any, rows: list[Any], starts: list[Any]) -
     return builder, totals
 
 
-def _define(module: Any, bits: int) -> Any:
-    """Return the function of `nearest_side`, defined in ``module`` once."""
-    name = f"dbgsom_sides_{bits}"
+def _define(module: Any, bits: int, links: int) -> Any:
+    """Return the function of `nearest_of_four` or of six ``links``, defined in ``module`` once."""
+    name = f"dbgsom_sides_{links}_{bits}"
     if name in module.globals:
         return module.globals[name]
     v = Vectors(bits)
@@ -73,7 +71,7 @@ def _define(module: Any, bits: int) -> Any:
     )
     stride = builder.mul(depth, ir.Constant(ADDRESS, v.size))
     neurons, rows, starts = [], [], []
-    for side in range(LINKS):
+    for side in range(links):
         neuron = v.load(builder, ids_at, side * 4, _INDEX)
         nobody = builder.icmp_signed("<", neuron, ir.Constant(_INDEX, 0))
         some = builder.sext(builder.select(nobody, ir.Constant(_INDEX, 0), neuron), ADDRESS)
@@ -107,7 +105,7 @@ def _define(module: Any, bits: int) -> Any:
 
 
 @intrinsic
-def nearest_side(
+def nearest_of_four(
     typing_context: Any,
     one: Any,
     block: Any,
@@ -130,7 +128,7 @@ def nearest_side(
     rows, halves : address
         Of (K, depth) and (K,) numbers: all prototypes, negated, and half their squares.
     ids : address
-        Of (LINKS,) int32: the linked neighbours, -1 for none.
+        Of (4,) int32: the linked neighbours, -1 for none.
     slack : address
         Of (lanes,) numbers: how close is too close to call.
     lanes : int
@@ -143,9 +141,29 @@ def nearest_side(
     int
         A bit for each of the lanes in which a second side is too close to call.
     """
-    signature = types.int64(one, *[types.int64] * 8)
+    return types.int64(one, *[types.int64] * 8), _caller(4)
 
+
+@intrinsic
+def nearest_of_six(
+    typing_context: Any,
+    one: Any,
+    block: Any,
+    depth: Any,
+    rows: Any,
+    halves: Any,
+    ids: Any,
+    slack: Any,
+    lanes: Any,
+    found: Any,
+) -> Any:
+    """Do as `nearest_of_four` for six linked neighbours."""
+    return types.int64(one, *[types.int64] * 8), _caller(6)
+
+
+def _caller(links: int) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.call(_define(builder.module, signature.args[0].bitwidth), arguments[1:])
+        function = _define(builder.module, signature.args[0].bitwidth, links)
+        return builder.call(function, arguments[1:])
 
-    return signature, generate
+    return generate

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import pickle
 import signal
 import socket
 import time
@@ -17,7 +16,6 @@ from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_plugins.engines.dask import cluster as clusters
-from dbgsom_plugins.engines.dask import held, sources, tasks, waiting
 from dbgsom_plugins.engines.dask.engine import DaskEngine
 
 distributed = pytest.importorskip("distributed")
@@ -85,28 +83,6 @@ def test_so_do_a_file_and_an_array(client, usual, tmp_path):
     np.save(tmp_path / "X.npy", X)
     for lies in (np.load(tmp_path / "X.npy", mmap_mode="r"), X):
         assert_same(SomVQ(engine={"name": "dask", "shard": 0.05}, **PARAMS).fit(lies), usual)
-
-
-def test_workers_in_this_process_have_the_rows_of_an_array_themselves(client, usual):
-    X, shared, before = samples()[0], [], set(held._HERE)
-
-    def look(record):
-        rows = [held._HERE[name].holder._data.X for name in set(held._HERE) - before]
-        shared.append([np.shares_memory(one, X) for one in rows])
-
-    assert_same(SomVQ(engine="dask", callbacks=[look], **PARAMS).fit(X), usual)
-    assert set(map(tuple, shared)) == {(True, True)}
-
-
-def test_chunks_that_follow_each_other_in_memory_are_joined_there():
-    X, _ = samples()
-    parts = [X[:300], X[300:301], X[301:]]
-    whole = sources._stacked(parts)
-    assert np.shares_memory(whole, X)
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(whole)), X)
-    swapped = sources._stacked(parts[::-1])
-    assert not np.shares_memory(swapped, X)
-    np.testing.assert_array_equal(swapped, np.concatenate(parts[::-1]))
 
 
 def test_classes_and_weights_may_be_dask_arrays_too(client):
@@ -213,46 +189,6 @@ def test_what_the_cluster_forgot_is_asked_for_anew(client, usual):
     assert forgotten[2] > 0
 
 
-def test_a_pass_needs_tasks_only_where_a_shard_is_new(client, usual, monkeypatch):
-    asked, told = [], []
-
-    def submitted(workers, function, *given, **own):
-        if function.__name__ == "_answer":
-            asked.append(given[1])
-        return tasks.submitted(workers, function, *given, **own)
-
-    def heard(record):
-        told.append(asked.count("won"))
-        asked.clear()
-        if record.epoch == 3:
-            held._HERE.clear()  # as if other processes had taken over
-
-    monkeypatch.setattr(held, "submitted", submitted)
-    mine = SomVQ(engine={"name": "dask", "shard": 0.03}, callbacks=[heard], **PARAMS)
-    assert_same(mine.fit(samples()[0]), usual)
-    assert told[0] == told[3] == 6  # shards, as many for each of two workers
-    assert sum(told) == 12
-
-
-def test_a_fit_begins_and_ends_with_few_rounds_of_tasks(client, usual, monkeypatch):
-    rounds, real = [], clusters.Workers.gather
-
-    def gather(workers, futures):
-        rounds.append(len(futures))
-        return real(workers, futures)
-
-    def heard(record):
-        if record.epoch == 1:
-            rounds.append("training")
-
-    monkeypatch.setattr(clusters.Workers, "gather", gather)
-    assert_same(SomVQ(callbacks=[heard], **PARAMS).fit(unequal(samples()[0])), usual)
-    begun = rounds.index("training")
-    assert begun == 3  # what there is, how it varies, and the first pass
-    # Units, the rows, since they are few, and those of them by which novelty is calibrated.
-    assert len(rounds) - begun - 1 == 3
-
-
 # ------------------------------------------------------------------------------- bad input
 
 
@@ -276,9 +212,9 @@ def test_a_scheduler_that_is_not_there_or_says_nothing_is_told_soon(monkeypatch,
 
 
 def test_a_fit_without_workers_says_so_and_ends(caplog, monkeypatch):
-    monkeypatch.setattr(waiting, "_LOOK", 0.02)
-    monkeypatch.setattr(waiting, "_ANSWERED", 60)  # also on a busy machine
-    monkeypatch.setattr(waiting, "_SAID", 0.1)
+    monkeypatch.setattr(clusters, "_LOOK", 0.02)
+    monkeypatch.setattr(clusters, "_ANSWERED", 60)  # also on a busy machine
+    monkeypatch.setattr(clusters, "_SAID", 0.1)
     here = {"processes": False, "n_workers": 1, "threads_per_worker": 1}
     heard = []
     with distributed.LocalCluster(silence_logs=60, dashboard_address=":0", **here) as cluster:
@@ -291,7 +227,9 @@ def test_a_fit_without_workers_says_so_and_ends(caplog, monkeypatch):
                     time.sleep(0.01)
 
         engine = {"name": "dask", "address": cluster.scheduler_address, "timeout": 0.5}
-        with pytest.raises(DataError, match=r"there is no worker of dask at .*, for \d+ s: start"):
+        with pytest.raises(
+            DataError, match=r"there is no worker of dask at .*, for \d+ s: look after it, or start"
+        ):
             SomVQ(engine=engine, callbacks=[leave], **PARAMS).fit(samples()[0])
     assert heard == [1, 2, 3]
     assert "there is no worker of dask" in caplog.text
@@ -315,7 +253,7 @@ def test_workers_that_die_before_there_are_tasks_are_waited_for(client, usual, m
 )
 def test_so_does_one_without_a_scheduler(client, monkeypatch, status, sentence):
     for name in ("_LOOK", "_LOST"):
-        monkeypatch.setattr(waiting, name, 0.02)
+        monkeypatch.setattr(clusters, name, 0.02)
 
     async def never(*_):
         await asyncio.sleep(60)
@@ -326,7 +264,7 @@ def test_so_does_one_without_a_scheduler(client, monkeypatch, status, sentence):
     there = SimpleNamespace(address="tcp://far:1", ncores=None)
     lost = SimpleNamespace(status=status, loop=client.loop, scheduler=there, sync=refused)
     with pytest.raises(DataError, match=rf"the scheduler of dask at tcp://far:1 {sentence}"):
-        waiting.patiently(lost, never, 0.05)
+        clusters.patiently(lost, never, 0.05)
 
 
 def test_other_versions_on_a_worker_are_told(client, monkeypatch):
@@ -334,24 +272,6 @@ def test_other_versions_on_a_worker_are_told(client, monkeypatch):
     monkeypatch.setattr(client, "run", lambda *_, **__: {"tcp://far": theirs})
     with pytest.raises(DataError, match=r"has dbgsom-core 0\.0\.9, and here it is"):
         SomVQ(**PARAMS).fit(unequal(samples()[0]))
-
-
-def test_so_are_those_of_a_worker_that_joins(client, monkeypatch):
-    real, said = client.run, []
-
-    def run(function, *given, **how):
-        if function is not clusters._versions:
-            return real(function, *given, **how)
-        said.append(real(function, **how))
-        if len(said) == 1:
-            return said[0]
-        gone = {"tcp://gone": OSError("it was here")}
-        return {**gone, **said[0], "tcp://new": {**clusters._versions(), "dask": "1"}}
-
-    monkeypatch.setattr(client, "run", run)
-    with pytest.raises(DataError, match=r"worker of dask at tcp://new has dask 1, and here it is"):
-        SomVQ(**PARAMS).fit(unequal(samples()[0]))
-    assert len(said) == 2
 
 
 def test_an_address_and_workers_are_one_too_many():

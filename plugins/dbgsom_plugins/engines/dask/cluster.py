@@ -1,21 +1,52 @@
-"""Which workers: those of a scheduler, of the current client, or of a cluster on this machine."""
+"""Which workers: those of a scheduler, of the current client, or of a cluster on this machine.
+
+They are waited for as long as somebody is there to give an answer, and calls on them outlive them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+import time
+import uuid
+import warnings
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from functools import cached_property
 from typing import Any
 
 from dbgsom_core import __version__
 from dbgsom_core.api import DataError, available_threads
-from dbgsom_plugins.engines.dask.waiting import gone, patiently
 
 _SECONDS = 8  # to reach a scheduler
+_LOOK = 1.0  # seconds between two looks at the cluster
+_ANSWERED = 1.0  # seconds in which the scheduler answers a look, or does not
+_LOST = 8.0  # seconds after which a connection to the scheduler is taken for lost
+_SAID = 10.0  # seconds of waiting after which it is said, and said again
+_RESTARTS = 100  # of the cluster while one answer is waited for
+_BEGIN_AGAIN = "and begin again, or go on from a checkpoint"
+
+log = logging.getLogger("dbgsom")
+
+
+class Task:
+    """A future of Dask, and how it is had again.
+
+    What a worker lost Dask computes anew from its graph. What the scheduler forgot, as it does
+    where somebody restarts the cluster, is asked for anew here, by ``make()``.
+    """
+
+    def __init__(self, make: Callable[[], Any], future: Any = None) -> None:
+        self._make, self._future = make, make() if future is None else future
+
+    @property
+    def future(self) -> Any:
+        """The future: a new one where the cluster forgot the one before."""
+        if self._future.status == "cancelled":
+            self._future = self._make()
+        return self._future
 
 
 class Workers:
@@ -33,9 +64,7 @@ class Workers:
         self, address: str | None, workers: int | None, processes: bool, timeout: float
     ) -> None:
         self._address, self._workers, self._processes = address, workers, processes
-        self._timeout = timeout
-        self._stack = ExitStack()
-        self._alike: set[str] = set()
+        self._timeout, self._stack = timeout, ExitStack()
 
     @cached_property
     def client(self) -> Any:
@@ -44,34 +73,18 @@ class Workers:
         if self._address is not None:
             client = self._connected(distributed)
         else:
-            client = None if self._workers is not None else _current(distributed)
-            if client is None:
-                client = self._started(distributed)
+            client = None
+            if self._workers is None:
+                with suppress(ValueError):  # there is none
+                    client = distributed.default_client()
+            client = client or self._started(distributed)
         patiently(client, lambda one: one.wait_for_workers(1), self._timeout)
         _check_alike(client)
         return client
 
-    def check_newcomers(self, there: Iterable[str]) -> None:
-        """Find out whether workers that are new here run what runs here.
-
-        Raises
-        ------
-        DataError
-            One does not.
-        """
-        if not self._alike.issuperset(there):
-            _check_alike(self.client)
-            self._alike.update(there)
-
     @property
     def threads(self) -> int:
-        """How many tasks run at once, where workers are there; else those are waited for.
-
-        Raises
-        ------
-        DataError
-            There are none.
-        """
+        """How many tasks run at once, where workers are there; else those are waited for."""
         if not self.client.nthreads():  # they all died before there was anything for them to do
             self._waited(lambda client: client.wait_for_workers(1))
         return max(1, int(sum(self.client.nthreads().values())))
@@ -91,29 +104,57 @@ class Workers:
         except (CancelledError, OSError):
             return {}
 
-    def gather(self, futures: Sequence[Any]) -> list[Any]:
-        """Return what futures stand for.
+    def submitted(self, function: Callable[..., Any], *given: Any) -> Task:
+        """Return the task of a call, given tasks and lists of them among others; no other's."""
+
+        def make() -> Any:
+            key = f"dbgsom-{function.__name__.strip('_')}-{uuid.uuid4().hex}"
+            with warnings.catch_warnings():  # an array that is in this process has to travel
+                warnings.filterwarnings("ignore", "Sending large graph")
+                return self.client.submit(function, *map(_futures, given), key=key)
+
+        return Task(make)
+
+    def computed(self, delayed: Sequence[Any]) -> list[Task]:
+        """Return the tasks of what `dask.delayed` describes."""
+        futures = self.client.compute(list(delayed))
+        return [
+            Task(lambda one=one: self.client.compute(one), future)  # type: ignore[misc]
+            for one, future in zip(delayed, futures, strict=True)
+        ]
+
+    def gathered(self, tasks: Sequence[Task]) -> list[Any]:
+        """Return what calls return, also where the cluster is restarted meanwhile.
 
         Raises
         ------
         DataError
-            No worker, or no scheduler, has been there for too long.
+            The cluster cannot say: nobody has been there for too long, or a task kills workers.
         """
-        return list(self._waited(lambda client: client.gather(futures), futures))
+        from distributed import KilledWorker
 
-    def check_scheduler(self) -> None:
-        """Find out whether there is a scheduler, after an error.
-
-        Raises
-        ------
-        DataError
-            There is none.
-        """
-        try:
-            client = self.client
-            client.sync(client.scheduler.ncores, callback_timeout=_SECONDS)
-        except Exception as found:
-            raise gone(self.client) from found
+        for _ in range(_RESTARTS):
+            futures: list[Any] = []
+            try:
+                futures = [task.future for task in tasks]
+                return list(self._waited(lambda client, f=futures: client.gather(f), futures))  # type: ignore[misc]
+            except KilledWorker as error:
+                raise DataError(
+                    "workers of dask died again and again over one task "
+                    f"({error.last_worker.address} was the last): give them more memory, or make "
+                    "engine.shard smaller"
+                ) from error
+            except (CancelledError, OSError):
+                if any(future.status == "error" for future in futures):
+                    raise
+                try:
+                    client = self.client
+                    client.sync(client.scheduler.ncores, callback_timeout=_SECONDS)
+                except Exception as found:
+                    raise gone(self.client) from found
+        raise DataError(
+            f"the cluster of dask was restarted {_RESTARTS} times before it answered: begin again"
+        )
 
     def close(self) -> None:
         """Close what was opened here."""
@@ -182,6 +223,14 @@ def session(
         mine.close()
 
 
+def _futures(given: Any) -> Any:
+    if isinstance(given, Task):
+        return given.future
+    if isinstance(given, list) and given and isinstance(given[0], Task):
+        return [task.future for task in given]
+    return given
+
+
 def _distributed() -> Any:
     try:
         import distributed
@@ -204,13 +253,6 @@ def _greet(distributed: Any, address: str | None) -> None:
 
     with ThreadPoolExecutor(1) as apart:  # a notebook has a loop of its own in this thread
         apart.submit(asyncio.run, asyncio.wait_for(greeted(), _SECONDS)).result()
-
-
-def _current(distributed: Any) -> Any:
-    try:
-        return distributed.default_client()
-    except ValueError:
-        return None
 
 
 def _versions() -> dict[str, str]:
@@ -240,3 +282,73 @@ def _check_alike(client: Any) -> None:
                     f"the worker of dask at {worker} has {package} {theirs[package]}, and here it "
                     f"is {mine}: install the same version on both"
                 )
+
+
+# -------------------------------------------------------------------------------- waiting
+
+
+def patiently(
+    client: Any,
+    ask: Callable[[Any], Awaitable[Any]],
+    timeout: float,
+    futures: Sequence[Any] = (),
+) -> Any:
+    """Return what ``ask(client)`` comes to, or end where nobody was there for ``timeout`` seconds.
+
+    An answer may take as long as it likes while workers are there; while none is, Dask would wait
+    for ever, and say nothing. Where it is no longer waited for, ``futures`` are cancelled.
+
+    Raises
+    ------
+    DataError
+        There has been no worker, or no answer of the scheduler, for so long; or the connection to
+        the scheduler has been lost for 8 seconds.
+    """
+
+    async def asked() -> Any:
+        return await ask(client)
+
+    answer = asyncio.run_coroutine_threadsafe(asked(), client.loop.asyncio_loop)
+    since = said = time.monotonic()
+    try:
+        while True:
+            try:
+                return answer.result(_LOOK)
+            except TimeoutError:
+                if answer.done():
+                    return answer.result()
+            now, is_lost = time.monotonic(), client.status != "running"
+            who = None if is_lost else _missing(client)
+            if not is_lost and who is None:
+                since = said = now
+                continue
+            if is_lost and now - since >= _LOST:
+                raise gone(client)
+            who = who or f"the scheduler of dask at {client.scheduler.address} does not answer"
+            if now - since >= timeout:
+                raise DataError(
+                    f"{who}, for {now - since:.0f} s: look after it, or start workers (dask worker "
+                    f"{client.scheduler.address}), {_BEGIN_AGAIN}; engine.timeout waits longer"
+                )
+            if now - said >= _SAID:
+                said, waited = now, now - since
+                log.warning("%s, for %.0f s: the fit waits, %.0f s at most", who, waited, timeout)
+    finally:
+        if not answer.done():  # a gather that is cancelled itself complains in the log
+            client.cancel(futures) if futures else answer.cancel()
+
+
+def gone(client: Any) -> DataError:
+    """Return the error of a scheduler that is no longer there."""
+    address = client.scheduler.address
+    return DataError(f"the scheduler of dask at {address} is gone: start it {_BEGIN_AGAIN}")
+
+
+def _missing(client: Any) -> str | None:
+    # Who is not there; None: workers are.
+    address = client.scheduler.address
+    try:
+        workers = client.sync(client.scheduler.ncores, callback_timeout=_ANSWERED)
+    except (OSError, TimeoutError):
+        return f"the scheduler of dask at {address} does not answer"
+    return None if workers else f"there is no worker of dask at {address}"

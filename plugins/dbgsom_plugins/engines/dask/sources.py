@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from scipy.sparse import hstack, issparse, vstack
 
 from dbgsom_core.api import DataError, Table, callers_level
-from dbgsom_plugins.engines.dask.cluster import Workers
+from dbgsom_plugins.engines.dask.cluster import Task, Workers
 from dbgsom_plugins.engines.dask.shards import DaskShards
-from dbgsom_plugins.engines.dask.tasks import Task, computed, gathered, submitted
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -48,7 +47,7 @@ def shards_of(X: Any, table: Table | None, workers: Workers, most: float) -> Das
         return None
     assert table is not None
     ends = _cuts(table.shape, table.dtype, workers, most)
-    parts = [submitted(workers, _read, table, a, b) for a, b in pairwise(ends)]
+    parts = [workers.submitted(_read, table, a, b) for a, b in pairwise(ends)]
     return DaskShards(workers, parts, ends, table.shape[1], table.dtype)
 
 
@@ -59,7 +58,7 @@ def shards_of_array(X: Any, workers: Workers, most: float) -> DaskShards:
             f"engine dask takes no {type(X).__name__}: make X dense, or take engine: local"
         )
     ends = _cuts(X.shape, X.dtype, workers, most)
-    parts = [submitted(workers, _read, X[a:b], 0, b - a) for a, b in pairwise(ends)]
+    parts = [workers.submitted(_read, X[a:b], 0, b - a) for a, b in pairwise(ends)]
     return DaskShards(workers, parts, ends, X.shape[1], X.dtype)
 
 
@@ -119,8 +118,8 @@ def _of_collection(X: Any, workers: Workers, most: float) -> DaskShards:
             told = "the chunk sizes of X are unknown: they are counted first"
             warnings.warn(told, stacklevel=callers_level())
         checked = dask.delayed(_checked, pure=False)
-        parts = computed(workers, [checked(block, i, said) for i, block in enumerate(blocks)])
-        sizes = gathered(workers, [submitted(workers, len, part) for part in parts])
+        parts = workers.computed([checked(block, i, said) for i, block in enumerate(blocks)])
+        sizes = workers.gathered([workers.submitted(len, part) for part in parts])
     else:
         parts, sizes = _joined(blocks, [int(one) for one in known], said, workers, most)
     full = [i for i, size in enumerate(sizes) if size]
@@ -152,7 +151,7 @@ def _joined(
         rows += size
     checked, stacked = dask.delayed(_checked, pure=False), dask.delayed(_stacked, pure=False)
     made = [stacked([checked(blocks[i], i, said, sizes[i]) for i in group]) for group in groups]
-    return computed(workers, made), [sum(sizes[i] for i in group) for group in groups]
+    return workers.computed(made), [sum(sizes[i] for i in group) for group in groups]
 
 
 def _cuts(shape: tuple[int, ...], dtype: Any, workers: Workers, most: float) -> list[int]:
@@ -263,28 +262,7 @@ def _some(names: Sequence[Any]) -> str:
 
 
 def _stacked(blocks: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    if len(blocks) == 1:
-        return blocks[0]
-    follow = (
-        two.ctypes.data == one.ctypes.data + one.nbytes and two.dtype == one.dtype
-        for one, two in pairwise(blocks)
-    )
-    return np.asarray(_SameRows(blocks)) if all(follow) else np.concatenate(blocks)
-
-
-class _SameRows:
-    """Rows that follow each other in memory, as chunks of an array do among workers that are
-    threads of its process: another copy would be as large as the data.
-    """
-
-    def __init__(self, blocks: Sequence[NDArray[Any]]) -> None:
-        self._blocks, first = blocks, blocks[0]  # whose memory it is
-        self.__array_interface__ = {
-            "shape": (sum(map(len, blocks)), *first.shape[1:]),
-            "typestr": first.dtype.str,
-            "data": (first.ctypes.data, True),  # to be read only
-            "version": 3,
-        }
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def _said(ask: Callable[[Any], Any], rows: Any, none: Any) -> Any:

@@ -1,0 +1,108 @@
+"""Distances to all prototypes, and the nearest of them, are those of the definition, to the bit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+
+from dbgsom_core import SomVQ
+from dbgsom_core.engine.loops import smallest
+from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.metrics.euclidean import Euclidean
+
+
+def by_definition(X, W):
+    """Squares added feature by feature."""
+    squares = np.zeros((len(X), len(W)))
+    with np.errstate(over="ignore"):
+        for x, w in zip(X.T.astype(np.float64), W.T, strict=True):
+            squares += np.square(x[:, None] - w)
+    return np.sqrt(squares)
+
+
+def check(X, W, k=3, threads=1):
+    data = replace(LocalEngine().over(X, Euclidean()), threads=threads)
+    expected = by_definition(X, W)
+    blocks = np.vstack([np.empty((0, len(W))), *(block for _, block in data.chunks(W))])
+    np.testing.assert_array_equal(blocks, expected)
+    np.testing.assert_array_equal(data.distances(W), expected.astype(X.dtype))
+    columns = np.argsort(expected, axis=1, kind="stable")[:, :k]
+    found = data.nearest_plainly(W, k)
+    np.testing.assert_array_equal(found[0], columns)
+    np.testing.assert_array_equal(found[1], np.take_along_axis(expected, columns, axis=1))
+    np.testing.assert_array_equal(data.nearest_units(W, k)[0], columns)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data(), st.integers(1, 3))
+def test_they_are_those_of_the_definition(drawn, threads):
+    """Groups far apart and tight, ties, samples on prototypes, offsets and odd scales."""
+    draw = drawn.draw
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    n, d = draw(st.integers(0, 70)), draw(st.sampled_from([1, 2, 3, 4, 7, 64]))
+    centres = 10.0 ** draw(st.floats(0, 12)) * rng.normal(size=(3, d))
+    W = centres[rng.integers(3, size=draw(st.integers(4, 90)))] + rng.normal(size=(1, d))
+    X = centres[rng.integers(3, size=n)] + rng.normal(size=(n, d))
+    if draw(st.booleans()):
+        X, W = np.round(X), np.round(W)
+    X[::3] *= 10.0 ** draw(st.floats(0, 12))
+    X[::5] = W[rng.integers(len(W), size=len(X[::5]))]
+    scale = 10.0 ** draw(st.sampled_from([0, -30, -18, 18]))
+    X = (scale * X).astype(draw(st.sampled_from([np.float32, np.float64])))
+    check(X, scale * W, draw(st.integers(1, 4)), threads)
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-310, 1e-160, 1e-38, 1e25, 1e149, 1e154, 1e160, 1e307])
+def test_neither_tiny_nor_huge_numbers_are_an_exception(rng, scale):
+    """Their squares round to nothing, or overflow: those are ties."""
+    check(scale * rng.normal(size=(60, 5)), scale * rng.normal(size=(150, 5)), 7)
+
+
+def test_arrays_of_any_layout_are_read_in_any_pieces(rng):
+    X, W = rng.normal(size=(90, 8)), rng.normal(size=(100, 4))
+    given = X.copy()
+    given.flags.writeable = False
+    for part in (given[:, ::2], np.asfortranarray(given[:, :4]), given[::2, 4:]):
+        check(part, W, 5)
+    data = LocalEngine(threads=3, chunk_rows=7).over(X[:, :4], Euclidean())
+    np.testing.assert_array_equal(data.distances(W), by_definition(X[:, :4], W))
+
+
+@pytest.mark.parametrize("k", [1, 2, 9, 160])
+@pytest.mark.parametrize("step", [0.0, 0.5, 4.0])
+def test_the_smallest_are_those_of_a_stable_sort(rng, k, step):
+    block = rng.normal(size=(200, 160))
+    if step:  # ties, also among the last of the k
+        block = np.round(block / step) * step
+    expected = np.argsort(block, axis=1, kind="stable")[:, :k]
+    columns, values = np.empty((200, k), np.int64), np.empty((200, k))
+    smallest(block, columns, values)
+    np.testing.assert_array_equal(columns, expected)
+    np.testing.assert_array_equal(values, np.take_along_axis(block, expected, axis=1))
+
+
+def test_of_fewer_prototypes_than_asked_for_the_first_stands_again(rng):
+    """As a map of one neuron has no second nearest."""
+    data = LocalEngine().over(rng.normal(size=(50, 3)), Euclidean())
+    prototype = rng.normal(size=(1, 3))
+    units, distances = data.nearest_plainly(prototype, 2)
+    assert not units.any()
+    expected = by_definition(data.X, prototype)
+    np.testing.assert_array_equal(distances, np.hstack([expected, expected]))
+
+
+def test_transform_is_that_of_k_means(digits):
+    X, _ = digits
+    vq = SomVQ(max_neurons=30, transform_algorithm="distances").fit(X)
+    np.testing.assert_allclose(vq.transform(X), cdist(X, vq.weights_), rtol=1e-10)
+    np.testing.assert_array_equal(vq.transform(X).argmin(axis=1), vq.bmu(X))
+    assert vq.transform(X).min(axis=1).mean() == pytest.approx(vq.quantization_error_)
+    names = vq.set_output(transform="pandas").transform(X).columns
+    assert list(names) == list(vq.get_feature_names_out())
+    with pytest.raises(ValueError, match="transform_algorithm must be"):
+        SomVQ(transform_algorithm="pca").fit(X)
+    with pytest.raises(ValueError, match="algorithm must be 'mixture' or 'distances'"):
+        vq.transform(X, "pca")
