@@ -11,9 +11,8 @@ from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.estimators.classifier import SomClassifier
 from dbgsom_core.estimators.clustering import SomVQ
-from dbgsom_core.estimators.plain_values import NotPlainError, to_plain
+from dbgsom_core.estimators.plain_values import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.regressor import SomRegressor
-from dbgsom_core.estimators.stored_classes import stored_types
 from dbgsom_core.estimators.validation import check_samples
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.runs.check import estimator_errors_located
