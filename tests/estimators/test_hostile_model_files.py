@@ -104,19 +104,19 @@ def test_a_transformer_transforms_a_row_or_is_refused(attribute, value, message,
         persistence.load(forged(change))
 
 
-def test_a_transformer_that_makes_more_rows_is_refused(forged):
-    def change(header):
-        header["steps"][0][1]["state"] |= {
-            "with_std": False,
-            "copy": True,
-            "mean_": {"$array": "x"},
-        }
-        header["steps"] = [["sum", obj("sklearn.decomposition:PCA", components_={"$array": "y"},
-            mean_={"$array": "x"}, whiten=False, n_features_in_=4)]]  # fmt: skip
-
-    path = forged(change, x=np.zeros((4000, 4)), y=np.eye(4))
-    with pytest.raises(ModelFileError, match=r"cannot be used|of a sample an array"):
-        persistence.load(path)
+@pytest.mark.parametrize(
+    ("components", "means", "message"),
+    [
+        (np.eye(4), np.zeros((4000, 4)), r"cannot be used|of a sample an array"),
+        (np.eye(4)[:2], np.zeros(4), "a map of 4 columns and steps that make 2"),
+        (np.eye(2), np.zeros(2), "cannot be used"),
+    ],
+)
+def test_a_step_makes_a_row_that_the_map_takes(components, means, message, forged):
+    pca = obj("sklearn.decomposition:PCA", components_={"$array": "x"}, mean_={"$array": "y"},
+              whiten=False, n_features_in_=4)  # fmt: skip
+    with pytest.raises(ModelFileError, match=message):
+        persistence.load(forged(step(pca), x=components, y=means))
 
 
 @pytest.mark.parametrize(
@@ -195,19 +195,6 @@ def test_arrays_that_do_not_fit_each_other_are_refused(name, change, message, fo
         persistence.load(path)
 
 
-def test_a_step_that_returns_too_few_columns_is_refused(forged, iris):
-    scaler = make_step("standardize", {}).fit(iris[0][:, :2])
-    arrays = {"x0": scaler.mean_, "x1": scaler.var_, "x2": scaler.scale_}
-
-    def change(header):
-        state = header["steps"][0][1]["state"]
-        state |= {"n_features_in_": 2, "mean_": {"$array": "x0"}, "var_": {"$array": "x1"}}
-        state["scale_"] = {"$array": "x2"}
-
-    with pytest.raises(ModelFileError, match="a map of 4 columns and steps that make 2"):
-        persistence.load(forged(change, **arrays))
-
-
 def npy(descr="<f8", shape="(4,)", content=b"\0" * 32):
     header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + content
@@ -284,22 +271,12 @@ def test_a_header_is_not_larger_than_its_file_deserves(forged):
     assert peak_of_refusal(replaced(path, "header.npy", header), "which no model needs") < 2**21
 
 
-@pytest.mark.parametrize("levels", [2_000, 200_000])
+@pytest.mark.parametrize("levels", [900, 200_000])
 def test_a_header_that_nests_too_deep_is_refused(levels, forged):
-    deep = b"[" * levels + b"]" * levels
+    deep = b'{"format": 2, "steps": ' + b"[" * levels + b"]" * levels + b"}"
     member = npy(descr="|u1", shape=f"({len(deep)},)", content=deep)
-    with pytest.raises(ModelFileError, match=r"damaged|no mapping"):
+    with pytest.raises(ModelFileError, match=r"damaged|no model that"):
         persistence.load(replaced(forged(), "header.npy", member))
-
-
-def test_steps_that_nest_too_deep_are_refused(forged):
-    def change(header):
-        for _ in range(600):
-            header["steps"] = [header["steps"]]
-        header["steps"] = [["x", header["steps"]]]
-
-    with pytest.raises(ModelFileError):
-        persistence.load(forged(change))
 
 
 def test_what_stands_in_a_file_twice_is_refused(forged):
