@@ -134,12 +134,9 @@ def _errors_about(subject: str) -> Iterator[None]:
         yield
     except (DbgsomError, OSError, Warning):
         raise
-    except UnfitError as error:
-        raise ModelFileError(f"{subject} {one_line(error)}") from error
     except Exception as error:
-        raise ModelFileError(
-            f"{subject} is no model that this version can read: {one_line(error)}"
-        ) from error
+        other = "" if isinstance(error, UnfitError) else "is no model that this version can read: "
+        raise ModelFileError(f"{subject} {other}{one_line(error)}") from error
 
 
 def _read(header: Mapping[str, Any], take: Take) -> Any:

@@ -110,13 +110,12 @@ def write_estimator(
         for name in (entry.removesuffix("?") for entry in FITTED)
         if name in vars(estimator)  # labels_ of what was read in blocks are made when asked for
     }
-    metric, answering = estimator._metric.state, estimator._answering
-    labeller = None if answering is None else answering.state
+    labeller = estimator._answering
     return {
         "class": cls.__name__,
         "params": params,
-        "metric_state": None if metric is None else to_plain(metric, arrays, "metric"),
-        "labeller_state": None if labeller is None else to_plain(labeller, arrays, "labeller"),
+        "metric_state": to_plain(estimator._metric.state, arrays, "metric"),
+        "labeller_state": to_plain(labeller and labeller.state, arrays, "labeller"),
         "parts": parts,
         "fitted": fitted,
         "map": _write_map(estimator.som_map_, arrays),
@@ -235,13 +234,13 @@ def _unfitted(
     cls: type[Any], stored: Mapping[str, Any], take: Take
 ) -> tuple[Any, dict[str, Absent]]:
     """Return the estimator with its parameters, and the parts that it can answer without."""
-    params = {name: from_plain(it, take, where=name) for name, it in stored["params"].items()}
+    params = {
+        name: from_plain(it, take, where=name)
+        for name, it in stored["params"].items()
+        if name not in _NOT_STORED
+    }
     params.setdefault("grid", "square")  # of files before there were others
-    if params.keys() & set(_NOT_STORED):
-        raise UnfitError("gives parameters that no file gives")
-    if not stored["parts"].keys() <= set(PARTS):
-        raise UnfitError(f"names parts that no map has; it has {', '.join(PARTS)}")
-    parts = dict(stored["parts"])
+    parts = {kind: stored["parts"][kind] for kind in PARTS if kind in stored["parts"]}
     if "engine" in stored:  # of files before engines came from plugins
         engine = dict(stored["engine"])
         core = {"distribution": OWN_DISTRIBUTION, "version": "0.1.0"}
@@ -390,6 +389,8 @@ def _fitted_labeller(
     labeller = LabellerAbilities.of(estimator._parts.labeller)
     classes, prototypes = getattr(estimator, "classes_", None), estimator._tree.weights
     outputs = getattr(estimator, "_outputs", [])
+    if outputs and len(outputs) != estimator.leaf_labels_.size // len(prototypes):
+        raise UnfitError("holds answers to another number of targets than it learnt")
     each, rows = [], [row]
     for memory in outputs or [estimator._memory]:
         if labeller.answer is None or memory.labels is None:
@@ -399,10 +400,8 @@ def _fitted_labeller(
             raise UnfitError("holds summaries without classes")
         groups = Groups.of(memory, prototypes, estimator._metric.abilities, classes)
         if classes is not None:  # labellers count by codes in compiled loops
-            codes = groups.values
-            if (codes >= len(classes)).any() or (
-                classes[codes] != memory.labels[memory.labelled]
-            ).any():
+            codes, labels = groups.values, memory.labels[memory.labelled]
+            if codes.max() >= len(classes) or (classes[codes] != labels).any():
                 raise UnfitError("holds summaries of classes that it does not know")
         each.append(groups)
         rows.append(groups.places[[0, -1, int(groups.values.argmax())]])
@@ -415,9 +414,8 @@ def _fitted_labeller(
 
 
 def _check_summaries(memory: Any, prototypes: NDArray[Any]) -> None:
-    if memory.units is None:
-        raise UnfitError("holds summaries that do not say of which leaves they are")
-    if not ((memory.units >= 0) & (memory.units < len(prototypes))).all():
+    units = memory.units
+    if units is None or not ((units >= 0) & (units < len(prototypes))).all():
         raise UnfitError("holds summaries of leaves that there are not")
     if memory.X.shape[1] != prototypes.shape[1]:
         raise UnfitError("holds summaries of other columns than its prototypes")

@@ -52,9 +52,7 @@ class StoredType:
     -----
     What an attribute may hold, alternatives apart by ``|``:
 
-    * ``none``, ``flag``, ``integer``, ``number``, ``text``; ``scalar`` is any of them,
-      ``'word'`` this text alone
-    * ``dtype`` of numbers, ``pair`` of numbers
+    * ``none``, ``flag``, ``integer``, ``number``, ``text``, and ``'word'`` for this text alone
     * ``float[C, D]``: an array of float32 or float64; also ``finite`` (numbers without nan and
       infinity), ``number``, ``int``, ``flag``, ``text``, and ``any`` for numbers, text or dates
     * ``size[D]``: an integer that is the length called D
@@ -195,23 +193,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (float, np.floating)) or _is_integer(value)
 
 
-def _is_dtype(value: Any) -> bool:
-    if isinstance(value, type):
-        value = np.dtype(value) if issubclass(value, np.generic) else None
-    return isinstance(value, np.dtype) and value.kind in "biuf"
-
-
 _SCALARS: Mapping[str, Callable[[Any], bool]] = {
     "none": lambda value: value is None,
     "flag": lambda value: isinstance(value, (bool, np.bool_)),
     "integer": _is_integer,
     "number": _is_number,
     "text": lambda value: isinstance(value, str),
-    "scalar": lambda value: (
-        value is None or isinstance(value, (bool, str, np.generic)) or _is_number(value)
-    ),
-    "dtype": _is_dtype,
-    "pair": lambda value: (
-        isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
-    ),
 }

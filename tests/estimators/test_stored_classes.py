@@ -30,6 +30,7 @@ PARAMS = {
     "preprocessing:OrdinalEncoder": [
         {"handle_unknown": "use_encoded_value", "unknown_value": -1, "dtype": np.float32}
     ],
+    "preprocessing:Binarizer": [{"threshold": 2.0}],
     "impute:SimpleImputer": [{"strategy": "median", "add_indicator": True}],
     "impute:MissingIndicator": [{"features": "all"}],
     "impute:KNNImputer": [{"weights": "distance", "add_indicator": True}],
