@@ -165,16 +165,21 @@ def _read(header: Mapping[str, Any], take: Take) -> Any:
 def _transformed(row: NDArray[Any] | None, name: str, step: Any) -> NDArray[Any] | None:
     """Return what a step makes of a row of ones, so wide as the one before it made; None: unknown.
 
-    An encoder gets categories that it knows.
+    An encoder gets categories that it knows, an imputer what it fills in.
     """
     width = getattr(step, "n_features_in_", 0) if row is None else row.shape[1]
     if width > MOST_COLUMNS:
         raise UnfitError(f"claims to be of samples of {width} columns")
+    known = width or not type(step).__module__.startswith(("sklearn.", "dbgsom_core."))
+    if not (known and hasattr(step, "transform")):
+        raise UnfitError(f"has a prepare step '{name}' that is no fitted transformer")
     if not width:
         return None
     row = np.ones((1, width))
     if hasattr(step, "categories_"):
         row = np.array([[categories[0] for categories in step.categories_]])
+    elif type(step).__name__.endswith("Imputer"):
+        row = np.full((1, width), step.missing_values, dtype=np.float64)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -93,6 +93,7 @@ def test_no_class_is_built_that_is_not_listed(plain, forged, monkeypatch):
         ("mean_", obj(SCALER, with_mean=True), "cannot be used"),
         ("scale_", {"$array": "a0"}, "names it twice"),
         ("n_features_in_", 7, "expecting 7 features|takes 7 columns|cannot be used"),
+        ("n_features_in_", 0, "no fitted transformer"),
         ("n_features_in_", 10**9, "claims to be of samples of 1000000000 columns"),
     ],
 )
@@ -160,6 +161,12 @@ def test_a_file_gives_no_callback_checkpoint_or_tracker(forged, tmp_path):
     estimator = persistence.load(forged(change)).estimator
     assert estimator.callbacks is estimator.checkpoint is None
     assert type(estimator.metric).__name__ == "Euclidean"
+
+
+@pytest.mark.parametrize("plain", ["x", 1, None, [], {"$map": {}}, obj(SCALER)])
+def test_a_step_is_a_fitted_transformer(plain, forged):
+    with pytest.raises(ModelFileError, match="step 'x' that is no fitted transformer"):
+        persistence.load(forged(step(plain)))
 
 
 def test_a_name_from_a_file_is_nothing_to_install(forged):
