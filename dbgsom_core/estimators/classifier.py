@@ -12,13 +12,13 @@ from sklearn.base import ClassifierMixin
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.lazy import by_rows, here
-from dbgsom_core.estimators.stored_classes import stored_as
+from dbgsom_core.estimators.plain_values import storable
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.training.summaries import followed_by
 from dbgsom_core.training.targets import class_labels, labelled
 
 
-@stored_as("SomClassifier")
+@storable
 @dataclass(kw_only=True, eq=False, repr=False)
 class SomClassifier(ClassifierMixin, GrowingMap):
     """Growing self-organizing map whose neurons answer with a class.

@@ -10,14 +10,14 @@ from sklearn.base import ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
-from dbgsom_core.estimators.stored_classes import stored_as
+from dbgsom_core.estimators.plain_values import storable
 from dbgsom_core.training.compatibility import reads_target
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.summaries import followed_by
 from dbgsom_core.training.targets import Target, class_labels
 
 
-@stored_as("SomVQ")
+@storable
 class SomVQ(ClusterMixin, GrowingMap):
     """Growing self-organizing map for clustering and vector quantization.
 

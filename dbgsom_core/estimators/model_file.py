@@ -8,9 +8,10 @@ transformers, and nothing else.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,39 +21,35 @@ from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 
 from dbgsom_core.engine.tables import BlockTable
-from dbgsom_core.errors import DataError, DbgsomError, ModelFileError, PluginError
+from dbgsom_core.errors import DataError, DbgsomError, ModelFileError
 from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explained
 from dbgsom_core.estimators.archive import UnfitError, one_line, opened_archive, write_archive
 from dbgsom_core.estimators.exploring import explored as explored_page
-from dbgsom_core.estimators.function_metric import CURE, FunctionMetric
-from dbgsom_core.estimators.map_reading import GRID_SHAPE, MAP_ARRAYS, check_room
-from dbgsom_core.estimators.model_reading import (
-    FITTED,
-    check_widths,
-    read_columns,
-    read_estimator,
-    read_steps,
+from dbgsom_core.estimators.plain_values import (
+    NotPlainError,
+    Take,
+    from_plain,
+    stored_types,
+    to_plain,
 )
-from dbgsom_core.estimators.part_params import build_parts, written_spec
-from dbgsom_core.estimators.plain_values import NotPlainError, Take, to_plain
 from dbgsom_core.estimators.scaling import names_after, prepared
-from dbgsom_core.estimators.stored_classes import ESTIMATORS, stored_types
-from dbgsom_core.interfaces.component import Component, nested_fields
+from dbgsom_core.estimators.stored_estimator import (
+    MOST_COLUMNS,
+    checked_name,
+    read_estimator,
+    write_estimator,
+)
 from dbgsom_core.interfaces.figures import Html
+from dbgsom_core.interfaces.stored_types import mismatch, shown
 from dbgsom_core.interfaces.version import __version__
-from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.som_map.grid import GRIDS
-from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.tables import Columns
 from dbgsom_core.tables._files import exists
-from dbgsom_core.training.parts import LOOP, NOT_ASKED, PARTS, Absent
 
 FORMAT = 2  # format 1, of 0.1.0, named some classes by their modules
 _NO_MODELS = {
     **dict.fromkeys((".csv", ".tsv", ".parquet", ".pq"), "table"),
     **dict.fromkeys((".yaml", ".yml"), "configuration"),
 }
-_NOT_FILLED = {"spreading_factor": None, "max_neurons": None}
 
 
 def save(model: Any, path: str | PathLike[str]) -> None:
@@ -77,20 +74,17 @@ def save(model: Any, path: str | PathLike[str]) -> None:
             "version": __version__,
             "columns": to_plain(model.columns, arrays, "columns", types),
             "steps": [[name, to_plain(step, arrays, name, types)] for name, step in model.steps],
-            "estimator": _written(model.estimator, arrays),
+            "estimator": write_estimator(model.estimator, arrays, types),
         }
         header = json.loads(json.dumps(header))
     except (NotPlainError, RecursionError) as error:
         raise ModelFileError(f"the model cannot be saved without pickle: {error}") from error
-    refused = "the model cannot be saved, for nobody could load it again: it"
-    with _told(refused):
-        _read(header, dict(arrays).pop)
     target = Path(path)
-    if not target.parent.is_dir():
-        raise ModelFileError(f"there is no folder {target.parent} to save {target.name} in")
-    maps = model.estimator._tree.maps
-    with _told(refused):
-        write_archive(target, header, arrays, lambda size: check_room(maps, size))
+    with _errors_about("the model cannot be saved, for nobody could load it again: it"):
+        _read(header, dict(arrays).pop)
+        if not target.parent.is_dir():
+            raise ModelFileError(f"there is no folder {target.parent} to save {target.name} in")
+        write_archive(target, header, arrays)
 
 
 def load(path: str | PathLike[str]) -> Any:
@@ -112,8 +106,8 @@ def load(path: str | PathLike[str]) -> Any:
     if (kind := _NO_MODELS.get(source.suffix.lower())) and exists(source):
         raise ModelFileError(f"{path} is a {kind}, no model: where both are given, MODEL is first")
     try:
-        with _told(str(path)), opened_archive(Path(path)) as archive:
-            return _read(archive.header, archive.take, archive.size)
+        with _errors_about(str(path)), opened_archive(source) as archive:
+            return _read(archive.header, archive.take)
     except FileNotFoundError:
         raise ModelFileError(f"there is no model file {path}") from None
     except OSError as error:
@@ -134,128 +128,67 @@ def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
 
 
 @contextmanager
-def _told(subject: str) -> Iterator[None]:
-    # A file can be wrong in more ways than anyone has thought of: whatever is raised is told.
+def _errors_about(subject: str) -> Iterator[None]:
+    # A file can be wrong in more ways than anyone has thought of: every error becomes a sentence.
     try:
         yield
     except (DbgsomError, OSError, Warning):
         raise
-    except UnfitError as error:
-        raise ModelFileError(f"{subject} {one_line(error)}") from error
     except Exception as error:
-        raise ModelFileError(
-            f"{subject} is no model that this version can read: {one_line(error)}"
-        ) from error
+        other = "" if isinstance(error, UnfitError) else "is no model that this version can read: "
+        raise ModelFileError(f"{subject} {other}{one_line(error)}") from error
 
 
-def _read(header: Mapping[str, Any], take: Take, size: int | None = None) -> Any:
+def _read(header: Mapping[str, Any], take: Take) -> Any:
     if header["format"] > FORMAT:
         raise UnfitError(
             f"was written by dbgsom-core {str(header.get('version'))[:40]}, which is newer than "
             f"this one ({__version__}); upgrade dbgsom-core to read it"
         )
     types = stored_types()
-    columns = read_columns(header.get("columns"), take, types)
-    steps = read_steps(header["steps"], take, types)
-    estimator = read_estimator(header["estimator"], take, types, size)
-    check_widths(columns, steps, estimator)
-    return FittedModel(steps, estimator, columns) if steps or columns else estimator
+    columns = from_plain(header.get("columns"), take, types, "columns")
+    if problem := mismatch(columns, "columns | none", {}, types):
+        raise UnfitError(f"names columns that cannot be: columns{problem}")
+    steps = []
+    row = None if columns is None else np.ones((1, len(columns.feature_names)))
+    for name, plain in header["steps"]:
+        step = from_plain(plain, take, types, checked_name(name))
+        row = _transformed(row, name, step)
+        steps.append((name, step))
+    estimator = read_estimator(header["estimator"], take, types)
+    takes = estimator.n_features_in_
+    if row is not None and row.shape[1] != takes:
+        raise UnfitError(f"holds a map of {takes} columns and steps that make {row.shape[1]}")
+    return FittedModel(tuple(steps), estimator, columns) if steps or columns else estimator
 
 
-def _written(estimator: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    cls, types = type(estimator), stored_types()
-    if ESTIMATORS.get(cls.__name__) is not cls:
-        raise ModelFileError(
-            f"a {cls.__module__}.{cls.__qualname__} cannot be saved, as no file could name it; "
-            f"save one of {', '.join(sorted(ESTIMATORS))} itself"
-        )
-    params = {
-        name: to_plain(_short(estimator, name, value), arrays, name)
-        for name, value in estimator.get_params(deep=False).items()
-        if name not in (*PARTS, "callbacks", "random_state", "checkpoint")
-    }
-    seed = estimator.random_state
-    params["random_state"] = int(seed) if isinstance(seed, (int, np.integer)) else None
-    known = {name: getattr(estimator._parts, name) for name in NOT_ASKED}
-    absent = {name: part for name, part in known.items() if isinstance(part, Absent)}
-    given = build_parts({**estimator.get_params(deep=False), **_NOT_FILLED}, absent)
-    parts = {
-        kind: _part(kind, getattr(estimator._parts, kind), getattr(given, kind)) for kind in PARTS
-    }
-    fitted = {
-        name: to_plain(getattr(estimator, name), arrays, name, types)
-        for name in FITTED
-        if name in vars(estimator)  # labels_ of what was read in blocks are made when asked for
-    }
-    state, answering = estimator._metric.state, estimator._answering
-    learnt = None if answering is None else dict(answering.state)
-    return {
-        "class": cls.__name__,
-        "params": params,
-        "metric_state": None if state is None else to_plain(dict(state), arrays, "metric"),
-        "labeller_state": None if learnt is None else to_plain(learnt, arrays, "labeller"),
-        "parts": parts,
-        "fitted": fitted,
-        "map": _map_written(estimator.som_map_, arrays),
-        "history": [asdict(record) for record in estimator.history_],
-    }
+def _transformed(row: NDArray[Any] | None, name: str, step: Any) -> NDArray[Any] | None:
+    """Return what a step makes of a row of ones, so wide as the one before it made; None: unknown.
 
-
-def _short(estimator: Any, name: str, value: Any) -> Any:
-    if isinstance(getattr(estimator._parts, name, None), Absent):
-        return value
-    if name == "stopping" and isinstance(value, (list, tuple)):
-        return [written_spec(LOOP[name], one) for one in value]
-    built = name in LOOP and isinstance(value, (str, Mapping, Component))
-    return written_spec(LOOP[name], value) if built else value
-
-
-def _map_written(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    grid = som_map.grid
-    written: dict[str, Any] = {
-        name: to_plain(getattr(som_map, name), arrays, name) for name in MAP_ARRAYS
-    }
-    written |= {"grid": grid.name, "torus": grid.torus}
-    if som_map.is_apart:
-        written["apart"] = True
-    if grid.flat != GRIDS.get(grid.name):  # whoever reads it needs no plugin
-        shape = {name: getattr(grid, name) for name in GRID_SHAPE}
-        written["lattice"] = json.loads(json.dumps(shape))
-    written["children"] = [
-        [neuron, _map_written(child, arrays)] for neuron, child in sorted(som_map.children.items())
-    ]
-    return written
-
-
-def _part(kind: str, part: Component | Absent, given: Component) -> dict[str, Any]:
-    if isinstance(part, Absent):
-        return dict(part.stored)
-    if isinstance(part, FunctionMetric):
-        raise PluginError(f"metric={part!r} cannot be saved: no file can name it; {CURE}")
-    identity = get_registry().identify(kind, part)
-    nested = nested_fields(type(part))
-    for field, inner_kind in nested.items():  # says so when nobody could build it again
-        get_registry().identify(inner_kind, getattr(part, field))
-    local = set(part.of_this_machine)
-    params = part.model_dump(mode="json", exclude_unset=True, exclude=local)
-    return {
-        "name": identity.name,
-        "distribution": identity.distribution,
-        "version": identity.version,
-        "params": params,
-        # What the estimator's own parameters filled in, a reader lets them fill again.
-        "filled": _filled(part, given),
-        "fields": part.model_dump(mode="json", exclude=local),
-    }
-
-
-def _filled(part: Component, given: Component) -> list[str]:
-    filled = sorted(part.model_fields_set - given.model_fields_set)
-    for field in nested_fields(type(part)):
-        if field not in filled:
-            inner = _filled(getattr(part, field), getattr(given, field))
-            filled += [f"{field}.{name}" for name in inner]
-    return filled
+    An encoder gets categories that it knows, an imputer what it fills in.
+    """
+    width = getattr(step, "n_features_in_", 0) if row is None else row.shape[1]
+    if width > MOST_COLUMNS:
+        raise UnfitError(f"claims to be of samples of {width} columns")
+    known = width or not type(step).__module__.startswith(("sklearn.", "dbgsom_core."))
+    if not (known and hasattr(step, "transform")):
+        raise UnfitError(f"has a prepare step '{name}' that is no fitted transformer")
+    if not width:
+        return None
+    row = np.ones((1, width))
+    if hasattr(step, "categories_"):
+        row = np.array([[categories[0] for categories in step.categories_]])
+    elif type(step).__name__.endswith("Imputer"):
+        row = np.full((1, width), step.missing_values, dtype=np.float64)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            row = prepared([(name, step)], row)
+    except Exception as error:
+        raise UnfitError(f"has a prepare step '{name}' that cannot be used: {error}") from error
+    if row.ndim != 2 or len(row) != 1 or row.dtype.kind not in "biuf":
+        raise UnfitError(f"has a prepare step '{name}' that makes of a sample {shown(row)}")
+    return row
 
 
 @dataclass(frozen=True)
@@ -279,15 +212,12 @@ class FittedModel:
     columns: Columns | None = None
 
     def prepare(self, X: Any) -> Any:
-        """Return raw samples X (n, D) as the map takes them, an array (n, D').
-
-        Of a table that is read in blocks it is a table.
+        """Return raw samples X (n, D) as the map takes them, an array or a table in blocks (n, D').
 
         Raises
         ------
         DataError
-            X is a table that lacks columns, or holds cells that cannot be read or are missing
-            where the metric takes no missing values.
+            X is a table that lacks columns, or holds cells that cannot be read, or are missing.
         """
         if self.columns is not None and hasattr(X, "iloc"):
             X = self.columns.samples(X)
@@ -327,9 +257,8 @@ class FittedModel:
     def explain(self, x: Any, names: Sequence[str] | None = None) -> Explanation:
         """Return why the map answers to one raw sample (D,) as it does, see `SomVQ.explain`.
 
-        A row of a table will do where the model knows its ``columns``; else ``names`` (D,) say what
-        the features are called. Values are raw ones where the steps can be undone, else those that
-        the map sees.
+        ``names`` (D,) are those of features where the model has no ``columns``. Values are raw ones
+        where the steps can be undone, else those that the map sees.
         """
         undo = self.undo if self.can_be_undone else None
         called = self.names_prepared(names)

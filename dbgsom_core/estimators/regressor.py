@@ -15,14 +15,14 @@ from dbgsom_core.engine.tables import picked
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.held_out import HeldOut
 from dbgsom_core.estimators.lazy import by_rows
-from dbgsom_core.estimators.stored_classes import stored_as
+from dbgsom_core.estimators.plain_values import storable
 from dbgsom_core.estimators.validation import is_number
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.summaries import followed_by
 from dbgsom_core.training.targets import Target
 
 
-@stored_as("SomRegressor")
+@storable
 @dataclass(kw_only=True, eq=False, repr=False)
 class SomRegressor(RegressorMixin, GrowingMap):
     """Growing self-organizing map whose neurons answer with a number.

@@ -6,19 +6,20 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pkgutil import resolve_name
 from typing import Any
 
+import numpy as np
+
 from dbgsom_core.errors import PluginError
 
-ARRAY_KINDS = {  # in numpy's letters
+_ARRAYS = {  # in numpy's letters
     "float": "f", "finite": "biuf", "number": "biuf", "int": "iu", "flag": "b", "text": "UO",
-    "any": "biufSUMmO",
+    "any": "biufSUMmO", "size": "",
 }  # fmt: skip
 _LENGTH = r"\s*(?:\w+|\*)\s*"
-ARRAY = re.compile(rf"(\w+)\[({_LENGTH}(?:,{_LENGTH})*)\]")
-MANY: dict[str, type[Any]] = {"list of ": list, "tuple of ": tuple, "mapping of ": dict}
+_ARRAY = re.compile(rf"(\w+)\[({_LENGTH}(?:,{_LENGTH})*)\]")
+_MANY: dict[str, type[Any]] = {"list of ": list, "tuple of ": tuple, "mapping of ": dict}
 _MANY_OF = re.compile("^((list|tuple|mapping) of )*")
 _NAME = re.compile(r"[\w.:-]+")
 
@@ -31,7 +32,8 @@ class StoredType:
     ----------
     where : str
         ``"module:Class"``, imported when a model or a file holds such an object. Subclasses are
-        another class. Objects are made attribute by attribute: no code of the class runs.
+        another class. Objects are made attribute by attribute, without a call of the class; then a
+        row of ones shows whether a transformer works with them.
     attributes : mapping of str to str
         What each attribute may hold. One key may name several, ``"mean_ scale_"``; with ``?`` at
         its end an attribute may be missing, and one that is not named may not be there.
@@ -50,9 +52,7 @@ class StoredType:
     -----
     What an attribute may hold, alternatives apart by ``|``:
 
-    * ``none``, ``flag``, ``integer``, ``number``, ``text``; ``scalar`` is any of them,
-      ``'word'`` this text alone
-    * ``dtype`` of numbers, ``pair`` of numbers
+    * ``none``, ``flag``, ``integer``, ``number``, ``text``, and ``'word'`` for this text alone
     * ``float[C, D]``: an array of float32 or float64; also ``finite`` (numbers without nan and
       infinity), ``number``, ``int``, ``flag``, ``text``, and ``any`` for numbers, text or dates
     * ``size[D]``: an integer that is the length called D
@@ -72,10 +72,14 @@ class StoredType:
         if not all(self.where.partition(":")):
             raise ValueError(f"where is {self.where!r}; write 'module:Class'")
         for names, holds in self.attributes.items():
-            for one in holds.split("|"):
-                if not _is_written(_MANY_OF.sub("", one.strip())):
-                    told = f"{self.where} may hold {one.strip()!r} as {names}"
-                    raise ValueError(f"{told}, which means nothing; see StoredType")
+            for kind in map(str.strip, holds.split("|")):
+                inner = _MANY_OF.sub("", kind)
+                array = _ARRAY.fullmatch(inner)
+                literal = len(inner) > 1 and inner[0] == inner[-1] == "'"
+                named = array[1] in _ARRAYS if array else _NAME.fullmatch(inner) is not None
+                if not (literal or named):
+                    message = f"{self.where} may hold {kind!r} as {names}"
+                    raise ValueError(f"{message}, which means nothing; see StoredType")
 
     def load(self) -> type[Any]:
         """Import and return the class; raise `PluginError` when that fails."""
@@ -84,33 +88,115 @@ class StoredType:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a module may end itself
-            told = f"{type(error).__name__}: {error}"
-            raise PluginError(f"{self.where} cannot be imported ({told})") from error
+            message = f"{type(error).__name__}: {error}"
+            raise PluginError(f"{self.where} cannot be imported ({message})") from error
         if not isinstance(cls, type):
             raise PluginError(f"{self.where} is no class")
         return cls
 
     def means(self, cls: type[Any]) -> bool:
-        """Say whether this is exactly the class ``cls``."""
+        """Return whether this is exactly the class ``cls``."""
         if self.where.rpartition(":")[2] != cls.__qualname__:
             return False
         with suppress(PluginError):  # what cannot be imported is no object's class
             return self.load() is cls
         return False
 
-    @cached_property
-    def held(self) -> Mapping[str, tuple[str, bool]]:
-        """What each attribute may hold, and whether it must be there."""
-        return {
-            name.removesuffix("?"): (holds, not name.endswith("?"))
-            for names, holds in self.attributes.items()
-            for name in names.split()
-        }
+    def mismatch(self, value: Any, types: Mapping[str, StoredType]) -> str:
+        """Return why an object of the class cannot be held, as `mismatch` does."""
+        given, sizes, named = vars(value), dict[str, int](), set[str]()
+        for names, holds in self.attributes.items():
+            for entry in names.split():
+                name = entry.removesuffix("?")
+                named.add(name)
+                if name in given:
+                    problem = mismatch(given[name], holds, sizes, types)
+                    if problem:
+                        return f".{name}{problem}"
+                elif name == entry:
+                    return f" lacks {name}"
+        for name in given.keys() - named:
+            return f".{name} is an attribute that model files do not hold"
+        fits = self.fits is None or self.fits(value)
+        return "" if fits else " has attributes that do not fit each other"
 
 
-def _is_written(one: str) -> bool:
-    array = ARRAY.fullmatch(one)
-    if array is not None:
-        return array[1] in ARRAY_KINDS or array[1] == "size"
-    literal = len(one) > 1 and one[0] == one[-1] == "'"
-    return literal or _NAME.fullmatch(one) is not None
+def mismatch(value: Any, holds: str, sizes: dict[str, int], types: Mapping[str, StoredType]) -> str:
+    """Return why a value cannot be held, as the end of a sentence; empty where it can.
+
+    ``holds`` is written as in `StoredType`; lengths of the value are added to ``sizes``.
+    """
+    for kind in holds.split("|"):
+        known = dict(sizes)
+        if _holds(value, kind.strip(), known, types):
+            sizes.update(known)
+            return ""
+    named = {name: sizes[name] for name in re.findall(r"\w+", holds) if name in sizes}
+    where = " where " + ", ".join(f"{name} is {n}" for name, n in named.items())
+    return f" must be {holds}{where if named else ''}, not {shown(value)}"
+
+
+def shown(value: Any) -> str:
+    """Return a short description of a value that does not fit."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} and shape {value.shape}"
+    if value is None or isinstance(value, (bool, int, float, str)):
+        text = repr(value)
+        return text if len(text) <= 60 else f"{text[:59]}…"
+    return f"a {type(value).__module__}.{type(value).__qualname__}"
+
+
+def _holds(value: Any, kind: str, sizes: dict[str, int], types: Mapping[str, StoredType]) -> bool:
+    if kind.startswith("'"):
+        return isinstance(value, str) and value == kind[1:-1]
+    if kind in _SCALARS:
+        return _SCALARS[kind](value)
+    for prefix, container in _MANY.items():
+        if kind.startswith(prefix):
+            items = value.values() if isinstance(value, dict) else value
+            inner = kind.removeprefix(prefix)
+            return isinstance(value, container) and all(
+                _holds(item, inner, sizes, types) for item in items
+            )
+    array = _ARRAY.fullmatch(kind)
+    if array is None:  # an object, which was looked at when it was made
+        return kind in types and types[kind].means(type(value))
+    lengths = np.shape(value)
+    if array[1] == "size" and _is_integer(value):
+        lengths = (int(value),)
+    elif not _is_array(value, array[1]):
+        return False
+    names = [name.strip() for name in array[2].split(",")]
+    return len(names) == len(lengths) and all(
+        name == "*" or length == (int(name) if name.isdigit() else sizes.setdefault(name, length))
+        for name, length in zip(names, lengths, strict=True)
+    )
+
+
+def _is_array(value: Any, kind: str) -> bool:
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in _ARRAYS[kind]:
+        return False
+    if value.dtype.kind == "f" and value.dtype not in (np.float32, np.float64):
+        return False
+    if value.dtype == object:
+        return all(isinstance(item, str) for item in value.ravel())
+    return kind != "finite" or bool(np.isfinite(value).all())
+
+
+def _is_integer(value: Any) -> bool:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        return False
+    return -(2**63) <= int(value) < 2**63
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (float, np.floating)) or _is_integer(value)
+
+
+_SCALARS: Mapping[str, Callable[[Any], bool]] = {
+    "none": lambda value: value is None,
+    "flag": lambda value: isinstance(value, (bool, np.bool_)),
+    "integer": _is_integer,
+    "number": _is_number,
+    "text": lambda value: isinstance(value, str),
+}

@@ -28,7 +28,7 @@ def save_film(path: Path, frames: Mapping[int, NDArray[np.floating]]) -> None:
     places = np.rint((np.where(known, values, low) - low) / step)
     codes = np.where(known, 1 + np.clip(places, 0, _STEPS), 0).astype(np.uint8)
     header = {"epochs": list(frames), "rows": [len(one) for one in frames.values()]}
-    write_archive(path, header, {"codes": codes, "low": low, "step": step}, lambda size: None)
+    write_archive(path, header, {"codes": codes, "low": low, "step": step})
 
 
 def load_film(path: Path) -> dict[int, NDArray[np.float32]]:

@@ -19,11 +19,10 @@ from dbgsom_core.estimators.classifier import SomClassifier
 from dbgsom_core.estimators.clustering import SomVQ
 from dbgsom_core.estimators.measuring import default_measures, value_of
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.estimators.plain_values import NotPlainError, to_plain
+from dbgsom_core.estimators.plain_values import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.regressor import SomRegressor
 from dbgsom_core.estimators.sizing import size_told
 from dbgsom_core.estimators.stability import stability_of
-from dbgsom_core.estimators.stored_classes import stored_types
 from dbgsom_core.estimators.validation import check_samples
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data

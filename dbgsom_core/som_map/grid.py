@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from itertools import pairwise, product
+from itertools import islice, pairwise, product
 from math import atan2, cos, floor, pi, sin
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 
 Position = tuple[int, int]
 Place = tuple[float, float]
+_LATTICE = ("offsets", "diagonals", "axes", "corners")
+_MOST_PLACES = 64
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,53 @@ class Grid:
             )
         if len(self.corners) < 3 or not np.isfinite(np.array(self.corners, np.float64)).all():
             raise ValueError("a cell of a grid has at least three corners")
+
+    def plain(self) -> dict[str, Any]:
+        """Return what `of_plain` needs, in JSON values; whoever reads it needs no plugin."""
+        plain: dict[str, Any] = {"grid": self.name, "torus": self.torus and list(self.torus)}
+        if self.flat != GRIDS.get(self.name):
+            plain["lattice"] = {
+                name: [list(place) for place in getattr(self, name)] for name in _LATTICE
+            }
+        return plain
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any], cells: NDArray[np.int64]) -> Grid:
+        """Return the grid that `plain` described, of a map in these cells (K, 2).
+
+        Raises
+        ------
+        ValueError
+            There is no such grid, or the cells do not fill its torus.
+        """
+        name, torus = plain.get("grid", "square"), plain.get("torus")
+        if "lattice" in plain:
+            try:
+                shape: dict[str, Any] = {
+                    key: tuple((a, b) for a, b in islice(plain["lattice"][key], _MOST_PLACES + 1))
+                    for key in _LATTICE
+                }
+                grid = cls(**shape, name=str(name)[:200])
+                if max(map(len, shape.values())) > _MOST_PLACES:
+                    raise ValueError("it has too many of them")
+                grid.check()
+            except (TypeError, ValueError, KeyError, OverflowError) as error:
+                raise ValueError(f"a map on a grid that cannot be: {error}") from error
+        elif name not in list(GRIDS):
+            raise ValueError(f"a map on a grid that is not known here: {name!r:.60}")
+        else:
+            grid = GRIDS[name]
+        if torus is None:
+            return grid
+        try:
+            rows, columns = map(index, torus)
+            fills = rows > 0 < columns and rows * columns == len(cells)
+            closed = grid.closed(rows, columns) if fills else grid
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"a torus that cannot be: {error}") from error
+        if not fills or any(closed.home((x, y)) != (x, y) for x, y in cells.tolist()):
+            raise ValueError(f"a torus that its neurons do not fill: {rows} × {columns}")
+        return closed
 
     @property
     def flat(self) -> Grid:

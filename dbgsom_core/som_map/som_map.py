@@ -65,7 +65,8 @@ class SomMap:
         self._positions: NDArray[np.int64] = positions.copy()
         self._parents = np.full(len(positions), -1)
         self._birth_epochs = np.zeros(len(positions), dtype=np.int64)
-        self._all_hops = _room_for_hops(max(8, len(positions)))  # the first rows and columns count
+        # The first rows and columns count; None until somebody asks for hops.
+        self._all_hops: NDArray[np.uint16] | None = None
         self._by_cell: dict[Position, int] = {}
         found = self._linked_at_once(positions)
         if found is None:
@@ -75,26 +76,33 @@ class SomMap:
         if links is not None:
             self._links = np.array(links, dtype=np.int32)
         self._forget()
-        if len(positions) and links is None and self._lacks_no_cell():
-            together = max(1, _NEARBY // len(positions))
-            for first in range(0, len(positions), together):
-                rows = slice(first, min(first + together, len(positions)))
-                steps = grid.steps(positions[rows, None], positions)
-                self._all_hops[rows, : len(positions)] = steps
-        else:
-            from dbgsom_core.som_map.hops import fill_hops  # numba is slow to import
+        self._links_given = links is not None
+        whole = self._links_given or not len(self) or self._lacks_no_cell()
+        self.is_apart = not whole and bool(self.parts().any())
 
-            fill_hops(self._all_hops, self._links)
-        self.is_apart = links is None and self._bridge()
+    def _hops(self) -> NDArray[np.uint16]:
+        """Return the array of which the first rows and columns are the hops, made once."""
+        if self._all_hops is None:
+            n, positions = len(self), self._positions
+            hops = _room_for_hops(max(8, n))
+            if n and not self._links_given and self._lacks_no_cell():
+                together = max(1, _NEARBY // n)
+                for first in range(0, n, together):
+                    rows = slice(first, min(first + together, n))
+                    hops[rows, :n] = self.grid.steps(positions[rows, None], positions)
+            else:
+                self._fill_hops(hops)
+            self._all_hops = hops
+        return self._all_hops
 
-    def _bridge(self) -> bool:
-        # Whether there are parts that no way joins; the hops between them are then steps.
-        hops = self._all_hops[: len(self), : len(self)]
-        far = hops == np.iinfo(np.uint16).max
-        if not far.any():
-            return False
-        hops[far] = self.grid.steps(self._positions[:, None], self._positions)[far]
-        return True
+    def _fill_hops(self, hops: NDArray[np.uint16]) -> None:
+        from dbgsom_core.som_map.hops import fill_hops  # numba is slow to import
+
+        fill_hops(hops, self._links)
+        if self.is_apart:  # steps lead from part to part
+            known = hops[: len(self), : len(self)]
+            far = known == np.iinfo(np.uint16).max
+            known[far] = self.grid.steps(self._positions[:, None], self._positions)[far]
 
     def _lacks_no_cell(self) -> bool:
         rows, columns = self.grid.torus or self.shape
@@ -143,7 +151,7 @@ class SomMap:
     @cached_property
     def hops(self) -> NDArray[np.uint16]:
         """Graph distances between all neurons in links, shape (K, K); a read-only view."""
-        hops = self._all_hops[: len(self), : len(self)]
+        hops = self._hops()[: len(self), : len(self)]
         hops.setflags(write=False)
         return hops
 
@@ -265,17 +273,16 @@ class SomMap:
         if lonely is not None:
             raise ValueError(f"a neuron cannot be born at {lonely}: no neuron is beside it")
         positions = np.concatenate([self._positions, cells])
-        if len(positions) > len(self._all_hops):
+        hops = self._hops()
+        if len(positions) > len(hops):
             hops = _room_for_hops(max(2 * first, len(positions)))
             hops[:first, :first] = self.hops
             self._all_hops = hops
-        _add_hops(self._all_hops, links, first)
+        _add_hops(hops, links, first)
         self._positions, self._by_cell, self._links = positions, by_cell, links
         if self.is_apart:  # a newborn may join parts, which are then farther than steps
-            from dbgsom_core.som_map.hops import fill_hops  # numba is slow to import
-
-            fill_hops(self._all_hops, links)
-            self.is_apart = self._bridge()
+            self.is_apart = bool(self.parts().any())
+            self._fill_hops(hops)
         parents, epochs = [parent for _, _, parent in births], [epoch] * len(births)
         self._parents = np.concatenate([self._parents, np.array(parents, dtype=np.int64)])
         self._birth_epochs = np.concatenate([self._birth_epochs, np.array(epochs, dtype=np.int64)])

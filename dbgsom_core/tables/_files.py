@@ -10,7 +10,7 @@ import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from dbgsom_core.errors import DataError, did_you_mean
 
@@ -147,18 +147,3 @@ def sweep(folder: Path) -> None:
     for path in folder.glob(".*"):
         if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
-
-
-def nests_deeper(content: Any, levels: int) -> bool:
-    """Say whether lists and mappings of plain values lie more than so many levels deep."""
-    level = [content]
-    for _ in range(levels):
-        level = [
-            inner
-            for one in level
-            for inner in (one.values() if isinstance(one, dict) else one)
-            if isinstance(inner, (dict, list))
-        ]
-        if not level:
-            return False
-    return True

@@ -10,45 +10,36 @@ from sklearn.preprocessing import StandardScaler
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.api import StoredType, hookimpl
 from dbgsom_core.errors import ModelFileError, PluginError
-from dbgsom_core.estimators import model_file, stored_classes
-from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.estimators.stored_classes import OURS, SCIKIT_LEARN
+from dbgsom_core.estimators import plain_values
+from dbgsom_core.estimators.plain_values import SCIKIT_LEARN
+from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.prepare import make_step
 
+# Whose attributes hang on parameters.
 PARAMS = {
-    "preprocessing:QuantileTransformer": [{"n_quantiles": 20}, {"output_distribution": "normal"}],
-    "preprocessing:PowerTransformer": [{}, {"standardize": False}, {"method": "box-cox"}],
+    "preprocessing:QuantileTransformer": [{"n_quantiles": 20}],
+    "preprocessing:PowerTransformer": [{}, {"standardize": False}],
     "preprocessing:PolynomialFeatures": [
         {},
         {"degree": 3, "interaction_only": True},
         {"degree": (2, 3), "include_bias": False},
         {"degree": (0, 1)},
-        {"degree": 6, "interaction_only": True},
     ],
-    "preprocessing:StandardScaler": [{}, {"with_mean": False}, {"with_std": False}],
-    "preprocessing:RobustScaler": [{}, {"with_centering": False}, {"with_scaling": False}],
-    "preprocessing:OneHotEncoder": [{"sparse_output": False, "handle_unknown": "ignore"}],
+    "preprocessing:OneHotEncoder": [{"sparse_output": False}],
     "preprocessing:OrdinalEncoder": [
         {"handle_unknown": "use_encoded_value", "unknown_value": -1, "dtype": np.float32}
     ],
     "preprocessing:Binarizer": [{"threshold": 2.0}],
-    "impute:SimpleImputer": [{}, {"strategy": "median", "add_indicator": True}],
+    "impute:SimpleImputer": [{"strategy": "median", "add_indicator": True}],
     "impute:MissingIndicator": [{"features": "all"}],
-    "impute:KNNImputer": [{}, {"weights": "distance", "add_indicator": True}],
-    "decomposition:PCA": [{"n_components": 2, "whiten": True}, {"n_components": 0.9}, {}],
-    "decomposition:IncrementalPCA": [{"n_components": 2}],
-    "decomposition:FactorAnalysis": [
-        {"n_components": 2},
-        {"n_components": 2, "rotation": "varimax"},
-    ],
-    "decomposition:FastICA": [{"n_components": 2, "random_state": 0}, {"whiten": False}],
-    "random_projection:GaussianRandomProjection": [
-        {"n_components": 3, "random_state": 0},
-        {"n_components": 3, "random_state": 0, "compute_inverse_components": True},
-    ],
-    "kernel_approximation:RBFSampler": [{"random_state": 0}, {"gamma": "scale", "random_state": 1}],
-}  # fmt: skip
+    "impute:KNNImputer": [{"weights": "distance", "add_indicator": True}],
+    "decomposition:PCA": [{"n_components": 2, "whiten": True}, {"n_components": 0.9}],
+    "decomposition:FactorAnalysis": [{"n_components": 2, "rotation": "varimax"}],
+    "decomposition:FastICA": [{"n_components": 2, "random_state": 0}],
+    "random_projection:GaussianRandomProjection": [{"n_components": 3, "random_state": 0}],
+    "kernel_approximation:RBFSampler": [{"gamma": "scale", "random_state": 1}],
+}
 CASES = [
     (name, params)
     for name in SCIKIT_LEARN
@@ -62,16 +53,15 @@ def vq(iris):
 
 
 @pytest.mark.parametrize(("name", "params"), CASES, ids=str)
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_a_listed_transformer_is_the_same_after_a_file(name, params, dtype, tmp_path, iris):
-    X = iris[0].astype(dtype)
+def test_a_listed_transformer_is_the_same_after_a_file(name, params, tmp_path, iris):
+    X = iris[0].astype(np.float32 if len(name) % 2 else np.float64)
     if "impute" in name:
         X[::9, 1] = np.nan
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # few samples for so much
         step = make_step(name, params).fit(X)
     Z = np.asarray(step.transform(X), dtype=float)
-    model = FittedModel((("step", step),), SomVQ(max_neurons=6, epochs=2).fit(Z))
+    model = FittedModel((("step", step),), SomVQ(max_neurons=4, epochs=1).fit(Z))
     model.save(tmp_path / "m.npz")
     again = persistence.load(tmp_path / "m.npz").steps[0][1]
     assert type(again) is type(step)
@@ -83,23 +73,27 @@ def test_a_listed_transformer_is_the_same_after_a_file(name, params, dtype, tmp_
     np.testing.assert_allclose(again.transform(X), step.transform(X), rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", [*SCIKIT_LEARN, *OURS])
-def test_a_listed_class_is_there(name):
-    stored = {**SCIKIT_LEARN, **OURS}[name]
-    cls = stored.load()
-    assert f"{cls.__module__.partition('._')[0]}:{cls.__qualname__}" == stored.where
+CATEGORIES = [np.array([2.0, 1.0])] * 4
 
 
 @pytest.mark.parametrize(
     ("name", "params", "change"),
     [
         ("preprocessing:OneHotEncoder", {}, {"_n_features_outs": [9, 9, 9, 9]}),
+        ("preprocessing:OneHotEncoder", {}, {"_infrequent_enabled": True}),
+        ("preprocessing:OneHotEncoder", {}, {"drop_idx_": np.array([0, 0, 0, 0])}),
+        (
+            "preprocessing:OneHotEncoder",
+            {"categories": [[1.0, 2.0]] * 4, "handle_unknown": "ignore"},
+            {"categories_": CATEGORIES},
+        ),
         ("preprocessing:PolynomialFeatures", {}, {"_n_out_full": 10**9}),
         ("preprocessing:PolynomialFeatures", {}, {"_max_degree": 10**9}),
         ("preprocessing:PolynomialFeatures", {}, {"n_output_features_": 3}),
-        ("impute:MissingIndicator", {"features": "all"}, {"features_": np.array([0, 99])}),
+        ("decomposition:FactorAnalysis", {}, {"components_": np.zeros((10**5, 4))}),
+        ("impute:MissingIndicator", {}, {"features_": np.array([0, 99])}),
         ("impute:SimpleImputer", {}, {"add_indicator": True}),
-        ("decomposition:IncrementalPCA", {}, {"batch_size_": 0}),
+        ("preprocessing:StandardScaler", {}, {"transform": "x"}),
         ("decomposition:PCA", {}, {"random_state": np.random.RandomState(0)}),
         ("impute:KNNImputer", {}, {"metric": max}),
     ],
@@ -109,7 +103,7 @@ def test_attributes_that_do_not_fit_each_other_are_refused(
 ):
     step = make_step(f"sklearn.{name}", params).fit(iris[0])
     vars(step).update(change)
-    with pytest.raises(ModelFileError, match=r"do not fit each other|must be|is a "):
+    with pytest.raises(ModelFileError, match=r"do not fit each other|be used|is a "):
         FittedModel((("step", step),), vq).save(tmp_path / "m.npz")
 
 
@@ -145,7 +139,7 @@ def plugin(listed):
 @pytest.fixture
 def registry(monkeypatch):
     found = Registry.discover(own_only=True)
-    monkeypatch.setattr(stored_classes, "get_registry", lambda: found)
+    monkeypatch.setattr(plain_values, "get_registry", lambda: found)
     monkeypatch.setattr(
         StoredType, "load", lambda self: Halves if "Halves" in self.where else LOAD(self)
     )
@@ -167,39 +161,57 @@ def test_a_plugin_lists_its_transformer(registry, tmp_path, iris, vq):
     np.testing.assert_array_equal(again.prepare(iris[0]), step.transform(iris[0]))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"half_": np.array([1.0, np.nan, 1.0, 1.0])}, r"half_ must be finite\[D\] where D is 4"),
+        ({"half_": np.ones(3)}, r"half_ must be finite\[D\] where D is 4, not an array"),
+        ({"more": 1}, "more is an attribute that model files do not hold"),
+        ({"half_": None}, r"half_ must be finite\[D\]"),
+    ],
+)
+def test_a_listed_transformer_holds_what_its_plugin_says(
+    change, message, registry, tmp_path, iris, vq
+):
+    registry.register(plugin({"halves": HALVES}), "acme", "acme-som", "1.0")
+    step = Halves().fit(iris[0])
+    vars(step).update(change)
+    with pytest.raises(ModelFileError, match=message):
+        FittedModel((("halves", step),), vq).save(tmp_path / "m.npz")
+
+
 def test_a_transformer_that_nobody_lists_any_more_is_refused(
     registry, tmp_path, iris, vq, monkeypatch
 ):
     registry.register(plugin({"halves": HALVES}), "acme", "acme-som", "1.0")
     FittedModel((("halves", Halves().fit(iris[0])),), vq).save(tmp_path / "m.npz")
     for gone in (registry.without(["acme"]), registry.without(["acme-som"])):
-        monkeypatch.setattr(stored_classes, "get_registry", lambda gone=gone: gone)
-        with pytest.raises(ModelFileError, match=r"is not on the list.*claims that acme-som lists"):
+        monkeypatch.setattr(plain_values, "get_registry", lambda gone=gone: gone)
+        with pytest.raises(ModelFileError, match=r"'acme-som:halves', which is not on the list"):
             persistence.load(tmp_path / "m.npz")
 
 
 @pytest.mark.parametrize(
-    ("listed", "told"),
+    ("listed", "message"),
     [
         ([], "must return a mapping of names to StoredType, not list"),
         ({"halves": Halves}, "must map names to StoredType"),
         ({"a:b": HALVES}, "'a:b', which is no name"),
     ],
 )
-def test_what_lists_no_stored_types_is_broken(listed, told):
-    with pytest.raises(PluginError, match=told):
+def test_what_lists_no_stored_types_is_broken(listed, message):
+    with pytest.raises(PluginError, match=message):
         Registry().register(plugin(listed), "acme", "acme-som")
 
 
-@pytest.mark.parametrize("holds", ["foat[D]", "float[D", "float[]", "'", "list of", "none | a b"])
-def test_what_means_nothing_is_told_when_it_is_listed(holds):
-    with pytest.raises(ValueError, match="which means nothing"):
-        StoredType("a:B", {"x_": holds})
-
-
-def test_a_place_without_a_class_is_told():
-    with pytest.raises(ValueError, match="write 'module:Class'"):
-        StoredType("acme", {})
+@pytest.mark.parametrize(
+    ("where", "holds", "message"),
+    [("a:B", holds, "which means nothing") for holds in ("foat[D]", "float[D", "'", "none | a b")]
+    + [("acme", "none", "write 'module:Class'")],
+)
+def test_what_means_nothing_is_an_error_when_it_is_listed(where, holds, message):
+    with pytest.raises(ValueError, match=message):
+        StoredType(where, {"x_": holds})
 
 
 def test_a_class_that_calls_itself_like_a_listed_one_is_another(tmp_path, iris, vq):
@@ -207,7 +219,6 @@ def test_a_class_that_calls_itself_like_a_listed_one_is_another(tmp_path, iris, 
     fake.n_features_in_ = 4
     with pytest.raises(ModelFileError, match="not on the list"):
         FittedModel((("fake", fake),), vq).save(tmp_path / "m.npz")
-    assert model_file.FORMAT == 2
 
 
 def test_a_listed_class_whose_module_ends_the_process_is_an_error(tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ import random
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -64,26 +63,3 @@ def test_a_forged_file_is_refused_or_answers(seed, known, watch, path):
 def test_the_watch_sees_what_no_file_may_do(watch, tmp_path):
     with pytest.raises(AssertionError, match="open"), watch():
         (tmp_path / "x").write_text("")
-
-
-def test_the_watch_is_deaf_to_threads_that_ran_before(watch, tmp_path):
-    begin, done = Event(), Event()
-
-    def write():
-        begin.wait()
-        (tmp_path / "x").write_text("")
-        done.set()
-
-    def start_and_join():
-        within = Thread(target=write)
-        within.start()
-        within.join()
-
-    before = Thread(target=write)
-    before.start()
-    with watch():
-        begin.set()
-        done.wait()
-    before.join()
-    with pytest.raises(AssertionError, match="open"), watch():
-        start_and_join()

@@ -172,7 +172,7 @@ def test_a_film_is_stored_small_and_read_to_half_a_step(tmp_path, rng):
 )
 def test_what_is_no_film_is_refused(header, changed, tmp_path):
     arrays = {"codes": np.ones((2, 3), np.uint8), "low": np.zeros(3), "step": np.ones(3)} | changed
-    archive.write_archive(tmp_path / "film.npz", header, arrays, lambda _: None)
+    archive.write_archive(tmp_path / "film.npz", header, arrays)
     with pytest.raises(archive.UnfitError, match="no frames that fit together"):
         stored.load_film(tmp_path / "film.npz")
 
