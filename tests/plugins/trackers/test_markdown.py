@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.api import RunResult
-from dbgsom_core.runs.folder import RunFiles, StoredRun
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
-from dbgsom_plugins.trackers.mlflow.views import description
 from dbgsom_plugins.trackers.report import report
 
 EVIL = "\x1b[31m<script>alert(1)</script>|*a*`b`\n# c"
@@ -53,16 +51,3 @@ def test_a_report_shows_names_as_text(make_run, tmp_path: Path):
         data={"name": EVIL, "samples": 3, "features": 2},
     )
     check(report(run, RunResult(measures={}, notes=(EVIL,)), (), ()))
-
-
-def test_a_note_shows_names_as_text(tmp_path):
-    stored = StoredRun(
-        files=RunFiles(tmp_path),
-        id="1",
-        name="1",
-        experiment="e",
-        data={"name": EVIL, "samples": 3, "features": 2},
-        error=EVIL,
-    )
-    note = description(stored, "1")
-    assert not [sign for sign in ("<script", "\x1b", "\n# c") if sign in note]
