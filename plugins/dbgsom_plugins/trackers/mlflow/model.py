@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from os import PathLike
@@ -30,6 +31,7 @@ from dbgsom_plugins.trackers.mlflow.store import absolute, client_of
 
 FLAVOR = "dbgsom"
 FILE = "model.npz"
+_one_at_a_time = threading.Lock()
 NAME = "som"  # which an address may call the model of a run, whatever its name
 EPOCH_TAG = "dbgsom.epoch"  # tag of a model of the map as it was then
 _UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # of runs, models and aliases
@@ -80,7 +82,8 @@ def write_model(
         if labels is not None and len(labels):
             outputs = infer_signature(np.zeros((1, 1)), labels).outputs
         signed = ModelSignature(inputs=inputs, outputs=outputs, params=params)
-    with TemporaryDirectory() as folder:  # MLflow writes down where the file was
+    # MLflow writes down where the file was, and runs the script as a module that threads share.
+    with TemporaryDirectory() as folder, _one_at_a_time:
         pyfunc.save_model(
             path=str(target),
             python_model=str(Path(__file__).with_name("script.py")),

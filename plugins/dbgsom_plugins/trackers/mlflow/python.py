@@ -247,7 +247,7 @@ def _log_fit(store: Store, run_id: str, estimator: Any, X: Any, y: Any, began: f
     if options["log_datasets"]:
         source = {"tags": {"mlflow.source.name": Path(sys.argv[0]).name}}
         inputs = {"train": dataset_input(facts, source, "training", "code")}
-        store.write("log_inputs", run_id, [*inputs.values()])
+        store.log_inputs(run_id, [*inputs.values()])
     chosen = options["measures"]
     chosen = default_measures(estimator, y) if chosen is None else tuple(chosen)
     finals, names = known_measures(estimator, chosen)

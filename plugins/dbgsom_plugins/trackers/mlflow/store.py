@@ -302,6 +302,15 @@ class Store:
             for start in range(0, len(found), _BATCH[kind]):
                 self.write("log_batch", run_id, **{kind: found[start : start + _BATCH[kind]]})
 
+    def log_inputs(self, run_id: str, inputs: list[Any]) -> None:
+        """Log data sets, once more where another run logs the same one for the first time."""
+        try:
+            self.write("log_inputs", run_id, inputs)
+        except Exception as error:
+            if is_away(error):
+                raise
+            self.write("log_inputs", run_id, inputs)
+
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, which is created when the store lacks it.
 

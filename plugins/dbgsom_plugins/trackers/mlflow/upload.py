@@ -236,7 +236,7 @@ class Uploader:
         known = {item.dataset.digest for item in run.inputs.dataset_inputs}
         lacking = [item for item in inputs.values() if item.dataset.digest not in known]
         if lacking:
-            self.store.write("log_inputs", run.info.run_id, lacking)
+            self.store.log_inputs(run.info.run_id, lacking)
 
     def _send_journals(self, sent: _Sent, files: RunFiles) -> None:
         for path in (files.journal, files.scalars):

@@ -1,4 +1,4 @@
-"""What runs are called in MLflow."""
+"""What runs are called in MLflow, and how they are described."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dbgsom_core.runs.folder import RunFiles, StoredRun
-from dbgsom_plugins.trackers.mlflow.views import short_name
+from dbgsom_plugins.trackers.mlflow.views import description, short_name
 
 
 def called(name: str, varies: dict[str, Any]) -> str:
@@ -45,3 +45,12 @@ def called(name: str, varies: dict[str, Any]) -> str:
 )
 def test_a_name_begins_with_what_differs(name: str, varies: dict[str, Any], short: str) -> None:
     assert called(name, varies) == short
+
+
+def test_a_description_shows_names_as_text(tmp_path: Path) -> None:
+    evil = "\x1b[31m<script>alert(1)</script>|*a*`b`\n# c"
+    data = {"name": evil, "samples": 3, "features": 2}
+    stored = StoredRun(files=RunFiles(tmp_path), id="1", name="1", data=data, error=evil)
+    note = description(stored, "1")
+    assert "3 samples" in note
+    assert not [sign for sign in ("<script", "\x1b", "\n# c") if sign in note]
