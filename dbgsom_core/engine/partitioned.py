@@ -34,7 +34,7 @@ from dbgsom_core.engine.tables import (
     row_numbers,
 )
 
-_FEW_ROWS = 1 << 21  # of which distances are brought here at once: 16 MiB
+_FEW_ROWS = 1 << 21  # whose distances are brought here at once: 16 MiB
 
 # ----------------------------------------------------------------- parts that are elsewhere
 

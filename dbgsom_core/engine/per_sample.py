@@ -22,14 +22,20 @@ def units_of(found: PerSample) -> NDArray[np.integer[Any]]:
 def each_piece(
     found: PerSample, n: int
 ) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.float64]]]:
-    """Yield rows, units and distances of the first ``n`` samples, ``found.piece`` at a time."""
+    """Yield rows, units and distances of the first ``n`` samples, 65536 at a time.
+
+    ``found`` may have a ``piece``: how many it tells of at a time.
+    """
     of_rows, piece = getattr(found, "of_rows", None), getattr(found, "piece", _ROWS)
-    for start in range(0, n, piece):
-        rows = slice(start, min(start + piece, n))
+    for first in range(0, n, piece):
+        many = slice(first, min(first + piece, n))
         if of_rows is None:
-            yield rows, found.bmu[rows], found.distance[rows]
+            bmu, distance = found.bmu[many], found.distance[many]
         else:
-            yield rows, *of_rows(rows)
+            bmu, distance = of_rows(many)
+        for start in range(0, len(bmu), _ROWS):
+            rows = slice(start, min(start + _ROWS, len(bmu)))
+            yield slice(first + rows.start, first + rows.stop), bmu[rows], distance[rows]
 
 
 def unlinked(nearest: NDArray[np.signedinteger[Any]], graph: MapGraph) -> NDArray[np.bool_]:

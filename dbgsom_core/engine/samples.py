@@ -56,10 +56,14 @@ class PlainSamples:
         """The sum of the weights: how many samples there are in effect."""
         return float(self.n if self.weights is None else self.weights.sum())
 
-    @cached_property
+    @property
     def incomplete(self) -> bool:
         """Whether values are missing."""
-        return not issparse(self.X) and has_missing(self.X)
+        # A cached_property of Python 3.11 has one lock for the parts of all threads.
+        known: bool | None = vars(self).get("_incomplete")
+        if known is None:
+            known = vars(self)["_incomplete"] = not issparse(self.X) and has_missing(self.X)
+        return known
 
     @property
     def is_euclidean(self) -> bool:

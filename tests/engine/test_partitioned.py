@@ -192,6 +192,18 @@ def test_so_has_a_map_that_goes_on(mapped, samples, same):
         same(mine.partial_fit(mapped(more)), usual.partial_fit(more))
 
 
+def test_so_have_many_rows_of_which_parts_tell_at_different_times(mapped, same):
+    """Sums of rows that are looked at together do not depend on how many come at a time."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(140_000, 2)).astype(np.float32)
+    weights = rng.integers(0, 4, len(X)).astype(float)
+    growth = {"name": "fixed", "rows": 3, "columns": 3}
+    usual = SomVQ(growth=growth, epochs=2).fit(X, sample_weight=weights)
+    for how in (blocks(20_000), Sharding(ends=(0, 3001, 90_000, len(X)))):
+        found = SomVQ(growth=growth, epochs=2, engine=how).fit(mapped(X), sample_weight=weights)
+        same(found, usual)
+
+
 class Stop:
     vital = True
 
