@@ -142,8 +142,9 @@ class MLflow(TrackerComponent):
             return f"open {shell_word(self.uri.rstrip('/') + '/' + route)}"
         command = "mlflow"
         if not shutil.which(command):  # the environment is not activated
-            path = os.path.relpath(Path(sys.executable).with_name("mlflow"))
-            command = shell_word(path if path[:2] != ".." else str(Path(path).absolute()))
+            program = Path(sys.executable).with_name("mlflow")
+            path = os.path.relpath(program)
+            command = shell_word(path if path[:2] != ".." else str(program))
         return (
             f"{command} ui --backend-store-uri {shell_word(self.uri)}\n"
             f"then open http://127.0.0.1:5000/{route}"
