@@ -57,7 +57,11 @@ OURS = {
             "units?": "mapping of text | none",
             "annotations?": "tuple of text",
         },
-        fits=lambda it: bool(it.names) and all(map(is_unit, (it.units or {}).values())),
+        fits=lambda it: (
+            0 < len(set(it.names)) == len(it.names)
+            and {*it.categories, *it.dates} <= {*it.names}
+            and all(map(is_unit, (it.units or {}).values()))
+        ),
     ),
     "summaries": StoredType(
         "dbgsom_core.training.summaries:Summaries",

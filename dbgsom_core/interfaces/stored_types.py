@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pkgutil import resolve_name
 from typing import Any
-
-import numpy as np
 
 from dbgsom_core.errors import PluginError
 
@@ -138,7 +137,7 @@ def mismatch(value: Any, holds: str, sizes: dict[str, int], types: Mapping[str, 
 
 def shown(value: Any) -> str:
     """Return a short description of a value that does not fit."""
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
         return f"an array of {value.dtype} and shape {value.shape}"
     if value is None or isinstance(value, (bool, int, float, str)):
         text = repr(value)
@@ -161,7 +160,7 @@ def _holds(value: Any, kind: str, sizes: dict[str, int], types: Mapping[str, Sto
     array = _ARRAY.fullmatch(kind)
     if array is None:  # an object, which was looked at when it was made
         return kind in types and types[kind].means(type(value))
-    lengths = np.shape(value)
+    lengths = getattr(value, "shape", ())
     if array[1] == "size" and _is_integer(value):
         lengths = (int(value),)
     elif not _is_array(value, array[1]):
@@ -174,6 +173,8 @@ def _holds(value: Any, kind: str, sizes: dict[str, int], types: Mapping[str, Sto
 
 
 def _is_array(value: Any, kind: str) -> bool:
+    import numpy as np  # is slow to import, and an author's types need none
+
     if not isinstance(value, np.ndarray) or value.dtype.kind not in _ARRAYS[kind]:
         return False
     if value.dtype.kind == "f" and value.dtype not in (np.float32, np.float64):
@@ -183,20 +184,20 @@ def _is_array(value: Any, kind: str) -> bool:
     return kind != "finite" or bool(np.isfinite(value).all())
 
 
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b"
+
+
 def _is_integer(value: Any) -> bool:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        return False
-    return -(2**63) <= int(value) < 2**63
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (float, np.floating)) or _is_integer(value)
+    return isinstance(value, Integral) and not isinstance(value, bool) and abs(int(value)) < 2**63
 
 
 _SCALARS: Mapping[str, Callable[[Any], bool]] = {
     "none": lambda value: value is None,
-    "flag": lambda value: isinstance(value, (bool, np.bool_)),
+    "flag": _is_flag,
     "integer": _is_integer,
-    "number": _is_number,
+    "number": lambda value: (
+        _is_integer(value) or (isinstance(value, Real) and not isinstance(value, Integral))
+    ),
     "text": lambda value: isinstance(value, str),
 }

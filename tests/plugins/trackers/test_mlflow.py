@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dbgsom_core.runs.lock import RunLock
 
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, Variant
 from dbgsom_core.plugins.callbacks import call
+from dbgsom_core.runs.find import RunLock
 from dbgsom_core.runs.folder import RunFiles, read_run, write_status
 from dbgsom_core.runs.folds import FoldMeasures, folds_text, summary
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow
