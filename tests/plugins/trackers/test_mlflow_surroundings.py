@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -102,3 +104,26 @@ def test_a_run_within_an_open_one_is_its_child(
     assert runs[run.name].data.tags["mlflow.parentRunId"] == parent.info.run_id
     MLflow(uri=mlflow.get_tracking_uri()).mirror(run.folder)
     assert len(client.search_runs([group])) == 2
+
+
+def test_an_import_that_failed_midway_can_be_tried_again() -> None:
+    code = """if True:
+        import sys
+        from dbgsom_plugins.trackers.mlflow.store import quiet
+
+        class Once:
+            def find_spec(self, name, path=None, target=None):
+                if name == "mlflow.tracking.fluent":
+                    sys.meta_path.remove(self)
+                    raise OSError("the disk was away")
+
+        sys.meta_path.insert(0, Once())
+        try:
+            with quiet():
+                pass
+        except OSError as error:
+            print(error)
+        with quiet():
+            print(sys.modules["mlflow"].MlflowClient.__name__)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split("\n")[:2] == ["the disk was away", "MlflowClient"], done.stderr

@@ -137,6 +137,18 @@ _variables: list[str] = []
 _levels: dict[str, int] = {}
 
 
+def import_mlflow() -> None:
+    """Import MLflow, or leave nothing of it behind: what it has half imported cannot be again."""
+    known = set(sys.modules)
+    try:
+        import mlflow  # noqa: F401
+    except BaseException:
+        for name in set(sys.modules) - known:
+            if name.partition(".")[0] == "mlflow":
+                del sys.modules[name]
+        raise
+
+
 @contextmanager
 def quiet(seconds: int = 60) -> Iterator[None]:
     """Let MLflow neither log, nor send telemetry, nor wait for minutes, while this lasts.
@@ -153,8 +165,7 @@ def quiet(seconds: int = 60) -> Iterator[None]:
             os.environ.update({name: settings[name] for name in _variables})
     try:
         with _importing:  # threads that import what imports each other may see a part of it
-            import mlflow  # noqa: F401 # which sets the level of its logger
-
+            import_mlflow()  # which sets the level of its logger
             importlib.import_module("dbgsom_plugins.trackers.mlflow.upload")
         with _lock:
             for name, level in _LEVELS.items():
