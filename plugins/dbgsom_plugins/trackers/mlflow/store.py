@@ -138,13 +138,17 @@ _levels: dict[str, int] = {}
 
 
 def import_mlflow() -> None:
-    """Import MLflow, or leave nothing of it behind: what it has half imported cannot be again."""
+    """Import MLflow, or leave nothing of it behind.
+
+    Python forgets a package whose import failed, and keeps its submodules, which a second import
+    of the package takes for loaded.
+    """
     known = set(sys.modules)
     try:
         import mlflow  # noqa: F401
     except BaseException:
         for name in set(sys.modules) - known:
-            if name.partition(".")[0] == "mlflow":
+            if name.partition(".")[0] not in sys.modules:
                 del sys.modules[name]
         raise
 
