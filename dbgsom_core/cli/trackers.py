@@ -82,7 +82,7 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
 @runs_option
 @plugin_options
 def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, runs: str) -> int:
-    """Show runs on a tracker's page: a run, the variants of a sweep, all of a configuration.
+    """Show runs in MLflow, or on another tracker's page: one, a sweep's, a configuration's.
 
     Without an argument it is where runs are sent whose configuration does not say where to. The
     page is served on this machine alone until Ctrl-C.
