@@ -12,9 +12,8 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from dbgsom_core.engine.tables import picked
+from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
-from dbgsom_core.estimators.held_out import HeldOut
-from dbgsom_core.estimators.lazy import by_rows
 from dbgsom_core.estimators.plain_values import storable
 from dbgsom_core.estimators.validation import is_number
 from dbgsom_core.training.parts import Parts
@@ -65,8 +64,8 @@ class SomRegressor(RegressorMixin, GrowingMap):
         self._require(y, "targets")
         parts = self.check_parts(y, X)
         X, target = self._checked_pair(X, y, parts, reset=True)
-        self._fit(parts, X, target, sample_weight)
-        self._take_residuals(X, target)
+        held = self._fit(parts, X, target, sample_weight)
+        self._take_residuals(X, target, held.calibration)
         return self
 
     @all_or_nothing
@@ -85,17 +84,17 @@ class SomRegressor(RegressorMixin, GrowingMap):
                 "partial_fit goes on with one target without gaps; fit all samples at once, or an "
                 "estimator for each target on the samples in which it is known"
             )
-        self._partial_fit(parts, X, followed_by(target, self._memory), sample_weight)
-        self._take_residuals(X, target)
+        everything = followed_by(target, self._memory)
+        held = self._fit(parts, X, everything, sample_weight, goes_on=True)
+        self._take_residuals(X, target, held.calibration)
         return self
 
-    def _take_residuals(self, X: Any, target: Target) -> None:
+    def _take_residuals(self, X: Any, target: Target, held: NDArray[np.bool_] | None) -> None:
         # Of the samples that were held out: what intervals are made of. What is not known is last.
-        held = HeldOut.of(X.shape[0], self.calibration, (), 1).calibration
         self._residuals = np.empty(0)
         if held is not None:
-            told = self._answers(self._parts.over(picked(X, held), self._metric.abilities))
-            self._residuals = np.sort(np.abs(target.y[held] - told), axis=0)
+            answers = self._answers(self._parts.over(picked(X, held), self._metric.abilities))
+            self._residuals = np.sort(np.abs(target.y[held] - answers), axis=0)
 
     @by_rows
     def predict_interval(self, X: Any, level: float = 0.9) -> NDArray[np.float64]:
@@ -130,7 +129,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
                 "predict_interval needs samples that the map has not seen: fit with "
                 "calibration=0.2, which holds out a fifth of them"
             )
-        margins = [_margin(one[~np.isnan(one)], level) for one in np.atleast_2d(residuals.T)]
+        margins = [_margin(of[~np.isnan(of)], level) for of in np.atleast_2d(residuals.T)]
         margin = margins[0] if answers.ndim == 1 else np.array(margins)
         return np.stack([answers - margin, answers + margin], axis=-1)
 
@@ -162,7 +161,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         return tags
 
     def _checked_pair(self, X: Any, y: Any, parts: Parts, *, reset: bool) -> tuple[Any, Target]:
-        check_no_text(y)
+        _check_no_text(y)
         X = self._checked(X, parts, reset=reset)
         y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
         if y.ndim != 2 or y.shape[1] == 1:
@@ -181,8 +180,8 @@ def _margin(residuals: NDArray[np.float64], level: float) -> float:
     return float(residuals[rank - 1]) if rank <= len(residuals) else math.inf
 
 
-def check_no_text(y: Any) -> None:
-    """Raise ValueError when targets hold texts, even if they look like numbers."""
+def _check_no_text(y: Any) -> None:
+    # Even if they look like numbers.
     values = np.asarray(y)
     of_objects = values.dtype == object and any(isinstance(one, str) for one in values.ravel())
     if values.dtype.kind in "US" or of_objects:

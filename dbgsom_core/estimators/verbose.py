@@ -19,7 +19,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 @contextmanager
-def shown(verbose: int) -> Iterator[Callable[[EpochRecord], object] | None]:
+def progress_shown(verbose: int) -> Iterator[Callable[[EpochRecord], object] | None]:
     """Yield what shows an epoch; None where nothing is to be shown.
 
     Parameters

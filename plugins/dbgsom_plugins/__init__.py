@@ -214,6 +214,7 @@ def dbgsom_figures() -> dict[str, str]:
             "hit_map": "hit_map:HitMap",
             "u_matrix": "u_matrix:UMatrix",
             "u_star_matrix": "u_star_matrix:UStarMatrix",
+            "dots": "dots:Dots",
             "error_map": "error_map:ErrorMap",
             "density_map": "density_map:DensityMap",
             "prototype_images": "prototype_images:PrototypeImages",

@@ -39,7 +39,7 @@ _LARGEST_CELL = 0.95
 _SHORTEST_BAR = 1.4  # colour bar: of a map that is flatter
 _NARROWEST = 5.2  # page: so that titles fit
 _PAGE_SIDE = 0.9  # beside panels
-_BESIDE = 1.03  # where a key stands beside axes that were given, in their own units
+BESIDE = 1.03  # where a key stands beside axes that were given, in their own units
 _KEY_TOP = 0.42  # inches above a colour bar beside panels
 _CHARACTER = 0.6 / 72  # width of a character over font size, in inches a point
 _LONGEST_NAME = 40  # characters of a class name in the key
@@ -72,7 +72,7 @@ class Sheet:
     def legend(self, entries: Sequence[tuple[Patch, str]]) -> None:
         """Put patches with names beside the map."""
         if self.given:
-            legend_of(self.axes, entries, _BESIDE, 1.0, 72 * SIDE - KEY_PATCH)
+            legend_of(self.axes, entries, BESIDE, 1.0, 72 * SIDE - KEY_PATCH)
         else:
             legend_of(self.figure, entries, *self._side())
 
@@ -81,7 +81,7 @@ class Sheet:
         from matplotlib.ticker import MaxNLocator
 
         if self.given:
-            bar = self.axes.inset_axes((_BESIDE, 0.1, 0.04, 0.8))
+            bar = self.axes.inset_axes((BESIDE, 0.1, 0.04, 0.8))
         else:
             x, top = self._side()
             width, height = self.figure.get_size_inches()

@@ -11,7 +11,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.estimators.display import view_of
 from dbgsom_plugins.figures._cells import mark_parents
 from dbgsom_plugins.figures._colours import EMPTY, categorical
 from dbgsom_plugins.figures._sheet import map_sheet

@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.api import Html
-from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.estimators.display import view_of
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import HEXAGONAL
