@@ -69,16 +69,13 @@ def as_samples(model: FittedModel, X: Any) -> Any:
 def chosen_columns(model: FittedModel, columns: Sequence[str]) -> list[str]:
     """Return which columns are wanted: those given, or all that a model has."""
     estimator = model.estimator
-    lacking = {
-        "novelty": "" if hasattr(estimator, "_novelty") else "it was saved by an older version",
-        "outlier": "" if hasattr(estimator, "_novelty") else "it was saved by an older version",
-        "pvalue": ""
-        if isinstance(getattr(estimator, "_novelty", None), Calibration)
-        else "it was saved by an older version",
-        "probabilities": ""
-        if hasattr(estimator, "classes_") and estimator._leaf_probabilities is not None
-        else "its labeller gives none",
-    }
+    novelty, lacking = getattr(estimator, "_novelty", None), {}
+    if not isinstance(novelty, Calibration):
+        lacking["pvalue"] = "it was saved by an older version"
+    if novelty is None:
+        lacking |= dict.fromkeys(("novelty", "outlier"), lacking["pvalue"])
+    if not hasattr(estimator, "classes_") or estimator._leaf_probabilities is None:
+        lacking["probabilities"] = "its labeller gives none"
     if not columns:
         deep = bool(estimator.som_map_.children)
         return [name for name in COLUMNS if not lacking.get(name) and (deep or name != "path")]
@@ -110,23 +107,18 @@ def written_columns(model: FittedModel, names: Sequence[str]) -> list[str]:
 def answer_columns(model: FittedModel, answers: Answers, names: Sequence[str]) -> Table:
     """Return the named columns of what a model answered, an array (n,) each."""
     table: Table = {}
-    answers.look_up(names)
     for name in names:
         if name in ("x", "y"):
             table[name] = answers.cell[:, ("x", "y").index(name)]
         elif name == "path":
-            table[name] = _ways(model)[answers.leaf]
+            paths = np.array([way_of(path) for path in model.estimator._tree.paths.tolist()])
+            table[name] = paths[answers.leaf]
         elif name == "probabilities" or (name == "label" and answers.label.ndim == 2):
             columns = answers.label if name == "label" else np.asarray(answers.probabilities)
             table |= zip(written_columns(model, [name]), columns.T, strict=True)
         else:
             table[name] = getattr(answers, name)
     return table
-
-
-def _ways(model: FittedModel) -> Any:
-    """Return for each leaf the rows of the neurons that lead to it, as text."""
-    return np.array([way_of(path) for path in model.estimator._tree.paths.tolist()])
 
 
 def way_of(path: Sequence[int]) -> str:

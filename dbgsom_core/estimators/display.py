@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from numbers import Integral
+from operator import index
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -338,10 +338,9 @@ def _map_within(model: Any, called: str = "model") -> tuple[Any, Any]:
     with_steps = found if hasattr(found, "undone") else None
     estimator = found if with_steps is None else with_steps.estimator
     if isinstance(estimator, type) or not isinstance(getattr(estimator, "_kind", None), str):
-        what = f"the class {model.__name__}" if isinstance(model, type) else _a(model)
         raise TypeError(
             f"{called} must be a fitted SomVQ, SomClassifier or SomRegressor, or the model of a "
-            f"run, not {what}"
+            f"run, not {model!r:.60}"
         )
     check_is_fitted(estimator)
     return estimator, with_steps
@@ -349,7 +348,15 @@ def _map_within(model: Any, called: str = "model") -> tuple[Any, Any]:
 
 def _check_text(value: Any, called: str, what: str) -> None:
     if not isinstance(value, str):
-        raise TypeError(f"{called} must be {what}, not {_a(value)}")
+        raise TypeError(f"{called} must be {what}, not {value!r:.60}")
+
+
+def _check_axes(ax: Any) -> None:
+    if ax is not None and not hasattr(ax, "inset_axes"):
+        raise TypeError(
+            "ax must be matplotlib Axes, such as axes[0] of several or figure.add_subplot(), not "
+            f"a {type(ax).__name__}"
+        )
 
 
 def _feature_names(estimator: Any, names: Any, called: str) -> list[str]:
@@ -357,7 +364,7 @@ def _feature_names(estimator: Any, names: Any, called: str) -> list[str]:
         return [str(name) for name in getattr(estimator, "feature_names_in_", ())]
     features = estimator.n_features_in_
     if isinstance(names, (str, bytes)) or not hasattr(names, "__len__"):
-        raise TypeError(f"{called} must be {features} names, one a feature, not {_a(names)}")
+        raise TypeError(f"{called} must be {features} names, one a feature, not {names!r:.60}")
     if len(names) != features:
         raise ValueError(f"{called} has {len(names)} names, and the map {features} features")
     return [str(name) for name in names]
@@ -366,33 +373,22 @@ def _feature_names(estimator: Any, names: Any, called: str) -> list[str]:
 def _image_shape(shape: Any) -> tuple[int, int] | None:
     if shape is None:
         return None
-    sides = list(shape) if isinstance(shape, Sequence) or hasattr(shape, "tolist") else []
-    if len(sides) != 2 or not all(isinstance(side, Integral) and int(side) > 0 for side in sides):
-        raise ValueError(
-            f"image_shape must be (rows, columns), two whole numbers above 0, not {shape!r}"
-        )
-    return int(sides[0]), int(sides[1])
-
-
-def _check_axes(ax: Any) -> None:
-    if ax is None:
-        return
-    from matplotlib.axes import Axes
-
-    if not isinstance(ax, Axes):
-        cure = ""
-        if hasattr(ax, "flat"):
-            cure = ": of several choose one, such as axes[0]"
-        elif hasattr(ax, "add_subplot"):
-            cure = ": a figure makes some with add_subplot()"
-        raise TypeError(f"ax must be matplotlib Axes, not {_a(ax)}{cure}")
+    try:
+        rows, columns = map(index, shape)
+        if min(rows, columns) > 0:
+            return rows, columns
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"image_shape must be (rows, columns), two whole numbers above 0, not {shape!r}"
+    )
 
 
 def _numbers(variables: Mapping[str, Any] | None, n: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if variables is None:
         return found
-    if not (isinstance(variables, Mapping) or hasattr(variables, "columns")):
+    if not hasattr(variables, "keys"):
         raise TypeError(
             "extra must be a mapping from names to numbers of each sample, or a DataFrame, not "
             f"{type(variables).__name__}"
@@ -406,11 +402,3 @@ def _numbers(variables: Mapping[str, Any] | None, n: int) -> dict[str, Any]:
             raise ValueError(f"variable '{name}' has shape {values.shape}, not ({n},)")
         found[str(name)] = np.where(np.isfinite(values), values, np.nan)
     return found
-
-
-def _a(value: Any) -> str:
-    if value is None:
-        return "None"
-    name = type(value).__name__
-    shown = f"{value!r}" if isinstance(value, (int, float, str)) and len(repr(value)) < 40 else ""
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}" + (f", {shown}" if shown else "")

@@ -42,9 +42,9 @@ def test_the_plots_of_the_seed_readme_draw_every_neuron(options, iris):
         ({"palette": "virids", "color": "error"}, "did you mean 'viridis'"),
         ({"pointsize": "nothing"}, "known: label"),
         ({"color": np.arange(3)}, "color must be the name of an attribute or of a feature"),
-        ({"pointsize": 3}, "pointsize must be .*, not an int, 3"),
+        ({"pointsize": 3}, "pointsize must be .*, not 3"),
         ({"palette": ["red"]}, "palette must be the name of a matplotlib colormap"),
-        ({"ax": plt.Figure()}, "makes some with add_subplot"),
+        ({"ax": plt.Figure()}, "ax must be matplotlib Axes"),
     ],
 )
 def test_a_wrong_plot_option_is_told_with_the_nearest(options, hint, iris):
