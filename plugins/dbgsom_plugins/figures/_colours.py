@@ -44,6 +44,11 @@ def darker(n: int) -> Colours:
     return 0.55 * _from_hex(_TEN[:n])
 
 
+def rgb_of(code: str) -> Colours:
+    """Return the colour (3,) of a code such as ``#22252b``."""
+    return np.asarray(_from_hex((code,))[0])
+
+
 def scale_of(low: float, high: float, cmap: str = "viridis") -> ScalarMappable:
     """Return a colour scale from ``low`` to ``high``, one wide where these are equal."""
     from matplotlib.cm import ScalarMappable

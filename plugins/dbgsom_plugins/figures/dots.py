@@ -17,7 +17,7 @@ from dbgsom_plugins.figures._colours import (
     principal_scores,
     scale_of,
 )
-from dbgsom_plugins.figures._sheet import BESIDE, PLAIN, legend_of, page
+from dbgsom_plugins.figures._drawing import PLAIN, legend_of, page, patches_of
 from dbgsom_plugins.figures._variables import names_of
 
 if TYPE_CHECKING:
@@ -124,7 +124,6 @@ class Dots(Component):
         values: NDArray[Any],
     ) -> None:
         from matplotlib import colormaps
-        from matplotlib.patches import Patch
 
         labels, rows = np.unique(values, return_inverse=True)
         colours = categorical(len(labels))
@@ -136,11 +135,8 @@ class Dots(Component):
             )
         x, y = places.T
         axes.scatter(x, y, s=sizes, c=colours[rows.ravel()], zorder=2)
-        entries = [
-            (Patch(facecolor=colour, lw=0), view.label_names.get(label, label))
-            for colour, label in zip(colours, labels, strict=True)
-        ]
-        legend_of(axes, entries, BESIDE, 1.0, np.inf)
+        entries = patches_of(colours, [view.label_names.get(label, label) for label in labels])
+        legend_of(axes, entries, 1.03, 1.0, np.inf)
 
     def _draw_numbers(
         self,
