@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from dbgsom_core.tables._files import open_regular, write_atomically
@@ -27,6 +27,11 @@ from dbgsom_core.tables._files import open_regular, write_atomically
 # How many bytes a file of n bytes may unpack to: so many in any case, and so many times n.
 ARRAY_BYTES = (1 << 26, 100)
 HEADER_BYTES = (1 << 20, 4)
+_MAGIC = b"\x93NUMPY\x01\x00"
+_NPY = re.compile(
+    rb"\{'descr': '([<>|][biufSUMm][1-9]\d{0,8}(?:\[\w+\])?)', 'fortran_order': (False|True), "
+    rb"'shape': \((\d{0,18}(?:, \d{1,18}){0,3}),?\), \} *\n"
+)
 
 
 class UnfitError(ValueError):
@@ -115,19 +120,15 @@ class Archive:
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise UnfitError(f"packs {name!r} in a way that models do not use")
         with self._file.open(member) as stream:
-            try:
-                plain = npy.read_magic(stream) == (1, 0)
-                shape, by_columns, dtype = npy.read_array_header_1_0(stream, max_header_size=1000)
-                plain = plain and dtype.kind in "biufSUMm" and dtype.itemsize > 0
-                plain = plain and len(shape) <= 4 and min(shape, default=0) >= 0
-            except zipfile.BadZipFile:
-                raise
-            except Exception:  # numpy evaluates the header as a literal of Python
-                plain = False
-            if not plain:
+            start = stream.read(len(_MAGIC) + 2)
+            length = int.from_bytes(start[-2:], "little")
+            npy = _NPY.fullmatch(stream.read(length)) if start[:-2] == _MAGIC else None
+            if npy is None:
                 raise UnfitError(f"holds {name!r}, which is no array of plain values")
+            dtype = np.dtype(npy[1].decode())
+            shape = tuple(int(n) for n in npy[3].decode().split(", ") if n)
             size = math.prod(shape) * dtype.itemsize
-            if size != member.file_size - stream.tell():
+            if size != member.file_size - len(start) - length:
                 raise UnfitError(
                     f"says that {name!r} is of {dtype} and shape {shape}, which its size does not "
                     "fit"
@@ -136,7 +137,7 @@ class Archive:
             filled = stream.readinto(content.data)  # type: ignore[attr-defined]
             if filled < size or stream.read(1):
                 raise UnfitError(f"is cut short within {name!r}")
-        return content.view(dtype).reshape(shape, order="F" if by_columns else "C")
+        return content.view(dtype).reshape(shape, order="F" if npy[2] == b"True" else "C")
 
 
 @contextmanager

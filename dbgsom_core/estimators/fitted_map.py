@@ -434,7 +434,8 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def topographic_product_(self) -> float:
         """The topographic product (Bauer & Pawelzik 1992), computed when asked for."""
-        return topographic_product(self.som_map_, self._prototypes().pairwise)
+        prototypes = self._prototypes()
+        return topographic_product(self.som_map_, prototypes.pairwise)
 
     def _prototypes(self) -> LocalSamples:
         check_is_fitted(self)  # prototypes are prepared already
