@@ -14,7 +14,7 @@ from dbgsom_core.training.start import summarize
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.growth import reference
+from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.kernels.compact import Triangular
 from dbgsom_plugins.measures.clusters import DaviesBouldin
@@ -93,19 +93,14 @@ def test_free_run_every_epoch_is_the_programs(case):
         np.testing.assert_array_equal(found.bmu, stored("err_winners"))
         errors = np.bincount(found.bmu, weights=found.distance, minlength=len(som_map))
         np.testing.assert_allclose(errors, stored("err_before"), **REAL)
-        shared = reference.share_errors(som_map, errors, threshold)
+        shared = share_errors(som_map, errors, threshold, as_program=True)
         np.testing.assert_allclose(shared, stored("err_after"), **REAL)
         degrees = som_map.degrees()
         np.testing.assert_array_equal(np.flatnonzero(degrees < 4), stored("boundary"))
         np.testing.assert_array_equal(np.flatnonzero(degrees == 4), stored("interior"))
-        served = reference.serve(som_map, shared, threshold)
-        assert [candidate for candidate, _ in served] == stored("cand").tolist()
-        assert [place.code for _, place in served] == stored("cand_code").tolist()
-        aux = [[place.beside, place.away, place.second] for _, place in served]
-        assert aux == stored("cand_aux").tolist()
-        births = [(p.position, p.prototype, b) for b, p in served if p.position is not None]
-        assert [b for _, _, b in births] == stored("new_parent").tolist()
-        assert [list(position) for position, _, _ in births] == stored("new_grid").tolist()
+        births = GrowthStep(som_map, shared, as_program=True).serve(threshold, 10**6)
+        assert [birth.parent for birth in births] == stored("new_parent").tolist()
+        assert [list(birth.position) for birth in births] == stored("new_grid").tolist()
         known = len(som_map)
         som_map.add(births, epoch)
         np.testing.assert_allclose(som_map.prototypes[known:], stored("new_W"), **REAL)

@@ -25,7 +25,7 @@ from dbgsom_core.training.task import Task
 from dbgsom_core.training.train import train
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.growth_loops import share_errors
+from dbgsom_plugins.growth.boundary import share_errors
 from dbgsom_plugins.initialisations.spread import Pca
 from dbgsom_plugins.kernels.gaussian import Gaussian
 from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
@@ -48,8 +48,7 @@ def test_02_growth_is_not_cut_short_by_an_interior_neuron(digits):
     class Checked(Directed):
         def grow(self, som_map, state):
             births = super().grow(som_map, state)
-            shared = state.errors.copy()
-            share_errors(shared, som_map.links, som_map.hops, state.threshold)
+            shared = share_errors(som_map, state.errors, state.threshold)
             eligible = np.flatnonzero((som_map.degrees() < 4) & (shared >= state.threshold))
             open_ones = {n for n in eligible.tolist() if som_map.free_cells(n)}
             cells = {birth.position for birth in births}
