@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +14,10 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.som_map.tree import Descent
-from dbgsom_core.training.asking import answers_and_scores
 from dbgsom_core.training.novelty import Calibration, Novelty
 
 _MOST_NEIGHBOURS = 12
 _ROUNDING = 1e-12
-_OF_NOVELTY = frozenset({"novelty", "pvalue", "outlier"})
-_OF_LABELS = frozenset({"label", "probabilities"})
 
 
 class Answers:
@@ -34,7 +31,7 @@ class Answers:
 
     Attributes
     ----------
-    label : array (n,)
+    label : array (n,), or (n, T) of several numbers
         As `predict` gives it.
     unit : int64 array (n,)
         Rows of ``weights_``.
@@ -58,15 +55,6 @@ class Answers:
     def __init__(self, estimator: Any, data: Samples) -> None:
         """Answer prepared samples by the map of a fitted estimator."""
         self._estimator, self._data = copy(estimator), data
-
-    def look_up(self, names: Collection[str]) -> None:
-        """Find out several of the above at once: labels and novelty share a search, to the bit."""
-        answering = self._estimator._answering
-        both = not _OF_NOVELTY.isdisjoint(names) and not _OF_LABELS.isdisjoint(names)
-        known = vars(self).keys() & {"_answered", "novelty"}
-        if both and not known and answering is not None and isinstance(self._known, Calibration):
-            found = answers_and_scores(self._data, answering, self._estimator._density)
-            vars(self)["_answered"], vars(self)["novelty"] = found
 
     def __repr__(self) -> str:
         there = "label, unit, cell, leaf, distance, novelty, pvalue, outlier, probabilities"

@@ -6,9 +6,11 @@ from dataclasses import fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from dbgsom_core.engine.contract import Samples
 from dbgsom_core.estimators.answer_columns import as_samples
 from dbgsom_core.estimators.growing_map import GrowingMap
 from dbgsom_core.estimators.measuring import default_measures, named_measures
@@ -26,7 +28,11 @@ def evaluated(model: Any, X: Any, y: Any, seed: int = 0) -> tuple[GrowingMap, Ev
     if targets is not None and len(targets) != found.data.n:
         raise ValueError(f"y has {len(targets)} values for {found.data.n} samples")
     given = {one.name: getattr(found, one.name) for one in fields(found)}
-    return estimator, AskedEvaluation(**given, predictions_of=lambda _: estimator.predict(samples))
+
+    def predictions(_: Samples) -> NDArray[Any]:
+        return np.asarray(estimator._point(estimator.predict(samples)))
+
+    return estimator, AskedEvaluation(**given, predictions_of=predictions)
 
 
 def chosen_measures(estimator: GrowingMap, measures: Any, has_targets: bool) -> dict[str, Any]:

@@ -51,9 +51,9 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.compatibility import check_suits, reads_target, why_no_grid
 from dbgsom_core.training.fit import FittedState, Held, Settings, fit_map
 from dbgsom_core.training.fitted_metric import fitted
+from dbgsom_core.training.groups import MicroClusters
 from dbgsom_core.training.novelty import Calibration
 from dbgsom_core.training.parts import Absent, Parts
-from dbgsom_core.training.summaries import Summaries
 from dbgsom_core.training.targets import Target
 from dbgsom_core.training.train import NOT_WRITTEN
 from dbgsom_core.training.vertical import check_goes_on
@@ -220,7 +220,7 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
         ``target`` is that of the new samples and of the remembered ones, in this order.
         """
         check_goes_on(self.som_map_, self._metric.metric, parts, self.grid)
-        memory: Summaries = self._memory
+        memory: MicroClusters = self._memory
         weights = check_weights(X, sample_weight, 1)
         held = HeldOut.of(X.shape[0], self.calibration, parts.stopping, 1)
         validation = held_samples(
@@ -307,16 +307,18 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
         self._n_features_out = len(state.tree)
         self.growing_threshold_ = state.growing_threshold
         self.spreading_factor_ = spreading_factor_of(parts)
-        self.hit_counts_, self.errors_ = state.hit_counts, state.errors
+        labelled = state.labelled
+        self.hit_counts_, self.errors_ = labelled.neurons.hits, state.errors
         self.quantization_error_ = state.quantization_error
         self.topographic_error_ = state.topographic_error
-        self.neuron_labels_, self._probabilities = state.neuron_labels, state.probabilities
-        self.leaf_labels_ = state.leaves.labels
-        self._leaf_probabilities = state.leaves.probabilities
-        self.leaf_hit_counts_ = state.leaves.hits
+        self.neuron_labels_ = labelled.neurons.labels
+        self._probabilities = labelled.neurons.probabilities
+        self.leaf_labels_ = labelled.leaves.labels
+        self._leaf_probabilities = labelled.leaves.probabilities
+        self.leaf_hit_counts_ = labelled.leaves.hits
         self._density, self._novelty = state.density, state.calibration
-        self._memory, self._answering = state.summaries, state.answering
-        self._outputs = list(state.outputs)
+        self._memory, self._answering = labelled.clusters, labelled.labeller
+        self._outputs = list(labelled.outputs)
         self._deviations = state.deviations
 
     def _leaves_of_all(

@@ -179,7 +179,7 @@ def _losses(estimator: Any, X: Any, target: Target | None) -> NDArray[np.float64
     assert target is not None
     data = estimator._samples(X)
     if estimator._kind == "regressor":
-        return _squared_errors(target.y, estimator._answers(data))
+        return _squared_errors(target.y, estimator._point(estimator._answers(data)))
     assert target.classes is not None
     assert target.codes is not None
     true = target.codes[:, None] == np.arange(len(target.classes))

@@ -33,10 +33,10 @@ from dbgsom_core.som_map.changes import change_of
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
-from dbgsom_core.training.answering import Answering, Groups
 from dbgsom_core.training.fitted_metric import FittedMetric, restored
+from dbgsom_core.training.groups import LabelledGroups
+from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
 from dbgsom_core.training.novelty import Calibration, Density
-from dbgsom_core.training.outputs import AnsweringEach
 from dbgsom_core.training.parts import LOOP, NOT_ASKED, PARTS, Absent
 
 # Fitted attributes as they are, and what each may hold (see `StoredType`): K neurons of the map, L
@@ -381,7 +381,7 @@ def _prepared_row(metric: FittedMetric, sizes: Mapping[str, int]) -> NDArray[np.
 
 def _fitted_labeller(
     estimator: Any, state: dict[str, NDArray[Any]], row: NDArray[np.float64]
-) -> tuple[Answering | AnsweringEach, NDArray[np.float64]]:
+) -> tuple[FittedLabeller | MultiOutputLabeller, NDArray[np.float64]]:
     """Return the labeller with its state, and rows that show whether its state fits.
 
     A group is nearest to its own place: the last neuron's, and the last class's, tell of lengths.
@@ -389,7 +389,8 @@ def _fitted_labeller(
     labeller = LabellerAbilities.of(estimator._parts.labeller)
     classes, prototypes = getattr(estimator, "classes_", None), estimator._tree.weights
     outputs = getattr(estimator, "_outputs", [])
-    if outputs and len(outputs) != estimator.leaf_labels_.size // len(prototypes):
+    numbers = estimator.leaf_labels_.size // len(prototypes) // len(labeller.columns or "1")
+    if outputs and len(outputs) != numbers:
         raise UnfitError("holds answers to another number of targets than it learnt")
     each, rows = [], [row]
     for memory in outputs or [estimator._memory]:
@@ -398,18 +399,18 @@ def _fitted_labeller(
         _check_summaries(memory, prototypes)
         if classes is not None and (memory.labelled is None or not memory.labelled.any()):
             raise UnfitError("holds summaries without classes")
-        groups = Groups.of(memory, prototypes, estimator._metric.abilities, classes)
+        groups = LabelledGroups.of(memory, prototypes, estimator._metric.abilities, classes)
         if classes is not None:  # labellers count by codes in compiled loops
             codes, labels = groups.values, memory.labels[memory.labelled]
             if codes.max() >= len(classes) or (classes[codes] != labels).any():
                 raise UnfitError("holds summaries of classes that it does not know")
         each.append(groups)
-        rows.append(groups.places[[0, -1, int(groups.values.argmax())]])
-    answering: Answering | AnsweringEach = Answering(labeller, each[0], state)
+        rows.append(groups.centres[[0, -1, int(groups.values.argmax())]])
+    answering: FittedLabeller | MultiOutputLabeller = FittedLabeller(labeller, each[0], state)
     if outputs:
-        states = AnsweringEach.states(state, len(outputs))
-        parts = (Answering(labeller, *one) for one in zip(each, states, strict=True))
-        answering = AnsweringEach(tuple(parts), estimator.leaf_labels_.ndim == 1)
+        states = MultiOutputLabeller.states(state, len(outputs))
+        parts = (FittedLabeller(labeller, *one) for one in zip(each, states, strict=True))
+        answering = MultiOutputLabeller(tuple(parts), len(outputs) == 1)
     return answering, np.concatenate(rows)
 
 

@@ -13,24 +13,19 @@ from dbgsom_core.engine.contract import Assignment, Moments, PerSample, Samples,
 from dbgsom_core.engine.per_sample import each_piece, units_of
 from dbgsom_core.interfaces.context import seed_of
 from dbgsom_core.interfaces.epochs import EpochRecord, nobody
+from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.stopping import judges_targets
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend
-from dbgsom_core.training.answering import Answering
-from dbgsom_core.training.judging import Judge
-from dbgsom_core.training.labels import Answers, Past
+from dbgsom_core.training.labelling import LabelledMap, TrainedMap, TrainingLog
 from dbgsom_core.training.novelty import Calibration, Density
-from dbgsom_core.training.outputs import AnsweringEach
 from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.places import summary_of_samples
 from dbgsom_core.training.progress import Progress
 from dbgsom_core.training.start import start_map, summarize
-from dbgsom_core.training.stopping import BY_CALLBACK
-from dbgsom_core.training.summaries import Summaries
+from dbgsom_core.training.stopping import BY_CALLBACK, ValidationMonitor
 from dbgsom_core.training.targets import Target
 from dbgsom_core.training.task import Task
-from dbgsom_core.training.told import Told
 from dbgsom_core.training.train import NOT_WRITTEN, Training, train
 from dbgsom_core.training.vertical import ChildMaps, horizontal, is_vertical, root_error
 
@@ -64,24 +59,15 @@ class FittedState:
     converged : bool
         The map came to rest, see `training.convergence`.
     growing_threshold : float
-    hit_counts, errors : arrays (K,)
-        Errors, as the two below, are of the new samples alone.
+    labelled : LabelledMap
+    errors : float64 array (K,)
+        These and the two below are of the new samples alone.
     quantization_error, topographic_error : float
-    neuron_labels : array (K,)
-    probabilities : float64 array (K, C) or None
-    leaves : Answers
     new_leaves : int array (m,)
         The leaf of each new sample, in the smallest type where the samples are not in memory.
     density : Density
     calibration : Calibration
         Of the training samples, each as if it had not been there.
-    summaries : Summaries
-        What stands for all samples when training goes on.
-    answering : Answering, AnsweringEach or None
-        Where the labeller answers from more than the winning neuron.
-    outputs : tuple of Summaries
-        What stands for the samples of which each number is known; empty where that is one number
-        of all samples, or none.
     deviations : float64 array (D,)
         Standard deviation of each column of the samples.
     stopped : str
@@ -96,19 +82,13 @@ class FittedState:
     history: tuple[EpochRecord, ...]
     converged: bool
     growing_threshold: float
-    hit_counts: NDArray[Any]
+    labelled: LabelledMap
     errors: NDArray[np.float64]
     quantization_error: float
     topographic_error: float
-    neuron_labels: NDArray[Any]
-    probabilities: NDArray[np.float64] | None
-    leaves: Answers
     new_leaves: NDArray[np.integer[Any]]
     density: Density
     calibration: Calibration
-    summaries: Summaries
-    answering: Answering | AnsweringEach | None
-    outputs: tuple[Summaries, ...]
     deviations: NDArray[np.float64]
     stopped: str = ""
     kept: int = 0
@@ -160,6 +140,12 @@ def fit_map(
     ValueError
         The samples or the settings cannot be used.
     """
+    several = target is not None and target.y.ndim == 2
+    if several and LabellerAbilities.of(parts.labeller).columns is not None:
+        raise ValueError(
+            f"labeller {type(parts.labeller).__name__} answers with several numbers for a target, "
+            "and y has more targets; fit an estimator for each"
+        )
     # The training is not held on to: its search takes room.
     goes_on, moments = new is not None, samples.moments()
     training = train_map(
@@ -176,27 +162,16 @@ def fit_map(
     if len(tree.maps) > 1:  # else its neurons are the leaves
         below = descend(tree, samples)
         ended, totals = Assignment(below.leaf, below.distance), None
-    past = Past(seed_of(settings.random_state), trained.history)
-    told = Told.of(parts.labeller, tree, samples, found, ended, target, totals, past)
-    summaries = told.summaries
+    log = TrainingLog(seed_of(settings.random_state), trained.history)
+    whole = TrainedMap(tree, samples, found, ended, target, log, totals)
+    labelled = LabelledMap.of(parts.labeller, whole)
     first = slice(samples.n if new is None else new)
     counted = None if weights is None else weights[first]
     errors, error = _errors(found, first.stop, counted, len(som_map))
     if ended is not found:
         error = _errors(ended, first.stop, counted, len(tree))[1]
-
-    own_target = None if told.outputs else target
-
-    def own(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        if told.summary_of is not None:
-            return told.summary_of[rows]
-        return summary_of_samples(
-            summaries,
-            units_of(ended)[rows].astype(np.int64),
-            None if own_target is None else own_target.of(rows),
-        )
-
-    density = Density.of(summaries, tree.weights, samples.metric)
+    density = Density.of(labelled.clusters, tree.weights, samples.metric)
+    level = float(settings.contamination)
     return FittedState(
         som_map=som_map,
         tree=tree,
@@ -204,19 +179,13 @@ def fit_map(
         history=trained.history,
         converged=trained.converged,
         growing_threshold=trained.threshold,
-        hit_counts=told.hits,
+        labelled=labelled,
         errors=errors,
         quantization_error=error,
         topographic_error=float(np.average(trained.unlinked[first], weights=counted)),
-        neuron_labels=told.neurons,
-        probabilities=told.probabilities,
-        leaves=told.leaves,
         new_leaves=_kept(units_of(ended)[first], len(tree)),
         density=density,
-        calibration=Calibration.of(density, samples, float(settings.contamination), own),
-        summaries=summaries,
-        answering=told.answering,
-        outputs=told.outputs,
+        calibration=Calibration.of(density, samples, level, labelled.members),
         deviations=moments.deviation,
         stopped=trained.stopped,
         kept=trained.kept,
@@ -268,12 +237,12 @@ def train_map(
     if target is not None:
         samples = samples.with_classes(target.codes, n_classes)
     summary = summarize(usual, moments, n_classes or None)
-    growing, judge = parts.growing, None
+    growing, monitor = parts.growing, None
     if target is not None and any(map(judges_targets, parts.stopping)):
         held = _judged(validation)
         measured = target if held is None else held[1]
         if measured.known.any() or not goes_on:  # a few more samples need not say anything of it
-            judge = Judge(parts.labeller, samples, target, held)
+            monitor = ValidationMonitor(parts.labeller, samples, target, held)
     epochs = int(settings.epochs)
     task = Task(
         data=samples,
@@ -290,7 +259,7 @@ def train_map(
         course=parts.schedule,
         stopping=parts.stopping,
         validation=None if validation is None else validation.samples,
-        judge=judge,
+        monitor=monitor,
         seed=seed_of(settings.random_state),
     )
     grid = growing.grid(parts.grid, samples.X.shape[1]) if start is None else start.grid

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
 from dbgsom_core.interfaces.kernels import Kernel, KernelAbilities
-from dbgsom_core.training.judging import Judge
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Task:
     stopping : tuple of stopping rules
     validation : Samples or None
         What is held out for them.
-    judge : Judge or None
+    monitor : ValidationMonitor or None
         What those of them see that need targets.
     seed : tuple of int
         Of what growth draws by lot.
@@ -67,7 +66,7 @@ class Task:
     course: Any = None
     stopping: tuple[Any, ...] = ()
     validation: Samples | None = None
-    judge: Judge | None = None
+    monitor: Any = None
     seed: tuple[int, ...] = (0,)
 
     @cached_property

@@ -24,8 +24,8 @@ from dbgsom_core.training.schedule import DEFAULT_FINE_END
 from dbgsom_core.training.task import Task
 from dbgsom_core.training.train import train
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.boundary import share_errors
+from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.initialisations.spread import Pca
 from dbgsom_plugins.kernels.gaussian import Gaussian
 from dbgsom_plugins.measures.topology import TopographicError, TopographicError8

@@ -9,8 +9,8 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.fine_tuning import FineTuning
 from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.rectangles import Fixed
 from dbgsom_plugins.growth.gsom import Gsom
+from dbgsom_plugins.growth.rectangles import Fixed
 from dbgsom_plugins.kernels.compact import Bubble, Epanechnikov, Triangular
 from dbgsom_plugins.kernels.gaussian import CutGaussian, Gaussian
 
