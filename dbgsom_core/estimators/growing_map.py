@@ -49,14 +49,14 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.callbacks import callback_notifier
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.compatibility import check_suits, reads_target, why_no_grid
-from dbgsom_core.training.fit import FittedState, Held, Settings, fit_map
+from dbgsom_core.training.config import Held, Settings
+from dbgsom_core.training.fit import FittedState, fit_map
 from dbgsom_core.training.fitted_metric import fitted
 from dbgsom_core.training.groups import MicroClusters
+from dbgsom_core.training.hierarchy import check_goes_on
 from dbgsom_core.training.novelty import Calibration
 from dbgsom_core.training.parts import Absent, Parts
 from dbgsom_core.training.targets import Target
-from dbgsom_core.training.train import NOT_WRITTEN
-from dbgsom_core.training.vertical import check_goes_on
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -278,7 +278,7 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
             self.contamination,
             self.random_state,
         )
-        checkpoints, progress = Checkpoints.of(self.checkpoint), NOT_WRITTEN
+        checkpoints, progress = Checkpoints.of(self.checkpoint), None
         if checkpoints is not None:
             facts = facts_of(parts, self._metric, samples, target, settings, start, new, validation)
             progress = checkpoints.progress(facts, self.random_state)
@@ -296,18 +296,18 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
     def _take(self, parts: Parts, state: FittedState) -> None:
         """Copy out what a fit left."""
         self._parts = parts
-        self.som_map_, self._tree, self.weights_ = state.som_map, state.tree, state.weights
-        self.history_, self.converged_ = state.history, state.converged
-        self.n_iter_, self.stopped_by_ = len(state.history), state.stopped
-        self.kept_epoch_ = state.kept
-        self.neurons_ = [(x, y) for x, y in state.som_map.positions.tolist()]
+        training, labelled = state.training, state.labelled
+        self.som_map_, self._tree, self.weights_ = training.som_map, state.tree, state.weights
+        self.history_, self.converged_ = training.history, training.converged
+        self.n_iter_, self.stopped_by_ = len(training.history), training.stopped
+        self.kept_epoch_ = training.kept
+        self.neurons_ = [(x, y) for x, y in training.som_map.positions.tolist()]
         self.growth_events_: list[GrowthEvent] = [
-            event for record in state.history[: state.kept] for event in record.births
+            event for record in training.history[: training.kept] for event in record.births
         ]
         self._n_features_out = len(state.tree)
-        self.growing_threshold_ = state.growing_threshold
+        self.growing_threshold_ = training.threshold
         self.spreading_factor_ = spreading_factor_of(parts)
-        labelled = state.labelled
         self.hit_counts_, self.errors_ = labelled.neurons.hits, state.errors
         self.quantization_error_ = state.quantization_error
         self.topographic_error_ = state.topographic_error

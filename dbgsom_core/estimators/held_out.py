@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.tables import picked
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.interfaces.stopping import StoppingAbilities
-from dbgsom_core.training.fit import Held
+from dbgsom_core.training.config import Held
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import Target
 

@@ -9,7 +9,7 @@ from typing import Any
 from dbgsom_core.errors import CheckpointError
 from dbgsom_core.estimators.checkpoints import Checkpoints, Facts
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.training.progress import Book, Progress, TrainingState
+from dbgsom_core.training.checkpoint import Checkpointer, TrainingState
 from dbgsom_core.training.stopping import BY_CALLBACK
 
 
@@ -31,20 +31,11 @@ class Snapshot(Checkpoints):
 
     def keep(self, epoch: EpochRecord) -> None:
         """Write the map of an epoch, while callbacks are told of it."""
-        som_map = epoch.som_map
-        state = TrainingState(
-            som_map.positions,
-            som_map.prototypes,
-            som_map.parents,
-            som_map.birth_epochs,
-            (epoch,),
-            epoch.epochs,
-            stopped=BY_CALLBACK,
-        )
+        state = TrainingState(epoch.som_map, [epoch], epoch.epochs, stopped=BY_CALLBACK)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._write({}, {(): state}, None)
 
-    def progress(self, facts: Facts, random_state: Any = None) -> Progress:
+    def progress(self, facts: Facts, random_state: Any = None) -> Checkpointer:
         """Return the training as it was, at its end.
 
         Raises
@@ -56,8 +47,8 @@ class Snapshot(Checkpoints):
         if found is None:
             raise CheckpointError(f"there is no {self.path}")
         states = found["states"]
-        states[()] = replace(states[()], history=tuple(self.history) or states[()].history)
-        return Progress(Book(states))
+        states[()] = replace(states[()], history=list(self.history) or states[()].history)
+        return Checkpointer(states)
 
     def ended(self) -> None:
         """Leave it where it is."""

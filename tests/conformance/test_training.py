@@ -8,10 +8,9 @@ import pytest
 from dbgsom_core import presets
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.fine_tuning import FineTuning
+from dbgsom_core.training.config import TrainingConfig
 from dbgsom_core.training.schedule import Schedule
-from dbgsom_core.training.start import summarize
-from dbgsom_core.training.task import Task
+from dbgsom_core.training.trainer import summarize
 from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
@@ -23,7 +22,7 @@ from dbgsom_plugins.metrics.euclidean import Euclidean
 
 
 def fine(growth):
-    return FineTuning.of(GrowthAbilities.of(growth))
+    return GrowthAbilities.of(growth)
 
 
 DATA = Path(__file__).parent / "data"
@@ -65,7 +64,9 @@ def test_free_run_every_epoch_is_the_programs(case):
     schedule = Schedule.of(kernel, fine(growth), epochs)
     threshold = growth.growing_threshold(summarize(data, data.moments(), None))
     np.testing.assert_allclose(threshold, case["growth_threshold"], **REAL)
-    task = Task(data=data, kernel=kernel, growth=growth, epochs=epochs, tol=0.0, deviation=1.0)
+    task = TrainingConfig(
+        data=data, kernel=kernel, growth=growth, epochs=epochs, tol=0.0, deviation=1.0
+    )
     som_map = SomMap.rectangle(2, 2, case["W0"])
     assert som_map.positions.tolist() == case["grid0"].tolist()
     found = data.assign(som_map.prototypes)

@@ -20,8 +20,9 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import topographic_function, topographic_product
+from dbgsom_core.training.checkpoint import TrainingState
+from dbgsom_core.training.config import TrainingConfig
 from dbgsom_core.training.schedule import DEFAULT_FINE_END
-from dbgsom_core.training.task import Task
 from dbgsom_core.training.train import train
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.boundary import share_errors
@@ -298,6 +299,8 @@ def test_the_loop_never_asks_for_growth_in_the_first_and_last_epoch(iris):
             return ()
 
     data = LocalEngine().over(iris[0], get_registry().build("metric", "euclidean"))
-    task = Task(data=data, kernel=Gaussian(), growth=Asking(), epochs=6, tol=0.0, deviation=1.0)
-    train(task, SomMap.rectangle(2, 2, iris[0][:4]), lambda record: None)
+    task = TrainingConfig(
+        data=data, kernel=Gaussian(), growth=Asking(), epochs=6, tol=0.0, deviation=1.0
+    )
+    train(task, TrainingState(SomMap.rectangle(2, 2, iris[0][:4])))
     assert asked == [2, 3, 4, 5]
