@@ -10,6 +10,7 @@ import numpy as np
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.training.novelty import Calibration
 
 COLUMNS = (
@@ -91,15 +92,16 @@ def chosen_columns(model: FittedModel, columns: Sequence[str]) -> list[str]:
 
 
 def written_columns(model: FittedModel, names: Sequence[str]) -> list[str]:
-    """Return what columns are called in a table: one for each class, and for each of several
-    targets.
+    """Return what columns are called in a table: one for each class, target, and column of the
+    labeller.
     """
     several = {}
     if "probabilities" in names:
         classes = model.estimator.classes_.tolist()
         several["probabilities"] = [f"probability_{one}" for one in classes]
-    if model.estimator.leaf_labels_.ndim == 2:  # a number for each of several targets
-        numbers = range(model.estimator.leaf_labels_.shape[1])
+    if model.estimator.leaf_labels_.ndim == 2:  # of several targets, or numbers of one
+        columns = LabellerAbilities.of(model.estimator._parts.labeller).columns
+        numbers = columns or range(model.estimator.leaf_labels_.shape[1])
         several["label"] = [f"label_{number}" for number in numbers]
     return [one for name in names for one in several.get(name, [name])]
 

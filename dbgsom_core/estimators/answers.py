@@ -31,7 +31,7 @@ class Answers:
 
     Attributes
     ----------
-    label : array (n,)
+    label : array (n,), or (n, T) of several numbers
         As `predict` gives it.
     unit : int64 array (n,)
         Rows of ``weights_``.

@@ -34,16 +34,16 @@ from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.tables._files import write_atomically
-from dbgsom_core.training.fit import Held, Settings
+from dbgsom_core.training.checkpoint import Checkpointer, States, TrainingState
+from dbgsom_core.training.config import Held, Settings
 from dbgsom_core.training.fitted_metric import FittedMetric
 from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.progress import Book, Progress, States, TrainingState
 from dbgsom_core.training.stopping import BY_CALLBACK
 from dbgsom_core.training.targets import Target
 
 log = logging.getLogger("dbgsom")
 
-FORMAT = 1
+FORMAT = 2
 _DIGESTED = 1 << 22  # bytes of a table that are digested at a time
 Facts = Mapping[str, str]
 
@@ -57,7 +57,7 @@ class Checkpoints:
     path : Path
         The last one; the one before lies beside it, under a name that ends in ``-before``.
     seconds : float
-        After which one is written, see `Book`. 0: every epoch.
+        After which one is written, see `Checkpointer`. 0: every epoch.
     stays : bool
         Whether they are there still when the fit has ended.
     first : callable, optional
@@ -90,7 +90,7 @@ class Checkpoints:
         """Where the last checkpoint but one lies."""
         return self.path.with_name(f"{self.path.stem}-before{self.path.suffix}")
 
-    def progress(self, facts: Facts, random_state: Any = None) -> Progress:
+    def progress(self, facts: Facts, random_state: Any = None) -> Checkpointer:
         """Return how far a fit has come that these facts describe, to be noted here.
 
         A ``random_state`` that is a generator is set to where it was.
@@ -119,7 +119,7 @@ class Checkpoints:
         def write(states: States) -> None:
             self._write(facts, states, random_state)
 
-        return Progress(Book(states, write, self.seconds))
+        return Checkpointer(states, write, self.seconds)
 
     def ended(self) -> None:
         """Take the checkpoints away unless they stay: the fit has ended."""
@@ -220,20 +220,11 @@ class Snapshot(Checkpoints):
 
     def keep(self, epoch: EpochRecord) -> None:
         """Write the map of an epoch, while callbacks hear of it."""
-        som_map = epoch.som_map
-        state = TrainingState(
-            som_map.positions,
-            som_map.prototypes,
-            som_map.parents,
-            som_map.birth_epochs,
-            (epoch,),
-            epoch.epochs,
-            stopped=BY_CALLBACK,
-        )
+        state = TrainingState(epoch.som_map, [epoch], epoch.epochs, stopped=BY_CALLBACK)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._write({}, {(): state}, None)
 
-    def progress(self, facts: Facts, random_state: Any = None) -> Progress:
+    def progress(self, facts: Facts, random_state: Any = None) -> Checkpointer:
         """Return the training as it was, at its end.
 
         Raises
@@ -245,8 +236,8 @@ class Snapshot(Checkpoints):
         if found is None:
             raise CheckpointError(f"there is no {self.path}")
         states = found["states"]
-        states[()] = replace(states[()], history=tuple(self.history) or states[()].history)
-        return Progress(Book(states))
+        states[()] = replace(states[()], history=list(self.history) or states[()].history)
+        return Checkpointer(states)
 
     def ended(self) -> None:
         """Leave it where it is."""
@@ -264,8 +255,6 @@ def _read_file(path: Path) -> dict[str, Any]:
             for way, state in header["states"]
         }
         random = from_plain(header["random"], archive.take)
-    for state in states.values():
-        state.som_map()  # raises where arrays do not fit together
     return {"facts": header["facts"], "states": states, "random": random}
 
 

@@ -25,6 +25,7 @@ from dbgsom_core.estimators.model_file import load_estimator, save
 from dbgsom_core.estimators.validation import check_samples, is_integer, weights_of
 from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.figures import Html
+from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import Evaluation, Measure
 from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.som_map.som_map import SomMap
@@ -34,10 +35,9 @@ from dbgsom_core.som_map.topology import (
     topographic_product,
 )
 from dbgsom_core.som_map.tree import Descent, Tree, descend
-from dbgsom_core.training.answering import Answering
 from dbgsom_core.training.fitted_metric import FittedMetric
+from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
 from dbgsom_core.training.novelty import Calibration, Density, Novelty
-from dbgsom_core.training.outputs import AnsweringEach
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import labelled
 
@@ -108,7 +108,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     _metric: FittedMetric
     _tree: Tree
     _leaf_probabilities: NDArray[np.float64] | None
-    _answering: Answering | AnsweringEach | None
+    _answering: FittedLabeller | MultiOutputLabeller | None
     _novelty: Novelty | Calibration
     _density: Density
 
@@ -128,6 +128,8 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the cluster, class or number that stands for each sample of X (n, D), shape (n,).
 
+        Of several targets (n, T), of a labeller with several columns (n, Q).
+
         It is that of the nearest neuron that won a training sample, or of its child map's nearest
         one where it has a child map; a labeller that answers from more than the nearest neuron
         asks those around the sample, of all leaves.
@@ -138,6 +140,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         if self._answering is None:
             return np.asarray(self.leaf_labels_[self._to_live_leaves(data).leaf])
         return self._labels_of(self._answering(data))
+
+    def _point(self, answers: NDArray[Any]) -> NDArray[Any]:
+        return LabellerAbilities.of(self._parts.labeller).point(answers)
 
     def _labels_of(self, answers: NDArray[np.float64]) -> NDArray[Any]:
         return answers
@@ -304,6 +309,8 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
         """Lay the map beside samples X (n, D): what measures and figures look at."""
+        if np.ndim(predictions) == 2 and len(predictions):
+            predictions = self._point(np.asarray(predictions))
         numbers = y is None or self._kind == "regressor"
         known = None if numbers else labelled(y, None, ())  # those that are there
         return Evaluation(

@@ -49,13 +49,13 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.callbacks import callback_notifier
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.compatibility import check_suits, reads_target, why_no_grid
-from dbgsom_core.training.fit import Held, Settings, fit_map
+from dbgsom_core.training.config import Held, Settings
+from dbgsom_core.training.fit import fit_map
 from dbgsom_core.training.fitted_metric import fitted
+from dbgsom_core.training.hierarchy import check_goes_on
 from dbgsom_core.training.novelty import Calibration
 from dbgsom_core.training.parts import KIND_OF, Absent, Parts
 from dbgsom_core.training.targets import Target
-from dbgsom_core.training.train import NOT_WRITTEN
-from dbgsom_core.training.vertical import check_goes_on
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -299,7 +299,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         settings = Settings(
             self.epochs, self.tol, self.robust, self.contamination, self.random_state
         )
-        checkpoints, progress = Checkpoints.of(self.checkpoint), NOT_WRITTEN
+        checkpoints, progress = Checkpoints.of(self.checkpoint), None
         if checkpoints is not None:
             facts = facts_of(parts, self._metric, samples, target, settings, start, new, validation)
             progress = checkpoints.progress(facts, self.random_state)

@@ -8,9 +8,11 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from dbgsom_core.engine.contract import Samples
 from dbgsom_core.errors import as_text
 from dbgsom_core.estimators.answer_columns import as_samples
 from dbgsom_core.estimators.growing_map import GrowingMap
@@ -35,7 +37,11 @@ def evaluated(model: Any, X: Any, y: Any, seed: int = 0) -> tuple[GrowingMap, Ev
     if targets is not None and len(targets) != found.data.n:
         raise ValueError(f"y has {len(targets)} values for {found.data.n} samples")
     given = {field.name: getattr(found, field.name) for field in fields(found)}
-    return estimator, AskedEvaluation(**given, predictions_of=lambda _: estimator.predict(samples))
+
+    def predictions(_: Samples) -> NDArray[Any]:
+        return np.asarray(estimator._point(estimator.predict(samples)))
+
+    return estimator, AskedEvaluation(**given, predictions_of=predictions)
 
 
 def chosen_measures(estimator: GrowingMap, measures: Any, has_targets: bool) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.plain_values import storable
 from dbgsom_core.estimators.validation import is_number
+from dbgsom_core.training.groups import followed_by
 from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.summaries import followed_by
 from dbgsom_core.training.targets import Target
 
 
@@ -34,7 +34,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
 
     Attributes
     ----------
-    labels_ : float64 array (n,) or (n, T)
+    labels_ : float64 array (n,) or (n, T), (n, Q) of a labeller with Q columns
         The answer of the neuron that won each training sample.
     neuron_labels_ : float64 array (K,) or (K, T)
         The answer of each neuron.
@@ -94,7 +94,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         self._residuals = np.empty(0)
         if held is not None:
             answers = self._answers(self._parts.over(picked(X, held), self._metric.abilities))
-            self._residuals = np.sort(np.abs(target.y[held] - answers), axis=0)
+            self._residuals = np.sort(np.abs(target.y[held] - self._point(answers)), axis=0)
 
     @by_rows
     def predict_interval(self, X: Any, level: float = 0.9) -> NDArray[np.float64]:
@@ -103,7 +103,8 @@ class SomRegressor(RegressorMixin, GrowingMap):
         `predict` plus and minus the residual that the share ``level`` of the samples held out by
         ``calibration`` did not exceed (Lei et al. 2018). The target of a new sample of the same
         source lies in its interval with a probability of at least ``level``, each of several
-        targets for itself.
+        targets for itself. Of a labeller with several columns it is
+        the interval of its ``point_column``.
 
         Parameters
         ----------
@@ -122,7 +123,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         """
         if not is_number(level) or not 0 < level < 1:
             raise ValueError(f"level must be a number between 0 and 1, not {level!r}")
-        answers = np.asarray(self.predict(X), dtype=np.float64)
+        answers = np.asarray(self._point(self.predict(X)), dtype=np.float64)
         residuals = getattr(self, "_residuals", np.empty(0))
         if len(residuals) == 0:
             raise ValueError(
@@ -136,11 +137,12 @@ class SomRegressor(RegressorMixin, GrowingMap):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination R² on samples X (n, D), the mean over targets.
 
+        Of a labeller with several columns its ``point_column`` is scored: the median, say.
         ``y`` (n,) or (n, T) may have gaps: each target is scored where it is known.
         """
         from sklearn.metrics import r2_score  # slow to import
 
-        answers = np.asarray(self.predict(X))
+        answers = self._point(np.asarray(self.predict(X)))
         known = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
         check_consistent_length(answers, known)
         known = np.reshape(known, answers.shape)

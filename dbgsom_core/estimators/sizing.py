@@ -169,7 +169,7 @@ def _losses(estimator: Any, X: Any, target: Target | None) -> NDArray[np.float64
     if estimator._kind == "regressor":  # in variances of each target, the mean over known ones
         y, answers = (
             np.reshape(np.ma.masked_invalid(values), (data.n, -1))
-            for values in (target.y, estimator._answers(data))
+            for values in (target.y, estimator._point(estimator._answers(data)))
         )
         spread = y.var(axis=0).filled(1.0)
         errors = ((answers - y) ** 2 / np.where(spread > 0, spread, 1.0)).mean(axis=1)

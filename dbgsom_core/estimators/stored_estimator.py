@@ -33,11 +33,11 @@ from dbgsom_core.som_map.changes import change_of
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
-from dbgsom_core.training.answering import Answering, Groups
 from dbgsom_core.training.fit import FittedState
 from dbgsom_core.training.fitted_metric import FittedMetric, restored
+from dbgsom_core.training.groups import LabelledGroups
+from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
 from dbgsom_core.training.novelty import Calibration, Density
-from dbgsom_core.training.outputs import AnsweringEach
 from dbgsom_core.training.parts import LOOP, NOT_ASKED, PARTS, Absent
 
 # Fitted attributes: where a fit leaves them in `FittedState`, and what each may hold in a file (see
@@ -46,29 +46,29 @@ from dbgsom_core.training.parts import LOOP, NOT_ASKED, PARTS, Absent
 FITTED: Mapping[str, tuple[str, str]] = {
     "weights_": ("weights", "finite[K, D]"),
     "labels_?": ("", "any[*] | finite[*, T]"),
-    "neuron_labels_": ("neuron_labels", "any[K] | finite[K, T]"),
-    "hit_counts_": ("hit_counts", "finite[K]"),
+    "neuron_labels_": ("labelled.neurons.labels", "any[K] | finite[K, T]"),
+    "hit_counts_": ("labelled.neurons.hits", "finite[K]"),
     "errors_": ("errors", "number[K]"),
     "n_iter_": ("", "integer"),
-    "converged_": ("converged", "flag"),
-    "stopped_by_?": ("stopped", "text"),
-    "kept_epoch_?": ("kept", "integer"),
-    "growing_threshold_": ("growing_threshold", "number"),
+    "converged_": ("training.converged", "flag"),
+    "stopped_by_?": ("training.stopped", "text"),
+    "kept_epoch_?": ("training.kept", "integer"),
+    "growing_threshold_": ("training.threshold", "number"),
     "spreading_factor_?": ("", "number | none"),
     "quantization_error_": ("quantization_error", "number"),
     "topographic_error_": ("topographic_error", "number"),
     "n_features_in_": ("", "size[F]"),
     "feature_names_in_?": ("", "text[F]"),
     "classes_?": ("", "any[C]"),
-    "_probabilities": ("probabilities", "number[K, C] | none"),
-    "_memory": ("summaries", "summaries"),
+    "_probabilities": ("labelled.neurons.probabilities", "number[K, C] | none"),
+    "_memory": ("labelled.clusters", "summaries"),
     "_novelty?": ("calibration", "novelty | calibration"),
     "_deviations?": ("deviations", "number[D]"),
     "_residuals?": ("", "number[E] | number[E, T]"),
     "_outputs?": ("", "list of summaries"),
-    "leaf_labels_": ("leaves.labels", "any[L] | finite[L, T]"),
-    "leaf_hit_counts_": ("leaves.hits", "finite[L]"),
-    "_leaf_probabilities": ("leaves.probabilities", "number[L, C] | none"),
+    "leaf_labels_": ("labelled.leaves.labels", "any[L] | finite[L, T]"),
+    "leaf_hit_counts_": ("labelled.leaves.hits", "finite[L]"),
+    "_leaf_probabilities": ("labelled.leaves.probabilities", "number[L, C] | none"),
 }
 MAP_ARRAYS = {
     "positions": "int[K, 2]",
@@ -88,9 +88,9 @@ def take_state(estimator: Any, state: FittedState) -> None:
     for name, (place, _) in FITTED.items():
         if place:
             setattr(estimator, name.removesuffix("?"), attrgetter(place)(state))
-    estimator._density, estimator._answering = state.density, state.answering
-    estimator._outputs = list(state.outputs)
-    _take_map(estimator, state.som_map, state.tree, state.history)
+    estimator._density, estimator._answering = state.density, state.labelled.labeller
+    estimator._outputs = list(state.labelled.outputs)
+    _take_map(estimator, state.training.som_map, state.tree, state.training.history)
 
 
 def _take_map(
@@ -401,7 +401,7 @@ def _prepared_row(metric: FittedMetric, sizes: Mapping[str, int]) -> NDArray[np.
 
 def _fitted_labeller(
     estimator: Any, state: dict[str, NDArray[Any]], row: NDArray[np.float64]
-) -> tuple[Answering | AnsweringEach, NDArray[np.float64]]:
+) -> tuple[FittedLabeller | MultiOutputLabeller, NDArray[np.float64]]:
     """Return the labeller with its state, and rows that show whether its state fits.
 
     A group is nearest to its own place: the last neuron's, and the last class's, tell of lengths.
@@ -409,7 +409,8 @@ def _fitted_labeller(
     labeller = LabellerAbilities.of(estimator._parts.labeller)
     classes, prototypes = getattr(estimator, "classes_", None), estimator._tree.weights
     outputs = getattr(estimator, "_outputs", [])
-    if outputs and len(outputs) != estimator.leaf_labels_.size // len(prototypes):
+    numbers = estimator.leaf_labels_.size // len(prototypes) // len(labeller.columns or "1")
+    if outputs and len(outputs) != numbers:
         raise UnfitError("holds answers to another number of targets than it learnt")
     each, rows = [], [row]
     for memory in outputs or [estimator._memory]:
@@ -418,18 +419,18 @@ def _fitted_labeller(
         _check_summaries(memory, prototypes)
         if classes is not None and (memory.labelled is None or not memory.labelled.any()):
             raise UnfitError("holds summaries without classes")
-        groups = Groups.of(memory, prototypes, estimator._metric.abilities, classes)
+        groups = LabelledGroups.of(memory, prototypes, estimator._metric.abilities, classes)
         if classes is not None:  # labellers count by codes in compiled loops
             codes, labels = groups.values, memory.labels[memory.labelled]
             if codes.max() >= len(classes) or (classes[codes] != labels).any():
                 raise UnfitError("holds summaries of classes that it does not know")
         each.append(groups)
-        rows.append(groups.places[[0, -1, int(groups.values.argmax())]])
-    answering: Answering | AnsweringEach = Answering(labeller, each[0], state)
+        rows.append(groups.centres[[0, -1, int(groups.values.argmax())]])
+    answering: FittedLabeller | MultiOutputLabeller = FittedLabeller(labeller, each[0], state)
     if outputs:
-        states = AnsweringEach.states(state, len(outputs))
-        parts = (Answering(labeller, *one) for one in zip(each, states, strict=True))
-        answering = AnsweringEach(tuple(parts), estimator.leaf_labels_.ndim == 1)
+        states = MultiOutputLabeller.states(state, len(outputs))
+        parts = (FittedLabeller(labeller, *one) for one in zip(each, states, strict=True))
+        answering = MultiOutputLabeller(tuple(parts), len(outputs) == 1)
     return answering, np.concatenate(rows)
 
 

@@ -17,7 +17,7 @@ from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.interfaces.stopping import StoppingAbilities
-from dbgsom_core.training.fit import Held
+from dbgsom_core.training.config import Held
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import Target
 

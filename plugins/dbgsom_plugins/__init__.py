@@ -59,8 +59,8 @@ def dbgsom_growth_strategies() -> dict[str, str]:
         {
             "directed": "directed:Directed",
             "gsom": "gsom:Gsom",
-            "fixed": "fixed:Fixed",
-            "growing_grid": "growing_grid:GrowingGrid",
+            "fixed": "rectangles:Fixed",
+            "growing_grid": "rectangles:GrowingGrid",
             "hierarchical": "hierarchical:Hierarchical",
         },
     )

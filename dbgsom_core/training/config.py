@@ -1,4 +1,4 @@
-"""What stays the same during one training."""
+"""What stays the same during a fit, and during the training of one map."""
 
 from __future__ import annotations
 
@@ -13,12 +13,31 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
 from dbgsom_core.interfaces.kernels import Kernel, KernelAbilities
-from dbgsom_core.training.judging import Judge
+from dbgsom_core.training.targets import Target
 
 
 @dataclass(frozen=True)
-class Task:
-    """Everything that stays the same during one training.
+class Settings:
+    """How a map is trained beside its parts; see the parameters of `SomVQ`."""
+
+    epochs: int = 100
+    tol: float = 1e-4
+    robust: float | str | None = None
+    contamination: float = 0.05
+    random_state: Any = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is held out for stopping rules, and its targets."""
+
+    samples: Samples
+    target: Target | None = None
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that stays the same during the training of one map.
 
     Attributes
     ----------
@@ -47,7 +66,7 @@ class Task:
     stopping : tuple of stopping rules
     validation : Samples or None
         What is held out for them.
-    judge : Judge or None
+    monitor : ValidationMonitor or None
         What those of them see that need targets.
     seed : tuple of int
         Of what growth draws by lot.
@@ -67,7 +86,7 @@ class Task:
     course: Any = None
     stopping: tuple[Any, ...] = ()
     validation: Samples | None = None
-    judge: Judge | None = None
+    monitor: Any = None
     seed: tuple[int, ...] = (0,)
 
     @cached_property
