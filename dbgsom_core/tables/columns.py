@@ -512,7 +512,8 @@ def is_text(column: Any) -> bool:
 def as_texts(column: pa.Array) -> pa.Array:
     """Return cells of any type as a table shows them: a moment at midnight is a day."""
     texts = column.cast(pa.string())
-    if pa.types.is_timestamp(column.type):
+    if pa.types.is_timestamp(column.type):  # of any unit: what is zero of it says nothing
+        texts = pc.replace_substring_regex(texts, r"(\.\d*[1-9])0+(Z?)$", r"\1\2")
         texts = pc.replace_substring_regex(texts, r"(?: 00:00:00)?(?:\.0+)?(Z?)$", r"\1")
     return texts
 

@@ -115,9 +115,10 @@ def test_a_transformer_transforms_a_row_or_is_refused(attribute, value, message,
 )
 def test_a_step_makes_a_row_that_the_map_takes(components, means, message, forged):
     pca = obj("sklearn.decomposition:PCA", components_={"$array": "x"}, mean_={"$array": "y"},
-              whiten=False, svd_solver="full", n_features_in_=4)  # fmt: skip
+              explained_variance_={"$array": "z"}, whiten=False, svd_solver="full",
+              n_features_in_=4)  # fmt: skip
     with pytest.raises(ModelFileError, match=message):
-        persistence.load(forged(step(pca), x=components, y=means))
+        persistence.load(forged(step(pca), x=components, y=means, z=np.ones(2)))
 
 
 @pytest.mark.parametrize(
