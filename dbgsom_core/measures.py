@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dbgsom_core.estimators.evaluating import chosen_measures, evaluated
-from dbgsom_core.estimators.measuring import MeasureTable, table_of
+from dbgsom_core.estimators.measuring import MeasureTable, chosen_measures, evaluated, table_of
 
 __all__ = ["MeasureTable", "evaluate"]
 

@@ -10,6 +10,7 @@ import numpy as np
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.training.novelty import Calibration
 
 COLUMNS = (
@@ -69,16 +70,13 @@ def as_samples(model: FittedModel, X: Any) -> Any:
 def chosen_columns(model: FittedModel, columns: Sequence[str]) -> list[str]:
     """Return which columns are wanted: those given, or all that a model has."""
     estimator = model.estimator
-    lacking = {
-        "novelty": "" if hasattr(estimator, "_novelty") else "it was saved by an older version",
-        "outlier": "" if hasattr(estimator, "_novelty") else "it was saved by an older version",
-        "pvalue": ""
-        if isinstance(getattr(estimator, "_novelty", None), Calibration)
-        else "it was saved by an older version",
-        "probabilities": ""
-        if hasattr(estimator, "classes_") and estimator._leaf_probabilities is not None
-        else "its labeller gives none",
-    }
+    novelty, lacking = getattr(estimator, "_novelty", None), {}
+    if not isinstance(novelty, Calibration):
+        lacking["pvalue"] = "it was saved by an older version"
+    if novelty is None:
+        lacking |= dict.fromkeys(("novelty", "outlier"), lacking["pvalue"])
+    if not hasattr(estimator, "classes_") or estimator._leaf_probabilities is None:
+        lacking["probabilities"] = "its labeller gives none"
     if not columns:
         deep = bool(estimator.som_map_.children)
         return [name for name in COLUMNS if not lacking.get(name) and (deep or name != "path")]
@@ -94,15 +92,16 @@ def chosen_columns(model: FittedModel, columns: Sequence[str]) -> list[str]:
 
 
 def written_columns(model: FittedModel, names: Sequence[str]) -> list[str]:
-    """Return what columns are called in a table: one for each class, and for each of several
-    targets.
+    """Return what columns are called in a table: one for each class, target, and column of the
+    labeller.
     """
     several = {}
     if "probabilities" in names:
         classes = model.estimator.classes_.tolist()
         several["probabilities"] = [f"probability_{one}" for one in classes]
-    if model.estimator.leaf_labels_.ndim == 2:  # a number for each of several targets
-        numbers = range(model.estimator.leaf_labels_.shape[1])
+    if model.estimator.leaf_labels_.ndim == 2:  # of several targets, or numbers of one
+        columns = LabellerAbilities.of(model.estimator._parts.labeller).columns
+        numbers = columns or range(model.estimator.leaf_labels_.shape[1])
         several["label"] = [f"label_{number}" for number in numbers]
     return [one for name in names for one in several.get(name, [name])]
 
@@ -110,23 +109,18 @@ def written_columns(model: FittedModel, names: Sequence[str]) -> list[str]:
 def answer_columns(model: FittedModel, answers: Answers, names: Sequence[str]) -> Table:
     """Return the named columns of what a model answered, an array (n,) each."""
     table: Table = {}
-    answers.look_up(names)
     for name in names:
         if name in ("x", "y"):
             table[name] = answers.cell[:, ("x", "y").index(name)]
         elif name == "path":
-            table[name] = _ways(model)[answers.leaf]
+            paths = np.array([way_of(path) for path in model.estimator._tree.paths.tolist()])
+            table[name] = paths[answers.leaf]
         elif name == "probabilities" or (name == "label" and answers.label.ndim == 2):
             columns = answers.label if name == "label" else np.asarray(answers.probabilities)
             table |= zip(written_columns(model, [name]), columns.T, strict=True)
         else:
             table[name] = getattr(answers, name)
     return table
-
-
-def _ways(model: FittedModel) -> Any:
-    """Return for each leaf the rows of the neurons that lead to it, as text."""
-    return np.array([way_of(path) for path in model.estimator._tree.paths.tolist()])
 
 
 def way_of(path: Sequence[int]) -> str:

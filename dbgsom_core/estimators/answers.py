@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,13 +14,10 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.som_map.tree import Descent
-from dbgsom_core.training.asking import answers_and_scores
 from dbgsom_core.training.novelty import Calibration, Novelty
 
 _MOST_NEIGHBOURS = 12
 _ROUNDING = 1e-12
-_OF_NOVELTY = frozenset({"novelty", "pvalue", "outlier"})
-_OF_LABELS = frozenset({"label", "probabilities"})
 
 
 class Answers:
@@ -34,7 +31,7 @@ class Answers:
 
     Attributes
     ----------
-    label : array (n,)
+    label : array (n,), or (n, T) of several numbers
         As `predict` gives it.
     unit : int64 array (n,)
         Rows of ``weights_``.
@@ -58,15 +55,6 @@ class Answers:
     def __init__(self, estimator: Any, data: Samples) -> None:
         """Answer prepared samples by the map of a fitted estimator."""
         self._estimator, self._data = copy(estimator), data
-
-    def look_up(self, names: Collection[str]) -> None:
-        """Find out several of the above at once: labels and novelty share a search, to the bit."""
-        answering = self._estimator._answering
-        both = not _OF_NOVELTY.isdisjoint(names) and not _OF_LABELS.isdisjoint(names)
-        known = vars(self).keys() & {"_answered", "novelty"}
-        if both and not known and answering is not None and isinstance(self._known, Calibration):
-            found = answers_and_scores(self._data, answering, self._estimator._density)
-            vars(self)["_answered"], vars(self)["novelty"] = found
 
     def __repr__(self) -> str:
         there = "label, unit, cell, leaf, distance, novelty, pvalue, outlier, probabilities"
@@ -257,8 +245,13 @@ def explained(
     assert answers.outlier is not None
     shares = answers.probabilities
     path = tuple(int(neuron) for neuron in ended.path[0] if neuron >= 0)
+    names = _feature_names(estimator, names)
     both = np.array([_dense(samples.X[0]), estimator._tree.weights[leaf]], dtype=np.float64)
-    steps = _deviations(both[0] - both[1], estimator._deviations, _ROUNDING * abs(both).max(axis=0))
+    difference, deviations = both[0] - both[1], estimator._deviations
+    # A feature that never varied is far away as soon as it differs at all.
+    differs = abs(difference) > _ROUNDING * abs(both).max(axis=0)
+    steps = np.where(differs, np.copysign(np.inf, difference), 0.0)
+    np.divide(difference, deviations, out=steps, where=deviations > 0)
     if undo is not None and estimator._metric.abilities.prepare is None:
         both = undo(both)
     return Explanation(
@@ -275,7 +268,11 @@ def explained(
         novelty=float(answers.novelty[0]),
         pvalue=None if answers.pvalue is None else float(answers.pvalue[0]),
         outlier=bool(answers.outlier[0]),
-        differences=_differences(both, steps, _named(estimator, names)),
+        differences=tuple(
+            Difference(names[i], float(both[0, i]), float(both[1, i]), float(steps[i]))
+            for i in np.argsort(-abs(steps), kind="stable").tolist()
+            if not np.isnan(steps[i])  # missing
+        ),
         neighbours=tuple(_neighbours(estimator, samples, path))[:_MOST_NEIGHBOURS],
     )
 
@@ -312,7 +309,7 @@ def nearest_rows(
     return rows, np.asarray(distances[rows], dtype=np.float64)
 
 
-def _named(estimator: Any, names: Sequence[str] | None) -> list[str]:
+def _feature_names(estimator: Any, names: Sequence[str] | None) -> list[str]:
     columns, metric = estimator.som_map_.prototypes.shape[1], estimator._metric.abilities
     if metric.fit is not None or columns != estimator.n_features_in_:  # a space of its own
         return [f"axis {i}" for i in range(columns)]
@@ -323,25 +320,6 @@ def _named(estimator: Any, names: Sequence[str] | None) -> list[str]:
 
 def _dense(row: Any) -> NDArray[Any]:
     return np.ravel(row.toarray() if hasattr(row, "toarray") else row)
-
-
-def _deviations(
-    apart: NDArray[np.float64], deviations: NDArray[np.float64], rounding: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    # A feature that never varied is far away as soon as it differs at all.
-    never = np.where(abs(apart) > rounding, np.copysign(np.inf, apart), 0.0)
-    return np.divide(apart, deviations, out=never, where=deviations > 0)
-
-
-def _differences(
-    both: NDArray[np.float64], steps: NDArray[np.float64], names: Sequence[str]
-) -> tuple[Difference, ...]:
-    order = np.argsort(-abs(steps), kind="stable")
-    return tuple(
-        Difference(names[i], float(both[0, i]), float(both[1, i]), float(steps[i]))
-        for i in order.tolist()
-        if not np.isnan(steps[i])  # missing
-    )
 
 
 def _neighbours(estimator: Any, samples: Any, path: tuple[int, ...]) -> Iterator[Neighbour]:

@@ -27,7 +27,6 @@ from dbgsom_core.tables._files import open_regular, write_atomically
 # How many bytes a file of n bytes may unpack to: so many in any case, and so many times n.
 ARRAY_BYTES = (1 << 26, 100)
 HEADER_BYTES = (1 << 20, 4)
-_CHUNK = 1 << 20
 _MAGIC = b"\x93NUMPY\x01\x00"
 _NPY = re.compile(
     rb"\{'descr': '([<>|][biufSUMm][1-9]\d{0,8}(?:\[\w+\])?)', 'fortran_order': (False|True), "
@@ -64,8 +63,7 @@ class Archive:
     """An open file of header and arrays."""
 
     def __init__(self, file: zipfile.ZipFile, size: int) -> None:
-        self._file = file
-        self._size = size
+        self._file, self._size = file, size
         self._members: dict[str, zipfile.ZipInfo] = {}
         for member in file.infolist():
             if member.filename in self._members:
@@ -112,6 +110,7 @@ class Archive:
         return header
 
     def _read_array(self, member: zipfile.ZipInfo) -> NDArray[Any]:
+        name = member.filename
         self._left -= member.file_size
         if self._left < 0:
             raise UnfitError(
@@ -119,30 +118,26 @@ class Archive:
                 f"which no model of {self._size} bytes does"
             )
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise UnfitError(f"packs {member.filename!r} in a way that models do not use")
+            raise UnfitError(f"packs {name!r} in a way that models do not use")
         with self._file.open(member) as stream:
             start = stream.read(len(_MAGIC) + 2)
             length = int.from_bytes(start[-2:], "little")
             npy = _NPY.fullmatch(stream.read(length)) if start[:-2] == _MAGIC else None
             if npy is None:
-                raise UnfitError(f"holds {member.filename!r}, which is no array of plain values")
+                raise UnfitError(f"holds {name!r}, which is no array of plain values")
             dtype = np.dtype(npy[1].decode())
             shape = tuple(int(n) for n in npy[3].decode().split(", ") if n)
             size = math.prod(shape) * dtype.itemsize
             if size != member.file_size - len(start) - length:
                 raise UnfitError(
-                    f"says that {member.filename!r} is of {dtype} and shape {shape}, which its "
-                    "size does not fit"
+                    f"says that {name!r} is of {dtype} and shape {shape}, which its size does not "
+                    "fit"
                 )
             content = np.empty(size, dtype=np.uint8)
-            filled = 0
-            while filled < size and (chunk := stream.read(min(_CHUNK, size - filled))):
-                content[filled : filled + len(chunk)] = np.frombuffer(chunk, dtype=np.uint8)
-                filled += len(chunk)
+            filled = stream.readinto(content.data)  # type: ignore[attr-defined]
             if filled < size or stream.read(1):
-                raise UnfitError(f"is cut short within {member.filename!r}")
-        order = "F" if npy[2] == b"True" else "C"
-        return content.view(dtype).reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
+                raise UnfitError(f"is cut short within {name!r}")
+        return content.view(dtype).reshape(shape, order="F" if npy[2] == b"True" else "C")
 
 
 @contextmanager

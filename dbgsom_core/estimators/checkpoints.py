@@ -13,8 +13,8 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,19 +29,21 @@ from dbgsom_core.errors import CheckpointError, PluginError, callers_level
 from dbgsom_core.estimators.archive import UnfitError, opened_archive
 from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
 from dbgsom_core.interfaces.component import flat
+from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.tables._files import write_atomically
-from dbgsom_core.training.fit import Held, Settings
+from dbgsom_core.training.checkpoint import Checkpointer, States, TrainingState
+from dbgsom_core.training.config import Held, Settings
 from dbgsom_core.training.fitted_metric import FittedMetric
 from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.progress import Book, Progress, States, TrainingState
+from dbgsom_core.training.stopping import BY_CALLBACK
 from dbgsom_core.training.targets import Target
 
 log = logging.getLogger("dbgsom")
 
-FORMAT = 1
+FORMAT = 2
 _DIGESTED = 1 << 22  # bytes of a table that are digested at a time
 Facts = Mapping[str, str]
 
@@ -55,7 +57,7 @@ class Checkpoints:
     path : Path
         The last one; the one before lies beside it, under a name that ends in ``-before``.
     seconds : float
-        After which one is written, see `Book`. 0: every epoch.
+        After which one is written, see `Checkpointer`. 0: every epoch.
     stays : bool
         Whether they are there still when the fit has ended.
     first : callable, optional
@@ -88,7 +90,7 @@ class Checkpoints:
         """Where the last checkpoint but one lies."""
         return self.path.with_name(f"{self.path.stem}-before{self.path.suffix}")
 
-    def progress(self, facts: Facts, random_state: Any = None) -> Progress:
+    def progress(self, facts: Facts, random_state: Any = None) -> Checkpointer:
         """Return how far a fit has come that these facts describe, to be noted here.
 
         A ``random_state`` that is a generator is set to where it was.
@@ -117,7 +119,7 @@ class Checkpoints:
         def write(states: States) -> None:
             self._write(facts, states, random_state)
 
-        return Progress(Book(states, write, self.seconds))
+        return Checkpointer(states, write, self.seconds)
 
     def ended(self) -> None:
         """Take the checkpoints away unless they stay: the fit has ended."""
@@ -187,17 +189,58 @@ class Checkpoints:
         return None
 
     def _check(self, was: Facts, now: Facts) -> None:
-        told = [
+        differences = [
             f"{name} was {was.get(name, 'not there')} and is {now.get(name, 'not there')}"
             for name in dict.fromkeys((*was, *now))
             if was.get(name) != now.get(name)
         ]
-        if told:
+        if differences:
             raise CheckpointError(
-                f"checkpoint {self.path} is of another fit: {'; '.join(told)}. Give the same "
-                "again to go on with it, or remove it, or name another file, to train from the "
-                "beginning"
+                f"checkpoint {self.path} is of another fit: {'; '.join(differences)}. Give the "
+                "same again to go on with it, or remove it, or name another file, to train from "
+                "the beginning"
             )
+
+
+@dataclass(frozen=True)
+class Snapshot(Checkpoints):
+    """A checkpoint at which training ends: a fit to the same samples has the map of that epoch.
+
+    It trains no epoch; labels, novelty and all else that an estimator knows are those of this map.
+    Who gives it as ``checkpoint`` answers for it that samples and parameters are those of the
+    training.
+
+    Attributes
+    ----------
+    history : sequence of EpochRecord
+        The epochs up to this one.
+    """
+
+    history: Sequence[EpochRecord] = ()
+
+    def keep(self, epoch: EpochRecord) -> None:
+        """Write the map of an epoch, while callbacks hear of it."""
+        state = TrainingState(epoch.som_map, [epoch], epoch.epochs, stopped=BY_CALLBACK)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._write({}, {(): state}, None)
+
+    def progress(self, facts: Facts, random_state: Any = None) -> Checkpointer:
+        """Return the training as it was, at its end.
+
+        Raises
+        ------
+        CheckpointError
+            Nothing was kept, or it cannot be read.
+        """
+        found = self._read()
+        if found is None:
+            raise CheckpointError(f"there is no {self.path}")
+        states = found["states"]
+        states[()] = replace(states[()], history=list(self.history) or states[()].history)
+        return Checkpointer(states)
+
+    def ended(self) -> None:
+        """Leave it where it is."""
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -212,8 +255,6 @@ def _read_file(path: Path) -> dict[str, Any]:
             for way, state in header["states"]
         }
         random = from_plain(header["random"], archive.take)
-    for state in states.values():
-        state.som_map()  # raises where arrays do not fit together
     return {"facts": header["facts"], "states": states, "random": random}
 
 
@@ -234,30 +275,32 @@ def facts_of(
 
     The engine is not among them, since no bit depends on it.
     """
-    facts = {"dbgsom-core": __version__, "X": _told(samples.X), "y": "none"}
+    facts = {"dbgsom-core": __version__, "X": _described(samples.X), "y": "none"}
     if target is not None:
-        facts["y"] = _told(target.y)
-        facts["classes"] = "none" if target.codes is None else _told(target.codes)
-    facts["sample_weight"] = "none" if samples.weights is None else _told(samples.weights)
+        facts["y"] = _described(target.y)
+        facts["classes"] = "none" if target.codes is None else _described(target.codes)
+    facts["sample_weight"] = "none" if samples.weights is None else _described(samples.weights)
     for part, kind, component in parts.each():
         if part != "engine":
             facts |= _component(part, kind, component)
     facts.setdefault("init", _setting(parts.init))
     if validation is not None:
-        facts["validation"] = _told(validation.samples.X)
+        facts["validation"] = _described(validation.samples.X)
         if validation.target is not None:
-            facts["validation targets"] = _told(validation.target.y)
+            facts["validation targets"] = _described(validation.target.y)
     learnt = metric.state or {}
-    facts |= {f"metric learns {name}": _told(value) for name, value in sorted(learnt.items())}
+    facts |= {f"metric learns {name}": _described(value) for name, value in sorted(learnt.items())}
     for name, value in vars(settings).items():
         facts[name] = _setting(value)
     if start is not None:
-        facts["map at the start"] = f"{_told(start.prototypes)} on {data_digest(start.positions)}"
+        facts["map at the start"] = (
+            f"{_described(start.prototypes)} on {data_digest(start.positions)}"
+        )
         facts["new samples"] = "all" if new is None else str(new)
     return facts
 
 
-def _told(array: Any) -> str:
+def _described(array: Any) -> str:
     shape = " × ".join(map(str, array.shape))
     return f"{shape} {array.dtype} with digest {data_digest(array)}"
 
@@ -279,7 +322,7 @@ def _setting(value: Any) -> str:
         _, key, *rest = value.get_state(legacy=True)
         return f"generator at {data_digest(np.asarray(key))} {rest}"
     if isinstance(value, (np.ndarray, list, tuple)):
-        return _told(np.asarray(value))
+        return _described(np.asarray(value))
     return repr(value.item() if isinstance(value, np.generic) else value)
 
 
@@ -303,7 +346,7 @@ def data_digest(X: Any) -> str:
     return found.hexdigest()[:16]
 
 
-def _digest_of_rows(X: Any, rows: slice) -> bytes:
+def _digest_of_rows(X: Any, rows: slice) -> bytes:  # where the rows are
     part = np.ascontiguousarray(X[rows])
     raw = repr(part.tolist()).encode() if part.dtype == object else part.tobytes()
     return hashlib.sha256(raw).digest()

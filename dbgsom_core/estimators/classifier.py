@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 
 from dbgsom_core.engine.contract import Samples
+from dbgsom_core.estimators.components import computed
+from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
-from dbgsom_core.estimators.lazy import by_rows, here
 from dbgsom_core.estimators.plain_values import storable
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.training.summaries import followed_by
+from dbgsom_core.training.groups import followed_by
 from dbgsom_core.training.targets import class_labels, labelled
 
 
@@ -84,9 +85,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             target = target.with_classes(classes)
         if known:
             target = followed_by(target.with_classes(self.classes_), self._memory)
-            self._partial_fit(parts, X, target, sample_weight)
-        else:
-            self._fit(parts, X, target, sample_weight)
+        self._fit(parts, X, target, sample_weight, goes_on=known)
         self.classes_ = target.classes
         return self
 
@@ -122,8 +121,8 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         """
         from sklearn.metrics import accuracy_score  # slow to import
 
-        told = here(self.predict(X))
-        return float(accuracy_score(here(y), told, sample_weight=here(sample_weight)))
+        y, answers, weights = map(computed, (y, self.predict(X), sample_weight))
+        return float(accuracy_score(y, answers, sample_weight=weights))
 
     def _probabilities_of(self, data: Samples) -> NDArray[np.float64]:
         if self._answering is not None:
@@ -134,5 +133,5 @@ class SomClassifier(ClassifierMixin, GrowingMap):
             raise AttributeError(f"labeller {name} gives no probabilities")
         return np.asarray(shares[self._to_live_leaves(data).leaf])
 
-    def _said(self, answers: NDArray[np.float64]) -> NDArray[Any]:
+    def _labels_of(self, answers: NDArray[np.float64]) -> NDArray[Any]:
         return np.asarray(np.asarray(self.classes_)[answers.argmax(axis=1)])

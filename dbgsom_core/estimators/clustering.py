@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.plain_values import storable
 from dbgsom_core.training.compatibility import reads_target
+from dbgsom_core.training.groups import followed_by
 from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.summaries import followed_by
 from dbgsom_core.training.targets import Target, class_labels
 
 
@@ -191,7 +191,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         """
         parts = self.check_parts(y, X)
         X = self._checked(X, parts, reset=True)
-        return self._fit(parts, X, self._target(parts, X, y), sample_weight)
+        self._fit(parts, X, self._target(parts, X, y), sample_weight)
+        return self
 
     @all_or_nothing
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
@@ -211,7 +212,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         target = self._target(parts, X, y)
         if target is not None:
             target = followed_by(target, self._memory)
-        return self._partial_fit(parts, X, target, sample_weight)
+        self._fit(parts, X, target, sample_weight, goes_on=True)
+        return self
 
     def _target(self, parts: Parts, X: Any, y: Any) -> Target | None:
         return None if y is None or reads_target(parts) is None else class_labels(X, y)
@@ -233,7 +235,7 @@ class SomVQ(ClusterMixin, GrowingMap):
         prototypes, hits = self.leaf_weights_[won], self.leaf_hit_counts_[won]
         labels = self.leaf_labels_[won]
         centers = [
-            prototypes[labels == label][0]  # a mean of one may be rounded
+            prototypes[labels == label][0]  # the mean of a single row may be rounded
             if np.count_nonzero(labels == label) == 1
             else np.average(prototypes[labels == label], axis=0, weights=hits[labels == label])
             for label in np.unique(labels)

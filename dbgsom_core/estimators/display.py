@@ -1,4 +1,4 @@
-"""Figures of fitted maps from Python, as scikit-learn's displays."""
+"""Figures of fitted maps from Python: scikit-learn's displays, the explorer, dots and lines."""
 
 from __future__ import annotations
 
@@ -6,22 +6,18 @@ import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from operator import index
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
-from dbgsom_core.estimators.exploring import ids_of, novelty_of, view_of
-from dbgsom_core.estimators.figure_arguments import (
-    axes_given,
-    image_shape_given,
-    map_within,
-    name_given,
-    names_given,
-)
-from dbgsom_core.estimators.part_params import build_part
-from dbgsom_core.interfaces.figures import FigureAbilities, Html, images_of
+from dbgsom_core.estimators.components import build
+from dbgsom_core.estimators.film import film_of
+from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.stability import Stability
@@ -125,9 +121,9 @@ class SomDisplay:
         >>> vq = SomVQ().fit(X)
         >>> SomDisplay.from_estimator(vq, X, kind="component_planes").savefig("planes.svg")
         """
-        estimator, with_steps = map_within(model)
-        name_given(kind, "kind", "the name of a figure, such as 'u_matrix'")
-        component = build_part("figure", kind, style)
+        estimator, with_steps = _map_within(model)
+        _check_text(kind, "kind", "the name of a figure, such as 'u_matrix'")
+        component = build("figure", {**style, "name": kind}, kind)
         if FigureAbilities.of(component).of_sweeps:
             raise ValueError(f"{kind} shows sweeps, and this is one map")
         if not isinstance(label_names, Mapping | None):
@@ -139,35 +135,30 @@ class SomDisplay:
             raise TypeError(
                 f"stability must be what model.stability(X) returned, not {stability!r}"
             )
-        novelty = None
         if X is None:
             if kind in _NEED_SAMPLES or y is not None or extra is not None:
                 raise ValueError(f"{kind} needs samples here: give X")
-            evaluation = remembered(estimator)
+            evaluation, novelty = remembered(estimator), None
         else:
             samples = X if with_steps is None else with_steps.prepare(X)
             targets = None if y is None else np.asarray(y)
             predictions = estimator.predict(samples)
             if targets is not None and np.shape(targets)[:1] != (len(predictions),):
-                told = f"has {len(targets)} values" if targets.ndim else f"is {y!r}"
-                raise ValueError(f"y {told} for {len(predictions)} samples")
+                has = f"has {len(targets)} values" if targets.ndim else f"is {y!r}"
+                raise ValueError(f"y {has} for {len(predictions)} samples")
             evaluation = estimator.evaluate(samples, y=targets, predictions=predictions)
-            novelty = novelty_of(estimator, samples)
-        if feature_names is None:
-            known = None if with_steps is None else with_steps.names_prepared()
-            names = getattr(estimator, "feature_names_in_", ()) if known is None else known
-            names = [str(name) for name in names]
-        else:
-            names = names_given(feature_names, estimator.n_features_in_, "feature_names")
+            novelty = _novelty_of(estimator, samples)
+        if feature_names is None and with_steps is not None:
+            feature_names = with_steps.names_prepared()
         view = view_of(
             estimator,
             evaluation,
-            feature_names=names,
+            feature_names=_feature_names(estimator, feature_names, "feature_names"),
             label_names=dict(label_names or {}),
-            image_shape=image_shape_given(image_shape),
+            image_shape=_image_shape(image_shape),
             variables=_numbers(extra, evaluation.data.n),
             stability=stability,
-            sample_ids=ids_of(X),
+            sample_ids=_ids_of(X),
             novelty=novelty,
             undo=None if with_steps is None else with_steps.undone,
             title=title or type(estimator).__name__,
@@ -177,7 +168,7 @@ class SomDisplay:
 
     def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw the figure again, into axes or on a page of its own."""
-        axes_given(ax)
+        _check_axes(ax)
         self.figures_ = images_of(self.kind, self._draw(ax))
         figure = next(iter(self.figures_.values()))
         if ax is not None:
@@ -186,7 +177,7 @@ class SomDisplay:
             if figure is not ax.figure:
                 from matplotlib.image import imread
 
-                ax.imshow(imread(io.BytesIO(_written(figure, "png"))))
+                ax.imshow(imread(io.BytesIO(_png(figure))))
                 ax.set_axis_off()
                 figure = ax.figure
         self.figure_, self.ax_ = figure, ax
@@ -205,16 +196,11 @@ class SomDisplay:
             self.figure_.savefig(path, **options)
 
     def _repr_png_(self) -> bytes | None:
-        if isinstance(self.figure_, Html) or self._is_shown_anyway():
-            return None
-        return _written(self.figure_, "png")
-
-    def _is_shown_anyway(self) -> bool:
-        # Notebooks show figures of pyplot, in whose axes this was drawn, at the end of a cell.
         pyplot = sys.modules.get("matplotlib.pyplot")
-        if self.ax_ is None or pyplot is None:
-            return False
-        return getattr(self.figure_, "number", None) in pyplot.get_fignums()
+        number = None if self.ax_ is None else getattr(self.figure_, "number", None)
+        if pyplot is not None and number in pyplot.get_fignums():
+            return None  # notebooks show figures of pyplot at the end of a cell
+        return None if isinstance(self.figure_, Html) else _png(self.figure_)
 
     def _repr_html_(self) -> str | None:
         return self.figure_.frame() if isinstance(self.figure_, Html) else None
@@ -223,30 +209,186 @@ class SomDisplay:
         return f"<SomDisplay of {self.kind}>"
 
 
-def _written(figure: Any, how: str) -> bytes:
-    page = io.BytesIO()
-    figure.savefig(page, format=how)
-    return page.getvalue()
+def plotted(estimator: Any, options: Mapping[str, Any], ax: Axes | None) -> Axes:
+    """Return the axes in which a fitted map is drawn as dots and lines, see `FittedMap.plot`."""
+    meant = {"color": "the name of an attribute or of a feature", "layout": "'grid' or 'pca'"}
+    meant |= {"pointsize": meant["color"], "palette": "the name of a matplotlib colormap"}
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, value in given.items():
+        _check_text(value, name, meant[name])
+    _check_axes(ax)
+    draw = guarded("figure", build("figure", {**given, "name": "dots"}, "plot"), "draw")
+    names = _feature_names(estimator, None, "")
+    view = view_of(estimator, remembered(estimator), feature_names=names)
+    if ax is not None:
+        draw(replace(view, axes=ax))
+        return ax
+    import matplotlib.pyplot as plt  # so that a notebook shows the figure
+
+    figure, ax = plt.subplots(figsize=(7, 6), layout="constrained")
+    try:
+        draw(replace(view, axes=ax))
+    except BaseException:
+        plt.close(figure)
+        raise
+    return ax
+
+
+def explored(
+    model: Any,
+    X: Any,
+    y: Any = None,
+    names: Sequence[str] | None = None,
+    path: str | PathLike[str] | None = None,
+    image_shape: tuple[int, int] | None = None,
+    other: Any = None,
+) -> Html:
+    """Return the explorer of a fitted map, see `FittedMap.explore`."""
+    view = _explorer_view(_map_within(model), X, y, names, image_shape)
+    if other is not None:
+        beside = _explorer_view(_map_within(other, "other"), X, y, names, image_shape)
+        view = replace(view, other=beside)
+    page: Html = build("figure", "explorer").draw(view)
+    if path is not None:
+        page.save(path)
+    return page
+
+
+def view_of(estimator: Any, evaluation: Evaluation, **details: Any) -> MapView:
+    """Return a fitted map with everything that a figure may draw."""
+    return MapView(
+        evaluation=evaluation,
+        neuron_labels=estimator.neuron_labels_,
+        neuron_probabilities=estimator._probabilities,
+        leaf_labels=estimator.leaf_labels_,
+        history=estimator.history_,
+        estimator=estimator._kind,
+        **details,
+    )
 
 
 def remembered(model: Any) -> Evaluation:
     """Return a fitted map beside its prototypes, with the hits and errors of its training."""
     prototypes = model._prototypes()
     evaluation = Evaluation(model.som_map_, prototypes)
-    hits = np.asarray(model.hit_counts_)
     vars(evaluation).update(
-        hits=hits,
+        hits=np.asarray(model.hit_counts_),
         errors=np.asarray(model.errors_, dtype=np.float64),
         distance=np.full(prototypes.n, float(model.quantization_error_)),
     )
     return evaluation
 
 
+def _explorer_view(
+    within: tuple[Any, Any],
+    X: Any,
+    y: Any,
+    names: Sequence[str] | None,
+    image_shape: tuple[int, int] | None,
+) -> MapView:
+    (estimator, model), undo, samples = within, None, X
+    if model is not None:
+        samples, undo = model.prepare(X), model.undone
+    features, n = estimator.n_features_in_, np.shape(samples)[0] if np.ndim(samples) else 0
+    names = _feature_names(estimator, names, "names")
+    image_shape = _image_shape(image_shape)
+    if image_shape is not None and image_shape[0] * image_shape[1] != features:
+        size = " × ".join(map(str, image_shape))
+        raise ValueError(f"images of {size} do not have the {features} features of the map")
+    several = estimator._kind == "regressor" and np.ndim(y) == 2
+    if y is not None and np.shape(y)[: 1 + (not several)] != (n,):
+        raise ValueError(f"y must have shape ({n},), one a sample, not {np.shape(y)}")
+    y = None if y is None else np.asarray(y)
+    return view_of(
+        estimator,
+        estimator.evaluate(samples, y=y[:, 0] if several else y),  # the first of several targets
+        feature_names=names,
+        image_shape=image_shape,
+        title=type(estimator).__name__,
+        novelty=_novelty_of(estimator, samples),
+        sample_ids=_ids_of(X),
+        undo=undo,
+        film=film_of(estimator),
+    )
+
+
+def _ids_of(X: Any) -> Any:
+    # What the index of a DataFrame calls the samples, (n,).
+    index = getattr(X, "index", None)
+    return None if index is None or callable(index) else np.asarray(index)
+
+
+def _novelty_of(estimator: Any, X: Any) -> Callable[[], Any] | None:
+    # Maps of files of format 1 may know nothing of it.
+    return partial(estimator.score_samples, X) if hasattr(estimator, "_novelty") else None
+
+
+def _png(figure: Any) -> bytes:
+    page = io.BytesIO()
+    figure.savefig(page, format="png")
+    return page.getvalue()
+
+
+# --------------------------------------------------------------------- what figures are given
+
+
+def _map_within(model: Any, called: str = "model") -> tuple[Any, Any]:
+    # The fitted estimator in a model, and the model with its prepare steps or None.
+    found = getattr(model, "model", model)  # of a finished run
+    with_steps = found if hasattr(found, "undone") else None
+    estimator = found if with_steps is None else with_steps.estimator
+    if isinstance(estimator, type) or not isinstance(getattr(estimator, "_kind", None), str):
+        raise TypeError(
+            f"{called} must be a fitted SomVQ, SomClassifier or SomRegressor, or the model of a "
+            f"run, not {model!r:.60}"
+        )
+    check_is_fitted(estimator)
+    return estimator, with_steps
+
+
+def _check_text(value: Any, called: str, what: str) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{called} must be {what}, not {value!r:.60}")
+
+
+def _check_axes(ax: Any) -> None:
+    if ax is not None and not hasattr(ax, "inset_axes"):
+        raise TypeError(
+            "ax must be matplotlib Axes, such as axes[0] of several or figure.add_subplot(), not "
+            f"a {type(ax).__name__}"
+        )
+
+
+def _feature_names(estimator: Any, names: Any, called: str) -> list[str]:
+    if names is None:
+        return [str(name) for name in getattr(estimator, "feature_names_in_", ())]
+    features = estimator.n_features_in_
+    if isinstance(names, (str, bytes)) or not hasattr(names, "__len__"):
+        raise TypeError(f"{called} must be {features} names, one a feature, not {names!r:.60}")
+    if len(names) != features:
+        raise ValueError(f"{called} has {len(names)} names, and the map {features} features")
+    return [str(name) for name in names]
+
+
+def _image_shape(shape: Any) -> tuple[int, int] | None:
+    if shape is None:
+        return None
+    try:
+        rows, columns = map(index, shape)
+        if min(rows, columns) > 0:
+            return rows, columns
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(
+        f"image_shape must be (rows, columns), two whole numbers above 0, not {shape!r}"
+    )
+
+
 def _numbers(variables: Mapping[str, Any] | None, n: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if variables is None:
         return found
-    if not (isinstance(variables, Mapping) or hasattr(variables, "columns")):
+    if not hasattr(variables, "keys"):
         raise TypeError(
             "extra must be a mapping from names to numbers of each sample, or a DataFrame, not "
             f"{type(variables).__name__}"

@@ -1,10 +1,12 @@
-"""What a fitted map can be asked."""
+"""What a fitted map answers: labels, units, distances, novelty, figures of merit, pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from os import PathLike
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,33 +16,87 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Samples
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.errors import ModelFileError
 from dbgsom_core.estimators.answers import Answers, Explanation, explained
-from dbgsom_core.estimators.error_bars import ErrorBars
-from dbgsom_core.estimators.exploring import explored
-from dbgsom_core.estimators.figures_of_merit import FiguresOfMerit
-from dbgsom_core.estimators.lazy import by_rows
+from dbgsom_core.estimators.components import build_engine, engine_for
+from dbgsom_core.estimators.display import explored, plotted
 from dbgsom_core.estimators.model_file import load_estimator, save
-from dbgsom_core.estimators.novelty_scores import NoveltyScores
-from dbgsom_core.estimators.validation import check_samples, is_integer
+from dbgsom_core.estimators.validation import check_samples, is_integer, weights_of
+from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.figures import Html
-from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.measures import Evaluation, Measure
+from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.som_map.topology import (
+    TopographicFunction,
+    topographic_function,
+    topographic_product,
+)
 from dbgsom_core.som_map.tree import Descent, Tree, descend
-from dbgsom_core.training.answering import Answering
 from dbgsom_core.training.fitted_metric import FittedMetric
-from dbgsom_core.training.outputs import AnsweringEach
+from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
+from dbgsom_core.training.novelty import Calibration, Density, Novelty
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import labelled
 
+LEAVES = "_ended_in"  # the leaf of each training sample that is not in memory, in few bytes
 _ALGORITHMS = ("mixture", "distances")
+_Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-class FittedMap(
-    FiguresOfMerit, NoveltyScores, ErrorBars, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-):
+def by_rows(method: _Method) -> _Method:
+    """Let a method ``(X, ...)`` that says something of each row take lazy collections.
+
+    Where the package of X is the name of an engine with ``lazily``, as dask is, that computes the
+    answers partition by partition.
+    """
+
+    @functools.wraps(method)
+    def answer(self: Any, X: Any, *args: Any, **keywords: Any) -> Any:
+        name = "local" if type(X) is np.ndarray else engine_for("local", X)
+        lazily = None if name == "local" else EngineAbilities.of(build_engine(name)).lazily
+        if lazily is None:
+            return method(self, X, *args, **keywords)
+        check_is_fitted(self)
+        model = copy(self)
+        for attribute in ("labels_", LEAVES):  # of all training samples
+            vars(model).pop(attribute, None)
+        return lazily(X, functools.partial(_call, answer, model, args, keywords))
+
+    return cast(_Method, answer)
+
+
+def _call(
+    method: Callable[..., Any], model: Any, args: tuple[Any, ...], keywords: dict[str, Any], X: Any
+) -> Any:  # workers unpickle it, so it is no closure
+    return method(model, X, *args, **keywords)
+
+
+class _StreamedLabels:
+    # `labels_` of training samples that were read in blocks: the answers of their leaves. Samples
+    # in memory have an attribute, which hides this descriptor.
+
+    def __get__(self, estimator: Any, owner: type[Any] | None = None) -> Any:
+        if estimator is None:
+            return self
+        attributes, name = vars(estimator), type(estimator).__name__
+        if LEAVES in attributes:
+            return np.asarray(estimator.leaf_labels_[attributes[LEAVES]])
+        if "leaf_labels_" in attributes:
+            raise AttributeError(
+                f"this {name} was loaded, and labels_ of samples that were read in blocks are not "
+                "saved: predict(X) tells them"
+            )
+        raise AttributeError(f"'{name}' object has no attribute 'labels_': it is not fitted yet")
+
+
+class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods that use a map and leave it as it is."""
 
     _kind: ClassVar[str]
+    labels_ = _StreamedLabels()
     som_map_: SomMap
     weights_: NDArray[np.floating[Any]]
     hit_counts_: NDArray[Any]
@@ -52,12 +108,16 @@ class FittedMap(
     _metric: FittedMetric
     _tree: Tree
     _leaf_probabilities: NDArray[np.float64] | None
-    _answering: Answering | AnsweringEach | None
+    _answering: FittedLabeller | MultiOutputLabeller | None
+    _novelty: Novelty | Calibration
+    _density: Density
+
+    # ------------------------------------------------------------------------------ answers
 
     def _samples(self, X: Any) -> Samples:
         check_is_fitted(self)
         engine = self._parts.engine
-        X = check_samples(self, X, self._metric.abilities, reset=False, engine=engine)
+        X = check_samples(self, X, self._metric.abilities.handles, reset=False, engine=engine)
         return self._parts.over(X, self._metric.abilities)
 
     def _to_live_leaves(self, data: Samples) -> Descent:
@@ -68,6 +128,8 @@ class FittedMap(
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the cluster, class or number that stands for each sample of X (n, D), shape (n,).
 
+        Of several targets (n, T), of a labeller with several columns (n, Q).
+
         It is that of the nearest neuron that won a training sample, or of its child map's nearest
         one where it has a child map; a labeller that answers from more than the nearest neuron
         asks those around the sample, of all leaves.
@@ -77,9 +139,12 @@ class FittedMap(
     def _answers(self, data: Samples) -> NDArray[Any]:
         if self._answering is None:
             return np.asarray(self.leaf_labels_[self._to_live_leaves(data).leaf])
-        return self._said(self._answering(data))
+        return self._labels_of(self._answering(data))
 
-    def _said(self, answers: NDArray[np.float64]) -> NDArray[Any]:
+    def _point(self, answers: NDArray[Any]) -> NDArray[Any]:
+        return LabellerAbilities.of(self._parts.labeller).point(answers)
+
+    def _labels_of(self, answers: NDArray[np.float64]) -> NDArray[Any]:
         return answers
 
     def answers(self, X: Any) -> Answers:
@@ -244,6 +309,8 @@ class FittedMap(
 
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
         """Lay the map beside samples X (n, D): what measures and figures look at."""
+        if np.ndim(predictions) == 2 and len(predictions):
+            predictions = self._point(np.asarray(predictions))
         numbers = y is None or self._kind == "regressor"
         known = None if numbers else labelled(y, None, ())  # those that are there
         return Evaluation(
@@ -256,12 +323,229 @@ class FittedMap(
             novelty_of=lambda data: -self._scores(data),
         )
 
-    def plot(self, **options: Any) -> Any:
-        """Draw the neurons as dots and their links as lines; see `estimators.plotting.plot`."""
-        from dbgsom_core.estimators.plotting import plot
+    # ------------------------------------------------------------------------------ novelty
+
+    @by_rows
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Return how normal each sample of X (n, D) is, (n,): the higher, the more like training.
+
+        The score is minus the root of the mean squared distance to the training samples around the
+        sample, of which the r-th nearest weighs exp(-r/10), as far as the map can tell, in units of
+        the spread within its neurons (see `training.novelty.Density`): 0 at best. Multiplying data
+        and map by a number changes no score. Below ``offset_`` are outliers.
+        """
+        return self._scores(self._samples(X))
+
+    def _scores(
+        self, data: Samples, ended: Callable[[], Descent] | None = None
+    ) -> NDArray[np.float64]:
+        known = self._known_novelty()
+        if isinstance(known, Novelty):  # of a file of format 1
+            there = self._to_live_leaves(data) if ended is None else ended()
+            return known.scores(there.leaf, there.distance)
+        return self._density.scores(data)
+
+    @by_rows
+    def novelty_pvalue(self, X: Any) -> NDArray[np.float64]:
+        """Return conformal p-values of samples X (n, D), (n,): small for what is unlike training.
+
+        The share of the calibration samples, the sample itself counted in, whose score is at most
+        the sample's (Vovk, Gammerman & Shafer 2005): above 0, and at most ``contamination`` where
+        `score_samples` is below ``offset_``. Samples that were held out by ``calibration``
+        are such: the p-value of a new sample of the same source is then at most α with a
+        probability of at most α, for every α and any number of samples. Without ``calibration``
+        the training samples are, each scored as if the map had not seen it, and this holds nearly.
+
+        Raises
+        ------
+        ModelFileError
+            The map was saved by a version that knew no p-values.
+        """
+        data, known = self._samples(X), self._known_novelty()
+        if isinstance(known, Novelty):
+            raise ModelFileError(
+                "this map was saved by a version without p-values; fit and save it again"
+            )
+        return known.pvalues(self._density.scores(data))
+
+    @property
+    def offset_(self) -> float:
+        """The score below which a sample counts as an outlier: `novelty_pvalue` is then at most
+        ``contamination``.
+        """
+        check_is_fitted(self)
+        return self._known_novelty().offset
+
+    def _known_novelty(self) -> Novelty | Calibration:
+        if not hasattr(self, "_novelty"):
+            raise ModelFileError(
+                "this map was saved by a version without novelty scores; fit and save it again"
+            )
+        return self._novelty
+
+    # ---------------------------------------------------------------------- figures of merit
+
+    def calculate_quantization_error(self, X: Any, sample_weight: Any = None) -> float:
+        """Return the mean distance of samples X (n, D) to their best-matching units.
+
+        Where neurons have child maps it is the distance to the leaf at the end of `bmu_path`.
+        ``sample_weight`` (n,) weighs the samples in the mean.
+
+        Raises
+        ------
+        ValueError
+            X cannot be used, or the weights are not n numbers of at least 0, one of them above.
+        """
+        distances = np.asarray(self._leaf_distances(X))  # lazy collections are computed once
+        return float(np.average(distances, weights=weights_of(distances, sample_weight)))
+
+    @by_rows
+    def _leaf_distances(self, X: Any) -> NDArray[np.float64]:
+        return descend(self._tree, self._samples(X)).distance
+
+    def topographic_function(self, X: Any, neighbours: Literal[4, 8] = 8) -> TopographicFunction:
+        """Return the topographic function (Villmann et al. 1997) of the map on samples X (n, D).
+
+        Parameters
+        ----------
+        X : array-like (n, D)
+        neighbours : {8, 4}
+            8: the paper's maximum norm on the grid; 4: hops along the map's links.
+
+        Returns
+        -------
+        (k, phi)
+            Whole numbers -m … m and Φ at each; see `som_map.topology.topographic_function`.
+
+        Raises
+        ------
+        ValueError
+            ``neighbours`` is neither 4 nor 8.
+        """
+        if neighbours not in (4, 8):
+            raise ValueError(f"neighbours must be 4 or 8, not {neighbours!r}")
+        nearest = np.atleast_2d(np.asarray(self.bmu(X, min(2, len(self.som_map_)))).T)
+        return topographic_function(self.som_map_, nearest[0], nearest[-1], neighbours)
+
+    @property
+    def average_distances_(self) -> NDArray[np.float64]:
+        """Mean distance of each prototype to its linked neighbours (U-matrix height), (K,)."""
+        prototypes = self._prototypes()
+        return self.som_map_.mean_over_links(prototypes.pairwise(prototypes.X, prototypes.X))
+
+    @property
+    def densities_(self) -> NDArray[np.float64]:
+        """Hits of each neuron per unit of mean distance to its neighbours, (K,)."""
+        return np.asarray(self.hit_counts_ / np.maximum(self.average_distances_, 1e-300))
+
+    @property
+    def topographic_product_(self) -> float:
+        """The topographic product (Bauer & Pawelzik 1992), computed when asked for."""
+        prototypes = self._prototypes()
+        return topographic_product(self.som_map_, prototypes.pairwise)
+
+    def _prototypes(self) -> LocalSamples:
+        check_is_fitted(self)  # prototypes are prepared already
+        return LocalSamples(self.som_map_.prototypes, self._metric.abilities)
+
+    def stability(
+        self,
+        X: Any,
+        y: Any = None,
+        n: int = 20,
+        *,
+        share: float = 0.5,
+        measures: Mapping[str, Measure] | Sequence[str] | None = None,
+        level: float = 0.95,
+        random_state: int = 0,
+        n_jobs: int | None = None,
+    ) -> Stability:
+        """Say how sure the map is, by refits to parts of the samples.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (m, D)
+            The samples that the map was fitted to.
+        y : array-like (m,) or (m, T), optional
+            Their targets, as for `fit`; of a classifier each part holds its share of each class.
+        n : int
+            How many refits.
+        share : float in (0, 1)
+            Of the samples that each is fitted to, drawn by lot; of 0.5 two in turn share none.
+        measures : sequence of str, or mapping of names to measures, optional
+            Measured on the samples that each was not fitted to. None: quantization and topographic
+            error, and accuracy or R².
+        level : float in (0, 1)
+            Of the confidence intervals.
+        random_state : int
+            Seed of the parts.
+        n_jobs : int, optional
+            How many refits run at a time, in threads; -1: as many as there are processors. The
+            result is the same.
+
+        Returns
+        -------
+        Stability
+            Per link how often two samples that met across it stay neighbours, per neuron how often
+            its answer stays, per measure a confidence interval. Intervals take the deviation over
+            refits as that of the delete-d jackknife (Shao & Wu 1989).
+
+        Raises
+        ------
+        ValueError
+            The data or a parameter cannot be used.
+        """
+        from dbgsom_core.estimators.stability import stability_of  # scipy.stats is slow to import
 
         check_is_fitted(self)
-        return plot(self, **options)
+        return stability_of(self, X, y, n, share, measures, level, random_state, n_jobs)
+
+    # ------------------------------------------------------------------- pictures and files
+
+    def plot(
+        self,
+        *,
+        color: str | None = None,
+        pointsize: str | None = None,
+        layout: Literal["grid", "pca"] = "grid",
+        palette: str | None = None,
+        ax: Any = None,
+    ) -> Any:
+        """Draw the neurons as dots and their links as lines.
+
+        Parameters
+        ----------
+        color : str, optional
+            ``label``, ``epoch_created``, ``error``, ``average_distance``, ``density``,
+            ``hit_count``, or ``pca_rgb``: colours as alike as the prototypes, by their first three
+            principal components. A feature by its name (``feature_names_in_``, or ``feature 0``, …)
+            shows the prototypes' values. At most 20 labels get a legend, numbers a colour bar;
+            what is not finite is drawn as "no value".
+        pointsize : str, optional
+            One of the numeric attributes; the area of a dot is proportional to it.
+        layout : {"grid", "pca"}
+            Dots lie on the map's grid, or where their prototypes are in the plane of the first two
+            principal components of all prototypes. On the grid of a torus the links across its
+            sides are drawn as ends that stand out at both.
+        palette : str, optional
+            The name of any matplotlib colormap.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure without it.
+
+        Returns
+        -------
+        matplotlib Axes
+
+        Raises
+        ------
+        TypeError
+            One of them is no name, or ``ax`` no Axes.
+        ValueError
+            An attribute, layout or palette is unknown; the message names the nearest.
+        """
+        check_is_fitted(self)
+        options = {"color": color, "pointsize": pointsize, "layout": layout, "palette": palette}
+        return plotted(self, options, ax)
 
     def explore(
         self,

@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
@@ -19,44 +20,42 @@ from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.tables import BlockTable, picked
 from dbgsom_core.errors import callers_level
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
-from dbgsom_core.estimators.fitted_map import FittedMap
-from dbgsom_core.estimators.held_out import HeldOut, held_samples
-from dbgsom_core.estimators.late_labels import LEAVES, LateLabels
-from dbgsom_core.estimators.part_params import (
+from dbgsom_core.estimators.components import (
     AUTO,
     NOTHING,
-    PartParams,
     build_engine,
-    build_metric,
     build_parts,
+    component_class,
     engine_for,
+    fields_of,
+    with_field,
 )
-from dbgsom_core.estimators.planning import Planned
-from dbgsom_core.estimators.sizing import SizesTried, sized, spreading_factor_of
+from dbgsom_core.estimators.fitted_map import LEAVES, FittedMap
+from dbgsom_core.estimators.planning import Plan, plan_of
+from dbgsom_core.estimators.sizing import SizesTried, choose_size, spreading_factor_of
+from dbgsom_core.estimators.stored_estimator import take_state
 from dbgsom_core.estimators.validation import (
     LEAST_SAMPLES,
+    HeldOut,
     check_samples,
     check_weights,
     is_integer,
     is_number,
-    is_robust,
 )
-from dbgsom_core.estimators.verbose import shown
+from dbgsom_core.estimators.verbose import progress_shown
 from dbgsom_core.interfaces.engine import at_work
-from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.guard import blamed
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.callbacks import callback_notifier
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.compatibility import check_suits, reads_target, why_no_grid
-from dbgsom_core.training.fit import FittedState, Held, Settings, fit_map
+from dbgsom_core.training.config import Held, Settings
+from dbgsom_core.training.fit import fit_map
 from dbgsom_core.training.fitted_metric import fitted
+from dbgsom_core.training.hierarchy import check_goes_on
 from dbgsom_core.training.novelty import Calibration
-from dbgsom_core.training.parts import Absent, Parts
-from dbgsom_core.training.summaries import Summaries
+from dbgsom_core.training.parts import KIND_OF, Absent, Parts
 from dbgsom_core.training.targets import Target
-from dbgsom_core.training.train import NOT_WRITTEN
-from dbgsom_core.training.vertical import check_goes_on
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -65,7 +64,7 @@ def all_or_nothing(method: _Method) -> _Method:
     """Let the engine be at work during a method, which leaves all as it was where it raises."""
 
     @functools.wraps(method)
-    def guarded(self: Any, *args: Any, **keywords: Any) -> Any:
+    def fit(self: Any, *args: Any, **keywords: Any) -> Any:
         before = dict(vars(self))
         engine = build_engine(engine_for(self.engine, args[0] if args else keywords.get("X")))
         try:
@@ -76,16 +75,15 @@ def all_or_nothing(method: _Method) -> _Method:
             vars(self).update(before)
             raise
 
-    return cast(_Method, guarded)
+    return cast(_Method, fit)
 
 
 # The fields are the parameters: scikit-learn reads them from the constructor that they make.
 @dataclass(kw_only=True, eq=False, repr=False)
-class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
+class GrowingMap(FittedMap, BaseEstimator):
     """Base of the estimators; its parameters and attributes are described there."""
 
-    _kind: ClassVar[str] = "vq"  # as configurations, figures and parts call it
-    labels_ = LateLabels()  # hidden by an attribute, mostly
+    _kind: ClassVar[str] = "vq"  # as configurations, figures and components call it
 
     metric: Any = "euclidean"
     kernel: Any = "gaussian"
@@ -110,8 +108,48 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
     schedule: Any = None
     stopping: Any = None
 
+    # --------------------------------------------------------------------------- parameters
+
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:
+        # scikit-learn reads the constructor's signature anew each time, which takes 0.1 ms.
+        names: list[str] = super()._get_param_names()
+        return names
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters; with ``deep`` also ``component__field`` for every component."""
+        params: dict[str, Any] = super().get_params(deep=False)
+        if deep:
+            for part, kind in KIND_OF.items():
+                for field, value in fields_of(kind, params[part]).items():
+                    params[f"{part}__{field}"] = value
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, ``component__field`` among them, and return the estimator.
+
+        A component is replaced as a value, never changed; its fields are validated in ``fit``.
+
+        Raises
+        ------
+        ValueError
+            There is no such parameter, or the component has no such field.
+        """
+        inner = {
+            key: params.pop(key)
+            for key in list(params)
+            if "__" in key and key.partition("__")[0] in KIND_OF
+        }
+        super().set_params(**params)
+        for key, value in sorted(inner.items(), key=lambda item: item[0].count("__")):
+            part, _, field = key.partition("__")
+            spec = with_field(part, KIND_OF[part], getattr(self, part), field, value)
+            setattr(self, part, spec)
+        return self
+
     def parts(self, X: Any = None, absent: Mapping[str, Absent] = NOTHING) -> Parts:
-        """Return the parts that the parameters name, built; raises as `check_parts`."""
+        """Return the built components that the parameters name; raises as `check_parts`."""
         params = self.get_params(deep=False)
         if self._sizes_itself and hasattr(self, "spreading_factor_"):  # what goes on keeps to it
             params["spreading_factor"] = self.spreading_factor_
@@ -122,44 +160,26 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
         return isinstance(self.spreading_factor, str) and self.spreading_factor == AUTO
 
     def check_parts(self, y: Any, X: Any = None, absent: Mapping[str, Absent] = NOTHING) -> Parts:
-        """Return the built parts after checking every parameter that needs no look into X.
+        """Return the built components after checking every parameter that needs no look into X.
 
         Those that are ``absent`` stay so.
 
         Raises
         ------
         ValueError
-            A parameter is wrong, or a part needs class labels and ``y`` is None.
+            A parameter is wrong, or a component needs class labels and ``y`` is None.
         """
-        if not is_integer(self.epochs) or self.epochs < 1:
-            raise ValueError(f"epochs must be an integer of at least 1, not {self.epochs!r}")
-        if not isinstance(self.tol, (int, float, np.number)) or not 0 <= self.tol < math.inf:
-            raise ValueError(f"tol must be a number of at least 0, not {self.tol!r}")
-        if not is_robust(self.robust):
-            raise ValueError(
-                f"robust must be None, 'auto' or a positive number, not {self.robust!r}"
-            )
-        if not isinstance(self.warm_start, (bool, np.bool_)):
-            raise ValueError(f"warm_start must be True or False, not {self.warm_start!r}")
-        if not isinstance(self.verbose, (bool, int, np.integer)):
-            raise ValueError(f"verbose must be an integer, not {self.verbose!r}")
+        for name, (allows, needed) in _ALLOWED.items():
+            if not allows(getattr(self, name)):
+                raise ValueError(f"{name} must be {needed}, not {getattr(self, name)!r}")
         self._check_algorithm(self.transform_algorithm, "transform_algorithm")
         Checkpoints.of(self.checkpoint)
-        if not is_number(self.contamination) or not 0 < self.contamination <= 0.5:
-            told = f"not {self.contamination!r}"
-            raise ValueError(f"contamination must be a number above 0 and at most 0.5, {told}")
-        if self.calibration is not None and not (
-            is_number(self.calibration) and 0 < self.calibration < 1
-        ):
-            raise ValueError(
-                f"calibration must be None or a number between 0 and 1, not {self.calibration!r}"
-            )
         parts = self.parts(X, absent)
         check_suits(parts, self._kind)
-        known = not absent.keys() & {"growth", "grid"}
-        misfit = why_no_grid(parts.growth, parts.grid) if known else None
-        if misfit is not None:
-            raise ValueError(misfit)
+        if not absent.keys() & {"growth", "grid"}:
+            misfit = why_no_grid(parts.growth, parts.grid)
+            if misfit is not None:
+                raise ValueError(misfit)
         reader = reads_target(parts)
         if reader is not None and y is None:
             raise ValueError(f"{reader} needs class labels: give y to fit")
@@ -167,16 +187,41 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        try:
-            metric = MetricAbilities.of(build_metric(self.get_params(deep=False)))
-        except ValueError:  # fit tells
-            return tags
-        tags.input_tags.allow_nan = "missing" in metric.handles
-        tags.input_tags.sparse = "sparse" in metric.handles
+        metric = self.metric
+        cls = type(metric) if callable(metric) else component_class("metric", metric)
+        handles = getattr(cls, "handles", ())
+        handles = handles if isinstance(handles, (tuple, list)) else ()
+        tags.input_tags.allow_nan = "missing" in handles
+        tags.input_tags.sparse = "sparse" in handles
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     # ------------------------------------------------------------------------------ fitting
+
+    def plan(self, X: Any, y: Any = None, *, seconds: float | None = None) -> Plan:
+        """Return what `fit` is expected to take, by training for about 3 ``seconds`` on some rows.
+
+        Parameters
+        ----------
+        X : array-like, table or dask collection (n, D)
+            Of a collection in partitions some rows of some of them are computed.
+        y : array-like (n,), optional
+            As of `fit`.
+        seconds : float, optional
+            How long it trains; compilation, and a row more than time is left for, come on top.
+
+        Returns
+        -------
+        Plan
+            Seconds of the fit and of an epoch, bytes of memory, and where the engine is elsewhere
+            of the network; ``print`` tells it.
+
+        Raises
+        ------
+        ValueError
+            As `fit` does, or the chunk sizes of X are unknown.
+        """
+        return plan_of(self, X, y, seconds=seconds)
 
     def _require(self, y: Any, targets: str) -> None:
         if y is None:
@@ -186,79 +231,60 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
             )
 
     def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
+        handles = MetricAbilities.of(parts.metric).handles
         least = LEAST_SAMPLES if reset else 1
-        return check_samples(self, X, parts.metric, reset=reset, least=least, engine=parts.engine)
+        return check_samples(self, X, handles, reset=reset, least=least, engine=parts.engine)
 
-    def _fit(self, parts: Parts, X: Any, target: Target | None, sample_weight: Any) -> Self:
-        """Train a new map, or with ``warm_start`` go on from the last one."""
-        start = None
-        if self.warm_start and hasattr(self, "som_map_"):
-            start = self.som_map_
-            _check_columns(start, X)
-            check_goes_on(start, self._metric.metric, parts, self.grid)
-        weights = check_weights(X, sample_weight, LEAST_SAMPLES)
-        held = HeldOut.of(X.shape[0], self.calibration, parts.stopping, LEAST_SAMPLES)
-        if start is None:
-            self.sizes_tried_ = SizesTried()
-        if start is None and self._sizes_itself:
-            self.sizes_tried_, parts = sized(self, parts, X, target, weights, held.all)
-        if start is None:  # a map that goes on lives in the space in which it is
-            self._metric = fitted(parts.metric, *held.left(X, weights))
-        validation = held_samples(
-            parts, self._metric.abilities, X, weights, held.validation, target
-        )
-        samples, target, kept = self._weighted(parts, X, target, weights, held.all)
-        self._train(parts, samples, target, start, None, X, kept, validation)
-        self._calibrate(X, held, weights)
-        self._warn_of_collapse(samples)
-        self._warn_of_unrest()
-        return self
-
-    def _partial_fit(self, parts: Parts, X: Any, target: Target | None, sample_weight: Any) -> Self:
-        """Go on with new samples; what is remembered of earlier ones stands beside them.
-
-        ``target`` is that of the new samples and of the remembered ones, in this order.
-        """
-        check_goes_on(self.som_map_, self._metric.metric, parts, self.grid)
-        memory: Summaries = self._memory
-        weights = check_weights(X, sample_weight, 1)
-        held = HeldOut.of(X.shape[0], self.calibration, parts.stopping, 1)
-        validation = held_samples(
-            parts, self._metric.abilities, X, weights, held.validation, target
-        )
-        samples, _, kept = self._weighted(parts, X, None, weights, held.all)
-        if target is not None and kept is not None:
-            rows = np.concatenate([kept, np.ones(len(memory.weights), dtype=bool)])
-            target = target.of(rows)
-        everything = samples.followed_by(memory.X, memory.weights, memory.scatter)
-        self._train(parts, everything, target, self.som_map_, samples.n, X, kept, validation)
-        self._calibrate(X, held, weights)
-        return self
-
-    def _calibrate(self, X: Any, held: HeldOut, weights: NDArray[np.float64] | None) -> None:
-        abilities = self._metric.abilities
-        data = held_samples(self._parts, abilities, X, weights, held.calibration)
-        if data is not None:
-            level = float(self.contamination)
-            self._novelty = Calibration.of(self._density, data.samples, level)
-
-    def _weighted(
+    def _fit(
         self,
         parts: Parts,
         X: Any,
         target: Target | None,
-        weights: NDArray[np.float64] | None,
-        held: NDArray[np.bool_] | None,
-    ) -> tuple[Samples, Target | None, NDArray[np.bool_] | None]:
-        # Samples of weight 0 are left out of training, as are those that are held out; kept says
-        # which are not, None: all.
-        kept = None if held is None else ~held
-        if weights is not None and not weights.all():
-            kept = weights > 0 if kept is None else kept & (weights > 0)
+        sample_weight: Any,
+        *,
+        goes_on: bool = False,
+    ) -> HeldOut:
+        """Train a new map, or go on from the last one; return which samples did not train.
+
+        With ``goes_on``, as of `partial_fit`, micro-clusters stand for earlier samples, and
+        ``target`` is that of X and of these, in this order. With ``warm_start`` X is all there is.
+        """
+        start, least = None, 1 if goes_on else LEAST_SAMPLES
+        if goes_on or (self.warm_start and hasattr(self, "som_map_")):
+            start = self.som_map_
+            _check_columns(start, X)
+            check_goes_on(start, self._metric.metric, parts, self.grid)
+        weights = check_weights(X, sample_weight, least)
+        held = HeldOut.of(X.shape[0], self.calibration, parts.stopping, least)
+        kept = held.training(weights)  # None: all
+        trained, its_target, its_weights = X, target, weights
         if kept is not None:
-            X, weights = picked(X, kept), None if weights is None else weights[kept]
-            target = None if target is None else target.of(kept)
-        return parts.over(X, self._metric.abilities, weights), target, kept
+            trained, its_weights = picked(X, kept), None if weights is None else weights[kept]
+            its_target = None if target is None else target.of(_with_rest(kept, target))
+        if start is None:
+            self.sizes_tried_ = SizesTried()
+            if self._sizes_itself:
+                self.sizes_tried_, parts = choose_size(
+                    self, parts, trained, its_target, its_weights
+                )
+            self._metric = fitted(parts.metric, trained, its_weights)
+        metric = self._metric.abilities
+        samples = parts.over(trained, metric, its_weights)
+        validation = held.samples(held.validation, parts, metric, X, weights, target)
+        new = samples.n if goes_on else None
+        if goes_on:
+            memory = self._memory
+            samples = samples.followed_by(memory.X, memory.weights, memory.scatter)
+        new_leaves = self._train(parts, samples, its_target, start, new, validation)
+        self._take_labels(X, kept, new_leaves)
+        calibration = held.samples(held.calibration, parts, metric, X, weights)
+        if calibration is not None:
+            level = float(self.contamination)
+            self._novelty = Calibration.of(self._density, calibration.samples, level)
+        if not goes_on:
+            self._warn_of_collapse(samples)
+            self._warn_of_unrest()
+        return held
 
     def _train(
         self,
@@ -267,73 +293,41 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
         target: Target | None,
         start: SomMap | None,
         new: int | None,
-        X: Any,
-        kept: NDArray[np.bool_] | None,
         validation: Held | None,
-    ) -> None:
+    ) -> NDArray[np.integer[Any]]:
+        # Returns the leaf of each new sample.
         settings = Settings(
-            self.epochs,
-            self.tol,
-            self.robust,
-            self.contamination,
-            self.random_state,
+            self.epochs, self.tol, self.robust, self.contamination, self.random_state
         )
-        checkpoints, progress = Checkpoints.of(self.checkpoint), NOT_WRITTEN
+        checkpoints, progress = Checkpoints.of(self.checkpoint), None
         if checkpoints is not None:
             facts = facts_of(parts, self._metric, samples, target, settings, start, new, validation)
             progress = checkpoints.progress(facts, self.random_state)
-        with shown(self.verbose) as show:
+        with progress_shown(self.verbose) as show:
             notify = callback_notifier(self.callbacks, show)
             with one_blas_thread(), blamed("engine", parts.engine):
                 state = fit_map(
                     parts, samples, target, settings, notify, start, new, progress, validation
                 )
-                self._take(parts, state)
-                self._take_labels(X, samples, self._leaves_of_all(X, kept, state.new_leaves))
+        self._parts, self.spreading_factor_ = parts, spreading_factor_of(parts)
+        take_state(self, state)
         if checkpoints is not None:
             checkpoints.ended()
+        return state.new_leaves
 
-    def _take(self, parts: Parts, state: FittedState) -> None:
-        """Copy out what a fit left."""
-        self._parts = parts
-        self.som_map_, self._tree, self.weights_ = state.som_map, state.tree, state.weights
-        self.history_, self.converged_ = state.history, state.converged
-        self.n_iter_, self.stopped_by_ = len(state.history), state.stopped
-        self.kept_epoch_ = state.kept
-        self.neurons_ = [(x, y) for x, y in state.som_map.positions.tolist()]
-        self.growth_events_: list[GrowthEvent] = [
-            event for record in state.history[: state.kept] for event in record.births
-        ]
-        self._n_features_out = len(state.tree)
-        self.growing_threshold_ = state.growing_threshold
-        self.spreading_factor_ = spreading_factor_of(parts)
-        self.hit_counts_, self.errors_ = state.hit_counts, state.errors
-        self.quantization_error_ = state.quantization_error
-        self.topographic_error_ = state.topographic_error
-        self.neuron_labels_, self._probabilities = state.neuron_labels, state.probabilities
-        self.leaf_labels_ = state.leaves.labels
-        self._leaf_probabilities = state.leaves.probabilities
-        self.leaf_hit_counts_ = state.leaves.hits
-        self._density, self._novelty = state.density, state.calibration
-        self._memory, self._answering = state.summaries, state.answering
-        self._outputs = list(state.outputs)
-        self._deviations = state.deviations
-
-    def _leaves_of_all(
+    def _take_labels(
         self, X: Any, kept: NDArray[np.bool_] | None, trained: NDArray[np.integer[Any]]
-    ) -> NDArray[np.integer[Any]]:
-        if kept is None:
-            return trained
-        leaves = np.empty(len(kept), trained.dtype)
-        leaves[kept] = trained
-        left_out = self._parts.over(picked(X, ~kept), self._metric.abilities)
-        leaves[~kept] = self._to_live_leaves(left_out).leaf
-        return leaves
-
-    def _take_labels(self, X: Any, samples: Samples, leaves: NDArray[np.integer[Any]]) -> None:
+    ) -> None:
+        leaves = trained
+        if kept is not None:
+            leaves = np.empty(len(kept), trained.dtype)
+            leaves[kept] = trained
+            left_out = self._parts.over(picked(X, ~kept), self._metric.abilities)
+            with one_blas_thread():
+                leaves[~kept] = self._to_live_leaves(left_out).leaf
         for name in ("labels_", LEAVES):  # of an earlier fit
             self.__dict__.pop(name, None)
-        if isinstance(samples.X, BlockTable):
+        if isinstance(X, BlockTable):
             setattr(self, LEAVES, leaves)
         else:
             self.__dict__["labels_"] = np.asarray(self.leaf_labels_[leaves])
@@ -366,6 +360,8 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
             stacklevel=callers_level(),
         )
 
+    # -------------------------------------------------------------- as scikit-learn shows it
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "neuron_labels_")
 
@@ -381,9 +377,41 @@ class GrowingMap(Planned, FittedMap, PartParams, BaseEstimator):
     def _with_map(self, diagram: str) -> str:
         if not self.__sklearn_is_fitted__():
             return diagram
-        from dbgsom_core.estimators.html import map_html
+        from dbgsom_core.estimators.shades import map_html
 
         return diagram + map_html(self)
+
+
+def _is_robust(value: Any) -> bool:
+    if value is None or isinstance(value, str):
+        return value in (None, "auto")
+    return is_number(value) and bool(0 < value < math.inf)
+
+
+# What a parameter may be, and how a message says it.
+_ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "epochs": (lambda it: is_integer(it) and it >= 1, "an integer of at least 1"),
+    "tol": (
+        lambda it: isinstance(it, (int, float, np.number)) and bool(0 <= it < math.inf),
+        "a number of at least 0",
+    ),
+    "robust": (_is_robust, "None, 'auto' or a positive number"),
+    "warm_start": (lambda it: isinstance(it, (bool, np.bool_)), "True or False"),
+    "verbose": (lambda it: isinstance(it, (bool, int, np.integer)), "an integer"),
+    "contamination": (
+        lambda it: is_number(it) and 0 < it <= 0.5,
+        "a number above 0 and at most 0.5",
+    ),
+    "calibration": (
+        lambda it: it is None or (is_number(it) and 0 < it < 1),
+        "None or a number between 0 and 1",
+    ),
+}
+
+
+def _with_rest(kept: NDArray[np.bool_], target: Target) -> NDArray[np.bool_]:
+    # Targets of micro-clusters stand behind those of the samples, and are all kept.
+    return np.concatenate([kept, np.ones(len(target.y) - len(kept), dtype=bool)])
 
 
 def _check_columns(som_map: SomMap, X: Any) -> None:

@@ -1,23 +1,55 @@
-"""What measures say of a fitted map: which are asked by default, and a table of what they found."""
+"""Measure fitted maps: which measures are meant, and a table of what they found."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from dbgsom_core.engine.contract import Samples
 from dbgsom_core.errors import as_text
+from dbgsom_core.estimators.answer_columns import as_samples
+from dbgsom_core.estimators.growing_map import GrowingMap
+from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.measures import Evaluation, MeasureAbilities
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
+from dbgsom_core.interfaces.measures import AskedEvaluation, Evaluation, MeasureAbilities
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
 from dbgsom_core.training.compatibility import measure_suits, measured_by_default
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _COLUMNS = ("value", "best", "range", "what", "reference", "note")
+
+
+def evaluated(model: Any, X: Any, y: Any, seed: int = 0) -> tuple[GrowingMap, Evaluation]:
+    """Return the estimator of a model, and what it makes of samples; see `measures.evaluate`."""
+    estimator, samples = _within(model, X)
+    check_is_fitted(estimator)
+    targets = None if y is None else np.asarray(y)
+    found = estimator.evaluate(samples, y=targets, seed=seed)
+    if targets is not None and len(targets) != found.data.n:
+        raise ValueError(f"y has {len(targets)} values for {found.data.n} samples")
+    given = {field.name: getattr(found, field.name) for field in fields(found)}
+
+    def predictions(_: Samples) -> NDArray[Any]:
+        return np.asarray(estimator._point(estimator.predict(samples)))
+
+    return estimator, AskedEvaluation(**given, predictions_of=predictions)
+
+
+def chosen_measures(estimator: GrowingMap, measures: Any, has_targets: bool) -> dict[str, Any]:
+    """Return the measures that are meant, by name; see `measures.evaluate`."""
+    registry, kind = get_registry(), estimator._kind
+    if isinstance(measures, str) and measures == "default":
+        return default_measures(registry, kind, has_targets)
+    return named_measures(registry, kind, measures)
 
 
 def default_measures(registry: Registry, estimator: str, has_targets: bool) -> dict[str, Any]:
@@ -130,14 +162,13 @@ class MeasureTable(Mapping[str, float]):
         """Return a table with a row a measure: value, which end is best, range, what it is."""
         import pandas as pd
 
-        rows = {name: self._row(name) for name in self.facts}
+        rows = {
+            name: (self._values.get(name, math.nan), of.best, of.range, of.what, of.reference, note)
+            for name, of in self.facts.items()
+            for note in [self.notes.get(name, "")]
+        }
         table = pd.DataFrame.from_dict(rows, orient="index", columns=list(_COLUMNS))
         return table.rename_axis(index="measure")
-
-    def _row(self, name: str) -> tuple[float, str, str, str, str, str]:
-        facts, value = self.facts[name], self._values.get(name, math.nan)
-        told = facts.best, facts.range, facts.what, facts.reference
-        return (value, *told, self.notes.get(name, ""))
 
     def __repr__(self) -> str:
         width = max(map(len, self.facts), default=0)
@@ -149,14 +180,11 @@ class MeasureTable(Mapping[str, float]):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{column}</th>" for column in ("measure", *_COLUMNS))
-        rows = []
-        for name in self.facts:
-            value, *told = self._row(name)
-            cells = [name, "" if math.isnan(value) else f"{value:.4g}", *told]
-            rows.append("".join(f"<td>{escape(as_text(cell))}</td>" for cell in cells))
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        table = self.to_frame().reset_index()
+        for column in table.columns.drop("value"):
+            table[column] = table[column].map(as_text)
+        html: str = table.to_html(index=False, na_rep="", float_format="{:.4g}".format, border=0)
+        return html
 
 
 def table_of(measures: Mapping[str, Any], evaluation: Evaluation) -> MeasureTable:
@@ -171,4 +199,23 @@ def table_of(measures: Mapping[str, Any], evaluation: Evaluation) -> MeasureTabl
             notes[name] = note
     return MeasureTable(
         values, notes, {name: MeasureFacts.of(one) for name, one in measures.items()}
+    )
+
+
+def _within(model: Any, X: Any) -> tuple[GrowingMap, Any]:
+    # The estimator and what it takes.
+    model = getattr(model, "model", model)  # a finished run
+    if isinstance(model, FittedModel):
+        rows = as_samples(model, X)
+        bare = model.columns is None and not model.steps  # the estimator knows its features
+        return model.estimator, rows if bare else model.prepare(rows)
+    if isinstance(model, Pipeline):
+        inner = model.steps[-1][1]
+        if isinstance(inner, GrowingMap):
+            return inner, model[:-1].transform(X) if len(model.steps) > 1 else X
+    if isinstance(model, GrowingMap):
+        return model, X
+    raise ValueError(
+        "evaluate takes a fitted SomVQ, SomClassifier or SomRegressor, a pipeline that ends in one "
+        f"of them, or the model of a run, not a {type(model).__name__}"
     )

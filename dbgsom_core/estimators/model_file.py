@@ -24,7 +24,7 @@ from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import DataError, DbgsomError, ModelFileError
 from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explained
 from dbgsom_core.estimators.archive import UnfitError, one_line, opened_archive, write_archive
-from dbgsom_core.estimators.exploring import explored as explored_page
+from dbgsom_core.estimators.display import explored as explored_page
 from dbgsom_core.estimators.plain_values import (
     NotPlainError,
     Take,

@@ -64,7 +64,7 @@ OURS = {
         ),
     ),
     "summaries": StoredType(
-        "dbgsom_core.training.summaries:Summaries",
+        "dbgsom_core.training.groups:MicroClusters",
         {
             "X": "float[M, D]",
             "weights": "finite[M]",

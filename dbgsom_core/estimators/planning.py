@@ -1,10 +1,11 @@
-"""What a fit would take, found out by the beginning of one, or by fits on a part of the rows."""
+"""What a fit would take, by the beginning of it or by fits on a part of the rows."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -12,17 +13,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.utils.validation import check_consistent_length
 
 from dbgsom_core.engine.compiling import CompileClock, compile_clock
-from dbgsom_core.estimators.part_params import AUTO
-from dbgsom_core.estimators.some_rows import SomeRows
-from dbgsom_core.interfaces.engine import EngineAbilities
+from dbgsom_core.estimators.components import AUTO
+from dbgsom_core.interfaces.engine import EngineAbilities, opened_table
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.growth import GrowthAbilities
 
 PROBE_SECONDS = 3.0  # of training, compilation apart
 PROBE_ROWS = 20_000
 SIZING = 4  # times one fit that spreading_factor: auto may take
+PLACES = 8  # of a collection in partitions, from which rows are taken
 _MORE_ROWS = 6  # times those of the probe before
 _BESIDE = 2.4  # times the data that a fit takes beside it, measured on large tables
 _KEPT = 24  # bytes that it keeps of a row that it does not hold: units, bounds and labels
@@ -31,7 +35,7 @@ _FEW = 10_000  # rows among which all classes are looked for
 
 @dataclass(frozen=True)
 class Probe:
-    """The beginning of the training, or of one on a part of the rows.
+    """The beginning of the training, or of a training on a part of the rows.
 
     Attributes
     ----------
@@ -43,8 +47,8 @@ class Probe:
         Of each epoch, without compilation.
     each_row : float
         Seconds that one row more takes in all these epochs.
-    ended : bool
-        Training on these rows came to its end.
+    epochs : int
+        How many a whole training is expected to have.
     """
 
     rows: int
@@ -52,18 +56,7 @@ class Probe:
     history: list[EpochRecord]
     seconds: list[float]
     each_row: float
-    ended: bool
-
-    @property
-    def neurons(self) -> int:
-        """Those at the end."""
-        return self.history[-1].neurons
-
-    @property
-    def epochs(self) -> int:
-        """How many a whole training is expected to have."""
-        last = self.history[-1]
-        return last.epoch if self.ended else last.epochs
+    epochs: int
 
 
 @dataclass(frozen=True)
@@ -78,7 +71,7 @@ class Plan:
         That the map may have; None: no cap, or it has child maps.
     seconds : (float, float or None)
         Of the whole fit: at least, as if the map stayed as large as at the probe's end, and at
-        most, as if it were as large as it may be from the start; None: nobody knows.
+        most, as if it were as large as it may be from the start; None: unknown.
     epoch_seconds : (float, float or None)
         The mean over its epochs.
     memory : int or None
@@ -99,73 +92,37 @@ class Plan:
     def __str__(self) -> str:
         return "\n".join(f"{name:9} {words}" for name, words in self.lines())
 
-    def lines(self, times: str = "", apart: str = "") -> list[tuple[str, str]]:
+    def lines(self, fits: str = "", left_out: str = "") -> list[tuple[str, str]]:
         """Return it as pairs of a name and words.
 
-        ``times`` tells of more fits than one, and ``apart`` what is not counted.
+        ``fits`` says why there are more than one, and ``left_out`` what is not counted.
         """
-        of = "unknown here" if self.memory is None else f"about {told_size(self.memory)}"
+        probe, last, most = self.probe, self.probe.history[-1], self.most_neurons
+        time, neurons = _range_told(self.seconds), str(last.neurons)
+        of = f" of {probe.rows} rows" if probe.rows < self.rows else ""
+        if probe.whole:
+            time += f" ({last.epoch} of at most {last.epochs} epochs{fits})"
+        else:
+            rows = f" on {probe.rows} of {self.rows} rows" if of else ""
+            took = told_seconds(sum(probe.seconds))
+            time += f" (by {last.epoch} of at most {last.epochs} epochs{rows} in {took}{fits})"
+            neurons += f" after epoch {last.epoch} of the probe{of}"
+        memory = "unknown here"
+        if self.memory is not None:
+            memory = f"about {told_size(self.memory)} at the peak"
         lines = [
-            ("training", self._told_time(times, apart)),
-            ("epoch", f"{_told(self.epoch_seconds)} in the mean"),
-            ("neurons", self._told_neurons()),
-            ("memory", of if self.memory is None else f"{of} at the peak"),
+            ("training", time + left_out),
+            ("epoch", f"{_range_told(self.epoch_seconds)} in the mean"),
+            ("neurons", neurons + ("" if most is None else f", at most {most}")),
+            ("memory", memory),
         ]
         if self.network is not None:
-            neurons = self.most_neurons or self.probe.neurons
-            size = told_size(self.network)
+            size, count = told_size(self.network), most or last.neurons
             lines += [
-                ("network", f"at most {size} an epoch and worker, with {neurons} neurons"),
+                ("network", f"at most {size} an epoch and worker, with {count} neurons"),
                 ("", "time and memory are those of this process, by the engine local"),
             ]
         return lines
-
-    def _told_time(self, times: str, apart: str) -> str:
-        probe, last = self.probe, self.probe.history[-1]
-        if probe.whole:
-            told = told_seconds(self.seconds[0])
-            return f"about {told} ({last.epoch} of at most {last.epochs} epochs{times}){apart}"
-        of = f" on {probe.rows} of {self.rows} rows" if probe.rows < self.rows else ""
-        took = told_seconds(sum(probe.seconds))
-        by = f"{last.epoch} of at most {last.epochs} epochs{of} in {took}"
-        return f"{_told(self.seconds)} (by {by}{times}){apart}"
-
-    def _told_neurons(self) -> str:
-        probe, most = self.probe, self.most_neurons
-        cap = "" if most is None else f", at most {most}"
-        if probe.whole:
-            return f"{probe.neurons}{cap}"
-        of = f" of {probe.rows} rows" if probe.rows < self.rows else ""
-        return f"{probe.neurons} after epoch {probe.history[-1].epoch} of the probe{of}{cap}"
-
-
-class Planned:
-    """What an estimator says of a fit before it begins."""
-
-    def plan(self, X: Any, y: Any = None, *, seconds: float | None = None) -> Plan:
-        """Return what `fit` is expected to take, by training for about 3 ``seconds`` on some rows.
-
-        Parameters
-        ----------
-        X : array-like, table or dask collection (n, D)
-            Of a collection in partitions some rows of some of them are computed.
-        y : array-like (n,), optional
-            As of `fit`.
-        seconds : float, optional
-            How long it trains; compilation, and a row more than time is left for, come on top.
-
-        Returns
-        -------
-        Plan
-            Seconds of the fit and of an epoch, bytes of memory, and where the engine is elsewhere
-            of the network; ``print`` tells it.
-
-        Raises
-        ------
-        ValueError
-            As `fit` does, or the chunk sizes of X are unknown.
-        """
-        return plan_of(self, X, y, seconds=seconds)
 
 
 def plan_of(
@@ -195,42 +152,44 @@ def plan_of(
         params["engine"] = "local"
     if factor == AUTO:
         params["spreading_factor"] = None
+        fits *= SIZING
     if isinstance(estimator.random_state, np.random.RandomState):  # it would go on
         params["random_state"] = seed
-    data = SomeRows(X, y)
-    rng, most = np.random.default_rng(seed), PROBE_SECONDS if seconds is None else seconds
+    data, most = _Rows(X, y), PROBE_SECONDS if seconds is None else seconds
     kind: Callable[..., Any] = type(estimator)
-    probe = _probe(functools.partial(kind, **params), data, rng, most)
-    n, width = data.n, data.width
-    fits *= SIZING if factor == AUTO else 1
-    cap = _cap(GrowthAbilities.of(parts.growth), n)
-    least, greatest = _seconds(n, probe, cap)
+    make = functools.partial(kind, **params)
+    probe = _probe(make, data, np.random.default_rng(seed), most)
+    growing, cap = GrowthAbilities.of(parts.growth), None
+    if growing.base is None:  # else there are as many maps as there may be neurons
+        fixed = growing.max_neurons is None and growing.start_shape is not None
+        cap = math.prod(growing.shape) if fixed else growing.cap(data.n)
+    least, greatest = _seconds(data.n, probe, cap)
+    network = None
+    if elsewhere:
+        # Bytes of a neuron in an epoch: out go a prototype and less than 8 numbers (place, links,
+        # leading classes of a byte each), back come at most two sums and less than 8 numbers.
+        classes = data.classes(_FEW) if estimator._kind == "classifier" else 0
+        each = 8 * (3 * data.width + 16 + 2 * classes)
+        network = (cap or probe.history[-1].neurons) * each
     held = not elsewhere and (engine.opened is None or engine.opened(X) is None)
     return Plan(
-        n,
-        width,
+        data.n,
+        data.width,
         probe,
         cap,
         (least * fits, None if greatest is None else greatest * fits),
         (least / probe.epochs, None if greatest is None else greatest / probe.epochs),
-        _memory(data.nbytes if held else None, n, probe),
-        (cap or probe.neurons) * _each(data, estimator._kind) if elsewhere else None,
+        _memory(data.n, data.nbytes if held else None, probe),
+        network,
     )
 
 
-def _each(data: SomeRows, kind: str) -> int:
-    # Bytes of a neuron in an epoch: out go a prototype and less than 8 numbers (place, links,
-    # leading classes of a byte each), back come at most two sums and less than 8 numbers.
-    classes = data.classes(_FEW) if kind == "classifier" else 0
-    return 8 * (3 * data.width + 16 + 2 * classes)
-
-
-class _Enough(Exception):  # noqa: N818 - no error
-    """The probe knows enough."""
+class _EnoughError(Exception):
+    """The probe took long enough."""
 
 
 class _Watch:
-    """Hears of each epoch, and ends the training when its time is over."""
+    """A callback that times epochs, and ends the training when its time is over."""
 
     vital = True
 
@@ -247,12 +206,10 @@ class _Watch:
         self.history.append(epoch)
         self._before = now
         if sum(self.seconds) > self._most:
-            raise _Enough
+            raise _EnoughError
 
 
-def _probe(
-    make: Callable[..., Any], data: SomeRows, rng: np.random.Generator, most: float
-) -> Probe:
+def _probe(make: Callable[..., Any], data: _Rows, rng: np.random.Generator, most: float) -> Probe:
     """Train on ever more rows, while that takes little time; ``make`` returns an estimator."""
     n = data.n
     with compile_clock() as clock, warnings.catch_warnings():
@@ -264,7 +221,7 @@ def _probe(
             tried, watch, ended = data.some(rows, rng), _Watch(clock, most), True
             try:
                 make(callbacks=[watch]).fit(*tried)
-            except _Enough:
+            except _EnoughError:
                 ended = False
             size, took = tried[0].shape[0], sum(watch.seconds)
             more = (took - before[1]) / max(size - before[0], 1)
@@ -272,7 +229,9 @@ def _probe(
                 break
             rows, before = size * _MORE_ROWS, (size, took)
     each_row = more if ended and before[0] and more > 0 else took / size
-    return Probe(size, ended and size == n, watch.history, watch.seconds, each_row, ended)
+    last = watch.history[-1]
+    epochs = last.epoch if ended else last.epochs
+    return Probe(size, ended and size == n, watch.history, watch.seconds, each_row, epochs)
 
 
 def _seconds(n: int, probe: Probe, cap: int | None) -> tuple[float, float | None]:
@@ -287,39 +246,92 @@ def _seconds(n: int, probe: Probe, cap: int | None) -> tuple[float, float | None
     least = (took + (n - probe.rows) * probe.each_row) * (probe.epochs / last.epoch)
     if cap is None:
         return least, None
-    mean = sum(one.neurons for one in probe.history) / last.epoch
+    mean = sum(record.neurons for record in probe.history) / last.epoch
     return least, max(least, least * cap / mean * last.epochs / probe.epochs)
 
 
-def _cap(growing: GrowthAbilities, n: int) -> int | None:
-    if growing.base is not None:  # as many maps as there may be neurons
-        return None
-    if growing.max_neurons is None and growing.start_shape is not None:
-        return math.prod(growing.shape)
-    return growing.cap(n)
-
-
-def _memory(held: int | None, n: int, probe: Probe) -> int | None:
+def _memory(n: int, held: int | None, probe: Probe) -> int | None:
     """Return about how many bytes the process takes at its peak, holding so many of the data."""
-    taken = _resident()
-    if taken is None or probe.whole:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    taken = peak if sys.platform == "darwin" else peak << 10
+    if probe.whole:
         return taken
     left = 1 - probe.rows / n
     return taken + int((_KEPT * n if held is None else _BESIDE * held) * left)
 
 
-def _resident() -> int | None:
-    try:
-        import resource
-    except ImportError:  # Windows
+class _Rows:
+    """Rows of X (n, D) and y as they come: arrays, frames, tables, collections in partitions."""
+
+    def __init__(self, X: Any, y: Any) -> None:
+        self.X, self.y, self._sizes = X, y, _partition_sizes(X)
+        if self._sizes is None and not hasattr(X, "shape"):
+            self.X = np.asarray(X)
+        if issparse(X):
+            self.X = X.tocsr()  # others have no rows
+        self.n = self.X.shape[0] if self._sizes is None else sum(self._sizes)
+        if self._sizes is not None and self.n == 0:
+            raise ValueError("X has no rows")
+        if y is not None and not hasattr(y, "partitions"):
+            check_consistent_length(range(self.n), y)
+        if len(self.X.shape) != 2:
+            raise ValueError(f"X has shape {tuple(self.X.shape)}, not rows and columns")
+        self.width = int(self.X.shape[1])
+        itemsize = 4 if getattr(self.X, "dtype", None) == np.float32 else 8
+        whole = self.n * self.width * itemsize
+        self.nbytes = self.X.nnz * (itemsize + 4) if issparse(X) else whole
+
+    def some(self, count: int, rng: np.random.Generator) -> tuple[Any, Any]:
+        """Return about so many of the rows, all if there are no more."""
+        if self._sizes is not None:
+            return self._of_partitions(count, self._sizes)
+        if self.n <= count:
+            return self.X, self.y
+        rows = np.sort(rng.choice(self.n, count, replace=False))
+        if hasattr(self.X, "iloc"):
+            return self.X.iloc[rows], self._targets(rows)
+        if hasattr(self.X, "to_pandas"):  # of pyarrow, whose [] are columns
+            return self.X.take(rows), self._targets(rows)
+        table: Any = opened_table(self.X)
+        return (self.X if table is None else table)[rows], self._targets(rows)
+
+    def classes(self, count: int) -> int:
+        """Return how many distinct targets the first rows have; of samples of no class, too."""
+        first = np.asarray(self._targets(np.arange(min(count, self.n))))
+        if first.dtype == object:  # None has no order beside texts
+            first = first.astype(str)
+        return len(np.unique(first))
+
+    def _of_partitions(self, count: int, sizes: list[int]) -> tuple[Any, Any]:
+        # The first rows of some of them: to load all is too much for an estimate.
+        some = [i for i, size in enumerate(sizes) if size]
+        some = [some[i] for i in np.unique(np.linspace(0, len(some) - 1, PLACES).astype(int))]
+        each, starts = -(-count // len(some)), np.concatenate([[0], np.cumsum(sizes)])
+        X = [np.asarray(self.X.partitions[i].compute()[:each]) for i in some]
+        rows = [np.arange(starts[i], starts[i] + min(each, sizes[i])) for i in some]
+        return np.concatenate(X), self._targets(np.concatenate(rows))
+
+    def _targets(self, rows: NDArray[np.int64]) -> Any:
+        if self.y is None:
+            return None
+        return self.y.iloc[rows] if hasattr(self.y, "iloc") else np.asarray(self.y)[rows]
+
+
+def _partition_sizes(X: Any) -> list[int] | None:
+    # The rows of each partition of a collection that is computed later.
+    if not hasattr(X, "partitions") or not hasattr(X, "compute"):
         return None
-    import sys
+    sizes = X.chunks[0] if hasattr(X, "chunks") else X.map_partitions(len).compute()
+    if any(math.isnan(size) for size in sizes):
+        raise ValueError("the chunk sizes of X are unknown: call X.compute_chunk_sizes()")
+    return [int(size) for size in sizes]
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak << 10
 
-
-def _told(seconds: tuple[float, float | None]) -> str:
+def _range_told(seconds: tuple[float, float | None]) -> str:
     least, most = seconds
     if most is None:
         return f"at least about {told_seconds(least)}, more if the map goes on growing"
@@ -329,7 +341,7 @@ def _told(seconds: tuple[float, float | None]) -> str:
 
 
 def told_size(count: float) -> str:
-    """Return a number of bytes as people say it."""
+    """Return a number of bytes in words."""
     for unit in ("bytes", "KiB", "MiB"):
         if count < 999.5:  # from which on three digits would be told as 1e+03
             return f"{count:.3g} {unit}"
@@ -338,7 +350,7 @@ def told_size(count: float) -> str:
 
 
 def told_seconds(seconds: float) -> str:
-    """Return seconds as people say them."""
+    """Return seconds in words."""
     if seconds < 120:
         return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -12,13 +12,12 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
 from dbgsom_core.engine.tables import picked
+from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
-from dbgsom_core.estimators.held_out import HeldOut
-from dbgsom_core.estimators.lazy import by_rows
 from dbgsom_core.estimators.plain_values import storable
 from dbgsom_core.estimators.validation import is_number
+from dbgsom_core.training.groups import followed_by
 from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.summaries import followed_by
 from dbgsom_core.training.targets import Target
 
 
@@ -35,7 +34,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
 
     Attributes
     ----------
-    labels_ : float64 array (n,) or (n, T)
+    labels_ : float64 array (n,) or (n, T), (n, Q) of a labeller with Q columns
         The answer of the neuron that won each training sample.
     neuron_labels_ : float64 array (K,) or (K, T)
         The answer of each neuron.
@@ -65,8 +64,8 @@ class SomRegressor(RegressorMixin, GrowingMap):
         self._require(y, "targets")
         parts = self.check_parts(y, X)
         X, target = self._checked_pair(X, y, parts, reset=True)
-        self._fit(parts, X, target, sample_weight)
-        self._take_residuals(X, target)
+        held = self._fit(parts, X, target, sample_weight)
+        self._take_residuals(X, target, held.calibration)
         return self
 
     @all_or_nothing
@@ -85,17 +84,17 @@ class SomRegressor(RegressorMixin, GrowingMap):
                 "partial_fit goes on with one target without gaps; fit all samples at once, or an "
                 "estimator for each target on the samples in which it is known"
             )
-        self._partial_fit(parts, X, followed_by(target, self._memory), sample_weight)
-        self._take_residuals(X, target)
+        everything = followed_by(target, self._memory)
+        held = self._fit(parts, X, everything, sample_weight, goes_on=True)
+        self._take_residuals(X, target, held.calibration)
         return self
 
-    def _take_residuals(self, X: Any, target: Target) -> None:
+    def _take_residuals(self, X: Any, target: Target, held: NDArray[np.bool_] | None) -> None:
         # Of the samples that were held out: what intervals are made of. What is not known is last.
-        held = HeldOut.of(X.shape[0], self.calibration, (), 1).calibration
         self._residuals = np.empty(0)
         if held is not None:
-            told = self._answers(self._parts.over(picked(X, held), self._metric.abilities))
-            self._residuals = np.sort(np.abs(target.y[held] - told), axis=0)
+            answers = self._answers(self._parts.over(picked(X, held), self._metric.abilities))
+            self._residuals = np.sort(np.abs(target.y[held] - self._point(answers)), axis=0)
 
     @by_rows
     def predict_interval(self, X: Any, level: float = 0.9) -> NDArray[np.float64]:
@@ -104,7 +103,8 @@ class SomRegressor(RegressorMixin, GrowingMap):
         `predict` plus and minus the residual that the share ``level`` of the samples held out by
         ``calibration`` did not exceed (Lei et al. 2018). The target of a new sample of the same
         source lies in its interval with a probability of at least ``level``, each of several
-        targets for itself.
+        targets for itself. Of a labeller with several columns it is
+        the interval of its ``point_column``.
 
         Parameters
         ----------
@@ -123,25 +123,26 @@ class SomRegressor(RegressorMixin, GrowingMap):
         """
         if not is_number(level) or not 0 < level < 1:
             raise ValueError(f"level must be a number between 0 and 1, not {level!r}")
-        answers = np.asarray(self.predict(X), dtype=np.float64)
+        answers = np.asarray(self._point(self.predict(X)), dtype=np.float64)
         residuals = getattr(self, "_residuals", np.empty(0))
         if len(residuals) == 0:
             raise ValueError(
                 "predict_interval needs samples that the map has not seen: fit with "
                 "calibration=0.2, which holds out a fifth of them"
             )
-        margins = [_margin(one[~np.isnan(one)], level) for one in np.atleast_2d(residuals.T)]
+        margins = [_margin(of[~np.isnan(of)], level) for of in np.atleast_2d(residuals.T)]
         margin = margins[0] if answers.ndim == 1 else np.array(margins)
         return np.stack([answers - margin, answers + margin], axis=-1)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination R² on samples X (n, D), the mean over targets.
 
+        Of a labeller with several columns its ``point_column`` is scored: the median, say.
         ``y`` (n,) or (n, T) may have gaps: each target is scored where it is known.
         """
         from sklearn.metrics import r2_score  # slow to import
 
-        answers = np.asarray(self.predict(X))
+        answers = self._point(np.asarray(self.predict(X)))
         known = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
         check_consistent_length(answers, known)
         known = np.reshape(known, answers.shape)
@@ -162,7 +163,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         return tags
 
     def _checked_pair(self, X: Any, y: Any, parts: Parts, *, reset: bool) -> tuple[Any, Target]:
-        check_no_text(y)
+        _check_no_text(y)
         X = self._checked(X, parts, reset=reset)
         y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
         if y.ndim != 2 or y.shape[1] == 1:
@@ -181,8 +182,8 @@ def _margin(residuals: NDArray[np.float64], level: float) -> float:
     return float(residuals[rank - 1]) if rank <= len(residuals) else math.inf
 
 
-def check_no_text(y: Any) -> None:
-    """Raise ValueError when targets hold texts, even if they look like numbers."""
+def _check_no_text(y: Any) -> None:
+    # Even if they look like numbers.
     values = np.asarray(y)
     of_objects = values.dtype == object and any(isinstance(one, str) for one in values.ravel())
     if values.dtype.kind in "US" or of_objects:

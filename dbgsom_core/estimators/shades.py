@@ -1,19 +1,29 @@
-"""A colour for each neuron of a fitted map, for quick looks: the HTML repr and the terminal."""
+"""A colour for each neuron of a fitted map, and the map as a small picture in HTML.
+
+Notebooks and terminals show them before matplotlib is imported.
+"""
 
 from __future__ import annotations
 
 import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.errors import as_text
+
 MOST_CATEGORIES = 20
 NOBODY = (232, 234, 237)  # neurons that won no training sample
 # Dark to bright, so that the order is seen without colours, too.
 _RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)])
+_WIDTH = 320.0  # pixels of the whole map, at most
+_CELL = 18.0  # pixels of one cell, at most
+_MOST_NEURONS = 2500  # a larger picture would only slow the page down
+_LONGEST = 40  # letters of one entry of the legend
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,55 @@ def shades_of(
     colours[hits == 0] = NOBODY
     legend = [(text, _rgb(colour)) for text, colour in zip(told, palette, strict=True)]
     return Shades("label", colours, [told[code] for code in codes], legend)
+
+
+def map_html(estimator: Any) -> str:
+    """Return a fitted estimator's map as HTML: a cell a neuron, with its value as a tooltip."""
+    som_map = estimator.som_map_
+    torus = "" if som_map.grid.torus is None else " on a torus"
+    facts = (
+        f"{len(som_map)} neurons{torus} after {estimator.n_iter_} epochs · quantization error "
+        f"{estimator.quantization_error_:.4g} · topographic error "
+        f"{estimator.topographic_error_:.3g}"
+    )
+    picture = _svg(estimator) if len(som_map) <= _MOST_NEURONS else ""
+    style = "font-family: sans-serif; font-size: 12px; margin: 6px 0"
+    return f'<div class="dbgsom-map" style="{style}">{picture}<div>{facts}</div></div>'
+
+
+def _svg(estimator: Any) -> str:
+    som_map, shades = estimator.som_map_, shades_of(estimator)
+    centres, corners = som_map.plane_positions, np.asarray(som_map.grid.corners)
+    low, high = centres.min(axis=0) + corners.min(axis=0), centres.max(axis=0) + corners.max(axis=0)
+    size = min(_CELL, _WIDTH / float((high - low).max()))
+    width, height = ((high - low) * size).tolist()
+    cells = []
+    for row, (centre, text) in enumerate(zip(centres, shades.texts, strict=True)):
+        around = (centre + corners - low) * size
+        points = " ".join(f"{x:.1f},{height - y:.1f}" for x, y in around.tolist())
+        value = f"neuron {row}, {shades.what} {_escaped(text)}, {estimator.hit_counts_[row]:g} hits"
+        cells.append(
+            f'<polygon points="{points}" fill="{_hex(shades.colours[row])}"><title>{value}'
+            "</title></polygon>"
+        )
+    legend = " ".join(
+        f'<span style="color:{_hex(colour)}">&#9632;</span>&nbsp;{_escaped(text)}'
+        for text, colour in shades.legend
+    )
+    return (
+        f'<svg width="{width:.0f}" height="{height:.0f}" role="img" aria-label="the map" '
+        f'stroke="#fff" stroke-width="0.5">{"".join(cells)}</svg>'
+        f"<div>{shades.what}: {legend}</div>"
+    )
+
+
+def _escaped(text: str) -> str:
+    text = as_text(text)
+    return escape(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+
+
+def _hex(colour: Any) -> str:
+    return "#" + "".join(f"{int(channel):02x}" for channel in colour)
 
 
 def _scale(what: str, values: NDArray[np.float64], shown: NDArray[np.bool_]) -> Shades:

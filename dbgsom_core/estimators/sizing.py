@@ -1,4 +1,4 @@
-"""How large a map should be, told by samples that it has not seen."""
+"""Choose how large a map should be, by its loss on held-out samples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from dbgsom_core.engine.tables import picked
-from dbgsom_core.estimators.part_params import build_growth
+from dbgsom_core.estimators.components import build_growth
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import Target
@@ -57,31 +57,23 @@ class SizesTried(tuple[SizeTried, ...]):
         )
 
 
-def sized(
+def choose_size(
     estimator: Any,
     parts: Parts,
     X: Any,
     target: Target | None,
     weights: NDArray[np.float64] | None,
-    left_out: NDArray[np.bool_] | None,
 ) -> tuple[SizesTried, Parts]:
-    """Return what was tried on the samples that are not left out, and the parts of the best size.
+    """Return the sizes tried on training samples, and the components of the best size.
 
     That is the first whose loss is within one standard error of the least (Breiman et al. 1984,
     3.4.3, with the error of the difference). Nothing is tried on less than `_LEAST` samples: the
     strategy's default stays.
     """
-    if left_out is not None:
-        X, weights = picked(X, ~left_out), None if weights is None else weights[~left_out]
-        target = None if target is None else target.of(~left_out)
-    tried = SizesTried(_tried(estimator, parts, X, target, weights))
+    held = _held_out(X.shape[0], target, weights)
+    tried = SizesTried() if held is None else _try(estimator, parts, X, target, weights, held)
     chosen = tried.chosen
-    return tried, _of(parts, estimator, None if chosen is None else chosen.spreading_factor)
-
-
-def _of(parts: Parts, estimator: Any, factor: float | None) -> Parts:
-    params = {**estimator.get_params(deep=False), "spreading_factor": factor}
-    return replace(parts, growth=build_growth(params))
+    return tried, _with_factor(parts, estimator, chosen and chosen.spreading_factor)
 
 
 def size_told(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[str, ...]:
@@ -100,58 +92,54 @@ def spreading_factor_of(parts: Parts) -> float | None:
     growing = GrowthAbilities.of(parts.growth)
     while growing.base is not None:
         growing = GrowthAbilities.of(growing.base)
-    found = growing.spreading_factor
-    return None if found is None else float(found)
+    return None if growing.spreading_factor is None else float(growing.spreading_factor)
 
 
-def _tried(
+def _with_factor(parts: Parts, estimator: Any, factor: float | None) -> Parts:
+    params = {**estimator.get_params(deep=False), "spreading_factor": factor}
+    return replace(parts, growth=build_growth(params))
+
+
+def _try(
     estimator: Any,
     parts: Parts,
     X: Any,
     target: Target | None,
     weights: NDArray[np.float64] | None,
-) -> tuple[SizeTried, ...]:
-    # One map grows from size to size, until two in a row have a larger loss than the best. Empty
-    # where too few samples are there to tell.
-    held = _held_out(X.shape[0], target, weights)
-    if held is None:
-        return ()
+    held: NDArray[np.bool_],
+) -> SizesTried:
+    # One map grows from size to size, until two in a row have a larger loss than the best.
     trial = clone(estimator).set_params(
         warm_start=True, calibration=None, checkpoint=None, callbacks=None, verbose=0
     )
-    kept = ~held
-    some = picked(X, kept), None if target is None else target.of(kept)
-    some_weights = None if weights is None else weights[kept]
-    rest, truth = picked(X, held), None if target is None else target.of(held)
+    shown, unseen = (
+        (picked(X, rows), None if target is None else target.of(rows)) for rows in (~held, held)
+    )
+    shown_weights = None if weights is None else weights[~held]
     over = np.ones(int(held.sum())) if weights is None else weights[held]
-    tried: list[tuple[float, int]] = []
+    sizes: list[tuple[float, int]] = []
     losses: list[NDArray[np.float64]] = []
     means: list[float] = []
     for factor in TRIED:
         trial.spreading_factor = factor
-        trial.epochs = -(-int(estimator.epochs) // (_STEP if tried else _START))
+        trial.epochs = -(-int(estimator.epochs) // (_STEP if sizes else _START))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            trial._fit(_of(parts, estimator, factor), *some, some_weights)
-        tried.append((factor, len(trial.som_map_)))
-        losses.append(_losses(trial, rest, truth))
+            trial._fit(_with_factor(parts, estimator, factor), *shown, shown_weights)
+        sizes.append((factor, len(trial.som_map_)))
+        losses.append(_losses(trial, *unseen))
         known = ~np.isnan(losses[0])
         means.append(float(np.average(losses[-1][known], weights=over[known])))
         if np.argmin(means) < len(means) - _PATIENCE:
             break
-    excess, errors = _above_least(np.array(losses)[:, known], over[known])
-    rows = zip(tried, means, excess.tolist(), errors.tolist(), strict=True)
-    return tuple(SizeTried(*size, mean, above, error) for size, mean, above, error in rows)
-
-
-def _above_least(
-    losses: NDArray[np.float64], weights: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    # By how much the means of losses (m, n) are above the least, (m,), and the standard errors.
-    weights = weights / weights.sum()
-    apart = losses - losses[np.argmin(losses @ weights)]
-    means = apart @ weights
-    return means, np.sqrt((apart - means[:, None]) ** 2 @ weights**2)
+    # By how much the means are above the least, and the standard errors of these differences.
+    shares = over[known] / over[known].sum()
+    differences = np.array(losses)[:, known]
+    differences = differences - differences[np.argmin(differences @ shares)]
+    excess = differences @ shares
+    errors = np.sqrt((differences - excess[:, None]) ** 2 @ shares**2)
+    rows = zip(sizes, means, excess.tolist(), errors.tolist(), strict=True)
+    return SizesTried(SizeTried(*size, mean, above, error) for size, mean, above, error in rows)
 
 
 def _held_out(
@@ -178,22 +166,20 @@ def _losses(estimator: Any, X: Any, target: Target | None) -> NDArray[np.float64
         return np.asarray(estimator.evaluate(X).combined_errors)
     assert target is not None
     data = estimator._samples(X)
-    if estimator._kind == "regressor":
-        return _squared_errors(target.y, estimator._answers(data))
+    if estimator._kind == "regressor":  # in variances of each target, the mean over known ones
+        y, answers = (
+            np.reshape(np.ma.masked_invalid(values), (data.n, -1))
+            for values in (target.y, estimator._point(estimator._answers(data)))
+        )
+        spread = y.var(axis=0).filled(1.0)
+        errors = ((answers - y) ** 2 / np.where(spread > 0, spread, 1.0)).mean(axis=1)
+        return np.asarray(errors.filled(np.nan))
     assert target.classes is not None
     assert target.codes is not None
     true = target.codes[:, None] == np.arange(len(target.classes))
     if estimator._answering is None and estimator._leaf_probabilities is None:
-        told = estimator._answers(data)[:, None] == target.classes  # no probabilities
+        shares = estimator._answers(data)[:, None] == target.classes  # no probabilities
     else:
-        told = estimator._probabilities_of(data)
-    losses = ((told - true.astype(np.float64)) ** 2).sum(axis=1)
+        shares = estimator._probabilities_of(data)
+    losses = ((shares - true.astype(np.float64)) ** 2).sum(axis=1)
     return np.where(target.codes >= 0, losses, np.nan)
-
-
-def _squared_errors(y: NDArray[Any], answers: NDArray[Any]) -> NDArray[np.float64]:
-    # In variances of each target, the mean over those that are known of a sample.
-    y, answers = (np.reshape(np.ma.masked_invalid(one), (len(y), -1)) for one in (y, answers))
-    spread = y.var(axis=0).filled(1.0)
-    errors = ((answers - y) ** 2 / np.where(spread > 0, spread, 1.0)).mean(axis=1)
-    return np.asarray(errors.filled(np.nan))

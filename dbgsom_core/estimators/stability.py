@@ -1,4 +1,4 @@
-"""How sure a fitted map is: refits to seeded parts of the samples, laid beside it."""
+"""How sure a fitted map is: refits to seeded parts of the samples, compared with it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from sklearn.utils import _safe_indexing, indexable
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.tables import BlockTable, picked
 from dbgsom_core.engine.workers import available_threads
-from dbgsom_core.estimators.lazy import here
-from dbgsom_core.estimators.part_params import AUTO
+from dbgsom_core.estimators.components import AUTO, computed
+from dbgsom_core.estimators.validation import is_integer
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.measures import Measure
 from dbgsom_core.interfaces.stability import Interval, Stability
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.training.vertical import is_vertical
+from dbgsom_core.training.hierarchy import is_vertical
 
 _PAIRS = 20_000  # of samples, for the repeatability
 _MEASURES = ("quantization_error", "topographic_error")
@@ -44,15 +44,18 @@ def stability_of(
     n_jobs: int | None,
     hear: Callable[[EpochRecord], None] | None = None,
 ) -> Stability:
-    """Return what `GrowingMap.stability` is described to return.
+    """Return what `FittedMap.stability` is described to return.
 
     ``hear`` is called after each epoch of each refit, and ends them all by raising.
     """
-    _check(n, share, level)
-    workers = _workers(n_jobs)
-    X, y = indexable(here(X), here(y))
+    workers = _check(n, share, level, n_jobs)
+    X, y = indexable(computed(X), computed(y))
     units, labels = estimator.bmu(X), estimator.predict(X)
-    drawn = list(parts(_strata(estimator, y, len(units)), n, share, random_state))
+    strata = np.zeros(len(units), dtype=np.int64)
+    if estimator._kind == "classifier" and y is not None:
+        texts = [str(label) for label in np.asarray(y, dtype=object)]
+        strata = np.unique(texts, return_inverse=True)[1]
+    drawn = list(parts(strata, n, share, random_state))
     template = clone(estimator).set_params(
         callbacks=None if hear is None else [hear],
         checkpoint=None,
@@ -66,8 +69,14 @@ def stability_of(
         workers = 1
     if workers > 1 and "engine__threads" in template.get_params():
         template.set_params(engine__threads=1)
-    pairs = _pairs(len(units), random_state)
-    task = _Task(estimator, template, X, y, _chosen(estimator, y, measures), pairs, units, labels)
+    if not isinstance(measures, Mapping):
+        of_answers = _OF_ANSWERS[estimator._kind] if np.ndim(y) == 1 else ()
+        names = (*_MEASURES, *of_answers) if measures is None else measures
+        found: dict[str, Any] = {name: get_registry().find("measure", name)() for name in names}
+        measures = found
+    task = _Task(
+        estimator, template, X, y, measures, _pairs(len(units), random_state), units, labels
+    )
     pool = ThreadPoolExecutor(workers)
     try:
         with warnings.catch_warnings(), one_blas_thread():
@@ -75,7 +84,7 @@ def stability_of(
             refits = list(pool.map(task.refit, drawn))
     finally:
         pool.shutdown(cancel_futures=True)
-    return _joined(estimator, units, refits, share, level)
+    return _summary(estimator, units, refits, share, level)
 
 
 def parts(
@@ -87,17 +96,47 @@ def parts(
     one.
     """
     random = np.random.default_rng(seed)
-    groups = [np.flatnonzero(strata == one) for one in np.unique(strata)]
+    groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     rest: NDArray[np.int64] | None = None
     for number in range(n):
         if share == 0.5 and number % 2 and rest is not None:
             yield rest
             continue
         orders = [random.permutation(group) for group in groups]
-        sizes = [min(max(round(share * len(one)), 1), len(one)) for one in orders]
-        yield np.sort(np.concatenate([one[:k] for one, k in zip(orders, sizes, strict=True)]))
-        left = (one[k:] if k < len(one) else one for one, k in zip(orders, sizes, strict=True))
+        sizes = [min(max(round(share * len(rows)), 1), len(rows)) for rows in orders]
+        yield np.sort(np.concatenate([rows[:k] for rows, k in zip(orders, sizes, strict=True)]))
+        left = (rows[k:] if k < len(rows) else rows for rows, k in zip(orders, sizes, strict=True))
         rest = np.sort(np.concatenate(list(left)))
+
+
+def interval(values: Sequence[float], share: float, level: float) -> Interval:
+    """Return the mean of a number over refits to a share of the samples, and its interval.
+
+    The standard error of the number is √(s/(1 - s)) times its standard deviation over the refits,
+    as for the jackknife that leaves out a share 1 - s (Shao & Wu 1989); the ends are Student's t of
+    so many refits away. The mean itself where there is but one.
+    """
+    known = np.array([value for value in values if math.isfinite(value)])
+    if not len(known):
+        return Interval(math.nan, math.nan, math.nan)
+    mean = float(known.mean())
+    if len(known) == 1:
+        return Interval(mean, math.nan, math.nan)
+    error = math.sqrt(share / (1 - share)) * float(known.std(ddof=1))
+    reach = float(stdtrit(len(known) - 1, (1 + level) / 2)) * error
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def matched(together: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return for each of C clusters the one of C' others that it is matched to, -1 for none.
+
+    ``together`` (C, C') are the samples that two have in common, of which the matching, one to one,
+    holds the most (Kuhn 1955).
+    """
+    partner = np.full(len(together), -1, dtype=np.int64)
+    rows, columns = linear_sum_assignment(together, maximize=True)
+    partner[rows] = columns
+    return partner
 
 
 @dataclass(frozen=True)
@@ -106,7 +145,7 @@ class _Refit:
 
     size: int
     near: NDArray[np.float64]  # (K, K): shares of pairs that are neighbours there
-    chance: float
+    chance: float  # share of any two samples that are
     agreement: NDArray[np.float64] | None  # (K,)
     measures: dict[str, float]
     ranks: NDArray[np.float64]
@@ -124,27 +163,30 @@ class _Task:
     labels: NDArray[Any]
 
     def refit(self, rows: NDArray[np.int64]) -> _Refit:
-        from scipy.stats import rankdata
+        """Fit a clone to some rows and compare it with the map on all of them."""
+        from scipy.stats import rankdata  # slow to import
 
         estimator, n_neurons = clone(self.template), len(self.estimator.som_map_)
-        y = None if self.y is None else _safe_indexing(self.y, rows)
-        estimator.fit(_rows_of(self.X, rows), y)
+        estimator.fit(*self._rows(rows))
         hops, units = estimator.som_map_.hops, estimator.bmu(self.X)
         counts = np.zeros((n_neurons, len(hops)))
         np.add.at(counts, (self.units, units), 1.0)
         beside = (hops <= 1).astype(np.float64)
-        near, hits = counts @ beside @ counts.T, counts.sum(axis=1)
-        pairs = np.outer(hits, hits)
-        shares = np.divide(near, pairs, out=np.full_like(near, np.nan), where=pairs > 0)
-        apart = hops[units[self.pairs[0]], units[self.pairs[1]]]
+        near, hits, won = counts @ beside @ counts.T, counts.sum(axis=1), counts.sum(axis=0)
+        pairs, n = np.outer(hits, hits), won.sum()
         return _Refit(
             size=len(hops),
-            near=shares,
-            chance=_any_two(counts.sum(axis=0), beside),
+            near=np.divide(near, pairs, out=np.full_like(near, np.nan), where=pairs > 0),
+            chance=float((won @ beside @ won - n) / (n * (n - 1))),
             agreement=self._agreement(estimator),
             measures=self._measured(estimator, rows),
-            ranks=rankdata(apart),
+            ranks=rankdata(hops[units[self.pairs[0]], units[self.pairs[1]]]),
         )
+
+    def _rows(self, rows: NDArray[np.int64]) -> tuple[Any, Any]:
+        table = isinstance(self.X, BlockTable)
+        X = picked(self.X, rows) if table else _safe_indexing(self.X, rows)
+        return X, None if self.y is None else _safe_indexing(self.y, rows)
 
     def _agreement(self, estimator: Any) -> NDArray[np.float64] | None:
         if estimator._kind == "regressor":
@@ -152,7 +194,7 @@ class _Task:
         found = estimator.predict(self.X)
         same = found == self.labels
         if estimator._kind == "vq":
-            mine, theirs = (np.unique(one, return_inverse=True)[1] for one in (self.labels, found))
+            mine, theirs = (np.unique(of, return_inverse=True)[1] for of in (self.labels, found))
             together = np.zeros((mine.max() + 1, theirs.max() + 1))
             np.add.at(together, (mine, theirs), 1.0)
             same = matched(together)[mine] == theirs
@@ -166,47 +208,13 @@ class _Task:
         unseen = np.setdiff1d(np.arange(len(self.units)), rows)
         if not len(unseen):
             return {}
-        X = _rows_of(self.X, unseen)
-        y = None if self.y is None else np.asarray(_safe_indexing(self.y, unseen))
+        X, y = self._rows(unseen)
+        y = None if y is None else np.asarray(y)
         evaluation = estimator.evaluate(X, y=y, predictions=estimator.predict(X))
-        return {name: float(one.compute(evaluation)) for name, one in self.measures.items()}
+        return {name: float(of.compute(evaluation)) for name, of in self.measures.items()}
 
 
-def _rows_of(X: Any, rows: NDArray[np.int64]) -> Any:
-    return picked(X, rows) if isinstance(X, BlockTable) else _safe_indexing(X, rows)
-
-
-def matched(together: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return for each of C clusters the one of C' others that it is matched to, -1 for none.
-
-    ``together`` (C, C') are the samples that two have in common, of which the matching, one to one,
-    holds the most (Kuhn 1955).
-    """
-    partner = np.full(len(together), -1, dtype=np.int64)
-    rows, columns = linear_sum_assignment(together, maximize=True)
-    partner[rows] = columns
-    return partner
-
-
-def interval(values: Sequence[float], share: float, level: float) -> Interval:
-    """Return the mean of a number over refits to a share of the samples, and its interval.
-
-    The standard error of the number is √(s/(1 - s)) times its standard deviation over the refits,
-    as for the jackknife that leaves out a share 1 - s (Shao & Wu 1989); the ends are Student's t of
-    so many refits away. The mean itself where there is but one.
-    """
-    known = np.array([one for one in values if math.isfinite(one)])
-    if not len(known):
-        return Interval(math.nan, math.nan, math.nan)
-    mean = float(known.mean())
-    if len(known) == 1:
-        return Interval(mean, math.nan, math.nan)
-    error = math.sqrt(share / (1 - share)) * float(known.std(ddof=1))
-    reach = float(stdtrit(len(known) - 1, (1 + level) / 2)) * error
-    return Interval(mean, mean - reach, mean + reach)
-
-
-def _joined(
+def _summary(
     estimator: Any,
     units: NDArray[np.int64],
     refits: Sequence[_Refit],
@@ -215,25 +223,23 @@ def _joined(
 ) -> Stability:
     links = estimator.som_map_.edges()
     hits = np.bincount(units, minlength=len(estimator.som_map_))
-    near = np.mean([one.near[links[:, 0], links[:, 1]] for one in refits], axis=0)
-    known = [one.agreement for one in refits if one.agreement is not None]
-    names = refits[0].measures
-    measures = {
-        name: interval([one.measures[name] for one in refits], share, level) for name in names
-    }
+    known = [refit.agreement for refit in refits if refit.agreement is not None]
     alike = [
-        float(np.corrcoef(one.ranks, other.ranks)[0, 1])
-        for one, other in zip(refits[::2], refits[1::2], strict=False)
-        if np.ptp(one.ranks) > 0 and np.ptp(other.ranks) > 0
+        float(np.corrcoef(first.ranks, second.ranks)[0, 1])
+        for first, second in zip(refits[::2], refits[1::2], strict=False)
+        if np.ptp(first.ranks) > 0 and np.ptp(second.ranks) > 0
     ]
     return Stability(
         links=links,
-        link_shares=near,
-        chance=float(np.mean([one.chance for one in refits])),
+        link_shares=np.mean([refit.near[links[:, 0], links[:, 1]] for refit in refits], axis=0),
+        chance=float(np.mean([refit.chance for refit in refits])),
         agreements=np.mean(known, axis=0) if known else None,
-        measures=measures,
+        measures={
+            name: interval([refit.measures[name] for refit in refits], share, level)
+            for name in refits[0].measures
+        },
         repeatability=interval(alike, 0.5, level),
-        sizes=np.array([one.size for one in refits]),
+        sizes=np.array([refit.size for refit in refits]),
         share=share,
         level=level,
         weights=(hits[links[:, 0]] * hits[links[:, 1]]).astype(np.float64),
@@ -241,47 +247,23 @@ def _joined(
     )
 
 
-def _any_two(won: NDArray[np.float64], beside: NDArray[np.float64]) -> float:
-    n = won.sum()
-    return float((won @ beside @ won - n) / (n * (n - 1)))
-
-
 def _pairs(n: int, seed: int) -> NDArray[np.int64]:
     # (2, m): all pairs of different samples where they are few.
     if n * (n - 1) // 2 <= _PAIRS:
         return np.array(np.triu_indices(n, 1), dtype=np.int64)
-    one, step = np.random.default_rng([seed, 1]).integers(0, [[n], [n - 1]], (2, _PAIRS))
-    return np.array([one, (one + step + 1) % n])
+    first, step = np.random.default_rng([seed, 1]).integers(0, [[n], [n - 1]], (2, _PAIRS))
+    return np.array([first, (first + step + 1) % n])
 
 
-def _strata(estimator: Any, y: Any, n: int) -> NDArray[np.int64]:
-    if estimator._kind != "classifier" or y is None:
-        return np.zeros(n, dtype=np.int64)
-    texts = [str(one) for one in np.asarray(y, dtype=object)]
-    return np.unique(texts, return_inverse=True)[1]
-
-
-def _chosen(estimator: Any, y: Any, measures: Any) -> dict[str, Any]:
-    if isinstance(measures, Mapping):
-        return dict(measures)
-    names = measures
-    if names is None:
-        of_answers = _OF_ANSWERS[estimator._kind] if np.ndim(y) == 1 else ()
-        names = (*_MEASURES, *of_answers)
-    return {name: get_registry().find("measure", name)() for name in names}
-
-
-def _workers(n_jobs: int | None) -> int:
-    if n_jobs is None:
-        return 1
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0:
-        raise ValueError(f"n_jobs must be None or an integer other than 0, not {n_jobs!r}")
-    return int(n_jobs) if n_jobs > 0 else max(1, available_threads() + 1 + int(n_jobs))
-
-
-def _check(n: int, share: float, level: float) -> None:
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+def _check(n: int, share: float, level: float, n_jobs: int | None) -> int:
+    # Returns how many refits run at a time.
+    if not is_integer(n) or n < 1:
         raise ValueError(f"n must be an integer of at least 1, not {n!r}")
     for name, value in (("share", share), ("level", level)):
         if not isinstance(value, (int, float, np.number)) or not 0 < value < 1:
             raise ValueError(f"{name} must be a number between 0 and 1, not {value!r}")
+    if n_jobs is None:
+        return 1
+    if not is_integer(n_jobs) or n_jobs == 0:
+        raise ValueError(f"n_jobs must be None or an integer other than 0, not {n_jobs!r}")
+    return int(n_jobs) if n_jobs > 0 else max(1, available_threads() + 1 + int(n_jobs))

@@ -1,7 +1,7 @@
-"""Plain values of fitted estimators: what `model_file` writes of them, and the way back.
+"""What a fit leaves on an estimator, and the same as plain values of a model file.
 
-The lists below are the writer's and the reader's. One more fitted array needs a line there, with a
-``?`` if older files have to load, and the place in the training that sets it.
+`FITTED` is the list that a fit, the writer and the reader share. One more fitted array needs a
+field of `training.fit.FittedState` and a line there, with a ``?`` if older files have to load.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,7 @@ from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.errors import DbgsomError, ModelFileError, PluginError, callers_level, did_you_mean
 from dbgsom_core.estimators.archive import UnfitError, one_line
-from dbgsom_core.estimators.function_metric import CURE, FunctionMetric
-from dbgsom_core.estimators.part_params import built_param, written_spec
+from dbgsom_core.estimators.components import FunctionMetric, build_param, component_spec
 from dbgsom_core.estimators.plain_values import ESTIMATORS, Take, Types, from_plain, to_plain
 from dbgsom_core.interfaces.component import Component, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
@@ -33,41 +33,42 @@ from dbgsom_core.som_map.changes import change_of
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
-from dbgsom_core.training.answering import Answering, Groups
+from dbgsom_core.training.fit import FittedState
 from dbgsom_core.training.fitted_metric import FittedMetric, restored
+from dbgsom_core.training.groups import LabelledGroups
+from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
 from dbgsom_core.training.novelty import Calibration, Density
-from dbgsom_core.training.outputs import AnsweringEach
 from dbgsom_core.training.parts import LOOP, NOT_ASKED, PARTS, Absent
 
-# Fitted attributes as they are, and what each may hold (see `StoredType`): K neurons of the map, L
-# leaves, D columns of prototypes and F of samples, C classes, T targets. A file may lack those
-# with a ``?``.
-FITTED = {
-    "weights_": "finite[K, D]",
-    "labels_?": "any[*] | finite[*, T]",
-    "neuron_labels_": "any[K] | finite[K, T]",
-    "hit_counts_": "finite[K]",
-    "errors_": "number[K]",
-    "n_iter_": "integer",
-    "converged_": "flag",
-    "stopped_by_?": "text",
-    "kept_epoch_?": "integer",
-    "growing_threshold_": "number",
-    "spreading_factor_?": "number | none",
-    "quantization_error_": "number",
-    "topographic_error_": "number",
-    "n_features_in_": "size[F]",
-    "feature_names_in_?": "text[F]",
-    "classes_?": "any[C]",
-    "_probabilities": "number[K, C] | none",
-    "_memory": "summaries",
-    "_novelty?": "novelty | calibration",
-    "_deviations?": "number[D]",
-    "_residuals?": "number[E] | number[E, T]",
-    "_outputs?": "list of summaries",
-    "leaf_labels_": "any[L] | finite[L, T]",
-    "leaf_hit_counts_": "finite[L]",
-    "_leaf_probabilities": "number[L, C] | none",
+# Fitted attributes: where a fit leaves them in `FittedState`, and what each may hold in a file (see
+# `StoredType`): K neurons of the map, L leaves, D columns of prototypes and F of samples, C
+# classes, T targets. A file may lack those with a ``?``; the estimator sets those without a place.
+FITTED: Mapping[str, tuple[str, str]] = {
+    "weights_": ("weights", "finite[K, D]"),
+    "labels_?": ("", "any[*] | finite[*, T]"),
+    "neuron_labels_": ("labelled.neurons.labels", "any[K] | finite[K, T]"),
+    "hit_counts_": ("labelled.neurons.hits", "finite[K]"),
+    "errors_": ("errors", "number[K]"),
+    "n_iter_": ("", "integer"),
+    "converged_": ("training.converged", "flag"),
+    "stopped_by_?": ("training.stopped", "text"),
+    "kept_epoch_?": ("training.kept", "integer"),
+    "growing_threshold_": ("training.threshold", "number"),
+    "spreading_factor_?": ("", "number | none"),
+    "quantization_error_": ("quantization_error", "number"),
+    "topographic_error_": ("topographic_error", "number"),
+    "n_features_in_": ("", "size[F]"),
+    "feature_names_in_?": ("", "text[F]"),
+    "classes_?": ("", "any[C]"),
+    "_probabilities": ("labelled.neurons.probabilities", "number[K, C] | none"),
+    "_memory": ("labelled.clusters", "summaries"),
+    "_novelty?": ("calibration", "novelty | calibration"),
+    "_deviations?": ("deviations", "number[D]"),
+    "_residuals?": ("", "number[E] | number[E, T]"),
+    "_outputs?": ("", "list of summaries"),
+    "leaf_labels_": ("labelled.leaves.labels", "any[L] | finite[L, T]"),
+    "leaf_hit_counts_": ("labelled.leaves.hits", "finite[L]"),
+    "_leaf_probabilities": ("labelled.leaves.probabilities", "number[L, C] | none"),
 }
 MAP_ARRAYS = {
     "positions": "int[K, 2]",
@@ -80,6 +81,27 @@ _WIDEST = 1 << 15  # columns and rows, which are hops between parts of a map
 MOST_COLUMNS = 1 << 22
 _FILLING = ("spreading_factor", "max_neurons")
 _NOT_STORED = (*PARTS, "callbacks", "checkpoint")
+
+
+def take_state(estimator: Any, state: FittedState) -> None:
+    """Give an estimator the attributes that a fit left."""
+    for name, (place, _) in FITTED.items():
+        if place:
+            setattr(estimator, name.removesuffix("?"), attrgetter(place)(state))
+    estimator._density, estimator._answering = state.density, state.labelled.labeller
+    estimator._outputs = list(state.labelled.outputs)
+    _take_map(estimator, state.training.som_map, state.tree, state.training.history)
+
+
+def _take_map(
+    estimator: Any, som_map: SomMap, tree: Tree, history: tuple[EpochRecord, ...]
+) -> None:
+    estimator.som_map_, estimator._tree, estimator.history_ = som_map, tree, history
+    estimator.n_iter_, estimator._n_features_out = len(history), len(tree)
+    estimator.neurons_ = [(x, y) for x, y in som_map.positions.tolist()]
+    kept = history[: estimator.kept_epoch_]
+    estimator.growth_events_ = [event for record in kept for event in record.births]
+
 
 # ------------------------------------------------------------------------------------- writing
 
@@ -127,16 +149,19 @@ def _short_form(estimator: Any, name: str, value: Any) -> Any:
     if isinstance(getattr(estimator._parts, name, None), Absent):
         return value
     if name == "stopping" and isinstance(value, (list, tuple)):
-        return [written_spec(LOOP[name], rule) for rule in value]
+        return [component_spec(LOOP[name], rule) for rule in value]
     is_built = name in LOOP and isinstance(value, (str, Mapping, Component))
-    return written_spec(LOOP[name], value) if is_built else value
+    return component_spec(LOOP[name], value) if is_built else value
 
 
 def _write_part(kind: str, part: Component | Absent) -> dict[str, Any]:
     if isinstance(part, Absent):
         return dict(part.stored)
     if isinstance(part, FunctionMetric):
-        raise PluginError(f"metric={part!r} cannot be saved: no file can name it; {CURE}")
+        raise PluginError(
+            f"metric={part!r} cannot be saved: no file can name it; write it as a plugin ('dbgsom "
+            "plugins new NAME'), which also is faster, and give its name as the metric"
+        )
     identity = get_registry().identify(kind, part)
     for field, inner_kind in nested_fields(type(part)).items():  # says so when it has no name
         get_registry().identify(inner_kind, getattr(part, field))
@@ -180,7 +205,7 @@ def read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
     sizes = {"K": len(som_map), "L": len(tree), "D": som_map.prototypes.shape[1]}
     fitted = {name: from_plain(it, take, types, name) for name, it in stored["fitted"].items()}
     estimator, absent = _unfitted(cls, stored, take)
-    for entry, holds in FITTED.items():
+    for entry, (_, holds) in FITTED.items():
         name = entry.removesuffix("?")
         if name in fitted or name == entry:
             problem = mismatch(fitted[name], holds, sizes, types)
@@ -190,14 +215,9 @@ def read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
     hits = estimator.leaf_hit_counts_
     if (hits < 0).any() or not all(map(len, tree.live(hits))):
         raise UnfitError("holds a map in which no neuron has won a sample")
-    estimator.som_map_, estimator._tree = som_map, tree
-    estimator.neurons_ = [(x, y) for x, y in som_map.positions.tolist()]
-    estimator._n_features_out, estimator.sizes_tried_ = len(tree), ()
-    estimator.history_ = tuple(map(_read_record, stored["history"]))
-    if not hasattr(estimator, "kept_epoch_"):  # of a file that is older
-        estimator.kept_epoch_ = estimator.n_iter_
-    kept = estimator.history_[: estimator.kept_epoch_]
-    estimator.growth_events_ = [event for record in kept for event in record.births]
+    estimator.kept_epoch_ = getattr(estimator, "kept_epoch_", estimator.n_iter_)  # of older files
+    estimator.sizes_tried_ = ()
+    _take_map(estimator, som_map, tree, tuple(map(_read_record, stored["history"])))
     estimator._parts = estimator.check_parts((), absent=absent)
     estimator._metric = restored(estimator._parts.metric, _read_state(stored, "metric", take))
     row = _prepared_row(estimator._metric, sizes)
@@ -257,7 +277,7 @@ def _unfitted(
             _warn_of_absence(error)
     for name in LOOP.keys() & params.keys():
         try:
-            built_param(name, params[name])
+            build_param(name, params[name])
         except (DbgsomError, ValueError) as error:
             absent[name] = Absent(params[name])
             _warn_of_absence(f"{name} {shown(params[name])} cannot be had here ({error})")
@@ -381,7 +401,7 @@ def _prepared_row(metric: FittedMetric, sizes: Mapping[str, int]) -> NDArray[np.
 
 def _fitted_labeller(
     estimator: Any, state: dict[str, NDArray[Any]], row: NDArray[np.float64]
-) -> tuple[Answering | AnsweringEach, NDArray[np.float64]]:
+) -> tuple[FittedLabeller | MultiOutputLabeller, NDArray[np.float64]]:
     """Return the labeller with its state, and rows that show whether its state fits.
 
     A group is nearest to its own place: the last neuron's, and the last class's, tell of lengths.
@@ -389,7 +409,8 @@ def _fitted_labeller(
     labeller = LabellerAbilities.of(estimator._parts.labeller)
     classes, prototypes = getattr(estimator, "classes_", None), estimator._tree.weights
     outputs = getattr(estimator, "_outputs", [])
-    if outputs and len(outputs) != estimator.leaf_labels_.size // len(prototypes):
+    numbers = estimator.leaf_labels_.size // len(prototypes) // len(labeller.columns or "1")
+    if outputs and len(outputs) != numbers:
         raise UnfitError("holds answers to another number of targets than it learnt")
     each, rows = [], [row]
     for memory in outputs or [estimator._memory]:
@@ -398,18 +419,18 @@ def _fitted_labeller(
         _check_summaries(memory, prototypes)
         if classes is not None and (memory.labelled is None or not memory.labelled.any()):
             raise UnfitError("holds summaries without classes")
-        groups = Groups.of(memory, prototypes, estimator._metric.abilities, classes)
+        groups = LabelledGroups.of(memory, prototypes, estimator._metric.abilities, classes)
         if classes is not None:  # labellers count by codes in compiled loops
             codes, labels = groups.values, memory.labels[memory.labelled]
             if codes.max() >= len(classes) or (classes[codes] != labels).any():
                 raise UnfitError("holds summaries of classes that it does not know")
         each.append(groups)
-        rows.append(groups.places[[0, -1, int(groups.values.argmax())]])
-    answering: Answering | AnsweringEach = Answering(labeller, each[0], state)
+        rows.append(groups.centres[[0, -1, int(groups.values.argmax())]])
+    answering: FittedLabeller | MultiOutputLabeller = FittedLabeller(labeller, each[0], state)
     if outputs:
-        states = AnsweringEach.states(state, len(outputs))
-        parts = (Answering(labeller, *one) for one in zip(each, states, strict=True))
-        answering = AnsweringEach(tuple(parts), estimator.leaf_labels_.ndim == 1)
+        states = MultiOutputLabeller.states(state, len(outputs))
+        parts = (FittedLabeller(labeller, *one) for one in zip(each, states, strict=True))
+        answering = MultiOutputLabeller(tuple(parts), len(outputs) == 1)
     return answering, np.concatenate(rows)
 
 

@@ -1,32 +1,45 @@
-"""Which samples an estimator takes: dense, incomplete or sparse, with weights."""
+"""Which samples an estimator takes, dense, incomplete or sparse, and which of them train."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from dbgsom_core.engine.tables import BlockTable, block_rows
+from dbgsom_core.engine.tables import BlockTable, block_rows, picked
 from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.stopping import StoppingAbilities
+from dbgsom_core.training.config import Held
+from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.targets import Target
 
+Mask = NDArray[np.bool_]
 LEAST_SAMPLES = 4
 _BLOCK_BYTES = 1 << 20  # of a table that are looked at together
 _DTYPES = [np.float64, np.float32]
 
 
 def check_samples(
-    estimator: Any, X: Any, metric: Any, *, reset: bool, least: int = 1, engine: Any = None
+    estimator: Any,
+    X: Any,
+    handles: Sequence[str],
+    *,
+    reset: bool,
+    least: int = 1,
+    engine: Any = None,
 ) -> Any:
     """Return X (n, D) as float32 or float64: a C-ordered array, or CSR with sorted columns.
 
-    Or as a table, where an ``engine`` reads X in blocks.
+    Or as a table, where an ``engine`` reads X in blocks. ``handles`` says whether the metric takes
+    ``"missing"`` values and ``"sparse"`` samples.
 
     Raises
     ------
@@ -41,8 +54,6 @@ def check_samples(
         _check_table(table, least)
         validate_data(estimator, _named(X, table), reset=reset, skip_check_array=True)
         return table
-    handles = MetricAbilities.of(metric).handles
-    may_miss = "missing" in handles
     plain = _plain(X)
     if plain is not None and len(plain) >= least:  # nothing else to look at
         return validate_data(estimator, plain, reset=reset, skip_check_array=True)
@@ -51,6 +62,7 @@ def check_samples(
             "X holds masked values: X.filled(numpy.nan) makes them missing ones, which some "
             "metrics take"
         )
+    may_miss = "missing" in handles
     try:
         X = validate_data(
             estimator,
@@ -72,21 +84,17 @@ def check_samples(
     if issparse(X):
         if np.isnan(X.data).any():
             raise ValueError("sparse X holds nan: missing values are taken in dense X only")
-        return _canonical(X)
-    if may_miss:
-        _check_observed(X)
+        if not X.has_canonical_format:
+            X = X.copy()  # the caller's matrix stays as it is
+            X.sum_duplicates()
+        return X
+    if may_miss and len(empty := np.flatnonzero(np.isnan(X).all(axis=1))):
+        rows = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
+        raise ValueError(
+            f"nothing is observed in row {rows} of X: leave such samples out, nothing can be "
+            "said of them"
+        )
     return np.asarray(X)
-
-
-def _columns_of_texts(X: Any) -> list[str]:
-    # Of a data frame; scikit-learn names a cell and not its column.
-    found = []
-    for name in getattr(X, "columns", ()):
-        try:
-            np.asarray(X[name], dtype=np.float64)
-        except (ValueError, TypeError):
-            found.append(str(name))
-    return found
 
 
 def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64] | None:
@@ -133,8 +141,82 @@ def weights_of(X: Any, sample_weight: Any) -> NDArray[np.float64] | None:
 
 
 def is_integer(value: Any) -> bool:
-    """Say whether a value is a whole number of Python or numpy; True and False are none."""
+    """Return whether a value is a whole number of Python or numpy; True and False are none."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number of Python or numpy; True and False are none."""
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+class HeldOut(NamedTuple):
+    """Samples that do not train, as masks (n,), None for none: for calibration, for stopping rules.
+
+    They are drawn by lot without a look at them, the same each time.
+    """
+
+    calibration: Mask | None
+    validation: Mask | None
+
+    @classmethod
+    def of(cls, n: int, share: float | None, rules: Sequence[Any], least: int) -> Self:
+        """Draw a ``share`` of n samples for calibration, and what rules want of the others.
+
+        ``least`` samples are left to train.
+        """
+        calibration = _drawn(n, None, share or 0.0, least, 0)
+        wanted = max((StoppingAbilities.of(rule).validation for rule in rules), default=0.0)
+        return cls(calibration, _drawn(n, calibration, wanted, least, 1))
+
+    def training(self, weights: NDArray[np.float64] | None) -> Mask | None:
+        """Return which samples train: they weigh something and are not held out; None: all."""
+        masks = [~mask for mask in self if mask is not None]
+        if weights is not None and not weights.all():
+            masks.append(weights > 0)
+        return np.logical_and.reduce(masks) if masks else None
+
+    def samples(
+        self,
+        mask: Mask | None,
+        parts: Parts,
+        metric: MetricAbilities,
+        X: Any,
+        weights: NDArray[np.float64] | None,
+        target: Target | None = None,
+    ) -> Held | None:
+        """Return the samples of X (n, D) in a mask that weigh something; None: none.
+
+        ``target`` is that of these samples, and of others behind them.
+        """
+        if mask is None or (weights is not None and not weights[mask].any()):
+            return None
+        if weights is not None:
+            mask = mask & (weights > 0)
+            weights = weights[mask]
+        samples = parts.over(picked(X, mask), metric, weights)
+        return Held(samples, None if target is None else target.of(np.flatnonzero(mask)))
+
+
+def _drawn(n: int, taken: Mask | None, share: float, least: int, seed: int) -> Mask | None:
+    left = n if taken is None else n - int(np.count_nonzero(taken))
+    most = min(round(share * left), left - least)
+    if most < 1:  # as a rule: numbers of all samples would take more than their training keeps
+        return None
+    free = np.arange(n) if taken is None else np.flatnonzero(~taken)
+    held = np.zeros(n, dtype=bool)
+    held[np.random.default_rng(seed).permutation(free)[:most]] = True
+    return held
+
+
+def _plain(X: Any) -> NDArray[Any] | None:
+    # X in C order where it is an array of finite numbers and nothing but that.
+    if type(X) is not np.ndarray or X.dtype not in _DTYPES or X.ndim != 2 or X.shape[1] == 0:
+        return None
+    X = np.ascontiguousarray(X)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.add.reduce(X, axis=None)  # finite only if every entry is
+    return X if math.isfinite(total) else None
 
 
 def _in_single(X: Any) -> Any:
@@ -149,23 +231,15 @@ def _in_single(X: Any) -> Any:
     return X.astype(np.float32) if extended and all(single) else X
 
 
-def is_number(value: Any) -> bool:
-    """Say whether a value is a number of Python or numpy; True and False are none."""
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-
-
-def is_robust(value: Any) -> bool:
-    """Say whether a value is one of the parameter ``robust``."""
-    if value is None or isinstance(value, str):
-        return value in (None, "auto")
-    return is_number(value) and 0 < value < math.inf
-
-
-def _canonical(X: Any) -> Any:
-    if not X.has_canonical_format:
-        X = X.copy()  # the caller's matrix stays as it is
-        X.sum_duplicates()
-    return X
+def _columns_of_texts(X: Any) -> list[str]:
+    # Of a data frame; scikit-learn names a cell and not its column.
+    found = []
+    for name in getattr(X, "columns", ()):
+        try:
+            np.asarray(X[name], dtype=np.float64)
+        except (ValueError, TypeError):
+            found.append(str(name))
+    return found
 
 
 def _named(X: Any, table: Any) -> Any:
@@ -176,28 +250,6 @@ def _named(X: Any, table: Any) -> Any:
     from pandas import DataFrame
 
     return DataFrame(columns=columns)
-
-
-def _plain(X: Any) -> NDArray[Any] | None:
-    # X in C order where it is an array of finite numbers and nothing but that.
-    if type(X) is not np.ndarray or X.dtype not in _DTYPES or X.ndim != 2 or X.shape[1] == 0:
-        return None
-    X = np.ascontiguousarray(X)
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = np.add.reduce(X, axis=None)  # finite only if every entry is
-    return X if math.isfinite(total) else None
-
-
-def _check_observed(X: NDArray[Any]) -> None:
-    if not np.isnan(X).any():
-        return
-    empty = np.flatnonzero(np.isnan(X).all(axis=1))
-    if len(empty):
-        named = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
-        raise ValueError(
-            f"nothing is observed in row {named} of X: leave such samples out, nothing can be "
-            "said of them"
-        )
 
 
 def _check_table(table: BlockTable, least: int) -> None:

@@ -118,8 +118,9 @@ class Labeller(Protocol):
     """A labeller: gives each neuron the answer for the samples that it wins."""
 
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
-        """Return one label per neuron, shape (K,). Entries of neurons without hits are ignored:
-        the core gives a dead neuron the label of the nearest live one.
+        """Return one label per neuron, shape (K,), or (K, Q) where it names Q ``columns``. Entries
+        of neurons without hits are ignored: the core gives a dead neuron the label of the nearest
+        live one.
         """
 
 
@@ -134,10 +135,15 @@ class LabellerComponent(Component):
         ``several_targets`` (attribute): True when `label` takes all targets of a regressor at once,
         ``y`` (n, T), and returns (K, T); each is otherwise labelled by itself, from the samples of
         which it is known. Without `answer`.
+        ``columns`` (attribute): the names of the numbers that it answers with, where they are
+        several for one target, ``("q10", "q50", "q90")`` say: `label` then returns (K, Q) and
+        `answer` (m, Q), and a regressor predicts (n, Q). None: one number.
+        ``point_column`` (attribute): the number of that column which stands for the target itself,
+        the median say: in ``score``, prediction intervals and measures. 0 without it.
         ``answer(around, state) -> array``: the answer for each sample from its `Surroundings`,
-        class probabilities (m, C) or numbers (m,). Samples, and neurons, are then answered by it
-        instead of by what `label` says of their neuron. It may be called from several threads at
-        once, each with some of the samples.
+        class probabilities (m, C), numbers (m,), or (m, Q) of Q ``columns``. Samples, and neurons,
+        are then answered by it instead of by what `label` says of their neuron. It may be called
+        from several threads at once, each with some of the samples.
         ``learn(around, y, weights, som_map) -> mapping of names to arrays``: what `answer` gets as
         ``state``, learnt from training samples, each as if the map had not seen it. ``y`` (m,)
         holds the numbers of their classes or their targets, ``weights`` (m,) or None those of
@@ -153,6 +159,8 @@ class LabellerComponent(Component):
     probabilities: ClassVar[Callable[..., Any] | None] = None
     needs_target: ClassVar[bool] = False
     several_targets: ClassVar[bool] = False
+    columns: ClassVar[tuple[str, ...] | None] = None
+    point_column: ClassVar[int] = 0
     estimators: ClassVar[tuple[str, ...] | None] = None
 
 
@@ -170,6 +178,8 @@ class LabellerAbilities(Abilities):
     estimators: tuple[str, ...] | None
     neighbours: int
     reads_samples: bool
+    columns: tuple[str, ...] | None
+    point_column: int
     label: Any = None
     learn: Any = None
     answer: Any = None
@@ -178,3 +188,17 @@ class LabellerAbilities(Abilities):
         """Raise UnfitError where what it says of itself does not go together."""
         if self.several_targets and self.answer is not None:
             raise UnfitError("has several_targets and answer, which knows one target at a time")
+        names, point = self.columns, self.point_column
+        if names is None:
+            return
+        texts = isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)
+        if not texts or not names or len(set(names)) < len(names):
+            raise UnfitError(f"has columns = {names!r}; they are a tuple of different names")
+        if type(point) is not int or not 0 <= point < len(names):
+            raise UnfitError(f"has point_column = {point!r}, not a number below {len(names)}")
+        if self.several_targets:
+            raise UnfitError("has several_targets and columns, which are of one target")
+
+    def point(self, answers: NDArray[Any]) -> NDArray[Any]:
+        """Return the column (n,) of answers (n, Q) that stands for the target; others as is."""
+        return answers if self.columns is None else answers[:, self.point_column]

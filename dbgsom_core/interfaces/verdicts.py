@@ -147,7 +147,8 @@ def _children(answer: Any, som_map: Any, state: Any) -> NDArray[np.bool_]:
 def _labels(answer: Any, evidence: Any) -> NDArray[Any]:
     labels: NDArray[Any] = np.asarray(answer)
     shape = (len(evidence.som_map), *np.shape(evidence.y)[1:])
-    if labels.shape != shape:
+    several = labels.ndim == 2 and evidence.classes is None and len(shape) == 1
+    if (labels.shape[:1] if several else labels.shape) != shape:  # training knows its columns
         raise UnfitError(f"returned shape {labels.shape}, not {shape}")
     heard = labels[_telling(evidence)]
     if labels.dtype.kind == "f" and not np.isfinite(heard).all():
@@ -178,7 +179,10 @@ def _shares(answer: Any, evidence: Any) -> NDArray[Any] | None:
 
 def _answers(answer: Any, around: Any, state: Any) -> NDArray[Any]:
     m, n_classes = len(around.distances), around.n_classes
-    array = numbers(answer, (m, n_classes) if n_classes else (m,), "answers")
+    array: NDArray[Any] = np.asarray(answer)
+    several = not n_classes and array.ndim == 2  # training knows its columns
+    shape = (m, n_classes) if n_classes else (m, *array.shape[1:]) if several else (m,)
+    array = numbers(array, shape, "answers")
     if n_classes and m:
         if array.min() < 0:
             raise UnfitError(f"returned a negative probability: {array.min():g}")

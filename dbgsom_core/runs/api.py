@@ -23,7 +23,7 @@ from dbgsom_core.config import (
     parse_sweep,
 )
 from dbgsom_core.errors import ConfigError, as_text
-from dbgsom_core.estimators.verbose import shown
+from dbgsom_core.estimators.verbose import progress_shown
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import redaction
 from dbgsom_core.interfaces.trackers import Run
@@ -342,7 +342,7 @@ class _EpochDisplay:
         """Name the run."""
         if self._verbose and run.kind == "run":
             print(as_text(run.name))
-            self._opened = shown(self._verbose)
+            self._opened = progress_shown(self._verbose)
             self._show = self._opened.__enter__()
 
     def dbgsom_epoch_finished(self, epoch: EpochRecord) -> None:

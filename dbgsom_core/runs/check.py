@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dbgsom_core.config import DEFAULT_NAMES, Experiment, estimator_errors_located
-from dbgsom_core.estimators.part_params import build_parts
+from dbgsom_core.estimators.components import build_parts
 from dbgsom_core.training.compatibility import USUAL_LABELLERS, check_suits
 
 

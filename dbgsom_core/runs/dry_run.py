@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.config import Experiment, Sweep, shortened
-from dbgsom_core.estimators.part_params import AUTO
+from dbgsom_core.estimators.components import AUTO
 from dbgsom_core.estimators.planning import SIZING, Plan, plan_of, told_seconds, told_size
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.datasets import Data

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dbgsom_core.estimators.evaluating import chosen_measures, evaluated
-from dbgsom_core.estimators.exploring import view_of
-from dbgsom_core.estimators.measuring import MeasureTable, table_of
+from dbgsom_core.estimators.display import view_of
+from dbgsom_core.estimators.measuring import MeasureTable, chosen_measures, evaluated, table_of
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import images_of

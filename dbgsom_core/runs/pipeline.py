@@ -23,7 +23,6 @@ from dbgsom_core.estimators.plain_values import NotPlainError, stored_types, to_
 from dbgsom_core.estimators.regressor import SomRegressor
 from dbgsom_core.estimators.sizing import size_told
 from dbgsom_core.estimators.stability import stability_of
-from dbgsom_core.estimators.validation import check_samples
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import FigureAbilities
@@ -189,8 +188,7 @@ def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
     estimator = make_estimator(experiment)
     with estimator_errors_located(experiment):
         parts = estimator.check_parts(fold.train.y)
-        unfitted = make_estimator(experiment)
-        check_samples(unfitted, fold.train.X, parts.metric, reset=True, engine=parts.engine)
+        make_estimator(experiment)._checked(fold.train.X, parts, reset=True)
         metric = fitted(parts.metric, fold.train.X)
         samples = parts.over(fold.train.X, metric.abilities)
         samples.check_varies()

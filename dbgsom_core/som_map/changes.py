@@ -95,11 +95,6 @@ def changed_map(
     return som_map.rearranged(rows, positions[rows]), rows, []
 
 
-def copy_of(som_map: SomMap) -> SomMap:
-    """Return a map with the same neurons, without child maps."""
-    return som_map.rearranged(np.arange(len(som_map)), som_map.positions)
-
-
 def _opened(som_map: SomMap, neuron: int, other: int) -> tuple[NDArray[np.int64], list[Newborn]]:
     # The cells of all neurons once there is room between two lines, and who is born there.
     grid, positions = som_map.grid, som_map.positions

@@ -170,22 +170,19 @@ class Grid:
             There is no such grid, or the cells do not fill its torus.
         """
         name, torus = plain.get("grid", "square"), plain.get("torus")
+        grid = GRIDS.get(name) if isinstance(name, str) else None
         if "lattice" in plain:
             try:
                 shape: dict[str, Any] = {
-                    key: tuple((a, b) for a, b in islice(plain["lattice"][key], _MOST_PLACES + 1))
+                    key: tuple((a, b) for a, b in islice(plain["lattice"][key], _MOST_PLACES))
                     for key in _LATTICE
                 }
                 grid = cls(**shape, name=str(name)[:200])
-                if max(map(len, shape.values())) > _MOST_PLACES:
-                    raise ValueError("it has too many of them")
                 grid.check()
             except (TypeError, ValueError, KeyError, OverflowError) as error:
                 raise ValueError(f"a map on a grid that cannot be: {error}") from error
-        elif name not in list(GRIDS):
+        if grid is None:
             raise ValueError(f"a map on a grid that is not known here: {name!r:.60}")
-        else:
-            grid = GRIDS[name]
         if torus is None:
             return grid
         try:

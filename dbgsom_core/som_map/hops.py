@@ -1,4 +1,4 @@
-"""Compiled loops that find the hops between neurons, and keep them up to date while a map grows."""
+"""How neurons lie to each other: hops over links, and tables of their cells in the plane."""
 
 from __future__ import annotations
 
@@ -7,49 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled, loop
+from dbgsom_core.engine.compile import compiled
+from dbgsom_core.som_map.grid import Grid
 
+_MOST = 1 << 16  # values that a table tells apart
+_BLOCK = 1 << 20  # pairs that are looked at together
 FAR = 2**16 - 1  # of uint16: hops between neurons that no path links
-
-
-@loop
-def add_hops(hops: NDArray[np.uint16], links: NDArray[np.int32], first: int, stop: int) -> None:
-    """Fill in the hops to and from neurons ``first`` to ``stop``, which join one after another.
-
-    Parameters
-    ----------
-    hops : uint16 array (K, K) or larger
-        Right for the neurons before ``first``; those of others become fewer where a newcomer joins
-        neurons that were farther apart.
-    links : int32 array (K, degree) or larger
-        The linked neighbours of each neuron, -1 for none.
-    """
-    for new in range(first, stop):
-        joins = False
-        for other in range(new):
-            nearest: Any = FAR
-            for linked in links[new]:
-                if 0 <= linked < new:
-                    nearest = min(nearest, np.int64(hops[linked, other]))
-            # One hop further than the nearest of its neighbours.
-            hops[new, other] = hops[other, new] = min(nearest + 1, FAR)
-        hops[new, new] = 0
-        for one in links[new]:
-            for other in links[new]:
-                if 0 <= one < new and 0 <= other < new:
-                    joins |= hops[one, other] > 2
-        if not joins:  # nobody else came closer
-            continue
-        for one in range(new):
-            for other in range(new):
-                through = np.int64(hops[one, new]) + np.int64(hops[new, other])
-                if through < hops[one, other]:
-                    hops[one, other] = through
 
 
 @compiled
 def fill_hops(hops: NDArray[np.uint16], links: NDArray[np.int32]) -> None:
-    """Fill in all hops, whatever the map: in time K², where adding its neurons may take K³.
+    """Fill in all hops by a breadth-first search from each neuron, in time K².
 
     Parameters
     ----------
@@ -74,3 +42,39 @@ def fill_hops(hops: NDArray[np.uint16], links: NDArray[np.int32]) -> None:
                     hops[start, linked] = farther
                     waiting[last] = linked
                     last += 1
+
+
+def table_of(
+    grid: Grid, positions: NDArray[np.int64], of: str
+) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
+    """Return what `SomMap.table` says of cells (K, 2)."""
+    n = len(positions)
+    keys = np.empty((n, n), dtype=np.int64)  # a whole number for each value
+    step = max(1, _BLOCK // n)
+    wide = 2 * (int(np.ptp(positions)) if grid.torus is None else sum(grid.torus)) + 1
+    for start in range(0, n, step):
+        rows = slice(start, start + step)
+        cells, others = positions[rows, None], positions[None]
+        if of == "plane":
+            keys[rows] = grid.squared_distances(cells, others)
+        else:
+            x, y = np.moveaxis(grid.apart(cells, others), -1, 0)
+            keys[rows] = (y + wide // 2) * wide + x + wide // 2
+    there = np.flatnonzero(np.bincount(keys.ravel()))
+    if len(there) > _MOST:
+        raise ValueError(
+            f"a kernel that reads {of} tells {_MOST} of them apart, and a map of {n} neurons has "
+            f"{len(there)}"
+        )
+    values: NDArray[Any] = np.sqrt(there.astype(np.float64))
+    order = np.arange(len(there))
+    if of == "offsets":
+        cells = np.column_stack([there % wide, there // wide]) - wide // 2
+        order = np.argsort(grid.squared_distances(cells, 0 * cells), kind="stable")
+        values = grid.plane(cells[order])
+    number = np.empty(int(there[-1]) + 1, dtype=np.uint16)
+    number[there[order]] = np.arange(len(there))
+    table = np.zeros((n, n + 1), dtype=np.uint16)[:, :n]  # as hops: compiled loops know one kind
+    table[:] = number[keys]
+    table.setflags(write=False)
+    return table, values

@@ -14,9 +14,6 @@ from dbgsom_core.som_map.grid import SQUARE, Grid, Position
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SPREAD = 16  # cells that a table of all around may have for each neuron
-_NEARBY = 1 << 18  # hops found together, few enough for the processor to keep them at hand
-
 
 class SomMap:
     """Neurons on a grid, in order of birth.
@@ -65,52 +62,20 @@ class SomMap:
         self._positions: NDArray[np.int64] = positions.copy()
         self._parents = np.full(len(positions), -1)
         self._birth_epochs = np.zeros(len(positions), dtype=np.int64)
-        # The first rows and columns count; None until somebody asks for hops.
-        self._all_hops: NDArray[np.uint16] | None = None
         self._by_cell: dict[Position, int] = {}
-        found = self._linked_at_once(positions)
-        if found is None:
-            nobody = np.empty((0, grid.degree), np.int32)
-            found = self._link(self._by_cell, nobody, positions)[0]
-        self._links: NDArray[np.int32] = found
+        none = np.empty((0, grid.degree), np.int32)
+        self._links: NDArray[np.int32] = self._link(self._by_cell, none, positions)[0]
         if links is not None:
             self._links = np.array(links, dtype=np.int32)
-        self._forget()
-        self._links_given = links is not None
-        whole = self._links_given or not len(self) or self._lacks_no_cell()
-        self.is_apart = not whole and bool(self.parts().any())
-
-    def _hops(self) -> NDArray[np.uint16]:
-        """Return the array of which the first rows and columns are the hops, made once."""
-        if self._all_hops is None:
-            n, positions = len(self), self._positions
-            hops = _room_for_hops(max(8, n))
-            if n and not self._links_given and self._lacks_no_cell():
-                together = max(1, _NEARBY // n)
-                for first in range(0, n, together):
-                    rows = slice(first, min(first + together, n))
-                    hops[rows, :n] = self.grid.steps(positions[rows, None], positions)
-            else:
-                self._fill_hops(hops)
-            self._all_hops = hops
-        return self._all_hops
-
-    def _fill_hops(self, hops: NDArray[np.uint16]) -> None:
-        from dbgsom_core.som_map.hops import fill_hops  # numba is slow to import
-
-        fill_hops(hops, self._links)
-        if self.is_apart:  # steps lead from part to part
-            known = hops[: len(self), : len(self)]
-            far = known == np.iinfo(np.uint16).max
-            known[far] = self.grid.steps(self._positions[:, None], self._positions)[far]
-
-    def _lacks_no_cell(self) -> bool:
-        rows, columns = self.grid.torus or self.shape
-        return rows * columns == len(self) and self.grid.degree >= 4  # a chain has no rows
+        self.is_apart = False
+        if links is None and len(self):
+            rows, columns = grid.torus or self.shape
+            full = rows * columns == len(self) and grid.degree >= 4  # a chain has no rows
+            self.is_apart = not full and bool(self.parts().any())
 
     def _forget(self) -> None:
         # Not known until someone asks, and no longer after a birth.
-        for name in ("hops", "shape", "full_grid", "diameter", "graph", "_kept_tables"):
+        for name in ("hops", "shape", "diameter", "graph", "_kept_tables"):
             vars(self).pop(name, None)
 
     @classmethod
@@ -150,8 +115,20 @@ class SomMap:
 
     @cached_property
     def hops(self) -> NDArray[np.uint16]:
-        """Graph distances between all neurons in links, shape (K, K); a read-only view."""
-        hops = self._hops()[: len(self), : len(self)]
+        """Graph distances between all neurons in links, shape (K, K), read-only; made when needed.
+
+        Between parts of a map that no way joins they are steps over cells.
+        """
+        from dbgsom_core.som_map.hops import FAR, fill_hops  # numba is slow to import
+
+        # A column more than needed: what is handed out is then never contiguous, so that compiled
+        # loops know one kind of it instead of two.
+        filled = np.zeros((len(self), len(self) + 1), dtype=np.uint16)
+        fill_hops(filled, self._links)
+        hops = filled[:, : len(self)]
+        if self.is_apart:
+            far = hops == FAR
+            hops[far] = self.grid.steps(self._positions[:, None], self._positions)[far]
         hops.setflags(write=False)
         return hops
 
@@ -171,17 +148,6 @@ class SomMap:
         cells = self.grid.in_columns(self._positions)
         columns, rows = (cells.max(axis=0) - cells.min(axis=0) + 1).tolist()
         return rows, columns
-
-    @cached_property
-    def full_grid(self) -> tuple[int, int] | None:
-        """Rows and columns where neurons fill a rectangle in row-major order, else None."""
-        rows, columns = self.shape
-        if rows * columns != len(self):
-            return None
-        cells = self.grid.in_columns(self._positions)
-        cells -= cells.min(axis=0)
-        places = cells[:, 1] * columns + cells[:, 0]
-        return self.shape if np.array_equal(places, np.arange(rows * columns)) else None
 
     @cached_property
     def graph(self) -> MapGraph:
@@ -216,7 +182,7 @@ class SomMap:
             There are more values than 65536.
         """
         if of not in self._kept_tables:
-            from dbgsom_core.som_map.tables import table_of
+            from dbgsom_core.som_map.hops import table_of
 
             self._kept_tables[of] = table_of(self.grid, self._positions, of)
         return self._kept_tables[of]
@@ -266,23 +232,16 @@ class SomMap:
         births = list(births)
         if not births:
             return
-        first, newborn = len(self), self._checked(births)
+        newborn = self._checked(births)
         cells = np.array([position for position, _, _ in births], dtype=np.int64)
         by_cell = self._by_cell.copy()
         links, lonely = self._link(by_cell, self._links, cells)
         if lonely is not None:
             raise ValueError(f"a neuron cannot be born at {lonely}: no neuron is beside it")
         positions = np.concatenate([self._positions, cells])
-        hops = self._hops()
-        if len(positions) > len(hops):
-            hops = _room_for_hops(max(2 * first, len(positions)))
-            hops[:first, :first] = self.hops
-            self._all_hops = hops
-        _add_hops(hops, links, first)
         self._positions, self._by_cell, self._links = positions, by_cell, links
-        if self.is_apart:  # a newborn may join parts, which are then farther than steps
+        if self.is_apart:  # a newborn may join parts
             self.is_apart = bool(self.parts().any())
-            self._fill_hops(hops)
         parents, epochs = [parent for _, _, parent in births], [epoch] * len(births)
         self._parents = np.concatenate([self._parents, np.array(parents, dtype=np.int64)])
         self._birth_epochs = np.concatenate([self._birth_epochs, np.array(epochs, dtype=np.int64)])
@@ -342,26 +301,6 @@ class SomMap:
                 raise ValueError(f"the neuron born at ({x}, {y}) names no living parent: {parent}")
         return np.array([prototype for _, prototype, _ in births], dtype=np.float64)
 
-    def _linked_at_once(self, cells: NDArray[np.int64]) -> NDArray[np.int32] | None:
-        # As `_link` links the first neurons of a map, and notes them by cell: by a table of all
-        # cells around. None for a torus, a grid of a third party that links otherwise, cells far
-        # apart, and two neurons in one cell.
-        by_offsets = type(self.grid).beside is Grid.beside and self.grid.torus is None
-        if not by_offsets or not len(cells):
-            return None
-        low, high = cells.min(axis=0).tolist(), cells.max(axis=0).tolist()
-        size = [last - first + 3 for first, last in zip(low, high, strict=True)]
-        if size[0] * size[1] > _SPREAD * (len(cells) + _SPREAD):
-            return None
-        at, numbers = cells - low + 1, np.arange(len(cells), dtype=np.int32)
-        table = np.full(size, -1, np.int32)
-        table[*at.T] = numbers
-        if (table[*at.T] != numbers).any():
-            return None
-        self._by_cell.update(zip(map(tuple, cells.tolist()), numbers.tolist(), strict=True))
-        beside = at[:, None] + np.array(self.grid.offsets)
-        return np.ascontiguousarray(table[beside[..., 0], beside[..., 1]])
-
     def _link(
         self, by_cell: dict[Position, int], links: NDArray[np.int32], cells: NDArray[np.int64]
     ) -> tuple[NDArray[np.int32], Position | None]:
@@ -385,15 +324,3 @@ class SomMap:
             rows, columns, found = np.array(ends).T
             links[rows, columns] = found
         return links, lonely
-
-
-def _add_hops(hops: NDArray[np.uint16], links: NDArray[np.int32], first: int) -> None:
-    from dbgsom_core.som_map.hops import add_hops  # numba is slow to import
-
-    add_hops(hops, links, first, len(links))
-
-
-def _room_for_hops(neurons: int) -> NDArray[np.uint16]:
-    # A column more than needed: what is handed out is then never contiguous, so that compiled
-    # loops know one kind of it instead of two.
-    return np.zeros((neurons, neurons + 1), dtype=np.uint16)

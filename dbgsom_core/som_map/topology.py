@@ -84,9 +84,16 @@ def topographic_product(
         steps = grid_distances(som_map, rows, grid_distance)
         own = np.arange(len(apart)), np.arange(n)[rows]
         apart[own] = -1.0  # every neuron is its own nearest, and left out
-        on_grid, in_space = _orders(apart, steps)
-        on_grid, in_space = on_grid[:, 1:], in_space[:, 1:]
-        totals[rows] = (_log_ratios(apart, steps, on_grid, in_space) * shares).sum(axis=1)
+        on_grid = np.lexsort((apart, steps), axis=1)[:, 1:]
+        in_space = np.lexsort((steps, apart), axis=1)[:, 1:]
+        logarithms = np.zeros(on_grid.shape)
+        for distances in (apart, steps):
+            above, below = (np.take_along_axis(distances, to, 1) for to in (on_grid, in_space))
+            ratios = np.divide(
+                above, below, out=np.ones_like(above), where=(above > 0) & (below > 0)
+            )
+            logarithms += np.log(ratios)
+        totals[rows] = logarithms @ shares
     return float(totals.sum() / (n * (n - 1)))
 
 
@@ -195,42 +202,3 @@ def _links_of_data(
 def _blocks(n: int) -> Iterator[slice]:
     size = max(1, _BLOCK // n)
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
-
-
-def _orders(
-    apart: NDArray[np.float64], steps: NDArray[np.float64]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    # Each row sorted by (steps, apart) and by (apart, steps). Squares of steps are whole numbers:
-    # short ones sort in time linear in K, and keep the order by distance where they are equal.
-    in_space = np.argsort(apart, axis=1)
-    sorted_apart = _taken(apart, in_space)
-    tied = np.flatnonzero((sorted_apart[:, 1:] == sorted_apart[:, :-1]).any(axis=1))
-    if len(tied):
-        in_space[tied] = np.lexsort((steps[tied], apart[tied]), axis=1)
-    squares = np.rint(np.square(steps))
-    short = squares.astype(np.min_scalar_type(int(squares.max())))
-    by_steps = np.argsort(_taken(short, in_space), axis=1, kind="stable")
-    return _taken(in_space, by_steps), in_space
-
-
-def _log_ratios(
-    apart: NDArray[np.float64],
-    steps: NDArray[np.float64],
-    over: NDArray[np.intp],
-    under: NDArray[np.intp],
-) -> NDArray[np.float64]:
-    # ln Q of both distances, 0 for a ratio with a distance of 0. Neurons have cells of their own.
-    with np.errstate(divide="ignore", invalid="ignore"):  # of a neuron and itself, too
-        logarithms, of_steps = np.log(apart), np.log(steps)
-        above, below = _taken(logarithms, over), _taken(logarithms, under)
-        ratios = above - below
-    none = np.isneginf(above) | np.isneginf(below)
-    if none.any():
-        ratios[none] = 0.0
-    return np.asarray(ratios + (_taken(of_steps, over) - _taken(of_steps, under)))
-
-
-def _taken(values: NDArray[Any], order: NDArray[np.intp]) -> NDArray[Any]:
-    # `take_along_axis` of rows, in half the time.
-    starts = np.arange(0, values.size, values.shape[1])[:, None]
-    return np.asarray(values.ravel()[order + starts])

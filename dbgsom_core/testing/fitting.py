@@ -34,7 +34,7 @@ def check_fit(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> A
     assert np.isfinite(estimator.weights_).all(), "the fit leaves prototypes that are not finite"
     assert np.isfinite(estimator.quantization_error_), "the quantization error is not finite"
     answers = np.asarray(estimator.predict(X))
-    assert answers.shape == (len(X),), "predict gives no answer for each sample"
+    assert estimator._point(answers).shape == (len(X),), "predict gives no answer for each sample"
     _saved_and_loaded(estimator, X, answers)
     return estimator
 

@@ -18,7 +18,7 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit, twice_in_threads
 from dbgsom_core.testing.kit import Subject, check
-from dbgsom_core.training.growing import carry_out, parted
+from dbgsom_core.training.growing import apply_growth, parted
 
 _EPOCHS, _HALF, _ROOM = 12, 5, 3
 
@@ -39,7 +39,7 @@ def _wanted(growth: Any, som_map: SomMap, room: int | None = None) -> list[Any]:
 def _carried_out(growth: Any, som_map: SomMap, wanted: list[Any], epoch: int) -> SomMap:
     """Return the map that it wants, when it has been told of new rows."""
     growing = GrowthAbilities.of(growth)
-    grown = carry_out(som_map, wanted, epoch, may_disconnect=growing.may_disconnect)
+    grown = apply_growth(som_map, wanted, epoch, may_disconnect=growing.may_disconnect)
     if growing.renumber is not None and (grown.births or grown.changes):
         growing.renumber(grown.rows)
     return grown.som_map

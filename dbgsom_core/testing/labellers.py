@@ -23,17 +23,25 @@ def _evidence(component: Any) -> LabelEvidence:
     return replace(evidence, y=numbers, classes=None, class_counts=None)
 
 
+def _columns(component: Any) -> tuple[int, ...]:
+    columns = LabellerAbilities.of(component).columns
+    return () if columns is None else (len(columns),)
+
+
 def _tells_shares(component: Any, subject: Subject) -> bool:
     return LabellerAbilities.of(component).probabilities is not None
 
 
 @check("labeller")
 def check_labels(component: Any, subject: Subject) -> None:
-    """It gives one label a neuron, the same when asked twice, and only reads its evidence."""
+    """It gives one label a neuron, or one for each of its ``columns``, the same when asked twice,
+    and only reads its evidence.
+    """
     evidence = _evidence(component)
     kept = evidence.som_map.prototypes.copy()
     first, second = (np.asarray(component.label(evidence)) for _ in range(2))
-    assert first.shape == (len(evidence.som_map),), f"labels have shape {first.shape}"
+    shape = (len(evidence.som_map), *_columns(component))
+    assert first.shape == shape, f"labels have shape {first.shape}, not {shape}"
     assert np.array_equal(first, second), "two calls differ"
     assert np.array_equal(evidence.som_map.prototypes, kept), "it changes the map"
 
@@ -77,7 +85,7 @@ def check_answers(component: Any, subject: Subject) -> None:
     around, y, state = _learnt(component)
     assert all(isinstance(one, np.ndarray) for one in state.values()), "the state is no arrays"
     answers = np.asarray(component.answer(around, state))
-    shape = (len(y),) if regresses else (len(y), around.n_classes)
+    shape = (len(y), *_columns(component)) if regresses else (len(y), around.n_classes)
     assert answers.shape == shape, f"shape {answers.shape}, not {shape}"
     assert np.isfinite(answers).all(), "an answer is not finite"
     if not regresses:

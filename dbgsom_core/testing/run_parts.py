@@ -182,7 +182,7 @@ def _sweep() -> SweepView:
 
 
 def _view() -> MapView:
-    from dbgsom_core.estimators.exploring import view_of
+    from dbgsom_core.estimators.display import view_of
 
     estimator = material.trained()
     X, y = material.data(), material.classes()

@@ -48,6 +48,11 @@ def why_not(kind: str, name: str, component: Any, estimator: str) -> str | None:
                 f"labeller {name} is for estimator {' or '.join(kinds)}, not for {estimator}; "
                 f"use '{USUAL_LABELLERS[estimator]}'"
             )
+        if estimator != "regressor" and LabellerAbilities.of(component).columns is not None:
+            return (
+                f"labeller {name} answers with several numbers, which is for estimator regressor, "
+                f"not for {estimator}; use '{USUAL_LABELLERS[estimator]}'"
+            )
     elif estimator == "regressor" and GrowthAbilities.of(component).needs_classes:
         return (
             f"growth {name} needs class labels, which a regressor has not; "

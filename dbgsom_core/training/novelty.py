@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
@@ -13,14 +12,13 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Samples
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.training.places import (
-    Near,
-    Places,
-    each_block,
-    places_of,
+from dbgsom_core.training.groups import (
+    BLOCK,
+    Members,
+    MicroClusters,
+    nearest_groups,
     without_themselves,
 )
-from dbgsom_core.training.summaries import Summaries
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.score_loops import Groups
@@ -65,19 +63,20 @@ class Density:
     (Chazal, Cohen-Steiner & Mérigot 2011) whose mass ends softly. Groups count that are among the
     nearest 40 and in front of which fewer than 100 samples are. What the map knows are groups,
     what a neuron won (of one class where there are some), or parts of it: their samples lie at
-    squared distance d² + s², d that to their mean and s their `Summaries.scatter`. All is in units
-    of the root mean square of s, or of the metric where that is 0: all groups are of equal samples.
+    squared distance d² + s², d that to their mean and s their `MicroClusters.scatter`. All is in
+    units of the root mean square of s, or of the metric where that is 0: all groups are of equal
+    samples.
 
     Attributes
     ----------
-    places : float64 array (M, D)
+    centres : float64 array (M, D)
         Of the groups.
     weights, spreads : float64 arrays (M,)
         Samples in a group, and s² in the metric's units.
     unit : float
     """
 
-    places: NDArray[np.float64]
+    centres: NDArray[np.float64]
     weights: NDArray[np.float64]
     spreads: NDArray[np.float64]
     unit: float
@@ -95,12 +94,14 @@ class Density:
         return min(_GROUPS, int(np.searchsorted(held, _FAR)) + 2)
 
     @classmethod
-    def of(cls, summaries: Summaries, prototypes: NDArray[np.float64], metric: MetricCalls) -> Self:
-        """Return what is known from summaries and prototypes (L, D)."""
-        spreads = np.square(summaries.scatter)
-        unit = math.sqrt(float(np.average(spreads, weights=summaries.weights)))
-        places = places_of(summaries, prototypes, metric)
-        return cls(places, summaries.weights, spreads, unit if unit > 0 else 1.0)
+    def of(
+        cls, clusters: MicroClusters, prototypes: NDArray[np.float64], metric: MetricCalls
+    ) -> Self:
+        """Return what is known from micro-clusters and prototypes (L, D)."""
+        spreads = np.square(clusters.scatter)
+        unit = math.sqrt(float(np.average(spreads, weights=clusters.weights)))
+        centres = clusters.centres(prototypes, metric)
+        return cls(centres, clusters.weights, spreads, unit if unit > 0 else 1.0)
 
     def scores(self, data: Samples, own: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
         """Return the scores of prepared samples, (n,).
@@ -111,10 +112,15 @@ class Density:
 
         def score(rows: slice, part: Samples) -> None:
             if own is None:
-                near = self.where.nearest(part, self.first_groups)
-                found[rows] = self.scores_near(part, near)
+                near = nearest_groups(part, self.centres, self.first_groups)
+                scores, held = self._score(*near, self._groups)
+                short = np.flatnonzero(held < _FAR)
+                if len(short) and near[0].shape[1] < min(self._near, len(self.centres)):
+                    near = nearest_groups(part.subset(short), self.centres, self._near)
+                    scores[short], _ = self._score(*near, self._groups)
+                found[rows] = scores
                 return
-            groups, distances = self.where.nearest(part, self._near)
+            groups, distances = nearest_groups(part, self.centres, self._near)
             if part.scatter is not None:  # means, beside which the samples lie that they stand for
                 distances = np.hypot(distances, part.scatter[:, None])
             distances, weights, order = without_themselves(
@@ -125,25 +131,8 @@ class Density:
             each = np.arange(groups.size).reshape(groups.shape)
             found[rows], _ = self._score(each, distances, of_each)
 
-        each_block(data, score)
+        data.in_parts(BLOCK, score)
         return found
-
-    def scores_near(self, data: Samples, near: Near) -> NDArray[np.float64]:
-        """Return the scores of a block of samples to which these ``first_groups``, or more, are
-        nearest.
-        """
-        groups, distances = near
-        scores, held = self._score(groups, distances, self._groups)
-        short = np.flatnonzero(held < _FAR)
-        if len(short) and groups.shape[1] < min(self._near, len(self.places)):
-            near = self.where.nearest(data.subset(short), self._near)
-            scores[short], _ = self._score(*near, self._groups)
-        return scores
-
-    @cached_property
-    def where(self) -> Places:
-        """The places, to be looked for."""
-        return Places(self.places)
 
     @cached_property
     def _groups(self) -> Groups:
@@ -191,17 +180,18 @@ class Calibration:
         density: Density,
         data: Samples,
         contamination: float,
-        own: Callable[[NDArray[np.int64]], NDArray[np.int64]] | None = None,
+        members: Members | None = None,
     ) -> Self:
-        """Score samples that the map has not seen, or each as if it had not seen it: ``own`` then
-        tells the groups of some rows. At most 5000, evenly spaced, are asked, or 1000 of
-        those that it has seen.
+        """Score samples that the map has not seen, or each as if it had not seen it.
+
+        The latter where ``members`` gives the groups of some rows. At most 5000 samples, evenly
+        spaced, are scored, or 1000 of those that it has seen.
         """
-        most = _CALIBRATED_BY if own is None else _LEFT_OUT
+        most = _CALIBRATED_BY if members is None else _LEFT_OUT
         some = np.linspace(0, data.n - 1, most).astype(np.int64)
         rows = some if data.n > most else np.arange(data.n)
         part = data if len(rows) == data.n else data.subset(rows)
-        scores = density.scores(part, None if own is None else own(rows))
+        scores = density.scores(part, None if members is None else members(rows))
         order = np.argsort(scores, kind="stable")
         made = cls(scores[order], part.sample_weights[order])
         return replace(made, offset=made.offset_of(contamination))

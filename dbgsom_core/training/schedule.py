@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
+from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.fine_tuning import FineTuning
 
 DEFAULT_END = 0.5  # hops; a gaussian then weighs the nearest neighbours with exp(-2) = 0.14
 # With the pull on linked neighbours the kernel has next to nothing left to do at the end.
@@ -44,23 +44,25 @@ class Schedule:
     def of(
         cls,
         kernel: Any,
-        fine: FineTuning,
+        growing: GrowthAbilities,
         epochs: int,
         continues: bool = False,
         course: Any = None,
     ) -> Schedule:
-        """Return the schedule that a kernel and fine-tuning ask for.
+        """Return the schedule that a kernel and a growth strategy ask for.
 
         ``course`` is the component that says how the width goes down; None: the kernel's ``decay``.
         A map whose training ``continues`` is unfolded: the width begins where it ends.
         """
-        widths, pull = KernelAbilities.of(kernel), fine.link_pull
-        end = widths.end
+        widths, pull = KernelAbilities.of(kernel), float(growing.link_pull)
+        end, fine = widths.end, int(epochs * growing.fine_tuning)
+        if growing.growing_epochs is not None and fine > 0:
+            fine = max(fine, epochs - growing.growing_epochs)
         if course is None:
             course = lookup_in_use().build("schedule", widths.decay)
         return cls(
             epochs=epochs,
-            fine_epochs=fine.epochs(epochs),
+            fine_epochs=min(fine, epochs - 1),  # one at least is left to growth
             start=(end or DEFAULT_END) if continues else widths.start,
             end=end or DEFAULT_END,
             course=guarded("schedule", course, "width"),

@@ -8,13 +8,12 @@ import pytest
 from dbgsom_core import presets
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.fine_tuning import FineTuning
+from dbgsom_core.training.config import TrainingConfig
 from dbgsom_core.training.schedule import Schedule
-from dbgsom_core.training.start import summarize
-from dbgsom_core.training.task import Task
+from dbgsom_core.training.trainer import summarize
 from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.growth import reference
+from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.kernels.compact import Triangular
 from dbgsom_plugins.measures.clusters import DaviesBouldin
@@ -23,7 +22,7 @@ from dbgsom_plugins.metrics.euclidean import Euclidean
 
 
 def fine(growth):
-    return FineTuning.of(GrowthAbilities.of(growth))
+    return GrowthAbilities.of(growth)
 
 
 DATA = Path(__file__).parent / "data"
@@ -65,7 +64,9 @@ def test_free_run_every_epoch_is_the_programs(case):
     schedule = Schedule.of(kernel, fine(growth), epochs)
     threshold = growth.growing_threshold(summarize(data, data.moments(), None))
     np.testing.assert_allclose(threshold, case["growth_threshold"], **REAL)
-    task = Task(data=data, kernel=kernel, growth=growth, epochs=epochs, tol=0.0, deviation=1.0)
+    task = TrainingConfig(
+        data=data, kernel=kernel, growth=growth, epochs=epochs, tol=0.0, deviation=1.0
+    )
     som_map = SomMap.rectangle(2, 2, case["W0"])
     assert som_map.positions.tolist() == case["grid0"].tolist()
     found = data.assign(som_map.prototypes)
@@ -93,19 +94,14 @@ def test_free_run_every_epoch_is_the_programs(case):
         np.testing.assert_array_equal(found.bmu, stored("err_winners"))
         errors = np.bincount(found.bmu, weights=found.distance, minlength=len(som_map))
         np.testing.assert_allclose(errors, stored("err_before"), **REAL)
-        shared = reference.share_errors(som_map, errors, threshold)
+        shared = share_errors(som_map, errors, threshold, as_program=True)
         np.testing.assert_allclose(shared, stored("err_after"), **REAL)
         degrees = som_map.degrees()
         np.testing.assert_array_equal(np.flatnonzero(degrees < 4), stored("boundary"))
         np.testing.assert_array_equal(np.flatnonzero(degrees == 4), stored("interior"))
-        served = reference.serve(som_map, shared, threshold)
-        assert [candidate for candidate, _ in served] == stored("cand").tolist()
-        assert [place.code for _, place in served] == stored("cand_code").tolist()
-        aux = [[place.beside, place.away, place.second] for _, place in served]
-        assert aux == stored("cand_aux").tolist()
-        births = [(p.position, p.prototype, b) for b, p in served if p.position is not None]
-        assert [b for _, _, b in births] == stored("new_parent").tolist()
-        assert [list(position) for position, _, _ in births] == stored("new_grid").tolist()
+        births = GrowthStep(som_map, shared, as_program=True).serve(threshold, 10**6)
+        assert [birth.parent for birth in births] == stored("new_parent").tolist()
+        assert [list(birth.position) for birth in births] == stored("new_grid").tolist()
         known = len(som_map)
         som_map.add(births, epoch)
         np.testing.assert_allclose(som_map.prototypes[known:], stored("new_W"), **REAL)

@@ -16,7 +16,7 @@ from dbgsom_core.api import Birth, GrowthComponent
 from dbgsom_core.errors import CheckpointError
 from dbgsom_core.estimators import checkpoints
 from dbgsom_core.estimators.checkpoints import Checkpoints, data_digest
-from dbgsom_core.training import progress
+from dbgsom_core.training import checkpoint
 
 SMALL = {"name": "directed", "spreading_factor": 0.1}
 
@@ -303,21 +303,21 @@ def test_a_checkpoint_is_a_twentieth_of_the_training_old_at_most_or_dear(
     monkeypatch, seconds, an_epoch, a_writing, epochs, between
 ):
     now, noted = [0.0], []
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
 
     def write(states):
         now[0] += a_writing
         noted.append(states[()])
 
-    page = progress.Progress(progress.Book({}, write, seconds))
+    page = checkpoint.Checkpointer({}, write, seconds)
     for epoch in range(1, epochs + 1):
         now[0] += an_epoch
         if page.is_due(epochs):
-            page.note(epoch)
+            page.save((), epoch)
     assert noted[0] <= max(between, 2)  # nobody knows yet how long it takes
     assert set(np.diff(noted)) == {between}
     assert epochs - noted[-1] < between
-    assert not progress.Progress().is_due(1)
+    assert not checkpoint.Checkpointer().is_due(1)
 
 
 def test_digests_tell_tables_apart(rng):

@@ -98,7 +98,7 @@ def test_a_grid_search_reaches_metric_kernel_and_growth(iris):
     [
         ({"spreading_factor": 1.5}, r"growth\.spreading_factor must be .*1.*not 1\.5"),
         ({"spreading_factor": 0.0}, r"growth\.spreading_factor must be .*0"),
-        ({"max_neurons": 3}, "max_neurons must be at least 4"),
+        ({"max_neurons": 3}, "max_neurons must be an integer between 4"),
         ({"epochs": 0}, "epochs must be an integer of at least 1"),
         ({"epochs": 2.5}, "epochs must be an integer"),
         ({"tol": -1.0}, "tol must be"),

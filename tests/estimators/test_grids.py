@@ -196,7 +196,6 @@ def moved(estimator, arrays):
         (put(lattice={**LATTICE, "offsets": [[10**9, 0], [-(10**9), 0]]}), "are of -1, 0 and 1"),
         (put(lattice={**LATTICE, "axes": [[1, 0], [0.5, 1e300]]}), "small numbers"),
         (put(lattice={**LATTICE, "corners": [["a", None]] * 3}), "on a grid that cannot be"),
-        (put(lattice={**LATTICE, "corners": [[0, 0]] * 100}), "too many"),
         (put(torus=[4, 6]), "a torus that its neurons do not fill: 4 × 6"),
         (put(torus=[10**9, 10**9]), "do not fill"),
         (put(torus=[-4, -5]), "do not fill"),

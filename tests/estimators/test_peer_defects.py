@@ -20,12 +20,13 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import topographic_function, topographic_product
+from dbgsom_core.training.checkpoint import TrainingState
+from dbgsom_core.training.config import TrainingConfig
 from dbgsom_core.training.schedule import DEFAULT_FINE_END
-from dbgsom_core.training.task import Task
 from dbgsom_core.training.train import train
 from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.growth.boundary import share_errors
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.growth_loops import share_errors
 from dbgsom_plugins.initialisations.spread import Pca
 from dbgsom_plugins.kernels.gaussian import Gaussian
 from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
@@ -48,8 +49,7 @@ def test_02_growth_is_not_cut_short_by_an_interior_neuron(digits):
     class Checked(Directed):
         def grow(self, som_map, state):
             births = super().grow(som_map, state)
-            shared = state.errors.copy()
-            share_errors(shared, som_map.links, som_map.hops, state.threshold)
+            shared = share_errors(som_map, state.errors, state.threshold)
             eligible = np.flatnonzero((som_map.degrees() < 4) & (shared >= state.threshold))
             open_ones = {n for n in eligible.tolist() if som_map.free_cells(n)}
             cells = {birth.position for birth in births}
@@ -299,6 +299,8 @@ def test_the_loop_never_asks_for_growth_in_the_first_and_last_epoch(iris):
             return ()
 
     data = LocalEngine().over(iris[0], get_registry().build("metric", "euclidean"))
-    task = Task(data=data, kernel=Gaussian(), growth=Asking(), epochs=6, tol=0.0, deviation=1.0)
-    train(task, SomMap.rectangle(2, 2, iris[0][:4]), lambda record: None)
+    task = TrainingConfig(
+        data=data, kernel=Gaussian(), growth=Asking(), epochs=6, tol=0.0, deviation=1.0
+    )
+    train(task, TrainingState(SomMap.rectangle(2, 2, iris[0][:4])))
     assert asked == [2, 3, 4, 5]

@@ -93,7 +93,7 @@ def test_files_of_the_first_format_still_answer():
     np.testing.assert_allclose(model.predict_proba(rows), expected["proba"], rtol=1e-12)
     scores = model.score_samples(rows)
     np.testing.assert_allclose(scores, expected["scores"], rtol=1e-9)
-    assert type(model.estimator._memory).__name__ == "Summaries"
+    assert type(model.estimator._memory).__name__ == "MicroClusters"
 
 
 def test_files_of_the_second_format_still_answer():

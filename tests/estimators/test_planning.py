@@ -6,7 +6,7 @@ import scipy.sparse
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.estimators import planning
-from dbgsom_core.estimators.some_rows import PLACES
+from dbgsom_core.estimators.planning import PLACES
 
 X = np.random.default_rng(0).normal(size=(4000, 3)).astype(np.float32)
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.estimators.plotting import attribute
 
 
 @pytest.fixture(autouse=True)
@@ -39,13 +38,13 @@ def test_the_plots_of_the_seed_readme_draw_every_neuron(options, iris):
     ("options", "hint"),
     [
         ({"color": "densty"}, "did you mean 'density'"),
-        ({"layout": "circle"}, "'grid' or 'pca'"),
+        ({"layout": "circle"}, "one of 'grid', 'pca'"),
         ({"palette": "virids", "color": "error"}, "did you mean 'viridis'"),
         ({"pointsize": "nothing"}, "known: label"),
         ({"color": np.arange(3)}, "color must be the name of an attribute or of a feature"),
-        ({"pointsize": 3}, "pointsize must be .*, not an int, 3"),
+        ({"pointsize": 3}, "pointsize must be .*, not 3"),
         ({"palette": ["red"]}, "palette must be the name of a matplotlib colormap"),
-        ({"ax": plt.Figure()}, "makes some with add_subplot"),
+        ({"ax": plt.Figure()}, "ax must be matplotlib Axes"),
     ],
 )
 def test_a_wrong_plot_option_is_told_with_the_nearest(options, hint, iris):
@@ -61,7 +60,8 @@ def test_counts_are_shown_on_a_scale_and_not_as_categories(color):
     assert ax.get_legend() is None
     assert ax.figure.axes[-1].get_ylabel() == color
     (dots,) = (c for c in ax.collections if hasattr(c, "get_sizes"))
-    assert list(dots.get_array()) == list(attribute(som, color))
+    expected = som.hit_counts_ if color == "hit_count" else som.som_map_.birth_epochs
+    assert list(dots.get_array()) == list(expected)
 
 
 @pytest.mark.parametrize("column", [False, True])
@@ -118,13 +118,9 @@ def test_features_are_drawn_by_their_names(iris):
         SomVQ(epochs=3).fit(frame).plot(color="petal x")
 
 
-def test_what_is_not_finite_has_no_value(iris, monkeypatch):
-    from dbgsom_core.estimators import plotting
-
+def test_what_is_not_finite_has_no_value(iris):
     vq = SomVQ(epochs=3).fit(iris[0])
-    values = np.arange(len(vq.neurons_), dtype=float)
-    values[:2] = np.nan, np.inf
-    monkeypatch.setitem(plotting.ATTRIBUTES, "error", lambda estimator: values)
+    vq.errors_[:2] = np.nan, np.inf
     ax = vq.plot(color="error", pointsize="error")
     ax.figure.canvas.draw()
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["no value"]

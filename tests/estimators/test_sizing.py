@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.estimators.held_out import HeldOut
 from dbgsom_core.estimators.sizing import TRIED, SizesTried, SizeTried, size_told
+from dbgsom_core.estimators.validation import HeldOut
 
 FEW = {"epochs": 24, "tol": 0}
 

@@ -61,7 +61,7 @@ def installed(monkeypatch):
         del sys.modules[name]
 
 
-@pytest.mark.parametrize("name", USES)
+@pytest.mark.parametrize("name", [*USES, "party_quantiles"])
 def test_it_is_short_and_passes_the_kit(name, installed):
     assert len((FOLDER / f"{name}.py").read_text(encoding="utf-8").splitlines()) < 60
     installed(name)

@@ -15,7 +15,7 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import topographic_function, topographic_product
 from dbgsom_core.som_map.tree import Tree, leaf_map
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.figures._cells import outline
+from dbgsom_plugins.figures._drawing import outline
 from dbgsom_plugins.figures.u_matrix import u_matrix
 from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
 from dbgsom_plugins.metrics.euclidean import Euclidean
@@ -95,8 +95,7 @@ def test_steps_where_no_cell_is_missing_are_those_of_a_walk(grid, over_corners):
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 6), (5, 1), (4, 7)])
-def test_hops_of_a_full_map_are_those_of_a_walk(grid, rows, columns, monkeypatch):
-    monkeypatch.setattr("dbgsom_core.som_map.som_map._NEARBY", 90)  # of 28 neurons in ten parts
+def test_hops_of_a_full_map_are_those_of_a_walk(grid, rows, columns):
     som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)), grid)
     cells = [(x, y) for x, y in som_map.positions.tolist()]
     np.testing.assert_array_equal(som_map.hops, walked(cells, LINKED[grid.degree]))
@@ -133,13 +132,6 @@ def test_a_map_keeps_its_grid_in_a_pickle(grid):
     assert som_map.grid == grid
     som_map.add([(som_map.free_cells(5)[0], [1.0], 5)], 1)
     assert som_map.hops.max() < FAR
-
-
-def test_a_map_knows_that_it_fills_a_rectangle(grid):
-    som_map = SomMap.rectangle(4, 5, np.zeros((20, 1)), grid)
-    assert som_map.full_grid == (4, 5)
-    assert SomMap(som_map.positions[5:], np.zeros((15, 1)), grid).full_grid == (3, 5)
-    assert SomMap(som_map.positions[1:], np.zeros((19, 1)), grid).full_grid is None
 
 
 def test_leaves_of_different_maps_are_not_linked(grid):

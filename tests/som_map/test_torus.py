@@ -69,7 +69,7 @@ def test_hops_links_and_free_cells_of_a_torus_are_those_of_a_walk(grid, shape):
     np.testing.assert_array_equal(som_map.hops, walked(grid, shape))
     assert (som_map.degrees() == grid.degree).all()
     assert not som_map.boundary().any()
-    assert som_map.shape == som_map.full_grid == shape
+    assert som_map.shape == shape
     columns = shape[1]
     for neuron in range(len(som_map)):
         around = beside(grid, neuron % columns, neuron // columns, shape)
@@ -117,7 +117,7 @@ def test_a_rectangle_of_hexagons_is_upright(shape):
     som_map = SomMap.rectangle(*shape, np.zeros((shape[0] * shape[1], 1)), HEXAGONAL)
     at, _ = places(HEXAGONAL, shape)
     np.testing.assert_allclose(som_map.plane_positions, at, atol=1e-12)
-    assert som_map.shape == som_map.full_grid == shape
+    assert som_map.shape == shape
     rows, columns = shape
     where = HEXAGONAL.in_columns(som_map.positions)
     row, column = np.divmod(np.arange(rows * columns), columns)

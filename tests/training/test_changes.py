@@ -16,7 +16,7 @@ from dbgsom_core.errors import ComponentError, ModelFileError
 from dbgsom_core.persistence import load
 from dbgsom_core.som_map.changes import changed_map
 from dbgsom_core.som_map.grid import GRIDS
-from dbgsom_core.training.growing import carry_out
+from dbgsom_core.training.growing import apply_growth
 
 
 def numbered(rows, columns, grid=GRIDS["square"]):
@@ -59,7 +59,7 @@ def test_whatever_changes_the_map_is_one_that_could_have_been_made_so(grid, data
             ]
             wanted = [Insert(neuron, data.draw(st.sampled_from(along)))] if along else []
         before, known = som_map.prototypes.copy(), len(som_map)
-        grown = carry_out(som_map, wanted, epoch, may_disconnect=True)
+        grown = apply_growth(som_map, wanted, epoch, may_disconnect=True)
         som_map, stay = grown.som_map, grown.rows >= 0
         np.testing.assert_array_equal(som_map.prototypes[stay], before[grown.rows[stay]])
         assert (
@@ -111,15 +111,15 @@ def test_children_of_the_dead_are_those_of_their_parents():
 def test_what_cannot_be_is_refused_and_leaves_the_map_as_it_was(wanted, told):
     som_map = numbered(2, 3)
     with pytest.raises(ValueError, match=told):
-        carry_out(som_map, wanted, 3)
+        apply_growth(som_map, wanted, 3)
     assert_as_if_made_so(som_map)
     assert len(som_map) == 6
 
 
 def test_a_row_for_which_there_is_no_room_is_none_at_all():
-    grown = carry_out(numbered(2, 3), [Insert(0, 3)], 3, room=2)
+    grown = apply_growth(numbered(2, 3), [Insert(0, 3)], 3, room=2)
     assert (len(grown.som_map), grown.is_cut, grown.changes) == (6, True, ())
-    grown = carry_out(numbered(2, 3), [Death(0), Birth((0, 0), [0.0, 0.0], 1)], 3, room=0)
+    grown = apply_growth(numbered(2, 3), [Death(0), Birth((0, 0), [0.0, 0.0], 1)], 3, room=0)
     assert (len(grown.som_map), grown.is_cut) == (6, False)
 
 

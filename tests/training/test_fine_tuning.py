@@ -12,19 +12,18 @@ from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.majorities import count_classes, leading
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.fine_tuning import FineTuning
+from dbgsom_core.training.config import TrainingConfig
 from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
-from dbgsom_core.training.task import Task
 from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.fixed import Fixed
+from dbgsom_plugins.growth.rectangles import Fixed
 from dbgsom_plugins.kernels.gaussian import Gaussian
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
 
 def fine(growth):
-    return FineTuning.of(GrowthAbilities.of(growth))
+    return GrowthAbilities.of(growth)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,9 @@ def test_the_runner_up_is_the_nearest_linked_neighbour(small):
 
 def test_the_pulled_update_is_the_weighted_mean_of_its_definition(small):
     data, som_map = small
-    task = Task(data=data, kernel=Gaussian(), growth=Fixed(), epochs=1, tol=0.0, deviation=1.0)
+    task = TrainingConfig(
+        data=data, kernel=Gaussian(), growth=Fixed(), epochs=1, tol=0.0, deviation=1.0
+    )
     found = searched(data, som_map)
     runners_up = linked_runners_up(data, found.bmu, som_map.prototypes, som_map.graph)
     weights = Gaussian().weight(som_map.hops[found.bmu].astype(float), 0.6)
@@ -72,7 +73,9 @@ def test_the_pull_lowers_its_energy_epoch_by_epoch(small):
     """With the kernel out of the way the update is a mean over fixed pairs: it cannot rise."""
     data, start = small
     som_map = SomMap.rectangle(3, 4, start.prototypes)
-    task = Task(data=data, kernel=Gaussian(), growth=Fixed(), epochs=1, tol=0.0, deviation=1.0)
+    task = TrainingConfig(
+        data=data, kernel=Gaussian(), growth=Fixed(), epochs=1, tol=0.0, deviation=1.0
+    )
     energies = []
     for _ in range(10):
         found = searched(data, som_map)

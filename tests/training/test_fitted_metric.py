@@ -177,10 +177,12 @@ def test_newborns_live_in_the_space_of_the_metric(digits):
     """Growth adds and subtracts prototypes; a unit vector's newborn neighbour is one too."""
     from dbgsom_core.api import Birth
     from dbgsom_core.som_map.som_map import SomMap
-    from dbgsom_core.training.growing import carry_out
+    from dbgsom_core.training.growing import apply_growth
 
     som_map = SomMap.rectangle(2, 2, np.ones((4, 2)))
-    carry_out(som_map, [Birth((2, 0), np.array([3.0, 1.0]), 1)], 1, centre=lambda means: means * 2)
+    apply_growth(
+        som_map, [Birth((2, 0), np.array([3.0, 1.0]), 1)], 1, centre=lambda means: means * 2
+    )
     assert som_map.prototypes[4].tolist() == [6.0, 2.0]
 
 

@@ -6,17 +6,16 @@ import pytest
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.fine_tuning import FineTuning
 from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.fixed import Fixed
 from dbgsom_plugins.growth.gsom import Gsom
+from dbgsom_plugins.growth.rectangles import Fixed
 from dbgsom_plugins.kernels.compact import Bubble, Epanechnikov, Triangular
 from dbgsom_plugins.kernels.gaussian import CutGaussian, Gaussian
 
 
 def fine(growth):
-    return FineTuning.of(GrowthAbilities.of(growth))
+    return GrowthAbilities.of(growth)
 
 
 HOPS = np.arange(7.0)

@@ -8,9 +8,9 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.majorities import smoothed_weights, weighted_median
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.task import Task
+from dbgsom_core.training.config import TrainingConfig
 from dbgsom_core.training.update import batch_update
-from dbgsom_plugins.growth.fixed import Fixed
+from dbgsom_plugins.growth.rectangles import Fixed
 from dbgsom_plugins.kernels.gaussian import Gaussian
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
@@ -36,7 +36,7 @@ def test_15_robust_weights_enter_the_centres_and_the_counts():
     X, W = rng.normal(size=(40, 3)), rng.normal(size=(4, 3))
     som_map = SomMap.rectangle(2, 2, W)
     data = LocalSamples(X, MetricAbilities.of(Euclidean()))
-    task = Task(
+    task = TrainingConfig(
         data=data, kernel=Gaussian(), growth=Fixed(), epochs=1, tol=0.0, deviation=1.0, robust=0.8
     )
     found = data.assign(W)

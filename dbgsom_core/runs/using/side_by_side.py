@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DataError, DbgsomError
-from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.estimators.display import view_of
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import MapView

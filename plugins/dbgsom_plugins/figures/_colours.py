@@ -44,6 +44,11 @@ def darker(n: int) -> Colours:
     return 0.55 * _from_hex(_TEN[:n])
 
 
+def rgb_of(code: str) -> Colours:
+    """Return the colour (3,) of a code such as ``#22252b``."""
+    return np.asarray(_from_hex((code,))[0])
+
+
 def scale_of(low: float, high: float, cmap: str = "viridis") -> ScalarMappable:
     """Return a colour scale from ``low`` to ``high``, one wide where these are equal."""
     from matplotlib.cm import ScalarMappable
@@ -74,7 +79,7 @@ def by_prototype(prototypes: NDArray[np.float64]) -> Colours:
     ----------
     prototypes : float array (K, D)
     """
-    scores = _principal_scores(prototypes, 3)
+    scores = principal_scores(prototypes, 3)
     lightness = 0.66 + 0.22 * scores[:, 0]
     # Chroma shrinks where lightness nears its ends: there sRGB has few colours.
     chroma = 0.14 * (1.0 - 0.35 * np.abs(scores[:, 0]))
@@ -82,7 +87,7 @@ def by_prototype(prototypes: NDArray[np.float64]) -> Colours:
     return _oklab_to_srgb(lab)
 
 
-def _principal_scores(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+def principal_scores(rows: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """Return the leading principal component scores (K, count), each scaled to -1..1."""
     centred = rows - rows.mean(axis=0)
     # The small one of the two squares: a decomposition of the rows themselves takes far longer.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from dbgsom_core.api import as_label, did_you_mean
-from dbgsom_plugins.figures._sheet import extent, fitting
+from dbgsom_plugins.figures._drawing import extent, fitting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,27 +7,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import Component
-from dbgsom_plugins.figures._cells import (
-    JOINED,
-    dead_patch,
-    fill_cells,
-    is_torus,
-    mark_parents,
-    notes_on_map,
-    parents_of,
-    write_in_cells,
-)
 from dbgsom_plugins.figures._colours import (
     EMPTY,
     INK,
     MAX_CATEGORIES,
     by_prototype,
     categorical,
+    rgb_of,
     scale_of,
     towards_white,
 )
-from dbgsom_plugins.figures._places import drawn_at
-from dbgsom_plugins.figures._sheet import map_sheet
+from dbgsom_plugins.figures._drawing import (
+    DEAD,
+    JOINED,
+    dead_patch,
+    drawn_at,
+    fill_cells,
+    is_torus,
+    map_sheet,
+    mark_parents,
+    notes_on_map,
+    parents_of,
+    patches_of,
+    write_in_cells,
+)
 from dbgsom_plugins.figures.label_map import name_of, names_neurons
 
 if TYPE_CHECKING:
@@ -36,9 +39,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.api import MapView, Tree
-    from dbgsom_plugins.figures._sheet import Sheet
+    from dbgsom_plugins.figures._drawing import Sheet
 
-_DEAD = 0.18  # strength of the colour under the hatch of a neuron without hits
 _NONE = "No neuron has a child map: the page shows the map itself."
 _HEADED = "Above each child map stands the cell (x, y) of its neuron, from the first map down."
 _MARKED = "Grey neurons have a child map themselves."
@@ -70,7 +72,7 @@ class ChildMaps(Component):
             colours[leaf >= 0] = np.asarray(scale.to_rgba(labels[leaf[leaf >= 0]]))[:, :3]
         hits = np.bincount(view.evaluation.leaf, minlength=len(tree))
         dead = (leaf >= 0) & (hits[leaf] == 0)
-        colours = towards_white(colours, np.where(dead, _DEAD, 1.0))
+        colours = towards_white(colours, np.where(dead, DEAD, 1.0))
         if dead.any():
             key = [*key, dead_patch()]
         headed = _with_headings(positions) if len(tree.maps) > 1 else positions
@@ -86,9 +88,9 @@ class ChildMaps(Component):
         texts = ["" if k < 0 or d else names[k] for k, d in zip(leaf, dead, strict=True)]
         write_in_cells(sheet, positions, texts, colours)
         if scale is not None:
-            sheet.colour_bar(scale, "Value")
+            sheet.page.colour_bar(scale, "Value")
         if key:
-            sheet.legend(key)
+            sheet.page.legend(key)
         return sheet.figure
 
 
@@ -112,11 +114,8 @@ def arranged(shapes: list[tuple[float, float]], gap: int) -> list[NDArray[np.flo
 def _colours(
     view: MapView, leaf: NDArray[np.int64], labels: NDArray[Any]
 ) -> tuple[NDArray[np.float64], list[Key]]:
-    from matplotlib.colors import to_rgb
-    from matplotlib.patches import Patch
-
     tree = view.evaluation.tree
-    colours = np.tile(to_rgb(EMPTY), (len(leaf), 1))
+    colours = np.tile(rgb_of(EMPTY), (len(leaf), 1))
     is_leaf = leaf >= 0
     classes = np.unique(labels)
     if view.estimator == "regressor":
@@ -126,11 +125,7 @@ def _colours(
         return colours, []
     palette = categorical(len(classes))
     colours[is_leaf] = palette[np.searchsorted(classes, labels[leaf[is_leaf]])]
-    key = [
-        (Patch(facecolor=colour, lw=0), name_of(view, label))
-        for colour, label in zip(palette, classes, strict=True)
-    ]
-    return colours, key
+    return colours, patches_of(palette, [name_of(view, label) for label in classes])
 
 
 def _notes(tree: Tree) -> list[str]:

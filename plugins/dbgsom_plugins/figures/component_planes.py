@@ -9,10 +9,17 @@ import numpy as np
 from pydantic import Field
 
 from dbgsom_core.api import Component
-from dbgsom_plugins.figures._cells import fill_cells, mark_parents, parents_of
 from dbgsom_plugins.figures._colours import INK, MUTED, scale_of
-from dbgsom_plugins.figures._places import drawn_at, fold_told
-from dbgsom_plugins.figures._sheet import PLAIN, Sheet, page
+from dbgsom_plugins.figures._drawing import (
+    PLAIN,
+    Sheet,
+    drawn_at,
+    fill_cells,
+    fold_note,
+    mark_parents,
+    page,
+    parents_of,
+)
 from dbgsom_plugins.figures._variables import chosen, fitting_name, rounded
 
 if TYPE_CHECKING:
@@ -65,7 +72,7 @@ class ComponentPlanes(Component):
             )
         if not self.variables and len(shown.names) > 2:
             notes.append("Variables whose planes are alike stand beside each other.")
-        notes += fold_told(som_map)
+        notes += fold_note(som_map)
         places = drawn_at(som_map)
         corners = np.array(som_map.grid.corners)
         low = places.min(axis=0) + corners.min(axis=0)
@@ -80,15 +87,15 @@ class ComponentPlanes(Component):
             box = (along * (width + _GAP), row * (cell * size[1] + _HEAD) + _HEAD, *(cell * size))
             axes = sheet.panel(box, low, size)
             values, bounds = shown.values[:, column], ranges[number]
-            plane = Sheet(sheet.figure, axes, 72 * float(cell) * sheet.scale, corners)
+            plane = Sheet(axes, 72 * float(cell) * sheet.scale, corners, sheet)
             _fill(plane, places, values, bounds, view.evaluation.hits == 0)
             mark_parents(plane, parents_of(som_map))
             own = self.scale == "own"
             _head(plane, shown.names[column], bounds, width, sheet.scale, own=own)
         if self.scale == "own":
-            sheet.key("Value", ("least", "greatest"), scale_of(0.0, 1.0))
+            sheet.colour_bar(scale_of(0.0, 1.0), "Value", ends=("least", "greatest"))
         else:
-            sheet.key("Value", None, scale_of(*ranges[0].tolist()))
+            sheet.colour_bar(scale_of(*ranges[0].tolist()), "Value")
         return sheet.figure
 
 

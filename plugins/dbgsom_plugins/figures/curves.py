@@ -1,15 +1,16 @@
-"""How the map grew."""
+"""Curves: how the map grew, and how far its neighbourhoods are torn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from dbgsom_core.api import Component
-from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, PAPER, categorical
-from dbgsom_plugins.figures._sheet import DPI, begin, counts, write_caption, write_title
+from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, categorical
+from dbgsom_plugins.figures._drawing import Page, page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
     from dbgsom_core.api import EpochRecord, MapView
 
-_SIZE = (7.2, 5.4)
-_LEFT, _RIGHT = 0.095, 0.965
+_GROWTH = (6.6, 4.25)  # inches
+_FUNCTION = (6.0, 3.2)
 _FINE = "#f3f4f6"
 _WORD: dict[str, Any] = {"fontsize": 8, "style": "italic", "color": MUTED}
 
@@ -28,23 +29,17 @@ class GrowthCurve(Component):
 
     def draw(self, view: MapView) -> Figure:
         """Return the figure; without a history it says so."""
-        from matplotlib.figure import Figure
-
-        if view.axes is not None:
-            figure = begin(view.axes, "Growth curve")
-        else:
-            figure = Figure(figsize=_SIZE, dpi=DPI, facecolor=PAPER)
-            write_title(figure, "Growth curve", view.title)
-            write_caption(figure, [counts(view)])
+        shown = page(view, "Growth curve", *_GROWTH, side=0.0)
         if view.history:
-            _panels(figure.add_axes if view.axes is None else view.axes.inset_axes, view.history)
+            _draw_growth(shown, view.history)
         else:
-            parent = figure if view.axes is None else view.axes
-            parent.text(0.5, 0.5, "No epochs were recorded.", ha="center", fontsize=10, color=MUTED)
-        return figure
+            axes = shown.panel((0.0, 0.0, *_GROWTH))
+            axes.set_axis_off()
+            axes.text(0.5, 0.5, "No epochs were recorded.", ha="center", fontsize=10, color=MUTED)
+        return shown.figure
 
 
-def _panels(add: Callable[..., Axes], history: Sequence[EpochRecord]) -> None:
+def _draw_growth(shown: Page, history: Sequence[EpochRecord]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     blue, orange, green = (tuple(colour) for colour in categorical(3))
@@ -53,10 +48,10 @@ def _panels(add: Callable[..., Axes], history: Sequence[EpochRecord]) -> None:
     neurons = np.array([record.neurons for record in history])
     births = np.array([len(record.births) for record in history])
     deaths = np.diff(neurons, prepend=neurons[0] - births[0]) - births  # negative
-    width = _RIGHT - _LEFT
-    top = add((_LEFT, 0.54, width, 0.28))
-    middle = add((_LEFT, 0.315, width, 0.165), sharex=top)
-    bottom = add((_LEFT, 0.165, width, 0.09), sharex=top)
+    left, width = 0.4, _GROWTH[0] - 0.4
+    top = shown.panel((left, 0.22, width, 1.5))
+    middle = shown.panel((left, 2.04, width, 0.9))
+    bottom = shown.panel((left, 3.26, width, 0.48))
     marker = "o" if len(epochs) <= 60 else ""
 
     top.plot(epochs, errors, color=blue, linewidth=1.8, marker=marker, markersize=3)
@@ -83,9 +78,11 @@ def _panels(add: Callable[..., Axes], history: Sequence[EpochRecord]) -> None:
         bottom.set_yticks([])
         bottom.text(0.5, 0.5, "none", transform=bottom.transAxes, ha="center", va="center", **_WORD)
     _name_phases(top, history)
-    top.set_xlim(epochs[0] - 0.6, epochs[-1] + 0.6)
+    for axes in (top, middle, bottom):
+        axes.set_xlim(epochs[0] - 0.6, epochs[-1] + 0.6)
     bottom.set_xlabel("Epoch", fontsize=8.5, color=INK)
-    bottom.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
+    for axes in (top, middle, bottom):
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=10, integer=True, min_n_ticks=1))
 
 
 def _clean(axes: Axes) -> None:
@@ -140,3 +137,67 @@ def _name_phase(axes: Axes, name: str, epoch: float, alignment: str) -> None:
         va="bottom",
         **_WORD,
     )
+
+
+_NOTES = (
+    "k > 0, folds: neighbours of a neuron in the data that lie more than k apart on the map.",
+    "k < 0, tears: neighbours on the map that lie more than −k apart in the data. 0 is perfect.",
+)
+
+
+class TopographicFunctionCurve(Component):
+    """The topographic function (Villmann et al. 1997) over k: short folds, or long ones.
+
+    A map that keeps all neighbours is 0 everywhere. What reaches far to the right are neighbours in
+    the data that the map puts far apart: it folds where it has too few dimensions.
+    """
+
+    neighbours: Literal[4, 8] = Field(
+        default=8,
+        description="how the grid is measured: 8 counts diagonal steps as in the paper, 4 hops",
+    )
+
+    def draw(self, view: MapView) -> Figure:
+        """Return the figure.
+
+        Raises
+        ------
+        ValueError
+            The map has one neuron, which has no neighbours.
+        """
+        from matplotlib.ticker import MaxNLocator
+
+        from dbgsom_core.api import topographic_function
+
+        evaluation = view.evaluation
+        if len(evaluation.som_map) < 2:
+            raise ValueError(
+                "topographic_function_curve compares neighbours, and there is one neuron"
+            )
+        found = topographic_function(
+            evaluation.som_map, evaluation.bmu, evaluation.second_bmu, self.neighbours
+        )
+        shown = page(view, "Topographic function", *_FUNCTION, _NOTES)
+        axes = shown.panel((0.45, 0.05, _FUNCTION[0] - 0.45, _FUNCTION[1] - 0.6))
+        blue, orange = (tuple(colour) for colour in categorical(2))
+        for side, colour, name in ((found.k < 0, orange, "tears"), (found.k > 0, blue, "folds")):
+            axes.bar(found.k[side], found.phi[side], width=0.75, color=colour, linewidth=0)
+            value = float(found.phi[side][-1 if name == "tears" else 0])
+            axes.text(
+                0.02 if name == "tears" else 0.98,
+                0.95,
+                f"{name}: {value:.3g}",
+                transform=axes.transAxes,
+                ha="left" if name == "tears" else "right",
+                va="top",
+                fontsize=9,
+                color=colour,
+            )
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+        axes.set_xlabel("k, steps apart", fontsize=8.5, color=INK)
+        axes.set_ylabel("neighbours per neuron", fontsize=8.5, color=INK)
+        _clean(axes)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
+        axes.set_xlim(found.k[0] - 0.7, found.k[-1] + 0.7)
+        axes.set_ylim(0, max(1.15 * float(np.max(found.phi[found.k != 0])), 0.1))
+        return shown.figure

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dbgsom_core.api import Component, as_label
 from dbgsom_plugins.figures._colours import FAINT, INK, MAX_CATEGORIES, MUTED, PAPER, categorical
-from dbgsom_plugins.figures._sheet import PLAIN, page
+from dbgsom_plugins.figures._drawing import PLAIN, page, patches_of
 from dbgsom_plugins.figures._variables import names_of
 from dbgsom_plugins.figures.label_map import class_name_of
 
@@ -78,7 +78,7 @@ class DataProjection(Component):
         axes.grid(color=FAINT, linewidth=0.5)
         axes.set_axisbelow(True)
         if key:
-            shown.names(key)
+            shown.legend(patches_of(*zip(*key, strict=True)))
         return shown.figure
 
 

@@ -1,32 +1,62 @@
-"""What each neuron answers."""
+"""What neurons answer: labels and prototypes as colours, names on the regions of a map."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dbgsom_core.api import Component, as_label
-from dbgsom_plugins.figures._cells import can_write, dead_patch, map_of_cells
+from dbgsom_core.api import Component, LabelEvidence, as_label
 from dbgsom_plugins.figures._colours import (
+    INK,
     MAX_CATEGORIES,
+    PAPER,
     by_prototype,
     categorical,
-    scale_of,
     towards_white,
 )
-from dbgsom_plugins.figures._names import can_describe, described, regions, write_names
-from dbgsom_plugins.figures._sheet import map_sheet
-from dbgsom_plugins.figures._values import texts_of
+from dbgsom_plugins.figures._drawing import (
+    DEAD,
+    PLAIN,
+    can_write,
+    dead_patch,
+    drawn_at,
+    extent,
+    fitting,
+    fold_note,
+    map_of_cells,
+    map_of_values,
+    map_sheet,
+    pale_where_dead,
+    patches_of,
+)
+from dbgsom_plugins.figures._variables import label_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
-    from dbgsom_core.api import MapView
-    from dbgsom_plugins.figures._sheet import Sheet
+    from dbgsom_core.api import MapView, SomMap
+    from dbgsom_plugins.figures._drawing import Sheet
 
+DESCRIBED = "Names are what clusters of neurons stand out in."
+_ALIKE = (
+    "Similar colours are similar prototypes: their first three principal components are lightness, "
+    "blue to yellow, and green to red."
+)
+_SAMPLES = "Names are those of the samples, the nearest to the prototype first."
 _PALEST = 0.22  # strength of the colour of a neuron whose classes are all equally frequent
-_DEAD = 0.18  # strength of the colour under the hatch of a neuron without hits
+_NAMED = 300  # samples whose names are written on the map
+_LINES, _LETTERS = 4, 14  # of a cell
+_SIZES = (6.5, 12.0)  # points, of the names of the smallest and the largest region
+_LINE_HEIGHT = 1.5  # over the font size
+_WIDEST, _FREE = 125.0, 2.0  # points of a name, and beside it
+_AND = ",\n"
+_WRAPPED = 20  # letters of a line of what a cluster stands out in
+_SECOND = 0.6  # how far a cluster stands out in a second variable that is named, over the first
+_LEAST = 0.004  # share of all samples from which on a region has a name
 
 
 class LabelMap(Component):
@@ -40,11 +70,34 @@ class LabelMap(Component):
     def draw(self, view: MapView) -> Figure:
         """Return the figure; neurons without hits are hatched."""
         if view.estimator == "regressor":
-            return _values(view)
-        distinct = len(np.unique(view.neuron_labels))
-        if names_neurons(view) or distinct > MAX_CATEGORIES:
+            values = np.asarray(view.neuron_labels, dtype=np.float64)
+            return map_of_values(view, "Label map", values, "Value", dead=DEAD)
+        if names_neurons(view) or len(np.unique(view.neuron_labels)) > MAX_CATEGORIES:
             return _prototypes(view)
         return _classes(view)
+
+
+class PcaRgb(Component):
+    """The prototypes' first three principal components as a colour of each neuron.
+
+    Clusters are patches of one colour, borders are where it changes; the strongest difference is
+    one of lightness, which every reader sees. Up to 20 classes or clusters have their names on it,
+    and without any the map says which variables stand out where.
+    """
+
+    def draw(self, view: MapView) -> Figure:
+        """Return the figure; neurons without hits are hatched."""
+        colours = pale_where_dead(view, by_prototype(view.evaluation.som_map.prototypes))
+        notes = [_ALIKE]
+        if names_neurons(view):
+            notes += [DESCRIBED] if can_describe(view) else []
+        elif view.estimator != "regressor" and len(np.unique(view.neuron_labels)) <= MAX_CATEGORIES:
+            notes.append(f"Names are those of the {answers_of(view)} that neurons answer.")
+        sheet = map_of_cells(view, "Prototype colours", colours, notes=notes)
+        if view.evaluation.hits.min() == 0:
+            sheet.page.legend([dead_patch()])
+        name_regions(view, sheet)
+        return sheet.figure
 
 
 def names_neurons(view: MapView) -> bool:
@@ -63,8 +116,6 @@ def answers_of(view: MapView) -> str:
 
 
 def _classes(view: MapView) -> Figure:
-    from matplotlib.patches import Patch
-
     dead = view.evaluation.hits == 0
     classes, row = np.unique(view.neuron_labels, return_inverse=True)
     notes = ["Numbers are those of clusters."] if answers_of(view) == "clusters" else []
@@ -79,41 +130,29 @@ def _classes(view: MapView) -> Figure:
         majority = (probabilities.max(axis=1) - chance) / (1 - chance)
         strength = _PALEST + (1 - _PALEST) * np.clip(majority, 0, 1)
         notes.append("The paler a cell, the less probable its label.")
-    colours = towards_white(palette[row], np.where(dead, _DEAD, strength))
+    colours = towards_white(palette[row], np.where(dead, DEAD, strength))
     names = [name_of(view, label) for label in classes]
-    entries = [
-        (Patch(facecolor=colour, lw=0), name) for colour, name in zip(palette, names, strict=True)
-    ]
+    entries = patches_of(palette, names)
     if dead.any():
         entries.append(dead_patch())
     texts = ["" if dead[k] else names[row[k]] for k in range(len(row))]
     sheet = map_of_cells(view, "Label map", colours, texts, notes, len(entries))
-    sheet.legend(entries)
+    sheet.page.legend(entries)
     if not can_write(sheet, texts):
         name_regions(view, sheet)
     return sheet.figure
 
 
-_NAMED = 300  # samples whose names are written on the map
-_LINES, _LETTERS = 4, 14  # of a cell
-_SAMPLES = "Names are those of the samples, the nearest to the prototype first."
-
-
 def _prototypes(view: MapView) -> Figure:
-    dead = view.evaluation.hits == 0
-    colours = by_prototype(view.evaluation.som_map.prototypes)
-    colours[dead] = towards_white(colours[dead], np.full(np.count_nonzero(dead), _DEAD))
-    note = (
-        "Similar colours are similar prototypes: their first three principal components are "
-        "lightness, blue to yellow, and green to red."
-    )
+    dead, note = view.evaluation.hits == 0, _ALIKE
+    colours = pale_where_dead(view, by_prototype(view.evaluation.som_map.prototypes))
     texts = ["" if dead[k] else name_of(view, label) for k, label in enumerate(view.neuron_labels)]
     samples = _samples_on(view)
     if can_write(map_sheet(view, "Label map"), samples):
         texts, note = samples, f"{note} {_SAMPLES}"
     sheet = map_of_cells(view, "Label map", colours, texts, [note], int(dead.any()))
     if dead.any():
-        sheet.legend([dead_patch()])
+        sheet.page.legend([dead_patch()])
     if not can_write(sheet, texts):
         name_regions(view, sheet)
     return sheet.figure
@@ -134,18 +173,6 @@ def _samples_on(view: MapView) -> list[str]:
         rest = [f"and {len(rows) - len(shown)} more"] if len(rows) > len(shown) else []
         texts.append("\n".join([as_label(one, _LETTERS) for one in ids[shown].tolist()] + rest))
     return texts
-
-
-def _values(view: MapView) -> Figure:
-    dead = view.evaluation.hits == 0
-    values = np.asarray(view.neuron_labels, dtype=np.float64)
-    scale = scale_of(float(values.min()), float(values.max()))
-    colours = np.asarray(scale.to_rgba(values))[:, :3]
-    colours[dead] = towards_white(colours[dead], np.full(np.count_nonzero(dead), _DEAD))
-    notes = ["Hatched neurons have no hits."] if dead.any() else []
-    sheet = map_of_cells(view, "Label map", colours, texts_of(values, dead), notes)
-    sheet.colour_bar(scale, "Value")
-    return sheet.figure
 
 
 def name_regions(view: MapView, sheet: Sheet) -> None:
@@ -174,3 +201,136 @@ def name_of(view: MapView, label: Any) -> str:
 def class_name_of(view: MapView, label: Any) -> str:
     """Return what stands for a class of the samples in a figure."""
     return as_label(view.class_names[label]) if label in view.class_names else name_of(view, label)
+
+
+class Region(NamedTuple):
+    """A region: what it is called, where (x, y) and how wide in the plane, how much lies there."""
+
+    name: str
+    place: tuple[float, float]
+    width: float
+    weight: float
+
+
+def regions(
+    som_map: SomMap, labels: NDArray[np.int64], names: Sequence[str], hits: NDArray[np.int64]
+) -> list[Region]:
+    """Return the sets of linked neurons with hits whose label (K,), a row of ``names``, is one.
+
+    The place is that of the region's neuron that lies nearest to its middle.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    one, other = som_map.edges().T
+    alike = (labels[one] == labels[other]) & (hits[one] > 0) & (hits[other] > 0)
+    links = np.ones(np.count_nonzero(alike), bool), (one[alike], other[alike])
+    graph = csr_array(links, shape=(len(labels), len(labels)))
+    _, parts = connected_components(graph, directed=False)
+    places = drawn_at(som_map)
+    found = []
+    for part in np.unique(parts[hits > 0]):
+        neurons = np.flatnonzero(parts == part)
+        weight = float(hits[neurons].sum())
+        middle = np.average(places[neurons], axis=0, weights=hits[neurons])
+        nearest = neurons[np.square(places[neurons] - middle).sum(axis=1).argmin()]
+        x, y = places[nearest].tolist()
+        width = 1 + float(np.ptp(places[neurons, 0]))
+        found.append(Region(names[int(labels[nearest])], (x, y), width, weight))
+    return found
+
+
+def can_describe(view: MapView) -> bool:
+    """Say whether the variables have names that tell something, and are no pixels."""
+    d = view.evaluation.som_map.prototypes.shape[1]
+    several = int(np.count_nonzero(view.evaluation.hits)) > 2
+    return several and len(view.feature_names) == d and view.image_shape is None
+
+
+def described(view: MapView) -> list[Region]:
+    """Return clusters of neurons, called by the one or two variables that they stand out in.
+
+    That is by how many standard deviations of the prototypes, weighted by hits, a cluster's mean
+    is away.
+    """
+    from dbgsom_plugins.labellers.clusters import Clusters
+
+    evaluation = view.evaluation
+    som_map, hits = evaluation.som_map, evaluation.hits
+    prototypes = som_map.prototypes
+    evidence = LabelEvidence(som_map, evaluation.bmu, hits, errors=evaluation.errors)
+    labels = Clusters().label(evidence)
+    middle = np.average(prototypes, axis=0, weights=hits)
+    spread = np.sqrt(np.average(np.square(prototypes - middle), axis=0, weights=hits))
+    names, most = [], 1 if fold_note(som_map) else 2  # lines of a folded row have little room
+    for cluster in range(int(labels.max()) + 1):
+        weights = hits * (labels == cluster)
+        apart = np.average(prototypes, axis=0, weights=weights) - middle
+        apart = np.divide(apart, spread, out=np.zeros_like(apart), where=spread > 0)
+        first, *second = np.argsort(-np.abs(apart), kind="stable")[:most].tolist()
+        second = [one for one in second if abs(apart[one]) > _SECOND * abs(apart[first])]
+        told = [
+            f"{'high' if apart[one] > 0 else 'low'} {label_of(str(view.feature_names[one]))}"
+            for one in (first, *second)
+        ]
+        names.append(
+            _AND.join(
+                "\n".join(textwrap.wrap(one, _WRAPPED, break_long_words=False)) for one in told
+            )
+        )
+    return regions(som_map, labels, names, hits)
+
+
+def write_names(sheet: Sheet, named: Sequence[Region]) -> list[str]:
+    """Write names on a map, those with most samples first; return those that found room.
+
+    A name that is wider than its region, or would overlap another one, is left out; before that it
+    loses what comes after a comma.
+    """
+    from matplotlib.patheffects import withStroke
+
+    total = sum(region.weight for region in named)
+    (left, right), (low, high) = sheet.axes.get_xlim(), sheet.axes.get_ylim()
+    taken: list[tuple[float, float, float, float]] = []
+    written = []
+    largest = max((region.weight for region in named), default=1.0)
+    for region in sorted(named, key=lambda one: -one.weight):
+        if region.weight < _LEAST * total:
+            break
+        size = _SIZES[0] + (_SIZES[1] - _SIZES[0]) * (region.weight / largest) ** 0.5
+        for name in dict.fromkeys((region.name, region.name.partition(_AND)[0])):
+            lines = [fitting(line, _WIDEST, size) for line in name.splitlines()]
+            wide = (size * max(map(extent, lines), default=0.0) + _FREE) / sheet.cell
+            tall = _LINE_HEIGHT * size * len(lines) / sheet.cell
+            if not name or wide > min(region.width, right - left) or tall > high - low:
+                continue
+            x = float(np.clip(region.place[0], left + wide / 2, right - wide / 2))
+            y = float(np.clip(region.place[1], low + tall / 2, high - tall / 2))
+            box = (x - wide / 2, x + wide / 2, y - tall / 2, y + tall / 2)
+            if not any(_overlap(box, other) for other in taken):
+                break
+        else:
+            continue
+        text = "\n".join(lines)
+        taken.append(box)
+        written.append(text)
+        sheet.axes.text(
+            x,
+            y,
+            text,
+            fontsize=size,
+            linespacing=_LINE_HEIGHT / 1.2,
+            color=INK,
+            ha="center",
+            va="center",
+            zorder=6,
+            path_effects=[withStroke(linewidth=2.4, foreground=PAPER, alpha=0.85)],
+            **PLAIN,
+        )
+    return written
+
+
+def _overlap(
+    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
+) -> bool:
+    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbgsom_core.api import Component
-from dbgsom_plugins.figures._cells import map_of_cells
-from dbgsom_plugins.figures._colours import EMPTY, INK, PAPER, scale_of
-from dbgsom_plugins.figures._places import drawn_at
+from dbgsom_plugins.figures._colours import EMPTY, INK, PAPER, rgb_of, scale_of
+from dbgsom_plugins.figures._drawing import drawn_at, map_of_cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from dbgsom_core.api import MapView, Stability
-    from dbgsom_plugins.figures._sheet import Sheet
+    from dbgsom_plugins.figures._drawing import Sheet
 
 _UNSURE = "#cc3311"
 _BAR = (0.3, 0.7)  # where a bar begins and ends on the way from one neuron to the other
@@ -38,8 +37,6 @@ class TrustMap(Component):
 
     def draw(self, view: MapView) -> Figure:
         """Return the figure; ValueError where nobody asked how sure the map is."""
-        from matplotlib.colors import to_rgb
-
         stability = view.stability
         if stability is None:
             raise ValueError(
@@ -48,19 +45,19 @@ class TrustMap(Component):
             )
         notes, texts = [_LINKS.format(chance=stability.chance)], []
         scale = scale_of(0.0, 1.0, "YlGnBu_r")
-        colours = np.tile(to_rgb(PAPER), (len(view.evaluation.som_map), 1))
+        colours = np.tile(rgb_of(PAPER), (len(view.evaluation.som_map), 1))
         if stability.agreements is None:
             notes.append(_NUMBERS)
         else:
             known = np.isfinite(stability.agreements)
             colours[known] = scale.to_rgba(stability.agreements[known])[:, :3]
-            colours[~known] = to_rgb(EMPTY)
+            colours[~known] = rgb_of(EMPTY)
             notes.append(_CELLS)
             texts = [f"{100 * one:.0f}" if one == one else "" for one in stability.agreements]
         sheet = map_of_cells(view, "Trust map", colours, texts, notes)
         _draw_links(sheet, drawn_at(view.evaluation.som_map), stability)
         if stability.agreements is not None:
-            sheet.colour_bar(scale, "Same answer")
+            sheet.page.colour_bar(scale, "Same answer")
         return sheet.figure
 
 

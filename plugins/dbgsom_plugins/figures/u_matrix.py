@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbgsom_core.api import Component
-from dbgsom_plugins.figures._cells import (
+from dbgsom_plugins.figures._colours import INK, scale_of
+from dbgsom_plugins.figures._drawing import (
     draw_outline,
+    drawn_at,
+    fill,
+    fold_note,
+    folded,
     is_torus,
+    map_sheet,
     mark_parents,
     notes_on_map,
     parents_of,
     polygons,
 )
-from dbgsom_plugins.figures._colours import INK, scale_of
-from dbgsom_plugins.figures._places import drawn_at, fold_told, folded
-from dbgsom_plugins.figures._sheet import map_sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,8 +50,6 @@ class UMatrix(Component):
         ValueError
             There is one neuron.
         """
-        from matplotlib.collections import PolyCollection
-
         som_map = view.evaluation.som_map
         if len(som_map) < 2:
             raise ValueError("u_matrix shows distances between neurons, and there is one")
@@ -60,18 +61,10 @@ class UMatrix(Component):
         dotted = len(som_map) <= _DOTS
         notes = [_DOTTED if dotted else _UNDOTTED, *notes_on_map(som_map)]
         joined = is_torus(som_map)
-        beyond = joined or bool(fold_told(som_map))  # links stand beyond the sides
+        beyond = joined or bool(fold_note(som_map))  # links stand beyond the sides
         sheet = map_sheet(view, "U-matrix", notes, centres=cells if beyond else None)
-        sheet.axes.add_collection(
-            PolyCollection(
-                polygons(cells, 0.5 * sheet.corners),
-                facecolors=scale.to_rgba(values),
-                edgecolors="face",
-                linewidths=0.2,
-                zorder=1,
-            ),
-            autolim=False,
-        )
+        shapes, colours = polygons(cells, 0.5 * sheet.corners), scale.to_rgba(values)
+        fill(sheet, shapes, facecolors=colours, edgecolors="face", linewidths=0.2, zorder=1)
         if dotted:
             size = float(np.clip(0.07 * sheet.cell, 1.2, 4.5))
             sheet.axes.plot(
@@ -85,7 +78,7 @@ class UMatrix(Component):
             )
         mark_parents(sheet, parents_of(som_map), 0.5)
         draw_outline(sheet, cells, 0.5, weight=0.8, joined=joined)
-        sheet.colour_bar(scale, "Distance")
+        sheet.page.colour_bar(scale, "Distance")
         return sheet.figure
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from dbgsom_core.api import Birth, DataSummary, GrowthState, SomMap
-from dbgsom_plugins.growth import reference, thresholds
-from dbgsom_plugins.growth.births import filled, grown
-from dbgsom_plugins.growth.factor import SpreadingFactor
-from dbgsom_plugins.growth.mixing import mixing_neurons, significant_entropy
+from dbgsom_plugins.growth import thresholds
+from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
 from dbgsom_plugins.growth.settling import LINK_PULL, SettlingGrowth
+from dbgsom_plugins.growth.thresholds import SpreadingFactor, mixing_neurons, significant_entropy
 
 
 class Directed(SettlingGrowth):
@@ -144,9 +141,7 @@ class Directed(SettlingGrowth):
             return thresholds.classical(summary, self.spreading_factor)
         if self.threshold == "auto":
             return thresholds.auto(summary, self.spreading_factor)
-        if self.lambda_ is not None:
-            return thresholds.statistics_enhanced(summary, self.lambda_)
-        return thresholds.statistics_enhanced_by_spread(summary, self.spreading_factor)
+        return thresholds.statistics_enhanced(summary, self.lambda_, self.spreading_factor)
 
     def births(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
         """Return the births of this epoch, largest error first, then those that fill notches.
@@ -160,11 +155,12 @@ class Directed(SettlingGrowth):
             mixed = mixing_neurons(som_map, counts)
             errors = np.where(mixed, np.maximum(errors, state.threshold), errors)
         most = len(som_map) * som_map.grid.degree if state.room is None else state.room + 1
-        # No sum of errors reaches nan.
-        least = math.nan if self.notches is None else self.notches * state.threshold
-        if self.reference:
-            return _grown_as_the_program(som_map, errors, state.threshold, least, most)
-        return grown(som_map, errors, state.threshold, least, most)
+        shared = share_errors(som_map, errors, state.threshold, self.reference)
+        step = GrowthStep(som_map, shared, self.reference)
+        births = step.serve(state.threshold, most)
+        if self.notches is not None:
+            births += step.fill(self.notches * state.threshold, most - len(births))
+        return births
 
 
 _KNOBS = ("spreading_factor", "scale", "lambda_", "entropy_threshold")
@@ -178,18 +174,3 @@ _REFERENCE: dict[str, Any] = {
     "class_tuning": False,
     "notches": None,
 }
-
-
-def _grown_as_the_program(
-    som_map: SomMap, errors: NDArray[Any], threshold: float, least: float, most: int
-) -> list[Birth]:
-    shared = reference.share_errors(som_map, errors, threshold)
-    births = [
-        Birth(place.position, place.prototype, candidate)
-        for candidate, place in reference.serve(som_map, shared, threshold, most)
-        if place.position is not None and place.prototype is not None
-    ]
-    if not math.isnan(least):  # the program knows no notches, but who wants them gets them
-        taken = [birth.position for birth in births]
-        births += filled(som_map, shared, least, taken, most - len(births))
-    return births

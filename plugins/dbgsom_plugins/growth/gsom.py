@@ -11,9 +11,8 @@ from pydantic import Field
 
 from dbgsom_core.api import Birth, DataSummary, GrowthState, Position, SomMap
 from dbgsom_plugins.growth import thresholds
-from dbgsom_plugins.growth.factor import SpreadingFactor
 from dbgsom_plugins.growth.settling import SettlingGrowth
-from dbgsom_plugins.growth.snapshot import Snapshot
+from dbgsom_plugins.growth.thresholds import SpreadingFactor
 
 
 class Gsom(SettlingGrowth):
@@ -63,36 +62,22 @@ class Gsom(SettlingGrowth):
         """
         errors = distributed(som_map, state.errors, state.threshold, self.distribution_factor)
         growing = np.flatnonzero(som_map.boundary() & (errors >= state.threshold))
-        snapshot = Snapshot(som_map, errors)
-        births = []
+        births: dict[Position, Birth] = {}
         for neuron in growing[np.argsort(-errors[growing], kind="stable")].tolist():
-            for cell in snapshot.free_cells(neuron):
-                births.append(Birth(cell, newborn_prototype(som_map, neuron, cell), neuron))
-                snapshot.take(cell)
-        return births
+            for cell in som_map.free_cells(neuron):
+                if cell not in births:
+                    prototype = newborn_prototype(som_map, neuron, cell)
+                    births[cell] = Birth(cell, prototype, neuron)
+        return list(births.values())
 
 
 def distributed(
     som_map: SomMap, errors: NDArray[Any], threshold: float, factor: float
 ) -> NDArray[np.float64]:
-    """Let interior neurons over the threshold spread error (Alahakoon et al. 2000).
+    """Return the errors (K,) when interior neurons over the threshold GT have spread theirs.
 
-    Largest error first, each once: its error becomes GT/2, that of its neighbours n rises
-    from E_n to E_n + factor*E_n, so that growth nears the boundary in a few epochs.
-
-    Parameters
-    ----------
-    som_map : SomMap
-        The map with K neurons; it is not changed.
-    errors : float array (K,)
-    threshold : float
-        GT.
-    factor : float
-        The factor of distribution.
-
-    Returns
-    -------
-    float64 array (K,)
+    Largest error first, each once: its error becomes GT/2, that of its neighbours n rises from E_n
+    to E_n + factor*E_n, so that growth nears the boundary in a few epochs (Alahakoon et al. 2000).
     """
     spread = np.array(errors, dtype=np.float64)
     interior = np.flatnonzero(~som_map.boundary() & (spread >= threshold))

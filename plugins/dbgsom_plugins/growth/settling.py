@@ -49,7 +49,7 @@ class SettlingGrowth(GrowthComponent):
         description="before neurons are born each prototype becomes the mean of its own and its "
         "linked neighbours', weighted by hits and kernel",
     )
-    max_neurons: Annotated[int, Field(le=10**6)] | Literal["auto"] | None = Field(
+    max_neurons: Annotated[int, Field(ge=4, le=10**6)] | Literal["auto"] | None = Field(
         default="auto",
         description="the map never exceeds it; auto: 5*sqrt(samples), at most 10000; null: no cap",
     )
@@ -79,12 +79,6 @@ class SettlingGrowth(GrowthComponent):
     def _disconnects_by_pruning(self) -> Self:
         if self.may_disconnect and self.prune is None:
             raise ValueError("may_disconnect has no effect without prune; give prune: 5, say")
-        return self
-
-    @model_validator(mode="after")
-    def _room_for_the_start(self) -> Self:
-        if isinstance(self.max_neurons, int) and self.max_neurons < 4:
-            raise ValueError(f"max_neurons must be at least 4, not {self.max_neurons}")
         return self
 
     @model_validator(mode="after")

@@ -11,13 +11,12 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.estimators.exploring import view_of
-from dbgsom_plugins.figures._cells import mark_parents
+from dbgsom_core.estimators.display import view_of
 from dbgsom_plugins.figures._colours import EMPTY, categorical
-from dbgsom_plugins.figures._sheet import map_sheet
+from dbgsom_plugins.figures._drawing import map_sheet, mark_parents
 from dbgsom_plugins.figures.child_maps import ChildMaps, arranged
-from dbgsom_plugins.figures.hit_map import HitMap
 from dbgsom_plugins.figures.label_map import LabelMap
+from dbgsom_plugins.figures.neuron_values import HitMap
 from dbgsom_plugins.figures.u_matrix import UMatrix
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.hierarchical import Hierarchical

@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.api import Html
-from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.estimators.display import view_of
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import HEXAGONAL
@@ -356,9 +356,9 @@ def test_sparse_samples_and_the_index_of_a_frame():
         ({"y": [0, 1]}, r"y must have shape \(150,\)"),
         ({"image_shape": (3, 3)}, "images of 3 × 3 do not have the 4 features"),
         ({"image_shape": "2x2"}, "image_shape must be .rows, columns., two whole numbers"),
-        ({"names": "abcd"}, "names must be 4 names, one a feature, not a str"),
-        ({"other": "runs/x"}, "other must be a fitted SomVQ, .* not a str, 'runs/x'"),
-        ({"other": SomVQ}, "not the class SomVQ"),
+        ({"names": "abcd"}, "names must be 4 names, one a feature, not 'abcd'"),
+        ({"other": "runs/x"}, "other must be a fitted SomVQ, .* not 'runs/x'"),
+        ({"other": SomVQ}, "not <class .*SomVQ"),
         ({"other": SomVQ()}, "not fitted yet"),
     ],
 )

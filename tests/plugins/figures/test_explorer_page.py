@@ -8,7 +8,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from dbgsom_core import SomVQ
-from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.estimators.display import view_of
 from dbgsom_plugins.figures.explorer import Explorer
 
 NAME = "</script><img src=x onerror=alert({})>"

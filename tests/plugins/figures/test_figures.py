@@ -14,13 +14,11 @@ from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.figures.cell_pictures import PrototypeImages, mosaic
 from dbgsom_plugins.figures.child_maps import ChildMaps
 from dbgsom_plugins.figures.curves import GrowthCurve
-from dbgsom_plugins.figures.density_map import DensityMap
-from dbgsom_plugins.figures.error_map import ErrorMap
-from dbgsom_plugins.figures.hit_map import HitMap
 from dbgsom_plugins.figures.label_map import LabelMap
-from dbgsom_plugins.figures.prototype_images import PrototypeImages, mosaic
+from dbgsom_plugins.figures.neuron_values import DensityMap, ErrorMap, HitMap
 from dbgsom_plugins.figures.u_matrix import UMatrix, u_matrix
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
@@ -147,8 +145,8 @@ def test_drawing_changes_nothing(kind, drawn):
 def test_pyplot_is_never_imported():
     code = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
-        "from dbgsom_plugins.figures import child_maps, curves, density_map, error_map, hit_map\n"
-        "from dbgsom_plugins.figures import label_map, prototype_images, u_matrix\n"
+        "from dbgsom_plugins.figures import cell_pictures, child_maps, curves, dots\n"
+        "from dbgsom_plugins.figures import label_map, neuron_values, u_matrix\n"
         "assert 'matplotlib' not in sys.modules\n"
         "import matplotlib.figure, matplotlib.colorbar, matplotlib.collections\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"

@@ -11,13 +11,11 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.figures._cells import outline
+from dbgsom_plugins.figures._drawing import outline
+from dbgsom_plugins.figures.cell_pictures import PrototypeImages, mosaic
 from dbgsom_plugins.figures.child_maps import ChildMaps
-from dbgsom_plugins.figures.density_map import DensityMap
-from dbgsom_plugins.figures.error_map import ErrorMap
-from dbgsom_plugins.figures.hit_map import HitMap
 from dbgsom_plugins.figures.label_map import LabelMap
-from dbgsom_plugins.figures.prototype_images import PrototypeImages, mosaic
+from dbgsom_plugins.figures.neuron_values import DensityMap, ErrorMap, HitMap
 from dbgsom_plugins.figures.u_matrix import UMatrix
 from dbgsom_plugins.metrics.euclidean import Euclidean
 

@@ -10,16 +10,13 @@ from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.figures._names import Region, regions, write_names
-from dbgsom_plugins.figures._sheet import map_sheet
-from dbgsom_plugins.figures.class_pies import ClassPies
+from dbgsom_plugins.figures._drawing import map_sheet
+from dbgsom_plugins.figures.cell_pictures import ClassPies, VariableStars
 from dbgsom_plugins.figures.component_planes import ComponentPlanes, by_likeness
+from dbgsom_plugins.figures.curves import TopographicFunctionCurve
 from dbgsom_plugins.figures.data_projection import DataProjection
-from dbgsom_plugins.figures.label_map import LabelMap
-from dbgsom_plugins.figures.pca_rgb import PcaRgb
-from dbgsom_plugins.figures.topographic_function_curve import TopographicFunctionCurve
-from dbgsom_plugins.figures.u_star_matrix import UStarMatrix, densities, u_star
-from dbgsom_plugins.figures.variable_stars import VariableStars
+from dbgsom_plugins.figures.label_map import LabelMap, PcaRgb, Region, regions, write_names
+from dbgsom_plugins.figures.neuron_values import UStarMatrix, densities, u_star
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
 CELLS = [(-3, 2), (-2, 2), (-3, 3), (-2, 3), (-1, 3), (-1, 4), (-1, 5)]

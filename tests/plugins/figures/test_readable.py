@@ -10,20 +10,14 @@ from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.figures._names import described
-from dbgsom_plugins.figures._places import drawn_at, fold_told
-from dbgsom_plugins.figures._sheet import extent
-from dbgsom_plugins.figures._values import texts_of
+from dbgsom_plugins.figures._drawing import drawn_at, extent, fold_note, texts_of
 from dbgsom_plugins.figures._variables import fitting_name
+from dbgsom_plugins.figures.cell_pictures import PrototypeImages, VariableStars
 from dbgsom_plugins.figures.component_planes import ComponentPlanes
 from dbgsom_plugins.figures.curves import GrowthCurve
-from dbgsom_plugins.figures.density_map import DensityMap
-from dbgsom_plugins.figures.hit_map import HitMap
-from dbgsom_plugins.figures.label_map import LabelMap
-from dbgsom_plugins.figures.prototype_images import PrototypeImages
+from dbgsom_plugins.figures.label_map import LabelMap, described
+from dbgsom_plugins.figures.neuron_values import DensityMap, HitMap, UStarMatrix
 from dbgsom_plugins.figures.u_matrix import UMatrix
-from dbgsom_plugins.figures.u_star_matrix import UStarMatrix
-from dbgsom_plugins.figures.variable_stars import VariableStars
 from dbgsom_plugins.metrics.euclidean import Euclidean
 
 LONG = "od280/od315_of_diluted_wines"
@@ -159,7 +153,7 @@ def test_short_and_broad_maps_are_drawn_as_they_lie():
     for rows, columns in ((1, 22), (22, 1), (2, 60), (1, 1)):
         som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)))
         assert np.array_equal(drawn_at(som_map), som_map.plane_positions)
-        assert fold_told(som_map) == []
+        assert fold_note(som_map) == []
 
 
 @pytest.mark.parametrize("figure", [UMatrix(), UStarMatrix(), DensityMap()])

@@ -8,12 +8,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from sklearn.datasets import load_iris
 
 from dbgsom_core import SomClassifier
-from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.estimators.display import view_of
 from dbgsom_core.interfaces.trackers import Ranking, SweepView, Variant
 from dbgsom_plugins.figures._variables import alike
-from dbgsom_plugins.figures.parallel_coordinates import ParallelCoordinates
-from dbgsom_plugins.figures.side_by_side import SideBySide
-from dbgsom_plugins.figures.sweep_heatmap import SweepHeatmap
+from dbgsom_plugins.figures.sweeps import ParallelCoordinates, SideBySide, SweepHeatmap
 
 
 def variant(varies, accuracy):

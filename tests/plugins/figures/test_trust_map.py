@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from sklearn.datasets import make_blobs
 
 from dbgsom_core import SomClassifier, SomRegressor
-from dbgsom_core.estimators.exploring import view_of
+from dbgsom_core.estimators.display import view_of
 from dbgsom_plugins.figures.trust_map import TrustMap, bars
 
 

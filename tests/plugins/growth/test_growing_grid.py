@@ -5,8 +5,8 @@ import pytest
 
 from dbgsom_core import SomVQ
 from dbgsom_core.api import DataSummary, GrowthState, Insert, SomMap
-from dbgsom_core.training.growing import carry_out
-from dbgsom_plugins.growth.growing_grid import GrowingGrid
+from dbgsom_core.training.growing import apply_growth
+from dbgsom_plugins.growth.rectangles import GrowingGrid
 
 
 def state(hits, errors=None, room=None, threshold=0.0, epoch=4):
@@ -26,7 +26,7 @@ def test_a_row_comes_beside_the_most_hit_neuron_towards_the_neighbour_that_diffe
     som_map.prototypes[0, 0] = -30.0
     wanted = GrowingGrid().grow(som_map, state([0, 9, 0, 0, 1, 0]))
     assert wanted == [Insert(1, 0)]
-    grown = carry_out(som_map, wanted, 4).som_map
+    grown = apply_growth(som_map, wanted, 4).som_map
     assert grown.shape == (2, 4)
     np.testing.assert_array_equal(grown.prototypes[6:], [[-14.5, 0.0], [0.5, 10.0]])
 

@@ -11,9 +11,9 @@ from sklearn.datasets import make_blobs
 from dbgsom_core import SomVQ
 from dbgsom_core.api import DataSummary, GrowthState
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth import reference, thresholds
+from dbgsom_plugins.growth import thresholds
+from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.growth_loops import share_errors
 
 SUMMARY = DataSummary(n_samples=400, n_features=3, deviation=2.5, spread=2.0, n_classes=2)
 
@@ -33,12 +33,6 @@ def state(errors, threshold=1.0, counts=None, movement=0.0, epoch=2):
 
 def boundary_births(som_map, errors, threshold):
     return Directed(notches=None).grow(som_map, state(errors, threshold))
-
-
-def shared_errors(som_map, errors, threshold):
-    shared = np.array(errors, float)
-    share_errors(shared, som_map.links, som_map.hops, threshold)
-    return shared
 
 
 @pytest.mark.parametrize(
@@ -160,34 +154,20 @@ def test_every_eligible_boundary_neuron_is_served_in_order_of_error():
     parents = [birth.parent for birth in boundary_births(som_map, errors, 1.0)]
     boundary = np.flatnonzero(som_map.degrees() < 4)
     assert sorted(parents) == boundary.tolist()
-    shared = shared_errors(som_map, errors, 1.0)
+    shared = share_errors(som_map, errors, 1.0)
     order = [shared[parent] for parent in parents]
     assert order == sorted(order, reverse=True)
-
-
-@given(st.integers(3, 6), st.integers(3, 6), st.integers(0, 2**31))
-def test_14_no_error_is_lost_when_it_is_shared(rows, columns, seed):
-    """A peer loses it: an interior neuron's half goes to the boundary, near or far."""
-    rng = np.random.default_rng(seed)
-    som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)))
-    errors = rng.exponential(size=rows * columns)
-    shared = shared_errors(som_map, errors, 0.7)
-    assert shared.sum() == pytest.approx(errors.sum(), rel=1e-12)
-    interior = som_map.degrees() == 4
-    large = interior & (errors >= 0.7)
-    np.testing.assert_allclose(shared[large], errors[large] / 2)
-    np.testing.assert_array_equal(shared[interior & ~large], errors[interior & ~large])
 
 
 def test_an_interior_neuron_far_from_the_boundary_feeds_the_nearest_of_it():
     som_map = SomMap.rectangle(5, 5, np.zeros((25, 1)))
     errors = np.zeros(25)
     errors[12] = 8.0
-    shared = shared_errors(som_map, errors, 1.0)
+    shared = share_errors(som_map, errors, 1.0)
     nearest = {2, 10, 14, 22}  # two hops away, the middle of each side
     assert {int(j) for j in np.flatnonzero(shared) if j != 12} == nearest
     assert all(shared[j] == 1.0 for j in nearest)
-    assert reference.share_errors(som_map, errors, 1.0)[12] == 8.0
+    assert share_errors(som_map, errors, 1.0, as_program=True)[12] == 8.0
 
 
 def test_a_candidate_whose_cell_was_taken_uses_its_next_free_one():
@@ -196,9 +176,9 @@ def test_a_candidate_whose_cell_was_taken_uses_its_next_free_one():
     som_map = SomMap(cells, np.arange(5.0)[:, None])
     errors = np.array([1.0, 9.0, 1.0, 8.0, 7.0])
     ours = boundary_births(som_map, errors, 0.5)
-    theirs = reference.serve(som_map, errors, 0.5)
+    theirs = GrowthStep(som_map, errors, as_program=True).serve(0.5, 99)
     assert sorted(birth.parent for birth in ours) == [0, 1, 2, 3, 4]
-    assert any(place.code == 9 for _, place in theirs)
+    assert len(theirs) < len(ours)
     placed = [birth.position for birth in ours]
     assert len(set(placed)) == len(placed)
     assert not set(placed) & set(cells)
@@ -210,8 +190,8 @@ def test_tied_neighbours_are_two_different_neurons():
     (birth,) = boundary_births(som_map, errors, 5.0)
     assert birth.position == (0, -1)  # beside neuron 1
     assert birth.prototype == [-2.0]  # away from neuron 2
-    _, place = reference.serve(som_map, errors, 5.0)[0]
-    assert place.beside == place.away == 1
+    (theirs,) = GrowthStep(som_map, errors, as_program=True).serve(5.0, 99)
+    assert theirs.prototype == [-1.0]  # away from neuron 1, which plays both parts
 
 
 @given(st.integers(0, 2**31), st.integers(1, 12))

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from dbgsom_core.api import GrowthState
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.task import Task
+from dbgsom_core.training.checkpoint import TrainingState
+from dbgsom_core.training.config import TrainingConfig
 from dbgsom_core.training.train import train
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
@@ -94,7 +95,7 @@ def test_an_interior_neuron_hands_error_to_all_that_it_is_linked_with(grid):
 def test_a_whole_training_grows_and_is_tuned(grid, growth, iris):
     X = np.ascontiguousarray(iris[0])
     data = LocalEngine().over(X, Euclidean()).with_classes(np.asarray(iris[1], np.int64), 3)
-    task = Task(
+    task = TrainingConfig(
         data=data,
         kernel=Gaussian(),
         growth=growth,
@@ -106,7 +107,7 @@ def test_a_whole_training_grows_and_is_tuned(grid, growth, iris):
     )
     start = SomMap.rectangle(2, 2, X[[0, 60, 100, 149]], grid)
     alone = data.assign(start.prototypes).distance.mean()
-    trained = train(task, start, lambda record: None)
+    trained, _, _ = train(task, TrainingState(start))
     som_map = trained.som_map
     assert som_map.grid == grid
     assert 8 < len(som_map) <= 60

@@ -132,5 +132,5 @@ def test_a_larger_spreading_factor_gives_a_larger_map(digits):
     assert sizes[0] < sizes[1] < sizes[2]
     capped = SomVQ(growth="gsom", max_neurons=30, spreading_factor=0.9).fit(X)
     assert len(capped.neurons_) == 30
-    with pytest.raises(ValueError, match="max_neurons must be at least 4"):
+    with pytest.raises(ValueError, match="max_neurons must be an integer between 4"):
         SomVQ(growth="gsom", max_neurons=3).fit(X)

@@ -9,7 +9,8 @@ from sklearn.model_selection import train_test_split
 from dbgsom_core import SomClassifier, persistence
 from dbgsom_core.api import Surroundings
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.training.answering import Groups, _left_out
+from dbgsom_core.training.groups import LabelledGroups, nearest_groups
+from dbgsom_core.training.labelling import _left_out
 from dbgsom_plugins.labellers.kernel_vote import KernelVote
 
 
@@ -61,14 +62,14 @@ def test_a_sample_left_out_is_told_by_its_group_without_it(rng):
     kinds = np.unique(keys)
     means = np.array([X[keys == key].mean(axis=0) for key in kinds])
     counts = np.array([np.sum(keys == key) for key in kinds], dtype=np.float64)
-    groups = Groups(means, counts, kinds % 2, kinds // 2, means, 2)
+    groups = LabelledGroups(means, counts, kinds % 2, kinds // 2, means, 2)
     from dbgsom_core.interfaces.metrics import MetricAbilities
     from dbgsom_plugins.metrics.euclidean import Euclidean
 
     data = LocalSamples(X, MetricAbilities.of(Euclidean()))
-    near = groups.where.nearest(data, len(kinds))
+    near = nearest_groups(data, means, len(kinds))
     around = groups.around(data, near, reads_samples=False)
-    own = groups.of_samples(units, codes)
+    own = np.searchsorted(kinds, keys)
     found = _left_out(around, near[0] == own[:, None], None, None)
     for i in range(30):
         places, left = means.copy(), counts.copy()

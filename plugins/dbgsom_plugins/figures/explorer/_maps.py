@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dbgsom_plugins.figures._places import drawn_at
+from dbgsom_plugins.figures._drawing import drawn_at
 from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table, short
 from dbgsom_plugins.labellers.clusters import live_links
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dbgsom_core.api import as_label
 from dbgsom_plugins.figures._colours import MAX_CATEGORIES, by_prototype
-from dbgsom_plugins.figures._places import fold_told
+from dbgsom_plugins.figures._drawing import fold_note
 from dbgsom_plugins.figures.explorer._labels import labels_of, palette
 from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table
 from dbgsom_plugins.figures.explorer._trees import Shown, told_of_tree
@@ -50,7 +50,7 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
     if any(tori):
         which = "The map is" if all(tori) else f"The {'second' if tori[1] else 'first'} map is"
         notes.append(f"{which} a torus: left is joined with right, and top with bottom.")
-    notes += dict.fromkeys(note for one in views for note in fold_told(one.evaluation.som_map))
+    notes += dict.fromkeys(note for one in views for note in fold_note(one.evaluation.som_map))
     rng = np.random.default_rng(view.evaluation.seed)
     classes, codes = _classes(view)
     columns = _columns(views, notes)

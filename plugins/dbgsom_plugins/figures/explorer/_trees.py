@@ -9,7 +9,7 @@ import numpy as np
 
 from dbgsom_core.api import as_label
 from dbgsom_plugins.figures._colours import by_prototype
-from dbgsom_plugins.figures._sheet import counts
+from dbgsom_plugins.figures._drawing import counts
 from dbgsom_plugins.figures.explorer._film import film_of
 from dbgsom_plugins.figures.explorer._maps import told_of_map, won
 from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table, short

@@ -1,0 +1,234 @@
+"""The components of an estimator: built from parameters, and reached as ``component__field``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from dbgsom_core.errors import ComponentError, DbgsomError, did_you_mean
+from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
+from dbgsom_core.interfaces.guard import told
+from dbgsom_core.interfaces.metrics import MetricComponent
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.plugins.validation_messages import sentences
+from dbgsom_core.training.compatibility import why_not_filled
+from dbgsom_core.training.parts import KIND_OF, Absent, Parts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from dbgsom_core.interfaces.engine import Engine
+
+AUTO = "auto"  # a spreading factor that held-out samples choose
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+_ANY_FACTOR = 0.5  # to see whether the strategy reads a spreading factor
+_UNNAMED = {"engine": "local"}  # what a mapping without a name means
+_IN_MEMORY = ("numpy", "pandas", "scipy", "builtins")  # packages whose data no engine is named for
+
+
+class FunctionMetric(MetricComponent):
+    """A function of two samples (D,) that returns their distance; it is called for each pair."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    function: Callable[..., Any] = Field(description="takes two samples, returns their distance")
+
+    def pairwise(self, X: NDArray[Any], prototypes: NDArray[Any]) -> NDArray[Any]:
+        """Return the distances (m, K)."""
+        import numpy as np  # slow to import
+
+        from dbgsom_core.interfaces.verdicts import distances
+
+        found = np.empty((len(X), len(prototypes)))
+        try:
+            for i, j in np.ndindex(found.shape):
+                found[i, j] = self.function(X[i], prototypes[j])
+            return np.asarray(distances(found, found.shape))
+        except Exception as error:
+            raise ComponentError(f"metric, {self!r}: {told(error)}") from error
+
+    def __repr__(self) -> str:
+        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        return f"the function {self.function.__module__}.{name}"
+
+
+def build_parts(params: Mapping[str, Any], absent: Mapping[str, Absent] = NOTHING) -> Parts:
+    """Build the components that the parameters of an estimator name, but for ``absent`` ones.
+
+    Raises
+    ------
+    ValueError
+        A component does not exist, one of its fields is wrong, or ``spreading_factor`` or
+        ``max_neurons`` contradicts the growth strategy.
+    """
+    built: dict[str, Any] = dict(absent)
+    for param in KIND_OF:
+        if param not in absent:
+            growing = param == "growth"
+            built[param] = build_growth(params) if growing else build_param(param, params[param])
+    return Parts(**built)
+
+
+def build_growth(params: Mapping[str, Any]) -> Any:
+    """Build the growth strategy with what the estimator fills in; raises as `build_parts`."""
+    growth = build_param("growth", params["growth"])
+    for field in ("spreading_factor", "max_neurons"):
+        growth = _fill(growth, field, params[field])
+    return growth
+
+
+def build_param(param: str, spec: Any) -> Any:
+    """Return the component that a parameter means; an array, None and a list are short forms.
+
+    Raises
+    ------
+    PluginError, ValueError
+        It cannot be had, or one of its fields is wrong.
+    """
+    kind = KIND_OF[param]
+    if param == "metric" and callable(spec) and not isinstance(spec, (Component, type)):
+        return FunctionMetric(function=spec)
+    if param == "stopping":
+        rules = [] if spec is None else spec if isinstance(spec, (list, tuple)) else [spec]
+        return tuple(build(kind, rule, param) for rule in rules)
+    array = param == "init" and (hasattr(spec, "__array__") or isinstance(spec, (list, tuple)))
+    absent = param == "schedule" and spec is None
+    return spec if array or absent else build(kind, spec, param)
+
+
+def build(kind: str, spec: Any, where: str = "") -> Any:
+    """Build one component; messages name it by ``where``; raises as `build_param`."""
+    if isinstance(spec, Mapping) and kind in _UNNAMED:
+        spec = {"name": _UNNAMED[kind], **spec}
+    with _validation_errors(where or kind, lambda: component_class(kind, spec), spec):
+        return get_registry().build(kind, spec)
+
+
+def engine_for(engine: Any, X: Any) -> Any:
+    """Return the engine for data X: one named as the package of X, where ``engine`` is the default.
+
+    So dask arrays and data frames choose the engine ``dask``.
+    """
+    if engine != _UNNAMED["engine"]:
+        return engine
+    package = re.split(r"\W|_", type(X).__module__, maxsplit=1)[0]
+    named = package not in _IN_MEMORY and package in get_registry().names("engine")
+    return package if named else engine
+
+
+def computed(values: Any) -> Any:
+    """Return values, of a lazy collection what it computes to."""
+    return values.compute() if hasattr(values, "__dask_graph__") else values
+
+
+def build_engine(engine: Any) -> Engine:
+    """Build the engine alone; raises as `build_parts`."""
+    built: Engine = build("engine", engine)
+    return built
+
+
+def component_spec(kind: str, spec: Any) -> Any:
+    """Return what builds a component again, in plain values: its name and the given fields.
+
+    Raises
+    ------
+    PluginError
+        No plugin offers its class.
+    """
+    component = build(kind, spec)
+    get_registry().identify(kind, component)
+    name, local = get_registry().name_of(kind, component), set(component.of_this_machine)
+    fields = component.model_dump(mode="json", exclude_unset=True, exclude=local)
+    return {"name": name, **fields} if fields else name
+
+
+def component_class(kind: str, spec: Any) -> type[Component] | None:
+    """Return the class that a name, a mapping or an instance means; None where there is none."""
+    if isinstance(spec, Component):
+        return type(spec)
+    name = spec.get("name", _UNNAMED.get(kind)) if isinstance(spec, Mapping) else spec
+    if not isinstance(name, str):
+        return None
+    try:
+        return get_registry().find(kind, name)
+    except DbgsomError:  # `fit` says so
+        return None
+
+
+def fields_of(kind: str, spec: Any) -> dict[str, Any]:
+    """Return the fields of a component, those of components within it as ``field__inner``."""
+    component = component_class(kind, spec)
+    if component is None:
+        return {}
+    if isinstance(spec, Component):
+        found = {field: getattr(spec, field) for field in component.model_fields}
+    else:
+        given: Mapping[str, Any] = spec if isinstance(spec, Mapping) else {}
+        found = {
+            field: given.get(field, info.get_default(call_default_factory=True))
+            for field, info in component.model_fields.items()
+        }
+    for field, inside in nested_fields(component).items():
+        inner = fields_of(inside, found[field])
+        found |= {f"{field}__{name}": value for name, value in inner.items()}
+    return found
+
+
+def with_field(part: str, kind: str, spec: Any, field: str, value: Any) -> Any:
+    """Return a component as name, mapping or instance with another value of one field.
+
+    Raises
+    ------
+    ValueError
+        It has no such field.
+    """
+    component = component_class(kind, spec)
+    head, inner, rest = field.partition("__")
+    if component is not None and inner and head in nested_fields(component):
+        inside, nested = nested_fields(component)[head], fields_of(kind, spec)[head]
+        field, value = head, with_field(inside, inside, nested, rest, value)
+    if component is not None and field not in component.model_fields:
+        known = ", ".join(component.model_fields) or "none"
+        hint = did_you_mean(field, component.model_fields) or f"; known: {known}"
+        raise ValueError(f"invalid parameter '{field}' for {part} {component.__name__}{hint}")
+    if isinstance(spec, Component):
+        return spec.model_copy(update={field: value})
+    return {**(spec if isinstance(spec, Mapping) else {"name": spec}), field: value}
+
+
+def _fill(growth: Any, field: str, value: Any) -> Any:
+    # The strategy with an estimator's parameter as a field, of its base where it has one.
+    if value is None:
+        return growth
+    misfit = why_not_filled(growth, field, value)
+    if misfit is not None:
+        raise ValueError(misfit)
+    strategy, values = type(growth), dict(given_fields(growth))
+    chosen_later = field == "spreading_factor" and isinstance(value, str) and value == AUTO
+    if field in strategy.model_fields:
+        values[field] = _ANY_FACTOR if chosen_later else value
+    else:
+        chosen_later = False
+        values["base"] = _fill(growth.base, field, value)
+    with _validation_errors("growth", lambda: strategy, values):
+        filled = strategy.model_validate(values)
+    return growth if chosen_later else filled
+
+
+@contextmanager
+def _validation_errors(
+    where: str, component: Callable[[], type[Any] | None], spec: Any
+) -> Iterator[None]:
+    # Errors of pydantic as sentences that name fields by ``where``.
+    try:
+        yield
+    except ValidationError as error:
+        cls = component()
+        given = given_fields(spec) if isinstance(spec, Component) else spec
+        assert cls is not None  # or there was nothing to validate
+        raise ValueError("; ".join(sentences(error, cls, given, where))) from None

@@ -1,0 +1,301 @@
+"""Micro-clusters: groups of training samples that a map remembers, and the nearest ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from dbgsom_core.engine.contract import PerSample, Samples, Totals
+from dbgsom_core.engine.halving import cut
+from dbgsom_core.engine.metric_calls import MetricCalls
+from dbgsom_core.engine.per_sample import units_of
+from dbgsom_core.engine.sums import won_sums
+from dbgsom_core.interfaces.arrays import FloatArray
+from dbgsom_core.interfaces.labellers import Surroundings
+from dbgsom_core.training.targets import UNLABELLED, Target
+
+BLOCK = 1 << 13  # samples whose nearest groups are sought at a time: what is made of them is cached
+_HALVINGS, _HALVED = 2, 4.0  # each of groups that weigh so much at least
+_EPS = float(np.finfo(np.float64).eps)
+_MOST_CUT, _MOST_NUMBERS = 10_000, 1 << 22  # samples, and numbers of theirs
+_ROUNDING = 1e-9  # of what a group holds: less is nothing
+
+Near = tuple[NDArray[np.int64], NDArray[np.float64]]  # groups (n, k) and how far away they are
+Members = Callable[[NDArray[np.int64]], NDArray[np.int64]]  # the group of each of some samples
+
+
+@dataclass(frozen=True)
+class MicroClusters:
+    """What stands for the samples of each neuron that won some, or of each neuron and class.
+
+    One group each, or up to four of few samples: groups of four and more are cut in two across
+    where they are longest, and these once more, where the geometry is Euclidean, the samples are
+    complete, and no more than 10,000 of 4 million numbers. Such groups tell better what is near a
+    sample than the neurons do (tests/benchmarks). Numeric targets have one group for each neuron.
+
+    Attributes
+    ----------
+    X : float64 array (m, D)
+        The means of their samples, prepared; nan where nothing was observed.
+    weights : float64 array (m,)
+        How many samples that were, or the sum of their weights.
+    scatter : float64 array (m,)
+        The mean distance of those samples to their unit; the root of the mean squared one to
+        their mean where neurons have several.
+    labels : array (m,) or None
+        Their class, or their mean target; None for a map without targets. That of samples without
+        a class means nothing.
+    labelled : bool array (m,) or None
+        Which groups are of samples with a class.
+    units : int64 array (m,) or None
+        The leaves whose samples they are; None in maps of earlier versions.
+    """
+
+    X: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    scatter: NDArray[np.float64]
+    labels: NDArray[Any] | None = None
+    labelled: NDArray[np.bool_] | None = None
+    units: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        data: Samples,
+        found: PerSample,
+        n_neurons: int,
+        target: Target | None,
+        totals: Totals | None = None,
+    ) -> tuple[Self, Members]:
+        """Group samples by their best-matching unit and class.
+
+        ``totals`` are what the neurons won, where that is known. Returned, too, is what gives the
+        groups (m,) of some of the samples.
+        """
+        classes = None if target is None else target.classes
+        numeric = target is not None and classes is None
+        rows = None if numeric else _few(data)
+        if target is None and rows is None:
+            won = data.found(np.empty((n_neurons, 0)), found).totals if totals is None else totals
+            live = np.flatnonzero(won.hits > 0)
+            seen = None if won.seen is None else won.seen[live]
+            hits = won.hits[live].astype(np.float64)
+            means = _means(won.sums[live], hits, seen)
+            won_by = units_of(found)
+            return (
+                cls(means, hits, won.errors[live] / hits, units=live),
+                lambda some: np.searchsorted(live, won_by[some].astype(np.int64)),
+            )
+        n_kinds, keys = 1, found.bmu
+        if target is not None and classes is not None:
+            assert target.codes is not None
+            n_kinds = len(classes) + 1
+            keys = keys * n_kinds + target.codes + 1
+        if rows is not None:
+            keys = cut(rows, data.sample_weights, keys.astype(np.int64), _HALVINGS, _HALVED)
+        kinds = np.flatnonzero(np.bincount(keys))
+        numbers = np.zeros(int(kinds[-1]) + 1, dtype=np.int64)
+        numbers[kinds] = np.arange(len(kinds))
+        groups = numbers[keys]
+        hits = np.bincount(groups, data.weights, len(kinds)).astype(np.float64)
+        if rows is None:
+            sums, seen = data.sums_seen(groups, len(kinds))
+            means, apart = _means(sums, hits, seen), found.distance
+        else:
+            kinds = kinds >> _HALVINGS
+            means = won_sums(rows, data.weights, False, groups, len(kinds))[0] / hits[:, None]
+            apart = _to_means(rows, means, groups)
+        if data.scatter is not None:
+            apart = np.hypot(apart, data.scatter)
+        if rows is None:
+            scatter = np.bincount(groups, data.sample_weights * apart, len(hits)) / hits
+        else:
+            size = 2.0 ** np.frexp(apart.max(initial=0.0))[1]  # of any size that float64 holds
+            squares = np.bincount(groups, data.sample_weights * np.square(apart / size), len(hits))
+            scatter = np.asarray(size * np.sqrt(squares / hits))
+        units, codes = np.divmod(kinds, n_kinds)
+        labels = labelled = None
+        if numeric:
+            assert target is not None
+            labels = np.bincount(groups, data.sample_weights * target.y, len(kinds)) / hits
+        elif classes is not None:
+            labels, labelled = classes[codes - 1], codes - 1 != UNLABELLED
+        return cls(means, hits, scatter, labels, labelled, units), groups.__getitem__
+
+    def centres(self, prototypes: NDArray[np.float64], metric: MetricCalls) -> NDArray[np.float64]:
+        """Return where the groups lie among prototypes (L, D) of leaves, (m, D).
+
+        At their means, a value that nobody observed as that of the leaf. A metric that forms
+        prototypes in a way of its own (medians, modes) knows no place of a mean: the prototype
+        stands for it.
+        """
+        assert self.units is not None
+        own = prototypes[self.units]
+        if metric.form is not None:
+            return own
+        means = np.where(np.isnan(self.X), own, self.X)
+        return means if metric.centre is None else np.asarray(metric.centre(means), np.float64)
+
+
+def _few(data: Samples) -> NDArray[np.floating[Any]] | None:
+    # The samples where they are few enough to be cut, and lie where that means something.
+    few = data.n <= _MOST_CUT and data.n * data.X.shape[1] <= _MOST_NUMBERS
+    if not few or not data.metric.is_euclidean or data.incomplete:
+        return None
+    rows = data.X[0 : data.n]
+    return np.asarray(rows.toarray() if issparse(rows) else rows)
+
+
+def _to_means(
+    rows: NDArray[np.floating[Any]], means: NDArray[np.float64], groups: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    # Distances (n,) to the means of groups: none where those are off by as much through rounding,
+    # or equal samples would lie apart, and novelty be told in units of that.
+    apart = np.linalg.norm(rows - means[groups], axis=1)
+    rounding = _EPS * np.bincount(groups, minlength=len(means)) * np.linalg.norm(means, axis=1)
+    return np.where(apart <= rounding[groups], 0.0, apart)
+
+
+def _means(
+    sums: NDArray[np.float64], hits: NDArray[Any], seen: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    if seen is None:
+        return np.asarray(sums / hits[:, None])
+    return np.divide(sums, seen, out=np.full_like(sums, np.nan), where=seen > 0)
+
+
+def followed_by(target: Target, memory: MicroClusters) -> Target:
+    """Return the targets of new samples followed by those of what is remembered."""
+    labels = memory.labels
+    if labels is None:
+        raise ValueError(
+            "the map was trained without targets so far: give y from the first call on"
+        )
+    if target.classes is None or target.codes is None:
+        return Target(np.concatenate([target.y, labels]))
+    labelled = np.ones(len(labels), bool) if memory.labelled is None else memory.labelled
+    mine = target.with_classes(labels[labelled])
+    assert mine.classes is not None
+    assert mine.codes is not None
+    codes = np.full(len(labels), UNLABELLED, dtype=np.int64)
+    codes[labelled] = np.searchsorted(mine.classes, labels[labelled])
+    codes = np.concatenate([mine.codes, codes])
+    return Target(mine.classes[codes], mine.classes, codes)
+
+
+def nearest_groups(data: Samples, centres: NDArray[np.float64], k: int) -> Near:
+    """Return the ``k`` nearest of the centres (M, D), or all where there are fewer."""
+    rows, distances = data.nearest_units(centres, min(k, len(centres)))
+    if distances is None:
+        columns = [data.distances_to(centres, rows[:, j]) for j in range(rows.shape[1])]
+        distances = np.column_stack(columns)
+    return rows, distances
+
+
+def without_themselves(
+    distances: FloatArray,
+    weights: FloatArray,
+    mine: NDArray[np.bool_],
+    sample_weights: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return distances to groups and what they hold, (m, k), without the samples themselves.
+
+    Of a group of n samples without one of them, at distance d from their mean, the mean lies at
+    distance d n/(n - 1). A sample that stands for several leaves one of them out.
+
+    Parameters
+    ----------
+    distances, weights : float64 arrays (m, k)
+    mine : bool array (m, k)
+        Which group is a sample's own.
+    sample_weights : float64 array (m,) or None
+
+    Returns
+    -------
+    distances, weights, order : arrays (m, k)
+        In the new order, nearest first and empty groups last, and which entries came where.
+    """
+    sample, column = np.nonzero(mine)
+    held = weights[sample, column]
+    taken = 1.0 if sample_weights is None else np.minimum(sample_weights[sample], 1.0)
+    left = np.maximum(held - taken, 0.0)
+    left[left <= _ROUNDING * held] = 0.0
+    away, holds = distances.astype(np.float64), weights.astype(np.float64)
+    away[sample, column] *= np.divide(held, left, out=np.ones_like(held), where=left > 0)
+    holds[sample, column] = left
+    order = np.argsort(np.where(holds > 0, away, np.inf), axis=1, kind="stable")
+    return np.take_along_axis(away, order, 1), np.take_along_axis(holds, order, 1), order
+
+
+@dataclass(frozen=True)
+class LabelledGroups:
+    """The micro-clusters that labellers see: those with a class, or all with their mean target.
+
+    Attributes
+    ----------
+    centres : float64 array (M, D)
+    weights : float64 array (M,)
+    values : array (M,)
+        Numbers of classes, or mean targets.
+    units : int64 array (M,)
+        Their leaves, ascending.
+    prototypes : float64 array (L, D)
+        Of all leaves.
+    n_classes : int
+        0 where targets are numbers.
+    """
+
+    centres: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    values: NDArray[Any]
+    units: NDArray[np.int64]
+    prototypes: NDArray[np.float64]
+    n_classes: int
+
+    @classmethod
+    def of(
+        cls,
+        clusters: MicroClusters,
+        prototypes: NDArray[np.float64],
+        metric: MetricCalls,
+        classes: NDArray[Any] | None,
+    ) -> Self:
+        """Return the groups of what a map remembers; targets are numbers without ``classes``."""
+        assert clusters.labels is not None
+        assert clusters.units is not None
+        centres = clusters.centres(prototypes, metric)
+        rows = np.arange(len(centres))
+        if classes is not None and clusters.labelled is not None:
+            rows = np.flatnonzero(clusters.labelled)
+        labels, units = clusters.labels[rows], clusters.units[rows]
+        values = labels if classes is None else np.searchsorted(classes, labels)
+        n_classes = 0 if classes is None else len(classes)
+        return cls(centres[rows], clusters.weights[rows], values, units, prototypes, n_classes)
+
+    @cached_property
+    def n_whole(self) -> int:
+        """How many there would be if none were in parts."""
+        if not self.n_classes:
+            return len(self.units)
+        return len(np.unique(self.units * self.n_classes + self.values))
+
+    def around(self, data: Samples, near: Near, reads_samples: bool) -> Surroundings:
+        """Return the surroundings of samples to which these groups (m, k) are nearest."""
+        rows, distances = near
+        X: NDArray[Any] = np.empty((data.n, 0))
+        if reads_samples and not issparse(data.X):
+            X = data.completed(self.prototypes) if data.incomplete else data.X[0 : data.n]
+        return Surroundings(
+            distances,
+            self.weights.take(rows),
+            self.values.take(rows),
+            self.units.take(rows),
+            X,
+            self.n_classes,
+        )

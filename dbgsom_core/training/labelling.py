@@ -1,0 +1,378 @@
+"""Labels of neurons, and labellers that answer samples by what they learnt of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.blas import one_blas_thread
+from dbgsom_core.engine.contract import Assignment, PerSample, Samples, Totals
+from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.per_sample import units_of
+from dbgsom_core.errors import ComponentError
+from dbgsom_core.interfaces.context import Context
+from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.guard import who
+from dbgsom_core.interfaces.labellers import (
+    AskedEvidence,
+    LabelEvidence,
+    Labeller,
+    LabellerAbilities,
+    Surroundings,
+)
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.som_map.tree import Tree, leaf_map, stand_ins
+from dbgsom_core.training.groups import (
+    BLOCK,
+    LabelledGroups,
+    Members,
+    MicroClusters,
+    nearest_groups,
+    without_themselves,
+)
+from dbgsom_core.training.targets import Target
+
+_LEARN_FROM = 5000  # samples at most, evenly spaced, or so many for each group:
+_LEARN_FROM_A_GROUP = 20  # of a leaf and class
+
+State = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """What a labeller may know of how the map came to be: a seed, and its epochs."""
+
+    seed: tuple[int, ...] = (0,)
+    epochs: tuple[EpochRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainedMap:
+    """A trained map and its child maps beside the samples that they were trained on.
+
+    Attributes
+    ----------
+    tree : Tree
+    samples : Samples
+    found, ended : PerSample
+        The neurons of the first map that samples won, and the leaves in which they ended.
+    target : Target or None
+    log : TrainingLog
+    totals : Totals or None
+        What the leaves won, where that is known.
+    """
+
+    tree: Tree
+    samples: Samples
+    found: PerSample
+    ended: PerSample
+    target: Target | None
+    log: TrainingLog
+    totals: Totals | None = None
+
+    def part(self, rows: NDArray[np.intp], y: NDArray[np.float64]) -> TrainedMap:
+        """Return the same beside some of the samples, with these targets."""
+        found, ended = (
+            Assignment(one.bmu[rows], one.distance[rows]) for one in (self.found, self.ended)
+        )
+        samples = self.samples.subset(rows)
+        return replace(
+            self, samples=samples, found=found, ended=ended, target=Target(y), totals=None
+        )
+
+    def evidence(self, som_map: SomMap, won: PerSample) -> LabelEvidence:
+        """Return what a labeller sees of the first map, or of all leaves as one map."""
+        y = classes = None
+        data = self.samples
+        if self.target is not None:
+            y, classes = self.target.y, self.target.classes
+            data = data.with_classes(self.target.codes, 0 if classes is None else len(classes))
+        exact = data.found(som_map.prototypes, won)
+        seen: dict[str, Any] = {
+            "som_map": som_map, "hits": exact.hits, "y": y, "classes": classes,
+            "class_counts": exact.class_counts, "weights": data.weights, "errors": exact.errors,
+            "context": Context(data, won, self.log.seed, self.log.epochs),
+        }  # fmt: skip
+        if hasattr(won, "units"):  # samples are not in memory
+            return AskedEvidence(bmu=units_of(won), bmu_of=lambda: won.bmu, **seen)
+        return LabelEvidence(bmu=won.bmu, **seen)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of K neurons, or of the L leaves of a tree.
+
+    Attributes
+    ----------
+    labels : array (K,), or (K, Q) of several numbers each
+        A dead one carries the label of the nearest live one within its map.
+    probabilities : float64 array (K, C) or None
+    hits : array (K,)
+        Training samples won, or the sum of their weights.
+    """
+
+    labels: NDArray[Any]
+    probabilities: NDArray[np.float64] | None
+    hits: NDArray[Any]
+
+    @classmethod
+    def of(cls, labeller: Labeller, evidence: LabelEvidence, data: Samples) -> Self:
+        """Ask the labeller, then let neurons without (labelled) samples answer as their nearest
+        one with some.
+        """
+        prototypes, counts = evidence.som_map.prototypes, evidence.class_counts
+        nearest = np.arange(len(prototypes))
+        known = (evidence.hits if counts is None else counts.sum(axis=1)) > 0
+        if not known.all():
+            live = np.flatnonzero(known)
+            others = LocalSamples(prototypes[~known], data.metric)
+            nearest[~known] = live[others.assign(prototypes[live]).bmu]
+        abilities = LabellerAbilities.of(labeller)
+        labels = np.asarray(abilities.label(evidence))
+        if not (abilities.several_targets and labels.ndim == 2):
+            _check_columns(labeller, "label", labels)
+        shares = None
+        if abilities.probabilities is not None and evidence.classes is not None:
+            shares = np.asarray(abilities.probabilities(evidence))[nearest]
+        return cls(labels[nearest], shares, np.asarray(evidence.hits))
+
+    def taken(self, rows: NDArray[np.int64]) -> Labels:
+        """Return them with the labels of other rows in place of their own."""
+        shares = None if self.probabilities is None else self.probabilities[rows]
+        return Labels(self.labels[rows], shares, self.hits)
+
+
+def _check_columns(labeller: Labeller, method: str, answers: NDArray[Any]) -> None:
+    """Raise ComponentError where answers have not the numbers that a labeller says it gives."""
+    columns = LabellerAbilities.of(labeller).columns
+    shape = () if columns is None else (len(columns),)
+    if answers.shape[1:] != shape:
+        its = "it names no columns" if columns is None else f"its columns are {', '.join(columns)}"
+        raise ComponentError(
+            f"{who('labeller', labeller)}: {method} returned shape {answers.shape}, not "
+            f"{(len(answers), *shape)}; {its}"
+        )
+
+
+@dataclass(frozen=True)
+class FittedLabeller:
+    """A labeller that answers samples from the groups around them, and what it learnt.
+
+    Attributes
+    ----------
+    labeller : LabellerAbilities
+    groups : LabelledGroups
+    state : mapping of str to array
+    """
+
+    labeller: LabellerAbilities
+    groups: LabelledGroups
+    state: State
+
+    @classmethod
+    def of(
+        cls, labeller: Labeller, trained: TrainedMap, clusters: MicroClusters, members: Members
+    ) -> Self | None:
+        """Let the labeller learn; None where it answers neuron by neuron.
+
+        Each sample is taken out of its own group, whose ``members`` are known, and of its mean
+        target, so that nothing is learnt from itself.
+        """
+        abilities, target = LabellerAbilities.of(labeller), trained.target
+        if target is None or abilities.answer is None:
+            return None
+        data, tree = trained.samples, trained.tree
+        groups = LabelledGroups.of(clusters, tree.weights, data.metric, target.classes)
+        known = np.arange(data.n) if target.codes is None else np.flatnonzero(target.codes >= 0)
+        most = max(_LEARN_FROM, _LEARN_FROM_A_GROUP * groups.n_whole)
+        if len(known) > most:
+            known = known[np.linspace(0, len(known) - 1, most).astype(np.int64)]
+        part = data if len(known) == data.n else data.subset(known)
+        own = members(known)
+        if clusters.labelled is not None:  # those of no class are no groups here
+            own = (np.cumsum(clusters.labelled) - 1)[own]
+        near = nearest_groups(part, groups.centres, abilities.neighbours)
+        around, mine = groups.around(part, near, abilities.reads_samples), near[0] == own[:, None]
+        numbers = None if target.codes is not None else np.asarray(target.y[known], np.float64)
+        around = _left_out(around, mine, numbers, part.weights)
+        y = numbers if target.codes is None else target.codes[known]
+        state = abilities.learn(around, y, part.weights, leaf_map(tree))
+        return cls(abilities, groups, dict(state))
+
+    def __call__(self, data: Samples) -> NDArray[np.float64]:
+        """Return class probabilities (n, C), or numbers (n,) or (n, Q), for prepared samples."""
+        parts: dict[int, NDArray[np.float64]] = {}
+
+        def answer(rows: slice, part: Samples) -> None:
+            near = nearest_groups(part, self.groups.centres, self.labeller.neighbours)
+            around = self.groups.around(part, near, self.labeller.reads_samples)
+            with one_blas_thread():
+                answers = self.labeller.answer(around, self.state)
+            parts[rows.start] = np.asarray(answers, dtype=np.float64)
+
+        data.in_parts(BLOCK, answer)
+        return np.concatenate([parts[start] for start in sorted(parts)])
+
+
+def _left_out(
+    around: Surroundings,
+    mine: NDArray[np.bool_],
+    y: NDArray[np.float64] | None,
+    weights: NDArray[np.float64] | None,
+) -> Surroundings:
+    # Each sample taken out of its own group, the entry that is ``mine`` (m, k), and numbers ``y``
+    # out of its mean target.
+    values, held = around.values, around.weights
+    distances, left, order = without_themselves(around.distances, held, mine, weights)
+    if y is not None:
+        kept = np.empty_like(held)
+        np.put_along_axis(kept, order, left, 1)
+        change = np.divide(held, kept, out=np.ones_like(held), where=mine & (kept > 0)) - 1
+        values = values + (values - y[:, None]) * change
+    return replace(
+        around,
+        distances=distances,
+        weights=left,
+        values=np.take_along_axis(values, order, 1),
+        units=np.take_along_axis(around.units, order, 1),
+    )
+
+
+@dataclass(frozen=True)
+class MultiOutputLabeller:
+    """A fitted labeller for each of T targets; ``single`` where there is but one, with gaps."""
+
+    each: tuple[FittedLabeller, ...]
+    single: bool
+
+    def __call__(self, data: Samples) -> NDArray[np.float64]:
+        """Return numbers (n, T), or those of a single target, for prepared samples."""
+        return _stacked([labeller(data) for labeller in self.each], self.single)
+
+    @property
+    def state(self) -> State:
+        """What all of them learnt, each name after the number of the target and a dot."""
+        return {
+            f"{number}.{name}": array
+            for number, one in enumerate(self.each)
+            for name, array in one.state.items()
+        }
+
+    @staticmethod
+    def states(state: State, count: int) -> list[State]:
+        """Return the state of each of so many targets."""
+        found: list[dict[str, NDArray[Any]]] = [{} for _ in range(count)]
+        for name, array in state.items():
+            number, dot, own = name.partition(".")
+            if dot and number.isdecimal() and int(number) < count:
+                found[int(number)][own] = array
+        return list(found)
+
+
+def _stacked(columns: Sequence[NDArray[Any]], single: bool) -> NDArray[np.float64]:
+    return np.asarray(columns[0] if single else np.column_stack(columns), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class LabelledMap:
+    """Labels of neurons and leaves, and the micro-clusters that they were learnt from.
+
+    Attributes
+    ----------
+    neurons, leaves : Labels
+    clusters : MicroClusters
+        Of all samples.
+    members : callable
+        Gives the group of each of some samples.
+    labeller : FittedLabeller, MultiOutputLabeller or None
+        Where the labeller answers from more than the winning neuron.
+    outputs : tuple of MicroClusters
+        Of the samples in which each of several targets, or a target with gaps, is known.
+    """
+
+    neurons: Labels
+    leaves: Labels
+    clusters: MicroClusters
+    members: Members
+    labeller: FittedLabeller | MultiOutputLabeller | None
+    outputs: tuple[MicroClusters, ...] = ()
+
+    @classmethod
+    def of(cls, labeller: Labeller, trained: TrainedMap) -> LabelledMap:
+        """Let the labeller learn from the training samples.
+
+        The map is trained on all samples, whatever is known of them. Each of several targets is
+        learnt from the samples in which it is known, as if it were the only one.
+        """
+        target, tree = trained.target, trained.tree
+        outputs = None if target is None else target.outputs
+        if target is None or outputs is None:
+            return cls._of_one(labeller, trained)
+        if LabellerAbilities.of(labeller).several_targets:
+            neurons, leaves = _labels(labeller, trained)
+            parts = [trained.part(rows, y) for rows, y in outputs]
+            known = [MicroClusters.of(p.samples, p.ended, len(tree), p.target)[0] for p in parts]
+            fitted = None
+        else:
+            single = target.y.ndim == 1
+            each = [cls._of_one(labeller, trained.part(rows, y)) for rows, y in outputs]
+            known = [one.clusters for one in each]
+            neurons, leaves = (
+                Labels(_stacked([one.labels for one in those], single), None, those[0].hits)
+                for those in ([one.neurons for one in each], [one.leaves for one in each])
+            )
+            learnt = tuple(one.labeller for one in each if isinstance(one.labeller, FittedLabeller))
+            fitted = MultiOutputLabeller(learnt, single) if learnt else None
+        clusters, members = MicroClusters.of(
+            trained.samples, trained.ended, len(tree), None, trained.totals
+        )
+        hits = won = trained.samples.found(tree.maps[0].prototypes, trained.found).hits
+        if len(tree.maps) > 1:
+            won = np.bincount(trained.ended.bmu, trained.samples.weights, len(tree))
+        neurons, leaves = (
+            Labels(np.asarray(one.labels, np.float64), None, count)
+            for one, count in ((neurons, hits), (leaves, won))
+        )
+        return cls(neurons, leaves, clusters, members, fitted, tuple(known))
+
+    @classmethod
+    def _of_one(cls, labeller: Labeller, trained: TrainedMap) -> LabelledMap:
+        # Of classes, or of one number that is known of all samples.
+        tree, samples, target = trained.tree, trained.samples, trained.target
+        neurons, leaves = _labels(labeller, trained)
+        clusters, members = MicroClusters.of(
+            samples, trained.ended, len(tree), target, trained.totals
+        )
+        fitted = FittedLabeller.of(labeller, trained, clusters, members)
+        if fitted is not None:  # neurons answer what samples at their prototypes are answered
+            answers = fitted(LocalSamples(tree.weights, samples.metric))
+            classes = None if target is None else target.classes
+            if classes is None:
+                _check_columns(labeller, "answer", answers)
+                leaves = replace(leaves, labels=answers)
+            else:
+                labels = classes[answers.argmax(axis=1)]
+                leaves = replace(leaves, labels=labels, probabilities=answers)
+            neurons = leaves if len(tree.maps) == 1 else neurons
+        return cls(neurons, leaves, clusters, members, fitted)
+
+
+def _labels(labeller: Labeller, trained: TrainedMap) -> tuple[Labels, Labels]:
+    # Of the neurons of the first map, and of all leaves, which are asked about as one map.
+    tree, samples = trained.tree, trained.samples
+    neurons = leaves = Labels.of(labeller, trained.evidence(tree.maps[0], trained.found), samples)
+    if len(tree.maps) > 1:
+        leaves = Labels.of(labeller, trained.evidence(leaf_map(tree), trained.ended), samples)
+        leaves = leaves.taken(stand_ins(tree, samples, leaves.hits))
+        if trained.target is None:  # numbers of clusters mean nothing before leaves are numbered
+            labels = []  # a neuron with a child map: that of most of its samples
+            for neuron in range(len(tree.maps[0])):
+                below = tree.paths[:, 0] == neuron
+                distinct, rows = np.unique(leaves.labels[below], return_inverse=True)
+                labels.append(distinct[np.bincount(rows, weights=leaves.hits[below]).argmax()])
+            neurons = replace(neurons, labels=np.array(labels, dtype=leaves.labels.dtype))
+    return neurons, leaves

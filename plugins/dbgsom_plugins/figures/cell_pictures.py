@@ -1,0 +1,277 @@
+"""A small picture in each cell: a pie of classes, a star of variables, a prototype as an image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from dbgsom_core.api import Component
+from dbgsom_plugins.figures._colours import (
+    EMPTY,
+    MAX_CATEGORIES,
+    PAPER,
+    categorical,
+    rgb_of,
+    scale_of,
+)
+from dbgsom_plugins.figures._drawing import (
+    KEY_PATCH,
+    SIDE,
+    dead_patch,
+    drawn_at,
+    extent,
+    fill,
+    map_of_cells,
+    patches_of,
+)
+from dbgsom_plugins.figures._variables import chosen, fitting_name, rounded
+from dbgsom_plugins.figures.label_map import class_name_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from dbgsom_core.api import MapView, SomMap
+
+_RADII = (0.16, 0.44)  # of the pie of one sample at least, and of the largest pie
+_STEPS = 40  # sides of a whole circle
+_RAYS = (0.06, 0.46)  # of a star at its variable's least and greatest value
+_MOST_RAYS, _MOST_STARS = 12, 400  # that the eye tells apart
+_STAR_SIDE, _FONT = 2.4, 8.5  # inches for the legend of stars, and points of its names
+_FREE = 0.07  # of an image's side that is left free around it
+
+
+class ClassPies(Component):
+    """The classes among the samples of each neuron as a pie; the area of a pie is its hits.
+
+    It needs targets that are classes, up to 20; unlike `LabelMap` it shows what was won and not
+    what is answered.
+    """
+
+    def draw(self, view: MapView) -> Figure:
+        """Return the figure; neurons without hits are hatched.
+
+        Raises
+        ------
+        ValueError
+            There are no classes, or too many.
+        """
+        classes, counts = _won(view)
+        palette = categorical(len(classes))
+        som_map, totals = view.evaluation.som_map, counts.sum(axis=1)
+        radii = np.clip(_RADII[1] * np.sqrt(totals / max(1, totals.max())), _RADII[0], None)
+        entries = patches_of(palette, [class_name_of(view, label) for label in classes])
+        if (view.evaluation.hits == 0).any():
+            entries.append(dead_patch())
+        empty = np.tile(rgb_of(EMPTY), (len(som_map), 1))
+        notes = ["The area of a pie is the number of samples with a class that the neuron won."]
+        sheet = map_of_cells(view, "Classes of neurons", empty, (), notes, len(entries))
+        slices, colours = [], []
+        for place, radius, count in zip(drawn_at(som_map), radii, counts, strict=True):
+            for wedge, which in _pie(count):
+                slices.append(place + radius * wedge)
+                colours.append(palette[which])
+        line = float(np.clip(0.012 * sheet.cell, 0.0, 0.6))
+        fill(sheet, slices, facecolors=colours, edgecolors=PAPER, linewidths=line, zorder=2.5)
+        sheet.page.legend(entries)
+        return sheet.figure
+
+
+def _won(view: MapView) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    # The classes (C,), and how many samples of each every neuron won, (K, C).
+    evaluation = view.evaluation
+    if evaluation.y is None or view.estimator == "regressor":
+        raise ValueError(
+            "class_pies shows classes, and these data have none: give them as target or y, or "
+            "leave the figure out"
+        )
+    y, bmu = np.asarray(evaluation.y), evaluation.bmu
+    if evaluation.labelled is not None:
+        y, bmu = y[evaluation.labelled], bmu[evaluation.labelled]
+        y = np.array(y.tolist()) if y.dtype == object else y
+    classes, codes = np.unique(y, return_inverse=True)
+    if not 0 < len(classes) <= MAX_CATEGORIES:
+        raise ValueError(
+            f"class_pies shows up to {MAX_CATEGORIES} classes, and these targets have "
+            f"{len(classes)} values; leave the figure out"
+        )
+    keys = bmu * len(classes) + codes.ravel()
+    counts = np.bincount(keys, minlength=len(evaluation.som_map) * len(classes))
+    return classes, counts.reshape(-1, len(classes))
+
+
+def _pie(counts: NDArray[np.int64]) -> list[tuple[NDArray[np.float64], int]]:
+    # Wedges (P, 2) of a circle of radius 1, clockwise from the top, and their classes.
+    shares = counts / max(1, counts.sum())
+    ends = np.cumsum(shares)
+    return [
+        (_wedge(float(ends[i] - shares[i]), float(ends[i]), 2 + int(_STEPS * shares[i])), i)
+        for i in np.flatnonzero(counts).tolist()
+    ]
+
+
+def _wedge(start: float, stop: float, corners: int) -> NDArray[np.float64]:
+    # Its corners (P, 2), clockwise from the top in turns; a whole circle has no middle.
+    angles = 2 * np.pi * np.linspace(start, stop, corners)
+    rim = np.column_stack([np.sin(angles), np.cos(angles)])
+    return rim if stop - start >= 1 else np.vstack([np.zeros((1, 2)), rim])
+
+
+class VariableStars(Component):
+    """A star in each cell, with a wedge for each of some variables: long where its value is great.
+
+    A variable's wedge goes from its least to its greatest value on the map. Variables that the map
+    was not trained on, where they are given, count with their mean over the neuron's samples.
+    """
+
+    variables: tuple[str, ...] | None = Field(
+        default=None, description="up to 12 names, in this order; null: the six most telling ones"
+    )
+
+    def draw(self, view: MapView) -> Figure:
+        """Return the figure; neurons without hits are hatched.
+
+        Raises
+        ------
+        ValueError
+            There are too many names, or no variable has one of them.
+        """
+        if self.variables is not None and not 0 < len(self.variables) <= _MOST_RAYS:
+            raise ValueError(
+                f"variable_stars shows 1 to {_MOST_RAYS} variables, not {len(self.variables)}"
+            )
+        shown = chosen(view, self.variables, 6)
+        som_map, count = view.evaluation.som_map, len(shown.names)
+        low, high = np.nanmin(shown.values, axis=0), np.nanmax(shown.values, axis=0)
+        spans = np.where(high > low, high - low, 1.0)
+        palette = categorical(count)
+        notes = ["The area of a wedge goes from the variable's least to its greatest value."]
+        if self.variables is None and count < shown.of:
+            notes.append(f"{count} of {shown.of} variables, the most telling ones.")
+        side = max(1, round(np.sqrt(len(som_map) / _MOST_STARS)))
+        if side > 1:
+            notes.append(f"A star stands for up to {side} × {side} neurons.")
+        room = 72 * (SIDE if view.axes is not None else _STAR_SIDE) - KEY_PATCH
+        ranges = zip(shown.names, low, high, strict=True)
+        entries = patches_of(palette, [_key(*of, room) for of in ranges])
+        empty = np.tile(rgb_of(EMPTY), (len(som_map), 1))
+        sheet = map_of_cells(view, "Variables of neurons", empty, (), notes, count, _STAR_SIDE)
+        corners = max(3, 24 // count)
+        wedges = [_wedge(which / count, (which + 1) / count, corners) for which in range(count)]
+        slices, colours = [], []
+        for place, values in _stars(view, shown.values, side):
+            shares = np.sqrt(np.maximum(values - low, 0) / spans)
+            rays = side * (_RAYS[0] + (_RAYS[1] - _RAYS[0]) * shares)
+            for which in np.flatnonzero(np.isfinite(rays)).tolist():
+                slices.append(place + rays[which] * wedges[which])
+                colours.append(palette[which])
+        fill(sheet, slices, facecolors=colours, linewidths=0, zorder=2.5)
+        sheet.page.legend(entries)
+        return sheet.figure
+
+
+def _stars(
+    view: MapView, values: NDArray[np.float64], side: int
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    # Yield places (2,) and values (V,): of neurons with hits, or of squares of them.
+    som_map, hits = view.evaluation.som_map, view.evaluation.hits
+    places = drawn_at(som_map)
+    _, squares = np.unique(som_map.positions // side, axis=0, return_inverse=True)
+    for square in range(int(squares.max()) + 1):
+        neurons = np.flatnonzero(squares.ravel() == square)
+        if not hits[neurons].any():
+            continue
+        shares = np.where(np.isfinite(values[neurons]), hits[neurons, None], 0)
+        total = shares.sum(axis=0)
+        sums = (shares * np.nan_to_num(values[neurons])).sum(axis=0)
+        mean = np.divide(sums, total, out=np.full(len(sums), np.nan), where=total > 0)
+        yield places[neurons].mean(axis=0), mean
+
+
+def _key(name: str, least: float, most: float, room: float) -> str:
+    bounds = f": {rounded(least, most):g} … {rounded(most, least):g}"
+    return fitting_name(name, room - _FONT * extent(bounds), _FONT) + bounds
+
+
+class PrototypeImages(Component):
+    """The prototypes of image data as images: what each neuron stands for.
+
+    Their values are those of the data where the prepare steps can be undone.
+
+    Dark is large; all images share one scale. It needs a data set that knows the shape of its
+    images, as digits does.
+    """
+
+    def draw(self, view: MapView) -> Figure:
+        """Return the figure; neurons without hits are hatched.
+
+        Raises
+        ------
+        ValueError
+            The data are no images, or prototypes have another number of values than an image.
+        """
+        som_map, dead = view.evaluation.som_map, view.evaluation.hits == 0
+        canvas = mosaic(som_map, view.image_shape, view.in_own_units(som_map.prototypes))
+        scale = scale_of(float(np.nanmin(canvas)), float(np.nanmax(canvas)), "gray_r")
+        notes = ["Hatched neurons have no hits."] if dead.any() else []
+        empty = np.tile(rgb_of(EMPTY), (len(som_map), 1))
+        sheet = map_of_cells(view, "Prototypes", empty, notes=notes)
+        reach = _square(som_map) / 2
+        left, bottom = drawn_at(som_map).min(axis=0) - reach
+        right, top = drawn_at(som_map).max(axis=0) + reach
+        image = sheet.axes.imshow(
+            np.ma.masked_invalid(canvas),
+            extent=(left, right, bottom, top),
+            interpolation="nearest",
+            zorder=2.5,
+        )
+        image.set(cmap=scale.cmap, norm=scale.norm)
+        sheet.page.colour_bar(scale, "Value")
+        return sheet.figure
+
+
+def mosaic(
+    som_map: SomMap, image_shape: tuple[int, int] | None, prototypes: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return one large image with the prototypes (K, D) at their cells, nan around and between.
+
+    Raises
+    ------
+    ValueError
+        There is no image shape, or it does not fit the prototypes.
+    """
+    n_values = prototypes.shape[1]
+    if image_shape is None:
+        raise ValueError(
+            "prototype_images draws image data, and this data set has no image_shape: say it, "
+            "image_shape: [height, width] of the data set, in Python image_shape=(height, width), "
+            "or leave the figure out"
+        )
+    if math.prod(image_shape) != n_values:
+        raise ValueError(
+            f"prototype_images needs {math.prod(image_shape)} values for images of "
+            f"{image_shape[0]} × {image_shape[1]}, and prototypes have {n_values}: leave the "
+            "figure out, or the preparation that changes the number of columns"
+        )
+    height, width = image_shape
+    side = max(image_shape) + 2 * max(1, round(_FREE * max(image_shape)))  # an image has a square
+    places = drawn_at(som_map)
+    x, y = np.rint(side / _square(som_map) * (places - places.min(axis=0))).astype(int).T
+    canvas = np.full((y.max() + side, x.max() + side), np.nan)
+    above, before = (side - height) // 2, (side - width) // 2
+    for prototype, column, row in zip(prototypes, x, y.max() - y, strict=True):
+        start, first = row + above, column + before
+        canvas[start : start + height, first : first + width] = prototype.reshape(image_shape)
+    return canvas
+
+
+def _square(som_map: SomMap) -> float:
+    # The side of the largest upright square within a cell.
+    corners = np.array(som_map.grid.corners)
+    sides = np.roll(corners, -1, axis=0) - corners
+    area = np.abs(corners[:, 0] * sides[:, 1] - corners[:, 1] * sides[:, 0])
+    return float(2 * (area / np.abs(sides).sum(axis=1)).min())

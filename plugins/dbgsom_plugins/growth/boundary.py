@@ -1,0 +1,227 @@
+"""The rules of directed growth at the boundary of a map (Vasighi & Amini 2017), and notches.
+
+They are told as the paper means them; ``as_program`` says where the authors' program of 2017
+differs, whose observed behaviour the conformance vectors hold. Its source was not read.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache, reduce
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.api import Birth, Grid, SomMap
+
+_PROGRAMS_LINKS = 4  # its grid is square
+
+
+@lru_cache(maxsize=4)
+def _lattice(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64], list[list[float]]]:
+    """Return the offsets of the links, the opposite ones, and squared distances between cells."""
+    around = np.array(grid.offsets, dtype=np.int64)
+    apart = grid.flat.squared_distances(around[:, None], around)
+    return around, np.array(grid.opposite), apart.tolist()
+
+
+def share_errors(
+    som_map: SomMap, errors: NDArray[Any], threshold: float, as_program: bool = False
+) -> NDArray[np.float64]:
+    """Let interior neurons with an error of at least ``threshold`` pass half of it on.
+
+    It goes in equal parts to the boundary neurons that are nearest by hops. The program hands an
+    eighth to each boundary neighbour: the rest of the half vanishes, and without such a neighbour
+    nothing changes. Errors are (K,).
+    """
+    shared = np.array(errors, dtype=np.float64)
+    is_boundary = som_map.boundary()
+    boundary, givers = np.flatnonzero(is_boundary), np.flatnonzero(~is_boundary)
+    givers = givers[shared[givers] >= threshold]
+    if not len(givers) or not len(boundary):
+        return shared
+    hops = som_map.hops[np.ix_(givers, boundary)]
+    is_heir = hops == (1 if as_program else hops.min(axis=1, keepdims=True))
+    heirs = is_heir.sum(axis=1)
+    halves = np.where(heirs > 0, shared[givers] / 2, 0.0)
+    parts = halves / (som_map.grid.degree if as_program else heirs)
+    giver, heir = np.nonzero(is_heir)
+    np.add.at(shared, boundary[heir], parts[giver])
+    shared[givers] -= halves
+    return shared
+
+
+class GrowthStep:
+    """A map as it is when growth begins, and the free cells beside it.
+
+    Newborns of the step do not count as neighbours, but their cells are taken.
+
+    Parameters
+    ----------
+    som_map : SomMap
+        The map with K neurons; it is not changed.
+    errors : float array (K,)
+        Errors after interior neurons have shared theirs.
+    as_program : bool
+        Follow the authors' program where it differs from the paper.
+    """
+
+    def __init__(self, som_map: SomMap, errors: NDArray[Any], as_program: bool = False) -> None:
+        self._map, self._as_program = som_map, as_program
+        self._errors = np.asarray(errors, dtype=np.float64)
+        grid, links = som_map.grid, som_map.links
+        neurons, ways = np.nonzero(links < 0)
+        offsets, opposite, self._apart = _lattice(grid)
+        cells = som_map.positions[neurons] + offsets[ways]
+        y = cells[:, 1] - cells[:, 1].min(initial=0)
+        keys = cells[:, 0] * (y.max(initial=0) + 1) + y
+        order = keys.argsort(kind="stable")
+        is_first = np.diff(keys[order], prepend=keys.min(initial=0) - 1) > 0
+        numbers = np.empty(len(keys), dtype=np.int64)
+        numbers[order] = np.cumsum(is_first) - 1
+        # Free cells sorted by x, then y; to which neurons the links of each lead, -1 for none; and
+        # the number of the cell behind each link of a neuron, -1 for none.
+        self._cells = cells[order[is_first]]
+        self._touching = np.full((len(self._cells), grid.degree), -1)
+        self._touching[numbers, opposite[ways]] = neurons
+        self._beside = np.full(links.shape, -1)
+        self._beside[neurons, ways] = numbers
+        self._taken: set[int] = set()
+
+    def serve(self, threshold: float, most: int) -> list[Birth]:
+        """Serve every boundary neuron whose error reaches the threshold, once.
+
+        Largest error first, ties by row, at most ``most`` newborns.
+        """
+        enough = np.flatnonzero(self._map.boundary() & (self._errors >= threshold))
+        order = enough[np.argsort(-self._errors[enough], kind="stable")]
+        placed: list[tuple[int, int, int, int]] = []
+        for candidate in order.tolist():
+            if len(placed) >= most:
+                break
+            found = self._placed(candidate)
+            if found is not None:
+                self._taken.add(found[0])
+                placed.append(found)
+        if not placed:
+            return []
+        numbers, parents, away, second = np.array(placed).T
+        known = self._map.prototypes
+        W = known[parents]
+        W = np.where(away[:, None] >= 0, 2 * W - known[away], W)
+        W = np.where(second[:, None] >= 0, (W + known[second]) / 2, W)
+        cells = self._cells[numbers].tolist()
+        return [
+            Birth((x, y), w, parent)
+            for (x, y), w, parent in zip(cells, W, parents.tolist(), strict=True)
+        ]
+
+    def fill(self, least: float, most: int) -> list[Birth]:
+        """Fill notches whose neurons' errors add up to ``least``: at most ``most`` births.
+
+        A notch is a free cell at least half of whose links lead to neurons, as in a corner between
+        two. Neurons that grow alone send out arms two neurons thick; a cell in a notch adds two
+        links or more instead of one. Largest sum first, ties by cell; the parent is the neuron with
+        the largest error. Ours, not the paper's.
+        """
+        known, claims = np.append(self._errors, 0.0), np.zeros(len(self._cells))
+        for neurons in self._touching.T:
+            claims += known[neurons]
+        near = (self._touching >= 0).sum(axis=1)
+        notches = np.flatnonzero((2 * near >= self._touching.shape[1]) & (claims >= least))
+        births: list[Birth] = []
+        for number in notches[np.argsort(-claims[notches], kind="stable")].tolist():
+            if len(births) >= most:
+                break
+            if number not in self._taken:
+                x, y = self._cells[number].tolist()
+                around = self._touching[number].tolist()
+                parent = max((one for one in around if one >= 0), key=known.__getitem__)
+                births.append(Birth((x, y), self._between(around), parent))
+        return births
+
+    # What is taken out one number at a time is a list, for which arrays are slow.
+
+    @cached_property
+    def _links(self) -> list[list[int]]:
+        links: list[list[int]] = self._map.links.tolist()
+        return links
+
+    @cached_property
+    def _ranks(self) -> list[int]:
+        # Of the neurons: largest error first, ties by row.
+        ranks = np.empty(len(self._errors), dtype=np.int64)
+        ranks[np.argsort(-self._errors, kind="stable")] = np.arange(len(ranks))
+        found: list[int] = ranks.tolist()
+        return found
+
+    @cached_property
+    def _lists(self) -> tuple[list[list[int]], list[list[int]]]:
+        return self._beside.tolist(), self._touching.tolist()
+
+    def _placed(self, candidate: int) -> tuple[int, int, int, int] | None:
+        """Return the cell of a newborn of the candidate, its parent, and what it extrapolates from.
+
+        The latter are the neuron that it goes away from, and the one that it meets; -1: none.
+        """
+        (beside, touching), links = self._lists, self._links[candidate]
+        free = [
+            link
+            for link, number in enumerate(beside[candidate])
+            if number >= 0 and number not in self._taken
+        ]
+        linked = [link for link, other in enumerate(links) if other >= 0]
+        if not free or not linked:  # no cell, or nothing to extrapolate from
+            return None
+        if self._as_program and len(free) + len(linked) < len(links):
+            return None  # a newborn took one of its cells
+        ranks, hops = self._ranks, self._map.hops
+        linked.sort(key=lambda link: ranks[links[link]])
+        # The neuron two hops away that touches a free cell, largest error first.
+        second = -1
+        for link in free:
+            for other in touching[beside[candidate][link]]:
+                if other >= 0 and (second < 0 or ranks[other] < ranks[second]):
+                    second = other if hops.item(candidate, other) == 2 else second
+        if len(linked) == 1 and second >= 0:  # at the end of an arm
+            numbers = (beside[candidate][link] for link in free)
+            return next(n for n in numbers if second in touching[n]), candidate, -1, second
+        link = min(free, key=self._apart[linked[0]].__getitem__)  # nearest to the largest neighbour
+        number, away = beside[candidate][link], links[self._map.grid.opposite[link]]
+        if away < 0:  # on a straight line there is none on the other side of the cell
+            away = links[linked[-1]]
+        if not self._as_program:
+            return number, candidate, away, second if second in touching[number] else -1
+        if len(linked) == 2:
+            larger, smaller = (links[link] for link in linked)
+            if self._errors[larger] == self._errors[smaller]:
+                away = larger  # with tied errors one neuron plays both parts
+            meets = second >= 0 and self._meets(number, larger, second)
+            return number, candidate, away, second if meets else -1
+        if second >= 0:  # the largest of the second ring, whether or not it touches the cell
+            second = min(np.flatnonzero(hops[candidate] == 2).tolist(), key=ranks.__getitem__)
+        return number, candidate, away, second
+
+    def _meets(self, number: int, larger: int, second: int) -> bool:
+        if self._map.grid.degree != _PROGRAMS_LINKS:  # its slip is of its own grid
+            return bool((self._touching[number] == second).any())
+        # One number stands for both axes: entry ``larger`` of the flat list x0, y0, x1, y1, …
+        x, y = self._map.positions[second].tolist()
+        c = self._map.positions.ravel()[larger]
+        return bool((c - x) ** 2 + (c - y) ** 2 == 1)
+
+    def _between(self, around: list[int]) -> NDArray[np.float64]:
+        """Return the prototype of a cell whose links lead to the neurons ``around``.
+
+        In a corner it completes the parallelogram w_a + w_b - w_diagonal; it is the mean over the
+        cell's corners or, where there is none, of the neurons around it.
+        """
+        known, near = self._map.prototypes, [(w, o) for w, o in enumerate(around) if o >= 0]
+        corners = [
+            known[a] + known[b] - known[self._links[a][link]]
+            for (_, a), (link, b) in combinations(near, 2)
+            if self._links[a][link] >= 0
+        ]
+        summands = corners or [known[neuron] for _, neuron in near]
+        return np.asarray(reduce(np.add, summands) / len(summands))

@@ -1,0 +1,156 @@
+"""Births of directed growth: frozen bits on random maps, and the rules by hand."""
+
+import hashlib
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer
+from sklearn.preprocessing import StandardScaler
+
+from dbgsom_core import SomVQ
+from dbgsom_core.api import HEXAGONAL, LINE, SQUARE, GrowthState
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
+from dbgsom_plugins.growth.directed import Directed
+
+# How many births of `random_maps`, and the digest of their cells, parents and prototypes.
+FROZEN = {
+    ("square", False, 0.6): (6822, "32ecb2c24e77f885"),
+    ("square", False, None): (5722, "64e258b081ab280c"),
+    ("square", True, 0.6): (6163, "13e1ebb043e59b06"),
+    ("square", True, None): (4838, "e157cc77307eb99b"),
+    ("hexagonal", False, 0.6): (6774, "1046da538428ac39"),
+    ("hexagonal", False, None): (5771, "3856d56254ea8553"),
+    ("line", False, 0.6): (1694, "5a74401005cfcb8f"),
+    ("line", False, None): (1616, "2b5d7a0ec63d18b3"),
+}
+GRIDS = {grid.name: grid for grid in (SQUARE, HEXAGONAL, LINE)}
+CORNER = SomMap([(0, 0), (1, 0), (0, 1)], np.array([[0.0, 0.0], [1.0, 0.2], [0.1, 1.0]]))
+
+
+def state_of(errors, threshold=1.0, room=None):
+    return GrowthState(
+        epoch=2,
+        epochs=50,
+        threshold=threshold,
+        errors=errors,
+        hits=np.ones(len(errors), int),
+        class_counts=None,
+        movement=0.0,
+        room=room,
+    )
+
+
+def random_maps(grid, count=150):
+    """Maps of any shape with arms, notches and holes, and errors with ties."""
+    rng = np.random.default_rng(41)
+    for _ in range(count):
+        births = int(rng.integers(0, 40))
+        shape = ((2, 2), (1, 2), (2, 3), (6, 6))[rng.integers(4)]
+        shape = (1, shape[1] + 1) if grid.is_line else shape
+        n = shape[0] * shape[1]
+        som_map = SomMap.rectangle(*shape, rng.integers(-9, 9, (n, 3)) / 8, grid)
+        for _ in range(births):
+            free = [(cell, row) for row in range(len(som_map)) for cell in som_map.free_cells(row)]
+            cell, row = free[rng.integers(len(free))]
+            som_map.add([(cell, rng.integers(-9, 9, 3) / 8, row)], 1)
+        yield som_map, np.round(rng.exponential(size=len(som_map)), int(rng.integers(0, 3)))
+
+
+@pytest.mark.parametrize(("grid", "reference", "notches"), FROZEN)
+def test_births_have_the_frozen_bits(grid, reference, notches):
+    found, count = hashlib.sha256(), 0
+    for som_map, errors in random_maps(GRIDS[grid]):
+        errors.flags.writeable = som_map.prototypes.flags.writeable = False
+        for threshold in (0.3, 1.0, 2.0):
+            for room in (None, 3):
+                births = Directed(reference=reference, notches=notches).grow(
+                    som_map, state_of(errors, threshold, room)
+                )
+                assert room is None or len(births) <= room + 1
+                for birth in births:
+                    count += 1
+                    found.update(repr((birth.position, birth.parent)).encode())
+                    found.update(np.asarray(birth.prototype).tobytes())
+    assert (count, found.hexdigest()[:16]) == FROZEN[grid, reference, notches]
+
+
+def test_room_cuts_growth_short_and_changes_nothing_before(grid):
+    for som_map, errors in random_maps(grid, 30):
+        everything = Directed().grow(som_map, state_of(errors, 0.8))
+        few = Directed().grow(som_map, state_of(errors, 0.8, 2))
+        assert len(few) == min(len(everything), 3)  # one too many says that the cap binds
+        for one, other in zip(few, everything, strict=False):
+            assert (one.position, one.parent) == (other.position, other.parent)
+            np.testing.assert_array_equal(one.prototype, other.prototype)
+
+
+def test_errors_are_shared_as_neuron_by_neuron(grid):
+    for som_map, errors in random_maps(grid, 30):
+        boundary = np.flatnonzero(som_map.boundary())
+        expected = errors.copy()
+        for neuron in np.flatnonzero(~som_map.boundary() & (errors >= 0.7)):
+            hops = som_map.hops[neuron, boundary]
+            heirs = boundary[hops == hops.min()]
+            expected[heirs] += errors[neuron] / 2 / len(heirs)
+            expected[neuron] -= errors[neuron] / 2
+        np.testing.assert_array_equal(share_errors(som_map, errors, 0.7), expected)
+        assert expected.sum() == pytest.approx(errors.sum(), rel=1e-12)  # a peer loses some
+
+
+def test_parts_that_lie_far_apart_grow_alike():
+    far = 10**8
+    som_map = SomMap(
+        [(0, 0), (1, 0), (-far, far), (-far, far + 1), (1 - far, far)],
+        np.arange(10.0).reshape(5, 2),
+    )
+    births = Directed().grow(som_map, state_of(np.array([3, 1, 2, 3, 0])))
+    assert [birth.parent for birth in births] == [0, 3, 2, 1]
+
+
+def test_a_neuron_on_its_own_has_nothing_to_grow_away_from():
+    assert Directed().grow(SomMap([(0, 0)], [[1.0]]), state_of(np.array([9.0]))) == []
+
+
+# ------------------------------------------------------------------------------- notches
+
+
+def filled(som_map, errors, least):
+    return GrowthStep(som_map, np.asarray(errors, float)).fill(least, 9)
+
+
+def test_a_corner_completes_the_parallelogram():
+    (birth,) = filled(CORNER, [0.0, 2.0, 4.0], 6.0)
+    assert (birth.position, birth.parent) == ((1, 1), 2)
+    np.testing.assert_allclose(birth.prototype, [1.1, 1.2])
+    assert filled(CORNER, [9.0, 2.0, 4.0], 6.1) == []  # the neurons' errors have to add up
+
+
+def test_a_cell_that_a_newborn_takes_is_left_alone():
+    som_map = SomMap([(0, 0), (2, 0), (1, 1)], np.arange(3.0)[:, None])
+    step = GrowthStep(som_map, np.array([5.0, 1.0, 1.0]))
+    assert [birth.position for birth in step.serve(5.0, 9)] == []  # nothing to go away from
+    line = SomMap([(0, 0), (1, 0), (0, 2), (1, 2)], np.arange(4.0)[:, None])
+    step = GrowthStep(line, np.array([9.0, 1.0, 1.0, 1.0]))
+    (taken,) = step.serve(9.0, 9)
+    assert taken.position not in [birth.position for birth in step.fill(0.1, 9)]
+
+
+def test_a_hole_gets_the_mean_of_its_corners_and_a_channel_that_of_its_sides():
+    ring = [(x, y) for x in range(3) for y in range(3) if (x, y) != (1, 1)]
+    births = {b.position: b for b in filled(SomMap(ring, np.array(ring, float)), np.ones(8), 1.0)}
+    np.testing.assert_allclose(births[1, 1].prototype, [1.0, 1.0])
+    lane = SomMap([(0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0)], np.eye(7))
+    births = {b.position: b for b in filled(lane, np.ones(7), 1.0)}
+    np.testing.assert_allclose(births[1, 0].prototype, (np.eye(7)[0] + np.eye(7)[6]) / 2)
+
+
+def test_filled_notches_keep_to_the_cap_and_make_more_links_for_each_neuron():
+    X = StandardScaler().fit_transform(load_breast_cancer(return_X_y=True)[0])
+    assert len(SomVQ(max_neurons=7).fit(X).neurons_) == 7
+
+    def links(growth):
+        som_map = SomVQ(growth=growth).fit(X).som_map_
+        return len(som_map.edges()) / len(som_map)
+
+    assert links(Directed()) > links(Directed(notches=None, spreading_factor=0.6)) + 0.05

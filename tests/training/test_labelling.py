@@ -1,0 +1,66 @@
+"""What is told of many samples is what is told of each, in blocks and in threads."""
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dbgsom_core import SomClassifier
+from dbgsom_core.training import labelling, novelty
+
+
+@pytest.fixture(scope="module")
+def asked():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(900, 4))
+    y = (X[:, 0] + 0.4 * rng.normal(size=900) > 0).astype(int) + 2 * (X[:, 1] > 1)
+    fitted = SomClassifier(epochs=15, random_state=0).fit(X[:600], y[:600])
+    return fitted, fitted._samples(X[600:])
+
+
+@pytest.fixture
+def blocks(monkeypatch):
+    def of(size):
+        for module in (labelling, novelty):
+            monkeypatch.setattr(module, "BLOCK", size)
+
+    return of
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_blocks_in_threads_are_answered_as_one(asked, blocks, threads):
+    fitted, samples = asked
+    data = replace(samples, threads=threads)
+    whole = fitted._answering(data), fitted._density.scores(data)
+    blocks(64)  # five of them, the last one short
+    for found, expected in zip(
+        (fitted._answering(data), fitted._density.scores(data)), whole, strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_blocks_do_not_wait_for_each_other(asked, blocks, monkeypatch):
+    """As with one lock for the property of all samples, which a forked process finds locked."""
+    fitted, samples = asked
+    meet = threading.Barrier(2, timeout=30)
+    monkeypatch.setattr("dbgsom_core.engine.samples.has_missing", lambda X: meet.wait() > 1)
+    blocks(150)
+    assert len(fitted._answering(replace(samples, threads=2))) == 300
+
+
+def test_of_no_samples_nothing_is_told(asked):
+    fitted, samples = asked
+    none = samples.subset(slice(0, 0))
+    assert fitted._answering(none).shape == (0, len(fitted.classes_))
+    assert fitted._density.scores(none).shape == (0,)
+
+
+def test_labels_are_told_without_a_search_of_neurons(asked, monkeypatch):
+    fitted, samples = asked
+    monkeypatch.setattr(fitted, "_to_live_leaves", None)
+    answers = fitted.answers(np.asarray(samples.X))
+    np.testing.assert_array_equal(answers.label, fitted.predict(samples.X))
+    assert answers.novelty is not None
+    with pytest.raises(TypeError):
+        answers.unit  # noqa: B018 - is not known without one
