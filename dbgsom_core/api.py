@@ -99,10 +99,10 @@ if TYPE_CHECKING:
         Moments,
         Neighbourhood,
         PerSample,
-        Samples,
         Search,
         Totals,
     )
+    from dbgsom_core.engine.local import Samples
     from dbgsom_core.engine.partitioned import Shards
     from dbgsom_core.engine.partitioned_search import Held
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
@@ -239,8 +239,8 @@ hookimpl = pluggy.HookimplMarker("dbgsom")
 _HOMES = {
     "engine.blas": "one_blas_thread",
     "engine.compile": "compiled inner_loop",
-    "engine.contract": "Assignment Found MapGraph Moments Neighbourhood PerSample Samples Search "
-    "Totals",
+    "engine.contract": "Assignment Found MapGraph Moments Neighbourhood PerSample Search Totals",
+    "engine.local": "Samples",
     "engine.partitioned": "Shards",
     "engine.partitioned_search": "Held",
     "interfaces.arrays": "FloatArray IntArray",

@@ -14,14 +14,15 @@ from scipy.sparse import csr_array, vstack
 
 from dbgsom_core.engine.contract import PerSample, Search, Totals
 from dbgsom_core.engine.euclidean.blocks import Frame
-from dbgsom_core.engine.euclidean.packing import Packed, PackedAnew, frame_of
+from dbgsom_core.engine.euclidean.packing import PackedAnew, PackedSamples, frame_of
 from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.found import PlainFound
 from dbgsom_core.engine.local import PACKING_PAYS, LocalSamples, PlainSearch
 from dbgsom_core.engine.majorities import count_classes
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.partitioned_search import Held, Part, PartitionedSearch
+from dbgsom_core.engine.partitioned_search import Held, Part, PartitionedSearch, Pass, Won, graph_of
 from dbgsom_core.engine.per_sample import each_piece, units_of
+from dbgsom_core.engine.rows import for_loops
 from dbgsom_core.engine.sums import add_won
 from dbgsom_core.engine.tables import (
     BlockTable,
@@ -232,12 +233,12 @@ class PartitionedSamples(LocalSamples):
         """See `Samples`."""
         fast: Search
         if isinstance(self.X, ShardTable):
-            packed = Packed(self.X, self.X.frame, self.threads)
+            frame = self.X.frame
             own = [None if self.codes is None else self.codes[rows] for rows in self.parts()]
-            given: dict[str, Any] = {"metric": self.metric, "frame": packed.frame, "n": self.n}
-            make = partial(Part, n_classes=self.n_classes, **given)
+            given: dict[str, Any] = {"metric": self.metric, "frame": frame, "n": self.n}
+            make = partial(FastPart, n_classes=self.n_classes, **given)
             parts = self.X.shards.hold(make, [(codes,) for codes in own])
-            fast = PartitionedSearch(self, packed, parts)
+            fast = PartitionedSearch(self, frame, parts)
         else:
             frame = frame_of(self.X, self.threads)
             fast = FastSearch(self, PackedAnew(self.X, frame, self.threads, size=self.block))
@@ -456,6 +457,91 @@ class PartitionedFound(PlainFound):
             units, codes = kept[rows].astype(np.int64), samples.codes[rows]
             counts += count_classes(units, codes, len(self.prototypes), samples.n_classes)
         return counts
+
+
+class FastPart(Part):
+    """Rows (m, D) of a table of ``n``, packed in the frame of all of them, and their search.
+
+    It is pickled as its rows.
+    """
+
+    def __init__(
+        self,
+        X: NDArray[Any],
+        codes: NDArray[np.int64] | None,
+        n_classes: int,
+        metric: MetricCalls,
+        frame: Frame,
+        n: int,
+    ) -> None:
+        self._recipe = X, codes, n_classes, metric, frame, n
+        X = np.ascontiguousarray(for_loops(X))
+        super().__init__(LocalSamples(X, metric, codes=codes, n_classes=n_classes))
+        self._frame, self._n = frame, n
+        self._search = self._new(False)
+
+    def __reduce__(self) -> Any:
+        return FastPart, self._recipe
+
+    def __sizeof__(self) -> int:
+        return 2 * int(self._data.X.nbytes)
+
+    def won(self, now: Pass) -> Won:
+        """See `Part`."""
+        found, search = self._at(now), self._search
+        changed = round(found.moved * self._data.n)
+        counts = np.array([changed, search.doubts, search.gained])
+        sums = found.packed_sums.copy()
+        return Won(found.hits, sums, search.whole_errors, counts, found.class_counts)
+
+    def tuned(
+        self,
+        now: Pass,
+        own: NDArray[np.bool_] | None,
+        links: NDArray[np.int32] | None,
+        leads: NDArray[np.bool_] | None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """See `Part`."""
+        found = self._at(now) if own is None else self._at(now).trained_by_class(own)
+        if links is not None:
+            seconds = found.pulled(links, leads)
+            return seconds.sums.copy(), seconds.hits.copy()
+        return found.packed_sums.copy(), found.hits.copy()
+
+    def units(self, now: Pass, own: NDArray[np.bool_] | None) -> NDArray[Any]:
+        """See `Part`; in 2 bytes where those do."""
+        found = self._at(now) if own is None else self._at(now).trained_by_class(own)
+        kind = np.uint16 if len(now.prototypes) <= 1 << 16 else np.int32
+        return np.asarray(found.bmu.astype(kind))
+
+    def unlinked(
+        self, prototypes: NDArray[np.float64], links: NDArray[np.int32]
+    ) -> NDArray[np.bool_]:
+        """See `Part`."""
+        self._done = 0
+        return self._search.unlinked(prototypes, graph_of(links))
+
+    def _at(self, now: Pass) -> Any:
+        if now.number == self._done:
+            return self._of
+        if now.doubled != self._search.samples.is_double:
+            self._search, self._of = self._new(now.doubled), None
+        search, known = self._search, now.known
+        if known:
+            before = now.prototypes[:known], now.positions[:known]
+            if self._of is None or not np.array_equal(self._of.prototypes, before[0]):
+                self._of = search.assign(*before)
+            self._of = search.admit(self._of, now.prototypes, now.positions, known)
+        else:
+            self._of = search.assign(now.prototypes, now.positions)
+        self._done = now.number
+        return self._of
+
+    def _new(self, doubled: bool) -> FastSearch:
+        packed = PackedSamples.of(self._data.X, self._data.threads, self._frame, self._n)
+        search = FastSearch(self._data, packed)
+        search.remember(doubled)
+        return search
 
 
 # ---------------------------------------------------------------------------------- ways in

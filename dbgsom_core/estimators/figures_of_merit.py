@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from dbgsom_core.engine.contract import Samples
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.local import LocalSamples, Samples
 from dbgsom_core.estimators.lazy import by_rows
 from dbgsom_core.estimators.validation import weights_of
 from dbgsom_core.som_map.som_map import SomMap

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from dbgsom_core.engine.contract import Samples
+from dbgsom_core.engine.local import Samples
 from dbgsom_core.errors import ModelFileError
 from dbgsom_core.estimators.lazy import by_rows
 from dbgsom_core.som_map.tree import Descent

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dbgsom_core.engine.contract import Samples
-    from dbgsom_core.engine.local import LocalSamples
+    from dbgsom_core.engine.local import LocalSamples, Samples
     from dbgsom_core.engine.partitioned import Shards
     from dbgsom_core.interfaces.metrics import Metric
 
@@ -101,28 +100,16 @@ def samples_in_memory(
     working_memory : float, optional
         MiB that a training may take beside the data; as `local` explains.
     """
-    import numpy as np
-    from scipy.sparse import issparse
-
     from dbgsom_core.engine.local import LocalSamples  # numba is slow to import
     from dbgsom_core.engine.workers import available_threads
-    from dbgsom_core.interfaces.geometry import euclidean
 
-    abilities = MetricAbilities.of(metric)
-    prepared = abilities.prepared(X if issparse(X) else np.asarray(X))
-    if not issparse(prepared):
-        # A view, so that what a metric remembers of these samples ends with the pass.
-        prepared = np.ascontiguousarray(prepared).view()
-        if abilities.is_euclidean and abilities.judge is not None:
-            abilities.judge(euclidean, abilities, prepared)
-    room = None if working_memory is None else int(working_memory * 2**20)
-    return LocalSamples(
-        prepared,
-        abilities,
-        threads or available_threads(),
-        chunk_rows,
+    return LocalSamples.of(
+        X,
+        MetricAbilities.of(metric),
         weights,
-        working_memory=room,
+        threads=threads or available_threads(),
+        chunk_rows=chunk_rows,
+        working_memory=None if working_memory is None else int(working_memory * 2**20),
     )
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.engine.contract import PerSample, Samples
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.contract import PerSample
+from dbgsom_core.engine.local import LocalSamples, Samples
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.per_sample import units_of
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities, Surroundings

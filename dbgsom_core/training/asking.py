@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Samples
+from dbgsom_core.engine.local import Samples
 from dbgsom_core.training.answering import Answering
 from dbgsom_core.training.novelty import Density
 from dbgsom_core.training.outputs import AnsweringEach

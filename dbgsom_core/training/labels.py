@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import PerSample, Samples
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.contract import PerSample
+from dbgsom_core.engine.local import LocalSamples, Samples
 from dbgsom_core.engine.per_sample import units_of
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord

@@ -13,7 +13,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Assignment, PerSample, Samples
+from dbgsom_core.engine.contract import Assignment, PerSample
+from dbgsom_core.engine.local import Samples
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities
 from dbgsom_core.som_map.som_map import SomMap

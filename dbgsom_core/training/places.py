@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Samples
+from dbgsom_core.engine.local import Samples
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.interfaces.arrays import FloatArray
 from dbgsom_core.training.summaries import Summaries

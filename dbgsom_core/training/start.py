@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from dbgsom_core.engine.contract import Moments, Samples
+from dbgsom_core.engine.contract import Moments
+from dbgsom_core.engine.local import Samples
 from dbgsom_core.interfaces.growth import DataSummary
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.initialisations import Start

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import PerSample, Samples, Totals
+from dbgsom_core.engine.contract import PerSample, Totals
+from dbgsom_core.engine.local import Samples
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.interfaces.labellers import Labeller
 from dbgsom_core.som_map.tree import Tree

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import PerSample, Samples
+from dbgsom_core.engine.contract import PerSample
+from dbgsom_core.engine.local import Samples
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.growth import VerticalState
 from dbgsom_core.som_map.som_map import SomMap
