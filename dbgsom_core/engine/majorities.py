@@ -42,7 +42,7 @@ def count_classes(
         labelled = codes >= 0
         bmu, codes = bmu[labelled], codes[labelled]
         weights = None if weights is None else weights[labelled]
-    flat = np.bincount(bmu * n_classes + codes, weights, n_neurons * n_classes)
+    flat = np.bincount(bmu * np.int64(n_classes) + codes, weights, n_neurons * n_classes)
     return flat.reshape(n_neurons, n_classes)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,17 +29,7 @@ from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.majorities import count_classes
 from dbgsom_core.engine.per_sample import unlinked
-
-
-class Held(Protocol):
-    """Objects, one for each shard, where its rows are."""
-
-    def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
-        """Return ``answer(question, *given)`` of each object, in the order of the shards.
-
-        Where ``add`` is given answers add up exactly and are wanted as one sum: they may be added
-        up on the way, in any order.
-        """
+from dbgsom_core.engine.tables import Held
 
 
 class Pass(NamedTuple):

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.engine.local import LocalSamples, Samples
-    from dbgsom_core.engine.partitioned import Shards
     from dbgsom_core.interfaces.metrics import Metric
-
-
-_BROUGHT = 16.0  # MiB of shards that may be brought here at a time
 
 
 @runtime_checkable
@@ -116,10 +112,10 @@ def samples_in_memory(
 def opened_table(X: Any, above: float = 0.0) -> Table | None:
     """Return a table over X (n, D) where blocks of its rows can be had, else None.
 
-    A memory-mapped .npy is read by its name, without the map; anything else that has ``shape``,
-    ``dtype`` and rows where slices are asked for is asked for slices. What comes back takes row
-    numbers and masks as well. None: X is an array, a data frame, a list, a sparse matrix, holds no
-    numbers, or at most ``above`` MiB of them.
+    A memory-mapped .npy is read by its name, without the map; `Shards` are asked where they are;
+    anything else that has ``shape``, ``dtype`` and rows where slices are asked for is asked for
+    slices. What comes back takes row numbers and masks as well. None: X is an array, a data frame,
+    a list, a sparse matrix, holds no numbers, or at most ``above`` MiB of them.
     """
     import numpy as np
 
@@ -143,10 +139,15 @@ def samples_in_blocks(
 ) -> Samples:
     """Return `Samples` that are read block by block, as the engine ``blocks`` makes them.
 
+    Of `Shards` each pass is asked where they are: prototypes go there, and what neurons won comes
+    back, in sums that add up exactly. A map does not depend on how many there are, nor on whether
+    one is lost and made anew.
+
     Parameters
     ----------
     X : Table
-        Complete; what one block holds, or no table, is held in memory.
+        As `opened_table` makes it, or some of its rows; complete. What one block holds, or no
+        table, is held in memory.
     metric, weights
         As of `Engine.over`.
     threads, chunk_rows
@@ -179,43 +180,3 @@ def samples_in_blocks(
         block_bytes=max(1, int(block * 2**20)),
         working_memory=None if working_memory is None else int(working_memory * 2**20),
     )
-
-
-def table_of_shards(shards: Shards) -> Table:
-    """Return a table over rows (n, D) that are elsewhere, for `Engine.opened` to return.
-
-    Parameters
-    ----------
-    shards : Shards
-        Knows where they are and how they are asked.
-    """
-    from dbgsom_core.engine.partitioned import ShardTable  # numba is slow to import
-
-    return ShardTable(shards, DataError)
-
-
-def samples_in_shards(
-    table: Any, metric: Metric | MetricAbilities, weights: NDArray[np.float64] | None = None
-) -> Samples:
-    """Return `Samples` of which each pass is asked where the rows are.
-
-    Prototypes go there, and what neurons won comes back, in sums that add up exactly: a map does
-    not depend on how many shards there are, nor on whether one is lost and made anew.
-
-    Parameters
-    ----------
-    table : Table
-        As `table_of_shards` makes it, or some of its rows; complete.
-    metric, weights
-        As of `Engine.over`.
-
-    Raises
-    ------
-    DataError
-        The table is not small, and the metric is not Euclidean or prepares samples.
-    """
-    from dbgsom_core.engine.partitioned import ShardTable
-
-    if not isinstance(table, ShardTable):  # rows in another order: brought here in each pass
-        return samples_in_blocks(table, metric, weights)
-    return samples_in_blocks(table, metric, weights, block=_BROUGHT)

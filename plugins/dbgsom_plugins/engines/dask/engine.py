@@ -16,9 +16,8 @@ from dbgsom_core.api import (
     Samples,
     Table,
     opened_table,
+    samples_in_blocks,
     samples_in_memory,
-    samples_in_shards,
-    table_of_shards,
 )
 
 
@@ -81,7 +80,7 @@ class DaskEngine(Component):
         from dbgsom_plugins.engines.dask.sources import shards_of
 
         shards = shards_of(X, table, workers, self.shard)
-        return None if shards is None else table_of_shards(shards)
+        return None if shards is None else opened_table(shards)
 
     def over(
         self, X: Any, metric: MetricAbilities, weights: NDArray[np.float64] | None = None
@@ -89,14 +88,13 @@ class DaskEngine(Component):
         """Return ``X`` (n, D), a table that `opened` returned or an array, ready for passes."""
         workers = self._workers()
         if not isinstance(X, np.ndarray) and hasattr(X, "shape") and opened_table(X) is not None:
-            return samples_in_shards(X, metric, weights)
+            return samples_in_blocks(X, metric, weights)
         if workers is None:
             return samples_in_memory(X, metric, weights)
         from dbgsom_plugins.engines.dask.sources import shards_of_array
 
-        return samples_in_shards(
-            table_of_shards(shards_of_array(X, workers, self.shard)), metric, weights
-        )
+        shards = opened_table(shards_of_array(X, workers, self.shard))
+        return samples_in_blocks(shards, metric, weights)
 
     def lazily(self, X: Any, ask: Callable[[Any], Any]) -> Any:
         """Return what is said of each row of a dask collection as a lazy dask array.
