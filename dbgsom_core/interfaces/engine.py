@@ -34,10 +34,9 @@ class Engine(Protocol):
     ``ask(rows)`` says of each row of X, a lazy collection: the estimators' answers about data of
     the package that the engine has its name from.
 
-    What it hands out is described in `dbgsom_core.api`: `Samples`, which give moments, searches
-    and answers; `Search`, of which each pass takes prototypes (K, D) and returns `Found`, totals of
-    size K; units and distances of samples exist behind lazy accessors. A map does not depend on
-    the engine: its bits are those of the built-in one, `local`.
+    What it hands out are `Samples`, or a class derived from them that finds units itself: all that
+    is not speed has a default. A map does not depend on the engine: its bits are those of the
+    built-in one, `local`.
     """
 
     def over(
