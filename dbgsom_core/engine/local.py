@@ -23,7 +23,7 @@ from dbgsom_core.engine.contract import (
 from dbgsom_core.engine.found import PlainFound
 from dbgsom_core.engine.majorities import robust_weights
 from dbgsom_core.engine.moments import check_varies, extremes, moments_of
-from dbgsom_core.engine.per_sample import groups, unlinked
+from dbgsom_core.engine.per_sample import groups, plainly_unlinked
 from dbgsom_core.engine.principal import principal_axes
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import share
@@ -361,7 +361,7 @@ class PlainSearch:
     def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
         """See `Search`."""
         if self.fast is not None:
-            return self._exactly(prototypes, self.fast.assign(prototypes, positions))
+            return self._found(prototypes, self.fast.assign(prototypes, positions))
         return self._found(prototypes, self.data.assign(prototypes))
 
     def admit(
@@ -371,24 +371,23 @@ class PlainSearch:
         positions: NDArray[np.int64],
         known: int,
     ) -> Found:
-        """See `Search`."""
+        """See `Search`; only newcomers are compared."""
         if known == len(prototypes):
             return found
         if self.fast is not None:
-            return self._exactly(prototypes, self.fast.admit(found, prototypes, positions, known))
-        newcomers = self.data.assign(prototypes[known:])
-        nearer = newcomers.distance < found.distance
-        bmu = np.where(nearer, newcomers.bmu + known, found.bmu)
-        distance = np.where(nearer, newcomers.distance, found.distance)
-        return self._found(prototypes, Assignment(bmu, distance))
+            return self._found(prototypes, self.fast.admit(found, prototypes, positions, known))
+        new = self.data.assign(prototypes[known:])
+        nearer = new.distance < found.distance
+        bmu = np.where(nearer, new.bmu + known, found.bmu)
+        return self._found(
+            prototypes, Assignment(bmu, np.where(nearer, new.distance, found.distance))
+        )
 
     def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
         """See `Search`."""
         if self.fast is not None:
             return self.fast.unlinked(prototypes, graph)
-        if len(prototypes) == 1:
-            return np.zeros(self.data.n, dtype=bool)
-        return unlinked(self.data.nearest_units(prototypes, 2)[0], graph)
+        return plainly_unlinked(self.data, prototypes, graph)
 
     def remembered(self) -> None:
         """See `Search`: units and totals are those of the definition."""
@@ -396,10 +395,9 @@ class PlainSearch:
     def remember(self, value: None) -> None:
         """See `Search`."""
 
-    def _found(self, prototypes: NDArray[np.float64], of: PerSample) -> Found:
-        moved = 1.0 if self._before is None else float(np.mean(self._before != of.bmu))
-        self._before = of.bmu
+    def _found(self, prototypes: NDArray[np.float64], of: Any) -> Found:
+        moved = getattr(of, "moved", None)
+        if moved is None:
+            moved = 1.0 if self._before is None else float(np.mean(self._before != of.bmu))
+            self._before = of.bmu
         return replace(self.data.found(prototypes, of), moved=moved)
-
-    def _exactly(self, prototypes: NDArray[np.float64], fast: Found) -> Found:
-        return replace(self.data.found(prototypes, fast), moved=fast.moved)

@@ -18,7 +18,7 @@ from dbgsom_core.engine.euclidean.packing import PackedAnew, PackedSamples, fram
 from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.local import PACKING_PAYS, LocalSamples, PlainSearch
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.partitioned_search import Part, PartitionedSearch, Pass, Won, graph_of
+from dbgsom_core.engine.partitioned_search import Part, PartitionedSearch, Pass, Won, linked_by
 from dbgsom_core.engine.per_sample import units_of
 from dbgsom_core.engine.rows import for_loops
 from dbgsom_core.engine.sums import add_won
@@ -370,7 +370,7 @@ class FastPart(Part):
     ) -> NDArray[np.bool_]:
         """See `Part`."""
         self._done = 0
-        return self._search.unlinked(prototypes, graph_of(links))
+        return self._search.unlinked(prototypes, linked_by(links))
 
     def _at(self, now: Pass) -> Any:
         if now.number == self._done:

@@ -28,7 +28,7 @@ from dbgsom_core.engine.euclidean.search import is_too_much
 from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.majorities import count_classes
-from dbgsom_core.engine.per_sample import unlinked
+from dbgsom_core.engine.per_sample import plainly_unlinked
 from dbgsom_core.engine.tables import Held
 
 
@@ -87,6 +87,11 @@ def plus(one: Any, other: Any) -> Any:
     return type(one)(*both) if hasattr(one, "_fields") else tuple(both)
 
 
+def linked_by(links: NDArray[np.int32]) -> MapGraph:
+    """Return the graph of ``links`` (K, degree) for what needs no hops."""
+    return MapGraph(np.empty((0, 0), np.uint16), links)
+
+
 class Part:
     """Samples, and what neurons win of them by `Samples.assign` and `Samples.quantised_sums`."""
 
@@ -126,7 +131,7 @@ class Part:
         """
         units = self._tuned(now, own)
         if links is not None:
-            graph = MapGraph(np.empty((0, 0), np.uint16), links)
+            graph = linked_by(links)
             units = linked_runners_up(self._data, units, now.prototypes, graph, leads)
         return self._sums(units, len(now.prototypes))
 
@@ -138,9 +143,7 @@ class Part:
         self, prototypes: NDArray[np.float64], links: NDArray[np.int32]
     ) -> NDArray[np.bool_]:
         """Return of which rows the two nearest neurons are not linked."""
-        if len(prototypes) == 1:
-            return np.zeros(self._data.n, bool)
-        return unlinked(self._data.nearest_units(prototypes, 2)[0], graph_of(links))
+        return plainly_unlinked(self._data, prototypes, linked_by(links))
 
     def _tuned(self, now: Pass, own: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         units: NDArray[np.int64] = self._at(now).bmu
@@ -161,15 +164,6 @@ class Part:
         padded = np.zeros((n_neurons, -(-sums.shape[1] // UNROLL) * UNROLL))
         padded[:, : sums.shape[1]] = sums
         return padded, np.bincount(units, minlength=n_neurons)
-
-
-def graph_of(links: NDArray[np.int32]) -> MapGraph:
-    """Return a graph of ``links`` (K, degree) in which neurons that are not linked are 2 apart."""
-    hops = np.full((len(links), len(links)), 2, np.uint16)
-    rows, columns = np.nonzero(links >= 0)
-    hops[rows, links[rows, columns]] = 1
-    np.fill_diagonal(hops, 0)
-    return MapGraph(hops, links)
 
 
 class Parts:

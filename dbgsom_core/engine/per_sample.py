@@ -62,13 +62,22 @@ def count_units(
     return hits
 
 
+def plainly_unlinked(
+    data: Any, prototypes: NDArray[np.float64], graph: MapGraph
+) -> NDArray[np.bool_]:
+    """Return of which samples the two nearest prototypes are not linked, bool (n,)."""
+    if len(prototypes) == 1:
+        return np.zeros(data.n, bool)
+    return unlinked(data.nearest_units(prototypes, 2)[0], graph)
+
+
 def unlinked(nearest: NDArray[np.signedinteger[Any]], graph: MapGraph) -> NDArray[np.bool_]:
     """Return of which samples the two ``nearest`` neurons (n, 2) are not linked, bool (n,)."""
     n = len(nearest)
     found = np.empty(n, dtype=bool)
     for start in range(0, n, _ROWS):  # to look up takes room
         first, second = nearest[start : start + _ROWS].T
-        found[start : start + _ROWS] = graph.hops[first, second] != 1
+        found[start : start + _ROWS] = (graph.links[first] != second[:, None]).all(axis=1)
     return found
 
 
