@@ -26,7 +26,7 @@ from dbgsom_core.engine.moments import check_varies, extremes, moments_of
 from dbgsom_core.engine.per_sample import groups, plainly_unlinked
 from dbgsom_core.engine.principal import principal_axes
 from dbgsom_core.engine.samples import PlainSamples
-from dbgsom_core.engine.workers import share
+from dbgsom_core.engine.workers import available_threads, share
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.euclidean.blocks import Frame
@@ -71,17 +71,25 @@ class Samples(PlainSamples):
     principal_axes = principal_axes
 
     @classmethod
-    def of(cls, X: Any, metric: Any, weights: NDArray[np.float64] | None, **given: Any) -> Self:
+    def of(
+        cls,
+        X: Any,
+        metric: Any,
+        weights: NDArray[np.float64] | None = None,
+        threads: int | None = None,
+        **given: Any,
+    ) -> Self:
         """Return samples X (n, D) as users give them: the metric prepares them.
 
-        ``given`` are further fields.
+        Without ``threads`` they are as many as this process may use; ``given`` are other fields.
         """
         prepared = metric.prepared(X if issparse(X) else np.asarray(X))
         if not issparse(prepared):
             # A view, so that what a metric remembers of these samples ends with the pass.
             prepared = np.ascontiguousarray(prepared).view()
             metric.check_geometry(prepared)
-        return cls(prepared, metric, weights=weights, **given)
+        threads = threads or available_threads()
+        return cls(prepared, metric, threads, weights=weights, **given)
 
     # ------------------------------------------------------------------- what engines override
 

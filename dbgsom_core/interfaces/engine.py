@@ -96,13 +96,12 @@ def samples_in_memory(
         MiB that a training may take beside the data; as `local` explains.
     """
     from dbgsom_core.engine.local import LocalSamples  # numba is slow to import
-    from dbgsom_core.engine.workers import available_threads
 
     return LocalSamples.of(
         X,
         MetricAbilities.of(metric),
         weights,
-        threads=threads or available_threads(),
+        threads,
         chunk_rows=chunk_rows,
         working_memory=None if working_memory is None else int(working_memory * 2**20),
     )

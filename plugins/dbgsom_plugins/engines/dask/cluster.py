@@ -91,17 +91,16 @@ class Workers:
 
     def run(self, function: Callable[..., Any], *given: Any) -> dict[str, Any]:
         """Return what all workers say, by their addresses, or the exception that one has met."""
-        try:
-            asked = self._waited(lambda client: client.run(function, *given, on_error="return"))
-        except (CancelledError, OSError):  # nobody is there to be asked
-            return {}
-        return dict(asked)
+        return self._asked(lambda client: client.run(function, *given, on_error="return"))
 
     def who_has(self, futures: Sequence[Any]) -> dict[Any, Any]:
         """Return the addresses of the workers that hold what futures stand for, by their keys."""
+        return self._asked(lambda client: client.who_has(futures))
+
+    def _asked(self, ask: Callable[[Any], Awaitable[Any]]) -> dict[Any, Any]:
         try:
-            return dict(self._waited(lambda client: client.who_has(futures)))
-        except (CancelledError, OSError):
+            return dict(self._waited(ask))
+        except (CancelledError, OSError):  # nobody is there to be asked
             return {}
 
     def submitted(self, function: Callable[..., Any], *given: Any) -> Task:
