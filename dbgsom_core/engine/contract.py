@@ -9,8 +9,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int64]
-Centre = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Rows = Integers
+Centre = Callable[[Floats], Floats]
 
 
 class PerSample(Protocol):
@@ -22,11 +25,11 @@ class PerSample(Protocol):
     """
 
     @property
-    def bmu(self) -> NDArray[np.int64]:
+    def bmu(self) -> Integers:
         """Rows of the prototypes, int64 (n,)."""
 
     @property
-    def distance(self) -> NDArray[np.float64]:
+    def distance(self) -> Floats:
         """Distances to them in the metric's units, float64 (n,)."""
 
 
@@ -64,9 +67,9 @@ class Neighbourhood:
     """
 
     graph: MapGraph
-    weights: NDArray[np.float64]
+    weights: Floats
     pull: float = 0.0
-    leads: NDArray[np.bool_] | None = None
+    leads: Flags | None = None
     table: NDArray[np.uint16] | None = None
 
     @property
@@ -98,9 +101,9 @@ class Totals:
     """
 
     hits: NDArray[Any]
-    sums: NDArray[np.float64]
-    errors: NDArray[np.float64]
-    seen: NDArray[np.float64] | None = None
+    sums: Floats
+    errors: Floats
+    seen: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -110,16 +113,16 @@ class Moments:
     Of a column with missing values they are those of what was observed.
     """
 
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
+    mean: Floats
+    deviation: Floats
 
 
 @dataclass(frozen=True)
 class Assignment:
     """The best-matching unit of each sample: ``bmu`` (n,) int64 and ``distance`` (n,) float64."""
 
-    bmu: NDArray[np.int64]
-    distance: NDArray[np.float64]
+    bmu: Integers
+    distance: Floats
 
 
 class Found(PerSample, Protocol):
@@ -134,7 +137,7 @@ class Found(PerSample, Protocol):
         """How many samples each neuron won, (K,)."""
 
     @property
-    def errors(self) -> NDArray[np.float64]:
+    def errors(self) -> Floats:
         """Sums of their distances, (K,)."""
 
     @property
@@ -159,27 +162,27 @@ class Found(PerSample, Protocol):
     def reweighed(self, gamma: float) -> Found:
         """Return the same with samples weighed by how far away they are, `smoothed_weights`."""
 
-    def trained_by_class(self, leads: NDArray[np.bool_]) -> Found:
+    def trained_by_class(self, leads: Flags) -> Found:
         """Return it with each sample moved to the nearest neuron in which its class leads.
 
         ``leads`` (K, C) says which classes lead in a neuron. A sample without a class, or whose
         class leads nowhere, stays; equal distances go to the lower row.
         """
 
-    def linked_totals(self, graph: MapGraph, leads: NDArray[np.bool_] | None) -> Totals:
+    def linked_totals(self, graph: MapGraph, leads: Flags | None) -> Totals:
         """Return what the linked neighbours won that lie nearest to the samples of their units.
 
         Neighbours in which a sample's class leads come first, where ``leads`` (K, C) are given.
         """
 
-    def updated(self, around: Neighbourhood, centre: Centre | None = None) -> NDArray[np.float64]:
+    def updated(self, around: Neighbourhood, centre: Centre | None = None) -> Floats:
         """Return the prototypes (K, D) as kernel-weighted means of what neurons won.
 
         ``centre`` is what makes a prototype of a mean. A neuron, or a feature, that nothing reaches
         keeps its value.
         """
 
-    def formed(self, around: Neighbourhood) -> NDArray[np.float64]:
+    def formed(self, around: Neighbourhood) -> Floats:
         """Return the prototypes (K, D) that the metric's ``form`` makes of the samples."""
 
 
@@ -189,19 +192,13 @@ class Search(Protocol):
     ``prototypes`` are float64 (K, D), ``positions`` their grid cells, int (K, 2).
     """
 
-    def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
+    def assign(self, prototypes: Floats, positions: Integers) -> Found:
         """Find the nearest prototype of every sample, ties to the lowest row."""
 
-    def admit(
-        self,
-        found: Found,
-        prototypes: NDArray[np.float64],
-        positions: NDArray[np.int64],
-        known: int,
-    ) -> Found:
+    def admit(self, found: Found, prototypes: Floats, positions: Integers, known: int) -> Found:
         """Return the last result, for the first ``known`` prototypes, extended to all."""
 
-    def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
+    def unlinked(self, prototypes: Floats, graph: MapGraph) -> Flags:
         """Return of which samples (n,) the two nearest neurons are not linked."""
 
     def remembered(self) -> Any:

@@ -13,7 +13,10 @@ from scipy.sparse import csr_array, issparse, vstack
 
 from dbgsom_core.engine.contract import (
     Assignment,
+    Flags,
+    Floats,
     Found,
+    Integers,
     MapGraph,
     Moments,
     PerSample,
@@ -75,7 +78,7 @@ class Samples(PlainSamples):
         cls,
         X: Any,
         metric: Any,
-        weights: NDArray[np.float64] | None = None,
+        weights: Floats | None = None,
         threads: int | None = None,
         **given: Any,
     ) -> Self:
@@ -93,20 +96,18 @@ class Samples(PlainSamples):
 
     # ------------------------------------------------------------------- what engines override
 
-    def assign(self, prototypes: NDArray[np.float64]) -> PerSample:
+    def assign(self, prototypes: Floats) -> PerSample:
         """Find the nearest prototype of every sample, ties to the lowest row."""
         return self.assign_plainly(prototypes)
 
-    def nearest_units(
-        self, prototypes: NDArray[np.float64], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+    def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
         """Return the ``k`` nearest prototypes (n, k) of each sample, ties to lower rows.
 
         And their distances (n, k), or None where `distances_to` is to be asked.
         """
         return self.nearest_plainly(prototypes, k)
 
-    def quantised_sums(self, units: NDArray[np.int64], n_units: int) -> NDArray[np.float64]:
+    def quantised_sums(self, units: Integers, n_units: int) -> Floats:
         """Return the sums (K, D) of the `quantised` numbers of what ``units`` (n,) won.
 
         They are the same bits in any order. Only asked for where there is a `quantisation`.
@@ -151,7 +152,7 @@ class Samples(PlainSamples):
 
         return frame_of(self.X, self.threads)
 
-    def quantised(self, rows: slice = slice(None)) -> NDArray[np.float64]:
+    def quantised(self, rows: slice = slice(None)) -> Floats:
         """Return (x - centre)*scale of some samples (m, D), rounded to multiples of the grid."""
         frame, X = self.quantisation, self.X[rows]
         assert frame is not None
@@ -159,11 +160,8 @@ class Samples(PlainSamples):
         return np.asarray(numbers.astype(X.dtype), np.float64)
 
     def distances_to(
-        self,
-        prototypes: NDArray[np.float64],
-        units: NDArray[np.int64],
-        among: slice | None = None,
-    ) -> NDArray[np.float64]:
+        self, prototypes: Floats, units: Integers, among: slice | None = None
+    ) -> Floats:
         """Return the distance of each sample to the prototype in its entry of ``units`` (n,).
 
         Or of the rows ``among`` the samples whose ``units`` (m,) these are. For dense, complete
@@ -180,13 +178,11 @@ class Samples(PlainSamples):
 
     # --------------------------------------------------------------------------- other samples
 
-    def with_classes(self, codes: NDArray[np.int64] | None, n_classes: int) -> Self:
+    def with_classes(self, codes: Integers | None, n_classes: int) -> Self:
         """Return the same with classes ``codes`` (n,)."""
         return replace(self, codes=codes, n_classes=n_classes)
 
-    def followed_by(
-        self, X: NDArray[np.float64], weights: NDArray[np.float64], scatter: NDArray[np.float64]
-    ) -> Self:
+    def followed_by(self, X: Floats, weights: Floats, scatter: Floats) -> Self:
         """Return the same with m more samples, prepared, each of which stands for several."""
         more = X.astype(self.X.dtype, copy=False)
         if issparse(self.X):
@@ -224,12 +220,12 @@ class Samples(PlainSamples):
         """Return the smallest and the largest observed value of each column, (D,)."""
         return extremes(self.X)
 
-    def root_mean_square_distance(self, point: NDArray[np.float64]) -> float:
+    def root_mean_square_distance(self, point: Floats) -> float:
         """Return the root of the (weighted) mean squared distance to one point (1, D)."""
         squares = np.square(self.assign(point).distance)
         return float(np.sqrt(np.average(squares, weights=self.weights)))
 
-    def total_distance(self, point: NDArray[np.float64]) -> float:
+    def total_distance(self, point: Floats) -> float:
         """Return the (weighted) sum of the distances to one point (1, D)."""
         return float(self.assign(point).distance @ self.sample_weights)
 
@@ -237,20 +233,18 @@ class Samples(PlainSamples):
         """Return the samples of each unit that won some, ascending, in the order of the units."""
         return groups(of.bmu)
 
-    def lasting(self, prototypes: NDArray[np.float64], of: PerSample) -> PerSample:
+    def lasting(self, prototypes: Floats, of: PerSample) -> PerSample:
         """Return units and distances ``of`` a pass so that they outlive its search."""
         return Assignment(of.bmu, of.distance)
 
-    def found(self, prototypes: NDArray[np.float64], of: PerSample) -> PlainFound:
+    def found(self, prototypes: Floats, of: PerSample) -> PlainFound:
         """Return totals of what units won that are known already, added up sample by sample.
 
         Of the ``prototypes`` their number counts alone, unless the result is asked for new ones.
         """
         return PlainFound(self, prototypes, of)
 
-    def offsets(
-        self, prototypes: NDArray[np.float64], units: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def offsets(self, prototypes: Floats, units: Integers) -> tuple[Floats, Floats]:
         """Return the distances (n,) to ``units`` (n,), and Σ(x - w) of each unit's samples (K, D).
 
         Where `is_euclidean`.
@@ -259,11 +253,11 @@ class Samples(PlainSamples):
 
         return offsets(self, prototypes, units)
 
-    def distances(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+    def distances(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
         """Return the distances (n, K), in the dtype of the samples."""
         out = np.empty((self.n, len(prototypes)), dtype=self.X.dtype)
 
-        def keep(rows: slice, block: NDArray[np.float64]) -> None:
+        def keep(rows: slice, block: Floats) -> None:
             if block.base is not out:
                 out[rows] = block
 
@@ -271,7 +265,7 @@ class Samples(PlainSamples):
         return out
 
     def mixtures(
-        self, prototypes: NDArray[np.float64], sparse: bool = False
+        self, prototypes: Floats, sparse: bool = False
     ) -> NDArray[np.floating[Any]] | csr_array:
         """Return what to mix of the prototypes to get nearest to each sample, (n, K)."""
         from dbgsom_core.engine.nnls import mixture_coefficients  # numba is slow to import
@@ -290,7 +284,7 @@ class Samples(PlainSamples):
                 found.toarray(out=out[rows])
         return vstack(parts, format="csr") if out is None else out
 
-    def completed(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+    def completed(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
         """Return the samples (n, D) with the nearest prototype's value where one is missing."""
         X: NDArray[Any] = self.X.toarray() if issparse(self.X) else self.X.copy()
         if self.incomplete:
@@ -327,7 +321,7 @@ class LocalSamples(Samples):
         fast = FastSearch(self, self.packed)
         return fast if self.weights is None else PlainSearch(self, fast)
 
-    def assign(self, prototypes: NDArray[np.float64]) -> PerSample:
+    def assign(self, prototypes: Floats) -> PerSample:
         """See `Samples`."""
         found = self._nearest_fast(prototypes, 1)
         if found is None:
@@ -336,16 +330,12 @@ class LocalSamples(Samples):
 
         return FoundOnce(self, prototypes, found[:, 0])
 
-    def nearest_units(
-        self, prototypes: NDArray[np.float64], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+    def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
         """See `Samples`; distances are None where they were not needed to find the units."""
         found = self._nearest_fast(prototypes, k) if k <= 2 else None
         return self.nearest_plainly(prototypes, k) if found is None else (found, None)
 
-    def _nearest_fast(
-        self, prototypes: NDArray[np.float64], places: int
-    ) -> NDArray[np.int64] | None:
+    def _nearest_fast(self, prototypes: Floats, places: int) -> Integers | None:
         # The nearest units (n, places) by a fast search, or None where it does not serve.
         pays = self.n * prototypes.size >= _FAST_PAYS_ONCE and len(prototypes) > 1
         if not pays or not self._may_be_packed:
@@ -364,21 +354,15 @@ class PlainSearch:
 
     data: Samples
     fast: Search | None = None
-    _before: NDArray[np.int64] | None = None
+    _before: Integers | None = None
 
-    def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
+    def assign(self, prototypes: Floats, positions: Integers) -> Found:
         """See `Search`."""
         if self.fast is not None:
             return self._found(prototypes, self.fast.assign(prototypes, positions))
         return self._found(prototypes, self.data.assign(prototypes))
 
-    def admit(
-        self,
-        found: Found,
-        prototypes: NDArray[np.float64],
-        positions: NDArray[np.int64],
-        known: int,
-    ) -> Found:
+    def admit(self, found: Found, prototypes: Floats, positions: Integers, known: int) -> Found:
         """See `Search`; only newcomers are compared."""
         if known == len(prototypes):
             return found
@@ -391,7 +375,7 @@ class PlainSearch:
             prototypes, Assignment(bmu, np.where(nearer, new.distance, found.distance))
         )
 
-    def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
+    def unlinked(self, prototypes: Floats, graph: MapGraph) -> Flags:
         """See `Search`."""
         if self.fast is not None:
             return self.fast.unlinked(prototypes, graph)
@@ -403,7 +387,7 @@ class PlainSearch:
     def remember(self, value: None) -> None:
         """See `Search`."""
 
-    def _found(self, prototypes: NDArray[np.float64], of: Any) -> Found:
+    def _found(self, prototypes: Floats, of: Any) -> Found:
         moved = getattr(of, "moved", None)
         if moved is None:
             moved = 1.0 if self._before is None else float(np.mean(self._before != of.bmu))

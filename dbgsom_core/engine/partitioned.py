@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from dbgsom_core.engine.contract import PerSample, Search
+from dbgsom_core.engine.contract import Flags, Floats, Integers, PerSample, Search
 from dbgsom_core.engine.euclidean.blocks import Frame
 from dbgsom_core.engine.euclidean.packing import PackedAnew, PackedSamples, frame_of
 from dbgsom_core.engine.euclidean.search import FastSearch
@@ -116,9 +116,7 @@ class PartitionedSamples(LocalSamples):
         given: dict[str, Any] = {"threads": self.threads, "n_classes": self.n_classes, **own}
         return LocalSamples(self.X[rows], self.metric, chunk_rows=self.chunk_rows, **given)
 
-    def followed_by(
-        self, X: NDArray[np.float64], weights: NDArray[np.float64], scatter: NDArray[np.float64]
-    ) -> PartitionedSamples:
+    def followed_by(self, X: Floats, weights: Floats, scatter: Floats) -> PartitionedSamples:
         """See `Samples`; the rows of shards are brought here in each pass."""
         return replace(
             self,
@@ -149,9 +147,7 @@ class PartitionedSamples(LocalSamples):
             fast = PartitionedSearch(self, self.quantisation, self.X.hold(make, own))
         return fast if self.weights is None else PlainSearch(self, fast)
 
-    def sums_seen(
-        self, bmu: NDArray[np.integer[Any]], n_neurons: int
-    ) -> tuple[NDArray[np.float64], None]:
+    def sums_seen(self, bmu: NDArray[np.integer[Any]], n_neurons: int) -> tuple[Floats, None]:
         """See `Samples`: one part after the other adds its rows."""
         if bmu.min() < 0 or bmu.max() >= n_neurons:  # the loops do not check
             raise IndexError(f"best-matching units must be rows below {n_neurons}")
@@ -162,29 +158,25 @@ class PartitionedSamples(LocalSamples):
             (sums,) = each_range(self.X, [(rows.start, rows.stop)], _added, 1, own=own)
         return sums, None
 
-    def of_parts(self, units: NDArray[np.int64], ask: Callable[..., Any]) -> NDArray[np.int64]:
+    def of_parts(self, units: Integers, ask: Callable[..., Any]) -> Integers:
         """See `PlainSamples`."""
         given, beside = (ask, self.n_classes), (units, self.codes)
-        found: NDArray[np.int64] = self.filled(
-            np.empty(self.n, np.int64), _of_part, *given, beside=beside
-        )
+        found: Integers = self.filled(np.empty(self.n, np.int64), _of_part, *given, beside=beside)
         return found
 
-    def assign(self, prototypes: NDArray[np.float64]) -> PerSample:
+    def assign(self, prototypes: Floats) -> PerSample:
         """See `Samples`."""
         return FoundInParts(self, prototypes)
 
-    def assign_plainly(self, prototypes: NDArray[np.float64]) -> Any:
+    def assign_plainly(self, prototypes: Floats) -> Any:
         """See `assign`."""
         return self.assign(prototypes)
 
-    def lasting(self, prototypes: NDArray[np.float64], of: PerSample) -> PerSample:
+    def lasting(self, prototypes: Floats, of: PerSample) -> PerSample:
         """See `Samples`."""
         return FoundInParts(self, prototypes, units_of(of))
 
-    def nearest_units(
-        self, prototypes: NDArray[np.float64], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+    def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
         """See `Samples`; distances are None for up to two units."""
         units = np.empty((self.n, k), np.int64)
         distances = np.empty((self.n, k)) if k > 2 else None
@@ -197,23 +189,18 @@ class PartitionedSamples(LocalSamples):
         self.each_part(keep, LocalSamples.nearest_units, prototypes, k)
         return units, distances
 
-    def distances_to(
-        self,
-        prototypes: NDArray[np.float64],
-        units: NDArray[np.int64],
-        among: slice | None = None,
-    ) -> Any:
+    def distances_to(self, prototypes: Floats, units: Integers, among: slice | None = None) -> Any:
         """See `Samples`."""
         ask, out = LocalSamples.distances_to, np.empty(len(units))
         return self.filled(out, ask, prototypes, beside=[units], among=among)
 
-    def distances(self, prototypes: NDArray[np.float64]) -> Any:
+    def distances(self, prototypes: Floats) -> Any:
         """See `Samples`."""
         out = np.empty((self.n, len(prototypes)), self.X.dtype)
         return self.filled(out, LocalSamples.distances, prototypes)
 
     def mixtures(
-        self, prototypes: NDArray[np.float64], sparse: bool = False
+        self, prototypes: Floats, sparse: bool = False
     ) -> NDArray[np.floating[Any]] | csr_array:
         """See `Samples`."""
         if not sparse:
@@ -227,7 +214,7 @@ class PartitionedSamples(LocalSamples):
         self.each_part(keep, LocalSamples.mixtures, prototypes, True)
         return vstack([found[start] for start in sorted(found)], format="csr")
 
-    def completed(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+    def completed(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
         """See `Samples`: all of them, in memory."""
         return np.array(self.X[:])
 
@@ -245,7 +232,7 @@ def _asked(
     return ask(LocalSamples(X[rows], metric, chunk_rows=chunk_rows), *given, *own)
 
 
-def _units(part: LocalSamples, prototypes: NDArray[np.float64]) -> NDArray[np.int64]:
+def _units(part: LocalSamples, prototypes: Floats) -> Integers:
     return part.assign(prototypes).bmu
 
 
@@ -254,18 +241,14 @@ def _of_part(
     ask: Callable[..., Any],
     n_classes: int,
     units: NDArray[Any],
-    codes: NDArray[np.int64] | None,
+    codes: Integers | None,
 ) -> Any:
     return ask(part.with_classes(codes, n_classes), units)
 
 
 def _added(
-    X: Any,
-    rows: slice,
-    sums: NDArray[np.float64],
-    weights: NDArray[np.float64] | None,
-    units: NDArray[Any],
-) -> NDArray[np.float64]:
+    X: Any, rows: slice, sums: Floats, weights: Floats | None, units: NDArray[Any]
+) -> Floats:
     sums = sums.copy()
     add_won(X[rows], weights, units.astype(np.int64), sums)
     return sums
@@ -279,7 +262,7 @@ class FoundInParts:
     """
 
     data: PartitionedSamples
-    prototypes: NDArray[np.float64]
+    prototypes: Floats
     _units: NDArray[Any] | None = None
 
     @property
@@ -300,11 +283,11 @@ class FoundInParts:
         return self.units.astype(np.int32, copy=False)
 
     @property
-    def distance(self) -> NDArray[np.float64]:
+    def distance(self) -> Floats:
         """See `PerSample`."""
         return self.of_rows(slice(0, self.data.n))[1]
 
-    def of_rows(self, rows: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def of_rows(self, rows: slice) -> tuple[Integers, Floats]:
         """See `PerSample`."""
         units = self.units[rows]
         return units.astype(np.int64), self.data.distances_to(self.prototypes, units, rows)
@@ -319,7 +302,7 @@ class FastPart(Part):
     def __init__(
         self,
         X: NDArray[Any],
-        codes: NDArray[np.int64] | None,
+        codes: Integers | None,
         n_classes: int,
         metric: MetricCalls,
         frame: Frame,
@@ -346,12 +329,8 @@ class FastPart(Part):
         return Won(found.hits, sums, search.whole_errors, counts, found.class_counts)
 
     def tuned(
-        self,
-        now: Pass,
-        own: NDArray[np.bool_] | None,
-        links: NDArray[np.int32] | None,
-        leads: NDArray[np.bool_] | None,
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        self, now: Pass, own: Flags | None, links: NDArray[np.int32] | None, leads: Flags | None
+    ) -> tuple[Floats, Integers]:
         """See `Part`."""
         found = self._at(now) if own is None else self._at(now).trained_by_class(own)
         if links is not None:
@@ -359,15 +338,13 @@ class FastPart(Part):
             return seconds.sums.copy(), seconds.hits.copy()
         return found.packed_sums.copy(), found.hits.copy()
 
-    def units(self, now: Pass, own: NDArray[np.bool_] | None) -> NDArray[Any]:
+    def units(self, now: Pass, own: Flags | None) -> NDArray[Any]:
         """See `Part`; in 2 bytes where those do."""
         found = self._at(now) if own is None else self._at(now).trained_by_class(own)
         kind = np.uint16 if len(now.prototypes) <= 1 << 16 else np.int32
         return np.asarray(found.bmu.astype(kind))
 
-    def unlinked(
-        self, prototypes: NDArray[np.float64], links: NDArray[np.int32]
-    ) -> NDArray[np.bool_]:
+    def unlinked(self, prototypes: Floats, links: NDArray[np.int32]) -> Flags:
         """See `Part`."""
         self._done = 0
         return self._search.unlinked(prototypes, linked_by(links))

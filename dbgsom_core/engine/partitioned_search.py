@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Found, MapGraph
+from dbgsom_core.engine.contract import Flags, Floats, Found, Integers, MapGraph
 from dbgsom_core.engine.euclidean import layout
 from dbgsom_core.engine.euclidean.blocks import Frame
 from dbgsom_core.engine.euclidean.fine_tuning import Seconds
@@ -49,8 +49,8 @@ class Pass(NamedTuple):
     """
 
     number: int
-    prototypes: NDArray[np.float64]
-    positions: NDArray[np.int64]
+    prototypes: Floats
+    positions: Integers
     known: int
     doubled: bool
     steps: float
@@ -72,11 +72,11 @@ class Won(NamedTuple):
         How many of each class.
     """
 
-    hits: NDArray[np.int64]
-    sums: NDArray[np.float64]
-    errors: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    classes: NDArray[np.int64] | None
+    hits: Integers
+    sums: Floats
+    errors: Integers
+    counts: Integers
+    classes: Integers | None
 
 
 def plus(one: Any, other: Any) -> Any:
@@ -118,12 +118,8 @@ class Part:
         return Won(*self._sums(of.bmu, n_neurons)[::-1], errors, counts, classes)
 
     def tuned(
-        self,
-        now: Pass,
-        own: NDArray[np.bool_] | None,
-        links: NDArray[np.int32] | None,
-        leads: NDArray[np.bool_] | None,
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        self, now: Pass, own: Flags | None, links: NDArray[np.int32] | None, leads: Flags | None
+    ) -> tuple[Floats, Integers]:
         """Return packed sums (K, depth) and hits (K,) of units, or of those linked to them.
 
         Samples go to neurons in which their class leads by ``own`` (K, C) first. By ``links`` (K,
@@ -135,18 +131,16 @@ class Part:
             units = linked_runners_up(self._data, units, now.prototypes, graph, leads)
         return self._sums(units, len(now.prototypes))
 
-    def units(self, now: Pass, own: NDArray[np.bool_] | None) -> NDArray[Any]:
+    def units(self, now: Pass, own: Flags | None) -> NDArray[Any]:
         """Return the unit of each row, see `tuned`."""
         return self._tuned(now, own)
 
-    def unlinked(
-        self, prototypes: NDArray[np.float64], links: NDArray[np.int32]
-    ) -> NDArray[np.bool_]:
+    def unlinked(self, prototypes: Floats, links: NDArray[np.int32]) -> Flags:
         """Return of which rows the two nearest neurons are not linked."""
         return plainly_unlinked(self._data, prototypes, linked_by(links))
 
-    def _tuned(self, now: Pass, own: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-        units: NDArray[np.int64] = self._at(now).bmu
+    def _tuned(self, now: Pass, own: Flags | None) -> Integers:
+        units: Integers = self._at(now).bmu
         return (
             units if own is None else winners_of_own_class(self._data, units, now.prototypes, own)
         )
@@ -157,9 +151,7 @@ class Part:
             self._of, self._done = self._data.assign(now.prototypes), now.number
         return self._of
 
-    def _sums(
-        self, units: NDArray[np.int64], n_neurons: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def _sums(self, units: Integers, n_neurons: int) -> tuple[Floats, Integers]:
         sums = self._data.quantised_sums(units, n_neurons)
         padded = np.zeros((n_neurons, -(-sums.shape[1] // UNROLL) * UNROLL))
         padded[:, : sums.shape[1]] = sums
@@ -196,23 +188,17 @@ class PartitionedSearch:
         self._room = layout.PanelRoom(self.samples)
         self._passes, self._total_error = 0, 0.0
 
-    def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
+    def assign(self, prototypes: Floats, positions: Integers) -> Found:
         """See `Search`."""
         return self._found(prototypes, positions, 0)
 
-    def admit(
-        self,
-        found: Found,
-        prototypes: NDArray[np.float64],
-        positions: NDArray[np.int64],
-        known: int,
-    ) -> Found:
+    def admit(self, found: Found, prototypes: Floats, positions: Integers, known: int) -> Found:
         """See `Search`."""
         if known == len(prototypes):
             return found
         return self._found(prototypes, positions, known if isinstance(found, FastFound) else 0)
 
-    def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
+    def unlinked(self, prototypes: Floats, graph: MapGraph) -> Flags:
         """See `Search`."""
         return np.concatenate(self.ask("unlinked", prototypes, graph.links))
 
@@ -234,9 +220,7 @@ class PartitionedSearch:
         """Return the sum of what the parts say."""
         return reduce(plus, self._parts.ask(question, *given, add=plus))
 
-    def _found(
-        self, prototypes: NDArray[np.float64], positions: NDArray[np.int64], known: int
-    ) -> Found:
+    def _found(self, prototypes: Floats, positions: Integers, known: int) -> Found:
         ids = in_rows(np.arange(len(prototypes)), PANEL_ROWS)
         laid, samples = self._room.lay(prototypes, ids, np.zeros(len(ids))), self.samples
         if laid is None:
@@ -270,8 +254,8 @@ class FoundByParts(FastFound):
 
     search: Any
     now: Pass = None  # type: ignore[assignment] # fields before it have defaults
-    counts: NDArray[np.int64] | None = None
-    own: NDArray[np.bool_] | None = None
+    counts: Integers | None = None
+    own: Flags | None = None
 
     @cached_property
     def units(self) -> NDArray[Any]:
@@ -288,11 +272,11 @@ class FoundByParts(FastFound):
         """See `Found`."""
         return self.counts
 
-    def trained_by_class(self, leads: NDArray[np.bool_]) -> FoundByParts:
+    def trained_by_class(self, leads: Flags) -> FoundByParts:
         """See `Found`."""
         sums, hits = self.search.total("tuned", self.now, leads, None, None)
         return replace(self, hits=hits, packed_sums=sums, own=leads)
 
-    def pulled(self, links: NDArray[np.int32], leads: NDArray[np.bool_] | None) -> Seconds:
+    def pulled(self, links: NDArray[np.int32], leads: Flags | None) -> Seconds:
         """See `FastFound`."""
         return Seconds(None, *self.search.total("tuned", self.now, self.own, links, leads))

@@ -18,6 +18,7 @@ from dbgsom_core.engine.workers import share
 
 _NEAR_BYTES = 1 << 18  # rows that lie closer to each other are read together
 _PIECE = 8192  # rows
+Block = NDArray[np.floating[Any]]
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -75,9 +76,7 @@ class BlockTable(ABC):
         return self.size * self.dtype.itemsize
 
     @abstractmethod
-    def read(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
         """Return rows ``start`` to ``stop``, C-contiguous; in ``out`` (≥ m, D) where that helps.
 
         Raises
@@ -86,7 +85,7 @@ class BlockTable(ABC):
             They cannot be read; the sentence names the file.
         """
 
-    def __getitem__(self, rows: Any) -> NDArray[np.floating[Any]]:
+    def __getitem__(self, rows: Any) -> Block:
         if isinstance(rows, slice):
             start, stop, step = rows.indices(len(self))
             if step == 1:
@@ -109,11 +108,11 @@ class BlockTable(ABC):
         self.is_complete = True
         return None
 
-    def column(self, number: int) -> NDArray[np.floating[Any]]:
+    def column(self, number: int) -> Block:
         """Return one column (n,)."""
         return np.concatenate([self[piece][:, number] for piece in pieces(0, len(self))])
 
-    def _gathered(self, rows: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+    def _gathered(self, rows: NDArray[np.int64]) -> Block:
         out = np.empty((len(rows), self.shape[1]), self.dtype)
         order = np.argsort(rows, kind="stable")
         ascending = rows[order]
@@ -175,9 +174,7 @@ class FileTable(BlockTable):
     def __reduce__(self) -> Any:
         return FileTable, self._recipe
 
-    def read(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
         """See `BlockTable.read`."""
         m, d = stop - start, self.shape[1]
         alike = self._stored == self.dtype
@@ -221,9 +218,7 @@ class SlicedTable(BlockTable):
         self.path = next(iter(getattr(of, "files", ())), None)
         self.in_order = bool(getattr(of, "in_order", False))
 
-    def read(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
         """See `BlockTable.read`."""
         try:
             rows = np.ascontiguousarray(self._of[start:stop], self.dtype)
@@ -256,9 +251,7 @@ class PickedTable(BlockTable):
         self._of, self._rows = of, rows
         self.is_complete, self.in_order = of.is_complete, of.in_order
 
-    def read(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
         """See `BlockTable.read`."""
         return self._of[self._rows[start:stop]]
 
@@ -275,23 +268,19 @@ class TransformedTable(BlockTable):
         on its own row alone.
     """
 
-    def __init__(
-        self, of: BlockTable, change: Callable[[NDArray[Any]], NDArray[np.floating[Any]]]
-    ) -> None:
+    def __init__(self, of: BlockTable, change: Callable[[NDArray[Any]], Block]) -> None:
         self._of, self._change = of, change
         example = np.asarray(change(self._own(0, 1)))
         super().__init__((len(of), example.shape[1]), example.dtype, of.failure)
         self.path, self.in_order = of.path, of.in_order
 
-    def read(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
         """See `BlockTable.read`."""
         if start == stop:
             return np.empty((0, self.shape[1]), self.dtype)
         return np.ascontiguousarray(self._change(self._own(start, stop)), self.dtype)
 
-    def _own(self, start: int, stop: int) -> NDArray[np.floating[Any]]:
+    def _own(self, start: int, stop: int) -> Block:
         rows = self._of.read(start, stop)
         return rows if rows.flags.owndata and rows.flags.writeable else rows.copy()
 
@@ -299,13 +288,11 @@ class TransformedTable(BlockTable):
 class FollowedTable(BlockTable):
     """A table, and rows in memory (m, D) after its last one."""
 
-    def __init__(self, of: BlockTable, more: NDArray[np.floating[Any]]) -> None:
+    def __init__(self, of: BlockTable, more: Block) -> None:
         super().__init__((len(of) + len(more), of.shape[1]), of.dtype, of.failure)
         self._of, self._more, self.in_order = of, more.astype(of.dtype), of.in_order
 
-    def read(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
         """See `BlockTable.read`."""
         n = len(self._of)
         if stop <= n:
@@ -362,9 +349,7 @@ class ShardTable(BlockTable):
         super().__init__(shards.shape, np.dtype(shards.dtype), failure)
         self.shards, self.ends, self.hold = shards, shards.ends, shards.hold
 
-    def read(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
         """See `BlockTable.read`: the rows are brought here."""
         if start >= stop:
             return np.empty((0, self.shape[1]), self.dtype)
@@ -385,7 +370,7 @@ class ShardTable(BlockTable):
                 return start + bad[0], bad[1]
         return None
 
-    def _gathered(self, rows: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+    def _gathered(self, rows: NDArray[np.int64]) -> Block:
         if not len(rows):
             return self.read(0, 0)
         distinct, places = np.unique(rows, return_inverse=True)
