@@ -44,7 +44,13 @@ def _both(component: Any, **parts: Any) -> tuple[Any, Any]:
     from dbgsom_core.estimators.clustering import SomVQ
 
     estimator = SomClassifier if "labeller" in parts else SomVQ
-    params: dict[str, Any] = {"growth": _GROWING, "epochs": 12, "random_state": 0, **parts}
+    params: dict[str, Any] = {
+        "growth": _GROWING,
+        "epochs": 12,
+        "tol": 0,
+        "random_state": 0,
+        **parts,
+    }
     return estimator(engine=component, **params), estimator(engine="local", **params)
 
 
