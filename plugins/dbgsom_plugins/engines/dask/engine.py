@@ -81,7 +81,7 @@ class DaskEngine(Component):
         table = None if is_dask else opened_table(X)
         if workers is None or not (is_dask or getattr(table, "path", None)):
             return table
-        return self._in_shards(X if is_dask else table, workers)
+        return opened_table(self._shards(X if is_dask else table, workers))
 
     def over(
         self, X: Any, metric: MetricAbilities, weights: NDArray[np.float64] | None = None
@@ -97,7 +97,7 @@ class DaskEngine(Component):
                 raise DataError(
                     f"engine dask takes no {type(X).__name__}: make X dense, or take engine: local"
                 )
-            X = self._in_shards(X, workers)
+            X = self._shards(X, workers)
         return samples_in_blocks(X, metric, weights)
 
     def lazily(self, X: Any, ask: Callable[[Any], Any]) -> Any:
@@ -109,7 +109,7 @@ class DaskEngine(Component):
 
         return lazily(X, ask)
 
-    def _in_shards(self, X: Any, workers: Any) -> Table | None:
+    def _shards(self, X: Any, workers: Any) -> Any:
         from dbgsom_plugins.engines.dask.sources import shards_of
 
-        return opened_table(shards_of(X, workers, self.shard))
+        return shards_of(X, workers, self.shard)
