@@ -28,8 +28,6 @@ from dbgsom_core.interfaces.engine import (
     opened_table,
     samples_in_blocks,
     samples_in_memory,
-    samples_in_shards,
-    table_of_shards,
 )
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import Figure, FigureComponent, Html, MapView, as_label
@@ -82,30 +80,14 @@ from dbgsom_core.interfaces.trackers import (
     Variant,
 )
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
-from dbgsom_core.tables._files import (
-    check_written,
-    open_regular,
-    unpacked_most,
-    write_atomically,
-)
+from dbgsom_core.tables._files import open_regular, write_atomically
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.blas import one_blas_thread
     from dbgsom_core.engine.compile import compiled, inner_loop
-    from dbgsom_core.engine.contract import (
-        Assignment,
-        Found,
-        MapGraph,
-        Moments,
-        Neighbourhood,
-        PerSample,
-        Samples,
-        Search,
-        Totals,
-    )
-    from dbgsom_core.engine.partitioned import Shards
-    from dbgsom_core.engine.partitioned_search import Held
-    from dbgsom_core.interfaces.arrays import FloatArray, IntArray
+    from dbgsom_core.engine.contract import Assignment
+    from dbgsom_core.engine.local import Samples
+    from dbgsom_core.engine.tables import Shards
     from dbgsom_core.interfaces.context import Chunk, Context
     from dbgsom_core.som_map.changes import Death, Insert, Move
     from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE, Grid, Position
@@ -143,8 +125,6 @@ __all__ = [
     "Evaluation",
     "Figure",
     "FigureComponent",
-    "FloatArray",
-    "Found",
     "Grid",
     "GridShape",
     "GrowthAbilities",
@@ -152,18 +132,15 @@ __all__ = [
     "GrowthEvent",
     "GrowthState",
     "GrowthStrategy",
-    "Held",
     "Html",
     "Initialisation",
     "Insert",
-    "IntArray",
     "Interval",
     "Kernel",
     "KernelComponent",
     "LabelEvidence",
     "Labeller",
     "LabellerComponent",
-    "MapGraph",
     "MapView",
     "Measure",
     "MeasureAbilities",
@@ -171,20 +148,16 @@ __all__ = [
     "Metric",
     "MetricAbilities",
     "MetricComponent",
-    "Moments",
     "Move",
-    "Neighbourhood",
     "Nested",
     "NotedValue",
     "Page",
-    "PerSample",
     "Position",
     "Ranking",
     "Run",
     "RunResult",
     "Samples",
     "Schedule",
-    "Search",
     "Shards",
     "SomMap",
     "Stability",
@@ -196,7 +169,6 @@ __all__ = [
     "Surroundings",
     "SweepView",
     "Table",
-    "Totals",
     "Tracker",
     "TrackerComponent",
     "Tree",
@@ -205,7 +177,6 @@ __all__ = [
     "as_label",
     "available_threads",
     "callers_level",
-    "check_written",
     "compiled",
     "did_you_mean",
     "grid_distances",
@@ -220,18 +191,27 @@ __all__ = [
     "private_logger",
     "samples_in_blocks",
     "samples_in_memory",
-    "samples_in_shards",
     "share",
     "shell_word",
-    "table_of_shards",
     "topographic_function",
     "topographic_product",
-    "unpacked_most",
     "write_atomically",
 ]
 
 # Names that this module still answers to, each with the version in which it will be gone.
-DEPRECATED: dict[str, Deprecation] = {}
+_GONE = {
+    "Found Held MapGraph Moments Neighbourhood PerSample Search Totals": "Samples, as its base",
+    "check_written unpacked_most": "open_regular",
+    "FloatArray IntArray": "numpy.typing.NDArray",
+}
+DEPRECATED = {
+    name: Deprecation("0.1", "0.3", instead)
+    for names, instead in _GONE.items()
+    for name in names.split()
+} | {
+    "samples_in_shards": Deprecation("0.1", "0.3", "samples_in_blocks", samples_in_blocks),
+    "table_of_shards": Deprecation("0.1", "0.3", "opened_table", opened_table),
+}
 
 hookimpl = pluggy.HookimplMarker("dbgsom")
 
@@ -239,10 +219,9 @@ hookimpl = pluggy.HookimplMarker("dbgsom")
 _HOMES = {
     "engine.blas": "one_blas_thread",
     "engine.compile": "compiled inner_loop",
-    "engine.contract": "Assignment Found MapGraph Moments Neighbourhood PerSample Samples Search "
-    "Totals",
-    "engine.partitioned": "Shards",
-    "engine.partitioned_search": "Held",
+    "engine.contract": "Assignment Found MapGraph Moments Neighbourhood PerSample Search Totals",
+    "engine.local": "Samples",
+    "engine.tables": "Held Shards",
     "interfaces.arrays": "FloatArray IntArray",
     "interfaces.context": "Chunk Context",
     "som_map.changes": "Death Insert Move",
@@ -251,11 +230,14 @@ _HOMES = {
     "som_map.topology": "grid_distances topographic_function topographic_product",
     "som_map.tree": "Tree",
     "tables": "Columns",
+    "tables._files": "check_written unpacked_most",
 }
 _SLOW_TO_IMPORT = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _SLOW_TO_IMPORT:
-        return getattr(import_module(f"dbgsom_core.{_SLOW_TO_IMPORT[name]}"), name)
-    return deprecated_name(__name__, name, DEPRECATED)
+    if name in DEPRECATED or name not in _SLOW_TO_IMPORT:
+        value = deprecated_name(__name__, name, DEPRECATED)
+        if name not in _SLOW_TO_IMPORT:
+            return value
+    return getattr(import_module(f"dbgsom_core.{_SLOW_TO_IMPORT[name]}"), name)

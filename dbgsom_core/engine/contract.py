@@ -1,21 +1,19 @@
-"""What an engine hands out: samples, searches over them, and what a pass finds."""
+"""What a pass over samples takes and finds: units, totals of the size of the map, searches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
-from dbgsom_core.engine.metric_calls import MetricCalls
-
-Rows = NDArray[np.int64]
-Centre = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Rows = Integers
+Centre = Callable[[Floats], Floats]
 
 
 class PerSample(Protocol):
@@ -27,11 +25,11 @@ class PerSample(Protocol):
     """
 
     @property
-    def bmu(self) -> NDArray[np.int64]:
+    def bmu(self) -> Integers:
         """Rows of the prototypes, int64 (n,)."""
 
     @property
-    def distance(self) -> NDArray[np.float64]:
+    def distance(self) -> Floats:
         """Distances to them in the metric's units, float64 (n,)."""
 
 
@@ -69,9 +67,9 @@ class Neighbourhood:
     """
 
     graph: MapGraph
-    weights: NDArray[np.float64]
+    weights: Floats
     pull: float = 0.0
-    leads: NDArray[np.bool_] | None = None
+    leads: Flags | None = None
     table: NDArray[np.uint16] | None = None
 
     @property
@@ -97,16 +95,15 @@ class Totals:
     sums : float64 array (K, D)
         Of the samples, weighted; of what is observed of them.
     errors : float64 array (K,)
-        Weighted sums of the distances. Where a fast search adds them up they are as exact as its
-        dtype.
+        Weighted sums of the distances.
     seen : float64 array (K, D) or None
         Where values are missing: the hits of each neuron in which a feature was observed.
     """
 
     hits: NDArray[Any]
-    sums: NDArray[np.float64]
-    errors: NDArray[np.float64]
-    seen: NDArray[np.float64] | None = None
+    sums: Floats
+    errors: Floats
+    seen: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -116,16 +113,16 @@ class Moments:
     Of a column with missing values they are those of what was observed.
     """
 
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
+    mean: Floats
+    deviation: Floats
 
 
 @dataclass(frozen=True)
 class Assignment:
     """The best-matching unit of each sample: ``bmu`` (n,) int64 and ``distance`` (n,) float64."""
 
-    bmu: NDArray[np.int64]
-    distance: NDArray[np.float64]
+    bmu: Integers
+    distance: Floats
 
 
 class Found(PerSample, Protocol):
@@ -140,12 +137,12 @@ class Found(PerSample, Protocol):
         """How many samples each neuron won, (K,)."""
 
     @property
-    def errors(self) -> NDArray[np.float64]:
+    def errors(self) -> Floats:
         """Sums of their distances, (K,)."""
 
     @property
     def total_error(self) -> float:
-        """The sum of the errors, as exact as they are; the same bits whatever came before."""
+        """The sum of the errors; the same bits whatever came before."""
 
     @property
     def totals(self) -> Totals:
@@ -165,49 +162,43 @@ class Found(PerSample, Protocol):
     def reweighed(self, gamma: float) -> Found:
         """Return the same with samples weighed by how far away they are, `smoothed_weights`."""
 
-    def trained_by_class(self, leads: NDArray[np.bool_]) -> Found:
+    def trained_by_class(self, leads: Flags) -> Found:
         """Return it with each sample moved to the nearest neuron in which its class leads.
 
         ``leads`` (K, C) says which classes lead in a neuron. A sample without a class, or whose
         class leads nowhere, stays; equal distances go to the lower row.
         """
 
-    def linked_totals(self, graph: MapGraph, leads: NDArray[np.bool_] | None) -> Totals:
+    def linked_totals(self, graph: MapGraph, leads: Flags | None) -> Totals:
         """Return what the linked neighbours won that lie nearest to the samples of their units.
 
         Neighbours in which a sample's class leads come first, where ``leads`` (K, C) are given.
         """
 
-    def updated(self, around: Neighbourhood, centre: Centre | None = None) -> NDArray[np.float64]:
+    def updated(self, around: Neighbourhood, centre: Centre | None = None) -> Floats:
         """Return the prototypes (K, D) as kernel-weighted means of what neurons won.
 
         ``centre`` is what makes a prototype of a mean. A neuron, or a feature, that nothing reaches
         keeps its value.
         """
 
-    def formed(self, around: Neighbourhood) -> NDArray[np.float64]:
+    def formed(self, around: Neighbourhood) -> Floats:
         """Return the prototypes (K, D) that the metric's ``form`` makes of the samples."""
 
 
 class Search(Protocol):
-    """Finds units epoch after epoch; it may remember what it found to be faster next time.
+    """Finds units epoch after epoch; it may keep what it found to be faster next time.
 
     ``prototypes`` are float64 (K, D), ``positions`` their grid cells, int (K, 2).
     """
 
-    def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
+    def assign(self, prototypes: Floats, positions: Integers) -> Found:
         """Find the nearest prototype of every sample, ties to the lowest row."""
 
-    def admit(
-        self,
-        found: Found,
-        prototypes: NDArray[np.float64],
-        positions: NDArray[np.int64],
-        known: int,
-    ) -> Found:
+    def admit(self, found: Found, prototypes: Floats, positions: Integers, known: int) -> Found:
         """Return the last result, for the first ``known`` prototypes, extended to all."""
 
-    def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
+    def unlinked(self, prototypes: Floats, graph: MapGraph) -> Flags:
         """Return of which samples (n,) the two nearest neurons are not linked."""
 
     def remembered(self) -> Any:
@@ -218,164 +209,3 @@ class Search(Protocol):
 
     def remember(self, value: Any) -> None:
         """Take what another search of the same samples remembered, before the first pass."""
-
-
-class Samples(Protocol):
-    """Samples that an engine holds: n of them, prepared by the metric, as training asks of them.
-
-    Training itself asks for totals, moments and searches, which are of the size of the map or of
-    a sample. Arrays with a row for each sample (units, distances, weights, classes) are made when
-    somebody asks for them. Wherever the samples are and however they are divided, each answer
-    has the bits that `dbgsom_core.api.samples_in_memory` gives: sums are added in an order that
-    does not matter, or in the order of the samples. Prototypes are float64 (K, D).
-    """
-
-    @property
-    def X(self) -> Any:  # noqa: N802
-        """What has ``shape`` (n, D), ``dtype``, and rows where slices of them are asked for.
-
-        Dense, nan where a value is missing, or CSR.
-        """
-
-    @property
-    def metric(self) -> MetricCalls:
-        """The metric's methods."""
-
-    @property
-    def n(self) -> int:
-        """The number of samples."""
-
-    @property
-    def weights(self) -> NDArray[np.float64] | None:
-        """The weights (n,), or None."""
-
-    @property
-    def scatter(self) -> NDArray[np.float64] | None:
-        """Where a sample stands for several, their mean distance to it, (n,); else None."""
-
-    @property
-    def codes(self) -> NDArray[np.int64] | None:
-        """The classes (n,), 0 and up, negative for none; None without classes."""
-
-    @property
-    def sample_weights(self) -> NDArray[np.float64]:
-        """The weights (n,), 1 where none were given."""
-
-    @property
-    def total_weight(self) -> float:
-        """The sum of the weights: how many samples there are in effect."""
-
-    @property
-    def incomplete(self) -> bool:
-        """Whether values are missing."""
-
-    @property
-    def is_euclidean(self) -> bool:
-        """Whether the metric is Euclidean and the samples are dense and complete."""
-
-    def subset(self, rows: NDArray[Any] | slice) -> Self:
-        """Return the same for some of the samples, in the order of ``rows``."""
-
-    def with_classes(self, codes: NDArray[np.int64] | None, n_classes: int) -> Self:
-        """Return the same with classes ``codes`` (n,)."""
-
-    def followed_by(
-        self, X: NDArray[np.float64], weights: NDArray[np.float64], scatter: NDArray[np.float64]
-    ) -> Self:
-        """Return the same with m more samples, prepared, each of which stands for several."""
-
-    def moments(self) -> Moments:
-        """Return the means and deviations; ValueError where a column has no observed value."""
-
-    def check_varies(self, moments: Moments | None = None) -> None:
-        """Raise ValueError when no column varies, or squares leave the range of float64."""
-
-    def extremes(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return the smallest and the largest observed value of each column, (D,)."""
-
-    def principal_axes(self, moments: Moments) -> list[NDArray[np.float64]]:
-        """Return the first two principal axes (D,), each as long as the deviation along it."""
-
-    def robust(self, gamma: float | None) -> tuple[Self, float]:
-        """Return the same with outliers weighed down, and γ: ``gamma``, or one that suits."""
-
-    def root_mean_square_distance(self, point: NDArray[np.float64]) -> float:
-        """Return the root of the (weighted) mean squared distance to one point (1, D)."""
-
-    def total_distance(self, point: NDArray[np.float64]) -> float:
-        """Return the (weighted) sum of the distances to one point (1, D)."""
-
-    def search(self) -> Search:
-        """Return a search for the epochs of one training."""
-
-    def lasting(self, prototypes: NDArray[np.float64], of: PerSample) -> PerSample:
-        """Return units and distances ``of`` a pass so that they outlive its search."""
-
-    def found(self, prototypes: NDArray[np.float64], of: PerSample) -> Found:
-        """Return totals of what units won that are known already, added up exactly.
-
-        Of the ``prototypes`` their number counts alone, unless the result is asked for new ones.
-        """
-
-    def sums_seen(
-        self, units: NDArray[np.int64], n_units: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Return the ``sums`` and ``seen`` of `Totals` of what ``units`` (n,) won."""
-
-    def groups(self, of: PerSample) -> list[Rows]:
-        """Return the samples of each unit that won some, ascending, in the order of the units."""
-
-    def assign(self, prototypes: NDArray[np.float64]) -> PerSample:
-        """Find the nearest prototype of every sample, ties to the lowest row."""
-
-    def nearest_units(
-        self, prototypes: NDArray[np.float64], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
-        """Return the ``k`` nearest prototypes (n, k) of each sample, ties to lower rows.
-
-        And their distances (n, k), or None where `distances_to` is to be asked.
-        """
-
-    def distances_to(
-        self,
-        prototypes: NDArray[np.float64],
-        units: NDArray[np.int64],
-        among: slice | None = None,
-    ) -> NDArray[np.float64]:
-        """Return the distance of each sample to the prototype in its entry of ``units`` (n,).
-
-        Or of the rows ``among`` the samples whose ``units`` (m,) these are. Only asked for where
-        `nearest_units` returned no distances.
-        """
-
-    def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:
-        """Do ``use(rows, part)`` for samples ``size`` at a time, perhaps from several threads."""
-
-    def chunks(
-        self, prototypes: NDArray[np.float64]
-    ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-        """Yield (rows, distances (m, K)) over all samples, a bounded block at a time."""
-
-    def pairwise(
-        self, X: NDArray[np.floating[Any]], prototypes: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Return the distances (m, K) of other prepared samples ``X`` (m, D), held in memory."""
-
-    def distances(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
-        """Return the distances (n, K), in the dtype of the samples."""
-
-    def mixtures(
-        self, prototypes: NDArray[np.float64], sparse: bool = False
-    ) -> NDArray[np.floating[Any]] | csr_array:
-        """Return what to mix of the prototypes to get nearest to each sample, (n, K)."""
-
-    def completed(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
-        """Return the samples (n, D) with the nearest prototype's value where one is missing."""
-
-    def offsets(
-        self, prototypes: NDArray[np.float64], units: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the distances (n,) to ``units`` (n,), and Σ(x - w) of each unit's samples (K, D).
-
-        Where `is_euclidean`.
-        """

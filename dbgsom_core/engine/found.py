@@ -18,8 +18,9 @@ from dbgsom_core.engine.contract import (
     Totals,
 )
 from dbgsom_core.engine.majorities import count_classes, smoothed_weights, strangers
-from dbgsom_core.engine.per_sample import groups
+from dbgsom_core.engine.per_sample import add_in_order, count_units, each_piece, groups, units_of
 from dbgsom_core.engine.samples import PlainSamples
+from dbgsom_core.engine.tables import pieces
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,19 @@ class PlainFound:
     @cached_property
     def hits(self) -> NDArray[Any]:
         """See `Found`."""
-        return np.bincount(self.bmu, self.samples.weights, len(self.prototypes))
+        return count_units(units_of(self.of), self.samples.weights, len(self.prototypes))
 
     @cached_property
     def errors(self) -> NDArray[np.float64]:
         """See `Found`."""
-        distance, weights = self.distance, self.samples.weights
-        if self.samples.scatter is not None:  # samples lie about evenly around what stands for them
-            distance = np.hypot(distance, self.samples.scatter)
-        if weights is not None:
-            distance = weights * distance
-        return np.bincount(self.bmu, distance, len(self.prototypes)).astype(np.float64)
+        errors, samples = np.zeros(len(self.prototypes)), self.samples
+        for rows, bmu, distance in each_piece(self.of, samples.n):
+            if samples.scatter is not None:  # samples lie about evenly around what stands for them
+                distance = np.hypot(distance, samples.scatter[rows])
+            if samples.weights is not None:
+                distance = samples.weights[rows] * distance
+            add_in_order(errors, bmu, distance)
+        return errors
 
     @cached_property
     def total_error(self) -> float:
@@ -64,7 +67,7 @@ class PlainFound:
     @cached_property
     def totals(self) -> Totals:
         """See `Found`."""
-        sums, seen = self.samples.sums_seen(self.bmu, len(self.prototypes))
+        sums, seen = self.samples.sums_seen(units_of(self.of), len(self.prototypes))
         return Totals(self.hits, sums, self.errors, seen)
 
     @cached_property
@@ -73,8 +76,14 @@ class PlainFound:
         samples = self.samples
         if samples.codes is None:
             return None
-        n_neurons = len(self.prototypes)
-        return count_classes(self.bmu, samples.codes, n_neurons, samples.n_classes, samples.weights)
+        units, size = units_of(self.of), (len(self.prototypes), samples.n_classes)
+        if samples.weights is not None:
+            return count_classes(units, samples.codes, *size, samples.weights)
+        parts = pieces(0, samples.n)
+        return sum(
+            (count_classes(units[rows], samples.codes[rows], *size) for rows in parts),
+            np.zeros(size, np.int64),
+        )
 
     def exactly(self) -> PlainFound:
         """See `Found`."""

@@ -8,8 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.contract import Samples
-
 _MILD = 0.1  # a sample at the median distance keeps 0.69 of its weight, one ten times as far none
 
 
@@ -44,7 +42,7 @@ def count_classes(
         labelled = codes >= 0
         bmu, codes = bmu[labelled], codes[labelled]
         weights = None if weights is None else weights[labelled]
-    flat = np.bincount(bmu * n_classes + codes, weights, n_neurons * n_classes)
+    flat = np.bincount(bmu * np.int64(n_classes) + codes, weights, n_neurons * n_classes)
     return flat.reshape(n_neurons, n_classes)
 
 
@@ -71,7 +69,7 @@ def smoothed_weights(
     return smoothed * (weights.sum() / total) if total > 0 else weights
 
 
-def robust_weights(data: Samples, gamma: float | None) -> tuple[NDArray[np.float64], float]:
+def robust_weights(data: Any, gamma: float | None) -> tuple[NDArray[np.float64], float]:
     """Return weights (n,) by the distances to the column medians, and γ.
 
     γ None is 0.1 over the median squared distance to the medians.
@@ -83,7 +81,7 @@ def robust_weights(data: Samples, gamma: float | None) -> tuple[NDArray[np.float
     return smoothed_weights(distance, data.sample_weights, gamma), gamma
 
 
-def _medians(data: Samples) -> NDArray[np.float64]:
+def _medians(data: Any) -> NDArray[np.float64]:
     """Return the weighted medians (D,) of the columns, of what is observed in them."""
     X, weights, medians = data.X, data.sample_weights, np.zeros(data.X.shape[1])
     columns = list(range(X.shape[1]))

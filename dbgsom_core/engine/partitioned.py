@@ -6,22 +6,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
-from dbgsom_core.engine.contract import PerSample, Search, Totals
+from dbgsom_core.engine.contract import Flags, Floats, Integers, PerSample, Search
 from dbgsom_core.engine.euclidean.blocks import Frame
-from dbgsom_core.engine.euclidean.packing import Packed, PackedAnew, frame_of
+from dbgsom_core.engine.euclidean.packing import PackedAnew, PackedSamples, frame_of
 from dbgsom_core.engine.euclidean.search import FastSearch
-from dbgsom_core.engine.found import PlainFound
 from dbgsom_core.engine.local import PACKING_PAYS, LocalSamples, PlainSearch
-from dbgsom_core.engine.majorities import count_classes
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.partitioned_search import Held, Part, PartitionedSearch
-from dbgsom_core.engine.per_sample import each_piece, units_of
+from dbgsom_core.engine.partitioned_search import Part, PartitionedSearch, Pass, Won, linked_by
+from dbgsom_core.engine.per_sample import units_of
+from dbgsom_core.engine.rows import for_loops
 from dbgsom_core.engine.sums import add_won
 from dbgsom_core.engine.tables import (
     BlockTable,
@@ -29,111 +28,17 @@ from dbgsom_core.engine.tables import (
     block_rows,
     each_range,
     how_many,
-    not_finite,
     picked,
-    row_numbers,
 )
 
-_FEW_ROWS = 1 << 21  # whose distances are brought here at once: 16 MiB
-
-# ----------------------------------------------------------------- parts that are elsewhere
-
-
-class Shards(Protocol):
-    """Rows (n, D) of float32 or float64 in shards that are elsewhere, on workers of a cluster say.
-
-    Functions and what they are given are pickled. A shard that is lost is made anew from where its
-    rows came from.
-
-    Attributes
-    ----------
-    shape : (n, D)
-    dtype : numpy.dtype
-    ends : tuple of int
-        The rows at which shards begin, and n.
-    """
-
-    shape: tuple[int, int]
-    dtype: np.dtype[Any]
-    ends: tuple[int, ...]
-
-    def picked(self, rows: NDArray[np.int64]) -> Shards:
-        """Return the shards of some rows, ascending, where they are."""
-
-    def each_range(
-        self, ranges: Sequence[tuple[int, int]], ask: Callable[..., Any], own: Sequence[Any]
-    ) -> list[Any]:
-        """Return ``ask(rows, slice(0, m), *own)`` for the rows (m, D) of each range."""
-
-    def hold(self, make: Callable[..., Any], own: Sequence[Any]) -> Held:
-        """Let each shard make an object, ``make(rows, *own)``, and again where it was lost."""
-
-
-class ShardTable(BlockTable):
-    """The rows of shards as a table."""
-
-    def __init__(self, shards: Shards, failure: type[Exception] = ValueError) -> None:
-        super().__init__(shards.shape, np.dtype(shards.dtype), failure)
-        self.shards = shards
-
-    def read(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> NDArray[np.floating[Any]]:
-        """See `BlockTable.read`: the rows are brought here."""
-        if start >= stop:
-            return np.empty((0, self.shape[1]), self.dtype)
-        return np.asarray(self.shards.each_range([(start, stop)], _rows, [()])[0])
-
-    def ask_ranges(
-        self, ranges: Sequence[tuple[int, int]], ask: Callable[..., Any], own: Sequence[Any]
-    ) -> list[Any]:
-        """Ask where the rows are, see `tables.each_range`."""
-        return list(self.shards.each_range(ranges, ask, own))
-
-    def picked(self, rows: Any) -> BlockTable:
-        """Return some rows as a table: where they are if they ascend."""
-        numbers = row_numbers(rows, len(self))
-        if len(numbers) and (np.diff(numbers) > 0).all():
-            return ShardTable(self.shards.picked(numbers), self.failure)
-        return super().picked(rows)
-
-    def finite_or_where(self, rows: int) -> tuple[int, int] | None:
-        """See `BlockTable.finite_or_where`: the shards look."""
-        ranges = list(pairwise(self.shards.ends))
-        for (start, _), bad in zip(ranges, each_range(self, ranges, _not_finite, 1), strict=True):
-            if bad is not None:
-                return start + bad[0], bad[1]
-        return None
-
-    def _gathered(self, rows: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-        if not len(rows):
-            return self.read(0, 0)
-        distinct, places = np.unique(rows, return_inverse=True)
-        return ShardTable(self.shards.picked(distinct)).read(0, len(distinct))[places]
-
-    @cached_property
-    def frame(self) -> Frame:
-        """In which all rows are packed."""
-        return frame_of(self, 1)
-
-
-def _rows(X: NDArray[Any], rows: slice) -> NDArray[Any]:
-    return X[rows]
-
-
-def _not_finite(X: NDArray[Any], rows: slice) -> tuple[int, int] | None:
-    return not_finite(X[rows])
-
-
-# -------------------------------------------------------------------------------- samples
+_BROUGHT = 1 << 24  # bytes of shards that may be brought here at a time
 
 
 @dataclass(frozen=True)
 class PartitionedSamples(LocalSamples):
     """`Samples` in a `BlockTable` ``X`` (n, D), complete, of Euclidean geometry.
 
-    A part is ``block`` rows that are read, or a shard of a `ShardTable`. Answers have the bits of
-    those in memory.
+    A part is ``block`` rows that are read, or a shard. Answers have the bits of those in memory.
     """
 
     block: int = 4096
@@ -141,17 +46,22 @@ class PartitionedSamples(LocalSamples):
     incomplete = False
     packed = None
 
+    @cached_property
+    def quantisation(self) -> Frame:
+        """See `Samples`."""
+        return frame_of(self.X, self.threads)
+
     @property
     def piece(self) -> int:
         """How many rows' answers are best brought here at a time."""
-        return _FEW_ROWS if isinstance(self.X, ShardTable) else 1 << 16
+        return 1 << 16 if self.X.ends is None else 1 << 21  # 16 MiB of distances
 
     def parts(self, among: slice | None = None) -> list[slice]:
         """Return the rows of each part, or those of a slice of them."""
         start, stop = (0, self.n) if among is None else (among.start, among.stop)
         ends: Sequence[int] = range(start, stop, self.block)
-        if isinstance(self.X, ShardTable):
-            ends = [start, *(end for end in self.X.shards.ends if start < end < stop)]
+        if self.X.ends is not None:
+            ends = [start, *(end for end in self.X.ends if start < end < stop)]
         return [slice(a, b) for a, b in pairwise([*ends, stop])]
 
     def each_part(
@@ -169,30 +79,27 @@ class PartitionedSamples(LocalSamples):
         """
         parts = self.parts(among)
         first = parts[0].start if parts else 0
-        own = [tuple(_cut(one, rows, first) for one in beside) for rows in parts]
+        cuts = [slice(rows.start - first, rows.stop - first) for rows in parts]
+        own = [tuple(None if one is None else one[cut] for one in beside) for cut in cuts]
         asked = partial(_asked, ask, given, self.metric, self.chunk_rows)
         ranges = [(rows.start, rows.stop) for rows in parts]
-        if isinstance(self.X, ShardTable):
-            for rows, answer in zip(parts, self.X.ask_ranges(ranges, asked, own), strict=True):
-                keep(rows, answer)
-            return
-
-        def work(X: Any, rows: slice, *own: Any) -> None:
-            keep(rows, asked(X, rows, *own))
-
-        each_range(self.X, ranges, work, self.threads, own=own)
+        each_range(self.X, ranges, asked, self.threads, own=own, keep=keep)
 
     def filled(
-        self, out: NDArray[Any], ask: Callable[..., Any], *given: Any, **which: Any
-    ) -> NDArray[Any]:
+        self,
+        out: NDArray[Any],
+        ask: Callable[..., Any],
+        *given: Any,
+        beside: Sequence[NDArray[Any] | None] = (),
+        among: slice | None = None,
+    ) -> Any:
         """Return ``out``, filled with what `each_part` is told of the rows, or of a slice."""
-        among = which.get("among")
         first = 0 if among is None else among.start
 
         def keep(rows: slice, answer: Any) -> None:
             out[rows.start - first : rows.stop - first] = answer
 
-        self.each_part(keep, ask, *given, **which)
+        self.each_part(keep, ask, *given, beside=beside, among=among)
         return out
 
     def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:
@@ -202,17 +109,14 @@ class PartitionedSamples(LocalSamples):
 
     def subset(self, rows: NDArray[Any] | slice) -> Any:
         """See `Samples`; in memory where a block holds them."""
-        names = ("weights", "scatter", "codes")
-        known = {name: getattr(self, name) for name in names}
+        known = {"weights": self.weights, "scatter": self.scatter, "codes": self.codes}
         own: dict[str, Any] = {n: None if one is None else one[rows] for n, one in known.items()}
         if not is_small((how_many(rows, self.n), self.X.shape[1]), self.block):
             return replace(self, X=picked(self.X, rows), **own)
         given: dict[str, Any] = {"threads": self.threads, "n_classes": self.n_classes, **own}
         return LocalSamples(self.X[rows], self.metric, chunk_rows=self.chunk_rows, **given)
 
-    def followed_by(
-        self, X: NDArray[np.float64], weights: NDArray[np.float64], scatter: NDArray[np.float64]
-    ) -> PartitionedSamples:
+    def followed_by(self, X: Floats, weights: Floats, scatter: Floats) -> PartitionedSamples:
         """See `Samples`; the rows of shards are brought here in each pass."""
         return replace(
             self,
@@ -231,21 +135,19 @@ class PartitionedSamples(LocalSamples):
     def search(self) -> Search:
         """See `Samples`."""
         fast: Search
-        if isinstance(self.X, ShardTable):
-            packed = Packed(self.X, self.X.frame, self.threads)
-            own = [None if self.codes is None else self.codes[rows] for rows in self.parts()]
-            given: dict[str, Any] = {"metric": self.metric, "frame": packed.frame, "n": self.n}
-            make = partial(Part, n_classes=self.n_classes, **given)
-            parts = self.X.shards.hold(make, [(codes,) for codes in own])
-            fast = PartitionedSearch(self, packed, parts)
+        if self.X.ends is None:
+            packed = PackedAnew(self.X, self.quantisation, self.threads, size=self.block)
+            fast = FastSearch(self, packed)
         else:
-            frame = frame_of(self.X, self.threads)
-            fast = FastSearch(self, PackedAnew(self.X, frame, self.threads, size=self.block))
+            make = partial(
+                FastPart, metric=self.metric, n_classes=self.n_classes, frame=self.quantisation,
+                n=self.n,
+            )  # fmt: skip
+            own = [(None if self.codes is None else self.codes[rows],) for rows in self.parts()]
+            fast = PartitionedSearch(self, self.quantisation, self.X.hold(make, own))
         return fast if self.weights is None else PlainSearch(self, fast)
 
-    def sums_seen(
-        self, bmu: NDArray[np.integer[Any]], n_neurons: int
-    ) -> tuple[NDArray[np.float64], None]:
+    def sums_seen(self, bmu: NDArray[np.integer[Any]], n_neurons: int) -> tuple[Floats, None]:
         """See `Samples`: one part after the other adds its rows."""
         if bmu.min() < 0 or bmu.max() >= n_neurons:  # the loops do not check
             raise IndexError(f"best-matching units must be rows below {n_neurons}")
@@ -256,30 +158,25 @@ class PartitionedSamples(LocalSamples):
             (sums,) = each_range(self.X, [(rows.start, rows.stop)], _added, 1, own=own)
         return sums, None
 
-    def of_parts(self, units: NDArray[np.int64], ask: Callable[..., Any]) -> NDArray[np.int64]:
+    def of_parts(self, units: Integers, ask: Callable[..., Any]) -> Integers:
         """See `PlainSamples`."""
-        out, beside = np.empty(self.n, np.int64), (units, self.codes)
-        return self.filled(out, _of_part, ask, self.n_classes, beside=beside)
+        given, beside = (ask, self.n_classes), (units, self.codes)
+        found: Integers = self.filled(np.empty(self.n, np.int64), _of_part, *given, beside=beside)
+        return found
 
-    def assign(self, prototypes: NDArray[np.float64]) -> PerSample:
+    def assign(self, prototypes: Floats) -> PerSample:
         """See `Samples`."""
         return FoundInParts(self, prototypes)
 
-    def assign_plainly(self, prototypes: NDArray[np.float64]) -> Any:
+    def assign_plainly(self, prototypes: Floats) -> Any:
         """See `assign`."""
         return self.assign(prototypes)
 
-    def lasting(self, prototypes: NDArray[np.float64], of: PerSample) -> PerSample:
+    def lasting(self, prototypes: Floats, of: PerSample) -> PerSample:
         """See `Samples`."""
         return FoundInParts(self, prototypes, units_of(of))
 
-    def found(self, prototypes: NDArray[np.float64], of: PerSample) -> PartitionedFound:
-        """See `Samples`."""
-        return PartitionedFound(self, prototypes, of)
-
-    def nearest_units(
-        self, prototypes: NDArray[np.float64], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+    def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
         """See `Samples`; distances are None for up to two units."""
         units = np.empty((self.n, k), np.int64)
         distances = np.empty((self.n, k)) if k > 2 else None
@@ -292,27 +189,22 @@ class PartitionedSamples(LocalSamples):
         self.each_part(keep, LocalSamples.nearest_units, prototypes, k)
         return units, distances
 
-    def distances_to(
-        self,
-        prototypes: NDArray[np.float64],
-        units: NDArray[np.int64],
-        among: slice | None = None,
-    ) -> NDArray[np.float64]:
-        """See `LocalSamples`."""
-        out, ask = np.empty(len(units)), LocalSamples.distances_to
+    def distances_to(self, prototypes: Floats, units: Integers, among: slice | None = None) -> Any:
+        """See `Samples`."""
+        ask, out = LocalSamples.distances_to, np.empty(len(units))
         return self.filled(out, ask, prototypes, beside=[units], among=among)
 
-    def distances(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+    def distances(self, prototypes: Floats) -> Any:
         """See `Samples`."""
         out = np.empty((self.n, len(prototypes)), self.X.dtype)
         return self.filled(out, LocalSamples.distances, prototypes)
 
     def mixtures(
-        self, prototypes: NDArray[np.float64], sparse: bool = False
+        self, prototypes: Floats, sparse: bool = False
     ) -> NDArray[np.floating[Any]] | csr_array:
         """See `Samples`."""
         if not sparse:
-            out = np.empty((self.n, len(prototypes)), self.X.dtype)
+            out: Any = np.empty((self.n, len(prototypes)), self.X.dtype)
             return self.filled(out, LocalSamples.mixtures, prototypes)
         found: dict[int, Any] = {}
 
@@ -322,13 +214,9 @@ class PartitionedSamples(LocalSamples):
         self.each_part(keep, LocalSamples.mixtures, prototypes, True)
         return vstack([found[start] for start in sorted(found)], format="csr")
 
-    def completed(self, prototypes: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+    def completed(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
         """See `Samples`: all of them, in memory."""
         return np.array(self.X[:])
-
-
-def _cut(beside: NDArray[Any] | None, rows: slice, first: int) -> NDArray[Any] | None:
-    return None if beside is None else beside[rows.start - first : rows.stop - first]
 
 
 def _asked(
@@ -344,7 +232,7 @@ def _asked(
     return ask(LocalSamples(X[rows], metric, chunk_rows=chunk_rows), *given, *own)
 
 
-def _units(part: LocalSamples, prototypes: NDArray[np.float64]) -> NDArray[np.int64]:
+def _units(part: LocalSamples, prototypes: Floats) -> Integers:
     return part.assign(prototypes).bmu
 
 
@@ -353,44 +241,40 @@ def _of_part(
     ask: Callable[..., Any],
     n_classes: int,
     units: NDArray[Any],
-    codes: NDArray[np.int64] | None,
+    codes: Integers | None,
 ) -> Any:
     return ask(part.with_classes(codes, n_classes), units)
 
 
 def _added(
-    X: Any,
-    rows: slice,
-    sums: NDArray[np.float64],
-    weights: NDArray[np.float64] | None,
-    units: NDArray[Any],
-) -> NDArray[np.float64]:
+    X: Any, rows: slice, sums: Floats, weights: Floats | None, units: NDArray[Any]
+) -> Floats:
     sums = sums.copy()
     add_won(X[rows], weights, units.astype(np.int64), sums)
     return sums
 
 
+@dataclass
 class FoundInParts:
     """The nearest of ``prototypes`` of each sample, int32 (n,); distances are made when asked for.
 
-    ``units``, of any type of integers, may be known.
+    ``_units``, of any type of integers, may be known.
     """
 
-    def __init__(
-        self,
-        data: PartitionedSamples,
-        prototypes: NDArray[np.float64],
-        units: NDArray[Any] | None = None,
-    ) -> None:
-        self._data, self._prototypes, self._units = data, prototypes, units
-        self.piece = data.piece
+    data: PartitionedSamples
+    prototypes: Floats
+    _units: NDArray[Any] | None = None
+
+    @property
+    def piece(self) -> int:
+        """See `each_piece`."""
+        return self.data.piece
 
     @property
     def units(self) -> NDArray[Any]:
         """The units (n,), in a type that may be too small for what is computed of them."""
         if self._units is None:
-            out = np.empty(self._data.n, np.int32)
-            self._units = self._data.filled(out, _units, self._prototypes)
+            self._units = self.data.filled(np.empty(self.data.n, np.int32), _units, self.prototypes)
         return self._units
 
     @property
@@ -399,66 +283,93 @@ class FoundInParts:
         return self.units.astype(np.int32, copy=False)
 
     @property
-    def distance(self) -> NDArray[np.float64]:
+    def distance(self) -> Floats:
         """See `PerSample`."""
-        return self.of_rows(slice(0, self._data.n))[1]
+        return self.of_rows(slice(0, self.data.n))[1]
 
-    def of_rows(self, rows: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def of_rows(self, rows: slice) -> tuple[Integers, Floats]:
         """See `PerSample`."""
         units = self.units[rows]
-        return units.astype(np.int64), self._data.distances_to(self._prototypes, units, rows)
+        return units.astype(np.int64), self.data.distances_to(self.prototypes, units, rows)
 
 
-@dataclass(frozen=True)
-class PartitionedFound(PlainFound):
-    """What is known of samples in parts, added up in their order; see `Found`."""
+class FastPart(Part):
+    """Rows (m, D) of a table of ``n``, packed in the frame of all of them, and their search.
 
-    samples: PartitionedSamples
+    It is pickled as its rows.
+    """
 
-    @cached_property
-    def hits(self) -> NDArray[Any]:
-        """See `Found`."""
-        weights, units, n_neurons = self.samples.weights, units_of(self.of), len(self.prototypes)
-        if weights is not None:
-            return np.bincount(units, weights, n_neurons)
-        hits = np.zeros(n_neurons, np.int64)
-        for rows in self.samples.parts():  # to count takes memory
-            hits += np.bincount(units[rows], minlength=n_neurons)
-        return hits
+    def __init__(
+        self,
+        X: NDArray[Any],
+        codes: Integers | None,
+        n_classes: int,
+        metric: MetricCalls,
+        frame: Frame,
+        n: int,
+    ) -> None:
+        self._recipe = X, codes, n_classes, metric, frame, n
+        X = np.ascontiguousarray(for_loops(X))
+        super().__init__(LocalSamples(X, metric, codes=codes, n_classes=n_classes))
+        self._frame, self._n = frame, n
+        self._search = self._new(False)
 
-    @cached_property
-    def totals(self) -> Totals:
-        """See `Found`."""
-        sums, seen = self.samples.sums_seen(units_of(self.of), len(self.prototypes))
-        return Totals(self.hits, sums, self.errors, seen)
+    def __reduce__(self) -> Any:
+        return FastPart, self._recipe
 
-    @cached_property
-    def errors(self) -> NDArray[np.float64]:
-        """See `Found`."""
-        errors, samples = np.zeros(len(self.prototypes)), self.samples
-        for rows, bmu, distance in each_piece(self.of, samples.n):
-            if samples.scatter is not None:
-                distance = np.hypot(distance, samples.scatter[rows])
-            if samples.weights is not None:
-                distance = samples.weights[rows] * distance
-            np.add.at(errors, bmu, distance)
-        return errors
+    def __sizeof__(self) -> int:
+        return 2 * int(self._data.X.nbytes)
 
-    @cached_property
-    def class_counts(self) -> NDArray[Any] | None:
-        """See `Found`."""
-        samples = self.samples
-        if samples.codes is None or samples.weights is not None:
-            return super().class_counts
-        counts = np.zeros((len(self.prototypes), samples.n_classes), np.int64)
-        kept = units_of(self.of)
-        for rows in samples.parts():
-            units, codes = kept[rows].astype(np.int64), samples.codes[rows]
-            counts += count_classes(units, codes, len(self.prototypes), samples.n_classes)
-        return counts
+    def won(self, now: Pass) -> Won:
+        """See `Part`."""
+        found, search = self._at(now), self._search
+        changed = round(found.moved * self._data.n)
+        counts = np.array([changed, search.doubts, search.gained])
+        sums = found.packed_sums.copy()
+        return Won(found.hits, sums, search.whole_errors, counts, found.class_counts)
 
+    def tuned(
+        self, now: Pass, own: Flags | None, links: NDArray[np.int32] | None, leads: Flags | None
+    ) -> tuple[Floats, Integers]:
+        """See `Part`."""
+        found = self._at(now) if own is None else self._at(now).trained_by_class(own)
+        if links is not None:
+            seconds = found.pulled(links, leads)
+            return seconds.sums.copy(), seconds.hits.copy()
+        return found.packed_sums.copy(), found.hits.copy()
 
-# ---------------------------------------------------------------------------------- ways in
+    def units(self, now: Pass, own: Flags | None) -> NDArray[Any]:
+        """See `Part`; in 2 bytes where those do."""
+        found = self._at(now) if own is None else self._at(now).trained_by_class(own)
+        kind = np.uint16 if len(now.prototypes) <= 1 << 16 else np.int32
+        return np.asarray(found.bmu.astype(kind))
+
+    def unlinked(self, prototypes: Floats, links: NDArray[np.int32]) -> Flags:
+        """See `Part`."""
+        self._done = 0
+        return self._search.unlinked(prototypes, linked_by(links))
+
+    def _at(self, now: Pass) -> Any:
+        if now.number == self._done:
+            return self._of
+        if now.doubled != self._search.samples.is_double:
+            self._search, self._of = self._new(now.doubled), None
+        search, known = self._search, now.known
+        if known:
+            before = now.prototypes[:known], now.positions[:known]
+            if self._of is None or not np.array_equal(self._of.prototypes, before[0]):
+                self._of = search.assign(*before)
+            self._of = search.admit(self._of, now.prototypes, now.positions, known)
+        else:
+            self._of = search.assign(now.prototypes, now.positions)
+        self._done = now.number
+        return self._of
+
+    def _new(self, doubled: bool) -> FastSearch:
+        packed = PackedSamples.of(self._data.X, self._data.threads, self._frame, self._n)
+        search = FastSearch(self._data, packed)
+        search.remember(doubled)
+        return search
 
 
 def is_small(shape: tuple[int, int], block: int) -> bool:
@@ -479,8 +390,9 @@ def samples_of(
         The table is large, and the metric has no search that goes through parts, or the values
         were not checked before and one is missing.
     """
-    block = block_rows(table, block_bytes)
-    if is_small(table.shape, 1 if isinstance(table, ShardTable) else block):
+    in_shards = table.ends is not None
+    block = block_rows(table, max(block_bytes, _BROUGHT) if in_shards else block_bytes)
+    if is_small(table.shape, 1 if in_shards else block):
         return LocalSamples(metric.prepared(table[:]), metric, **given)
     if not metric.is_euclidean or metric.prepare is not None or metric.form is not None:
         raise table.failure(

@@ -12,34 +12,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Found, MapGraph
+from dbgsom_core.engine.contract import Flags, Floats, Found, Integers, MapGraph
 from dbgsom_core.engine.euclidean import layout
 from dbgsom_core.engine.euclidean.blocks import Frame
 from dbgsom_core.engine.euclidean.fine_tuning import Seconds
 from dbgsom_core.engine.euclidean.layout import in_rows
 from dbgsom_core.engine.euclidean.packed_found import FastFound
-from dbgsom_core.engine.euclidean.packing import Packed, PackedSamples
-from dbgsom_core.engine.euclidean.search import FastSearch, is_too_much
-from dbgsom_core.engine.llvm.panel import PANEL_ROWS
-from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.rows import for_loops
-
-
-class Held(Protocol):
-    """Objects, one for each shard, where its rows are."""
-
-    def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
-        """Return ``answer(question, *given)`` of each object, in the order of the shards.
-
-        Where ``add`` is given answers add up exactly and are wanted as one sum: they may be added
-        up on the way, in any order.
-        """
+from dbgsom_core.engine.euclidean.packing import Packed
+from dbgsom_core.engine.euclidean.search import is_too_much
+from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
+from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
+from dbgsom_core.engine.majorities import count_classes
+from dbgsom_core.engine.per_sample import plainly_unlinked
+from dbgsom_core.engine.tables import Held
 
 
 class Pass(NamedTuple):
@@ -54,13 +44,16 @@ class Pass(NamedTuple):
         How many of them the pass before had, where the others are admitted to it; 0: none was.
     doubled : bool
         Whether blocks are of float64.
+    steps : float
+        Errors are whole numbers of 1/steps.
     """
 
     number: int
-    prototypes: NDArray[np.float64]
-    positions: NDArray[np.int64]
+    prototypes: Floats
+    positions: Integers
     known: int
     doubled: bool
+    steps: float
 
 
 class Won(NamedTuple):
@@ -68,21 +61,22 @@ class Won(NamedTuple):
 
     Attributes
     ----------
-    hits, errors : int64 arrays (K,)
-        Errors are in whole steps.
+    hits : int64 array (K,)
     sums : float64 array (K, depth)
         Packed.
+    errors : int64 array (K,)
+        In whole steps.
     counts : int64 array (3,)
         Rows with another unit than in the pass before, rows in doubt, what newcomers gained.
     classes : int64 array (K, C) or None
         How many of each class.
     """
 
-    hits: NDArray[np.int64]
-    errors: NDArray[np.int64]
-    sums: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    classes: NDArray[np.int64] | None
+    hits: Integers
+    sums: Floats
+    errors: Integers
+    counts: Integers
+    classes: Integers | None
 
 
 def plus(one: Any, other: Any) -> Any:
@@ -93,107 +87,86 @@ def plus(one: Any, other: Any) -> Any:
     return type(one)(*both) if hasattr(one, "_fields") else tuple(both)
 
 
+def linked_by(links: NDArray[np.int32]) -> MapGraph:
+    """Return the graph of ``links`` (K, degree) for what needs no hops."""
+    return MapGraph(np.empty((0, 0), np.uint16), links)
+
+
 class Part:
-    """Rows (m, D) of a table of ``n``, packed in the frame of all of them, and their search.
+    """Samples, and what neurons win of them by `Samples.assign` and `Samples.quantised_sums`."""
 
-    It is pickled as its rows; the lock keeps two who ask at once apart.
-    """
-
-    def __init__(
-        self,
-        X: NDArray[Any],
-        codes: NDArray[np.int64] | None,
-        n_classes: int,
-        metric: MetricCalls,
-        frame: Frame,
-        n: int,
-    ) -> None:
-        self._recipe = X, codes, n_classes, metric, frame, n
-        X = np.ascontiguousarray(for_loops(X))
-        self._data = LocalSamples(X, metric, codes=codes, n_classes=n_classes)
-        self._frame, self._n, self._lock = frame, n, Lock()
-        self._search, self._done = self._new(False), 0
-        self._found: Any = None
-
-    def __reduce__(self) -> Any:
-        return Part, self._recipe
-
-    def __sizeof__(self) -> int:
-        return 2 * int(self._data.X.nbytes)
+    def __init__(self, data: Any) -> None:
+        self._data, self._lock, self._done = data, Lock(), 0
+        self._of: Any = None  # the units of the last pass
 
     def answer(self, question: str, *given: Any) -> Any:
-        """Return what another method says."""
+        """Return what another method says; two who ask at once are kept apart."""
         with self._lock:
             return getattr(self, question)(*given)
 
     def won(self, now: Pass) -> Won:
         """Find units."""
-        found, search = self._at(now), self._search
-        changed = round(found.moved * self._data.n)
-        counts = np.array([changed, search.doubts, search.gained])
-        sums = found.packed_sums.copy()
-        return Won(found.hits, search.whole_errors, sums, counts, found.class_counts)
+        data, before = self._data, self._of
+        of, n_neurons = self._at(now), len(now.prototypes)
+        errors = np.zeros(n_neurons, np.int64)
+        np.add.at(errors, of.bmu, (of.distance * now.steps).astype(np.int64))
+        changed = data.n if before is None else np.count_nonzero(before.bmu != of.bmu)
+        classes = None
+        if data.codes is not None:
+            classes = count_classes(of.bmu, data.codes, n_neurons, data.n_classes)
+        counts = np.array([changed, 0, 0])
+        return Won(*self._sums(of.bmu, n_neurons)[::-1], errors, counts, classes)
 
     def tuned(
-        self,
-        now: Pass,
-        own: NDArray[np.bool_] | None,
-        links: NDArray[np.int32] | None,
-        leads: NDArray[np.bool_] | None,
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        self, now: Pass, own: Flags | None, links: NDArray[np.int32] | None, leads: Flags | None
+    ) -> tuple[Floats, Integers]:
         """Return packed sums (K, depth) and hits (K,) of units, or of those linked to them.
 
         Samples go to neurons in which their class leads by ``own`` (K, C) first. By ``links`` (K,
         degree) the nearest linked neighbours win, where a class leads by ``leads`` (K, C) first.
         """
-        found: Any = self._tuned(now, own)
+        units = self._tuned(now, own)
         if links is not None:
-            seconds = found.pulled(links, leads)
-            return seconds.sums.copy(), seconds.hits.copy()
-        return found.packed_sums.copy(), found.hits.copy()
+            graph = linked_by(links)
+            units = linked_runners_up(self._data, units, now.prototypes, graph, leads)
+        return self._sums(units, len(now.prototypes))
 
-    def units(self, now: Pass, own: NDArray[np.bool_] | None) -> NDArray[Any]:
-        """Return the unit of each row, in 2 bytes where those do, see `tuned`."""
-        kind = np.uint16 if len(now.prototypes) <= 1 << 16 else np.int32
-        return np.asarray(self._tuned(now, own).bmu.astype(kind))
+    def units(self, now: Pass, own: Flags | None) -> NDArray[Any]:
+        """Return the unit of each row, see `tuned`."""
+        return self._tuned(now, own)
 
-    def unlinked(
-        self, prototypes: NDArray[np.float64], links: NDArray[np.int32]
-    ) -> NDArray[np.bool_]:
+    def unlinked(self, prototypes: Floats, links: NDArray[np.int32]) -> Flags:
         """Return of which rows the two nearest neurons are not linked."""
-        hops = np.full((len(links), len(links)), 2, np.uint16)  # or more: only the first count
-        rows, columns = np.nonzero(links >= 0)
-        hops[rows, links[rows, columns]] = 1
-        np.fill_diagonal(hops, 0)
-        self._done = 0
-        return self._search.unlinked(prototypes, MapGraph(hops, links))
+        return plainly_unlinked(self._data, prototypes, linked_by(links))
 
-    def _tuned(self, now: Pass, own: NDArray[np.bool_] | None) -> Any:
-        found = self._at(now)
-        return found if own is None else found.trained_by_class(own)
+    def _tuned(self, now: Pass, own: Flags | None) -> Integers:
+        units: Integers = self._at(now).bmu
+        return (
+            units if own is None else winners_of_own_class(self._data, units, now.prototypes, own)
+        )
 
     def _at(self, now: Pass) -> Any:
         # What the pass found: it is done where it was not.
-        if now.number == self._done:
-            return self._found
-        if now.doubled != self._search.samples.is_double:
-            self._search, self._found = self._new(now.doubled), None
-        search, known = self._search, now.known
-        if known:
-            before = now.prototypes[:known], now.positions[:known]
-            if self._found is None or not np.array_equal(self._found.prototypes, before[0]):
-                self._found = search.assign(*before)
-            self._found = search.admit(self._found, now.prototypes, now.positions, known)
-        else:
-            self._found = search.assign(now.prototypes, now.positions)
-        self._done = now.number
-        return self._found
+        if now.number != self._done:
+            self._of, self._done = self._data.assign(now.prototypes), now.number
+        return self._of
 
-    def _new(self, doubled: bool) -> FastSearch:
-        packed = PackedSamples.of(self._data.X, self._data.threads, self._frame, self._n)
-        search = FastSearch(self._data, packed)
-        search.remember(doubled)
-        return search
+    def _sums(self, units: Integers, n_neurons: int) -> tuple[Floats, Integers]:
+        sums = self._data.quantised_sums(units, n_neurons)
+        padded = np.zeros((n_neurons, -(-sums.shape[1] // UNROLL) * UNROLL))
+        padded[:, : sums.shape[1]] = sums
+        return padded, np.bincount(units, minlength=n_neurons)
+
+
+class Parts:
+    """Parts in this process, see `Held`."""
+
+    def __init__(self, parts: list[Part]) -> None:
+        self._parts = parts
+
+    def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
+        """See `Held`."""
+        return [part.answer(question, *given) for part in self._parts]
 
 
 class PartitionedSearch:
@@ -203,34 +176,29 @@ class PartitionedSearch:
     ----------
     data : Samples
         All rows, which find units where packed numbers cannot.
-    samples : Packed
+    frame : Frame
         How they are packed.
     parts : Held
         Holds a `Part` for each shard.
     """
 
-    def __init__(self, data: Any, samples: Packed, parts: Held) -> None:
-        self.data, self.samples, self._parts = data, samples, parts
-        self._room = layout.PanelRoom(samples)
+    def __init__(self, data: Any, frame: Frame, parts: Held) -> None:
+        self.data, self._parts = data, parts
+        self.samples = Packed(data.X, frame, data.threads)
+        self._room = layout.PanelRoom(self.samples)
         self._passes, self._total_error = 0, 0.0
 
-    def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
+    def assign(self, prototypes: Floats, positions: Integers) -> Found:
         """See `Search`."""
         return self._found(prototypes, positions, 0)
 
-    def admit(
-        self,
-        found: Found,
-        prototypes: NDArray[np.float64],
-        positions: NDArray[np.int64],
-        known: int,
-    ) -> Found:
+    def admit(self, found: Found, prototypes: Floats, positions: Integers, known: int) -> Found:
         """See `Search`."""
         if known == len(prototypes):
             return found
         return self._found(prototypes, positions, known if isinstance(found, FastFound) else 0)
 
-    def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
+    def unlinked(self, prototypes: Floats, graph: MapGraph) -> Flags:
         """See `Search`."""
         return np.concatenate(self.ask("unlinked", prototypes, graph.links))
 
@@ -252,20 +220,20 @@ class PartitionedSearch:
         """Return the sum of what the parts say."""
         return reduce(plus, self._parts.ask(question, *given, add=plus))
 
-    def _found(
-        self, prototypes: NDArray[np.float64], positions: NDArray[np.int64], known: int
-    ) -> Found:
+    def _found(self, prototypes: Floats, positions: Integers, known: int) -> Found:
         ids = in_rows(np.arange(len(prototypes)), PANEL_ROWS)
         laid, samples = self._room.lay(prototypes, ids, np.zeros(len(ids))), self.samples
         if laid is None:
             exact: Found = self.data.found(prototypes, self.data.assign(prototypes))
             return exact
         self._passes += 1
-        now = Pass(self._passes, prototypes.copy(), positions, known, samples.is_double)
+        errors, steps = (
+            np.empty(len(prototypes)),
+            samples.steps(laid.accuracy) * samples.frame.scale,
+        )
+        now = Pass(self._passes, prototypes.copy(), positions, known, samples.is_double, steps)
         won: Won = self.total("won", now)
         changed, doubts, gained = won.counts.tolist()
-        errors = np.empty(len(prototypes))
-        steps = samples.steps(laid.accuracy) * samples.frame.scale
         total = layout.unpack_errors(won.errors, steps, errors)
         if known:
             total = max(self._total_error - gained / steps, 0.0)
@@ -286,8 +254,8 @@ class FoundByParts(FastFound):
 
     search: Any
     now: Pass = None  # type: ignore[assignment] # fields before it have defaults
-    counts: NDArray[np.int64] | None = None
-    own: NDArray[np.bool_] | None = None
+    counts: Integers | None = None
+    own: Flags | None = None
 
     @cached_property
     def units(self) -> NDArray[Any]:
@@ -304,11 +272,11 @@ class FoundByParts(FastFound):
         """See `Found`."""
         return self.counts
 
-    def trained_by_class(self, leads: NDArray[np.bool_]) -> FoundByParts:
+    def trained_by_class(self, leads: Flags) -> FoundByParts:
         """See `Found`."""
         sums, hits = self.search.total("tuned", self.now, leads, None, None)
         return replace(self, hits=hits, packed_sums=sums, own=leads)
 
-    def pulled(self, links: NDArray[np.int32], leads: NDArray[np.bool_] | None) -> Seconds:
+    def pulled(self, links: NDArray[np.int32], leads: Flags | None) -> Seconds:
         """See `FastFound`."""
         return Seconds(None, *self.search.total("tuned", self.now, self.own, links, leads))

@@ -13,7 +13,7 @@ from dbgsom_core.engine.contract import MapGraph, PerSample, Rows
 _ROWS = 1 << 16  # samples looked up at a time
 
 
-def units_of(found: PerSample) -> NDArray[np.integer[Any]]:
+def units_of(found: PerSample) -> NDArray[Any]:
     """Return the units (n,) as they are kept: to be looked up, and not to be computed with."""
     units: NDArray[Any] | None = getattr(found, "units", None)
     return found.bmu if units is None else units
@@ -38,13 +38,46 @@ def each_piece(
             yield slice(first + rows.start, first + rows.stop), bmu[rows], distance[rows]
 
 
+def add_in_order(
+    out: NDArray[np.float64], units: NDArray[Any], values: NDArray[np.float64]
+) -> None:
+    """Add the values (m,) of units to out (K,), in their order whatever m is."""
+    if out.any():
+        np.add.at(out, units, values)
+    else:
+        out += np.bincount(units, values, len(out))
+
+
+def count_units(
+    units: NDArray[Any], weights: NDArray[np.float64] | None, n_units: int
+) -> NDArray[Any]:
+    """Return how many samples each unit has, int64 (K,), or the sums of their weights."""
+    hits: NDArray[Any] = np.zeros(n_units, np.int64 if weights is None else np.float64)
+    for start in range(0, len(units), _ROWS):  # to count takes memory
+        rows = slice(start, start + _ROWS)
+        if weights is None:
+            hits += np.bincount(units[rows], minlength=n_units)
+        else:
+            add_in_order(hits, units[rows], weights[rows])
+    return hits
+
+
+def plainly_unlinked(
+    data: Any, prototypes: NDArray[np.float64], graph: MapGraph
+) -> NDArray[np.bool_]:
+    """Return of which samples the two nearest prototypes are not linked, bool (n,)."""
+    if len(prototypes) == 1:
+        return np.zeros(data.n, bool)
+    return unlinked(data.nearest_units(prototypes, 2)[0], graph)
+
+
 def unlinked(nearest: NDArray[np.signedinteger[Any]], graph: MapGraph) -> NDArray[np.bool_]:
     """Return of which samples the two ``nearest`` neurons (n, 2) are not linked, bool (n,)."""
     n = len(nearest)
     found = np.empty(n, dtype=bool)
     for start in range(0, n, _ROWS):  # to look up takes room
         first, second = nearest[start : start + _ROWS].T
-        found[start : start + _ROWS] = graph.hops[first, second] != 1
+        found[start : start + _ROWS] = (graph.links[first] != second[:, None]).all(axis=1)
     return found
 
 

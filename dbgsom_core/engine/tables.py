@@ -1,4 +1,4 @@
-"""Tables that do not lie in memory, read a block of rows at a time."""
+"""Tables that do not lie in memory: read a block of rows at a time, or asked where they are."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from mmap import mmap
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from dbgsom_core.engine.workers import share
 
 _NEAR_BYTES = 1 << 18  # rows that lie closer to each other are read together
 _PIECE = 8192  # rows
+Block = NDArray[np.floating[Any]]
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -39,6 +41,8 @@ class BlockTable(ABC):
         Whether all numbers are known to be finite.
     extremes : (float array (D,), float array (D,)) or None
         The smallest and the largest number of each column, once somebody has looked for them.
+    ends : tuple of int or None
+        Where rows are in shards, those at which shards begin, and n.
     """
 
     ndim = 2
@@ -46,6 +50,7 @@ class BlockTable(ABC):
     extremes: tuple[NDArray[Any], NDArray[Any]] | None = None
     path: str | None = None
     in_order = False
+    ends: tuple[int, ...] | None = None
 
     def __init__(
         self, shape: tuple[int, ...], dtype: np.dtype[Any], failure: type[Exception]
@@ -71,9 +76,7 @@ class BlockTable(ABC):
         return self.size * self.dtype.itemsize
 
     @abstractmethod
-    def read(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
         """Return rows ``start`` to ``stop``, C-contiguous; in ``out`` (≥ m, D) where that helps.
 
         Raises
@@ -82,7 +85,7 @@ class BlockTable(ABC):
             They cannot be read; the sentence names the file.
         """
 
-    def __getitem__(self, rows: Any) -> NDArray[np.floating[Any]]:
+    def __getitem__(self, rows: Any) -> Block:
         if isinstance(rows, slice):
             start, stop, step = rows.indices(len(self))
             if step == 1:
@@ -105,11 +108,11 @@ class BlockTable(ABC):
         self.is_complete = True
         return None
 
-    def column(self, number: int) -> NDArray[np.floating[Any]]:
+    def column(self, number: int) -> Block:
         """Return one column (n,)."""
         return np.concatenate([self[piece][:, number] for piece in pieces(0, len(self))])
 
-    def _gathered(self, rows: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+    def _gathered(self, rows: NDArray[np.int64]) -> Block:
         out = np.empty((len(rows), self.shape[1]), self.dtype)
         order = np.argsort(rows, kind="stable")
         ascending = rows[order]
@@ -171,9 +174,7 @@ class FileTable(BlockTable):
     def __reduce__(self) -> Any:
         return FileTable, self._recipe
 
-    def read(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
         """See `BlockTable.read`."""
         m, d = stop - start, self.shape[1]
         alike = self._stored == self.dtype
@@ -217,9 +218,7 @@ class SlicedTable(BlockTable):
         self.path = next(iter(getattr(of, "files", ())), None)
         self.in_order = bool(getattr(of, "in_order", False))
 
-    def read(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
         """See `BlockTable.read`."""
         try:
             rows = np.ascontiguousarray(self._of[start:stop], self.dtype)
@@ -252,9 +251,7 @@ class PickedTable(BlockTable):
         self._of, self._rows = of, rows
         self.is_complete, self.in_order = of.is_complete, of.in_order
 
-    def read(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
         """See `BlockTable.read`."""
         return self._of[self._rows[start:stop]]
 
@@ -271,23 +268,19 @@ class TransformedTable(BlockTable):
         on its own row alone.
     """
 
-    def __init__(
-        self, of: BlockTable, change: Callable[[NDArray[Any]], NDArray[np.floating[Any]]]
-    ) -> None:
+    def __init__(self, of: BlockTable, change: Callable[[NDArray[Any]], Block]) -> None:
         self._of, self._change = of, change
         example = np.asarray(change(self._own(0, 1)))
         super().__init__((len(of), example.shape[1]), example.dtype, of.failure)
         self.path, self.in_order = of.path, of.in_order
 
-    def read(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
         """See `BlockTable.read`."""
         if start == stop:
             return np.empty((0, self.shape[1]), self.dtype)
         return np.ascontiguousarray(self._change(self._own(start, stop)), self.dtype)
 
-    def _own(self, start: int, stop: int) -> NDArray[np.floating[Any]]:
+    def _own(self, start: int, stop: int) -> Block:
         rows = self._of.read(start, stop)
         return rows if rows.flags.owndata and rows.flags.writeable else rows.copy()
 
@@ -295,13 +288,11 @@ class TransformedTable(BlockTable):
 class FollowedTable(BlockTable):
     """A table, and rows in memory (m, D) after its last one."""
 
-    def __init__(self, of: BlockTable, more: NDArray[np.floating[Any]]) -> None:
+    def __init__(self, of: BlockTable, more: Block) -> None:
         super().__init__((len(of) + len(more), of.shape[1]), of.dtype, of.failure)
         self._of, self._more, self.in_order = of, more.astype(of.dtype), of.in_order
 
-    def read(
-        self, start: int, stop: int, out: NDArray[Any] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
         """See `BlockTable.read`."""
         n = len(self._of)
         if stop <= n:
@@ -310,16 +301,102 @@ class FollowedTable(BlockTable):
         return np.vstack([self._of.read(start, n), more]) if start < n else more
 
 
+class Held(Protocol):
+    """Objects, one for each shard, where its rows are."""
+
+    def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
+        """Return ``answer(question, *given)`` of each object, in the order of the shards.
+
+        Where ``add`` is given answers add up exactly and are wanted as one sum: they may be added
+        up on the way, in any order.
+        """
+
+
+class Shards(Protocol):
+    """Rows (n, D) of float32 or float64 in shards that are elsewhere, on workers of a cluster say.
+
+    Functions and what they are given are pickled. A shard that is lost is made anew from where its
+    rows came from.
+
+    Attributes
+    ----------
+    shape : (n, D)
+    dtype : numpy.dtype
+    ends : tuple of int
+        The rows at which shards begin, and n.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    ends: tuple[int, ...]
+
+    def picked(self, rows: NDArray[np.int64]) -> Shards:
+        """Return the shards of some rows, ascending, where they are."""
+
+    def each_range(
+        self, ranges: Sequence[tuple[int, int]], ask: Callable[..., Any], own: Sequence[Any]
+    ) -> list[Any]:
+        """Return ``ask(rows, slice(0, m), *own)`` for the rows (m, D) of each range."""
+
+    def hold(self, make: Callable[..., Any], own: Sequence[Any]) -> Held:
+        """Let each shard make an object, ``make(rows, *own)``, and again where it was lost."""
+
+
+class ShardTable(BlockTable):
+    """The rows of shards as a table."""
+
+    def __init__(self, shards: Shards, failure: type[Exception] = ValueError) -> None:
+        super().__init__(shards.shape, np.dtype(shards.dtype), failure)
+        self.shards, self.ends, self.hold = shards, shards.ends, shards.hold
+
+    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
+        """See `BlockTable.read`: the rows are brought here."""
+        if start >= stop:
+            return np.empty((0, self.shape[1]), self.dtype)
+        return np.asarray(self.shards.each_range([(start, stop)], _rows, [()])[0])
+
+    def picked(self, rows: Any) -> BlockTable:
+        """Return some rows as a table: where they are if they ascend."""
+        numbers = row_numbers(rows, len(self))
+        if len(numbers) and (np.diff(numbers) > 0).all():
+            return ShardTable(self.shards.picked(numbers), self.failure)
+        return super().picked(rows)
+
+    def finite_or_where(self, rows: int) -> tuple[int, int] | None:
+        """See `BlockTable.finite_or_where`: the shards look."""
+        ranges = list(pairwise(self.shards.ends))
+        for (start, _), bad in zip(ranges, each_range(self, ranges, _not_finite, 1), strict=True):
+            if bad is not None:
+                return start + bad[0], bad[1]
+        return None
+
+    def _gathered(self, rows: NDArray[np.int64]) -> Block:
+        if not len(rows):
+            return self.read(0, 0)
+        distinct, places = np.unique(rows, return_inverse=True)
+        return ShardTable(self.shards.picked(distinct)).read(0, len(distinct))[places]
+
+
+def _rows(X: NDArray[Any], rows: slice) -> NDArray[Any]:
+    return X[rows]
+
+
+def _not_finite(X: NDArray[Any], rows: slice) -> tuple[int, int] | None:
+    return not_finite(X[rows])
+
+
 def as_table(X: Any, failure: type[Exception] = ValueError) -> BlockTable | None:
     """Return a table over X (n, D) where blocks of its rows can be had, else None.
 
     It raises a ``failure`` where rows cannot be read.
 
-    A memory map of a whole file is read by its name. None for what is no table of real numbers: a
-    data frame, a list, a sparse matrix.
+    A memory map of a whole file is read by its name, `Shards` are asked. None for what is no table
+    of real numbers: a data frame, a list, a sparse matrix.
     """
     if isinstance(X, BlockTable):
         return X
+    if hasattr(X, "hold"):
+        return ShardTable(X, failure)
     if issparse(X) or len(getattr(X, "shape", ())) != 2 or not hasattr(X, "__getitem__"):
         return None
     try:
@@ -366,25 +443,33 @@ def each_range(
     threads: int,
     *beside: NDArray[Any] | None,
     own: Sequence[tuple[Any, ...]] | None = None,
+    keep: Callable[[slice, Any], None] | None = None,
 ) -> list[Any]:
     """Return ``ask(X, rows, *own)`` for the rows of each range (start, stop).
 
     ``own`` are what is given for each range, or the entries for its rows of what is ``beside`` X.
-    Of a table whose rows are elsewhere they are asked there: ``ask`` is then pickled, and its X an
-    array of the rows of one range. Of a table that is best read ``in_order`` one range is asked
-    after the other.
+    Of a table in shards they are asked there: ``ask`` is then pickled, and its X an array of the
+    rows of one range. Of a table that is best read ``in_order`` one range is asked after the other.
+    With ``keep(rows, answer)`` answers are handed over as they come, and nothing is returned.
     """
+    rows = [slice(*one) for one in ranges]
     if own is None:
-        own = [tuple(None if b is None else b[slice(*one)] for b in beside) for one in ranges]
-    ask_there = getattr(X, "ask_ranges", None)
-    if ask_there is not None:
-        return list(ask_there(ranges, ask, own))
+        own = [tuple(None if b is None else b[one] for b in beside) for one in rows]
     answers: list[Any] = [None] * len(ranges)
 
     def work(worker: int, task: int) -> None:
-        answers[task] = ask(X, slice(*ranges[task]), *own[task])
+        answer = ask(X, rows[task], *own[task])
+        if keep is None:
+            answers[task] = answer
+        else:
+            keep(rows[task], answer)
 
-    share(1 if getattr(X, "in_order", False) else threads, len(ranges), work)
+    if isinstance(X, ShardTable):
+        answers = X.shards.each_range(ranges, ask, own)
+        for one, answer in zip(rows, answers if keep else [], strict=False):
+            keep(one, answer)  # type: ignore[misc]
+    else:
+        share(1 if getattr(X, "in_order", False) else threads, len(ranges), work)
     return answers
 
 

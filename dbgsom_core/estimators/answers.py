@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Samples
+from dbgsom_core.engine.local import Samples
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.som_map.tree import Descent
 from dbgsom_core.training.novelty import Calibration, Novelty

@@ -15,8 +15,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
 from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.engine.contract import Samples
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.local import LocalSamples, Samples
 from dbgsom_core.errors import ModelFileError
 from dbgsom_core.estimators.answers import Answers, Explanation, explained
 from dbgsom_core.estimators.components import build_engine, engine_for

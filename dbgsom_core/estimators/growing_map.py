@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
 from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.engine.contract import Samples
+from dbgsom_core.engine.local import Samples
 from dbgsom_core.engine.tables import BlockTable, picked
 from dbgsom_core.errors import callers_level
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import PerSample, Samples
+from dbgsom_core.engine.contract import PerSample
 from dbgsom_core.interfaces.arrays import FloatArray, IntArray
 from dbgsom_core.interfaces.epochs import EpochRecord
+
+if TYPE_CHECKING:
+    from dbgsom_core.engine.local import Samples
 
 _ROWS = 4096
 

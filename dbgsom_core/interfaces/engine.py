@@ -16,13 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dbgsom_core.engine.contract import Samples
-    from dbgsom_core.engine.local import LocalSamples
-    from dbgsom_core.engine.partitioned import Shards
+    from dbgsom_core.engine.local import LocalSamples, Samples
     from dbgsom_core.interfaces.metrics import Metric
-
-
-_BROUGHT = 16.0  # MiB of shards that may be brought here at a time
 
 
 @runtime_checkable
@@ -39,10 +34,9 @@ class Engine(Protocol):
     ``ask(rows)`` says of each row of X, a lazy collection: the estimators' answers about data of
     the package that the engine has its name from.
 
-    What it hands out is described in `dbgsom_core.api`: `Samples`, which give moments, searches
-    and answers; `Search`, of which each pass takes prototypes (K, D) and returns `Found`, totals of
-    size K; units and distances of samples exist behind lazy accessors. A map does not depend on
-    the engine: its bits are those of the built-in one, `local`.
+    What it hands out are `Samples`, or a class derived from them that finds units itself: all that
+    is not speed has a default. A map does not depend on the engine: its bits are those of the
+    built-in one, `local`.
     """
 
     def over(
@@ -101,38 +95,25 @@ def samples_in_memory(
     working_memory : float, optional
         MiB that a training may take beside the data; as `local` explains.
     """
-    import numpy as np
-    from scipy.sparse import issparse
-
     from dbgsom_core.engine.local import LocalSamples  # numba is slow to import
-    from dbgsom_core.engine.workers import available_threads
-    from dbgsom_core.interfaces.geometry import euclidean
 
-    abilities = MetricAbilities.of(metric)
-    prepared = abilities.prepared(X if issparse(X) else np.asarray(X))
-    if not issparse(prepared):
-        # A view, so that what a metric remembers of these samples ends with the pass.
-        prepared = np.ascontiguousarray(prepared).view()
-        if abilities.is_euclidean and abilities.judge is not None:
-            abilities.judge(euclidean, abilities, prepared)
-    room = None if working_memory is None else int(working_memory * 2**20)
-    return LocalSamples(
-        prepared,
-        abilities,
-        threads or available_threads(),
-        chunk_rows,
+    return LocalSamples.of(
+        X,
+        MetricAbilities.of(metric),
         weights,
-        working_memory=room,
+        threads,
+        chunk_rows=chunk_rows,
+        working_memory=None if working_memory is None else int(working_memory * 2**20),
     )
 
 
 def opened_table(X: Any, above: float = 0.0) -> Table | None:
     """Return a table over X (n, D) where blocks of its rows can be had, else None.
 
-    A memory-mapped .npy is read by its name, without the map; anything else that has ``shape``,
-    ``dtype`` and rows where slices are asked for is asked for slices. What comes back takes row
-    numbers and masks as well. None: X is an array, a data frame, a list, a sparse matrix, holds no
-    numbers, or at most ``above`` MiB of them.
+    A memory-mapped .npy is read by its name, without the map; `Shards` are asked where they are;
+    anything else that has ``shape``, ``dtype`` and rows where slices are asked for is asked for
+    slices. What comes back takes row numbers and masks as well. None: X is an array, a data frame,
+    a list, a sparse matrix, holds no numbers, or at most ``above`` MiB of them.
     """
     import numpy as np
 
@@ -156,10 +137,15 @@ def samples_in_blocks(
 ) -> Samples:
     """Return `Samples` that are read block by block, as the engine ``blocks`` makes them.
 
+    Of `Shards` each pass is asked where they are: prototypes go there, and what neurons won comes
+    back, in sums that add up exactly. A map does not depend on how many there are, nor on whether
+    one is lost and made anew.
+
     Parameters
     ----------
     X : Table
-        Complete; what one block holds, or no table, is held in memory.
+        As `opened_table` makes it, or some of its rows; complete. What one block holds, or no
+        table, is held in memory.
     metric, weights
         As of `Engine.over`.
     threads, chunk_rows
@@ -192,43 +178,3 @@ def samples_in_blocks(
         block_bytes=max(1, int(block * 2**20)),
         working_memory=None if working_memory is None else int(working_memory * 2**20),
     )
-
-
-def table_of_shards(shards: Shards) -> Table:
-    """Return a table over rows (n, D) that are elsewhere, for `Engine.opened` to return.
-
-    Parameters
-    ----------
-    shards : Shards
-        Knows where they are and how they are asked.
-    """
-    from dbgsom_core.engine.partitioned import ShardTable  # numba is slow to import
-
-    return ShardTable(shards, DataError)
-
-
-def samples_in_shards(
-    table: Any, metric: Metric | MetricAbilities, weights: NDArray[np.float64] | None = None
-) -> Samples:
-    """Return `Samples` of which each pass is asked where the rows are.
-
-    Prototypes go there, and what neurons won comes back, in sums that add up exactly: a map does
-    not depend on how many shards there are, nor on whether one is lost and made anew.
-
-    Parameters
-    ----------
-    table : Table
-        As `table_of_shards` makes it, or some of its rows; complete.
-    metric, weights
-        As of `Engine.over`.
-
-    Raises
-    ------
-    DataError
-        The table is not small, and the metric is not Euclidean or prepares samples.
-    """
-    from dbgsom_core.engine.partitioned import ShardTable
-
-    if not isinstance(table, ShardTable):  # rows in another order: brought here in each pass
-        return samples_in_blocks(table, metric, weights)
-    return samples_in_blocks(table, metric, weights, block=_BROUGHT)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dbgsom_core.engine.contract import Samples
+    from dbgsom_core.engine.local import Samples
     from dbgsom_core.som_map.som_map import SomMap
     from dbgsom_core.som_map.tree import Descent, Tree
 

@@ -176,6 +176,13 @@ class MetricAbilities(MetricCalls, Abilities):
         """Return samples X (n, D) in the space in which the map lives."""
         return X if self.prepare is None else self.prepare(X)
 
+    def check_geometry(self, X: NDArray[Any]) -> None:
+        """Raise UnfitError where prepared samples are not as far apart as ``geometry`` says."""
+        if self.is_euclidean and self.judge is not None:
+            from dbgsom_core.interfaces.geometry import euclidean  # numpy is slow to import
+
+            self.judge(euclidean, self, X)
+
 
 def _bound(method: Callable[..., Any], state: Mapping[str, Any]) -> Callable[..., Any]:
     return lambda *given: method(*given, state)

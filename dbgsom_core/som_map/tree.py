@@ -10,8 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Assignment, PerSample, Rows, Samples
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.contract import Assignment, PerSample, Rows
+from dbgsom_core.engine.local import LocalSamples, Samples
 from dbgsom_core.engine.per_sample import groups
 from dbgsom_core.som_map.som_map import SomMap
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from typing import Any
+from unittest import SkipTest
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.errors import DataError
+from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit
 from dbgsom_core.testing.kit import Subject, check
 
 _SAMPLES, _FEATURES = 211, 5  # so that parts of any usual size are of different length
-_MANY, _WIDE = 2203, 16  # numbers enough for the search that the built-in engine packs data for
+_MANY, _WIDE = 9001, 32  # more than the built-in engines hold unpacked, or read at a time
 _GROWING = {"name": "directed", "spreading_factor": 0.6, "max_neurons": 14}
 _WAYS: tuple[dict[str, Any], ...] = (
     {},
@@ -40,7 +44,13 @@ def _both(component: Any, **parts: Any) -> tuple[Any, Any]:
     from dbgsom_core.estimators.clustering import SomVQ
 
     estimator = SomClassifier if "labeller" in parts else SomVQ
-    params: dict[str, Any] = {"growth": _GROWING, "epochs": 12, "random_state": 0, **parts}
+    params: dict[str, Any] = {
+        "growth": _GROWING,
+        "epochs": 12,
+        "tol": 0,
+        "random_state": 0,
+        **parts,
+    }
     return estimator(engine=component, **params), estimator(engine="local", **params)
 
 
@@ -65,11 +75,8 @@ def check_same_maps(component: Any, subject: Subject) -> None:
             _same(mine.fit(X.astype(dtype)), usual.fit(X.astype(dtype)))
 
 
-@check("engine")
-def check_same_maps_of_many(component: Any, subject: Subject) -> None:
-    """Of many samples it trains the map of the built-in engine, sums but for their last digits."""
-    X = _samples(_MANY, _WIDE)[0].astype(np.float32)
-    mine, usual = (one.fit(X) for one in _both(component))
+def _near(mine: Any, usual: Any, X: Any) -> None:
+    # The same units, and sums but for their last digits.
     for name in ("neurons_", "labels_", "hit_counts_"):
         found, expected = getattr(mine, name), getattr(usual, name)
         assert np.array_equal(found, expected), f"{name} of many differs from engine 'local'"
@@ -78,6 +85,63 @@ def check_same_maps_of_many(component: Any, subject: Subject) -> None:
         near = np.allclose(found, expected, rtol=1e-5, atol=1e-5 * float(np.abs(expected).max()))
         assert near, f"{name} of many differs from engine 'local'"
     assert np.array_equal(mine.predict(X), usual.predict(X)), "predict differs for many samples"
+
+
+@check("engine")
+def check_same_maps_of_many(component: Any, subject: Subject) -> None:
+    """Of many samples it trains the map of the built-in engine, sums but for their last digits."""
+    for dtype in (np.float32, np.float64):
+        X = _samples(_MANY, _WIDE)[0].astype(dtype)
+        mine, usual = (one.fit(X) for one in _both(component, epochs=6))
+        _near(mine, usual, X)
+
+
+@check("engine", lambda component, _: EngineAbilities.of(component).opened is not None)
+def check_same_maps_of_a_file(component: Any, subject: Subject) -> None:
+    """So it does of a memory-mapped file, of which it may read parts."""
+    X = _samples(_MANY, _WIDE)[0].astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(f"{folder}/X.npy", X)
+        mine, usual = _both(component, epochs=6)
+        _near(mine.fit(np.load(f"{folder}/X.npy", mmap_mode="r")), usual.fit(X), X)
+
+
+@check("engine")
+def check_same_weighted_maps_of_many(component: Any, subject: Subject) -> None:
+    """So it does of many samples that count differently."""
+    X = _samples(_MANY, _WIDE)[0]
+    weights = material.generator().integers(0, 4, _MANY).astype(np.float64)
+    mine, usual = (one.fit(X, sample_weight=weights) for one in _both(component, epochs=6))
+    _near(mine, usual, X)
+
+
+@check("engine")
+def check_same_incomplete_maps_of_many(component: Any, subject: Subject) -> None:
+    """So it does of many samples with missing values, or it refuses them."""
+    X = _samples(_MANY, _WIDE)[0]
+    X[material.generator().random(X.shape) < 0.1] = np.nan
+    mine, usual = (one for one in _both(component, epochs=6))
+    try:
+        mine.fit(X)
+    except DataError as error:
+        raise SkipTest(str(error)) from error
+    _near(mine, usual.fit(X), X)
+
+
+@check("engine")
+def check_same_maps_again(component: Any, subject: Subject) -> None:
+    """Asked twice it gives the same bits."""
+    X = _samples(_MANY, _WIDE)[0].astype(np.float32)
+    first, second = (_both(component, epochs=6)[0].fit(X) for _ in range(2))
+    for name in (*_LEARNED, "history_"):
+        found, expected = (getattr(one, name) for one in (first, second))
+        if name == "history_":
+            found, expected = (
+                [one.quantization_error for one in told] for told in (found, expected)
+            )
+        assert np.array_equal(found, expected), f"{name} is another one when it is asked twice"
+    scores = (one.score_samples(X) for one in (first, first))
+    assert np.array_equal(*scores), "answers are others when it is asked twice"
 
 
 @check("engine")

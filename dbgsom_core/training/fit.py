@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Assignment, PerSample, Samples, Totals
+from dbgsom_core.engine.contract import Assignment, PerSample, Totals
+from dbgsom_core.engine.local import Samples
 from dbgsom_core.engine.per_sample import each_piece, units_of
 from dbgsom_core.interfaces.context import seed_of
 from dbgsom_core.interfaces.epochs import EpochRecord

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.contract import PerSample, Samples, Totals
+from dbgsom_core.engine.contract import PerSample, Totals
 from dbgsom_core.engine.halving import cut
+from dbgsom_core.engine.local import Samples
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.per_sample import units_of
 from dbgsom_core.engine.sums import won_sums

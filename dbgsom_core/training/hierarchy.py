@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dbgsom_core.engine.contract import PerSample, Samples
+from dbgsom_core.engine.contract import PerSample
+from dbgsom_core.engine.local import Samples
 from dbgsom_core.interfaces.context import Context, seed_of
 from dbgsom_core.interfaces.growth import VerticalState
 from dbgsom_core.som_map.som_map import SomMap

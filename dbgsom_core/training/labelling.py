@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.engine.contract import Assignment, PerSample, Samples, Totals
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.contract import Assignment, PerSample, Totals
+from dbgsom_core.engine.local import LocalSamples, Samples
 from dbgsom_core.engine.per_sample import units_of
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.context import Context

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Samples
+from dbgsom_core.engine.local import Samples
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.training.groups import (
     BLOCK,

@@ -31,7 +31,7 @@ KIND_OF = {**{kind: kind for kind in PARTS}, **LOOP}
 NOT_ASKED = ("kernel", "growth", *LOOP)
 
 if TYPE_CHECKING:
-    from dbgsom_core.engine.contract import Samples
+    from dbgsom_core.engine.local import Samples
 
 
 @dataclass(frozen=True)

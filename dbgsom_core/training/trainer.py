@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from dbgsom_core.engine.contract import Found, Moments, Samples, Search
+from dbgsom_core.engine.contract import Found, Moments, Search
+from dbgsom_core.engine.local import Samples
 from dbgsom_core.interfaces.context import seed_of
 from dbgsom_core.interfaces.epochs import EpochRecord, nobody
 from dbgsom_core.interfaces.growth import DataSummary

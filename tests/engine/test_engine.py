@@ -48,9 +48,10 @@ def test_units_are_the_arg_min_with_ties_to_the_lowest_row(name, X, W):
 @pytest.mark.parametrize("name", METRICS)
 @given(X=coarse, W=coarse, known=st.integers(1, 2))
 def test_admitting_newcomers_equals_a_full_search(name, X, W, known):
-    data = LocalEngine().over(X, metric(name))
-    admitted = data.admit(data.assign(W[:known]), W, known)
-    full = data.assign(W)
+    search = LocalEngine().over(X, metric(name)).search()
+    positions = np.column_stack([np.arange(len(W)), np.zeros(len(W), int)])
+    admitted = search.admit(search.assign(W[:known], positions[:known]), W, positions, known)
+    full = search.assign(W, positions)
     np.testing.assert_array_equal(admitted.bmu, full.bmu)
     np.testing.assert_array_equal(admitted.distance, full.distance)
 

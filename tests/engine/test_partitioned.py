@@ -16,10 +16,9 @@ from dbgsom_core.api import (
     Table,
     opened_table,
     samples_in_blocks,
-    samples_in_shards,
-    table_of_shards,
 )
-from dbgsom_core.engine.partitioned import PartitionedSamples, ShardTable
+from dbgsom_core.engine.partitioned import PartitionedSamples
+from dbgsom_core.engine.tables import ShardTable
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.interfaces.metrics import MetricAbilities
@@ -81,10 +80,10 @@ class Sharding(Component):
     def opened(self, X):
         if isinstance(X, ShardTable):
             return X
-        return table_of_shards(Here(np.asarray(X), self.ends, self.loses))
+        return opened_table(Here(np.asarray(X), self.ends, self.loses))
 
     def over(self, X, metric, weights=None):
-        return samples_in_shards(X, metric, weights)
+        return samples_in_blocks(X, metric, weights)
 
 
 def blocks(rows, dtype=np.float32, threads=2):

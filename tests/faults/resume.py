@@ -35,12 +35,14 @@ measures: [quantization_error, topographic_error]
 figures: []
 tracking:
   - {{name: run_folder, checkpoint_seconds: 0}}
-{mlflow}{sweep}"""
+{mlflow}{more}"""
 MLFLOW = "  - {name: mlflow, flush_seconds: 0}\n"
 SWEEP = "sweep: {grid: {model.tol: [0.0, 1.0e-9]}}\n"
+BLOCKS = "engine: {name: blocks, block: 0.05}\n"
 JOBS = ("-j", "2")
 KINDS = {
     "run": ("{test_size: 0.25}", "", ""),
+    "blocks": ("{test_size: 0.25}", "", BLOCKS),
     "folds": ("{folds: 3}", "", ""),
     "sweep": ("{test_size: 0.25}", "", SWEEP),
     "run with MLflow": ("{test_size: 0.25}", MLFLOW, ""),
@@ -165,12 +167,12 @@ class Rounds:
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.kind, self.folder = kind, folder
-        split, mlflow, sweep = KINDS[kind]
+        split, mlflow, more = KINDS[kind]
         self.jobs = JOBS if "processes" in kind else ()
         self.command = "sweep" if self.jobs else "run"  # that goes on
-        self.words = ("sweep" if sweep else "run", "config.yaml", "-q", *self.jobs)
+        self.words = ("sweep" if "sweep" in kind else "run", "config.yaml", "-q", *self.jobs)
         self.mlflow = bool(mlflow)
-        self.config = CONFIG.format(split=split, mlflow=mlflow, sweep=sweep)
+        self.config = CONFIG.format(split=split, mlflow=mlflow, more=more)
         whole = self._new("whole")
         started = time.monotonic()
         assert end(start(whole, *self.words)) == 0, (whole / "said.txt").read_text()

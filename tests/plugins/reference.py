@@ -74,7 +74,8 @@ def _described(section: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _methods(cls: type[Any], known: set[str]) -> Iterator[tuple[str, str]]:
-    for name, one in vars(cls).items():
+    bases = [base for base in cls.__mro__[1:] if base.__module__.startswith("dbgsom_core.engine")]
+    for name, one in [pair for base in (cls, *bases) for pair in vars(base).items()]:
         function = getattr(one, "fget", None) or getattr(one, "func", None) or one
         function = getattr(function, "__func__", function)
         if name.startswith("_") or name in known or not inspect.isfunction(function):

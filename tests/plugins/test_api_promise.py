@@ -126,6 +126,12 @@ def test_a_deprecated_name_works_warns_and_is_told_of_the_plugin_that_uses_it(mo
         _ = api.Nothing
 
 
+@pytest.mark.parametrize("name", api.DEPRECATED)
+def test_names_that_leave_the_api_are_there_with_a_warning(name):
+    with pytest.warns(DbgsomDeprecationWarning, match=rf"api\.{name} is deprecated since"):
+        assert getattr(api, name) is not None
+
+
 def test_no_deprecation_outlives_the_version_that_removes_it():
     def number(version):
         return tuple(int(part) for part in version.split("."))

@@ -15,7 +15,6 @@ from dbgsom_core.engine.contract import (
     Found,
     MapGraph,
     Neighbourhood,
-    Samples,
     Totals,
 )
 from dbgsom_core.engine.euclidean import fine_tuning, layout
@@ -24,8 +23,16 @@ from dbgsom_core.engine.euclidean.layout import Laid
 from dbgsom_core.engine.smoothing import reach_of, smoothed, updated_from
 
 
-class ExactSamples(Samples, Protocol):
+class ExactSamples(Protocol):
     """The samples as given, which find units and add up where packed numbers cannot."""
+
+    @property
+    def n(self) -> int:
+        """The number of samples."""
+
+    @property
+    def codes(self) -> NDArray[np.int64] | None:
+        """The classes (n,), 0 and up, negative for none; None without classes."""
 
     @property
     def n_classes(self) -> int:
@@ -34,6 +41,17 @@ class ExactSamples(Samples, Protocol):
     @property
     def working_memory(self) -> int | None:
         """Bytes that a search may take; None: what is usual."""
+
+    def found(self, prototypes: NDArray[np.float64], of: Any) -> Found:
+        """Return totals of what units won that are known already, added up exactly."""
+
+    def distances_to(
+        self,
+        prototypes: NDArray[np.float64],
+        units: NDArray[np.int64],
+        among: slice | None = None,
+    ) -> NDArray[np.float64]:
+        """Return the distance of each sample to the prototype in its entry of ``units`` (n,)."""
 
     def assign_plainly(self, prototypes: NDArray[np.float64]) -> Assignment:
         """Find the nearest of ``prototypes`` (K, D) for every sample."""

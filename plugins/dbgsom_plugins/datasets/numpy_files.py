@@ -13,16 +13,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import (
-    Component,
-    Data,
-    DataError,
-    check_written,
-    did_you_mean,
-    open_regular,
-    unpacked_most,
-)
+from dbgsom_core.api import Component, Data, DataError, did_you_mean, open_regular
 from dbgsom_core.tables import reading
+from dbgsom_core.tables._files import check_written, unpacked_most
 from dbgsom_plugins.datasets._arrays import (
     IMAGE_SHAPE,
     MISSING,

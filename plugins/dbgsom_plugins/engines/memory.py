@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 
+@cache
 def memory() -> float:
     """Return how many bytes of memory this process may take; infinity where nothing says so.
 

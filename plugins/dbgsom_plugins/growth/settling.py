@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr, model_validator
 
-from dbgsom_core.api import Birth, Death, GrowthComponent, GrowthState, IntArray, SomMap
+from dbgsom_core.api import Birth, Death, GrowthComponent, GrowthState, SomMap
 
 _WAVES = 16
 _WAVE = 5  # epochs, at most
@@ -116,7 +116,7 @@ class SettlingGrowth(GrowthComponent):
         """Take it back."""
         self._won = value
 
-    def renumber(self, rows: IntArray) -> None:
+    def renumber(self, rows: NDArray[np.int64]) -> None:
         """Follow the neurons to their new rows; somebody wins something in every epoch."""
         if self._won is not None:
             self._won = np.where(rows < 0, self._won.max(), self._won[rows])

@@ -55,3 +55,9 @@ def dbgsom_stopping_rules():
 def dbgsom_labellers():
     """Offer labellers."""
     return {"example_confident": "dbgsom_example.labeller:Confident"}
+
+
+@hookimpl
+def dbgsom_engines():
+    """Offer engines."""
+    return {"example_device": "dbgsom_example.engine:Device"}

@@ -12,13 +12,13 @@ from pydantic import Field, model_validator
 
 from dbgsom_core.api import (
     Component,
+    DataError,
     MetricAbilities,
     Samples,
     Table,
     opened_table,
+    samples_in_blocks,
     samples_in_memory,
-    samples_in_shards,
-    table_of_shards,
 )
 
 
@@ -75,28 +75,30 @@ class DaskEngine(Component):
 
     def opened(self, X: Any) -> Table | None:
         """Return a table over X (n, D): of shards in a fit, else one that is read in blocks."""
-        workers, table = self._workers(), None if _is_dask(X) else opened_table(X)
-        if workers is None or (table is None and not _is_dask(X)):
-            return table
-        from dbgsom_plugins.engines.dask.sources import shards_of
+        from dbgsom_plugins.engines.dask.cluster import current
 
-        shards = shards_of(X, table, workers, self.shard)
-        return None if shards is None else table_of_shards(shards)
+        workers, is_dask = current(), type(X).__module__.startswith("dask")
+        table = None if is_dask else opened_table(X)
+        if workers is None or not (is_dask or getattr(table, "path", None)):
+            return table
+        return opened_table(self._shards(X if is_dask else table, workers))
 
     def over(
         self, X: Any, metric: MetricAbilities, weights: NDArray[np.float64] | None = None
     ) -> Samples:
         """Return ``X`` (n, D), a table that `opened` returned or an array, ready for passes."""
-        workers = self._workers()
-        if not isinstance(X, np.ndarray) and hasattr(X, "shape") and opened_table(X) is not None:
-            return samples_in_shards(X, metric, weights)
-        if workers is None:
-            return samples_in_memory(X, metric, weights)
-        from dbgsom_plugins.engines.dask.sources import shards_of_array
+        from dbgsom_plugins.engines.dask.cluster import current
 
-        return samples_in_shards(
-            table_of_shards(shards_of_array(X, workers, self.shard)), metric, weights
-        )
+        workers = current()
+        if opened_table(X) is None:
+            if workers is None:
+                return samples_in_memory(X, metric, weights)
+            if not isinstance(X, np.ndarray):
+                raise DataError(
+                    f"engine dask takes no {type(X).__name__}: make X dense, or take engine: local"
+                )
+            X = self._shards(X, workers)
+        return samples_in_blocks(X, metric, weights)
 
     def lazily(self, X: Any, ask: Callable[[Any], Any]) -> Any:
         """Return what is said of each row of a dask collection as a lazy dask array.
@@ -107,11 +109,7 @@ class DaskEngine(Component):
 
         return lazily(X, ask)
 
-    def _workers(self) -> Any:
-        from dbgsom_plugins.engines.dask.cluster import current
+    def _shards(self, X: Any, workers: Any) -> Any:
+        from dbgsom_plugins.engines.dask.sources import shards_of
 
-        return current()
-
-
-def _is_dask(X: Any) -> bool:
-    return type(X).__module__.startswith("dask")
+        return shards_of(X, workers, self.shard)

@@ -90,7 +90,7 @@ class DaskShards:
 
 
 class DaskHeld:
-    """See `dbgsom_core.api.Held`: objects that workers keep, and change in place."""
+    """See `dbgsom_core.api.Shards`: objects that workers keep, and change in place."""
 
     def __init__(
         self, workers: Workers, make: Callable[..., Any], parts: Sequence[Task], own: Sequence[Any]
@@ -105,7 +105,7 @@ class DaskHeld:
         self._at: dict[str, list[str]] | None = {}
 
     def ask(self, question: str, *given: Any, add: _Add | None) -> list[Any]:
-        """See `dbgsom_core.api.Held`."""
+        """See `dbgsom_core.api.Shards`."""
         told: list[tuple[list[str], Any]] = []
         if self._at is None:
             self._at = self._found()

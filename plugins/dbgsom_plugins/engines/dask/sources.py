@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import hstack, issparse, vstack
 
-from dbgsom_core.api import DataError, Table, callers_level
+from dbgsom_core.api import DataError, callers_level
 from dbgsom_plugins.engines.dask.cluster import Task, Workers
 from dbgsom_plugins.engines.dask.shards import DaskShards
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-class _Said(NamedTuple):
+class _Layout(NamedTuple):
     """What a collection says that each of its partitions is."""
 
     width: int
@@ -32,8 +32,10 @@ class _Said(NamedTuple):
         return self.dtype if self.dtype in _FLOATS else np.dtype(np.float64)
 
 
-def shards_of(X: Any, table: Table | None, workers: Workers, most: float) -> DaskShards | None:
-    """Return shards of at most about so many MiB, or None where X is nothing that workers read.
+def shards_of(X: Any, workers: Workers, most: float) -> DaskShards:
+    """Return shards of X, each of at most about so many MiB.
+
+    The workers read the rows of a table in a file; those of an array travel with their tasks.
 
     Raises
     ------
@@ -42,23 +44,9 @@ def shards_of(X: Any, table: Table | None, workers: Workers, most: float) -> Das
     """
     if type(X).__module__.startswith("dask"):
         return _of_collection(X, workers, most)
-    path = getattr(table, "path", None)
-    if path is None:
-        return None
-    assert table is not None
-    ends = _cuts(table.shape, table.dtype, workers, most)
-    parts = [workers.submitted(_read, table, a, b) for a, b in pairwise(ends)]
-    return DaskShards(workers, parts, ends, table.shape[1], table.dtype)
-
-
-def shards_of_array(X: Any, workers: Workers, most: float) -> DaskShards:
-    """Return shards of an array (n, D) in this process: its rows travel with their tasks."""
-    if not isinstance(X, np.ndarray):
-        raise DataError(
-            f"engine dask takes no {type(X).__name__}: make X dense, or take engine: local"
-        )
-    ends = _cuts(X.shape, X.dtype, workers, most)
-    parts = [workers.submitted(_read, X[a:b], 0, b - a) for a, b in pairwise(ends)]
+    ends, is_array = _cuts(X.shape, X.dtype, workers, most), isinstance(X, np.ndarray)
+    tables = [(X[a:b], 0, b - a) if is_array else (X, a, b) for a, b in pairwise(ends)]
+    parts = [workers.submitted(_read, *table) for table in tables]
     return DaskShards(workers, parts, ends, X.shape[1], X.dtype)
 
 
@@ -105,10 +93,10 @@ def _of_collection(X: Any, workers: Workers, most: float) -> DaskShards:
     _check_kind(X)
     if _is_frame(X):
         names = X.columns.tolist()
-        said, known = _Said(len(names), _common(X.dtypes), names), None
+        said, known = _Layout(len(names), _common(X.dtypes), names), None
         blocks = list(X.to_delayed())
     else:
-        said = _Said(X.shape[1], X.dtype)
+        said = _Layout(X.shape[1], X.dtype)
         if len(X.chunks[1]) > 1:
             X = X.rechunk({1: -1})
         blocks, known = list(X.to_delayed()[:, 0]), [*X.chunks[0]]
@@ -132,7 +120,7 @@ def _of_collection(X: Any, workers: Workers, most: float) -> DaskShards:
 def _joined(
     blocks: Sequence[Any],
     sizes: Sequence[int],
-    said: _Said,
+    said: _Layout,
     workers: Workers,
     most: float,
 ) -> tuple[list[Task], list[int]]:
@@ -212,7 +200,7 @@ def _read(table: Any, start: int, stop: int) -> NDArray[Any]:
     return np.ascontiguousarray(table[start:stop])
 
 
-def _checked(block: Any, number: int, said: _Said, rows: int | None = None) -> NDArray[Any]:
+def _checked(block: Any, number: int, said: _Layout, rows: int | None = None) -> NDArray[Any]:
     # A partition as rows of what X says that all of them are.
     where = f"partition {number} of X (from 0)"
     if hasattr(block, "dtypes"):
@@ -239,7 +227,7 @@ def _checked(block: Any, number: int, said: _Said, rows: int | None = None) -> N
     return np.ascontiguousarray(found, said.as_float)
 
 
-def _of_frame(block: Any, where: str, said: _Said) -> tuple[NDArray[Any], np.dtype[Any]]:
+def _of_frame(block: Any, where: str, said: _Layout) -> tuple[NDArray[Any], np.dtype[Any]]:
     # Its rows, in the dtype in which they are held, and the dtype that they have.
     wrong = [str(name) for name, kind in block.dtypes.items() if _number(kind).kind not in "fiub"]
     if wrong:
