@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+REFERENCE = (ROOT / "configs" / "README.md").read_text(encoding="utf-8")
+IN_PYTHON = REFERENCE.split("## In Python")[1].split("\n## ")[0]
 SNIPPETS = [code for kind, code in BLOCKS if kind == "python" and "# plugin:" not in code]
+SNIPPETS += re.findall(r"```python\n(.*?)```", IN_PYTHON, re.DOTALL)
 PLUGIN = next(code for kind, code in BLOCKS if kind == "python" and "# plugin:" in code)
 
 USE = """

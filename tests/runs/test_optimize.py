@@ -73,7 +73,7 @@ def test_without_optuna_the_extra_is_named(write, dbgsom, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     for command in ("validate", "sweep"):
         told = dbgsom(command, write(5), code=3)
-        assert "pip install 'dbgsom-core[optimize]'" in told
+        assert "pip install '.[optimize]'" in told
     assert not Path("runs").exists()
 
 

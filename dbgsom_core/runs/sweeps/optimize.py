@@ -25,7 +25,7 @@ def optuna() -> Any:
     except ImportError as error:
         raise PluginError(
             "sweep.optimize needs Optuna, which is not installed: "
-            "pip install 'dbgsom-core[optimize]'"
+            "pip install '.[optimize]'"
         ) from error
     return optuna
 

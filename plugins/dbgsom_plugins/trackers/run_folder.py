@@ -81,8 +81,7 @@ class RunFolder(TrackerComponent):
     )
     system_metrics: bool = Field(
         default=False,
-        description="processor and memory once a second, also in MLflow; needs psutil "
-        "(dbgsom-core[system])",
+        description="processor and memory once a second, also in MLflow; needs psutil",
     )
 
     def observer(self) -> RunFolderObserver:

@@ -25,7 +25,7 @@ class SystemMetrics:
             import psutil
         except ImportError as error:
             raise DataError(
-                "system_metrics needs psutil: pip install 'dbgsom-core[system]'"
+                "system_metrics needs psutil: pip install '.[system]'"
             ) from error
         self._psutil, self._process = psutil, psutil.Process()
         self._next = 0.0

@@ -246,7 +246,7 @@ def _distributed() -> Any:
         import distributed
     except ImportError as error:
         raise DataError(
-            "engine dask needs the packages dask and distributed: pip install 'dbgsom-core[dask]'"
+            "engine dask needs the packages dask and distributed: pip install '.[dask]'"
         ) from error
     return distributed
 

@@ -23,7 +23,7 @@ from dbgsom_core.api import (
 
 
 class DaskEngine(Component):
-    """Let the workers of a Dask cluster hold the data and find units: needs dbgsom-core[dask].
+    """Let the workers of a Dask cluster hold the data and find units; needs the extra ``dask``.
 
     For dask arrays and data frames, .npy files that the workers can open, and arrays, which travel
     with their tasks; float32 or float64 without missing values, metric euclidean. Prototypes go to
