@@ -30,7 +30,7 @@ def evaluate(
     Returns
     -------
     MeasureTable
-        A mapping of names to numbers, named as in YAML and in trackers; ``to_frame()`` says of each
+        A mapping of names to numbers, by the names that were asked for; ``to_frame()`` says of each
         which values are better, its range, definition and source. What cannot be measured is left
         out of the mapping, and ``notes`` say why.
 

@@ -69,7 +69,7 @@ def default_measures(registry: Registry, estimator: str, has_targets: bool) -> d
 
 
 def named_measures(registry: Registry, estimator: str, measures: Any) -> dict[str, Any]:
-    """Return measures that are given as names, mappings with ``name``, or instances, by name.
+    """Return measures that are given as names, mappings with ``name``, or instances, by that name.
 
     Raises
     ------
@@ -82,7 +82,8 @@ def named_measures(registry: Registry, estimator: str, measures: Any) -> dict[st
     chosen: dict[str, Any] = {}
     for spec in [measures] if single else measures:
         measure = registry.build("measure", spec)
-        name = registry.name_of("measure", measure)
+        name = spec["name"] if isinstance(spec, Mapping) else spec
+        name = name if isinstance(name, str) else registry.name_of("measure", measure)
         if name in chosen:
             raise ValueError(f"measure {name} appears twice")
         if not measure_suits(measure, estimator):
