@@ -72,13 +72,7 @@ class Checkpoints:
 
     @classmethod
     def of(cls, given: Any) -> Checkpoints | None:
-        """Return what the parameter ``checkpoint`` of an estimator means; None: none.
-
-        Raises
-        ------
-        ValueError
-            It is no path.
-        """
+        """Return what the parameter ``checkpoint`` of an estimator means; None: none."""
         if given is None or isinstance(given, Checkpoints):
             return given
         if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
@@ -94,11 +88,6 @@ class Checkpoints:
         """Return how far a fit has come that these facts describe, to be noted here.
 
         A ``random_state`` that is a generator is set to where it was.
-
-        Raises
-        ------
-        CheckpointError
-            There is a checkpoint of another fit, or one that cannot be read.
         """
         if self.path.is_dir():
             raise CheckpointError(f"checkpoint {self.path} is a folder; give the path of a file")
@@ -225,13 +214,7 @@ class Snapshot(Checkpoints):
         self._write({}, {(): state}, None)
 
     def progress(self, facts: Facts, random_state: Any = None) -> Checkpointer:
-        """Return the training as it was, at its end.
-
-        Raises
-        ------
-        CheckpointError
-            Nothing was kept, or it cannot be read.
-        """
+        """Return the training as it was, at its end."""
         found = self._read()
         if found is None:
             raise CheckpointError(f"there is no {self.path}")
