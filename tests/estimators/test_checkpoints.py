@@ -251,16 +251,9 @@ def test_a_checkpoint_of_other_data_or_version_is_refused(iris, tmp_path, monkey
         SomVQ(checkpoint=path).fit(X)
 
 
-def test_the_last_but_one_serves_where_the_last_is_damaged(iris, tmp_path):
+def test_a_damaged_checkpoint_is_refused(iris, tmp_path):
     path = interrupted(SomVQ(), tmp_path / "fit.npz", 5, iris[0])
-    before = Checkpoints(path).before
-    assert sorted(tmp_path.iterdir()) == sorted([path, before])
     path.write_bytes(path.read_bytes()[:-200])
-    heard = []
-    SomVQ(checkpoint=path, callbacks=[heard.append]).fit(iris[0])
-    assert heard[0].epoch == 5
-    for one in (path, before):
-        one.write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=r"is damaged.*remove it"):
         SomVQ(checkpoint=path).fit(iris[0])
 
