@@ -19,7 +19,7 @@ from dbgsom_plugins.figures.hit_map import HitMap
 from dbgsom_plugins.figures.label_map import LabelMap
 from dbgsom_plugins.figures.prototype_images import PrototypeImages, mosaic
 from dbgsom_plugins.figures.u_matrix import UMatrix
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 MAPS = [LabelMap, HitMap, UMatrix, ErrorMap, DensityMap, PrototypeImages]
 

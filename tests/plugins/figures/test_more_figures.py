@@ -20,7 +20,7 @@ from dbgsom_plugins.figures.pca_rgb import PcaRgb
 from dbgsom_plugins.figures.topographic_function_curve import TopographicFunctionCurve
 from dbgsom_plugins.figures.u_star_matrix import UStarMatrix, densities, u_star
 from dbgsom_plugins.figures.variable_stars import VariableStars
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 CELLS = [(-3, 2), (-2, 2), (-3, 3), (-2, 3), (-1, 3), (-1, 4), (-1, 5)]
 ALL = [

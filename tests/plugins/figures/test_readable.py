@@ -24,7 +24,7 @@ from dbgsom_plugins.figures.prototype_images import PrototypeImages
 from dbgsom_plugins.figures.u_matrix import UMatrix
 from dbgsom_plugins.figures.u_star_matrix import UStarMatrix
 from dbgsom_plugins.figures.variable_stars import VariableStars
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 LONG = "od280/od315_of_diluted_wines"
 
