@@ -86,7 +86,8 @@ def relative_squares(distances: Any, unit: int) -> NDArray[np.float64]:
     squares = np.square(np.asarray(distances, dtype=np.float64))
     unit = min(unit, squares.shape[1] - 1)
     away = squares - squares[:, :1]
-    found = np.divide(away, squares[:, [unit]], out=np.zeros_like(away), where=away > 0)
+    with np.errstate(all="ignore"):  # empty groups, which come last, lie anywhere
+        found = np.divide(away, squares[:, [unit]], out=np.zeros_like(away), where=away > 0)
     return np.asarray(found)
 
 
