@@ -11,7 +11,7 @@ from dbgsom_core import SomVQ
 from dbgsom_core.som_map import topology
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import topographic_function, topographic_product
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 pairwise = Euclidean().pairwise
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cached_property, lru_cache, reduce
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,56 @@ from dbgsom_core.api import Birth, Grid, SomMap
 _PROGRAMS_LINKS = 4  # its grid is square
 
 
+class Frontier(NamedTuple):
+    """The free cells beside a map of K neurons, sorted by x, then y: F of them.
+
+    Attributes
+    ----------
+    cells : int64 array (F, 2)
+    touching : int64 array (F, L)
+        To which neurons the links of each lead, -1 for none.
+    beside : int64 array (K, L)
+        The number of the cell behind each link of a neuron, -1 for none.
+    is_boundary : bool array (K,)
+        Which neurons a free cell is beside.
+    is_notch : bool array (F,)
+        Of which cells half of the links or more lead to neurons.
+    """
+
+    cells: NDArray[np.int64]
+    touching: NDArray[np.int64]
+    beside: NDArray[np.int64]
+    is_boundary: NDArray[np.bool_]
+    is_notch: NDArray[np.bool_]
+
+
+@lru_cache(maxsize=2)  # a map is asked about in many epochs in which nothing is born
+def _frontier(grid: Grid, positions: bytes, linked: bytes) -> Frontier:
+    links = np.frombuffer(linked, np.int32).reshape(-1, grid.degree)
+    neurons, ways = np.nonzero(links < 0)
+    offsets, opposite = np.array(grid.offsets, dtype=np.int64), np.array(grid.opposite)
+    cells = np.frombuffer(positions, np.int64).reshape(-1, 2)[neurons] + offsets[ways]
+    y = cells[:, 1] - cells[:, 1].min(initial=0)
+    keys = cells[:, 0] * (y.max(initial=0) + 1) + y
+    order = keys.argsort(kind="stable")
+    is_first = np.diff(keys[order], prepend=keys.min(initial=0) - 1) > 0
+    numbers = np.empty(len(keys), dtype=np.int64)
+    numbers[order] = np.cumsum(is_first) - 1
+    touching = np.full((int(is_first.sum()), grid.degree), -1)
+    touching[numbers, opposite[ways]] = neurons
+    beside = np.full(links.shape, -1)
+    beside[neurons, ways] = numbers
+    is_notch = 2 * (touching >= 0).sum(axis=1) >= grid.degree
+    is_boundary = np.zeros(len(links), dtype=bool)
+    is_boundary[neurons] = True
+    return Frontier(cells[order[is_first]], touching, beside, is_boundary, is_notch)
+
+
 @lru_cache(maxsize=4)
-def _lattice(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64], list[list[float]]]:
-    """Return the offsets of the links, the opposite ones, and squared distances between cells."""
-    around = np.array(grid.offsets, dtype=np.int64)
-    apart = grid.flat.squared_distances(around[:, None], around)
-    return around, np.array(grid.opposite), apart.tolist()
+def _apart(grid: Grid) -> list[list[float]]:
+    around = np.array(grid.offsets)  # the cells beside a cell, and their squared distances
+    apart: list[list[float]] = grid.flat.squared_distances(around[:, None], around).tolist()
+    return apart
 
 
 def share_errors(
@@ -70,23 +114,9 @@ class GrowthStep:
     def __init__(self, som_map: SomMap, errors: NDArray[Any], as_program: bool = False) -> None:
         self._map, self._as_program = som_map, as_program
         self._errors = np.asarray(errors, dtype=np.float64)
-        grid, links = som_map.grid, som_map.links
-        neurons, ways = np.nonzero(links < 0)
-        offsets, opposite, self._apart = _lattice(grid)
-        cells = som_map.positions[neurons] + offsets[ways]
-        y = cells[:, 1] - cells[:, 1].min(initial=0)
-        keys = cells[:, 0] * (y.max(initial=0) + 1) + y
-        order = keys.argsort(kind="stable")
-        is_first = np.diff(keys[order], prepend=keys.min(initial=0) - 1) > 0
-        numbers = np.empty(len(keys), dtype=np.int64)
-        numbers[order] = np.cumsum(is_first) - 1
-        # Free cells sorted by x, then y; to which neurons the links of each lead, -1 for none; and
-        # the number of the cell behind each link of a neuron, -1 for none.
-        self._cells = cells[order[is_first]]
-        self._touching = np.full((len(self._cells), grid.degree), -1)
-        self._touching[numbers, opposite[ways]] = neurons
-        self._beside = np.full(links.shape, -1)
-        self._beside[neurons, ways] = numbers
+        self._front = _frontier(
+            som_map.grid.flat, som_map.positions.tobytes(), som_map.links.tobytes()
+        )
         self._taken: set[int] = set()
 
     def serve(self, threshold: float, most: int) -> list[Birth]:
@@ -94,7 +124,7 @@ class GrowthStep:
 
         Largest error first, ties by row, at most ``most`` newborns.
         """
-        enough = np.flatnonzero(self._map.boundary() & (self._errors >= threshold))
+        enough = np.flatnonzero(self._front.is_boundary & (self._errors >= threshold))
         order = enough[np.argsort(-self._errors[enough], kind="stable")]
         placed: list[tuple[int, int, int, int]] = []
         for candidate in order.tolist():
@@ -111,7 +141,7 @@ class GrowthStep:
         W = known[parents]
         W = np.where(away[:, None] >= 0, 2 * W - known[away], W)
         W = np.where(second[:, None] >= 0, (W + known[second]) / 2, W)
-        cells = self._cells[numbers].tolist()
+        cells = self._front.cells[numbers].tolist()
         return [
             Birth((x, y), w, parent)
             for (x, y), w, parent in zip(cells, W, parents.tolist(), strict=True)
@@ -125,18 +155,17 @@ class GrowthStep:
         links or more instead of one. Largest sum first, ties by cell; the parent is the neuron with
         the largest error. Ours, not the paper's.
         """
-        known, claims = np.append(self._errors, 0.0), np.zeros(len(self._cells))
-        for neurons in self._touching.T:
+        cells, touching = self._front.cells, self._front.touching
+        known, claims = np.append(self._errors, 0.0), np.zeros(len(cells))
+        for neurons in touching.T:
             claims += known[neurons]
-        near = (self._touching >= 0).sum(axis=1)
-        notches = np.flatnonzero((2 * near >= self._touching.shape[1]) & (claims >= least))
+        notches = np.flatnonzero(self._front.is_notch & (claims >= least))
         births: list[Birth] = []
         for number in notches[np.argsort(-claims[notches], kind="stable")].tolist():
             if len(births) >= most:
                 break
             if number not in self._taken:
-                x, y = self._cells[number].tolist()
-                around = self._touching[number].tolist()
+                (x, y), around = cells[number].tolist(), touching[number].tolist()
                 parent = max((one for one in around if one >= 0), key=known.__getitem__)
                 births.append(Birth((x, y), self._between(around), parent))
         return births
@@ -158,7 +187,7 @@ class GrowthStep:
 
     @cached_property
     def _lists(self) -> tuple[list[list[int]], list[list[int]]]:
-        return self._beside.tolist(), self._touching.tolist()
+        return self._front.beside.tolist(), self._front.touching.tolist()
 
     def _placed(self, candidate: int) -> tuple[int, int, int, int] | None:
         """Return the cell of a newborn of the candidate, its parent, and what it extrapolates from.
@@ -187,8 +216,9 @@ class GrowthStep:
         if len(linked) == 1 and second >= 0:  # at the end of an arm
             numbers = (beside[candidate][link] for link in free)
             return next(n for n in numbers if second in touching[n]), candidate, -1, second
-        link = min(free, key=self._apart[linked[0]].__getitem__)  # nearest to the largest neighbour
-        number, away = beside[candidate][link], links[self._map.grid.opposite[link]]
+        grid = self._map.grid
+        link = min(free, key=_apart(grid)[linked[0]].__getitem__)  # nearest to the largest
+        number, away = beside[candidate][link], links[grid.opposite[link]]
         if away < 0:  # on a straight line there is none on the other side of the cell
             away = links[linked[-1]]
         if not self._as_program:
@@ -205,7 +235,7 @@ class GrowthStep:
 
     def _meets(self, number: int, larger: int, second: int) -> bool:
         if self._map.grid.degree != _PROGRAMS_LINKS:  # its slip is of its own grid
-            return bool((self._touching[number] == second).any())
+            return bool((self._front.touching[number] == second).any())
         # One number stands for both axes: entry ``larger`` of the flat list x0, y0, x1, y1, …
         x, y = self._map.positions[second].tolist()
         c = self._map.positions.ravel()[larger]

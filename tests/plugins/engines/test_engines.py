@@ -19,7 +19,7 @@ from dbgsom_core.estimators import part_params, stored_estimator
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.testing import checks_for, run_checks
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 DBGSOM_API_VERSION = 1
 CONTRACT = {name for name in vars(api.Samples) if not name.startswith("_")}

@@ -28,8 +28,7 @@ from dbgsom_plugins.measures.labels import (
     NormalizedMutualInfo,
 )
 from dbgsom_plugins.measures.topology import CombinedError, TopographicError, TopographicError8
-from dbgsom_plugins.metrics.euclidean import Euclidean
-from dbgsom_plugins.metrics.manhattan import Manhattan
+from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
 
 UNLABELLED = [
     QuantizationError, Distortion, DeadNeurons, MapEntropy, TopographicError, TopographicError8,
