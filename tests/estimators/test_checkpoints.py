@@ -275,11 +275,6 @@ def test_paths_that_are_none_and_a_disk_that_is_full(iris, tmp_path, monkeypatch
     assert vq.n_iter_ > 5
 
 
-def test_a_saved_model_holds_no_checkpoint(iris, tmp_path):
-    SomVQ(checkpoint=tmp_path / "fit.npz").fit(iris[0]).save(tmp_path / "model.npz")
-    assert SomVQ.load(tmp_path / "model.npz").checkpoint is None
-
-
 @pytest.mark.parametrize(
     ("seconds", "an_epoch", "a_writing", "epochs", "between"),
     [
@@ -324,10 +319,3 @@ def test_digests_tell_tables_apart(rng):
     ]  # fmt: skip
     assert len({data_digest(one) for one in others}) == len(others)
     assert data_digest(np.asfortranarray(X)) == data_digest(X.copy())
-
-
-def test_checkpoints_are_small_and_seldom(tables, tmp_path):
-    assert Checkpoints(Path("x")).seconds == 1.0
-    copies = every_epoch(SomVQ(epochs=15, max_neurons=70), tmp_path, *tables["many"])
-    sizes = [copy.stat().st_size for copy in copies]
-    assert max(sizes) < 70 * (16 + 4) * 8 + 12_000

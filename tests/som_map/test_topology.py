@@ -133,18 +133,6 @@ def test_the_function_equals_its_slow_twin(pair, samples, neighbours):
         assert found.at(k) == pytest.approx(slow_function(som_map, bmu, second, neighbours, k))
 
 
-@settings(max_examples=20)
-@given(random_maps(), st.integers(1, 40))
-def test_the_function_does_not_depend_on_blocks(pair, block):
-    som_map, rng = pair
-    bmu, second = rng.integers(0, len(som_map), (2, 30))
-    whole = topographic_function(som_map, bmu, second)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(topology, "_BLOCK", block)
-        parts = topographic_function(som_map, bmu, second)
-    np.testing.assert_array_equal(parts.phi, whole.phi)
-
-
 def test_a_map_that_unfolds_the_plane_has_a_function_of_zero():
     side = np.arange(0.0, 4.01, 0.25)
     X = np.array(list(itertools.product(side, side)))
