@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length
 
 from dbgsom_core.engine.compiling import CompileClock, compile_clock
@@ -269,12 +270,11 @@ class _Rows:
         if self.n <= count:
             return self.X, self.y
         rows = np.sort(rng.choice(self.n, count, replace=False))
-        if hasattr(self.X, "iloc"):
-            return self.X.iloc[rows], self._targets(rows)
         if hasattr(self.X, "to_pandas"):  # of pyarrow, whose [] are columns
             return self.X.take(rows), self._targets(rows)
         table: Any = opened_table(self.X)
-        return (self.X if table is None else table)[rows], self._targets(rows)
+        X = _safe_indexing(self.X, rows) if table is None else table[rows]
+        return X, self._targets(rows)
 
     def classes(self, count: int) -> int:
         """Return how many distinct targets the first rows have; of samples of no class, too."""
@@ -293,9 +293,7 @@ class _Rows:
         return np.concatenate(X), self._targets(np.concatenate(rows))
 
     def _targets(self, rows: NDArray[np.int64]) -> Any:
-        if self.y is None:
-            return None
-        return self.y.iloc[rows] if hasattr(self.y, "iloc") else np.asarray(self.y)[rows]
+        return None if self.y is None else _safe_indexing(self.y, rows)
 
 
 def _partition_sizes(X: Any) -> list[int] | None:
