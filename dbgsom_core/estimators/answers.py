@@ -28,28 +28,6 @@ class Answers:
 
     A sample belongs to the nearest neuron that won a training sample, and on to its child map's
     nearest one where it has a child map.
-
-    Attributes
-    ----------
-    label : array (n,), or (n, T) of several numbers
-        As `predict` gives it.
-    unit : int64 array (n,)
-        Rows of ``weights_``.
-    cell : int64 array (n, 2)
-        Where these neurons are on the grid, (x, y) = (column, row).
-    leaf : int64 array (n,)
-        Rows of ``leaf_weights_``; those of ``unit`` unless growth is hierarchical.
-    distance : float64 array (n,)
-        To the leaf's prototype, in the metric's units.
-    novelty : float64 array (n,) or None
-        As `score_samples` gives it: the lower, the less like the training data. None for a map
-        that was saved without it.
-    pvalue : float64 array (n,) or None
-        As `novelty_pvalue` gives it; None for a map that was saved without it.
-    outlier : bool array (n,) or None
-        Where the novelty is below ``offset_``.
-    probabilities : float64 array (n, C) or None
-        As `predict_proba` gives them, in the order of ``classes_``.
     """
 
     def __init__(self, estimator: Any, data: Samples) -> None:
@@ -68,22 +46,22 @@ class Answers:
 
     @property
     def unit(self) -> NDArray[np.int64]:
-        """See the class."""
+        """Rows of ``weights_`` that the samples belong to, int64 (n,)."""
         return self.ended.path[:, 0]
 
     @property
     def leaf(self) -> NDArray[np.int64]:
-        """See the class."""
+        """Rows of ``leaf_weights_``, int64 (n,); those of ``unit`` without child maps."""
         return self.ended.leaf
 
     @property
     def distance(self) -> NDArray[np.float64]:
-        """See the class."""
+        """Distances to the leaf's prototype in the metric's units, float64 (n,)."""
         return self.ended.distance
 
     @cached_property
     def cell(self) -> NDArray[np.int64]:
-        """See the class."""
+        """Where the units are on the grid, (x, y) = (column, row), int64 (n, 2)."""
         cells: NDArray[np.int64] = self._estimator.som_map_.positions[self.unit]
         return cells
 
@@ -95,7 +73,7 @@ class Answers:
 
     @cached_property
     def label(self) -> NDArray[Any]:
-        """See the class."""
+        """As `predict` gives it, (n,), or (n, T) of several numbers."""
         if self._answered is None:
             return np.asarray(self._estimator.leaf_labels_[self.leaf])
         if not hasattr(self._estimator, "classes_"):
@@ -104,7 +82,7 @@ class Answers:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64] | None:
-        """See the class."""
+        """As `predict_proba` gives them, float64 (n, C) in the order of ``classes_``, or None."""
         if not hasattr(self._estimator, "classes_"):
             return None
         if self._answered is not None:
@@ -114,21 +92,21 @@ class Answers:
 
     @cached_property
     def novelty(self) -> NDArray[np.float64] | None:
-        """See the class."""
+        """As `score_samples` gives it, float64 (n,); None for a map that was saved without it."""
         if self._known is None:
             return None
         return np.asarray(self._estimator._scores(self._data, lambda: self.ended))
 
     @cached_property
     def pvalue(self) -> NDArray[np.float64] | None:
-        """See the class."""
+        """As `novelty_pvalue` gives it, float64 (n,); None for a map that was saved without it."""
         if self.novelty is None or not isinstance(self._known, Calibration):
             return None
         return self._known.pvalues(self.novelty)
 
     @property
     def outlier(self) -> NDArray[np.bool_] | None:
-        """See the class."""
+        """Where the novelty is below ``offset_``, bool (n,), or None."""
         if self.novelty is None or self._known is None:
             return None
         return np.asarray(self.novelty < self._known.offset)

@@ -6,7 +6,6 @@ It says of what fit it is: by the facts on which the map depends.
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import hashlib
 import json
@@ -55,7 +54,6 @@ class Checkpoints:
     Attributes
     ----------
     path : Path
-        The last one; the one before lies beside it, under a name that ends in ``-before``.
     seconds : float
         After which one is written, see `Checkpointer`. 0: every epoch.
     stays : bool
@@ -72,33 +70,17 @@ class Checkpoints:
 
     @classmethod
     def of(cls, given: Any) -> Checkpoints | None:
-        """Return what the parameter ``checkpoint`` of an estimator means; None: none.
-
-        Raises
-        ------
-        ValueError
-            It is no path.
-        """
+        """Return what the parameter ``checkpoint`` of an estimator means; None: none."""
         if given is None or isinstance(given, Checkpoints):
             return given
         if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
             raise ValueError(f"checkpoint must be the path of a file, or None, not {given!r}")
         return cls(Path(os.fsdecode(given)))
 
-    @property
-    def before(self) -> Path:
-        """Where the last checkpoint but one lies."""
-        return self.path.with_name(f"{self.path.stem}-before{self.path.suffix}")
-
     def progress(self, facts: Facts, random_state: Any = None) -> Checkpointer:
         """Return how far a fit has come that these facts describe, to be noted here.
 
         A ``random_state`` that is a generator is set to where it was.
-
-        Raises
-        ------
-        CheckpointError
-            There is a checkpoint of another fit, or one that cannot be read.
         """
         if self.path.is_dir():
             raise CheckpointError(f"checkpoint {self.path} is a folder; give the path of a file")
@@ -122,14 +104,13 @@ class Checkpoints:
         return Checkpointer(states, write, self.seconds)
 
     def ended(self) -> None:
-        """Take the checkpoints away unless they stay: the fit has ended."""
+        """Take the checkpoint away unless it stays: the fit has ended."""
         if not self.stays:
             self.remove()
 
     def remove(self) -> None:
-        """Take the checkpoints away."""
-        for path in (self.before, self.path):
-            path.unlink(missing_ok=True)
+        """Take the checkpoint away."""
+        self.path.unlink(missing_ok=True)
 
     # ------------------------------------------------------------------------------ files
 
@@ -157,9 +138,6 @@ class Checkpoints:
         def write(partial: Path) -> None:
             with partial.open("wb") as file:
                 np.savez(file, **{**arrays, "header": text})  # type: ignore[arg-type]
-            # Until the new one is safe, the last one serves under its other name.
-            with contextlib.suppress(FileNotFoundError):
-                self.path.replace(self.before)
 
         try:
             if self.first is not None:
@@ -174,19 +152,27 @@ class Checkpoints:
                 )
 
     def _read(self) -> dict[str, Any] | None:
-        problems = []
-        for path in (self.path, self.before):
-            try:
-                return _read_file(path)
-            except FileNotFoundError:
-                continue
-            except UnfitError as error:
-                problems.append(f"{path} {error}")
-            except Exception as error:  # what it holds is not what `_write` writes
-                problems.append(f"{path} is no checkpoint: {error!r}")
-        if problems:
-            raise CheckpointError(f"{'; '.join(problems)}; remove it to train from the beginning")
-        return None
+        try:
+            with opened_archive(self.path) as archive:
+                header, take = archive.header, archive.take
+                if header["checkpoint"] != FORMAT:
+                    raise UnfitError(
+                        f"has format {header['checkpoint']}, and dbgsom-core {__version__} reads "
+                        f"{FORMAT}"
+                    )
+                states = {
+                    tuple(map(int, way)): TrainingState.of_plain(from_plain(state, take))
+                    for way, state in header["states"]
+                }
+                random = from_plain(header["random"], take)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # what it holds is not what `_write` writes
+            told = error if isinstance(error, UnfitError) else f"is no checkpoint: {error!r}"
+            raise CheckpointError(
+                f"{self.path} {told}; remove it to train from the beginning"
+            ) from error
+        return {"facts": header["facts"], "states": states, "random": random}
 
     def _check(self, was: Facts, now: Facts) -> None:
         differences = [
@@ -225,13 +211,7 @@ class Snapshot(Checkpoints):
         self._write({}, {(): state}, None)
 
     def progress(self, facts: Facts, random_state: Any = None) -> Checkpointer:
-        """Return the training as it was, at its end.
-
-        Raises
-        ------
-        CheckpointError
-            Nothing was kept, or it cannot be read.
-        """
+        """Return the training as it was, at its end."""
         found = self._read()
         if found is None:
             raise CheckpointError(f"there is no {self.path}")
@@ -241,21 +221,6 @@ class Snapshot(Checkpoints):
 
     def ended(self) -> None:
         """Leave it where it is."""
-
-
-def _read_file(path: Path) -> dict[str, Any]:
-    with opened_archive(path) as archive:
-        header = archive.header
-        if header["checkpoint"] != FORMAT:
-            raise UnfitError(
-                f"has format {header['checkpoint']}, and dbgsom-core {__version__} reads {FORMAT}"
-            )
-        states = {
-            tuple(map(int, way)): TrainingState.of_plain(from_plain(state, archive.take))
-            for way, state in header["states"]
-        }
-        random = from_plain(header["random"], archive.take)
-    return {"facts": header["facts"], "states": states, "random": random}
 
 
 # -------------------------------------------------------------------------------- what fit it is

@@ -58,14 +58,7 @@ class FunctionMetric(MetricComponent):
 
 
 def build_parts(params: Mapping[str, Any], absent: Mapping[str, Absent] = NOTHING) -> Parts:
-    """Build the components that the parameters of an estimator name, but for ``absent`` ones.
-
-    Raises
-    ------
-    ValueError
-        A component does not exist, one of its fields is wrong, or ``spreading_factor`` or
-        ``max_neurons`` contradicts the growth strategy.
-    """
+    """Build the components that the parameters of an estimator name, but for ``absent`` ones."""
     built: dict[str, Any] = dict(absent)
     for param in KIND_OF:
         if param not in absent:
@@ -83,13 +76,7 @@ def build_growth(params: Mapping[str, Any]) -> Any:
 
 
 def build_param(param: str, spec: Any) -> Any:
-    """Return the component that a parameter means; an array, None and a list are short forms.
-
-    Raises
-    ------
-    PluginError, ValueError
-        It cannot be had, or one of its fields is wrong.
-    """
+    """Return the component that a parameter means; an array, None and a list are short forms."""
     kind = KIND_OF[param]
     if param == "metric" and callable(spec) and not isinstance(spec, (Component, type)):
         return FunctionMetric(function=spec)
@@ -133,13 +120,7 @@ def build_engine(engine: Any) -> Engine:
 
 
 def component_spec(kind: str, spec: Any) -> Any:
-    """Return what builds a component again, in plain values: its name and the given fields.
-
-    Raises
-    ------
-    PluginError
-        No plugin offers its class.
-    """
+    """Return what builds a component again, in plain values: its name and the given fields."""
     component = build(kind, spec)
     get_registry().identify(kind, component)
     name, local = get_registry().name_of(kind, component), set(component.of_this_machine)
@@ -180,13 +161,7 @@ def fields_of(kind: str, spec: Any) -> dict[str, Any]:
 
 
 def with_field(part: str, kind: str, spec: Any, field: str, value: Any) -> Any:
-    """Return a component as name, mapping or instance with another value of one field.
-
-    Raises
-    ------
-    ValueError
-        It has no such field.
-    """
+    """Return a component as name, mapping or instance with another value of one field."""
     component = component_class(kind, spec)
     head, inner, rest = field.partition("__")
     if component is not None and inner and head in nested_fields(component):

@@ -156,39 +156,23 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def explain(self, x: Any, names: Sequence[str] | None = None) -> Explanation:
         """Return why the map answers to one sample as it does.
 
+        Its neuron, label and novelty, the features in which it differs most from the prototype, and
+        the neurons beside it.
+
         Parameters
         ----------
         x : array-like (D,) or (1, D)
             nan where a value is missing.
         names : sequence of D str, optional
             What the features are called; ``feature_names_in_`` without it.
-
-        Returns
-        -------
-        Explanation
-            Its neuron, label and novelty, the features in which it differs most from the
-            prototype, and the neurons beside it.
-
-        Raises
-        ------
-        ValueError
-            x is not one sample that the map takes.
         """
         return explained(self, x, names)
 
     @by_rows
     def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
-        """Return the best-matching units of samples, as rows of ``weights_``.
+        """Return the best-matching units of samples X (n, D), as rows of ``weights_``.
 
-        Parameters
-        ----------
-        X : array-like or CSR matrix (n, D)
-        k : int
-            How many units, nearest first; equal distances go to the lower row.
-
-        Returns
-        -------
-        int64 array (n,) for ``k=1``, else (n, k)
+        int64 (n,) for ``k=1``, else (n, k) nearest first; equal distances go to the lower row.
 
         Raises
         ------
@@ -204,20 +188,12 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @by_rows
     def bmu_path(self, X: Any) -> NDArray[np.int64]:
-        """Return the way of each sample down the maps.
+        """Return the way of each sample of X (n, D) down the maps, int64 (n, depth).
 
-        Parameters
-        ----------
-        X : array-like (n, D)
-
-        Returns
-        -------
-        int64 array (n, depth)
-            The first column is `bmu`, a row of ``weights_``. The second is a row of the child map
-            ``som_map_.children[…]`` of that neuron, and so on; -1 where there is none.
+        The first column is `bmu`, a row of ``weights_``. The second is a row of the child map
+        ``som_map_.children[…]`` of that neuron, and so on; -1 where there is none.
         """
-        data = self._samples(X)
-        return descend(self._tree, data).path
+        return descend(self._tree, self._samples(X)).path
 
     @by_rows
     def transform(
@@ -261,14 +237,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def inverse_transform(self, X: Any) -> NDArray[np.floating[Any]]:
         """Return the samples Σ_j c_j w_j (n, D) that mixture coefficients c describe.
 
-        Parameters
-        ----------
-        X : array-like or sparse matrix (n, L)
-            Coefficients as `transform` gives them.
-
-        Returns
-        -------
-        float array (n, D), in the dtype of the coefficients
+        X are (n, L), an array or a sparse matrix, as `transform` gives them.
 
         Raises
         ------
@@ -405,21 +374,8 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def topographic_function(self, X: Any, neighbours: Literal[4, 8] = 8) -> TopographicFunction:
         """Return the topographic function (Villmann et al. 1997) of the map on samples X (n, D).
 
-        Parameters
-        ----------
-        X : array-like (n, D)
-        neighbours : {8, 4}
-            8: the paper's maximum norm on the grid; 4: hops along the map's links.
-
-        Returns
-        -------
-        (k, phi)
-            Whole numbers -m … m and Φ at each; see `som_map.topology.topographic_function`.
-
-        Raises
-        ------
-        ValueError
-            ``neighbours`` is neither 4 nor 8.
+        ``neighbours`` 8: the paper's maximum norm on the grid; 4: hops along the map's links.
+        Returned are whole numbers k = -m … m and Φ at each.
         """
         if neighbours not in (4, 8):
             raise ValueError(f"neighbours must be 4 or 8, not {neighbours!r}")

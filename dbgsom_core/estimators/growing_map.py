@@ -49,7 +49,7 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.callbacks import callback_notifier
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.compatibility import check_suits, reads_target, why_no_grid
-from dbgsom_core.training.config import Held, Settings
+from dbgsom_core.training.config import Settings
 from dbgsom_core.training.fit import fit_map
 from dbgsom_core.training.fitted_metric import fitted
 from dbgsom_core.training.hierarchy import check_goes_on
@@ -275,8 +275,26 @@ class GrowingMap(FittedMap, BaseEstimator):
         if goes_on:
             memory = self._memory
             samples = samples.followed_by(memory.X, memory.weights, memory.scatter)
-        new_leaves = self._train(parts, samples, its_target, start, new, validation)
-        self._take_labels(X, kept, new_leaves)
+        settings = Settings(
+            self.epochs, self.tol, self.robust, self.contamination, self.random_state
+        )
+        checkpoints, progress = Checkpoints.of(self.checkpoint), None
+        if checkpoints is not None:
+            facts = facts_of(
+                parts, self._metric, samples, its_target, settings, start, new, validation
+            )
+            progress = checkpoints.progress(facts, self.random_state)
+        with progress_shown(self.verbose) as show:
+            notify = callback_notifier(self.callbacks, show)
+            with one_blas_thread(), blamed("engine", parts.engine):
+                state = fit_map(
+                    parts, samples, its_target, settings, notify, start, new, progress, validation
+                )
+                self._parts, self.spreading_factor_ = parts, spreading_factor_of(parts)
+                take_state(self, state)
+                self._take_labels(X, samples, kept, state.new_leaves)
+        if checkpoints is not None:
+            checkpoints.ended()
         calibration = held.samples(held.calibration, parts, metric, X, weights)
         if calibration is not None:
             level = float(self.contamination)
@@ -286,48 +304,22 @@ class GrowingMap(FittedMap, BaseEstimator):
             self._warn_of_unrest()
         return held
 
-    def _train(
-        self,
-        parts: Parts,
-        samples: Samples,
-        target: Target | None,
-        start: SomMap | None,
-        new: int | None,
-        validation: Held | None,
-    ) -> NDArray[np.integer[Any]]:
-        # Returns the leaf of each new sample.
-        settings = Settings(
-            self.epochs, self.tol, self.robust, self.contamination, self.random_state
-        )
-        checkpoints, progress = Checkpoints.of(self.checkpoint), None
-        if checkpoints is not None:
-            facts = facts_of(parts, self._metric, samples, target, settings, start, new, validation)
-            progress = checkpoints.progress(facts, self.random_state)
-        with progress_shown(self.verbose) as show:
-            notify = callback_notifier(self.callbacks, show)
-            with one_blas_thread(), blamed("engine", parts.engine):
-                state = fit_map(
-                    parts, samples, target, settings, notify, start, new, progress, validation
-                )
-        self._parts, self.spreading_factor_ = parts, spreading_factor_of(parts)
-        take_state(self, state)
-        if checkpoints is not None:
-            checkpoints.ended()
-        return state.new_leaves
-
     def _take_labels(
-        self, X: Any, kept: NDArray[np.bool_] | None, trained: NDArray[np.integer[Any]]
+        self,
+        X: Any,
+        samples: Samples,
+        kept: NDArray[np.bool_] | None,
+        leaves: NDArray[np.integer[Any]],
     ) -> None:
-        leaves = trained
+        # Of all samples X, of which those that are kept trained and ended in ``leaves``.
         if kept is not None:
-            leaves = np.empty(len(kept), trained.dtype)
+            trained, leaves = leaves, np.empty(len(kept), leaves.dtype)
             leaves[kept] = trained
             left_out = self._parts.over(picked(X, ~kept), self._metric.abilities)
-            with one_blas_thread():
-                leaves[~kept] = self._to_live_leaves(left_out).leaf
+            leaves[~kept] = self._to_live_leaves(left_out).leaf
         for name in ("labels_", LEAVES):  # of an earlier fit
             self.__dict__.pop(name, None)
-        if isinstance(X, BlockTable):
+        if isinstance(samples.X, BlockTable):
             setattr(self, LEAVES, leaves)
         else:
             self.__dict__["labels_"] = np.asarray(self.leaf_labels_[leaves])

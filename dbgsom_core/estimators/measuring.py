@@ -69,15 +69,7 @@ def default_measures(registry: Registry, estimator: str, has_targets: bool) -> d
 
 
 def named_measures(registry: Registry, estimator: str, measures: Any) -> dict[str, Any]:
-    """Return measures that are given as names, mappings with ``name``, or instances, by that name.
-
-    Raises
-    ------
-    PluginError
-        One cannot be had.
-    ValueError
-        One appears twice, does not suit the estimator, or has other fields.
-    """
+    """Return measures given as names, mappings with ``name``, or instances, by that name."""
     single = isinstance(measures, (str, Mapping)) or not isinstance(measures, Sequence)
     chosen: dict[str, Any] = {}
     for spec in [measures] if single else measures:

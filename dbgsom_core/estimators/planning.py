@@ -10,11 +10,12 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length
 
 from dbgsom_core.engine.compiling import CompileClock, compile_clock
@@ -33,22 +34,11 @@ _KEPT = 24  # bytes that it keeps of a row that it does not hold: units, bounds 
 _FEW = 10_000  # rows among which all classes are looked for
 
 
-@dataclass(frozen=True)
-class Probe:
-    """The beginning of the training, or of a training on a part of the rows.
+class Probe(NamedTuple):
+    """The beginning of a training on ``rows``: its epochs, and seconds of each but compilation.
 
-    Attributes
-    ----------
-    rows : int
-    whole : bool
-        All rows were used, and training came to its end.
-    history : list of EpochRecord
-    seconds : list of float
-        Of each epoch, without compilation.
-    each_row : float
-        Seconds that one row more takes in all these epochs.
-    epochs : int
-        How many a whole training is expected to have.
+    ``whole``: on all rows, to its end. A row more takes ``each_row`` seconds in all these epochs,
+    and a whole training has about so many ``epochs``.
     """
 
     rows: int
@@ -69,11 +59,9 @@ class Plan:
     probe : Probe
     most_neurons : int or None
         That the map may have; None: no cap, or it has child maps.
-    seconds : (float, float or None)
-        Of the whole fit: at least, as if the map stayed as large as at the probe's end, and at
-        most, as if it were as large as it may be from the start; None: unknown.
-    epoch_seconds : (float, float or None)
-        The mean over its epochs.
+    seconds, epoch_seconds : (float, float or None)
+        Of the whole fit and of a mean epoch: at least, as if the map stayed as large as at the
+        probe's end, and at most, as if it were as large as it may be from the start; None: unknown.
     memory : int or None
         Bytes of this process at its peak; None where the system does not tell.
     network : int or None
@@ -98,23 +86,19 @@ class Plan:
         ``fits`` says why there are more than one, and ``left_out`` what is not counted.
         """
         probe, last, most = self.probe, self.probe.history[-1], self.most_neurons
-        time, neurons = _range_told(self.seconds), str(last.neurons)
-        of = f" of {probe.rows} rows" if probe.rows < self.rows else ""
-        if probe.whole:
-            time += f" ({last.epoch} of at most {last.epochs} epochs{fits})"
-        else:
-            rows = f" on {probe.rows} of {self.rows} rows" if of else ""
-            took = told_seconds(sum(probe.seconds))
-            time += f" (by {last.epoch} of at most {last.epochs} epochs{rows} in {took}{fits})"
+        epochs, neurons = f"{last.epoch} of at most {last.epochs} epochs", str(last.neurons)
+        part = probe.rows < self.rows
+        if not probe.whole:
+            rows = f" on {probe.rows} of {self.rows} rows" if part else ""
+            epochs = f"by {epochs}{rows} in {told_seconds(sum(probe.seconds))}"
+            of = f" of {probe.rows} rows" if part else ""
             neurons += f" after epoch {last.epoch} of the probe{of}"
-        memory = "unknown here"
-        if self.memory is not None:
-            memory = f"about {told_size(self.memory)} at the peak"
+        memory = None if self.memory is None else f"about {told_size(self.memory)} at the peak"
         lines = [
-            ("training", time + left_out),
+            ("training", f"{_range_told(self.seconds)} ({epochs}{fits}){left_out}"),
             ("epoch", f"{_range_told(self.epoch_seconds)} in the mean"),
             ("neurons", neurons + ("" if most is None else f", at most {most}")),
-            ("memory", memory),
+            ("memory", memory or "unknown here"),
         ]
         if self.network is not None:
             size, count = told_size(self.network), most or last.neurons
@@ -137,11 +121,6 @@ def plan_of(
     """Return what ``fits`` fits of an estimator to X (n, D) are expected to take.
 
     It trains for about so many ``seconds``, in this process, and leaves the estimator as it was.
-
-    Raises
-    ------
-    ValueError
-        As `fit` does; or X has partitions of unknown sizes.
     """
     parts = estimator.parts(X)
     engine = EngineAbilities.of(parts.engine)
@@ -189,7 +168,7 @@ class _EnoughError(Exception):
 
 
 class _Watch:
-    """A callback that times epochs, and ends the training when its time is over."""
+    # A callback that times epochs, and ends the training when its time is over.
 
     vital = True
 
@@ -197,12 +176,11 @@ class _Watch:
         self._clock, self._most = clock, most
         self.history: list[EpochRecord] = []
         self.seconds: list[float] = []
-        self._before = (time.perf_counter(), clock.seconds)
+        self._before = time.perf_counter() - clock.seconds
 
     def __call__(self, epoch: EpochRecord) -> None:
-        now = (time.perf_counter(), self._clock.seconds)
-        took = now[0] - self._before[0] - (now[1] - self._before[1])
-        self.seconds.append(max(took, 1e-6))
+        now = time.perf_counter() - self._clock.seconds
+        self.seconds.append(max(now - self._before, 1e-6))
         self.history.append(epoch)
         self._before = now
         if sum(self.seconds) > self._most:
@@ -292,12 +270,11 @@ class _Rows:
         if self.n <= count:
             return self.X, self.y
         rows = np.sort(rng.choice(self.n, count, replace=False))
-        if hasattr(self.X, "iloc"):
-            return self.X.iloc[rows], self._targets(rows)
         if hasattr(self.X, "to_pandas"):  # of pyarrow, whose [] are columns
             return self.X.take(rows), self._targets(rows)
         table: Any = opened_table(self.X)
-        return (self.X if table is None else table)[rows], self._targets(rows)
+        X = _safe_indexing(self.X, rows) if table is None else table[rows]
+        return X, self._targets(rows)
 
     def classes(self, count: int) -> int:
         """Return how many distinct targets the first rows have; of samples of no class, too."""
@@ -316,9 +293,7 @@ class _Rows:
         return np.concatenate(X), self._targets(np.concatenate(rows))
 
     def _targets(self, rows: NDArray[np.int64]) -> Any:
-        if self.y is None:
-            return None
-        return self.y.iloc[rows] if hasattr(self.y, "iloc") else np.asarray(self.y)[rows]
+        return None if self.y is None else _safe_indexing(self.y, rows)
 
 
 def _partition_sizes(X: Any) -> list[int] | None:

@@ -27,13 +27,7 @@ class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn the column limits of X (n, D).
-
-        Raises
-        ------
-        DataError
-            All columns are constant.
-        """
+        """Learn the column limits of X (n, D)."""
         X = self._validated(X, reset=True)
         self.minimum_, maximum = extremes(X)
         self.range_ = maximum - self.minimum_

@@ -117,12 +117,10 @@ def write_estimator(
             f"save one of {', '.join(sorted(ESTIMATORS))} itself"
         )
     params = {
-        name: to_plain(_short_form(estimator, name, value), arrays, name)
+        name: to_plain(_written_param(estimator, name, value), arrays, name)
         for name, value in estimator.get_params(deep=False).items()
-        if name not in (*_NOT_STORED, "random_state")
+        if name not in _NOT_STORED
     }
-    seed = estimator.random_state
-    params["random_state"] = int(seed) if isinstance(seed, (int, np.integer)) else None
     parts = {kind: _write_part(kind, getattr(estimator._parts, kind)) for kind in PARTS}
     # What the estimator's own parameters fill in, a reader lets them fill again.
     filled = [name for name in _FILLING if getattr(estimator, name) is not None]
@@ -145,12 +143,14 @@ def write_estimator(
     }
 
 
-def _short_form(estimator: Any, name: str, value: Any) -> Any:
-    if isinstance(getattr(estimator._parts, name, None), Absent):
+def _written_param(estimator: Any, name: str, value: Any) -> Any:
+    if name == "random_state":
+        return int(value) if isinstance(value, (int, np.integer)) else None
+    if name not in LOOP or isinstance(getattr(estimator._parts, name), Absent):
         return value
     if name == "stopping" and isinstance(value, (list, tuple)):
         return [component_spec(LOOP[name], rule) for rule in value]
-    is_built = name in LOOP and isinstance(value, (str, Mapping, Component))
+    is_built = isinstance(value, (str, Mapping, Component))
     return component_spec(LOOP[name], value) if is_built else value
 
 
@@ -163,7 +163,7 @@ def _write_part(kind: str, part: Component | Absent) -> dict[str, Any]:
             "plugins new NAME'), which also is faster, and give its name as the metric"
         )
     identity = get_registry().identify(kind, part)
-    for field, inner_kind in nested_fields(type(part)).items():  # says so when it has no name
+    for field, inner_kind in nested_fields(type(part)).items():  # raises when it has no name
         get_registry().identify(inner_kind, getattr(part, field))
     local = set(part.of_this_machine)
     return {
@@ -175,13 +175,14 @@ def _write_part(kind: str, part: Component | Absent) -> dict[str, Any]:
 
 
 def _write_map(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    written = {name: to_plain(getattr(som_map, name), arrays, name) for name in MAP_ARRAYS}
-    children = sorted(som_map.children.items())
     return {
-        **written,
+        **{name: to_plain(getattr(som_map, name), arrays, name) for name in MAP_ARRAYS},
         **som_map.grid.plain(),
         "apart": som_map.is_apart,
-        "children": [[neuron, _write_map(child, arrays)] for neuron, child in children],
+        "children": [
+            [neuron, _write_map(som_map.children[neuron], arrays)]
+            for neuron in sorted(som_map.children)
+        ],
     }
 
 
@@ -192,7 +193,7 @@ def read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
     """Return the fitted estimator of which `write_estimator` wrote these plain values.
 
     It has then answered a row of samples, so that what does not fit together is found. Errors are
-    of any kind, `PluginError` where a part's plugin is not installed.
+    of any kind, `PluginError` where a component's plugin is not installed.
     """
     cls = ESTIMATORS.get(stored["class"])
     if cls is None:
@@ -208,8 +209,7 @@ def read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
     for entry, (_, holds) in FITTED.items():
         name = entry.removesuffix("?")
         if name in fitted or name == entry:
-            problem = mismatch(fitted[name], holds, sizes, types)
-            if problem:
+            if problem := mismatch(fitted[name], holds, sizes, types):
                 raise UnfitError(f"holds arrays that do not fit each other: {name}{problem}")
             setattr(estimator, name, fitted[name])
     hits = estimator.leaf_hit_counts_
@@ -222,7 +222,7 @@ def read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
     estimator._metric = restored(estimator._parts.metric, _read_state(stored, "metric", take))
     row = _prepared_row(estimator._metric, sizes)
     if isinstance(getattr(estimator, "_novelty", None), Calibration):
-        _check_summaries(estimator._memory, tree.weights)
+        _check_clusters(estimator._memory, tree.weights)
         abilities = estimator._metric.abilities
         estimator._density = Density.of(estimator._memory, tree.weights, abilities)
     estimator._answering = None
@@ -243,17 +243,16 @@ def read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
 
 def _read_state(stored: Mapping[str, Any], kind: str, take: Take) -> dict[str, Any] | None:
     state = from_plain(stored.get(f"{kind}_state"), take)
-    if state is None:
-        return None
-    if not isinstance(state, dict) or not all(isinstance(it, np.ndarray) for it in state.values()):
+    arrays = isinstance(state, dict) and all(isinstance(it, np.ndarray) for it in state.values())
+    if not (arrays or state is None):
         raise UnfitError(f"holds a {kind}'s state that must be arrays by name, not {shown(state)}")
-    return state
+    return state  # type: ignore[no-any-return]
 
 
 def _unfitted(
     cls: type[Any], stored: Mapping[str, Any], take: Take
 ) -> tuple[Any, dict[str, Absent]]:
-    """Return the estimator with its parameters, and the parts that it can answer without."""
+    """Return the estimator with its parameters, and the components that it can answer without."""
     params = {
         name: from_plain(it, take, where=name)
         for name, it in stored["params"].items()
@@ -272,21 +271,21 @@ def _unfitted(
         except PluginError as error:
             if kind not in NOT_ASKED:
                 raise
-            absent[kind], given = Absent(part), dict(part["params"])
-            params[kind] = {**given, "name": f"{part['distribution']}:{part['name']}"}
-            _warn_of_absence(error)
+            _note_absence(absent, kind, part, error)
+            params[kind] = {**part["params"], "name": f"{part['distribution']}:{part['name']}"}
     for name in LOOP.keys() & params.keys():
         try:
             build_param(name, params[name])
         except (DbgsomError, ValueError) as error:
-            absent[name] = Absent(params[name])
-            _warn_of_absence(f"{name} {shown(params[name])} cannot be had here ({error})")
+            why = f"{name} {shown(params[name])} cannot be had here ({error})"
+            _note_absence(absent, name, params[name], why)
     return cls(**params), absent
 
 
-def _warn_of_absence(message: object) -> None:
+def _note_absence(absent: dict[str, Absent], name: str, spec: Any, why: object) -> None:
+    absent[name] = Absent(spec)
     warnings.warn(
-        f"{one_line(message)}. The model answers without it, and cannot be trained further",
+        f"{one_line(why)}. The model answers without it, and cannot be trained further",
         stacklevel=callers_level(),
     )
 
@@ -339,15 +338,11 @@ def _read_record(stored: Mapping[str, Any]) -> EpochRecord:
     return EpochRecord(**{**stored, "births": births, "changes": changes})
 
 
-# ------------------------------------------------------------------------------------- the map
-
-
 def _read_map(stored: Mapping[str, Any], take: Take) -> SomMap:
     arrays = {name: from_plain(stored[name], take) for name in MAP_ARRAYS}
     sizes: dict[str, int] = {}
     for name, holds in MAP_ARRAYS.items():
-        problem = mismatch(arrays[name], holds, sizes, {})
-        if problem:
+        if problem := mismatch(arrays[name], holds, sizes, {}):
             raise UnfitError(f"holds a map whose arrays do not fit each other: {name}{problem}")
     positions, parents, n = arrays["positions"], arrays["parents"], sizes["K"]
     if not (n and sizes["D"]):
@@ -374,9 +369,6 @@ def _read_map(stored: Mapping[str, Any], take: Take) -> SomMap:
             raise UnfitError(f"holds a child map of neuron {shown(neuron)} that does not fit it")
         som_map.children[int(neuron)] = below
     return som_map
-
-
-# ------------------------------------------------------- what metric and labeller learnt
 
 
 def _prepared_row(metric: FittedMetric, sizes: Mapping[str, int]) -> NDArray[np.float64]:
@@ -416,7 +408,7 @@ def _fitted_labeller(
     for memory in outputs or [estimator._memory]:
         if labeller.answer is None or memory.labels is None:
             raise UnfitError("holds what a labeller learnt, and not what it learnt it from")
-        _check_summaries(memory, prototypes)
+        _check_clusters(memory, prototypes)
         if classes is not None and (memory.labelled is None or not memory.labelled.any()):
             raise UnfitError("holds summaries without classes")
         groups = LabelledGroups.of(memory, prototypes, estimator._metric.abilities, classes)
@@ -434,7 +426,7 @@ def _fitted_labeller(
     return answering, np.concatenate(rows)
 
 
-def _check_summaries(memory: Any, prototypes: NDArray[Any]) -> None:
+def _check_clusters(memory: Any, prototypes: NDArray[Any]) -> None:
     units = memory.units
     if units is None or not ((units >= 0) & (units < len(prototypes))).all():
         raise UnfitError("holds summaries of leaves that there are not")

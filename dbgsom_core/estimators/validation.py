@@ -40,13 +40,6 @@ def check_samples(
 
     Or as a table, where an ``engine`` reads X in blocks. ``handles`` says whether the metric takes
     ``"missing"`` values and ``"sparse"`` samples.
-
-    Raises
-    ------
-    ValueError
-        X holds what the metric cannot take, or a sample of which nothing is observed.
-    TypeError
-        X is sparse, and the metric does not take that.
     """
     opened = None if engine is None else EngineAbilities.of(engine).opened
     table = None if opened is None else opened(X)
@@ -98,13 +91,7 @@ def check_samples(
 
 
 def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64] | None:
-    """Return sample weights (n,) as float64, or None when none were given.
-
-    Raises
-    ------
-    ValueError
-        A weight is negative or no number, or fewer than ``least`` are positive.
-    """
+    """Return sample weights (n,) as float64, or None when none were given."""
     weights = weights_of(X, sample_weight)
     if weights is None:
         return None
@@ -125,13 +112,7 @@ def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64]
 
 
 def weights_of(X: Any, sample_weight: Any) -> NDArray[np.float64] | None:
-    """Return sample weights (n,) as float64, or None when none were given.
-
-    Raises
-    ------
-    ValueError
-        They are not n numbers of at least 0, or all are 0.
-    """
+    """Return sample weights (n,) as float64, or None when none were given."""
     if sample_weight is None:
         return None
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)

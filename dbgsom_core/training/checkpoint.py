@@ -7,9 +7,10 @@ the definition, and sums lie on a grid on which their order does not matter.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -20,6 +21,8 @@ from dbgsom_core.som_map.changes import change_of
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 
+_ARRAYS = ("positions", "prototypes", "parents", "birth_epochs")  # of a map
+_FIELDS = tuple(one.name for one in fields(EpochRecord))
 _SHARE = 0.01  # of the time, which writing takes at most,
 _OLD, _SHARE_IF_OLD = 0.05, 0.02  # but where so much of a training is not written down yet
 _FIRST = 0.004  # seconds that the first writing is thought to take
@@ -64,58 +67,42 @@ class TrainingState:
 
     def plain(self) -> dict[str, Any]:
         """Return it in plain values and arrays."""
-        records = [
-            (r.epoch, r.epochs, r.phase == "fine", r.width, r.neurons, r.quantization_error,
-             r.movement, r.seconds)
-            for r in self.history
-        ]  # fmt: skip
-        births = [(b.epoch, b.parent, *b.position) for r in self.history for b in r.births]
         return {
             **vars(self),
             "som_map": _plain_map(self.som_map),
             "best": None if self.best is None else [self.best[0], _plain_map(self.best[1])],
-            "history": np.array(records, dtype=np.float64).reshape(-1, 8),
-            "births": np.array(births, dtype=np.int64).reshape(-1, 4),
-            "changes": [(r.epoch, *r.changes) for r in self.history if r.changes],
+            "history": json.dumps(
+                [{name: getattr(record, name) for name in _FIELDS} for record in self.history]
+            ),
         }
 
     @classmethod
     def of_plain(cls, values: Mapping[str, Any]) -> Self:
         """Return what gave these values; ValueError, TypeError or KeyError where nothing did."""
         own = dict(values)
-        births: dict[int, list[GrowthEvent]] = {}
-        for epoch, parent, x, y in own.pop("births").tolist():
-            births.setdefault(epoch, []).append(GrowthEvent(epoch, parent, (x, y)))
-        changes = {epoch: tuple(map(change_of, those)) for epoch, *those in own.pop("changes")}
-        own["history"] = [
-            EpochRecord(
-                int(epoch), int(epochs), "fine" if fine else "growing", width, int(neurons),
-                tuple(births.get(int(epoch), ())), error, movement, seconds,
-                changes.get(int(epoch), ()),
-            )
-            for epoch, epochs, fine, width, neurons, error, movement, seconds in np.asarray(
-                own["history"]
-            ).tolist()
-        ]  # fmt: skip
         own["som_map"] = _map_of_plain(own["som_map"])
         if own["best"] is not None:
             epoch, best = own["best"]
             own["best"] = int(epoch), _map_of_plain(best)
         own["watched"] = [list(values) for values in own["watched"]]
+        own["history"] = [_record_of_plain(record) for record in json.loads(own["history"])]
         return cls(**own)
 
 
+def _record_of_plain(plain: Mapping[str, Any]) -> EpochRecord:
+    births = tuple(GrowthEvent(epoch, at, (x, y)) for epoch, at, (x, y) in plain["births"])
+    return EpochRecord(
+        **{**plain, "births": births, "changes": tuple(map(change_of, plain["changes"]))}
+    )
+
+
 def _plain_map(som_map: SomMap) -> dict[str, Any]:
-    arrays = ("positions", "prototypes", "parents", "birth_epochs")
-    return {**som_map.grid.plain(), **{name: getattr(som_map, name) for name in arrays}}
+    return {**som_map.grid.plain(), **{name: getattr(som_map, name) for name in _ARRAYS}}
 
 
 def _map_of_plain(plain: Mapping[str, Any]) -> SomMap:
-    positions = plain["positions"]
-    prototypes, parents, epochs = (
-        plain[name] for name in ("prototypes", "parents", "birth_epochs")
-    )
-    return SomMap.restored(positions, prototypes, parents, epochs, Grid.of_plain(plain, positions))
+    arrays = {name: plain[name] for name in _ARRAYS}
+    return SomMap.restored(**arrays, grid=Grid.of_plain(plain, arrays["positions"]))
 
 
 # By the neurons that lead from the first map down to a map; () is the first one.

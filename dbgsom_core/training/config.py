@@ -43,31 +43,24 @@ class TrainingConfig:
     ----------
     data : Samples
         The prepared training samples, with their classes where y gives some.
-    kernel : Kernel
-    growth : GrowthStrategy
     epochs : int
         Upper bound.
     tol : float
         The map has converged when, at the final width, the prototypes move less than this share
-        of the data's deviation. 0 runs all epochs: nor is what growth leaves of them cut short.
-    deviation : float
-        ‖std(X)‖ of the prepared samples.
+        of the data's ``deviation`` ‖std(X)‖. 0 runs all epochs: nor is what growth leaves of them
+        cut short.
     threshold : float
         The growing threshold, or nan.
-    max_neurons : int or None
     cap_is_automatic : bool
-        Warn when the cap binds, since nobody chose it.
+        Warn when ``max_neurons`` binds, since nobody chose it.
     robust : float or None
         γ of `smoothed_weights`, in the inverse of the squared distance's units; None: off.
     continues : bool
         The map is trained already: the kernel stays at its final width.
     course : component or None
         How the width goes down; None: as the kernel's ``decay`` says.
-    stopping : tuple of stopping rules
-    validation : Samples or None
-        What is held out for them.
-    monitor : ValidationMonitor or None
-        What those of them see that need targets.
+    validation, monitor : Samples, ValidationMonitor or None
+        What is held out for stopping rules, and what those of them see that need targets.
     seed : tuple of int
         Of what growth draws by lot.
     """

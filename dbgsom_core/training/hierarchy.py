@@ -69,20 +69,9 @@ def grow_children(
 ) -> None:
     """Give the neurons of a trained map child maps, and theirs, where the strategy wants them.
 
-    Parameters
-    ----------
-    trainer : Trainer
-        Trains each as the first map was trained.
-    parts : Parts
-        With the vertical strategy.
-    som_map : SomMap
-        Its ``children`` are filled.
-    data, found, target : Samples, PerSample, Target or None
-        The samples that the map was trained on, their best-matching units and their targets.
-    qe0 : float
-        See `root_error`.
-    path : tuple of int
-        The neurons that lead down to the map.
+    ``parts`` are those with the vertical strategy, ``data`` the samples that the map was trained
+    on, with the units that they ``found`` and their targets, ``qe0`` is the `root_error`, and
+    ``path`` leads down to the map, whose ``children`` are filled.
     """
     exact = data.found(som_map.prototypes, found)
     hits, errors = exact.hits, exact.errors

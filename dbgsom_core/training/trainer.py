@@ -58,30 +58,10 @@ class Trainer:
         goes_on: bool = False,
         validation: Held | None = None,
     ) -> tuple[Training, Found, Search]:
-        """Train one map.
+        """Train one map, that at the end of the ``path`` of neurons from the first one.
 
-        Parameters
-        ----------
-        samples : Samples
-            Prepared.
-        target : Target or None
-        path : tuple of int
-            The neurons that lead from the first map down to it.
-        notify : callable
-            Hears the record of each epoch.
-        moments : Moments, optional
-            Of the samples, where they are known.
-        start : SomMap, optional
-            A trained map with which training goes on; it is not changed.
-        goes_on : bool
-            With a few samples besides what ``start`` has seen.
-        validation : Held, optional
-            What is held out for stopping rules.
-
-        Raises
-        ------
-        ValueError
-            The samples or the settings cannot be used.
+        It ``goes_on`` with a few samples besides what ``start`` has seen. Other parameters, and
+        errors, are those of `fit_map`.
         """
         parts, settings, growing = self.parts, self.settings, self.parts.growing
         usual, gamma = samples, None

@@ -97,29 +97,13 @@ def smoothed_over_links(
     centre: Any = None,
     table: NDArray[np.uint16] | None = None,
 ) -> NDArray[np.float64]:
-    """Return each prototype averaged with those of its linked neighbours.
+    """Return each prototype averaged with those of its linked neighbours, (K, D).
 
     m_i = Σ_j n_j h_ij m_j / Σ_j n_j h_ij over the neuron i itself and its linked neighbours j,
-    with n_j the hits of j and h_ij the kernel at no or one hop. It is the sum of the batch map
-    with prototypes in place of the means of the samples, cut after one hop. The option was asked
-    for as Kohonen (2001), eq. 3.80; that page was not at hand, so what counts is the formula here.
-    A neuron that neither has hits nor a neighbour with hits keeps its prototype.
-
-    Parameters
-    ----------
-    som_map : SomMap
-        The map with K neurons; it is not changed.
-    hits : array (K,)
-    weights : float64 array (H,)
-        The kernel at no and at one hop, or as the table says.
-    centre : callable, optional
-        The metric's, which turns means into prototypes.
-    table : uint16 array (K, K), optional
-        Which of the weights holds for which neurons; that of the hops without it.
-
-    Returns
-    -------
-    float64 array (K, D)
+    with n_j the ``hits`` of j and h_ij the kernel's ``weights`` at no or one hop, or as the
+    ``table`` says. It is the sum of the batch map with prototypes in place of the means of the
+    samples, cut after one hop (after Kohonen 2001, eq. 3.80). A neuron that neither has hits nor a
+    neighbour with hits keeps its prototype. ``centre`` turns means into prototypes.
     """
     hops = som_map.hops
     near = weights[0] * (hops == 0) + weights[1] * (hops == 1)

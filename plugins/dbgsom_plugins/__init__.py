@@ -11,7 +11,8 @@ DBGSOM_API_VERSION = 1
 
 
 def _offers(package: str, classes: dict[str, str]) -> dict[str, str]:
-    return {name: f"{__name__}.{package}.{where}" for name, where in classes.items()}
+    inside = f"{__name__}.{package}" if package else __name__
+    return {name: f"{inside}.{where}" for name, where in classes.items()}
 
 
 @hookimpl
@@ -20,13 +21,13 @@ def dbgsom_metrics() -> dict[str, str]:
     return _offers(
         "metrics",
         {
-            "euclidean": "euclidean:Euclidean",
-            "cosine": "cosine:Cosine",
-            "manhattan": "manhattan:Manhattan",
-            "chebyshev": "chebyshev:Chebyshev",
-            "minkowski": "minkowski:Minkowski",
-            "correlation": "correlation:Correlation",
-            "canberra": "canberra:Canberra",
+            "euclidean": "norms:Euclidean",
+            "cosine": "directions:Cosine",
+            "manhattan": "norms:Manhattan",
+            "chebyshev": "norms:Chebyshev",
+            "minkowski": "norms:Minkowski",
+            "correlation": "directions:Correlation",
+            "canberra": "norms:Canberra",
             "hamming": "hamming:Hamming",
             "jensen_shannon": "jensen_shannon:JensenShannon",
             "mahalanobis": "mahalanobis:Mahalanobis",
@@ -38,15 +39,15 @@ def dbgsom_metrics() -> dict[str, str]:
 def dbgsom_kernels() -> dict[str, str]:
     """Offer the built-in kernels."""
     return _offers(
-        "kernels",
+        "",
         {
-            "gaussian": "gaussian:Gaussian",
-            "cut_gaussian": "gaussian:CutGaussian",
-            "triangular": "compact:Triangular",
-            "bubble": "compact:Bubble",
-            "epanechnikov": "compact:Epanechnikov",
-            "plane_gaussian": "plane:PlaneGaussian",
-            "mexican_hat": "plane:MexicanHat",
+            "gaussian": "kernels:Gaussian",
+            "cut_gaussian": "kernels:CutGaussian",
+            "triangular": "kernels:Triangular",
+            "bubble": "kernels:Bubble",
+            "epanechnikov": "kernels:Epanechnikov",
+            "plane_gaussian": "kernels:PlaneGaussian",
+            "mexican_hat": "kernels:MexicanHat",
         },
     )
 
@@ -70,12 +71,12 @@ def dbgsom_growth_strategies() -> dict[str, str]:
 def dbgsom_initialisations() -> dict[str, str]:
     """Offer the built-in initialisations."""
     return _offers(
-        "initialisations",
+        "",
         {
-            "pca": "spread:Pca",
-            "random": "spread:Random",
-            "sample": "given:Sample",
-            "array": "given:Array",
+            "pca": "initialisations:Pca",
+            "random": "initialisations:Random",
+            "sample": "initialisations:Sample",
+            "array": "initialisations:Array",
         },
     )
 
@@ -84,14 +85,14 @@ def dbgsom_initialisations() -> dict[str, str]:
 def dbgsom_grids() -> dict[str, str]:
     """Offer the built-in grids."""
     return _offers(
-        "grids",
+        "",
         {
-            "auto": "regular:Auto",
-            "line": "regular:Line",
-            "square": "regular:Square",
-            "hexagonal": "regular:Hexagonal",
-            "square_torus": "regular:SquareTorus",
-            "hexagonal_torus": "regular:HexagonalTorus",
+            "auto": "grids:Auto",
+            "line": "grids:Line",
+            "square": "grids:Square",
+            "hexagonal": "grids:Hexagonal",
+            "square_torus": "grids:SquareTorus",
+            "hexagonal_torus": "grids:HexagonalTorus",
         },
     )
 
@@ -100,12 +101,12 @@ def dbgsom_grids() -> dict[str, str]:
 def dbgsom_schedules() -> dict[str, str]:
     """Offer the built-in schedules."""
     return _offers(
-        "schedules",
+        "",
         {
-            "linear": "decays:Linear",
-            "exponential": "decays:Exponential",
-            "constant": "decays:Constant",
-            "cyclic": "decays:Cyclic",
+            "linear": "schedules:Linear",
+            "exponential": "schedules:Exponential",
+            "constant": "schedules:Constant",
+            "cyclic": "schedules:Cyclic",
         },
     )
 
@@ -114,12 +115,12 @@ def dbgsom_schedules() -> dict[str, str]:
 def dbgsom_stopping_rules() -> dict[str, str]:
     """Offer the built-in stopping rules."""
     return _offers(
-        "stopping",
+        "",
         {
-            "converged": "rules:Converged",
-            "patience": "rules:Patience",
-            "time_limit": "rules:TimeLimit",
-            "epoch_limit": "rules:EpochLimit",
+            "converged": "stopping:Converged",
+            "patience": "stopping:Patience",
+            "time_limit": "stopping:TimeLimit",
+            "epoch_limit": "stopping:EpochLimit",
         },
     )
 
@@ -130,12 +131,12 @@ def dbgsom_labellers() -> dict[str, str]:
     return _offers(
         "labellers",
         {
-            "index": "index:Index",
+            "index": "neurons:Index",
             "clusters": "clusters:Clusters",
             "kernel_vote": "kernel_vote:KernelVote",
-            "majority": "majority:Majority",
+            "majority": "neurons:Majority",
             "local_linear": "local_linear:LocalLinear",
-            "mean": "mean:Mean",
+            "mean": "neurons:Mean",
         },
     )
 
@@ -176,8 +177,8 @@ def dbgsom_measures() -> dict[str, str]:
             "topographic_error": "topology:TopographicError",
             "topographic_error_8": "topology:TopographicError8",
             "combined_error": "topology:CombinedError",
-            "topographic_product": "neighbourhoods:TopographicProduct",
-            "topographic_function": "neighbourhoods:TopographicFunction",
+            "topographic_product": "topology:TopographicProduct",
+            "topographic_function": "topology:TopographicFunction",
             "trustworthiness": "neighbours:Trustworthiness",
             "continuity": "neighbours:Continuity",
             "neighbourhood_preservation": "neighbours:NeighbourhoodPreservation",
@@ -186,20 +187,20 @@ def dbgsom_measures() -> dict[str, str]:
             "davies_bouldin": "clusters:DaviesBouldin",
             "calinski_harabasz": "clusters:CalinskiHarabasz",
             "silhouette": "clusters:Silhouette",
-            "accuracy": "labels:Accuracy",
-            "balanced_accuracy": "labels:BalancedAccuracy",
-            "macro_f1": "labels:MacroF1",
-            "roc_auc": "scores:RocAuc",
-            "log_loss": "scores:LogLoss",
-            "adjusted_rand": "labels:AdjustedRand",
-            "normalized_mutual_info": "labels:NormalizedMutualInfo",
-            "purity": "classes:Purity",
-            "entropy": "classes:Entropy",
-            "class_scatter": "classes:ClassScatter",
+            "accuracy": "targets:Accuracy",
+            "balanced_accuracy": "targets:BalancedAccuracy",
+            "macro_f1": "targets:MacroF1",
+            "roc_auc": "targets:RocAuc",
+            "log_loss": "targets:LogLoss",
+            "adjusted_rand": "targets:AdjustedRand",
+            "normalized_mutual_info": "targets:NormalizedMutualInfo",
+            "purity": "targets:Purity",
+            "entropy": "targets:Entropy",
+            "class_scatter": "targets:ClassScatter",
             "r2": "targets:R2",
             "rmse": "targets:RootMeanSquaredError",
             "mae": "targets:MeanAbsoluteError",
-            "novelty_auc": "scores:NoveltyAuc",
+            "novelty_auc": "targets:NoveltyAuc",
         },
     )
 

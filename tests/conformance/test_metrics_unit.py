@@ -11,7 +11,7 @@ from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.measures.clusters import davies_bouldin
 from dbgsom_plugins.measures.fit import QuantizationError, distortion
 from dbgsom_plugins.measures.topology import TopographicError
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 UNIT = np.load(Path(__file__).parent / "data" / "metrics_unit.npz", allow_pickle=False)
 

@@ -24,7 +24,7 @@ from dbgsom_core.engine.llvm.bounds import SPARE
 from dbgsom_core.engine.llvm.panel import LINE, PANEL_ROWS, SLACKS, lanes_of
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 EUCLIDEAN = MetricAbilities.of(Euclidean())
 UNIT = 2.0**-53  # of float64

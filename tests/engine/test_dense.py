@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.loops import smallest
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 
 def by_definition(X, W):

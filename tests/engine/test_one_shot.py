@@ -10,7 +10,7 @@ from dbgsom_core.engine.euclidean import one_shot
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 EUCLIDEAN = MetricAbilities.of(Euclidean())
 

@@ -24,7 +24,7 @@ from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.engines.blocks import BlocksEngine
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 ROWS, FEATURES = 7013, 5  # enough that a packed copy pays
 GROWING = {"name": "directed", "spreading_factor": 0.6, "max_neurons": 30}

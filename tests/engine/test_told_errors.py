@@ -10,7 +10,7 @@ from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.llvm.bounds import POOR
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 EUCLIDEAN = MetricAbilities.of(Euclidean())
 

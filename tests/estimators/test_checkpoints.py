@@ -251,16 +251,9 @@ def test_a_checkpoint_of_other_data_or_version_is_refused(iris, tmp_path, monkey
         SomVQ(checkpoint=path).fit(X)
 
 
-def test_the_last_but_one_serves_where_the_last_is_damaged(iris, tmp_path):
+def test_a_damaged_checkpoint_is_refused(iris, tmp_path):
     path = interrupted(SomVQ(), tmp_path / "fit.npz", 5, iris[0])
-    before = Checkpoints(path).before
-    assert sorted(tmp_path.iterdir()) == sorted([path, before])
     path.write_bytes(path.read_bytes()[:-200])
-    heard = []
-    SomVQ(checkpoint=path, callbacks=[heard.append]).fit(iris[0])
-    assert heard[0].epoch == 5
-    for one in (path, before):
-        one.write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=r"is damaged.*remove it"):
         SomVQ(checkpoint=path).fit(iris[0])
 
@@ -280,11 +273,6 @@ def test_paths_that_are_none_and_a_disk_that_is_full(iris, tmp_path, monkeypatch
         vq = SomVQ(checkpoint=Checkpoints(tmp_path / "fit.npz", seconds=0.0)).fit(iris[0])
     assert [str(one.message).count("training goes on") for one in caught] == [1]
     assert vq.n_iter_ > 5
-
-
-def test_a_saved_model_holds_no_checkpoint(iris, tmp_path):
-    SomVQ(checkpoint=tmp_path / "fit.npz").fit(iris[0]).save(tmp_path / "model.npz")
-    assert SomVQ.load(tmp_path / "model.npz").checkpoint is None
 
 
 @pytest.mark.parametrize(
@@ -331,10 +319,3 @@ def test_digests_tell_tables_apart(rng):
     ]  # fmt: skip
     assert len({data_digest(one) for one in others}) == len(others)
     assert data_digest(np.asfortranarray(X)) == data_digest(X.copy())
-
-
-def test_checkpoints_are_small_and_seldom(tables, tmp_path):
-    assert Checkpoints(Path("x")).seconds == 1.0
-    copies = every_epoch(SomVQ(epochs=15, max_neurons=70), tmp_path, *tables["many"])
-    sizes = [copy.stat().st_size for copy in copies]
-    assert max(sizes) < 70 * (16 + 4) * 8 + 12_000

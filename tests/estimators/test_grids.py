@@ -17,8 +17,8 @@ from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.initialisations.spread import Pca
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.initialisations import Pca
+from dbgsom_plugins.metrics.norms import Euclidean
 
 TORUS = {"name": "fixed", "rows": 4, "columns": 5, "wrap": True}
 GROWTH = {

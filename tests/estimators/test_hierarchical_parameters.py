@@ -11,7 +11,7 @@ from dbgsom_core.errors import PluginError
 from dbgsom_core.persistence import load
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.hierarchical import Hierarchical
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 SMALL = Directed(spreading_factor=0.05)
 DEEP = Hierarchical(base=SMALL, tau_2=0.004, max_depth=3, min_samples=10)

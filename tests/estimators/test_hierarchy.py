@@ -16,9 +16,8 @@ from dbgsom_core.training.hierarchy import root_error
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.hierarchical import Hierarchical
-from dbgsom_plugins.metrics.cosine import Cosine
-from dbgsom_plugins.metrics.euclidean import Euclidean
-from dbgsom_plugins.metrics.manhattan import Manhattan
+from dbgsom_plugins.metrics.directions import Cosine
+from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
 
 SMALL = Directed(spreading_factor=0.05, class_growth=False)
 DEEP = Hierarchical(base=SMALL, tau_2=0.004, max_depth=3, min_samples=10)

@@ -27,10 +27,10 @@ from dbgsom_core.training.train import train
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.boundary import share_errors
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.initialisations.spread import Pca
-from dbgsom_plugins.kernels.gaussian import Gaussian
+from dbgsom_plugins.initialisations import Pca
+from dbgsom_plugins.kernels import Gaussian
 from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.int8])

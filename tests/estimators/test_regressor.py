@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence
 from dbgsom_core.errors import ModelFileError
-from dbgsom_plugins.kernels.gaussian import Gaussian
+from dbgsom_plugins.kernels import Gaussian
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import ComponentError, PluginError
 from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_plugins.initialisations.given import Array
+from dbgsom_plugins.initialisations import Array
 
 DBGSOM_API_VERSION = 1
 FIXED = {"name": "fixed", "rows": 2, "columns": 3}

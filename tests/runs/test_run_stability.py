@@ -57,7 +57,7 @@ def test_it_is_that_of_the_estimator():
 
 
 def test_a_measure_that_fails_on_refits_has_no_interval(monkeypatch):
-    from dbgsom_plugins.measures.labels import Accuracy
+    from dbgsom_plugins.measures.targets import Accuracy
 
     plain = Accuracy.compute
 

@@ -18,7 +18,7 @@ from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._drawing import outline
 from dbgsom_plugins.figures.u_matrix import u_matrix
 from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 FAR = np.iinfo(np.uint16).max
 # Written out once more, for the twins: what is linked, and what touches.

@@ -144,12 +144,6 @@ def test_links_and_shape_follow_every_birth(som_map):
     np.testing.assert_array_equal(som_map.edges(), np.argwhere(np.triu(som_map.hops == 1)))
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 5), (4, 1), (3, 4)])
-def test_hops_of_a_full_grid_are_those_of_a_search(rows, columns):
-    som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)))
-    np.testing.assert_array_equal(som_map.hops, hops_by_search(som_map.positions.tolist()))
-
-
 def test_prototypes_are_kept_row_by_row_however_they_come():
     prototypes = np.asfortranarray(np.arange(8.0).reshape(4, 2))
     som_map = SomMap.rectangle(2, 2, prototypes)

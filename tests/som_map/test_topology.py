@@ -11,7 +11,7 @@ from dbgsom_core import SomVQ
 from dbgsom_core.som_map import topology
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import topographic_function, topographic_product
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 pairwise = Euclidean().pairwise
 
@@ -131,18 +131,6 @@ def test_the_function_equals_its_slow_twin(pair, samples, neighbours):
         assert phi == pytest.approx(slow_function(som_map, bmu, second, neighbours, k)), k
     for k in (found.k[-1] + 1, -found.k[-1] - 1):
         assert found.at(k) == pytest.approx(slow_function(som_map, bmu, second, neighbours, k))
-
-
-@settings(max_examples=20)
-@given(random_maps(), st.integers(1, 40))
-def test_the_function_does_not_depend_on_blocks(pair, block):
-    som_map, rng = pair
-    bmu, second = rng.integers(0, len(som_map), (2, 30))
-    whole = topographic_function(som_map, bmu, second)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(topology, "_BLOCK", block)
-        parts = topographic_function(som_map, bmu, second)
-    np.testing.assert_array_equal(parts.phi, whole.phi)
 
 
 def test_a_map_that_unfolds_the_plane_has_a_function_of_zero():

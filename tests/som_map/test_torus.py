@@ -15,7 +15,7 @@ from dbgsom_core.som_map.tree import Tree, leaf_map
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.u_matrix import u_matrix
 from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 SHAPES = {"square": [(3, 3), (3, 7), (6, 4)], "hexagonal": [(4, 3), (4, 7), (6, 4)]}
 TORI = [(grid, shape) for grid in (SQUARE, HEXAGONAL) for shape in SHAPES[grid.name]]

@@ -10,7 +10,7 @@ from dbgsom_core import SomClassifier, SomVQ, presets
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.train import is_stationary
-from dbgsom_plugins.schedules.decays import Exponential
+from dbgsom_plugins.schedules import Exponential
 
 FINE = Schedule(epochs=20, fine_epochs=12, start=None, end=0.5, course=Exponential().width)
 

@@ -18,8 +18,8 @@ from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.rectangles import Fixed
-from dbgsom_plugins.kernels.gaussian import Gaussian
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.kernels import Gaussian
+from dbgsom_plugins.metrics.norms import Euclidean
 
 
 def fine(growth):

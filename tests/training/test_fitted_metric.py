@@ -17,9 +17,8 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import checks_for
 from dbgsom_core.training.fitted_metric import FittedMetric, fitted
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.metrics.euclidean import Euclidean
 from dbgsom_plugins.metrics.mahalanobis import Mahalanobis
-from dbgsom_plugins.metrics.manhattan import Manhattan
+from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
 
 DBGSOM_API_VERSION = 1
 FIXED = {"name": "fixed", "rows": 4, "columns": 4}

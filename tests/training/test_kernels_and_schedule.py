@@ -10,8 +10,7 @@ from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.gsom import Gsom
 from dbgsom_plugins.growth.rectangles import Fixed
-from dbgsom_plugins.kernels.compact import Bubble, Epanechnikov, Triangular
-from dbgsom_plugins.kernels.gaussian import CutGaussian, Gaussian
+from dbgsom_plugins.kernels import Bubble, CutGaussian, Epanechnikov, Gaussian, Triangular
 
 
 def fine(growth):

@@ -9,7 +9,7 @@ from dbgsom_core import SomVQ
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.moments import check_varies, moments_of
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 
 @pytest.mark.parametrize("X", [np.full((1000, 3), 0.1), np.full((50, 2), 1e-30)])

@@ -10,8 +10,7 @@ from dbgsom_core.api import KernelComponent
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.kernels.gaussian import Gaussian
-from dbgsom_plugins.kernels.plane import MexicanHat, PlaneGaussian
+from dbgsom_plugins.kernels import Gaussian, MexicanHat, PlaneGaussian
 
 FIXED = {"name": "fixed", "rows": 4, "columns": 4}
 

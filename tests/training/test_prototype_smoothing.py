@@ -11,7 +11,7 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.update import smoothed_over_links
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.gsom import Gsom
-from dbgsom_plugins.kernels.gaussian import Gaussian
+from dbgsom_plugins.kernels import Gaussian
 
 
 def test_by_hand():

@@ -11,8 +11,8 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.config import TrainingConfig
 from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.growth.rectangles import Fixed
-from dbgsom_plugins.kernels.gaussian import Gaussian
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.kernels import Gaussian
+from dbgsom_plugins.metrics.norms import Euclidean
 
 
 def test_the_weight_is_the_published_one():

@@ -10,7 +10,7 @@ from dbgsom_core.api import STOP, StoppingComponent
 from dbgsom_core.errors import CheckpointError, ComponentError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_plugins.measures.topology import TopographicError
-from dbgsom_plugins.schedules.decays import Constant, Cyclic
+from dbgsom_plugins.schedules import Constant, Cyclic
 
 FIXED = {"name": "fixed", "rows": 4, "columns": 5}
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_plugins.labellers.majority import Majority
-from dbgsom_plugins.labellers.nearness import for_loops, relative_squares
+from dbgsom_plugins.labellers.neurons import Majority
 
 if TYPE_CHECKING:
     from dbgsom_core.api import SomMap, Surroundings
@@ -77,6 +76,24 @@ class KernelVote(Majority):
         votes = _votes(around, _apart(around), bandwidth)
         to_probabilities(votes, strength, shares)
         return votes
+
+
+def relative_squares(distances: Any, unit: int) -> NDArray[np.float64]:
+    """Return (d_j² - d_1²) / d_u² of ascending distances (m, k), u = ``unit`` from 0.
+
+    The last one is the unit where there are fewer.
+    """
+    squares = np.square(np.asarray(distances, dtype=np.float64))
+    unit = min(unit, squares.shape[1] - 1)
+    away = squares - squares[:, :1]
+    with np.errstate(all="ignore"):  # empty groups, which come last, lie anywhere
+        found = np.divide(away, squares[:, [unit]], out=np.zeros_like(away), where=away > 0)
+    return np.asarray(found)
+
+
+def for_loops(array: Any, dtype: Any) -> NDArray[Any]:
+    """Return one kind of array, for which a loop is compiled once."""
+    return np.require(array, dtype, ["C", "A", "W"])
 
 
 def _apart(around: Surroundings) -> NDArray[np.float64]:

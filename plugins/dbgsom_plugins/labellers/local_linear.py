@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_plugins.labellers.mean import Mean
-from dbgsom_plugins.labellers.nearness import for_loops, relative_squares
+from dbgsom_plugins.labellers.kernel_vote import for_loops, relative_squares
+from dbgsom_plugins.labellers.neurons import Mean
 
 if TYPE_CHECKING:
     from dbgsom_core.api import SomMap, Surroundings

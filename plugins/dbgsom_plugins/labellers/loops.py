@@ -9,17 +9,6 @@ from dbgsom_core.api import compiled
 
 
 @compiled
-def relative_squares(distances: NDArray[np.float64], unit: int, out: NDArray[np.float64]) -> None:
-    """Fill out (m, k) with (d_j² - d_1²) / d_u², u = ``unit`` from 0, of ascending distances."""
-    for i in range(distances.shape[0]):
-        first = distances[i, 0] * distances[i, 0]
-        scale = distances[i, unit] * distances[i, unit]
-        for j in range(distances.shape[1]):
-            away = distances[i, j] * distances[i, j] - first
-            out[i, j] = away / scale if away > 0.0 else 0.0
-
-
-@compiled
 def add_votes(
     kernel: NDArray[np.float64],
     weights: NDArray[np.float64],

@@ -1,11 +1,15 @@
-"""How well the answers of a map agree with given numbers."""
+"""How well the answers of a map agree with targets, and how classes lie on it.
+
+Samples without a class do not count.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from dbgsom_core.api import MeasureComponent
 
@@ -15,7 +19,318 @@ if TYPE_CHECKING:
     from dbgsom_core.api import Evaluation
 
 
-class R2(MeasureComponent):
+class _OfClasses(MeasureComponent):
+    greater_is_better: ClassVar[bool] = True
+    needs_target: ClassVar[bool] = True
+    estimators: ClassVar[tuple[str, ...]] = ("classifier",)
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+
+class _OfGroups(_OfClasses):
+    estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
+
+
+class _OfNumbers(MeasureComponent):
+    greater_is_better: ClassVar[bool] = False
+    needs_target: ClassVar[bool] = True
+    estimators: ClassVar[tuple[str, ...]] = ("regressor",)
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+
+
+class Accuracy(_OfClasses):
+    """Share of samples whose class is predicted correctly."""
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the share, 0..1, of correct predictions."""
+        from sklearn.metrics import accuracy_score
+
+        return float(accuracy_score(*_answers(evaluation, "accuracy")))
+
+
+class BalancedAccuracy(_OfClasses):
+    """Share of the samples of a class that are predicted as such, averaged over the classes.
+
+    The classes are those that occur in the targets, each with equal weight however small it is.
+    """
+
+    reference: ClassVar[str] = "Brodersen et al. 2010"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the unweighted mean, 0..1, of the classes' recalls."""
+        from sklearn.metrics import recall_score
+
+        y, predictions = _answers(evaluation, "balanced_accuracy")
+        return float(recall_score(y, predictions, labels=np.unique(y), average="macro"))
+
+
+class MacroF1(_OfClasses):
+    """F1 score averaged over the classes, each with equal weight however small it is.
+
+    The classes are those that occur in the targets or in the predictions.
+    """
+
+    reference: ClassVar[str] = "van Rijsbergen 1979"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the unweighted mean, 0..1, of the classes' F1 scores."""
+        from sklearn.metrics import f1_score
+
+        y, predictions = _answers(evaluation, "macro_f1")
+        return float(f1_score(y, predictions, average="macro", zero_division=0.0))
+
+
+class AdjustedRand(_OfGroups):
+    """Adjusted Rand index (Hubert & Arabie 1985) between targets and predicted clusters or classes.
+
+    1 for identical groupings, about 0 for chance. Every distinct target is a group of its own.
+    """
+
+    bounds: ClassVar[tuple[float, float]] = (-0.5, 1.0)
+    reference: ClassVar[str] = "Hubert & Arabie 1985"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the index, -0.5..1."""
+        from sklearn.metrics import adjusted_rand_score
+
+        return float(adjusted_rand_score(*_groups(evaluation, "adjusted_rand")))
+
+
+class NormalizedMutualInfo(_OfGroups):
+    """Mutual information of targets and predicted clusters or classes over their mean entropy.
+
+    1 for identical groupings, 0 for independent ones (Strehl & Ghosh 2002, with the arithmetic
+    mean). Unlike `AdjustedRand` it grows with the number of clusters. Every distinct target is a
+    group of its own.
+    """
+
+    reference: ClassVar[str] = "Strehl & Ghosh 2002"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the normalized mutual information, 0..1."""
+        from sklearn.metrics import normalized_mutual_info_score
+
+        return float(normalized_mutual_info_score(*_groups(evaluation, "normalized_mutual_info")))
+
+
+def _groups(evaluation: Evaluation, measure: str) -> list[NDArray[np.int64]]:
+    # Numbers for whatever distinct targets and predictions there are.
+    answers = _answers(evaluation, measure)
+    return [np.unique(answer, return_inverse=True)[1] for answer in answers]
+
+
+def _answers(evaluation: Evaluation, measure: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    if evaluation.y is None or evaluation.predictions is None:
+        raise ValueError(f"{measure} compares predictions with targets, and one of them is missing")
+    return with_classes(evaluation, measure, evaluation.y, evaluation.predictions)
+
+
+def with_classes(
+    evaluation: Evaluation, measure: str, y: NDArray[Any], other: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return targets (n,), and what stands beside them, of the samples that have a class."""
+    labelled = evaluation.labelled
+    if labelled is None:
+        return y, other
+    if not labelled.any():
+        raise ValueError(f"{measure} needs samples with a class, and none has one")
+    y = y[labelled]
+    # Beside None numbers and texts stand in arrays of objects, which no measure takes.
+    return (np.array(y.tolist()) if y.dtype == object else y), other[labelled]
+
+
+class RocAuc(_OfClasses):
+    """Chance that a sample of a class gets a higher probability of it than one of another class.
+
+    The area under the ROC curve (Hanley & McNeil 1982) of each class against all others, averaged
+    over the classes that have samples and counter-examples. 1 is perfect, 0.5 is chance.
+    """
+
+    reference: ClassVar[str] = "Hanley & McNeil 1982"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the unweighted mean, 0..1, of the classes' areas."""
+        y, probabilities, classes = _probabilities(evaluation, "roc_auc")
+        areas = [
+            area(y == one, column) for one, column in zip(classes, probabilities.T, strict=True)
+        ]
+        known = [one for one in areas if not math.isnan(one)]
+        if not known:
+            raise ValueError("roc_auc compares classes, and all samples are of one class")
+        return float(np.mean(known))
+
+
+class LogLoss(_OfClasses):
+    """Mean of minus the natural logarithm of the probability that a sample's class was given.
+
+    0 is perfect; log(C) is what C equal probabilities give. A probability of 0 counts as 2e-16
+    (Good 1952).
+    """
+
+    greater_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Good 1952"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the loss in nats; that of a class that no training had is that of 0."""
+        y, probabilities, classes = _probabilities(evaluation, "log_loss")
+        column = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+        given = np.where(classes[column] == y, probabilities[np.arange(len(y)), column], 0.0)
+        return float(-np.log(np.maximum(given, np.finfo(np.float64).eps)).mean()) + 0.0
+
+
+class NoveltyAuc(_OfClasses):
+    """Chance that an outlier is scored as more unusual than another sample.
+
+    The area under the ROC curve (Hanley & McNeil 1982) of minus `score_samples`. 1 is perfect, 0.5
+    is chance. It is measured where a configuration names it: targets must say what is an outlier.
+    """
+
+    estimators: ClassVar[tuple[str, ...]] = ()
+    reference: ClassVar[str] = "Hanley & McNeil 1982"
+
+    outlier: int | str | None = Field(
+        default=None,
+        description="the target that marks outliers; null: -1 beside 1, 1 beside 0, true beside "
+        "false, or whatever class a classifier was not trained on",
+    )
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the area, 0..1."""
+        if evaluation.y is None:
+            raise ValueError("novelty_auc needs targets that mark outliers: y is missing")
+        if evaluation.novelty is None:
+            raise ValueError("novelty_auc needs novelty scores, and this map gives none")
+        found = area(self._outliers(evaluation, np.asarray(evaluation.y)), evaluation.novelty)
+        if math.isnan(found):
+            raise ValueError("novelty_auc needs outliers and other samples, and all are the same")
+        return found
+
+    def _outliers(self, evaluation: Evaluation, y: NDArray[Any]) -> NDArray[np.bool_]:
+        if self.outlier is not None:
+            return np.asarray(y == self.outlier)
+        if evaluation.classes is not None and not set(y.tolist()) <= set(
+            evaluation.classes.tolist()
+        ):
+            return ~np.isin(y, evaluation.classes)
+        kinds = set(y.tolist())
+        if len(kinds) == 2 and kinds in ({-1, 1}, {0, 1}):
+            return np.asarray(y == (-1 if -1 in kinds else 1))
+        raise ValueError(
+            "novelty_auc does not know which targets mark outliers: give novelty_auc the field "
+            "'outlier', or targets of -1 for outliers and 1 for others"
+        )
+
+
+def area(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """Return the area under the ROC curve, by ranks (Mann & Whitney 1947); nan for one kind."""
+    from scipy.stats import rankdata
+
+    n, chosen = len(positive), int(np.count_nonzero(positive))
+    if chosen in (0, n):
+        return math.nan
+    beyond = rankdata(scores)[positive].sum() - chosen * (chosen + 1) / 2
+    return float(beyond / (chosen * (n - chosen)))
+
+
+def _probabilities(
+    evaluation: Evaluation, measure: str
+) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[Any]]:
+    # Targets (n,) that are there, probabilities (n, C) and classes (C,).
+    classes, probabilities = evaluation.classes, evaluation.probabilities
+    if evaluation.y is None or classes is None or probabilities is None:
+        raise ValueError(f"{measure} compares probabilities with targets, and one is missing")
+    y, shares = with_classes(evaluation, measure, np.asarray(evaluation.y), probabilities)
+    return y, shares, np.asarray(classes)
+
+
+class Purity(_OfGroups):
+    """Share of samples whose class is the most frequent one among those that their neuron won."""
+
+    reference: ClassVar[str] = "Manning, Raghavan & Schütze 2008"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the share, 0..1; it grows with the number of neurons."""
+        won = _won(evaluation, "purity")
+        return float(won.most.sum() / won.hits.sum())
+
+
+class Entropy(_OfGroups):
+    """Entropy of the classes within a neuron in bits, averaged over the labelled samples.
+
+    0 where every neuron won samples of one class, log2 of the number of classes at most.
+    """
+
+    greater_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Shannon 1948"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return Σ over neurons and classes of -n_kc/n · log2(n_kc/n_k), in bits."""
+        won = _won(evaluation, "entropy")
+        shares = won.counts / won.hits[won.neurons]
+        return float(-(won.counts * np.log2(shares)).sum() / won.hits.sum()) + 0.0
+
+
+class ClassScatter(_OfGroups):
+    """Over how many separate regions of the map a class is scattered, averaged over the classes.
+
+    A region of a class is a set of linked neurons that all won some of its samples (class scatter
+    index of Elend & Kramer 2019, with 4 neighbours); 1 is best. Neurons with child maps are not
+    told apart from the others.
+    """
+
+    greater_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (1.0, math.inf)
+    reference: ClassVar[str] = "Elend & Kramer 2019"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        """Return the mean number of regions of a class, at least 1."""
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import connected_components
+
+        won = _won(evaluation, "class_scatter", leaves=False)
+        n_classes, n_pairs = int(won.classes.max()) + 1, len(won.counts)
+        keys = won.neurons * n_classes + won.classes  # ascending
+        linked = evaluation.som_map.links[won.neurons].T.astype(np.int64)
+        beside = np.where(linked >= 0, linked * n_classes + won.classes, -1)
+        place = np.minimum(np.searchsorted(keys, beside), n_pairs - 1)
+        link, pair = np.nonzero(keys[place] == beside)
+        edges = np.ones(len(pair), bool), (pair, place[link, pair])
+        graph = csr_array(edges, shape=(n_pairs, n_pairs))
+        regions, _ = connected_components(graph, directed=False)
+        return int(regions) / n_classes
+
+
+class _Won(NamedTuple):
+    """Classes among what neurons won, only where there is a sample: ``counts`` (P,) of ``classes``.
+
+    ``neurons`` (P,) ascend, and so do the classes 0..C-1 of one; ``hits`` (K,) are all labelled
+    samples of a neuron, ``most`` (K,) those of its most frequent class.
+    """
+
+    neurons: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    hits: NDArray[np.int64]
+    most: NDArray[np.int64]
+
+
+def _won(evaluation: Evaluation, measure: str, leaves: bool = True) -> _Won:
+    # With leaves of the neurons at the end of a sample's way down, else of those of the first map.
+    if evaluation.y is None:
+        raise ValueError(f"{measure} counts classes, and there are no targets: y is missing")
+    units = evaluation.leaf if leaves else evaluation.bmu
+    y, neurons = with_classes(evaluation, measure, evaluation.y, units)
+    classes, codes = np.unique(y, return_inverse=True)
+    pairs, counts = np.unique(neurons * len(classes) + codes.ravel(), return_counts=True)
+    neurons, codes = np.divmod(pairs, len(classes))
+    hits = np.bincount(neurons, counts).astype(np.int64)
+    most = np.zeros_like(hits)
+    np.maximum.at(most, neurons, counts)
+    return _Won(neurons, codes, counts, hits, most)
+
+
+class R2(_OfNumbers):
     """Coefficient of determination: the share of the targets' variance that is explained.
 
     1 is perfect, 0 is no better than the mean of the targets, below 0 is worse. When the targets
@@ -23,8 +338,6 @@ class R2(MeasureComponent):
     """
 
     greater_is_better: ClassVar[bool] = True
-    needs_target: ClassVar[bool] = True
-    estimators: ClassVar[tuple[str, ...]] = ("regressor",)
     bounds: ClassVar[tuple[float, float]] = (-math.inf, 1.0)
     reference: ClassVar[str] = "Wright 1921"
 
@@ -38,13 +351,8 @@ class R2(MeasureComponent):
         return 1.0 - left / total
 
 
-class RootMeanSquaredError(MeasureComponent):
+class RootMeanSquaredError(_OfNumbers):
     """Root mean squared error of the answers, in the targets' units."""
-
-    greater_is_better: ClassVar[bool] = False
-    needs_target: ClassVar[bool] = True
-    estimators: ClassVar[tuple[str, ...]] = ("regressor",)
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the root of the mean of (y - answer)² over the evaluation's samples."""
@@ -52,13 +360,8 @@ class RootMeanSquaredError(MeasureComponent):
         return float(np.sqrt(np.square(y - answers).mean()))
 
 
-class MeanAbsoluteError(MeasureComponent):
+class MeanAbsoluteError(_OfNumbers):
     """Mean absolute error of the answers, in the targets' units."""
-
-    greater_is_better: ClassVar[bool] = False
-    needs_target: ClassVar[bool] = True
-    estimators: ClassVar[tuple[str, ...]] = ("regressor",)
-    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the mean of |y - answer| over the evaluation's samples."""

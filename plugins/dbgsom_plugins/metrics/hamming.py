@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.api import DataError
-from dbgsom_plugins.metrics.feature_metric import FeatureMetric
+from dbgsom_plugins.metrics.norms import FeatureMetric
 
 _VALUES = 256  # distinct values of a feature whose votes are counted at a time
 

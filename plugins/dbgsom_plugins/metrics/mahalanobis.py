@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from dbgsom_core.api import available_threads, share
-from dbgsom_plugins.metrics.feature_metric import FeatureMetric
+from dbgsom_plugins.metrics.norms import FeatureMetric
 
 _ROWS = 4096  # that are added up or mapped at a time, so results do not depend on the threads
 _SMALL_WORK = 1 << 21  # multiplications below which threads cost more than they save
@@ -71,7 +71,7 @@ class Mahalanobis(FeatureMetric):
         self, X: NDArray[Any], state: Mapping[str, NDArray[np.float64]]
     ) -> NDArray[np.floating[Any]]:
         """Return the samples X (n, D) whitened by the ``state`` that `fit` returned."""
-        map_rows = import_module("dbgsom_plugins.metrics.feature_loops").map_rows
+        map_rows = import_module("dbgsom_plugins.metrics.loops").map_rows
         samples = np.ascontiguousarray(X)
         whitened = np.empty(samples.shape, dtype=np.result_type(samples, np.float32))
         mean, matrix = (

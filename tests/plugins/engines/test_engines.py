@@ -15,11 +15,11 @@ from dbgsom_core import SomClassifier, SomRegressor, SomVQ, api, persistence
 from dbgsom_core.api import Assignment, Component, hookimpl, samples_in_memory
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import ConfigError, PluginError
-from dbgsom_core.estimators import part_params, stored_estimator
+from dbgsom_core.estimators import components, stored_estimator
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.testing import checks_for, run_checks
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 DBGSOM_API_VERSION = 1
 
@@ -138,7 +138,7 @@ class Offers:
 def registry(monkeypatch):
     found = Registry.discover(own_only=True)
     found.register(Offers(), "far", "dbgsom-far", "2.0")
-    for module in (part_params, stored_estimator):
+    for module in (components, stored_estimator):
         monkeypatch.setattr(module, "get_registry", lambda: found)
     return found
 

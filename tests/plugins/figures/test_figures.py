@@ -20,7 +20,7 @@ from dbgsom_plugins.figures.curves import GrowthCurve
 from dbgsom_plugins.figures.label_map import LabelMap
 from dbgsom_plugins.figures.neuron_values import DensityMap, ErrorMap, HitMap
 from dbgsom_plugins.figures.u_matrix import UMatrix, u_matrix
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 MAPS = [LabelMap, HitMap, UMatrix, ErrorMap, DensityMap, PrototypeImages]
 ALL = [*MAPS, GrowthCurve]

@@ -17,7 +17,7 @@ from dbgsom_plugins.figures.child_maps import ChildMaps
 from dbgsom_plugins.figures.label_map import LabelMap
 from dbgsom_plugins.figures.neuron_values import DensityMap, ErrorMap, HitMap
 from dbgsom_plugins.figures.u_matrix import UMatrix
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 MAPS = [LabelMap, HitMap, UMatrix, ErrorMap, DensityMap, PrototypeImages]
 

@@ -17,7 +17,7 @@ from dbgsom_plugins.figures.curves import TopographicFunctionCurve
 from dbgsom_plugins.figures.data_projection import DataProjection
 from dbgsom_plugins.figures.label_map import LabelMap, PcaRgb, Region, regions, write_names
 from dbgsom_plugins.figures.neuron_values import UStarMatrix, densities, u_star
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 CELLS = [(-3, 2), (-2, 2), (-3, 3), (-2, 3), (-1, 3), (-1, 4), (-1, 5)]
 ALL = [

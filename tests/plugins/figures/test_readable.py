@@ -18,7 +18,7 @@ from dbgsom_plugins.figures.curves import GrowthCurve
 from dbgsom_plugins.figures.label_map import LabelMap, described
 from dbgsom_plugins.figures.neuron_values import DensityMap, HitMap, UStarMatrix
 from dbgsom_plugins.figures.u_matrix import UMatrix
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.metrics.norms import Euclidean
 
 LONG = "od280/od315_of_diluted_wines"
 

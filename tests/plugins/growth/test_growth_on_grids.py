@@ -13,8 +13,8 @@ from dbgsom_core.training.train import train
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.gsom import Gsom, distributed, newborn_prototype
-from dbgsom_plugins.kernels.gaussian import Gaussian
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.kernels import Gaussian
+from dbgsom_plugins.metrics.norms import Euclidean
 
 STRATEGIES = [
     Directed(when="every_epoch"),

@@ -64,7 +64,7 @@ def test_a_sample_left_out_is_told_by_its_group_without_it(rng):
     counts = np.array([np.sum(keys == key) for key in kinds], dtype=np.float64)
     groups = LabelledGroups(means, counts, kinds % 2, kinds // 2, means, 2)
     from dbgsom_core.interfaces.metrics import MetricAbilities
-    from dbgsom_plugins.metrics.euclidean import Euclidean
+    from dbgsom_plugins.metrics.norms import Euclidean
 
     data = LocalSamples(X, MetricAbilities.of(Euclidean()))
     near = nearest_groups(data, means, len(kinds))

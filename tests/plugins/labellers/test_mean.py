@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core.api import LabelEvidence
-from dbgsom_plugins.labellers.mean import Mean
+from dbgsom_plugins.labellers.neurons import Mean
 
 EVIDENCE = {"som_map": range(3), "bmu": np.array([0, 0, 2, 2, 2]), "hits": np.array([2, 0, 3])}
 

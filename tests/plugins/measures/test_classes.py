@@ -12,9 +12,14 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures.classes import ClassScatter, Entropy, Purity
-from dbgsom_plugins.measures.labels import BalancedAccuracy, NormalizedMutualInfo
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.measures.targets import (
+    BalancedAccuracy,
+    ClassScatter,
+    Entropy,
+    NormalizedMutualInfo,
+    Purity,
+)
+from dbgsom_plugins.metrics.norms import Euclidean
 
 
 def evaluation_of(cells, units, y, labelled=None, **more):

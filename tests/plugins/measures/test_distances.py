@@ -11,8 +11,7 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.measures.clusters import CalinskiHarabasz, Silhouette
 from dbgsom_plugins.measures.distances import CMeasure, KruskalShepard
-from dbgsom_plugins.metrics.euclidean import Euclidean
-from dbgsom_plugins.metrics.manhattan import Manhattan
+from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
 
 
 def evaluate(X, som_map, metric=None, **more):

@@ -11,7 +11,6 @@ from dbgsom_core.api import Measure
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures.classes import ClassScatter, Entropy, Purity
 from dbgsom_plugins.measures.clusters import CalinskiHarabasz, DaviesBouldin, davies_bouldin
 from dbgsom_plugins.measures.fit import (
     DeadNeurons,
@@ -20,16 +19,18 @@ from dbgsom_plugins.measures.fit import (
     QuantizationError,
     distortion,
 )
-from dbgsom_plugins.measures.labels import (
+from dbgsom_plugins.measures.targets import (
     Accuracy,
     AdjustedRand,
     BalancedAccuracy,
+    ClassScatter,
+    Entropy,
     MacroF1,
     NormalizedMutualInfo,
+    Purity,
 )
 from dbgsom_plugins.measures.topology import CombinedError, TopographicError, TopographicError8
-from dbgsom_plugins.metrics.euclidean import Euclidean
-from dbgsom_plugins.metrics.manhattan import Manhattan
+from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
 
 UNLABELLED = [
     QuantizationError, Distortion, DeadNeurons, MapEntropy, TopographicError, TopographicError8,

@@ -20,8 +20,7 @@ from dbgsom_plugins.measures.neighbours import (
     Trustworthiness,
     _Ranking,
 )
-from dbgsom_plugins.metrics.euclidean import Euclidean
-from dbgsom_plugins.metrics.manhattan import Manhattan
+from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
 
 ALL = [Trustworthiness, Continuity, NeighbourhoodPreservation]
 

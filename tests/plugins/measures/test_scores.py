@@ -10,9 +10,8 @@ from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures.scores import LogLoss, NoveltyAuc, RocAuc, area
-from dbgsom_plugins.measures.targets import MeanAbsoluteError
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.measures.targets import LogLoss, MeanAbsoluteError, NoveltyAuc, RocAuc, area
+from dbgsom_plugins.metrics.norms import Euclidean
 
 
 def evaluation_of(y, **more):

@@ -8,9 +8,9 @@ from dbgsom_core import SomVQ
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures.neighbourhoods import TopographicFunction, TopographicProduct
 from dbgsom_plugins.measures.targets import R2, RootMeanSquaredError
-from dbgsom_plugins.metrics.euclidean import Euclidean
+from dbgsom_plugins.measures.topology import TopographicFunction, TopographicProduct
+from dbgsom_plugins.metrics.norms import Euclidean
 
 
 def evaluate(y, predictions, som_map=None):

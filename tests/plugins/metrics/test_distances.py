@@ -48,7 +48,7 @@ def prepared(metric, X):
 def test_units_of_many_samples_are_those_of_scipy_and_read_only_ones_compile_nothing(
     n_neurons, rng
 ):
-    from dbgsom_plugins.metrics import feature_loops
+    from dbgsom_plugins.metrics import loops as feature_loops
 
     metric = build("manhattan")
     X, W = rng.integers(-3, 4, (10_000, 2)), rng.integers(-3, 4, (n_neurons, 2)).astype(float)

@@ -12,9 +12,9 @@ from sklearn.preprocessing import minmax_scale
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_plugins.metrics import median_metric
+from dbgsom_plugins.metrics import norms as median_metric
 from dbgsom_plugins.metrics.hamming import Hamming
-from dbgsom_plugins.metrics.median_metric import weighted_median
+from dbgsom_plugins.metrics.norms import weighted_median
 
 
 def slow_median(values, weights):

@@ -10,9 +10,10 @@ import numpy as np
 from dbgsom_core.api import as_label
 from dbgsom_plugins.figures._colours import MAX_CATEGORIES, by_prototype
 from dbgsom_plugins.figures._drawing import fold_note
+from dbgsom_plugins.figures._variables import names_of
 from dbgsom_plugins.figures.explorer._labels import labels_of, palette
+from dbgsom_plugins.figures.explorer._maps import Shown, told_of_tree
 from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table
-from dbgsom_plugins.figures.explorer._trees import Shown, told_of_tree
 from dbgsom_plugins.figures.label_map import class_name_of
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
         )
     ]
     found = {
-        "features": [as_label(name) for name in _feature_names(view, columns)],
+        "features": [as_label(names_of(view)[column]) for column in columns.tolist()],
         "telling": _telling(view, columns),
         "image": _image(view, columns),
         "classes": classes,
@@ -135,13 +136,6 @@ def _neurons(views: list[MapView]) -> int:
 def _letters(views: list[MapView]) -> int:
     least, more = _FILM
     return least + more * max(0, _neurons(views) - 400)
-
-
-def _feature_names(view: MapView, columns: NDArray[np.int64]) -> list[str]:
-    features = view.evaluation.som_map.prototypes.shape[1]
-    if len(view.feature_names) == features:
-        return [str(view.feature_names[column]) for column in columns]
-    return [f"feature {column}" for column in columns]
 
 
 def _columns(views: list[MapView], notes: list[str]) -> NDArray[np.int64]:
