@@ -72,8 +72,8 @@ class Won(NamedTuple):
         Errors are in whole steps.
     sums : float64 array (K, depth)
         Packed.
-    counts : int64 array (3,)
-        Rows with another unit than in the pass before, rows in doubt, what newcomers gained.
+    counts : int64 array (2,)
+        Rows with another unit than in the pass before, rows in doubt.
     classes : int64 array (K, C) or None
         How many of each class.
     """
@@ -130,7 +130,7 @@ class Part:
         """Find units."""
         found, search = self._at(now), self._search
         changed = round(found.moved * self._data.n)
-        counts = np.array([changed, search.doubts, search.gained])
+        counts = np.array([changed, search.doubts])
         sums = found.packed_sums.copy()
         return Won(found.hits, search.whole_errors, sums, counts, found.class_counts)
 
@@ -212,7 +212,7 @@ class PartitionedSearch:
     def __init__(self, data: Any, samples: Packed, parts: Held) -> None:
         self.data, self.samples, self._parts = data, samples, parts
         self._room = layout.PanelRoom(samples)
-        self._passes, self._total_error = 0, 0.0
+        self._passes = 0
 
     def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
         """See `Search`."""
@@ -263,15 +263,12 @@ class PartitionedSearch:
         self._passes += 1
         now = Pass(self._passes, prototypes.copy(), positions, known, samples.is_double)
         won: Won = self.total("won", now)
-        changed, doubts, gained = won.counts.tolist()
+        changed, doubts = won.counts.tolist()
         errors = np.empty(len(prototypes))
         steps = samples.steps(laid.accuracy) * samples.frame.scale
         total = layout.unpack_errors(won.errors, steps, errors)
-        if known:
-            total = max(self._total_error - gained / steps, 0.0)
-        elif is_too_much(doubts, self.data.n, len(prototypes)):
+        if is_too_much(doubts, self.data.n, len(prototypes)):
             self.remember(True)
-        self._total_error = total
         moved = changed / self.data.n if self._passes > 1 else 1.0
         found = won.hits, errors, total, won.sums, _NOT_HERE, moved, now, won.classes
         return FoundByParts(self, prototypes, *found)
