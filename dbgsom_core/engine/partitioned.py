@@ -324,7 +324,7 @@ class FastPart(Part):
         """See `Part`."""
         found, search = self._at(now), self._search
         changed = round(found.moved * self._data.n)
-        counts = np.array([changed, search.doubts, search.gained])
+        counts = np.array([changed, search.doubts])
         sums = found.packed_sums.copy()
         return Won(found.hits, sums, search.whole_errors, counts, found.class_counts)
 

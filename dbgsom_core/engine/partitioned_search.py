@@ -66,8 +66,8 @@ class Won(NamedTuple):
         Packed.
     errors : int64 array (K,)
         In whole steps.
-    counts : int64 array (3,)
-        Rows with another unit than in the pass before, rows in doubt, what newcomers gained.
+    counts : int64 array (2,)
+        Rows with another unit than in the pass before, rows in doubt.
     classes : int64 array (K, C) or None
         How many of each class.
     """
@@ -114,7 +114,7 @@ class Part:
         classes = None
         if data.codes is not None:
             classes = count_classes(of.bmu, data.codes, n_neurons, data.n_classes)
-        counts = np.array([changed, 0, 0])
+        counts = np.array([changed, 0])
         return Won(*self._sums(of.bmu, n_neurons)[::-1], errors, counts, classes)
 
     def tuned(
@@ -186,7 +186,7 @@ class PartitionedSearch:
         self.data, self._parts = data, parts
         self.samples = Packed(data.X, frame, data.threads)
         self._room = layout.PanelRoom(self.samples)
-        self._passes, self._total_error = 0, 0.0
+        self._passes = 0
 
     def assign(self, prototypes: Floats, positions: Integers) -> Found:
         """See `Search`."""
@@ -227,19 +227,14 @@ class PartitionedSearch:
             exact: Found = self.data.found(prototypes, self.data.assign(prototypes))
             return exact
         self._passes += 1
-        errors, steps = (
-            np.empty(len(prototypes)),
-            samples.steps(laid.accuracy) * samples.frame.scale,
-        )
+        errors = np.empty(len(prototypes))
+        steps = samples.steps(laid.accuracy) * samples.frame.scale
         now = Pass(self._passes, prototypes.copy(), positions, known, samples.is_double, steps)
         won: Won = self.total("won", now)
-        changed, doubts, gained = won.counts.tolist()
+        changed, doubts = won.counts.tolist()
         total = layout.unpack_errors(won.errors, steps, errors)
-        if known:
-            total = max(self._total_error - gained / steps, 0.0)
-        elif is_too_much(doubts, self.data.n, len(prototypes)):
+        if is_too_much(doubts, self.data.n, len(prototypes)):
             self.remember(True)
-        self._total_error = total
         moved = changed / self.data.n if self._passes > 1 else 1.0
         found = won.hits, errors, total, won.sums, _NOT_HERE, moved, now, won.classes
         return FoundByParts(self, prototypes, *found)

@@ -70,7 +70,7 @@ def root_of(number):
 @compiled
 def compare_all(one, blocks, panels, accuracy, margins, memory, nearest, slack):
     """Compare each block by itself with all panels, and keep what was found."""
-    lanes, n = lanes_of(one), blocks.order.size
+    lanes = lanes_of(one)
     depth, n_panels = blocks.numbers.shape[1], panels.ids.shape[0]
     room = room_in(one, memory, n_panels, depth, depth)
     at = begin(one, blocks, panels, margins.least, room)
@@ -78,7 +78,7 @@ def compare_all(one, blocks, panels, accuracy, margins, memory, nearest, slack):
         squares = at.squares + b * LINE
         slack_of_block(one, squares, accuracy, at.slack)
         compare_blocks(
-            one, 1, b, 1, n, ALL, 0, depth, 1, n_panels, panels.drift, margins.slides, room.values,
+            one, 1, b, 1, ALL, depth, 1, n_panels, panels.drift, margins.slides, room.values,
             room.done, at,
         )  # fmt: skip
         for lane in range(lanes):
@@ -308,7 +308,7 @@ def keep_margins(samples, W, laid, margins):
     )
     pass_loops.search_blocks(
         samples.one, samples.rows, W, samples.frame, 1.0, samples.blocks, laid.panels,
-        laid.accuracy, margins, ALL, 0, True, False, tally,
+        laid.accuracy, margins, ALL, True, False, tally,
         memory_for(len(laid.panels.ids), depth), 0, len(samples.blocks.numbers),
     )  # fmt: skip
 

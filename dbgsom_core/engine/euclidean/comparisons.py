@@ -17,7 +17,6 @@ from dbgsom_core.engine.llvm.bounds import (
     count_of,
     lowest_bit,
     margin_at,
-    panels_of_units,
     write_margin,
     write_tops,
 )
@@ -34,7 +33,7 @@ from dbgsom_core.engine.llvm.panel import (
 )
 from dbgsom_core.engine.rows import Rows, aligned, row_distance
 
-ALL, IN_REACH, OWN = 0, 1, 2  # which panels a block is compared with
+ALL, IN_REACH = 0, 1  # which panels a block is compared with
 _WORD = 64  # panels that have a bit in one number
 _LARGEST = 1e38  # of float32, about
 _MARGIN = 2  # bytes
@@ -237,21 +236,15 @@ def _compare_each(
 
 @inlined
 def _wanted(
-    one: Any, b: int, n: int, mode: int, newcomers: int, word: int, wide: int, n_panels: int,
+    one: Any, b: int, mode: int, word: int, wide: int, n_panels: int,
     drift: NDArray[np.float32], slides: NDArray[np.float32], at: Addresses,
 ) -> int:  # fmt: skip
     # A bit for each of the 64 panels of a word with which block b may have to be compared.
-    base, first = b * lanes_of(one), word * _WORD
+    first = word * _WORD
     end = min(n_panels, first + _WORD)
     wanted: Any = np.int64(0)  # of a plain 0 numba makes a type of its own
     if mode == ALL:
         return -1 if end - first == _WORD else (1 << (end - first)) - 1
-    if mode == OWN:
-        inside = (1 << min(lanes_of(one), n - base)) - 1
-        wanted |= int(panels_of_units(one, at.units + base * 4, inside, at.panel_of, first))
-        for g in range(max(newcomers, first), end):
-            wanted |= 1 << (g - first)
-        return int(wanted)
     margins, slid = at.margins + b * wide * _MARGIN, slides[b]
     for g in range(first, end):
         reaches = margin_at(margins + g * _MARGIN) <= (drift[g] + slid) * _MORE
@@ -265,9 +258,7 @@ def compare_blocks(
     places: int,
     b: int,
     together: int,
-    n: int,
     mode: int,
-    newcomers: int,
     depth: int,
     wide: int,
     n_panels: int,
@@ -282,7 +273,7 @@ def compare_blocks(
     Returns how many comparisons of a block with a panel those were. In mode IN_REACH a panel is
     left out only if none of its values can lie within 2E of the best, so that all that follows is
     the same as after comparing everything. Panels are told apart by bits first, without a branch
-    for each. ``done`` gets a bit for each panel compared; ``n`` is how many samples there are.
+    for each. ``done`` gets a bit for each panel compared.
     """
     compared = 0
     for i in range(together):
@@ -293,7 +284,7 @@ def compare_blocks(
         which: Any = np.int64(0)
         other: Any = np.int64(0)
         for i in range(together):
-            more = _wanted(one, b + i, n, mode, newcomers, word, wide, n_panels, drift, slides, at)
+            more = _wanted(one, b + i, mode, word, wide, n_panels, drift, slides, at)
             done[i, word] = more
             which, other = (more, other) if i == 0 else (which, more)
         compared += _compare_each(one, places, b, which, other, word * _WORD, depth, n_panels, at)

@@ -130,7 +130,6 @@ def search_blocks(
     accuracy: Accuracy,
     margins: Margins,
     mode: int,
-    newcomers: int,
     keeps: bool,
     only_changes: bool,
     tally: Tally,
@@ -142,9 +141,8 @@ def search_blocks(
 
     Parameters
     ----------
-    mode : {ALL, IN_REACH, OWN}
-        Compare with all panels; with those that ``margins`` do not exclude; with those of the last
-        units and those from ``newcomers`` on.
+    mode : {ALL, IN_REACH}
+        Compare with all panels, or with those that ``margins`` do not exclude.
     keeps : bool
         Write ``margins`` to the panels compared.
     only_changes : bool
@@ -173,7 +171,7 @@ def search_blocks(
             slack_at = at.slack + (b - first) * SLACKS * LINE
             slack_of_block(one, at.squares + b * LINE, accuracy, slack_at)
         compared += compare_blocks(
-            one, 1, first, together, n, mode, newcomers, depth, wide, n_panels, drift, slides,
+            one, 1, first, together, mode, depth, wide, n_panels, drift, slides,
             values, done, at,
         )  # fmt: skip
         for i in range(together):
@@ -274,7 +272,7 @@ def nearest_two_blocks(
             squares, slack_at = at.squares + (base + i) * LINE, at.slack + i * SLACKS * LINE
             slack_of_block(one, squares, accuracy, slack_at)
         compare_blocks(
-            one, 2, base, together, n, ALL, 0, depth, 1, n_panels, drift, margins.slides, values,
+            one, 2, base, together, ALL, depth, 1, n_panels, drift, margins.slides, values,
             done, at,
         )  # fmt: skip
         for i in range(together):
@@ -295,25 +293,3 @@ def nearest_two_blocks(
                     )
                 out[place, 0], out[place, 1] = first, second
     return doubts
-
-
-@loop
-def gained(
-    samples: Rows,
-    prototypes: NDArray[np.float64],
-    order: NDArray[np.int32],
-    before: NDArray[np.int32],
-    after: NDArray[np.int32],
-    steps: float,
-) -> int:
-    """Return by how much the sum of distances fell from the units (n,) ``before`` to ``after``.
-
-    Distances are those of the definition, in whole ``steps``.
-    """
-    total = 0
-    for place in range(order.size):
-        if before[place] != after[place]:
-            i = order[place]
-            total += np.int64(row_distance(samples, i, prototypes, before[place]) * steps)
-            total -= np.int64(row_distance(samples, i, prototypes, after[place]) * steps)
-    return total

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.contract import Found, MapGraph
 from dbgsom_core.engine.euclidean import layout, pass_loops
 from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Margins, Tally
-from dbgsom_core.engine.euclidean.comparisons import ALL, IN_REACH, OWN
+from dbgsom_core.engine.euclidean.comparisons import ALL, IN_REACH
 from dbgsom_core.engine.euclidean.fine_tuning import NO_CLASSES, Seconds, look_beside
 from dbgsom_core.engine.euclidean.layout import Laid, PanelRoom
 from dbgsom_core.engine.euclidean.packed_found import ExactSamples, FastFound
@@ -22,7 +22,7 @@ from dbgsom_core.engine.per_sample import unlinked
 _SMALL_WORK = 1 << 24  # multiplications below which a second thread costs more than it saves
 DOUBTS = 1 / 16  # share of the samples that may be in doubt, for few neurons
 _FEW = 256
-_GAINED, _BOUNDED = 3, 4  # where counts hold what newcomers gained, and panels with margins
+_BOUNDED = 3  # where counts hold comparisons with panels that have margins
 
 
 class FastSearch:
@@ -50,8 +50,8 @@ class FastSearch:
         self._laid: Laid | None = None  # in the panels of the last pass
         self._sums, self._hits = np.empty((0, 0)), np.empty(0, np.int64)
         self._errors, self._total_error = np.empty(0), 0.0
-        # Of the last pass: errors in whole steps, samples in doubt, what newcomers gained in steps.
-        self.whole_errors, self.doubts, self.gained = np.empty(0, np.int64), 0, 0
+        # Of the last pass: errors in whole steps, samples in doubt.
+        self.whole_errors, self.doubts = np.empty(0, np.int64), 0
         # What fine-tuning found, and the links (K, degree) that it asked for.
         self.seconds: Seconds | None = None
         self._links: NDArray[np.int32] | None = None
@@ -90,7 +90,7 @@ class FastSearch:
         positions: NDArray[np.int64],
         known: int,
     ) -> Found:
-        """See `Search`; compares samples with newcomers and the panel of their unit so far."""
+        """See `Search`; the new prototypes have panels of their own."""
         if known == len(prototypes):
             return found
         if len(self.packed) != known:
@@ -99,16 +99,15 @@ class FastSearch:
         laid = self._room.lay(prototypes, ids, drift)
         if laid is None:
             return self.assign(prototypes, positions)
-        first = len(self.pruning.ids)
         self.pruning.grow(ids, drift)
         self.packed, self._laid = laid.packed, laid
-        more, total = len(prototypes) - known, self._total_error
+        more = len(prototypes) - known
         self._hits = np.concatenate([self._hits, np.zeros(more, np.int64)])
         self._sums = np.concatenate([self._sums, np.zeros((more, self._sums.shape[1]))])
         self.samples.make_room(len(prototypes), 0)
-        self._run(prototypes, laid, OWN, True, first)
-        steps = self.samples.steps(laid.accuracy) * self.samples.frame.scale
-        self._total_error = max(total - self.gained / steps, 0.0)
+        self.pruning.take(self.samples, laid)
+        margins = self.pruning.margins
+        self._run(prototypes, laid, ALL if margins is None else IN_REACH, True)
         return self._assignment(prototypes)
 
     def remembered(self) -> bool:
@@ -178,7 +177,6 @@ class FastSearch:
         laid: Laid,
         mode: int,
         only_changes: bool,
-        newcomers: int = 0,
     ) -> int:
         # Returns how many panels were compared with blocks that have margins.
         samples, n_neurons = self.samples, len(prototypes)
@@ -187,7 +185,7 @@ class FastSearch:
         if not only_changes:
             self._sums = np.zeros((n_neurons, samples.depth))
             self._hits = np.zeros(n_neurons, np.int64)
-        links = self._links if isinstance(samples, PackedAnew) and mode != OWN else None
+        links = self._links if isinstance(samples, PackedAnew) else None
         links = links if links is not None and len(links) == n_neurons else None
         sums, hits = self._sums, self._hits
         if links is not None:  # what linked neighbours win follows on what neurons win
@@ -199,21 +197,15 @@ class FastSearch:
             if keeps and margins is not None:
                 least, slides = margins.least[chunk.numbers], margins.slides[chunk.numbers]
                 own = Margins(least, slides, margins.accuracy)
-            before = chunk.units[chunk.places].copy() if mode == OWN else None
             won, counts = _upper(tally, n_neurons), tally.counts
             compared = int(counts[0])
             pass_loops.search_blocks(
                 samples.one, chunk.samples, prototypes, samples.frame, steps, chunk.blocks,
-                laid.panels, laid.accuracy, own, mode if keeps or mode == OWN else ALL, newcomers,
+                laid.panels, laid.accuracy, own, mode if keeps else ALL,
                 keeps, only_changes, won, memory, start, stop,
             )  # fmt: skip
             if keeps:
                 counts[_BOUNDED] += counts[0] - compared
-            if before is not None:
-                counts[_GAINED] += pass_loops.gained(
-                    chunk.samples, prototypes, chunk.blocks.order[chunk.places], before,
-                    chunk.units[chunk.places], steps * samples.frame.scale,
-                )  # fmt: skip
             if links is not None:
                 beside = Tally(tally.sums[n_neurons:], tally.hits[n_neurons:], *tally[2:])
                 unknown = np.zeros_like(chunk.units)
@@ -232,11 +224,11 @@ class FastSearch:
         self.whole_errors, self._errors = total.errors, np.empty(n_neurons)
         scaled = steps * samples.frame.scale
         self._total_error = layout.unpack_errors(total.errors, scaled, self._errors)
-        compared, changed, self.doubts, self.gained, among = total.counts[:5].tolist()
+        compared, changed, self.doubts, among = total.counts[:4].tolist()
         self.panels_compared += compared
         self.pruning.saw(changed / self.data.n)
         # Which samples are in doubt does not depend on blocks where all panels are looked at.
-        may = mode != OWN and not samples.among
+        may = not samples.among
         if may and is_too_much(self.doubts, self.data.n, n_neurons):
             self.double()
         return int(among)

@@ -232,40 +232,6 @@ def add_lanes(typing_context: Any, one: Any, whole: Any, lanes: Any, totals: Any
 
 
 @intrinsic
-def panels_of_units(
-    typing_context: Any, one: Any, units: Any, lanes: Any, panel_of: Any, first: Any
-) -> Any:
-    """Return a bit mask of the panels from ``first`` on, 64 at most, that hold some unit.
-
-    Of units (lanes,) int32 only those count whose bit is set in ``lanes``; ``panel_of`` are int32.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        v = _Lanes(signature.args[0], builder)
-        _, units, lanes, panel_of, first = arguments
-        units, panel_of = v.bytes_at(builder, units), v.bytes_at(builder, panel_of)
-        panels = ir.Constant(ADDRESS, 0)
-        for lane in range(v.lanes):
-            unit = builder.zext(v.load(builder, units, lane * 4, v.indices.element), ADDRESS)
-            place = builder.gep(panel_of, [builder.shl(unit, ir.Constant(ADDRESS, 2))])
-            panel = builder.zext(v.load(builder, place, 0, v.indices.element), ADDRESS)
-            panel = builder.sub(panel, first)
-            counts = builder.and_(
-                builder.lshr(lanes, ir.Constant(ADDRESS, lane)), ir.Constant(ADDRESS, 1)
-            )
-            counts = builder.select(
-                builder.icmp_unsigned("<", panel, ir.Constant(ADDRESS, 64)),
-                counts,
-                ir.Constant(ADDRESS, 0),
-            )
-            shift = builder.and_(panel, ir.Constant(ADDRESS, 63))
-            panels = builder.or_(panels, builder.shl(counts, shift))
-        return panels
-
-    return types.int64(one, *[types.int64] * 4), generate
-
-
-@intrinsic
 def write_units(typing_context: Any, one: Any, places: Any, ids: Any, units: Any) -> Any:
     """Fill units (lanes,) int32 with the ``ids`` (G, PANEL_ROWS) int32 of their places.
 
