@@ -25,7 +25,7 @@ from dbgsom_core.engine.euclidean.layout import in_rows
 from dbgsom_core.engine.euclidean.packed_found import FastFound
 from dbgsom_core.engine.euclidean.packing import Packed, PackedSamples
 from dbgsom_core.engine.euclidean.search import FastSearch, is_too_much
-from dbgsom_core.engine.llvm.panel import PANEL_ROWS
+from dbgsom_core.engine.llvm.tile import PANEL_ROWS
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.rows import for_loops
