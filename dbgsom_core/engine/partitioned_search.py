@@ -26,7 +26,7 @@ from dbgsom_core.engine.euclidean.packed_found import FastFound
 from dbgsom_core.engine.euclidean.packing import Packed
 from dbgsom_core.engine.euclidean.search import is_too_much
 from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
-from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
+from dbgsom_core.engine.llvm.tile import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.majorities import count_classes
 from dbgsom_core.engine.per_sample import plainly_unlinked
 from dbgsom_core.engine.tables import Held

@@ -21,7 +21,7 @@ from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.pass_loops import slack_of_block
 from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.llvm.bounds import SPARE
-from dbgsom_core.engine.llvm.panel import LINE, PANEL_ROWS, SLACKS, lanes_of
+from dbgsom_core.engine.llvm.tile import LINE, PANEL_ROWS, SLACKS, lanes_of
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.metrics.euclidean import Euclidean

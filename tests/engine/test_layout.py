@@ -5,7 +5,7 @@ import pytest
 
 from dbgsom_core.engine.euclidean.layout import PanelRoom, in_rows
 from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.llvm.panel import PANEL_ROWS
+from dbgsom_core.engine.llvm.tile import PANEL_ROWS
 
 
 @pytest.fixture(params=[np.float32, np.float64])

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inlined, loop
-from dbgsom_core.engine.llvm.panel import LINE, ROW_BITS, lanes_of
+from dbgsom_core.engine.llvm.tile import LINE, ROW_BITS, lanes_of
 from dbgsom_core.engine.llvm.transpose import fetch_line, pack_tile
 from dbgsom_core.engine.rows import Rows, number_at
 

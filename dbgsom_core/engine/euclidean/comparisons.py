@@ -20,16 +20,16 @@ from dbgsom_core.engine.llvm.bounds import (
     write_margin,
     write_tops,
 )
-from dbgsom_core.engine.llvm.compare import sweep_panels
 from dbgsom_core.engine.llvm.memory import array_at
-from dbgsom_core.engine.llvm.panel import (
+from dbgsom_core.engine.llvm.tile import (
     LINE,
     PANEL_ROWS,
     SLACKS,
     TOGETHER,
     VALUES,
-    compare_panel_two,
     lanes_of,
+    sweep_panels,
+    sweep_panels_two,
 )
 from dbgsom_core.engine.rows import Rows, aligned, row_distance
 
@@ -45,8 +45,8 @@ class Room(NamedTuple):
     """What one worker needs for the blocks that it is at; nothing of it lasts.
 
     The first ones for TOGETHER blocks (C): ``values`` (C, VALUES, lanes) are the smallest so far,
-    with a last row to spare; ``rows`` (C, 2, lanes) int32 whose they are; ``places`` (C, lanes)
-    int32 where in the panels the first of them is; ``nearest`` (C, G, lanes) the smallest of each
+    with a last row to spare; ``rows`` (C, 2, lanes) int32 whose they are; ``places`` (C, 2, lanes)
+    int32 where in the panels they are; ``nearest`` (C, G, lanes) the smallest of each
     panel; ``slack`` (C, SLACKS, lanes) how close is too close to call; ``done`` (C, words) a bit
     for each panel compared. ``tops`` (1 + SLACKS, lanes) are distances of one block, and their
     slack. ``starts`` (G, PANEL_ROWS) are those of the panels, all finite. ``whole`` and ``leading``
@@ -77,7 +77,7 @@ def _parts(n_panels: int, depth: int) -> tuple[int, ...]:
     words = (n_panels + _WORD - 1) // _WORD
     rows = TOGETHER * VALUES * LINE
     places = rows + TOGETHER * 2 * LINE
-    nearest = places + TOGETHER * LINE
+    nearest = places + TOGETHER * 2 * LINE
     slack = nearest + TOGETHER * n_panels * LINE
     tops = slack + TOGETHER * SLACKS * LINE
     done = tops + (1 + SLACKS) * LINE
@@ -127,7 +127,7 @@ def room_in(one: Any, memory: NDArray[np.uint8], n_panels: int, depth: int, colu
     return Room(
         array_at(one, at + parts[0], (TOGETHER, VALUES, lanes)),
         array_at(place, at + parts[1], (TOGETHER, 2, lanes)),
-        array_at(place, at + parts[2], (TOGETHER, lanes)),
+        array_at(place, at + parts[2], (TOGETHER, 2, lanes)),
         array_at(one, at + parts[3], (TOGETHER, n_panels, lanes)),
         array_at(one, at + parts[4], (TOGETHER, SLACKS, lanes)),
         array_at(one, at + parts[5], (1 + SLACKS, lanes)),
@@ -198,23 +198,19 @@ def _compare(
     # ``together`` blocks, from the i-th of those at b on, with panel first + j for each bit j of
     # ``which``, at least one.
     lanes = lanes_of(one)
-    x, row = at.numbers + (b + i) * depth * LINE, LINE // lanes * PANEL_ROWS
+    x = at.numbers + (b + i) * depth * LINE
     values, nearest = at.values + i * VALUES * LINE, at.nearest + i * n_panels * LINE
+    found = at.places + i * 2 * lanes * 4
     if places == 1:
         sweep_panels(
-            one, together, x, at.panels, at.starts, depth, which, first, values,
-            at.places + i * lanes * 4, nearest, n_panels,
+            one, together, x, at.panels, at.starts, depth, which, first, values, found, nearest,
+            n_panels,
         )  # fmt: skip
     else:
-        slack = at.slack + i * SLACKS * LINE
-        while which != 0:
-            g = first + lowest_bit(which)
-            which &= which - 1
-            compare_panel_two(
-                one, together, x, at.panels + g * depth * row, at.starts + g * row, depth, values,
-                at.rows + i * 2 * lanes * 4, at.ids + g * PANEL_ROWS * 4, slack,
-                nearest + g * LINE, n_panels,
-            )  # fmt: skip
+        sweep_panels_two(
+            one, together, x, at.panels, at.starts, depth, which, first, values, found, nearest,
+            n_panels,
+        )  # fmt: skip
 
 
 @inlined

@@ -23,7 +23,7 @@ from dbgsom_core.engine.euclidean.comparisons import room_in
 from dbgsom_core.engine.euclidean.pass_loops import add_turned, slack_of_block, turn_block
 from dbgsom_core.engine.llvm.bounds import lanes_other, lanes_with, lowest_bit
 from dbgsom_core.engine.llvm.neighbours import nearest_of_four, nearest_of_six
-from dbgsom_core.engine.llvm.panel import LINE, lanes_of
+from dbgsom_core.engine.llvm.tile import LINE, lanes_of
 from dbgsom_core.engine.rows import Rows, number_at, row_distance
 
 
@@ -143,7 +143,7 @@ def linked_blocks(
     classed, degree = classes.leads.shape[1] > 0, sides.shape[1]
     sums, hits, _, _ = tally
     room = room_in(one, memory, 1, depth, samples.columns)
-    alike, found = samples.size == numbers.itemsize, room.places[0]
+    alike, found = samples.size == numbers.itemsize, room.places[0, 0]
     turned, packed = room.turned, room.packed
     turned_at, packed_at, sums_at = turned.ctypes.data, packed.ctypes.data, sums.ctypes.data
     numbers_at, squares_at = numbers.ctypes.data, blocks.squares.ctypes.data

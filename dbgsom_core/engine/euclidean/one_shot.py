@@ -15,7 +15,7 @@ from dbgsom_core.engine.euclidean import pass_loops
 from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Frame, Tally
 from dbgsom_core.engine.euclidean.layout import FAR, PanelRoom, in_rows
 from dbgsom_core.engine.euclidean.packing import Chunk, PackedAnew
-from dbgsom_core.engine.llvm.panel import LINE, PANEL_ROWS
+from dbgsom_core.engine.llvm.tile import LINE, PANEL_ROWS
 from dbgsom_core.engine.rows import for_loops
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.tables import SlicedTable
@@ -95,12 +95,12 @@ def _nearest(
             else:
                 out[rows] = data.subset(rows).nearest_plainly(prototypes, places)[0]
             return
-        nearest = np.empty((len(squares), 2), np.int32)
-        doubts[rows.start // samples.size] = pass_loops.nearest_two_blocks(
-            samples.one, chunk.samples, prototypes, chunk.blocks, laid.panels, laid.accuracy,
-            NO_MARGINS, nearest, memory, chunk.start, chunk.stop,
+        nearest = np.empty((len(squares), places), np.int32)
+        doubts[rows.start // samples.size] = pass_loops.nearest_blocks(
+            samples.one, places, chunk.samples, prototypes, chunk.blocks, laid.panels,
+            laid.accuracy, NO_MARGINS, nearest, memory, chunk.start, chunk.stop,
         )  # fmt: skip
-        out[rows] = nearest[:, :places]
+        out[rows] = nearest
 
     nothing = np.empty((0, 0)), np.empty(0, np.int64)
     samples.each(samples.units, *nothing, len(ids), work)

@@ -25,7 +25,7 @@ from dbgsom_core.engine.euclidean.blocks import (
     pack_blocks,
 )
 from dbgsom_core.engine.euclidean.comparisons import Memories
-from dbgsom_core.engine.llvm.panel import LINE, UNROLL
+from dbgsom_core.engine.llvm.tile import LINE, UNROLL
 from dbgsom_core.engine.rows import Rows, aligned, for_loops
 from dbgsom_core.engine.tables import each_range, pieces
 from dbgsom_core.engine.workers import share

@@ -43,7 +43,7 @@ from dbgsom_core.engine.llvm.bounds import (
     write_units,
     write_whole,
 )
-from dbgsom_core.engine.llvm.panel import LINE, SLACKS, TOGETHER, VALUES, lanes_of
+from dbgsom_core.engine.llvm.tile import LINE, SLACKS, TOGETHER, VALUES, lanes_of
 from dbgsom_core.engine.llvm.transpose import add_row, fetch_line, turn_tile
 from dbgsom_core.engine.rows import Rows, row_distance
 
@@ -181,7 +181,7 @@ def search_blocks(
             inside = (1 << used) - 1
             squares, units = at.squares + b * LINE, at.units + base * 4
             rows_at, slack_at = at.rows + i * 2 * lanes * 4, at.slack + i * SLACKS * LINE
-            write_units(one, at.places + i * lanes * 4, at.ids, rows_at)
+            write_units(one, at.places + i * 2 * lanes * 4, at.ids, rows_at)
             if keeps:
                 slack_of_block(one, squares, margins.accuracy, at.tops + LINE)
                 keep_margins(one, b, i, inside, wide, n_panels, drift, slides, done, at)
@@ -241,8 +241,9 @@ def search_blocks(
 
 
 @loop
-def nearest_two_blocks(
+def nearest_blocks(
     one: Any,
+    places: int,
     samples: Rows,
     prototypes: NDArray[np.float64],
     blocks: Blocks,
@@ -254,7 +255,7 @@ def nearest_two_blocks(
     start: int,
     stop: int,
 ) -> int:
-    """Fill out (m, 2) with the two nearest prototypes of the places from ``start`` to ``stop``.
+    """Fill out (m, places) with the 1 or 2 nearest prototypes of blocks ``start`` to ``stop``.
 
     Returns how many samples were in doubt.
     """
@@ -272,24 +273,27 @@ def nearest_two_blocks(
             squares, slack_at = at.squares + (base + i) * LINE, at.slack + i * SLACKS * LINE
             slack_of_block(one, squares, accuracy, slack_at)
         compare_blocks(
-            one, 2, base, together, ALL, depth, 1, n_panels, drift, margins.slides, values,
+            one, places, base, together, ALL, depth, 1, n_panels, drift, margins.slides, values,
             done, at,
         )  # fmt: skip
         for i in range(together):
-            b = base + i
+            b, line = base + i, i * 2 * lanes * 4
+            for p in range(places):
+                place_at, row_at = at.places + line + p * lanes * 4, at.rows + line + p * lanes * 4
+                write_units(one, place_at, at.ids, row_at)
             for lane in range(min(lanes, n - b * lanes)):
                 row, place = np.int64(order[b * lanes + lane]), (b - start) * lanes + lane
                 first, second = np.int64(rows[i, 0, lane]), np.int64(rows[i, 1, lane])
-                least, best, third = (
-                    np.float64(values[i, 0, lane]),
-                    np.float64(values[i, 1, lane]),
-                    np.float64(values[i, 2, lane]),
-                )
+                least, best = np.float64(values[i, 0, lane]), np.float64(values[i, 1, lane])
+                third = np.float64(values[i, 2, lane]) if places == 2 else np.inf
                 close = np.float64(slack[i, 0, lane])
                 if third <= best + close or best <= least + close:
                     doubts += 1
+                    limit = (best if places == 2 else least) + close
                     first, _, second = settle(
-                        samples, row, prototypes, panels, done, nearest, i, lane, best + close
+                        samples, row, prototypes, panels, done, nearest, i, lane, limit
                     )
-                out[place, 0], out[place, 1] = first, second
+                out[place, 0] = first
+                if places == 2:
+                    out[place, 1] = second
     return doubts

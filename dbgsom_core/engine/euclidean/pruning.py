@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Margins
 from dbgsom_core.engine.euclidean.layout import Laid, in_rows, patches
 from dbgsom_core.engine.euclidean.packing import Packed, Room
-from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
+from dbgsom_core.engine.llvm.tile import PANEL_ROWS, UNROLL
 
 _UNSORTED = 0.25  # share of samples with another unit from which sorting may be of use
 _LEAST_COMPARED = 2.0  # panels a block that a pass compares at best, about

@@ -154,8 +154,8 @@ class FastSearch:
         def work(tally: Tally, memory: NDArray[np.uint8], chunk: Chunk) -> None:
             places, (start, stop) = chunk.places, (chunk.start, chunk.stop)
             nearest = np.empty((places.stop - places.start, 2), np.int32)
-            pass_loops.nearest_two_blocks(
-                samples.one, chunk.samples, prototypes, chunk.blocks, laid.panels, laid.accuracy,
+            pass_loops.nearest_blocks(
+                samples.one, 2, chunk.samples, prototypes, chunk.blocks, laid.panels, laid.accuracy,
                 NO_MARGINS, nearest, memory, start, stop,
             )  # fmt: skip
             use(chunk.blocks.order[places] + np.int64(chunk.of.start), nearest)

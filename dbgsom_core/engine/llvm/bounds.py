@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from dbgsom_core.engine.llvm.panel import ADDRESS, LINE, PANEL_ROWS, ROW_BITS, Vectors, square_root
+from dbgsom_core.engine.llvm.tile import ADDRESS, LINE, PANEL_ROWS, ROW_BITS, Vectors, square_root
 
 # What a few roundings of float32 in a row take of a number is less than this share of it.
 SPARE = 2.0**-21

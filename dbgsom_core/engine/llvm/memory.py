@@ -10,7 +10,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
-from dbgsom_core.engine.llvm.panel import ADDRESS, Vectors
+from dbgsom_core.engine.llvm.tile import ADDRESS, Vectors
 
 
 @intrinsic

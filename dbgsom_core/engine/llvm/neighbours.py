@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from dbgsom_core.engine.llvm.panel import ADDRESS, LINE, UNROLL, Vectors
+from dbgsom_core.engine.llvm.tile import ADDRESS, LINE, UNROLL, Vectors
 
 _INDEX = ir.IntType(32)
 _CHAINS = 2  # sums of a side that do not wait for each other

@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from dbgsom_core.engine.llvm.panel import ADDRESS, LINE, UNROLL, Vectors
+from dbgsom_core.engine.llvm.tile import ADDRESS, LINE, UNROLL, Vectors
 
 
 def transposed(builder: Any, rows: list[Any]) -> list[Any]:

@@ -50,7 +50,6 @@ assert PANEL_ROWS <= 1 << ROW_BITS
 TOGETHER = _blocks_together()  # blocks that are compared with a panel at once, 2 at most
 
 VALUES, SLACKS = 3, 2  # lines of a block's values, the last one to spare, and of its slack
-_PLACES = 2  # best prototypes of a sample that are told at once
 _AHEAD = 2048  # bytes of a panel that are asked for before their turn
 
 ADDRESS = ir.IntType(64)
@@ -116,11 +115,6 @@ class Vectors:
     def larger(self, builder: Any, a: Any, b: Any) -> Any:
         """Return the larger of a and b, lane by lane."""
         return builder.select(self.less(builder, a, b), b, a)
-
-    def any(self, builder: Any, mask: Any) -> Any:
-        """Say whether the mask holds in some lane."""
-        bits = ir.IntType(self.lanes)
-        return builder.icmp_unsigned("!=", builder.bitcast(mask, bits), ir.Constant(bits, 0))
 
 
 def splat(builder: Any, scalar: Any, lanes: int) -> Any:
@@ -210,81 +204,6 @@ def accumulate(
     return ir.IRBuilder(end), sums
 
 
-def _define(module: Any, bits: int, together: int) -> Any:
-    # The function of `compare_panel_two` for so many blocks, defined in ``module`` once.
-    name = f"dbgsom_panel_{together}_{bits}"
-    if name in module.globals:
-        return module.globals[name]
-    v = Vectors(bits)
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 10), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    block, panel, start, depth, values, rows, ids, slack, nearest, n_panels = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    line = ir.Constant(ADDRESS, LINE)
-    blocks = each_address(builder, together, block, builder.mul(depth, line))
-    builder, sums = accumulate(v, builder, blocks, panel, start, depth)
-    ids = v.bytes_at(builder, ids)
-    for of_block, *addresses in zip(
-        sums,
-        each_address(builder, together, values, VALUES * LINE),
-        each_address(builder, together, rows, _PLACES * v.lanes * 4),
-        each_address(builder, together, slack, SLACKS * LINE),
-        each_address(builder, together, nearest, builder.mul(n_panels, line)),
-        strict=True,
-    ):
-        pointers = [v.bytes_at(builder, address) for address in addresses]
-        builder = _insert(v, builder, of_block, ids, *pointers)
-    builder.ret_void()
-    return function
-
-
-def _insert(
-    v: Vectors,
-    builder: Any,
-    sums: list[Any],
-    ids: Any,
-    values_at: Any,
-    rows_at: Any,
-    slack_at: Any,
-    nearest_at: Any,
-) -> Any:
-    # Take a panel's sums over into the best of one block; returns the builder behind that.
-    function, nearest = builder.function, sums
-    while len(nearest) > 1:
-        odd = nearest[-1:] if len(nearest) % 2 else []
-        pairs = zip(nearest[::2], nearest[1::2], strict=False)
-        nearest = [v.smaller(builder, a, b) for a, b in pairs] + odd
-    v.store(builder, nearest[0], nearest_at, 0)
-    values = [v.load(builder, values_at, p * LINE, v.reals) for p in range(VALUES)]
-    enters, leaves = function.append_basic_block("enters"), function.append_basic_block("leaves")
-    # Rare once the nearest panels have been seen: some lane finds a place for a newcomer.
-    slack = v.load(builder, slack_at, 0, v.reals)
-    # Whether or not the best have been seen before, what lies within the slack of them comes in.
-    limit = builder.fadd(values[_PLACES - 1], slack)
-    is_rival = builder.fcmp_ordered("<=", nearest[0], limit)
-    builder.cbranch(v.any(builder, is_rival), enters, leaves)
-    builder = ir.IRBuilder(enters)
-    rows = [v.load(builder, rows_at, p * v.lanes * 4, v.indices) for p in range(_PLACES)]
-    for r, value in enumerate(sums):
-        row = v.splat(builder, v.load(builder, ids, r * 4, _INDEX))
-        # Insert into the ascending list. Only minima and maxima wait for the row before: selecting
-        # by masks would make each row wait for a comparison as well.
-        before = [v.less(builder, value, other) for other in values[:_PLACES]]
-        for p in range(_PLACES, -1, -1):
-            rest = v.larger(builder, values[p - 1], value) if p else value
-            values[p] = v.smaller(builder, values[p], rest)
-        for p in range(_PLACES - 1, -1, -1):
-            here = builder.select(before[p], row, rows[p])
-            rows[p] = builder.select(before[p - 1], rows[p - 1], here) if p else here
-    for p in range(VALUES):
-        v.store(builder, values[p], values_at, p * LINE)
-    for p in range(_PLACES):
-        v.store(builder, rows[p], rows_at, p * v.lanes * 4)
-    builder.branch(leaves)
-    return ir.IRBuilder(leaves)
-
-
 def call_together(builder: Any, together: Any, alone: Any, several: Any, arguments: Any) -> Any:
     """Write a call of ``alone`` where ``together`` is 1, else of ``several``, if there is such."""
     if TOGETHER == 1:
@@ -303,56 +222,250 @@ def call_together(builder: Any, together: Any, alone: Any, several: Any, argumen
     return answer
 
 
+# There is no branch on what is found. A first epoch's samples lie in no order, so that some lane of
+# a block finds a nearer prototype in most panels, and a processor that guesses wrong begins the
+# multiplications of the next panel late. Smallest and second smallest are found by minima and
+# maxima alone instead, which run beside the multiplications. For that a value carries the row of
+# its prototype in its lowest ROW_BITS; what it is wrong by then is part of `Accuracy`.
+
+_ROW = (1 << ROW_BITS) - 1
+
+
+class _Keys(Vectors):
+    # Values whose lowest bits tell the row, for one type.
+
+    def __init__(self, bits: int) -> None:
+        super().__init__(bits)
+        self.bits = ir.VectorType(ir.IntType(bits), self.lanes)
+
+    def _extreme(self, builder: Any, which: str, a: Any, b: Any) -> Any:
+        # As one instruction: of a comparison and a selection that share their comparison LLVM
+        # makes a mask, for which the multiplications would wait.
+        name = f"llvm.{which}num.{self.suffix}"
+        function = builder.module.globals.get(name) or ir.Function(
+            builder.module, ir.FunctionType(self.reals, [self.reals] * 2), name
+        )
+        return builder.call(function, [a, b], fastmath=("nnan", "nsz"))
+
+    def smaller(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the smaller of a and b, which are numbers."""
+        return self._extreme(builder, "min", a, b)
+
+    def larger(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the larger of a and b, which are numbers."""
+        return self._extreme(builder, "max", a, b)
+
+    def whole(self, number: int) -> Any:
+        return ir.Constant(self.bits, [number] * self.lanes)
+
+    def marked(self, builder: Any, value: Any, row: int) -> Any:
+        """Return the values with their lowest bits replaced."""
+        low = builder.and_(builder.bitcast(value, self.bits), self.whole(~_ROW))
+        return builder.bitcast(builder.or_(low, self.whole(row)), self.reals)
+
+    def middle(self, builder: Any, value: Any) -> Any:
+        """Return the values without their row: amid those that they may have been."""
+        return self.marked(builder, value, (_ROW + 1) // 2)
+
+    def place(self, builder: Any, value: Any, panel: Any) -> Any:
+        """Return panel << ROW_BITS | the row in the lowest bits."""
+        row = builder.and_(builder.bitcast(value, self.bits), self.whole(_ROW))
+        row = builder.trunc(row, self.indices) if self.size == 8 else row
+        return builder.or_(row, self.splat(builder, panel))
+
+    def nearest_two(self, builder: Any, values: list[Any]) -> tuple[Any, Any]:
+        """Return smallest and second smallest of at least two values, lane by lane."""
+        pairs = [(value, None) for value in values]
+        while len(pairs) > 1:
+            odd = pairs[-1:] if len(pairs) % 2 else []
+            pairs = [
+                self.joined(builder, *a, *b) for a, b in zip(pairs[::2], pairs[1::2], strict=False)
+            ] + odd
+        return pairs[0]
+
+    def joined(self, builder: Any, a: Any, after_a: Any, b: Any, after_b: Any) -> tuple[Any, Any]:
+        """Return the two smallest of two pairs; None stands for what has no second."""
+        second = self.larger(builder, a, b)
+        for after in (after_a, after_b):
+            second = second if after is None else self.smaller(builder, second, after)
+        return self.smaller(builder, a, b), second
+
+
+class _Best:
+    # The ``n_best`` nearest of one block, 1 or 2, as the loop over panels carries them: the
+    # ``n_best`` + 1 smallest values and the places of all but the last.
+
+    def __init__(self, v: _Keys, builder: Any, values_at: Any, places_at: Any, n_best: int) -> None:
+        self.v, self.values_at, self.places_at, self.n_best = v, values_at, places_at, n_best
+        self.carried = [
+            *(v.load(builder, values_at, p * LINE, v.reals) for p in range(n_best + 1)),
+            *(v.load(builder, places_at, p * 4 * v.lanes, v.indices) for p in range(n_best)),
+        ]
+
+    def after(self, builder: Any, carried: list[Any], panel: Any, marked: list[Any]) -> list[Any]:
+        """Return what is carried on after a panel's values, and the smallest of these."""
+        v = self.v
+        near, then = v.nearest_two(builder, marked)
+        if self.n_best == 1:
+            best, second, places = carried
+            closer = v.less(builder, near, best)
+            places = builder.select(closer, v.place(builder, near, panel), places)
+            return [near, *v.joined(builder, near, then, best, second), places]
+        values, places = carried[:3], carried[3:]
+        for value in marked:
+            place = v.place(builder, value, panel)
+            closer, close = (v.less(builder, value, other) for other in values[:2])
+            second = builder.select(close, place, places[1])
+            places = [
+                builder.select(closer, place, places[0]),
+                builder.select(closer, places[0], second),
+            ]
+            rest = v.larger(builder, values[1], value)
+            middle = v.smaller(builder, values[1], v.larger(builder, values[0], value))
+            values = [
+                v.smaller(builder, values[0], value),
+                middle,
+                v.smaller(builder, values[2], rest),
+            ]
+        return [near, *values, *places]
+
+    def keep(self, builder: Any, carried: list[Any]) -> None:
+        v = self.v
+        for p, value in enumerate(carried[: self.n_best + 1]):
+            v.store(builder, v.middle(builder, value), self.values_at, p * LINE)
+        for p, place in enumerate(carried[self.n_best + 1 :]):
+            v.store(builder, place, self.places_at, p * 4 * v.lanes)
+
+
+def _define(module: Any, bits: int, n_best: int, together: int) -> Any:
+    # The function for so many blocks of numbers of so many bits, defined in ``module`` once.
+    name = f"dbgsom_sweep_{n_best}_{together}_{bits}"
+    if name in module.globals:
+        return module.globals[name]
+    v = _Keys(bits)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 10), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    block, panels, starts, depth, which, first, values_at, places_at, nearest_at, n_panels = (
+        function.args
+    )
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    line = ir.Constant(ADDRESS, LINE)
+    blocks = each_address(builder, together, block, builder.mul(depth, line))
+    near_at = [
+        v.bytes_at(builder, a)
+        for a in each_address(builder, together, nearest_at, builder.mul(n_panels, line))
+    ]
+    bests = [
+        _Best(v, builder, v.bytes_at(builder, values), v.bytes_at(builder, places), n_best)
+        for values, places in zip(
+            each_address(builder, together, values_at, VALUES * LINE),
+            each_address(builder, together, places_at, 2 * 4 * v.lanes),
+            strict=True,
+        )
+    ]
+    before = [which, *(value for best in bests for value in best.carried)]
+    entry, loop = builder.block, function.append_basic_block("panels")
+    builder.branch(loop)
+    builder = ir.IRBuilder(loop)
+    carried = [builder.phi(value.type) for value in before]
+    left, state = carried[0], carried[1:]
+    g = builder.add(first, builder.cttz(left, ir.Constant(ir.IntType(1), 1)))
+    left = builder.and_(left, builder.sub(left, ir.Constant(ADDRESS, 1)))
+    start = builder.mul(g, ir.Constant(ADDRESS, PANEL_ROWS * v.size))
+    panel = builder.add(panels, builder.mul(start, depth))
+    builder, sums = accumulate(v, builder, blocks, panel, builder.add(starts, start), depth)
+    panel_bits = builder.trunc(builder.shl(g, ir.Constant(ADDRESS, ROW_BITS)), _INDEX)
+    after, each = [left], len(bests[0].carried)
+    for i, (best, of_block, base) in enumerate(zip(bests, sums, near_at, strict=True)):
+        marked = [v.marked(builder, value, r) for r, value in enumerate(of_block)]
+        near, *kept = best.after(builder, state[each * i : each * (i + 1)], panel_bits, marked)
+        near = v.middle(builder, near)
+        v.store(builder, near, builder.gep(base, [builder.mul(g, line)]), 0)
+        after += kept
+    for phi, at_first, later in zip(carried, before, after, strict=True):
+        phi.add_incoming(at_first, entry)
+        phi.add_incoming(later, builder.block)
+    end = function.append_basic_block("end")
+    builder.cbranch(builder.icmp_unsigned("!=", left, ir.Constant(ADDRESS, 0)), loop, end)
+    builder = ir.IRBuilder(end)
+    for i, best in enumerate(bests):
+        best.keep(builder, after[1 + each * i : 1 + each * (i + 1)])
+    builder.ret_void()
+    return function
+
+
+def _sweep(n_best: int, one: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits, module = signature.args[0].bitwidth, builder.module
+        alone, several = (_define(module, bits, n_best, together) for together in (1, TOGETHER))
+        call_together(builder, arguments[1], alone, several, arguments[2:])
+        return context.get_dummy_value()
+
+    return types.void(one, *[types.int64] * 11), generate
+
+
 @intrinsic
-def compare_panel_two(
+def sweep_panels(
     typing_context: Any,
     one: Any,
     together: Any,
     block: Any,
-    panel: Any,
-    start: Any,
+    panels: Any,
+    starts: Any,
     depth: Any,
+    which: Any,
+    first: Any,
     values: Any,
-    rows: Any,
-    ids: Any,
-    slack: Any,
+    places: Any,
     nearest: Any,
     n_panels: Any,
 ) -> Any:
-    """Compare blocks with a panel and keep the two best of each lane.
+    """Compare blocks with at least one panel and keep the best of each lane.
 
-    value = start[r] + Σ_k panel[k, r]*block[k, lane].
+    value = start[r] + Σ_k panel[k, r]*block[k, lane], wrong by half the numbers that ROW_BITS can
+    tell apart. What a block gets does not depend on whether it is compared alone.
 
     Parameters
     ----------
     one : scalar of the dtype
     together : int
         1 or TOGETHER: how many blocks (C) that follow each other.
-    block, panel, start : address
-        Of (C, depth, lanes), (depth, PANEL_ROWS) and (PANEL_ROWS,) numbers.
+    block, panels, starts : address
+        Of (C, depth, lanes), (G, depth, PANEL_ROWS) and (G, PANEL_ROWS) numbers.
     depth : int
+    which, first : int
+        Bit i of ``which`` stands for panel first + i.
     values : address
-        Of (C, VALUES, lanes) numbers: the smallest values so far, ascending, lowered. The third may
-        be too large where it lies farther from the second than the slack.
-    rows : address
-        Of (C, 2, lanes) int32: the prototypes with the smallest values, updated.
-    ids : address
-        Of (PANEL_ROWS,) int32: which prototypes the panel holds.
-    slack : address
-        Of (C, SLACKS, lanes) numbers, first: how close is too close to call.
+        Of (C, VALUES, lanes) numbers: smallest and second smallest value so far, lowered.
+    places : address
+        Of (C, 2, lanes) int32: panel << ROW_BITS | row of the smallest value, updated.
     nearest : address
-        Of (C, G, lanes) numbers, from this panel on: filled with the smallest value in it.
+        Of (C, G, lanes) numbers: filled with the smallest value of each panel compared.
     n_panels : int
         G.
     """
+    return _sweep(1, one)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        bits, module = signature.args[0].bitwidth, builder.module
-        alone, several = _define(module, bits, 1), _define(module, bits, TOGETHER)
-        call_together(builder, arguments[1], alone, several, arguments[2:])
-        return context.get_dummy_value()
 
-    return types.void(one, *[types.int64] * 11), generate
+@intrinsic
+def sweep_panels_two(
+    typing_context: Any,
+    one: Any,
+    together: Any,
+    block: Any,
+    panels: Any,
+    starts: Any,
+    depth: Any,
+    which: Any,
+    first: Any,
+    values: Any,
+    places: Any,
+    nearest: Any,
+    n_panels: Any,
+) -> Any:
+    """Do as `sweep_panels` for the two best and the third smallest value."""
+    return _sweep(2, one)
 
 
 @intrinsic
