@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from dbgsom_core.engine.contract import PerSample, Search, Totals
-from dbgsom_core.engine.euclidean.blocks import Frame
-from dbgsom_core.engine.euclidean.packing import Packed, PackedAnew, frame_of
+from dbgsom_core.engine.euclidean.packing import Frame, Packed, PackedAnew, frame_of
 from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.found import PlainFound
 from dbgsom_core.engine.local import PACKING_PAYS, LocalSamples, PlainSearch

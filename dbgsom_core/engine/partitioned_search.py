@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Found, MapGraph
 from dbgsom_core.engine.euclidean import layout
-from dbgsom_core.engine.euclidean.blocks import Frame
 from dbgsom_core.engine.euclidean.fine_tuning import Seconds
 from dbgsom_core.engine.euclidean.layout import in_rows
 from dbgsom_core.engine.euclidean.packed_found import FastFound
-from dbgsom_core.engine.euclidean.packing import Packed, PackedSamples
+from dbgsom_core.engine.euclidean.packing import Frame, Packed, PackedSamples
 from dbgsom_core.engine.euclidean.search import FastSearch, is_too_much
 from dbgsom_core.engine.llvm.tile import PANEL_ROWS
 from dbgsom_core.engine.local import LocalSamples

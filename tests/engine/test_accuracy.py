@@ -7,20 +7,25 @@ import numpy as np
 import pytest
 
 from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.euclidean import one_shot, pass_loops
-from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Frame, Margins, Tally, accuracy_of
-from dbgsom_core.engine.euclidean.comparisons import (
+from dbgsom_core.engine.euclidean import one_shot, search_loops
+from dbgsom_core.engine.euclidean.layout import PanelRoom
+from dbgsom_core.engine.euclidean.packing import (
+    NO_MARGINS,
+    Frame,
+    Margins,
+    PackedSamples,
+    Tally,
+    accuracy_of,
+    workspace,
+)
+from dbgsom_core.engine.euclidean.search import FastSearch
+from dbgsom_core.engine.euclidean.search_loops import (
     ALL,
     begin,
     compare_blocks,
-    memory_for,
-    room_in,
+    slack_of_block,
 )
-from dbgsom_core.engine.euclidean.layout import PanelRoom
-from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.euclidean.pass_loops import slack_of_block
-from dbgsom_core.engine.euclidean.search import FastSearch
-from dbgsom_core.engine.llvm.bounds import SPARE
+from dbgsom_core.engine.llvm.lanes import SPARE
 from dbgsom_core.engine.llvm.tile import LINE, PANEL_ROWS, SLACKS, lanes_of
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
@@ -68,11 +73,10 @@ def root_of(number):
 
 
 @compiled
-def compare_all(one, blocks, panels, accuracy, margins, memory, nearest, slack):
+def compare_all(one, blocks, panels, accuracy, margins, room, nearest, slack):
     """Compare each block by itself with all panels, and keep what was found."""
     lanes = lanes_of(one)
     depth, n_panels = blocks.numbers.shape[1], panels.ids.shape[0]
-    room = room_in(one, memory, n_panels, depth, depth)
     at = begin(one, blocks, panels, margins.least, room)
     for b in range(blocks.numbers.shape[0]):
         squares = at.squares + b * LINE
@@ -107,7 +111,7 @@ class Compared:
         values, slack = np.empty((places, len(W)), dtype), np.empty((places, SLACKS), dtype)
         compare_all(
             samples.one, samples.blocks, self.laid.panels, self.laid.accuracy, NO_MARGINS,
-            memory_for(len(self.laid.panels.ids), samples.blocks.numbers.shape[1]), values, slack,
+            workspace(len(self.laid.panels.ids), samples.depth, dtype), values, slack,
         )  # fmt: skip
         self.values, self.slack = values[:n], slack[:n]
 
@@ -306,10 +310,10 @@ def keep_margins(samples, W, laid, margins):
     tally = Tally(
         np.zeros((len(W), depth)), np.zeros(len(W), int), np.zeros(len(W), int), np.zeros(8, int)
     )
-    pass_loops.search_blocks(
+    search_loops.search_blocks(
         samples.one, samples.rows, W, samples.frame, 1.0, samples.blocks, laid.panels,
         laid.accuracy, margins, ALL, True, False, tally,
-        memory_for(len(laid.panels.ids), depth), 0, len(samples.blocks.numbers),
+        workspace(len(laid.panels.ids), depth, samples.dtype), 0, len(samples.blocks.numbers),
     )  # fmt: skip
 
 

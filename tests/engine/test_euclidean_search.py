@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.euclidean.layout import patches
 from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.euclidean.pruning import Patience, Sorting
-from dbgsom_core.engine.euclidean.search import FastSearch, is_too_much
+from dbgsom_core.engine.euclidean.search import FastSearch, Patience, Sorting, is_too_much
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry

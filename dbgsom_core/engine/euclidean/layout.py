@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inner_loop, loop
-from dbgsom_core.engine.euclidean.blocks import Accuracy, Panels
-from dbgsom_core.engine.euclidean.packing import Packed
+from dbgsom_core.engine.euclidean.packing import Accuracy, Packed, Panels
 from dbgsom_core.engine.llvm.tile import PANEL_ROWS
 from dbgsom_core.engine.rows import aligned
 
