@@ -210,7 +210,7 @@ class PartitionedSearch:
 
     def __init__(self, data: Any, samples: Packed, parts: Held) -> None:
         self.data, self.samples, self._parts = data, samples, parts
-        self._room = layout.PanelRoom(samples)
+        self._packer = layout.PrototypePacker(samples)
         self._passes = 0
 
     def assign(self, prototypes: NDArray[np.float64], positions: NDArray[np.int64]) -> Found:
@@ -241,7 +241,7 @@ class PartitionedSearch:
         """Go on in float64 where an interrupted search did."""
         if doubled and not self.samples.is_double:
             self.samples = replace(self.samples, dtype=np.float64)
-            self._room = layout.PanelRoom(self.samples)
+            self._packer = layout.PrototypePacker(self.samples)
 
     def ask(self, question: str, *given: Any) -> list[Any]:
         """Return what the method of each `Part` says."""
@@ -255,7 +255,7 @@ class PartitionedSearch:
         self, prototypes: NDArray[np.float64], positions: NDArray[np.int64], known: int
     ) -> Found:
         ids = in_rows(np.arange(len(prototypes)), PANEL_ROWS)
-        laid, samples = self._room.lay(prototypes, ids, np.zeros(len(ids))), self.samples
+        laid, samples = self._packer.pack(prototypes, ids, np.zeros(len(ids))), self.samples
         if laid is None:
             exact: Found = self.data.found(prototypes, self.data.assign(prototypes))
             return exact

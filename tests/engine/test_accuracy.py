@@ -8,7 +8,7 @@ import pytest
 
 from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.euclidean import one_shot, search_loops
-from dbgsom_core.engine.euclidean.layout import PanelRoom
+from dbgsom_core.engine.euclidean.layout import PrototypePacker
 from dbgsom_core.engine.euclidean.packing import (
     NO_MARGINS,
     Frame,
@@ -102,10 +102,10 @@ class Compared:
     """Samples compared with prototypes of which each has a panel of its own."""
 
     def __init__(self, samples, W, room=None, ids=None, drift=None, before=None):
-        room = PanelRoom(samples) if room is None else room
+        room = PrototypePacker(samples) if room is None else room
         ids = one_each(len(W)) if ids is None else ids
         drift = np.zeros(len(W)) if drift is None else drift
-        self.laid = room.lay(W, ids, drift, before)
+        self.laid = room.pack(W, ids, drift, before)
         n_blocks, _, lanes = samples.blocks.numbers.shape
         dtype, n, places = samples.blocks.numbers.dtype, len(samples.X), n_blocks * lanes
         values, slack = np.empty((places, len(W)), dtype), np.empty((places, SLACKS), dtype)
@@ -326,7 +326,7 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
     samples = both_dtypes(X)[doubled]
     numbers = np.moveaxis(samples.blocks.numbers, 1, 2).reshape(-1, 8)[:n, :d]
     W = X[rng.integers(n, size=k)] + rng.normal(size=(k, d))
-    room, drift, before, history, tight = PanelRoom(samples), np.zeros(k), None, [], 0
+    room, drift, before, history, tight = PrototypePacker(samples), np.zeros(k), None, [], 0
     n_blocks = len(samples.blocks.numbers)
     margins = Margins(
         np.zeros((n_blocks, k), np.uint16),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inner_loop, loop
-from dbgsom_core.engine.euclidean.layout import Laid
+from dbgsom_core.engine.euclidean.layout import PackedPrototypes
 from dbgsom_core.engine.euclidean.packing import (
     Accuracy,
     Blocks,
@@ -142,7 +142,7 @@ def linked_blocks(
     sides : int32 array (K, degree)
         The linked neighbours of each neuron, -1 for none.
     rows, halves : array (K, depth), array (K,)
-        All prototypes as `layout.Laid` holds them.
+        All prototypes as `layout.PackedPrototypes` holds them.
     only_changes : bool
         Move only samples whose neighbour is another one than last time, else add all.
     """
@@ -361,7 +361,7 @@ def own_class(
 
 def linked_seconds(
     samples: PackedSamples | PackedAnew,
-    laid: Laid,
+    laid: PackedPrototypes,
     prototypes: NDArray[np.float64],
     units: NDArray[np.int32],
     links: NDArray[np.int32],
@@ -373,7 +373,7 @@ def linked_seconds(
     Parameters
     ----------
     samples : PackedSamples or PackedAnew
-    laid : Laid
+    laid : PackedPrototypes
         The prototypes (K, D) in panels.
     prototypes : float64 array (K, D)
     units : int array
@@ -404,7 +404,7 @@ def linked_seconds(
 def look_beside(
     samples: Packed,
     prototypes: NDArray[np.float64],
-    laid: Laid,
+    laid: PackedPrototypes,
     links: NDArray[np.int32],
     classes: Classes,
     places: NDArray[np.int32],

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine import loops
 from dbgsom_core.engine.euclidean import search_loops
-from dbgsom_core.engine.euclidean.layout import FAR, PanelRoom, in_rows
+from dbgsom_core.engine.euclidean.layout import FAR, PrototypePacker, in_rows
 from dbgsom_core.engine.euclidean.packing import (
     NO_MARGINS,
     Chunk,
@@ -86,7 +86,7 @@ def _nearest(
     table = SlicedTable(np.ascontiguousarray(for_loops(data.X)))
     samples = PackedAnew(table, frame, data.threads, dtype, size=_ROWS)
     ids, out = in_rows(np.arange(len(prototypes)), PANEL_ROWS), np.empty((data.n, places), np.int64)
-    laid = PanelRoom(samples).lay(prototypes, ids, np.zeros(len(ids)))
+    laid = PrototypePacker(samples).pack(prototypes, ids, np.zeros(len(ids)))
     if laid is None:
         return out, -1
     doubts = np.zeros(-(-data.n // samples.size), np.int64)

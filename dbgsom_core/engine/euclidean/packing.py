@@ -315,31 +315,6 @@ _MARGIN_BYTES = 1 << 28  # that margins in memory may take, or half of the packe
 _ROW_BYTES = 6  # that places and margins may take of each row that is read anew
 
 
-class Room(NamedTuple):
-    """Memory for margins.
-
-    Attributes
-    ----------
-    n_blocks : int
-        How many blocks there are.
-    together : int
-        Of so many that follow each other all have margins, or none.
-    bytes : int
-    beside : int
-        Bytes that those of together take besides.
-    """
-
-    n_blocks: int
-    together: int
-    bytes: int
-    beside: int = 0
-
-    def blocks_with(self, size: int) -> int:
-        """Return for how many blocks there is room, where each takes ``size`` bytes."""
-        parts = max(self.bytes, 0) // (self.together * size + self.beside)
-        return min(self.n_blocks, parts * self.together)
-
-
 class Chunk(NamedTuple):
     """Packed samples that a task goes through.
 
@@ -508,16 +483,16 @@ class PackedSamples(Packed):
 
         return added_up(threads, len(tasks), sums, hits, of_task)
 
-    def room_for_margins(self, working_memory: int | None) -> Room:
-        """Return the memory that margins may take, all told in bytes that a search may."""
-        n_blocks, room = len(self.blocks.numbers), working_memory
-        if room is None:
-            room = max(_MARGIN_BYTES, self.blocks.numbers.nbytes // 2)
+    def blocks_for(self, size: int, working_memory: int | None) -> int:
+        """Return for how many blocks a search may keep so many bytes each: for all, or for none."""
+        n_blocks, memory = len(self.blocks.numbers), working_memory
+        if memory is None:
+            memory = max(_MARGIN_BYTES, self.blocks.numbers.nbytes // 2)
         else:
-            room -= self.bytes_for(self.X, self.dtype)
-        return Room(n_blocks, n_blocks, room)
+            memory -= self.bytes_for(self.X, self.dtype)
+        return n_blocks if n_blocks * size <= memory else 0
 
-    def make_room(self, n_neurons: int, n_blocks: int) -> bool:
+    def reserve(self, n_neurons: int, n_blocks: int) -> bool:
         """Return whether an order of so many blocks is to be kept that is a new one."""
         return False
 
@@ -626,14 +601,18 @@ class PackedAnew(Packed):
 
         return added_up(self.threads, -(-n // size), sums, hits, of_task)
 
-    def room_for_margins(self, working_memory: int | None) -> Room:
-        """Return the memory that margins, and places, may take."""
-        room = _ROW_BYTES * len(self.X) if working_memory is None else working_memory
-        of_places = self.size * np.min_scalar_type(self.size).itemsize
-        return Room(-(-len(self.X) // self.size) * self._together, self._together, room, of_places)
+    def blocks_for(self, size: int, working_memory: int | None) -> int:
+        """Return for how many of the first blocks a search may keep so many bytes each.
 
-    def make_room(self, n_neurons: int, n_blocks: int) -> bool:
-        """Make room for units, and places in the first blocks; return whether those are new."""
+        The places of the rows that are read together are kept besides.
+        """
+        memory = _ROW_BYTES * len(self.X) if working_memory is None else working_memory
+        of_read = self._together * size + self.size * np.min_scalar_type(self.size).itemsize
+        reads = min(-(-len(self.X) // self.size), max(memory, 0) // of_read)
+        return reads * self._together
+
+    def reserve(self, n_neurons: int, n_blocks: int) -> bool:
+        """Reserve memory for units and places in the first blocks; return whether these are new."""
         if n_neurons - 1 > np.iinfo(self.units.dtype).max:
             self.units = self.units.astype(np.int32)
         rows = min(n_blocks // self._together * self.size, len(self.X))
