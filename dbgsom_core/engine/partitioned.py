@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from dbgsom_core.engine.contract import Flags, Floats, Integers, PerSample, Search
-from dbgsom_core.engine.euclidean.blocks import Frame
-from dbgsom_core.engine.euclidean.packing import PackedAnew, PackedSamples, frame_of
+from dbgsom_core.engine.euclidean.packing import Frame, PackedAnew, PackedSamples, frame_of
 from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.local import PACKING_PAYS, LocalSamples, PlainSearch
 from dbgsom_core.engine.metric_calls import MetricCalls

@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Flags, Floats, Found, Integers, MapGraph
 from dbgsom_core.engine.euclidean import layout
-from dbgsom_core.engine.euclidean.blocks import Frame
 from dbgsom_core.engine.euclidean.fine_tuning import Seconds
 from dbgsom_core.engine.euclidean.layout import in_rows
 from dbgsom_core.engine.euclidean.packed_found import FastFound
-from dbgsom_core.engine.euclidean.packing import Packed
+from dbgsom_core.engine.euclidean.packing import Frame, Packed
 from dbgsom_core.engine.euclidean.search import is_too_much
 from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.llvm.tile import PANEL_ROWS, UNROLL
@@ -185,7 +184,7 @@ class PartitionedSearch:
     def __init__(self, data: Any, frame: Frame, parts: Held) -> None:
         self.data, self._parts = data, parts
         self.samples = Packed(data.X, frame, data.threads)
-        self._room = layout.PanelRoom(self.samples)
+        self._packer = layout.PrototypePacker(self.samples)
         self._passes = 0
 
     def assign(self, prototypes: Floats, positions: Integers) -> Found:
@@ -210,7 +209,7 @@ class PartitionedSearch:
         """Go on in float64 where an interrupted search did."""
         if doubled and not self.samples.is_double:
             self.samples = replace(self.samples, dtype=np.float64)
-            self._room = layout.PanelRoom(self.samples)
+            self._packer = layout.PrototypePacker(self.samples)
 
     def ask(self, question: str, *given: Any) -> list[Any]:
         """Return what the method of each `Part` says."""
@@ -222,7 +221,7 @@ class PartitionedSearch:
 
     def _found(self, prototypes: Floats, positions: Integers, known: int) -> Found:
         ids = in_rows(np.arange(len(prototypes)), PANEL_ROWS)
-        laid, samples = self._room.lay(prototypes, ids, np.zeros(len(ids))), self.samples
+        laid, samples = self._packer.pack(prototypes, ids, np.zeros(len(ids))), self.samples
         if laid is None:
             exact: Found = self.data.found(prototypes, self.data.assign(prototypes))
             return exact

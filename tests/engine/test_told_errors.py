@@ -7,7 +7,7 @@ import pytest
 
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.search import FastSearch
-from dbgsom_core.engine.llvm.bounds import POOR
+from dbgsom_core.engine.llvm.lanes import POOR
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.metrics.euclidean import Euclidean

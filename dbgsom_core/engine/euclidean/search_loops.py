@@ -1,17 +1,14 @@
-"""Compiled passes of the fast search: units of all blocks, and what each unit won.
-
-See `blocks` for what blocks, panels and their coordinates are.
-"""
+"""Compiled passes: which panels a block is compared with, its units, and what each unit won."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import inlined, loop
-from dbgsom_core.engine.euclidean.blocks import (
+from dbgsom_core.engine.compile import inlined, inner_loop, loop
+from dbgsom_core.engine.euclidean.packing import (
     OF_SQUARES,
     TWICE,
     Accuracy,
@@ -20,32 +17,263 @@ from dbgsom_core.engine.euclidean.blocks import (
     Margins,
     Panels,
     Tally,
+    Workspace,
     pack_row,
 )
-from dbgsom_core.engine.euclidean.comparisons import (
-    ALL,
-    Addresses,
-    begin,
-    compare_blocks,
-    keep_margins,
-    room_in,
-    settle,
-    slide,
-)
-from dbgsom_core.engine.llvm.bounds import (
+from dbgsom_core.engine.llvm.lanes import (
+    SPARE,
     add_lanes,
+    add_row,
     count_of,
+    fetch_line,
     lanes_other,
     lanes_with,
     lowest_bit,
+    margin_at,
+    turn_tile,
     write_distances,
+    write_margin,
     write_slack,
+    write_tops,
     write_units,
     write_whole,
 )
-from dbgsom_core.engine.llvm.tile import LINE, SLACKS, TOGETHER, VALUES, lanes_of
-from dbgsom_core.engine.llvm.transpose import add_row, fetch_line, turn_tile
+from dbgsom_core.engine.llvm.tile import (
+    LINE,
+    PANEL_ROWS,
+    SLACKS,
+    TOGETHER,
+    VALUES,
+    lanes_of,
+    sweep_panels,
+    sweep_panels_two,
+)
 from dbgsom_core.engine.rows import Rows, row_distance
+
+ALL, IN_REACH = 0, 1  # which panels a block is compared with
+_WORD = 64  # panels that have a bit in one number
+_LARGEST = 1e38  # of float32, about
+_MARGIN = 2  # bytes
+_MORE = np.float32(1 + SPARE)
+_NONE = 2**31 - 1
+
+
+class Addresses(NamedTuple):
+    """Where arrays begin: an argument each, where an array is seven of a compiled function."""
+
+    numbers: int
+    squares: int
+    units: int
+    margins: int
+    panels: int
+    starts: int
+    ids: int
+    panel_of: int
+    values: int
+    rows: int
+    places: int
+    nearest: int
+    slack: int
+    tops: int
+
+
+@inlined
+def begin(
+    one: Any, blocks: Blocks, panels: Panels, margins: NDArray[np.uint16], room: Workspace
+) -> Addresses:
+    """Fill in the starts of the panels; return where the arrays of a search begin."""
+    # A place that holds no prototype begins with inf. The row that the search keeps in the lowest
+    # bits of a value would make that no number.
+    largest = type(one)(_LARGEST)
+    for g in range(panels.starts.shape[0]):
+        for r in range(PANEL_ROWS):
+            start = panels.starts[g, r]
+            room.starts[g, r] = start if start < largest else largest
+    return Addresses(
+        blocks.numbers.ctypes.data,
+        blocks.squares.ctypes.data,
+        blocks.bmu.ctypes.data,
+        margins.ctypes.data,
+        panels.numbers.ctypes.data,
+        room.starts.ctypes.data,
+        panels.ids.ctypes.data,
+        panels.panel_of.ctypes.data,
+        room.values.ctypes.data,
+        room.rows.ctypes.data,
+        room.places.ctypes.data,
+        room.nearest.ctypes.data,
+        room.slack.ctypes.data,
+        room.tops.ctypes.data,
+    )
+
+
+@inlined
+def _compare(
+    one: Any, places: int, b: int, i: int, together: int, which: int, first: int, depth: int,
+    n_panels: int, at: Addresses,
+) -> None:  # fmt: skip
+    # ``together`` blocks, from the i-th of those at b on, with panel first + j for each bit j of
+    # ``which``, at least one.
+    lanes = lanes_of(one)
+    x = at.numbers + (b + i) * depth * LINE
+    values, nearest = at.values + i * VALUES * LINE, at.nearest + i * n_panels * LINE
+    found = at.places + i * 2 * lanes * 4
+    if places == 1:
+        sweep_panels(
+            one, together, x, at.panels, at.starts, depth, which, first, values, found, nearest,
+            n_panels,
+        )  # fmt: skip
+    else:
+        sweep_panels_two(
+            one, together, x, at.panels, at.starts, depth, which, first, values, found, nearest,
+            n_panels,
+        )  # fmt: skip
+
+
+@inlined
+def _compare_each(
+    one: Any, places: int, b: int, which: int, other: int, first: int, depth: int, n_panels: int,
+    at: Addresses,
+) -> int:  # fmt: skip
+    # Block b with panels ``which`` and, if blocks go together, b + 1 with panels ``other``; alone
+    # only with panels that the other one does not want. Returns how many comparisons of a block
+    # with a panel those are.
+    both = which & other
+    for step in range(3):
+        bits = both if step == 0 else (which if step == 1 else other) & ~both
+        if bits != 0:
+            i, together = step // 2, TOGETHER if step == 0 else 1
+            _compare(one, places, b, i, together, bits, first, depth, n_panels, at)
+    return int(count_of(which) + count_of(other))
+
+
+@inlined
+def _wanted(
+    one: Any, b: int, mode: int, word: int, wide: int, n_panels: int,
+    drift: NDArray[np.float32], slides: NDArray[np.float32], at: Addresses,
+) -> int:  # fmt: skip
+    # A bit for each of the 64 panels of a word with which block b may have to be compared.
+    first = word * _WORD
+    end = min(n_panels, first + _WORD)
+    wanted: Any = np.int64(0)  # of a plain 0 numba makes a type of its own
+    if mode == ALL:
+        return -1 if end - first == _WORD else (1 << (end - first)) - 1
+    margins, slid = at.margins + b * wide * _MARGIN, slides[b]
+    for g in range(first, end):
+        reaches = margin_at(margins + g * _MARGIN) <= (drift[g] + slid) * _MORE
+        wanted |= int(reaches) << (g - first)
+    return int(wanted)
+
+
+@inlined
+def compare_blocks(
+    one: Any,
+    places: int,
+    b: int,
+    together: int,
+    mode: int,
+    depth: int,
+    wide: int,
+    n_panels: int,
+    drift: NDArray[np.float32],
+    slides: NDArray[np.float32],
+    values: NDArray[Any],
+    done: NDArray[np.int64],
+    at: Addresses,
+) -> int:
+    """Compare ``together`` blocks from ``b`` on, up to TOGETHER, with panels that can matter.
+
+    Returns how many comparisons of a block with a panel those were. In mode IN_REACH a panel is
+    left out only if none of its values can lie within 2E of the best, so that all that follows is
+    the same as after comparing everything. Panels are told apart by bits first, without a branch
+    for each. ``done`` gets a bit for each panel compared.
+    """
+    compared = 0
+    for i in range(together):
+        for p in range(places + 1):
+            for lane in range(lanes_of(one)):
+                values[i, p, lane] = np.inf
+    for word in range(done.shape[1]):
+        which: Any = np.int64(0)
+        other: Any = np.int64(0)
+        for i in range(together):
+            more = _wanted(one, b + i, mode, word, wide, n_panels, drift, slides, at)
+            done[i, word] = more
+            which, other = (more, other) if i == 0 else (which, more)
+        compared += _compare_each(one, places, b, which, other, word * _WORD, depth, n_panels, at)
+    return compared
+
+
+@inlined
+def slide(
+    b: int, used: int, units: NDArray[np.int32], lanes: int, moves: NDArray[np.float32],
+    slides: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Add to what block b slid how far a unit of its samples moved at most."""
+    farthest = np.float32(0)
+    for lane in range(used):
+        farthest = max(farthest, moves[units[b * lanes + lane]])
+    slides[b] = (slides[b] + farthest) * _MORE
+
+
+@inlined
+def keep_margins(
+    one: Any, b: int, i: int, inside: int, wide: int, n_panels: int, drift: NDArray[np.float32],
+    slides: NDArray[np.float32], done: NDArray[np.int64], at: Addresses,
+) -> None:  # fmt: skip
+    """Write the margins of block b, the i-th of those together, to all panels compared.
+
+    The last lines of ``tops`` hold the slack of the least exact pass to come.
+    """
+    squares, slack = at.squares + b * LINE, at.slack + i * SLACKS * LINE
+    nearest, margins = at.nearest + i * n_panels * LINE, at.margins + b * wide * _MARGIN
+    write_tops(one, at.values + i * VALUES * LINE, squares, at.tops + LINE, inside, at.tops)
+    for word in range(done.shape[1]):
+        left = done[i, word]
+        while left != 0:
+            g = word * _WORD + lowest_bit(left)
+            left &= left - 1
+            moved = drift[g] + slides[b]
+            write_margin(
+                one, nearest + g * LINE, squares, slack, at.tops, moved, margins + g * _MARGIN
+            )
+
+
+@inner_loop
+def settle(
+    samples: Rows,
+    i: int,
+    prototypes: NDArray[np.float64],
+    panels: Panels,
+    done: NDArray[np.int64],
+    nearest: NDArray[Any],
+    place: int,
+    lane: int,
+    limit: float,
+) -> tuple[int, float, int]:
+    """Return (unit, distance, second unit) of sample i by definition.
+
+    It lies in a lane of the block that has this ``place`` among those compared together. Only
+    panels that have a bit in ``done`` are looked at, and whose ``nearest`` (C, G, lanes) lies
+    within the limit.
+    """
+    first = second = _NONE
+    nearer = farther = np.inf
+    for g in range(nearest.shape[1]):
+        if not done[place, g >> 6] >> (g & 63) & 1:
+            continue
+        if nearest[place, g, lane] > limit:
+            continue
+        for r in range(PANEL_ROWS):
+            j: Any = np.int64(panels.ids[g, r])
+            if j < 0:
+                continue
+            exact = row_distance(samples, i, prototypes, j)
+            if exact < nearer or (exact == nearer and j < first):
+                farther, second, nearer, first = nearer, first, exact, j
+            elif exact < farther or (exact == farther and j < second):
+                farther, second = exact, j
+    return first, nearer, second
 
 
 @inlined
@@ -99,7 +327,7 @@ def add_turned(
     one: Any, alike: bool, lane: int, depth: int, turned: int, packed: int, sign: float, sums: int,
     j: int,
 ) -> None:  # fmt: skip
-    """Add ``sign`` times the sample in a lane of `Room`'s arrays to row j of the sums.
+    """Add ``sign`` times the sample in a lane of `Workspace`'s arrays to row j of the sums.
 
     It is in ``turned`` where that is ``alike`` in dtype to the samples, else in ``packed``.
     """
@@ -133,7 +361,7 @@ def search_blocks(
     keeps: bool,
     only_changes: bool,
     tally: Tally,
-    memory: NDArray[np.uint8],
+    room: Workspace,
     start: int,
     stop: int,
 ) -> None:
@@ -150,7 +378,6 @@ def search_blocks(
     """
     numbers, _, order, bmu = blocks
     lanes, n, depth, n_panels = lanes_of(one), order.size, numbers.shape[1], panels.ids.shape[0]
-    room = room_in(one, memory, n_panels, depth, samples.columns)
     values, rows, nearest, slack = room.values, room.rows, room.nearest, room.slack
     done, drift, wide, slides = room.done, panels.drift, margins.least.shape[1], margins.slides
     at = begin(one, blocks, panels, margins.least, room)
@@ -159,7 +386,7 @@ def search_blocks(
     for lane in range(lanes):
         leading[lane] = 0
     sums, hits, errors, _ = tally
-    alike, turned, packed = samples.size == numbers.itemsize, room.turned, room.packed
+    alike, turned, packed = samples.size == numbers.itemsize, room.transposed, room.packed
     turned_at, packed_at, sums_at = turned.ctypes.data, packed.ctypes.data, sums.ctypes.data
     compared, changed, doubts, leader = 0, 0, 0, np.int32(0)
     for first in range(start, stop, TOGETHER):
@@ -251,7 +478,7 @@ def nearest_blocks(
     accuracy: Accuracy,
     margins: Margins,
     out: NDArray[np.int32],
-    memory: NDArray[np.uint8],
+    room: Workspace,
     start: int,
     stop: int,
 ) -> int:
@@ -262,7 +489,6 @@ def nearest_blocks(
     order = blocks.order
     lanes, n, n_panels = lanes_of(one), order.size, panels.ids.shape[0]
     depth, drift = blocks.numbers.shape[1], panels.drift
-    room = room_in(one, memory, n_panels, depth, samples.columns)
     values, rows, nearest, slack = room.values, room.rows, room.nearest, room.slack
     done = room.done
     at = begin(one, blocks, panels, margins.least, room)
