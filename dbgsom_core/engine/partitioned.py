@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
 
 from dbgsom_core.engine.contract import Flags, Floats, Integers, PerSample, Search
 from dbgsom_core.engine.euclidean.packing import Frame, PackedAnew, PackedSamples, frame_of
@@ -44,6 +43,7 @@ class PartitionedSamples(LocalSamples):
 
     incomplete = False
     packed = None
+    _may_be_packed = False
 
     @cached_property
     def quantisation(self) -> Frame:
@@ -192,26 +192,6 @@ class PartitionedSamples(LocalSamples):
         """See `Samples`."""
         ask, out = LocalSamples.distances_to, np.empty(len(units))
         return self.filled(out, ask, prototypes, beside=[units], among=among)
-
-    def distances(self, prototypes: Floats) -> Any:
-        """See `Samples`."""
-        out = np.empty((self.n, len(prototypes)), self.X.dtype)
-        return self.filled(out, LocalSamples.distances, prototypes)
-
-    def mixtures(
-        self, prototypes: Floats, sparse: bool = False
-    ) -> NDArray[np.floating[Any]] | csr_array:
-        """See `Samples`."""
-        if not sparse:
-            out: Any = np.empty((self.n, len(prototypes)), self.X.dtype)
-            return self.filled(out, LocalSamples.mixtures, prototypes)
-        found: dict[int, Any] = {}
-
-        def keep(rows: slice, answer: Any) -> None:
-            found[rows.start] = answer
-
-        self.each_part(keep, LocalSamples.mixtures, prototypes, True)
-        return vstack([found[start] for start in sorted(found)], format="csr")
 
     def completed(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
         """See `Samples`: all of them, in memory."""
