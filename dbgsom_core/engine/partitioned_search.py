@@ -258,8 +258,8 @@ class FoundByParts(FastFound):
 
     @property
     def piece(self) -> int:
-        """See `PartitionedSamples`."""
-        return int(self.search.data.piece)
+        """How many rows' answers are best brought here at a time."""
+        return int(getattr(self.search.data, "piece", 1 << 16))
 
     @property
     def class_counts(self) -> NDArray[Any] | None:
