@@ -32,8 +32,7 @@ from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import available_threads, share
 
 if TYPE_CHECKING:
-    from dbgsom_core.engine.euclidean.blocks import Frame
-    from dbgsom_core.engine.euclidean.packing import PackedSamples
+    from dbgsom_core.engine.euclidean.packing import Frame, PackedSamples
 
 PACKING_PAYS = 1 << 15  # numbers in the data from which a packed copy pays for a training
 _CHUNK_NUMBERS = 1 << 22  # numbers of dense samples that are made at a time

@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, vstack
 
 from dbgsom_core.engine.contract import Flags, Floats, Integers, PerSample, Search
-from dbgsom_core.engine.euclidean.blocks import Frame
-from dbgsom_core.engine.euclidean.packing import PackedAnew, PackedSamples, frame_of
+from dbgsom_core.engine.euclidean.packing import Frame, PackedAnew, PackedSamples, frame_of
 from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.local import PACKING_PAYS, LocalSamples, PlainSearch
 from dbgsom_core.engine.metric_calls import MetricCalls
@@ -45,6 +43,7 @@ class PartitionedSamples(LocalSamples):
 
     incomplete = False
     packed = None
+    _may_be_packed = False
 
     @cached_property
     def quantisation(self) -> Frame:
@@ -194,26 +193,6 @@ class PartitionedSamples(LocalSamples):
         ask, out = LocalSamples.distances_to, np.empty(len(units))
         return self.filled(out, ask, prototypes, beside=[units], among=among)
 
-    def distances(self, prototypes: Floats) -> Any:
-        """See `Samples`."""
-        out = np.empty((self.n, len(prototypes)), self.X.dtype)
-        return self.filled(out, LocalSamples.distances, prototypes)
-
-    def mixtures(
-        self, prototypes: Floats, sparse: bool = False
-    ) -> NDArray[np.floating[Any]] | csr_array:
-        """See `Samples`."""
-        if not sparse:
-            out: Any = np.empty((self.n, len(prototypes)), self.X.dtype)
-            return self.filled(out, LocalSamples.mixtures, prototypes)
-        found: dict[int, Any] = {}
-
-        def keep(rows: slice, answer: Any) -> None:
-            found[rows.start] = answer
-
-        self.each_part(keep, LocalSamples.mixtures, prototypes, True)
-        return vstack([found[start] for start in sorted(found)], format="csr")
-
     def completed(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
         """See `Samples`: all of them, in memory."""
         return np.array(self.X[:])
@@ -324,7 +303,7 @@ class FastPart(Part):
         """See `Part`."""
         found, search = self._at(now), self._search
         changed = round(found.moved * self._data.n)
-        counts = np.array([changed, search.doubts, search.gained])
+        counts = np.array([changed, search.doubts])
         sums = found.packed_sums.copy()
         return Won(found.hits, sums, search.whole_errors, counts, found.class_counts)
 

@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Flags, Floats, Found, Integers, MapGraph
 from dbgsom_core.engine.euclidean import layout
-from dbgsom_core.engine.euclidean.blocks import Frame
 from dbgsom_core.engine.euclidean.fine_tuning import Seconds
 from dbgsom_core.engine.euclidean.layout import in_rows
 from dbgsom_core.engine.euclidean.packed_found import FastFound
-from dbgsom_core.engine.euclidean.packing import Packed
+from dbgsom_core.engine.euclidean.packing import Frame, Packed
 from dbgsom_core.engine.euclidean.search import is_too_much
 from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
-from dbgsom_core.engine.llvm.panel import PANEL_ROWS, UNROLL
+from dbgsom_core.engine.llvm.tile import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.majorities import count_classes
 from dbgsom_core.engine.per_sample import plainly_unlinked
 from dbgsom_core.engine.tables import Held
@@ -66,8 +65,8 @@ class Won(NamedTuple):
         Packed.
     errors : int64 array (K,)
         In whole steps.
-    counts : int64 array (3,)
-        Rows with another unit than in the pass before, rows in doubt, what newcomers gained.
+    counts : int64 array (2,)
+        Rows with another unit than in the pass before, rows in doubt.
     classes : int64 array (K, C) or None
         How many of each class.
     """
@@ -114,7 +113,7 @@ class Part:
         classes = None
         if data.codes is not None:
             classes = count_classes(of.bmu, data.codes, n_neurons, data.n_classes)
-        counts = np.array([changed, 0, 0])
+        counts = np.array([changed, 0])
         return Won(*self._sums(of.bmu, n_neurons)[::-1], errors, counts, classes)
 
     def tuned(
@@ -185,8 +184,8 @@ class PartitionedSearch:
     def __init__(self, data: Any, frame: Frame, parts: Held) -> None:
         self.data, self._parts = data, parts
         self.samples = Packed(data.X, frame, data.threads)
-        self._room = layout.PanelRoom(self.samples)
-        self._passes, self._total_error = 0, 0.0
+        self._packer = layout.PrototypePacker(self.samples)
+        self._passes = 0
 
     def assign(self, prototypes: Floats, positions: Integers) -> Found:
         """See `Search`."""
@@ -210,7 +209,7 @@ class PartitionedSearch:
         """Go on in float64 where an interrupted search did."""
         if doubled and not self.samples.is_double:
             self.samples = replace(self.samples, dtype=np.float64)
-            self._room = layout.PanelRoom(self.samples)
+            self._packer = layout.PrototypePacker(self.samples)
 
     def ask(self, question: str, *given: Any) -> list[Any]:
         """Return what the method of each `Part` says."""
@@ -222,24 +221,19 @@ class PartitionedSearch:
 
     def _found(self, prototypes: Floats, positions: Integers, known: int) -> Found:
         ids = in_rows(np.arange(len(prototypes)), PANEL_ROWS)
-        laid, samples = self._room.lay(prototypes, ids, np.zeros(len(ids))), self.samples
+        laid, samples = self._packer.pack(prototypes, ids, np.zeros(len(ids))), self.samples
         if laid is None:
             exact: Found = self.data.found(prototypes, self.data.assign(prototypes))
             return exact
         self._passes += 1
-        errors, steps = (
-            np.empty(len(prototypes)),
-            samples.steps(laid.accuracy) * samples.frame.scale,
-        )
+        errors = np.empty(len(prototypes))
+        steps = samples.steps(laid.accuracy) * samples.frame.scale
         now = Pass(self._passes, prototypes.copy(), positions, known, samples.is_double, steps)
         won: Won = self.total("won", now)
-        changed, doubts, gained = won.counts.tolist()
+        changed, doubts = won.counts.tolist()
         total = layout.unpack_errors(won.errors, steps, errors)
-        if known:
-            total = max(self._total_error - gained / steps, 0.0)
-        elif is_too_much(doubts, self.data.n, len(prototypes)):
+        if is_too_much(doubts, self.data.n, len(prototypes)):
             self.remember(True)
-        self._total_error = total
         moved = changed / self.data.n if self._passes > 1 else 1.0
         found = won.hits, errors, total, won.sums, _NOT_HERE, moved, now, won.classes
         return FoundByParts(self, prototypes, *found)
@@ -264,8 +258,8 @@ class FoundByParts(FastFound):
 
     @property
     def piece(self) -> int:
-        """See `PartitionedSamples`."""
-        return int(self.search.data.piece)
+        """How many rows' answers are best brought here at a time."""
+        return int(getattr(self.search.data, "piece", 1 << 16))
 
     @property
     def class_counts(self) -> NDArray[Any] | None:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inlined, inner_loop
-from dbgsom_core.engine.llvm.memory import read_number
-from dbgsom_core.engine.llvm.panel import LINE
+from dbgsom_core.engine.llvm.lanes import read_number
+from dbgsom_core.engine.llvm.tile import LINE
 
 
 class Rows(NamedTuple):

@@ -39,7 +39,7 @@ from workloads import clusters
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.euclidean import packed_found
 from dbgsom_core.engine.euclidean.search import FastSearch
-from dbgsom_core.engine.llvm.panel import PANEL_ROWS
+from dbgsom_core.engine.llvm.tile import PANEL_ROWS
 
 GRIDS = ("square", "hexagonal")
 FINAL_WIDTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.2)

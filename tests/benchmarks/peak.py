@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from dbgsom_core.engine.llvm.panel import PANEL_ROWS
+from dbgsom_core.engine.llvm.tile import PANEL_ROWS
 
 CHAINS = 10  # sums that do not wait for each other: more than a multiplication takes cycles
 LANES = 16 if PANEL_ROWS == 8 else 8  # of float32 in the widest register that the compiler uses

@@ -7,21 +7,26 @@ import numpy as np
 import pytest
 
 from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.euclidean import one_shot, pass_loops
-from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Frame, Margins, Tally, accuracy_of
-from dbgsom_core.engine.euclidean.comparisons import (
+from dbgsom_core.engine.euclidean import one_shot, search_loops
+from dbgsom_core.engine.euclidean.layout import PrototypePacker
+from dbgsom_core.engine.euclidean.packing import (
+    NO_MARGINS,
+    Frame,
+    Margins,
+    PackedSamples,
+    Tally,
+    accuracy_of,
+    workspace,
+)
+from dbgsom_core.engine.euclidean.search import FastSearch
+from dbgsom_core.engine.euclidean.search_loops import (
     ALL,
     begin,
     compare_blocks,
-    memory_for,
-    room_in,
+    slack_of_block,
 )
-from dbgsom_core.engine.euclidean.layout import PanelRoom
-from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.euclidean.pass_loops import slack_of_block
-from dbgsom_core.engine.euclidean.search import FastSearch
-from dbgsom_core.engine.llvm.bounds import SPARE
-from dbgsom_core.engine.llvm.panel import LINE, PANEL_ROWS, SLACKS, lanes_of
+from dbgsom_core.engine.llvm.lanes import SPARE
+from dbgsom_core.engine.llvm.tile import LINE, PANEL_ROWS, SLACKS, lanes_of
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.metrics.norms import Euclidean
@@ -68,17 +73,16 @@ def root_of(number):
 
 
 @compiled
-def compare_all(one, blocks, panels, accuracy, margins, memory, nearest, slack):
+def compare_all(one, blocks, panels, accuracy, margins, room, nearest, slack):
     """Compare each block by itself with all panels, and keep what was found."""
-    lanes, n = lanes_of(one), blocks.order.size
+    lanes = lanes_of(one)
     depth, n_panels = blocks.numbers.shape[1], panels.ids.shape[0]
-    room = room_in(one, memory, n_panels, depth, depth)
     at = begin(one, blocks, panels, margins.least, room)
     for b in range(blocks.numbers.shape[0]):
         squares = at.squares + b * LINE
         slack_of_block(one, squares, accuracy, at.slack)
         compare_blocks(
-            one, 1, b, 1, n, ALL, 0, depth, 1, n_panels, panels.drift, margins.slides, room.values,
+            one, 1, b, 1, ALL, depth, 1, n_panels, panels.drift, margins.slides, room.values,
             room.done, at,
         )  # fmt: skip
         for lane in range(lanes):
@@ -98,16 +102,16 @@ class Compared:
     """Samples compared with prototypes of which each has a panel of its own."""
 
     def __init__(self, samples, W, room=None, ids=None, drift=None, before=None):
-        room = PanelRoom(samples) if room is None else room
+        room = PrototypePacker(samples) if room is None else room
         ids = one_each(len(W)) if ids is None else ids
         drift = np.zeros(len(W)) if drift is None else drift
-        self.laid = room.lay(W, ids, drift, before)
+        self.laid = room.pack(W, ids, drift, before)
         n_blocks, _, lanes = samples.blocks.numbers.shape
         dtype, n, places = samples.blocks.numbers.dtype, len(samples.X), n_blocks * lanes
         values, slack = np.empty((places, len(W)), dtype), np.empty((places, SLACKS), dtype)
         compare_all(
             samples.one, samples.blocks, self.laid.panels, self.laid.accuracy, NO_MARGINS,
-            memory_for(len(self.laid.panels.ids), samples.blocks.numbers.shape[1]), values, slack,
+            workspace(len(self.laid.panels.ids), samples.depth, dtype), values, slack,
         )  # fmt: skip
         self.values, self.slack = values[:n], slack[:n]
 
@@ -306,10 +310,10 @@ def keep_margins(samples, W, laid, margins):
     tally = Tally(
         np.zeros((len(W), depth)), np.zeros(len(W), int), np.zeros(len(W), int), np.zeros(8, int)
     )
-    pass_loops.search_blocks(
+    search_loops.search_blocks(
         samples.one, samples.rows, W, samples.frame, 1.0, samples.blocks, laid.panels,
-        laid.accuracy, margins, ALL, 0, True, False, tally,
-        memory_for(len(laid.panels.ids), depth), 0, len(samples.blocks.numbers),
+        laid.accuracy, margins, ALL, True, False, tally,
+        workspace(len(laid.panels.ids), depth, samples.dtype), 0, len(samples.blocks.numbers),
     )  # fmt: skip
 
 
@@ -322,7 +326,7 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
     samples = both_dtypes(X)[doubled]
     numbers = np.moveaxis(samples.blocks.numbers, 1, 2).reshape(-1, 8)[:n, :d]
     W = X[rng.integers(n, size=k)] + rng.normal(size=(k, d))
-    room, drift, before, history, tight = PanelRoom(samples), np.zeros(k), None, [], 0
+    room, drift, before, history, tight = PrototypePacker(samples), np.zeros(k), None, [], 0
     n_blocks = len(samples.blocks.numbers)
     margins = Margins(
         np.zeros((n_blocks, k), np.uint16),

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.euclidean.layout import patches
 from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.euclidean.pruning import Patience, Sorting
 from dbgsom_core.engine.euclidean.search import FastSearch, is_too_much
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
@@ -183,31 +182,6 @@ def test_sorting_is_stable_whatever_the_tasks(rng, monkeypatch):
     numbers = np.moveaxis(packed.blocks.numbers, 1, 2).reshape(-1, 4)[: len(X), :3]
     given = (X - packed.frame.centre) * packed.frame.scale
     np.testing.assert_allclose(numbers, given[packed.blocks.order], rtol=1e-6, atol=1e-7)
-
-
-def test_bounds_are_not_tried_again_while_as_many_samples_change_their_unit():
-    patience = Patience()
-    assert patience.tries(0.9, 100)
-    assert not patience.pays(0.95, 16, 0.6, 100)
-    assert not patience.tries(0.5, 100)
-    assert patience.tries(0.1, 100)
-    assert patience.tries(0.5, 126)
-    assert patience.pays(0.2, 16, 0.5, 126)
-    assert patience.pays(0.95, 16, 0.5, 126)  # forgiven once
-    assert not patience.pays(0.95, 16, 0.5, 126)
-
-
-def test_sorting_waits_until_what_was_lost_amounts_to_it_and_longer_where_it_did_not_help():
-    sorting = Sorting(d=20)
-    assert not sorting.pays(10)
-    for _ in range(4):
-        sorting.saw(10.0)
-    assert sorting.pays(10)
-    sorting.before, sorting.excess = 10.0, 0.0
-    sorting.saw(9.0)
-    for _ in range(4):
-        sorting.saw(10.0)
-    assert not sorting.pays(10)
 
 
 @pytest.mark.parametrize("growth", ["directed", {"name": "fixed", "rows": 6, "columns": 7}])

@@ -12,7 +12,7 @@ from dbgsom_core.engine.euclidean.layout import in_rows
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
-from dbgsom_core.engine.llvm.panel import PANEL_ROWS
+from dbgsom_core.engine.llvm.tile import PANEL_ROWS
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.majorities import count_classes, leading
 from dbgsom_core.interfaces.metrics import MetricAbilities

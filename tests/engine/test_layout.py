@@ -1,11 +1,11 @@
-"""Prototypes laid out in panels: what a room held before does not show."""
+"""Prototypes packed in panels."""
 
 import numpy as np
 import pytest
 
-from dbgsom_core.engine.euclidean.layout import PanelRoom, in_rows
+from dbgsom_core.engine.euclidean.layout import PrototypePacker, in_rows
 from dbgsom_core.engine.euclidean.packing import PackedSamples
-from dbgsom_core.engine.llvm.panel import PANEL_ROWS
+from dbgsom_core.engine.llvm.tile import PANEL_ROWS
 
 
 @pytest.fixture(params=[np.float32, np.float64])
@@ -14,28 +14,14 @@ def samples(request):
     return PackedSamples.of(X, 1)
 
 
-def _lay(room, prototypes, neurons, **more):
+def _lay(packer, prototypes, neurons, **more):
     ids = in_rows(np.asarray(neurons), PANEL_ROWS)
-    return room.lay(prototypes, ids, np.zeros(len(ids)), **more)
-
-
-def test_a_used_room_lays_out_as_a_fresh_one(samples):
-    rng = np.random.default_rng(1)
-    used = PanelRoom(samples)
-    _lay(used, rng.normal(5, 3, (PANEL_ROWS, 6)), np.arange(PANEL_ROWS))
-    for n in (3, PANEL_ROWS, 1, 5):  # places are left, and taken again
-        prototypes = rng.normal(5, 3, (n, 6))
-        got = _lay(used, prototypes, np.arange(n))
-        wanted = _lay(PanelRoom(samples), prototypes, np.arange(n))
-        for one, other in zip(got.panels, wanted.panels, strict=True):
-            np.testing.assert_array_equal(one, other)
-        assert got.accuracy == wanted.accuracy
-        assert np.isinf(got.panels.starts[0, n:]).all()
+    return packer.pack(prototypes, ids, np.zeros(len(ids)), **more)
 
 
 def test_panels_hold_packed_prototypes_and_half_their_squares(samples):
     prototypes = np.random.default_rng(2).normal(5, 3, (11, 6))
-    laid = _lay(PanelRoom(samples), prototypes, np.arange(11))
+    laid = _lay(PrototypePacker(samples), prototypes, np.arange(11))
     packed = (prototypes - samples.frame.centre) * samples.frame.scale
     np.testing.assert_array_equal(laid.packed, packed)
     places = laid.panels.ids >= 0
@@ -50,10 +36,10 @@ def test_panels_hold_packed_prototypes_and_half_their_squares(samples):
 def test_the_drift_is_the_longest_step_of_a_panel_or_a_little_more(samples):
     rng = np.random.default_rng(3)
     prototypes = rng.normal(5, 3, (2 * PANEL_ROWS, 6))
-    room = PanelRoom(samples)
-    before = _lay(room, prototypes, np.arange(len(prototypes))).packed
+    packer = PrototypePacker(samples)
+    before = _lay(packer, prototypes, np.arange(len(prototypes))).packed
     moved = prototypes + rng.normal(0, 0.1, prototypes.shape)
-    laid = _lay(room, moved, np.arange(len(prototypes)), before=before)
+    laid = _lay(packer, moved, np.arange(len(prototypes)), before=before)
     steps = np.linalg.norm((moved - samples.frame.centre) * samples.frame.scale - before, axis=1)
     longest = steps[laid.panels.ids].max(axis=1)
     assert (laid.panels.drift >= longest).all()
@@ -63,10 +49,10 @@ def test_the_drift_is_the_longest_step_of_a_panel_or_a_little_more(samples):
 @pytest.mark.parametrize("far", [np.nan, np.inf, 1e15])
 def test_what_is_too_far_is_refused_and_changes_nothing(samples, far):
     prototypes = np.random.default_rng(4).normal(5, 3, (PANEL_ROWS, 6))
-    room = PanelRoom(samples)
-    laid = _lay(room, prototypes, np.arange(PANEL_ROWS))
+    packer = PrototypePacker(samples)
+    laid = _lay(packer, prototypes, np.arange(PANEL_ROWS))
     kept = [np.copy(array) for array in laid.panels]
     prototypes[3, 2] = far
-    assert _lay(room, prototypes, np.arange(PANEL_ROWS)) is None
+    assert _lay(packer, prototypes, np.arange(PANEL_ROWS)) is None
     for one, other in zip(laid.panels, kept, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -1,21 +1,296 @@
-"""Fine-tuning: which neurons samples train besides their units, in packed sums or row by row."""
+"""Fine-tuning: the nearest linked neighbour of each unit, the nearest neuron of each class.
+
+Distances that decide are float64 and by definition, ties go to the lower row. Sums are of packed
+numbers, so that they are the same bits in any order.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.euclidean import fine_tuning_loops
-from dbgsom_core.engine.euclidean.blocks import Tally
-from dbgsom_core.engine.euclidean.fine_tuning_loops import Classes, OwnNeurons
-from dbgsom_core.engine.euclidean.layout import Laid
-from dbgsom_core.engine.euclidean.packing import Chunk, Packed, PackedAnew, PackedSamples
-from dbgsom_core.engine.rows import Rows
+from dbgsom_core.engine.compile import inner_loop, loop
+from dbgsom_core.engine.euclidean.layout import PackedPrototypes
+from dbgsom_core.engine.euclidean.packing import (
+    Accuracy,
+    Blocks,
+    Chunk,
+    Frame,
+    Packed,
+    PackedAnew,
+    PackedSamples,
+    Tally,
+    Workspace,
+    pack_row,
+)
+from dbgsom_core.engine.euclidean.search_loops import add_turned, slack_of_block, turn_block
+from dbgsom_core.engine.llvm.lanes import lanes_other, lanes_with, lowest_bit
+from dbgsom_core.engine.llvm.tile import LINE, lanes_of, nearest_of_four, nearest_of_six
+from dbgsom_core.engine.rows import Rows, number_at, row_distance
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import share
+
+
+class Classes(NamedTuple):
+    """Classes of samples and neurons.
+
+    ``codes`` (n,) are classes 0..C-1, negative for none; ``leads`` (K, C) says whether a class is
+    in the majority in a neuron. With ``leads`` (K, 0) there are no classes.
+    """
+
+    codes: NDArray[np.int64]
+    leads: NDArray[np.bool_]
+
+
+class OwnNeurons(NamedTuple):
+    """Neurons by class: those of class c are ``rows[ends[c]:ends[c + 1]]``, ascending.
+
+    ``columns`` (D, M) holds their prototypes in that order.
+    """
+
+    rows: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    columns: NDArray[np.float64]
+
+
+@inner_loop
+def is_stranger(classes: Classes, i: int, j: int) -> bool:
+    """Say whether sample i has a class that does not lead in neuron j."""
+    if classes.leads.shape[1] == 0:
+        return False
+    code = classes.codes[i]
+    return bool(code >= 0 and not classes.leads[j, code])
+
+
+@inner_loop
+def nearest_linked(
+    samples: Rows,
+    i: int,
+    prototypes: NDArray[np.float64],
+    neighbours: NDArray[np.int32],
+    classes: Classes,
+    own: bool,
+) -> int:
+    """Return which of the ``neighbours`` (some rows, -1 for none) lies nearest to sample i.
+
+    With ``own`` only those count in which the sample's class leads; -1 when there is none.
+    """
+    best, nearest = -1, np.inf
+    for side in range(neighbours.size):
+        j = np.int64(neighbours[side])
+        if j < 0 or (own and is_stranger(classes, i, j)):
+            continue
+        distance = row_distance(samples, i, prototypes, j)
+        if best < 0 or distance < nearest or (distance == nearest and j < best):
+            best, nearest = j, distance
+    return best
+
+
+@loop
+def fill_linked(
+    samples: Rows,
+    prototypes: NDArray[np.float64],
+    units: NDArray[np.int64],
+    neighbours: NDArray[np.int32],
+    classes: Classes,
+    start: int,
+    stop: int,
+    out: NDArray[np.int64],
+) -> None:
+    """Fill out (n,) from ``start`` to ``stop`` with the nearest linked neighbour of each unit.
+
+    ``neighbours`` are (K, degree). Those in which the sample's class leads come first.
+    """
+    for i in range(start, stop):
+        j = nearest_linked(samples, i, prototypes, neighbours[units[i]], classes, np.False_)
+        if is_stranger(classes, i, j):
+            own = nearest_linked(samples, i, prototypes, neighbours[units[i]], classes, np.True_)
+            j = own if own >= 0 else j
+        out[i] = j
+
+
+@loop
+def linked_blocks(
+    one: Any,
+    samples: Rows,
+    prototypes: NDArray[np.float64],
+    frame: Frame,
+    blocks: Blocks,
+    units: NDArray[np.int32],
+    sides: NDArray[np.int32],
+    rows: NDArray[Any],
+    halves: NDArray[Any],
+    accuracy: Accuracy,
+    classes: Classes,
+    only_changes: bool,
+    seconds: NDArray[np.int32],
+    tally: Tally,
+    room: Workspace,
+    start: int,
+    stop: int,
+) -> None:
+    """Do as `fill_linked` for the samples of blocks ``start`` to ``stop`` and add them up.
+
+    Parameters
+    ----------
+    units, seconds : int32 array (B*lanes,)
+        The unit in each place, and its neighbour found last time and now.
+    sides : int32 array (K, degree)
+        The linked neighbours of each neuron, -1 for none.
+    rows, halves : array (K, depth), array (K,)
+        All prototypes as `layout.PackedPrototypes` holds them.
+    only_changes : bool
+        Move only samples whose neighbour is another one than last time, else add all.
+    """
+    numbers, _, order, _ = blocks
+    lanes, n, depth = lanes_of(one), order.size, numbers.shape[1]
+    classed, degree = classes.leads.shape[1] > 0, sides.shape[1]
+    sums, hits, _, _ = tally
+    alike, found = samples.size == numbers.itemsize, room.places[0, 0]
+    turned, packed = room.transposed, room.packed
+    turned_at, packed_at, sums_at = turned.ctypes.data, packed.ctypes.data, sums.ctypes.data
+    numbers_at, squares_at = numbers.ctypes.data, blocks.squares.ctypes.data
+    slack_at = room.slack.ctypes.data
+    rows_at, halves_at, sides_at = rows.ctypes.data, halves.ctypes.data, sides.ctypes.data
+    found_at, units_at, seconds_at = found.ctypes.data, units.ctypes.data, seconds.ctypes.data
+    for b in range(start, stop):
+        base = b * lanes
+        inside = (1 << min(lanes, n - base)) - 1
+        slack_of_block(one, squares_at + b * LINE, accuracy, slack_at)
+        left, doubtful = (inside, 0) if degree == 4 or degree == 6 else (0, inside)
+        while left != 0:  # one turn for each unit of the block
+            unit = units[base + lowest_bit(left)]
+            same = lanes_with(one, units_at + base * 4, unit) & left
+            left &= ~same
+            sides_of = sides_at + unit * degree * 4
+            if degree == 4:
+                doubtful |= nearest_of_four(
+                    one, numbers_at + b * depth * LINE, depth, rows_at, halves_at, sides_of,
+                    slack_at, same, found_at,
+                )  # fmt: skip
+            else:
+                doubtful |= nearest_of_six(
+                    one, numbers_at + b * depth * LINE, depth, rows_at, halves_at, sides_of,
+                    slack_at, same, found_at,
+                )  # fmt: skip
+        asked = inside if classed else doubtful
+        while asked != 0:
+            lane = lowest_bit(asked)
+            asked &= asked - 1
+            i, among = np.int64(order[base + lane]), sides[units[base + lane]]
+            if doubtful >> lane & 1:
+                found[lane] = nearest_linked(samples, i, prototypes, among, classes, np.False_)
+            if is_stranger(classes, i, np.int64(found[lane])):
+                own = nearest_linked(samples, i, prototypes, among, classes, np.True_)
+                found[lane] = own if own >= 0 else found[lane]
+        moved = inside
+        if only_changes:
+            moved &= lanes_other(one, found_at, seconds_at + base * 4)
+        if moved != 0 and alike:
+            turn_block(one, b, numbers, numbers_at, turned, turned_at)
+        while moved != 0:
+            lane = lowest_bit(moved)
+            moved &= moved - 1
+            j, before = found[lane], seconds[base + lane]
+            seconds[base + lane] = j
+            if not alike:
+                pack_row(samples, order[base + lane], frame, packed[lane])
+            if only_changes:
+                hits[before] -= 1
+                add_turned(one, alike, lane, depth, turned_at, packed_at, -1.0, sums_at, before)
+            hits[j] += 1
+            add_turned(one, alike, lane, depth, turned_at, packed_at, 1.0, sums_at, j)
+
+
+@inner_loop
+def nearest_own(
+    samples: Rows, i: int, code: int, own: OwnNeurons, squares: NDArray[np.float64]
+) -> int:
+    """Return the neuron of class ``code``, which has one, that lies nearest to sample i.
+
+    ``squares`` is (M,) numbers of room. The inner loop runs over neurons, so that it can use
+    vectors without changing the order of a sum.
+    """
+    first, last = own.ends[code], own.ends[code + 1]
+    at = samples.at + i * samples.columns * samples.size
+    for m in range(first, last):
+        squares[m] = 0.0
+    for k in range(samples.columns):
+        x = number_at(at, k, samples.size)
+        for m in range(first, last):
+            difference = x - own.columns[k, m]
+            squares[m] += difference * difference
+    best, nearest = first, np.sqrt(squares[first])
+    for m in range(first + 1, last):
+        distance = np.sqrt(squares[m])
+        if distance < nearest:
+            best, nearest = m, distance
+    return int(own.rows[best])
+
+
+@loop
+def fill_own(
+    samples: Rows,
+    units: NDArray[np.int64],
+    classes: Classes,
+    own: OwnNeurons,
+    squares: NDArray[np.float64],
+    start: int,
+    stop: int,
+    out: NDArray[np.int64],
+) -> None:
+    """Fill out (n,) from ``start`` to ``stop`` with the nearest neuron in which the class leads.
+
+    A sample keeps its unit if it has no class, or its class leads there or nowhere. ``squares``
+    is room, see `nearest_own`.
+    """
+    for i in range(start, stop):
+        out[i] = units[i]
+        code = classes.codes[i]
+        if is_stranger(classes, i, units[i]) and own.ends[code] < own.ends[code + 1]:
+            out[i] = nearest_own(samples, i, code, own, squares)
+
+
+@loop
+def own_blocks(
+    one: Any,
+    samples: Rows,
+    frame: Frame,
+    blocks: Blocks,
+    classes: Classes,
+    own: OwnNeurons,
+    units: NDArray[np.int32],
+    tally: Tally,
+    squares: NDArray[np.float64],
+    packed: NDArray[np.float64],
+    start: int,
+    stop: int,
+) -> None:
+    """Do as `fill_own` for blocks ``start`` to ``stop`` and tally what that moves.
+
+    ``units`` (B*lanes,) is filled by place; ``squares`` and ``packed`` (D,) are room.
+    """
+    _, _, order, bmu = blocks
+    lanes = lanes_of(one)
+    for place in range(start * lanes, min(stop * lanes, order.size)):
+        i, unit = order[place], bmu[place]
+        units[place] = unit
+        code = classes.codes[i]
+        if not is_stranger(classes, i, unit) or own.ends[code] == own.ends[code + 1]:
+            continue
+        j = nearest_own(samples, i, code, own, squares)
+        units[place] = j
+        tally.hits[unit] -= 1
+        tally.hits[j] += 1
+        pack_row(samples, i, frame, packed)
+        for k in range(packed.size):
+            tally.sums[unit, k] -= packed[k]
+            tally.sums[j, k] += packed[k]
+
 
 _SMALL_WORK = 1 << 19  # numbers in the data below which a second thread costs more than it saves
 _ROWS = 4096  # samples a task
@@ -75,18 +350,18 @@ def own_class(
     """
     own, d = own_neurons(prototypes, classes.leads), samples.X.shape[1]
 
-    def work(tally: Tally, memory: NDArray[np.uint8], chunk: Chunk) -> None:
-        fine_tuning_loops.own_blocks(
+    def work(tally: Tally, room: Workspace, chunk: Chunk) -> None:
+        own_blocks(
             samples.one, chunk.samples, samples.frame, chunk.blocks, _in(classes, chunk), own,
             chunk.units, tally, np.empty(len(own.rows)), np.empty(d), chunk.start, chunk.stop,
         )  # fmt: skip
 
-    samples.each(units, sums, hits, 1, work, samples.X.size < _SMALL_WORK)
+    samples.each(units, sums, hits, 0, work, samples.X.size < _SMALL_WORK)
 
 
 def linked_seconds(
     samples: PackedSamples | PackedAnew,
-    laid: Laid,
+    laid: PackedPrototypes,
     prototypes: NDArray[np.float64],
     units: NDArray[np.int32],
     links: NDArray[np.int32],
@@ -98,7 +373,7 @@ def linked_seconds(
     Parameters
     ----------
     samples : PackedSamples or PackedAnew
-    laid : Laid
+    laid : PackedPrototypes
         The prototypes (K, D) in panels.
     prototypes : float64 array (K, D)
     units : int array
@@ -117,33 +392,31 @@ def linked_seconds(
     if stay and places is None:
         before.places = places = np.zeros_like(units)
 
-    def work(tally: Tally, memory: NDArray[np.uint8], chunk: Chunk) -> None:
+    def work(tally: Tally, room: Workspace, chunk: Chunk) -> None:
         here = np.zeros_like(chunk.units) if places is None else places
         classes_here = _in(classes, chunk)
-        look_beside(
-            samples, prototypes, laid, links, classes_here, here, tally, memory, chunk, known
-        )
+        look_beside(samples, prototypes, laid, links, classes_here, here, tally, room, chunk, known)
 
-    samples.each(units, before.sums, before.hits, 1, work, samples.X.size < _SMALL_WORK)
+    samples.each(units, before.sums, before.hits, 0, work, samples.X.size < _SMALL_WORK)
     return before
 
 
 def look_beside(
     samples: Packed,
     prototypes: NDArray[np.float64],
-    laid: Laid,
+    laid: PackedPrototypes,
     links: NDArray[np.int32],
     classes: Classes,
     places: NDArray[np.int32],
     tally: Tally,
-    memory: NDArray[np.uint8],
+    room: Workspace,
     chunk: Chunk,
     known: bool = False,
 ) -> None:
     """Tally what the linked neighbours of the units of a chunk win, or what is new of it."""
-    fine_tuning_loops.linked_blocks(
+    linked_blocks(
         samples.one, chunk.samples, prototypes, samples.frame, chunk.blocks, chunk.units, links,
-        laid.rows, laid.halves, laid.accuracy, classes, known, places, tally, memory,
+        laid.rows, laid.halves, laid.accuracy, classes, known, places, tally, room,
         chunk.start, chunk.stop,
     )  # fmt: skip
 
@@ -170,9 +443,7 @@ def linked_rows(
     rows, classes = Rows.of(X), classes_of(codes, leads)
     _by_rows(
         samples,
-        lambda start, stop: fine_tuning_loops.linked_rows(
-            rows, prototypes, units, links, classes, start, stop, out
-        ),
+        lambda start, stop: fill_linked(rows, prototypes, units, links, classes, start, stop, out),
     )
     return out
 
@@ -191,7 +462,7 @@ def own_rows(
 
     def work(start: int, stop: int) -> None:
         squares = np.empty(len(own.rows))
-        fine_tuning_loops.own_rows(rows, units, classes, own, squares, start, stop, out)
+        fill_own(rows, units, classes, own, squares, start, stop, out)
 
     _by_rows(samples, work)
     return out

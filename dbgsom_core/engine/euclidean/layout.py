@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inner_loop, loop
-from dbgsom_core.engine.euclidean.blocks import Accuracy, Panels
-from dbgsom_core.engine.euclidean.packing import Packed
-from dbgsom_core.engine.llvm.panel import PANEL_ROWS
+from dbgsom_core.engine.euclidean.packing import Accuracy, Packed, Panels
+from dbgsom_core.engine.llvm.tile import PANEL_ROWS
 from dbgsom_core.engine.rows import aligned
 
-_LEAST_NEURONS = 128  # that there is room for
 FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
 
 
@@ -56,28 +54,21 @@ def lay_panels(
     centre: NDArray[np.float64],
     scale: float,
     before: NDArray[np.float64],
-    ids: NDArray[np.int32],
     packed: NDArray[np.float64],
     halves: NDArray[np.float64],
     steps: NDArray[np.float64],
     drift: NDArray[np.float64],
-    numbers: NDArray[Any],
-    starts: NDArray[Any],
-    panel_of: NDArray[np.int32],
-    moved: NDArray[np.float32],
-    moves: NDArray[np.float32],
+    panels: Panels,
     rows: NDArray[Any],
     halves_of: NDArray[Any],
 ) -> float:
-    """Pack prototypes (K, D) as `pack_rows`, and lay the rows ``ids`` (G, PANEL_ROWS) in panels.
+    """Pack prototypes (K, D) as `pack_rows`, by neuron and in ``panels``.
 
-    What panels hold is also laid by neuron: ``rows`` (K, depth) and ``halves_of`` (K,).
-
-    Entries of ``numbers`` beyond feature D stay 0, as do those of a place that holds no prototype,
-    whose start is inf. Where ``before`` has the packed prototypes of the last pass, and not no
-    rows, ``drift`` (G,) grows by how far a prototype of each panel moved at most; ``moved`` (G,)
-    is the drift, and ``moves`` (K,) what each prototype moved since then, both rounded up as
-    bounds must not be too tight.
+    ``rows`` (K, depth) and ``halves_of`` (K,) are what panels hold. Entries beyond feature D stay
+    0, as do those of a place that holds no prototype, whose start is inf. Where ``before`` has the
+    packed prototypes of the last pass, and not no rows, ``drift`` (G,) grows by how far a prototype
+    of each panel moved at most; the drift and the moves of the panels are rounded up, as bounds
+    must not be too tight.
 
     Returns what `pack_rows` does; where that is -1 no panel changes.
     """
@@ -88,26 +79,22 @@ def lay_panels(
     for j in range(packed.shape[0]):
         halves_of[j] = halves[j]
         step = np.sqrt(steps[j]) * (1 + 2e-6)
-        moves[j] = np.nextafter(np.float32(step), np.float32(np.inf)) if step > 0 else 0.0
+        panels.moves[j] = np.nextafter(np.float32(step), np.float32(np.inf)) if step > 0 else 0.0
         for k in range(d):
             rows[j, k] = -packed[j, k]
-    for g in range(ids.shape[0]):
+    for g in range(panels.ids.shape[0]):
         farthest = 0.0
-        for r in range(ids.shape[1]):
-            j = ids[g, r]
+        for r in range(panels.ids.shape[1]):
+            j = panels.ids[g, r]
             if j < 0:
-                if starts[g, r] < np.inf:  # else it was empty before
-                    starts[g, r] = np.inf
-                    for k in range(d):
-                        numbers[g, k, r] = 0.0
                 continue
-            starts[g, r] = halves[j]
-            panel_of[j] = g
+            panels.starts[g, r] = halves[j]
+            panels.panel_of[j] = g
             for k in range(d):
-                numbers[g, k, r] = rows[j, k]
+                panels.numbers[g, k, r] = rows[j, k]
             farthest = max(farthest, steps[j])
         drift[g] += np.sqrt(farthest) * (1 + 1e-6)
-        moved[g] = np.nextafter(np.float32(drift[g] * (1 + 1e-6)), np.float32(np.inf))
+        panels.drift[g] = np.nextafter(np.float32(drift[g] * (1 + 1e-6)), np.float32(np.inf))
     return largest
 
 
@@ -196,7 +183,7 @@ def in_rows(neurons: NDArray[np.intp], rows: int) -> NDArray[np.int32]:
     return laid.reshape(-1, rows)
 
 
-class Laid(NamedTuple):
+class PackedPrototypes(NamedTuple):
     """Prototypes in packed coordinates (K, D), in panels, and how exact their values are.
 
     ``rows`` (K, depth) = -w and ``halves`` (K,) = ‖w‖²/2 are what panels hold, by neuron.
@@ -209,23 +196,22 @@ class Laid(NamedTuple):
     halves: NDArray[Any]
 
 
-class PanelRoom:
-    """Memory for panels, used again from pass to pass: fresh memory costs as much as filling it."""
+class PrototypePacker:
+    """Packs the prototypes of a training; arrays are used again while panels are the same."""
 
     def __init__(self, samples: Packed) -> None:
         self._samples = samples
-        self._room: tuple[NDArray[Any], ...] | None = None
-        self._panels: Panels | None = None  # what is in use of it
-        self._rows = self._halves = np.empty(0)
+        self._panels: Panels | None = None
+        self._rows = self._halves = self._squares = self._steps = np.empty(0)
 
-    def lay(
+    def pack(
         self,
         prototypes: NDArray[np.float64],
         ids: NDArray[np.int32],
         drift: NDArray[np.float64],
         before: NDArray[np.float64] | None = None,
-    ) -> Laid | None:
-        """Lay prototypes (K, D) out in panels that hold the rows ``ids`` (G, PANEL_ROWS).
+    ) -> PackedPrototypes | None:
+        """Pack prototypes (K, D) in panels that hold the rows ``ids`` (G, PANEL_ROWS).
 
         Parameters
         ----------
@@ -235,46 +221,29 @@ class PanelRoom:
 
         Returns
         -------
-        Laid or None
-            Valid until the next call; None, and nothing is changed, where a prototype is too far
-            from the data for packed numbers.
+        PackedPrototypes or None
+            Valid until the next call; None where a prototype is too far from the data for packed
+            numbers.
         """
-        samples, packed = self._samples, np.empty(prototypes.shape)
+        samples, packed, k = self._samples, np.empty(prototypes.shape), len(prototypes)
         panels = self._panels
-        if panels is None or panels.ids is not ids or len(self._rows) != len(prototypes):
-            panels = self._take(len(prototypes), ids)
-        rows, halves = self._rows, self._halves
+        if panels is None or panels.ids is not ids or len(self._rows) != k:
+            panels = self._panels = Panels(
+                aligned((len(ids), samples.depth, PANEL_ROWS), samples.dtype),
+                np.full(ids.shape, np.inf, samples.dtype),
+                ids,
+                np.empty(k, np.int32),
+                np.empty(len(ids), np.float32),
+                np.empty(k, np.float32),
+            )
+            self._rows = aligned((k, samples.depth), samples.dtype)
+            self._halves = np.empty(k, samples.dtype)
+            self._squares, self._steps = np.empty(k), np.empty(k)
         frame, before = samples.frame, packed[:0] if before is None else before
         largest = lay_panels(
-            prototypes, frame.centre, frame.scale, before, ids, packed, self._squares,
-            self._steps, drift, panels.numbers, panels.starts, panels.panel_of, panels.drift,
-            panels.moves, rows, halves,
+            prototypes, frame.centre, frame.scale, before, packed, self._squares, self._steps,
+            drift, panels, self._rows, self._halves,
         )  # fmt: skip
         if largest < 0:
             return None
-        return Laid(packed, panels, samples.accuracy(largest), rows, halves)
-
-    def _take(self, n_neurons: int, ids: NDArray[np.int32]) -> Panels:
-        n_panels = len(ids)
-        if self._room is None or len(self._room[0]) < n_neurons or len(self._room[4]) < n_panels:
-            neurons = max(n_neurons + n_neurons // 2, _LEAST_NEURONS)  # for a map that grows, too
-            self._make_room(neurons, max(n_panels + n_panels // 2, neurons // PANEL_ROWS))
-        assert self._room is not None
-        of_neurons, of_panels = self._room[:4], self._room[4:]
-        self._rows, self._halves, panel_of, moves = (array[:n_neurons] for array in of_neurons)
-        numbers, starts, moved = (array[:n_panels] for array in of_panels)
-        self._panels = Panels(numbers, starts, ids, panel_of, moved, moves)
-        return self._panels
-
-    def _make_room(self, neurons: int, panels: int) -> None:
-        depth, dtype = self._samples.depth, self._samples.dtype
-        self._squares, self._steps = np.empty(neurons), np.empty(neurons)
-        self._room = (
-            aligned((neurons, depth), dtype),
-            np.empty(neurons, dtype),
-            np.empty(neurons, np.int32),
-            np.empty(neurons, np.float32),
-            aligned((panels, depth, PANEL_ROWS), dtype),
-            np.full((panels, PANEL_ROWS), np.inf, dtype),
-            np.empty(panels, np.float32),
-        )
+        return PackedPrototypes(packed, panels, samples.accuracy(largest), self._rows, self._halves)

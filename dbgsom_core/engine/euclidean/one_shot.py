@@ -11,11 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine import loops
-from dbgsom_core.engine.euclidean import pass_loops
-from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Frame, Tally
-from dbgsom_core.engine.euclidean.layout import FAR, PanelRoom, in_rows
-from dbgsom_core.engine.euclidean.packing import Chunk, PackedAnew
-from dbgsom_core.engine.llvm.panel import LINE, PANEL_ROWS
+from dbgsom_core.engine.euclidean import search_loops
+from dbgsom_core.engine.euclidean.layout import FAR, PrototypePacker, in_rows
+from dbgsom_core.engine.euclidean.packing import (
+    NO_MARGINS,
+    Chunk,
+    Frame,
+    PackedAnew,
+    Tally,
+    Workspace,
+)
+from dbgsom_core.engine.llvm.tile import LINE, PANEL_ROWS
 from dbgsom_core.engine.rows import for_loops
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.tables import SlicedTable
@@ -80,12 +86,12 @@ def _nearest(
     table = SlicedTable(np.ascontiguousarray(for_loops(data.X)))
     samples = PackedAnew(table, frame, data.threads, dtype, size=_ROWS)
     ids, out = in_rows(np.arange(len(prototypes)), PANEL_ROWS), np.empty((data.n, places), np.int64)
-    laid = PanelRoom(samples).lay(prototypes, ids, np.zeros(len(ids)))
+    laid = PrototypePacker(samples).pack(prototypes, ids, np.zeros(len(ids)))
     if laid is None:
         return out, -1
     doubts = np.zeros(-(-data.n // samples.size), np.int64)
 
-    def work(tally: Tally, memory: NDArray[np.uint8], chunk: Chunk) -> None:
+    def work(tally: Tally, room: Workspace, chunk: Chunk) -> None:
         if doubts.min() < 0 or doubts.sum() > most:
             return
         rows, squares = chunk.of, chunk.blocks.squares.reshape(-1)[: len(chunk.blocks.order)]
@@ -95,12 +101,12 @@ def _nearest(
             else:
                 out[rows] = data.subset(rows).nearest_plainly(prototypes, places)[0]
             return
-        nearest = np.empty((len(squares), 2), np.int32)
-        doubts[rows.start // samples.size] = pass_loops.nearest_two_blocks(
-            samples.one, chunk.samples, prototypes, chunk.blocks, laid.panels, laid.accuracy,
-            NO_MARGINS, nearest, memory, chunk.start, chunk.stop,
+        nearest = np.empty((len(squares), places), np.int32)
+        doubts[rows.start // samples.size] = search_loops.nearest_blocks(
+            samples.one, places, chunk.samples, prototypes, chunk.blocks, laid.panels,
+            laid.accuracy, NO_MARGINS, nearest, room, chunk.start, chunk.stop,
         )  # fmt: skip
-        out[rows] = nearest[:, :places]
+        out[rows] = nearest
 
     nothing = np.empty((0, 0)), np.empty(0, np.int64)
     samples.each(samples.units, *nothing, len(ids), work)

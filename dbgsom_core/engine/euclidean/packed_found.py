@@ -19,7 +19,7 @@ from dbgsom_core.engine.contract import (
 )
 from dbgsom_core.engine.euclidean import fine_tuning, layout
 from dbgsom_core.engine.euclidean.fine_tuning import Seconds, classes_of
-from dbgsom_core.engine.euclidean.layout import Laid
+from dbgsom_core.engine.euclidean.layout import PackedPrototypes
 from dbgsom_core.engine.smoothing import reach_of, smoothed, updated_from
 
 
@@ -77,7 +77,7 @@ class LastPass(Protocol):
     samples: Any
     seconds: Seconds | None
 
-    def laid(self, prototypes: NDArray[np.float64]) -> Laid:
+    def laid(self, prototypes: NDArray[np.float64]) -> PackedPrototypes:
         """Return the prototypes (K, D) of the last pass, packed."""
 
     def pulled(self, prototypes: NDArray[np.float64], links: NDArray[np.int32]) -> Seconds | None:

@@ -1,10 +1,17 @@
-"""Samples as the fast loops want them: centred, scaled, in blocks; in memory, or read anew."""
+"""What the fast search works on: samples in blocks, prototypes in panels, and how they are packed.
+
+Everything here lives in *packed* coordinates: centred, scaled by a power of two so that no entry
+exceeds 1, and rounded to a grid so coarse that float64 sums of all samples are exact; they are the
+same bits in any order. The value of prototype w for sample x is ‖w‖²/2 - x·w, half the squared
+distance less a constant of the sample. `Accuracy` bounds its error; what lies closer than that is
+settled by the definition of the distance, in float64 on the samples as given.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -12,23 +19,293 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.euclidean.blocks import (
-    Accuracy,
-    Blocks,
-    Frame,
-    Tally,
-    accuracy_of,
-    column_totals,
-    count_ranks,
-    error_steps,
-    move_places,
-    pack_blocks,
+from dbgsom_core.engine.compile import inlined, loop
+from dbgsom_core.engine.llvm.lanes import fetch_line, pack_tile
+from dbgsom_core.engine.llvm.tile import (
+    LINE,
+    PANEL_ROWS,
+    ROW_BITS,
+    SLACKS,
+    TOGETHER,
+    UNROLL,
+    VALUES,
+    lanes_of,
 )
-from dbgsom_core.engine.euclidean.comparisons import Memories
-from dbgsom_core.engine.llvm.panel import LINE, UNROLL
-from dbgsom_core.engine.rows import Rows, aligned, for_loops
+from dbgsom_core.engine.rows import Rows, aligned, for_loops, number_at
 from dbgsom_core.engine.tables import each_range, pieces
 from dbgsom_core.engine.workers import share
+
+_AHEAD = 1
+_FETCHED = 512  # bytes of a row, at most
+# How wrong values may be, as tests/engine/accuracy.md derives it:
+DOUBLE = 2.0**-53  # the rounding unit of float64, u₆₄ above
+_MORE = 1.02  # for products of errors, which the derivation leaves out
+TINY = 1e-30  # for what float32 rounds to 0
+TWICE = 2.02  # errors E of two values, and one per cent for the rounding of the slack itself
+OF_SQUARES = 4.0  # rounding units of ‖x‖² that a squared distance may be wrong by, besides
+
+
+class Blocks(NamedTuple):
+    """Packed samples: ``numbers`` (B, depth, lanes), their ``squares`` (B, lanes) = ‖x‖².
+
+    ``order`` (n,) tells which row of the data sits in a place; ``bmu`` (B*lanes,) is the unit of
+    the last pass, by place.
+    """
+
+    numbers: NDArray[Any]
+    squares: NDArray[Any]
+    order: NDArray[np.int32]
+    bmu: NDArray[np.int32]
+
+
+class Frame(NamedTuple):
+    """What packed coordinates are: (x - centre)*scale, rounded to multiples of ``grid``.
+
+    ``scale`` and ``grid`` are powers of two. Sums are of such numbers in the dtype of the samples;
+    blocks hold them in float32 where that is exact enough to tell most neurons apart.
+    """
+
+    centre: NDArray[np.float64]
+    scale: float
+    grid: float
+
+
+class Panels(NamedTuple):
+    """Packed prototypes: ``numbers`` (G, depth, PANEL_ROWS) = -w, ``starts`` (G, PANEL_ROWS).
+
+    ``ids`` (G, PANEL_ROWS) tells which prototype a place holds, -1 for none; ``panel_of`` (K,)
+    the panel of a prototype; ``drift`` (G,) how far its prototypes moved at most since the
+    margins began, added up; ``moves`` (K,) how far each prototype moved since the last pass.
+    """
+
+    numbers: NDArray[Any]
+    starts: NDArray[Any]
+    ids: NDArray[np.int32]
+    panel_of: NDArray[np.int32]
+    drift: NDArray[np.float32]
+    moves: NDArray[np.float32]
+
+
+class Accuracy(NamedTuple):
+    """How wrong a value may be, E(x) = constant + by_norm*‖x‖ + by_square*‖x‖².
+
+    ``unit`` is the rounding unit of the dtype, ``largest`` the largest norm of a prototype.
+    """
+
+    constant: float
+    by_norm: float
+    by_square: float
+    unit: float
+    largest: float
+
+
+def accuracy_of(d: int, unit: float, grid: float, largest: float) -> Accuracy:
+    """Return E for samples with d features in blocks of a dtype with this rounding unit.
+
+    ``grid`` is the step of packed numbers, at most 2⁻⁵² for none; ``largest`` at least the norm of
+    the longest packed prototype.
+    """
+    product = _MORE * (d + 5 + (1 << ROW_BITS)) * unit
+    start = _MORE * (d + 1) * unit if unit == DOUBLE and grid <= 2 * DOUBLE else 0.0
+    definition = _MORE / 2 * (d + 6) * DOUBLE
+    constant = (product / 2 + definition + start / 2) * largest**2
+    moved = _MORE / 2 * math.sqrt(d) * grid * largest
+    by_norm = (product + 2 * definition) * largest
+    return Accuracy(constant + moved + TINY, by_norm, definition, unit, largest)
+
+
+def error_steps(shape: tuple[int, ...], accuracy: Accuracy) -> float:
+    """Return steps of packed distances of samples (n, d): sums of n fit 62 bits, and one 51.
+
+    No packed sample with d features is longer than √d.
+    """
+    n, d = shape
+    _, power = math.frexp(math.sqrt(d) + accuracy.largest)
+    return math.ldexp(1.0, min(60 - math.ceil(math.log2(n + 1)), 51) - power)
+
+
+class Margins(NamedTuple):
+    """By how much panels are at least farther away than the units of a block, when last compared.
+
+    ``least`` (B, G) are margins plus what had moved by then, see `llvm.bounds`; ``slides`` (B,) how
+    far units of samples of a block moved at most in each pass since they began, added up;
+    ``accuracy`` that of the least exact pass for which they are good.
+    """
+
+    least: NDArray[np.uint16]
+    slides: NDArray[np.float32]
+    accuracy: Accuracy
+
+
+class Tally(NamedTuple):
+    """What one worker adds up: ``sums`` (K, depth), ``hits``, ``errors`` (K,), ``counts``.
+
+    Errors are whole numbers of 1/``steps`` packed units of distance. ``counts`` holds how many
+    panels were compared, how many samples changed their unit, and how many were in doubt.
+    """
+
+    sums: NDArray[np.float64]
+    hits: NDArray[np.int64]
+    errors: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+NO_MARGINS = Margins(
+    np.zeros((1, 1), np.uint16), np.zeros(1, np.float32), Accuracy(0.0, 0.0, 0.0, 0.0, 0.0)
+)
+
+
+class Workspace(NamedTuple):
+    """Arrays of one worker for the TOGETHER blocks (C) that it compares; nothing of it lasts.
+
+    ``values`` (C, VALUES, lanes) are the smallest so far; ``rows`` (C, 2, lanes) whose the first
+    two are; ``places`` (C, 2, lanes) where these are in the panels; ``nearest`` (C, G, lanes) the
+    smallest of each panel; ``slack`` (C, SLACKS, lanes) how close is too close to call; ``done``
+    (C, words) a bit for each panel compared. ``tops`` (1 + SLACKS, lanes) are distances of one
+    block, and their slack. ``starts`` (G, PANEL_ROWS) are those of the panels, all finite.
+    ``whole`` and ``leading`` (lanes,) are distances in steps. ``transposed`` and ``packed`` (lanes,
+    depth) are the samples of a block, in its dtype and, more exactly, in float64.
+    """
+
+    values: NDArray[Any]
+    rows: NDArray[np.int32]
+    places: NDArray[np.int32]
+    nearest: NDArray[Any]
+    slack: NDArray[Any]
+    tops: NDArray[Any]
+    done: NDArray[np.int64]
+    starts: NDArray[Any]
+    whole: NDArray[np.int64]
+    leading: NDArray[np.int64]
+    transposed: NDArray[Any]
+    packed: NDArray[np.float64]
+
+
+def workspace(n_panels: int, depth: int, dtype: Any) -> Workspace:
+    """Return a workspace for blocks of a dtype and samples of so many features, padded."""
+    lanes = LINE // np.dtype(dtype).itemsize
+    return Workspace(
+        aligned((TOGETHER, VALUES, lanes), dtype),
+        aligned((TOGETHER, 2, lanes), np.int32),
+        aligned((TOGETHER, 2, lanes), np.int32),
+        aligned((TOGETHER, n_panels, lanes), dtype),
+        aligned((TOGETHER, SLACKS, lanes), dtype),
+        aligned((1 + SLACKS, lanes), dtype),
+        aligned((TOGETHER, -(-n_panels // 64)), np.int64),
+        aligned((n_panels, PANEL_ROWS), dtype),
+        aligned((lanes,), np.int64),
+        aligned((lanes,), np.int64),
+        aligned((lanes, depth), dtype),
+        aligned((lanes, depth), np.float64),
+    )
+
+
+@loop
+def pack_blocks(
+    one: Any,
+    samples: Rows,
+    frame: Frame,
+    blocks: Blocks,
+    total: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    start: int,
+    stop: int,
+) -> None:
+    """Fill blocks ``start`` to ``stop`` from the samples (n, D) in their order.
+
+    ``total`` and ``rows`` (lanes,) are room.
+    """
+    numbers, squares, order = blocks.numbers, blocks.squares, blocks.order
+    lanes, n, d = lanes_of(one), order.size, samples.columns
+    steps, middle, grid = frame.scale / frame.grid, frame.centre, frame.grid
+    size, x_at, long = samples.size, samples.at, d * samples.size
+    numbers_at, middle_at = numbers.ctypes.data, middle.ctypes.data
+    rows_at, total_at = rows.ctypes.data, total.ctypes.data
+    for b in range(start, stop):
+        used = min(lanes, n - b * lanes)
+        # Rows in the order of their units lie anywhere: memory is asked for them early.
+        for place in range((b + _AHEAD) * lanes, min((b + 1 + _AHEAD) * lanes, n)):
+            row = x_at + order[place] * long
+            for offset in range(0, min(long, _FETCHED), LINE):
+                fetch_line(row + offset)
+            fetch_line(row + min(long, _FETCHED) - 1)
+        for lane in range(lanes):
+            total[lane] = 0.0
+        tiled = d - d % lanes if used == lanes else 0  # the rest is packed one by one
+        for lane in range(used):
+            rows[lane] = x_at + order[b * lanes + lane] * long
+        for k in range(0, tiled, lanes):
+            out = numbers_at + (b * numbers.shape[1] + k) * LINE
+            if size == 4:
+                kind = np.float32(0)
+                pack_tile(one, kind, rows_at, middle_at + k * 8, steps, grid, out, total_at)
+            else:
+                pack_tile(one, 0.0, rows_at, middle_at + k * 8, steps, grid, out, total_at)
+            for lane in range(lanes):
+                rows[lane] += lanes * size
+        for k in range(tiled, d):
+            for lane in range(used):
+                at = x_at + order[b * lanes + lane] * long
+                value = (number_at(at, k, size) - middle[k]) * steps
+                packed = type(one)(np.rint(value) * grid)
+                numbers[b, k, lane] = packed
+                total[lane] += np.float64(packed) * packed
+        for lane in range(lanes):
+            squares[b, lane] = total[lane]
+
+
+@inlined
+def pack_row(samples: Rows, i: int, frame: Frame, out: NDArray[np.float64]) -> None:
+    """Fill the first D of out with the packed numbers of sample i, exact to its dtype."""
+    steps, size = frame.scale / frame.grid, samples.size
+    at = samples.at + i * samples.columns * size
+    for k in range(samples.columns):
+        value = np.rint((number_at(at, k, size) - frame.centre[k]) * steps) * frame.grid
+        out[k] = np.float64(np.float32(value)) if size == 4 else value
+
+
+@loop
+def column_totals(
+    X: NDArray[Any], start: int, stop: int, total: NDArray[np.float64], ends: Any
+) -> None:
+    """Add rows ``start`` to ``stop`` of X (n, D) to ``total`` (D,), note extremes in ``ends``."""
+    for i in range(start, stop):
+        for k in range(X.shape[1]):
+            value = np.float64(X[i, k])
+            total[k] += value
+            ends[0, k] = min(ends[0, k], value)
+            ends[1, k] = max(ends[1, k], value)
+
+
+@loop
+def count_ranks(
+    bmu: NDArray[np.int32], rank: NDArray[np.int32], start: int, stop: int, out: NDArray[np.int64]
+) -> None:
+    """Add to out (K,) how many of the places ``start`` to ``stop`` have a unit of each rank."""
+    for place in range(start, stop):
+        out[rank[bmu[place]]] += 1
+
+
+@loop
+def move_places(
+    order: NDArray[np.int32],
+    bmu: NDArray[np.int32],
+    rank: NDArray[np.int32],
+    start: int,
+    stop: int,
+    ends: NDArray[np.int64],
+    new_order: NDArray[np.int32],
+    new_bmu: NDArray[np.int32],
+) -> None:
+    """Copy places ``start`` to ``stop`` to where ``ends`` (K,) tells for the rank of their unit.
+
+    ``new_order`` and ``new_bmu`` (n,) are filled; ``ends`` is advanced.
+    """
+    for place in range(start, stop):
+        j = rank[bmu[place]]
+        new_order[ends[j]], new_bmu[ends[j]] = order[place], bmu[place]
+        ends[j] += 1
+
 
 _TASKS = 16  # chunks of blocks that the workers share, at most
 _TASK_PLACES = 1 << 16  # samples in a chunk that is sorted, at least
@@ -36,31 +313,6 @@ _TASK_NUMBERS = 1 << 16  # numbers in a chunk, at least: smaller ones cost more 
 _TASK_PACKED = 1 << 18  # and where each is only packed
 _MARGIN_BYTES = 1 << 28  # that margins in memory may take, or half of the packed copy
 _ROW_BYTES = 6  # that places and margins may take of each row that is read anew
-
-
-class Room(NamedTuple):
-    """Memory for margins.
-
-    Attributes
-    ----------
-    n_blocks : int
-        How many blocks there are.
-    together : int
-        Of so many that follow each other all have margins, or none.
-    bytes : int
-    beside : int
-        Bytes that those of together take besides.
-    """
-
-    n_blocks: int
-    together: int
-    bytes: int
-    beside: int = 0
-
-    def blocks_with(self, size: int) -> int:
-        """Return for how many blocks there is room, where each takes ``size`` bytes."""
-        parts = max(self.bytes, 0) // (self.together * size + self.beside)
-        return min(self.n_blocks, parts * self.together)
 
 
 class Chunk(NamedTuple):
@@ -96,8 +348,8 @@ class Chunk(NamedTuple):
         return slice(self.start * lanes, min(self.stop * lanes, len(self.blocks.order)))
 
 
-# Goes through a chunk: (tally, memory of the worker, chunk).
-Work = Callable[[Tally, NDArray[np.uint8], Chunk], None]
+# Goes through a chunk: (tally, workspace of the worker, chunk).
+Work = Callable[[Tally, Workspace, Chunk], None]
 
 
 @dataclass(eq=False)
@@ -126,6 +378,7 @@ class Packed:
     threads: int
     dtype: Any = np.float32
     among: int = 0
+    _workspaces: list[Workspace] = field(default_factory=list, repr=False)
 
     @cached_property
     def depth(self) -> int:
@@ -142,10 +395,12 @@ class Packed:
         """Whether blocks are of float64."""
         return bool(self.one.itemsize == 8)
 
-    @cached_property
-    def memories(self) -> Memories:
-        """Of the workers that go through the blocks."""
-        return Memories(self.depth)
+    def workspaces(self, threads: int, n_panels: int) -> list[Workspace]:
+        """Return a workspace for each worker, the same ones while the panels are as many or 0."""
+        known = self._workspaces
+        if len(known) < threads or n_panels not in (0, known[0].nearest.shape[1]):
+            known[:] = [workspace(n_panels or 1, self.depth, self.dtype) for _ in range(threads)]
+        return known
 
     @cached_property
     def unit(self) -> float:
@@ -220,24 +475,24 @@ class PackedSamples(Packed):
         threads, tasks = 1 if is_small else self.threads, [(0, len(self.blocks.numbers))]
         if threads > 1:
             tasks = self._tasks(_TASK_NUMBERS)
-        memory = self.memories.of(threads, n_panels)
+        spaces = self.workspaces(threads, n_panels)
         whole = slice(0, len(self.X)), slice(0, len(self.blocks.numbers))
 
         def of_task(tally: Tally, worker: int, task: int) -> None:
-            work(tally, memory[worker], Chunk(self.rows, self.blocks, units, *tasks[task], *whole))
+            work(tally, spaces[worker], Chunk(self.rows, self.blocks, units, *tasks[task], *whole))
 
         return added_up(threads, len(tasks), sums, hits, of_task)
 
-    def room_for_margins(self, working_memory: int | None) -> Room:
-        """Return the memory that margins may take, all told in bytes that a search may."""
-        n_blocks, room = len(self.blocks.numbers), working_memory
-        if room is None:
-            room = max(_MARGIN_BYTES, self.blocks.numbers.nbytes // 2)
+    def blocks_for(self, size: int, working_memory: int | None) -> int:
+        """Return for how many blocks a search may keep so many bytes each: for all, or for none."""
+        n_blocks, memory = len(self.blocks.numbers), working_memory
+        if memory is None:
+            memory = max(_MARGIN_BYTES, self.blocks.numbers.nbytes // 2)
         else:
-            room -= self.bytes_for(self.X, self.dtype)
-        return Room(n_blocks, n_blocks, room)
+            memory -= self.bytes_for(self.X, self.dtype)
+        return n_blocks if n_blocks * size <= memory else 0
 
-    def make_room(self, n_neurons: int, n_blocks: int) -> bool:
+    def reserve(self, n_neurons: int, n_blocks: int) -> bool:
         """Return whether an order of so many blocks is to be kept that is a new one."""
         return False
 
@@ -324,7 +579,7 @@ class PackedAnew(Packed):
         is_small: bool = False,
     ) -> Tally:
         """Do ``work`` for all rows, as they are read, and their ``units`` (n,), see `added_up`."""
-        memory, rank = self.memories.of(self.threads, n_panels), self._rank
+        spaces, rank = self.workspaces(self.threads, n_panels), self._rank
         n, size, self._rank = len(self.X), self.size, None
 
         def of_task(tally: Tally, worker: int, task: int) -> None:
@@ -341,19 +596,23 @@ class PackedAnew(Packed):
             samples = Rows.of(X)
             _pack(self.one, samples, self.frame, here, 0, n_blocks)
             numbers = slice(at, at + n_blocks)
-            work(tally, memory[worker], Chunk(samples, here, room.bmu, 0, n_blocks, rows, numbers))
+            work(tally, spaces[worker], Chunk(samples, here, room.bmu, 0, n_blocks, rows, numbers))
             kept[order] = room.bmu[: len(X)]
 
         return added_up(self.threads, -(-n // size), sums, hits, of_task)
 
-    def room_for_margins(self, working_memory: int | None) -> Room:
-        """Return the memory that margins, and places, may take."""
-        room = _ROW_BYTES * len(self.X) if working_memory is None else working_memory
-        of_places = self.size * np.min_scalar_type(self.size).itemsize
-        return Room(-(-len(self.X) // self.size) * self._together, self._together, room, of_places)
+    def blocks_for(self, size: int, working_memory: int | None) -> int:
+        """Return for how many of the first blocks a search may keep so many bytes each.
 
-    def make_room(self, n_neurons: int, n_blocks: int) -> bool:
-        """Make room for units, and places in the first blocks; return whether those are new."""
+        The places of the rows that are read together are kept besides.
+        """
+        memory = _ROW_BYTES * len(self.X) if working_memory is None else working_memory
+        of_read = self._together * size + self.size * np.min_scalar_type(self.size).itemsize
+        reads = min(-(-len(self.X) // self.size), max(memory, 0) // of_read)
+        return reads * self._together
+
+    def reserve(self, n_neurons: int, n_blocks: int) -> bool:
+        """Reserve memory for units and places in the first blocks; return whether these are new."""
         if n_neurons - 1 > np.iinfo(self.units.dtype).max:
             self.units = self.units.astype(np.int32)
         rows = min(n_blocks // self._together * self.size, len(self.X))

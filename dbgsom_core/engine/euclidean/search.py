@@ -2,27 +2,192 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Found, MapGraph
-from dbgsom_core.engine.euclidean import layout, pass_loops
-from dbgsom_core.engine.euclidean.blocks import NO_MARGINS, Margins, Tally
-from dbgsom_core.engine.euclidean.comparisons import ALL, IN_REACH, OWN
+from dbgsom_core.engine.euclidean import layout, search_loops
 from dbgsom_core.engine.euclidean.fine_tuning import NO_CLASSES, Seconds, look_beside
-from dbgsom_core.engine.euclidean.layout import Laid, PanelRoom
+from dbgsom_core.engine.euclidean.layout import PackedPrototypes, PrototypePacker, in_rows, patches
 from dbgsom_core.engine.euclidean.packed_found import ExactSamples, FastFound
-from dbgsom_core.engine.euclidean.packing import Chunk, PackedAnew, PackedSamples
-from dbgsom_core.engine.euclidean.pruning import Pruning
+from dbgsom_core.engine.euclidean.packing import (
+    NO_MARGINS,
+    Chunk,
+    Margins,
+    Packed,
+    PackedAnew,
+    PackedSamples,
+    Tally,
+    Workspace,
+)
+from dbgsom_core.engine.euclidean.search_loops import ALL, IN_REACH
+from dbgsom_core.engine.llvm.tile import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.per_sample import unlinked
+
+_UNSORTED = 0.25  # share of samples with another unit from which sorting may be of use
+_LEAST_COMPARED = 2.0  # panels a block that a pass compares at best, about
+_LEAST_PANELS = 4  # with fewer there is nothing to leave out
+_LARGER = 4.0  # times as long as at first prototypes may become before margins begin anew
+
+
+class Pruning:
+    """Lower bounds on the distances of blocks of samples to panels of prototypes.
+
+    For each block and panel there is a margin by which the panel is at least farther away from
+    each sample than the nearest one; less how far panel and units moved since, it tells which
+    panels need no comparison (after Ding et al. 2015, "Yinyang K-means", of single samples). What
+    is found does not depend on it.
+
+    Parameters
+    ----------
+    d : int
+        Features.
+    always : bool or None
+        Keep margins always, never, or (None) while they pay.
+
+    Attributes
+    ----------
+    ids : int32 array (G, PANEL_ROWS)
+        Which prototypes share a panel.
+    margins : Margins or None
+        Of the first blocks, or of all.
+    drift : float64 array (G,)
+        How far panels moved since the margins began.
+    begins : bool
+        Whether they begin with this pass, for which they tell nothing yet.
+    changed : float
+        The share of the samples whose unit the last pass changed.
+    """
+
+    def __init__(self, d: int, always: bool | None = None) -> None:
+        self.ids = np.empty((0, PANEL_ROWS), np.int32)
+        self.margins: Margins | None = None
+        self.drift = np.empty(0)
+        self.begins = False
+        self.changed = self._unsorted = 1.0  # the latter since samples were sorted
+        self._d, self._always, self._grows = d, always, False
+        self._spare = 0  # panels for which the margins have memory left
+        # A fresh start, sorting and a whole pass, pays when what was lost since the last one
+        # amounts to it. One that saved little makes the next one wait twice as long.
+        self._compared = math.inf  # panels a block in the last pass
+        self._excess = 0.0  # what passes compared beyond the least that they could
+        self._before_sorting, self._reluctance = 0.0, 1.0
+        # After a pass that did not pay, margins begin again when a third as many samples change
+        # their unit, or the map has grown by a quarter. The first such pass is forgiven: what it
+        # compared, it has margins anew.
+        self._retry_below, self._retry_beyond, self._forgives = math.inf, 0.0, False
+
+    def prepare(
+        self,
+        positions: NDArray[np.int64] | None,
+        n_neurons: int,
+        known: bool,
+        blocks_for: Callable[[int], int],
+    ) -> bool:
+        """Make ready for a pass; return whether samples have to be sorted by their units first.
+
+        Parameters
+        ----------
+        positions : int array (K, 2) or None
+            Grid cells; without them neighbours in the list count as neighbours.
+        known : bool
+            Whether units of the same number of prototypes are known.
+        blocks_for : callable
+            Returns for how many blocks there is memory for margins of so many bytes each.
+        """
+        sorts = False
+        if not known or self._spare < 0:
+            self.regroup(positions, n_neurons)
+        elif self.margins is not None and self._unsorted > _UNSORTED:
+            cost = 9 + 180 / self._d + len(self.ids)  # of sorting, in panels, as measured
+            if self._excess > self._reluctance * cost:
+                if self._grows:  # new neurons have panels of their own, far apart on the map
+                    self.regroup(positions, n_neurons)
+                self._before_sorting, self.margins, sorts = self._compared, None, True
+        self.begins = self.margins is None and known and self._begin(n_neurons, blocks_for)
+        if sorts or (self.begins and self._unsorted > _UNSORTED):
+            self._unsorted, sorts = 0.0, True
+        return sorts
+
+    def fit_accuracy(self, samples: Packed, prototypes: PackedPrototypes) -> None:
+        """Drop the margins if they were made for values that are more exact.
+
+        Where prototypes are longer values are less exact; margins allow for some of that.
+        """
+        largest = prototypes.accuracy.largest
+        if self.margins is not None and self.begins:
+            accuracy = samples.accuracy(_LARGER * largest)
+            self.margins = self.margins._replace(accuracy=accuracy)
+        elif self.margins is not None and largest > self.margins.accuracy.largest:
+            self.margins = None
+
+    def regroup(self, positions: NDArray[np.int64] | None, n_neurons: int) -> None:
+        """Divide K prototypes among panels anew, without margins."""
+        if positions is None:
+            self.ids = in_rows(np.arange(n_neurons), PANEL_ROWS)
+        else:
+            self.ids = patches(positions, PANEL_ROWS)
+        self.margins = None
+        self._spare = len(self.ids) // 4 + 2 if self._grows else 0
+
+    def grow(self, known: int, n_neurons: int) -> None:
+        """Give the prototypes from ``known`` on panels of their own."""
+        more = in_rows(np.arange(known, n_neurons), PANEL_ROWS)
+        self.ids, self.begins = np.concatenate([self.ids, more]), False
+        self.drift = np.concatenate([self.drift, np.zeros(len(more))])
+        self._spare, self._grows = self._spare - len(more), True
+        self._before_sorting, self._reluctance = 0.0, 1.0
+        if self._spare < 0:
+            self.margins = None
+
+    def note_changed(self, changed: float) -> None:
+        """Take the share of the samples whose unit a pass changed."""
+        self.changed = changed
+        self._unsorted += changed
+
+    def judge(self, compared: float, n_neurons: int) -> None:
+        """Keep the margins while they pay; ``compared`` are panels a block of the last pass."""
+        self._compared = compared
+        self._excess += compared - _LEAST_COMPARED
+        if self._before_sorting > 0:
+            helped = compared < 0.75 * self._before_sorting
+            self._reluctance = 1.0 if helped else 2 * self._reluctance
+            self._before_sorting = 0.0
+        comparison = PANEL_ROWS * (-(-self._d // UNROLL) * UNROLL)
+        # Measured on AVX-512: writing a margin and looking at one, in steps of a comparison.
+        if compared / len(self.ids) * (comparison + 16) + 2 < comparison:
+            self._retry_below, self._retry_beyond, self._forgives = math.inf, 0.0, True
+        elif self._forgives:
+            self._forgives = False
+        else:
+            self._retry_below, self._retry_beyond = self.changed / 3, 1.25 * n_neurons
+            if self._always is None:
+                self.margins = None
+
+    def _begin(self, n_neurons: int, blocks_for: Callable[[int], int]) -> bool:
+        worth = self.changed < self._retry_below or n_neurons > self._retry_beyond
+        worth = worth if self._always is None else self._always
+        if not worth or len(self.ids) < _LEAST_PANELS:
+            return False
+        wide = len(self.ids) + max(self._spare, 0)
+        n_blocks = blocks_for(wide * 2 + 4)
+        if n_blocks == 0:
+            return False
+        least, slides = np.zeros((n_blocks, wide), np.uint16), np.zeros(n_blocks, np.float32)
+        self.margins = NO_MARGINS._replace(least=least, slides=slides)
+        self.drift, self._excess = np.zeros(len(self.ids)), 0.0
+        return True
+
 
 _SMALL_WORK = 1 << 24  # multiplications below which a second thread costs more than it saves
 DOUBTS = 1 / 16  # share of the samples that may be in doubt, for few neurons
 _FEW = 256
-_GAINED, _BOUNDED = 3, 4  # where counts hold what newcomers gained, and panels with margins
+_BOUNDED = 3  # where counts hold comparisons with panels that have margins
 
 
 class FastSearch:
@@ -45,13 +210,13 @@ class FastSearch:
         self.pruning = Pruning(samples.X.shape[1], prunes)
         self.panels_compared = 0  # over all passes
         self._passes = 0
-        self._room = PanelRoom(samples)
+        self._packer = PrototypePacker(samples)
         self.packed = np.empty((0, samples.X.shape[1]))  # prototypes of the last pass
-        self._laid: Laid | None = None  # in the panels of the last pass
+        self._laid: PackedPrototypes | None = None  # in the panels of the last pass
         self._sums, self._hits = np.empty((0, 0)), np.empty(0, np.int64)
         self._errors, self._total_error = np.empty(0), 0.0
-        # Of the last pass: errors in whole steps, samples in doubt, what newcomers gained in steps.
-        self.whole_errors, self.doubts, self.gained = np.empty(0, np.int64), 0, 0
+        # Of the last pass: errors in whole steps, samples in doubt.
+        self.whole_errors, self.doubts = np.empty(0, np.int64), 0
         # What fine-tuning found, and the links (K, degree) that it asked for.
         self.seconds: Seconds | None = None
         self._links: NDArray[np.int32] | None = None
@@ -63,17 +228,18 @@ class FastSearch:
     ) -> Found:
         """See `Search`; without positions neighbours in the list count as neighbours."""
         known = len(prototypes) == len(self.packed) == len(self._hits)
-        pruning, room = self.pruning, self.samples.room_for_margins(self.data.working_memory)
-        sorts = pruning.prepare(positions, len(prototypes), known, room)
+        pruning, memory = self.pruning, self.data.working_memory
+        blocks_for = partial(self.samples.blocks_for, working_memory=memory)
+        sorts = pruning.prepare(positions, len(prototypes), known, blocks_for)
         bounded = len(pruning.margins.least) if pruning.margins is not None else 0
-        if self.samples.make_room(len(prototypes), bounded) or sorts:
+        if self.samples.reserve(len(prototypes), bounded) or sorts:
             self._sort()
         laid = self._lay(prototypes, known)
         if laid is None:
             self.packed = self.packed[:0]  # what was remembered is no longer the last pass
             pruning.margins = None
             return self.data.found(prototypes, self.data.assign_plainly(prototypes))
-        pruning.take(self.samples, laid)
+        pruning.fit_accuracy(self.samples, laid)
         if pruning.margins is None or pruning.begins:
             self._run(prototypes, laid, ALL, known)
         else:
@@ -90,25 +256,23 @@ class FastSearch:
         positions: NDArray[np.int64],
         known: int,
     ) -> Found:
-        """See `Search`; compares samples with newcomers and the panel of their unit so far."""
+        """See `Search`; the new prototypes have panels of their own."""
         if known == len(prototypes):
             return found
         if len(self.packed) != known:
             return self.assign(prototypes, positions)
-        ids, drift = self.pruning.grown(known, len(prototypes))
-        laid = self._room.lay(prototypes, ids, drift)
+        self.pruning.grow(known, len(prototypes))
+        laid = self._packer.pack(prototypes, self.pruning.ids, self.pruning.drift)
         if laid is None:
             return self.assign(prototypes, positions)
-        first = len(self.pruning.ids)
-        self.pruning.grow(ids, drift)
         self.packed, self._laid = laid.packed, laid
-        more, total = len(prototypes) - known, self._total_error
+        more = len(prototypes) - known
         self._hits = np.concatenate([self._hits, np.zeros(more, np.int64)])
         self._sums = np.concatenate([self._sums, np.zeros((more, self._sums.shape[1]))])
-        self.samples.make_room(len(prototypes), 0)
-        self._run(prototypes, laid, OWN, True, first)
-        steps = self.samples.steps(laid.accuracy) * self.samples.frame.scale
-        self._total_error = max(total - self.gained / steps, 0.0)
+        self.samples.reserve(len(prototypes), 0)
+        self.pruning.fit_accuracy(self.samples, laid)
+        margins = self.pruning.margins
+        self._run(prototypes, laid, ALL if margins is None else IN_REACH, True)
         return self._assignment(prototypes)
 
     def remembered(self) -> bool:
@@ -144,7 +308,7 @@ class FastSearch:
             if len(prototypes) != len(self.packed):
                 self.pruning.regroup(None, len(prototypes))
             ids = self.pruning.ids
-            laid, self._laid = self._room.lay(prototypes, ids, np.zeros(len(ids))), None
+            laid, self._laid = self._packer.pack(prototypes, ids, np.zeros(len(ids))), None
         if laid is None:
             use(slice(0, self.data.n), self.data.nearest_plainly(prototypes, 2)[0])
             return
@@ -152,12 +316,12 @@ class FastSearch:
             samples.forget()
             self.pruning.margins, self.packed = None, self.packed[:0]
 
-        def work(tally: Tally, memory: NDArray[np.uint8], chunk: Chunk) -> None:
+        def work(tally: Tally, room: Workspace, chunk: Chunk) -> None:
             places, (start, stop) = chunk.places, (chunk.start, chunk.stop)
             nearest = np.empty((places.stop - places.start, 2), np.int32)
-            pass_loops.nearest_two_blocks(
-                samples.one, chunk.samples, prototypes, chunk.blocks, laid.panels, laid.accuracy,
-                NO_MARGINS, nearest, memory, start, stop,
+            search_loops.nearest_blocks(
+                samples.one, 2, chunk.samples, prototypes, chunk.blocks, laid.panels, laid.accuracy,
+                NO_MARGINS, nearest, room, start, stop,
             )  # fmt: skip
             use(chunk.blocks.order[places] + np.int64(chunk.of.start), nearest)
 
@@ -175,10 +339,9 @@ class FastSearch:
     def _run(
         self,
         prototypes: NDArray[np.float64],
-        laid: Laid,
+        laid: PackedPrototypes,
         mode: int,
         only_changes: bool,
-        newcomers: int = 0,
     ) -> int:
         # Returns how many panels were compared with blocks that have margins.
         samples, n_neurons = self.samples, len(prototypes)
@@ -187,38 +350,32 @@ class FastSearch:
         if not only_changes:
             self._sums = np.zeros((n_neurons, samples.depth))
             self._hits = np.zeros(n_neurons, np.int64)
-        links = self._links if isinstance(samples, PackedAnew) and mode != OWN else None
+        links = self._links if isinstance(samples, PackedAnew) else None
         links = links if links is not None and len(links) == n_neurons else None
         sums, hits = self._sums, self._hits
         if links is not None:  # what linked neighbours win follows on what neurons win
             sums, hits = (np.concatenate([won, np.zeros_like(won)]) for won in (sums, hits))
 
-        def work(tally: Tally, memory: NDArray[np.uint8], chunk: Chunk) -> None:
+        def work(tally: Tally, room: Workspace, chunk: Chunk) -> None:
             own, (start, stop) = NO_MARGINS, (chunk.start, chunk.stop)
             keeps = chunk.numbers.stop <= bounded
             if keeps and margins is not None:
                 least, slides = margins.least[chunk.numbers], margins.slides[chunk.numbers]
                 own = Margins(least, slides, margins.accuracy)
-            before = chunk.units[chunk.places].copy() if mode == OWN else None
             won, counts = _upper(tally, n_neurons), tally.counts
             compared = int(counts[0])
-            pass_loops.search_blocks(
+            search_loops.search_blocks(
                 samples.one, chunk.samples, prototypes, samples.frame, steps, chunk.blocks,
-                laid.panels, laid.accuracy, own, mode if keeps or mode == OWN else ALL, newcomers,
-                keeps, only_changes, won, memory, start, stop,
+                laid.panels, laid.accuracy, own, mode if keeps else ALL,
+                keeps, only_changes, won, room, start, stop,
             )  # fmt: skip
             if keeps:
                 counts[_BOUNDED] += counts[0] - compared
-            if before is not None:
-                counts[_GAINED] += pass_loops.gained(
-                    chunk.samples, prototypes, chunk.blocks.order[chunk.places], before,
-                    chunk.units[chunk.places], steps * samples.frame.scale,
-                )  # fmt: skip
             if links is not None:
                 beside = Tally(tally.sums[n_neurons:], tally.hits[n_neurons:], *tally[2:])
                 unknown = np.zeros_like(chunk.units)
                 look_beside(
-                    samples, prototypes, laid, links, NO_CLASSES, unknown, beside, memory, chunk
+                    samples, prototypes, laid, links, NO_CLASSES, unknown, beside, room, chunk
                 )
 
         n_panels = len(laid.panels.ids)
@@ -232,11 +389,11 @@ class FastSearch:
         self.whole_errors, self._errors = total.errors, np.empty(n_neurons)
         scaled = steps * samples.frame.scale
         self._total_error = layout.unpack_errors(total.errors, scaled, self._errors)
-        compared, changed, self.doubts, self.gained, among = total.counts[:5].tolist()
+        compared, changed, self.doubts, among = total.counts[:4].tolist()
         self.panels_compared += compared
-        self.pruning.saw(changed / self.data.n)
+        self.pruning.note_changed(changed / self.data.n)
         # Which samples are in doubt does not depend on blocks where all panels are looked at.
-        may = mode != OWN and not samples.among
+        may = not samples.among
         if may and is_too_much(self.doubts, self.data.n, n_neurons):
             self.double()
         return int(among)
@@ -250,7 +407,7 @@ class FastSearch:
             return
         doubled = self.samples.doubled(self.data.working_memory)
         if doubled is not self.samples:
-            self.samples, self._room, self._laid = doubled, PanelRoom(doubled), None
+            self.samples, self._packer, self._laid = doubled, PrototypePacker(doubled), None
             self.seconds, self.pruning.margins = None, None
 
     def _assignment(self, prototypes: NDArray[np.float64]) -> FastFound:
@@ -262,20 +419,20 @@ class FastSearch:
 
     # ----------------------------------------------------------------- panels and samples
 
-    def _lay(self, prototypes: NDArray[np.float64], known: bool) -> Laid | None:
+    def _lay(self, prototypes: NDArray[np.float64], known: bool) -> PackedPrototypes | None:
         # In panels; notes how far the prototypes of each panel moved since the last pass.
         before, pruning = self.packed, self.pruning
         if pruning.margins is None or not known:
             pruning.drift, before = np.zeros(len(pruning.ids)), before[:0]
-        laid = self._room.lay(prototypes, pruning.ids, pruning.drift, before)
+        laid = self._packer.pack(prototypes, pruning.ids, pruning.drift, before)
         if laid is not None:
             self.packed, self._laid = laid.packed, laid
         return laid
 
-    def laid(self, prototypes: NDArray[np.float64]) -> Laid:
+    def laid(self, prototypes: NDArray[np.float64]) -> PackedPrototypes:
         """Return the prototypes (K, D) of the last pass, packed; valid until the next one."""
         if self._laid is None:  # blocks are of another dtype since
-            self._laid = self._room.lay(prototypes, self.pruning.ids, self.pruning.drift)
+            self._laid = self._packer.pack(prototypes, self.pruning.ids, self.pruning.drift)
         assert self._laid is not None  # the pass could lay them out
         return self._laid
 

@@ -15,6 +15,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
 from dbgsom_core import __version__
@@ -77,15 +78,11 @@ class Workers:
     @cached_property
     def client(self) -> Any:
         """A client of distributed, of a cluster that has workers."""
-        distributed = _distributed()
-        if self._address is not None:
-            client = self._connected(distributed)
-        else:
-            client = None
-            if self._workers is None:
-                with suppress(ValueError):  # there is none
-                    client = distributed.default_client()
-            client = client or self._started(distributed)
+        distributed, client = _distributed(), None
+        if self._address is None and self._workers is None:
+            with suppress(ValueError):  # there is none
+                client = distributed.default_client()
+        client = client or self._opened(distributed)
         patiently(client, lambda one: one.wait_for_workers(1), self._timeout)
         _check_alike(client)
         return client
@@ -170,24 +167,24 @@ class Workers:
     def _waited(self, ask: Callable[[Any], Awaitable[Any]], futures: Sequence[Any] = ()) -> Any:
         return patiently(self.client, ask, self._timeout, futures)
 
-    def _connected(self, distributed: Any) -> Any:
-        try:
-            _greet(distributed, self._address)
-            client = distributed.Client(self._address, timeout=_SECONDS, set_as_default=False)
-        except Exception as error:  # who is no scheduler may say anything
-            raise DataError(
-                f"no scheduler of dask answers at {self._address}: start one (dask scheduler), or "
-                "leave engine.address out for workers on this machine"
-            ) from error
-        self._stack.enter_context(client)
-        return client
-
-    def _started(self, distributed: Any) -> Any:
+    def _opened(self, distributed: Any) -> Any:
+        # Of the scheduler at the address, or of a cluster on this machine.
         import dask
 
+        there: Any = self._address
+        if there is not None:
+            try:
+                _greet(distributed, there)
+                client = distributed.Client(there, timeout=_SECONDS, set_as_default=False)
+            except Exception as error:  # who is no scheduler may say anything
+                raise DataError(
+                    f"no scheduler of dask answers at {there}: start one (dask scheduler), or "
+                    "leave engine.address out for workers on this machine"
+                ) from error
+            return self._stack.enter_context(client)
         try:
             with dask.config.set(_QUIET):
-                cluster = distributed.LocalCluster(
+                there = distributed.LocalCluster(
                     n_workers=self._workers or available_threads(),
                     threads_per_worker=1,
                     processes=self._processes,
@@ -200,9 +197,8 @@ class Workers:
                 "processes does its work under if __name__ == '__main__':, or takes "
                 "processes: false for threads"
             ) from error
-        self._stack.enter_context(cluster)
-        client = distributed.Client(cluster, set_as_default=False)
-        return self._stack.enter_context(client)
+        self._stack.enter_context(there)
+        return self._stack.enter_context(distributed.Client(there, set_as_default=False))
 
 
 _SESSION: ContextVar[Workers | None] = ContextVar("dbgsom_dask", default=None)
@@ -266,18 +262,12 @@ def _greet(distributed: Any, address: str | None) -> None:
 
 
 def _versions() -> dict[str, str]:
-    import dask
-    import distributed
-
-    return {
-        "dbgsom-core": __version__,
-        "dask": dask.__version__,
-        "distributed": distributed.__version__,
-    }
+    return {name: version(name) for name in ("dbgsom-core", "dask", "distributed")}
 
 
 def _check_alike(client: Any) -> None:
     # Whether the workers that are there run what runs here.
+    here = _versions()
     for worker, theirs in client.run(_versions, on_error="return").items():
         if isinstance(theirs, OSError):  # it has just gone
             continue
@@ -286,7 +276,7 @@ def _check_alike(client: Any) -> None:
                 f"the worker of dask at {worker} cannot use dbgsom-core "
                 f"({type(theirs).__name__}: {theirs}): install version {__version__} there"
             ) from theirs
-        for package, mine in _versions().items():
+        for package, mine in here.items():
             if theirs[package] != mine:
                 raise DataError(
                     f"the worker of dask at {worker} has {package} {theirs[package]}, and here it "

@@ -1,0 +1,525 @@
+"""Compiled passes: which panels a block is compared with, its units, and what each unit won."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.compile import inlined, inner_loop, loop
+from dbgsom_core.engine.euclidean.packing import (
+    OF_SQUARES,
+    TWICE,
+    Accuracy,
+    Blocks,
+    Frame,
+    Margins,
+    Panels,
+    Tally,
+    Workspace,
+    pack_row,
+)
+from dbgsom_core.engine.llvm.lanes import (
+    SPARE,
+    add_lanes,
+    add_row,
+    count_of,
+    fetch_line,
+    lanes_other,
+    lanes_with,
+    lowest_bit,
+    margin_at,
+    turn_tile,
+    write_distances,
+    write_margin,
+    write_slack,
+    write_tops,
+    write_units,
+    write_whole,
+)
+from dbgsom_core.engine.llvm.tile import (
+    LINE,
+    PANEL_ROWS,
+    SLACKS,
+    TOGETHER,
+    VALUES,
+    lanes_of,
+    sweep_panels,
+    sweep_panels_two,
+)
+from dbgsom_core.engine.rows import Rows, row_distance
+
+ALL, IN_REACH = 0, 1  # which panels a block is compared with
+_WORD = 64  # panels that have a bit in one number
+_LARGEST = 1e38  # of float32, about
+_MARGIN = 2  # bytes
+_MORE = np.float32(1 + SPARE)
+_NONE = 2**31 - 1
+
+
+class Addresses(NamedTuple):
+    """Where arrays begin: an argument each, where an array is seven of a compiled function."""
+
+    numbers: int
+    squares: int
+    units: int
+    margins: int
+    panels: int
+    starts: int
+    ids: int
+    panel_of: int
+    values: int
+    rows: int
+    places: int
+    nearest: int
+    slack: int
+    tops: int
+
+
+@inlined
+def begin(
+    one: Any, blocks: Blocks, panels: Panels, margins: NDArray[np.uint16], room: Workspace
+) -> Addresses:
+    """Fill in the starts of the panels; return where the arrays of a search begin."""
+    # A place that holds no prototype begins with inf. The row that the search keeps in the lowest
+    # bits of a value would make that no number.
+    largest = type(one)(_LARGEST)
+    for g in range(panels.starts.shape[0]):
+        for r in range(PANEL_ROWS):
+            start = panels.starts[g, r]
+            room.starts[g, r] = start if start < largest else largest
+    return Addresses(
+        blocks.numbers.ctypes.data,
+        blocks.squares.ctypes.data,
+        blocks.bmu.ctypes.data,
+        margins.ctypes.data,
+        panels.numbers.ctypes.data,
+        room.starts.ctypes.data,
+        panels.ids.ctypes.data,
+        panels.panel_of.ctypes.data,
+        room.values.ctypes.data,
+        room.rows.ctypes.data,
+        room.places.ctypes.data,
+        room.nearest.ctypes.data,
+        room.slack.ctypes.data,
+        room.tops.ctypes.data,
+    )
+
+
+@inlined
+def _compare(
+    one: Any, places: int, b: int, i: int, together: int, which: int, first: int, depth: int,
+    n_panels: int, at: Addresses,
+) -> None:  # fmt: skip
+    # ``together`` blocks, from the i-th of those at b on, with panel first + j for each bit j of
+    # ``which``, at least one.
+    lanes = lanes_of(one)
+    x = at.numbers + (b + i) * depth * LINE
+    values, nearest = at.values + i * VALUES * LINE, at.nearest + i * n_panels * LINE
+    found = at.places + i * 2 * lanes * 4
+    if places == 1:
+        sweep_panels(
+            one, together, x, at.panels, at.starts, depth, which, first, values, found, nearest,
+            n_panels,
+        )  # fmt: skip
+    else:
+        sweep_panels_two(
+            one, together, x, at.panels, at.starts, depth, which, first, values, found, nearest,
+            n_panels,
+        )  # fmt: skip
+
+
+@inlined
+def _compare_each(
+    one: Any, places: int, b: int, which: int, other: int, first: int, depth: int, n_panels: int,
+    at: Addresses,
+) -> int:  # fmt: skip
+    # Block b with panels ``which`` and, if blocks go together, b + 1 with panels ``other``; alone
+    # only with panels that the other one does not want. Returns how many comparisons of a block
+    # with a panel those are.
+    both = which & other
+    for step in range(3):
+        bits = both if step == 0 else (which if step == 1 else other) & ~both
+        if bits != 0:
+            i, together = step // 2, TOGETHER if step == 0 else 1
+            _compare(one, places, b, i, together, bits, first, depth, n_panels, at)
+    return int(count_of(which) + count_of(other))
+
+
+@inlined
+def _wanted(
+    one: Any, b: int, mode: int, word: int, wide: int, n_panels: int,
+    drift: NDArray[np.float32], slides: NDArray[np.float32], at: Addresses,
+) -> int:  # fmt: skip
+    # A bit for each of the 64 panels of a word with which block b may have to be compared.
+    first = word * _WORD
+    end = min(n_panels, first + _WORD)
+    wanted: Any = np.int64(0)  # of a plain 0 numba makes a type of its own
+    if mode == ALL:
+        return -1 if end - first == _WORD else (1 << (end - first)) - 1
+    margins, slid = at.margins + b * wide * _MARGIN, slides[b]
+    for g in range(first, end):
+        reaches = margin_at(margins + g * _MARGIN) <= (drift[g] + slid) * _MORE
+        wanted |= int(reaches) << (g - first)
+    return int(wanted)
+
+
+@inlined
+def compare_blocks(
+    one: Any,
+    places: int,
+    b: int,
+    together: int,
+    mode: int,
+    depth: int,
+    wide: int,
+    n_panels: int,
+    drift: NDArray[np.float32],
+    slides: NDArray[np.float32],
+    values: NDArray[Any],
+    done: NDArray[np.int64],
+    at: Addresses,
+) -> int:
+    """Compare ``together`` blocks from ``b`` on, up to TOGETHER, with panels that can matter.
+
+    Returns how many comparisons of a block with a panel those were. In mode IN_REACH a panel is
+    left out only if none of its values can lie within 2E of the best, so that all that follows is
+    the same as after comparing everything. Panels are told apart by bits first, without a branch
+    for each. ``done`` gets a bit for each panel compared.
+    """
+    compared = 0
+    for i in range(together):
+        for p in range(places + 1):
+            for lane in range(lanes_of(one)):
+                values[i, p, lane] = np.inf
+    for word in range(done.shape[1]):
+        which: Any = np.int64(0)
+        other: Any = np.int64(0)
+        for i in range(together):
+            more = _wanted(one, b + i, mode, word, wide, n_panels, drift, slides, at)
+            done[i, word] = more
+            which, other = (more, other) if i == 0 else (which, more)
+        compared += _compare_each(one, places, b, which, other, word * _WORD, depth, n_panels, at)
+    return compared
+
+
+@inlined
+def slide(
+    b: int, used: int, units: NDArray[np.int32], lanes: int, moves: NDArray[np.float32],
+    slides: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Add to what block b slid how far a unit of its samples moved at most."""
+    farthest = np.float32(0)
+    for lane in range(used):
+        farthest = max(farthest, moves[units[b * lanes + lane]])
+    slides[b] = (slides[b] + farthest) * _MORE
+
+
+@inlined
+def keep_margins(
+    one: Any, b: int, i: int, inside: int, wide: int, n_panels: int, drift: NDArray[np.float32],
+    slides: NDArray[np.float32], done: NDArray[np.int64], at: Addresses,
+) -> None:  # fmt: skip
+    """Write the margins of block b, the i-th of those together, to all panels compared.
+
+    The last lines of ``tops`` hold the slack of the least exact pass to come.
+    """
+    squares, slack = at.squares + b * LINE, at.slack + i * SLACKS * LINE
+    nearest, margins = at.nearest + i * n_panels * LINE, at.margins + b * wide * _MARGIN
+    write_tops(one, at.values + i * VALUES * LINE, squares, at.tops + LINE, inside, at.tops)
+    for word in range(done.shape[1]):
+        left = done[i, word]
+        while left != 0:
+            g = word * _WORD + lowest_bit(left)
+            left &= left - 1
+            moved = drift[g] + slides[b]
+            write_margin(
+                one, nearest + g * LINE, squares, slack, at.tops, moved, margins + g * _MARGIN
+            )
+
+
+@inner_loop
+def settle(
+    samples: Rows,
+    i: int,
+    prototypes: NDArray[np.float64],
+    panels: Panels,
+    done: NDArray[np.int64],
+    nearest: NDArray[Any],
+    place: int,
+    lane: int,
+    limit: float,
+) -> tuple[int, float, int]:
+    """Return (unit, distance, second unit) of sample i by definition.
+
+    It lies in a lane of the block that has this ``place`` among those compared together. Only
+    panels that have a bit in ``done`` are looked at, and whose ``nearest`` (C, G, lanes) lies
+    within the limit.
+    """
+    first = second = _NONE
+    nearer = farther = np.inf
+    for g in range(nearest.shape[1]):
+        if not done[place, g >> 6] >> (g & 63) & 1:
+            continue
+        if nearest[place, g, lane] > limit:
+            continue
+        for r in range(PANEL_ROWS):
+            j: Any = np.int64(panels.ids[g, r])
+            if j < 0:
+                continue
+            exact = row_distance(samples, i, prototypes, j)
+            if exact < nearer or (exact == nearer and j < first):
+                farther, second, nearer, first = nearer, first, exact, j
+            elif exact < farther or (exact == farther and j < second):
+                farther, second = exact, j
+    return first, nearer, second
+
+
+@inlined
+def slack_of_block(one: Any, squares: int, accuracy: Accuracy, slack: int) -> None:
+    """Fill slack (2, lanes): 2E and 2E + 4 units of ‖x‖², for the ``squares`` of a block.
+
+    Both are addresses.
+    """
+    kind = type(one)
+    write_slack(
+        one,
+        squares,
+        kind(TWICE * accuracy.constant),
+        kind(TWICE * accuracy.by_norm),
+        kind(TWICE * accuracy.by_square),
+        kind(OF_SQUARES * accuracy.unit),
+        slack,
+    )
+
+
+@inlined
+def _fetch(b: int, depth: int, at: Addresses) -> None:
+    # Ask for block b, which need not exist. When few panels are compared the processor would wait
+    # for memory: what it fetches by itself ends with each page.
+    for k in range(depth):
+        fetch_line(at.numbers + (b * depth + k) * LINE)
+
+
+@inlined
+def turn_block(
+    one: Any,
+    b: int,
+    numbers: NDArray[Any],
+    numbers_at: int,
+    turned: NDArray[Any],
+    turned_at: int,
+) -> None:
+    """Fill turned (lanes, depth) with the numbers of block b, which are of the same dtype."""
+    lanes, depth = lanes_of(one), turned.shape[1]
+    tiled = depth - depth % lanes
+    for k in range(0, tiled, lanes):
+        tile, out = numbers_at + (b * depth + k) * LINE, turned_at + k * turned.itemsize
+        turn_tile(one, tile, LINE, out, depth * turned.itemsize)
+    for k in range(tiled, depth):
+        for lane in range(lanes):
+            turned[lane, k] = numbers[b, k, lane]
+
+
+@inlined
+def add_turned(
+    one: Any, alike: bool, lane: int, depth: int, turned: int, packed: int, sign: float, sums: int,
+    j: int,
+) -> None:  # fmt: skip
+    """Add ``sign`` times the sample in a lane of `Workspace`'s arrays to row j of the sums.
+
+    It is in ``turned`` where that is ``alike`` in dtype to the samples, else in ``packed``.
+    """
+    place, row = lane * depth, sums + j * depth * 8
+    if alike:
+        add_row(one, turned + place * (LINE // lanes_of(one)), depth, sign, row)
+    else:
+        add_row(np.float64(0), packed + place * 8, depth, sign, row)
+
+
+@inlined
+def _hand_over(leading: NDArray[np.int64], errors: NDArray[np.int64], leader: int) -> None:
+    # Add the errors that lie in lanes to those of the unit that led.
+    for lane in range(leading.size):
+        errors[leader] += leading[lane]
+        leading[lane] = 0
+
+
+@loop
+def search_blocks(
+    one: Any,
+    samples: Rows,
+    prototypes: NDArray[np.float64],
+    frame: Frame,
+    steps: float,
+    blocks: Blocks,
+    panels: Panels,
+    accuracy: Accuracy,
+    margins: Margins,
+    mode: int,
+    keeps: bool,
+    only_changes: bool,
+    tally: Tally,
+    room: Workspace,
+    start: int,
+    stop: int,
+) -> None:
+    """Find the units of blocks ``start`` to ``stop`` and add up what they won.
+
+    Parameters
+    ----------
+    mode : {ALL, IN_REACH}
+        Compare with all panels, or with those that ``margins`` do not exclude.
+    keeps : bool
+        Write ``margins`` to the panels compared.
+    only_changes : bool
+        Move only samples whose unit changed from one sum to the other, else add all.
+    """
+    numbers, _, order, bmu = blocks
+    lanes, n, depth, n_panels = lanes_of(one), order.size, numbers.shape[1], panels.ids.shape[0]
+    values, rows, nearest, slack = room.values, room.rows, room.nearest, room.slack
+    done, drift, wide, slides = room.done, panels.drift, margins.least.shape[1], margins.slides
+    at = begin(one, blocks, panels, margins.least, room)
+    whole, leading = room.whole, room.leading
+    whole_at, leading_at = whole.ctypes.data, leading.ctypes.data
+    for lane in range(lanes):
+        leading[lane] = 0
+    sums, hits, errors, _ = tally
+    alike, turned, packed = samples.size == numbers.itemsize, room.transposed, room.packed
+    turned_at, packed_at, sums_at = turned.ctypes.data, packed.ctypes.data, sums.ctypes.data
+    compared, changed, doubts, leader = 0, 0, 0, np.int32(0)
+    for first in range(start, stop, TOGETHER):
+        together = min(TOGETHER, stop - first)
+        for b in range(first, first + together):
+            if keeps:
+                _fetch(b + TOGETHER, depth, at)
+                slide(b, min(lanes, n - b * lanes), bmu, lanes, panels.moves, slides)
+            slack_at = at.slack + (b - first) * SLACKS * LINE
+            slack_of_block(one, at.squares + b * LINE, accuracy, slack_at)
+        compared += compare_blocks(
+            one, 1, first, together, mode, depth, wide, n_panels, drift, slides,
+            values, done, at,
+        )  # fmt: skip
+        for i in range(together):
+            b = first + i
+            base = b * lanes
+            used = min(lanes, n - base)
+            inside = (1 << used) - 1
+            squares, units = at.squares + b * LINE, at.units + base * 4
+            rows_at, slack_at = at.rows + i * 2 * lanes * 4, at.slack + i * SLACKS * LINE
+            write_units(one, at.places + i * 2 * lanes * 4, at.ids, rows_at)
+            if keeps:
+                slack_of_block(one, squares, margins.accuracy, at.tops + LINE)
+                keep_margins(one, b, i, inside, wide, n_panels, drift, slides, done, at)
+            values_at = at.values + i * VALUES * LINE
+            distances = values_at + 2 * LINE
+            ties, poor = write_distances(one, values_at, squares, slack_at, distances)
+            write_whole(one, distances, steps, whole_at)
+            doubtful = (ties | poor) & inside
+            doubts += count_of(doubtful)
+            while doubtful != 0:
+                lane = lowest_bit(doubtful)
+                doubtful &= doubtful - 1
+                row = np.int64(order[base + lane])
+                if ties >> lane & 1:
+                    limit = values[i, 0, lane] + slack[i, 0, lane]
+                    j, exact, _ = settle(
+                        samples, row, prototypes, panels, done, nearest, i, lane, limit
+                    )
+                    rows[i, 0, lane] = j
+                else:
+                    exact = row_distance(samples, row, prototypes, np.int64(rows[i, 0, lane]))
+                whole[lane] = np.int64(exact * (steps * frame.scale))
+            same = lanes_with(one, rows_at, leader) & inside
+            if 2 * count_of(same) < used:
+                other = lanes_with(one, rows_at, rows[i, 0, 0]) & inside
+                if 2 * count_of(other) >= used:
+                    _hand_over(leading, errors, leader)
+                    leader, same = rows[i, 0, 0], other
+            add_lanes(one, whole_at, same, leading_at)
+            left = inside & ~same
+            while left != 0:
+                lane = lowest_bit(left)
+                left &= left - 1
+                errors[rows[i, 0, lane]] += whole[lane]
+            moved = lanes_other(one, rows_at, units) & inside
+            changed += count_of(moved)
+            if not only_changes:
+                moved = inside
+            if moved != 0 and alike:
+                turn_block(one, b, numbers, at.numbers, turned, turned_at)
+            while moved != 0:
+                lane = lowest_bit(moved)
+                moved &= moved - 1
+                j, before = rows[i, 0, lane], bmu[base + lane]
+                bmu[base + lane] = j
+                if not alike:
+                    pack_row(samples, order[base + lane], frame, packed[lane])
+                if only_changes:
+                    hits[before] -= 1
+                    add_turned(one, alike, lane, depth, turned_at, packed_at, -1.0, sums_at, before)
+                hits[j] += 1
+                add_turned(one, alike, lane, depth, turned_at, packed_at, 1.0, sums_at, j)
+    _hand_over(leading, errors, leader)
+    tally.counts[0] += compared
+    tally.counts[1] += changed
+    tally.counts[2] += doubts
+
+
+@loop
+def nearest_blocks(
+    one: Any,
+    places: int,
+    samples: Rows,
+    prototypes: NDArray[np.float64],
+    blocks: Blocks,
+    panels: Panels,
+    accuracy: Accuracy,
+    margins: Margins,
+    out: NDArray[np.int32],
+    room: Workspace,
+    start: int,
+    stop: int,
+) -> int:
+    """Fill out (m, places) with the 1 or 2 nearest prototypes of blocks ``start`` to ``stop``.
+
+    Returns how many samples were in doubt.
+    """
+    order = blocks.order
+    lanes, n, n_panels = lanes_of(one), order.size, panels.ids.shape[0]
+    depth, drift = blocks.numbers.shape[1], panels.drift
+    values, rows, nearest, slack = room.values, room.rows, room.nearest, room.slack
+    done = room.done
+    at = begin(one, blocks, panels, margins.least, room)
+    doubts = 0
+    for base in range(start, stop, TOGETHER):
+        together = min(TOGETHER, stop - base)
+        for i in range(together):
+            squares, slack_at = at.squares + (base + i) * LINE, at.slack + i * SLACKS * LINE
+            slack_of_block(one, squares, accuracy, slack_at)
+        compare_blocks(
+            one, places, base, together, ALL, depth, 1, n_panels, drift, margins.slides, values,
+            done, at,
+        )  # fmt: skip
+        for i in range(together):
+            b, line = base + i, i * 2 * lanes * 4
+            for p in range(places):
+                place_at, row_at = at.places + line + p * lanes * 4, at.rows + line + p * lanes * 4
+                write_units(one, place_at, at.ids, row_at)
+            for lane in range(min(lanes, n - b * lanes)):
+                row, place = np.int64(order[b * lanes + lane]), (b - start) * lanes + lane
+                first, second = np.int64(rows[i, 0, lane]), np.int64(rows[i, 1, lane])
+                least, best = np.float64(values[i, 0, lane]), np.float64(values[i, 1, lane])
+                third = np.float64(values[i, 2, lane]) if places == 2 else np.inf
+                close = np.float64(slack[i, 0, lane])
+                if third <= best + close or best <= least + close:
+                    doubts += 1
+                    limit = (best if places == 2 else least) + close
+                    first, _, second = settle(
+                        samples, row, prototypes, panels, done, nearest, i, lane, limit
+                    )
+                out[place, 0] = first
+                if places == 2:
+                    out[place, 1] = second
+    return doubts

@@ -1,0 +1,636 @@
+"""Vector code for the inner loop of the search, written as LLVM instructions.
+
+Numba keeps no small array in registers, so a loop that it compiles from Python reads and writes
+its accumulators in memory. Here they are values: one vector of samples for each prototype of a
+panel. LLVM gives each a register and folds the load of the prototype's entry into the
+multiplication, which reaches the speed of a matrix product; where it does not, two blocks share
+the load.
+
+A *block* holds as many samples as a cache line holds numbers, one in each *lane*: (D, lanes), so
+entry k of all of them is one load. A *panel* holds PANEL_ROWS prototypes, (D, PANEL_ROWS). D is
+a multiple of UNROLL. Addresses are passed as integers; the dtype is that of the scalar ``one``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import config
+from numba.extending import intrinsic
+
+LINE = 64  # bytes of a cache line, and of the widest vector register
+UNROLL = 4  # features a step of the inner loop
+
+
+def _is_wide() -> bool:
+    # Whether there are 32 registers of 64 bytes, with AVX-512, or else 16 of 32.
+    features = config.CPU_FEATURES
+    if features is not None:
+        return "+avx512f" in features
+    named = config.CPU_NAME not in (None, "host")
+    return not named and bool(llvm.get_host_cpu_features().get("avx512f", False))
+
+
+def _blocks_together() -> int:
+    # A processor that multiplies wide vectors as often as it loads some waits for the loads unless
+    # each entry of a prototype is used twice. Zen 4 multiplies half as often, and without AVX-512
+    # a block is two vectors anyway.
+    name = config.CPU_NAME or "host"
+    name = llvm.get_host_cpu_name() if name == "host" else name
+    return 2 if _is_wide() and name != "znver4" else 1
+
+
+# A panel's accumulators must fit the registers.
+PANEL_ROWS = 8 if _is_wide() else 6
+ROW_BITS = 3  # that tell the rows of a panel apart
+assert PANEL_ROWS <= 1 << ROW_BITS
+TOGETHER = _blocks_together()  # blocks that are compared with a panel at once, 2 at most
+
+VALUES, SLACKS = 3, 2  # lines of a block's values, the last one to spare, and of its slack
+_AHEAD = 2048  # bytes of a panel that are asked for before their turn
+
+ADDRESS = ir.IntType(64)
+_INDEX = ir.IntType(32)
+_BYTE = ir.IntType(8)
+
+
+class Vectors:
+    """Instructions on vectors of one real type, a cache line long."""
+
+    def __init__(self, bits: int) -> None:
+        self.size = bits // 8
+        self.lanes = LINE // self.size
+        self.real = ir.FloatType() if bits == 32 else ir.DoubleType()
+        self.reals = ir.VectorType(self.real, self.lanes)
+        self.indices = ir.VectorType(_INDEX, self.lanes)
+        self.suffix = f"v{self.lanes}f{bits}"
+
+    def splat(self, builder: Any, scalar: Any) -> Any:
+        """Return a vector with the scalar in every lane."""
+        return splat(builder, scalar, self.lanes)
+
+    def bytes_at(self, builder: Any, address: Any) -> Any:
+        """Return the byte pointer for an address that is an integer."""
+        return builder.inttoptr(address, _BYTE.as_pointer())
+
+    def at(self, builder: Any, base: Any, offset: int, kind: Any) -> Any:
+        """Return a pointer to ``kind``, ``offset`` bytes behind the byte pointer ``base``."""
+        place = builder.gep(base, [ir.Constant(ADDRESS, offset)])
+        return builder.bitcast(place, kind.as_pointer())
+
+    def load(self, builder: Any, base: Any, offset: int, kind: Any) -> Any:
+        """Return what lies ``offset`` bytes behind ``base``."""
+        align = 4 if kind in (_INDEX, self.indices) else self.size
+        return builder.load(self.at(builder, base, offset, kind), align=align)
+
+    def store(self, builder: Any, value: Any, base: Any, offset: int) -> None:
+        """Write a vector ``offset`` bytes behind ``base``."""
+        align = 4 if value.type == self.indices else self.size
+        builder.store(value, self.at(builder, base, offset, value.type), align=align)
+
+    def fetch(self, builder: Any, base: Any, offset: int, near: int = 3) -> None:
+        """Ask for the cache line ``offset`` bytes behind ``base``, which need not exist.
+
+        ``near`` 3 is for the first cache, 2 for the second.
+        """
+        function = builder.module.globals.get("llvm.prefetch.p0i8") or ir.Function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INDEX, _INDEX, _INDEX]),
+            "llvm.prefetch.p0i8",
+        )
+        place = builder.gep(base, [ir.Constant(ADDRESS, offset)])
+        builder.call(function, [place, *(ir.Constant(_INDEX, flag) for flag in (0, near, 1))])
+
+    def less(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the mask of a < b."""
+        return builder.fcmp_ordered("<", a, b)
+
+    def smaller(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the smaller of a and b, lane by lane."""
+        return builder.select(self.less(builder, a, b), a, b)
+
+    def larger(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the larger of a and b, lane by lane."""
+        return builder.select(self.less(builder, a, b), b, a)
+
+
+def splat(builder: Any, scalar: Any, lanes: int) -> Any:
+    """Return a vector of so many lanes with the scalar in each."""
+    undefined = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
+    first = builder.insert_element(undefined, scalar, ir.Constant(_INDEX, 0))
+    zeros = ir.Constant(ir.VectorType(_INDEX, lanes), [0] * lanes)
+    return builder.shuffle_vector(first, undefined, zeros)
+
+
+def square_root(builder: Any, values: Any) -> Any:
+    """Return the square roots of a vector of reals."""
+    bits = 32 if values.type.element == ir.FloatType() else 64
+    name = f"llvm.sqrt.v{values.type.count}f{bits}"
+    function = builder.module.globals.get(name) or ir.Function(
+        builder.module, ir.FunctionType(values.type, [values.type]), name
+    )
+    return builder.call(function, [values])
+
+
+def each_address(builder: Any, together: int, first: Any, apart: Any) -> list[Any]:
+    """Return the addresses of what each block has, so many bytes apart."""
+    apart = ir.Constant(ADDRESS, apart) if isinstance(apart, int) else apart
+    each = [first]
+    for _ in range(together - 1):
+        each.append(builder.add(each[-1], apart))
+    return each
+
+
+def accumulate(
+    vectors: Vectors, builder: Any, blocks: list[Any], panel: Any, start: Any, depth: Any
+) -> Any:
+    """Write the loop over features.
+
+    Returns the builder behind it and, for each block, one sum for each prototype.
+    """
+    function = builder.function
+    lines = [vectors.bytes_at(builder, address) for address in blocks]
+    w, h = (vectors.bytes_at(builder, address) for address in (panel, start))
+    fma = builder.module.globals.get(f"llvm.fma.{vectors.suffix}") or ir.Function(
+        builder.module,
+        ir.FunctionType(vectors.reals, [vectors.reals] * 3),
+        f"llvm.fma.{vectors.suffix}",
+    )
+    first = [
+        vectors.splat(builder, vectors.load(builder, h, r * vectors.size, vectors.real))
+        for r in range(PANEL_ROWS)
+    ]
+    entry, body, end = (
+        builder.block,
+        function.append_basic_block("features"),
+        function.append_basic_block("summed"),
+    )
+    builder.branch(body)
+    builder = ir.IRBuilder(body)
+    k, wk = builder.phi(ADDRESS), builder.phi(w.type)
+    places = [builder.phi(x.type) for x in lines]
+    carried = [[builder.phi(vectors.reals) for _ in first] for _ in lines]
+    sums: list[list[Any]] = [list(of_block) for of_block in carried]
+    for line in range(0, UNROLL * PANEL_ROWS * vectors.size, LINE):
+        vectors.fetch(builder, wk, _AHEAD + line)
+    for u in range(UNROLL):
+        samples = [vectors.load(builder, xk, u * LINE, vectors.reals) for xk in places]
+        for r in range(PANEL_ROWS):
+            offset = (u * PANEL_ROWS + r) * vectors.size
+            entry_of_w = vectors.splat(builder, vectors.load(builder, wk, offset, vectors.real))
+            for of_block, x in zip(sums, samples, strict=True):
+                of_block[r] = builder.call(fma, [entry_of_w, x, of_block[r]])
+    k_next = builder.add(k, ir.Constant(ADDRESS, UNROLL))
+    step = ir.Constant(ADDRESS, UNROLL * LINE)
+    w_next = builder.gep(wk, [ir.Constant(ADDRESS, UNROLL * PANEL_ROWS * vectors.size)])
+    x_next = [builder.gep(xk, [step]) for xk in places]
+    sums_next = [
+        pair
+        for c, of_block in zip(carried, sums, strict=True)
+        for pair in zip(c, first, of_block, strict=True)
+    ]
+    for phi, at_first, later in (
+        (k, ir.Constant(ADDRESS, 0), k_next),
+        (wk, w, w_next),
+        *zip(places, lines, x_next, strict=True),
+        *sums_next,
+    ):
+        phi.add_incoming(at_first, entry)
+        phi.add_incoming(later, body)
+    builder.cbranch(builder.icmp_unsigned("<", k_next, depth), body, end)
+    return ir.IRBuilder(end), sums
+
+
+def call_together(builder: Any, together: Any, alone: Any, several: Any, arguments: Any) -> Any:
+    """Write a call of ``alone`` where ``together`` is 1, else of ``several``, if there is such."""
+    if TOGETHER == 1:
+        return builder.call(alone, arguments)
+    is_one = builder.icmp_signed("==", together, ir.Constant(ADDRESS, 1))
+    answers = []
+    with builder.if_else(is_one) as branches:
+        for branch, function in zip(branches, (alone, several), strict=True):
+            with branch:
+                answers.append((builder.call(function, arguments), builder.block))
+    if isinstance(answers[0][0].type, ir.VoidType):
+        return None
+    answer = builder.phi(answers[0][0].type)
+    for value, block in answers:
+        answer.add_incoming(value, block)
+    return answer
+
+
+# There is no branch on what is found. A first epoch's samples lie in no order, so that some lane of
+# a block finds a nearer prototype in most panels, and a processor that guesses wrong begins the
+# multiplications of the next panel late. Smallest and second smallest are found by minima and
+# maxima alone instead, which run beside the multiplications. For that a value carries the row of
+# its prototype in its lowest ROW_BITS; what it is wrong by then is part of `Accuracy`.
+
+_ROW = (1 << ROW_BITS) - 1
+
+
+class _Keys(Vectors):
+    # Values whose lowest bits tell the row, for one type.
+
+    def __init__(self, bits: int) -> None:
+        super().__init__(bits)
+        self.bits = ir.VectorType(ir.IntType(bits), self.lanes)
+
+    def _extreme(self, builder: Any, which: str, a: Any, b: Any) -> Any:
+        # As one instruction: of a comparison and a selection that share their comparison LLVM
+        # makes a mask, for which the multiplications would wait.
+        name = f"llvm.{which}num.{self.suffix}"
+        function = builder.module.globals.get(name) or ir.Function(
+            builder.module, ir.FunctionType(self.reals, [self.reals] * 2), name
+        )
+        return builder.call(function, [a, b], fastmath=("nnan", "nsz"))
+
+    def smaller(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the smaller of a and b, which are numbers."""
+        return self._extreme(builder, "min", a, b)
+
+    def larger(self, builder: Any, a: Any, b: Any) -> Any:
+        """Return the larger of a and b, which are numbers."""
+        return self._extreme(builder, "max", a, b)
+
+    def whole(self, number: int) -> Any:
+        return ir.Constant(self.bits, [number] * self.lanes)
+
+    def marked(self, builder: Any, value: Any, row: int) -> Any:
+        """Return the values with their lowest bits replaced."""
+        low = builder.and_(builder.bitcast(value, self.bits), self.whole(~_ROW))
+        return builder.bitcast(builder.or_(low, self.whole(row)), self.reals)
+
+    def middle(self, builder: Any, value: Any) -> Any:
+        """Return the values without their row: amid those that they may have been."""
+        return self.marked(builder, value, (_ROW + 1) // 2)
+
+    def place(self, builder: Any, value: Any, panel: Any) -> Any:
+        """Return panel << ROW_BITS | the row in the lowest bits."""
+        row = builder.and_(builder.bitcast(value, self.bits), self.whole(_ROW))
+        row = builder.trunc(row, self.indices) if self.size == 8 else row
+        return builder.or_(row, self.splat(builder, panel))
+
+    def nearest_two(self, builder: Any, values: list[Any]) -> tuple[Any, Any]:
+        """Return smallest and second smallest of at least two values, lane by lane."""
+        pairs = [(value, None) for value in values]
+        while len(pairs) > 1:
+            odd = pairs[-1:] if len(pairs) % 2 else []
+            pairs = [
+                self.joined(builder, *a, *b) for a, b in zip(pairs[::2], pairs[1::2], strict=False)
+            ] + odd
+        return pairs[0]
+
+    def joined(self, builder: Any, a: Any, after_a: Any, b: Any, after_b: Any) -> tuple[Any, Any]:
+        """Return the two smallest of two pairs; None stands for what has no second."""
+        second = self.larger(builder, a, b)
+        for after in (after_a, after_b):
+            second = second if after is None else self.smaller(builder, second, after)
+        return self.smaller(builder, a, b), second
+
+
+class _Best:
+    # The ``n_best`` nearest of one block, 1 or 2, as the loop over panels carries them: the
+    # ``n_best`` + 1 smallest values and the places of all but the last.
+
+    def __init__(self, v: _Keys, builder: Any, values_at: Any, places_at: Any, n_best: int) -> None:
+        self.v, self.values_at, self.places_at, self.n_best = v, values_at, places_at, n_best
+        self.carried = [
+            *(v.load(builder, values_at, p * LINE, v.reals) for p in range(n_best + 1)),
+            *(v.load(builder, places_at, p * 4 * v.lanes, v.indices) for p in range(n_best)),
+        ]
+
+    def after(self, builder: Any, carried: list[Any], panel: Any, marked: list[Any]) -> list[Any]:
+        """Return what is carried on after a panel's values, and the smallest of these."""
+        v = self.v
+        near, then = v.nearest_two(builder, marked)
+        if self.n_best == 1:
+            best, second, places = carried
+            closer = v.less(builder, near, best)
+            places = builder.select(closer, v.place(builder, near, panel), places)
+            return [near, *v.joined(builder, near, then, best, second), places]
+        values, places = carried[:3], carried[3:]
+        for value in marked:
+            place = v.place(builder, value, panel)
+            closer, close = (v.less(builder, value, other) for other in values[:2])
+            second = builder.select(close, place, places[1])
+            places = [
+                builder.select(closer, place, places[0]),
+                builder.select(closer, places[0], second),
+            ]
+            rest = v.larger(builder, values[1], value)
+            middle = v.smaller(builder, values[1], v.larger(builder, values[0], value))
+            values = [
+                v.smaller(builder, values[0], value),
+                middle,
+                v.smaller(builder, values[2], rest),
+            ]
+        return [near, *values, *places]
+
+    def keep(self, builder: Any, carried: list[Any]) -> None:
+        v = self.v
+        for p, value in enumerate(carried[: self.n_best + 1]):
+            v.store(builder, v.middle(builder, value), self.values_at, p * LINE)
+        for p, place in enumerate(carried[self.n_best + 1 :]):
+            v.store(builder, place, self.places_at, p * 4 * v.lanes)
+
+
+def _define(module: Any, bits: int, n_best: int, together: int) -> Any:
+    # The function for so many blocks of numbers of so many bits, defined in ``module`` once.
+    name = f"dbgsom_sweep_{n_best}_{together}_{bits}"
+    if name in module.globals:
+        return module.globals[name]
+    v = _Keys(bits)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 10), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    block, panels, starts, depth, which, first, values_at, places_at, nearest_at, n_panels = (
+        function.args
+    )
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    line = ir.Constant(ADDRESS, LINE)
+    blocks = each_address(builder, together, block, builder.mul(depth, line))
+    near_at = [
+        v.bytes_at(builder, a)
+        for a in each_address(builder, together, nearest_at, builder.mul(n_panels, line))
+    ]
+    bests = [
+        _Best(v, builder, v.bytes_at(builder, values), v.bytes_at(builder, places), n_best)
+        for values, places in zip(
+            each_address(builder, together, values_at, VALUES * LINE),
+            each_address(builder, together, places_at, 2 * 4 * v.lanes),
+            strict=True,
+        )
+    ]
+    before = [which, *(value for best in bests for value in best.carried)]
+    entry, loop = builder.block, function.append_basic_block("panels")
+    builder.branch(loop)
+    builder = ir.IRBuilder(loop)
+    carried = [builder.phi(value.type) for value in before]
+    left, state = carried[0], carried[1:]
+    g = builder.add(first, builder.cttz(left, ir.Constant(ir.IntType(1), 1)))
+    left = builder.and_(left, builder.sub(left, ir.Constant(ADDRESS, 1)))
+    start = builder.mul(g, ir.Constant(ADDRESS, PANEL_ROWS * v.size))
+    panel = builder.add(panels, builder.mul(start, depth))
+    builder, sums = accumulate(v, builder, blocks, panel, builder.add(starts, start), depth)
+    panel_bits = builder.trunc(builder.shl(g, ir.Constant(ADDRESS, ROW_BITS)), _INDEX)
+    after, each = [left], len(bests[0].carried)
+    for i, (best, of_block, base) in enumerate(zip(bests, sums, near_at, strict=True)):
+        marked = [v.marked(builder, value, r) for r, value in enumerate(of_block)]
+        near, *kept = best.after(builder, state[each * i : each * (i + 1)], panel_bits, marked)
+        near = v.middle(builder, near)
+        v.store(builder, near, builder.gep(base, [builder.mul(g, line)]), 0)
+        after += kept
+    for phi, at_first, later in zip(carried, before, after, strict=True):
+        phi.add_incoming(at_first, entry)
+        phi.add_incoming(later, builder.block)
+    end = function.append_basic_block("end")
+    builder.cbranch(builder.icmp_unsigned("!=", left, ir.Constant(ADDRESS, 0)), loop, end)
+    builder = ir.IRBuilder(end)
+    for i, best in enumerate(bests):
+        best.keep(builder, after[1 + each * i : 1 + each * (i + 1)])
+    builder.ret_void()
+    return function
+
+
+def _sweep(n_best: int, one: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits, module = signature.args[0].bitwidth, builder.module
+        alone, several = (_define(module, bits, n_best, together) for together in (1, TOGETHER))
+        call_together(builder, arguments[1], alone, several, arguments[2:])
+        return context.get_dummy_value()
+
+    return types.void(one, *[types.int64] * 11), generate
+
+
+@intrinsic
+def sweep_panels(
+    typing_context: Any,
+    one: Any,
+    together: Any,
+    block: Any,
+    panels: Any,
+    starts: Any,
+    depth: Any,
+    which: Any,
+    first: Any,
+    values: Any,
+    places: Any,
+    nearest: Any,
+    n_panels: Any,
+) -> Any:
+    """Compare blocks with at least one panel and keep the best of each lane.
+
+    value = start[r] + Σ_k panel[k, r]*block[k, lane], wrong by half the numbers that ROW_BITS can
+    tell apart. What a block gets does not depend on whether it is compared alone.
+
+    Parameters
+    ----------
+    one : scalar of the dtype
+    together : int
+        1 or TOGETHER: how many blocks (C) that follow each other.
+    block, panels, starts : address
+        Of (C, depth, lanes), (G, depth, PANEL_ROWS) and (G, PANEL_ROWS) numbers.
+    depth : int
+    which, first : int
+        Bit i of ``which`` stands for panel first + i.
+    values : address
+        Of (C, VALUES, lanes) numbers: smallest and second smallest value so far, lowered.
+    places : address
+        Of (C, 2, lanes) int32: panel << ROW_BITS | row of the smallest value, updated.
+    nearest : address
+        Of (C, G, lanes) numbers: filled with the smallest value of each panel compared.
+    n_panels : int
+        G.
+    """
+    return _sweep(1, one)
+
+
+@intrinsic
+def sweep_panels_two(
+    typing_context: Any,
+    one: Any,
+    together: Any,
+    block: Any,
+    panels: Any,
+    starts: Any,
+    depth: Any,
+    which: Any,
+    first: Any,
+    values: Any,
+    places: Any,
+    nearest: Any,
+    n_panels: Any,
+) -> Any:
+    """Do as `sweep_panels` for the two best and the third smallest value."""
+    return _sweep(2, one)
+
+
+@intrinsic
+def lanes_of(typing_context: Any, one: Any) -> Any:
+    """Return how many numbers of a dtype a cache line holds, as a constant for the compiler."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(ADDRESS, LINE * 8 // signature.args[0].bitwidth)
+
+    return types.int64(one), generate
+
+
+_CHAINS = 2  # sums of a side that do not wait for each other
+
+
+def _accumulate(v: Vectors, function: Any, rows: list[Any], starts: list[Any]) -> Any:
+    # The loop over features; returns (builder behind it, one sum for each side).
+    entry = ir.IRBuilder(function.basic_blocks[-1])
+    body, end = function.append_basic_block("features"), function.append_basic_block("end")
+    x = v.bytes_at(entry, function.args[0])
+    zero = ir.Constant(v.reals, [0.0] * v.lanes)
+    first = [[start] + [zero] * (_CHAINS - 1) for start in starts]
+    fma = function.module.globals.get(f"llvm.fma.{v.suffix}") or ir.Function(
+        function.module, ir.FunctionType(v.reals, [v.reals] * 3), f"llvm.fma.{v.suffix}"
+    )
+    entry.branch(body)
+    builder = ir.IRBuilder(body)
+    k = builder.phi(ADDRESS)
+    carried = [[builder.phi(v.reals) for _ in chains] for chains in first]
+    sums = [list(chains) for chains in carried]
+    here = builder.gep(x, [builder.mul(k, ir.Constant(ADDRESS, LINE))])
+    along = builder.mul(k, ir.Constant(ADDRESS, v.size))
+    for u in range(UNROLL):
+        samples = v.load(builder, here, u * LINE, v.reals)
+        for chains, row in zip(sums, rows, strict=True):
+            number = v.load(builder, builder.gep(row, [along]), u * v.size, v.real)
+            chain = u % _CHAINS
+            chains[chain] = builder.call(fma, [v.splat(builder, number), samples, chains[chain]])
+    following = builder.add(k, ir.Constant(ADDRESS, UNROLL))
+    k.add_incoming(ir.Constant(ADDRESS, 0), entry.block)
+    k.add_incoming(following, body)
+    for phis, before, after in zip(carried, first, sums, strict=True):
+        for phi, at_first, later in zip(phis, before, after, strict=True):
+            phi.add_incoming(at_first, entry.block)
+            phi.add_incoming(later, body)
+    builder.cbranch(builder.icmp_unsigned("<", following, function.args[1]), body, end)
+    builder = ir.IRBuilder(end)
+    totals = []
+    for chains in sums:
+        total = chains[0]
+        for chain in chains[1:]:
+            total = builder.fadd(total, chain)
+        totals.append(total)
+    return builder, totals
+
+
+def _define_links(module: Any, bits: int, links: int) -> Any:
+    """Return the function of `nearest_of_four` or of six ``links``, defined in ``module`` once."""
+    name = f"dbgsom_sides_{links}_{bits}"
+    if name in module.globals:
+        return module.globals[name]
+    v = Vectors(bits)
+    function = ir.Function(module, ir.FunctionType(ADDRESS, [ADDRESS] * 8), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    _, depth, rows_at, halves_at, ids_at, slack_at, lanes, found_at = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    rows_at, halves_at, ids_at, slack_at, found_at = (
+        v.bytes_at(builder, address) for address in (rows_at, halves_at, ids_at, slack_at, found_at)
+    )
+    stride = builder.mul(depth, ir.Constant(ADDRESS, v.size))
+    neurons, rows, starts = [], [], []
+    for side in range(links):
+        neuron = v.load(builder, ids_at, side * 4, _INDEX)
+        nobody = builder.icmp_signed("<", neuron, ir.Constant(_INDEX, 0))
+        some = builder.sext(builder.select(nobody, ir.Constant(_INDEX, 0), neuron), ADDRESS)
+        half = builder.gep(halves_at, [builder.mul(some, ir.Constant(ADDRESS, v.size))])
+        start = v.load(builder, half, 0, v.real)
+        start = builder.select(nobody, ir.Constant(v.real, float("inf")), start)
+        neurons.append(v.splat(builder, neuron))
+        rows.append(builder.gep(rows_at, [builder.mul(some, stride)]))
+        starts.append(v.splat(builder, start))
+    builder, values = _accumulate(v, function, rows, starts)
+    best, nearest = values[0], neurons[0]
+    for value, neuron in zip(values[1:], neurons[1:], strict=True):
+        nearest = builder.select(v.less(builder, value, best), neuron, nearest)
+        best = v.smaller(builder, best, value)
+    limit = builder.fadd(best, v.load(builder, slack_at, 0, v.reals))
+    one, several = None, None
+    for value in values:
+        close = builder.fcmp_ordered("<=", value, limit)
+        if one is None:
+            one, several = close, ir.Constant(close.type, [0] * v.lanes)
+            continue
+        several = builder.or_(several, builder.and_(one, close))
+        one = builder.or_(one, close)
+    bits_of = ir.IntType(v.lanes)
+    chosen = builder.bitcast(builder.trunc(lanes, bits_of), ir.VectorType(ir.IntType(1), v.lanes))
+    before = v.load(builder, found_at, 0, v.indices)
+    v.store(builder, builder.select(chosen, nearest, before), found_at, 0)
+    doubtful = builder.bitcast(builder.and_(several, chosen), bits_of)
+    builder.ret(builder.zext(doubtful, ADDRESS))
+    return function
+
+
+@intrinsic
+def nearest_of_four(
+    typing_context: Any,
+    one: Any,
+    block: Any,
+    depth: Any,
+    rows: Any,
+    halves: Any,
+    ids: Any,
+    slack: Any,
+    lanes: Any,
+    found: Any,
+) -> Any:
+    """Find which side of a unit lies nearest to some lanes of a block.
+
+    Parameters
+    ----------
+    one : scalar of the dtype
+    block : address
+        Of (depth, lanes) numbers.
+    depth : int
+    rows, halves : address
+        Of (K, depth) and (K,) numbers: all prototypes, negated, and half their squares.
+    ids : address
+        Of (4,) int32: the linked neighbours, -1 for none.
+    slack : address
+        Of (lanes,) numbers: how close is too close to call.
+    lanes : int
+        A bit for each lane that is asked about.
+    found : address
+        Of (lanes,) int32, filled in those lanes.
+
+    Returns
+    -------
+    int
+        A bit for each of the lanes in which a second side is too close to call.
+    """
+    return types.int64(one, *[types.int64] * 8), _caller(4)
+
+
+@intrinsic
+def nearest_of_six(
+    typing_context: Any,
+    one: Any,
+    block: Any,
+    depth: Any,
+    rows: Any,
+    halves: Any,
+    ids: Any,
+    slack: Any,
+    lanes: Any,
+    found: Any,
+) -> Any:
+    """Do as `nearest_of_four` for six linked neighbours."""
+    return types.int64(one, *[types.int64] * 8), _caller(6)
+
+
+def _caller(links: int) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        function = _define_links(builder.module, signature.args[0].bitwidth, links)
+        return builder.call(function, arguments[1:])
+
+    return generate
