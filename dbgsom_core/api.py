@@ -19,39 +19,34 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from dbgsom_core.engine.workers import available_threads, share
-from dbgsom_core.errors import DataError, DbgsomError, callers_level, did_you_mean
+from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.interfaces.component import Component, Nested
 from dbgsom_core.interfaces.datasets import Data, Dataset
 from dbgsom_core.interfaces.deprecation import Deprecation, deprecated_name
 from dbgsom_core.interfaces.engine import (
-    Engine,
     opened_table,
     samples_in_blocks,
     samples_in_memory,
 )
-from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
+from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import Figure, FigureComponent, Html, MapView, as_label
-from dbgsom_core.interfaces.grids import GridShape
 from dbgsom_core.interfaces.growth import (
     Birth,
     DataSummary,
     GrowthAbilities,
     GrowthComponent,
     GrowthState,
-    GrowthStrategy,
     VerticalState,
 )
-from dbgsom_core.interfaces.initialisations import Initialisation, Start
-from dbgsom_core.interfaces.kernels import Kernel, KernelComponent
+from dbgsom_core.interfaces.initialisations import Start
+from dbgsom_core.interfaces.kernels import KernelComponent
 from dbgsom_core.interfaces.labellers import (
     LabelEvidence,
-    Labeller,
     LabellerComponent,
     Surroundings,
 )
 from dbgsom_core.interfaces.measures import (
     Evaluation,
-    Measure,
     MeasureAbilities,
     MeasureComponent,
     NotedValue,
@@ -64,9 +59,8 @@ from dbgsom_core.interfaces.privacy import (
     private_logger,
     shell_word,
 )
-from dbgsom_core.interfaces.schedules import Schedule
-from dbgsom_core.interfaces.stability import Interval, Stability
-from dbgsom_core.interfaces.stopping import STOP, StoppingComponent, StoppingRule, StopState
+from dbgsom_core.interfaces.stability import Stability
+from dbgsom_core.interfaces.stopping import STOP, StoppingComponent, StopState
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.tables import Table
 from dbgsom_core.interfaces.trackers import (
@@ -75,29 +69,25 @@ from dbgsom_core.interfaces.trackers import (
     Run,
     RunResult,
     SweepView,
-    Tracker,
     TrackerComponent,
-    Variant,
 )
 from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
 from dbgsom_core.tables._files import open_regular, write_atomically
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.blas import one_blas_thread
-    from dbgsom_core.engine.compile import compiled, inner_loop
+    from dbgsom_core.engine.compile import compiled
     from dbgsom_core.engine.contract import Assignment
     from dbgsom_core.engine.local import Samples
     from dbgsom_core.engine.tables import Shards
-    from dbgsom_core.interfaces.context import Chunk, Context
     from dbgsom_core.som_map.changes import Death, Insert, Move
-    from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE, Grid, Position
+    from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE, Grid
     from dbgsom_core.som_map.som_map import SomMap
     from dbgsom_core.som_map.topology import (
         grid_distances,
         topographic_function,
         topographic_product,
     )
-    from dbgsom_core.som_map.tree import Tree
     from dbgsom_core.tables import Columns
 
 __all__ = [
@@ -109,10 +99,8 @@ __all__ = [
     "SUPPORTED_API_VERSIONS",
     "Assignment",
     "Birth",
-    "Chunk",
     "Columns",
     "Component",
-    "Context",
     "Data",
     "DataError",
     "DataSummary",
@@ -120,29 +108,20 @@ __all__ = [
     "DbgsomError",
     "Death",
     "Deprecation",
-    "Engine",
     "EpochRecord",
     "Evaluation",
     "Figure",
     "FigureComponent",
     "Grid",
-    "GridShape",
     "GrowthAbilities",
     "GrowthComponent",
-    "GrowthEvent",
     "GrowthState",
-    "GrowthStrategy",
     "Html",
-    "Initialisation",
     "Insert",
-    "Interval",
-    "Kernel",
     "KernelComponent",
     "LabelEvidence",
-    "Labeller",
     "LabellerComponent",
     "MapView",
-    "Measure",
     "MeasureAbilities",
     "MeasureComponent",
     "Metric",
@@ -152,36 +131,27 @@ __all__ = [
     "Nested",
     "NotedValue",
     "Page",
-    "Position",
     "Ranking",
     "Run",
     "RunResult",
     "Samples",
-    "Schedule",
     "Shards",
     "SomMap",
     "Stability",
     "Start",
     "StopState",
     "StoppingComponent",
-    "StoppingRule",
     "StoredType",
     "Surroundings",
     "SweepView",
     "Table",
-    "Tracker",
     "TrackerComponent",
-    "Tree",
-    "Variant",
     "VerticalState",
     "as_label",
     "available_threads",
-    "callers_level",
     "compiled",
-    "did_you_mean",
     "grid_distances",
     "hookimpl",
-    "inner_loop",
     "masked",
     "masked_name",
     "measured",
@@ -200,6 +170,17 @@ __all__ = [
 
 # Names that this module still answers to, each with the version in which it will be gone.
 _GONE = {
+    "Engine GridShape Initialisation Schedule": "Component",
+    "GrowthStrategy": "GrowthComponent",
+    "Kernel": "KernelComponent",
+    "Labeller": "LabellerComponent",
+    "Measure": "MeasureComponent",
+    "StoppingRule": "StoppingComponent",
+    "Tracker": "TrackerComponent",
+    "Chunk Context GrowthEvent Interval Tree Variant": "the object that a method is given",
+    "Position": "tuple[int, int]",
+    "callers_level did_you_mean": "dbgsom_core.errors",
+    "inner_loop": "compiled",
     "Found Held MapGraph Moments Neighbourhood PerSample Search Totals": "Samples, as its base",
     "check_written unpacked_most": "open_regular",
     "FloatArray IntArray": "numpy.typing.NDArray",
@@ -215,15 +196,28 @@ DEPRECATED = {
 
 hookimpl = pluggy.HookimplMarker("dbgsom")
 
-# What needs numpy or numba: plugins are found without either.
+# What needs numpy or numba, without which plugins are found, and what will be gone.
 _HOMES = {
     "engine.blas": "one_blas_thread",
     "engine.compile": "compiled inner_loop",
     "engine.contract": "Assignment Found MapGraph Moments Neighbourhood PerSample Search Totals",
     "engine.local": "Samples",
     "engine.tables": "Held Shards",
+    "errors": "callers_level did_you_mean",
     "interfaces.arrays": "FloatArray IntArray",
     "interfaces.context": "Chunk Context",
+    "interfaces.engine": "Engine",
+    "interfaces.epochs": "GrowthEvent",
+    "interfaces.grids": "GridShape",
+    "interfaces.growth": "GrowthStrategy",
+    "interfaces.initialisations": "Initialisation",
+    "interfaces.kernels": "Kernel",
+    "interfaces.labellers": "Labeller",
+    "interfaces.measures": "Measure",
+    "interfaces.schedules": "Schedule",
+    "interfaces.stability": "Interval",
+    "interfaces.stopping": "StoppingRule",
+    "interfaces.trackers": "Tracker Variant",
     "som_map.changes": "Death Insert Move",
     "som_map.grid": "HEXAGONAL LINE SQUARE Grid Position",
     "som_map.som_map": "SomMap",
@@ -232,12 +226,12 @@ _HOMES = {
     "tables": "Columns",
     "tables._files": "check_written unpacked_most",
 }
-_SLOW_TO_IMPORT = {name: home for home, names in _HOMES.items() for name in names.split()}
+_LAZY = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name in DEPRECATED or name not in _SLOW_TO_IMPORT:
+    if name in DEPRECATED or name not in _LAZY:
         value = deprecated_name(__name__, name, DEPRECATED)
-        if name not in _SLOW_TO_IMPORT:
+        if name not in _LAZY:
             return value
-    return getattr(import_module(f"dbgsom_core.{_SLOW_TO_IMPORT[name]}"), name)
+    return getattr(import_module(f"dbgsom_core.{_LAZY[name]}"), name)

@@ -39,62 +39,62 @@ def dbgsom_metrics() -> Mapping[str, Offer]:  # type: ignore[empty-body]
 
 @hookspec
 def dbgsom_kernels() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer neighbourhood kernels: ``{name: class}``, each a `dbgsom_core.api.Kernel`."""
+    """Offer neighbourhood kernels: ``{name: class}``, each a `dbgsom_core.api.KernelComponent`."""
 
 
 @hookspec
 def dbgsom_growth_strategies() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer growth strategies: ``{name: class}``, each a `dbgsom_core.api.GrowthStrategy`."""
+    """Offer growth strategies: ``{name: class}``, each a `dbgsom_core.api.GrowthComponent`."""
 
 
 @hookspec
 def dbgsom_initialisations() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer ways to start: ``{name: class}``, each a `dbgsom_core.api.Initialisation`."""
+    """Offer ways to start: ``{name: class}``, each a `dbgsom_core.api.Component`."""
 
 
 @hookspec
 def dbgsom_grids() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer grids: ``{name: class}``, each a `dbgsom_core.api.GridShape`."""
+    """Offer grids: ``{name: class}``, each a `dbgsom_core.api.Component`."""
 
 
 @hookspec
 def dbgsom_schedules() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer schedules of the width: ``{name: class}``, each a `dbgsom_core.api.Schedule`."""
+    """Offer schedules of the width: ``{name: class}``, each a `dbgsom_core.api.Component`."""
 
 
 @hookspec
 def dbgsom_stopping_rules() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer stopping rules: ``{name: class}``, each a `dbgsom_core.api.StoppingRule`."""
+    """Offer stopping rules: ``{name: class}``, each a `dbgsom_core.api.StoppingComponent`."""
 
 
 @hookspec
 def dbgsom_labellers() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer labellers: ``{name: class}``, each a `dbgsom_core.api.Labeller`."""
+    """Offer labellers: ``{name: class}``, each a `dbgsom_core.api.LabellerComponent`."""
 
 
 @hookspec
 def dbgsom_datasets() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer data sets: ``{name: class}``, each a `dbgsom_core.api.Dataset`."""
+    """Offer data sets: ``{name: class}``, each a `dbgsom_core.api.Component`."""
 
 
 @hookspec
 def dbgsom_measures() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer measures: ``{name: class}``, each a `dbgsom_core.api.Measure`."""
+    """Offer measures: ``{name: class}``, each a `dbgsom_core.api.MeasureComponent`."""
 
 
 @hookspec
 def dbgsom_figures() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer figures: ``{name: class}``, each a `dbgsom_core.api.Figure`."""
+    """Offer figures: ``{name: class}``, each a `dbgsom_core.api.FigureComponent`."""
 
 
 @hookspec
 def dbgsom_trackers() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer trackers: ``{name: class}``, each a `dbgsom_core.api.Tracker`."""
+    """Offer trackers: ``{name: class}``, each a `dbgsom_core.api.TrackerComponent`."""
 
 
 @hookspec
 def dbgsom_engines() -> Mapping[str, Offer]:  # type: ignore[empty-body]
-    """Offer engines: ``{name: class}``, each a `dbgsom_core.api.Engine`."""
+    """Offer engines: ``{name: class}``, each a `dbgsom_core.api.Component`."""
 
 
 @hookspec

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from dbgsom_core import api
 PAGE = Path(__file__).parents[2] / "plugins" / "REFERENCE.md"
 _HEAD = """# What authors meet
 
-Every class of `dbgsom_core.api` with its fields, methods and capabilities, made from docstrings by
-`python tests/plugins/reference.py`. [The guide](README.md) tells what
-they are for. There are n samples, m of them, D features, K neurons, L leaves, C classes, T targets.
+Every class of `dbgsom_core.api`, and those of what a component is given, with fields, methods and
+capabilities, made from docstrings by `python tests/plugins/reference.py`. [The guide](README.md)
+tells what they are for. There are n samples, m of them, D features, K neurons, L leaves, C classes, T targets.
 Arrays that a component gets are read-only, and samples keep the dtype, float32 or float64, in which
 they were given.
 """
@@ -31,8 +32,11 @@ _CAPABILITY = re.compile(
 
 def reference() -> str:
     """Return the whole page."""
-    found = [(name, getattr(api, name)) for name in api.__all__]
-    classes = [(name, cls) for name, cls in found if isinstance(cls, type)]
+    found = {name: getattr(api, name) for name in api.__all__}
+    for name, home in api._LAZY.items():  # what methods are given, and what the core calls
+        if home.startswith(("interfaces.", "som_map.tree")):
+            found[name] = getattr(import_module(f"dbgsom_core.{home}"), name)
+    classes = [(name, cls) for name, cls in sorted(found.items()) if isinstance(cls, type)]
     return "\n".join([_HEAD, *(_entry(name, cls) for name, cls in classes)])
 
 

@@ -11,8 +11,18 @@ import pytest
 
 from dbgsom_core import SomVQ, api, hookspecs
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
+from dbgsom_core.interfaces.engine import Engine
 from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.grids import GridShape
+from dbgsom_core.interfaces.growth import GrowthStrategy
+from dbgsom_core.interfaces.initialisations import Initialisation
+from dbgsom_core.interfaces.kernels import Kernel
+from dbgsom_core.interfaces.labellers import Labeller
+from dbgsom_core.interfaces.measures import Measure
 from dbgsom_core.interfaces.privacy import redaction
+from dbgsom_core.interfaces.schedules import Schedule
+from dbgsom_core.interfaces.stopping import StoppingRule
+from dbgsom_core.interfaces.trackers import Tracker
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.testing import all_checks, checks_for
 
@@ -20,18 +30,18 @@ GUIDE = (Path(__file__).parents[2] / "plugins" / "README.md").read_text(encoding
 EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
 INTERFACES = {
     "metric": (api.Metric, api.MetricComponent),
-    "kernel": (api.Kernel, api.KernelComponent),
-    "grid": (api.GridShape,),
-    "growth": (api.GrowthStrategy, api.GrowthComponent),
-    "initialisation": (api.Initialisation,),
-    "schedule": (api.Schedule,),
-    "stopping": (api.StoppingRule, api.StoppingComponent),
-    "labeller": (api.Labeller, api.LabellerComponent),
+    "kernel": (Kernel, api.KernelComponent),
+    "grid": (GridShape,),
+    "growth": (GrowthStrategy, api.GrowthComponent),
+    "initialisation": (Initialisation,),
+    "schedule": (Schedule,),
+    "stopping": (StoppingRule, api.StoppingComponent),
+    "labeller": (Labeller, api.LabellerComponent),
     "dataset": (api.Dataset,),
-    "measure": (api.Measure, api.MeasureComponent),
+    "measure": (Measure, api.MeasureComponent),
     "figure": (api.Figure,),
-    "tracker": (api.Tracker, api.TrackerComponent),
-    "engine": (api.Engine,),
+    "tracker": (Tracker, api.TrackerComponent),
+    "engine": (Engine,),
 }
 
 
@@ -130,7 +140,8 @@ def test_the_guide_says_truly_what_is_masked():
 
 THEIRS = """
 import warnings
-from dbgsom_core.api import Component, LabellerComponent, callers_level
+from dbgsom_core.api import Component, LabellerComponent
+from dbgsom_core.errors import callers_level
 def warn():
     warnings.warn("so few", stacklevel=callers_level())
 class Wary(LabellerComponent):

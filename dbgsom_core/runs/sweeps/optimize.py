@@ -24,8 +24,7 @@ def optuna() -> Any:
         import optuna
     except ImportError as error:
         raise PluginError(
-            "sweep.optimize needs Optuna, which is not installed: "
-            "pip install '.[optimize]'"
+            "sweep.optimize needs Optuna, which is not installed: pip install '.[optimize]'"
         ) from error
     return optuna
 

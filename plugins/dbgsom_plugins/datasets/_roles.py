@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from dbgsom_core.api import DataError, did_you_mean
+from dbgsom_core.api import DataError
+from dbgsom_core.errors import did_you_mean
 
 
 def _listed(given: Any) -> Any:

@@ -13,7 +13,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import Component, Data, DataError, did_you_mean, open_regular
+from dbgsom_core.api import Component, Data, DataError, open_regular
+from dbgsom_core.errors import did_you_mean
 from dbgsom_core.tables import reading
 from dbgsom_core.tables._files import check_written, unpacked_most
 from dbgsom_plugins.datasets._arrays import (

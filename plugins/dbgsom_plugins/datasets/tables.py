@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from dbgsom_core.api import Component, Data, DataError, callers_level
+from dbgsom_core.api import Component, Data, DataError
+from dbgsom_core.errors import callers_level
 from dbgsom_core.tables import (
     ISO_DATES,
     NA_VALUES,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dbgsom_core.api import as_label, did_you_mean
+from dbgsom_core.api import as_label
+from dbgsom_core.errors import did_you_mean
 from dbgsom_plugins.figures._drawing import extent, fitting
 
 if TYPE_CHECKING:

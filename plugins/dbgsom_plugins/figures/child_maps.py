@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.patches import Patch
     from numpy.typing import NDArray
 
-    from dbgsom_core.api import MapView, Tree
+    from dbgsom_core.api import MapView
     from dbgsom_plugins.figures._drawing import Sheet
 
 _NONE = "No neuron has a child map: the page shows the map itself."
@@ -128,7 +128,7 @@ def _colours(
     return colours, patches_of(palette, [name_of(view, label) for label in classes])
 
 
-def _notes(tree: Tree) -> list[str]:
+def _notes(tree: Any) -> list[str]:
     if len(tree.maps) == 1:
         return [_NONE, *notes_on_map(tree.maps[0])]
     joined = [JOINED] if is_torus(tree.maps[0]) else []
@@ -140,7 +140,7 @@ def _with_headings(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.vstack([positions, (0, positions[:, 1].max() + 1)])
 
 
-def _cells_above(tree: Tree, number: int) -> list[tuple[int, int]]:
+def _cells_above(tree: Any, number: int) -> list[tuple[int, int]]:
     # The cells of the neurons on the way down to a map.
     cells: list[tuple[int, int]] = []
     while number > 0:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import Component, as_label, did_you_mean
+from dbgsom_core.api import Component, as_label
+from dbgsom_core.errors import did_you_mean
 from dbgsom_plugins.figures._colours import (
     FAINT,
     MAX_CATEGORIES,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import Birth, DataSummary, GrowthState, Position, SomMap
+from dbgsom_core.api import Birth, DataSummary, GrowthState, SomMap
 from dbgsom_plugins.growth import thresholds
 from dbgsom_plugins.growth.settling import SettlingGrowth
 from dbgsom_plugins.growth.thresholds import SpreadingFactor
@@ -61,7 +61,7 @@ class Gsom(SettlingGrowth):
         """
         errors = distributed(som_map, state.errors, state.threshold, self.distribution_factor)
         growing = np.flatnonzero(som_map.boundary() & (errors >= state.threshold))
-        births: dict[Position, Birth] = {}
+        births: dict[tuple[int, int], Birth] = {}
         for neuron in growing[np.argsort(-errors[growing], kind="stable")].tolist():
             for cell in som_map.free_cells(neuron):
                 if cell not in births:
@@ -86,7 +86,7 @@ def distributed(
     return spread
 
 
-def newborn_prototype(som_map: SomMap, parent: int, cell: Position) -> NDArray[np.float64]:
+def newborn_prototype(som_map: SomMap, parent: int, cell: tuple[int, int]) -> NDArray[np.float64]:
     """Return the prototype of a neuron born beside its parent (Alahakoon et al. 2000).
 
     With w1 of the parent, the first of the paper's four cases that applies:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import LabelEvidence, LabellerComponent, callers_level
+from dbgsom_core.api import LabelEvidence, LabellerComponent
+from dbgsom_core.errors import callers_level
 
 if TYPE_CHECKING:
     from dbgsom_core.api import SomMap

@@ -24,9 +24,7 @@ class SystemMetrics:
         try:
             import psutil
         except ImportError as error:
-            raise DataError(
-                "system_metrics needs psutil: pip install '.[system]'"
-            ) from error
+            raise DataError("system_metrics needs psutil: pip install '.[system]'") from error
         self._psutil, self._process = psutil, psutil.Process()
         self._next = 0.0
         psutil.cpu_percent()  # the first is 0: it says what was since the last

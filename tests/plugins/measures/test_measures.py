@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbgsom_core.api import Measure
-from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.measures import Evaluation, Measure
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.measures.clusters import CalinskiHarabasz, DaviesBouldin, davies_bouldin

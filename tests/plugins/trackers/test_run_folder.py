@@ -22,9 +22,9 @@ from dbgsom_core.api import (
     Ranking,
     Run,
     RunResult,
-    Variant,
     write_atomically,
 )
+from dbgsom_core.interfaces.trackers import Variant
 from dbgsom_core.runs.folder import (
     find_experiments,
     find_runs,

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import hstack, issparse, vstack
 
-from dbgsom_core.api import DataError, callers_level
+from dbgsom_core.api import DataError
+from dbgsom_core.errors import callers_level
 from dbgsom_plugins.engines.dask.cluster import Task, Workers
 from dbgsom_plugins.engines.dask.shards import DaskShards
 

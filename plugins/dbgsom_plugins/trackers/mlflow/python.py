@@ -24,7 +24,8 @@ from mlflow.utils.autologging_utils import autologging_is_disabled
 from sklearn.model_selection import _search, _validation
 
 import dbgsom_core
-from dbgsom_core.api import callers_level, masked
+from dbgsom_core.api import masked
+from dbgsom_core.errors import callers_level
 from dbgsom_core.persistence import FittedModel, load, save
 from dbgsom_core.runs.fitted import (
     data_name,
