@@ -19,9 +19,9 @@ _HEAD = """# What authors meet
 
 Every class of `dbgsom_core.api`, and those of what a component is given, with fields, methods and
 capabilities, made from docstrings by `python tests/plugins/reference.py`. [The guide](README.md)
-tells what they are for. There are n samples, m of them, D features, K neurons, L leaves, C classes,
-T targets. Arrays that a component gets are read-only, and samples keep the dtype, float32 or float64, in which
-they were given.
+tells what they are for. There are n samples, m of them, D features, K neurons, L leaves, C
+classes, T targets. Arrays that a component gets are read-only, and samples keep the dtype,
+float32 or float64, in which they were given.
 """
 _OWN = ("self", "cls")
 _SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
