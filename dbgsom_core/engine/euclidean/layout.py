@@ -89,23 +89,12 @@ def lay_panels(
             if j < 0:
                 continue
             panels.starts[g, r] = halves[j]
-            panels.panel_of[j] = g
             for k in range(d):
                 panels.numbers[g, k, r] = rows[j, k]
             farthest = max(farthest, steps[j])
         drift[g] += np.sqrt(farthest) * (1 + 1e-6)
         panels.drift[g] = np.nextafter(np.float32(drift[g] * (1 + 1e-6)), np.float32(np.inf))
     return largest
-
-
-@loop
-def unpack_errors(errors: NDArray[np.int64], steps: float, out: NDArray[np.float64]) -> float:
-    """Fill out (K,) with errors (K,), which are whole numbers of 1/steps; return their sum."""
-    total = 0
-    for j in range(len(errors)):
-        out[j] = errors[j] / steps
-        total += errors[j]
-    return total / steps
 
 
 @loop
@@ -232,7 +221,6 @@ class PrototypePacker:
                 aligned((len(ids), samples.depth, PANEL_ROWS), samples.dtype),
                 np.full(ids.shape, np.inf, samples.dtype),
                 ids,
-                np.empty(k, np.int32),
                 np.empty(len(ids), np.float32),
                 np.empty(k, np.float32),
             )
