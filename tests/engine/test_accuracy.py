@@ -81,10 +81,7 @@ def compare_all(one, blocks, panels, accuracy, margins, room, nearest, slack):
     for b in range(blocks.numbers.shape[0]):
         squares = at.squares + b * LINE
         slack_of_block(one, squares, accuracy, at.slack)
-        compare_blocks(
-            one, 1, b, 1, ALL, depth, 1, n_panels, panels.drift, margins.slides, room.values,
-            room.done, at,
-        )  # fmt: skip
+        compare_blocks(one, 1, b, 1, ALL, depth, panels, margins, room, at)
         for lane in range(lanes):
             for line in range(SLACKS):
                 slack[b * lanes + lane, line] = room.slack[0, line, lane]

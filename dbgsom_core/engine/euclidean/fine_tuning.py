@@ -27,9 +27,9 @@ from dbgsom_core.engine.euclidean.packing import (
     Workspace,
     pack_row,
 )
-from dbgsom_core.engine.euclidean.search_loops import add_turned, slack_of_block, turn_block
+from dbgsom_core.engine.euclidean.search_loops import move_samples, slack_of_block
 from dbgsom_core.engine.llvm.lanes import lanes_other, lanes_with, lowest_bit
-from dbgsom_core.engine.llvm.tile import LINE, lanes_of, nearest_of_four, nearest_of_six
+from dbgsom_core.engine.llvm.tile import LINE, lanes_of, nearest_of_links
 from dbgsom_core.engine.rows import Rows, number_at, row_distance
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import share
@@ -146,13 +146,9 @@ def linked_blocks(
     only_changes : bool
         Move only samples whose neighbour is another one than last time, else add all.
     """
-    numbers, _, order, _ = blocks
+    numbers, order, found = blocks.numbers, blocks.order, room.places[0, 0]
     lanes, n, depth = lanes_of(one), order.size, numbers.shape[1]
     classed, degree = classes.leads.shape[1] > 0, sides.shape[1]
-    sums, hits, _, _ = tally
-    alike, found = samples.size == numbers.itemsize, room.places[0, 0]
-    turned, packed = room.transposed, room.packed
-    turned_at, packed_at, sums_at = turned.ctypes.data, packed.ctypes.data, sums.ctypes.data
     numbers_at, squares_at = numbers.ctypes.data, blocks.squares.ctypes.data
     slack_at = room.slack.ctypes.data
     rows_at, halves_at, sides_at = rows.ctypes.data, halves.ctypes.data, sides.ctypes.data
@@ -167,16 +163,10 @@ def linked_blocks(
             same = lanes_with(one, units_at + base * 4, unit) & left
             left &= ~same
             sides_of = sides_at + unit * degree * 4
-            if degree == 4:
-                doubtful |= nearest_of_four(
-                    one, numbers_at + b * depth * LINE, depth, rows_at, halves_at, sides_of,
-                    slack_at, same, found_at,
-                )  # fmt: skip
-            else:
-                doubtful |= nearest_of_six(
-                    one, numbers_at + b * depth * LINE, depth, rows_at, halves_at, sides_of,
-                    slack_at, same, found_at,
-                )  # fmt: skip
+            doubtful |= nearest_of_links(
+                one, degree, numbers_at + b * depth * LINE, depth, rows_at, halves_at, sides_of,
+                slack_at, same, found_at,
+            )  # fmt: skip
         asked = inside if classed else doubtful
         while asked != 0:
             lane = lowest_bit(asked)
@@ -190,20 +180,9 @@ def linked_blocks(
         moved = inside
         if only_changes:
             moved &= lanes_other(one, found_at, seconds_at + base * 4)
-        if moved != 0 and alike:
-            turn_block(one, b, numbers, numbers_at, turned, turned_at)
-        while moved != 0:
-            lane = lowest_bit(moved)
-            moved &= moved - 1
-            j, before = found[lane], seconds[base + lane]
-            seconds[base + lane] = j
-            if not alike:
-                pack_row(samples, order[base + lane], frame, packed[lane])
-            if only_changes:
-                hits[before] -= 1
-                add_turned(one, alike, lane, depth, turned_at, packed_at, -1.0, sums_at, before)
-            hits[j] += 1
-            add_turned(one, alike, lane, depth, turned_at, packed_at, 1.0, sums_at, j)
+        move_samples(
+            one, samples, frame, blocks, b, moved, found, seconds, only_changes, tally, room
+        )
 
 
 @inner_loop

@@ -89,7 +89,6 @@ def lay_panels(
             if j < 0:
                 continue
             panels.starts[g, r] = halves[j]
-            panels.panel_of[j] = g
             for k in range(d):
                 panels.numbers[g, k, r] = rows[j, k]
             farthest = max(farthest, steps[j])
@@ -232,7 +231,6 @@ class PrototypePacker:
                 aligned((len(ids), samples.depth, PANEL_ROWS), samples.dtype),
                 np.full(ids.shape, np.inf, samples.dtype),
                 ids,
-                np.empty(k, np.int32),
                 np.empty(len(ids), np.float32),
                 np.empty(k, np.float32),
             )

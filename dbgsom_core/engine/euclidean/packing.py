@@ -73,15 +73,14 @@ class Frame(NamedTuple):
 class Panels(NamedTuple):
     """Packed prototypes: ``numbers`` (G, depth, PANEL_ROWS) = -w, ``starts`` (G, PANEL_ROWS).
 
-    ``ids`` (G, PANEL_ROWS) tells which prototype a place holds, -1 for none; ``panel_of`` (K,)
-    the panel of a prototype; ``drift`` (G,) how far its prototypes moved at most since the
-    margins began, added up; ``moves`` (K,) how far each prototype moved since the last pass.
+    ``ids`` (G, PANEL_ROWS) tells which prototype a place holds, -1 for none; ``drift`` (G,) how far
+    its prototypes moved at most since the margins began, added up; ``moves`` (K,) how far each
+    prototype moved since the last pass.
     """
 
     numbers: NDArray[Any]
     starts: NDArray[Any]
     ids: NDArray[np.int32]
-    panel_of: NDArray[np.int32]
     drift: NDArray[np.float32]
     moves: NDArray[np.float32]
 

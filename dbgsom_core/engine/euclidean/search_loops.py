@@ -46,7 +46,6 @@ from dbgsom_core.engine.llvm.tile import (
     VALUES,
     lanes_of,
     sweep_panels,
-    sweep_panels_two,
 )
 from dbgsom_core.engine.rows import Rows, row_distance
 
@@ -68,7 +67,6 @@ class Addresses(NamedTuple):
     panels: int
     starts: int
     ids: int
-    panel_of: int
     values: int
     rows: int
     places: int
@@ -97,7 +95,6 @@ def begin(
         panels.numbers.ctypes.data,
         room.starts.ctypes.data,
         panels.ids.ctypes.data,
-        panels.panel_of.ctypes.data,
         room.values.ctypes.data,
         room.rows.ctypes.data,
         room.places.ctypes.data,
@@ -108,161 +105,110 @@ def begin(
 
 
 @inlined
-def _compare(
-    one: Any, places: int, b: int, i: int, together: int, which: int, first: int, depth: int,
-    n_panels: int, at: Addresses,
-) -> None:  # fmt: skip
-    # ``together`` blocks, from the i-th of those at b on, with panel first + j for each bit j of
-    # ``which``, at least one.
-    lanes = lanes_of(one)
-    x = at.numbers + (b + i) * depth * LINE
-    values, nearest = at.values + i * VALUES * LINE, at.nearest + i * n_panels * LINE
-    found = at.places + i * 2 * lanes * 4
-    if places == 1:
-        sweep_panels(
-            one, together, x, at.panels, at.starts, depth, which, first, values, found, nearest,
-            n_panels,
-        )  # fmt: skip
-    else:
-        sweep_panels_two(
-            one, together, x, at.panels, at.starts, depth, which, first, values, found, nearest,
-            n_panels,
-        )  # fmt: skip
-
-
-@inlined
 def _compare_each(
     one: Any, places: int, b: int, which: int, other: int, first: int, depth: int, n_panels: int,
     at: Addresses,
 ) -> int:  # fmt: skip
-    # Block b with panels ``which`` and, if blocks go together, b + 1 with panels ``other``; alone
-    # only with panels that the other one does not want. Returns how many comparisons of a block
-    # with a panel those are.
+    # Block b with panels first + j for each bit j of ``which`` and, if blocks go together, b + 1
+    # with panels ``other``; alone only with panels that the other one does not want. Returns how
+    # many comparisons of a block with a panel those are.
     both = which & other
     for step in range(3):
         bits = both if step == 0 else (which if step == 1 else other) & ~both
         if bits != 0:
             i, together = step // 2, TOGETHER if step == 0 else 1
-            _compare(one, places, b, i, together, bits, first, depth, n_panels, at)
+            sweep_panels(
+                one, places, together, at.numbers + (b + i) * depth * LINE, at.panels, at.starts,
+                depth, bits, first, at.values + i * VALUES * LINE,
+                at.places + i * 2 * lanes_of(one) * 4, at.nearest + i * n_panels * LINE, n_panels,
+            )  # fmt: skip
     return int(count_of(which) + count_of(other))
 
 
 @inlined
-def _wanted(
-    one: Any, b: int, mode: int, word: int, wide: int, n_panels: int,
-    drift: NDArray[np.float32], slides: NDArray[np.float32], at: Addresses,
-) -> int:  # fmt: skip
-    # A bit for each of the 64 panels of a word with which block b may have to be compared.
-    first = word * _WORD
-    end = min(n_panels, first + _WORD)
-    wanted: Any = np.int64(0)  # of a plain 0 numba makes a type of its own
-    if mode == ALL:
-        return -1 if end - first == _WORD else (1 << (end - first)) - 1
-    margins, slid = at.margins + b * wide * _MARGIN, slides[b]
-    for g in range(first, end):
-        reaches = margin_at(margins + g * _MARGIN) <= (drift[g] + slid) * _MORE
-        wanted |= int(reaches) << (g - first)
-    return int(wanted)
-
-
-@inlined
 def compare_blocks(
-    one: Any,
-    places: int,
-    b: int,
-    together: int,
-    mode: int,
-    depth: int,
-    wide: int,
-    n_panels: int,
-    drift: NDArray[np.float32],
-    slides: NDArray[np.float32],
-    values: NDArray[Any],
-    done: NDArray[np.int64],
-    at: Addresses,
-) -> int:
+    one: Any, places: int, b: int, together: int, mode: int, depth: int, panels: Panels,
+    margins: Margins, room: Workspace, at: Addresses,
+) -> int:  # fmt: skip
     """Compare ``together`` blocks from ``b`` on, up to TOGETHER, with panels that can matter.
 
     Returns how many comparisons of a block with a panel those were. In mode IN_REACH a panel is
     left out only if none of its values can lie within 2E of the best, so that all that follows is
     the same as after comparing everything. Panels are told apart by bits first, without a branch
-    for each. ``done`` gets a bit for each panel compared.
+    for each. ``room.done`` gets a bit for each panel compared.
     """
-    compared = 0
+    n_panels, wide, compared = panels.ids.shape[0], margins.least.shape[1], 0
     for i in range(together):
         for p in range(places + 1):
             for lane in range(lanes_of(one)):
-                values[i, p, lane] = np.inf
-    for word in range(done.shape[1]):
-        which: Any = np.int64(0)
+                room.values[i, p, lane] = np.inf
+    for word in range(room.done.shape[1]):
+        first = word * _WORD
+        end = min(n_panels, first + _WORD)
+        which: Any = np.int64(0)  # of a plain 0 numba makes a type of its own
         other: Any = np.int64(0)
         for i in range(together):
-            more = _wanted(one, b + i, mode, word, wide, n_panels, drift, slides, at)
-            done[i, word] = more
+            more: Any = np.int64(0)
+            if mode == ALL:
+                more = np.int64(-1 if end - first == _WORD else (1 << (end - first)) - 1)
+            else:
+                least, slid = at.margins + (b + i) * wide * _MARGIN, margins.slides[b + i]
+                for g in range(first, end):
+                    reaches = margin_at(least + g * _MARGIN) <= (panels.drift[g] + slid) * _MORE
+                    more |= int(reaches) << (g - first)
+            room.done[i, word] = more
             which, other = (more, other) if i == 0 else (which, more)
-        compared += _compare_each(one, places, b, which, other, word * _WORD, depth, n_panels, at)
+        compared += _compare_each(one, places, b, which, other, first, depth, n_panels, at)
     return compared
 
 
 @inlined
-def slide(
-    b: int, used: int, units: NDArray[np.int32], lanes: int, moves: NDArray[np.float32],
-    slides: NDArray[np.float32],
-) -> None:  # fmt: skip
+def slide(b: int, used: int, blocks: Blocks, panels: Panels, margins: Margins) -> None:
     """Add to what block b slid how far a unit of its samples moved at most."""
-    farthest = np.float32(0)
+    farthest, lanes = np.float32(0), blocks.numbers.shape[2]
     for lane in range(used):
-        farthest = max(farthest, moves[units[b * lanes + lane]])
-    slides[b] = (slides[b] + farthest) * _MORE
+        farthest = max(farthest, panels.moves[blocks.bmu[b * lanes + lane]])
+    margins.slides[b] = (margins.slides[b] + farthest) * _MORE
 
 
 @inlined
 def keep_margins(
-    one: Any, b: int, i: int, inside: int, wide: int, n_panels: int, drift: NDArray[np.float32],
-    slides: NDArray[np.float32], done: NDArray[np.int64], at: Addresses,
+    one: Any, b: int, i: int, inside: int, panels: Panels, margins: Margins, room: Workspace,
+    at: Addresses,
 ) -> None:  # fmt: skip
     """Write the margins of block b, the i-th of those together, to all panels compared.
 
     The last lines of ``tops`` hold the slack of the least exact pass to come.
     """
     squares, slack = at.squares + b * LINE, at.slack + i * SLACKS * LINE
-    nearest, margins = at.nearest + i * n_panels * LINE, at.margins + b * wide * _MARGIN
+    nearest = at.nearest + i * panels.ids.shape[0] * LINE
+    least = at.margins + b * margins.least.shape[1] * _MARGIN
     write_tops(one, at.values + i * VALUES * LINE, squares, at.tops + LINE, inside, at.tops)
-    for word in range(done.shape[1]):
-        left = done[i, word]
+    for word in range(room.done.shape[1]):
+        left = room.done[i, word]
         while left != 0:
             g = word * _WORD + lowest_bit(left)
             left &= left - 1
-            moved = drift[g] + slides[b]
+            moved = panels.drift[g] + margins.slides[b]
             write_margin(
-                one, nearest + g * LINE, squares, slack, at.tops, moved, margins + g * _MARGIN
+                one, nearest + g * LINE, squares, slack, at.tops, moved, least + g * _MARGIN
             )
 
 
 @inner_loop
-def settle(
-    samples: Rows,
-    i: int,
-    prototypes: NDArray[np.float64],
-    panels: Panels,
-    done: NDArray[np.int64],
-    nearest: NDArray[Any],
-    place: int,
-    lane: int,
-    limit: float,
-) -> tuple[int, float, int]:
+def recheck_exactly(
+    samples: Rows, i: int, prototypes: NDArray[np.float64], panels: Panels, room: Workspace,
+    place: int, lane: int, limit: float,
+) -> tuple[int, float, int]:  # fmt: skip
     """Return (unit, distance, second unit) of sample i by definition.
 
     It lies in a lane of the block that has this ``place`` among those compared together. Only
-    panels that have a bit in ``done`` are looked at, and whose ``nearest`` (C, G, lanes) lies
-    within the limit.
+    panels that were compared and whose nearest value lies within the limit are looked at.
     """
     first = second = _NONE
     nearer = farther = np.inf
-    for g in range(nearest.shape[1]):
-        if not done[place, g >> 6] >> (g & 63) & 1:
-            continue
-        if nearest[place, g, lane] > limit:
+    for g in range(panels.ids.shape[0]):
+        if not room.done[place, g >> 6] >> (g & 63) & 1 or room.nearest[place, g, lane] > limit:
             continue
         for r in range(PANEL_ROWS):
             j: Any = np.int64(panels.ids[g, r])
@@ -295,47 +241,52 @@ def slack_of_block(one: Any, squares: int, accuracy: Accuracy, slack: int) -> No
 
 
 @inlined
-def _fetch(b: int, depth: int, at: Addresses) -> None:
-    # Ask for block b, which need not exist. When few panels are compared the processor would wait
-    # for memory: what it fetches by itself ends with each page.
-    for k in range(depth):
-        fetch_line(at.numbers + (b * depth + k) * LINE)
-
-
-@inlined
-def turn_block(
-    one: Any,
-    b: int,
-    numbers: NDArray[Any],
-    numbers_at: int,
-    turned: NDArray[Any],
-    turned_at: int,
-) -> None:
-    """Fill turned (lanes, depth) with the numbers of block b, which are of the same dtype."""
-    lanes, depth = lanes_of(one), turned.shape[1]
-    tiled = depth - depth % lanes
-    for k in range(0, tiled, lanes):
-        tile, out = numbers_at + (b * depth + k) * LINE, turned_at + k * turned.itemsize
-        turn_tile(one, tile, LINE, out, depth * turned.itemsize)
-    for k in range(tiled, depth):
-        for lane in range(lanes):
-            turned[lane, k] = numbers[b, k, lane]
-
-
-@inlined
-def add_turned(
-    one: Any, alike: bool, lane: int, depth: int, turned: int, packed: int, sign: float, sums: int,
-    j: int,
+def move_samples(
+    one: Any, samples: Rows, frame: Frame, blocks: Blocks, b: int, moved: int,
+    units: NDArray[np.int32], known: NDArray[np.int32], only_changes: bool, tally: Tally,
+    room: Workspace,
 ) -> None:  # fmt: skip
-    """Add ``sign`` times the sample in a lane of `Workspace`'s arrays to row j of the sums.
+    """Add the samples of block b with a bit in ``moved`` to the sums of their ``units`` (lanes,).
 
-    It is in ``turned`` where that is ``alike`` in dtype to the samples, else in ``packed``.
+    ``known`` (B*lanes,) are the units by place so far, from whose sums they are taken away if
+    ``only_changes``; they become the new ones.
     """
-    place, row = lane * depth, sums + j * depth * 8
+    numbers, lanes, depth = blocks.numbers, lanes_of(one), room.transposed.shape[1]
+    alike, transposed, packed = samples.size == numbers.itemsize, room.transposed, room.packed
+    transposed_at, packed_at = transposed.ctypes.data, packed.ctypes.data
+    sums_at, hits, tiled = tally.sums.ctypes.data, tally.hits, depth - depth % lanes
+    if moved != 0 and alike:
+        for k in range(0, tiled, lanes):
+            tile, out = numbers.ctypes.data + (b * depth + k) * LINE, k * transposed.itemsize
+            turn_tile(one, tile, LINE, transposed_at + out, depth * transposed.itemsize)
+        for k in range(tiled, depth):
+            for lane in range(lanes):
+                transposed[lane, k] = numbers[b, k, lane]
+    while moved != 0:
+        lane = lowest_bit(moved)
+        moved &= moved - 1
+        j, before = units[lane], known[b * lanes + lane]
+        known[b * lanes + lane] = j
+        if not alike:
+            pack_row(samples, blocks.order[b * lanes + lane], frame, packed[lane])
+        x = transposed_at + lane * depth * transposed.itemsize
+        x = x if alike else packed_at + lane * depth * 8
+        if only_changes:
+            hits[before] -= 1
+            _add_sample(one, alike, x, depth, -1.0, sums_at, before)
+        hits[j] += 1
+        _add_sample(one, alike, x, depth, 1.0, sums_at, j)
+
+
+@inlined
+def _add_sample(
+    one: Any, alike: bool, x: int, depth: int, sign: float, sums: int, unit: int
+) -> None:
+    row = sums + unit * depth * 8
     if alike:
-        add_row(one, turned + place * (LINE // lanes_of(one)), depth, sign, row)
+        add_row(one, x, depth, sign, row)
     else:
-        add_row(np.float64(0), packed + place * 8, depth, sign, row)
+        add_row(np.float64(0), x, depth, sign, row)
 
 
 @inlined
@@ -376,31 +327,26 @@ def search_blocks(
     only_changes : bool
         Move only samples whose unit changed from one sum to the other, else add all.
     """
-    numbers, _, order, bmu = blocks
-    lanes, n, depth, n_panels = lanes_of(one), order.size, numbers.shape[1], panels.ids.shape[0]
-    values, rows, nearest, slack = room.values, room.rows, room.nearest, room.slack
-    done, drift, wide, slides = room.done, panels.drift, margins.least.shape[1], margins.slides
+    order, bmu, values, rows, slack = blocks.order, blocks.bmu, room.values, room.rows, room.slack
+    lanes, n, depth = lanes_of(one), order.size, blocks.numbers.shape[1]
     at = begin(one, blocks, panels, margins.least, room)
-    whole, leading = room.whole, room.leading
+    whole, leading, errors = room.whole, room.leading, tally.errors
     whole_at, leading_at = whole.ctypes.data, leading.ctypes.data
     for lane in range(lanes):
         leading[lane] = 0
-    sums, hits, errors, _ = tally
-    alike, turned, packed = samples.size == numbers.itemsize, room.transposed, room.packed
-    turned_at, packed_at, sums_at = turned.ctypes.data, packed.ctypes.data, sums.ctypes.data
     compared, changed, doubts, leader = 0, 0, 0, np.int32(0)
     for first in range(start, stop, TOGETHER):
         together = min(TOGETHER, stop - first)
         for b in range(first, first + together):
             if keeps:
-                _fetch(b + TOGETHER, depth, at)
-                slide(b, min(lanes, n - b * lanes), bmu, lanes, panels.moves, slides)
+                # When few panels are compared the processor would wait for memory: what it
+                # fetches by itself ends with each page. The block need not exist.
+                for k in range(depth):
+                    fetch_line(at.numbers + ((b + TOGETHER) * depth + k) * LINE)
+                slide(b, min(lanes, n - b * lanes), blocks, panels, margins)
             slack_at = at.slack + (b - first) * SLACKS * LINE
             slack_of_block(one, at.squares + b * LINE, accuracy, slack_at)
-        compared += compare_blocks(
-            one, 1, first, together, mode, depth, wide, n_panels, drift, slides,
-            values, done, at,
-        )  # fmt: skip
+        compared += compare_blocks(one, 1, first, together, mode, depth, panels, margins, room, at)
         for i in range(together):
             b = first + i
             base = b * lanes
@@ -411,7 +357,7 @@ def search_blocks(
             write_units(one, at.places + i * 2 * lanes * 4, at.ids, rows_at)
             if keeps:
                 slack_of_block(one, squares, margins.accuracy, at.tops + LINE)
-                keep_margins(one, b, i, inside, wide, n_panels, drift, slides, done, at)
+                keep_margins(one, b, i, inside, panels, margins, room, at)
             values_at = at.values + i * VALUES * LINE
             distances = values_at + 2 * LINE
             ties, poor = write_distances(one, values_at, squares, slack_at, distances)
@@ -424,8 +370,8 @@ def search_blocks(
                 row = np.int64(order[base + lane])
                 if ties >> lane & 1:
                     limit = values[i, 0, lane] + slack[i, 0, lane]
-                    j, exact, _ = settle(
-                        samples, row, prototypes, panels, done, nearest, i, lane, limit
+                    j, exact, _ = recheck_exactly(
+                        samples, row, prototypes, panels, room, i, lane, limit
                     )
                     rows[i, 0, lane] = j
                 else:
@@ -447,20 +393,9 @@ def search_blocks(
             changed += count_of(moved)
             if not only_changes:
                 moved = inside
-            if moved != 0 and alike:
-                turn_block(one, b, numbers, at.numbers, turned, turned_at)
-            while moved != 0:
-                lane = lowest_bit(moved)
-                moved &= moved - 1
-                j, before = rows[i, 0, lane], bmu[base + lane]
-                bmu[base + lane] = j
-                if not alike:
-                    pack_row(samples, order[base + lane], frame, packed[lane])
-                if only_changes:
-                    hits[before] -= 1
-                    add_turned(one, alike, lane, depth, turned_at, packed_at, -1.0, sums_at, before)
-                hits[j] += 1
-                add_turned(one, alike, lane, depth, turned_at, packed_at, 1.0, sums_at, j)
+            move_samples(
+                one, samples, frame, blocks, b, moved, rows[i, 0], bmu, only_changes, tally, room
+            )
     _hand_over(leading, errors, leader)
     tally.counts[0] += compared
     tally.counts[1] += changed
@@ -486,11 +421,8 @@ def nearest_blocks(
 
     Returns how many samples were in doubt.
     """
-    order = blocks.order
-    lanes, n, n_panels = lanes_of(one), order.size, panels.ids.shape[0]
-    depth, drift = blocks.numbers.shape[1], panels.drift
-    values, rows, nearest, slack = room.values, room.rows, room.nearest, room.slack
-    done = room.done
+    order, values, rows = blocks.order, room.values, room.rows
+    lanes, n, depth = lanes_of(one), order.size, blocks.numbers.shape[1]
     at = begin(one, blocks, panels, margins.least, room)
     doubts = 0
     for base in range(start, stop, TOGETHER):
@@ -498,10 +430,7 @@ def nearest_blocks(
         for i in range(together):
             squares, slack_at = at.squares + (base + i) * LINE, at.slack + i * SLACKS * LINE
             slack_of_block(one, squares, accuracy, slack_at)
-        compare_blocks(
-            one, places, base, together, ALL, depth, 1, n_panels, drift, margins.slides, values,
-            done, at,
-        )  # fmt: skip
+        compare_blocks(one, places, base, together, ALL, depth, panels, margins, room, at)
         for i in range(together):
             b, line = base + i, i * 2 * lanes * 4
             for p in range(places):
@@ -512,12 +441,12 @@ def nearest_blocks(
                 first, second = np.int64(rows[i, 0, lane]), np.int64(rows[i, 1, lane])
                 least, best = np.float64(values[i, 0, lane]), np.float64(values[i, 1, lane])
                 third = np.float64(values[i, 2, lane]) if places == 2 else np.inf
-                close = np.float64(slack[i, 0, lane])
+                close = np.float64(room.slack[i, 0, lane])
                 if third <= best + close or best <= least + close:
                     doubts += 1
                     limit = (best if places == 2 else least) + close
-                    first, _, second = settle(
-                        samples, row, prototypes, panels, done, nearest, i, lane, limit
+                    first, _, second = recheck_exactly(
+                        samples, row, prototypes, panels, room, i, lane, limit
                     )
                 out[place, 0] = first
                 if places == 2:

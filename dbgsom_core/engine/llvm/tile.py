@@ -13,6 +13,8 @@ a multiple of UNROLL. Addresses are passed as integers; the dtype is that of the
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -204,17 +206,14 @@ def accumulate(
     return ir.IRBuilder(end), sums
 
 
-def call_together(builder: Any, together: Any, alone: Any, several: Any, arguments: Any) -> Any:
-    """Write a call of ``alone`` where ``together`` is 1, else of ``several``, if there is such."""
-    if TOGETHER == 1:
-        return builder.call(alone, arguments)
-    is_one = builder.icmp_signed("==", together, ir.Constant(ADDRESS, 1))
+def call_either(builder: Any, condition: Any, calls: Sequence[Callable[[], Any]]) -> Any:
+    """Write the first of two calls where the condition holds, else the second."""
     answers = []
-    with builder.if_else(is_one) as branches:
-        for branch, function in zip(branches, (alone, several), strict=True):
+    with builder.if_else(condition) as branches:
+        for branch, call in zip(branches, calls, strict=True):
             with branch:
-                answers.append((builder.call(function, arguments), builder.block))
-    if isinstance(answers[0][0].type, ir.VoidType):
+                answers.append((call(), builder.block))
+    if answers[0][0] is None or isinstance(answers[0][0].type, ir.VoidType):
         return None
     answer = builder.phi(answers[0][0].type)
     for value, block in answers:
@@ -395,33 +394,12 @@ def _define(module: Any, bits: int, n_best: int, together: int) -> Any:
     return function
 
 
-def _sweep(n_best: int, one: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        bits, module = signature.args[0].bitwidth, builder.module
-        alone, several = (_define(module, bits, n_best, together) for together in (1, TOGETHER))
-        call_together(builder, arguments[1], alone, several, arguments[2:])
-        return context.get_dummy_value()
-
-    return types.void(one, *[types.int64] * 11), generate
-
-
 @intrinsic
 def sweep_panels(
-    typing_context: Any,
-    one: Any,
-    together: Any,
-    block: Any,
-    panels: Any,
-    starts: Any,
-    depth: Any,
-    which: Any,
-    first: Any,
-    values: Any,
-    places: Any,
-    nearest: Any,
-    n_panels: Any,
-) -> Any:
-    """Compare blocks with at least one panel and keep the best of each lane.
+    typing_context: Any, one: Any, n_best: Any, together: Any, block: Any, panels: Any, starts: Any,
+    depth: Any, which: Any, first: Any, values: Any, places: Any, nearest: Any, n_panels: Any,
+) -> Any:  # fmt: skip
+    """Compare blocks with at least one panel and keep the best one or two of each lane.
 
     value = start[r] + Σ_k panel[k, r]*block[k, lane], wrong by half the numbers that ROW_BITS can
     tell apart. What a block gets does not depend on whether it is compared alone.
@@ -429,6 +407,8 @@ def sweep_panels(
     Parameters
     ----------
     one : scalar of the dtype
+    n_best : int
+        1 or 2: how many prototypes of each lane.
     together : int
         1 or TOGETHER: how many blocks (C) that follow each other.
     block, panels, starts : address
@@ -437,35 +417,34 @@ def sweep_panels(
     which, first : int
         Bit i of ``which`` stands for panel first + i.
     values : address
-        Of (C, VALUES, lanes) numbers: smallest and second smallest value so far, lowered.
+        Of (C, VALUES, lanes) numbers: the n_best + 1 smallest values so far, ascending, lowered.
     places : address
-        Of (C, 2, lanes) int32: panel << ROW_BITS | row of the smallest value, updated.
+        Of (C, 2, lanes) int32: panel << ROW_BITS | row of the n_best smallest, updated.
     nearest : address
         Of (C, G, lanes) numbers: filled with the smallest value of each panel compared.
     n_panels : int
         G.
     """
-    return _sweep(1, one)
 
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits, module = signature.args[0].bitwidth, builder.module
+        _, n_best, together, *others = arguments
 
-@intrinsic
-def sweep_panels_two(
-    typing_context: Any,
-    one: Any,
-    together: Any,
-    block: Any,
-    panels: Any,
-    starts: Any,
-    depth: Any,
-    which: Any,
-    first: Any,
-    values: Any,
-    places: Any,
-    nearest: Any,
-    n_panels: Any,
-) -> Any:
-    """Do as `sweep_panels` for the two best and the third smallest value."""
-    return _sweep(2, one)
+        def call(*kind: int) -> Any:
+            return builder.call(_define(module, bits, *kind), others)
+
+        def sweep(best: int) -> Any:
+            if TOGETHER == 1:
+                return call(best, 1)
+            is_alone = builder.icmp_signed("==", together, ir.Constant(ADDRESS, 1))
+            both = [partial(call, best, 1), partial(call, best, TOGETHER)]
+            return call_either(builder, is_alone, both)
+
+        is_one = builder.icmp_signed("==", n_best, ir.Constant(ADDRESS, 1))
+        call_either(builder, is_one, [partial(sweep, 1), partial(sweep, 2)])
+        return context.get_dummy_value()
+
+    return types.void(one, *[types.int64] * 12), generate
 
 
 @intrinsic
@@ -523,7 +502,7 @@ def _accumulate(v: Vectors, function: Any, rows: list[Any], starts: list[Any]) -
 
 
 def _define_links(module: Any, bits: int, links: int) -> Any:
-    """Return the function of `nearest_of_four` or of six ``links``, defined in ``module`` once."""
+    # The function of `nearest_of_links`, defined in ``module`` once.
     name = f"dbgsom_sides_{links}_{bits}"
     if name in module.globals:
         return module.globals[name]
@@ -572,30 +551,24 @@ def _define_links(module: Any, bits: int, links: int) -> Any:
 
 
 @intrinsic
-def nearest_of_four(
-    typing_context: Any,
-    one: Any,
-    block: Any,
-    depth: Any,
-    rows: Any,
-    halves: Any,
-    ids: Any,
-    slack: Any,
-    lanes: Any,
-    found: Any,
-) -> Any:
-    """Find which side of a unit lies nearest to some lanes of a block.
+def nearest_of_links(
+    typing_context: Any, one: Any, degree: Any, block: Any, depth: Any, rows: Any, halves: Any,
+    ids: Any, slack: Any, lanes: Any, found: Any,
+) -> Any:  # fmt: skip
+    """Find which of 4 or 6 linked neighbours of a unit lies nearest to some lanes of a block.
 
     Parameters
     ----------
     one : scalar of the dtype
+    degree : int
+        How many links there are, 4 or 6.
     block : address
         Of (depth, lanes) numbers.
     depth : int
     rows, halves : address
         Of (K, depth) and (K,) numbers: all prototypes, negated, and half their squares.
     ids : address
-        Of (4,) int32: the linked neighbours, -1 for none.
+        Of (degree,) int32: the linked neighbours, -1 for none.
     slack : address
         Of (lanes,) numbers: how close is too close to call.
     lanes : int
@@ -606,31 +579,15 @@ def nearest_of_four(
     Returns
     -------
     int
-        A bit for each of the lanes in which a second side is too close to call.
+        A bit for each of the lanes in which a second neighbour is too close to call.
     """
-    return types.int64(one, *[types.int64] * 8), _caller(4)
 
-
-@intrinsic
-def nearest_of_six(
-    typing_context: Any,
-    one: Any,
-    block: Any,
-    depth: Any,
-    rows: Any,
-    halves: Any,
-    ids: Any,
-    slack: Any,
-    lanes: Any,
-    found: Any,
-) -> Any:
-    """Do as `nearest_of_four` for six linked neighbours."""
-    return types.int64(one, *[types.int64] * 8), _caller(6)
-
-
-def _caller(links: int) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        function = _define_links(builder.module, signature.args[0].bitwidth, links)
-        return builder.call(function, arguments[1:])
+        def call(links: int) -> Any:
+            function = _define_links(builder.module, signature.args[0].bitwidth, links)
+            return builder.call(function, arguments[2:])
 
-    return generate
+        is_square = builder.icmp_signed("==", arguments[1], ir.Constant(ADDRESS, 4))
+        return call_either(builder, is_square, [partial(call, 4), partial(call, 6)])
+
+    return types.int64(one, *[types.int64] * 9), generate
