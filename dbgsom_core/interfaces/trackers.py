@@ -299,9 +299,8 @@ class Tracker(Protocol):
         its timeouts. What one raises is a note in the report, and the run goes on.
 
         It may also have ``prepare()``, called as soon as the configuration is known to be good:
-        its thread may then import what it needs, say, while libraries are imported and data is
-        read. No run may come of it; ``close()`` is called at the end, and puts away what was for
-        one.
+        it may import what its thread needs, which is not safe while another thread begins a fit.
+        No run may come of it; ``close()`` is called at the end, and puts away what was for one.
         """
 
 

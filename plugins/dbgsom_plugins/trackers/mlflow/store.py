@@ -153,6 +153,15 @@ def import_mlflow() -> None:
         raise
 
 
+def import_store(uri: str) -> None:
+    """Import what MLflow imports when a store is first used."""
+    if is_server(uri):
+        importlib.import_module("mlflow.store.tracking.rest_store")
+    else:
+        importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
+        importlib.import_module("mlflow.store.model_registry.sqlalchemy_store")
+
+
 @contextmanager
 def quiet(seconds: int = 60) -> Iterator[None]:
     """Let MLflow neither log, nor send telemetry, nor wait for minutes, while this lasts.

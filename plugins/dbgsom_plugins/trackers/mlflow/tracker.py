@@ -264,8 +264,21 @@ class MLflowObserver:
         self._ended: list[Future[None]] = []
 
     def prepare(self) -> None:
-        """Let the thread import MLflow while data is read."""
-        self._submit(None, "running")
+        """Import MLflow and start the thread.
+
+        Where a thread imports MLflow while a fit begins, both can wait for each other for ever:
+        looking for the libraries of BLAS holds a lock of the C library that the import of an
+        extension needs, and needs the lock of Python that the import holds.
+        """
+        try:
+            with warnings.catch_warnings(), store.quiet():
+                warnings.simplefilter("ignore")
+                store.import_store(self._settings.uri)
+        except Exception as error:  # told when there is a run
+            logging.getLogger(__name__).debug("MLflow cannot be imported: %s", error)
+        context = copy_context()  # what is hidden in messages
+        self._thread = threading.Thread(target=context.run, args=(self._work,), daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """End the thread."""
@@ -324,14 +337,12 @@ class MLflowObserver:
                 until = time.monotonic() + seconds
         return list(dict.fromkeys(reasons))
 
-    def _submit(self, folder: Path | None, status: State) -> Future[None]:
-        """Let the thread send a folder; None: only import MLflow."""
+    def _submit(self, folder: Path, status: State) -> Future[None]:
+        """Let the thread send a folder."""
+        if self._thread is None:
+            self.prepare()
         done: Future[None] = Future()
         self._tasks.put((folder, status, done))
-        if self._thread is None:
-            context = copy_context()  # what is hidden in messages
-            self._thread = threading.Thread(target=context.run, args=(self._work,), daemon=True)
-            self._thread.start()
         return done
 
     def _work(self) -> None:
@@ -344,19 +355,16 @@ class MLflowObserver:
                 self._why = ""
                 done.set_result(None)
             except BaseException as error:
-                if folder is not None:  # what cannot be imported is told when there is a run
-                    if status == "running" and not self._why:
-                        _log.warning("%s", _with_cure(str(error)))
-                    self._why = str(error)
+                if status == "running" and not self._why:
+                    _log.warning("%s", _with_cure(str(error)))
+                self._why = str(error)
                 done.set_exception(error)
 
-    def _send(self, folder: Path | None, status: State) -> None:
-        uri = self._settings.uri if folder is None else store.store_of(self._settings.uri, folder)
+    def _send(self, folder: Path, status: State) -> None:
+        uri = store.store_of(self._settings.uri, folder)
         if self._why:
             store.check_answers(uri)
         with store.in_words(uri), store.quiet(_SECONDS_A_CALL):
-            if folder is None:
-                return
             if self._uploader is None or self._uploader.store.uri != uri:
                 self._uploader = self._settings.uploader(uri)
             if status == "running":
