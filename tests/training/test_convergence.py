@@ -68,15 +68,6 @@ def test_who_asks_for_all_epochs_and_who_goes_on_hears_nothing(iris):
         going_on.partial_fit(iris[0][:20])
 
 
-def test_a_map_comes_to_rest_where_classes_say_nothing():
-    # Neurons that could change sides in every epoch would swing between classes for ever.
-    rng = np.random.default_rng(2)
-    X, y = rng.normal(size=(150, 2)), rng.integers(0, 3, 150)
-    classifier = SomClassifier(max_neurons=16).fit(X, y)
-    assert classifier.history_[-1].movement < classifier.tol
-    assert classifier.n_iter_ < classifier.epochs
-
-
 def test_the_defaults_converge(iris, digits):
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)

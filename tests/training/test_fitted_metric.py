@@ -14,9 +14,7 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.testing import checks_for
 from dbgsom_core.training.fitted_metric import FittedMetric, fitted
-from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.metrics.mahalanobis import Mahalanobis
 from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
 
@@ -53,13 +51,6 @@ class Means(Component):
         return np.where(total[:, None] > 0, means, so_far)
 
 
-class WrongShape(Means):
-    """Forgets a neuron."""
-
-    def form(self, X, units, influence, weights, so_far):
-        return so_far[1:]
-
-
 class LearnsALot(Scaled):
     """Returns no mapping."""
 
@@ -78,20 +69,6 @@ def test_the_state_is_used_in_training_and_prediction(iris):
     np.testing.assert_allclose(
         learned.transform(some), by_hand.transform(some / np.ptp(X, axis=0)), atol=1e-6
     )
-
-
-@pytest.mark.parametrize("component", [Scaled(), Mahalanobis(), Mahalanobis(shrinkage=0.5)])
-def test_the_kit_fits_before_it_checks(component):
-    checks = {one.name: one for one in checks_for(component, kind="metric")}
-    for name in ("fit_state", "prepare", "shapes_and_dtypes", "no_mutation", "tiny_fit"):
-        checks[name](component)
-
-
-def test_the_kit_finds_states_that_are_no_mapping_and_forms_that_lose_a_neuron():
-    for component, name in ((LearnsALot(), "fit_state"), (WrongShape(), "form")):
-        check = next(one for one in checks_for(component, "metric") if one.name == name)
-        with pytest.raises((AssertionError, PluginError)):
-            check(component)
 
 
 def test_a_fitted_metric_is_the_metric_in_all_else():
@@ -167,11 +144,6 @@ def test_pulled_samples_count_as_further_samples(rng):
     np.testing.assert_allclose(made, expected, atol=1e-12)
 
 
-def test_a_form_of_the_wrong_shape_is_told(iris):
-    with pytest.raises(ValueError, match=r"WrongShape .*form returned prototypes of shape"):
-        SomVQ(metric=WrongShape()).fit(iris[0])
-
-
 def test_newborns_live_in_the_space_of_the_metric(digits):
     """Growth adds and subtracts prototypes; a unit vector's newborn neighbour is one too."""
     from dbgsom_core.api import Birth
@@ -183,10 +155,3 @@ def test_newborns_live_in_the_space_of_the_metric(digits):
         som_map, [Birth((2, 0), np.array([3.0, 1.0]), 1)], 1, centre=lambda means: means * 2
     )
     assert som_map.prototypes[4].tolist() == [6.0, 2.0]
-
-
-def test_what_is_passed_over_is_an_array_of_its_own():
-    X = np.eye(3)
-    data = LocalEngine().over(X, Euclidean())
-    assert data.X is not X
-    assert np.shares_memory(data.X, X)

@@ -21,36 +21,6 @@ HOPS = np.arange(7.0)
 MAP = SomMap.rectangle(8, 8, np.zeros((64, 1)))
 
 
-def test_gaussian_by_hand():
-    np.testing.assert_allclose(
-        Gaussian().weight(HOPS, 1.5), [np.exp(-h * h / 4.5) for h in HOPS], rtol=1e-15
-    )
-
-
-def test_cut_gaussian_is_the_gaussian_within_reach_and_zero_beyond():
-    weights = CutGaussian(cutoff=2.0).weight(HOPS, 1.5)
-    np.testing.assert_array_equal(weights[:4], Gaussian().weight(HOPS, 1.5)[:4])
-    np.testing.assert_array_equal(weights[4:], 0.0)
-
-
-def test_triangular_by_hand():
-    np.testing.assert_allclose(Triangular().weight(HOPS, 1.0), [1, 0.5, 0, 0, 0, 0, 0])
-    np.testing.assert_allclose(Triangular().weight(HOPS, 2.0)[:3], [1, 2 / 3, 1 / 3])
-
-
-def test_bubble_is_one_within_the_width():
-    assert Bubble().weight(HOPS, 2.0).tolist() == [1, 1, 1, 0, 0, 0, 0]
-
-
-def test_epanechnikov_by_hand():
-    np.testing.assert_allclose(
-        Epanechnikov().weight(HOPS, 2.5), [1, 0.84, 0.36, 0, 0, 0, 0], atol=1e-15
-    )
-    for width in (0.2, 1.0):  # the neuron alone
-        assert Epanechnikov().weight(HOPS, width).tolist() == [1, 0, 0, 0, 0, 0, 0]
-    assert Epanechnikov().weight(HOPS, 1.01)[1] > 0
-
-
 def test_epanechnikov_reaches_linked_neighbours_to_the_end():
     widths = [Schedule.of(Epanechnikov(), fine(Fixed()), 30).width(e, MAP) for e in range(1, 31)]
     assert widths[-1] == 1.1
@@ -134,3 +104,19 @@ def test_without_a_start_the_width_follows_the_maps_size():
     assert schedule.width(1, MAP) == 2.0
     assert schedule.width(1, wide) == 10.0
     assert schedule.width(1, SomMap.rectangle(2, 2, np.zeros((4, 1)))) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("kernel", "width", "expected"),
+    [
+        (Gaussian(), 1.5, np.exp(-(HOPS**2) / 4.5)),
+        (CutGaussian(cutoff=2.0), 1.5, np.where(HOPS <= 3, np.exp(-(HOPS**2) / 4.5), 0.0)),
+        (Triangular(), 1.0, [1, 0.5, 0, 0, 0, 0, 0]),
+        (Triangular(), 2.0, [1, 2 / 3, 1 / 3, 0, 0, 0, 0]),
+        (Bubble(), 2.0, [1, 1, 1, 0, 0, 0, 0]),
+        (Epanechnikov(), 2.5, [1, 0.84, 0.36, 0, 0, 0, 0]),
+        (Epanechnikov(), 1.0, [1, 0, 0, 0, 0, 0, 0]),  # the neuron alone
+    ],
+)
+def test_kernels_by_hand(kernel, width, expected):
+    np.testing.assert_allclose(kernel.weight(HOPS, width), expected, atol=1e-15)

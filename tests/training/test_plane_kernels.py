@@ -10,7 +10,7 @@ from dbgsom_core.api import KernelComponent
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.kernels import Gaussian, MexicanHat, PlaneGaussian
+from dbgsom_plugins.kernels import MexicanHat, PlaneGaussian
 
 FIXED = {"name": "fixed", "rows": 4, "columns": 4}
 
@@ -25,12 +25,6 @@ class Offsets(KernelComponent):
         return np.exp(-(x**2 + y**2) / (2 * width**2)) * np.where(
             x > 0, 1.0, 0.25 * (x < 0) + (x == 0)
         )
-
-
-class Hops(Gaussian):
-    """A gaussian that is told its hops as ways on a chain."""
-
-    reads = "plane"
 
 
 @pytest.mark.parametrize("grid", [SQUARE, HEXAGONAL, SQUARE.closed(4, 5), HEXAGONAL.closed(4, 5)])
@@ -94,14 +88,6 @@ def test_without_inhibition_a_hat_is_the_plane_gaussian(iris):
     flat = SomVQ(growth=FIXED, epochs=5, kernel=MexicanHat(inhibition=0.0)).fit(iris[0])
     plain = SomVQ(growth=FIXED, epochs=5, kernel=PlaneGaussian()).fit(iris[0])
     assert np.array_equal(flat.weights_, plain.weights_)
-
-
-def test_on_a_chain_the_plane_is_the_hops(iris):
-    chain = {"name": "fixed", "rows": 1, "columns": 7}
-    plane, hops = (
-        SomVQ(growth=chain, epochs=8, kernel=kernel).fit(iris[0]) for kernel in (Hops(), Gaussian())
-    )
-    np.testing.assert_allclose(plane.weights_, hops.weights_, rtol=1e-12)
 
 
 def test_what_a_kernel_may_not_say_is_told(iris):

@@ -1,7 +1,6 @@
 """Smoothing of the prototypes before growth."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,20 +11,6 @@ from dbgsom_core.training.update import smoothed_over_links
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.gsom import Gsom
 from dbgsom_plugins.kernels import Gaussian
-
-
-def test_by_hand():
-    som_map = SomMap.rectangle(1, 3, [[0.0], [6.0], [9.0]])
-    smoothed = smoothed_over_links(som_map, np.array([1, 2, 0]), np.array([1.0, 0.5]))
-    # (1*0 + 2*0.5*6)/(1 + 1); (0.5*0 + 2*6)/(0.5 + 2); the last has no hits, its neighbour has.
-    np.testing.assert_allclose(smoothed.ravel(), [3.0, 4.8, 6.0])
-    assert som_map.prototypes.ravel().tolist() == [0.0, 6.0, 9.0]
-
-
-def test_a_neuron_that_nothing_reaches_keeps_its_prototype():
-    som_map = SomMap.rectangle(1, 4, [[0.0], [1.0], [4.0], [9.0]])
-    smoothed = smoothed_over_links(som_map, np.array([1, 0, 0, 0]), np.array([1.0, 1.0]))
-    assert smoothed.ravel().tolist() == [0.0, 0.0, 4.0, 9.0]
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -72,18 +57,6 @@ def test_growth_sees_the_smoothed_map_and_its_errors(iris):
     np.testing.assert_allclose(
         second.errors, np.bincount(bmu, distances.min(axis=1), minlength=4), rtol=1e-9
     )
-
-
-@pytest.mark.parametrize("growth", [Directed, Gsom])
-def test_the_strategies_offer_it_and_it_is_off_by_default(growth, digits):
-    X = digits[0] / 16
-    plain, off, on = (
-        SomVQ(growth=growth(**fields)).fit(X)
-        for fields in ({}, {"smooth_before_growth": False}, {"smooth_before_growth": True})
-    )
-    np.testing.assert_array_equal(plain.weights_, off.weights_)
-    assert on.weights_.shape != plain.weights_.shape or not np.allclose(on.weights_, plain.weights_)
-    np.testing.assert_array_equal(on.predict(X), on.labels_)
 
 
 def test_a_smoothed_map_of_directions_stays_on_the_sphere(digits):

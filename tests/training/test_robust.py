@@ -23,13 +23,6 @@ def test_the_weight_is_the_published_one():
     assert found.sum() == pytest.approx(4)
 
 
-def test_a_duplicate_counts_twice():
-    distance = np.array([0.5, 0.5, 2.0])
-    twice = smoothed_weights(distance, np.ones(3), 1.0)
-    weighted = smoothed_weights(distance[1:], np.array([2.0, 1.0]), 1.0)
-    assert weighted == pytest.approx([twice[:2].sum(), twice[2]])
-
-
 def test_15_robust_weights_enter_the_centres_and_the_counts():
     """W_j = Σ h s x / Σ h s, with the same s above and below."""
     rng = np.random.default_rng(0)
@@ -72,11 +65,6 @@ def test_a_number_is_gamma_itself(iris):
 def test_what_robust_cannot_be_is_refused(robust, iris):
     with pytest.raises(ValueError, match="robust must be None, 'auto' or a positive number"):
         SomVQ(robust=robust).fit(iris[0])
-
-
-def test_every_sample_far_from_everything_is_no_outlier():
-    weights = np.array([1.0, 2.0])
-    np.testing.assert_array_equal(smoothed_weights(np.full(2, 1e9), weights, 1.0), weights)
 
 
 @pytest.mark.parametrize("seed", range(5))

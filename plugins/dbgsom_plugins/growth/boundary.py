@@ -19,26 +19,13 @@ _PROGRAMS_LINKS = 4  # its grid is square
 
 
 class Frontier(NamedTuple):
-    """The free cells beside a map of K neurons, sorted by x, then y: F of them.
+    """The F free cells beside a map of K neurons, sorted by x, then y; -1 stands for none."""
 
-    Attributes
-    ----------
-    cells : int64 array (F, 2)
-    touching : int64 array (F, L)
-        To which neurons the links of each lead, -1 for none.
-    beside : int64 array (K, L)
-        The number of the cell behind each link of a neuron, -1 for none.
-    is_boundary : bool array (K,)
-        Which neurons a free cell is beside.
-    is_notch : bool array (F,)
-        Of which cells half of the links or more lead to neurons.
-    """
-
-    cells: NDArray[np.int64]
-    touching: NDArray[np.int64]
-    beside: NDArray[np.int64]
-    is_boundary: NDArray[np.bool_]
-    is_notch: NDArray[np.bool_]
+    cells: NDArray[np.int64]  # (F, 2)
+    touching: NDArray[np.int64]  # (F, L): the neurons to which the links of each lead
+    beside: NDArray[np.int64]  # (K, L): the cell behind each link of a neuron
+    is_boundary: NDArray[np.bool_]  # (K,): the neurons that a free cell is beside
+    is_notch: NDArray[np.bool_]  # (F,): half of its links or more lead to neurons
 
 
 @lru_cache(maxsize=2)  # a map is asked about in many epochs in which nothing is born
@@ -75,9 +62,8 @@ def share_errors(
 ) -> NDArray[np.float64]:
     """Let interior neurons with an error of at least ``threshold`` pass half of it on.
 
-    It goes in equal parts to the boundary neurons that are nearest by hops. The program hands an
-    eighth to each boundary neighbour: the rest of the half vanishes, and without such a neighbour
-    nothing changes. Errors are (K,).
+    It goes in equal parts to the boundary neurons nearest by hops. The program hands an eighth to
+    each boundary neighbour: the rest of the half vanishes, and without one nothing changes.
     """
     shared = np.array(errors, dtype=np.float64)
     is_boundary = som_map.boundary()
@@ -99,16 +85,8 @@ def share_errors(
 class GrowthStep:
     """A map as it is when growth begins, and the free cells beside it.
 
-    Newborns of the step do not count as neighbours, but their cells are taken.
-
-    Parameters
-    ----------
-    som_map : SomMap
-        The map with K neurons; it is not changed.
-    errors : float array (K,)
-        Errors after interior neurons have shared theirs.
-    as_program : bool
-        Follow the authors' program where it differs from the paper.
+    ``errors`` (K,) are those after interior neurons have shared theirs. Newborns of the step do not
+    count as neighbours, but their cells are taken.
     """
 
     def __init__(self, som_map: SomMap, errors: NDArray[Any], as_program: bool = False) -> None:
@@ -186,7 +164,7 @@ class GrowthStep:
         return found
 
     @cached_property
-    def _lists(self) -> tuple[list[list[int]], list[list[int]]]:
+    def _cells(self) -> tuple[list[list[int]], list[list[int]]]:
         return self._front.beside.tolist(), self._front.touching.tolist()
 
     def _placed(self, candidate: int) -> tuple[int, int, int, int] | None:
@@ -194,7 +172,7 @@ class GrowthStep:
 
         The latter are the neuron that it goes away from, and the one that it meets; -1: none.
         """
-        (beside, touching), links = self._lists, self._links[candidate]
+        (beside, touching), links = self._cells, self._links[candidate]
         free = [
             link
             for link, number in enumerate(beside[candidate])

@@ -109,19 +109,18 @@ class Directed(SettlingGrowth):
                     self.__dict__[name] = value
         if self.scale == "lambda" and self.lambda_ is None:
             raise ValueError("scale 'lambda' needs lambda_, for example lambda_=110")
+        used, by_lambda = {"spreading_factor"}, False
+        if self.threshold == "entropy":
+            used = {"entropy_threshold"}
+        elif self.threshold == "statistics_enhanced":
+            by_lambda = self.scale == "lambda" or (self.scale is None and self.lambda_ is not None)
+            used = {"scale", "lambda_" if by_lambda else "spreading_factor"}
         given = {name for name in _KNOBS if getattr(self, name) is not None}
-        given &= self.model_fields_set
-        idle = sorted(given - thresholds.knobs(self.threshold, self._by_lambda))
+        idle = sorted((given & self.model_fields_set) - used)
         if idle:
-            rule = f"threshold '{self.threshold}'" + (" with lambda_" if self._by_lambda else "")
+            rule = f"threshold '{self.threshold}'" + (" with lambda_" if by_lambda else "")
             raise ValueError(f"{' and '.join(idle)} has no effect with {rule}; leave it out")
         return self
-
-    @property
-    def _by_lambda(self) -> bool:
-        if self.threshold != "statistics_enhanced":
-            return False
-        return self.scale == "lambda" or (self.scale is None and self.lambda_ is not None)
 
     @property
     def needs_classes(self) -> bool:

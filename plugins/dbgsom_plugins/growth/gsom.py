@@ -29,11 +29,10 @@ class Gsom(SettlingGrowth):
 
     Notes
     -----
-    The paper tells of square maps; here it is told of a grid with any number of links. A neuron is
-    at the boundary while one of its links leads to a free cell. It fills all of them, in the order
-    of its links. *Between*, *in line* and *at a corner* are told by opposite links, see
-    `newborn_prototype`: the neuron across the cell is the one to which the same link leads from the
-    cell, the neuron behind the parent the one to which the opposite link leads from the parent.
+    On a grid with any number of links a neuron is at the boundary while one of them leads to a free
+    cell. For the four cases see `newborn_prototype`: the neuron across the cell is the one to which
+    the same link leads from the cell, that behind the parent the one to which the opposite link
+    leads from the parent.
     """
 
     spreading_factor: SpreadingFactor = Field(

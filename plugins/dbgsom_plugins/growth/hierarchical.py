@@ -30,11 +30,9 @@ class Hierarchical(GrowthComponent):
     its samples; qe₀ is that sum for all training samples around their mean. Answers come from the
     neurons without a child map, the leaves.
 
-    Notes
-    -----
-    The rule counts samples and errors and knows no grid: child maps lie on that of their parent,
-    and where ``base`` is a ``fixed`` map with ``wrap`` each is a torus of its own. With ``base``
-    ``growing_grid``, its ``by: errors`` and ``tau_1``, maps grow as those of GHSOM do.
+    Child maps lie on the grid of their parent; where ``base`` is a ``fixed`` map with ``wrap`` each
+    is a torus of its own. With ``base`` ``growing_grid``, its ``by: errors`` and ``tau_1``, maps
+    grow as those of GHSOM do.
     """
 
     base: Annotated[Any, Nested("growth")] = Field(

@@ -17,13 +17,9 @@ _MOST = 10**5  # neurons of a fixed map
 class Fixed(GrowthComponent):
     """No growth: a classical batch SOM of ``rows`` × ``columns`` neurons (Kohonen 2001).
 
-    With ``fine_tuning`` and a ``link_pull`` it is fine-tuned as grown maps are.
-    With ``wrap`` it is a torus, on which no neuron lies at an edge.
-
-    Notes
-    -----
-    Rows and columns are those of the map as it is drawn. On the hexagonal grid every second row
-    lies half a cell to the right.
+    With ``fine_tuning`` and a ``link_pull`` it is fine-tuned as grown maps are. With ``wrap`` it is
+    a torus, on which no neuron lies at an edge. Rows and columns are those of the map as it is
+    drawn; on the hexagonal grid every second row lies half a cell to the right.
     """
 
     rows: int = Field(default=8, ge=1, le=_MOST, description="rows of the grid")
@@ -74,8 +70,6 @@ class GrowingGrid(GrowthComponent):
     Merkl & Dittenbach 2002), and with ``hierarchical`` around it that as a whole, but that the
     error of a map's samples around their mean is told from their root mean square distance.
 
-    Notes
-    -----
     Neighbours are those along a row or column. On the hexagonal grid the third axis counts for
     none, and the map is a parallelogram.
     """

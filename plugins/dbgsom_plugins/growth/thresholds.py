@@ -30,20 +30,8 @@ def _check_number(value: Any) -> Any:
 SpreadingFactor = Annotated[float, BeforeValidator(_check_number)]
 
 
-def knobs(rule: str, by_lambda: bool) -> set[str]:
-    """Return the fields of `Directed` that a threshold rule uses."""
-    if rule == "entropy":
-        return {"entropy_threshold"}
-    if rule == "statistics_enhanced":
-        return {"scale", "lambda_"} if by_lambda else {"scale", "spreading_factor"}
-    return {"spreading_factor"}
-
-
 def classical(summary: DataSummary, spreading_factor: float) -> float:
-    """GT = -D*ln(SF) for D variables (Vasighi & Amini 2017; Alahakoon et al. 2000, eq. 4).
-
-    Meant for data that is scaled to 0..1.
-    """
+    """GT = -D*ln(SF) for D variables in 0..1 (Alahakoon et al. 2000, eq. 4)."""
     return -summary.n_features * math.log(spreading_factor)
 
 
@@ -52,9 +40,7 @@ def auto(summary: DataSummary, spreading_factor: float) -> float:
 
     Ours. In the Euclidean metric s is ‖std(X)‖. A map at rest has errors near GT, and the error of
     a neuron is its hits times its mean distance, so the map grows with the square root of n and
-    does not depend on the scale of the data. The 4/3 makes room for the notches that are filled
-    besides: without it maps of small tables have fewer than ten samples a neuron, and their
-    topographic error on new samples is above that of a fixed grid (tests/benchmarks/README.md).
+    does not depend on the scale of the data. The 4/3 makes room for notches that are filled.
     """
     return -4 / 3 * math.log(spreading_factor) * math.sqrt(summary.n_samples) * summary.spread
 
@@ -71,10 +57,7 @@ def statistics_enhanced(
 
 
 def class_entropy(class_counts: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the Shannon entropy (K,) in bits of each neuron's class counts (K, C).
-
-    It is between 0 and log2(C), and 0 for a neuron that won no sample (Qu et al. 2021).
-    """
+    """Return the Shannon entropy (K,) in bits of class counts (K, C); 0 without a sample."""
     totals = class_counts.sum(axis=1, keepdims=True)
     shares = np.divide(class_counts, totals, out=np.zeros(class_counts.shape), where=totals > 0)
     logs = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
@@ -97,8 +80,8 @@ def mixing_neurons(som_map: SomMap, class_counts: NDArray[np.generic]) -> NDArra
 def significant_entropy(som_map: SomMap, class_counts: NDArray[np.generic]) -> NDArray[np.float64]:
     """Return the class entropy (K,) of neurons in bits, 0 where more neurons would not help.
 
-    The guard is that of `mixing_neurons`. A map of less than 16 neurons grows without it: it may
-    be too coarse for borders that lie within its neurons.
+    The guard is that of `mixing_neurons`; a map of less than 16 neurons, which may be too coarse,
+    grows without it.
     """
     counts = np.asarray(class_counts, dtype=np.float64)
     entropy = class_entropy(counts)

@@ -51,41 +51,34 @@ class Clusters(LabellerComponent):
         live = np.flatnonzero(evidence.hits > 0)
         prototypes = evidence.som_map.prototypes[live]
         weights = np.asarray(evidence.hits[live], dtype=np.float64)
-        within = 0.0  # of the samples around their prototypes
-        if evidence.errors is not None:
-            within = float((evidence.errors[live] ** 2 / weights).sum())
-        most = len(live)
         if self.method == "agglomerative":
-            divide = _tree(evidence.som_map, live)
+            most, divide = len(live), _tree(evidence.som_map, live)
         else:
-            most = len(np.unique(prototypes, axis=0))
-            divide = _k_means(prototypes, weights)
-        labels = np.zeros(len(evidence.som_map), dtype=np.int64)
-        labels[live] = _in_order(self._divided(divide, prototypes, weights, within, most))
-        return labels
-
-    def _divided(
-        self,
-        divide: Callable[[int], NDArray[np.int64]],
-        prototypes: NDArray[np.float64],
-        weights: NDArray[np.float64],
-        within: float,
-        most: int,
-    ) -> NDArray[np.int64]:
-        if self.n_clusters == "auto":
-            largest = min(most, max(2, len(prototypes) // 2), _MOST)
-            if largest < 2:
-                return divide(1)
+            most, divide = len(np.unique(prototypes, axis=0)), _k_means(prototypes, weights)
+        largest = min(most, max(2, len(live) // 2), _MOST)
+        if self.n_clusters != "auto":
+            if self.n_clusters > most:
+                warnings.warn(
+                    f"labeller 'clusters' makes {most} clusters instead of n_clusters="
+                    f"{self.n_clusters}: no more neurons won samples; let the map grow larger",
+                    stacklevel=callers_level(),
+                )
+            cluster = divide(min(self.n_clusters, most))
+        elif largest < 2:
+            cluster = divide(1)
+        else:
+            errors = 0.0 if evidence.errors is None else evidence.errors[live]
+            within = float((errors**2 / weights).sum())  # of the samples around their prototypes
             divisions = [divide(k) for k in range(2, largest + 1)]
             ratios = [_variance_ratio(prototypes, weights, within, one) for one in divisions]
-            return divisions[int(np.argmax(ratios))]
-        if self.n_clusters > most:
-            warnings.warn(
-                f"labeller 'clusters' makes {most} clusters instead of n_clusters="
-                f"{self.n_clusters}: no more neurons won samples; let the map grow larger",
-                stacklevel=callers_level(),
-            )
-        return divide(min(self.n_clusters, most))
+            cluster = divisions[int(np.argmax(ratios))]
+        # 0 is the cluster of the neuron that was born first, and so on.
+        _, first, codes = np.unique(cluster, return_index=True, return_inverse=True)
+        rank = np.empty(len(first), dtype=np.int64)
+        rank[np.argsort(first)] = np.arange(len(first))
+        labels = np.zeros(len(evidence.som_map), dtype=np.int64)
+        labels[live] = rank[codes]
+        return labels
 
 
 def live_links(som_map: SomMap, live: NDArray[np.int64]) -> Any:
@@ -169,11 +162,3 @@ def _variance_ratio(
     if within <= 0:
         return math.inf
     return float(between / within * max(n - len(hits), 0.0) / (len(hits) - 1))
-
-
-def _in_order(cluster: NDArray[np.int64]) -> NDArray[np.int64]:
-    # 0 is the cluster of the neuron that was born first, and so on.
-    _, first, codes = np.unique(cluster, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return np.asarray(rank[codes], dtype=np.int64)

@@ -45,7 +45,8 @@ class KernelVote(Majority):
         counted = np.ones(len(y)) if weights is None else weights
         shares = np.bincount(y, counted, around.n_classes) + 1 / around.n_classes
         shares /= shares.sum()
-        rows, apart, best = np.arange(len(y)), _apart(around), (np.inf, 0.0, 0.0)
+        rows, best = np.arange(len(y)), (np.inf, 0.0, 0.0)
+        apart = relative_squares(around.distances, _UNIT)
         for bandwidth in BANDWIDTHS:
             votes = _votes(around, apart, bandwidth)
             given, total = votes[rows, y], votes.sum(axis=1)
@@ -58,13 +59,7 @@ class KernelVote(Majority):
     def answer(
         self, around: Surroundings, state: dict[str, NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        """Return class probabilities (m, C).
-
-        Raises
-        ------
-        ValueError
-            What was learnt is of another number of classes, or of no classes.
-        """
+        """Return class probabilities (m, C); ValueError where what was learnt is of others."""
         from dbgsom_plugins.labellers.loops import to_probabilities
 
         kernel, shares = (for_loops(state[name], np.float64) for name in ("kernel", "shares"))
@@ -73,7 +68,7 @@ class KernelVote(Majority):
         if not ((kernel > 0).all() and (shares >= 0).all()):
             raise ValueError("what was learnt holds shares, or a kernel, below 0")
         bandwidth, strength = kernel
-        votes = _votes(around, _apart(around), bandwidth)
+        votes = _votes(around, relative_squares(around.distances, _UNIT), bandwidth)
         to_probabilities(votes, strength, shares)
         return votes
 
@@ -96,11 +91,6 @@ def for_loops(array: Any, dtype: Any) -> NDArray[Any]:
     return np.require(array, dtype, ["C", "A", "W"])
 
 
-def _apart(around: Surroundings) -> NDArray[np.float64]:
-    # Those that are empty come last, so the first one is not.
-    return relative_squares(around.distances, _UNIT)
-
-
 def _votes(
     around: Surroundings, apart: NDArray[np.float64], bandwidth: float
 ) -> NDArray[np.float64]:
@@ -110,10 +100,8 @@ def _votes(
     kernel = apart / (-2 * bandwidth)
     np.exp(kernel, out=kernel)
     votes = np.zeros((len(apart), around.n_classes))
-    weights, values = (
-        for_loops(around.weights, np.float64),
-        for_loops(around.values, np.int64),
-    )
+    weights = for_loops(around.weights, np.float64)
+    values = for_loops(around.values, np.int64)
     known = weights.shape == values.shape == kernel.shape
     if not known or not add_votes(kernel, weights, values, votes):
         raise ValueError(f"what is around the samples is not of {around.n_classes} classes")

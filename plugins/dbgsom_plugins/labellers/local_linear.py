@@ -62,14 +62,7 @@ class LocalLinear(Mean):
         return {"mean": mean, "of_all": of_all, "axes": axes / scale[:, None], **neurons}
 
     def answer(self, around: Surroundings, state: dict[str, Array]) -> Array:
-        """Return numbers (m,).
-
-        Raises
-        ------
-        ValueError
-            Samples are sparse and the models were learnt from dense ones, or what was learnt is of
-            other samples or neurons.
-        """
+        """Return numbers (m,); ValueError where what was learnt is of other samples."""
         apart = relative_squares(around.distances, self.neighbours - 1)
         kernel = np.exp(apart / (-2 * _BANDWIDTH))
         if not state:

@@ -30,6 +30,10 @@ class Cosine(FeatureMetric):
         """Return unit vectors along the means (K, D)."""
         return _unit_rows(means)
 
+    def sparse(self, X: Any, prototypes: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the distances (m, K) of a CSR matrix X (m, D) to prototypes (K, D)."""
+        return np.asarray(np.maximum(0.0, 1.0 - X @ np.asarray(prototypes, dtype=np.float64).T))
+
 
 def _unit_rows(rows: NDArray[Any]) -> NDArray[Any]:
     # Scaled by the largest entry first, so that squares neither overflow nor vanish.

@@ -14,13 +14,16 @@ from pydantic import Field
 from dbgsom_core.api import MetricComponent, available_threads, share
 
 _NUMBERS = 1 << 15  # distances held at once while units are sought: they stay in cache
+_SPARSE_NUMBERS = 1 << 18  # the same of sparse samples, whose blocks cost more each
+_UNIT = 2.0**-53
+_EXPANDABLE = 1e-3  # of ‖x‖² + ‖w‖²: below, the expanded square has lost too many digits
 _LEAST_ROWS = 64  # a call of some loops has more to set up than a sample costs
 
 
 class FeatureMetric(MetricComponent):
     """Base of metrics whose loop is ``pairwise_NAME`` in `loops`.
 
-    Those that ``handle`` sparse samples have ``sparse_pairwise_NAME`` and ``sparse_assign_NAME``.
+    Those that ``handle`` sparse samples have `sparse`.
     """
 
     loop: ClassVar[str]
@@ -31,11 +34,13 @@ class FeatureMetric(MetricComponent):
         """Return (bmu (m,), distance (m,)) for samples X (m, D) and prototypes (K, D)."""
         n, n_neurons = X.shape[0], len(prototypes)
         bmu, distance = np.empty(n, dtype=np.int64), np.empty(n)
+        smallest = _loops().first_smallest_rows
         if not isinstance(X, np.ndarray):
-            _run_sparse(f"sparse_assign_{self.loop}", X, prototypes, bmu, distance)
+            for start in range(0, n, size := max(_LEAST_ROWS, _SPARSE_NUMBERS // n_neurons)):
+                rows = slice(start, start + size)
+                smallest(self.sparse(X[rows], prototypes), bmu[rows], distance[rows])
             return bmu, distance
         fill = self._dense(prototypes)
-        smallest = _loops().first_smallest_rows
         size = max(_LEAST_ROWS, _NUMBERS // n_neurons)
         distances = _aligned(min(n, size), n_neurons)
         for start in range(0, n, size):
@@ -47,12 +52,15 @@ class FeatureMetric(MetricComponent):
 
     def pairwise(self, X: Any, prototypes: NDArray[Any]) -> NDArray[np.float64]:
         """Return the distances (m, K) of samples X (m, D) to prototypes (K, D)."""
+        if not isinstance(X, np.ndarray):
+            return self.sparse(X, prototypes)
         distances = _aligned(X.shape[0], len(prototypes))
-        if isinstance(X, np.ndarray):
-            self._dense(prototypes)(X, distances)
-        else:
-            _run_sparse(f"sparse_pairwise_{self.loop}", X, prototypes, distances)
+        self._dense(prototypes)(X, distances)
         return distances
+
+    def sparse(self, X: Any, prototypes: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the distances (m, K) of a CSR matrix X (m, D) to prototypes (K, D)."""
+        raise NotImplementedError
 
     def _loop(self) -> tuple[str, tuple[float, ...]]:
         # The name of the loop, and what it gets besides samples and prototypes.
@@ -77,14 +85,6 @@ def _aligned(rows: int, columns: int) -> NDArray[np.float64]:
     numbers = np.empty(rows * columns + 8)
     start = -numbers.ctypes.data % 64 // 8
     return numbers[start : start + rows * columns].reshape(rows, columns)
-
-
-def _run_sparse(name: str, X: Any, prototypes: NDArray[Any], *out: NDArray[Any]) -> None:
-    rows = np.ascontiguousarray(prototypes, dtype=np.float64)
-    norms = np.einsum("ij,ij->i", rows, rows)
-    transposed = np.ascontiguousarray(rows.T)
-    loop = getattr(_loops(), name)
-    loop((X.data, X.indices, X.indptr), (transposed, rows, norms), *out)
 
 
 def _loops() -> Any:
@@ -190,6 +190,32 @@ class Euclidean(FeatureMetric):
     loop: ClassVar[str] = "euclidean"
     geometry: ClassVar[str] = "euclidean"
     handles: ClassVar[tuple[str, ...]] = ("missing", "sparse")
+
+    def sparse(self, X: Any, prototypes: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the distances (m, K) of a CSR matrix X (m, D) to prototypes (K, D).
+
+        By ‖x‖² - 2 x·w + ‖w‖², and as of dense samples where that has lost too many digits, or does
+        not tell which prototype is nearest.
+        """
+        W = np.ascontiguousarray(prototypes, dtype=np.float64)
+        X = X.astype(np.float64, copy=False)
+        row = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+        norm = np.bincount(row, np.square(X.data), X.shape[0])[:, None]
+        norms = np.einsum("ij,ij->i", W, W)
+        found = np.asarray(norm - 2.0 * (X @ W.T) + norms)
+        # An upper bound on twice the error of an expanded square and of the definition's.
+        slack = 4.0 * _UNIT * (W.shape[1] + 8.0) * (norm + norms.max())
+        direct = found <= found.min(axis=1, keepdims=True) + slack
+        direct &= direct.sum(axis=1, keepdims=True) > 1
+        direct |= found < _EXPANDABLE * (norm + norms)
+        np.sqrt(np.maximum(found, 0.0), out=found)
+        rows, fill = np.flatnonzero(direct.any(axis=1)), self._dense(W)
+        for start in range(0, len(rows), size := max(1, _SPARSE_NUMBERS // W.shape[1])):
+            part = rows[start : start + size]
+            exact = _aligned(len(part), len(W))
+            fill(X[part].toarray(), exact)
+            found[part] = np.where(direct[part], exact, found[part])
+        return found
 
 
 class Manhattan(MedianMetric):

@@ -4,8 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.datasets import make_blobs
 
 from dbgsom_core import SomVQ
@@ -113,14 +111,6 @@ def test_entropy_grows_where_classes_mix():
     assert [birth.parent for birth in births] == [1]
 
 
-def test_settled_growth_waits_until_the_map_rests():
-    som_map = SomMap.rectangle(2, 2, np.zeros((4, 1)))
-    growth = Directed(settled_at=0.05)
-    assert not growth.grow(som_map, state([5.0] * 4, movement=0.06))
-    assert growth.grow(som_map, state([5.0] * 4, movement=0.04))
-    assert Directed(when="every_epoch").grow(som_map, state([5.0] * 4, movement=9.0))
-
-
 def test_the_size_does_not_depend_on_epochs_beyond_a_hundred():
     blobs = make_blobs(600, 4, centers=6, random_state=0)[0]
     for X in (blobs, np.random.default_rng(0).uniform(size=(800, 3))):
@@ -144,19 +134,6 @@ def test_settled_growth_does_not_wait_for_ever():
         bool(Directed().grow(som_map, state([5.0] * 5, movement=9.0, epoch=e))) for e in (5, 6)
     ]
     assert later == [False, True]
-
-
-def test_every_eligible_boundary_neuron_is_served_in_order_of_error():
-    """A peer stops at the first interior neuron over the threshold."""
-    som_map = SomMap.rectangle(5, 5, np.random.default_rng(0).normal(size=(25, 2)))
-    errors = np.full(25, 3.0)
-    errors[12] = 100.0  # the interior neuron in the middle
-    parents = [birth.parent for birth in boundary_births(som_map, errors, 1.0)]
-    boundary = np.flatnonzero(som_map.degrees() < 4)
-    assert sorted(parents) == boundary.tolist()
-    shared = share_errors(som_map, errors, 1.0)
-    order = [shared[parent] for parent in parents]
-    assert order == sorted(order, reverse=True)
 
 
 def test_an_interior_neuron_far_from_the_boundary_feeds_the_nearest_of_it():
@@ -192,14 +169,3 @@ def test_tied_neighbours_are_two_different_neurons():
     assert birth.prototype == [-2.0]  # away from neuron 2
     (theirs,) = GrowthStep(som_map, errors, as_program=True).serve(5.0, 99)
     assert theirs.prototype == [-1.0]  # away from neuron 1, which plays both parts
-
-
-@given(st.integers(0, 2**31), st.integers(1, 12))
-def test_births_are_always_possible(seed, epochs):
-    rng = np.random.default_rng(seed)
-    som_map = SomMap.rectangle(2, 2, rng.normal(size=(4, 2)))
-    for epoch in range(1, epochs):
-        errors = rng.exponential(size=len(som_map)).round(1)
-        births = boundary_births(som_map, errors, 0.8)
-        som_map.add(births, epoch)  # raises when a cell is taken or out of reach
-        assert np.isfinite(som_map.prototypes).all()

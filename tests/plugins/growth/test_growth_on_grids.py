@@ -7,14 +7,8 @@ from hypothesis import strategies as st
 
 from dbgsom_core.api import GrowthState
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.checkpoint import TrainingState
-from dbgsom_core.training.config import TrainingConfig
-from dbgsom_core.training.train import train
-from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.gsom import Gsom, distributed, newborn_prototype
-from dbgsom_plugins.kernels import Gaussian
-from dbgsom_plugins.metrics.norms import Euclidean
 
 STRATEGIES = [
     Directed(when="every_epoch"),
@@ -89,30 +83,6 @@ def test_an_interior_neuron_hands_error_to_all_that_it_is_linked_with(grid):
     assert not som_map.boundary()[0]
     births = Gsom().grow(som_map, state([9.0] + [0.0] * grid.degree, threshold=5.0))
     assert births == []  # an interior neuron has no free cell to grow into
-
-
-@pytest.mark.parametrize("growth", [Directed(), Gsom()], ids=["directed", "gsom"])
-def test_a_whole_training_grows_and_is_tuned(grid, growth, iris):
-    X = np.ascontiguousarray(iris[0])
-    data = LocalEngine().over(X, Euclidean()).with_classes(np.asarray(iris[1], np.int64), 3)
-    task = TrainingConfig(
-        data=data,
-        kernel=Gaussian(),
-        growth=growth,
-        epochs=40,
-        tol=0.0,
-        deviation=float(np.linalg.norm(X.std(axis=0))),
-        threshold=6.0,
-        max_neurons=60,
-    )
-    start = SomMap.rectangle(2, 2, X[[0, 60, 100, 149]], grid)
-    alone = data.assign(start.prototypes).distance.mean()
-    trained, _, _ = train(task, TrainingState(start))
-    som_map = trained.som_map
-    assert som_map.grid == grid
-    assert 8 < len(som_map) <= 60
-    assert som_map.hops.max() < len(som_map)
-    assert data.assign(som_map.prototypes).distance.mean() < alone / 2
 
 
 def test_the_newborn_lies_nearest_to_the_largest_neighbour(hexagonal):

@@ -1,7 +1,6 @@
 """GSOM against cases worked out by hand from Alahakoon, Halgamuge & Srinivasan (2000)."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,20 +55,6 @@ def test_the_largest_error_is_served_first_and_a_shared_cell_is_taken_once():
     assert [(birth.position, birth.parent) for birth in births] == [
         ((1, 2), 2), ((2, 1), 2), ((0, 1), 2), ((0, -1), 0), ((-1, 0), 0),
     ]  # fmt: skip
-
-
-def test_nothing_grows_below_the_threshold():
-    som_map = SomMap.rectangle(2, 2, np.eye(4))
-    assert list(Gsom().grow(som_map, state([0.9, 0.99, 0.9, 0.9]))) == []
-
-
-def test_growth_waits_until_the_map_has_settled_or_had_its_time():
-    som_map = SomMap.rectangle(2, 2, np.eye(4))
-    restless = state([2.0, 0.0, 0.0, 0.0], movement=0.5)
-    assert list(Gsom().grow(som_map, restless)) == []
-    assert len(Gsom(when="every_epoch").grow(som_map, restless)) == 2
-    assert len(Gsom(settled_at=0.5).grow(som_map, restless)) == 2
-    assert len(Gsom().grow(som_map, replace(restless, epoch=5))) == 2  # a sixteenth of 80
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,9 @@ import pytest
 from pydantic import ValidationError
 from scipy.cluster.hierarchy import cut_tree, linkage
 from sklearn.metrics import adjusted_rand_score
-from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomVQ
-from dbgsom_core.api import LabelEvidence, Labeller
+from dbgsom_core.api import LabelEvidence
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.labellers.clusters import Clusters, live_links
 
@@ -31,16 +30,6 @@ def test_ten_clusters_of_digits_are_nearly_the_digits(method, least, digits):
     assert np.unique(labels).tolist() == list(range(10))
     assert adjusted_rand_score(y, labels) > least
     np.testing.assert_array_equal(vq.predict(X), labels)
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("scaled", [False, True])
-def test_iris_falls_into_a_few(method, scaled, iris):
-    X, y = iris
-    X = StandardScaler().fit_transform(X) if scaled else X
-    labels = SomVQ(labeller={"name": "clusters", "method": method}).fit_predict(X)
-    assert labels.max() + 1 in (2, 3, 4, 5)
-    assert adjusted_rand_score(y, labels) > 0.5
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -116,21 +105,6 @@ def test_dead_neurons_pass_their_links_on(seed):
     np.testing.assert_array_equal(live_links(som_map, live).toarray() > 0, expected)
 
 
-@pytest.mark.parametrize("k", [2, 3, 5, 8])
-def test_agglomerated_clusters_hang_together_on_the_grid(k, digits):
-    vq = SomVQ(labeller={"name": "clusters", "n_clusters": k}, max_neurons=60).fit(digits[0])
-    assert (vq.hit_counts_ > 0).all()
-    for cluster in range(k):
-        members = np.flatnonzero(vq.neuron_labels_ == cluster)
-        seen, edge = {members[0]}, [members[0]]
-        while edge:
-            for neighbour in vq.som_map_.neighbours(edge.pop()):
-                if neighbour in members and neighbour not in seen:
-                    seen.add(neighbour)
-                    edge.append(neighbour)
-        assert seen == set(members)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_numbers_are_contiguous_in_order_of_birth_over_live_neurons(method, rng):
     som_map = SomMap.rectangle(4, 5, rng.normal(size=(20, 2)))
@@ -162,35 +136,10 @@ def test_maps_with_hardly_a_live_neuron_are_clustered(method, n_clusters):
         assert labeller.label(alone)[1] == 0
 
 
-@pytest.mark.parametrize("metric", ["cosine", "manhattan"])
-@pytest.mark.parametrize("method", METHODS)
-def test_other_metrics_are_clustered_in_their_own_space(metric, method, digits):
-    X, y = digits
-    vq = SomVQ(metric=metric, labeller={"name": "clusters", "n_clusters": 10, "method": method})
-    assert adjusted_rand_score(y, vq.fit_predict(X)) > 0.5
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_threads_do_not_change_a_cluster(method, digits):
-    first, second = (
-        SomVQ(
-            labeller={"name": "clusters", "method": method},
-            engine={"name": "local", "threads": threads},
-        ).fit_predict(digits[0])
-        for threads in (1, 2)
-    )
-    np.testing.assert_array_equal(first, second)
-
-
 @pytest.mark.parametrize("fields", [{"n_clusters": 0}, {"n_clusters": "many"}, {"method": "ward"}])
 def test_impossible_fields_are_refused(fields):
     with pytest.raises(ValidationError):
         Clusters(**fields)
-
-
-def test_it_is_a_labeller_of_vector_quantizers():
-    assert isinstance(Clusters(), Labeller)
-    assert Clusters.estimators == ("vq",)
 
 
 def test_clusters_of_child_maps_come_without_a_word_of_scikit_learn(digits):

@@ -6,7 +6,7 @@ from sklearn.datasets import make_classification
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
-from dbgsom_core import SomClassifier, persistence
+from dbgsom_core import SomClassifier
 from dbgsom_core.api import Surroundings
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.training.groups import LabelledGroups, nearest_groups
@@ -116,15 +116,6 @@ def test_an_empty_neuron_says_what_is_around_it():
     assert near[1] > far[1] > 0
 
 
-@pytest.mark.parametrize("metric", ["cosine", "manhattan", "hamming", "mahalanobis"])
-def test_every_metric_gets_probabilities(metric, split):
-    X, X_test, y, _ = split
-    X, X_test = (np.abs(np.round(one)) for one in (X, X_test))
-    proba = SomClassifier(metric=metric, max_neurons=12, epochs=10).fit(X, y).predict_proba(X_test)
-    assert np.isfinite(proba).all()
-    np.testing.assert_allclose(proba.sum(axis=1), 1)
-
-
 def test_missing_values_and_samples_without_a_class(split):
     X, X_test, y, y_test = split
     gaps = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
@@ -132,15 +123,6 @@ def test_missing_values_and_samples_without_a_class(split):
     clf = SomClassifier(unlabelled=-1).fit(gaps, few)
     assert clf.score(X_test, y_test) > 0.5
     assert clf.predict_proba(X_test).min() > 0
-
-
-def test_a_saved_model_answers_the_same_and_goes_on(fitted, split, tmp_path):
-    X, X_test, y, _ = split
-    fitted.save(tmp_path / "map.npz")
-    again = persistence.load(tmp_path / "map.npz")
-    np.testing.assert_array_equal(again.predict_proba(X_test), fitted.predict_proba(X_test))
-    again.partial_fit(X[:50], y[:50])
-    assert again.predict_proba(X_test).min() > 0
 
 
 @pytest.mark.parametrize("value", [-1, 2, 7])

@@ -46,23 +46,6 @@ def test_the_model_of_all_samples_is_the_ridge_that_leaves_out_best(rng):
     assert middle == pytest.approx(expected.intercept_)
 
 
-def test_weights_are_repetitions(friedman):
-    X, y, X_test, _ = friedman
-    weights = np.random.default_rng(0).integers(0, 3, len(y))
-    weighted = SomRegressor(epochs=20).fit(X, y, sample_weight=weights)
-    repeated = SomRegressor(epochs=20).fit(np.repeat(X, weights, 0), np.repeat(y, weights))
-    np.testing.assert_allclose(weighted.predict(X_test), repeated.predict(X_test), rtol=1e-6)
-
-
-@pytest.mark.parametrize("metric", ["cosine", "manhattan", "mahalanobis"])
-def test_every_metric_and_missing_values_get_numbers(metric, friedman):
-    X, y, X_test, y_test = friedman
-    found = SomRegressor(metric=metric, max_neurons=12, epochs=10).fit(X, y).predict(X_test)
-    assert np.corrcoef(found, y_test)[0, 1] > 0.6
-    gaps = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
-    assert SomRegressor(max_neurons=12, epochs=10).fit(gaps, y).score(X_test, y_test) > 0.5
-
-
 def test_sparse_samples_get_weighed_means(friedman):
     from scipy.sparse import csr_array
 
@@ -79,14 +62,6 @@ def test_sparse_samples_are_no_question_to_models_of_dense_ones(friedman):
     regressor = SomRegressor(max_neurons=15, epochs=10).fit(X, y)
     with pytest.raises(ValueError, match=r"learnt from dense samples: give X\.toarray\(\)"):
         regressor.predict(csr_array(X_test))
-
-
-def test_training_goes_on(friedman):
-    X, y, X_test, y_test = friedman
-    regressor = SomRegressor(max_neurons=20)
-    for rows in np.array_split(np.arange(len(X)), 3):
-        regressor.partial_fit(X[rows], y[rows])
-    assert regressor.score(X_test, y_test) > 0.6
 
 
 def test_answers_are_the_weighed_mean_of_the_models_around(friedman):

@@ -81,20 +81,6 @@ def test_distances_are_those_of_scipy(name, dtype, offset, rng):
     np.testing.assert_array_equal(distance, found.min(axis=1))
 
 
-@pytest.mark.parametrize("name", PLAIN)
-def test_units_are_the_nearest_of_all_however_many_samples_there_are(name, rng):
-    metric = build(name)
-    points = prepared(metric, samples(name, rng, 200))
-    prototypes = points[:7].astype(np.float64)
-    for n in (0, 1, 7, 8, 9, 64, 65, 200):
-        bmu, distance = metric.assign(points[:n], prototypes)
-        distances = metric.pairwise(points[:n], prototypes)
-        assert bmu.shape == distance.shape == (n,)
-        if n:
-            np.testing.assert_array_equal(bmu, distances.argmin(axis=1))
-            np.testing.assert_array_equal(distance, distances.min(axis=1))
-
-
 @pytest.mark.parametrize("name", [*PLAIN, "mahalanobis"])
 def test_ties_go_to_the_lowest_row(name, rng):
     X = samples(name, rng, 20)
@@ -120,16 +106,6 @@ def test_identity_symmetry_and_triangle(name, X):
     assert (d[:, None] <= d[:, :, None] + d[None] + 1e-9 * size).all()
 
 
-@given(X=ROWS)
-def test_correlation_does_not_see_shift_and_scale(X):
-    metric = build("correlation")
-    points, moved = metric.prepare(np.round(X)), metric.prepare(4 * np.round(X) + 3)
-    assert np.abs(points - moved).max() < 1e-12
-    d = metric.pairwise(points, points)
-    assert ((d >= 0) & (d <= 2 + 1e-12)).all()
-    assert np.abs(d - d.T).max() < 1e-12
-
-
 def test_minkowski_reaches_from_manhattan_to_chebyshev(rng):
     X, W = rng.normal(size=(40, 5)) * 1e3, rng.normal(size=(6, 5)) * 1e3
     for p, theirs in ((1, "cityblock"), (2, "euclidean"), (1e9, "chebyshev")):
@@ -140,14 +116,6 @@ def test_minkowski_reaches_from_manhattan_to_chebyshev(rng):
     for wrong in (0.5, float("inf"), float("nan")):
         with pytest.raises((ValidationError, ValueError)):
             build("minkowski", p=wrong)
-
-
-def test_minkowski_of_power_two_trains_the_euclidean_map(rng):
-    X = rng.normal(size=(3000, 12))  # enough for the fast search
-    maps = [
-        SomVQ(metric=m, epochs=8).fit(X) for m in ({"name": "minkowski", "p": 2.0}, "euclidean")
-    ]
-    np.testing.assert_array_equal(maps[0].weights_, maps[1].weights_)
 
 
 def test_no_power_overflows():

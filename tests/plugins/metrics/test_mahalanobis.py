@@ -28,12 +28,6 @@ def test_distances_are_scipys_with_the_shrunk_covariance(shrinkage, correlated):
     np.testing.assert_allclose(metric.pairwise(points, points[:9]), expected, rtol=1e-8, atol=1e-8)
 
 
-def test_whitened_samples_have_the_identity_as_covariance(correlated):
-    points = fitted(Mahalanobis(shrinkage=0.0), correlated).abilities.prepare(correlated)
-    np.testing.assert_allclose(np.cov(points.T), np.eye(5), atol=1e-9)
-    np.testing.assert_allclose(points.mean(axis=0), 0, atol=1e-9)
-
-
 @pytest.mark.parametrize("shrinkage", [0.0, "ledoit_wolf"])
 def test_a_singular_covariance_is_no_trouble(shrinkage, rng):
     X = rng.normal(size=(60, 3))
@@ -58,19 +52,6 @@ def test_features_that_do_not_vary_are_none(correlated):
     assert not whitening[[0, -1]].any()
 
 
-def test_fewer_samples_than_features_give_a_finite_map(rng):
-    X = rng.normal(size=(12, 30))
-    assert np.isfinite(SomVQ(metric="mahalanobis", epochs=5).fit(X).weights_).all()
-
-
-def test_units_of_measurement_do_not_matter(correlated):
-    points, scaled = (
-        fitted(Mahalanobis(), X).abilities.prepare(X)
-        for X in (correlated, correlated * [2, 0.5, 8, 1, 1024])
-    )
-    np.testing.assert_allclose(points, scaled, rtol=1e-9, atol=1e-9)
-
-
 def test_blocks_threads_and_neighbours_do_not_change_a_row(correlated, monkeypatch):
     learned = fitted(Mahalanobis(), correlated)
     metric = learned.abilities
@@ -81,14 +62,6 @@ def test_blocks_threads_and_neighbours_do_not_change_a_row(correlated, monkeypat
     np.testing.assert_array_equal(metric.prepare(correlated), whole)
     again = fitted(Mahalanobis(), correlated)
     np.testing.assert_allclose(again.state["whitening"], learned.state["whitening"], rtol=1e-9)
-
-
-def test_float32_comes_back_as_float32(correlated):
-    metric = fitted(Mahalanobis(), correlated.astype(np.float32)).abilities
-    points = metric.prepare(correlated.astype(np.float32))
-    assert points.dtype == np.float32
-    exact = fitted(Mahalanobis(), correlated).abilities.prepare(correlated)
-    np.testing.assert_allclose(points, exact, rtol=1e-2, atol=1e-2)
 
 
 @pytest.mark.parametrize("wrong", [-0.1, 1.5, "oas"])
