@@ -340,7 +340,7 @@ def _map_within(model: Any, called: str = "model") -> tuple[Any, Any]:
     if isinstance(estimator, type) or not isinstance(getattr(estimator, "_kind", None), str):
         raise TypeError(
             f"{called} must be a fitted SomVQ, SomClassifier or SomRegressor, or the model of a "
-            f"run, not {model!r:.60}"
+            f"run, not {_short(model)}"
         )
     check_is_fitted(estimator)
     return estimator, with_steps
@@ -348,7 +348,7 @@ def _map_within(model: Any, called: str = "model") -> tuple[Any, Any]:
 
 def _check_text(value: Any, called: str, what: str) -> None:
     if not isinstance(value, str):
-        raise TypeError(f"{called} must be {what}, not {value!r:.60}")
+        raise TypeError(f"{called} must be {what}, not {_short(value)}")
 
 
 def _check_axes(ax: Any) -> None:
@@ -364,10 +364,14 @@ def _feature_names(estimator: Any, names: Any, called: str) -> list[str]:
         return [str(name) for name in getattr(estimator, "feature_names_in_", ())]
     features = estimator.n_features_in_
     if isinstance(names, (str, bytes)) or not hasattr(names, "__len__"):
-        raise TypeError(f"{called} must be {features} names, one a feature, not {names!r:.60}")
+        raise TypeError(f"{called} must be {features} names, one a feature, not {_short(names)}")
     if len(names) != features:
         raise ValueError(f"{called} has {len(names)} names, and the map {features} features")
     return [str(name) for name in names]
+
+
+def _short(value: Any) -> str:
+    return repr(value).partition("\n")[0][:60]
 
 
 def _image_shape(shape: Any) -> tuple[int, int] | None:

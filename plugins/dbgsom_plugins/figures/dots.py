@@ -172,7 +172,8 @@ def _attribute(view: MapView, name: str) -> NDArray[Any]:
     som_map = evaluation.som_map
     features = names_of(view)
     if name == "label":
-        return np.asarray(view.neuron_labels)
+        labels = np.asarray(view.neuron_labels)
+        return labels if labels.ndim == 1 else labels[:, 0]  # of several targets the first
     if name == "epoch_created":
         return som_map.birth_epochs
     if name == "error":
