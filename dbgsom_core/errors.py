@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import count
 from types import FrameType
+from typing import Any
 
 # Whose lines are nobody's own: what stands between a person's line and ours.
 _BETWEEN = {"dbgsom_core", "dbgsom_plugins", "sklearn", "joblib", "contextlib", "threading"}
@@ -144,3 +145,10 @@ def stand_between(package: str) -> None:
 
 def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def described(value: Any) -> str:
+    """Return what kind of value it is, and its shape."""
+    shape = getattr(value, "shape", None)
+    name = type(value).__name__
+    return name if shape is None else f"{name} of {value.dtype}, shape {shape}"

@@ -42,7 +42,7 @@ class FunctionMetric(MetricComponent):
         """Return the distances (m, K)."""
         import numpy as np  # slow to import
 
-        from dbgsom_core.interfaces.verdicts import distances
+        from dbgsom_core.interfaces.validation import distances
 
         found = np.empty((len(X), len(prototypes)))
         try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from dbgsom_core.errors import UnfitError
+from dbgsom_core.errors import UnfitError, described
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +78,6 @@ def check_data(answer: Any, in_memory: bool = True) -> Data:
     """
     import numpy as np  # a configuration is checked without it
 
-    from dbgsom_core.interfaces.judging import described
     from dbgsom_core.interfaces.tables import Table
     from dbgsom_core.tables import Columns
 

@@ -23,7 +23,7 @@ from dbgsom_core.errors import ComponentError, DbgsomError, UnfitError
 from dbgsom_core.interfaces.lookup import lookup_in_use
 
 if TYPE_CHECKING:
-    from dbgsom_core.interfaces.lending import Loan
+    from dbgsom_core.interfaces.read_only import ReadOnly
 
 _OWN = ("dbgsom_core", "dbgsom_plugins")
 _LOCKED = ("form", "prepare")  # methods that remember arrays or hand them back: they get no views
@@ -64,17 +64,19 @@ class Guarded:
     kind: str
     component: Any
     method: str
-    judged_as: str = ""
+    checked_as: str = ""
 
     @cached_property
-    def _border(self) -> tuple[Callable[[], Loan], Callable[..., Any], Callable[..., Any] | None]:
-        # What it takes to be lent, to work and to be judged, looked up once: a fit calls a hundred
-        # times, and numpy is slow to import.
-        from dbgsom_core.interfaces.lending import Loan
-        from dbgsom_core.interfaces.verdicts import VERDICTS
+    def _border(
+        self,
+    ) -> tuple[Callable[[], ReadOnly], Callable[..., Any], Callable[..., Any] | None]:
+        # What makes arguments read-only, the method and the check of its answer, looked up once: a
+        # fit calls a hundred times, and numpy is slow to import.
+        from dbgsom_core.interfaces.read_only import ReadOnly
+        from dbgsom_core.interfaces.validation import CHECKS
 
-        verdict = VERDICTS.get((self.kind, self.judged_as or self.method))
-        return partial(Loan, self.method not in _LOCKED), self.bare, verdict
+        check = CHECKS.get((self.kind, self.checked_as or self.method))
+        return partial(ReadOnly, self.method not in _LOCKED), self.bare, check
 
     def __call__(self, *given: Any) -> Any:
         """Call it.
@@ -85,15 +87,15 @@ class Guarded:
             It raised, returned what it may not, or changed the map.
         """
         try:
-            lend, work, verdict = self._border
-            loan = lend()
+            make_read_only, method, check = self._border
+            read_only = make_read_only()
             try:
-                answer = work(*map(loan.of, given))
-                if verdict is not None:
-                    answer = verdict(answer, *given)
+                answer = method(*map(read_only.of, given))
+                if check is not None:
+                    answer = check(answer, *given)
             finally:
-                loan.give_back()
-            loan.check()
+                read_only.end()
+            read_only.check()
             return answer
         except BaseException as error:
             _blame(self.kind, self.component, self.method, error)

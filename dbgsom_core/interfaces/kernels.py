@@ -92,7 +92,7 @@ class KernelAbilities(Abilities):
         """Find out what a kernel can do, see `Abilities.of`."""
         found = super().of(component, **known)
         if found.inhibits and isinstance(found.weight, Guarded):
-            found = replace(found, weight=replace(found.weight, judged_as="signed_weight"))
+            found = replace(found, weight=replace(found.weight, checked_as="signed_weight"))
         return found
 
     def check(self) -> None:

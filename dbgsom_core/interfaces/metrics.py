@@ -189,12 +189,12 @@ def _bound(method: Callable[..., Any], state: Mapping[str, Any]) -> Callable[...
 
 
 def _judge(metric: Component, loop: Callable[..., Any], *given: Any) -> Any:
-    from dbgsom_core.interfaces import verdicts  # numpy is slow to import
+    from dbgsom_core.interfaces import validation  # numpy is slow to import
 
     with contained("metric", metric, "geometry" if loop.__name__ == "euclidean" else "scalar"):
         answer = loop(*given)
         found = answer[1] if isinstance(answer, tuple) else answer
-        verdicts.distances(found, found.shape)
+        validation.distances(found, found.shape)
         return answer
 
 

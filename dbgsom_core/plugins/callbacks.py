@@ -135,9 +135,9 @@ def _handed(callback: Any, event: dict[str, Any]) -> dict[str, Any]:
     """Return an event with a result of its own for a third party, who may change it."""
     if "result" not in event or is_own(callback):
         return event
-    from dbgsom_core.interfaces.lending import handed_out
+    from dbgsom_core.interfaces.read_only import private_copy
 
-    return {**event, "result": handed_out(event["result"])}
+    return {**event, "result": private_copy(event["result"])}
 
 
 def call(observer: Any, method: str, event: dict[str, Any]) -> Any:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
-from dbgsom_core.interfaces.births import births, most_births
 from dbgsom_core.interfaces.component import given_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities, VerticalState
+from dbgsom_core.interfaces.validation import births, most_births
 from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material

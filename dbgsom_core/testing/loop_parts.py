@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.interfaces.initialisations import Start
-from dbgsom_core.interfaces.lending import Kept
 from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.read_only import MapSnapshot
 from dbgsom_core.interfaces.stopping import (
     StoppingAbilities,
     StopState,
@@ -138,7 +138,7 @@ def _seen(rule: Any) -> Evaluation:
 def check_stops(component: Any, subject: Subject) -> None:
     """It says True or False from the first epoch on, and `watch` a number; the map stays."""
     rule, evaluation = StoppingAbilities.of(component), _seen(component)
-    before, history = Kept.of(evaluation.som_map), material.trained().history_
+    before, history = MapSnapshot(evaluation.som_map), material.trained().history_
     noted: list[float] = []
     for epoch in range(1, len(history) + 1):
         seen = (history[:epoch], len(history), epoch == len(history), evaluation, evaluation)
@@ -150,7 +150,7 @@ def check_stops(component: Any, subject: Subject) -> None:
             answer = getattr(component, method)(StopState(*seen, tuple(noted)))
             told = f"{method} gives {answer!r}, not True or False"
             assert isinstance(answer, (bool, np.bool_)), told
-    assert not before.put_back(), "it changes the map"
+    assert not before.has_changed, "it changes the map"
     assert 0 <= rule.validation < 1
 
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, images_of
-from dbgsom_core.interfaces.lending import Kept
 from dbgsom_core.interfaces.measures import Evaluation, MeasureAbilities
+from dbgsom_core.interfaces.read_only import MapSnapshot
 from dbgsom_core.interfaces.trackers import Ranking, SweepView, Variant
-from dbgsom_core.interfaces.verdicts import VERDICTS
+from dbgsom_core.interfaces.validation import CHECKS
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import only_regresses
@@ -123,13 +123,10 @@ def _reads_only(evaluation: Evaluation, call: Callable[[], Any]) -> None:
 
 @contextmanager
 def unchanged(som_map: SomMap) -> Iterator[None]:
-    """Raise AssertionError when a map is another one afterwards; it is put back."""
-    kept = Kept.of(som_map)
-    try:
-        yield
-    finally:
-        changed = kept.put_back()
-    assert not changed, "it changes the map"
+    """Raise AssertionError when a map is another one afterwards."""
+    snapshot = MapSnapshot(som_map)
+    yield
+    assert not snapshot.has_changed, "it changes the map"
 
 
 @check("figure")
@@ -140,7 +137,7 @@ def check_draw(component: Any, subject: Subject) -> None:
     before = _open_figures()
     of_sweeps = FigureAbilities.of(component).of_sweeps
     view = _sweep() if of_sweeps else _view()
-    drawn = VERDICTS["figure", "draw"](component.draw(view), view)
+    drawn = CHECKS["figure", "draw"](component.draw(view), view)
     for figure in images_of("", drawn).values():
         if isinstance(figure, Html):
             assert "<html" in figure.text.lower(), "Html must hold the text of a whole page"

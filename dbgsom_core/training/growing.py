@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Centre, Found, Search
 from dbgsom_core.errors import ComponentError, callers_level
-from dbgsom_core.interfaces.births import most_births
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.growth import Birth, GrowthState, automatic_cap
 from dbgsom_core.interfaces.guard import who
+from dbgsom_core.interfaces.validation import most_births
 from dbgsom_core.som_map.changes import CHANGES, Change, Death, changed_map
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.checkpoint import TrainingState

@@ -86,7 +86,7 @@ def test_one_neuron_and_one_sample_have_defined_values():
 
 @settings(max_examples=40, deadline=None)
 @given(cases(), st.booleans(), st.sampled_from([Euclidean, Manhattan]))
-def test_groups_are_judged_as_scikit_learn_does(case, by_answers, metric):
+def test_groups_are_checked_as_scikit_learn_does(case, by_answers, metric):
     X, som_map = case
     predictions = np.array(["a", "b", "c"])[np.arange(len(X)) % 3]
     evaluation = evaluate(X, som_map, metric=metric(), predictions=predictions)

@@ -27,7 +27,7 @@ def probable(y, classes, shares, **more):
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 4), st.booleans())
-def test_probabilities_are_judged_as_scikit_learn_does(seed, n_classes, texts):
+def test_probabilities_are_checked_as_scikit_learn_does(seed, n_classes, texts):
     rng = np.random.default_rng(seed)
     classes = np.array(["a", "b", "c", "d"] if texts else [3, 5, 8, 9])[:n_classes]
     y = np.concatenate([classes, rng.choice(classes, 30)])

@@ -1,6 +1,6 @@
-"""What components return, judged before the core takes it in: shape, type, finiteness, range.
+"""What components return, checked before the core takes it in: shape, type, finiteness, range.
 
-Each verdict takes the answer and then what the method was given; it returns the answer as the core
+Each check takes the answer and then what the method was given; it returns the answer as the core
 wants it, or raises `UnfitError`. Its cost is of the order of the answer.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -16,13 +16,35 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.errors import UnfitError
-from dbgsom_core.interfaces.births import MOST_NEURONS, births
-from dbgsom_core.interfaces.judging import described, numbers
+from dbgsom_core.errors import UnfitError, described
+from dbgsom_core.som_map.changes import CHANGES, Move, changed_map
 from dbgsom_core.som_map.grid import Grid
 
+MOST_NEURONS = 1 << 16  # hops are counted in two bytes
+_ENDLESS = 16  # births for each neuron and link from which on a generator counts as endless
 _PART = re.compile(r"[a-z0-9_]{1,60}")  # of the name of a file
 _ROUNDING = 1e-9  # beside the largest distance: what may lie below 0
+
+
+def numbers(answer: Any, shape: tuple[int, ...], what: str, where: Any = None) -> NDArray[Any]:
+    """Return an answer as an array of real numbers of this shape, all of them finite."""
+    array: NDArray[Any] = np.asarray(answer)
+    kind = array.dtype.kind
+    if array.shape == shape and (kind in "iub" or (kind == "f" and _all_finite(array))):
+        return array
+    what = what if where is None else f"{what} {where}"
+    if array.shape != shape:
+        raise UnfitError(f"returned {what} of shape {array.shape}, not {shape}")
+    if kind not in "fiub":
+        raise UnfitError(f"returned {what} of {array.dtype}, not real numbers")
+    raise UnfitError(f"returned {what} that are not finite")
+
+
+def _all_finite(array: NDArray[Any]) -> bool:
+    # One number tells of a short row in a tenth of the time; where it overflows all are looked at.
+    if array.ndim == 1 and math.isfinite(array.dot(array)):
+        return True
+    return bool(np.isfinite(array).all())
 
 
 def distances(answer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -138,6 +160,80 @@ def _start_shape(answer: Any) -> tuple[int, int]:
             f"returned {answer!r}; a map starts with 1 to {MOST_NEURONS} neurons in whole rows"
         )
     return int(rows), int(columns)
+
+
+def most_births(som_map: Any) -> int:
+    """Return the births of one epoch from which on a strategy counts as endless."""
+    return _ENDLESS * len(som_map) * int(som_map.grid.degree)
+
+
+def births(answer: Any, som_map: Any, state: Any) -> list[Any]:
+    """Return the changes and births of an epoch, one birth more than there is room for at most.
+
+    Where nothing limits the map the room is that of `most_births`.
+    """
+    if not isinstance(answer, Iterable) or isinstance(answer, (str, bytes, Mapping)):
+        raise UnfitError(f"must return a sequence of births, not {described(answer)}")
+    room = most_births(som_map) if state.room is None else min(state.room, MOST_NEURONS)
+    changes: list[Any] = []
+    found: list[Any] = []
+    for one in answer:
+        (changes if isinstance(one, CHANGES) else found).append(one)
+        if len(found) > room + len(changes) or len(changes) > _ENDLESS * len(som_map):
+            break
+    room += len(changes)
+    parents: Any = None
+    if changes:
+        som_map, parents = _changed(changes, som_map)
+    born: set[tuple[int, int]] = set()
+    return [
+        *changes,
+        *(_birth(one, som_map, born, parents) for one in found[:room]),
+        *found[room:],
+    ]
+
+
+def _changed(changes: list[Any], som_map: Any) -> tuple[Any, dict[int, int]]:
+    # The map that changes make, and the rows that its neurons had before.
+    try:
+        for one in changes:
+            whole = [*one[:1], *(one.position if isinstance(one, Move) else one[1:])]
+            if not all(isinstance(part, Integral) for part in whole):
+                raise UnfitError(f"returned {one!r}: cells and rows are integers")
+        changed, rows, _ = changed_map(som_map, changes)
+    except (TypeError, ValueError) as error:
+        raise UnfitError(f"returned what cannot be: {error}") from error
+    return changed, {row: new for new, row in enumerate(rows.tolist())}
+
+
+def _birth(
+    one: Any, som_map: Any, born: set[tuple[int, int]], rows: Mapping[int, int] | None
+) -> tuple[Any, Any, int]:
+    # ``rows`` are those of the map by what they were before, where they are other ones.
+    try:
+        (x, y), prototype, parent = one
+    except (TypeError, ValueError):
+        raise UnfitError(
+            f"returned {one!r}, which is no birth (position, prototype, parent)"
+        ) from None
+    whole = type(x) is type(y) is type(parent) is int  # an abstract class is slow to ask
+    if not (whole or all(isinstance(part, Integral) for part in (x, y, parent))):
+        raise UnfitError(
+            f"returned a birth at {(x, y)!r} by {parent!r}: cells and rows are integers"
+        )
+    cell = (int(x), int(y))
+    if not 0 <= int(parent) < len(som_map) if rows is None else int(parent) not in rows:
+        raise UnfitError(f"names parent {parent} for {cell}, and the map has {len(som_map)}")
+    if cell in born or som_map.neuron_at(cell) is not None:
+        raise UnfitError(f"wants a birth in {cell}, which is taken")
+    for other in som_map.grid.beside(cell):
+        if other in born or som_map.neuron_at(other) is not None:
+            break
+    else:
+        raise UnfitError(f"wants a birth in {cell}, beside which no neuron is")
+    born.add(cell)
+    shape = som_map.prototypes.shape[1:]
+    return cell, numbers(prototype, shape, "prototypes at", cell), int(parent)
 
 
 def _children(answer: Any, som_map: Any, state: Any) -> NDArray[np.bool_]:
@@ -297,7 +393,7 @@ def _samples(answer: Any, X: Any, metric: Any, weights: Any = None) -> Any:
     return answer
 
 
-VERDICTS: Mapping[tuple[str, str], Callable[..., Any]] = {
+CHECKS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("metric", "pairwise"): _pairwise,
     ("metric", "assign"): _assigned,
     ("metric", "prepare"): _prepared,

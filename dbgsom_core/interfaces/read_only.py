@@ -1,4 +1,4 @@
-"""What components get to see: arrays that they cannot write, and a map that stays as it was."""
+"""What components get to see: arrays that they cannot write, and maps that are looked at after."""
 
 from __future__ import annotations
 
@@ -18,19 +18,17 @@ _PLAIN = frozenset((int, float, bool, str, type(None)))
 
 
 @dataclass
-class Loan:
-    """What a component is lent for one call.
+class ReadOnly:
+    """Makes what a component gets read-only for one call.
 
-    An array becomes a read-only view, or without ``views`` is itself locked while the call lasts; a
-    record of arrays becomes a copy with read-only views, so that what the component makes of it
-    ends with the call. The map's own arrays go out as they are, since compiled loops would be
-    compiled again for others: they are compared afterwards, and put back.
+    An array becomes a read-only view, or without ``views`` is itself locked while the call lasts,
+    as those of maps, samples and sparse tables are; a record of arrays becomes a copy with
+    read-only views, so that what the component makes of it ends with the call.
     """
 
     views: bool = True
     _locked: list[NDArray[Any]] = field(default_factory=list)
-    _maps: list[Kept] = field(default_factory=list)
-    _changed: bool = False
+    _maps: list[MapSnapshot] = field(default_factory=list)
 
     def of(self, value: Any) -> Any:
         """Return a value as a component gets it."""
@@ -44,7 +42,8 @@ class Loan:
             view.setflags(False)  # a word costs as much again
             return view
         if kind is SomMap:
-            self._maps.append(Kept.of(value))
+            self._maps.append(MapSnapshot(value))
+            self._lock(value.prototypes)
             for child in value.children.values():
                 self.of(child)
         elif kind is tuple:
@@ -52,11 +51,11 @@ class Loan:
         elif kind is dict and self.views:  # what it learnt
             return {name: self.of(part) for name, part in value.items()}
         elif kind.__module__.startswith(_HERE) and hasattr(value, "__dataclass_fields__"):
-            own = object.__new__(kind)
-            inside = vars(own)
+            copied = object.__new__(kind)
+            fields = vars(copied)
             for name, part in vars(value).items():
-                inside[name] = part if type(part) in _PLAIN else self.of(part)
-            return own
+                fields[name] = part if type(part) in _PLAIN else self.of(part)
+            return copied
         elif issparse(value):
             for name in ("data", "indices", "indptr"):
                 self._lock(getattr(value, name))
@@ -68,16 +67,14 @@ class Loan:
                     self.of(part)
         return value
 
-    def give_back(self) -> None:
-        """Unlock arrays and put maps back."""
+    def end(self) -> None:
+        """Unlock what was locked."""
         for array in self._locked:
             array.flags.writeable = True
-        for kept in self._maps:
-            self._changed |= kept.put_back()
 
     def check(self) -> None:
-        """Raise UnfitError where the component had changed a map."""
-        if self._changed:
+        """Raise UnfitError where a map is another one than before the call."""
+        if any(snapshot.has_changed for snapshot in self._maps):
             raise UnfitError("changes the map, which is not its to change")
 
     def _lock(self, array: NDArray[Any]) -> NDArray[Any]:
@@ -87,39 +84,28 @@ class Loan:
         return array
 
 
-@dataclass(slots=True)
-class Kept:
-    """A map as it was."""
+class MapSnapshot:
+    """Tells whether a map is another one than it was."""
 
-    som_map: SomMap
-    attributes: dict[str, Any]
-    prototypes: bytes
-    children: dict[int, SomMap]
+    def __init__(self, som_map: SomMap) -> None:
+        self._map, self._before = som_map, dict(vars(som_map))
+        self._prototypes = som_map.prototypes.tobytes()
+        self._children = dict(som_map.children)
 
-    @classmethod
-    def of(cls, som_map: SomMap) -> Kept:
-        """Remember a map."""
-        prototypes, children = som_map.prototypes.tobytes(), dict(som_map.children)
-        return cls(som_map, dict(vars(som_map)), prototypes, children)
-
-    def put_back(self) -> bool:
-        """Return whether the map is another one now, and make it what it was."""
-        own, now = self.attributes, vars(self.som_map)
-        same = own["children"] == self.children and own["prototypes"].tobytes() == self.prototypes
-        for name in ("prototypes", "_positions", "children", "grid"):
-            same = same and now.get(name) is own[name]
-        if not same:
-            now.clear()
-            now.update(own)
-            prototypes = own["prototypes"]
-            prototypes[:] = np.frombuffer(self.prototypes).reshape(prototypes.shape)
-            own["children"].clear()
-            own["children"].update(self.children)
-        return not same
+    @property
+    def has_changed(self) -> bool:
+        """Whether cells, prototypes or child maps are other ones now."""
+        now = vars(self._map)
+        names = ("prototypes", "_positions", "children", "grid")
+        return (
+            any(now.get(name) is not self._before[name] for name in names)
+            or now["children"] != self._children
+            or now["prototypes"].tobytes() != self._prototypes
+        )
 
 
-def handed_out(value: Any) -> Any:
-    """Return what a third party gets of a result: nothing that it changes is told to others.
+def private_copy(value: Any) -> Any:
+    """Return what a third party gets of a result: nothing that it changes is seen by others.
 
     Arrays become read-only views, mappings, lists and records copies of such parts; maps, models
     and their transformers are copied whole. Figures, which are written already, stay as they are.
@@ -129,14 +115,14 @@ def handed_out(value: Any) -> Any:
         view.flags.writeable = False
         return view
     if type(value) is dict:
-        return {key: handed_out(part) for key, part in value.items()}
+        return {key: private_copy(part) for key, part in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(map(handed_out, value))
+        return type(value)(map(private_copy, value))
     if isinstance(value, SomMap) or hasattr(value, "get_params"):
         return copy.deepcopy(value)
     if is_dataclass(value) and hasattr(value, "__dict__") and not isinstance(value, type):
-        own = copy.copy(value)
+        copied = copy.copy(value)
         for name, part in vars(value).items():
-            object.__setattr__(own, name, handed_out(part))
-        return own
+            object.__setattr__(copied, name, private_copy(part))
+        return copied
     return value
