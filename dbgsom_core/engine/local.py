@@ -25,9 +25,8 @@ from dbgsom_core.engine.contract import (
 )
 from dbgsom_core.engine.found import PlainFound
 from dbgsom_core.engine.majorities import robust_weights
-from dbgsom_core.engine.moments import check_varies, extremes, moments_of
+from dbgsom_core.engine.moments import check_varies, extremes, moments_of, principal_axes
 from dbgsom_core.engine.per_sample import groups, plainly_unlinked
-from dbgsom_core.engine.principal import principal_axes
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import available_threads, share
 

@@ -11,15 +11,6 @@ from dbgsom_core.engine.compile import inner_loop, loop
 
 
 @loop
-def add_samples(X: NDArray[Any], bmu: NDArray[np.int64], sums: NDArray[np.float64]) -> None:
-    """Add every row of X (n, D) to ``sums[bmu[i]]``, sums (K, D), in the order of the rows."""
-    for i in range(X.shape[0]):
-        j = bmu[i]
-        for k in range(X.shape[1]):
-            sums[j, k] += X[i, k]
-
-
-@loop
 def add_weighted(
     X: NDArray[Any],
     weights: NDArray[np.float64],

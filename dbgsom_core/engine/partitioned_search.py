@@ -226,12 +226,11 @@ class PartitionedSearch:
             exact: Found = self.data.found(prototypes, self.data.assign(prototypes))
             return exact
         self._passes += 1
-        errors = np.empty(len(prototypes))
         steps = samples.steps(laid.accuracy) * samples.frame.scale
         now = Pass(self._passes, prototypes.copy(), positions, known, samples.is_double, steps)
         won: Won = self.total("won", now)
         changed, doubts = won.counts.tolist()
-        total = layout.unpack_errors(won.errors, steps, errors)
+        errors, total = won.errors / steps, float(won.errors.sum()) / steps
         if is_too_much(doubts, self.data.n, len(prototypes)):
             self.remember(True)
         moved = changed / self.data.n if self._passes > 1 else 1.0

@@ -61,10 +61,7 @@ def add_won(
     sums: NDArray[np.float64],
 ) -> None:
     """Add the rows of complete samples X (n, D) to the ``sums`` (K, D) of units (n,), in order."""
-    from dbgsom_core.engine.loops import add_samples, add_weighted
+    from dbgsom_core.engine.loops import add_weighted
     from dbgsom_core.engine.rows import for_loops
 
-    if weights is None:
-        add_samples(for_loops(X), bmu, sums)
-    else:
-        add_weighted(for_loops(X), weights, bmu, sums)
+    add_weighted(for_loops(X), np.ones(len(X)) if weights is None else weights, bmu, sums)

@@ -98,16 +98,6 @@ def lay_panels(
 
 
 @loop
-def unpack_errors(errors: NDArray[np.int64], steps: float, out: NDArray[np.float64]) -> float:
-    """Fill out (K,) with errors (K,), which are whole numbers of 1/steps; return their sum."""
-    total = 0
-    for j in range(len(errors)):
-        out[j] = errors[j] / steps
-        total += errors[j]
-    return total / steps
-
-
-@loop
 def unpack_sums(
     sums: NDArray[np.float64],
     hits: NDArray[Any],

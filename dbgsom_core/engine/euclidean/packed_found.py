@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import (
-    Assignment,
     Centre,
     Found,
     MapGraph,
@@ -19,81 +18,20 @@ from dbgsom_core.engine.contract import (
 )
 from dbgsom_core.engine.euclidean import fine_tuning, layout
 from dbgsom_core.engine.euclidean.fine_tuning import Seconds, classes_of
-from dbgsom_core.engine.euclidean.layout import PackedPrototypes
 from dbgsom_core.engine.smoothing import reach_of, smoothed, updated_from
-
-
-class ExactSamples(Protocol):
-    """The samples as given, which find units and add up where packed numbers cannot."""
-
-    @property
-    def n(self) -> int:
-        """The number of samples."""
-
-    @property
-    def codes(self) -> NDArray[np.int64] | None:
-        """The classes (n,), 0 and up, negative for none; None without classes."""
-
-    @property
-    def n_classes(self) -> int:
-        """How many classes there are."""
-
-    @property
-    def working_memory(self) -> int | None:
-        """Bytes that a search may take; None: what is usual."""
-
-    def found(self, prototypes: NDArray[np.float64], of: Any) -> Found:
-        """Return totals of what units won that are known already, added up exactly."""
-
-    def distances_to(
-        self,
-        prototypes: NDArray[np.float64],
-        units: NDArray[np.int64],
-        among: slice | None = None,
-    ) -> NDArray[np.float64]:
-        """Return the distance of each sample to the prototype in its entry of ``units`` (n,)."""
-
-    def assign_plainly(self, prototypes: NDArray[np.float64]) -> Assignment:
-        """Find the nearest of ``prototypes`` (K, D) for every sample."""
-
-    def nearest_plainly(
-        self, prototypes: NDArray[np.float64], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the ``k`` nearest prototypes of each sample and their distances, both (n, k)."""
-
-
-class LastPass(Protocol):
-    """What a search keeps of its last pass for those who look at what was found.
-
-    Attributes
-    ----------
-    data : ExactSamples
-    samples : PackedSamples or PackedAnew
-    seconds : Seconds or None
-        What fine-tuning found last.
-    """
-
-    data: ExactSamples
-    samples: Any
-    seconds: Seconds | None
-
-    def laid(self, prototypes: NDArray[np.float64]) -> PackedPrototypes:
-        """Return the prototypes (K, D) of the last pass, packed."""
-
-    def pulled(self, prototypes: NDArray[np.float64], links: NDArray[np.int32]) -> Seconds | None:
-        """Return what the linked neighbours of units win, where the pass knows."""
 
 
 @dataclass
 class FastFound:
     """See `Found`; of samples that each count once.
 
+    ``search`` is the `FastSearch`, or what searches parts, whose last pass this was.
     ``hits``, ``errors`` (K,) and their sum are there, as are ``packed_sums`` (K, depth) and
     ``kept``, the units as the search keeps them. The rest is made when asked for, which must be
     before the next pass of the same search. Errors are as exact as the blocks' dtype.
     """
 
-    search: LastPass
+    search: Any
     prototypes: NDArray[np.float64]
     hits: NDArray[np.int64]
     errors: NDArray[np.float64]
@@ -127,7 +65,7 @@ class FastFound:
     @cached_property
     def distance(self) -> NDArray[np.float64]:
         """The distance of each sample to its unit by definition, float64 (n,)."""
-        return self.search.data.distances_to(self.prototypes, self.bmu)
+        return np.asarray(self.search.data.distances_to(self.prototypes, self.bmu))
 
     def of_rows(self, rows: slice) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """See `PerSample`."""
@@ -136,7 +74,8 @@ class FastFound:
 
     def exactly(self) -> Found:
         """See `Found`."""
-        return self.search.data.found(self.prototypes, self)
+        exact: Found = self.search.data.found(self.prototypes, self)
+        return exact
 
     def reweighed(self, gamma: float) -> Found:
         """See `Found`."""
@@ -183,15 +122,15 @@ class FastFound:
         """Return what the ``links`` (K, degree) of units won, see `linked_totals`, packed."""
         search, classes = self.search, classes_of(self.search.data.codes, leads)
         is_last = self.kept is search.samples.units
+        seconds: Seconds | None = None
         if is_last and not len(classes.codes):
-            known = search.pulled(self.prototypes, links)
-            if known is not None:
-                return known
-        laid, before = search.laid(self.prototypes), search.seconds
-        search.seconds = fine_tuning.linked_seconds(
-            search.samples, laid, self.prototypes, self.kept, links, classes, before
-        )
-        return search.seconds
+            seconds = search.pulled(self.prototypes, links)
+        if seconds is None:
+            laid, before = search.laid(self.prototypes), search.seconds
+            seconds = search.seconds = fine_tuning.linked_seconds(
+                search.samples, laid, self.prototypes, self.kept, links, classes, before
+            )
+        return seconds
 
     def _unpacked(self, sums: NDArray[np.float64], hits: NDArray[np.int64]) -> NDArray[np.float64]:
         # Sums (K, D) of samples as given, from packed ones (K, depth).

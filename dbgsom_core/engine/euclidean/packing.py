@@ -113,16 +113,6 @@ def accuracy_of(d: int, unit: float, grid: float, largest: float) -> Accuracy:
     return Accuracy(constant + moved + TINY, by_norm, definition, unit, largest)
 
 
-def error_steps(shape: tuple[int, ...], accuracy: Accuracy) -> float:
-    """Return steps of packed distances of samples (n, d): sums of n fit 62 bits, and one 51.
-
-    No packed sample with d features is longer than √d.
-    """
-    n, d = shape
-    _, power = math.frexp(math.sqrt(d) + accuracy.largest)
-    return math.ldexp(1.0, min(60 - math.ceil(math.log2(n + 1)), 51) - power)
-
-
 class Margins(NamedTuple):
     """By how much panels are at least farther away than the units of a block, when last compared.
 
@@ -407,9 +397,13 @@ class Packed:
         return float(np.finfo(self.dtype).eps) / 2
 
     def steps(self, accuracy: Accuracy) -> float:
-        """Return the steps in which errors are added up, see `error_steps`."""
+        """Return the steps of packed distances in which errors are added up.
+
+        Sums of all samples fit 62 bits, and one 51; no packed sample is longer than √D.
+        """
         n, d = self.X.shape
-        return error_steps((self.among or n, d), accuracy)
+        _, power = math.frexp(math.sqrt(d) + accuracy.largest)
+        return math.ldexp(1.0, min(60 - math.ceil(math.log2((self.among or n) + 1)), 51) - power)
 
     def accuracy(self, largest: float) -> Accuracy:
         """Return how wrong values may be where no packed prototype is longer than ``largest``."""

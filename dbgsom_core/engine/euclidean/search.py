@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Found, MapGraph
-from dbgsom_core.engine.euclidean import layout, search_loops
+from dbgsom_core.engine.euclidean import search_loops
 from dbgsom_core.engine.euclidean.fine_tuning import NO_CLASSES, Seconds, look_beside
 from dbgsom_core.engine.euclidean.layout import PackedPrototypes, PrototypePacker, in_rows, patches
-from dbgsom_core.engine.euclidean.packed_found import ExactSamples, FastFound
+from dbgsom_core.engine.euclidean.packed_found import FastFound
 from dbgsom_core.engine.euclidean.packing import (
     NO_MARGINS,
     Chunk,
@@ -195,7 +195,7 @@ class FastSearch:
 
     Parameters
     ----------
-    data : ExactSamples
+    data : LocalSamples
         Finds units where packed numbers cannot: prototypes far away from the data.
     samples : PackedSamples or PackedAnew
         The data's.
@@ -204,7 +204,7 @@ class FastSearch:
     """
 
     def __init__(
-        self, data: ExactSamples, samples: PackedSamples | PackedAnew, prunes: bool | None = None
+        self, data: Any, samples: PackedSamples | PackedAnew, prunes: bool | None = None
     ) -> None:
         self.data, self.samples = data, samples
         self.pruning = Pruning(samples.X.shape[1], prunes)
@@ -238,7 +238,8 @@ class FastSearch:
         if laid is None:
             self.packed = self.packed[:0]  # what was remembered is no longer the last pass
             pruning.margins = None
-            return self.data.found(prototypes, self.data.assign_plainly(prototypes))
+            exact: Found = self.data.found(prototypes, self.data.assign_plainly(prototypes))
+            return exact
         pruning.fit_accuracy(self.samples, laid)
         if pruning.margins is None or pruning.begins:
             self._run(prototypes, laid, ALL, known)
@@ -386,9 +387,10 @@ class FastSearch:
             self.seconds = Seconds(None, total.sums[n_neurons:], total.hits[n_neurons:])
         total = _upper(total, n_neurons)
         self._sums, self._hits = total.sums, total.hits
-        self.whole_errors, self._errors = total.errors, np.empty(n_neurons)
+        self.whole_errors = total.errors
         scaled = steps * samples.frame.scale
-        self._total_error = layout.unpack_errors(total.errors, scaled, self._errors)
+        self._errors = total.errors / scaled
+        self._total_error = float(total.errors.sum()) / scaled
         compared, changed, self.doubts, among = total.counts[:4].tolist()
         self.panels_compared += compared
         self.pruning.note_changed(changed / self.data.n)
