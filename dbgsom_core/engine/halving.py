@@ -11,7 +11,7 @@ from dbgsom_core.engine.compile import loop
 
 TURNS = 3  # of the power iteration, whose start is the sample farthest out
 ALIKE = 1e-9  # what differs less, relative to the farthest, does so by rounding
-MEAN, AXIS, NEXT = 0, 1, 2  # what is where in the room of the loop
+MEAN, AXIS, NEXT = 0, 1, 2  # rows of the workspace of the loop
 
 
 def cut(
@@ -38,12 +38,12 @@ def cut(
     """
     size = np.frexp(np.abs(X).max(initial=0.0))[1]  # so that no square leaves float64
     numbers = np.ldexp(np.ascontiguousarray(X, dtype=np.float64), -size)
-    room = np.empty((3, X.shape[1]))
+    space = np.empty((3, X.shape[1]))
     for _ in range(times):
         order = np.argsort(groups, kind="stable")
         starts = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-1))
         beyond = np.zeros(len(groups), np.int64)
-        cut_across(numbers, weights, order, starts, least, room, beyond)
+        cut_across(numbers, weights, order, starts, least, space, beyond)
         groups = 2 * groups + beyond
     return groups
 
@@ -55,51 +55,51 @@ def cut_across(
     order: NDArray[np.int64],
     starts: NDArray[np.int64],
     least: float,
-    room: NDArray[np.float64],
+    space: NDArray[np.float64],
     beyond: NDArray[np.int64],
 ) -> None:
     """Write 1 to ``beyond`` (n,) of samples on one side of their group's mean.
 
-    The g-th group are the samples ``order[starts[g]:starts[g + 1]]``; ``room`` is (3, D).
+    The g-th group are the samples ``order[starts[g]:starts[g + 1]]``; ``space`` is (3, D).
     """
     d = X.shape[1]
     for g in range(starts.size - 1):
         total = 0.0
         for k in range(d):
-            room[MEAN, k] = 0.0
+            space[MEAN, k] = 0.0
         for at in range(starts[g], starts[g + 1]):
             i = order[at]
             total += weights[i]
             for k in range(d):
-                room[MEAN, k] += weights[i] * X[i, k]
+                space[MEAN, k] += weights[i] * X[i, k]
         if total < least:
             continue
         for k in range(d):
-            room[MEAN, k] /= total
+            space[MEAN, k] /= total
         farthest = 0.0
         for at in range(starts[g], starts[g + 1]):
             i, square = order[at], 0.0
             for k in range(d):
-                square += (X[i, k] - room[MEAN, k]) ** 2
+                square += (X[i, k] - space[MEAN, k]) ** 2
             if square > farthest * (1 + ALIKE):  # or else rounding chooses among equals
                 farthest = square
                 for k in range(d):
-                    room[NEXT, k] = X[i, k] - room[MEAN, k]
+                    space[NEXT, k] = X[i, k] - space[MEAN, k]
         if farthest == 0.0:
             continue
         for turn in range(TURNS + 1):
             square = 0.0
             for k in range(d):
-                square += room[NEXT, k] ** 2
+                square += space[NEXT, k] ** 2
             for k in range(d):
-                room[AXIS, k] = room[NEXT, k] / np.sqrt(square)
-                room[NEXT, k] = 0.0
+                space[AXIS, k] = space[NEXT, k] / np.sqrt(square)
+                space[NEXT, k] = 0.0
             for at in range(starts[g], starts[g + 1]):
                 i, along = order[at], 0.0
                 for k in range(d):
-                    along += (X[i, k] - room[MEAN, k]) * room[AXIS, k]
+                    along += (X[i, k] - space[MEAN, k]) * space[AXIS, k]
                 if turn == TURNS:
                     beyond[i] = along > ALIKE * np.sqrt(farthest)
                 else:
                     for k in range(d):
-                        room[NEXT, k] += weights[i] * along * (X[i, k] - room[MEAN, k])
+                        space[NEXT, k] += weights[i] * along * (X[i, k] - space[MEAN, k])

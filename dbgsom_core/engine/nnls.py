@@ -13,7 +13,7 @@ from dbgsom_core.engine.compile import inner_loop, loop
 from dbgsom_core.engine.workers import available_threads, share
 
 _CHUNK = 64  # samples of a task
-_ROOM = 1 << 22  # numbers that a worker may hold for them
+_MOST_NUMBERS = 1 << 22  # numbers that a worker may hold for them
 _COLUMNS = 32  # prototypes that scipy sees beside those that take part
 _TURNS = 100  # and how often it sees others, at most
 _SMALL_WORK = 1 << 18  # numbers in all products below which one thread does it
@@ -50,27 +50,27 @@ def mixture_coefficients(
     csr_array (n, K) of float64, indices sorted
     """
     n, n_neurons = len(X), len(prototypes)
-    turned = _Turned(np.asarray(prototypes, dtype=np.float64))
-    chunk = min(_CHUNK, max(8, _ROOM // (min(prototypes.shape) + 1) ** 2))
+    reflected = _Reflected(np.asarray(prototypes, dtype=np.float64))
+    chunk = min(_CHUNK, max(8, _MOST_NUMBERS // (min(prototypes.shape) + 1) ** 2))
     tasks = -(-n // chunk)
     helpers = 1 if n * prototypes.size < _SMALL_WORK else threads or available_threads()
-    rooms = [room_for(chunk, *prototypes.shape) for _ in range(max(1, min(helpers, tasks)))]
+    spaces = [workspace(chunk, *prototypes.shape) for _ in range(max(1, min(helpers, tasks)))]
     found: list[Any] = [None] * tasks
 
     def work(worker: int, task: int) -> None:
-        room = rooms[worker]
-        n_live = turned.begin(X[task * chunk : (task + 1) * chunk], room)
+        space = spaces[worker]
+        n_live = reflected.begin(X[task * chunk : (task + 1) * chunk], space)
         while n_live > 0:
-            fill_products(room, turned.columns, n_live)
-            n_live = improve_rows(turned.prototypes, room, n_live)
-        for row in np.flatnonzero(room.rounds < 0):
-            turned.solve_exactly(room, int(row))
-        counts = room.counts[: min(chunk, n - task * chunk)].copy()
-        filled = np.arange(room.values.shape[1]) < counts[:, None]
+            fill_products(space, reflected.columns, n_live)
+            n_live = improve_rows(reflected.prototypes, space, n_live)
+        for row in np.flatnonzero(space.rounds < 0):
+            reflected.solve_exactly(space, int(row))
+        counts = space.counts[: min(chunk, n - task * chunk)].copy()
+        filled = np.arange(space.values.shape[1]) < counts[:, None]
         found[task] = (
             counts,
-            room.members[: len(counts)][filled],
-            room.values[: len(counts)][filled],
+            space.members[: len(counts)][filled],
+            space.values[: len(counts)][filled],
         )
 
     share(helpers, tasks, work)
@@ -81,7 +81,7 @@ def mixture_coefficients(
     return coefficients
 
 
-class _Turned:
+class _Reflected:
     """Prototypes as the loops want them, and how samples are brought to the same coordinates."""
 
     def __init__(self, prototypes: NDArray[np.float64]) -> None:
@@ -92,7 +92,7 @@ class _Turned:
         # Householder's reflection takes the centre to the first axis, away from its own side.
         self.mirror = mirror * (np.sqrt(2.0) / (np.linalg.norm(mirror) or 1.0))
         big = float(-np.copysign(length, self.centre[0]))
-        small = self._turn(prototypes)
+        small = self._reflect(prototypes)
         self.whole = small.copy()
         self.whole[:, 0] += big
         gram = self.whole @ self.whole.T
@@ -104,21 +104,21 @@ class _Turned:
         self.prototypes = Prototypes(big, small, norms, gram, scale, steepness)
         self.columns = np.ascontiguousarray(small.T)
 
-    def _turn(self, rows: NDArray[Any]) -> NDArray[np.float64]:
+    def _reflect(self, rows: NDArray[Any]) -> NDArray[np.float64]:
         turned = np.asarray(rows, dtype=np.float64) - self.centre
         # Sums of each row by itself: a product of matrices may depend on the other rows.
         along = (turned * self.mirror).sum(axis=1)
         return np.ascontiguousarray(turned - along[:, None] * self.mirror)
 
-    def begin(self, X: NDArray[Any], room: Room) -> int:
-        """Write samples to a worker's room; returns how many are to be solved."""
+    def begin(self, X: NDArray[Any], space: Workspace) -> int:
+        """Write samples to a worker's workspace; returns how many are to be solved."""
         n = len(X)
-        room.samples[:n] = self._turn(X)
-        room.samples[:n, 0] += self.prototypes.big
-        room.residuals[:n] = room.samples[:n]
-        room.counts[:], room.rounds[:] = 0, 0
+        space.samples[:n] = self._reflect(X)
+        space.samples[:n, 0] += self.prototypes.big
+        space.residuals[:n] = space.samples[:n]
+        space.counts[:], space.rounds[:] = 0, 0
         live = np.flatnonzero(X.any(axis=1))  # turned, a sample of zeros is 0 but for rounding
-        room.live[: len(live)] = live
+        space.live[: len(live)] = live
         return len(live)
 
     @cached_property
@@ -128,7 +128,7 @@ class _Turned:
         first[np.unique(self.whole, axis=0, return_index=True)[1]] = True
         return first
 
-    def solve_exactly(self, room: Room, row: int) -> None:
+    def solve_exactly(self, space: Workspace, row: int) -> None:
         """Solve for one sample by orthogonal factors, which keep small rows beside a large first.
 
         Normal equations square the condition of the prototypes: with a common offset of 1e7
@@ -138,8 +138,8 @@ class _Turned:
         from scipy.optimize import nnls  # slow to import, and seldom needed
 
         big, small, norms = self.prototypes[:3]
-        x = room.samples[row]
-        columns = room.members[row, : room.counts[row]]
+        x = space.samples[row]
+        columns = space.members[row, : space.counts[row]]
         columns = columns[self.distinct[columns]]
         for _ in range(_TURNS):
             values = np.zeros(len(columns))
@@ -164,9 +164,9 @@ class _Turned:
                 break
             steepest = np.argsort(-slopes[steep], kind="stable")[:_COLUMNS]
             columns = np.concatenate([columns, steep[steepest]])
-        room.counts[row] = len(values)
-        room.members[row, : len(values)] = columns[: len(values)]
-        room.values[row, : len(values)] = values
+        space.counts[row] = len(values)
+        space.members[row, : len(values)] = columns[: len(values)]
+        space.values[row, : len(values)] = values
 
 
 # ---------------------------------------------------------------------- compiled loops
@@ -190,7 +190,7 @@ class Prototypes(NamedTuple):
     steepness: NDArray[np.float64]
 
 
-class Room(NamedTuple):
+class Workspace(NamedTuple):
     """Memory of one worker: samples (N, D) in the coordinates of the prototypes and their solution.
 
     The first ``counts[i]`` entries of row i of ``members`` and ``values`` say which prototypes take
@@ -217,10 +217,10 @@ class Room(NamedTuple):
     entrants: NDArray[np.int64]
 
 
-def room_for(rows: int, n_neurons: int, d: int) -> Room:
-    """Return room for so many samples (rows, D)."""
+def workspace(rows: int, n_neurons: int, d: int) -> Workspace:
+    """Return a workspace for so many samples (rows, D)."""
     rank, whole = min(n_neurons, d) + 1, np.int64
-    return Room(
+    return Workspace(
         samples=np.empty((rows, d)),
         residuals=np.empty((rows, d)),
         products=np.empty((rows, n_neurons)),
@@ -240,7 +240,7 @@ def room_for(rows: int, n_neurons: int, d: int) -> Room:
 
 
 @loop
-def fill_products(room: Room, columns: NDArray[np.float64], n_live: int) -> None:
+def fill_products(space: Workspace, columns: NDArray[np.float64], n_live: int) -> None:
     """Fill ``products`` with those of the live residuals and the small differences (D, K).
 
     Each is added up by feature, so that it depends on its sample alone.
@@ -248,7 +248,7 @@ def fill_products(room: Room, columns: NDArray[np.float64], n_live: int) -> None
     d, n_neurons = columns.shape
     whole = d - d % 4
     for at in range(n_live):
-        rest, row = room.residuals[room.live[at]], room.products[at]
+        rest, row = space.residuals[space.live[at]], space.products[at]
         for j in range(n_neurons):
             row[j] = 0.0
         for k in range(0, whole, 4):  # four at a time: sums are fetched and put back less often
@@ -266,7 +266,7 @@ def fill_products(room: Room, columns: NDArray[np.float64], n_live: int) -> None
 
 
 @loop
-def improve_rows(prototypes: Prototypes, room: Room, n_live: int) -> int:
+def improve_rows(prototypes: Prototypes, space: Workspace, n_live: int) -> int:
     """Bring each live sample nearer to its optimum by means of its ``products``.
 
     Kuhn and Tucker's conditions are looked at first; samples that meet them live no longer.
@@ -274,14 +274,19 @@ def improve_rows(prototypes: Prototypes, room: Room, n_live: int) -> int:
     with another one is that with the difference of the two, which is small.
     """
     big, small, norms, gram, scale, steepness = prototypes
-    samples, residuals, products, rounds = room.samples, room.residuals, room.products, room.rounds
-    members, values, inverses = room.members, room.values, room.inverses
-    target, column, known, before = room.target, room.column, room.known, room.before
+    samples, residuals, products, rounds = (
+        space.samples,
+        space.residuals,
+        space.products,
+        space.rounds,
+    )
+    members, values, inverses = space.members, space.values, space.inverses
+    target, column, known, before = space.target, space.column, space.known, space.before
     d, kept = samples.shape[1], 0
     most = _PATIENCE + values.shape[1] // 2
     for at in range(n_live):
-        i = room.live[at]
-        size, first = room.counts[i], 0
+        i = space.live[at]
+        size, first = space.counts[i], 0
         length, total = 0.0, 0.0
         for k in range(d):
             length += residuals[i, k] * residuals[i, k]
@@ -306,7 +311,7 @@ def improve_rows(prototypes: Prototypes, room: Room, n_live: int) -> int:
             products[at, j] = -np.inf
         share = _SLACK if rounds[i] == most else STEEP
         n_entrants = _steepest(
-            products, at, common, share * length, reach, norms, steepness, room.entrants
+            products, at, common, share * length, reach, norms, steepness, space.entrants
         )
         if n_entrants == 0 and balanced:
             continue
@@ -319,14 +324,14 @@ def improve_rows(prototypes: Prototypes, room: Room, n_live: int) -> int:
                 target[a] += column[b] * inverses[i, b, a]
         for place in range(-1, n_entrants):
             if place >= 0:
-                j = room.entrants[place]
+                j = space.entrants[place]
                 for a in range(size):
-                    room.coefficients[members[i, a]] = values[i, a]
+                    space.coefficients[members[i, a]] = values[i, a]
                 slope = (products[at, j] + common) / scale
                 for a in range(n_known):
-                    slope -= gram[j, known[a]] * (room.coefficients[known[a]] - before[a])
+                    slope -= gram[j, known[a]] * (space.coefficients[known[a]] - before[a])
                 for a in range(size):
-                    room.coefficients[members[i, a]] = 0.0
+                    space.coefficients[members[i, a]] = 0.0
                 least = STEEP * (norms[j] + reach) * length / scale
                 if size + 1 == values.shape[1] or slope <= least:
                     continue
@@ -334,8 +339,8 @@ def improve_rows(prototypes: Prototypes, room: Room, n_live: int) -> int:
                     continue
                 known[n_known], before[n_known] = j, 0.0
                 n_known, size = n_known + 1, size + 1
-            size = _settle(i, size, members, values, inverses, target, column)
-        room.counts[i] = size
+            size = _walk_to_optimum(i, size, members, values, inverses, target, column)
+        space.counts[i] = size
         total = 0.0
         for k in range(d):
             residuals[i, k] = samples[i, k]
@@ -344,7 +349,7 @@ def improve_rows(prototypes: Prototypes, room: Room, n_live: int) -> int:
             for k in range(d):
                 residuals[i, k] -= values[i, a] * small[members[i, a], k]
         residuals[i, 0] -= total * big
-        room.live[kept] = i
+        space.live[kept] = i
         kept += 1
     return kept
 
@@ -419,7 +424,7 @@ def _border(
 
 
 @inner_loop
-def _settle(
+def _walk_to_optimum(
     i: int,
     size: int,
     members: NDArray[np.int64],

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Flags, Floats, Found, Integers, MapGraph
 from dbgsom_core.engine.euclidean import layout
-from dbgsom_core.engine.euclidean.fine_tuning import Seconds
+from dbgsom_core.engine.euclidean.fine_tuning import LinkedRunnersUp
 from dbgsom_core.engine.euclidean.layout import in_rows
 from dbgsom_core.engine.euclidean.packed_found import FastFound
 from dbgsom_core.engine.euclidean.packing import Frame, Packed
@@ -270,6 +270,6 @@ class FoundByParts(FastFound):
         sums, hits = self.search.total("tuned", self.now, leads, None, None)
         return replace(self, hits=hits, packed_sums=sums, own=leads)
 
-    def pulled(self, links: NDArray[np.int32], leads: Flags | None) -> Seconds:
+    def pulled(self, links: NDArray[np.int32], leads: Flags | None) -> LinkedRunnersUp:
         """See `FastFound`."""
-        return Seconds(None, *self.search.total("tuned", self.now, self.own, links, leads))
+        return LinkedRunnersUp(None, *self.search.total("tuned", self.now, self.own, links, leads))

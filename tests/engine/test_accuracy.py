@@ -73,20 +73,20 @@ def root_of(number):
 
 
 @compiled
-def compare_all(one, blocks, panels, accuracy, margins, room, nearest, slack):
+def compare_all(one, blocks, panels, accuracy, margins, space, nearest, slack):
     """Compare each block by itself with all panels, and keep what was found."""
     lanes = lanes_of(one)
     depth, n_panels = blocks.numbers.shape[1], panels.ids.shape[0]
-    at = begin(one, blocks, panels, margins.least, room)
+    at = begin(one, blocks, panels, margins.least, space)
     for b in range(blocks.numbers.shape[0]):
         squares = at.squares + b * LINE
         slack_of_block(one, squares, accuracy, at.slack)
-        compare_blocks(one, 1, b, 1, ALL, depth, panels, margins, room, at)
+        compare_blocks(one, 1, b, 1, ALL, depth, panels, margins, space, at)
         for lane in range(lanes):
             for line in range(SLACKS):
-                slack[b * lanes + lane, line] = room.slack[0, line, lane]
+                slack[b * lanes + lane, line] = space.slack[0, line, lane]
             for g in range(n_panels):
-                nearest[b * lanes + lane, g] = room.nearest[0, g, lane]
+                nearest[b * lanes + lane, g] = space.nearest[0, g, lane]
 
 
 def one_each(n_neurons):
@@ -98,11 +98,11 @@ def one_each(n_neurons):
 class Compared:
     """Samples compared with prototypes of which each has a panel of its own."""
 
-    def __init__(self, samples, W, room=None, ids=None, drift=None, before=None):
-        room = PrototypePacker(samples) if room is None else room
+    def __init__(self, samples, W, space=None, ids=None, drift=None, before=None):
+        space = PrototypePacker(samples) if space is None else space
         ids = one_each(len(W)) if ids is None else ids
         drift = np.zeros(len(W)) if drift is None else drift
-        self.laid = room.pack(W, ids, drift, before)
+        self.laid = space.pack(W, ids, drift, before)
         n_blocks, _, lanes = samples.blocks.numbers.shape
         dtype, n, places = samples.blocks.numbers.dtype, len(samples.X), n_blocks * lanes
         values, slack = np.empty((places, len(W)), dtype), np.empty((places, SLACKS), dtype)
@@ -231,7 +231,7 @@ def test_a_value_is_no_more_wrong_than_its_bound(d, kind, rng):
 
 
 def test_without_a_grid_values_and_definition_may_both_be_at_their_worst():
-    """In float64 half a square is the sum of D rounded ones; in a training the grid has room."""
+    """In float64 half a square is the sum of D rounded ones; in a training the grid has space."""
     d = 256
     X, W = losing(d, UNIT)
     samples = PackedSamples.of(X, 1).doubled()
@@ -323,7 +323,7 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
     samples = both_dtypes(X)[doubled]
     numbers = np.moveaxis(samples.blocks.numbers, 1, 2).reshape(-1, 8)[:n, :d]
     W = X[rng.integers(n, size=k)] + rng.normal(size=(k, d))
-    room, drift, before, history, tight = PrototypePacker(samples), np.zeros(k), None, [], 0
+    space, drift, before, history, tight = PrototypePacker(samples), np.zeros(k), None, [], 0
     n_blocks = len(samples.blocks.numbers)
     margins = Margins(
         np.zeros((n_blocks, k), np.uint16),
@@ -333,7 +333,7 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
         ),
     )
     for epoch in range(7):
-        compared = Compared(samples, W, room, one_each(k), drift, before)
+        compared = Compared(samples, W, space, one_each(k), drift, before)
         before = compared.laid.packed.copy()
         # The kept ones are looked at with what the units so far moved, as a pass does.
         keep_margins(samples, W, compared.laid, margins)

@@ -58,7 +58,7 @@ class OwnNeurons(NamedTuple):
 
 
 @inner_loop
-def is_stranger(classes: Classes, i: int, j: int) -> bool:
+def is_misplaced(classes: Classes, i: int, j: int) -> bool:
     """Say whether sample i has a class that does not lead in neuron j."""
     if classes.leads.shape[1] == 0:
         return False
@@ -82,7 +82,7 @@ def nearest_linked(
     best, nearest = -1, np.inf
     for side in range(neighbours.size):
         j = np.int64(neighbours[side])
-        if j < 0 or (own and is_stranger(classes, i, j)):
+        if j < 0 or (own and is_misplaced(classes, i, j)):
             continue
         distance = row_distance(samples, i, prototypes, j)
         if best < 0 or distance < nearest or (distance == nearest and j < best):
@@ -107,7 +107,7 @@ def fill_linked(
     """
     for i in range(start, stop):
         j = nearest_linked(samples, i, prototypes, neighbours[units[i]], classes, np.False_)
-        if is_stranger(classes, i, j):
+        if is_misplaced(classes, i, j):
             own = nearest_linked(samples, i, prototypes, neighbours[units[i]], classes, np.True_)
             j = own if own >= 0 else j
         out[i] = j
@@ -129,7 +129,7 @@ def linked_blocks(
     only_changes: bool,
     seconds: NDArray[np.int32],
     tally: Tally,
-    room: Workspace,
+    space: Workspace,
     start: int,
     stop: int,
 ) -> None:
@@ -146,11 +146,11 @@ def linked_blocks(
     only_changes : bool
         Move only samples whose neighbour is another one than last time, else add all.
     """
-    numbers, order, found = blocks.numbers, blocks.order, room.places[0, 0]
+    numbers, order, found = blocks.numbers, blocks.order, space.places[0, 0]
     lanes, n, depth = lanes_of(one), order.size, numbers.shape[1]
     classed, degree = classes.leads.shape[1] > 0, sides.shape[1]
     numbers_at, squares_at = numbers.ctypes.data, blocks.squares.ctypes.data
-    slack_at = room.slack.ctypes.data
+    slack_at = space.slack.ctypes.data
     rows_at, halves_at, sides_at = rows.ctypes.data, halves.ctypes.data, sides.ctypes.data
     found_at, units_at, seconds_at = found.ctypes.data, units.ctypes.data, seconds.ctypes.data
     for b in range(start, stop):
@@ -174,14 +174,14 @@ def linked_blocks(
             i, among = np.int64(order[base + lane]), sides[units[base + lane]]
             if doubtful >> lane & 1:
                 found[lane] = nearest_linked(samples, i, prototypes, among, classes, np.False_)
-            if is_stranger(classes, i, np.int64(found[lane])):
+            if is_misplaced(classes, i, np.int64(found[lane])):
                 own = nearest_linked(samples, i, prototypes, among, classes, np.True_)
                 found[lane] = own if own >= 0 else found[lane]
         moved = inside
         if only_changes:
             moved &= lanes_other(one, found_at, seconds_at + base * 4)
         move_samples(
-            one, samples, frame, blocks, b, moved, found, seconds, only_changes, tally, room
+            one, samples, frame, blocks, b, moved, found, seconds, only_changes, tally, space
         )
 
 
@@ -191,7 +191,7 @@ def nearest_own(
 ) -> int:
     """Return the neuron of class ``code``, which has one, that lies nearest to sample i.
 
-    ``squares`` is (M,) numbers of room. The inner loop runs over neurons, so that it can use
+    ``squares`` is (M,) numbers to work with. The inner loop runs over neurons, so that it can use
     vectors without changing the order of a sum.
     """
     first, last = own.ends[code], own.ends[code + 1]
@@ -225,12 +225,12 @@ def fill_own(
     """Fill out (n,) from ``start`` to ``stop`` with the nearest neuron in which the class leads.
 
     A sample keeps its unit if it has no class, or its class leads there or nowhere. ``squares``
-    is room, see `nearest_own`.
+    is overwritten, see `nearest_own`.
     """
     for i in range(start, stop):
         out[i] = units[i]
         code = classes.codes[i]
-        if is_stranger(classes, i, units[i]) and own.ends[code] < own.ends[code + 1]:
+        if is_misplaced(classes, i, units[i]) and own.ends[code] < own.ends[code + 1]:
             out[i] = nearest_own(samples, i, code, own, squares)
 
 
@@ -251,7 +251,7 @@ def own_blocks(
 ) -> None:
     """Do as `fill_own` for blocks ``start`` to ``stop`` and tally what that moves.
 
-    ``units`` (B*lanes,) is filled by place; ``squares`` and ``packed`` (D,) are room.
+    ``units`` (B*lanes,) is filled by place; ``squares`` and ``packed`` (D,) are overwritten.
     """
     _, _, order, bmu = blocks
     lanes = lanes_of(one)
@@ -259,7 +259,7 @@ def own_blocks(
         i, unit = order[place], bmu[place]
         units[place] = unit
         code = classes.codes[i]
-        if not is_stranger(classes, i, unit) or own.ends[code] == own.ends[code + 1]:
+        if not is_misplaced(classes, i, unit) or own.ends[code] == own.ends[code + 1]:
             continue
         j = nearest_own(samples, i, code, own, squares)
         units[place] = j
@@ -277,7 +277,7 @@ NO_CLASSES = Classes(np.empty(0, np.int64), np.empty((0, 0), np.bool_))
 
 
 @dataclass
-class Seconds:
+class LinkedRunnersUp:
     """What linked neighbours won: packed ``sums`` (K, depth) and ``hits`` (K,).
 
     ``places`` (B*lanes,) is the neighbour that each place pulled last time, of samples in memory.
@@ -287,13 +287,13 @@ class Seconds:
     sums: NDArray[np.float64]
     hits: NDArray[np.int64]
 
-    def sorted(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> Seconds:
+    def sorted(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> LinkedRunnersUp:
         """Return the same for samples whose order (n,) was another one ``before``."""
         assert self.places is not None
         of_row, places = np.empty_like(before), np.zeros_like(self.places)
         of_row[before] = self.places[: len(before)]
         places[: len(after)] = of_row[after]
-        return Seconds(places, self.sums, self.hits)
+        return LinkedRunnersUp(places, self.sums, self.hits)
 
 
 def classes_of(codes: NDArray[np.int64] | None, leads: NDArray[np.bool_] | None) -> Classes:
@@ -329,7 +329,7 @@ def own_class(
     """
     own, d = own_neurons(prototypes, classes.leads), samples.X.shape[1]
 
-    def work(tally: Tally, room: Workspace, chunk: Chunk) -> None:
+    def work(tally: Tally, space: Workspace, chunk: Chunk) -> None:
         own_blocks(
             samples.one, chunk.samples, samples.frame, chunk.blocks, _in(classes, chunk), own,
             chunk.units, tally, np.empty(len(own.rows)), np.empty(d), chunk.start, chunk.stop,
@@ -345,8 +345,8 @@ def linked_seconds(
     units: NDArray[np.int32],
     links: NDArray[np.int32],
     classes: Classes,
-    before: Seconds | None,
-) -> Seconds:
+    before: LinkedRunnersUp | None,
+) -> LinkedRunnersUp:
     """Return what the linked neighbours nearest to the samples won, until the next call.
 
     Parameters
@@ -360,21 +360,23 @@ def linked_seconds(
     links : int32 array (K, degree)
         The linked neighbours of each neuron, -1 for none.
     classes : Classes
-    before : Seconds or None
+    before : LinkedRunnersUp or None
         What the last call returned of samples in memory; it is changed and returned where it fits.
     """
     n_neurons, stay = len(links), isinstance(samples, PackedSamples)
     if before is None or len(before.hits) != n_neurons or not stay:
         sums = np.zeros((n_neurons, samples.depth))
-        before = Seconds(None, sums, np.zeros(n_neurons, np.int64))
+        before = LinkedRunnersUp(None, sums, np.zeros(n_neurons, np.int64))
     known, places = before.places is not None, before.places
     if stay and places is None:
         before.places = places = np.zeros_like(units)
 
-    def work(tally: Tally, room: Workspace, chunk: Chunk) -> None:
+    def work(tally: Tally, space: Workspace, chunk: Chunk) -> None:
         here = np.zeros_like(chunk.units) if places is None else places
         classes_here = _in(classes, chunk)
-        look_beside(samples, prototypes, laid, links, classes_here, here, tally, room, chunk, known)
+        look_beside(
+            samples, prototypes, laid, links, classes_here, here, tally, space, chunk, known
+        )
 
     samples.each(units, before.sums, before.hits, 0, work, samples.X.size < _SMALL_WORK)
     return before
@@ -388,14 +390,14 @@ def look_beside(
     classes: Classes,
     places: NDArray[np.int32],
     tally: Tally,
-    room: Workspace,
+    space: Workspace,
     chunk: Chunk,
     known: bool = False,
 ) -> None:
     """Tally what the linked neighbours of the units of a chunk win, or what is new of it."""
     linked_blocks(
         samples.one, chunk.samples, prototypes, samples.frame, chunk.blocks, chunk.units, links,
-        laid.rows, laid.halves, laid.accuracy, classes, known, places, tally, room,
+        laid.rows, laid.halves, laid.accuracy, classes, known, places, tally, space,
         chunk.start, chunk.stop,
     )  # fmt: skip
 

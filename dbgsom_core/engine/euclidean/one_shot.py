@@ -91,7 +91,7 @@ def _nearest(
         return out, -1
     doubts = np.zeros(-(-data.n // samples.size), np.int64)
 
-    def work(tally: Tally, room: Workspace, chunk: Chunk) -> None:
+    def work(tally: Tally, space: Workspace, chunk: Chunk) -> None:
         if doubts.min() < 0 or doubts.sum() > most:
             return
         rows, squares = chunk.of, chunk.blocks.squares.reshape(-1)[: len(chunk.blocks.order)]
@@ -104,7 +104,7 @@ def _nearest(
         nearest = np.empty((len(squares), places), np.int32)
         doubts[rows.start // samples.size] = search_loops.nearest_blocks(
             samples.one, places, chunk.samples, prototypes, chunk.blocks, laid.panels,
-            laid.accuracy, NO_MARGINS, nearest, room, chunk.start, chunk.stop,
+            laid.accuracy, NO_MARGINS, nearest, space, chunk.start, chunk.stop,
         )  # fmt: skip
         out[rows] = nearest
 

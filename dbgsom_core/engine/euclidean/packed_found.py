@@ -17,7 +17,7 @@ from dbgsom_core.engine.contract import (
     Totals,
 )
 from dbgsom_core.engine.euclidean import fine_tuning, layout
-from dbgsom_core.engine.euclidean.fine_tuning import Seconds, classes_of
+from dbgsom_core.engine.euclidean.fine_tuning import LinkedRunnersUp, classes_of
 from dbgsom_core.engine.smoothing import reach_of, smoothed, updated_from
 
 
@@ -118,11 +118,11 @@ class FastFound:
         """See `Found`."""
         return self.exactly().formed(around)
 
-    def pulled(self, links: NDArray[np.int32], leads: NDArray[np.bool_] | None) -> Seconds:
+    def pulled(self, links: NDArray[np.int32], leads: NDArray[np.bool_] | None) -> LinkedRunnersUp:
         """Return what the ``links`` (K, degree) of units won, see `linked_totals`, packed."""
         search, classes = self.search, classes_of(self.search.data.codes, leads)
         is_last = self.kept is search.samples.units
-        seconds: Seconds | None = None
+        seconds: LinkedRunnersUp | None = None
         if is_last and not len(classes.codes):
             seconds = search.pulled(self.prototypes, links)
         if seconds is None:

@@ -202,7 +202,7 @@ def pack_blocks(
 ) -> None:
     """Fill blocks ``start`` to ``stop`` from the samples (n, D) in their order.
 
-    ``total`` and ``rows`` (lanes,) are room.
+    ``total`` and ``rows`` (lanes,) are overwritten.
     """
     numbers, squares, order = blocks.numbers, blocks.squares, blocks.order
     lanes, n, d = lanes_of(one), order.size, samples.columns
@@ -544,14 +544,14 @@ class PackedAnew(Packed):
         self._places: NDArray[Any] = np.empty(0, np.uint16) if before is None else before._places
         self._rank: NDArray[Any] | None = None  # of units, by which places are to be sorted
         self._as_read = np.arange(self.size, dtype=np.int32)
-        self._rooms = [
+        self._buffers = [
             (
                 empty_blocks(self._as_read.copy(), self.depth, self.dtype),
                 np.empty((self.size, d), self.X.dtype),
             )
             for _ in range(self.threads)
         ]
-        self._together = len(self._rooms[0][0].numbers)  # blocks of a read
+        self._together = len(self._buffers[0][0].numbers)  # blocks of a read
 
     def doubled(self, most: int | None = None) -> PackedAnew:
         """Return the same rows in blocks of float64; they take no memory."""
@@ -576,21 +576,21 @@ class PackedAnew(Packed):
         n, size, self._rank = len(self.X), self.size, None
 
         def of_task(tally: Tally, worker: int, task: int) -> None:
-            room, given = self._rooms[worker]
+            space, given = self._buffers[worker]
             rows = slice(task * size, min((task + 1) * size, n))
             X = for_loops(self.X.read(rows.start, rows.stop, given))
-            order, kept, places = room.order[: len(X)], units[rows], self._places[rows]
+            order, kept, places = space.order[: len(X)], units[rows], self._places[rows]
             if rank is not None and len(places):
                 places[:] = np.argsort(rank[kept], kind="stable")
             order[:] = places if len(places) else self._as_read[: len(X)]
-            n_blocks, at = -(-len(X) // room.numbers.shape[2]), task * self._together
-            here = Blocks(room.numbers[:n_blocks], room.squares[:n_blocks], order, room.bmu)
-            room.bmu[: len(X)] = kept[order]
+            n_blocks, at = -(-len(X) // space.numbers.shape[2]), task * self._together
+            here = Blocks(space.numbers[:n_blocks], space.squares[:n_blocks], order, space.bmu)
+            space.bmu[: len(X)] = kept[order]
             samples = Rows.of(X)
             _pack(self.one, samples, self.frame, here, 0, n_blocks)
             numbers = slice(at, at + n_blocks)
-            work(tally, spaces[worker], Chunk(samples, here, room.bmu, 0, n_blocks, rows, numbers))
-            kept[order] = room.bmu[: len(X)]
+            work(tally, spaces[worker], Chunk(samples, here, space.bmu, 0, n_blocks, rows, numbers))
+            kept[order] = space.bmu[: len(X)]
 
         return added_up(self.threads, -(-n // size), sums, hits, of_task)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Found, MapGraph
 from dbgsom_core.engine.euclidean import search_loops
-from dbgsom_core.engine.euclidean.fine_tuning import NO_CLASSES, Seconds, look_beside
+from dbgsom_core.engine.euclidean.fine_tuning import NO_CLASSES, LinkedRunnersUp, look_beside
 from dbgsom_core.engine.euclidean.layout import PackedPrototypes, PrototypePacker, in_rows, patches
 from dbgsom_core.engine.euclidean.packed_found import FastFound
 from dbgsom_core.engine.euclidean.packing import (
@@ -218,7 +218,7 @@ class FastSearch:
         # Of the last pass: errors in whole steps, samples in doubt.
         self.whole_errors, self.doubts = np.empty(0, np.int64), 0
         # What fine-tuning found, and the links (K, degree) that it asked for.
-        self.seconds: Seconds | None = None
+        self.seconds: LinkedRunnersUp | None = None
         self._links: NDArray[np.int32] | None = None
 
     # ------------------------------------------------------------------------------- passes
@@ -317,12 +317,12 @@ class FastSearch:
             samples.forget()
             self.pruning.margins, self.packed = None, self.packed[:0]
 
-        def work(tally: Tally, room: Workspace, chunk: Chunk) -> None:
+        def work(tally: Tally, space: Workspace, chunk: Chunk) -> None:
             places, (start, stop) = chunk.places, (chunk.start, chunk.stop)
             nearest = np.empty((places.stop - places.start, 2), np.int32)
             search_loops.nearest_blocks(
                 samples.one, 2, chunk.samples, prototypes, chunk.blocks, laid.panels, laid.accuracy,
-                NO_MARGINS, nearest, room, start, stop,
+                NO_MARGINS, nearest, space, start, stop,
             )  # fmt: skip
             use(chunk.blocks.order[places] + np.int64(chunk.of.start), nearest)
 
@@ -330,7 +330,9 @@ class FastSearch:
         small, n_panels = self._is_small(len(prototypes)), len(laid.panels.ids)
         samples.each(samples.units, *nothing, n_panels, work, small)
 
-    def pulled(self, prototypes: NDArray[np.float64], links: NDArray[np.int32]) -> Seconds | None:
+    def pulled(
+        self, prototypes: NDArray[np.float64], links: NDArray[np.int32]
+    ) -> LinkedRunnersUp | None:
         """Return what the linked neighbours of units win where the pass found it while it read."""
         before, self._links = self._links, links
         is_asked_again = before is not None and np.array_equal(before, links)
@@ -357,7 +359,7 @@ class FastSearch:
         if links is not None:  # what linked neighbours win follows on what neurons win
             sums, hits = (np.concatenate([won, np.zeros_like(won)]) for won in (sums, hits))
 
-        def work(tally: Tally, room: Workspace, chunk: Chunk) -> None:
+        def work(tally: Tally, space: Workspace, chunk: Chunk) -> None:
             own, (start, stop) = NO_MARGINS, (chunk.start, chunk.stop)
             keeps = chunk.numbers.stop <= bounded
             if keeps and margins is not None:
@@ -368,7 +370,7 @@ class FastSearch:
             search_loops.search_blocks(
                 samples.one, chunk.samples, prototypes, samples.frame, steps, chunk.blocks,
                 laid.panels, laid.accuracy, own, mode if keeps else ALL,
-                keeps, only_changes, won, room, start, stop,
+                keeps, only_changes, won, space, start, stop,
             )  # fmt: skip
             if keeps:
                 counts[_BOUNDED] += counts[0] - compared
@@ -376,7 +378,7 @@ class FastSearch:
                 beside = Tally(tally.sums[n_neurons:], tally.hits[n_neurons:], *tally[2:])
                 unknown = np.zeros_like(chunk.units)
                 look_beside(
-                    samples, prototypes, laid, links, NO_CLASSES, unknown, beside, room, chunk
+                    samples, prototypes, laid, links, NO_CLASSES, unknown, beside, space, chunk
                 )
 
         n_panels = len(laid.panels.ids)
@@ -384,7 +386,7 @@ class FastSearch:
         if isinstance(samples, PackedAnew):
             self.seconds = None
         if links is not None:
-            self.seconds = Seconds(None, total.sums[n_neurons:], total.hits[n_neurons:])
+            self.seconds = LinkedRunnersUp(None, total.sums[n_neurons:], total.hits[n_neurons:])
         total = _upper(total, n_neurons)
         self._sums, self._hits = total.sums, total.hits
         self.whole_errors = total.errors

@@ -77,7 +77,7 @@ class Addresses(NamedTuple):
 
 @inlined
 def begin(
-    one: Any, blocks: Blocks, panels: Panels, margins: NDArray[np.uint16], room: Workspace
+    one: Any, blocks: Blocks, panels: Panels, margins: NDArray[np.uint16], space: Workspace
 ) -> Addresses:
     """Fill in the starts of the panels; return where the arrays of a search begin."""
     # A place that holds no prototype begins with inf. The row that the search keeps in the lowest
@@ -86,21 +86,21 @@ def begin(
     for g in range(panels.starts.shape[0]):
         for r in range(PANEL_ROWS):
             start = panels.starts[g, r]
-            room.starts[g, r] = start if start < largest else largest
+            space.starts[g, r] = start if start < largest else largest
     return Addresses(
         blocks.numbers.ctypes.data,
         blocks.squares.ctypes.data,
         blocks.bmu.ctypes.data,
         margins.ctypes.data,
         panels.numbers.ctypes.data,
-        room.starts.ctypes.data,
+        space.starts.ctypes.data,
         panels.ids.ctypes.data,
-        room.values.ctypes.data,
-        room.rows.ctypes.data,
-        room.places.ctypes.data,
-        room.nearest.ctypes.data,
-        room.slack.ctypes.data,
-        room.tops.ctypes.data,
+        space.values.ctypes.data,
+        space.rows.ctypes.data,
+        space.places.ctypes.data,
+        space.nearest.ctypes.data,
+        space.slack.ctypes.data,
+        space.tops.ctypes.data,
     )
 
 
@@ -128,21 +128,21 @@ def _compare_each(
 @inlined
 def compare_blocks(
     one: Any, places: int, b: int, together: int, mode: int, depth: int, panels: Panels,
-    margins: Margins, room: Workspace, at: Addresses,
+    margins: Margins, space: Workspace, at: Addresses,
 ) -> int:  # fmt: skip
     """Compare ``together`` blocks from ``b`` on, up to TOGETHER, with panels that can matter.
 
     Returns how many comparisons of a block with a panel those were. In mode IN_REACH a panel is
     left out only if none of its values can lie within 2E of the best, so that all that follows is
     the same as after comparing everything. Panels are told apart by bits first, without a branch
-    for each. ``room.done`` gets a bit for each panel compared.
+    for each. ``space.done`` gets a bit for each panel compared.
     """
     n_panels, wide, compared = panels.ids.shape[0], margins.least.shape[1], 0
     for i in range(together):
         for p in range(places + 1):
             for lane in range(lanes_of(one)):
-                room.values[i, p, lane] = np.inf
-    for word in range(room.done.shape[1]):
+                space.values[i, p, lane] = np.inf
+    for word in range(space.done.shape[1]):
         first = word * _WORD
         end = min(n_panels, first + _WORD)
         which: Any = np.int64(0)  # of a plain 0 numba makes a type of its own
@@ -156,7 +156,7 @@ def compare_blocks(
                 for g in range(first, end):
                     reaches = margin_at(least + g * _MARGIN) <= (panels.drift[g] + slid) * _MORE
                     more |= int(reaches) << (g - first)
-            room.done[i, word] = more
+            space.done[i, word] = more
             which, other = (more, other) if i == 0 else (which, more)
         compared += _compare_each(one, places, b, which, other, first, depth, n_panels, at)
     return compared
@@ -173,7 +173,7 @@ def slide(b: int, used: int, blocks: Blocks, panels: Panels, margins: Margins) -
 
 @inlined
 def keep_margins(
-    one: Any, b: int, i: int, inside: int, panels: Panels, margins: Margins, room: Workspace,
+    one: Any, b: int, i: int, inside: int, panels: Panels, margins: Margins, space: Workspace,
     at: Addresses,
 ) -> None:  # fmt: skip
     """Write the margins of block b, the i-th of those together, to all panels compared.
@@ -184,8 +184,8 @@ def keep_margins(
     nearest = at.nearest + i * panels.ids.shape[0] * LINE
     least = at.margins + b * margins.least.shape[1] * _MARGIN
     write_tops(one, at.values + i * VALUES * LINE, squares, at.tops + LINE, inside, at.tops)
-    for word in range(room.done.shape[1]):
-        left = room.done[i, word]
+    for word in range(space.done.shape[1]):
+        left = space.done[i, word]
         while left != 0:
             g = word * _WORD + lowest_bit(left)
             left &= left - 1
@@ -197,7 +197,7 @@ def keep_margins(
 
 @inner_loop
 def recheck_exactly(
-    samples: Rows, i: int, prototypes: NDArray[np.float64], panels: Panels, room: Workspace,
+    samples: Rows, i: int, prototypes: NDArray[np.float64], panels: Panels, space: Workspace,
     place: int, lane: int, limit: float,
 ) -> tuple[int, float, int]:  # fmt: skip
     """Return (unit, distance, second unit) of sample i by definition.
@@ -208,7 +208,7 @@ def recheck_exactly(
     first = second = _NONE
     nearer = farther = np.inf
     for g in range(panels.ids.shape[0]):
-        if not room.done[place, g >> 6] >> (g & 63) & 1 or room.nearest[place, g, lane] > limit:
+        if not space.done[place, g >> 6] >> (g & 63) & 1 or space.nearest[place, g, lane] > limit:
             continue
         for r in range(PANEL_ROWS):
             j: Any = np.int64(panels.ids[g, r])
@@ -244,15 +244,15 @@ def slack_of_block(one: Any, squares: int, accuracy: Accuracy, slack: int) -> No
 def move_samples(
     one: Any, samples: Rows, frame: Frame, blocks: Blocks, b: int, moved: int,
     units: NDArray[np.int32], known: NDArray[np.int32], only_changes: bool, tally: Tally,
-    room: Workspace,
+    space: Workspace,
 ) -> None:  # fmt: skip
     """Add the samples of block b with a bit in ``moved`` to the sums of their ``units`` (lanes,).
 
     ``known`` (B*lanes,) are the units by place so far, from whose sums they are taken away if
     ``only_changes``; they become the new ones.
     """
-    numbers, lanes, depth = blocks.numbers, lanes_of(one), room.transposed.shape[1]
-    alike, transposed, packed = samples.size == numbers.itemsize, room.transposed, room.packed
+    numbers, lanes, depth = blocks.numbers, lanes_of(one), space.transposed.shape[1]
+    alike, transposed, packed = samples.size == numbers.itemsize, space.transposed, space.packed
     transposed_at, packed_at = transposed.ctypes.data, packed.ctypes.data
     sums_at, hits, tiled = tally.sums.ctypes.data, tally.hits, depth - depth % lanes
     if moved != 0 and alike:
@@ -312,7 +312,7 @@ def search_blocks(
     keeps: bool,
     only_changes: bool,
     tally: Tally,
-    room: Workspace,
+    space: Workspace,
     start: int,
     stop: int,
 ) -> None:
@@ -327,10 +327,16 @@ def search_blocks(
     only_changes : bool
         Move only samples whose unit changed from one sum to the other, else add all.
     """
-    order, bmu, values, rows, slack = blocks.order, blocks.bmu, room.values, room.rows, room.slack
+    order, bmu, values, rows, slack = (
+        blocks.order,
+        blocks.bmu,
+        space.values,
+        space.rows,
+        space.slack,
+    )
     lanes, n, depth = lanes_of(one), order.size, blocks.numbers.shape[1]
-    at = begin(one, blocks, panels, margins.least, room)
-    whole, leading, errors = room.whole, room.leading, tally.errors
+    at = begin(one, blocks, panels, margins.least, space)
+    whole, leading, errors = space.whole, space.leading, tally.errors
     whole_at, leading_at = whole.ctypes.data, leading.ctypes.data
     for lane in range(lanes):
         leading[lane] = 0
@@ -346,7 +352,7 @@ def search_blocks(
                 slide(b, min(lanes, n - b * lanes), blocks, panels, margins)
             slack_at = at.slack + (b - first) * SLACKS * LINE
             slack_of_block(one, at.squares + b * LINE, accuracy, slack_at)
-        compared += compare_blocks(one, 1, first, together, mode, depth, panels, margins, room, at)
+        compared += compare_blocks(one, 1, first, together, mode, depth, panels, margins, space, at)
         for i in range(together):
             b = first + i
             base = b * lanes
@@ -357,7 +363,7 @@ def search_blocks(
             write_units(one, at.places + i * 2 * lanes * 4, at.ids, rows_at)
             if keeps:
                 slack_of_block(one, squares, margins.accuracy, at.tops + LINE)
-                keep_margins(one, b, i, inside, panels, margins, room, at)
+                keep_margins(one, b, i, inside, panels, margins, space, at)
             values_at = at.values + i * VALUES * LINE
             distances = values_at + 2 * LINE
             ties, poor = write_distances(one, values_at, squares, slack_at, distances)
@@ -371,7 +377,7 @@ def search_blocks(
                 if ties >> lane & 1:
                     limit = values[i, 0, lane] + slack[i, 0, lane]
                     j, exact, _ = recheck_exactly(
-                        samples, row, prototypes, panels, room, i, lane, limit
+                        samples, row, prototypes, panels, space, i, lane, limit
                     )
                     rows[i, 0, lane] = j
                 else:
@@ -394,7 +400,7 @@ def search_blocks(
             if not only_changes:
                 moved = inside
             move_samples(
-                one, samples, frame, blocks, b, moved, rows[i, 0], bmu, only_changes, tally, room
+                one, samples, frame, blocks, b, moved, rows[i, 0], bmu, only_changes, tally, space
             )
     _hand_over(leading, errors, leader)
     tally.counts[0] += compared
@@ -413,7 +419,7 @@ def nearest_blocks(
     accuracy: Accuracy,
     margins: Margins,
     out: NDArray[np.int32],
-    room: Workspace,
+    space: Workspace,
     start: int,
     stop: int,
 ) -> int:
@@ -421,16 +427,16 @@ def nearest_blocks(
 
     Returns how many samples were in doubt.
     """
-    order, values, rows = blocks.order, room.values, room.rows
+    order, values, rows = blocks.order, space.values, space.rows
     lanes, n, depth = lanes_of(one), order.size, blocks.numbers.shape[1]
-    at = begin(one, blocks, panels, margins.least, room)
+    at = begin(one, blocks, panels, margins.least, space)
     doubts = 0
     for base in range(start, stop, TOGETHER):
         together = min(TOGETHER, stop - base)
         for i in range(together):
             squares, slack_at = at.squares + (base + i) * LINE, at.slack + i * SLACKS * LINE
             slack_of_block(one, squares, accuracy, slack_at)
-        compare_blocks(one, places, base, together, ALL, depth, panels, margins, room, at)
+        compare_blocks(one, places, base, together, ALL, depth, panels, margins, space, at)
         for i in range(together):
             b, line = base + i, i * 2 * lanes * 4
             for p in range(places):
@@ -441,12 +447,12 @@ def nearest_blocks(
                 first, second = np.int64(rows[i, 0, lane]), np.int64(rows[i, 1, lane])
                 least, best = np.float64(values[i, 0, lane]), np.float64(values[i, 1, lane])
                 third = np.float64(values[i, 2, lane]) if places == 2 else np.inf
-                close = np.float64(room.slack[i, 0, lane])
+                close = np.float64(space.slack[i, 0, lane])
                 if third <= best + close or best <= least + close:
                     doubts += 1
                     limit = (best if places == 2 else least) + close
                     first, _, second = recheck_exactly(
-                        samples, row, prototypes, panels, room, i, lane, limit
+                        samples, row, prototypes, panels, space, i, lane, limit
                     )
                 out[place, 0] = first
                 if places == 2:
