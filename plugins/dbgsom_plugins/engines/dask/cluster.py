@@ -288,10 +288,7 @@ def _check_alike(client: Any) -> None:
 
 
 def patiently(
-    client: Any,
-    ask: Callable[[Any], Awaitable[Any]],
-    timeout: float,
-    futures: Sequence[Any] = (),
+    client: Any, ask: Callable[[Any], Awaitable[Any]], timeout: float, futures: Sequence[Any] = ()
 ) -> Any:
     """Return what ``ask(client)`` comes to, or end where nobody was there for ``timeout`` seconds.
 

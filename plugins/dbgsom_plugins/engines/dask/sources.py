@@ -119,11 +119,7 @@ def _of_collection(X: Any, workers: Workers, most: float) -> DaskShards:
 
 
 def _joined(
-    blocks: Sequence[Any],
-    sizes: Sequence[int],
-    said: _Layout,
-    workers: Workers,
-    most: float,
+    blocks: Sequence[Any], sizes: Sequence[int], said: _Layout, workers: Workers, most: float
 ) -> tuple[list[Task], list[int]]:
     # Small partitions that follow each other make one shard: each costs a task in every pass.
     import dask
