@@ -31,21 +31,15 @@ class Majority(LabellerComponent):
 
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
         """Return one class per neuron, shape (K,)."""
-        counts, classes = _classes_of(evidence)
+        counts, classes = np.asarray(evidence.class_counts), np.asarray(evidence.classes)
         return np.asarray(classes[counts.argmax(axis=1)])
 
     def probabilities(self, evidence: LabelEvidence) -> NDArray[np.float64]:
         """Return the shares of the classes per neuron, shape (K, C); uniform without hits."""
-        counts, classes = _classes_of(evidence)
+        counts = np.asarray(evidence.class_counts)
         totals = counts.sum(axis=1, keepdims=True)
-        uniform = np.full(counts.shape, 1 / len(classes))
+        uniform = np.full(counts.shape, 1 / counts.shape[1])
         return np.asarray(np.divide(counts, totals, out=uniform, where=totals > 0))
-
-
-def _classes_of(evidence: LabelEvidence) -> tuple[NDArray[Any], NDArray[Any]]:
-    if evidence.class_counts is None or evidence.classes is None:
-        raise ValueError("labeller 'majority' needs class labels: give y to fit")
-    return evidence.class_counts, evidence.classes
 
 
 class Mean(LabellerComponent):
@@ -56,8 +50,7 @@ class Mean(LabellerComponent):
 
     def label(self, evidence: LabelEvidence) -> NDArray[np.float64]:
         """Return one number per neuron, float64 (K,); the mean of all without hits."""
-        y = _numbers(evidence)
-        weights = evidence.weights
+        y, weights = np.asarray(evidence.y, dtype=np.float64), evidence.weights
         weights = np.ones(len(y)) if weights is None else weights
         n_neurons = len(evidence.som_map)
         centre = np.average(y, weights=weights)  # taken off, so that a large offset costs no digits
@@ -65,9 +58,3 @@ class Mean(LabellerComponent):
         totals = np.bincount(evidence.bmu, weights, n_neurons)
         means = np.divide(sums, totals, out=np.zeros(n_neurons), where=totals > 0)
         return np.asarray(centre + means)
-
-
-def _numbers(evidence: LabelEvidence) -> NDArray[np.float64]:
-    if evidence.y is None or np.asarray(evidence.y).dtype.kind not in "fiub":
-        raise ValueError("labeller 'mean' needs numbers as targets: give y to fit")
-    return np.asarray(evidence.y, dtype=np.float64)

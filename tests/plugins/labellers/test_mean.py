@@ -18,9 +18,3 @@ def test_sample_weights_weigh():
     weights = np.array([3.0, 1.0, 0.0, 1.0, 0.5])
     evidence = LabelEvidence(**EVIDENCE, y=np.array([1.0, 2, 3, 4, 7]), weights=weights)
     assert Mean().label(evidence)[[0, 2]].tolist() == pytest.approx([1.25, 5.0])
-
-
-@pytest.mark.parametrize("y", [None, np.array(list("abcde"))])
-def test_it_asks_for_numbers(y):
-    with pytest.raises(ValueError, match="needs numbers as targets"):
-        Mean().label(LabelEvidence(**EVIDENCE, y=y))
