@@ -125,10 +125,10 @@ def why_no_start(init: Any, growth: Any, n_features: int | None = None) -> str |
     given = (len(values), len(values[0]))
     rows, columns = growing.shape
     wanted = (rows * columns, n_features or given[1])
-    return None if given == wanted else start_told(given, rows, columns, wanted[1])
+    return None if given == wanted else start_shape_error(given, rows, columns, wanted[1])
 
 
-def start_told(given: tuple[int, ...], rows: int, columns: int, n_features: int) -> str:
+def start_shape_error(given: tuple[int, ...], rows: int, columns: int, n_features: int) -> str:
     """Return the sentence on a start whose shape is not that of the first cells."""
     return (
         f"init has shape {given}, but the map starts with {rows} × {columns} neurons in "

@@ -140,11 +140,6 @@ class Labels:
             shares = np.asarray(abilities.probabilities(evidence))[nearest]
         return cls(labels[nearest], shares, np.asarray(evidence.hits))
 
-    def taken(self, rows: NDArray[np.int64]) -> Labels:
-        """Return them with the labels of other rows in place of their own."""
-        shares = None if self.probabilities is None else self.probabilities[rows]
-        return Labels(self.labels[rows], shares, self.hits)
-
 
 def _check_columns(labeller: Labeller, method: str, answers: NDArray[Any]) -> None:
     """Raise ComponentError where answers have not the numbers that a labeller says it gives."""
@@ -312,31 +307,25 @@ class LabelledMap:
         outputs = None if target is None else target.outputs
         if target is None or outputs is None:
             return cls._of_one(labeller, trained)
+        samples, ended, fitted = trained.samples, trained.ended, None
+        parts = [trained.part(rows, y) for rows, y in outputs]
         if LabellerAbilities.of(labeller).several_targets:
-            neurons, leaves = _labels(labeller, trained)
-            parts = [trained.part(rows, y) for rows, y in outputs]
+            of_neurons, of_leaves = (one.labels for one in _labels(labeller, trained))
             known = [MicroClusters.of(p.samples, p.ended, len(tree), p.target)[0] for p in parts]
-            fitted = None
         else:
             single = target.y.ndim == 1
-            each = [cls._of_one(labeller, trained.part(rows, y)) for rows, y in outputs]
+            each = [cls._of_one(labeller, part) for part in parts]
             known = [one.clusters for one in each]
-            neurons, leaves = (
-                Labels(_stacked([one.labels for one in those], single), None, those[0].hits)
-                for those in ([one.neurons for one in each], [one.leaves for one in each])
-            )
+            of_neurons = _stacked([one.neurons.labels for one in each], single)
+            of_leaves = _stacked([one.leaves.labels for one in each], single)
             learnt = tuple(one.labeller for one in each if isinstance(one.labeller, FittedLabeller))
             fitted = MultiOutputLabeller(learnt, single) if learnt else None
-        clusters, members = MicroClusters.of(
-            trained.samples, trained.ended, len(tree), None, trained.totals
-        )
-        hits = won = trained.samples.found(tree.maps[0].prototypes, trained.found).hits
+        clusters, members = MicroClusters.of(samples, ended, len(tree), None, trained.totals)
+        hits = won = samples.found(tree.maps[0].prototypes, trained.found).hits
         if len(tree.maps) > 1:
-            won = np.bincount(trained.ended.bmu, trained.samples.weights, len(tree))
-        neurons, leaves = (
-            Labels(np.asarray(one.labels, np.float64), None, count)
-            for one, count in ((neurons, hits), (leaves, won))
-        )
+            won = np.bincount(ended.bmu, samples.weights, len(tree))
+        neurons = Labels(np.asarray(of_neurons, np.float64), None, hits)
+        leaves = Labels(np.asarray(of_leaves, np.float64), None, won)
         return cls(neurons, leaves, clusters, members, fitted, tuple(known))
 
     @classmethod
@@ -367,7 +356,9 @@ def _labels(labeller: Labeller, trained: TrainedMap) -> tuple[Labels, Labels]:
     neurons = leaves = Labels.of(labeller, trained.evidence(tree.maps[0], trained.found), samples)
     if len(tree.maps) > 1:
         leaves = Labels.of(labeller, trained.evidence(leaf_map(tree), trained.ended), samples)
-        leaves = leaves.taken(stand_ins(tree, samples, leaves.hits))
+        rows, shares = stand_ins(tree, samples, leaves.hits), leaves.probabilities
+        shares = None if shares is None else shares[rows]
+        leaves = Labels(leaves.labels[rows], shares, leaves.hits)
         if trained.target is None:  # numbers of clusters mean nothing before leaves are numbered
             labels = []  # a neuron with a child map: that of most of its samples
             for neuron in range(len(tree.maps[0])):

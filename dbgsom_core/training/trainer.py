@@ -19,7 +19,7 @@ from dbgsom_core.interfaces.stopping import judges_targets
 from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.checkpoint import Checkpointer, Path, TrainingState
-from dbgsom_core.training.compatibility import start_told
+from dbgsom_core.training.compatibility import start_shape_error
 from dbgsom_core.training.config import Held, Settings, TrainingConfig
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.stopping import ValidationMonitor
@@ -156,7 +156,7 @@ def start_map(
         raise ValueError(f"init holds no numbers, or rows of different lengths: {error}") from None
     wanted = (rows * columns, start.n_features)
     if prototypes.shape != wanted:
-        raise ValueError(start_told(prototypes.shape, rows, columns, wanted[1]))
+        raise ValueError(start_shape_error(prototypes.shape, rows, columns, wanted[1]))
     if not np.isfinite(prototypes).all():
         raise ValueError("init must hold finite numbers")
     som_map = SomMap.rectangle(rows, columns, samples.metric.centred(prototypes), grid)

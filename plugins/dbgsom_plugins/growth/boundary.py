@@ -31,30 +31,32 @@ class Frontier(NamedTuple):
 @lru_cache(maxsize=2)  # a map is asked about in many epochs in which nothing is born
 def _frontier(grid: Grid, positions: bytes, linked: bytes) -> Frontier:
     links = np.frombuffer(linked, np.int32).reshape(-1, grid.degree)
-    neurons, ways = np.nonzero(links < 0)
-    offsets, opposite = np.array(grid.offsets, dtype=np.int64), np.array(grid.opposite)
+    offsets, opposite, _ = _lattice(grid)
+    neurons, ways = (links < 0).nonzero()
     cells = np.frombuffer(positions, np.int64).reshape(-1, 2)[neurons] + offsets[ways]
     y = cells[:, 1] - cells[:, 1].min(initial=0)
     keys = cells[:, 0] * (y.max(initial=0) + 1) + y
     order = keys.argsort(kind="stable")
-    is_first = np.diff(keys[order], prepend=keys.min(initial=0) - 1) > 0
+    keys, is_first = keys[order], np.ones(len(keys), dtype=bool)
+    is_first[1:] = keys[1:] != keys[:-1]
     numbers = np.empty(len(keys), dtype=np.int64)
-    numbers[order] = np.cumsum(is_first) - 1
-    touching = np.full((int(is_first.sum()), grid.degree), -1)
+    numbers[order] = is_first.cumsum() - 1
+    cells = cells[order[is_first]]
+    touching, beside = np.full((len(cells), grid.degree), -1), np.full(links.shape, -1)
     touching[numbers, opposite[ways]] = neurons
-    beside = np.full(links.shape, -1)
     beside[neurons, ways] = numbers
-    is_notch = 2 * (touching >= 0).sum(axis=1) >= grid.degree
     is_boundary = np.zeros(len(links), dtype=bool)
     is_boundary[neurons] = True
-    return Frontier(cells[order[is_first]], touching, beside, is_boundary, is_notch)
+    is_notch = 2 * (touching >= 0).sum(axis=1) >= grid.degree
+    return Frontier(cells, touching, beside, is_boundary, is_notch)
 
 
 @lru_cache(maxsize=4)
-def _apart(grid: Grid) -> list[list[float]]:
-    around = np.array(grid.offsets)  # the cells beside a cell, and their squared distances
-    apart: list[list[float]] = grid.flat.squared_distances(around[:, None], around).tolist()
-    return apart
+def _lattice(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64], list[list[float]]]:
+    # The offsets of the links, those that lead the other way, and squared distances of the cells.
+    around = np.array(grid.offsets, dtype=np.int64)
+    apart = grid.squared_distances(around[:, None], around)
+    return around, np.array(grid.opposite), apart.tolist()
 
 
 def share_errors(
@@ -194,8 +196,9 @@ class GrowthStep:
         if len(linked) == 1 and second >= 0:  # at the end of an arm
             numbers = (beside[candidate][link] for link in free)
             return next(n for n in numbers if second in touching[n]), candidate, -1, second
-        grid = self._map.grid
-        link = min(free, key=_apart(grid)[linked[0]].__getitem__)  # nearest to the largest
+        grid = self._map.grid.flat
+        apart = _lattice(grid)[2][linked[0]]
+        link = min(free, key=apart.__getitem__)  # nearest to the largest
         number, away = beside[candidate][link], links[grid.opposite[link]]
         if away < 0:  # on a straight line there is none on the other side of the cell
             away = links[linked[-1]]

@@ -24,7 +24,12 @@ class Cosine(FeatureMetric):
 
     def prepare(self, X: Any) -> Any:
         """Return the samples X (n, D) scaled to unit length; rows of zeros stay zero."""
-        return _unit_rows(X) if isinstance(X, np.ndarray) else _unit_sparse_rows(X)
+        if isinstance(X, np.ndarray):
+            return _unit_rows(X)
+        from sklearn.preprocessing import normalize
+
+        # As of rows: the largest entry first, then the length.
+        return normalize(normalize(X, norm="max"), copy=False)
 
     def centre(self, means: NDArray[Any]) -> NDArray[Any]:
         """Return unit vectors along the means (K, D)."""
@@ -41,13 +46,6 @@ def _unit_rows(rows: NDArray[Any]) -> NDArray[Any]:
     scaled = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
     lengths = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
     return np.asarray(np.divide(scaled, lengths, out=scaled, where=lengths > 0))
-
-
-def _unit_sparse_rows(X: Any) -> Any:
-    from sklearn.preprocessing import normalize
-
-    # As above: the largest entry first, then the length.
-    return normalize(normalize(X, norm="max"), copy=False)
 
 
 class Correlation(FeatureMetric):

@@ -141,7 +141,9 @@ def weighted_median(
         Kept where nothing reaches a neuron.
     """
     loops = _loops()
-    orders = _orders_of(X)
+    orders: list[NDArray[Any] | None] = [None] * X.shape[1]
+    for known, kept in tuple(_latest):
+        orders = list(kept) if known() is X else orders
     medians = np.array(so_far, dtype=np.float64)
     units = np.ascontiguousarray(units, dtype=np.int64)
     influence = np.ascontiguousarray(influence, dtype=np.float64)
@@ -152,32 +154,17 @@ def weighted_median(
     def work(worker: int, feature: int) -> None:
         order = orders[feature]
         if order is None or not loops.is_sorted(X, feature, order):  # or X was written to
-            order = orders[feature] = _order(X[:, feature])
+            order = np.argsort(X[:, feature], kind="stable")
+            order = orders[feature] = order.astype(np.int32 if len(X) < 2**31 else np.int64)
         loops.weighted_medians(X, feature, order, units, own, influence, size, medians)
 
     share(1 if X.size < _SMALL_WORK else available_threads(), X.shape[1], work)
-    if X.size <= _REMEMBERED:
-        _remember(X, orders)
+    if X.size <= _REMEMBERED:  # of the latest samples alone, and no longer than they are held
+        _latest[:] = [(weakref.ref(X, lambda _: _latest.clear()), orders)]
     return medians
 
 
 _latest: list[tuple[Any, list[NDArray[Any] | None]]] = []
-
-
-def _orders_of(X: NDArray[Any]) -> list[NDArray[Any] | None]:
-    for known, orders in tuple(_latest):
-        if known() is X:
-            return list(orders)
-    return [None] * X.shape[1]
-
-
-def _remember(X: NDArray[Any], orders: list[NDArray[Any] | None]) -> None:
-    # Of the latest samples alone, and no longer than somebody holds them.
-    _latest[:] = [(weakref.ref(X, lambda _: _latest.clear()), orders)]
-
-
-def _order(values: NDArray[Any]) -> NDArray[Any]:
-    return np.argsort(values, kind="stable").astype(np.int32 if len(values) < 2**31 else np.int64)
 
 
 class Euclidean(FeatureMetric):
