@@ -91,9 +91,10 @@ def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tu
         listed = ", ".join(str(folder) for folder in meant[:5])
         raise DataError(f"'{name}' may be any of {listed}: name its folder")
     ids = (folder.name for group in groups for folder in find_folders(root, group))
+    hint = did_you_mean(name, [*groups, *ids]) or "; 'dbgsom run CONFIG' makes runs"
     raise DataError(
         f"'{name}' is no run folder{besides}, and {root.absolute()} has no run and no experiment "
-        f"of this name{did_you_mean(name, [*groups, *ids])}"
+        f"of this name{hint}"
     )
 
 
