@@ -105,7 +105,7 @@ def test_free_run_every_epoch_is_the_programs(case):
         known = len(som_map)
         som_map.add(births, epoch)
         np.testing.assert_allclose(som_map.prototypes[known:], stored("new_W"), **REAL)
-        found = data.admit(found, som_map.prototypes, known)
+        found = data.assign(som_map.prototypes)
     np.testing.assert_array_equal(som_map.positions, case["final_grid"])
     np.testing.assert_allclose(som_map.prototypes, case["final_W"], **REAL)
     np.testing.assert_array_equal(found.bmu, case["final_winlist"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,15 @@ from pydantic import Field
 from dbgsom_core.api import (
     Component,
     MetricAbilities,
-    Samples,
     Table,
     opened_table,
     samples_in_blocks,
     samples_in_memory,
 )
 from dbgsom_plugins.engines.memory import memory as machine_memory
+
+if TYPE_CHECKING:
+    from dbgsom_core.api import Samples
 
 _UNIT_BYTES, _BYTES_BESIDE = 2, 6  # of a row, that training in blocks keeps
 

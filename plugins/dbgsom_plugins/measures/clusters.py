@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _TOGETHER = 64  # samples whose distances to all others are made together
+_ROUNDING = 1e-12  # of squares around prototypes: less of them around means is none
 
 
 class DaviesBouldin(MeasureComponent):
@@ -103,6 +104,7 @@ class CalinskiHarabasz(_Groups):
                 off = centres - evaluation.tree.weights[live]
             squares = np.square(evaluation.leaf_distance).sum()
             within = float(squares - sizes @ np.square(off).sum(axis=1))
+            within = within if within > _ROUNDING * squares else 0.0
         else:
             within = _spread(Pairs(evaluation), groups, centres)
         between = float(sizes @ np.square(centres - centre).sum(axis=1))
