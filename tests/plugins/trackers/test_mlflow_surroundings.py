@@ -130,3 +130,34 @@ def test_an_import_that_failed_midway_can_be_tried_again(missing: str) -> None:
     first, second, *_ = done.stdout.split("\n")
     assert first == "the disk was away", done.stderr
     assert second.startswith("MlflowClient"), done.stderr
+
+
+IN_THREADS = """
+import sys, threading, threadpoolctl
+
+extensions, begin = [], threadpoolctl.ThreadpoolController.__init__
+
+def hear(event, given):
+    is_extension = event == "import" and str(given[1]).endswith((".so", ".pyd"))
+    if is_extension and threading.current_thread() is not threading.main_thread():
+        extensions.append(given[0])
+
+def look(self, *given, **named):
+    print("looked", extensions)
+    begin(self, *given, **named)
+
+sys.addaudithook(hear)
+threadpoolctl.ThreadpoolController.__init__ = look
+import dbgsom_core
+dbgsom_core.run({"experiment": "x", "dataset": "iris", "model": {"epochs": 3}, "figures": [],
+                 "tracking": {"name": "mlflow", "uri": "sqlite:///mlflow.db"}})
+"""
+
+
+def test_no_thread_imports_extensions_while_a_fit_looks_for_blas(tmp_path: Path) -> None:
+    """The look holds the linker's lock and needs Python's, an import the other way round."""
+    done = subprocess.run(
+        [sys.executable, "-c", IN_THREADS], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "looked []"
