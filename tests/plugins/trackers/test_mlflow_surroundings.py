@@ -133,7 +133,7 @@ def test_an_import_that_failed_midway_can_be_tried_again(missing: str) -> None:
 
 
 IN_THREADS = """
-import sys, threading, threadpoolctl
+import sys, threading, threadpoolctl, time
 
 extensions, begin = [], threadpoolctl.ThreadpoolController.__init__
 
@@ -143,6 +143,10 @@ def hear(event, given):
         extensions.append(given[0])
 
 def look(self, *given, **named):
+    until = time.monotonic() + 60  # for a thread that imports what a store needs
+    while not hasattr(sys.modules.get("mlflow.store.tracking.sqlalchemy_store"), "SqlAlchemyStore"):
+        assert time.monotonic() < until
+        time.sleep(0.01)
     print("looked", extensions)
     begin(self, *given, **named)
 
