@@ -105,4 +105,9 @@ def seed_of(random_state: Any) -> tuple[int, ...]:
     if isinstance(random_state, np.random.RandomState):
         _, key, place, *_ = random_state.get_state(legacy=True)
         return (*np.asarray(key)[:4].tolist(), int(place))
-    return (int(random_state or 0),)
+    try:
+        return (int(random_state or 0),)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"random_state must be None, an integer or a numpy RandomState, not {random_state!r}"
+        ) from None

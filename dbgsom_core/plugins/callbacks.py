@@ -167,6 +167,9 @@ def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
         raise ValueError(
             f"callbacks must be a list of callables or observers, not {callbacks!r}"
         ) from None
+    for listener in listeners:
+        if not (callable(listener) or hasattr(listener, "dbgsom_epoch_finished")):
+            raise ValueError(f"callbacks must hold callables or observers, not {listener!r}")
 
     if show is None and not listeners:
         return nobody

@@ -385,6 +385,13 @@ def test_callbacks_are_a_list_or_a_single_one(iris):
         ValueError, match="callbacks must be a list of callables or observers, not 3"
     ):
         SomVQ(callbacks=3).fit(iris[0])
+    with pytest.raises(ValueError, match="callbacks must hold callables or observers, not 3"):
+        SomVQ(callbacks=[3]).fit(iris[0])
+
+
+def test_a_random_state_that_is_none_is_named(iris):
+    with pytest.raises(ValueError, match="random_state must be None"):
+        SomVQ(random_state="seven").fit(iris[0])
 
 
 def test_a_collapsed_map_of_means_is_not_blamed_on_medians():
