@@ -1,8 +1,6 @@
 """Tables that a model reads by the names of its columns."""
 
-import pickle
 import warnings
-from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -63,26 +61,6 @@ def test_typed_columns_become_the_same_features():
     in_arrow = frame.convert_dtypes(dtype_backend="pyarrow")
     for other in (as_objects, in_arrow, pa.Table.from_pandas(in_arrow)):
         np.testing.assert_array_equal(COLUMNS.samples(other), SAMPLES)
-
-
-def test_numbers_of_any_type_are_one_code():
-    columns = Columns(("code",), categories={"code": ("1", "02", "x")})
-    for codes in ([1, 2, 1], [1.0, 2.0, 1.0], ["1", "02", "1"]):
-        X = columns.samples(pd.DataFrame({"code": codes}))
-        assert X.tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
-
-
-def test_days_since_1970_keep_the_time_as_a_fraction():
-    columns = Columns(("t",), dates={"t": ("ISO8601", "ordinal")})
-    X = columns.samples(pd.DataFrame({"t": ["1970-01-02", "1970-01-01T18:00:00+06:00"]}))
-    assert X[:, 0].tolist() == [1, 0.5]
-
-
-def test_float32_stays():
-    columns = Columns(("a", "b"), dtype="float32")
-    X = columns.samples(pd.DataFrame({"b": [1, 2], "a": [0.5, 0.25]}))
-    assert X.dtype == np.float32
-    assert X.tolist() == [[0.5, 1], [0.25, 2]]
 
 
 def test_float32_stays_in_columns_of_pyarrow_and_nullable_ones():
@@ -173,27 +151,6 @@ def test_gaps_are_refused_by_name_where_the_metric_takes_none(model):
     )
 
 
-def test_faults_of_every_column_are_told_and_survive_another_process():
-    rows = pd.DataFrame(
-        {f"x{i}": [f"{i}?"] * 50 for i in range(18)} | {"day": ["soon"] + [""] * 49}
-    )
-    rows["y"] = np.where(np.arange(50) > 47, np.inf, 1.0)
-    columns = Columns(tuple(rows), dates={"day": ("ISO8601", "ordinal")})
-    with pytest.raises(DataError) as caught:
-        columns.samples(rows)
-    lines = str(pickle.loads(pickle.dumps(caught.value))).splitlines()
-    assert lines == str(caught.value).splitlines()
-    assert lines[:18] == [
-        f"the table, row 0, column 'x{i}': '{i}?' is no number (and 49 more)" for i in range(18)
-    ]
-    assert lines[18:] == [
-        "the table, row 0, column 'day': 'soon' is no date of the form ISO8601",
-        "the table, row 48, column 'y': the value is infinite: drop or replace it",
-        "the table, row 49, column 'y': the value is infinite: drop or replace it",
-    ]
-    assert caught.value.faults.total == 903
-
-
 @pytest.mark.parametrize(
     "columns",
     [
@@ -240,11 +197,3 @@ def test_categories_of_any_type_stay_apart(values):
         warnings.simplefilter("error")
         X = columns.samples(pa.table({"k": values}))
     assert X.tolist() == [[1, 0], [0, 1]]
-
-
-def test_decimals_are_the_numbers_and_texts_that_are_written():
-    texts = ["6577807.31", "26481015.91", "12345678901234567890.10"]
-    column = pa.array([*map(Decimal, texts)], pa.decimal128(38, 2))
-    X = Columns(("a",), decimal=",").samples(pa.table({"a": column}))
-    assert X[:, 0].tolist() == [*map(float, texts)]
-    assert Columns(()).texts(column).to_pylist() == texts

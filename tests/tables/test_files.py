@@ -27,8 +27,6 @@ from dbgsom_core.tables import (
     csv,
     files,
     open_table,
-    parse_csv,
-    sniff_csv,
     write_table,
 )
 
@@ -126,14 +124,6 @@ def test_delimiter_and_header_are_found_out(content, delimiter, header, read):
     assert (reader.dialect.delimiter, reader.dialect.header) == (delimiter, header)
 
 
-def test_known_names_decide_on_delimiter_and_header(read):
-    content = "a,1;b,2\n3,4;5,6\n"
-    assert read(content, known=["a,1", "b,2"])[0].dialect.delimiter == ";"
-    assert read(content, known=["a", "1;b"])[0].dialect.delimiter == ","
-    assert read("1,2\n3,4\n", known=["1", "2"])[0].dialect.header is True
-    assert read("1,2\n3,4\n", known=["0", "1"])[1] == [["1", "3"], ["2", "4"]]
-
-
 def test_rows_of_blanks_and_quotes_in_the_middle_are_as_the_module_csv_reads_them(read):
     content = 'a,b\n5" pipe,x\n"q"w, "1,5"\n'
     assert read(content)[1] == [['5" pipe', "qw"], ["x", "1,5"]]
@@ -198,24 +188,6 @@ def test_columns_of_numbers_are_numbers_while_all_cells_are(cell, read):
         assert batch.column(1).to_pylist() == [2.25, None if cell == "NA" else 1.5, None]
     else:
         assert batch.column(1).to_pylist() == texts[0]
-
-
-def test_three_thousand_columns_and_names_of_two_lines(read):
-    width = 3000
-    names = [f'"column\n{i}"' for i in range(width)]
-    content = ",".join(names) + "\n" + "\n".join(",".join(["1.5"] * width) for _ in range(3))
-    reader, columns = read(content)
-    assert reader.names[1] == "column\n1"
-    assert columns == [["1.5"] * 3] * width
-    assert reader.lines([0, 2]) == {0: width + 2, 2: width + 4}
-
-
-def test_a_piece_from_the_middle_of_a_file_is_parsed_by_itself():
-    head = sniff_csv("a;ö\n1;2\n".encode("cp1252"), "t.csv", CsvDialect(encoding="cp1252"))
-    table = parse_csv("3; ä\n5;6\n".encode("cp1252"), head, "t.csv")
-    assert table.to_pydict() == {"0": ["3", "5"], "1": [" ä", "6"]}
-    with pytest.raises(DataError, match="has 3 fields where the table has 2 columns"):
-        parse_csv(b"1;2;3\n", head, "t.csv")
 
 
 def test_standard_input_is_read_as_it_comes(tmp_path):
@@ -308,17 +280,6 @@ def test_arrays_of_one_column_and_of_records(tmp_path):
     assert found["kind"].tolist() == ["u", "", "v", "u", "long", "", "", "ö"]
     np.testing.assert_array_equal(found["x"], [*TABLE["x"]] * 2)
     assert sorted(one.name for one in tmp_path.iterdir()) == ["one.npy", "t.npy"]
-
-
-def test_a_table_of_numbers_is_read_from_an_array(tmp_path):
-    np.save(tmp_path / "x.npy", np.arange(12, dtype=">f4").reshape(4, 3))
-    reader = open_table(str(tmp_path / "x.npy"))
-    assert (reader.names, reader.num_rows) == (["0", "1", "2"], 4)
-    (batch,) = reader.batches([2, 0])
-    assert batch.to_pydict() == {"2": [2, 5, 8, 11], "0": [0, 3, 6, 9]}
-    np.save(tmp_path / "x.npy", np.array(["a"]))
-    with pytest.raises(DataError, match="holds no table of numbers"):
-        open_table(str(tmp_path / "x.npy"))
 
 
 def test_names_that_stand_twice_are_read_by_their_places(tmp_path):
@@ -438,16 +399,6 @@ def test_a_format_of_a_plugin_is_read_and_written(tmp_path, monkeypatch):
     del loaded["value"]
     with pytest.raises(PluginError, match="lines_plugin:LINES of a plugin cannot be imported"):
         check_target(path)
-
-
-def test_reading_tables_is_not_imported_before_it_is_needed():
-    code = "import dbgsom_core, dbgsom_core.api, sys; assert 'pyarrow' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_a_quote_after_blanks_begins_a_field(read):
-    text = 'a,b,c\n 1, "",2\n3, """x""",4\n "5","", 6\n'
-    assert read(text)[1] == [["1", "3", "5"], ["", '"x"', ""], ["2", "4", "6"]]
 
 
 @pytest.mark.parametrize(

@@ -66,23 +66,6 @@ def test_a_mapped_file_that_is_cut_short_is_told(tmp_path):
         Npy(path=str(path), mapped=True).load()
 
 
-def test_columns_first_arrays_come_out_rows_first(npy):
-    assert npy(np.asfortranarray(X)).X.flags.c_contiguous
-
-
-@pytest.mark.parametrize(
-    ("y", "expected"),
-    [
-        (np.arange(6), list(range(6))),
-        (np.array(list("abcabc")), list("abcabc")),
-        (np.array(list("abcabc"), dtype="S"), list("abcabc")),
-        (np.linspace(0, 1, 6)[:, None], np.linspace(0, 1, 6).tolist()),
-    ],
-)
-def test_targets_keep_their_type(npy, y, expected):
-    assert npy(X, y).y.tolist() == expected
-
-
 @pytest.mark.parametrize(
     ("array", "told"),
     [
@@ -136,16 +119,6 @@ def test_only_the_default_target_may_be_absent(tmp_path):
         Npz(path=path, y="label").load()
     with pytest.raises(DataError, match=r"no array 'XX'; did you mean 'X'\? \(it holds: X\)"):
         Npz(path=path, x="XX").load()
-
-
-@pytest.mark.parametrize("kept", [3, 40, 200, -30])
-@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_a_truncated_archive_is_told(tmp_path, save, kept):
-    file = tmp_path / "d.npz"
-    save(file, X=X)
-    file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(DataError, match=r"cut short"):
-        Npz(path=str(file)).load()
 
 
 def test_a_damaged_array_in_an_archive_is_told(tmp_path):

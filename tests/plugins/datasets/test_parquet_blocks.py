@@ -3,7 +3,6 @@
 import errno
 import os
 import pickle
-from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -117,23 +116,6 @@ def test_what_is_unpacked_is_decoded_once_whoever_asks_and_in_which_order(folder
         rows[300:301]
 
 
-def test_without_room_on_a_disk_rows_are_decoded_in_each_pass(folder, decoded, monkeypatch):
-    monkeypatch.setattr(_parquet_blocks, "_BATCH", 80)  # 20 rows are decoded together
-    monkeypatch.setattr(_parquet_blocks, "_KEPT", 40)
-    usage = namedtuple("usage", "total used free")
-    with monkeypatch.context() as full:
-        full.setattr("shutil.disk_usage", lambda path: usage(1, 1, 0))
-        rows = Parquet(path=str(folder), **FIELDS).opened().X
-        X = np.concatenate([rows[start : start + 25] for start in range(0, ROWS, 25)])
-        must = Parquet(path=str(folder), unpacked=True, **FIELDS).opened().X
-        with pytest.raises(DataError, match="no folder for temporary files has 0 MB of room"):
-            must[:10]
-    assert sum(decoded) == ROWS
-    for start in range(0, ROWS, 25):
-        np.testing.assert_array_equal(rows[start : start + 25], X[start : start + 25])
-    assert sum(decoded) > 1.5 * ROWS
-
-
 def test_where_no_temporary_file_can_be_rows_are_decoded_in_each_pass(folder, monkeypatch):
     X = Parquet(path=str(folder), unpacked=False, **FIELDS).opened().X[:]
 
@@ -152,21 +134,6 @@ def test_where_no_temporary_file_can_be_rows_are_decoded_in_each_pass(folder, mo
     rows = Parquet(path=str(folder), **FIELDS).opened().X
     np.testing.assert_array_equal(rows[:], X)
     assert rows._unpacked is None
-
-
-@pytest.mark.parametrize("kind", ["float32", "int64", "bool"])
-def test_nulls_are_nan(tmp_path, kind):
-    values = pd.array([1, None, 0], dtype={"int64": "Int64", "bool": "boolean"}.get(kind, kind))
-    pd.DataFrame({"x": values, "y": [1.0, 2, 3]}).to_parquet(tmp_path / "t.parquet")
-    component = Parquet(path=str(tmp_path / "t.parquet"))
-    np.testing.assert_array_equal(component.opened().X[:][:, 0], [1, np.nan, 0])
-    assert component.model_copy(update={"missing": "keep"}).opened() is None
-
-
-def test_long_integers_beside_nulls_are_rounded(tmp_path):
-    pd.DataFrame({"x": pd.array([2**53 + 1, None], "Int64")}).to_parquet(tmp_path / "t.parquet")
-    found = Parquet(path=str(tmp_path / "t.parquet")).opened().X[:]
-    np.testing.assert_array_equal(found, [[2.0**53], [np.nan]])
 
 
 def test_what_is_no_number_is_not_left_where_it_is(tmp_path):

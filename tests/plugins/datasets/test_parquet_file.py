@@ -76,22 +76,6 @@ def test_feather_files_and_dates_beside_the_samples_are_those_of_parquet(load, t
         Feather(path=str(tmp_path / "t.feather"), **fields).load()
 
 
-def test_float32_stays_where_all_features_are(load):
-    plain = {"id": (), "categorical": (), "target": None}
-    frame = pd.DataFrame({"a": np.float32([1, 2]), "b": np.float32([3, 5])})
-    assert load(frame, **plain).X.dtype == np.float32
-    assert load(frame.astype({"b": "float64"}), **plain).X.dtype == np.float64
-
-
-def test_only_chosen_columns_are_read(load):
-    frame = FRAME.assign(lists=[[1]] * 4)
-    data = load(frame, columns=["x", "flag"], categorical=())
-    assert data.feature_names == ("x", "flag")
-    assert "lists" in data.columns.dropped
-    with pytest.raises(DataError, match="column 'lists' holds lists or records: drop it"):
-        load(frame)
-
-
 def test_faults_are_told_at_once_with_rows_and_columns(load):
     with pytest.raises(DataError) as caught:
         load(categorical=(), id=())
@@ -149,12 +133,6 @@ def test_durations_are_seconds_and_times_of_day_no_dates(load, recwarn):
         load(frame, dates="ordinal", **none)
     load(frame, **none | {"categorical": "took"})
     assert not recwarn.list
-
-
-def test_ids_are_kept_as_they_are_written(load):
-    frame = pd.DataFrame({"nr": ["NA", "-", None, "0"], "x": [1, 2, 3, 4]})
-    data = load(frame, categorical=(), target=None)
-    assert data.ids["nr"].tolist() == ["NA", "-", "", "0"]
 
 
 def test_bytes_and_dates_where_others_belong_are_no_crash(load):

@@ -33,10 +33,6 @@ def test_a_data_set_has_named_float64_columns_and_named_classes(dataset, shape, 
     assert all(type(name) is str for name in (*data.feature_names, *data.target_names))
 
 
-def test_digits_are_images_of_8_by_8():
-    assert Digits().load().image_shape == (8, 8)
-
-
 def test_diabetes_has_named_columns_in_their_own_units_and_numbers_as_targets():
     data = Diabetes().load()
     assert data.X.shape == (442, 10)
@@ -52,11 +48,6 @@ def test_the_seed_decides_generated_samples(kind):
     first, again, other = kind(seed=3).load(), kind(seed=3).load(), kind(seed=4).load()
     assert np.array_equal(first.X, again.X)
     assert not np.array_equal(first.X, other.X)
-
-
-def test_the_spread_of_blobs_is_their_standard_deviation():
-    data = Blobs(samples=4000, centers=1, spread=0.5).load()
-    assert data.X.std(axis=0) == pytest.approx(0.5, rel=0.05)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import bz2
 import gzip
 import lzma
-import re
 
 import numpy as np
 import pandas as pd
@@ -58,17 +57,6 @@ def test_every_kind_of_column_knows_what_is_missing(load):
     }
 
 
-def test_the_columns_read_the_same_table_however_it_was_read(load, tmp_path):
-    data = load()
-    file = tmp_path / "data.csv"
-    for frame in (
-        pd.read_csv(file, sep=";", decimal=",", na_values=["?"]),
-        pd.read_csv(file, sep=";", dtype=str),
-        pd.read_csv(file, sep=";", dtype=str, keep_default_na=False),
-    ):
-        np.testing.assert_array_equal(data.columns.samples(frame), data.X)
-
-
 @pytest.mark.parametrize(
     "written",
     [
@@ -85,13 +73,6 @@ def test_the_ways_of_writing_it_make_no_difference(load, written):
     np.testing.assert_array_equal(load(written(SURVEY)).X, SAMPLES)
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "mac-roman"])
-def test_other_encodings(load, encoding):
-    data = load(SURVEY.encode(encoding), encoding=encoding)
-    np.testing.assert_array_equal(data.X, SAMPLES)
-    assert data.feature_names[1] == "größe"
-
-
 @pytest.mark.parametrize("delimiter", [",", ";"])
 @pytest.mark.parametrize("sep", [";", "|"])
 def test_the_first_line_says_the_delimiter_where_it_parts_the_header(delimiter, sep, tmp_path):
@@ -103,13 +84,6 @@ def test_the_first_line_says_the_delimiter_where_it_parts_the_header(delimiter, 
     else:
         with pytest.raises(DataError, match="single column 'a;b': set delimiter: ';'"):
             table.load()
-
-
-def test_an_encoding_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="'utf-9' is no known encoding of text"):
-        Csv(path="x", encoding="utf-9")
-    with pytest.raises(ValueError, match=r"no known encoding of text: such are .*cp1252"):
-        Csv(path="x", encoding="hex")
 
 
 def test_dates_are_dropped_or_taken_apart(load):
@@ -132,12 +106,6 @@ def test_dates_that_nobody_said_a_word_of_are_left_out_with_a_note(tmp_path):
     (tmp_path / "t.csv").write_text("t,a\n01.02.2024,1\n02.02.2024,2\n")
     with pytest.warns(UserWarning, match=r"dates are left out: 't' \(%d\.%m\.%Y\)"):
         assert Csv(path=str(tmp_path / "t.csv")).load().feature_names == ("a",)
-
-
-def test_a_gap_above_dates_hides_none(tmp_path):
-    (tmp_path / "t.csv").write_text("t,a\nNaN,1\n01.02.2024,2\n02.02.2024,3\n")
-    data = Csv(path=str(tmp_path / "t.csv"), dates="ordinal", missing="keep").load()
-    np.testing.assert_array_equal(data.X[:, 0], [np.nan, 19754, 19755])
 
 
 def test_days_and_months_that_cannot_be_told_apart_are_asked_for(load):
@@ -193,19 +161,6 @@ def test_what_is_missing_can_be_said(load):
     assert "region=NA" in codes.feature_names
 
 
-@pytest.mark.parametrize("odd", ["7", "True"])  # with which all is read as text
-def test_a_number_may_say_that_a_value_is_missing(tmp_path, odd):
-    file = tmp_path / "coded.csv"
-    for cell in ("-9", "-9.0"):
-        file.write_text(f"a,b\n1,{cell}\n-9,{odd}\n3,-9.5\n")
-        codes = {"path": str(file), "na_values": ["", "-9"]}
-        with pytest.raises(DataError, match=r"column '[ab]': the value is missing"):
-            Csv(**codes).load()
-        data = Csv(**codes, missing="keep").load()
-        expected = [[1, np.nan], [np.nan, 1 if odd == "True" else 7], [3, -9.5]]
-        np.testing.assert_array_equal(data.X, expected)
-
-
 def test_all_faults_are_told_at_once(load):
     text = SURVEY.replace("1,5", "1.500,5").replace(";4;", ";old;").replace(";0;", ";inf;")
     with pytest.raises(DataError) as caught:
@@ -255,36 +210,6 @@ def test_a_column_has_at_most_ten_faults_and_one_for_one_cause(load):
     assert len(told) == 13
 
 
-@pytest.mark.parametrize("target", [None, "b"])
-def test_marks_between_thousands_stand_between_groups_of_three(load, target):
-    text = "a;c;b\n1.234,5;0;-1.000\n12;0;2.000.000\nNA;0;3\n"
-    data = load(text, **{**PLAIN, "target": target}, missing="keep", thousands=".")
-    np.testing.assert_array_equal(data.X[:, 0], [1234.5, 12, np.nan])
-    np.testing.assert_array_equal(data.X[:, -1] if target is None else data.y, [-1000, 2e6, 3])
-    for cell in ("1.23,5", "1234.5", "1.234.", "1.2345"):
-        with pytest.raises(
-            DataError, match=rf"line 2, column 'a': '{re.escape(cell)}' is no number"
-        ):
-            load(text.replace("1.234,5", cell), **PLAIN, missing="keep", thousands=".")
-
-
-def test_one_mark_cannot_mean_two_things(load):
-    with pytest.raises(ValueError, match=r"both ',', so that .*: set decimal: '\.', or"):
-        load("a;b\n1;2\n", **PLAIN, thousands=",")
-    with pytest.raises(ValueError, match=r"both '\.', so that .*: set decimal: ',', or"):
-        Csv(path="x", thousands=".")
-
-
-def test_a_column_without_any_value_is_told_as_such(load):
-    with pytest.raises(DataError, match=r"column 'b': no row has a value: add it to drop$"):
-        load("a;b\n1;\n2;NA\n3;?\n", missing="error", **PLAIN)
-
-
-def test_a_category_without_any_value_is_told_where_gaps_are_kept(load):
-    with pytest.raises(DataError, match=r"column 'b': no row has a value: add it to drop"):
-        load("a;b\n1;\n2;NA\n", **PLAIN | {"categorical": "b"}, missing="keep")
-
-
 PLAIN = dict.fromkeys(["id", "categorical", "drop"], ()) | {"target": None}
 
 
@@ -300,14 +225,6 @@ def test_roles_that_exclude_each_other_are_told_at_once(load):
         assert one in told
 
 
-def test_columns_can_be_chosen(load):
-    data = load(columns=["größe", "region"], drop=())
-    assert data.feature_names == ("größe", "region=Nord", "region=Süd")
-    assert data.columns.dropped == ("datum", "kinder", "bemerkung")
-    with pytest.raises(DataError, match="'region' is categorical, but not among columns"):
-        load(columns=["größe"], drop=())
-
-
 @pytest.mark.parametrize(("drop", "values"), [(2, [1, 4]), (0, [3, 6])])
 def test_a_name_that_stands_twice_is_known_by_its_place(load, drop, values):
     text = "a;b;a\n1;2;3\n4;5;6\n"
@@ -317,13 +234,3 @@ def test_a_name_that_stands_twice_is_known_by_its_place(load, drop, values):
     as_written = by_pandas.set_axis(["a", "b", "a"], axis=1)
     for frame in (by_pandas, as_written):
         np.testing.assert_array_equal(data.columns.samples(frame), data.X)
-
-
-def test_short_lines_are_no_missing_values(load):
-    with pytest.raises(DataError, match="line 3 has 1 field where"):
-        load("a;note\n1;x\n2\n", **PLAIN | {"drop": "note"})
-
-
-def test_cells_written_as_the_fast_reader_does_not_know_are_read(load):
-    data = load("a;b\nNa;1\n2;nAn\nTrUe;1\n", **PLAIN)
-    np.testing.assert_array_equal(data.X, [[np.nan, 1], [2, np.nan], [1, 1]])

@@ -4,8 +4,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pyarrow import parquet
 from pydantic import ValidationError
 
@@ -13,7 +11,7 @@ from dbgsom_core import SomVQ, persistence
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.tables import Columns, is_unit, number, unit_of, without_unit
+from dbgsom_core.tables import Columns, is_unit
 from dbgsom_plugins.datasets.tables import Csv, Parquet
 
 TABLE = """nr;tall;share;kind;price;beside
@@ -48,20 +46,6 @@ def test_numbers_are_read_without_their_units(path):
     assert data.columns.units == UNITS
     whole = table(path, target="tall", missing="error", columns=["kind"]).load()
     assert (whole.y.dtype, whole.y.tolist()) == (np.int64, [173, 180, 165, 190])
-
-
-def test_wide_tables_and_columns_by_number_are_read_alike(tmp_path):
-    width, rows = 1200, 3
-    cells = [[f"{i * j} cm" if j % 2 else f"{i * j}" for j in range(width)] for i in range(rows)]
-    lines = "".join(",".join(row) + "\n" for row in cells)
-    (tmp_path / "wide.csv").write_text(lines)
-    units = {str(j): "cm" for j in range(1, width, 2)}
-    data = Csv(path=str(tmp_path / "wide.csv"), header=False, units=units).load()
-    np.testing.assert_array_equal(data.X, np.outer(np.arange(rows), np.arange(width)))
-    (tmp_path / "twice.csv").write_text("a,a,b\n1,5 cm,3\n2,7 cm,4\n")
-    twice = Csv(path=str(tmp_path / "twice.csv"), drop=0, units={"1": "cm"}).load()
-    assert twice.X.tolist() == [[5, 3], [7, 4]]
-    assert twice.columns.samples(pd.read_csv(tmp_path / "twice.csv")).tolist() == [[5, 3], [7, 4]]
 
 
 def test_what_a_unit_cannot_be_is_refused_with_the_place(path, tmp_path):
@@ -127,30 +111,6 @@ def test_models_read_frames_and_files_by_the_unit(path, tmp_path):
     odd = Columns(data.columns.names, units={"kind": "5"}, categories=data.columns.categories)
     with pytest.raises(ModelFileError, match="columns"):
         FittedModel((), fitted.estimator, odd).save(tmp_path / "odd.npz")
-
-
-@given(
-    st.decimals(-(10**6), 10**6, places=2).map(str),
-    st.sampled_from(["cm", "%", "€", "m2", "°C", "kg/m³", "US$", "Mio. €", "µg/l"]),
-    st.sampled_from(["{}{}", "{} {}", "{}\u202f{}", "{1}{0}", "{1} {0}"]),
-)
-def test_any_number_with_its_unit_is_the_number(cell, unit, form):
-    written = form.format(cell, unit)
-    assert without_unit(pa.array([written]), unit).to_pylist() == [cell]
-    assert number(written, ".", "", unit) == float(cell)
-    assert number(cell, ".", "", unit) == float(cell)
-    assert number(written, ".") is None
-    leading = form.startswith("{1}")
-    if not leading or unit in "€ US$":
-        assert unit_of(written) in (unit, "") if cell.startswith("-0") else unit_of(written) == unit
-
-
-@pytest.mark.parametrize(
-    "cell",
-    ["007 kg", "A17", "1e3", "1.5e-3", "12:30 Uhr", "12 von 20", "2024 Q1", "x" * 99, "17_B"],
-)
-def test_what_only_resembles_a_number_with_a_unit_has_none(cell):
-    assert unit_of(cell) == ""
 
 
 def test_parquet_knows_units_and_names_that_are_there_twice(tmp_path):

@@ -1,7 +1,5 @@
 """Figures of maps whose neurons have child maps."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,10 +8,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgb
 
-from dbgsom_core import SomClassifier, SomRegressor, SomVQ
+from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.estimators.display import view_of
 from dbgsom_plugins.figures._colours import EMPTY, categorical
-from dbgsom_plugins.figures._drawing import map_sheet, mark_parents
 from dbgsom_plugins.figures.child_maps import ChildMaps, arranged
 from dbgsom_plugins.figures.label_map import LabelMap
 from dbgsom_plugins.figures.neuron_values import HitMap
@@ -81,12 +78,6 @@ def test_the_caption_counts_maps_and_leaves_and_explains_marks(kind, views):
     assert not any("child map" in line for line in flat if "No neuron" not in line)
 
 
-def test_nothing_is_marked_without_child_maps(views):
-    sheet = map_sheet(views["flat"], "x")
-    mark_parents(sheet, np.empty((0, 2), dtype=np.int64))
-    assert not sheet.axes.collections
-
-
 def test_every_neuron_of_every_child_map_has_its_cell_in_its_colour(views):
     view = views["classifier"]
     tree = view.evaluation.tree
@@ -121,10 +112,6 @@ def test_child_maps_are_drawn_on_the_page(name, views):
     assert box.y1 <= height
 
 
-def test_a_view_without_labels_of_leaves_is_drawn_too(views):
-    drawn(ChildMaps, replace(views["flat"], leaf_labels=None))
-
-
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=30),
     st.integers(1, 3),
@@ -137,34 +124,3 @@ def test_arranged_rectangles_keep_apart(shapes, gap):
         }  # with a row for its heading
         assert not cells & taken
         taken |= cells
-
-
-def key_colours(figure):
-    legend = figure.legends[0]
-    names = [text.get_text() for text in legend.get_texts()]
-    patches = [patch.get_facecolor() for patch in legend.get_patches()]
-    return dict(zip(names, patches, strict=True))
-
-
-def test_a_label_has_one_colour_on_both_pages(views):
-    view = views["classifier"]
-    without = np.where(view.neuron_labels == 2, 5, view.neuron_labels)  # only child maps say 2
-    view = replace(view, neuron_labels=without)
-    map_key, child_key = key_colours(drawn(LabelMap, view)), key_colours(drawn(ChildMaps, view))
-    assert "2" not in map_key
-    assert "2" in child_key
-    assert all(map_key[name] == child_key[name] for name in map_key)
-
-
-def test_child_maps_of_a_regressor_show_their_values(digits):
-    X, y = digits
-    few = Directed(spreading_factor=0.05, max_neurons=4)
-    growth = Hierarchical(base=few, tau_2=0.01, max_depth=2)
-    model = SomRegressor(growth=growth).fit(X[:500], y[:500])
-    view = view_of(model, model.evaluate(X[:500]), title="a run")
-    figure = drawn(ChildMaps, view)
-    page, bar = figure.axes
-    values = np.asarray(model.leaf_labels_)
-    assert bar.get_ylim() == pytest.approx((values.min(), values.max()))
-    shown = {text.get_text() for text in page.texts}
-    assert shown & {f"{one:.3g}" for one in values}

@@ -17,7 +17,6 @@ from dbgsom_core.api import Html
 from dbgsom_core.estimators.display import view_of
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.som_map.grid import HEXAGONAL
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.explorer import Explorer
@@ -164,18 +163,6 @@ def test_novelty_is_that_of_the_estimator(iris):
     assert np.isnan(values[model.hit_counts_ == 0]).all()
 
 
-def test_of_several_targets_the_first_is_shown():
-    X, y = load_iris(return_X_y=True)
-    both = np.column_stack([y, X[:, 0]]).astype(float)
-    model = SomRegressor(max_neurons=12, epochs=5).fit(X, both)
-    found = parsed(model.explore(X, both).text)
-    assert numbers(found["maps"][0]["labels"]) == pytest.approx(
-        model.neuron_labels_[:, 0], rel=1e-4
-    )
-    assert table(found["samples"]["targets"])[:, 0] == pytest.approx(y, abs=1e-3)
-    assert "the first of 2 targets" in found["notes"][0]
-
-
 def test_the_dendrogram_joins_neighbours_as_ward_does():
     X = np.random.default_rng(3).normal(size=(80, 2)) * [9, 1]
     som_map = SomMap.rectangle(1, 8, np.sort(X[:8], axis=0))  # a line: neighbours are nearest
@@ -233,13 +220,6 @@ def test_names_are_text(iris):
     assert "\u2028" not in text
 
 
-def test_the_error_is_told_with_the_samples_that_it_is_of(iris):
-    X, (model, _) = load_iris().data[::3], iris
-    error = np.mean(np.linalg.norm(X - model.weights_[model.bmu(X)], axis=1))
-    said = told(view_of(model, model.evaluate(X)))["summary"]
-    assert said.endswith(f"quantization error {error:.4g} of 50 samples")
-
-
 def test_the_page_reaches_for_nothing(iris):
     text = Explorer().draw(iris[1]).text
     assert "default-src 'none'" in text
@@ -254,10 +234,6 @@ def test_the_page_reaches_for_nothing(iris):
         "eval(",
     ):
         assert word not in text
-
-
-def test_the_same_view_gives_the_same_page(iris):
-    assert Explorer().draw(iris[1]).text == Explorer().draw(iris[1]).text
 
 
 def test_too_many_samples_are_sampled_by_the_seed_and_said(iris):
@@ -283,13 +259,6 @@ def big(n_neurons, n, features, **more):
     return MapView(evaluation, rng.integers(0, 10, n_neurons), (), "classifier", **more)
 
 
-def test_400_neurons_of_digits_take_less_than_half_a_megabyte():
-    X, y = load_digits(return_X_y=True)
-    model = SomClassifier(growth={"name": "fixed", "rows": 20, "columns": 20}, epochs=3).fit(X, y)
-    page = model.explore(X, y, image_shape=(8, 8))
-    assert len(page.text.encode()) < 500_000
-
-
 @pytest.mark.parametrize(("features", "shape"), [(16, None), (784, (28, 28))])
 def test_a_large_page_keeps_to_its_size(features, shape):
     view = big(2000, 30_000 if features == 16 else 4000, features, image_shape=shape)
@@ -303,17 +272,6 @@ def test_a_large_page_keeps_to_its_size(features, shape):
         assert len(found["features"]) == 400
         assert "Of 784 features these are the 400" in found["notes"][0]
         assert found["image"] is None
-
-
-def test_the_values_of_the_nearest_samples_come_first():
-    view = big(100, 4000, 784)
-    found = told(view)["samples"]
-    valued = set(integers(found["valued"]).tolist())
-    assert len(valued) == 1_000_000 // 784
-    unit, distance = view.evaluation.bmu, view.evaluation.distance
-    for neuron in range(100):
-        mine = np.flatnonzero(unit == neuron)
-        assert set(mine[np.argsort(distance[mine])][:3].tolist()) <= valued
 
 
 def test_missing_values_stay_missing():
@@ -370,25 +328,3 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(given, said, tm
     assert not list(tmp_path.iterdir())
     with pytest.raises(IsADirectoryError, match="is a folder: name a file in it"):
         model.explore(X, path=tmp_path)
-
-
-@pytest.mark.parametrize("cells", [1, 2])
-def test_the_smallest_maps_are_explored(cells):
-    X = load_iris().data
-    model = SomVQ(growth={"name": "fixed", "rows": 1, "columns": cells}, epochs=3).fit(X)
-    page = model.explore(X)
-    (data,) = re.findall(r'id="data">(.*?)</script>', page.text, re.S)
-    assert json.loads(data)["maps"][0]["n"] == cells
-
-
-def test_a_torus_is_told_and_linked_around():
-    X = np.random.default_rng(0).normal(size=(60, 3))
-    for grid in (HEXAGONAL, HEXAGONAL.closed(4, 5)):
-        som_map = SomMap.rectangle(4, 5, X[:20], grid)
-        evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
-        found = told(MapView(evaluation, np.arange(20), ()))
-        torus = grid.torus is not None
-        assert any("is a torus" in note for note in found["notes"]) == torus
-        edges = integers(found["maps"][0]["edges"]).reshape(-1, 2)
-        np.testing.assert_array_equal(edges, som_map.edges())
-        assert (len(edges) == 3 * 20) == torus  # every neuron has six links

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_iris
 
 from dbgsom_core import GrowthFilm, SomVQ
 from dbgsom_core.api import Death, EpochRecord
@@ -77,23 +77,6 @@ def test_a_map_without_a_film_has_none(grown):
     odd = {13: np.zeros((3, 4)), 14: np.zeros((len(frames[15]), 2)), 99: frames[21]}
     told = parsed(Explorer().draw(replace(view, history=died, film=frames | odd)))["film"]
     assert told["epochs"] == [12, 15, 18, 21]
-
-
-def test_a_page_of_400_images_with_its_film_has_half_a_megabyte():
-    data, _ = load_digits(return_X_y=True)
-    fixed = {"name": "fixed", "rows": 20, "columns": 20}
-    vq = SomVQ(growth=fixed, epochs=12, tol=0, callbacks=[GrowthFilm(12)]).fit(data)
-    page = vq.explore(data, image_shape=(8, 8))
-    assert len(page.text.encode()) <= 500_000
-    assert len(parsed(page)["film"]["epochs"]) >= 5
-
-
-def test_the_film_is_the_first_that_a_large_page_goes_without(grown, monkeypatch):
-    vq, _ = grown
-    monkeypatch.setattr("dbgsom_plugins.figures.explorer._LARGEST", 1000)
-    page = parsed(vq.explore(X, other=vq))
-    assert page["film"] is page["other"]["film"] is None
-    assert page["samples"]["n"] == 150
 
 
 def told(epoch, epochs, prototypes):
@@ -175,48 +158,3 @@ def test_what_is_no_film_is_refused(header, changed, tmp_path):
     archive.write_archive(tmp_path / "film.npz", header, arrays)
     with pytest.raises(archive.UnfitError, match="no frames that fit together"):
         stored.load_film(tmp_path / "film.npz")
-
-
-def test_colours_by_a_variable_are_those_of_the_epoch(chromium, tmp_path):
-    line = {"name": "fixed", "rows": 1, "columns": 3}
-    vq = SomVQ(growth=line, epochs=8, tol=0, callbacks=[GrowthFilm(8)]).fit(X)
-    page = vq.explore(X, path=tmp_path / "film.html")
-    film = parsed(page)["film"]
-    chromium.errors.clear()
-    chromium.open(tmp_path / "film.html")
-    chromium.js(
-        "(() => { const one = document.querySelector('.panel select'); one.value = 'feature 2';"
-        "one.dispatchEvent(new Event('change'));"
-        "document.querySelector('#growth').open = true; })()"
-    )
-    chromium.until("document.querySelector('#growth-hint').textContent.includes('7 epochs')")
-
-    def colours(epoch):
-        chromium.js(
-            f"(() => {{ const one = document.querySelector('#epoch'); one.value = {epoch};"
-            "one.dispatchEvent(new Event('input')); })()"
-        )
-        chromium.js("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        return np.array(
-            chromium.js(
-                "(() => { const one = document.querySelector('.stage canvas');"
-                "const pen = one.getContext('2d'); return [-1, 0, 1].map((step) => [..."
-                "pen.getImageData(one.width / 2 + 109 * step, one.height / 2, 1, 1).data]"
-                ".slice(0, 3)); })()"
-            )
-        )
-
-    ramp = np.array([[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]])
-    final = vq.weights_[:, 2]
-
-    def wanted(values):
-        place = np.clip((values - final.min()) / np.ptp(final), 0, 1) * 4
-        return np.array([[np.interp(one, range(5), ramp[:, i]) for i in range(3)] for one in place])
-
-    order = np.argsort([x for x, _ in vq.neurons_])
-    frames = dict(zip(film["epochs"], unpacked(film), strict=True))
-    for epoch in (1, 4):
-        assert np.abs(colours(epoch) - wanted(frames[epoch][order, 2])).max() <= 3
-    assert np.abs(colours(8) - wanted(final[order])).max() <= 3
-    assert np.abs(colours(1) - colours(8)).max() > 20
-    assert [one for one in chromium.errors if "getImageData" not in str(one)] == []

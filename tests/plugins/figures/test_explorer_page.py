@@ -73,23 +73,6 @@ def test_pointing_at_a_cell_tells_its_neuron(browser, model):
     assert browser.text("#title") == "<b>digits"
 
 
-def test_pointing_draws_no_cell_anew_and_leaves_nothing_behind(browser, model):
-    browser.js(
-        "window.cells = 0; const pen = CanvasRenderingContext2D.prototype, fill = pen.fill;"
-        "pen.fill = function () { window.cells += 1; fill.call(this); }"
-    )
-    seen = []
-    for k in (0, 3, 0):
-        browser.hover(MAP, *neuron_place(browser, model, k))
-        title = f"document.querySelector('#neuron-title').textContent.startsWith('Neuron {k} at')"
-        browser.until(title)
-        seen.append(browser.js(f"document.querySelector('{MAP}').toDataURL()"))
-    assert browser.js("window.cells") == 0
-    assert seen[0] == seen[2] != seen[1]
-    browser.js("document.querySelector('#theme').click()")
-    browser.until(f"window.cells >= {len(model.som_map_)}")
-
-
 def test_the_lasso_selects_neurons_and_gives_their_samples_away(browser, model):
     X, _ = load_digits(return_X_y=True)
     browser.click("#lasso")
@@ -202,41 +185,6 @@ def test_it_fits_a_phone_in_light_and_dark(chromium, page, dark):
     assert chromium.js("document.documentElement.dataset.theme") == ("light" if dark else "dark")
     chromium.click(MAP)
     chromium.until("document.querySelector('#neuron-title').textContent !== 'Neuron'")
-
-
-def test_keys_go_on_where_a_row_in_lines_or_a_torus_goes_on(chromium, tmp_path):
-    X, _ = load_digits(return_X_y=True)
-    shapes = {(1, 24): False, (3, 4): True}
-    for (rows, columns), wrap in shapes.items():
-        growth = {"name": "fixed", "rows": rows, "columns": columns, "wrap": wrap}
-        model = SomVQ(growth=growth, epochs=2, tol=0).fit(X[:100])
-        model.explore(X[:100], path=tmp_path / "keys.html")
-        chromium.open(tmp_path / "keys.html")
-        chromium.js(f"document.querySelector('{MAP}').focus()")
-        seen = [chromium.text("#live").split(",")[0]]
-        for key in ["ArrowRight"] * columns + ["ArrowLeft"] * columns:
-            chromium.keys(key)
-            seen.append(chromium.text("#live").split(",")[0])
-        along = [f"Neuron {k} at ({k}" for k in range(columns)]
-        there = [*along, along[0] if wrap else along[-1]]
-        back = [*along[:0:-1], along[0]] if wrap else along[-2::-1] + along[:1]
-        assert seen == there + back[:columns]
-
-
-@pytest.mark.parametrize("size", [(390, 800), (771, 968), (1200, 700)])
-def test_the_map_is_in_sight_where_its_film_is_played(chromium, page, size):
-    chromium.open(page, *size)
-    chromium.click("#growth summary")
-    chromium.click("#play")
-    top, bottom = chromium.js(
-        "(() => { const box = document.querySelector('.stage').getBoundingClientRect();"
-        "return [box.top, box.bottom]; })()"
-    )
-    _, play = chromium.place("#play")
-    assert top >= 0
-    assert bottom <= size[1]
-    assert 0 <= play <= size[1]
-    assert size[0] > 640 or play > bottom
 
 
 @pytest.mark.parametrize("frame", ["of ours", "of MLflow"])

@@ -3,7 +3,6 @@
 import json
 import re
 from base64 import b64decode
-from itertools import permutations
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_plugins.figures._colours import by_prototype
 
 X, Y = load_iris(return_X_y=True)
 NAMES = ["sepal length", "sepal width", "petal length", "petal width"]
@@ -83,17 +81,6 @@ def test_samples_are_found_on_both_maps(standard, ranged):
     assert not other["same_space"]
 
 
-def test_maps_that_see_the_same_have_the_same_colours():
-    one = SomVQ(max_neurons=9, epochs=5).fit(X)
-    two = SomVQ(growth={"name": "fixed", "rows": 2, "columns": 3}, epochs=5).fit(X)
-    page = parsed(one.explore(X, other=two))
-    together = np.rint(255 * by_prototype(np.vstack([one.weights_, two.weights_]))).astype(int)
-    found = [*integers(page["maps"][0]["rgb"]), *integers(page["other"]["maps"][0]["rgb"])]
-    assert found == together.ravel().tolist()
-    assert page["other"]["same_space"]
-    assert not page["units"]
-
-
 @pytest.mark.parametrize(
     "other", [SomRegressor(max_neurons=9, tol=0, epochs=5), SomVQ(max_neurons=9, tol=0, epochs=5)]
 )
@@ -153,44 +140,3 @@ def test_a_run_shows_values_in_the_units_of_its_table(tmp_path, monkeypatch):
 def clusters(n, neurons=12):
     labeller = {"name": "clusters", "n_clusters": n}
     return SomVQ(max_neurons=neurons, epochs=5, labeller=labeller).fit(X)
-
-
-def test_clusters_beside_classes_are_called_so_and_have_other_colours(standard):
-    classes, groups = standard.estimator, clusters(3)
-    for page in (
-        parsed(classes.explore(X, Y, other=groups)),
-        parsed(groups.explore(X, Y, other=classes)),
-    ):
-        kinds = {one["labels"]["what"]: one["labels"] for one in (page, page["other"])}
-        assert kinds["class"]["palette"] == page["palette"]  # of the samples' classes, too
-        assert kinds["class"]["names"] == kinds["cluster"]["names"] == ["0", "1", "2"]
-        colours = [*kinds["class"]["palette"], *kinds["cluster"]["palette"]]
-        assert len(set(map(tuple, colours))) == 6
-
-
-def test_labels_of_another_type_keep_their_places(standard):
-    named = SomClassifier(max_neurons=9, epochs=5).fit(X, np.array(["c", "a", "b"])[Y])
-    page = parsed(named.explore(X, Y, other=standard.estimator))
-    assert page["labels"]["names"] == ["a", "b", "c"]
-    found = [page["labels"]["names"][i] for i in page["maps"][0]["labels"]]
-    assert found == named.neuron_labels_.tolist()
-    assert page["other"]["labels"]["names"] == ["0", "1", "2"]
-
-
-def test_clusters_that_share_samples_have_one_colour():
-    one, two = clusters(3), clusters(5, 20)
-    page = parsed(one.explore(X, other=two))
-    first, second = (
-        np.array(told["labels"]["palette"])[np.searchsorted(np.arange(9), model.predict(X))]
-        for told, model in ((page, one), (page["other"], two))
-    )
-    alike = (first == second).all(axis=1).mean()
-    # No way of giving the three colours to three of the five clusters has more alike.
-    shared = np.array([[np.sum((one.predict(X) == i) & (two.predict(X) == j)) for j in range(5)]
-                       for i in range(3)])  # fmt: skip
-    best = max(
-        sum(shared[i, j] for i, j in enumerate(chosen)) for chosen in permutations(range(5), 3)
-    )
-    assert alike == best / len(X)
-    assert len(set(map(tuple, page["other"]["labels"]["palette"]))) == 5
-    assert any("share most samples" in note for note in page["notes"])

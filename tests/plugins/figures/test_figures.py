@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from matplotlib.collections import PolyCollection
 
-from dbgsom_core.api import Figure
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
@@ -93,17 +92,6 @@ def test_a_map_of_any_size_is_drawn(kind, estimator, n_neurons, drawn):
         assert 0 <= box.y0 < box.y1 <= 1
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_nothing_is_cut_off_the_page(kind, drawn):
-    figure = drawn(kind().draw(view(40, title="word " * 60)))
-    width, height = figure.get_size_inches()
-    drawn = figure.get_tightbbox()
-    assert drawn.x0 >= 0
-    assert drawn.y0 >= 0
-    assert drawn.x1 <= width
-    assert drawn.y1 <= height
-
-
 @pytest.mark.parametrize("kind", MAPS)
 @pytest.mark.parametrize("shape", [(1, 100), (60, 1), (3, 40)])
 def test_long_maps_keep_to_the_page(kind, shape, drawn):
@@ -166,13 +154,6 @@ def test_only_existing_cells_are_filled_and_they_are_square(kind, drawn):
     assert low < high  # y goes up
 
 
-def test_classes_have_their_names_in_the_key_and_in_the_cells(drawn):
-    names = {0: "_hidden", 1: "$x_1$", 2: "c" * 40}
-    figure = drawn(LabelMap().draw(view(30, names=names)))
-    key = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert key == ["_hidden", "$x_1$", "c" * 21 + "…", "no hits"]
-
-
 NAMES = {
     "an escape": ("\x1b[31mred\x07", r"\x1b[31mred\x07"),
     "a broken formula": (r"$\frac{", r"$\frac{"),
@@ -222,42 +203,6 @@ def test_dead_neurons_are_hatched_and_carry_no_text():
     assert len(figure.axes[0].texts) == 11
 
 
-def test_a_quantizer_has_no_key_of_eighty_entries():
-    figure = LabelMap().draw(view(80, "vq"))
-    assert len(figure.legends[0].get_texts()) == 1  # the hatch
-    assert len(figure.axes[0].texts) == 79
-
-
-def test_more_than_twenty_classes_are_coloured_by_prototype():
-    figure = LabelMap().draw(view(200, n_classes=40))
-    assert len(figure.legends[0].get_texts()) == 1
-
-
-def test_large_maps_have_no_text_in_their_cells_but_names_on_large_regions():
-    assert not LabelMap().draw(view(400, "regressor")).axes[0].texts
-    shown = view(400)
-    left = shown.evaluation.som_map.positions[:, 0] < 0
-    halves = replace(shown, neuron_labels=np.where(left, 0, 1), label_names={0: "west", 1: "east"})
-    written = [text.get_text() for text in LabelMap().draw(halves).axes[0].texts]
-    assert {"west", "east"} == set(written)
-    assert len(written) < 20
-
-
-def test_slim_majorities_are_paler():
-    shown = view(12)
-    sure = np.zeros_like(shown.neuron_probabilities)
-    sure[np.arange(12), shown.neuron_labels] = 1
-    pale = np.full_like(sure, 1 / 3)
-
-    def colours(probabilities):
-        figure = LabelMap().draw(
-            MapView(shown.evaluation, shown.neuron_labels, (), "classifier", probabilities)
-        )
-        return figure.axes[0].collections[0].get_facecolors()[:11, :3]
-
-    assert (colours(pale).sum(axis=1) > colours(sure).sum(axis=1)).all()
-
-
 def test_the_hit_map_writes_the_counts():
     shown = view(12)
     written = [int(text.get_text()) for text in HitMap().draw(shown).axes[0].texts]
@@ -283,14 +228,6 @@ def test_the_density_map_writes_hits_per_mean_distance_to_linked_neurons():
     assert written == pytest.approx([2 / 2, 1 / 3.5, 3 / 3.5], abs=5e-3)
 
 
-def test_prototypes_on_top_of_each_other_are_as_dense_as_the_densest():
-    som_map = SomMap([(0, 0), (1, 0), (2, 0)], [[0.0], [0.0], [2.0]])
-    X = np.array([[0.0], [0.1], [2.0], [2.1]])
-    shown = MapView(Evaluation(som_map, LocalEngine().over(X, Euclidean())), np.arange(3), ())
-    written = [float(text.get_text()) for text in DensityMap().draw(shown).axes[0].texts]
-    assert written == [1, 1]  # of the neuron at 2: two samples, 2 away; the second wins nothing
-
-
 def test_images_stand_upright_at_the_cells_of_their_neurons():
     prototypes = np.arange(18.0).reshape(3, 6)
     som_map = SomMap([(5, 5), (6, 5), (5, 6)], prototypes)
@@ -301,12 +238,6 @@ def test_images_stand_upright_at_the_cells_of_their_neurons():
         np.testing.assert_array_equal(cell[1:3, 1:4], prototypes[image].reshape(2, 3))
         assert np.isfinite(cell).sum() == 6
     assert np.isnan(upper[:, 5:]).all()
-
-
-@pytest.mark.parametrize(("shape", "reason"), [(None, "image_shape"), ((2, 2), "have 3")])
-def test_what_is_no_image_is_not_drawn_as_one(shape, reason):
-    with pytest.raises(ValueError, match=reason):
-        PrototypeImages().draw(view(12, image_shape=shape))
 
 
 def test_the_u_matrix_shows_link_lengths_between_and_their_means_on_neurons():
@@ -338,12 +269,6 @@ def test_the_growth_curve_without_history_says_so(told, drawn):
     assert "No epochs were recorded." in told(drawn(figure))
 
 
-def test_a_history_of_one_epoch_is_drawn(drawn):
-    shown = view()
-    for record in (history()[0], history()[-1]):
-        drawn(GrowthCurve().draw(MapView(shown.evaluation, shown.neuron_labels, [record])))
-
-
 @pytest.mark.parametrize("kind", [*MAPS, ChildMaps])
 def test_maps_of_hexagons_are_drawn_as_hexagons(kind, hexagonal, drawn):
     shown = view(12)
@@ -364,9 +289,3 @@ def test_maps_of_hexagons_are_drawn_as_hexagons(kind, hexagonal, drawn):
     ends = np.vstack(corners)
     assert (ends.min(axis=0) >= (left - 1e-9, low - 1e-9)).all()
     assert (ends.max(axis=0) <= (right + 1e-9, high + 1e-9)).all()
-
-
-@pytest.mark.parametrize("kind", ALL)
-def test_every_figure_fulfils_the_interface_and_says_what_it_is(kind):
-    assert isinstance(kind(), Figure)
-    assert len(kind.__doc__) > 20

@@ -11,7 +11,6 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.figures._drawing import outline
 from dbgsom_plugins.figures.cell_pictures import PrototypeImages, mosaic
 from dbgsom_plugins.figures.child_maps import ChildMaps
 from dbgsom_plugins.figures.label_map import LabelMap
@@ -20,13 +19,6 @@ from dbgsom_plugins.figures.u_matrix import UMatrix
 from dbgsom_plugins.metrics.norms import Euclidean
 
 MAPS = [LabelMap, HitMap, UMatrix, ErrorMap, DensityMap, PrototypeImages]
-
-
-def test_the_outline_runs_round_the_map_and_its_holes():
-    corners = np.array(SQUARE.corners)
-    ring = [(x, y) for x in range(3) for y in range(3) if (x, y) != (1, 1)]
-    assert len(outline(np.array(ring), corners)) == 12 + 4
-    assert len(outline(np.array([(5, -5)]), corners)) == 4
 
 
 def view_of(som_map):
@@ -63,17 +55,6 @@ def test_joined_sides_of_a_torus_are_dashed_and_told(kind, flat, told, drawn):
         assert len(joined) == (grid.torus is not None)
         (line,) = outlines(figure)
         assert (line.get_linestyle()[0][1] is not None) == (grid.torus is not None)
-
-
-def test_a_hexagonal_map_is_drawn_in_true_hexagons(drawn):
-    som_map = SomMap.rectangle(3, 4, np.random.default_rng(0).normal(size=(12, 3)), HEXAGONAL)
-    figure = drawn(HitMap().draw(view_of(som_map)))
-    cells = next(one for one in figure.axes[0].collections if isinstance(one, PolyCollection))
-    for path, centre in zip(cells.get_paths(), som_map.plane_positions, strict=True):
-        corners = path.vertices[:6]
-        np.testing.assert_allclose(np.linalg.norm(corners - centre, axis=1), 3**-0.5)
-        sides = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
-        np.testing.assert_allclose(sides, 3**-0.5)
 
 
 def inside(points, corners):

@@ -15,7 +15,7 @@ from dbgsom_plugins.figures.cell_pictures import ClassPies, VariableStars
 from dbgsom_plugins.figures.component_planes import ComponentPlanes, by_likeness
 from dbgsom_plugins.figures.curves import TopographicFunctionCurve
 from dbgsom_plugins.figures.data_projection import DataProjection
-from dbgsom_plugins.figures.label_map import LabelMap, PcaRgb, Region, regions, write_names
+from dbgsom_plugins.figures.label_map import PcaRgb, Region, regions, write_names
 from dbgsom_plugins.figures.neuron_values import UStarMatrix, densities, u_star
 from dbgsom_plugins.metrics.norms import Euclidean
 
@@ -112,13 +112,6 @@ def test_the_most_telling_of_many_variables_are_shown_with_a_note(told, drawn):
     assert "6 of 40 variables" in " ".join(told(VariableStars().draw(shown)))
 
 
-def test_one_scale_may_be_shared(told):
-    shown = view(4, feature_names=["a", "b", "c"])
-    own, shared = (ComponentPlanes(scale=scale).draw(shown) for scale in ("own", "shared"))
-    assert any("…" in text for text in told(own))
-    assert not any("…" in text for text in told(shared))
-
-
 def test_stars_show_variables_that_the_map_was_not_trained_on(told, drawn):
     shown = view(4, feature_names=["a", "b", "c"])
     extra = np.where(shown.evaluation.bmu == 0, np.nan, shown.evaluation.bmu.astype(float))
@@ -144,21 +137,6 @@ def test_pies_hold_the_classes_that_were_won(drawn):
 def _area(corners):
     x, y = corners.T
     return 0.5 * np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))
-
-
-def test_classes_have_their_names_where_labels_are_none_of_them(told):
-    shown = replace(view(estimator="vq"), label_names={}, class_names={0: "ash", 2: "fir"})
-    for kind in (ClassPies, DataProjection):
-        assert {"ash", "1", "fir"} <= set(told(kind().draw(shown)))
-
-
-def test_samples_without_a_class_are_in_no_pie():
-    shown = view(3)
-    labelled = np.arange(len(shown.evaluation.y)) % 2 == 0
-    evaluation = replace(shown.evaluation, labelled=labelled)
-    figure = ClassPies().draw(replace(shown, evaluation=evaluation))
-    pairs = np.column_stack([evaluation.bmu, evaluation.y])[labelled]
-    assert len(figure.axes[0].collections[-1].get_paths()) == len(np.unique(pairs, axis=0))
 
 
 def test_the_mesh_lies_over_the_data(drawn):
@@ -227,21 +205,6 @@ def test_clusters_of_a_map_without_labels_are_called_by_what_they_stand_out_in(t
         figure = PcaRgb().draw(other)
         assert not figure.axes[0].texts
         assert "stand out" not in " ".join(told(figure))
-
-
-@pytest.mark.parametrize(
-    ("more", "kind"),
-    [
-        ({"estimator": "classifier"}, "classes"),
-        ({"estimator": "vq"}, "clusters"),
-        ({"estimator": "vq", "neuron_probabilities": np.tile([0.5, 0.5], (900, 1))}, "classes"),
-    ],
-)
-def test_captions_say_whether_labels_are_classes_or_clusters(more, kind, told):
-    shown = replace(view(900), neuron_labels=np.arange(900) // 450, **more)
-    assert f"Names are those of the {kind}" in " ".join(told(PcaRgb().draw(shown)))
-    clusters = "Numbers are those of clusters." in " ".join(told(LabelMap().draw(shown)))
-    assert clusters == (kind == "clusters")
 
 
 def test_names_never_overlap_and_stay_on_the_map(rng, drawn):

@@ -5,17 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.figures._drawing import drawn_at, extent, fold_note, texts_of
+from dbgsom_plugins.figures._drawing import drawn_at, extent, fold_note
 from dbgsom_plugins.figures._variables import fitting_name
 from dbgsom_plugins.figures.cell_pictures import PrototypeImages, VariableStars
 from dbgsom_plugins.figures.component_planes import ComponentPlanes
-from dbgsom_plugins.figures.curves import GrowthCurve
-from dbgsom_plugins.figures.label_map import LabelMap, described
+from dbgsom_plugins.figures.label_map import LabelMap
 from dbgsom_plugins.figures.neuron_values import DensityMap, HitMap, UStarMatrix
 from dbgsom_plugins.figures.u_matrix import UMatrix
 from dbgsom_plugins.metrics.norms import Euclidean
@@ -34,24 +32,6 @@ def flat():
     return MapView(evaluation, np.arange(5), (), feature_names=[LONG, "hue"], title="flat")
 
 
-def test_the_scale_of_a_flat_map_is_long_enough_for_its_ticks(flat, drawn):
-    figure = drawn(HitMap().draw(flat))
-    bar = figure.axes[-1].get_position()
-    assert bar.height * figure.get_figheight() >= 1.4
-    assert bar.y0 > max(text.get_position()[1] for text in figure.texts[2:])  # above the caption
-    figure = drawn(ComponentPlanes().draw(replace(flat, feature_names=["a", "b"])))
-    assert figure.axes[-1].get_position().height * figure.get_figheight() >= 0.9
-
-
-def test_every_variable_of_the_stars_has_its_range(flat, drawn):
-    figure = drawn(VariableStars().draw(flat))
-    first, second = (text.get_text() for text in figure.legends[0].get_texts())
-    assert first.startswith("od280/od315")
-    assert first.endswith("…: 0 … 99")
-    assert second == "hue: 1 … 99"
-    assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1
-
-
 def test_categories_of_one_column_are_told_apart_where_names_are_cut(flat, told, drawn):
     column = "Zufriedenheit mit allem und jedem, was es gibt"
     names = [f"{column}=teils/teils", f"{column}=unzufrieden"]
@@ -67,34 +47,6 @@ def test_categories_of_one_column_are_told_apart_where_names_are_cut(flat, told,
     assert fitting_name("Region=Nord", 120, 8) == "Region=Nord"
 
 
-def test_values_in_cells_have_the_same_decimals():
-    alive = np.zeros(3, bool)
-    assert texts_of(np.array([14.0, 13.84, -2.0]), alive) == ["14.0", "13.8", "-2.0"]
-    assert texts_of(np.array([0.0, 0.5, 1.0]), np.array([0, 1, 0], bool)) == ["0.00", "", "1.00"]
-    assert texts_of(np.array([2e-9, 1e-9, 0.0]), alive) == ["2e-09", "1e-09", "0"]
-    assert texts_of(np.array([3e7, 1.0, 0.0]), alive) == ["3e+07", "1", "0"]
-
-
-def test_growth_without_births_and_with_a_short_growing_phase(flat, told, drawn):
-    def record(epoch, phase):
-        return EpochRecord(epoch, 6, phase, 1.0, 5, (), 1.0 / epoch, 0.0, 0.0)
-
-    never = replace(flat, history=[record(e, "growing") for e in (1, 2, 3)])
-    assert "none" in told(drawn(GrowthCurve().draw(never)))
-    soon = [record(e, "growing" if e < 2 else "fine") for e in range(1, 7)]
-    figure = drawn(GrowthCurve().draw(replace(flat, history=soon)))
-    top = figure.axes[0]
-    boxes = [text.get_window_extent() for text in (*top.texts, top.title, top._left_title)]
-    boxes = [box for box in boxes if box.width > 1]
-    assert len(boxes) >= 2
-    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
-
-
-def test_long_names_are_not_broken_within_a_word(flat):
-    names = [region.name for region in described(flat)]
-    assert any(LONG in name for name in names)
-
-
 def test_a_map_of_few_samples_has_their_names(flat, told):
     names = np.array([f"animal {i}" for i in range(20)])
     texts = told(LabelMap().draw(replace(flat, sample_ids=names)))
@@ -106,10 +58,6 @@ def test_a_map_of_few_samples_has_their_names(flat, told):
         written = ids is not None and ids.dtype.kind == "U"
         assert ("0" in texts) is not written
         assert any("Names are those" in text for text in texts) is written
-
-
-def test_hatches_are_explained(flat, told):
-    assert "Hatched neurons have no hits." in told(UStarMatrix().draw(flat))
 
 
 def test_values_are_those_of_the_data_where_they_are_known(flat, told):

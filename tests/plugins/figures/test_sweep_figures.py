@@ -10,7 +10,6 @@ from sklearn.datasets import load_iris
 from dbgsom_core import SomClassifier
 from dbgsom_core.estimators.display import view_of
 from dbgsom_core.interfaces.trackers import Ranking, SweepView, Variant
-from dbgsom_plugins.figures._variables import alike
 from dbgsom_plugins.figures.sweeps import ParallelCoordinates, SideBySide, SweepHeatmap
 
 
@@ -52,23 +51,6 @@ def test_the_heatmap_shows_the_best_of_the_variants_that_share_a_cell():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("width", "kernel")
     assert [one.get_text() for one in axes.get_xticklabels()] == ["0.5", "1.0", "10"]
     assert sorted(texts(axes)) == sorted(["0.15", "0.20", "1.10"] * 2)
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ([0.574, 0.5077], ["0.5740", "0.5077"]),
-        ([3.0, 12.0], ["3", "12"]),
-        ([0.001, 10.0], ["0.001", "10.00"]),
-        ([0.0, 10.5], ["0.0", "10.5"]),
-        ([-1234.5, 1234.5], ["-1234", "1234"]),
-        ([1e-9, 3e-9], ["1e-09", "3e-09"]),
-        ([1e12, 3.5e12], ["1e+12", "3.5e+12"]),
-        ([0.25, 0.25], ["0.25", "0.25"]),
-    ],
-)
-def test_numbers_beside_each_other_have_as_many_decimals(values, words):
-    assert alike(values, 3) == words
 
 
 def test_the_sides_of_the_heatmap_may_be_given():
@@ -123,13 +105,6 @@ def test_variants_without_the_measure_are_left_out(kind):
         kind().draw(SweepView([Ranking("iris", ranking.measures, "maximize", [lacking] * 2)]))
 
 
-def test_a_measure_without_spread_is_drawn():
-    flat = sweep(variant({"width": width}, 0.5) for width in (1.0, 2.0))
-    for kind in (SweepHeatmap, ParallelCoordinates):
-        figure = drawn(kind().draw(flat))
-        assert np.isfinite(figure.axes[0].get_position().bounds).all()
-
-
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 def test_the_best_are_the_darkest_in_both_figures_of_a_sweep(direction):
     ranking = grid().rankings[0]
@@ -142,38 +117,6 @@ def test_the_best_are_the_darkest_in_both_figures_of_a_sweep(direction):
     thick = next(line for line in lines if line.get_linewidth() > 2).get_color()[:3]
     assert thick == pytest.approx(colours[np.argmin(colours.sum(axis=1))])
     assert thick == pytest.approx(darkest)
-
-
-def test_names_have_the_room_there_is_and_lines_do_not_cross_the_words_at_their_ends():
-    axes = ParallelCoordinates().draw(grid()).axes[0]
-    assert "quantization_error" in texts(axes)
-    height = {text.get_text(): text.get_position()[1] for text in axes.texts}
-    assert height["0.5"] < 0
-    assert height["10"] > 1
-
-
-def test_numbers_that_span_much_are_equally_far_and_few_are_all_named():
-    rates = [1e-4, 1e-3, 1e-2, 1e-1]
-    names = [f"step number {i}" for i in range(40)]
-    several = sweep(variant({"rate": one, "even": 5 + i}, one) for i, one in enumerate(rates))
-    axes = drawn(ParallelCoordinates().draw(several)).axes[0]
-    height = {text.get_text(): text.get_position()[1] for text in axes.texts}
-    assert [height[f"{one:g}"] for one in rates] == pytest.approx([-0.05, 1 / 3, 2 / 3, 1.05])
-    assert [height[f"{one}"] for one in range(5, 9)] == pytest.approx([-0.05, 1 / 3, 2 / 3, 1.05])
-    many = sweep(variant({"growth.some_long_key": name}, 0.5) for name in names)
-    axes = drawn(ParallelCoordinates(most=20).draw(many)).axes[0]
-    words = [text for text in axes.texts if text.get_text().startswith("step")]
-    assert 6 < len(words) <= 17
-    heights = sorted(text.get_position()[1] for text in words)
-    assert min(np.diff(heights)) > 0.06
-
-
-def test_a_long_name_has_two_lines():
-    measured = {f"test/quantization_error_{i}": float(i) for i in range(9)}
-    variants = [Variant("v", {"k": k}, measured | {"test/accuracy": k}, {}, ()) for k in (0.1, 0.2)]
-    view = SweepView([Ranking("iris", ["test/accuracy", *measured], "maximize", variants)])
-    axes = drawn(ParallelCoordinates().draw(view)).axes[0]
-    assert any(text.count("\n") == 1 and text.endswith("_0") for text in texts(axes))
 
 
 def test_the_two_best_maps_are_one_page_for_each_data_set():

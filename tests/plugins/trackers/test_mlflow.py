@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, Variant
 from dbgsom_core.plugins.callbacks import call
 from dbgsom_core.runs.find import RunLock
@@ -51,18 +50,6 @@ def test_a_finished_run_is_in_mlflow_whole(
     assert paths >= {"config.yaml", "environment.json", "report.md", "figures"}
 
 
-def test_epochs_keep_their_own_timestamps(
-    uri: str, client: Any, make_run: MakeRun, play: Play
-) -> None:
-    run = make_run()
-    play(run, RunFolder().observer(), MLflow(uri=uri).observer())
-    sent = client.get_metric_history(_only_run(client).info.run_id, "epoch/neurons")
-    assert [(one.step, one.timestamp, one.value) for one in sent] == [
-        (line.epoch, line.time, line.metrics["epoch/neurons"])
-        for line in read_run(run.folder).epochs()
-    ]
-
-
 def test_folds_are_steps_of_a_metric_and_sent_once(
     uri: str, client: Any, make_run: MakeRun
 ) -> None:
@@ -84,16 +71,6 @@ def test_folds_are_steps_of_a_metric_and_sent_once(
     assert "| `accuracy` | 0.50 ± 0.25 |" in report
     assert "| measure | fold 1 | fold 2 | fold 3 |" in report
     assert "| `test/accuracy` | 0.25 | 0.5 | 0.75 |" in report
-
-
-def test_final_measures_are_linked_to_the_model(
-    uri: str, client: Any, make_run: MakeRun, play: Play
-) -> None:
-    play(make_run(), RunFolder().observer(), MLflow(uri=uri).observer())
-    output = _only_run(client).outputs.model_outputs[0]
-    model = client.get_logged_model(output.model_id)
-    assert str(model.status) == "READY"
-    assert {one.key: one.value for one in model.metrics}["test/accuracy"] == 0.95
 
 
 def test_a_registered_model_gains_one_version_a_run(
@@ -292,31 +269,3 @@ def test_runs_on_several_data_sets_are_ranked_on_each(
     ranks = {one.info.run_name: one.data.metrics["sweep/rank"] for one in found}
     assert ranks == {"run 0": 1, "run 1": 2, "run 2": 2, "run 3": 1}
     assert MLflow(uri=uri).mirror(sweep.folder) is False
-
-
-def test_mirroring_a_child_brings_its_sweep_along(
-    uri: str, client: Any, make_run: MakeRun, play: Play
-) -> None:
-    sweep = make_run("20261124-101400-s1", kind="sweep", name="sweep")
-    folder = RunFolder().observer()
-    folder.dbgsom_run_started(sweep)
-    child = make_run("20261124-101501-c1", parent=sweep, name="child")
-    play(child, folder)
-    folder.dbgsom_run_failed(sweep, RuntimeError("the disk is full"))
-    MLflow(uri=uri).mirror(child.folder)
-    MLflow(uri=uri).mirror(child.folder)
-    experiment = client.get_experiment_by_name("digits").experiment_id
-    runs = {one.info.run_name: one for one in client.search_runs([experiment])}
-    assert len(runs) == 2
-    assert runs["child"].data.tags["mlflow.parentRunId"] == runs["sweep"].info.run_id
-    assert runs["sweep"].info.status == "FAILED"
-
-
-def test_a_run_whose_folder_cannot_say_how_it_ended_is_not_left_running(
-    uri: str, client: Any, make_run: MakeRun
-) -> None:
-    run, observer = make_run(), MLflow(uri=uri).observer()
-    RunFolder().observer().dbgsom_run_started(run)
-    observer.dbgsom_run_started(run)
-    observer.dbgsom_run_failed(run, DbgsomError("the disk is gone"))
-    assert _only_run(client).info.status == "FAILED"

@@ -136,19 +136,6 @@ def test_missing_and_extra_columns_are_told(
     assert "taste" in caplog.text
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int64", "int8", "Int64", object])
-def test_numbers_of_any_type_are_taken(stored: SimpleNamespace, rows: Any, dtype: Any) -> None:
-    whole = rows.assign(size=[1.0, 3.0, 5.0])
-    wanted = _answers(stored, whole, "unit", "distance")
-    other = whole.astype({"size": dtype, "code": dtype})
-    pd.testing.assert_frame_equal(_answers(stored, other, "unit", "distance"), wanted)
-
-
-def test_cells_that_are_none_are_told(stored: SimpleNamespace, rows: Any) -> None:
-    with pytest.raises(Exception, match=r"row 1, column 'day': '20\.1\.2024' is no date"):
-        _answers(stored, rows.assign(day=["2024-01-03", "20.1.2024", "2024-01-07"]))
-
-
 def test_params_choose_what_is_told(stored: SimpleNamespace, rows: Any) -> None:
     asked = ("label", "unit", "x", "y", "distance", "probabilities", "novelty", "pvalue")
     told, wanted = _answers(stored, rows, *asked), stored.found.model.answers(rows)
@@ -211,15 +198,6 @@ def test_whatever_a_model_answers_its_signature_says_it(
     assert (outputs is None) == (kind == "targets")
 
 
-def test_the_example_is_a_table_as_the_file_was(stored: SimpleNamespace) -> None:
-    with quiet():
-        example = stored.model.input_example
-    assert example["colour"].tolist() == ["red", "blue", "red", "blue", "red"]
-    assert example["size"].tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
-    assert example["code"].tolist() == ["0", "1", "2", "0", "1"]
-    assert _answers(stored, example).tolist() == ["a", "b", "a", "b", "a"]
-
-
 def test_nothing_is_pickled_and_requirements_are_those_of_the_model(
     stored: SimpleNamespace,
 ) -> None:
@@ -277,23 +255,6 @@ def test_data_of_named_features_is_asked_by_name(uri: str, tmp_path: Path, iris:
         assert names[0] == "sepal length (cm)"
         np.testing.assert_array_equal(model.predict(frame[names[::-1]]), wanted)
         np.testing.assert_array_equal(model.predict(frame.astype("float32")[names]), wanted)
-
-
-def test_arrays_without_names_may_be_of_any_type(
-    uri: str, client: Any, make_run: Any, play: Any, small_model: Any
-) -> None:
-    play(make_run(), RunFolder().observer(), MLflow(uri=uri).observer())
-    [output] = client.only_run().outputs.model_outputs
-    with quiet():
-        import mlflow
-
-        model = mlflow.pyfunc.load_model(client.get_logged_model(output.model_id).artifact_location)
-        X = np.array([[0, 0], [1, 1], [0, 1]])
-        wanted = small_model.predict(X.astype(float))
-        for same in (X, X.tolist(), X.astype("float32"), pd.DataFrame(X), X.astype("uint8")):
-            np.testing.assert_array_equal(model.predict(same), wanted)
-        with pytest.raises(Exception, match="2 features"):
-            model.predict(np.ones((3, 3)))
 
 
 def test_a_registered_model_is_named_by_its_alias(

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Run
-from dbgsom_plugins.trackers.mlflow.store import absolute, client_of, in_words, quiet
+from dbgsom_plugins.trackers.mlflow.store import client_of, in_words, quiet
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
@@ -83,14 +83,6 @@ def test_artifacts_lie_beside_the_database_wherever_the_run_started(
     assert location.startswith((tmp_path / "mlruns").as_uri())
 
 
-def test_a_relative_database_lies_in_the_working_directory(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert absolute("sqlite:///a b.db") == f"sqlite:///{tmp_path}/a b.db"
-    assert absolute("http://localhost:5000") == "http://localhost:5000"
-
-
 @pytest.mark.parametrize("uri", ["mlruns", "file:///somewhere/mlruns", "./mlruns", "sqlite://"])
 def test_stores_in_folders_and_in_memory_are_refused(uri: str) -> None:
     with pytest.raises(ValidationError, match=r"retired|in memory"):
@@ -113,13 +105,6 @@ def test_no_global_state_of_mlflow_is_changed(
         assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ
     finally:
         mlflow.set_tracking_uri(None)
-
-
-def test_a_setting_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
-    with quiet():
-        assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
-        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
 
 
 def test_processes_that_meet_a_fresh_store_at_once_all_succeed(

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-import dbgsom_core
 from dbgsom_core.interfaces.trackers import Run
-from dbgsom_plugins.trackers.mlflow.store import quiet, store_of
+from dbgsom_plugins.trackers.mlflow.store import quiet
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
@@ -50,26 +49,6 @@ def test_variables_stand_in_for_what_is_left_open(
     assert client.only_run("theirs").info.status == "FINISHED"
     assert MLflow(uri="sqlite:///a.db", experiment="mine").uri == "sqlite:///a.db"
     assert MLflow(experiment="mine").experiment == "mine"
-
-
-def test_the_configuration_of_the_run_says_which_store_that_was(
-    uri: str, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    config = {"experiment": "iris", "dataset": "iris", "model": {"epochs": 2}, "figures": []}
-    found = dbgsom_core.run({**config, "measures": []})
-    assert f"uri: {uri}" in (Path(found.folder) / "config.yaml").read_text()
-    assert client.only_run("iris").info.status == "FINISHED"
-
-
-def test_a_password_of_the_variable_serves_sync_too(
-    make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = make_run()
-    play(run, RunFolder().observer())
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@host/")
-    assert store_of("https://***@host/", run.folder) == "https://me:secret@host/"
 
 
 def test_a_run_that_is_named_is_logged_into(

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import dbgsom_core
-from dbgsom_core import SomVQ
 from dbgsom_core.cli import main
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Run
@@ -98,19 +96,6 @@ def test_a_dry_run_lists_and_touches_nothing(stored: Path, dbgsom: Any, client: 
     assert read_run(stored).status == "running"
 
 
-def test_single_runs_are_named_by_folder_id_or_its_end(
-    stored: Path, dbgsom: Any, client: Any, tmp_path: Path
-) -> None:
-    said = "1 run(s) brought up to date\n"
-    for name in (stored, stored.name, stored.name[-6:], "iris"):
-        assert dbgsom("sync", name, name)[:2] == (0, said)
-        said = "0 run(s) brought up to date; 1 were already\n"
-    assert client.only_run("iris").info.status == "FINISHED"
-    code, _, told = dbgsom("sync", "irus")
-    assert code == 2
-    assert "did you mean 'iris'?" in told
-
-
 def test_a_password_that_no_folder_holds_is_asked_for(
     make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,13 +109,6 @@ def test_a_password_that_no_folder_holds_is_asked_for(
     assert not MLflow(uri=masked).mirrored(run.folder)
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     assert store_of(masked, run.folder) == "https://host/mlflow?a=1"
-
-
-def test_an_observer_of_runs_says_once_what_a_fit_needs_in_its_place() -> None:
-    X = np.random.default_rng(0).random((60, 2))
-    with pytest.warns(UserWarning, match=r"dbgsom_core\.run") as caught:
-        SomVQ(epochs=5, callbacks=[MLflow().observer()]).fit(X)
-    assert len([one for one in caught if "callback" in str(one.message)]) == 1
 
 
 def test_what_observers_log_is_mirrored_once(

@@ -96,15 +96,6 @@ def test_pages_lead_to_each_other(flowers: SimpleNamespace, client: Any) -> None
     assert kind == "custom_model_development"
 
 
-def test_a_model_of_somebody_else_is_none_of_ours(
-    flowers: SimpleNamespace, uri: str, tmp_path: Path
-) -> None:
-    for model in (tmp_path / "mlruns").rglob("model.npz"):
-        model.unlink()
-    with pytest.raises(DbgsomError, match="it is no model of dbgsom"):
-        find_model("models:/flowers@best", tmp_path, get_registry(), uri)
-
-
 def test_the_page_is_that_of_the_experiment_or_the_run(flowers: SimpleNamespace, uri: str) -> None:
     tracker = MLflow(uri=uri)
     page = tracker.page("iris", None, 5999)
@@ -149,15 +140,6 @@ def test_what_a_command_tells_opens_the_table_with_the_measures(
     assert "#/experiments?workflowType=machine_learning" in MLflow(uri=uri).how_to_open()
 
 
-def test_a_view_that_somebody_has_changed_stays(
-    flowers: SimpleNamespace, uri: str, client: Any
-) -> None:
-    client.set_experiment_tag(flowers.experiment, "mlflow.sharedViewState.dbgsom", "mine")
-    (flowers.found.folder / "mlflow.json").unlink()
-    MLflow(uri=uri).mirror(flowers.found.folder)
-    assert client.get_experiment(flowers.experiment).tags["mlflow.sharedViewState.dbgsom"] == "mine"
-
-
 def test_ui_finds_store_and_experiment_of_a_run(flowers: SimpleNamespace, uri: str) -> None:
     out = io.StringIO()
     argv = ["dbgsom", "ui", str(flowers.found.folder), "--print", "--port", "5998"]
@@ -177,9 +159,3 @@ def test_a_password_of_a_store_stays_out_of_the_command() -> None:
     page = MLflow(uri="postgresql://me:secret@db/mlflow").page(None, None, 5000)
     assert "secret" not in " ".join(page.command)
     assert page.environment["MLFLOW_BACKEND_STORE_URI"].endswith("me:secret@db/mlflow")
-
-
-def test_a_server_serves_its_page_itself() -> None:
-    page = MLflow(uri="http://me:secret@tracking:5000/").page(None, None, 5000)
-    assert not page.command
-    assert page.address == ("http://***@tracking:5000/#/experiments?workflowType=machine_learning")

@@ -167,19 +167,6 @@ def test_every_measure_that_comes_with_dbgsom_is_read_by_its_value():
         assert len({reading(name, value) for value in bounds} - {""}) > 1, name
 
 
-def test_means_are_written_to_the_place_of_their_deviation(write):
-    variants = [
-        Variant(name, {"kernel": name}, {"test/accuracy": 0.1}, {"test/accuracy": 0.0123}, "12")
-        for name in ("a", "b")
-    ]
-    ranking = Ranking("iris", ["test/accuracy"], "maximize", variants)
-    text, _ = write(RunResult({}, rankings=[ranking]), kind="sweep")
-    assert "| a | 0.100 ± 0.012 |\n| b | 0.100 ± 0.012 |" in text
-    assert "**Best: a**: test/accuracy 0.100 ± 0.012, the mean of 2 runs; b has the same." in text
-    text, _ = write(RunResult({"test/accuracy": 0.25, "test_std/accuracy": 0.5}))
-    assert "| 0.25 ± 0.50 |" in text
-
-
 def test_what_stands_out_is_so(digits):
     X, y, model = digits
     answers = np.where(np.arange(len(X)) % 7 == 0, 3, model.predict(X))
@@ -195,27 +182,3 @@ def test_what_stands_out_is_so(digits):
     wrong = [(a, b) for a, b in zip(y, answers, strict=True) if a != b]
     a, b = max(dict.fromkeys(wrong), key=wrong.count)
     assert f"{a} taken for {b}, {wrong.count((a, b))} times" in said[-1]
-
-
-def test_accuracies_stand_beside_what_one_answer_is_worth(digits):
-    X, y, model = digits
-    often = np.where(y < 4, 3, y)
-    view = view_of(model, model.evaluate(X, y=often, predictions=y))
-    view = replace(view, label_names={3: "three"})
-    one = "get the right class; always answering three, the most frequent one, would be right for "
-    one += f"{100 * np.mean(y < 4):.0f} % in training."
-    said = remarks(view, {"train/accuracy": 0.7, "test/accuracy": 0.561})[0]
-    assert said == f"56 % of the test samples and 70 % of the training samples {one}"
-    said = remarks(view, {"train/accuracy": 0.7, "test/accuracy": float("nan")})[0]
-    assert said == f"70 % of the training samples {one}"
-    for other in (
-        remarks(view, {}),
-        remarks(replace(view, estimator="vq"), {"train/accuracy": 0.7}),
-    ):
-        assert not any("always answering" in said for said in other)
-
-
-def test_a_map_of_one_neuron_has_little_to_say(digits):
-    X, y, _ = digits
-    model = SomClassifier(growth={"name": "fixed", "rows": 1, "columns": 1}, epochs=2).fit(X, y)
-    assert remarks(view_of(model, model.evaluate(X)), {}) == []

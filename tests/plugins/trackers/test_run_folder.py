@@ -26,8 +26,6 @@ from dbgsom_core.api import (
 )
 from dbgsom_core.interfaces.trackers import Variant
 from dbgsom_core.runs.folder import (
-    find_experiments,
-    find_runs,
     read_journal,
     read_run,
     write_json,
@@ -219,24 +217,6 @@ def test_a_broken_figure_costs_a_warning_only(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "samples", "written"),
-    [(None, 10_000_000, True), (None, 10_000_001, False), (True, 1 << 40, True), (False, 5, False)],
-)
-def test_where_each_of_many_samples_ended_is_written_where_asked(
-    make_run: MakeRun, result: RunResult, wanted: bool | None, samples: int, written: bool
-) -> None:
-    run = make_run(data={"name": "x", "samples": samples})
-    observer = RunFolder(assignments=wanted).observer()
-    observer.dbgsom_run_started(run)
-    tables = {"assignments": lambda: iter([{"row": [0]}]), "neurons": lambda: iter([{"unit": [0]}])}
-    observer.dbgsom_run_finished(run, replace(result, figures={}, tables=tables))
-    assert (run.folder / "assignments.csv").exists() == written
-    assert (run.folder / "neurons.csv").exists()
-    told = "assignments: true" in (run.folder / "report.md").read_text(encoding="utf-8")
-    assert told == (wanted is None and not written)
-
-
-@pytest.mark.parametrize(
     ("number", "said"),
     [
         (errno.ENOSPC, "No space left on device.: make room there, or choose another place"),
@@ -330,22 +310,3 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_litter(tmp_path: Path) 
         write_atomically(path, interrupted)
     assert json.loads(path.read_text()) == {"old": True}
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_folder_with_missing_files_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
-    folder = tmp_path / "digits" / "1"
-    folder.mkdir(parents=True)
-    stored = read_run(folder)
-    assert (stored.id, stored.experiment, stored.status) == ("1", "digits", "running")
-    assert stored.epochs() == []
-
-
-def test_runs_and_experiments_are_found(make_run: MakeRun, tmp_path: Path) -> None:
-    observer = RunFolder().observer()
-    for name in ("2", "1"):
-        observer.dbgsom_run_started(make_run(name))
-    observer.dbgsom_run_started(make_run("3", experiment="iris/small"))
-    root = tmp_path / "runs"
-    assert [run.id for run in find_runs(root, "digits")] == ["1", "2"]
-    assert find_experiments(root) == ["digits", "iris/small"]
-    assert find_runs(root, "nowhere") == []

@@ -63,17 +63,6 @@ def test_it_serves_sync_ui_and_models_by_address_and_changes_no_result(site: Sit
     assert "is not in lines" in site.dbgsom("predict", address, "new.csv", code=2).stderr
 
 
-def test_what_run_returns_is_what_was_trained(site: Site) -> None:
-    script = """
-import dbgsom_core, numpy as np
-found = dbgsom_core.run("run.yaml")
-loaded = dbgsom_core.persistence.load(found.folder / "model.npz")
-assert found.measures["train/accuracy"] > 0.8
-np.testing.assert_array_equal(found.model.estimator.weights_, loaded.weights_)
-"""
-    site.python("-c", f"import dbgsom_core.persistence\n{script}")
-
-
 def test_a_run_whose_plugin_is_gone_is_synced(site: Site) -> None:
     site.write("dbgsom-flat", KERNEL)
     site.dbgsom("run", "run.yaml", "--set", "model.kernel=flat")
