@@ -7,7 +7,7 @@
 Random 80/20 splits of the tables of `tables` and `answer_tables`; all is measured on the 20 %. T,
 C and "apart" are trustworthiness, continuity, and the share of rows whose three nearest neurons
 do not hang together by links; "over" is how much more they are than those of fixed grids
-(`pull.fixed`, the final widths of `quality`), interpolated at the same QE, ± the standard error
+(the final widths of `quality`), interpolated at the same QE, ± the standard error
 over tables. "front" is on how many tables the TE4 lies below the front of `quality.py`, at equal
 QE again. QE and combined error are geometric means over tables of what they are over those of the
 default.
@@ -21,7 +21,6 @@ import warnings
 import answer_tables
 import numpy as np
 import tables
-from pull import fixed
 from quality import ENGINE, FINAL_WIDTHS, at_equal_error, fronts, measure
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
@@ -36,6 +35,15 @@ VARIANTS: dict[str, dict] = {
     "first width 3": {"kernel": {"name": "gaussian", "start": 3}},
 }
 MEASURES = ("quantization_error", "combined_error", "trustworthiness", "continuity")
+
+
+def fixed(n_neurons: int, end: float) -> SomVQ:
+    """Return a fixed grid of at least so many neurons, to be annealed to a final width."""
+    rows = max(1, round((0.8 * n_neurons) ** 0.5))
+    columns = -(-n_neurons // rows)
+    widths = {"name": "gaussian", "start": max(rows, columns) / 2, "end": end}
+    growth = {"name": "fixed", "rows": rows, "columns": columns}
+    return SomVQ(growth=growth, kernel={**widths, "decay": "exponential"}, epochs=50, engine=ENGINE)
 
 
 def apart(som: SomVQ, X: np.ndarray) -> float:
