@@ -325,27 +325,3 @@ def _macros(template: str) -> Any:
 def render(template: str, content: Mapping[str, Any]) -> str:
     """Return the report that ``report.md`` or ``report.html`` makes of its content."""
     return str(_macros(template).report(**content)).strip() + "\n"
-
-
-# Parts of the description of a run in MLflow:
-
-
-def data_facts(data: Mapping[str, Any]) -> str:
-    """Return the name and size of a run's data as markdown."""
-    return as_markdown("{name}: {samples} samples × {features} features".format_map(data))
-
-
-def measures_table(measures: Mapping[str, float]) -> str:
-    """Return measures and what they say as markdown."""
-    return str(_macros("report.md").tables(_measure_tables(measures)))
-
-
-def rankings_tables(rankings: Sequence[Ranking]) -> str:
-    """Return the variants of a sweep, best first, as markdown."""
-    return str(_macros("report.md").tables(_ranking_tables(rankings), code=False))
-
-
-def told_winner(ranking: Ranking, among: Sequence[Ranking]) -> str:
-    """Return which variant of a sweep won, by what, and how sure that is, as markdown."""
-    where, name, measure, rest = map(as_markdown, _winner(ranking, among))
-    return f"{where}: **{name}**, with `{measure}` {rest}"
