@@ -1,4 +1,4 @@
-"""How the columns of a table become features: kept with a model, so that it reads such tables."""
+"""How the columns of a table became features; a model keeps it, to read later tables."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from dbgsom_core.tables.cells import (
 MOST_FAULTS = 10  # of a column that one message lists
 _MOST_COLUMNS = 20  # with faults that one message lists
 _LISTED = 5  # names or values that a message lists
-DECIMAL_MARK = "decimal mark"  # a cause of faults
-Hint = Callable[[str, str], str]
+DECIMAL_MARK = "decimal mark"  # a cause of faults, see `Faults.add`
+Hint = Callable[[str, str], str]  # of a column and a problem: what ends the sentence
 Unseen = dict[str, Counter[str]]  # categories that are not known and their rows, by column
 _MIDNIGHT = re.compile(r"(?: 00:00:00)?(?:\.0+)?(?=Z?$)")  # of a moment that is a day
 PARTS = ("year", "month", "day", "weekday", "hour")  # that a date may become
@@ -80,8 +80,8 @@ class Faults:
         problem : callable
             Returns what is wrong with a row, as the end of a sentence.
         cause : str
-            What they have in common, so that one sentence tells of all; empty: each its own. A
-            `DECIMAL_MARK` is that of all columns.
+            Cells of a column with the same cause have one sentence; empty: a sentence each. A
+            `DECIMAL_MARK` groups the cells of all columns.
         """
         if len(rows):
             most = 1 if cause else MOST_FAULTS
@@ -228,7 +228,7 @@ class Columns:
 
     @property
     def codes(self) -> list[float]:
-        """The numbers among ``na_values``, such as -9, which -9.0 is, too."""
+        """The numbers among ``na_values``: -9 also stands for -9.0."""
         values = [number(word) for word in self.na_values]
         return [value for value in values if value is not None]
 
@@ -333,7 +333,7 @@ class Columns:
         if isinstance(column, np.ndarray):
             return column
         if pa.types.is_temporal(column.type):
-            column = pc.cast(column, pa.string())  # which is no number, and told so
+            column = pc.cast(column, pa.string())  # so that it is reported as no number
         if pa.types.is_decimal(column.type):  # its cast to a double is not rounded correctly
             column = pc.cast(pc.cast(column, pa.string()), pa.float64())
         if not is_text(column):
@@ -345,7 +345,7 @@ class Columns:
         values, bad = parse_numbers(column, *written, self.na_values)
         bad |= np.isinf(values)
         if bad.any():
-            values[bad] = 0  # which is no gap
+            values[bad] = 0  # so that it is not reported as missing, too
             rows = np.flatnonzero(bad)
             other = has_other_decimal(column.take(pa.array(rows)), self.decimal)
             unlike = bad.sum() > (len(bad) - is_missing(column, self.na_values).sum()) // 2
@@ -372,7 +372,8 @@ class Columns:
         faults, at = Faults(), 0
         for name in self.names:
             missing = np.isnan(X[:, at]) if rows is None else np.isnan(X[:, at]) & rows
-            if missing.all() and len(missing) > 1:
+            n = len(X) if rows is None else np.count_nonzero(rows)
+            if n == np.count_nonzero(missing) and n > 1:
                 faults.add(name, np.arange(1), lambda row: "no row has a value: add it to drop")
             else:
                 found = np.flatnonzero(missing)
@@ -519,11 +520,14 @@ def as_texts(column: pa.Array) -> pa.Array:
 
 
 def as_array(column: Any) -> pa.Array:
-    """Return a column of pyarrow as one array of numbers, truth values, moments or text."""
+    """Return a column of pyarrow as one array of numbers, truth values, moments or text.
+
+    Durations become seconds, and bytes text.
+    """
     if isinstance(column, pa.ChunkedArray):
+        if is_text(column) and column.nbytes >= 1 << 31:  # more than an array of text holds
+            column = column.cast(pa.large_string())
         column = column.combine_chunks()
-        if isinstance(column, pa.ChunkedArray):  # no chunk at all, or more text than one holds
-            column = pa.concat_arrays(column.cast(pa.large_string()).chunks)
     kind = column.type
     if pa.types.is_dictionary(kind):
         return as_array(column.dictionary_decode())

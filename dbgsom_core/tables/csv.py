@@ -1,4 +1,4 @@
-"""CSV files: how they are written, their rows in batches, and writing them."""
+"""CSV files: detect the dialect, read rows in batches, write."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MOST_BLANK = 1_000_000  # blank lines in a row
 _WIDE = 1000  # columns
 _SNIFFED = 100  # records by which a delimiter is chosen
 _DELIMITERS = (";", "\t", "|", ",")
-csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))  # of the module, for all
+csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))  # of the whole process
 _SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
 
 
@@ -53,12 +53,12 @@ class CsvHead(NamedTuple):
 
     @property
     def delimiter(self) -> str:
-        """What parts the fields."""
+        """The field delimiter."""
         return self.dialect.delimiter or ","
 
     @property
     def encoding(self) -> str:
-        """How letters are written."""
+        """The encoding of the text."""
         return self.dialect.encoding or "utf-8"
 
 
@@ -114,7 +114,7 @@ def sniff_csv(
         header = not guess or _is_header(names, known, dialect.decimal or ".")
     if header:
         skip += len(raw.encode())
-        line += max(1, raw.strip("\r\n").count("\n") + 1)
+        line += raw.strip("\r\n").count("\n") + 1
     else:
         names = [str(place) for place in range(len(names))]
     return CsvHead(names, replace(whole.dialect, header=header), skip, line, notes)
@@ -188,12 +188,13 @@ def _is_header(names: Sequence[str], known: Collection[str], decimal: str) -> bo
 def parse_csv(sample: bytes, head: CsvHead, path: str, is_cut: bool = False) -> pa.Table:
     """Return the records of a piece of a CSV file as a table of text.
 
-    What ``is_cut`` may end within a record, which is left out.
+    With ``is_cut`` the sample may end within a record, which is left out.
     """
     places = range(len(head.names))
     text = sample.decode(head.encoding, "ignore").encode()
     if is_cut:
-        text, _ = next(_pieces(iter([text]), head.delimiter), (b"", True))
+        text, is_whole = next(_pieces(iter([text]), head.delimiter), (b"", True))
+        text = text if is_whole else text[: text.rfind(b"\n") + 1]
     batches = _batches(iter([text]), head, path, places, ROWS)
     return pa.Table.from_batches(batches, pa.schema([(str(i), pa.string()) for i in places]))
 
@@ -226,7 +227,8 @@ class CsvReader(TableReader):
                     while not _ends_line(start) and (more := file.read(_HEAD)):
                         start += more
             head = sniff_csv(start, path, dialect, trained, known, guess)
-        types, files = [pa.string()] * len(head.names), (Path(path).expanduser(),)
+        types = [pa.string()] * len(head.names)
+        files = () if stream else (Path(path).expanduser(),)
         known_dialect, notes = head.dialect, head.notes
         return cls(
             path, "csv", head.names, types, None, known_dialect, notes, files, head, stream, start
@@ -280,7 +282,7 @@ def _ends_line(start: bytes) -> bool:
 
 def _start_of_input(stdin: Any) -> tuple[bytes, Any]:
     """Return some lines that come first from standard input, and the stream of the rest."""
-    try:  # Python cannot end while a thread waits for what comes into its own reader
+    try:  # a thread blocked in sys.stdin would keep Python from ending
         stream: Any = os.fdopen(os.dup(stdin.fileno()), "rb")
     except (OSError, AttributeError, ValueError):  # it is no file
         stream = stdin.buffer
@@ -323,8 +325,8 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a text below its header.
 
-    pyarrow parses a piece after the other, the module csv all from the first piece on that pyarrow
-    does not read. From the first piece on in which a cell of ``numbers`` is none, they are text.
+    pyarrow parses it piece by piece; from the first piece that it cannot read, the module csv reads
+    the rest. Columns of ``numbers`` become text from the first piece in which a cell is no number.
     """
     pieces = _pieces(chunks, head.delimiter)
     numbers = numbers if len(head.names) > 1 else ()  # a blank line is no missing number
@@ -345,10 +347,10 @@ def _batches(
 
 
 def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bool]]:
-    """Yield pieces of whole records; the last one with False where pyarrow may read it otherwise.
+    """Yield pieces of whole records with True; the last with False where pyarrow may misread it.
 
-    That is so where a quote stands neither at the end of a field nor beside another one, after
-    blanks, or is never closed, and where a line is too long.
+    It may where a quote stands within a field, after blanks or is never closed, where there are
+    zero bytes, and where a line is too long.
     """
     end = rf"[{re.escape(delimiter)}\n\r]"
     outside = rf'[^{re.escape(delimiter)}\n\r"]'
@@ -534,16 +536,16 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
     left = ""
     for chunk in chain(chunks, [b""]):
         lines = [*io.StringIO(left + decoder.decode(chunk, final=not chunk), newline="")]
-        whole = not chunk or (len(lines[-1:]) and len(lines[-1]) >= _LONGEST_LINE)
+        whole = not chunk or (lines and len(lines[-1]) >= _LONGEST_LINE)
         left = "" if whole or not lines else lines.pop()
         yield from lines
 
 
 class CsvWriter:
-    """Writes lines of CSV; floats as the shortest text that reads back to the bit, texts in quotes
-    where they have to be.
+    """Writes batches as CSV.
 
-    ``write`` gets bytes.
+    Floats are the shortest text that reads back to the bit; texts have quotes where they need
+    them. ``write`` gets bytes.
     """
 
     def __init__(

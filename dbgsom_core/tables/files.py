@@ -45,7 +45,8 @@ def open_table(
     Parameters
     ----------
     path : str
-        ``~`` is the home folder; a folder of Parquet or Feather files is one table.
+        ``~`` is the home folder; a folder of Parquet or Feather files is one table. Files of
+        unknown suffixes are read as CSV.
     dialect : CsvDialect
         What is known of a CSV file.
     trained : CsvDialect
@@ -56,7 +57,7 @@ def open_table(
         Find out what is not known of a CSV file; False: commas part fields, the first line names
         the columns, and the text is UTF-8, but for a byte order mark and a line ``sep=``.
     format : str, optional
-        In place of the one that the suffix says.
+        Overrides the suffix.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def open_table(
 
 
 def format_of(suffix: str) -> TableFormat | None:
-    """Return the format of files with this ending, of ours or of a plugin; None: there is none.
+    """Return the format of files with this suffix, built in or of a plugin, or None.
 
     A plugin names a `TableFormat` in the entry-point group ``dbgsom.table_formats``, by the ending
     without its dot. It is imported once such a file is read or written.
@@ -166,7 +167,7 @@ class _FilesReader(TableReader):
                     batches = map(opened.get_batch, range(opened.num_record_batches))
                 labels = numbered(names)
                 for batch in batches:
-                    batch.validate(full=self.format != "parquet")  # which its reader does
+                    batch.validate(full=self.format != "parquet")  # whose reader validates
                     at = {label: i for i, label in enumerate(numbered(batch.schema.names))}
                     columns = [batch.column(at[labels[place]]) for place in places]
                     yield pa.RecordBatch.from_arrays(columns, names=[*map(str, places)])
@@ -202,7 +203,7 @@ def check_target(path: str) -> None:
     """Raise `DataError` where no table can be written to a path; ``-`` is standard output."""
     if path == STANDARD_STREAM:
         return
-    target = Path(path)
+    target = Path(path).expanduser()
     found = format_of(target.suffix.lower())
     if found is None or found.write is None:
         suffixes = [suffix for one in FORMATS.values() if one.write for suffix in one.suffixes]
@@ -277,15 +278,14 @@ def write_table(
             out.flush()
         except OSError as error:
             if isinstance(error, BrokenPipeError) or isinstance(error.__cause__, BrokenPipeError):
-                raise  # who read it has enough
+                raise  # the reader closed the pipe
             reason = error.strerror or error
             raise DataError(f"standard output cannot be written: {reason}") from error
         return rows
     write: Any = getattr(format_of(Path(path).suffix.lower()), "write", None)
+    target = Path(path).expanduser()
     try:
-        write_atomically(Path(path), lambda partial: fill(lambda schema: write(partial, schema)))
-    except DataError:
-        raise
+        write_atomically(target, lambda partial: fill(lambda schema: write(partial, schema)))
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
     return rows
@@ -296,9 +296,11 @@ def as_batch(some: pa.RecordBatch | pa.Table | Mapping[str, Any]) -> pa.RecordBa
     if isinstance(some, pa.RecordBatch):
         return some
     if isinstance(some, pa.Table):
-        some = dict(zip(some.column_names, some.columns, strict=True))
+        names, columns = some.column_names, some.columns
+    else:
+        names, columns = [*some], [*some.values()]
     arrays = []
-    for column in some.values():
+    for column in columns:
         if isinstance(column, np.ma.MaskedArray):
             column = pa.array(column.data, mask=np.ma.getmaskarray(column), from_pandas=True)
         elif not isinstance(column, (pa.Array, pa.ChunkedArray)):
@@ -308,7 +310,7 @@ def as_batch(some: pa.RecordBatch | pa.Table | Mapping[str, Any]) -> pa.RecordBa
                 cells = [None if one is None or one != one else str(one) for one in column]
                 column = pa.array(cells, pa.string())
         arrays.append(as_array(column) if isinstance(column, pa.ChunkedArray) else column)
-    return pa.RecordBatch.from_arrays(arrays, names=[*some])
+    return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
 def _masked(batch: pa.RecordBatch, mask: Callable[[str], str]) -> pa.RecordBatch:
@@ -341,7 +343,7 @@ def _written_schema(first: pa.Schema) -> pa.Schema:
 def _parquet_writer(path: Path, schema: pa.Schema) -> Any:
     from pyarrow import parquet
 
-    # To look for a number that stood before takes longer than all else, mostly in vain.
+    # A dictionary of numbers takes longer than all else and seldom saves space.
     texts = [one.name for one in schema if pa.types.is_string(one.type)]
     return parquet.ParquetWriter(path, schema, use_dictionary=texts or False)
 
@@ -349,7 +351,7 @@ def _parquet_writer(path: Path, schema: pa.Schema) -> Any:
 class _NpyWriter:
     """Writes an array of one column, or of records, once all rows are known.
 
-    Null is nan, -1, False or an empty text there. A text takes as much as the longest one.
+    Nulls become nan, -1, False or empty text; each text takes the space of the longest.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:

@@ -27,6 +27,8 @@ from dbgsom_core.tables import (
     csv,
     files,
     open_table,
+    parse_csv,
+    sniff_csv,
     write_table,
 )
 
@@ -424,3 +426,16 @@ def test_lines_above_a_table_and_utf_32_are_known(read):
     with pytest.raises(DataError, match=r"line 2 has 2 fields .* take lines above the table out"):
         read("# made by x\na,b\n1,2\n")
     assert read("a,b\n1,2\n".encode("utf-32"))[1] == [["1"], ["2"]]
+
+
+def test_a_piece_that_ends_within_a_record_leaves_it_out():
+    head = sniff_csv(b"a,b,c\n", "t.csv", guess=False)
+    for sample in (b'1,x"y,3\n4,5,6\n7,8', b"1,2,3\n4,5,6\n7,8"):
+        assert parse_csv(sample, head, "t.csv", is_cut=True).num_rows == 2
+
+
+def test_two_columns_of_one_name_and_a_path_at_home_are_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    columns = [pa.chunked_array([["x"]]), pa.chunked_array([["y"]])]
+    assert write_table("~/t.csv", [pa.table(columns, names=["a", "a"])]) == 1
+    assert (tmp_path / "t.csv").read_text() == "a,a\nx,y\n"

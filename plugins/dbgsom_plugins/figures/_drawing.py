@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}  # names are no formulas
 SIDE = 1.55  # inches for the legend or colour bar beside a map
 PAGE_SIDE = 0.9  # and beside panels
-KEY_PATCH = 24.0  # points left of a name in the legend, and right of it
+KEY_PATCH = 24.0  # points of the patch and the margins of a legend entry
 JOINED = "A torus: dashed sides are joined, left with right and top with bottom."
 _HATCHED = "Hatched neurons have no hits."
 _DPI = 150
@@ -40,21 +40,20 @@ _KEY_ROW = 0.21  # a row of the legend
 _KEY_GAP = 0.22  # between panels and key
 _BESIDE = 1.03  # where a key stands beside axes that were given, in their own units
 _SHORTEST_BAR, _LONGEST_BAR = 1.4, 3.2  # colour bar
-_LARGEST = (6.8, 6.2)  # map panel: width, height
+_MAX_PANEL = (6.8, 6.2)  # inches of the map panel: width, height
 _LARGEST_CELL = 0.95
-_LOWEST = 1.6  # map panel, with its key
-_NARROWEST = 5.2  # page: so that titles fit
-_CHARACTER = 0.6 / 72  # width of a character over font size, in inches a point
+_MIN_PANEL_HEIGHT = 1.6  # with its key
+_MIN_PAGE_WIDTH = 5.2  # so that titles fit
+_CHARACTER_WIDTH = 0.6 / 72  # width of a character over font size, in inches a point
 _LONGEST_NAME, _LONGEST_LINE = 40, 150  # characters of a name in the key, and of a line
 _MAX_TEXTS = 150  # neurons up to which each cell may carry a text
 _ICON = 0.12 * np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
 _TO_ICON = 0.2  # from the corner of a cell to the middle of its mark
-_LESS_A_LINE = 0.6  # how much less a further line of a text leaves for the font
-_LETTER = 0.62  # width of a character over the font size
+_LINE_SHARE = 0.6  # of the font size, that each line of a text takes
 _FONT = (4.6, 13.0)  # smallest and largest text in a cell, in points
 DEAD = 0.18  # strength of the colour under the hatch of a neuron without hits
-_UNFOLDED = 22  # neurons of a row that are readable without being folded
-_FOLDED_APART = 1.5  # lines of a folded row, in cells
+_MAX_ROW_CELLS = 22  # of a single row, which is folded into lines beyond
+_FOLD_PITCH = 1.5  # from line to line of a folded row, in cells
 _DECIMALS, _LARGE = 5, 1e6  # decimals, and values, from which on numbers have a power of ten
 
 
@@ -71,7 +70,7 @@ class Page:
     width, height, side : float
         Of the space for panels, and for the key beside them, in inches.
     within : Axes or None
-        Those within which everything stands, in a figure of somebody else.
+        Axes given by the caller, in which everything is drawn.
     beside : float or None
         Where the key stands then, in units of these axes; at the right end of them without it.
     """
@@ -99,7 +98,7 @@ class Page:
     ) -> Axes:
         """Return axes in a box (left, top, width, height) in inches, counted from the top left.
 
-        With the lower left corner and the size of what they show they have no frame.
+        ``low`` and ``size`` (2,) are the data limits; with them the axes have no frame.
         """
         left, top, width, height = box
         if self.within is not None:
@@ -121,8 +120,8 @@ class Page:
         if self.within is None:
             width, height = self.figure.get_size_inches()
             x = (_MARGIN + self.width + _KEY_GAP) / width
-            room = 72 * (1 - x) * width - KEY_PATCH  # up to the right end of the page
-            legend_of(self.figure, entries, x, 1 - (_MARGIN + _HEAD) / height, room)
+            max_width = 72 * (1 - x) * width - KEY_PATCH  # up to the right end of the page
+            legend_of(self.figure, entries, x, 1 - (_MARGIN + _HEAD) / height, max_width)
         else:
             legend_of(self.within, entries, self._beside, 1.0, 72 * self.side - KEY_PATCH)
 
@@ -169,16 +168,16 @@ def page(
     from matplotlib.figure import Figure
 
     if isinstance(view, MapView) and view.axes is not None:
-        return Page(_begin(view.axes, title), width, height, side, view.axes)
-    whole = max(_NARROWEST, 2 * _MARGIN + width + _KEY_GAP + side)
-    lines = [counts(view)] if isinstance(view, MapView) else []
+        return Page(_clear_axes(view.axes, title), width, height, side, view.axes)
+    whole = max(_MIN_PAGE_WIDTH, 2 * _MARGIN + width + _KEY_GAP + side)
+    lines = [summary_line(view)] if isinstance(view, MapView) else []
     for note in notes:
-        lines += textwrap.wrap(note, int((whole - 2 * _MARGIN) / (8 * _CHARACTER)))
+        lines += textwrap.wrap(note, int((whole - 2 * _MARGIN) / (8 * _CHARACTER_WIDTH)))
     tall = _MARGIN + _HEAD + height + 0.12 + len(lines) * _LINE + _MARGIN
     figure = Figure(figsize=(whole, tall), dpi=_DPI, facecolor=PAPER)
     x, top = _MARGIN / whole, 1 - 0.24 / tall
     figure.text(x, top, title, fontsize=13, fontweight="bold", color=INK, va="top", **PLAIN)
-    subtitle = fitting(view.title, 72 * (whole - 2 * _MARGIN), 9)
+    subtitle = shortened(view.title, 72 * (whole - 2 * _MARGIN), 9)
     figure.text(x, top - 0.26 / tall, subtitle, fontsize=9, color=MUTED, va="top", **PLAIN)
     for i, line in enumerate(reversed(lines)):
         y = (_MARGIN - 0.06 + i * _LINE) / tall
@@ -186,16 +185,20 @@ def page(
     return Page(figure, width, height, side)
 
 
-def _begin(axes: Axes, title: str) -> Figure:
+def _clear_axes(axes: Axes, title: str) -> Figure:
     axes.set_axis_off()
     axes.set_title(title, fontsize=11, color=INK, **PLAIN)
     return axes.figure  # type: ignore[return-value]
 
 
 def legend_of(
-    parent: Figure | Axes, entries: Sequence[tuple[Patch, str]], x: float, top: float, room: float
+    parent: Figure | Axes,
+    entries: Sequence[tuple[Patch, str]],
+    x: float,
+    top: float,
+    max_width: float,
 ) -> None:
-    """Put patches with names, in ``room`` points, on a page or beside axes, in their own units."""
+    """Put patches with names of at most ``max_width`` points on a page, or beside axes."""
     key = parent.legend(
         [patch for patch, _ in entries],
         [str(i) for i in range(len(entries))],
@@ -212,7 +215,7 @@ def legend_of(
     # Set afterwards: names may start with an underscore or hold dollar signs.
     for text, (_, name) in zip(key.get_texts(), entries, strict=True):
         text.set(**PLAIN)
-        text.set(text=fitting(as_label(name, _LONGEST_NAME), room, 8.5), color=INK)
+        text.set(text=shortened(as_label(name, _LONGEST_NAME), max_width, 8.5), color=INK)
 
 
 def patches_of(colours: Iterable[Any], names: Iterable[str]) -> list[tuple[Patch, str]]:
@@ -223,23 +226,23 @@ def patches_of(colours: Iterable[Any], names: Iterable[str]) -> list[tuple[Patch
     return [(Patch(facecolor=colour, lw=0), name) for colour, name in pairs]
 
 
-def dead_patch() -> tuple[Patch, str]:
+def no_hits_patch() -> tuple[Patch, str]:
     """Return the legend's entry for neurons without hits."""
     from matplotlib.patches import Patch
 
     return Patch(facecolor="white", edgecolor="#aab0b8", hatch="/////", lw=0.5), "no hits"
 
 
-def fitting(label: str, room: float, size: float) -> str:
-    """Return a text as a label that takes at most ``room`` points in a font of this size."""
+def shortened(label: str, max_width: float, size: float) -> str:
+    """Return a text as a label that takes at most ``max_width`` points in a font of this size."""
     text = shown = as_label(label, _LONGEST_LINE)
-    while len(shown) > 1 and size * extent(shown) > room:
+    while len(shown) > 1 and size * text_width(shown) > max_width:
         text = text[:-1]
         shown = text + "…"
     return shown
 
 
-def extent(text: str) -> float:
+def text_width(text: str) -> float:
     """Return the width of a text over its font size."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
@@ -248,7 +251,7 @@ def extent(text: str) -> float:
     return float(width) / 100
 
 
-def counts(view: MapView) -> str:
+def summary_line(view: MapView) -> str:
     """Return the caption's first line: neurons, dead ones, child maps, quantization error."""
     hits = view.evaluation.hits
     dead = int(np.count_nonzero(hits == 0))
@@ -316,17 +319,17 @@ def map_sheet(
         Inches for the key beside the map.
     """
     som_map = view.evaluation.som_map
-    centres = drawn_at(som_map) if centres is None else centres
+    centres = cell_centres(som_map) if centres is None else centres
     corners = np.array(som_map.grid.corners)
     low, high = centres.min(axis=0) + corners.min(axis=0), centres.max(axis=0) + corners.max(axis=0)
     columns, rows = high - low
     if view.axes is not None:
-        axes, room = view.axes, view.axes.get_window_extent()
-        drawn = Page(_begin(axes, title), 1.0, 1.0, side, axes, _BESIDE)
-        cell = min(room.width / columns, room.height / rows) / drawn.figure.dpi
+        axes, max_width = view.axes, view.axes.get_window_extent()
+        drawn = Page(_clear_axes(axes, title), 1.0, 1.0, side, axes, _BESIDE)
+        cell = min(max_width.width / columns, max_width.height / rows) / drawn.figure.dpi
     else:
-        cell = min(_LARGEST_CELL, _LARGEST[0] / columns, _LARGEST[1] / rows)
-        height = max(rows * cell, key_rows * _KEY_ROW, _LOWEST)
+        cell = min(_LARGEST_CELL, _MAX_PANEL[0] / columns, _MAX_PANEL[1] / rows)
+        height = max(rows * cell, key_rows * _KEY_ROW, _MIN_PANEL_HEIGHT)
         drawn = page(view, title, columns * cell, height, notes, side)
         axes = drawn.panel((0.0, 0.0, columns * cell, rows * cell))
     axes.set_xlim(low[0], high[0])
@@ -352,9 +355,9 @@ def map_of_cells(
     """
     som_map, dead = view.evaluation.som_map, view.evaluation.hits == 0
     sheet = map_sheet(view, title, [*notes, *notes_on_map(som_map)], key_rows, side=side)
-    fill_cells(sheet, drawn_at(som_map), colours, dead, joined=is_torus(som_map))
+    fill_cells(sheet, cell_centres(som_map), colours, dead, joined=is_torus(som_map))
     mark_parents(sheet, parents_of(som_map))
-    write_in_cells(sheet, drawn_at(som_map), texts, colours)
+    write_in_cells(sheet, cell_centres(som_map), texts, colours)
     return sheet
 
 
@@ -406,7 +409,7 @@ def texts_of(
     ]
 
 
-def pale_where_dead(view: MapView, colours: NDArray[np.float64]) -> NDArray[np.float64]:
+def pale_without_hits(view: MapView, colours: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return colours (K, 3), pale under the hatch of neurons without hits."""
     return towards_white(colours, np.where(view.evaluation.hits == 0, DEAD, 1.0))
 
@@ -461,7 +464,7 @@ def draw_outline(
     weight: float = 1.0,
     joined: bool = False,
 ) -> None:
-    """Draw a line where cells of this size around centres (S, 2) border on free places.
+    """Draw a line where cells of this size around centres (S, 2) have no neighbour.
 
     It is dashed where opposite sides are ``joined``.
     """
@@ -518,15 +521,15 @@ def _text_size(sheet: Sheet, texts: Sequence[str]) -> float:
     if len(texts) > _MAX_TEXTS or not any(texts):
         return 0.0
     lines = {line for text in texts for line in text.splitlines()}
-    widest = max(max(_LETTER * len(line), extent(line)) for line in lines)
-    tall = max(1.0, max(text.count("\n") for text in texts) * _LESS_A_LINE)
+    widest = max(max(72 * _CHARACTER_WIDTH * len(line), text_width(line)) for line in lines)
+    tall = max(1.0, max(text.count("\n") for text in texts) * _LINE_SHARE)
     return float(min(0.36 * sheet.cell / tall, 0.86 * sheet.cell / widest, _FONT[1]))
 
 
 def mark_parents(sheet: Sheet, centres: NDArray[np.floating], size: float = 1.0) -> None:
     """Draw a small grid into the upper right corner of cells of this size around (P, 2).
 
-    Where the uppermost corner stands alone, as that of a hexagon, it is that one.
+    Of hexagons it is the top corner.
     """
     if not len(centres):
         return
@@ -540,7 +543,7 @@ def mark_parents(sheet: Sheet, centres: NDArray[np.floating], size: float = 1.0)
 
 def parents_of(som_map: SomMap) -> NDArray[np.float64]:
     """Return where (P, 2) the neurons lie in the plane that have a child map."""
-    return drawn_at(som_map)[sorted(som_map.children)]
+    return cell_centres(som_map)[sorted(som_map.children)]
 
 
 def is_torus(som_map: SomMap) -> bool:
@@ -560,18 +563,18 @@ def notes_on_map(som_map: SomMap) -> list[str]:
 # ------------------------------------------------------------------------- where neurons are drawn
 
 
-def drawn_at(som_map: SomMap) -> NDArray[np.float64]:
+def cell_centres(som_map: SomMap) -> NDArray[np.float64]:
     """Return the middles (K, 2) of the neurons' cells in a picture, x to the right and y up.
 
-    They are the plane positions, but for a map that is a single row or column of more than 22: it
-    is folded into lines, from left to right and from the top to the bottom.
+    They are the plane positions; a single row or column of more than 22 cells is folded into
+    lines, from left to right and from the top to the bottom.
     """
-    return folded(som_map, som_map.plane_positions)
+    return fold_points(som_map, som_map.plane_positions)
 
 
-def folded(som_map: SomMap, points: NDArray[np.float64]) -> NDArray[np.float64]:
+def fold_points(som_map: SomMap, points: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return where points (S, 2) of the plane, cells or links, are drawn."""
-    length, lines = _lines(som_map)
+    length, lines = _fold_layout(som_map)
     if lines == 1:
         return points
     low, high = som_map.plane_positions.min(axis=0), som_map.plane_positions.max(axis=0)
@@ -579,12 +582,12 @@ def folded(som_map: SomMap, points: NDArray[np.float64]) -> NDArray[np.float64]:
     along = points[:, 0] - low[0] if flat else high[1] - points[:, 1]
     each = math.ceil(length / lines)
     line = np.clip(np.ceil((along + 0.5) / each) - 1, 0, lines - 1)  # links stand at its end
-    return np.column_stack([along - each * line, -_FOLDED_APART * line])
+    return np.column_stack([along - each * line, -_FOLD_PITCH * line])
 
 
 def fold_note(som_map: SomMap) -> list[str]:
     """Return the sentence that says that a row or column is folded, if it is."""
-    length, lines = _lines(som_map)
+    length, lines = _fold_layout(som_map)
     if lines == 1:
         return []
     flat = np.ptp(som_map.plane_positions[:, 1]) == 0
@@ -592,17 +595,17 @@ def fold_note(som_map: SomMap) -> list[str]:
     return [f"The map is one {what} of {length}, drawn in {lines} lines {order}."]
 
 
-def _lines(som_map: SomMap) -> tuple[int, int]:
+def _fold_layout(som_map: SomMap) -> tuple[int, int]:
     # How many cells a single row or column has, and in how many lines they are largest.
     spans = np.ptp(som_map.plane_positions, axis=0)
     straight = spans.min() == 0 and (spans[1] == 0 or len(som_map.grid.corners) == 4)
     length = 1 + int(np.rint(spans.max()))
-    if not straight or length <= _UNFOLDED or is_torus(som_map):
+    if not straight or length <= _MAX_ROW_CELLS or is_torus(som_map):
         return length, 1
 
     def size(lines: int) -> float:  # of a cell
-        return min(_LARGEST[0] / math.ceil(length / lines), _LARGEST[1] / (_FOLDED_APART * lines))
+        return min(_MAX_PANEL[0] / math.ceil(length / lines), _MAX_PANEL[1] / (_FOLD_PITCH * lines))
 
     several = range(1, math.isqrt(2 * length) + 1)
-    enough = (lines for lines in several if size(lines) >= _LARGEST[0] / _UNFOLDED)
+    enough = (lines for lines in several if size(lines) >= _MAX_PANEL[0] / _MAX_ROW_CELLS)
     return length, next(enough, max(several, key=size))

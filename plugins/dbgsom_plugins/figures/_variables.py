@@ -10,7 +10,7 @@ import numpy as np
 
 from dbgsom_core.api import as_label
 from dbgsom_core.errors import did_you_mean
-from dbgsom_plugins.figures._drawing import extent, fitting
+from dbgsom_plugins.figures._drawing import shortened, text_width
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,11 +107,11 @@ def fitting_name(name: str, room: float, size: float) -> str:
     """
     column, equals, value = name.partition("=")
     told = label_of(name)
-    if not equals or (len(name) <= _NAMED and size * extent(told) <= room):
-        return fitting(told, room, size)
+    if not equals or (len(name) <= _NAMED and size * text_width(told) <= room):
+        return shortened(told, room, size)
     column, value = label_of(column), label_of(value)
-    value = fitting(value, max(room / 2, room - size * extent(f"{column}=")), size)
-    return f"{fitting(column, room - size * extent(f'={value}'), size)}={value}"
+    value = shortened(value, max(room / 2, room - size * text_width(f"{column}=")), size)
+    return f"{shortened(column, room - size * text_width(f'={value}'), size)}={value}"
 
 
 def _telling(view: MapView) -> NDArray[np.intp]:

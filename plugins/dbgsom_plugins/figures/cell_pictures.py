@@ -21,12 +21,12 @@ from dbgsom_plugins.figures._colours import (
 from dbgsom_plugins.figures._drawing import (
     KEY_PATCH,
     SIDE,
-    dead_patch,
-    drawn_at,
-    extent,
+    cell_centres,
     fill,
     map_of_cells,
+    no_hits_patch,
     patches_of,
+    text_width,
 )
 from dbgsom_plugins.figures._variables import chosen, fitting_name, rounded
 from dbgsom_plugins.figures.label_map import class_name_of
@@ -66,12 +66,12 @@ class ClassPies(Component):
         radii = np.clip(_RADII[1] * np.sqrt(totals / max(1, totals.max())), _RADII[0], None)
         entries = patches_of(palette, [class_name_of(view, label) for label in classes])
         if (view.evaluation.hits == 0).any():
-            entries.append(dead_patch())
+            entries.append(no_hits_patch())
         empty = np.tile(rgb_of(EMPTY), (len(som_map), 1))
         notes = ["The area of a pie is the number of samples with a class that the neuron won."]
         sheet = map_of_cells(view, "Classes of neurons", empty, (), notes, len(entries))
         slices, colours = [], []
-        for place, radius, count in zip(drawn_at(som_map), radii, counts, strict=True):
+        for place, radius, count in zip(cell_centres(som_map), radii, counts, strict=True):
             for wedge, which in _pie(count):
                 slices.append(place + radius * wedge)
                 colours.append(palette[which])
@@ -179,7 +179,7 @@ def _stars(
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     # Yield places (2,) and values (V,): of neurons with hits, or of squares of them.
     som_map, hits = view.evaluation.som_map, view.evaluation.hits
-    places = drawn_at(som_map)
+    places = cell_centres(som_map)
     _, squares = np.unique(som_map.positions // side, axis=0, return_inverse=True)
     for square in range(int(squares.max()) + 1):
         neurons = np.flatnonzero(squares.ravel() == square)
@@ -194,7 +194,7 @@ def _stars(
 
 def _key(name: str, least: float, most: float, room: float) -> str:
     bounds = f": {rounded(least, most):g} … {rounded(most, least):g}"
-    return fitting_name(name, room - _FONT * extent(bounds), _FONT) + bounds
+    return fitting_name(name, room - _FONT * text_width(bounds), _FONT) + bounds
 
 
 class PrototypeImages(Component):
@@ -221,8 +221,8 @@ class PrototypeImages(Component):
         empty = np.tile(rgb_of(EMPTY), (len(som_map), 1))
         sheet = map_of_cells(view, "Prototypes", empty, notes=notes)
         reach = _square(som_map) / 2
-        left, bottom = drawn_at(som_map).min(axis=0) - reach
-        right, top = drawn_at(som_map).max(axis=0) + reach
+        left, bottom = cell_centres(som_map).min(axis=0) - reach
+        right, top = cell_centres(som_map).max(axis=0) + reach
         image = sheet.axes.imshow(
             np.ma.masked_invalid(canvas),
             extent=(left, right, bottom, top),
@@ -259,7 +259,7 @@ def mosaic(
         )
     height, width = image_shape
     side = max(image_shape) + 2 * max(1, round(_FREE * max(image_shape)))  # an image has a square
-    places = drawn_at(som_map)
+    places = cell_centres(som_map)
     x, y = np.rint(side / _square(som_map) * (places - places.min(axis=0))).astype(int).T
     canvas = np.full((y.max() + side, x.max() + side), np.nan)
     above, before = (side - height) // 2, (side - width) // 2

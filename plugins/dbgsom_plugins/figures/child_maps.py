@@ -20,12 +20,12 @@ from dbgsom_plugins.figures._colours import (
 from dbgsom_plugins.figures._drawing import (
     DEAD,
     JOINED,
-    dead_patch,
-    drawn_at,
+    cell_centres,
     fill_cells,
     is_torus,
     map_sheet,
     mark_parents,
+    no_hits_patch,
     notes_on_map,
     parents_of,
     patches_of,
@@ -58,7 +58,7 @@ class ChildMaps(Component):
         tree = view.evaluation.tree
         shown = range(1, len(tree.maps)) if len(tree.maps) > 1 else range(1)
         gap = 1 if tree.depth < 3 else 3  # columns: a heading names every map on the way down
-        cells = [drawn_at(tree.maps[number]) for number in shown]
+        cells = [cell_centres(tree.maps[number]) for number in shown]
         cell = np.ptp(tree.maps[0].grid.corners, axis=0)
         corners = arranged([tuple((np.ptp(c, axis=0) + cell)[::-1]) for c in cells], gap)
         leaf = np.concatenate([tree.leaf_of[number] for number in shown])
@@ -74,13 +74,13 @@ class ChildMaps(Component):
         dead = (leaf >= 0) & (hits[leaf] == 0)
         colours = towards_white(colours, np.where(dead, DEAD, 1.0))
         if dead.any():
-            key = [*key, dead_patch()]
+            key = [*key, no_hits_patch()]
         headed = _with_headings(positions) if len(tree.maps) > 1 else positions
         sheet = map_sheet(view, "Child maps", _notes(tree), len(key), headed)
         fill_cells(sheet, positions, colours, dead, joined=is_torus(tree.maps[0]))
         for number, corner in zip(shown, corners, strict=True):
             som_map = tree.maps[number]
-            places = drawn_at(som_map)
+            places = cell_centres(som_map)
             mark_parents(sheet, parents_of(som_map) - places.min(axis=0) + corner)
             top = corner[1] + np.ptp(places[:, 1])
             _write_heading(sheet, _cells_above(tree, number), corner[0], top)

@@ -13,7 +13,7 @@ from dbgsom_plugins.figures._colours import INK, MUTED, scale_of
 from dbgsom_plugins.figures._drawing import (
     PLAIN,
     Sheet,
-    drawn_at,
+    cell_centres,
     fill_cells,
     fold_note,
     mark_parents,
@@ -73,7 +73,7 @@ class ComponentPlanes(Component):
         if not self.variables and len(shown.names) > 2:
             notes.append("Variables whose planes are alike stand beside each other.")
         notes += fold_note(som_map)
-        places = drawn_at(som_map)
+        places = cell_centres(som_map)
         corners = np.array(som_map.grid.corners)
         low = places.min(axis=0) + corners.min(axis=0)
         size = places.max(axis=0) + corners.max(axis=0) - low

@@ -21,16 +21,16 @@ from dbgsom_plugins.figures._drawing import (
     DEAD,
     PLAIN,
     can_write,
-    dead_patch,
-    drawn_at,
-    extent,
-    fitting,
+    cell_centres,
     fold_note,
     map_of_cells,
     map_of_values,
     map_sheet,
-    pale_where_dead,
+    no_hits_patch,
+    pale_without_hits,
     patches_of,
+    shortened,
+    text_width,
 )
 from dbgsom_plugins.figures._variables import label_of
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from dbgsom_core.api import MapView, SomMap
     from dbgsom_plugins.figures._drawing import Sheet
 
-DESCRIBED = "Names are what clusters of neurons stand out in."
+DESCRIBED = "Names: the variables in which a cluster of neurons differs most."
 _ALIKE = (
     "Similar colours are similar prototypes: their first three principal components are lightness, "
     "blue to yellow, and green to red."
@@ -87,7 +87,7 @@ class PcaRgb(Component):
 
     def draw(self, view: MapView) -> Figure:
         """Return the figure; neurons without hits are hatched."""
-        colours = pale_where_dead(view, by_prototype(view.evaluation.som_map.prototypes))
+        colours = pale_without_hits(view, by_prototype(view.evaluation.som_map.prototypes))
         notes = [_ALIKE]
         if names_neurons(view):
             notes += [DESCRIBED] if can_describe(view) else []
@@ -95,7 +95,7 @@ class PcaRgb(Component):
             notes.append(f"Names are those of the {answers_of(view)} that neurons answer.")
         sheet = map_of_cells(view, "Prototype colours", colours, notes=notes)
         if view.evaluation.hits.min() == 0:
-            sheet.page.legend([dead_patch()])
+            sheet.page.legend([no_hits_patch()])
         name_regions(view, sheet)
         return sheet.figure
 
@@ -103,10 +103,7 @@ class PcaRgb(Component):
 def names_neurons(view: MapView) -> bool:
     """Say whether the labels are numbers of neurons, so that no two share one."""
     live = view.neuron_labels[view.evaluation.hits > 0]
-    return view.estimator == "vq" and (
-        len(np.unique(view.neuron_labels)) == len(view.neuron_labels)
-        or len(np.unique(live)) == len(live)
-    )
+    return view.estimator == "vq" and len(np.unique(live)) == len(live)
 
 
 def answers_of(view: MapView) -> str:
@@ -134,7 +131,7 @@ def _classes(view: MapView) -> Figure:
     names = [name_of(view, label) for label in classes]
     entries = patches_of(palette, names)
     if dead.any():
-        entries.append(dead_patch())
+        entries.append(no_hits_patch())
     texts = ["" if dead[k] else names[row[k]] for k in range(len(row))]
     sheet = map_of_cells(view, "Label map", colours, texts, notes, len(entries))
     sheet.page.legend(entries)
@@ -145,14 +142,14 @@ def _classes(view: MapView) -> Figure:
 
 def _prototypes(view: MapView) -> Figure:
     dead, note = view.evaluation.hits == 0, _ALIKE
-    colours = pale_where_dead(view, by_prototype(view.evaluation.som_map.prototypes))
+    colours = pale_without_hits(view, by_prototype(view.evaluation.som_map.prototypes))
     texts = ["" if dead[k] else name_of(view, label) for k, label in enumerate(view.neuron_labels)]
     samples = _samples_on(view)
     if can_write(map_sheet(view, "Label map"), samples):
         texts, note = samples, f"{note} {_SAMPLES}"
     sheet = map_of_cells(view, "Label map", colours, texts, [note], int(dead.any()))
     if dead.any():
-        sheet.page.legend([dead_patch()])
+        sheet.page.legend([no_hits_patch()])
     if not can_write(sheet, texts):
         name_regions(view, sheet)
     return sheet.figure
@@ -215,19 +212,19 @@ class Region(NamedTuple):
 def regions(
     som_map: SomMap, labels: NDArray[np.int64], names: Sequence[str], hits: NDArray[np.int64]
 ) -> list[Region]:
-    """Return the sets of linked neurons with hits whose label (K,), a row of ``names``, is one.
+    """Return the connected regions of neurons with hits and the same label.
 
-    The place is that of the region's neuron that lies nearest to its middle.
+    ``labels`` (K,) index ``names``. A region stands where its most central neuron is.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
-    one, other = som_map.edges().T
-    alike = (labels[one] == labels[other]) & (hits[one] > 0) & (hits[other] > 0)
-    links = np.ones(np.count_nonzero(alike), bool), (one[alike], other[alike])
-    graph = csr_array(links, shape=(len(labels), len(labels)))
+    a, b = som_map.edges().T
+    alike = (labels[a] == labels[b]) & (hits[a] > 0) & (hits[b] > 0)
+    entries = np.ones(np.count_nonzero(alike), bool), (a[alike], b[alike])
+    graph = csr_array(entries, shape=(len(labels), len(labels)))
     _, parts = connected_components(graph, directed=False)
-    places = drawn_at(som_map)
+    places = cell_centres(som_map)
     found = []
     for part in np.unique(parts[hits > 0]):
         neurons = np.flatnonzero(parts == part)
@@ -282,7 +279,7 @@ def described(view: MapView) -> list[Region]:
 
 
 def write_names(sheet: Sheet, named: Sequence[Region]) -> list[str]:
-    """Write names on a map, those with most samples first; return those that found room.
+    """Write names on a map, those with most samples first; return what was written.
 
     A name that is wider than its region, or would overlap another one, is left out; before that it
     loses what comes after a comma.
@@ -299,8 +296,8 @@ def write_names(sheet: Sheet, named: Sequence[Region]) -> list[str]:
             break
         size = _SIZES[0] + (_SIZES[1] - _SIZES[0]) * (region.weight / largest) ** 0.5
         for name in dict.fromkeys((region.name, region.name.partition(_AND)[0])):
-            lines = [fitting(line, _WIDEST, size) for line in name.splitlines()]
-            wide = (size * max(map(extent, lines), default=0.0) + _FREE) / sheet.cell
+            lines = [shortened(line, _WIDEST, size) for line in name.splitlines()]
+            wide = (size * max(map(text_width, lines), default=0.0) + _FREE) / sheet.cell
             tall = _LINE_HEIGHT * size * len(lines) / sheet.cell
             if not name or wide > min(region.width, right - left) or tall > high - low:
                 continue

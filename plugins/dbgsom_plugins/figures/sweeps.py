@@ -11,7 +11,7 @@ from pydantic import Field
 
 from dbgsom_core.api import FigureComponent, Html, as_label
 from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, PAPER, scale_of, text_on
-from dbgsom_plugins.figures._drawing import PLAIN, extent, fitting, page
+from dbgsom_plugins.figures._drawing import PLAIN, page, shortened, text_width
 from dbgsom_plugins.figures._variables import alike
 from dbgsom_plugins.figures.explorer import Explorer
 
@@ -109,11 +109,11 @@ class SweepHeatmap(FigureComponent):
             if key not in values:
                 known = ", ".join(as_label(one) for one in values)
                 raise ValueError(f"sweep_heatmap: nothing varies as '{key}'; what does: {known}")
-        fitting = sorted(
+        shortened = sorted(
             (key for key in values if len(values[key]) <= _MOST), key=lambda key: -len(values[key])
         )
-        x = self.x or next((key for key in fitting if key != self.y), None)
-        y = self.y or next((key for key in fitting if key != x), None)
+        x = self.x or next((key for key in shortened if key != self.y), None)
+        y = self.y or next((key for key in shortened if key != x), None)
         if x is None or len(ranking.variants) < 2:
             raise ValueError(
                 "sweep_heatmap needs something that varies, with 2 to "
@@ -268,18 +268,18 @@ def _words(axes: Axes, place: int, axis: Axis, room: float) -> None:
             continue
         written.append(y)
         off = {0.0: -0.05, 1.0: 0.05}.get(y, 0.0)
-        word = fitting(word, room - 8, 7.5)
+        word = shortened(word, room - 8, 7.5)
         axes.text(place + 0.05, y + off, word, ha="left", va="center", zorder=4, **look)
 
 
 def _in_lines(name: str, room: float) -> str:
     """Return a name in one line of ``room`` points or, broken after '_', '.' or '/', in two."""
-    if 7.5 * extent(name) > room:
+    if 7.5 * text_width(name) > room:
         breaks = [i + 1 for i, letter in enumerate(name[:-1]) if letter in "_./"]
         if breaks:
             at = min(breaks, key=lambda i: max(i, len(name) - i))
-            return "\n".join(fitting(one, room, 7.5) for one in (name[:at], name[at:]))
-    return fitting(name, room, 7.5)
+            return "\n".join(shortened(one, room, 7.5) for one in (name[:at], name[at:]))
+    return shortened(name, room, 7.5)
 
 
 class Axis(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 
 from dbgsom_core.api import Component
 from dbgsom_plugins.figures._colours import EMPTY, INK, PAPER, rgb_of, scale_of
-from dbgsom_plugins.figures._drawing import drawn_at, map_of_cells
+from dbgsom_plugins.figures._drawing import cell_centres, map_of_cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +55,7 @@ class TrustMap(Component):
             notes.append(_CELLS)
             texts = [f"{100 * one:.0f}" if one == one else "" for one in stability.agreements]
         sheet = map_of_cells(view, "Trust map", colours, texts, notes)
-        _draw_links(sheet, drawn_at(view.evaluation.som_map), stability)
+        _draw_links(sheet, cell_centres(view.evaluation.som_map), stability)
         if stability.agreements is not None:
             sheet.page.colour_bar(scale, "Same answer")
         return sheet.figure

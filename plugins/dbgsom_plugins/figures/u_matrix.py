@@ -11,11 +11,11 @@ import numpy as np
 from dbgsom_core.api import Component
 from dbgsom_plugins.figures._colours import INK, scale_of
 from dbgsom_plugins.figures._drawing import (
+    cell_centres,
     draw_outline,
-    drawn_at,
     fill,
     fold_note,
-    folded,
+    fold_points,
     is_torus,
     map_sheet,
     mark_parents,
@@ -54,7 +54,7 @@ class UMatrix(Component):
         if len(som_map) < 2:
             raise ValueError("u_matrix shows distances between neurons, and there is one")
         matrix = u_matrix(som_map, view.evaluation.prototype_distances)
-        cells = folded(som_map, matrix.centres)
+        cells = fold_points(som_map, matrix.centres)
         values = matrix.values
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
         scale = scale_of(low, high, "magma_r")
@@ -68,7 +68,7 @@ class UMatrix(Component):
         if dotted:
             size = float(np.clip(0.07 * sheet.cell, 1.2, 4.5))
             sheet.axes.plot(
-                *drawn_at(som_map).T,
+                *cell_centres(som_map).T,
                 "o",
                 color=INK,
                 markersize=size,

@@ -28,7 +28,14 @@ _MOST_FOLDS = 10  # columns that can be read; folds.csv has them all
 _MOST_NEURONS = 3  # that a sentence names
 _MAPS = ("label_map", "u_matrix", "hit_map", "sweep_heatmap")  # the first of these opens the report
 # The first three of these that a run measured stand before all others.
-_JUDGED_BY = ("accuracy", "balanced_accuracy", "r2", "rmse", "topographic_error", "trustworthiness")
+_MAIN_MEASURES = (
+    "accuracy",
+    "balanced_accuracy",
+    "r2",
+    "rmse",
+    "topographic_error",
+    "trustworthiness",
+)
 _STABILITY = ("stability", "stability_low", "stability_high")
 
 # --------------------------------------------------------------------------- what a value means
@@ -36,10 +43,10 @@ _STABILITY = ("stability", "stability_low", "stability_high")
 # A sentence on the value, or several with the least value that each is for.
 _READINGS: Mapping[str, str | Sequence[tuple[float, str]]] = {
     "accuracy": "{percent} of the samples get the right class",
-    "adjusted_rand": "answers group the samples as the classes do to {percent}, chance aside",
+    "adjusted_rand": "groups agree with the classes to {percent}, corrected for chance",
     "balanced_accuracy": "{percent} right where every class counts the same, however small",
     "c_measure": "distances on the map and in the data agree to {percent}",
-    "calinski_harabasz": "groups lie {number} times as far apart as they spread, in squares",
+    "calinski_harabasz": "squared distances between groups are {number} times those within them",
     "class_scatter": "a class lies in {digits} separate regions of the map on average",
     "combined_error": "{number} from a sample to its neuron and along links to the second nearest",
     "continuity": "neighbours of the data are {often} on the map",
@@ -55,8 +62,8 @@ _READINGS: Mapping[str, str | Sequence[tuple[float, str]]] = {
     "macro_f1": "precision and recall of a class together reach {percent} on average",
     "mae": "answers are off by {number} on average",
     "map_entropy": "samples spread as if over {digits} neurons with equally many",
-    "neighbourhood_preservation": "{percent} of a sample's nearest in the data are so on the map",
-    "normalized_mutual_info": "answers and classes share {percent} of what they tell",
+    "neighbourhood_preservation": "{percent} of a sample's nearest are also its nearest on the map",
+    "normalized_mutual_info": "answers and classes share {percent} of their information",
     "novelty_auc": "an outlier is scored as stranger than another sample in {percent} of all pairs",
     "purity": "{percent} of the samples are of their neuron's most frequent class",
     "quantization_error": "a sample lies {number} from its neuron's prototype on average",
@@ -69,11 +76,11 @@ _READINGS: Mapping[str, str | Sequence[tuple[float, str]]] = {
     "silhouette": "samples lie {percent} nearer to their own group than to the next",
     "topographic_error": "for {percent} of the samples the two nearest neurons are not linked",
     "topographic_error_8": "for {percent} of the samples the two nearest neurons do not touch",
-    "topographic_function": "{digits} neighbours of a neuron are none in the data or on the map",
+    "topographic_function": "{digits} neighbours of a neuron are so on one of data and map alone",
     "topographic_product": (
         (0.01, "the grid has more dimensions than the data"),
         (-0.01, "the grid has about as many dimensions as the data asks for"),
-        (-math.inf, "the grid has too few dimensions for the data: the map folds to reach it"),
+        (-math.inf, "the grid has too few dimensions for the data, so the map folds"),
     ),
     "trustworthiness": "neighbours on the map are {often} in the data",
 }
@@ -92,7 +99,7 @@ def reading(name: str, value: float) -> str:
     if not math.isfinite(value) or not words:
         return ""
     if not isinstance(words, str):
-        words = next(words for least, words in words if value >= least)
+        words = next(sentence for least, sentence in words if value >= least)
     often = next(words for least, words in _OFTEN if value >= least)
     value = _SCALES.get(name, float)(value)
     shown = {"percent": _percent(value), "number": in_digits(value, 4), "digits": f"{value:.2g}"}
@@ -117,20 +124,20 @@ def remarks(view: MapView, measures: Mapping[str, float]) -> list[str]:
     live = int(np.count_nonzero(hits))
     folded = som_map.hops[evaluation.bmu, evaluation.second_bmu] > 1
     if len(som_map) > 1 and folded.any():
-        where = _at(view, np.bincount(evaluation.bmu, folded, len(som_map)))
+        where = _neurons_phrase(view, np.bincount(evaluation.bmu, folded, len(som_map)))
         share = _percent(float(folded.mean()))
         found.append(f"{share} of the training samples sit where the map folds{where}.")
     if dead := len(som_map) - live:
         several = "neurons have" if dead > 1 else "neuron has"
-        found.append(f"{dead} {several} no training sample{_at(view, hits == 0)}.")
+        found.append(f"{dead} {several} no training sample{_neurons_phrase(view, hits == 0)}.")
     if live > 4 and hits.max() > 0.25 * hits.sum():
-        share, where = _percent(hits.max() / hits.sum()), _at(view, hits == hits.max())
+        share, where = _percent(hits.max() / hits.sum()), _neurons_phrase(view, hits == hits.max())
         scales = "look at the scales of the columns"
         found.append(f"One neuron won {share} of all training samples{where}: {scales}.")
     return found + mistakes
 
 
-def _at(view: MapView, weights: NDArray[Any]) -> str:
+def _neurons_phrase(view: MapView, weights: NDArray[Any]) -> str:
     # The neurons with the largest weights, as the end of a sentence.
     order = np.argsort(-weights.astype(float), kind="stable")[: np.count_nonzero(weights)]
     cells = view.evaluation.som_map.positions
@@ -140,7 +147,7 @@ def _at(view: MapView, weights: NDArray[Any]) -> str:
 
 
 def _answer_remarks(view: MapView, measures: Mapping[str, float]) -> tuple[list[str], list[str]]:
-    """Return what is right beside always the same answer, and the most frequent mistake."""
+    """Return accuracy beside that of the most frequent class, and the most frequent mistake."""
     evaluation = view.evaluation
     if view.estimator != "classifier" or evaluation.y is None or evaluation.predictions is None:
         return [], []
@@ -154,11 +161,13 @@ def _answer_remarks(view: MapView, measures: Mapping[str, float]) -> tuple[list[
         for name, part in (("test/accuracy", "test"), ("train/accuracy", "training"))
         if math.isfinite(measures.get(name, math.nan))
     ]
-    baseline = [
-        f"{' and '.join(right)} get the right class; always answering {most}, the most frequent "
-        f"one, would be right for {_percent(count / len(classes))} in training."
-        for most, count in Counter(classes).most_common(1 if right else 0)
-    ]
+    baseline = []
+    if right:
+        ((most, count),) = Counter(classes).most_common(1)
+        baseline.append(
+            f"{' and '.join(right)} get the right class; always answering {most}, the most "
+            f"frequent one, would be right for {_percent(count / len(classes))} in training."
+        )
     wrong = Counter(pair for pair in zip(classes, answers, strict=True) if pair[0] != pair[1])
     mistakes = [
         f"The most frequent mistake in training: {name} taken for {answer}, "
@@ -239,7 +248,7 @@ def _value(mean: float | None, deviation: float | None = None) -> str:
 def _main_measures(measures: Mapping[str, float]) -> list[tuple[str, str, str]]:
     """Return name, value and reading of three measures, of the test part where there is one."""
     part = "test" if any(name.startswith("test/") for name in measures) else "train"
-    names = dict.fromkeys([*_JUDGED_BY, *(name.partition("/")[2] for name in measures)])
+    names = dict.fromkeys([*_MAIN_MEASURES, *(name.partition("/")[2] for name in measures)])
     found = []
     for name in names:
         value = measures.get(f"{part}/{name}", math.nan)
@@ -259,8 +268,8 @@ def _measure_tables(
     for name in names:
         means = [measures.get(f"{part}/{name}") for part in parts]
         deviations = [measures.get(f"{part}_std/{name}") for part in parts]
-        words = math.nan if means[-1] is None else means[-1]
-        rows.append([name, *map(_value, means, deviations), reading(name, words)])
+        value = math.nan if means[-1] is None else means[-1]
+        rows.append([name, *map(_value, means, deviations), reading(name, value)])
     said = "what it says" if len(parts) < 2 else "what it says (test)"
     tables: list[Table] = [("Measures", ["measure", *parts, said], rows)]
     names = dict.fromkeys(n.partition("/")[2] for n in measures if n.startswith("stability/"))

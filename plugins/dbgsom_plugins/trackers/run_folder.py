@@ -128,7 +128,7 @@ class RunFolderObserver:
         before = read_status(run.folder).started
         started = now() if before is None else timestamp(before)
         written = self._runs[run.id] = _Written(started)
-        with _told_as_ours(run):
+        with _written_or_refused(run):
             write_status(files, "running", started)
             written.last_epoch, written.length = trim_journal(files.journal)
             write_json(files.run, _manifest(run))
@@ -153,7 +153,7 @@ class RunFolderObserver:
             **({} if self._system is None else self._system.now()),
         }
         line = JournalLine(epoch.epoch, int(time.time() * 1000), metrics)
-        with _told_as_ours(run):
+        with _written_or_refused(run):
             written.length = append_epoch(RunFiles(run.folder).journal, line, written.length)
         written.last_epoch = epoch.epoch
 
@@ -164,7 +164,7 @@ class RunFolderObserver:
         from dbgsom_core.tables import write_table
 
         files = RunFiles(run.folder)
-        with _told_as_ours(run):
+        with _written_or_refused(run):
             write_json(files.measures, result.measures)
             if result.model is not None:
                 write_atomically(files.model, result.model.save)
@@ -192,7 +192,7 @@ class RunFolderObserver:
         files, written = RunFiles(run.folder), self._runs[run.id]
         if not written.kept:
             self.keep(run, result)
-        with _told_as_ours(run):
+        with _written_or_refused(run):
             if self._assignments is None and not self._assigns(run):
                 result = replace(result, notes=[*result.notes, _LEFT_OUT])
             _write_pages(files, run, result)
@@ -202,8 +202,10 @@ class RunFolderObserver:
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
         """Write why the run ended early: failed, or killed when a person or the system did it."""
         if run.id in self._runs:  # what comes after the end changes nothing
-            with _told_as_ours(run):
-                self._end(run, "failed" if isinstance(error, Exception) else "killed", _told(error))
+            with _written_or_refused(run):
+                self._end(
+                    run, "failed" if isinstance(error, Exception) else "killed", _error_text(error)
+                )
 
     def _assigns(self, run: Run) -> bool:
         return _are_assigned(self._assignments, int(run.data.get("samples", 0)))
@@ -219,7 +221,7 @@ class RunFolderObserver:
 
 
 @contextmanager
-def _told_as_ours(run: Run) -> Iterator[None]:
+def _written_or_refused(run: Run) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -332,6 +334,6 @@ def _mask_texts(figure: Any) -> None:
             text.set(text=shown, parse_math=False)  # two references are no formula
 
 
-def _told(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     text = str(error).strip()
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

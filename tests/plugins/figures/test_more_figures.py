@@ -200,11 +200,11 @@ def test_clusters_of_a_map_without_labels_are_called_by_what_they_stand_out_in(t
     figure = drawn(PcaRgb().draw(shown))
     written = {text.get_text() for text in figure.axes[0].texts}
     assert written == {"low price of a\nbottle,\nhigh hue", "high price of a\nbottle,\nlow hue"}
-    assert "what clusters of neurons stand out in" in " ".join(told(figure))
+    assert "in which a cluster of neurons differs most" in " ".join(told(figure))
     for other in (replace(shown, feature_names=()), replace(shown, image_shape=(1, 3))):
         figure = PcaRgb().draw(other)
         assert not figure.axes[0].texts
-        assert "stand out" not in " ".join(told(figure))
+        assert "differs most" not in " ".join(told(figure))
 
 
 def test_names_never_overlap_and_stay_on_the_map(rng, drawn):

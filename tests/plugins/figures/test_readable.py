@@ -9,7 +9,7 @@ from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.figures._drawing import drawn_at, extent, fold_note
+from dbgsom_plugins.figures._drawing import cell_centres, fold_note, text_width
 from dbgsom_plugins.figures._variables import fitting_name
 from dbgsom_plugins.figures.cell_pictures import PrototypeImages, VariableStars
 from dbgsom_plugins.figures.component_planes import ComponentPlanes
@@ -43,7 +43,7 @@ def test_categories_of_one_column_are_told_apart_where_names_are_cut(flat, told,
         assert ["…=unzuf" in word for word in shown] == [False, True]
     for name in (*names, "a=b", "=b", "a=", LONG, "x" * 90 + "=" + "y" * 90):
         for room in (60.0, 120.0):
-            assert 8 * extent(fitting_name(name, room, 8)) <= room
+            assert 8 * text_width(fitting_name(name, room, 8)) <= room
     assert fitting_name("Region=Nord", 120, 8) == "Region=Nord"
 
 
@@ -75,7 +75,7 @@ def test_a_long_row_is_drawn_in_lines(rows, columns, told, drawn):
     n = rows * columns
     values = np.arange(n, dtype=float)[:, None]
     som_map = SomMap.rectangle(rows, columns, values)
-    places = drawn_at(som_map)
+    places = cell_centres(som_map)
     order = np.lexsort([places[:, 0], -places[:, 1]])  # as one reads
     assert len(np.unique(places, axis=0)) == n
     x, y = som_map.plane_positions.T
@@ -100,7 +100,7 @@ def test_a_long_row_is_drawn_in_lines(rows, columns, told, drawn):
 def test_short_and_broad_maps_are_drawn_as_they_lie():
     for rows, columns in ((1, 22), (22, 1), (2, 60), (1, 1)):
         som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)))
-        assert np.array_equal(drawn_at(som_map), som_map.plane_positions)
+        assert np.array_equal(cell_centres(som_map), som_map.plane_positions)
         assert fold_note(som_map) == []
 
 

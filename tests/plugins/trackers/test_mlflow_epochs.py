@@ -78,7 +78,7 @@ def test_one_whose_upload_broke_off_is_completed_and_not_made_anew(
 ) -> None:
     with quiet():
         from dbgsom_plugins.trackers.mlflow import upload
-    write, calls = upload._write, []
+    write, calls = upload._write_model_folder, []
 
     def broken(*args: Any) -> None:
         calls.append(args)
@@ -87,7 +87,7 @@ def test_one_whose_upload_broke_off_is_completed_and_not_made_anew(
         write(*args)
 
     tracker = MLflow(uri=uri)
-    with mock.patch.object(upload, "_write", broken), pytest.raises(DbgsomError):
+    with mock.patch.object(upload, "_write_model_folder", broken), pytest.raises(DbgsomError):
         tracker.mirror(kept)
     assert not tracker.mirrored(kept)
     tracker.mirror(kept)

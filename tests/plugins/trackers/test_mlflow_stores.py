@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Run
-from dbgsom_plugins.trackers.mlflow.store import client_of, in_words, quiet
+from dbgsom_plugins.trackers.mlflow.store import open_client, quiet, readable_errors
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
@@ -59,7 +59,7 @@ def test_what_is_no_database_is_refused_and_stays(tmp_path: Path) -> None:
     folder.mkdir()
     text.write_text("my notes")
     for place in (pipe, folder, text):
-        for use in (client_of, lambda uri: MLflow(uri=uri).reachable()):
+        for use in (open_client, lambda uri: MLflow(uri=uri).reachable()):
             with quiet(), pytest.raises(DbgsomError, match=f"{place} (cannot be opened|is no SQL)"):
                 use(f"sqlite:///{place}")
     assert (pipe.is_fifo(), text.read_text()) == (True, "my notes")
@@ -140,7 +140,7 @@ def test_processes_that_meet_a_fresh_store_at_once_all_succeed(
 def test_a_full_disk_is_told_as_one_although_sqlalchemy_says_first_when_it_was() -> None:
     aside = "(raised as a result of Query-invoked autoflush; consider a session.no_autoflush block)"
     full = "(sqlite3.OperationalError) database or disk is full"
-    with pytest.raises(DbgsomError) as caught, in_words("sqlite:///mlflow.db"):
+    with pytest.raises(DbgsomError) as caught, readable_errors("sqlite:///mlflow.db"):
         raise RuntimeError(f"{aside}\n{full}\n[SQL: INSERT]")
     told = f"MLflow at sqlite:///mlflow.db refused (RuntimeError: {full})"
     assert str(caught.value) == told

@@ -14,7 +14,7 @@ from dbgsom_core.cli import main
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.runs.folder import RunFiles, read_run, write_status
-from dbgsom_plugins.trackers.mlflow.store import store_of
+from dbgsom_plugins.trackers.mlflow.store import resolve_uri
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
@@ -74,7 +74,7 @@ def test_runs_that_were_moved_with_their_store_go_there(
     assert str(tmp_path) in environment.read_text()
     environment.write_text(environment.read_text().replace(str(tmp_path), str(tmp_path / "gone")))
     monkeypatch.chdir(moved)
-    assert store_of("sqlite:///a.db", folder) == f"sqlite:///{moved / 'a.db'}"
+    assert resolve_uri("sqlite:///a.db", folder) == f"sqlite:///{moved / 'a.db'}"
 
 
 def test_a_dry_run_lists_and_touches_nothing(stored: Path, dbgsom: Any, client: Any) -> None:
@@ -108,7 +108,7 @@ def test_a_password_that_no_folder_holds_is_asked_for(
         MLflow(uri=masked).mirror(run.folder)
     assert not MLflow(uri=masked).mirrored(run.folder)
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
-    assert store_of(masked, run.folder) == "https://host/mlflow?a=1"
+    assert resolve_uri(masked, run.folder) == "https://host/mlflow?a=1"
 
 
 def test_what_observers_log_is_mirrored_once(

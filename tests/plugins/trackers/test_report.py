@@ -150,7 +150,7 @@ def test_three_measures_that_matter_come_first(write, measures, judged):
         ("continuity", 0.97, "nearly always close"),
         ("trustworthiness", 0.9, "mostly close"),
         ("trustworthiness", 0.5, "often apart"),
-        ("train/calinski_harabasz", 30983.3, "lie 30983 times"),
+        ("train/calinski_harabasz", 30983.3, "are 30983 times"),
         ("somebody's", 1.0, ""),
         ("accuracy", float("nan"), ""),
     ],

@@ -51,7 +51,7 @@ class Labels:
     values: list[Any]
     palette: list[list[int]]
 
-    def told(self, view: MapView) -> dict[str, Any]:
+    def data(self, view: MapView) -> dict[str, Any]:
         """Return plain values: their names and colours, as far as these tell them apart."""
         if self.kind == "value":
             return {"kind": "values"}
@@ -97,7 +97,7 @@ def labels_of(views: Sequence[MapView], notes: list[str]) -> list[Labels]:
         values = joint if kind == "class" and joint is not None else own
         colours = palette(len(values))
         if kind == "cluster" and "class" in kinds:
-            colours = _told(_beside_classes(len(values), len(joint or ())))
+            colours = _rgb_bytes(_beside_classes(len(values), len(joint or ())))
         found.append(Labels(kind, values, colours))
     if kinds == ["cluster", "cluster"]:
         notes.append(_MATCHED)
@@ -107,7 +107,7 @@ def labels_of(views: Sequence[MapView], notes: list[str]) -> list[Labels]:
 
 def palette(count: int) -> list[list[int]]:
     """Return colours of so many categories, grey ones after as many as can be told apart."""
-    colours = _told(categorical(min(count, MAX_CATEGORIES)))
+    colours = _rgb_bytes(categorical(min(count, MAX_CATEGORIES)))
     return [*colours, *[list(_GREY)] * (count - len(colours))]
 
 
@@ -168,5 +168,5 @@ def _of_leaves(view: MapView) -> NDArray[Any]:
     return np.asarray(view.neuron_labels if view.leaf_labels is None else view.leaf_labels)
 
 
-def _told(colours: Colours) -> list[list[int]]:
+def _rgb_bytes(colours: Colours) -> list[list[int]]:
     return np.rint(255 * colours).astype(int).tolist()  # type: ignore[no-any-return]

@@ -1,16 +1,16 @@
-"""What the explorer tells of the maps of one run, and of samples on them."""
+"""The maps of one run, and the samples on them, as plain values for the explorer."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from dbgsom_core.api import as_label
 from dbgsom_plugins.figures._colours import by_prototype
-from dbgsom_plugins.figures._drawing import counts, drawn_at
+from dbgsom_plugins.figures._drawing import cell_centres, summary_line
 from dbgsom_plugins.figures.explorer._packing import film_of, packed_integers, packed_table, short
 from dbgsom_plugins.labellers.clusters import live_links
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What is shown of each map.
+class PageOptions:
+    """What the page includes of each map, and how precisely.
 
     Attributes
     ----------
@@ -34,23 +34,30 @@ class Shown:
     classes : int
         How many there are.
     columns : int array (F,)
-        The features whose values are told.
+        The features whose values are included.
     size : {1, 2}
         Bytes of a value of a prototype.
     film : int
-        Letters that the film of a map may have.
+        Characters that the past epochs of a map may take.
     """
 
     rows: NDArray[np.int64]
     codes: NDArray[np.int64] | None
     classes: int
     columns: NDArray[np.int64]
-    size: int
-    film: int
+    bytes_per_value: int
+    max_film_chars: int
 
 
-def told_of_tree(
-    view: MapView, shown: Shown, colours: NDArray[np.float64], labels: Labels
+class Nearest(NamedTuple):
+    """The two nearest neurons (m, 2) of samples, and the distances (m,) to the nearest."""
+
+    units: NDArray[np.int64]
+    distances: NDArray[np.float64]
+
+
+def tree_data(
+    view: MapView, options: PageOptions, colours: NDArray[np.float64], labels: Labels
 ) -> dict[str, Any]:
     """Return plain values of a map and its child maps, and where samples are on them.
 
@@ -60,55 +67,56 @@ def told_of_tree(
     evaluation, tree = view.evaluation, view.evaluation.tree
     leaf = evaluation.leaf
     novelty = None if view.novelty is None else np.asarray(view.novelty(), dtype=np.float64)
-    places = _places(view)
+    above = _parent_neurons(view)
     maps = []
     for number, som_map in enumerate(tree.maps):
-        passing = np.flatnonzero(_passes(view, number)[leaf])
-        found = won(evaluation, number, passing)
-        apart = (
+        sample_rows = np.flatnonzero(_leaves_below(view, number)[leaf])
+        nearest = nearest_neurons(evaluation, number, sample_rows)
+        prototype_distances = (
             evaluation.prototype_distances
             if number == 0
             else evaluation.data.pairwise(som_map.prototypes, som_map.prototypes)
         )
-        shares = _shares(found[0][:, 0], shown, passing, len(som_map))
+        shares = _shares(nearest.units[:, 0], options, sample_rows, len(som_map))
         rgb = colours if number == 0 else by_prototype(np.nan_to_num(som_map.prototypes))
-        values = view.in_own_units(som_map.prototypes)[:, shown.columns]
-        told = told_of_map(som_map, apart, found, shares, novelty, passing)
+        values = view.in_own_units(som_map.prototypes)[:, options.columns]
+        of_samples = None if novelty is None else novelty[sample_rows]
+        data = map_data(som_map, prototype_distances, nearest, shares, of_samples)
         maps.append(
             {
-                **told,
+                **data,
                 "rgb": packed_integers(np.rint(255 * rgb).astype(np.int64).ravel()),
-                "prototypes": packed_table(values, shown.size),
+                "prototypes": packed_table(values, options.bytes_per_value),
                 "leaf": tree.leaf_of[number].tolist(),
                 "child": tree.child_of[number].tolist(),
-                "above": places[number],
+                "above": above[number],
                 "labels": labels.of(view, number),
             }
         )
     samples = {
-        "leaf": packed_integers(leaf[shown.rows]),
-        "distance": packed_table(evaluation.leaf_distance[shown.rows][:, None], 2),
+        "leaf": packed_integers(leaf[options.rows]),
+        "distance": packed_table(evaluation.leaf_distance[options.rows][:, None], 2),
     }
     if novelty is not None:
-        samples["novelty"] = packed_table(novelty[shown.rows][:, None], 2)
+        samples["novelty"] = packed_table(novelty[options.rows][:, None], 2)
     return {
         "title": as_label(view.title, 120),
-        # The rows may be others than those of training, whose quantization error measures told.
-        "summary": f"{counts(view)} of {len(evaluation.leaf_distance):,} samples",
+        # The samples need not be those of training, so their number is given.
+        "summary": f"{summary_line(view)} of {len(evaluation.leaf_distance):,} samples",
         "kind": view.estimator,
-        "labels": labels.told(view),
+        "labels": labels.data(view),
         "maps": maps,
         "epochs": [
             [record.epoch, record.neurons, *short([record.quantization_error])]
             for record in view.history
         ],
-        "film": film_of(view, shown.columns, colours, shown.film),
+        "film": film_of(view, options.columns, colours, options.max_film_chars),
         "samples": samples,
     }
 
 
-def _passes(view: MapView, number: int) -> NDArray[np.bool_]:
-    # For each leaf whether the way down to it leads over this map.
+def _leaves_below(view: MapView, number: int) -> NDArray[np.bool_]:
+    # Which leaves are below this map.
     tree = view.evaluation.tree
     below = {number}
     for other in range(number, len(tree.maps)):  # children have higher numbers
@@ -121,7 +129,7 @@ def _passes(view: MapView, number: int) -> NDArray[np.bool_]:
     return passes
 
 
-def _places(view: MapView) -> list[list[int] | None]:
+def _parent_neurons(view: MapView) -> list[list[int] | None]:
     # The map and the neuron above each map.
     tree = view.evaluation.tree
     above: list[list[int] | None] = [None] * len(tree.maps)
@@ -132,9 +140,9 @@ def _places(view: MapView) -> list[list[int] | None]:
 
 
 def _shares(
-    unit: NDArray[np.int64], shown: Shown, rows: NDArray[np.int64], neurons: int
+    unit: NDArray[np.int64], options: PageOptions, rows: NDArray[np.int64], neurons: int
 ) -> NDArray[np.float64] | None:
-    codes, classes = shown.codes, shown.classes
+    codes, classes = options.codes, options.classes
     if codes is None:
         return None
     known = codes[rows] >= 0
@@ -144,69 +152,50 @@ def _shares(
     return np.asarray(counted / np.maximum(counted.sum(axis=1, keepdims=True), 1))
 
 
-def won(evaluation: Evaluation, number: int, rows: NDArray[np.int64]) -> Won:
-    """Return what the samples ``rows`` (m,), which pass a map of the tree, find there."""
+def nearest_neurons(evaluation: Evaluation, number: int, rows: NDArray[np.int64]) -> Nearest:
+    """Return the nearest neurons of samples ``rows`` (m,) on a map of the tree."""
     som_map = evaluation.tree.maps[number]
     if number == 0:
-        nearest = np.column_stack([evaluation.bmu, _second(evaluation)])
-        return nearest, evaluation.distance
+        second = evaluation.second_bmu if len(som_map) > 1 else evaluation.bmu
+        return Nearest(np.column_stack([evaluation.bmu, second]), evaluation.distance)
     if not len(rows):
-        return np.empty((0, 2), dtype=np.int64), np.empty(0)
+        return Nearest(np.empty((0, 2), dtype=np.int64), np.empty(0))
     data = evaluation.data.subset(rows)
     units, distances = data.nearest_units(som_map.prototypes, min(2, len(som_map)))
-    found = units[:, 0]
-    near = data.distances_to(som_map.prototypes, found) if distances is None else distances[:, 0]
-    return np.column_stack([found, units[:, -1]]), near
+    first = units[:, 0]
+    near = data.distances_to(som_map.prototypes, first) if distances is None else distances[:, 0]
+    return Nearest(np.column_stack([first, units[:, -1]]), near)
 
 
-def _second(evaluation: Evaluation) -> NDArray[np.int64]:
-    return evaluation.second_bmu if len(evaluation.som_map) > 1 else evaluation.bmu
-
-
-def measured(som_map: SomMap, apart: NDArray[np.float64], found: Won) -> dict[str, Any]:
-    """Return what each neuron (K,) of a map may be coloured by, nan for no value.
-
-    ``apart`` (K, K) are the distances between its prototypes, ``found`` the two nearest neurons of
-    the samples that pass it and the distances to the first.
-    """
-    nearest, distance = found
-    n = len(som_map)
-    hits = np.bincount(nearest[:, 0], minlength=n)
-    torn = som_map.hops[nearest[:, 0], nearest[:, 1]] > 1
-    height = som_map.mean_over_links(apart)
-    height = np.where(som_map.degrees() > 0, height, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return {
-            "hits": hits,
-            "error": np.bincount(nearest[:, 0], distance, n) / hits,
-            "torn": np.bincount(nearest[:, 0], torn, n) / hits,
-            "height": height,
-            "density": hits / height,
-            "birth": som_map.birth_epochs,
-        }
-
-
-def told_of_map(
+def map_data(
     som_map: SomMap,
-    apart: NDArray[np.float64],
-    found: Won,
+    prototype_distances: NDArray[np.float64],
+    nearest: Nearest,
     shares: NDArray[np.float64] | None,
     novelty: NDArray[np.float64] | None,
-    passing: NDArray[np.int64],
 ) -> dict[str, Any]:
-    """Return plain values that draw a map and tell its neurons.
+    """Return plain values from which a map is drawn and its neurons are described.
 
-    ``shares`` (K, C) are the classes of the samples of each neuron. ``novelty`` (n,) is that of all
-    samples, ``passing`` (m,) are those that pass the map.
+    ``nearest`` is of the samples (m,) on this map, ``novelty`` (m,) theirs; ``shares`` (K, C) are
+    those of the classes at each neuron. What cells may be coloured by is nan where it has no value.
     """
-    values = measured(som_map, apart, found)
+    first, second = nearest.units.T
+    hits = np.bincount(first, minlength=len(som_map))
+    height = som_map.mean_over_links(prototype_distances)  # as in a U-matrix
+    height = np.where(som_map.degrees() > 0, height, np.nan)
+    of_samples = {"error": nearest.distances, "torn": som_map.hops[first, second] > 1}
     if novelty is not None:
-        total = np.bincount(found[0][:, 0], novelty[passing], len(som_map))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values["novelty"] = total / values["hits"]
+        of_samples["novelty"] = novelty
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values: dict[str, NDArray[Any]] = {
+            name: np.bincount(first, samples, len(som_map)) / hits
+            for name, samples in of_samples.items()
+        }
+        values |= {"hits": hits, "height": height, "density": hits / height}
+    values["birth"] = som_map.birth_epochs
     edges = som_map.edges()
-    lengths = apart[edges[:, 0], edges[:, 1]][:, None]
-    x, y = drawn_at(som_map).T
+    lengths = prototype_distances[edges[:, 0], edges[:, 1]][:, None]
+    x, y = cell_centres(som_map).T
     joins, heights = dendrogram(som_map, values["hits"])
     return {
         "n": len(som_map),
@@ -240,12 +229,9 @@ def dendrogram(
     from sklearn.cluster import ward_tree
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # parts that no link joins are joined where they are near
+        warnings.simplefilter("ignore")  # that separate components are connected
         joins, _, _, _, heights = ward_tree(
             som_map.prototypes[live], connectivity=live_links(som_map, live), return_distance=True
         )
     nodes = np.concatenate([live, k + np.arange(n - 1)])
     return nodes[joins], heights
-
-
-Won = tuple["NDArray[np.int64]", "NDArray[np.float64]"]

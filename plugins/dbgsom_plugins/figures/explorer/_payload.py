@@ -12,7 +12,7 @@ from dbgsom_plugins.figures._colours import MAX_CATEGORIES, by_prototype
 from dbgsom_plugins.figures._drawing import fold_note
 from dbgsom_plugins.figures._variables import names_of
 from dbgsom_plugins.figures.explorer._labels import labels_of, palette
-from dbgsom_plugins.figures.explorer._maps import Shown, told_of_tree
+from dbgsom_plugins.figures.explorer._maps import PageOptions, tree_data
 from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table
 from dbgsom_plugins.figures.label_map import class_name_of
 
@@ -58,10 +58,10 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
     size = 2 if len(columns) * _neurons(views) <= _PRECISE else 1
     rows = _rows(view, max_samples, rng, notes)
     labels = labels_of(views, notes)
-    shown = Shown(rows, codes, len(classes), columns, size, _letters(views) // len(views))
+    shown = PageOptions(rows, codes, len(classes), columns, size, _letters(views) // len(views))
     same_space, same_units = _same(views)
     told = [
-        told_of_tree(one, shown, colours, answers)
+        tree_data(one, shown, colours, answers)
         for one, colours, answers in zip(
             views, _colours(views, joint=same_space), labels, strict=True
         )

@@ -27,7 +27,7 @@ from mlflow.types.schema import AnyType
 
 from dbgsom_core.api import Columns, DataError, DbgsomError, masked
 from dbgsom_core.persistence import answer_table, distributions
-from dbgsom_plugins.trackers.mlflow.store import absolute, client_of
+from dbgsom_plugins.trackers.mlflow.store import absolute_uri, open_client
 
 FLAVOR = "dbgsom"
 FILE = "model.npz"
@@ -179,13 +179,13 @@ def fetch_model(uri: str, address: str, folder: Path) -> Path:
     An address that means no model of ours is a `DataError`.
     """
     try:
-        location = _location(client_of(absolute(uri)), address)
+        location = _location(open_client(absolute_uri(uri)), address)
     except MlflowException as error:
         if error.error_code not in _UNKNOWN:
             raise
         why = str(error).partition("\n")[0]
         raise DataError(f"{address} is no model in MLflow at {masked(uri)}: {why}") from error
-    return download(location, address, folder, tracking_uri=absolute(uri))
+    return download(location, address, folder, tracking_uri=absolute_uri(uri))
 
 
 def download(location: str, address: str, folder: Path, **options: Any) -> Path:

@@ -39,13 +39,13 @@ from dbgsom_core.runs.folder import JournalLine, RunFiles, StoredRun
 from dbgsom_core.runs.manifest import estimator_params, name_of_parts
 from dbgsom_plugins.trackers.mlflow import model as models
 from dbgsom_plugins.trackers.mlflow.model import FILE, FLAVOR
-from dbgsom_plugins.trackers.mlflow.store import Store, batches, key_of, quiet
+from dbgsom_plugins.trackers.mlflow.store import Store, key_of, metrics_of, quiet
 from dbgsom_plugins.trackers.mlflow.upload import (
     dataset_input,
-    keep_model,
     link_measures,
     log_figures,
     model_name,
+    upload_model,
 )
 from dbgsom_plugins.trackers.mlflow.views import description
 
@@ -242,8 +242,7 @@ def _log_fit(store: Store, run_id: str, estimator: Any, X: Any, y: Any, began: f
         )
         for record in estimator.history_
     ]
-    for batch in batches(lines):
-        store.log(run_id, metrics=batch)
+    store.log(run_id, metrics=metrics_of(lines))
     facts, inputs = facts_of(estimator, X, y, digest_of(X, y)), {}
     if options["log_datasets"]:
         source = {"tags": {"mlflow.source.name": Path(sys.argv[0]).name}}
@@ -265,7 +264,7 @@ def _log_fit(store: Store, run_id: str, estimator: Any, X: Any, y: Any, began: f
     kept = None
     if options["log_models"]:
         example = None if hasattr(X, "tocsr") else X
-        kept = keep_model(
+        kept = upload_model(
             store,
             run_id,
             model_name(name_of_parts(estimator, str(params["dataset"]), {})),

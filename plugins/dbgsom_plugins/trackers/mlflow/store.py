@@ -27,7 +27,7 @@ from dbgsom_core.tables._files import open_regular
 
 LONGEST_TAG = 5000  # characters
 _BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # as many as MLflow takes
-_NOTES = "mlflow.json"  # of a run folder: {place: {"run", "experiment", "views", "sent"}}
+_RECORDS = "mlflow.json"  # of a run folder: {place: {"run", "experiment", "views", "sent"}}
 _CREDENTIALS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME")
 # A dead server would otherwise block one call for four minutes.
 _SETTINGS = {
@@ -41,17 +41,17 @@ _DENIED = re.compile(r"(?i)unauthenticated|permission_denied|unauthori[sz]ed|for
 _AWAY = re.compile("(?i)max retries exceeded|timed out|connection (aborted|refused)")
 
 
-def open_run() -> str | None:
+def active_run_id() -> str | None:
     """Return the id of the run that the program has open."""
     active = getattr(sys.modules.get("mlflow"), "active_run", None)
     run = None if active is None else active()
     return None if run is None else str(run.info.run_id)
 
 
-def chosen_store() -> str | None:
+def configured_uri() -> str | None:
     """Return the store that the program, or the environment, has chosen."""
     is_chosen = getattr(sys.modules.get("mlflow"), "is_tracking_uri_set", None)
-    if is_chosen is not None and (is_chosen() or open_run()):
+    if is_chosen is not None and (is_chosen() or active_run_id()):
         return str(sys.modules["mlflow"].get_tracking_uri())
     return os.environ.get("MLFLOW_TRACKING_URI") or None
 
@@ -69,23 +69,27 @@ def sqlite_file(uri: str, folder: Path | None = None) -> Path | None:
     return Path(os.path.normpath((folder or Path.cwd()).absolute() / path))
 
 
-def absolute(uri: str, folder: Path | None = None) -> str:
+def absolute_uri(uri: str, folder: Path | None = None) -> str:
     """Return the URI with a relative SQLite path made absolute."""
     database, mark, query = sqlite_file(uri, folder), *uri.partition("?")[1:]
     return uri if database is None else f"sqlite:///{database}{mark}{query}"
 
 
-def store_of(uri: str, folder: Path) -> str:
+def resolve_uri(uri: str, folder: Path) -> str:
     """Return the store that the configuration in a run folder means, wherever we are.
 
-    A relative SQLite path starts where the run was started, if that folder is still there. A
-    password that was written out is in no run folder: MLflow's own variables replace it, and
-    without them it is a `DbgsomError`.
+    A relative SQLite path starts where the run was started, if that folder is still there. Run
+    folders hold no literal passwords: variables of MLflow replace them.
+
+    Raises
+    ------
+    DbgsomError
+        Neither a password nor such variables are there.
     """
     if "***" not in uri:
         started = Path(str(read_json(RunFiles(folder).environment).get("directory") or ""))
-        return absolute(uri, started if started.is_absolute() and started.is_dir() else None)
-    chosen = chosen_store()
+        return absolute_uri(uri, started if started.is_absolute() and started.is_dir() else None)
+    chosen = configured_uri()
     if chosen is not None and masked(chosen) == uri:
         return chosen
     if not any(os.environ.get(name) for name in _CREDENTIALS):
@@ -101,29 +105,29 @@ def store_of(uri: str, folder: Path) -> str:
 # ----------------------------------------------------------------------- what was sent of a folder
 
 
-def place_of(uri: str, experiment: str | None) -> str:
-    """Return what the notes call a place in a store; no password is in it."""
+def store_key(uri: str, experiment: str | None) -> str:
+    """Return the key of a store and experiment in ``mlflow.json``, without a password."""
     return f"{masked(uri).replace('***@', '')} {experiment or ''}".rstrip()
 
 
-def read_note(folder: Path, place: str) -> Mapping[str, Any]:
-    """Return what a run folder notes of its MLflow run in a place: ids, views, what was sent."""
-    note = read_json(folder / _NOTES).get(place)
+def read_record(folder: Path, place: str) -> Mapping[str, Any]:
+    """Return the record of what a run folder has in a store: ids, views, what was sent."""
+    note = read_json(folder / _RECORDS).get(place)
     return note if isinstance(note, dict) else {}
 
 
-def write_note(folder: Path, place: str, **note: Any) -> None:
-    """Add to what a run folder notes of a place; a folder that cannot be written stays as is."""
-    notes = read_json(folder / _NOTES)
+def write_record(folder: Path, place: str, **note: Any) -> None:
+    """Add to the record of a store; a folder that cannot be written stays as it is."""
+    notes = read_json(folder / _RECORDS)
     with suppress(OSError):
-        write_json(folder / _NOTES, {**notes, place: {**read_note(folder, place), **note}})
+        write_json(folder / _RECORDS, {**notes, place: {**read_record(folder, place), **note}})
 
 
 def fingerprint(folder: Path) -> str:
     """Return a digest of names, sizes and times of the files of a run folder."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("[!.]*")):
-        if path.is_file() and path.name != _NOTES:
+        if path.is_file() and path.name != _RECORDS:
             found = path.stat()
             digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
     return digest.hexdigest()
@@ -131,10 +135,10 @@ def fingerprint(folder: Path) -> str:
 
 # ------------------------------------------------------------------------------------ quiet calls
 
-_lock, _importing = threading.Lock(), threading.RLock()
-_inside = 0
-_variables: list[str] = []
-_levels: dict[str, int] = {}
+_lock, _import_lock = threading.Lock(), threading.RLock()
+_n_quiet = 0
+_set_variables: list[str] = []
+_old_levels: dict[str, int] = {}
 
 
 def import_mlflow() -> None:
@@ -164,42 +168,42 @@ def import_store(uri: str) -> None:
 
 @contextmanager
 def quiet(seconds: int = 60) -> Iterator[None]:
-    """Let MLflow neither log, nor send telemetry, nor wait for minutes, while this lasts.
+    """Import MLflow, and let it neither log, nor send telemetry, nor wait for minutes meanwhile.
 
     A server has ``seconds`` for each answer. What the user has set stays. Threads share it: the
     first that comes sets variables and levels of loggers, the last that leaves puts them back.
     """
-    global _inside
+    global _n_quiet
     with _lock:
-        _inside += 1
-        if _inside == 1:
+        _n_quiet += 1
+        if _n_quiet == 1:
             settings = {**_SETTINGS, "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds)}
-            _variables[:] = [name for name in settings if name not in os.environ]
-            os.environ.update({name: settings[name] for name in _variables})
+            _set_variables[:] = [name for name in settings if name not in os.environ]
+            os.environ.update({name: settings[name] for name in _set_variables})
     try:
-        with _importing:  # threads that import what imports each other may see a part of it
+        with _import_lock:  # a concurrent import may see a half-loaded module
             import_mlflow()  # which sets the level of its logger
             importlib.import_module("dbgsom_plugins.trackers.mlflow.upload")
         with _lock:
             for name, level in _LEVELS.items():
                 logger = logging.getLogger(name)
                 if logger.level < level:
-                    _levels.setdefault(name, logger.level)
+                    _old_levels.setdefault(name, logger.level)
                     logger.setLevel(level)
         yield
     finally:
         with _lock:
-            _inside -= 1
-            if not _inside:
-                for name in _variables:
+            _n_quiet -= 1
+            if not _n_quiet:
+                for name in _set_variables:
                     os.environ.pop(name, None)
-                for name, level in _levels.items():
+                for name, level in _old_levels.items():
                     logging.getLogger(name).setLevel(level)
-                _levels.clear()
+                _old_levels.clear()
 
 
 @contextmanager
-def in_words(uri: str) -> Iterator[None]:
+def readable_errors(uri: str) -> Iterator[None]:
     """Raise what MLflow raises as a `DbgsomError`: what is wrong with the store, and the cure."""
     try:
         yield
@@ -217,8 +221,8 @@ def in_words(uri: str) -> Iterator[None]:
         elif code == "429" or code.startswith("5"):
             what = "too many requests" if code == "429" else "its log says more"
             why = f"{server} answered with an error ({code}: {what})"
-        elif is_away(error):
-            why = away(uri)
+        elif is_unreachable(error):
+            why = no_answer(uri)
         else:  # SQLAlchemy says when before it says what
             lines = [line for line in text.splitlines() if line and line[:9] != "(raised a"]
             first = masked("".join(lines[:1]))[:300]
@@ -226,17 +230,17 @@ def in_words(uri: str) -> Iterator[None]:
         raise DbgsomError(why) from error
 
 
-def away(uri: str) -> str:
+def no_answer(uri: str) -> str:
     """Return that a server does not answer, as a sentence."""
     return f"the MLflow server at {masked(uri)} does not answer"
 
 
-def is_away(error: BaseException) -> bool:
-    """Return whether a server did not answer; an error that it answers is no such error."""
+def is_unreachable(error: BaseException) -> bool:
+    """Return whether a server did not answer; an error response does not count."""
     return _AWAY.search(str(error)) is not None
 
 
-def check_answers(uri: str, seconds: float = 2.5) -> None:
+def check_server(uri: str, seconds: float = 2.5) -> None:
     """Raise `DbgsomError` for a server that answers nothing in so many seconds."""
     if is_server(uri):
         import requests
@@ -244,13 +248,13 @@ def check_answers(uri: str, seconds: float = 2.5) -> None:
         try:
             requests.get(f"{uri.rstrip('/')}/health", timeout=seconds, stream=True).close()
         except requests.RequestException:
-            raise DbgsomError(away(uri)) from None
+            raise DbgsomError(no_answer(uri)) from None
 
 
 # --------------------------------------------------------------------------------------- opening
 
 
-def client_of(uri: str) -> Any:
+def open_client(uri: str) -> Any:
     """Return the client of a store; a SQLite file that is missing is made, once and whole."""
     from mlflow import MlflowClient
 
@@ -258,22 +262,25 @@ def client_of(uri: str) -> Any:
         MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}").search_experiments(max_results=1)
 
     database = sqlite_file(uri)
-    if database is not None and not has_tables(database):
+    if database is not None and not is_sqlite(database):
         database.parent.mkdir(parents=True, exist_ok=True)
         # Processes that meet a fresh file at once would all make its tables and destroy it, and
         # MLflow cannot continue where one was killed meanwhile.
         with FileLock(database.with_name(f".{database.name}.lock"), timeout=120):
             for left in database.parent.glob(f".{glob.escape(database.stem)}-*{database.suffix}*"):
                 left.unlink(missing_ok=True)
-            if not has_tables(database):
+            if not is_sqlite(database):
                 write_atomically(database, make)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def has_tables(database: Path) -> bool:
+def is_sqlite(database: Path) -> bool:
     """Return whether a SQLite file is there and holds anything.
 
-    Another file, which MLflow would try to open for minutes, is a `DbgsomError`.
+    Raises
+    ------
+    DbgsomError
+        It is another file, which MLflow would try to open for minutes.
     """
     if not database.exists():
         return False
@@ -299,7 +306,7 @@ class Store:
     """A tracking store; texts that are logged to it are masked here, and ``writes`` are counted."""
 
     def __init__(self, uri: str) -> None:
-        self.uri, self.client, self.writes = uri, client_of(uri), 0
+        self.uri, self.client, self.writes = uri, open_client(uri), 0
 
     def write(self, method: str, *args: Any, **options: Any) -> Any:
         """Call a method of the client that changes the store."""
@@ -327,18 +334,21 @@ class Store:
                 self.write("log_batch", run_id, **{kind: found[start : start + _BATCH[kind]]})
 
     def log_inputs(self, run_id: str, inputs: list[Any]) -> None:
-        """Log data sets, once more where another run logs the same one for the first time."""
+        """Log data sets; retried once, as two runs may create the same one."""
         try:
             self.write("log_inputs", run_id, inputs)
         except Exception as error:
-            if is_away(error):
+            if is_unreachable(error):
                 raise
             self.write("log_inputs", run_id, inputs)
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, which is created when the store lacks it.
 
-        One that was deleted in MLflow is a `DbgsomError`.
+        Raises
+        ------
+        DbgsomError
+            It was deleted in MLflow.
         """
         found = self.client.get_experiment_by_name(name)
         if found is None:
@@ -366,16 +376,12 @@ def as_tags(tags: Mapping[str, Any]) -> dict[str, str]:
     return {name: masked(value)[:LONGEST_TAG] for name, value in known.items()}
 
 
-def batches(lines: Iterable[JournalLine]) -> Iterator[list[Any]]:
-    """Yield the metrics of epochs, as many of whole epochs at a time as MLflow takes."""
+def metrics_of(lines: Iterable[JournalLine]) -> list[Any]:
+    """Return the metrics of lines of a journal, as MLflow takes them."""
     from mlflow.entities import Metric
 
-    batch: list[Any] = []
-    for line in lines:
-        metrics = [Metric(key_of(k), v, line.time, line.epoch) for k, v in line.metrics.items()]
-        if len(batch) + len(metrics) > _BATCH["metrics"]:
-            yield batch
-            batch = []
-        batch += metrics
-    if batch:
-        yield batch
+    return [
+        Metric(key_of(name), value, line.time, line.epoch)
+        for line in lines
+        for name, value in line.metrics.items()
+    ]

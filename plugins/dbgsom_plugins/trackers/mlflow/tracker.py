@@ -90,16 +90,16 @@ class MLflow(TrackerComponent):
     # What the program around us has set: its store, the run to log into, the run that is open.
     _within: tuple[str | None, str | None, str | None] = PrivateAttr(
         default_factory=lambda: (
-            store.chosen_store(),
+            store.configured_uri(),
             os.environ.get("MLFLOW_RUN_ID") or None,
-            store.open_run(),
+            store.active_run_id(),
         )
     )
 
     @model_validator(mode="before")
     @classmethod
     def _as_mlflow_is_set(cls, given: Any) -> Any:
-        around = {"uri": store.chosen_store(), "experiment": os.getenv("MLFLOW_EXPERIMENT_NAME")}
+        around = {"uri": store.configured_uri(), "experiment": os.getenv("MLFLOW_EXPERIMENT_NAME")}
         around = {name: value for name, value in around.items() if value}
         return {**around, **given} if isinstance(given, dict) else given
 
@@ -133,7 +133,7 @@ class MLflow(TrackerComponent):
         One run is shown in the table of its experiment, a sweep in that of its variants. None:
         MLflow lacks them.
         """
-        notes = [store.read_note(folder, self.place(folder)) for folder in folders]
+        notes = [store.read_record(folder, self.place(folder)) for folder in folders]
         found = views.compare_route(notes)
         return None if found is None else self._shows(found)
 
@@ -152,11 +152,11 @@ class MLflow(TrackerComponent):
 
     def reachable(self) -> str:
         """Return how the store is, in words; a `DbgsomError` says why it cannot be used."""
-        store.check_answers(self.uri, 0.5)
+        store.check_server(self.uri, 0.5)
         database = store.sqlite_file(self.uri)
         if database is None:
             return "answers" if store.is_server(self.uri) else "not looked at"
-        if store.has_tables(database):
+        if store.is_sqlite(database):
             return f"{database} has {database.stat().st_size / (1 << 20):.1f} MiB"
         folder = next(folder for folder in database.parents if folder.exists())
         if not os.access(folder, os.W_OK):
@@ -165,7 +165,7 @@ class MLflow(TrackerComponent):
 
     def page(self, experiment: str | None, folder: Path | None, port: int) -> Page:
         """Return where MLflow shows an experiment, or the run with this folder."""
-        uri = self.uri if folder is None else store.store_of(self.uri, folder)
+        uri = self.uri if folder is None else store.resolve_uri(self.uri, folder)
         database = store.sqlite_file(uri)
         if database is not None and not database.exists():
             raise DbgsomError(
@@ -176,8 +176,8 @@ class MLflow(TrackerComponent):
             from mlflow import MlflowClient
 
             name = self._named(self.experiment) or experiment
-            known = name and MlflowClient(store.absolute(uri)).get_experiment_by_name(name)
-        note = {} if folder is None else store.read_note(folder, self.place(folder))
+            known = name and MlflowClient(store.absolute_uri(uri)).get_experiment_by_name(name)
+        note = {} if folder is None else store.read_record(folder, self.place(folder))
         route = views.route(known.experiment_id, known.tags, note) if known else views.EXPERIMENTS
         if store.is_server(uri):
             return Page(f"{masked(uri).rstrip('/')}/{route}")
@@ -206,7 +206,7 @@ class MLflow(TrackerComponent):
     def register(self, folder: Path, name: str, alias: str | None) -> str:
         """Make a run's model a version of a registered one, and return its address."""
         self.mirror(folder)
-        uri = store.store_of(self.uri, folder)
+        uri = store.resolve_uri(self.uri, folder)
         with _called(uri):
             return self.uploader(uri).register(folder, name, alias)
 
@@ -217,27 +217,27 @@ class MLflow(TrackerComponent):
         killed, one that goes on is left to its process. A store that cannot be used is a
         `DbgsomError`.
         """
-        uri = store.store_of(self.uri, folder)
+        uri = store.resolve_uri(self.uri, folder)
         with _called(uri):
-            store.check_answers(uri, _SECONDS_TO_LOOK)
+            store.check_server(uri, _SECONDS_TO_LOOK)
             return self.uploader(uri).upload(folder)
 
     def mirrored(self, folder: Path) -> bool:
         """Return whether MLflow was sent a stored run as it is; only the folder is looked at."""
-        note = store.read_note(folder, self.place(folder))
+        note = store.read_record(folder, self.place(folder))
         return bool(note) and note.get("sent") == store.fingerprint(folder)
 
     def place(self, folder: Path) -> str:
         """Return what a run folder calls the place in MLflow that it is sent to."""
-        uri = self.uri if "***" in self.uri else store.store_of(self.uri, folder)
-        return store.place_of(uri, self._named(self.experiment))
+        uri = self.uri if "***" in self.uri else store.resolve_uri(self.uri, folder)
+        return store.store_key(uri, self._named(self.experiment))
 
     def uploader(self, uri: str) -> Uploader:
         """Return what sends run folders to a store; the first call of a process imports MLflow."""
         from dbgsom_plugins.trackers.mlflow.upload import Uploader
 
         around, run, parent = self._within
-        inside = store.absolute(around or "") == uri
+        inside = store.absolute_uri(around or "") == uri
         names = self._named(self.experiment), self._named(self.registered_model)
         return Uploader(uri, *names, *((run, parent) if inside else ()))
 
@@ -361,10 +361,10 @@ class MLflowObserver:
                 done.set_exception(error)
 
     def _send(self, folder: Path, status: State) -> None:
-        uri = store.store_of(self._settings.uri, folder)
+        uri = store.resolve_uri(self._settings.uri, folder)
         if self._why:
-            store.check_answers(uri)
-        with store.in_words(uri), store.quiet(_SECONDS_A_CALL):
+            store.check_server(uri)
+        with store.readable_errors(uri), store.quiet(_SECONDS_A_CALL):
             if self._uploader is None or self._uploader.store.uri != uri:
                 self._uploader = self._settings.uploader(uri)
             if status == "running":
@@ -376,7 +376,7 @@ class MLflowObserver:
 @contextmanager
 def _called(uri: str) -> Iterator[None]:
     """Let MLflow be called by a command, which shows none of its warnings."""
-    with warnings.catch_warnings(), store.in_words(uri), store.quiet():
+    with warnings.catch_warnings(), store.readable_errors(uri), store.quiet():
         warnings.simplefilter("ignore")
         yield
 

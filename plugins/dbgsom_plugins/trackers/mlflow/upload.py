@@ -59,30 +59,30 @@ from dbgsom_plugins.trackers.mlflow.model import (
 from dbgsom_plugins.trackers.mlflow.store import (
     Store,
     as_tags,
-    batches,
     fingerprint,
     key_of,
-    read_note,
-    write_note,
+    metrics_of,
+    read_record,
+    write_record,
 )
 
 _ID = "dbgsom.run_id"
 _PARENT = "mlflow.parentRunId"
-_LARGEST = 1 << 26  # bytes of a table, or an artefact, that is sent along
+_MAX_FILE_BYTES = 1 << 26  # bytes of a table, or an artefact, that is sent along
 _STATES = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 _CONTEXTS = {"train": "training", "test": "testing", "fold": "validation"}
 
 
 @dataclass
-class _Sent:
-    """An MLflow run, and what it has of its folder."""
+class _Progress:
+    """What MLflow already has of a run."""
 
-    run: str
+    run: str  # its id
     experiment: str
     is_new: bool = False
-    settled: bool = False  # the folder is as it was when all of it had been sent
-    described: bool = False
-    offsets: dict[Path, int] = field(default_factory=dict)  # bytes of journals
+    up_to_date: bool = False  # the folder is as it was when all of it had been sent
+    start_sent: bool = False
+    journal_offsets: dict[Path, int] = field(default_factory=dict)  # bytes of journals
     steps: dict[str, set[int]] = field(default_factory=dict)  # of metrics that MLflow had
 
 
@@ -103,22 +103,22 @@ class Uploader:
     ) -> None:
         self.store = Store(uri)
         self._experiment, self._register = experiment, register
-        self._into, self._around = run, parent or run
-        self._place = stores.place_of(uri, experiment)
-        self._sent: dict[Path, _Sent] = {}
+        self._run_id, self._parent_id = run, parent or run
+        self._store_key = stores.store_key(uri, experiment)
+        self._sent: dict[Path, _Progress] = {}
 
     def follow(self, folder: Path) -> None:
         """Send what a run that goes on has gained."""
         if folder not in self._sent:
-            with _alone(folder):
-                sent = self._sent[folder] = self._open(read_run(folder))
+            with _folder_lock(folder):
+                sent = self._sent[folder] = self._find_or_create(read_run(folder))
             if not sent.is_new:
                 self.store.client.update_run(sent.run, status="RUNNING")
         try:
             self._send_start(self._sent[folder], read_run(folder))
             self._send_journals(self._sent[folder], RunFiles(folder))
         except Exception:
-            del self._sent[folder]  # what has arrived is asked for the next time
+            del self._sent[folder]  # the next time MLflow is asked what arrived
             raise
 
     def upload(self, folder: Path, status: State = "running") -> bool:
@@ -128,31 +128,34 @@ class Uploader:
         died without a word ends as KILLED, one that goes on is left to its process.
         """
         folder, before = folder.absolute(), self.store.writes
-        with _alone(folder):
+        with _folder_lock(folder):
             stored = mark_killed(read_run(folder))
             state = _STATES.get(status if stored.status == "running" else stored.status)
             if state is None:
                 return False
-            sent = self._sent.pop(folder, None) or self._open(stored)
+            sent = self._sent.pop(folder, None) or self._find_or_create(stored)
             try:
-                if not sent.settled:
+                if not sent.up_to_date:
                     self._send_start(sent, stored)
                     self._send_journals(sent, stored.files)
                 self._send_results(sent, stored)
             except Exception as error:
-                if not stores.is_away(error):
+                if not stores.is_unreachable(error):
                     self._finish(sent, state, stored)
                 raise
             self._finish(sent, state, stored)
-            write_note(folder, self._place, sent=fingerprint(folder))
+            write_record(folder, self._store_key, sent=fingerprint(folder))
         return self.store.writes > before
 
     def register(self, folder: Path, name: str, alias: str | None) -> str:
         """Make the model of a run that was sent a version of a registered one; return its address.
 
-        That MLflow holds no model of this run is a `DbgsomError`.
+        Raises
+        ------
+        DbgsomError
+            MLflow holds no model of this run.
         """
-        run = str(read_note(folder, self._place).get("run", ""))
+        run = str(read_record(folder, self._store_key).get("run", ""))
         model = models_of(self.store, run).get("") if run else None
         if model is None:
             where = masked(self.store.uri)
@@ -163,14 +166,14 @@ class Uploader:
         self.store.write("set_registered_model_alias", name, alias, version)
         return f"models:/{name}@{alias}"
 
-    def _open(self, stored: StoredRun) -> _Sent:
+    def _find_or_create(self, stored: StoredRun) -> _Progress:
         """Return the MLflow run of a folder, which is created where there is none."""
-        folder, into = stored.files.folder, None if stored.parent else self._get(self._into)
-        note = read_note(folder, self._place)
-        known = (self._get(note.get("run")), into)
+        folder, into = stored.files.folder, None if stored.parent else self._find(self._run_id)
+        note = read_record(folder, self._store_key)
+        known = (self._find(note.get("run")), into)
         found = [run for run in known if run is not None and run.data.tags.get(_ID) == stored.id]
         if not found:
-            experiment, around = self._home(stored)
+            experiment, around = self._experiment_and_parent(stored)
             wanted = f"tags.`{_ID}` = '{stored.id}'"
             found = [*self.store.client.search_runs([experiment], wanted, max_results=1)]
         if not found and into is not None and _ID not in into.data.tags:
@@ -178,59 +181,59 @@ class Uploader:
             self.store.log(into.info.run_id, tags=tags)
             found = [into]
         if found:
-            sent = _Sent(found[0].info.run_id, found[0].info.experiment_id)
+            sent = _Progress(found[0].info.run_id, found[0].info.experiment_id)
             same = note.get("run") == sent.run
-            sent.settled = same and note.get("sent") == fingerprint(folder)
+            sent.up_to_date = same and note.get("sent") == fingerprint(folder)
         else:
-            started, tags = (
-                _milliseconds(stored.started),
-                as_tags({**_tags(stored), _PARENT: around}),
-            )
+            started = _milliseconds(stored.started)
+            tags = as_tags({**_tags(stored), _PARENT: around})
             name = views.short_name(stored)
             created = self.store.write("create_run", experiment, started, tags, name)
-            sent = _Sent(created.info.run_id, experiment, is_new=True)
-        if not sent.settled:
-            write_note(folder, self._place, run=sent.run, experiment=sent.experiment, sent=None)
+            sent = _Progress(created.info.run_id, experiment, is_new=True)
+        if not sent.up_to_date:
+            write_record(
+                folder, self._store_key, run=sent.run, experiment=sent.experiment, sent=None
+            )
         return sent
 
-    def _get(self, run_id: str | None) -> Run | None:
+    def _find(self, run_id: str | None) -> Run | None:
         """Return a run; None: the store does not have it."""
         try:
             run = None if run_id is None else self.store.client.get_run(run_id)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST" or run_id == self._into:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST" or run_id == self._run_id:
                 raise
             return None
         return run if run is not None and run.info.lifecycle_stage == "active" else None
 
-    def _home(self, stored: StoredRun) -> tuple[str, str | None]:
+    def _experiment_and_parent(self, stored: StoredRun) -> tuple[str, str | None]:
         """Return the experiment that a run belongs to, and the id of the MLflow run around it."""
-        around = self._around
+        around = self._parent_id
         if stored.parent is not None:  # its sweep is sent first where MLflow lacks it
             folder, around = stored.files.folder.parent / stored.parent, None
             sweep = read_run(folder)
             if sweep.files.run.exists():
-                around = read_note(folder, self._place).get("run")
-                if self._get(around) is None:
-                    with _alone(folder):
-                        around = self._open(sweep).run
+                around = read_record(folder, self._store_key).get("run")
+                if self._find(around) is None:
+                    with _folder_lock(folder):
+                        around = self._find_or_create(sweep).run
                     self.upload(folder)
         if around is None or self._experiment is not None:
             return self.store.experiment(self._experiment or stored.experiment), around
         return self.store.client.get_run(around).info.experiment_id, around
 
-    def _finish(self, sent: _Sent, state: str, stored: StoredRun) -> None:
+    def _finish(self, sent: _Progress, state: str, stored: StoredRun) -> None:
         info, ended = self.store.client.get_run(sent.run).info, _milliseconds(stored.ended)
         if info.status != state or (ended is not None and info.end_time != ended):
             self.store.write("set_terminated", sent.run, state, ended)
 
-    def _send_start(self, sent: _Sent, stored: StoredRun) -> None:
-        if not sent.described:
+    def _send_start(self, sent: _Progress, stored: StoredRun) -> None:
+        if not sent.start_sent:
             run = self.store.client.get_run(sent.run)
             params = {k: v for k, v in stored.params.items() if key_of(k) not in run.data.params}
             self.store.log(sent.run, params=params)
             self._send_inputs(run, inputs_of(stored))
-            sent.described = True
+            sent.start_sent = True
 
     def _send_inputs(self, run: Run, inputs: Mapping[str, DatasetInput]) -> None:
         known = {item.dataset.digest for item in run.inputs.dataset_inputs}
@@ -238,15 +241,15 @@ class Uploader:
         if lacking:
             self.store.log_inputs(run.info.run_id, lacking)
 
-    def _send_journals(self, sent: _Sent, files: RunFiles) -> None:
+    def _send_journals(self, sent: _Progress, files: RunFiles) -> None:
         for path in (files.journal, files.scalars):
-            lines, offset = read_journal(path, sent.offsets.get(path, 0))
-            for batch in batches(self._news(sent, line) for line in lines):
-                self.store.log(sent.run, metrics=batch)
-            sent.offsets[path] = offset
+            lines, offset = read_journal(path, sent.journal_offsets.get(path, 0))
+            new = (self._new_points(sent, line) for line in lines)
+            self.store.log(sent.run, metrics=metrics_of(new))
+            sent.journal_offsets[path] = offset
 
-    def _news(self, sent: _Sent, line: JournalLine) -> JournalLine:
-        """Return what MLflow lacks of a line: not every server takes a point that is NaN twice."""
+    def _new_points(self, sent: _Progress, line: JournalLine) -> JournalLine:
+        """Return the points that MLflow lacks: some servers refuse a NaN that is sent twice."""
         if sent.is_new:
             return line
         for name in set(line.metrics) - set(sent.steps):
@@ -255,33 +258,36 @@ class Uploader:
         lacking = {k: v for k, v in line.metrics.items() if line.epoch not in sent.steps[k]}
         return replace(line, metrics=lacking)
 
-    def _send_results(self, sent: _Sent, stored: StoredRun) -> None:
+    def _send_results(self, sent: _Progress, stored: StoredRun) -> None:
         run, ended = self.store.client.get_run(sent.run), _milliseconds(stored.ended) or 0
-        step, inputs = kept_epoch(stored), inputs_of(stored)
+        step, inputs = model_epoch(stored), inputs_of(stored)
         measures = [Metric(key_of(k), v, ended, step) for k, v in stored.measures.items()]
         known = run.data.metrics
-        lacking = [one for one in measures if not _same(known.get(one.key), one.value)]
+        lacking = [one for one in measures if not _equal(known.get(one.key), one.value)]
         for fold in stored.folds:
             named = {f"fold/{k.removeprefix('test/')}": v for k, v in fold.measures.items()}
-            for batch in batches([self._news(sent, JournalLine(fold.fold, ended, named))]):
-                lacking += batch
+            lacking += metrics_of([self._new_points(sent, JournalLine(fold.fold, ended, named))])
         self.store.log(sent.run, metrics=lacking)
         self._send_files(sent, stored)
         model = send_models(self.store, sent.run, stored, measures, inputs)
         if model is not None and self._register is not None:
             register_model(self.store, self._register, sent.run, model)
-        self._send_views(sent, stored, run, model)
+        self._send_description(sent, stored, run, model)
 
-    def _send_files(self, sent: _Sent, stored: StoredRun) -> None:
+    def _send_files(self, sent: _Progress, stored: StoredRun) -> None:
         """Send the files that MLflow lacks, or all where the folder has changed meanwhile."""
         files, store = stored.files, self.store
         paths = [files.config, files.environment, files.report, files.page, files.folds]
         large = [files.table("assignments"), files.table("neurons"), *files.artifacts()]
-        paths += [path for path in large if path.exists() and path.stat().st_size <= _LARGEST]
+        paths += [
+            path for path in large if path.exists() and path.stat().st_size <= _MAX_FILE_BYTES
+        ]
         paths = [path for path in (*paths, *files.figures()) if path.exists()]
         names = {path: path.relative_to(files.folder).as_posix() for path in paths}
         has: dict[str, int] = {}
-        for inside in {name.rpartition("/")[0] for name in names.values()} if sent.settled else ():
+        for inside in (
+            {name.rpartition("/")[0] for name in names.values()} if sent.up_to_date else ()
+        ):
             has |= {
                 one.path: one.file_size
                 for one in store.client.list_artifacts(sent.run, inside or None)
@@ -290,16 +296,18 @@ class Uploader:
             if has.get(name) != path.stat().st_size:
                 store.write("log_artifact", sent.run, str(path), name.rpartition("/")[0] or None)
 
-    def _send_views(self, sent: _Sent, stored: StoredRun, run: Run, model: str | None) -> None:
+    def _send_description(
+        self, sent: _Progress, stored: StoredRun, run: Run, model: str | None
+    ) -> None:
         """Send the description, and of a sweep its runs' ranks and the view that shows them."""
         store, beside, winners = self.store, stored.files.folder.parent, {}
         ranks = views.ranks_of(stored)
         for one in [*ranks, *(ranking.best.runs[0] for ranking in stored.rankings)]:
-            if not read_note(beside / one, self._place).get("run"):
+            if not read_record(beside / one, self._store_key).get("run"):
                 self.upload(beside / one)
         for ranking in stored.rankings:
             best = beside / ranking.best.runs[0]
-            winners[ranking.data] = read_note(best, self._place).get("run")
+            winners[ranking.data] = read_record(best, self._store_key).get("run")
             self._send_inputs(run, inputs_of(read_run(best)))
         note = views.description(
             stored,
@@ -329,7 +337,7 @@ class Uploader:
         has_all = f"{views.VIEW_TAG}{views.OVERVIEW}" in {*kept, *(view or ())}
         own = views.view_of(stored) if stored.rankings else None
         overview = views.OVERVIEW if has_all else None
-        write_note(stored.files.folder, self._place, view=own, overview=overview)
+        write_record(stored.files.folder, self._store_key, view=own, overview=overview)
 
 
 # ------------------------------------------------------------------------------ models of a run
@@ -350,34 +358,32 @@ def send_models(
     if not files.model.exists():
         return None
     known, kind = models_of(store, run_id), str(stored.config.get("model", {}).get("estimator"))
-    name, lines = (
-        model_name(views.short_name(stored)),
-        {line.epoch: line for line in stored.epochs()},
-    )
+    name = model_name(views.short_name(stored))
+    lines = {line.epoch: line for line in stored.epochs()}
     for epoch, file in [*files.epoch_models().items(), (None, files.model)]:
-        mark = "" if epoch is None else str(epoch)
-        final = known.get(mark) or keep_model(
+        epoch_tag = "" if epoch is None else str(epoch)
+        final = known.get(epoch_tag) or upload_model(
             store,
             run_id,
             name if epoch is None else f"epoch {epoch} {name}",
-            partial(_write, stored, file),
-            step=kept_epoch(stored) if epoch is None else epoch,
+            partial(_write_model_folder, stored, file),
+            step=model_epoch(stored) if epoch is None else epoch,
             kind=kind,
-            mark=mark,
+            epoch_tag=epoch_tag,
         )
-        points = measures if epoch is None else next(batches([lines[epoch]]), [])
+        points = measures if epoch is None else metrics_of([lines[epoch]])
         link_measures(store, run_id, final, points, inputs)
     return final
 
 
-def kept_epoch(stored: StoredRun) -> int:
+def model_epoch(stored: StoredRun) -> int:
     """Return the epoch whose map a run kept: the last one, unless a rule kept the best."""
     epoch = read_json(stored.files.model_facts).get("epoch")
     last = max((line.epoch for line in stored.epochs()), default=0)
     return epoch if isinstance(epoch, int) else last
 
 
-def keep_model(
+def upload_model(
     store: Store,
     run_id: str,
     name: str,
@@ -385,22 +391,24 @@ def keep_model(
     *,
     step: int,
     kind: str,
-    mark: str = "",
+    epoch_tag: str = "",
 ) -> str:
     """Store a model of a run, or complete one that was begun; return its id.
 
     ``write`` writes the folder of the model, given its path and what MLflow knows of the model,
-    ``step`` is the epoch whose map it is, ``kind`` the estimator, and ``mark`` the epoch again,
-    unless it is the final one.
+    ``step`` is the epoch whose map it is, ``kind`` the estimator, and ``epoch_tag`` the epoch again
+    or "" of the final one.
     """
     run = store.client.get_run(run_id)
-    begun = (one for one in logged_models(store.client, run) if one.tags.get(EPOCH_TAG, "") == mark)
+    begun = (
+        one for one in logged_models(store.client, run) if one.tags.get(EPOCH_TAG, "") == epoch_tag
+    )
     model = next(begun, None) or store.write(
         "create_logged_model",
         run.info.experiment_id,
         name=name,
         source_run_id=run_id,
-        tags={EPOCH_TAG: mark} if mark else None,
+        tags={EPOCH_TAG: epoch_tag} if epoch_tag else None,
         model_type=kind,
         params=run.data.params,
     )
@@ -409,7 +417,7 @@ def keep_model(
         store.write("log_outputs", run_id, [LoggedModelOutput(model_id, step=step)])
     own = Model(artifact_path=where, model_uuid=model_id, run_id=run_id, model_id=model_id)
     with TemporaryDirectory() as folder:
-        with _chosen(store.uri):
+        with _tracking_uri(store.uri):
             write(Path(folder) / "model", own)
         store.write("log_model_artifacts", model_id, str(Path(folder) / "model"))
     store.write("finalize_logged_model", model_id, LoggedModelStatus.READY)
@@ -417,8 +425,8 @@ def keep_model(
 
 
 @contextmanager
-def _chosen(uri: str) -> Iterator[None]:
-    """Let MLflow 3.10, which asks for a store where none is needed, make none in this folder."""
+def _tracking_uri(uri: str) -> Iterator[None]:
+    """Set the tracking URI: MLflow 3.10 would make a store in the working directory."""
     name = "MLFLOW_TRACKING_URI"
     is_set = name in os.environ
     os.environ.setdefault(name, uri)
@@ -435,7 +443,7 @@ def model_name(run: str) -> str:
 
 
 def models_of(store: Store, run_id: str) -> dict[str, str]:
-    """Return the ids of a run's models that are whole, by the epoch that they are of, "": the last.
+    """Return the ids of a run's whole models by epoch; "" is the final one.
 
     One that became READY while the answer was lost may not be among the run's outputs.
     """
@@ -487,7 +495,7 @@ def register_model(store: Store, name: str, run_id: str, model_id: str) -> str:
     return str(made.version)
 
 
-def _write(stored: StoredRun, file: Path, target: Path, own: Model) -> None:
+def _write_model_folder(stored: StoredRun, file: Path, target: Path, own: Model) -> None:
     """Write the folder of a model of a run, with the versions and settings that the run had."""
     files, names = stored.files, stored.data.get("feature_names")
     example, labels = (
@@ -497,7 +505,7 @@ def _write(stored: StoredRun, file: Path, target: Path, own: Model) -> None:
         names = None
     facts = read_json(files.model_facts)
     needs, columns = facts.get("needs"), facts.get("columns")
-    if not isinstance(needs, Mapping):  # the answers are no plain array, or the folder is old
+    if not isinstance(needs, Mapping):  # the answers are objects
         needs, columns, labels = facts_of(load(files.model), example)
     elif columns is not None:
         columns = Columns(**as_tuples(columns))
@@ -566,8 +574,8 @@ def dataset_input(
     shape = [facts.get("samples"), facts.get("features")]
     tensor = {"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, shape[1]]}}
     schema = {"mlflow_tensorspec": {"features": json.dumps([tensor]), "targets": None}}
-    elsewhere = ("name", "digest", "feature_names", "test")
-    profile = {key: value for key, value in facts.items() if key not in elsewhere}
+    separate = ("name", "digest", "feature_names", "test")
+    profile = {key: value for key, value in facts.items() if key not in separate}
     dataset = Dataset(
         name=masked(str(facts.get("name", "data")))[:500],
         digest=str(facts["digest"])[:12],
@@ -580,7 +588,7 @@ def dataset_input(
 
 
 def plugin_versions(environment: Mapping[str, Any]) -> dict[str, str]:
-    """Return the version of each distribution that a run had working plugins of."""
+    """Return the version of each distribution whose plugins worked in a run."""
     return {
         record["distribution"]: record["version"]
         for record in environment.get("plugins") or []
@@ -606,7 +614,7 @@ def _tags(stored: StoredRun) -> dict[str, Any]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _folder_lock(folder: Path) -> Iterator[None]:
     """Let no other process of this machine make or end the MLflow run of a folder meanwhile."""
     lock = FileLock(folder / ".mlflow.lock")
     try:
@@ -621,7 +629,7 @@ def _alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _same(known: float | None, value: float) -> bool:
+def _equal(known: float | None, value: float) -> bool:
     return known is not None and (known == value or (math.isnan(known) and math.isnan(value)))
 
 
