@@ -60,7 +60,7 @@ class ClassPies(Component):
         ValueError
             There are no classes, or too many.
         """
-        classes, counts = _won(view)
+        classes, counts = _class_counts(view)
         palette = categorical(len(classes))
         som_map, totals = view.evaluation.som_map, counts.sum(axis=1)
         radii = np.clip(_RADII[1] * np.sqrt(totals / max(1, totals.max())), _RADII[0], None)
@@ -81,7 +81,7 @@ class ClassPies(Component):
         return sheet.figure
 
 
-def _won(view: MapView) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _class_counts(view: MapView) -> tuple[NDArray[Any], NDArray[np.int64]]:
     # The classes (C,), and how many samples of each every neuron won, (K, C).
     evaluation = view.evaluation
     if evaluation.y is None or view.estimator == "regressor":

@@ -11,7 +11,7 @@ import numpy as np
 from dbgsom_core.api import as_label
 from dbgsom_plugins.figures._colours import by_prototype
 from dbgsom_plugins.figures._drawing import cell_centres, summary_line
-from dbgsom_plugins.figures.explorer._packing import film_of, packed_integers, packed_table, short
+from dbgsom_plugins.figures.explorer._packing import past_epochs, packed_integers, packed_table, short
 from dbgsom_plugins.labellers.clusters import live_links
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def tree_data(
             [record.epoch, record.neurons, *short([record.quantization_error])]
             for record in view.history
         ],
-        "film": film_of(view, options.columns, colours, options.max_film_chars),
+        "film": past_epochs(view, options.columns, colours, options.max_film_chars),
         "samples": samples,
     }
 

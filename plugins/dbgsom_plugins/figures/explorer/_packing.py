@@ -64,7 +64,7 @@ def short(values: Any) -> list[float | None]:
     ]
 
 
-def film_of(
+def past_epochs(
     view: MapView, columns: NDArray[np.int64], colours: NDArray[np.float64], letters: int
 ) -> dict[str, Any] | None:
     """Return the frames of the first map, None where there are none that can be shown.
