@@ -17,12 +17,16 @@ from numba.extending import intrinsic
 
 from dbgsom_core.engine.llvm.tile import (
     ADDRESS,
+    CHAINS,
     LINE,
     PANEL_ROWS,
     ROW_BITS,
     UNROLL,
     Vectors,
+    call,
     square_root,
+    suffix_of,
+    variables,
 )
 
 
@@ -42,7 +46,6 @@ def read_number(typing_context: Any, kind: Any, row: Any, k: Any) -> Any:
 
 # What a few roundings of float32 in a row take of a number is less than this share of it.
 SPARE = 2.0**-21
-_CHAINS = 2  # sums of a distance that do not wait for each other
 _INT, _SHORT = ir.IntType(32), ir.IntType(16)
 
 
@@ -52,7 +55,6 @@ class _Lanes(Vectors):
     def __init__(self, one: Any, builder: Any) -> None:
         super().__init__(one.bitwidth)
         self.builder = builder
-        self.wholes = ir.VectorType(ADDRESS, self.lanes)
 
     def get(self, address: Any, line: int = 0) -> Any:
         base = self.bytes_at(self.builder, address)
@@ -243,12 +245,8 @@ def distances_of(
         lanes, block = cgutils.unpack_tuple(builder, lanes), v.bytes_at(builder, block)
         doubles = ir.VectorType(ir.DoubleType(), v.lanes)
         singles = ir.VectorType(ir.FloatType(), v.lanes)
-        name = f"llvm.fma.v{v.lanes}f64"
-        fma = builder.module.globals.get(name) or ir.Function(
-            builder.module, ir.FunctionType(doubles, [doubles] * 3), name
-        )
         zeros = ir.Constant(doubles, [0.0] * v.lanes)
-        sums = [cgutils.alloca_once_value(builder, zeros) for _ in range(_CHAINS)]
+        sums = variables(builder, [zeros] * CHAINS)
         masks = [v.mask(bits) for bits in lanes]
         none, step = ir.Constant(ADDRESS, 0), ir.Constant(ADDRESS, UNROLL)
         with cgutils.for_range_slice(builder, none, depth, step) as (k, _):
@@ -266,8 +264,8 @@ def distances_of(
                 for mask, other in zip(masks[1:], entries[1:], strict=True):
                     entry = builder.select(mask, other, entry)
                 difference = builder.fsub(builder.fpext(values, doubles), entry)
-                total = totals[u % _CHAINS]
-                totals[u % _CHAINS] = builder.call(fma, [difference, difference, total])
+                total = totals[u % CHAINS]
+                totals[u % CHAINS] = v.fma(builder, difference, difference, total)
             for total, place in zip(totals, sums, strict=True):
                 builder.store(total, place)
         total = v.plus(*(builder.load(total) for total in sums))
@@ -277,14 +275,12 @@ def distances_of(
         scaled = builder.fmul(square_root(builder, total), v.spread(steps))
         wholes = (builder.bitcast(n, v.wholes) for n in (builder.fadd(scaled, large), large))
         whole, nothing = builder.sub(*wholes), ir.Constant(v.wholes, [0] * v.lanes)
-        name = f"llvm.vector.reduce.add.v{v.lanes}i64"
-        add = builder.module.globals.get(name) or ir.Function(
-            builder.module, ir.FunctionType(ADDRESS, [v.wholes]), name
-        )
+        name, suffix = "vector.reduce.add", f"v{v.lanes}i64"
         answers, left_out = [], none
         for bits in lanes:
             chosen = v.mask(builder.and_(bits, builder.not_(close)))
-            answers.append(builder.call(add, [builder.select(chosen, whole, nothing)]))
+            chosen = builder.select(chosen, whole, nothing)
+            answers.append(call(builder, name, suffix, ADDRESS, chosen))
             left_out = builder.or_(left_out, builder.and_(bits, close))
         return context.make_tuple(builder, signature.return_type, (*answers, left_out))
 
@@ -410,10 +406,6 @@ def pack_tile(
         rows_at, centre, out, totals = (
             v.bytes_at(builder, address) for address in (rows_at, centre, out, totals)
         )
-        module, name = builder.module, f"llvm.rint.v{v.lanes}f64"
-        rint = module.globals.get(name) or ir.Function(
-            module, ir.FunctionType(doubles, [doubles]), name
-        )
         middle = v.load(builder, centre, 0, doubles)
         steps, grid = v.splat(builder, steps), v.splat(builder, grid)
         packed = []
@@ -423,7 +415,7 @@ def pack_tile(
             if single:
                 values = builder.fpext(values, doubles)
             values = builder.fmul(builder.fsub(values, middle), steps)
-            values = builder.fmul(builder.call(rint, [values]), grid)
+            values = builder.fmul(call(builder, "rint", suffix_of(doubles), doubles, values), grid)
             packed.append(builder.fptrunc(values, v.reals) if v.size == 4 else values)
         total = v.load(builder, totals, 0, doubles)
         for k, values in enumerate(transposed(builder, packed)):
