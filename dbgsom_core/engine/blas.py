@@ -28,23 +28,31 @@ def _libraries() -> list[Any]:
     return list(_BlasController().select(user_api="blas").lib_controllers)
 
 
-_changing = threading.Lock()
-_within = 0  # blocks that are open, of whichever threads of Python
-_before: list[tuple[Any, int]] = []
+class _Limit:
+    """How many blocks of this process limit BLAS, and what was before the first of them."""
 
+    def __init__(self) -> None:
+        self.lock, self.blocks = threading.Lock(), 0
+        self.before: list[tuple[Any, int]] = []
 
-def _alone() -> None:
-    # In a forked process no block of another thread is open.
-    global _changing, _within
-    _changing = threading.Lock()
-    if _within:
-        for library, threads in _before:
+    def put_back(self) -> None:
+        for library, threads in self.before:
             library.set_num_threads(threads)
-    _within = 0
+
+
+_limit = _Limit()
+
+
+def _start_anew() -> None:
+    # In a forked process no block of another thread is open.
+    global _limit
+    if _limit.blocks:
+        _limit.put_back()
+    _limit = _Limit()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_alone)
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 @contextmanager
@@ -54,18 +62,17 @@ def one_blas_thread() -> Iterator[None]:
     The limit is the process's: of blocks in several threads of Python the first sets it, and the
     last to end puts back what was before.
     """
-    global _within, _before
-    with _changing:
-        if not _within:
-            _before = [(library, library.get_num_threads()) for library in _libraries()]
-            for library, _ in _before:
+    limit = _limit
+    with limit.lock:
+        if not limit.blocks:
+            limit.before = [(library, library.get_num_threads()) for library in _libraries()]
+            for library, _ in limit.before:
                 library.set_num_threads(1)
-        _within += 1
+        limit.blocks += 1
     try:
         yield
     finally:
-        with _changing:
-            _within = max(_within - 1, 0)  # 0 already within a block in which the process forked
-            if not _within:
-                for library, threads in _before:
-                    library.set_num_threads(threads)
+        with limit.lock:
+            limit.blocks -= 1
+            if not limit.blocks:
+                limit.put_back()

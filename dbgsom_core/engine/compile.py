@@ -1,16 +1,22 @@
-"""One decorator for all compiled loops, so that they agree on flags and caching."""
+"""Decorators for all compiled loops, which agree on flags, and the folder that caches them."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import llvmlite
+import llvmlite.binding as llvm
 import numba
 from numba import njit
 from numba.core import config, event
@@ -18,29 +24,31 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.runtime import rtsys
 from numba.extending import register_jitable
 
-from dbgsom_core.engine import compiling
-from dbgsom_core.engine.cache_folder import cache_folder
+from dbgsom_core.engine import compile_clock
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
+# Nothing calls a loop by a pointer of C.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+_FOLDERS = 8  # that are kept: of other versions, other sources and other processors
+_YOUNG = 3600.0  # seconds for which a folder is left alone: another process may fill it
 
-class _Told(event.Listener):  # type: ignore[misc] # it has no types
+
+class _Listener(event.Listener):  # type: ignore[misc] # it has no types
     def on_start(self, event: Any) -> None:
-        compiling.begin()
+        compile_clock.begin()
 
     def on_end(self, event: Any) -> None:
-        compiling.end()
+        compile_clock.end()
 
 
-event.register("numba:compile", _Told())  # of what is not in the cache
+event.register("numba:compile", _Listener())  # of what is not in the cache
 
 
-def loops_folder() -> Path | None:
-    """Return the folder of what is compiled, or None where none can be written."""
-    return cache_folder(numba.__version__, llvmlite.__version__)
+# ---------------------------------------------------------------------------------- decorators
 
 
-def compiled(function: Loop) -> Loop:
+def compiled(function: Loop, **more: Any) -> Loop:
     """Compile with numba on first call: no GIL, strict IEEE arithmetic, cached on disk.
 
     Only for functions at module level that call other such functions, of their own file or of the
@@ -48,7 +56,15 @@ def compiled(function: Loop) -> Loop:
     cache folder can be written functions are compiled in each process, and so is code that stands
     in no file.
     """
-    return _compiled(function)
+    if config.DISABLE_JIT:
+        raise ImportError(
+            "dbgsom_core finds units with loops that numba compiles: unset NUMBA_DISABLE_JIT"
+        )
+    compiled_function: Any = njit(**_OPTIONS, **more)(function)
+    with contextlib.suppress(RuntimeError):  # numba found no folder that it may write
+        compiled_function._cache = _FunctionCache(function)
+    loop: Loop = compiled_function
+    return loop
 
 
 def loop(function: Loop) -> Loop:
@@ -57,12 +73,13 @@ def loop(function: Loop) -> Loop:
     Numba makes less code of it, above all where arrays come in tuples. The caller keeps what it
     gives, also what only its address is used of.
     """
-    return _compiled(function, _nrt=False)
+    return compiled(function, _nrt=False)
 
 
-def inner_loop(function: Loop) -> Loop:
+def inner_loop(function: Loop, **more: Any) -> Loop:
     """Compile as `loop` does, and only as a part of the compiled functions that call it."""
-    return _part(function)
+    loop: Loop = register_jitable(**_OPTIONS, _nrt=False, **more)(function)
+    return loop
 
 
 def inlined(function: Loop) -> Loop:
@@ -71,44 +88,91 @@ def inlined(function: Loop) -> Loop:
     Numba passes every field of an array as an argument of its own, which costs more than a short
     function does.
     """
-    return _part(function, forceinline=True)
+    return inner_loop(function, forceinline=True)
 
 
-# Nothing calls a loop by a pointer of C.
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+# --------------------------------------------------------------------------------------- cache
 
 
-def _part(function: Loop, **more: Any) -> Loop:
-    loop: Loop = register_jitable(**_OPTIONS, _nrt=False, **more)(function)
-    return loop
+@lru_cache(maxsize=4)
+def loops_folder() -> Path | None:
+    """Return the folder of what is compiled, or None where none can be written.
+
+    It lies in the user's cache folder, or in ``NUMBA_CACHE_DIR``. What is kept holds for these
+    sources of the engine, this Python, this processor and these versions of numba; it does not
+    depend on where the package is installed. Folders long unused are removed.
+    """
+    versions = sys.implementation.cache_tag, numba.__version__, llvmlite.__version__
+    key = "\0".join((_engine_sources(), processor(), *map(str, versions)))
+    folder = _caches() / hashlib.sha256(key.encode()).hexdigest()[:20]
+    try:
+        is_new = not folder.is_dir()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        os.utime(folder)  # in use
+    except OSError:
+        return None
+    if is_new:
+        with contextlib.suppress(OSError):  # a folder that is in use on Windows stays
+            by_use = sorted((one.stat().st_mtime, one.path) for one in os.scandir(folder.parent))
+            for used, path in by_use[:-_FOLDERS]:
+                if time.time() - used > _YOUNG:
+                    shutil.rmtree(path, ignore_errors=True)
+    return folder
 
 
-def _compiled(function: Loop, **more: Any) -> Loop:
-    if config.DISABLE_JIT:
-        raise ImportError(
-            "dbgsom_core finds units with loops that numba compiles: unset NUMBA_DISABLE_JIT"
-        )
-    compiled_function: Any = njit(**_OPTIONS, **more)(function)
-    with contextlib.suppress(RuntimeError):  # numba found no folder that it may write
-        compiled_function._cache = _FunctionCache(function)
-        _load_carefully(compiled_function._cache)
-    loop: Loop = compiled_function
-    return loop
+def processor() -> str:
+    """Return for which processor loops are compiled: its name and what it can do."""
+    name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
+    features = os.environ.get("NUMBA_CPU_FEATURES") or ""
+    if not features:
+        with contextlib.suppress(RuntimeError):  # LLVM cannot tell
+            features = llvm.get_host_cpu_features().flatten()
+    return f"{platform.machine()} {name} {features}"
 
 
-class _Place:
+def _caches() -> Path:
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if given:
+        return Path(given) / "dbgsom-core"
+    try:
+        home = Path.home()
+    except RuntimeError:  # there is none
+        home = Path(os.devnull)
+    usual = {"win32": home / "AppData" / "Local", "darwin": home / "Library" / "Caches"}
+    variable = {"win32": "LOCALAPPDATA", "darwin": ""}.get(sys.platform, "XDG_CACHE_HOME")
+    caches = Path(os.environ.get(variable, "") or usual.get(sys.platform, home / ".cache"))
+    return (caches if caches.is_absolute() else Path(os.devnull)) / "dbgsom-core"
+
+
+@lru_cache(maxsize=1)
+def _engine_sources() -> str:
+    # A digest of all code of the engine: loops call each other across files.
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _contents(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+class _Locator:
     """Tells numba where to cache a function, and what its code is: dates of files tell nothing."""
 
-    def __init__(self, function: Any, file: str, folder: Path, source: bytes) -> None:
+    def __init__(self, function: Any, file: str, folder: Path) -> None:
         self._py_file = file  # for numba's warnings
         self._line, self._folder = function.__code__.co_firstlineno, folder
-        self._module, self._stamp = function.__module__, hashlib.sha256(source).hexdigest()
+        self._module = function.__module__
 
     @classmethod
-    def from_function(cls, function: Any, file: str) -> _Place | None:
-        """Return the place, or None where nothing can be written."""
-        folder, source = loops_folder(), _source(file)
-        return None if folder is None or source is None else cls(function, file, folder, source)
+    def from_function(cls, function: Any, file: str) -> _Locator | None:
+        """Return where a function is cached: nowhere if no folder or no file is there."""
+        folder = loops_folder()
+        return None if folder is None or not Path(file).is_file() else cls(function, file, folder)
 
     def ensure_cache_path(self) -> None:
         """Make the folder once more where somebody removed it."""
@@ -120,7 +184,7 @@ class _Place:
 
     def get_source_stamp(self) -> str:
         """Return what changes with the code of the function's own file."""
-        return self._stamp
+        return hashlib.sha256(_contents(Path(self._py_file))).hexdigest()
 
     def get_disambiguator(self) -> str:
         """Return what tells functions of the same name apart."""
@@ -129,7 +193,7 @@ class _Place:
 
 
 class _CacheImpl(CompileResultCacheImpl):  # type: ignore[misc] # it has no types
-    _locator_classes = (_Place,)
+    _locator_classes = (_Locator,)
 
 
 class _FunctionCache(FunctionCache):  # type: ignore[misc] # it has no types
@@ -140,44 +204,18 @@ class _FunctionCache(FunctionCache):  # type: ignore[misc] # it has no types
         with contextlib.suppress(OSError):
             super().save_overload(signature, data)
 
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """Return what was compiled for a signature, or None.
 
-def _source(file: str) -> bytes | None:
-    # Of the file; code in a notebook has none.
-    path = Path(file)
-    return _contents(path) if path.is_file() else None
-
-
-@lru_cache(maxsize=64)
-def _contents(path: Path) -> bytes:
-    return path.read_bytes()
-
-
-def _load_carefully(cache: Any) -> None:
-    # Before numba looks into its cache it loads all that it needs to compile, which takes longer
-    # than a small fit: what is cached needs memory management alone. And two processes that fill
-    # the cache at once may both write the same file, for different types: what was not asked for
-    # is compiled anew.
-    load_fully = cache.load_overload
-
-    def load_lightly(signature: Any, context: Any) -> Any:
-        if not hasattr(cache, "_load_overload") or not hasattr(rtsys, "initialize"):
-            return None
-        rtsys.initialize(context)
-        return cache._load_overload(signature, context)
-
-    def load_overload(signature: Any, context: Any) -> Any:
-        # Python's collector would look through all objects again and again for nothing, which
-        # takes longer than to load all loops of a fit.
-        enabled = gc.isenabled()
-        gc.disable()
-        try:
-            found = load_lightly(signature, context)
-            if found is None:
-                found = load_fully(signature, context)
-        finally:
-            if enabled:
-                gc.enable()
-        asked = tuple(getattr(signature, "args", signature))
-        return found if found is not None and tuple(found.signature.args) == asked else None
-
-    cache.load_overload = load_overload
+        Numba loads all that it needs to compile first, which takes longer than a small fit: what is
+        cached needs memory management alone. And two processes that fill the cache at once may
+        write the same file for different types: of others nothing is taken.
+        """
+        found = None
+        if hasattr(self, "_load_overload") and hasattr(rtsys, "initialize"):
+            rtsys.initialize(target_context)
+            found = self._load_overload(signature, target_context)
+        if found is None:
+            found = super().load_overload(signature, target_context)
+        expected = tuple(getattr(signature, "args", signature))
+        return found if found is not None and tuple(found.signature.args) == expected else None

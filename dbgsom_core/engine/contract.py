@@ -200,12 +200,3 @@ class Search(Protocol):
 
     def unlinked(self, prototypes: Floats, graph: MapGraph) -> Flags:
         """Return of which samples (n,) the two nearest neurons are not linked."""
-
-    def remembered(self) -> Any:
-        """Return in plain values what of earlier passes bits of the next ones depend on.
-
-        None: nothing. A checkpoint holds it.
-        """
-
-    def remember(self, value: Any) -> None:
-        """Take what another search of the same samples remembered, before the first pass."""

@@ -379,12 +379,6 @@ class PlainSearch:
             return self.fast.unlinked(prototypes, graph)
         return plainly_unlinked(self.data, prototypes, graph)
 
-    def remembered(self) -> None:
-        """See `Search`: units and totals are those of the definition."""
-
-    def remember(self, value: None) -> None:
-        """See `Search`."""
-
     def _found(self, prototypes: Floats, of: Any) -> Found:
         moved = getattr(of, "moved", None)
         if moved is None:

@@ -14,8 +14,6 @@ from dbgsom_core.engine.workers import available_threads, share
 
 _CHUNK = 64  # samples of a task
 _MOST_NUMBERS = 1 << 22  # numbers that a worker may hold for them
-_COLUMNS = 32  # prototypes that scipy sees beside those that take part
-_TURNS = 100  # and how often it sees others, at most
 _SMALL_WORK = 1 << 18  # numbers in all products below which one thread does it
 _ENTRANTS = 8  # prototypes that may enter between two computations of the residual
 STEEP = 1e-10  # share of its bound that a slope must exceed to enter
@@ -122,51 +120,27 @@ class _Reflected:
         return len(live)
 
     @cached_property
-    def distinct(self) -> NDArray[np.bool_]:
-        """Which prototypes are the first of their kind: scipy 1.15 stumbles over copies."""
-        first = np.zeros(len(self.whole), dtype=bool)
-        first[np.unique(self.whole, axis=0, return_index=True)[1]] = True
-        return first
+    def distinct(self) -> NDArray[np.int64]:
+        """The prototypes that are the first of their kind: scipy 1.15 stumbles over copies."""
+        return np.sort(np.unique(self.whole, axis=0, return_index=True)[1])
 
     def solve_exactly(self, space: Workspace, row: int) -> None:
         """Solve for one sample by orthogonal factors, which keep small rows beside a large first.
 
         Normal equations square the condition of the prototypes: with a common offset of 1e7
-        spreads no digit is left. Scipy sees the prototypes that were found to take part and, in
-        turns, those along which the residual still falls.
+        spreads no digit is left.
         """
         from scipy.optimize import nnls  # slow to import, and seldom needed
 
-        big, small, norms = self.prototypes[:3]
-        x = space.samples[row]
-        columns = space.members[row, : space.counts[row]]
-        columns = columns[self.distinct[columns]]
-        for _ in range(_TURNS):
-            values = np.zeros(len(columns))
-            if len(columns):
-                try:
-                    values, _ = nnls(self.whole[columns].T, x, maxiter=30 * len(columns))
-                except RuntimeError:  # it goes round in circles: what there is must do
-                    return
-            columns, values = columns[values > 0], values[values > 0]
-            residual = x - values @ small[columns]
-            residual[0] -= big * values.sum()
-            slopes, common, reach = small @ residual, big * residual[0], abs(big)
-            if len(columns):  # orthogonal to these: as in `improve_rows`
-                first = columns[values.argmax()]
-                common, reach = -slopes[first], norms[first]
-            slopes += common
-            slopes[columns] = -np.inf
-            length = np.linalg.norm(residual)
-            parts = np.linalg.norm(x) + values @ norms[columns]
-            steep = np.flatnonzero(self.distinct & (slopes > STEEP * length * (norms + reach)))
-            if length <= ROUNDING * parts or len(steep) == 0:
-                break
-            steepest = np.argsort(-slopes[steep], kind="stable")[:_COLUMNS]
-            columns = np.concatenate([columns, steep[steepest]])
-        space.counts[row] = len(values)
-        space.members[row, : len(values)] = columns[: len(values)]
-        space.values[row, : len(values)] = values
+        columns = self.distinct
+        try:
+            values, _ = nnls(self.whole[columns].T, space.samples[row], maxiter=30 * len(columns))
+        except RuntimeError:  # it goes round in circles: what there is must do
+            return
+        inside = np.flatnonzero(values)
+        space.counts[row] = len(inside)
+        space.members[row, : len(inside)] = columns[inside]
+        space.values[row, : len(inside)] = values[inside]
 
 
 # ---------------------------------------------------------------------- compiled loops

@@ -290,8 +290,8 @@ class FastPart(Part):
         self._recipe = X, codes, n_classes, metric, frame, n
         X = np.ascontiguousarray(for_loops(X))
         super().__init__(LocalSamples(X, metric, codes=codes, n_classes=n_classes))
-        self._frame, self._n = frame, n
-        self._search = self._new(False)
+        packed = PackedSamples.of(X, self._data.threads, frame, n)
+        self._search = FastSearch(self._data, packed)
 
     def __reduce__(self) -> Any:
         return FastPart, self._recipe
@@ -302,10 +302,8 @@ class FastPart(Part):
     def won(self, now: Pass) -> Won:
         """See `Part`."""
         found, search = self._at(now), self._search
-        changed = round(found.moved * self._data.n)
-        counts = np.array([changed, search.doubts])
-        sums = found.packed_sums.copy()
-        return Won(found.hits, sums, search.whole_errors, counts, found.class_counts)
+        changed, sums = round(found.moved * self._data.n), found.packed_sums.copy()
+        return Won(found.hits, sums, search.whole_errors, changed, found.class_counts)
 
     def tuned(
         self, now: Pass, own: Flags | None, links: NDArray[np.int32] | None, leads: Flags | None
@@ -331,8 +329,6 @@ class FastPart(Part):
     def _at(self, now: Pass) -> Any:
         if now.number == self._done:
             return self._of
-        if now.doubled != self._search.samples.is_double:
-            self._search, self._of = self._new(now.doubled), None
         search, known = self._search, now.known
         if known:
             before = now.prototypes[:known], now.positions[:known]
@@ -343,12 +339,6 @@ class FastPart(Part):
             self._of = search.assign(now.prototypes, now.positions)
         self._done = now.number
         return self._of
-
-    def _new(self, doubled: bool) -> FastSearch:
-        packed = PackedSamples.of(self._data.X, self._data.threads, self._frame, self._n)
-        search = FastSearch(self._data, packed)
-        search.remember(doubled)
-        return search
 
 
 def is_small(shape: tuple[int, int], block: int) -> bool:

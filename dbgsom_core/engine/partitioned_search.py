@@ -18,17 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Flags, Floats, Found, Integers, MapGraph
-from dbgsom_core.engine.euclidean import layout
+from dbgsom_core.engine.euclidean import layout, search_loops
 from dbgsom_core.engine.euclidean.fine_tuning import LinkedRunnersUp
 from dbgsom_core.engine.euclidean.layout import in_rows
 from dbgsom_core.engine.euclidean.packed_found import FastFound
-from dbgsom_core.engine.euclidean.packing import Frame, Packed
-from dbgsom_core.engine.euclidean.search import is_too_much
+from dbgsom_core.engine.euclidean.packing import NEAR, Frame, Packed, PackedSamples
 from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.llvm.tile import PANEL_ROWS, UNROLL
 from dbgsom_core.engine.majorities import count_classes
 from dbgsom_core.engine.per_sample import plainly_unlinked
-from dbgsom_core.engine.tables import Held
+from dbgsom_core.engine.tables import Held, pieces
 
 
 class Pass(NamedTuple):
@@ -41,18 +40,17 @@ class Pass(NamedTuple):
     prototypes, positions : float64 array (K, D), int array (K, 2)
     known : int
         How many of them the pass before had, where the others are admitted to it; 0: none was.
-    doubled : bool
-        Whether blocks are of float64.
-    steps : float
-        Errors are whole numbers of 1/steps.
+    steps, near : float
+        Errors are whole numbers of 1/steps packed units of distance; below which squared distance
+        all digits of a sample count.
     """
 
     number: int
     prototypes: Floats
     positions: Integers
     known: int
-    doubled: bool
     steps: float
+    near: float
 
 
 class Won(NamedTuple):
@@ -65,8 +63,8 @@ class Won(NamedTuple):
         Packed.
     errors : int64 array (K,)
         In whole steps.
-    counts : int64 array (2,)
-        Rows with another unit than in the pass before, rows in doubt.
+    changed : int
+        Rows with another unit than in the pass before.
     classes : int64 array (K, C) or None
         How many of each class.
     """
@@ -74,7 +72,7 @@ class Won(NamedTuple):
     hits: Integers
     sums: Floats
     errors: Integers
-    counts: Integers
+    changed: int
     classes: Integers | None
 
 
@@ -107,14 +105,12 @@ class Part:
         """Find units."""
         data, before = self._data, self._of
         of, n_neurons = self._at(now), len(now.prototypes)
-        errors = np.zeros(n_neurons, np.int64)
-        np.add.at(errors, of.bmu, (of.distance * now.steps).astype(np.int64))
-        changed = data.n if before is None else np.count_nonzero(before.bmu != of.bmu)
+        changed = data.n if before is None else int(np.count_nonzero(before.bmu != of.bmu))
         classes = None
         if data.codes is not None:
             classes = count_classes(of.bmu, data.codes, n_neurons, data.n_classes)
-        counts = np.array([changed, 0])
-        return Won(*self._sums(of.bmu, n_neurons)[::-1], errors, counts, classes)
+        sums, hits = self._sums(of.bmu, n_neurons)
+        return Won(hits, sums, self._errors(of.bmu, now), changed, classes)
 
     def tuned(
         self, now: Pass, own: Flags | None, links: NDArray[np.int32] | None, leads: Flags | None
@@ -149,6 +145,20 @@ class Part:
         if now.number != self._done:
             self._of, self._done = self._data.assign(now.prototypes), now.number
         return self._of
+
+    def _errors(self, units: Integers, now: Pass) -> Integers:
+        data, errors = self._data, np.zeros(len(now.prototypes), np.int64)
+        frame = data.quantisation
+        packed = np.zeros((len(errors), -(-data.X.shape[1] // UNROLL) * UNROLL))
+        packed[:, : data.X.shape[1]] = (now.prototypes - frame.centre) * frame.scale
+        for rows in pieces(0, data.n):
+            own = PackedSamples.of(data.X[rows], 1, frame, data.n)
+            own.units[: len(own.X)] = units[rows]
+            search_loops.error_blocks(
+                own.one, own.rows, frame, own.blocks, packed, now.near, now.steps, errors,
+                own.workspaces(1, 1)[0],
+            )  # fmt: skip
+        return errors
 
     def _sums(self, units: Integers, n_neurons: int) -> tuple[Floats, Integers]:
         sums = self._data.quantised_sums(units, n_neurons)
@@ -201,16 +211,6 @@ class PartitionedSearch:
         """See `Search`."""
         return np.concatenate(self.ask("unlinked", prototypes, graph.links))
 
-    def remembered(self) -> bool:
-        """Return whether doubts made it go on in float64, in which errors have other bits."""
-        return self.samples.is_double
-
-    def remember(self, doubled: bool) -> None:
-        """Go on in float64 where an interrupted search did."""
-        if doubled and not self.samples.is_double:
-            self.samples = replace(self.samples, dtype=np.float64)
-            self._packer = layout.PrototypePacker(self.samples)
-
     def ask(self, question: str, *given: Any) -> list[Any]:
         """Return what the method of each `Part` says."""
         return self._parts.ask(question, *given, add=None)
@@ -226,14 +226,13 @@ class PartitionedSearch:
             exact: Found = self.data.found(prototypes, self.data.assign(prototypes))
             return exact
         self._passes += 1
-        steps = samples.steps(laid.accuracy) * samples.frame.scale
-        now = Pass(self._passes, prototypes.copy(), positions, known, samples.is_double, steps)
+        steps = samples.steps(laid.accuracy)
+        near = NEAR * laid.accuracy.largest**2 if self.data.X.dtype.itemsize == 8 else -1.0
+        now = Pass(self._passes, prototypes.copy(), positions, known, steps, near)
         won: Won = self.total("won", now)
-        changed, doubts = won.counts.tolist()
-        errors, total = won.errors / steps, float(won.errors.sum()) / steps
-        if is_too_much(doubts, self.data.n, len(prototypes)):
-            self.remember(True)
-        moved = changed / self.data.n if self._passes > 1 else 1.0
+        scaled = steps * samples.frame.scale
+        errors, total = won.errors / scaled, float(won.errors.sum()) / scaled
+        moved = won.changed / self.data.n if self._passes > 1 else 1.0
         found = won.hits, errors, total, won.sums, _NOT_HERE, moved, now, won.classes
         return FoundByParts(self, prototypes, *found)
 

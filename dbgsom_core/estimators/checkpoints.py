@@ -119,7 +119,7 @@ class Checkpoints:
         generator = isinstance(random_state, np.random.RandomState)
         try:
             plain = [
-                [list(way), to_plain(state.plain(), arrays, "what growth or search remembers")]
+                [list(way), to_plain(state.plain(), arrays, "what growth remembers")]
                 for way, state in states.items()
             ]
         except NotPlainError as error:

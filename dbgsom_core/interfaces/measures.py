@@ -209,13 +209,12 @@ class Evaluation:
         import numpy as np
 
         from dbgsom_core.engine.won_squares import won_squares  # numba is slow to import
-        from dbgsom_core.engine.workers import available_threads
 
         if (offsets := self.offsets) is None:
             return None
         prototypes, squares = self.som_map.prototypes, np.square(self.distance)
         sums = np.bincount(self.bmu, squares, len(prototypes)).astype(np.float64)
-        return won_squares(prototypes, self.hits, sums, offsets, available_threads())
+        return won_squares(prototypes, self.hits, sums, offsets)
 
     @cached_property
     def prototype_distances(self) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """The state of a training, which another process can go on with, and when it is written.
 
-What goes from one epoch to the next is small: the map, the records, and what growth and search
-keep. What the last search found is found again from the prototypes, to the bit: units are those of
-the definition, and sums lie on a grid on which their order does not matter.
+What goes from one epoch to the next is small: the map, the records, and what growth keeps. What the
+last search found is found again from the prototypes, to the bit: units are those of the definition,
+and sums and errors lie on a grid on which their order does not matter.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class TrainingState:
         The upper bound, which a full map lowers; 0: that of the configuration.
     capped, converged : bool
         Growth wanted more than ``max_neurons``; the map has come to rest.
-    growth, search : plain values or arrays
-        What the growth strategy and the search keep; set where the state is written.
+    growth : plain values or arrays
+        What the growth strategy keeps; set where the state is written.
     stopped : str
         What ended the training early: a rule's name, a callback; empty: nothing did.
     watched : list of list of float
@@ -59,7 +59,6 @@ class TrainingState:
     capped: bool = False
     converged: bool = False
     growth: Any = None
-    search: Any = None
     stopped: str = ""
     watched: list[list[float]] = field(default_factory=list)
     majority: NDArray[np.bool_] | None = None

@@ -110,7 +110,7 @@ class Growth:
             config.growing.renumber(grown.rows)
         state.som_map = som_map = grown.som_map
         if any(isinstance(one, Death) for one in grown.changes):
-            search = search_anew(config, search)  # what the other one keeps is of other rows
+            search = config.data.search()  # what the other one keeps is of other rows
             found = search.assign(som_map.prototypes, som_map.positions)
         else:
             found = search.admit(found, som_map.prototypes, som_map.positions, known)
@@ -139,13 +139,6 @@ class Growth:
             context=Context(config.data, found, config.seed, state.history),
         )
         return list(config.growing.grow(state.som_map, seen))
-
-
-def search_anew(config: TrainingConfig, before: Search) -> Search:
-    """Return a new search of the same samples, with what the one before keeps."""
-    search = config.data.search()
-    search.remember(before.remembered())
-    return search
 
 
 def parted(wanted: Sequence[Any]) -> tuple[tuple[Change, ...], list[Birth]]:

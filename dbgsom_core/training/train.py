@@ -16,7 +16,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord, nobody
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.checkpoint import Checkpointer, Path, TrainingState
 from dbgsom_core.training.config import TrainingConfig
-from dbgsom_core.training.growing import Growth, GrowthResult, search_anew
+from dbgsom_core.training.growing import Growth, GrowthResult
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.stopping import StoppingRules
 from dbgsom_core.training.update import updated
@@ -68,8 +68,6 @@ def train(
     search = config.data.search()
     if config.growing.remember is not None:  # nothing of the training before this one
         config.growing.remember(state.growth)
-    if state.history:
-        search.remember(state.search)
     checkpointer = checkpointer or Checkpointer()
 
     growth = Growth(config)
@@ -110,9 +108,9 @@ def train(
         state.converged = schedule.is_final(epoch) and movement < config.tol
         due = checkpointer.is_due(schedule.epochs)
         if due and not (state.converged or state.stopped) and epoch < schedule.epochs:
-            checkpointer.save(path, _written(config, state, search))
+            checkpointer.save(path, _written(config, state))
     if checkpointer.write is not None:  # to be written together with what comes next
-        checkpointer.states[path] = _written(config, state, search)
+        checkpointer.states[path] = _written(config, state)
     if state.capped and config.cap_is_automatic:
         factor = config.growing.spreading_factor
         smaller = "" if factor is None else f", or spreading_factor one below {factor:g}"
@@ -124,11 +122,10 @@ def train(
     return _finished(config, state, schedule, search, found)
 
 
-def _written(config: TrainingConfig, state: TrainingState, search: Search) -> TrainingState:
-    # The state with what growth and search keep.
+def _written(config: TrainingConfig, state: TrainingState) -> TrainingState:
+    # The state with what growth keeps.
     growth = config.growing.remembered
     state.growth = None if growth is None else growth()
-    state.search = search.remembered()
     return state
 
 
@@ -143,7 +140,7 @@ def _finished(
     som_map, kept = state.som_map, len(state.history)
     if state.best is not None and state.best[0] < kept:
         kept, som_map = state.best
-        search = search_anew(config, search)
+        search = config.data.search()
         found = search.assign(som_map.prototypes, som_map.positions)
     if config.data.X.dtype == np.float32:  # what users get is what finds the units
         som_map.prototypes = som_map.prototypes.astype(np.float32).astype(np.float64)

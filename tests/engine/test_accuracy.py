@@ -308,8 +308,8 @@ def keep_margins(samples, W, laid, margins):
         np.zeros((len(W), depth)), np.zeros(len(W), int), np.zeros(len(W), int), np.zeros(8, int)
     )
     search_loops.search_blocks(
-        samples.one, samples.rows, W, samples.frame, 1.0, samples.blocks, laid.panels,
-        laid.accuracy, margins, ALL, True, False, tally,
+        samples.one, samples.rows, W, laid.packed, samples.frame, 1.0, samples.blocks,
+        laid.panels, laid.accuracy, margins, ALL, True, False, tally,
         workspace(len(laid.panels.ids), depth, samples.dtype), 0, len(samples.blocks.numbers),
     )  # fmt: skip
 
@@ -342,7 +342,7 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
             [
                 [root_of(square([a - b for a, b in zip(x, w, strict=True)])) for w in W_]
                 for x in map(exactly, numbers)
-                for W_ in [list(map(exactly, before))]
+                for W_ in [list(map(exactly, before[:, :d]))]
             ]
         )
         gaps = roots - roots.min(axis=1)[:, None]

@@ -1,133 +1,134 @@
-"""Compiled loops are loaded from the cache without what only compiling needs."""
+"""Compiled loops are kept in the user's cache folder and loaded without the compiler; BLAS."""
 
 import os
+import shutil
 import subprocess
 import sys
-import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
+import dbgsom_core
 from dbgsom_core import SomClassifier
-from dbgsom_core.engine import blas
+from dbgsom_core.engine import compile as module
 from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.compiling import compile_clock
+from dbgsom_core.engine.compile import compiled, loops_folder
+from dbgsom_core.engine.compile_clock import compile_clock
 
-_CALL = """
+PACKAGES = Path(dbgsom_core.__file__).parents[1]
+COUNT = """
 import sys
-import threading
 import numpy as np
-from dbgsom_core.engine.loops import add_columns
-total = np.zeros(3)
-add_columns(np.ones((2, 3)), total)
-assert total.tolist() == [2.0, 2.0, 2.0]
-print("numba.typed.typeddict" in sys.modules)
+from dbgsom_core.engine.compile_clock import compile_clock
+with compile_clock() as clock:
+    """
+LOOPS = (
+    COUNT
+    + """from dbgsom_core.engine.loops import add_columns
+    total = np.zeros(2)
+    for dtype in (np.float32, np.float64):
+        add_columns(np.ones((3, 2), dtype), total)
+loaded = "numba.typed.typeddict" in sys.modules
+print(clock.seconds > 0, loaded, sum(add_columns.stats.cache_hits.values()), total.sum())
 """
+)
+FIT = (
+    COUNT
+    + """from dbgsom_core import SomVQ
+    som = SomVQ(epochs=3, random_state=0).fit(np.random.default_rng(0).normal(size=(60, 3)))
+print(clock.seconds > 0, som.weights_.tobytes().hex())
+"""
+)
 
 
-def test_cached_loops_load_without_the_compiler(tmp_path):
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-
-    def loads_the_compiler():
-        done = subprocess.run(
-            [sys.executable, "-c", _CALL],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout.split()
-
-    assert loads_the_compiler() == ["True"]  # compiles
-    assert loads_the_compiler() == ["False"]
+@pytest.fixture(autouse=True)
+def _forgetful():
+    loops_folder.cache_clear()
+    yield
+    loops_folder.cache_clear()
 
 
-def test_what_is_not_cached_is_compiled_after_something_that_was(tmp_path):
-    code = _CALL + (
-        "from dbgsom_core.engine.loops import add_squares\n"
-        "squares = np.zeros(3)\n"
-        "add_squares(np.ones((2, 3)), np.zeros(3), squares)\n"
-        "assert squares.tolist() == [2.0, 2.0, 2.0]\n"
-    )
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    for program in (_CALL, code):
-        subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+def started(code, cache=None, root=PACKAGES):
+    """Start code; without ``cache`` its loops are kept where everybody's are."""
+    path = os.pathsep.join([str(root), str(root / "plugins")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    if cache is not None:
+        environment["NUMBA_CACHE_DIR"] = str(cache)
+    command = [sys.executable, "-P", "-c", code]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def _threads_of_blas():
-    from threadpoolctl import threadpool_info
-
-    np.ones((2, 2)) @ np.ones((2, 2))
-    return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
-
-
-def test_one_thread_of_blas_within_and_as_many_as_before_after():
-    before = _threads_of_blas()
-    with one_blas_thread():
-        assert set(_threads_of_blas()) <= {1}
-    assert _threads_of_blas() == before
+def answer(process):
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    return out.split()
 
 
-def test_blas_keeps_one_thread_while_another_fit_ends():
-    before = _threads_of_blas()
-    first, second = one_blas_thread(), one_blas_thread()  # as two threads of Python meet
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert set(_threads_of_blas()) <= {1}
-    second.__exit__(None, None, None)
-    assert _threads_of_blas() == before
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other folders")
+def test_the_folder_is_the_users_and_one_for_each_processor_and_source(tmp_path, monkeypatch):
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "given"))
+    folders = [loops_folder()]
+    assert folders[0].parent == tmp_path / "given" / "dbgsom-core"
+    assert folders[0].stat().st_mode & 0o077 == 0  # code that others could write would be run
+    for change in (
+        lambda other: other.setenv("NUMBA_CPU_NAME", "another"),
+        lambda other: other.setenv("NUMBA_CPU_FEATURES", "another"),
+        lambda other: other.setattr(module, "_engine_sources", lambda: "other code"),
+    ):
+        with monkeypatch.context() as other:
+            change(other)
+            loops_folder.cache_clear()
+            folders.append(loops_folder())
+    assert len({*folders}) == 4
+    loops_folder.cache_clear()
+    assert loops_folder() == folders[0]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_forked_process_has_no_block_of_another_thread():
-    begun, over = threading.Event(), threading.Event()
-
-    def hold():
-        with one_blas_thread():
-            begun.set()
-            over.wait()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    begun.wait()
-    try:
-        child = os.fork()
-        if child == 0:
-            with one_blas_thread():
-                within = blas._within
-            os._exit(0 if (within, blas._within) == (1, 0) else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    finally:
-        over.set()
-        thread.join()
+def test_folders_long_unused_are_swept(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    base = tmp_path / "dbgsom-core"
+    for day in range(20):
+        (base / f"old-{day}").mkdir(parents=True)
+        os.utime(base / f"old-{day}", (86400 * day, 86400 * day))
+    (base / "young").mkdir()
+    folder = loops_folder()
+    names = {entry.name for entry in base.iterdir()}
+    assert names == {folder.name, "young", *(f"old-{day}" for day in range(14, 20))}
 
 
-def test_a_file_that_another_process_wrote_for_other_types_is_not_used(tmp_path):
-    code = (
-        "import numpy as np\n"
-        "from dbgsom_core.engine.loops import add_columns\n"
-        "for dtype in (np.float32, np.float64):\n"
-        "    total = np.zeros(3)\n"
-        "    add_columns(np.ones((2, 3), dtype), total)\n"
-        "    assert total.tolist() == [2.0, 2.0, 2.0], total\n"
-        "print(sum(add_columns.stats.cache_hits.values()))\n"
-    )
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+def test_where_nothing_can_be_written_loops_are_compiled_in_each_process(tmp_path, monkeypatch):
+    file = tmp_path / "a file"
+    file.write_text("")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(file))
+    assert loops_folder() is None
+    assert answer(started(LOOPS, file)) == ["True", "True", "0", "12.0"]
 
-    def hits():
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-        return int(done.stdout)
 
-    assert hits() == 0
-    assert hits() == 2
+def test_cached_loops_load_without_the_compiler_and_only_for_their_types(tmp_path):
+    at_once = [started(LOOPS, tmp_path) for _ in range(2)]
+    assert {answer(process)[-1] for process in at_once} == {"12.0"}
+    answer(started(LOOPS, tmp_path))  # what was lost in between
+    assert answer(started(LOOPS, tmp_path)) == ["False", "False", "2", "12.0"]
     one, other = sorted(tmp_path.rglob("*add_columns*.nbc"))
     one.write_bytes(other.read_bytes())
-    assert hits() == 1  # and what was wrong is written anew
-    assert hits() == 2
+    assert answer(started(LOOPS, tmp_path)) == ["True", "True", "1", "12.0"]
+    assert answer(started(LOOPS, tmp_path)) == ["False", "False", "2", "12.0"]
+
+
+def test_another_installation_of_the_same_code_compiles_nothing(tmp_path):
+    copy = tmp_path / "elsewhere"
+    for folder in ("dbgsom_core", "plugins"):  # with dates of their own, as installers give them
+        shutil.copytree(
+            PACKAGES / folder,
+            copy / folder,
+            ignore=shutil.ignore_patterns("__pycache__"),
+            copy_function=shutil.copyfile,
+        )
+    _, weights = answer(started(FIT))  # whatever nobody has compiled yet
+    assert answer(started(FIT, root=copy)) == ["False", weights]
 
 
 def test_without_a_compiler_the_reason_is_said():
@@ -162,3 +163,17 @@ def test_generated_code_is_not_taken_for_other_code_of_the_same_text():
         namespace = {"SCALE": scale, "__name__": "made"}
         exec("def f(x):\n    return SCALE * x", namespace)
         assert compiled(namespace["f"])(1.0) == scale
+
+
+def test_blas_keeps_one_thread_while_another_fit_ends():
+    def threads():
+        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+    before = threads()
+    first, second = one_blas_thread(), one_blas_thread()  # as two threads of Python meet
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(threads()) <= {1}
+    second.__exit__(None, None, None)
+    assert threads() == before

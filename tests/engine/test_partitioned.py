@@ -392,18 +392,6 @@ def test_local_reads_in_blocks_what_its_memory_does_not_hold(mapped, samples, sa
     same(mine.fit(table), usual.fit(np.asarray(table)))
 
 
-@pytest.mark.parametrize(
-    ("machine", "given", "room"), [(1e9, None, None), (6 * ROWS, None, ROWS), (0, 3, 3 << 20)]
-)
-def test_so_much_of_it_local_keeps_of_rows_as_fits_into_half_of_the_memory(
-    mapped, monkeypatch, machine, given, room
-):
-    monkeypatch.setattr("dbgsom_plugins.engines.local.machine_memory", lambda: machine)
-    table = mapped(np.zeros((ROWS, 60), np.float32))  # more than a block
-    made = LocalEngine(memory=0.01, working_memory=given).over(table, EUCLIDEAN)
-    assert made.working_memory == room
-
-
 # ----------------------------------------------------------------------------------- refusals
 
 

@@ -25,7 +25,7 @@ def pack_rows(
     halves: NDArray[np.float64],
     steps: NDArray[np.float64],
 ) -> float:
-    """Fill packed (K, D) with the prototypes in packed coordinates, halves (K,) with ‖w‖²/2.
+    """Fill packed (K, depth) with prototypes (K, D) in packed coordinates, halves with ‖w‖²/2.
 
     ``steps`` (K,) are the squared distances to the packed prototypes ``before``; 0 where those
     have no rows. Returns the largest norm, or -1 where an entry is too far from the data or nan.
@@ -75,7 +75,7 @@ def lay_panels(
     largest = float(pack_rows(prototypes, centre, scale, before, packed, halves, steps))
     if largest < 0:
         return largest
-    d = packed.shape[1]
+    d = prototypes.shape[1]
     for j in range(packed.shape[0]):
         halves_of[j] = halves[j]
         step = np.sqrt(steps[j]) * (1 + 2e-6)
@@ -173,7 +173,7 @@ def in_rows(neurons: NDArray[np.intp], rows: int) -> NDArray[np.int32]:
 
 
 class PackedPrototypes(NamedTuple):
-    """Prototypes in packed coordinates (K, D), in panels, and how exact their values are.
+    """Prototypes in packed coordinates (K, depth), in panels, and how exact their values are.
 
     ``rows`` (K, depth) = -w and ``halves`` (K,) = ‖w‖²/2 are what panels hold, by neuron.
     """
@@ -214,7 +214,8 @@ class PrototypePacker:
             Valid until the next call; None where a prototype is too far from the data for packed
             numbers.
         """
-        samples, packed, k = self._samples, np.empty(prototypes.shape), len(prototypes)
+        samples, k = self._samples, len(prototypes)
+        packed = np.zeros((k, samples.depth))
         panels = self._panels
         if panels is None or panels.ids is not ids or len(self._rows) != k:
             panels = self._panels = Panels(

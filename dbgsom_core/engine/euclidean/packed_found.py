@@ -28,7 +28,7 @@ class FastFound:
     ``search`` is the `FastSearch`, or what searches parts, whose last pass this was.
     ``hits``, ``errors`` (K,) and their sum are there, as are ``packed_sums`` (K, depth) and
     ``kept``, the units as the search keeps them. The rest is made when asked for, which must be
-    before the next pass of the same search. Errors are as exact as the blocks' dtype.
+    before the next pass of the same search. Errors are of packed samples, as sums are.
     """
 
     search: Any

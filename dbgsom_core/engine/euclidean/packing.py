@@ -40,6 +40,9 @@ _FETCHED = 512  # bytes of a row, at most
 # How wrong values may be, as tests/engine/accuracy.md derives it:
 DOUBLE = 2.0**-53  # the rounding unit of float64, u₆₄ above
 _MORE = 1.02  # for products of errors, which the derivation leaves out
+# Of float64 samples a squared distance below this share of the longest prototype's square is that
+# of all their digits, any other that of samples rounded to float32.
+NEAR = 2.0**-28
 TINY = 1e-30  # for what float32 rounds to 0
 TWICE = 2.02  # errors E of two values, and one per cent for the rounding of the slack itself
 OF_SQUARES = 4.0  # rounding units of ‖x‖² that a squared distance may be wrong by, besides
@@ -129,7 +132,7 @@ class Margins(NamedTuple):
 class Tally(NamedTuple):
     """What one worker adds up: ``sums`` (K, depth), ``hits``, ``errors`` (K,), ``counts``.
 
-    Errors are whole numbers of 1/``steps`` packed units of distance. ``counts`` holds how many
+    Errors are whole numbers of 1/``steps`` packed units of distance. ``counts`` hold how many
     panels were compared, how many samples changed their unit, and how many were in doubt.
     """
 
@@ -152,8 +155,8 @@ class Workspace(NamedTuple):
     smallest of each panel; ``slack`` (C, SLACKS, lanes) how close is too close to call; ``done``
     (C, words) a bit for each panel compared. ``tops`` (1 + SLACKS, lanes) are distances of one
     block, and their slack. ``starts`` (G, PANEL_ROWS) are those of the panels, all finite.
-    ``whole`` and ``leading`` (lanes,) are distances in steps. ``transposed`` and ``packed`` (lanes,
-    depth) are the samples of a block, in its dtype and, more exactly, in float64.
+    ``transposed`` and ``packed`` (lanes, depth) are the samples of a block, in its dtype and, more
+    exactly, in float64.
     """
 
     values: NDArray[Any]
@@ -164,8 +167,6 @@ class Workspace(NamedTuple):
     tops: NDArray[Any]
     done: NDArray[np.int64]
     starts: NDArray[Any]
-    whole: NDArray[np.int64]
-    leading: NDArray[np.int64]
     transposed: NDArray[Any]
     packed: NDArray[np.float64]
 
@@ -182,8 +183,6 @@ def workspace(n_panels: int, depth: int, dtype: Any) -> Workspace:
         aligned((1 + SLACKS, lanes), dtype),
         aligned((TOGETHER, -(-n_panels // 64)), np.int64),
         aligned((n_panels, PANEL_ROWS), dtype),
-        aligned((lanes,), np.int64),
-        aligned((lanes,), np.int64),
         aligned((lanes, depth), dtype),
         aligned((lanes, depth), np.float64),
     )

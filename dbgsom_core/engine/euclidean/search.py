@@ -215,8 +215,7 @@ class FastSearch:
         self._laid: PackedPrototypes | None = None  # in the panels of the last pass
         self._sums, self._hits = np.empty((0, 0)), np.empty(0, np.int64)
         self._errors, self._total_error = np.empty(0), 0.0
-        # Of the last pass: errors in whole steps, samples in doubt.
-        self.whole_errors, self.doubts = np.empty(0, np.int64), 0
+        self.whole_errors = np.empty(0, np.int64)  # of the last pass, in steps
         # What fine-tuning found, and the links (K, degree) that it asked for.
         self.seconds: LinkedRunnersUp | None = None
         self._links: NDArray[np.int32] | None = None
@@ -275,15 +274,6 @@ class FastSearch:
         margins = self.pruning.margins
         self._run(prototypes, laid, ALL if margins is None else IN_REACH, True)
         return self._assignment(prototypes)
-
-    def remembered(self) -> bool:
-        """Return whether doubts made it go on in float64, in which errors have other bits."""
-        return self.samples.is_double
-
-    def remember(self, doubled: bool) -> None:
-        """Go on in float64 where an interrupted search did."""
-        if doubled:
-            self.double()
 
     def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
         """See `Search`."""
@@ -368,8 +358,8 @@ class FastSearch:
             won, counts = _upper(tally, n_neurons), tally.counts
             compared = int(counts[0])
             search_loops.search_blocks(
-                samples.one, chunk.samples, prototypes, samples.frame, steps, chunk.blocks,
-                laid.panels, laid.accuracy, own, mode if keeps else ALL,
+                samples.one, chunk.samples, prototypes, laid.packed, samples.frame, steps,
+                chunk.blocks, laid.panels, laid.accuracy, own, mode if keeps else ALL,
                 keeps, only_changes, won, space, start, stop,
             )  # fmt: skip
             if keeps:
@@ -393,12 +383,10 @@ class FastSearch:
         scaled = steps * samples.frame.scale
         self._errors = total.errors / scaled
         self._total_error = float(total.errors.sum()) / scaled
-        compared, changed, self.doubts, among = total.counts[:4].tolist()
+        compared, changed, doubts, among = total.counts[:4].tolist()
         self.panels_compared += compared
         self.pruning.note_changed(changed / self.data.n)
-        # Which samples are in doubt does not depend on blocks where all panels are looked at.
-        may = not samples.among
-        if may and is_too_much(self.doubts, self.data.n, n_neurons):
+        if _is_too_much(doubts, self.data.n, n_neurons):
             self.double()
         return int(among)
 
@@ -460,7 +448,7 @@ def _upper(tally: Tally, n: int) -> Tally:
     return Tally(tally.sums[:n], tally.hits[:n], tally.errors[:n], tally.counts)
 
 
-def is_too_much(doubts: int, n_samples: int, n_neurons: int) -> bool:
+def _is_too_much(doubts: int, n_samples: int, n_neurons: int) -> bool:
     """Say whether so many samples in doubt take longer to settle than float64 takes to have few.
 
     Measured on AVX-512, to settle a sample of 64 features takes 0.5 to 0.8 µs, and a comparison of

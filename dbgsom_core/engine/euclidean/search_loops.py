@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inlined, inner_loop, loop
 from dbgsom_core.engine.euclidean.packing import (
+    NEAR,
     OF_SQUARES,
     TWICE,
     Accuracy,
@@ -22,21 +23,20 @@ from dbgsom_core.engine.euclidean.packing import (
 )
 from dbgsom_core.engine.llvm.lanes import (
     SPARE,
-    add_lanes,
     add_row,
     count_of,
+    distances_of,
     fetch_line,
     lanes_other,
     lanes_with,
     lowest_bit,
     margin_at,
+    ties_of,
     turn_tile,
-    write_distances,
     write_margin,
     write_slack,
     write_tops,
     write_units,
-    write_whole,
 )
 from dbgsom_core.engine.llvm.tile import (
     LINE,
@@ -199,8 +199,8 @@ def keep_margins(
 def recheck_exactly(
     samples: Rows, i: int, prototypes: NDArray[np.float64], panels: Panels, space: Workspace,
     place: int, lane: int, limit: float,
-) -> tuple[int, float, int]:  # fmt: skip
-    """Return (unit, distance, second unit) of sample i by definition.
+) -> tuple[int, int]:  # fmt: skip
+    """Return the nearest and the second nearest unit of sample i by definition.
 
     It lies in a lane of the block that has this ``place`` among those compared together. Only
     panels that were compared and whose nearest value lies within the limit are looked at.
@@ -219,7 +219,7 @@ def recheck_exactly(
                 farther, second, nearer, first = nearer, first, exact, j
             elif exact < farther or (exact == farther and j < second):
                 farther, second = exact, j
-    return first, nearer, second
+    return first, second
 
 
 @inlined
@@ -290,11 +290,78 @@ def _add_sample(
 
 
 @inlined
-def _hand_over(leading: NDArray[np.int64], errors: NDArray[np.int64], leader: int) -> None:
-    # Add the errors that lie in lanes to those of the unit that led.
-    for lane in range(leading.size):
-        errors[leader] += leading[lane]
-        leading[lane] = 0
+def add_errors(
+    one: Any, samples: Rows, frame: Frame, blocks: Blocks, b: int, inside: int,
+    packed: NDArray[np.float64], near: float, steps: float, units: NDArray[np.int32],
+    errors: NDArray[np.int64], space: Workspace,
+) -> None:  # fmt: skip
+    """Add the distances of the samples of block b to the errors of their ``units`` (lanes,).
+
+    ``packed`` (K, depth) are the packed prototypes. A squared distance below ``near`` is computed
+    anew from all digits of the sample.
+    """
+    lanes, depth, left = lanes_of(one), blocks.numbers.shape[1], inside
+    block, at, size = blocks.numbers.ctypes.data + b * depth * LINE, packed.ctypes.data, depth * 8
+    close = np.int64(0)
+    while left != 0:  # up to three units a turn: most blocks have no more
+        j, same = _unit_of(one, units, left)
+        left &= ~same
+        if left == 0:
+            total, near_ones = distances_of(
+                one, block, (at + j * size,), (same,), depth, near, steps
+            )
+            errors[j] += total
+        else:
+            k, others = _unit_of(one, units, left)
+            left &= ~others
+            m, rest = _unit_of(one, units, left) if left != 0 else (k, np.int64(0))
+            left &= ~rest
+            rows = at + j * size, at + k * size, at + m * size
+            total, more, most, near_ones = distances_of(
+                one, block, rows, (same, others, rest), depth, near, steps
+            )
+            errors[j] += total
+            errors[k] += more
+            errors[m] += most
+        close |= near_ones
+    while close != 0:
+        lane = lowest_bit(close)
+        close &= close - 1
+        row, j = space.packed[lane], units[lane]
+        pack_row(samples, np.int64(blocks.order[b * lanes + lane]), frame, row)
+        square = 0.0
+        for k in range(samples.columns):
+            square += (row[k] - packed[j, k]) ** 2
+        errors[j] += np.int64(np.rint(np.sqrt(square) * steps))
+
+
+@inlined
+def _unit_of(one: Any, units: NDArray[np.int32], lanes: int) -> tuple[int, int]:
+    # The unit of the first of some lanes, and a bit for each of them that has it.
+    unit = units[lowest_bit(lanes)]
+    return int(unit), lanes_with(one, units.ctypes.data, unit) & lanes
+
+
+@loop
+def error_blocks(
+    one: Any,
+    samples: Rows,
+    frame: Frame,
+    blocks: Blocks,
+    packed: NDArray[np.float64],
+    near: float,
+    steps: float,
+    errors: NDArray[np.int64],
+    space: Workspace,
+) -> None:
+    """Add the distances of the samples of all blocks to the errors (K,) of their units."""
+    lanes = lanes_of(one)
+    for b in range(blocks.numbers.shape[0]):
+        inside = (1 << min(lanes, blocks.order.size - b * lanes)) - 1
+        units = blocks.bmu[b * lanes : (b + 1) * lanes]
+        add_errors(
+            one, samples, frame, blocks, b, inside, packed, near, steps, units, errors, space
+        )
 
 
 @loop
@@ -302,6 +369,7 @@ def search_blocks(
     one: Any,
     samples: Rows,
     prototypes: NDArray[np.float64],
+    packed: NDArray[np.float64],
     frame: Frame,
     steps: float,
     blocks: Blocks,
@@ -320,6 +388,8 @@ def search_blocks(
 
     Parameters
     ----------
+    packed : float64 array (K, depth)
+        The packed prototypes.
     mode : {ALL, IN_REACH}
         Compare with all panels, or with those that ``margins`` do not exclude.
     keeps : bool
@@ -336,11 +406,8 @@ def search_blocks(
     )
     lanes, n, depth = lanes_of(one), order.size, blocks.numbers.shape[1]
     at = begin(one, blocks, panels, margins.least, space)
-    whole, leading, errors = space.whole, space.leading, tally.errors
-    whole_at, leading_at = whole.ctypes.data, leading.ctypes.data
-    for lane in range(lanes):
-        leading[lane] = 0
-    compared, changed, doubts, leader = 0, 0, 0, np.int32(0)
+    near = NEAR * accuracy.largest**2 if samples.size == 8 else -1.0
+    compared, changed, doubts = 0, 0, 0
     for first in range(start, stop, TOGETHER):
         together = min(TOGETHER, stop - first)
         for b in range(first, first + together):
@@ -364,37 +431,19 @@ def search_blocks(
             if keeps:
                 slack_of_block(one, squares, margins.accuracy, at.tops + LINE)
                 keep_margins(one, b, i, inside, panels, margins, space, at)
-            values_at = at.values + i * VALUES * LINE
-            distances = values_at + 2 * LINE
-            ties, poor = write_distances(one, values_at, squares, slack_at, distances)
-            write_whole(one, distances, steps, whole_at)
-            doubtful = (ties | poor) & inside
-            doubts += count_of(doubtful)
-            while doubtful != 0:
-                lane = lowest_bit(doubtful)
-                doubtful &= doubtful - 1
-                row = np.int64(order[base + lane])
-                if ties >> lane & 1:
-                    limit = values[i, 0, lane] + slack[i, 0, lane]
-                    j, exact, _ = recheck_exactly(
-                        samples, row, prototypes, panels, space, i, lane, limit
-                    )
-                    rows[i, 0, lane] = j
-                else:
-                    exact = row_distance(samples, row, prototypes, np.int64(rows[i, 0, lane]))
-                whole[lane] = np.int64(exact * (steps * frame.scale))
-            same = lanes_with(one, rows_at, leader) & inside
-            if 2 * count_of(same) < used:
-                other = lanes_with(one, rows_at, rows[i, 0, 0]) & inside
-                if 2 * count_of(other) >= used:
-                    _hand_over(leading, errors, leader)
-                    leader, same = rows[i, 0, 0], other
-            add_lanes(one, whole_at, same, leading_at)
-            left = inside & ~same
-            while left != 0:
-                lane = lowest_bit(left)
-                left &= left - 1
-                errors[rows[i, 0, lane]] += whole[lane]
+            ties = ties_of(one, at.values + i * VALUES * LINE, slack_at) & inside
+            doubts += count_of(ties)
+            while ties != 0:
+                lane = lowest_bit(ties)
+                ties &= ties - 1
+                row, limit = np.int64(order[base + lane]), values[i, 0, lane] + slack[i, 0, lane]
+                rows[i, 0, lane], _ = recheck_exactly(
+                    samples, row, prototypes, panels, space, i, lane, limit
+                )
+            add_errors(
+                one, samples, frame, blocks, b, inside, packed, near, steps, rows[i, 0],
+                tally.errors, space,
+            )  # fmt: skip
             moved = lanes_other(one, rows_at, units) & inside
             changed += count_of(moved)
             if not only_changes:
@@ -402,7 +451,6 @@ def search_blocks(
             move_samples(
                 one, samples, frame, blocks, b, moved, rows[i, 0], bmu, only_changes, tally, space
             )
-    _hand_over(leading, errors, leader)
     tally.counts[0] += compared
     tally.counts[1] += changed
     tally.counts[2] += doubts
@@ -451,7 +499,7 @@ def nearest_blocks(
                 if third <= best + close or best <= least + close:
                     doubts += 1
                     limit = (best if places == 2 else least) + close
-                    first, _, second = recheck_exactly(
+                    first, second = recheck_exactly(
                         samples, row, prototypes, panels, space, i, lane, limit
                     )
                 out[place, 0] = first

@@ -1,4 +1,4 @@
-"""Bounds and errors of the samples of a block, all lanes at once, as vector instructions.
+"""Bounds and distances of the samples of a block, all lanes at once, as vector instructions.
 
 Addresses are those of (lanes,) numbers of the dtype of the scalar ``one``, or of float32 where a
 margin is meant. With v = ‖w‖²/2 - x·w, ‖x - w‖² = ‖x‖² + 2v. A *margin* is by how much a panel is
@@ -17,12 +17,16 @@ from numba.extending import intrinsic
 
 from dbgsom_core.engine.llvm.tile import (
     ADDRESS,
+    CHAINS,
     LINE,
     PANEL_ROWS,
     ROW_BITS,
     UNROLL,
     Vectors,
+    call,
     square_root,
+    suffix_of,
+    variables,
 )
 
 
@@ -42,7 +46,6 @@ def read_number(typing_context: Any, kind: Any, row: Any, k: Any) -> Any:
 
 # What a few roundings of float32 in a row take of a number is less than this share of it.
 SPARE = 2.0**-21
-POOR = 512.0  # a squared distance below so many of its errors is computed anew
 _INT, _SHORT = ir.IntType(32), ir.IntType(16)
 
 
@@ -52,7 +55,6 @@ class _Lanes(Vectors):
     def __init__(self, one: Any, builder: Any) -> None:
         super().__init__(one.bitwidth)
         self.builder = builder
-        self.wholes = ir.VectorType(ADDRESS, self.lanes)
 
     def get(self, address: Any, line: int = 0) -> Any:
         base = self.bytes_at(self.builder, address)
@@ -193,66 +195,99 @@ def margin_at(typing_context: Any, address: Any) -> Any:
 
 
 @intrinsic
-def write_distances(
-    typing_context: Any, one: Any, values: Any, squares: Any, slack: Any, distances: Any
-) -> Any:
-    """Fill distances (lanes,) for values (2, lanes), best and second best.
-
-    Returns two bit masks, one bit a lane: where the second is too close to call, and where
-    rounding spoils the distance.
-    """
+def ties_of(typing_context: Any, one: Any, values: Any, slack: Any) -> Any:
+    """Return a bit for each lane whose second best of values (2, lanes) is too close to call."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         v = _Lanes(signature.args[0], builder)
-        _, values, squares, slack, distances = arguments
-        best, second = v.get(values), v.get(values, 1)
-        square = v.plus(v.get(squares), v.times(best, 2.0))
-        v.put(v.root(square), distances)
-        ties = builder.fcmp_ordered("<=", second, v.plus(best, v.get(slack)))
-        poor = v.less(builder, square, v.times(v.get(slack, 1), POOR))
-        return context.make_tuple(builder, signature.return_type, (v.bits(ties), v.bits(poor)))
+        _, values, slack = arguments
+        limit = v.plus(v.get(values), v.get(slack))
+        return v.bits(builder.fcmp_ordered("<=", v.get(values, 1), limit))
 
-    signature = types.UniTuple(types.int64, 2)(
-        one, types.int64, types.int64, types.int64, types.int64
-    )
-    return signature, generate
+    return types.int64(one, types.int64, types.int64), generate
 
 
 @intrinsic
-def write_whole(typing_context: Any, one: Any, distances: Any, steps: Any, whole: Any) -> Any:
-    """Fill whole (lanes,) int64 with distances*steps, which are below 2^51, rounded."""
+def distances_of(
+    typing_context: Any, one: Any, block: Any, prototypes: Any, lanes: Any, depth: Any, near: Any,
+    steps: Any,
+) -> Any:  # fmt: skip
+    """Return sums of distances of the samples of a block to some prototypes, in whole steps.
+
+    Squares are float64, of samples rounded to float32.
+
+    Parameters
+    ----------
+    one : scalar of the dtype
+    block : address
+        Of (depth, lanes) numbers.
+    prototypes : tuple of addresses
+        Of (depth,) float64 each.
+    lanes : tuple of int
+        A bit for each lane whose distance to that prototype is wanted; no lane has several.
+    depth : int
+    near : float
+        Lanes whose squared distance lies below are left out.
+    steps : float
+        Distances times steps are below 2^51, and rounded to whole numbers.
+
+    Returns
+    -------
+    tuple of int
+        A sum for each prototype, and a bit for each of the lanes left out.
+    """
+    count = len(prototypes)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         v = _Lanes(signature.args[0], builder)
-        _, distances, steps, whole = arguments
+        _, block, prototypes, lanes, depth, near, steps = arguments
+        rows = [v.bytes_at(builder, row) for row in cgutils.unpack_tuple(builder, prototypes)]
+        lanes, block = cgutils.unpack_tuple(builder, lanes), v.bytes_at(builder, block)
         doubles = ir.VectorType(ir.DoubleType(), v.lanes)
-        values = v.get(distances)
-        if v.size == 4:
-            values = builder.fpext(values, doubles)
+        singles = ir.VectorType(ir.FloatType(), v.lanes)
+        zeros = ir.Constant(doubles, [0.0] * v.lanes)
+        sums = variables(builder, [zeros] * CHAINS)
+        masks = [v.mask(bits) for bits in lanes]
+        none, step = ir.Constant(ADDRESS, 0), ir.Constant(ADDRESS, UNROLL)
+        with cgutils.for_range_slice(builder, none, depth, step) as (k, _):
+            line = builder.gep(block, [builder.mul(k, ir.Constant(ADDRESS, LINE))])
+            along = builder.mul(k, ir.Constant(ADDRESS, 8))
+            totals = [builder.load(total) for total in sums]
+            for u in range(UNROLL):
+                values = v.load(builder, line, u * LINE, v.reals)
+                values = values if v.size == 4 else builder.fptrunc(values, singles)
+                entries = [
+                    v.spread(v.load(builder, builder.gep(row, [along]), u * 8, ir.DoubleType()))
+                    for row in rows
+                ]
+                entry = entries[0]
+                for mask, other in zip(masks[1:], entries[1:], strict=True):
+                    entry = builder.select(mask, other, entry)
+                difference = builder.fsub(builder.fpext(values, doubles), entry)
+                total = totals[u % CHAINS]
+                totals[u % CHAINS] = v.fma(builder, difference, difference, total)
+            for total, place in zip(totals, sums, strict=True):
+                builder.store(total, place)
+        total = v.plus(*(builder.load(total) for total in sums))
+        close = v.bits(v.less(builder, total, v.spread(near)))
         # AVX2 has no conversion: beside a number this large the last bits of a sum are whole.
         large = ir.Constant(doubles, [1.5 * 2.0**52] * v.lanes)
-        sums = builder.fadd(builder.fmul(values, v.spread(steps)), large)
-        wholes = (builder.bitcast(number, v.wholes) for number in (sums, large))
-        v.put(builder.sub(*wholes), whole)
-        return context.get_dummy_value()
+        scaled = builder.fmul(square_root(builder, total), v.spread(steps))
+        wholes = (builder.bitcast(n, v.wholes) for n in (builder.fadd(scaled, large), large))
+        whole, nothing = builder.sub(*wholes), ir.Constant(v.wholes, [0] * v.lanes)
+        name, suffix = "vector.reduce.add", f"v{v.lanes}i64"
+        answers, left_out = [], none
+        for bits in lanes:
+            chosen = v.mask(builder.and_(bits, builder.not_(close)))
+            chosen = builder.select(chosen, whole, nothing)
+            answers.append(call(builder, name, suffix, ADDRESS, chosen))
+            left_out = builder.or_(left_out, builder.and_(bits, close))
+        return context.make_tuple(builder, signature.return_type, (*answers, left_out))
 
-    return types.void(one, types.int64, types.float64, types.int64), generate
-
-
-@intrinsic
-def add_lanes(typing_context: Any, one: Any, whole: Any, lanes: Any, totals: Any) -> Any:
-    """Add those of whole (lanes,) int64 whose bit is set in ``lanes`` to totals (lanes,) int64."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        v = _Lanes(signature.args[0], builder)
-        _, whole, lanes, totals = arguments
-        whole, totals = (v.bytes_at(builder, address) for address in (whole, totals))
-        none = ir.Constant(v.wholes, [0] * v.lanes)
-        more = builder.select(v.mask(lanes), v.load(builder, whole, 0, v.wholes), none)
-        v.store(builder, builder.add(v.load(builder, totals, 0, v.wholes), more), totals, 0)
-        return context.get_dummy_value()
-
-    return types.void(one, *[types.int64] * 3), generate
+    whole, real = types.int64, types.float64
+    several = types.UniTuple(whole, count)
+    signature = types.UniTuple(whole, count + 1)(one, whole, several, several, whole, real, real)
+    return signature, generate
 
 
 @intrinsic
@@ -371,10 +406,6 @@ def pack_tile(
         rows_at, centre, out, totals = (
             v.bytes_at(builder, address) for address in (rows_at, centre, out, totals)
         )
-        module, name = builder.module, f"llvm.rint.v{v.lanes}f64"
-        rint = module.globals.get(name) or ir.Function(
-            module, ir.FunctionType(doubles, [doubles]), name
-        )
         middle = v.load(builder, centre, 0, doubles)
         steps, grid = v.splat(builder, steps), v.splat(builder, grid)
         packed = []
@@ -384,7 +415,7 @@ def pack_tile(
             if single:
                 values = builder.fpext(values, doubles)
             values = builder.fmul(builder.fsub(values, middle), steps)
-            values = builder.fmul(builder.call(rint, [values]), grid)
+            values = builder.fmul(call(builder, "rint", suffix_of(doubles), doubles, values), grid)
             packed.append(builder.fptrunc(values, v.reals) if v.size == 4 else values)
         total = v.load(builder, totals, 0, doubles)
         for k, values in enumerate(transposed(builder, packed)):

@@ -14,17 +14,18 @@ a multiple of UNROLL. Addresses are passed as integers; the dtype is that of the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import config
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 LINE = 64  # bytes of a cache line, and of the widest vector register
 UNROLL = 4  # features a step of the inner loop
+CHAINS = 2  # sums of one distance that do not wait for each other
 
 
 def _is_wide() -> bool:
@@ -68,7 +69,7 @@ class Vectors:
         self.real = ir.FloatType() if bits == 32 else ir.DoubleType()
         self.reals = ir.VectorType(self.real, self.lanes)
         self.indices = ir.VectorType(_INDEX, self.lanes)
-        self.suffix = f"v{self.lanes}f{bits}"
+        self.wholes = ir.VectorType(ADDRESS, self.lanes)
 
     def splat(self, builder: Any, scalar: Any) -> Any:
         """Return a vector with the scalar in every lane."""
@@ -94,17 +95,17 @@ class Vectors:
         builder.store(value, self.at(builder, base, offset, value.type), align=align)
 
     def fetch(self, builder: Any, base: Any, offset: int, near: int = 3) -> None:
-        """Ask for the cache line ``offset`` bytes behind ``base``, which need not exist.
+        """Fetch the cache line ``offset`` bytes behind ``base``, which need not exist.
 
         ``near`` 3 is for the first cache, 2 for the second.
         """
-        function = builder.module.globals.get("llvm.prefetch.p0i8") or ir.Function(
-            builder.module,
-            ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INDEX, _INDEX, _INDEX]),
-            "llvm.prefetch.p0i8",
-        )
         place = builder.gep(base, [ir.Constant(ADDRESS, offset)])
-        builder.call(function, [place, *(ir.Constant(_INDEX, flag) for flag in (0, near, 1))])
+        flags = [ir.Constant(_INDEX, flag) for flag in (0, near, 1)]
+        call(builder, "prefetch", "p0i8", ir.VoidType(), place, *flags)
+
+    def fma(self, builder: Any, a: Any, b: Any, c: Any) -> Any:
+        """Return a*b + c, rounded once."""
+        return call(builder, "fma", suffix_of(a.type), a.type, a, b, c)
 
     def less(self, builder: Any, a: Any, b: Any) -> Any:
         """Return the mask of a < b."""
@@ -127,14 +128,23 @@ def splat(builder: Any, scalar: Any, lanes: int) -> Any:
     return builder.shuffle_vector(first, undefined, zeros)
 
 
+def suffix_of(vector: Any) -> str:
+    """Return what names of LLVM's functions of such vectors of reals end with."""
+    return f"v{vector.count}f{32 if vector.element == ir.FloatType() else 64}"
+
+
+def call(builder: Any, name: str, suffix: str, kind: Any, *given: Any, **flags: Any) -> Any:
+    """Call LLVM's function of a name and a suffix, which returns a ``kind``."""
+    whole, module = f"llvm.{name}.{suffix}", builder.module
+    function = module.globals.get(whole) or ir.Function(
+        module, ir.FunctionType(kind, [value.type for value in given]), whole
+    )
+    return builder.call(function, given, **flags)
+
+
 def square_root(builder: Any, values: Any) -> Any:
     """Return the square roots of a vector of reals."""
-    bits = 32 if values.type.element == ir.FloatType() else 64
-    name = f"llvm.sqrt.v{values.type.count}f{bits}"
-    function = builder.module.globals.get(name) or ir.Function(
-        builder.module, ir.FunctionType(values.type, [values.type]), name
-    )
-    return builder.call(function, [values])
+    return call(builder, "sqrt", suffix_of(values.type), values.type, values)
 
 
 def each_address(builder: Any, together: int, first: Any, apart: Any) -> list[Any]:
@@ -146,64 +156,41 @@ def each_address(builder: Any, together: int, first: Any, apart: Any) -> list[An
     return each
 
 
+def variables(builder: Any, values: Sequence[Any]) -> list[Any]:
+    """Return where values are kept that a loop changes; LLVM gives each a register."""
+    return [cgutils.alloca_once_value(builder, value) for value in values]
+
+
 def accumulate(
     vectors: Vectors, builder: Any, blocks: list[Any], panel: Any, start: Any, depth: Any
 ) -> Any:
-    """Write the loop over features.
-
-    Returns the builder behind it and, for each block, one sum for each prototype.
-    """
-    function = builder.function
+    """Write the loop over features; return, for each block, one sum for each prototype."""
     lines = [vectors.bytes_at(builder, address) for address in blocks]
     w, h = (vectors.bytes_at(builder, address) for address in (panel, start))
-    fma = builder.module.globals.get(f"llvm.fma.{vectors.suffix}") or ir.Function(
-        builder.module,
-        ir.FunctionType(vectors.reals, [vectors.reals] * 3),
-        f"llvm.fma.{vectors.suffix}",
-    )
     first = [
         vectors.splat(builder, vectors.load(builder, h, r * vectors.size, vectors.real))
         for r in range(PANEL_ROWS)
     ]
-    entry, body, end = (
-        builder.block,
-        function.append_basic_block("features"),
-        function.append_basic_block("summed"),
-    )
-    builder.branch(body)
-    builder = ir.IRBuilder(body)
-    k, wk = builder.phi(ADDRESS), builder.phi(w.type)
-    places = [builder.phi(x.type) for x in lines]
-    carried = [[builder.phi(vectors.reals) for _ in first] for _ in lines]
-    sums: list[list[Any]] = [list(of_block) for of_block in carried]
-    for line in range(0, UNROLL * PANEL_ROWS * vectors.size, LINE):
-        vectors.fetch(builder, wk, _AHEAD + line)
-    for u in range(UNROLL):
-        samples = [vectors.load(builder, xk, u * LINE, vectors.reals) for xk in places]
-        for r in range(PANEL_ROWS):
-            offset = (u * PANEL_ROWS + r) * vectors.size
-            entry_of_w = vectors.splat(builder, vectors.load(builder, wk, offset, vectors.real))
-            for of_block, x in zip(sums, samples, strict=True):
-                of_block[r] = builder.call(fma, [entry_of_w, x, of_block[r]])
-    k_next = builder.add(k, ir.Constant(ADDRESS, UNROLL))
-    step = ir.Constant(ADDRESS, UNROLL * LINE)
-    w_next = builder.gep(wk, [ir.Constant(ADDRESS, UNROLL * PANEL_ROWS * vectors.size)])
-    x_next = [builder.gep(xk, [step]) for xk in places]
-    sums_next = [
-        pair
-        for c, of_block in zip(carried, sums, strict=True)
-        for pair in zip(c, first, of_block, strict=True)
-    ]
-    for phi, at_first, later in (
-        (k, ir.Constant(ADDRESS, 0), k_next),
-        (wk, w, w_next),
-        *zip(places, lines, x_next, strict=True),
-        *sums_next,
-    ):
-        phi.add_incoming(at_first, entry)
-        phi.add_incoming(later, body)
-    builder.cbranch(builder.icmp_unsigned("<", k_next, depth), body, end)
-    return ir.IRBuilder(end), sums
+    sums = [variables(builder, first) for _ in lines]
+    none, step = ir.Constant(ADDRESS, 0), ir.Constant(ADDRESS, UNROLL)
+    with cgutils.for_range_slice(builder, none, depth, step) as (k, _):
+        along = builder.mul(k, ir.Constant(ADDRESS, LINE))
+        here = [builder.gep(line, [along]) for line in lines]
+        wk = builder.gep(w, [builder.mul(k, ir.Constant(ADDRESS, PANEL_ROWS * vectors.size))])
+        for line in range(0, UNROLL * PANEL_ROWS * vectors.size, LINE):
+            vectors.fetch(builder, wk, _AHEAD + line)
+        totals = [[builder.load(total) for total in of_block] for of_block in sums]
+        for u in range(UNROLL):
+            samples = [vectors.load(builder, x, u * LINE, vectors.reals) for x in here]
+            for r in range(PANEL_ROWS):
+                offset = (u * PANEL_ROWS + r) * vectors.size
+                entry = vectors.splat(builder, vectors.load(builder, wk, offset, vectors.real))
+                for of_block, x in zip(totals, samples, strict=True):
+                    of_block[r] = vectors.fma(builder, entry, x, of_block[r])
+        for of_block, places in zip(totals, sums, strict=True):
+            for total, place in zip(of_block, places, strict=True):
+                builder.store(total, place)
+    return [[builder.load(total) for total in of_block] for of_block in sums]
 
 
 def call_either(builder: Any, condition: Any, calls: Sequence[Callable[[], Any]]) -> Any:
@@ -240,11 +227,8 @@ class _Keys(Vectors):
     def _extreme(self, builder: Any, which: str, a: Any, b: Any) -> Any:
         # As one instruction: of a comparison and a selection that share their comparison LLVM
         # makes a mask, for which the multiplications would wait.
-        name = f"llvm.{which}num.{self.suffix}"
-        function = builder.module.globals.get(name) or ir.Function(
-            builder.module, ir.FunctionType(self.reals, [self.reals] * 2), name
-        )
-        return builder.call(function, [a, b], fastmath=("nnan", "nsz"))
+        flags = ("nnan", "nsz")
+        return call(builder, f"{which}num", suffix_of(a.type), a.type, a, b, fastmath=flags)
 
     def smaller(self, builder: Any, a: Any, b: Any) -> Any:
         """Return the smaller of a and b, which are numbers."""
@@ -363,33 +347,32 @@ def _define(module: Any, bits: int, n_best: int, together: int) -> Any:
             strict=True,
         )
     ]
-    before = [which, *(value for best in bests for value in best.carried)]
-    entry, loop = builder.block, function.append_basic_block("panels")
+    left_at, *state_at = variables(
+        builder, [which, *(value for best in bests for value in best.carried)]
+    )
+    loop, end = function.append_basic_block("panels"), function.append_basic_block("end")
     builder.branch(loop)
-    builder = ir.IRBuilder(loop)
-    carried = [builder.phi(value.type) for value in before]
-    left, state = carried[0], carried[1:]
+    builder.position_at_end(loop)
+    left, state = builder.load(left_at), [builder.load(place) for place in state_at]
     g = builder.add(first, builder.cttz(left, ir.Constant(ir.IntType(1), 1)))
     left = builder.and_(left, builder.sub(left, ir.Constant(ADDRESS, 1)))
     start = builder.mul(g, ir.Constant(ADDRESS, PANEL_ROWS * v.size))
     panel = builder.add(panels, builder.mul(start, depth))
-    builder, sums = accumulate(v, builder, blocks, panel, builder.add(starts, start), depth)
+    sums = accumulate(v, builder, blocks, panel, builder.add(starts, start), depth)
     panel_bits = builder.trunc(builder.shl(g, ir.Constant(ADDRESS, ROW_BITS)), _INDEX)
-    after, each = [left], len(bests[0].carried)
+    after, each = [], len(bests[0].carried)
     for i, (best, of_block, base) in enumerate(zip(bests, sums, near_at, strict=True)):
         marked = [v.marked(builder, value, r) for r, value in enumerate(of_block)]
         near, *kept = best.after(builder, state[each * i : each * (i + 1)], panel_bits, marked)
         near = v.middle(builder, near)
         v.store(builder, near, builder.gep(base, [builder.mul(g, line)]), 0)
         after += kept
-    for phi, at_first, later in zip(carried, before, after, strict=True):
-        phi.add_incoming(at_first, entry)
-        phi.add_incoming(later, builder.block)
-    end = function.append_basic_block("end")
+    for value, place in zip([left, *after], [left_at, *state_at], strict=True):
+        builder.store(value, place)
     builder.cbranch(builder.icmp_unsigned("!=", left, ir.Constant(ADDRESS, 0)), loop, end)
-    builder = ir.IRBuilder(end)
+    builder.position_at_end(end)
     for i, best in enumerate(bests):
-        best.keep(builder, after[1 + each * i : 1 + each * (i + 1)])
+        best.keep(builder, after[each * i : each * (i + 1)])
     builder.ret_void()
     return function
 
@@ -430,14 +413,14 @@ def sweep_panels(
         bits, module = signature.args[0].bitwidth, builder.module
         _, n_best, together, *others = arguments
 
-        def call(*kind: int) -> Any:
+        def call_sweep(*kind: int) -> Any:
             return builder.call(_define(module, bits, *kind), others)
 
         def sweep(best: int) -> Any:
             if TOGETHER == 1:
-                return call(best, 1)
+                return call_sweep(best, 1)
             is_alone = builder.icmp_signed("==", together, ir.Constant(ADDRESS, 1))
-            both = [partial(call, best, 1), partial(call, best, TOGETHER)]
+            both = [partial(call_sweep, best, 1), partial(call_sweep, best, TOGETHER)]
             return call_either(builder, is_alone, both)
 
         is_one = builder.icmp_signed("==", n_best, ir.Constant(ADDRESS, 1))
@@ -457,48 +440,27 @@ def lanes_of(typing_context: Any, one: Any) -> Any:
     return types.int64(one), generate
 
 
-_CHAINS = 2  # sums of a side that do not wait for each other
-
-
-def _accumulate(v: Vectors, function: Any, rows: list[Any], starts: list[Any]) -> Any:
-    # The loop over features; returns (builder behind it, one sum for each side).
-    entry = ir.IRBuilder(function.basic_blocks[-1])
-    body, end = function.append_basic_block("features"), function.append_basic_block("end")
-    x = v.bytes_at(entry, function.args[0])
+def accumulate_rows(
+    v: Vectors, builder: Any, block: Any, rows: list[Any], starts: list[Any], depth: Any
+) -> list[Any]:
+    """Do as `accumulate` for one block and prototypes (depth,) that lie apart."""
     zero = ir.Constant(v.reals, [0.0] * v.lanes)
-    first = [[start] + [zero] * (_CHAINS - 1) for start in starts]
-    fma = function.module.globals.get(f"llvm.fma.{v.suffix}") or ir.Function(
-        function.module, ir.FunctionType(v.reals, [v.reals] * 3), f"llvm.fma.{v.suffix}"
-    )
-    entry.branch(body)
-    builder = ir.IRBuilder(body)
-    k = builder.phi(ADDRESS)
-    carried = [[builder.phi(v.reals) for _ in chains] for chains in first]
-    sums = [list(chains) for chains in carried]
-    here = builder.gep(x, [builder.mul(k, ir.Constant(ADDRESS, LINE))])
-    along = builder.mul(k, ir.Constant(ADDRESS, v.size))
-    for u in range(UNROLL):
-        samples = v.load(builder, here, u * LINE, v.reals)
-        for chains, row in zip(sums, rows, strict=True):
-            number = v.load(builder, builder.gep(row, [along]), u * v.size, v.real)
-            chain = u % _CHAINS
-            chains[chain] = builder.call(fma, [v.splat(builder, number), samples, chains[chain]])
-    following = builder.add(k, ir.Constant(ADDRESS, UNROLL))
-    k.add_incoming(ir.Constant(ADDRESS, 0), entry.block)
-    k.add_incoming(following, body)
-    for phis, before, after in zip(carried, first, sums, strict=True):
-        for phi, at_first, later in zip(phis, before, after, strict=True):
-            phi.add_incoming(at_first, entry.block)
-            phi.add_incoming(later, body)
-    builder.cbranch(builder.icmp_unsigned("<", following, function.args[1]), body, end)
-    builder = ir.IRBuilder(end)
-    totals = []
-    for chains in sums:
-        total = chains[0]
-        for chain in chains[1:]:
-            total = builder.fadd(total, chain)
-        totals.append(total)
-    return builder, totals
+    sums = [variables(builder, [start] + [zero] * (CHAINS - 1)) for start in starts]
+    none, step = ir.Constant(ADDRESS, 0), ir.Constant(ADDRESS, UNROLL)
+    with cgutils.for_range_slice(builder, none, depth, step) as (k, _):
+        here = builder.gep(block, [builder.mul(k, ir.Constant(ADDRESS, LINE))])
+        along = builder.mul(k, ir.Constant(ADDRESS, v.size))
+        totals = [[builder.load(total) for total in chains] for chains in sums]
+        for u in range(UNROLL):
+            samples = v.load(builder, here, u * LINE, v.reals)
+            for chains, row in zip(totals, rows, strict=True):
+                number = v.load(builder, builder.gep(row, [along]), u * v.size, v.real)
+                chain = chains[u % CHAINS]
+                chains[u % CHAINS] = v.fma(builder, v.splat(builder, number), samples, chain)
+        for chains, places in zip(totals, sums, strict=True):
+            for total, place in zip(chains, places, strict=True):
+                builder.store(total, place)
+    return [reduce(builder.fadd, [builder.load(total) for total in chains]) for chains in sums]
 
 
 def _define_links(module: Any, bits: int, links: int) -> Any:
@@ -510,7 +472,7 @@ def _define_links(module: Any, bits: int, links: int) -> Any:
     function = ir.Function(module, ir.FunctionType(ADDRESS, [ADDRESS] * 8), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    _, depth, rows_at, halves_at, ids_at, slack_at, lanes, found_at = function.args
+    block, depth, rows_at, halves_at, ids_at, slack_at, lanes, found_at = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     rows_at, halves_at, ids_at, slack_at, found_at = (
         v.bytes_at(builder, address) for address in (rows_at, halves_at, ids_at, slack_at, found_at)
@@ -527,7 +489,7 @@ def _define_links(module: Any, bits: int, links: int) -> Any:
         neurons.append(v.splat(builder, neuron))
         rows.append(builder.gep(rows_at, [builder.mul(some, stride)]))
         starts.append(v.splat(builder, start))
-    builder, values = _accumulate(v, function, rows, starts)
+    values = accumulate_rows(v, builder, v.bytes_at(builder, block), rows, starts, depth)
     best, nearest = values[0], neurons[0]
     for value, neuron in zip(values[1:], neurons[1:], strict=True):
         nearest = builder.select(v.less(builder, value, best), neuron, nearest)
@@ -583,11 +545,11 @@ def nearest_of_links(
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def call(links: int) -> Any:
+        def call_links(links: int) -> Any:
             function = _define_links(builder.module, signature.args[0].bitwidth, links)
             return builder.call(function, arguments[2:])
 
         is_square = builder.icmp_signed("==", arguments[1], ir.Constant(ADDRESS, 4))
-        return call_either(builder, is_square, [partial(call, 4), partial(call, 6)])
+        return call_either(builder, is_square, [partial(call_links, 4), partial(call_links, 6)])
 
     return types.int64(one, *[types.int64] * 9), generate

@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Any
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.engine.compiling import CompileClock, compile_clock
+from dbgsom_core.engine.compile_clock import CompileClock, compile_clock
 from dbgsom_core.engine.workers import MOST_THREADS, available_threads
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.datasets import Data

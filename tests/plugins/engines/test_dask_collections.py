@@ -147,32 +147,24 @@ def partitions(*parts):
 HALF = pd.DataFrame(X[300:], columns=COLUMNS)
 GAP = np.where(np.arange(3000).reshape(600, 5) == 2003, np.nan, X)
 CANNOT = [
-    (
-        lambda: chunks(X[:300], X[300:, :4]),
-        r"partition 1 .* shape \(300, 4\), .* 5 columns in each",
-    ),
-    (lambda: chunks(X[:300], X[300:599]), "partition 1 .* has 299 rows, and by the chunks .* 300"),
-    (lambda: chunks(X[:300], X[300:].astype(float)), "partition 1 .* holds float64, .* float32"),
-    (lambda: chunks(X[:300], X[300:].astype(int)), "partition 1 .* holds int64, .* float32"),
-    (lambda: chunks(X[:300], X[300:].astype(str)), "partition 1 .* holds <U32, not numbers"),
-    (lambda: chunks(X[:300], csr_array(X[300:])), "partition 1 .* sparse csr_array: .* dense"),
+    (lambda: chunks(X[:300], X[300:, :4]), r"partition 1 .* shape \(300, 4\), .* \(300, 5\)"),
+    (lambda: chunks(X[:300], X[300:599]), r"partition 1 .* shape \(299, 5\), .* \(300, 5\)"),
+    (lambda: chunks(X[:300], csr_array(X[300:])), "partition 1 .* holds no numbers"),
     (lambda: chunks(X[:300], np.ma.masked_less(X[300:], 0)), "partition 1 .* masked values"),
-    (lambda: partitions(HALF[COLUMNS[::-1]]), "partition 1 .* columns e, d, c, b, a, and X says a"),
-    (lambda: partitions(HALF.astype(float)), "partition 1 .* holds float64, where X says float32"),
-    (lambda: partitions(HALF.assign(b="Ulm")), "partition 1 .* no numbers in column b"),
+    (lambda: partitions(HALF[COLUMNS[::-1]]), r"partition 1 .* \['e', 'd', .* and X says"),
+    (lambda: partitions(HALF.assign(b="Ulm")), "partition 1 .* no numbers: .*Ulm"),
     (lambda: framed(HALF.assign(town="Ulm")), "X holds no numbers in column town: leave it out"),
-    (lambda: framed(HALF.assign(town=pd.Categorical(["Ulm"] * 300))), "no numbers in column town"),
     (lambda: framed(HALF.assign(b=pd.array([1, None] * 150, dtype="Int64"))), "row 1, column 1"),
-    (lambda: framed(HALF.set_axis(list("aabcd"), axis=1)), "more than one column a: give each"),
+    (lambda: framed(HALF.set_axis(list("aabcd"), axis=1)), "more than one column of a name"),
     (lambda: framed(HALF[[]]), "X has no columns"),
     (lambda: framed(HALF[:0]), "X has no rows"),
-    (lambda: framed(HALF.a), "X is a dask Series, not an array or data frame"),
+    (lambda: framed(HALF.a), "X is a dask Series, not a two-dimensional array or a data frame"),
     (lambda: dask.delayed(X), "X is a dask Delayed"),
     (lambda: da.from_array(GAP, chunks=250), "missing or infinite, in row 400, column 3"),
     (lambda: da.zeros((0, 5), chunks=1), "X has no rows"),
     (lambda: da.zeros((5, 0)), "X has no columns"),
-    (lambda: da.from_array(X[:, 0]), "X has 1 dimensions, not rows and columns"),
-    (lambda: da.from_array(X.astype(object), chunks=300), "a dask array of object, not of numbers"),
+    (lambda: da.from_array(X[:, 0]), "X is a dask Array, not a two-dimensional array"),
+    (lambda: da.from_array(X.astype(object), chunks=300), "X is a dask Array, not"),
 ]
 
 

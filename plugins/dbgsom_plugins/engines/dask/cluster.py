@@ -1,7 +1,4 @@
-"""Which workers: those of a scheduler, of the current client, or of a cluster on this machine.
-
-They are waited for as long as somebody is there to give an answer, and calls on them outlive them.
-"""
+"""The client of a Dask cluster: calls that outlive workers, and waiting for these."""
 
 from __future__ import annotations
 
@@ -11,23 +8,19 @@ import time
 import uuid
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
-from dbgsom_core import __version__
 from dbgsom_core.api import DataError, available_threads
 
 _SECONDS = 8  # to reach a scheduler
-_LOOK = 1.0  # seconds between two looks at the cluster
-_ANSWERED = 1.0  # seconds in which the scheduler answers a look, or does not
-_LOST = 8.0  # seconds after which a connection to the scheduler is taken for lost
-_SAID = 10.0  # seconds of waiting after which it is said, and said again
+_LOOK = 1.0  # seconds between two looks at the cluster, in which the scheduler answers or does not
+_SAID = 10.0  # seconds of waiting after which a warning is logged, again and again
 _RESTARTS = 100  # of the cluster while one answer is waited for
-_BEGIN_AGAIN = "and begin again, or go on from a checkpoint"
 
 # What workers on this machine watch of themselves takes 7 % of a core otherwise.
 _QUIET = {
@@ -41,10 +34,10 @@ log = logging.getLogger("dbgsom")
 
 
 class Task:
-    """A future of Dask, and how it is had again.
+    """A future of Dask, and how to get it again.
 
     What a worker lost Dask computes anew from its graph. What the scheduler forgot, as it does
-    where somebody restarts the cluster, is asked for anew here, by ``make()``.
+    where somebody restarts the cluster, is submitted anew here, by ``make()``.
     """
 
     def __init__(self, make: Callable[[], Any], future: Any = None) -> None:
@@ -59,15 +52,7 @@ class Task:
 
 
 class Workers:
-    """The client of a cluster, reached when it is first asked for.
-
-    Parameters
-    ----------
-    address, workers, processes
-        See `DaskEngine`.
-    timeout : float
-        Seconds that an answer is waited for while nobody is there to give it.
-    """
+    """The client of a cluster, reached when it is first needed; parameters as of `DaskEngine`."""
 
     def __init__(
         self, address: str | None, workers: int | None, processes: bool, timeout: float
@@ -78,38 +63,39 @@ class Workers:
     @cached_property
     def client(self) -> Any:
         """A client of distributed, of a cluster that has workers."""
-        distributed, client = _distributed(), None
+        import distributed
+
+        client = None
         if self._address is None and self._workers is None:
             with suppress(ValueError):  # there is none
                 client = distributed.default_client()
-        client = client or self._opened(distributed)
-        patiently(client, lambda one: one.wait_for_workers(1), self._timeout)
-        _check_alike(client)
+        client = client or self._connect(distributed)
+        wait_for(client, lambda one: one.wait_for_workers(1), self._timeout)
+        here = _versions()
+        for worker, theirs in client.run(_versions, on_error="return").items():
+            if theirs != here and not isinstance(theirs, OSError):  # or it has just gone
+                raise DataError(
+                    f"the worker of dask at {worker} has {theirs}, and here it is {here}: install "
+                    "the same versions on both"
+                )
         return client
 
     @property
     def threads(self) -> int:
         """How many tasks run at once, where workers are there; else those are waited for."""
-        if not self.client.nthreads():  # they all died before there was anything for them to do
-            self._waited(lambda client: client.wait_for_workers(1))
+        if not self.client.nthreads():  # all died before there was anything to do
+            self.wait(lambda client: client.wait_for_workers(1))
         return max(1, int(sum(self.client.nthreads().values())))
 
-    def run(self, function: Callable[..., Any], *given: Any) -> dict[str, Any]:
-        """Return what all workers say, by their addresses, or the exception that one has met."""
-        return self._asked(lambda client: client.run(function, *given, on_error="return"))
-
-    def who_has(self, futures: Sequence[Any]) -> dict[Any, Any]:
-        """Return the addresses of the workers that hold what futures stand for, by their keys."""
-        return self._asked(lambda client: client.who_has(futures))
-
-    def _asked(self, ask: Callable[[Any], Awaitable[Any]]) -> dict[Any, Any]:
+    def ask(self, ask: Callable[[Any], Awaitable[Any]]) -> dict[Any, Any]:
+        """Return the mapping that ``ask(client)`` gives; empty where nobody is there to answer."""
         try:
-            return dict(self._waited(ask))
-        except (CancelledError, OSError):  # nobody is there to be asked
+            return dict(self.wait(ask))
+        except (CancelledError, OSError):
             return {}
 
-    def submitted(self, function: Callable[..., Any], *given: Any) -> Task:
-        """Return the task of a call, given tasks and lists of them among others; no other's."""
+    def submit(self, function: Callable[..., Any], *given: Any) -> Task:
+        """Return the task of a call, given tasks and lists of them among others."""
 
         def make() -> Any:
             key = f"dbgsom-{function.__name__.strip('_')}-{uuid.uuid4().hex}"
@@ -119,7 +105,7 @@ class Workers:
 
         return Task(make)
 
-    def computed(self, delayed: Sequence[Any]) -> list[Task]:
+    def compute(self, delayed: Sequence[Any]) -> list[Task]:
         """Return the tasks of what `dask.delayed` describes."""
         futures = self.client.compute(list(delayed))
         return [
@@ -127,13 +113,13 @@ class Workers:
             for one, future in zip(delayed, futures, strict=True)
         ]
 
-    def gathered(self, tasks: Sequence[Task]) -> list[Any]:
+    def gather(self, tasks: Sequence[Task]) -> list[Any]:
         """Return what calls return, also where the cluster is restarted meanwhile.
 
         Raises
         ------
         DataError
-            The cluster cannot say: nobody has been there for too long, or a task kills workers.
+            Nobody has been there for too long, or a task kills workers.
         """
         from distributed import KilledWorker
 
@@ -141,7 +127,7 @@ class Workers:
             futures: list[Any] = []
             try:
                 futures = [task.future for task in tasks]
-                return list(self._waited(lambda client, f=futures: client.gather(f), futures))  # type: ignore[misc]
+                return list(self.wait(lambda client, f=futures: client.gather(f), futures))  # type: ignore[misc]
             except KilledWorker as error:
                 raise DataError(
                     "workers of dask died again and again over one task "
@@ -151,61 +137,57 @@ class Workers:
             except (CancelledError, OSError):
                 if any(future.status == "error" for future in futures):
                     raise
-                try:
-                    client = self.client
-                    client.sync(client.scheduler.ncores, callback_timeout=_SECONDS)
-                except Exception as found:
-                    raise gone(self.client) from found
         raise DataError(
             f"the cluster of dask was restarted {_RESTARTS} times before it answered: begin again"
         )
+
+    def wait(self, ask: Callable[[Any], Awaitable[Any]], futures: Sequence[Any] = ()) -> Any:
+        """Return what ``ask(client)`` comes to, see `wait_for`."""
+        return wait_for(self.client, ask, self._timeout, futures)
 
     def close(self) -> None:
         """Close what was opened here."""
         self._stack.close()
 
-    def _waited(self, ask: Callable[[Any], Awaitable[Any]], futures: Sequence[Any] = ()) -> Any:
-        return patiently(self.client, ask, self._timeout, futures)
-
-    def _opened(self, distributed: Any) -> Any:
-        # Of the scheduler at the address, or of a cluster on this machine.
+    def _connect(self, distributed: Any) -> Any:
+        # To the scheduler at the address, or to a cluster on this machine.
         import dask
 
         there: Any = self._address
-        if there is not None:
-            try:
-                _greet(distributed, there)
-                client = distributed.Client(there, timeout=_SECONDS, set_as_default=False)
-            except Exception as error:  # who is no scheduler may say anything
-                raise DataError(
-                    f"no scheduler of dask answers at {there}: start one (dask scheduler), or "
-                    "leave engine.address out for workers on this machine"
-                ) from error
-            return self._stack.enter_context(client)
         try:
-            with dask.config.set(_QUIET):
-                there = distributed.LocalCluster(
-                    n_workers=self._workers or available_threads(),
-                    threads_per_worker=1,
-                    processes=self._processes,
-                    dashboard_address=None,
-                    silence_logs=logging.CRITICAL,
-                )
-        except RuntimeError as error:
-            raise DataError(
-                f"dask could not start workers on this machine ({error}): a script that starts "
-                "processes does its work under if __name__ == '__main__':, or takes "
-                "processes: false for threads"
-            ) from error
-        self._stack.enter_context(there)
-        return self._stack.enter_context(distributed.Client(there, set_as_default=False))
+            if there is None:
+                with dask.config.set(_QUIET):
+                    there = distributed.LocalCluster(
+                        n_workers=self._workers or available_threads(),
+                        threads_per_worker=1,
+                        processes=self._processes,
+                        dashboard_address=None,
+                        silence_logs=logging.CRITICAL,
+                    )
+                self._stack.enter_context(there)
+            client = distributed.Client(there, timeout=_SECONDS, set_as_default=False)
+            return self._stack.enter_context(client)
+        except Exception as error:
+            hint = (
+                "a script that starts processes does its work under if __name__ == '__main__':, or "
+                "takes processes: false for threads"
+                if self._address is None
+                else "start one (dask scheduler), or leave engine.address out for workers on this "
+                "machine"
+            )
+            what = (
+                "dask could not start workers on this machine"
+                if self._address is None
+                else f"no scheduler of dask answers at {self._address}"
+            )
+            raise DataError(f"{what} ({error}): {hint}") from error
 
 
 _SESSION: ContextVar[Workers | None] = ContextVar("dbgsom_dask", default=None)
 
 
 def current() -> Workers | None:
-    """Return the workers of the session that one is in, or None."""
+    """Return the workers of the session that this code runs in, or None."""
     return _SESSION.get()
 
 
@@ -213,16 +195,21 @@ def current() -> Workers | None:
 def session(
     address: str | None, workers: int | None, processes: bool, timeout: float
 ) -> Iterator[None]:
-    """Keep workers at hand; within another session its own are used."""
+    """Keep workers for the length of a fit; a session within another one uses its workers."""
     if current() is not None:
         yield
         return
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise DataError(
+            "engine dask needs the packages dask and distributed: pip install '.[dask]'"
+        ) from error
     mine = Workers(address, workers, processes, timeout)
     token = _SESSION.set(mine)
     try:
-        _distributed()
         if address is not None:
-            mine.client  # noqa: B018 # nobody is to wait for data to hear of a wrong address
+            mine.client  # noqa: B018 # a wrong address is known before data are read
         yield
     finally:
         _SESSION.reset(token)
@@ -230,64 +217,16 @@ def session(
 
 
 def _futures(given: Any) -> Any:
-    if isinstance(given, Task):
-        return given.future
     if isinstance(given, list) and given and isinstance(given[0], Task):
         return [task.future for task in given]
-    return given
-
-
-def _distributed() -> Any:
-    try:
-        import distributed
-    except ImportError as error:
-        raise DataError(
-            "engine dask needs the packages dask and distributed: pip install '.[dask]'"
-        ) from error
-    return distributed
-
-
-def _greet(distributed: Any, address: str | None) -> None:
-    # A client waits for ever (dask 2026.8) where somebody listens who says nothing.
-    if address is None or address.startswith("inproc:"):
-        return
-
-    async def greeted() -> None:
-        known = distributed.Security().get_connection_args("client")
-        there = await distributed.comm.connect(address, timeout=_SECONDS, **known)
-        await there.close()
-
-    with ThreadPoolExecutor(1) as apart:  # a notebook has a loop of its own in this thread
-        apart.submit(asyncio.run, asyncio.wait_for(greeted(), _SECONDS)).result()
+    return given.future if isinstance(given, Task) else given
 
 
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("dbgsom-core", "dask", "distributed")}
 
 
-def _check_alike(client: Any) -> None:
-    # Whether the workers that are there run what runs here.
-    here = _versions()
-    for worker, theirs in client.run(_versions, on_error="return").items():
-        if isinstance(theirs, OSError):  # it has just gone
-            continue
-        if isinstance(theirs, Exception):
-            raise DataError(
-                f"the worker of dask at {worker} cannot use dbgsom-core "
-                f"({type(theirs).__name__}: {theirs}): install version {__version__} there"
-            ) from theirs
-        for package, mine in here.items():
-            if theirs[package] != mine:
-                raise DataError(
-                    f"the worker of dask at {worker} has {package} {theirs[package]}, and here it "
-                    f"is {mine}: install the same version on both"
-                )
-
-
-# -------------------------------------------------------------------------------- waiting
-
-
-def patiently(
+def wait_for(
     client: Any, ask: Callable[[Any], Awaitable[Any]], timeout: float, futures: Sequence[Any] = ()
 ) -> Any:
     """Return what ``ask(client)`` comes to, or end where nobody was there for ``timeout`` seconds.
@@ -298,14 +237,13 @@ def patiently(
     Raises
     ------
     DataError
-        There has been no worker, or no answer of the scheduler, for so long; or the connection to
-        the scheduler has been lost for 8 seconds.
+        There has been no worker, or no answer of the scheduler, for so long.
     """
 
-    async def asked() -> Any:
+    async def answer_of() -> Any:
         return await ask(client)
 
-    answer = asyncio.run_coroutine_threadsafe(asked(), client.loop.asyncio_loop)
+    answer = asyncio.run_coroutine_threadsafe(answer_of(), client.loop.asyncio_loop)
     since = said = time.monotonic()
     try:
         while True:
@@ -314,38 +252,32 @@ def patiently(
             except TimeoutError:
                 if answer.done():
                     return answer.result()
-            now, is_lost = time.monotonic(), client.status != "running"
-            who = None if is_lost else _missing(client)
-            if not is_lost and who is None:
+            now, missing = time.monotonic(), _missing(client)
+            if missing is None:
                 since = said = now
                 continue
-            if is_lost and now - since >= _LOST:
-                raise gone(client)
-            who = who or f"the scheduler of dask at {client.scheduler.address} does not answer"
             if now - since >= timeout:
                 raise DataError(
-                    f"{who}, for {now - since:.0f} s: look after it, or start workers (dask worker "
-                    f"{client.scheduler.address}), {_BEGIN_AGAIN}; engine.timeout waits longer"
+                    f"{missing}, for {now - since:.0f} s: start it, or workers (dask worker "
+                    f"{client.scheduler.address}), and begin again, or go on from a checkpoint; "
+                    "engine.timeout waits longer"
                 )
             if now - said >= _SAID:
                 said, waited = now, now - since
-                log.warning("%s, for %.0f s: the fit waits, %.0f s at most", who, waited, timeout)
+                log.warning(
+                    "%s, for %.0f s: the fit waits, %.0f s at most", missing, waited, timeout
+                )
     finally:
         if not answer.done():  # a gather that is cancelled itself complains in the log
             client.cancel(futures) if futures else answer.cancel()
 
 
-def gone(client: Any) -> DataError:
-    """Return the error of a scheduler that is no longer there."""
-    address = client.scheduler.address
-    return DataError(f"the scheduler of dask at {address} is gone: start it {_BEGIN_AGAIN}")
-
-
 def _missing(client: Any) -> str | None:
-    # Who is not there; None: workers are.
-    address = client.scheduler.address
-    try:
-        workers = client.sync(client.scheduler.ncores, callback_timeout=_ANSWERED)
-    except (OSError, TimeoutError):
+    # What is missing of a cluster that can work; None: nothing.
+    address, workers = client.scheduler.address, None
+    if client.status == "running":
+        with suppress(OSError, TimeoutError):
+            workers = client.sync(client.scheduler.ncores, callback_timeout=_LOOK)
+    if workers is None:
         return f"the scheduler of dask at {address} does not answer"
     return None if workers else f"there is no worker of dask at {address}"

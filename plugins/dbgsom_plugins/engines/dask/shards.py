@@ -1,9 +1,8 @@
-"""Rows as tasks of Dask, and objects that workers keep beside them, asked in few milliseconds.
+"""Rows as tasks of Dask, and objects that workers keep beside them.
 
-The usual way of Dask, a task for each question, goes through the scheduler twice and costs four
-times as much as asking the workers at once. So all are asked at once for what they are known to
-hold; what nobody has, because a worker died or is new, is asked by tasks, for which Dask makes it
-anew.
+A task for each question goes through the scheduler twice and takes four times as long as asking the
+workers at once. So all are asked at once for what they are known to hold; what nobody has, because
+a worker died or is new, is asked by tasks, for which Dask makes it anew.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class DaskShards:
         for part, (a, b) in enumerate(pairwise(cuts.tolist())):
             if a < b:
                 own = rows[a:b] - self.ends[part]
-                parts.append(self._workers.submitted(_taken, self._parts[part], own))
+                parts.append(self._workers.submit(_take, self._parts[part], own))
                 ends.append(b)
         return DaskShards(self._workers, parts, ends, self.shape[1], self.dtype)
 
@@ -50,31 +49,20 @@ class DaskShards:
         self, ranges: Sequence[tuple[int, int]], ask: Callable[..., Any], own: Sequence[Any]
     ) -> list[Any]:
         """Return ``ask(rows, slice(0, m), *own)`` for the rows (m, D) of each range."""
-        inside: dict[int, list[int]] = {}
-        asked: list[tuple[list[int], Task]] = []
-        for number, (start, stop) in enumerate(ranges):
+        tasks = []
+        for (start, stop), one in zip(ranges, own, strict=True):
             within = list(self._within(start, stop))
             if len(within) == 1:
-                inside.setdefault(within[0][0], []).append(number)
-                continue
-            pieces = [
-                self._workers.submitted(_taken, self._parts[part], slice(a, b))
-                for part, a, b in within
-            ]
-            task = self._workers.submitted(_asked_together, pieces, ask, own[number])
-            asked.append(([number], task))
-        for part, numbers in inside.items():
-            first = self.ends[part]
-            cuts = [(ranges[i][0] - first, ranges[i][1] - first, own[i]) for i in numbers]
-            task = self._workers.submitted(_asked, self._parts[part], cuts, ask)
-            asked.append((numbers, task))
-        told = self._workers.gathered([task for _, task in asked])
-        found = {
-            number: answer
-            for (numbers, _), answers in zip(asked, told, strict=True)
-            for number, answer in zip(numbers, answers, strict=True)
-        }
-        return [found[number] for number in range(len(ranges))]
+                part, a, b = within[0]
+                given: tuple[Any, ...] = [self._parts[part]], slice(a, b)
+            else:
+                pieces = [
+                    self._workers.submit(_take, self._parts[part], slice(a, b))
+                    for part, a, b in within
+                ]
+                given = pieces, slice(None)
+            tasks.append(self._workers.submit(_ask_rows, *given, ask, one))
+        return self._workers.gather(tasks)
 
     def hold(self, make: Callable[..., Any], own: Sequence[Any]) -> DaskHeld:
         """Let each shard make an object, ``make(rows, *own)``."""
@@ -97,7 +85,7 @@ class DaskHeld:
     ) -> None:
         self._workers = workers
         self._objects = {
-            name: workers.submitted(_kept, name, make, part, one)
+            name: workers.submit(_keep, name, make, part, one)
             for part, one in zip(parts, own, strict=True)
             for name in [uuid.uuid4().hex]
         }
@@ -106,37 +94,40 @@ class DaskHeld:
 
     def ask(self, question: str, *given: Any, add: _Add | None) -> list[Any]:
         """See `dbgsom_core.api.Shards`."""
-        told: list[tuple[list[str], Any]] = []
+        answers: list[tuple[list[str], Any]] = []
         if self._at is None:
-            self._at = self._found()
+            self._at = self._locate()
         if self._at:
-            for answers in self._workers.run(_answers, self._at, question, given, add).values():
-                if not isinstance(answers, Exception):
-                    told.extend(answers)
-        answered = {name for names, _ in told for name in names}
+            at = self._at
+            of_workers = self._workers.ask(
+                lambda client: client.run(_answers, at, question, given, add, on_error="return")
+            )
+            for of_worker in of_workers.values():
+                if not isinstance(of_worker, Exception):
+                    answers.extend(of_worker)
+        answered = {name for names, _ in answers for name in names}
         left = [name for name in self._objects if name not in answered]
         if left:
             self._at = None
             tasks = [
-                self._workers.submitted(_answer, self._objects[name], question, given)
-                for name in left
+                self._workers.submit(_answer, self._objects[name], question, given) for name in left
             ]
-            answers = zip(left, self._workers.gathered(tasks), strict=True)
-            told.extend(([name], answer) for name, answer in answers)
+            of_tasks = zip(left, self._workers.gather(tasks), strict=True)
+            answers.extend(([name], answer) for name, answer in of_tasks)
         if add is None:
-            by_name = {names[0]: answer for names, answer in told}
+            by_name = {names[0]: answer for names, answer in answers}
             return [by_name[name] for name in self._objects]
-        return [answer for _, answer in told]
+        return [answer for _, answer in answers]
 
-    def _found(self) -> dict[str, list[str]]:
+    def _locate(self) -> dict[str, list[str]]:
         # Where objects are: of several places, that with the fewest of them.
         futures = {name: task.future for name, task in self._objects.items()}
-        has = self._workers.who_has(list(futures.values()))
+        has = self._workers.ask(lambda client: client.who_has(list(futures.values())))
         at: dict[str, list[str]] = {}
         for name, future in futures.items():
-            places = has.get(future.key, ())
-            if places:
-                least = min(places, key=lambda address: (len(at.get(address, ())), address))
+            addresses = has.get(future.key, ())
+            if addresses:
+                least = min(addresses, key=lambda address: (len(at.get(address, ())), address))
                 at.setdefault(least, []).append(name)
         return at
 
@@ -159,31 +150,23 @@ class Kept:
     def __sizeof__(self) -> int:
         return sys.getsizeof(self.holder)
 
-    def answer(self, question: str, given: tuple[Any, ...]) -> Any:
-        """Return what the object says."""
-        return self.holder.answer(question, *given)
 
-
-def _taken(X: NDArray[Any], rows: Any) -> NDArray[Any]:
+def _take(X: NDArray[Any], rows: Any) -> NDArray[Any]:
     return np.asarray(X[rows])
 
 
-def _asked(X: NDArray[Any], cuts: Sequence[Any], ask: Callable[..., Any]) -> list[Any]:
-    return [ask(X[a:b], slice(0, b - a), *own) for a, b, own in cuts]
+def _ask_rows(pieces: Sequence[Any], rows: slice, ask: Callable[..., Any], own: Any) -> Any:
+    X = (pieces[0] if len(pieces) == 1 else np.concatenate(pieces))[rows]
+    return ask(X, slice(0, len(X)), *own)
 
 
-def _asked_together(pieces: Sequence[Any], ask: Callable[..., Any], own: Any) -> list[Any]:
-    X = np.concatenate(pieces)
-    return [ask(X, slice(0, len(X)), *own)]
-
-
-def _kept(name: str, make: Callable[..., Any], rows: Any, own: tuple[Any, ...]) -> Kept:
+def _keep(name: str, make: Callable[..., Any], rows: Any, own: tuple[Any, ...]) -> Kept:
     return Kept(name, make(rows, *own))
 
 
 def _answer(kept: Kept, question: str, given: tuple[Any, ...]) -> Any:
     _HERE[kept.name] = kept
-    return kept.answer(question, given)
+    return kept.holder.answer(question, *given)
 
 
 async def _answers(
@@ -193,16 +176,16 @@ async def _answers(
     add: _Add | None,
     dask_worker: Any = None,
 ) -> list[tuple[list[str], Any]]:
-    # What the objects that are here say, or their sum, with their names.
+    # What the objects that are here answer, or the sum of that, with their names.
     here = [_HERE[name] for name in at.get(dask_worker.address, ()) if name in _HERE]
-    told: list[Any] = [None] * len(here)
+    answers: list[Any] = [None] * len(here)
 
     def work(worker: int, task: int) -> None:
-        told[task] = here[task].answer(question, given)
+        answers[task] = here[task].holder.answer(question, *given)
 
     loop, threads = asyncio.get_running_loop(), dask_worker.state.nthreads
     await loop.run_in_executor(None, share, min(threads, len(here)), len(here), work)
     names = [kept.name for kept in here]
     if add is None or not here:
-        return [([name], one) for name, one in zip(names, told, strict=True)]
-    return [(names, reduce(add, told))]
+        return [([name], answer) for name, answer in zip(names, answers, strict=True)]
+    return [(names, reduce(add, answers))]

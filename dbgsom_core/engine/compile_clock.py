@@ -1,4 +1,4 @@
-"""Telling of compilation: the first run on a machine waits for loops that are not cached yet."""
+"""Seconds of compilation: the first run on a machine waits for loops that are not cached yet."""
 
 from __future__ import annotations
 

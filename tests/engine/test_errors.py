@@ -1,14 +1,11 @@
-"""Errors and units that an epoch tells: to which place, of any size, whoever shares a block."""
-
-from math import sqrt
+"""Errors of an epoch are sums of exact distances; units and errors do not depend on a block."""
 
 import numpy as np
 import pytest
 
-from dbgsom_core.engine.euclidean.packing import PackedSamples
+from dbgsom_core.engine.euclidean.packing import NEAR, PackedSamples
 from dbgsom_core.engine.euclidean.search import FastSearch
-from dbgsom_core.engine.llvm.lanes import POOR
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.local import LocalSamples, Samples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.metrics.norms import Euclidean
 
@@ -23,25 +20,28 @@ def grid(n_neurons):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_errors_are_whole_steps_of_distances_that_lost_little(dtype, rng):
-    X = (rng.normal(size=(1500, 6)) + 5).astype(dtype)
-    W = np.vstack([X[:10], X[10:30] + 1e-4, X[30:60] + 0.3 * rng.normal(size=(30, 6))]).astype(
-        float
-    )
-    search = FastSearch(LocalSamples(X, EUCLIDEAN), PackedSamples.of(X, 1))
-    found = search.assign(W)
-    samples, accuracy = search.samples, search.laid(W).accuracy
-    steps = search.samples.steps(accuracy)
-    assert steps * (sqrt(6) + accuracy.largest) <= 2**51
-    assert len(X) * steps * (sqrt(6) + accuracy.largest) < 2**62
-    whole = found.errors * steps * samples.frame.scale
-    np.testing.assert_array_equal(whole, np.rint(whole))
-    expected = LocalSamples(X, EUCLIDEAN).assign_plainly(W)
-    for j in range(len(W)):
-        own = expected.distance[expected.bmu == j]
-        shift = sqrt(6) * samples.frame.grid / 2 / samples.frame.scale
-        bound = (own / (2 * POOR - 1) + shift + 1 / steps / samples.frame.scale).sum()
-        assert abs(found.errors[j] - own.sum()) <= bound
+@pytest.mark.parametrize("d", [6, 37])
+def test_errors_are_sums_of_the_distances_of_packed_samples_for_any_engine(dtype, d, rng):
+    X = (rng.normal(size=(6000, d)) + 5).astype(dtype)
+    W = np.vstack([X[:10], X[10:30] + 1e-7, rng.permutation(X)[:50] + 0.1]).astype(float)
+    data, doubled = LocalSamples(X, EUCLIDEAN), FastSearch(None, PackedSamples.of(X, 1))
+    doubled.data = data
+    doubled.double()
+    searches = [FastSearch(data, PackedSamples.of(X, 2)), doubled, Samples(X, EUCLIDEAN).search()]
+    found = [search.assign(W, grid(80)) for search in searches]
+    frame = data.quantisation
+    numbers, packed = data.quantised(), (W - frame.centre) * frame.scale
+    apart = packed[found[0].bmu]
+    squares = np.square(numbers.astype(np.float32) - apart).sum(axis=1)
+    near = squares < NEAR * np.square(packed).sum(axis=1).max()
+    squares[near] = np.square(numbers - apart).sum(axis=1)[near]
+    errors = np.bincount(found[0].bmu, np.sqrt(squares), 80) / frame.scale
+    np.testing.assert_allclose(found[0].errors, errors, rtol=1e-12)
+    own = np.bincount(found[0].bmu, found[0].distance, 80)
+    np.testing.assert_allclose(found[0].errors, own, rtol=1e-7, atol=1e-7)
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.errors, found[0].errors)
+        assert other.total_error == found[0].total_error
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
