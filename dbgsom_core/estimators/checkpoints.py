@@ -25,8 +25,8 @@ from scipy.sparse import issparse
 from dbgsom_core.engine.local import Samples
 from dbgsom_core.engine.tables import each_range
 from dbgsom_core.errors import CheckpointError, PluginError, callers_level
-from dbgsom_core.estimators.archive import UnfitError, opened_archive
-from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
+from dbgsom_core.estimators.allow_list import NotPlainError, from_plain, to_plain
+from dbgsom_core.estimators.archive import ArchiveError, opened_archive
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.version import __version__
@@ -156,7 +156,7 @@ class Checkpoints:
             with opened_archive(self.path) as archive:
                 header, take = archive.header, archive.take
                 if header["checkpoint"] != FORMAT:
-                    raise UnfitError(
+                    raise ArchiveError(
                         f"has format {header['checkpoint']}, and dbgsom-core {__version__} reads "
                         f"{FORMAT}"
                     )
@@ -168,7 +168,7 @@ class Checkpoints:
         except FileNotFoundError:
             return None
         except Exception as error:  # what it holds is not what `_write` writes
-            told = error if isinstance(error, UnfitError) else f"is no checkpoint: {error!r}"
+            told = error if isinstance(error, ArchiveError) else f"is no checkpoint: {error!r}"
             raise CheckpointError(
                 f"{self.path} {told}; remove it to train from the beginning"
             ) from error

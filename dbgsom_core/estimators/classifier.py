@@ -13,7 +13,7 @@ from dbgsom_core.engine.local import Samples
 from dbgsom_core.estimators.components import computed
 from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
-from dbgsom_core.estimators.plain_values import storable
+from dbgsom_core.estimators.model_file import storable
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.training.groups import followed_by
 from dbgsom_core.training.targets import class_labels, labelled

@@ -22,7 +22,6 @@ from dbgsom_core.errors import callers_level
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.components import (
     AUTO,
-    NOTHING,
     build_engine,
     build_parts,
     component_class,
@@ -31,9 +30,9 @@ from dbgsom_core.estimators.components import (
     with_field,
 )
 from dbgsom_core.estimators.fitted_map import LEAVES, FittedMap
+from dbgsom_core.estimators.model_file import take_state
 from dbgsom_core.estimators.planning import Plan, plan_of
 from dbgsom_core.estimators.sizing import SizesTried, choose_size, spreading_factor_of
-from dbgsom_core.estimators.stored_estimator import take_state
 from dbgsom_core.estimators.validation import (
     LEAST_SAMPLES,
     HeldOut,
@@ -54,7 +53,7 @@ from dbgsom_core.training.fit import fit_map
 from dbgsom_core.training.fitted_metric import fitted
 from dbgsom_core.training.hierarchy import check_goes_on
 from dbgsom_core.training.novelty import Calibration
-from dbgsom_core.training.parts import KIND_OF, Absent, Parts
+from dbgsom_core.training.parts import KIND_OF, Parts
 from dbgsom_core.training.targets import Target
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -148,21 +147,19 @@ class GrowingMap(FittedMap, BaseEstimator):
             setattr(self, part, spec)
         return self
 
-    def parts(self, X: Any = None, absent: Mapping[str, Absent] = NOTHING) -> Parts:
+    def parts(self, X: Any = None) -> Parts:
         """Return the built components that the parameters name; raises as `check_parts`."""
         params = self.get_params(deep=False)
         if self._sizes_itself and hasattr(self, "spreading_factor_"):  # what goes on keeps to it
             params["spreading_factor"] = self.spreading_factor_
-        return build_parts({**params, "engine": engine_for(self.engine, X)}, absent)
+        return build_parts({**params, "engine": engine_for(self.engine, X)})
 
     @property
     def _sizes_itself(self) -> bool:
         return isinstance(self.spreading_factor, str) and self.spreading_factor == AUTO
 
-    def check_parts(self, y: Any, X: Any = None, absent: Mapping[str, Absent] = NOTHING) -> Parts:
+    def check_parts(self, y: Any, X: Any = None) -> Parts:
         """Return the built components after checking every parameter that needs no look into X.
-
-        Those that are ``absent`` stay so.
 
         Raises
         ------
@@ -174,12 +171,11 @@ class GrowingMap(FittedMap, BaseEstimator):
                 raise ValueError(f"{name} must be {needed}, not {getattr(self, name)!r}")
         self._check_algorithm(self.transform_algorithm, "transform_algorithm")
         Checkpoints.of(self.checkpoint)
-        parts = self.parts(X, absent)
+        parts = self.parts(X)
         check_suits(parts, self._kind)
-        if not absent.keys() & {"growth", "grid"}:
-            misfit = why_no_grid(parts.growth, parts.grid)
-            if misfit is not None:
-                raise ValueError(misfit)
+        misfit = why_no_grid(parts.growth, parts.grid)
+        if misfit is not None:
+            raise ValueError(misfit)
         reader = reads_target(parts)
         if reader is not None and y is None:
             raise ValueError(f"{reader} needs class labels: give y to fit")

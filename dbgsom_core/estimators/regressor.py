@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, colum
 from dbgsom_core.engine.tables import picked
 from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
-from dbgsom_core.estimators.plain_values import storable
+from dbgsom_core.estimators.model_file import storable
 from dbgsom_core.estimators.validation import is_number
 from dbgsom_core.training.groups import followed_by
 from dbgsom_core.training.parts import Parts

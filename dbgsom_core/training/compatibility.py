@@ -13,7 +13,7 @@ from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.interfaces.stopping import judges_targets, measures_of
-from dbgsom_core.training.parts import Absent, Parts
+from dbgsom_core.training.parts import Parts
 
 USUAL_LABELLERS = {"vq": "index", "classifier": "kernel_vote", "regressor": "local_linear"}
 
@@ -145,15 +145,11 @@ def check_suits(parts: Parts, estimator: str) -> None:
         problem = why_not(kind, type(part).__name__, part, estimator)
         if problem is not None:
             raise ValueError(problem)
-    for rule in _rules(parts):
+    for rule in parts.stopping:
         problem = why_not_measured(rule, estimator)
         if problem is not None:
             name = lookup_in_use().name_of("stopping", rule)
             raise ValueError(f"stopping {name}: {problem}")
-
-
-def _rules(parts: Parts) -> tuple[Any, ...]:
-    return () if isinstance(parts.stopping, Absent) else parts.stopping
 
 
 def reads_target(parts: Parts) -> str | None:
@@ -162,5 +158,5 @@ def reads_target(parts: Parts) -> str | None:
         return f"growth {type(parts.growth).__name__}"
     if LabellerAbilities.of(parts.labeller).needs_target:
         return f"labeller {type(parts.labeller).__name__}"
-    rule = next(filter(judges_targets, _rules(parts)), None)
+    rule = next(filter(judges_targets, parts.stopping), None)
     return None if rule is None else f"stopping {type(rule).__name__}"

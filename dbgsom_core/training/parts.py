@@ -27,24 +27,9 @@ LOOP = {
     "stopping": "stopping",
 }
 KIND_OF = {**{kind: kind for kind in PARTS}, **LOOP}
-# What a fitted model answers without.
-NOT_ASKED = ("kernel", "growth", *LOOP)
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.local import Samples
-
-
-@dataclass(frozen=True)
-class Absent:
-    """Stands for a part of a loaded model whose plugin is not installed here.
-
-    Attributes
-    ----------
-    stored : plain value
-        What the model's file says of it.
-    """
-
-    stored: Any
 
 
 @dataclass(frozen=True)
