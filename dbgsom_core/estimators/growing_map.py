@@ -217,7 +217,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         ValueError
             As `fit` does, or the chunk sizes of X are unknown.
         """
-        return plan_of(self, X, y, seconds=seconds)
+        return plan_of(self, X, y, seconds)
 
     def _require(self, y: Any, targets: str) -> None:
         if y is None:
