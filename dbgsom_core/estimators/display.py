@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.estimators.components import build
-from dbgsom_core.estimators.film import film_of
+from dbgsom_core.estimators.growth_film import frames_of
 from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
@@ -287,7 +287,7 @@ def _explorer_view(
         novelty=_novelty_of(estimator, samples),
         sample_ids=_ids_of(X),
         undo=undo,
-        film=film_of(estimator),
+        film=frames_of(estimator),
     )
 
 

@@ -89,11 +89,6 @@ def test_bad_weights_are_refused(weights, message, iris):
         SomVQ().fit(iris[0], sample_weight=weights)
 
 
-def test_weights_that_add_up_to_little_are_told(iris):
-    with pytest.warns(UserWarning, match="multiply it by"):
-        SomVQ().fit(iris[0], sample_weight=np.full(150, 1 / 150))
-
-
 def test_score_and_errors_are_weighted(iris):
     X, _ = iris
     vq = SomVQ().fit(X)
