@@ -11,9 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.model_file import storable
-from dbgsom_core.training.compatibility import reads_target
 from dbgsom_core.training.groups import followed_by
-from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.parts import Parts, reads_target
 from dbgsom_core.training.targets import Target, class_labels
 
 

@@ -15,8 +15,7 @@ from dbgsom_core.interfaces.guard import told
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import sentences
-from dbgsom_core.training.compatibility import why_not_filled
-from dbgsom_core.training.parts import KIND_OF, Parts
+from dbgsom_core.training.parts import KIND_OF, Parts, why_not_filled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -25,7 +25,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.measures import Measure
 from dbgsom_core.interfaces.stability import Interval, Stability
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.training.hierarchy import is_vertical
+from dbgsom_core.training.fit import is_vertical
 
 _PAIRS = 20_000  # of samples, for the repeatability
 _MEASURES = ("quantization_error", "topographic_error")

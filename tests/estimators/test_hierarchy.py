@@ -12,7 +12,7 @@ from dbgsom_core.api import Component
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.tree import descend
-from dbgsom_core.training.hierarchy import root_error
+from dbgsom_core.training.fit import root_error
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.hierarchical import Hierarchical
