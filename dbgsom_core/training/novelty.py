@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,9 @@ from dbgsom_core.training.groups import (
     without_themselves,
 )
 
-if TYPE_CHECKING:
-    from dbgsom_core.engine.score_loops import Groups
-
 SOFT_MASS = 10.0  # how many training samples count, about
 _FAR = 10 * SOFT_MASS  # samples: the next one would count less than 1/22000 of the nearest
-_GROUPS = 40  # that are looked at for them, at most; fewer where any so many hold them,
-_FIRST_GROUPS = 8  # and so many at least, where these hold them
+_GROUPS = 40  # that are searched for them, at most; fewer where any so many hold them
 # Samples at most, evenly spaced: held out ones, and those of the training, which every fit asks.
 _CALIBRATED_BY, _LEFT_OUT = 5000, 1000
 
@@ -82,14 +78,8 @@ class Density:
     unit: float
 
     @cached_property
-    def first_groups(self) -> int:
-        """How many of the nearest groups are looked at first, which mostly is enough."""
-        usual = math.ceil(1.5 * _FAR / float(self.weights.mean()))
-        return min(max(_FIRST_GROUPS, usual), self._near)
-
-    @cached_property
-    def _near(self) -> int:
-        # How many groups hold _FAR samples and one more group, whichever they are.
+    def neighbours(self) -> int:
+        """How many groups hold `_FAR` samples and one more group, whichever they are."""
         held = np.cumsum(np.sort(self.weights))
         return min(_GROUPS, int(np.searchsorted(held, _FAR)) + 2)
 
@@ -108,52 +98,30 @@ class Density:
 
         ``own`` (n,): the group of each, of which it was one; it is scored as if it had not been.
         """
-        found = np.empty(data.n)
+        from dbgsom_core.engine.score_loops import Groups, soft_means  # numba is slow to import
+
+        found, held = np.empty(data.n), np.empty(data.n)
+        all_groups = Groups.of(self.weights, self.spreads, SOFT_MASS)
 
         def score(rows: slice, part: Samples) -> None:
+            groups, distances = nearest_groups(part, self.centres, self.neighbours)
             if own is None:
-                near = nearest_groups(part, self.centres, self.first_groups)
-                scores, held = self._score(*near, self._groups)
-                short = np.flatnonzero(held < _FAR)
-                if len(short) and near[0].shape[1] < min(self._near, len(self.centres)):
-                    near = nearest_groups(part.subset(short), self.centres, self._near)
-                    scores[short], _ = self._score(*near, self._groups)
-                found[rows] = scores
-                return
-            groups, distances = nearest_groups(part, self.centres, self._near)
-            if part.scatter is not None:  # means, beside which the samples lie that they stand for
-                distances = np.hypot(distances, part.scatter[:, None])
-            distances, weights, order = without_themselves(
-                distances, self.weights[groups], groups == own[rows, None], part.weights
-            )
-            spreads = self.spreads[np.take_along_axis(groups, order, 1)]
-            of_each = _of_groups(weights.ravel(), spreads.ravel())
-            each = np.arange(groups.size).reshape(groups.shape)
-            found[rows], _ = self._score(each, distances, of_each)
+                of = all_groups
+            else:
+                if part.scatter is not None:  # samples stand for others that lie beside them
+                    distances = np.hypot(distances, part.scatter[:, None])
+                distances, weights, order = without_themselves(
+                    distances, self.weights[groups], groups == own[rows, None], part.weights
+                )
+                spreads = self.spreads[np.take_along_axis(groups, order, 1)]
+                of = Groups.of(weights.ravel(), spreads.ravel(), SOFT_MASS)
+                groups = np.arange(groups.size).reshape(groups.shape)
+            groups, distances = np.ascontiguousarray(groups), np.ascontiguousarray(distances)
+            count = min(groups.shape[1], self.neighbours)
+            soft_means(groups, distances, count, of, _FAR, found[rows], held[rows])
 
         data.in_parts(BLOCK, score)
-        return found
-
-    @cached_property
-    def _groups(self) -> Groups:
-        return _of_groups(self.weights, self.spreads)
-
-    def _score(
-        self, rows: NDArray[np.int64], distances: NDArray[np.float64], groups: Groups
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        # Of samples (m,) whose nearest groups (m, k) lie at distances (m, k), and what these hold.
-        from dbgsom_core.engine.score_loops import soft_means
-
-        rows, distances = np.ascontiguousarray(rows), np.ascontiguousarray(distances)
-        means, held = np.empty(len(rows)), np.empty(len(rows))
-        soft_means(rows, distances, min(rows.shape[1], self._near), groups, _FAR, means, held)
-        return -np.sqrt(means) / self.unit, held
-
-
-def _of_groups(weights: NDArray[np.float64], spreads: NDArray[np.float64]) -> Groups:
-    from dbgsom_core.engine.score_loops import Groups  # numba is slow to import
-
-    return Groups.of(weights, spreads, SOFT_MASS)
+        return np.asarray(-np.sqrt(found) / self.unit)
 
 
 @dataclass(frozen=True)
