@@ -5,7 +5,6 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from dbgsom_core import SomClassifier, SomVQ, persistence
-from dbgsom_core.training import novelty
 
 
 @pytest.mark.parametrize("digit", [0, 3, 6])
@@ -183,11 +182,3 @@ def test_the_scores_are_saved_and_an_older_file_says_that_it_has_none(iris, tmp_
     vq.save(tmp_path / "old.npz")
     with pytest.raises(ValueError, match="without novelty scores; fit and save it again"):
         persistence.load(tmp_path / "old.npz").score_samples(X)
-
-
-def test_eight_groups_do_where_they_hold_enough(rng, monkeypatch):
-    X = np.vstack([rng.normal(size=(2000, 2)), rng.uniform(-30, 30, size=(300, 2))])
-    vq = SomVQ(epochs=20).fit(X)
-    scores = vq.score_samples(X)
-    monkeypatch.setattr(novelty, "_FIRST_GROUPS", 40)
-    np.testing.assert_array_equal(scores, vq.score_samples(X))
