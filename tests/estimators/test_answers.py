@@ -150,17 +150,6 @@ def test_axes_of_a_metric_with_a_space_of_its_own_are_no_features(wine):
     assert all(one.feature.startswith("axis") for one in found.differences)
 
 
-def test_two_samples_are_not_explained_at_once(clf, wine):
-    with pytest.raises(ValueError, match="one sample"):
-        clf.explain(wine.data[:2])
-
-
-def test_explanations_outlive_the_model_file(clf, wine, tmp_path):
-    clf.save(tmp_path / "wine.npz")
-    again = SomClassifier.load(tmp_path / "wine.npz")
-    assert again.explain(wine.data.iloc[[5]]) == clf.explain(wine.data.iloc[[5]])
-
-
 # ------------------------------------------------------------------------------- in notebooks
 
 
@@ -181,12 +170,6 @@ def test_a_fitted_map_is_drawn_below_the_diagram(clf, wine):
     assert np.corrcoef(y, cells[:, 1])[0, 1] == pytest.approx(-1)  # down the page
 
 
-def test_text_is_shown_where_scikit_learn_is_told_so(clf):
-    with sklearn.config_context(display="text"):
-        assert "text/html" not in clf._repr_mimebundle_()
-        assert not hasattr(clf, "_repr_html_")
-
-
 def test_labels_are_no_html(wine):
     y = np.array(["<q>", "a&b", "c"])[wine.target]
     shown = SomClassifier(epochs=5).fit(wine.data, y)._repr_html_()
@@ -202,12 +185,6 @@ def test_the_picture_needs_no_matplotlib():
         "assert 'matplotlib' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
-
-
-def test_a_regressor_is_coloured_by_its_answers(wine):
-    X = wine.data.to_numpy()
-    shown = SomRegressor(epochs=5).fit(X[:, 1:], X[:, 0])._repr_html_()
-    assert "answer" in shown
 
 
 class Terminal:

@@ -60,20 +60,6 @@ def test_counts_are_shown_on_a_scale_and_not_as_categories(color):
     assert list(dots.get_array()) == list(expected)
 
 
-@pytest.mark.parametrize("column", [False, True])
-def test_dots_of_a_line_of_neurons_are_whole(column):
-    shape = {"rows": 8, "columns": 1} if column else {"rows": 1, "columns": 8}
-    som = SomVQ(growth={"name": "fixed", **shape}, epochs=2).fit(np.arange(40.0)[:, None])
-    ax = som.plot()
-    ax.figure.canvas.draw()
-    (dots,) = (c for c in ax.collections if hasattr(c, "get_sizes"))
-    radius = np.sqrt(dots.get_sizes().max() / np.pi) * ax.figure.dpi / 72
-    places = ax.transData.transform(som.som_map_.plane_positions)
-    box = ax.get_window_extent()
-    assert (places - radius >= [box.x0, box.y0]).all()
-    assert (places + radius <= [box.x1, box.y1]).all()
-
-
 def test_names_of_classes_are_plain_text(iris):
     X, y = iris
     names = np.array(["_hidden", r"$\frac{", "\x1b[31mred\n" + "c" * 50])
