@@ -17,7 +17,7 @@ from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.kernels import Triangular
 from dbgsom_plugins.measures.clusters import DaviesBouldin
-from dbgsom_plugins.measures.fit import Distortion
+from dbgsom_plugins.measures.quantization import Distortion
 from dbgsom_plugins.metrics.norms import Euclidean
 
 
