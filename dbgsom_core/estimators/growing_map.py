@@ -50,9 +50,10 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.config import Settings
 from dbgsom_core.training.fit import check_goes_on, fit_map
 from dbgsom_core.training.fitted_metric import fitted
+from dbgsom_core.training.groups import followed_by
 from dbgsom_core.training.novelty import Calibration
 from dbgsom_core.training.parts import KIND_OF, Parts, check_suits, reads_target, why_no_grid
-from dbgsom_core.training.targets import Target
+from dbgsom_core.training.targets import Target, class_labels
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -81,6 +82,7 @@ class GrowingMap(FittedMap, BaseEstimator):
     """Base of the estimators; its parameters and attributes are described there."""
 
     _kind: ClassVar[str] = "vq"  # as configurations, figures and components call it
+    _targets: ClassVar[str] = ""  # what y has to be
 
     metric: Any = "euclidean"
     kernel: Any = "gaussian"
@@ -217,12 +219,68 @@ class GrowingMap(FittedMap, BaseEstimator):
         """
         return plan_of(self, X, y, seconds)
 
-    def _require(self, y: Any, targets: str) -> None:
-        if y is None:
+    @all_or_nothing
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Train the map on X, and let it learn from y what its neurons answer.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n, D)
+            At least 4 samples, not all alike; nan is a missing value where the metric takes them.
+        y : array-like (n,) or (n, T)
+            Class labels or targets. `SomVQ` reads labels only where the growth strategy, the
+            labeller or a stopping rule needs them. A sample without a class (None, nan, or as
+            ``unlabelled`` says), or with a target that is nan, trains the map alone.
+        sample_weight : array-like (n,), optional
+            Each sample counts as if it were there so many times.
+
+        Raises
+        ------
+        ValueError
+            The data, the targets or a parameter cannot be used.
+        """
+        return self._train(X, y, sample_weight)
+
+    @all_or_nothing
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Go on training with further samples; the first call does what `fit` does.
+
+        The map keeps a summary of the samples that each neuron won so far, which stand beside the
+        new ones, weighted by their number. A later call runs a fifth of ``epochs`` at the kernel's
+        final width, in which the map may grow. ``labels_``, ``errors_``, ``quantization_error_``
+        and ``topographic_error_`` then tell of the new samples, ``hit_counts_`` of all.
+
+        Parameters and errors are those of `fit`; one new sample is enough. A regressor goes on with
+        one target without gaps: what else was learned is not remembered.
+        """
+        return self._train(X, y, sample_weight, goes_on=hasattr(self, "som_map_"))
+
+    def _train(
+        self, X: Any, y: Any, sample_weight: Any, *, goes_on: bool = False, classes: Any = None
+    ) -> Self:
+        if y is None and self._targets:
             raise ValueError(
-                f"{type(self).__name__} needs {targets}: requires y to be passed, but the target "
-                "y is None"
+                f"{type(self).__name__} needs {self._targets}: requires y to be passed, but the "
+                "target y is None"
             )
+        parts = self.check_parts(y, X)
+        X = self._checked(X, parts, reset=not goes_on)
+        target = self._target(parts, X, y, goes_on, classes)
+        everything = target
+        if goes_on and target is not None:
+            everything = followed_by(target, self._memory)
+        held = self._fit(parts, X, everything, sample_weight, goes_on=goes_on)
+        self._take_target(X, target, everything, held)
+        return self
+
+    def _target(self, parts: Parts, X: Any, y: Any, goes_on: bool, classes: Any) -> Target | None:
+        """Return the targets of samples X, those that the parts can use."""
+        return None if y is None or reads_target(parts) is None else class_labels(X, y)
+
+    def _take_target(
+        self, X: Any, target: Target | None, everything: Target | None, held: HeldOut
+    ) -> None:
+        """Take what a fit learned of targets besides what `take_state` takes."""
 
     def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
         handles = MetricAbilities.of(parts.metric).handles
