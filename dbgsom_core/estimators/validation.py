@@ -129,9 +129,9 @@ class HeldOut(NamedTuple):
 
         ``least`` samples are left to train.
         """
-        calibration = _drawn(n, None, share or 0.0, least, 0)
+        calibration = _sampled_mask(n, None, share or 0.0, least, 0)
         wanted = max((StoppingAbilities.of(rule).validation for rule in rules), default=0.0)
-        return cls(calibration, _drawn(n, calibration, wanted, least, 1))
+        return cls(calibration, _sampled_mask(n, calibration, wanted, least, 1))
 
     def training(self, weights: NDArray[np.float64] | None) -> Mask | None:
         """Return which samples train: they weigh something and are not held out; None: all."""
@@ -162,7 +162,7 @@ class HeldOut(NamedTuple):
         return Held(samples, None if target is None else target.of(np.flatnonzero(mask)))
 
 
-def _drawn(n: int, taken: Mask | None, share: float, least: int, seed: int) -> Mask | None:
+def _sampled_mask(n: int, taken: Mask | None, share: float, least: int, seed: int) -> Mask | None:
     free = n if taken is None else n - int(np.count_nonzero(taken))
     count = min(round(share * free), free - least)
     if count < 1:  # as a rule: numbers of all samples would take more than their training keeps
