@@ -63,12 +63,12 @@ OURS = {
         fits=lambda clusters: bool((clusters.weights > 0).all()),
     ),
     "novelty": StoredType(
-        "dbgsom_core.training.novelty:Novelty",
+        "dbgsom_core.training.groups:Novelty",
         {"means deviations": "number[L]", "offset": "number"},
         fits=lambda novelty: not (novelty.deviations <= 0).any(),
     ),
     "calibration": StoredType(
-        "dbgsom_core.training.novelty:Calibration",
+        "dbgsom_core.training.groups:Calibration",
         {"scores weights": "number[Q]", "offset": "number"},
         fits=lambda it: bool((it.weights >= 0).all() and (np.diff(it.scores) >= 0).all()),
     ),

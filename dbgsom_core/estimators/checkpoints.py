@@ -35,8 +35,7 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.tables._files import write_atomically
 from dbgsom_core.training.checkpoint import Checkpointer, States, TrainingState
 from dbgsom_core.training.config import Held, Settings
-from dbgsom_core.training.fitted_metric import FittedMetric
-from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.parts import FittedMetric, Parts
 from dbgsom_core.training.stopping import BY_CALLBACK
 from dbgsom_core.training.targets import Target
 

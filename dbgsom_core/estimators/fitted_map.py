@@ -34,10 +34,9 @@ from dbgsom_core.som_map.topology import (
     topographic_product,
 )
 from dbgsom_core.som_map.tree import Descent, Tree, descend
-from dbgsom_core.training.fitted_metric import FittedMetric
+from dbgsom_core.training.groups import Calibration, Density, Novelty
 from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
-from dbgsom_core.training.novelty import Calibration, Density, Novelty
-from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.parts import FittedMetric, Parts
 from dbgsom_core.training.targets import labelled
 
 LEAVES = "_ended_in"  # the leaf of each training sample that is not in memory, in few bytes
@@ -297,7 +296,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         The score is minus the root of the mean squared distance to the training samples around the
         sample, of which the r-th nearest weighs exp(-r/10), as far as the map can tell, in units of
-        the spread within its neurons (see `training.novelty.Density`): 0 at best. Multiplying data
+        the spread within its neurons (see `training.groups.Density`): 0 at best. Multiplying data
         and map by a number changes no score. Below ``offset_`` are outliers.
         """
         return self._scores(self._samples(X))

@@ -49,10 +49,15 @@ from dbgsom_core.plugins.callbacks import callback_notifier
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.config import Settings
 from dbgsom_core.training.fit import check_goes_on, fit_map
-from dbgsom_core.training.fitted_metric import fitted
-from dbgsom_core.training.groups import followed_by
-from dbgsom_core.training.novelty import Calibration
-from dbgsom_core.training.parts import KIND_OF, Parts, check_suits, reads_target, why_no_grid
+from dbgsom_core.training.groups import Calibration, followed_by
+from dbgsom_core.training.parts import (
+    KIND_OF,
+    Parts,
+    check_suits,
+    fitted,
+    reads_target,
+    why_no_grid,
+)
 from dbgsom_core.training.targets import Target, class_labels
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])

@@ -67,11 +67,9 @@ from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.tables import Columns
 from dbgsom_core.tables._files import exists
 from dbgsom_core.training.fit import FittedState
-from dbgsom_core.training.fitted_metric import FittedMetric, restored
-from dbgsom_core.training.groups import LabelledGroups, MicroClusters
+from dbgsom_core.training.groups import Calibration, Density, LabelledGroups, MicroClusters
 from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
-from dbgsom_core.training.novelty import Calibration, Density
-from dbgsom_core.training.parts import LOOP, PARTS
+from dbgsom_core.training.parts import LOOP, PARTS, FittedMetric, restored
 
 Model = TypeVar("Model")
 

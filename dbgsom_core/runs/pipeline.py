@@ -61,8 +61,7 @@ from dbgsom_core.runs.split import (
     make_fold,
     subsample,
 )
-from dbgsom_core.training.fitted_metric import fitted
-from dbgsom_core.training.parts import why_no_start
+from dbgsom_core.training.parts import fitted, why_no_start
 
 log = private_logger("dbgsom")
 

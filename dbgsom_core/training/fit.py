@@ -27,8 +27,8 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_core.training.checkpoint import Checkpointer, Path, TrainingState
 from dbgsom_core.training.config import Held, Settings, TrainingConfig
+from dbgsom_core.training.groups import Calibration, Density
 from dbgsom_core.training.labelling import LabelledMap, TrainedMap, TrainingLog
-from dbgsom_core.training.novelty import Calibration, Density
 from dbgsom_core.training.parts import Parts, start_shape_error
 from dbgsom_core.training.stopping import BY_CALLBACK, ValidationMonitor
 from dbgsom_core.training.targets import Target
