@@ -3,7 +3,6 @@
 import io
 import math
 import re
-import subprocess
 import sys
 import warnings
 
@@ -67,12 +66,6 @@ def test_answers_are_of_the_map_that_was_asked(estimator, iris):
     estimator.set_params(max_neurons=4).fit(X[::-2] * 2, y[::-2])
     for name, expected in zip(names, before, strict=True):
         np.testing.assert_array_equal(getattr(asked, name), expected)
-
-
-def test_answers_of_child_maps_name_the_leaf(deep, digits):
-    found = deep.answers(digits[0])
-    np.testing.assert_array_equal(found.label, deep.predict(digits[0]))
-    np.testing.assert_array_equal(deep.leaf_paths_[found.leaf][:, 0], found.unit)
 
 
 def test_an_explanation_says_what_pulls_a_sample_away(clf, wine):
@@ -145,11 +138,6 @@ def test_an_explanation_goes_down_the_child_maps(deep, digits):
     assert all(one.hits > 0 for one in with_children)
 
 
-def test_axes_of_a_metric_with_a_space_of_its_own_are_no_features(wine):
-    found = SomVQ(metric="mahalanobis", epochs=5).fit(wine.data).explain(wine.data.iloc[[0]])
-    assert all(one.feature.startswith("axis") for one in found.differences)
-
-
 # ------------------------------------------------------------------------------- in notebooks
 
 
@@ -175,16 +163,6 @@ def test_labels_are_no_html(wine):
     shown = SomClassifier(epochs=5).fit(wine.data, y)._repr_html_()
     assert "&lt;q&gt;" in shown
     assert "<q>" not in shown
-
-
-def test_the_picture_needs_no_matplotlib():
-    script = (
-        "import sys\nfrom dbgsom_core import SomVQ\nimport numpy as np\n"
-        "X = np.random.default_rng(0).random((50, 3))\n"
-        "assert '<polygon' in SomVQ(epochs=3).fit(X)._repr_html_()\n"
-        "assert 'matplotlib' not in sys.modules\n"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 class Terminal:

@@ -49,12 +49,6 @@ def test_every_figure_is_drawn_with_samples_and_most_without(model, kind):
         SomDisplay.from_estimator(model, kind=kind, **more)
 
 
-def test_without_samples_it_shows_what_the_map_remembers(model):
-    kept = SomDisplay.from_estimator(model, kind="hit_map").figure_.axes[0].texts
-    same = SomDisplay.from_estimator(model, X, kind="hit_map").figure_.axes[0].texts
-    assert [one.get_text() for one in kept] == [one.get_text() for one in same]
-
-
 @pytest.mark.parametrize("kind", sorted(set(get_registry().names("figure")) - OF_SWEEPS))
 def test_figures_are_drawn_into_axes_beside_others(model, kind):
     figure, (ax, other) = plt.subplots(ncols=2, layout="constrained")
@@ -118,16 +112,6 @@ def test_what_cannot_be_drawn_is_an_error(model):
         SomDisplay.from_estimator(model, X, extra={"age": [1, 2]})
     with pytest.raises(ValueError, match="has no image_shape"):
         SomDisplay.from_estimator(model, kind="prototype_images")
-
-
-def test_a_page_of_html_is_shown_in_a_frame_of_its_own(tmp_path):
-    display = SomDisplay(lambda where: Html('<html><script>"x"</script></html>'), "page").plot()
-    assert "<script>" not in display._repr_html_()
-    assert display._repr_png_() is None
-    display.savefig(tmp_path / "page.html")
-    assert (tmp_path / "page.html").read_text(encoding="utf-8") == display.figure_.text
-    with pytest.raises(ValueError, match="no place in axes"):
-        display.plot(ax=plt.figure().add_subplot())
 
 
 @pytest.mark.parametrize(

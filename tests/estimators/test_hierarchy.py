@@ -11,11 +11,9 @@ from dbgsom_core.api import Component
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.tree import descend
-from dbgsom_core.training.fit import root_error
-from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.hierarchical import Hierarchical
-from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
+from dbgsom_plugins.metrics.norms import Euclidean
 
 SMALL = Directed(spreading_factor=0.05, class_growth=False)
 DEEP = Hierarchical(base=SMALL, tau_2=0.004, max_depth=3, min_samples=10)
@@ -106,15 +104,6 @@ def test_a_child_is_the_map_that_a_user_would_train_on_its_samples(digits):
         np.testing.assert_array_equal(child.positions, alone.neurons_)
 
 
-@pytest.mark.parametrize(
-    ("metric", "name"), [(Euclidean(), "euclidean"), (Manhattan(), "cityblock")]
-)
-def test_the_roots_error_is_that_of_the_mean(metric, name, rng):
-    X = rng.normal(size=(80, 5))
-    expected = cdist(X, X.mean(axis=0)[None], name).sum()
-    assert root_error(LocalEngine().over(X, metric)) == pytest.approx(expected)
-
-
 class Greedy(Component):
     """Wants a child for every neuron, on maps of a single neuron or two."""
 
@@ -138,14 +127,6 @@ def test_a_strategy_without_a_base_grows_its_children_itself(rng):
     assert all(np.ptp(X[ends == leaf], axis=0).max() < 1e-12 for leaf in np.unique(ends))
 
 
-def test_samples_that_do_not_vary_get_no_child():
-    X = np.repeat([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [9.0, 9.0]], 30, axis=0)
-    vq = SomVQ(growth=Greedy(columns=4)).fit(X)
-    assert vq.quantization_error_ == pytest.approx(0, abs=1e-3)
-    for child in vq.som_map_.children.values():
-        assert child.children == {}
-
-
 def test_an_answer_of_the_wrong_shape_is_told(iris):
     class Wrong(Greedy):
         def wants_children(self, som_map, state):
@@ -153,15 +134,6 @@ def test_an_answer_of_the_wrong_shape_is_told(iris):
 
     with pytest.raises(ValueError, match=r"Wrong .*: wants_children returned .* \(1,\)"):
         SomVQ(growth=Wrong(columns=2)).fit(iris[0])
-
-
-def test_growth_by_classes_passes_them_to_the_children(iris):
-    X, y = iris
-    base = Directed(threshold="entropy", max_neurons=6)
-    clf = SomClassifier(growth=Hierarchical(base=base, tau_2=0.0, min_samples=5)).fit(X, y)
-    assert clf.som_map_.children
-    with pytest.raises(ValueError, match="needs class labels"):
-        SomVQ(growth=Hierarchical(base=base)).fit(X)
 
 
 # ---------------------------------------------------------------------------- what estimators offer
@@ -191,17 +163,6 @@ def test_every_answer_is_about_the_leaves(dtype, digits):
         np.testing.assert_allclose(clf.predict_proba(X[leaf == one][:1])[0], shares)
     np.testing.assert_array_equal(clf.predict(X), clf.labels_)
     np.testing.assert_array_equal(clf.predict(X), clf.predict_proba(X).argmax(axis=1))
-
-
-def test_a_map_without_child_maps_is_its_own_leaves(iris):
-    vq = SomVQ().fit(iris[0])
-    np.testing.assert_array_equal(vq.leaf_weights_, vq.weights_)
-    assert vq.leaf_paths_.ravel().tolist() == list(range(len(vq.weights_)))
-    np.testing.assert_array_equal(vq.bmu_path(iris[0])[:, 0], vq.bmu(iris[0]))
-    np.testing.assert_array_equal(vq.leaf_labels_, vq.neuron_labels_)
-    nothing = SomVQ(growth=Hierarchical(max_depth=1)).fit(iris[0])
-    np.testing.assert_array_equal(nothing.weights_, vq.weights_)
-    np.testing.assert_array_equal(nothing.transform(iris[0]), vq.transform(iris[0]))
 
 
 def test_a_neuron_of_the_root_carries_the_label_of_most_of_its_samples(digits):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence, presets
+from dbgsom_core import SomClassifier, SomVQ, persistence, presets
 from dbgsom_core.som_map.grid import LINE
 from dbgsom_core.som_map.hops import fill_hops
 from dbgsom_core.som_map.som_map import SomMap
@@ -102,19 +102,6 @@ def test_more_columns_have_squares_and_a_line_by_name_alone(column):
     assert bent.som_map_.shape == (1, len(bent.weights_))
     weaker = clone(bent).set_params(growth__link_pull=0.2).fit(plane)
     assert not np.array_equal(bent.weights_, weaker.weights_)  # where there is something to gain
-
-
-def test_a_line_of_one_column_is_pulled_nowhere(grown, column):
-    pulled = SomVQ(growth={"name": "directed", "link_pull": 0.2}, random_state=0).fit(column)
-    np.testing.assert_array_equal(grown.weights_, pulled.weights_)
-
-
-def test_a_column_more_does_not_go_on_upon_a_line(column):
-    som = SomRegressor(warm_start=True, epochs=4).fit(column, column[:, 0])
-    som.fit(column, column[:, 0])
-    assert som.som_map_.grid is LINE
-    with pytest.raises(ValueError, match="trained on a line grid and cannot go on with grid='squ"):
-        som.set_params(grid="square").fit(column, column[:, 0])
 
 
 @pytest.mark.parametrize(

@@ -39,15 +39,6 @@ def test_one_batch_update_is_the_mean_of_what_was_observed():
         np.testing.assert_allclose(vq.weights_[neuron], np.nanmean(own, axis=0), rtol=1e-9)
 
 
-def test_a_complete_table_gives_the_bits_that_it_gave(digits):
-    """Without nan nothing of this is used; with one row of gaps the others keep their units."""
-    X, _ = digits
-    vq = SomVQ(max_neurons=20).fit(X)
-    gappy = X.copy()
-    gappy[0, 5] = np.nan
-    np.testing.assert_array_equal(vq.bmu(gappy)[1:], vq.bmu(X)[1:])
-
-
 def test_imputing_beats_column_means(digits):
     X, _ = digits
     gappy = with_gaps(X, 0.2)
@@ -64,13 +55,6 @@ def test_moments_leave_missing_values_out():
     moments = LocalEngine().over(X, SomVQ().parts().metric).moments()
     np.testing.assert_allclose(moments.mean, np.nanmean(X, axis=0), rtol=1e-12)
     np.testing.assert_allclose(moments.deviation, np.nanstd(X, axis=0), rtol=1e-8)
-
-
-@pytest.mark.parametrize("init", ["pca", "random"])
-def test_both_starts_bear_gaps(init, iris):
-    vq = SomVQ(init=init, random_state=0).fit(with_gaps(iris[0], 0.2))
-    assert np.isfinite(vq.weights_).all()
-    assert len(vq.neurons_) > 6
 
 
 def test_rows_and_columns_without_any_value_are_named(iris):

@@ -148,15 +148,6 @@ def test_a_weight_of_two_is_the_sample_twice(rng):
     np.testing.assert_allclose(weighted.novelty_pvalue(X), repeated.novelty_pvalue(X), atol=0.02)
 
 
-@pytest.mark.parametrize("metric", ["cosine", "manhattan", "hamming", "mahalanobis"])
-def test_every_metric_has_scores(metric, rng):
-    X = np.abs(np.round(rng.normal(size=(80, 4)) * 2)) + 1
-    vq = SomVQ(metric=metric, max_neurons=9, epochs=10).fit(X)
-    far = vq.score_samples(X * [1, 1, 1, 40])
-    assert np.isfinite(far).all()
-    assert far.mean() < vq.score_samples(X).mean()
-
-
 @pytest.mark.parametrize("wrong", [0, 0.6, -0.1, True, "auto", None, np.nan])
 def test_a_contamination_that_is_no_share_is_refused(wrong, iris):
     with pytest.raises(

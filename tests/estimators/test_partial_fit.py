@@ -45,13 +45,6 @@ def test_what_was_seen_first_is_not_forgotten():
     assert vq.calculate_quantization_error(X[y == 1]) < 2.0 * before
 
 
-def test_one_sample_is_enough(iris):
-    vq = SomVQ().fit(iris[0])
-    vq.partial_fit(iris[0][:1])
-    assert vq.labels_.shape == (1,)
-    assert vq.hit_counts_.sum() == 151
-
-
 def test_it_goes_on_after_fit_and_after_load(iris, tmp_path):
     X, _ = iris
     vq = SomVQ().fit(X[:100])
@@ -83,14 +76,6 @@ def test_classes_may_come_later(iris):
     assert clf.score(X, y) > 0.85
     with pytest.raises(ValueError, match="mix texts and numbers"):
         clf.partial_fit(X, np.array(["a", "b", "c"])[y])
-
-
-def test_another_number_of_features_is_refused(iris):
-    vq = SomVQ().partial_fit(iris[0])
-    kept = vq.weights_.copy()
-    with pytest.raises(ValueError, match="3 features, but SomVQ is expecting 4"):
-        vq.partial_fit(iris[0][:, :3])
-    np.testing.assert_array_equal(vq.weights_, kept)
 
 
 def test_warm_start_goes_on_where_fit_ended(shuffled):

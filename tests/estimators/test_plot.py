@@ -49,17 +49,6 @@ def test_a_wrong_plot_option_names_the_nearest(options, hint, iris):
     assert plt.get_fignums() == []
 
 
-@pytest.mark.parametrize("color", ["hit_count", "epoch_created"])
-def test_counts_are_shown_on_a_scale_and_not_as_categories(color):
-    som = SomVQ(max_neurons=12, epochs=10).fit(np.arange(40.0)[:, None])
-    ax = som.plot(color=color)
-    assert ax.get_legend() is None
-    assert ax.figure.axes[-1].get_ylabel() == color
-    (dots,) = (c for c in ax.collections if hasattr(c, "get_sizes"))
-    expected = som.hit_counts_ if color == "hit_count" else som.som_map_.birth_epochs
-    assert list(dots.get_array()) == list(expected)
-
-
 def test_names_of_classes_are_plain_text(iris):
     X, y = iris
     names = np.array(["_hidden", r"$\frac{", "\x1b[31mred\n" + "c" * 50])

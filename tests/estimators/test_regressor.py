@@ -11,7 +11,6 @@ from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence
 from dbgsom_core.errors import ModelFileError
-from dbgsom_plugins.kernels import Gaussian
 
 
 @pytest.fixture(scope="module")
@@ -33,26 +32,6 @@ def test_each_neuron_answers_with_the_mean_target_of_its_samples(diabetes):
     np.testing.assert_array_equal(regressor.labels_, regressor.predict(X))
     assert regressor.score(X, y) == pytest.approx(r2_score(y, regressor.predict(X)))
     assert regressor.score(X, y) > 0.4
-
-
-def test_the_map_is_trained_on_the_samples_alone(diabetes):
-    X, y = diabetes
-    regressor, vq = SomRegressor().fit(X, y), SomVQ().fit(X)
-    np.testing.assert_array_equal(regressor.weights_, vq.weights_)
-
-
-def test_a_dead_neuron_answers_as_its_nearest_live_one():
-    X = np.array([[0.0], [0.1], [10.0], [10.1], [10.2]])
-    regressor = SomRegressor(
-        **MEAN,
-        growth={"name": "fixed", "rows": 1, "columns": 4},
-        kernel=Gaussian(start=0.01, end=0.01),
-        init=np.array([[0.0], [5.0], [9.0], [10.0]]),
-        epochs=2,
-    ).fit(X, [1.0, 3.0, 10.0, 20.0, 30.0])
-    assert np.flatnonzero(regressor.hit_counts_ == 0).tolist() == [1, 2]
-    assert regressor.neuron_labels_.tolist() == pytest.approx([2.0, 2.0, 20.0, 20.0])
-    assert regressor.predict([[8.9]]) == pytest.approx([20.0])
 
 
 @pytest.mark.parametrize("y", [["a", "b"] * 75, np.array(["1", "2", "3"] * 50, dtype=object)])
@@ -223,15 +202,6 @@ def test_gaps_and_several_targets_are_saved(several, shape, tmp_path):
     again._outputs = again._outputs[:1] * (len(again._outputs) + 1)
     with pytest.raises(ModelFileError, match="another map"):  # saving looks whether it loads
         again.save(tmp_path / "forged.npz")
-
-
-def test_children_answer_several_targets(several):
-    X, Y = several
-    growth = {"name": "hierarchical", "tau_2": 0.01, "min_samples": 20, "base": "directed"}
-    regressor = SomRegressor(growth=growth, max_neurons=6).fit(X, with_gaps(Y))
-    assert regressor.som_map_.children
-    assert regressor.leaf_labels_.shape == (len(regressor.leaf_weights_), 3)
-    assert regressor.score(X, Y) > 0.5
 
 
 def test_what_is_not_known_of_any_sample_is_told(several):

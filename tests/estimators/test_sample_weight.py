@@ -39,14 +39,6 @@ def test_weights_are_repetitions(metric, robust, digits, weights):
     np.testing.assert_array_equal(np.repeat(vq.labels_, weights), twin.labels_)
 
 
-def test_the_classifier_weighs_classes(digits, weights):
-    X, y = digits
-    clf = SomClassifier(max_neurons=40).fit(X, y, sample_weight=weights)
-    twin = SomClassifier(max_neurons=40).fit(*repeated(X, y, weights))
-    np.testing.assert_array_equal(clf.predict(X), twin.predict(X))
-    np.testing.assert_allclose(clf.predict_proba(X), twin.predict_proba(X), rtol=1e-9)
-
-
 def test_samples_of_weight_zero_train_nothing_and_are_labelled(iris):
     X, _ = iris
     weights = np.ones(len(X))
@@ -55,14 +47,6 @@ def test_samples_of_weight_zero_train_nothing_and_are_labelled(iris):
     kept = SomVQ().fit(X[weights > 0])
     np.testing.assert_allclose(vq.weights_, kept.weights_, rtol=1e-12)
     np.testing.assert_array_equal(vq.labels_, vq.predict(X))
-
-
-def test_weights_of_one_change_no_bit_of_the_units(digits):
-    X, _ = digits
-    plain = SomVQ(max_neurons=30).fit(X)
-    weighted = SomVQ(max_neurons=30).fit(X, sample_weight=np.ones(len(X)))
-    np.testing.assert_array_equal(plain.labels_, weighted.labels_)
-    np.testing.assert_allclose(plain.weights_, weighted.weights_, rtol=1e-8, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -87,14 +87,6 @@ def test_many_columns_need_no_dense_copy():
     assert vq.impute(X[:2]).shape == (2, d)
 
 
-def test_the_callers_matrix_is_left_alone():
-    X = sp.csr_matrix((np.ones(6), [2, 0, 1, 1, 0, 2], [0, 2, 4, 5, 6]), shape=(4, 3))
-    before = X.copy()
-    SomVQ(growth={"name": "fixed", "rows": 1, "columns": 2}, epochs=3).fit(X)
-    np.testing.assert_array_equal(X.indices, before.indices)
-    np.testing.assert_array_equal(X.data, before.data)
-
-
 def test_classifier_weights_and_partial_fit_take_sparse_samples():
     X = sparse_table()
     y = np.where(X[:, :40].sum(axis=1) > X[:, 40:80].sum(axis=1), "left", "right")

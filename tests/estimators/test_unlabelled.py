@@ -141,18 +141,6 @@ def test_measures_leave_samples_without_a_class_out(few, kind):
         Accuracy().compute(nobody)
 
 
-def test_a_small_batch_of_known_classes_may_hold_minus_one(iris):
-    X, y = iris
-    clf = SomClassifier(epochs=10).fit(X, y)
-    with pytest.warns(UserWarning, match="taken as 'no class'"):
-        clf.partial_fit(X[:4], [-1, 0, 0, -1])
-    assert clf.classes_.tolist() == [0, 1, 2]
-    first = SomClassifier(epochs=10)
-    with pytest.warns(UserWarning, match="taken as 'no class'"):
-        first.partial_fit(X[:60], np.where(np.arange(60) % 2, y[:60], -1), classes=[0, 1, 2])
-    assert first.classes_.tolist() == [0, 1, 2]
-
-
 @pytest.mark.parametrize("marks", [[None] * 20, [np.nan] * 20, [-1] * 20])
 def test_a_later_batch_may_be_wholly_without_a_class(marks, iris):
     X, y = iris
