@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dbgsom_core.estimators.classifier import SomClassifier as SomClassifier
     from dbgsom_core.estimators.clustering import SomVQ as SomVQ
     from dbgsom_core.estimators.display import SomDisplay as SomDisplay
-    from dbgsom_core.estimators.film import GrowthFilm as GrowthFilm
+    from dbgsom_core.estimators.growth_film import GrowthFilm as GrowthFilm
     from dbgsom_core.estimators.regressor import SomRegressor as SomRegressor
     from dbgsom_core.runs.api import run as run
     from dbgsom_core.runs.api import sweep as sweep
@@ -40,7 +40,7 @@ _HOMES = {
     "SomClassifier": "estimators.classifier",
     "SomRegressor": "estimators.regressor",
     "SomDisplay": "estimators.display",
-    "GrowthFilm": "estimators.film",
+    "GrowthFilm": "estimators.growth_film",
     "compare": "runs.compare.compare",
     "run": "runs.api",
     "sweep": "runs.api",

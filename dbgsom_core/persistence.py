@@ -11,7 +11,7 @@ from dbgsom_core.estimators.model_file import FORMAT, FittedModel, load, save
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
-from dbgsom_core.training.parts import PARTS, Absent
+from dbgsom_core.training.parts import PARTS
 
 __all__ = ["FORMAT", "FittedModel", "answer_table", "distributions", "load", "save"]
 
@@ -38,8 +38,6 @@ def distributions(model: Any) -> dict[str, str]:
     registry, built = get_registry(), model.estimator._parts
     parts = [(kind, getattr(built, kind)) for kind in PARTS]
     for kind, part in parts:
-        if isinstance(part, Absent):
-            continue
         parts += [
             (inner, getattr(part, field)) for field, inner in nested_fields(type(part)).items()
         ]

@@ -37,7 +37,7 @@ from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_y
 from dbgsom_core.interfaces.component import nested_fields, parse
 from dbgsom_core.interfaces.lookup import looking_up_in, lookup_in_use
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.training.compatibility import USUAL_LABELLERS
+from dbgsom_core.training.parts import USUAL_LABELLERS
 
 BUILT_IN_STEPS = ("range_scale", "standardize")
 FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve", "explorer")

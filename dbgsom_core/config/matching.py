@@ -19,7 +19,7 @@ from dbgsom_core.config.schema import (
 )
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import looking_up_in, lookup_in_use
-from dbgsom_core.training.compatibility import (
+from dbgsom_core.training.parts import (
     USUAL_LABELLERS,
     measure_suits,
     why_no_grid,

@@ -43,7 +43,7 @@ from dbgsom_core.config.schema import SWEEPS, DecideSettings, SweepSettings
 from dbgsom_core.errors import PluginError, UnknownNameError
 from dbgsom_core.plugins.offers import Offered
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
-from dbgsom_core.training.compatibility import measured_by_default
+from dbgsom_core.training.parts import measured_by_default
 
 MOST_CHILDREN = 10_000
 _FIXED = ("experiment", "name", "extends", "sweep", "tracking")

@@ -11,7 +11,7 @@ from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.training.novelty import Calibration
+from dbgsom_core.training.groups import Calibration
 
 COLUMNS = (
     "label", "unit", "x", "y", "path", "distance", "novelty", "pvalue", "outlier", "probabilities",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.local import Samples
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.som_map.tree import Descent
-from dbgsom_core.training.novelty import Calibration, Novelty
+from dbgsom_core.training.groups import Calibration, Novelty
 
 _MOST_NEIGHBOURS = 12
 _ROUNDING = 1e-12

@@ -1,9 +1,8 @@
-"""Write arrays and a JSON header to one zip, and read it with bounds on memory.
+"""Write arrays and a JSON header to a zip, and read them with bounds on memory.
 
-Nothing is allocated before its size was compared with what the file can hold: a member with its
-declared shape and dtype, all members and the header with the length of the file. Arrays are read
-when they are asked for, each once. Digests tell damage; whoever writes a file on purpose can write
-those, too.
+Model files, checkpoints and growth films are such archives. Before anything is allocated, its size
+is compared with what the file can hold. Digests reveal damage, not intent: whoever forges a file
+can write those, too.
 """
 
 from __future__ import annotations
@@ -12,30 +11,26 @@ import hashlib
 import json
 import math
 import os
-import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from dbgsom_core.errors import DbgsomError
 from dbgsom_core.tables._files import open_regular, write_atomically
 
-# How many bytes a file of n bytes may unpack to: so many in any case, and so many times n.
+# A file of n bytes may unpack to a + b n bytes.
 ARRAY_BYTES = (1 << 26, 100)
 HEADER_BYTES = (1 << 20, 4)
-_MAGIC = b"\x93NUMPY\x01\x00"
-_NPY = re.compile(
-    rb"\{'descr': '([<>|][biufSUMm][1-9]\d{0,8}(?:\[\w+\])?)', 'fortran_order': (False|True), "
-    rb"'shape': \((\d{0,18}(?:, \d{1,18}){0,3}),?\), \} *\n"
-)
 
 
-class UnfitError(ValueError):
-    """What a model or its file is, does or lacks, as a sentence that begins after its name."""
+class ArchiveError(ValueError):
+    """Why a file cannot be used, as a sentence that begins after its name."""
 
 
 def write_archive(
@@ -52,122 +47,99 @@ def write_archive(
         with partial.open("wb") as file:
             np.savez_compressed(file, **members)  # type: ignore[arg-type]
         size = partial.stat().st_size
-        if unpacked > _most(ARRAY_BYTES, size) or len(text) > _most(HEADER_BYTES, size):
-            with partial.open("wb") as file:  # so regular that a reader would take it for a bomb
+        if unpacked > _limit(ARRAY_BYTES, size) or len(text) > _limit(HEADER_BYTES, size):
+            with partial.open("wb") as file:  # so regular that a reader would refuse it as a bomb
                 np.savez(file, **members)  # type: ignore[arg-type]
 
     write_atomically(path, write)
 
 
 class Archive:
-    """An open file of header and arrays."""
+    """An open file of a header and arrays, each of which is read once."""
 
-    def __init__(self, file: zipfile.ZipFile, size: int) -> None:
-        self._file, self._size = file, size
-        self._members: dict[str, zipfile.ZipInfo] = {}
-        for member in file.infolist():
-            if member.filename in self._members:
-                raise UnfitError(f"holds {member.filename!r} twice")
-            self._members[member.filename] = member
-        self._left = _most(ARRAY_BYTES, size)
-        self._digests: Mapping[str, str] | None = None
-        self.header = self._read_header()
+    def __init__(self, file: BinaryIO) -> None:
+        self._size = os.fstat(file.fileno()).st_size
+        self._zip = zipfile.ZipFile(file)
+        self._members = {member.filename: member for member in self._zip.infolist()}
+        if len(self._members) < len(self._zip.infolist()):
+            raise ArchiveError("holds a member twice")
+        self._left = _limit(ARRAY_BYTES, self._size)
+        self._digests: Mapping[str, str] = {}
+        if "header.npy" not in self._members:
+            raise ArchiveError("was not written by dbgsom-core: it has no header")
+        if self._members["header.npy"].file_size > _limit(HEADER_BYTES, self._size):
+            raise ArchiveError("has a header larger than any model needs")
+        text = self.take("header").tobytes()
+        digest = hashlib.sha256(text).digest()
+        if "digest.npy" in self._members and self.take("digest").tobytes() != digest:
+            raise ArchiveError("is damaged: its header is not the one that was written")
+        self.header: dict[str, Any] = json.loads(text)
+        self._digests = self.header.pop("digests", {})
 
     def take(self, name: str) -> NDArray[Any]:
-        """Return the array of this name, once; `UnfitError` where it is not what was written."""
+        """Return the array of this name, which no other name in the header may share."""
         member = self._members.pop(f"{name}.npy", None)
         if member is None:
-            raise UnfitError(f"has no array {name!r}, or names it twice")
-        with _errors_as_damage():
-            array = self._read_array(member)
-        if self._digests is not None and self._digests.get(name) != _digest(array):
-            raise UnfitError(f"holds another array {name!r} than was written: it is damaged")
-        if not array.dtype.isnative:
-            array = array.astype(array.dtype.newbyteorder("="))
-        flat = array.ravel(order="K")
-        if array.dtype.kind == "U" and array.size and flat.view(np.uint32).max() > 0x10FFFF:
-            raise UnfitError(f"holds text in {name!r} that is none")
-        if array.dtype.kind == "b" and array.size and flat.view(np.uint8).max() > 1:
-            raise UnfitError(f"holds flags in {name!r} that are neither 0 nor 1")
-        return array
-
-    def _read_header(self) -> dict[str, Any]:
-        member = self._members.pop("header.npy", None)
-        if member is None:
-            raise UnfitError("was not written by dbgsom-core: it has no header")
-        if member.file_size > _most(HEADER_BYTES, self._size):
-            raise UnfitError(f"has a header of {member.file_size} bytes, which no model needs")
-        text = self._read_array(member).tobytes()
-        digest = self._members.pop("digest.npy", None)
-        sha = hashlib.sha256(text).digest()
-        if digest is not None and self._read_array(digest).tobytes() != sha:
-            raise UnfitError("is damaged: its header is not the one that was written")
-        header = json.loads(text.decode())
-        if not isinstance(header, dict):
-            raise UnfitError("was not written by dbgsom-core: its header is no mapping")
-        digests = header.pop("digests", None)
-        self._digests = None if digests is None else dict(digests)
-        return header
-
-    def _read_array(self, member: zipfile.ZipInfo) -> NDArray[Any]:
-        name = member.filename
+            raise ArchiveError(f"has no array {name!r}, or names it twice")
         self._left -= member.file_size
         if self._left < 0:
-            raise UnfitError(
-                f"would unpack to more than {_most(ARRAY_BYTES, self._size)} bytes of arrays, "
-                f"which no model of {self._size} bytes does"
-            )
+            limit = _limit(ARRAY_BYTES, self._size)
+            raise ArchiveError(f"would unpack to more than {limit} bytes, which no model does")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise UnfitError(f"packs {name!r} in a way that models do not use")
-        with self._file.open(member) as stream:
-            start = stream.read(len(_MAGIC) + 2)
-            length = int.from_bytes(start[-2:], "little")
-            npy = _NPY.fullmatch(stream.read(length)) if start[:-2] == _MAGIC else None
-            if npy is None:
-                raise UnfitError(f"holds {name!r}, which is no array of plain values")
-            dtype = np.dtype(npy[1].decode())
-            shape = tuple(int(n) for n in npy[3].decode().split(", ") if n)
+            raise ArchiveError(f"packs {name!r} in a way that models do not use")
+        with self._zip.open(member) as stream:
+            if npy.read_magic(stream) != (1, 0):
+                raise ArchiveError(f"holds {name!r} in another version of the npy format")
+            shape, fortran, dtype = npy.read_array_header_1_0(stream)
+            if dtype.kind not in "biufSUMm" or not dtype.itemsize or min(shape, default=0) < 0:
+                raise ArchiveError(f"holds {name!r}, which is no array of plain values")
             size = math.prod(shape) * dtype.itemsize
-            if size != member.file_size - len(start) - length:
-                raise UnfitError(
-                    f"says that {name!r} is of {dtype} and shape {shape}, which its size does not "
-                    "fit"
-                )
+            if size != member.file_size - stream.tell():
+                raise ArchiveError(f"says that {name!r} has shape {shape}, unlike its size")
             content = np.empty(size, dtype=np.uint8)
-            filled = stream.readinto(content.data)  # type: ignore[attr-defined]
-            if filled < size or stream.read(1):
-                raise UnfitError(f"is cut short within {name!r}")
-        return content.view(dtype).reshape(shape, order="F" if npy[2] == b"True" else "C")
+            if stream.readinto(content.data) < size or stream.read(1):  # type: ignore[attr-defined]
+                raise ArchiveError(f"is cut short within {name!r}")
+        array = content.view(dtype).reshape(shape, order="F" if fortran else "C")
+        if self._digests.get(name, digest := _digest(array)) != digest:
+            raise ArchiveError(f"holds another array {name!r} than was written: it is damaged")
+        array = array.astype(dtype.newbyteorder("="), copy=False)
+        largest = {"U": 0x10FFFF, "b": 1}.get(dtype.kind)  # beyond which numpy itself fails
+        if largest is not None:
+            codes = array.ravel(order="K").view(np.uint8 if dtype.kind == "b" else np.uint32)
+            if codes.max(initial=0) > largest:
+                raise ArchiveError(f"holds {name!r}, whose bytes are no {dtype.name}")
+        return array
 
 
 @contextmanager
 def opened_archive(path: Path) -> Iterator[Archive]:
-    """Open a file that `write_archive` wrote; `UnfitError` where it is damaged, or another one."""
-    with open_regular(path) as file:
-        with _errors_as_damage():
-            archive = Archive(zipfile.ZipFile(file), os.fstat(file.fileno()).st_size)
-        yield archive
+    """Open a file that `write_archive` wrote; whatever is wrong with it is an `ArchiveError`."""
+    with open_regular(path) as file, any_error_as_archive_error():
+        yield Archive(file)
 
 
 @contextmanager
-def _errors_as_damage() -> Iterator[None]:
-    # A damaged byte can make zip, zlib, JSON and numpy raise anything.
+def any_error_as_archive_error() -> Iterator[None]:
+    """Raise `ArchiveError` for all that zip, zlib, JSON, numpy and classes make of a wrong file."""
     try:
         yield
-    except UnfitError:
+    except (ArchiveError, DbgsomError, Warning):
         raise
     except Exception as error:
-        raise UnfitError(f"is damaged or cut short, or no model file: {one_line(error)}") from error
+        why = one_line(f"{type(error).__name__}: {error}")
+        raise ArchiveError(
+            f"is damaged or cut short, or nothing that this version can read ({why})"
+        ) from error
 
 
 def one_line(message: object) -> str:
-    """Return a text, or that of an error, fit to be shown though it repeats what is in a file."""
+    """Return a message that may repeat what a file holds: printable, in 500 characters."""
     text = "".join(letter if letter.isprintable() else " " for letter in str(message))
     return text if len(text) <= 500 else f"{text[:499]}…"
 
 
-def _most(limits: tuple[int, int], size: int) -> int:
-    return limits[0] + limits[1] * size
+def _limit(line: tuple[int, int], size: int) -> int:
+    return line[0] + line[1] * size
 
 
 def _digest(array: NDArray[Any]) -> str:

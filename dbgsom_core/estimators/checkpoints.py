@@ -25,8 +25,8 @@ from scipy.sparse import issparse
 from dbgsom_core.engine.local import Samples
 from dbgsom_core.engine.tables import each_range
 from dbgsom_core.errors import CheckpointError, PluginError, callers_level
-from dbgsom_core.estimators.archive import UnfitError, opened_archive
-from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
+from dbgsom_core.estimators.allow_list import NotPlainError, from_plain, to_plain
+from dbgsom_core.estimators.archive import ArchiveError, opened_archive
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.version import __version__
@@ -35,8 +35,7 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.tables._files import write_atomically
 from dbgsom_core.training.checkpoint import Checkpointer, States, TrainingState
 from dbgsom_core.training.config import Held, Settings
-from dbgsom_core.training.fitted_metric import FittedMetric
-from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.parts import FittedMetric, Parts
 from dbgsom_core.training.stopping import BY_CALLBACK
 from dbgsom_core.training.targets import Target
 
@@ -78,7 +77,7 @@ class Checkpoints:
         return cls(Path(os.fsdecode(given)))
 
     def progress(self, facts: Facts, random_state: Any = None) -> Checkpointer:
-        """Return how far a fit has come that these facts describe, to be noted here.
+        """Return how far a fit that these facts describe has come.
 
         A ``random_state`` that is a generator is set to where it was.
         """
@@ -119,8 +118,8 @@ class Checkpoints:
         generator = isinstance(random_state, np.random.RandomState)
         try:
             plain = [
-                [list(way), to_plain(state.plain(), arrays, "what growth remembers")]
-                for way, state in states.items()
+                [list(path), to_plain(state.plain(), arrays, "what growth remembers")]
+                for path, state in states.items()
             ]
         except NotPlainError as error:
             raise PluginError(
@@ -152,27 +151,24 @@ class Checkpoints:
                 )
 
     def _read(self) -> dict[str, Any] | None:
+        """Return facts, states and the state of the generator; None where there is no file."""
         try:
             with opened_archive(self.path) as archive:
                 header, take = archive.header, archive.take
                 if header["checkpoint"] != FORMAT:
-                    raise UnfitError(
-                        f"has format {header['checkpoint']}, and dbgsom-core {__version__} reads "
-                        f"{FORMAT}"
-                    )
+                    raise ArchiveError(f"has a format that dbgsom-core {__version__} does not read")
                 states = {
-                    tuple(map(int, way)): TrainingState.of_plain(from_plain(state, take))
-                    for way, state in header["states"]
+                    tuple(map(int, path)): TrainingState.of_plain(from_plain(state, take))
+                    for path, state in header["states"]
                 }
                 random = from_plain(header["random"], take)
+                return {"facts": dict(header["facts"]), "states": states, "random": random}
         except FileNotFoundError:
             return None
-        except Exception as error:  # what it holds is not what `_write` writes
-            told = error if isinstance(error, UnfitError) else f"is no checkpoint: {error!r}"
+        except (ArchiveError, OSError) as error:
             raise CheckpointError(
-                f"{self.path} {told}; remove it to train from the beginning"
+                f"{self.path} {error}; remove it to train from the beginning"
             ) from error
-        return {"facts": header["facts"], "states": states, "random": random}
 
     def _check(self, was: Facts, now: Facts) -> None:
         differences = [
@@ -240,34 +236,24 @@ def facts_of(
 
     The engine is not among them, since no bit depends on it.
     """
-    facts = {"dbgsom-core": __version__, "X": _described(samples.X), "y": "none"}
+    facts: dict[str, Any] = {"dbgsom-core": __version__, "X": samples.X, "y": None}
     if target is not None:
-        facts["y"] = _described(target.y)
-        facts["classes"] = "none" if target.codes is None else _described(target.codes)
-    facts["sample_weight"] = "none" if samples.weights is None else _described(samples.weights)
+        facts |= {"y": target.y, "classes": target.codes}
+    facts["sample_weight"] = samples.weights
     for part, kind, component in parts.each():
         if part != "engine":
             facts |= _component(part, kind, component)
-    facts.setdefault("init", _setting(parts.init))
+    facts.setdefault("init", parts.init)
     if validation is not None:
-        facts["validation"] = _described(validation.samples.X)
+        facts["validation"] = validation.samples.X
         if validation.target is not None:
-            facts["validation targets"] = _described(validation.target.y)
-    learnt = metric.state or {}
-    facts |= {f"metric learns {name}": _described(value) for name, value in sorted(learnt.items())}
-    for name, value in vars(settings).items():
-        facts[name] = _setting(value)
+            facts["validation targets"] = validation.target.y
+    facts |= {f"metric learns {name}": value for name, value in (metric.state or {}).items()}
+    facts |= vars(settings)
     if start is not None:
-        facts["map at the start"] = (
-            f"{_described(start.prototypes)} on {data_digest(start.positions)}"
-        )
-        facts["new samples"] = "all" if new is None else str(new)
-    return facts
-
-
-def _described(array: Any) -> str:
-    shape = " × ".join(map(str, array.shape))
-    return f"{shape} {array.dtype} with digest {data_digest(array)}"
+        facts |= {"map at the start": start.prototypes, "its cells": start.positions}
+        facts["new samples"] = "all" if new is None else new
+    return {name: _described(value) for name, value in facts.items()}
 
 
 def _component(part: str, kind: str, component: Any) -> dict[str, str]:
@@ -276,18 +262,21 @@ def _component(part: str, kind: str, component: Any) -> dict[str, str]:
     except PluginError:  # of the user's own program
         return {part: repr(component)}
     named = f"{identity.name} of {identity.distribution} {identity.version}"
-    return {part: named} | {
-        f"{part}.{name}": repr(value)
-        for name, value in flat(component.model_dump(mode="json")).items()
-    }
+    fields = flat(component.model_dump(mode="json"))
+    return {part: named} | {f"{part}.{name}": repr(value) for name, value in fields.items()}
 
 
-def _setting(value: Any) -> str:
+def _described(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or "none"
     if isinstance(value, np.random.RandomState):
         _, key, *rest = value.get_state(legacy=True)
         return f"generator at {data_digest(np.asarray(key))} {rest}"
-    if isinstance(value, (np.ndarray, list, tuple)):
-        return _described(np.asarray(value))
+    if isinstance(value, (list, tuple)):
+        value = np.asarray(value)
+    if getattr(value, "shape", ()):  # an array, a CSR matrix or a table
+        shape = " × ".join(map(str, value.shape))
+        return f"{shape} {value.dtype} with digest {data_digest(value)}"
     return repr(value.item() if isinstance(value, np.generic) else value)
 
 
@@ -296,8 +285,8 @@ def data_digest(X: Any) -> str:
 
     Parameters
     ----------
-    X : array (n, …), array of texts or objects, or CSR matrix
-        What has ``shape``, ``dtype``, and rows where slices are asked for.
+    X : array (n, …), array of texts or objects, CSR matrix, or table
+        Rows are read where slices of it are.
     """
     found = hashlib.sha256(f"{X.dtype.str} {X.shape}".encode())
     if issparse(X):

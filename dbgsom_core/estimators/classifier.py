@@ -13,10 +13,11 @@ from dbgsom_core.engine.local import Samples
 from dbgsom_core.estimators.components import computed
 from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
-from dbgsom_core.estimators.plain_values import storable
+from dbgsom_core.estimators.model_file import storable
+from dbgsom_core.estimators.validation import HeldOut
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.training.groups import followed_by
-from dbgsom_core.training.targets import class_labels, labelled
+from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.targets import Target, class_labels, labelled
 
 
 @storable
@@ -43,51 +44,35 @@ class SomClassifier(ClassifierMixin, GrowingMap):
     """
 
     _kind: ClassVar[str] = "classifier"
+    _targets: ClassVar[str] = "class labels"
 
     labeller: Any = "kernel_vote"
     unlabelled: Any = "auto"
 
     @all_or_nothing
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train the map on X (n, D) and label its neurons with y (n,).
-
-        A sample without a class (None, nan, or as ``unlabelled`` says) trains the map and labels
-        nothing; a neuron without labelled samples answers as its nearest neuron with some.
-        ``sample_weight`` (n,): each sample counts as if it were there so many times.
-
-        Raises
-        ------
-        ValueError
-            The data, the labels or a parameter cannot be used.
-        """
-        self._require(y, "class labels")
-        parts = self.check_parts(y, X)
-        X = self._checked(X, parts, reset=True)
-        target = class_labels(X, y, self.unlabelled)
-        self._fit(parts, X, target, sample_weight)
-        self.classes_ = target.classes
-        return self
-
-    @all_or_nothing
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+    def partial_fit(  # type: ignore[override] # classes come third, as in scikit-learn
+        self, X: Any, y: Any = None, classes: Any = None, sample_weight: Any = None
+    ) -> Self:
         """Go on training with further samples, see `SomVQ.partial_fit`.
 
         ``classes`` (C,) names classes that have not been seen yet; without it those of later calls
         are added when they come.
         """
-        self._require(y, "class labels")
-        parts = self.check_parts(y, X)
         known = hasattr(self, "som_map_")
-        X = self._checked(X, parts, reset=not known)
-        learnt = self.classes_ if known else None if classes is None else np.unique(classes)
-        target = class_labels(X, y, self.unlabelled, learnt)
+        return self._train(X, y, sample_weight, goes_on=known, classes=classes)
+
+    def _target(self, parts: Parts, X: Any, y: Any, goes_on: bool, classes: Any) -> Target | None:
+        learned = self.classes_ if goes_on else None if classes is None else np.unique(classes)
+        target = class_labels(X, y, self.unlabelled, learned)
         if classes is not None:
             target = target.with_classes(classes)
-        if known:
-            target = followed_by(target.with_classes(self.classes_), self._memory)
-        self._fit(parts, X, target, sample_weight, goes_on=known)
-        self.classes_ = target.classes
-        return self
+        return target.with_classes(self.classes_) if goes_on else target
+
+    def _take_target(
+        self, X: Any, target: Target | None, everything: Target | None, held: HeldOut
+    ) -> None:
+        assert everything is not None
+        self.classes_ = everything.classes
 
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
         """Lay the map beside samples X (n, D): what measures and figures look at."""

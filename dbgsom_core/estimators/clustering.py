@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
-from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
-from dbgsom_core.estimators.plain_values import storable
-from dbgsom_core.training.compatibility import reads_target
-from dbgsom_core.training.groups import followed_by
-from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.targets import Target, class_labels
+from dbgsom_core.estimators.growing_map import GrowingMap
+from dbgsom_core.estimators.model_file import storable
 
 
 @storable
@@ -169,54 +165,6 @@ class SomVQ(ClusterMixin, GrowingMap):
     Vasighi, M. & Amini, H. (2017). A directed batch growing approach to enhance the topology
     preservation of self-organizing map. Applied Soft Computing 55, 424-435.
     """
-
-    @all_or_nothing
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Train the map.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix (n, D)
-            At least 4 samples, not all alike; nan is a missing value where the metric takes them.
-        y : array-like (n,), optional
-            Class labels; read only where the growth strategy, the labeller or a stopping rule needs
-            them.
-        sample_weight : array-like (n,), optional
-            Each sample counts as if it were there so many times.
-
-        Raises
-        ------
-        ValueError
-            The data or a parameter cannot be used.
-        """
-        parts = self.check_parts(y, X)
-        X = self._checked(X, parts, reset=True)
-        self._fit(parts, X, self._target(parts, X, y), sample_weight)
-        return self
-
-    @all_or_nothing
-    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Go on training with further samples; the first call does what `fit` does.
-
-        The map keeps a summary of the samples that each neuron won so far, which stand beside the
-        new ones, weighted by their number. A later call runs a fifth of ``epochs`` at the kernel's
-        final width, in which the map may grow. ``labels_``, ``errors_``, ``quantization_error_``
-        and ``topographic_error_`` then tell of the new samples, ``hit_counts_`` of all.
-
-        Parameters and errors are those of `fit`; one new sample is enough.
-        """
-        if not hasattr(self, "som_map_"):
-            return self.fit(X, y, sample_weight)
-        parts = self.check_parts(y, X)
-        X = self._checked(X, parts, reset=False)
-        target = self._target(parts, X, y)
-        if target is not None:
-            target = followed_by(target, self._memory)
-        self._fit(parts, X, target, sample_weight, goes_on=True)
-        return self
-
-    def _target(self, parts: Parts, X: Any, y: Any) -> Target | None:
-        return None if y is None or reads_target(parts) is None else class_labels(X, y)
 
     @property
     def cluster_centers_(self) -> NDArray[np.floating[Any]]:

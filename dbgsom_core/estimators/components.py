@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -16,8 +15,7 @@ from dbgsom_core.interfaces.guard import told
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import sentences
-from dbgsom_core.training.compatibility import why_not_filled
-from dbgsom_core.training.parts import KIND_OF, Absent, Parts
+from dbgsom_core.training.parts import KIND_OF, Parts, why_not_filled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from dbgsom_core.interfaces.engine import Engine
 
 AUTO = "auto"  # a spreading factor that held-out samples choose
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 _ANY_FACTOR = 0.5  # to see whether the strategy reads a spreading factor
 _UNNAMED = {"engine": "local"}  # what a mapping without a name means
 _IN_MEMORY = ("numpy", "pandas", "scipy", "builtins")  # packages whose data no engine is named for
@@ -57,14 +54,10 @@ class FunctionMetric(MetricComponent):
         return f"the function {self.function.__module__}.{name}"
 
 
-def build_parts(params: Mapping[str, Any], absent: Mapping[str, Absent] = NOTHING) -> Parts:
-    """Build the components that the parameters of an estimator name, but for ``absent`` ones."""
-    built: dict[str, Any] = dict(absent)
-    for param in KIND_OF:
-        if param not in absent:
-            growing = param == "growth"
-            built[param] = build_growth(params) if growing else build_param(param, params[param])
-    return Parts(**built)
+def build_parts(params: Mapping[str, Any]) -> Parts:
+    """Build the components that the parameters of an estimator name."""
+    built = {param: build_param(param, params[param]) for param in KIND_OF if param != "growth"}
+    return Parts(growth=build_growth(params), **built)
 
 
 def build_growth(params: Mapping[str, Any]) -> Any:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from operator import index
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +15,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.estimators.components import build
-from dbgsom_core.estimators.film import film_of
+from dbgsom_core.estimators.growth_film import frames_of
 from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
@@ -109,8 +108,6 @@ class SomDisplay:
         ------
         UnknownNameError
             There is no such figure; the message names the nearest.
-        TypeError
-            What was given is no model, no name, no axes, …
         ValueError
             The model is not fitted, the figure has no such field or cannot be drawn; the message
             says why.
@@ -122,19 +119,9 @@ class SomDisplay:
         >>> SomDisplay.from_estimator(vq, X, kind="component_planes").savefig("planes.svg")
         """
         estimator, with_steps = _map_within(model)
-        _check_text(kind, "kind", "the name of a figure, such as 'u_matrix'")
         component = build("figure", {**style, "name": kind}, kind)
         if FigureAbilities.of(component).of_sweeps:
             raise ValueError(f"{kind} shows sweeps, and this is one map")
-        if not isinstance(label_names, Mapping | None):
-            raise TypeError(
-                f"label_names must be a mapping from labels to what they are called, such as "
-                f"{{0: 'no', 1: 'yes'}}, not {label_names!r}"
-            )
-        if not isinstance(stability, Stability | None):
-            raise TypeError(
-                f"stability must be what model.stability(X) returned, not {stability!r}"
-            )
         if X is None:
             if kind in _NEED_SAMPLES or y is not None or extra is not None:
                 raise ValueError(f"{kind} needs samples here: give X")
@@ -143,9 +130,8 @@ class SomDisplay:
             samples = X if with_steps is None else with_steps.prepare(X)
             targets = None if y is None else np.asarray(y)
             predictions = estimator.predict(samples)
-            if targets is not None and np.shape(targets)[:1] != (len(predictions),):
-                has = f"has {len(targets)} values" if targets.ndim else f"is {y!r}"
-                raise ValueError(f"y {has} for {len(predictions)} samples")
+            if targets is not None and len(targets) != len(predictions):
+                raise ValueError(f"y has {len(targets)} values for {len(predictions)} samples")
             evaluation = estimator.evaluate(samples, y=targets, predictions=predictions)
             novelty = _novelty_of(estimator, samples)
         if feature_names is None and with_steps is not None:
@@ -153,9 +139,9 @@ class SomDisplay:
         view = view_of(
             estimator,
             evaluation,
-            feature_names=_feature_names(estimator, feature_names, "feature_names"),
+            feature_names=_feature_names(estimator, feature_names),
             label_names=dict(label_names or {}),
-            image_shape=_image_shape(image_shape),
+            image_shape=image_shape,
             variables=_numbers(extra, evaluation.data.n),
             stability=stability,
             sample_ids=_ids_of(X),
@@ -168,7 +154,6 @@ class SomDisplay:
 
     def plot(self, *, ax: Axes | None = None) -> Self:
         """Draw the figure again, into axes or on a page of its own."""
-        _check_axes(ax)
         self.figures_ = images_of(self.kind, self._draw(ax))
         figure = next(iter(self.figures_.values()))
         if ax is not None:
@@ -211,14 +196,9 @@ class SomDisplay:
 
 def plotted(estimator: Any, options: Mapping[str, Any], ax: Axes | None) -> Axes:
     """Return the axes in which a fitted map is drawn as dots and lines, see `FittedMap.plot`."""
-    meant = {"color": "the name of an attribute or of a feature", "layout": "'grid' or 'pca'"}
-    meant |= {"pointsize": meant["color"], "palette": "the name of a matplotlib colormap"}
     given = {name: value for name, value in options.items() if value is not None}
-    for name, value in given.items():
-        _check_text(value, name, meant[name])
-    _check_axes(ax)
     draw = guarded("figure", build("figure", {**given, "name": "dots"}, "plot"), "draw")
-    names = _feature_names(estimator, None, "")
+    names = _feature_names(estimator, None)
     view = view_of(estimator, remembered(estimator), feature_names=names)
     if ax is not None:
         draw(replace(view, axes=ax))
@@ -246,7 +226,7 @@ def explored(
     """Return the explorer of a fitted map, see `FittedMap.explore`."""
     view = _explorer_view(_map_within(model), X, y, names, image_shape)
     if other is not None:
-        beside = _explorer_view(_map_within(other, "other"), X, y, names, image_shape)
+        beside = _explorer_view(_map_within(other), X, y, names, image_shape)
         view = replace(view, other=beside)
     page: Html = build("figure", "explorer").draw(view)
     if path is not None:
@@ -290,8 +270,7 @@ def _explorer_view(
     if model is not None:
         samples, undo = model.prepare(X), model.undone
     features, n = estimator.n_features_in_, np.shape(samples)[0] if np.ndim(samples) else 0
-    names = _feature_names(estimator, names, "names")
-    image_shape = _image_shape(image_shape)
+    names = _feature_names(estimator, names)
     if image_shape is not None and image_shape[0] * image_shape[1] != features:
         size = " × ".join(map(str, image_shape))
         raise ValueError(f"images of {size} do not have the {features} features of the map")
@@ -308,7 +287,7 @@ def _explorer_view(
         novelty=_novelty_of(estimator, samples),
         sample_ids=_ids_of(X),
         undo=undo,
-        film=film_of(estimator),
+        film=frames_of(estimator),
     )
 
 
@@ -332,76 +311,33 @@ def _png(figure: Any) -> bytes:
 # --------------------------------------------------------------------- what figures are given
 
 
-def _map_within(model: Any, called: str = "model") -> tuple[Any, Any]:
+def _map_within(model: Any) -> tuple[Any, Any]:
     # The fitted estimator in a model, and the model with its prepare steps or None.
     found = getattr(model, "model", model)  # of a finished run
     with_steps = found if hasattr(found, "undone") else None
     estimator = found if with_steps is None else with_steps.estimator
-    if isinstance(estimator, type) or not isinstance(getattr(estimator, "_kind", None), str):
+    if not isinstance(getattr(estimator, "_kind", None), str):
         raise TypeError(
-            f"{called} must be a fitted SomVQ, SomClassifier or SomRegressor, or the model of a "
-            f"run, not {_short(model)}"
+            "a map is drawn of a fitted SomVQ, SomClassifier or SomRegressor, or of the model of a "
+            f"run, not of a {type(model).__name__}"
         )
     check_is_fitted(estimator)
     return estimator, with_steps
 
 
-def _check_text(value: Any, called: str, what: str) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{called} must be {what}, not {_short(value)}")
-
-
-def _check_axes(ax: Any) -> None:
-    if ax is not None and not hasattr(ax, "inset_axes"):
-        raise TypeError(
-            "ax must be matplotlib Axes, such as axes[0] of several or figure.add_subplot(), not "
-            f"a {type(ax).__name__}"
-        )
-
-
-def _feature_names(estimator: Any, names: Any, called: str) -> list[str]:
+def _feature_names(estimator: Any, names: Any) -> list[str]:
     if names is None:
         return [str(name) for name in getattr(estimator, "feature_names_in_", ())]
-    features = estimator.n_features_in_
-    if isinstance(names, (str, bytes)) or not hasattr(names, "__len__"):
-        raise TypeError(f"{called} must be {features} names, one a feature, not {_short(names)}")
-    if len(names) != features:
-        raise ValueError(f"{called} has {len(names)} names, and the map {features} features")
-    return [str(name) for name in names]
-
-
-def _short(value: Any) -> str:
-    return repr(value).partition("\n")[0][:60]
-
-
-def _image_shape(shape: Any) -> tuple[int, int] | None:
-    if shape is None:
-        return None
-    try:
-        rows, columns = map(index, shape)
-        if min(rows, columns) > 0:
-            return rows, columns
-    except (TypeError, ValueError):
-        pass
-    raise ValueError(
-        f"image_shape must be (rows, columns), two whole numbers above 0, not {shape!r}"
-    )
+    given, features = [str(name) for name in names], estimator.n_features_in_
+    if len(given) != features:
+        raise ValueError(f"{len(given)} names of features, and the map has {features} features")
+    return given
 
 
 def _numbers(variables: Mapping[str, Any] | None, n: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if variables is None:
-        return found
-    if not hasattr(variables, "keys"):
-        raise TypeError(
-            "extra must be a mapping from names to numbers of each sample, or a DataFrame, not "
-            f"{type(variables).__name__}"
-        )
-    for name in variables:
-        try:
-            values = np.asarray(variables[name], dtype=np.float64)
-        except (TypeError, ValueError):
-            raise ValueError(f"variable '{name}' of extra holds what is no number") from None
+    for name in () if variables is None else variables:
+        values = np.asarray(variables[name], dtype=np.float64)  # type: ignore[index]
         if values.shape != (n,):
             raise ValueError(f"variable '{name}' has shape {values.shape}, not ({n},)")
         found[str(name)] = np.where(np.isfinite(values), values, np.nan)

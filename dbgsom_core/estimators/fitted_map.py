@@ -34,10 +34,9 @@ from dbgsom_core.som_map.topology import (
     topographic_product,
 )
 from dbgsom_core.som_map.tree import Descent, Tree, descend
-from dbgsom_core.training.fitted_metric import FittedMetric
+from dbgsom_core.training.groups import Calibration, Density, Novelty
 from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
-from dbgsom_core.training.novelty import Calibration, Density, Novelty
-from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.parts import FittedMetric, Parts
 from dbgsom_core.training.targets import labelled
 
 LEAVES = "_ended_in"  # the leaf of each training sample that is not in memory, in few bytes
@@ -73,29 +72,28 @@ def _call(
     return method(model, X, *args, **keywords)
 
 
-class _StreamedLabels:
-    # `labels_` of training samples that were read in blocks: the answers of their leaves. Samples
-    # in memory have an attribute, which hides this descriptor.
+class _LazyLabels:
+    """`labels_` of training samples that were read in blocks: the answers of their leaves.
+
+    Samples in memory have an attribute, which hides this descriptor.
+    """
 
     def __get__(self, estimator: Any, owner: type[Any] | None = None) -> Any:
         if estimator is None:
             return self
-        attributes, name = vars(estimator), type(estimator).__name__
-        if LEAVES in attributes:
-            return np.asarray(estimator.leaf_labels_[attributes[LEAVES]])
-        if "leaf_labels_" in attributes:
-            raise AttributeError(
-                f"this {name} was loaded, and labels_ of samples that were read in blocks are not "
-                "saved: predict(X) tells them"
-            )
-        raise AttributeError(f"'{name}' object has no attribute 'labels_': it is not fitted yet")
+        if LEAVES in vars(estimator):
+            return np.asarray(estimator.leaf_labels_[vars(estimator)[LEAVES]])
+        raise AttributeError(
+            f"this {type(estimator).__name__} has no labels_: it is not fitted, or it was loaded "
+            "and samples were read in blocks, whose labels are not saved; predict(X) returns them"
+        )
 
 
 class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods that use a map and leave it as it is."""
 
     _kind: ClassVar[str]
-    labels_ = _StreamedLabels()
+    labels_ = _LazyLabels()
     som_map_: SomMap
     weights_: NDArray[np.floating[Any]]
     hit_counts_: NDArray[Any]
@@ -225,12 +223,12 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             There is no such algorithm, or distances, none of which is 0, are asked for as sparse.
         """
         data = self._samples(X)
-        wanted = self.transform_algorithm if algorithm is None else algorithm
-        self._check_algorithm(wanted, "algorithm")
-        if sparse and wanted == "distances":
+        algorithm = self.transform_algorithm if algorithm is None else algorithm
+        self._check_algorithm(algorithm, "algorithm")
+        if sparse and algorithm == "distances":
             raise ValueError("distances are not sparse: sparse=True needs algorithm='mixture'")
         with one_blas_thread():
-            if wanted == "distances":
+            if algorithm == "distances":
                 return data.distances(self._tree.weights)
             return data.mixtures(self._tree.weights, sparse)
 
@@ -279,14 +277,13 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Lay the map beside samples X (n, D): what measures and figures look at."""
         if np.ndim(predictions) == 2 and len(predictions):
             predictions = self._point(np.asarray(predictions))
-        numbers = y is None or self._kind == "regressor"
-        known = None if numbers else labelled(y, None, ())  # those that are there
+        classes = y is not None and self._kind != "regressor"
         return Evaluation(
             som_map=self.som_map_,
             data=self._samples(X),
             y=y,
             predictions=predictions,
-            labelled=known,
+            labelled=labelled(y, None, ()) if classes else None,
             seed=seed,
             novelty_of=lambda data: -self._scores(data),
         )
@@ -299,7 +296,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         The score is minus the root of the mean squared distance to the training samples around the
         sample, of which the r-th nearest weighs exp(-r/10), as far as the map can tell, in units of
-        the spread within its neurons (see `training.novelty.Density`): 0 at best. Multiplying data
+        the spread within its neurons (see `training.groups.Density`): 0 at best. Multiplying data
         and map by a number changes no score. Below ``offset_`` are outliers.
         """
         return self._scores(self._samples(X))
@@ -331,9 +328,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         data, known = self._samples(X), self._known_novelty()
         if isinstance(known, Novelty):
-            raise ModelFileError(
-                "this map was saved by a version without p-values; fit and save it again"
-            )
+            raise _lacks("p-values")
         return known.pvalues(self._density.scores(data))
 
     @property
@@ -346,9 +341,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _known_novelty(self) -> Novelty | Calibration:
         if not hasattr(self, "_novelty"):
-            raise ModelFileError(
-                "this map was saved by a version without novelty scores; fit and save it again"
-            )
+            raise _lacks("novelty scores")
         return self._novelty
 
     # ---------------------------------------------------------------------- figures of merit
@@ -415,7 +408,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         random_state: int = 0,
         n_jobs: int | None = None,
     ) -> Stability:
-        """Say how sure the map is, by refits to parts of the samples.
+        """Return how sure the map is, by refits to parts of the samples.
 
         Parameters
         ----------
@@ -444,11 +437,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Per link how often two samples that met across it stay neighbours, per neuron how often
             its answer stays, per measure a confidence interval. Intervals take the deviation over
             refits as that of the delete-d jackknife (Shao & Wu 1989).
-
-        Raises
-        ------
-        ValueError
-            The data or a parameter cannot be used.
         """
         from dbgsom_core.estimators.stability import stability_of  # scipy.stats is slow to import
 
@@ -581,3 +569,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             raise ValueError(
                 f"{method} needs prototypes in the units of X, and metric {metric.name} has its own"
             )
+
+
+def _lacks(what: str) -> ModelFileError:
+    return ModelFileError(f"this map was saved by a version without {what}; fit and save it again")

@@ -22,7 +22,6 @@ from dbgsom_core.errors import callers_level
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.components import (
     AUTO,
-    NOTHING,
     build_engine,
     build_parts,
     component_class,
@@ -31,9 +30,9 @@ from dbgsom_core.estimators.components import (
     with_field,
 )
 from dbgsom_core.estimators.fitted_map import LEAVES, FittedMap
+from dbgsom_core.estimators.model_file import take_state
 from dbgsom_core.estimators.planning import Plan, plan_of
 from dbgsom_core.estimators.sizing import SizesTried, choose_size, spreading_factor_of
-from dbgsom_core.estimators.stored_estimator import take_state
 from dbgsom_core.estimators.validation import (
     LEAST_SAMPLES,
     HeldOut,
@@ -48,14 +47,18 @@ from dbgsom_core.interfaces.guard import blamed
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.callbacks import callback_notifier
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.compatibility import check_suits, reads_target, why_no_grid
 from dbgsom_core.training.config import Settings
-from dbgsom_core.training.fit import fit_map
-from dbgsom_core.training.fitted_metric import fitted
-from dbgsom_core.training.hierarchy import check_goes_on
-from dbgsom_core.training.novelty import Calibration
-from dbgsom_core.training.parts import KIND_OF, Absent, Parts
-from dbgsom_core.training.targets import Target
+from dbgsom_core.training.fit import check_goes_on, fit_map
+from dbgsom_core.training.groups import Calibration, followed_by
+from dbgsom_core.training.parts import (
+    KIND_OF,
+    Parts,
+    check_suits,
+    fitted,
+    reads_target,
+    why_no_grid,
+)
+from dbgsom_core.training.targets import Target, class_labels
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -84,6 +87,7 @@ class GrowingMap(FittedMap, BaseEstimator):
     """Base of the estimators; its parameters and attributes are described there."""
 
     _kind: ClassVar[str] = "vq"  # as configurations, figures and components call it
+    _targets: ClassVar[str] = ""  # what y has to be
 
     metric: Any = "euclidean"
     kernel: Any = "gaussian"
@@ -148,21 +152,19 @@ class GrowingMap(FittedMap, BaseEstimator):
             setattr(self, part, spec)
         return self
 
-    def parts(self, X: Any = None, absent: Mapping[str, Absent] = NOTHING) -> Parts:
+    def parts(self, X: Any = None) -> Parts:
         """Return the built components that the parameters name; raises as `check_parts`."""
         params = self.get_params(deep=False)
         if self._sizes_itself and hasattr(self, "spreading_factor_"):  # what goes on keeps to it
             params["spreading_factor"] = self.spreading_factor_
-        return build_parts({**params, "engine": engine_for(self.engine, X)}, absent)
+        return build_parts({**params, "engine": engine_for(self.engine, X)})
 
     @property
     def _sizes_itself(self) -> bool:
         return isinstance(self.spreading_factor, str) and self.spreading_factor == AUTO
 
-    def check_parts(self, y: Any, X: Any = None, absent: Mapping[str, Absent] = NOTHING) -> Parts:
+    def check_parts(self, y: Any, X: Any = None) -> Parts:
         """Return the built components after checking every parameter that needs no look into X.
-
-        Those that are ``absent`` stay so.
 
         Raises
         ------
@@ -174,12 +176,11 @@ class GrowingMap(FittedMap, BaseEstimator):
                 raise ValueError(f"{name} must be {needed}, not {getattr(self, name)!r}")
         self._check_algorithm(self.transform_algorithm, "transform_algorithm")
         Checkpoints.of(self.checkpoint)
-        parts = self.parts(X, absent)
+        parts = self.parts(X)
         check_suits(parts, self._kind)
-        if not absent.keys() & {"growth", "grid"}:
-            misfit = why_no_grid(parts.growth, parts.grid)
-            if misfit is not None:
-                raise ValueError(misfit)
+        misfit = why_no_grid(parts.growth, parts.grid)
+        if misfit is not None:
+            raise ValueError(misfit)
         reader = reads_target(parts)
         if reader is not None and y is None:
             raise ValueError(f"{reader} needs class labels: give y to fit")
@@ -221,14 +222,70 @@ class GrowingMap(FittedMap, BaseEstimator):
         ValueError
             As `fit` does, or the chunk sizes of X are unknown.
         """
-        return plan_of(self, X, y, seconds=seconds)
+        return plan_of(self, X, y, seconds)
 
-    def _require(self, y: Any, targets: str) -> None:
-        if y is None:
+    @all_or_nothing
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Train the map on X, and let it learn from y what its neurons answer.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix (n, D)
+            At least 4 samples, not all alike; nan is a missing value where the metric takes them.
+        y : array-like (n,) or (n, T)
+            Class labels or targets. `SomVQ` reads labels only where the growth strategy, the
+            labeller or a stopping rule needs them. A sample without a class (None, nan, or as
+            ``unlabelled`` says), or with a target that is nan, trains the map alone.
+        sample_weight : array-like (n,), optional
+            Each sample counts as if it were there so many times.
+
+        Raises
+        ------
+        ValueError
+            The data, the targets or a parameter cannot be used.
+        """
+        return self._train(X, y, sample_weight)
+
+    @all_or_nothing
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Go on training with further samples; the first call does what `fit` does.
+
+        The map keeps a summary of the samples that each neuron won so far, which stand beside the
+        new ones, weighted by their number. A later call runs a fifth of ``epochs`` at the kernel's
+        final width, in which the map may grow. ``labels_``, ``errors_``, ``quantization_error_``
+        and ``topographic_error_`` then tell of the new samples, ``hit_counts_`` of all.
+
+        Parameters and errors are those of `fit`; one new sample is enough. A regressor goes on with
+        one target without gaps: what else was learned is not remembered.
+        """
+        return self._train(X, y, sample_weight, goes_on=hasattr(self, "som_map_"))
+
+    def _train(
+        self, X: Any, y: Any, sample_weight: Any, *, goes_on: bool = False, classes: Any = None
+    ) -> Self:
+        if y is None and self._targets:
             raise ValueError(
-                f"{type(self).__name__} needs {targets}: requires y to be passed, but the target "
-                "y is None"
+                f"{type(self).__name__} needs {self._targets}: requires y to be passed, but the "
+                "target y is None"
             )
+        parts = self.check_parts(y, X)
+        X = self._checked(X, parts, reset=not goes_on)
+        target = self._target(parts, X, y, goes_on, classes)
+        everything = target
+        if goes_on and target is not None:
+            everything = followed_by(target, self._memory)
+        held = self._fit(parts, X, everything, sample_weight, goes_on=goes_on)
+        self._take_target(X, target, everything, held)
+        return self
+
+    def _target(self, parts: Parts, X: Any, y: Any, goes_on: bool, classes: Any) -> Target | None:
+        """Return the targets of samples X, those that the parts can use."""
+        return None if y is None or reads_target(parts) is None else class_labels(X, y)
+
+    def _take_target(
+        self, X: Any, target: Target | None, everything: Target | None, held: HeldOut
+    ) -> None:
+        """Take what a fit learned of targets besides what `take_state` takes."""
 
     def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
         handles = MetricAbilities.of(parts.metric).handles

@@ -20,7 +20,7 @@ from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import AskedEvaluation, Evaluation, MeasureAbilities
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
-from dbgsom_core.training.compatibility import measure_suits, measured_by_default
+from dbgsom_core.training.parts import measure_suits, measured_by_default
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,55 +1,132 @@
-"""Fitted models in one file: a zip of .npy arrays and a JSON header, without pickle.
+"""Model files: what they hold, how they are written, and how they are read.
 
-The header holds the format's version, the estimator's class and parameters, and for each part its
-name, distribution, version and fields. Reading it imports installed plugins that it names, listed
-transformers, and nothing else.
+A model file is a zip of .npy arrays and a JSON header, without pickle. The header has the format's
+version, the estimator's class and parameters, and for each component its name, distribution,
+version and fields. Reading imports installed plugins and listed transformers, and nothing else.
+
+`FITTED` and `MAP_ARRAYS` list all that is stored of a fit. One more array needs a field of
+`training.fit.FittedState` and a line in `FITTED`, with a ``?`` so that older files still load.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from operator import attrgetter
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from sklearn.base import OneToOneFeatureMixin
 
+from dbgsom_core.engine.blas import one_blas_thread
+from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.tables import BlockTable
-from dbgsom_core.errors import DataError, DbgsomError, ModelFileError
-from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explained
-from dbgsom_core.estimators.archive import UnfitError, one_line, opened_archive, write_archive
-from dbgsom_core.estimators.display import explored as explored_page
-from dbgsom_core.estimators.plain_values import (
+from dbgsom_core.errors import (
+    DataError,
+    DbgsomError,
+    ModelFileError,
+    PluginError,
+    did_you_mean,
+)
+from dbgsom_core.estimators.allow_list import (
     NotPlainError,
     Take,
+    Types,
     from_plain,
     stored_types,
     to_plain,
 )
-from dbgsom_core.estimators.scaling import names_after, prepared
-from dbgsom_core.estimators.stored_estimator import (
-    MOST_COLUMNS,
-    checked_name,
-    read_estimator,
-    write_estimator,
+from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explained
+from dbgsom_core.estimators.archive import (
+    ArchiveError,
+    any_error_as_archive_error,
+    opened_archive,
+    write_archive,
 )
+from dbgsom_core.estimators.components import component_spec
+from dbgsom_core.estimators.display import explored as explored_page
+from dbgsom_core.estimators.scaling import names_after, prepared
+from dbgsom_core.interfaces.component import Component, nested_fields, parse
+from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
 from dbgsom_core.interfaces.figures import Html
+from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.stored_types import mismatch, shown
 from dbgsom_core.interfaces.version import __version__
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
+from dbgsom_core.plugins.validation_messages import sentences
+from dbgsom_core.som_map.changes import change_of
+from dbgsom_core.som_map.grid import Grid
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.tables import Columns
 from dbgsom_core.tables._files import exists
+from dbgsom_core.training.fit import FittedState
+from dbgsom_core.training.groups import Calibration, Density, LabelledGroups, MicroClusters
+from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
+from dbgsom_core.training.parts import LOOP, PARTS, FittedMetric, restored
+
+Model = TypeVar("Model")
 
 FORMAT = 2  # format 1, of 0.1.0, named some classes by their modules
-_NO_MODELS = {
-    **dict.fromkeys((".csv", ".tsv", ".parquet", ".pq"), "table"),
-    **dict.fromkeys((".yaml", ".yml"), "configuration"),
+
+# Fitted attributes: where a fit leaves them in `FittedState` ("": the estimator sets them), and
+# what a file may hold as such (see `StoredType`), of K neurons, L leaves, D columns of prototypes
+# and F of samples, C classes, T targets. A file may lack those with a ``?``.
+FITTED: Mapping[str, tuple[str, str]] = {
+    "weights_": ("weights", "finite[K, D]"),
+    "labels_?": ("", "any[*] | finite[*, T]"),
+    "neuron_labels_": ("labelled.neurons.labels", "any[K] | finite[K, T]"),
+    "hit_counts_": ("labelled.neurons.hits", "finite[K]"),
+    "errors_": ("errors", "number[K]"),
+    "n_iter_": ("", "integer"),
+    "converged_": ("training.converged", "flag"),
+    "stopped_by_?": ("training.stopped", "text"),
+    "kept_epoch_?": ("training.kept", "integer"),
+    "growing_threshold_": ("training.threshold", "number"),
+    "spreading_factor_?": ("", "number | none"),
+    "quantization_error_": ("quantization_error", "number"),
+    "topographic_error_": ("topographic_error", "number"),
+    "n_features_in_": ("", "size[F]"),
+    "feature_names_in_?": ("", "text[F]"),
+    "classes_?": ("", "any[C]"),
+    "_probabilities": ("labelled.neurons.probabilities", "number[K, C] | none"),
+    "_memory": ("labelled.clusters", "summaries"),
+    "_novelty?": ("calibration", "novelty | calibration"),
+    "_deviations?": ("deviations", "number[D]"),
+    "_residuals?": ("", "number[E] | number[E, T]"),
+    "_outputs?": ("", "list of summaries"),
+    "leaf_labels_": ("labelled.leaves.labels", "any[L] | finite[L, T]"),
+    "leaf_hit_counts_": ("labelled.leaves.hits", "finite[L]"),
+    "_leaf_probabilities": ("labelled.leaves.probabilities", "number[L, C] | none"),
 }
+MAP_ARRAYS = {
+    "positions": "int[K, 2]",
+    "prototypes": "finite[K, D]",
+    "parents": "int[K]",
+    "birth_epochs": "int[K]",
+}
+# Parameters of the estimator that fill fields of the growth strategy.
+_FILLING = ("spreading_factor", "max_neurons")
+_NOT_STORED = (*PARTS, "callbacks", "checkpoint")
+_MOST_NEURONS = 1 << 16  # hops are uint16
+_WIDEST = 1 << 15  # columns and rows, which are hops between parts of a map
+_MOST_COLUMNS = 1 << 22
+_ESTIMATORS: dict[str, type[Any]] = {}  # by the names that files know
+
+
+def storable(cls: type[Model]) -> type[Model]:
+    """Let files hold estimators of the decorated class, under its name, which stays."""
+    _ESTIMATORS[cls.__name__] = cls
+    return cls
+
+
+# ------------------------------------------------------------------------------------- files
 
 
 def save(model: Any, path: str | PathLike[str]) -> None:
@@ -74,17 +151,22 @@ def save(model: Any, path: str | PathLike[str]) -> None:
             "version": __version__,
             "columns": to_plain(model.columns, arrays, "columns", types),
             "steps": [[name, to_plain(step, arrays, name, types)] for name, step in model.steps],
-            "estimator": write_estimator(model.estimator, arrays, types),
+            "estimator": _write_estimator(model.estimator, arrays, types),
         }
         header = json.loads(json.dumps(header))
     except (NotPlainError, RecursionError) as error:
         raise ModelFileError(f"the model cannot be saved without pickle: {error}") from error
+    try:
+        with any_error_as_archive_error():
+            _read(header, dict(arrays).pop)
+    except ArchiveError as error:
+        raise ModelFileError(
+            f"the model cannot be saved, for nobody could load it again: it {error}"
+        ) from error
     target = Path(path)
-    with _errors_about("the model cannot be saved, for nobody could load it again: it"):
-        _read(header, dict(arrays).pop)
-        if not target.parent.is_dir():
-            raise ModelFileError(f"there is no folder {target.parent} to save {target.name} in")
-        write_archive(target, header, arrays)
+    if not target.parent.is_dir():
+        raise ModelFileError(f"there is no folder {target.parent} to save {target.name} in")
+    write_archive(target, header, arrays)
 
 
 def load(path: str | PathLike[str]) -> Any:
@@ -103,11 +185,11 @@ def load(path: str | PathLike[str]) -> Any:
     source = Path(path)
     if exists(source / "model.npz"):
         raise ModelFileError(f"{path} is a folder; its model is {source / 'model.npz'}")
-    if (kind := _NO_MODELS.get(source.suffix.lower())) and exists(source):
-        raise ModelFileError(f"{path} is a {kind}, no model: where both are given, MODEL is first")
     try:
-        with _errors_about(str(path)), opened_archive(source) as archive:
+        with opened_archive(source) as archive:
             return _read(archive.header, archive.take)
+    except ArchiveError as error:
+        raise ModelFileError(f"{path} {error}") from error
     except FileNotFoundError:
         raise ModelFileError(f"there is no model file {path}") from None
     except OSError as error:
@@ -127,52 +209,40 @@ def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
     return loaded
 
 
-@contextmanager
-def _errors_about(subject: str) -> Iterator[None]:
-    # A file can be wrong in more ways than anyone has thought of: every error becomes a sentence.
-    try:
-        yield
-    except (DbgsomError, OSError, Warning):
-        raise
-    except Exception as error:
-        other = "" if isinstance(error, UnfitError) else "is no model that this version can read: "
-        raise ModelFileError(f"{subject} {other}{one_line(error)}") from error
-
-
 def _read(header: Mapping[str, Any], take: Take) -> Any:
     if header["format"] > FORMAT:
-        raise UnfitError(
+        raise ArchiveError(
             f"was written by dbgsom-core {str(header.get('version'))[:40]}, which is newer than "
             f"this one ({__version__}); upgrade dbgsom-core to read it"
         )
     types = stored_types()
     columns = from_plain(header.get("columns"), take, types, "columns")
     if problem := mismatch(columns, "columns | none", {}, types):
-        raise UnfitError(f"names columns that cannot be: columns{problem}")
+        raise ArchiveError(f"names columns that cannot be: columns{problem}")
     steps = []
     row = None if columns is None else np.ones((1, len(columns.feature_names)))
     for name, plain in header["steps"]:
-        step = from_plain(plain, take, types, checked_name(name))
+        step = from_plain(plain, take, types, _checked_name(name))
         row = _transformed(row, name, step)
         steps.append((name, step))
-    estimator = read_estimator(header["estimator"], take, types)
+    estimator = _read_estimator(header["estimator"], take, types)
     takes = estimator.n_features_in_
     if row is not None and row.shape[1] != takes:
-        raise UnfitError(f"holds a map of {takes} columns and steps that make {row.shape[1]}")
+        raise ArchiveError(f"holds a map of {takes} columns and steps that make {row.shape[1]}")
     return FittedModel(tuple(steps), estimator, columns) if steps or columns else estimator
 
 
 def _transformed(row: NDArray[Any] | None, name: str, step: Any) -> NDArray[Any] | None:
-    """Return what a step makes of a row of ones, so wide as the one before it made; None: unknown.
+    """Return what a step makes of a row as wide as the one before it made; None: not known.
 
     An encoder gets categories that it knows, an imputer what it fills in.
     """
     width = getattr(step, "n_features_in_", 0) if row is None else row.shape[1]
-    if width > MOST_COLUMNS:
-        raise UnfitError(f"claims to be of samples of {width} columns")
-    known = width or not type(step).__module__.startswith(("sklearn.", "dbgsom_core."))
-    if not (known and hasattr(step, "transform")):
-        raise UnfitError(f"has a prepare step '{name}' that is no fitted transformer")
+    if width > _MOST_COLUMNS:
+        raise ArchiveError(f"claims to be of samples of {width} columns")
+    ours = type(step).__module__.startswith(("sklearn.", "dbgsom_core."))
+    if not hasattr(step, "transform") or (ours and not width):
+        raise ArchiveError(f"has a prepare step '{name}' that is no fitted transformer")
     if not width:
         return None
     row = np.ones((1, width))
@@ -184,11 +254,315 @@ def _transformed(row: NDArray[Any] | None, name: str, step: Any) -> NDArray[Any]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             row = prepared([(name, step)], row)
+            return row.reshape(1, -1).astype(np.float64)
     except Exception as error:
-        raise UnfitError(f"has a prepare step '{name}' that cannot be used: {error}") from error
-    if row.ndim != 2 or len(row) != 1 or row.dtype.kind not in "biuf":
-        raise UnfitError(f"has a prepare step '{name}' that makes of a sample {shown(row)}")
+        raise ArchiveError(f"has a prepare step '{name}' that cannot be used: {error}") from error
+
+
+def _checked_name(text: Any) -> str:
+    """Return a name that is shown to people as it stands in the file."""
+    if not (isinstance(text, str) and len(text) <= 200 and text.isprintable()):
+        raise ArchiveError(f"names something by {shown(text)}, which is no name")
+    return text
+
+
+# ------------------------------------------------------------------------- estimators: writing
+
+
+def take_state(estimator: Any, state: FittedState) -> None:
+    """Give an estimator the attributes that a fit left."""
+    for name, (place, _) in FITTED.items():
+        if place:
+            setattr(estimator, name.removesuffix("?"), attrgetter(place)(state))
+    estimator._density, estimator._answering = state.density, state.labelled.labeller
+    estimator._outputs = list(state.labelled.outputs)
+    _take_map(estimator, state.training.som_map, state.tree, state.training.history)
+
+
+def _take_map(
+    estimator: Any, som_map: SomMap, tree: Tree, history: tuple[EpochRecord, ...]
+) -> None:
+    estimator.som_map_, estimator._tree, estimator.history_ = som_map, tree, history
+    estimator.n_iter_, estimator._n_features_out = len(history), len(tree)
+    estimator.neurons_ = [(x, y) for x, y in som_map.positions.tolist()]
+    kept = history[: estimator.kept_epoch_]
+    estimator.growth_events_ = [event for record in kept for event in record.births]
+
+
+def _write_estimator(
+    estimator: Any, arrays: dict[str, NDArray[Any]], types: Types
+) -> dict[str, Any]:
+    cls = type(estimator)
+    if _ESTIMATORS.get(cls.__name__) is not cls:
+        raise ModelFileError(
+            f"a {cls.__module__}.{cls.__qualname__} cannot be saved, as no file could name it; "
+            f"save one of {', '.join(sorted(_ESTIMATORS))} itself"
+        )
+    params = {
+        name: to_plain(_plain_param(estimator, name, value), arrays, name)
+        for name, value in estimator.get_params(deep=False).items()
+        if name not in _NOT_STORED
+    }
+    parts = {kind: _write_part(kind, getattr(estimator._parts, kind)) for kind in PARTS}
+    # What the estimator's own parameters fill in, a reader lets them fill again.
+    filled = [name for name in _FILLING if getattr(estimator, name) is not None]
+    parts["growth"]["filled"] = [*filled, *(f"base.{name}" for name in filled)]
+    fitted = {
+        name: to_plain(getattr(estimator, name), arrays, name, types)
+        for name in (entry.removesuffix("?") for entry in FITTED)
+        if name in vars(estimator)  # labels_ of samples read in blocks are made when asked for
+    }
+    labeller = estimator._answering
+    return {
+        "class": cls.__name__,
+        "params": params,
+        "metric_state": to_plain(estimator._metric.state, arrays, "metric"),
+        "labeller_state": to_plain(labeller and labeller.state, arrays, "labeller"),
+        "parts": parts,
+        "fitted": fitted,
+        "map": _write_map(estimator.som_map_, arrays),
+        "history": [asdict(record) for record in estimator.history_],
+    }
+
+
+def _plain_param(estimator: Any, name: str, value: Any) -> Any:
+    if name == "random_state":
+        return int(value) if isinstance(value, (int, np.integer)) else None
+    if name not in LOOP:
+        return value
+    if name == "stopping" and isinstance(value, (list, tuple)):
+        return [component_spec(LOOP[name], rule) for rule in value]
+    is_built = isinstance(value, (str, Mapping, Component))
+    return component_spec(LOOP[name], value) if is_built else value
+
+
+def _write_part(kind: str, part: Component) -> dict[str, Any]:
+    identity = get_registry().identify(kind, part)
+    for field, inner_kind in nested_fields(type(part)).items():  # raises when it has no name
+        get_registry().identify(inner_kind, getattr(part, field))
+    fields = part.model_dump(mode="json", exclude_unset=True, exclude=set(part.of_this_machine))
+    return {
+        "name": identity.name,
+        "distribution": identity.distribution,
+        "version": identity.version,
+        "params": fields,
+    }
+
+
+def _write_map(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    children = [[row, _write_map(som_map.children[row], arrays)] for row in som_map.children]
+    return {
+        **{name: to_plain(getattr(som_map, name), arrays, name) for name in MAP_ARRAYS},
+        **som_map.grid.plain(),
+        "apart": som_map.is_apart,
+        "children": sorted(children, key=lambda child: child[0]),
+    }
+
+
+# ------------------------------------------------------------------------- estimators: reading
+
+
+def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
+    """Return a fitted estimator, which has answered a row of samples.
+
+    Shapes are checked here, since compiled loops would read and write beside arrays that are too
+    short; what else does not fit together shows when the row is answered.
+    """
+    cls = _ESTIMATORS.get(stored["class"])
+    if cls is None:
+        raise ArchiveError(
+            f"holds an estimator that is not known here: {shown(stored['class'])}; "
+            "dbgsom_core.persistence.load knows all of this version"
+        )
+    som_map = _read_map(stored["map"], take)
+    tree = Tree.of(som_map)
+    sizes = {"K": len(som_map), "L": len(tree), "D": som_map.prototypes.shape[1]}
+    fitted = {name: from_plain(it, take, types, name) for name, it in stored["fitted"].items()}
+    estimator = cls(**_read_params(stored, take))
+    for entry, (_, holds) in FITTED.items():
+        name = entry.removesuffix("?")
+        if name in fitted or name == entry:
+            if problem := mismatch(fitted[name], holds, sizes, types):
+                raise ArchiveError(f"holds arrays that do not fit each other: {name}{problem}")
+            setattr(estimator, name, fitted[name])
+    hits = estimator.leaf_hit_counts_
+    if (hits < 0).any() or not all(map(len, tree.live(hits))):
+        raise ArchiveError("holds a map in which no neuron has won a sample")
+    estimator.kept_epoch_ = getattr(estimator, "kept_epoch_", estimator.n_iter_)  # of older files
+    estimator.sizes_tried_ = ()
+    _take_map(estimator, som_map, tree, tuple(map(_read_record, stored["history"])))
+    estimator._parts = estimator.check_parts(())
+    estimator._metric = restored(estimator._parts.metric, _read_state(stored, "metric", take))
+    row = _prepared_row(estimator._metric, sizes["F"], sizes["D"])
+    if isinstance(getattr(estimator, "_novelty", None), Calibration):
+        _check_clusters(estimator._memory, tree.weights)
+        abilities = estimator._metric.abilities
+        estimator._density = Density.of(estimator._memory, tree.weights, abilities)
+    estimator._answering, shape = None, estimator.leaf_labels_.shape[1:]
+    state = _read_state(stored, "labeller", take)
+    if state is not None:  # else its labeller answers neuron by neuron
+        estimator._answering, row = _fitted_labeller(estimator, state, row)
+        shape = (sizes["C"],) if "C" in sizes else shape
+    with one_blas_thread(), np.errstate(all="ignore"):
+        data = LocalSamples(row, estimator._metric.abilities)
+        answers = (estimator._answering or estimator._answers)(data)
+    if answers.shape != (len(row), *shape):
+        raise ArchiveError("holds what its labeller learnt of another map")
+    return estimator
+
+
+def _read_state(stored: Mapping[str, Any], kind: str, take: Take) -> dict[str, Any] | None:
+    state = from_plain(stored.get(f"{kind}_state"), take)
+    arrays = isinstance(state, dict) and all(isinstance(it, np.ndarray) for it in state.values())
+    if not (arrays or state is None):
+        raise ArchiveError(
+            f"holds a {kind}'s state that must be arrays by name, not {shown(state)}"
+        )
+    return state  # type: ignore[no-any-return]
+
+
+def _read_params(stored: Mapping[str, Any], take: Take) -> dict[str, Any]:
+    params = {
+        name: from_plain(it, take, where=name)
+        for name, it in stored["params"].items()
+        if name not in _NOT_STORED
+    }
+    params.setdefault("grid", "square")  # of files before there were others
+    parts = {kind: stored["parts"][kind] for kind in PARTS if kind in stored["parts"]}
+    if "engine" in stored:  # of files before engines came from plugins
+        engine = dict(stored["engine"])
+        core = {"distribution": OWN_DISTRIBUTION, "version": "0.1.0"}
+        parts["engine"] = {**core, "name": engine.pop("name"), "params": engine}
+    return params | {kind: _read_part(kind, part) for kind, part in parts.items()}
+
+
+def _read_part(kind: str, part: Mapping[str, Any]) -> Component:
+    keys = ("distribution", "name", "version")
+    distribution, name, version = (_checked_name(part[key]) for key in keys)
+    try:
+        cls = get_registry().find(kind, f"{distribution}:{name}")
+        params = _fields(cls, part["params"], part.get("filled", ()))
+    except DbgsomError as error:
+        near = did_you_mean(name, get_registry().names(kind))
+        raise PluginError(
+            f"the model needs {kind} '{name}', which cannot be had here ({error}){near}; the file "
+            f"claims that it came with {distribution} {version}, and anyone can write that: know "
+            "where the file is from before you add what it names"
+        ) from error
+    try:
+        return parse(cls, params)
+    except ValidationError as error:
+        problems = "; ".join(sentences(error, cls, params, kind))
+        raise ArchiveError(f"holds a part that is wrong: {problems}") from error
+
+
+def _fields(
+    cls: type[Component], params: Mapping[str, Any], filled: Sequence[str]
+) -> dict[str, Any]:
+    """Return the fields that a file may fill, without those that the estimator fills in."""
+    hidden = {*cls.of_this_machine, *filled}
+    kept = {name: value for name, value in params.items() if name not in hidden}
+    for field, kind in nested_fields(cls).items():
+        if field in kept:
+            inner, prefix = dict(kept[field]), f"{field}."
+            name = _checked_name(inner.pop("name"))
+            within = [it.removeprefix(prefix) for it in filled if it.startswith(prefix)]
+            kept[field] = _fields(get_registry().find(kind, name), inner, within) | {"name": name}
+    return kept
+
+
+def _read_record(stored: Mapping[str, Any]) -> EpochRecord:
+    births = tuple(GrowthEvent(epoch, at, (x, y)) for epoch, at, (x, y) in stored["births"])
+    changes = tuple(map(change_of, stored.get("changes", ())))
+    return EpochRecord(**{**stored, "births": births, "changes": changes})
+
+
+def _read_map(stored: Mapping[str, Any], take: Take) -> SomMap:
+    arrays = {name: from_plain(stored[name], take) for name in MAP_ARRAYS}
+    sizes: dict[str, int] = {}
+    for name, holds in MAP_ARRAYS.items():
+        if problem := mismatch(arrays[name], holds, sizes, {}):
+            raise ArchiveError(f"holds a map whose arrays do not fit each other: {name}{problem}")
+    positions, parents, n = arrays["positions"], arrays["parents"], sizes["K"]
+    if not (0 < n < _MOST_NEURONS and sizes["D"]):
+        raise ArchiveError(f"holds a map of {n} neurons and {sizes['D']} columns, which cannot be")
+    ordered = (parents >= -1) & (parents < np.arange(n)) & (arrays["birth_epochs"] >= 0)
+    if not ordered.all():
+        raise ArchiveError("holds a map with births out of order")
+    # Connected maps are no wider than their number of neurons; those that a growth strategy took
+    # apart say so.
+    is_apart = stored.get("apart", False) is True
+    low, high = positions.min(axis=0).tolist(), positions.max(axis=0).tolist()
+    span = [b - a for a, b in zip(low, high, strict=True)]
+    fits = sum(span) <= _WIDEST if is_apart else max(span) < n
+    if fits and max(map(abs, low + high)) <= 2**31:
+        som_map = SomMap.restored(**arrays, grid=Grid.of_plain(stored, positions))
+        fits = som_map.is_apart == is_apart
+    else:
+        fits = False
+    if not fits:
+        raise ArchiveError("holds a map with neurons that nothing links")
+    for neuron, child in stored["children"]:
+        below = _read_map(child, take)
+        fits = 0 <= neuron < n and neuron not in som_map.children
+        fits &= below.prototypes.shape[1] == sizes["D"] and below.grid.flat == som_map.grid.flat
+        if not fits:
+            raise ArchiveError(f"holds a child map of neuron {shown(neuron)} that does not fit it")
+        som_map.children[int(neuron)] = below
+    return som_map
+
+
+def _prepared_row(metric: FittedMetric, features: int, columns: int) -> NDArray[np.float64]:
+    """Return a sample as the metric prepares it, (1, D), which shows whether its state fits."""
+    calls = metric.abilities
+    if features > _MOST_COLUMNS:
+        raise ArchiveError(f"claims to be of samples of {features} columns")
+    row: NDArray[np.float64] = np.arange(1.0, features + 1.0)[None]
+    if calls.prepare is not None:
+        with one_blas_thread():
+            row = np.array(calls.prepare(row), dtype=np.float64)
+    if row.shape != (1, columns):
+        raise ArchiveError(f"holds prototypes of {columns} columns for samples of {row.shape[1:]}")
+    if calls.uses_state and calls.pairwise is not None:
+        calls.pairwise(row, np.ones((1, columns)))
     return row
+
+
+def _fitted_labeller(
+    estimator: Any, state: dict[str, NDArray[Any]], row: NDArray[np.float64]
+) -> tuple[FittedLabeller | MultiOutputLabeller, NDArray[np.float64]]:
+    """Return the labeller with its state, and rows that show whether its state fits.
+
+    A group is nearest to its own place: those of the last neuron and class tell of lengths.
+    """
+    labeller = LabellerAbilities.of(estimator._parts.labeller)
+    classes, prototypes = getattr(estimator, "classes_", None), estimator._tree.weights
+    outputs = getattr(estimator, "_outputs", [])
+    states = MultiOutputLabeller.states(state, len(outputs)) if outputs else [state]
+    parts, rows = [], [row]
+    for clusters, learnt in zip(outputs or [estimator._memory], states, strict=True):
+        _check_clusters(clusters, prototypes)
+        groups = LabelledGroups.of(clusters, prototypes, estimator._metric.abilities, classes)
+        codes, labels = groups.values, clusters.labels
+        if classes is not None:  # labellers count by codes in compiled loops
+            labels = labels[clusters.labelled]
+            if codes.max() >= len(classes) or (classes[codes] != labels).any():
+                raise ArchiveError("holds summaries of classes that it does not know")
+        parts.append(FittedLabeller(labeller, groups, learnt))
+        rows.append(groups.centres[[0, -1, int(codes.argmax())]])
+    several = MultiOutputLabeller(tuple(parts), len(parts) == 1) if outputs else parts[0]
+    return several, np.concatenate(rows)
+
+
+def _check_clusters(clusters: MicroClusters, prototypes: NDArray[Any]) -> None:
+    units = clusters.units
+    if units is None or not ((units >= 0) & (units < len(prototypes))).all():
+        raise ArchiveError("holds summaries of leaves that there are not")
+    if clusters.X.shape[1] != prototypes.shape[1]:
+        raise ArchiveError("holds summaries of other columns than its prototypes")
+
+
+# ------------------------------------------------------------------------- models with steps
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,9 @@ from sklearn.utils.validation import check_array, check_consistent_length, colum
 
 from dbgsom_core.engine.tables import picked
 from dbgsom_core.estimators.fitted_map import by_rows
-from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
-from dbgsom_core.estimators.plain_values import storable
-from dbgsom_core.estimators.validation import is_number
-from dbgsom_core.training.groups import followed_by
+from dbgsom_core.estimators.growing_map import GrowingMap
+from dbgsom_core.estimators.model_file import storable
+from dbgsom_core.estimators.validation import HeldOut, is_number
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import Target
 
@@ -41,60 +40,45 @@ class SomRegressor(RegressorMixin, GrowingMap):
     """
 
     _kind: ClassVar[str] = "regressor"
+    _targets: ClassVar[str] = "targets"
 
     labeller: Any = "local_linear"
 
-    @all_or_nothing
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train the map on X (n, D) and learn what its neurons answer from targets y.
-
-        Parameters
-        ----------
-        X : array-like or CSR matrix (n, D)
-        y : array-like (n,) or (n, T)
-            nan where it is not known.
-        sample_weight : array-like (n,), optional
-            Each sample counts as if it were there so many times.
-
-        Raises
-        ------
-        ValueError
-            The data, the targets or a parameter cannot be used; texts are no targets.
-        """
-        self._require(y, "targets")
-        parts = self.check_parts(y, X)
-        X, target = self._checked_pair(X, y, parts, reset=True)
-        held = self._fit(parts, X, target, sample_weight)
-        self._take_residuals(X, target, held.calibration)
-        return self
-
-    @all_or_nothing
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Go on training with further samples, see `SomVQ.partial_fit`.
-
-        Of one target without gaps: what else was learnt is not remembered.
-        """
-        if not hasattr(self, "som_map_"):
-            return self.fit(X, y, sample_weight)
-        self._require(y, "targets")
-        parts = self.check_parts(y, X)
-        X, target = self._checked_pair(X, y, parts, reset=False)
-        if target.outputs is not None or self._outputs:
+    def _target(self, parts: Parts, X: Any, y: Any, goes_on: bool, classes: Any) -> Target | None:
+        values = np.asarray(y)
+        texts = values.dtype == object and any(isinstance(one, str) for one in values.ravel())
+        if values.dtype.kind in "US" or texts:  # even if they look like numbers
+            raise ValueError(
+                "SomRegressor needs numbers as targets, but y holds text; "
+                "use SomClassifier for classes, or turn the text into numbers"
+            )
+        y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
+        if y.ndim != 2 or y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        y = y.astype(np.float64)
+        lacking = np.flatnonzero(np.isnan(np.reshape(y, (len(y), -1))).all(axis=0))
+        if len(lacking):
+            which = f"target {lacking[0]} of y" if y.ndim == 2 else "y"
+            raise ValueError(f"{which} is not known of any sample: it is nan everywhere")
+        target = Target(y)
+        if goes_on and (target.outputs is not None or self._outputs):
             raise ValueError(
                 "partial_fit goes on with one target without gaps; fit all samples at once, or an "
                 "estimator for each target on the samples in which it is known"
             )
-        everything = followed_by(target, self._memory)
-        held = self._fit(parts, X, everything, sample_weight, goes_on=True)
-        self._take_residuals(X, target, held.calibration)
-        return self
+        return target
 
-    def _take_residuals(self, X: Any, target: Target, held: NDArray[np.bool_] | None) -> None:
-        # Of the samples that were held out: what intervals are made of. What is not known is last.
+    def _take_target(
+        self, X: Any, target: Target | None, everything: Target | None, held: HeldOut
+    ) -> None:
+        # Residuals of the samples that were held out, of which intervals are made; nan is last.
         self._residuals = np.empty(0)
-        if held is not None:
-            answers = self._answers(self._parts.over(picked(X, held), self._metric.abilities))
-            self._residuals = np.sort(np.abs(target.y[held] - self._point(answers)), axis=0)
+        if held.calibration is not None and target is not None:
+            X = picked(X, held.calibration)
+            answers = self._answers(self._parts.over(X, self._metric.abilities))
+            residuals = np.abs(target.y[held.calibration] - self._point(answers))
+            self._residuals = np.sort(residuals, axis=0)
 
     @by_rows
     def predict_interval(self, X: Any, level: float = 0.9) -> NDArray[np.float64]:
@@ -162,32 +146,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         tags.target_tags.single_output = True
         return tags
 
-    def _checked_pair(self, X: Any, y: Any, parts: Parts, *, reset: bool) -> tuple[Any, Target]:
-        _check_no_text(y)
-        X = self._checked(X, parts, reset=reset)
-        y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
-        if y.ndim != 2 or y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        check_consistent_length(X, y)
-        y = y.astype(np.float64)
-        lacking = np.flatnonzero(np.isnan(np.reshape(y, (len(y), -1))).all(axis=0))
-        if len(lacking):
-            which = f"target {lacking[0]} of y" if y.ndim == 2 else "y"
-            raise ValueError(f"{which} is not known of any sample: it is nan everywhere")
-        return X, Target(y)
-
 
 def _margin(residuals: NDArray[np.float64], level: float) -> float:
     rank = math.ceil((len(residuals) + 1) * level)
     return float(residuals[rank - 1]) if rank <= len(residuals) else math.inf
-
-
-def _check_no_text(y: Any) -> None:
-    # Even if they look like numbers.
-    values = np.asarray(y)
-    of_objects = values.dtype == object and any(isinstance(one, str) for one in values.ravel())
-    if values.dtype.kind in "US" or of_objects:
-        raise ValueError(
-            "SomRegressor needs numbers as targets, but y holds text; "
-            "use SomClassifier for classes, or turn the text into numbers"
-        )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from dbgsom_core.errors import as_text
 
 MOST_CATEGORIES = 20
-NOBODY = (232, 234, 237)  # neurons that won no training sample
+_DEAD = (232, 234, 237)  # neurons that won no training sample
 # Dark to bright, so that the order is seen without colours, too.
 _RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)])
 _WIDTH = 320.0  # pixels of the whole map, at most
 _CELL = 18.0  # pixels of one cell, at most
 _MOST_NEURONS = 2500  # a larger picture would only slow the page down
-_LONGEST = 40  # letters of one entry of the legend
+_LONGEST = 40  # characters of one entry of the legend
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Shades:
     what: str
     colours: NDArray[np.uint8]
     texts: Sequence[str]
-    legend: Sequence[tuple[str, tuple[int, int, int]]]
+    legend: Sequence[tuple[str, tuple[int, ...]]]
 
 
 def shades_of(
@@ -61,27 +61,25 @@ def shades_of(
     names : mapping from label to str, optional
     """
     labels, hits = np.asarray(estimator.neuron_labels_), np.asarray(estimator.hit_counts_)
-    names, regresses = names or {}, estimator._kind == "regressor"
-    live, many = int(np.count_nonzero(hits)), len(np.unique(labels))
-    numbered = estimator._kind == "vq" and many >= live  # each neuron is a label of its own
-    few = 1 < many <= MOST_CATEGORIES and not numbered
+    regresses, kinds = estimator._kind == "regressor", np.unique(labels)
+    # Where each neuron is a label of its own, labels are no categories.
+    numbered = estimator._kind == "vq" and len(kinds) >= np.count_nonzero(hits)
+    few = 1 < len(kinds) <= MOST_CATEGORIES and not numbered
     if by == "hits" or (by is None and not regresses and not few):
         return _scale("hits", hits.astype(np.float64), hits > 0)
     if regresses:
         return _scale("answer", labels.astype(np.float64), np.ones(len(hits), bool))
-    kinds, codes = np.unique(labels, return_inverse=True)
+    codes = np.searchsorted(kinds, labels)
+    called = [str((names or {}).get(kind, kind)) for kind in kinds.tolist()]
+    texts = [called[code] for code in codes]
     if not few:
         scale = _scale("label", codes.astype(np.float64), hits > 0)
-        texts = [str(names.get(label, label)) for label in labels.tolist()]
-        ends = [str(names.get(kind, kind)) for kind in kinds[[0, -1]].tolist()]
-        legend = [(text, colour) for text, (_, colour) in zip(ends, scale.legend, strict=True)]
-        return replace(scale, texts=texts, legend=legend)
-    palette = np.array([_category(rank, len(kinds)) for rank in range(len(kinds))], dtype=np.uint8)
-    told = [str(names.get(kind, kind)) for kind in kinds.tolist()]
-    colours = palette[codes]
-    colours[hits == 0] = NOBODY
-    legend = [(text, _rgb(colour)) for text, colour in zip(told, palette, strict=True)]
-    return Shades("label", colours, [told[code] for code in codes], legend)
+        (_, first), (_, last) = scale.legend
+        return Shades("label", scale.colours, texts, [(called[0], first), (called[-1], last)])
+    palette = [_category(rank, len(kinds)) for rank in range(len(kinds))]
+    colours = np.array(palette, dtype=np.uint8)[codes]
+    colours[hits == 0] = _DEAD
+    return Shades("label", colours, texts, list(zip(called, palette, strict=True)))
 
 
 def map_html(estimator: Any) -> str:
@@ -101,17 +99,17 @@ def map_html(estimator: Any) -> str:
 def _svg(estimator: Any) -> str:
     som_map, shades = estimator.som_map_, shades_of(estimator)
     centres, corners = som_map.plane_positions, np.asarray(som_map.grid.corners)
-    low, high = centres.min(axis=0) + corners.min(axis=0), centres.max(axis=0) + corners.max(axis=0)
+    outlines = centres[:, None] + corners
+    low, high = outlines.min(axis=(0, 1)), outlines.max(axis=(0, 1))
     size = min(_CELL, _WIDTH / float((high - low).max()))
     width, height = ((high - low) * size).tolist()
     cells = []
-    for row, (centre, text) in enumerate(zip(centres, shades.texts, strict=True)):
-        around = (centre + corners - low) * size
-        points = " ".join(f"{x:.1f},{height - y:.1f}" for x, y in around.tolist())
-        value = f"neuron {row}, {shades.what} {_escaped(text)}, {estimator.hit_counts_[row]:g} hits"
+    for row, outline in enumerate((outlines - low) * size):
+        points = " ".join(f"{x:.1f},{height - y:.1f}" for x, y in outline.tolist())
+        value = f"{shades.what} {_escaped(shades.texts[row])}, {estimator.hit_counts_[row]:g} hits"
         cells.append(
-            f'<polygon points="{points}" fill="{_hex(shades.colours[row])}"><title>{value}'
-            "</title></polygon>"
+            f'<polygon points="{points}" fill="{_hex(shades.colours[row])}">'
+            f"<title>neuron {row}, {value}</title></polygon>"
         )
     legend = " ".join(
         f'<span style="color:{_hex(colour)}">&#9632;</span>&nbsp;{_escaped(text)}'
@@ -133,24 +131,18 @@ def _hex(colour: Any) -> str:
     return "#" + "".join(f"{int(channel):02x}" for channel in colour)
 
 
-def _scale(what: str, values: NDArray[np.float64], shown: NDArray[np.bool_]) -> Shades:
-    low, high = (float(end(values[shown])) for end in (np.min, np.max))
-    places = (values - low) / ((high - low) or 1.0)
-    colours = np.column_stack(
-        [np.interp(places, np.linspace(0, 1, len(_RAMP)), channel) for channel in _RAMP.T]
-    ).astype(np.uint8)
-    colours[~shown] = NOBODY
-    ends = [(f"{low:.4g}", _rgb(_RAMP[0])), (f"{high:.4g}", _rgb(_RAMP[-1]))]
-    return Shades(what, colours, [f"{value:.4g}" for value in values], ends)
+def _scale(what: str, values: NDArray[np.float64], known: NDArray[np.bool_]) -> Shades:
+    low, high = float(values[known].min()), float(values[known].max())
+    at = (values - low) / ((high - low) or 1.0)
+    channels = [np.interp(at, np.linspace(0, 1, len(_RAMP)), channel) for channel in _RAMP.T]
+    colours = np.column_stack(channels).astype(np.uint8)
+    colours[~known] = _DEAD
+    legend = [(f"{low:.4g}", tuple(_RAMP[0])), (f"{high:.4g}", tuple(_RAMP[-1]))]
+    return Shades(what, colours, [f"{value:.4g}" for value in values], legend)
 
 
-def _category(rank: int, count: int) -> tuple[int, int, int]:
+def _category(rank: int, count: int) -> tuple[int, ...]:
     # Hues all around, light and dark in turn.
     lightness = (0.62, 0.42)[rank % 2] if count > 2 else 0.5
-    red, green, blue = colorsys.hls_to_rgb(0.58 + rank / count, lightness, 0.62)
-    return round(255 * red), round(255 * green), round(255 * blue)
-
-
-def _rgb(colour: Any) -> tuple[int, int, int]:
-    red, green, blue = (int(channel) for channel in colour)
-    return red, green, blue
+    channels = colorsys.hls_to_rgb(0.58 + rank / count, lightness, 0.62)
+    return tuple(round(255 * channel) for channel in channels)

@@ -76,7 +76,7 @@ def choose_size(
     return tried, _with_factor(parts, estimator, chosen and chosen.spreading_factor)
 
 
-def size_told(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[str, ...]:
+def describe_sizes(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[str, ...]:
     """Return a sentence on what was tried and chosen; none where nothing was."""
     if not tried:
         return ()

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.measures import Measure
 from dbgsom_core.interfaces.stability import Interval, Stability
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.training.hierarchy import is_vertical
+from dbgsom_core.training.fit import is_vertical
 
 _PAIRS = 20_000  # of samples, for the repeatability
 _MEASURES = ("quantization_error", "topographic_error")
@@ -42,11 +42,11 @@ def stability_of(
     level: float,
     random_state: int,
     n_jobs: int | None,
-    hear: Callable[[EpochRecord], None] | None = None,
+    callback: Callable[[EpochRecord], None] | None = None,
 ) -> Stability:
     """Return what `FittedMap.stability` is described to return.
 
-    ``hear`` is called after each epoch of each refit, and ends them all by raising.
+    ``callback`` is called after each epoch of each refit, and ends them all by raising.
     """
     workers = _check(n, share, level, n_jobs)
     X, y = indexable(computed(X), computed(y))
@@ -55,9 +55,9 @@ def stability_of(
     if estimator._kind == "classifier" and y is not None:
         texts = [str(label) for label in np.asarray(y, dtype=object)]
         strata = np.unique(texts, return_inverse=True)[1]
-    drawn = list(parts(strata, n, share, random_state))
+    subsets = list(parts(strata, n, share, random_state))
     template = clone(estimator).set_params(
-        callbacks=None if hear is None else [hear],
+        callbacks=None if callback is None else [callback],
         checkpoint=None,
         verbose=0,
         warm_start=False,
@@ -74,17 +74,16 @@ def stability_of(
         names = (*_MEASURES, *of_answers) if measures is None else measures
         found: dict[str, Any] = {name: get_registry().find("measure", name)() for name in names}
         measures = found
-    task = _Task(
-        estimator, template, X, y, measures, _pairs(len(units), random_state), units, labels
-    )
+    pairs = _pairs(len(units), random_state)
+    comparison = _Comparison(estimator, template, X, y, measures, pairs, units, labels)
     pool = ThreadPoolExecutor(workers)
     try:
         with warnings.catch_warnings(), one_blas_thread():
             warnings.simplefilter("ignore")  # the fit of the map itself has warned
-            refits = list(pool.map(task.refit, drawn))
+            refits = list(pool.map(comparison.refit, subsets))
     finally:
         pool.shutdown(cancel_futures=True)
-    return _summary(estimator, units, refits, share, level)
+    return comparison.summary(refits, share, level)
 
 
 def parts(
@@ -139,8 +138,7 @@ def matched(together: NDArray[np.float64]) -> NDArray[np.int64]:
     return partner
 
 
-@dataclass(frozen=True)
-class _Refit:
+class _Refit(NamedTuple):
     """What is kept of a refit to some of the samples."""
 
     size: int
@@ -152,9 +150,11 @@ class _Refit:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _Comparison:
+    """Refits of a fitted map's ``template``, compared with it on all samples."""
+
     estimator: Any
-    template: Any  # of the refits
+    template: Any
     X: Any
     y: Any
     measures: Mapping[str, Any]
@@ -166,20 +166,31 @@ class _Task:
         """Fit a clone to some rows and compare it with the map on all of them."""
         from scipy.stats import rankdata  # slow to import
 
-        estimator, n_neurons = clone(self.template), len(self.estimator.som_map_)
-        estimator.fit(*self._rows(rows))
-        hops, units = estimator.som_map_.hops, estimator.bmu(self.X)
+        other, n_neurons = clone(self.template), len(self.estimator.som_map_)
+        other.fit(*self._rows(rows))
+        hops, units = other.som_map_.hops, other.bmu(self.X)
         counts = np.zeros((n_neurons, len(hops)))
         np.add.at(counts, (self.units, units), 1.0)
         beside = (hops <= 1).astype(np.float64)
         near, hits, won = counts @ beside @ counts.T, counts.sum(axis=1), counts.sum(axis=0)
         pairs, n = np.outer(hits, hits), won.sum()
+        agreement, measured = None, {}
+        if other._kind != "regressor":
+            agreeing = np.bincount(self.units, self._agrees(other), n_neurons)
+            unknown = np.full(n_neurons, np.nan)
+            agreement = np.divide(agreeing, hits, out=unknown, where=hits > 0)
+        unseen = np.setdiff1d(np.arange(len(self.units)), rows)
+        if len(unseen):
+            X, y = self._rows(unseen)
+            y = None if y is None else np.asarray(y)
+            evaluation = other.evaluate(X, y=y, predictions=other.predict(X))
+            measured = {name: float(of.compute(evaluation)) for name, of in self.measures.items()}
         return _Refit(
             size=len(hops),
             near=np.divide(near, pairs, out=np.full_like(near, np.nan), where=pairs > 0),
             chance=float((won @ beside @ won - n) / (n * (n - 1))),
-            agreement=self._agreement(estimator),
-            measures=self._measured(estimator, rows),
+            agreement=agreement,
+            measures=measured,
             ranks=rankdata(hops[units[self.pairs[0]], units[self.pairs[1]]]),
         )
 
@@ -188,63 +199,42 @@ class _Task:
         X = picked(self.X, rows) if table else _safe_indexing(self.X, rows)
         return X, None if self.y is None else _safe_indexing(self.y, rows)
 
-    def _agreement(self, estimator: Any) -> NDArray[np.float64] | None:
-        if estimator._kind == "regressor":
-            return None
-        found = estimator.predict(self.X)
-        same = found == self.labels
-        if estimator._kind == "vq":
-            mine, theirs = (np.unique(of, return_inverse=True)[1] for of in (self.labels, found))
-            together = np.zeros((mine.max() + 1, theirs.max() + 1))
-            np.add.at(together, (mine, theirs), 1.0)
-            same = matched(together)[mine] == theirs
-        n_neurons = len(self.estimator.som_map_)
-        hits = np.bincount(self.units, minlength=n_neurons)
-        agreeing = np.bincount(self.units, same, n_neurons)
-        shares: NDArray[np.float64] = np.full(n_neurons, np.nan)
-        return np.divide(agreeing, hits, out=shares, where=hits > 0)
+    def _agrees(self, other: Any) -> NDArray[np.bool_]:
+        # For each sample whether its label stays; numbers of clusters are matched first.
+        found = other.predict(self.X)
+        if other._kind != "vq":
+            return np.asarray(found == self.labels)
+        mine, theirs = (np.unique(of, return_inverse=True)[1] for of in (self.labels, found))
+        together = np.zeros((mine.max() + 1, theirs.max() + 1))
+        np.add.at(together, (mine, theirs), 1.0)
+        return np.asarray(matched(together)[mine] == theirs)
 
-    def _measured(self, estimator: Any, rows: NDArray[np.int64]) -> dict[str, float]:
-        unseen = np.setdiff1d(np.arange(len(self.units)), rows)
-        if not len(unseen):
-            return {}
-        X, y = self._rows(unseen)
-        y = None if y is None else np.asarray(y)
-        evaluation = estimator.evaluate(X, y=y, predictions=estimator.predict(X))
-        return {name: float(of.compute(evaluation)) for name, of in self.measures.items()}
-
-
-def _summary(
-    estimator: Any,
-    units: NDArray[np.int64],
-    refits: Sequence[_Refit],
-    share: float,
-    level: float,
-) -> Stability:
-    links = estimator.som_map_.edges()
-    hits = np.bincount(units, minlength=len(estimator.som_map_))
-    known = [refit.agreement for refit in refits if refit.agreement is not None]
-    alike = [
-        float(np.corrcoef(first.ranks, second.ranks)[0, 1])
-        for first, second in zip(refits[::2], refits[1::2], strict=False)
-        if np.ptp(first.ranks) > 0 and np.ptp(second.ranks) > 0
-    ]
-    return Stability(
-        links=links,
-        link_shares=np.mean([refit.near[links[:, 0], links[:, 1]] for refit in refits], axis=0),
-        chance=float(np.mean([refit.chance for refit in refits])),
-        agreements=np.mean(known, axis=0) if known else None,
-        measures={
-            name: interval([refit.measures[name] for refit in refits], share, level)
-            for name in refits[0].measures
-        },
-        repeatability=interval(alike, 0.5, level),
-        sizes=np.array([refit.size for refit in refits]),
-        share=share,
-        level=level,
-        weights=(hits[links[:, 0]] * hits[links[:, 1]]).astype(np.float64),
-        hits=hits,
-    )
+    def summary(self, refits: Sequence[_Refit], share: float, level: float) -> Stability:
+        """Return the means over refits, and their intervals."""
+        links = self.estimator.som_map_.edges()
+        hits = np.bincount(self.units, minlength=len(self.estimator.som_map_))
+        known = [refit.agreement for refit in refits if refit.agreement is not None]
+        alike = [
+            float(np.corrcoef(first.ranks, second.ranks)[0, 1])
+            for first, second in zip(refits[::2], refits[1::2], strict=False)
+            if np.ptp(first.ranks) > 0 and np.ptp(second.ranks) > 0
+        ]
+        return Stability(
+            links=links,
+            link_shares=np.mean([refit.near[links[:, 0], links[:, 1]] for refit in refits], axis=0),
+            chance=float(np.mean([refit.chance for refit in refits])),
+            agreements=np.mean(known, axis=0) if known else None,
+            measures={
+                name: interval([refit.measures[name] for refit in refits], share, level)
+                for name in refits[0].measures
+            },
+            repeatability=interval(alike, 0.5, level),
+            sizes=np.array([refit.size for refit in refits]),
+            share=share,
+            level=level,
+            weights=(hits[links[:, 0]] * hits[links[:, 1]]).astype(np.float64),
+            hits=hits,
+        )
 
 
 def _pairs(n: int, seed: int) -> NDArray[np.int64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -13,7 +12,6 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from dbgsom_core.engine.tables import BlockTable, block_rows, picked
-from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.interfaces.stopping import StoppingAbilities
@@ -23,7 +21,7 @@ from dbgsom_core.training.targets import Target
 
 Mask = NDArray[np.bool_]
 LEAST_SAMPLES = 4
-_BLOCK_BYTES = 1 << 20  # of a table that are looked at together
+_BLOCK_BYTES = 1 << 20  # of a table that are checked together
 _DTYPES = [np.float64, np.float32]
 
 
@@ -45,35 +43,32 @@ def check_samples(
     table = None if opened is None else opened(X)
     if table is not None:
         _check_table(table, least)
-        validate_data(estimator, _named(X, table), reset=reset, skip_check_array=True)
+        named = table
+        if hasattr(X, "columns"):  # scikit-learn reads names from pandas' data frames alone
+            from pandas import DataFrame
+
+            named = DataFrame(columns=X.columns)
+        validate_data(estimator, named, reset=reset, skip_check_array=True)
         return table
-    plain = _plain(X)
-    if plain is not None and len(plain) >= least:  # nothing else to look at
-        return validate_data(estimator, plain, reset=reset, skip_check_array=True)
+    if type(X) is np.ndarray and X.dtype in _DTYPES and X.ndim == 2 and len(X) >= least:
+        plain = np.ascontiguousarray(X)
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = np.add.reduce(plain, axis=None)  # finite only if every entry is
+        if X.shape[1] and math.isfinite(total):  # nothing else to check
+            return validate_data(estimator, plain, reset=reset, skip_check_array=True)
     if np.ma.is_masked(X):  # scikit-learn would take what is behind the mask
-        raise ValueError(
-            "X holds masked values: X.filled(numpy.nan) makes them missing ones, which some "
-            "metrics take"
-        )
+        raise ValueError("X holds masked values: X.filled(numpy.nan) makes them missing ones")
     may_miss = "missing" in handles
-    try:
-        X = validate_data(
-            estimator,
-            _in_single(X),
-            reset=reset,
-            dtype=_DTYPES,
-            order="C",
-            accept_sparse="csr" if "sparse" in handles else False,
-            ensure_all_finite="allow-nan" if may_miss else True,
-            ensure_min_samples=least,
-        )
-    except ValueError as error:
-        if texts := _columns_of_texts(X):
-            listed = ", ".join(f"'{name}'" for name in texts[:5]) + ", …" * (len(texts) > 5)
-            raise ValueError(
-                f"{error}: columns of X hold what is no number ({listed}); drop or encode them"
-            ) from error
-        raise
+    X = validate_data(
+        estimator,
+        _in_single(X),
+        reset=reset,
+        dtype=_DTYPES,
+        order="C",
+        accept_sparse="csr" if "sparse" in handles else False,
+        ensure_all_finite="allow-nan" if may_miss else True,
+        ensure_min_samples=least,
+    )
     if issparse(X):
         if np.isnan(X.data).any():
             raise ValueError("sparse X holds nan: missing values are taken in dense X only")
@@ -83,30 +78,18 @@ def check_samples(
         return X
     if may_miss and len(empty := np.flatnonzero(np.isnan(X).all(axis=1))):
         rows = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
-        raise ValueError(
-            f"nothing is observed in row {rows} of X: leave such samples out, nothing can be "
-            "said of them"
-        )
+        raise ValueError(f"nothing is observed in row {rows} of X: leave such samples out")
     return np.asarray(X)
 
 
 def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64] | None:
-    """Return sample weights (n,) as float64, or None when none were given."""
+    """Return the weights of samples that train, (n,) as float64; None where none were given."""
     weights = weights_of(X, sample_weight)
-    if weights is None:
-        return None
-    positive = int(np.count_nonzero(weights))
+    positive = least if weights is None else int(np.count_nonzero(weights))
     if positive < least:
         raise ValueError(
             f"sample_weight leaves {positive} samples with a positive weight, "
             f"while a minimum of {least} is required"
-        )
-    if weights.sum() < positive / 10:
-        warnings.warn(
-            f"sample_weight counts as repetitions, and it adds up to {weights.sum():.3g} for "
-            f"{positive} samples, which keeps the map small; multiply it by "
-            f"{positive / weights.sum():.3g} if weights of 1 on average were meant",
-            stacklevel=callers_level(),
         )
     return weights
 
@@ -134,7 +117,7 @@ def is_number(value: Any) -> bool:
 class HeldOut(NamedTuple):
     """Samples that do not train, as masks (n,), None for none: for calibration, for stopping rules.
 
-    They are drawn by lot without a look at them, the same each time.
+    They are drawn by lot, the same each time.
     """
 
     calibration: Mask | None
@@ -146,9 +129,9 @@ class HeldOut(NamedTuple):
 
         ``least`` samples are left to train.
         """
-        calibration = _drawn(n, None, share or 0.0, least, 0)
+        calibration = _sampled_mask(n, None, share or 0.0, least, 0)
         wanted = max((StoppingAbilities.of(rule).validation for rule in rules), default=0.0)
-        return cls(calibration, _drawn(n, calibration, wanted, least, 1))
+        return cls(calibration, _sampled_mask(n, calibration, wanted, least, 1))
 
     def training(self, weights: NDArray[np.float64] | None) -> Mask | None:
         """Return which samples train: they weigh something and are not held out; None: all."""
@@ -179,29 +162,19 @@ class HeldOut(NamedTuple):
         return Held(samples, None if target is None else target.of(np.flatnonzero(mask)))
 
 
-def _drawn(n: int, taken: Mask | None, share: float, least: int, seed: int) -> Mask | None:
-    left = n if taken is None else n - int(np.count_nonzero(taken))
-    most = min(round(share * left), left - least)
-    if most < 1:  # as a rule: numbers of all samples would take more than their training keeps
+def _sampled_mask(n: int, taken: Mask | None, share: float, least: int, seed: int) -> Mask | None:
+    free = n if taken is None else n - int(np.count_nonzero(taken))
+    count = min(round(share * free), free - least)
+    if count < 1:  # as a rule: numbers of all samples would take more than their training keeps
         return None
-    free = np.arange(n) if taken is None else np.flatnonzero(~taken)
+    rows = np.arange(n) if taken is None else np.flatnonzero(~taken)
     held = np.zeros(n, dtype=bool)
-    held[np.random.default_rng(seed).permutation(free)[:most]] = True
+    held[np.random.default_rng(seed).permutation(rows)[:count]] = True
     return held
 
 
-def _plain(X: Any) -> NDArray[Any] | None:
-    # X in C order where it is an array of finite numbers and nothing but that.
-    if type(X) is not np.ndarray or X.dtype not in _DTYPES or X.ndim != 2 or X.shape[1] == 0:
-        return None
-    X = np.ascontiguousarray(X)
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = np.add.reduce(X, axis=None)  # finite only if every entry is
-    return X if math.isfinite(total) else None
-
-
 def _in_single(X: Any) -> Any:
-    # Columns that are float32 in pyarrow, or nullable in pandas, are it in numpy, too; scikit-learn
+    # Columns that are float32 in pyarrow, or nullable in pandas, stay it in numpy; scikit-learn
     # makes float64 of them.
     if type(X).__module__.startswith("pyarrow") and hasattr(X, "to_pandas"):
         single = [str(kind) == "float" for kind in X.schema.types]
@@ -210,27 +183,6 @@ def _in_single(X: Any) -> Any:
     single = [getattr(kind, "numpy_dtype", kind) == np.float32 for kind in kinds]
     extended = any(hasattr(kind, "numpy_dtype") for kind in kinds)
     return X.astype(np.float32) if extended and all(single) else X
-
-
-def _columns_of_texts(X: Any) -> list[str]:
-    # Of a data frame; scikit-learn names a cell and not its column.
-    found = []
-    for name in getattr(X, "columns", ()):
-        try:
-            np.asarray(X[name], dtype=np.float64)
-        except (ValueError, TypeError):
-            found.append(str(name))
-    return found
-
-
-def _named(X: Any, table: Any) -> Any:
-    # What scikit-learn reads names of columns from: of data frames it knows pandas' alone.
-    columns = getattr(X, "columns", None)
-    if columns is None:
-        return table
-    from pandas import DataFrame
-
-    return DataFrame(columns=columns)
 
 
 def _check_table(table: BlockTable, least: int) -> None:

@@ -1,4 +1,4 @@
-"""What ``verbose`` shows of a fit: a bar in place on a terminal, some lines elsewhere."""
+"""Show the epochs of a fit: a bar in place on a terminal or in a notebook, some lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dbgsom_core.engine.compile_clock import compile_clock
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.plugins.callbacks import line
 
-_CELLS = 24
-_SECONDS_BETWEEN_LOOKS = 0.1
+_CELLS = 24  # of the bar
+_SECONDS_BETWEEN_BARS = 0.1
 _LINES = 10  # of the epochs, evenly; a slow fit also prints every few seconds
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -29,74 +29,61 @@ def progress_shown(verbose: int) -> Iterator[Callable[[EpochRecord], object] | N
         with compile_clock(*([print] if verbose else [])):
             yield (lambda epoch: print(line(epoch))) if verbose else None
         return
-    stream: Any = sys.stdout
-    in_place = stream.isatty() or type(stream).__module__.startswith("ipykernel")
-    shown = _Bar(stream) if in_place else _Lines()
-    with compile_clock(shown.print_line):
+    progress = _Progress(sys.stdout)
+    with compile_clock(progress.print_line):
         try:
-            yield shown
+            yield progress
         except BaseException:
-            shown.end("stopped after", whole=False)
+            progress.end("stopped after")
             raise
-        shown.end("done in", whole=True)
+        progress.end("done in")
 
 
-class _Lines:
-    print_line = staticmethod(print)
-
-    def __init__(self) -> None:
-        self._printed = -1, 0.0  # which share of the lines, when
-        self._last: EpochRecord | None = None
-
-    def __call__(self, epoch: EpochRecord) -> None:
-        self._last = epoch
-        share, now = _LINES * epoch.epoch // epoch.epochs, time.monotonic()
-        due = share > self._printed[0] or now - self._printed[1] >= _SECONDS_BETWEEN_LINES
-        if due and epoch.epoch < epoch.epochs:  # the last one is printed at the end
-            self._printed = share, now
-            print(line(epoch), flush=True)
-
-    def end(self, how: str, *, whole: bool) -> None:
-        """Print the last epoch."""
-        if self._last is not None:
-            print(f"{line(self._last)}  {how} {self._last.seconds:.2f} s", flush=True)
-
-
-class _Bar:
+class _Progress:
     def __init__(self, stream: Any) -> None:
         self._stream, self._started = stream, time.monotonic()
-        self._looked, self._width = -_SECONDS_BETWEEN_LOOKS, 0
+        self._in_place = stream.isatty() or type(stream).__module__.startswith("ipykernel")
+        utf = "utf" in str(getattr(stream, "encoding", "")).lower()
+        self._full, self._empty = "━╌" if utf else "#-"
+        self._shown, self._tenth, self._width = 0.0, -1, 0
         self._last: EpochRecord | None = None
 
     def __call__(self, epoch: EpochRecord) -> None:
-        self._last, now = epoch, time.monotonic()
-        if now - self._looked >= _SECONDS_BETWEEN_LOOKS:
-            self._looked, share = now, epoch.epoch / epoch.epochs
-            self._draw(epoch, share, f"ETA {(now - self._started) * (1 - share) / share:.0f} s")
+        self._last, now, share = epoch, time.monotonic(), epoch.epoch / epoch.epochs
+        since, tenth = now - self._shown, _LINES * epoch.epoch // epoch.epochs
+        if self._in_place:
+            if since >= _SECONDS_BETWEEN_BARS:
+                self._shown = now
+                self._draw(epoch, f"ETA {(now - self._started) * (1 - share) / share:.0f} s")
+        elif (tenth > self._tenth or since >= _SECONDS_BETWEEN_LINES) and share < 1:
+            self._shown, self._tenth = now, tenth
+            self.print_line(line(epoch))
 
     def print_line(self, text: str) -> None:
         """Print a line of its own."""
-        self._put(text)
-        self._stream.write("\n")
+        self._write(f"{text}\n")
         self._width = 0
 
-    def end(self, how: str, *, whole: bool) -> None:
-        """Leave the last epoch standing; training may have converged before the last one."""
-        if self._last is not None:
-            share = 1.0 if whole else self._last.epoch / self._last.epochs
-            self._draw(self._last, share, f"{how} {self._last.seconds:.2f} s")
-            self._stream.write("\n")
-            self._stream.flush()
+    def end(self, how: str) -> None:
+        """Print the last epoch; training may have converged before its last one."""
+        if self._last is None:
+            return
+        took = f"{how} {self._last.seconds:.2f} s"
+        if self._in_place:
+            self._draw(self._last, f"{took}\n")
+        else:
+            self.print_line(f"{line(self._last)}  {took}")
 
-    def _draw(self, epoch: EpochRecord, share: float, rest: str) -> None:
-        full, empty = "━╌" if "utf" in str(getattr(self._stream, "encoding", "")).lower() else "#-"
-        cells = round(share * _CELLS)
-        self._put(
-            f"epoch {epoch.epoch}/{epoch.epochs} {full * cells}{empty * (_CELLS - cells)} "
-            f"{epoch.neurons} neurons  QE {epoch.quantization_error:.4g}  {rest}"
+    def _draw(self, epoch: EpochRecord, rest: str) -> None:
+        cells = round(epoch.epoch / epoch.epochs * _CELLS)
+        self._write(
+            f"epoch {epoch.epoch}/{epoch.epochs} {self._full * cells}"
+            f"{self._empty * (_CELLS - cells)} {epoch.neurons} neurons  "
+            f"QE {epoch.quantization_error:.4g}  {rest}"
         )
 
-    def _put(self, text: str) -> None:
-        self._stream.write(f"\r{text.ljust(self._width)}")
+    def _write(self, text: str) -> None:
+        if self._in_place:  # over what the line before has left
+            text, self._width = f"\r{text.ljust(self._width)}", len(text)
+        self._stream.write(text)
         self._stream.flush()
-        self._width = len(text)

@@ -6,7 +6,7 @@ from typing import Any
 
 from dbgsom_core.config import DEFAULT_NAMES, Experiment, estimator_errors_located
 from dbgsom_core.estimators.components import build_parts
-from dbgsom_core.training.compatibility import USUAL_LABELLERS, check_suits
+from dbgsom_core.training.parts import USUAL_LABELLERS, check_suits
 
 
 def check_experiment(experiment: Experiment) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from dbgsom_core.config import Experiment, Sweep, shortened
 from dbgsom_core.estimators.components import AUTO
-from dbgsom_core.estimators.planning import SIZING, Plan, plan_of, told_seconds, told_size
+from dbgsom_core.estimators.planning import SIZING, Plan, format_seconds, format_size, plan_of
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.lookup import lookup_in_use
@@ -77,11 +77,11 @@ def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[tupl
     first = forecast(loaded[0][0], registry, loaded[0][1])
     jobs, (least, most) = min(jobs, sweep.runs), first.plan.seconds
     each = sweep.runs / jobs
-    time = f"about {told_seconds(least * each)}"
+    time = f"about {format_seconds(least * each)}"
     if most is None:
         time = f"at least {time}, more if maps go on growing"
     elif most >= 1.5 * least:
-        time += f" to {told_seconds(most * each)}"
+        time += f" to {format_seconds(most * each)}"
     kind = "" if sweep.optimization is None else ", chosen by a search"
     seeds = "" if sweep.seeds == 1 else f", {sweep.seeds} seeds each"
     beside = f", {jobs} beside each other" if jobs > 1 else ", one after the other"
@@ -110,10 +110,10 @@ def _reason_for_several_fits(setup: Setup) -> str:
 def _data_lines(experiment: Experiment, setup: Setup, loaded: float) -> Iterator[tuple[str, str]]:
     X, y, regresses = setup.data.X, setup.data.y, experiment.model.estimator == "regressor"
     name = data_name(experiment.resolved, {"name": experiment.dataset_name})
-    told = f"{name}: {len(X)} × {X.shape[1]} {X.dtype}, {told_size(X.nbytes)}"
+    told = f"{name}: {len(X)} × {X.shape[1]} {X.dtype}, {format_size(X.nbytes)}"
     if y is not None:
         told += f", targets {y.dtype}" if regresses else f", {len(np.unique(y))} classes"
-    yield "data", f"{told}; ready in {told_seconds(loaded)}"
+    yield "data", f"{told}; ready in {format_seconds(loaded)}"
     train, test = setup.fold.train.X, setup.fold.test
     steps = ", ".join(name for name, _ in setup.fold.steps)
     if steps:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.estimators.archive import UnfitError, opened_archive, write_archive
+from dbgsom_core.estimators.archive import ArchiveError, opened_archive, write_archive
 
 _STEPS = 248  # of a stored value; four of them are one of the page's, whose ends they share
 
@@ -32,7 +32,7 @@ def save_film(path: Path, frames: Mapping[int, NDArray[np.floating]]) -> None:
 
 
 def load_film(path: Path) -> dict[int, NDArray[np.float32]]:
-    """Read what `save_film` wrote; of no file nothing. Raises UnfitError where it is no film."""
+    """Read what `save_film` wrote; of no file nothing. Raises ArchiveError where it is no film."""
     if not path.exists():
         return {}
     with opened_archive(path) as archive:
@@ -49,6 +49,6 @@ def load_film(path: Path) -> dict[int, NDArray[np.float32]]:
             and all(type(one) is int and one >= 0 for one in [*epochs, *rows])
             and sum(rows) == len(codes)
         ):
-            raise UnfitError("holds no frames that fit together")
+            raise ArchiveError("holds no frames that fit together")
     values = np.where(codes == 0, np.nan, low + (codes - 1.0) * step).astype(np.float32)
     return dict(zip(epochs, np.split(values, np.cumsum(rows)[:-1]), strict=True))

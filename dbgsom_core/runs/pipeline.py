@@ -15,13 +15,13 @@ from dbgsom_core.config import Experiment, estimator_errors_located
 from dbgsom_core.config.matching import fills_gaps
 from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import ConfigError, DbgsomError
+from dbgsom_core.estimators.allow_list import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.classifier import SomClassifier
 from dbgsom_core.estimators.clustering import SomVQ
 from dbgsom_core.estimators.measuring import default_measures, value_of
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.estimators.plain_values import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.regressor import SomRegressor
-from dbgsom_core.estimators.sizing import size_told
+from dbgsom_core.estimators.sizing import describe_sizes
 from dbgsom_core.estimators.stability import stability_of
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
@@ -61,8 +61,7 @@ from dbgsom_core.runs.split import (
     make_fold,
     subsample,
 )
-from dbgsom_core.training.compatibility import why_no_start
-from dbgsom_core.training.fitted_metric import fitted
+from dbgsom_core.training.parts import fitted, why_no_start
 
 log = private_logger("dbgsom")
 
@@ -352,7 +351,7 @@ def _fit_and_evaluate(
         estimator.fit(fold.train.X, fold.train.y)
         estimator.set_params(callbacks=None, checkpoint=None)
         notes.extend(on_epoch.early_end(estimator))
-        notes.extend(size_told(estimator.sizes_tried_, estimator.spreading_factor_))
+        notes.extend(describe_sizes(estimator.sizes_tried_, estimator.spreading_factor_))
         some = evaluator.subsample(fold.train, "train")
         trained = evaluate_part(estimator, some, fold.train, experiment.seed, estimator.hit_counts_)
         measures = evaluator.measure(trained, "train") | summary(folds)

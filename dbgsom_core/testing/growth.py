@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dbgsom_core.estimators.plain_values import NotPlainError, from_plain, to_plain
+from dbgsom_core.estimators.allow_list import NotPlainError, from_plain, to_plain
 from dbgsom_core.interfaces.component import given_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities, VerticalState
 from dbgsom_core.interfaces.validation import births, most_births

@@ -24,7 +24,7 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.fitting import check_fit
 from dbgsom_core.testing.kit import Subject, check
-from dbgsom_core.training.compatibility import measure_suits
+from dbgsom_core.training.parts import measure_suits
 
 
 def _start(grid: Grid, seed: int = 0) -> Start:

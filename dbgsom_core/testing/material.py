@@ -19,7 +19,7 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training import fitted_metric
+from dbgsom_core.training import parts
 
 SAMPLES, FEATURES = 40, 4
 
@@ -44,7 +44,7 @@ def fitted(metric: Any) -> MetricAbilities:
 
     Its methods are its own, without the guard that a fit has: the checks look for themselves.
     """
-    state = fitted_metric.fitted(metric, samples_for(metric)).state
+    state = parts.fitted(metric, samples_for(metric)).state
     found = MetricAbilities.of(metric)
     own: dict[str, Any] = {
         name: one.bare for name, one in vars(found).items() if isinstance(one, Guarded)

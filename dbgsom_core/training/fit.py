@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import check_random_state
 
-from dbgsom_core.engine.contract import Assignment, PerSample, Totals
+from dbgsom_core.engine.contract import Assignment, Found, Moments, PerSample, Search, Totals
 from dbgsom_core.engine.local import Samples
 from dbgsom_core.engine.per_sample import each_piece, units_of
-from dbgsom_core.interfaces.context import seed_of
-from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.context import Context, seed_of
+from dbgsom_core.interfaces.epochs import EpochRecord, nobody
+from dbgsom_core.interfaces.growth import DataSummary, VerticalState
+from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
+from dbgsom_core.interfaces.stopping import judges_targets
+from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend
-from dbgsom_core.training.checkpoint import Checkpointer
-from dbgsom_core.training.config import Held, Settings
-from dbgsom_core.training.hierarchy import grow_children, horizontal, is_vertical, root_error
+from dbgsom_core.training.checkpoint import Checkpointer, Path, TrainingState
+from dbgsom_core.training.config import Held, Settings, TrainingConfig
+from dbgsom_core.training.groups import Calibration, Density
 from dbgsom_core.training.labelling import LabelledMap, TrainedMap, TrainingLog
-from dbgsom_core.training.novelty import Calibration, Density
-from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.stopping import BY_CALLBACK
+from dbgsom_core.training.parts import Parts, start_shape_error
+from dbgsom_core.training.stopping import BY_CALLBACK, ValidationMonitor
 from dbgsom_core.training.targets import Target
-from dbgsom_core.training.train import Training
-from dbgsom_core.training.trainer import Trainer
+from dbgsom_core.training.train import Training, train
 
 
 @dataclass(frozen=True)
@@ -171,3 +176,234 @@ def _errors(
             np.add.at(errors, bmu, weighted)
         total += float(weighted.sum())
     return errors, total / float(n if weights is None else weights.sum())
+
+
+# -------------------------------------------------------------------------------- one map
+
+_SHARE_OF_A_CALL = 5  # training that goes on with new samples runs a fifth of the epochs
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains the first map of a fit, and its child maps, in the same way.
+
+    Attributes
+    ----------
+    parts : Parts
+        With the strategy that grows a single map.
+    settings : Settings
+    checkpointer : Checkpointer
+        Knows where the fit was interrupted, and writes how far it comes.
+    """
+
+    parts: Parts
+    settings: Settings
+    checkpointer: Checkpointer = field(default_factory=Checkpointer)
+
+    def train(
+        self,
+        samples: Samples,
+        target: Target | None,
+        path: Path = (),
+        notify: Callable[[EpochRecord], Any] = nobody,
+        moments: Moments | None = None,
+        start: SomMap | None = None,
+        goes_on: bool = False,
+        validation: Held | None = None,
+    ) -> tuple[Training, Found, Search]:
+        """Train one map, that at the end of the ``path`` of neurons from the first one.
+
+        It ``goes_on`` with a few samples besides what ``start`` has seen. Other parameters, and
+        errors, are those of `fit_map`.
+        """
+        parts, settings, growing = self.parts, self.settings, self.parts.growing
+        usual, gamma = samples, None
+        moments = samples.moments() if moments is None else moments
+        samples.check_varies(moments)
+        if settings.robust is not None:
+            gamma = None if isinstance(settings.robust, str) else settings.robust
+            usual, gamma = samples.robust(gamma)
+            moments = usual.moments()
+        n_classes = 0
+        if target is not None:
+            n_classes = 0 if target.classes is None else len(target.classes)
+            samples = samples.with_classes(target.codes, n_classes)
+        monitor = None
+        if target is not None and any(map(judges_targets, parts.stopping)):
+            held = None
+            if validation is not None and validation.target is not None:
+                held = validation.samples, validation.target
+            measured = target if held is None else held[1]
+            if measured.known.any() or not goes_on:  # a few samples need not say anything of it
+                monitor = ValidationMonitor(parts.labeller, samples, target, held)
+        summary, epochs = summarize(usual, moments, n_classes or None), int(settings.epochs)
+        config = TrainingConfig(
+            data=samples,
+            kernel=parts.kernel,
+            growth=parts.growth,
+            epochs=-(-epochs // _SHARE_OF_A_CALL) if goes_on else epochs,
+            tol=float(settings.tol),
+            deviation=summary.deviation,
+            threshold=growing.threshold(summary),
+            max_neurons=growing.cap(samples.total_weight),
+            cap_is_automatic=growing.max_neurons == "auto",
+            robust=gamma,
+            continues=start is not None,
+            course=parts.schedule,
+            stopping=parts.stopping,
+            validation=None if validation is None else validation.samples,
+            monitor=monitor,
+            seed=seed_of(settings.random_state),
+        )
+        state = self.checkpointer.states.get(path)
+        if state is None and start is not None:
+            state = TrainingState(SomMap(start.positions, start.prototypes, start.grid))
+        elif state is None:
+            grid = growing.grid(parts.grid, samples.X.shape[1])
+            state = TrainingState(start_map(parts, usual, moments, settings.random_state, grid))
+        return train(config, state, notify, self.checkpointer, path)
+
+
+def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSummary:
+    """Return what a growth strategy may know of the data before training."""
+    centre = moments.mean[None]
+    deviation = spread = float(np.linalg.norm(moments.deviation))
+    if not data.metric.is_euclidean:
+        spread = data.root_mean_square_distance(data.metric.centred(centre))
+    return DataSummary(
+        n_samples=data.total_weight if data.weights is not None else data.n,
+        n_features=data.X.shape[1],
+        deviation=deviation,
+        spread=spread,
+        n_classes=n_classes,
+    )
+
+
+def start_map(
+    parts: Parts,
+    samples: Samples,
+    moments: Moments,
+    random_state: Any,
+    grid: Grid = SQUARE,
+) -> SomMap:
+    """Return the map with which training begins.
+
+    Raises
+    ------
+    ValueError
+        The start's prototypes are of another shape than its cells.
+    """
+    growing = parts.growing
+    (rows, columns), cap = growing.start(grid), growing.max_neurons
+    if isinstance(cap, int) and rows * columns > cap:
+        raise ValueError(
+            f"the map starts with {rows} × {columns} neurons, more than max_neurons={cap}"
+        )
+    rng = check_random_state(random_state)
+    start = Start(rows, columns, grid, samples, moments, rng)
+    init = parts.init
+    if hasattr(init, "prototypes"):
+        init = guarded("initialisation", init, "prototypes")(start)
+    try:
+        prototypes = np.asarray(init, dtype=np.float64)
+    except ValueError as error:
+        raise ValueError(f"init holds no numbers, or rows of different lengths: {error}") from None
+    wanted = (rows * columns, start.n_features)
+    if prototypes.shape != wanted:
+        raise ValueError(start_shape_error(prototypes.shape, rows, columns, wanted[1]))
+    if not np.isfinite(prototypes).all():
+        raise ValueError("init must hold finite numbers")
+    som_map = SomMap.rectangle(rows, columns, samples.metric.centred(prototypes), grid)
+    if som_map.is_apart:
+        raise ValueError(
+            f"the {rows} × {columns} neurons of the start do not hang together on the grid "
+            f"'{grid.name}'"
+        )
+    return som_map
+
+
+# -------------------------------------------------------------------------------- child maps
+
+
+def is_vertical(parts: Parts) -> bool:
+    """Return whether the growth strategy may give neurons child maps."""
+    return parts.growing.wants_children is not None
+
+
+def horizontal(parts: Parts) -> Parts:
+    """Return the parts with the strategy that grows a single map."""
+    base = parts.growing.base if is_vertical(parts) else None
+    return parts if base is None else replace(parts, growth=base)
+
+
+def check_goes_on(som_map: SomMap, metric: Any, parts: Parts, grid: Any) -> None:
+    """Raise ValueError where a map of a metric cannot be trained on with these parts.
+
+    ``grid`` is what the estimator calls that of the parts.
+    """
+    trained, n_features = som_map.grid, som_map.prototypes.shape[1]
+    if trained.flat != horizontal(parts).growing.grid(parts.grid, n_features).flat:
+        raise ValueError(
+            f"the map was trained on a {trained.name} grid and cannot go on with "
+            f"grid={grid!r}; fit a new estimator, or set the grid back"
+        )
+    if metric != parts.metric:
+        raise ValueError(
+            f"the map was trained with metric {metric!r} and cannot go on with "
+            f"{parts.metric!r}; fit a new estimator, or set the metric back"
+        )
+
+
+def root_error(data: Samples) -> float:
+    """Return qe₀, the sum of the distances of all samples to a single neuron at their mean.
+
+    Rauber, Merkl & Dittenbach (2002), in the metric's units; the mean is the metric's ``centre``
+    where it has one.
+    """
+    return data.total_distance(data.metric.centred(data.moments().mean[None]))
+
+
+def grow_children(
+    trainer: Trainer,
+    parts: Parts,
+    som_map: SomMap,
+    data: Samples,
+    found: PerSample,
+    target: Target | None,
+    qe0: float,
+    path: Path = (),
+) -> None:
+    """Give the neurons of a trained map child maps, and theirs, where the strategy wants them.
+
+    ``parts`` are those with the vertical strategy, ``data`` the samples that the map was trained
+    on, with the units that they ``found`` and their targets, ``qe0`` is the `root_error`, and
+    ``path`` leads down to the map, whose ``children`` are filled.
+    """
+    exact = data.found(som_map.prototypes, found)
+    hits, errors = exact.hits, exact.errors
+    for array in (hits, errors):
+        array.flags.writeable = False
+    context = Context(data, found, seed_of(trainer.settings.random_state))
+    asks = parts.growing.wants_children
+    assert asks is not None  # or the strategy were not vertical
+    wanted = np.asarray(asks(som_map, VerticalState(len(path) + 1, errors, hits, qe0, context)))
+    for rows in data.groups(found):
+        neuron = int(found.bmu[rows[0]])
+        # A neuron that holds everything would get the same map again.
+        if not wanted[neuron] or len(rows) == len(found.bmu):
+            continue
+        samples, own = data.subset(rows), None if target is None else target.of(rows)
+        knows_classes = own is not None and own.codes is not None and int(own.codes.max()) >= 0
+        if trainer.parts.growing.needs_classes and not knows_classes:
+            continue
+        try:
+            samples.check_varies(samples.moments())
+        except ValueError:
+            continue
+        below = (*path, neuron)
+        with warnings.catch_warnings():
+            # Nobody chose the size of each child map, so nobody needs to hear of its cap.
+            warnings.filterwarnings("ignore", message=r"growth stopped at max_neurons='auto'")
+            training, won, _ = trainer.train(samples, own if knows_classes else None, below)
+        som_map.children[neuron] = training.som_map
+        grow_children(trainer, parts, training.som_map, samples, won, own, qe0, below)

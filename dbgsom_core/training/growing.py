@@ -97,7 +97,7 @@ class Growth:
                 som_map,
                 wanted,
                 len(state.history) + 1,
-                self._room(known),
+                self._free_slots(known),
                 config.centre,
                 config.growing.may_disconnect,
             )
@@ -120,7 +120,7 @@ class Growth:
         robust = self.config.robust
         return found if robust is None else found.reweighed(robust)
 
-    def _room(self, n_neurons: int) -> int | None:
+    def _free_slots(self, n_neurons: int) -> int | None:
         return None if self.max_neurons is None else max(0, self.max_neurons - n_neurons)
 
     def _wanted(
@@ -135,7 +135,7 @@ class Growth:
             hits=counted.hits,
             class_counts=counted.class_counts,
             movement=movement,
-            room=self._room(len(state.som_map)),
+            room=self._free_slots(len(state.som_map)),
             context=Context(config.data, found, config.seed, state.history),
         )
         return list(config.growing.grow(state.som_map, seen))

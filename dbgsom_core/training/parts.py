@@ -1,22 +1,25 @@
-"""The replaceable parts of an estimator, built."""
+"""The components of an estimator, the metric with what it learned, and what goes together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from dbgsom_core.interfaces.component import Component
+from dbgsom_core.errors import ComponentError
+from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
 from dbgsom_core.interfaces.engine import Engine
 from dbgsom_core.interfaces.grids import GridShape
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.kernels import Kernel
-from dbgsom_core.interfaces.labellers import Labeller
+from dbgsom_core.interfaces.kernels import Kernel, KernelAbilities
+from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities
+from dbgsom_core.interfaces.lookup import lookup_in_use
+from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.interfaces.metrics import Metric, MetricAbilities
 from dbgsom_core.interfaces.schedules import Schedule
-from dbgsom_core.interfaces.stopping import StoppingRule
+from dbgsom_core.interfaces.stopping import StoppingRule, judges_targets, measures_of
 
 PARTS = ("metric", "kernel", "growth", "labeller", "engine")
 # Parameters that only training looks at, and the kind that each takes. They have short forms, too.
@@ -27,24 +30,12 @@ LOOP = {
     "stopping": "stopping",
 }
 KIND_OF = {**{kind: kind for kind in PARTS}, **LOOP}
-# What a fitted model answers without.
-NOT_ASKED = ("kernel", "growth", *LOOP)
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from dbgsom_core.engine.local import Samples
-
-
-@dataclass(frozen=True)
-class Absent:
-    """Stands for a part of a loaded model whose plugin is not installed here.
-
-    Attributes
-    ----------
-    stored : plain value
-        What the model's file says of it.
-    """
-
-    stored: Any
 
 
 @dataclass(frozen=True)
@@ -82,3 +73,217 @@ class Parts:
     def growing(self) -> GrowthAbilities:
         """What the growth strategy can do."""
         return GrowthAbilities.of(self.growth)
+
+
+# ------------------------------------------------------------------------- the fitted metric
+
+
+@dataclass(frozen=True)
+class FittedMetric:
+    """A metric and the state that its ``fit`` returned.
+
+    Attributes
+    ----------
+    metric : Metric
+    state : mapping of str to array, or None
+        Read-only; saved with the model. None: it learns nothing.
+    """
+
+    metric: Metric
+    state: Mapping[str, NDArray[Any]] | None = None
+
+    @cached_property
+    def abilities(self) -> MetricAbilities:
+        """What the metric can do, its ``prepare`` with what it learned."""
+        found = MetricAbilities.of(self.metric)
+        return found if self.state is None else found.knowing(self.state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"metric": self.metric, "state": self.state}  # the rest is found out again
+
+
+def fitted(
+    metric: Metric, X: NDArray[Any], weights: NDArray[np.float64] | None = None
+) -> FittedMetric:
+    """Return the metric fitted to raw training samples X (n, D), where it learns anything.
+
+    Samples of weight 0 are left out; the weights (n,) of the others go to a metric that
+    ``learns_weighted``.
+
+    Raises
+    ------
+    PluginError
+        ``scalar`` is not compiled, or ``fit`` of a component returned something other than a
+        mapping of names to arrays.
+    """
+    abilities = MetricAbilities.of(metric)
+    if abilities.fit is None:
+        return FittedMetric(metric)
+    given: tuple[Any, ...] = (X,)
+    if weights is not None:
+        kept = weights > 0
+        given = (X[kept], weights[kept])[: 2 if abilities.learns_weighted else 1]
+    from dbgsom_core.engine.blas import one_blas_thread  # numpy is slow to import
+
+    with one_blas_thread():
+        state = abilities.fit(*given)
+    return restored(metric, state)
+
+
+def restored(metric: Metric, state: Mapping[str, NDArray[Any]] | None) -> FittedMetric:
+    """Return the metric with the state that it had once."""
+    if state is None:
+        return FittedMetric(metric)
+    kept = {name: value.copy() for name, value in state.items()}
+    for value in kept.values():
+        value.flags.writeable = False
+    return FittedMetric(metric, kept)
+
+
+# ------------------------------------------------------------------------ what goes together
+
+USUAL_LABELLERS = {"vq": "index", "classifier": "kernel_vote", "regressor": "local_linear"}
+
+
+def measured_by_default(measure: Any, estimator: str) -> bool:
+    """Return whether a measure (or its class) is in the default list of this kind of estimator."""
+    kinds = MeasureAbilities.of(measure).estimators
+    return kinds is None or estimator in kinds
+
+
+def measure_suits(measure: Any, estimator: str) -> bool:
+    """Return whether a measure means something for this kind of estimator when it is named.
+
+    ``estimators`` of a measure says in which default lists it stands. Beyond that, what is made for
+    classes or clusters says nothing of a regressor, nor the other way round.
+    """
+    kinds = tuple(MeasureAbilities.of(measure).estimators or ())
+    if estimator == "regressor":
+        return not kinds or "regressor" in kinds
+    return kinds != ("regressor",)
+
+
+def why_not(kind: str, name: str, component: Any, estimator: str) -> str | None:
+    """Return why a labeller or growth strategy ``name`` cannot serve an estimator, and the cure.
+
+    None when it can. ``kind`` is ``"labeller"`` or ``"growth"``.
+    """
+    if kind == "labeller":
+        kinds = LabellerAbilities.of(component).estimators
+        if kinds is not None and estimator not in kinds:
+            return (
+                f"labeller {name} is for estimator {' or '.join(kinds)}, not for {estimator}; "
+                f"use '{USUAL_LABELLERS[estimator]}'"
+            )
+        if estimator != "regressor" and LabellerAbilities.of(component).columns is not None:
+            return (
+                f"labeller {name} answers with several numbers, which is for estimator regressor, "
+                f"not for {estimator}; use '{USUAL_LABELLERS[estimator]}'"
+            )
+    elif estimator == "regressor" and GrowthAbilities.of(component).needs_classes:
+        return (
+            f"growth {name} needs class labels, which a regressor has not; "
+            "use another threshold or strategy"
+        )
+    return None
+
+
+def why_not_measured(rule: Any, estimator: str) -> str | None:
+    """Return why a stopping rule's measure says nothing of an estimator; None: it does."""
+    for measure in measures_of(rule):
+        if not measure_suits(measure, estimator):
+            name = lookup_in_use().name_of("measure", measure)
+            suited = " or ".join(MeasureAbilities.of(measure).estimators or ())
+            return f"measure '{name}' is for estimator {suited}, not for {estimator}"
+    return None
+
+
+def why_no_grid(growth: Any, grid: Any) -> str | None:
+    """Return why maps of a growth strategy cannot lie on a grid, a component; None: they can."""
+    growing = GrowthAbilities.of(growth)
+    if growing.base is not None:
+        growing = GrowthAbilities.of(growing.base)
+    try:
+        growing.grid(grid)
+    except ComponentError:
+        raise
+    except ValueError as error:
+        if growing.start_shape is not None:  # it is a matter of the shape
+            return str(error)
+        return f"{error}; a torus is for maps of fixed size: take growth fixed, or another grid"
+    return None
+
+
+def why_no_kernel(kernel: Any, metric: Any) -> str | None:
+    """Return why a kernel does not go with a metric, and the cure; None: it does."""
+    if not KernelAbilities.of(kernel).inhibits or MetricAbilities.of(metric).form is None:
+        return None
+    return (
+        f"kernel {type(kernel).__name__} has negative weights, and metric "
+        f"{type(metric).__name__} makes prototypes in a way that knows none: take "
+        "another kernel, or a metric whose prototypes are means"
+    )
+
+
+def why_not_filled(growth: Any, field: str, value: Any) -> str | None:
+    """Return why an estimator's parameter cannot fill a strategy's field; None: it can."""
+    if field not in type(growth).model_fields:
+        if "base" in nested_fields(type(growth)):  # a strategy around another one passes it on
+            return why_not_filled(growth.base, field, value)
+        name = type(growth).__name__
+        return f"growth strategy {name} has no {field}; leave {field}={value!r} out"
+    given = given_fields(growth)
+    if field in given and given[field] != value:
+        return f"{field}={value!r} contradicts growth's {field}={given[field]!r}; give it once"
+    return None
+
+
+def why_no_start(init: Any, growth: Any, n_features: int | None = None) -> str | None:
+    """Return why prototypes that a component gives in ``values`` are no start; None: they may be.
+
+    ``n_features`` is the number of columns of prepared samples, where it is known.
+    """
+    growing = GrowthAbilities.of(growth)
+    if growing.base is not None:
+        growing = GrowthAbilities.of(growing.base)
+    values = getattr(init, "values", None)
+    if not values or not isinstance(values[0], tuple):
+        return None
+    given = (len(values), len(values[0]))
+    rows, columns = growing.shape
+    wanted = (rows * columns, n_features or given[1])
+    return None if given == wanted else start_shape_error(given, rows, columns, wanted[1])
+
+
+def start_shape_error(given: tuple[int, ...], rows: int, columns: int, n_features: int) -> str:
+    """Return the sentence on a start whose shape is not that of the first cells."""
+    return (
+        f"init has shape {given}, but the map starts with {rows} × {columns} neurons in "
+        f"{n_features} dimensions: shape {(rows * columns, n_features)}"
+    )
+
+
+def check_suits(parts: Parts, estimator: str) -> None:
+    """Raise ValueError when parts do not go together, or cannot serve this estimator."""
+    misfit = why_no_kernel(parts.kernel, parts.metric)
+    if misfit is not None:
+        raise ValueError(misfit)
+    for kind, part in (("labeller", parts.labeller), ("growth", parts.growth)):
+        problem = why_not(kind, type(part).__name__, part, estimator)
+        if problem is not None:
+            raise ValueError(problem)
+    for rule in parts.stopping:
+        problem = why_not_measured(rule, estimator)
+        if problem is not None:
+            name = lookup_in_use().name_of("stopping", rule)
+            raise ValueError(f"stopping {name}: {problem}")
+
+
+def reads_target(parts: Parts) -> str | None:
+    """Return which part cannot do without targets, as kind and class; None: they all can."""
+    if parts.growing.needs_classes:
+        return f"growth {type(parts.growth).__name__}"
+    if LabellerAbilities.of(parts.labeller).needs_target:
+        return f"labeller {type(parts.labeller).__name__}"
+    rule = next(filter(judges_targets, parts.stopping), None)
+    return None if rule is None else f"stopping {type(rule).__name__}"

@@ -60,8 +60,8 @@ def dbgsom_growth_strategies() -> dict[str, str]:
         {
             "directed": "directed:Directed",
             "gsom": "gsom:Gsom",
-            "fixed": "rectangles:Fixed",
-            "growing_grid": "rectangles:GrowingGrid",
+            "fixed": "fixed:Fixed",
+            "growing_grid": "growing_grid:GrowingGrid",
             "hierarchical": "hierarchical:Hierarchical",
         },
     )
@@ -170,10 +170,10 @@ def dbgsom_measures() -> dict[str, str]:
     return _offers(
         "measures",
         {
-            "quantization_error": "fit:QuantizationError",
-            "distortion": "fit:Distortion",
-            "dead_neurons": "fit:DeadNeurons",
-            "map_entropy": "fit:MapEntropy",
+            "quantization_error": "quantization:QuantizationError",
+            "distortion": "quantization:Distortion",
+            "dead_neurons": "quantization:DeadNeurons",
+            "map_entropy": "quantization:MapEntropy",
             "topographic_error": "topology:TopographicError",
             "topographic_error_8": "topology:TopographicError8",
             "combined_error": "topology:CombinedError",

@@ -3,7 +3,6 @@
 import io
 import math
 import re
-import subprocess
 import sys
 import warnings
 
@@ -67,12 +66,6 @@ def test_answers_are_of_the_map_that_was_asked(estimator, iris):
     estimator.set_params(max_neurons=4).fit(X[::-2] * 2, y[::-2])
     for name, expected in zip(names, before, strict=True):
         np.testing.assert_array_equal(getattr(asked, name), expected)
-
-
-def test_answers_of_child_maps_name_the_leaf(deep, digits):
-    found = deep.answers(digits[0])
-    np.testing.assert_array_equal(found.label, deep.predict(digits[0]))
-    np.testing.assert_array_equal(deep.leaf_paths_[found.leaf][:, 0], found.unit)
 
 
 def test_an_explanation_says_what_pulls_a_sample_away(clf, wine):
@@ -145,22 +138,6 @@ def test_an_explanation_goes_down_the_child_maps(deep, digits):
     assert all(one.hits > 0 for one in with_children)
 
 
-def test_axes_of_a_metric_with_a_space_of_its_own_are_no_features(wine):
-    found = SomVQ(metric="mahalanobis", epochs=5).fit(wine.data).explain(wine.data.iloc[[0]])
-    assert all(one.feature.startswith("axis") for one in found.differences)
-
-
-def test_two_samples_are_not_explained_at_once(clf, wine):
-    with pytest.raises(ValueError, match="one sample"):
-        clf.explain(wine.data[:2])
-
-
-def test_explanations_outlive_the_model_file(clf, wine, tmp_path):
-    clf.save(tmp_path / "wine.npz")
-    again = SomClassifier.load(tmp_path / "wine.npz")
-    assert again.explain(wine.data.iloc[[5]]) == clf.explain(wine.data.iloc[[5]])
-
-
 # ------------------------------------------------------------------------------- in notebooks
 
 
@@ -181,33 +158,11 @@ def test_a_fitted_map_is_drawn_below_the_diagram(clf, wine):
     assert np.corrcoef(y, cells[:, 1])[0, 1] == pytest.approx(-1)  # down the page
 
 
-def test_text_is_shown_where_scikit_learn_is_told_so(clf):
-    with sklearn.config_context(display="text"):
-        assert "text/html" not in clf._repr_mimebundle_()
-        assert not hasattr(clf, "_repr_html_")
-
-
 def test_labels_are_no_html(wine):
     y = np.array(["<q>", "a&b", "c"])[wine.target]
     shown = SomClassifier(epochs=5).fit(wine.data, y)._repr_html_()
     assert "&lt;q&gt;" in shown
     assert "<q>" not in shown
-
-
-def test_the_picture_needs_no_matplotlib():
-    script = (
-        "import sys\nfrom dbgsom_core import SomVQ\nimport numpy as np\n"
-        "X = np.random.default_rng(0).random((50, 3))\n"
-        "assert '<polygon' in SomVQ(epochs=3).fit(X)._repr_html_()\n"
-        "assert 'matplotlib' not in sys.modules\n"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
-
-
-def test_a_regressor_is_coloured_by_its_answers(wine):
-    X = wine.data.to_numpy()
-    shown = SomRegressor(epochs=5).fit(X[:, 1:], X[:, 0])._repr_html_()
-    assert "answer" in shown
 
 
 class Terminal:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Component
@@ -76,17 +75,6 @@ def test_parameters_reach_into_the_base():
     assert DEEP.base.notches == 0.6
     with pytest.raises(ValueError, match="'spread' for growth Directed"):
         SomVQ(growth=DEEP).set_params(growth__base__spread=1)
-
-
-def test_a_grid_search_reaches_inside(iris):
-    X, y = iris
-    search = GridSearchCV(
-        SomClassifier(growth=Hierarchical(base=SMALL, min_samples=8)),
-        {"growth__tau_2": [0.01, 0.5], "growth__base": ["gsom", SMALL]},
-        cv=3,
-    ).fit(X, y)
-    assert len(search.cv_results_["params"]) == 4
-    assert search.best_score_ > 0.9
 
 
 def test_a_saved_tree_answers_the_same(tmp_path, digits):

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from pydantic import Field
-from scipy.optimize import nnls
 from scipy.spatial.distance import cdist
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -12,12 +11,9 @@ from dbgsom_core.api import Component
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.tree import descend
-from dbgsom_core.training.hierarchy import root_error
-from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.hierarchical import Hierarchical
-from dbgsom_plugins.metrics.directions import Cosine
-from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
+from dbgsom_plugins.metrics.norms import Euclidean
 
 SMALL = Directed(spreading_factor=0.05, class_growth=False)
 DEEP = Hierarchical(base=SMALL, tau_2=0.004, max_depth=3, min_samples=10)
@@ -27,7 +23,6 @@ LABELS = [[0, 1, 2], [10, 20, 30], [-5, 0, 7], ["x", "y", "z"], [2.0, 4.0, 6.0]]
 @parametrize_with_checks(
     [
         SomVQ(growth="hierarchical", epochs=12),
-        SomVQ(growth=Hierarchical(base={"name": "fixed", "rows": 1, "columns": 2}), epochs=12),
         SomClassifier(growth=Hierarchical(base=SMALL, tau_2=0.02, min_samples=4), epochs=12),
     ]
 )
@@ -52,17 +47,6 @@ def test_05_vertical_growth_does_not_depend_on_how_classes_are_written(labels, i
     np.testing.assert_array_equal(clf.leaf_weights_, plain.leaf_weights_)
     flat = SomClassifier(growth=SMALL, **majority).fit(X, names[y])
     assert clf.score(X, names[y]) > flat.score(X, names[y])
-
-
-def test_05_on_digits_child_maps_raise_the_accuracy_of_small_maps(digits):
-    X, y = digits
-    train, test = np.arange(0, 1797, 2), np.arange(1, 1797, 2)
-    flat = SomClassifier(growth=SMALL).fit(X[train], y[train])
-    tree = SomClassifier(growth=DEEP).fit(X[train], y[train])
-    assert tree.score(X[test], y[test]) > flat.score(X[test], y[test])
-    texts = np.array([f"class {k}" for k in range(10)])
-    as_text = SomClassifier(growth=DEEP).fit(X[train], texts[y[train]])
-    np.testing.assert_array_equal(as_text.predict(X[test]), texts[tree.predict(X[test])])
 
 
 def test_06_the_clusterer_follows_its_child_maps(digits):
@@ -120,22 +104,6 @@ def test_a_child_is_the_map_that_a_user_would_train_on_its_samples(digits):
         np.testing.assert_array_equal(child.positions, alone.neurons_)
 
 
-@pytest.mark.parametrize(
-    ("metric", "name"), [(Euclidean(), "euclidean"), (Manhattan(), "cityblock")]
-)
-def test_the_roots_error_is_that_of_the_mean(metric, name, rng):
-    X = rng.normal(size=(80, 5))
-    expected = cdist(X, X.mean(axis=0)[None], name).sum()
-    assert root_error(LocalEngine().over(X, metric)) == pytest.approx(expected)
-
-
-def test_the_roots_error_uses_the_metrics_own_centre(rng):
-    X = rng.uniform(0.1, 1, size=(80, 5))
-    units = X / np.linalg.norm(X, axis=1, keepdims=True)
-    expected = cdist(X, units.mean(axis=0)[None], "cosine").sum()
-    assert root_error(LocalEngine().over(X, Cosine())) == pytest.approx(expected)
-
-
 class Greedy(Component):
     """Wants a child for every neuron, on maps of a single neuron or two."""
 
@@ -159,18 +127,6 @@ def test_a_strategy_without_a_base_grows_its_children_itself(rng):
     assert all(np.ptp(X[ends == leaf], axis=0).max() < 1e-12 for leaf in np.unique(ends))
 
 
-def test_a_neuron_that_holds_everything_gets_no_child(rng):
-    assert SomVQ(growth=Greedy()).fit(rng.normal(size=(40, 3))).som_map_.children == {}
-
-
-def test_samples_that_do_not_vary_get_no_child():
-    X = np.repeat([[0.0, 0.0], [9.0, 0.0], [0.0, 9.0], [9.0, 9.0]], 30, axis=0)
-    vq = SomVQ(growth=Greedy(columns=4)).fit(X)
-    assert vq.quantization_error_ == pytest.approx(0, abs=1e-3)
-    for child in vq.som_map_.children.values():
-        assert child.children == {}
-
-
 def test_an_answer_of_the_wrong_shape_is_told(iris):
     class Wrong(Greedy):
         def wants_children(self, som_map, state):
@@ -178,15 +134,6 @@ def test_an_answer_of_the_wrong_shape_is_told(iris):
 
     with pytest.raises(ValueError, match=r"Wrong .*: wants_children returned .* \(1,\)"):
         SomVQ(growth=Wrong(columns=2)).fit(iris[0])
-
-
-def test_growth_by_classes_passes_them_to_the_children(iris):
-    X, y = iris
-    base = Directed(threshold="entropy", max_neurons=6)
-    clf = SomClassifier(growth=Hierarchical(base=base, tau_2=0.0, min_samples=5)).fit(X, y)
-    assert clf.som_map_.children
-    with pytest.raises(ValueError, match="needs class labels"):
-        SomVQ(growth=Hierarchical(base=base)).fit(X)
 
 
 # ---------------------------------------------------------------------------- what estimators offer
@@ -218,28 +165,6 @@ def test_every_answer_is_about_the_leaves(dtype, digits):
     np.testing.assert_array_equal(clf.predict(X), clf.predict_proba(X).argmax(axis=1))
 
 
-def test_transform_mixes_the_prototypes_of_the_leaves(digits):
-    X = digits[0][:300]
-    vq = SomVQ(growth=DEEP).fit(X)
-    coefficients = vq.transform(X[:20])
-    assert coefficients.shape == (20, len(vq.leaf_weights_))
-    assert len(vq.get_feature_names_out()) == len(vq.leaf_weights_) > len(vq.weights_)
-    for sample, mixture in zip(X[:20], coefficients, strict=True):
-        _, residual = nnls(vq.leaf_weights_.T, sample)
-        assert np.linalg.norm(sample - mixture @ vq.leaf_weights_) == pytest.approx(residual)
-
-
-def test_a_map_without_child_maps_is_its_own_leaves(iris):
-    vq = SomVQ().fit(iris[0])
-    np.testing.assert_array_equal(vq.leaf_weights_, vq.weights_)
-    assert vq.leaf_paths_.ravel().tolist() == list(range(len(vq.weights_)))
-    np.testing.assert_array_equal(vq.bmu_path(iris[0])[:, 0], vq.bmu(iris[0]))
-    np.testing.assert_array_equal(vq.leaf_labels_, vq.neuron_labels_)
-    nothing = SomVQ(growth=Hierarchical(max_depth=1)).fit(iris[0])
-    np.testing.assert_array_equal(nothing.weights_, vq.weights_)
-    np.testing.assert_array_equal(nothing.transform(iris[0]), vq.transform(iris[0]))
-
-
 def test_a_neuron_of_the_root_carries_the_label_of_most_of_its_samples(digits):
     X, y = digits
     vq = SomVQ(growth=DEEP).fit(X)
@@ -248,19 +173,6 @@ def test_a_neuron_of_the_root_carries_the_label_of_most_of_its_samples(digits):
         roots = model.bmu(X)
         for neuron in np.flatnonzero(model.hit_counts_):
             assert model.neuron_labels_[neuron] == np.bincount(answers[roots == neuron]).argmax()
-
-
-def test_threads_and_chunks_change_no_bit(digits):
-    X, y = digits
-    engines = ({"threads": 1}, {"threads": 2, "chunk_rows": 61})
-    one, other = (
-        SomClassifier(growth=DEEP, engine={"name": "local", **engine}).fit(X, y)
-        for engine in engines
-    )
-    np.testing.assert_array_equal(one.leaf_weights_, other.leaf_weights_)
-    np.testing.assert_array_equal(one.leaf_paths_, other.leaf_paths_)
-    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
-    np.testing.assert_array_equal(one.transform(X), other.transform(X))
 
 
 def test_observers_hear_of_the_first_map_alone(digits, capsys):
@@ -280,14 +192,3 @@ def test_the_cap_of_a_child_map_is_kept_and_not_told(digits):
     with pytest.warns(UserWarning, match="max_neurons='auto', 36 neurons") as told:
         SomVQ(growth=Hierarchical(base=automatic, tau_2=0.01, min_samples=4)).fit(digits[0][:50])
     assert len(told) == 1
-
-
-def test_evaluation_measures_the_leaves(digits):
-    from dbgsom_plugins.measures.fit import QuantizationError
-
-    X = digits[0]
-    vq = SomVQ(growth=DEEP).fit(X[::2])
-    for part in (X[::2], X[1::2]):
-        measured = QuantizationError().compute(vq.evaluate(part))
-        assert measured == pytest.approx(vq.calculate_quantization_error(part))
-    assert QuantizationError().compute(vq.evaluate(X[::2])) == pytest.approx(vq.quantization_error_)

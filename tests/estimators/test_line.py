@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence, presets
+from dbgsom_core import SomClassifier, SomVQ, persistence, presets
 from dbgsom_core.som_map.grid import LINE
 from dbgsom_core.som_map.hops import fill_hops
 from dbgsom_core.som_map.som_map import SomMap
@@ -58,13 +58,6 @@ def test_one_column_is_in_order_and_no_farther_than_from_a_chain(grown, column):
     assert grown.quantization_error_ < folded.quantization_error_
 
 
-def test_a_long_line_follows_the_spreading_factor_though_it_has_but_two_ends():
-    X = np.random.default_rng(0).normal(size=(2000, 1))
-    sizes = [len(SomVQ(spreading_factor=one).fit(X).weights_) for one in (0.2, 0.5, 0.9)]
-    assert sizes == sorted(sizes)
-    assert sizes[-1] > 45  # sixteen waves of two are 36
-
-
 @pytest.mark.parametrize("growth", GROWTH, ids=str)
 def test_every_strategy_that_grows_has_a_line_that_comes_back_from_files(growth, column, tmp_path):
     y = column[:, 0] > 0
@@ -109,25 +102,6 @@ def test_more_columns_have_squares_and_a_line_by_name_alone(column):
     assert bent.som_map_.shape == (1, len(bent.weights_))
     weaker = clone(bent).set_params(growth__link_pull=0.2).fit(plane)
     assert not np.array_equal(bent.weights_, weaker.weights_)  # where there is something to gain
-
-
-def test_a_line_of_one_column_is_pulled_nowhere(grown, column):
-    pulled = SomVQ(growth={"name": "directed", "link_pull": 0.2}, random_state=0).fit(column)
-    np.testing.assert_array_equal(grown.weights_, pulled.weights_)
-
-
-def test_blocks_give_the_same_line(grown, column):
-    blocks = clone(grown).set_params(engine={"name": "blocks", "working_memory": 1}).fit(column)
-    np.testing.assert_array_equal(grown.weights_, blocks.weights_)
-    assert grown.neurons_ == blocks.neurons_
-
-
-def test_a_column_more_does_not_go_on_upon_a_line(column):
-    som = SomRegressor(warm_start=True, epochs=4).fit(column, column[:, 0])
-    som.fit(column, column[:, 0])
-    assert som.som_map_.grid is LINE
-    with pytest.raises(ValueError, match="trained on a line grid and cannot go on with grid='squ"):
-        som.set_params(grid="square").fit(column, column[:, 0])
 
 
 @pytest.mark.parametrize(

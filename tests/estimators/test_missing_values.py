@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import nan_euclidean_distances
 
-from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core import SomVQ
 from dbgsom_plugins.engines.local import LocalEngine
 
 
@@ -39,21 +39,6 @@ def test_one_batch_update_is_the_mean_of_what_was_observed():
         np.testing.assert_allclose(vq.weights_[neuron], np.nanmean(own, axis=0), rtol=1e-9)
 
 
-def test_a_complete_table_gives_the_bits_that_it_gave(digits):
-    """Without nan nothing of this is used; with one row of gaps the others keep their units."""
-    X, _ = digits
-    vq = SomVQ(max_neurons=20).fit(X)
-    gappy = X.copy()
-    gappy[0, 5] = np.nan
-    np.testing.assert_array_equal(vq.bmu(gappy)[1:], vq.bmu(X)[1:])
-
-
-def test_missing_values_cost_little_quality(digits):
-    X, y = digits
-    clf = SomClassifier(max_neurons=80).fit(with_gaps(X, 0.1), y)
-    assert clf.score(X, y) > 0.93
-
-
 def test_imputing_beats_column_means(digits):
     X, _ = digits
     gappy = with_gaps(X, 0.2)
@@ -70,27 +55,6 @@ def test_moments_leave_missing_values_out():
     moments = LocalEngine().over(X, SomVQ().parts().metric).moments()
     np.testing.assert_allclose(moments.mean, np.nanmean(X, axis=0), rtol=1e-12)
     np.testing.assert_allclose(moments.deviation, np.nanstd(X, axis=0), rtol=1e-8)
-
-
-@pytest.mark.parametrize("init", ["pca", "random"])
-def test_both_starts_bear_gaps(init, iris):
-    vq = SomVQ(init=init, random_state=0).fit(with_gaps(iris[0], 0.2))
-    assert np.isfinite(vq.weights_).all()
-    assert len(vq.neurons_) > 6
-
-
-def test_threads_and_chunks_change_no_bit(digits):
-    X = with_gaps(digits[0], 0.2)
-    engines = LocalEngine(threads=1), LocalEngine(threads=3, chunk_rows=97)
-    first, second = (SomVQ(engine=e, max_neurons=20, epochs=15).fit(X) for e in engines)
-    np.testing.assert_array_equal(first.weights_, second.weights_)
-
-
-def test_the_mixture_takes_a_gap_for_the_units_value(iris):
-    X, _ = iris
-    vq = SomVQ().fit(X)
-    gappy = with_gaps(X, 0.2)
-    np.testing.assert_allclose(vq.transform(gappy), vq.transform(vq.impute(gappy)), atol=1e-12)
 
 
 def test_rows_and_columns_without_any_value_are_named(iris):

@@ -5,7 +5,6 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from dbgsom_core import SomClassifier, SomVQ, persistence
-from dbgsom_core.training import novelty
 
 
 @pytest.mark.parametrize("digit", [0, 3, 6])
@@ -149,15 +148,6 @@ def test_a_weight_of_two_is_the_sample_twice(rng):
     np.testing.assert_allclose(weighted.novelty_pvalue(X), repeated.novelty_pvalue(X), atol=0.02)
 
 
-@pytest.mark.parametrize("metric", ["cosine", "manhattan", "hamming", "mahalanobis"])
-def test_every_metric_has_scores(metric, rng):
-    X = np.abs(np.round(rng.normal(size=(80, 4)) * 2)) + 1
-    vq = SomVQ(metric=metric, max_neurons=9, epochs=10).fit(X)
-    far = vq.score_samples(X * [1, 1, 1, 40])
-    assert np.isfinite(far).all()
-    assert far.mean() < vq.score_samples(X).mean()
-
-
 @pytest.mark.parametrize("wrong", [0, 0.6, -0.1, True, "auto", None, np.nan])
 def test_a_contamination_that_is_no_share_is_refused(wrong, iris):
     with pytest.raises(
@@ -183,11 +173,3 @@ def test_the_scores_are_saved_and_an_older_file_says_that_it_has_none(iris, tmp_
     vq.save(tmp_path / "old.npz")
     with pytest.raises(ValueError, match="without novelty scores; fit and save it again"):
         persistence.load(tmp_path / "old.npz").score_samples(X)
-
-
-def test_eight_groups_do_where_they_hold_enough(rng, monkeypatch):
-    X = np.vstack([rng.normal(size=(2000, 2)), rng.uniform(-30, 30, size=(300, 2))])
-    vq = SomVQ(epochs=20).fit(X)
-    scores = vq.score_samples(X)
-    monkeypatch.setattr(novelty, "_FIRST_GROUPS", 40)
-    np.testing.assert_array_equal(scores, vq.score_samples(X))

@@ -45,13 +45,6 @@ def test_what_was_seen_first_is_not_forgotten():
     assert vq.calculate_quantization_error(X[y == 1]) < 2.0 * before
 
 
-def test_one_sample_is_enough(iris):
-    vq = SomVQ().fit(iris[0])
-    vq.partial_fit(iris[0][:1])
-    assert vq.labels_.shape == (1,)
-    assert vq.hit_counts_.sum() == 151
-
-
 def test_it_goes_on_after_fit_and_after_load(iris, tmp_path):
     X, _ = iris
     vq = SomVQ().fit(X[:100])
@@ -85,20 +78,6 @@ def test_classes_may_come_later(iris):
         clf.partial_fit(X, np.array(["a", "b", "c"])[y])
 
 
-def test_named_classes_count_from_the_first_call_on(iris):
-    X, y = iris
-    clf = SomClassifier().partial_fit(X[y == 0], y[y == 0], classes=[0, 1, 2])
-    assert clf.predict_proba(X).shape == (150, 3)
-
-
-def test_another_number_of_features_is_refused(iris):
-    vq = SomVQ().partial_fit(iris[0])
-    kept = vq.weights_.copy()
-    with pytest.raises(ValueError, match="3 features, but SomVQ is expecting 4"):
-        vq.partial_fit(iris[0][:, :3])
-    np.testing.assert_array_equal(vq.weights_, kept)
-
-
 def test_warm_start_goes_on_where_fit_ended(shuffled):
     X, _ = shuffled
     vq = SomVQ(max_neurons=60, warm_start=True).fit(X)
@@ -112,12 +91,6 @@ def test_warm_start_goes_on_where_fit_ended(shuffled):
         vq.fit(X[:, :10])
 
 
-def test_without_warm_start_fit_begins_anew(iris):
-    vq = SomVQ().fit(iris[0])
-    first = vq.weights_
-    np.testing.assert_array_equal(vq.fit(iris[0]).weights_, first)
-
-
 @pytest.mark.parametrize("method", ["partial_fit", "fit"])
 @pytest.mark.parametrize("metric", ["manhattan", {"name": "mahalanobis"}])
 def test_a_map_does_not_go_on_in_another_metric(method, metric, iris):
@@ -127,12 +100,6 @@ def test_a_map_does_not_go_on_in_another_metric(method, metric, iris):
         getattr(vq, method)(X)
     vq.set_params(metric={"name": "euclidean"})
     assert getattr(vq, method)(X) is vq
-
-
-def test_a_map_that_learnt_its_metric_goes_on(iris):
-    X, _ = iris
-    vq = SomVQ(metric="mahalanobis", epochs=10).fit(X)
-    assert vq.partial_fit(X).hit_counts_.sum() == 2 * len(X)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "mahalanobis"])

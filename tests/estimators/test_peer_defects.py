@@ -20,10 +20,7 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import topographic_function, topographic_product
-from dbgsom_core.training.checkpoint import TrainingState
-from dbgsom_core.training.config import TrainingConfig
 from dbgsom_core.training.schedule import DEFAULT_FINE_END
-from dbgsom_core.training.train import train
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.boundary import share_errors
 from dbgsom_plugins.growth.directed import Directed
@@ -272,35 +269,8 @@ def test_20_with_4_neighbours_the_function_counts_hops_around_a_hole():
     assert [topographic_function(som_map, *winners, 4).at(k) for k in (3, 4)] == [0.4, 0]
 
 
-@pytest.mark.parametrize(
-    "labels", [[0, 1, 2], [10, 20, 30], [-5, 0, 7], ["x", "y", "z"], [2.0, 4.0, 6.0]]
-)
-def test_labels_of_any_kind_give_the_same_classifier(labels, iris):
-    X, y = iris
-    expected = SomClassifier().fit(X, y)
-    clf = SomClassifier().fit(X, np.asarray(labels)[y])
-    np.testing.assert_array_equal(clf.predict(X), np.asarray(labels)[expected.predict(X)])
-    assert clf.score(X, np.asarray(labels)[y]) == expected.score(X, y)
-
-
 def test_the_cap_of_its_own_accord_is_told_when_it_binds(digits):
     X = digits[0][:40]
     with pytest.warns(UserWarning, match="max_neurons='auto'"):
         vq = SomVQ(spreading_factor=0.999, epochs=200).fit(X)
     assert len(vq.neurons_) == int(np.ceil(5 * np.sqrt(40)))
-
-
-def test_the_loop_never_asks_for_growth_in_the_first_and_last_epoch(iris):
-    asked = []
-
-    class Asking(Component):
-        def grow(self, som_map, state):
-            asked.append(state.epoch)
-            return ()
-
-    data = LocalEngine().over(iris[0], get_registry().build("metric", "euclidean"))
-    task = TrainingConfig(
-        data=data, kernel=Gaussian(), growth=Asking(), epochs=6, tol=0.0, deviation=1.0
-    )
-    train(task, TrainingState(SomMap.rectangle(2, 2, iris[0][:4])))
-    assert asked == [2, 3, 4, 5]

@@ -5,13 +5,12 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
 from sklearn.metrics import r2_score
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence
 from dbgsom_core.errors import ModelFileError
-from dbgsom_plugins.kernels import Gaussian
 
 
 @pytest.fixture(scope="module")
@@ -35,57 +34,9 @@ def test_each_neuron_answers_with_the_mean_target_of_its_samples(diabetes):
     assert regressor.score(X, y) > 0.4
 
 
-def test_the_map_is_trained_on_the_samples_alone(diabetes):
-    X, y = diabetes
-    regressor, vq = SomRegressor().fit(X, y), SomVQ().fit(X)
-    np.testing.assert_array_equal(regressor.weights_, vq.weights_)
-
-
-def test_it_predicts_unseen_samples_better_than_the_mean(diabetes):
-    X, y = diabetes
-    regressor = SomRegressor(max_neurons=20, tol=0).fit(X[::2], y[::2])
-    assert regressor.score(X[1::2], y[1::2]) > 0.25
-    # Fewer epochs move the score of a single split by more than what the epochs are worth.
-    assert cross_val_score(SomRegressor(max_neurons=20), X, y, cv=4).mean() > 0.25
-
-
-def test_a_dead_neuron_answers_as_its_nearest_live_one():
-    X = np.array([[0.0], [0.1], [10.0], [10.1], [10.2]])
-    regressor = SomRegressor(
-        **MEAN,
-        growth={"name": "fixed", "rows": 1, "columns": 4},
-        kernel=Gaussian(start=0.01, end=0.01),
-        init=np.array([[0.0], [5.0], [9.0], [10.0]]),
-        epochs=2,
-    ).fit(X, [1.0, 3.0, 10.0, 20.0, 30.0])
-    assert np.flatnonzero(regressor.hit_counts_ == 0).tolist() == [1, 2]
-    assert regressor.neuron_labels_.tolist() == pytest.approx([2.0, 2.0, 20.0, 20.0])
-    assert regressor.predict([[8.9]]) == pytest.approx([20.0])
-
-
-def test_a_large_offset_of_the_targets_costs_no_digits(diabetes):
-    X, y = diabetes
-    plain, moved = SomRegressor().fit(X, y), SomRegressor().fit(X, y + 2.0**40)
-    np.testing.assert_allclose(moved.predict(X) - 2.0**40, plain.predict(X), atol=1e-3)
-
-
-def test_classes_that_are_numbers_are_numbers(iris):
-    X, y = iris
-    regressor = SomRegressor().fit(X, y)
-    assert regressor.predict(X).dtype == np.float64
-    assert regressor.score(X, y) > 0.9
-
-
 @pytest.mark.parametrize("y", [["a", "b"] * 75, np.array(["1", "2", "3"] * 50, dtype=object)])
 def test_text_is_refused_with_the_cure(y, iris):
     with pytest.raises(ValueError, match=r"needs numbers as targets.*SomClassifier"):
-        SomRegressor().fit(iris[0], y)
-
-
-def test_targets_must_be_finite(iris):
-    y = np.arange(150.0)
-    y[7] = np.inf
-    with pytest.raises(ValueError, match="y contains inf"):
         SomRegressor().fit(iris[0], y)
 
 
@@ -142,13 +93,6 @@ def test_it_is_searched_cloned_saved_and_plotted(diabetes, tmp_path):
     axes = again.plot(color="label")
     assert len(axes.figure.axes) == 2  # the colour bar of a continuous scale
     plt.close("all")
-
-
-def test_float32_trains_as_ever_and_answers_in_the_targets_precision(diabetes):
-    X, y = diabetes
-    regressor = SomRegressor().fit(X.astype(np.float32), y)
-    assert regressor.weights_.dtype == np.float32
-    assert regressor.predict(X.astype(np.float32)).dtype == np.float64
 
 
 def test_intervals_hold_their_level_on_new_samples(diabetes):
@@ -256,17 +200,8 @@ def test_gaps_and_several_targets_are_saved(several, shape, tmp_path):
     np.testing.assert_array_equal(again.predict(X), regressor.predict(X))
     np.testing.assert_array_equal(again.predict_interval(X), regressor.predict_interval(X))
     again._outputs = again._outputs[:1] * (len(again._outputs) + 1)
-    with pytest.raises(ModelFileError, match="another number"):  # saving looks whether it loads
+    with pytest.raises(ModelFileError, match="another map"):  # saving looks whether it loads
         again.save(tmp_path / "forged.npz")
-
-
-def test_children_answer_several_targets(several):
-    X, Y = several
-    growth = {"name": "hierarchical", "tau_2": 0.01, "min_samples": 20, "base": "directed"}
-    regressor = SomRegressor(growth=growth, max_neurons=6).fit(X, with_gaps(Y))
-    assert regressor.som_map_.children
-    assert regressor.leaf_labels_.shape == (len(regressor.leaf_weights_), 3)
-    assert regressor.score(X, Y) > 0.5
 
 
 def test_what_is_not_known_of_any_sample_is_told(several):
@@ -277,14 +212,3 @@ def test_what_is_not_known_of_any_sample_is_told(several):
         SomRegressor().fit(X, Y)
     with pytest.raises(ValueError, match="partial_fit goes on with one target without gaps"):
         SomRegressor().fit(X, Y[:, [0, 2]]).partial_fit(X, Y[:, [0, 2]])
-
-
-def test_targets_that_are_known_of_few_neurons_are_saved(several, tmp_path):
-    X, Y = several
-    Y = Y.copy()
-    Y[2:, 0] = np.nan
-    regressor = SomRegressor().fit(X, Y)
-    assert len({len(one.weights) for one in regressor._outputs}) > 1
-    regressor.save(tmp_path / "m.npz")
-    again = SomRegressor.load(tmp_path / "m.npz")
-    np.testing.assert_array_equal(again.predict(X), regressor.predict(X))

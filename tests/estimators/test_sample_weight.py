@@ -8,7 +8,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_plugins.engines.local import LocalEngine
 
 
 def repeated(X, y, weights):
@@ -40,14 +39,6 @@ def test_weights_are_repetitions(metric, robust, digits, weights):
     np.testing.assert_array_equal(np.repeat(vq.labels_, weights), twin.labels_)
 
 
-def test_the_classifier_weighs_classes(digits, weights):
-    X, y = digits
-    clf = SomClassifier(max_neurons=40).fit(X, y, sample_weight=weights)
-    twin = SomClassifier(max_neurons=40).fit(*repeated(X, y, weights))
-    np.testing.assert_array_equal(clf.predict(X), twin.predict(X))
-    np.testing.assert_allclose(clf.predict_proba(X), twin.predict_proba(X), rtol=1e-9)
-
-
 def test_samples_of_weight_zero_train_nothing_and_are_labelled(iris):
     X, _ = iris
     weights = np.ones(len(X))
@@ -56,23 +47,6 @@ def test_samples_of_weight_zero_train_nothing_and_are_labelled(iris):
     kept = SomVQ().fit(X[weights > 0])
     np.testing.assert_allclose(vq.weights_, kept.weights_, rtol=1e-12)
     np.testing.assert_array_equal(vq.labels_, vq.predict(X))
-
-
-def test_weights_of_one_change_no_bit_of_the_units(digits):
-    X, _ = digits
-    plain = SomVQ(max_neurons=30).fit(X)
-    weighted = SomVQ(max_neurons=30).fit(X, sample_weight=np.ones(len(X)))
-    np.testing.assert_array_equal(plain.labels_, weighted.labels_)
-    np.testing.assert_allclose(plain.weights_, weighted.weights_, rtol=1e-8, atol=1e-9)
-
-
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_threads_and_chunks_change_no_bit(threads, digits, weights):
-    X, _ = digits
-    keywords = {"max_neurons": 25, "epochs": 20}
-    engines = LocalEngine(threads=1), LocalEngine(threads=threads, chunk_rows=101)
-    first, second = (SomVQ(engine=engine, **keywords).fit(X, None, weights) for engine in engines)
-    np.testing.assert_array_equal(first.weights_, second.weights_)
 
 
 @pytest.mark.parametrize(
@@ -87,11 +61,6 @@ def test_threads_and_chunks_change_no_bit(threads, digits, weights):
 def test_bad_weights_are_refused(weights, message, iris):
     with pytest.raises(ValueError, match=message):
         SomVQ().fit(iris[0], sample_weight=weights)
-
-
-def test_weights_that_add_up_to_little_are_told(iris):
-    with pytest.warns(UserWarning, match="multiply it by"):
-        SomVQ().fit(iris[0], sample_weight=np.full(150, 1 / 150))
 
 
 def test_score_and_errors_are_weighted(iris):
@@ -116,21 +85,3 @@ def test_weights_are_routed_through_pipeline_and_search(iris):
     assert pipe[-1].hit_counts_.sum() == pytest.approx(weights.sum())
     assert search.best_score_ > 0.8
     assert search.best_estimator_.hit_counts_.dtype == np.float64
-
-
-@pytest.mark.parametrize(
-    ("wrong", "told"),
-    [([1.0, 2.0], "shape"), (-1.0, "Negative"), (0.0, "non-zero"), (np.nan, "NaN")],
-)
-def test_weights_of_the_quantization_error_are_checked(wrong, told, iris):
-    X, _ = iris
-    vq = SomVQ(max_neurons=10, epochs=5).fit(X)
-    weights = wrong if isinstance(wrong, list) else np.full(len(X), wrong)
-    for ask in (vq.calculate_quantization_error, vq.score):
-        with pytest.raises(ValueError, match=told):
-            ask(X, sample_weight=weights)
-
-
-def test_a_number_weighs_every_sample_alike(iris):
-    vq = SomVQ(max_neurons=10, epochs=5).fit(iris[0])
-    assert vq.score(iris[0], sample_weight=2.0) == pytest.approx(vq.score(iris[0]), rel=1e-12)

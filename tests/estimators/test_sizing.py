@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.estimators.sizing import TRIED, SizesTried, SizeTried, size_told
-from dbgsom_core.estimators.validation import HeldOut
+from dbgsom_core.estimators.sizing import TRIED, SizesTried, SizeTried, describe_sizes
 
 FEW = {"epochs": 24, "tol": 0}
 
@@ -53,9 +52,8 @@ def test_what_needs_more_neurons_gets_them():
         assert min(one.excess for one in tried) == 0
         within = [one.spreading_factor for one in tried if one.excess <= one.error]
         assert found.spreading_factor_ == within[0]
-    assert (
-        f"is {few.spreading_factor_:g}, " in size_told(few.sizes_tried_, few.spreading_factor_)[0]
-    )
+    (sentence,) = describe_sizes(few.sizes_tried_, few.spreading_factor_)
+    assert f"is {few.spreading_factor_:g}, " in sentence
 
 
 def test_classes_some_of_them_unknown_and_targets_with_gaps():
@@ -80,16 +78,6 @@ def test_samples_of_weight_0_choose_nothing():
         for one in (X, X + 100 * (1 - weights)[:, None])
     ]
     assert found[0] == found[1] != ()
-
-
-def test_held_out_samples_of_the_calibration_choose_nothing():
-    X = strip()
-    wild = SomVQ(spreading_factor="auto", calibration=0.2, **FEW).fit(X)
-    held = HeldOut.of(len(X), 0.2, (), 4).calibration
-    moved = np.where(held[:, None], X + 100, X)
-    assert SomVQ(spreading_factor="auto", calibration=0.2, **FEW).fit(moved).sizes_tried_ == (
-        wild.sizes_tried_
-    )
 
 
 def test_what_goes_on_keeps_its_factor(tmp_path):
@@ -121,11 +109,6 @@ def test_few_samples_keep_the_default():
 def test_growth_without_a_free_factor_is_refused(growth, told):
     with pytest.raises(ValueError, match=told):
         SomVQ(spreading_factor="auto", growth=growth).fit(strip())
-
-
-def test_of_a_hierarchy_the_base_has_it():
-    vq = SomVQ(spreading_factor="auto", growth="hierarchical", **FEW).fit(strip())
-    assert vq.spreading_factor_ in TRIED
 
 
 def test_what_was_tried_is_printed_as_a_table():

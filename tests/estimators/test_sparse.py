@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scipy.spatial.distance import cdist
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Start
@@ -41,16 +40,6 @@ def test_the_map_is_that_of_the_dense_copy(metric, container):
         )
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_distances_are_scipys_and_units_their_smallest(dtype):
-    X = sp.csr_array(sparse_table(dtype=dtype))
-    vq = SomVQ(epochs=10).fit(X)
-    expected = cdist(X.toarray().astype(float), vq.weights_.astype(float))
-    np.testing.assert_allclose(vq.transform(X, "distances"), expected, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(vq.bmu(X), expected.argmin(axis=1))
-    assert vq.weights_.dtype == dtype
-
-
 def test_near_ties_are_settled_by_the_direct_distance():
     """Prototypes that differ in the last bits, as an expanded square cannot tell."""
     rng = np.random.default_rng(0)
@@ -62,14 +51,6 @@ def test_near_ties_are_settled_by_the_direct_distance():
     dense_bmu, dense_distance = metric.assign(X.toarray(), W)
     np.testing.assert_array_equal(bmu, dense_bmu)
     np.testing.assert_allclose(distance, dense_distance, rtol=1e-12)
-
-
-def test_a_sample_on_a_prototype_is_at_distance_zero():
-    X = sparse_table(60, 20)
-    metric = SomVQ().parts().metric
-    bmu, distance = metric.assign(sp.csr_array(X), X)
-    assert (distance == 0).all()
-    assert (metric.pairwise(sp.csr_array(X), X)[np.arange(60), bmu] == 0).all()
 
 
 @pytest.mark.parametrize("d", [40, 3000])
@@ -104,14 +85,6 @@ def test_many_columns_need_no_dense_copy():
     groups = vq.predict(X)
     assert len({tuple(set(groups[np.arange(n) % 4 == k].tolist())) for k in range(4)}) >= 2
     assert vq.impute(X[:2]).shape == (2, d)
-
-
-def test_the_callers_matrix_is_left_alone():
-    X = sp.csr_matrix((np.ones(6), [2, 0, 1, 1, 0, 2], [0, 2, 4, 5, 6]), shape=(4, 3))
-    before = X.copy()
-    SomVQ(growth={"name": "fixed", "rows": 1, "columns": 2}, epochs=3).fit(X)
-    np.testing.assert_array_equal(X.indices, before.indices)
-    np.testing.assert_array_equal(X.data, before.data)
 
 
 def test_classifier_weights_and_partial_fit_take_sparse_samples():

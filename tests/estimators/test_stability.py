@@ -111,17 +111,6 @@ def test_matched_clusters_agree_most():
     assert matched(np.array([[5.0, 0.0], [4.0, 3.0], [0.0, 1.0]])).tolist() == [0, 1, -1]
 
 
-def test_structure_is_surer_than_noise():
-    random = np.random.default_rng(0)
-    plane = random.uniform(size=(200, 2))
-    noise = random.normal(size=(200, 10))
-    sure, unsure = (SomVQ(epochs=30).fit(X).stability(X, n=6) for X in (plane, noise))
-    assert sure.link_share > 0.6 > 0.4 > unsure.link_share
-    assert sure.repeatability.low > unsure.repeatability.high
-    for found in (sure, unsure):
-        assert found.link_share > found.chance
-
-
 def test_the_seed_decides_and_the_threads_do_not(blobs):
     X, _ = blobs
     vq = SomVQ(**SMALL).fit(X)

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.per_sample import groups
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
@@ -107,10 +106,3 @@ def test_the_descent_is_that_of_a_loop_over_samples(drawn):
         assert path.tolist() == taken + [-1] * (tree.depth - len(taken))
         assert tree.paths[leaf].tolist() == path.tolist()
         assert distance == pytest.approx(nearest)
-
-
-@given(st.lists(st.integers(0, 5), max_size=30))
-def test_groups_are_the_rows_of_each_key(keys):
-    found = groups(np.array(keys, dtype=np.int64))
-    expected = [[row for row, key in enumerate(keys) if key == one] for one in sorted(set(keys))]
-    assert [rows.tolist() for rows in found] == expected

@@ -140,7 +140,7 @@ def _is_numbas() -> bool:
 
 
 # What only trained a map may be called by a name that nobody knows.
-_HARMLESS = ("the installed version differs", "The model answers without it")
+_HARMLESS = ("the installed version differs",)
 
 
 def judged(sample: Sample, content: bytes, path: Path, watch: Watch, forged: bool) -> str:

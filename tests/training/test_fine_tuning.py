@@ -16,7 +16,7 @@ from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
 from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.rectangles import Fixed
+from dbgsom_plugins.growth.fixed import Fixed
 from dbgsom_plugins.kernels import Gaussian
 from dbgsom_plugins.metrics.norms import Euclidean
 

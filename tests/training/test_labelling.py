@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core import SomClassifier
-from dbgsom_core.training import labelling, novelty
+from dbgsom_core.training import groups, labelling
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def asked():
 @pytest.fixture
 def blocks(monkeypatch):
     def of(size):
-        for module in (labelling, novelty):
+        for module in (labelling, groups):
             monkeypatch.setattr(module, "BLOCK", size)
 
     return of

@@ -10,7 +10,7 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.config import TrainingConfig
 from dbgsom_core.training.update import batch_update
-from dbgsom_plugins.growth.rectangles import Fixed
+from dbgsom_plugins.growth.fixed import Fixed
 from dbgsom_plugins.kernels import Gaussian
 from dbgsom_plugins.metrics.norms import Euclidean
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, DbgsomError
-from dbgsom_core.estimators.archive import UnfitError
+from dbgsom_core.estimators.archive import ArchiveError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.plugins.registry import Registry
@@ -86,7 +86,7 @@ def _learnt(found: FoundModel, registry: Registry, notes: list[str]) -> Data:
 def _film(found: FoundModel, notes: list[str]) -> Mapping[int, NDArray[np.float32]]:
     try:
         return {} if found.run is None else load_film(found.run.files.film)
-    except (UnfitError, OSError) as error:
+    except (ArchiveError, OSError) as error:
         notes.append(f"the film of {found.where} {error}: its page goes without past epochs")
         return {}
 

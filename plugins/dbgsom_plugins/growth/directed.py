@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from dbgsom_core.api import Birth, DataSummary, GrowthState, SomMap
 from dbgsom_plugins.growth import thresholds
+from dbgsom_plugins.growth.base import LINK_PULL, SettlingGrowth
 from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
-from dbgsom_plugins.growth.settling import LINK_PULL, SettlingGrowth
 from dbgsom_plugins.growth.thresholds import SpreadingFactor, mixing_neurons, significant_entropy
 
 

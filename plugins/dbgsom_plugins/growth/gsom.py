@@ -11,7 +11,7 @@ from pydantic import Field
 
 from dbgsom_core.api import Birth, DataSummary, GrowthState, SomMap
 from dbgsom_plugins.growth import thresholds
-from dbgsom_plugins.growth.settling import SettlingGrowth
+from dbgsom_plugins.growth.base import SettlingGrowth
 from dbgsom_plugins.growth.thresholds import SpreadingFactor
 
 

@@ -126,7 +126,7 @@ def in_threads(m: int, together: int, work: Callable[[slice], None]) -> None:
         share(available_threads(), len(parts), lambda worker, task: work(parts[task]))
 
 
-def how_many_look(n: int, most: int) -> int:
+def sample_size(n: int, most: int) -> int:
     """Return how many samples look at all n: all up to ``most``.
 
     Of more, as many as make most² comparisons, or 200.
@@ -134,17 +134,17 @@ def how_many_look(n: int, most: int) -> int:
     return n if n <= most else min(n, max(min(_LEAST, most), most * most // n))
 
 
-def drawn(n: int, most: int, seed: int) -> Rows:
+def sampled_rows(n: int, most: int, seed: int) -> Rows:
     """Return the samples, ascending, that look at all n."""
-    looking = how_many_look(n, most)
-    if looking == n:
+    size = sample_size(n, most)
+    if size == n:
         return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, looking, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(n, size, replace=False))
 
 
-def note_on(looking: int, n: int, values: NDArray[np.float64]) -> str:
+def note_on(size: int, n: int, values: NDArray[np.float64]) -> str:
     """Return what is to be said of the mean of values (m,) of some of n samples."""
-    if looking == n:
+    if size == n:
         return ""
-    error = float(values.std(ddof=1)) * np.sqrt((1 - looking / n) / looking)
-    return f"from {looking} of {n} samples, drawn by the seed; standard error {error:.2g}"
+    error = float(values.std(ddof=1)) * np.sqrt((1 - size / n) / size)
+    return f"from {size} of {n} samples, drawn by the seed; standard error {error:.2g}"

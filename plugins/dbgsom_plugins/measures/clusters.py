@@ -136,13 +136,13 @@ class Silhouette(_Groups):
     def compute(self, evaluation: Evaluation) -> NotedValue:
         """Return the mean over the samples, 0 where there is one group."""
         from dbgsom_plugins.measures._pair_loops import add_to_groups
-        from dbgsom_plugins.measures._pairs import Pairs, drawn, in_threads, note_on
+        from dbgsom_plugins.measures._pairs import Pairs, in_threads, note_on, sampled_rows
 
         groups, sizes = self._of(evaluation)
         n = len(groups)
         if len(sizes) < 2:
             return NotedValue(0.0, "there is one group")
-        some, pairs = drawn(n, self.max_samples, evaluation.seed), Pairs(evaluation)
+        some, pairs = sampled_rows(n, self.max_samples, evaluation.seed), Pairs(evaluation)
         found = np.zeros(len(some))
 
         def fill(where: slice) -> None:

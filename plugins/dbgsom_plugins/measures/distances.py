@@ -63,9 +63,9 @@ class CMeasure(_Distances):
         both, data, grid = sums.means
         bound = math.sqrt(data * grid)
         if bound <= 0:
-            return sums.noted(0.0)
+            return sums.with_note(0.0)
         parts = sums.parts * (1 / bound, -both / (2 * data * bound), -both / (2 * grid * bound))
-        return sums.noted(min(1.0, both / bound), parts.sum(axis=1))
+        return sums.with_note(min(1.0, both / bound), parts.sum(axis=1))
 
 
 class KruskalShepard(_Distances):
@@ -86,7 +86,7 @@ class KruskalShepard(_Distances):
         data = 1 / sums.data_most if sums.data_most > 0 else 0.0
         grid = 1 / sums.grid_most if sums.grid_most > 0 else 0.0
         of_each = sums.parts @ (-2 * data * grid, data**2, grid**2)
-        return sums.noted(max(0.0, float(of_each.mean())), of_each)
+        return sums.with_note(max(0.0, float(of_each.mean())), of_each)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class _Sums:
         found: list[float] = self.parts.mean(axis=0).tolist()
         return found
 
-    def noted(self, value: float, of_each: NDArray[np.float64] | None = None) -> NotedValue:
+    def with_note(self, value: float, of_each: NDArray[np.float64] | None = None) -> NotedValue:
         # With the standard error of a mean over groups, to whose parts (G,) it is linear.
         if not self.note or of_each is None or len(of_each) < 2:
             return NotedValue(value, self.note)
@@ -121,8 +121,8 @@ def _sums(evaluation: Evaluation, asked: _Distances) -> _Sums:
     if n > most:
         size = min(_ROWS, most)
         count = min(n // size, max(1, most // _SHARE))
-        drawn = np.random.default_rng(evaluation.seed).choice(n, count * size, replace=False)
-        groups = np.sort(drawn.reshape(count, size), axis=1)
+        rows = np.random.default_rng(evaluation.seed).choice(n, count * size, replace=False)
+        groups = np.sort(rows.reshape(count, size), axis=1)
         note = f"from {count * size * (size - 1) // 2} pairs of {groups.size} of {n} samples"
         note += ", drawn by the seed"
     neurons, units = np.unique(evaluation.bmu[groups], return_inverse=True)

@@ -137,10 +137,10 @@ class _Kept:
 
 
 def _kept(evaluation: Evaluation, asked: _Neighbours) -> _Kept:
-    from dbgsom_plugins.measures._pairs import Pairs, how_many_look, in_threads
+    from dbgsom_plugins.measures._pairs import Pairs, in_threads, sample_size
 
     n = evaluation.data.n
-    k, m = min(asked.k, (n - 1) // 2), how_many_look(n, asked.max_samples)
+    k, m = min(asked.k, (n - 1) // 2), sample_size(n, asked.max_samples)
     found = _Kept(n, k, asked.k, *np.zeros((3, m)))
     if k == 0:
         return found

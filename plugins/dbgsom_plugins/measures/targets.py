@@ -250,7 +250,7 @@ class Purity(_OfGroups):
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return the share, 0..1; it grows with the number of neurons."""
-        won = _won(evaluation, "purity")
+        won = _contingency(evaluation, "purity")
         return float(won.most.sum() / won.hits.sum())
 
 
@@ -266,7 +266,7 @@ class Entropy(_OfGroups):
 
     def compute(self, evaluation: Evaluation) -> float:
         """Return Σ over neurons and classes of -n_kc/n · log2(n_kc/n_k), in bits."""
-        won = _won(evaluation, "entropy")
+        won = _contingency(evaluation, "entropy")
         shares = won.counts / won.hits[won.neurons]
         return float(-(won.counts * np.log2(shares)).sum() / won.hits.sum()) + 0.0
 
@@ -288,7 +288,7 @@ class ClassScatter(_OfGroups):
         from scipy.sparse import csr_array
         from scipy.sparse.csgraph import connected_components
 
-        won = _won(evaluation, "class_scatter", leaves=False)
+        won = _contingency(evaluation, "class_scatter", leaves=False)
         n_classes, n_pairs = int(won.classes.max()) + 1, len(won.counts)
         keys = won.neurons * n_classes + won.classes  # ascending
         linked = evaluation.som_map.links[won.neurons].T.astype(np.int64)
@@ -301,7 +301,7 @@ class ClassScatter(_OfGroups):
         return int(regions) / n_classes
 
 
-class _Won(NamedTuple):
+class _Contingency(NamedTuple):
     """Classes among what neurons won, only where there is a sample: ``counts`` (P,) of ``classes``.
 
     ``neurons`` (P,) ascend, and so do the classes 0..C-1 of one; ``hits`` (K,) are all labelled
@@ -315,7 +315,7 @@ class _Won(NamedTuple):
     most: NDArray[np.int64]
 
 
-def _won(evaluation: Evaluation, measure: str, leaves: bool = True) -> _Won:
+def _contingency(evaluation: Evaluation, measure: str, leaves: bool = True) -> _Contingency:
     # With leaves of the neurons at the end of a sample's way down, else of those of the first map.
     if evaluation.y is None:
         raise ValueError(f"{measure} counts classes, and there are no targets: y is missing")
@@ -327,7 +327,7 @@ def _won(evaluation: Evaluation, measure: str, leaves: bool = True) -> _Won:
     hits = np.bincount(neurons, counts).astype(np.int64)
     most = np.zeros_like(hits)
     np.maximum.at(most, neurons, counts)
-    return _Won(neurons, codes, counts, hits, most)
+    return _Contingency(neurons, codes, counts, hits, most)
 
 
 class R2(_OfNumbers):

@@ -100,10 +100,9 @@ def test_other_rows_say_nothing(shop, told, new, fruit, called, described):
 
 
 def test_what_is_no_model_is_called_by_its_name(refused, run_folder):
-    told = refused("predict", "fruit.csv", "fruit")
-    assert "fruit.csv is a table, no model" in told
-    assert "MODEL is first" in told
-    assert "is a configuration, no model" in refused("predict", "fruit.yaml", "fruit.csv")
+    assert "fruit.csv is damaged or cut short, or nothing" in refused(
+        "predict", "fruit.csv", "fruit"
+    )
     with pytest.raises(ModelFileError, match=r"is a folder; its model is .*model\.npz"):
         persistence.load(run_folder)
 

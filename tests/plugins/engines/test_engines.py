@@ -15,7 +15,7 @@ from dbgsom_core import SomClassifier, SomRegressor, SomVQ, api, persistence
 from dbgsom_core.api import Assignment, Component, hookimpl, samples_in_memory
 from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import ConfigError, PluginError
-from dbgsom_core.estimators import components, stored_estimator
+from dbgsom_core.estimators import components, model_file
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.testing import checks_for, run_checks
 from dbgsom_plugins.engines.local import LocalEngine
@@ -141,7 +141,7 @@ class Offers:
 def registry(monkeypatch):
     found = Registry.discover(own_only=True)
     found.register(Offers(), "far", "dbgsom-far", "2.0")
-    for module in (components, stored_estimator):
+    for module in (components, model_file):
         monkeypatch.setattr(module, "get_registry", lambda: found)
     return found
 
@@ -258,7 +258,7 @@ def test_a_model_whose_engine_is_not_installed_names_its_distribution(
     registry, tmp_path, iris, monkeypatch
 ):
     SomVQ(engine="far", max_neurons=9, epochs=5).fit(iris[0]).save(tmp_path / "m.npz")
-    monkeypatch.setattr(stored_estimator, "get_registry", lambda: Registry.discover(own_only=True))
+    monkeypatch.setattr(model_file, "get_registry", lambda: Registry.discover(own_only=True))
     with pytest.raises(PluginError, match=r"engine 'far', .*claims .* dbgsom-far 2\.0"):
         SomVQ.load(tmp_path / "m.npz")
 

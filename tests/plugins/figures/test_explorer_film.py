@@ -13,8 +13,7 @@ from sklearn.datasets import load_iris
 
 from dbgsom_core import GrowthFilm, SomVQ
 from dbgsom_core.api import Death, EpochRecord
-from dbgsom_core.estimators import archive
-from dbgsom_core.estimators import film as keeping
+from dbgsom_core.estimators import archive, growth_film
 from dbgsom_core.estimators.display import view_of
 from dbgsom_core.runs import film as stored
 from dbgsom_plugins.figures.explorer import Explorer
@@ -86,7 +85,7 @@ def told(epoch, epochs, prototypes):
 
 
 def test_what_is_kept_is_bounded_and_begins_anew(monkeypatch, tmp_path):
-    monkeypatch.setattr(keeping, "_MOST", 40)
+    monkeypatch.setattr(growth_film, "_MOST_VALUES", 40)
     film = GrowthFilm(100)
     for epoch in range(1, 101):
         film(told(epoch, 100, np.full((2, 3), float(epoch))))
@@ -156,5 +155,5 @@ def test_a_film_is_stored_small_and_read_to_half_a_step(tmp_path, rng):
 def test_what_is_no_film_is_refused(header, changed, tmp_path):
     arrays = {"codes": np.ones((2, 3), np.uint8), "low": np.zeros(3), "step": np.ones(3)} | changed
     archive.write_archive(tmp_path / "film.npz", header, arrays)
-    with pytest.raises(archive.UnfitError, match="no frames that fit together"):
+    with pytest.raises(archive.ArchiveError, match="no frames that fit together"):
         stored.load_film(tmp_path / "film.npz")

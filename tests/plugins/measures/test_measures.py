@@ -11,7 +11,7 @@ from dbgsom_core.interfaces.measures import Evaluation, Measure
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.measures.clusters import CalinskiHarabasz, DaviesBouldin, davies_bouldin
-from dbgsom_plugins.measures.fit import (
+from dbgsom_plugins.measures.quantization import (
     DeadNeurons,
     Distortion,
     MapEntropy,

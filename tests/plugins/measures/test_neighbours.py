@@ -12,7 +12,7 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.blocks import BlocksEngine
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures._pairs import Pairs, how_many_look
+from dbgsom_plugins.measures._pairs import Pairs, sample_size
 from dbgsom_plugins.measures.distances import CMeasure, KruskalShepard
 from dbgsom_plugins.measures.neighbours import (
     Continuity,
@@ -248,10 +248,10 @@ def test_ranks_among_some_stand_for_those_among_all():
     assert np.mean(found) == pytest.approx(true, abs=0.01)
 
 
-def test_how_many_look_is_what_the_comparisons_allow():
-    assert [how_many_look(n, 5000) for n in (1, 5000, 5001, 10_000)] == [1, 5000, 4999, 2500]
-    assert [how_many_look(n, 5000) for n in (100_000, 10**7)] == [250, 200]
-    assert how_many_look(1000, 50) == 50
+def test_sample_size_is_what_the_comparisons_allow():
+    assert [sample_size(n, 5000) for n in (1, 5000, 5001, 10_000)] == [1, 5000, 4999, 2500]
+    assert [sample_size(n, 5000) for n in (100_000, 10**7)] == [250, 200]
+    assert sample_size(1000, 50) == 50
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -13,7 +13,7 @@ from dbgsom_core import SomVQ
 from dbgsom_core.api import DataError
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.training.fitted_metric import fitted
+from dbgsom_core.training.parts import fitted
 
 PLAIN = {
     "manhattan": ({}, "cityblock", {}),

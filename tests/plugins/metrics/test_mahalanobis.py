@@ -7,7 +7,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.preprocessing import scale
 
 from dbgsom_core import SomVQ
-from dbgsom_core.training.fitted_metric import fitted
+from dbgsom_core.training.parts import fitted
 from dbgsom_plugins.metrics import mahalanobis
 from dbgsom_plugins.metrics.mahalanobis import Mahalanobis
 

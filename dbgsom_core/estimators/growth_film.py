@@ -1,4 +1,4 @@
-"""The prototypes of a map in past epochs, kept while it is trained."""
+"""The prototypes of a map in past epochs, recorded while it is trained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.interfaces.epochs import EpochRecord
 
-_MOST = 4_000_000  # values that are kept, of 4 bytes
+_MOST_VALUES = 4_000_000  # of 4 bytes
 
 
 class GrowthFilm:
@@ -46,42 +46,39 @@ class GrowthFilm:
         if frames < 1:
             raise ValueError(f"frames must be at least 1, not {frames}")
         self._count, self._folder, self._last = frames, folder, 0
-        self._kept: dict[int, NDArray[np.float32]] = {}
+        self._frames: dict[int, NDArray[np.float32]] = {}
 
     def __call__(self, epoch: EpochRecord) -> None:
-        """Hear of an epoch, as a callback of the estimator."""
+        """Record the prototypes of an epoch, as a callback of the estimator."""
         if epoch.epoch <= self._last:
-            self._kept.clear()
+            self._frames.clear()
         self._last = epoch.epoch
         if epoch.epoch > 1 and epoch.epoch % max(1, -(-epoch.epochs // self._count)):
             return
         frame = epoch.prototypes.astype(np.float32)
-        self._kept[epoch.epoch] = frame
+        self._frames[epoch.epoch] = frame
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
             np.save(self._folder / f"{epoch.epoch}.npy", frame)
-        while len(self._kept) > 1 and sum(one.size for one in self._kept.values()) > _MOST:
-            self._kept = {number: self._kept[number] for number in list(self._kept)[::2]}
+        while len(self._frames) > 1 and sum(f.size for f in self._frames.values()) > _MOST_VALUES:
+            self._frames = {number: self._frames[number] for number in list(self._frames)[::2]}
 
     @property
     def frames(self) -> dict[int, NDArray[np.float32]]:
         """The prototypes of each epoch that is kept, also by a process before this one."""
-        found = dict(self._kept)
+        frames = dict(self._frames)
+        first = min(self._frames, default=self._last)
         for path in () if self._folder is None else self._folder.glob("*.npy"):
-            number = int(path.stem) if path.stem.isdecimal() else self._last
-            if number not in found and number < min(self._kept, default=self._last):
+            if path.stem.isdecimal() and int(path.stem) < first:
                 try:
-                    found[number] = np.load(path, allow_pickle=False)
+                    frames[int(path.stem)] = np.load(path, allow_pickle=False)
                 except (OSError, ValueError, EOFError):
-                    continue  # it was being written when the process died
-        return dict(sorted(found.items()))
+                    continue  # the process died while it was written
+        return dict(sorted(frames.items()))
 
 
-def film_of(estimator: object) -> dict[int, NDArray[np.float32]]:
+def frames_of(estimator: object) -> dict[int, NDArray[np.float32]]:
     """Return the frames of a film among the callbacks of an estimator, none without one."""
     callbacks = getattr(estimator, "callbacks", None)
-    try:
-        films = [one for one in callbacks or () if isinstance(one, GrowthFilm)]
-    except TypeError:  # one callable
-        films = [callbacks] if isinstance(callbacks, GrowthFilm) else []
-    return films[0].frames if films else {}
+    several = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    return next((one.frames for one in several if isinstance(one, GrowthFilm)), {})

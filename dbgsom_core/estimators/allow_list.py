@@ -1,7 +1,7 @@
-"""Convert objects to JSON values and arrays, and back: no pickle, nothing from the file is run.
+"""The classes that model files may hold, and values as JSON and arrays: no pickle, no code.
 
-Known are None, bool, int, float, str, lists, tuples and mappings of them, numpy arrays of numbers,
-text or dates, and objects of the classes on an allow-list, by name.
+Plain are None, bool, int, float, str, lists, tuples and mappings of them, dtypes and numpy arrays
+of numbers, text or dates; and objects of listed classes, stored attribute by attribute.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from math import comb
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,30 +19,17 @@ from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.tables import is_unit
 
-# Returns the array of a name, each once: a file cannot let one array stand for many.
-Take = Callable[[str], NDArray[Any]]
+Take = Callable[[str], NDArray[Any]]  # returns each array once: none can stand for many
 Types = Mapping[str, StoredType]
-Model = TypeVar("Model")
-
 NO_OBJECTS: Types = {}
-ESTIMATORS: dict[str, type[Any]] = {}  # by the names that files know
 _DTYPE = re.compile(r"[<>|=]?[biuf]\d{1,2}")
 
 
-class TransformerType(StoredType):
-    """A transformer, of which attributes may be anything plain but a method's name.
+class NotPlainError(TypeError):
+    """A value has no plain form, or the plain form is of a value that files may not hold."""
 
-    A row of samples shows when a model is loaded whether it works with them.
-    """
 
-    def mismatch(self, value: Any, types: Mapping[str, StoredType]) -> str:
-        """Return why an object of the class cannot be held, as `StoredType.mismatch` does."""
-        for name in vars(value):
-            if callable(getattr(type(value), name, None)):
-                return f".{name} is a method, which no model file holds"
-        fits = self.fits is None or self.fits(value)
-        return "" if fits else " has attributes that do not fit each other"
-
+# --------------------------------------------------------------------------- the allow-list
 
 OURS = {
     "columns": StoredType(
@@ -57,10 +44,10 @@ OURS = {
             "units?": "mapping of text | none",
             "annotations?": "tuple of text",
         },
-        fits=lambda it: (
-            0 < len(set(it.names)) == len(it.names)
-            and {*it.categories, *it.dates} <= {*it.names}
-            and all(map(is_unit, (it.units or {}).values()))
+        fits=lambda columns: (
+            0 < len(set(columns.names)) == len(columns.names)
+            and {*columns.categories, *columns.dates} <= {*columns.names}
+            and all(map(is_unit, (columns.units or {}).values()))
         ),
     ),
     "summaries": StoredType(
@@ -73,32 +60,37 @@ OURS = {
             "labelled": "flag[M] | none",
             "units?": "int[M] | none",
         },
-        fits=lambda it: bool((it.weights > 0).all()),
+        fits=lambda clusters: bool((clusters.weights > 0).all()),
     ),
     "novelty": StoredType(
-        "dbgsom_core.training.novelty:Novelty",
+        "dbgsom_core.training.groups:Novelty",
         {"means deviations": "number[L]", "offset": "number"},
-        fits=lambda it: not (it.deviations <= 0).any(),
+        fits=lambda novelty: not (novelty.deviations <= 0).any(),
     ),
     "calibration": StoredType(
-        "dbgsom_core.training.novelty:Calibration",
+        "dbgsom_core.training.groups:Calibration",
         {"scores weights": "number[Q]", "offset": "number"},
         fits=lambda it: bool((it.weights >= 0).all() and (np.diff(it.scores) >= 0).all()),
     ),
-    "range_scale": TransformerType("dbgsom_core.estimators.scaling:RangeScaler", {}),
 }
 # Names in files of format 1, written by 0.1.0.
-FORMERLY = {
+_FORMERLY = {
     "dbgsom_core.memory:Memory": "summaries",
     "dbgsom_core.novelty:Novelty": "novelty",
     "dbgsom_core.prepare:RangeScaler": "range_scale",
 }
 
 
-# Scikit-learn does not check how much memory these use, and where scipy's compiled loops write.
+class _Transformer(StoredType):
+    """A class with any plain attributes; a row of samples shows whether it works with them."""
+
+    def mismatch(self, value: Any, types: Types) -> str:
+        """Return why an object of the class cannot be held, as `StoredType.mismatch` does."""
+        fits = self.fits is None or self.fits(value)
+        return "" if fits else " has attributes that do not fit each other"
 
 
-def _has_so_many_polynomials(step: Any) -> bool:
+def _bounds_polynomials(step: Any) -> bool:  # memory grows with what the degrees say
     low, high, columns = step._min_degree, step._max_degree, step.n_features_in_
     if not 0 <= low <= high <= 99:
         return False
@@ -109,7 +101,7 @@ def _has_so_many_polynomials(step: Any) -> bool:
     return full <= 10**6 and stored == (full, output)
 
 
-def _encodes_within_its_columns(step: Any) -> bool:
+def _encodes_within_columns(step: Any) -> bool:  # scipy's compiled loops write where these say
     lengths = [len(categories) for categories in step.categories_]
     return (
         lengths == list(step._n_features_outs)
@@ -124,11 +116,6 @@ def _encodes_within_its_columns(step: Any) -> bool:
     )
 
 
-_GUARDS: dict[str, Callable[[Any], bool]] = {
-    "PolynomialFeatures": _has_so_many_polynomials,
-    "OneHotEncoder": _encodes_within_its_columns,
-    "FactorAnalysis": lambda step: len(step.components_) <= 4096,
-}
 # Transformers that do arithmetic with their attributes and nothing else: no function, estimator,
 # path, connection or number of processes is among them.
 _LISTED = {
@@ -142,13 +129,17 @@ _LISTED = {
     "random_projection": "GaussianRandomProjection",
     "kernel_approximation": "RBFSampler",
 }
-
-
+_GUARDS: dict[str, Callable[[Any], bool]] = {  # of what scikit-learn does not check itself
+    "PolynomialFeatures": _bounds_polynomials,
+    "OneHotEncoder": _encodes_within_columns,
+    "FactorAnalysis": lambda step: len(step.components_) <= 4096,
+}
 SCIKIT_LEARN = {
-    (where := f"sklearn.{module}:{name}"): TransformerType(where, {}, fits=_GUARDS.get(name))
+    (where := f"sklearn.{module}:{name}"): _Transformer(where, {}, fits=_GUARDS.get(name))
     for module, names in _LISTED.items()
     for name in names.split()
 }
+OURS["range_scale"] = _Transformer("dbgsom_core.estimators.scaling:RangeScaler", {})
 
 
 def stored_types() -> dict[str, StoredType]:
@@ -156,48 +147,34 @@ def stored_types() -> dict[str, StoredType]:
     return {**get_registry().stored_types, **SCIKIT_LEARN, **OURS}
 
 
-def storable(cls: type[Model]) -> type[Model]:
-    """Let files hold estimators of the decorated class, under its name, which stays."""
-    ESTIMATORS[cls.__name__] = cls
-    return cls
-
-
-class NotPlainError(TypeError):
-    """A value has no plain form, or the plain form is of a value that files may not hold."""
+# --------------------------------------------------------------------------- values as JSON
 
 
 def to_plain(
-    value: Any,
-    arrays: dict[str, NDArray[Any]],
-    where: str = "state",
-    types: Types = NO_OBJECTS,
+    value: Any, arrays: dict[str, NDArray[Any]], where: str = "state", types: Types = NO_OBJECTS
 ) -> Any:
     """Return ``value`` as JSON data; arrays are put into ``arrays`` and referred to by name.
 
-    ``types`` are those whose objects may be within it, ``where`` is its name in messages.
-    `NotPlainError` names what has no plain form.
+    Objects may be of ``types``; ``where`` names the value in messages. Raises `NotPlainError`.
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.ndarray):
-        key = f"a{len(arrays)}"
-        if value.dtype.kind in "biufSUMm":
-            arrays[key] = value
-            return {"$array": key}
-        if value.dtype != object or not all(isinstance(item, str) for item in value.ravel()):
+        key, text = f"a{len(arrays)}", value.dtype == object
+        known = value.dtype.kind in "biufSUMm"
+        if not (known or (text and all(isinstance(item, str) for item in value.ravel()))):
             raise NotPlainError(f"{where} is an array of things that are no numbers, text or dates")
-        arrays[key] = value.astype(str)
-        return {"$objects": key}
+        arrays[key] = value.astype(str) if text else value
+        return {"$objects" if text else "$array": key}
     if isinstance(value, np.dtype):
         return {"$dtype": value.str}
     if isinstance(value, type) and issubclass(value, np.generic):
         return {"$dtype": np.dtype(value).str, "$type": True}
     if isinstance(value, np.generic):
         return to_plain(np.asarray(value), arrays, where, types) | {"$scalar": True}
-    if isinstance(value, tuple):
-        return {"$tuple": [to_plain(item, arrays, f"{where}[]", types) for item in value]}
-    if isinstance(value, list):
-        return [to_plain(item, arrays, f"{where}[]", types) for item in value]
+    if isinstance(value, (list, tuple)):
+        items = [to_plain(item, arrays, f"{where}[]", types) for item in value]
+        return items if isinstance(value, list) else {"$tuple": items}
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         inside = {k: to_plain(item, arrays, f"{where}.{k}", types) for k, item in value.items()}
         return {"$map": inside}
@@ -209,8 +186,7 @@ def to_plain(
             "model files hold; use a listed class itself, prepare the data before, or list the "
             "class in a plugin's dbgsom_transformers"
         )
-    problem = types[name].mismatch(value, types)
-    if problem:
+    if problem := types[name].mismatch(value, types):
         raise NotPlainError(f"{where}{problem}")
     kind: dict[str, Any] = {"$object": name}
     if name not in SCIKIT_LEARN:
@@ -219,15 +195,8 @@ def to_plain(
     return {**kind, "state": state}
 
 
-def from_plain(
-    value: Any,
-    take: Take | Mapping[str, NDArray[Any]],
-    types: Types = NO_OBJECTS,
-    where: str = "state",
-) -> Any:
+def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "state") -> Any:
     """Return what `to_plain` was given; `NotPlainError` where files may not hold it."""
-    if isinstance(take, Mapping):
-        take = take.__getitem__
     if isinstance(value, list):
         return [from_plain(item, take, types, where) for item in value]
     if not isinstance(value, dict):
@@ -247,13 +216,10 @@ def from_plain(
     if "$map" in value:
         return {k: from_plain(it, take, types, f"{where}.{k}") for k, it in value["$map"].items()}
     name = _listed_name(value, types)
-    attributes = {
-        key: from_plain(item, take, types, f"{where}.{key}") for key, item in value["state"].items()
-    }
     made: Any = object.__new__(types[name].load())
-    vars(made).update(attributes)
-    problem = types[name].mismatch(made, types)
-    if problem:
+    for key, item in value["state"].items():
+        vars(made)[key] = from_plain(item, take, types, f"{where}.{key}")
+    if problem := types[name].mismatch(made, types):
         raise NotPlainError(f"the file holds a '{name}' that is wrong: {where}{problem}")
     return made
 
@@ -261,20 +227,19 @@ def from_plain(
 def _listed_name(value: Mapping[str, Any], types: Types) -> str:
     """Return the name, on the allow-list, of the class that a plain object names."""
     if "$state" in value:
-        name, version = value["$state"], value["version"]
-        stored = types.get(name) if name not in SCIKIT_LEARN else None
-        if stored is not None and version > stored.version:
+        name = value["$state"]
+        listed = name in types and name not in SCIKIT_LEARN
+        if listed and value["version"] > types[name].version:
             raise NotPlainError(
-                f"the file holds '{name}' of version {version}, which is newer than what is "
-                "installed here; upgrade what offers it"
+                f"the file holds '{name}' of version {value['version']}, which is newer than what "
+                "is installed here; upgrade what offers it"
             )
-    else:
-        name = value["$object"]
-        # The package that offers the class: files of format 1 name the module within it.
-        module, _, attribute = name.partition(":")
-        name = FORMERLY.get(name, f"{module.partition('._')[0]}:{attribute}")
-        stored = types.get(name) if name in SCIKIT_LEARN or name in OURS else None
-    if stored is None:
+    else:  # files of format 1 name the private module within the public package
+        module, _, attribute = value["$object"].partition(":")
+        name = f"{module.partition('._')[0]}:{attribute}"
+        name = _FORMERLY.get(value["$object"], name)
+        listed = name in types and (name in SCIKIT_LEARN or name in OURS)
+    if not listed:
         raise NotPlainError(
             f"the file holds a '{name}', which is not on the list of what model files hold"
             f"{did_you_mean(name, types)}; know where the file is from before you add what it names"
