@@ -12,8 +12,8 @@ import click
 from dbgsom_core.cli.options import check_output, open_registry, runs_option
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.compare.export import Comparison
-    from dbgsom_core.runs.compare.table import Table
+    from dbgsom_core.runs.compare.compare import Comparison
+    from dbgsom_core.runs.compare.rank import Table
 
 _SHORT_ID = 6  # characters at the end of an id, by which every command finds the run
 
@@ -58,8 +58,8 @@ def compare(
     Runs that differ only in their seed are one variant. Without TARGETS the only experiment is
     meant.
     """
+    from dbgsom_core.runs.compare.compare import check_ending
     from dbgsom_core.runs.compare.compare import compare as compare_runs
-    from dbgsom_core.runs.compare.export import check_ending
 
     if output is not None:
         check_ending(Path(output))
@@ -89,24 +89,21 @@ def compare(
 def _print_variants(table: Table, top: int | None, show_all: bool) -> None:
     """Print the variants on one data set, and what the tests say of them."""
     from dbgsom_core.cli.tables import print_table
-    from dbgsom_core.runs.compare.export import beside, columns_of, title_of
-    from dbgsom_core.runs.compare.text import baseline_text
+    from dbgsom_core.runs.compare import text
 
     if show_all:
         names = dict.fromkeys(name for row in table.rows for name in row.measures)
-        others = [name for name in names if name != table.decision.name]
+        others = [name for name in names if name != table.criterion.name]
     else:
-        others = beside(table)
-    header, rows = columns_of(table, others)
-    click.echo(title_of(table))
+        others = text.beside(table)
+    header, rows = text.columns_of(table, others)
+    click.echo(text.title_of(table))
     print_table(header, rows[:top])
     if top is not None and len(rows) > top:
         click.echo(f"and {len(rows) - top} more")
-    if baseline := baseline_text(table):
-        click.echo(baseline)
-    click.echo(table.sentence)
-    if table.method:
-        click.echo(table.method)
+    for line in (text.baseline_text(table), text.verdict(table), text.method(table)):
+        if line:
+            click.echo(line)
 
 
 def _print_explore_command(table: Table, runs: str) -> None:
@@ -126,10 +123,10 @@ def _print_explore_command(table: Table, runs: str) -> None:
 def _print_data_sets(found: Comparison, top: int | None) -> None:
     """Print how variants rank over several data sets."""
     from dbgsom_core.cli.tables import print_table
-    from dbgsom_core.runs.compare.export import rank_columns
+    from dbgsom_core.runs.compare import text
 
     for ranking in found.rankings:
         click.echo()
-        header, rows = rank_columns(ranking)
+        header, rows = text.rank_columns(ranking)
         print_table(header, rows[:top])
-        click.echo(ranking.sentence)
+        click.echo(text.rank_verdict(ranking))

@@ -482,7 +482,7 @@ def _print_state(found: StoredRun) -> None:
         click.echo(f"damaged: {damage}")
     data = found.data
     if {"name", "samples", "features"} <= data.keys():
-        from dbgsom_core.runs.compare.group import data_name
+        from dbgsom_core.runs.compare.variants import data_name
 
         name = data_name(found.config, data)
         click.echo(f"data {name}: {data['samples']} × {data['features']}")

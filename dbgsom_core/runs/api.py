@@ -325,9 +325,9 @@ def _interrupted(loaded: Experiment | Sweep, first: Experiment, registry: Regist
 class _SweepDisplay:
     """Prints after each run of a sweep how far it is, wherever the run was."""
 
-    def say(self, told: str) -> None:
+    def say(self, text: str) -> None:
         """Print a sentence."""
-        print(as_text(told), flush=True)
+        print(as_text(text), flush=True)
 
 
 class _EpochDisplay:
