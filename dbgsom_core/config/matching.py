@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from dbgsom_core.config.components import OF_STABILITY, Builder, items_of
-from dbgsom_core.config.places import Finding, Section
 from dbgsom_core.config.schema import (
     DEFAULT_NAMES,
     GROWTH_FIELDS,
@@ -17,6 +16,7 @@ from dbgsom_core.config.schema import (
     ModelSettings,
     Split,
 )
+from dbgsom_core.config.sections import Finding, Section
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.lookup import looking_up_in, lookup_in_use
 from dbgsom_core.training.compatibility import (

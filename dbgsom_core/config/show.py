@@ -9,8 +9,8 @@ from typing import Any
 
 from dbgsom_core.config.build import Builders, build_experiment, folder_of
 from dbgsom_core.config.load import as_section, merged, names_in
-from dbgsom_core.config.places import Items, Mark, Problems, Section, plain
 from dbgsom_core.config.schema import MODEL_COMPONENTS
+from dbgsom_core.config.sections import Items, Mark, Problems, Section, plain
 from dbgsom_core.config.variants import load_sweep
 from dbgsom_core.config.yaml_text import dump_inline
 from dbgsom_core.errors import UnknownNameError, as_text

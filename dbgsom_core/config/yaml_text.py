@@ -13,11 +13,11 @@ from typing import Any, NoReturn
 
 import yaml
 
-from dbgsom_core.config.places import (
+from dbgsom_core.config.sections import (
     DEEPEST,
     Items,
+    Location,
     Mark,
-    Place,
     Plain,
     Problems,
     Section,
@@ -48,11 +48,8 @@ _PLAIN_WORDS = {
     "mapping values are not allowed here": "a second ': ' on this line, or wrong indentation; "
     "quote text that holds ': '",
     "exceeded maximum nesting depth": f"nested deeper than {DEEPEST} levels",
-    "could not find expected ':'": "a key without ':'",
     "found unexpected end of stream": "a quote or bracket is not closed",
     "expected <block end>, but found '<block mapping start>'": "wrong indentation",
-    "expected <block end>, but found '<block sequence start>'": "wrong indentation",
-    "expected <block end>, but found '-'": "wrong indentation",
 }
 
 
@@ -82,13 +79,13 @@ def read_yaml(
     text: str,
     problems: Problems,
     source: str,
-    at: Place | None = None,
+    at: Location | None = None,
     path: str = "",
     quick: bool = False,
 ) -> tuple[Any, Mark]:
     """Return the one document of a YAML text as a tree with its mark; None when it is empty.
 
-    ``problems`` takes what lets reading go on: duplicate keys, tags and the like. Places name
+    ``problems`` takes what lets reading go on: duplicate keys, tags and the like. Locations name
     ``source``; a text that is in no file is all ``at`` one place, under the dotted key ``path``.
     ``quick`` reads with libyaml where PyYAML has it: for files of our own, since it explains less.
     Raises `ConfigError` where the text is no YAML, or unsafe to go on with.
@@ -99,7 +96,7 @@ def read_yaml(
         return reader.read(text, path, loader)
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
-        place = at or Place(source, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        place = at or Location(source, before.count("\n") + 1, len(before) - before.rfind("\n"))
         character = text[error.position : error.position + 1]
         reader.fail(place, f"the character {character!r} is not allowed")
     except yaml.MarkedYAMLError as error:
@@ -116,24 +113,23 @@ def read_plain(text: str, source: str) -> Any:
 
 
 class _Reader:
-    def __init__(self, problems: Problems, source: str, at: Place | None) -> None:
+    def __init__(self, problems: Problems, source: str, at: Location | None) -> None:
         self._problems, self._source, self._at = problems, source, at
         self._anchors: dict[str, tuple[Any, Mark, int] | None] = {}
         self._events: Iterator[Any] = iter(())
         self._size = self._written = 0
 
-    def place(self, mark: Any) -> Place:
+    def place(self, mark: Any) -> Location:
         if self._at is not None:
             return self._at
-        return Place(self._source, mark.line + 1, mark.column + 1)
+        return Location(self._source, mark.line + 1, mark.column + 1)
 
-    def fail(self, place: Place, message: str) -> NoReturn:
-        self._problems.add(place, "", message)
-        raise self._problems.error()
+    def fail(self, place: Location, message: str) -> NoReturn:
+        self._problems.fail(place, "", message)
 
     def read(self, text: str, path: str, loader: Any) -> tuple[Any, Mark]:
         self._events = iter(yaml.parse(text, Loader=loader))
-        first = self._at or Place(self._source, 1, 1)
+        first = self._at or Location(self._source, 1, 1)
         found: tuple[Any, Mark] = None, Mark(first, first)
         documents = 0
         for event in self._events:
@@ -165,7 +161,6 @@ class _Reader:
             value, message = _scalar(event)
             if message:
                 self._problems.add(place, path, message)
-                mark = mark._replace(refused=True)
         elif isinstance(event, yaml.SequenceStartEvent):
             value = self._items(path, depth)
         else:
@@ -174,7 +169,7 @@ class _Reader:
             self._anchors[event.anchor] = (value, mark, self._size - before + 1)
         return value, mark
 
-    def _alias(self, anchor: str, place: Place) -> tuple[Any, Mark]:
+    def _alias(self, anchor: str, place: Location) -> tuple[Any, Mark]:
         if anchor not in self._anchors:
             self.fail(place, f"'*{anchor}' has no '&{anchor}' before it")
         known = self._anchors[anchor]
@@ -196,7 +191,7 @@ class _Reader:
             items.marks.append(mark)
         return items
 
-    def _section(self, place: Place, path: str, depth: int) -> Section:
+    def _section(self, place: Location, path: str, depth: int) -> Section:
         section = Section(place=place)
         for event in self._events:
             if isinstance(event, yaml.MappingEndEvent):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbgsom_core.config.places import Problems, plain
+from dbgsom_core.config.sections import Problems, plain
 from dbgsom_core.config.yaml_text import dump_yaml, read_scalar, read_yaml
 
 
