@@ -53,7 +53,7 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
     lacks is sent first; one that is a version of NAME already stays that version.
     """
     from dbgsom_core.runs.callbacks import tracking_of
-    from dbgsom_core.runs.using.models import find_trained
+    from dbgsom_core.runs.models.find import find_trained
 
     registry = open_registry()
     for text, where in ((name, "NAME"), (alias or "x", "--alias")):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import yaml
@@ -24,9 +24,14 @@ from dbgsom_core.config.sections import (
     below,
     plain,
 )
+from dbgsom_core.errors import as_text
 
 _MOST = 50_000  # values as they are written, which PyYAML reads in a second or two
 _LARGEST = 20_000  # values that a document may hold once its aliases are written out
+_WIDEST = 60  # characters of a line with a comment beside it
+_LONGEST_COMMENT = 70  # characters of a comment beside its line
+
+Path = tuple[str | int, ...]  # the keys and positions that lead to a value
 
 _WORDS: dict[str, Plain] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -264,3 +269,53 @@ def dump_inline(value: Any) -> str:
         value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=float("inf")
     )
     return text.removesuffix("\n").removesuffix("\n...")
+
+
+def commented_yaml(
+    values: Mapping[str, Any], comments: Mapping[Path, str], header: Iterable[str] = ()
+) -> str:
+    """Return YAML that loads as ``values``, with comments beside its lines, or above where long.
+
+    ``comments`` are found by the keys and positions that lead to a value; a list of plain values
+    stands on one line unless one of them has a comment. ``header`` are comment lines above all.
+    """
+    lines = list(_commented(values, comments, (), ""))
+    short = [len(text) for text, comment in lines if comment and len(text) <= _WIDEST]
+    width = max(short, default=0)
+    found = [f"# {_comment(line)}" for line in header]
+    for text, comment in lines:
+        shown = _comment(comment)
+        if not shown:
+            found.append(text)
+        elif len(text) <= _WIDEST and len(shown) <= _LONGEST_COMMENT:
+            found.append(f"{text:<{width}}  # {shown}")
+        else:
+            found += [f"{' ' * (len(text) - len(text.lstrip()))}# {shown}", text]
+    return "".join(f"{line}\n" for line in found)
+
+
+def _commented(
+    values: Any, comments: Mapping[Path, str], path: Path, indent: str
+) -> Iterator[tuple[str, str]]:
+    pairs = values.items() if isinstance(values, Mapping) else enumerate(values)
+    for key, value in pairs:
+        at = (*path, key)
+        head = f"{indent}- " if isinstance(key, int) else f"{indent}{dump_inline(key)}:"
+        nested = isinstance(value, Mapping) or (
+            isinstance(value, list)
+            and any(isinstance(one, (Mapping, list)) or (*at, i) in comments
+                    for i, one in enumerate(value))
+        )  # fmt: skip
+        if not nested or not value:
+            yield f"{head.rstrip()} {dump_inline(value)}", comments.get(at, "")
+        elif isinstance(key, int) and isinstance(value, Mapping):
+            inner = list(_commented(value, comments, at, f"{indent}  "))
+            yield f"{head}{inner[0][0].lstrip()}", inner[0][1]
+            yield from inner[1:]
+        else:
+            yield head.rstrip(), comments.get(at, "")
+            yield from _commented(value, comments, at, f"{indent}  ")
+
+
+def _comment(text: str) -> str:
+    return as_text(text).replace("\n", "\\n")

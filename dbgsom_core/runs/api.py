@@ -72,7 +72,7 @@ class FinishedRun:
         """The prepare steps and the map: takes raw rows, arrays or tables."""
         if self._model is not None:
             return self._model  # type: ignore[no-any-return]
-        from dbgsom_core.runs.using.models import model_of
+        from dbgsom_core.runs.models.find import model_of
 
         return model_of(self.folder / "model.npz")
 

@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from dbgsom_core import persistence
 from dbgsom_core.cli.init import init
-from dbgsom_core.cli.use import explain, predict
+from dbgsom_core.cli.models import explain, predict
 from dbgsom_core.config import load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
@@ -258,13 +258,6 @@ def test_names_that_yaml_would_misread_stay_names(folder):
     assert experiment.dataset.path == file
     assert experiment.dataset.units == {"<<": "kg"}
     assert run("odd.yaml").run.data["features"] == 2 * len(names) + 2
-
-
-def test_a_name_that_refers_to_the_environment_is_refused(folder):
-    (folder / "${env:HOME}.csv").write_text("a,b\n1,2\n3,4\n")
-    with pytest.raises(DataError, match="reference to the environment in a configuration: rename"):
-        begin("${env:HOME}.csv", "-o", "t.yaml")
-    assert not (folder / "t.yaml").exists()
 
 
 def test_what_is_read_is_never_written_over(folder):

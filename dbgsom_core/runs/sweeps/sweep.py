@@ -21,6 +21,7 @@ from dbgsom_core.runs.figures import draw_figures, warnings_as_notes
 from dbgsom_core.runs.find import mark_killed
 from dbgsom_core.runs.folder import StoredRun, find_runs, read_run
 from dbgsom_core.runs.manifest import common_params, flat_params, title_of
+from dbgsom_core.runs.models.side_by_side import BestTwo
 from dbgsom_core.runs.pipeline import (
     Outcome,
     failures_reported,
@@ -40,7 +41,6 @@ from dbgsom_core.runs.signals import shutdown
 from dbgsom_core.runs.sweeps.leaderboard import Leaderboard
 from dbgsom_core.runs.sweeps.optimize import Trials
 from dbgsom_core.runs.sweeps.processes import Ended, Processes, Task, show
-from dbgsom_core.runs.using.side_by_side import BestTwo
 
 log = private_logger("dbgsom")
 

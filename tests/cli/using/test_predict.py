@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from dbgsom_core import persistence
-from dbgsom_core.runs.using import samples
+from dbgsom_core.runs.models import samples
 
 
 def test_rows_are_answered_by_the_names_of_their_columns(shop, told, new, model, read_csv):

@@ -13,7 +13,7 @@ import pytest
 from dbgsom_core import SomVQ
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.runs.using import samples
+from dbgsom_core.runs.models import samples
 from dbgsom_core.tables import Columns
 from dbgsom_core.tables import csv as tables_csv
 

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from dbgsom_core.estimators.answers import Difference, Explanation
     from dbgsom_core.plugins.registry import Registry
     from dbgsom_core.runs.folder import StoredRun
-    from dbgsom_core.runs.using.explain import Explained
-    from dbgsom_core.runs.using.models import FoundModel
+    from dbgsom_core.runs.models.explain import Explained
+    from dbgsom_core.runs.models.find import FoundModel
     from dbgsom_core.tables import CsvDialect
 
 _EXPORT_TEXT = ("", "txt")  # endings of files that may hold CSV as well
@@ -87,7 +87,7 @@ model_options = options(runs_option, store_option)
 def _find_model(name: str, registry: Registry, given: dict[str, Any]) -> FoundModel:
     """Return the model that a name means, with the values of `model_options`."""
     with lazy_import("scipy.stats"):  # scikit-learn imports it: a quarter of a second
-        from dbgsom_core.runs.using.models import find_model
+        from dbgsom_core.runs.models.find import find_model
 
     return find_model(name, Path(given["runs"]), registry, given["store"])
 
@@ -143,7 +143,7 @@ def predict(
     """
     found = _find_model(model, open_registry(), given)
     with lazy_import("scipy.stats"):
-        from dbgsom_core.runs.using.predict import predict_file
+        from dbgsom_core.runs.models.predict import predict_file
     from dbgsom_core.runs.signals import shutdown
 
     check_output(output, data, found.path)
@@ -210,7 +210,7 @@ def explore(model: str, other: str | None, data: str | None, output: str, **give
     registry = open_registry()
     found = _find_model(model, registry, given)
     second = None if other is None else _find_model(other, registry, given)
-    from dbgsom_core.runs.using.explore import explore as draw_page
+    from dbgsom_core.runs.models.explore import explore as draw_page
 
     check_output(output, data, found.path, None if second is None else second.path)
     done = draw_page(found, second, registry, data, _dialect(given))
@@ -242,7 +242,7 @@ def export(model: str, form: str | None, output: str, **given: Any) -> None:
     in the units of the raw data where the prepare steps can be undone. MODEL is that of
     'dbgsom predict'.
     """
-    from dbgsom_core.runs.using.export import FORMATS, exported
+    from dbgsom_core.runs.models.export import FORMATS, exported
     from dbgsom_core.tables._files import write_atomically
 
     ending = Path(output).suffix.lower().lstrip(".")
@@ -300,7 +300,7 @@ def explain(
     """
     registry = open_registry()
     found = _find_model(model, registry, given)
-    from dbgsom_core.runs.using.explain import explain_row
+    from dbgsom_core.runs.models.explain import explain_row
 
     explained = explain_row(found, data, row, registry, nearest, _dialect(given))
     print_notes(explained.notes)

@@ -13,8 +13,8 @@ from dbgsom_core.estimators.answers import Explanation, nearest_rows
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.using.models import FoundModel, training_data
-from dbgsom_core.runs.using.samples import UNKNOWN, FileSamples
+from dbgsom_core.runs.models.find import FoundModel, training_data
+from dbgsom_core.runs.models.samples import UNKNOWN, FileSamples
 from dbgsom_core.tables import CsvDialect, as_texts, unseen_sentences
 
 
