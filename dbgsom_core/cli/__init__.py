@@ -40,8 +40,8 @@ def cli() -> None:
 
 for command in (
     init.init, run.validate, run.run, run.sweep, models.show, compare.compare, models.predict,
-    models.explain, models.explore, models.export, trackers.ui, run.sync, trackers.register, config.config,
-    config.schema, plugins.plugins, doctor.doctor,
+    models.explain, models.explore, models.export, trackers.ui, run.sync, trackers.register,
+    config.config, config.schema, plugins.plugins, doctor.doctor,
 ):  # fmt: skip
     cli.add_command(command)
 

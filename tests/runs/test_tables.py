@@ -17,10 +17,10 @@ from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.assignments import without_noise
 from dbgsom_core.runs.callbacks import make_callbacks
-from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.models.export import exported
 from dbgsom_core.runs.models.find import find_model
 from dbgsom_core.runs.models.predict import predict_file
+from dbgsom_core.runs.pipeline import run_experiment
 
 
 @pytest.fixture
