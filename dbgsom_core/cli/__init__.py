@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from dbgsom_core.cli import compare, config, doctor, init, models, plugins, run, trackers
+from dbgsom_core.cli import compare, config, doctor, init, models, plugins, run, show, trackers
 from dbgsom_core.cli.console import (
     OutputClosedError,
     discard_unread,
@@ -39,7 +39,7 @@ def cli() -> None:
 
 
 for command in (
-    init.init, run.validate, run.run, run.sweep, models.show, compare.compare, models.predict,
+    init.init, run.validate, run.run, run.sweep, show.show, compare.compare, models.predict,
     models.explain, models.explore, models.export, trackers.ui, run.sync, trackers.register,
     config.config, config.schema, plugins.plugins, doctor.doctor,
 ):  # fmt: skip

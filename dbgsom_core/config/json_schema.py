@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
+from dbgsom_core.config import schema as schema_models
 from dbgsom_core.config.components import BUILT_IN_STEPS
 from dbgsom_core.config.schema import STEP, ExperimentSettings, RangeSettings
 from dbgsom_core.errors import PluginError
@@ -37,9 +42,10 @@ def experiment_schema(
     writer = _Writer(registry, lost)
     models = ExperimentSettings.model_json_schema()
     models["$defs"][RangeSettings.__name__] = RangeSettings.model_json_schema()
-    for section in (models, *models["$defs"].values()):
-        for about in section["properties"].values():
-            about["description"] = " ".join(about["description"].split())
+    for name, section in [(models["title"], models), *models["$defs"].items()]:
+        for key, text in _docstrings(getattr(schema_models, name)):
+            about = section["properties"][key.rstrip("_")]
+            about["description"] = " ".join(text.split())
             types = [option.get("type") for option in about.get("anyOf", [about])]
             if about.get("default", ...) is None and "null" not in types:
                 del about["default"]
@@ -59,6 +65,15 @@ def experiment_schema(
         "$defs": defs,
     }
     return _with_references(schema) if references else schema
+
+
+def _docstrings(cls: type[BaseModel]) -> Iterator[tuple[str, str]]:
+    """Yield the keys of a section and the text below each in its source."""
+    (tree,) = ast.parse(inspect.getsource(cls)).body
+    assert isinstance(tree, ast.ClassDef)
+    for key, below in pairwise(tree.body):
+        if isinstance(key, ast.AnnAssign) and isinstance(below, ast.Expr):
+            yield ast.unparse(key.target), ast.literal_eval(below.value)
 
 
 class _Writer:

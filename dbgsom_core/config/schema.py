@@ -90,9 +90,7 @@ class ComponentOf:
 class Settings(BaseModel):
     """Base of sections: frozen, strict, without unknown keys."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class StabilitySettings(Settings):

@@ -205,10 +205,6 @@ def _dataset(
         put("target", reference(target), f"{begin}{_values(target)}; null: nothing to predict")
     put_columns("categorical", "text with few values: a column of 0 and 1 for each")
     features = _with_role(profile, roles, "", "categorical")
-    if codes := [f"{one.name} ({one.note})" for one in features if one.note]:
-        begin = comments.get(("dataset", "categorical"), "")
-        rule = f"numbers, or codes that belong here? {', '.join(codes[:_LISTED])}"
-        put("categorical", dataset.get("categorical", []), "; ".join(filter(None, [begin, rule])))
     put_columns("drop", "left out")
     if measured := [one for one in _with_role(profile, roles, "", "target") if one.unit]:
         units = {str(reference(column)): column.unit for column in measured}
