@@ -82,7 +82,12 @@ def test_a_run_is_killed_once_its_process_is(other, tmp_path):
     assert stored.started.isoformat(timespec="milliseconds") == STARTED
     assert stored.ended is not None
     assert stored.process.pid == other.pid
-    assert {path.name for path in files.folder.rglob("*")} == {"status.json", "figures", ".kept"}
+    assert {path.name for path in files.folder.rglob("*")} == {
+        "status.json",
+        "figures",
+        ".kept",
+        ".lock",
+    }
     assert mark_killed_runs(tmp_path, "digits") == []
 
 
