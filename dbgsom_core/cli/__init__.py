@@ -40,7 +40,7 @@ def cli() -> None:
 
 for command in (
     init.init, run.validate, run.run, run.sweep, show.show, compare.compare, models.predict,
-    models.explain, models.explore, models.export, trackers.ui, run.sync, trackers.register,
+    models.explain, models.explore, models.export, trackers.ui, trackers.sync, trackers.register,
     config.config, config.schema, plugins.plugins, doctor.doctor,
 ):  # fmt: skip
     cli.add_command(command)

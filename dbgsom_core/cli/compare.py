@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +13,6 @@ from dbgsom_core.cli.options import check_output, open_registry, runs_option
 if TYPE_CHECKING:
     from dbgsom_core.runs.compare.compare import Comparison
     from dbgsom_core.runs.compare.rank import Table
-
-_SHORT_ID = 6  # characters at the end of an id, by which every command finds the run
 
 
 @click.command()
@@ -73,7 +70,6 @@ def compare(
         if number:
             click.echo()
         _print_variants(table, top, show_all)
-        _print_explore_command(table, runs)
     _print_data_sets(found, top)
     for note in found.notes:
         click.echo(f"note: {note}")
@@ -104,20 +100,6 @@ def _print_variants(table: Table, top: int | None, show_all: bool) -> None:
     for line in (text.baseline_text(table), text.verdict(table), text.method(table)):
         if line:
             click.echo(line)
-
-
-def _print_explore_command(table: Table, runs: str) -> None:
-    """Print the command that shows the maps of the two best variants, if they lie in ``runs``."""
-    best = [row for row in table.ranked[:2] if row.runs]
-    # Steps of other packages may make other features, which no page shows side by side.
-    steps = {str(row.fields.get("prepare", "")) for row in best}
-    if len(steps) > 1 and any(":" in step for step in steps):
-        return
-    ids = [row.runs[0] for row in best]
-    if len(ids) == 2 and all(any(Path(runs).glob(f"*/{id}/model.npz")) for id in ids):
-        where = "" if runs == "runs" else f" --runs {shlex.quote(runs)}"
-        names = " ".join(id[-_SHORT_ID:] for id in ids)
-        click.echo(f"both maps in one page: dbgsom explore {names}{where}")
 
 
 def _print_data_sets(found: Comparison, top: int | None) -> None:

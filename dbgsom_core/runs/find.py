@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dbgsom_core.config import fill_text
-from dbgsom_core.errors import ConfigError, DataError, did_you_mean
+from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.runs.folder import (
     SECONDS_TO_WRITE,
     StoredRun,
@@ -94,16 +94,6 @@ def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tu
     raise DataError(
         f"'{name}' is no run folder{besides}, and {root.absolute()} has no run and no experiment "
         f"of this name{hint}"
-    )
-
-
-def unknown_run(name: str, root: Path) -> ConfigError:
-    """Return the error for a name that is neither a run nor a file."""
-    groups = find_experiments(root) if root.is_dir() else []
-    known = [run.id for group in groups for run in find_runs(root, group)]
-    return ConfigError(
-        f"'{name}' is neither a configuration, nor a run folder, nor the id of a run in "
-        f"{root.absolute()}{did_you_mean(name, known)}"
     )
 
 

@@ -1,7 +1,6 @@
 """Comparing variants: which runs, what is one variant, what is tested and said of it, its forms."""
 
 import math
-import re
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -504,22 +503,6 @@ def test_options_of_the_command(typed, store):
     assert typed("e", "--direction", "up").exit_code == 2
 
 
-@pytest.mark.parametrize("features_differ", [False, True])
-def test_the_two_best_maps_can_be_seen_where_runs_have_left_them(typed, store, features_differ):
-    assert "dbgsom explore" not in typed().output
-    if features_differ:
-        pca = {"name": "sklearn.decomposition:PCA", "n_components": 2}
-        for number, steps in enumerate(([{"name": "standardize"}], [pca])):
-            store(number, {"test/accuracy": 0.9 - 0.1 * number}, config={"prepare": steps})
-    for folder in store.root.glob("*/*"):
-        (folder / "model.npz").touch()
-    lines = [one for one in typed().output.splitlines() if "dbgsom explore" in one]
-    assert len(lines) == (not features_differ)
-    for line in lines:
-        names = re.findall(r"-(\d{4})", line)
-        assert sorted(names) == ["0000", "0001"]
-
-
 # -------------------------------------------------------- what an answer without learning measures
 
 MEASURES = {
@@ -628,8 +611,7 @@ LEADERS = [
             ("bubble", 42): 0.90,
             ("bubble", 43): 0.76,
         },
-        "kernel=gaussian (test/accuracy 0.85 ± 0.14, 2 seeds), 0.02 better than kernel=bubble, "
-        "p = 0.7: no clear difference yet",
+        "kernel=gaussian (test/accuracy 0.85 ± 0.14, 2 seeds)",
     ),
     (
         # By hand: seed 43 costs 0.2, so that bubble, which had it alone, would have 0.82.

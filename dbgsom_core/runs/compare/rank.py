@@ -29,8 +29,6 @@ from dbgsom_core.runs.compare.stats import (
 )
 from dbgsom_core.runs.compare.variants import Entry, Group
 
-_MOST_TESTED = 100  # variants, each against each whenever a run of a sweep ends
-
 
 @dataclass(frozen=True)
 class Row:
@@ -67,7 +65,6 @@ class Table:
     ratio: float  # what the variance was corrected by
     baseline: float | None = None  # what an answer that learns nothing would measure
     ends: Mapping[str, str] = field(default_factory=dict)  # of each measure: greater, less, 0, ""
-    is_tested: bool = True  # False: an unfinished sweep with too many variants to test
 
     @property
     def test(self) -> str:
@@ -116,8 +113,7 @@ def rank(
 ) -> Table:
     """Return the variants of a group, best first, each tested against each.
 
-    In the ``interim``, while a sweep goes on, rows hold no other measures, and many variants are
-    not tested.
+    In the ``interim``, while a sweep goes on, nothing is tested, and rows hold no other measures.
     """
     by_variant: dict[str, list[Entry]] = {}
     for entry in group.entries:
@@ -155,16 +151,13 @@ def rank(
     )
     ratio, tests = _overlap(group.entries, criterion), 0
     rows = [rows[i] for i in order]
-    is_tested = not interim or len(rows) <= _MOST_TESTED
-    if is_tested and len(rows) > 1 and columns:
+    if not interim and len(rows) > 1 and columns:
         divisions = list(dict.fromkeys(division for _, division in columns))
         places = [divisions.index(division) for _, division in columns]
         rows, tests = _tested(rows, values[order], ratio, places)
     ends = {name: best_end(name, registry) for row in rows for name in row.measures}
     data, baseline = group.entries[0].run.data, _baseline(group.entries, criterion)
-    return Table(
-        group.name, group.facts, data, criterion, rows, tests, ratio, baseline, ends, is_tested
-    )
+    return Table(group.name, group.facts, data, criterion, rows, tests, ratio, baseline, ends)
 
 
 def _all_measures(entries: Sequence[Entry]) -> dict[str, tuple[float, float | None]]:

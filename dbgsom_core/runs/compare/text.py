@@ -167,23 +167,15 @@ def _lead(table: Table, row: Row) -> str:
 
 
 def leader_text(table: Table) -> str:
-    """Return which variant of a sweep that goes on is best, and what tells it from the next."""
-    best, *others = table.ranked
+    """Return which variant of a sweep that goes on is best."""
+    best = table.ranked[0]
     values = value_of(best.mean, best.deviation)
     if any(row.seeds > 1 for row in table.ranked):
         values += f", {best.seeds} seed{'s' * (best.seeds > 1)}"
     if not math.isclose(best.adjusted, best.mean, rel_tol=1e-12):
         values += f", {number(best.adjusted)} adjusted to all seeds"
     text = f"{best.variant} ({table.criterion.name} {values})"
-    if table.tied:
-        return f"{text}; {same_mean(table.tied)}"
-    row = others[0] if others else None
-    if row is None or row.holm is None or row.difference is None:
-        return text
-    lead = -row.difference if table.criterion.greater_is_better else row.difference
-    corrected = " (corrected)" if table.tests > 1 else ""
-    text += f", {number(lead)} better than {row.variant}, p {_probability(row.holm)}{corrected}"
-    return text if row.holm < LEVEL and lead > 0 else f"{text}: no clear difference yet"
+    return f"{text}; {same_mean(table.tied)}" if table.tied else text
 
 
 def same_mean(variants: Sequence[str]) -> str:
