@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from dbgsom_core.cli import compare, config, doctor, init, plugins, run, trackers, use
+from dbgsom_core.cli import compare, config, doctor, init, models, plugins, run, show, trackers
 from dbgsom_core.cli.console import (
     OutputClosedError,
     discard_unread,
@@ -39,9 +39,9 @@ def cli() -> None:
 
 
 for command in (
-    init.init, run.validate, run.run, run.sweep, use.show, compare.compare, use.predict,
-    use.explain, use.explore, use.export, trackers.ui, run.sync, trackers.register, config.config,
-    config.schema, plugins.plugins, doctor.doctor,
+    init.init, run.validate, run.run, run.sweep, show.show, compare.compare, models.predict,
+    models.explain, models.explore, models.export, trackers.ui, trackers.sync, trackers.register,
+    config.config, config.schema, plugins.plugins, doctor.doctor,
 ):  # fmt: skip
     cli.add_command(command)
 

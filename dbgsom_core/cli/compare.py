@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +11,8 @@ import click
 from dbgsom_core.cli.options import check_output, open_registry, runs_option
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.compare.export import Comparison
-    from dbgsom_core.runs.compare.table import Table
-
-_SHORT_ID = 6  # characters at the end of an id, by which every command finds the run
+    from dbgsom_core.runs.compare.compare import Comparison
+    from dbgsom_core.runs.compare.rank import Table
 
 
 @click.command()
@@ -58,8 +55,8 @@ def compare(
     Runs that differ only in their seed are one variant. Without TARGETS the only experiment is
     meant.
     """
+    from dbgsom_core.runs.compare.compare import check_ending
     from dbgsom_core.runs.compare.compare import compare as compare_runs
-    from dbgsom_core.runs.compare.export import check_ending
 
     if output is not None:
         check_ending(Path(output))
@@ -73,7 +70,6 @@ def compare(
         if number:
             click.echo()
         _print_variants(table, top, show_all)
-        _print_explore_command(table, runs)
     _print_data_sets(found, top)
     for note in found.notes:
         click.echo(f"note: {note}")
@@ -89,47 +85,30 @@ def compare(
 def _print_variants(table: Table, top: int | None, show_all: bool) -> None:
     """Print the variants on one data set, and what the tests say of them."""
     from dbgsom_core.cli.tables import print_table
-    from dbgsom_core.runs.compare.export import beside, columns_of, title_of
-    from dbgsom_core.runs.compare.text import baseline_text
+    from dbgsom_core.runs.compare import text
 
     if show_all:
         names = dict.fromkeys(name for row in table.rows for name in row.measures)
-        others = [name for name in names if name != table.decision.name]
+        others = [name for name in names if name != table.criterion.name]
     else:
-        others = beside(table)
-    header, rows = columns_of(table, others)
-    click.echo(title_of(table))
+        others = text.beside(table)
+    header, rows = text.columns_of(table, others)
+    click.echo(text.title_of(table))
     print_table(header, rows[:top])
     if top is not None and len(rows) > top:
         click.echo(f"and {len(rows) - top} more")
-    if baseline := baseline_text(table):
-        click.echo(baseline)
-    click.echo(table.sentence)
-    if table.method:
-        click.echo(table.method)
-
-
-def _print_explore_command(table: Table, runs: str) -> None:
-    """Print the command that shows the maps of the two best variants, if they lie in ``runs``."""
-    best = [row for row in table.ranked[:2] if row.runs]
-    # Steps of other packages may make other features, which no page shows side by side.
-    steps = {str(row.fields.get("prepare", "")) for row in best}
-    if len(steps) > 1 and any(":" in step for step in steps):
-        return
-    ids = [row.runs[0] for row in best]
-    if len(ids) == 2 and all(any(Path(runs).glob(f"*/{id}/model.npz")) for id in ids):
-        where = "" if runs == "runs" else f" --runs {shlex.quote(runs)}"
-        names = " ".join(id[-_SHORT_ID:] for id in ids)
-        click.echo(f"both maps in one page: dbgsom explore {names}{where}")
+    for line in (text.baseline_text(table), text.verdict(table), text.method(table)):
+        if line:
+            click.echo(line)
 
 
 def _print_data_sets(found: Comparison, top: int | None) -> None:
     """Print how variants rank over several data sets."""
     from dbgsom_core.cli.tables import print_table
-    from dbgsom_core.runs.compare.export import rank_columns
+    from dbgsom_core.runs.compare import text
 
     for ranking in found.rankings:
         click.echo()
-        header, rows = rank_columns(ranking)
+        header, rows = text.rank_columns(ranking)
         print_table(header, rows[:top])
-        click.echo(ranking.sentence)
+        click.echo(text.rank_verdict(ranking))

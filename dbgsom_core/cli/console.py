@@ -170,6 +170,11 @@ class Output:
     quiet = False  # errors only
     verbose = 0  # 1: every epoch and step; 2: also tracebacks of errors that a run survives
 
+    def set(self, *, quiet: bool = False, verbose: int = 0) -> None:
+        """Set how much is said."""
+        self.quiet, self.verbose = quiet or self.quiet, verbose or self.verbose
+        show_warnings()
+
     @property
     def lines(self) -> JsonLines | None:
         """Where events go as JSON, or None where text is wanted."""
@@ -184,6 +189,12 @@ class Output:
 
 
 output = Output()
+
+
+def use_json_lines() -> None:
+    """Write everything on standard error as JSON from now on."""
+    if output.lines is None:
+        sys.stderr = JsonLines(sys.stderr)
 
 
 def print_notes(notes: Iterable[str]) -> None:

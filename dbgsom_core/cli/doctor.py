@@ -58,8 +58,8 @@ def doctor(file: str | None, warm: bool, as_json: bool, runs: str, limit: float)
     for check in (*warmed, *examine(experiment, registry, Path(runs), limit)):
         found.append(check)
         if not as_json:
-            hint = f" → {check.cure}" if check.cure else ""
-            text = as_text(f" {check.name}: {check.told}{hint}").replace("\n", "\\n")
+            hint = f" → {check.hint}" if check.hint else ""
+            text = as_text(f" {check.name}: {check.message}{hint}").replace("\n", "\\n")
             console.print(Text.assemble(_SIGNS[check.state], text), soft_wrap=True)
     if as_json:
         click.echo(json.dumps([asdict(check) for check in found], indent=2))

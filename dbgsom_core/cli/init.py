@@ -108,7 +108,7 @@ def _print_columns(profile: TableProfile, suggestion: Suggestion) -> None:
 def _column_row(column: ColumnProfile, role: Role, suggestion: Suggestion) -> list[Any]:
     kind: str = column.kind
     if kind == "number":
-        kind += ", or codes?" if column.note else f" in {column.unit}" * bool(column.unit)
+        kind += f" in {column.unit}" * bool(column.unit)
     elif kind == "date":
         kind += f" {' or '.join(column.date_formats)}"
     if role.key == "drop":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.console import JsonLines, output, show_warnings
+from dbgsom_core.cli.console import output, use_json_lines
 from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.tables._files import exists
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 _STRICT = "dbgsom.strict_plugins"  # key of the context's meta
+_DISABLED = "DBGSOM_DISABLE_PLUGINS"
 
 
 class Commands(click.Group):
@@ -65,15 +66,6 @@ def setting(name: str, act: Callable[[Any], object], text: str, **more: Any) -> 
 # --------------------------------------------------------------------------------------- plugins
 
 
-def _use_no_plugins(wanted: bool) -> None:
-    _set_environment("DBGSOM_NO_PLUGINS", "1")
-
-
-def _disable_plugins(names: Sequence[str]) -> None:
-    before = os.environ.get("DBGSOM_DISABLE_PLUGINS", "")
-    _set_environment("DBGSOM_DISABLE_PLUGINS", ",".join([*names, *filter(None, [before])]))
-
-
 def _set_environment(name: str, value: str) -> None:
     from dbgsom_core.plugins.registry import get_registry
 
@@ -81,20 +73,24 @@ def _set_environment(name: str, value: str) -> None:
     get_registry.cache_clear()
 
 
-def _be_strict(wanted: bool) -> None:
-    click.get_current_context().meta[_STRICT] = True
-
-
 plugin_options = options(
     setting(
-        "--no-plugins", _use_no_plugins, "Use built-ins only, no third-party plugin.", is_flag=True
+        "--no-plugins",
+        lambda _: _set_environment("DBGSOM_NO_PLUGINS", "1"),
+        "Use built-ins only, no third-party plugin.",
+        is_flag=True,
     ),
     setting(
-        "--strict-plugins", _be_strict, "Fail when any installed plugin is broken.", is_flag=True
+        "--strict-plugins",
+        lambda _: click.get_current_context().meta.update({_STRICT: True}),
+        "Fail when any installed plugin is broken.",
+        is_flag=True,
     ),
     setting(
         "--disable-plugin",
-        _disable_plugins,
+        lambda names: _set_environment(
+            _DISABLED, ",".join([*names, os.environ.get(_DISABLED, "")])
+        ),
         "Leave a plugin or a distribution alone; may be repeated.",
         metavar="NAME",
         multiple=True,
@@ -134,29 +130,19 @@ def open_registry(*, warn: bool = False) -> Registry:
 # -------------------------------------------------------------------------------------- messages
 
 
-def _be_quiet(wanted: bool) -> None:
-    output.quiet = True
-    show_warnings()
-
-
-def _be_verbose(count: int) -> None:
-    output.verbose = count
-    show_warnings()
-
-
-def _write_json_lines(wanted: bool) -> None:
-    if output.lines is None:
-        sys.stderr = JsonLines(sys.stderr)
-
-
 output_options = options(
-    setting("-q --quiet", _be_quiet, "Print errors only.", is_flag=True),
     setting(
-        "-v --verbose", _be_verbose, "Print every epoch and step; -vv tracebacks, too.", count=True
+        "-q --quiet", lambda quiet: output.set(quiet=quiet), "Print errors only.", is_flag=True
+    ),
+    setting(
+        "-v --verbose",
+        lambda count: output.set(verbose=count),
+        "Print every epoch and step; -vv tracebacks, too.",
+        count=True,
     ),
     setting(
         "--log-json",
-        _write_json_lines,
+        lambda _: use_json_lines(),
         "Write everything on standard error as JSON, one object a line.",
         is_flag=True,
         is_eager=True,

@@ -135,9 +135,9 @@ class LineDisplay:
     def _remove(self, state: _RunState) -> None:
         """Nothing stands on the terminal that has to go."""
 
-    def say(self, told: str) -> None:
+    def say(self, text: str) -> None:
         """Print a sentence."""
-        _print(told)
+        _print(text)
 
 
 class BarDisplay(LineDisplay):
@@ -163,9 +163,9 @@ class BarDisplay(LineDisplay):
     def _remove(self, state: _RunState) -> None:
         self._bar.remove_task(state.task)
 
-    def say(self, told: str) -> None:
+    def say(self, text: str) -> None:
         """Print a sentence above the bars."""
-        self._bar.console.print(as_text(told), markup=False, highlight=False)
+        self._bar.console.print(as_text(text), markup=False, highlight=False)
 
 
 class JsonDisplay:
@@ -191,6 +191,6 @@ class JsonDisplay:
         """Write why it ended early."""
         output.event("error", "run_failed", f"{type(error).__name__}: {error}", run=run.id)
 
-    def say(self, told: str) -> None:
+    def say(self, text: str) -> None:
         """Write how far a sweep is."""
-        output.event("info", "sweep", told)
+        output.event("info", "sweep", text)

@@ -1,11 +1,11 @@
-"""``dbgsom run``, ``sweep`` and ``validate``, going on with what was interrupted, and ``sync``."""
+"""``dbgsom run``, ``sweep`` and ``validate``, and going on with what was interrupted."""
 
 from __future__ import annotations
 
 import functools
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,10 @@ from dbgsom_core.cli.options import (
     options,
     output_options,
     plugin_options,
-    runs_option,
     set_option,
     setting,
 )
 from dbgsom_core.errors import DbgsomError, PluginError
-from dbgsom_core.interfaces.guard import told
 from dbgsom_core.interfaces.privacy import shell_word
 from dbgsom_core.tables._files import exists
 
@@ -43,9 +41,7 @@ if TYPE_CHECKING:
 
 def _collect_overrides(command: Command) -> Command:
     """Pass ``--set``, ``--name`` and ``--tag`` on as overrides of keys."""
-
-    def quote(text: str) -> str:  # text, whatever it looks like in YAML
-        return json.dumps(text, ensure_ascii=False)
+    quote = functools.partial(json.dumps, ensure_ascii=False)  # text, whatever it looks like
 
     @functools.wraps(command)
     def call(overrides: Sequence[str], name: str | None, tags: Sequence[str], **others: Any) -> Any:
@@ -61,6 +57,17 @@ def _collect_overrides(command: Command) -> Command:
 
 
 run_options = options(
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Go on with what was interrupted, or failed: FILE is its configuration, or its id or "
+        "folder. What has finished is kept.",
+    ),
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Say what would be run, taken and written, by a probe of some seconds; write nothing.",
+    ),
     set_option,
     click.option("--name", metavar="TEXT", help="Name of the run; made from its parts without."),
     click.option(
@@ -86,36 +93,10 @@ run_options = options(
 
 @click.command()
 @click.argument("file", type=click.Path())
-@click.option(
-    "--resume",
-    is_flag=True,
-    help="Go on with a run or sweep that was interrupted: FILE is its configuration, or the id or "
-    "folder of the run.",
-)
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Say what the run would take and write, by a probe of some seconds; write nothing.",
-)
 @run_options
-def run(file: str, resume: bool, dry_run: bool, overrides: Sequence[str]) -> int:
+def run(file: str, overrides: Sequence[str], **how: bool) -> int:
     """Train, measure, draw and log what FILE describes."""
-    if resume and dry_run:
-        raise click.UsageError("--resume and --dry-run exclude each other")
-    registry = open_registry(warn=True)
-    if resume:
-        return _resume(file, overrides, registry)
-    from dbgsom_core.config import load_experiment
-
-    experiment = load_experiment(file, overrides, registry)
-    if not dry_run:
-        return _run_experiment(experiment, registry)
-    from dbgsom_core.plugins.importing import no_exit
-    from dbgsom_core.runs.dry_run import forecast
-
-    with no_exit():
-        lines = list(forecast(experiment, registry.without(experiment.disabled)).lines)
-    return _print_forecast(lines)
+    return _run_file(file, overrides, is_sweep=False, **how)
 
 
 @click.command()
@@ -128,41 +109,47 @@ def run(file: str, resume: bool, dry_run: bool, overrides: Sequence[str]) -> int
     show_default=True,
     help="Runs beside each other, each in a process of its own; results are the same.",
 )
-@click.option(
-    "--resume",
-    is_flag=True,
-    help="Go on with a sweep that was interrupted or has failed runs: FILE is its configuration, "
-    "or its id or folder. Finished runs are kept.",
-)
 @click.option("--fail-fast", is_flag=True, help="End the sweep with the first run that fails.")
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Say which runs there would be and what they would take, by a probe of the first; "
-    "write nothing.",
-)
 @run_options
-def sweep(
-    file: str, jobs: int, resume: bool, fail_fast: bool, dry_run: bool, overrides: Sequence[str]
-) -> int:
+def sweep(file: str, overrides: Sequence[str], **how: Any) -> int:
     """Run every variant that the sweep section of FILE describes."""
+    return _run_file(file, overrides, is_sweep=True, **how)
+
+
+def _run_file(
+    file: str,
+    overrides: Sequence[str],
+    *,
+    is_sweep: bool,
+    resume: bool,
+    dry_run: bool,
+    jobs: int = 1,
+    fail_fast: bool = False,
+) -> int:
     if resume and dry_run:
         raise click.UsageError("--resume and --dry-run exclude each other")
     registry = open_registry(warn=True)
     if resume:
-        return _resume(file, overrides, registry, jobs=jobs, fail_fast=fail_fast)
-    from dbgsom_core.config import load_sweep
+        return _resume(file, overrides, registry, jobs, fail_fast)
+    from dbgsom_core.config import load_experiment, load_sweep
 
-    loaded = load_sweep(file, overrides, registry)
+    loaded = (load_sweep if is_sweep else load_experiment)(file, overrides, registry)
     if not dry_run:
-        return _run_sweep(loaded, registry, jobs=jobs, fail_fast=fail_fast)
+        return _run_loaded(loaded, registry, None, jobs, fail_fast)
+    from dbgsom_core.config import Sweep
     from dbgsom_core.plugins.importing import no_exit
-    from dbgsom_core.runs.dry_run import forecast_sweep
+    from dbgsom_core.runs.dry_run import forecast, forecast_sweep
 
     with no_exit():
-        registry = registry.without(loaded.children[0].experiment.disabled)
-        lines = list(forecast_sweep(loaded, registry, jobs))
-    return _print_forecast(lines)
+        if isinstance(loaded, Sweep):
+            enabled = registry.without(loaded.children[0].experiment.disabled)
+            lines = forecast_sweep(loaded, enabled, jobs)
+        else:
+            lines = forecast(loaded, registry.without(loaded.disabled)).lines
+    for name, text in lines:
+        click.echo(f"{name:<9} {text}")
+    click.echo("nothing was written")
+    return 0
 
 
 @click.command()
@@ -191,76 +178,31 @@ def validate(file: str, overrides: Sequence[str]) -> None:
     click.echo(f"{file}: {answer}")
 
 
-@click.command()
-@click.argument("what", metavar="[EXPERIMENT|RUN]…", nargs=-1)
-@click.option("--dry-run", is_flag=True, help="Only list the runs that trackers lack.")
-@runs_option
-def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
-    """Bring the trackers up to date with the run folders of EXPERIMENTs and RUNs (all without).
-
-    A RUN is a folder, an id or the end of one; a sweep stands for its runs, too. What a tracker has
-    already is not sent twice. Runs whose process died without a word are closed as killed, runs
-    that still go on are left to their process.
-    """
-    from dbgsom_core.runs.find import has_died
-
-    registry = open_registry()
-    sent = complete = failed = running = 0
-    for stored in _runs_to_sync(what, Path(runs), dry_run):
-        if stored.damage:
-            failed += 1
-            click.echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
-            continue
-        goes_on = stored.status == "running" and not has_died(stored)
-        running += goes_on
-        if goes_on or not stored.files.config.exists():
-            continue  # a run that was killed at its very start has nothing to send
-        try:
-            lacking, others = _sync_run(stored, registry, dry_run)
-            sent, complete = sent + lacking, complete + others
-        except Exception as error:  # whatever it is, the other runs are sent
-            failed += 1
-            reason = error if isinstance(error, DbgsomError) else told(error)
-            click.echo(f"{stored.files.folder}: {reason}", err=True)
-    before = f"; {complete} {'are' if dry_run else 'were'} already" if complete else ""
-    click.echo(f"{sent} run(s) {'to be ' if dry_run else ''}brought up to date{before}")
-    if running:
-        click.echo(f"{running} run(s) still go on, as far as can be seen from here")
-    return 1 if failed else 0
-
-
 # ------------------------------------------------------------------------------- run, sweep, resume
 
 
-def _run_experiment(
-    experiment: Experiment, registry: Registry, stored: StoredRun | None = None
-) -> int:
-    """Run an experiment and print its measures; return the exit code."""
-    from dbgsom_core.cli.progress import show_progress
-    from dbgsom_core.runs.api import execute
-
-    # Scikit-learn imports scipy.stats, half a second of work, which few runs use.
-    with lazy_import("scipy.stats"), _ResumeHint() as hint, show_progress() as display:
-        outcome = execute(experiment, registry, [hint, display], stored)
-    if not output.quiet:
-        from dbgsom_core.cli.tables import print_measures
-
-        print_measures(outcome.result.measures, outcome.result.view, registry)
-        _print_places(outcome.run.folder, experiment.tracking)
-    return 0
-
-
-def _run_sweep(
-    loaded: Sweep,
+def _run_loaded(
+    loaded: Experiment | Sweep,
     registry: Registry,
-    stored: StoredRun | None = None,
-    jobs: int = 1,
-    fail_fast: bool = False,
+    stored: StoredRun | None,
+    jobs: int,
+    fail_fast: bool,
 ) -> int:
-    """Run a sweep and print the ranking of its variants; return the exit code."""
+    """Run an experiment or a sweep and print its result; return the exit code."""
     from dbgsom_core.cli.progress import show_progress
-    from dbgsom_core.runs.api import execute_sweep
+    from dbgsom_core.config import Sweep
+    from dbgsom_core.runs.api import execute, execute_sweep
 
+    if not isinstance(loaded, Sweep):
+        # Scikit-learn imports scipy.stats, half a second of work, which few runs use.
+        with lazy_import("scipy.stats"), _ResumeHint() as hint, show_progress() as display:
+            done = execute(loaded, registry, [hint, display], stored)
+        if not output.quiet:
+            from dbgsom_core.cli.tables import print_measures
+
+            print_measures(done.result.measures, done.result.view, registry)
+            _print_places(done.run.folder, loaded.tracking)
+        return 0
     with _ResumeHint() as hint, show_progress(loaded.runs) as display:
         callbacks = [hint, display]
         outcome = execute_sweep(
@@ -270,8 +212,7 @@ def _run_sweep(
     if not output.quiet:
         children = [(child.run.name, child.result.measures) for child in outcome.children]
         _print_sweep(outcome.result.rankings, children, folder, registry)
-        tracking = loaded.children[0].experiment.tracking
-        _print_places(folder, tracking)
+        _print_places(folder, loaded.children[0].experiment.tracking)
     for name, why in outcome.failed.items():
         click.echo(f"failed: {name}: {why}", err=True)
     if outcome.failed and not output.quiet:
@@ -281,23 +222,19 @@ def _run_sweep(
 
 
 def _resume(
-    name: str,
-    overrides: Sequence[str],
-    registry: Registry,
-    jobs: int = 1,
-    fail_fast: bool = False,
+    name: str, overrides: Sequence[str], registry: Registry, jobs: int, fail_fast: bool
 ) -> int:
     """Go on with a run or sweep, named by id, folder or configuration; return the exit code.
 
     Of one that has finished the result is printed.
     """
-    from dbgsom_core.config import Sweep, is_sweep
-    from dbgsom_core.runs.find import find_folder, unknown_run
+    from dbgsom_core.config import is_sweep
+    from dbgsom_core.runs.find import find_folder, find_run
 
     root = Path("runs")
     if find_folder(name, root) is None:
         if not exists(name):
-            raise unknown_run(name, root)
+            find_run(name, root, besides=" and no configuration")  # says what is meant
         is_sweep(name, overrides)  # reports an unreadable file before much is imported
     from dbgsom_core.runs import resume
     from dbgsom_core.runs.callbacks import runs_folder
@@ -309,23 +246,21 @@ def _resume(
     else:
         resume.check_not_running(stored)
         loaded, experiments = resume.load_stored(stored, overrides, registry)
-    if resume.is_complete(stored, loaded):
-        resume.finish_off(stored, experiments[0].tracking)
-        click.echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
-        if not output.quiet:
-            if stored.kind == "sweep":
-                children = [(child["name"], child["measures"]) for child in stored.children]
-                _print_sweep(stored.rankings, children, stored.files.folder, registry)
-            else:
-                from dbgsom_core.cli.tables import print_measures
+    if not resume.is_complete(stored, loaded):
+        resume.check_not_running(stored)
+        return _run_loaded(loaded, registry, stored, jobs, fail_fast)
+    resume.finish_off(stored, experiments[0].tracking)
+    click.echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
+    if not output.quiet:
+        if stored.kind == "sweep":
+            children = [(child["name"], child["measures"]) for child in stored.children]
+            _print_sweep(stored.rankings, children, stored.files.folder, registry)
+        else:
+            from dbgsom_core.cli.tables import print_measures
 
-                print_measures(stored.measures, None, registry)
-            _print_places(stored.files.folder, experiments[0].tracking)
-        return 0
-    resume.check_not_running(stored)
-    if isinstance(loaded, Sweep):
-        return _run_sweep(loaded, registry, stored, jobs=jobs, fail_fast=fail_fast)
-    return _run_experiment(loaded, registry, stored)
+            print_measures(stored.measures, None, registry)
+        _print_places(stored.files.folder, experiments[0].tracking)
+    return 0
 
 
 class _ResumeHint:
@@ -354,13 +289,6 @@ class _ResumeHint:
 
 
 # ---------------------------------------------------------------------------------------- results
-
-
-def _print_forecast(lines: Iterable[tuple[str, str]]) -> int:
-    for name, text in lines:
-        click.echo(f"{name:<9} {text}")
-    click.echo("nothing was written")
-    return 0
 
 
 def _print_sweep(
@@ -405,54 +333,3 @@ def _shell_name(folder: Path) -> str:
     found = find_folder(folder.name, Path("runs"))
     known = found is not None and found.absolute() == folder.absolute()
     return folder.name if known else shell_word(str(folder))
-
-
-# ------------------------------------------------------------------------------------------- sync
-
-
-def _runs_to_sync(what: Sequence[str], root: Path, dry_run: bool) -> list[StoredRun]:
-    """Return the named runs, each once, a sweep before its runs; dead ones are closed."""
-    from dbgsom_core.runs.find import find_run, mark_killed_runs, remove_empty_folders
-    from dbgsom_core.runs.folder import find_experiments, find_runs
-
-    if not what and not dry_run:
-        remove_empty_folders(root)
-    experiments = find_experiments(root)
-    found: list[StoredRun] = []
-    for name in what or experiments:
-        if name in experiments:
-            if not dry_run:
-                mark_killed_runs(root, name)
-            found += find_runs(root, name)
-            continue
-        stored, _ = find_run(name, root)
-        found.append(stored)
-        if stored.kind == "sweep":
-            folder = stored.files.folder
-            siblings = find_runs(folder.parents[1], folder.parent.name)
-            found += [child for child in siblings if child.parent == stored.id]
-    return list({stored.files.folder.absolute(): stored for stored in found}.values())
-
-
-def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> tuple[int, int]:
-    """Bring the trackers of a run up to date, or list what they lack.
-
-    Returns how many trackers lacked something, and how many did not.
-    """
-    from dbgsom_core.interfaces.trackers import TrackerAbilities
-    from dbgsom_core.runs.callbacks import tracking_of
-
-    folder, lacking, complete = stored.files.folder, 0, 0
-    for name, tracker in tracking_of(stored, registry):
-        abilities = TrackerAbilities.of(tracker)
-        if abilities.mirror is None:
-            continue
-        if not dry_run:
-            up_to_date = abilities.mirror(folder) is False
-        else:
-            up_to_date = bool(abilities.mirrored and abilities.mirrored(folder))
-            if not up_to_date:
-                click.echo(f"{folder}: {stored.status}, not in {name} as it is")
-        complete += up_to_date
-        lacking += not up_to_date
-    return lacking, complete

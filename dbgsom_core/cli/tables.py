@@ -1,13 +1,12 @@
-"""Tables and maps on the terminal."""
+"""Tables on the terminal."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
-from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
@@ -17,17 +16,9 @@ from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.compare.criterion import best_end, with_arrow
 from dbgsom_core.runs.compare.text import in_digits, same_mean, value_of
 
-if TYPE_CHECKING:
-    from dbgsom_core.estimators.shades import Shades
-
 _UNLIMITED = 100_000  # characters
 _LONGEST = 200  # characters of a value
 _SENTENCE = re.compile(r"[^\W\d_]{3}.* | .*[^\W\d_]{3}")  # no number with its interval
-_CELL = 3  # characters of a neuron
-_RAMP = "·░▒▓█"  # of a dead neuron, and from few hits to many
-_LONGEST_NAME = 30  # characters of a name in the legend of a map
-
-# ---------------------------------------------------------------------------------------- tables
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -133,80 +124,3 @@ def format_measure(variant: Variant, name: str) -> str | None:
 
 def _has_part(measures: Mapping[str, float], part: str) -> bool:
     return any(name.startswith(f"{part}/") for name in measures)
-
-
-# ------------------------------------------------------------------------------------------ maps
-
-
-def draw_map(estimator: Any, by: str | None, console: Console) -> list[Text]:
-    """Return the lines that show a fitted map as coloured blocks, its legend below it.
-
-    ``by`` is what is shown: ``"label"``, ``"hits"``, or what suits the estimator (None). Every cell
-    holds characters or shades, so that nothing is lost without colours.
-    """
-    import numpy as np
-
-    from dbgsom_core.estimators.shades import shades_of
-
-    shades, positions = shades_of(estimator, by), estimator.som_map_.plane_positions
-    signs = _legend_signs(shades)
-    columns = np.floor((positions[:, 0] - positions[:, 0].min()) * _CELL + 0.5).astype(int).tolist()
-    texts = _cell_texts(shades, signs, estimator, coloured=console.color_system is not None)
-    lines = []
-    for height in np.unique(positions[:, 1])[::-1]:
-        line, end = Text(), 0
-        neurons = np.flatnonzero(positions[:, 1] == height).tolist()
-        for neuron in sorted(neurons, key=columns.__getitem__):
-            line.append(" " * (columns[neuron] - end))
-            line.append(texts[neuron], _style(shades.colours[neuron]))
-            end = columns[neuron] + _CELL
-        lines.append(line)
-    legend = Text(f"{shades.what}: ")
-    for (text, colour), sign in zip(shades.legend, signs, strict=True):
-        legend.append(f" {sign} ", _style(colour))
-        legend.append(f" {_short_name(text)}  ")
-    return [*lines, Text(), legend]
-
-
-def _cell_texts(shades: Shades, signs: Sequence[str], estimator: Any, coloured: bool) -> list[str]:
-    """Return the characters of each neuron; dead ones have the lightest shade."""
-    import numpy as np
-
-    alive = np.asarray(estimator.hit_counts_) > 0
-    if len(shades.legend) > 2 or shades.what == "label":
-        names = [text for text, _ in shades.legend]
-        complete = set(shades.texts) <= set(names)  # else the legend shows the first and the last
-        by_name = dict(zip(names, signs, strict=True)) if complete else {}
-        return [
-            (by_name.get(text, text[:_CELL]) if lives else _RAMP[0]).center(_CELL)
-            for text, lives in zip(shades.texts, alive, strict=True)
-        ]
-    if coloured and max(map(len, shades.texts)) <= _CELL:
-        return [text.center(_CELL) for text in shades.texts]
-    values = np.array([float(text) for text in shades.texts])
-    low, high = values[alive].min(), values[alive].max()
-    steps = np.clip(1 + np.floor(4 * (values - low) / ((high - low) or 1.0)), 1, 4).astype(int)
-    return [_RAMP[step] * _CELL for step in np.where(alive, steps, 0)]
-
-
-def _legend_signs(shades: Shades) -> list[str]:
-    """Return one or two characters for each entry of the legend, all different."""
-    if shades.what != "label":
-        return [_RAMP[1], _RAMP[-1]]
-    names = [_short_name(text) for text, _ in shades.legend]
-    for length in (1, 2):
-        signs = [name[:length] for name in names]
-        if len(set(signs)) == len(signs):
-            return signs
-    return [chr(ord("a") + rank) for rank in range(len(names))]
-
-
-def _style(colour: Any) -> Style:
-    red, green, blue = (int(channel) for channel in colour)
-    bright = 0.299 * red + 0.587 * green + 0.114 * blue > 140
-    return Style(color="black" if bright else "white", bgcolor=f"rgb({red},{green},{blue})")
-
-
-def _short_name(text: str) -> str:
-    text = as_text(text).replace("\n", " ")
-    return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"

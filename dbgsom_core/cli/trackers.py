@@ -1,4 +1,4 @@
-"""``dbgsom register``, ``dbgsom ui``, and the option that names a store: runs in trackers."""
+"""``dbgsom sync``, ``register``, ``ui``, and the option that names a store: runs in trackers."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import click
 from dbgsom_core.cli.console import print_notes
 from dbgsom_core.cli.options import open_registry, plugin_options, runs_option
 from dbgsom_core.errors import DataError, DbgsomError
+from dbgsom_core.interfaces.guard import told
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 
 if TYPE_CHECKING:
@@ -40,6 +41,92 @@ store_option = click.option(
 
 
 @click.command()
+@click.argument("what", metavar="[EXPERIMENT|RUN]…", nargs=-1)
+@click.option("--dry-run", is_flag=True, help="Only list the runs that trackers lack.")
+@runs_option
+def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
+    """Bring the trackers up to date with the run folders of EXPERIMENTs and RUNs (all without).
+
+    A RUN is a folder, an id or the end of one; a sweep stands for its runs, too. What a tracker has
+    already is not sent twice. Runs whose process died without a word are closed as killed, runs
+    that still go on are left to their process.
+    """
+    from dbgsom_core.runs.find import has_died
+
+    registry = open_registry()
+    sent = complete = failed = running = 0
+    for stored in _runs_to_sync(what, Path(runs), dry_run):
+        if stored.damage:
+            failed += 1
+            click.echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
+            continue
+        goes_on = stored.status == "running" and not has_died(stored)
+        running += goes_on
+        if goes_on or not stored.files.config.exists():
+            continue  # a run that was killed at its very start has nothing to send
+        try:
+            lacking, others = _sync_run(stored, registry, dry_run)
+            sent, complete = sent + lacking, complete + others
+        except Exception as error:  # whatever it is, the other runs are sent
+            failed += 1
+            reason = error if isinstance(error, DbgsomError) else told(error)
+            click.echo(f"{stored.files.folder}: {reason}", err=True)
+    before = f"; {complete} {'are' if dry_run else 'were'} already" if complete else ""
+    click.echo(f"{sent} run(s) {'to be ' if dry_run else ''}brought up to date{before}")
+    if running:
+        click.echo(f"{running} run(s) still go on, as far as can be seen from here")
+    return 1 if failed else 0
+
+
+def _runs_to_sync(what: Sequence[str], root: Path, dry_run: bool) -> list[StoredRun]:
+    """Return the named runs, each once, a sweep before its runs; dead ones are closed."""
+    from dbgsom_core.runs.find import find_run, mark_killed_runs, remove_empty_folders
+    from dbgsom_core.runs.folder import find_experiments, find_runs
+
+    if not what and not dry_run:
+        remove_empty_folders(root)
+    experiments = find_experiments(root)
+    found: list[StoredRun] = []
+    for name in what or experiments:
+        if name in experiments:
+            if not dry_run:
+                mark_killed_runs(root, name)
+            found += find_runs(root, name)
+            continue
+        stored, _ = find_run(name, root)
+        found.append(stored)
+        if stored.kind == "sweep":
+            folder = stored.files.folder
+            siblings = find_runs(folder.parents[1], folder.parent.name)
+            found += [child for child in siblings if child.parent == stored.id]
+    return list({stored.files.folder.absolute(): stored for stored in found}.values())
+
+
+def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> tuple[int, int]:
+    """Bring the trackers of a run up to date, or list what they lack.
+
+    Returns how many trackers lacked something, and how many did not.
+    """
+    from dbgsom_core.interfaces.trackers import TrackerAbilities
+    from dbgsom_core.runs.callbacks import tracking_of
+
+    folder, lacking, complete = stored.files.folder, 0, 0
+    for name, tracker in tracking_of(stored, registry):
+        abilities = TrackerAbilities.of(tracker)
+        if abilities.mirror is None:
+            continue
+        if not dry_run:
+            up_to_date = abilities.mirror(folder) is False
+        else:
+            up_to_date = bool(abilities.mirrored and abilities.mirrored(folder))
+            if not up_to_date:
+                click.echo(f"{folder}: {stored.status}, not in {name} as it is")
+        complete += up_to_date
+        lacking += not up_to_date
+    return lacking, complete
+
+
+@click.command()
 @click.argument("run")
 @click.argument("name")
 @click.option("--alias", metavar="ALIAS", help="What this version is called, such as champion.")
@@ -53,7 +140,7 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
     lacks is sent first; one that is a version of NAME already stays that version.
     """
     from dbgsom_core.runs.callbacks import tracking_of
-    from dbgsom_core.runs.using.models import find_trained
+    from dbgsom_core.runs.models.find import find_trained
 
     registry = open_registry()
     for text, where in ((name, "NAME"), (alias or "x", "--alias")):

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from dbgsom_core.config.components import FIGURES, OF_STABILITY, Builder, Built
-from dbgsom_core.config.experiment import Experiment, Model, PrepareStep
+from dbgsom_core.config.experiment import Experiment, Model
 from dbgsom_core.config.load import fill, merge, merged, overlay, public_texts
 from dbgsom_core.config.matching import mismatches
-from dbgsom_core.config.places import (
-    NOWHERE,
-    Problems,
-    Section,
-    checked,
-    findings_of,
-    from_python,
-    mark_at,
-    public_values,
-)
 from dbgsom_core.config.schema import (
     DEFAULT,
     GROWTH_FIELDS,
@@ -31,7 +21,16 @@ from dbgsom_core.config.schema import (
     ModelSettings,
     PluginSettings,
 )
-from dbgsom_core.interfaces.privacy import masked_name, redaction
+from dbgsom_core.config.sections import (
+    NOWHERE,
+    Problems,
+    Section,
+    checked,
+    findings_of,
+    from_python,
+    with_references,
+)
+from dbgsom_core.interfaces.privacy import masked, masked_name, redaction
 from dbgsom_core.plugins.registry import Registry, get_registry
 
 PYTHON = "<python>"
@@ -69,8 +68,7 @@ def root_of(values: Mapping[str, Any], overrides: Sequence[str], problems: Probl
     """Return the tree of Python values with overrides written over them."""
     root = from_python(values, problems)
     if not isinstance(root, Section):
-        problems.add(NOWHERE, "", "a configuration is a mapping of keys to values")
-        raise problems.error()
+        problems.fail(NOWHERE, "", "a configuration is a mapping of keys to values")
     root = merge(root, overlay(overrides, problems), problems)
     return without(root, "extends", "can only be written in a file", problems)
 
@@ -117,13 +115,11 @@ class Builders:
 
     def of(self, root: Section) -> Builder:
         """Return the builder for a configuration."""
-        section = root.get("plugins")
         disabled: tuple[str, ...] = ()
+        section = root.get("plugins")
         if isinstance(section, Section):
-            try:
+            with suppress(ValidationError):  # found again with the rest
                 disabled = tuple(checked(PluginSettings, section.without()).disable)
-            except ValidationError:  # found again with the rest
-                disabled = ()
         if disabled not in self._known:
             self._known[disabled] = Builder(self.registry.without(disabled))
         return self._known[disabled]
@@ -138,7 +134,7 @@ def build_experiment(
     root = fill(root, problems)
     with redaction(problems.secrets):
         builder = builders.of(root)
-        settings, wrong = None, set()
+        settings = None
         try:
             settings = checked(
                 ExperimentSettings,
@@ -147,11 +143,9 @@ def build_experiment(
             )
         except ValidationError as error:
             for of, steps, message in findings_of(error):
-                wrong.add(tuple(steps))
                 problems.add_at(root, steps, message, of)
         for of, steps, message in mismatches(root, builder):
-            if tuple(steps) not in wrong:
-                problems.add_at(root, steps, message, of)
+            problems.add_at(root, steps, message, of)
         if settings is None or len(problems) > before:
             return None
         return _experiment(settings, root, builder, problems, source, folder)
@@ -219,17 +213,15 @@ def _experiment(
         "engine": builder.written(engine),
         **({"plugins": {"disable": list(disabled)}} if disabled else {}),
     }
-    resolved = public_values(resolved, root)
+    resolved = masked(with_references(resolved, root))
     return Experiment(
         experiment=masked_name(resolved["experiment"]),
         name=settings.name,
         dataset=settings.dataset.component,
         dataset_name=settings.dataset.name,
-        prepare=tuple(_placed_steps(steps, root)),
+        prepare=tuple(step.component for step in steps),
         split=split,
-        model=Model(
-            model.estimator, params, {key: mark_at(root, ("model", key)).value for key in given}
-        ),
+        model=Model(model.estimator, params),
         seed=settings.seed,
         measures=None if measures == DEFAULT else _named(measures),
         figures=tuple((masked_name(one.name), one.component) for one in figures),
@@ -243,20 +235,9 @@ def _experiment(
         source=source,
         folder=folder,
         secrets=problems.secrets,
+        root=root,
     )
 
 
 def _named(built: Sequence[Built]) -> tuple[tuple[str, Any], ...]:
     return tuple((one.name, one.component) for one in built)
-
-
-def _placed_steps(steps: Sequence[Built], root: Section) -> list[PrepareStep]:
-    """Return prepare steps with the places of their names and parameters."""
-    several = not isinstance(root.get("prepare"), (str, Section))
-    placed = []
-    for i, one in enumerate(steps):
-        at: tuple[str | int, ...] = ("prepare", i) if several else ("prepare",)
-        places = {key: mark_at(root, (*at, key)).key for key in one.component.params}
-        places["name"] = mark_at(root, at).value
-        placed.append(replace(one.component, places=places))
-    return placed

@@ -6,25 +6,12 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from dbgsom_core.config.experiment import PrepareStep
 from dbgsom_core.config.load import as_section
-from dbgsom_core.config.places import (
-    NOWHERE,
-    Finding,
-    Items,
-    Mark,
-    Section,
-    checked,
-    findings_of,
-    plain,
-    reject,
-    with_references,
-)
 from dbgsom_core.config.schema import (
     DEFAULT_NAMES,
     GROWTH_FIELDS,
@@ -32,6 +19,17 @@ from dbgsom_core.config.schema import (
     STEP,
     ComponentOf,
     ModelSettings,
+)
+from dbgsom_core.config.sections import (
+    UNMARKED,
+    Finding,
+    Items,
+    Section,
+    checked,
+    findings_of,
+    plain,
+    reject,
+    with_references,
 )
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields, parse
@@ -50,7 +48,6 @@ _NOUNS = {
     "stopping": "a stopping rule",
 }
 _MAY_REPEAT = (STEP, "stopping", "tracker")
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -84,9 +81,9 @@ class Builder:
             return value
         findings: list[Finding] = []
         found: list[Any] = []
-        for steps, one in items_of(value):
+        for steps, item in items_of(value):
             try:
-                built = self._step(one) if mark.kind == STEP else self.component(mark.kind, one)
+                built = self._step(item) if mark.kind == STEP else self.component(mark.kind, item)
             except ValidationError as error:
                 findings += findings_of(error, *steps)
                 continue
@@ -178,14 +175,14 @@ class Builder:
     def _step(self, value: Any) -> Built:
         section = _named(STEP, value, None)
         name, offers = section["name"], self.registry.prepare_steps
-        known = name in BUILT_IN_STEPS or _CLASS.fullmatch(name)
-        where = [""] if known else offers.get(name, [])
+        is_class = name in BUILT_IN_STEPS or _CLASS.fullmatch(name)
+        where = [""] if is_class else offers.get(name, [])
         if len(where) > 1:
             message = f"'{name}' may be {' or '.join(where)}; write the one that you mean"
             reject([("value", (), message)])
         if not where:
             names = [*BUILT_IN_STEPS, *offers]
-            listed = " or ".join(f"'{one}'" for one in names)
+            listed = " or ".join(f"'{known}'" for known in names)
             near = did_you_mean(name, names) or f"; write {listed} or module:Class"
             reject([("value", (), f"unknown step '{name}'{near}")])
         params = plain(section.without("name"))
@@ -202,26 +199,22 @@ def items_of(value: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
 
 def _named(kind: str, value: Any, default: str | None) -> Section:
     """Return the section with a name that a bare text or a section means."""
-    nowhere = Mark(NOWHERE, NOWHERE)
-    section = as_section(value, nowhere)
+    section = as_section(value, UNMARKED)
     noun = _NOUNS.get(kind, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}")
     if not isinstance(section, Section):
         reject([("name", (), f"must be the name of {noun} or a mapping with a 'name'")])
     if section.get("name") is None:
         if default is None:
             reject([("missing", ("name",), "is required")])
-        named = Section({"name": default}, {"name": nowhere}, section.place)
-        for key in section:
-            if key != "name":
-                named.put(key, section[key], section.marks[key])
-        return named
+        rest, marks = section.without("name"), {**section.marks, "name": UNMARKED}
+        return Section({"name": default, **rest}, marks, section.place)
     if not isinstance(section["name"], str) or not section["name"]:
         reject([("name", ("name",), f"must be the name of {noun}")])
     return Section(section, section.marks, section.place)
 
 
 def _written_down(
-    component: BaseModel, elsewhere: Collection[str], names: Mapping[str, str] = _NOTHING
+    component: BaseModel, elsewhere: Collection[str], names: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the fields that build an equal component again: all of them where that works.
 
@@ -232,7 +225,7 @@ def _written_down(
     for key, kind in nested_fields(type(component)).items():
         inner = getattr(component, key)
         name = names.get(key) or lookup_in_use().name_of(kind, inner)
-        values[key] = {"name": name, **_written_down(inner, elsewhere)}
+        values[key] = {"name": name, **_written_down(inner, elsewhere, {})}
     given = component.model_fields_set
     free = [key for key in values if key not in given and key not in elsewhere]
     everything = {key: value for key, value in values.items() if key in given or key in free}

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from dbgsom_core.config.places import Place, Section
 from dbgsom_core.config.schema import (
     DecideSettings,
     OptimizeSettings,
@@ -18,6 +17,7 @@ from dbgsom_core.config.schema import (
     Split,
     StabilitySettings,
 )
+from dbgsom_core.config.sections import Mark, Section, mark_at
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.privacy import Secrets
@@ -35,20 +35,14 @@ class PrepareStep:
     name: str  # of a built-in step or of a plugin, or ``module:Class``
     params: Mapping[str, Any] = field(default_factory=dict)
     where: str = ""  # the class of a plugin's step as ``module:Class``
-    # Where each parameter is written, and under ``name`` the step.
-    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Model:
-    """Which estimator to build, and the keyword arguments that the configuration gives it.
-
-    ``places`` tell where each of these is written.
-    """
+    """Which estimator to build, and the keyword arguments that the configuration gives it."""
 
     estimator: Literal["vq", "classifier", "regressor"] = "vq"
     params: Mapping[str, Any] = field(default_factory=dict)
-    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -77,6 +71,11 @@ class Experiment:
     source: str = field(default="<python>", compare=False)  # the file's name
     folder: Path = field(default_factory=Path.cwd, compare=False)  # where relative paths start
     secrets: Secrets = field(default_factory=dict, compare=False, repr=False)
+    root: Section = field(default_factory=Section, compare=False, repr=False)  # what was written
+
+    def mark(self, *steps: str | int) -> Mark:
+        """Return where a value, or the section that it would stand in, is written."""
+        return mark_at(self.root, steps)
 
     @property
     def data_called(self) -> str:
@@ -97,11 +96,11 @@ def estimator_errors_located(experiment: Experiment) -> Iterator[None]:
         raise
     except ValueError as error:
         parameter = re.match(r"\w+", str(error))
-        place = experiment.model.places.get(parameter[0]) if parameter else None
-        if place is None:
+        key = parameter[0] if parameter else ""
+        if key not in experiment.model.params:
             raise ConfigError(f"{experiment.source}: model: {error}") from error
-        assert parameter is not None
-        raise ConfigError(f"{place}: model.{parameter[0]}: {error}") from error
+        place = experiment.mark("model", key).value
+        raise ConfigError(f"{place}: model.{key}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ class Space:
             else:
                 at = int(chosen[key])
                 inner = self.written[key].marks[at]
-                found.put(key, axis[at], inner._replace(key=mark.key, varied=True))
+                found.put(key, axis[at], inner._replace(key=mark.key))
         return found
 
     def probes(self) -> list[Section]:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
-from dbgsom_core.config import schema as models
+from dbgsom_core.config import schema as schema_models
 from dbgsom_core.config.components import BUILT_IN_STEPS
-from dbgsom_core.config.schema import STEP, ExperimentSettings, RangeSettings, Settings
+from dbgsom_core.config.schema import STEP, ExperimentSettings, RangeSettings
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.offers import Offered
@@ -41,7 +42,14 @@ def experiment_schema(
     writer = _Writer(registry, lost)
     models = ExperimentSettings.model_json_schema()
     models["$defs"][RangeSettings.__name__] = RangeSettings.model_json_schema()
-    root: JsonSchema = writer.finished(_described(models))
+    for name, section in [(models["title"], models), *models["$defs"].items()]:
+        for key, text in _docstrings(getattr(schema_models, name)):
+            about = section["properties"][key.rstrip("_")]
+            about["description"] = " ".join(text.split())
+            types = [option.get("type") for option in about.get("anyOf", [about])]
+            if about.get("default", ...) is None and "null" not in types:
+                del about["default"]
+    root: JsonSchema = writer.finished(models)
     defs = {**root.pop("$defs"), **writer.definitions}
     defs.get("engine.local", {}).pop("required", None)  # an engine's section may lack a name
     del root["required"]
@@ -59,20 +67,13 @@ def experiment_schema(
     return _with_references(schema) if references else schema
 
 
-def _described(schema: JsonSchema) -> JsonSchema:
-    """Add to each key of the settings what stands below it in their source."""
-    for cls in ast.parse(inspect.getsource(models)).body:
-        if not isinstance(cls, ast.ClassDef) or not issubclass(vars(models)[cls.name], Settings):
-            continue
-        section = schema if cls.name == schema["title"] else schema["$defs"].get(cls.name)
-        for key, below in pairwise(cls.body):
-            if section and isinstance(key, ast.AnnAssign) and isinstance(below, ast.Expr):
-                about = section["properties"][ast.unparse(key.target).rstrip("_")]
-                about["description"] = " ".join(ast.literal_eval(below.value).split())
-                types = [one.get("type") for one in about.get("anyOf", [about])]
-                if about.get("default", ...) is None and "null" not in types:
-                    del about["default"]
-    return schema
+def _docstrings(cls: type[BaseModel]) -> Iterator[tuple[str, str]]:
+    """Yield the keys of a section and the text below each in its source."""
+    (tree,) = ast.parse(inspect.getsource(cls)).body
+    assert isinstance(tree, ast.ClassDef)
+    for key, below in pairwise(tree.body):
+        if isinstance(key, ast.AnnAssign) and isinstance(below, ast.Expr):
+            yield ast.unparse(key.target), ast.literal_eval(below.value)
 
 
 class _Writer:

@@ -8,11 +8,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from dbgsom_core.config.places import DEEPEST, Items, Mark, Place, Problems, Section, below
+from dbgsom_core.config.sections import (
+    DEEPEST,
+    Items,
+    Location,
+    Mark,
+    Problems,
+    Section,
+    below,
+)
 from dbgsom_core.config.yaml_text import read_scalar, read_yaml
 from dbgsom_core.errors import ConfigError, did_you_mean
 from dbgsom_core.interfaces.privacy import register
@@ -41,98 +50,83 @@ _REFERENCE = re.compile(r"\$\{env:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default
 
 def merged(path: str | os.PathLike[str], overrides: Sequence[str], problems: Problems) -> Section:
     """Return the section of a file, those that it extends and overrides; nothing is filled."""
-    root = _Files(problems).read(os.fspath(path), Place(""), ())
+    root = _read_file(os.fspath(path), None, (), {}, problems)
     return merge(root, overlay(overrides, problems), problems)
 
 
-class _Files:
-    def __init__(self, problems: Problems) -> None:
-        self._problems = problems
-        self._known: dict[Path, Section] = {}
+def _read_file(
+    shown: str,
+    named_at: Location | None,
+    inside: tuple[Path, ...],
+    known: dict[Path, Section],
+    problems: Problems,
+) -> Section:
+    """Return the section of a file, over those that it extends; ``known`` are read already.
 
-    def read(self, shown: str, named_at: Place, inside: tuple[Path, ...]) -> Section:
-        # On the command line the file itself is the place.
-        where = (named_at, "extends") if named_at.line else (Place(_short(shown)), "")
-        try:
-            real = Path(shown).resolve()
-        except (OSError, ValueError, RuntimeError) as error:  # a null byte, or links in a circle
-            self._fail(*where, f"'{_short(shown)}' cannot be read: {error}")
-        if len(inside) > _MOST_BELOW:
-            self._fail(named_at, "extends", f"goes through more than {_MOST_BELOW} files")
-        if real in inside:
-            circle = (*inside[inside.index(real) :], real)
-            names = " extends ".join(f"'{one.name}'" for one in circle)
-            self._fail(named_at, "extends" if named_at.line else "", f"goes in a circle: {names}")
-        if real not in self._known:
-            section = self._section(shown, *where)
-            self._known[real] = self._extended(section, shown, (*inside, real))
-        return self._known[real]
-
-    def _extended(self, section: Section, shown: str, inside: tuple[Path, ...]) -> Section:
-        result = Section(place=Place(shown, 1, 1))
-        if section.get("extends") is not None:
-            value, mark = section["extends"], section.marks["extends"]
-            several = isinstance(value, Items)
-            pairs = zip(value, value.marks, strict=True) if several else [(value, mark)]
-            for name, at in pairs:
-                if isinstance(name, str) and name:
-                    beside = os.path.normpath(Path(shown).parent / name)
-                    base = self.read(beside, at.value, inside)
-                    result = merge(result, base, self._problems)
-                else:
-                    message = "must be the path of a file, or a list of paths"
-                    self._problems.add(at.value, "extends", message)
-        return merge(result, section.without("extends"), self._problems)
-
-    def _section(self, shown: str, place: Place, path: str) -> Section:
-        values, _ = read_yaml(self._text(shown, place, path), self._problems, shown)
-        first = Place(shown, 1, 1)
-        if values is None:
-            self._fail(first, "", "the file is empty; it needs at least 'experiment'")
-        if not isinstance(values, Section):
-            found = "a list" if isinstance(values, Items) else "a single value"
-            self._fail(first, "", f"the file must hold 'key: value' lines, not {found}")
-        return values
-
-    def _text(self, shown: str, place: Place, path: str) -> str:
-        suffixes = {suffix.lower() for suffix in Path(shown).suffixes[-2:]}
-        if suffixes & _TABLES and not suffixes & {".yaml", ".yml"} and Path(shown).is_file():
-            message = f"is a table, no configuration: 'dbgsom init {_short(shown)}' writes one"
-            self._fail(place, path, message)
-        try:
-            content = read_at_most(Path(shown), _LARGEST)
-        except FileNotFoundError:
-            looked = "" if Path(shown).is_absolute() else f" (looked in {Path.cwd()})"
-            near = did_you_mean(Path(shown).name, _beside(Path(shown)))
-            self._fail(place, path, f"there is no file '{_short(shown)}'{looked}{near}")
-        except IsADirectoryError:
-            self._fail(place, path, f"'{_short(shown)}' is a folder, not a file")
-        except OSError as error:
-            self._fail(place, path, f"'{_short(shown)}' cannot be read: {error.strerror}")
-        try:
-            return content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            before = content[: error.start].decode("utf-8-sig")
-            at = Place(shown, before.count("\n") + 1, len(before) - before.rfind("\n"))
-            byte = f"0x{content[error.start]:02x}"
-            self._fail(at, "", f"byte {byte} is no UTF-8; save the file as UTF-8")
-
-    def _fail(self, place: Place, path: str, message: str) -> NoReturn:
-        self._problems.add(place, path, message)
-        raise self._problems.error()
-
-
-def _beside(path: Path) -> list[str]:
-    # Configurations in the folder where one was sought.
+    ``inside`` are the files that led to it, the last of which names it somewhere; of the one on the
+    command line the file itself is the location of what is wrong.
+    """
+    name = shown if len(shown) <= _LONG else f"{shown[:_LONG]}…"
+    where = (Location(name), "") if named_at is None else (named_at, "extends")
     try:
-        names = [one.name for one in islice(path.parent.iterdir(), MOST_SIBLINGS)]
-    except OSError:
-        return []
-    return [name for name in names if name.endswith((".yaml", ".yml"))]
+        real = Path(shown).resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a null byte, or links in a circle
+        problems.fail(*where, f"'{name}' cannot be read: {error}")
+    if len(inside) > _MOST_BELOW:
+        problems.fail(*where, f"goes through more than {_MOST_BELOW} files")
+    if real in inside:
+        circle = [f"'{one.name}'" for one in (*inside[inside.index(real) :], real)]
+        problems.fail(*where, f"goes in a circle: {' extends '.join(circle)}")
+    if real in known:
+        return known[real]
+    section, _ = read_yaml(_text_of(shown, name, where, problems), problems, shown)
+    first = Location(shown, 1, 1)
+    if section is None:
+        problems.fail(first, "", "the file is empty; it needs at least 'experiment'")
+    if not isinstance(section, Section):
+        found = "a list" if isinstance(section, Items) else "a single value"
+        problems.fail(first, "", f"the file must hold 'key: value' lines, not {found}")
+    result, bases = Section(place=first), section.get("extends")
+    if bases is not None:
+        mark = section.marks["extends"]
+        pairs = (
+            zip(bases, bases.marks, strict=True) if isinstance(bases, Items) else [(bases, mark)]
+        )
+        for base, at in pairs:
+            if not isinstance(base, str) or not base:
+                message = "must be the path of a file, or a list of paths"
+                problems.add(at.value, "extends", message)
+                continue
+            beside = os.path.normpath(Path(shown).parent / base)
+            below_it = _read_file(beside, at.value, (*inside, real), known, problems)
+            result = merge(result, below_it, problems)
+    known[real] = merge(result, section.without("extends"), problems)
+    return known[real]
 
 
-def _short(path: str) -> str:
-    return path if len(path) <= _LONG else f"{path[:_LONG]}…"
+def _text_of(shown: str, name: str, where: tuple[Location, str], problems: Problems) -> str:
+    path = Path(shown)
+    suffixes = {suffix.lower() for suffix in path.suffixes[-2:]}
+    if suffixes & _TABLES and not suffixes & {".yaml", ".yml"} and path.is_file():
+        problems.fail(*where, f"is a table, no configuration: 'dbgsom init {name}' writes one")
+    try:
+        content = read_at_most(path, _LARGEST)
+    except FileNotFoundError:
+        names: list[str] = []
+        with suppress(OSError):  # there is no such folder either
+            names = [one.name for one in islice(path.parent.iterdir(), MOST_SIBLINGS)]
+        near = did_you_mean(path.name, [one for one in names if one.endswith((".yaml", ".yml"))])
+        looked = "" if path.is_absolute() else f" (looked in {Path.cwd()})"
+        problems.fail(*where, f"there is no file '{name}'{looked}{near}")
+    except OSError as error:
+        problems.fail(*where, f"'{name}' cannot be read: {error.strerror}")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8-sig")
+        at = Location(shown, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        byte = f"0x{content[error.start]:02x}"
+        problems.fail(at, "", f"byte {byte} is no UTF-8; save the file as UTF-8")
 
 
 # ---------------------------------------------------------------------------------------- merging
@@ -147,13 +141,10 @@ def merge(base: Section, over: Section, problems: Problems, path: str = "") -> S
     result = Section(base, base.marks, base.place, base.patch)
     for key, value in over.items():
         inner, mark, old = below(path, key), over.marks[key], base.get(key)
-        if not base.patch and not isinstance(old, (Section, Items)):
-            mark = _check_no_position(value, mark, inner, problems)
-        if key in base and isinstance(value, Section) and (value.patch or not mark.varied):
+        if key in base and isinstance(value, Section) and value.patch:
             # a key that is only reached through stays where it was written
-            mark = mark._replace(key=base.marks[key].key, varied=False)
-        old_mark = base.marks.get(key, mark)
-        result.put(key, *_merged(old, old_mark, value, mark, inner, problems))
+            mark = mark._replace(key=base.marks[key].key)
+        result.put(key, *_merged(old, base.marks.get(key, mark), value, mark, inner, problems))
     return result
 
 
@@ -187,25 +178,14 @@ def _patched(base: Items, over: Section, path: str, problems: Problems) -> Items
     for key, value in over.items():
         inner, mark = f"{path}.{key}", over.marks[key]
         if not key.isdecimal() or int(key) >= len(items):
-            last = len(items) - 1
-            known = f"its items are 0 to {last}" if items else "it is empty"
-            message = f"there is no such item in this list; {known}"
-            problems.add(mark.key, inner, message)
+            known = f"its items are 0 to {len(items) - 1}" if items else "it is empty"
+            problems.add(mark.key, inner, f"there is no such item in this list; {known}")
             continue
         old, at = items[int(key)], items.marks[int(key)]
         if isinstance(value, Section):
             old = as_section(old, at)
         items[int(key)], items.marks[int(key)] = _merged(old, at, value, mark, inner, problems)
     return items
-
-
-def _check_no_position(value: Any, mark: Mark, path: str, problems: Problems) -> Mark:
-    if isinstance(value, Section) and value.patch:
-        for key in filter(str.isdecimal, value):
-            message = "there is no list here to reach into"
-            problems.add(value.marks[key].key, f"{path}.{key}", message)
-            mark = mark._replace(refused=True)
-    return mark
 
 
 def _is_renamed(base: Section, over: Section) -> bool:
@@ -227,7 +207,7 @@ def patch(dotted: str, value: Any, mark: Mark) -> Section:
 
 
 def is_dotted_key(text: str) -> bool:
-    """Say whether every part between the dots of a key, not too many, holds something."""
+    """Return whether every part between the dots of a key, not too many, holds something."""
     parts = text.split(".")
     return len(parts) <= DEEPEST and all(part and part == part.strip() for part in parts)
 
@@ -238,7 +218,7 @@ def overlay(overrides: Sequence[str], problems: Problems) -> Section:
         raise TypeError("overrides must be a list of 'key=value' texts, not one text")
     result = Section(patch=True)
     for override in overrides:
-        place = Place(f"--set {override}")
+        place = Location(f"--set {override}")
         key, equals, text = override.partition("=")
         key = key.strip()
         if not equals or not is_dotted_key(key):
@@ -266,12 +246,12 @@ def fill(root: Section, problems: Problems, apart: Sequence[str] = ()) -> Sectio
     """
 
     def filled(value: Any, mark: Mark, path: str) -> tuple[Any, Mark]:
+        if path in apart:
+            return value, mark
         if isinstance(value, Section):
             section = Section(place=value.place)
             for key, inner in value.items():
-                at, inside = below(path, key), value.marks[key]
-                pair = (inner, inside) if at in apart else filled(inner, inside, at)
-                section.put(key, *pair)
+                section.put(key, *filled(inner, value.marks[key], below(path, key)))
             return section, mark
         if isinstance(value, Items):
             pairs = [
@@ -286,6 +266,35 @@ def fill(root: Section, problems: Problems, apart: Sequence[str] = ()) -> Sectio
     section, _ = filled(root, Mark(root.place, root.place), "")
     assert isinstance(section, Section)
     return section
+
+
+def _filled(written: str, mark: Mark, path: str, problems: Problems) -> tuple[Any, Mark]:
+    if "${env:" in _REFERENCE.sub("", written):
+        message = "holds a broken reference; write ${env:NAME} or ${env:NAME:-default}"
+        problems.add(mark.value, path, message)
+        return written, mark
+    is_secret = False
+
+    def value_of(match: re.Match[str]) -> str:
+        nonlocal is_secret
+        name, held = match["name"], os.environ.get(match["name"])
+        if held:
+            register(problems.secrets, held, match[0], problems.public)
+            is_secret = True
+        elif held is None and match["default"] is None:
+            problems.add(mark.value, path, f"the environment variable {name} is not set")
+        return held or match["default"] or ""
+
+    text = _REFERENCE.sub(value_of, written)
+    if is_secret:  # as a whole it can be redacted even if what it was filled with is short
+        register(problems.secrets, text, written, problems.public)
+    value: Any = text
+    if text and _REFERENCE.fullmatch(written):
+        try:
+            value = read_scalar(text)
+        except ValueError:
+            value = text
+    return value, mark._replace(reference=written, text=text)
 
 
 def fill_text(text: str) -> str:
@@ -309,37 +318,3 @@ def public_texts(value: Any) -> Iterator[str]:
             yield from public_texts(inner)
     else:
         yield _REFERENCE.sub(lambda match: match["default"] or "", str(value))
-
-
-def _filled(written: str, mark: Mark, path: str, problems: Problems) -> tuple[Any, Mark]:
-    if "${env:" in _REFERENCE.sub("", written):
-        message = "holds a broken reference; write ${env:NAME} or ${env:NAME:-default}"
-        problems.add(mark.value, path, message)
-        return written, mark._replace(refused=True)
-    unset: list[str] = []
-    taken: list[str] = []
-
-    def value_of(match: re.Match[str]) -> str:
-        name, default = match["name"], match["default"]
-        held = os.environ.get(name)
-        if held:
-            register(problems.secrets, held, match[0], problems.public)
-            taken.append(held)
-        if default is not None:
-            return held or default
-        if held is None:
-            unset.append(name)
-        return held or ""
-
-    text = _REFERENCE.sub(value_of, written)
-    for name in unset:
-        problems.add(mark.value, path, f"the environment variable {name} is not set")
-    if taken:  # as a whole it can be redacted even if what it was filled with is short
-        register(problems.secrets, text, written, problems.public)
-    value: Any = text
-    if text and _REFERENCE.fullmatch(written):
-        try:
-            value = read_scalar(text)
-        except ValueError:
-            value = text
-    return value, mark._replace(reference=written, text=text, refused=bool(unset) or mark.refused)

@@ -1,7 +1,7 @@
 """The model of a configuration: keys, types, bounds, defaults and what each key means.
 
 It validates what is loaded, and gives the JSON Schema for editors (see `json_schema`) and the
-tables of keys in configs/README.md. Below each key stands what it means there.
+tables of keys in configs/README.md, where the text below each key says what it means.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from dbgsom_core.config.places import (
+from dbgsom_core.config.sections import (
     Finding,
     Items,
     Section,
@@ -34,7 +34,7 @@ from dbgsom_core.config.places import (
     reject,
     with_references,
 )
-from dbgsom_core.plugins.validation_messages import shown, unknown_key
+from dbgsom_core.plugins.validation_messages import shown
 
 # What a section under model: without a name changes: the estimators' own defaults.
 DEFAULT_NAMES = {
@@ -69,7 +69,7 @@ class ComponentOf:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Tell pydantic how the key is read."""
+        """Return how pydantic reads the key."""
         return core_schema.with_info_plain_validator_function(
             lambda value, info: info.context.built(self, value)
         )
@@ -78,9 +78,11 @@ class ComponentOf:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """Return the reference to the definition of all components of the kind."""
-        one = {"component": self.kind}
+        component = {"component": self.kind}
         options: list[Any] = [{"enum": list(self.words)}] if self.words else []
-        options += [one, {"type": "array", "items": one}] if self.several else [one]
+        options += (
+            [component, {"type": "array", "items": component}] if self.several else [component]
+        )
         options += [{"type": "null"}] if self.several or self.optional else []
         return options[0] if len(options) == 1 else {"anyOf": options}
 
@@ -262,7 +264,7 @@ class RangeSettings(Settings):
     @property
     def whole(self) -> bool:
         """Whether its values are integers."""
-        return all(isinstance(one, int) for one in (self.low, self.high, self.step or 1))
+        return all(isinstance(number, int) for number in (self.low, self.high, self.step or 1))
 
     @property
     def size(self) -> int | None:
@@ -280,12 +282,11 @@ def _checked_axes(values: Any) -> Any:
     for key, value in values.items():
         if not isinstance(value, Items) or not value:
             found = "an empty list" if value == [] else shown(value)
-            cure = _dotted(key, value)
-            findings.append(("value", (key,), f"must be a list of values, not {found}{cure}"))
+            findings.append(("value", (key,), f"must be a list of values, not {found}"))
             continue
-        written = [repr(one) for one in with_references(value, value)]
-        for i, one in enumerate(written):
-            if one in written[:i]:
+        written = list(map(repr, with_references(value, value)))
+        for i, text in enumerate(written):
+            if text in written[:i]:
                 findings.append(("value", (key, i), f"{shown(value[i])} appears twice"))
     return reject(findings) if findings else values
 
@@ -303,26 +304,12 @@ def _checked_space(values: Any) -> Any:
         elif not isinstance(value, Section):
             message = "must be a list of values or a range {low: …, high: …}"
             findings.append(("value", (key,), message))
-        elif value and not value.keys() & RangeSettings.model_fields.keys():
-            first = next(iter(value))
-            message = unknown_key(first, list(RangeSettings.model_fields))
-            findings.append(("key", (key, first), message))
         else:
             try:
                 axes[key] = checked(RangeSettings, value)
             except ValidationError as error:
                 findings += findings_of(error, key)
     return reject(findings) if findings else axes
-
-
-def _dotted(key: str, value: Any) -> str:
-    # Sections within each other, as outside of a sweep, were meant as one dotted key.
-    while isinstance(value, Section) and value and "name" not in value:
-        inner = next(iter(value))
-        key, value = f"{key}.{inner}", value[inner]
-        if isinstance(value, Items):
-            return f"; write '{key}: […]' for what varies"
-    return ""
 
 
 _VALUES = {"type": "array", "minItems": 1, "items": {}}

@@ -9,17 +9,15 @@ from typing import Any
 
 from dbgsom_core.config.build import Builders, build_experiment, folder_of
 from dbgsom_core.config.load import as_section, merged, names_in
-from dbgsom_core.config.places import Items, Mark, Problems, Section, plain
 from dbgsom_core.config.schema import MODEL_COMPONENTS
+from dbgsom_core.config.sections import Items, Mark, Problems, Section, plain
 from dbgsom_core.config.variants import load_sweep
-from dbgsom_core.config.yaml_text import dump_inline
+from dbgsom_core.config.yaml_text import Path, commented_yaml
 from dbgsom_core.errors import UnknownNameError, as_text
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 
-Path = tuple[str | int, ...]
 Side = tuple[Any, str]  # a value and its origin
 
-_WIDEST = 60  # characters up to which comments stand below each other
 _KINDS: dict[Path, str] = {
     ("dataset",): "dataset",
     ("engine",): "engine",
@@ -153,42 +151,19 @@ def _origin(source: Any, mark: Mark | None, otherwise: str) -> str:
 
 def as_yaml(explained: Explained, comments: bool = True) -> str:
     """Return YAML that loads again; ``comments`` tell each value's origin."""
-    lines = list(_lines(explained.values, explained.origins, (), ""))
     if not comments:
-        return "".join(f"{text}\n" for text, _ in lines)
-    width = max((len(text) for text, origin in lines if origin and len(text) <= _WIDEST), default=0)
-    return "".join(
-        f"{text:<{width}}  # {origin}\n" if origin else f"{text}\n" for text, origin in lines
-    )
-
-
-def _lines(
-    values: Any, origins: Mapping[Path, str], path: Path, indent: str
-) -> Iterator[tuple[str, str]]:
-    pairs = values.items() if isinstance(values, Mapping) else enumerate(values)
-    for key, value in pairs:
-        at = (*path, key)
-        head = f"{indent}- " if isinstance(key, int) else f"{indent}{dump_inline(key)}:"
-        if _is_plain(value, origins, at):
-            yield f"{head.rstrip()} {dump_inline(value)}", origins.get(at, "")
-        elif isinstance(key, int) and isinstance(value, Mapping):
-            inner = list(_lines(value, origins, at, f"{indent}  "))
-            yield f"{head}{inner[0][0].lstrip()}", inner[0][1]
-            yield from inner[1:]
-        else:
-            yield head.rstrip(), ""
-            yield from _lines(value, origins, at, f"{indent}  ")
-
-
-def _is_plain(value: Any, origins: Mapping[Path, str], path: Path) -> bool:
-    """Say whether a value stands on one line: a list does whose values come from one place."""
-    if not isinstance(value, (Mapping, list)) or not value:
-        return True
-    if isinstance(value, Mapping) or any(isinstance(one, (Mapping, list)) for one in value):
-        return False
-    file = origins.get(path, "").rpartition(":")[0]
-    places = [origins.get((*path, i), "") for i in range(len(value))]
-    return all(one.rpartition(":")[0] == file and "environment" not in one for one in places)
+        return commented_yaml(explained.values, {})
+    origins = dict(explained.origins)
+    for path, values in _leaves(explained.values):
+        items = [(*path, i) for i in range(len(values))] if isinstance(values, list) else []
+        files = {origins[at].rpartition(":")[0] for at in items}
+        if files <= {origins[path].rpartition(":")[0]} and "environment" not in str(files):
+            for at in items:  # a list whose values come from one file stands on one line
+                del origins[at]
+    shown = {path for path, _ in _leaves(explained.values)} | {
+        at for at in origins if at[:-1] in origins
+    }
+    return commented_yaml(explained.values, {at: origins[at] for at in shown if at in origins})
 
 
 def differences(first: Explained, second: Explained) -> dict[str, tuple[Side | None, Side | None]]:

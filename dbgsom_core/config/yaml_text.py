@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import yaml
 
-from dbgsom_core.config.places import (
+from dbgsom_core.config.sections import (
     DEEPEST,
     Items,
+    Location,
     Mark,
-    Place,
     Plain,
     Problems,
     Section,
     below,
     plain,
 )
+from dbgsom_core.errors import as_text
 
 _MOST = 50_000  # values as they are written, which PyYAML reads in a second or two
 _LARGEST = 20_000  # values that a document may hold once its aliases are written out
+_WIDEST = 60  # characters of a line with a comment beside it
+_LONGEST_COMMENT = 70  # characters of a comment beside its line
+
+Path = tuple[str | int, ...]  # the keys and positions that lead to a value
 
 _WORDS: dict[str, Plain] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
@@ -48,11 +53,8 @@ _PLAIN_WORDS = {
     "mapping values are not allowed here": "a second ': ' on this line, or wrong indentation; "
     "quote text that holds ': '",
     "exceeded maximum nesting depth": f"nested deeper than {DEEPEST} levels",
-    "could not find expected ':'": "a key without ':'",
     "found unexpected end of stream": "a quote or bracket is not closed",
     "expected <block end>, but found '<block mapping start>'": "wrong indentation",
-    "expected <block end>, but found '<block sequence start>'": "wrong indentation",
-    "expected <block end>, but found '-'": "wrong indentation",
 }
 
 
@@ -82,13 +84,13 @@ def read_yaml(
     text: str,
     problems: Problems,
     source: str,
-    at: Place | None = None,
+    at: Location | None = None,
     path: str = "",
     quick: bool = False,
 ) -> tuple[Any, Mark]:
     """Return the one document of a YAML text as a tree with its mark; None when it is empty.
 
-    ``problems`` takes what lets reading go on: duplicate keys, tags and the like. Places name
+    ``problems`` takes what lets reading go on: duplicate keys, tags and the like. Locations name
     ``source``; a text that is in no file is all ``at`` one place, under the dotted key ``path``.
     ``quick`` reads with libyaml where PyYAML has it: for files of our own, since it explains less.
     Raises `ConfigError` where the text is no YAML, or unsafe to go on with.
@@ -99,7 +101,7 @@ def read_yaml(
         return reader.read(text, path, loader)
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
-        place = at or Place(source, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        place = at or Location(source, before.count("\n") + 1, len(before) - before.rfind("\n"))
         character = text[error.position : error.position + 1]
         reader.fail(place, f"the character {character!r} is not allowed")
     except yaml.MarkedYAMLError as error:
@@ -116,24 +118,23 @@ def read_plain(text: str, source: str) -> Any:
 
 
 class _Reader:
-    def __init__(self, problems: Problems, source: str, at: Place | None) -> None:
+    def __init__(self, problems: Problems, source: str, at: Location | None) -> None:
         self._problems, self._source, self._at = problems, source, at
         self._anchors: dict[str, tuple[Any, Mark, int] | None] = {}
         self._events: Iterator[Any] = iter(())
         self._size = self._written = 0
 
-    def place(self, mark: Any) -> Place:
+    def place(self, mark: Any) -> Location:
         if self._at is not None:
             return self._at
-        return Place(self._source, mark.line + 1, mark.column + 1)
+        return Location(self._source, mark.line + 1, mark.column + 1)
 
-    def fail(self, place: Place, message: str) -> NoReturn:
-        self._problems.add(place, "", message)
-        raise self._problems.error()
+    def fail(self, place: Location, message: str) -> NoReturn:
+        self._problems.fail(place, "", message)
 
     def read(self, text: str, path: str, loader: Any) -> tuple[Any, Mark]:
         self._events = iter(yaml.parse(text, Loader=loader))
-        first = self._at or Place(self._source, 1, 1)
+        first = self._at or Location(self._source, 1, 1)
         found: tuple[Any, Mark] = None, Mark(first, first)
         documents = 0
         for event in self._events:
@@ -165,7 +166,6 @@ class _Reader:
             value, message = _scalar(event)
             if message:
                 self._problems.add(place, path, message)
-                mark = mark._replace(refused=True)
         elif isinstance(event, yaml.SequenceStartEvent):
             value = self._items(path, depth)
         else:
@@ -174,7 +174,7 @@ class _Reader:
             self._anchors[event.anchor] = (value, mark, self._size - before + 1)
         return value, mark
 
-    def _alias(self, anchor: str, place: Place) -> tuple[Any, Mark]:
+    def _alias(self, anchor: str, place: Location) -> tuple[Any, Mark]:
         if anchor not in self._anchors:
             self.fail(place, f"'*{anchor}' has no '&{anchor}' before it")
         known = self._anchors[anchor]
@@ -196,7 +196,7 @@ class _Reader:
             items.marks.append(mark)
         return items
 
-    def _section(self, place: Place, path: str, depth: int) -> Section:
+    def _section(self, place: Location, path: str, depth: int) -> Section:
         section = Section(place=place)
         for event in self._events:
             if isinstance(event, yaml.MappingEndEvent):
@@ -269,3 +269,53 @@ def dump_inline(value: Any) -> str:
         value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=float("inf")
     )
     return text.removesuffix("\n").removesuffix("\n...")
+
+
+def commented_yaml(
+    values: Mapping[str, Any], comments: Mapping[Path, str], header: Iterable[str] = ()
+) -> str:
+    """Return YAML that loads as ``values``, with comments beside its lines, or above where long.
+
+    ``comments`` are found by the keys and positions that lead to a value; a list of plain values
+    stands on one line unless one of them has a comment. ``header`` are comment lines above all.
+    """
+    lines = list(_commented(values, comments, (), ""))
+    short = [len(text) for text, comment in lines if comment and len(text) <= _WIDEST]
+    width = max(short, default=0)
+    found = [f"# {_comment(line)}" for line in header]
+    for text, comment in lines:
+        shown = _comment(comment)
+        if not shown:
+            found.append(text)
+        elif len(text) <= _WIDEST and len(shown) <= _LONGEST_COMMENT:
+            found.append(f"{text:<{width}}  # {shown}")
+        else:
+            found += [f"{' ' * (len(text) - len(text.lstrip()))}# {shown}", text]
+    return "".join(f"{line}\n" for line in found)
+
+
+def _commented(
+    values: Any, comments: Mapping[Path, str], path: Path, indent: str
+) -> Iterator[tuple[str, str]]:
+    pairs = values.items() if isinstance(values, Mapping) else enumerate(values)
+    for key, value in pairs:
+        at = (*path, key)
+        head = f"{indent}- " if isinstance(key, int) else f"{indent}{dump_inline(key)}:"
+        nested = isinstance(value, Mapping) or (
+            isinstance(value, list)
+            and any(isinstance(one, (Mapping, list)) or (*at, i) in comments
+                    for i, one in enumerate(value))
+        )  # fmt: skip
+        if not nested or not value:
+            yield f"{head.rstrip()} {dump_inline(value)}", comments.get(at, "")
+        elif isinstance(key, int) and isinstance(value, Mapping):
+            inner = list(_commented(value, comments, at, f"{indent}  "))
+            yield f"{head}{inner[0][0].lstrip()}", inner[0][1]
+            yield from inner[1:]
+        else:
+            yield head.rstrip(), comments.get(at, "")
+            yield from _commented(value, comments, at, f"{indent}  ")
+
+
+def _comment(text: str) -> str:
+    return as_text(text).replace("\n", "\\n")

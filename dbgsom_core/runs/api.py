@@ -72,7 +72,7 @@ class FinishedRun:
         """The prepare steps and the map: takes raw rows, arrays or tables."""
         if self._model is not None:
             return self._model  # type: ignore[no-any-return]
-        from dbgsom_core.runs.using.models import model_of
+        from dbgsom_core.runs.models.find import model_of
 
         return model_of(self.folder / "model.npz")
 
@@ -325,9 +325,9 @@ def _interrupted(loaded: Experiment | Sweep, first: Experiment, registry: Regist
 class _SweepDisplay:
     """Prints after each run of a sweep how far it is, wherever the run was."""
 
-    def say(self, told: str) -> None:
+    def say(self, text: str) -> None:
         """Print a sentence."""
-        print(as_text(told), flush=True)
+        print(as_text(text), flush=True)
 
 
 class _EpochDisplay:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dbgsom_core.config import Experiment, parse_experiment
-from dbgsom_core.config.places import findings_of
+from dbgsom_core.config.sections import findings_of
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.epochs import EpochRecord

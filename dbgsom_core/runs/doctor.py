@@ -29,12 +29,12 @@ _LITTLE, _TOO_LITTLE = 1 << 30, 100 << 20  # free bytes on a disk
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check: what was found (``told``), and what to do about it (``cure``)."""
+    """The result of one check: what was found, and what to do about it."""
 
     state: Literal["ok", "warning", "broken"]
     name: str
-    told: str
-    cure: str = ""
+    message: str
+    hint: str = ""
 
 
 def examine(
@@ -115,8 +115,8 @@ def check_tracker(name: str, tracker: Component) -> Check:
             return Check("ok", name, "does not say whether it can be reached")
         return Check("ok", name, reachable())
     except DbgsomError as error:
-        cure = "runs go on without it, and 'dbgsom sync' sends what it misses"
-        return Check("broken", name, str(error), cure)
+        hint = "runs go on without it, and 'dbgsom sync' sends what it misses"
+        return Check("broken", name, str(error), hint)
 
 
 def check_runs(root: Path) -> Iterator[Check]:
@@ -156,8 +156,8 @@ def check_disks(root: Path) -> Iterator[Check]:
             continue
         found = f"{free / (1 << 30):.1f} GiB free in {folder}"
         if not os.access(folder, os.W_OK):
-            cure = "choose a place with 'tracking: {name: run_folder, path: …}'"
-            yield Check("broken", name, f"{folder} cannot be written", cure)
+            hint = "choose a place with 'tracking: {name: run_folder, path: …}'"
+            yield Check("broken", name, f"{folder} cannot be written", hint)
         elif free < _LITTLE:
             yield Check("broken" if free < _TOO_LITTLE else "warning", name, found, "make room")
         else:

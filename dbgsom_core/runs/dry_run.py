@@ -18,7 +18,7 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import run_folder_of, runs_folder
-from dbgsom_core.runs.compare.group import data_name
+from dbgsom_core.runs.compare.variants import data_name
 from dbgsom_core.runs.data import load_data, same_data
 from dbgsom_core.runs.manifest import default_name, flat_params
 from dbgsom_core.runs.pipeline import Setup, prepare_run

@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dbgsom_core.config import fill_text
-from dbgsom_core.errors import ConfigError, DataError, did_you_mean
+from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.runs.folder import (
     SECONDS_TO_WRITE,
     StoredRun,
@@ -40,7 +40,6 @@ _SECONDS_UNLOCKED = 120.0  # of a run without a lock: older versions touch their
 _LOCK = ".lock"
 _SECONDS_BETWEEN_TOUCHES = 30.0
 _SECONDS_TO_PROBE = 0.1  # others may probe at the same time
-_held: set[RunLock] = set()
 
 
 def find_folder(name: str, root: Path) -> Path | None:
@@ -98,16 +97,6 @@ def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tu
     )
 
 
-def unknown_run(name: str, root: Path) -> ConfigError:
-    """Return the error for a name that is neither a run nor a file."""
-    groups = find_experiments(root) if root.is_dir() else []
-    known = [run.id for group in groups for run in find_runs(root, group)]
-    return ConfigError(
-        f"'{name}' is neither a configuration, nor a run folder, nor the id of a run in "
-        f"{root.absolute()}{did_you_mean(name, known)}"
-    )
-
-
 # ------------------------------------------------------------------------------ the lock of a run
 
 
@@ -124,27 +113,13 @@ class RunLock:
 
     def acquire(self, seconds: float = _SECONDS_TO_PROBE) -> bool:
         """Take the lock; return False when another process still holds it after ``seconds``."""
-        until = time.monotonic() + seconds
-        while True:
-            try:
-                left = max(until - time.monotonic(), 0.0)
-                self._lock.acquire(timeout=left, poll_interval=0.01)
-            except Timeout:
-                return False
-            except (OSError, NotImplementedError):  # a read-only folder, or one without locks
-                return True
-            if self._is_current():
-                _held.add(self)
-                return True
-            self._lock.release()
-
-    def _is_current(self) -> bool:
-        # Whoever held it may have removed the file that this process had opened already.
-        descriptor = _descriptor(self)
         try:
-            return descriptor is None or os.path.samestat(os.fstat(descriptor), self.path.stat())
-        except FileNotFoundError:
+            self._lock.acquire(timeout=seconds, poll_interval=0.01)
+        except Timeout:
             return False
+        except (OSError, NotImplementedError):  # a read-only folder, or one without locks
+            pass
+        return True
 
     def touch(self) -> None:
         """Show other hosts that the run lives; cheap enough for every epoch."""
@@ -154,11 +129,7 @@ class RunLock:
                 os.utime(self.path)
 
     def release(self) -> None:
-        """Free the lock, and remove its file."""
-        if self in _held:
-            _held.discard(self)
-            with suppress(OSError):
-                self.path.unlink()
+        """Free the lock; its file stays: another process may hold it open already."""
         self._lock.release()
 
     def remove_unused(self) -> None:
@@ -190,27 +161,6 @@ def is_locked(folder: Path) -> bool | None:
         return None
     lock.release()
     return False
-
-
-def _descriptor(lock: RunLock) -> int | None:
-    context = getattr(lock._lock, "_context", None)
-    return getattr(context, "lock_file_fd", None)
-
-
-def _close_in_child() -> None:
-    # A forked child has the descriptors, and would keep alive a run that it outlives. Closing them
-    # keeps the lock, which release() would free for the parent, too.
-    for lock in _held:
-        descriptor = _descriptor(lock)
-        if descriptor is not None:
-            with suppress(OSError):
-                os.close(descriptor)
-            lock._lock._context.lock_file_fd = None
-    _held.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_in_child)
 
 
 # --------------------------------------------------------------------------- runs that were killed
@@ -265,8 +215,6 @@ def mark_killed(stored: StoredRun) -> StoredRun:
 
 def _reason(stored: StoredRun) -> str:
     process, how = stored.process, "died without a word"
-    if stored.corrupt_status:
-        return f"{stored.corrupt_status}: its process was killed, or the disk was full"
     if process is not None and process.is_elsewhere:
         how = "gave no sign of life for a day"
     where = "" if process is None else f" {process.pid} on {process.host}"

@@ -178,8 +178,7 @@ class JournalLine:
 class StoredRun(Status, Manifest):
     """A run folder read back. What the folder lacks is empty; a lost status reads as running.
 
-    ``damage`` says what is wrong with its files; such fields are empty, too. ``corrupt_status``
-    says why a status, which a full disk or a power cut truncated, cannot be read.
+    ``damage`` says what is wrong with its files; such fields are empty, too.
     """
 
     files: RunFiles
@@ -188,7 +187,6 @@ class StoredRun(Status, Manifest):
     measures: Mapping[str, float] = {}
     folds: Sequence[FoldMeasures] = ()
     damage: str = ""
-    corrupt_status: str = ""
 
     @property
     def silent(self) -> float:
@@ -364,16 +362,15 @@ def _journal_line(line: bytes) -> JournalLine | None:
 
 def journal_damage(stored: StoredRun) -> str:
     """Return a sentence where the journal lacks an epoch or has one twice; empty: it is whole."""
-    expected = 1
+    name = stored.files.journal.name
     try:
-        for line in stored.epochs():
+        for expected, line in enumerate(stored.epochs(), start=1):
             if line.epoch > expected:
-                return f"{stored.files.journal.name} lacks epoch {expected}"
+                return f"{name} lacks epoch {expected}"
             if line.epoch < expected:
-                return f"{stored.files.journal.name} has epoch {line.epoch} twice"
-            expected += 1
+                return f"{name} has epoch {line.epoch} twice"
     except OSError as error:
-        return f"{stored.files.journal.name} cannot be read: {error.strerror or error}"
+        return f"{name} cannot be read: {error.strerror or error}"
     return ""
 
 
@@ -423,12 +420,6 @@ def read_run(folder: Path) -> StoredRun:
             "folds": reader.folds(files.folds),
         }
     )
-    if stored.corrupt_status and manifest.id and config:
-        reader.damage.remove(stored.corrupt_status)  # by a full disk, but it is a run of ours
-        if stored.silent < SECONDS_TO_WRITE:
-            reader.damage.append(
-                f"{stored.corrupt_status}; if it stays so for a minute, the run is closed as killed"
-            )
     for path in (files.journal, files.scalars, files.model, files.report, files.page):
         if path.exists() and not path.is_file():
             reader.damage.append(f"{path.name} cannot be read: it is no regular file")
@@ -445,7 +436,6 @@ def _read_status(folder: Path, reader: _Reader) -> StoredRun:
         name=folder.name,
         experiment=folder.parent.name,
         damage="; ".join(map(as_text, reader.damage)),
-        corrupt_status=reader.corrupt.get(files.status.name, ""),
     )
 
 
@@ -453,13 +443,11 @@ class _Reader:
     """Reads the small files of a run folder, whatever they hold, in bounded time and memory.
 
     A folder may come from elsewhere, or from a disk that failed: nothing raises because of what a
-    file holds. ``damage`` has a sentence for each file that cannot be used, and ``corrupt`` those
-    that are no JSON at all, by their names.
+    file holds. ``damage`` has a sentence for each file that cannot be used.
     """
 
     def __init__(self) -> None:
         self.damage: list[str] = []
-        self.corrupt: dict[str, str] = {}
 
     def json(self, path: Path, kind: type[_T], empty: _T) -> _T:
         """Return the content of a JSON file as a ``kind``; ``empty`` where it is not."""
@@ -474,7 +462,7 @@ class _Reader:
         text = f"{path.name}: " + (f"'{place}': " if place else "") + problem["msg"]
         if problem["type"] == "json_invalid":
             reason = problem["msg"].removeprefix("Invalid JSON: ")
-            text = self.corrupt[path.name] = f"{path.name} is no JSON: {reason:.200}"
+            text = f"{path.name} is no JSON: {reason:.200}"
         self.damage.append(text)
         return empty
 

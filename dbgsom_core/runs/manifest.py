@@ -297,8 +297,7 @@ def default_name(
 def name_of_parts(estimator: Any, dataset: str, written: Mapping[str, Any]) -> str:
     """Return the name of a run of an estimator on a data set; ``written`` replaces its parts."""
     parts = estimator.parts()
-    growth = _name("growth", parts.growth)
-    base = _base_growth(parts.growth)
+    growth, base = _name("growth", parts.growth), _base_growth(parts.growth)
     if base is not parts.growth:
         growth += f" {lookup_in_use().name_of('growth', base)}"
     spread, shape = _spreading_factor(estimator, dict(base)), GrowthAbilities.of(base).start_shape
@@ -307,10 +306,8 @@ def name_of_parts(estimator: Any, dataset: str, written: Mapping[str, Any]) -> s
         growth += f" SF {written.get('growth.spreading_factor', text)}"
     elif shape is not None:
         growth += " {} × {}".format(*shape())
-    grid = str(written.get("grid", _name("grid", parts.grid))).replace("_torus", " torus")
-    growth += " " + grid + " torus" * GrowthAbilities.of(base).wrap
-    growth = growth.removesuffix(" square").removesuffix(" auto").replace(" auto torus", " torus")
-    growth = growth.replace(" square torus", " torus")
+    grid = str(written.get("grid", _name("grid", parts.grid)))
+    growth += f" {grid}" if grid not in ("auto", "square") else ""
     kernel, metric = _name("kernel", parts.kernel), _name("metric", parts.metric)
     return f"{dataset}: {growth}, {written.get('kernel', kernel)}, {written.get('metric', metric)}"
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.config.places import Place, Problems
+from dbgsom_core.config.sections import Location, Problems
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.sums import has_missing
 from dbgsom_core.engine.tables import BlockTable
@@ -45,8 +45,9 @@ def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
             steps.append((step.name, make_step(step.where or step.name, step.params)))
         except StepError as error:
             path = ".".join(filter(None, ["prepare", str(number), error.parameter]))
-            place = step.places.get(error.parameter or "name", step.places.get("name"))
-            problems.add(place or Place(str(experiment.source)), path, str(error))
+            mark = experiment.mark(*path.split(".")[:1], number, error.parameter or "name")
+            place = mark.key if error.parameter else mark.value
+            problems.add(place or Location(str(experiment.source)), path, str(error))
     problems.raise_any()
     return steps
 

@@ -27,14 +27,12 @@ class ShutdownFlag:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
-        self._forwarded: tuple[signal.Signals, str] | None = None
-        self._reason = ""
         self._deferrals = 0
 
     @contextmanager
     def handling(self) -> Iterator[None]:
         """Handle the signals in here; those that the caller's shell ignores stay ignored."""
-        self.signal, self._reason = None, ""
+        self.signal = None
         before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
@@ -45,17 +43,6 @@ class ShutdownFlag:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def forward(self, number: int, reason: str = "") -> None:
-        """Set the flag from any thread, as if a signal came; ``reason`` replaces its sentence.
-
-        It reaches the main thread as TERM, which must be handled there.
-        """
-        self._forwarded = signal.Signals(number), reason
-        if hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-        else:
-            signal.raise_signal(signal.SIGTERM)
 
     def check(self) -> None:
         """Raise `Interrupted` when the process was asked to end."""
@@ -80,14 +67,13 @@ class ShutdownFlag:
     def _handle(self, number: int, frame: Any) -> None:
         again = self.signal is not None
         if not again:
-            forwarded = self._forwarded if number == signal.SIGTERM else None
-            self.signal, self._reason = forwarded or (signal.Signals(number), "")
+            self.signal = signal.Signals(number)
         if not self._deferrals and not (again and number == _REPEATED_BY_THE_SYSTEM):
             raise self._interrupted()
 
     def _interrupted(self) -> Interrupted:
         name = "an unknown signal" if self.signal is None else self.signal.name
-        return Interrupted(self._reason or f"asked to end by {name}")
+        return Interrupted(f"asked to end by {name}")
 
 
 shutdown = ShutdownFlag()  # signals belong to the process, and so does its flag

@@ -35,34 +35,12 @@ def refused(dbgsom, write, tmp_path):
 @pytest.mark.parametrize(
     ("rest", "message"),
     [
-        (
-            "model:\n  labeler: majority",
-            "4:3: model.labeler: unknown key; did you mean 'labeller'?",
-        ),
-        (
-            "model: {growth: {name: directed, spreading_factor: 1.5}}",
-            "3:52: model.growth.spreading_factor: must be a number between 0 and 1, not 1.5",
-        ),
-        (
-            "model: {growth: {name: directed, spreading_factor: 0}}",
-            "3:52: model.growth.spreading_factor: "
-            "must be a number between 0 and 1 (both excluded), not 0",
-        ),
-        ("model: {max_neurons: 3}", "3:22: model.max_neurons: must be"),
-        (
-            "model: {kernel: gausian}",
-            "3:17: model.kernel: unknown kernel 'gausian'; did you mean 'gaussian'?",
-        ),
-        ("prepare: [{name: range_scal}]", "did you mean 'range_scale'"),
         ("prepare: ['sklearn.preprocessing:NoSuch']", "cannot be imported"),
         ("prepare: [{name: 'sklearn.decomposition:PCA', n_componets: 2}]", "n_components"),
         ("prepare: [{name: 'sklearn.decomposition:PCA', n_components: 90}]", "PCA"),
         ("prepare: ['sklearn.preprocessing:SplineTransformer']", "cannot be saved"),
         ("split: {folds: 9999}", "cannot be divided"),
         ("split: {test_size: 0.99}", "rows are left"),
-        ("model: {growth: {name: directed, threshold: entropy, lambda_: 2.0}}", "no effect"),
-        ("model: {growth: fixed, spreading_factor: 0.5}", "spreading_factor"),
-        (SWEEP, "dbgsom sweep"),
         (
             "model: {init: {name: array, values: [[1, 2], [3, 4], [5, 6], [7, 8]]}}",
             "model.init: init has shape (4, 2), but the map starts with 2 × 2 neurons in 4",

@@ -58,9 +58,9 @@ def test_runs_that_were_left_open_are_counted_and_not_changed(tmp_path):
     write_status(RunFiles(tmp_path / "x" / "3"), "finished", STARTED)
     (tmp_path / "x" / "3" / "run.json").write_text("[")
     left, damaged = doctor.check_runs(tmp_path)
-    assert left.told == f"1 of 3 in {tmp_path} left open by processes that died"
-    assert left.cure == f"dbgsom sync --runs {tmp_path}"
-    assert damaged.told.startswith("1 of 3")
+    assert left.message == f"1 of 3 in {tmp_path} left open by processes that died"
+    assert left.hint == f"dbgsom sync --runs {tmp_path}"
+    assert damaged.message.startswith("1 of 3")
     assert "running" in (tmp_path / "x" / "1" / "status.json").read_text()
     write_status(RunFiles(tmp_path / "y" / "x" / "1"), "killed", STARTED)
     (whole,) = doctor.check_runs(tmp_path / "y")
@@ -76,7 +76,7 @@ def test_a_disk_that_is_full_or_cannot_be_written(megabytes, state, tmp_path, mo
     assert {check.state for check in doctor.check_disks(tmp_path / "not" / "yet")} == {state}
     monkeypatch.setattr(os, "access", lambda folder, how: folder != tmp_path)
     (runs, *_) = doctor.check_disks(tmp_path)
-    assert (runs.state, runs.told) == ("broken", f"{tmp_path} cannot be written")
+    assert (runs.state, runs.message) == ("broken", f"{tmp_path} cannot be written")
 
 
 @pytest.mark.parametrize("folder", [None, "some"])
@@ -89,10 +89,10 @@ def test_loops_that_are_not_cached_or_not_compiled_yet(folder, tmp_path, monkeyp
         monkeypatch.setattr(module, "loops_folder", lambda: place)
     check = doctor.check_loops()
     assert check.state == "warning"
-    assert ("--warm" in check.cure) == (place is not None)
+    assert ("--warm" in check.hint) == (place is not None)
     if place is not None:
         (place / "a.nbi").write_text("")
-        assert doctor.check_loops().told.startswith("1 are compiled")
+        assert doctor.check_loops().message.startswith("1 are compiled")
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_trackers_say_whether_they_can_be_reached(error, state, message):
             return message
 
     check = doctor.check_tracker("other", Tracker())
-    assert (check.state, check.told) == (state, message)
+    assert (check.state, check.message) == (state, message)
     assert doctor.check_tracker("mute", TrackerComponent()).state == "ok"
 
 
@@ -124,19 +124,3 @@ def test_warming_fits_each_kind_of_map_and_survives_failures(monkeypatch):
     seconds, failed = warm.warm(None, shown.append)
     assert (seconds, shown, done) == (0.0, ["one", "two"], [1])
     assert failed == ["two: ZeroDivisionError: division by zero"]
-
-
-def test_a_store_is_checked_and_not_made(tmp_path, monkeypatch):
-    from dbgsom_plugins.trackers.mlflow.tracker import MLflow
-
-    file = tmp_path / "in" / "m.db"
-    store = MLflow(uri=f"sqlite:///{file}")
-    assert store.reachable().endswith("m.db is made by the first run")
-    assert list(tmp_path.iterdir()) == []
-    file.parent.mkdir()
-    file.write_bytes(b"no database at all" * 100)
-    with pytest.raises(DbgsomError, match="is no SQLite file"):
-        store.reachable()
-    monkeypatch.setattr(os, "access", lambda folder, how: False)
-    with pytest.raises(DbgsomError, match="cannot be written"):
-        MLflow(uri=f"sqlite:///{tmp_path / 'x' / 'm.db'}").reachable()

@@ -67,14 +67,6 @@ def test_the_forecast_is_what_the_run_does(tmp_path, dbgsom, write):
     assert {name for name in written if name.endswith(".csv")} <= named
 
 
-def test_of_a_cluster_it_tells_without_starting_one(dbgsom, write, monkeypatch):
-    monkeypatch.setattr("dbgsom_plugins.engines.dask.engine.DaskEngine.session", 1 / 2)
-    file = write("run.yaml", RUN + "engine: {name: dask, workers: 2}\n")
-    found = lines(dbgsom("run", file, "--dry-run").out)
-    assert "engine dask" in found["parts"]
-    assert found["network"].startswith("at most 2.34 KiB an epoch and worker")
-
-
 @pytest.mark.parametrize(
     ("model", "key", "message"),
     [
@@ -106,20 +98,3 @@ def test_a_probe_takes_some_rows_while_there_is_time(
 def test_what_a_run_refuses_is_refused(dbgsom, write):
     assert dbgsom("run", write("run.yaml", RUN.replace("300", "3")), "--dry-run").code == 2
     assert dbgsom("run", "run.yaml", "--dry-run", "--resume").code == 2
-
-
-@pytest.mark.parametrize(
-    ("format", "value", "text"),
-    [
-        (planning.format_size, 999.0, "999 bytes"),
-        (planning.format_size, 1023.0, "0.999 KiB"),
-        (planning.format_size, 1.02e3 * 2**20, "0.996 GiB"),
-        (planning.format_size, 2.0**43, "8192 GiB"),
-        (planning.format_seconds, 99.4, "99 s"),
-        (planning.format_seconds, 99.6, "100 s"),
-        (planning.format_seconds, 119.0, "119 s"),
-        (planning.format_seconds, 150.0, "2 min"),
-    ],
-)
-def test_sizes_and_times_have_no_exponents(format, value, text):
-    assert format(value) == text

@@ -1,10 +1,7 @@
 """``dbgsom init``: a file of which nothing is known becomes a configuration that runs."""
 
 import gzip
-import json
 import os
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +13,7 @@ from pyarrow import parquet
 
 from dbgsom_core import persistence
 from dbgsom_core.cli.init import init
-from dbgsom_core.cli.use import explain, predict
+from dbgsom_core.cli.models import predict
 from dbgsom_core.config import load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
@@ -121,36 +118,6 @@ def test_a_messy_survey_goes_from_init_to_answers_by_name(encoded, folder):
     again = CliRunner().invoke(predict, [str(outcome.run.folder), "other.csv", "-o", "again.csv"])
     assert again.exception is None
     assert (folder / "again.csv").read_text().splitlines() == told
-
-
-def test_a_model_of_a_latin_1_file_reads_files_in_utf_8(folder, typed):
-    (folder / "old.csv").write_bytes(survey().encode("latin-1"))
-    begin("old.csv")
-    model = str(run("old.yaml").run.folder)
-    (folder / "new.csv").write_bytes(survey().encode())
-
-    def answers(file, *more):
-        done = typed(predict, model, file, "-o", "told.csv", *more)
-        return (folder / "told.csv").read_bytes(), done.stderr
-
-    expected, note = answers("old.csv")
-    assert "UTF-8" not in note
-    found, note = answers("new.csv")
-    assert found == expected
-    assert "note: new.csv is read as UTF-8, which it is, and not as cp1252" in note
-    with pytest.raises(DataError, match="lacks column 'Größe'"):
-        answers("new.csv", "--encoding", "latin-1")
-    (folder / "alone.npz").write_bytes((Path(model) / "model.npz").read_bytes())
-    model = "alone.npz"  # it does not know how the training's file was written
-    assert answers("old.csv", "--encoding", "latin-1")[0] == expected
-    with pytest.raises(DataError, match=r"old\.csv is no text of the encoding UTF-8: say which"):
-        answers("old.csv")
-    done = typed(explain, model, "new.csv", "--row", "1", "--json", "--nearest", "0")
-    told = json.loads(done.stdout)
-    assert told["label"] in ("ja", "nein")
-    assert told["ids"] == {"Nr": "0001", "Datum": "02.03.2024", "Eingang": "2024-03-02"}
-    done = typed(explain, model, "new.csv", "--row", "1")
-    assert done.stdout.startswith("row 1 of new.csv (Nr 0001, Datum 02.03.2024, Eingang 2024")
 
 
 TABLE = pd.DataFrame(
@@ -260,21 +227,6 @@ def test_names_that_yaml_would_misread_stay_names(folder):
     assert run("odd.yaml").run.data["features"] == 2 * len(names) + 2
 
 
-def test_a_name_that_refers_to_the_environment_is_refused(folder):
-    (folder / "${env:HOME}.csv").write_text("a,b\n1,2\n3,4\n")
-    with pytest.raises(DataError, match="reference to the environment in a configuration: rename"):
-        begin("${env:HOME}.csv", "-o", "t.yaml")
-    assert not (folder / "t.yaml").exists()
-
-
-def test_what_is_read_is_never_written_over(folder):
-    (folder / "t.csv").write_text("a,b\n1,2\n3,4\n")
-    with pytest.raises(DataError, match=r"t\.csv is the file that is read"):
-        begin("t.csv", "-o", "t.csv", "--force")
-    with pytest.raises(DataError, match="there is no folder none"):
-        begin("t.csv", "-o", "none/t.yaml")
-
-
 def test_an_existing_file_stays_unless_forced(folder):
     (folder / "iris.yaml").write_text("mine")
     with pytest.raises(ConfigError, match=r"iris\.yaml exists: give another name with -o, or --f"):
@@ -355,35 +307,6 @@ def test_what_says_missing_in_one_column_says_so_in_all(form, folder):
     assert (run_.data["samples"], run_.data["features"]) == (57, 5)
 
 
-@pytest.mark.parametrize(
-    "target", [["1.5", "2.5", "9.5", "12.25"] * 15, ["1", "2", "3"] * 20, ["u", "v"] * 30]
-)
-def test_gaps_of_any_target_are_dropped(target, folder):
-    target[3], target[5], words = "fehlt", "NA", [*map(str, range(0, 600, 10))]
-    words[0] = "fehlt"
-    pd.DataFrame({"a": words, "b": [i % 7 for i in range(60)], "target": target}).to_csv("t.csv")
-    begin("t.csv")
-    assert written("t.yaml")["dataset"]["missing_target"] == "drop"
-    assert run("t.yaml").run.data["samples"] == 58
-
-
-def test_gaps_among_dates_alone_are_kept(folder):
-    days = [f"2024-0{i % 9 + 1}-0{i % 8 + 1}" for i in range(30)]
-    lines = [f"{one},{two}" for one, two in zip(days, ["NA", *days[:-1]], strict=True)]
-    (folder / "d.csv").write_text("a,b\n" + "\n".join(lines))
-    begin("d.csv")
-    run("d.yaml")
-
-
-def test_too_few_rows_are_told_before_a_run_refuses_them(folder):
-    (folder / "three.csv").write_text("a,b\n1,2\n3,4\n5,7\n")
-    assert "three.csv has 3 rows; a map needs at least 4" in begin("three.csv")
-    with pytest.raises(DataError, match=r"'three\.csv' has 3 rows; a map needs at least 4"):
-        run("three.yaml")
-    (folder / "four.csv").write_text("a,b\n1,2\n3,4\n5,7\n8,8\n")
-    assert "needs at least" not in begin("four.csv")
-
-
 def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):
     from dbgsom_core.runs.init import profile
 
@@ -403,26 +326,6 @@ def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):
     assert dataset["missing"] == "keep"
     assert "if parts that were not looked at have any" in (folder / "big.yaml").read_text()
     assert np.isnan(load_experiment("big.yaml").dataset.load().X).sum() == 2
-
-
-@pytest.mark.parametrize("name", ["survey.csv", "survey.csv.gz", "x.npy"])
-def test_a_table_that_is_run_is_told_from_a_configuration(name, folder):
-    (folder / name).write_bytes(survey().encode())
-    with pytest.raises(ConfigError, match=f"^{name}: .*a table.*: 'dbgsom init {name}' writes one"):
-        load_experiment(name, ())
-    with pytest.raises(ConfigError, match=r"there is no file 'other\.csv'"):
-        load_experiment("other.csv", ())
-
-
-def test_who_has_read_enough_of_what_is_told_has_the_configuration(folder, monkeypatch):
-    def enough(profile, suggestion):
-        raise BrokenPipeError
-
-    monkeypatch.setattr(sys.modules["dbgsom_core.cli.init"], "_print_profile", enough)
-    Path("some.csv").write_text("a,b\n" + "".join(f"{i % 7},{i % 5}\n" for i in range(60)))
-    told = CliRunner().invoke(init, ["some.csv", "-o", "some.yaml"])
-    assert isinstance(told.exception, BrokenPipeError)
-    assert load_experiment(Path("some.yaml")).experiment
 
 
 # ---------------------------------------------------------------- what a column is taken for
@@ -514,36 +417,6 @@ def test_columns_of_one_name_are_told(folder):
     assert data.X.tolist() == [[i, i] for i in range(9)]
 
 
-@pytest.mark.parametrize(
-    ("rows", "becomes", "X"),
-    [
-        ("2.1.1970", {}, [1]),
-        ("2/1/1970", {"date_format": "%d/%m/%Y"}, [1]),
-        ("2/1/1970,13/1/1970", {"date_format": "%d/%m/%Y"}, [1, 12]),
-    ],
-)
-def test_dates_beside_one_value_are_features(rows, becomes, X, folder):
-    names = [f"d{i}" for i, _ in enumerate(rows.split(","))]
-    lines = [rows, *(rows.replace("1970", str(1971 + i)) for i in range(5))]
-    text = ",".join([*names, "k"]) + "\n" + "".join(f"{line},5\n" for line in lines)
-    (folder / "p.csv").write_text(text)
-    told = begin()
-    assert told.count("feature: days") == len(X)
-    dataset = written("p.yaml")["dataset"]
-    assert dataset["dates"] == "ordinal"
-    assert {key: dataset.get(key) for key in becomes} == becomes
-    assert load_experiment("p.yaml").dataset.load().X[0].tolist() == X
-
-
-def test_a_table_of_which_nothing_is_left_is_refused_with_the_reasons(folder):
-    (folder / "p.csv").write_text("day,tall\n" + "1.1.1970,1 m\n1.1.1970,2 cm\n1.1.1970,3 m\n")
-    with pytest.raises(
-        DataError, match=r"'day' \(one value only\), 'tall' \(numbers in cm, m, not"
-    ):
-        begin("p.csv")
-    assert not (folder / "p.yaml").exists()
-
-
 def test_parquet_with_an_index_or_a_name_twice_is_looked_at(folder):
     index = pd.Index([f"k{i}" for i in range(30)], name="nr")
     pd.DataFrame({"a": [f"{i * i} m" for i in range(30)]}, index=index).to_parquet("p.parquet")
@@ -554,49 +427,6 @@ def test_parquet_with_an_index_or_a_name_twice_is_looked_at(folder):
     parquet.write_table(pa.table([[5.0, 6, 8]] * 2, names=["a", "a"]), "q.parquet")
     assert "column 1 (from 0) is called 'a'" in begin("q.parquet")
     assert load_experiment("q.yaml").dataset.load().X.tolist() == [[5], [6], [8]]
-
-
-@pytest.mark.parametrize(
-    ("numbers", "told"),
-    [
-        (["1.200 kg", "950 kg", "1.450 kg"], "in 1.200 is read as the decimal mark; if it parts"),
-        (["1.200", "950", "1.450"], "parts thousands, set thousands: '.' and decimal: ','"),
-        (["1.200", "1.450", "1.455"], ""),
-        (["1.200", "950", "1.45"], ""),
-        (["1.200", "0", "0.450"], ""),
-    ],
-)
-def test_marks_that_may_part_thousands_are_told(numbers, told, folder):
-    lines = [f"{numbers[i % 3]},{i * i}\n" for i in range(9)]
-    (folder / "p.csv").write_text("a,b\n" + "".join(lines))
-    said = begin()
-    assert ("is read as" in said) == bool(told)
-    assert told in said
-    data = load_experiment("p.yaml").dataset.load()
-    assert data.X[0, 0] == 1.2
-    if told:
-        other = ["dataset.thousands='.'", "dataset.decimal=','"]
-        assert load_experiment("p.yaml", other).dataset.load().X[0, 0] == 1200
-
-
-@pytest.mark.parametrize("header", ["a,b,c\n", ""])
-@pytest.mark.parametrize(
-    ("number", "options", "X"),
-    [
-        ("{0},5", {"decimal": ","}, [2.5, 3.5]),
-        ("{0}.014,5 %", {"decimal": ",", "thousands": "."}, [2014.5, 3014.5]),
-        ("{0},014", {"thousands": ","}, [2014, 3014]),
-        ("{0},014.5", {"thousands": ","}, [2014.5, 3014.5]),
-    ],
-)
-def test_commas_in_quotes_are_read_where_commas_part_fields(number, options, X, header, folder):
-    lines = [f'"{number}",{{1}},"{number}"\n'.format(i, i * i) for i in range(2, 9)]
-    (folder / "p.csv").write_text(header + "".join(lines))
-    begin()
-    section = written("p.yaml")["dataset"]
-    assert {key: section[key] for key in ("decimal", "thousands") if key in section} == options
-    data = load_experiment("p.yaml").dataset.load()
-    assert data.X[:2].tolist() == [[X[0], 4, X[0]], [X[1], 9, X[1]]]
 
 
 @pytest.mark.parametrize(
@@ -614,23 +444,3 @@ def test_marks_between_thousands_are_found(folder, mark, decimal):
     assert "drop" not in dataset
     data = load_experiment("p.yaml").dataset.load()
     assert data.X[4].tolist() == [1028.5, 16.25]
-
-
-def test_few_integers_with_gaps_may_be_codes(folder):
-    codes = [0, 1, 4, 17]
-    lines = [f"{codes[i % 4]},{i % 4},{1 + i % 5},{i * i}\n" for i in range(40)]
-    (folder / "p.csv").write_text("status_code,children,stars,area\n" + "".join(lines))
-    assert "number, or codes?" in begin()
-    text = (folder / "p.yaml").read_text()
-    assert "numbers, or codes that belong here? status_code (0, 1, 4, 17)" in text
-    assert "children (" not in text
-    assert load_experiment("p.yaml").dataset.load().X.shape == (40, 4)
-
-
-def test_accounting_negatives_are_numbers(folder):
-    rows = [('"($123.00)"', "(5)"), ('"($2,001.25)"', "7"), ("$3.50", "8")]
-    lines = [f"{rows[i % 3][0]},{rows[i % 3][1]},{i}\n" for i in range(21)]
-    (folder / "p.csv").write_text("balance,delta,n\n" + "".join(lines))
-    begin()
-    dataset = load_experiment("p.yaml").dataset
-    assert dataset.load().X[:2, :2].tolist() == [[-123, -5], [-2001.25, 7]]

@@ -6,8 +6,6 @@ import sys
 import numpy as np
 import pytest
 
-from dbgsom_core.cli.options import lazy_import
-
 USES = {
     "as an attribute of its importer": "used = sklearn.utils.fixes.scipy.stats.rankdata",
     "as the imported name": "used = stats.rankdata",
@@ -51,21 +49,6 @@ def run_python(*arguments):
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
 def test_a_module_is_imported_on_its_first_use(use):
     run_python(SCRIPT.format(use=use))
-
-
-def test_missing_names_and_modules_are_missing_as_ever(monkeypatch):
-    monkeypatch.delitem(sys.modules, "wave", raising=False)
-    with lazy_import("wave"):
-        import wave
-
-        assert wave.Error is sys.modules["wave"].Error  # used within the context
-    with lazy_import("no_such_module_at_all"):
-        import no_such_module_at_all as nothing
-    with pytest.raises(AttributeError, match="no attribute 'no_such'"):
-        wave.no_such  # noqa: B018
-    with pytest.raises(ModuleNotFoundError, match="no_such_module_at_all"):
-        nothing.anything  # noqa: B018
-    assert "no_such_module_at_all" not in sys.modules
 
 
 def test_predict_needs_no_statistics_of_scipy(tmp_path):

@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 
 from dbgsom_core.config import Model, PrepareStep, Split, parse_experiment
-from dbgsom_core.errors import ConfigError, PluginError
+from dbgsom_core.errors import PluginError
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_plugins.engines.local import LocalEngine
 
@@ -86,90 +86,6 @@ def test_one_name_or_mapping_is_a_list_of_one(bench, small, section, names):
 def test_a_distribution_can_be_named(bench):
     made = bench.load("experiment: e\ndataset: fakes:toy\n")
     assert made.resolved["dataset"]["name"] == made.dataset_name == "fakes:toy"
-
-
-WRONG = {
-    "experiment: 3": "1:13: experiment: must be text, not 3",
-    "experiment: ''": "1:13: experiment: must be letters, digits, spaces and . _ - with / between "
-    "groups, such as 'digits/first try'",
-    'name: "a\\nb"': "3:7: name: must be one line without control characters",
-    "zzz: 3": "3:1: zzz: unknown key; known: experiment, name, tags, dataset, prepare, split, "
-    "model, seed, measures, figures, stability, tracking, patience, engine, plugins, extends, "
-    "sweep",
-    "split: {stratify: true}": "3:1: split: needs one of test_size, folds, test and name",
-    "split: 0.5": "3:8: split: must be a section of 'key: value' lines, not 0.5",
-    "split: {test_size: 1.5}": "3:20: split.test_size: must be a number between 0 and 1 "
-    "or an integer of at least 1, not 1.5",
-    "split: {test_size: 1}": "3:20: split.test_size: must be a share below 1, or at least 2 "
-    "samples; not 1",
-    "split: {name: KFold, gap: 2}": "3:27: split.gap: is not for KFold, which takes n_splits, "
-    "shuffle",
-    "split: {name: GroupKFold}": "3:15: split.name: needs 'groups': the column or array that "
-    "holds them",
-    "split: {name: TimeSeriesSplit, test_size: 0.2}": "3:43: split.test_size: must be how many "
-    "samples, an integer, for TimeSeriesSplit",
-    "split: {name: KFold, n_splits: 1}": "3:32: split.n_splits: must be at least 2 for KFold",
-    "split: {test: mooons}": "3:15: split.test: unknown dataset 'mooons'; known: faulty, toy",
-    "split: {test: toy, stratify: true}": "3:30: split.stratify: divides nothing where 'test' "
-    "holds the samples for testing",
-    "split: {folds: 3, refit: true}": "3:26: split.refit: is for test_size; with folds a model of "
-    "all data is kept anyway",
-    "split: {test_size: .5, stratify: no}": "3:34: split.stratify: must be true or false, "
-    "not the text 'no'",
-    "prepare: [x.Y]": "3:11: prepare.0: unknown step 'x.Y'; write 'range_scale' or 'standardize' "
-    "or module:Class",
-    "prepare: [{with_mean: true}]": "3:11: prepare.0.name: is required",
-    "prepare: [[a]]": "3:11: prepare.0: must be the name of a scikit-learn transformer or a "
-    "mapping with a 'name'",
-    "split: {folds:3}": "3:9: split.folds:3: unknown key; a space is missing after the colon: "
-    "folds: 3",
-    "model: {max_neurons: 3}": "3:22: model.max_neurons: must be an integer between 4 and 1000000 "
-    "or 'auto', not 3",
-    "model: {max_neurons: atuo}": "3:22: model.max_neurons: must be an integer or 'auto', "
-    "not the text 'atuo'; did you mean 'auto'?",
-    "model: {metric: {name: 3}}": "3:24: model.metric.name: must be the name of a metric",
-    "model: {metric: null}": "3:17: model.metric: must be the name of a metric or a mapping "
-    "with a 'name'",
-    "model: {growth: fixed}": "3:9: model.growth.rows: is required",
-    "model: {growth: {name: grow, rule: entropy, spreading_factor: 0.3}}": "3:9: model.growth: "
-    "spreading_factor has no effect with rule 'entropy'; leave it out",
-    "model: {growth: {name: nested, inner: {stat: 1}}}": "3:40: model.growth.inner.stat: "
-    "unknown key; did you mean 'start'?",
-    "sweep: {grid: {seed: [1]}}": "3:1: sweep: this file describes several runs; "
-    "use 'dbgsom sweep run.yaml'",
-    "dataset: {name: toy, columns: [1, x]}": "2:35: dataset.columns.1: must be an integer, "
-    "not the text 'x'",
-    "dataset: {name: toy, drop: [1.5]}": "2:29: dataset.drop.0: must be an integer or text, "
-    "not 1.5",
-    "dataset: {name: toy, size: [1, 2, 3]}": "2:28: dataset.size: must be a list of 2, not a list",
-    "dataset: {name: toy, table: {a: x}}": "2:33: dataset.table.a: must be a number, "
-    "not the text 'x'",
-    "dataset: {name: toy, word: {a: 1}}": "2:28: dataset.word: must be text, "
-    "not a section of 'key: value' lines",
-    "dataset: {name: toy, token: badly}": "2:29: dataset.token: badly is no token that the "
-    "store accepts",
-}
-
-
-@pytest.mark.parametrize("section", WRONG)
-def test_a_wrong_value_is_told_at_its_place(bench, section):
-    lines = {"experiment": "experiment: e", "dataset": "dataset: toy"}
-    lines[section.partition(":")[0]] = section
-    assert bench.problem("\n".join(lines.values()) + "\n") == f"run.yaml:{WRONG[section]}"
-
-
-@pytest.mark.parametrize("name", ["digits", "a/b", "a b/c_d-e.f", "1", "v1.2/x"])
-def test_names_that_are_folders_are_fine(bench, small, name):
-    assert bench.load(small, f"experiment='{name}'").experiment == name
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["", " ", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\\b", "a:b", "é", "a\nb", "a/ /b"],
-)
-def test_names_that_leave_their_folder_are_refused(registry, name):
-    with pytest.raises(ConfigError, match="experiment: must be letters"):
-        parse_experiment({"experiment": name, "dataset": "toy"}, registry)
 
 
 def test_what_is_missing_is_told_at_the_top(bench):

@@ -4,7 +4,7 @@ import pytest
 
 from dbgsom_core.config import load_experiment
 from dbgsom_core.config.load import merge
-from dbgsom_core.config.places import Problems, from_python, plain
+from dbgsom_core.config.sections import Problems, from_python, plain
 
 BASE = """\
 experiment: base
@@ -155,7 +155,6 @@ def test_overrides_of_one_section_belong_together_in_any_order(bench):
         ),
         ("model.epochs=x", "model.epochs: must be an integer, not the text 'x'"),
         ("prepare.2.name=x", "prepare.2: there is no such item in this list; its items are 0 to 1"),
-        ("figures.0=sketch", "figures.0: there is no list here to reach into"),
         ("extends=b.yaml", "extends: can only be written in a file"),
         ("seed", "an override is written key=value, such as model.epochs=20"),
         ("a..b=3", "an override is written key=value, such as model.epochs=20"),

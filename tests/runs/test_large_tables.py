@@ -15,8 +15,8 @@ from dbgsom_core import SomVQ
 from dbgsom_core.engine.tables import BlockTable, as_table
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.runs import pipeline, split
+from dbgsom_core.runs.models import samples
 from dbgsom_core.runs.split import Part, subsample
-from dbgsom_core.runs.using import samples
 
 ROWS, FEATURES = 60_000, 8
 

@@ -143,14 +143,6 @@ def test_a_small_space_is_tried_whole(write):
     assert told.begin() is None
 
 
-def test_failed_trials_are_no_values(write):
-    pytest.importorskip("optuna")
-    told = Told(write(14), 1, lambda varies: None if varies["model.max_neurons"] < 20 else 1.0)
-    while told.begin():
-        told.end()
-    assert len(told.varied) == 14
-
-
 def test_a_search_that_was_interrupted_goes_on_to_the_same_trials(write, dbgsom, monkeypatch):
     pytest.importorskip("optuna")
     path = write(13)

@@ -327,21 +327,6 @@ def test_of_processes_that_go_on_with_a_run_at_once_one_does(room):
     assert "has finished meanwhile" in go_on(0)
 
 
-def test_a_run_whose_status_was_torn_goes_on_in_a_minute(room):
-    room.dbgsom("run", "run.yaml", "-q")
-    whole = room.results()
-    room.anew()
-    room.interrupted("run", "run.yaml", "-q", at=4)
-    (folder,) = room.folders()
-    (folder / "status.json").write_bytes(bytes(300))
-    told = room.dbgsom("run", "--resume", folder.name, code=2)
-    assert "if it stays so for a minute, the run is closed as killed" in told
-    for path in folder.iterdir():
-        os.utime(path, (0, 0))
-    room.dbgsom("run", "--resume", folder.name, "-q")
-    assert room.results() == whole
-
-
 def test_other_data_and_other_configurations_are_refused(room):
     room.interrupted("run", "run.yaml", "-q", at=4)
     (folder,) = room.folders()

@@ -7,20 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.datasets import load_iris
 
 from dbgsom_core import persistence
 from dbgsom_core.config import load_experiment
-from dbgsom_core.errors import ConfigError, DataError
+from dbgsom_core.errors import DataError
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.assignments import without_noise
 from dbgsom_core.runs.callbacks import make_callbacks
+from dbgsom_core.runs.models.export import exported
+from dbgsom_core.runs.models.find import find_model
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.using.export import exported
-from dbgsom_core.runs.using.models import find_model
-from dbgsom_core.runs.using.predict import predict_file
 
 
 @pytest.fixture
@@ -95,36 +91,6 @@ def test_samples_without_a_class_train_and_are_not_judged(survey):
     assert outcome.result.notes == []
 
 
-@pytest.mark.parametrize(
-    ("dataset", "model", "told"),
-    [
-        (
-            {"missing": "keep"},
-            {"metric": "cosine"},
-            "model.metric: 'cosine' takes no missing values.*such as euclidean or manhattan",
-        ),
-        (
-            {"missing_target": "unlabelled"},
-            {"estimator": "regressor"},
-            "dataset.missing_target: must be error or drop for a regressor",
-        ),
-        (
-            {"target": None},
-            {"estimator": "classifier"},
-            "dataset.target: is required for estimator classifier",
-        ),
-        (
-            {"target": None},
-            {"growth": {"name": "directed", "threshold": "entropy"}},
-            "dataset.target: is required: growth 'directed' as it is set needs classes",
-        ),
-    ],
-)
-def test_what_parts_cannot_take_is_told_before_data_is_read(survey, dataset, model, told):
-    with pytest.raises(ConfigError, match=told):
-        run(dataset, model=model)
-
-
 def test_gaps_that_a_step_fills_are_fine_for_any_metric(survey):
     survey.loc[3, "size"] = np.nan
     survey.to_csv("survey.csv", index=False)
@@ -180,24 +146,6 @@ def test_each_sample_and_each_neuron_stands_in_a_table(survey):
     assert sizes == pytest.approx(raw[:, 0].tolist(), abs=1e-11)
 
 
-def test_moments_beside_samples_read_alike_in_the_run_and_in_answers(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    when = pd.to_datetime(["2024-01-01 06:00:00.123456", "2024-01-02", None] * 4, format="mixed")
-    frame = pd.DataFrame({"x": np.arange(12.0) ** 2, "day": when, "utc": when.tz_localize("UTC")})
-    frame.to_parquet("t.parquet")
-    dataset = {"name": "parquet", "path": "t.parquet", "dates": "drop"}
-    outcome = run(dataset | {"id": [], "target": None, "categorical": []}, model=None)
-    predict_file(persistence.load(outcome.run.folder / "model.npz"), "t.parquet", "told.csv")
-    for path in (outcome.run.folder / "assignments.csv", Path("told.csv")):
-        with path.open() as file:
-            rows = [(row["day"], row["utc"]) for row in csv.DictReader(file)]
-        assert rows[:3] == [
-            ("2024-01-01 06:00:00.123456", "2024-01-01 06:00:00.123456Z"),
-            ("2024-01-02", "2024-01-02Z"),
-            ("", ""),
-        ]
-
-
 def test_prototypes_that_a_step_hides_are_left_out_and_rows_are_counted(survey):
     prepare = [{"name": "sklearn.decomposition:PCA", "n_components": 2}]
     outcome = run({"id": [], "drop": ["nr"]}, prepare=prepare)
@@ -233,29 +181,6 @@ def test_features_are_called_as_the_prepare_steps_call_them(tmp_path, monkeypatc
         "VarianceThreshold": ["sepal length (cm)", "petal length (cm)", "petal width (cm)"],
         "PCA": ["pca0", "pca1", "pca2", "pca3"],
     }
-
-
-@settings(max_examples=50)
-@given(
-    values=st.lists(st.integers(-(10**9), 10**9), min_size=2, max_size=12),
-    places=st.integers(-3, 9),
-    size=st.integers(-8, 8),
-)
-def test_what_rounding_adds_to_prototypes_is_not_told(values, places, size):
-    """A step that scales and scales back adds some units in the last place, which vanish."""
-    exact = np.array([[round(v / 10**9, places)] for v in values])
-    column = exact * 10.0**size
-    noisy = column + np.array([[(-1) ** i * 3e-16] for i in range(len(column))]) * 10.0**size
-    assert without_noise(noisy) == pytest.approx(column, rel=1e-9, abs=1e-12 * 10.0**size)
-    if size == 0 and abs(exact).max() > 0.1:
-        assert without_noise(noisy).tolist() == (exact + 0.0).tolist()
-
-
-def test_columns_that_are_tiny_huge_or_missing_stay_as_they_are():
-    given = np.array([[1.2345678e-30, 3.3e300, np.nan, 0.0], [2e-30, -1.0, np.nan, -0.0]])
-    np.testing.assert_array_equal(without_noise(given), given)
-    single = np.array([[0.3], [-1e-9]], dtype=np.float32)
-    assert without_noise(single).tolist() == [[0.3], [0.0]]
 
 
 def test_neurons_of_child_maps_stand_there_with_their_way(survey):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.plugins.registry import Registry
 
 PARTS = ("test", "train")
+SHOWN_BESIDE = ("accuracy", "r2", "quantization_error", "topographic_error")
 _DIGITS = 12  # in which means must differ: more may be how they were summed
 _ARROWS = {"greater": " ↑", "less": " ↓", "0": " →0"}
 
@@ -80,12 +81,14 @@ def find_criterion(
     parts = PARTS if settings.split is None else (settings.split,)
     if settings.measure is None:
         (kind,) = set(estimators) if len(set(estimators)) == 1 else ("vq",)
-        wanted = (f"{part}/{name}" for part in parts for name in _DEFAULTS.get(kind, _OF_MAPS))
-        found = next((name for name in wanted if name in known), None)
-        if found is None:
-            return None
+        wanted = [f"{part}/{name}" for part in parts for name in _DEFAULTS.get(kind, _OF_MAPS)]
     else:
-        found = _full_name(settings.measure, settings.split, parts, known)
+        wanted = [settings.measure, *(f"{part}/{settings.measure}" for part in parts)]
+    found = next((name for name in wanted if name in known), None)
+    if found is None and settings.measure is not None:
+        raise _unknown(settings.measure, settings.split, known)
+    if found is None:
+        return None
     part, _, measure = found.partition("/")
     if part not in PARTS:
         part, measure = "", found
@@ -96,18 +99,14 @@ def find_criterion(
     return RankingCriterion(measure, direction, part, from_zero=end == "0")
 
 
-def _full_name(measure: str, split: str | None, parts: Sequence[str], known: Sequence[str]) -> str:
-    for name in (measure, *(f"{part}/{measure}" for part in parts)):
-        if name in known:
-            return name
+def _unknown(measure: str, split: str | None, known: list[str]) -> DataError:
     bare = [name.partition("/")[2] for name in known]
-    where = "" if split is None else f" on the {split} part"
+    text = f"no finished run has the measure '{measure}'"
+    text += "" if split is None else f" on the {split} part"
     if measure in bare:
-        raise DataError(f"no finished run has the measure '{measure}'{where}, but on the other")
-    raise DataError(
-        f"no finished run has the measure '{measure}'{where}"
-        f"{did_you_mean(measure, [*known, *bare])}; available: {', '.join(sorted(known)) or 'none'}"
-    )
+        return DataError(f"{text}, but on the other")
+    near = did_you_mean(measure, [*known, *bare])
+    return DataError(f"{text}{near}; available: {', '.join(sorted(known)) or 'none'}")
 
 
 def _better_end(name: str, registry: Registry) -> str:

@@ -48,7 +48,6 @@ _ID = re.compile(
     r"(?i)(.*[_\s.-])?(id|ids|uuid|guid|nr|no|key|index|idx|identifier|lfdnr|nummer|rowid)"
     r"|.*(Id|ID|Nr|_id)|unnamed.*"
 )
-_EITHER_MARK = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}")  # 1.234, whose point may part thousands
 _NEARLY_NUMBER = re.compile(
     r"\(?[^\w\s]?\s*[+-]?(?!0\d)\d{1,3}([.,' \u00a0\u202f]?\d{3})*([.,]\d+)?"
     r"\s*(%|[^\W\d]{1,4}|[$€£¥])?\)?"
@@ -119,7 +118,7 @@ class ColumnProfile:
     examples: tuple[str, ...] = ()  # the most frequent values first
     rarest: int = 0  # rows of the rarest value
     unit: str = ""
-    note: str = ""  # why cells are no numbers; of numbers those that may be codes: 0, 1, 4, 17
+    note: str = ""  # why cells are no numbers
 
     @property
     def has_classes(self) -> bool:
@@ -187,7 +186,7 @@ def profile_column(
         elif codes:
             kind = "category" if n <= MOST_CLASSES else "text"
         else:
-            kind, note = "number", _code_note(values, known.counts) if whole and not unit else ""
+            kind = "number"
     elif n > 1 and (formats := tuple(date_forms(known.first()))):
         kind = "date"
     elif n > 1:
@@ -229,32 +228,6 @@ def number_marks(columns: Sequence[Cells], delimiter: str) -> Marks:
         if most < len(marked) and (found := numbers(marks)) > most:
             best, most = marks, found
     return best
-
-
-def ambiguous_marks(names: Sequence[str], columns: Sequence[Cells], decimal: str) -> list[str]:
-    """Return a sentence for each column whose decimal marks could as well part thousands.
-
-    Three digits follow each of them, and numbers without a mark stand beside them.
-    """
-    notes, other = [], "," if decimal == "." else "."
-    for name, cells in zip(names, columns, strict=True):
-        some = cells.first()
-        marked = [cell for cell in some if decimal in cell]
-        plain = any(cell.isdecimal() and cell != "0" for cell in some)
-        if marked and plain and all(map(_EITHER_MARK.fullmatch, marked)):
-            notes.append(
-                f"column '{name}': '{decimal}' in {marked[0]} is read as the decimal mark; if it "
-                f"parts thousands, set thousands: '{decimal}' and decimal: '{other}'"
-            )
-    return notes
-
-
-def _code_note(values: NDArray[np.float64], counts: NDArray[np.int64]) -> str:
-    """Return the few integers of a column with gaps between them: they may be codes."""
-    codes = np.unique(values)
-    if not 2 < len(codes) <= MOST_CLASSES or counts.min() < 2 or len({*np.diff(codes)}) == 1:
-        return ""
-    return ", ".join(f"{code:.0f}" for code in codes[:5]) + (", …" if len(codes) > 5 else "")
 
 
 def _text_kind(cells: Cells, unique: bool, named_id: bool, place: int) -> tuple[Kind, str]:
@@ -417,7 +390,7 @@ def _csv(given: str, path: Path) -> TableProfile:
     usual = CsvDialect(",", "utf-8", ".", "", True)
     dialect = CsvDialect(found.delimiter, encoding, *marks, header)
     options = {key: one for key, one in vars(dialect).items() if one != getattr(usual, key)}
-    notes = ambiguous_marks(names, plain, marks[0])
+    notes = []
     rows = seen - header
     if not complete and parts:
         rows = int(rows * size / len(head))

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-import yaml
-
+from dbgsom_core.config.yaml_text import Path, commented_yaml
 from dbgsom_core.errors import DataError, as_text, did_you_mean
 from dbgsom_core.runs.init.profile import ColumnProfile, TableProfile
 from dbgsom_core.tables import NA_VALUES
 
-Key = tuple[str | int, ...]  # the keys and list positions that lead to a value
-_PLAIN = re.compile(r"[^\W\d](?:[\w .-]*[\w.-])?")  # a text that YAML may have without quotes
-_WIDTH = 44  # characters of a line before its comment
-_LONGEST_COMMENT = 70  # that stands beside its line
 _MOST_SPREAD = 3  # times that one feature may spread more than another and still count as much
 _LISTED = 5  # names or values in a comment
 _TARGET = re.compile(
@@ -63,7 +57,7 @@ class Suggestion:
     estimator: str
     roles: Sequence[Role]
     config: Mapping[str, Any]
-    comments: Mapping[Key, str]
+    comments: Mapping[Path, str]
 
     def text(self, source: str, file: str) -> str:
         """Return it as YAML that begins with the data and the commands that use the ``file``."""
@@ -85,7 +79,7 @@ def suggest(profile: TableProfile, target: str | None = None) -> Suggestion:
     if chosen is not None:
         numeric = chosen.spread > 0 and not chosen.has_classes
         estimator = "regressor" if numeric else "classifier"
-    comments: dict[Key, str] = {}
+    comments: dict[Path, str] = {}
     stem = PurePath(profile.path).name.lstrip(".").partition(".")[0]
     name = re.sub(r"[^A-Za-z0-9 ._-]+", "-", stem).strip(" .-_")[:60]
     config: dict[str, Any] = {"experiment": name or "first steps", "dataset": profile.path}
@@ -176,7 +170,7 @@ def _dataset(
     roles: Sequence[Role],
     target: ColumnProfile | None,
     named: bool,
-    comments: dict[Key, str],
+    comments: dict[Path, str],
 ) -> dict[str, Any]:
     dataset: dict[str, Any] = {"name": profile.format, "path": profile.path}
     columns, times = profile.columns, Counter(column.name for column in profile.columns)
@@ -211,10 +205,6 @@ def _dataset(
         put("target", reference(target), f"{begin}{_values(target)}; null: nothing to predict")
     put_columns("categorical", "text with few values: a column of 0 and 1 for each")
     features = _with_role(profile, roles, "", "categorical")
-    if codes := [f"{one.name} ({one.note})" for one in features if one.note]:
-        begin = comments.get(("dataset", "categorical"), "")
-        rule = f"numbers, or codes that belong here? {', '.join(codes[:_LISTED])}"
-        put("categorical", dataset.get("categorical", []), "; ".join(filter(None, [begin, rule])))
     put_columns("drop", "left out")
     if measured := [one for one in _with_role(profile, roles, "", "target") if one.unit]:
         units = {str(reference(column)): column.unit for column in measured}
@@ -243,64 +233,3 @@ def _values(column: ColumnProfile) -> str:
     shown = ", ".join(re.sub(r"\s+", " ", one)[:20] for one in column.examples)
     more = ", …" if column.values > len(column.examples) else ""
     return as_text(f"{column.values} values: {shown}{more}")
-
-
-def commented_yaml(
-    content: Mapping[str, Any], comments: Mapping[Key, str], header: Sequence[str] = ()
-) -> str:
-    """Return a configuration as YAML; whoever reads it finds ``content`` and nothing else.
-
-    ``comments`` are found by the keys and positions that lead to a value, ``("dataset", "drop",
-    0)``; ``header`` are comment lines above all. What cannot be printed is written as escapes.
-    """
-    lines = [f"# {_printable(line)}" for line in header]
-    for key, value in content.items():
-        lines += _entry(key, value, (key,), comments)
-    return "\n".join(lines) + "\n"
-
-
-def _entry(key: str, value: Any, path: Key, comments: Mapping[Key, str]) -> Iterator[str]:
-    indent = "  " * (len(path) - 1)
-    named, comment = f"{indent}{_scalar(key)}:", comments.get(path, "")
-    if isinstance(value, Mapping):
-        yield from _line(named, comment)
-        for inner, one in value.items():
-            yield from _entry(inner, one, (*path, inner), comments)
-    elif not isinstance(value, list):
-        yield from _line(f"{named} {_scalar(value)}", comment)
-    elif any((*path, place) in comments for place in range(len(value))):
-        yield from _line(named, comment)
-        for place, one in enumerate(value):
-            yield from _line(f"{indent}  - {_scalar(one)}", comments.get((*path, place), ""))
-    else:
-        yield from _line(f"{named} [{', '.join(map(_scalar, value))}]", comment)
-
-
-def _line(text: str, comment: str) -> Iterator[str]:
-    comment = _printable(comment)
-    if not comment:
-        yield text
-    elif len(text) < _WIDTH and len(comment) <= _LONGEST_COMMENT:
-        yield f"{text.ljust(_WIDTH)}# {comment}"
-    else:
-        yield f"{' ' * (len(text) - len(text.lstrip()))}# {comment}"
-        yield text
-
-
-def _scalar(value: Any) -> str:
-    """Return a value as a YAML scalar on one line, quoted where any version would misread it."""
-    if not isinstance(value, str):
-        return json.dumps(value)
-    if "${" in value:
-        raise DataError(
-            f"'{value}' would be read as a reference to the environment in a configuration: "
-            "rename it"
-        )
-    if _PLAIN.fullmatch(value) and value.isprintable() and yaml.safe_load(value) == value:
-        return value  # no word such as null, no, or on, which versions read differently
-    return '"' + _printable(value.replace("\\", "\\\\").replace('"', '\\"')) + '"'
-
-
-def _printable(text: str) -> str:
-    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return "".join(escaped)

@@ -10,9 +10,9 @@ from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.trackers import Ranking, Run
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.compare.criterion import RankingCriterion, find_criterion, is_in_units
-from dbgsom_core.runs.compare.group import Entry, Group, group_runs, make_entry
 from dbgsom_core.runs.compare.rank import rank, ranking_of
-from dbgsom_core.runs.compare.text import adjusted_for, best_so_far
+from dbgsom_core.runs.compare.text import adjusted_for, leader_text, verdict
+from dbgsom_core.runs.compare.variants import Entry, Group, group_runs, make_entry
 from dbgsom_core.runs.folder import StoredRun, read_run
 
 
@@ -26,7 +26,6 @@ class Leaderboard:
         self._sweep, self._registry = sweep, registry
         self._runs: dict[str, StoredRun] = {}
         self._entries: dict[tuple[str, bool], Entry] = {}
-        self._estimators: set[str] = set()
         self._criterion: RankingCriterion | None = None
 
     def add(self, child: Child, run: Run, measures: Mapping[str, float]) -> None:
@@ -34,7 +33,6 @@ class Leaderboard:
         known = {"id": run.id, "name": run.name, "data": run.data, "varies": run.varies}
         known |= {"config": child.experiment.resolved, "measures": measures}
         self._runs[child.name] = read_run(run.folder).model_copy(update=known)
-        self._estimators.add(child.experiment.model.estimator)
         if self._criterion is None or self._criterion.name not in measures:
             try:
                 self._criterion = self.criterion()
@@ -47,7 +45,8 @@ class Leaderboard:
         Raises `DataError` where no run has the measure that the sweep names.
         """
         names = dict.fromkeys(name for run in self._runs.values() for name in run.measures)
-        return find_criterion(self._sweep.decide, self._estimators, names, self._registry)
+        kinds = {run.config["model"]["estimator"] for run in self._runs.values()}
+        return find_criterion(self._sweep.decide, kinds, names, self._registry)
 
     @property
     def greater_is_better(self) -> bool:
@@ -58,19 +57,18 @@ class Leaderboard:
         """Return what ranks of a run's measures; NaN where they lack it."""
         return math.nan if self._criterion is None else self._criterion.value(measures)
 
-    def best_so_far(self, child: Child) -> str:
+    def leader(self, child: Child) -> str:
         """Return a sentence on the best variant until now, on the data set of a run."""
         criterion = self._criterion
         if criterion is None:
             return ""
-        groups = self._groups(criterion, self._runs)
-        id = self._runs[child.name].id
+        groups, id = self._groups(criterion, self._runs), self._runs[child.name].id
         group = next(one for one in groups if any(entry.run.id == id for entry in one.entries))
         table = rank(group, criterion, self._registry, interim=True)
         if not table.ranked:
             return ""
         where = f" on {group.name}" if len(groups) > 1 else ""
-        return f"best so far{where}: {best_so_far(table)}"
+        return f"best so far{where}: {leader_text(table)}"
 
     def rankings(self, order: Iterable[str]) -> list[Ranking]:
         """Return the variants on each data set, best first; nothing where nothing ranks.
@@ -84,7 +82,7 @@ class Leaderboard:
         found = []
         for group in self._groups(criterion, order):
             table = rank(group, criterion, self._registry)
-            sentences = [table.sentence] if table.test or table.is_adjusted else []
+            sentences = [verdict(table)] if table.test or table.is_adjusted else []
             sentences += [adjusted_for(table)] if table.is_adjusted else []
             found.append(ranking_of(table, group, " ".join(sentences)))
         return found
@@ -96,13 +94,3 @@ class Leaderboard:
                 entry = make_entry(self._runs[name], in_units, self._registry)
                 self._entries[name, in_units] = entry
         return group_runs(self._entries[name, in_units] for name in names)
-
-
-def best_measures(rankings: list[Ranking]) -> dict[str, float]:
-    """Return what ranks, and a few measures beside it, of each winner, as ``best/…``."""
-    return {
-        f"best/{ranking.data}/{name}" if len(rankings) > 1 else f"best/{name}": value
-        for ranking in rankings
-        for name in ranking.measures
-        if (value := ranking.best.measures.get(name)) is not None
-    }

@@ -1,7 +1,6 @@
 """Which model a name means, and why it answers as it does: explain."""
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -80,25 +79,6 @@ def test_training_rows_are_left_out_where_they_have_changed(shop, told, new, run
     assert "most like it" not in out
 
 
-def test_other_rows_say_nothing(shop, told, new, fruit, called, described):
-    training = fruit(120, 1).astype({"kind": object})
-    training.loc[3, "kind"] = None
-    training.to_csv(shop / "part.csv", sep=";", index=False)
-    content = yaml.safe_load(yaml.safe_dump(described))
-    content["experiment"] = "part"
-    content["dataset"].update(path="part.csv", missing_target="drop")
-    (shop / "part.yaml").write_text(yaml.safe_dump(content))
-    code, _, err = called(shop, "run", "part.yaml", "-q")
-    assert code == 0, err
-    strange = new.astype({"size": object, "colour": object})
-    strange.loc[5, "colour"] = "teal"
-    strange.loc[6, "size"] = "big"
-    strange.to_csv(shop / "strange.csv", index=False)
-    assert "teal" not in told("explain", "part", "strange.csv", "--row", "1")[1]
-    assert "'teal' (1 row)" in told("explain", "part", "strange.csv", "--row", "5")[1]
-    assert "no target" not in told("explain", "part", "strange.csv", "--row", "1")[1]
-
-
 def test_what_is_no_model_is_called_by_its_name(refused, run_folder):
     assert "fruit.csv is damaged or cut short, or nothing" in refused(
         "predict", "fruit.csv", "fruit"
@@ -110,81 +90,3 @@ def test_what_is_no_model_is_called_by_its_name(refused, run_folder):
 def test_a_row_that_is_not_there_is_told(shop, refused, new):
     new.to_csv(shop / "new.csv", index=False)
     assert "has 50 rows" in refused("explain", "fruit", "new.csv", "--row", "50")
-
-
-def test_what_a_row_lacks_and_what_is_new_in_it_is_told(shop, new, called):
-    odd = new.head(4).copy()
-    odd.loc[1, "colour"] = "teal"
-    odd.loc[2, "colour"] = "pink"
-    odd.to_csv(shop / "odd.csv", index=False)
-    code, out, err = called(shop, "explain", "fruit", "odd.csv", "--row", 1)
-    assert code == 0, err
-    assert "'teal' (1 row) did not occur in training" in err
-    assert "pink" not in out + err
-    assert "-0.00" not in out
-
-
-@pytest.mark.parametrize(("clock", "shown"), [("", ""), (" 12:30", " 12:30")])
-def test_dates_are_shown_as_dates(shop, told, called, described, clock, shown):
-    name = f"dated{len(clock)}"
-    rng = np.random.default_rng(5)
-    rows = [
-        f"{day:02d}.{month:02d}.2024{clock};{rng.normal():.3f};{'ab'[month % 2]}"
-        for month in range(1, 11)
-        for day in rng.integers(1, 28, 5)
-    ]
-    (shop / "dated.csv").write_text("when;x;kind\n" + "\n".join(rows) + "\n")
-    data = {"name": "csv", "path": "dated.csv", "delimiter": ";", "target": "kind"}
-    config = {
-        **described, "experiment": name, "dataset": {**data, "dates": "ordinal"}, "figures": [],
-    }  # fmt: skip
-    (shop / "dated.yaml").write_text(yaml.safe_dump(config))
-    code, _, err = called(shop, "run", "dated.yaml", "-q")
-    assert code == 0, err
-    (shop / "new-date.csv").write_text(f"when;x\n24.12.2024{clock};0.5\n")
-    out, _ = told("explain", name, "new-date.csv", "--row", "0")
-    (line,) = [line for line in out.splitlines() if line.startswith("when ")]
-    words = re.split(r"  +", line)
-    assert words[1] == f"2024-12-24{shown}"
-    assert re.fullmatch(r"2024-\d\d-\d\d" + (r" \d\d:\d\d" if clock else ""), words[2])
-    out, _ = told("explain", name, "new-date.csv", "--row", "0", "--json")
-    values = {one["feature"]: one["value"] for one in json.loads(out)["differences"]}
-    assert values["when"] == pytest.approx(20081 + (0.5 + 0.5 / 24 if clock else 0))
-
-
-def as_told(out, begin):
-    """Return the words of the line that begins so."""
-    (line,) = [line for line in out.splitlines() if line.startswith(begin)]
-    return re.split(r"  +", line)
-
-
-def test_numbers_are_told_as_people_write_them_and_what_is_usual_is_counted(shop, called):
-    rng = np.random.default_rng(3)
-    salary, share = rng.integers(10**6, 2 * 10**7, 60), rng.random(60) / 1e5
-    rows = [f"{a},{b:.9f},7" for a, b in zip(salary, share, strict=True)]
-    (shop / "pay.csv").write_text("salary,share,always\n" + "\n".join(rows) + "\n")
-    config = {
-        "experiment": "pay", "dataset": {"name": "csv", "path": "pay.csv"}, "figures": [],
-        "model": {"estimator": "vq", "max_neurons": 6, "epochs": 5, "tol": 0.0}, "tracking": [],
-    }  # fmt: skip
-    (shop / "pay.yaml").write_text(yaml.safe_dump(config))
-    code, _, err = called(shop, "run", "pay.yaml", "-q")
-    assert code == 0, err
-    (shop / "one.csv").write_text("salary,share,always\n9999999,0.000001234567,7\n1e12,0,8\n")
-    code, out, err = called(shop, "explain", "pay", "one.csv", "--row", "0", "--features", "1")
-    assert code == 0, err
-    assert out.startswith("row 0 of one.csv: label ")
-    (head,) = [line for line in out.splitlines() if line.startswith("row  ")]
-    assert head.split() == ["row", "distance"]  # there is no target
-    told = called(shop, "explain", "pay", "one.csv", "--row", "0")[1]
-    assert as_told(told, "salary")[1] == "9999999"
-    assert as_told(told, "salary")[2].isdigit()
-    assert as_told(told, "share")[1] == "1.23457e-06"
-    assert "always" not in told
-    assert "\n1 other is as in the prototype\n" in told
-    assert re.search(r"\nand 1 more, by \d\.\d\d or less \(--features 2\)\n1 other is as", out)
-    odd = called(shop, "explain", "pay", "one.csv", "--row", "1")[1]
-    assert as_told(odd, "salary")[1] == "1000000000000"
-    assert re.fullmatch(r"\+\d+", as_told(odd, "salary")[3])
-    assert as_told(odd, "always")[3] == "+∞"
-    assert "e+" not in odd

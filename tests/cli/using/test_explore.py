@@ -12,8 +12,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from dbgsom_core import SomVQ, persistence
-
 
 def parsed(path):
     (data,) = re.findall(r'id="data">(.*?)</script>', path.read_text(encoding="utf-8"))
@@ -103,22 +101,6 @@ def test_what_cannot_be_explored_is_refused(shop, refused, run_folder):
     (shop / "lone.npz").write_bytes((run_folder / "model.npz").read_bytes())
     assert "give rows with --data FILE" in refused("explore", "lone.npz")
     assert "nothing.csv" in refused("explore", "fruit", "--data", "nothing.csv")
-
-
-def test_a_table_of_another_width_is_told_what_this_command_can_do(shop, refused):
-    model = SomVQ(epochs=2, tol=0.0).fit(np.random.default_rng(0).normal(size=(40, 3)))
-    persistence.save(model, shop / "nameless.npz")
-    (shop / "wide.csv").write_text("a,b,c,d\n1,2,3,4\n")
-    (shop / "narrow.csv").write_text("a,b\n1,2\n")
-    for command in (
-        "explore nameless.npz --data wide.csv",
-        "explain nameless.npz wide.csv --row 0",
-    ):
-        told = refused(*command.split())
-        assert "has 4 columns" in told
-        assert told.rstrip().endswith("leave others out of the file")
-    assert "or carry them along with --keep" in refused("predict", "nameless.npz", "wide.csv")
-    assert "give the 1 that it lacks" in refused("predict", "nameless.npz", "narrow.csv")
 
 
 def test_maps_of_other_data_need_rows_for_both(shop, described, called, refused):

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from dbgsom_core import persistence
-from dbgsom_core.runs.using import samples
+from dbgsom_core.runs.models import samples
 
 
 def test_rows_are_answered_by_the_names_of_their_columns(shop, told, new, model, read_csv):
@@ -52,18 +52,6 @@ def test_any_length_is_answered_chunk_by_chunk(shop, told, new, monkeypatch):
     assert (shop / "whole-answers.csv").read_text().splitlines()[1].startswith("0000,")
 
 
-def test_columns_that_begin_empty_are_carried_along(shop, told, new, monkeypatch):
-    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
-    notes = [None] * 20 + ["late"] * 30
-    new.assign(note=notes, age=range(50)).to_parquet(shop / "late.parquet")
-    arguments = ("predict", "fruit", "late.parquet", "--columns", "label", "--keep", "note,age")
-    told(*arguments, "-o", "late-out.parquet")
-    found = pd.read_parquet(shop / "late-out.parquet")
-    assert found["note"][:20].isna().all()
-    assert (found["note"][20:] == "late").all()
-    assert found["age"].tolist() == list(range(50))
-
-
 @pytest.mark.parametrize("ending", ["parquet", "npy", "tsv"])
 def test_every_kind_of_file_reads_back(shop, told, new, model, ending, read_csv):
     new.to_csv(shop / "new.csv", index=False)
@@ -82,12 +70,6 @@ def test_every_kind_of_file_reads_back(shop, told, new, model, ending, read_csv)
     assert (found["unit"] == expected.unit).all()
 
 
-def test_one_column_is_a_plain_array(shop, told, new, model):
-    new.to_csv(shop / "new.csv", index=False)
-    told("predict", "fruit", "new.csv", "-o", "one.npy", "--columns", "distance")
-    np.testing.assert_array_equal(np.load(shop / "one.npy"), model.answers(new).distance)
-
-
 def test_it_is_a_filter(told, new, read_csv):
     text = new.to_csv(index=False)
     out, err = told("predict", "fruit", "-", "--columns", "label", "--keep", "id,kind",
@@ -96,13 +78,6 @@ def test_it_is_a_filter(told, new, read_csv):
     assert list(found) == ["id", "kind", "label"]
     assert (found["id"] == new["id"]).all()
     assert "rows answered" in err
-
-
-def test_text_that_needs_quotes_gets_them(shop, told, new, read_csv):
-    odd = new.assign(id=['a,"b"'] + ["c"] * 49)
-    odd.to_csv(shop / "odd.csv", index=False)
-    told("predict", "fruit", "odd.csv", "-o", "odd-out.csv", "--keep", "id")
-    assert read_csv(shop / "odd-out.csv")["id"][0] == 'a,"b"'
 
 
 def test_ids_of_the_model_are_carried_along(shop, told, new, model, run_folder):
@@ -164,15 +139,6 @@ def test_files_without_a_header_are_read_as_in_training(
     model = persistence.load(left / "model.npz")
     expected = model.answers(new.set_axis(["0", "1", "2", "3", "4"], axis=1)).distance
     assert (read_csv(io.StringIO(out))["distance"] == expected).all()
-
-
-def test_words_of_another_spelling_are_read_as_in_training(shop, told, new, model, read_csv):
-    odd = new.astype({"size": object})
-    odd.loc[3, "size"] = "True"
-    odd.to_csv(shop / "true.csv", index=False)
-    out, _ = told("predict", "fruit", "true.csv", "--columns", "distance")
-    expected = new.assign(size=np.where(np.arange(50) == 3, 1.0, new["size"]))
-    assert (read_csv(io.StringIO(out))["distance"] == model.answers(expected).distance).all()
 
 
 def test_arrays_are_answered_by_place(shop, told, digits):
@@ -271,82 +237,3 @@ def test_the_decimal_mark_may_differ_from_that_of_the_training(shop, told, refus
     assert answers[0] == answers[1]
     out, _ = told("explain", "fruit", "commas.csv", "--row", "0", "--decimal", ",")
     assert out.splitlines()[0].startswith("row 0 of commas.csv: ")
-
-
-def test_marks_between_thousands_are_told_of_where_nobody_knew_them(shop, told, refused, new):
-    table = new.assign(weight=(new["weight"] * 1000).round())
-    table.to_csv(shop / "heavy.csv", index=False)
-    table.assign(weight=[f"{one:,.3f}" for one in table["weight"]]).to_csv(
-        shop / "marked.csv", index=False
-    )
-    lines = refused("predict", "fruit", "marked.csv").splitlines()
-    assert "write it without marks between thousands, or give --thousands ','" in lines[0]
-    sentence = refused("predict", "fruit", "marked.csv", "--thousands", ".")
-    assert "'.' is the decimal mark and cannot stand between thousands, too" in sentence
-    told("predict", "fruit", "heavy.csv", "-o", "of-heavy.csv")
-    told("predict", "fruit", "marked.csv", "--thousands", ",", "-o", "of-marked.csv")
-    assert (shop / "of-heavy.csv").read_bytes() == (shop / "of-marked.csv").read_bytes()
-    out, _ = told("explain", "fruit", "marked.csv", "--row", "0", "--thousands", ",")
-    assert out.startswith("row 0 of marked.csv: ")
-
-
-def test_marks_between_thousands_are_read_for_a_model_without_names(shop, told, new, read_csv):
-    from dbgsom_core import SomVQ
-
-    X = np.round(new[["size", "weight"]].to_numpy() * 1000)
-    SomVQ(epochs=3).fit(X).save(shop / "bare.npz")
-    np.save(shop / "bare.npy", X)
-    lines = [";".join(f"{one:,.3f}" for one in row) for row in X]
-    (shop / "bare.csv").write_text("\n".join(["a;b", *lines]))
-    for source in ("bare.npy", "bare.csv"):
-        told("predict", "bare.npz", source, "--thousands", ",", "-o", f"of-{source}.csv")
-    answers = [(shop / f"of-bare.{ending}.csv").read_bytes() for ending in ("npy", "csv")]
-    assert answers[0] == answers[1]
-
-
-@pytest.mark.parametrize(("trained", "answered"), [("~", "~"), ("~", ","), (";", ":")])
-def test_new_rows_may_be_divided_as_in_training_or_otherwise(
-    shop, told, called, described, fruit, new, trained, answered
-):
-    folder = shop / f"divided-{ord(trained)}-{ord(answered)}"
-    folder.mkdir()
-    fruit(40, 1).to_csv(folder / "fruit.csv", sep=trained, index=False)
-    data = {**described["dataset"], "delimiter": trained}
-    model = {"estimator": "vq", "epochs": 2}
-    config = {**described, "dataset": data, "model": model, "figures": []}
-    (folder / "divided.yaml").write_text(yaml.safe_dump(config))
-    assert called(folder, "run", "divided.yaml", "-q")[0] == 0
-    new.to_csv(folder / "new.csv", sep=answered, index=False)
-    said = ("--delimiter", answered) if answered == ":" else ()
-    code, out, err = called(folder, "predict", "fruit", "new.csv", "--columns", "unit", *said)
-    assert code == 0, err
-    assert len(out.splitlines()) == 51
-
-
-def test_marks_between_thousands_are_known_to_the_model(shop, told, called, described, fruit):
-    table = fruit(60, 3)
-    table["weight"] = table["weight"] * 1000
-    written = table.assign(weight=[f"{one:,.3f}" for one in table["weight"]])
-    table.to_csv(shop / "plain.csv", index=False)
-    written.to_csv(shop / "grouped.csv", index=False)
-    assert written["weight"].str.contains(",").all()
-    for name in ("plain", "grouped"):
-        data = {**described["dataset"], "path": f"{name}.csv", "delimiter": ","}
-        data |= {"thousands": ","} if name == "grouped" else {}
-        config = {**described, "experiment": name, "dataset": data, "figures": []}
-        (shop / f"{name}.yaml").write_text(yaml.safe_dump(config))
-        assert called(shop, "run", f"{name}.yaml", "-q")[0] == 0
-        told("predict", name, f"{name}.csv", "-o", f"of-{name}.csv")
-    table.to_csv(shop / "commas-in.csv", index=False, sep=";", decimal=",")
-    told("predict", "grouped", "commas-in.csv", "--decimal", ",", "-o", "of-commas.csv")
-    answers = [(shop / f"of-{name}.csv").read_bytes() for name in ("plain", "grouped", "commas")]
-    assert answers[0] == answers[1] == answers[2]
-    other = written.assign(
-        weight=[one.translate({44: ".", 46: ","}) for one in written["weight"]],
-        size=[f"{one}".replace(".", ",") for one in table["size"]],
-    )
-    other.to_csv(shop / "other.csv", index=False, sep=";")
-    marks = ("--decimal", ",", "--thousands", ".")
-    for name in ("plain", "grouped"):  # what was said counts for either
-        told("predict", name, "other.csv", *marks, "-o", "of-other.csv")
-        assert (shop / "of-other.csv").read_bytes() == answers[0]

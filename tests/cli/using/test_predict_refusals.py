@@ -1,21 +1,15 @@
 """What `predict` cannot answer is refused where it stands, and what was there stays."""
 
-import gzip
 import re
 import signal
-import subprocess
-import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from dbgsom_core import SomVQ
-from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.runs.using import samples
+from dbgsom_core.runs.models import samples
 from dbgsom_core.tables import Columns
-from dbgsom_core.tables import csv as tables_csv
 
 
 def test_what_cannot_be_answered_is_refused_and_nothing_is_left(
@@ -81,23 +75,6 @@ def test_gaps_that_the_model_cannot_take_are_located(shop, refused, told, new, m
         assert all("is missing: this model cannot take that" in line for line in lines[3:])
 
 
-def test_cells_before_a_line_that_cannot_be_read_are_told(shop, called, refused, new, monkeypatch):
-    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
-    odd = new.astype({"size": object})
-    odd.loc[3, "size"] = "big"
-    lines = odd.to_csv(index=False).splitlines()
-    lines[30] += ",1"
-    (shop / "odd.csv").write_text("\n".join(lines))
-    *first, last = refused("predict", "fruit", "odd.csv", "-o", "x.csv").splitlines()
-    assert "odd.csv, line 31 has 6 fields" in last
-    assert first == [] or "line 5, column 'size': 'big' is no number" in first[0]
-
-
-def test_an_array_of_cells_asks_for_a_table(new, model):
-    with pytest.raises(DataError, match="pass a DataFrame with the columns size, colour, weight"):
-        model.predict(new[["size", "colour", "weight"]].to_numpy())
-
-
 def test_columns_of_one_name_are_refused(shop, refused, told, new):
     new.assign(label="mine").to_csv(shop / "named.csv", index=False)
     sentence = refused("predict", "fruit", "named.csv", "--keep", "label", "-o", "x.csv")
@@ -128,16 +105,6 @@ def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, size,
     assert sorted(shop.iterdir()) == before
 
 
-def test_an_output_stays_as_it_was_when_the_input_breaks_off(shop, refused, new, monkeypatch):
-    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
-    (shop / "kept.csv").write_text("before")
-    (shop / "words.csv").write_text(
-        new.astype({"size": object}).assign(size=["1"] * 30 + ["big"] + ["1"] * 19).to_csv()
-    )
-    refused("predict", "fruit", "words.csv", "-o", "kept.csv")
-    assert (shop / "kept.csv").read_text() == "before"
-
-
 @pytest.mark.parametrize("kind", ["csv", "csv.gz", "parquet"])
 def test_faults_of_a_long_file_are_told_at_once(shop, refused, new, monkeypatch, kind):
     monkeypatch.setattr(samples, "_MOST_ROWS", 7)
@@ -161,19 +128,6 @@ def test_faults_of_a_long_file_are_told_at_once(shop, refused, new, monkeypatch,
     assert lines[2].endswith("(and 31 more)")
 
 
-@pytest.mark.parametrize(
-    ("name", "why"),
-    [
-        ("fruits.csv", "there is no such file; did you mean 'fruit.csv'?"),
-        ("fruits.parquet", "there is no such file"),
-        ("fruits.npy", "there is no such file"),
-        ("none/fruit.csv", "there is no folder none"),
-    ],
-)
-def test_a_file_that_is_not_there_may_be_another(refused, name, why):
-    assert refused("predict", "fruit", name).startswith(f"{name} cannot be read: {why}")
-
-
 def test_a_wrong_delimiter_is_told_with_the_right_one(shop, refused, new):
     new.to_csv(shop / "semicolons.csv", index=False, sep=";")
     told = refused("predict", "fruit", "semicolons.csv", "--delimiter", ",")
@@ -183,85 +137,3 @@ def test_a_wrong_delimiter_is_told_with_the_right_one(shop, refused, new):
     text = (shop / "semicolons.csv").read_text()
     (shop / "sep.csv").write_text(f"sep=,\n{text}")
     assert "(its line sep=, does not part it)" in refused("predict", "fruit", "sep.csv")
-
-
-def test_terabytes_that_were_never_written_are_refused(shop, refused):
-    with (shop / "holes.npy").open("wb") as file:
-        form = {"descr": "<f4", "fortran_order": False, "shape": (1 << 37, 4)}
-        np.lib.format.write_array_header_1_0(file, form)
-        file.truncate(file.tell() + (1 << 41))
-    assert "nearly all of it was never written" in refused("predict", "fruit", "holes.npy")
-
-
-def test_a_file_with_points_for_a_model_of_commas_is_told_which_option_reads_it(
-    shop, refused, new, model
-):
-    columns = Columns(("size",), decimal=",")
-    FittedModel((), SomVQ(epochs=2).fit(new[["size"]]), columns).save(shop / "comma.npz")
-    (shop / "us.csv").write_text("size\n" + "1\n2\n" * 20 + "2.5\n")
-    assert refused("predict", "comma.npz", "us.csv") == (
-        "us.csv, line 42, column 'size': '2.5' is no number with the decimal mark ',': "
-        "give --decimal ., or write it with that\n"
-    )
-
-
-def test_a_line_that_lacks_a_field_is_refused(shop, refused, told, new, monkeypatch):
-    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
-    text = "\n" + new.assign(note="").to_csv(index=False, sep=";")  # gaps in the last column
-    (shop / "gaps.csv").write_text(text)
-    _, said = told("predict", "fruit", "gaps.csv", "-o", "gaps-out.csv")
-    assert f"{len(new)} rows answered" in said
-    lines = text.splitlines()
-    lines[30] = lines[30].replace(";", "", 1)
-    (shop / "short.csv").write_text("\n".join(lines))
-    answer = refused("predict", "fruit", "short.csv", "-o", "out.csv")
-    assert "short.csv, line 31 has 5 fields where the table has 6 columns" in answer
-    assert not (shop / "out.csv").exists()
-
-
-def test_a_pipe_is_read_as_a_file_is(shop, called, told, new, monkeypatch):
-    monkeypatch.setattr(tables_csv, "_PIECE", 150)
-    odd = new.astype({"size": object}).assign(note=['a "q"\n\n;'] * 25 + [""] * 25)
-    odd.loc[[9, 41], "size"] = ["True", "NULL  "]
-    odd.to_csv(shop / "odd.csv", index=False, sep=";")
-    arguments = ("--columns", "unit,distance", "--keep", "note", "-q")
-    expected, _ = told("predict", "fruit", "odd.csv", *arguments)
-
-    def piped(text, encoding="utf-8"):
-        return called(shop, "predict", "fruit", "-", *arguments, stdin=text.encode(encoding))
-
-    text = (shop / "odd.csv").read_text()
-    assert piped(text) == (0, expected, "")
-    odd.loc[[5, 45], "size"] = ["big", "1,5"]
-    code, _, err = piped(odd.to_csv(index=False, sep=";"))
-    assert (code, err.count("is no number")) == (2, 2)
-    assert "-, row 5, column 'size': 'big'" in err
-    code, _, err = piped(text.rstrip(";\n"))
-    assert code == 2
-    assert f"-, line {text.count(chr(10))} has 5 fields" in err
-    code, _, err = piped(text + text.splitlines()[-1] + ";\n")
-    assert (code, "has 7 fields" in err) == (2, True)
-    code, _, err = piped(text.replace("NULL", "ü"), "latin-1")
-    assert (code, "- is no text of the encoding UTF-8" in err) == (2, True)
-
-
-@pytest.mark.parametrize(
-    ("start", "why"),
-    [(gzip.compress(b"a", mtime=0), "packed by gzip: unpack it"), (b"PAR1", "a parquet file")],
-)
-def test_a_pipe_of_no_text_is_told_what_it_is(shop, called, start, why):
-    code, out, err = called(shop, "predict", "fruit", "-", stdin=start)
-    assert (code, out) == (2, "")
-    assert err.startswith(f"standard input is {why}")
-
-
-def test_who_reads_no_more_of_the_answers_ends_it_without_a_word(shop, new):
-    pd.concat([new] * 40).to_csv(shop / "many.csv", index=False)
-    command = [sys.executable, "-m", "dbgsom_core.cli", "predict", "fruit", "many.csv"]
-    with subprocess.Popen(
-        command, cwd=shop, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.close()
-        assert process.stderr is not None
-        assert (process.stderr.read(), process.wait()) == (b"", 141)

@@ -2,8 +2,6 @@
 
 import io
 
-import numpy as np
-
 
 def test_a_run_is_shown(told, run_folder, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
@@ -22,7 +20,7 @@ def test_a_run_is_shown(told, run_folder, monkeypatch):
 def test_the_map_in_blocks_is_the_map(model):
     from rich.console import Console
 
-    from dbgsom_core.cli.tables import draw_map
+    from dbgsom_core.cli.show import draw_map
 
     estimator = model.estimator
     console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor")
@@ -45,7 +43,7 @@ def test_rows_of_hexagons_lie_half_a_cell_aside(iris):
     from rich.console import Console
 
     from dbgsom_core import SomVQ
-    from dbgsom_core.cli.tables import draw_map
+    from dbgsom_core.cli.show import draw_map
 
     fixed = {"name": "fixed", "rows": 4, "columns": 6, "wrap": True}
     som = SomVQ(grid="hexagonal", growth=fixed, epochs=2).fit(iris[0])
@@ -59,7 +57,7 @@ def test_numbers_of_neurons_are_no_labels(iris):
     from rich.console import Console
 
     from dbgsom_core import SomVQ
-    from dbgsom_core.cli.tables import draw_map
+    from dbgsom_core.cli.show import draw_map
 
     fixed = {"name": "fixed", "rows": 3, "columns": 4}
     console = Console(file=io.StringIO(), no_color=True)
@@ -69,22 +67,6 @@ def test_numbers_of_neurons_are_no_labels(iris):
     grouped = SomVQ(growth=fixed, epochs=2, labeller={"name": "clusters", "n_clusters": 3})
     lines = draw_map(grouped.fit(iris[0]), None, console)
     assert lines[-1].plain.startswith("label: ")
-
-
-def test_many_classes_are_told_by_their_beginnings(digits):
-    from rich.console import Console
-
-    from dbgsom_core import SomClassifier
-    from dbgsom_core.cli.tables import draw_map
-
-    X, y = digits
-    names = np.array([f"{chr(97 + i % 26)}{i}" for i in range(40)])
-    clf = SomClassifier(max_neurons=80, epochs=20).fit(X, names[y + 10 * (np.arange(len(X)) % 4)])
-    assert len(set(clf.neuron_labels_)) > 20
-    lines = draw_map(clf, "label", Console(file=io.StringIO(), no_color=True))
-    drawn = [line.plain for line in lines[: clf.som_map_.shape[0]]]
-    shown = {line[at : at + 3].strip() for line in drawn for at in range(0, len(line), 3)}
-    assert shown - {"·", ""} == set(clf.neuron_labels_[clf.hit_counts_ > 0])
 
 
 def test_a_failed_run_says_why(shop, told, called):

@@ -11,7 +11,12 @@ import numpy as np
 from dbgsom_core.api import as_label
 from dbgsom_plugins.figures._colours import by_prototype
 from dbgsom_plugins.figures._drawing import cell_centres, summary_line
-from dbgsom_plugins.figures.explorer._packing import past_epochs, packed_integers, packed_table, short
+from dbgsom_plugins.figures.explorer._packing import (
+    packed_integers,
+    packed_table,
+    past_epochs,
+    short,
+)
 from dbgsom_plugins.labellers.clusters import live_links
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Values that know where they were written, problems at their places, and checks by models."""
+"""Values that know where they were written, problems at their locations, and checks by models."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Finding = tuple[str, Steps, str]  # what it is of, where, sentence: see `Problem
 _WANTS_TEXT = ("string_type", "path_type", f"{WORDED}name")
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where something was written: a file with 1-based line and column, or ``--set key=value``.
 
-    A place without a line shows its ``source`` alone; Python values have an empty source.
+    Without a line it shows its ``source`` alone; Python values have an empty source.
     """
 
     source: str
@@ -38,23 +38,19 @@ class Place(NamedTuple):
         return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
 
 
-NOWHERE = Place("")
+NOWHERE = Location("")
 
 
 class Mark(NamedTuple):
     """What is known of a value beside itself."""
 
-    value: Place
-    key: Place  # in a list that of the value
+    value: Location
+    key: Location  # in a list that of the value
     reference: str = ""  # as written, of what came from the environment: shown in its place
     text: str = ""  # what the environment held, before it was read as a number or a word
-    varied: bool = False  # one of several values that a sweep gives its key
-    refused: bool = False  # a problem is known already, from which others would follow
 
-    @property
-    def section(self) -> Place:
-        """Place of a problem of a section as a whole: its key."""
-        return self.value if self.varied else self.key
+
+UNMARKED = Mark(NOWHERE, NOWHERE)
 
 
 class Section(dict[str, Any]):
@@ -68,7 +64,7 @@ class Section(dict[str, Any]):
         self,
         values: Mapping[str, Any] | None = None,
         marks: Mapping[str, Mark] | None = None,
-        place: Place = NOWHERE,
+        place: Location = NOWHERE,
         patch: bool = False,
     ) -> None:
         super().__init__(values or {})
@@ -104,27 +100,25 @@ def below(path: str, step: str | int) -> str:
     return f"{path}.{step}" if path else str(step)
 
 
-def marks_along(root: Section, steps: Steps) -> list[Mark]:
-    """Return the marks of the root and of each step, as far as there are values."""
-    marks, value = [Mark(root.place, root.place)], root
+def mark_at(root: Section, steps: Steps) -> Mark:
+    """Return the mark of the value at the end of ``steps``, or of the last one that there is.
+
+    One alone where a list may stand is at its position 0, too.
+    """
+    mark, value = Mark(root.place, root.place), root
     for step in steps:
-        if not step_is_in(value, step):
+        if step == 0 and not isinstance(value, Items):
+            continue
+        if not _has(value, step):
             break
-        marks.append(value.marks[step])  # type: ignore[index]
-        value = value[step]  # type: ignore[index]
-    return marks
+        mark, value = value.marks[step], value[step]  # type: ignore[index]
+    return mark
 
 
-def step_is_in(value: Any, step: str | int) -> bool:
-    """Say whether a value has something at a key or a position."""
+def _has(value: Any, step: str | int) -> bool:
     if isinstance(value, Items):
         return isinstance(step, int) and 0 <= step < len(value)
     return isinstance(value, Section) and step in value
-
-
-def mark_at(root: Section, steps: Steps) -> Mark:
-    """Return the mark of the value at the end of ``steps``, or of the last one that there is."""
-    return marks_along(root, steps)[-1]
 
 
 def with_references(values: Any, source: Any) -> Any:
@@ -143,11 +137,6 @@ def with_references(values: Any, source: Any) -> Any:
     return values
 
 
-def public_values(values: Any, source: Any) -> Any:
-    """Return `with_references` without the passwords of addresses: what may be written down."""
-    return masked(with_references(values, source))
-
-
 def _referenced(value: Any, source: Any, mark: Mark) -> Any:
     if not mark.reference:
         return with_references(value, source)
@@ -159,7 +148,7 @@ def _referenced(value: Any, source: Any, mark: Mark) -> Any:
 
 
 def from_python(value: Any, problems: Problems, path: str = "", depth: int = 0) -> Any:
-    """Return the tree of a Python value, with places that show nothing.
+    """Return the tree of a Python value, with locations that show nothing.
 
     Mappings with text keys, lists, tuples, plain values, paths and numpy scalars are understood;
     anything else is a problem at its path.
@@ -173,17 +162,17 @@ def from_python(value: Any, problems: Problems, path: str = "", depth: int = 0) 
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    mark = Mark(NOWHERE, NOWHERE)
     if isinstance(value, (list, tuple)):
         items = (
             from_python(one, problems, below(path, i), depth + 1) for i, one in enumerate(value)
         )
-        return Items(items, [mark] * len(value))
+        return Items(items, [UNMARKED] * len(value))
     if isinstance(value, Mapping):
         section = Section()
         for key, inner in value.items():
             if isinstance(key, str):
-                section.put(key, from_python(inner, problems, below(path, key), depth + 1), mark)
+                found = from_python(inner, problems, below(path, key), depth + 1)
+                section.put(key, found, UNMARKED)
             else:
                 problems.add(NOWHERE, path, f"keys must be text, not {key!r}")
         return section
@@ -197,7 +186,7 @@ def from_python(value: Any, problems: Problems, path: str = "", depth: int = 0) 
 class Problem(NamedTuple):
     """One thing that is wrong: where, under which dotted key, and a sentence."""
 
-    place: Place
+    place: Location
     path: str
     message: str
 
@@ -207,10 +196,14 @@ class Problem(NamedTuple):
 
 
 class Problems:
-    """The problems found so far, each kept once, and what the environment held on the way."""
+    """The problems found so far, and what the environment held on the way.
+
+    Of several at one location and key, or below it, the first counts: others follow from it.
+    """
 
     def __init__(self, secrets: Secrets | None = None) -> None:
-        self._found: dict[Problem, None] = {}
+        self._found: list[Problem] = []
+        self._paths: dict[Location, list[str]] = {}
         self.secrets: Secrets = {} if secrets is None else secrets
         self.public: frozenset[str] = frozenset()  # texts of the file that are no secrets
 
@@ -220,26 +213,33 @@ class Problems:
     def __len__(self) -> int:
         return len(self._found)
 
-    def add(self, place: Place, path: str, message: str) -> None:
+    def add(self, place: Location, path: str, message: str) -> None:
         """Note a problem."""
-        self._found[Problem(place, path, message)] = None
+        paths = self._paths.setdefault(place, [])
+        if not any(path == known or (known and path.startswith(f"{known}.")) for known in paths):
+            paths.append(path)
+            self._found.append(Problem(place, path, message))
 
     def add_at(self, root: Section, steps: Steps, message: str, of: str = "value") -> None:
-        """Note a problem of a value in a tree, unless it follows from one that is known.
+        """Note a problem of a value in a tree.
 
-        ``of`` is ``value``, ``key``, ``missing`` for a key that is not there, or ``section``.
+        ``of`` is ``value``, ``key``, ``missing`` for a key that is not there, or ``section``: the
+        last three are marked at the key.
         """
-        marks = marks_along(root, steps)
-        if not any(mark.refused for mark in marks):
-            last = marks[-1]
-            places = {"key": last.key, "missing": last.section, "section": last.section}
-            self.add(places.get(of, last.value), ".".join(map(str, steps)), message)
+        mark = mark_at(root, steps)
+        self.add(mark.value if of in ("value", "name") else mark.key, ".".join(map(str, steps)),
+                 message)  # fmt: skip
 
     def error(self) -> ConfigError:
         """Return the error with all problems, one a line, in the order of the file."""
-        found = sorted(self._found, key=lambda one: (one.place.line == 0, one.place))
+        found = sorted(self, key=lambda one: (one.place.line == 0, one.place))
         with redaction(self.secrets):
             return ConfigError(masked("\n".join(map(str, found))))
+
+    def fail(self, place: Location, path: str, message: str) -> NoReturn:
+        """Raise the error with all problems and this one, after which nothing can go on."""
+        self.add(place, path, message)
+        raise self.error()
 
     def raise_any(self) -> None:
         """Raise `ConfigError` if there is any problem."""
@@ -282,13 +282,22 @@ def checked(
 ) -> Model:
     """Return an instance of ``cls`` made from a section; raises as `reject` does.
 
-    Values are taken strictly, as YAML: a text is no number. ``known`` are further keys of the
-    section, checked by others, to suggest for a misspelt one.
+    Values are taken strictly, as YAML: a text is no number. What the environment held stays text
+    where text is wanted: ``PIN=0042`` is no number then. ``known`` are further keys of the section,
+    checked by others, to suggest for a misspelt one.
     """
     try:
         return validate(cls, section)
     except ValidationError as error:
-        _put_text(section, error)
+        for one in error.errors(include_url=False, include_context=False):
+            parent: Any = None
+            last: Any = ""
+            value: Any = section
+            for step in one["loc"] if one["type"] in _WANTS_TEXT else ():
+                if _has(value, step):  # or it is the name of a union's branch
+                    parent, last, value = value, step, value[step]
+            if parent is not None and parent.marks[last].reference:
+                parent[last] = parent.marks[last].text
     try:
         return validate(cls, section)
     except ValidationError as error:
@@ -299,16 +308,3 @@ def checked(
         return f"what {reference} holds" if reference else ""
 
     reject(explained(wrong, cls, section, known, held))
-
-
-def _put_text(section: Section, error: ValidationError) -> None:
-    """Put in what the environment held wherever text was wanted: ``PIN=0042`` is no number then."""
-    for one in error.errors(include_url=False, include_context=False):
-        parent: Any = section
-        last: Any = ""
-        mark, value = None, parent
-        for step in one["loc"] if one["type"] in _WANTS_TEXT else ():
-            if step_is_in(value, step):  # or it is the name of a union's branch
-                parent, last, mark, value = value, step, value.marks[step], value[step]
-        if mark is not None and mark.reference:
-            parent[last] = mark.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +13,8 @@ from dbgsom_core.estimators.answers import Explanation, nearest_rows
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.using.models import FoundModel, training_data
-from dbgsom_core.runs.using.samples import UNKNOWN, FileSamples
+from dbgsom_core.runs.models.find import FoundModel, training_data
+from dbgsom_core.runs.models.samples import UNKNOWN, FileSamples
 from dbgsom_core.tables import CsvDialect, as_texts, unseen_sentences
 
 
@@ -32,14 +32,13 @@ class Like:
 class Explained:
     """An explanation, the rows of the training data nearest to it, and what a reader should know.
 
-    ``dates`` are the features that are days since 1970, ``target`` is what the data calls it,
-    and ``ids`` are what identifies the row, where its file says so.
+    ``target`` is what the data calls it, and ``ids`` are what identifies the row, where its file
+    says so.
     """
 
     explanation: Explanation
     nearest: Sequence[Like]
     notes: Sequence[str]
-    dates: Collection[str] = ()
     target: str = "target"
     ids: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,13 +72,7 @@ def explain_row(
     if data is not None:
         like = _nearest(model, x, data, nearest)
     target = (model.columns and model.columns.target) or "target"
-    return Explained(explanation, like, notes, _dates(model), target, ids)
-
-
-def _dates(model: FittedModel) -> Collection[str]:
-    if model.columns is None or not model.can_be_undone:
-        return ()
-    return {name for name, date in model.columns.dates.items() if date[1:] == ("ordinal",)}
+    return Explained(explanation, like, notes, target, ids)
 
 
 def _gaps_note(found: FoundModel, x: Any) -> list[str]:

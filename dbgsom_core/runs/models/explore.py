@@ -17,9 +17,9 @@ from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.film import load_film
 from dbgsom_core.runs.manifest import title_of
-from dbgsom_core.runs.using.models import FoundModel, training_data
-from dbgsom_core.runs.using.samples import UNKNOWN, FileSamples
-from dbgsom_core.runs.using.side_by_side import seen
+from dbgsom_core.runs.models.find import FoundModel, training_data
+from dbgsom_core.runs.models.samples import UNKNOWN, FileSamples
+from dbgsom_core.runs.models.side_by_side import seen
 from dbgsom_core.tables import CsvDialect, Faults, as_texts
 
 

@@ -14,7 +14,6 @@ from dbgsom_core.runs.compare.stats import (
     paired_t,
     pairs_needed,
     rank_test,
-    ranks,
 )
 
 RNG = np.random.default_rng(7)
@@ -28,9 +27,6 @@ def test_without_overlap_it_is_the_paired_t_test_of_scipy():
         assert found.p[row] == pytest.approx(twin.pvalue, rel=1e-10)
         interval = twin.confidence_interval(1 - LEVEL)
         assert (found.low[row], found.high[row]) == pytest.approx(tuple(interval), rel=1e-9)
-        assert found.effect[row] == pytest.approx(
-            np.mean(other - one) / np.std(other - one, ddof=1)
-        )
 
 
 def test_the_corrected_resampled_t_test_as_computed_by_hand():
@@ -67,11 +63,9 @@ def test_nothing_is_said_without_spread_or_pairs(other):
 
 def test_holm_as_published():
     # Holm (1979) by hand: 0.005·4, 0.01·3, 0.03·2 and 0.04·1, none below one before it.
-    corrected, factors = holm([0.01, 0.04, 0.03, 0.005, np.nan])
+    corrected = holm([0.01, 0.04, 0.03, 0.005, np.nan])
     np.testing.assert_allclose(corrected, [0.03, 0.06, 0.06, 0.02, np.nan])
-    assert factors.tolist() == [3, 1, 2, 4, 0]
-    assert holm([0.9, 0.8])[0].tolist() == [1.0, 1.0]
-    assert len(holm([])[0]) == 0
+    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(("difference", "ratio"), [(0.5, 0.0), (1.0, 0.0), (0.9, 0.05)])
@@ -112,12 +106,6 @@ def test_adjusted_means_are_those_of_the_additive_model():
 def test_adjusted_means_without_anything_in_common_are_their_own():
     table = [[1, 3, np.nan, np.nan], [np.nan, np.nan, 5, np.nan], [np.nan] * 4]
     np.testing.assert_array_equal(adjusted_means(table), [2, 5, np.nan])
-
-
-def test_ranks_share_equals():
-    values = RNG.integers(0, 4, size=(6, 5)).astype(float)
-    np.testing.assert_array_equal(ranks(values, False), stats.rankdata(values, axis=1))
-    np.testing.assert_array_equal(ranks(values, True), stats.rankdata(-values, axis=1))
 
 
 def test_friedman_is_scipys_in_the_form_of_iman_and_davenport():

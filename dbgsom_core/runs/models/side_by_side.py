@@ -15,8 +15,8 @@ from dbgsom_core.interfaces.trackers import Ranking, Run, Variant
 from dbgsom_core.runs.data import load_data
 from dbgsom_core.runs.figures import view_of_run
 from dbgsom_core.runs.folder import RunFiles, StoredRun
+from dbgsom_core.runs.models.find import model_of
 from dbgsom_core.runs.split import Part
-from dbgsom_core.runs.using.models import model_of
 
 _NEXT = 5  # variants that are tried
 

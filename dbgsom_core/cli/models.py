@@ -1,13 +1,12 @@
-"""``dbgsom predict``, ``explain``, ``explore``, ``export`` and ``show``: using what a run left."""
+"""``dbgsom predict``, ``explain``, ``explore`` and ``export``: using the model of a run."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,21 +26,17 @@ from dbgsom_core.cli.options import (
     writing,
 )
 from dbgsom_core.cli.trackers import store_option
-from dbgsom_core.errors import DataError, DbgsomError
+from dbgsom_core.errors import DataError
 
 if TYPE_CHECKING:
-    from dbgsom_core.estimators.answers import Difference, Explanation
+    from dbgsom_core.estimators.answers import Difference
     from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.folder import StoredRun
-    from dbgsom_core.runs.using.explain import Explained
-    from dbgsom_core.runs.using.models import FoundModel
+    from dbgsom_core.runs.models.explain import Explained
+    from dbgsom_core.runs.models.find import FoundModel
     from dbgsom_core.tables import CsvDialect
 
 _EXPORT_TEXT = ("", "txt")  # endings of files that may hold CSV as well
-_MOST_NEURONS = 2000  # more than a terminal shows
-_ROUNDING = 1e-12
 _NEGLIGIBLE = 1e-6  # of a standard deviation
-_MINUTES = 24 * 60  # of a day
 _DIGITS = 6  # of a value
 _LEAST_SHOWN = 0.005  # of deviations, and of a share: as many digits as are printed
 
@@ -87,7 +82,7 @@ model_options = options(runs_option, store_option)
 def _find_model(name: str, registry: Registry, given: dict[str, Any]) -> FoundModel:
     """Return the model that a name means, with the values of `model_options`."""
     with lazy_import("scipy.stats"):  # scikit-learn imports it: a quarter of a second
-        from dbgsom_core.runs.using.models import find_model
+        from dbgsom_core.runs.models.find import find_model
 
     return find_model(name, Path(given["runs"]), registry, given["store"])
 
@@ -143,7 +138,7 @@ def predict(
     """
     found = _find_model(model, open_registry(), given)
     with lazy_import("scipy.stats"):
-        from dbgsom_core.runs.using.predict import predict_file
+        from dbgsom_core.runs.models.predict import predict_file
     from dbgsom_core.runs.signals import shutdown
 
     check_output(output, data, found.path)
@@ -210,7 +205,7 @@ def explore(model: str, other: str | None, data: str | None, output: str, **give
     registry = open_registry()
     found = _find_model(model, registry, given)
     second = None if other is None else _find_model(other, registry, given)
-    from dbgsom_core.runs.using.explore import explore as draw_page
+    from dbgsom_core.runs.models.explore import explore as draw_page
 
     check_output(output, data, found.path, None if second is None else second.path)
     done = draw_page(found, second, registry, data, _dialect(given))
@@ -242,7 +237,7 @@ def export(model: str, form: str | None, output: str, **given: Any) -> None:
     in the units of the raw data where the prepare steps can be undone. MODEL is that of
     'dbgsom predict'.
     """
-    from dbgsom_core.runs.using.export import FORMATS, exported
+    from dbgsom_core.runs.models.export import FORMATS, exported
     from dbgsom_core.tables._files import write_atomically
 
     ending = Path(output).suffix.lower().lstrip(".")
@@ -300,7 +295,7 @@ def explain(
     """
     registry = open_registry()
     found = _find_model(model, registry, given)
-    from dbgsom_core.runs.using.explain import explain_row
+    from dbgsom_core.runs.models.explain import explain_row
 
     explained = explain_row(found, data, row, registry, nearest, _dialect(given))
     print_notes(explained.notes)
@@ -313,235 +308,71 @@ def explain(
         return
     ids = ", ".join(f"{name} {value}" for name, value in explained.ids.items())
     where = f"row {row} of {data}" + (f" ({ids})" if ids else "")
-    click.echo(f"{where}: {_format_answer(explained.explanation)}")
-    _print_neuron(explained.explanation)
-    _print_features(explained, features)
-    _print_neighbours(explained)
+    click.echo(f"{where}: ", nl=False)
+    _print_explanation(explained, features)
 
 
-def _format_answer(explanation: Explanation) -> str:
-    from dbgsom_core.cli.tables import cell
-
-    label = explanation.label
-    shares = sorted(explanation.probabilities.items(), key=lambda item: -item[1])
-    rated = [f"{cell(name)} {share:.0%}" for name, share in shares[:5] if share >= _LEAST_SHOWN]
-    if rated:
-        return f"{cell(label)} ({', '.join(rated)})"
-    # A number that stands for a neuron or a cluster is no answer that explains itself.
-    return cell(label) if isinstance(label, (str, float)) else f"label {cell(label)}"
-
-
-def _print_neuron(explanation: Explanation) -> None:
+def _print_explanation(explained: Explained, most: int) -> None:
+    from dbgsom_core.cli.tables import cell, print_table
     from dbgsom_core.runs.compare.text import in_digits
 
-    path = " › ".join(map(str, explanation.path[1:]))
-    hits = f"{in_digits(explanation.hits, _DIGITS)} training sample{'s' * (explanation.hits != 1)}"
-    pvalue = "" if explanation.pvalue is None else f" (p {explanation.pvalue:.2g})"
+    found, label = explained.explanation, explained.explanation.label
+    shares = sorted(found.probabilities.items(), key=lambda item: -item[1])
+    rated = [f"{cell(name)} {share:.0%}" for name, share in shares[:5] if share >= _LEAST_SHOWN]
+    answer = f"{cell(label)} ({', '.join(rated)})" if rated else f"label {cell(label)}"
+    path = " › ".join(map(str, found.path[1:]))
+    pvalue = "" if found.pvalue is None else f" (p {found.pvalue:.2g})"
     click.echo(
-        f"neuron {explanation.unit} at {_format_cell(explanation)}{path and f', on to {path}'}, "
-        f"which won {hits}\n"
-        f"distance {in_digits(explanation.distance, 4)}, "
-        f"there usually {in_digits(explanation.usual_distance, 4)}\n"
-        f"novelty {in_digits(explanation.novelty, 3)}{pvalue}, by the training samples around it, "
-        f"0 at best: {'unlike' if explanation.outlier else 'like'} the training data"
+        f"{answer}\n"
+        f"neuron {found.unit} at {_format_cell(found)}{path and f', on to {path}'}, which won "
+        f"{in_digits(found.hits, _DIGITS)} training sample{'s' * (found.hits != 1)}\n"
+        f"distance {in_digits(found.distance, 4)}, "
+        f"there usually {in_digits(found.usual_distance, 4)}\n"
+        f"novelty {in_digits(found.novelty, 3)}{pvalue}, by the training samples around it, "
+        f"0 at best: {'unlike' if found.outlier else 'like'} the training data"
     )
-
-
-def _print_features(explained: Explained, most: int) -> None:
-    from dbgsom_core.cli.tables import print_table
-
-    found = explained.explanation.differences
-    moved = [feature for feature in found if not abs(feature.deviations) < _LEAST_SHOWN]
     click.echo("\nwhat pulls it away, in deviations of the training data")
-    if not moved:
-        click.echo("nothing: it is as the prototype")
-        return
-    rows = [
-        [feature.feature, *_format_values(feature, explained.dates), _signed(feature.deviations)]
-        for feature in moved[:most]
+    moved = [one for one in found.differences if not abs(one.deviations) < _LEAST_SHOWN]
+    rows: list[list[Any]] = [
+        [one.feature, *_format_values(one), f"{one.deviations:+.2f}".replace("inf", "∞")]
+        for one in moved[:most]
     ]
     print_table(["feature", "value", "prototype", "deviations"], rows)
-    rest, same = moved[most:], len(found) - len(moved)
-    if rest:
-        limit = _signed(abs(rest[0].deviations)).removeprefix("+")
-        click.echo(f"and {len(rest)} more, by {limit} or less (--features {len(moved)})")
-    if same:
-        click.echo(f"{same} other{'s are' if same > 1 else ' is'} as in the prototype")
-
-
-def _print_neighbours(explained: Explained) -> None:
-    """Print the neurons around the winner, and the most similar rows of the training data."""
-    from dbgsom_core.cli.tables import print_table
-    from dbgsom_core.runs.compare.text import in_digits
-
-    explanation = explained.explanation
-    if explanation.neighbours:
+    if rest := len(moved) - len(rows):
+        click.echo(f"and {rest} more (--features {len(moved)})")
+    if same := len(found.differences) - len(moved):
+        click.echo(f"{same} more as in the prototype")
+    if found.neighbours:
         click.echo("\nneurons beside it")
         rows = [
-            [neuron.unit, _format_cell(neuron), neuron.label, in_digits(neuron.hits, _DIGITS),
-             neuron.distance]
-            for neuron in explanation.neighbours
-        ]  # fmt: skip
+            [one.unit, _format_cell(one), one.label, in_digits(one.hits, _DIGITS), one.distance]
+            for one in found.neighbours
+        ]
         print_table(["neuron", "cell", "label", "hits", "distance"], rows)
     if explained.nearest:
         click.echo("\nmost like it in the training data")
         targets = [explained.target] * any(like.target is not None for like in explained.nearest)
-        least = _ROUNDING * explanation.usual_distance
         rows = [
-            [like.row, *like.ids.values(), *([like.target] * len(targets)),
-             like.distance if like.distance > least else 0.0]
+            [like.row, *like.ids.values(), *([like.target] * len(targets)), like.distance]
             for like in explained.nearest
-        ]  # fmt: skip
+        ]
         print_table(["row", *explained.nearest[0].ids, *targets, "distance"], rows)
 
 
-def _format_values(feature: Difference, dates: Collection[str]) -> tuple[Any, ...]:
-    """Return the value of a feature and that of the prototype, as dates where it is one."""
+def _format_values(feature: Difference) -> list[str]:
+    """Return the value of a feature and that of the prototype.
+
+    What is negligible beside the spread of the feature is a 0 of the map.
+    """
     from dbgsom_core.runs.compare.text import in_digits
 
+    apart = abs(feature.value - feature.prototype)
+    known = feature.deviations and math.isfinite(feature.deviations)
+    least = max(1e-12, _NEGLIGIBLE * apart / abs(feature.deviations) if known else 0.0)
     values = (feature.value, feature.prototype)
-    if feature.feature not in dates:
-        # A value that is negligible beside the spread of the feature is a 0 of the map.
-        known = feature.deviations and math.isfinite(feature.deviations)
-        spread = abs((values[0] - values[1]) / feature.deviations) if known else 0.0
-        least = max(_ROUNDING, _NEGLIGIBLE * spread)
-        return tuple("0" if abs(x) < least else in_digits(x, _DIGITS) for x in values)
-    minutes = round(feature.value * _MINUTES)
-    form = "%Y-%m-%d %H:%M" if minutes % _MINUTES else "%Y-%m-%d"
-    epoch = datetime(1970, 1, 1)
-    try:
-        moments = (epoch + timedelta(minutes=minutes), epoch + timedelta(days=feature.prototype))
-    except (OverflowError, ValueError):  # no calendar has it
-        return values
-    return tuple(moment.strftime(form) for moment in moments)
-
-
-def _signed(deviations: float) -> str:
-    if math.isinf(deviations):  # the feature never varied
-        return "+∞" if deviations > 0 else "-∞"
-    return f"{deviations:+.0f}" if abs(deviations) >= 100 else f"{deviations:+.2f}"
+    return ["0" if abs(value) < least else in_digits(value, _DIGITS) for value in values]
 
 
 def _format_cell(neuron: Any) -> str:
     x, y = neuron.cell
     return f"({x}, {y})"
-
-
-# ------------------------------------------------------------------------------------------- show
-
-
-@click.command()
-@click.argument("run")
-@click.option(
-    "--map",
-    "by",
-    type=click.Choice(["auto", "label", "hits", "none"]),
-    default="auto",
-    show_default=True,
-    help="What the map shows.",
-)
-@runs_option
-@plugin_options
-def show(run: str, by: str, runs: str) -> None:
-    """Show RUN in the terminal: how it ended, its measures, its map, and where its files are.
-
-    RUN is a run's folder or id (the end of it will do), or an experiment, which means its newest
-    run. Colours follow the terminal; NO_COLOR=1 leaves them out.
-    """
-    from dbgsom_core.runs.find import find_run
-
-    registry = open_registry()
-    found, notes = find_run(run, Path(runs))
-    print_notes(notes)
-    _print_state(found)
-    if found.kind == "sweep":
-        _print_variants(found, registry)
-    elif found.measures:
-        from dbgsom_core.cli.tables import print_measures
-
-        click.echo()
-        print_measures(found.measures, None, registry)
-    if found.kind != "sweep" and by != "none" and found.files.model.exists():
-        _print_map(found.files.model, None if by == "auto" else by)
-    _print_paths(found)
-
-
-def _print_state(found: StoredRun) -> None:
-    from dbgsom_core.runs.folder import journal_damage
-
-    click.echo(f"{found.name}\n{found.kind} {found.id} of experiment {found.experiment}")
-    took = since = ""
-    if found.started is not None:
-        since = f", started {found.started.astimezone():%Y-%m-%d %H:%M}"
-        if found.ended is not None:
-            took = f" in {(found.ended - found.started).total_seconds():.1f} s"
-    click.echo(f"{found.status}{took}{since}")
-    if found.error:
-        click.echo(f"because: {found.error}")
-    if damage := found.damage or journal_damage(found):
-        click.echo(f"damaged: {damage}")
-    data = found.data
-    if {"name", "samples", "features"} <= data.keys():
-        from dbgsom_core.runs.compare.group import data_name
-
-        name = data_name(found.config, data)
-        click.echo(f"data {name}: {data['samples']} × {data['features']}")
-    if found.status == "running" and found.kind == "run":
-        epochs = found.epochs()
-        click.echo(f"epoch {epochs[-1].epoch} so far" if epochs else "no epoch yet")
-
-
-def _print_map(file: Path, by: str | None) -> None:
-    from rich.console import Console
-
-    from dbgsom_core.cli.tables import draw_map
-    from dbgsom_core.persistence import load
-
-    try:
-        model = load(file)
-    except DbgsomError as error:
-        click.echo(f"the map cannot be shown: {error}", err=True)
-        return
-    estimator = getattr(model, "estimator", model)
-    som_map = estimator.som_map_
-    rows, columns = som_map.shape
-    leaves = f", {len(estimator.leaf_weights_)} leaves of child maps" if som_map.children else ""
-    cells = "cells" if som_map.grid.name == "square" else f"{som_map.grid.name} cells"
-    torus = "" if som_map.grid.torus is None else ", a torus"
-    where = "in a line" if som_map.grid.is_line else f"on {rows} × {columns} {cells}{torus}"
-    click.echo(f"\n{len(som_map)} neurons {where}{leaves}")
-    if len(som_map) <= _MOST_NEURONS:
-        console = Console(highlight=False)
-        for line in draw_map(estimator, by, console):
-            console.print(line, no_wrap=True, overflow="ignore", crop=False)
-
-
-def _print_variants(found: StoredRun, registry: Registry) -> None:
-    from dbgsom_core.cli.tables import print_children, print_rankings
-
-    if found.rankings:
-        click.echo()
-        print_rankings(found.rankings, registry)
-        return
-    if found.children:
-        click.echo()
-        children = [(child["name"], child["measures"]) for child in found.children]
-        print_children(children, registry)
-    for child in found.children:
-        if child.get("id") == found.best:
-            click.echo(f"best: {child['name']} ({found.best})")
-
-
-def _print_paths(found: StoredRun) -> None:
-    files = found.files
-    paths = [
-        ("folder", files.folder),
-        ("report", files.page if files.page.exists() else files.report),
-        ("model", files.model),
-        *(("figure", path) for path in files.figures()),
-        *(("artefact", path) for path in files.artifacts()),
-    ]
-    click.echo()
-    for what, path in paths:
-        if path.exists():
-            click.echo(f"{what}: {path}")

@@ -15,7 +15,7 @@ from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.estimators.answer_columns import answer_columns, chosen_columns, written_columns
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.privacy import private_logger
-from dbgsom_core.runs.using.samples import UNKNOWN, FileSamples, SampleBatch
+from dbgsom_core.runs.models.samples import UNKNOWN, FileSamples, SampleBatch
 from dbgsom_core.tables import CsvDialect, Faults, check_target, unseen_sentences, write_table
 
 log = private_logger("dbgsom")
