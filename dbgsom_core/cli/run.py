@@ -24,7 +24,7 @@ from dbgsom_core.cli.options import (
     setting,
 )
 from dbgsom_core.errors import DbgsomError, PluginError
-from dbgsom_core.interfaces.guard import told
+from dbgsom_core.interfaces.guard import error_line
 from dbgsom_core.interfaces.privacy import shell_word
 from dbgsom_core.tables._files import exists
 
@@ -110,11 +110,9 @@ def run(file: str, resume: bool, dry_run: bool, overrides: Sequence[str]) -> int
     experiment = load_experiment(file, overrides, registry)
     if not dry_run:
         return _run_experiment(experiment, registry)
-    from dbgsom_core.plugins.importing import no_exit
     from dbgsom_core.runs.dry_run import forecast
 
-    with no_exit():
-        lines = list(forecast(experiment, registry.without(experiment.disabled)).lines)
+    lines = list(forecast(experiment, registry.without(experiment.disabled)).lines)
     return _print_forecast(lines)
 
 
@@ -156,12 +154,10 @@ def sweep(
     loaded = load_sweep(file, overrides, registry)
     if not dry_run:
         return _run_sweep(loaded, registry, jobs=jobs, fail_fast=fail_fast)
-    from dbgsom_core.plugins.importing import no_exit
     from dbgsom_core.runs.dry_run import forecast_sweep
 
-    with no_exit():
-        registry = registry.without(loaded.children[0].experiment.disabled)
-        lines = list(forecast_sweep(loaded, registry, jobs))
+    registry = registry.without(loaded.children[0].experiment.disabled)
+    lines = list(forecast_sweep(loaded, registry, jobs))
     return _print_forecast(lines)
 
 
@@ -220,7 +216,7 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
             sent, complete = sent + lacking, complete + others
         except Exception as error:  # whatever it is, the other runs are sent
             failed += 1
-            reason = error if isinstance(error, DbgsomError) else told(error)
+            reason = error if isinstance(error, DbgsomError) else error_line(error)
             click.echo(f"{stored.files.folder}: {reason}", err=True)
     before = f"; {complete} {'are' if dry_run else 'were'} already" if complete else ""
     click.echo(f"{sent} run(s) {'to be ' if dry_run else ''}brought up to date{before}")

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.engine import Engine
-from dbgsom_core.interfaces.grids import GridShape
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.kernels import Kernel
+from dbgsom_core.interfaces.initialisations import GridShape
+from dbgsom_core.interfaces.kernels import Kernel, Schedule
 from dbgsom_core.interfaces.labellers import Labeller
 from dbgsom_core.interfaces.metrics import Metric, MetricAbilities
-from dbgsom_core.interfaces.schedules import Schedule
 from dbgsom_core.interfaces.stopping import StoppingRule
 
 PARTS = ("metric", "kernel", "growth", "labeller", "engine")

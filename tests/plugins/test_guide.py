@@ -13,14 +13,12 @@ from dbgsom_core import SomVQ, api, hookspecs
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.interfaces.engine import Engine
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.grids import GridShape
 from dbgsom_core.interfaces.growth import GrowthStrategy
-from dbgsom_core.interfaces.initialisations import Initialisation
-from dbgsom_core.interfaces.kernels import Kernel
+from dbgsom_core.interfaces.initialisations import GridShape, Initialisation
+from dbgsom_core.interfaces.kernels import Kernel, Schedule
 from dbgsom_core.interfaces.labellers import Labeller
 from dbgsom_core.interfaces.measures import Measure
 from dbgsom_core.interfaces.privacy import redaction
-from dbgsom_core.interfaces.schedules import Schedule
 from dbgsom_core.interfaces.stopping import StoppingRule
 from dbgsom_core.interfaces.trackers import Tracker
 from dbgsom_core.plugins.registry import Registry

@@ -37,7 +37,6 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks, call
-from dbgsom_core.plugins.importing import no_exit
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks, mirror_ended
 from dbgsom_core.runs.data import load_data, same_data
@@ -404,7 +403,7 @@ def _run_task(content: bytes) -> tuple[Run, dict[str, float], tuple[str, ...]]:
         raise DbgsomError(
             f"its components cannot be read in another process ({error}): sweep with -j 1"
         ) from None
-    with _running, no_exit(), shutdown.handling():
+    with _running, shutdown.handling():
         try:
             return _worker.run(task)
         except Exception as error:
