@@ -20,9 +20,8 @@ import pluggy
 
 from dbgsom_core.engine.workers import available_threads, share
 from dbgsom_core.errors import DataError, DbgsomError
-from dbgsom_core.interfaces.arrays import Table
 from dbgsom_core.interfaces.component import Component, Nested
-from dbgsom_core.interfaces.datasets import Data, Dataset
+from dbgsom_core.interfaces.datasets import Data, Dataset, Table
 from dbgsom_core.interfaces.engine import (
     opened_table,
     samples_in_blocks,

@@ -68,6 +68,28 @@ class Dataset(Protocol):
         """Return the data; raise `DataError` with one sentence that names the cure."""
 
 
+@runtime_checkable
+class Table(Protocol):
+    """Samples (n, D) of which blocks of rows can be had: a memory map, a dataset of h5py or zarr.
+
+    Engines that read in blocks take what has these three; numbers other than float32 become
+    float64, block by block. One that is pickled as the place of its rows may have ``files``, the
+    paths of what it reads: workers of a cluster then read them. One that is best read from its
+    beginning to its end has ``in_order = True``.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, D)."""
+
+    @property
+    def dtype(self) -> Any:
+        """The type of its numbers, one of numpy's."""
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """Return the rows (m, D) of a slice without a step."""
+
+
 def check_data(answer: Any, in_memory: bool = True) -> Data:
     """Return what a data set returned.
 
@@ -78,7 +100,6 @@ def check_data(answer: Any, in_memory: bool = True) -> Data:
     """
     import numpy as np  # a configuration is checked without it
 
-    from dbgsom_core.interfaces.arrays import Table
     from dbgsom_core.tables import Columns
 
     def check(fits: bool, what: str) -> None:

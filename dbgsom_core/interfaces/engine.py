@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.interfaces.arrays import Table
 from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.datasets import Table
 from dbgsom_core.interfaces.metrics import MetricAbilities
 
 if TYPE_CHECKING:

@@ -100,7 +100,7 @@ class Callbacks:
     def _call_each(
         self, callbacks: Sequence[Any], method: str, event: dict[str, Any]
     ) -> list[tuple[str, Any]]:
-        answers = []
+        answers, interrupt = [], None
         for callback in callbacks:
             usual = f"observer {getattr(callback, '__name__', type(callback).__name__)}"
             name = self._trackers.get(id(callback), usual)
@@ -108,6 +108,12 @@ class Callbacks:
                 answers.append((name, _call_with_copy(callback, method, event)))
             except RAISED as error:
                 self.report(name, method, error)
+            except KeyboardInterrupt as error:
+                if interrupt is not None:
+                    raise
+                interrupt = error  # the others are called first
+        if interrupt is not None:
+            raise interrupt
         return answers
 
 
