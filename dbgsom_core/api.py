@@ -21,8 +21,7 @@ import pluggy
 from dbgsom_core.engine.workers import available_threads, share
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.interfaces.component import Component, Nested
-from dbgsom_core.interfaces.datasets import Data, Dataset
-from dbgsom_core.interfaces.deprecation import Deprecation, deprecated_name
+from dbgsom_core.interfaces.datasets import Data, Dataset, Table
 from dbgsom_core.interfaces.engine import (
     opened_table,
     samples_in_blocks,
@@ -62,7 +61,6 @@ from dbgsom_core.interfaces.privacy import (
 from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.stopping import STOP, StoppingComponent, StopState
 from dbgsom_core.interfaces.stored_types import StoredType
-from dbgsom_core.interfaces.tables import Table
 from dbgsom_core.interfaces.trackers import (
     Page,
     Ranking,
@@ -71,7 +69,12 @@ from dbgsom_core.interfaces.trackers import (
     SweepView,
     TrackerComponent,
 )
-from dbgsom_core.interfaces.version import API_VERSION, SUPPORTED_API_VERSIONS
+from dbgsom_core.interfaces.version import (
+    API_VERSION,
+    SUPPORTED_API_VERSIONS,
+    Deprecation,
+    deprecated_name,
+)
 from dbgsom_core.tables._files import open_regular, write_atomically
 
 if TYPE_CHECKING:
@@ -208,13 +211,11 @@ _HOMES = {
     "interfaces.context": "Chunk Context",
     "interfaces.engine": "Engine",
     "interfaces.epochs": "GrowthEvent",
-    "interfaces.grids": "GridShape",
     "interfaces.growth": "GrowthStrategy",
-    "interfaces.initialisations": "Initialisation",
-    "interfaces.kernels": "Kernel",
+    "interfaces.initialisations": "GridShape Initialisation",
+    "interfaces.kernels": "Kernel Schedule",
     "interfaces.labellers": "Labeller",
     "interfaces.measures": "Measure",
-    "interfaces.schedules": "Schedule",
     "interfaces.stability": "Interval",
     "interfaces.stopping": "StoppingRule",
     "interfaces.trackers": "Tracker Variant",

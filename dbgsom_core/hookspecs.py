@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pluggy
 
-from dbgsom_core.interfaces.deprecation import Deprecation
+from dbgsom_core.interfaces.version import Deprecation
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.epochs import EpochRecord

@@ -111,13 +111,13 @@ def _print_components(components: Sequence[dict[str, Any]]) -> None:
 def doctor(as_json: bool, details: bool, runs: str, limit: float) -> int:
     """Name plugins that are broken, clashing, stale, slow, or of another API version.
 
-    They are imported in another process, which reports what each import changes. Runs whose process
-    died without a word are closed as killed.
+    They are imported in other processes. Runs whose process died without a word are closed as
+    killed.
 
     Exit code 3 when something does not work; clashes with a built-in, slow and outdated plugins
     are reported, and do no harm.
     """
-    from dbgsom_core.plugins.doctor import diagnose_apart
+    from dbgsom_core.plugins.doctor import diagnose_isolated
     from dbgsom_core.runs.find import mark_killed_runs, remove_empty_folders
     from dbgsom_core.runs.folder import find_experiments, find_runs
 
@@ -129,7 +129,7 @@ def doctor(as_json: bool, details: bool, runs: str, limit: float) -> int:
         for stored in find_runs(root, experiment):
             if stored.damage:
                 click.echo(f"{stored.files.folder}: damaged: {stored.damage}", err=True)
-    findings, loaded = diagnose_apart(limit)
+    findings, loaded = diagnose_isolated(limit)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
@@ -200,7 +200,7 @@ def find_components(name: str, registry: Registry) -> list[Offered]:
 
 def describe(offered: Offered) -> dict[str, Any]:
     """Return everything about a component, of a prepare step the arguments of its constructor."""
-    from dbgsom_core.plugins.registry import STEP
+    from dbgsom_core.plugins.offers import STEP
 
     component: Any
     if offered.kind == STEP:
@@ -266,9 +266,9 @@ def check_plugins(distribution: str | None, as_json: bool, limit: float) -> int:
     The checks run in another process: one that hangs, or that ends the process, has failed. Exit
     code 3 when a promise is broken.
     """
-    from dbgsom_core.testing.apart import check_apart
+    from dbgsom_core.testing.isolated import check_isolated
 
-    report = check_apart(distribution, limit)
+    report = check_isolated(distribution, limit)
     broken = [
         f"{record['name']} of {record['distribution']}: {record['error']}"
         for record in report.broken

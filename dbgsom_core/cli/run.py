@@ -137,15 +137,13 @@ def _run_file(
     if not dry_run:
         return _run_loaded(loaded, registry, None, jobs, fail_fast)
     from dbgsom_core.config import Sweep
-    from dbgsom_core.plugins.importing import no_exit
     from dbgsom_core.runs.dry_run import forecast, forecast_sweep
 
-    with no_exit():
-        if isinstance(loaded, Sweep):
-            enabled = registry.without(loaded.children[0].experiment.disabled)
-            lines = forecast_sweep(loaded, enabled, jobs)
-        else:
-            lines = forecast(loaded, registry.without(loaded.disabled)).lines
+    if isinstance(loaded, Sweep):
+        enabled = registry.without(loaded.children[0].experiment.disabled)
+        lines = forecast_sweep(loaded, enabled, jobs)
+    else:
+        lines = forecast(loaded, registry.without(loaded.disabled)).lines
     for name, text in lines:
         click.echo(f"{name:<9} {text}")
     click.echo("nothing was written")

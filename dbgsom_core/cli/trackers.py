@@ -19,7 +19,7 @@ import click
 from dbgsom_core.cli.console import print_notes
 from dbgsom_core.cli.options import open_registry, plugin_options, runs_option
 from dbgsom_core.errors import DataError, DbgsomError
-from dbgsom_core.interfaces.guard import told
+from dbgsom_core.interfaces.guard import error_line
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
             sent, complete = sent + lacking, complete + others
         except Exception as error:  # whatever it is, the other runs are sent
             failed += 1
-            reason = error if isinstance(error, DbgsomError) else told(error)
+            reason = error if isinstance(error, DbgsomError) else error_line(error)
             click.echo(f"{stored.files.folder}: {reason}", err=True)
     before = f"; {complete} {'are' if dry_run else 'were'} already" if complete else ""
     click.echo(f"{sent} run(s) {'to be ' if dry_run else ''}brought up to date{before}")

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from dbgsom_core.errors import ComponentError, DbgsomError, did_you_mean
 from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
-from dbgsom_core.interfaces.guard import told
+from dbgsom_core.interfaces.guard import error_line
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import sentences
@@ -47,7 +47,7 @@ class FunctionMetric(MetricComponent):
                 found[i, j] = self.function(X[i], prototypes[j])
             return np.asarray(distances(found, found.shape))
         except Exception as error:
-            raise ComponentError(f"metric, {self!r}: {told(error)}") from error
+            raise ComponentError(f"metric, {self!r}: {error_line(error)}") from error
 
     def __repr__(self) -> str:
         name = getattr(self.function, "__qualname__", type(self.function).__qualname__)

@@ -43,7 +43,7 @@ from dbgsom_core.estimators.validation import (
 )
 from dbgsom_core.estimators.verbose import progress_shown
 from dbgsom_core.interfaces.engine import at_work
-from dbgsom_core.interfaces.guard import blamed
+from dbgsom_core.interfaces.guard import own_error_names
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.callbacks import callback_notifier
 from dbgsom_core.som_map.som_map import SomMap
@@ -343,7 +343,7 @@ class GrowingMap(FittedMap, BaseEstimator):
             progress = checkpoints.progress(facts, self.random_state)
         with progress_shown(self.verbose) as show:
             notify = callback_notifier(self.callbacks, show)
-            with one_blas_thread(), blamed("engine", parts.engine):
+            with one_blas_thread(), own_error_names("engine", parts.engine):
                 state = fit_map(
                     parts, samples, its_target, settings, notify, start, new, progress, validation
                 )

@@ -18,7 +18,7 @@ from dbgsom_core.estimators.answer_columns import as_samples
 from dbgsom_core.estimators.growing_map import GrowingMap
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.measures import AskedEvaluation, Evaluation, MeasureAbilities
+from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation, MeasureAbilities
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
 from dbgsom_core.training.parts import measure_suits, measured_by_default
 
@@ -41,7 +41,7 @@ def evaluated(model: Any, X: Any, y: Any, seed: int = 0) -> tuple[GrowingMap, Ev
     def predictions(_: Samples) -> NDArray[Any]:
         return np.asarray(estimator._point(estimator.predict(samples)))
 
-    return estimator, AskedEvaluation(**given, predictions_of=predictions)
+    return estimator, LazyEvaluation(**given, predictions_of=predictions)
 
 
 def chosen_measures(estimator: GrowingMap, measures: Any, has_targets: bool) -> dict[str, Any]:

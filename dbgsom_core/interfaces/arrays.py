@@ -1,4 +1,4 @@
-"""How arrays are called in the signatures of the interfaces."""
+"""How arrays are called in signatures."""
 
 from __future__ import annotations
 

@@ -1,14 +1,11 @@
-"""Components: frozen models with methods, and components as fields of components.
-
-A field that holds another component is declared as ``Annotated[Any, Nested("growth")]``; it takes a
-name, a mapping with ``name``, or an instance, and holds the component.
-"""
+"""Components: frozen models with methods, what they can do, and components in their fields."""
 
 from __future__ import annotations
 
 import json
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -24,9 +21,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning, Deprecation
-from dbgsom_core.interfaces.guard import Guarded, asked, contained, is_own
+from dbgsom_core.errors import UnfitError
+from dbgsom_core.interfaces.guard import Guarded, attribute_of, error_names, is_own
 from dbgsom_core.interfaces.lookup import lookup_in_use
+from dbgsom_core.interfaces.version import DbgsomDeprecationWarning, Deprecation
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -70,12 +68,12 @@ class Component(BaseModel):
 @lru_cache(maxsize=256)
 def _tuples_of(cls: type[BaseModel]) -> frozenset[str]:
     # Fields of tuples, for which a list is as good as in YAML.
-    def found(annotation: Any) -> set[Any]:
-        inner = {one for part in get_args(annotation) for one in found(part)}
+    def origins(annotation: Any) -> set[Any]:
+        inner = {one for part in get_args(annotation) for one in origins(part)}
         return {get_origin(annotation)} | inner
 
-    wanted = ((name, found(field.annotation)) for name, field in cls.model_fields.items())
-    return frozenset(name for name, origins in wanted if tuple in origins and list not in origins)
+    found = {name: origins(field.annotation) for name, field in cls.model_fields.items()}
+    return frozenset(name for name, of in found.items() if tuple in of and list not in of)
 
 
 def _as_tuples(value: Any) -> Any:
@@ -83,24 +81,22 @@ def _as_tuples(value: Any) -> Any:
 
 
 def with_new_names(cls: type[Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return values with the fields of a component that have new names under these.
+    """Return values with the old names of a component's fields replaced by the new ones.
 
     Raises
     ------
     ValueError
         A field is given by its old name and by its new one.
     """
-    old = [name for name in getattr(cls, "renamed", ()) if name in values]
-    if not old:
-        return values
-    kept = {name: value for name, value in values.items() if name not in old}
-    for name in old:
-        about = cls.renamed[name]
-        if about.instead in kept:
-            raise ValueError(f"{name} is the old name of {about.instead}; give the new one alone")
-        kept[about.instead] = values[name]
-        by = cls.__module__.partition(".")[0]
-        warnings.warn(about.told(f"{cls.__name__}.{name}", by), DbgsomDeprecationWarning, 2)
+    renamed = getattr(cls, "renamed", {})
+    kept = {name: value for name, value in values.items() if name not in renamed}
+    for name in (name for name in values if name in renamed):
+        new = renamed[name].instead
+        if new in kept:
+            raise ValueError(f"{name} is the old name of {new}; give the new one alone")
+        kept[new] = values[name]
+        sentence = renamed[name].sentence(f"{cls.__name__}.{name}", cls.__module__.split(".")[0])
+        warnings.warn(sentence, DbgsomDeprecationWarning, 2)
     return kept
 
 
@@ -114,43 +110,45 @@ class Abilities:
     defaults : Component
         A bare one of its kind's base: what a component lacks, or has as None, is as there, else as
         in the subclass. The component need not derive from that base.
-    methods : tuple of str
-        Those of the fields that the core calls: of a component that is not built in they go through
-        the guard.
+    unguarded : tuple of str
+        Methods that are called as they are also where the component is not built in.
     """
 
     kind: ClassVar[str]
     defaults: ClassVar[Component]
-    methods: ClassVar[tuple[str, ...]] = ()
+    unguarded: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def of(cls, component: Any, **known: Any) -> Self:
-        """Find out what a component can do: the one place that asks which attributes it has.
-
-        ``known`` are fields that are no capabilities.
+        """Find out what a component can do; ``known`` are fields that are no capabilities.
 
         Raises
         ------
         ComponentError
             One of its attributes raises, or is not what it may be.
         """
-        own = is_own(component)
+        own, kind = is_own(component), cls.kind
         for name, default in _defaults(cls):  # type: ignore[arg-type] # classes are hashable
             if name in known:
                 continue
-            kind = cls.kind
-            value = getattr(component, name, None) if own else asked(kind, component, name)
-            if value is not None and not own and name in cls.methods:
+            value = getattr(component, name, None) if own else attribute_of(kind, component, name)
+            if not own and callable(value) and name not in cls.unguarded:
                 value = Guarded(kind, component, name)
             known[name] = default if value is None else value
         found = cls(**known)
         if not own:
-            with contained(cls.kind, component, ""):
+            with error_names(kind, component):
                 found.check()
         return found
 
     def check(self) -> None:
         """Raise UnfitError where an attribute of a component is not what it may be."""
+
+    def require(self, name: str, what: str, test: Callable[[Any], bool]) -> None:
+        """Raise UnfitError where an attribute fails a test; ``what`` says what it has to be."""
+        value = getattr(self, name)
+        if not test(value):
+            raise UnfitError(f"has {name} = {value!r}; it is {what}")
 
 
 @lru_cache(maxsize=64)
@@ -158,12 +156,23 @@ def _defaults(cls: Any) -> tuple[tuple[str, Any], ...]:
     return tuple((one.name, getattr(cls.defaults, one.name, one.default)) for one in fields(cls))
 
 
+def is_flag(value: Any) -> bool:
+    """Return whether a value is True or False."""
+    return isinstance(value, bool)
+
+
+def is_number(value: Any, least: float = -math.inf, below: float = math.inf) -> bool:
+    """Return whether a value is a number in [least, below), and no truth value."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and least <= value < below
+
+
 @dataclass(frozen=True)
 class Nested:
-    """Marks a field that holds a component.
+    """Marks a field that holds a component, ``Annotated[Any, Nested("growth")]``.
 
-    Give the field a name as its default, with ``validate_default=True``. What is wrong inside is
-    told with the field's name in front.
+    The field takes a name, a mapping with ``name``, or an instance. Give it a name as its default,
+    with ``validate_default=True``.
 
     Attributes
     ----------
@@ -178,9 +187,9 @@ class Nested:
     ) -> CoreSchema:
         """Tell pydantic how the field is read and written."""
         return core_schema.no_info_plain_validator_function(
-            self._built,
+            self._build,
             serialization=core_schema.plain_serializer_function_ser_schema(
-                self._written, info_arg=True
+                self._write, info_arg=True
             ),
         )
 
@@ -188,14 +197,11 @@ class Nested:
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         """Return what can be said without knowing the plugins."""
-        section = {
-            "type": "object",
-            "properties": {"name": {"type": "string"}},
-            "required": ["name"],
-        }
-        return {"anyOf": [{"type": "string"}, section]}
+        name = {"type": "string"}
+        section = {"type": "object", "properties": {"name": name}, "required": ["name"]}
+        return {"anyOf": [name, section]}
 
-    def _built(self, spec: Any) -> Any:
+    def _build(self, spec: Any) -> Any:
         named = isinstance(spec, Mapping) and isinstance(spec.get("name"), str)
         if not (named or isinstance(spec, (str, BaseModel))):
             raise ValueError(
@@ -203,8 +209,8 @@ class Nested:
             )
         return lookup_in_use().build(self.kind, spec)
 
-    def _written(self, component: Any, info: Any) -> dict[str, Any]:
-        if not isinstance(component, BaseModel):  # a default that nobody has looked at
+    def _write(self, component: Any, info: Any) -> dict[str, Any]:
+        if not isinstance(component, BaseModel):  # a default that is not validated yet
             return {"name": str(component)}
         fields = component.model_dump(mode=info.mode, exclude_unset=info.exclude_unset)
         return {"name": lookup_in_use().name_of(self.kind, component), **fields}
@@ -238,7 +244,7 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def parse(cls: type[Model], values: Mapping[str, Any]) -> Model:
     """Return an instance from plain YAML values; raises pydantic's ValidationError."""
-    with suppress(ValueError):  # pydantic tells it, too
+    with suppress(ValueError):  # pydantic says so, too
         values = with_new_names(cls, values)
     text = json.dumps(values)
     try:

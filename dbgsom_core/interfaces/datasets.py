@@ -1,4 +1,4 @@
-"""What a data set is, and what it loads."""
+"""Data sets, and what they load."""
 
 from __future__ import annotations
 
@@ -68,6 +68,28 @@ class Dataset(Protocol):
         """Return the data; raise `DataError` with one sentence that names the cure."""
 
 
+@runtime_checkable
+class Table(Protocol):
+    """Samples (n, D) of which blocks of rows can be had: a memory map, a dataset of h5py or zarr.
+
+    Engines that read in blocks take what has these three; numbers other than float32 become
+    float64, block by block. One that is pickled as the place of its rows may have ``files``, the
+    paths of what it reads: workers of a cluster then read them. One that is best read from its
+    beginning to its end has ``in_order = True``.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, D)."""
+
+    @property
+    def dtype(self) -> Any:
+        """The type of its numbers, one of numpy's."""
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """Return the rows (m, D) of a slice without a step."""
+
+
 def check_data(answer: Any, in_memory: bool = True) -> Data:
     """Return what a data set returned.
 
@@ -78,30 +100,30 @@ def check_data(answer: Any, in_memory: bool = True) -> Data:
     """
     import numpy as np  # a configuration is checked without it
 
-    from dbgsom_core.interfaces.tables import Table
     from dbgsom_core.tables import Columns
+
+    def check(fits: bool, what: str) -> None:
+        if not fits:
+            raise UnfitError(f"returned {what}")
+
+    def is_column(cells: Any) -> bool:
+        return isinstance(cells, np.ndarray) and cells.shape[:1] == (n,)
 
     if not isinstance(answer, Data):
         raise UnfitError(f"must return a Data, not {described(answer)}")
-    kinds, what = (np.ndarray, "an array") if in_memory else (Table, "a table")
-    if not isinstance(answer.X, kinds) or len(answer.X.shape) != 2:
-        raise UnfitError(f"returned X as {described(answer.X)}, not as {what} (n, D)")
-    n, columns = answer.X.shape
-    if answer.y is not None and (not isinstance(answer.y, np.ndarray) or len(answer.y) != n):
-        raise UnfitError(f"returned y as {described(answer.y)} for {n} samples")
-    names, image = answer.feature_names, answer.image_shape
-    if names is not None and len(names) != columns:
-        raise UnfitError(f"names {len(names)} features, and there are {columns} columns")
-    if image is not None and math.prod(image) != columns:
-        raise UnfitError(f"returned image_shape {image} for {columns} columns")
-    table = answer.columns
-    if table is not None and not isinstance(table, Columns):
-        raise UnfitError(f"returned columns as {described(table)}, not as Columns")
-    if table is not None and len(table.feature_names) != columns:
-        told = f"makes {len(table.feature_names)} features of its columns"
-        raise UnfitError(f"{told}, and there are {columns}")
+    whole = isinstance(answer.X, np.ndarray if in_memory else Table) and len(answer.X.shape) == 2
+    check(
+        whole, f"X as {described(answer.X)}, not as {'an array' if in_memory else 'a table'} (n, D)"
+    )
+    n, d = answer.X.shape
+    check(answer.y is None or is_column(answer.y), f"y as {described(answer.y)} for {n} samples")
+    names, image, table = answer.feature_names, answer.image_shape, answer.columns
+    check(names is None or len(names) == d, f"{len(names or ())} feature_names for {d} columns")
+    check(image is None or math.prod(image) == d, f"image_shape {image} for {d} columns")
+    check(table is None or isinstance(table, Columns), f"columns as {described(table)}")
+    check(table is None or len(table.feature_names) == d, f"columns of other than {d} features")
     for kind, columns in (("ids", answer.ids or {}), ("annotations", answer.annotations)):
         for name, cells in columns.items():
-            if not isinstance(cells, np.ndarray) or cells.shape != (n,):
-                raise UnfitError(f"returned {kind} '{name}' as {described(cells)} for {n} samples")
+            fits = is_column(cells) and cells.ndim == 1
+            check(fits, f"{kind} '{name}' as {described(cells)} for {n} samples")
     return answer

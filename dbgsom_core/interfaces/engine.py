@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.datasets import Table
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.interfaces.tables import Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +60,6 @@ class EngineAbilities(Abilities):
 
     kind: ClassVar[str] = "engine"
     defaults: ClassVar[Component] = Component()
-    methods: ClassVar[tuple[str, ...]] = ("opened", "session", "lazily")
 
     opened: Callable[[Any], Any] | None = None
     session: Callable[[], AbstractContextManager[Any]] | None = None

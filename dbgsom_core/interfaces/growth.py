@@ -1,4 +1,4 @@
-"""What a growth strategy is, and what it sees."""
+"""Growth strategies, and what they see."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
-from dbgsom_core.errors import UnfitError
-from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.component import Abilities, Component, is_flag, is_number
 from dbgsom_core.interfaces.guard import guarded
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
     from dbgsom_core.interfaces.context import Context
-    from dbgsom_core.interfaces.grids import GridShape
+    from dbgsom_core.interfaces.initialisations import GridShape
     from dbgsom_core.som_map.changes import Change
     from dbgsom_core.som_map.grid import Grid
     from dbgsom_core.som_map.som_map import SomMap
@@ -164,13 +163,6 @@ class GrowthComponent(Component):
         it begins anew.
     """
 
-    growing_threshold: ClassVar[Callable[..., float] | None] = None
-    start_shape: ClassVar[Callable[..., tuple[int, int]] | None] = None
-    wants_children: ClassVar[Callable[..., Any] | None] = None
-    remembered: ClassVar[Callable[..., Any] | None] = None
-    remember: ClassVar[Callable[..., Any] | None] = None
-    renumber: ClassVar[Callable[..., Any] | None] = None
-
     @property
     def needs_classes(self) -> bool:
         """False: it does not look at classes."""
@@ -217,14 +209,6 @@ class VerticalState:
     context: Context | None = None
 
 
-def automatic_cap(samples: float) -> int:
-    """Return what ``max_neurons="auto"`` means for so many samples: 5√n, from 4 to 10000.
-
-    What a map takes grows with the square of its neurons: hops of 10000 take 200 MB.
-    """
-    return min(max(4, math.ceil(5 * math.sqrt(samples))), 10_000)
-
-
 @dataclass(frozen=True)
 class GrowthAbilities(Abilities):
     """What one growth strategy can do; see `GrowthComponent`. A method that it lacks is None.
@@ -235,24 +219,18 @@ class GrowthAbilities(Abilities):
 
     kind: ClassVar[str] = "growth"
     defaults: ClassVar[Component] = GrowthComponent()
-    methods: ClassVar[tuple[str, ...]] = (
-        "grow",
-        "growing_threshold",
-        "start_shape",
-        "wants_children",
-        "renumber",
-    )
+    unguarded: ClassVar[tuple[str, ...]] = ("remembered", "remember")
 
-    growing_threshold: Callable[[DataSummary], float] | None
-    start_shape: Callable[[], tuple[int, int]] | None
-    wants_children: Callable[[SomMap, VerticalState], Any] | None
-    remembered: Callable[[], Any] | None
-    remember: Callable[[Any], None] | None
-    renumber: Callable[[IntArray], None] | None
     needs_classes: bool
     grows_in_line: bool
     removes: bool
     growing_epochs: int | None
+    growing_threshold: Callable[[DataSummary], float] | None = None
+    start_shape: Callable[[], tuple[int, int]] | None = None
+    wants_children: Callable[[SomMap, VerticalState], Any] | None = None
+    remembered: Callable[[], Any] | None = None
+    remember: Callable[[Any], None] | None = None
+    renumber: Callable[[IntArray], None] | None = None
     max_neurons: int | Literal["auto"] | None = None
     fine_tuning: float = 0.0
     link_pull: float = 0.0
@@ -266,25 +244,21 @@ class GrowthAbilities(Abilities):
 
     def check(self) -> None:
         """Raise UnfitError where a field that the core reads is out of its range."""
-        cap = self.max_neurons
-        whole = isinstance(cap, int) and not isinstance(cap, bool) and cap >= 1
-        if not (cap is None or whole or (isinstance(cap, str) and cap == "auto")):
-            raise UnfitError(f"has max_neurons = {cap!r}; it is 'auto', None or a whole number")
-        most = self.growing_epochs
-        if most is not None and (not isinstance(most, int) or most < 1):
-            raise UnfitError(f"has growing_epochs = {most!r}; it is None or a whole number above 0")
         for name in ("wrap", "removes", "may_disconnect", "grows_in_line"):
-            if not isinstance(getattr(self, name), bool):
-                raise UnfitError(f"has {name} = {getattr(self, name)!r}; it is True or False")
-        factor = self.spreading_factor
-        if not (factor is None or type(factor) in (int, float)):
-            raise UnfitError(f"has spreading_factor = {factor!r}; it is a number or None")
-        for name, below in (("fine_tuning", 1.0), ("link_pull", math.inf)):
-            share = getattr(self, name)
-            if not isinstance(share, (int, float)) or not 0 <= share < below:
-                raise UnfitError(
-                    f"has {name} = {share!r}, not a number of at least 0 below {below}"
-                )
+            self.require(name, "True or False", is_flag)
+        whole = "a whole number above 0"
+        known = (None, "auto")
+        self.require(
+            "max_neurons", f"'auto', None or {whole}", lambda one: one in known or _is_count(one)
+        )
+        self.require(
+            "growing_epochs", f"None or {whole}", lambda one: one is None or _is_count(one)
+        )
+        self.require(
+            "spreading_factor", "a number or None", lambda one: one is None or is_number(one)
+        )
+        self.require("fine_tuning", "a number in [0, 1)", lambda one: is_number(one, 0, 1))
+        self.require("link_pull", "a number of at least 0", lambda one: is_number(one, 0))
 
     def threshold(self, summary: DataSummary) -> float:
         """Return the growing threshold, nan where there is none."""
@@ -292,8 +266,13 @@ class GrowthAbilities(Abilities):
         return math.nan if rule is None else float(rule(summary))
 
     def cap(self, samples: float) -> int | None:
-        """Return how many neurons a map of so many samples has at most; None: no limit."""
-        return automatic_cap(samples) if self.max_neurons == "auto" else self.max_neurons
+        """Return how many neurons a map of so many samples has at most; None: no limit.
+
+        What a map takes grows with the square of its neurons: hops of 10000 take 200 MB.
+        """
+        if self.max_neurons == "auto":
+            return min(max(4, math.ceil(5 * math.sqrt(samples))), 10_000)
+        return self.max_neurons
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -326,3 +305,7 @@ class GrowthAbilities(Abilities):
                 "take rows 1, or another grid"
             )
         return found.closed(*self.shape) if self.wrap and found.torus is None else found
+
+
+def _is_count(value: Any) -> bool:
+    return is_number(value, 1) and isinstance(value, int)

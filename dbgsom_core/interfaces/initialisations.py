@@ -1,4 +1,4 @@
-"""What an initialisation is: where the first prototypes lie."""
+"""What a map starts from: its grid, and its first prototypes."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ class Start:
         import numpy as np  # a configuration is checked without it
 
         rows = np.flatnonzero(self.data.sample_weights)
-        drawn = self.rng.choice(rows, n, replace=len(rows) < n)
-        found, places = np.unique(drawn, return_inverse=True)
+        chosen = self.rng.choice(rows, n, replace=len(rows) < n)
+        found, inverse = np.unique(chosen, return_inverse=True)
         X = self.data.subset(found).X
         dense = np.asarray(X.toarray() if hasattr(X, "toarray") else X[:], dtype=np.float64)
-        return np.where(np.isnan(dense), self.moments.mean, dense)[places]
+        return np.where(np.isnan(dense), self.moments.mean, dense)[inverse]
 
 
 @runtime_checkable
@@ -86,3 +86,19 @@ class Initialisation(Protocol):
 
     def prototypes(self, start: Start) -> FloatArray:
         """Return the prototypes (K, D) of the cells of ``start``, float64 and finite."""
+
+
+@runtime_checkable
+class GridShape(Protocol):
+    """The cells of maps: which are linked, and where they lie in the plane.
+
+    Optional capability
+        ``suited_to(n_features) -> GridShape``: which it is for samples of so many columns. Asked
+        where the growth strategy says nothing of the map at the start.
+    """
+
+    def lattice(self, rows: int, columns: int) -> Grid:
+        """Return the grid of a map that starts with ``rows`` × ``columns`` neurons.
+
+        The cells of the start must hang together. A ValueError says why such a map cannot be.
+        """

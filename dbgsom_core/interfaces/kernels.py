@@ -1,16 +1,14 @@
-"""What a neighbourhood kernel is."""
+"""Neighbourhood kernels, and schedules of their width."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import Field
 
-from dbgsom_core.errors import UnfitError
-from dbgsom_core.interfaces.component import Abilities, Component
+from dbgsom_core.interfaces.component import Abilities, Component, is_number
 from dbgsom_core.interfaces.guard import Guarded
 
 if TYPE_CHECKING:
@@ -77,7 +75,6 @@ class KernelAbilities(Abilities):
 
     kind: ClassVar[str] = "kernel"
     defaults: ClassVar[Component] = KernelComponent()
-    methods: ClassVar[tuple[str, ...]] = ("weight",)
 
     start: float | None
     end: float | None
@@ -96,15 +93,31 @@ class KernelAbilities(Abilities):
         return found
 
     def check(self) -> None:
-        """Raise UnfitError where the schedule is none, or ``reads`` nothing that there is."""
-        if self.reads not in ("hops", "plane", "offsets"):
-            raise UnfitError(f"has reads = {self.reads!r}; it is 'hops', 'plane' or 'offsets'")
-        for name, width in (("start", self.start), ("end", self.end)):
-            if width is not None and not (_is_number(width) and 0 < width < math.inf):
-                raise UnfitError(f"has {name} = {width!r}; a width is a number of hops above 0")
-        if self.decay not in ("linear", "exponential"):
-            raise UnfitError(f"has decay = {self.decay!r}; it is 'linear' or 'exponential'")
+        """Raise UnfitError where the schedule or ``reads`` is none that there is."""
+        self.require(
+            "reads", "'hops', 'plane' or 'offsets'", ("hops", "plane", "offsets").__contains__
+        )
+        self.require("decay", "'linear' or 'exponential'", ("linear", "exponential").__contains__)
+        for name in ("start", "end"):
+            self.require(
+                name, "a number of hops above 0", lambda one: one is None or is_number(one, 1e-300)
+            )
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+@runtime_checkable
+class Schedule(Protocol):
+    """A schedule of the kernel's width over the growing phase.
+
+    In the fine-tuning phase the width is at the kernel's ``end``, whatever the schedule.
+    """
+
+    def width(self, start: float, end: float, remaining: float) -> float:
+        """Return the width in hops, finite and above 0.
+
+        Parameters
+        ----------
+        start, end : float
+            What the kernel says, or what follows from the map's size.
+        remaining : float
+            The share of the phase that is left: 1 in its first epoch, 0 in its last.
+        """

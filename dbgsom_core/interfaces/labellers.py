@@ -1,4 +1,4 @@
-"""What a labeller is, and what it sees."""
+"""Labellers, and what they see."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class LabelEvidence:
 
 
 @dataclass(frozen=True)
-class AskedEvidence(LabelEvidence):
-    """One whose ``bmu`` is made when somebody asks for it: samples are not in memory.
+class LazyEvidence(LabelEvidence):
+    """Evidence whose ``bmu`` is made on demand: samples are not in memory.
 
     Attributes
     ----------
@@ -152,11 +152,8 @@ class LabellerComponent(Component):
         ``reads_samples`` (attribute): True when it looks at ``X`` of `Surroundings`.
     """
 
-    answer: ClassVar[Callable[..., Any] | None] = None
-    learn: ClassVar[Callable[..., Any] | None] = None
     neighbours: ClassVar[int] = 16
     reads_samples: ClassVar[bool] = False
-    probabilities: ClassVar[Callable[..., Any] | None] = None
     needs_target: ClassVar[bool] = False
     several_targets: ClassVar[bool] = False
     columns: ClassVar[tuple[str, ...] | None] = None
@@ -170,9 +167,7 @@ class LabellerAbilities(Abilities):
 
     kind: ClassVar[str] = "labeller"
     defaults: ClassVar[Component] = LabellerComponent()
-    methods: ClassVar[tuple[str, ...]] = ("label", "probabilities", "learn", "answer")
 
-    probabilities: Callable[[LabelEvidence], Any] | None
     needs_target: bool
     several_targets: bool
     estimators: tuple[str, ...] | None
@@ -181,24 +176,26 @@ class LabellerAbilities(Abilities):
     columns: tuple[str, ...] | None
     point_column: int
     label: Any = None
+    probabilities: Callable[[LabelEvidence], Any] | None = None
     learn: Any = None
     answer: Any = None
 
     def check(self) -> None:
         """Raise UnfitError where what it says of itself does not go together."""
-        if self.several_targets and self.answer is not None:
-            raise UnfitError("has several_targets and answer, which knows one target at a time")
-        names, point = self.columns, self.point_column
-        if names is None:
-            return
-        texts = isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)
-        if not texts or not names or len(set(names)) < len(names):
-            raise UnfitError(f"has columns = {names!r}; they are a tuple of different names")
-        if type(point) is not int or not 0 <= point < len(names):
-            raise UnfitError(f"has point_column = {point!r}, not a number below {len(names)}")
-        if self.several_targets:
-            raise UnfitError("has several_targets and columns, which are of one target")
+        if self.several_targets and (self.answer is not None or self.columns is not None):
+            raise UnfitError("has several_targets with answer or columns, which are of one target")
+        if self.columns is not None:
+            names: Any = self.columns
+            self.require("columns", "a tuple of different names", lambda _: _are_names(names))
+            self.require(
+                "point_column", f"a number below {len(names)}", range(len(names)).__contains__
+            )
 
     def point(self, answers: NDArray[Any]) -> NDArray[Any]:
         """Return the column (n,) of answers (n, Q) that stands for the target; others as is."""
         return answers if self.columns is None else answers[:, self.point_column]
+
+
+def _are_names(names: Any) -> bool:
+    texts = isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)
+    return texts and len(names) == len(set(names)) > 0

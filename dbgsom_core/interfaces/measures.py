@@ -1,4 +1,4 @@
-"""What a measure is, and what it looks at: a trained map laid beside data."""
+"""Measures, and what they see: a part of the data through a trained map."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dbgsom_core.som_map.som_map import SomMap
     from dbgsom_core.som_map.tree import Descent, Tree
 
-    Asked = Callable[[Samples], NDArray[np.float64]]
+    AnswersOf = Callable[[Samples], NDArray[np.float64]]
 
 _Made = TypeVar("_Made")
 
@@ -77,8 +77,8 @@ class Evaluation:
     seed: int = 0
     labelled: NDArray[np.bool_] | None = None
     classes: NDArray[Any] | None = None
-    probabilities_of: Asked | None = None
-    novelty_of: Asked | None = None
+    probabilities_of: AnswersOf | None = None
+    novelty_of: AnswersOf | None = None
     drawn_from: int = 0
     all_hits: NDArray[Any] | None = None
 
@@ -87,10 +87,7 @@ class Evaluation:
         return {}
 
     def once(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
-        """Return what ``make()`` returned when it was first asked for by this key.
-
-        Measures share what takes long to find out.
-        """
+        """Return what ``make()`` returned for this key at first: measures share what takes long."""
         if key not in self._shared:
             self._shared[key] = make()
         found: _Made = self._shared[key]
@@ -140,7 +137,7 @@ class Evaluation:
         if found is not None:
             return found[:, 0]
         if self.data.is_euclidean:
-            return self._won[0]
+            return self._offsets[0]
         return self.data.distances_to(self.som_map.prototypes, self.bmu)
 
     @property
@@ -149,7 +146,7 @@ class Evaluation:
         return self.drawn_from or int(self.data.n)
 
     @cached_property
-    def _won(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _offsets(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return self.data.offsets(self.som_map.prototypes, self.bmu)
 
     @property
@@ -158,7 +155,7 @@ class Evaluation:
 
         None where the geometry is not Euclidean.
         """
-        return self._won[1] if self.data.is_euclidean else None
+        return self._offsets[1] if self.data.is_euclidean else None
 
     @cached_property
     def tree(self) -> Tree:
@@ -240,8 +237,8 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class AskedEvaluation(Evaluation):
-    """One whose predictions are made when somebody asks for them.
+class LazyEvaluation(Evaluation):
+    """An evaluation whose predictions are made on demand.
 
     Attributes
     ----------
@@ -254,15 +251,12 @@ class AskedEvaluation(Evaluation):
     @property  # type: ignore[misc] # the constructor sets it, too: to nothing
     def predictions(self) -> NDArray[Any] | None:
         """What the map answers."""
-        return self._answers
+        of = self.predictions_of
+        return None if of is None else self.once("predictions", lambda: of(self.data))
 
     @predictions.setter
     def predictions(self, given: NDArray[Any] | None) -> None:
         pass
-
-    @cached_property
-    def _answers(self) -> NDArray[Any] | None:
-        return None if self.predictions_of is None else self.predictions_of(self.data)
 
 
 @runtime_checkable

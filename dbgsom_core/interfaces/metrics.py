@@ -1,4 +1,4 @@
-"""What a distance metric is, and what else it can do."""
+"""Distance metrics, and what else they can do."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkab
 
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.errors import UnfitError
-from dbgsom_core.interfaces.component import Abilities, Component
-from dbgsom_core.interfaces.guard import contained, is_own
+from dbgsom_core.interfaces.component import Abilities, Component, is_number
+from dbgsom_core.interfaces.guard import error_names, is_own
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.interfaces.arrays import FloatArray
+
+
+CLAIMS = ("identity", "symmetry", "triangle")
+HANDLES = ("missing", "sparse")
 
 
 @runtime_checkable
@@ -115,16 +119,7 @@ class MetricAbilities(MetricCalls, Abilities):
 
     kind: ClassVar[str] = "metric"
     defaults: ClassVar[Component] = MetricComponent()
-    methods: ClassVar[tuple[str, ...]] = (
-        "assign",
-        "pairwise",
-        "prepare",
-        "centre",
-        "scalar_params",
-        "examples",
-        "fit",
-        "form",
-    )
+    unguarded: ClassVar[tuple[str, ...]] = ("scalar",)
 
     prepare: Callable[..., Any] | None
     examples: Callable[..., Any] | None
@@ -139,11 +134,11 @@ class MetricAbilities(MetricCalls, Abilities):
         """Find out what a component can do; what was found out already is returned as it is."""
         if isinstance(component, cls):
             return component
-        judge = None if is_own(component) else partial(_judge, component)
+        judge = None if is_own(component) else partial(check_loop, component)
         found = super().of(component, name=type(component).__name__, judge=judge, **known)
-        if found.scalar_params is None:
-            return replace(found, scalar_params=partial(_numbers, component))
-        return found
+        if found.scalar_params is not None:
+            return found
+        return replace(found, scalar_params=partial(_numbers, component))
 
     def check(self) -> None:
         """Raise UnfitError where an attribute is not what it may be."""
@@ -157,19 +152,24 @@ class MetricAbilities(MetricCalls, Abilities):
             raise UnfitError("lacks prepare, which gets what its fit returns")
         if self.uses_state and (self.fit is None or self.level == "scalar"):
             raise UnfitError("has uses_state without fit, or without assign or pairwise")
-        if self.geometry not in (None, "euclidean"):
-            raise UnfitError(f"has geometry = {self.geometry!r}; known is 'euclidean'")
-        if not isinstance(self.forms_below, (int, float)) or not self.forms_below >= 0:
-            raise UnfitError(f"has forms_below = {self.forms_below!r}, not a number of at least 0")
+        self.require("geometry", "'euclidean' or None", (None, "euclidean").__contains__)
+        self.require(
+            "forms_below",
+            "a number of at least 0",
+            lambda one: is_number(one, 0) or one == math.inf,
+        )
+        for name, known in (("claims", CLAIMS), ("handles", HANDLES)):
+            self.require(name, f"some of {known}", lambda some: set(some) <= set(known))  # noqa: B023
 
     def knowing(self, state: Mapping[str, NDArray[Any]]) -> Self:
         """Return the same with its methods bound to what ``fit`` returned."""
-        names = ("prepare", *(("assign", "pairwise") if self.uses_state else ()))
-        bound: dict[str, Any] = {
-            name: _bound(method, state)
-            for name in names
-            if (method := getattr(self, name)) is not None
-        }
+
+        def bind(method: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda *given: method(*given, state)
+
+        names = ("prepare", "assign", "pairwise") if self.uses_state else ("prepare",)
+        methods = ((name, getattr(self, name)) for name in names)
+        bound: dict[str, Any] = {name: bind(one) for name, one in methods if one is not None}
         return replace(self, **bound)
 
     def prepared(self, X: Any) -> Any:
@@ -179,25 +179,22 @@ class MetricAbilities(MetricCalls, Abilities):
     def check_geometry(self, X: NDArray[Any]) -> None:
         """Raise UnfitError where prepared samples are not as far apart as ``geometry`` says."""
         if self.is_euclidean and self.judge is not None:
-            from dbgsom_core.interfaces.geometry import euclidean  # numpy is slow to import
+            from dbgsom_core.interfaces.validation import euclidean  # numpy is slow to import
 
             self.judge(euclidean, self, X)
 
 
-def _bound(method: Callable[..., Any], state: Mapping[str, Any]) -> Callable[..., Any]:
-    return lambda *given: method(*given, state)
+def check_loop(metric: Component, loop: Callable[..., Any], *given: Any) -> Any:
+    """Call a loop around ``scalar``; check the distances that it returns, alone or behind units."""
+    from dbgsom_core.interfaces.validation import distances
 
-
-def _judge(metric: Component, loop: Callable[..., Any], *given: Any) -> Any:
-    from dbgsom_core.interfaces import validation  # numpy is slow to import
-
-    with contained("metric", metric, "geometry" if loop.__name__ == "euclidean" else "scalar"):
+    with error_names("metric", metric, "geometry" if loop.__name__ == "euclidean" else "scalar"):
         answer = loop(*given)
         found = answer[1] if isinstance(answer, tuple) else answer
-        validation.distances(found, found.shape)
+        distances(found, found.shape)
         return answer
 
 
 def _numbers(metric: Component) -> list[float]:
-    values = (getattr(metric, field) for field in type(metric).model_fields)
+    values = [getattr(metric, field) for field in type(metric).model_fields]
     return [value for value in values if isinstance(value, (bool, int, float))]

@@ -1,4 +1,4 @@
-"""What observers add to the folder of a run: scalars and artefacts of their own."""
+"""Scalars and artefacts that observers add to the folder of a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import re
 import shutil
 import threading
 import time
-from numbers import Real
+from contextlib import suppress
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,12 @@ ARTIFACTS = "artifacts"
 # The first words of what a run itself logs, and what mirrors make of it.
 RESERVED = ("best", "epoch", "fold", "stability", "stability_high", "stability_low", "system",
             "test", "train")  # fmt: skip
-_LONGEST = 250  # letters of a name, as trackers take them
-_LONGEST_FILE = 240  # bytes: file systems take 255, with what a name has while it is written
-_STEPS = 1 << 63  # what stores of trackers hold
-_WORD = re.compile(r"[\w][\w\-. ]*(?<![. ])")
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # of Windows
+_LONGEST = 240  # letters of a name, and bytes of each word: file systems take 255
+_WORD = re.compile(
+    r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$))\w[\w\-. ]*(?<![. ])"
+)  # not Windows' devices
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}  # as the journal has them
-_lock = threading.Lock()  # a tracker that was given up may still be at work
+_lock = threading.Lock()  # a tracker may have a thread of its own
 
 
 class RunLog:
@@ -42,30 +42,29 @@ class RunLog:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: set[tuple[str, int]] | None = None  # None: nobody has looked
+        self._known: set[tuple[str, int]] | None = None  # None: not read yet
 
     def scalar(self, name: str, value: float, step: int) -> None:
         """See `Run.log_scalar`."""
         name = without_secrets(_name(name, "a scalar"))
-        if name.partition("/")[0] in RESERVED:
+        first = name.partition("/")[0]
+        if first in RESERVED:
             raise ValueError(
-                f"a scalar cannot be called {name!r}: what begins with "
-                f"'{name.partition('/')[0]}/' is the run's own; put a word of yours in front"
+                f"a scalar cannot be called {name!r}: what begins with '{first}/' is the run's own"
             )
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ValueError(f"the scalar {name!r} must be a number, not {value!r}")
-        whole = hasattr(step, "__index__") and not isinstance(step, bool)
-        if not whole or not 0 <= int(step) < _STEPS:
+        if not (isinstance(step, Integral) and 0 <= step < 1 << 63):  # what trackers hold
             raise ValueError(
                 f"the step of {name!r} must be a whole number from 0, below 2^63, not {step!r}"
             )
         number, step = float(value), int(step)
-        told = number if math.isfinite(number) else _NOT_FINITE[f"{number}"]
-        line = {"epoch": step, "time": int(time.time() * 1000), "metrics": {name: told}}
+        plain = number if math.isfinite(number) else _NOT_FINITE[f"{number}"]
+        line = {"epoch": step, "time": int(time.time() * 1000), "metrics": {name: plain}}
         path = self._folder / SCALARS
         with _lock:
             if self._known is None:
-                self._known = _points(path)
+                self._known = _logged(path)
             if (name, step) in self._known:
                 return
             with path.open("ab") as journal:
@@ -74,37 +73,26 @@ class RunLog:
 
     def artifact(self, name: str, content: str | bytes | os.PathLike[str]) -> Path:
         """See `Run.log_artifact`."""
-        words = _name(name, "an artefact").split("/")
-        if any(len(os.fsencode(word)) > _LONGEST_FILE for word in words):
-            raise ValueError(
-                f"an artefact needs words of at most {_LONGEST_FILE} bytes between '/', as disks "
-                f"take them, not {name!r}"
-            )
-        path = self._folder.joinpath(ARTIFACTS, *words)
+        path = self._folder.joinpath(ARTIFACTS, *_name(name, "an artefact").split("/"))
         if isinstance(content, str):
             content = without_secrets(content).encode()
-        if isinstance(content, (bytes, bytearray, memoryview)):
+        if isinstance(content, os.PathLike):
+            with open_regular(Path(content)):  # no pipe or device
+                write_atomically(path, lambda new: shutil.copyfile(content, new))
+        elif isinstance(content, (bytes, bytearray, memoryview)):
             write_atomically(path, lambda new: new.write_bytes(content))
-        elif isinstance(content, os.PathLike):
-            with open_regular(Path(content)) as source:
-                write_atomically(path, lambda new: _copy(source, new))
         else:
+            kind = type(content).__name__
             raise ValueError(
-                f"the artefact {name!r} must be text, bytes or the path of a file, not "
-                f"{type(content).__name__}"
+                f"the artefact {name!r} must be text, bytes or the path of a file, not {kind}"
             )
         return path
 
 
-def _copy(source: Any, path: Path) -> None:
-    with path.open("wb") as target:
-        shutil.copyfileobj(source, target)
-
-
 def _name(name: Any, what: str) -> str:
     words = name.split("/") if isinstance(name, str) else [""]
-    whole = all(_WORD.fullmatch(word) and not _DEVICES.fullmatch(word) for word in words)
-    if not whole or len(name) > _LONGEST:
+    fits = [_WORD.fullmatch(word) and len(os.fsencode(word)) <= _LONGEST for word in words]
+    if not all(fits) or len(name) > _LONGEST:
         raise ValueError(
             f"{what} needs a name of at most {_LONGEST} letters, digits, '_', '-', '.' and spaces, "
             f"words that begin with a letter, a digit or '_' between '/', not {name!r}"
@@ -112,8 +100,8 @@ def _name(name: Any, what: str) -> str:
     return str(name)
 
 
-def _points(path: Path) -> set[tuple[str, int]]:
-    # What is logged already, by a process that was interrupted; its torn last line is cut off.
+def _logged(path: Path) -> set[tuple[str, int]]:
+    # What a process that was interrupted has logged already; a truncated last line is cut off.
     try:
         with open_regular(path) as journal:
             content = journal.read()
@@ -124,9 +112,7 @@ def _points(path: Path) -> set[tuple[str, int]]:
         os.truncate(path, whole)
     found = set()
     for line in content[:whole].splitlines():
-        try:
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
             known = json.loads(line)
             found |= {(name, int(known["epoch"])) for name in known["metrics"]}
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue
     return found

@@ -1,4 +1,4 @@
-"""What a stopping rule is, and what it sees of a training."""
+"""Stopping rules, and what they see of a training."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from dbgsom_core.errors import UnfitError
-from dbgsom_core.interfaces.component import Abilities, Component, nested_fields
+from dbgsom_core.interfaces.component import (
+    Abilities,
+    Component,
+    is_flag,
+    is_number,
+    nested_fields,
+)
 from dbgsom_core.interfaces.measures import MeasureAbilities
 
 if TYPE_CHECKING:
@@ -76,8 +81,6 @@ class StoppingComponent(Component):
         `Nested` measure that needs them gets them without. Child maps without classes leave it out.
     """
 
-    watch: ClassVar[Callable[..., float] | None] = None
-    is_best: ClassVar[Callable[..., bool] | None] = None
     needs_target: ClassVar[bool] = False
 
 
@@ -87,7 +90,6 @@ class StoppingAbilities(Abilities):
 
     kind: ClassVar[str] = "stopping"
     defaults: ClassVar[Component] = StoppingComponent()
-    methods: ClassVar[tuple[str, ...]] = ("stop", "watch", "is_best")
 
     stop: Callable[[StopState], bool] | None = None
     watch: Callable[[StopState], float] | None = None
@@ -97,11 +99,8 @@ class StoppingAbilities(Abilities):
 
     def check(self) -> None:
         """Raise UnfitError where ``validation`` is no share, or ``needs_target`` no flag."""
-        if not isinstance(self.needs_target, bool):
-            raise UnfitError(f"has needs_target = {self.needs_target!r}; it is True or False")
-        share: Any = self.validation
-        if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share < 1:
-            raise UnfitError(f"has validation = {share!r}, not a share of at least 0 below 1")
+        self.require("needs_target", "True or False", is_flag)
+        self.require("validation", "a share in [0, 1)", lambda share: is_number(share, 0, 1))
 
 
 def measures_of(rule: Any) -> list[Any]:

@@ -1,14 +1,14 @@
-"""What a tracker is, and what its observers hear of: a run and its result."""
+"""Trackers, and what observers of runs get: a run and its result."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from dbgsom_core.interfaces.component import Abilities, Component
 from dbgsom_core.interfaces.privacy import masked
@@ -91,20 +91,13 @@ class Run:
             May be nan or infinite.
         step : int
             The epoch, say: 0 or more.
-
-        Raises
-        ------
-        ValueError
-            The name, the value or the step cannot be.
-        OSError
-            The folder cannot be written.
         """
         self._log.scalar(name, value, step)
 
     def log_artifact(self, name: str, content: str | bytes | PathLike[str]) -> Path:
-        """Add a file to the run: ``artifacts/NAME`` in its folder, sent to trackers at its end.
+        """Write a file of the run whole, ``artifacts/NAME`` in its folder, and return its path.
 
-        It is written whole or not at all; the same name again replaces it.
+        Trackers get it at the end. The same name again replaces it.
 
         Parameters
         ----------
@@ -113,18 +106,6 @@ class Run:
         content : str, bytes or path
             Text, in which secrets are masked; bytes; or a file that is copied: what is in them is
             yours to mask.
-
-        Returns
-        -------
-        Path
-            Where it lies.
-
-        Raises
-        ------
-        ValueError
-            The name or the content cannot be.
-        OSError
-            The file or the folder cannot be read or written.
         """
         return self._log.artifact(name, content)
 
@@ -344,18 +325,8 @@ class TrackerComponent(Component):
     store_field: ClassVar[str] = ""
     packages: ClassVar[tuple[str, ...]] = ()
 
-    how_to_open: ClassVar[Callable[..., str] | None] = None
-    how_to_compare: ClassVar[Callable[..., str | None] | None] = None
-    mirror: ClassVar[Callable[..., bool | None] | None] = None
-    mirrored: ClassVar[Callable[..., bool] | None] = None
-    reachable: ClassVar[Callable[..., str] | None] = None
-    page: ClassVar[Callable[..., Page] | None] = None
-    fetch_model: ClassVar[Callable[..., Path] | None] = None
-    register: ClassVar[Callable[..., str] | None] = None
 
-
-@dataclass(frozen=True)
-class TrackerTraits:
+class TrackerTraits(NamedTuple):
     """What the class of a tracker says of itself; see `TrackerComponent`."""
 
     is_default: bool
@@ -366,8 +337,7 @@ class TrackerTraits:
     @classmethod
     def of(cls, tracker: type[Any]) -> TrackerTraits:
         """Return the traits of a class, which need not derive from `TrackerComponent`."""
-        names = [one.name for one in fields(cls)]
-        values = [getattr(tracker, name, getattr(TrackerComponent, name)) for name in names]
+        values = [getattr(tracker, one, getattr(TrackerComponent, one)) for one in cls._fields]
         return cls(bool(values[0]), tuple(values[1]), str(values[2]), tuple(values[3]))
 
 
@@ -377,22 +347,12 @@ class TrackerAbilities(Abilities):
 
     kind: ClassVar[str] = "tracker"
     defaults: ClassVar[Component] = TrackerComponent()
-    methods: ClassVar[tuple[str, ...]] = (
-        "how_to_open",
-        "how_to_compare",
-        "mirror",
-        "mirrored",
-        "reachable",
-        "page",
-        "fetch_model",
-        "register",
-    )
 
-    how_to_open: Callable[[], str] | None
-    mirror: Callable[[Path], bool | None] | None
-    mirrored: Callable[[Path], bool] | None
-    reachable: Callable[[], str] | None
-    how_to_compare: Callable[[Sequence[Path]], str | None] | None
-    page: Callable[[str | None, Path | None, int], Page] | None
-    fetch_model: Callable[[str, Path], Path] | None
-    register: Callable[[Path, str, str | None], str] | None
+    how_to_open: Callable[[], str] | None = None
+    how_to_compare: Callable[[Sequence[Path]], str | None] | None = None
+    mirror: Callable[[Path], bool | None] | None = None
+    mirrored: Callable[[Path], bool] | None = None
+    reachable: Callable[[], str] | None = None
+    page: Callable[[str | None, Path | None, int], Page] | None = None
+    fetch_model: Callable[[str, Path], Path] | None = None
+    register: Callable[[Path, str, str | None], str] | None = None

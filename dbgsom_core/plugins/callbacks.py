@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import inspect
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,14 +11,13 @@ from typing import Any
 from dbgsom_core.errors import callers_level
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.epochs import EpochRecord, nobody
-from dbgsom_core.interfaces.guard import is_from_a_signal, is_own
+from dbgsom_core.interfaces.guard import RAISED, is_own
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.stopping import STOP, Stop
 
 log = private_logger("dbgsom")
 
 Callback = Callable[[EpochRecord], Any]
-_SECONDS_WORTH_A_LINE = 1.0
 
 
 class Callbacks:
@@ -54,7 +52,6 @@ class Callbacks:
         self._required = required
         self.notes: list[str] = []
         self._failures: set[tuple[str, str]] = set()
-        self._seconds: dict[str, float] = defaultdict(float)
 
     def notify(self, hook: str, **event: Any) -> None:
         """Call a lifecycle hook with the arguments that each callback accepts."""
@@ -68,10 +65,7 @@ class Callbacks:
         call(self._required, hook, event)
 
     def notify_others(self, hook: str, **event: Any) -> list[tuple[str, Any]]:
-        """Call the others; return the name and the answer of each.
-
-        One that raises, or is interrupted, keeps no other from being called.
-        """
+        """Call the others, also where one of them raises; return the name and answer of each."""
         return self._call_each(self._others, hook, event)
 
     def on_epoch(self, run: Any, epoch: EpochRecord) -> str:
@@ -93,51 +87,46 @@ class Callbacks:
             yield
         finally:
             self._call_each(trackers, "close", {})
-            for name, seconds in self._seconds.items():
-                if seconds > _SECONDS_WORTH_A_LINE:
-                    log.info("%s took %.1f s", name, seconds)
 
     def report(self, name: str, method: str, error: BaseException) -> None:
         """Note that a callback failed, once for each of its methods, and log it."""
-        told = f"{name} failed in {method} ({type(error).__name__}: {error})"
+        note = f"{name} failed in {method} ({type(error).__name__}: {error})"
         if (name, method) not in self._failures:  # it may fail in every epoch
             self._failures.add((name, method))
-            self.notes.append(told)
-        log.warning("%s; the run goes on", told)
+            self.notes.append(note)
+        log.warning("%s; the run goes on", note)
         log.debug("traceback of %s", name, exc_info=error)
 
     def _call_each(
         self, callbacks: Sequence[Any], method: str, event: dict[str, Any]
     ) -> list[tuple[str, Any]]:
-        interrupted, answers = None, []
+        answers, interrupt = [], None
         for callback in callbacks:
-            name, begun = self._name(callback), time.perf_counter()
+            usual = f"observer {getattr(callback, '__name__', type(callback).__name__)}"
+            name = self._trackers.get(id(callback), usual)
             try:
-                answers.append((name, call(callback, method, _handed(callback, event))))
-            except BaseException as error:
-                if not is_from_a_signal(error):
-                    self.report(name, method, error)
-                elif interrupted is None:
-                    interrupted = error
-                else:
+                answers.append((name, _call_with_copy(callback, method, event)))
+            except RAISED as error:
+                self.report(name, method, error)
+            except KeyboardInterrupt as error:
+                if interrupt is not None:
                     raise
-            self._seconds[name] += time.perf_counter() - begun
-        if interrupted is not None:
-            raise interrupted
+                interrupt = error  # the others are called first
+        if interrupt is not None:
+            raise interrupt
         return answers
 
-    def _name(self, callback: Any) -> str:
-        usual = f"observer {getattr(callback, '__name__', type(callback).__name__)}"
-        return self._trackers.get(id(callback), usual)
 
-
-def _handed(callback: Any, event: dict[str, Any]) -> dict[str, Any]:
-    """Return an event with a result of its own for a third party, who may change it."""
+def _call_with_copy(callback: Any, method: str, event: dict[str, Any]) -> Any:
+    # A third party gets a result of its own: what it changes there is seen by no other.
     if "result" not in event or is_own(callback):
-        return event
-    from dbgsom_core.interfaces.read_only import private_copy
+        return call(callback, method, event)
+    from dbgsom_core.interfaces import validation
 
-    return {**event, "result": private_copy(event["result"])}
+    def call_with(result: Any) -> Any:
+        return call(callback, method, {**event, "result": result})
+
+    return validation.call(call_with, ("tracker", method), (event["result"],))
 
 
 def call(observer: Any, method: str, event: dict[str, Any]) -> Any:
@@ -145,12 +134,13 @@ def call(observer: Any, method: str, event: dict[str, Any]) -> Any:
     found = getattr(observer, method, None)
     if found is None:
         return None
-    # As pluggy does: a hook names the arguments that it wants.
-    code = getattr(getattr(found, "__func__", found), "__code__", None)
-    if code is None or code.co_flags & 0x08:  # no Python function, or **kwargs
+    try:
+        parameters = inspect.signature(found).parameters
+    except (TypeError, ValueError):  # a function without a signature
         return found(**event)
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    return found(**{name: value for name, value in event.items() if name in names})
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        return found(**event)
+    return found(**{name: value for name, value in event.items() if name in parameters})
 
 
 def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
@@ -170,7 +160,6 @@ def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
     for listener in listeners:
         if not (callable(listener) or hasattr(listener, "dbgsom_epoch_finished")):
             raise ValueError(f"callbacks must hold callables or observers, not {listener!r}")
-
     if show is None and not listeners:
         return nobody
     failed: set[int] = set()
@@ -186,17 +175,16 @@ def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
                     answers.append(call(listener, "dbgsom_epoch_finished", event))
                 else:
                     answers.append(listener(record))
-            except BaseException as error:
-                if getattr(listener, "vital", False) or is_from_a_signal(error):
+            except RAISED as error:
+                if getattr(listener, "vital", False):
                     raise
-                if id(listener) in failed:  # it may fail in every epoch
-                    continue
-                failed.add(id(listener))
-                warnings.warn(
-                    f"callback {listener!r} failed ({type(error).__name__}: {error}); "
-                    "training goes on",
-                    stacklevel=callers_level(),
-                )
+                if id(listener) not in failed:  # it may fail in every epoch
+                    failed.add(id(listener))
+                    warnings.warn(
+                        f"callback {listener!r} failed ({type(error).__name__}: {error}); "
+                        "training goes on",
+                        stacklevel=callers_level(),
+                    )
         return STOP if any(answer is STOP for answer in answers) else None
 
     return notify

@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
+import faulthandler
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
+from pkgutil import resolve_name
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from dbgsom_core.errors import PluginError
 from dbgsom_core.hookspecs import KINDS
-from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
-from dbgsom_core.plugins.apart import Apart
-from dbgsom_core.plugins.importing import importing, watched_imports
-from dbgsom_core.plugins.offers import Offered, PluginRecord
-from dbgsom_core.plugins.registry import GROUP, OWN_DISTRIBUTION, Registry, get_registry
+from dbgsom_core.plugins.offers import STEP, Offered, PluginRecord
+from dbgsom_core.plugins.registry import (
+    OWN_DISTRIBUTION,
+    Registry,
+    disabled_plugins,
+    get_registry,
+    installed_points,
+    only_own_plugins,
+)
 
 SLOW_SECONDS = 0.2  # what one plugin may add to every start
-Problem = Literal[
-    "broken", "api version", "stale", "clash", "changes", "touches", "shadowed", "slow", "outdated"
-]
-HARMLESS: tuple[Problem, ...] = ("touches", "shadowed", "slow", "outdated")
-_MILD = ("the warnings filters", "the environment", "sys.path")
-# What every run imports sooner or later: no plugin's cost, nor its doing.
+Problem = Literal["broken", "api version", "stale", "clash", "shadowed", "slow", "outdated"]
+HARMLESS: tuple[Problem, ...] = ("shadowed", "slow", "outdated")
+# What every run imports sooner or later: no plugin's cost.
 _CORE = ("dbgsom_core.api", "numpy", "scipy.sparse", "numba", "sklearn.base", "matplotlib.figure")
+_CHILD = """
+import json, sys
+task = json.loads(sys.argv[1])
+sys.path[:] = task["path"]
+from dbgsom_core.plugins.doctor import serve
+serve(task)
+"""
+
+Tell = Callable[[Any], None]
 
 
 @dataclass(frozen=True)
@@ -36,12 +52,10 @@ class Finding:
     ----------
     problem : str
         ``broken`` (cannot be loaded), ``api version`` (too old or too new), ``stale`` (names what
-        is not there any more, or is installed twice), ``clash`` (two offer one name),
-        ``changes`` (its import changes what all share: functions, the working directory),
-        ``touches`` (what matters less: filters of warnings), ``shadowed`` (a built-in has the
+        is not there any more), ``clash`` (two offer one name), ``shadowed`` (a built-in has the
         name), ``slow``, ``outdated`` (works, will not for ever).
     distribution, version, name : str
-        Who it is about: the plugin's or the component's name.
+        The plugin or the component.
     message : str
         One sentence with the cure.
     details : str
@@ -61,88 +75,69 @@ class Finding:
         return self.problem in HARMLESS
 
 
-def diagnose(registry: Registry) -> list[Finding]:
-    """Return every finding; importing each offered class is part of the examination."""
-    findings: list[Finding] = []
-    for record in registry.records:
-        findings += _of_record(record)
-    findings += _installed_twice()
-    for kind in KINDS:
-        for offered in registry.offered(kind):
-            findings += _of_offer(offered, registry)
-    for named in registry.named_classes:
-        findings += _of_class(*named)
-    return findings
+def diagnose_isolated(limit: float) -> tuple[list[Finding], int]:
+    """Return every finding and how many plugins were loaded; imports are tried in other processes.
 
-
-def diagnose_apart(limit: float) -> tuple[list[Finding], int]:
-    """Return every finding and how many plugins were loaded, all imports in another process.
-
-    A single import may take ``limit`` seconds.
-
-    One that ends the process or hangs is named, and the others are examined without it.
+    Each distribution has a process of its own, in which a single import may take ``limit`` seconds.
+    One that ends its process or hangs is named, and left out of the search for clashes.
     """
     findings: list[Finding] = []
-    off = [one for one in os.environ.get("DBGSOM_DISABLE_PLUGINS", "").split(",") if one]
-    while True:
-        disabled = {"DBGSOM_DISABLE_PLUGINS": ",".join(off)}
-        process, at = Apart(__name__, {}, limit, disabled), ("", "")
-        for line in process.lines():
-            if "at" in line:
-                at = (line["at"][0], line["at"][1])
-            else:
-                return findings + [Finding(**one) for one in line["findings"]], line["loaded"]
-        distribution, name = at
-        if not distribution or distribution in off:
-            raise PluginError(f"the examination of the plugins {process.ended}")
-        findings.append(
-            Finding("broken", distribution, version_of(distribution), name, when_imported(process))
-        )
-        off.append(distribution)
+    off = disabled_plugins()
+    for distribution, (version, name) in enabled_distributions().items():
+        found, ended = run_isolated(f"{__name__}:examine", distribution, limit)
+        findings += [Finding(**one) for one in found]
+        if ended:
+            findings.append(Finding("broken", distribution, version, name, when_imported(ended)))
+            off.append(distribution)
+    registry = Registry.discover(off, own_only=only_own_plugins())
+    loaded = sum(record.status == "ok" for record in registry.records)
+    return findings + list(_clashes(registry)), loaded
 
 
-def when_imported(process: Apart) -> str:
-    """Return the sentence for a plugin whose import was the last that a process told of."""
-    return f"{process.ended} when it was imported; disable or uninstall it"
+def enabled_distributions() -> dict[str, tuple[str, str]]:
+    """Return version and first entry point of each distribution whose plugins are not disabled."""
+    off, own_only = set(disabled_plugins()), only_own_plugins()
+    return {
+        distribution: (version, point.name)
+        for point, distribution, version in reversed(installed_points())
+        if not off & {point.name, distribution}
+        and (not own_only or distribution == OWN_DISTRIBUTION)
+    }
 
 
-def version_of(distribution: str) -> str:
-    """Return the version of an installed distribution, without importing anything of it."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "0"
+def when_imported(ended: str) -> str:
+    """Return the sentence for a plugin whose import ended a process so."""
+    return f"{ended} when it was imported; disable or uninstall it"
 
 
-def work(task: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> None:
-    """Diagnose in a process of its own; see `Apart`."""
+def examine(distribution: str, tell: Tell) -> None:
+    """Examine the plugins of a distribution in a process of its own; see `run_isolated`."""
     for name in _CORE:
         import_module(name)
-    with watched_imports(lambda distribution, name: tell({"at": [distribution, name]})):
-        registry = get_registry()
-        findings = [asdict(one) for one in diagnose(registry)]
-    loaded = sum(record.status == "ok" for record in registry.records)
-    tell({"findings": findings, "loaded": loaded})
+    for one in _defects(get_registry(), distribution):
+        tell(asdict(one))
 
 
-def status_of(offered: Offered, registry: Registry) -> Literal["ok", "clash", "shadowed"]:
-    """Say what a bare name means for an offer: itself, the built-in, or an error."""
-    of_kind = registry.steps if offered in registry.steps else registry.offered(offered.kind)
-    rivals = [one for one in of_kind if one.name == offered.name]
-    if len(rivals) == 1 or offered.distribution == OWN_DISTRIBUTION:
-        return "ok"
-    built_in = any(one.distribution == OWN_DISTRIBUTION for one in rivals)
-    return "shadowed" if built_in else "clash"
+def diagnose(registry: Registry) -> list[Finding]:
+    """Return every finding of a registry; importing each offered class is part of it."""
+    return [*_defects(registry), *_clashes(registry)]
+
+
+def _defects(registry: Registry, distribution: str = "") -> Iterator[Finding]:
+    for record in registry.records:
+        if distribution in ("", record.distribution):
+            yield from _of_record(record)
+    for offered in registry.classes():
+        if distribution in ("", offered.distribution):
+            yield from _of_import(offered)
 
 
 def _of_record(record: PluginRecord) -> Iterator[Finding]:
     who = (record.distribution, record.version, record.name)
     if record.status == "broken":
-        foreign = (
-            record.api_version is not None and record.api_version not in SUPPORTED_API_VERSIONS
-        )
-        problem: Problem = "api version" if foreign else "broken"
-        yield Finding(problem, *who, record.error, record.details)
+        stated = record.api_version
+        foreign = stated is not None and stated not in SUPPORTED_API_VERSIONS
+        yield Finding("api version" if foreign else "broken", *who, record.error, record.details)
     if record.import_seconds > SLOW_SECONDS and record.distribution != OWN_DISTRIBUTION:
         yield Finding(
             "slow",
@@ -150,66 +145,104 @@ def _of_record(record: PluginRecord) -> Iterator[Finding]:
             f'takes {record.import_seconds:.2f} s at every start; offer "module:Class" strings '
             "and import what is heavy inside methods",
         )
-    if record.changes:
-        yield Finding(
-            "touches" if set(record.changes) <= set(_MILD) else "changes",
-            *who,
-            f"its import changes {', '.join(record.changes)}; leave what all share alone",
-        )
     for note in record.notes:
         yield Finding("outdated", *who, note)
 
 
-def _of_offer(offered: Offered, registry: Registry) -> Iterator[Finding]:
-    who = (offered.distribution, offered.version, offered.name)
-    status = status_of(offered, registry)
-    if status != "ok":
+def _of_import(offered: Offered) -> Iterator[Finding]:
+    try:
+        offered.load()
+    except PluginError as error:
+        gone = isinstance(error.__cause__, (ImportError, AttributeError))
+        who = (offered.distribution, offered.version, offered.name)
+        yield Finding("stale" if gone else "broken", *who, str(error))
+
+
+def _clashes(registry: Registry) -> Iterator[Finding]:
+    for offered in (one for kind in KINDS for one in registry.offered(kind)):
+        status = status_of(offered, registry)
+        if status == "ok":
+            continue
         rivals = [
             one.distribution
             for one in registry.offered(offered.kind)
             if one.name == offered.name and one.distribution != offered.distribution
         ]
-        means = (
-            f"the bare name means that of {OWN_DISTRIBUTION}"
-            if status == "shadowed"
-            else "the bare name is an error"
-        )
+        means = f"means that of {OWN_DISTRIBUTION}" if status == "shadowed" else "is an error"
         yield Finding(
             status,
-            *who,
-            f"{offered.kind} '{offered.name}' is offered by {' and '.join(rivals)} too: {means}; "
-            f"write '{offered.distribution}:{offered.name}'",
+            offered.distribution,
+            offered.version,
+            offered.name,
+            f"{offered.kind} '{offered.name}' is offered by {' and '.join(rivals)} too: the bare "
+            f"name {means}; write '{offered.full_name}'",
         )
-    try:
-        offered.load()
-    except PluginError as error:
-        gone = isinstance(error.__cause__, (ImportError, AttributeError))
-        yield Finding("stale" if gone else "broken", *who, str(error))
 
 
-def _of_class(distribution: str, name: str, where: str) -> Iterator[Finding]:
-    try:
-        with importing(distribution, name):
-            StoredType(where, {}).load()
-    except PluginError as error:
-        told = f"prepare step or transformer '{name}': {error}; reinstall or disable that plugin"
-        gone = isinstance(error.__cause__, (ImportError, AttributeError))
-        who = (distribution, version_of(distribution), name)
-        yield Finding("stale" if gone else "broken", *who, told)
+def status_of(offered: Offered, registry: Registry) -> Literal["ok", "clash", "shadowed"]:
+    """Return what a bare name means for an offer: itself, the built-in, or an error."""
+    of_kind = registry.steps if offered.kind == STEP else registry.offered(offered.kind)
+    rivals = [one for one in of_kind if one.name == offered.name]
+    if len(rivals) == 1 or offered.distribution == OWN_DISTRIBUTION:
+        return "ok"
+    built_in = any(one.distribution == OWN_DISTRIBUTION for one in rivals)
+    return "shadowed" if built_in else "clash"
 
 
-def _installed_twice() -> Iterator[Finding]:
-    seen: dict[str, str] = {}
-    for one in distributions():
-        if "[" + GROUP + "]" not in (one.read_text("entry_points.txt") or ""):
-            continue
-        name, version = one.name, one.version
-        if seen.setdefault(name, version) != version:
-            yield Finding(
-                "stale",
-                name,
-                version,
-                name,
-                f"is installed twice: {seen[name]} is used and {version} lies behind it; "
-                "uninstall it until it is gone and install it once",
-            )
+def run_isolated(
+    work: str, distribution: str, limit: float, *arguments: Any
+) -> tuple[list[Any], str]:
+    """Call ``module:function(distribution, *arguments, tell)`` in a process of its own.
+
+    Other third parties are disabled there; arguments are plain JSON values.
+
+    ``limit`` is the seconds from one call of ``tell(value)``, a plain JSON value, to the next.
+
+    Returns
+    -------
+    values : list
+        What it told.
+    ended : str
+        How it ended early, in words; empty where it did not.
+    """
+    with TemporaryDirectory() as folder:
+        answers, stuck = Path(folder, "answers"), Path(folder, "stuck")
+        task = {
+            "path": [path for path in sys.path if path], "work": work,
+            "arguments": [distribution, *arguments],
+            "limit": limit, "answers": str(answers), "stuck": str(stuck),
+        }  # fmt: skip
+        others = {one for _, one, _ in installed_points()} - {distribution, OWN_DISTRIBUTION}
+        environment = {
+            **os.environ,
+            "DBGSOM_DISABLE_PLUGINS": ",".join({*disabled_plugins(), *others}),
+        }
+        code = subprocess.run(
+            [sys.executable, "-c", _CHILD, json.dumps(task)],
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            check=False,
+        ).returncode
+        lines = answers.read_text().splitlines() if answers.exists() else []
+        values = [json.loads(line) for line in lines]
+        if values and values[-1] == "done":
+            return values[:-1], ""
+        if stuck.exists() and stuck.stat().st_size:
+            return values, f"took longer than {limit:g} s"
+        by = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return values, f"ended the process ({by})"
+
+
+def serve(task: dict[str, Any]) -> None:
+    """Do the work of the process that `run_isolated` started."""
+    os.dup2(2, 1)  # what plugins print is no answer
+    with Path(task["stuck"]).open("w") as stuck, Path(task["answers"]).open("w") as answers:
+
+        def tell(value: Any) -> None:
+            print(json.dumps(value), file=answers, flush=True)
+            faulthandler.dump_traceback_later(task["limit"], exit=True, file=stuck)
+
+        faulthandler.dump_traceback_later(task["limit"], exit=True, file=stuck)
+        resolve_name(task["work"])(*task["arguments"], tell)
+        tell("done")
+        os._exit(0)  # threads that a plugin left behind end with it

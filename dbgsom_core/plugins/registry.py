@@ -1,11 +1,15 @@
-"""Finding plugins, keeping broken ones apart, and looking components up by name."""
+"""Finding plugins, recording broken ones, and looking components up by name."""
 
 from __future__ import annotations
 
+import inspect
 import os
+import sys
+import time
+import traceback
 import warnings
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
@@ -16,28 +20,33 @@ from pydantic import ValidationError
 
 from dbgsom_core import hookspecs
 from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
-from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS
+from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.interfaces.component import Component, given_fields, parse
-from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning, Deprecation
+from dbgsom_core.interfaces.guard import RAISED, error_line
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.trackers import TrackerTraits
-from dbgsom_core.plugins.checks import (
-    check_api_version,
-    check_hooks,
-    offers_of,
-    steps_of,
-    transformers_of,
+from dbgsom_core.interfaces.version import (
+    API_VERSION,
+    SUPPORTED_API_VERSIONS,
+    DbgsomDeprecationWarning,
+    Deprecation,
 )
-from dbgsom_core.plugins.importing import OWN_DISTRIBUTION as OWN_DISTRIBUTION
-from dbgsom_core.plugins.loading import first_line, load
-from dbgsom_core.plugins.offers import Offered, PluginRecord, missing_methods, origin_of
+from dbgsom_core.plugins.offers import (
+    OBSERVER,
+    STEP,
+    TRANSFORMER,
+    Offered,
+    PluginRecord,
+    missing_methods,
+)
 
 GROUP = "dbgsom.plugins"
-STEP = "prepare step"
+OWN_DISTRIBUTION = "dbgsom-core"
+HOOKS: tuple[str, ...] = (*KINDS.values(), PREPARE_STEPS, TRANSFORMERS, *LIFECYCLE_HOOKS)
 
 
 class Registry:
-    """All plugins of this process and the components that they offer.
+    """All plugins of this process and what they offer.
 
     Broken plugins are kept as records and never raise here; a component that cannot be had raises
     when it is asked for by name.
@@ -45,17 +54,13 @@ class Registry:
 
     def __init__(self) -> None:
         self.records: list[PluginRecord] = []
-        self._offers: dict[str, dict[str, list[Offered]]] = {kind: {} for kind in KINDS}
-        self._old_names: dict[tuple[str, str], list[Offered]] = {}
-        self._observers: list[tuple[str, str, Any]] = []  # (distribution, name, plugin)
-        self._transformers: dict[str, tuple[str, StoredType]] = {}  # with the plugin's name
-        self.steps: list[Offered] = []  # prepare steps, whose classes are no components
+        self._offers: list[Offered] = []
         self._manager = pluggy.PluginManager("dbgsom")
         self._manager.add_hookspecs(hookspecs)
 
     @classmethod
     def discover(cls, disabled: Iterable[str] = (), own_only: bool = False) -> Registry:
-        """Scan the installed distributions once and load every entry point inside a guard.
+        """Scan the installed distributions once and load every entry point.
 
         Parameters
         ----------
@@ -64,22 +69,52 @@ class Registry:
         own_only : bool
             Leave alone everything that is not from dbgsom-core.
         """
-        registry = cls()
-        off = set(disabled)
-        found: dict[tuple[str, str, str], tuple[EntryPoint, str]] = {}
-        for point in entry_points(group=GROUP):
-            distribution, version = origin_of(point)
-            # One distribution may be found twice on the path: the first one counts.
-            found.setdefault((distribution, point.name, point.value), (point, version))
-        for distribution, name, value in sorted(found, key=_built_ins_first):
-            point, version = found[distribution, name, value]
+        registry, off = cls(), set(disabled)
+        for point, distribution, its_version in installed_points():
             foreign = own_only and distribution != OWN_DISTRIBUTION
-            if foreign or off & {name, distribution}:
-                record = PluginRecord(name, distribution, version, "disabled", module=value)
-                registry.records.append(record)
+            if foreign or off & {point.name, distribution}:
+                record = PluginRecord(point.name, distribution, its_version, "disabled")
+                registry.records.append(replace(record, module=point.value))
             else:
-                registry.records.append(load(point, distribution, version, registry.register))
+                registry.records.append(registry._load(point, distribution, its_version))
         return registry
+
+    def _load(self, point: EntryPoint, distribution: str, its_version: str) -> PluginRecord:
+        started, plugin, error, details = time.perf_counter(), None, "", ""
+        with warnings.catch_warnings(record=True) as caught, redirect_stdout(sys.stderr):
+            warnings.simplefilter("always", DbgsomDeprecationWarning)
+            try:
+                plugin = point.load()
+                self.register(plugin, point.name, distribution, its_version)
+            except RAISED as problem:
+                named = isinstance(problem, PluginError)
+                error = str(problem) if named else error_line(problem)
+                details = traceback.format_exc()
+        seconds = time.perf_counter() - started
+        stated = getattr(plugin, "DBGSOM_API_VERSION", None)
+        notes = []
+        if isinstance(stated, int) and not error and stated != API_VERSION:
+            notes.append(
+                f"written for plugin API {stated}; API {API_VERSION} is current and {stated} is "
+                f"accepted until API {API_VERSION + 1} comes"
+            )
+        for one in caught:
+            if issubclass(one.category, DbgsomDeprecationWarning):
+                notes.append(str(one.message))
+            else:
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        return PluginRecord(
+            point.name,
+            distribution,
+            its_version,
+            "broken" if error else "ok",
+            error,
+            details,
+            seconds,
+            point.value,
+            stated if isinstance(stated, int) else None,
+            tuple(dict.fromkeys(notes)),
+        )
 
     def without(self, names: Iterable[str]) -> Registry:
         """Return a registry that leaves out plugins by entry point or distribution.
@@ -88,28 +123,12 @@ class Registry:
         observers are gone all the same.
         """
         off = set(names)
-        if not off:
-            return self
         rest = Registry()
         rest.records = [
             replace(one, status="disabled") if off & {one.name, one.distribution} else one
             for one in self.records
         ]
-        for kind in KINDS:
-            for offered in self.offered(kind):
-                if not off & {offered.plugin, offered.distribution}:
-                    rest._offers[kind].setdefault(offered.name, []).append(offered)
-        rest._old_names = {
-            key: [one for one in offers if not off & {one.plugin, one.distribution}]
-            for key, offers in self._old_names.items()
-        }
-        rest._transformers = {
-            name: (plugin, stored)
-            for name, (plugin, stored) in self._transformers.items()
-            if not off & {plugin, name.partition(":")[0]}
-        }
-        rest.steps = [one for one in self.steps if not off & {one.plugin, one.distribution}]
-        rest._observers = [one for one in self._observers if not off & {one[0], one[1]}]
+        rest._offers = [one for one in self._offers if not off & {one.plugin, one.distribution}]
         rest._manager = self._manager
         return rest
 
@@ -123,43 +142,51 @@ class Registry:
         PluginError
             It states no or an unknown ``DBGSOM_API_VERSION``, or one of its hooks is wrong.
         """
-        check_api_version(plugin)
-        hooks = check_hooks(plugin)
-        offers = list(offers_of(plugin, hooks, distribution, version, name))
-        listed = transformers_of(plugin, hooks, distribution)
-        steps = steps_of(plugin, hooks, distribution)
-        self._refuse_twice(offers)
-        for one in listed.keys() & self._transformers.keys():
-            raise PluginError(f"transformer '{one}' is listed twice; rename one")
+        _check_api_version(plugin)
         try:
             self._manager.register(plugin, name=f"{distribution}:{name}")
         except (ValueError, pluggy.PluginValidationError) as error:
-            raise PluginError(f"{name} cannot be registered: {first_line(error)}") from error
-        for offered in offers:
-            if isinstance(offered.offer, Deprecation):
-                self._old_names.setdefault((offered.kind, offered.name), []).append(offered)
-            else:
-                self._offers[offered.kind].setdefault(offered.name, []).append(offered)
-        self._transformers |= {key: (name, stored) for key, stored in listed.items()}
-        self.steps += [
-            Offered(STEP, step, where, distribution, version, name) for step, where in steps.items()
-        ]
+            reason = str(error).strip().splitlines()[-1]  # before it stands where the hook is
+            raise PluginError(f"{name} cannot be registered: {reason}") from error
+        try:
+            hooks = _hooks_of(plugin, self._manager)
+            offers = list(_offers_of(plugin, hooks, name, distribution, version))
+            for offered in offers:
+                offered.check()
+                self._refuse_twice(offered)
+        except RAISED:
+            self._manager.unregister(plugin)
+            raise
         if set(hooks) & set(LIFECYCLE_HOOKS):
-            self._observers.append((distribution, name, plugin))
+            offers.append(Offered(OBSERVER, name, plugin, distribution, version, name))
+        self._offers += offers
 
-    def _refuse_twice(self, offers: list[Offered]) -> None:
-        for offered in offers:
-            before = self._offers[offered.kind].get(offered.name, [])
-            if any(one.distribution == offered.distribution for one in before):
-                raise PluginError(
-                    f"{offered.kind} '{offered.name}' is offered twice by {offered.distribution}: "
-                    "nobody could tell its two entry points apart by name; rename one"
-                )
+    def _refuse_twice(self, offered: Offered) -> None:
+        same = (offered.kind, offered.name, offered.distribution)
+        if any((one.kind, one.name, one.distribution) == same for one in self._offers):
+            raise PluginError(
+                f"{offered.kind} '{offered.name}' is offered twice by {offered.distribution}; "
+                "rename one"
+            )
+
+    def _of_kind(self, kind: str) -> list[Offered]:
+        return [one for one in self._offers if one.kind == kind]
 
     @property
     def observers(self) -> list[Any]:
         """Plugins that implement lifecycle hooks, in the order in which they were loaded."""
-        return [plugin for _, _, plugin in self._observers]
+        return [one.offer for one in self._of_kind(OBSERVER)]
+
+    @property
+    def steps(self) -> list[Offered]:
+        """Prepare steps, whose classes are no components."""
+        return self._of_kind(STEP)
+
+    def classes(self) -> list[Offered]:
+        """Return all that can be imported: components by kind, prepare steps and transformers."""
+        components = [one for kind in KINDS for one in self.offered(kind)]
+        listed = [replace(one, offer=one.offer.where) for one in self._of_kind(TRANSFORMER)]
+        return [*components, *self.steps, *listed]
 
     @property
     def prepare_steps(self) -> dict[str, list[str]]:
@@ -168,18 +195,9 @@ class Registry:
         return {name: [one.source for one in self.steps if one.name == name] for name in names}
 
     @property
-    def named_classes(self) -> list[tuple[str, str, str]]:
-        """Distribution, name and ``module:Class`` of prepare steps and transformers."""
-        named = {(one.distribution, one.name, one.source) for one in self.steps}
-        for listed, stored in self.stored_types.items():
-            distribution, _, name = listed.partition(":")
-            named.add((distribution, name, stored.where))
-        return sorted(named)
-
-    @property
     def stored_types(self) -> dict[str, StoredType]:
         """The transformers that plugins list for model files, as ``distribution:name``."""
-        return {name: stored for name, (_, stored) in self._transformers.items()}
+        return {one.full_name: one.offer for one in self._of_kind(TRANSFORMER)}
 
     @property
     def broken(self) -> list[PluginRecord]:
@@ -188,12 +206,12 @@ class Registry:
 
     def names(self, kind: str) -> list[str]:
         """Return the bare names that a kind knows, sorted."""
-        return sorted(self._offers[kind])
+        return sorted({one.name for one in self.offered(kind)})
 
     def offered(self, kind: str) -> list[Offered]:
-        """Return every offer of a kind, sorted by name and distribution."""
-        offers = (one for several in self._offers[kind].values() for one in several)
-        return sorted(offers, key=lambda one: (one.name, one.distribution))
+        """Return every offer of a kind, sorted by name and distribution; old names are none."""
+        found = (one for one in self._of_kind(kind) if not isinstance(one.offer, Deprecation))
+        return sorted(found, key=lambda one: (one.name, one.distribution))
 
     def lookup(self, kind: str, name: str) -> Offered:
         """Return the offer that a bare name or ``distribution:name`` means.
@@ -206,37 +224,27 @@ class Registry:
             Two third parties offer it, or the plugin that would is broken.
         """
         distribution, _, bare = name.rpartition(":")
-        candidates = self._offers[kind].get(bare, [])
-        if distribution:
-            candidates = [one for one in candidates if one.distribution == distribution]
+        found = [
+            one
+            for one in self._of_kind(kind)
+            if one.name == bare and distribution in ("", one.distribution)
+        ]
+        candidates = [one for one in found if not isinstance(one.offer, Deprecation)]
+        if not candidates and len(found) == 1:  # an old name
+            old = found[0]
+            sentence = old.offer.sentence(f"{kind} '{bare}'", old.distribution)
+            warnings.warn(sentence, DbgsomDeprecationWarning, stacklevel=3)
+            return self.lookup(kind, f"{old.distribution}:{old.offer.instead}")
         if not candidates:
-            renamed = self._renamed(kind, name)
-            if renamed is None:
-                raise UnknownNameError(self._unknown(kind, name))
-            return renamed
+            raise UnknownNameError(self._unknown(kind, name))
         own = [one for one in candidates if one.distribution == OWN_DISTRIBUTION]
-        if own:
-            return own[0]
-        if len(candidates) > 1:
-            choices = " or ".join(f"'{one.distribution}:{bare}'" for one in candidates)
+        if len(candidates) > 1 and not own:
             raise PluginError(
                 f"{kind} '{bare}' is offered by "
-                f"{' and '.join(one.distribution for one in candidates)}; write {choices}"
+                f"{' and '.join(one.distribution for one in candidates)}; write "
+                + " or ".join(f"'{one.full_name}'" for one in candidates)
             )
-        return candidates[0]
-
-    def _renamed(self, kind: str, name: str) -> Offered | None:
-        # What an old name means, where one plugin alone offers it.
-        distribution, _, bare = name.rpartition(":")
-        known = self._old_names.get((kind, bare), [])
-        known = [one for one in known if distribution in ("", one.distribution)]
-        if len(known) != 1:
-            return None
-        (one,) = known
-        assert isinstance(one.offer, Deprecation)
-        told = one.offer.told(f"{kind} '{bare}'", one.distribution)
-        warnings.warn(told, DbgsomDeprecationWarning, stacklevel=4)
-        return self.lookup(kind, f"{one.distribution}:{one.offer.instead}")
+        return (own or candidates)[0]
 
     def find(self, kind: str, name: str) -> type[Component]:
         """Return the class of a component by name; raises as `lookup` and `Offered.load` do."""
@@ -266,12 +274,8 @@ class Registry:
         """
         if isinstance(spec, str):
             return self.find(kind, spec)()
-        if isinstance(spec, Mapping):
+        if isinstance(spec, Mapping) and isinstance(spec.get("name"), str):
             params = dict(spec)
-            if not isinstance(params.get("name"), str):
-                raise ValueError(
-                    f"{_a(kind)} given as a mapping needs a 'name': got {dict(spec)!r}"
-                )
             cls = self.find(kind, params.pop("name"))
             try:
                 return cls.model_validate(params)
@@ -280,9 +284,10 @@ class Registry:
                     return parse(cls, params)
                 raise error from None
         if not isinstance(spec, Component):
+            given = dict(spec) if isinstance(spec, Mapping) else spec
             raise ValueError(
                 f"{kind} must be a name, a mapping with a 'name', or a component instance; "
-                f"got {spec!r}"
+                f"got {given!r}"
             )
         missing = missing_methods(kind, type(spec))
         if missing:
@@ -293,14 +298,12 @@ class Registry:
         """Return the name under which a component can be built again.
 
         A built-in has its bare name, a third party's its distribution in front. A class that no
-        plugin offers is told by its place in Python.
+        plugin offers is named by its place in Python.
         """
-        cls = type(component)
-        offered = self.offer_of(kind, cls)
+        offered = self.offer_of(kind, type(component))
         if offered is None:
-            return f"{cls.__module__}:{cls.__qualname__}"
-        own = offered.distribution == OWN_DISTRIBUTION
-        return offered.name if own else f"{offered.distribution}:{offered.name}"
+            return f"{type(component).__module__}:{type(component).__qualname__}"
+        return offered.name if offered.distribution == OWN_DISTRIBUTION else offered.full_name
 
     def offer_of(self, kind: str, cls: type[Component]) -> Offered | None:
         """Return the offer that means a class, or None where no plugin offers it."""
@@ -312,30 +315,49 @@ class Registry:
         Raises
         ------
         PluginError
-            No plugin offers its class, so nobody could build it again.
+            No plugin offers its class, so that nothing could build it again.
         """
-        cls = type(component)
-        offered = self.offer_of(kind, cls)
-        if offered is not None:
-            return offered
-        source = f"{cls.__module__}:{cls.__qualname__}"
-        raise PluginError(
-            f"no installed plugin offers {source} as {_a(kind)}, so it cannot be written down by "
-            f"name; offer it through the entry-point group '{GROUP}'"
-        )
+        offered = self.offer_of(kind, type(component))
+        if offered is None:
+            raise PluginError(
+                f"no installed plugin offers {self.name_of(kind, component)} as "
+                f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}, so it cannot be written down by "
+                f"name; offer it through the entry-point group '{GROUP}'"
+            )
+        return offered
 
     def _unknown(self, kind: str, name: str) -> str:
         hint = did_you_mean(name, self.names(kind))
         broken = ", ".join(sorted({record.distribution for record in self.broken}))
         suspects = f" (these plugins could not be loaded: {broken})" if broken else ""
         known = "" if hint else f"; known: {', '.join(self.names(kind))}"
-        distribution = name.rpartition(":")[0]
+        distribution, _, bare = name.rpartition(":")
         if distribution:
             status = {one.distribution: one.status for one in self.records}.get(distribution)
             why = f"{distribution} is {status}" if status else why_absent(distribution)
-            near = hint or did_you_mean(name.rpartition(":")[2], self.names(kind))
+            near = hint or did_you_mean(bare, self.names(kind))
             hint, known = f"; {why}{near}" if status != "ok" else hint, ""
         return f"unknown {kind} '{name}'{hint}{known}{suspects}"
+
+
+def installed_points() -> list[tuple[EntryPoint, str, str]]:
+    """Return the entry points of all plugins with distribution and version, built-ins first."""
+    found = []
+    for point in entry_points(group=GROUP):
+        known = None if point.dist is None else (point.dist.name, point.dist.version)
+        found.append((point, *(known or ("unknown", "0"))))
+    return sorted(found, key=lambda one: (one[1] != OWN_DISTRIBUTION, one[1], one[0].name))
+
+
+def disabled_plugins() -> list[str]:
+    """Return the entry points and distributions that ``DBGSOM_DISABLE_PLUGINS`` names."""
+    names = os.environ.get("DBGSOM_DISABLE_PLUGINS", "").split(",")
+    return [name.strip() for name in names if name.strip()]
+
+
+def only_own_plugins() -> bool:
+    """Return whether ``DBGSOM_NO_PLUGINS`` leaves all third parties alone."""
+    return os.environ.get("DBGSOM_NO_PLUGINS", "") not in ("", "0")
 
 
 @lru_cache(maxsize=1)
@@ -345,15 +367,11 @@ def get_registry() -> Registry:
     ``DBGSOM_DISABLE_PLUGINS=name,name`` leaves entry points or distributions alone,
     ``DBGSOM_NO_PLUGINS=1`` everything that is not from dbgsom-core.
     """
-    disabled = os.environ.get("DBGSOM_DISABLE_PLUGINS", "")
-    return Registry.discover(
-        disabled=[name.strip() for name in disabled.split(",") if name.strip()],
-        own_only=os.environ.get("DBGSOM_NO_PLUGINS", "") not in ("", "0"),
-    )
+    return Registry.discover(disabled_plugins(), own_only=only_own_plugins())
 
 
 def why_absent(distribution: str) -> str:
-    """Say of a package of which no plugin is loaded whether it is installed at all."""
+    """Return why no plugin of a package is loaded: it is not installed, or offers nothing."""
     try:
         version(distribution)
     except (PackageNotFoundError, ValueError):
@@ -361,10 +379,47 @@ def why_absent(distribution: str) -> str:
     return f"the package '{distribution}' is installed, and no plugin of it offers that"
 
 
-def _built_ins_first(key: tuple[str, str, str]) -> tuple[bool, str, str, str]:
-    distribution, name, value = key
-    return distribution != OWN_DISTRIBUTION, distribution, name, value
+# -------------------------------------------------------------------- checks of a single plugin
 
 
-def _a(kind: str) -> str:
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+def _check_api_version(plugin: Any) -> None:
+    stated = getattr(plugin, "DBGSOM_API_VERSION", None)
+    where = getattr(plugin, "__name__", type(plugin).__name__)
+    if stated is None:
+        raise PluginError(
+            f"{where} states no DBGSOM_API_VERSION; add DBGSOM_API_VERSION = {API_VERSION}"
+        )
+    if stated not in SUPPORTED_API_VERSIONS:
+        newer = isinstance(stated, int) and stated > API_VERSION
+        raise PluginError(
+            f"{where} was written for plugin API {stated}, this dbgsom-core supports "
+            f"{' or '.join(map(str, SUPPORTED_API_VERSIONS))}; upgrade "
+            f"{'dbgsom-core' if newer else 'that plugin'}"
+        )
+
+
+def _hooks_of(plugin: Any, manager: pluggy.PluginManager) -> list[str]:
+    hooks = [caller.name for caller in manager.get_hookcallers(plugin) or ()]
+    for name in hooks:
+        if name not in HOOKS:
+            hint = did_you_mean(name, HOOKS) or f"; known: {', '.join(HOOKS)}"
+            raise PluginError(f"unknown hook '{name}'{hint}")
+    for name in HOOKS:
+        if name not in hooks and inspect.isfunction(getattr(plugin, name, None)):
+            raise PluginError(f"{name} lacks the decorator: write @hookimpl above it")
+    return hooks
+
+
+def _offers_of(
+    plugin: Any, hooks: list[str], name: str, distribution: str, its_version: str
+) -> Iterator[Offered]:
+    for kind, hook in {**KINDS, STEP: PREPARE_STEPS, TRANSFORMER: TRANSFORMERS}.items():
+        if hook in hooks:
+            offers = getattr(plugin, hook)()
+            if not isinstance(offers, Mapping):
+                raise PluginError(
+                    f"{hook} of {distribution} must return a mapping of names to what it offers, "
+                    f"not {type(offers).__name__}"
+                )
+            for key, offer in offers.items():
+                yield Offered(kind, key, offer, distribution, its_version, name)

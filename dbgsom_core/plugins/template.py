@@ -1,4 +1,4 @@
-"""Rendering the plugin template into a distribution of its own."""
+"""The plugin template, written as a distribution of its own."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def render(name: str, into: Path) -> Path:
         "dbgsom_example": f"dbgsom_{short.replace('-', '_')}",
         "example_": f"{short.replace('-', '_')}_",
     }
-    source = template_folder()
+    source, any_word = template_folder(), re.compile("|".join(map(re.escape, words)))
+
+    def renamed(text: str) -> str:
+        return any_word.sub(lambda found: words[found.group()], text)
+
     for file in sorted(source.rglob("*")):
         inside = file.relative_to(source)
         if file.is_file() and not _LEFT_OUT & set(inside.parts):
-            written = target / _replaced(str(inside), words)
+            written = target / renamed(str(inside))
             written.parent.mkdir(parents=True, exist_ok=True)
-            written.write_text(_replaced(file.read_text(encoding="utf-8"), words), encoding="utf-8")
+            written.write_text(renamed(file.read_text(encoding="utf-8")), encoding="utf-8")
     return target
-
-
-def _replaced(text: str, words: dict[str, str]) -> str:
-    return re.sub("|".join(map(re.escape, words)), lambda found: words[found.group()], text)

@@ -1,4 +1,4 @@
-"""pydantic's findings as sentences for people, in the words of a field's JSON Schema."""
+"""Sentences for what pydantic finds wrong, in the words of a field's JSON Schema."""
 
 from __future__ import annotations
 
@@ -139,10 +139,11 @@ def shown(value: Any) -> str:
         return "a list"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, str):
-        return f"the text {_shortened(value)!r}"
     large = isinstance(value, int) and abs(value) >= 10**30
-    text = "so large a number" if large else _shortened(str(value))
+    text = "so large a number" if large else str(value)
+    text = text if len(text) <= 60 else text[:57] + "…"
+    if isinstance(value, str):
+        return f"the text {text!r}"
     return {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(text, text)
 
 
@@ -159,24 +160,20 @@ def _schema(cls: type[BaseModel]) -> dict[str, Any]:
 
 def _at(root: JsonSchema, steps: Sequence[str | int]) -> JsonSchema | None:
     # The part of a schema that speaks of the value at the end of ``steps``.
-    found: JsonSchema | None = root
+    found: Any = root
     for step in steps:
-        if found is not None:
-            found = _step(root, found, step)
-    return None if found is None else _followed(root, found)
-
-
-def _step(root: JsonSchema, schema: JsonSchema, step: str | int) -> JsonSchema | None:
-    for option in _options(root, schema):
-        found: Any = None
-        if isinstance(step, int):
-            first = option.get("prefixItems", ())
-            found = first[step] if step < len(first) else option.get("items")
+        for option in [] if found is None else _options(root, found):
+            if isinstance(step, int):
+                first = option.get("prefixItems", ())
+                found = first[step] if step < len(first) else option.get("items")
+            else:
+                found = option.get("properties", {}).get(step)
+                found = found or option.get("additionalProperties")
+            if isinstance(found, Mapping):
+                break
         else:
-            found = option.get("properties", {}).get(step) or option.get("additionalProperties")
-        if isinstance(found, Mapping):
-            return found
-    return None
+            return None
+    return None if found is None else _followed(root, found)
 
 
 def _followed(root: JsonSchema, schema: JsonSchema) -> JsonSchema:
@@ -241,6 +238,7 @@ def _described(schema: JsonSchema, root: JsonSchema, bounds: bool = True) -> str
 
 
 def _excluded_bound(root: JsonSchema, schema: JsonSchema, value: Any) -> str:
+    # What says that the value itself is a bound which does not belong to the range.
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         for option in _options(root, schema):
             bounds = (option.get("exclusiveMinimum"), option.get("exclusiveMaximum"))
@@ -250,10 +248,6 @@ def _excluded_bound(root: JsonSchema, schema: JsonSchema, value: Any) -> str:
 
 
 def _short(bound: Any) -> str:
-    if not isinstance(bound, float) or not bound.is_integer():
-        return str(bound)
-    return f"{bound:.0f}" if abs(bound) < 1e16 else f"{bound:g}"
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "…"
+    # A float that is whole is written without ".0".
+    whole = isinstance(bound, float) and bound.is_integer()
+    return f"{bound:.16g}" if whole else str(bound)

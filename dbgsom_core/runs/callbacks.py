@@ -17,12 +17,11 @@ from dbgsom_core.config.sections import findings_of
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.guard import guarded, is_from_a_signal, who
+from dbgsom_core.interfaces.guard import RAISED, guarded, who
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.stopping import STOP, Stop
 from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
 from dbgsom_core.plugins.callbacks import Callbacks
-from dbgsom_core.plugins.importing import no_exit
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import StoredRun
 from dbgsom_core.runs.signals import shutdown
@@ -48,9 +47,7 @@ def make_callbacks(tracking: Tracking, registry: Registry, extra: Sequence[Any] 
         name = who("tracker", tracker)
         try:
             observer = guarded("tracker", tracker, "observer")()
-        except BaseException as error:
-            if is_from_a_signal(error):
-                raise
+        except RAISED as error:
             failed.append((name, error))
             continue
         trackers[id(observer)] = name
@@ -67,7 +64,7 @@ def session(
     experiment: Experiment, registry: Registry, extra: Sequence[Any] = ()
 ) -> Iterator[Callbacks]:
     """Handle signals and prepare trackers for a run, or a sweep of such runs."""
-    with no_exit(), shutdown.handling():
+    with shutdown.handling():
         callbacks = make_callbacks(experiment.tracking, registry, extra)
         with callbacks.prepared():
             yield callbacks

@@ -18,7 +18,7 @@ from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.trackers import TrackerAbilities
-from dbgsom_core.plugins.doctor import diagnose_apart
+from dbgsom_core.plugins.doctor import diagnose_isolated
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 from dbgsom_core.runs.callbacks import default_tracking
 from dbgsom_core.runs.find import has_died
@@ -95,7 +95,7 @@ def check_loops() -> Check:
 
 def check_plugins(limit: float) -> Iterator[Check]:
     """Yield whether the installed plugins work."""
-    findings, loaded = diagnose_apart(limit)
+    findings, loaded = diagnose_isolated(limit)
     for finding in findings:
         yield Check(
             "warning" if finding.harmless else "broken",

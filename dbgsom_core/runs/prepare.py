@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pkgutil import resolve_name
 from typing import Any
 
@@ -21,8 +22,8 @@ from dbgsom_core.engine.sums import has_missing
 from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import ConfigError, DataError, Remark, did_you_mean
 from dbgsom_core.estimators.scaling import IN_BLOCKS, RangeScaler, prepared
-from dbgsom_core.interfaces.guard import is_from_a_signal, told
-from dbgsom_core.plugins.importing import importing, installed_only, no_exit
+from dbgsom_core.interfaces.guard import RAISED, error_line
+from dbgsom_core.plugins.importing import installed_only
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
 _PIECE = 1 << 18  # learnt from together: moments have the same bits wherever data lies
@@ -74,16 +75,13 @@ def make_step(name: str, params: Mapping[str, Any]) -> Any:
         for key, value in params.items()
     }
     try:
-        with no_exit():
-            step = cls(**given)
-            if cls.__module__.partition(".")[0] == "sklearn" and hasattr(cls, "_validate_params"):
-                step._validate_params()
-            return step
-    except BaseException as error:
-        if is_from_a_signal(error):
-            raise
+        step = cls(**given)
+        if cls.__module__.partition(".")[0] == "sklearn" and hasattr(cls, "_validate_params"):
+            step._validate_params()
+        return step
+    except RAISED as error:
         about = _PARAMETER.match(str(error))
-        why = f": {error}" if about else f" ({told(error)})"
+        why = f": {error}" if about else f" ({error_line(error)})"
         raise StepError(
             f"prepare step '{name}' cannot be made{why}", about[1] if about else ""
         ) from error
@@ -115,10 +113,10 @@ def fit_steps(
             X = _fit_step(name, step, X, y)
         except (ValueError, TypeError) as error:
             raise DataError(f"prepare step '{name}' cannot use the data: {error}") from error
-        except BaseException as error:
-            if is_from_a_signal(error):
-                raise
-            raise DataError(f"prepare step '{name}' cannot use the data: {told(error)}") from error
+        except RAISED as error:
+            raise DataError(
+                f"prepare step '{name}' cannot use the data: {error_line(error)}"
+            ) from error
         if X.dtype.kind not in "fiub" or X.ndim != 2:
             raise DataError(f"prepare step '{name}' returned no table of numbers")
     if not isinstance(X, BlockTable):  # what was read so far varies, and scalers leave it so
@@ -162,11 +160,9 @@ def imported_step(name: str) -> type[Any]:
     if sklearn_only() and module.partition(".")[0] != "sklearn":
         raise StepError(f"prepare step '{name}' is not of scikit-learn, the only one allowed")
     try:
-        with importing("", name), installed_only(module):
+        with redirect_stdout(sys.stderr), installed_only(module):
             cls: type[Any] = resolve_name(name)
-    except BaseException as error:
-        if is_from_a_signal(error):
-            raise
+    except RAISED as error:
         raise StepError(
             f"prepare step '{name}' cannot be imported{_import_problem(module, attribute, error)}"
         ) from error
@@ -188,7 +184,7 @@ def _import_problem(module: str, attribute: str, error: BaseException) -> str:
     known = sys.modules.get(module)
     if isinstance(error, AttributeError) and known is not None and not hasattr(known, attribute):
         return f": {module} has no {attribute}{did_you_mean(attribute, dir(known))}"
-    return f" ({told(error)})"
+    return f" ({error_line(error)})"
 
 
 def sklearn_only() -> bool:

@@ -7,36 +7,23 @@ import unittest
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Literal
 
 from dbgsom_core.errors import PluginError, did_you_mean
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.guard import is_from_a_signal, told
-from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.plugins.footprint import Footprint
-from dbgsom_core.plugins.importing import no_exit
-from dbgsom_core.plugins.offers import kinds_of
-from dbgsom_core.plugins.registry import STEP, get_registry
+from dbgsom_core.interfaces.guard import RAISED, Guarded, error_line
+from dbgsom_core.interfaces.metrics import CLAIMS, MetricAbilities
+from dbgsom_core.plugins.offers import STEP, kinds_of
+from dbgsom_core.plugins.registry import get_registry
 
 Function = Callable[[Any, "Subject"], None]
+Applies = Callable[[Any], bool]
 EVERY_KIND = "any"
-_OURS = ("the environment", "sys.path", "the warnings filters")  # libraries do so when imported
-_MODULES = (
-    "common",
-    "metrics",
-    "metric_abilities",
-    "kernels",
-    "growth",
-    "loop_parts",
-    "labellers",
-    "run_parts",
-    "trackers",
-    "engines",
-    "steps",
-)
+_MODULES = ("common", "metrics", "kernels", "growth", "training", "labellers", "runs", "trackers",
+            "engines", "steps")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,21 +52,17 @@ class Check:
     kind: str
     promise: str
     function: Function
+    applies: Applies | None = None
     subject: Subject | None = None
 
     def __call__(self, component: Component) -> None:
-        """Raise AssertionError (or whatever the component raises) when the promise is broken."""
-        before = Footprint.now()
-        with warnings.catch_warnings(), no_exit():
+        """Raise AssertionError (or what the component raises) when the promise is broken."""
+        with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="growth stopped at max_neurons")
             try:
                 self.function(component, self.subject or Subject(kind_of(component)))
-            except (SystemExit, GeneratorExit, KeyboardInterrupt) as error:
-                if is_from_a_signal(error):
-                    raise
-                raise AssertionError(f"it ends the process: {told(error)}") from error
-        changed = [one for one in before.changes() if one not in _OURS]
-        assert not changed, f"it changes {', '.join(changed)}, which all share"
+            except (SystemExit, GeneratorExit) as error:
+                raise AssertionError(f"it ends the process: {error_line(error)}") from error
 
     def __repr__(self) -> str:
         return self.name
@@ -97,31 +80,26 @@ class Outcome:
 
 
 _checks: list[Check] = []
-_applies: dict[str, Callable[[Any, Subject], bool]] = {}
 
 
-def check(
-    kind: str, applies: Callable[[Any, Subject], bool] | None = None
-) -> Callable[[Function], Function]:
+def check(kind: str, applies: Applies | None = None) -> Callable[[Function], Function]:
     """Add a function to the checks of a kind; its name and docstring are the check's.
 
-    Parameters
-    ----------
-    kind : str
-        A kind, or ``EVERY_KIND``.
-    applies : function of (component, subject), optional
-        Whether the component makes this promise at all.
+    ``applies(component)`` says whether the component makes this promise at all.
     """
 
     def add(function: Function) -> Function:
         name = function.__name__.removeprefix("check_")
         promise = " ".join((function.__doc__ or name).split())
-        _checks.append(Check(name, kind, promise, function))
-        if applies is not None:
-            _applies[name] = applies
+        _checks.append(Check(name, kind, promise, function, applies))
         return function
 
     return add
+
+
+def ask(kind: str, component: Any, method: str, *given: Any) -> Any:
+    """Call a method as a run does: arguments are read-only, and the answer is checked."""
+    return Guarded(kind, component, method)(*given)
 
 
 def all_checks() -> list[Check]:
@@ -152,31 +130,45 @@ def checks_for(
     Raises
     ------
     ValueError
-        There is no such kind, or its methods fit none or several.
+        There is no such kind or claim, or its methods fit no kind, or several.
     """
-    kind = kind_of(component) if kind is None else _known(kind)
-    given: Sequence[str] = claims or ()
+    if kind is not None and kind not in (*KINDS, STEP):
+        hint = did_you_mean(kind, KINDS) or f"; known: {', '.join(KINDS)}"
+        raise ValueError(f"unknown kind '{kind}'{hint}")
+    kind = kind or kind_of(component)
+    for claim in set(claims or ()) - set(CLAIMS):
+        raise ValueError(f"unknown claim '{claim}'{did_you_mean(claim, CLAIMS)}")
     if claims is None and kind == "metric":
-        with suppress(PluginError):  # its attributes cannot be read, as a check tells
-            given = MetricAbilities.of(component).claims
-    subject = Subject(kind, name or _offered_name(kind, component), frozenset(given))
+        with suppress(PluginError):  # its attributes cannot be read, as a check says
+            claims = MetricAbilities.of(component).claims
+    subject = Subject(kind, name or _offered_name(kind, component), frozenset(claims or ()))
+    kinds = (kind,) if kind == STEP else (kind, EVERY_KIND)
     return [
-        Check(one.name, one.kind, one.promise, one.function, subject)
+        replace(one, subject=subject)
         for one in all_checks()
-        if one.kind in (kind, EVERY_KIND if kind != STEP else STEP)
-        and _is_asked(one, component, subject)
+        if one.kind in kinds and _applies(one, component, subject)
     ]
 
 
-def _is_asked(check: Check, component: Component, subject: Subject) -> bool:
+def _applies(one: Check, component: Component, subject: Subject) -> bool:
+    if one.name in CLAIMS:
+        return one.name in subject.claims
     try:
-        return check.name not in _applies or _applies[check.name](component, subject)
+        return one.applies is None or one.applies(component)
     except PluginError:
         return False
 
 
+def _offered_name(kind: str, component: Component) -> str | None:
+    source = f"{type(component).__module__}:{type(component).__qualname__}"
+    if kind == STEP:
+        return next((one.name for one in get_registry().steps if one.source == source), None)
+    offered = get_registry().offer_of(kind, type(component))
+    return None if offered is None else offered.name
+
+
 def is_step(component: Any) -> bool:
-    """Say whether it is a transformer, or the class of one; prepare steps are no components."""
+    """Return whether it is a transformer, or the class of one; prepare steps are no components."""
     cls = component if isinstance(component, type) else type(component)
     return hasattr(cls, "fit") and hasattr(cls, "transform") and not issubclass(cls, Component)
 
@@ -199,36 +191,17 @@ def run_checks(
 ) -> Iterator[Outcome]:
     """Run every check of a component, one after the other, and yield how it ended."""
     for one in checks_for(component, kind, name=name):
-        yield judged(one, component)
+        yield run_check(one, component)
 
 
-def judged(check: Check, component: Component) -> Outcome:
+def run_check(check: Check, component: Component) -> Outcome:
     """Return how one check of a component ends."""
     try:
         check(component)
     except unittest.SkipTest as reason:
         return Outcome(check.name, check.promise, "skipped", str(reason))
-    except BaseException as error:
-        if is_from_a_signal(error):
-            raise
-        text = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if not isinstance(error, AssertionError):
-            text = f"{type(error).__name__}: {text}"
+    except RAISED as error:
+        plain = isinstance(error, (AssertionError, PluginError)) and str(error)
+        text = str(error).splitlines()[0] if plain else error_line(error)
         return Outcome(check.name, check.promise, "failed", text, traceback.format_exc())
     return Outcome(check.name, check.promise, "passed")
-
-
-def _known(kind: str) -> str:
-    if kind not in (*KINDS, STEP):
-        hint = did_you_mean(kind, KINDS) or f"; known: {', '.join(KINDS)}"
-        raise ValueError(f"unknown kind '{kind}'{hint}")
-    return kind
-
-
-def _offered_name(kind: str, component: Component) -> str | None:
-    registry = get_registry()
-    if kind != STEP:
-        offered = registry.offer_of(kind, type(component))
-        return None if offered is None else offered.name
-    source = f"{type(component).__module__}:{type(component).__qualname__}"
-    return next((one.name for one in registry.steps if one.source == source), None)

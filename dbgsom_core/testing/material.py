@@ -1,27 +1,31 @@
-"""Small data, maps and states that the checks share."""
+"""Small data, maps and states that the checks share, and small fits."""
 
 from __future__ import annotations
 
+import tempfile
 from copy import deepcopy
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.growth import DataSummary, GrowthState
 from dbgsom_core.interfaces.guard import Guarded
-from dbgsom_core.interfaces.labellers import LabelEvidence, Surroundings
-from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_core.interfaces.labellers import LabelEvidence, LabellerAbilities, Surroundings
+from dbgsom_core.interfaces.metrics import MetricAbilities, check_loop
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training import parts
 
 SAMPLES, FEATURES = 40, 4
+_METHODS = ("assign", "pairwise", "prepare", "centre", "fit", "form")
 
 
 def generator() -> np.random.Generator:
@@ -42,34 +46,24 @@ def samples_for(metric: Any, n: int = SAMPLES) -> NDArray[np.float64]:
 def fitted(metric: Any) -> MetricAbilities:
     """Return what a metric can do that has learned from `samples_for`, where it learns.
 
-    Its methods are its own, without the guard that a fit has: the checks look for themselves.
+    Its answers are checked, those of a built-in, too.
     """
     state = parts.fitted(metric, samples_for(metric)).state
     found = MetricAbilities.of(metric)
-    own: dict[str, Any] = {
-        name: one.bare for name, one in vars(found).items() if isinstance(one, Guarded)
+    methods: dict[str, Any] = {
+        name: Guarded("metric", metric, name)
+        for name in _METHODS
+        if getattr(found, name) is not None
     }
-    bare = replace(found, **own, judge=None)
-    return bare if state is None else bare.knowing(state)
-
-
-def prepared(metric: MetricAbilities, X: NDArray[Any]) -> NDArray[Any]:
-    """Return samples in the metric's space."""
-    return np.ascontiguousarray(metric.prepared(X))
+    found = replace(found, **methods, judge=partial(check_loop, metric))
+    return found if state is None else found.knowing(state)
 
 
 def metric_inputs(metric: MetricAbilities) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return prepared samples (m, D) and prototypes (7, D) of a metric."""
-    X = prepared(metric, samples_for(metric))
+    X = np.ascontiguousarray(metric.prepared(samples_for(metric)))
     means = (X[:28].reshape(4, 7, -1).sum(axis=0)) / 4
     return X, np.ascontiguousarray(metric.centred(means), dtype=np.float64)
-
-
-def frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a copy that cannot be written."""
-    copy = array.copy()
-    copy.flags.writeable = False
-    return copy
 
 
 def classes() -> NDArray[np.str_]:
@@ -106,15 +100,14 @@ def context(som_map: SomMap) -> Context:
 def growth_state(som_map: SomMap, threshold: float, room: int | None = None) -> GrowthState:
     """Return the state of a map that has settled with every neuron far above the threshold."""
     n = len(som_map)
-    errors = np.linspace(1.0, 2.0, n) * (10.0 if np.isnan(threshold) else 10.0 * abs(threshold) + 1)
     counts = generator().integers(1, 9, (n, 3))
     return GrowthState(
         epoch=20,
         epochs=50,
         threshold=threshold,
-        errors=frozen(errors),
-        hits=frozen(counts.sum(axis=1)),
-        class_counts=frozen(counts),
+        errors=np.linspace(1.0, 2.0, n) * (10.0 * abs(np.nan_to_num(threshold)) + 1.0),
+        hits=counts.sum(axis=1),
+        class_counts=counts,
         movement=0.0,
         room=room,
         context=context(som_map),
@@ -128,15 +121,8 @@ def evidence() -> LabelEvidence:
     names, codes = np.unique(y, return_inverse=True)
     counts = np.zeros((len(som_map), len(names)), dtype=np.int64)
     np.add.at(counts, (bmu, codes), 1)
-    return LabelEvidence(
-        som_map,
-        frozen(bmu),
-        frozen(counts.sum(axis=1)),
-        frozen(y),
-        frozen(names),
-        frozen(counts),
-        context=context(som_map),
-    )
+    asked = context(som_map)
+    return LabelEvidence(som_map, bmu, counts.sum(axis=1), y, names, counts, context=asked)
 
 
 def surroundings(numbers: bool = False) -> Surroundings:
@@ -148,18 +134,11 @@ def surroundings(numbers: bool = False) -> Surroundings:
     weights[0, -1] = 0.0
     units = rng.integers(0, 4, shape)
     values = rng.normal(size=shape) if numbers else rng.integers(0, 3, shape)
-    return Surroundings(
-        distances=frozen(distances),
-        weights=frozen(weights),
-        values=frozen(values),
-        units=frozen(units),
-        X=frozen(data()),
-        n_classes=0 if numbers else 3,
-    )
+    return Surroundings(distances, weights, values, units, data(), 0 if numbers else 3)
 
 
 def trained() -> Any:
-    """Return a small trained classifier on `data` and `classes`; whoever spoils it, spoils his."""
+    """Return a small trained classifier on `data` and `classes`, a copy."""
     return deepcopy(_trained())
 
 
@@ -175,3 +154,62 @@ def _trained() -> Any:
 def stability() -> Any:
     """Return how sure the map of `trained` is."""
     return _trained().stability(data(), classes(), n=2)
+
+
+def only_regresses(component: Any) -> bool:
+    """Return whether a labeller or a measure serves regressors and no other estimator."""
+    return tuple(LabellerAbilities.of(component).estimators or ()) == ("regressor",)
+
+
+# -------------------------------------------------------------------------------------- small fits
+
+
+def check_fit(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> Any:
+    """Return an estimator trained on X (n, D) after checking what it holds.
+
+    With ``y`` a classifier is trained, or a regressor for numbers and for a labeller that serves no
+    other. Where plugins offer every part the model is saved, loaded and asked again.
+    """
+    from dbgsom_core.estimators.classifier import SomClassifier
+    from dbgsom_core.estimators.clustering import SomVQ
+    from dbgsom_core.estimators.regressor import SomRegressor
+
+    fixed = {"name": "fixed", "rows": 2, "columns": 3}
+    params = {"growth": fixed, "epochs": 6, "random_state": 0, **parts}
+    numbers = y is not None and y.dtype.kind == "f"
+    regresses = numbers or only_regresses(parts.get("labeller"))
+    supervised = SomRegressor if regresses else SomClassifier
+    estimator: Any = SomVQ(**params).fit(X) if y is None else supervised(**params).fit(X, y)
+    assert np.isfinite(estimator.weights_).all(), "the fit leaves prototypes that are not finite"
+    assert np.isfinite(estimator.quantization_error_), "the quantization error is not finite"
+    answers = np.asarray(estimator.predict(X))
+    assert estimator._point(answers).shape == (len(X),), "predict gives no answer for each sample"
+    _save_and_load(estimator, X, answers)
+    return estimator
+
+
+def check_threads(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> None:
+    """Fit with one thread and whole chunks, then with two and small ones: the maps are equal."""
+    engines = (
+        {"name": "local", "threads": 1},
+        {"name": "local", "threads": 2, "chunk_rows": 7},
+    )
+    first, second = (check_fit(X, y, engine=engine, **parts) for engine in engines)
+    close = first.weights_.shape == second.weights_.shape
+    close = close and np.allclose(first.weights_, second.weights_, rtol=1e-9, atol=1e-12)
+    assert close, "threads and chunks change the map"
+
+
+def _save_and_load(estimator: Any, X: NDArray[Any], answers: NDArray[Any]) -> None:
+    from dbgsom_core.estimators.model_file import load
+
+    try:
+        for _, kind, part in estimator._parts.each():
+            get_registry().identify(kind, part)
+    except PluginError:  # not installed: it cannot be loaded by name
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.npz"
+        estimator.save(path)
+        again = np.asarray(load(path).predict(X))
+    assert np.array_equal(again, answers), "a saved and loaded model answers differently"

@@ -1,4 +1,4 @@
-"""Checks of distance metrics."""
+"""Checks of distance metrics. Shapes, types, finiteness and range are checked by each call."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from dbgsom_core.engine.scalar import scalar_assign, scalar_pairwise
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.testing import material
-from dbgsom_core.testing.fitting import check_fit, twice_in_threads
-from dbgsom_core.testing.kit import Function, Subject, check
-
-CLAIMS = ("identity", "symmetry", "triangle")
+from dbgsom_core.testing.kit import Function, Subject, ask, check
 
 
-def fitted_check(
-    applies: Callable[[Any, Subject], bool] | None = None,
-) -> Callable[[Function], Function]:
-    """Add a function to the checks of metrics; it is called with what the metric learned."""
+def metric_check(
+    can: Callable[[MetricAbilities], bool] | None = None,
+) -> Callable[[Callable[[MetricAbilities], None]], Function]:
+    """Add a function to the checks of metrics; it is called with what the metric learned.
 
-    def add(function: Function) -> Function:
+    ``can`` says of what a metric can do whether it makes this promise.
+    """
+
+    def add(function: Callable[[MetricAbilities], None]) -> Function:
         @wraps(function)
         def after_fit(component: Any, subject: Subject) -> None:
-            function(material.fitted(component), subject)
+            function(material.fitted(component))
 
+        applies = None if can is None else lambda component: can(MetricAbilities.of(component))
         return check("metric", applies)(after_fit)
 
     return add
@@ -36,232 +38,163 @@ def fitted_check(
 
 def levels_of(metric: MetricAbilities) -> list[str]:
     """Return the levels that a metric is written at, fastest first."""
-    found = {"assign": metric.assign, "scalar": metric.scalar, "pairwise": metric.pairwise}
-    return [level for level, method in found.items() if method is not None]
+    found = ("assign", "scalar", "pairwise")
+    return [level for level in found if getattr(metric, level) is not None]
 
 
-def distances_of(metric: Any, level: str, X: NDArray[Any], W: NDArray[Any]) -> NDArray[np.float64]:
+def distances_of(metric: Any, level: str, X: Any, W: NDArray[Any]) -> NDArray[np.float64]:
     """Return all distances (m, K) as one level gives them."""
     if level == "pairwise":
         return np.asarray(metric.pairwise(X, W))
     if level == "scalar":
         return scalar_pairwise(metric, X, W)
-    columns = [metric.assign(X, w[None])[1] for w in W]
-    return np.column_stack(columns)
+    return np.column_stack([metric.assign(X, w[None])[1] for w in W])
 
 
 def units_of(metric: Any, level: str, X: NDArray[Any], W: NDArray[Any]) -> Any:
     """Return (bmu (m,), distance (m,)) as one level finds them."""
-    if level == "assign":
-        return metric.assign(X, W)
-    if level == "scalar":
-        return scalar_assign(metric, X, W)
-    distances = distances_of(metric, level, X, W)
-    bmu = distances.argmin(axis=1)
-    return bmu, distances[np.arange(len(X)), bmu]
+    if level == "pairwise":
+        distances = distances_of(metric, level, X, W)
+        return distances.argmin(axis=1), distances.min(axis=1)
+    return metric.assign(X, W) if level == "assign" else scalar_assign(metric, X, W)
 
 
-def tolerance(distances: NDArray[Any], relative: float) -> float:
-    """Return what counts as rounding beside the largest of these numbers."""
-    return relative * max(1.0, float(np.abs(distances).max()))
+def assert_close(found: Any, expected: Any, relative: float, message: str) -> None:
+    """Raise AssertionError where numbers differ by more than rounding beside the largest."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape, f"{message}: shape {found.shape}, not {expected.shape}"
+    off = float(np.abs(found - expected).max())
+    assert off <= relative * max(1.0, float(np.abs(expected).max())), f"{message}: off by {off:g}"
 
 
-def able(test: Callable[[MetricAbilities], bool]) -> Callable[[Any, Subject], bool]:
-    """Return whether a check applies, from a test of what the metric can do."""
-    return lambda component, subject: test(MetricAbilities.of(component))
-
-
-def _claims(claim: str) -> Any:
-    return lambda component, subject: claim in subject.claims
-
-
-@check("metric")
-def check_claims_are_known(component: Any, subject: Subject) -> None:
-    """It claims nothing but identity, symmetry and triangle."""
-    unknown = subject.claims - set(CLAIMS)
-    assert not unknown, f"unknown claims {sorted(unknown)}; known: {', '.join(CLAIMS)}"
-
-
-@fitted_check()
-def check_shapes_and_dtypes(component: Any, subject: Subject) -> None:
-    """Each level returns arrays of the promised shape and dtype, finite and not negative."""
-    X, W = material.metric_inputs(component)
+@metric_check()
+def check_shapes_and_dtypes(metric: MetricAbilities) -> None:
+    """Each level returns arrays of the promised shape, finite and not negative, of float32 too."""
+    X, W = material.metric_inputs(metric)
     for dtype in (np.float64, np.float32):
-        for level in levels_of(component):
-            samples = X.astype(dtype)
-            distances = distances_of(component, level, samples, W)
-            assert distances.shape == (len(X), len(W)), f"{level}: shape {distances.shape}"
-            assert distances.dtype.kind == "f", f"{level}: distances are {distances.dtype}"
-            assert np.isfinite(distances).all(), f"{level}: distances must be finite"
-            least = distances.min()
-            assert least >= -tolerance(distances, 1e-9), f"{level}: negative distance {least}"
-            bmu, nearest = units_of(component, level, samples, W)
-            assert np.shape(bmu) == np.shape(nearest) == (len(X),), f"{level}: one bmu a sample"
-            assert np.asarray(bmu).dtype.kind in "iu", f"{level}: bmu must be integers"
+        for level in levels_of(metric):
+            distances_of(metric, level, X.astype(dtype), W)
+            units_of(metric, level, X.astype(dtype), W)
 
 
-@fitted_check(able(lambda metric: metric.prepare is not None))
-def check_prepare(component: Any, subject: Subject) -> None:
-    """Preparing keeps the number of rows and float32, treats each row alone, and is finite."""
-    X = material.samples_for(component)
+@metric_check(lambda metric: metric.prepare is not None)
+def check_prepare(metric: MetricAbilities) -> None:
+    """Preparing keeps the number of rows and float32, and treats each row alone."""
     for dtype in (np.float64, np.float32):
-        samples = X.astype(dtype)
-        done = np.asarray(component.prepare(material.frozen(samples)))
-        assert done.ndim == 2 and len(done) == len(X), f"prepare gives shape {done.shape}"
+        samples = material.samples_for(metric).astype(dtype)
+        done = np.asarray(metric.prepared(samples))
         assert done.dtype == dtype, f"prepare turns {samples.dtype} into {done.dtype}"
-        assert np.isfinite(done).all(), "prepared samples must be finite"
-        part = np.asarray(component.prepare(samples[:5]))
+        part = np.asarray(metric.prepared(samples[:5]))
         assert np.array_equal(part, done[:5]), "prepare must not depend on other rows"
 
 
-@fitted_check(able(lambda metric: metric.centre is not None))
-def check_centre(component: Any, subject: Subject) -> None:
-    """Centring keeps the shape, is finite, and leaves its argument as it was."""
-    X = material.prepared(component, material.samples_for(component))
-    means = material.frozen(np.asarray(X[:12].reshape(3, 4, -1).mean(axis=0), dtype=np.float64))
-    centred = np.asarray(component.centre(means))
-    assert centred.shape == means.shape, f"centre gives shape {centred.shape}, not {means.shape}"
-    assert np.isfinite(centred).all(), "prototypes must be finite"
+@metric_check(lambda metric: metric.centre is not None)
+def check_centre(metric: MetricAbilities) -> None:
+    """Centring keeps the shape, and is finite."""
+    X = np.asarray(metric.prepared(material.samples_for(metric)), dtype=np.float64)
+    metric.centred(X[:12].reshape(3, 4, -1).mean(axis=0))
 
 
-@fitted_check()
-def check_float32_and_float64_agree(component: Any, subject: Subject) -> None:
+@metric_check()
+def check_float32_and_float64_agree(metric: MetricAbilities) -> None:
     """The same samples in float32 are equally far away, to a thousandth of the largest distance."""
-    X, W = material.metric_inputs(component)
-    X = X.astype(np.float32).astype(np.float64)
-    for level in levels_of(component):
-        wide = distances_of(component, level, X, W)
-        narrow = distances_of(component, level, X.astype(np.float32), W)
-        off = float(np.abs(wide - narrow).max())
-        assert off <= tolerance(wide, 1e-3), f"{level}: off by {off}"
+    X, W = material.metric_inputs(metric)
+    narrow = X.astype(np.float32)
+    for level in levels_of(metric):
+        wide = distances_of(metric, level, narrow.astype(np.float64), W)
+        assert_close(distances_of(metric, level, narrow, W), wide, 1e-3, level)
 
 
-@fitted_check(able(lambda metric: len(levels_of(metric)) > 1))
-def check_levels_agree(component: Any, subject: Subject) -> None:
+@metric_check(lambda metric: len(levels_of(metric)) > 1)
+def check_levels_agree(metric: MetricAbilities) -> None:
     """All levels that it is written at give the same distances and units."""
-    X, W = material.metric_inputs(component)
-    first, *others = levels_of(component)
-    expected, units = distances_of(component, first, X, W), units_of(component, first, X, W)[0]
+    X, W = material.metric_inputs(metric)
+    first, *others = levels_of(metric)
+    expected, units = distances_of(metric, first, X, W), units_of(metric, first, X, W)[0]
     for level in others:
-        off = float(np.abs(distances_of(component, level, X, W) - expected).max())
-        assert off <= tolerance(expected, 1e-7), f"{level} differs from {first} by {off}"
-        same = np.array_equal(units_of(component, level, X, W)[0], units)
+        found = distances_of(metric, level, X, W)
+        assert_close(found, expected, 1e-7, f"{level} differs from {first}")
+        same = np.array_equal(units_of(metric, level, X, W)[0], units)
         assert same, f"{level} and {first} choose different units"
 
 
-@fitted_check()
-def check_ties_go_to_the_lowest_row(component: Any, subject: Subject) -> None:
+@metric_check()
+def check_ties_go_to_the_lowest_row(metric: MetricAbilities) -> None:
     """Of two equal prototypes the first one wins, and its distance is the smallest there is."""
-    X, W = material.metric_inputs(component)
-    for level in levels_of(component):
-        bmu, nearest = units_of(component, level, X, np.vstack([W, W]))
+    X, W = material.metric_inputs(metric)
+    for level in levels_of(metric):
+        bmu, nearest = units_of(metric, level, X, np.vstack([W, W]))
         assert np.max(bmu) < len(W), f"{level}: a tie went to the higher row"
-        least = distances_of(component, level, X, W).min(axis=1)
-        assert np.allclose(nearest, least, rtol=0, atol=tolerance(least, 1e-7)), (
-            f"{level}: the unit's distance is not the smallest"
-        )
+        least = distances_of(metric, level, X, W).min(axis=1)
+        assert_close(nearest, least, 1e-7, f"{level}: the distance is not the smallest")
 
 
-@fitted_check(_claims("identity"))
-def check_identity(component: Any, subject: Subject) -> None:
+def _claim(check_distances: Callable[[NDArray[np.float64]], None]) -> Callable[..., None]:
+    # A check of the distances between samples; the root of a rounded square is as good as the
+    # root of the rounding.
+    @wraps(check_distances)
+    def of_levels(metric: MetricAbilities) -> None:
+        X, _ = material.metric_inputs(metric)
+        for level in levels_of(metric):
+            check_distances(distances_of(metric, level, X, X.astype(np.float64)))
+
+    return of_levels
+
+
+@metric_check()
+@_claim
+def check_identity(distances: NDArray[np.float64]) -> None:
     """A sample is at no distance from itself, as it claims."""
-    X, _ = material.metric_inputs(component)
-    for level in levels_of(component):
-        distances = distances_of(component, level, X, X.astype(np.float64))
-        off = float(np.abs(np.diagonal(distances)).max())
-        # the root of a rounded square is as good as the root of the rounding
-        assert off <= tolerance(distances, 1e-6), f"{level}: d(x, x) = {off}"
+    off, most = float(np.abs(np.diagonal(distances)).max()), max(1.0, float(distances.max()))
+    assert off <= 1e-6 * most, f"d(x, x) = {off}"
 
 
-@fitted_check(_claims("symmetry"))
-def check_symmetry(component: Any, subject: Subject) -> None:
+@metric_check()
+@_claim
+def check_symmetry(distances: NDArray[np.float64]) -> None:
     """Two samples are equally far from each other, as it claims."""
-    X, _ = material.metric_inputs(component)
-    for level in levels_of(component):
-        distances = distances_of(component, level, X, X.astype(np.float64))
-        off = float(np.abs(distances - distances.T).max())
-        assert off <= tolerance(distances, 1e-6), f"{level}: d(x, y) and d(y, x) differ by {off}"
+    assert_close(distances, distances.T, 1e-6, "d(x, y) and d(y, x) differ")
 
 
-@fitted_check(_claims("triangle"))
-def check_triangle(component: Any, subject: Subject) -> None:
+@metric_check()
+@_claim
+def check_triangle(distances: NDArray[np.float64]) -> None:
     """No detour is shorter than the direct way, as it claims."""
-    X, _ = material.metric_inputs(component)
-    for level in levels_of(component):
-        d = distances_of(component, level, X, X.astype(np.float64))
-        excess = float((d[:, None, :] - (d[:, :, None] + d[None, :, :])).max())
-        assert excess <= tolerance(d, 1e-6), f"{level}: a detour is {excess} shorter"
+    d, most = distances, max(1.0, float(distances.max()))
+    excess = float((d[:, None, :] - (d[:, :, None] + d[None, :, :])).max())
+    assert excess <= 1e-6 * most, f"a detour is {excess} shorter"
 
 
-@fitted_check()
-def check_readonly_and_fortran_input(component: Any, subject: Subject) -> None:
-    """Read-only and column-ordered arrays give the same answers."""
-    X, W = material.metric_inputs(component)
-    for level in levels_of(component):
-        expected = distances_of(component, level, X, W)
-        columns = (np.asfortranarray(X), np.asfortranarray(W))
-        for samples, prototypes in (columns, (material.frozen(X), material.frozen(W))):
-            found = distances_of(component, level, samples, prototypes)
-            close = np.allclose(found, expected, rtol=0, atol=tolerance(expected, 1e-7))
-            assert close, f"{level}: distances depend on the memory order"
-
-
-@fitted_check()
-def check_no_mutation(component: Any, subject: Subject) -> None:
-    """It never changes the arrays that it is given."""
-    raw = material.samples_for(component)
-    before = raw.copy()
-    X = material.prepared(component, raw)
-    assert np.array_equal(raw, before), "prepare changes its samples"
-    _, W = material.metric_inputs(component)
-    kept = X.copy(), W.copy()
-    for level in levels_of(component):
-        distances_of(component, level, X, W)
-        units_of(component, level, X, W)
-        same = np.array_equal(X, kept[0]) and np.array_equal(W, kept[1])
-        assert same, f"{level} changes its arguments"
-
-
-@fitted_check()
-def check_chunk_invariance(component: Any, subject: Subject) -> None:
-    """A sample's unit and distance do not depend on the rows that stand beside it."""
-    X, W = material.metric_inputs(component)
-    for level in levels_of(component):
-        bmu, nearest = units_of(component, level, X, W)
+@metric_check()
+def check_chunk_invariance(metric: MetricAbilities) -> None:
+    """A sample's distances do not depend on rows beside it, nor on the order in memory."""
+    X, W = material.metric_inputs(metric)
+    for level in levels_of(metric):
+        bmu, nearest = units_of(metric, level, X, W)
         for size in (1, 7):
-            parts = [
-                units_of(component, level, X[start : start + size], W)
-                for start in range(0, len(X), size)
-            ]
+            starts = range(0, len(X), size)
+            parts = [units_of(metric, level, X[start : start + size], W) for start in starts]
             units, distances = (np.concatenate(one) for one in zip(*parts, strict=True))
             assert np.array_equal(units, bmu), f"{level}: chunks of {size} choose other units"
-            close = np.allclose(distances, nearest, rtol=0, atol=tolerance(nearest, 1e-9))
-            assert close, f"{level}: chunks of {size} give other distances"
+            assert_close(distances, nearest, 1e-9, f"{level}: chunks of {size}")
+        found = distances_of(metric, level, np.asfortranarray(X), np.asfortranarray(W))
+        assert_close(found, distances_of(metric, level, X, W), 1e-7, f"{level}: memory order")
 
 
-@fitted_check()
-def check_determinism(component: Any, subject: Subject) -> None:
-    """Asked twice it answers the same, to the bit."""
-    X, W = material.metric_inputs(component)
-    for level in levels_of(component):
-        first, second = (distances_of(component, level, X, W) for _ in range(2))
+@metric_check()
+def check_determinism(metric: MetricAbilities) -> None:
+    """It answers the same when asked again, and when several threads ask."""
+    X, W = material.metric_inputs(metric)
+    for level in levels_of(metric):
+        first, second = (distances_of(metric, level, X, W) for _ in range(2))
         assert np.array_equal(first, second), f"{level}: two calls differ"
 
-
-@fitted_check()
-def check_thread_safety(component: Any, subject: Subject) -> None:
-    """Several threads get the answers that one gets."""
-    X, W = material.metric_inputs(component)
-    for level in levels_of(component):
-        expected = distances_of(component, level, X, W)
-
-        def ask(_: int, level: str = level) -> NDArray[np.float64]:
-            return distances_of(component, level, X, W)
+        def again(_: int, level: str = level) -> NDArray[np.float64]:
+            return distances_of(metric, level, X, W)
 
         with ThreadPoolExecutor(4) as pool:
-            for found in pool.map(ask, range(16)):
-                close = np.allclose(found, expected, rtol=0, atol=tolerance(expected, 1e-9))
-                assert close, f"{level}: a thread got other distances"
+            for found in pool.map(again, range(16)):
+                assert_close(found, first, 1e-9, f"{level}: a thread got other distances")
 
 
 @check("metric")
@@ -269,5 +202,81 @@ def check_tiny_fit(component: Any, subject: Subject) -> None:
     """A small map is trained with it, in float64 and float32, the same with any threads."""
     X = material.samples_for(component)
     for dtype in (np.float64, np.float32):
-        check_fit(X.astype(dtype), metric=component)
-    twice_in_threads(X, metric=component)
+        material.check_fit(X.astype(dtype), metric=component)
+    material.check_threads(X, metric=component)
+
+
+@check("metric", lambda component: MetricAbilities.of(component).fit is not None)
+def check_fit_state(component: Any, subject: Subject) -> None:
+    """Fitting returns named finite arrays, the same ones each time, and prepare gets them."""
+    X = material.samples_for(component)
+    first, second = (ask("metric", component, "fit", X) for _ in range(2))
+    assert first.keys() == second.keys(), "fit names its arrays differently each time"
+    for name, value in first.items():
+        assert np.array_equal(value, second[name]), f"{name} differs from call to call"
+    assert len(material.fitted(component).prepared(X)) == len(X), "prepare(X, state) loses rows"
+
+
+def _groups(X: NDArray[Any]) -> tuple[Any, ...]:
+    # Five groups of samples, what they weigh in six neurons, and these; nothing reaches the last.
+    influence = np.exp(-np.abs(np.subtract.outer(np.arange(5.0), np.arange(6.0))))
+    influence[:, 5] = 0.0
+    return np.arange(len(X)) % 5, influence, np.asarray(X[:6], dtype=np.float64)
+
+
+@metric_check(lambda metric: metric.form is not None)
+def check_form(metric: MetricAbilities) -> None:
+    """Formed prototypes do not depend on the order of samples, and are kept where none comes.
+
+    A sample of weight 2 counts as two samples do, and one of weight 0 as none.
+    """
+    X = np.ascontiguousarray(metric.prepared(material.samples_for(metric)))
+    group, influence, so_far = _groups(X)
+    form: Any = metric.form
+    made = np.asarray(form(X, group, influence, None, so_far))
+    assert np.array_equal(made[5], so_far[5]), "a neuron that nothing reaches must keep its place"
+    back = form(X[::-1].copy(), group[::-1].copy(), influence, None, so_far)
+    assert_close(back, made, 1e-9, "the order matters")
+    weights = (np.arange(len(X)) * 7 % 3).astype(np.float64)
+    rows = np.repeat(np.arange(len(X)), weights.astype(np.int64))
+    repeated = form(X[rows], group[rows], influence, None, so_far)
+    weighted = form(X, group, influence, weights, so_far)
+    assert_close(weighted, repeated, 1e-9, "weights and repeated samples differ")
+
+
+@metric_check(lambda metric: "missing" in metric.handles)
+def check_missing(metric: MetricAbilities) -> None:
+    """A missing feature does not count, whatever the prototype holds there; whole rows stay."""
+    X, W = material.metric_inputs(metric)
+    gaps, other = X.copy(), W.copy()
+    gaps[::2, 0] = np.nan
+    other[:, 0] = W[::-1, 0] + 1.0
+    for level in levels_of(metric):
+        whole, found = (distances_of(metric, level, one, W) for one in (X, gaps))
+        assert np.array_equal(found[1::2], whole[1::2]), f"{level}: gaps change whole rows"
+        elsewhere = distances_of(metric, level, gaps, other)[::2]
+        assert np.array_equal(elsewhere, found[::2]), f"{level}: a missing feature counts"
+        bmu, nearest = units_of(metric, level, gaps, W)
+        assert_close(nearest, found[np.arange(len(X)), bmu], 1e-7, f"{level}: a unit's distance")
+
+
+@metric_check(lambda metric: "sparse" in metric.handles)
+def check_sparse(metric: MetricAbilities) -> None:
+    """A CSR matrix gives the distances of its dense copy."""
+    raw = material.samples_for(metric)
+    raw[np.abs(raw) < np.median(np.abs(raw))] = 0.0
+    dense, sparse = metric.prepared(raw), metric.prepared(csr_matrix(raw))
+    _, W = material.metric_inputs(metric)
+    for level in (one for one in levels_of(metric) if one != "scalar"):
+        expected = distances_of(metric, level, dense, W)
+        assert_close(distances_of(metric, level, sparse, W), expected, 1e-7, f"{level} of sparse")
+
+
+@metric_check(lambda metric: metric.is_euclidean)
+def check_geometry(metric: MetricAbilities) -> None:
+    """Each level gives the Euclidean distance, as its geometry says."""
+    X, W = material.metric_inputs(metric)
+    expected = np.sqrt(np.square(X[:, None] - W).sum(axis=2))
+    for level in levels_of(metric):
+        found = distances_of(metric, level, X, W)
+        assert_close(found, expected, 1e-7, f"{level} is not the Euclidean distance")

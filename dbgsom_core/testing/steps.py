@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin, clone
 from sklearn.utils import Tags, TargetTags, get_tags
 
-from dbgsom_core.errors import DbgsomError
 from dbgsom_core.estimators.clustering import SomVQ
 from dbgsom_core.estimators.model_file import FittedModel, load
 from dbgsom_core.estimators.scaling import names_after, prepared
-from dbgsom_core.plugins.registry import STEP
+from dbgsom_core.plugins.offers import STEP
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import Subject, check
 
@@ -32,10 +31,6 @@ def _data(step: Any) -> NDArray[np.float64]:
 
 def _fitted(step: Any, X: NDArray[Any]) -> Any:
     return clone(step).fit(X, material.classes())
-
-
-def _undoes(step: Any, subject: Subject) -> bool:
-    return isinstance(step, OneToOneFeatureMixin) and hasattr(step, "inverse_transform")
 
 
 @check(STEP)
@@ -84,30 +79,26 @@ def check_step_rows_stand_alone(component: Any, subject: Subject) -> None:
     whole = np.asarray(step.transform(X.copy()))
     for rows in (1, 7):
         parts = [step.transform(X[i : i + rows].copy()) for i in range(0, len(X), rows)]
-        assert np.allclose(np.concatenate(parts), whole, rtol=1e-9, atol=1e-12), (
-            f"blocks of {rows} become other rows than all samples together"
-        )
+        same = np.allclose(np.concatenate(parts), whole, rtol=1e-9, atol=1e-12)
+        assert same, f"blocks of {rows} become other rows than all samples together"
 
 
-@check(STEP, applies=_undoes)
-def check_step_undo(component: Any, subject: Subject) -> None:
-    """Its ``inverse_transform`` undoes it, as pages and figures believe of one for each feature."""
+@check(STEP)
+def check_step_columns(component: Any, subject: Subject) -> None:
+    """Its ``inverse_transform`` undoes it where it makes a column of each, and where it has
+    ``get_feature_names_out`` each column has a name of its own.
+    """
     X = _data(component)
     step = _fitted(component, X)
-    back = np.asarray(step.inverse_transform(step.transform(X.copy())))
-    assert np.allclose(back, X, rtol=1e-6, atol=1e-9), "inverse_transform gives other samples"
-
-
-@check(STEP, applies=lambda component, subject: hasattr(component, "get_feature_names_out"))
-def check_step_names(component: Any, subject: Subject) -> None:
-    """Its ``get_feature_names_out`` has a name of its own for each column that it makes."""
-    X = _data(component)
-    step = _fitted(component, X)
-    width = np.asarray(step.transform(X.copy())).shape[1]
-    names = names_after([("step", step)], [f"x{i}" for i in range(X.shape[1])])
-    assert names is not None, "get_feature_names_out fails on the names of the features"
-    assert len(names) == width, f"{len(names)} names for {width} columns"
-    assert len(set(names)) == width, "two columns have one name"
+    made = np.asarray(step.transform(X.copy()))
+    if isinstance(step, OneToOneFeatureMixin) and hasattr(step, "inverse_transform"):
+        back = np.asarray(step.inverse_transform(made.copy()))
+        close = np.allclose(back, X, rtol=1e-6, atol=1e-9)
+        assert close, "inverse_transform gives other samples"
+    if hasattr(step, "get_feature_names_out"):
+        names = names_after([("step", step)], [f"x{i}" for i in range(X.shape[1])])
+        assert names is not None, "get_feature_names_out fails on the names of the features"
+        assert len(set(names)) == made.shape[1], f"{len(set(names))} names, {made.shape[1]} columns"
 
 
 @check(STEP)
@@ -119,9 +110,6 @@ def check_step_saving(component: Any, subject: Subject) -> None:
     som = SomVQ(growth={"name": "fixed", "rows": 2, "columns": 2}, epochs=2, tol=0).fit(expected)
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.npz")
-        try:
-            FittedModel((("step", step),), som).save(path)
-        except DbgsomError as error:
-            raise AssertionError(f"no model behind it can be saved: {error}") from error
+        FittedModel((("step", step),), som).save(path)
         loaded = load(path)
     assert np.array_equal(loaded.prepare(X), expected), "once loaded it makes other rows"

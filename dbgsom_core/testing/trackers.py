@@ -18,89 +18,60 @@ from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
 from dbgsom_core.interfaces.trackers import Run, RunResult, TrackerAbilities
 from dbgsom_core.plugins.callbacks import Callbacks, call
 from dbgsom_core.testing import material
-from dbgsom_core.testing.kit import Subject, check
+from dbgsom_core.testing.kit import Subject, ask, check
 
 
 @check("tracker")
 def check_observer(component: Any, subject: Subject) -> None:
     """Each observer is a fresh object with lifecycle hooks that take the arguments they get."""
-    first, second = component.observer(), component.observer()
+    first, second = (ask("tracker", component, "observer") for _ in range(2))
     assert first is not second, "observer() must return a fresh object"
-    heard = [hook for hook in LIFECYCLE_HOOKS if hasattr(first, hook)]
-    assert heard, f"the observer has none of {', '.join(LIFECYCLE_HOOKS)}"
-    for hook in heard:
+    hooks = [name for name in dir(first) if name.startswith("dbgsom_")]
+    assert hooks, f"the observer has none of {', '.join(LIFECYCLE_HOOKS)}"
+    for hook in hooks:
+        assert hook in LIFECYCLE_HOOKS, f"unknown hook: {hook}"
         known = set(inspect.signature(getattr(hookspecs, hook)).parameters)
         for name, argument in inspect.signature(getattr(first, hook)).parameters.items():
-            named = argument.kind not in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL)
-            assert not named or name in known, f"{hook} has an unknown argument '{name}'"
-    odd = [
-        name for name in dir(first) if name.startswith("dbgsom_") and name not in LIFECYCLE_HOOKS
-    ]
-    assert not odd, f"unknown hooks: {', '.join(odd)}"
+            stars = argument.kind in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL)
+            assert stars or name in known, f"{hook} has an unknown argument '{name}'"
 
 
 @check("tracker")
 def check_finished_run(component: Any, subject: Subject) -> None:
-    """Its observer hears of a whole run, and of a second one, without raising."""
-    with _workshop() as folder:
-        for name in ("first", "second"):
-            run, observer, tell = _started(component, folder / name)
-            _train(run, tell, 3)
-            tell("dbgsom_run_finished", run=run, result=_result())
-            call(observer, "close", {})
+    """Its observer hears of a whole run, and of a second one, without raising; what it adds to a
+    run folder goes through the run, which a resumed run repeats.
+    """
+    with _working_folder() as folder:
+        for name in ("first", "second", "second"):  # the last one as where a run is resumed
+            _drive(component, folder / name, 3, "dbgsom_run_finished", result=_result())
+        written = {one.name for one in (folder / "second").iterdir()} - {SCALARS, ARTIFACTS}
+        cure = "use run.log_scalar(name, value, step) and run.log_artifact(name, content)"
+        own = is_own(component)
+        assert own or not written, f"it writes {sorted(written)} into the run folder: {cure}"
 
 
 @check("tracker")
 def check_failed_run(component: Any, subject: Subject) -> None:
     """It hears of runs that fail or are interrupted, whenever that is, without raising."""
-    with _workshop() as folder:
+    with _working_folder() as folder:
         errors = (RuntimeError("conformance"), KeyboardInterrupt(), SystemExit(1))
         for number, error in enumerate(errors):
-            run, observer, tell = _started(component, folder / str(number))
-            _train(run, tell, number)
-            tell("dbgsom_run_failed", run=run, error=error)
-            call(observer, "close", {})
+            _drive(component, folder / str(number), number, "dbgsom_run_failed", error=error)
 
 
-@check("tracker", applies=lambda component, subject: not is_own(component))
-def check_logged_through_the_run(component: Any, subject: Subject) -> None:
-    """What it adds to a run folder goes through the run, which a resumed run repeats."""
-    with _workshop() as folder:
-        place = folder / "first"
-        observers = []
-        for _ in range(2):  # the second time as a resumed run would be told
-            run, observer, tell = _started(component, place)
-            observers.append(observer)
-            _train(run, tell, 3)
-        tell("dbgsom_run_finished", run=run, result=_result())
-        for observer in observers:
-            call(observer, "close", {})
-        own = [one.name for one in place.iterdir() if one.name not in (SCALARS, ARTIFACTS)]
-        told = "use run.log_scalar(name, value, step) and run.log_artifact(name, content)"
-        assert not own, f"it writes {', '.join(sorted(own))} into the run folder: {told}"
-
-
-@check("tracker", applies=lambda component, subject: _can(component, "how_to_open"))
+@check("tracker")
 def check_how_to_open(component: Any, subject: Subject) -> None:
-    """It says in one line how to look at the runs."""
-    told = component.how_to_open()
-    assert isinstance(told, str) and told.strip(), f"how_to_open gives {told!r}"
-
-
-@check("tracker", applies=lambda component, subject: _can(component, "reachable"))
-def check_reachable(component: Any, subject: Subject) -> None:
-    """It says in a few words how it is, or why it cannot be used."""
-    with suppress(DbgsomError):
-        told = component.reachable()
-        assert isinstance(told, str) and told.strip(), f"reachable gives {told!r}"
-
-
-def _can(component: Any, method: str) -> bool:
-    return getattr(TrackerAbilities.of(component), method) is not None
+    """It says in a few words how to look at the runs, and how it is or why it cannot be used."""
+    for method in ("how_to_open", "reachable"):
+        if getattr(TrackerAbilities.of(component), method) is not None:
+            with suppress(DbgsomError):  # it may be out of reach
+                text = getattr(component, method)()
+                plain = isinstance(text, str) and text.strip()
+                assert plain, f"{method} gives {text!r}"
 
 
 @contextmanager
-def _workshop() -> Iterator[Path]:
+def _working_folder() -> Iterator[Path]:
     # Trackers write into the working directory.
     before = Path.cwd()
     with TemporaryDirectory() as folder:
@@ -111,8 +82,8 @@ def _workshop() -> Iterator[Path]:
             os.chdir(before)
 
 
-def _started(component: Any, folder: Path) -> tuple[Run, Any, Any]:
-    # A run that has begun, the observer that was ready for it, and what tells it, without a net.
+def _drive(component: Any, folder: Path, epochs: int, end: str, **event: Any) -> None:
+    # A run, without a net: what the observer raises is raised.
     folder.mkdir(exist_ok=True)
     run = Run(
         id=folder.name,
@@ -128,17 +99,15 @@ def _started(component: Any, folder: Path) -> tuple[Run, Any, Any]:
     )
     observer = component.observer()
     call(observer, "prepare", {})
-    tell = Callbacks([observer], required=observer).notify
-    tell("dbgsom_run_started", run=run)
-    return run, observer, tell
-
-
-def _train(run: Run, tell: Any, epochs: int) -> None:
+    notify = Callbacks([observer], required=observer).notify
+    notify("dbgsom_run_started", run=run)
     trained = material.trained()
     for record in trained.history_[:epochs]:
         record.show(trained.som_map_)
-        tell("dbgsom_epoch_finished", run=run, epoch=record)
+        notify("dbgsom_epoch_finished", run=run, epoch=record)
         record.show(None)
+    notify(end, run=run, **event)
+    call(observer, "close", {})
 
 
 def _result() -> RunResult:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import Centre, Found, Search
-from dbgsom_core.errors import ComponentError, callers_level
+from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import GrowthEvent
-from dbgsom_core.interfaces.growth import Birth, GrowthState, automatic_cap
+from dbgsom_core.interfaces.growth import Birth, GrowthState
 from dbgsom_core.interfaces.guard import who
-from dbgsom_core.interfaces.validation import most_births
 from dbgsom_core.som_map.changes import CHANGES, Change, Death, changed_map
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.checkpoint import TrainingState
@@ -83,13 +81,6 @@ class Growth:
             som_map.prototypes = smoothed_before_growth(som_map, config, hits, width)
             found = search.assign(som_map.prototypes, som_map.positions)
             wanted = self._wanted(state, schedule, found, movement)
-        if self.max_neurons is None and len(wanted) > most_births(som_map):
-            self.max_neurons = max(automatic_cap(config.data.total_weight), known)
-            warnings.warn(
-                f"{who('growth', config.growth)} gives births without end and has no max_neurons: "
-                f"its map is cut at {self.max_neurons} neurons, as with max_neurons='auto'",
-                stacklevel=callers_level(),
-            )
         if not wanted:
             return None, search, found
         try:

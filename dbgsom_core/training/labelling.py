@@ -18,10 +18,10 @@ from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.guard import who
 from dbgsom_core.interfaces.labellers import (
-    AskedEvidence,
     LabelEvidence,
     Labeller,
     LabellerAbilities,
+    LazyEvidence,
     Surroundings,
 )
 from dbgsom_core.som_map.som_map import SomMap
@@ -98,7 +98,7 @@ class TrainedMap:
             "context": Context(data, won, self.log.seed, self.log.epochs),
         }  # fmt: skip
         if hasattr(won, "units"):  # samples are not in memory
-            return AskedEvidence(bmu=units_of(won), bmu_of=lambda: won.bmu, **seen)
+            return LazyEvidence(bmu=units_of(won), bmu_of=lambda: won.bmu, **seen)
         return LabelEvidence(bmu=won.bmu, **seen)
 
 

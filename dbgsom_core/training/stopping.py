@@ -14,7 +14,7 @@ from dbgsom_core.engine.contract import PerSample
 from dbgsom_core.engine.local import Samples
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
-from dbgsom_core.interfaces.measures import AskedEvaluation, Evaluation
+from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation
 from dbgsom_core.interfaces.stopping import STOP, StoppingAbilities, StopState, judges_targets
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend
@@ -164,7 +164,7 @@ class ValidationMonitor:
             y = target.y  # of labels beside None, whose array is one of objects, those of classes
             if target.classes is not None and target.codes is not None:
                 y = target.classes[target.codes]
-            return AskedEvaluation(
+            return LazyEvaluation(
                 som_map,
                 data,
                 y,

@@ -17,7 +17,7 @@ RUN = "experiment: x\ndataset: iris\ntracking: {tracking}\n"
 
 @pytest.fixture
 def no_plugins(monkeypatch):
-    monkeypatch.setattr(doctor, "diagnose_apart", lambda limit: ([], 1))
+    monkeypatch.setattr(doctor, "diagnose_isolated", lambda limit: ([], 1))
 
 
 @pytest.mark.parametrize("colour", ["NO_COLOR", "FORCE_COLOR"])

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from dbgsom_core import api
+from dbgsom_core.testing import all_checks
 
 PAGE = Path(__file__).parents[2] / "plugins" / "REFERENCE.md"
 _HEAD = """# What authors meet
 
 Every class of `dbgsom_core.api`, and those of what a component is given, with fields, methods and
-capabilities, made from docstrings by `python tests/plugins/reference.py`. [The guide](README.md)
-tells what they are for. There are n samples, m of them, D features, K neurons, L leaves, C
-classes, T targets. Arrays that a component gets are read-only, and samples keep the dtype,
-float32 or float64, in which they were given.
+capabilities, and the checks of the kit, made from docstrings by `python
+tests/plugins/reference.py`. [The guide](README.md) says what they are for. There are n samples, m
+of them, D features, K neurons, L leaves, C classes, T targets. Arrays that a component gets are
+read-only, and samples keep the dtype, float32 or float64, in which they were given.
 """
 _OWN = ("self", "cls")
 _SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
@@ -37,7 +38,18 @@ def reference() -> str:
         if home.startswith(("interfaces.", "som_map.tree")):
             found[name] = getattr(import_module(f"dbgsom_core.{home}"), name)
     classes = [(name, cls) for name, cls in sorted(found.items()) if isinstance(cls, type)]
-    return "\n".join([_HEAD, *(_entry(name, cls) for name, cls in classes)])
+    entries = (_entry(name, cls) for name, cls in classes)
+    return "\n".join([_HEAD, *entries, *_checks()])
+
+
+def _checks() -> Iterator[str]:
+    """Yield the sections of what the kit checks, by kind."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for one in all_checks():
+        kinds.setdefault(one.kind, []).append((one.name, _text(one.promise)))
+    for kind, rows in kinds.items():
+        yield f"## Checks of {'every component' if kind == 'any' else kind}\n"
+        yield from _table(("check", "promise"), rows)
 
 
 def _entry(name: str, cls: type[Any]) -> str:

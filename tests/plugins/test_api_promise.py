@@ -9,8 +9,7 @@ import pytest
 
 from dbgsom_core import __version__, api
 from dbgsom_core.errors import PluginError
-from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning, Deprecation
-from dbgsom_core.plugins import checks
+from dbgsom_core.interfaces.version import DbgsomDeprecationWarning, Deprecation
 from dbgsom_core.plugins import registry as plugins_module
 from dbgsom_core.plugins.registry import Registry
 
@@ -73,7 +72,7 @@ def test_current_and_previous_versions_are_accepted():
 
 @pytest.fixture
 def next_version(monkeypatch):
-    for module in (api, checks):
+    for module in (api, plugins_module):
         monkeypatch.setattr(module, "API_VERSION", 2)
         monkeypatch.setattr(module, "SUPPORTED_API_VERSIONS", (1, 2))
 

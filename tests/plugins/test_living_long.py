@@ -13,8 +13,8 @@ from sklearn.base import clone
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.api import Deprecation, KernelComponent, hookimpl
 from dbgsom_core.config import parse_experiment
-from dbgsom_core.errors import ComponentError, PluginError
-from dbgsom_core.interfaces.deprecation import DbgsomDeprecationWarning
+from dbgsom_core.errors import ComponentError, PluginError, UnknownNameError
+from dbgsom_core.interfaces.version import DbgsomDeprecationWarning
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_plugins.initialisations import Array
 
@@ -51,7 +51,8 @@ def test_a_component_answers_to_its_old_name(name, renamed):
         assert renamed.build("kernel", name) == Slope()
     assert "ramp" not in renamed.names("kernel")
     assert renamed.name_of("kernel", Slope()) == "dbgsom-slope:slope"
-    assert renamed.without(["dbgsom-slope"])._renamed("kernel", name) is None
+    with pytest.raises(UnknownNameError):
+        renamed.without(["dbgsom-slope"]).lookup("kernel", name)
 
 
 def test_a_field_answers_to_its_old_name_in_python_yaml_and_models(renamed, iris, tmp_path):

@@ -1,11 +1,8 @@
 """A broken, a clashing, an outdated and a slow plugin together: each is named, the rest works."""
 
 import json
-import time
 
 import pytest
-
-from dbgsom_core.plugins.apart import Apart
 
 KERNEL = """
 import numpy as np
@@ -39,8 +36,6 @@ def crowd(site):
     site.write("dbgsom-shadow", KERNEL % "'gaussian'")
     site.write("dbgsom-stale", (KERNEL % "'gone'").replace(": Flat}", ": 'dbgsom_gone:Flat'}"))
     site.write("dbgsom-misspelt", BAD_HOOK % ("dbgsom_kernals()", "return {}"))
-    site.write("dbgsom-default", BAD_HOOK % ("dbgsom_run_started(run=None)", "pass"))
-    site.write("dbgsom-kwargs", BAD_HOOK % ("dbgsom_run_started(**kwargs)", "pass"))
     site.write("dbgsom-argument", BAD_HOOK % ("dbgsom_epoch_finished(run, epok)", "pass"))
     site.write("dbgsom-wrong", BAD_HOOK % ("dbgsom_metrics()", "return ['x']"))
     return site
@@ -56,7 +51,7 @@ def test_everything_else_works_and_each_is_named(crowd):
 
     listed = json.loads(crowd.dbgsom("plugins", "list", "--json").stdout)
     status = {one["distribution"]: one["status"] for one in listed["plugins"]}
-    names = ("broken", "old", "new", "misspelt", "default", "kwargs", "argument", "wrong")
+    names = ("broken", "old", "new", "misspelt", "argument", "wrong")
     broken = {f"dbgsom-{name}" for name in names}
     assert {name for name, one in status.items() if one == "broken"} == broken
     kernels = {
@@ -82,13 +77,11 @@ def test_everything_else_works_and_each_is_named(crowd):
         ("shadowed", "shadow", "the bare name means that of dbgsom-core"),
         ("stale", "stale", "No module named 'dbgsom_gone'"),
         ("broken", "misspelt", "unknown hook 'dbgsom_kernals'; did you mean 'dbgsom_kernels'?"),
-        ("broken", "default", "gives run a default"),
-        ("broken", "kwargs", "has **kwargs"),
-        ("broken", "argument", "unknown argument 'epok'; did you mean 'epoch'?"),
-        ("broken", "wrong", "must return a mapping of names to classes, not list"),
+        ("broken", "argument", "Argument(s) {'epok'} are declared in the hookimpl"),
+        ("broken", "wrong", "must return a mapping of names to what it offers, not list"),
     ]:
         assert words in told[problem, f"dbgsom-{name}"]
-    assert len([one for one in found if one["problem"] != "slow"]) == 12
+    assert len([one for one in found if one["problem"] != "slow"]) == 10
 
 
 def test_strict_plugins_is_exit_code_3_and_names_them(crowd):
@@ -132,17 +125,6 @@ def test_show_tells_help_fields_schema_and_source(site):
     assert "did you mean 'good_one'" in site.dbgsom("plugins", "show", "god_one", code=2).stderr
 
 
-def test_a_distribution_that_is_installed_twice_is_stale(site):
-    site.write("dbgsom-good", KERNEL % "'good_one'", version="1.0")
-    (site.folder / "dbgsom_good-0.9.dist-info").mkdir()
-    for name in ("METADATA", "entry_points.txt"):
-        text = (site.folder / "dbgsom_good-1.0.dist-info" / name).read_text()
-        (site.folder / "dbgsom_good-0.9.dist-info" / name).write_text(
-            text.replace("Version: 1.0", "Version: 0.9")
-        )
-    assert "is installed twice" in site.dbgsom("plugins", "doctor", code=3).stdout
-
-
 def test_a_model_whose_plugin_is_gone_says_what_its_file_claims(site):
     site.write("dbgsom-good", KERNEL % "'good_one'")
     (site.work / "run.yaml").write_text(
@@ -163,23 +145,20 @@ def test_a_model_whose_plugin_is_gone_says_what_its_file_claims(site):
     assert (kernel["distribution"], kernel["version"]) == ("dbgsom-good", "1.0")
 
 
-def test_imports_that_end_the_process_or_change_it_are_named_and_the_rest_is_examined(site):
-    state = "DBGSOM_API_VERSION = 1\n"
+def test_imports_that_end_the_process_or_hang_are_named_and_the_rest_is_examined(site):
     site.write("dbgsom-ends", "import os; os._exit(0)\n")
     site.write("dbgsom-dies", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n")
-    site.write("dbgsom-breaks", "raise KeyboardInterrupt\n")
-    site.write("dbgsom-numpy", f"import numpy\n{state}numpy.sum = max\n")
-    site.write("dbgsom-quiet", f"import warnings\n{state}warnings.simplefilter('ignore')\n")
-    done = site.dbgsom("plugins", "doctor", code=3).stdout
-    assert "broken: ends of dbgsom-ends 1.0: SystemExit: os._exit(0)" in done
+    site.write("dbgsom-hangs", "import time; time.sleep(3600)\n")
+    site.write("dbgsom-leaves", "raise SystemExit(9)\n")
+    done = site.dbgsom("plugins", "doctor", "--limit", "10", code=3).stdout
+    assert "broken: ends of dbgsom-ends 1.0: ended the process (exit code 0)" in done
     assert "broken: dies of dbgsom-dies 1.0: ended the process (signal 9)" in done
-    assert "broken: breaks of dbgsom-breaks 1.0: KeyboardInterrupt" in done
-    assert "changes: numpy of dbgsom-numpy 1.0: its import changes numpy.sum;" in done
-    assert "touches: quiet of dbgsom-quiet 1.0: its import changes the warnings filters;" in done
+    assert "broken: hangs of dbgsom-hangs 1.0: took longer than 10 s" in done
+    assert "broken: leaves of dbgsom-leaves 1.0: SystemExit: 9" in done
 
 
 def test_a_run_mentions_plugins_that_are_broken_and_names_what_a_component_does(site):
-    site.write("dbgsom-ends", "import os; os._exit(0)\n")
+    site.write("dbgsom-ends", "raise SystemExit(9)\n")
     wrong = (KERNEL % "'bad_one'").replace("np.ones(len(hops))", "np.ones(99)")
     site.write("dbgsom-bad", wrong)
     (site.work / "run.yaml").write_text(
@@ -187,7 +166,7 @@ def test_a_run_mentions_plugins_that_are_broken_and_names_what_a_component_does(
         "model: {kernel: bad_one, epochs: 3}\nfigures: []\ntracking: null\n"
     )
     told = site.dbgsom("run", "run.yaml", code=3).stderr
-    assert "plugin ends of dbgsom-ends 1.0 is broken (SystemExit: os._exit(0))" in told
+    assert "plugin ends of dbgsom-ends 1.0 is broken (SystemExit: 9)" in told
     assert "kernel 'bad_one' of dbgsom-bad 1.0 (dbgsom_bad.py:7): weight returned weights" in told
 
 
@@ -210,33 +189,35 @@ def test_a_tracker_that_gives_no_observer_costs_no_run(site):
     assert "tracker 'lost' of dbgsom-lost 1.0 (dbgsom_lost.py:8): RuntimeError: no" in done.stderr
 
 
-def test_a_check_that_ends_the_process_has_failed_and_the_others_are_made(site):
-    kernel = (KERNEL % "'bad_one'").replace("np.ones(len(hops))", "__import__('sys').exit(0)")
-    site.write("dbgsom-exits", kernel)
-    kernel = (KERNEL % "'worse'").replace(
-        "np.ones(len(hops))", "__import__('ctypes').CDLL(None)._exit(0)"
-    )
-    site.write("dbgsom-libc", kernel)
-    site.write("dbgsom-good", KERNEL % "'good_one'")
-    done = json.loads(site.dbgsom("plugins", "check", "--json", code=3).stdout)
-    found = {one["name"]: one for one in done["components"]}
-    assert found["bad_one"]["failed"]["weights"] == "it ends the process: SystemExit: 0"
-    assert found["worse"]["failed"]["weights"] == "ended the process (exit code 0)"
-    assert found["worse"]["skipped"] == {"rest": "it ended the process (exit code 0), again"}
-    assert found["worse"]["passed"] == found["good_one"]["passed"][: len(found["worse"]["passed"])]
-    assert not found["good_one"]["failed"]
+ESCAPES = r"""
+from pydantic import Field
+from dbgsom_core.api import KernelComponent, hookimpl
+DBGSOM_API_VERSION = 1
+class Loud(KernelComponent):
+    "Loud \x1b[31m and \x1b]0;owned\x07 weights."
+    power: float = Field(default=1.0, description="of \x1b[2J clearing")
+    def weight(self, hops, width):
+        raise RuntimeError("no \x1b[1mweights\x1b[0m, \u202egnp.exe")
+@hookimpl
+def dbgsom_kernels():
+    return {"loud": Loud}
+"""
 
 
-def test_a_process_that_hangs_is_ended():
-    process = Apart(__name__, {"word": "here"}, limit=120)
-    lines = process.lines()
-    assert next(lines) == {"at": "here"}
-    process.limit = 0.1
-    assert list(lines) == []
-    assert process.ended == "took longer than 0.1 s"
-
-
-def work(task, tell):
-    print("no answer")
-    tell({"at": task["word"]})
-    time.sleep(3600)
+@pytest.mark.parametrize(
+    ("words", "code", "shown"),
+    [
+        (("show", "loud"), 0, [r"Loud \x1b[31m and \x1b]0;owned\x07 weights.", r"of \x1b[2J cl"]),
+        (("list",), 0, [r"broken: sad of dbgsom-sad 1.0: RuntimeError: no \x1b[5mluck"]),
+        (("doctor",), 3, [r"broken: sad of dbgsom-sad 1.0: RuntimeError: no \x1b[5mluck"]),
+        (("check", "dbgsom-loud"), 3, [r"no \x1b[1mweights\x1b[0m, \u202egnp.exe"]),
+    ],
+    ids=["show", "list", "doctor", "check"],
+)
+def test_escapes_of_a_plugin_are_shown_as_text(site, words, code, shown):
+    site.write("dbgsom-loud", ESCAPES)
+    site.write("dbgsom-sad", r"raise RuntimeError('no \x1b[5mluck')")
+    done = site.dbgsom("plugins", *words, code=code)
+    text = done.stdout + done.stderr
+    assert all(one in text for one in shown), text
+    assert not any(letter in text for letter in "\x1b\x07\u202e")

@@ -18,7 +18,7 @@ from dbgsom_core.plugins.doctor import diagnose
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.api import run
 from dbgsom_core.testing import checks_for
-from dbgsom_core.testing.apart import work
+from dbgsom_core.testing.isolated import work
 
 PACKAGES = Path(__file__).parent / "third_party"
 RUN = """
@@ -137,11 +137,12 @@ def test_a_figure_of_several_images(installed, iris, monkeypatch):
 @pytest.mark.filterwarnings("ignore:the map has not converged")
 def test_a_prepare_step_by_name(installed, iris):
     registry = installed("halves")
-    told = []
-    work({"distribution": "dbgsom-halves", "begin": [0, 0]}, told.append)
-    outcomes = {one["outcome"][0]: one["outcome"][1:] for one in told if "outcome" in one}
-    assert set(map(tuple, outcomes.values())) == {("passed", "")}
-    assert {"step_table", "step_rows_stand_alone", "step_saving"} <= outcomes.keys()
+    values = []
+    work("dbgsom-halves", 0, values.append)
+    assert {state for _, state, _ in values} == {"component", "begin", "passed"}
+    assert {"step_table", "step_rows_stand_alone", "step_saving"} <= {
+        name for _, state, name in values if state == "passed"
+    }
     finished = ran(prepare=[{"name": "halves", "clip": True}])
     model = load(finished.folder / "model.npz")
     assert [name for name, _ in model.steps] == ["halves"]

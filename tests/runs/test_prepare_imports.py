@@ -84,9 +84,6 @@ def test_a_folder_that_is_installed_in_place_counts(module):
     ("code", "told"),
     [
         ("import sys; sys.exit(0)", "(SystemExit: 0)"),
-        ("import os; os._exit(0)", "(SystemExit: os._exit(0))"),
-        ("raise KeyboardInterrupt", "(KeyboardInterrupt)"),
-        ("raise BaseException('no')", "(BaseException: no)"),
         ("1 / 0", "(ZeroDivisionError: division by zero)"),
         ("def", "(SyntaxError: "),
     ],

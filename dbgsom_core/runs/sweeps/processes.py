@@ -34,7 +34,6 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks, call
-from dbgsom_core.plugins.importing import no_exit
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks, mirror_ended
 from dbgsom_core.runs.data import load_data, same_data
@@ -302,7 +301,7 @@ def _work(pipe: Any, threads: int, level: int) -> None:
         except (EOFError, OSError):  # the sweep has ended
             return
         try:
-            with no_exit(), shutdown.handling():
+            with shutdown.handling():
                 done = worker.run(content)
         except (KeyboardInterrupt, SystemExit) as error:
             send("failed", DbgsomError(str(error)))
