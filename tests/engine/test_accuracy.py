@@ -139,17 +139,6 @@ def test_a_packed_number_is_wrong_by_half_a_step_and_its_roundings(dtype, offset
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 255, 256, 4095, 4096])
-def test_no_sum_of_packed_samples_needs_more_than_53_bits(dtype, n):
-    X = np.full((n, 1), 7.0, dtype)
-    X[0] += 3
-    grid = PackedSamples.of(X, 1).frame.grid
-    assert n / grid <= 2**52  # as many samples of packed size 1
-    finest = 2.0**-30 if dtype == np.float32 else 0.0
-    assert 2 * (n + 1) * UNIT <= grid <= max(4 * (n + 1) * UNIT, finest)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sums_are_those_of_whole_numbers_in_any_order_and_after_any_history(dtype, rng):
     X = (rng.choice([-1.0, 1.0], size=(3000, 3)) * (1 - 1e-7 * rng.random((3000, 3)))).astype(dtype)
     first, last = rng.normal(size=(2, 20, 3))
