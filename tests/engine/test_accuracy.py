@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.euclidean import one_shot, search_loops
+from dbgsom_core.engine.euclidean import search as module
+from dbgsom_core.engine.euclidean import search_loops
 from dbgsom_core.engine.euclidean.layout import PrototypePacker
 from dbgsom_core.engine.euclidean.packing import (
     NO_MARGINS,
@@ -232,7 +233,7 @@ def test_without_a_grid_values_and_definition_may_both_be_at_their_worst():
     of_definition = (d + 4) * UNIT * (length(x) + length(w)) ** 2 / 2
     assert error > 1.5 * of_values
     largest = compared.laid.accuracy.largest
-    once, training = (accuracy_of(d, UNIT, grid, largest) for grid in (one_shot._GRID, 2.0**-48))
+    once, training = (accuracy_of(d, UNIT, grid, largest) for grid in (module._GRID, 2.0**-48))
     for accuracy in (once, training):
         bound = accuracy.constant + accuracy.by_norm * length(x)
         assert error + of_definition <= bound
@@ -261,9 +262,9 @@ def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(dtype
             for _ in range(3):
                 np.testing.assert_array_equal(search.assign(W).bmu, expected[:, 0])
             np.testing.assert_array_equal(two_of(search, W), expected)
-        frame, data = Frame(W.mean(axis=0), 2.0**-11, one_shot._GRID), LocalSamples(X, EUCLIDEAN)
+        frame, data = Frame(W.mean(axis=0), 2.0**-11, module._GRID), LocalSamples(X, EUCLIDEAN)
         for kind in (np.float32, np.float64):
-            found, _ = one_shot._nearest(data, W, 2, frame, kind, len(X))
+            found, _ = module._nearest_units(data, W, 2, frame, kind, len(X))
             np.testing.assert_array_equal(found, expected)
 
 
@@ -281,8 +282,8 @@ def test_values_that_lost_half_their_bits_do_not_decide(rng):
         wrong += int((Compared(samples, pair).values.argmin(axis=1) != expected).any())
         search = FastSearch(data, samples)
         np.testing.assert_array_equal(search.assign(pair).bmu, expected)
-        frame = Frame(np.zeros(d), 0.5, one_shot._GRID)
-        found, _ = one_shot._nearest(data, pair, 1, frame, np.float64, len(X))
+        frame = Frame(np.zeros(d), 0.5, module._GRID)
+        found, _ = module._nearest_units(data, pair, 1, frame, np.float64, len(X))
         np.testing.assert_array_equal(found[:, 0], expected)
     assert wrong > 10  # by values alone
 

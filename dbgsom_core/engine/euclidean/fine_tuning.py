@@ -374,7 +374,7 @@ def linked_seconds(
     def work(tally: Tally, space: Workspace, chunk: Chunk) -> None:
         here = np.zeros_like(chunk.units) if places is None else places
         classes_here = _in(classes, chunk)
-        look_beside(
+        tally_linked(
             samples, prototypes, laid, links, classes_here, here, tally, space, chunk, known
         )
 
@@ -382,7 +382,7 @@ def linked_seconds(
     return before
 
 
-def look_beside(
+def tally_linked(
     samples: Packed,
     prototypes: NDArray[np.float64],
     laid: PackedPrototypes,

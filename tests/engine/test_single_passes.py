@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core.engine import local
-from dbgsom_core.engine.euclidean import one_shot
+from dbgsom_core.engine.euclidean import search as module
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.engines.local import LocalEngine
@@ -47,11 +47,11 @@ def test_the_nearest_are_those_of_the_plain_loop(drawn, threads):
     X, W = drawn
     data = LocalSamples(X, EUCLIDEAN, threads)
     expected, distances = data.nearest_plainly(W, 2)
-    found = one_shot.nearest_units(data, W, 2)
+    found = module.nearest_units(data, W, 2)
     np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(one_shot.nearest_units(data, W, 1), expected[:, :1])
+    np.testing.assert_array_equal(module.nearest_units(data, W, 1), expected[:, :1])
     for units, exact in zip(found.T, distances.T, strict=True):
-        np.testing.assert_array_equal(one_shot.distances_to(X, W, units, threads), exact)
+        np.testing.assert_array_equal(data.distances_to(W, units), exact)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -68,7 +68,7 @@ def test_chunks_and_threads_change_nothing(dtype, rng, monkeypatch):
     units, distances = data.nearest_units(W, 2)
     assert distances is None  # the search found the units without them
     np.testing.assert_array_equal(units, expected[0])
-    monkeypatch.setattr(one_shot, "_ROWS", 17)
+    monkeypatch.setattr(module, "_ROWS", 17)
     np.testing.assert_array_equal(data.nearest_units(W, 2)[0], expected[0])
     np.testing.assert_array_equal(data.nearest_units(W, 1)[0], expected[0][:, :1])
 
@@ -78,7 +78,7 @@ def test_missing_values_are_left_to_the_metric(rng):
     X[12_345, 3] = np.nan
     W = X[:40].copy()
     data = LocalEngine().over(X, Euclidean())
-    assert one_shot.nearest_units(data, W, 1) is None
+    assert module.nearest_units(data, W, 1) is None
     found, plainly = data.assign(W), data.assign_plainly(W)
     np.testing.assert_array_equal(found.bmu, plainly.bmu)
     np.testing.assert_array_equal(found.distance, plainly.distance)
