@@ -26,8 +26,8 @@ from dbgsom_core.engine.euclidean.search_loops import (
     compare_blocks,
     slack_of_block,
 )
-from dbgsom_core.engine.llvm.lanes import SPARE
-from dbgsom_core.engine.llvm.tile import LINE, PANEL_ROWS, SLACKS, lanes_of
+from dbgsom_core.engine.llvm.lanes import SPARE, lanes_of
+from dbgsom_core.engine.llvm.tile import LINE, PANEL_ROWS, SLACKS
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.metrics.norms import Euclidean

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inlined, loop
-from dbgsom_core.engine.llvm.lanes import fetch_line, pack_tile
+from dbgsom_core.engine.llvm.lanes import fetch_line, lanes_of, pack_tile
 from dbgsom_core.engine.llvm.tile import (
     LINE,
     PANEL_ROWS,
@@ -29,7 +29,6 @@ from dbgsom_core.engine.llvm.tile import (
     TOGETHER,
     UNROLL,
     VALUES,
-    lanes_of,
 )
 from dbgsom_core.engine.rows import Rows, aligned, for_loops, number_at
 from dbgsom_core.engine.tables import each_range, pieces
