@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 PACKING_PAYS = 1 << 15  # numbers in the data from which a packed copy pays for a training
 _CHUNK_NUMBERS = 1 << 22  # numbers of dense samples that are made at a time
+_TASKS = 32  # shares of the rows whose distances are wanted, at most
+_TASK_NUMBERS = 1 << 18  # numbers in the samples of one, about: to wake a thread takes a while
 _FAST_PAYS_ONCE = 1 << 24  # multiplications from which one fast search does
 
 
@@ -165,10 +167,19 @@ class Samples(PlainSamples):
         Or of the rows ``among`` the samples whose ``units`` (m,) these are. For dense, complete
         samples of Euclidean geometry.
         """
-        from dbgsom_core.engine.euclidean.one_shot import distances_to
+        from dbgsom_core.engine import loops
+        from dbgsom_core.engine.rows import for_loops  # numba is slow to import
 
-        X = self.X if among is None else self.X[among]
-        return distances_to(X, prototypes, units, self.threads)
+        X = for_loops(self.X if among is None else self.X[among])
+        n, out = len(X), np.empty(len(X))
+        tasks = min(_TASKS, n, X.size // _TASK_NUMBERS + 1)
+
+        def work(worker: int, task: int) -> None:
+            rows = slice(n * task // tasks, n * (task + 1) // tasks)
+            loops.distances_to(X[rows], prototypes, units[rows], out[rows])
+
+        share(self.threads, tasks, work)
+        return out
 
     def _chunks(self) -> list[slice]:
         size = max(1, _CHUNK_NUMBERS // max(self.X.shape[1], 1))
@@ -291,6 +302,20 @@ class Samples(PlainSamples):
         return X
 
 
+@dataclass(frozen=True)
+class UnitsFound:
+    """Best-matching units ``bmu`` (n,); their distances are made when asked for."""
+
+    data: Samples
+    prototypes: Floats
+    bmu: Integers
+
+    @cached_property
+    def distance(self) -> Floats:
+        """The distance of each sample to its unit by definition, float64 (n,)."""
+        return self.data.distances_to(self.prototypes, self.bmu)
+
+
 class LocalSamples(Samples):
     """`Samples` that are searched as fast as this process can."""
 
@@ -324,9 +349,7 @@ class LocalSamples(Samples):
         found = self._nearest_fast(prototypes, 1)
         if found is None:
             return self.assign_plainly(prototypes)
-        from dbgsom_core.engine.euclidean.one_shot import FoundOnce
-
-        return FoundOnce(self, prototypes, found[:, 0])
+        return UnitsFound(self, prototypes, found[:, 0])
 
     def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
         """See `Samples`; distances are None where they were not needed to find the units."""
@@ -338,7 +361,7 @@ class LocalSamples(Samples):
         pays = self.n * prototypes.size >= _FAST_PAYS_ONCE and len(prototypes) > 1
         if not pays or not self._may_be_packed:
             return None
-        from dbgsom_core.engine.euclidean.one_shot import nearest_units
+        from dbgsom_core.engine.euclidean.search import nearest_units
 
         return nearest_units(self, prototypes, places)
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.euclidean import one_shot, search_loops
+from dbgsom_core.engine.euclidean import search as module
+from dbgsom_core.engine.euclidean import search_loops
 from dbgsom_core.engine.euclidean.layout import PrototypePacker
 from dbgsom_core.engine.euclidean.packing import (
     NO_MARGINS,
@@ -25,8 +26,8 @@ from dbgsom_core.engine.euclidean.search_loops import (
     compare_blocks,
     slack_of_block,
 )
-from dbgsom_core.engine.llvm.lanes import SPARE
-from dbgsom_core.engine.llvm.tile import LINE, PANEL_ROWS, SLACKS, lanes_of
+from dbgsom_core.engine.llvm.lanes import SPARE, lanes_of
+from dbgsom_core.engine.llvm.tile import LINE, PANEL_ROWS, SLACKS
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.metrics.norms import Euclidean
@@ -139,17 +140,6 @@ def test_a_packed_number_is_wrong_by_half_a_step_and_its_roundings(dtype, offset
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 255, 256, 4095, 4096])
-def test_no_sum_of_packed_samples_needs_more_than_53_bits(dtype, n):
-    X = np.full((n, 1), 7.0, dtype)
-    X[0] += 3
-    grid = PackedSamples.of(X, 1).frame.grid
-    assert n / grid <= 2**52  # as many samples of packed size 1
-    finest = 2.0**-30 if dtype == np.float32 else 0.0
-    assert 2 * (n + 1) * UNIT <= grid <= max(4 * (n + 1) * UNIT, finest)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sums_are_those_of_whole_numbers_in_any_order_and_after_any_history(dtype, rng):
     X = (rng.choice([-1.0, 1.0], size=(3000, 3)) * (1 - 1e-7 * rng.random((3000, 3)))).astype(dtype)
     first, last = rng.normal(size=(2, 20, 3))
@@ -243,7 +233,7 @@ def test_without_a_grid_values_and_definition_may_both_be_at_their_worst():
     of_definition = (d + 4) * UNIT * (length(x) + length(w)) ** 2 / 2
     assert error > 1.5 * of_values
     largest = compared.laid.accuracy.largest
-    once, training = (accuracy_of(d, UNIT, grid, largest) for grid in (one_shot._GRID, 2.0**-48))
+    once, training = (accuracy_of(d, UNIT, grid, largest) for grid in (module._GRID, 2.0**-48))
     for accuracy in (once, training):
         bound = accuracy.constant + accuracy.by_norm * length(x)
         assert error + of_definition <= bound
@@ -272,9 +262,9 @@ def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(dtype
             for _ in range(3):
                 np.testing.assert_array_equal(search.assign(W).bmu, expected[:, 0])
             np.testing.assert_array_equal(two_of(search, W), expected)
-        frame, data = Frame(W.mean(axis=0), 2.0**-11, one_shot._GRID), LocalSamples(X, EUCLIDEAN)
+        frame, data = Frame(W.mean(axis=0), 2.0**-11, module._GRID), LocalSamples(X, EUCLIDEAN)
         for kind in (np.float32, np.float64):
-            found, _ = one_shot._nearest(data, W, 2, frame, kind, len(X))
+            found, _ = module._nearest_units(data, W, 2, frame, kind, len(X))
             np.testing.assert_array_equal(found, expected)
 
 
@@ -292,8 +282,8 @@ def test_values_that_lost_half_their_bits_do_not_decide(rng):
         wrong += int((Compared(samples, pair).values.argmin(axis=1) != expected).any())
         search = FastSearch(data, samples)
         np.testing.assert_array_equal(search.assign(pair).bmu, expected)
-        frame = Frame(np.zeros(d), 0.5, one_shot._GRID)
-        found, _ = one_shot._nearest(data, pair, 1, frame, np.float64, len(X))
+        frame = Frame(np.zeros(d), 0.5, module._GRID)
+        found, _ = module._nearest_units(data, pair, 1, frame, np.float64, len(X))
         np.testing.assert_array_equal(found[:, 0], expected)
     assert wrong > 10  # by values alone
 

@@ -61,16 +61,6 @@ def test_neither_tiny_nor_huge_numbers_are_an_exception(rng, scale):
     check(scale * rng.normal(size=(60, 5)), scale * rng.normal(size=(150, 5)), 7)
 
 
-def test_arrays_of_any_layout_are_read_in_any_pieces(rng):
-    X, W = rng.normal(size=(90, 8)), rng.normal(size=(100, 4))
-    given = X.copy()
-    given.flags.writeable = False
-    for part in (given[:, ::2], np.asfortranarray(given[:, :4]), given[::2, 4:]):
-        check(part, W, 5)
-    data = LocalEngine(threads=3, chunk_rows=7).over(X[:, :4], Euclidean())
-    np.testing.assert_array_equal(data.distances(W), by_definition(X[:, :4], W))
-
-
 @pytest.mark.parametrize("k", [1, 2, 9, 160])
 @pytest.mark.parametrize("step", [0.0, 0.5, 4.0])
 def test_the_smallest_are_those_of_a_stable_sort(rng, k, step):
@@ -82,16 +72,6 @@ def test_the_smallest_are_those_of_a_stable_sort(rng, k, step):
     smallest(block, columns, values)
     np.testing.assert_array_equal(columns, expected)
     np.testing.assert_array_equal(values, np.take_along_axis(block, expected, axis=1))
-
-
-def test_of_fewer_prototypes_than_asked_for_the_first_stands_again(rng):
-    """As a map of one neuron has no second nearest."""
-    data = LocalEngine().over(rng.normal(size=(50, 3)), Euclidean())
-    prototype = rng.normal(size=(1, 3))
-    units, distances = data.nearest_plainly(prototype, 2)
-    assert not units.any()
-    expected = by_definition(data.X, prototype)
-    np.testing.assert_array_equal(distances, np.hstack([expected, expected]))
 
 
 def test_transform_is_that_of_k_means(digits):

@@ -84,13 +84,6 @@ def test_one_level_of_a_metric_is_enough_for_everything(level, rng):
     assert data.metric.level == ("assign" if level is AssignOnly else "pairwise")
 
 
-def test_nearest_orders_ties_by_row():
-    data = LocalEngine().over(np.zeros((1, 2)), metric("euclidean"))
-    W = np.ones((6, 2))
-    assert data.nearest_units(W, 2)[0].tolist() == [[0, 1]]
-    assert data.nearest_units(W, 6)[0].tolist() == [[0, 1, 2, 3, 4, 5]]
-
-
 def test_equal_distances_of_unequal_squares_go_to_the_lowest_row():
     """Two squares may be different numbers with the same root."""
     big = 2.0**26
@@ -106,47 +99,6 @@ def test_sums_are_those_of_a_plain_loop(rng):
     sums = LocalEngine().over(X, metric("euclidean")).sums_seen(bmu, 7)[0]
     expected = np.array([X[bmu == j].sum(axis=0) for j in range(7)])
     np.testing.assert_allclose(sums, expected, atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("name", "scipy_name"),
-    [("euclidean", "euclidean"), ("manhattan", "cityblock"), ("cosine", "cosine")],
-)
-def test_built_in_metrics_agree_with_scipy(name, scipy_name, rng):
-    from scipy.spatial.distance import cdist
-
-    X, W = rng.normal(size=(40, 5)), rng.normal(size=(8, 5))
-    data = LocalEngine().over(X, metric(name))
-    prototypes = metric(name).prepare(W) if name == "cosine" else W
-    np.testing.assert_allclose(
-        data.pairwise(data.X, prototypes), cdist(X, W, scipy_name), atol=1e-12
-    )
-
-
-def test_cosine_of_a_row_of_zeros_is_one_and_huge_rows_do_not_overflow():
-    cosine = metric("cosine")
-    X = np.array([[0.0, 0.0], [1e300, 1e300], [1e-300, 1e-300]])
-    prepared = cosine.prepare(X)
-    np.testing.assert_allclose(np.linalg.norm(prepared, axis=1), [0.0, 1.0, 1.0])
-    assert cosine.pairwise(prepared, cosine.prepare(X[1:]))[0].tolist() == [1.0, 1.0]
-
-
-def test_offset_data_keeps_its_units(rng):
-    X, W = rng.normal(size=(500, 8)), rng.normal(size=(40, 8))
-    data = LocalEngine().over(X, metric("euclidean"))
-    far = LocalEngine().over(X + 1e6, metric("euclidean"))
-    assert np.mean(data.assign(W).bmu == far.assign(W + 1e6).bmu) > 0.999
-
-
-def test_float32_samples_are_compared_in_float64(rng):
-    X = rng.normal(size=(200, 6)).astype(np.float32)
-    W = rng.normal(size=(30, 6))
-    single = LocalEngine().over(X, metric("euclidean"))
-    double = LocalEngine().over(X.astype(np.float64), metric("euclidean"))
-    np.testing.assert_array_equal(single.assign(W).distance, double.assign(W).distance)
-    np.testing.assert_array_equal(
-        single.sums_seen(np.zeros(200, int), 1)[0], double.sums_seen(np.zeros(200, int), 1)[0]
-    )
 
 
 @pytest.mark.parametrize("name", ["euclidean", "manhattan"])

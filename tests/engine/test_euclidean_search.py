@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core import SomVQ
-from dbgsom_core.engine.euclidean.layout import patches
 from dbgsom_core.engine.euclidean.packing import PackedSamples
 from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.local import LocalSamples
@@ -134,40 +133,6 @@ def test_bounds_leave_out_most_of_a_settled_map(dtype, rng):
     assert search.panels_compared < 0.7 * brute.panels_compared
 
 
-@pytest.mark.parametrize("d", [4, 48])
-def test_samples_sorted_again_and_again_keep_their_units(d, rng, monkeypatch):
-    X = rng.normal(size=(6000, d)).astype(np.float32)
-    sorts, sort = [], PackedSamples.sort
-
-    def counted(samples, rank):
-        sorts.append(len(rank))
-        sort(samples, rank)
-
-    monkeypatch.setattr(PackedSamples, "sort", counted)
-    search, prototypes, steps = fast(X, True), X[:60].astype(float), rng.normal(size=(60, d))
-    for epoch in range(60):
-        prototypes = prototypes + 0.04 * np.roll(steps, epoch // 8, axis=0)
-        assert_same(search.assign(prototypes, grid(60)), X, prototypes)
-    assert len(sorts) > 2
-
-
-def test_sorting_is_stable_whatever_the_tasks(rng, monkeypatch):
-    X, rank = rng.normal(size=(1000, 3)), rng.permutation(7).astype(np.int32)
-    monkeypatch.setattr("dbgsom_core.engine.euclidean.packing._TASK_PLACES", 90)
-    packed = PackedSamples.of(X, threads=3)
-    for _ in range(2):
-        units = rng.integers(7, size=len(X)).astype(np.int32)
-        packed.blocks.bmu[: len(X)] = units
-        by_rank = np.argsort(rank[units], kind="stable")
-        expected = packed.blocks.order[by_rank]
-        packed.sort(rank)
-        np.testing.assert_array_equal(packed.blocks.order, expected)
-        np.testing.assert_array_equal(packed.blocks.bmu[: len(X)], units[by_rank])
-    numbers = np.moveaxis(packed.blocks.numbers, 1, 2).reshape(-1, 4)[: len(X), :3]
-    given = (X - packed.frame.centre) * packed.frame.scale
-    np.testing.assert_allclose(numbers, given[packed.blocks.order], rtol=1e-6, atol=1e-7)
-
-
 @pytest.mark.parametrize("growth", ["directed", {"name": "fixed", "rows": 6, "columns": 7}])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_fit_is_the_same_for_any_number_of_threads(growth, dtype, rng):
@@ -234,14 +199,6 @@ def test_prototypes_far_away_from_the_data_are_found_too(rng):
         np.testing.assert_array_equal(found.bmu, plain(X, prototypes).bmu)
 
 
-def test_a_packed_copy_is_made_only_for_euclidean_data_that_is_large_enough(rng):
-    large, small = rng.normal(size=(9000, 12)), rng.normal(size=(90, 12))
-    assert LocalSamples(large, EUCLIDEAN).packed is not None
-    assert LocalSamples(small, EUCLIDEAN).packed is None
-    manhattan = MetricAbilities.of(get_registry().build("metric", "manhattan"))
-    assert LocalSamples(large, manhattan).packed is None
-
-
 def test_without_working_memory_there_are_no_margins_and_then_no_packed_copy(rng):
     centres = rng.normal(size=(64, 8))
     X = centres[rng.integers(64, size=40_000)] + 0.05 * rng.normal(size=(40_000, 8))
@@ -280,15 +237,6 @@ def test_samples_that_do_not_lie_row_by_row_are_found_as_well(laid_out, rng):
     expected = plain(X, X[:20])
     np.testing.assert_array_equal(data.search().assign(X[:20], grid(20)).bmu, expected.bmu)
     np.testing.assert_array_equal(data.assign(X[:20]).bmu, expected.bmu)
-
-
-def test_patches_hold_every_neuron_once_and_are_compact(rng):
-    cells = np.argwhere(rng.random((30, 30)) < 0.7)
-    ids = patches(cells, 8)
-    assert sorted(ids[ids >= 0]) == list(range(len(cells)))
-    assert (ids[:-1] >= 0).all()
-    spread = [np.ptp(cells[row], axis=0).sum() for row in ids[:-1]]
-    assert np.median(spread) <= 8
 
 
 @pytest.mark.skipif("NUMBA_CPU_NAME" in os.environ, reason="the test sets it itself")

@@ -176,37 +176,6 @@ def test_tuned_sums_are_the_same_bits_for_any_threads_and_history(dtype, classed
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("d", [1, 5, 8])
-def test_panels_hold_what_their_definition_says(dtype, d):
-    rng = np.random.default_rng(d)
-    X = rng.normal(size=(50, d)).astype(dtype)
-    samples = PackedSamples.of(X, 1)
-    search = FastSearch(LocalSamples(X, EUCLIDEAN), samples)
-    ids = in_rows(rng.permutation(2 * PANEL_ROWS - 3), PANEL_ROWS)
-    before, W = rng.normal(size=(2, 2 * PANEL_ROWS - 3, d))
-    drift = np.array([0.5, 0.0])
-    packed_before = (before - samples.frame.centre) * samples.frame.scale
-    laid = search._packer.pack(W, ids, drift, packed_before)
-    packed = (W - samples.frame.centre) * samples.frame.scale
-    np.testing.assert_array_equal(laid.packed[:, :d], packed)
-    steps = np.linalg.norm(packed - packed_before, axis=1)
-    for g in range(2):
-        used = ids[g] >= 0
-        rows = packed[ids[g][used]]
-        np.testing.assert_array_equal(
-            laid.panels.numbers[g, :d][:, used], -rows.T.astype(np.float32)
-        )
-        assert not laid.panels.numbers[g, d:].any()
-        np.testing.assert_allclose(
-            laid.panels.starts[g][used], (rows**2).sum(axis=1) / 2, rtol=2 * d * samples.unit
-        )
-        assert np.isposinf(laid.panels.starts[g][~used]).all()
-        moved = [0.5, 0.0][g] + steps[ids[g][used]].max()
-        assert moved <= laid.panels.drift[g] <= moved * (1 + 1e-5)  # never too small
-    assert laid.accuracy.largest >= np.linalg.norm(packed, axis=1).max()
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
 def test_prototypes_far_away_are_not_laid_out(bad):
     X = np.random.default_rng(0).normal(size=(50, 3))

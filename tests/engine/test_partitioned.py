@@ -191,18 +191,6 @@ def test_so_has_a_map_that_goes_on(mapped, samples, same):
         same(mine.partial_fit(mapped(more)), usual.partial_fit(more))
 
 
-def test_so_have_many_rows_of_which_parts_tell_at_different_times(mapped, same):
-    """Sums of rows that are looked at together do not depend on how many come at a time."""
-    rng = np.random.default_rng(2)
-    X = rng.normal(size=(140_000, 2)).astype(np.float32)
-    weights = rng.integers(0, 4, len(X)).astype(float)
-    growth = {"name": "fixed", "rows": 3, "columns": 3}
-    usual = SomVQ(growth=growth, epochs=2).fit(X, sample_weight=weights)
-    for how in (blocks(20_000), Sharding(ends=(0, 3001, 90_000, len(X)))):
-        found = SomVQ(growth=growth, epochs=2, engine=how).fit(mapped(X), sample_weight=weights)
-        same(found, usual)
-
-
 class Stop:
     vital = True
 
@@ -367,18 +355,6 @@ def test_anything_with_slices_is_a_table(mapped, dtype, samples, same):
         assert isinstance(table, Table)
         found = SomVQ(epochs=3, random_state=0, growth=GROWING, engine=blocks(321)).fit(table)
         same(found, usual)
-
-
-def test_what_is_no_table_is_none():
-    import pandas as pd
-    from scipy.sparse import csr_array
-
-    X = np.eye(3)
-    strange = Dataset(X.astype(str)), Dataset(X[0])
-    for one in (X, X.tolist(), pd.DataFrame(X), csr_array(X), *strange):
-        assert opened_table(one) is None
-    assert opened_table(Dataset(X)) is not None
-    assert opened_table(Dataset(X), above=1.0) is None
 
 
 def test_local_reads_in_blocks_what_its_memory_does_not_hold(mapped, samples, same):

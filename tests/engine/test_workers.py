@@ -5,9 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from time import sleep
 
-import numpy as np
 import pytest
 
 from dbgsom_core.engine.workers import available_threads, share
@@ -19,11 +17,6 @@ def test_each_task_is_done_once(threads, tasks):
     share(threads, tasks, lambda worker, task: done.append((worker, task)))
     assert sorted(task for _, task in done) == list(range(tasks))
     assert {worker for worker, _ in done} <= set(range(threads))
-
-
-def test_helpers_work_beside_the_caller():
-    meet = threading.Barrier(2, timeout=30)
-    share(2, 2, lambda worker, task: meet.wait())  # one thread alone would wait for ever
 
 
 @pytest.mark.parametrize("worker_that_fails", [0, 1])
@@ -43,23 +36,6 @@ def test_an_error_of_any_worker_reaches_the_caller_after_all_have_stopped(worker
     assert len(finished) == 3
 
 
-@pytest.mark.parametrize("worker_that_fails", [0, 1])
-def test_after_an_error_no_task_is_begun(worker_that_fails):
-    meet, begun = threading.Barrier(2, timeout=30), []
-
-    def work(worker, task):
-        begun.append(task)
-        if task < 2:
-            meet.wait()
-        if worker == worker_that_fails:
-            raise KeyError(task)
-        sleep(0.001)
-
-    with pytest.raises(KeyError):
-        share(2, 3000, work)
-    assert len(begun) < 3000
-
-
 def test_a_task_may_share_tasks_of_its_own():
     done = []
 
@@ -70,21 +46,6 @@ def test_a_task_may_share_tasks_of_its_own():
     caller.start()
     caller.join(30)  # it waited for ever for a thread that waited for it
     assert sorted(done) == [(task, part) for task in range(4) for part in range(3)]
-
-
-def test_callers_in_several_threads_at_once():
-    totals = np.zeros((4, 200), dtype=int)
-
-    def call(caller):
-        for time in range(200):
-            share(2, 3, lambda worker, task, time=time: np.add.at(totals[caller], time, task))
-
-    callers = [threading.Thread(target=call, args=(caller,)) for caller in range(4)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    assert (totals == 0 + 1 + 2).all()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

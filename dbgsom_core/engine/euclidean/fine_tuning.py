@@ -28,8 +28,8 @@ from dbgsom_core.engine.euclidean.packing import (
     pack_row,
 )
 from dbgsom_core.engine.euclidean.search_loops import move_samples, slack_of_block
-from dbgsom_core.engine.llvm.lanes import lanes_other, lanes_with, lowest_bit
-from dbgsom_core.engine.llvm.tile import LINE, lanes_of, nearest_of_links
+from dbgsom_core.engine.llvm.lanes import lanes_of, lanes_other, lanes_with, lowest_bit
+from dbgsom_core.engine.llvm.tile import LINE, nearest_of_links
 from dbgsom_core.engine.rows import Rows, number_at, row_distance
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import share
@@ -374,7 +374,7 @@ def linked_seconds(
     def work(tally: Tally, space: Workspace, chunk: Chunk) -> None:
         here = np.zeros_like(chunk.units) if places is None else places
         classes_here = _in(classes, chunk)
-        look_beside(
+        tally_linked(
             samples, prototypes, laid, links, classes_here, here, tally, space, chunk, known
         )
 
@@ -382,7 +382,7 @@ def linked_seconds(
     return before
 
 
-def look_beside(
+def tally_linked(
     samples: Packed,
     prototypes: NDArray[np.float64],
     laid: PackedPrototypes,

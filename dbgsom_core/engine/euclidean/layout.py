@@ -7,35 +7,43 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import inner_loop, loop
-from dbgsom_core.engine.euclidean.packing import Accuracy, Packed, Panels
+from dbgsom_core.engine.compile import loop
+from dbgsom_core.engine.euclidean.packing import Accuracy, Frame, Packed, Panels
 from dbgsom_core.engine.llvm.tile import PANEL_ROWS
 from dbgsom_core.engine.rows import aligned
 
 FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
 
 
-@inner_loop
-def pack_rows(
+@loop
+def pack_prototypes(
     prototypes: NDArray[np.float64],
-    centre: NDArray[np.float64],
-    scale: float,
+    frame: Frame,
     before: NDArray[np.float64],
     packed: NDArray[np.float64],
-    halves: NDArray[np.float64],
     steps: NDArray[np.float64],
+    drift: NDArray[np.float64],
+    panels: Panels,
+    rows: NDArray[Any],
+    halves: NDArray[Any],
 ) -> float:
-    """Fill packed (K, depth) with prototypes (K, D) in packed coordinates, halves with ‖w‖²/2.
+    """Pack prototypes (K, D): exactly in ``packed`` (K, depth), rounded in rows and ``panels``.
 
-    ``steps`` (K,) are the squared distances to the packed prototypes ``before``; 0 where those
-    have no rows. Returns the largest norm, or -1 where an entry is too far from the data or nan.
+    ``rows`` (K, depth) = -w and ``halves`` (K,) = ‖w‖²/2 are what panels hold. Entries beyond
+    feature D stay 0, as do those of a place that holds no prototype, whose start is inf. Where
+    ``before`` has the packed prototypes of the last pass, and not no rows, ``drift`` (G,) grows by
+    how far a prototype of each panel moved at most; the drift and the moves of the panels are
+    rounded up, as bounds must not be too tight. ``steps`` (K,) is overwritten.
+
+    Returns the largest norm, or -1, and no panel changes, where an entry is too far from the data
+    or nan.
     """
-    largest, moves = 0.0, before.shape[0] > 0
+    largest, moves, d = 0.0, before.shape[0] > 0, prototypes.shape[1]
     for j in range(prototypes.shape[0]):
         # The two sums take as long as one: each waits for its own last addition.
         square = square_of_step = 0.0
-        for k in range(prototypes.shape[1]):
-            value = (prototypes[j, k] - centre[k]) * scale
+        for k in range(d):
+            value = (prototypes[j, k] - frame.centre[k]) * frame.scale
             if not abs(value) < FAR:  # also where it is nan
                 return -1.0
             packed[j, k] = value
@@ -43,42 +51,10 @@ def pack_rows(
             if moves:
                 step = value - before[j, k]
                 square_of_step += step * step
-        halves[j], steps[j] = 0.5 * square, square_of_step
+        halves[j], steps[j] = 0.5 * square, np.sqrt(square_of_step)
         largest = max(largest, square)
-    return float(np.sqrt(largest) * (1 + 1e-9))
-
-
-@loop
-def lay_panels(
-    prototypes: NDArray[np.float64],
-    centre: NDArray[np.float64],
-    scale: float,
-    before: NDArray[np.float64],
-    packed: NDArray[np.float64],
-    halves: NDArray[np.float64],
-    steps: NDArray[np.float64],
-    drift: NDArray[np.float64],
-    panels: Panels,
-    rows: NDArray[Any],
-    halves_of: NDArray[Any],
-) -> float:
-    """Pack prototypes (K, D) as `pack_rows`, by neuron and in ``panels``.
-
-    ``rows`` (K, depth) and ``halves_of`` (K,) are what panels hold. Entries beyond feature D stay
-    0, as do those of a place that holds no prototype, whose start is inf. Where ``before`` has the
-    packed prototypes of the last pass, and not no rows, ``drift`` (G,) grows by how far a prototype
-    of each panel moved at most; the drift and the moves of the panels are rounded up, as bounds
-    must not be too tight.
-
-    Returns what `pack_rows` does; where that is -1 no panel changes.
-    """
-    largest = float(pack_rows(prototypes, centre, scale, before, packed, halves, steps))
-    if largest < 0:
-        return largest
-    d = prototypes.shape[1]
     for j in range(packed.shape[0]):
-        halves_of[j] = halves[j]
-        step = np.sqrt(steps[j]) * (1 + 2e-6)
+        step = steps[j] * (1 + 2e-6)
         panels.moves[j] = np.nextafter(np.float32(step), np.float32(np.inf)) if step > 0 else 0.0
         for k in range(d):
             rows[j, k] = -packed[j, k]
@@ -92,25 +68,9 @@ def lay_panels(
             for k in range(d):
                 panels.numbers[g, k, r] = rows[j, k]
             farthest = max(farthest, steps[j])
-        drift[g] += np.sqrt(farthest) * (1 + 1e-6)
+        drift[g] += farthest * (1 + 1e-6)
         panels.drift[g] = np.nextafter(np.float32(drift[g] * (1 + 1e-6)), np.float32(np.inf))
-    return largest
-
-
-@loop
-def unpack_sums(
-    sums: NDArray[np.float64],
-    hits: NDArray[Any],
-    centre: NDArray[np.float64],
-    scale: float,
-    out: NDArray[np.float64],
-) -> None:
-    """Fill out (K, D) with the sums of the samples as given, from those of the packed ones."""
-    larger = 1.0 / scale  # exact: the scale is a power of two
-    for j in range(out.shape[0]):
-        count = np.float64(hits[j])
-        for k in range(out.shape[1]):
-            out[j, k] = sums[j, k] * larger + count * centre[k]
+    return float(np.sqrt(largest) * (1 + 1e-9))
 
 
 @loop
@@ -191,7 +151,7 @@ class PrototypePacker:
     def __init__(self, samples: Packed) -> None:
         self._samples = samples
         self._panels: Panels | None = None
-        self._rows = self._halves = self._squares = self._steps = np.empty(0)
+        self._rows = self._halves = self._steps = np.empty(0)
 
     def pack(
         self,
@@ -227,11 +187,11 @@ class PrototypePacker:
             )
             self._rows = aligned((k, samples.depth), samples.dtype)
             self._halves = np.empty(k, samples.dtype)
-            self._squares, self._steps = np.empty(k), np.empty(k)
-        frame, before = samples.frame, packed[:0] if before is None else before
-        largest = lay_panels(
-            prototypes, frame.centre, frame.scale, before, packed, self._squares, self._steps,
-            drift, panels, self._rows, self._halves,
+            self._steps = np.empty(k)
+        before = packed[:0] if before is None else before
+        largest = pack_prototypes(
+            prototypes, samples.frame, before, packed, self._steps, drift, panels, self._rows,
+            self._halves,
         )  # fmt: skip
         if largest < 0:
             return None

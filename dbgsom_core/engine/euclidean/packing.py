@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inlined, loop
-from dbgsom_core.engine.llvm.lanes import fetch_line, pack_tile
+from dbgsom_core.engine.llvm.lanes import fetch_line, lanes_of, pack_tile
 from dbgsom_core.engine.llvm.tile import (
     LINE,
     PANEL_ROWS,
@@ -29,7 +29,6 @@ from dbgsom_core.engine.llvm.tile import (
     TOGETHER,
     UNROLL,
     VALUES,
-    lanes_of,
 )
 from dbgsom_core.engine.rows import Rows, aligned, for_loops, number_at
 from dbgsom_core.engine.tables import each_range, pieces
@@ -265,38 +264,7 @@ def column_totals(
             ends[1, k] = max(ends[1, k], value)
 
 
-@loop
-def count_ranks(
-    bmu: NDArray[np.int32], rank: NDArray[np.int32], start: int, stop: int, out: NDArray[np.int64]
-) -> None:
-    """Add to out (K,) how many of the places ``start`` to ``stop`` have a unit of each rank."""
-    for place in range(start, stop):
-        out[rank[bmu[place]]] += 1
-
-
-@loop
-def move_places(
-    order: NDArray[np.int32],
-    bmu: NDArray[np.int32],
-    rank: NDArray[np.int32],
-    start: int,
-    stop: int,
-    ends: NDArray[np.int64],
-    new_order: NDArray[np.int32],
-    new_bmu: NDArray[np.int32],
-) -> None:
-    """Copy places ``start`` to ``stop`` to where ``ends`` (K,) tells for the rank of their unit.
-
-    ``new_order`` and ``new_bmu`` (n,) are filled; ``ends`` is advanced.
-    """
-    for place in range(start, stop):
-        j = rank[bmu[place]]
-        new_order[ends[j]], new_bmu[ends[j]] = order[place], bmu[place]
-        ends[j] += 1
-
-
 _TASKS = 16  # chunks of blocks that the workers share, at most
-_TASK_PLACES = 1 << 16  # samples in a chunk that is sorted, at least
 _TASK_NUMBERS = 1 << 16  # numbers in a chunk, at least: smaller ones cost more to start than to do
 _TASK_PACKED = 1 << 18  # and where each is only packed
 _MARGIN_BYTES = 1 << 28  # that margins in memory may take, or half of the packed copy
@@ -304,21 +272,10 @@ _ROW_BYTES = 6  # that places and margins may take of each row that is read anew
 
 
 class Chunk(NamedTuple):
-    """Packed samples that a task goes through.
+    """Packed samples that a task goes through: ``blocks`` from ``start`` to ``stop``.
 
-    Attributes
-    ----------
-    samples : Rows
-        As given; ``blocks.order`` are rows of these.
-    blocks : Blocks
-    units : int32 array (B*lanes,)
-        By place, to be read and changed.
-    start, stop : int
-        The blocks of the task.
-    of : slice
-        Which of all samples ``samples`` are.
-    numbers : slice
-        Which of all blocks ``blocks`` are.
+    ``blocks.order`` are rows of ``samples``; ``units`` (B*lanes,) are by place, to be read and
+    changed. ``of`` says which of all samples these are, ``numbers`` which of all blocks.
     """
 
     samples: Rows
@@ -381,7 +338,7 @@ class Packed:
     @property
     def is_double(self) -> bool:
         """Whether blocks are of float64."""
-        return bool(self.one.itemsize == 8)
+        return np.dtype(self.dtype).itemsize == 8
 
     def workspaces(self, threads: int, n_panels: int) -> list[Workspace]:
         """Return a workspace for each worker, the same ones while the panels are as many or 0."""
@@ -390,7 +347,7 @@ class Packed:
             known[:] = [workspace(n_panels or 1, self.depth, self.dtype) for _ in range(threads)]
         return known
 
-    @cached_property
+    @property
     def unit(self) -> float:
         """The rounding unit of the blocks."""
         return float(np.finfo(self.dtype).eps) / 2
@@ -490,26 +447,10 @@ class PackedSamples(Packed):
 
     def sort(self, rank: NDArray[np.int32]) -> None:
         """Sort the samples by the rank (K,) of their units, so that those of a block are alike."""
-        n, blocks = len(self.X), self.blocks
-        tasks = min(_TASKS, n // _TASK_PLACES + 1)
-        starts = [n * task // tasks for task in range(tasks + 1)]
-        counts = np.zeros((tasks, len(rank)), np.int64)
-        order, bmu = np.empty(n, np.int32), np.empty(n, np.int32)
-
-        def count(worker: int, task: int) -> None:
-            count_ranks(blocks.bmu, rank, starts[task], starts[task + 1], counts[task])
-
-        share(self.threads, tasks, count)
-        # Before the samples of a rank come all of lower ranks, and those of it in earlier tasks.
-        ends = np.ascontiguousarray(np.cumsum(counts.T).reshape(counts.T.shape).T) - counts
-
-        def move(worker: int, task: int) -> None:
-            at = starts[task], starts[task + 1]
-            # Arrays alone: numba 0.60 takes blocks of float32 for those of float64.
-            move_places(blocks.order, blocks.bmu, rank, *at, ends[task], order, bmu)
-
-        share(self.threads, tasks, move)
-        blocks.order[:], blocks.bmu[:n] = order, bmu
+        blocks, n = self.blocks, len(self.X)
+        ranks = rank.astype(np.min_scalar_type(len(rank)))[blocks.bmu[:n]]
+        places = np.argsort(ranks, kind="stable")
+        blocks.order[:], blocks.bmu[:n] = blocks.order[places], blocks.bmu[places]
         self._fill()
 
     def _fill(self) -> None:
@@ -634,20 +575,16 @@ def added_up(
 
     ``sums`` and ``hits`` are added to. Additions are exact, so their order does not matter.
     """
-    first = _tally(sums, hits)
-    others = [_tally(np.zeros_like(sums), np.zeros_like(hits)) for _ in range(threads - 1)]
-    own = [first, *others]
-    share(threads, tasks, lambda worker, task: work(own[worker], worker, task))
+    tallies = []
+    for worker in range(threads):
+        own = (np.zeros_like(sums), np.zeros_like(hits)) if worker else (sums, hits)
+        tallies.append(Tally(*own, np.zeros(len(hits), np.int64), np.zeros(LINE // 8, np.int64)))
+    share(threads, tasks, lambda worker, task: work(tallies[worker], worker, task))
+    first, *others = tallies
     for other in others:
-        first.sums[:] += other.sums
-        first.hits[:] += other.hits
-        first.errors[:] += other.errors
-        first.counts[:] += other.counts
+        for total, more in zip(first, other, strict=True):
+            total += more
     return first
-
-
-def _tally(sums: NDArray[np.float64], hits: NDArray[np.int64]) -> Tally:
-    return Tally(sums, hits, np.zeros(len(hits), np.int64), np.zeros(LINE // 8, np.int64))
 
 
 def _pack(one: Any, samples: Rows, frame: Frame, blocks: Blocks, start: int, stop: int) -> None:
@@ -657,22 +594,20 @@ def _pack(one: Any, samples: Rows, frame: Frame, blocks: Blocks, start: int, sto
 
 
 def frame_of(X: Any, threads: int) -> Frame:
-    """Return centre, scale and grid in which all rows of X, an array or a table, are packed."""
-    n, (centre, reach) = len(X), _middle(X, threads)
-    digits = min(30 if X.dtype.itemsize == 4 else 52, 52 - math.ceil(math.log2(n + 1)))
-    scale = 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
-    return Frame(centre, scale, 2.0**-digits)
+    """Return centre, scale and grid in which all rows of X, an array or a table, are packed.
 
-
-def _middle(X: Any, threads: int) -> tuple[NDArray[np.float64], float]:
-    # Column means up to rounding, the same for any number of threads, and max |x - mean|.
+    The centre are column means up to rounding, the same for any number of threads.
+    """
     n, tasks = len(X), min(_TASKS, X.size // _TASK_NUMBERS + 1)
     ranges = list(pairwise(n * task // tasks for task in range(tasks + 1)))
     found = each_range(X, ranges, _totals, threads if X.size >= _TASK_PACKED else 1)
     centre = np.sum([total for total, _ in found], axis=0) / n
     ends = np.array([ends for _, ends in found])
-    reach = np.maximum(ends[:, 1].max(axis=0) - centre, centre - ends[:, 0].min(axis=0))
-    return centre, float(reach.max())
+    farthest = np.maximum(ends[:, 1].max(axis=0) - centre, centre - ends[:, 0].min(axis=0))
+    reach = float(farthest.max())
+    digits = min(30 if X.dtype.itemsize == 4 else 52, 52 - math.ceil(math.log2(n + 1)))
+    scale = 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
+    return Frame(centre, scale, 2.0**-digits)
 
 
 def _totals(X: Any, rows: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

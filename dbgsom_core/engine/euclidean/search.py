@@ -1,4 +1,4 @@
-"""The search that remembers: what one epoch found makes the next one cheap."""
+"""The passes of one training: what one epoch found makes the next one cheap; and single passes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Found, MapGraph
+from dbgsom_core.engine.contract import Floats, Found, Integers, MapGraph
 from dbgsom_core.engine.euclidean import search_loops
-from dbgsom_core.engine.euclidean.fine_tuning import NO_CLASSES, LinkedRunnersUp, look_beside
-from dbgsom_core.engine.euclidean.layout import PackedPrototypes, PrototypePacker, in_rows, patches
+from dbgsom_core.engine.euclidean.fine_tuning import NO_CLASSES, LinkedRunnersUp, tally_linked
+from dbgsom_core.engine.euclidean.layout import (
+    FAR,
+    PackedPrototypes,
+    PrototypePacker,
+    in_rows,
+    patches,
+)
 from dbgsom_core.engine.euclidean.packed_found import FastFound
 from dbgsom_core.engine.euclidean.packing import (
     NO_MARGINS,
     Chunk,
+    Frame,
     Margins,
     Packed,
     PackedAnew,
@@ -26,8 +33,11 @@ from dbgsom_core.engine.euclidean.packing import (
     Workspace,
 )
 from dbgsom_core.engine.euclidean.search_loops import ALL, IN_REACH
-from dbgsom_core.engine.llvm.tile import PANEL_ROWS, UNROLL
+from dbgsom_core.engine.llvm.tile import LINE, PANEL_ROWS, UNROLL
 from dbgsom_core.engine.per_sample import unlinked
+from dbgsom_core.engine.rows import for_loops
+from dbgsom_core.engine.samples import PlainSamples
+from dbgsom_core.engine.tables import SlicedTable
 
 _UNSORTED = 0.25  # share of samples with another unit from which sorting may be of use
 _LEAST_COMPARED = 2.0  # panels a block that a pass compares at best, about
@@ -42,13 +52,6 @@ class Pruning:
     each sample than the nearest one; less how far panel and units moved since, it tells which
     panels need no comparison (after Ding et al. 2015, "Yinyang K-means", of single samples). What
     is found does not depend on it.
-
-    Parameters
-    ----------
-    d : int
-        Features.
-    always : bool or None
-        Keep margins always, never, or (None) while they pay.
 
     Attributes
     ----------
@@ -220,11 +223,7 @@ class FastSearch:
         self.seconds: LinkedRunnersUp | None = None
         self._links: NDArray[np.int32] | None = None
 
-    # ------------------------------------------------------------------------------- passes
-
-    def assign(
-        self, prototypes: NDArray[np.float64], positions: NDArray[np.int64] | None = None
-    ) -> Found:
+    def assign(self, prototypes: Floats, positions: Integers | None = None) -> Found:
         """See `Search`; without positions neighbours in the list count as neighbours."""
         known = len(prototypes) == len(self.packed) == len(self._hits)
         pruning, memory = self.pruning, self.data.working_memory
@@ -233,9 +232,12 @@ class FastSearch:
         bounded = len(pruning.margins.least) if pruning.margins is not None else 0
         if self.samples.reserve(len(prototypes), bounded) or sorts:
             self._sort()
-        laid = self._lay(prototypes, known)
+        before = self.packed  # how far prototypes moved since the last pass counts in margins
+        if pruning.margins is None or not known:
+            pruning.drift, before = np.zeros(len(pruning.ids)), before[:0]
+        laid = self._packer.pack(prototypes, pruning.ids, pruning.drift, before)
         if laid is None:
-            self.packed = self.packed[:0]  # what was remembered is no longer the last pass
+            self.packed = self.packed[:0]  # what was found then is no longer the last pass
             pruning.margins = None
             exact: Found = self.data.found(prototypes, self.data.assign_plainly(prototypes))
             return exact
@@ -245,17 +247,11 @@ class FastSearch:
         else:
             compared = self._run(prototypes, laid, IN_REACH, known)
             pruning.judge(compared / bounded, len(prototypes))
-        found = self._assignment(prototypes)
+        found = self._result(prototypes)
         self._passes += 1
         return found
 
-    def admit(
-        self,
-        found: Found,
-        prototypes: NDArray[np.float64],
-        positions: NDArray[np.int64],
-        known: int,
-    ) -> Found:
+    def admit(self, found: Found, prototypes: Floats, positions: Integers, known: int) -> Found:
         """See `Search`; the new prototypes have panels of their own."""
         if known == len(prototypes):
             return found
@@ -265,7 +261,6 @@ class FastSearch:
         laid = self._packer.pack(prototypes, self.pruning.ids, self.pruning.drift)
         if laid is None:
             return self.assign(prototypes, positions)
-        self.packed, self._laid = laid.packed, laid
         more = len(prototypes) - known
         self._hits = np.concatenate([self._hits, np.zeros(more, np.int64)])
         self._sums = np.concatenate([self._sums, np.zeros((more, self._sums.shape[1]))])
@@ -273,9 +268,9 @@ class FastSearch:
         self.pruning.fit_accuracy(self.samples, laid)
         margins = self.pruning.margins
         self._run(prototypes, laid, ALL if margins is None else IN_REACH, True)
-        return self._assignment(prototypes)
+        return self._result(prototypes)
 
-    def unlinked(self, prototypes: NDArray[np.float64], graph: MapGraph) -> NDArray[np.bool_]:
+    def unlinked(self, prototypes: Floats, graph: MapGraph) -> NDArray[np.bool_]:
         """See `Search`."""
         out = np.empty(self.data.n, bool)
 
@@ -286,9 +281,7 @@ class FastSearch:
         return out
 
     def each_two(
-        self,
-        prototypes: NDArray[np.float64],
-        use: Callable[[Any, NDArray[np.signedinteger[Any]]], None],
+        self, prototypes: Floats, use: Callable[[Any, NDArray[np.signedinteger[Any]]], None]
     ) -> None:
         """Do ``use(rows, nearest)`` with the two nearest prototypes (m, 2) of parts of the rows.
 
@@ -330,13 +323,10 @@ class FastSearch:
         return self.seconds if anew and is_asked_again else None
 
     def _run(
-        self,
-        prototypes: NDArray[np.float64],
-        laid: PackedPrototypes,
-        mode: int,
-        only_changes: bool,
+        self, prototypes: Floats, laid: PackedPrototypes, mode: int, only_changes: bool
     ) -> int:
         # Returns how many panels were compared with blocks that have margins.
+        self.packed, self._laid = laid.packed, laid
         samples, n_neurons = self.samples, len(prototypes)
         steps, margins = samples.steps(laid.accuracy), self.pruning.margins
         bounded = 0 if margins is None else len(margins.least)
@@ -367,7 +357,7 @@ class FastSearch:
             if links is not None:
                 beside = Tally(tally.sums[n_neurons:], tally.hits[n_neurons:], *tally[2:])
                 unknown = np.zeros_like(chunk.units)
-                look_beside(
+                tally_linked(
                     samples, prototypes, laid, links, NO_CLASSES, unknown, beside, space, chunk
                 )
 
@@ -402,24 +392,12 @@ class FastSearch:
             self.samples, self._packer, self._laid = doubled, PrototypePacker(doubled), None
             self.seconds, self.pruning.margins = None, None
 
-    def _assignment(self, prototypes: NDArray[np.float64]) -> FastFound:
+    def _result(self, prototypes: Floats) -> FastFound:
         moved = self.pruning.changed if self._passes else 1.0
         return FastFound(
             self, prototypes, self._hits.copy(), self._errors, self._total_error, self._sums,
             self.samples.units, moved,
         )  # fmt: skip
-
-    # ----------------------------------------------------------------- panels and samples
-
-    def _lay(self, prototypes: NDArray[np.float64], known: bool) -> PackedPrototypes | None:
-        # In panels; notes how far the prototypes of each panel moved since the last pass.
-        before, pruning = self.packed, self.pruning
-        if pruning.margins is None or not known:
-            pruning.drift, before = np.zeros(len(pruning.ids)), before[:0]
-        laid = self._packer.pack(prototypes, pruning.ids, pruning.drift, before)
-        if laid is not None:
-            self.packed, self._laid = laid.packed, laid
-        return laid
 
     def laid(self, prototypes: NDArray[np.float64]) -> PackedPrototypes:
         """Return the prototypes (K, D) of the last pass, packed; valid until the next one."""
@@ -449,7 +427,7 @@ def _upper(tally: Tally, n: int) -> Tally:
 
 
 def _is_too_much(doubts: int, n_samples: int, n_neurons: int) -> bool:
-    """Say whether so many samples in doubt take longer to settle than float64 takes to have few.
+    """Return whether so many samples in doubt take longer to settle than float64 takes to have few.
 
     Measured on AVX-512, to settle a sample of 64 features takes 0.5 to 0.8 µs, and a comparison of
     one with K neurons takes K/2000 µs longer in float64: both are even where a fifth of the samples
@@ -457,3 +435,68 @@ def _is_too_much(doubts: int, n_samples: int, n_neurons: int) -> bool:
     compare fewer neurons; a map that begins as a plane leaves doubts to its first passes alone.
     """
     return doubts > DOUBTS * min(max(n_neurons / _FEW, 1.0), 4.0) * n_samples
+
+
+# ------------------------------------------------------------------------------ single passes
+
+_CENTRED = 256  # prototypes whose median is the centre
+_ONE_OF = 16  # samples may be in doubt, or blocks are of float64
+_LONGEST = 2.0**450  # beyond, and below its inverse, squares of the definition leave float64
+_ROWS = 8192  # that are packed at a time
+_GRID = 2.0**-52  # sums are of no interest, so packed numbers need none
+
+
+def nearest_units(data: PlainSamples, prototypes: Floats, places: int) -> Integers | None:
+    """Return the nearest or two nearest of at least two prototypes (K, D), int64 (n, places).
+
+    The units are those of the definition in float64, ties to the lower row. Samples are packed
+    about the prototypes, a chunk at a time, so that neither a pass over the data to learn its
+    extent is needed nor memory for a packed copy. None where a value is missing or the prototypes
+    are no finite numbers of a usual size.
+    """
+    some = prototypes[:: -(-len(prototypes) // _CENTRED)]
+    centre = np.asarray(np.median(some, axis=0))  # in the midst, wherever a few of them are
+    reach = float(np.abs(prototypes - centre).max())
+    if reach != 0 and not 1 / _LONGEST < reach < _LONGEST:  # also where it is nan
+        return None
+    scale = 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
+    frame, most = Frame(centre, scale, _GRID), data.n // _ONE_OF + LINE
+    out, doubts = _nearest_units(data, prototypes, places, frame, np.float32, most)
+    if doubts > most:
+        out, doubts = _nearest_units(data, prototypes, places, frame, np.float64, data.n)
+    return None if doubts < 0 else out
+
+
+def _nearest_units(
+    data: PlainSamples, prototypes: Floats, places: int, frame: Frame, dtype: Any, most: int
+) -> tuple[Integers, int]:
+    # Units (n, places), and how many samples were in doubt in blocks of this dtype: not all is
+    # done where those are more than ``most``, or a value is missing: -1 then.
+    table = SlicedTable(np.ascontiguousarray(for_loops(data.X)))
+    samples = PackedAnew(table, frame, data.threads, dtype, size=_ROWS)
+    ids, out = in_rows(np.arange(len(prototypes)), PANEL_ROWS), np.empty((data.n, places), np.int64)
+    laid = PrototypePacker(samples).pack(prototypes, ids, np.zeros(len(ids)))
+    if laid is None:
+        return out, -1
+    doubts = np.zeros(-(-data.n // samples.size), np.int64)
+
+    def work(tally: Tally, space: Workspace, chunk: Chunk) -> None:
+        if doubts.min() < 0 or doubts.sum() > most:
+            return
+        rows, squares = chunk.of, chunk.blocks.squares.reshape(-1)[: len(chunk.blocks.order)]
+        if not squares.max() < FAR**2:  # also where it is nan
+            if np.isnan(data.X[rows]).any():
+                doubts[rows.start // samples.size] = -1
+            else:
+                out[rows] = data.subset(rows).nearest_plainly(prototypes, places)[0]
+            return
+        nearest = np.empty((len(squares), places), np.int32)
+        doubts[rows.start // samples.size] = search_loops.nearest_blocks(
+            samples.one, places, chunk.samples, prototypes, chunk.blocks, laid.panels,
+            laid.accuracy, NO_MARGINS, nearest, space, chunk.start, chunk.stop,
+        )  # fmt: skip
+        out[rows] = nearest
+
+    nothing = np.empty((0, 0)), np.empty(0, np.int64)
+    samples.each(samples.units, *nothing, len(ids), work)
+    return out, -1 if doubts.min() < 0 else int(doubts.sum())

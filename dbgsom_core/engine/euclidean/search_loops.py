@@ -27,6 +27,7 @@ from dbgsom_core.engine.llvm.lanes import (
     count_of,
     distances_of,
     fetch_line,
+    lanes_of,
     lanes_other,
     lanes_with,
     lowest_bit,
@@ -44,7 +45,6 @@ from dbgsom_core.engine.llvm.tile import (
     SLACKS,
     TOGETHER,
     VALUES,
-    lanes_of,
     sweep_panels,
 )
 from dbgsom_core.engine.rows import Rows, row_distance

@@ -61,71 +61,72 @@ _BYTE = ir.IntType(8)
 
 
 class Vectors:
-    """Instructions on vectors of one real type, a cache line long."""
+    """Instructions on vectors of one real type, a cache line long, at a place in the code.
 
-    def __init__(self, bits: int) -> None:
-        self.size = bits // 8
+    Attributes
+    ----------
+    size, lanes : int
+        Bytes of a number, and how many a vector has.
+    """
+
+    def __init__(self, bits: int, builder: Any) -> None:
+        self.size, self.builder = bits // 8, builder
         self.lanes = LINE // self.size
         self.real = ir.FloatType() if bits == 32 else ir.DoubleType()
         self.reals = ir.VectorType(self.real, self.lanes)
         self.indices = ir.VectorType(_INDEX, self.lanes)
         self.wholes = ir.VectorType(ADDRESS, self.lanes)
 
-    def splat(self, builder: Any, scalar: Any) -> Any:
+    def splat(self, scalar: Any) -> Any:
         """Return a vector with the scalar in every lane."""
-        return splat(builder, scalar, self.lanes)
+        undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, ir.Constant(_INDEX, 0))
+        zeros = ir.Constant(self.indices, [0] * self.lanes)
+        return self.builder.shuffle_vector(first, undefined, zeros)
 
-    def bytes_at(self, builder: Any, address: Any) -> Any:
+    def bytes_at(self, address: Any) -> Any:
         """Return the byte pointer for an address that is an integer."""
-        return builder.inttoptr(address, _BYTE.as_pointer())
+        return self.builder.inttoptr(address, _BYTE.as_pointer())
 
-    def at(self, builder: Any, base: Any, offset: int, kind: Any) -> Any:
+    def at(self, base: Any, offset: int, kind: Any) -> Any:
         """Return a pointer to ``kind``, ``offset`` bytes behind the byte pointer ``base``."""
-        place = builder.gep(base, [ir.Constant(ADDRESS, offset)])
-        return builder.bitcast(place, kind.as_pointer())
+        place = self.builder.gep(base, [ir.Constant(ADDRESS, offset)])
+        return self.builder.bitcast(place, kind.as_pointer())
 
-    def load(self, builder: Any, base: Any, offset: int, kind: Any) -> Any:
+    def load(self, base: Any, offset: int, kind: Any) -> Any:
         """Return what lies ``offset`` bytes behind ``base``."""
         align = 4 if kind in (_INDEX, self.indices) else self.size
-        return builder.load(self.at(builder, base, offset, kind), align=align)
+        return self.builder.load(self.at(base, offset, kind), align=align)
 
-    def store(self, builder: Any, value: Any, base: Any, offset: int) -> None:
+    def store(self, value: Any, base: Any, offset: int) -> None:
         """Write a vector ``offset`` bytes behind ``base``."""
         align = 4 if value.type == self.indices else self.size
-        builder.store(value, self.at(builder, base, offset, value.type), align=align)
+        self.builder.store(value, self.at(base, offset, value.type), align=align)
 
-    def fetch(self, builder: Any, base: Any, offset: int, near: int = 3) -> None:
+    def fetch(self, base: Any, offset: int, near: int = 3) -> None:
         """Fetch the cache line ``offset`` bytes behind ``base``, which need not exist.
 
         ``near`` 3 is for the first cache, 2 for the second.
         """
-        place = builder.gep(base, [ir.Constant(ADDRESS, offset)])
+        place = self.builder.gep(base, [ir.Constant(ADDRESS, offset)])
         flags = [ir.Constant(_INDEX, flag) for flag in (0, near, 1)]
-        call(builder, "prefetch", "p0i8", ir.VoidType(), place, *flags)
+        call(self.builder, "prefetch", "p0i8", ir.VoidType(), place, *flags)
 
-    def fma(self, builder: Any, a: Any, b: Any, c: Any) -> Any:
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
         """Return a*b + c, rounded once."""
-        return call(builder, "fma", suffix_of(a.type), a.type, a, b, c)
+        return call(self.builder, "fma", suffix_of(a.type), a.type, a, b, c)
 
-    def less(self, builder: Any, a: Any, b: Any) -> Any:
+    def less(self, a: Any, b: Any) -> Any:
         """Return the mask of a < b."""
-        return builder.fcmp_ordered("<", a, b)
+        return self.builder.fcmp_ordered("<", a, b)
 
-    def smaller(self, builder: Any, a: Any, b: Any) -> Any:
+    def smaller(self, a: Any, b: Any) -> Any:
         """Return the smaller of a and b, lane by lane."""
-        return builder.select(self.less(builder, a, b), a, b)
+        return self.builder.select(self.less(a, b), a, b)
 
-    def larger(self, builder: Any, a: Any, b: Any) -> Any:
+    def larger(self, a: Any, b: Any) -> Any:
         """Return the larger of a and b, lane by lane."""
-        return builder.select(self.less(builder, a, b), b, a)
-
-
-def splat(builder: Any, scalar: Any, lanes: int) -> Any:
-    """Return a vector of so many lanes with the scalar in each."""
-    undefined = ir.Constant(ir.VectorType(scalar.type, lanes), ir.Undefined)
-    first = builder.insert_element(undefined, scalar, ir.Constant(_INDEX, 0))
-    zeros = ir.Constant(ir.VectorType(_INDEX, lanes), [0] * lanes)
-    return builder.shuffle_vector(first, undefined, zeros)
+        return self.builder.select(self.less(a, b), b, a)
 
 
 def suffix_of(vector: Any) -> str:
@@ -161,32 +162,28 @@ def variables(builder: Any, values: Sequence[Any]) -> list[Any]:
     return [cgutils.alloca_once_value(builder, value) for value in values]
 
 
-def accumulate(
-    vectors: Vectors, builder: Any, blocks: list[Any], panel: Any, start: Any, depth: Any
-) -> Any:
+def accumulate(v: Vectors, blocks: list[Any], panel: Any, start: Any, depth: Any) -> Any:
     """Write the loop over features; return, for each block, one sum for each prototype."""
-    lines = [vectors.bytes_at(builder, address) for address in blocks]
-    w, h = (vectors.bytes_at(builder, address) for address in (panel, start))
-    first = [
-        vectors.splat(builder, vectors.load(builder, h, r * vectors.size, vectors.real))
-        for r in range(PANEL_ROWS)
-    ]
+    builder = v.builder
+    lines = [v.bytes_at(address) for address in blocks]
+    w, h = (v.bytes_at(address) for address in (panel, start))
+    first = [v.splat(v.load(h, r * v.size, v.real)) for r in range(PANEL_ROWS)]
     sums = [variables(builder, first) for _ in lines]
     none, step = ir.Constant(ADDRESS, 0), ir.Constant(ADDRESS, UNROLL)
     with cgutils.for_range_slice(builder, none, depth, step) as (k, _):
         along = builder.mul(k, ir.Constant(ADDRESS, LINE))
         here = [builder.gep(line, [along]) for line in lines]
-        wk = builder.gep(w, [builder.mul(k, ir.Constant(ADDRESS, PANEL_ROWS * vectors.size))])
-        for line in range(0, UNROLL * PANEL_ROWS * vectors.size, LINE):
-            vectors.fetch(builder, wk, _AHEAD + line)
+        wk = builder.gep(w, [builder.mul(k, ir.Constant(ADDRESS, PANEL_ROWS * v.size))])
+        for line in range(0, UNROLL * PANEL_ROWS * v.size, LINE):
+            v.fetch(wk, _AHEAD + line)
         totals = [[builder.load(total) for total in of_block] for of_block in sums]
         for u in range(UNROLL):
-            samples = [vectors.load(builder, x, u * LINE, vectors.reals) for x in here]
+            samples = [v.load(x, u * LINE, v.reals) for x in here]
             for r in range(PANEL_ROWS):
-                offset = (u * PANEL_ROWS + r) * vectors.size
-                entry = vectors.splat(builder, vectors.load(builder, wk, offset, vectors.real))
+                offset = (u * PANEL_ROWS + r) * v.size
+                entry = v.splat(v.load(wk, offset, v.real))
                 for of_block, x in zip(totals, samples, strict=True):
-                    of_block[r] = vectors.fma(builder, entry, x, of_block[r])
+                    of_block[r] = v.fma(entry, x, of_block[r])
         for of_block, places in zip(totals, sums, strict=True):
             for total, place in zip(of_block, places, strict=True):
                 builder.store(total, place)
@@ -220,104 +217,104 @@ _ROW = (1 << ROW_BITS) - 1
 class _Keys(Vectors):
     # Values whose lowest bits tell the row, for one type.
 
-    def __init__(self, bits: int) -> None:
-        super().__init__(bits)
+    def __init__(self, bits: int, builder: Any) -> None:
+        super().__init__(bits, builder)
         self.bits = ir.VectorType(ir.IntType(bits), self.lanes)
 
-    def _extreme(self, builder: Any, which: str, a: Any, b: Any) -> Any:
+    def _extreme(self, which: str, a: Any, b: Any) -> Any:
         # As one instruction: of a comparison and a selection that share their comparison LLVM
         # makes a mask, for which the multiplications would wait.
         flags = ("nnan", "nsz")
-        return call(builder, f"{which}num", suffix_of(a.type), a.type, a, b, fastmath=flags)
+        return call(self.builder, f"{which}num", suffix_of(a.type), a.type, a, b, fastmath=flags)
 
-    def smaller(self, builder: Any, a: Any, b: Any) -> Any:
+    def smaller(self, a: Any, b: Any) -> Any:
         """Return the smaller of a and b, which are numbers."""
-        return self._extreme(builder, "min", a, b)
+        return self._extreme("min", a, b)
 
-    def larger(self, builder: Any, a: Any, b: Any) -> Any:
+    def larger(self, a: Any, b: Any) -> Any:
         """Return the larger of a and b, which are numbers."""
-        return self._extreme(builder, "max", a, b)
+        return self._extreme("max", a, b)
 
     def whole(self, number: int) -> Any:
         return ir.Constant(self.bits, [number] * self.lanes)
 
-    def marked(self, builder: Any, value: Any, row: int) -> Any:
+    def marked(self, value: Any, row: int) -> Any:
         """Return the values with their lowest bits replaced."""
-        low = builder.and_(builder.bitcast(value, self.bits), self.whole(~_ROW))
-        return builder.bitcast(builder.or_(low, self.whole(row)), self.reals)
+        low = self.builder.and_(self.builder.bitcast(value, self.bits), self.whole(~_ROW))
+        return self.builder.bitcast(self.builder.or_(low, self.whole(row)), self.reals)
 
-    def middle(self, builder: Any, value: Any) -> Any:
+    def middle(self, value: Any) -> Any:
         """Return the values without their row: amid those that they may have been."""
-        return self.marked(builder, value, (_ROW + 1) // 2)
+        return self.marked(value, (_ROW + 1) // 2)
 
-    def place(self, builder: Any, value: Any, panel: Any) -> Any:
+    def place(self, value: Any, panel: Any) -> Any:
         """Return panel << ROW_BITS | the row in the lowest bits."""
-        row = builder.and_(builder.bitcast(value, self.bits), self.whole(_ROW))
-        row = builder.trunc(row, self.indices) if self.size == 8 else row
-        return builder.or_(row, self.splat(builder, panel))
+        row = self.builder.and_(self.builder.bitcast(value, self.bits), self.whole(_ROW))
+        row = self.builder.trunc(row, self.indices) if self.size == 8 else row
+        return self.builder.or_(row, self.splat(panel))
 
-    def nearest_two(self, builder: Any, values: list[Any]) -> tuple[Any, Any]:
+    def nearest_two(self, values: list[Any]) -> tuple[Any, Any]:
         """Return smallest and second smallest of at least two values, lane by lane."""
         pairs = [(value, None) for value in values]
         while len(pairs) > 1:
             odd = pairs[-1:] if len(pairs) % 2 else []
             pairs = [
-                self.joined(builder, *a, *b) for a, b in zip(pairs[::2], pairs[1::2], strict=False)
+                self.joined(*a, *b) for a, b in zip(pairs[::2], pairs[1::2], strict=False)
             ] + odd
         return pairs[0]
 
-    def joined(self, builder: Any, a: Any, after_a: Any, b: Any, after_b: Any) -> tuple[Any, Any]:
+    def joined(self, a: Any, after_a: Any, b: Any, after_b: Any) -> tuple[Any, Any]:
         """Return the two smallest of two pairs; None stands for what has no second."""
-        second = self.larger(builder, a, b)
+        second = self.larger(a, b)
         for after in (after_a, after_b):
-            second = second if after is None else self.smaller(builder, second, after)
-        return self.smaller(builder, a, b), second
+            second = second if after is None else self.smaller(second, after)
+        return self.smaller(a, b), second
 
 
 class _Best:
     # The ``n_best`` nearest of one block, 1 or 2, as the loop over panels carries them: the
     # ``n_best`` + 1 smallest values and the places of all but the last.
 
-    def __init__(self, v: _Keys, builder: Any, values_at: Any, places_at: Any, n_best: int) -> None:
+    def __init__(self, v: _Keys, values_at: Any, places_at: Any, n_best: int) -> None:
         self.v, self.values_at, self.places_at, self.n_best = v, values_at, places_at, n_best
         self.carried = [
-            *(v.load(builder, values_at, p * LINE, v.reals) for p in range(n_best + 1)),
-            *(v.load(builder, places_at, p * 4 * v.lanes, v.indices) for p in range(n_best)),
+            *(v.load(values_at, p * LINE, v.reals) for p in range(n_best + 1)),
+            *(v.load(places_at, p * 4 * v.lanes, v.indices) for p in range(n_best)),
         ]
 
-    def after(self, builder: Any, carried: list[Any], panel: Any, marked: list[Any]) -> list[Any]:
+    def after(self, carried: list[Any], panel: Any, marked: list[Any]) -> list[Any]:
         """Return what is carried on after a panel's values, and the smallest of these."""
         v = self.v
-        near, then = v.nearest_two(builder, marked)
+        near, then = v.nearest_two(marked)
         if self.n_best == 1:
             best, second, places = carried
-            closer = v.less(builder, near, best)
-            places = builder.select(closer, v.place(builder, near, panel), places)
-            return [near, *v.joined(builder, near, then, best, second), places]
+            closer = v.less(near, best)
+            places = v.builder.select(closer, v.place(near, panel), places)
+            return [near, *v.joined(near, then, best, second), places]
         values, places = carried[:3], carried[3:]
         for value in marked:
-            place = v.place(builder, value, panel)
-            closer, close = (v.less(builder, value, other) for other in values[:2])
-            second = builder.select(close, place, places[1])
+            place = v.place(value, panel)
+            closer, close = (v.less(value, other) for other in values[:2])
+            second = v.builder.select(close, place, places[1])
             places = [
-                builder.select(closer, place, places[0]),
-                builder.select(closer, places[0], second),
+                v.builder.select(closer, place, places[0]),
+                v.builder.select(closer, places[0], second),
             ]
-            rest = v.larger(builder, values[1], value)
-            middle = v.smaller(builder, values[1], v.larger(builder, values[0], value))
+            rest = v.larger(values[1], value)
+            middle = v.smaller(values[1], v.larger(values[0], value))
             values = [
-                v.smaller(builder, values[0], value),
+                v.smaller(values[0], value),
                 middle,
-                v.smaller(builder, values[2], rest),
+                v.smaller(values[2], rest),
             ]
         return [near, *values, *places]
 
-    def keep(self, builder: Any, carried: list[Any]) -> None:
+    def keep(self, carried: list[Any]) -> None:
         v = self.v
         for p, value in enumerate(carried[: self.n_best + 1]):
-            v.store(builder, v.middle(builder, value), self.values_at, p * LINE)
+            v.store(v.middle(value), self.values_at, p * LINE)
         for p, place in enumerate(carried[self.n_best + 1 :]):
-            v.store(builder, place, self.places_at, p * 4 * v.lanes)
+            v.store(place, self.places_at, p * 4 * v.lanes)
 
 
 def _define(module: Any, bits: int, n_best: int, together: int) -> Any:
@@ -325,7 +322,6 @@ def _define(module: Any, bits: int, n_best: int, together: int) -> Any:
     name = f"dbgsom_sweep_{n_best}_{together}_{bits}"
     if name in module.globals:
         return module.globals[name]
-    v = _Keys(bits)
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 10), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
@@ -333,14 +329,14 @@ def _define(module: Any, bits: int, n_best: int, together: int) -> Any:
         function.args
     )
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    line = ir.Constant(ADDRESS, LINE)
+    v, line = _Keys(bits, builder), ir.Constant(ADDRESS, LINE)
     blocks = each_address(builder, together, block, builder.mul(depth, line))
     near_at = [
-        v.bytes_at(builder, a)
+        v.bytes_at(a)
         for a in each_address(builder, together, nearest_at, builder.mul(n_panels, line))
     ]
     bests = [
-        _Best(v, builder, v.bytes_at(builder, values), v.bytes_at(builder, places), n_best)
+        _Best(v, v.bytes_at(values), v.bytes_at(places), n_best)
         for values, places in zip(
             each_address(builder, together, values_at, VALUES * LINE),
             each_address(builder, together, places_at, 2 * 4 * v.lanes),
@@ -358,21 +354,21 @@ def _define(module: Any, bits: int, n_best: int, together: int) -> Any:
     left = builder.and_(left, builder.sub(left, ir.Constant(ADDRESS, 1)))
     start = builder.mul(g, ir.Constant(ADDRESS, PANEL_ROWS * v.size))
     panel = builder.add(panels, builder.mul(start, depth))
-    sums = accumulate(v, builder, blocks, panel, builder.add(starts, start), depth)
+    sums = accumulate(v, blocks, panel, builder.add(starts, start), depth)
     panel_bits = builder.trunc(builder.shl(g, ir.Constant(ADDRESS, ROW_BITS)), _INDEX)
     after, each = [], len(bests[0].carried)
     for i, (best, of_block, base) in enumerate(zip(bests, sums, near_at, strict=True)):
-        marked = [v.marked(builder, value, r) for r, value in enumerate(of_block)]
-        near, *kept = best.after(builder, state[each * i : each * (i + 1)], panel_bits, marked)
-        near = v.middle(builder, near)
-        v.store(builder, near, builder.gep(base, [builder.mul(g, line)]), 0)
+        marked = [v.marked(value, r) for r, value in enumerate(of_block)]
+        near, *kept = best.after(state[each * i : each * (i + 1)], panel_bits, marked)
+        near = v.middle(near)
+        v.store(near, builder.gep(base, [builder.mul(g, line)]), 0)
         after += kept
     for value, place in zip([left, *after], [left_at, *state_at], strict=True):
         builder.store(value, place)
     builder.cbranch(builder.icmp_unsigned("!=", left, ir.Constant(ADDRESS, 0)), loop, end)
     builder.position_at_end(end)
     for i, best in enumerate(bests):
-        best.keep(builder, after[each * i : each * (i + 1)])
+        best.keep(after[each * i : each * (i + 1)])
     builder.ret_void()
     return function
 
@@ -430,20 +426,11 @@ def sweep_panels(
     return types.void(one, *[types.int64] * 12), generate
 
 
-@intrinsic
-def lanes_of(typing_context: Any, one: Any) -> Any:
-    """Return how many numbers of a dtype a cache line holds, as a constant for the compiler."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return ir.Constant(ADDRESS, LINE * 8 // signature.args[0].bitwidth)
-
-    return types.int64(one), generate
-
-
 def accumulate_rows(
-    v: Vectors, builder: Any, block: Any, rows: list[Any], starts: list[Any], depth: Any
+    v: Vectors, block: Any, rows: list[Any], starts: list[Any], depth: Any
 ) -> list[Any]:
     """Do as `accumulate` for one block and prototypes (depth,) that lie apart."""
+    builder = v.builder
     zero = ir.Constant(v.reals, [0.0] * v.lanes)
     sums = [variables(builder, [start] + [zero] * (CHAINS - 1)) for start in starts]
     none, step = ir.Constant(ADDRESS, 0), ir.Constant(ADDRESS, UNROLL)
@@ -452,11 +439,11 @@ def accumulate_rows(
         along = builder.mul(k, ir.Constant(ADDRESS, v.size))
         totals = [[builder.load(total) for total in chains] for chains in sums]
         for u in range(UNROLL):
-            samples = v.load(builder, here, u * LINE, v.reals)
+            samples = v.load(here, u * LINE, v.reals)
             for chains, row in zip(totals, rows, strict=True):
-                number = v.load(builder, builder.gep(row, [along]), u * v.size, v.real)
+                number = v.load(builder.gep(row, [along]), u * v.size, v.real)
                 chain = chains[u % CHAINS]
-                chains[u % CHAINS] = v.fma(builder, v.splat(builder, number), samples, chain)
+                chains[u % CHAINS] = v.fma(v.splat(number), samples, chain)
         for chains, places in zip(totals, sums, strict=True):
             for total, place in zip(chains, places, strict=True):
                 builder.store(total, place)
@@ -468,33 +455,33 @@ def _define_links(module: Any, bits: int, links: int) -> Any:
     name = f"dbgsom_sides_{links}_{bits}"
     if name in module.globals:
         return module.globals[name]
-    v = Vectors(bits)
     function = ir.Function(module, ir.FunctionType(ADDRESS, [ADDRESS] * 8), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
     block, depth, rows_at, halves_at, ids_at, slack_at, lanes, found_at = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
+    v = Vectors(bits, builder)
     rows_at, halves_at, ids_at, slack_at, found_at = (
-        v.bytes_at(builder, address) for address in (rows_at, halves_at, ids_at, slack_at, found_at)
+        v.bytes_at(address) for address in (rows_at, halves_at, ids_at, slack_at, found_at)
     )
     stride = builder.mul(depth, ir.Constant(ADDRESS, v.size))
     neurons, rows, starts = [], [], []
     for side in range(links):
-        neuron = v.load(builder, ids_at, side * 4, _INDEX)
+        neuron = v.load(ids_at, side * 4, _INDEX)
         nobody = builder.icmp_signed("<", neuron, ir.Constant(_INDEX, 0))
         some = builder.sext(builder.select(nobody, ir.Constant(_INDEX, 0), neuron), ADDRESS)
         half = builder.gep(halves_at, [builder.mul(some, ir.Constant(ADDRESS, v.size))])
-        start = v.load(builder, half, 0, v.real)
+        start = v.load(half, 0, v.real)
         start = builder.select(nobody, ir.Constant(v.real, float("inf")), start)
-        neurons.append(v.splat(builder, neuron))
+        neurons.append(v.splat(neuron))
         rows.append(builder.gep(rows_at, [builder.mul(some, stride)]))
-        starts.append(v.splat(builder, start))
-    values = accumulate_rows(v, builder, v.bytes_at(builder, block), rows, starts, depth)
+        starts.append(v.splat(start))
+    values = accumulate_rows(v, v.bytes_at(block), rows, starts, depth)
     best, nearest = values[0], neurons[0]
     for value, neuron in zip(values[1:], neurons[1:], strict=True):
-        nearest = builder.select(v.less(builder, value, best), neuron, nearest)
-        best = v.smaller(builder, best, value)
-    limit = builder.fadd(best, v.load(builder, slack_at, 0, v.reals))
+        nearest = builder.select(v.less(value, best), neuron, nearest)
+        best = v.smaller(best, value)
+    limit = builder.fadd(best, v.load(slack_at, 0, v.reals))
     one, several = None, None
     for value in values:
         close = builder.fcmp_ordered("<=", value, limit)
@@ -505,8 +492,8 @@ def _define_links(module: Any, bits: int, links: int) -> Any:
         one = builder.or_(one, close)
     bits_of = ir.IntType(v.lanes)
     chosen = builder.bitcast(builder.trunc(lanes, bits_of), ir.VectorType(ir.IntType(1), v.lanes))
-    before = v.load(builder, found_at, 0, v.indices)
-    v.store(builder, builder.select(chosen, nearest, before), found_at, 0)
+    before = v.load(found_at, 0, v.indices)
+    v.store(builder.select(chosen, nearest, before), found_at, 0)
     doubtful = builder.bitcast(builder.and_(several, chosen), bits_of)
     builder.ret(builder.zext(doubtful, ADDRESS))
     return function

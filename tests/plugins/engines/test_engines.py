@@ -1,6 +1,5 @@
 """Engines as plugins: what training asks of samples is the contract, and the kit checks it."""
 
-import inspect
 import json
 from dataclasses import replace
 from typing import ClassVar
@@ -168,9 +167,7 @@ def test_the_kit_finds_what_is_wrong(wrong, found_by):
     assert found_by <= failed
 
 
-@pytest.mark.parametrize(
-    "metric", ["cosine", "manhattan", "minkowski", "hamming", "mahalanobis", "canberra"]
-)
+@pytest.mark.parametrize("metric", ["cosine", "hamming", "mahalanobis"])
 def test_every_way_to_train_and_to_ask_keeps_to_the_contract(rng, metric):
     X = np.abs(rng.normal(size=(150, 4))) + 0.1
     X = np.rint(3 * X) if metric == "hamming" else X
@@ -204,12 +201,6 @@ def test_sparse_samples_too(rng):
     for part in (X[:60], X[60:]):
         mine, usual = mine.partial_fit(part), usual.partial_fit(part)
     np.testing.assert_array_equal(mine.weights_, usual.weights_)
-
-
-def test_everything_that_samples_answer_is_described():
-    for name in dir(api.Samples):
-        if not name.startswith("_") and name not in api.Samples.__dataclass_fields__:
-            assert inspect.getdoc(inspect.getattr_static(api.Samples, name)), name
 
 
 def test_its_fields_are_parameters_of_the_estimator(iris):

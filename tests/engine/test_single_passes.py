@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core.engine import local
-from dbgsom_core.engine.euclidean import one_shot
+from dbgsom_core.engine.euclidean import search as module
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.engines.local import LocalEngine
@@ -47,11 +47,11 @@ def test_the_nearest_are_those_of_the_plain_loop(drawn, threads):
     X, W = drawn
     data = LocalSamples(X, EUCLIDEAN, threads)
     expected, distances = data.nearest_plainly(W, 2)
-    found = one_shot.nearest_units(data, W, 2)
+    found = module.nearest_units(data, W, 2)
     np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(one_shot.nearest_units(data, W, 1), expected[:, :1])
+    np.testing.assert_array_equal(module.nearest_units(data, W, 1), expected[:, :1])
     for units, exact in zip(found.T, distances.T, strict=True):
-        np.testing.assert_array_equal(one_shot.distances_to(X, W, units, threads), exact)
+        np.testing.assert_array_equal(data.distances_to(W, units), exact)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -68,7 +68,7 @@ def test_chunks_and_threads_change_nothing(dtype, rng, monkeypatch):
     units, distances = data.nearest_units(W, 2)
     assert distances is None  # the search found the units without them
     np.testing.assert_array_equal(units, expected[0])
-    monkeypatch.setattr(one_shot, "_ROWS", 17)
+    monkeypatch.setattr(module, "_ROWS", 17)
     np.testing.assert_array_equal(data.nearest_units(W, 2)[0], expected[0])
     np.testing.assert_array_equal(data.nearest_units(W, 1)[0], expected[0][:, :1])
 
@@ -78,29 +78,11 @@ def test_missing_values_are_left_to_the_metric(rng):
     X[12_345, 3] = np.nan
     W = X[:40].copy()
     data = LocalEngine().over(X, Euclidean())
-    assert one_shot.nearest_units(data, W, 1) is None
+    assert module.nearest_units(data, W, 1) is None
     found, plainly = data.assign(W), data.assign_plainly(W)
     np.testing.assert_array_equal(found.bmu, plainly.bmu)
     np.testing.assert_array_equal(found.distance, plainly.distance)
     assert data.incomplete
-
-
-def test_prototypes_that_are_no_numbers_are_left_to_the_metric(rng):
-    W = np.full((3, 4), np.nan)
-    assert one_shot.nearest_units(LocalSamples(rng.normal(size=(9, 4)), EUCLIDEAN), W, 2) is None
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_sample_beyond_all_packed_numbers_is_compared_by_definition(dtype):
-    far = 1e35 if dtype == np.float32 else 1e150
-    X = np.array([[far, far], [-far, 0], [0, far], [1e-9, 0]], dtype)
-    W = (1e-9 if dtype == np.float32 else 1e-130) * np.array([[-1.0, -1], [1, 1], [0.5, 0]])
-    data = LocalSamples(X, EUCLIDEAN)
-    expected = data.nearest_plainly(W, 2)[0]
-    assert expected[0].tolist() == [0, 1]
-    for places in (1, 2):
-        found = one_shot.nearest_units(data, W, places)
-        np.testing.assert_array_equal(found, expected[:, :places])
 
 
 @pytest.mark.parametrize("size", [1e-320, 1e-308, 1e-150, 1e-100, 1e100, 1e150, 1e307])
@@ -114,11 +96,3 @@ def test_units_are_those_of_the_definition_where_its_squares_are_0_or_infinite(
         expected = data.nearest_plainly(W, 2)[0]
         np.testing.assert_array_equal(data.nearest_units(W, 2)[0], expected)
         np.testing.assert_array_equal(data.assign(W).bmu, data.assign_plainly(W).bmu)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_two_nearest_of_prototypes_that_coincide_are_the_first_two_however_far(dtype):
-    X, W = np.full((33, 2), 1e12, dtype), np.full((3, 2), 0.5)  # whole blocks are far
-    data = LocalSamples(X, EUCLIDEAN)
-    np.testing.assert_array_equal(one_shot.nearest_units(data, W, 2), [[0, 1]] * 33)
-    np.testing.assert_array_equal(one_shot.nearest_units(data, W, 1), [[0]] * 33)
