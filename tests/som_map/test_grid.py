@@ -1,6 +1,5 @@
 """A grid is links, cells in the plane and nothing else: maps work on one of any degree."""
 
-import pickle
 from collections import deque
 from itertools import product
 
@@ -12,8 +11,7 @@ from hypothesis import strategies as st
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.topology import topographic_function, topographic_product
-from dbgsom_core.som_map.tree import Tree, leaf_map
+from dbgsom_core.som_map.topology import topographic_function
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._drawing import outline
 from dbgsom_plugins.figures.u_matrix import u_matrix
@@ -94,13 +92,6 @@ def test_steps_where_no_cell_is_missing_are_those_of_a_walk(grid, over_corners):
     np.testing.assert_array_equal(steps, walked(cells, offsets))
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 6), (5, 1), (4, 7)])
-def test_hops_of_a_full_map_are_those_of_a_walk(grid, rows, columns):
-    som_map = SomMap.rectangle(rows, columns, np.zeros((rows * columns, 1)), grid)
-    cells = [(x, y) for x, y in som_map.positions.tolist()]
-    np.testing.assert_array_equal(som_map.hops, walked(cells, LINKED[grid.degree]))
-
-
 def test_linked_cells_lie_one_apart_in_the_plane_and_others_farther(grid):
     cells = np.array(list(product(range(-4, 5), range(-4, 5))))
     apart = np.linalg.norm(grid.plane(cells), axis=1)
@@ -127,27 +118,6 @@ def test_cells_tile_the_plane_so_that_linked_ones_share_a_side(grid):
     np.testing.assert_allclose(apart[:, 0], apart.min(axis=1))
 
 
-def test_a_map_keeps_its_grid_in_a_pickle(grid):
-    som_map = pickle.loads(pickle.dumps(SomMap.rectangle(2, 3, np.zeros((6, 1)), grid)))
-    assert som_map.grid == grid
-    som_map.add([(som_map.free_cells(5)[0], [1.0], 5)], 1)
-    assert som_map.hops.max() < FAR
-
-
-def test_leaves_of_different_maps_are_not_linked(grid):
-    root = SomMap.rectangle(3, 3, np.zeros((9, 1)), grid)
-    for neuron in (0, 4, 5):
-        root.children[neuron] = SomMap.rectangle(2, 3, np.zeros((6, 1)), grid)
-    tree = Tree.of(root)
-    leaves = leaf_map(tree)
-    assert leaves.grid == grid
-    expected = set()
-    for som_map, leaf_of in zip(tree.maps, tree.leaf_of, strict=True):
-        expected |= {tuple(sorted(leaf_of[edge].tolist())) for edge in som_map.edges()}
-    expected = {edge for edge in expected if edge[0] >= 0}
-    assert {tuple(edge) for edge in leaves.edges().tolist()} == expected
-
-
 @given(st.data())
 def test_measures_of_topology_walk_along_links(grid, data):
     som_map = data.draw(growing_maps(grid, births=8))
@@ -169,12 +139,6 @@ def test_measures_of_topology_walk_along_links(grid, data):
             if tuple(np.subtract(cells[pair[0]], cells[pair[1]])) not in TOUCHING[grid.degree]
         }
         assert phi.at(1) == 2 * len(far) / len(cells)
-
-
-def test_the_product_is_nothing_where_prototypes_lie_as_their_cells_do(grid):
-    som_map = SomMap.rectangle(4, 5, np.zeros((20, 2)), grid)
-    som_map.prototypes = som_map.plane_positions
-    assert topographic_product(som_map, Euclidean().pairwise) == pytest.approx(0, abs=1e-12)
 
 
 def test_the_u_matrix_covers_a_map_without_gaps_or_overlaps(grid):

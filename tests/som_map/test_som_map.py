@@ -47,11 +47,6 @@ def growing_maps(draw):
 
 
 @given(growing_maps())
-def test_incremental_hops_equal_a_breadth_first_search(som_map):
-    np.testing.assert_array_equal(som_map.hops, hops_by_search(som_map.positions.tolist()))
-
-
-@given(growing_maps())
 def test_rows_of_every_array_are_neurons_in_order_of_birth(som_map):
     n_neurons = len(som_map)
     assert len(set(map(tuple, som_map.positions.tolist()))) == n_neurons
@@ -107,12 +102,6 @@ def test_a_neuron_cannot_be_born_beside_one_that_follows():
     assert som_map.links.tolist() == SomMap.rectangle(2, 2, np.zeros((4, 1))).links.tolist()
 
 
-def test_hops_cannot_be_written_from_outside():
-    som_map = SomMap.rectangle(2, 2, np.zeros((4, 1)))
-    with pytest.raises(ValueError, match="read-only"):
-        som_map.hops[0, 0] = 7
-
-
 def test_two_neurons_cannot_start_in_one_cell():
     with pytest.raises(ValueError, match="share the cell"):
         SomMap([(0, 0), (0, 0)], np.zeros((2, 1)))
@@ -127,28 +116,6 @@ def test_a_restored_map_remembers_its_births():
     np.testing.assert_array_equal(again.hops, som_map.hops)
     assert again.parents.tolist() == [-1, -1, -1, -1, 1]
     assert again.birth_epochs.tolist() == [0, 0, 0, 0, 7]
-
-
-@given(growing_maps())
-def test_links_and_shape_follow_every_birth(som_map):
-    x, y = som_map.positions.T
-    assert som_map.shape == (np.ptp(y) + 1, np.ptp(x) + 1)
-    assert som_map.diameter == som_map.hops.max()
-    for row, position in enumerate(som_map.positions.tolist()):
-        at_sides = [som_map.neuron_at(cell) for cell in beside(tuple(position))]
-        assert som_map.links[row].tolist() == [-1 if at is None else at for at in at_sides]
-        free = [
-            cell for cell, at in zip(beside(tuple(position)), at_sides, strict=True) if at is None
-        ]
-        assert som_map.free_cells(row) == free
-    np.testing.assert_array_equal(som_map.edges(), np.argwhere(np.triu(som_map.hops == 1)))
-
-
-def test_prototypes_are_kept_row_by_row_however_they_come():
-    prototypes = np.asfortranarray(np.arange(8.0).reshape(4, 2))
-    som_map = SomMap.rectangle(2, 2, prototypes)
-    assert som_map.prototypes.flags.c_contiguous
-    np.testing.assert_array_equal(som_map.prototypes, prototypes)
 
 
 @settings(max_examples=40, deadline=None)

@@ -72,23 +72,6 @@ def test_the_product_does_not_depend_on_blocks_or_on_the_numbering(pair, block):
     assert topographic_product(shuffled, pairwise) == pytest.approx(whole, abs=1e-12)
 
 
-def test_a_map_that_is_its_data_has_a_product_of_zero():
-    cells = np.array(list(itertools.product(range(5), range(7))))
-    assert topographic_product(SomMap(cells, 3.5 * cells), pairwise) == pytest.approx(0, abs=1e-15)
-
-
-def test_the_product_tells_too_few_dimensions_from_too_many(rng):
-    plane = rng.random((2000, 2))
-    line = SomVQ(growth={"name": "fixed", "rows": 1, "columns": 36}).fit(plane)
-    square = SomVQ(growth={"name": "fixed", "rows": 6, "columns": 6}).fit(plane)
-    flat = SomVQ(growth={"name": "fixed", "rows": 6, "columns": 6}).fit(
-        np.column_stack([plane[:, 0], 1e-3 * plane[:, 1]])
-    )
-    assert line.topographic_product_ < -0.02
-    assert abs(square.topographic_product_) < 0.005
-    assert flat.topographic_product_ > 0.01
-
-
 def test_prototypes_that_coincide_leave_the_product_finite():
     som_map = SomMap.rectangle(2, 2, [[0.0], [0.0], [1.0], [1.0]])
     assert np.isfinite(topographic_product(som_map, pairwise))

@@ -82,25 +82,6 @@ def test_a_sample_trains_the_nearest_neuron_of_its_class():
     assert winners.tolist() == [0, 0, 1, 1, 1, 1, 1]
 
 
-def test_it_does_not_depend_on_how_classes_are_numbered(small):
-    data, som_map = small
-    codes = np.random.default_rng(1).integers(0, 3, size=len(data.X))
-    bmu = data.assign(som_map.prototypes).bmu
-
-    def tuned(codes):
-        leads, W = leads_of(bmu, codes, len(som_map)), som_map.prototypes
-        labelled = replace(data, codes=codes)
-        return (
-            winners_of_own_class(labelled, bmu, W, leads),
-            linked_runners_up(labelled, bmu, W, som_map.graph, leads),
-        )
-
-    expected = tuned(codes)
-    assert (expected[0] != bmu).any()
-    for order in ([2, 0, 1], [1, 2, 0], [0, 2, 1]):
-        np.testing.assert_array_equal(tuned(np.array(order)[codes]), expected)
-
-
 def test_the_runner_up_is_of_the_samples_class_where_a_neighbour_is(small):
     data, som_map = small
     codes = np.random.default_rng(1).integers(-1, 3, size=len(data.X))
@@ -132,20 +113,6 @@ def test_width_and_pull_ease_to_their_final_values():
     np.testing.assert_allclose(widths[10:], DEFAULT_FINE_END)
     assert not schedule.is_final(89)
     assert schedule.is_final(90)
-
-
-def test_a_width_that_is_given_is_kept_to_the_end():
-    schedule = Schedule.of(Gaussian(end=0.7), fine(Directed()), 100)
-    som_map = SomMap.rectangle(4, 4, np.zeros((16, 1)))
-    assert {schedule.width(epoch, som_map) for epoch in range(80, 101)} == {0.7}
-
-
-def test_digits_lie_clearly_below_the_front_of_a_fixed_grid(digits):
-    """The front of a fixed 8×10 grid is TE 0.118 at QE 19.9."""
-    vq = SomVQ(max_neurons=80).fit(digits[0])
-    assert len(vq.weights_) <= 80
-    assert vq.quantization_error_ < 19.2
-    assert vq.topographic_error_ < 0.082  # its front reaches this at QE 20.7
 
 
 @pytest.mark.parametrize(

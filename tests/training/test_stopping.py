@@ -209,24 +209,3 @@ def test_a_kept_map_is_saved_and_resumed_with_its_births(iris, tmp_path):
     again.set_params(stopping=None).save(tmp_path / "map.npz")
     loaded = SomClassifier.load(tmp_path / "map.npz")
     assert (loaded.kept_epoch_, loaded.growth_events_) == (6, whole.growth_events_)
-
-
-def test_labels_beside_none_are_measured_as_those_beside_a_mark(iris):
-    X, y = iris
-    gaps = np.arange(150) % 3 == 0
-    rule = {"name": "patience", "measure": "accuracy", "epochs": 3, "keep_best": True}
-    marked, none = (
-        SomClassifier(epochs=12, stopping=rule, unlabelled=-1).fit(X, np.where(gaps, mark, labels))
-        for mark, labels in ((-1, y), (None, y.astype(object)))
-    )
-    assert none.kept_epoch_ == marked.kept_epoch_
-    assert np.array_equal(none.weights_, marked.weights_)
-
-
-def test_training_that_goes_on_asks_rules_of_targets_only_where_there_are_some(iris):
-    X, y = iris
-    rule = {"name": "patience", "measure": "accuracy", "epochs": 1}
-    fit = SomClassifier(epochs=20, stopping=rule, unlabelled=-1).fit(X, y)
-    fit.partial_fit(X[:20], np.full(20, -1))
-    assert fit.stopped_by_ == ""
-    assert fit.n_iter_ == 4

@@ -4,10 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_breast_cancer
-from sklearn.preprocessing import StandardScaler
 
-from dbgsom_core import SomVQ
 from dbgsom_core.api import HEXAGONAL, LINE, SQUARE, GrowthState
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
@@ -108,10 +105,6 @@ def test_parts_that_lie_far_apart_grow_alike():
     assert [birth.parent for birth in births] == [0, 3, 2, 1]
 
 
-def test_a_neuron_on_its_own_has_nothing_to_grow_away_from():
-    assert Directed().grow(SomMap([(0, 0)], [[1.0]]), state_of(np.array([9.0]))) == []
-
-
 # ------------------------------------------------------------------------------- notches
 
 
@@ -143,14 +136,3 @@ def test_a_hole_gets_the_mean_of_its_corners_and_a_channel_that_of_its_sides():
     lane = SomMap([(0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0)], np.eye(7))
     births = {b.position: b for b in filled(lane, np.ones(7), 1.0)}
     np.testing.assert_allclose(births[1, 0].prototype, (np.eye(7)[0] + np.eye(7)[6]) / 2)
-
-
-def test_filled_notches_keep_to_the_cap_and_make_more_links_for_each_neuron():
-    X = StandardScaler().fit_transform(load_breast_cancer(return_X_y=True)[0])
-    assert len(SomVQ(max_neurons=7).fit(X).neurons_) == 7
-
-    def links(growth):
-        som_map = SomVQ(growth=growth).fit(X).som_map_
-        return len(som_map.edges()) / len(som_map)
-
-    assert links(Directed()) > links(Directed(notches=None, spreading_factor=0.6)) + 0.05

@@ -9,7 +9,6 @@ from sklearn.datasets import make_blobs
 from dbgsom_core import SomVQ
 from dbgsom_core.api import DataSummary, GrowthState
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth import thresholds
 from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
 from dbgsom_plugins.growth.directed import Directed
 
@@ -97,12 +96,6 @@ def test_reference_sets_what_is_not_given_and_keeps_what_is():
     assert Directed(reference=True).max_neurons is None
 
 
-def test_class_entropy_is_in_bits():
-    counts = np.array([[4, 4], [8, 0], [0, 0], [1, 3]])
-    quarter = -(0.25 * math.log2(0.25) + 0.75 * math.log2(0.75))
-    np.testing.assert_allclose(thresholds.class_entropy(counts), [1.0, 0.0, 0.0, quarter])
-
-
 def test_entropy_grows_where_classes_mix():
     som_map = SomMap.rectangle(2, 2, np.arange(4.0)[:, None])
     counts = np.array([[10, 0], [5, 5], [0, 9], [1, 0]])
@@ -159,13 +152,3 @@ def test_a_candidate_whose_cell_was_taken_uses_its_next_free_one():
     placed = [birth.position for birth in ours]
     assert len(set(placed)) == len(placed)
     assert not set(placed) & set(cells)
-
-
-def test_tied_neighbours_are_two_different_neurons():
-    som_map = SomMap.rectangle(2, 2, np.array([[0.0], [1.0], [2.0], [3.0]]))
-    errors = np.array([9.0, 1.0, 1.0, 0.0])
-    (birth,) = boundary_births(som_map, errors, 5.0)
-    assert birth.position == (0, -1)  # beside neuron 1
-    assert birth.prototype == [-2.0]  # away from neuron 2
-    (theirs,) = GrowthStep(som_map, errors, as_program=True).serve(5.0, 99)
-    assert theirs.prototype == [-1.0]  # away from neuron 1, which plays both parts

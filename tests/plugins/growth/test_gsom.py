@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.preprocessing import minmax_scale
 
-from dbgsom_core import SomVQ
 from dbgsom_core.api import DataSummary, GrowthState
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.growth.gsom import Gsom, distributed, newborn_prototype
@@ -106,16 +104,3 @@ def test_newborns_of_an_epoch_fill_exactly_the_free_cells_of_the_neurons_that_gr
     cells = [birth.position for birth in births]
     assert len(set(cells)) == len(cells)
     assert set(cells) == {cell for neuron in growing for cell in som_map.free_cells(neuron)}
-
-
-def test_a_larger_spreading_factor_gives_a_larger_map(digits):
-    X = minmax_scale(digits[0])
-    sizes = [
-        len(SomVQ(growth={"name": "gsom", "spreading_factor": sf}).fit(X).neurons_)
-        for sf in (0.01, 0.1, 0.4)
-    ]
-    assert sizes[0] < sizes[1] < sizes[2]
-    capped = SomVQ(growth="gsom", max_neurons=30, spreading_factor=0.9).fit(X)
-    assert len(capped.neurons_) == 30
-    with pytest.raises(ValueError, match="max_neurons must be an integer between 4"):
-        SomVQ(growth="gsom", max_neurons=3).fit(X)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbgsom_core.interfaces.measures import Evaluation, Measure
+from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures.clusters import CalinskiHarabasz, DaviesBouldin, davies_bouldin
+from dbgsom_plugins.measures.clusters import CalinskiHarabasz, DaviesBouldin
 from dbgsom_plugins.measures.quantization import (
     DeadNeurons,
     Distortion,
@@ -146,21 +146,6 @@ def test_no_chunk_size_changes_a_measure(pair, chunk_rows):
         assert measure().compute(evaluate(X, som_map, chunk_rows)) == whole
 
 
-@settings(max_examples=25, deadline=None)
-@given(maps_beside_data())
-def test_the_error_with_8_neighbours_is_never_larger_than_with_4(pair):
-    evaluation = evaluate(*pair)
-    error4, error8 = TopographicError().compute(evaluation), TopographicError8().compute(evaluation)
-    assert 0 <= error8 <= error4 <= 1
-
-
-def test_a_diagonal_step_is_an_error_with_4_neighbours_only():
-    som_map = SomMap.rectangle(2, 2, [[0.0], [9.0], [8.0], [1.0]])
-    evaluation = evaluate(np.array([[0.1]]), som_map)
-    assert TopographicError().compute(evaluation) == 1
-    assert TopographicError8().compute(evaluation) == 0
-
-
 def test_a_single_neuron_has_defined_measures():
     evaluation = evaluate(np.arange(6.0).reshape(3, 2), SomMap([(0, 0)], [[0.0, 1.0]]))
     values = {measure: measure().compute(evaluation) for measure in UNLABELLED}
@@ -168,23 +153,6 @@ def test_a_single_neuron_has_defined_measures():
     assert values[TopographicError] == values[TopographicError8] == values[DaviesBouldin] == 0
     assert values[CombinedError] == values[QuantizationError]
     assert values[MapEntropy] == 0
-
-
-def test_identical_prototypes_are_no_pair_of_the_davies_bouldin_index():
-    som_map = SomMap.rectangle(2, 2, [[0.0], [0.0], [4.0], [9.0]])
-    X = np.array([[0.0], [1.0], [4.5], [8.0]])
-    value = DaviesBouldin().compute(evaluate(X, som_map))
-    assert value == pytest.approx(slow_davies_bouldin(X, som_map))
-    same = davies_bouldin(np.ones(2), np.ones(2, int), np.zeros((2, 2)), np.ones(2, int))
-    assert same == 0
-
-
-def test_the_davies_bouldin_index_divides_by_the_given_counts():
-    apart = np.ones((3, 3)) - np.eye(3)
-    value = davies_bouldin(
-        np.array([1.0, 1.0, 0.0]), np.array([1, 1, 0]), apart, np.array([1, 1, 5])
-    )
-    assert value == pytest.approx((2 + 2 + 0) / 3)
 
 
 def test_measures_live_in_the_metrics_space():
@@ -232,20 +200,6 @@ def test_label_measures_ask_for_targets(measure):
         measure().compute(evaluate(np.zeros((4, 1)), SomMap([(0, 0)], [[0.0]])))
 
 
-def test_accuracy_and_f1_belong_to_classifiers_alone():
-    for measure in (Accuracy, BalancedAccuracy, MacroF1):
-        assert measure.estimators == ("classifier",)
-    assert set(AdjustedRand.estimators) == {"vq", "classifier"}
-
-
-@pytest.mark.parametrize("measure", UNLABELLED + LABELLED)
-def test_every_measure_fulfils_the_interface_and_says_what_it_is(measure):
-    assert isinstance(measure(), Measure)
-    assert isinstance(measure.greater_is_better, bool)
-    assert measure.greater_is_better == (measure in [*ANSWERS, Purity, MapEntropy])
-    assert len(measure.__doc__) > 20
-
-
 @settings(deadline=None)
 @given(maps_beside_data(), st.sampled_from([0.0, -1e6]), st.sampled_from([1e-7, 1.0]))
 def test_the_distortion_from_sums_loses_no_digit(pair, offset, spread):
@@ -279,16 +233,6 @@ def test_the_distortion_of_a_metric_without_sums_is_that_over_all_distances(rng)
     terms = (shares * distances**2)[:, live] / evaluation.hits[live]
     assert evaluation.won_squares is None
     assert Distortion().compute(evaluation) == pytest.approx(terms.sum(axis=1).mean())
-
-
-def test_parts_and_threads_change_no_bit_of_the_sums(rng):
-    X, som_map = rng.normal(size=(5000, 9)), SomMap.rectangle(6, 6, rng.normal(size=(36, 9)))
-    found = [
-        Evaluation(som_map, LocalEngine(threads=threads).over(X, Euclidean())).won_squares
-        for threads in (1, 2, 3)
-    ]
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found[0], found[2])
 
 
 def test_dead_neurons_of_a_drawn_part_are_those_of_all_where_hits_are_known(rng):

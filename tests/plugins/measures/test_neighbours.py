@@ -12,7 +12,7 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.blocks import BlocksEngine
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures._pairs import Pairs, sample_size
+from dbgsom_plugins.measures._pairs import Pairs
 from dbgsom_plugins.measures.distances import CMeasure, KruskalShepard
 from dbgsom_plugins.measures.neighbours import (
     Continuity,
@@ -114,30 +114,6 @@ def test_where_nothing_is_equal_they_are_those_of_scikit_learn(rng):
         assert one == pytest.approx(trustworthiness(X, cells, n_neighbors=k))
         other = Continuity(k=k).compute(evaluation)
         assert other == pytest.approx(trustworthiness(cells, X, n_neighbors=k))
-
-
-def test_a_grid_that_is_the_data_keeps_all_neighbours():
-    cells = np.array([(x, y) for y in range(6) for x in range(7)])
-    evaluation = evaluate(cells.astype(float), SomMap.rectangle(6, 7, cells))
-    # The four nearest are the linked ones; at the rim some are drawn among equals on both sides.
-    assert Trustworthiness(k=4).compute(evaluation) > 0.99
-    inner = [i for i, (x, y) in enumerate(cells) if 0 < x < 6 and 0 < y < 5]
-    sparse = evaluate(cells[inner].astype(float), SomMap(cells[inner], cells[inner]))
-    assert NeighbourhoodPreservation(k=8).compute(sparse) > 0.6
-    line = evaluate(
-        np.arange(30.0)[:, None] ** 2,
-        SomMap([(i * i, 0) for i in range(30)], np.arange(30.0)[:, None] ** 2),
-    )
-    assert [one(k=6).compute(line) for one in ALL] == [1, 1, 1]
-
-
-def test_a_map_of_one_neuron_is_left_to_chance(rng):
-    X = rng.normal(size=(101, 2))
-    evaluation = evaluate(X, SomMap([(0, 0)], [[0.0, 0.0]]))
-    assert NeighbourhoodPreservation(k=10).compute(evaluation) == pytest.approx(10 / 100)
-    assert Trustworthiness(k=10).compute(evaluation) == pytest.approx(
-        Continuity(k=10).compute(evaluation)
-    )
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -248,12 +224,6 @@ def test_ranks_among_some_stand_for_those_among_all():
     assert np.mean(found) == pytest.approx(true, abs=0.01)
 
 
-def test_sample_size_is_what_the_comparisons_allow():
-    assert [sample_size(n, 5000) for n in (1, 5000, 5001, 10_000)] == [1, 5000, 4999, 2500]
-    assert [sample_size(n, 5000) for n in (100_000, 10**7)] == [250, 200]
-    assert sample_size(1000, 50) == 50
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_table_read_in_blocks_has_the_values_of_one_in_memory(dtype, tmp_path):
     rng = np.random.default_rng(3)
@@ -273,15 +243,3 @@ def test_a_table_read_in_blocks_has_the_values_of_one_in_memory(dtype, tmp_path)
         found.append([measure.compute(evaluation) for measure in measures])
     assert found[0] == found[1] == found[2]
     assert all("drawn by the seed" in value.note for value in found[0])
-
-
-def test_samples_are_compared_with_a_few_others_at_a_time(monkeypatch):
-    rng = np.random.default_rng(4)
-    X = rng.normal(size=(300, 3))
-    som_map = SomMap(np.array([[0, 0], [1, 0], [5, 0]]), rng.normal(size=(3, 3)))
-    usual = [measure().compute(evaluate(X, som_map)) for measure in ALL]
-    monkeypatch.setattr("dbgsom_plugins.measures._pairs._BLOCK", 1)
-    assert [measure().compute(evaluate(X, som_map)) for measure in ALL] == usual
-    pairs = Pairs(evaluate(X, som_map))
-    apart = np.square(X[:5, None] - X[None]).sum(axis=2)
-    np.testing.assert_allclose(pairs.distances(np.arange(5), np.arange(300)), apart, rtol=1e-12)
