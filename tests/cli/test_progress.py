@@ -22,10 +22,6 @@ def make_run(name="a"):
     return SimpleNamespace(kind="run", name=name, id=name, data=data, total_epochs=10)
 
 
-def result(seconds=2.0):
-    return SimpleNamespace(history=[record(10, seconds)])
-
-
 @pytest.fixture(autouse=True)
 def every_epoch_is_printed(monkeypatch):
     monkeypatch.setattr("dbgsom_core.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
@@ -65,30 +61,6 @@ def test_the_time_left_leaves_out_compilation(display, capsys, bar):
     shown.dbgsom_epoch_finished(run, record(2, seconds=4.0))
     if display == "lines":
         assert left() == "8 s"
-
-
-def test_lines_of_concurrent_runs_are_numbered(capsys):
-    display, runs = LineDisplay(2, CompileClock()), [make_run("a"), make_run("b")]
-    for run in runs:
-        display.dbgsom_run_started(run)
-    for run in runs[::-1]:
-        display.dbgsom_epoch_finished(run, record(1, seconds=2.0))
-    for run in runs:
-        display.dbgsom_run_finished(run, result())
-    display.say("2/2 done")
-    numbers = [line.split(":")[0].split(" ")[0] for line in capsys.readouterr().err.splitlines()]
-    assert numbers == ["[1/2]", "[2/2]", "[2/2]", "[1/2]", "[1/2]", "[2/2]", "2/2"]
-
-
-def test_bars_of_runs_that_have_ended_are_removed(bar, screen):
-    display, runs = BarDisplay(bar, 3, CompileClock()), [make_run(name) for name in "abc"]
-    for run in runs:
-        display.dbgsom_run_started(run)
-    assert [task.description for task in bar.tasks] == ["[1/3] ", "[2/3] ", "[3/3] "]
-    display.dbgsom_run_finished(runs[1], result())
-    display.dbgsom_run_failed(runs[0], RuntimeError())
-    assert [task.description for task in bar.tasks] == ["[3/3] "]
-    assert screen.getvalue().splitlines()[-1].startswith("[2/3] epoch 10/10")
 
 
 def test_a_run_that_ends_early_leaves_a_line_and_no_bar(bar, screen):
