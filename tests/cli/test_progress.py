@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import dbgsom_core.engine.compile  # noqa: F401 - reports what numba compiles
-from dbgsom_core.cli.progress import BarDisplay, LineDisplay
+from dbgsom_core.cli.progress import TextDisplay
 from dbgsom_core.engine.compiling import CompileClock
 from dbgsom_core.interfaces.epochs import EpochRecord
 
@@ -41,7 +41,7 @@ def bar(screen):
 def test_the_time_left_leaves_out_compilation(display, capsys, bar):
     clock, run = CompileClock(), make_run()
     clock.seconds = 100.0  # before this run
-    shown = LineDisplay(1, clock) if display == "lines" else BarDisplay(bar, 1, clock)
+    shown = TextDisplay(1, clock, None if display == "lines" else bar)
 
     def left():
         if display == "lines":
@@ -64,7 +64,7 @@ def test_the_time_left_leaves_out_compilation(display, capsys, bar):
 
 
 def test_a_run_that_ends_early_leaves_a_line_and_no_bar(bar, screen):
-    display, run = BarDisplay(bar, 1, CompileClock()), make_run()
+    display, run = TextDisplay(1, CompileClock(), bar), make_run()
     for end in (lambda: display.dbgsom_run_failed(run, KeyboardInterrupt()), display.clear):
         display.dbgsom_run_started(run)
         display.dbgsom_epoch_finished(run, record(3, seconds=1.0))

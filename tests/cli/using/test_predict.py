@@ -145,7 +145,7 @@ def test_a_row_without_any_value_is_left_empty(shop, told, new, ending, read_csv
     hole.to_csv(shop / "hole.csv", index=False)
     wanted = ("--columns", "label,unit,x,distance,novelty,outlier")
     _, err = told("predict", "fruit", "hole.csv", "-o", f"hole-out.{ending}", *wanted)
-    assert "note: row 40 (line 42) has no value and is not answered" in err
+    assert "note: 1 row(s) have no value and are not answered, first row 40 (line 42)" in err
     assert "49 rows answered" in err
     _, err = told("predict", "fruit", "hole.csv", "-o", f"hole-out.{ending}", *wanted, "-q")
     assert err == ""
