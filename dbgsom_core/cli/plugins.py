@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -89,17 +87,17 @@ def _offered_components(registry: Registry) -> list[Offered]:
 
 
 def _print_components(components: Sequence[dict[str, Any]]) -> None:
-    rows = [(*_COLUMNS, "import", "what it is")]
-    for component in components:
-        cells = (component[key] for key in _COLUMNS)
-        milliseconds = f"{component['import_seconds'] * 1000:.0f} ms"
-        rows.append((*cells, milliseconds, component["sentence"]))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    longest = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    for row in rows:
-        padded = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
-        line = "  ".join(padded).rstrip()
-        click.echo(line if len(line) <= longest else f"{line[: longest - 1]}…")
+    from dbgsom_core.cli.tables import print_table
+
+    rows = [
+        [
+            *(component[key] for key in _COLUMNS),
+            f"{component['import_seconds'] * 1000:.0f} ms",
+            component["sentence"],
+        ]
+        for component in components
+    ]
+    print_table([*_COLUMNS, "import", "what it is"], rows, left=True)
 
 
 @plugins.command("doctor")

@@ -32,14 +32,14 @@ def show_progress(runs: int = 1) -> Iterator[Any]:
             yield JsonDisplay()
     elif sys.stderr.isatty() and not output.verbose:
         with _make_bar() as bar, compile_clock(bar.console.print) as clock:
-            display = BarDisplay(bar, runs, clock)
+            display = TextDisplay(runs, clock, bar)
             try:
                 yield display
             finally:
                 display.clear()
     else:
         with compile_clock(_print) as clock:
-            yield LineDisplay(runs, clock)
+            yield TextDisplay(runs, clock)
 
 
 def _make_bar() -> Any:
@@ -64,7 +64,7 @@ def _print(text: str) -> None:
 class _RunState:
     """What a display knows of a run: its number, last epoch, and time without compilation."""
 
-    def __init__(self, number: str, clock: CompileClock, task: Any = None) -> None:
+    def __init__(self, number: str, clock: CompileClock, task: Any) -> None:
         self.number, self.task = number, task
         self.last: EpochRecord | None = None
         self.shown = time.monotonic()
@@ -80,11 +80,14 @@ class _RunState:
         return f"ETA {self._spent / epoch.epoch * (epoch.epochs - epoch.epoch):.0f} s"
 
 
-class LineDisplay:
-    """Prints a line when a run starts, every two seconds (every epoch with -v), and at its end."""
+class TextDisplay:
+    """Prints a line when a run starts, every two seconds (every epoch with -v), and at its end.
 
-    def __init__(self, runs: int, clock: CompileClock) -> None:
-        self._runs, self._begun, self._clock = runs, 0, clock
+    With a rich bar each run that goes on has a bar, and those that have ended a line above it.
+    """
+
+    def __init__(self, runs: int, clock: CompileClock, bar: Any = None) -> None:
+        self._runs, self._begun, self._clock, self._bar = runs, 0, clock, bar
         self._running: dict[str, _RunState] = {}
 
     def dbgsom_run_started(self, run: Run) -> None:
@@ -93,12 +96,26 @@ class LineDisplay:
             self._begun += 1
             number = f"[{self._begun}/{self._runs}] " if self._runs > 1 else ""
             self.say(f"{number}{run.name}: {run.data['samples']} × {run.data['features']} samples")
-            self._running[run.id] = _RunState(number, self._clock, self._task(number, run))
+            fields = {"total": run.total_epochs, "neurons": 0, "error": "-", "left": ""}
+            task = None if self._bar is None else self._bar.add_task(number, **fields)
+            self._running[run.id] = _RunState(number, self._clock, task)
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         """Show the epoch, with the time that is left at most."""
         state = self._running[run.id]
-        self._show(state, epoch, state.add(epoch))
+        left = state.add(epoch)
+        if self._bar is not None:
+            self._bar.update(
+                state.task,
+                completed=epoch.epoch,
+                total=epoch.epochs,  # fewer than planned where a full map goes on to fine-tuning
+                neurons=epoch.neurons,
+                error=f"{epoch.quantization_error:.4g}",
+                left=left,
+            )
+        elif output.verbose or time.monotonic() - state.shown >= _SECONDS_BETWEEN_LINES:
+            self.say(f"{state.number}{line(epoch)}  {left}")
+            state.shown = time.monotonic()
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         """Print the last epoch."""
@@ -120,52 +137,17 @@ class LineDisplay:
     def _end(self, id: str, how: str, last: EpochRecord | None = None) -> None:
         state = self._running.pop(id, None)
         if state is not None:
-            self._remove(state)
+            if self._bar is not None:
+                self._bar.remove_task(state.task)
             if (last := last or state.last) is not None:
                 self.say(f"{state.number}{line(last)}  {how} in {last.seconds:.2f} s")
 
-    def _task(self, number: str, run: Run) -> Any:
-        return None
-
-    def _show(self, state: _RunState, epoch: EpochRecord, left: str) -> None:
-        if output.verbose or time.monotonic() - state.shown >= _SECONDS_BETWEEN_LINES:
-            self.say(f"{state.number}{line(epoch)}  {left}")
-            state.shown = time.monotonic()
-
-    def _remove(self, state: _RunState) -> None:
-        """Nothing stands on the terminal that has to go."""
-
     def say(self, text: str) -> None:
-        """Print a sentence."""
-        _print(text)
-
-
-class BarDisplay(LineDisplay):
-    """Shows a rich bar for each run that goes on, and a line for each that has ended."""
-
-    def __init__(self, bar: Any, runs: int, clock: CompileClock) -> None:
-        super().__init__(runs, clock)
-        self._bar = bar
-
-    def _task(self, number: str, run: Run) -> Any:
-        return self._bar.add_task(number, total=run.total_epochs, neurons=0, error="-", left="")
-
-    def _show(self, state: _RunState, epoch: EpochRecord, left: str) -> None:
-        self._bar.update(
-            state.task,
-            completed=epoch.epoch,
-            total=epoch.epochs,  # fewer than planned where a full map goes on to fine-tuning
-            neurons=epoch.neurons,
-            error=f"{epoch.quantization_error:.4g}",
-            left=left,
-        )
-
-    def _remove(self, state: _RunState) -> None:
-        self._bar.remove_task(state.task)
-
-    def say(self, text: str) -> None:
-        """Print a sentence above the bars."""
-        self._bar.console.print(as_text(text), markup=False, highlight=False)
+        """Print a sentence, above the bars where there are any."""
+        if self._bar is None:
+            _print(text)
+        else:
+            self._bar.console.print(as_text(text), markup=False, highlight=False)
 
 
 class JsonDisplay:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,10 +22,13 @@ _LONGEST = 200  # characters of a value
 _SENTENCE = re.compile(r"[^\W\d_]{3}.* | .*[^\W\d_]{3}")  # no number with its interval
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, left: bool = False
+) -> None:
     """Print a plain table; the first column and those of sentences stand on the left, else right.
 
-    On a pipe every row is one line; on a terminal long cells are folded.
+    On a pipe every row is one line; on a terminal long cells are folded, or where all stand on the
+    ``left`` cut off.
     """
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -34,10 +38,21 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         wraps = number == 0 or any(
             isinstance(row[number], str) and _SENTENCE.search(row[number]) for row in rows
         )
-        table.add_column(Text(cell(name)), justify="left" if wraps else "right", overflow="fold")
+        table.add_column(
+            Text(cell(name)),
+            justify="left" if wraps or left else "right",
+            overflow="ellipsis" if left else "fold",
+            no_wrap=left,
+        )
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as printed:
+        console.print(table)
+    for line in printed.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def cell(value: Any) -> str:

@@ -102,46 +102,65 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     """Return the parameters of a run; every run has the common keys, so that they compare.
 
     A field that only some components have (``growth.rows``) is added where it is not the default.
+    What came from the environment stands there as it was written.
     """
-    parts = estimator.parts()
-    params: dict[str, Any] = {
-        "dataset": experiment.dataset_name,
-        "prepare": steps_text(step.name for step in experiment.prepare),
-        "split": _split_text(experiment.resolved["split"]),
-        **_common_params(estimator),
-        "seed": experiment.seed,
-    }
-    # From the configuration as it was written: what the environment holds stays there.
     resolved = experiment.resolved
-    sections = {"dataset": resolved["dataset"]} | {
-        part: resolved["model"].get(part) for part in KIND_OF
+    model, names = resolved["model"], [step["name"] for step in resolved["prepare"]]
+    sections = {"dataset": resolved["dataset"]} | {part: model.get(part) for part in KIND_OF}
+    written = {
+        "seed": resolved["seed"],
+        "prepare": steps_text(names),
+        **{key: model.get(key) for key in ("estimator", "epochs", "tol")},
+        **{f"growth.{key}": model.get(key) for key in ("spreading_factor", "max_neurons")},
+        **{
+            part: section.get("name") if isinstance(section, Mapping) else section
+            for part, section in sections.items()
+        },
     }
-    built = {"dataset": experiment.dataset} | {part: built for part, _, built in parts.each()}
-    for kind, component in built.items():
-        name, _, number = kind.partition(".")
-        section = sections[name][int(number)] if number else sections[name]
-        section = section if isinstance(section, dict) else {}
-        for key, value in _fields_beside_defaults(kind, component, section).items():
-            if key not in params or is_reference(value):
-                params[key] = value
-    return _flattened(params | _references(resolved))
+    params = _params(
+        estimator,
+        experiment.dataset_name,
+        [step.name for step in experiment.prepare],
+        resolved["split"],
+        {"dataset": experiment.dataset},
+        sections,
+    )
+    return params | {key: value for key, value in written.items() if is_reference(value)}
 
 
 def estimator_params(estimator: Any, dataset: str, prepare: Iterable[str]) -> dict[str, Value]:
     """Return the parameters of an estimator that no configuration describes, as `flat_params`."""
+    return _params(estimator, dataset, prepare, None, {}, {})
+
+
+def _params(
+    estimator: Any,
+    dataset: str,
+    prepare: Iterable[str],
+    split: Mapping[str, Any] | None,
+    others: Mapping[str, Component],
+    sections: Mapping[str, Any],
+) -> dict[str, Value]:
+    """Return parameters of an estimator's parts and ``others``, described by their ``sections``."""
     seed = estimator.random_state
     params: dict[str, Any] = {
         "dataset": dataset,
         "prepare": steps_text(prepare),
-        "split": _split_text(None),
+        "split": _split_text(split),
         **_common_params(estimator),
         "seed": int(seed) if isinstance(seed, Integral) else seed,
     }
-    for name, _, part in estimator.parts().each():
-        fields = _fields_beside_defaults(name, part, part.model_dump(mode="json"))
-        for key, value in fields.items():
-            params.setdefault(key, value)
-    return _flattened(params)
+    for path, part in [*others.items(), *((name, p) for name, _, p in estimator.parts().each())]:
+        name, _, number = path.partition(".")
+        section = sections.get(name) if sections else part.model_dump(mode="json")
+        section = section[int(number)] if number and isinstance(section, list) else section
+        if isinstance(section, Mapping):
+            for key, value in _fields_beside_defaults(path, part, section).items():
+                if key not in params or is_reference(value):
+                    params[key] = value
+    for width in ("kernel.start", "kernel.end"):
+        params[width] = "auto" if params[width] is None else params[width]
+    return {key: _flat(value) for key, value in params.items()}
 
 
 def common_params(children: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
@@ -207,21 +226,6 @@ def _base_growth(growth: Any) -> Any:
     return growth if base is None else base
 
 
-def _references(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    # Common parameters that came from the environment, where they do not stand in a part's section.
-    model = resolved["model"]
-    written = {
-        "seed": resolved["seed"],
-        "prepare": steps_text(step["name"] for step in resolved["prepare"]),
-        **{key: model.get(key) for key in ("estimator", "epochs", "tol")},
-        **{f"growth.{key}": model.get(key) for key in ("spreading_factor", "max_neurons")},
-    }
-    sections = {"dataset": resolved["dataset"]} | {part: model.get(part) for part in KIND_OF}
-    for part, section in sections.items():
-        written[part] = section.get("name") if isinstance(section, Mapping) else section
-    return {key: value for key, value in written.items() if is_reference(value)}
-
-
 def _fields_beside_defaults(
     prefix: str, component: Component, section: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -265,12 +269,6 @@ def _split_text(split: Mapping[str, Any] | None) -> str:
     if stratify:
         text += f", stratified: {stratify}" if is_reference(stratify) else ", stratified"
     return text + (", refitted" if refit else "")
-
-
-def _flattened(params: dict[str, Any]) -> dict[str, Value]:
-    for width in ("kernel.start", "kernel.end"):
-        params[width] = "auto" if params[width] is None else params[width]
-    return {key: _flat(value) for key, value in params.items()}
 
 
 def _flat(value: Any) -> Value:

@@ -5,14 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dbgsom_core.cli.tables import print_table
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.compare.compare import compare
 from dbgsom_core.runs.find import mark_killed_runs
 from dbgsom_core.runs.folder import (
     RunFiles,
-    find_runs,
-    read_run,
     write_json,
     write_status,
     write_yaml,
@@ -98,15 +95,6 @@ def test_a_damaged_folder_is_a_row_of_compare(what, root):
     assert len(found.tables) == 1
 
 
-def test_whole_and_empty_folders_are_not_damaged(root, dbgsom):
-    (root / "digits" / "empty").mkdir()
-    assert [run.damage for run in find_runs(root, "digits")] == ["", ""]
-    assert read_run(root / "digits" / "empty").damage == ""
-    answer = dbgsom("compare", "digits", "--by", "quantization_error")
-    assert answer.out.splitlines()[1].split() == ["variant", "quantization_error", "↓"]
-    assert "state" not in answer.out
-
-
 def test_commands_report_damage_and_go_on(root, dbgsom):
     pipe(finished(root, "bad\x1b[31m").status)
     answer = dbgsom("compare", "digits", "--by", "quantization_error")
@@ -127,16 +115,6 @@ def test_names_in_a_table_are_shown_as_text(root, dbgsom):
     answer = dbgsom("compare", "digits", "--by", "quantization_error")
     assert r"a\x1b]0;title\x07\nb" in answer.out
     assert "\x1b" not in answer.out
-
-
-def test_a_sentence_in_a_table_is_wrapped(monkeypatch, capsys):
-    monkeypatch.setattr("rich.console.Console.is_terminal", True)
-    monkeypatch.setenv("COLUMNS", "40")
-    print_table(["run", "error", "state"], [["a", 1.5, "finished"], ["b", None, "damaged: " * 9]])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["a", "1.5", "finished"]
-    assert lines[2].split() == ["b", *["damaged:"] * 3]
-    assert lines[2].index("damaged") == lines[1].index("finished") == lines[3].index("damaged")
 
 
 def test_nothing_goes_on_in_a_damaged_folder(root, dbgsom):

@@ -46,11 +46,6 @@ def test_what_is_broken_has_a_cure_and_exit_code_1(dbgsom, monkeypatch, no_plugi
     assert [check["name"] for check in checks if check["state"] == "broken"] == ["mlflow"]
 
 
-def test_a_wrong_configuration_is_reported_first(dbgsom, write):
-    answer = dbgsom("doctor", write("run.yaml", "experiment: x\ndataset: iriss\n"))
-    assert (answer.code, answer.out) == (2, "")
-
-
 def test_runs_that_were_left_open_are_counted_and_not_changed(tmp_path):
     write_status(RunFiles(tmp_path / "x" / "1"), "running", STARTED)
     (tmp_path / "x" / "1" / ".lock").touch()  # which no process holds

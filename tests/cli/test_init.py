@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 import yaml
 from click.testing import CliRunner
-from pyarrow import parquet
 
 from dbgsom_core import persistence
 from dbgsom_core.cli.init import init
@@ -400,33 +399,6 @@ def test_what_keeps_cells_from_being_numbers_is_told(cells, note, folder):
     lines = [f"{i * i};{cell}" for i, cell in enumerate(cells)]
     (folder / "p.csv").write_text("a;price\n" + "\n".join(lines), encoding="utf-8")
     assert f"dropped: {note}" in begin()
-
-
-def test_columns_of_one_name_are_told(folder):
-    (folder / "p.csv").write_text(
-        "a,k,b,k\n" + "".join(f"{i * i},{i % 5},5,{'uv'[i % 2]}\n" for i in range(9))
-    )
-    begin("p.csv", "--force", "--target", "k")
-    assert load_experiment("p.yaml").dataset.load().X.shape == (9, 1)
-    rows = "".join(f"5,{i} m,{i * i},{i}\n" for i in range(9))
-    (folder / "p.csv").write_text("a,a,a,b\n" + rows)
-    told = begin()
-    assert "column 2 (from 0) is called 'a', as one before it, and is left out: rename it" in told
-    assert told.count("is called") == 1
-    data = load_experiment("p.yaml").dataset.load()  # the first holds one value only
-    assert data.X.tolist() == [[i, i] for i in range(9)]
-
-
-def test_parquet_with_an_index_or_a_name_twice_is_looked_at(folder):
-    index = pd.Index([f"k{i}" for i in range(30)], name="nr")
-    pd.DataFrame({"a": [f"{i * i} m" for i in range(30)]}, index=index).to_parquet("p.parquet")
-    begin("p.parquet")
-    data = load_experiment("p.yaml").dataset.load()
-    assert data.ids["nr"].tolist() == [*index]
-    assert data.X.ravel().tolist() == [i * i for i in range(30)]
-    parquet.write_table(pa.table([[5.0, 6, 8]] * 2, names=["a", "a"]), "q.parquet")
-    assert "column 1 (from 0) is called 'a'" in begin("q.parquet")
-    assert load_experiment("q.yaml").dataset.load().X.tolist() == [[5], [6], [8]]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import dbgsom_core.engine.compile  # noqa: F401 - reports what numba compiles
-from dbgsom_core.cli.progress import BarDisplay, LineDisplay
+from dbgsom_core.cli.progress import TextDisplay
 from dbgsom_core.engine.compile_clock import CompileClock
 from dbgsom_core.interfaces.epochs import EpochRecord
 
@@ -20,10 +20,6 @@ def record(epoch, seconds):
 def make_run(name="a"):
     data = {"samples": 9, "features": 2}
     return SimpleNamespace(kind="run", name=name, id=name, data=data, total_epochs=10)
-
-
-def result(seconds=2.0):
-    return SimpleNamespace(history=[record(10, seconds)])
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +41,7 @@ def bar(screen):
 def test_the_time_left_leaves_out_compilation(display, capsys, bar):
     clock, run = CompileClock(), make_run()
     clock.seconds = 100.0  # before this run
-    shown = LineDisplay(1, clock) if display == "lines" else BarDisplay(bar, 1, clock)
+    shown = TextDisplay(1, clock, None if display == "lines" else bar)
 
     def left():
         if display == "lines":
@@ -67,32 +63,8 @@ def test_the_time_left_leaves_out_compilation(display, capsys, bar):
         assert left() == "8 s"
 
 
-def test_lines_of_concurrent_runs_are_numbered(capsys):
-    display, runs = LineDisplay(2, CompileClock()), [make_run("a"), make_run("b")]
-    for run in runs:
-        display.dbgsom_run_started(run)
-    for run in runs[::-1]:
-        display.dbgsom_epoch_finished(run, record(1, seconds=2.0))
-    for run in runs:
-        display.dbgsom_run_finished(run, result())
-    display.say("2/2 done")
-    numbers = [line.split(":")[0].split(" ")[0] for line in capsys.readouterr().err.splitlines()]
-    assert numbers == ["[1/2]", "[2/2]", "[2/2]", "[1/2]", "[1/2]", "[2/2]", "2/2"]
-
-
-def test_bars_of_runs_that_have_ended_are_removed(bar, screen):
-    display, runs = BarDisplay(bar, 3, CompileClock()), [make_run(name) for name in "abc"]
-    for run in runs:
-        display.dbgsom_run_started(run)
-    assert [task.description for task in bar.tasks] == ["[1/3] ", "[2/3] ", "[3/3] "]
-    display.dbgsom_run_finished(runs[1], result())
-    display.dbgsom_run_failed(runs[0], RuntimeError())
-    assert [task.description for task in bar.tasks] == ["[3/3] "]
-    assert screen.getvalue().splitlines()[-1].startswith("[2/3] epoch 10/10")
-
-
 def test_a_run_that_ends_early_leaves_a_line_and_no_bar(bar, screen):
-    display, run = BarDisplay(bar, 1, CompileClock()), make_run()
+    display, run = TextDisplay(1, CompileClock(), bar), make_run()
     for end in (lambda: display.dbgsom_run_failed(run, KeyboardInterrupt()), display.clear):
         display.dbgsom_run_started(run)
         display.dbgsom_epoch_finished(run, record(3, seconds=1.0))

@@ -69,15 +69,6 @@ def test_a_broken_reference_is_told(bench, small, text):
     )
 
 
-def test_a_dollar_alone_is_text(bench, small):
-    assert bench.load(small + "name: $HOME ${HOME}\n").name == "$HOME ${HOME}"
-
-
-def test_what_the_environment_holds_is_not_filled_again(bench, small, monkeypatch):
-    monkeypatch.setenv("SOM_WORD", "${env:SOM_OTHER}")
-    assert bench.load(small + "name: ${env:SOM_WORD}\n").name == "${env:SOM_OTHER}"
-
-
 def test_a_secret_is_never_written_down(bench, monkeypatch):
     monkeypatch.setenv("SOM_TOKEN", SECRET)
     made = bench.load(

@@ -55,11 +55,6 @@ def test_what_is_left_out_has_a_default(bench, small):
     assert made.engine == LocalEngine()
 
 
-def test_only_given_keys_become_keyword_arguments(bench, small):
-    given = bench.load(small + "model: {epochs: 3, max_neurons: null, spreading_factor: null}\n")
-    assert given.model.params == {"epochs": 3, "max_neurons": None, "spreading_factor": None}
-
-
 @pytest.mark.parametrize("key", ["tracking", "figures", "measures", "prepare"])
 @pytest.mark.parametrize("nothing", ["null", "[]"])
 def test_null_and_an_empty_list_are_none_of_them(bench, small, key, nothing):
@@ -81,11 +76,6 @@ def test_null_and_an_empty_list_are_none_of_them(bench, small, key, nothing):
 def test_one_name_or_mapping_is_a_list_of_one(bench, small, section, names):
     made = bench.load(f"{small}{section}\n")
     assert [name for name, _ in getattr(made, section.partition(":")[0])] == names
-
-
-def test_a_distribution_can_be_named(bench):
-    made = bench.load("experiment: e\ndataset: fakes:toy\n")
-    assert made.resolved["dataset"]["name"] == made.dataset_name == "fakes:toy"
 
 
 def test_what_is_missing_is_told_at_the_top(bench):

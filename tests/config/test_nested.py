@@ -8,7 +8,7 @@ import yaml
 from pydantic import Field
 
 from dbgsom_core.api import Component, Nested
-from dbgsom_core.config import dump_yaml, load_experiment, parse_experiment
+from dbgsom_core.config import dump_yaml, load_experiment
 from dbgsom_core.config.json_schema import experiment_schema
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.component import nested_fields
@@ -88,22 +88,6 @@ def growth_of(experiment):
 def test_a_nested_component_is_built(load):
     expected = Hierarchical(base=Directed(spreading_factor=0.3), tau_2=0.05)
     assert growth_of(load(TREE)) == expected
-
-
-@pytest.mark.parametrize(
-    ("base", "expected"),
-    [
-        ("gsom", Gsom()),
-        ("{name: gsom}", Gsom()),
-        ("{name: 'dbgsom-core:gsom', distribution_factor: 0}", Gsom(distribution_factor=0.0)),
-        ("{notches: null}", Directed(notches=None)),  # without a name it is the default's
-    ],
-)
-def test_it_is_written_as_any_component(load, base, expected):
-    text = (
-        f"experiment: e\ndataset: iris\nmodel: {{growth: {{name: hierarchical, base: {base}}}}}\n"
-    )
-    assert growth_of(load(text)).base == expected
 
 
 @pytest.mark.parametrize(
@@ -206,16 +190,6 @@ def test_a_run_tells_of_it(load, built_ins):
     assert growths["directed"]["spreading_factor"] == 0.3
 
 
-def test_a_run_tells_of_its_grid(load):
-    tree = "growth: {name: hierarchical, base: {name: fixed, rows: 4, columns: 5, wrap: true}}"
-    for grid, told in (("square", ""), ("hexagonal", " hexagonal")):
-        made = load(f"experiment: e\ndataset: iris\nmodel:\n  grid: {grid}\n  {tree}\n")
-        estimator = make_estimator(made)
-        assert flat_params(made, estimator)["grid"] == grid
-        name = default_name(made, estimator)
-        assert name.startswith(f"iris: hierarchical fixed 4 × 5{told}, ")
-
-
 def test_third_parties_nest_and_are_nested(load, third_party):
     assert nested_fields(Around) == {"inner": "growth"}
     text = "experiment: e\ndataset: iris\nmodel: {growth: {name: around, inner: GROWTH}}\n"
@@ -227,11 +201,3 @@ def test_third_parties_nest_and_are_nested(load, third_party):
     with pytest.raises(ConfigError, match=r"model\.growth\.inner\.cells"):
         load(text.replace("GROWTH", "{name: twig, cells: [3]}"), registry=third_party)
     experiment_schema(third_party)
-
-
-def test_parameters_do_not_depend_on_how_much_was_written(load, built_ins):
-    for text in (TREE, "experiment: x\ndataset: iris\nmodel: {growth: {name: fixed, rows: 5}}\n"):
-        short = load(text)
-        written = parse_experiment(short.resolved, registry=built_ins)
-        params = flat_params(short, make_estimator(short))
-        assert params == flat_params(written, make_estimator(written))

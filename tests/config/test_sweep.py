@@ -101,13 +101,6 @@ def test_children_are_named_by_what_varies(bench, grid, names):
     assert all(re.fullmatch(r"[A-Za-z0-9 ,.\-_/:=]+", name) for name in made)
 
 
-def test_a_grid_may_reach_into_a_list(bench):
-    made = bench.sweep(
-        BASE + "prepare: [standardize]\nsweep: {grid: {prepare.0.name: [range_scale]}}\n"
-    )
-    assert made.children[0].experiment.prepare[0].name == "range_scale"
-
-
 def test_a_wrong_grid_value_is_told_at_its_position_with_the_run(bench):
     text = BASE + "sweep:\n  grid:\n    model.growth.spreading_factor: [0.3, 2]\n    seed: [1, 2]\n"
     assert bench.problem(text, sweep=True) == (
@@ -289,20 +282,6 @@ def test_secrets_in_a_sweep_are_not_written_down(bench, monkeypatch):
     assert "hunter2" not in str(
         (made.resolved, made.children[0].varies, made.children[0].experiment.resolved)
     )
-
-
-def test_a_sweep_needs_a_file(bench, registry):
-    with pytest.raises(ConfigError, match="there is no file"):
-        load_sweep("none.yaml", registry=registry)
-
-
-def test_what_decides_is_part_of_a_sweep(bench):
-    made = bench.sweep(
-        BASE + "split: {folds: 3}\nsweep: {grid: {seed: [1, 2]}, decide: {split: test}}\n"
-    )
-    assert (made.decide.measure, made.decide.direction, made.decide.split) == (None, None, "test")
-    assert made.resolved["sweep"]["decide"] == {"split": "test"}
-    assert bench.sweep(BASE + "sweep: {grid: {seed: [1, 2]}}\n").decide.split is None
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,5 @@
 """Columns that are constant are told of: as a remark, or as a warning where that matters."""
 
-import logging
-import warnings
-
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -10,9 +7,7 @@ from click.testing import CliRunner
 from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import Remark
-from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.runs.data import load_data
-from dbgsom_core.runs.figures import warnings_as_notes
 from dbgsom_core.runs.split import final_fold
 
 NOTE = "2 of 6 columns are constant and scaled to 0"
@@ -50,33 +45,9 @@ def test_they_are_a_remark(described, constant, listed):
         prepared(described(constant))
 
 
-def test_nothing_is_said_where_nothing_scales(described, recwarn):
-    prepared(described(2, prepare="[]"))
-    assert not recwarn.list
-
-
 def test_a_remark_is_in_the_report_and_not_on_the_terminal(described, tmp_path):
     done = CliRunner().invoke(cli, ["run", str(described(2))])
     assert done.exit_code == 0, done.output
     assert "constant" not in done.output
     (report,) = (tmp_path / "runs").glob("e/*/report.md")
     assert NOTE in report.read_text(encoding="utf-8")
-
-
-def test_a_remark_is_logged_as_information():
-    heard, notes = [], []
-    handler = logging.Handler()
-    handler.emit = lambda record: heard.append((record.levelname, record.getMessage()))
-    logger = private_logger("dbgsom")
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        with warnings_as_notes(notes):
-            warnings.warn("as it is", Remark, stacklevel=1)
-            warnings.warn("look", UserWarning, stacklevel=1)
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-    assert heard == [("INFO", "as it is"), ("WARNING", "look")]
-    assert notes == ["as it is", "look"]

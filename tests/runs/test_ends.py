@@ -2,13 +2,10 @@
 
 import shutil
 import signal
-import time
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from matplotlib.figure import Figure
 
 import dbgsom_core
 from dbgsom_core.api import STOP, Component, Run
@@ -22,7 +19,6 @@ from dbgsom_core.runs.folder import find_runs
 from dbgsom_core.runs.pipeline import failures_reported, run_experiment
 from dbgsom_core.runs.signals import Interrupted, shutdown
 
-HERE = Path(__file__).parent
 CONFIG = """\
 experiment: ends
 dataset: iris
@@ -89,23 +85,6 @@ def test_a_signal_is_remembered_though_what_it_raises_is_swallowed(run, sent):
     assert [line.epoch for line in stored.epochs()] == [1, 2]
 
 
-def test_what_a_signal_is_turned_into_is_told_as_the_signal(run, sent):
-    def turned():
-        try:
-            sent(signal.SIGTERM)
-        except KeyboardInterrupt:
-            raise DbgsomError("a plugin is broken") from None
-
-    def change(experiment):
-        object.__setattr__(experiment.dataset, "load", turned)
-        return experiment
-
-    with pytest.raises(DbgsomError):
-        run(change=change)
-    assert shutdown.signal == signal.SIGTERM  # the command line goes by that
-    assert not run.root.exists()
-
-
 def test_signals_that_the_shell_ignores_stay_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -142,22 +121,6 @@ def test_a_second_signal_within_the_end_leaves_nothing_running(sent, tmp_path):
     with pytest.raises(Interrupted), failures_reported(callbacks, run, RunLock(tmp_path)):
         sent(signal.SIGINT)
     assert isinstance(folder.ended, Interrupted)
-
-
-def test_one_that_is_interrupted_keeps_no_other_from_being_called(sent):
-    called = []
-
-    class First:
-        def dbgsom_run_failed(self):
-            sent(signal.SIGINT)
-
-    class Second:
-        def dbgsom_run_failed(self, error):
-            called.append(error)
-
-    with pytest.raises(Interrupted):
-        Callbacks([First(), Second()]).notify_others("dbgsom_run_failed", run=None, error="e")
-    assert called == ["e"]
 
 
 def test_a_run_that_has_finished_stays_so(run, sent):
@@ -229,20 +192,6 @@ def test_figures_and_trackers_that_raise_are_noted_and_the_run_goes_on(run):
     assert "no ink" in report
     assert "failed in observer (ComponentError: " in report
     assert report.count("failed in dbgsom_epoch_finished (ZeroDivisionError") == 1
-
-
-def test_patience_is_read_and_does_nothing(run):
-    class Slow(Component):
-        """A figure that takes longer than ``patience``."""
-
-        def draw(self, view):
-            time.sleep(0.3)
-            return Figure()
-
-    run(figures="[hit_map]", change=lambda one: replace(one, figures=(("slow", Slow()),)))
-    stored = run.stored()
-    assert stored.config["patience"] == 0.2
-    assert [path.stem for path in stored.files.figures()] == ["slow"]
 
 
 def test_an_observer_of_a_run_may_end_its_training(run):

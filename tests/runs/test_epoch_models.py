@@ -70,17 +70,6 @@ def test_to_the_bit_and_what_was_trained_stays(tmp_path, iris, dtype):
     np.testing.assert_array_equal(trained.weights_, before)
 
 
-def test_of_samples_that_are_read_in_blocks_they_keep_nothing_of_each(tmp_path):
-    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(7013, 5)))
-    X, models = np.load(tmp_path / "x.npy", mmap_mode="r"), Checkpoint(RunFiles(tmp_path), every=2)
-    som = dbgsom_core.SomVQ(epochs=4, tol=0, max_neurons=9, engine={"name": "blocks", "block": 0.1})
-    trained = som.set_params(callbacks=[models.keep_epoch]).fit(X).set_params(callbacks=None)
-    assert trained.labels_.shape == (7013,)
-    (made,) = models.epoch_models(trained, X, None).values()
-    arrays = [one for one in vars(made).values() if isinstance(one, np.ndarray)]
-    assert max(one.nbytes for one in arrays) < 7013
-
-
 class SecondIsBest(StoppingComponent):
     def is_best(self, state):
         return state.history[-1].epoch == 2

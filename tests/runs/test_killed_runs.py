@@ -14,7 +14,6 @@ from dbgsom_core.runs.find import (
     RunLock,
     find_run,
     is_locked,
-    mark_killed,
     mark_killed_runs,
     remove_empty_folders,
 )
@@ -134,26 +133,6 @@ def test_a_run_that_goes_on_touches_its_lock(tmp_path):
         os.utime(lock.path, (0, 0))
         lock.touch()  # not in every epoch
         assert lock.path.stat().st_mtime == 0
-
-
-def test_a_run_of_an_older_version_has_no_lock_and_touches_its_status(tmp_path):
-    files = running(tmp_path)
-    assert mark_killed_runs(tmp_path, "digits") == []
-    os.utime(files.status, (0, 0))
-    assert [run.status for run in mark_killed_runs(tmp_path, "digits")] == ["killed"]
-
-
-def test_who_marks_a_run_sees_that_somebody_goes_on_with_it(tmp_path):
-    files = running(tmp_path)
-    os.utime(files.status, (0, 0))
-    seen = read_run(files.folder)
-    lock = RunLock(files.folder)
-    assert lock.acquire()
-    assert mark_killed(seen).status == "running"
-    lock.release()
-    write_status(files, "finished", STARTED)
-    os.utime(files.status, (0, 0))
-    assert mark_killed(seen).status == "finished"
 
 
 @pytest.mark.parametrize(

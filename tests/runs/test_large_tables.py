@@ -12,11 +12,10 @@ import pytest
 
 import dbgsom_core
 from dbgsom_core import SomVQ
-from dbgsom_core.engine.tables import BlockTable, as_table
+from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.runs import pipeline, split
+from dbgsom_core.runs import pipeline
 from dbgsom_core.runs.models import samples
-from dbgsom_core.runs.split import Part, subsample
 
 ROWS, FEATURES = 60_000, 8
 
@@ -116,41 +115,6 @@ def test_what_is_prepared_block_by_block_has_the_bits_of_memory(saved, dataset, 
     assert blocks.measures == memory.measures
     for name in ("assignments.csv", "neurons.csv"):
         assert (blocks.folder / name).read_bytes() == (memory.folder / name).read_bytes()
-
-
-def test_measures_look_at_a_sample_of_what_is_read_in_blocks(saved, monkeypatch):
-    monkeypatch.setattr(split, "_LEAST_SAMPLES", 1000)
-    monkeypatch.setattr(split, "_SUBSAMPLE_BYTES", 1)
-    X, y = np.load(saved / "x.npy", mmap_mode="r"), np.load(saved / "y.npy")
-    asked = []
-    for seed in (3, 3, 4):
-        part = subsample(Part(as_table(X), y, slice(None)), seed)
-        assert part.X.shape == (1000, 5)
-        np.testing.assert_array_equal(part.rows // 9, np.arange(1000))  # one of each nine
-        np.testing.assert_array_equal(part.X, X[part.rows])
-        np.testing.assert_array_equal(part.y, y[part.rows])
-        asked.append(part.rows)
-    assert (asked[0] == asked[1]).all()
-    assert (asked[0] != asked[2]).any()
-    part = Part(as_table(X[::3]), y[::3], np.arange(0, 9000, 3))
-    some = subsample(part, 0)
-    np.testing.assert_array_equal(some.X, X[some.rows])
-    for small in (Part(np.array(X), y), Part(as_table(X[:1000]), y[:1000])):
-        assert subsample(small, 0) is small
-    run, _ = trained(
-        saved, {"name": "blocks", "block": 0.02}, ARRAYS, [], figures=["hit_map"],
-        split={"test_size": 0.25}, measures=["quantization_error", "accuracy", "dead_neurons"],
-    )  # fmt: skip
-    dead = np.count_nonzero(run.model.estimator.hit_counts_ == 0)
-    assert run.measures["train/dead_neurons"] == dead
-    assert "train/dead_neurons: of all 6750 samples" in " ".join(run.notes)
-    assert "test/dead_neurons: of 1000 of 2250 samples, among all" in " ".join(run.notes)
-    report = (run.folder / "report.md").read_text()
-    for name, n in (("train", 6750), ("test", 2250)):
-        assert f"{name} measures and figures are from 1000 of {n} samples" in report
-    exact = run.model.estimator.quantization_error_
-    assert run.measures["train/quantization_error"] == pytest.approx(exact, rel=0.05)
-    assert len(pd.read_csv(run.folder / "assignments.csv")) == 9000
 
 
 LIMITED = """

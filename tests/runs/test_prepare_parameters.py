@@ -40,16 +40,3 @@ def test_every_fault_of_every_step_is_told_at_its_place(tmp_path):
 
 def test_a_list_stands_for_a_tuple():
     assert make_step(SCALER, {"quantile_range": [10, 90]}).quantile_range == (10, 90)
-
-
-def test_a_class_without_a_constructor_has_no_parameters():
-    with pytest.raises(ConfigError, match="has no parameter 'a'; it has none"):
-        make_step(f"{__name__}:Plain", {"a": 1})
-
-
-class Plain:
-    def fit(self, X, y=None):
-        return self
-
-    def transform(self, X):
-        return X

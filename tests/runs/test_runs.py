@@ -218,31 +218,6 @@ def test_a_regressor_runs_from_yaml_to_mlflow(workshop):
     assert r2_score(y, answers) > 0.35
 
 
-def test_a_regressor_is_cross_validated(workshop):
-    (workshop / "folds.yaml").write_text(
-        "experiment: folds\ndataset: diabetes\nprepare: standardize\nsplit: {folds: 3}\n"
-        "model: {estimator: regressor, max_neurons: 20}\ntracking: null\n"
-    )
-    dbgsom(workshop, "run", "folds.yaml", "-q")
-    measures = json.loads((newest(workshop, "folds") / "measures.json").read_text())
-    assert measures["test/r2"] > 0.25
-    assert measures["test_std/r2"] > 0
-
-
-def test_a_target_that_is_text_or_missing_is_refused_before_anything_is_written(workshop):
-    for target, sentence in (("kind", "holds no numbers"), ("null", "dataset.target: is required")):
-        (workshop / "text.csv").write_text("a,b,kind\n" + "1,2,x\n3,4,y\n" * 3)
-        drop = "" if target == "kind" else ", drop: [kind]"
-        (workshop / "text.yaml").write_text(
-            f"experiment: text\ndataset: {{name: csv, path: text.csv, target: {target}{drop}}}\n"
-            "model: {estimator: regressor}\n"
-        )
-        done = dbgsom(workshop, "run", "text.yaml", check=2)
-        assert sentence in done.stderr
-        assert len(done.stderr.strip().splitlines()) == 1
-    assert not (workshop / "runs" / "text").exists()
-
-
 def test_cluster_numbers_are_not_called_by_the_names_of_classes(workshop):
     from dbgsom_core.config import load_experiment
     from dbgsom_core.plugins.registry import get_registry
@@ -387,12 +362,3 @@ def test_a_dead_tracking_server_costs_one_sentence_and_sync_brings_the_run_over(
     _, (run,) = mlflow_runs(workshop, "away")
     assert run.info.status == "FINISHED"
     assert "train/quantization_error" in run.data.metrics
-
-
-def test_runs_say_what_they_were_made_with(digits_run):
-    _, folder = digits_run
-    environment = json.loads((folder / "environment.json").read_text())
-    assert environment["versions"]["dbgsom-core"]
-    assert [one for one in environment["plugins"] if one["distribution"] == "dbgsom-core"]
-    assert set(environment["git"] or {"commit": 0, "dirty": 0}) >= {"commit", "dirty"}
-    assert len(json.loads((folder / "run.json").read_text())["data"]["digest"]) == 64

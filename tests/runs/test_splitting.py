@@ -14,7 +14,7 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.data import load_data, load_test
-from dbgsom_core.runs.folder import RunFiles, read_run
+from dbgsom_core.runs.folder import read_run
 from dbgsom_core.runs.folds import FoldMeasures, folds_text, parse_folds, summary
 from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.split import divisions, final_fold
@@ -168,12 +168,6 @@ def test_what_cannot_be_divided_is_told(split, told):
         divisions(experiment(split), Data(data.X))
 
 
-def test_strata_need_classes():
-    for split in ({"name": "StratifiedKFold"}, {"folds": 3, "stratify": True}):
-        with pytest.raises(DataError, match="needs classes"):
-            divisions(experiment(split), Data(wine().X))
-
-
 # ------------------------------------------------------------------------------- a file of its own
 
 
@@ -300,22 +294,3 @@ def test_folds_survive_being_written(tmp_path):
     found = summary([*folds[:1], FoldMeasures(2, 1, 1, "", {"test/a,b": 0.5})])
     assert found["test/a,b"] == pytest.approx(0.4)
     assert found["test_std/a,b"] == pytest.approx(np.std([0.3, 0.5], ddof=1))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "a,b\n",
-        "fold,train_samples,test_samples,rows\n1,2\n",
-        "\x00",
-        'fold,"',
-        "fold,train_samples,test_samples,rows,x\n1,2,3,a,word\n",
-    ],
-)
-def test_a_damaged_table_of_folds_is_told(tmp_path, text):
-    files = RunFiles(tmp_path)
-    files.folds.write_text(text)
-    stored = read_run(tmp_path)
-    assert stored.folds == []
-    assert "folds.csv is no table of folds" in stored.damage

@@ -7,15 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from sklearn.datasets import load_iris
 
 from dbgsom_core import persistence
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import DataError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
-from dbgsom_core.runs.models.export import exported
-from dbgsom_core.runs.models.find import find_model
 from dbgsom_core.runs.pipeline import run_experiment
 
 
@@ -69,10 +66,6 @@ def test_the_model_of_a_run_reads_rows_of_its_file_by_name(survey):
     assert model.predict(rows).tolist() == survey["glad"].iloc[::-3].tolist()
     with pytest.raises(DataError, match="lacks column 'place'"):
         model.predict(survey[["size", "children"]])
-
-
-def test_a_file_names_the_run(survey):
-    assert run().run.name == "survey: directed SF 0.5, gaussian, euclidean"
 
 
 def test_samples_without_a_class_train_and_are_not_judged(survey):
@@ -153,34 +146,6 @@ def test_prototypes_that_a_step_hides_are_left_out_and_rows_are_counted(survey):
     assert list(rows(outcome.run.folder / "neurons.csv")[0])[-1] == "label"
     assigned = rows(outcome.run.folder / "assignments.csv")
     assert [row["row"] for row in assigned] == [str(i) for i in range(40)]
-
-
-def test_features_are_called_as_the_prepare_steps_call_them(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    few = {"name": "sklearn.feature_selection:VarianceThreshold", "threshold": 0.3}
-    shared = {"experiment": "e", "dataset": "iris", "figures": None, "tracking": None}
-    names = {}
-    for step in (few, {"name": "sklearn.decomposition:PCA", "n_components": 4}):
-        config = shared | {"prepare": ["standardize", step][step is few :], "model": {"epochs": 3}}
-        Path("run.yaml").write_text(yaml.safe_dump(config | {"measures": None}))
-        experiment = load_experiment("run.yaml", (), get_registry())
-        observers = make_callbacks(experiment.tracking, get_registry(), [])
-        done = run_experiment(experiment, observers, get_registry())
-        found = find_model(str(done.run.folder), Path("runs"), get_registry())
-        names[step["name"].rpartition(":")[2]] = done.result.view.feature_names
-        explained = found.model.explain(load_iris().data[0], found.feature_names)
-        called = {one.feature for one in explained.differences}
-        assert called == set(done.result.view.feature_names)
-        assert (
-            exported(found.model, "csv", found.feature_names)
-            .split(b"\n")[0]
-            .endswith(",".join(done.result.view.feature_names).encode())
-        )
-        assert done.result.view.title == "e · iris: " + done.run.name.removeprefix("iris: ")
-    assert names == {
-        "VarianceThreshold": ["sepal length (cm)", "petal length (cm)", "petal width (cm)"],
-        "PCA": ["pca0", "pca1", "pca2", "pca3"],
-    }
 
 
 def test_neurons_of_child_maps_stand_there_with_their_way(survey):

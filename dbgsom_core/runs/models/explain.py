@@ -59,8 +59,9 @@ def explain_row(
     carried = {**batch.ids, **batch.annotations}
     texts = {name: as_texts(values)[0].as_py() for name, values in carried.items()}
     ids = {name: text for name, text in texts.items() if text is not None}
-    gaps = _gaps_note(found, x)
-    notes = [*found.notes, *samples.notes, *unseen_sentences(samples.unseen), *gaps]
+    notes = [*found.notes, *samples.notes, *unseen_sentences(samples.unseen)]
+    if gaps := int(np.isnan(np.asarray(x, dtype=np.float64)).sum()):
+        notes.append(f"{gaps} of its features have no value, and are left out of its distances")
     data = _training_data(found, registry, notes) if nearest else None
     try:
         explanation = model.explain(x, found.feature_names)
@@ -73,19 +74,6 @@ def explain_row(
         like = _nearest(model, x, data, nearest)
     target = (model.columns and model.columns.target) or "target"
     return Explained(explanation, like, notes, target, ids)
-
-
-def _gaps_note(found: FoundModel, x: Any) -> list[str]:
-    missing = np.flatnonzero(np.isnan(np.asarray(x, dtype=np.float64)))
-    if not len(missing):
-        return []
-    columns, known = found.model.columns, found.feature_names
-    if columns is None:
-        names = [f"feature {i}" if known is None else known[i] for i in missing]
-    else:
-        gone = {columns.feature_names[i] for i in missing}
-        names = [name for name in columns.names if gone & {*columns.features_of(name)}]
-    return [f"missing in this row, and left out of its distances: {', '.join(names)}"]
 
 
 def _training_data(found: FoundModel, registry: Registry, notes: list[str]) -> Data | None:

@@ -11,7 +11,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, DbgsomError
-from dbgsom_core.estimators.archive import ArchiveError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.plugins.registry import Registry
@@ -44,18 +43,26 @@ def explore(
     notes = [note for one in both for note in one.notes]
     if source is None:
         learnt = _learnt(found, registry, notes)
-        if other is not None:
-            _check_same_data(found, other)
+        digests = {None if one.run is None else one.run.data.get("digest") for one in both}
+        if len(digests - {None}) > 1:
+            raise DataError(
+                f"{' and '.join(one.where for one in both)} did not learn from the same data: give "
+                "the rows to show on both maps with --data FILE"
+            )
         data = [learnt] * len(both)
     else:
         data = [_read(source, one, dialect, notes) for one in both]
-    titles = [_title(one) for one in both]
+    titles = [one.where if one.run is None else title_of(one.run) for one in both]
     if len(set(titles)) < len(titles):
         titles = [f"{title} ({one.where})" for title, one in zip(titles, both, strict=True)]
-    views = [
-        replace(seen(one.model, rows, one.run, title), film=_film(one, notes))
-        for one, rows, title in zip(both, data, titles, strict=True)
-    ]
+    views = []
+    for one, rows, title in zip(both, data, titles, strict=True):
+        film: Mapping[int, NDArray[np.float32]] = {}
+        try:
+            film = {} if one.run is None else load_film(one.run.files.film)
+        except (ArchiveError, OSError) as error:
+            notes.append(f"the film of {one.where} {error}: its page goes without past epochs")
+        views.append(replace(seen(one.model, rows, one.run, title), film=film))
     view = views[0] if other is None else replace(views[0], other=views[1])
     try:
         page: Html = registry.build("figure", "explorer").draw(view)
@@ -81,23 +88,6 @@ def _learnt(found: FoundModel, registry: Registry, notes: list[str]) -> Data:
     if not is_same:
         notes.append(f"the data is not what it was when {found.where} learnt from it")
     return data
-
-
-def _film(found: FoundModel, notes: list[str]) -> Mapping[int, NDArray[np.float32]]:
-    try:
-        return {} if found.run is None else load_film(found.run.files.film)
-    except (ArchiveError, OSError) as error:
-        notes.append(f"the film of {found.where} {error}: its page goes without past epochs")
-        return {}
-
-
-def _check_same_data(found: FoundModel, other: FoundModel) -> None:
-    digests = [None if one.run is None else one.run.data.get("digest") for one in (found, other)]
-    if None not in digests and digests[0] != digests[1]:
-        raise DataError(
-            f"{found.where} and {other.where} did not learn from the same data: give the rows to "
-            "show on both maps with --data FILE"
-        )
 
 
 def _read(source: str, found: FoundModel, dialect: CsvDialect, notes: list[str]) -> Data:
@@ -126,8 +116,3 @@ def _joined(parts: Sequence[Mapping[str, pa.Array]]) -> dict[str, NDArray[Any]]:
         for name in parts[0]
     }
     return {name: column.to_numpy() for name, column in columns.items()}
-
-
-def _title(found: FoundModel) -> str:
-    run = found.run
-    return found.where if run is None else title_of(run)

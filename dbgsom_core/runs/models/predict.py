@@ -20,7 +20,6 @@ from dbgsom_core.tables import CsvDialect, Faults, check_target, unseen_sentence
 
 log = private_logger("dbgsom")
 _OF_NOVELTY = frozenset({"novelty", "pvalue", "outlier"})
-_LISTED = 5  # rows in a note
 
 
 @dataclass
@@ -66,7 +65,15 @@ def predict_file(
         rows = write_table(target, tables, stream=stdout, progress=progress)
     for sentence in unseen_sentences(samples.unseen):
         log.warning("%s", sentence)
-    notes = [*samples.notes, *answering.empty_rows_note(target.lower().endswith(".npy"))]
+    notes = [*samples.notes]
+    if answering.empty:
+        first = samples.lines([answering.first_empty])
+        line = "".join(f" (line {line})" for line in first.values())
+        more = " (whole numbers there are -1)" if target.lower().endswith(".npy") else ""
+        notes.append(
+            f"{answering.empty} row(s) have no value and are not answered, first row "
+            f"{answering.first_empty}{line}{more}"
+        )
     if not rows:
         notes.append(f"{source} has no rows")
     return Predicted(rows - answering.empty, answering.outliers, notes)
@@ -81,8 +88,7 @@ class _Answering:
     def __init__(self, model: FittedModel, samples: FileSamples, names: Sequence[str]) -> None:
         self._model, self._samples, self._names = model, samples, names
         self._refusal: str | None = None  # of missing values, once that is known
-        self._empty_rows: list[int] = []  # the first ones
-        self.outliers = self.empty = 0
+        self.outliers = self.empty = self.first_empty = 0
 
     def tables(self) -> Generator[dict[str, Any], None, None]:
         """Yield the columns of answers, batch by batch; raise all faults at the end."""
@@ -102,22 +108,6 @@ class _Answering:
         if faults:
             raise DataError(self._samples.message(faults))
 
-    def empty_rows_note(self, as_array: bool) -> list[str]:
-        """Return what a reader should know of rows without any value."""
-        if not self.empty:
-            return []
-        lines = self._samples.lines(self._empty_rows)
-        shown = [
-            f"{row} (line {lines[row]})" if row in lines else f"{row}" for row in self._empty_rows
-        ]
-        more = ", …" if self.empty > len(shown) else ""
-        note = (
-            f"row {shown[0]} has no value and is not answered"
-            if self.empty == 1
-            else f"{self.empty} rows have no value and are not answered: {', '.join(shown)}{more}"
-        )
-        return [note + (" (whole numbers there are -1)" if as_array else "")]
-
     def _empty(self, batch: SampleBatch) -> NDArray[np.bool_]:
         """Return which rows have no value at all and are left without an answer."""
         X = batch.X
@@ -125,9 +115,9 @@ class _Answering:
         if X.dtype.kind == "f" and not self._model.fills_gaps:
             some = np.flatnonzero(np.isnan(X[:, 0]))  # seldom any: to look at all takes long
             empty[some] = np.isnan(X[some]).all(axis=1)
-        rows = np.flatnonzero(empty)
-        self.empty += len(rows)
-        self._empty_rows += (batch.first + rows[: _LISTED - len(self._empty_rows)]).tolist()
+        if empty.any() and not self.empty:
+            self.first_empty = batch.first + int(empty.argmax())
+        self.empty += int(empty.sum())
         return empty
 
     def _gaps(self, batch: SampleBatch, empty: NDArray[np.bool_]) -> Faults:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class Trials:
         self, search: Optimization, seeds: int, window: int, before: Mapping[str, StoredRun]
     ) -> None:
         self._search, self._seeds = search, seeds
-        self._settings = search.space.settings
+        self._settings, self._axes = search.space.settings, search.space.axes
         self._ahead = -(-window // seeds)
         self._chosen: list[Chosen] = []
         self._values: dict[int, list[float]] = {}
@@ -51,17 +52,10 @@ class Trials:
         self._left: deque[Child] = deque()
         self._number: dict[str, int] = {}
         self._maximize = True
-        self._before = _chosen_before(search, before)
+        self._before = self._chosen_before(before)
         self.notes: list[str] = []
         self._optuna = optuna()
-        self._distributions = {
-            key: self._distribution(axis) for key, axis in search.space.axes.items()
-        }
-
-    @property
-    def order(self) -> tuple[str, ...]:
-        """The names of the children so far."""
-        return tuple(self._number)
+        self._distributions = {key: self._distribution(axis) for key, axis in self._axes.items()}
 
     def next(self) -> Child | None:
         """Return the next child; None when there is none, or none before another has ended."""
@@ -94,14 +88,15 @@ class Trials:
 
     def _propose(self, number: int, known: Sequence[int]) -> Chosen:
         tried = {_key(chosen) for chosen in self._chosen}
-        for attempt in range(_ATTEMPTS):
-            chosen = self._ask(number, attempt, known)
-            if _key(chosen) not in tried:
-                return chosen
-        return self._untried(tried) or chosen
+        proposed = (self._ask(number, attempt, known) for attempt in range(_ATTEMPTS))
+        found = next((chosen for chosen in proposed if _key(chosen) not in tried), None)
+        if found is None:  # where all axes have ends, there is one that was not tried
+            untried = (chosen for chosen in self._all() if _key(chosen) not in tried)
+            found = next(untried, None) or self._ask(number, 0, known)
+        return found
 
     def _ask(self, number: int, attempt: int, known: Sequence[int]) -> Chosen:
-        optuna = self._optuna
+        optuna, states = self._optuna, self._optuna.trial.TrialState
         seed = np.random.SeedSequence([self._settings.seed, number, attempt]).generate_state(1)
         loudness = optuna.logging.get_verbosity()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -111,36 +106,31 @@ class Trials:
                 sampler=optuna.samplers.TPESampler(seed=int(seed[0])),
             )
             for one in known:
-                study.add_trial(self._told(one))
+                failed = one in self._failed
+                trial = optuna.trial.create_trial(
+                    params=dict(self._chosen[one - 1]),
+                    distributions=self._distributions,
+                    value=None if failed else float(np.mean(self._values[one])),
+                    state=states.FAIL if failed else states.COMPLETE,
+                )
+                study.add_trial(trial)
             proposed: dict[str, int | float] = dict(study.ask(self._distributions).params)
             return proposed
         finally:
             optuna.logging.set_verbosity(loudness)
 
-    def _told(self, number: int) -> Any:
-        states = self._optuna.trial.TrialState
-        failed = number in self._failed
-        return self._optuna.trial.create_trial(
-            params=dict(self._chosen[number - 1]),
-            distributions=self._distributions,
-            value=None if failed else float(np.mean(self._values[number])),
-            state=states.FAIL if failed else states.COMPLETE,
-        )
-
-    def _untried(self, tried: set[tuple[float, ...]]) -> Chosen | None:
-        # Every list and every range with steps, in order; there is one where all have ends.
-        axes = self._search.space.axes
-        sizes = {k: a.size if isinstance(a, RangeSettings) else len(a) for k, a in axes.items()}
-        if any(size is None for size in sizes.values()):
-            return None
-        for places in np.ndindex(*(size or 1 for size in sizes.values())):
-            chosen = {
-                key: _at(axis, place)
-                for (key, axis), place in zip(axes.items(), places, strict=True)
-            }
-            if _key(chosen) not in tried:
-                return chosen
-        return None
+    def _all(self) -> Iterable[Chosen]:
+        """Return all variants where every axis is a list or a range with steps, else none."""
+        values: list[list[int | float]] = []
+        for axis in self._axes.values():
+            if not isinstance(axis, RangeSettings):
+                values.append([*range(len(axis))])
+            elif axis.size is None:
+                return ()
+            else:
+                kind = int if axis.whole else float
+                values.append([kind(axis.low + i * (axis.step or 1)) for i in range(axis.size)])
+        return (dict(zip(self._axes, chosen, strict=True)) for chosen in itertools.product(*values))
 
     def _distribution(self, axis: Any) -> Any:
         distributions = self._optuna.distributions
@@ -154,34 +144,22 @@ class Trials:
             float(axis.low), float(axis.high), log=axis.log, step=axis.step
         )
 
+    def _chosen_before(self, before: Mapping[str, StoredRun]) -> dict[int, Chosen]:
+        """Return what earlier trials chose, by number, from what their children vary."""
+        found: dict[int, Chosen] = {}
+        for name, stored in before.items():
+            number = name.partition(":")[0]
+            chosen: dict[str, int | float] = {}
+            for key, axis in self._axes.items():
+                value = stored.varies.get(key, ...)
+                if not isinstance(axis, RangeSettings):
+                    chosen |= {key: axis.index(value)} if value in axis else {}
+                elif isinstance(value, (int, float)) and axis.low <= value <= axis.high:
+                    chosen[key] = value
+            if number.isdecimal() and len(chosen) == len(self._axes):
+                found[int(number)] = chosen
+        return found
+
 
 def _key(chosen: Chosen) -> tuple[float, ...]:
     return tuple(round(float(chosen[key]), 12) for key in sorted(chosen))
-
-
-def _at(axis: Any, place: int) -> int | float:
-    if not isinstance(axis, RangeSettings):
-        return place
-    value = axis.low + place * (axis.step or 1)
-    return int(value) if axis.whole else float(value)
-
-
-def _chosen_before(search: Optimization, before: Mapping[str, StoredRun]) -> dict[int, Chosen]:
-    """Return what earlier trials chose, by number, from what their children vary."""
-    found: dict[int, Chosen] = {}
-    for name, stored in before.items():
-        number = name.partition(":")[0]
-        if number.isdecimal() and search.space.axes.keys() <= stored.varies.keys():
-            chosen = {
-                key: _chosen(axis, stored.varies[key]) for key, axis in search.space.axes.items()
-            }
-            if None not in chosen.values():
-                found[int(number)] = chosen  # type: ignore[assignment]
-    return found
-
-
-def _chosen(axis: Any, varied: Any) -> int | float | None:
-    if isinstance(axis, RangeSettings):
-        known = isinstance(varied, (int, float)) and axis.low <= varied <= axis.high
-        return varied if known else None
-    return axis.index(varied) if varied in axis else None

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from dbgsom_core import persistence
 from dbgsom_core.runs.models import samples
 
 
@@ -70,16 +69,6 @@ def test_every_kind_of_file_reads_back(shop, told, new, model, ending, read_csv)
     assert (found["unit"] == expected.unit).all()
 
 
-def test_it_is_a_filter(told, new, read_csv):
-    text = new.to_csv(index=False)
-    out, err = told("predict", "fruit", "-", "--columns", "label", "--keep", "id,kind",
-                    stdin=text.encode())  # fmt: skip
-    found = read_csv(io.StringIO(out), dtype=str)
-    assert list(found) == ["id", "kind", "label"]
-    assert (found["id"] == new["id"]).all()
-    assert "rows answered" in err
-
-
 def test_ids_of_the_model_are_carried_along(shop, told, new, model, run_folder):
     from dataclasses import replace
 
@@ -121,26 +110,6 @@ def test_files_are_read_as_people_write_them(shop, told, new, model, written, re
     assert (found == model.answers(new).distance).all()
 
 
-def test_files_without_a_header_are_read_as_in_training(
-    shop, new, fruit, called, described, read_csv
-):
-    folder = shop / "bare"
-    folder.mkdir()
-    fruit(60, 1).to_csv(folder / "fruit.csv", index=False, header=False)
-    section = {"name": "csv", "path": "fruit.csv", "header": False, "target": 4, "drop": [0],
-               "categorical": [2]}  # fmt: skip
-    (folder / "bare.yaml").write_text(yaml.safe_dump({**described, "dataset": section}))
-    code, _, err = called(folder, "run", "bare.yaml", "-q")
-    assert code == 0, err
-    new.to_csv(folder / "new.csv", index=False, header=False)
-    code, out, err = called(folder, "predict", "fruit", "new.csv", "--columns", "distance")
-    assert code == 0, err
-    (left,) = (folder / "runs" / "fruit").iterdir()
-    model = persistence.load(left / "model.npz")
-    expected = model.answers(new.set_axis(["0", "1", "2", "3", "4"], axis=1)).distance
-    assert (read_csv(io.StringIO(out))["distance"] == expected).all()
-
-
 def test_arrays_are_answered_by_place(shop, told, digits):
     from dbgsom_core import SomClassifier
 
@@ -176,7 +145,7 @@ def test_a_row_without_any_value_is_left_empty(shop, told, new, ending, read_csv
     hole.to_csv(shop / "hole.csv", index=False)
     wanted = ("--columns", "label,unit,x,distance,novelty,outlier")
     _, err = told("predict", "fruit", "hole.csv", "-o", f"hole-out.{ending}", *wanted)
-    assert "note: row 40 (line 42) has no value and is not answered" in err
+    assert "note: 1 row(s) have no value and are not answered, first row 40 (line 42)" in err
     assert "49 rows answered" in err
     _, err = told("predict", "fruit", "hole.csv", "-o", f"hole-out.{ending}", *wanted, "-q")
     assert err == ""

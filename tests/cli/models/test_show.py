@@ -53,22 +53,6 @@ def test_rows_of_hexagons_lie_half_a_cell_aside(iris):
     assert min(indents[0], indents[2]) >= 2
 
 
-def test_numbers_of_neurons_are_no_labels(iris):
-    from rich.console import Console
-
-    from dbgsom_core import SomVQ
-    from dbgsom_core.cli.show import draw_map
-
-    fixed = {"name": "fixed", "rows": 3, "columns": 4}
-    console = Console(file=io.StringIO(), no_color=True)
-    som = SomVQ(growth=fixed, epochs=2).fit(iris[0])
-    assert draw_map(som, None, console)[-1].plain.startswith("hits: ")
-    assert draw_map(som, "label", console)[-1].plain.startswith("label: ")
-    grouped = SomVQ(growth=fixed, epochs=2, labeller={"name": "clusters", "n_clusters": 3})
-    lines = draw_map(grouped.fit(iris[0]), None, console)
-    assert lines[-1].plain.startswith("label: ")
-
-
 def test_a_failed_run_says_why(shop, told, called):
     from dbgsom_core.runs.folder import RunFiles, now, write_json, write_status
 

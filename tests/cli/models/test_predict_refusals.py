@@ -62,7 +62,7 @@ def test_gaps_that_the_model_cannot_take_are_located(shop, refused, told, new, m
     gap = new.astype({"size": object})
     gap.loc[30, ["size", "weight"]] = np.nan
     gap.to_csv(shop / "gap.csv", index=False)
-    assert "row 30 (line 32)" in told("predict", "cosine.npz", "gap.csv", "-o", "gaps.csv")[1]
+    assert "first row 30 (line 32)" in told("predict", "cosine.npz", "gap.csv", "-o", "gaps.csv")[1]
     gap.loc[[20, 33], "weight"] = np.nan
     gap.loc[[3, 20, 40], "size"] = "big"
     gap.to_csv(shop / "gap.csv", index=False)
