@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, DbgsomError
+from dbgsom_core.estimators.archive import ArchiveError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.plugins.registry import Registry
