@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -12,6 +13,7 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from dbgsom_core.engine.tables import BlockTable, block_rows, picked
+from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.interfaces.stopping import StoppingAbilities
@@ -59,16 +61,24 @@ def check_samples(
     if np.ma.is_masked(X):  # scikit-learn would take what is behind the mask
         raise ValueError("X holds masked values: X.filled(numpy.nan) makes them missing ones")
     may_miss = "missing" in handles
-    X = validate_data(
-        estimator,
-        _in_single(X),
-        reset=reset,
-        dtype=_DTYPES,
-        order="C",
-        accept_sparse="csr" if "sparse" in handles else False,
-        ensure_all_finite="allow-nan" if may_miss else True,
-        ensure_min_samples=least,
-    )
+    try:
+        X = validate_data(
+            estimator,
+            _in_single(X),
+            reset=reset,
+            dtype=_DTYPES,
+            order="C",
+            accept_sparse="csr" if "sparse" in handles else False,
+            ensure_all_finite="allow-nan" if may_miss else True,
+            ensure_min_samples=least,
+        )
+    except ValueError as error:
+        if texts := _columns_of_text(X):
+            listed = ", ".join(f"'{name}'" for name in texts[:5]) + ", …" * (len(texts) > 5)
+            raise ValueError(
+                f"{error}: columns of X hold what is no number ({listed}); drop or encode them"
+            ) from error
+        raise
     if issparse(X):
         if np.isnan(X.data).any():
             raise ValueError("sparse X holds nan: missing values are taken in dense X only")
@@ -90,6 +100,13 @@ def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64]
         raise ValueError(
             f"sample_weight leaves {positive} samples with a positive weight, "
             f"while a minimum of {least} is required"
+        )
+    if weights is not None and weights.sum() < positive / 10:
+        warnings.warn(
+            f"sample_weight counts as repetitions, and it adds up to {weights.sum():.3g} for "
+            f"{positive} samples, which keeps the map small; multiply it by "
+            f"{positive / weights.sum():.3g} if weights of 1 on average were meant",
+            stacklevel=callers_level(),
         )
     return weights
 
@@ -171,6 +188,17 @@ def _sampled_mask(n: int, taken: Mask | None, share: float, least: int, seed: in
     held = np.zeros(n, dtype=bool)
     held[np.random.default_rng(seed).permutation(rows)[:count]] = True
     return held
+
+
+def _columns_of_text(X: Any) -> list[str]:
+    """Return the columns of a data frame that hold no numbers: scikit-learn names a cell."""
+    found = []
+    for name in getattr(X, "columns", ()):
+        try:
+            np.asarray(X[name], dtype=np.float64)
+        except (ValueError, TypeError):
+            found.append(str(name))
+    return found
 
 
 def _in_single(X: Any) -> Any:
