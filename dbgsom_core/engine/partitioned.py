@@ -16,10 +16,16 @@ from dbgsom_core.engine.euclidean.packing import Frame, PackedAnew, PackedSample
 from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.local import PACKING_PAYS, LocalSamples, PlainSearch
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.partitioned_search import Part, PartitionedSearch, Pass, Won, linked_by
+from dbgsom_core.engine.partitioned_search import (
+    Part,
+    PartialSums,
+    PartitionedSearch,
+    Pass,
+    linked_by,
+)
 from dbgsom_core.engine.per_sample import units_of
 from dbgsom_core.engine.rows import for_loops
-from dbgsom_core.engine.sums import add_won
+from dbgsom_core.engine.sums import add_samples
 from dbgsom_core.engine.tables import (
     BlockTable,
     FollowedTable,
@@ -165,7 +171,7 @@ class PartitionedSamples(LocalSamples):
 
     def assign(self, prototypes: Floats) -> PerSample:
         """See `Samples`."""
-        return FoundInParts(self, prototypes)
+        return PartitionedUnits(self, prototypes)
 
     def assign_plainly(self, prototypes: Floats) -> Any:
         """See `assign`."""
@@ -173,7 +179,7 @@ class PartitionedSamples(LocalSamples):
 
     def lasting(self, prototypes: Floats, of: PerSample) -> PerSample:
         """See `Samples`."""
-        return FoundInParts(self, prototypes, units_of(of))
+        return PartitionedUnits(self, prototypes, units_of(of))
 
     def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
         """See `Samples`; distances are None for up to two units."""
@@ -229,12 +235,12 @@ def _added(
     X: Any, rows: slice, sums: Floats, weights: Floats | None, units: NDArray[Any]
 ) -> Floats:
     sums = sums.copy()
-    add_won(X[rows], weights, units.astype(np.int64), sums)
+    add_samples(X[rows], weights, units.astype(np.int64), sums)
     return sums
 
 
 @dataclass
-class FoundInParts:
+class PartitionedUnits:
     """The nearest of ``prototypes`` of each sample, int32 (n,); distances are made when asked for.
 
     ``_units``, of any type of integers, may be known.
@@ -299,11 +305,11 @@ class FastPart(Part):
     def __sizeof__(self) -> int:
         return 2 * int(self._data.X.nbytes)
 
-    def won(self, now: Pass) -> Won:
+    def assign(self, now: Pass) -> PartialSums:
         """See `Part`."""
         found, search = self._at(now), self._search
         changed, sums = round(found.moved * self._data.n), found.packed_sums.copy()
-        return Won(found.hits, sums, search.whole_errors, changed, found.class_counts)
+        return PartialSums(found.hits, sums, search.whole_errors, changed, found.class_counts)
 
     def tuned(
         self, now: Pass, own: Flags | None, links: NDArray[np.int32] | None, leads: Flags | None

@@ -37,7 +37,7 @@ from quality import ENGINE, at_equal_error, squared_distances
 from workloads import clusters
 
 from dbgsom_core import SomVQ
-from dbgsom_core.engine.euclidean import packed_found
+from dbgsom_core.engine.euclidean import packed_result
 from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.llvm.tile import PANEL_ROWS
 
@@ -205,10 +205,10 @@ def work_of(som: SomVQ, X: np.ndarray) -> dict[str, float]:
         return assign(self, *args)
 
     assign = timed("passes", FastSearch.assign)
-    smoothed = timed("smoothing", packed_found.smoothed)
+    smoothed = timed("smoothing", packed_result.smoothed)
     with (
         mock.patch.object(FastSearch, "assign", passed),
-        mock.patch.object(packed_found, "smoothed", smoothed),
+        mock.patch.object(packed_result, "smoothed", smoothed),
     ):
         started = time.process_time()
         som.fit(X)

@@ -20,7 +20,7 @@ from dbgsom_core.engine.euclidean.layout import (
     in_rows,
     patches,
 )
-from dbgsom_core.engine.euclidean.packed_found import FastFound
+from dbgsom_core.engine.euclidean.packed_result import PackedResult
 from dbgsom_core.engine.euclidean.packing import (
     NO_MARGINS,
     Chunk,
@@ -274,10 +274,10 @@ class FastSearch:
         """See `Search`."""
         out = np.empty(self.data.n, bool)
 
-        def look(rows: Any, nearest: NDArray[np.signedinteger[Any]]) -> None:
+        def mark(rows: Any, nearest: NDArray[np.signedinteger[Any]]) -> None:
             out[rows] = unlinked(nearest, graph)
 
-        self.each_two(prototypes, look)
+        self.each_two(prototypes, mark)
         return out
 
     def each_two(
@@ -392,14 +392,14 @@ class FastSearch:
             self.samples, self._packer, self._laid = doubled, PrototypePacker(doubled), None
             self.seconds, self.pruning.margins = None, None
 
-    def _result(self, prototypes: Floats) -> FastFound:
+    def _result(self, prototypes: Floats) -> PackedResult:
         moved = self.pruning.changed if self._passes else 1.0
-        return FastFound(
+        return PackedResult(
             self, prototypes, self._hits.copy(), self._errors, self._total_error, self._sums,
             self.samples.units, moved,
         )  # fmt: skip
 
-    def laid(self, prototypes: NDArray[np.float64]) -> PackedPrototypes:
+    def packed_prototypes(self, prototypes: NDArray[np.float64]) -> PackedPrototypes:
         """Return the prototypes (K, D) of the last pass, packed; valid until the next one."""
         if self._laid is None:  # blocks are of another dtype since
             self._laid = self._packer.pack(prototypes, self.pruning.ids, self.pruning.drift)
