@@ -24,7 +24,7 @@ from dbgsom_core.engine.tables import pieces
 
 
 @dataclass(frozen=True)
-class PlainFound:
+class PlainResult:
     """See `Found`; ``of`` knows the units and distances of the samples."""
 
     samples: PlainSamples
@@ -85,16 +85,16 @@ class PlainFound:
             np.zeros(size, np.int64),
         )
 
-    def exactly(self) -> PlainFound:
+    def exactly(self) -> PlainResult:
         """See `Found`."""
         return self
 
-    def reweighed(self, gamma: float) -> PlainFound:
+    def reweighed(self, gamma: float) -> PlainResult:
         """See `Found`."""
         weights = smoothed_weights(self.distance, self.samples.sample_weights, gamma)
         return replace(self, samples=replace(self.samples, weights=weights))
 
-    def trained_by_class(self, leads: NDArray[np.bool_]) -> PlainFound:
+    def trained_by_class(self, leads: NDArray[np.bool_]) -> PlainResult:
         """See `Found`."""
         winners = self.samples.of_parts(
             self.bmu,

@@ -23,7 +23,7 @@ from dbgsom_core.engine.contract import (
     Rows,
     Search,
 )
-from dbgsom_core.engine.found import PlainFound
+from dbgsom_core.engine.found import PlainResult
 from dbgsom_core.engine.majorities import robust_weights
 from dbgsom_core.engine.moments import check_varies, extremes, moments_of, principal_axes
 from dbgsom_core.engine.per_sample import groups, plainly_unlinked
@@ -246,12 +246,12 @@ class Samples(PlainSamples):
         """Return units and distances ``of`` a pass so that they outlive its search."""
         return Assignment(of.bmu, of.distance)
 
-    def found(self, prototypes: Floats, of: PerSample) -> PlainFound:
+    def found(self, prototypes: Floats, of: PerSample) -> PlainResult:
         """Return totals of what units won that are known already, added up sample by sample.
 
         Of the ``prototypes`` their number counts alone, unless the result is asked for new ones.
         """
-        return PlainFound(self, prototypes, of)
+        return PlainResult(self, prototypes, of)
 
     def offsets(self, prototypes: Floats, units: Integers) -> tuple[Floats, Floats]:
         """Return the distances (n,) to ``units`` (n,), and Σ(x - w) of each unit's samples (K, D).

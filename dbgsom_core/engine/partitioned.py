@@ -16,10 +16,16 @@ from dbgsom_core.engine.euclidean.packing import Frame, PackedAnew, PackedSample
 from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.local import PACKING_PAYS, LocalSamples, PlainSearch
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.partitioned_search import Part, PartitionedSearch, Pass, Won, linked_by
+from dbgsom_core.engine.partitioned_search import (
+    Part,
+    PartialSums,
+    PartitionedSearch,
+    Pass,
+    linked_by,
+)
 from dbgsom_core.engine.per_sample import units_of
 from dbgsom_core.engine.rows import for_loops
-from dbgsom_core.engine.sums import add_won
+from dbgsom_core.engine.sums import add_samples
 from dbgsom_core.engine.tables import (
     BlockTable,
     FollowedTable,
@@ -63,43 +69,38 @@ class PartitionedSamples(LocalSamples):
             ends = [start, *(end for end in self.X.ends if start < end < stop)]
         return [slice(a, b) for a, b in pairwise([*ends, stop])]
 
-    def each_part(
-        self,
-        keep: Callable[[slice, Any], None],
-        ask: Callable[..., Any],
-        *given: Any,
-        beside: Sequence[NDArray[Any] | None] = (),
-        among: slice | None = None,
-    ) -> None:
-        """Do ``keep(rows, ask(samples, *given, *own))`` for every part, or those of a slice.
-
-        ``own`` are the entries for the part of what is ``beside`` the rows (of the slice). Parts
-        are asked at once; shards where they are, so ``ask`` is pickled.
-        """
-        parts = self.parts(among)
-        first = parts[0].start if parts else 0
-        cuts = [slice(rows.start - first, rows.stop - first) for rows in parts]
-        own = [tuple(None if one is None else one[cut] for one in beside) for cut in cuts]
-        asked = partial(_asked, ask, given, self.metric, self.chunk_rows)
-        ranges = [(rows.start, rows.stop) for rows in parts]
-        each_range(self.X, ranges, asked, self.threads, own=own, keep=keep)
-
     def filled(
         self,
-        out: NDArray[Any],
+        outs: tuple[NDArray[Any] | None, ...],
         ask: Callable[..., Any],
         *given: Any,
         beside: Sequence[NDArray[Any] | None] = (),
         among: slice | None = None,
     ) -> Any:
-        """Return ``out``, filled with what `each_part` is told of the rows, or of a slice."""
-        first = 0 if among is None else among.start
+        """Return the first of ``outs``, which are filled with the answers of all parts, or a slice.
 
-        def keep(rows: slice, answer: Any) -> None:
-            out[rows.start - first : rows.stop - first] = answer
+        They are ``ask(samples, *given, *own)``, where ``own`` are the entries for the part of what
+        is ``beside`` the rows. Shards are asked where they are, so ``ask`` is pickled.
+        """
+        parts = self.parts(among)
+        first = parts[0].start if parts else 0
 
-        self.each_part(keep, ask, *given, beside=beside, among=among)
-        return out
+        def keep(rows: slice, answers: Any) -> None:
+            for out, answer in zip(outs, answers, strict=True):
+                if out is not None:
+                    out[rows.start - first : rows.stop - first] = answer
+
+        own = [
+            tuple(
+                None if one is None else one[rows.start - first : rows.stop - first]
+                for one in beside
+            )
+            for rows in parts
+        ]
+        part = partial(_ask_part, ask, given, self.metric, self.chunk_rows)
+        ranges = [(rows.start, rows.stop) for rows in parts]
+        each_range(self.X, ranges, part, self.threads, own=own, keep=keep)
+        return outs[0]
 
     def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:
         """See `Samples`: one part after the other, each of which is read by all threads."""
@@ -108,12 +109,11 @@ class PartitionedSamples(LocalSamples):
 
     def subset(self, rows: NDArray[Any] | slice) -> Any:
         """See `Samples`; in memory where a block holds them."""
-        known = {"weights": self.weights, "scatter": self.scatter, "codes": self.codes}
-        own: dict[str, Any] = {n: None if one is None else one[rows] for n, one in known.items()}
         if not is_small((how_many(rows, self.n), self.X.shape[1]), self.block):
-            return replace(self, X=picked(self.X, rows), **own)
-        given: dict[str, Any] = {"threads": self.threads, "n_classes": self.n_classes, **own}
-        return LocalSamples(self.X[rows], self.metric, chunk_rows=self.chunk_rows, **given)
+            return replace(self, X=picked(self.X, rows), **self.entries(rows))
+        given: dict[str, Any] = {"threads": self.threads, "n_classes": self.n_classes}
+        given |= {"chunk_rows": self.chunk_rows, **self.entries(rows)}
+        return LocalSamples(self.X[rows], self.metric, **given)
 
     def followed_by(self, X: Floats, weights: Floats, scatter: Floats) -> PartitionedSamples:
         """See `Samples`; the rows of shards are brought here in each pass."""
@@ -159,13 +159,13 @@ class PartitionedSamples(LocalSamples):
 
     def of_parts(self, units: Integers, ask: Callable[..., Any]) -> Integers:
         """See `PlainSamples`."""
-        given, beside = (ask, self.n_classes), (units, self.codes)
-        found: Integers = self.filled(np.empty(self.n, np.int64), _of_part, *given, beside=beside)
+        out, given, beside = np.empty(self.n, np.int64), (ask, self.n_classes), (units, self.codes)
+        found: Integers = self.filled((out,), _ask_with_classes, *given, beside=beside)
         return found
 
     def assign(self, prototypes: Floats) -> PerSample:
         """See `Samples`."""
-        return FoundInParts(self, prototypes)
+        return PartitionedUnits(self, prototypes)
 
     def assign_plainly(self, prototypes: Floats) -> Any:
         """See `assign`."""
@@ -173,32 +173,26 @@ class PartitionedSamples(LocalSamples):
 
     def lasting(self, prototypes: Floats, of: PerSample) -> PerSample:
         """See `Samples`."""
-        return FoundInParts(self, prototypes, units_of(of))
+        return PartitionedUnits(self, prototypes, units_of(of))
 
     def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
         """See `Samples`; distances are None for up to two units."""
         units = np.empty((self.n, k), np.int64)
         distances = np.empty((self.n, k)) if k > 2 else None
-
-        def keep(rows: slice, answer: Any) -> None:
-            units[rows], apart = answer
-            if distances is not None:
-                distances[rows] = apart
-
-        self.each_part(keep, LocalSamples.nearest_units, prototypes, k)
+        self.filled((units, distances), LocalSamples.nearest_units, prototypes, k)
         return units, distances
 
     def distances_to(self, prototypes: Floats, units: Integers, among: slice | None = None) -> Any:
         """See `Samples`."""
-        ask, out = LocalSamples.distances_to, np.empty(len(units))
-        return self.filled(out, ask, prototypes, beside=[units], among=among)
+        out = np.empty(len(units))
+        return self.filled((out,), _distances, prototypes, beside=[units], among=among)
 
     def completed(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
         """See `Samples`: all of them, in memory."""
         return np.array(self.X[:])
 
 
-def _asked(
+def _ask_part(
     ask: Callable[..., Any],
     given: tuple[Any, ...],
     metric: MetricCalls,
@@ -211,30 +205,34 @@ def _asked(
     return ask(LocalSamples(X[rows], metric, chunk_rows=chunk_rows), *given, *own)
 
 
-def _units(part: LocalSamples, prototypes: Floats) -> Integers:
-    return part.assign(prototypes).bmu
-
-
-def _of_part(
+def _ask_with_classes(
     part: LocalSamples,
     ask: Callable[..., Any],
     n_classes: int,
     units: NDArray[Any],
     codes: Integers | None,
 ) -> Any:
-    return ask(part.with_classes(codes, n_classes), units)
+    return (ask(part.with_classes(codes, n_classes), units),)
+
+
+def _units(part: LocalSamples, prototypes: Floats) -> Any:
+    return (part.assign(prototypes).bmu,)
+
+
+def _distances(part: LocalSamples, prototypes: Floats, units: Integers) -> Any:
+    return (part.distances_to(prototypes, units),)
 
 
 def _added(
     X: Any, rows: slice, sums: Floats, weights: Floats | None, units: NDArray[Any]
 ) -> Floats:
     sums = sums.copy()
-    add_won(X[rows], weights, units.astype(np.int64), sums)
+    add_samples(X[rows], weights, units.astype(np.int64), sums)
     return sums
 
 
 @dataclass
-class FoundInParts:
+class PartitionedUnits:
     """The nearest of ``prototypes`` of each sample, int32 (n,); distances are made when asked for.
 
     ``_units``, of any type of integers, may be known.
@@ -253,7 +251,8 @@ class FoundInParts:
     def units(self) -> NDArray[Any]:
         """The units (n,), in a type that may be too small for what is computed of them."""
         if self._units is None:
-            self._units = self.data.filled(np.empty(self.data.n, np.int32), _units, self.prototypes)
+            out = np.empty(self.data.n, np.int32)
+            self._units = self.data.filled((out,), _units, self.prototypes)
         return self._units
 
     @property
@@ -299,11 +298,11 @@ class FastPart(Part):
     def __sizeof__(self) -> int:
         return 2 * int(self._data.X.nbytes)
 
-    def won(self, now: Pass) -> Won:
+    def assign(self, now: Pass) -> PartialSums:
         """See `Part`."""
         found, search = self._at(now), self._search
         changed, sums = round(found.moved * self._data.n), found.packed_sums.copy()
-        return Won(found.hits, sums, search.whole_errors, changed, found.class_counts)
+        return PartialSums(found.hits, sums, search.whole_errors, changed, found.class_counts)
 
     def tuned(
         self, now: Pass, own: Flags | None, links: NDArray[np.int32] | None, leads: Flags | None

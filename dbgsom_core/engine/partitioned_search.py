@@ -21,7 +21,7 @@ from dbgsom_core.engine.contract import Flags, Floats, Found, Integers, MapGraph
 from dbgsom_core.engine.euclidean import layout, search_loops
 from dbgsom_core.engine.euclidean.fine_tuning import LinkedRunnersUp
 from dbgsom_core.engine.euclidean.layout import in_rows
-from dbgsom_core.engine.euclidean.packed_found import FastFound
+from dbgsom_core.engine.euclidean.packed_result import PackedResult
 from dbgsom_core.engine.euclidean.packing import NEAR, Frame, Packed, PackedSamples
 from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.llvm.tile import PANEL_ROWS, UNROLL
@@ -53,7 +53,7 @@ class Pass(NamedTuple):
     near: float
 
 
-class Won(NamedTuple):
+class PartialSums(NamedTuple):
     """What neurons won in some rows, in numbers that add up exactly.
 
     Attributes
@@ -101,7 +101,7 @@ class Part:
         with self._lock:
             return getattr(self, question)(*given)
 
-    def won(self, now: Pass) -> Won:
+    def assign(self, now: Pass) -> PartialSums:
         """Find units."""
         data, before = self._data, self._of
         of, n_neurons = self._at(now), len(now.prototypes)
@@ -110,7 +110,7 @@ class Part:
         if data.codes is not None:
             classes = count_classes(of.bmu, data.codes, n_neurons, data.n_classes)
         sums, hits = self._sums(of.bmu, n_neurons)
-        return Won(hits, sums, self._errors(of.bmu, now), changed, classes)
+        return PartialSums(hits, sums, self._errors(of.bmu, now), changed, classes)
 
     def tuned(
         self, now: Pass, own: Flags | None, links: NDArray[np.int32] | None, leads: Flags | None
@@ -205,7 +205,7 @@ class PartitionedSearch:
         """See `Search`."""
         if known == len(prototypes):
             return found
-        return self._found(prototypes, positions, known if isinstance(found, FastFound) else 0)
+        return self._found(prototypes, positions, known if isinstance(found, PackedResult) else 0)
 
     def unlinked(self, prototypes: Floats, graph: MapGraph) -> Flags:
         """See `Search`."""
@@ -229,20 +229,20 @@ class PartitionedSearch:
         steps = samples.steps(laid.accuracy)
         near = NEAR * laid.accuracy.largest**2 if self.data.X.dtype.itemsize == 8 else -1.0
         now = Pass(self._passes, prototypes.copy(), positions, known, steps, near)
-        won: Won = self.total("won", now)
+        sums: PartialSums = self.total("assign", now)
         scaled = steps * samples.frame.scale
-        errors, total = won.errors / scaled, float(won.errors.sum()) / scaled
-        moved = won.changed / self.data.n if self._passes > 1 else 1.0
-        found = won.hits, errors, total, won.sums, _NOT_HERE, moved, now, won.classes
-        return FoundByParts(self, prototypes, *found)
+        errors, total = sums.errors / scaled, float(sums.errors.sum()) / scaled
+        moved = sums.changed / self.data.n if self._passes > 1 else 1.0
+        found = sums.hits, errors, total, sums.sums, _NOT_HERE, moved, now, sums.classes
+        return PartitionedResult(self, prototypes, *found)
 
 
 _NOT_HERE = np.empty(0, np.int32)
 
 
 @dataclass
-class FoundByParts(FastFound):
-    """What a pass of parts found; see `FastFound`. Units are brought here when asked for."""
+class PartitionedResult(PackedResult):
+    """What a pass of parts found; see `PackedResult`. Units are brought here when asked for."""
 
     search: Any
     now: Pass = None  # type: ignore[assignment] # fields before it have defaults
@@ -264,11 +264,11 @@ class FoundByParts(FastFound):
         """See `Found`."""
         return self.counts
 
-    def trained_by_class(self, leads: Flags) -> FoundByParts:
+    def trained_by_class(self, leads: Flags) -> PartitionedResult:
         """See `Found`."""
         sums, hits = self.search.total("tuned", self.now, leads, None, None)
         return replace(self, hits=hits, packed_sums=sums, own=leads)
 
     def pulled(self, links: NDArray[np.int32], leads: Flags | None) -> LinkedRunnersUp:
-        """See `FastFound`."""
+        """See `PackedResult`."""
         return LinkedRunnersUp(None, *self.search.total("tuned", self.now, self.own, links, leads))

@@ -72,15 +72,12 @@ class PlainSamples:
 
     def subset(self, rows: NDArray[Any] | slice) -> Self:
         """Return the same for some of the samples."""
-        of_each: dict[str, Any] = {
-            "weights": self.weights,
-            "scatter": self.scatter,
-            "codes": self.codes,
-        }
-        own: dict[str, Any] = {
-            name: None if one is None else one[rows] for name, one in of_each.items()
-        }
-        return replace(self, X=self.X[rows], **own)
+        return replace(self, X=self.X[rows], **self.entries(rows))
+
+    def entries(self, rows: NDArray[Any] | slice) -> dict[str, Any]:
+        """Return the weights, scatters and classes of some of the samples."""
+        of_all = {"weights": self.weights, "scatter": self.scatter, "codes": self.codes}
+        return {name: None if one is None else one[rows] for name, one in of_all.items()}
 
     def of_parts(
         self, units: NDArray[np.int64], ask: Callable[[Any, NDArray[np.int64]], NDArray[np.int64]]

@@ -50,11 +50,11 @@ def won_sums(
     elif seen is not None:
         loops.add_observed(for_loops(X), given, bmu, sums, seen)
     else:
-        add_won(X, weights, bmu, sums)
+        add_samples(X, weights, bmu, sums)
     return sums, seen
 
 
-def add_won(
+def add_samples(
     X: NDArray[Any],
     weights: NDArray[np.float64] | None,
     bmu: NDArray[np.int64],

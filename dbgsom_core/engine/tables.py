@@ -94,7 +94,7 @@ class BlockTable(ABC):
 
     def picked(self, rows: Any) -> BlockTable:
         """Return some rows, named by a slice, a mask (n,) or their numbers, as a table."""
-        return PickedTable(self, row_numbers(rows, len(self)))
+        return SubsetTable(self, row_numbers(rows, len(self)))
 
     def finite_or_where(self, rows: int) -> tuple[int, int] | None:
         """Return row and column of the first number that is nan or infinite, ``rows`` at a time.
@@ -243,7 +243,7 @@ class SlicedTable(BlockTable):
         return rows
 
 
-class PickedTable(BlockTable):
+class SubsetTable(BlockTable):
     """Some rows (m,) of another table."""
 
     def __init__(self, of: BlockTable, rows: NDArray[np.int64]) -> None:

@@ -22,7 +22,6 @@ from dbgsom_core.engine.euclidean.packing import (
 from dbgsom_core.engine.euclidean.search import FastSearch
 from dbgsom_core.engine.euclidean.search_loops import (
     ALL,
-    begin,
     compare_blocks,
     slack_of_block,
 )
@@ -77,12 +76,10 @@ def root_of(number):
 def compare_all(one, blocks, panels, accuracy, margins, space, nearest, slack):
     """Compare each block by itself with all panels, and keep what was found."""
     lanes = lanes_of(one)
-    depth, n_panels = blocks.numbers.shape[1], panels.ids.shape[0]
-    at = begin(one, blocks, panels, margins.least, space)
+    n_panels, squares_at = panels.ids.shape[0], blocks.squares.ctypes.data
     for b in range(blocks.numbers.shape[0]):
-        squares = at.squares + b * LINE
-        slack_of_block(one, squares, accuracy, at.slack)
-        compare_blocks(one, 1, b, 1, ALL, depth, panels, margins, space, at)
+        slack_of_block(one, squares_at + b * LINE, accuracy, space.slack.ctypes.data)
+        compare_blocks(one, 1, b, 1, ALL, blocks, panels, margins, space)
         for lane in range(lanes):
             for line in range(SLACKS):
                 slack[b * lanes + lane, line] = space.slack[0, line, lane]

@@ -8,5 +8,5 @@
   exclude, near ties are decided by the definition, samples that changed their unit move from one
   sum to another. How wrong values may be is derived in tests/engine/accuracy.md.
 * `search`: the passes of one training, bounds, order of the samples; single passes.
-* `packed_found`: what a pass found; `fine_tuning`: what samples train besides their units.
+* `packed_result`: what a pass found; `fine_tuning`: what samples train besides their units.
 """

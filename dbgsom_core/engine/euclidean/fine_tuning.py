@@ -34,6 +34,9 @@ from dbgsom_core.engine.rows import Rows, number_at, row_distance
 from dbgsom_core.engine.samples import PlainSamples
 from dbgsom_core.engine.workers import share
 
+_SMALL_WORK = 1 << 19  # numbers in the data below which a second thread costs more than it saves
+_ROWS = 4096  # samples a task
+
 
 class Classes(NamedTuple):
     """Classes of samples and neurons.
@@ -57,9 +60,31 @@ class OwnNeurons(NamedTuple):
     columns: NDArray[np.float64]
 
 
+NO_CLASSES = Classes(np.empty(0, np.int64), np.empty((0, 0), np.bool_))
+
+
+def classes_of(codes: NDArray[np.int64] | None, leads: NDArray[np.bool_] | None) -> Classes:
+    """Return classes (n,) and where they lead (K, C) for the loops; None: there are none."""
+    if codes is None or leads is None:
+        return NO_CLASSES
+    return Classes(np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(leads))
+
+
+def own_neurons(prototypes: NDArray[np.float64], leads: NDArray[np.bool_]) -> OwnNeurons:
+    """Return for each class the neurons in which it leads, and their prototypes."""
+    code, rows = np.nonzero(leads.T)  # by class, then by row
+    ends = np.searchsorted(code, np.arange(leads.shape[1] + 1))
+    return OwnNeurons(
+        rows.astype(np.int64), ends.astype(np.int64), np.ascontiguousarray(prototypes[rows].T)
+    )
+
+
+# ---------------------------------------------------------------------------------- one sample
+
+
 @inner_loop
 def is_misplaced(classes: Classes, i: int, j: int) -> bool:
-    """Say whether sample i has a class that does not lead in neuron j."""
+    """Return whether sample i has a class that does not lead in neuron j."""
     if classes.leads.shape[1] == 0:
         return False
     code = classes.codes[i]
@@ -68,13 +93,9 @@ def is_misplaced(classes: Classes, i: int, j: int) -> bool:
 
 @inner_loop
 def nearest_linked(
-    samples: Rows,
-    i: int,
-    prototypes: NDArray[np.float64],
-    neighbours: NDArray[np.int32],
-    classes: Classes,
-    own: bool,
-) -> int:
+    samples: Rows, i: int, prototypes: NDArray[np.float64], neighbours: NDArray[np.int32],
+    classes: Classes, own: bool,
+) -> int:  # fmt: skip
     """Return which of the ``neighbours`` (some rows, -1 for none) lies nearest to sample i.
 
     With ``own`` only those count in which the sample's class leads; -1 when there is none.
@@ -90,27 +111,58 @@ def nearest_linked(
     return best
 
 
-@loop
-def fill_linked(
-    samples: Rows,
-    prototypes: NDArray[np.float64],
-    units: NDArray[np.int64],
-    neighbours: NDArray[np.int32],
-    classes: Classes,
-    start: int,
-    stop: int,
-    out: NDArray[np.int64],
-) -> None:
-    """Fill out (n,) from ``start`` to ``stop`` with the nearest linked neighbour of each unit.
+@inner_loop
+def nearest_own(
+    samples: Rows, i: int, unit: int, classes: Classes, own: OwnNeurons,
+    squares: NDArray[np.float64],
+) -> int:  # fmt: skip
+    """Return the nearest neuron in which the class of sample i leads.
 
-    ``neighbours`` are (K, degree). Those in which the sample's class leads come first.
+    It is the ``unit`` where the sample has no class, or its class leads there or nowhere.
+    ``squares`` (M,) is overwritten. The inner loop runs over neurons, so that it can use vectors
+    without changing the order of a sum.
     """
-    for i in range(start, stop):
-        j = nearest_linked(samples, i, prototypes, neighbours[units[i]], classes, np.False_)
-        if is_misplaced(classes, i, j):
-            own = nearest_linked(samples, i, prototypes, neighbours[units[i]], classes, np.True_)
-            j = own if own >= 0 else j
-        out[i] = j
+    code = classes.codes[i]
+    if not is_misplaced(classes, i, unit) or own.ends[code] == own.ends[code + 1]:
+        return unit
+    first, last = own.ends[code], own.ends[code + 1]
+    at = samples.at + i * samples.columns * samples.size
+    for m in range(first, last):
+        squares[m] = 0.0
+    for k in range(samples.columns):
+        x = number_at(at, k, samples.size)
+        for m in range(first, last):
+            difference = x - own.columns[k, m]
+            squares[m] += difference * difference
+    best, nearest = first, np.sqrt(squares[first])
+    for m in range(first + 1, last):
+        distance = np.sqrt(squares[m])
+        if distance < nearest:
+            best, nearest = m, distance
+    return int(own.rows[best])
+
+
+# ------------------------------------------------------------------------- in packed sums
+
+
+@dataclass
+class LinkedRunnersUp:
+    """What linked neighbours won: packed ``sums`` (K, depth) and ``hits`` (K,).
+
+    ``places`` (B*lanes,) is the neighbour that each place pulled last time, of samples in memory.
+    """
+
+    places: NDArray[np.int32] | None
+    sums: NDArray[np.float64]
+    hits: NDArray[np.int64]
+
+    def sorted(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> LinkedRunnersUp:
+        """Return the same for samples whose order (n,) was another one ``before``."""
+        assert self.places is not None
+        of_row, places = np.empty_like(before), np.zeros_like(self.places)
+        of_row[before] = self.places[: len(before)]
+        places[: len(after)] = of_row[after]
+        return LinkedRunnersUp(places, self.sums, self.hits)
 
 
 @loop
@@ -162,15 +214,14 @@ def linked_blocks(
             unit = units[base + lowest_bit(left)]
             same = lanes_with(one, units_at + base * 4, unit) & left
             left &= ~same
-            sides_of = sides_at + unit * degree * 4
             doubtful |= nearest_of_links(
-                one, degree, numbers_at + b * depth * LINE, depth, rows_at, halves_at, sides_of,
-                slack_at, same, found_at,
+                one, degree, numbers_at + b * depth * LINE, depth, rows_at, halves_at,
+                sides_at + unit * degree * 4, slack_at, same, found_at,
             )  # fmt: skip
-        asked = inside if classed else doubtful
-        while asked != 0:
-            lane = lowest_bit(asked)
-            asked &= asked - 1
+        rechecked = inside if classed else doubtful
+        while rechecked != 0:
+            lane = lowest_bit(rechecked)
+            rechecked &= rechecked - 1
             i, among = np.int64(order[base + lane]), sides[units[base + lane]]
             if doubtful >> lane & 1:
                 found[lane] = nearest_linked(samples, i, prototypes, among, classes, np.False_)
@@ -185,53 +236,56 @@ def linked_blocks(
         )
 
 
-@inner_loop
-def nearest_own(
-    samples: Rows, i: int, code: int, own: OwnNeurons, squares: NDArray[np.float64]
-) -> int:
-    """Return the neuron of class ``code``, which has one, that lies nearest to sample i.
-
-    ``squares`` is (M,) numbers to work with. The inner loop runs over neurons, so that it can use
-    vectors without changing the order of a sum.
-    """
-    first, last = own.ends[code], own.ends[code + 1]
-    at = samples.at + i * samples.columns * samples.size
-    for m in range(first, last):
-        squares[m] = 0.0
-    for k in range(samples.columns):
-        x = number_at(at, k, samples.size)
-        for m in range(first, last):
-            difference = x - own.columns[k, m]
-            squares[m] += difference * difference
-    best, nearest = first, np.sqrt(squares[first])
-    for m in range(first + 1, last):
-        distance = np.sqrt(squares[m])
-        if distance < nearest:
-            best, nearest = m, distance
-    return int(own.rows[best])
-
-
-@loop
-def fill_own(
-    samples: Rows,
-    units: NDArray[np.int64],
+def linked_seconds(
+    samples: PackedSamples | PackedAnew,
+    laid: PackedPrototypes,
+    prototypes: NDArray[np.float64],
+    units: NDArray[np.int32],
+    links: NDArray[np.int32],
     classes: Classes,
-    own: OwnNeurons,
-    squares: NDArray[np.float64],
-    start: int,
-    stop: int,
-    out: NDArray[np.int64],
-) -> None:
-    """Fill out (n,) from ``start`` to ``stop`` with the nearest neuron in which the class leads.
+    before: LinkedRunnersUp | None,
+) -> LinkedRunnersUp:
+    """Return what the linked neighbours nearest to the samples won, until the next call.
 
-    A sample keeps its unit if it has no class, or its class leads there or nowhere. ``squares``
-    is overwritten, see `nearest_own`.
+    Parameters
+    ----------
+    laid : PackedPrototypes
+        The prototypes (K, D) in panels.
+    units : int array
+        Those whose neighbours count.
+    links : int32 array (K, degree)
+        The linked neighbours of each neuron, -1 for none.
+    before : LinkedRunnersUp or None
+        What the last call returned of samples in memory; it is changed and returned where it fits.
     """
-    for i in range(start, stop):
-        out[i] = units[i]
-        code = classes.codes[i]
-        if is_misplaced(classes, i, units[i]) and own.ends[code] < own.ends[code + 1]:
-            out[i] = nearest_own(samples, i, code, own, squares)
+    n_neurons, stay = len(links), isinstance(samples, PackedSamples)
+    if before is None or len(before.hits) != n_neurons or not stay:
+        sums = np.zeros((n_neurons, samples.depth))
+        before = LinkedRunnersUp(None, sums, np.zeros(n_neurons, np.int64))
+    known, places = before.places is not None, before.places
+    if stay and places is None:
+        before.places = places = np.zeros_like(units)
+
+    def work(tally: Tally, space: Workspace, chunk: Chunk) -> None:
+        here = np.zeros_like(chunk.units) if places is None else places
+        own = _in(classes, chunk)
+        tally_linked(samples, prototypes, laid, links, own, here, tally, space, chunk, known)
+
+    samples.each(units, before.sums, before.hits, 0, work, samples.X.size < _SMALL_WORK)
+    return before
+
+
+def tally_linked(
+    samples: Packed, prototypes: NDArray[np.float64], laid: PackedPrototypes,
+    links: NDArray[np.int32], classes: Classes, places: NDArray[np.int32], tally: Tally,
+    space: Workspace, chunk: Chunk, known: bool = False,
+) -> None:  # fmt: skip
+    """Tally what the linked neighbours of the units of a chunk win, or what is new of it."""
+    linked_blocks(
+        samples.one, chunk.samples, prototypes, samples.frame, chunk.blocks, chunk.units, links,
+        laid.rows, laid.halves, laid.accuracy, classes, known, places, tally, space,
+        chunk.start, chunk.stop,
+    )  # fmt: skip
 
 
 @loop
@@ -253,66 +307,19 @@ def own_blocks(
 
     ``units`` (B*lanes,) is filled by place; ``squares`` and ``packed`` (D,) are overwritten.
     """
-    _, _, order, bmu = blocks
     lanes = lanes_of(one)
-    for place in range(start * lanes, min(stop * lanes, order.size)):
-        i, unit = order[place], bmu[place]
-        units[place] = unit
-        code = classes.codes[i]
-        if not is_misplaced(classes, i, unit) or own.ends[code] == own.ends[code + 1]:
-            continue
-        j = nearest_own(samples, i, code, own, squares)
+    for place in range(start * lanes, min(stop * lanes, blocks.order.size)):
+        i, unit = blocks.order[place], blocks.bmu[place]
+        j = nearest_own(samples, i, unit, classes, own, squares)
         units[place] = j
+        if j == unit:
+            continue
         tally.hits[unit] -= 1
         tally.hits[j] += 1
         pack_row(samples, i, frame, packed)
         for k in range(packed.size):
             tally.sums[unit, k] -= packed[k]
             tally.sums[j, k] += packed[k]
-
-
-_SMALL_WORK = 1 << 19  # numbers in the data below which a second thread costs more than it saves
-_ROWS = 4096  # samples a task
-NO_CLASSES = Classes(np.empty(0, np.int64), np.empty((0, 0), np.bool_))
-
-
-@dataclass
-class LinkedRunnersUp:
-    """What linked neighbours won: packed ``sums`` (K, depth) and ``hits`` (K,).
-
-    ``places`` (B*lanes,) is the neighbour that each place pulled last time, of samples in memory.
-    """
-
-    places: NDArray[np.int32] | None
-    sums: NDArray[np.float64]
-    hits: NDArray[np.int64]
-
-    def sorted(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> LinkedRunnersUp:
-        """Return the same for samples whose order (n,) was another one ``before``."""
-        assert self.places is not None
-        of_row, places = np.empty_like(before), np.zeros_like(self.places)
-        of_row[before] = self.places[: len(before)]
-        places[: len(after)] = of_row[after]
-        return LinkedRunnersUp(places, self.sums, self.hits)
-
-
-def classes_of(codes: NDArray[np.int64] | None, leads: NDArray[np.bool_] | None) -> Classes:
-    """Return classes (n,) and where they lead (K, C) for the loops; None: there are none."""
-    if codes is None or leads is None:
-        return NO_CLASSES
-    return Classes(np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(leads))
-
-
-def own_neurons(prototypes: NDArray[np.float64], leads: NDArray[np.bool_]) -> OwnNeurons:
-    """Return for each class the neurons in which it leads, and their prototypes."""
-    code, rows = np.nonzero(leads.T)  # by class, then by row
-    ends = np.searchsorted(code, np.arange(leads.shape[1] + 1))
-    return OwnNeurons(
-        rows.astype(np.int64), ends.astype(np.int64), np.ascontiguousarray(prototypes[rows].T)
-    )
-
-
-# ------------------------------------------------------------------------- in packed sums
 
 
 def own_class(
@@ -338,77 +345,38 @@ def own_class(
     samples.each(units, sums, hits, 0, work, samples.X.size < _SMALL_WORK)
 
 
-def linked_seconds(
-    samples: PackedSamples | PackedAnew,
-    laid: PackedPrototypes,
-    prototypes: NDArray[np.float64],
-    units: NDArray[np.int32],
-    links: NDArray[np.int32],
-    classes: Classes,
-    before: LinkedRunnersUp | None,
-) -> LinkedRunnersUp:
-    """Return what the linked neighbours nearest to the samples won, until the next call.
-
-    Parameters
-    ----------
-    samples : PackedSamples or PackedAnew
-    laid : PackedPrototypes
-        The prototypes (K, D) in panels.
-    prototypes : float64 array (K, D)
-    units : int array
-        Those whose neighbours count.
-    links : int32 array (K, degree)
-        The linked neighbours of each neuron, -1 for none.
-    classes : Classes
-    before : LinkedRunnersUp or None
-        What the last call returned of samples in memory; it is changed and returned where it fits.
-    """
-    n_neurons, stay = len(links), isinstance(samples, PackedSamples)
-    if before is None or len(before.hits) != n_neurons or not stay:
-        sums = np.zeros((n_neurons, samples.depth))
-        before = LinkedRunnersUp(None, sums, np.zeros(n_neurons, np.int64))
-    known, places = before.places is not None, before.places
-    if stay and places is None:
-        before.places = places = np.zeros_like(units)
-
-    def work(tally: Tally, space: Workspace, chunk: Chunk) -> None:
-        here = np.zeros_like(chunk.units) if places is None else places
-        classes_here = _in(classes, chunk)
-        tally_linked(
-            samples, prototypes, laid, links, classes_here, here, tally, space, chunk, known
-        )
-
-    samples.each(units, before.sums, before.hits, 0, work, samples.X.size < _SMALL_WORK)
-    return before
-
-
-def tally_linked(
-    samples: Packed,
-    prototypes: NDArray[np.float64],
-    laid: PackedPrototypes,
-    links: NDArray[np.int32],
-    classes: Classes,
-    places: NDArray[np.int32],
-    tally: Tally,
-    space: Workspace,
-    chunk: Chunk,
-    known: bool = False,
-) -> None:
-    """Tally what the linked neighbours of the units of a chunk win, or what is new of it."""
-    linked_blocks(
-        samples.one, chunk.samples, prototypes, samples.frame, chunk.blocks, chunk.units, links,
-        laid.rows, laid.halves, laid.accuracy, classes, known, places, tally, space,
-        chunk.start, chunk.stop,
-    )  # fmt: skip
-
-
 def _in(classes: Classes, chunk: Chunk) -> Classes:
-    if not len(classes.codes):
-        return classes
-    return classes._replace(codes=classes.codes[chunk.of])
+    return classes._replace(codes=classes.codes[chunk.of]) if len(classes.codes) else classes
 
 
 # ------------------------------------------------------------------------------ row by row
+
+
+@loop
+def fill_linked(
+    samples: Rows, prototypes: NDArray[np.float64], units: NDArray[np.int64],
+    neighbours: NDArray[np.int32], classes: Classes, start: int, stop: int, out: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Fill out (n,) from ``start`` to ``stop`` with the nearest linked neighbour of each unit.
+
+    ``neighbours`` are (K, degree). Those in which the sample's class leads come first.
+    """
+    for i in range(start, stop):
+        j = nearest_linked(samples, i, prototypes, neighbours[units[i]], classes, np.False_)
+        if is_misplaced(classes, i, j):
+            own = nearest_linked(samples, i, prototypes, neighbours[units[i]], classes, np.True_)
+            j = own if own >= 0 else j
+        out[i] = j
+
+
+@loop
+def fill_own(
+    samples: Rows, units: NDArray[np.int64], classes: Classes, own: OwnNeurons,
+    squares: NDArray[np.float64], start: int, stop: int, out: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Fill out (n,) from ``start`` to ``stop`` with the nearest neuron in which the class leads."""
+    for i in range(start, stop):
+        out[i] = nearest_own(samples, i, units[i], classes, own, squares)
 
 
 def linked_rows(
@@ -420,13 +388,12 @@ def linked_rows(
     leads: NDArray[np.bool_] | None,
 ) -> NDArray[np.int64]:
     """Return the linked neighbour (n,) of each sample's unit that lies nearest to it."""
-    X, out = np.ascontiguousarray(samples.X), np.empty_like(units)
-    rows, classes = Rows.of(X), classes_of(codes, leads)
-    _by_rows(
-        samples,
-        lambda start, stop: fill_linked(rows, prototypes, units, links, classes, start, stop, out),
-    )
-    return out
+    classes = classes_of(codes, leads)
+
+    def fill(rows: Rows, start: int, stop: int, out: NDArray[np.int64]) -> None:
+        fill_linked(rows, prototypes, units, links, classes, start, stop, out)
+
+    return _by_rows(samples, fill)
 
 
 def own_rows(
@@ -438,19 +405,16 @@ def own_rows(
 ) -> NDArray[np.int64]:
     """Return, for each sample (n,), the nearest neuron in which its class leads, or its unit."""
     own, classes = own_neurons(prototypes, leads), classes_of(codes, leads)
-    X, out = np.ascontiguousarray(samples.X), np.empty_like(units)
-    rows = Rows.of(X)
 
-    def work(start: int, stop: int) -> None:
-        squares = np.empty(len(own.rows))
-        fill_own(rows, units, classes, own, squares, start, stop, out)
+    def fill(rows: Rows, start: int, stop: int, out: NDArray[np.int64]) -> None:
+        fill_own(rows, units, classes, own, np.empty(len(own.rows)), start, stop, out)
 
-    _by_rows(samples, work)
+    return _by_rows(samples, fill)
+
+
+def _by_rows(samples: PlainSamples, fill: Callable[..., None]) -> NDArray[np.int64]:
+    X, out = np.ascontiguousarray(samples.X), np.empty(samples.n, np.int64)
+    tasks = 1 if X.size < _SMALL_WORK else -(-samples.n // _ROWS)
+    ends, rows = [samples.n * task // tasks for task in range(tasks + 1)], Rows.of(X)
+    share(samples.threads, tasks, lambda _, task: fill(rows, ends[task], ends[task + 1], out))
     return out
-
-
-def _by_rows(samples: PlainSamples, work: Callable[[int, int], None]) -> None:
-    n = samples.n
-    tasks = 1 if samples.X.size < _SMALL_WORK else -(-n // _ROWS)
-    ends = [n * task // tasks for task in range(tasks + 1)]
-    share(samples.threads, tasks, lambda worker, task: work(ends[task], ends[task + 1]))

@@ -12,6 +12,9 @@ from dbgsom_core.engine.euclidean.packing import Accuracy, Frame, Packed, Panels
 from dbgsom_core.engine.llvm.tile import PANEL_ROWS
 from dbgsom_core.engine.rows import aligned
 
+# A place without prototype begins with this: the row that the search keeps in the lowest bits of a
+# value would make inf no number.
+_NO_PROTOTYPE = 1e38
 FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
 
 
@@ -30,7 +33,7 @@ def pack_prototypes(
     """Pack prototypes (K, D): exactly in ``packed`` (K, depth), rounded in rows and ``panels``.
 
     ``rows`` (K, depth) = -w and ``halves`` (K,) = ‖w‖²/2 are what panels hold. Entries beyond
-    feature D stay 0, as do those of a place that holds no prototype, whose start is inf. Where
+    feature D stay 0, as do those of a place that holds no prototype, whose start is 10^38. Where
     ``before`` has the packed prototypes of the last pass, and not no rows, ``drift`` (G,) grows by
     how far a prototype of each panel moved at most; the drift and the moves of the panels are
     rounded up, as bounds must not be too tight. ``steps`` (K,) is overwritten.
@@ -180,7 +183,7 @@ class PrototypePacker:
         if panels is None or panels.ids is not ids or len(self._rows) != k:
             panels = self._panels = Panels(
                 aligned((len(ids), samples.depth, PANEL_ROWS), samples.dtype),
-                np.full(ids.shape, np.inf, samples.dtype),
+                np.full(ids.shape, _NO_PROTOTYPE, samples.dtype),
                 ids,
                 np.empty(len(ids), np.float32),
                 np.empty(k, np.float32),

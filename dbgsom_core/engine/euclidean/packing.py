@@ -23,7 +23,6 @@ from dbgsom_core.engine.compile import inlined, loop
 from dbgsom_core.engine.llvm.lanes import fetch_line, lanes_of, pack_tile
 from dbgsom_core.engine.llvm.tile import (
     LINE,
-    PANEL_ROWS,
     ROW_BITS,
     SLACKS,
     TOGETHER,
@@ -153,9 +152,8 @@ class Workspace(NamedTuple):
     two are; ``places`` (C, 2, lanes) where these are in the panels; ``nearest`` (C, G, lanes) the
     smallest of each panel; ``slack`` (C, SLACKS, lanes) how close is too close to call; ``done``
     (C, words) a bit for each panel compared. ``tops`` (1 + SLACKS, lanes) are distances of one
-    block, and their slack. ``starts`` (G, PANEL_ROWS) are those of the panels, all finite.
-    ``transposed`` and ``packed`` (lanes, depth) are the samples of a block, in its dtype and, more
-    exactly, in float64.
+    block, and their slack. ``transposed`` and ``packed`` (lanes, depth) are the samples of a block,
+    in its dtype and, more exactly, in float64.
     """
 
     values: NDArray[Any]
@@ -165,7 +163,6 @@ class Workspace(NamedTuple):
     slack: NDArray[Any]
     tops: NDArray[Any]
     done: NDArray[np.int64]
-    starts: NDArray[Any]
     transposed: NDArray[Any]
     packed: NDArray[np.float64]
 
@@ -181,7 +178,6 @@ def workspace(n_panels: int, depth: int, dtype: Any) -> Workspace:
         aligned((TOGETHER, SLACKS, lanes), dtype),
         aligned((1 + SLACKS, lanes), dtype),
         aligned((TOGETHER, -(-n_panels // 64)), np.int64),
-        aligned((n_panels, PANEL_ROWS), dtype),
         aligned((lanes, depth), dtype),
         aligned((lanes, depth), np.float64),
     )

@@ -20,7 +20,7 @@ from dbgsom_core.engine.euclidean.layout import (
     in_rows,
     patches,
 )
-from dbgsom_core.engine.euclidean.packed_found import FastFound
+from dbgsom_core.engine.euclidean.packed_result import PackedResult
 from dbgsom_core.engine.euclidean.packing import (
     NO_MARGINS,
     Chunk,
@@ -73,25 +73,17 @@ class Pruning:
         self.drift = np.empty(0)
         self.begins = False
         self.changed = self._unsorted = 1.0  # the latter since samples were sorted
-        self._d, self._always, self._grows = d, always, False
+        self._d, self._always, self._grows = d, always, False  # always: keep margins, or never
         self._spare = 0  # panels for which the margins have memory left
-        # A fresh start, sorting and a whole pass, pays when what was lost since the last one
-        # amounts to it. One that saved little makes the next one wait twice as long.
-        self._compared = math.inf  # panels a block in the last pass
-        self._excess = 0.0  # what passes compared beyond the least that they could
-        self._before_sorting, self._reluctance = 0.0, 1.0
-        # After a pass that did not pay, margins begin again when a third as many samples change
-        # their unit, or the map has grown by a quarter. The first such pass is forgiven: what it
-        # compared, it has margins anew.
-        self._retry_below, self._retry_beyond, self._forgives = math.inf, 0.0, False
+        # A fresh start, sorting and a whole pass, pays when what passes compared beyond the least
+        # that they could amounts to it.
+        self._excess = 0.0
+        self._pause, self._next_pause = 0, 1  # passes without margins, which did not pay
 
     def prepare(
-        self,
-        positions: NDArray[np.int64] | None,
-        n_neurons: int,
-        known: bool,
+        self, positions: Integers | None, n_neurons: int, known: bool,
         blocks_for: Callable[[int], int],
-    ) -> bool:
+    ) -> bool:  # fmt: skip
         """Make ready for a pass; return whether samples have to be sorted by their units first.
 
         Parameters
@@ -106,16 +98,17 @@ class Pruning:
         sorts = False
         if not known or self._spare < 0:
             self.regroup(positions, n_neurons)
-        elif self.margins is not None and self._unsorted > _UNSORTED:
-            cost = 9 + 180 / self._d + len(self.ids)  # of sorting, in panels, as measured
-            if self._excess > self._reluctance * cost:
-                if self._grows:  # new neurons have panels of their own, far apart on the map
-                    self.regroup(positions, n_neurons)
-                self._before_sorting, self.margins, sorts = self._compared, None, True
-        self.begins = self.margins is None and known and self._begin(n_neurons, blocks_for)
+        elif self.margins is not None and self._unsorted > _UNSORTED and self._sorting_pays():
+            if self._grows:  # new neurons have panels of their own, far apart on the map
+                self.regroup(positions, n_neurons)
+            self.margins, sorts = None, True
+        self.begins = self.margins is None and known and self._begin(blocks_for)
         if sorts or (self.begins and self._unsorted > _UNSORTED):
             self._unsorted, sorts = 0.0, True
         return sorts
+
+    def _sorting_pays(self) -> bool:
+        return self._excess > 9 + 180 / self._d + len(self.ids)  # of sorting, in panels, measured
 
     def fit_accuracy(self, samples: Packed, prototypes: PackedPrototypes) -> None:
         """Drop the margins if they were made for values that are more exact.
@@ -144,7 +137,6 @@ class Pruning:
         self.ids, self.begins = np.concatenate([self.ids, more]), False
         self.drift = np.concatenate([self.drift, np.zeros(len(more))])
         self._spare, self._grows = self._spare - len(more), True
-        self._before_sorting, self._reluctance = 0.0, 1.0
         if self._spare < 0:
             self.margins = None
 
@@ -153,28 +145,20 @@ class Pruning:
         self.changed = changed
         self._unsorted += changed
 
-    def judge(self, compared: float, n_neurons: int) -> None:
+    def judge(self, compared: float) -> None:
         """Keep the margins while they pay; ``compared`` are panels a block of the last pass."""
-        self._compared = compared
         self._excess += compared - _LEAST_COMPARED
-        if self._before_sorting > 0:
-            helped = compared < 0.75 * self._before_sorting
-            self._reluctance = 1.0 if helped else 2 * self._reluctance
-            self._before_sorting = 0.0
         comparison = PANEL_ROWS * (-(-self._d // UNROLL) * UNROLL)
         # Measured on AVX-512: writing a margin and looking at one, in steps of a comparison.
         if compared / len(self.ids) * (comparison + 16) + 2 < comparison:
-            self._retry_below, self._retry_beyond, self._forgives = math.inf, 0.0, True
-        elif self._forgives:
-            self._forgives = False
-        else:
-            self._retry_below, self._retry_beyond = self.changed / 3, 1.25 * n_neurons
-            if self._always is None:
-                self.margins = None
+            self._next_pause = 1
+        elif self._always is None:
+            self.margins, self._pause = None, self._next_pause
+            self._next_pause *= 2
 
-    def _begin(self, n_neurons: int, blocks_for: Callable[[int], int]) -> bool:
-        worth = self.changed < self._retry_below or n_neurons > self._retry_beyond
-        worth = worth if self._always is None else self._always
+    def _begin(self, blocks_for: Callable[[int], int]) -> bool:
+        self._pause -= 1
+        worth = self._pause < 0 if self._always is None else self._always
         if not worth or len(self.ids) < _LEAST_PANELS:
             return False
         wide = len(self.ids) + max(self._spare, 0)
@@ -246,7 +230,7 @@ class FastSearch:
             self._run(prototypes, laid, ALL, known)
         else:
             compared = self._run(prototypes, laid, IN_REACH, known)
-            pruning.judge(compared / bounded, len(prototypes))
+            pruning.judge(compared / bounded)
         found = self._result(prototypes)
         self._passes += 1
         return found
@@ -274,10 +258,10 @@ class FastSearch:
         """See `Search`."""
         out = np.empty(self.data.n, bool)
 
-        def look(rows: Any, nearest: NDArray[np.signedinteger[Any]]) -> None:
+        def mark(rows: Any, nearest: NDArray[np.signedinteger[Any]]) -> None:
             out[rows] = unlinked(nearest, graph)
 
-        self.each_two(prototypes, look)
+        self.each_two(prototypes, mark)
         return out
 
     def each_two(
@@ -392,14 +376,14 @@ class FastSearch:
             self.samples, self._packer, self._laid = doubled, PrototypePacker(doubled), None
             self.seconds, self.pruning.margins = None, None
 
-    def _result(self, prototypes: Floats) -> FastFound:
+    def _result(self, prototypes: Floats) -> PackedResult:
         moved = self.pruning.changed if self._passes else 1.0
-        return FastFound(
+        return PackedResult(
             self, prototypes, self._hits.copy(), self._errors, self._total_error, self._sums,
             self.samples.units, moved,
         )  # fmt: skip
 
-    def laid(self, prototypes: NDArray[np.float64]) -> PackedPrototypes:
+    def packed_prototypes(self, prototypes: NDArray[np.float64]) -> PackedPrototypes:
         """Return the prototypes (K, D) of the last pass, packed; valid until the next one."""
         if self._laid is None:  # blocks are of another dtype since
             self._laid = self._packer.pack(prototypes, self.pruning.ids, self.pruning.drift)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,84 +51,15 @@ from dbgsom_core.engine.rows import Rows, row_distance
 
 ALL, IN_REACH = 0, 1  # which panels a block is compared with
 _WORD = 64  # panels that have a bit in one number
-_LARGEST = 1e38  # of float32, about
 _MARGIN = 2  # bytes
 _MORE = np.float32(1 + SPARE)
 _NONE = 2**31 - 1
 
 
-class Addresses(NamedTuple):
-    """Where arrays begin: an argument each, where an array is seven of a compiled function."""
-
-    numbers: int
-    squares: int
-    units: int
-    margins: int
-    panels: int
-    starts: int
-    ids: int
-    values: int
-    rows: int
-    places: int
-    nearest: int
-    slack: int
-    tops: int
-
-
-@inlined
-def begin(
-    one: Any, blocks: Blocks, panels: Panels, margins: NDArray[np.uint16], space: Workspace
-) -> Addresses:
-    """Fill in the starts of the panels; return where the arrays of a search begin."""
-    # A place that holds no prototype begins with inf. The row that the search keeps in the lowest
-    # bits of a value would make that no number.
-    largest = type(one)(_LARGEST)
-    for g in range(panels.starts.shape[0]):
-        for r in range(PANEL_ROWS):
-            start = panels.starts[g, r]
-            space.starts[g, r] = start if start < largest else largest
-    return Addresses(
-        blocks.numbers.ctypes.data,
-        blocks.squares.ctypes.data,
-        blocks.bmu.ctypes.data,
-        margins.ctypes.data,
-        panels.numbers.ctypes.data,
-        space.starts.ctypes.data,
-        panels.ids.ctypes.data,
-        space.values.ctypes.data,
-        space.rows.ctypes.data,
-        space.places.ctypes.data,
-        space.nearest.ctypes.data,
-        space.slack.ctypes.data,
-        space.tops.ctypes.data,
-    )
-
-
-@inlined
-def _compare_each(
-    one: Any, places: int, b: int, which: int, other: int, first: int, depth: int, n_panels: int,
-    at: Addresses,
-) -> int:  # fmt: skip
-    # Block b with panels first + j for each bit j of ``which`` and, if blocks go together, b + 1
-    # with panels ``other``; alone only with panels that the other one does not want. Returns how
-    # many comparisons of a block with a panel those are.
-    both = which & other
-    for step in range(3):
-        bits = both if step == 0 else (which if step == 1 else other) & ~both
-        if bits != 0:
-            i, together = step // 2, TOGETHER if step == 0 else 1
-            sweep_panels(
-                one, places, together, at.numbers + (b + i) * depth * LINE, at.panels, at.starts,
-                depth, bits, first, at.values + i * VALUES * LINE,
-                at.places + i * 2 * lanes_of(one) * 4, at.nearest + i * n_panels * LINE, n_panels,
-            )  # fmt: skip
-    return int(count_of(which) + count_of(other))
-
-
 @inlined
 def compare_blocks(
-    one: Any, places: int, b: int, together: int, mode: int, depth: int, panels: Panels,
-    margins: Margins, space: Workspace, at: Addresses,
+    one: Any, places: int, b: int, together: int, mode: int, blocks: Blocks, panels: Panels,
+    margins: Margins, space: Workspace,
 ) -> int:  # fmt: skip
     """Compare ``together`` blocks from ``b`` on, up to TOGETHER, with panels that can matter.
 
@@ -138,9 +69,14 @@ def compare_blocks(
     for each. ``space.done`` gets a bit for each panel compared.
     """
     n_panels, wide, compared = panels.ids.shape[0], margins.least.shape[1], 0
+    lanes, depth = lanes_of(one), blocks.numbers.shape[1]
+    numbers_at, margins_at = blocks.numbers.ctypes.data, margins.least.ctypes.data
+    panels_at, starts_at = panels.numbers.ctypes.data, panels.starts.ctypes.data
+    values_at, places_at = space.values.ctypes.data, space.places.ctypes.data
+    nearest_at = space.nearest.ctypes.data
     for i in range(together):
         for p in range(places + 1):
-            for lane in range(lanes_of(one)):
+            for lane in range(lanes):
                 space.values[i, p, lane] = np.inf
     for word in range(space.done.shape[1]):
         first = word * _WORD
@@ -152,13 +88,25 @@ def compare_blocks(
             if mode == ALL:
                 more = np.int64(-1 if end - first == _WORD else (1 << (end - first)) - 1)
             else:
-                least, slid = at.margins + (b + i) * wide * _MARGIN, margins.slides[b + i]
+                least, slid = margins_at + (b + i) * wide * _MARGIN, margins.slides[b + i]
                 for g in range(first, end):
                     reaches = margin_at(least + g * _MARGIN) <= (panels.drift[g] + slid) * _MORE
                     more |= int(reaches) << (g - first)
             space.done[i, word] = more
             which, other = (more, other) if i == 0 else (which, more)
-        compared += _compare_each(one, places, b, which, other, first, depth, n_panels, at)
+        # A block goes alone only with panels that the other one does not want.
+        both = which & other
+        for step in range(3):
+            bits = both if step == 0 else (which if step == 1 else other) & ~both
+            if bits != 0:
+                i = step // 2
+                sweep_panels(
+                    one, places, TOGETHER if step == 0 else 1,
+                    numbers_at + (b + i) * depth * LINE, panels_at, starts_at, depth, bits, first,
+                    values_at + i * VALUES * LINE, places_at + i * 2 * lanes * 4,
+                    nearest_at + i * n_panels * LINE, n_panels,
+                )  # fmt: skip
+        compared += count_of(which) + count_of(other)
     return compared
 
 
@@ -173,26 +121,24 @@ def slide(b: int, used: int, blocks: Blocks, panels: Panels, margins: Margins) -
 
 @inlined
 def keep_margins(
-    one: Any, b: int, i: int, inside: int, panels: Panels, margins: Margins, space: Workspace,
-    at: Addresses,
+    one: Any, b: int, i: int, inside: int, blocks: Blocks, panels: Panels, margins: Margins,
+    space: Workspace,
 ) -> None:  # fmt: skip
-    """Write the margins of block b, the i-th of those together, to all panels compared.
-
-    The last lines of ``tops`` hold the slack of the least exact pass to come.
-    """
-    squares, slack = at.squares + b * LINE, at.slack + i * SLACKS * LINE
-    nearest = at.nearest + i * panels.ids.shape[0] * LINE
-    least = at.margins + b * margins.least.shape[1] * _MARGIN
-    write_tops(one, at.values + i * VALUES * LINE, squares, at.tops + LINE, inside, at.tops)
+    """Write the margins of block b, the i-th of those together, to all panels compared."""
+    squares = blocks.squares.ctypes.data + b * LINE
+    slack = space.slack.ctypes.data + i * SLACKS * LINE
+    values, tops = space.values.ctypes.data + i * VALUES * LINE, space.tops.ctypes.data
+    nearest = space.nearest.ctypes.data + i * panels.ids.shape[0] * LINE
+    least = margins.least.ctypes.data + b * margins.least.shape[1] * _MARGIN
+    slack_of_block(one, squares, margins.accuracy, tops + LINE)  # of the least exact pass to come
+    write_tops(one, values, squares, tops + LINE, inside, tops)
     for word in range(space.done.shape[1]):
         left = space.done[i, word]
         while left != 0:
             g = word * _WORD + lowest_bit(left)
             left &= left - 1
             moved = panels.drift[g] + margins.slides[b]
-            write_margin(
-                one, nearest + g * LINE, squares, slack, at.tops, moved, least + g * _MARGIN
-            )
+            write_margin(one, nearest + g * LINE, squares, slack, tops, moved, least + g * _MARGIN)
 
 
 @inner_loop
@@ -405,7 +351,8 @@ def search_blocks(
         space.slack,
     )
     lanes, n, depth = lanes_of(one), order.size, blocks.numbers.shape[1]
-    at = begin(one, blocks, panels, margins.least, space)
+    numbers_at, squares_at = blocks.numbers.ctypes.data, blocks.squares.ctypes.data
+    values_at, slack_at = values.ctypes.data, slack.ctypes.data
     near = NEAR * accuracy.largest**2 if samples.size == 8 else -1.0
     compared, changed, doubts = 0, 0, 0
     for first in range(start, stop, TOGETHER):
@@ -415,23 +362,21 @@ def search_blocks(
                 # When few panels are compared the processor would wait for memory: what it
                 # fetches by itself ends with each page. The block need not exist.
                 for k in range(depth):
-                    fetch_line(at.numbers + ((b + TOGETHER) * depth + k) * LINE)
+                    fetch_line(numbers_at + ((b + TOGETHER) * depth + k) * LINE)
                 slide(b, min(lanes, n - b * lanes), blocks, panels, margins)
-            slack_at = at.slack + (b - first) * SLACKS * LINE
-            slack_of_block(one, at.squares + b * LINE, accuracy, slack_at)
-        compared += compare_blocks(one, 1, first, together, mode, depth, panels, margins, space, at)
+            of_block = slack_at + (b - first) * SLACKS * LINE
+            slack_of_block(one, squares_at + b * LINE, accuracy, of_block)
+        compared += compare_blocks(one, 1, first, together, mode, blocks, panels, margins, space)
         for i in range(together):
             b = first + i
             base = b * lanes
-            used = min(lanes, n - base)
-            inside = (1 << used) - 1
-            squares, units = at.squares + b * LINE, at.units + base * 4
-            rows_at, slack_at = at.rows + i * 2 * lanes * 4, at.slack + i * SLACKS * LINE
-            write_units(one, at.places + i * 2 * lanes * 4, at.ids, rows_at)
+            inside = (1 << min(lanes, n - base)) - 1
+            rows_at, places_at = rows[i].ctypes.data, space.places[i].ctypes.data
+            write_units(one, places_at, panels.ids.ctypes.data, rows_at)
             if keeps:
-                slack_of_block(one, squares, margins.accuracy, at.tops + LINE)
-                keep_margins(one, b, i, inside, panels, margins, space, at)
-            ties = ties_of(one, at.values + i * VALUES * LINE, slack_at) & inside
+                keep_margins(one, b, i, inside, blocks, panels, margins, space)
+            of_block = slack_at + i * SLACKS * LINE
+            ties = ties_of(one, values_at + i * VALUES * LINE, of_block) & inside
             doubts += count_of(ties)
             while ties != 0:
                 lane = lowest_bit(ties)
@@ -444,7 +389,7 @@ def search_blocks(
                 one, samples, frame, blocks, b, inside, packed, near, steps, rows[i, 0],
                 tally.errors, space,
             )  # fmt: skip
-            moved = lanes_other(one, rows_at, units) & inside
+            moved = lanes_other(one, rows_at, bmu.ctypes.data + base * 4) & inside
             changed += count_of(moved)
             if not only_changes:
                 moved = inside
@@ -476,20 +421,20 @@ def nearest_blocks(
     Returns how many samples were in doubt.
     """
     order, values, rows = blocks.order, space.values, space.rows
-    lanes, n, depth = lanes_of(one), order.size, blocks.numbers.shape[1]
-    at = begin(one, blocks, panels, margins.least, space)
+    lanes, n = lanes_of(one), order.size
+    squares_at, slack_at = blocks.squares.ctypes.data, space.slack.ctypes.data
     doubts = 0
     for base in range(start, stop, TOGETHER):
         together = min(TOGETHER, stop - base)
         for i in range(together):
-            squares, slack_at = at.squares + (base + i) * LINE, at.slack + i * SLACKS * LINE
-            slack_of_block(one, squares, accuracy, slack_at)
-        compare_blocks(one, places, base, together, ALL, depth, panels, margins, space, at)
+            squares, slack = squares_at + (base + i) * LINE, slack_at + i * SLACKS * LINE
+            slack_of_block(one, squares, accuracy, slack)
+        compare_blocks(one, places, base, together, ALL, blocks, panels, margins, space)
         for i in range(together):
-            b, line = base + i, i * 2 * lanes * 4
+            b = base + i
             for p in range(places):
-                place_at, row_at = at.places + line + p * lanes * 4, at.rows + line + p * lanes * 4
-                write_units(one, place_at, at.ids, row_at)
+                place_at, row_at = space.places[i, p].ctypes.data, rows[i, p].ctypes.data
+                write_units(one, place_at, panels.ids.ctypes.data, row_at)
             for lane in range(min(lanes, n - b * lanes)):
                 row, place = np.int64(order[b * lanes + lane]), (b - start) * lanes + lane
                 first, second = np.int64(rows[i, 0, lane]), np.int64(rows[i, 1, lane])

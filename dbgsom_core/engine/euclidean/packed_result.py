@@ -22,7 +22,7 @@ from dbgsom_core.engine.smoothing import reach_of, smoothed, updated_from
 
 
 @dataclass
-class FastFound:
+class PackedResult:
     """See `Found`; of samples that each count once.
 
     ``search`` is the `FastSearch`, or what searches parts, whose last pass this was.
@@ -81,7 +81,7 @@ class FastFound:
         """See `Found`."""
         return self.exactly().reweighed(gamma)
 
-    def trained_by_class(self, leads: NDArray[np.bool_]) -> FastFound:
+    def trained_by_class(self, leads: NDArray[np.bool_]) -> PackedResult:
         """See `Found`."""
         kept, sums, hits = self.kept.copy(), self.packed_sums.copy(), self.hits.copy()
         classes = classes_of(self.search.data.codes, leads)
@@ -126,7 +126,7 @@ class FastFound:
         if is_last and not len(classes.codes):
             seconds = search.pulled(self.prototypes, links)
         if seconds is None:
-            laid, before = search.laid(self.prototypes), search.seconds
+            laid, before = search.packed_prototypes(self.prototypes), search.seconds
             seconds = search.seconds = fine_tuning.linked_seconds(
                 search.samples, laid, self.prototypes, self.kept, links, classes, before
             )
