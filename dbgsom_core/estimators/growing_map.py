@@ -373,7 +373,7 @@ class GrowingMap(FittedMap, BaseEstimator):
             trained, leaves = leaves, np.empty(len(kept), leaves.dtype)
             leaves[kept] = trained
             left_out = self._parts.over(picked(X, ~kept), self._metric.abilities)
-            leaves[~kept] = self._to_live_leaves(left_out).leaf
+            leaves[~kept] = self._predictor.descend(left_out).leaf
         for name in ("labels_", LEAVES):  # of an earlier fit
             self.__dict__.pop(name, None)
         if isinstance(samples.X, BlockTable):

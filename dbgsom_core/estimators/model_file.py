@@ -405,7 +405,7 @@ def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
         shape = (sizes["C"],) if "C" in sizes else shape
     with one_blas_thread(), np.errstate(all="ignore"):
         data = LocalSamples(row, estimator._metric.abilities)
-        answers = (estimator._answering or estimator._answers)(data)
+        answers = (estimator._answering or estimator._predictor.labels)(data)
     if answers.shape != (len(row), *shape):
         raise ArchiveError("holds what its labeller learnt of another map")
     return estimator

@@ -169,7 +169,7 @@ def _losses(estimator: Any, X: Any, target: Target | None) -> NDArray[np.float64
     if estimator._kind == "regressor":  # in variances of each target, the mean over known ones
         y, answers = (
             np.reshape(np.ma.masked_invalid(values), (data.n, -1))
-            for values in (target.y, estimator._point(estimator._answers(data)))
+            for values in (target.y, estimator._point(estimator._predictor.labels(data)))
         )
         spread = y.var(axis=0).filled(1.0)
         errors = ((answers - y) ** 2 / np.where(spread > 0, spread, 1.0)).mean(axis=1)
@@ -178,8 +178,8 @@ def _losses(estimator: Any, X: Any, target: Target | None) -> NDArray[np.float64
     assert target.codes is not None
     true = target.codes[:, None] == np.arange(len(target.classes))
     if estimator._answering is None and estimator._leaf_probabilities is None:
-        shares = estimator._answers(data)[:, None] == target.classes  # no probabilities
+        shares = estimator._predictor.labels(data)[:, None] == target.classes  # no probabilities
     else:
-        shares = estimator._probabilities_of(data)
+        shares = estimator._predictor.probabilities(data)
     losses = ((shares - true.astype(np.float64)) ** 2).sum(axis=1)
     return np.where(target.codes >= 0, losses, np.nan)

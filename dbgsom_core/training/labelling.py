@@ -25,7 +25,7 @@ from dbgsom_core.interfaces.labellers import (
     Surroundings,
 )
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.tree import Tree, leaf_map, stand_ins
+from dbgsom_core.som_map.tree import Descent, Tree, descend, leaf_map, stand_ins
 from dbgsom_core.training.groups import (
     BLOCK,
     LabelledGroups,
@@ -270,6 +270,50 @@ class MultiOutputLabeller:
 
 def _stacked(columns: Sequence[NDArray[Any]], single: bool) -> NDArray[np.float64]:
     return np.asarray(columns[0] if single else np.column_stack(columns), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Answers prepared samples by a labelled tree of L leaves.
+
+    Attributes
+    ----------
+    tree : Tree
+    leaves : Labels
+    labeller : FittedLabeller, MultiOutputLabeller or None
+        Where the labeller answers from more than the winning neuron.
+    classes : array (C,) or None
+    """
+
+    tree: Tree
+    leaves: Labels
+    labeller: FittedLabeller | MultiOutputLabeller | None
+    classes: NDArray[Any] | None
+
+    def descend(self, data: Samples) -> Descent:
+        """Send samples down over neurons that won a training sample, which alone have answers."""
+        return descend(self.tree, data, self.tree.live(self.leaves.hits))
+
+    def labels(self, data: Samples) -> NDArray[Any]:
+        """Return a label or numbers for each sample."""
+        if self.labeller is None:
+            return np.asarray(self.leaves.labels[self.descend(data).leaf])
+        answers = self.labeller(data)
+        return answers if self.classes is None else self.classes[answers.argmax(axis=1)]
+
+    def probabilities(self, data: Samples) -> NDArray[np.float64]:
+        """Return class probabilities (n, C).
+
+        Raises
+        ------
+        AttributeError
+            The labeller gives none.
+        """
+        if self.labeller is not None:
+            return self.labeller(data)
+        if self.leaves.probabilities is None:
+            raise AttributeError("the map's labeller gives no probabilities")
+        return np.asarray(self.leaves.probabilities[self.descend(data).leaf])
 
 
 @dataclass(frozen=True)

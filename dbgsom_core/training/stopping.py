@@ -17,10 +17,10 @@ from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.measures import AskedEvaluation, Evaluation
 from dbgsom_core.interfaces.stopping import STOP, StoppingAbilities, StopState, judges_targets
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.tree import Tree, descend
+from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.training.checkpoint import TrainingState
 from dbgsom_core.training.config import TrainingConfig
-from dbgsom_core.training.labelling import LabelledMap, TrainedMap, TrainingLog
+from dbgsom_core.training.labelling import LabelledMap, Predictor, TrainedMap, TrainingLog
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.targets import Target
 
@@ -126,31 +126,17 @@ class ValidationMonitor:
         tree, classes = Tree.of(som_map), self.target.classes
 
         @cache
-        def labelled() -> LabelledMap:
+        def predictor() -> Predictor:
             won = self.data.lasting(som_map.prototypes, found)
-            return LabelledMap.of(
-                self.labeller, TrainedMap(tree, self.data, won, won, self.target, log)
-            )
-
-        def leaves(data: Samples) -> NDArray[np.int64]:
-            return descend(tree, data, tree.live(labelled().leaves.hits)).leaf
+            trained = TrainedMap(tree, self.data, won, won, self.target, log)
+            labelled = LabelledMap.of(self.labeller, trained)
+            return Predictor(tree, labelled.leaves, labelled.labeller, classes)
 
         def predictions(data: Samples) -> NDArray[Any]:
-            fitted = labelled().labeller
-            if fitted is None:
-                answers = np.asarray(labelled().leaves.labels[leaves(data)])
-            else:
-                answers = fitted(data)
-                answers = answers if classes is None else classes[answers.argmax(axis=1)]
-            return LabellerAbilities.of(self.labeller).point(answers)
+            return LabellerAbilities.of(self.labeller).point(predictor().labels(data))
 
         def probabilities(data: Samples) -> NDArray[np.float64]:
-            fitted, shares = labelled().labeller, labelled().leaves.probabilities
-            if fitted is not None:
-                return fitted(data)
-            if shares is None:
-                raise ValueError(f"labeller {type(self.labeller).__name__} gives no probabilities")
-            return np.asarray(shares[leaves(data)])
+            return predictor().probabilities(data)
 
         def beside(data: Samples, target: Target) -> Evaluation:
             known = target.known
