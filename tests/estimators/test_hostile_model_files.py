@@ -214,9 +214,9 @@ def npy(descr="<f8", shape="(4,)", content=b"\0" * 32):
         (npy(shape="(-4,)"), "no array of plain values"),
         (npy(descr="<U1", content=b"\xff" * 16), "'a0', whose bytes are no str"),
         (npy(descr="|b1", content=b"\7" * 4), "'a0', whose bytes are no bool"),
-        (npy(shape="(4,)+(1,)*99"), "is damaged"),
-        (b"\x93NUMPY\x02\x00" + b"\xff" * 40, "another version of the npy format"),
-        (b"", "is damaged"),
+        (npy(shape="(4,)+(1,)*99"), "no array of plain values"),
+        (b"\x93NUMPY\x02\x00" + b"\xff" * 40, "no array of plain values"),
+        (b"", "no array of plain values"),
     ],
 )
 def test_what_an_array_says_of_itself_is_checked_before_it_is_made(member, message, forged):
