@@ -32,7 +32,7 @@ from dbgsom_core.estimators.components import (
 from dbgsom_core.estimators.fitted_map import LEAVES, FittedMap
 from dbgsom_core.estimators.model_file import take_state
 from dbgsom_core.estimators.planning import Plan, plan_of
-from dbgsom_core.estimators.sizing import SizesTried, choose_size, spreading_factor_of
+from dbgsom_core.estimators.sizing import SizesTried, choose_size
 from dbgsom_core.estimators.validation import (
     LEAST_SAMPLES,
     HeldOut,
@@ -347,7 +347,7 @@ class GrowingMap(FittedMap, BaseEstimator):
                 state = fit_map(
                     parts, samples, its_target, settings, notify, start, new, progress, validation
                 )
-                self._parts, self.spreading_factor_ = parts, spreading_factor_of(parts)
+                self._parts, self.spreading_factor_ = parts, parts.spreading_factor
                 take_state(self, state)
                 self._take_labels(X, samples, kept, state.new_leaves)
         if checkpoints is not None:

@@ -12,7 +12,6 @@ from sklearn.base import clone
 
 from dbgsom_core.engine.tables import picked
 from dbgsom_core.estimators.components import build_growth
-from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import Target
 
@@ -85,14 +84,6 @@ def describe_sizes(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[
         f"spreading_factor auto is {chosen:g}, the first within one standard error of the least "
         f"loss on held-out samples ({sizes})",
     )
-
-
-def spreading_factor_of(parts: Parts) -> float | None:
-    """Return the spreading factor with which maps grow, None where there is no such field."""
-    growing = GrowthAbilities.of(parts.growth)
-    while growing.base is not None:
-        growing = GrowthAbilities.of(growing.base)
-    return None if growing.spreading_factor is None else float(growing.spreading_factor)
 
 
 def _with_factor(parts: Parts, estimator: Any, factor: float | None) -> Parts:
