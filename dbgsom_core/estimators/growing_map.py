@@ -46,7 +46,6 @@ from dbgsom_core.interfaces.engine import at_work
 from dbgsom_core.interfaces.guard import blamed
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.callbacks import callback_notifier
-from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.config import Settings
 from dbgsom_core.training.fit import check_goes_on, fit_map
 from dbgsom_core.training.groups import Calibration, followed_by
@@ -309,7 +308,12 @@ class GrowingMap(FittedMap, BaseEstimator):
         start, least = None, 1 if goes_on else LEAST_SAMPLES
         if goes_on or (self.warm_start and hasattr(self, "som_map_")):
             start = self.som_map_
-            _check_columns(start, X)
+            columns = start.prototypes.shape[1]
+            if columns != X.shape[1]:
+                raise ValueError(
+                    f"warm_start goes on from a map of {columns} features, and X has {X.shape[1]}; "
+                    "fit a new estimator, or set warm_start=False"
+                )
             check_goes_on(start, self._metric.metric, parts, self.grid)
         weights = check_weights(X, sample_weight, least)
         held = HeldOut.of(X.shape[0], self.calibration, parts.stopping, least)
@@ -317,7 +321,9 @@ class GrowingMap(FittedMap, BaseEstimator):
         trained, its_target, its_weights = X, target, weights
         if kept is not None:
             trained, its_weights = picked(X, kept), None if weights is None else weights[kept]
-            its_target = None if target is None else target.of(_with_rest(kept, target))
+            if target is not None:  # those of micro-clusters come last, and are all kept
+                rest = np.ones(len(target.y) - len(kept), dtype=bool)
+                its_target = target.of(np.concatenate([kept, rest]))
         if start is None:
             self.sizes_tried_ = SizesTried()
             if self._sizes_itself:
@@ -456,16 +462,3 @@ _ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "None or a number between 0 and 1",
     ),
 }
-
-
-def _with_rest(kept: NDArray[np.bool_], target: Target) -> NDArray[np.bool_]:
-    # Targets of micro-clusters stand behind those of the samples, and are all kept.
-    return np.concatenate([kept, np.ones(len(target.y) - len(kept), dtype=bool)])
-
-
-def _check_columns(som_map: SomMap, X: Any) -> None:
-    if som_map.prototypes.shape[1] != X.shape[1]:
-        raise ValueError(
-            f"warm_start goes on from a map of {som_map.prototypes.shape[1]} features, and X has "
-            f"{X.shape[1]}; fit a new estimator, or set warm_start=False"
-        )
