@@ -46,6 +46,7 @@ from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explain
 from dbgsom_core.estimators.archive import (
     ArchiveError,
     any_error_as_archive_error,
+    one_line,
     opened_archive,
     write_archive,
 )
@@ -161,7 +162,7 @@ def save(model: Any, path: str | PathLike[str]) -> None:
             _read(header, dict(arrays).pop)
     except ArchiveError as error:
         raise ModelFileError(
-            f"the model cannot be saved, for nobody could load it again: it {error}"
+            f"the model cannot be saved, for nobody could load it again: it {one_line(error)}"
         ) from error
     target = Path(path)
     if not target.parent.is_dir():
@@ -189,7 +190,7 @@ def load(path: str | PathLike[str]) -> Any:
         with opened_archive(source) as archive:
             return _read(archive.header, archive.take)
     except ArchiveError as error:
-        raise ModelFileError(f"{path} {error}") from error
+        raise ModelFileError(f"{path} {one_line(error)}") from error
     except FileNotFoundError:
         raise ModelFileError(f"there is no model file {path}") from None
     except OSError as error:

@@ -81,6 +81,7 @@ def test_no_class_is_built_that_is_not_listed(plain, forged, monkeypatch):
         ("mean_", "x", "cannot be used"),
         ("mean_", obj(SCALER, with_mean=True), "cannot be used"),
         ("scale_", {"$array": "a0"}, "names it twice"),
+        ("mean_", {"$array": "x" * 5000}, "has no array 'xxx"),
         ("n_features_in_", 7, "expecting 7 features|takes 7 columns|cannot be used"),
         ("n_features_in_", 10**9, "claims to be of samples of 1000000000 columns"),
     ],
@@ -89,8 +90,9 @@ def test_a_transformer_transforms_a_row_or_is_refused(attribute, value, message,
     def change(header):
         header["steps"][0][1]["state"][attribute] = value
 
-    with pytest.raises(ModelFileError, match=message):
+    with pytest.raises(ModelFileError, match=message) as caught:
         persistence.load(forged(change))
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize(
