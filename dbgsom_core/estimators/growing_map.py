@@ -390,15 +390,9 @@ class GrowingMap(FittedMap, BaseEstimator):
     def _warn_of_collapse(self, data: Samples) -> None:
         if np.count_nonzero(self.hit_counts_) != 1 or len(self.som_map_) == 1:
             return
-        cure = "; look at the scales of the columns and at the metric"
-        if data.metric.form is not None:
-            cure = (
-                ": medians and modes of wide neighbourhoods are alike where one value is frequent; "
-                "try manhattan with prototype='mean', growth='fixed', or kernel="
-                "{'name': 'gaussian', 'start': 0.5, 'end': 0.3}"
-            )
         warnings.warn(
-            f"one of {len(self.som_map_)} neurons won all {data.n} samples{cure}",
+            f"one of {len(self.som_map_)} neurons won all {data.n} samples; look at the scales of "
+            "the columns and at the metric, or try growth='fixed' with a narrow kernel",
             stacklevel=callers_level(),
         )
 

@@ -43,14 +43,6 @@ State = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class TrainingLog:
-    """What a labeller may know of how the map came to be: a seed, and its epochs."""
-
-    seed: tuple[int, ...] = (0,)
-    epochs: tuple[EpochRecord, ...] = ()
-
-
-@dataclass(frozen=True)
 class TrainedMap:
     """A trained map and its child maps beside the samples that they were trained on.
 
@@ -61,7 +53,8 @@ class TrainedMap:
     found, ended : PerSample
         The neurons of the first map that samples won, and the leaves in which they ended.
     target : Target or None
-    log : TrainingLog
+    seed, epochs
+        What a labeller may know of how the map came to be: for draws by lot, and its records.
     totals : Totals or None
         What the leaves won, where that is known.
     """
@@ -71,7 +64,8 @@ class TrainedMap:
     found: PerSample
     ended: PerSample
     target: Target | None
-    log: TrainingLog
+    seed: tuple[int, ...] = (0,)
+    epochs: tuple[EpochRecord, ...] = ()
     totals: Totals | None = None
 
     def part(self, rows: NDArray[np.intp], y: NDArray[np.float64]) -> TrainedMap:
@@ -95,7 +89,7 @@ class TrainedMap:
         seen: dict[str, Any] = {
             "som_map": som_map, "hits": exact.hits, "y": y, "classes": classes,
             "class_counts": exact.class_counts, "weights": data.weights, "errors": exact.errors,
-            "context": Context(data, won, self.log.seed, self.log.epochs),
+            "context": Context(data, won, self.seed, self.epochs),
         }  # fmt: skip
         if hasattr(won, "units"):  # samples are not in memory
             return AskedEvidence(bmu=units_of(won), bmu_of=lambda: won.bmu, **seen)
