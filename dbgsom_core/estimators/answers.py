@@ -41,7 +41,7 @@ class Answers:
     @cached_property
     def ended(self) -> Descent:
         """Where the samples came to on the live leaves."""
-        ended: Descent = self._estimator._to_live_leaves(self._data)
+        ended: Descent = self._estimator._predictor.descend(self._data)
         return ended
 
     @property

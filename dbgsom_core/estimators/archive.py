@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DbgsomError
@@ -27,6 +27,11 @@ from dbgsom_core.tables._files import open_regular, write_atomically
 # A file of n bytes may unpack to a + b n bytes.
 ARRAY_BYTES = (1 << 26, 100)
 HEADER_BYTES = (1 << 20, 4)
+_MAGIC = b"\x93NUMPY\x01\x00"
+_NPY = re.compile(  # numpy's own reader evaluates the header as Python, which takes longer
+    rb"\{'descr': '([<>|][biufSUMm][1-9]\d{0,8}(?:\[\w+\])?)', 'fortran_order': (False|True), "
+    rb"'shape': \((\d{0,18}(?:, \d{1,18}){0,3}),?\), \} *\n"
+)
 
 
 class ArchiveError(ValueError):
@@ -88,18 +93,19 @@ class Archive:
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ArchiveError(f"packs {name!r} in a way that models do not use")
         with self._zip.open(member) as stream:
-            if npy.read_magic(stream) != (1, 0):
-                raise ArchiveError(f"holds {name!r} in another version of the npy format")
-            shape, fortran, dtype = npy.read_array_header_1_0(stream)
-            if dtype.kind not in "biufSUMm" or not dtype.itemsize or min(shape, default=0) < 0:
+            start = stream.read(len(_MAGIC) + 2)
+            header = _NPY.fullmatch(stream.read(int.from_bytes(start[-2:], "little")))
+            if start[:-2] != _MAGIC or header is None:
                 raise ArchiveError(f"holds {name!r}, which is no array of plain values")
+            dtype, order = np.dtype(header[1].decode()), "F" if header[2] == b"True" else "C"
+            shape = tuple(int(n) for n in header[3].decode().split(", ") if n)
             size = math.prod(shape) * dtype.itemsize
             if size != member.file_size - stream.tell():
                 raise ArchiveError(f"says that {name!r} has shape {shape}, unlike its size")
             content = np.empty(size, dtype=np.uint8)
             if stream.readinto(content.data) < size or stream.read(1):  # type: ignore[attr-defined]
                 raise ArchiveError(f"is cut short within {name!r}")
-        array = content.view(dtype).reshape(shape, order="F" if fortran else "C")
+        array: NDArray[Any] = content.view(dtype).reshape(shape, order=order)  # type: ignore[call-overload]
         if self._digests.get(name, digest := _digest(array)) != digest:
             raise ArchiveError(f"holds another array {name!r} than was written: it is damaged")
         array = array.astype(dtype.newbyteorder("="), copy=False)

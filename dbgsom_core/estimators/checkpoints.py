@@ -26,7 +26,7 @@ from dbgsom_core.engine.local import Samples
 from dbgsom_core.engine.tables import each_range
 from dbgsom_core.errors import CheckpointError, PluginError, callers_level
 from dbgsom_core.estimators.allow_list import NotPlainError, from_plain, to_plain
-from dbgsom_core.estimators.archive import ArchiveError, opened_archive
+from dbgsom_core.estimators.archive import ArchiveError, one_line, opened_archive
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.version import __version__
@@ -167,7 +167,7 @@ class Checkpoints:
             return None
         except (ArchiveError, OSError) as error:
             raise CheckpointError(
-                f"{self.path} {error}; remove it to train from the beginning"
+                f"{self.path} {one_line(error)}; remove it to train from the beginning"
             ) from error
 
     def _check(self, was: Facts, now: Facts) -> None:

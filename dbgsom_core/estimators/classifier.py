@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 
-from dbgsom_core.engine.local import Samples
 from dbgsom_core.estimators.components import computed
 from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
@@ -79,7 +78,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         evaluation = replace(
             super().evaluate(X, y, predictions, seed),
             classes=self.classes_,
-            probabilities_of=self._probabilities_of,
+            probabilities_of=self._predictor.probabilities,
         )
         if y is None:
             return evaluation
@@ -97,7 +96,8 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         AttributeError
             The labeller gives no probabilities.
         """
-        return self._probabilities_of(self._samples(X))
+        data = self._samples(X)
+        return self._predictor.probabilities(data)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the share of the samples X (n, D) of which `predict` knows the class, y (n,).
@@ -108,15 +108,3 @@ class SomClassifier(ClassifierMixin, GrowingMap):
 
         y, answers, weights = map(computed, (y, self.predict(X), sample_weight))
         return float(accuracy_score(y, answers, sample_weight=weights))
-
-    def _probabilities_of(self, data: Samples) -> NDArray[np.float64]:
-        if self._answering is not None:
-            return self._answering(data)
-        shares = self._leaf_probabilities
-        if shares is None:
-            name = type(self._parts.labeller).__name__
-            raise AttributeError(f"labeller {name} gives no probabilities")
-        return np.asarray(shares[self._to_live_leaves(data).leaf])
-
-    def _labels_of(self, answers: NDArray[np.float64]) -> NDArray[Any]:
-        return np.asarray(np.asarray(self.classes_)[answers.argmax(axis=1)])

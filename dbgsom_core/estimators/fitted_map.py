@@ -35,7 +35,12 @@ from dbgsom_core.som_map.topology import (
 )
 from dbgsom_core.som_map.tree import Descent, Tree, descend
 from dbgsom_core.training.groups import Calibration, Density, Novelty
-from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
+from dbgsom_core.training.labelling import (
+    FittedLabeller,
+    Labels,
+    MultiOutputLabeller,
+    Predictor,
+)
 from dbgsom_core.training.parts import FittedMetric, Parts
 from dbgsom_core.training.targets import labelled
 
@@ -117,9 +122,11 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X = check_samples(self, X, self._metric.abilities.handles, reset=False, engine=engine)
         return self._parts.over(X, self._metric.abilities)
 
-    def _to_live_leaves(self, data: Samples) -> Descent:
-        # Only neurons that won a training sample have something to say.
-        return descend(self._tree, data, self._tree.live(self.leaf_hit_counts_))
+    @property
+    def _predictor(self) -> Predictor:
+        shares, hits = self._leaf_probabilities, self.leaf_hit_counts_
+        leaves = Labels(self.leaf_labels_, shares, hits)
+        return Predictor(self._tree, leaves, self._answering, getattr(self, "classes_", None))
 
     @by_rows
     def predict(self, X: Any) -> NDArray[Any]:
@@ -131,18 +138,11 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         one where it has a child map; a labeller that answers from more than the nearest neuron
         asks those around the sample, of all leaves.
         """
-        return self._answers(self._samples(X))
-
-    def _answers(self, data: Samples) -> NDArray[Any]:
-        if self._answering is None:
-            return np.asarray(self.leaf_labels_[self._to_live_leaves(data).leaf])
-        return self._labels_of(self._answering(data))
+        data = self._samples(X)
+        return self._predictor.labels(data)
 
     def _point(self, answers: NDArray[Any]) -> NDArray[Any]:
         return LabellerAbilities.of(self._parts.labeller).point(answers)
-
-    def _labels_of(self, answers: NDArray[np.float64]) -> NDArray[Any]:
-        return answers
 
     def answers(self, X: Any) -> Answers:
         """Return label, unit, cell, distance, novelty and probabilities of samples X (n, D).
@@ -306,7 +306,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     ) -> NDArray[np.float64]:
         known = self._known_novelty()
         if isinstance(known, Novelty):  # of a file of format 1
-            there = self._to_live_leaves(data) if ended is None else ended()
+            there = self._predictor.descend(data) if ended is None else ended()
             return known.scores(there.leaf, there.distance)
         return self._density.scores(data)
 

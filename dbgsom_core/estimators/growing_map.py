@@ -32,7 +32,7 @@ from dbgsom_core.estimators.components import (
 from dbgsom_core.estimators.fitted_map import LEAVES, FittedMap
 from dbgsom_core.estimators.model_file import take_state
 from dbgsom_core.estimators.planning import Plan, plan_of
-from dbgsom_core.estimators.sizing import SizesTried, choose_size, spreading_factor_of
+from dbgsom_core.estimators.sizing import SizesTried, choose_size
 from dbgsom_core.estimators.validation import (
     LEAST_SAMPLES,
     HeldOut,
@@ -46,7 +46,6 @@ from dbgsom_core.interfaces.engine import at_work
 from dbgsom_core.interfaces.guard import own_error_names
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.callbacks import callback_notifier
-from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.config import Settings
 from dbgsom_core.training.fit import check_goes_on, fit_map
 from dbgsom_core.training.groups import Calibration, followed_by
@@ -309,7 +308,12 @@ class GrowingMap(FittedMap, BaseEstimator):
         start, least = None, 1 if goes_on else LEAST_SAMPLES
         if goes_on or (self.warm_start and hasattr(self, "som_map_")):
             start = self.som_map_
-            _check_columns(start, X)
+            columns = start.prototypes.shape[1]
+            if columns != X.shape[1]:
+                raise ValueError(
+                    f"warm_start goes on from a map of {columns} features, and X has {X.shape[1]}; "
+                    "fit a new estimator, or set warm_start=False"
+                )
             check_goes_on(start, self._metric.metric, parts, self.grid)
         weights = check_weights(X, sample_weight, least)
         held = HeldOut.of(X.shape[0], self.calibration, parts.stopping, least)
@@ -317,7 +321,9 @@ class GrowingMap(FittedMap, BaseEstimator):
         trained, its_target, its_weights = X, target, weights
         if kept is not None:
             trained, its_weights = picked(X, kept), None if weights is None else weights[kept]
-            its_target = None if target is None else target.of(_with_rest(kept, target))
+            if target is not None:  # those of micro-clusters come last, and are all kept
+                rest = np.ones(len(target.y) - len(kept), dtype=bool)
+                its_target = target.of(np.concatenate([kept, rest]))
         if start is None:
             self.sizes_tried_ = SizesTried()
             if self._sizes_itself:
@@ -347,7 +353,7 @@ class GrowingMap(FittedMap, BaseEstimator):
                 state = fit_map(
                     parts, samples, its_target, settings, notify, start, new, progress, validation
                 )
-                self._parts, self.spreading_factor_ = parts, spreading_factor_of(parts)
+                self._parts, self.spreading_factor_ = parts, parts.spreading_factor
                 take_state(self, state)
                 self._take_labels(X, samples, kept, state.new_leaves)
         if checkpoints is not None:
@@ -373,7 +379,7 @@ class GrowingMap(FittedMap, BaseEstimator):
             trained, leaves = leaves, np.empty(len(kept), leaves.dtype)
             leaves[kept] = trained
             left_out = self._parts.over(picked(X, ~kept), self._metric.abilities)
-            leaves[~kept] = self._to_live_leaves(left_out).leaf
+            leaves[~kept] = self._predictor.descend(left_out).leaf
         for name in ("labels_", LEAVES):  # of an earlier fit
             self.__dict__.pop(name, None)
         if isinstance(samples.X, BlockTable):
@@ -384,15 +390,9 @@ class GrowingMap(FittedMap, BaseEstimator):
     def _warn_of_collapse(self, data: Samples) -> None:
         if np.count_nonzero(self.hit_counts_) != 1 or len(self.som_map_) == 1:
             return
-        cure = "; look at the scales of the columns and at the metric"
-        if data.metric.form is not None:
-            cure = (
-                ": medians and modes of wide neighbourhoods are alike where one value is frequent; "
-                "try manhattan with prototype='mean', growth='fixed', or kernel="
-                "{'name': 'gaussian', 'start': 0.5, 'end': 0.3}"
-            )
         warnings.warn(
-            f"one of {len(self.som_map_)} neurons won all {data.n} samples{cure}",
+            f"one of {len(self.som_map_)} neurons won all {data.n} samples; look at the scales of "
+            "the columns and at the metric, or try growth='fixed' with a narrow kernel",
             stacklevel=callers_level(),
         )
 
@@ -456,16 +456,3 @@ _ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "None or a number between 0 and 1",
     ),
 }
-
-
-def _with_rest(kept: NDArray[np.bool_], target: Target) -> NDArray[np.bool_]:
-    # Targets of micro-clusters stand behind those of the samples, and are all kept.
-    return np.concatenate([kept, np.ones(len(target.y) - len(kept), dtype=bool)])
-
-
-def _check_columns(som_map: SomMap, X: Any) -> None:
-    if som_map.prototypes.shape[1] != X.shape[1]:
-        raise ValueError(
-            f"warm_start goes on from a map of {som_map.prototypes.shape[1]} features, and X has "
-            f"{X.shape[1]}; fit a new estimator, or set warm_start=False"
-        )

@@ -46,6 +46,7 @@ from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explain
 from dbgsom_core.estimators.archive import (
     ArchiveError,
     any_error_as_archive_error,
+    one_line,
     opened_archive,
     write_archive,
 )
@@ -53,19 +54,19 @@ from dbgsom_core.estimators.components import component_spec
 from dbgsom_core.estimators.display import explored as explored_page
 from dbgsom_core.estimators.scaling import names_after, prepared
 from dbgsom_core.interfaces.component import Component, nested_fields, parse
-from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
+from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.stored_types import mismatch, shown
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
 from dbgsom_core.plugins.validation_messages import sentences
-from dbgsom_core.som_map.changes import change_of
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.tables import Columns
 from dbgsom_core.tables._files import exists
+from dbgsom_core.training.checkpoint import record_of
 from dbgsom_core.training.fit import FittedState
 from dbgsom_core.training.groups import Calibration, Density, LabelledGroups, MicroClusters
 from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
@@ -161,7 +162,7 @@ def save(model: Any, path: str | PathLike[str]) -> None:
             _read(header, dict(arrays).pop)
     except ArchiveError as error:
         raise ModelFileError(
-            f"the model cannot be saved, for nobody could load it again: it {error}"
+            f"the model cannot be saved, for nobody could load it again: it {one_line(error)}"
         ) from error
     target = Path(path)
     if not target.parent.is_dir():
@@ -189,7 +190,7 @@ def load(path: str | PathLike[str]) -> Any:
         with opened_archive(source) as archive:
             return _read(archive.header, archive.take)
     except ArchiveError as error:
-        raise ModelFileError(f"{path} {error}") from error
+        raise ModelFileError(f"{path} {one_line(error)}") from error
     except FileNotFoundError:
         raise ModelFileError(f"there is no model file {path}") from None
     except OSError as error:
@@ -390,7 +391,7 @@ def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
         raise ArchiveError("holds a map in which no neuron has won a sample")
     estimator.kept_epoch_ = getattr(estimator, "kept_epoch_", estimator.n_iter_)  # of older files
     estimator.sizes_tried_ = ()
-    _take_map(estimator, som_map, tree, tuple(map(_read_record, stored["history"])))
+    _take_map(estimator, som_map, tree, tuple(map(record_of, stored["history"])))
     estimator._parts = estimator.check_parts(())
     estimator._metric = restored(estimator._parts.metric, _read_state(stored, "metric", take))
     row = _prepared_row(estimator._metric, sizes["F"], sizes["D"])
@@ -405,7 +406,7 @@ def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
         shape = (sizes["C"],) if "C" in sizes else shape
     with one_blas_thread(), np.errstate(all="ignore"):
         data = LocalSamples(row, estimator._metric.abilities)
-        answers = (estimator._answering or estimator._answers)(data)
+        answers = (estimator._answering or estimator._predictor.labels)(data)
     if answers.shape != (len(row), *shape):
         raise ArchiveError("holds what its labeller learnt of another map")
     return estimator
@@ -469,12 +470,6 @@ def _fields(
             within = [it.removeprefix(prefix) for it in filled if it.startswith(prefix)]
             kept[field] = _fields(get_registry().find(kind, name), inner, within) | {"name": name}
     return kept
-
-
-def _read_record(stored: Mapping[str, Any]) -> EpochRecord:
-    births = tuple(GrowthEvent(epoch, at, (x, y)) for epoch, at, (x, y) in stored["births"])
-    changes = tuple(map(change_of, stored.get("changes", ())))
-    return EpochRecord(**{**stored, "births": births, "changes": changes})
 
 
 def _read_map(stored: Mapping[str, Any], take: Take) -> SomMap:

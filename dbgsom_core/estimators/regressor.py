@@ -76,7 +76,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         self._residuals = np.empty(0)
         if held.calibration is not None and target is not None:
             X = picked(X, held.calibration)
-            answers = self._answers(self._parts.over(X, self._metric.abilities))
+            answers = self._predictor.labels(self._parts.over(X, self._metric.abilities))
             residuals = np.abs(target.y[held.calibration] - self._point(answers))
             self._residuals = np.sort(residuals, axis=0)
 

@@ -12,7 +12,6 @@ from sklearn.base import clone
 
 from dbgsom_core.engine.tables import picked
 from dbgsom_core.estimators.components import build_growth
-from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import Target
 
@@ -85,14 +84,6 @@ def describe_sizes(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[
         f"spreading_factor auto is {chosen:g}, the first within one standard error of the least "
         f"loss on held-out samples ({sizes})",
     )
-
-
-def spreading_factor_of(parts: Parts) -> float | None:
-    """Return the spreading factor with which maps grow, None where there is no such field."""
-    growing = GrowthAbilities.of(parts.growth)
-    while growing.base is not None:
-        growing = GrowthAbilities.of(growing.base)
-    return None if growing.spreading_factor is None else float(growing.spreading_factor)
 
 
 def _with_factor(parts: Parts, estimator: Any, factor: float | None) -> Parts:
@@ -169,7 +160,7 @@ def _losses(estimator: Any, X: Any, target: Target | None) -> NDArray[np.float64
     if estimator._kind == "regressor":  # in variances of each target, the mean over known ones
         y, answers = (
             np.reshape(np.ma.masked_invalid(values), (data.n, -1))
-            for values in (target.y, estimator._point(estimator._answers(data)))
+            for values in (target.y, estimator._point(estimator._predictor.labels(data)))
         )
         spread = y.var(axis=0).filled(1.0)
         errors = ((answers - y) ** 2 / np.where(spread > 0, spread, 1.0)).mean(axis=1)
@@ -178,8 +169,8 @@ def _losses(estimator: Any, X: Any, target: Target | None) -> NDArray[np.float64
     assert target.codes is not None
     true = target.codes[:, None] == np.arange(len(target.classes))
     if estimator._answering is None and estimator._leaf_probabilities is None:
-        shares = estimator._answers(data)[:, None] == target.classes  # no probabilities
+        shares = estimator._predictor.labels(data)[:, None] == target.classes  # no probabilities
     else:
-        shares = estimator._probabilities_of(data)
+        shares = estimator._predictor.probabilities(data)
     losses = ((shares - true.astype(np.float64)) ** 2).sum(axis=1)
     return np.where(target.codes >= 0, losses, np.nan)

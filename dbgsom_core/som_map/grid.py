@@ -144,7 +144,8 @@ class Grid:
             raise ValueError("the axes of a grid are small numbers")
         squares = np.array([along @ along, up @ up, 2 * along @ up])
         lean = up[0] in (0.0, 0.5) and up[1] > 0
-        if not (np.array_equal(along, (1.0, 0.0)) and lean and _are_whole(squares)):
+        whole = np.allclose(squares, np.rint(squares), rtol=0, atol=1e-12)
+        if not (np.array_equal(along, (1.0, 0.0)) and lean and whole):
             raise ValueError(
                 "the axes of a grid are (1, 0) and (0 or 0.5, h), with whole squared distances"
             )
@@ -282,10 +283,6 @@ class Grid:
             np.minimum,
             (reduce(np.maximum, (apart(turn, n) for n in normals)) for turn in self._turns),
         )
-
-
-def _are_whole(values: NDArray[np.float64]) -> bool:
-    return bool(np.allclose(values, np.rint(values), rtol=0, atol=1e-12))
 
 
 # Free cells are looked at in this order: north, south, east, west (Vasighi & Amini 2017).

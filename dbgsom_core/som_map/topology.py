@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -79,7 +79,9 @@ def topographic_product(
     # The inner sums over k are a weight of each l: Σ_{k ≥ l} 1/(2k).
     shares = np.cumsum(1.0 / (2.0 * np.arange(n - 1, 0, -1)))[::-1]
     totals = np.empty(n)
-    for rows in _blocks(n):
+    size = max(1, _BLOCK // n)
+    for start in range(0, n, size):
+        rows = slice(start, min(start + size, n))
         apart = np.array(pairwise(prototypes[rows], prototypes), dtype=np.float64)
         steps = grid_distances(som_map, rows, grid_distance)
         own = np.arange(len(apart)), np.arange(n)[rows]
@@ -197,8 +199,3 @@ def _links_of_data(
     linked = np.zeros((n, n), dtype=np.bool_)
     linked[bmu, second_bmu] = True
     return np.argwhere(np.triu(linked | linked.T, 1))
-
-
-def _blocks(n: int) -> Iterator[slice]:
-    size = max(1, _BLOCK // n)
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))

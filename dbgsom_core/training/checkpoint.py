@@ -84,15 +84,15 @@ class TrainingState:
             epoch, best = own["best"]
             own["best"] = int(epoch), _map_of_plain(best)
         own["watched"] = [list(values) for values in own["watched"]]
-        own["history"] = [_record_of_plain(record) for record in json.loads(own["history"])]
+        own["history"] = list(map(record_of, json.loads(own["history"])))
         return cls(**own)
 
 
-def _record_of_plain(plain: Mapping[str, Any]) -> EpochRecord:
+def record_of(plain: Mapping[str, Any]) -> EpochRecord:
+    """Return the record of an epoch from JSON values."""
     births = tuple(GrowthEvent(epoch, at, (x, y)) for epoch, at, (x, y) in plain["births"])
-    return EpochRecord(
-        **{**plain, "births": births, "changes": tuple(map(change_of, plain["changes"]))}
-    )
+    changes = tuple(map(change_of, plain.get("changes", ())))
+    return EpochRecord(**{**plain, "births": births, "changes": changes})
 
 
 def _plain_map(som_map: SomMap) -> dict[str, Any]:

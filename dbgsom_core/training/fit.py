@@ -28,7 +28,7 @@ from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_core.training.checkpoint import Checkpointer, Path, TrainingState
 from dbgsom_core.training.config import Held, Settings, TrainingConfig
 from dbgsom_core.training.groups import Calibration, Density
-from dbgsom_core.training.labelling import LabelledMap, TrainedMap, TrainingLog
+from dbgsom_core.training.labelling import LabelledMap, TrainedMap
 from dbgsom_core.training.parts import Parts, start_shape_error
 from dbgsom_core.training.stopping import BY_CALLBACK, ValidationMonitor
 from dbgsom_core.training.targets import Target
@@ -135,8 +135,8 @@ def fit_map(
     if len(tree.maps) > 1:  # else its neurons are the leaves
         below = descend(tree, samples)
         ended, totals = Assignment(below.leaf, below.distance), None
-    log = TrainingLog(seed_of(settings.random_state), training.history)
-    trained = TrainedMap(tree, samples, found, ended, target, log, totals)
+    seed = seed_of(settings.random_state)
+    trained = TrainedMap(tree, samples, found, ended, target, seed, training.history, totals)
     labelled = LabelledMap.of(parts.labeller, trained)
     first = slice(samples.n if new is None else new)
     counted = None if weights is None else weights[first]

@@ -25,7 +25,7 @@ from dbgsom_core.interfaces.labellers import (
     Surroundings,
 )
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.tree import Tree, leaf_map, stand_ins
+from dbgsom_core.som_map.tree import Descent, Tree, descend, leaf_map, stand_ins
 from dbgsom_core.training.groups import (
     BLOCK,
     LabelledGroups,
@@ -43,14 +43,6 @@ State = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class TrainingLog:
-    """What a labeller may know of how the map came to be: a seed, and its epochs."""
-
-    seed: tuple[int, ...] = (0,)
-    epochs: tuple[EpochRecord, ...] = ()
-
-
-@dataclass(frozen=True)
 class TrainedMap:
     """A trained map and its child maps beside the samples that they were trained on.
 
@@ -61,7 +53,8 @@ class TrainedMap:
     found, ended : PerSample
         The neurons of the first map that samples won, and the leaves in which they ended.
     target : Target or None
-    log : TrainingLog
+    seed, epochs
+        What a labeller may know of how the map came to be: for draws by lot, and its records.
     totals : Totals or None
         What the leaves won, where that is known.
     """
@@ -71,7 +64,8 @@ class TrainedMap:
     found: PerSample
     ended: PerSample
     target: Target | None
-    log: TrainingLog
+    seed: tuple[int, ...] = (0,)
+    epochs: tuple[EpochRecord, ...] = ()
     totals: Totals | None = None
 
     def part(self, rows: NDArray[np.intp], y: NDArray[np.float64]) -> TrainedMap:
@@ -95,7 +89,7 @@ class TrainedMap:
         seen: dict[str, Any] = {
             "som_map": som_map, "hits": exact.hits, "y": y, "classes": classes,
             "class_counts": exact.class_counts, "weights": data.weights, "errors": exact.errors,
-            "context": Context(data, won, self.log.seed, self.log.epochs),
+            "context": Context(data, won, self.seed, self.epochs),
         }  # fmt: skip
         if hasattr(won, "units"):  # samples are not in memory
             return LazyEvidence(bmu=units_of(won), bmu_of=lambda: won.bmu, **seen)
@@ -270,6 +264,50 @@ class MultiOutputLabeller:
 
 def _stacked(columns: Sequence[NDArray[Any]], single: bool) -> NDArray[np.float64]:
     return np.asarray(columns[0] if single else np.column_stack(columns), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Answers prepared samples by a labelled tree of L leaves.
+
+    Attributes
+    ----------
+    tree : Tree
+    leaves : Labels
+    labeller : FittedLabeller, MultiOutputLabeller or None
+        Where the labeller answers from more than the winning neuron.
+    classes : array (C,) or None
+    """
+
+    tree: Tree
+    leaves: Labels
+    labeller: FittedLabeller | MultiOutputLabeller | None
+    classes: NDArray[Any] | None
+
+    def descend(self, data: Samples) -> Descent:
+        """Send samples down over neurons that won a training sample, which alone have answers."""
+        return descend(self.tree, data, self.tree.live(self.leaves.hits))
+
+    def labels(self, data: Samples) -> NDArray[Any]:
+        """Return a label or numbers for each sample."""
+        if self.labeller is None:
+            return np.asarray(self.leaves.labels[self.descend(data).leaf])
+        answers = self.labeller(data)
+        return answers if self.classes is None else self.classes[answers.argmax(axis=1)]
+
+    def probabilities(self, data: Samples) -> NDArray[np.float64]:
+        """Return class probabilities (n, C).
+
+        Raises
+        ------
+        AttributeError
+            The labeller gives none.
+        """
+        if self.labeller is not None:
+            return self.labeller(data)
+        if self.leaves.probabilities is None:
+            raise AttributeError("the map's labeller gives no probabilities")
+        return np.asarray(self.leaves.probabilities[self.descend(data).leaf])
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,14 @@ class Parts:
         """What the growth strategy can do."""
         return GrowthAbilities.of(self.growth)
 
+    @property
+    def spreading_factor(self) -> float | None:
+        """That with which maps grow; None where the strategy has none."""
+        growing = self.growing
+        while growing.base is not None:
+            growing = GrowthAbilities.of(growing.base)
+        return None if growing.spreading_factor is None else float(growing.spreading_factor)
+
 
 # ------------------------------------------------------------------------- the fitted metric
 

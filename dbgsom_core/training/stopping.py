@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.contract import PerSample
 from dbgsom_core.engine.local import Samples
+from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation
 from dbgsom_core.interfaces.stopping import STOP, StoppingAbilities, StopState, judges_targets
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.tree import Tree, descend
+from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.training.checkpoint import TrainingState
 from dbgsom_core.training.config import TrainingConfig
-from dbgsom_core.training.labelling import LabelledMap, TrainedMap, TrainingLog
+from dbgsom_core.training.labelling import LabelledMap, Predictor, TrainedMap
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.targets import Target
 
@@ -66,20 +67,18 @@ class StoppingRules:
         if not self.rules:
             return
         som_map, epoch = state.som_map, state.history[-1].epoch
-        log = TrainingLog(config.seed, tuple(state.history))
+        epochs = tuple(state.history)
         train = Evaluation(som_map, config.data)
         held = config.validation
         plain = train, train if held is None else Evaluation(som_map, held)
         judged = plain
         if any(needs for _, _, needs in self.rules):
-            judged = config.monitor.evaluations(som_map, found, log)
+            judged = config.monitor.evaluations(som_map, found, config.seed, epochs)
         final = schedule.is_final(epoch)
         for (name, rule, needs), noted in zip(self.rules, state.watched, strict=True):
             trains, held_out = judged if needs else plain
             shown = held_out if rule.validation > 0 else trains
-            seen = StopState(
-                log.epochs, schedule.growing_epochs, final, trains, shown, tuple(noted)
-            )
+            seen = StopState(epochs, schedule.growing_epochs, final, trains, shown, tuple(noted))
             if rule.watch is not None:
                 noted.append(float(rule.watch(seen)))
                 seen = replace(seen, watched=tuple(noted))
@@ -112,7 +111,11 @@ class ValidationMonitor:
     validation: tuple[Samples, Target] | None
 
     def evaluations(
-        self, som_map: SomMap, found: PerSample, log: TrainingLog
+        self,
+        som_map: SomMap,
+        found: PerSample,
+        seed: tuple[int, ...],
+        epochs: tuple[EpochRecord, ...],
     ) -> tuple[Evaluation, Evaluation]:
         """Return the map beside what trains and what is held out, as far as targets are known.
 
@@ -126,31 +129,17 @@ class ValidationMonitor:
         tree, classes = Tree.of(som_map), self.target.classes
 
         @cache
-        def labelled() -> LabelledMap:
+        def predictor() -> Predictor:
             won = self.data.lasting(som_map.prototypes, found)
-            return LabelledMap.of(
-                self.labeller, TrainedMap(tree, self.data, won, won, self.target, log)
-            )
-
-        def leaves(data: Samples) -> NDArray[np.int64]:
-            return descend(tree, data, tree.live(labelled().leaves.hits)).leaf
+            trained = TrainedMap(tree, self.data, won, won, self.target, seed, epochs)
+            labelled = LabelledMap.of(self.labeller, trained)
+            return Predictor(tree, labelled.leaves, labelled.labeller, classes)
 
         def predictions(data: Samples) -> NDArray[Any]:
-            fitted = labelled().labeller
-            if fitted is None:
-                answers = np.asarray(labelled().leaves.labels[leaves(data)])
-            else:
-                answers = fitted(data)
-                answers = answers if classes is None else classes[answers.argmax(axis=1)]
-            return LabellerAbilities.of(self.labeller).point(answers)
+            return LabellerAbilities.of(self.labeller).point(predictor().labels(data))
 
         def probabilities(data: Samples) -> NDArray[np.float64]:
-            fitted, shares = labelled().labeller, labelled().leaves.probabilities
-            if fitted is not None:
-                return fitted(data)
-            if shares is None:
-                raise ValueError(f"labeller {type(self.labeller).__name__} gives no probabilities")
-            return np.asarray(shares[leaves(data)])
+            return predictor().probabilities(data)
 
         def beside(data: Samples, target: Target) -> Evaluation:
             known = target.known

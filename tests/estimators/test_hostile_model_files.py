@@ -81,6 +81,7 @@ def test_no_class_is_built_that_is_not_listed(plain, forged, monkeypatch):
         ("mean_", "x", "cannot be used"),
         ("mean_", obj(SCALER, with_mean=True), "cannot be used"),
         ("scale_", {"$array": "a0"}, "names it twice"),
+        ("mean_", {"$array": "x" * 5000}, "has no array 'xxx"),
         ("n_features_in_", 7, "expecting 7 features|takes 7 columns|cannot be used"),
         ("n_features_in_", 10**9, "claims to be of samples of 1000000000 columns"),
     ],
@@ -89,8 +90,9 @@ def test_a_transformer_transforms_a_row_or_is_refused(attribute, value, message,
     def change(header):
         header["steps"][0][1]["state"][attribute] = value
 
-    with pytest.raises(ModelFileError, match=message):
+    with pytest.raises(ModelFileError, match=message) as caught:
         persistence.load(forged(change))
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize(
@@ -214,9 +216,9 @@ def npy(descr="<f8", shape="(4,)", content=b"\0" * 32):
         (npy(shape="(-4,)"), "no array of plain values"),
         (npy(descr="<U1", content=b"\xff" * 16), "'a0', whose bytes are no str"),
         (npy(descr="|b1", content=b"\7" * 4), "'a0', whose bytes are no bool"),
-        (npy(shape="(4,)+(1,)*99"), "is damaged"),
-        (b"\x93NUMPY\x02\x00" + b"\xff" * 40, "another version of the npy format"),
-        (b"", "is damaged"),
+        (npy(shape="(4,)+(1,)*99"), "no array of plain values"),
+        (b"\x93NUMPY\x02\x00" + b"\xff" * 40, "no array of plain values"),
+        (b"", "no array of plain values"),
     ],
 )
 def test_what_an_array_says_of_itself_is_checked_before_it_is_made(member, message, forged):

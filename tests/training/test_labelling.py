@@ -58,7 +58,7 @@ def test_of_no_samples_nothing_is_told(asked):
 
 def test_labels_are_told_without_a_search_of_neurons(asked, monkeypatch):
     fitted, samples = asked
-    monkeypatch.setattr(fitted, "_to_live_leaves", None)
+    monkeypatch.setattr(labelling.Predictor, "descend", None)
     answers = fitted.answers(np.asarray(samples.X))
     np.testing.assert_array_equal(answers.label, fitted.predict(samples.X))
     assert answers.novelty is not None
