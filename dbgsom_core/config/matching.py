@@ -18,7 +18,7 @@ from dbgsom_core.config.schema import (
     Split,
 )
 from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.interfaces.lookup import looking_up_in, lookup_in_use
+from dbgsom_core.interfaces.lookup import lookup_in_use, use_lookup
 from dbgsom_core.training.compatibility import (
     USUAL_LABELLERS,
     measure_suits,
@@ -87,7 +87,7 @@ class _Sections:
         model = self._model
         if not any(key in model for key in (*DEFAULT_NAMES, *GROWTH_FIELDS)):
             return
-        with looking_up_in(self._builder.registry):
+        with use_lookup(self._builder.registry):
             parts = {key: self._part(key) for key in DEFAULT_NAMES}
         for key in ("growth", "grid", "kernel", "metric"):
             if key not in model:

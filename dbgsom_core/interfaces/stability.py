@@ -98,7 +98,9 @@ class Stability:
         return {name: value for name, value in found.items() if value == value}
 
     def __str__(self) -> str:
-        agreement = "" if self.agreement is None else f"labels: {self.agreement:.3f} of answers agree\n"
+        agreement = (
+            "" if self.agreement is None else f"labels: {self.agreement:.3f} of answers agree\n"
+        )
         measures = {"repeatability": self.repeatability, **self.measures}
         return (
             f"{len(self.sizes)} refits to {self.share:.0%} of the samples, {self.sizes.min()} to "

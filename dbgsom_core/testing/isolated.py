@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from dbgsom_core.errors import UnknownNameError, did_you_mean
 from dbgsom_core.interfaces.guard import RAISED, error_line
-from dbgsom_core.plugins.doctor import Tell, enabled_distributions, run_isolated, when_imported
+from dbgsom_core.plugins.doctor import Send, enabled_distributions, run_isolated, when_imported
 from dbgsom_core.plugins.offers import STEP, TRANSFORMER, Offered
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
 from dbgsom_core.testing.kit import checks_for, is_step, run_check
@@ -86,26 +86,26 @@ def _check_distribution(distribution: str, name: str, limit: float, report: Repo
         done += len(found)
 
 
-def work(distribution: str, done: int, tell: Tell) -> None:
+def work(distribution: str, done: int, send: Send) -> None:
     """Run the checks of a distribution, from a component on; see `run_isolated`."""
     registry = get_registry()
     for one in registry.broken:
         if one.distribution == distribution:
             keys = ("name", "distribution", "error")
-            tell({"broken": {key: getattr(one, key) for key in keys}})
+            send({"broken": {key: getattr(one, key) for key in keys}})
     offers = [one for one in registry.classes() if one.distribution == distribution]
     for offered in [one for one in offers if one.kind != TRANSFORMER][done:]:
         with TemporaryDirectory() as folder:
-            tell({"component": check_offer(offered, Path(folder), tell)})
+            send({"component": check_offer(offered, Path(folder), send)})
 
 
-def check_offer(offered: Offered, folder: Path, tell: Tell) -> dict[str, Any]:
+def check_offer(offered: Offered, folder: Path, send: Send) -> dict[str, Any]:
     """Run the checks of what is offered; return its facts and how they ended.
 
-    What each check is called goes to ``tell`` before it begins.
+    What each check is called goes to ``send`` before it begins.
     """
     found: dict[str, Any] = {**offered.facts, "passed": [], "failed": {}, "skipped": {}}
-    tell({"at": ("load", offered.facts)})
+    send({"at": ("load", offered.facts)})
     try:
         component = build(offered, folder)
     except LacksFieldsError as lacking:
@@ -113,7 +113,7 @@ def check_offer(offered: Offered, folder: Path, tell: Tell) -> dict[str, Any]:
     except RAISED as error:
         return found | {"failed": {"load": str(error) or error_line(error)}}
     for check in checks_for(component, offered.kind, name=offered.name):
-        tell({"at": (check.name, offered.facts)})
+        send({"at": (check.name, offered.facts)})
         outcome = run_check(check, component)
         if outcome.status == "passed":
             found["passed"].append(check.name)

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from dbgsom_core.engine.contract import Found, Moments, Search
 from dbgsom_core.engine.local import Samples
 from dbgsom_core.interfaces.context import seed_of
-from dbgsom_core.interfaces.epochs import EpochRecord, nobody
+from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
 from dbgsom_core.interfaces.growth import DataSummary
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.initialisations import Start
@@ -52,7 +52,7 @@ class Trainer:
         samples: Samples,
         target: Target | None,
         path: Path = (),
-        notify: Callable[[EpochRecord], Any] = nobody,
+        notify: Callable[[EpochRecord], Any] = ignore_epoch,
         moments: Moments | None = None,
         start: SomMap | None = None,
         goes_on: bool = False,

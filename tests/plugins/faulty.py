@@ -332,7 +332,7 @@ def infinite(self, X):
         return 1.0 / np.round(X - self.low_)
 
 
-fault(Step, "step_rows_stand_alone", "blocks of 1", transform=lambda self, X: X - X.min(axis=0))
+fault(Step, "step_rows_independent", "blocks of 1", transform=lambda self, X: X - X.min(axis=0))
 fault(Step, "step_table", "two calls differ",
       transform=lambda self, X: X + np.random.default_rng().random())  # fmt: skip
 fault(Step, "step_reads_only", "fit changes the samples", fit=writing)

@@ -141,7 +141,7 @@ def test_a_prepare_step_by_name(installed, iris):
     work("dbgsom-halves", 0, values.append)
     (checked,) = [one["component"] for one in values if "component" in one]
     assert checked["failed"] == checked["skipped"] == {}
-    assert {"step_table", "step_rows_stand_alone", "step_saving"} <= set(checked["passed"])
+    assert {"step_table", "step_rows_independent", "step_saving"} <= set(checked["passed"])
     finished = ran(prepare=[{"name": "halves", "clip": True}])
     model = load(finished.folder / "model.npz")
     assert [name for name, _ in model.steps] == ["halves"]
