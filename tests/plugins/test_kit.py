@@ -109,7 +109,9 @@ def test_claims_and_expected_failures_must_be_known_and_strict():
     marks = {case.values[1].name: case.marks for case in mark.args[1]}
     assert marks["triangle"][0].kwargs == {"reason": "it is squared", "strict": True}
     assert not marks["symmetry"]
-    with pytest.raises(ValueError, match=r"no check of Metric_triangle_\d+; did you mean 'triangle'"):
+    with pytest.raises(
+        ValueError, match=r"no check of Metric_triangle_\d+; did you mean 'triangle'"
+    ):
         parametrize_with_checks(squared, expected_failures=lambda one: {"triangel": "x"})
 
 
