@@ -33,7 +33,7 @@ from dbgsom_core.config.sections import (
 )
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields, parse
-from dbgsom_core.interfaces.lookup import looking_up_in, lookup_in_use
+from dbgsom_core.interfaces.lookup import lookup_in_use, use_lookup
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.training.parts import USUAL_LABELLERS
 
@@ -120,7 +120,7 @@ class Builder:
 
         Fields that the estimator fills, ``elsewhere``, stand there only where they were given.
         """
-        with looking_up_in(self.registry):
+        with use_lookup(self.registry):
             values = _written_down(built.component, elsewhere, built.names)
         written: dict[str, Any] = with_references({"name": built.name, **values}, built.section)
         return written
@@ -159,7 +159,7 @@ class Builder:
                     fields = fields.without(key)
         component = None
         try:
-            with looking_up_in(self.registry):
+            with use_lookup(self.registry):
                 component = checked(cls, fields, known=("name", *nested_fields(cls)))
         except ValidationError as error:
             findings += findings_of(error)

@@ -18,7 +18,7 @@ from dbgsom_core.config.schema import (
 )
 from dbgsom_core.config.sections import Finding, Section
 from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.interfaces.lookup import looking_up_in, lookup_in_use
+from dbgsom_core.interfaces.lookup import lookup_in_use, use_lookup
 from dbgsom_core.training.parts import (
     USUAL_LABELLERS,
     measure_suits,
@@ -43,7 +43,7 @@ def mismatches(root: Section, builder: Builder) -> Iterator[Finding]:
     model = model if isinstance(model, Section) else Section()
     kind = model.get("estimator", "vq")
     kind = kind if isinstance(kind, str) and kind in ESTIMATORS else None
-    with looking_up_in(builder.registry):
+    with use_lookup(builder.registry):
         parts = {
             key: _component(builder, MODEL_COMPONENTS[key], model[key], default)
             for key, default in _component_keys(model)

@@ -46,8 +46,8 @@ class Context:
     epochs : tuple of EpochRecord
         Those that have ended.
     generator : numpy.random.Generator
-        For what is drawn by lot: the same in every call with the same ``random_state`` and epoch,
-        so that a run can be repeated and resumed; 0 stands for a ``random_state`` of None.
+        The same in every call with the same ``random_state`` and epoch, so that a run can be
+        repeated and resumed; 0 stands for a ``random_state`` of None.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class Context:
 
     @cached_property
     def epochs(self) -> tuple[EpochRecord, ...]:
-        """See the class."""
-        return tuple(self._history[: self._ended])  # whoever trains goes on writing the list
+        """The epochs that have ended."""
+        return tuple(self._history[: self._ended])  # the training goes on writing the list
 
     @cached_property
     def generator(self) -> np.random.Generator:
-        """See the class."""
+        """A generator of this run and epoch."""
         return np.random.default_rng([*self._seed, self._ended])
 
     def distances(self, X: Any, prototypes: Any) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""What an engine is: where the samples are, and where passes over them run."""
+"""Engines: where the samples are, and where passes over them run."""
 
 from __future__ import annotations
 
@@ -24,19 +24,16 @@ if TYPE_CHECKING:
 class Engine(Protocol):
     """Holds samples and passes over them; only what is of the size of the map leaves it.
 
-    One that reads tables in blocks may have ``opened(X) -> Table | None``: estimators ask it about
-    X as it was given, look at the values of a table that it returns block by block, and hand that
-    to `over`. Where it is missing or returns None X is checked, and copied where it must be, as an
-    array.
-
-    One that holds on to what must be given back, connections say, may have ``session()``, a context
-    manager that is entered for the length of a fit, and ``lazily(X, ask)``, which returns what
-    ``ask(rows)`` says of each row of X, a lazy collection: the estimators' answers about data of
-    the package that the engine has its name from.
-
     What it hands out are `Samples`, or a class derived from them that finds units itself: all that
-    is not speed has a default. A map does not depend on the engine: its bits are those of the
-    built-in one, `local`.
+    is not speed has a default. A map does not depend on the engine: its bits are those of `local`.
+
+    Optional capabilities
+        ``opened(X) -> Table or None``: X as a table whose values are read block by block, and which
+        goes to `over` as it is; None: X is to be an array.
+        ``session() -> context manager``: entered for the length of a fit, where connections say
+        must be given back.
+        ``lazily(X, ask)``: what ``ask(rows)`` says of each row of X, a lazy collection of the
+        package that the engine has its name from.
     """
 
     def over(
@@ -92,7 +89,7 @@ def samples_in_memory(
     chunk_rows : int
         Rows that one task compares at a time.
     working_memory : float, optional
-        MiB that a training may take beside the data; as `local` explains.
+        MiB that a training may take beside the data.
     """
     from dbgsom_core.engine.local import LocalSamples  # numba is slow to import
 
@@ -107,12 +104,11 @@ def samples_in_memory(
 
 
 def opened_table(X: Any, above: float = 0.0) -> Table | None:
-    """Return a table over X (n, D) where blocks of its rows can be had, else None.
+    """Return a table over X (n, D) of more than ``above`` MiB where its rows can be had in blocks.
 
     A memory-mapped .npy is read by its name, without the map; `Shards` are asked where they are;
-    anything else that has ``shape``, ``dtype`` and rows where slices are asked for is asked for
-    slices. What comes back takes row numbers and masks as well. None: X is an array, a data frame,
-    a list, a sparse matrix, holds no numbers, or at most ``above`` MiB of them.
+    anything else with ``shape``, ``dtype`` and rows where slices are asked for is asked for slices.
+    None: X is an array, a data frame, a list, a sparse matrix, or holds no numbers.
     """
     import numpy as np
 
@@ -137,22 +133,19 @@ def samples_in_blocks(
     """Return `Samples` that are read block by block, as the engine ``blocks`` makes them.
 
     Of `Shards` each pass is asked where they are: prototypes go there, and what neurons won comes
-    back, in sums that add up exactly. A map does not depend on how many there are, nor on whether
-    one is lost and made anew.
+    back, in sums that add up exactly.
 
     Parameters
     ----------
     X : Table
         As `opened_table` makes it, or some of its rows; complete. What one block holds, or no
         table, is held in memory.
-    metric, weights
-        As of `Engine.over`.
-    threads, chunk_rows
+    metric, weights, threads, chunk_rows
         As of `samples_in_memory`.
     block : float
         MiB that each thread reads at a time.
     working_memory : float, optional
-        MiB that a training may keep of rows beside their units; as ``blocks`` explains.
+        MiB that a training may keep of rows beside their units.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What is told of each epoch of a training."""
+"""Records of epochs, as callbacks get them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 
 class GrowthEvent(NamedTuple):
-    """One neuron was born: in which epoch, beside which parent (row), at which (x, y).
-
-    Row and cell are those of its epoch; where neurons die or move later they may be others now.
-    """
+    """A birth: in which epoch, beside which parent (row), at which (x, y), as they were then."""
 
     epoch: int
     parent: int
@@ -92,5 +89,5 @@ class EpochRecord:
             vars(self)["_som_map"] = som_map
 
 
-def nobody(record: EpochRecord) -> None:
-    """Hear of an epoch where nobody else does: its map need not be shown."""
+def ignore_epoch(record: EpochRecord) -> None:
+    """Do nothing with an epoch: the callback of a training without callbacks."""

@@ -107,7 +107,7 @@ class GrowthStrategy(Protocol):
         """Return the births of this epoch, most urgent first; empty to let the map settle.
 
         Called in the growing phase after every epoch but the first and the last. Each position
-        must be free and linked to the map. ``som_map`` must not be changed.
+        must be free and linked to the map.
 
         Besides births a `Death`, a `Move` or, as the only thing wanted, an `Insert`. Rows and cells
         are those of ``som_map``; deaths are done first, then moves, then births, so that a cell
@@ -124,63 +124,59 @@ class GrowthComponent(Component):
         ``start_shape() -> (rows, columns)``: the map at the start; without it (2, 2), or four in a
         row on a line.
         ``grows_in_line`` (attribute): False where its rules need rows and columns: data of one
-        column then lie on squares, too, unless somebody asks for a line; True without it.
-        ``wrap`` (field): True closes that map to a torus, which has no free cells to grow into.
+        column then lie on squares, too.
+        ``wrap`` (field): True closes the map at the start to a torus, which has no free cells.
         ``max_neurons`` (field): ``"auto"`` (5*sqrt(n), at most 10000), an int or None. The core
         never lets a map exceed it, whatever `grow` returns.
-        ``spreading_factor`` (field): a number or None, told as ``spreading_factor_``.
-        ``fine_tuning`` (field): the share of the epochs, in [0, 1), that is kept for a fine-tuning
-        phase without growth, at the kernel's final width.
-        ``growing_epochs`` (attribute): after so many epochs that phase begins at the latest, so
-        that more epochs do not mean a larger map; None without it. It says nothing where
-        ``fine_tuning`` is 0.
+        ``spreading_factor`` (field): a number or None, kept as ``spreading_factor_``.
+        ``fine_tuning`` (field): the share of the epochs, in [0, 1), of a fine-tuning phase without
+        growth, at the kernel's final width.
+        ``growing_epochs`` (attribute): after so many epochs that phase begins at the latest. It
+        says nothing where ``fine_tuning`` is 0.
         ``link_pull`` (field): in that phase each sample weighs this much in the linked neighbour
-        of its best-matching unit that lies nearest to it; 0 without it.
+        of its best-matching unit that lies nearest to it.
         ``class_tuning`` (field): in that phase a sample with a class trains the nearest neuron in
-        which its class is in the majority, as it was when width and pull had reached their ends;
-        False without it.
+        which its class is in the majority, as it was when width and pull had reached their ends.
         ``smooth_before_growth`` (field): in an epoch in which neurons are to be born the
         prototypes are smoothed over linked neighbours first, and `grow` is asked again.
         ``removes`` (attribute): True where it may want a `Death`: it is asked, too, when the map is
-        as large as ``max_neurons`` lets it be; False without it.
+        as large as ``max_neurons`` lets it be.
         ``may_disconnect`` (attribute): True where its deaths and moves may take the map apart,
         which is refused otherwise.
         ``renumber(rows)``: called when the map has changed, with the row before of each neuron that
         there is now, int64 (K,), -1 for newborns: for what it keeps by neuron.
         ``needs_classes`` (attribute): True when `grow` reads ``class_counts``.
         ``wants_children(som_map, state) -> array``: for each neuron (K,) whether its samples shall
-        have a map of their own that splits them, told from the map and a `VerticalState`. Asked
-        once for every map of the tree when its training has ended. Neurons whose samples do not
-        vary, or that hold all samples of their map, get none.
+        have a map of their own, by a `VerticalState`. Asked once for every map of the tree when its
+        training has ended. Neurons whose samples do not vary, or that hold all samples of their
+        map, get none.
         ``base`` (field): the growth strategy that grows each of these maps, declared as
         ``Annotated[Any, Nested("growth")]``; the strategy itself without it. What estimators fill
         into a growth strategy goes to it.
-        ``remembered() -> value``: what `grow` keeps from one epoch to the next besides the map,
-        for a checkpoint: None, bools, numbers, texts, lists, tuples and mappings by text of these,
-        and numpy arrays of numbers. Without it, births follow from the map and the state of the
-        epoch alone.
+        ``remembered() -> value``: what `grow` keeps from one epoch to the next besides the map, for
+        a checkpoint: plain values, lists, tuples and mappings of these, and arrays of numbers.
         ``remember(value)``: takes it back, before the first epoch of each training, with None where
         it begins anew.
     """
 
     @property
     def needs_classes(self) -> bool:
-        """False: it does not look at classes."""
+        """Whether `grow` reads ``class_counts``."""
         return False
 
     @property
     def grows_in_line(self) -> bool:
-        """True: it asks for links and free cells."""
+        """Whether it can grow on a line."""
         return True
 
     @property
     def removes(self) -> bool:
-        """False: it takes no neurons away."""
+        """Whether it may want a `Death`."""
         return False
 
     @property
     def growing_epochs(self) -> int | None:
-        """None: growth goes on for its share of the epochs."""
+        """After so many epochs growth ends at the latest."""
         return None
 
 
@@ -211,11 +207,7 @@ class VerticalState:
 
 @dataclass(frozen=True)
 class GrowthAbilities(Abilities):
-    """What one growth strategy can do; see `GrowthComponent`. A method that it lacks is None.
-
-    The defaults of what strategies have as fields stand here, since a base that had them would give
-    them to every strategy.
-    """
+    """What one growth strategy can do; see `GrowthComponent`. A method that it lacks is None."""
 
     kind: ClassVar[str] = "growth"
     defaults: ClassVar[Component] = GrowthComponent()

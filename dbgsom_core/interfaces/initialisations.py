@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Start:
-    """What an initialisation sees: K cells in row-major order, and n training samples.
+    """What an initialisation gets: K cells in row-major order, and n training samples.
 
     Attributes
     ----------

@@ -83,10 +83,9 @@ class LazyEvidence(LabelEvidence):
 class Surroundings:
     """What a map knows around each of m samples: the groups of training samples nearest to it.
 
-    A group is what a neuron won of one class, or all that it won where targets are numbers. Its
-    place is the mean of its samples (the prototype, where the metric forms those in a way of its
-    own). What a sample itself adds to its group is taken away where it is asked about one from the
-    training.
+    A group is what a neuron won of one class, or all that it won where targets are numbers, at the
+    mean of its samples (the prototype, where the metric forms those). A sample of the training is
+    taken away from its own group.
 
     Attributes
     ----------
@@ -137,13 +136,12 @@ class LabellerComponent(Component):
         which it is known. Without `answer`.
         ``columns`` (attribute): the names of the numbers that it answers with, where they are
         several for one target, ``("q10", "q50", "q90")`` say: `label` then returns (K, Q) and
-        `answer` (m, Q), and a regressor predicts (n, Q). None: one number.
-        ``point_column`` (attribute): the number of that column which stands for the target itself,
-        the median say: in ``score``, prediction intervals and measures. 0 without it.
+        `answer` (m, Q), and a regressor predicts (n, Q).
+        ``point_column`` (attribute): the number of that column which stands for the target itself
+        in ``score``, prediction intervals and measures.
         ``answer(around, state) -> array``: the answer for each sample from its `Surroundings`,
-        class probabilities (m, C), numbers (m,), or (m, Q) of Q ``columns``. Samples, and neurons,
-        are then answered by it instead of by what `label` says of their neuron. It may be called
-        from several threads at once, each with some of the samples.
+        class probabilities (m, C), numbers (m,), or (m, Q) of Q ``columns``, in place of what
+        `label` says of its neuron. It is called from several threads, each with some samples.
         ``learn(around, y, weights, som_map) -> mapping of names to arrays``: what `answer` gets as
         ``state``, learnt from training samples, each as if the map had not seen it. ``y`` (m,)
         holds the numbers of their classes or their targets, ``weights`` (m,) or None those of

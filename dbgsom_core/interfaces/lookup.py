@@ -1,7 +1,7 @@
-"""Where the components that stand in fields of components are looked up by name.
+"""Where components in fields of components are looked up by name.
 
-The plugins wing stands above the interfaces, so it is not imported here: whoever builds components
-says where to look, and the package says once where to look when nobody does.
+The registry stands above the interfaces, so it is not imported here: whoever builds components
+says which one to use, and the package says once which is used otherwise.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _in_use: ContextVar[Lookup | None] = ContextVar("lookup", default=None)
 _usual: list[Callable[[], Lookup]] = []
 
 
-def look_up_by_default_in(make: Callable[[], Lookup]) -> None:
-    """Let ``make()`` say where to look when nobody has said so; it is called when first needed."""
+def set_default_lookup(make: Callable[[], Lookup]) -> None:
+    """Let ``make()`` return the lookup where none is in use; it is called when first needed."""
     _usual[:] = [make]
 
 
 @contextmanager
-def looking_up_in(lookup: Lookup) -> Iterator[None]:
-    """Let nested components be found in ``lookup`` instead of this process's own one."""
+def use_lookup(lookup: Lookup) -> Iterator[None]:
+    """Find nested components in ``lookup`` instead of this process's own one."""
     token = _in_use.set(lookup)
     try:
         yield

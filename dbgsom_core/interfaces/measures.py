@@ -51,7 +51,7 @@ class Evaluation:
     som_map : SomMap
         The map, K neurons in order of birth.
     data : Samples
-        The samples, prepared by the metric, ready to be compared with prototypes.
+        The samples, prepared by the metric.
     y : array (n,) or None
         Targets as given.
     predictions : array (n,) or None
@@ -63,11 +63,11 @@ class Evaluation:
     classes : array (C,) or None
         The classes that a classifier knows.
     probabilities_of, novelty_of : callable or None
-        What the estimator says of samples; ask `probabilities` and `novelty`.
+        What `probabilities` and `novelty` call.
     drawn_from : int
         Of how many samples these were drawn; 0 where they are all.
     all_hits : array (K,) or None
-        How many of all of them each neuron won, where somebody counted.
+        How many of all of them each neuron won, where that is known.
     """
 
     som_map: SomMap

@@ -98,12 +98,14 @@ class Stability:
         return {name: value for name, value in found.items() if value == value}
 
     def __str__(self) -> str:
-        told = [
+        agreement = (
+            "" if self.agreement is None else f"labels: {self.agreement:.3f} of answers agree\n"
+        )
+        measures = {"repeatability": self.repeatability, **self.measures}
+        return (
             f"{len(self.sizes)} refits to {self.share:.0%} of the samples, {self.sizes.min()} to "
-            f"{self.sizes.max()} neurons",
-            f"links: {self.link_share:.3f} of pairs stay neighbours, by chance {self.chance:.3f}",
-        ]
-        if self.agreement is not None:
-            told.append(f"labels: {self.agreement:.3f} of answers agree")
-        told.append(f"repeatability: {self.repeatability}")
-        return "\n".join([*told, *(f"{name}: {one}" for name, one in self.measures.items())])
+            f"{self.sizes.max()} neurons\n"
+            f"links: {self.link_share:.3f} of pairs stay neighbours, by chance {self.chance:.3f}\n"
+            + agreement
+            + "\n".join(f"{name}: {one}" for name, one in measures.items())
+        )

@@ -79,33 +79,17 @@ class Run:
     def log_scalar(self, name: str, value: float, step: int) -> None:
         """Add a number to the run: a line in ``scalars.jsonl`` of its folder, a tracker's metric.
 
-        Each name has one value a step; what comes again, as it does where a resumed run repeats
-        epochs, is left out.
-
-        Parameters
-        ----------
-        name : str
-            Such as ``"drift/mean"``: words with ``/`` between them; the first one is none that the
-            run logs itself (``train``, ``test``, ``epoch``, …). Secrets are masked.
-        value : float
-            May be nan or infinite.
-        step : int
-            The epoch, say: 0 or more.
+        A name such as ``"drift/mean"`` has one value a step, 0 or more; what comes again, as it
+        does where a resumed run repeats epochs, is left out. Names that begin as those of the run
+        itself (``train/``, ``test/``, ``epoch/``, …) are refused.
         """
         self._log.scalar(name, value, step)
 
     def log_artifact(self, name: str, content: str | bytes | PathLike[str]) -> Path:
         """Write a file of the run whole, ``artifacts/NAME`` in its folder, and return its path.
 
-        Trackers get it at the end. The same name again replaces it.
-
-        Parameters
-        ----------
-        name : str
-            Such as ``"drift/last.html"``: names of folders and a file with ``/`` between them.
-        content : str, bytes or path
-            Text, in which secrets are masked; bytes; or a file that is copied: what is in them is
-            yours to mask.
+        The content is text, in which secrets are masked, bytes, or a file that is copied. Trackers
+        get it at the end. The same name again replaces it.
         """
         return self._log.artifact(name, content)
 
@@ -271,17 +255,13 @@ class Tracker(Protocol):
     """A tracker: settings from which an observer of the run is made."""
 
     def observer(self) -> object:
-        """Return a fresh object with any of the four lifecycle hooks as methods.
+        """Return a fresh object with any of the four lifecycle hooks as methods, undecorated.
 
-        ``dbgsom_run_started(run)``, ``dbgsom_epoch_finished(run, epoch)``,
-        ``dbgsom_run_finished(run, result)``, ``dbgsom_run_failed(run, error)``; no decorator is
-        needed. ``run.folder`` is written before they are called. They are called one after the
-        other, and the run waits for each: a tracker that talks to a network owns its thread and
-        its timeouts. What one raises is a note in the report, and the run goes on.
+        They are called one after the other, and the run waits for each: a tracker that talks to a
+        network owns its thread and its timeouts. What one raises is a note in the report.
 
-        It may also have ``prepare()``, called as soon as the configuration is known to be good:
-        it may import what its thread needs, which is not safe while another thread begins a fit.
-        No run may come of it; ``close()`` is called at the end, and puts away what was for one.
+        It may also have ``prepare()``, called as soon as the configuration is known to be good, to
+        import what its thread needs, and ``close()``, called at the end, also where no run began.
         """
 
 
@@ -289,35 +269,32 @@ class TrackerComponent(Component):
     """Base of trackers: the defaults of all but `observer`.
 
     Optional capabilities
-        ``how_to_open() -> str``: the command or address that shows the runs, told at the end.
+        ``how_to_open() -> str``: the command or address that shows the runs.
+        ``how_to_compare(folders) -> str or None``: that which shows the runs of these folders
+        beside each other; None where the tracker lacks them.
         ``mirror(folder) -> bool or None``: bring the tracker up to date with the folder of a run
-        that has ended, as ``dbgsom sync`` does; doing it twice is as good as once. False says that
-        nothing had to be sent.
-        ``mirrored(folder) -> bool``: whether it was sent the folder as it is, as far as the folder
-        itself says; nobody else is asked.
-        ``reachable() -> str``: how it is, for ``dbgsom doctor``: a few words, or a `DbgsomError`
-        that says why it cannot be used. It writes nothing and answers within seconds.
-        ``how_to_compare(folders) -> str or None``: the command or address that shows the runs of
-        these folders beside each other, and a single one as ``how_to_open`` would; None where the
-        tracker lacks them.
+        that has ended, for ``dbgsom sync``; doing it twice is as good as once. False: nothing had
+        to be sent.
+        ``mirrored(folder) -> bool``: whether it was sent the folder as it is, by the folder alone.
+        ``reachable() -> str``: how it is, for ``dbgsom doctor``, within seconds; or a `DbgsomError`
+        that says why it cannot be used. It writes nothing.
         ``page(experiment, folder, port) -> Page``: where ``dbgsom ui`` shows an experiment, or the
         run with this folder; each may be None. A command serves it at this port.
         ``fetch_model(address, folder) -> Path``: put the model file that an address means into a
-        folder, without running anything, and return its path; ``addresses`` says which it knows.
+        folder, without running anything; ``addresses`` says which it knows.
         ``register(folder, name, alias) -> str``: make the model of a finished run a version of a
         named one, with an alias unless that is None, and return its address.
 
     Attributes
     ----------
     is_default : bool
-        Whether runs are sent there whose configuration does not say where to.
+        Whether runs are sent there whose configuration has no key ``tracking``.
     addresses : tuple of str
         How the addresses of models begin that `fetch_model` knows: ``("runs:/", "models:/")``.
     store_field : str
         The field that ``--store`` of a command fills; empty: there is one store.
     packages : tuple of str
-        Distributions that its observer imports when a run begins. Run folders note their versions,
-        and no module of a component may import them.
+        Distributions that its observer imports when a run begins, whose versions runs note.
     """
 
     is_default: ClassVar[bool] = False

@@ -10,7 +10,7 @@ from typing import Any
 
 from dbgsom_core.errors import callers_level
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
-from dbgsom_core.interfaces.epochs import EpochRecord, nobody
+from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
 from dbgsom_core.interfaces.guard import RAISED, is_own
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.stopping import STOP, Stop
@@ -161,7 +161,7 @@ def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
         if not (callable(listener) or hasattr(listener, "dbgsom_epoch_finished")):
             raise ValueError(f"callbacks must hold callables or observers, not {listener!r}")
     if show is None and not listeners:
-        return nobody
+        return ignore_epoch
     failed: set[int] = set()
 
     def notify(record: EpochRecord) -> Stop | None:

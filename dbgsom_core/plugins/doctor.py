@@ -41,7 +41,7 @@ from dbgsom_core.plugins.doctor import serve
 serve(task)
 """
 
-Tell = Callable[[Any], None]
+Send = Callable[[Any], None]
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ def when_imported(ended: str) -> str:
     return f"{ended} when it was imported; disable or uninstall it"
 
 
-def examine(distribution: str, tell: Tell) -> None:
+def examine(distribution: str, send: Send) -> None:
     """Examine the plugins of a distribution in a process of its own; see `run_isolated`."""
     for name in _CORE:
         import_module(name)
     for one in _defects(get_registry(), distribution):
-        tell(asdict(one))
+        send(asdict(one))
 
 
 def diagnose(registry: Registry) -> list[Finding]:
@@ -192,11 +192,11 @@ def status_of(offered: Offered, registry: Registry) -> Literal["ok", "clash", "s
 def run_isolated(
     work: str, distribution: str, limit: float, *arguments: Any
 ) -> tuple[list[Any], str]:
-    """Call ``module:function(distribution, *arguments, tell)`` in a process of its own.
+    """Call ``module:function(distribution, *arguments, send)`` in a process of its own.
 
     Other third parties are disabled there; arguments are plain JSON values.
 
-    ``limit`` is the seconds from one call of ``tell(value)``, a plain JSON value, to the next.
+    ``limit`` is the seconds from one call of ``send(value)``, a plain JSON value, to the next.
 
     Returns
     -------
@@ -238,11 +238,11 @@ def serve(task: dict[str, Any]) -> None:
     os.dup2(2, 1)  # what plugins print is no answer
     with Path(task["stuck"]).open("w") as stuck, Path(task["answers"]).open("w") as answers:
 
-        def tell(value: Any) -> None:
+        def send(value: Any) -> None:
             print(json.dumps(value), file=answers, flush=True)
             faulthandler.dump_traceback_later(task["limit"], exit=True, file=stuck)
 
         faulthandler.dump_traceback_later(task["limit"], exit=True, file=stuck)
-        resolve_name(task["work"])(*task["arguments"], tell)
-        tell("done")
+        resolve_name(task["work"])(*task["arguments"], send)
+        send("done")
         os._exit(0)  # threads that a plugin left behind end with it

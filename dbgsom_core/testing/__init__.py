@@ -19,22 +19,15 @@ if TYPE_CHECKING:
     from dbgsom_core.testing.kit import Outcome as Outcome
     from dbgsom_core.testing.kit import all_checks as all_checks
     from dbgsom_core.testing.kit import checks_for as checks_for
+    from dbgsom_core.testing.kit import parametrize_with_checks as parametrize_with_checks
     from dbgsom_core.testing.kit import run_checks as run_checks
-    from dbgsom_core.testing.parametrize import parametrize_with_checks as parametrize_with_checks
 
-_HOMES = {
-    "Check": "kit",
-    "Outcome": "kit",
-    "all_checks": "kit",
-    "checks_for": "kit",
-    "parametrize_with_checks": "parametrize",
-    "run_checks": "kit",
-}
-
-__all__ = sorted(_HOMES)
+__all__ = [
+    "Check", "Outcome", "all_checks", "checks_for", "parametrize_with_checks", "run_checks",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in __all__:
+        return getattr(import_module(f"{__name__}.kit"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

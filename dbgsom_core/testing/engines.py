@@ -142,9 +142,3 @@ def check_same_answers(component: Any, subject: Subject) -> None:
     }
     for name, of in answers.items():
         assert np.array_equal(of(mine), of(usual)), f"{name} differs from engine 'local'"
-
-
-@check("engine")
-def check_engine_tiny_fit(component: Any, subject: Subject) -> None:
-    """A small map is trained over it, saved and loaded."""
-    material.check_fit(material.data(), engine=component)

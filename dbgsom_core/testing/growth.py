@@ -96,33 +96,19 @@ def check_growing_threshold(component: Any, subject: Subject) -> None:
 
 @check("growth")
 def check_births(component: Any, subject: Subject) -> None:
-    """Every birth takes a free linked cell, has a finite prototype and a living parent; it answers
-    the same when asked again, whatever room there is.
+    """Every birth takes a free linked cell, has a finite prototype and a living parent: among
+    squares, hexagons and, unless its ``grows_in_line`` is False, on a line; it answers the same
+    when asked again, whatever room there is.
     """
-    _check_births(component, material.ring())
+    row = SomMap.rectangle(1, 5, material.generator().standard_normal((5, 4)), LINE)
+    in_line = GrowthAbilities.of(component).grows_in_line
+    for som_map in (material.ring(), material.ring(HEXAGONAL), *([row] if in_line else ())):
+        growth = _anew(component)
+        _grown(growth, som_map, _wanted(growth, som_map))
     for room in (0, 1, 100):
         _wanted(_anew(component), material.ring(), room)
     first, second = (_wanted(_anew(component), material.ring()) for _ in range(2))
     _assert_same(first, second, "two calls differ")
-
-
-@check("growth")
-def check_births_among_hexagons(component: Any, subject: Subject) -> None:
-    """So it does on a hexagonal map: it asks for links and free cells, not for four directions."""
-    _check_births(component, material.ring(HEXAGONAL))
-
-
-@check("growth", lambda component: GrowthAbilities.of(component).grows_in_line)
-def check_births_on_a_line(component: Any, subject: Subject) -> None:
-    """So it does on a line, for data of one column, unless its ``grows_in_line`` is False."""
-    _check_births(
-        component, SomMap.rectangle(1, 5, material.generator().standard_normal((5, 4)), LINE)
-    )
-
-
-def _check_births(component: Any, som_map: SomMap) -> None:
-    component = _anew(component)
-    _grown(component, som_map, _wanted(component, som_map))
 
 
 @check("growth")
@@ -160,14 +146,3 @@ def check_children(component: Any, subject: Subject) -> None:
     state = VerticalState(1, np.linspace(0.0, 1.0, n), np.arange(n) * 100, 1.0)
     first, second = (ask("growth", component, "wants_children", som_map, state) for _ in range(2))
     assert np.array_equal(first, second), "two calls differ"
-
-
-@check("growth")
-def check_growth_tiny_fit(component: Any, subject: Subject) -> None:
-    """A small map grows with it, the same with any threads, and never past max_neurons."""
-    growing = GrowthAbilities.of(component)
-    cap, y = growing.max_neurons, material.classes() if growing.needs_classes else None
-    estimator = material.check_fit(material.data(), y, growth=component, epochs=20)
-    if isinstance(cap, int):
-        assert len(estimator.weights_) <= cap, f"{len(estimator.weights_)} neurons, cap {cap}"
-    material.check_threads(material.data(), y, growth=component, epochs=20)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydantic import ValidationError
 
 from dbgsom_core.errors import UnknownNameError, did_you_mean
 from dbgsom_core.interfaces.guard import RAISED, error_line
-from dbgsom_core.plugins.doctor import Tell, enabled_distributions, run_isolated, when_imported
+from dbgsom_core.plugins.doctor import Send, enabled_distributions, run_isolated, when_imported
 from dbgsom_core.plugins.offers import STEP, TRANSFORMER, Offered
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
 from dbgsom_core.testing.kit import checks_for, is_step, run_check
@@ -70,70 +69,57 @@ def check_isolated(distribution: str | None, limit: float) -> Report:
 
 
 def _check_distribution(distribution: str, name: str, limit: float, report: Report) -> None:
-    found: dict[int, dict[str, Any]] = {}
-    ended, begin = "not begun", 0
+    done, ended = 0, "not begun"
     while ended:
-        values, ended = run_isolated(f"{__name__}:work", distribution, limit, begin)
-        last = "load"
-        for number, state, value in values:
-            if state == "broken":
-                report.broken += [value] if begin == 0 else []
-            elif state == "component":
-                found[number] = {**value, "passed": [], "failed": {}, "skipped": {}}
-            elif state == "begin":
-                last = value
-            elif state == "passed":
-                found[number]["passed"].append(value)
-            else:
-                found[number][state] |= value
-        if ended and not any(number >= begin for number in found):
-            error = when_imported(ended)
-            report.broken.append({"name": name, "distribution": distribution, "error": error})
-            break
-        if ended:
-            begin = max(found)
-            found[begin]["failed"][last] = ended
-            found[begin]["skipped"]["rest"] = f"it {ended}"
-            begin += 1
-    report.components += [found[number] for number in sorted(found)]
+        values, ended = run_isolated(f"{__name__}:work", distribution, limit, done)
+        report.broken += [one["broken"] for one in values if "broken" in one and done == 0]
+        found = [one["component"] for one in values if "component" in one]
+        if ended:  # by the check that the last value names
+            check, facts = values[-1].get("at", ("", {})) if values else ("", {})
+            if not facts:
+                error = when_imported(ended)
+                report.broken.append({"name": name, "distribution": distribution, "error": error})
+                return
+            rest = {"rest": f"it {ended}"}
+            found.append({**facts, "passed": [], "failed": {check: ended}, "skipped": rest})
+        report.components += found
+        done += len(found)
 
 
-def work(distribution: str, begin: int, tell: Tell) -> None:
+def work(distribution: str, done: int, send: Send) -> None:
     """Run the checks of a distribution, from a component on; see `run_isolated`."""
     registry = get_registry()
     for one in registry.broken:
         if one.distribution == distribution:
-            tell(
-                [0, "broken", {key: getattr(one, key) for key in ("name", "distribution", "error")}]
-            )
-    offers = [
-        one
-        for one in registry.classes()
-        if one.distribution == distribution and one.kind != TRANSFORMER
-    ]
-    for number, offered in enumerate(offers):
-        if number >= begin:
-            tell([number, "component", offered.facts])
-            with TemporaryDirectory() as folder:
-                for state, value in outcomes_of(offered, Path(folder)):
-                    tell([number, state, value])
+            keys = ("name", "distribution", "error")
+            send({"broken": {key: getattr(one, key) for key in keys}})
+    offers = [one for one in registry.classes() if one.distribution == distribution]
+    for offered in [one for one in offers if one.kind != TRANSFORMER][done:]:
+        with TemporaryDirectory() as folder:
+            send({"component": check_offer(offered, Path(folder), send)})
 
 
-def outcomes_of(offered: Offered, folder: Path) -> Iterator[tuple[str, Any]]:
-    """Yield ``("begin", check)`` and how each check of what is offered ended."""
+def check_offer(offered: Offered, folder: Path, send: Send) -> dict[str, Any]:
+    """Run the checks of what is offered; return its facts and how they ended.
+
+    What each check is called goes to ``send`` before it begins.
+    """
+    found: dict[str, Any] = {**offered.facts, "passed": [], "failed": {}, "skipped": {}}
+    send({"at": ("load", offered.facts)})
     try:
         component = build(offered, folder)
     except LacksFieldsError as lacking:
-        yield "skipped", {"all": str(lacking)}
-        return
+        return found | {"skipped": {"all": str(lacking)}}
     except RAISED as error:
-        yield "failed", {"load": str(error) or error_line(error)}
-        return
+        return found | {"failed": {"load": str(error) or error_line(error)}}
     for check in checks_for(component, offered.kind, name=offered.name):
-        yield "begin", check.name
+        send({"at": (check.name, offered.facts)})
         outcome = run_check(check, component)
-        passed = outcome.status == "passed"
-        yield outcome.status, check.name if passed else {check.name: outcome.message}
+        if outcome.status == "passed":
+            found["passed"].append(check.name)
+        else:
+            found[outcome.status][check.name] = outcome.message
+    return found
 
 
 def build(offered: Offered, folder: Path) -> Any:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import traceback
 import unittest
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dbgsom_core.errors import PluginError, did_you_mean
 from dbgsom_core.hookspecs import KINDS
@@ -19,9 +19,15 @@ from dbgsom_core.interfaces.metrics import CLAIMS, MetricAbilities
 from dbgsom_core.plugins.offers import STEP, kinds_of
 from dbgsom_core.plugins.registry import get_registry
 
+if TYPE_CHECKING:
+    import pytest
+
 Function = Callable[[Any, "Subject"], None]
 Applies = Callable[[Any], bool]
-EVERY_KIND = "any"
+ExpectedFailures = Mapping[str, str] | Callable[[Component], Mapping[str, str]]
+EVERY_KIND, MODEL_PART = "any", "model part"
+_MODEL_PARTS = ("metric", "kernel", "growth", "initialisation", "grid", "schedule", "stopping",
+                "labeller", "engine")  # fmt: skip
 _MODULES = ("common", "metrics", "kernels", "growth", "training", "labellers", "runs", "trackers",
             "engines", "steps")  # fmt: skip
 
@@ -142,7 +148,8 @@ def checks_for(
         with suppress(PluginError):  # its attributes cannot be read, as a check says
             claims = MetricAbilities.of(component).claims
     subject = Subject(kind, name or _offered_name(kind, component), frozenset(claims or ()))
-    kinds = (kind,) if kind == STEP else (kind, EVERY_KIND)
+    kinds = {kind} if kind == STEP else {kind, EVERY_KIND}
+    kinds |= {MODEL_PART} if kind in _MODEL_PARTS else set()
     return [
         replace(one, subject=subject)
         for one in all_checks()
@@ -205,3 +212,53 @@ def run_check(check: Check, component: Component) -> Outcome:
         text = str(error).splitlines()[0] if plain else error_line(error)
         return Outcome(check.name, check.promise, "failed", text, traceback.format_exc())
     return Outcome(check.name, check.promise, "passed")
+
+
+def parametrize_with_checks(
+    component: Component | Sequence[Component],
+    *,
+    kind: str | None = None,
+    claims: Sequence[str] | None = None,
+    expected_failures: ExpectedFailures | None = None,
+) -> pytest.MarkDecorator:
+    """Return a decorator that calls a test once for every check of every component.
+
+    The test takes ``component`` and ``check`` and says ``check(component)``.
+
+    Parameters
+    ----------
+    component : Component, transformer for ``prepare``, or sequence of them
+        Instances: a component with required fields is tested with the fields that you give.
+    kind : str, optional
+        ``"metric"``, ``"kernel"``, …; found from the methods without it.
+    claims : sequence of str, optional
+        What a metric claims, in place of its ``claims`` attribute.
+    expected_failures : mapping of check name to reason, or a function of the component, optional
+        Checks that are known to fail. One that passes all the same fails the test, so that the
+        list stays true.
+
+    Raises
+    ------
+    ValueError
+        The kind cannot be told, or an expected failure names no check.
+    """
+    import pytest
+
+    given: Any = component
+    components = [given] if isinstance(given, Component) or is_step(given) else list(given)
+    cases = []
+    for one in components:
+        expected = expected_failures(one) if callable(expected_failures) else expected_failures
+        expected = dict(expected or {})
+        for check in checks_for(one, kind, claims):
+            reason = expected.pop(check.name, None)
+            marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
+            label = f"{type(one).__name__}-{check.name}"
+            cases.append(pytest.param(one, check, id=label, marks=marks))
+        for unknown in expected:
+            hint = did_you_mean(unknown, [check.name for check in checks_for(one, kind, claims)])
+            raise ValueError(
+                f"expected_failures names '{unknown}', which is no check of "
+                f"{type(one).__name__}{hint}"
+            )
+    return pytest.mark.parametrize(("component", "check"), cases)

@@ -82,13 +82,3 @@ def check_several_targets(component: Any, subject: Subject) -> None:
     numbers = material.data()[:, :3]
     numbers[::7, 1] = np.nan
     ask("labeller", component, "label", _evidence(component, numbers))
-
-
-@check("labeller")
-def check_labeller_tiny_fit(component: Any, subject: Subject) -> None:
-    """A small map answers through it, with text as labels and with numbers."""
-    numbers = np.arange(material.SAMPLES) % 3
-    regresses = material.only_regresses(component)
-    for y in (numbers, numbers / 7) if regresses else (material.classes(), numbers):
-        needs = LabellerAbilities.of(component).needs_target
-        material.check_fit(material.data(), y if needs else None, labeller=component)

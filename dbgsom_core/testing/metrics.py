@@ -197,15 +197,6 @@ def check_determinism(metric: MetricAbilities) -> None:
                 assert_close(found, first, 1e-9, f"{level}: a thread got other distances")
 
 
-@check("metric")
-def check_tiny_fit(component: Any, subject: Subject) -> None:
-    """A small map is trained with it, in float64 and float32, the same with any threads."""
-    X = material.samples_for(component)
-    for dtype in (np.float64, np.float32):
-        material.check_fit(X.astype(dtype), metric=component)
-    material.check_threads(X, metric=component)
-
-
 @check("metric", lambda component: MetricAbilities.of(component).fit is not None)
 def check_fit_state(component: Any, subject: Subject) -> None:
     """Fitting returns named finite arrays, the same ones each time, and prepare gets them."""

@@ -72,7 +72,7 @@ def check_step_reads_only(component: Any, subject: Subject) -> None:
 
 
 @check(STEP)
-def check_step_rows_stand_alone(component: Any, subject: Subject) -> None:
+def check_step_rows_independent(component: Any, subject: Subject) -> None:
     """What it makes of a sample does not depend on those beside it: `predict` asks in blocks."""
     X = _data(component)
     step = _fitted(component, X)

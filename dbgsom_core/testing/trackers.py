@@ -37,9 +37,9 @@ def check_observer(component: Any, subject: Subject) -> None:
 
 
 @check("tracker")
-def check_finished_run(component: Any, subject: Subject) -> None:
-    """Its observer hears of a whole run, and of a second one, without raising; what it adds to a
-    run folder goes through the run, which a resumed run repeats.
+def check_runs(component: Any, subject: Subject) -> None:
+    """Its observer hears of runs that finish, fail or are interrupted without raising; what it adds
+    to a run folder goes through the run, which a resumed run repeats.
     """
     with _working_folder() as folder:
         for name in ("first", "second", "second"):  # the last one as where a run is resumed
@@ -48,12 +48,6 @@ def check_finished_run(component: Any, subject: Subject) -> None:
         cure = "use run.log_scalar(name, value, step) and run.log_artifact(name, content)"
         own = is_own(component)
         assert own or not written, f"it writes {sorted(written)} into the run folder: {cure}"
-
-
-@check("tracker")
-def check_failed_run(component: Any, subject: Subject) -> None:
-    """It hears of runs that fail or are interrupted, whenever that is, without raising."""
-    with _working_folder() as folder:
         errors = (RuntimeError("conformance"), KeyboardInterrupt(), SystemExit(1))
         for number, error in enumerate(errors):
             _drive(component, folder / str(number), number, "dbgsom_run_failed", error=error)

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.initialisations import Start
+from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.stopping import (
     StoppingAbilities,
@@ -19,7 +21,7 @@ from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE, Grid
 from dbgsom_core.som_map.hops import fill_hops
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
-from dbgsom_core.testing.kit import Subject, ask, check
+from dbgsom_core.testing.kit import MODEL_PART, Subject, ask, check
 from dbgsom_core.training.parts import measure_suits
 
 
@@ -37,12 +39,6 @@ def check_prototypes(component: Any, subject: Subject) -> None:
             ask("initialisation", component, "prototypes", _start(grid)) for _ in range(2)
         )
         assert np.array_equal(first, again), "two calls differ: draw from rng"
-
-
-@check("initialisation")
-def check_initialisation_tiny_fit(component: Any, subject: Subject) -> None:
-    """A small map is trained from it."""
-    material.check_fit(material.data(), init=component)
 
 
 @check("grid")
@@ -63,14 +59,6 @@ def check_lattice(component: Any, subject: Subject) -> None:
     assert np.array_equal(hops, steps), "steps and links differ: are the links all around a cell?"
 
 
-@check("grid")
-def check_grid_tiny_fit(component: Any, subject: Subject) -> None:
-    """A small map is trained on it."""
-    rows = 1 if component.lattice(4, 4).is_line else 4
-    fixed = {"name": "fixed", "rows": rows, "columns": 16 // rows}
-    material.check_fit(material.data(), grid=component, growth=fixed)
-
-
 @check("schedule")
 def check_widths(component: Any, subject: Subject) -> None:
     """Its widths are finite numbers above 0, the same when asked twice."""
@@ -79,12 +67,6 @@ def check_widths(component: Any, subject: Subject) -> None:
             given = (start, end, remaining)
             first, again = (ask("schedule", component, "width", *given) for _ in range(2))
             assert first == again, f"width{given} is {first}, and then {again}"
-
-
-@check("schedule")
-def check_schedule_tiny_fit(component: Any, subject: Subject) -> None:
-    """A small map is trained with it."""
-    material.check_fit(material.data(), schedule=component)
 
 
 def _targets(rule: Any) -> Any:
@@ -126,7 +108,30 @@ def check_stops(component: Any, subject: Subject) -> None:
         assert len(answers) == 1, "what a rule remembers is what its watch returns"
 
 
-@check("stopping")
-def check_stopping_tiny_fit(component: Any, subject: Subject) -> None:
-    """A small map is trained with it."""
-    material.check_fit(material.data(), _targets(component), stopping=component)
+@check(MODEL_PART)
+def check_tiny_fit(component: Any, subject: Subject) -> None:
+    """A small map is trained with it, saved and loaded; of metrics and growth the same with any
+    threads, and never past ``max_neurons``.
+    """
+    X, y = material.data(), None
+    parts = {"init" if subject.kind == "initialisation" else subject.kind: component}
+    if subject.kind == "metric":
+        X = material.samples_for(component)
+        material.check_fit(X.astype(np.float32), **parts)
+    elif subject.kind == "grid":
+        rows = 1 if component.lattice(4, 4).is_line else 4
+        parts["growth"] = {"name": "fixed", "rows": rows, "columns": 16 // rows}
+    elif subject.kind == "stopping":
+        y = _targets(component)
+    elif subject.kind == "growth":
+        parts["epochs"] = 20
+        y = material.classes() if GrowthAbilities.of(component).needs_classes else None
+    elif subject.kind == "labeller" and LabellerAbilities.of(component).needs_target:
+        y = np.arange(material.SAMPLES) % 3
+        if not material.only_regresses(component):
+            material.check_fit(X, material.classes(), **parts)
+    estimator = material.check_fit(X, y, **parts)
+    if subject.kind in ("metric", "growth"):
+        material.check_threads(X, y, **parts)
+    cap = getattr(component, "max_neurons", None)
+    assert not isinstance(cap, int) or len(estimator.weights_) <= cap, "it grows past its cap"

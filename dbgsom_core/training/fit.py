@@ -15,7 +15,7 @@ from dbgsom_core.engine.contract import Assignment, Found, Moments, PerSample, S
 from dbgsom_core.engine.local import Samples
 from dbgsom_core.engine.per_sample import each_piece, units_of
 from dbgsom_core.interfaces.context import Context, seed_of
-from dbgsom_core.interfaces.epochs import EpochRecord, nobody
+from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
 from dbgsom_core.interfaces.growth import DataSummary, VerticalState
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.initialisations import Start
@@ -205,7 +205,7 @@ class Trainer:
         samples: Samples,
         target: Target | None,
         path: Path = (),
-        notify: Callable[[EpochRecord], Any] = nobody,
+        notify: Callable[[EpochRecord], Any] = ignore_epoch,
         moments: Moments | None = None,
         start: SomMap | None = None,
         goes_on: bool = False,
@@ -402,7 +402,7 @@ def grow_children(
             continue
         below = (*path, neuron)
         with warnings.catch_warnings():
-            # Nobody chose the size of each child map, so nobody needs to hear of its cap.
+            # Nobody chose the size of each child map, so ignore_epoch needs to hear of its cap.
             warnings.filterwarnings("ignore", message=r"growth stopped at max_neurons='auto'")
             training, won, _ = trainer.train(samples, own if knows_classes else None, below)
         som_map.children[neuron] = training.som_map

@@ -12,7 +12,7 @@ import numpy as np
 
 from dbgsom_core.engine.contract import Found, Search
 from dbgsom_core.errors import callers_level
-from dbgsom_core.interfaces.epochs import EpochRecord, nobody
+from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.checkpoint import Checkpointer, Path, TrainingState
 from dbgsom_core.training.config import TrainingConfig
@@ -43,7 +43,7 @@ class Training:
 def train(
     config: TrainingConfig,
     state: TrainingState,
-    notify: Callable[[EpochRecord], Any] = nobody,
+    notify: Callable[[EpochRecord], Any] = ignore_epoch,
     checkpointer: Checkpointer | None = None,
     path: Path = (),
 ) -> tuple[Training, Found, Search]:
@@ -100,7 +100,7 @@ def train(
         state.history.append(record)
         state.epochs = schedule.epochs
         answer = None
-        if notify is not nobody:
+        if notify is not ignore_epoch:
             record.show(state.som_map)
             answer = notify(record)
             record.show(None)

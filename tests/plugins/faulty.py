@@ -1,6 +1,6 @@
-"""Components that are broken, each in one way as its docstring says, after a fine one of its kind.
+"""Fine components of each kind, and variants of them that are broken in one way each.
 
-``FAULTS`` says by which check of the kit each is found, and what it says.
+``FAULTS`` holds each variant with the check of the kit that finds it, and what that says.
 """
 
 import ctypes
@@ -27,17 +27,17 @@ DBGSOM_API_VERSION = 1
 FAULTS = []
 
 
-def found_by(check, words, **fields):
-    """Note by which check of the kit a class is found, with which fields."""
-
-    def add(cls):
-        FAULTS.append((cls, fields, check, words))
-        return cls
-
-    return add
+def fault(base, check, words, fields=None, **members):
+    """Add a class that differs from a fine one in some members."""
+    members = {"__doc__": "Broken.", "__module__": __name__, **members}
+    cls = type(f"{base.__name__}_{check}_{len(FAULTS)}", (base,), members)
+    FAULTS.append((cls, fields or {}, check, words))
+    return cls
 
 
-# ------------------------------------------------------------------------------------------ metrics
+def claim(kind, value):
+    """Return members that set a class attribute which is no field."""
+    return {kind: value, "__annotations__": {kind: ClassVar}}
 
 
 class Metric(Component):
@@ -50,121 +50,47 @@ class Metric(Component):
 
 
 class Assigning(Metric):
-    """Fine, too, with a level of its own."""
+    """The same, with a level of its own."""
 
     def assign(self, X, prototypes):
         distances = self.pairwise(X, prototypes)
         return distances.argmin(axis=1), distances.min(axis=1)
 
 
-@found_by("geometry", "is not the Euclidean distance")
-class Pretending(Metric):
-    """Says that it is Euclidean, and is not."""
-
-    geometry: ClassVar[str] = "euclidean"
+far, assign = Metric.pairwise, Assigning.assign
 
 
-@found_by("shapes_and_dtypes", "distances of shape")
-class FlatMetric(Metric):
-    """One dimension too few."""
-
-    def pairwise(self, X, prototypes):
-        return super().pairwise(X, prototypes)[0]
+def last_wins(self, X, W):
+    distances = far(self, X, W)
+    return len(W) - 1 - distances[:, ::-1].argmin(axis=1), distances.min(axis=1)
 
 
-@found_by("shapes_and_dtypes", "read-only")
-class WritingMetric(Metric):
-    """Writes into the samples."""
-
-    def pairwise(self, X, prototypes):
-        X *= 0
-        return super().pairwise(X, prototypes)
+def lopsided(self, X, W):
+    gap = X[:, None].astype(np.float64) - W
+    return np.where(gap < 0, -2 * gap, gap).sum(axis=2)
 
 
-@found_by("chunk_invariance", "chunks of 1 choose other units")
-class Remembering(Metric):
-    """Looks at the other rows of the chunk."""
-
-    def pairwise(self, X, prototypes):
-        return super().pairwise(X - X.mean(axis=0), prototypes)
+def chance(self, X, W):
+    return far(self, X, W) * np.random.default_rng().uniform(1, 2)
 
 
-@found_by("determinism", "two calls differ")
-class ChanceMetric(Metric):
-    """Another answer each time."""
-
-    def pairwise(self, X, prototypes):
-        return super().pairwise(X, prototypes) * np.random.default_rng().uniform(1, 2)
-
-
-@found_by("triangle", "a detour is .* shorter")
-class Squared(Metric):
-    """Claims the triangle inequality without keeping it."""
-
-    def pairwise(self, X, prototypes):
-        return super().pairwise(X, prototypes) ** 2
-
-
-@found_by("symmetry", "differ")
-class Lopsided(Metric):
-    """Claims symmetry without keeping it."""
-
-    def pairwise(self, X, prototypes):
-        gap = X[:, None].astype(np.float64) - prototypes
-        return np.where(gap < 0, -2 * gap, gap).sum(axis=2)
-
-
-@found_by("identity", "= 1.0")
-class Distant(Metric):
-    """Far from itself."""
-
-    def pairwise(self, X, prototypes):
-        return super().pairwise(X, prototypes) + 1
-
-
-@found_by("ties_go_to_the_lowest_row", "a tie went to the higher row")
-class LastWins(Assigning):
-    """Ties go to the highest row."""
-
-    def assign(self, X, prototypes):
-        distances = self.pairwise(X, prototypes)
-        bmu = distances.shape[1] - 1 - distances[:, ::-1].argmin(axis=1)
-        return bmu, distances.min(axis=1)
-
-
-@found_by("levels_agree", "pairwise differs from assign")
-class TwoMetrics(Assigning):
-    """Two levels that disagree."""
-
-    def assign(self, X, prototypes):
-        bmu, distance = super().assign(X, prototypes)
-        return bmu, 3 * distance
-
-
-@found_by("prepare", "turns float32 into float64")
-class Doubling(Metric):
-    """prepare turns float32 into float64."""
-
-    def prepare(self, X):
-        return np.asarray(X, dtype=np.float64)
-
-
-@found_by("prepare", "must not depend on other rows")
-class Centring(Metric):
-    """prepare depends on the other rows."""
-
-    def prepare(self, X):
-        return X - X.mean(axis=0)
-
-
-@found_by("attributes", "has claims")
-class Boasting(Metric):
-    """Claims what there is not."""
-
-    claims: ClassVar[tuple[str, ...]] = ("beauty",)
-
-
-# ------------------------------------------------------------------------------------------ kernels
+fault(Metric, "geometry", "is not the Euclidean distance", **claim("geometry", "euclidean"))
+fault(Metric, "shapes_and_dtypes", "of shape", pairwise=lambda self, X, W: far(self, X, W)[0])
+fault(Metric, "shapes_and_dtypes", "read-only", pairwise=lambda self, X, W: X.sort())
+fault(Metric, "chunk_invariance", "chunks of 1 choose other units",
+      pairwise=lambda self, X, W: far(self, X - X.mean(axis=0), W))  # fmt: skip
+fault(Metric, "determinism", "two calls differ", pairwise=chance)
+Squared = fault(
+    Metric, "triangle", "a detour is .* shorter", pairwise=lambda *given: far(*given) ** 2
+)
+fault(Metric, "symmetry", "differ", pairwise=lopsided)
+fault(Metric, "identity", "= 1.0", pairwise=lambda *given: far(*given) + 1)
+fault(Assigning, "ties_go_to_the_lowest_row", "a tie went to the higher row", assign=last_wins)
+fault(Assigning, "levels_agree", "pairwise differs from assign",
+      assign=lambda *given: (assign(*given)[0], 3 * assign(*given)[1]))  # fmt: skip
+fault(Metric, "prepare", "turns float32 into float64", prepare=lambda self, X: X.astype(float))
+fault(Metric, "prepare", "depend on other rows", prepare=lambda self, X: X - X.mean(axis=0))
+fault(Metric, "attributes", "has claims", **claim("claims", ("beauty",)))
 
 
 class Kernel(KernelComponent):
@@ -172,70 +98,6 @@ class Kernel(KernelComponent):
 
     def weight(self, hops, width):
         return np.exp(-0.5 * np.square(np.asarray(hops, dtype=np.float64) / width))
-
-
-@found_by("weights", "returned a negative weight")
-class Negative(Kernel):
-    """A whole wavelet: below 0 from one width on."""
-
-    def weight(self, hops, width):
-        return (1 - np.square(hops / width)) * super().weight(hops, width)
-
-
-@found_by("weights_fall", "above the nearer")
-class Growing(Kernel):
-    """Learns most from the farthest."""
-
-    def weight(self, hops, width):
-        return 1.0 + np.asarray(hops) / width
-
-
-@found_by("weights", "depends on the other hop counts")
-class Normed(Kernel):
-    """Weights depend on the other hop counts."""
-
-    def weight(self, hops, width):
-        weights = super().weight(hops, width)
-        return weights / weights.sum()
-
-
-@found_by("weights", "SystemExit: 0")
-class Exiting(Kernel):
-    """Calls sys.exit with success."""
-
-    def weight(self, hops, width):
-        sys.exit(0)
-
-
-@found_by("attributes", "AttributeError: inside")
-class BadProperty(Component):
-    """A property raises."""
-
-    @property
-    def start(self):
-        raise AttributeError("inside")
-
-    def weight(self, hops, width):
-        return np.exp(-np.asarray(hops) / width)
-
-
-@found_by("docstring", "no docstring")
-class Undocumented(Kernel):
-    __doc__ = None
-
-
-@found_by("field_descriptions", "no description: power")
-class Bare(Kernel):
-    """A field without words."""
-
-    power: float = 1.0
-
-
-@found_by("saving", "builds", power=2.0)
-class Lossy(Kernel):
-    """A field that does not come back."""
-
-    power: float = Field(default=1.0, description="x", exclude=True)
 
 
 class Hanging(Kernel):
@@ -252,7 +114,23 @@ class Ending(Kernel):
         ctypes.CDLL(None)._exit(0)
 
 
-# ------------------------------------------------------------------------------------------- growth
+def raising(self):
+    raise AttributeError("inside")
+
+
+gauss = Kernel.weight
+POWER = {"power": Field(default=1.0, exclude=True, description="x")}
+fault(Kernel, "weights", "returned a negative weight",
+      weight=lambda self, h, w: (1 - np.square(h / w)) * gauss(self, h, w))  # fmt: skip
+fault(Kernel, "weights_fall", "above the nearer", weight=lambda self, h, w: 1.0 + h / w)
+fault(Kernel, "weights", "depends on the other hop counts",
+      weight=lambda *given: gauss(*given) / gauss(*given).sum())  # fmt: skip
+fault(Kernel, "weights", "SystemExit: 0", weight=lambda *given: sys.exit(0))
+fault(Kernel, "attributes", "AttributeError: inside", rises=property(raising))
+fault(Kernel, "docstring", "no docstring", __doc__=None)
+fault(Kernel, "field_descriptions", "no description: power", power=1.0,
+      __annotations__={"power": float})  # fmt: skip
+fault(Kernel, "saving", "builds", {"power": 2.0}, **POWER, __annotations__={"power": float})
 
 
 class Growth(Component):
@@ -270,29 +148,7 @@ class Growth(Component):
         raise LookupError
 
 
-@found_by("births", "returned more than")
-class EndlessRow(Growth):
-    """A row of neurons without end, each beside the last."""
-
-    def grow(self, som_map, state):
-        x, y = som_map.positions.max(axis=0).tolist()
-        for step in itertools.count(1):
-            yield Birth((x + step, y), som_map.prototypes[0], 0)
-
-
-@found_by("births_among_hexagons", "no neuron is beside it|is taken")
-class North(Growth):
-    """Takes the first link for the one that leads north, as on squares it does."""
-
-    def grow(self, som_map, state):
-        free = np.flatnonzero(som_map.links[:, 0] < 0)
-        cells = som_map.positions[free] + (0, 1)
-        born = zip(cells.tolist(), free.tolist(), strict=True)
-        return [Birth((x, y), np.ones(4), parent) for (x, y), parent in born]
-
-
-@found_by("growth_resumes", r"has no remembered\(\) that gives it")
-class Forgetful(Growth):
+class Counting(Growth):
     """Counts epochs itself, and no checkpoint knows."""
 
     _seen: list[int] = PrivateAttr(default_factory=list)
@@ -302,8 +158,8 @@ class Forgetful(Growth):
         return [] if len(self._seen) % 3 else self.birth(som_map)
 
 
-class Steady(Forgetful):
-    """Counts epochs itself, and nothing is wrong."""
+class Steady(Counting):
+    """Counts epochs itself, and a checkpoint knows."""
 
     def remembered(self):
         return {"seen": self._seen, "array": np.arange(2.0)}
@@ -312,34 +168,24 @@ class Steady(Forgetful):
         self._seen[:] = [] if value is None else value["seen"]
 
 
-@found_by("growth_resumes", "does not remember all of it")
-class HalfForgetful(Forgetful):
-    """Remembers how often it was asked, and takes nothing back."""
-
-    def remembered(self):
-        return len(self._seen)
+def endless(self, som_map, state):
+    return (Birth((x, 0), som_map.prototypes[0], 0) for x in itertools.count(3))
 
 
-@found_by("growth_resumes", "no checkpoint can hold what it remembers")
-class Unwritable(Forgetful):
-    """Remembers what no checkpoint can hold."""
-
-    def remembered(self):
-        return {1, 2}
-
-    def remember(self, value):
-        pass
+def north(self, som_map, state):
+    """Take the first link for the one that leads north, as on squares it does."""
+    free = np.flatnonzero(som_map.links[:, 0] < 0)
+    cells = (som_map.positions[free] + (0, 1)).tolist()
+    return [Birth(tuple(cell), np.ones(4), int(row)) for cell, row in zip(cells, free, strict=True)]
 
 
-@found_by("children", "answers of shape")
-class FewChildren(Growth):
-    """Answers for one neuron."""
-
-    def wants_children(self, som_map, state):
-        return [True]
-
-
-# ---------------------------------------------------------------------------------------- labellers
+fault(Growth, "births", "returned more than", grow=endless)
+fault(Growth, "births", "no neuron is beside it|is taken", grow=north)
+fault(Counting, "growth_resumes", r"has no remembered\(\) that gives it")
+fault(Counting, "growth_resumes", "does not remember all of it", remembered=lambda self: 1)
+fault(Counting, "growth_resumes", "no checkpoint can hold what it remembers",
+      remembered=lambda self: {1, 2}, remember=lambda self, value: None)  # fmt: skip
+fault(Growth, "children", "answers of shape", wants_children=lambda *given: [True])
 
 
 class Labeller(Component):
@@ -355,40 +201,26 @@ class Labeller(Component):
         return counts / counts.sum(axis=1, keepdims=True)
 
 
-@found_by("probabilities", "not its most probable class")
-class Disagreeing(Labeller):
-    """Labels that its probabilities do not favour."""
-
-    def label(self, evidence):
-        return evidence.classes[evidence.class_counts.argmin(axis=1)]
+SHARED = []
 
 
-@found_by("answers", "a thread got other answers")
-class Sharing(Labeller):
-    """Answers from memory that all calls share."""
-
-    _shared: ClassVar[list] = []
-
-    def learn(self, around, y, weights, som_map):
-        return {"nothing": np.zeros(0)}
-
-    def answer(self, around, state):
-        self._shared[:] = [np.eye(around.n_classes)[around.values[:, 0]]]
-        time.sleep(0.001)
-        return self._shared[0]
+def shared_answer(self, around, state):
+    SHARED[:] = [np.eye(around.n_classes)[around.values[:, 0]]]
+    time.sleep(0.001)
+    return SHARED[0]
 
 
-# ------------------------------------------------------- data sets, measures, figures, engines
+fault(Labeller, "probabilities", "not its most probable class",
+      label=lambda self, seen: seen.classes[seen.class_counts.argmin(axis=1)])  # fmt: skip
+fault(Labeller, "answers", "a thread got other answers", answer=shared_answer,
+      learn=lambda *given: {"nothing": np.zeros(0)})  # fmt: skip
 
-_KEPT = np.random.default_rng(0).normal(size=(60, 3))
 
-
-@found_by("load", "share their arrays")
-class SharedData(Component):
-    """Hands out the same array each time."""
+class Loads(Component):
+    """Samples by chance, always the same."""
 
     def load(self):
-        return Data(_KEPT)
+        return Data(np.random.default_rng(0).normal(size=(60, 3)))
 
 
 class Measure(Component):
@@ -400,23 +232,7 @@ class Measure(Component):
         return float(evaluation.distance.max())
 
 
-@found_by("measure_without_targets", "say needs_target = True")
-class Unasked(Measure):
-    """Reads targets without saying so."""
-
-    def compute(self, evaluation):
-        return float(np.mean(evaluation.y == evaluation.predictions))
-
-
-@found_by("value", "must return one number, not str")
-class Wordy(Measure):
-    """Returns text."""
-
-    def compute(self, evaluation):
-        return "0.5"
-
-
-class Figure(Component):
+class Draws(Component):
     """The errors of neurons."""
 
     def draw(self, view):
@@ -427,15 +243,6 @@ class Figure(Component):
         return figure
 
 
-@found_by("draw", "read-only")
-class Moving(Figure):
-    """Changes the map."""
-
-    def draw(self, view):
-        view.evaluation.som_map.prototypes[:] = 0
-        return super().draw(view)
-
-
 class Engine(Component):
     """The built-in engine, with small chunks."""
 
@@ -443,10 +250,15 @@ class Engine(Component):
         return samples_in_memory(X, metric, weights, threads=1, chunk_rows=50)
 
 
-# ----------------------------------------------------------------------------------------- trackers
+KEPT = Loads().load()
+fault(Loads, "load", "share their arrays", load=lambda self: KEPT)
+fault(Measure, "measure_without_targets", "say needs_target = True",
+      compute=lambda self, seen: float(np.mean(seen.y == seen.predictions)))  # fmt: skip
+fault(Measure, "value", "must return one number, not str", compute=lambda *given: "0.5")
+fault(Draws, "draw", "read-only", draw=lambda self, view: view.evaluation.som_map.prototypes.sort())
 
 
-class Ear:
+class Observer:
     """Hears everything."""
 
     def dbgsom_run_started(self, run):
@@ -465,42 +277,30 @@ class Ear:
 class Tracker(Component):
     """Keeps what it hears."""
 
-    ear: ClassVar[type] = Ear
-
     def observer(self):
-        return self.ear()
+        return Observer()
 
     def how_to_open(self):
         return "look here"
 
 
-@found_by("finished_run", "tripped")
-class Tripping(Tracker):
+class Tripping(Observer):
     """Raises in an epoch."""
 
-    class ear(Ear):  # noqa: N801
-        def dbgsom_epoch_finished(self, run, epoch):
-            raise RuntimeError("tripped")
+    def dbgsom_epoch_finished(self, run, epoch):
+        raise RuntimeError("tripped")
 
 
-@found_by("failed_run", "no attribute 'epoch'")
-class Unready(Tracker):
+class Unready(Observer):
     """Cannot hear of a run that fails before its first epoch."""
 
-    class ear(Ear):  # noqa: N801
-        def dbgsom_run_failed(self, run, error):
-            return self.epoch
+    def dbgsom_run_failed(self, run, error):
+        return self.epoch
 
 
-@found_by("how_to_open", "gives None")
-class Speechless(Tracker):
-    """No word on how to open."""
-
-    def how_to_open(self):
-        return None
-
-
-# ------------------------------------------------------------------------------------ prepare steps
+fault(Tracker, "runs", "tripped", observer=lambda self: Tripping())
+fault(Tracker, "runs", "no attribute 'epoch'", observer=lambda self: Unready())
+fault(Tracker, "how_to_open", "gives None", how_to_open=lambda self: None)
 
 
 class Step(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -517,76 +317,36 @@ class Step(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return X + self.low_
 
 
-@found_by("step_rows_stand_alone", "blocks of 1 become other rows")
-class Beside(Step):
-    """A row depends on those beside it."""
-
-    def transform(self, X):
-        return X - np.min(X, axis=0)
+def writing(self, X, y=None):
+    X -= X.min(axis=0)
+    return Step.fit(self, X)
 
 
-@found_by("step_table", "two calls differ")
-class ChanceStep(Step):
-    """Rows are drawn by lot."""
-
-    def transform(self, X):
-        return X - self.low_ + np.random.default_rng().random()
+def learning(self, X):
+    self.low_ = np.minimum(self.low_, np.min(X, axis=0))
+    return X - self.low_
 
 
-@found_by("step_reads_only", "fit changes the samples")
-class WritingStep(Step):
-    """Fitting writes into the samples."""
-
-    def fit(self, X, y=None):
-        super().fit(X)
-        X -= self.low_
-        return self
+def infinite(self, X):
+    with np.errstate(divide="ignore"):
+        return 1.0 / np.round(X - self.low_)
 
 
-@found_by("step_reads_only", "changes what it learnt")
-class Learning(Step):
-    """It goes on learning from what it transforms."""
+fault(Step, "step_rows_independent", "blocks of 1", transform=lambda self, X: X - X.min(axis=0))
+fault(Step, "step_table", "two calls differ",
+      transform=lambda self, X: X + np.random.default_rng().random())  # fmt: skip
+fault(Step, "step_reads_only", "fit changes the samples", fit=writing)
+fault(Step, "step_reads_only", "changes what it learnt", transform=learning)
+fault(Step, "step_table", "40 samples become 39", transform=lambda self, X: (X - self.low_)[1:])
+fault(Step, "step_table", "nan or infinity", transform=infinite)
+fault(Step, "step_columns", "gives other samples", inverse_transform=lambda self, X: X)
+fault(Step, "step_saving", "list the class in a plugin's dbgsom_transformers")
 
-    def transform(self, X):
-        self.low_ = np.minimum(self.low_, np.min(X, axis=0))
-        return X - self.low_
-
-
-@found_by("step_table", "40 samples become 39")
-class Dropping(Step):
-    """A row is left out."""
-
-    def transform(self, X):
-        return (X - self.low_)[1:]
-
-
-@found_by("step_table", "nan or infinity")
-class Infinite(Step):
-    """It divides by zero."""
-
-    def transform(self, X):
-        with np.errstate(divide="ignore"):
-            return 1.0 / np.round(X - self.low_)
-
-
-@found_by("step_columns", "gives other samples")
-class OneWay(Step):
-    """What it does is not undone."""
-
-    def inverse_transform(self, X):
-        return X
-
-
-@found_by("step_saving", "list the class in a plugin's dbgsom_transformers")
-class Unlisted(Step):
-    """No model file may hold it."""
-
-
-FINE = [Metric, Assigning, Kernel, Growth, Steady, Labeller, Measure, Figure, Tracker, Step, Engine]
+FINE = [Metric, Assigning, Kernel, Growth, Steady, Labeller, Loads, Measure, Draws, Tracker, Step,
+        Engine]  # fmt: skip
 
 
 @hookimpl
 def dbgsom_transformers():
     held = {"n_features_in_": "size[D]", "low_": "finite[D]"}
-    listed = [Step, *(cls for cls, *_ in FAULTS if issubclass(cls, Step) and cls is not Unlisted)]
-    return {cls.__name__.lower(): StoredType(f"{__name__}:{cls.__name__}", held) for cls in listed}
+    return {"step": StoredType(f"{__name__}:Step", held)}

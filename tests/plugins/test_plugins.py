@@ -115,18 +115,13 @@ def test_a_broken_plugin_is_a_record_and_everything_else_works(loads, reason, in
         registry.find("kernel", "something")
 
 
-def test_a_bare_name_means_the_built_in(installed):
-    registry = installed(FakePoint("a", plugin(dbgsom_kernels={"gaussian": Laplace}), "dbgsom-a"))
+def test_a_bare_name_means_the_built_in_or_clashes_when_it_is_used(installed):
+    offers = plugin(dbgsom_kernels={"gaussian": Laplace, "laplace": Laplace})
+    others = plugin(dbgsom_kernels={"laplace": Laplace})
+    registry = installed(FakePoint("a", offers, "dbgsom-a"), FakePoint("b", others, "dbgsom-b"))
+    assert not registry.broken
     assert registry.find("kernel", "gaussian").__name__ == "Gaussian"
     assert registry.find("kernel", "dbgsom-a:gaussian") is Laplace
-
-
-def test_two_third_parties_clash_only_when_the_name_is_used(installed):
-    registry = installed(
-        FakePoint("a", plugin(dbgsom_kernels={"laplace": Laplace}), "dbgsom-a"),
-        FakePoint("b", plugin(dbgsom_kernels={"laplace": Laplace}), "dbgsom-b"),
-    )
-    assert not registry.broken
     with pytest.raises(PluginError, match="'dbgsom-a:laplace' or 'dbgsom-b:laplace'"):
         registry.find("kernel", "laplace")
     assert registry.find("kernel", "dbgsom-b:laplace") is Laplace
@@ -151,15 +146,6 @@ def test_disabled_plugins_are_left_alone(options, installed):
     assert [r.status for r in registry.records if r.name == "a"] == ["disabled"]
 
 
-def test_a_class_that_cannot_be_imported_is_a_plugin_error_when_used(installed):
-    registry = installed(
-        FakePoint("a", plugin(dbgsom_kernels={"lazy": "no_such_module:Kernel"}), "dbgsom-a")
-    )
-    assert not registry.broken
-    with pytest.raises(PluginError, match=r"no_such_module:Kernel .*ModuleNotFoundError"):
-        registry.find("kernel", "lazy")
-
-
 @pytest.mark.parametrize(
     ("kind", "offer", "lacks"),
     [
@@ -167,6 +153,7 @@ def test_a_class_that_cannot_be_imported_is_a_plugin_error_when_used(installed):
         ("metric", type("NoLevel", (Component,), {}), "assign or pairwise"),
         ("measure", type("NoCompute", (Component,), {}), "compute and greater_is_better"),
         ("kernel", dict, "derived from"),
+        ("kernel", "no_such_module:Kernel", "no_such_module:Kernel .*ModuleNotFoundError"),
     ],
 )
 def test_a_class_that_is_no_component_of_its_kind_says_what_it_lacks(kind, offer, lacks, installed):

@@ -35,9 +35,6 @@ def test_a_name_that_cannot_be_one_writes_nothing(name, tmp_path):
     with pytest.raises(ConfigError, match="is no name for a plugin"):
         render(name, tmp_path)
     assert not list(tmp_path.iterdir())
-
-
-def test_the_prefix_is_understood(tmp_path):
     assert render("dbgsom_waves", tmp_path).name == "dbgsom-waves"
 
 

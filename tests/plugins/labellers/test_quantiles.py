@@ -19,7 +19,7 @@ from dbgsom_core.estimators.answer_columns import answer_table
 from dbgsom_core.measures import evaluate
 from dbgsom_core.plugins.registry import get_registry
 
-CODE = Path(__file__).parents[1] / "third_parties" / "party_quantiles.py"
+CODE = Path(__file__).parents[1] / "party.py"
 NAMES = ["label_q10", "label_q50", "label_q90"]
 FEW = {"epochs": 12, "max_neurons": 25, "random_state": 0}
 
