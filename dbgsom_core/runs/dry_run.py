@@ -111,10 +111,10 @@ def _reason_for_several_fits(setup: Setup) -> str:
 def _data_lines(experiment: Experiment, setup: Setup, loaded: float) -> Iterator[tuple[str, str]]:
     X, y, regresses = setup.data.X, setup.data.y, experiment.model.estimator == "regressor"
     name = data_name(experiment.resolved, {"name": experiment.dataset_name})
-    told = f"{name}: {len(X)} × {X.shape[1]} {X.dtype}, {told_size(X.nbytes)}"
+    text = f"{name}: {len(X)} × {X.shape[1]} {X.dtype}, {told_size(X.nbytes)}"
     if y is not None:
-        told += f", targets {y.dtype}" if regresses else f", {len(np.unique(y))} classes"
-    yield "data", f"{told}; ready in {told_seconds(loaded)}"
+        text += f", targets {y.dtype}" if regresses else f", {len(np.unique(y))} classes"
+    yield "data", f"{text}; ready in {told_seconds(loaded)}"
     train, test = setup.fold.train.X, setup.fold.test
     steps = ", ".join(name for name, _ in setup.fold.steps)
     if steps:
