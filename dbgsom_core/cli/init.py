@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from dbgsom_core.runs.init.suggestion import Role, Suggestion
 
 _MOST_COLUMNS = 40  # in the table
-_MOST_NOTES = 5  # on columns whose name is there already
 _BECOMES = {"": "feature", "categorical": "one column a value"}
 
 
@@ -95,14 +94,6 @@ def _print_columns(profile: TableProfile, suggestion: Suggestion) -> None:
     print_table(["column", "looks like", "values", "missing", "becomes"], rows)
     if len(both) > len(rows):
         _print_line(f"… and {len(both) - len(rows)} more columns")
-    repeated = [column for column, role in both if "again: rename" in role.reason]
-    for column in repeated[:_MOST_NOTES]:
-        _print_line(
-            f"column {column.place} (from 0) is called '{column.name}', as one before it, and is "
-            "left out: rename it in the file to use it"
-        )
-    if len(repeated) > _MOST_NOTES:
-        _print_line(f"… and {len(repeated) - _MOST_NOTES} more columns of a name used before")
 
 
 def _column_row(column: ColumnProfile, role: Role, suggestion: Suggestion) -> list[Any]:

@@ -107,7 +107,6 @@ def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> tuple[int
 
     Returns how many trackers lacked something, and how many did not.
     """
-    from dbgsom_core.interfaces.trackers import TrackerAbilities
     from dbgsom_core.runs.callbacks import tracking_of
 
     folder, lacking, complete = stored.files.folder, 0, 0

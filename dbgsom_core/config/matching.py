@@ -41,18 +41,19 @@ def mismatches(root: Section, builder: Builder) -> Iterator[Finding]:
     """
     model = root.get("model")
     model = model if isinstance(model, Section) else Section()
-    kind = model.get("estimator", "vq")
-    kind = kind if isinstance(kind, str) and kind in ESTIMATORS else None
+    estimator = model.get("estimator", "vq")
+    estimator = estimator if isinstance(estimator, str) and estimator in ESTIMATORS else None
     with use_lookup(builder.registry):
         parts = {
-            key: _component(builder, MODEL_COMPONENTS[key], model[key], default)
-            for key, default in _component_keys(model)
+            key: _component(builder, kind, model[key], ModelSettings.model_fields[key].default)
+            for key, kind in MODEL_COMPONENTS.items()
+            if key in model and key != "stopping"
         }
     yield from _model(model, parts)
-    if kind is not None:
-        yield from _estimator(root, model, parts, kind, builder)
-    yield from _split(root.get("split"), kind)
-    yield from _data(root, parts, kind, builder)
+    if estimator is not None:
+        yield from _estimator(root, model, parts, estimator, builder)
+    yield from _split(root.get("split"), estimator)
+    yield from _data(root, parts, estimator, builder)
     figures = [_name(value, None) for _, value in items_of(root.get("figures"))]
     if OF_STABILITY in figures and root.get("stability") is None:
         message = f"{OF_STABILITY} draws what 'stability: {{resamples: 20}}' finds: add it"
@@ -63,12 +64,6 @@ def mismatches(root: Section, builder: Builder) -> Iterator[Finding]:
             if str(key).startswith(f"{name}."):
                 message = f"'{key}' is no key of a tag: choose one not starting with '{name}.'"
                 yield "key", ("tags", key), message
-
-
-def _component_keys(model: Section) -> Iterator[tuple[str, Any]]:
-    for key in MODEL_COMPONENTS:
-        if key in model and key != "stopping":
-            yield key, ModelSettings.model_fields[key].default
 
 
 def _component(builder: Builder, kind: str, value: Any, default: str | None = None) -> Any:

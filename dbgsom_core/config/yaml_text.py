@@ -208,7 +208,10 @@ class _Reader:
             inner = below(path, name if is_text else "None")
             value, mark = self._value(next(self._events), inner, depth + 1)
             if not is_text:
-                self._problems.add(key_place, path, f"{_shown_key(name)} is no key; quote it")
+                shown = "null" if name is None else f"{name!r}".lower()
+                if isinstance(name, (Section, Items)):
+                    shown = "a list" if isinstance(name, Items) else "a section"
+                self._problems.add(key_place, path, f"{shown} is no key; quote it")
             elif name == "<<" and getattr(event, "style", None) is None:  # not in quotes
                 message = "merge keys are not supported; use 'extends' or repeat"
                 self._problems.add(key_place, inner, message)
@@ -231,12 +234,6 @@ def _scalar(event: yaml.ScalarEvent) -> tuple[Plain, str]:
         return read_scalar(event.value), ""
     except ValueError:
         return event.value, "is a number that is too large"
-
-
-def _shown_key(key: Any) -> str:
-    if isinstance(key, (Section, Items)):
-        return "a list" if isinstance(key, Items) else "a section"
-    return "null" if key is None else f"{key!r}".lower()
 
 
 class _Dumper(yaml.SafeDumper):

@@ -46,7 +46,8 @@ def forecast(experiment: Experiment, registry: Registry, data: Data | None = Non
         started = time.perf_counter()
         setup = prepare_run(experiment, data)
         loaded = time.perf_counter() - started
-        parts = setup.estimator.parts()
+        parts = setup.estimator.parts().each()
+        named = (f"{kind} {lookup_in_use().name_of(kind, part)}" for _, kind, part in parts)
         fits = 1 + len(setup.divided)
         train = setup.fold.train
         plan = plan_of(setup.estimator, train.X, train.y, seed=experiment.seed, fits=fits)
@@ -56,7 +57,7 @@ def forecast(experiment: Experiment, registry: Registry, data: Data | None = Non
         lines = [
             *_data_lines(experiment, setup, loaded),
             ("name", name),
-            ("parts", ", ".join(_part_names(experiment, parts))),
+            ("parts", ", ".join([f"estimator {experiment.model.estimator}", *named])),
             *plan.lines(_reason_for_several_fits(setup), _NOT_COUNTED),
             *_output_lines(experiment, registry, len(setup.data.X)),
         ]
@@ -110,10 +111,10 @@ def _reason_for_several_fits(setup: Setup) -> str:
 def _data_lines(experiment: Experiment, setup: Setup, loaded: float) -> Iterator[tuple[str, str]]:
     X, y, regresses = setup.data.X, setup.data.y, experiment.model.estimator == "regressor"
     name = data_name(experiment.resolved, {"name": experiment.dataset_name})
-    told = f"{name}: {len(X)} × {X.shape[1]} {X.dtype}, {format_size(X.nbytes)}"
+    text = f"{name}: {len(X)} × {X.shape[1]} {X.dtype}, {format_size(X.nbytes)}"
     if y is not None:
-        told += f", targets {y.dtype}" if regresses else f", {len(np.unique(y))} classes"
-    yield "data", f"{told}; ready in {format_seconds(loaded)}"
+        text += f", targets {y.dtype}" if regresses else f", {len(np.unique(y))} classes"
+    yield "data", f"{text}; ready in {format_seconds(loaded)}"
     train, test = setup.fold.train.X, setup.fold.test
     steps = ", ".join(name for name, _ in setup.fold.steps)
     if steps:
@@ -136,12 +137,6 @@ def _folds(setup: Setup) -> str:
 def _range(sizes: Iterable[int]) -> str:
     least, *_, most = sorted([*sizes] * 2)
     return str(least) if least == most else f"{least} to {most}"
-
-
-def _part_names(experiment: Experiment, parts: Any) -> Iterator[str]:
-    yield f"estimator {experiment.model.estimator}"
-    for _, kind, part in parts.each():
-        yield f"{kind} {lookup_in_use().name_of(kind, part)}"
 
 
 def _output_lines(

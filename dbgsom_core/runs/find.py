@@ -35,7 +35,6 @@ from dbgsom_core.tables._files import exists, sweep
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")  # of a run
 _SHORTEST_ID = 4  # characters of the end of an id that will do
 _SECONDS_UNSEEN = 86400.0  # without a sign of life of a run whose lock cannot be seen
-_SECONDS_UNLOCKED = 120.0  # of a run without a lock: older versions touch their status each 30 s
 
 _LOCK = ".lock"
 _SECONDS_BETWEEN_TOUCHES = 30.0
@@ -174,12 +173,10 @@ def has_died(stored: StoredRun) -> bool:
     """
     if stored.damage or stored.status != "running":
         return False  # a damaged folder is left as it is
-    if stored.process is not None and stored.process.is_elsewhere:
-        return stored.silent > _SECONDS_UNSEEN
-    locked = is_locked(stored.files.folder)
+    elsewhere = stored.process is not None and stored.process.is_elsewhere
+    locked = None if elsewhere else is_locked(stored.files.folder)
     if locked is None and stored.process is not None:
-        has_lock = (stored.files.folder / ".lock").exists()
-        return stored.silent > (_SECONDS_UNSEEN if has_lock else _SECONDS_UNLOCKED)
+        return stored.silent > _SECONDS_UNSEEN
     return not locked
 
 

@@ -194,7 +194,13 @@ def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
         misfit = why_no_start(parts.init, parts.growth, samples.X.shape[1])
         if misfit is not None:
             raise ValueError(misfit)
-    _check_can_be_saved(fold)
+    for name, step in fold.steps:
+        try:
+            to_plain(step, {}, name, stored_types())
+        except NotPlainError as error:
+            raise ConfigError(
+                f"prepare step '{name}' cannot be saved with the model without pickle ({error})"
+            ) from error
     return Setup(data, test, fold, divided, estimator)
 
 
@@ -206,17 +212,6 @@ def make_estimator(experiment: Experiment) -> Any:
     with estimator_errors_located(experiment):
         estimator.parts()
     return estimator
-
-
-def _check_can_be_saved(fold: Fold) -> None:
-    """Refuse prepare steps that no model file could hold before anything is trained."""
-    for name, step in fold.steps:
-        try:
-            to_plain(step, {}, name, stored_types())
-        except NotPlainError as error:
-            raise ConfigError(
-                f"prepare step '{name}' cannot be saved with the model without pickle ({error})"
-            ) from error
 
 
 # ---------------------------------------------------------------------------- begin and end

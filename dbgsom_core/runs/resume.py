@@ -75,7 +75,7 @@ def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
     Where all have finished, the newest of them, see `is_complete`. Where there is none
     `ConfigError` says what differs in the newest one that is like it.
     """
-    kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _config(loaded)
+    kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _as_read(loaded.resolved)
     group = loaded.experiment
     runs = [
         run
@@ -287,10 +287,6 @@ def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for key in dict.fromkeys((*before, *after))
         if before.get(key, ...) != after.get(key, ...)
     ]
-
-
-def _config(loaded: Experiment | Sweep) -> dict[str, Any]:
-    return _as_read(loaded.resolved)
 
 
 def _completed(config: Mapping[str, Any]) -> dict[str, Any]:

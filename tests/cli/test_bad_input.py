@@ -55,12 +55,6 @@ def test_a_wrong_key_or_value_has_its_place_and_cure(rest, message, refused):
         assert error.startswith(f"run.yaml:{message}")
 
 
-def test_every_problem_is_reported_at_once(refused):
-    error = refused(config("iriss", "model: {epochs: 0, labeler: x}\nsplit: {test_size: -2}"))
-    assert len(error.splitlines()) == 4
-    assert error.startswith("run.yaml:2:10: dataset: unknown dataset 'iriss'; did you mean 'iris'?")
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -110,11 +104,6 @@ def test_data_that_do_not_suit_are_refused(dataset, rest, message, refused, writ
 )
 def test_a_sweep_is_refused_as_a_run_is(dataset, rest, message, refused):
     assert message in refused(config(dataset, rest), command="sweep")
-
-
-def test_a_wrong_override_names_itself(refused):
-    error = refused(config("iris"), "--set", "model.growth.spreading_factor=2")
-    assert "--set model.growth.spreading_factor=2" in error
 
 
 def test_a_step_of_others_is_refused_where_scikit_learn_alone_is_allowed(refused, monkeypatch):

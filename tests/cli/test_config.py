@@ -69,12 +69,6 @@ def test_what_is_shown_is_a_configuration_that_means_the_same(options, dbgsom, w
         assert getattr(one, part) == getattr(other, part)
 
 
-def test_without_defaults_only_what_was_written_is_shown(dbgsom, write):
-    answer = dbgsom("config", "show", write("run.yaml", RUN), "--no-defaults")
-    assert "default" not in answer.out
-    assert "epochs" not in answer.out
-
-
 def test_a_sweep_is_shown_without_defaults(dbgsom, write):
     file = write("sweep.yaml", RUN + "sweep: {grid: {model.epochs: [1, 2]}}\n")
     answer = dbgsom("config", "show", file)
@@ -174,10 +168,3 @@ def test_the_schema_goes_to_the_terminal_or_to_a_file(dbgsom, tmp_path):
     told = dbgsom("schema", "--no-plugins", "-o", "in/a/run.schema.json")
     assert told.out.strip() == "in/a/run.schema.json"
     assert json.loads((tmp_path / "in/a/run.schema.json").read_text()) == schema
-
-
-def test_a_schema_that_cannot_be_written_is_refused(dbgsom, write):
-    write("file", "")
-    answer = dbgsom("schema", "-o", "file/x.json")
-    assert answer.code == 2
-    assert "cannot be written" in answer.err

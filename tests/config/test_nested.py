@@ -106,24 +106,6 @@ def test_overrides_reach_into_it(load, override, expected):
     ("growth", "problems"),
     [
         (
-            "{name: hierarchical, base: {name: directd}, tau_2: 2}",
-            [
-                "4:45: model.growth.base.name: unknown growth 'directd'; did you mean 'directed'?",
-                "4:62: model.growth.tau_2: must be a number between 0 and 1, not 2",
-            ],
-        ),
-        (
-            "{name: hierarchical, base: {name: gsom, spreading_factor: 3, wen: settled}}",
-            [
-                "4:69: model.growth.base.spreading_factor: must be a number between 0 and 1, not 3",
-                "4:72: model.growth.base.wen: unknown key; did you mean 'when'?",
-            ],
-        ),
-        (
-            "{name: hierarchical, basis: gsom}",
-            ["4:32: model.growth.basis: unknown key; did you mean 'base'?"],
-        ),
-        (
             "{name: hierarchical, base: [gsom]}",
             ["4:38: model.growth.base: must be the name of a growth strategy or a mapping with a "
              "'name'"],

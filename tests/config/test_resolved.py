@@ -147,7 +147,9 @@ def test_problems_of_python_values_have_no_place(registry, values, line):
     assert not str(caught.value).startswith(":")
 
 
-@pytest.mark.parametrize("module", ["dbgsom_core.config", "dbgsom_core.api", "dbgsom_plugins"])
+@pytest.mark.parametrize(
+    "module", ["dbgsom_core", "dbgsom_core.config", "dbgsom_core.api", "dbgsom_plugins"]
+)
 def test_importing_what_finds_and_reads_is_cheap(module):
     heavy = "numba sklearn matplotlib mlflow scipy pandas numpy"
     code = (

@@ -114,16 +114,6 @@ def test_a_problem_of_every_run_is_told_once_without_one(bench):
     assert bench.problem(text, sweep=True).startswith("run.yaml:4:1: model.epochs: unknown key")
 
 
-def test_problems_of_several_runs_are_told_at_once(bench):
-    text = BASE + "sweep: {grid: {model.kernel: [gaus, 3], model.epochs: [0]}}\n"
-    told = bench.problems(text, sweep=True)
-    assert [line.split(": ")[1] for line in told] == [
-        "model.kernel.name",
-        "model.kernel",
-        "model.epochs",
-    ]
-
-
 @pytest.mark.parametrize(
     ("section", "message"),
     [

@@ -27,7 +27,6 @@ from dbgsom_core.errors import DataError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.compare.criterion import RankingCriterion, find_criterion
 from dbgsom_core.runs.compare.text import columns_of, method, rank_verdict, verdict
-from dbgsom_core.runs.compare.variants import differences
 from dbgsom_core.runs.folder import RunFiles, find_runs, write_status
 from dbgsom_core.runs.pipeline import prepare_run
 from dbgsom_core.runs.sweeps.leaderboard import Leaderboard
@@ -140,19 +139,6 @@ def test_settings_and_seeds_from_the_environment_are_taken_for_different(store, 
         store(number, accuracy(number / 4), seed="${env:SEED}")
         store(4 + number, accuracy(0.1), model={"epochs": "${env:EPOCHS}"})
     assert sorted(row.seeds for row in found("e").tables[0].rows) == [1, 1, 2]
-
-
-def test_names_of_components_and_nested_fields_in_differences():
-    trees = [
-        {"a": {"name": "x", "p": 1, "q": 2}, "b": [{"name": "s"}], "c": 1},
-        {"a": {"name": "x", "p": 3, "q": 2}, "b": [], "c": 1},
-        {"a": {"name": "y", "r": 5}, "b": [], "c": 1, "d": None},
-    ]
-    assert differences(trees) == [
-        {"a": "x", "a.p": 1, "b": "s"},
-        {"a": "x", "a.p": 3, "b": "none"},
-        {"a": "y", "b": "none", "d": None},
-    ]
 
 
 # ------------------------------------------------------------------------ what is ranked together

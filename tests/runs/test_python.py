@@ -110,8 +110,6 @@ def test_a_sweep_may_be_plain_values(folder, capsys):
     ("jobs", "told"),
     [
         (0, "0 is not in the range x>=1"),
-        (-1, "-1 is not in the range x>=1"),
-        ("2", "'2' is not a valid integer"),
         (1.5, "1.5 is not a valid integer"),
         (True, "True is not a valid integer"),
     ],

@@ -357,7 +357,7 @@ def test_names_that_mean_no_run_are_told(room):
     room.interrupted("run", "run.yaml", "-q", at=4)
     (folder,) = room.folders()
     told = room.dbgsom("run", "--resume", folder.name[:-1], code=2)
-    assert "neither a configuration, nor a run folder" in told
+    assert "is no run folder and no configuration" in told
     assert f"did you mean '{folder.name}'?" in told
     RunFiles(folder).config.unlink()
     assert "start it anew" in room.dbgsom("run", "--resume", folder.name, code=2)

@@ -103,11 +103,6 @@ def test_adjusted_means_are_those_of_the_additive_model():
     np.testing.assert_allclose(apart, np.diff(table[full].mean(axis=1)), rtol=1e-12)
 
 
-def test_adjusted_means_without_anything_in_common_are_their_own():
-    table = [[1, 3, np.nan, np.nan], [np.nan, np.nan, 5, np.nan], [np.nan] * 4]
-    np.testing.assert_array_equal(adjusted_means(table), [2, 5, np.nan])
-
-
 def test_friedman_is_scipys_in_the_form_of_iman_and_davenport():
     table = RNG.integers(0, 6, size=(12, 4)) + np.arange(4) * 1.5  # with equals
     found = rank_test(table)

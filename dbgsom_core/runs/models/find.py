@@ -98,8 +98,8 @@ def _best_of(sweep: StoredRun, notes: tuple[str, ...]) -> tuple[StoredRun, tuple
     if best is None:
         raise DataError(f"{sweep.id} is a sweep without a best run: name one of its runs")
     run = read_run(sweep.files.folder.with_name(best))
-    told = f"{run.id} is the best run of sweep {sweep.id} ({run.name})"
-    return run, (*notes, told)
+    note = f"{run.id} is the best run of sweep {sweep.id} ({run.name})"
+    return run, (*notes, note)
 
 
 def model_of(path: Path) -> FittedModel:
