@@ -29,6 +29,7 @@ _ENDLESS = 16  # births for each neuron and link from which on a list counts as 
 _PART = re.compile(r"[a-z0-9_]{1,60}")  # of the name of a file
 _ROUNDING = 1e-9  # beside the largest distance: what may lie below 0
 _KEPT = ("form", "prepare")  # methods that remember arrays or hand them back: they get no views
+_RECORDS = ("dbgsom_core.interfaces", "dbgsom_core.estimators")
 _SAMPLES = ("n", "X", "metric", "moments", "check_varies", "search", "assign", "nearest_units")
 
 
@@ -77,7 +78,7 @@ def read_only(value: Any, locked: list[NDArray[Any]] | None = None, views: bool 
             _lock(getattr(value, name), locked)
     elif hasattr(value, "get_params"):
         return copy.deepcopy(value)
-    elif _is_record(value):
+    elif type(value).__module__.startswith(_RECORDS) and hasattr(value, "__dataclass_fields__"):
         record = object.__new__(type(value))
         vars(record).update({k: read_only(part, locked, views) for k, part in vars(value).items()})
         return record
@@ -88,11 +89,6 @@ def _lock(array: NDArray[Any], locked: list[NDArray[Any]] | None) -> None:
     if locked is not None and array.flags.writeable:
         array.flags.writeable = False
         locked.append(array)
-
-
-def _is_record(value: Any) -> bool:
-    own = type(value).__module__.startswith(("dbgsom_core.interfaces", "dbgsom_core.estimators"))
-    return own and hasattr(value, "__dataclass_fields__") and hasattr(value, "__dict__")
 
 
 # ---------------------------------------------------------------------- what components return

@@ -417,9 +417,10 @@ def _offers_of(
         if hook in hooks:
             offers = getattr(plugin, hook)()
             if not isinstance(offers, Mapping):
+                what = {STEP: "'module:Class'", TRANSFORMER: "StoredType"}.get(kind, "classes")
                 raise PluginError(
-                    f"{hook} of {distribution} must return a mapping of names to what it offers, "
-                    f"not {type(offers).__name__}"
+                    f"{hook} of {distribution} must return a mapping of names to {what}, not "
+                    f"{type(offers).__name__}"
                 )
             for key, offer in offers.items():
                 yield Offered(kind, key, offer, distribution, its_version, name)
