@@ -196,6 +196,16 @@ def _weights(answer: Any, hops: NDArray[Any], width: float, signed: bool = False
     return weights
 
 
+def _falling_weights(answer: Any, hops: NDArray[Any], width: float) -> NDArray[Any]:
+    weights = _weights(answer, hops, width)
+    ascending = hops.ndim == 1 and len(hops) > 1 and bool((np.diff(hops) > 0).all())
+    if ascending and np.diff(weights).max() > 1e-12 * weights[0]:
+        raise UnfitError(
+            f"returned weights that grow with the hops at width {width:g}; say rises = True"
+        )
+    return weights
+
+
 def _start_shape(answer: Any) -> tuple[int, int]:
     try:
         rows, columns = answer
@@ -396,6 +406,7 @@ CHECKS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("metric", "form"): lambda answer, *given: numbers(answer, given[-1].shape, "prototypes"),
     ("metric", "scalar_params"): lambda answer: numbers(answer, (len(answer),), "params"),
     ("kernel", "weight"): _weights,
+    ("kernel", "falling_weight"): _falling_weights,
     ("kernel", "signed_weight"): lambda answer, hops, width: _weights(answer, hops, width, True),
     ("growth", "grow"): growth,
     ("growth", "growing_threshold"): number,
