@@ -40,8 +40,8 @@ class Component(BaseModel):
     of_this_machine : tuple of str
         Fields that model files neither hold nor fill: addresses, folders, credentials.
     renamed : mapping of str to Deprecation
-        Old names of fields, each ``Deprecation(since, removal, instead)``: they still work, with a
-        warning, and become the field ``instead``. Versions are those of the component's package.
+        Old names of fields, which become the field ``instead``, with a warning. Versions are those
+        of the component's package.
     """
 
     of_this_machine: ClassVar[tuple[str, ...]] = ()

@@ -1,4 +1,4 @@
-"""What a figure is, and what it may draw."""
+"""Figures, and what they may draw."""
 
 from __future__ import annotations
 
@@ -41,23 +41,20 @@ class MapView:
     title : str
         Names the run.
     leaf_labels : array (L,) or None
-        The answers of the neurons without a child map, see `dbgsom_core.som_map.tree.Tree`.
+        The answers of the neurons without a child map, see `Tree`.
     sample_ids : array (n,) or None
         What the samples of the evaluation are called, or their rows in the data set.
     novelty : callable or None
-        Returns the novelty of each sample of the evaluation, float array (n,): the lower, the
-        stranger.
+        Returns the novelty of each sample, float array (n,): the lower, the stranger.
     stability : Stability or None
-        How sure the map is, where that was asked for.
     variables : mapping of str to array (n,)
         Numbers of each sample that the map was not trained on, by name; nan for none.
     class_names : mapping from class to text
         Of the samples' targets, also where labels are no classes; ``label_names`` without it.
     axes : matplotlib Axes or None
-        Where to draw: a figure that can returns that of the axes, others a page of their own.
+        Where to draw, and whose figure to return; None, or a figure that cannot: a page of its own.
     undo : callable or None
-        Turns samples or prototypes, float array (m, D), into the units of the data: undoes the
-        prepare steps. None where they are in them, or where that cannot be; see `in_own_units`.
+        Undoes the prepare steps of samples or prototypes, float array (m, D); see `in_own_units`.
     other : MapView or None
         Another map with the same samples, to be shown beside this one.
     sample_ids_name, target_name : str

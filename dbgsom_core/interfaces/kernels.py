@@ -38,8 +38,7 @@ class KernelComponent(Component):
     exponential: start*(end/start)**((e - 1)/(E - 1)).
 
     Optional capabilities
-        ``rises`` (attribute): True when weights may grow with the hops; where nothing is said the
-        conformance kit takes it for a mistake.
+        ``rises`` (attribute): True when weights may grow with the hops, which is refused otherwise.
         ``reads`` (attribute): what `weight` gets: ``"hops"``; ``"plane"``, distances of cells in
         the plane, in which the nearest lie 1 apart; ``"offsets"``, the ways (x, y) in the plane,
         y up, from the neuron that won the samples to the one that learns.
@@ -88,8 +87,10 @@ class KernelAbilities(Abilities):
     def of(cls, component: Any, **known: Any) -> Self:
         """Find out what a kernel can do, see `Abilities.of`."""
         found = super().of(component, **known)
-        if found.inhibits and isinstance(found.weight, Guarded):
-            found = replace(found, weight=replace(found.weight, checked_as="signed_weight"))
+        if isinstance(found.weight, Guarded):
+            falls = not found.rises and found.reads != "offsets"
+            check = "signed_weight" if found.inhibits else "falling_weight" if falls else "weight"
+            found = replace(found, weight=replace(found.weight, checked_as=check))
         return found
 
     def check(self) -> None:

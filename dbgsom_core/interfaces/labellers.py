@@ -182,18 +182,14 @@ class LabellerAbilities(Abilities):
         """Raise UnfitError where what it says of itself does not go together."""
         if self.several_targets and (self.answer is not None or self.columns is not None):
             raise UnfitError("has several_targets with answer or columns, which are of one target")
-        if self.columns is not None:
-            names: Any = self.columns
-            self.require("columns", "a tuple of different names", lambda _: _are_names(names))
-            self.require(
-                "point_column", f"a number below {len(names)}", range(len(names)).__contains__
-            )
+        names: Any = self.columns
+        if names is not None:
+            texts = isinstance(names, tuple) and all(isinstance(one, str) and one for one in names)
+            distinct = texts and len(names) == len(set(names)) > 0
+            self.require("columns", "a tuple of different names", lambda _: distinct)
+            known = range(len(names))
+            self.require("point_column", f"a number below {len(names)}", known.__contains__)
 
     def point(self, answers: NDArray[Any]) -> NDArray[Any]:
         """Return the column (n,) of answers (n, Q) that stands for the target; others as is."""
         return answers if self.columns is None else answers[:, self.point_column]
-
-
-def _are_names(names: Any) -> bool:
-    texts = isinstance(names, tuple) and all(isinstance(name, str) and name for name in names)
-    return texts and len(names) == len(set(names)) > 0

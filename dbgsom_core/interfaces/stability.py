@@ -24,7 +24,7 @@ class Interval(NamedTuple):
 
 @dataclass(frozen=True)
 class Stability:
-    """What `stability` of an estimator found.
+    """How sure a map is, as `stability` of an estimator finds it.
 
     Attributes
     ----------
@@ -36,14 +36,12 @@ class Stability:
     chance : float
         The same for any two samples.
     agreements : float64 array (K,) or None
-        For each neuron how often a refit gives its samples the label that the map gives them; nan
-        where it won none. Cluster numbers are first matched (Kuhn 1955) so that most agree. None
-        where answers are numbers.
+        For each neuron how often a refit gives its samples the label that the map gives them,
+        cluster numbers matched (Kuhn 1955); nan where it won none. None: answers are numbers.
     measures : mapping of str to Interval
         Of the refits, on the samples that each was not fitted to.
     repeatability : Interval
-        Spearman's correlation between the distances on the grid, in links, that two refits give to
-        two samples.
+        Spearman's correlation between the distances on the grid that two refits give to samples.
     sizes : int64 array (n,)
         How many neurons each refit has.
     share : float

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """One run, or a sweep whose children are runs.
+    """One run, or a sweep whose children are runs; secrets are masked in all of it.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Run:
     folder : Path
         ``<runs>/<experiment>/<id>``; exists while observers are called.
     config : mapping
-        The resolved configuration with secrets masked: plain YAML values.
+        The resolved configuration: plain YAML values.
     params : mapping of str to str or number
         The few flat parameters that tell runs of an experiment apart; the same keys on every run.
     environment : mapping
@@ -49,9 +49,9 @@ class Run:
     total_epochs : int
         Upper bound of the epochs that observers will hear of (0 for a sweep).
     varies : mapping
-        Of a sweep's child: what it changes, dotted keys and plain values, secrets masked.
+        Of a sweep's child: what it changes, dotted keys and plain values.
     tags : mapping of str to str, number or bool
-        Words of the user's own, secrets masked.
+        The user's own.
     """
 
     id: str
@@ -127,12 +127,12 @@ class Ranking:
     data : str
         The data set's name.
     measures : sequence of str
-        Full names of what decides, and then of what most people look at beside it.
+        Full names: first what decides.
     direction : {"maximize", "minimize"}
         Which end of what decides is best.
     variants : sequence of Variant
     verdict : str
-        Which won, and how sure that is, as ``dbgsom compare`` says it; empty: nothing tells.
+        Which won, and how sure that is, as ``dbgsom compare`` says it.
     """
 
     data: str
@@ -201,18 +201,17 @@ class RunResult:
     model : ClusterModel or None
         The saved pipeline (prepare steps and estimator): has ``save(path)`` and ``predict(X)``.
     checkpoints : mapping of int to ClusterModel
-        The same of the map as it was after some epochs, by their numbers, where that is asked for.
+        The same of the map as it was after some epochs, where that is asked for.
     example : array (m, D) or None
         A few raw input rows, for signatures.
     children : sequence of (Run, measures)
         The finished runs of a sweep.
     tables : mapping of str to callable
-        Each yields the columns (n,) of a table by their names, some rows after the other:
-        ``assignments``, where each sample ended, ``neurons``, and with a stability ``links``.
+        ``assignments``, ``neurons`` and ``links``: each yields columns by names, rows by rows.
     rankings : sequence of Ranking
         Which variant of a sweep is best, on each data set.
     notes : sequence of str
-        Sentences a reader of the report should know (warnings, parts left out).
+        Sentences for a reader of the report (warnings, parts left out).
     """
 
     measures: Mapping[str, float]

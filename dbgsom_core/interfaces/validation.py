@@ -29,6 +29,7 @@ _ENDLESS = 16  # births for each neuron and link from which on a list counts as 
 _PART = re.compile(r"[a-z0-9_]{1,60}")  # of the name of a file
 _ROUNDING = 1e-9  # beside the largest distance: what may lie below 0
 _KEPT = ("form", "prepare")  # methods that remember arrays or hand them back: they get no views
+_RECORDS = ("dbgsom_core.interfaces", "dbgsom_core.estimators")
 _SAMPLES = ("n", "X", "metric", "moments", "check_varies", "search", "assign", "nearest_units")
 
 
@@ -77,7 +78,7 @@ def read_only(value: Any, locked: list[NDArray[Any]] | None = None, views: bool 
             _lock(getattr(value, name), locked)
     elif hasattr(value, "get_params"):
         return copy.deepcopy(value)
-    elif _is_record(value):
+    elif type(value).__module__.startswith(_RECORDS) and hasattr(value, "__dataclass_fields__"):
         record = object.__new__(type(value))
         vars(record).update({k: read_only(part, locked, views) for k, part in vars(value).items()})
         return record
@@ -88,11 +89,6 @@ def _lock(array: NDArray[Any], locked: list[NDArray[Any]] | None) -> None:
     if locked is not None and array.flags.writeable:
         array.flags.writeable = False
         locked.append(array)
-
-
-def _is_record(value: Any) -> bool:
-    own = type(value).__module__.startswith(("dbgsom_core.interfaces", "dbgsom_core.estimators"))
-    return own and hasattr(value, "__dataclass_fields__") and hasattr(value, "__dict__")
 
 
 # ---------------------------------------------------------------------- what components return
@@ -196,6 +192,16 @@ def _weights(answer: Any, hops: NDArray[Any], width: float, signed: bool = False
     if weights.size and not weights[0] > 0:
         raise UnfitError(
             f"returned {weights[0]:g} at no hops at width {width:g}: the winner learns nothing"
+        )
+    return weights
+
+
+def _falling_weights(answer: Any, hops: NDArray[Any], width: float) -> NDArray[Any]:
+    weights = _weights(answer, hops, width)
+    ascending = hops.ndim == 1 and len(hops) > 1 and bool((np.diff(hops) > 0).all())
+    if ascending and np.diff(weights).max() > 1e-12 * weights[0]:
+        raise UnfitError(
+            f"returned weights that grow with the hops at width {width:g}; say rises = True"
         )
     return weights
 
@@ -400,6 +406,7 @@ CHECKS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("metric", "form"): lambda answer, *given: numbers(answer, given[-1].shape, "prototypes"),
     ("metric", "scalar_params"): lambda answer: numbers(answer, (len(answer),), "params"),
     ("kernel", "weight"): _weights,
+    ("kernel", "falling_weight"): _falling_weights,
     ("kernel", "signed_weight"): lambda answer, hops, width: _weights(answer, hops, width, True),
     ("growth", "grow"): growth,
     ("growth", "growing_threshold"): number,

@@ -129,7 +129,12 @@ def _defects(registry: Registry, distribution: str = "") -> Iterator[Finding]:
             yield from _of_record(record)
     for offered in registry.classes():
         if distribution in ("", offered.distribution):
-            yield from _of_import(offered)
+            try:
+                offered.load()
+            except PluginError as error:
+                gone = isinstance(error.__cause__, (ImportError, AttributeError))
+                who = (offered.distribution, offered.version, offered.name)
+                yield Finding("stale" if gone else "broken", *who, str(error))
 
 
 def _of_record(record: PluginRecord) -> Iterator[Finding]:
@@ -147,15 +152,6 @@ def _of_record(record: PluginRecord) -> Iterator[Finding]:
         )
     for note in record.notes:
         yield Finding("outdated", *who, note)
-
-
-def _of_import(offered: Offered) -> Iterator[Finding]:
-    try:
-        offered.load()
-    except PluginError as error:
-        gone = isinstance(error.__cause__, (ImportError, AttributeError))
-        who = (offered.distribution, offered.version, offered.name)
-        yield Finding("stale" if gone else "broken", *who, str(error))
 
 
 def _clashes(registry: Registry) -> Iterator[Finding]:

@@ -64,7 +64,7 @@ class PluginRecord:
     name: str
     distribution: str
     version: str
-    status: Literal["ok", "broken", "disabled"]
+    status: Literal["ok", "broken", "disabled"] = "ok"
     error: str = ""
     details: str = ""
     import_seconds: float = 0.0

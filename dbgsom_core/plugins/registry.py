@@ -71,29 +71,30 @@ class Registry:
         """
         registry, off = cls(), set(disabled)
         for point, distribution, its_version in installed_points():
+            record = PluginRecord(point.name, distribution, its_version, module=point.value)
             foreign = own_only and distribution != OWN_DISTRIBUTION
             if foreign or off & {point.name, distribution}:
-                record = PluginRecord(point.name, distribution, its_version, "disabled")
-                registry.records.append(replace(record, module=point.value))
+                record = replace(record, status="disabled")
             else:
-                registry.records.append(registry._load(point, distribution, its_version))
+                record = registry._load(point, record)
+            registry.records.append(record)
         return registry
 
-    def _load(self, point: EntryPoint, distribution: str, its_version: str) -> PluginRecord:
+    def _load(self, point: EntryPoint, record: PluginRecord) -> PluginRecord:
         started, plugin, error, details = time.perf_counter(), None, "", ""
         with warnings.catch_warnings(record=True) as caught, redirect_stdout(sys.stderr):
             warnings.simplefilter("always", DbgsomDeprecationWarning)
             try:
                 plugin = point.load()
-                self.register(plugin, point.name, distribution, its_version)
+                self.register(plugin, record.name, record.distribution, record.version)
             except RAISED as problem:
                 named = isinstance(problem, PluginError)
                 error = str(problem) if named else error_line(problem)
                 details = traceback.format_exc()
-        seconds = time.perf_counter() - started
         stated = getattr(plugin, "DBGSOM_API_VERSION", None)
+        stated = stated if isinstance(stated, int) else None
         notes = []
-        if isinstance(stated, int) and not error and stated != API_VERSION:
+        if stated != API_VERSION and not error:
             notes.append(
                 f"written for plugin API {stated}; API {API_VERSION} is current and {stated} is "
                 f"accepted until API {API_VERSION + 1} comes"
@@ -103,17 +104,14 @@ class Registry:
                 notes.append(str(one.message))
             else:
                 warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-        return PluginRecord(
-            point.name,
-            distribution,
-            its_version,
-            "broken" if error else "ok",
-            error,
-            details,
-            seconds,
-            point.value,
-            stated if isinstance(stated, int) else None,
-            tuple(dict.fromkeys(notes)),
+        return replace(
+            record,
+            status="broken" if error else "ok",
+            error=error,
+            details=details,
+            import_seconds=time.perf_counter() - started,
+            api_version=stated,
+            notes=tuple(dict.fromkeys(notes)),
         )
 
     def without(self, names: Iterable[str]) -> Registry:
@@ -417,9 +415,10 @@ def _offers_of(
         if hook in hooks:
             offers = getattr(plugin, hook)()
             if not isinstance(offers, Mapping):
+                what = {STEP: "'module:Class'", TRANSFORMER: "StoredType"}.get(kind, "classes")
                 raise PluginError(
-                    f"{hook} of {distribution} must return a mapping of names to what it offers, "
-                    f"not {type(offers).__name__}"
+                    f"{hook} of {distribution} must return a mapping of names to {what}, not "
+                    f"{type(offers).__name__}"
                 )
             for key, offer in offers.items():
                 yield Offered(kind, key, offer, distribution, its_version, name)

@@ -41,9 +41,11 @@ def check_runs(component: Any, subject: Subject) -> None:
     """Its observer hears of runs that finish, fail or are interrupted without raising; what it adds
     to a run folder goes through the run, which a resumed run repeats.
     """
+    history, example = material.trained().history_, material.data()[:3]
+    result = RunResult({"train/quantization_error": 0.5}, history, example=example, notes=["x"])
     with _working_folder() as folder:
         for name in ("first", "second", "second"):  # the last one as where a run is resumed
-            _drive(component, folder / name, 3, "dbgsom_run_finished", result=_result())
+            _drive(component, folder / name, 3, "dbgsom_run_finished", result=result)
         written = {one.name for one in (folder / "second").iterdir()} - {SCALARS, ARTIFACTS}
         cure = "use run.log_scalar(name, value, step) and run.log_artifact(name, content)"
         own = is_own(component)
@@ -102,12 +104,3 @@ def _drive(component: Any, folder: Path, epochs: int, end: str, **event: Any) ->
         record.show(None)
     notify(end, run=run, **event)
     call(observer, "close", {})
-
-
-def _result() -> RunResult:
-    return RunResult(
-        measures={"train/quantization_error": 0.5},
-        history=material.trained().history_,
-        example=material.data()[:3],
-        notes=["conformance"],
-    )

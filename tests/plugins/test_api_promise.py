@@ -63,13 +63,6 @@ def test_the_plugin_that_an_author_wrote_for_this_version_still_works(version, s
     assert figures == ["frozen.png"]
 
 
-def test_current_and_previous_versions_are_accepted():
-    supported = set(api.SUPPORTED_API_VERSIONS)
-    assert supported == {api.API_VERSION} | (
-        {api.API_VERSION - 1} if api.API_VERSION > 1 else set()
-    )
-
-
 @pytest.fixture
 def next_version(monkeypatch):
     for module in (api, plugins_module):

@@ -81,6 +81,7 @@ WRONG = [
     ("kernel", "weight", lambda h, w: np.full(len(h), np.nan), "that are not finite"),
     ("kernel", "weight", lambda h, w: -np.ones(len(h)), "returned a negative weight"),
     ("kernel", "weight", lambda h, w: h, "the winner learns nothing"),
+    ("kernel", "weight", lambda h, w: 1.0 + h, "weights that grow with the hops"),
     ("metric", "pairwise", lambda X, W: -np.ones((len(X), len(W))), "negative distance"),
     ("metric", "pairwise", lambda X, W: np.full((len(X), len(W)), np.nan), "not finite"),
     ("metric", "assign", lambda X, W: (np.full(len(X), 99), np.ones(len(X))), "99 to 99 of"),

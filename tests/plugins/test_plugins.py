@@ -20,19 +20,14 @@ class Laplace(Component):
         return 2.0 ** (-hops / width)
 
 
-def offering(answer):
-    def hook():
-        return answer
-
-    return hook
-
-
 def plugin(version=1, **hooks):
     module = types.ModuleType("third_party")
     if version is not None:
         module.DBGSOM_API_VERSION = version
     for name, answer in hooks.items():
-        setattr(module, name, hookimpl(offering(answer)))
+        setattr(
+            module, name, hookimpl(answer if callable(answer) else lambda answer=answer: answer)
+        )
     return module
 
 
@@ -68,20 +63,10 @@ def test_the_built_ins_come_through_one_ordinary_entry_point():
     assert "directed" in registry.names("growth")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_built_in_loads_and_is_documented(kind):
-    registry = get_registry()
-    for offered in registry.offered(kind):
-        component = offered.load()
-        assert component.__doc__, offered
-        assert component.model_json_schema()
-        for name, field in component.model_fields.items():
-            assert field.description, f"{offered.name}.{name} has no description"
-
-
-def test_a_third_partys_component_is_found_and_built(installed):
-    point = FakePoint("laplace", plugin(dbgsom_kernels={"laplace": Laplace}), "dbgsom-laplace")
-    registry = installed(point)
+def test_a_third_partys_component_is_found_and_built_and_its_hooks_observe(installed):
+    module = plugin(dbgsom_kernels={"laplace": Laplace}, dbgsom_run_started=None)
+    registry = installed(FakePoint("laplace", module, "dbgsom-laplace"))
+    assert registry.observers == [module]
     assert registry.build("kernel", "laplace") == Laplace()
     assert registry.find("kernel", "dbgsom-laplace:laplace") is Laplace
     identity = registry.identify("kernel", Laplace())
@@ -98,7 +83,8 @@ def test_a_third_partys_component_is_found_and_built(installed):
         (plugin(version=None), "states no DBGSOM_API_VERSION"),
         (plugin(version=99), "plugin API 99, this dbgsom-core supports 1"),
         (plugin(dbgsom_kernals={"x": Laplace}), "did you mean 'dbgsom_kernels'"),
-        (plugin(dbgsom_kernels=[Laplace]), "must return a mapping"),
+        (plugin(dbgsom_epoch_finished=lambda run, epok: None), "are declared in the hookimpl"),
+        (plugin(dbgsom_kernels=[Laplace]), "must return a mapping of names to classes, not list"),
         (plugin(dbgsom_kernels={"x": Laplace()}), "must map names to classes"),
         (plugin(dbgsom_kernels={"x:y": Laplace}), "is no name"),
     ],
@@ -169,12 +155,6 @@ def test_a_class_that_is_no_component_of_its_kind_says_what_it_lacks(kind, offer
 def test_an_unknown_name_suggests_the_nearest(name, message):
     with pytest.raises(UnknownNameError, match=message):
         get_registry().find("kernel", name)
-
-
-def test_plugins_with_lifecycle_hooks_are_observers(installed):
-    module = plugin(dbgsom_run_started=None)
-    registry = installed(FakePoint("watch", module, "dbgsom-watch"))
-    assert registry.observers == [module]
 
 
 def test_hook_specifications_name_all_kinds_and_the_lifecycle():

@@ -9,6 +9,7 @@ import yaml
 import dbgsom_core
 from dbgsom_core import persistence
 from dbgsom_core.errors import ConfigError, DataError
+from dbgsom_core.plugins.offers import Offered
 from dbgsom_core.runs.folder import read_run
 
 SMALL = {
@@ -133,7 +134,7 @@ def test_an_interrupted_run_goes_on(folder):
 
     registry = dbgsom_core.plugins.registry.get_registry()
     ends = Ends()
-    registry._observers.append(("test", "ends", ends))
+    registry._offers.append(Offered("observer", "ends", ends, "test", "1"))
     try:
         with pytest.raises(KeyboardInterrupt):
             dbgsom_core.run("run.yaml")
@@ -141,7 +142,7 @@ def test_an_interrupted_run_goes_on(folder):
         assert read_run(left).status == "killed"
         found = dbgsom_core.run("run.yaml", resume=True)
     finally:
-        registry._observers.pop()
+        registry._offers.pop()
     assert found.folder == left
     assert read_run(left).status == "finished"
     whole = dbgsom_core.run("run.yaml")

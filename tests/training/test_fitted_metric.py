@@ -93,7 +93,7 @@ def test_a_fit_without_prepare_is_told(iris):
         def fit(self, X):
             return {"mean": X.mean(axis=0)}
 
-    with pytest.raises(PluginError, match=r"metric Forgetful .*lacks prepare"):
+    with pytest.raises(PluginError, match=r"metric Forgetful.*lacks prepare"):
         SomVQ(metric=Forgetful()).fit(iris[0])
 
 
