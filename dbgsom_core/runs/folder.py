@@ -391,11 +391,6 @@ def read_json(path: Path) -> Mapping[str, Any]:
     return _Reader().json(path, dict[str, Any], {})
 
 
-def read_config(files: RunFiles) -> Mapping[str, Any]:
-    """Return the configuration of a run as plain values; empty where it is missing or damaged."""
-    return _Reader().yaml(files.config)
-
-
 def read_status(folder: Path) -> StoredRun:
     """Read only how a run stands; the other fields are empty."""
     return _read_status(folder, _Reader())

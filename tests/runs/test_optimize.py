@@ -77,8 +77,8 @@ def test_without_optuna_the_extra_is_named(write, dbgsom, monkeypatch):
     assert not Path("runs").exists()
 
 
-class Told:
-    """Trials of a search whose values are told by a function, in any order."""
+class Search:
+    """Trials of a search whose values a function gives, in any order."""
 
     def __init__(self, path, window, value):
         sweep = load_sweep(path, registry=get_registry())
@@ -104,7 +104,7 @@ def distance(varies):
 def test_the_order_in_which_trials_end_does_not_matter(write):
     pytest.importorskip("optuna")
     path = write(24)
-    in_turn, by_age = Told(path, 3, distance), Told(path, 3, distance)
+    in_turn, by_age = Search(path, 3, distance), Search(path, 3, distance)
     for _ in range(24):
         while in_turn.begin():
             pass
@@ -118,7 +118,7 @@ def test_the_order_in_which_trials_end_does_not_matter(write):
 
 def test_a_search_learns_and_tries_nothing_twice(write):
     pytest.importorskip("optuna")
-    told = Told(write(40), 1, distance)
+    told = Search(write(40), 1, distance)
     values = []
     while told.begin():
         values.append(distance(told.going[0].varies))
@@ -136,7 +136,7 @@ def test_a_small_space_is_tried_whole(write):
     pytest.importorskip("optuna")
     head = CONFIG.partition("    space:")[0]
     space = "    space: {model.max_neurons: [5, 6], model.epochs: {low: 2, high: 4}}\n"
-    told = Told(write(6, head + space), 1, lambda varies: 1.0)
+    told = Search(write(6, head + space), 1, lambda varies: 1.0)
     while told.begin():
         told.end()
     assert len({tuple(one.items()) for one in told.varied}) == 6
