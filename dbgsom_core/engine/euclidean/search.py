@@ -358,10 +358,10 @@ class FastSearch:
         compared, changed, doubts, among = total.counts[:4].tolist()
         self.panels_compared += compared
         self.pruning.note_changed(changed / self.data.n)
-        # On AVX-512, to recheck a sample of 64 features takes 0.5 to 0.8 µs, and a comparison with K
-        # neurons takes K/2000 µs longer in float64: both are even where a fifth of the samples is
-        # in doubt with 100 neurons, and three quarters with 900. A third of that, as later passes
-        # compare fewer; a map that begins as a plane leaves doubts to its first passes.
+        # Measured on AVX-512: a recheck of a sample of 64 features takes 0.5 to 0.8 µs, to compare
+        # it with K neurons takes K/2000 µs longer in float64. Both are even where a fifth of the
+        # samples is in doubt with 100 neurons, and three quarters with 900. A third of that, as
+        # later passes compare fewer; a map that begins as a plane leaves doubts to its first ones.
         if doubts > DOUBTS * min(max(n_neurons / _FEW, 1.0), 4.0) * self.data.n:
             self.double()
         return int(among)
