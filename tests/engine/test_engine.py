@@ -94,13 +94,6 @@ def test_equal_distances_of_unequal_squares_go_to_the_lowest_row():
     assert data.assign(W).bmu.tolist() == [0]
 
 
-def test_sums_are_those_of_a_plain_loop(rng):
-    X, bmu = rng.normal(size=(100, 4)), rng.integers(0, 6, size=100)
-    sums = LocalEngine().over(X, metric("euclidean")).sums_seen(bmu, 7)[0]
-    expected = np.array([X[bmu == j].sum(axis=0) for j in range(7)])
-    np.testing.assert_allclose(sums, expected, atol=1e-12)
-
-
 @pytest.mark.parametrize("name", ["euclidean", "manhattan"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("n", [100, 9000])  # the fast search takes over in between

@@ -95,20 +95,18 @@ class Pruning:
         blocks_for : callable
             Returns for how many blocks there is memory for margins of so many bytes each.
         """
-        sorts = False
+        sorting = 9 + 180 / self._d + len(self.ids)  # what it takes, in panels, as measured
+        is_mixed, sorts = self._unsorted > _UNSORTED, False
         if not known or self._spare < 0:
             self.regroup(positions, n_neurons)
-        elif self.margins is not None and self._unsorted > _UNSORTED and self._sorting_pays():
+        elif self.margins is not None and is_mixed and self._excess > sorting:
             if self._grows:  # new neurons have panels of their own, far apart on the map
                 self.regroup(positions, n_neurons)
             self.margins, sorts = None, True
         self.begins = self.margins is None and known and self._begin(blocks_for)
-        if sorts or (self.begins and self._unsorted > _UNSORTED):
+        if sorts or (self.begins and is_mixed):
             self._unsorted, sorts = 0.0, True
         return sorts
-
-    def _sorting_pays(self) -> bool:
-        return self._excess > 9 + 180 / self._d + len(self.ids)  # of sorting, in panels, measured
 
     def fit_accuracy(self, samples: Packed, prototypes: PackedPrototypes) -> None:
         """Drop the margins if they were made for values that are more exact.
@@ -360,7 +358,11 @@ class FastSearch:
         compared, changed, doubts, among = total.counts[:4].tolist()
         self.panels_compared += compared
         self.pruning.note_changed(changed / self.data.n)
-        if _is_too_much(doubts, self.data.n, n_neurons):
+        # Measured on AVX-512: a recheck of a sample of 64 features takes 0.5 to 0.8 µs, to compare
+        # it with K neurons takes K/2000 µs longer in float64. Both are even where a fifth of the
+        # samples is in doubt with 100 neurons, and three quarters with 900. A third of that, as
+        # later passes compare fewer; a map that begins as a plane leaves doubts to its first ones.
+        if doubts > DOUBTS * min(max(n_neurons / _FEW, 1.0), 4.0) * self.data.n:
             self.double()
         return int(among)
 
@@ -408,17 +410,6 @@ def _upper(tally: Tally, n: int) -> Tally:
     if len(tally.hits) == n:
         return tally
     return Tally(tally.sums[:n], tally.hits[:n], tally.errors[:n], tally.counts)
-
-
-def _is_too_much(doubts: int, n_samples: int, n_neurons: int) -> bool:
-    """Return whether so many samples in doubt take longer to settle than float64 takes to have few.
-
-    Measured on AVX-512, to settle a sample of 64 features takes 0.5 to 0.8 µs, and a comparison of
-    one with K neurons takes K/2000 µs longer in float64: both are even where a fifth of the samples
-    is in doubt with 100 neurons, and three quarters with 900. A third of that, as later passes
-    compare fewer neurons; a map that begins as a plane leaves doubts to its first passes alone.
-    """
-    return doubts > DOUBTS * min(max(n_neurons / _FEW, 1.0), 4.0) * n_samples
 
 
 # ------------------------------------------------------------------------------ single passes

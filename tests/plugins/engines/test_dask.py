@@ -192,18 +192,6 @@ def test_what_the_cluster_forgot_is_asked_for_anew(client, usual):
 # ------------------------------------------------------------------------------- bad input
 
 
-def test_an_array_with_missing_values_is_refused(client):
-    X = samples()[0]
-    X[6000, 1] = np.nan
-    with pytest.raises(DataError, match="X has missing values"):
-        SomVQ(engine="dask", **PARAMS).fit(X)
-
-
-def test_a_metric_without_the_search_is_told_before_training(client):
-    with pytest.raises(ValueError, match=r"metric Manhattan .*euclidean"):
-        SomVQ(metric="manhattan", **PARAMS).fit(unequal(samples()[0]))
-
-
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr(clusters, "_SECONDS", 0.5)
     with socket.socket() as port:
