@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,37 +35,6 @@ def square_distances(samples: Float64, columns: Float64, out: Float64) -> None:
                 a = x[k] - one[j]
                 row[j] += a * a
             k += 1
-
-
-@compiled
-def add_to_groups(distances: Float64, groups: Int64, squared: bool, sums: Float64) -> None:
-    """Add distances (m, b), or their roots, to sums (m, C) of the group of each column (b,)."""
-    for i in range(distances.shape[0]):
-        row, of = distances[i], sums[i]
-        for j in range(row.size):
-            of[groups[j]] += math.sqrt(row[j]) if squared else row[j]
-
-
-@compiled
-def add_products(
-    distances: Float64, squared: bool, units: Int64, others: Int64, steps: Float64, out: Float64
-) -> None:
-    """Add Σ d·g, Σ d² and Σ g² over distances d (m, b), or their roots, to three numbers of out.
-
-    The fourth becomes the largest d. g is that of ``steps`` (u, u) between the ``units`` (m,) of
-    the samples and those of the ``others`` (b,). Each row is added up apart.
-    """
-    for i in range(distances.shape[0]):
-        row, on_grid, both, data, grid = distances[i], steps[units[i]], 0.0, 0.0, 0.0
-        for j in range(row.size):
-            d, g = math.sqrt(row[j]) if squared else row[j], on_grid[others[j]]
-            both += d * g
-            data += d * d
-            grid += g * g
-            out[3] = max(out[3], d)
-        out[0] += both
-        out[1] += data
-        out[2] += grid
 
 
 @compiled
