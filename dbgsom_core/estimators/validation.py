@@ -59,16 +59,26 @@ def check_samples(
     if np.ma.is_masked(X):  # scikit-learn would take what is behind the mask
         raise ValueError("X holds masked values: X.filled(numpy.nan) makes them missing ones")
     may_miss = "missing" in handles
-    X = validate_data(
-        estimator,
-        _in_single(X),
-        reset=reset,
-        dtype=_DTYPES,
-        order="C",
-        accept_sparse="csr" if "sparse" in handles else False,
-        ensure_all_finite="allow-nan" if may_miss else True,
-        ensure_min_samples=least,
-    )
+    try:
+        X = validate_data(
+            estimator,
+            _in_single(X),
+            reset=reset,
+            dtype=_DTYPES,
+            order="C",
+            accept_sparse="csr" if "sparse" in handles else False,
+            ensure_all_finite="allow-nan" if may_miss else True,
+            ensure_min_samples=least,
+        )
+    except ValueError as error:  # scikit-learn names a cell and not its column
+        frame = hasattr(X, "select_dtypes")
+        texts = list(X.select_dtypes(exclude=["number", "bool"])) if frame else []
+        if not texts:
+            raise
+        listed = ", ".join(f"'{name}'" for name in texts[:5]) + ", …" * (len(texts) > 5)
+        raise ValueError(
+            f"{error}: columns of X hold what is no number ({listed}); drop or encode them"
+        ) from error
     if issparse(X):
         if np.isnan(X.data).any():
             raise ValueError("sparse X holds nan: missing values are taken in dense X only")
