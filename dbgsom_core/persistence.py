@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import packages_distributions, version
 from typing import Any
 
 from dbgsom_core.estimators import classifier, clustering, regressor  # noqa: F401 - files hold them
-from dbgsom_core.estimators.answer_columns import answer_table
+from dbgsom_core.estimators.answers import Table, answer_columns, as_samples, chosen_columns
 from dbgsom_core.estimators.model_file import FORMAT, FittedModel, load, save
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.interfaces.version import __version__
@@ -51,3 +52,34 @@ def distributions(model: Any) -> dict[str, str]:
         for name in packages.get(module, ())[:1]:
             needed.setdefault(name, version(name))
     return needed
+
+
+def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> Table:
+    """Return what a fitted model says of raw samples, column by column.
+
+    Parameters
+    ----------
+    model : FittedModel, SomVQ, SomClassifier or SomRegressor
+    X : array-like, sparse matrix or DataFrame (n, …)
+        Numbers of any type; a table where the model knows the columns of one. Where it was fitted
+        with names of features, those of a DataFrame are checked.
+    columns : sequence of str
+        Which of ``label``, ``unit``, ``x``, ``y``, ``path`` (of child maps), ``distance``,
+        ``novelty``, ``pvalue``, ``outlier`` and ``probabilities``, in this order; all that the
+        model has without it. ``probabilities`` becomes a column ``probability_CLASS`` each.
+
+    Returns
+    -------
+    dict of str to array (n,)
+
+    Raises
+    ------
+    DataError
+        There is no such column, the model has it not, or the samples cannot be used.
+    """
+    known = model if isinstance(model, FittedModel) else FittedModel((), model)
+    names = chosen_columns(known, columns)
+    rows = as_samples(known, X)
+    bare = known.columns is None and not known.steps  # the estimator itself knows its features
+    answers = known.estimator.answers(rows) if bare else known.answers(rows)
+    return answer_columns(known, answers, names)

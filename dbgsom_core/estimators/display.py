@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.estimators.components import build
 from dbgsom_core.estimators.growth_film import frames_of
+from dbgsom_core.estimators.validation import is_integer
 from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
@@ -141,7 +142,7 @@ class SomDisplay:
             evaluation,
             feature_names=_feature_names(estimator, feature_names),
             label_names=dict(label_names or {}),
-            image_shape=image_shape,
+            image_shape=_image_shape(image_shape),
             variables=_numbers(extra, evaluation.data.n),
             stability=stability,
             sample_ids=_ids_of(X),
@@ -271,6 +272,7 @@ def _explorer_view(
         samples, undo = model.prepare(X), model.undone
     features, n = estimator.n_features_in_, np.shape(samples)[0] if np.ndim(samples) else 0
     names = _feature_names(estimator, names)
+    image_shape = _image_shape(image_shape)
     if image_shape is not None and image_shape[0] * image_shape[1] != features:
         size = " × ".join(map(str, image_shape))
         raise ValueError(f"images of {size} do not have the {features} features of the map")
@@ -328,10 +330,22 @@ def _map_within(model: Any) -> tuple[Any, Any]:
 def _feature_names(estimator: Any, names: Any) -> list[str]:
     if names is None:
         return [str(name) for name in getattr(estimator, "feature_names_in_", ())]
-    given, features = [str(name) for name in names], estimator.n_features_in_
+    features = estimator.n_features_in_
+    if isinstance(names, str):  # whose letters would be names
+        raise TypeError(f"names must be {features} names, one a feature, not {names!r}")
+    given = [str(name) for name in names]
     if len(given) != features:
         raise ValueError(f"{len(given)} names of features, and the map has {features} features")
     return given
+
+
+def _image_shape(shape: Any) -> tuple[int, int] | None:
+    if shape is None:
+        return None
+    pair = tuple(shape) if isinstance(shape, (tuple, list)) else ()
+    if len(pair) != 2 or not all(is_integer(size) and size > 0 for size in pair):
+        raise ValueError(f"image_shape must be (rows, columns), two whole numbers, not {shape!r}")
+    return int(pair[0]), int(pair[1])
 
 
 def _numbers(variables: Mapping[str, Any] | None, n: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.engine.local import Samples
 from dbgsom_core.errors import as_text
-from dbgsom_core.estimators.answer_columns import as_samples
+from dbgsom_core.estimators.answers import as_samples
 from dbgsom_core.estimators.growing_map import GrowingMap
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.guard import guarded

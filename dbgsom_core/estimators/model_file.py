@@ -254,8 +254,10 @@ def _transformed(row: NDArray[Any] | None, name: str, step: Any) -> NDArray[Any]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            row = prepared([(name, step)], row)
-            return row.reshape(1, -1).astype(np.float64)
+            row = np.asarray(prepared([(name, step)], row), dtype=np.float64)
+        if row.ndim != 2 or len(row) != 1:
+            raise ValueError(f"it makes {shown(row)} of a sample")
+        return row
     except Exception as error:
         raise ArchiveError(f"has a prepare step '{name}' that cannot be used: {error}") from error
 
@@ -490,13 +492,12 @@ def _read_map(stored: Mapping[str, Any], take: Take) -> SomMap:
     low, high = positions.min(axis=0).tolist(), positions.max(axis=0).tolist()
     span = [b - a for a, b in zip(low, high, strict=True)]
     fits = sum(span) <= _WIDEST if is_apart else max(span) < n
-    if fits and max(map(abs, low + high)) <= 2**31:
-        som_map = SomMap.restored(**arrays, grid=Grid.of_plain(stored, positions))
-        fits = som_map.is_apart == is_apart
-    else:
-        fits = False
-    if not fits:
-        raise ArchiveError("holds a map with neurons that nothing links")
+    unlinked = ArchiveError("holds a map with neurons that nothing links")
+    if not fits or max(map(abs, low + high)) > 2**31:
+        raise unlinked
+    som_map = SomMap.restored(**arrays, grid=Grid.of_plain(stored, positions))
+    if som_map.is_apart != is_apart:
+        raise unlinked
     for neuron, child in stored["children"]:
         below = _read_map(child, take)
         fits = 0 <= neuron < n and neuron not in som_map.children

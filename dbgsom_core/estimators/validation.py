@@ -72,13 +72,15 @@ def check_samples(
             ensure_all_finite="allow-nan" if may_miss else True,
             ensure_min_samples=least,
         )
-    except ValueError as error:
-        if texts := _columns_of_text(X):
-            listed = ", ".join(f"'{name}'" for name in texts[:5]) + ", …" * (len(texts) > 5)
-            raise ValueError(
-                f"{error}: columns of X hold what is no number ({listed}); drop or encode them"
-            ) from error
-        raise
+    except ValueError as error:  # scikit-learn names a cell and not its column
+        frame = hasattr(X, "select_dtypes")
+        texts = list(X.select_dtypes(exclude=["number", "bool"])) if frame else []
+        if not texts:
+            raise
+        listed = ", ".join(f"'{name}'" for name in texts[:5]) + ", …" * (len(texts) > 5)
+        raise ValueError(
+            f"{error}: columns of X hold what is no number ({listed}); drop or encode them"
+        ) from error
     if issparse(X):
         if np.isnan(X.data).any():
             raise ValueError("sparse X holds nan: missing values are taken in dense X only")
@@ -188,17 +190,6 @@ def _sampled_mask(n: int, taken: Mask | None, share: float, least: int, seed: in
     held = np.zeros(n, dtype=bool)
     held[np.random.default_rng(seed).permutation(rows)[:count]] = True
     return held
-
-
-def _columns_of_text(X: Any) -> list[str]:
-    """Return the columns of a data frame that hold no numbers: scikit-learn names a cell."""
-    found = []
-    for name in getattr(X, "columns", ()):
-        try:
-            np.asarray(X[name], dtype=np.float64)
-        except (ValueError, TypeError):
-            found.append(str(name))
-    return found
 
 
 def _in_single(X: Any) -> Any:

@@ -19,8 +19,8 @@ _ARRAYS = {  # in numpy's letters
 _LENGTH = r"\s*(?:\w+|\*)\s*"
 _ARRAY = re.compile(rf"(\w+)\[({_LENGTH}(?:,{_LENGTH})*)\]")
 _MANY: dict[str, type[Any]] = {"list of ": list, "tuple of ": tuple, "mapping of ": dict}
-_MANY_OF = re.compile("^((list|tuple|mapping) of )*")
-_NAME = re.compile(r"[\w.:-]+")
+_MANY_OF = re.compile(r"((list|tuple|mapping) of )*")
+_PLAIN = re.compile(rf"{_MANY_OF.pattern}('[^|]*'|[\w.:-]+)")
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,8 @@ class StoredType:
             raise ValueError(f"where is {self.where!r}; write 'module:Class'")
         for names, holds in self.attributes.items():
             for kind in map(str.strip, holds.split("|")):
-                inner = _MANY_OF.sub("", kind)
-                array = _ARRAY.fullmatch(inner)
-                literal = len(inner) > 1 and inner[0] == inner[-1] == "'"
-                named = array[1] in _ARRAYS if array else _NAME.fullmatch(inner) is not None
-                if not (literal or named):
+                array = _ARRAY.fullmatch(_MANY_OF.sub("", kind))
+                if array[1] not in _ARRAYS if array else not _PLAIN.fullmatch(kind):
                     message = f"{self.where} may hold {kind!r} as {names}"
                     raise ValueError(f"{message}, which means nothing; see StoredType")
 
@@ -103,18 +100,17 @@ class StoredType:
 
     def mismatch(self, value: Any, types: Mapping[str, StoredType]) -> str:
         """Return why an object of the class cannot be held, as `mismatch` does."""
-        given, sizes, named = vars(value), dict[str, int](), set[str]()
+        given, sizes = dict(vars(value)), dict[str, int]()
         for names, holds in self.attributes.items():
             for entry in names.split():
                 name = entry.removesuffix("?")
-                named.add(name)
                 if name in given:
-                    problem = mismatch(given[name], holds, sizes, types)
+                    problem = mismatch(given.pop(name), holds, sizes, types)
                     if problem:
                         return f".{name}{problem}"
                 elif name == entry:
                     return f" lacks {name}"
-        for name in given.keys() - named:
+        for name in given:
             return f".{name} is an attribute that model files do not hold"
         fits = self.fits is None or self.fits(value)
         return "" if fits else " has attributes that do not fit each other"
@@ -184,17 +180,15 @@ def _is_array(value: Any, kind: str) -> bool:
     return kind != "finite" or bool(np.isfinite(value).all())
 
 
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b"
-
-
 def _is_integer(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and abs(int(value)) < 2**63
 
 
 _SCALARS: Mapping[str, Callable[[Any], bool]] = {
     "none": lambda value: value is None,
-    "flag": _is_flag,
+    "flag": lambda value: (
+        isinstance(value, bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b"
+    ),
     "integer": _is_integer,
     "number": lambda value: (
         _is_integer(value) or (isinstance(value, Real) and not isinstance(value, Integral))

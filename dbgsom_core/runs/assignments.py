@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 
-from dbgsom_core.estimators.answer_columns import answer_columns, way_of, written_columns
-from dbgsom_core.estimators.answers import usual_distance
+from dbgsom_core.estimators.answers import answer_columns, usual_distance, way_of, written_columns
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.stability import Stability

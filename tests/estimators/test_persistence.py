@@ -28,16 +28,6 @@ def saved(tmp_path, iris):
     return clf, path
 
 
-def rewritten(path, change):
-    with np.load(path, allow_pickle=False) as file:
-        arrays = dict(file)
-    header = json.loads(bytes(arrays.pop("header")))
-    del arrays["digest"], header["digests"]  # as a file that somebody wrote on purpose
-    change(header)
-    with path.open("wb") as file:
-        np.savez(file, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
-
-
 def test_a_loaded_estimator_has_every_attribute_and_answer(saved, iris, tmp_path):
     clf, path = saved
     clf.save(tmp_path / "twice.npz")
@@ -89,14 +79,14 @@ def test_files_of_the_second_format_still_answer():
     assert model.columns.names == ("a", "b", "c", "d")
 
 
-def test_a_file_from_before_engines_were_plugins_keeps_its_engine(saved, iris):
-    def change(header):
+def test_a_file_from_before_engines_were_plugins_keeps_its_engine(saved, iris, rewrite):
+    def change(header, arrays):
         del header["estimator"]["parts"]["engine"]
         header["estimator"]["engine"] = {
             "name": "local", "threads": 2, "chunk_rows": 99, "working_memory": None,
         }  # fmt: skip
 
-    rewritten(saved[1], change)
+    rewrite(saved[1], change)
     again = SomClassifier.load(saved[1])
     assert again._parts.engine == LocalEngine(threads=2, chunk_rows=99, working_memory=None)
 
@@ -203,15 +193,15 @@ def test_other_files_are_named(saved, tmp_path):
         SomVQ.load(saved[1])
 
 
-def newer(header):
+def newer(header, arrays):
     header.update(format=999, version="9.9.9")
 
 
-def newer_state(header):
+def newer_state(header, arrays):
     header["estimator"]["fitted"]["_memory"]["version"] = 2
 
 
-def missing_plugin(header):
+def missing_plugin(header, arrays):
     header["estimator"]["parts"]["metric"] |= {
         "name": "warping", "distribution": "dbgsom-warping", "version": "1.2",
     }  # fmt: skip
@@ -225,14 +215,14 @@ def missing_plugin(header):
         (missing_plugin, PluginError, r"claims that it came with dbgsom-warping 1\.2"),
     ],
 )
-def test_what_is_not_installed_here_is_named(saved, change, error, message):
-    rewritten(saved[1], change)
+def test_what_is_not_installed_here_is_named(saved, change, error, message, rewrite):
+    rewrite(saved[1], change)
     with pytest.raises(error, match=message):
         persistence.load(saved[1])
 
 
 @pytest.mark.parametrize("name", ["weights_", "_memory", "leaf_labels_"])
-def test_a_file_without_a_fitted_array_is_refused(saved, name):
-    rewritten(saved[1], lambda header: header["estimator"]["fitted"].pop(name))
+def test_a_file_without_a_fitted_array_is_refused(saved, name, rewrite):
+    rewrite(saved[1], lambda header, arrays: header["estimator"]["fitted"].pop(name))
     with pytest.raises(ModelFileError, match=f"KeyError: '{name}'"):
         SomClassifier.load(saved[1])

@@ -101,6 +101,25 @@ def test_show_tells_help_fields_schema_and_source(site):
     assert "did you mean 'good_one'" in site.dbgsom("plugins", "show", "god_one", code=2).stderr
 
 
+def test_a_model_whose_plugin_is_gone_says_what_its_file_claims(site):
+    site.write("dbgsom-good", KERNEL % "'good_one'")
+    (site.work / "run.yaml").write_text(
+        "experiment: x\ndataset: {name: blobs, samples: 60}\n"
+        "model: {kernel: good_one, epochs: 3}\nfigures: []\ntracking: null\n"
+    )
+    site.dbgsom("run", "run.yaml")
+    (folder,) = (site.work / "runs" / "x").iterdir()
+    read = f"from dbgsom_core.persistence import load; load({str(folder / 'model.npz')!r})"
+    site.python("-c", read)
+    gone = site.python("-c", read, code=1, DBGSOM_NO_PLUGINS="1").stderr
+    assert "the model needs kernel 'good_one', which cannot be had here" in gone
+    assert "the file claims that it came with dbgsom-good 1.0" in gone
+    assert "install dbgsom-good" not in gone
+    environment = json.loads((folder / "environment.json").read_text())
+    kernel = next(one for one in environment["components"] if one["kind"] == "kernel")
+    assert (kernel["distribution"], kernel["version"]) == ("dbgsom-good", "1.0")
+
+
 def test_imports_that_end_the_process_or_hang_are_named_and_the_rest_is_examined(site):
     site.write("dbgsom-ends", "import os; os._exit(0)\n")
     site.write("dbgsom-dies", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n")

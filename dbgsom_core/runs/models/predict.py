@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DataError, DbgsomError
-from dbgsom_core.estimators.answer_columns import answer_columns, chosen_columns, written_columns
+from dbgsom_core.estimators.answers import answer_columns, chosen_columns, written_columns
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.runs.models.samples import UNKNOWN, FileSamples, SampleBatch

@@ -6,22 +6,48 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.api import available_threads, one_blas_thread, share
-from dbgsom_plugins.measures._pair_loops import square_distances
+from dbgsom_core.api import available_threads, compiled, one_blas_thread, share
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from dbgsom_core.api import Evaluation
 
-    Rows = NDArray[np.int64]
+Rows = NDArray[np.int64]
 
 _BLOCK = 1 << 15  # numbers of a block of samples: 256 KiB
 _PRODUCTS = 1 << 17  # where distances are matrix products
 _WIDEST = 2048  # samples in a block
 _LEAST = 200  # of a large number of samples so many look at all others, at least
+
+
+@compiled
+def square_distances(
+    samples: NDArray[np.float64], columns: NDArray[np.float64], out: NDArray[np.float64]
+) -> None:
+    """Fill out (m, b) with squared Euclidean distances of samples (m, D) to columns (D, b).
+
+    Each is added up in the same order wherever it stands, so that equal samples are equally far.
+    """
+    d = columns.shape[0]
+    for i in range(out.shape[0]):
+        row, x = out[i], samples[i]
+        row[:] = 0.0
+        k = 0
+        while k + 3 < d:
+            one, two, three, four = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
+            for j in range(row.size):
+                a, b = x[k] - one[j], x[k + 1] - two[j]
+                c, e = x[k + 2] - three[j], x[k + 3] - four[j]
+                row[j] += (a * a + b * b) + (c * c + e * e)
+            k += 4
+        while k < d:
+            one = columns[k]
+            for j in range(row.size):
+                a = x[k] - one[j]
+                row[j] += a * a
+            k += 1
 
 
 class Pairs:

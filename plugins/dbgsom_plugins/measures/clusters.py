@@ -135,7 +135,8 @@ class Silhouette(_Groups):
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         """Return the mean over the samples, 0 where there is one group."""
-        from dbgsom_plugins.measures._pair_loops import add_to_groups
+        from scipy.sparse import csr_array
+
         from dbgsom_plugins.measures._pairs import Pairs, in_threads, note_on, sampled_rows
 
         groups, sizes = self._of(evaluation)
@@ -149,7 +150,10 @@ class Silhouette(_Groups):
             rows = some[where]
             sums = np.zeros((len(rows), len(sizes)))
             for columns, distances in pairs.blocks_of_distances(rows):
-                add_to_groups(distances, groups[columns], pairs.squared, sums)
+                distances = np.sqrt(distances) if pairs.squared else distances
+                of = np.arange(distances.shape[1]), groups[columns]
+                members = csr_array((np.ones(len(of[0])), of), shape=(len(of[0]), len(sizes)))
+                sums += distances @ members
             own, of_each = groups[rows], np.arange(len(rows))
             within = sums[of_each, own] / np.maximum(sizes[own] - 1, 1)
             means = sums / sizes

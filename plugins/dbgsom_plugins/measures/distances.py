@@ -113,7 +113,6 @@ class _Sums:
 
 
 def _sums(evaluation: Evaluation, asked: _Distances) -> _Sums:
-    from dbgsom_plugins.measures._pair_loops import add_products
     from dbgsom_plugins.measures._pairs import Pairs
 
     n, most, pairs, note = evaluation.data.n, asked.max_samples, Pairs(evaluation), ""
@@ -133,8 +132,11 @@ def _sums(evaluation: Evaluation, asked: _Distances) -> _Sums:
     for group, its_units, out in zip(groups, units, found, strict=True):
         for start in range(0, m, _ROWS):
             some = slice(start, start + _ROWS)
-            apart = next(of_group) if note else pairs.distances(group[some], group)
-            add_products(apart, pairs.squared, its_units[some], its_units, steps, out)
+            d = next(of_group) if note else pairs.distances(group[some], group)
+            d = np.sqrt(d) if pairs.squared else d
+            g = steps[its_units[some]].take(its_units, axis=1)
+            out[:3] += [np.einsum("ij,ij->", one, other) for one, other in ((d, g), (d, d), (g, g))]
+            out[3] = max(out[3], d.max())
     parts, data_most = found[:, :3] / max(1, m * (m - 1)), float(found[:, 3].max())
     if note:
         data_most = max(data_most, _largest(evaluation, pairs))

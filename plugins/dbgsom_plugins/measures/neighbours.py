@@ -279,12 +279,19 @@ class _Ranking:
 
     def _worth(self, neurons: NDArray[np.int64]) -> NDArray[np.float64]:
         # Of samples of ``neurons`` (u,), by the neuron of another sample, (u, K, 2): the mean of
-        # max(0, rank - k) on the map, and the probability to be among the k nearest there.
-        from dbgsom_plugins.measures._pair_loops import ring_worth
-
+        # max(0, rank - k) on the map, and the probability to be among the k nearest there. Samples
+        # in one ring, equally far on the map, are ranked at random.
+        k, hits = self.found.k, self.evaluation.hits
+        found = np.empty((len(neurons), len(hits), 2))
         apart = grid_distances(self.evaluation.som_map, neurons, self.grid_distance)
         squares = np.rint(np.square(apart)).astype(np.int64)
-        found = np.empty((*squares.shape, 2))
-        order = np.argsort(squares, axis=1, kind="stable")
-        ring_worth(order, squares, self.evaluation.hits, neurons, self.found.k, found)
+        for i, neuron in enumerate(neurons.tolist()):
+            ring = np.unique(squares[i], return_inverse=True)[1]
+            size = np.bincount(ring, hits)
+            size[ring[neuron]] -= 1  # nobody is its own neighbour
+            after = np.cumsum(size)
+            before, some = after - size, np.maximum(size, 1)
+            low, high = np.maximum(before - k, 0) + 1, after - k
+            beyond = (low + high) * np.maximum(high - low + 1, 0) / (2 * some)
+            found[i] = np.stack([beyond, np.clip((k - before) / some, 0.0, 1.0)], axis=1)[ring]
         return found

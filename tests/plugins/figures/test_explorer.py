@@ -310,13 +310,13 @@ def test_sparse_samples_and_the_index_of_a_frame():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"names": ["a"]}, "names has 1 names"),
+        ({"names": ["a"]}, "1 names of features, and the map has 4 features"),
         ({"y": [0, 1]}, r"y must have shape \(150,\)"),
         ({"image_shape": (3, 3)}, "images of 3 × 3 do not have the 4 features"),
         ({"image_shape": "2x2"}, "image_shape must be .rows, columns., two whole numbers"),
         ({"names": "abcd"}, "names must be 4 names, one a feature, not 'abcd'"),
-        ({"other": "runs/x"}, "other must be a fitted SomVQ, .* not 'runs/x'"),
-        ({"other": SomVQ}, "not <class .*SomVQ"),
+        ({"other": "runs/x"}, "of a fitted SomVQ, .*, not of a str"),
+        ({"other": SomVQ}, "is a class, not an instance"),
         ({"other": SomVQ()}, "not fitted yet"),
     ],
 )

@@ -15,8 +15,8 @@ from sklearn.metrics import r2_score
 from dbgsom_core import SomClassifier, SomRegressor, persistence
 from dbgsom_core.api import LabellerComponent
 from dbgsom_core.errors import ComponentError
-from dbgsom_core.estimators.answer_columns import answer_table
 from dbgsom_core.measures import evaluate
+from dbgsom_core.persistence import answer_table
 from dbgsom_core.plugins.registry import get_registry
 
 CODE = Path(__file__).parents[1] / "party.py"
