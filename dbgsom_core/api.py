@@ -75,7 +75,7 @@ from dbgsom_core.interfaces.version import (
     Deprecation,
     deprecated_name,
 )
-from dbgsom_core.tables._files import open_regular, write_atomically
+from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.blas import one_blas_thread
@@ -225,7 +225,7 @@ _HOMES = {
     "som_map.topology": "grid_distances topographic_function topographic_product",
     "som_map.tree": "Tree",
     "tables": "Columns",
-    "tables._files": "check_written unpacked_most",
+    "tables.safe_files": "check_written unpacked_most",
 }
 _LAZY = {name: home for home, names in _HOMES.items() for name in names.split()}
 

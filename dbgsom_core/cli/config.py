@@ -124,7 +124,7 @@ def schema(output: str | None) -> None:
     '# yaml-language-server: $schema=./FILE'.
     """
     from dbgsom_core.config.json_schema import schema_text
-    from dbgsom_core.tables._files import exists, write_atomically
+    from dbgsom_core.tables.safe_files import exists, write_atomically
 
     if output and exists(output):  # else its folder is made
         check_output(output)
@@ -151,7 +151,7 @@ def _explain(
 
 def _find_config(name: str, runs: str) -> Any:
     """Return a file as it is named, or the path of a run's configuration."""
-    from dbgsom_core.tables._files import exists
+    from dbgsom_core.tables.safe_files import exists
 
     if exists(name) and not Path(name).is_dir():
         return name

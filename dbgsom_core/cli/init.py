@@ -10,7 +10,7 @@ import click
 
 from dbgsom_core.cli.options import check_output, open_registry, plugin_options, writing
 from dbgsom_core.errors import ConfigError
-from dbgsom_core.tables._files import exists
+from dbgsom_core.tables.safe_files import exists
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.init.profile import ColumnProfile, TableProfile
@@ -40,7 +40,7 @@ def init(data: str, output: str | None, target: str | None, force: bool) -> None
     from dbgsom_core.config import load_experiment
     from dbgsom_core.runs.init.profile import profile_data
     from dbgsom_core.runs.init.suggestion import suggest
-    from dbgsom_core.tables._files import write_atomically
+    from dbgsom_core.tables.safe_files import write_atomically
 
     registry = open_registry()
     file = output or Path(data).name.partition(".")[0] + ".yaml"

@@ -238,7 +238,7 @@ def export(model: str, form: str | None, output: str, **given: Any) -> None:
     'dbgsom predict'.
     """
     from dbgsom_core.runs.models.export import FORMATS, exported
-    from dbgsom_core.tables._files import write_atomically
+    from dbgsom_core.tables.safe_files import write_atomically
 
     ending = Path(output).suffix.lower().lstrip(".")
     if form is None and ending not in (*FORMATS, *_EXPORT_TEXT):

@@ -17,7 +17,7 @@ import click
 from dbgsom_core.cli.console import output, use_json_lines
 from dbgsom_core.errors import DataError, PluginError
 from dbgsom_core.interfaces.privacy import private_logger
-from dbgsom_core.tables._files import exists
+from dbgsom_core.tables.safe_files import exists
 
 if TYPE_CHECKING:
     from dbgsom_core.plugins.registry import Registry

@@ -24,7 +24,7 @@ from dbgsom_core.cli.options import (
 )
 from dbgsom_core.errors import DbgsomError, PluginError
 from dbgsom_core.interfaces.privacy import shell_word
-from dbgsom_core.tables._files import exists
+from dbgsom_core.tables.safe_files import exists
 
 if TYPE_CHECKING:
     from dbgsom_core.config import Experiment, Sweep

@@ -201,7 +201,7 @@ def _find_subject(
     from dbgsom_core.runs.find import find_run
     from dbgsom_core.runs.folder import find_runs
     from dbgsom_core.runs.resume import load
-    from dbgsom_core.tables._files import exists
+    from dbgsom_core.tables.safe_files import exists
 
     if what is None:
         from dbgsom_core.runs.callbacks import default_tracking

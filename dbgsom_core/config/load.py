@@ -25,7 +25,7 @@ from dbgsom_core.config.sections import (
 from dbgsom_core.config.yaml_text import read_scalar, read_yaml
 from dbgsom_core.errors import ConfigError, did_you_mean
 from dbgsom_core.interfaces.privacy import register
-from dbgsom_core.tables._files import MOST_SIBLINGS, read_at_most
+from dbgsom_core.tables.safe_files import MOST_SIBLINGS, read_at_most
 
 _LARGEST = 1 << 22  # bytes of a file; the values in it are counted, too
 _MOST_BELOW = 50  # files that extend each other in a row

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.tables._files import open_regular, write_atomically
+from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 # A file of n bytes may unpack to a + b n bytes.
 ARRAY_BYTES = (1 << 26, 100)

@@ -32,7 +32,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.tables._files import write_atomically
+from dbgsom_core.tables.safe_files import write_atomically
 from dbgsom_core.training.checkpoint import Checkpointer, States, TrainingState
 from dbgsom_core.training.config import Held, Settings
 from dbgsom_core.training.parts import FittedMetric, Parts

@@ -65,7 +65,7 @@ from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.tables import Columns
-from dbgsom_core.tables._files import exists
+from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.training.checkpoint import record_of
 from dbgsom_core.training.fit import FittedState
 from dbgsom_core.training.groups import Calibration, Density, LabelledGroups, MicroClusters

@@ -107,7 +107,7 @@ class Html:
         OSError
             It cannot be written.
         """
-        from dbgsom_core.tables._files import write_atomically
+        from dbgsom_core.tables.safe_files import write_atomically
 
         if Path(path).is_dir():
             raise IsADirectoryError(f"{path} is a folder: name a file in it")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dbgsom_core.interfaces.privacy import without_secrets
-from dbgsom_core.tables._files import open_regular, write_atomically
+from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 SCALARS = "scalars.jsonl"
 ARTIFACTS = "artifacts"

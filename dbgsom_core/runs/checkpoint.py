@@ -18,7 +18,7 @@ from dbgsom_core.estimators.growth_film import GrowthFilm
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.runs.folder import RunFiles, write_text
 from dbgsom_core.runs.folds import FoldMeasures, digest_of_rows, folds_text, parse_folds
-from dbgsom_core.tables._files import to_disk
+from dbgsom_core.tables.safe_files import to_disk
 
 
 class Checkpoint:

@@ -23,7 +23,7 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.tables._files import exists
+from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.training.targets import class_labels
 
 LEAST_ROWS = 4

@@ -30,7 +30,7 @@ from dbgsom_core.runs.folder import (
     timestamp,
     write_status,
 )
-from dbgsom_core.tables._files import exists, sweep
+from dbgsom_core.tables.safe_files import exists, sweep
 
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")  # of a run
 _SHORTEST_ID = 4  # characters of the end of an id that will do

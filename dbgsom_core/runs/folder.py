@@ -56,7 +56,7 @@ from dbgsom_core.interfaces.privacy import masked, without_secrets
 from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
 from dbgsom_core.runs.folds import FoldMeasures, parse_folds
 from dbgsom_core.runs.manifest import Manifest
-from dbgsom_core.tables._files import (
+from dbgsom_core.tables.safe_files import (
     open_regular,
     read_at_most,
     sweep,

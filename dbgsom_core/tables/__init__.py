@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from dbgsom_core.tables.columns import unseen_sentences as unseen_sentences
     from dbgsom_core.tables.csv import parse_csv as parse_csv
     from dbgsom_core.tables.csv import sniff_csv as sniff_csv
-    from dbgsom_core.tables.files import check_target as check_target
-    from dbgsom_core.tables.files import is_number as is_number
-    from dbgsom_core.tables.files import open_table as open_table
-    from dbgsom_core.tables.files import parquet_file as parquet_file
-    from dbgsom_core.tables.files import write_table as write_table
+    from dbgsom_core.tables.formats import check_target as check_target
+    from dbgsom_core.tables.formats import is_number as is_number
+    from dbgsom_core.tables.formats import open_table as open_table
+    from dbgsom_core.tables.formats import parquet_file as parquet_file
+    from dbgsom_core.tables.formats import write_table as write_table
     from dbgsom_core.tables.reader import CsvDialect as CsvDialect
     from dbgsom_core.tables.reader import TableFormat as TableFormat
     from dbgsom_core.tables.reader import TableReader as TableReader
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    modules = ("cells", "columns", "reader", "csv", "files", "streams")
+    modules = ("cells", "columns", "reader", "csv", "formats", "streams")
     for module in modules if name[0] != "_" else ():
         found = import_module(f"{__name__}.{module}")
         if hasattr(found, name):

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.tables._files import open_regular, unpacked_most, why_unreadable
+from dbgsom_core.tables.safe_files import open_regular, unpacked_most, why_unreadable
 
 _BUFFER = 1 << 20
 _SHOWN = 200  # characters of a path that a message shows

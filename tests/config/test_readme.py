@@ -12,7 +12,7 @@ from dbgsom_core.config import is_sweep, load_experiment, load_sweep, parse_expe
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.estimators.measuring import MeasureFacts
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_plugins.datasets.tables import Csv
+from dbgsom_plugins.datasets.table_files import Csv
 
 PAGE = (Path(__file__).parents[2] / "configs" / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

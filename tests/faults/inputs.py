@@ -40,7 +40,7 @@ from dbgsom_core.runs.check import check_experiment
 from dbgsom_core.runs.folder import RunFiles, read_run
 from dbgsom_core.runs.pipeline import prepare_run
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
-from dbgsom_plugins.datasets.tables import Csv
+from dbgsom_plugins.datasets.table_files import Csv
 
 MEMORY = 1 << 30  # bytes that no case may take beyond what the process has
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

@@ -28,7 +28,7 @@ from dbgsom_core.runs.folder import (
     write_json,
     write_status,
 )
-from dbgsom_core.tables._files import sweep, write_atomically
+from dbgsom_core.tables.safe_files import sweep, write_atomically
 
 STARTED = "2026-11-24T10:15:00.000+00:00"
 HOLDER = """

@@ -123,7 +123,7 @@ import numpy as np
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.tables import as_table
 from dbgsom_core.runs.prepare import fit_steps, make_step
-from dbgsom_plugins.datasets.tables import Parquet
+from dbgsom_plugins.datasets.table_files import Parquet
 
 folder, limit, rest = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 X = np.load(folder + "/x.npy", mmap_mode="r")

@@ -248,11 +248,11 @@ def test_a_script_needs_no_guard_and_prints_of_its_processes_are_masked(tmp_path
     (tmp_path / "sweep.yaml").write_text(
         CONFIG + "tags: {of: '${env:SECRET_OF_TEST}'}\nsweep: {grid: {seed: [1, 2, 3]}}\n"
     )
-    (tmp_path / "script.py").write_text(
+    (tmp_path / "served_model.py").write_text(
         "import dbgsom_core\nprint('begun')\nprint(len(dbgsom_core.sweep('sweep.yaml', jobs=2)))\n"
     )
     env = {**os.environ, "PYTHONPATH": _path(), "SECRET_OF_TEST": "nobody-shall-see"}
-    words = [sys.executable, "script.py"]
+    words = [sys.executable, "served_model.py"]
     done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["begun", "3"]
     written = [path.read_bytes() for path in (tmp_path / "runs").rglob("*") if path.is_file()]

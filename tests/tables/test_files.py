@@ -25,7 +25,7 @@ from dbgsom_core.tables import (
     TableReader,
     check_target,
     csv,
-    files,
+    formats,
     open_table,
     parse_csv,
     sniff_csv,
@@ -389,7 +389,7 @@ def test_a_format_of_a_plugin_is_read_and_written(tmp_path, monkeypatch):
 
     entry = Entry("lines", "lines_plugin:LINES", group)
     monkeypatch.setattr(
-        files, "entry_points", lambda group, name: [entry] if name == entry.name else []
+        formats, "entry_points", lambda group, name: [entry] if name == entry.name else []
     )
     path = str(tmp_path / "t.lines")
     assert write_table(path, [{"a": [1, 2, 3]}]) == 3

@@ -33,7 +33,7 @@ from dbgsom_core.tables import (
     unit_of,
     without_unit,
 )
-from dbgsom_core.tables._files import exists, open_regular
+from dbgsom_core.tables.safe_files import exists, open_regular
 
 Marks = tuple[str, str]  # the decimal mark, and what stands between thousands
 Kind = Literal["number", "category", "date", "id", "text", "constant", "empty"]

@@ -20,7 +20,7 @@ from dbgsom_core.runs.find import find_run
 from dbgsom_core.runs.folder import StoredRun, is_run, read_run
 from dbgsom_core.runs.resume import load_stored
 from dbgsom_core.tables import CsvDialect
-from dbgsom_core.tables._files import exists
+from dbgsom_core.tables.safe_files import exists
 
 
 @dataclass(frozen=True)

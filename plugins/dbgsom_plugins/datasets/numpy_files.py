@@ -16,7 +16,7 @@ from pydantic import Field
 from dbgsom_core.api import Component, Data, DataError, open_regular
 from dbgsom_core.errors import did_you_mean
 from dbgsom_core.tables import reading
-from dbgsom_core.tables._files import check_written, unpacked_most
+from dbgsom_core.tables.safe_files import check_written, unpacked_most
 from dbgsom_plugins.datasets._arrays import (
     IMAGE_SHAPE,
     MISSING,

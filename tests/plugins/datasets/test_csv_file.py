@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core.errors import DataError
-from dbgsom_plugins.datasets.tables import Csv
+from dbgsom_plugins.datasets.table_files import Csv
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from dbgsom_core.errors import DataError
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
-from dbgsom_plugins.datasets.tables import Csv, Parquet
+from dbgsom_plugins.datasets.table_files import Csv, Parquet
 
 X = np.arange(24.0).reshape(4, 6)
 

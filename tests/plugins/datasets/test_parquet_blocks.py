@@ -12,7 +12,7 @@ import pytest
 from dbgsom_core.errors import DataError
 from dbgsom_plugins.datasets import _parquet_blocks
 from dbgsom_plugins.datasets._parquet_blocks import ParquetBlocks
-from dbgsom_plugins.datasets.tables import Parquet
+from dbgsom_plugins.datasets.table_files import Parquet
 
 ROWS = 700
 rng = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import pytest
 
 from dbgsom_core.errors import DataError
 from dbgsom_core.tables import open_table
-from dbgsom_plugins.datasets.tables import Csv, Feather, Parquet
+from dbgsom_plugins.datasets.table_files import Csv, Feather, Parquet
 
 FRAME = pd.DataFrame(
     {

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dbgsom_core.errors import DataError
-from dbgsom_plugins.datasets.tables import Csv
+from dbgsom_plugins.datasets.table_files import Csv
 
 SURVEY = """nr;datum;größe;region;kinder;froh;bemerkung
 007;01.02.2024;1,5;Nord;2;ja;"sagt: ""gut"";

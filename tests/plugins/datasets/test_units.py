@@ -12,7 +12,7 @@ from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import DataError, ModelFileError
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.tables import Columns, is_unit
-from dbgsom_plugins.datasets.tables import Csv, Parquet
+from dbgsom_plugins.datasets.table_files import Csv, Parquet
 
 TABLE = """nr;tall;share;kind;price;beside
 1;173 cm;14,4 %;a;€ 12,50;1 kg

@@ -53,7 +53,7 @@ def flowers(
 def test_models_are_fetched_and_nothing_that_is_stored_is_run(
     flowers: SimpleNamespace, uri: str, tmp_path: Path, iris: Any
 ) -> None:
-    scripts = list((tmp_path / "mlruns").rglob("script.py"))
+    scripts = list((tmp_path / "mlruns").rglob("served_model.py"))
     assert scripts
     for script in scripts:
         script.write_text("raise SystemExit('stored code was run')")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dbgsom_core.runs.folder import RunFiles, StoredRun
-from dbgsom_plugins.trackers.mlflow.views import description, short_name
+from dbgsom_plugins.trackers.mlflow.pages import description, short_name
 
 
 def called(name: str, varies: dict[str, Any]) -> str:

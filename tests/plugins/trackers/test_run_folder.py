@@ -248,7 +248,7 @@ def test_a_table_that_cannot_be_written_ends_the_run_as_failed(
     def full(path: Path, write: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("dbgsom_core.tables.files.write_atomically", full)
+    monkeypatch.setattr("dbgsom_core.tables.formats.write_atomically", full)
     run, observer = make_run(), RunFolder().observer()
     observer.dbgsom_run_started(run)
     tables = {"neurons": lambda: iter([{"unit": [0]}])}

@@ -86,7 +86,7 @@ def write_model(
     with TemporaryDirectory() as folder, _one_at_a_time:
         pyfunc.save_model(
             path=str(target),
-            python_model=str(Path(__file__).with_name("script.py")),
+            python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"model": str(shutil.copyfile(file, Path(folder) / FILE))},
             mlflow_model=into,
             signature=signed,

@@ -34,7 +34,7 @@ from dbgsom_core.api import (
     private_logger,
     shell_word,
 )
-from dbgsom_plugins.trackers.mlflow import store, views
+from dbgsom_plugins.trackers.mlflow import pages, store
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.folder import State
@@ -125,7 +125,7 @@ class MLflow(TrackerComponent):
 
     def how_to_open(self) -> str:
         """Return the command or address that shows the runs."""
-        return self._shows(views.EXPERIMENTS)
+        return self._shows(pages.EXPERIMENTS)
 
     def how_to_compare(self, folders: Sequence[Path]) -> str | None:
         """Return the command or address that shows runs beside each other.
@@ -134,7 +134,7 @@ class MLflow(TrackerComponent):
         MLflow lacks them.
         """
         notes = [store.read_record(folder, self.place(folder)) for folder in folders]
-        found = views.compare_route(notes)
+        found = pages.compare_route(notes)
         return None if found is None else self._shows(found)
 
     def _shows(self, route: str) -> str:
@@ -178,7 +178,7 @@ class MLflow(TrackerComponent):
             name = self._named(self.experiment) or experiment
             known = name and MlflowClient(store.absolute_uri(uri)).get_experiment_by_name(name)
         note = {} if folder is None else store.read_record(folder, self.place(folder))
-        route = views.route(known.experiment_id, known.tags, note) if known else views.EXPERIMENTS
+        route = pages.route(known.experiment_id, known.tags, note) if known else pages.EXPERIMENTS
         if store.is_server(uri):
             return Page(f"{masked(uri).rstrip('/')}/{route}")
         words = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
@@ -200,8 +200,8 @@ class MLflow(TrackerComponent):
     def python() -> ModuleType:
         """Return what `dbgsom_core.mlflow` calls, whatever the store; MLflow is imported."""
         with store.quiet():
-            from dbgsom_plugins.trackers.mlflow import python
-        return python
+            from dbgsom_plugins.trackers.mlflow import python_api
+        return python_api
 
     def register(self, folder: Path, name: str, alias: str | None) -> str:
         """Make a run's model a version of a registered one, and return its address."""

@@ -46,8 +46,8 @@ from dbgsom_core.runs.folder import (
     read_run,
 )
 from dbgsom_core.runs.manifest import data_title
+from dbgsom_plugins.trackers.mlflow import pages
 from dbgsom_plugins.trackers.mlflow import store as stores
-from dbgsom_plugins.trackers.mlflow import views
 from dbgsom_plugins.trackers.mlflow.model import (
     EPOCH_TAG,
     NAME,
@@ -177,7 +177,7 @@ class Uploader:
             wanted = f"tags.`{_ID}` = '{stored.id}'"
             found = [*self.store.client.search_runs([experiment], wanted, max_results=1)]
         if not found and into is not None and _ID not in into.data.tags:
-            tags = {**_tags(stored), "mlflow.runName": views.short_name(stored)}
+            tags = {**_tags(stored), "mlflow.runName": pages.short_name(stored)}
             self.store.log(into.info.run_id, tags=tags)
             found = [into]
         if found:
@@ -187,7 +187,7 @@ class Uploader:
         else:
             started = _milliseconds(stored.started)
             tags = as_tags({**_tags(stored), _PARENT: around})
-            name = views.short_name(stored)
+            name = pages.short_name(stored)
             created = self.store.write("create_run", experiment, started, tags, name)
             sent = _Progress(created.info.run_id, experiment, is_new=True)
         if not sent.up_to_date:
@@ -301,7 +301,7 @@ class Uploader:
     ) -> None:
         """Send the description, and of a sweep its runs' ranks and the view that shows them."""
         store, beside, winners = self.store, stored.files.folder.parent, {}
-        ranks = views.ranks_of(stored)
+        ranks = pages.ranks_of(stored)
         for one in [*ranks, *(ranking.best.runs[0] for ranking in stored.rankings)]:
             if not read_record(beside / one, self._store_key).get("run"):
                 self.upload(beside / one)
@@ -309,7 +309,7 @@ class Uploader:
             best = beside / ranking.best.runs[0]
             winners[ranking.data] = read_record(best, self._store_key).get("run")
             self._send_inputs(run, inputs_of(read_run(best)))
-        note = views.description(
+        note = pages.description(
             stored,
             sent.experiment,
             sent.run,
@@ -324,19 +324,19 @@ class Uploader:
             children = f"tags.`{_PARENT}` = '{sent.run}'"
             for child in store.client.search_runs([sent.experiment], children, max_results=10_000):
                 rank = ranks.get(child.data.tags.get(_ID, ""))
-                if rank is not None and child.data.metrics.get(views.RANK) != rank:
-                    point = Metric(views.RANK, rank, child.info.end_time or 0, 0)
+                if rank is not None and child.data.metrics.get(pages.RANK) != rank:
+                    point = Metric(pages.RANK, rank, child.info.end_time or 0, 0)
                     store.log(child.info.run_id, metrics=[point])
         kept, view = store.client.get_experiment(sent.experiment).tags, None
         if stored.rankings:
-            view = views.sweep_view(stored, sent.run)
-        elif stored.kind == "run" and f"{views.VIEW_TAG}{views.OVERVIEW}" not in kept:
-            view = None if stored.parent else views.overview(stored)
+            view = pages.sweep_view(stored, sent.run)
+        elif stored.kind == "run" and f"{pages.VIEW_TAG}{pages.OVERVIEW}" not in kept:
+            view = None if stored.parent else pages.overview(stored)
         if view is not None and kept.get(view[0]) != view[1]:
             store.write("set_experiment_tag", sent.experiment, *view)
-        has_all = f"{views.VIEW_TAG}{views.OVERVIEW}" in {*kept, *(view or ())}
-        own = views.view_of(stored) if stored.rankings else None
-        overview = views.OVERVIEW if has_all else None
+        has_all = f"{pages.VIEW_TAG}{pages.OVERVIEW}" in {*kept, *(view or ())}
+        own = pages.view_of(stored) if stored.rankings else None
+        overview = pages.OVERVIEW if has_all else None
         write_record(stored.files.folder, self._store_key, view=own, overview=overview)
 
 
@@ -358,7 +358,7 @@ def send_models(
     if not files.model.exists():
         return None
     known, kind = models_of(store, run_id), str(stored.config.get("model", {}).get("estimator"))
-    name = model_name(views.short_name(stored))
+    name = model_name(pages.short_name(stored))
     lines = {line.epoch: line for line in stored.epochs()}
     for epoch, file in [*files.epoch_models().items(), (None, files.model)]:
         epoch_tag = "" if epoch is None else str(epoch)
@@ -489,9 +489,9 @@ def register_model(store: Store, name: str, run_id: str, model_id: str) -> str:
     model = store.client.get_logged_model(model_id)
     where, ids = model.artifact_location, {"run_id": run_id, "model_id": model_id}
     made = store.write("create_model_version", name, where, **ids)
-    versions = json.loads(model.tags.get(views.MODEL_VERSIONS, "[]"))
+    versions = json.loads(model.tags.get(pages.MODEL_VERSIONS, "[]"))
     versions.append({"name": name, "version": made.version})
-    store.write("set_logged_model_tags", model_id, {views.MODEL_VERSIONS: json.dumps(versions)})
+    store.write("set_logged_model_tags", model_id, {pages.MODEL_VERSIONS: json.dumps(versions)})
     return str(made.version)
 
 

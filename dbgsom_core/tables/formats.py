@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dbgsom_core.errors import DataError, PluginError
-from dbgsom_core.tables._files import check_written, open_regular, write_atomically
 from dbgsom_core.tables.columns import as_array, is_text, numbered
 from dbgsom_core.tables.csv import (
     STANDARD_STREAM,
@@ -26,6 +25,7 @@ from dbgsom_core.tables.csv import (
     csv_writer,
 )
 from dbgsom_core.tables.reader import CsvDialect, TableFormat, TableReader
+from dbgsom_core.tables.safe_files import check_written, open_regular, write_atomically
 from dbgsom_core.tables.streams import reading
 
 _PAGES = 1 << 16  # bytes of a column of a Parquet file that are read at a time

@@ -39,6 +39,7 @@ from dbgsom_core.runs.folder import JournalLine, RunFiles, StoredRun
 from dbgsom_core.runs.manifest import estimator_params, name_of_parts
 from dbgsom_plugins.trackers.mlflow import model as models
 from dbgsom_plugins.trackers.mlflow.model import FILE, FLAVOR
+from dbgsom_plugins.trackers.mlflow.pages import description
 from dbgsom_plugins.trackers.mlflow.store import Store, key_of, metrics_of, quiet
 from dbgsom_plugins.trackers.mlflow.upload import (
     dataset_input,
@@ -47,7 +48,6 @@ from dbgsom_plugins.trackers.mlflow.upload import (
     model_name,
     upload_model,
 )
-from dbgsom_plugins.trackers.mlflow.views import description
 
 __all__ = ["FLAVOR", "autolog", "load_model", "log_model", "save_model"]
 
