@@ -50,7 +50,7 @@ from dbgsom_core.estimators.archive import (
     opened_archive,
     write_archive,
 )
-from dbgsom_core.estimators.components import component_spec
+from dbgsom_core.estimators.components import FunctionMetric, component_spec
 from dbgsom_core.estimators.display import explored as explored_page
 from dbgsom_core.estimators.scaling import names_after, prepared
 from dbgsom_core.interfaces.component import Component, nested_fields, parse
@@ -340,6 +340,11 @@ def _plain_param(estimator: Any, name: str, value: Any) -> Any:
 
 
 def _write_part(kind: str, part: Component) -> dict[str, Any]:
+    if isinstance(part, FunctionMetric):
+        raise PluginError(
+            f"metric={part!r} cannot be saved: no file can name it; write it as a plugin ('dbgsom "
+            "plugins new NAME'), which also is faster, and give its name as the metric"
+        )
     identity = get_registry().identify(kind, part)
     for field, inner_kind in nested_fields(type(part)).items():  # raises when it has no name
         get_registry().identify(inner_kind, getattr(part, field))
