@@ -32,6 +32,7 @@ from dbgsom_core.errors import (
     DbgsomError,
     ModelFileError,
     PluginError,
+    UnknownNameError,
     did_you_mean,
 )
 from dbgsom_core.estimators.allow_list import (
@@ -191,6 +192,8 @@ def load(path: str | PathLike[str]) -> Any:
             return _read(archive.header, archive.take)
     except ArchiveError as error:
         raise ModelFileError(f"{path} {one_line(error)}") from error
+    except UnknownNameError as error:
+        raise PluginError(f"{path} cannot be loaded here: {error}") from error
     except FileNotFoundError:
         raise ModelFileError(f"there is no model file {path}") from None
     except OSError as error:

@@ -317,7 +317,7 @@ def test_a_whole_fit_keeps_eight_bytes_a_row_or_fewer_and_labels_are_made_late(t
     vq.save(tmp_path / "map.npz")
     assert (tmp_path / "map.npz").stat().st_size < n / 4
     loaded = SomVQ.load(tmp_path / "map.npz")
-    with pytest.raises(AttributeError, match=r"in blocks are not saved: predict\(X\) tells them"):
+    with pytest.raises(AttributeError, match=r"whose labels are not saved; predict\(X\)"):
         loaded.labels_  # noqa: B018
     assert vq.fit(few).labels_.shape == (997,)
     assert "labels_" in vars(vq)

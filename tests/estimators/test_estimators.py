@@ -107,7 +107,7 @@ def test_a_grid_search_reaches_metric_kernel_and_growth(iris):
         ({"init": np.zeros((3, 4))}, r"shape \(4, 4\)"),
         ({"init": np.full((4, 4), np.nan)}, "finite"),
         ({"metric": "euclidian"}, "did you mean 'euclidean'"),
-        ({"kernel": {"start": 1.0}}, "needs a 'name'"),
+        ({"kernel": {"start": 1.0}}, "a mapping with a 'name'"),
         (
             {"kernel": {"name": "gaussian", "strat": 1.0}},
             r"kernel\.strat unknown key; did you mean 'start'\?",

@@ -13,7 +13,7 @@ from dbgsom_core import SomClassifier, SomDisplay, SomRegressor, SomVQ, persiste
 from dbgsom_core.api import SQUARE, Component, Grid, hookimpl
 from dbgsom_core.cli.plugins import describe, find_components, list_components
 from dbgsom_core.config.json_schema import experiment_schema
-from dbgsom_core.errors import ComponentError, ConfigError, DbgsomError
+from dbgsom_core.errors import ComponentError, ConfigError, PluginError
 from dbgsom_core.plugins.doctor import diagnose
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.api import run
@@ -103,7 +103,7 @@ def test_it_runs_from_yaml_and_python_to_the_same_map_which_is_kept(names, insta
     answers = kept.answers(X)
     sys.path.remove(str(Path("site").resolve()))  # the plugin is gone
     get_registry.cache_clear()
-    with pytest.raises(DbgsomError, match=r"dbgsom-party' is not installed|cannot be had here"):
+    with pytest.raises(PluginError, match=r"dbgsom-party' is not installed|cannot be had here"):
         persistence.load(model)
     installed()
     assert np.array_equal(persistence.load(model).answers(X).label, answers.label)
