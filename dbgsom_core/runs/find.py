@@ -107,7 +107,7 @@ class RunLock:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / _LOCK
-        self._lock: Any = FileLock(str(self.path))
+        self._lock: Any = FileLock(str(self.path), thread_local=False)  # any thread may release it
         self._touched = 0.0
 
     def acquire(self, seconds: float = _SECONDS_TO_PROBE) -> bool:
