@@ -1,34 +1,43 @@
-"""What the explorer's page knows: all of it is checked against the samples themselves."""
+"""What the explorer's page knows of one map, two maps and past epochs, against the samples."""
 
 import json
 import re
+import zlib
 from base64 import b64decode
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.sparse import csr_array
 from sklearn.datasets import load_digits, load_iris
+from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from dbgsom_core import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.api import Html
+from dbgsom_core import GrowthFilm, SomClassifier, SomRegressor, SomVQ
+from dbgsom_core.api import Death, EpochRecord, Html
+from dbgsom_core.estimators import growth_film
 from dbgsom_core.estimators.display import view_of
+from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.runs import film as stored
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.explorer import Explorer
 from dbgsom_plugins.metrics.norms import Euclidean
 
+X, Y = load_iris(return_X_y=True)
+
 
 def told(view, **params):
-    return parsed(Explorer(**params).draw(view).text)
+    return parsed(Explorer(**params).draw(view))
 
 
-def parsed(text):
-    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+def parsed(page):
+    (data,) = re.findall(r'id="data">(.*?)</script>', page.text, re.S)
     return json.loads(data)
 
 
@@ -152,7 +161,7 @@ def test_hexagonal_maps_and_tori_bring_their_own_corners_and_links(growth):
 def test_novelty_is_that_of_the_estimator(iris):
     X, y = load_iris(return_X_y=True)
     model, _ = iris
-    found = parsed(model.explore(X, y).text)
+    found = parsed(model.explore(X, y))
     novelty = model.score_samples(X)
     assert table(found["samples"]["novelty"])[:, 0] == pytest.approx(
         novelty, abs=np.ptp(novelty) / 6e4
@@ -262,9 +271,9 @@ def big(n_neurons, n, features, **more):
 @pytest.mark.parametrize(("features", "shape"), [(16, None), (784, (28, 28))])
 def test_a_large_page_keeps_to_its_size(features, shape):
     view = big(2000, 30_000 if features == 16 else 4000, features, image_shape=shape)
-    text = Explorer().draw(view).text
-    found = parsed(text)
-    assert len(text.encode()) < 5_000_000
+    page = Explorer().draw(view)
+    found = parsed(page)
+    assert len(page.text.encode()) < 5_000_000
     samples = found["samples"]
     if features == 16:
         assert len(integers(samples["valued"])) == 30_000
@@ -278,9 +287,8 @@ def test_missing_values_stay_missing():
     X = load_iris().data.copy()
     X[::3, 1] = np.nan
     page = SomVQ(max_neurons=10, epochs=5).fit(X).explore(X)
-    (data,) = re.findall(r'id="data">(.*?)</script>', page.text, re.S)
-    assert np.array_equal(np.isnan(table(json.loads(data)["samples"]["values"])), np.isnan(X))
-    assert "NaN" not in data
+    assert np.array_equal(np.isnan(table(parsed(page)["samples"]["values"])), np.isnan(X))
+    assert "NaN" not in page.text.partition('id="data">')[2].partition("</script>")[0]
 
 
 @pytest.mark.parametrize("kind", [SomVQ, SomRegressor])
@@ -328,3 +336,226 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(given, said, tm
     assert not list(tmp_path.iterdir())
     with pytest.raises(IsADirectoryError, match="is a folder: name a file in it"):
         model.explore(X, path=tmp_path)
+
+
+NAMES = ["sepal length", "sepal width", "petal length", "petal width"]
+
+
+def scaled(scaler, estimator, **params):
+    steps = [("scale", scaler.fit(X))]
+    model = estimator(epochs=8, **params).fit(scaler.transform(X), Y)
+    return FittedModel(steps, model)
+
+
+@pytest.fixture(scope="module")
+def standard():
+    return scaled(StandardScaler(), SomClassifier, max_neurons=16, grid="hexagonal")
+
+
+@pytest.fixture(scope="module")
+def ranged():
+    base = {"name": "directed", "max_neurons": 5}
+    growth = {"name": "hierarchical", "base": base, "tau_2": 0.05}
+    return scaled(MinMaxScaler(), SomClassifier, growth=growth)
+
+
+def test_values_are_those_of_the_data_and_distances_those_of_the_map(standard):
+    found = parsed(standard.explore(X, Y, NAMES))
+    assert found["units"]
+    mean, spread = X.mean(axis=0), X.std(axis=0)
+    prototypes = standard.estimator.weights_ * spread + mean
+    assert table(found["maps"][0]["prototypes"]) == pytest.approx(prototypes, abs=1e-3)
+    assert np.abs(table(found["samples"]["values"]) - X).max() <= np.ptp(X, axis=0).max() / 254
+    seen = (X - mean) / spread
+    apart = np.linalg.norm(seen - standard.estimator.weights_[standard.bmu(X)], axis=1)
+    assert table(found["samples"]["distance"])[:, 0] == pytest.approx(apart, abs=1e-3)
+    # What is most telling is so to the map, to which all columns are as wide as each other.
+    spreads = standard.estimator.weights_.std(axis=0)
+    widest = spreads / np.abs(standard.estimator.weights_).max(axis=0)
+    assert found["telling"] == np.argsort(-widest).tolist()
+
+
+def test_samples_are_found_on_both_maps(standard, ranged):
+    page = standard.explore(X, Y, NAMES, other=ranged)
+    first, other = parsed(page), parsed(page)["other"]
+    assert np.array_equal(integers(first["samples"]["leaf"]), standard.bmu(X))
+    paths = ranged.estimator.leaf_paths_[integers(other["samples"]["leaf"])]
+    assert np.array_equal(paths, ranged.bmu_path(X))
+    assert len(other["maps"]) == len(ranged.estimator._tree.maps) > 1
+    alone = parsed(ranged.explore(X, Y, NAMES))
+    same = ("maps", "labels", "epochs", "summary")
+    assert {name: other[name] for name in same} == {name: alone[name] for name in same}
+    assert other["samples"]["distance"] == alone["samples"]["distance"]
+    assert other["same_units"]
+    assert not other["same_space"]
+
+
+@pytest.mark.parametrize(
+    "other", [SomRegressor(max_neurons=9, tol=0, epochs=5), SomVQ(max_neurons=9, tol=0, epochs=5)]
+)
+def test_classes_keep_names_and_colours_beside_answers_that_are_no_classes(standard, other):
+    page = parsed(standard.estimator.explore(X, Y, other=other.fit(X, Y.astype(float))))
+    alone = parsed(standard.estimator.explore(X, Y))
+    assert page["labels"] == alone["labels"]
+    assert page["labels"]["kind"] == "few"
+    assert page["labels"]["names"] == ["0", "1", "2"]
+    assert page["maps"][0]["labels"] == alone["maps"][0]["labels"]
+    assert page["other"]["labels"] == parsed(other.explore(X, Y))["labels"]
+
+
+def test_steps_that_cannot_be_undone_leave_what_the_map_sees():
+    model = scaled(PCA(2), SomVQ, max_neurons=9)
+    found = parsed(model.explore(X))
+    assert not found["units"]
+    assert found["features"] == ["pca0", "pca1"]
+    assert table(found["maps"][0]["prototypes"]) == pytest.approx(
+        model.estimator.weights_, abs=1e-3
+    )
+    own_space = scaled(StandardScaler(), SomVQ, max_neurons=9, metric="cosine")
+    pair = parsed(model.explore(X, other=scaled(PCA(2), SomVQ, max_neurons=9)))
+    assert pair["other"]["same_space"]
+    assert not parsed(own_space.explore(X))["units"]
+
+
+def test_maps_that_cannot_stand_side_by_side_are_refused(tmp_path, standard):
+    other = scaled(PCA(2), SomVQ, max_neurons=9)
+    with pytest.raises(ValueError, match="show the same features, and these have 4 and 2"):
+        standard.explore(X, Y, path=tmp_path / "map.html", other=other)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_shows_values_in_the_units_of_its_table(tmp_path, monkeypatch):
+    from dbgsom_core import run
+
+    config = {
+        "experiment": "units",
+        "dataset": "iris",
+        "prepare": ["standardize"],
+        "model": {"estimator": "classifier", "max_neurons": 9, "epochs": 5},
+        "measures": [],
+        "figures": ["explorer"],
+        "tracking": [],
+    }
+    monkeypatch.chdir(tmp_path)
+    done = run(config)
+    (page,) = (path for path in done.figures if path.name == "explorer.html")
+    found = parsed(Html(page.read_text()))
+    assert found["film"]["epochs"] == [1, 2, 3]
+    prototypes = table(found["maps"][0]["prototypes"])
+    assert prototypes == pytest.approx(done.model.undo(done.model.estimator.weights_), abs=1e-3)
+    assert prototypes.min() > 0
+
+
+def unpacked(film):
+    """Return the frames (k, F + 3) of a film."""
+    codes = np.frombuffer(zlib.decompress(b64decode(film["data"])), np.uint8)
+    low, step = np.array(film["low"]), np.array(film["step"])
+    found, after = [], None
+    for rows in reversed(film["rows"]):
+        own, codes = codes[: rows * len(low)].reshape(len(low), rows).T, codes[rows * len(low) :]
+        after = own if after is None else (own + after[:rows]) % 64
+        found.insert(0, np.where(after == 0, np.nan, low + (after - 1.0) * step))
+    assert not len(codes)
+    return found
+
+
+@pytest.fixture(scope="module")
+def grown():
+    every = {}
+    watch = [GrowthFilm(8), lambda record: every.update({record.epoch: record.prototypes})]
+    vq = SomVQ(max_neurons=25, epochs=24, tol=0, callbacks=watch).fit(X)
+    return vq, every
+
+
+def test_frames_are_the_prototypes_of_their_epochs(grown):
+    vq, every = grown
+    film = parsed(vq.explore(X))["film"]
+    assert film["epochs"] == [1, 3, 6, 9, 12, 15, 18, 21]  # 24 is the finished map
+    assert film["rows"] == [len(every[epoch]) for epoch in film["epochs"]]
+    assert film["rows"][0] < film["rows"][-1] <= len(vq.neurons_)
+    step = np.array(film["step"])
+    every_value = np.concatenate([every[epoch] for epoch in film["epochs"]])
+    np.testing.assert_allclose(step[:4], np.ptp(every_value, axis=0) / 62, rtol=1e-6)
+    for epoch, frame in zip(film["epochs"], unpacked(film), strict=True):
+        assert (np.abs(frame[:, :4] - every[epoch]) <= 0.501 * step[:4]).all()
+    # The colour of a past neuron is that of the finished one that is most like it.
+    rgb = np.array(list(b64decode(parsed(vq.explore(X))["maps"][0]["rgb"]["data"]))).reshape(-1, 3)
+    apart = np.linalg.norm(every[12][:, None] - vq.weights_, axis=2)
+    wanted = rgb[apart.argmin(axis=1)] / 255
+    assert np.abs(unpacked(film)[4][:, 4:] - wanted).max() <= 0.501 * (step[4:].max() + 1 / 255)
+
+
+def test_a_map_without_a_film_has_none(grown):
+    vq, _ = grown
+    assert parsed(SomVQ(max_neurons=9, epochs=3, tol=0).fit(X).explore(X))["film"] is None
+    view = view_of(vq, vq.evaluate(X))
+    assert told(view)["film"] is None
+    frames = dict(vq.callbacks[0].frames)
+    # Where a neuron died, rows of before are other neurons; and what does not fit the map is left.
+    died = [replace(one, changes=(Death(0),)) if one.epoch == 10 else one for one in vq.history_]
+    odd = {13: np.zeros((3, 4)), 14: np.zeros((len(frames[15]), 2)), 99: frames[21]}
+    shown = told(replace(view, history=died, film=frames | odd))["film"]
+    assert shown["epochs"] == [12, 15, 18, 21]
+
+
+def heard(epoch, epochs, prototypes):
+    record = EpochRecord(epoch, epochs, "growing", 1.0, len(prototypes), (), 1.0, 1.0, 1.0)
+    record.show(SimpleNamespace(prototypes=prototypes))
+    return record
+
+
+def test_what_is_kept_is_bounded_and_begins_anew(monkeypatch, tmp_path):
+    monkeypatch.setattr(growth_film, "_MOST_VALUES", 40)
+    film = GrowthFilm(100)
+    for epoch in range(1, 101):
+        film(heard(epoch, 100, np.full((2, 3), float(epoch))))
+        assert sum(one.size for one in film.frames.values()) <= 40
+    assert len(film.frames) >= 4
+    assert next(iter(film.frames)) == 1
+    assert all((one == epoch).all() for epoch, one in film.frames.items())
+    film(heard(1, 100, np.zeros((2, 3))))
+    assert list(film.frames) == [1]
+    with pytest.raises(ValueError, match="frames must be at least 1, not 0"):
+        GrowthFilm(0)
+
+
+@pytest.mark.parametrize("left", [b"half", b""])
+def test_a_training_that_goes_on_has_the_frames_of_before(left, tmp_path):
+    whole, first = GrowthFilm(5), GrowthFilm(5, tmp_path / "film")
+    frames = [heard(epoch, 10, np.full((2, 3), float(epoch))) for epoch in range(1, 11)]
+    for one in frames:
+        whole(one)
+    for one in frames[:7]:  # killed in epoch 8; the last checkpoint is of epoch 5
+        first(one)
+    (tmp_path / "film" / "4.npy").write_bytes(left)
+    second = GrowthFilm(5, tmp_path / "film")
+    for one in frames[5:]:
+        second(one)
+    assert list(whole.frames) == [1, 2, 4, 6, 8, 10]
+    assert list(second.frames) == [1, 2, 6, 8, 10]
+    assert all((second.frames[epoch] == whole.frames[epoch]).all() for epoch in second.frames)
+
+
+def test_a_film_is_stored_small_and_read_to_half_a_step(tmp_path, rng):
+    frames = {
+        epoch: rng.normal(size=(k, 40)) * 10.0 ** rng.integers(-3, 9, 40)
+        for epoch, k in ((1, 4), (5, 9), (10, 200))
+    }
+    frames[10][3, 2], frames[10][5, 2] = np.nan, np.inf
+    for one in frames.values():
+        one[:, 7], one[:, 8] = np.nan, 3.5
+    stored.save_film(tmp_path / "film.npz", frames)
+    found = stored.load_film(tmp_path / "film.npz")
+    assert list(found) == [1, 5, 10]
+    values = np.concatenate(list(frames.values()))
+    finite = np.where(np.isfinite(values), values, np.nan)
+    kept = np.delete(np.arange(40), 7)
+    half = np.zeros(40)
+    half[kept] = np.nanmax(finite[:, kept], axis=0) - np.nanmin(finite[:, kept], axis=0)
+    half = half / 496 * 1.001 + 1e-6 * np.nan_to_num(np.abs(finite)).max(axis=0)
+    for epoch, frame in frames.items():
+        np.testing.assert_array_equal(np.isnan(found[epoch]), ~np.isfinite(frame))
+        known = np.isfinite(frame)
+        assert (np.abs(found[epoch] - frame)[known] <= np.tile(half, (len(frame), 1))[known]).all()
+    assert (tmp_path / "film.npz").stat().st_size < values.size + 4000
+    assert stored.load_film(tmp_path / "none.npz") == {}

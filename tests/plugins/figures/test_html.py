@@ -41,9 +41,8 @@ class Pages:
         return {"table": Table}
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pages")
+def test_a_page_is_a_file_of_the_run_folder_the_report_and_mlflow(tmp_path):
+    folder = tmp_path
     registry = Registry.discover(own_only=True)
     registry.register(Pages(), "pages", "dbgsom-pages", "1")
     uri = f"sqlite:///{folder}/mlflow.db"
@@ -61,28 +60,15 @@ def finished(tmp_path_factory):
         registry,
     )
     outcome = run_experiment(experiment, make_callbacks(experiment.tracking, registry), registry)
-    return outcome, uri
-
-
-def test_a_page_is_a_file_of_the_run_folder(finished):
-    outcome, _ = finished
     files = read_run(outcome.run.folder).files
     assert [path.name for path in files.figures()] == ["hit_map.png", "table.html"]
     text = files.figure("table", "html").read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
     assert "Größe" in text
     assert sum(map(int, re.findall(r"<td>(\d+)</td>", text))) == 150
-
-
-def test_the_report_shows_pictures_and_links_pages(finished):
-    report = (finished[0].run.folder / "report.md").read_text(encoding="utf-8")
+    report = files.report.read_text(encoding="utf-8")
     assert "![hit map](figures/hit_map.png)" in report
     assert "\n[table](figures/table.html)" in report
-    assert "table.png" not in report
-
-
-def test_mlflow_holds_the_page(finished):
-    _, uri = finished
     with quiet():
         from mlflow import MlflowClient
 

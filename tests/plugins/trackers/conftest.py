@@ -1,10 +1,5 @@
-from __future__ import annotations
-
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,15 +14,15 @@ from dbgsom_plugins.trackers.mlflow.store import quiet
 
 
 @pytest.fixture(scope="session")
-def small_model() -> FittedModel:
+def small_model():
     """A map of two features."""
     X = np.random.default_rng(0).random((40, 2))
     return FittedModel((), SomVQ(epochs=2, growth="fixed", random_state=0).fit(X))
 
 
 @pytest.fixture
-def make_run(tmp_path: Path) -> Callable[..., Run]:
-    def make(identifier: str = "20261124-101500-a1", **changes: Any) -> Run:
+def make_run(tmp_path):
+    def make(identifier="20261124-101500-a1", **changes):
         run = Run(
             id=identifier,
             name="directed SF 0.5",
@@ -60,7 +55,7 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
 
 
 @pytest.fixture
-def history() -> list[EpochRecord]:
+def history():
     return [
         EpochRecord(
             epoch=epoch,
@@ -78,7 +73,7 @@ def history() -> list[EpochRecord]:
 
 
 @pytest.fixture
-def result(history: list[EpochRecord], small_model: FittedModel) -> RunResult:
+def result(history, small_model):
     figure = Figure()
     figure.add_subplot().plot([0, 1], [1, 0])
     return RunResult(
@@ -98,10 +93,10 @@ def result(history: list[EpochRecord], small_model: FittedModel) -> RunResult:
 
 
 @pytest.fixture
-def play(history: list[EpochRecord], result: RunResult) -> Callable[..., None]:
+def play(history, result):
     """Let observers hear a whole run, the run folder first."""
 
-    def perform(run: Run, *observers: Any, error: BaseException | None = None) -> None:
+    def perform(run, *observers, error=None):
         for observer in observers:
             observer.dbgsom_run_started(run)
         for epoch in history:
@@ -117,7 +112,7 @@ def play(history: list[EpochRecord], result: RunResult) -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def empty_database(tmp_path_factory):
     from filelock import FileLock
 
     database = tmp_path_factory.getbasetemp() / "empty.db"
@@ -131,7 +126,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def uri(tmp_path: Path, empty_database: Path) -> str:
+def uri(tmp_path, empty_database):
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
@@ -139,20 +134,20 @@ def uri(tmp_path: Path, empty_database: Path) -> str:
 class QuietClient:
     """MlflowClient whose calls make no noise of their own, so that a test hears the tracker's."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri):
         with quiet():
             from mlflow import MlflowClient
 
             self._client = MlflowClient(uri, registry_uri=uri)
 
-    def __getattr__(self, name: str) -> Any:
-        def call(*args: Any, **options: Any) -> Any:
+    def __getattr__(self, name):
+        def call(*args, **options):
             with quiet():
                 return getattr(self._client, name)(*args, **options)
 
         return call
 
-    def only_run(self, experiment: str = "digits") -> Any:
+    def only_run(self, experiment="digits"):
         """Return the single run of an experiment."""
         found = self.get_experiment_by_name(experiment)
         runs = self.search_runs([found.experiment_id])
@@ -161,10 +156,10 @@ class QuietClient:
 
 
 @pytest.fixture
-def connect() -> Callable[[str], QuietClient]:
+def connect():
     return QuietClient
 
 
 @pytest.fixture
-def client(uri: str) -> QuietClient:
+def client(uri):
     return QuietClient(uri)

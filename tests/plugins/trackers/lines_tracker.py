@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -15,10 +15,10 @@ DBGSOM_API_VERSION = 1
 class Observer:
     """Keeps a run when it has finished, and tries to change what it is given."""
 
-    def __init__(self, tracker: Any) -> None:
+    def __init__(self, tracker):
         self._tracker = tracker
 
-    def dbgsom_run_finished(self, run: Any, result: Any) -> None:
+    def dbgsom_run_finished(self, run, result):
         self._tracker.mirror(run.folder)
         result.measures.clear()
         result.model.estimator.weights_[:] = 0
@@ -31,10 +31,10 @@ class Lines(TrackerComponent):
     store_field: ClassVar[str] = "path"
     path: str = Field(default="lines", min_length=1, description="the folder")
 
-    def observer(self) -> Observer:
+    def observer(self):
         return Observer(self)
 
-    def mirror(self, folder: Path) -> bool:
+    def mirror(self, folder):
         store, model = Path(self.path), Path(self.path) / f"{folder.name}.npz"
         if model.exists():
             return False
@@ -45,11 +45,11 @@ class Lines(TrackerComponent):
             lines.write(json.dumps({"id": folder.name, "measures": measured}) + "\n")
         return True
 
-    def page(self, experiment: str | None, folder: Path | None, port: int) -> Page:
+    def page(self, experiment, folder, port):
         words = ["python", "-m", "http.server", "--directory", self.path, str(port)]
         return Page(f"http://127.0.0.1:{port}/{folder.name if folder else ''}", words)
 
-    def fetch_model(self, address: str, folder: Path) -> Path:
+    def fetch_model(self, address, folder):
         model = Path(self.path) / f"{address.removeprefix('lines:/')}.npz"
         if not model.exists():
             raise DataError(f"{address} is not in {self.path}")
@@ -57,5 +57,5 @@ class Lines(TrackerComponent):
 
 
 @hookimpl
-def dbgsom_trackers() -> dict[str, type]:
+def dbgsom_trackers():
     return {"lines": Lines}

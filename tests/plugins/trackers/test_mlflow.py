@@ -1,39 +1,33 @@
-"""What MLflow shows of runs and sweeps, and of runs that ended early."""
-
-from __future__ import annotations
+"""What MLflow shows of runs and sweeps, of models of epochs, and of runs that ended early."""
 
 import base64
 import json
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 
-from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, Variant
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.interfaces.trackers import Ranking, RunResult, Variant
 from dbgsom_core.plugins.callbacks import call
 from dbgsom_core.runs.find import RunLock
-from dbgsom_core.runs.folder import RunFiles, read_run, write_status
+from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run, write_status
 from dbgsom_core.runs.folds import FoldMeasures, folds_text, summary
+from dbgsom_plugins.trackers.mlflow.pages import description, short_name
+from dbgsom_plugins.trackers.mlflow.store import quiet
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
-Play = Callable[..., None]
-MakeRun = Callable[..., Run]
 
-
-def _only_run(client: Any, experiment: str = "digits") -> Any:
-    return client.only_run(experiment)
-
-
-def test_a_finished_run_is_in_mlflow_whole(
-    uri: str, client: Any, make_run: MakeRun, play: Play
-) -> None:
+def test_a_finished_run_is_in_mlflow_whole(uri, client, make_run, play):
     run = make_run()
     play(run, RunFolder().observer(), MLflow(uri=uri).observer())
-    found = _only_run(client)
+    found = client.only_run()
     assert found.info.status == "FINISHED"
     assert found.info.run_name == "directed SF 0.5"
     assert found.data.params == {"growth": "directed", "spreading_factor": "0.5", "epochs": "3"}
@@ -50,9 +44,7 @@ def test_a_finished_run_is_in_mlflow_whole(
     assert paths >= {"config.yaml", "environment.json", "report.md", "figures"}
 
 
-def test_folds_are_steps_of_a_metric_and_sent_once(
-    uri: str, client: Any, make_run: MakeRun
-) -> None:
+def test_folds_are_steps_of_a_metric_and_sent_once(uri, client, make_run):
     run = make_run()
     folds = [FoldMeasures(i, 8, 4, f"{i}", {"test/accuracy": i / 4}) for i in (1, 2, 3)]
     observer = RunFolder().observer()
@@ -62,7 +54,7 @@ def test_folds_are_steps_of_a_metric_and_sent_once(
     observer.dbgsom_run_finished(run, RunResult(measures, folds=[one.measures for one in folds]))
     for _ in range(2):
         MLflow(uri=uri).mirror(run.folder)
-        found = _only_run(client)
+        found = client.only_run()
         sent = client.get_metric_history(found.info.run_id, "fold/accuracy")
         assert [(one.step, one.value) for one in sent] == [(1, 0.25), (2, 0.5), (3, 0.75)]
     assert found.data.metrics["test_std/accuracy"] == 0.25
@@ -73,26 +65,14 @@ def test_folds_are_steps_of_a_metric_and_sent_once(
     assert "| `test/accuracy` | 0.25 | 0.5 | 0.75 |" in report
 
 
-def test_a_registered_model_gains_one_version_a_run(
-    uri: str, client: Any, make_run: MakeRun, play: Play
-) -> None:
-    run = make_run()
-    play(run, RunFolder().observer(), MLflow(uri=uri, registered_model="digits_map").observer())
-    MLflow(uri=uri, registered_model="digits_map").mirror(run.folder)
-    versions = client.search_model_versions("name='digits_map'")
-    assert [one.run_id for one in versions] == [_only_run(client).info.run_id]
-
-
-def test_mirroring_again_changes_nothing(
-    uri: str, client: Any, make_run: MakeRun, play: Play
-) -> None:
+def test_mirroring_again_changes_nothing(uri, client, make_run, play):
     run = make_run()
     play(run, RunFolder().observer())
     MLflow(uri=uri).mirror(run.folder)
-    first = _only_run(client)
+    first = client.only_run()
     points = client.get_metric_history(first.info.run_id, "epoch/movement")
     MLflow(uri=uri).mirror(run.folder)
-    again = _only_run(client)
+    again = client.only_run()
     assert again.info.run_id == first.info.run_id
     assert again.info.status == "FINISHED"
     assert again.info.start_time == first.info.start_time
@@ -102,21 +82,19 @@ def test_mirroring_again_changes_nothing(
     assert len(again.inputs.dataset_inputs) == 1
 
 
-def test_what_was_sent_is_not_sent_again_and_what_is_missing_is(
-    uri: str, client: Any, make_run: MakeRun, play: Play
-) -> None:
+def test_what_was_sent_is_not_sent_again_and_what_is_missing_is(uri, client, make_run, play):
     run, tracker = make_run(), MLflow(uri=uri, registered_model="digits_map")
     play(run, RunFolder().observer(), tracker.observer())
     assert not tracker.mirror(run.folder)
-    artifacts = Path(_only_run(client).info.artifact_uri.removeprefix("file://"))
+    artifacts = Path(client.only_run().info.artifact_uri.removeprefix("file://"))
 
-    def lose_a_file(name: str) -> Callable[[], None]:
+    def lose_a_file(name):
         return (artifacts / name).unlink
 
     losses: list[Callable[[], Any]] = [
         *map(lose_a_file, ("report.md", "report.html", "figures/growth_curve.png")),
         lambda: client.delete_registered_model("digits_map"),
-        lambda: client.delete_run(_only_run(client).info.run_id),
+        lambda: client.delete_run(client.only_run().info.run_id),
         lambda: RunFiles(run.folder).report.write_text("another one"),
         lambda: (run.folder / "mlflow.json").write_text("[" * 9999),
     ]
@@ -125,24 +103,22 @@ def test_what_was_sent_is_not_sent_again_and_what_is_missing_is(
         assert (tracker.mirror(run.folder), tracker.mirror(run.folder)) == (True, False)
     for name in ("report.md", "figures/growth_curve.png"):
         assert (artifacts / name).exists()
-    assert _only_run(client).info.status == "FINISHED"
+    assert client.only_run().info.status == "FINISHED"
 
 
 @pytest.mark.parametrize(
     ("error", "status"), [(ValueError("no"), "FAILED"), (KeyboardInterrupt(), "KILLED")]
 )
-def test_a_run_that_ends_early_is_never_left_running(
-    error: BaseException, status: str, uri: str, client: Any, make_run: MakeRun, play: Play
-) -> None:
+def test_a_run_that_ends_early_is_never_left_running(error, status, uri, client, make_run, play):
     play(make_run(), RunFolder().observer(), MLflow(uri=uri).observer(), error=error)
-    found = _only_run(client)
+    found = client.only_run()
     assert found.info.status == status
     assert found.data.metrics["epoch/neurons"] == 7
 
 
 def test_a_run_whose_process_died_is_mirrored_as_killed_and_one_that_goes_on_is_not(
-    uri: str, client: Any, make_run: MakeRun
-) -> None:
+    uri, client, make_run
+):
     run = make_run()
     RunFolder().observer().dbgsom_run_started(run)
     files, lock = RunFiles(run.folder), RunLock(run.folder)
@@ -153,13 +129,13 @@ def test_a_run_whose_process_died_is_mirrored_as_killed_and_one_that_goes_on_is_
     write_status(files, "running", None)
     (files.folder / ".lock").touch()  # which nobody holds
     MLflow(uri=uri).mirror(run.folder)
-    assert _only_run(client).info.status == "KILLED"
+    assert client.only_run().info.status == "KILLED"
     assert read_run(run.folder).status == "killed"
 
 
 def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
-    uri: str, client: Any, make_run: MakeRun, play: Play, result: RunResult
-) -> None:
+    uri, client, make_run, play, result
+):
     params = {"growth.SF": "varies", "kernel.start": "varies", "epochs": 3}
     sweep = make_run("20261124-101400-s1", kind="sweep", name="sweep", params=params)
     observers = [RunFolder().observer(), MLflow(uri=uri).observer()]
@@ -233,9 +209,7 @@ def test_children_of_a_sweep_are_nested_and_the_parent_holds_the_best(
 
 
 @pytest.mark.parametrize("later", [False, True])
-def test_runs_on_several_data_sets_are_ranked_on_each(
-    later: bool, uri: str, client: Any, make_run: MakeRun, play: Play
-) -> None:
+def test_runs_on_several_data_sets_are_ranked_on_each(later, uri, client, make_run, play):
     observers = [RunFolder().observer(), *([] if later else [MLflow(uri=uri).observer()])]
     sweep = make_run("20261124-101400-s1", kind="sweep", name="sweep")
     for observer in observers:
@@ -269,3 +243,121 @@ def test_runs_on_several_data_sets_are_ranked_on_each(
     ranks = {one.info.run_name: one.data.metrics["sweep/rank"] for one in found}
     assert ranks == {"run 0": 1, "run 1": 2, "run 2": 2, "run 3": 1}
     assert MLflow(uri=uri).mirror(sweep.folder) is False
+
+
+@pytest.fixture
+def kept(make_run, result, history):
+    """A run folder with models of the epochs 1 and 2."""
+    folder, run = RunFolder().observer(), make_run()
+    folder.dbgsom_run_started(run)
+    for epoch in history:
+        folder.dbgsom_epoch_finished(run, epoch)
+    whole = replace(result, checkpoints={2: result.model, 1: result.model})
+    folder.dbgsom_run_finished(run, whole)
+    assert list(RunFiles(run.folder).epoch_models()) == [1, 2]
+    return run.folder
+
+
+def models_of(client):
+    experiment = client.get_experiment_by_name("digits").experiment_id
+    found = client.search_logged_models([experiment])
+    assert len({one.model_id for one in found}) == len(found)
+    assert {str(one.status) for one in found} <= {"READY"}
+    return {one.name: one for one in found}
+
+
+def test_each_epoch_has_one_with_its_step_and_what_was_measured_then(uri, client, kept, tmp_path):
+    tracker = MLflow(uri=uri)
+    tracker.mirror(kept)
+    (kept / "mlflow.json").unlink()
+    tracker.mirror(kept)
+    name = "directed SF 0_5"
+    found = models_of(client)
+    assert set(found) == {name, f"epoch 1 {name}", f"epoch 2 {name}"}
+    # Of three epochs the map of the second was kept.
+    outputs = {one.model_id: one.step for one in client.only_run().outputs.model_outputs}
+    assert {key: outputs[one.model_id] for key, one in found.items()} == {
+        name: 2, f"epoch 1 {name}": 1, f"epoch 2 {name}": 2,
+    }  # fmt: skip
+    measured = {one.key: one for one in found[f"epoch 2 {name}"].metrics}
+    assert (measured["epoch/quantization_error"].value, measured["epoch/neurons"].value) == (10, 6)
+    assert measured["epoch/quantization_error"].step == 2
+    assert measured["epoch/quantization_error"].dataset_name == "digits"
+    assert "epoch/movement" not in {one.key for one in found[f"epoch 1 {name}"].metrics}  # is NaN
+    history = client.get_metric_history(client.only_run().info.run_id, "epoch/quantization_error")
+    assert [(one.step, one.value) for one in history] == [
+        (1, 20),
+        (2, 10),
+        (3, pytest.approx(6.67, 1e-3)),
+    ]
+
+    run_id, final = client.only_run().info.run_id, found[name].model_id
+    tracker.register(kept, "maps", None)
+    assert final in client.get_model_version("maps", "1").source
+    for address in (f"runs:/{run_id}", f"runs:/{run_id}/som", f"runs:/{run_id}/epoch 2 {name}"):
+        assert tracker.fetch_model(address, tmp_path).exists()
+
+
+def test_one_whose_upload_broke_off_is_completed_and_not_made_anew(uri, client, kept):
+    with quiet():
+        from dbgsom_plugins.trackers.mlflow import upload
+    write, calls = upload._write_model_folder, []
+
+    def broken(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise OSError("the store is gone")
+        write(*args)
+
+    tracker = MLflow(uri=uri)
+    with mock.patch.object(upload, "_write_model_folder", broken), pytest.raises(DbgsomError):
+        tracker.mirror(kept)
+    assert not tracker.mirrored(kept)
+    tracker.mirror(kept)
+    assert len(models_of(client)) == 3
+    assert tracker.mirrored(kept)
+
+
+def called(name, varies):
+    files = RunFiles(Path("none"))
+    return short_name(StoredRun(files=files, id="id", name=name, varies=varies))
+
+
+@pytest.mark.parametrize(
+    ("name", "varies", "short"),
+    [
+        (
+            "dataset=wine, kernel=bubble, metric=cosine",
+            {"dataset": "wine", "model.metric": "cosine", "model.kernel.name": "bubble"},
+            "bubble · cosine · wine",
+        ),
+        (
+            "seed=3, spreading_factor=0.3, kernel=gaussian",
+            {"model.spreading_factor": 0.3, "model.kernel": "gaussian", "seed": 3},
+            "SF 0.3 · gaussian · seed 3",
+        ),
+        (
+            "growth.base=gsom, growth=hierarchical, tau_2=0.1, robust=null",
+            {
+                "model.growth": {"name": "hierarchical", "base": "gsom", "tau_2": 0.1},
+                "model.robust": None,
+            },
+            "gsom · hierarchical · tau_2 0.1 · robust null",
+        ),
+        ("metric=cosine : 2", {"model.metric": "cosine"}, "cosine : 2"),
+        ("as it is", {"seed": 1}, "as it is"),
+        ("with p=2, or so", {"model.metric": "cosine"}, "with p=2, or so"),
+        ("iris: directed SF 0.5, gaussian", {}, "iris: directed SF 0.5, gaussian"),
+    ],
+)
+def test_a_name_begins_with_what_differs(name, varies, short):
+    assert called(name, varies) == short
+
+
+def test_a_description_shows_names_as_text(tmp_path):
+    evil = "\x1b[31m<script>alert(1)</script>|*a*`b`\n# c"
+    data = {"name": evil, "samples": 3, "features": 2}
+    stored = StoredRun(files=RunFiles(tmp_path), id="1", name="1", data=data, error=evil)
+    note = description(stored, "1")
+    assert "3 samples" in note
+    assert not [sign for sign in ("<script", "\x1b", "\n# c") if sign in note]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,20 +29,20 @@ y = (X[:, 0] > 0.5).astype(int)
 class _Runs:
     """The runs of one experiment in a store that MLflow is set to."""
 
-    def __init__(self, mlflow: Any, experiment: str) -> None:
+    def __init__(self, mlflow, experiment):
         self.mlflow, self.client, self.experiment = mlflow, mlflow.MlflowClient(), experiment
 
-    def all(self) -> list[Any]:
+    def all(self):
         found = self.client.search_runs([self.experiment], order_by=["start_time"])
         return [self.client.get_run(one.info.run_id) for one in found]
 
-    def only(self) -> Any:
+    def only(self):
         [found] = self.all()
         return found
 
 
 @pytest.fixture
-def runs(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Runs]:
+def runs(uri, tmp_path, monkeypatch):
     with quiet():
         import mlflow
 
@@ -66,7 +63,7 @@ def runs(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
             os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
 
 
-def test_a_fit_is_logged_in_a_run_of_its_own(runs: _Runs) -> None:
+def test_a_fit_is_logged_in_a_run_of_its_own(runs):
     dbgsom_core.mlflow.autolog()
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
     fitted = SomVQ(epochs=3, spreading_factor=0.4, random_state=1).fit(frame)
@@ -104,7 +101,7 @@ def test_a_fit_is_logged_in_a_run_of_its_own(runs: _Runs) -> None:
     np.testing.assert_array_equal(loaded.weights_, fitted.weights_)
 
 
-def test_a_second_fit_in_a_run_is_its_child_and_disabling_ends_it(runs: _Runs) -> None:
+def test_a_second_fit_in_a_run_is_its_child_and_disabling_ends_it(runs):
     dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
     with runs.mlflow.start_run() as active:
         SomVQ(epochs=2).fit(X)
@@ -120,7 +117,7 @@ def test_a_second_fit_in_a_run_is_its_child_and_disabling_ends_it(runs: _Runs) -
 
 @pytest.mark.filterwarnings("default")  # MLflow's own autologging fails where it warns
 @pytest.mark.parametrize("beside", [False, True])
-def test_a_search_has_one_parent_and_a_child_for_each_candidate(beside: bool, runs: _Runs) -> None:
+def test_a_search_has_one_parent_and_a_child_for_each_candidate(beside, runs):
     dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
     if beside:
         runs.mlflow.sklearn.autolog(log_models=False, log_datasets=False, silent=True)
@@ -141,12 +138,10 @@ def test_a_search_has_one_parent_and_a_child_for_each_candidate(beside: bool, ru
     assert beside or {one.info.status for one in runs.all()} == {"FINISHED"}
 
 
-def test_what_mlflow_does_not_take_is_warned_of(
-    runs: _Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_mlflow_does_not_take_is_warned_of(runs, monkeypatch):
     dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
 
-    def away(*_: Any, **__: Any) -> None:
+    def away(*_, **__):
         raise ConnectionError("gone")
 
     with monkeypatch.context() as patch:
@@ -157,7 +152,7 @@ def test_what_mlflow_does_not_take_is_warned_of(
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_partial_fit_is_not_logged_and_trains_the_same_map(inside: bool, runs: _Runs) -> None:
+def test_partial_fit_is_not_logged_and_trains_the_same_map(inside, runs):
     plain = SomVQ(epochs=2, random_state=0).partial_fit(X[:30]).partial_fit(X[30:])
     dbgsom_core.mlflow.autolog()
     with runs.mlflow.start_run() if inside else nullcontext():
@@ -166,7 +161,7 @@ def test_partial_fit_is_not_logged_and_trains_the_same_map(inside: bool, runs: _
     assert [run.data.params for run in runs.all()] == ([{}] if inside else [])
 
 
-def test_the_parameters_are_those_of_a_configuration(runs: _Runs) -> None:
+def test_the_parameters_are_those_of_a_configuration(runs):
     dbgsom_core.mlflow.autolog(log_models=False, log_figures=False)
     model = {"estimator": "classifier", "epochs": 3, "kernel": "bubble", "metric": "cosine"}
     written = {"experiment": "e", "dataset": "iris", "model": model, "split": None, "seed": 4}
@@ -179,7 +174,7 @@ def test_the_parameters_are_those_of_a_configuration(runs: _Runs) -> None:
     assert found.data.metrics["train/accuracy"] == estimator.score(X, y)
 
 
-def test_a_fit_that_fails_ends_its_run_as_failed(runs: _Runs) -> None:
+def test_a_fit_that_fails_ends_its_run_as_failed(runs):
     dbgsom_core.mlflow.autolog()
     with pytest.raises(ValueError, match="epochs"):
         SomVQ(epochs=-1).fit(X)
@@ -187,7 +182,7 @@ def test_a_fit_that_fails_ends_its_run_as_failed(runs: _Runs) -> None:
     assert run.info.status == "FAILED"
 
 
-def test_a_pipeline_is_logged_and_registered(runs: _Runs) -> None:
+def test_a_pipeline_is_logged_and_registered(runs):
     pipeline = make_pipeline(StandardScaler(), SomClassifier(epochs=2)).fit(X, y)
     info = dbgsom_core.mlflow.log_model(
         pipeline, "som", input_example=X[:4], registered_model_name="maps"
@@ -201,22 +196,15 @@ def test_a_pipeline_is_logged_and_registered(runs: _Runs) -> None:
     np.testing.assert_array_equal(told["label"], pipeline.predict(X))
 
 
-def test_a_model_is_saved_in_a_folder(runs: _Runs, tmp_path: Path) -> None:
-    fitted = SomVQ(epochs=2).fit(X)
-    dbgsom_core.mlflow.save_model(fitted, str(tmp_path / "saved"), input_example=X)
-    again = dbgsom_core.mlflow.load_model(str(tmp_path / "saved"))
-    np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
-
-
-def test_the_door_imports_no_mlflow() -> None:
+def test_the_door_imports_no_mlflow():
     script = "import sys, dbgsom_core.mlflow; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-def test_a_store_that_fails_stops_no_fit(runs: _Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_fails_stops_no_fit(runs, monkeypatch):
     dbgsom_core.mlflow.autolog()
 
-    def away(*_: Any, **__: Any) -> None:
+    def away(*_, **__):
         raise ConnectionError("gone")
 
     monkeypatch.setattr(runs.mlflow, "start_run", away)

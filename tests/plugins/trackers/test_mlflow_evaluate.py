@@ -1,13 +1,9 @@
 """``mlflow.models.evaluate`` on models of ours, with MLflow's evaluators and with our own."""
 
-from __future__ import annotations
-
 import tomllib
-from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +18,7 @@ from dbgsom_plugins.trackers.mlflow.store import quiet
 
 
 @pytest.fixture
-def asked(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+def asked(uri, tmp_path, monkeypatch):
     """MLflow on a store of its own, which knows the evaluators that pyproject names."""
     monkeypatch.chdir(tmp_path)
     pyproject = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
@@ -41,18 +37,16 @@ def asked(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.fixture
-def flowers() -> pd.DataFrame:
+def flowers():
     X, y = load_iris(return_X_y=True, as_frame=True)
     return X.assign(kind=y)
 
 
-def _logged(model: Any, flowers: pd.DataFrame) -> Any:
+def _logged(model, flowers):
     return models.log_model(model, input_example=flowers.drop(columns="kind")[:3]).model_uri
 
 
-def test_a_classifier_is_measured_by_both(
-    asked: SimpleNamespace, client: Any, flowers: pd.DataFrame
-) -> None:
+def test_a_classifier_is_measured_by_both(asked, client, flowers):
     train, test = flowers[::2], flowers[1::2]
     model = SomClassifier(epochs=3).fit(train.drop(columns="kind"), train["kind"])
     with asked.mlflow.start_run() as run:
@@ -71,9 +65,7 @@ def test_a_classifier_is_measured_by_both(
     assert on["quantization_error"] == on["accuracy_score"] is not None
 
 
-def test_a_regressor_and_any_measure_and_figure(
-    asked: SimpleNamespace, flowers: pd.DataFrame
-) -> None:
+def test_a_regressor_and_any_measure_and_figure(asked, flowers):
     X = flowers.drop(columns="kind").to_numpy()
     model = FittedModel((), SomRegressor(epochs=3).fit(X[:, :3], X[:, 3]))
     frame = pd.DataFrame(X, columns=["a", "b", "c", "kind"])
@@ -94,6 +86,6 @@ def test_a_regressor_and_any_measure_and_figure(
     assert found.artifacts["new/explorer"].content.startswith("<!doctype html>")
 
 
-def test_other_models_are_left_to_others(asked: SimpleNamespace, flowers: pd.DataFrame) -> None:
+def test_other_models_are_left_to_others(asked, flowers):
     with pytest.raises(asked.mlflow.MlflowException, match="could not be evaluated by any"):
         asked.evaluate(lambda rows: rows.iloc[:, 0], flowers, model_type="som", evaluators="dbgsom")

@@ -1,14 +1,14 @@
-"""The model in MLflow: asked by column names, for all that a map says, without pickle."""
+"""Models and data in MLflow: asked by column names, by address, evaluated; without pickle."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,9 @@ import dbgsom_core
 from dbgsom_core import SomClassifier, SomRegressor
 from dbgsom_core import mlflow as models
 from dbgsom_core.cli import main
+from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import RunResult
-from dbgsom_core.persistence import FittedModel
+from dbgsom_core.persistence import FittedModel, distributions
 from dbgsom_plugins.trackers.mlflow.store import quiet
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
@@ -50,9 +51,7 @@ CONFIG = {
 
 
 @pytest.fixture(scope="module")
-def stored(
-    tmp_path_factory: pytest.TempPathFactory, empty_database: Path
-) -> Iterator[SimpleNamespace]:
+def stored(tmp_path_factory, empty_database):
     """A run on a table, with its model in MLflow."""
     folder = tmp_path_factory.mktemp("models")
     (folder / "fruit.csv").write_text(TABLE)
@@ -82,7 +81,7 @@ def stored(
 
 
 @pytest.fixture
-def rows() -> pd.DataFrame:
+def rows():
     return pd.DataFrame(
         {
             "size": [0.5, 3.5, np.nan],
@@ -93,12 +92,12 @@ def rows() -> pd.DataFrame:
     )
 
 
-def _answers(stored: SimpleNamespace, rows: Any, *columns: str) -> Any:
+def _answers(stored, rows, *columns):
     with quiet():
         return stored.model.predict(rows, params={"columns": list(columns)} if columns else None)
 
 
-def test_columns_are_known_by_name_in_any_order(stored: SimpleNamespace, rows: Any) -> None:
+def test_columns_are_known_by_name_in_any_order(stored, rows):
     signature = stored.model.metadata.signature
     assert signature.inputs.input_names() == ["size", "colour", "day", "code"]
     assert stored.model.metadata.metadata["columns"] == {
@@ -116,9 +115,7 @@ def test_columns_are_known_by_name_in_any_order(stored: SimpleNamespace, rows: A
     assert _answers(stored, rows.set_index(pd.Index([7, 8, 9]))).tolist() == wanted.tolist()
 
 
-def test_missing_and_extra_columns_are_told(
-    stored: SimpleNamespace, rows: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_missing_and_extra_columns_are_told(stored, rows, caplog):
     import mlflow
 
     with pytest.raises(mlflow.MlflowException, match=r"missing inputs \['size'\]"):
@@ -136,7 +133,7 @@ def test_missing_and_extra_columns_are_told(
     assert "taste" in caplog.text
 
 
-def test_params_choose_what_is_told(stored: SimpleNamespace, rows: Any) -> None:
+def test_params_choose_what_is_told(stored, rows):
     asked = ("label", "unit", "x", "y", "distance", "probabilities", "novelty", "pvalue")
     told, wanted = _answers(stored, rows, *asked), stored.found.model.answers(rows)
     assert list(told) == [
@@ -152,7 +149,7 @@ def test_params_choose_what_is_told(stored: SimpleNamespace, rows: Any) -> None:
         _answers(stored, rows, "noveltie")
 
 
-def test_a_served_model_answers_a_request(stored: SimpleNamespace, rows: Any) -> None:
+def test_a_served_model_answers_a_request(stored, rows):
     with quiet():
         from mlflow.pyfunc import scoring_server
 
@@ -175,8 +172,8 @@ def test_a_served_model_answers_a_request(stored: SimpleNamespace, rows: Any) ->
 
 @pytest.mark.parametrize("kind", ["words", "objects", "numbers", "targets"])
 def test_whatever_a_model_answers_its_signature_says_it(
-    kind: str, uri: str, client: Any, make_run: Any, play: Any, tmp_path: Path
-) -> None:
+    kind, uri, client, make_run, play, tmp_path
+):
     X = np.random.default_rng(0).random((30, 2))
     words = np.array(["up", "down"])[(X[:, 0] > 0.5).astype(int)]
     y = {"words": words, "objects": words.astype(object), "numbers": X[:, 0], "targets": X}[kind]
@@ -198,22 +195,20 @@ def test_whatever_a_model_answers_its_signature_says_it(
     assert (outputs is None) == (kind == "targets")
 
 
-def test_nothing_is_pickled_and_requirements_are_those_of_the_model(
-    stored: SimpleNamespace,
-) -> None:
+def test_nothing_is_pickled_and_requirements_are_those_of_the_model(stored):
     names = {path.name for path in stored.files.rglob("*") if path.is_file()}
     assert "model.npz" in names
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".joblib"))]
     lines = (stored.files / "requirements.txt").read_text().splitlines()
     pinned = dict(line.split("==") for line in lines)
     assert pinned.keys() == {
-        *("dbgsom-core", "numpy", "numba", "scipy", "scikit-learn", "pandas", "mlflow"),
+        *("dbgsom-core", "numpy", "numba", "scipy", "scikit-learn", "pandas", "mlflow")
     }
     assert all(pinned.values())
     assert stored.name == "fruit directed SF 0_5, gaussian, euclidean"
 
 
-def test_columns_may_be_typed(stored: SimpleNamespace, rows: Any, tmp_path: Path) -> None:
+def test_columns_may_be_typed(stored, rows, tmp_path):
     fitted = dbgsom_core.persistence.load(stored.found.folder / "model.npz")
     with quiet():
         import mlflow
@@ -234,7 +229,7 @@ def test_columns_may_be_typed(stored: SimpleNamespace, rows: Any, tmp_path: Path
     assert own.signature == signature
 
 
-def test_data_of_named_features_is_asked_by_name(uri: str, tmp_path: Path, iris: Any) -> None:
+def test_data_of_named_features_is_asked_by_name(uri, tmp_path, iris):
     with pytest.MonkeyPatch.context() as patched, quiet():
         patched.chdir(tmp_path)
         import mlflow
@@ -257,13 +252,11 @@ def test_data_of_named_features_is_asked_by_name(uri: str, tmp_path: Path, iris:
         np.testing.assert_array_equal(model.predict(frame.astype("float32")[names]), wanted)
 
 
-def test_a_registered_model_is_named_by_its_alias(
-    stored: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_registered_model_is_named_by_its_alias(stored, monkeypatch, capsys):
     monkeypatch.chdir(stored.folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
-    def dbgsom(*arguments: str) -> tuple[int, str, str]:
+    def dbgsom(*arguments):
         monkeypatch.setattr(sys, "argv", ["dbgsom", *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
@@ -279,3 +272,90 @@ def test_a_registered_model_is_named_by_its_alias(
     code, _, err = dbgsom("register", "fruit", "a/b")
     assert code == 2
     assert "leave out / : and @" in err
+
+
+def test_what_a_model_needs_is_what_it_is_made_of(small_model):
+    assert distributions(small_model).keys() == {
+        *("dbgsom-core", "numpy", "numba", "scipy", "scikit-learn")
+    }
+
+
+def test_wheels_are_kept_with_the_model_and_named_by_its_requirements(small_model, tmp_path):
+    version = distributions(small_model)["dbgsom-core"]
+    wheel = tmp_path / f"dbgsom_core-{version}-py3-none-any.whl"
+    wheel.write_bytes(b"zip")
+    X = np.eye(2)
+    with quiet():
+        models.save_model(small_model, str(tmp_path / "model"), input_example=X, wheels=[wheel])
+    assert (tmp_path / "model" / "code" / wheel.name).read_bytes() == b"zip"
+    lines = (tmp_path / "model" / "requirements.txt").read_text().splitlines()
+    assert f"code/{wheel.name}" in lines
+    assert not any(line.startswith("dbgsom") for line in lines)
+    wrong = {
+        tmp_path / "none.whl": "no wheel .*: 'pip wheel",
+        wheel.rename(tmp_path / "dbgsom_core-0.0.0-py3-none-any.whl"): "of another version than",
+        Path(shutil.copy(tmp_path / "model" / "MLmodel", tmp_path / "x-1-py3-none-any.whl")): (
+            "of nothing that the model needs"
+        ),
+    }
+    for path, told in wrong.items():
+        with quiet(), pytest.raises(DbgsomError, match=told):
+            models.save_model(small_model, str(tmp_path / "other"), wheels=[path])
+    assert not (tmp_path / "other").exists()
+
+
+TABLE = "a,b,kind\n" + "".join(f"{i % 7},{i % 5},{'xy'[i % 2]}\n" for i in range(40))
+CONFIG = {
+    "experiment": "table",
+    "dataset": {"name": "csv", "path": "t.csv", "target": "kind"},
+    "split": {"test_size": 0.25},
+    "model": {"estimator": "classifier", "epochs": 2},
+    "measures": ["accuracy"],
+    "figures": [],
+}
+
+
+@pytest.fixture
+def registered():
+    """Let MLflow know the source that the entry point of the distribution names."""
+    pyproject = Path(__file__).parents[3] / "pyproject.toml"
+    groups = tomllib.loads(pyproject.read_text())["project"]["entry-points"]
+    with quiet():
+        from mlflow.data import dataset_source_registry
+
+        [source] = groups["mlflow.dataset_source"].values()
+        found = EntryPoint("dbgsom", source, "mlflow.dataset_source").load()
+        dataset_source_registry.register_dataset_source(found)
+
+
+def test_data_is_logged_with_its_contexts_and_can_be_loaded(
+    uri, client, registered, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text(TABLE)
+    dbgsom_core.run({**CONFIG, "tracking": [{"name": "mlflow", "uri": uri}]})
+    run = client.only_run("table")
+    inputs = {one.tags[0].value: one.dataset for one in run.inputs.dataset_inputs}
+    assert inputs.keys() == {"training", "testing"}
+    assert (inputs["training"].name, inputs["testing"].name) == ("t", "t")
+    assert inputs["training"].digest != inputs["testing"].digest
+    monkeypatch.chdir(tmp_path.parent)  # relative paths start where the run did
+    with quiet():
+        import mlflow.data
+
+        frame = mlflow.data.get_source(inputs["training"]).load()
+    assert list(frame) == ["a", "b", "target"]
+    assert frame["target"].tolist()[:2] == ["x", "y"]
+    assert frame["a"].tolist()[:8] == [0, 1, 2, 3, 4, 5, 6, 0]
+
+    [output] = run.outputs.model_outputs
+    measures = client.get_logged_model(output.model_id).metrics
+    on = {one.key: one.dataset_digest for one in measures}
+    assert on["train/accuracy"] == inputs["training"].digest
+    assert on["test/accuracy"] == inputs["testing"].digest
+    best = client.search_logged_models(
+        [run.info.experiment_id],
+        datasets=[{"dataset_name": inputs["testing"].name}],
+        order_by=[{"field_name": "metrics.test/accuracy", "ascending": False}],
+    )
+    assert [one.model_id for one in best] == [output.model_id]

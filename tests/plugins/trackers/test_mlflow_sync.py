@@ -1,31 +1,24 @@
 """``dbgsom sync`` sends runs to their own store, wherever it is called, and says what it does."""
 
-from __future__ import annotations
-
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import dbgsom_core
 from dbgsom_core.cli import main
 from dbgsom_core.errors import DbgsomError
-from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.runs.folder import RunFiles, read_run, write_status
 from dbgsom_plugins.trackers.mlflow.store import resolve_uri
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
 
-Play = Callable[..., None]
-MakeRun = Callable[..., Run]
 CONFIG = {"uri": "sqlite:///mlflow.db", "name": "mlflow"}
 
 
 @pytest.fixture
-def dbgsom(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    def call(*arguments: Any) -> tuple[int, str, str]:
+def dbgsom(monkeypatch, capsys):
+    def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["dbgsom", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -37,7 +30,7 @@ def dbgsom(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.fixture
-def stored(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def stored(uri, tmp_path, monkeypatch):
     """A run that its store, beside the folder of the runs, has not heard of."""
     monkeypatch.chdir(tmp_path)
     config = {
@@ -54,8 +47,8 @@ def stored(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_runs_go_to_the_store_of_where_they_were_started(
-    stored: Path, dbgsom: Any, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    stored, dbgsom, client, tmp_path, monkeypatch
+):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
@@ -64,9 +57,7 @@ def test_runs_go_to_the_store_of_where_they_were_started(
     assert client.only_run("iris").info.status == "FINISHED"
 
 
-def test_runs_that_were_moved_with_their_store_go_there(
-    stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_that_were_moved_with_their_store_go_there(stored, tmp_path, monkeypatch):
     moved = tmp_path / "moved"
     (moved / "runs").mkdir(parents=True)
     folder = stored.rename(moved / "runs" / stored.name)
@@ -77,7 +68,7 @@ def test_runs_that_were_moved_with_their_store_go_there(
     assert resolve_uri("sqlite:///a.db", folder) == f"sqlite:///{moved / 'a.db'}"
 
 
-def test_a_dry_run_lists_and_touches_nothing(stored: Path, dbgsom: Any, client: Any) -> None:
+def test_a_dry_run_lists_and_touches_nothing(stored, dbgsom, client):
     code, said, _ = dbgsom("sync", "--dry-run")
     assert code == 0
     assert said.splitlines() == [
@@ -96,9 +87,7 @@ def test_a_dry_run_lists_and_touches_nothing(stored: Path, dbgsom: Any, client: 
     assert read_run(stored).status == "running"
 
 
-def test_a_password_that_no_folder_holds_is_asked_for(
-    make_run: MakeRun, play: Play, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_password_that_no_folder_holds_is_asked_for(make_run, play, monkeypatch):
     run = make_run()
     play(run, RunFolder().observer())
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_TOKEN"):
@@ -111,17 +100,15 @@ def test_a_password_that_no_folder_holds_is_asked_for(
     assert resolve_uri(masked, run.folder) == "https://host/mlflow?a=1"
 
 
-def test_what_observers_log_is_mirrored_once(
-    uri: str, make_run: MakeRun, play: Play, client: Any, tmp_path: Path
-) -> None:
+def test_what_observers_log_is_mirrored_once(uri, make_run, play, client, tmp_path):
     class Logging:
-        def dbgsom_run_started(self, run: Run) -> None:
+        def dbgsom_run_started(self, run):
             pass
 
-        def dbgsom_epoch_finished(self, run: Run, epoch: Any) -> None:
+        def dbgsom_epoch_finished(self, run, epoch):
             run.log_scalar("drift/mean", epoch.epoch / 2, epoch.epoch)
 
-        def dbgsom_run_finished(self, run: Run, result: Any) -> None:
+        def dbgsom_run_finished(self, run, result):
             run.log_scalar("drift/at end", 7.0, 0)
             run.log_artifact("drift/a.txt", "at last")
 

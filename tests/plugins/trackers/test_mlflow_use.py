@@ -1,21 +1,13 @@
 """Using what MLflow holds: models by address, and its page."""
 
-from __future__ import annotations
-
-import contextlib
-import io
 import json
-import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
-from unittest import mock
 
 import numpy as np
 import pytest
 
 import dbgsom_core
-from dbgsom_core.cli import main
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.models.find import find_model
@@ -23,9 +15,7 @@ from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 
 
 @pytest.fixture
-def flowers(
-    uri: str, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> SimpleNamespace:
+def flowers(uri, client, tmp_path, monkeypatch):
     """A run in MLflow, registered with an alias."""
     monkeypatch.chdir(tmp_path)
     tracker = {"name": "mlflow", "uri": "sqlite:///mlflow.db", "registered_model": "flowers"}
@@ -50,9 +40,7 @@ def flowers(
     )
 
 
-def test_models_are_fetched_and_nothing_that_is_stored_is_run(
-    flowers: SimpleNamespace, uri: str, tmp_path: Path, iris: Any
-) -> None:
+def test_models_are_fetched_and_nothing_that_is_stored_is_run(flowers, uri, tmp_path, iris):
     scripts = list((tmp_path / "mlruns").rglob("served_model.py"))
     assert scripts
     for script in scripts:
@@ -70,7 +58,7 @@ def test_models_are_fetched_and_nothing_that_is_stored_is_run(
         np.testing.assert_array_equal(fetched.predict(iris[0]), wanted)
 
 
-def test_addresses_that_lead_nowhere_are_told(flowers: SimpleNamespace, uri: str) -> None:
+def test_addresses_that_lead_nowhere_are_told(flowers, uri):
     wrong = {
         "models:/flowers@none": "alias",
         "models:/flowers": "write models:/flowers/1 or models:/flowers@ALIAS",
@@ -84,7 +72,7 @@ def test_addresses_that_lead_nowhere_are_told(flowers: SimpleNamespace, uri: str
         assert caught.value.exit_code == 2, address
 
 
-def test_pages_lead_to_each_other(flowers: SimpleNamespace, client: Any) -> None:
+def test_pages_lead_to_each_other(flowers, client):
     mode = "?workflowType=machine_learning"
     page = f"#/experiments/{flowers.experiment}"
     note = client.only_run("iris").data.tags["mlflow.note.content"].splitlines()[0]
@@ -96,7 +84,7 @@ def test_pages_lead_to_each_other(flowers: SimpleNamespace, client: Any) -> None
     assert kind == "custom_model_development"
 
 
-def test_the_page_is_that_of_the_experiment_or_the_run(flowers: SimpleNamespace, uri: str) -> None:
+def test_the_page_is_that_of_the_experiment_or_the_run(flowers, uri):
     tracker = MLflow(uri=uri)
     page = tracker.page("iris", None, 5999)
     assert page.address == (
@@ -114,9 +102,7 @@ def test_the_page_is_that_of_the_experiment_or_the_run(flowers: SimpleNamespace,
     assert tracker.page("another", None, 5000).address.endswith(f"/#/experiments{mode}")
 
 
-def test_what_a_command_tells_opens_the_table_with_the_measures(
-    flowers: SimpleNamespace, uri: str, client: Any
-) -> None:
+def test_what_a_command_tells_opens_the_table_with_the_measures(flowers, uri, client):
     told = MLflow(uri=uri).how_to_compare([flowers.found.folder])
     assert told is not None
     command, address = told.splitlines()
@@ -140,22 +126,7 @@ def test_what_a_command_tells_opens_the_table_with_the_measures(
     assert "#/experiments?workflowType=machine_learning" in MLflow(uri=uri).how_to_open()
 
 
-def test_ui_finds_store_and_experiment_of_a_run(flowers: SimpleNamespace, uri: str) -> None:
-    out = io.StringIO()
-    argv = ["dbgsom", "ui", str(flowers.found.folder), "--print", "--port", "5998"]
-    with (
-        mock.patch.object(sys, "argv", argv),
-        contextlib.redirect_stdout(out),
-        pytest.raises(SystemExit) as ended,
-    ):
-        main()
-    assert not ended.value.code
-    command, address = out.getvalue().splitlines()
-    assert "--port 5998" in command
-    assert address.endswith(f"/runs/{flowers.run_id}?workflowType=machine_learning")
-
-
-def test_a_password_of_a_store_stays_out_of_the_command() -> None:
+def test_a_password_of_a_store_stays_out_of_the_command():
     page = MLflow(uri="postgresql://me:secret@db/mlflow").page(None, None, 5000)
     assert "secret" not in " ".join(page.command)
     assert page.environment["MLFLOW_BACKEND_STORE_URI"].endswith("me:secret@db/mlflow")

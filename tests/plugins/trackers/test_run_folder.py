@@ -1,3 +1,5 @@
+"""The run folder, and what a tracker of a third party can do."""
+
 from __future__ import annotations
 
 import errno
@@ -6,7 +8,6 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,29 +17,14 @@ import numpy as np
 import pytest
 import yaml
 
-from dbgsom_core.api import (
-    DbgsomError,
-    EpochRecord,
-    Ranking,
-    Run,
-    RunResult,
-    write_atomically,
-)
+from dbgsom_core.api import DbgsomError, Ranking, RunResult, write_atomically
 from dbgsom_core.interfaces.trackers import Variant
-from dbgsom_core.runs.folder import (
-    read_journal,
-    read_run,
-    write_json,
-)
+from dbgsom_core.runs.folder import read_journal, read_run, write_json
 from dbgsom_plugins.trackers.run_folder import RunFolder
-
-Play = Callable[..., None]
-MakeRun = Callable[..., Run]
+from tests.plugins.conftest import Site
 
 
-def test_a_finished_run_leaves_everything_behind(
-    make_run: MakeRun, play: Play, result: RunResult
-) -> None:
+def test_a_finished_run_leaves_everything_behind(make_run, play, result):
     run = make_run()
     play(run, RunFolder().observer())
     left = {path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*")}
@@ -76,9 +62,7 @@ def test_a_finished_run_leaves_everything_behind(
     np.testing.assert_array_equal(answers, result.model.predict(result.example))
 
 
-def test_the_journal_says_what_the_machine_does_where_asked(
-    make_run: MakeRun, history: list[EpochRecord], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_journal_says_what_the_machine_does_where_asked(make_run, history, monkeypatch):
     memory = SimpleNamespace(total=8e9, available=6e9, percent=25.0)
     process = SimpleNamespace(
         cpu_percent=lambda: 90.0, memory_info=lambda: SimpleNamespace(rss=3e8)
@@ -106,11 +90,11 @@ def test_the_journal_says_what_the_machine_does_where_asked(
         RunFolder(system_metrics=True).observer()
 
 
-def test_numbers_that_are_not_finite_survive_valid_json(make_run: MakeRun, play: Play) -> None:
+def test_numbers_that_are_not_finite_survive_valid_json(make_run, play):
     run = make_run()
     play(run, RunFolder().observer())
 
-    def refuse(name: str) -> float:
+    def refuse(name):
         raise AssertionError(f"{name} is not JSON")
 
     for path in run.folder.glob("*.json"):
@@ -121,12 +105,9 @@ def test_numbers_that_are_not_finite_survive_valid_json(make_run: MakeRun, play:
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
-    [(ValueError("too few rows"), "failed"), (KeyboardInterrupt(), "killed")],
+    ("error", "status"), [(ValueError("too few rows"), "failed"), (KeyboardInterrupt(), "killed")]
 )
-def test_a_run_that_ends_early_says_how(
-    error: BaseException, status: str, make_run: MakeRun, play: Play
-) -> None:
+def test_a_run_that_ends_early_says_how(error, status, make_run, play):
     run = make_run()
     play(run, RunFolder().observer(), error=error)
     stored = read_run(run.folder)
@@ -136,9 +117,7 @@ def test_a_run_that_ends_early_says_how(
     assert stored.ended is not None
 
 
-def test_a_torn_last_line_is_ignored_and_cut_off_on_resume(
-    make_run: MakeRun, history: list[EpochRecord]
-) -> None:
+def test_a_torn_last_line_is_ignored_and_cut_off_on_resume(make_run, history):
     run, observer = make_run(), RunFolder().observer()
     observer.dbgsom_run_started(run)
     for epoch in history[:2]:
@@ -156,9 +135,7 @@ def test_a_torn_last_line_is_ignored_and_cut_off_on_resume(
     assert read_run(run.folder).started == started
 
 
-def test_the_journal_grows_while_the_run_goes_on_and_can_be_followed_by_offset(
-    make_run: MakeRun, history: list[EpochRecord]
-) -> None:
+def test_the_journal_grows_while_the_run_goes_on_and_can_be_followed_by_offset(make_run, history):
     run, observer = make_run(), RunFolder().observer()
     observer.dbgsom_run_started(run)
     journal = run.folder / "metrics.jsonl"
@@ -171,9 +148,7 @@ def test_the_journal_grows_while_the_run_goes_on_and_can_be_followed_by_offset(
     assert read_run(run.folder).status == "running"
 
 
-def test_a_sweep_knows_its_children_and_the_best(
-    make_run: MakeRun, result: RunResult, play: Play
-) -> None:
+def test_a_sweep_knows_its_children_and_the_best(make_run, result, play):
     sweep = make_run("s1", kind="sweep", name="sweep")
     observer = RunFolder().observer()
     observer.dbgsom_run_started(sweep)
@@ -200,11 +175,9 @@ def test_a_sweep_knows_its_children_and_the_best(
     assert read_run(good.folder).parent == "s1"
 
 
-def test_a_broken_figure_costs_a_warning_only(
-    make_run: MakeRun, result: RunResult, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_broken_figure_costs_a_warning_only(make_run, result, caplog):
     class Broken:
-        def savefig(self, *args: Any, **options: Any) -> None:
+        def savefig(self, *args, **options):
             raise ValueError("no ink")
 
     run, observer = make_run(), RunFolder().observer()
@@ -226,10 +199,10 @@ def test_a_broken_figure_costs_a_warning_only(
     ],
 )
 def test_a_result_that_cannot_be_written_ends_the_run_with_a_sentence(
-    number: int, said: str, make_run: MakeRun, result: RunResult
-) -> None:
+    number, said, make_run, result
+):
     class Unsavable:
-        def save(self, path: Path) -> None:
+        def save(self, path):
             raise OSError(number, os.strerror(number))
 
     run, observer = make_run(), RunFolder().observer()
@@ -242,10 +215,8 @@ def test_a_result_that_cannot_be_written_ends_the_run_with_a_sentence(
     assert stored.measures["test/accuracy"] == 0.95
 
 
-def test_a_table_that_cannot_be_written_ends_the_run_as_failed(
-    make_run: MakeRun, result: RunResult, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(path: Path, write: object) -> None:
+def test_a_table_that_cannot_be_written_ends_the_run_as_failed(make_run, result, monkeypatch):
+    def full(path, write):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("dbgsom_core.tables.formats.write_atomically", full)
@@ -258,9 +229,7 @@ def test_a_table_that_cannot_be_written_ends_the_run_as_failed(
 
 
 @pytest.mark.parametrize("how", ["folder", "journal", "changed", "unwritable"])
-def test_a_journal_that_loses_epochs_ends_the_run(
-    how: str, make_run: MakeRun, history: list[EpochRecord]
-) -> None:
+def test_a_journal_that_loses_epochs_ends_the_run(how, make_run, history):
     run, observer = make_run(), RunFolder().observer()
     observer.dbgsom_run_started(run)
     observer.dbgsom_epoch_finished(run, history[0])
@@ -286,9 +255,7 @@ def test_a_journal_that_loses_epochs_ends_the_run(
     assert read_run(run.folder).status == "failed"
 
 
-def test_a_run_is_not_finished_while_something_of_it_is_missing(
-    make_run: MakeRun, result: RunResult
-) -> None:
+def test_a_run_is_not_finished_while_something_of_it_is_missing(make_run, result):
     run, observer = make_run(), RunFolder().observer()
     observer.dbgsom_run_started(run)
     observer.keep(run, result)
@@ -298,11 +265,11 @@ def test_a_run_is_not_finished_while_something_of_it_is_missing(
     assert read_run(run.folder).status == "running"
 
 
-def test_an_interrupted_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
+def test_an_interrupted_write_leaves_the_old_file_and_no_litter(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, {"old": True})
 
-    def interrupted(temporary: Path) -> None:
+    def interrupted(temporary):
         temporary.write_text("{")
         raise KeyboardInterrupt
 
@@ -310,3 +277,69 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_litter(tmp_path: Path) 
         write_atomically(path, interrupted)
     assert json.loads(path.read_text()) == {"old": True}
     assert list(tmp_path.iterdir()) == [path]
+
+
+RUN = """
+experiment: fruit
+dataset: iris
+model: {estimator: classifier, epochs: 3}
+measures: [accuracy]
+figures: []
+tracking: lines
+"""
+KERNEL = """
+import numpy as np
+from dbgsom_core.api import KernelComponent, hookimpl
+DBGSOM_API_VERSION = 1
+class Flat(KernelComponent):
+    "Equal weights."
+    def weight(self, hops, width):
+        return np.ones(len(hops))
+@hookimpl
+def dbgsom_kernels():
+    return {"flat": Flat}
+"""
+
+
+@pytest.fixture
+def site(tmp_path):
+    site = Site(tmp_path / "site", tmp_path / "work")
+    site.write("dbgsom-lines", Path(__file__).with_name("lines_tracker.py").read_text())
+    (site.work / "run.yaml").write_text(RUN)
+    return site
+
+
+def test_it_serves_sync_ui_and_models_by_address_and_changes_no_result(site):
+    said = site.dbgsom("run", "run.yaml").stdout
+    [folder] = (site.work / "runs" / "fruit").iterdir()
+    store = site.work / "lines"
+    kept = json.loads((store / "runs.jsonl").read_text())
+    accuracy = kept["measures"]["train/accuracy"]
+    assert (kept["id"], accuracy > 0.8) == (folder.name, True)
+    assert f"accuracy  greater   {accuracy:.4g}" in said  # which the tracker tried to clear
+
+    assert "0 run(s) brought up to date; 1 were already" in site.dbgsom("sync").stdout
+    (store / f"{folder.name}.npz").unlink()
+    assert site.dbgsom("sync").stdout == "1 run(s) brought up to date\n"
+
+    page = site.dbgsom("ui", str(folder), "--print", "--port", "5987").stdout
+    assert f"http.server --directory lines 5987\nopen http://127.0.0.1:5987/{folder.name}" in page
+
+    (site.work / "new.csv").write_text("a,b,c,d\n5.1,3.5,1.4,0.2\n")
+    address = f"lines:/{folder.name}"
+    own = site.dbgsom("predict", str(folder), "new.csv", "--columns", "label").stdout
+    assert site.dbgsom("predict", address, "new.csv", "--columns", "label").stdout == own
+    store.rename(site.work / "moved")
+    moved = site.dbgsom("predict", address, "new.csv", "--columns", "label", "--store", "moved")
+    assert moved.stdout == own
+    assert "is not in lines" in site.dbgsom("predict", address, "new.csv", code=2).stderr
+
+
+def test_a_run_whose_plugin_is_gone_is_synced(site):
+    site.write("dbgsom-flat", KERNEL)
+    site.dbgsom("run", "run.yaml", "--set", "model.kernel=flat")
+    (site.folder / "dbgsom_flat.py").unlink()
+    (site.folder / "dbgsom_flat-1.0.dist-info" / "entry_points.txt").unlink()
+    [model] = (site.work / "lines").glob("*.npz")
+    model.unlink()
+    assert site.dbgsom("sync").stdout == "1 run(s) brought up to date\n"
