@@ -304,8 +304,8 @@ def test_wheels_are_kept_with_the_model_and_named_by_its_requirements(small_mode
     assert not (tmp_path / "other").exists()
 
 
-TABLE = "a,b,kind\n" + "".join(f"{i % 7},{i % 5},{'xy'[i % 2]}\n" for i in range(40))
-CONFIG = {
+SMALL_TABLE = "a,b,kind\n" + "".join(f"{i % 7},{i % 5},{'xy'[i % 2]}\n" for i in range(40))
+SMALL_CONFIG = {
     "experiment": "table",
     "dataset": {"name": "csv", "path": "t.csv", "target": "kind"},
     "split": {"test_size": 0.25},
@@ -332,8 +332,8 @@ def test_data_is_logged_with_its_contexts_and_can_be_loaded(
     uri, client, registered, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "t.csv").write_text(TABLE)
-    dbgsom_core.run({**CONFIG, "tracking": [{"name": "mlflow", "uri": uri}]})
+    (tmp_path / "t.csv").write_text(SMALL_TABLE)
+    dbgsom_core.run({**SMALL_CONFIG, "tracking": [{"name": "mlflow", "uri": uri}]})
     run = client.only_run("table")
     inputs = {one.tags[0].value: one.dataset for one in run.inputs.dataset_inputs}
     assert inputs.keys() == {"training", "testing"}
