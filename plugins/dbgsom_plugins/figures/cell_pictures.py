@@ -53,13 +53,6 @@ class ClassPies(Component):
     """
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure; neurons without hits are hatched.
-
-        Raises
-        ------
-        ValueError
-            There are no classes, or too many.
-        """
         classes, counts = _class_counts(view)
         palette = categorical(len(classes))
         som_map, totals = view.evaluation.som_map, counts.sum(axis=1)
@@ -133,13 +126,6 @@ class VariableStars(Component):
     )
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure; neurons without hits are hatched.
-
-        Raises
-        ------
-        ValueError
-            There are too many names, or no variable has one of them.
-        """
         if self.variables is not None and not 0 < len(self.variables) <= _MOST_RAYS:
             raise ValueError(
                 f"variable_stars shows 1 to {_MOST_RAYS} variables, not {len(self.variables)}"
@@ -207,13 +193,6 @@ class PrototypeImages(Component):
     """
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure; neurons without hits are hatched.
-
-        Raises
-        ------
-        ValueError
-            The data are no images, or prototypes have another number of values than an image.
-        """
         som_map, dead = view.evaluation.som_map, view.evaluation.hits == 0
         canvas = mosaic(som_map, view.image_shape, view.in_own_units(som_map.prototypes))
         scale = scale_of(float(np.nanmin(canvas)), float(np.nanmax(canvas)), "gray_r")

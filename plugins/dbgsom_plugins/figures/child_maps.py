@@ -54,7 +54,6 @@ class ChildMaps(Component):
     """
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure; without child maps it shows the map itself."""
         tree = view.evaluation.tree
         shown = range(1, len(tree.maps)) if len(tree.maps) > 1 else range(1)
         gap = 1 if tree.depth < 3 else 3  # columns: a heading names every map on the way down

@@ -51,13 +51,6 @@ class ComponentPlanes(Component):
     )
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure.
-
-        Raises
-        ------
-        ValueError
-            No variable has a name that was given.
-        """
         som_map = view.evaluation.som_map
         shown = chosen(view, self.variables, self.most, own_units=self.scale == "own")
         order = range(len(shown.names)) if self.variables else by_likeness(shown.values)

@@ -28,7 +28,6 @@ class GrowthCurve(Component):
     """Quantization error, neurons and births against the epoch; fine-tuning epochs are shaded."""
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure; without a history it says so."""
         shown = page(view, "Growth curve", *_GROWTH, side=0.0)
         if view.history:
             _draw_growth(shown, view.history)
@@ -158,13 +157,6 @@ class TopographicFunctionCurve(Component):
     )
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure.
-
-        Raises
-        ------
-        ValueError
-            The map has one neuron, which has no neighbours.
-        """
         from matplotlib.ticker import MaxNLocator
 
         from dbgsom_core.api import topographic_function

@@ -37,13 +37,6 @@ class DataProjection(Component):
     )
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure.
-
-        Raises
-        ------
-        ValueError
-            The data have one feature.
-        """
         from matplotlib.collections import LineCollection
 
         evaluation, som_map = view.evaluation, view.evaluation.som_map

@@ -51,13 +51,6 @@ class Dots(Component):
     palette: str | None = Field(default=None, description="any colormap of matplotlib")
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure.
-
-        Raises
-        ------
-        ValueError
-            An attribute or palette is unknown; the message names the nearest.
-        """
         from matplotlib import colormaps
         from matplotlib.collections import LineCollection
 

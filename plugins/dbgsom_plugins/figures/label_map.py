@@ -68,7 +68,6 @@ class LabelMap(Component):
     """
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure; neurons without hits are hatched."""
         if view.estimator == "regressor":
             values = np.asarray(view.neuron_labels, dtype=np.float64)
             return map_of_values(view, "Label map", values, "Value", dead=DEAD)
@@ -86,7 +85,6 @@ class PcaRgb(Component):
     """
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure; neurons without hits are hatched."""
         colours = pale_without_hits(view, by_prototype(view.evaluation.som_map.prototypes))
         notes = [_ALIKE]
         if names_neurons(view):

@@ -24,7 +24,6 @@ class HitMap(Component):
     """How many training samples each neuron won, as a colour and, where it fits, as a number."""
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure; neurons without hits are hatched."""
         hits = view.evaluation.hits.astype(np.float64)
         return map_of_values(view, "Hit map", hits, "Samples", low=0.0, whole=True)
 
@@ -37,7 +36,6 @@ class ErrorMap(Component):
     """
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure; neurons without hits are hatched."""
         errors = view.evaluation.errors / np.maximum(view.evaluation.hits, 1)
         notes = ["The mean distance of a neuron's samples to its prototype."]
         return map_of_values(view, "Error map", errors, "Mean distance", notes=notes)
@@ -52,7 +50,6 @@ class DensityMap(Component):
     """
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure; neurons without hits are hatched. ValueError: there is one neuron."""
         evaluation = view.evaluation
         if len(evaluation.som_map) < 2:
             raise ValueError("density_map divides by distances between neurons, and there is one")
@@ -77,7 +74,6 @@ class UStarMatrix(Component):
     """
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure; ValueError: the map has one neuron, which has no distances."""
         if len(view.evaluation.som_map) < 2:
             raise ValueError("u_star_matrix shows distances between neurons, and there is one")
         notes = [

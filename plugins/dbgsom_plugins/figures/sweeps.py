@@ -65,13 +65,6 @@ class SweepHeatmap(FigureComponent):
     y: str | None = Field(default=None, description="what varies upwards; null: next to most")
 
     def draw(self, view: SweepView) -> Figure:
-        """Return the figure: one panel for each data set, the first four.
-
-        Raises
-        ------
-        ValueError
-            Nothing varies, no key has a name that was given, or one has too many values.
-        """
         shown = list(view.rankings[:_DATA_SETS])
         tables = [self._table(ranking) for ranking in shown]
         width, tall = 0.0, 0.0
@@ -186,13 +179,6 @@ class ParallelCoordinates(FigureComponent):
     most: int = Field(default=10, ge=2, le=20, description="axes that are drawn at most")
 
     def draw(self, view: SweepView) -> Figure:
-        """Return the figure: one panel for each data set, the first four.
-
-        Raises
-        ------
-        ValueError
-            There is one variant.
-        """
         shown = list(view.rankings[:_DATA_SETS])
         if all(len(ranking.variants) < 2 for ranking in shown):
             raise ValueError("parallel_coordinates compares variants, and there is one")
@@ -345,13 +331,6 @@ class SideBySide(FigureComponent):
     )
 
     def draw(self, view: SweepView) -> Html | dict[str, Html]:
-        """Return the page, of several data sets one each, the first four.
-
-        Raises
-        ------
-        ValueError
-            There are no two variants whose maps have as many features.
-        """
         if view.best_two is None:
             raise ValueError("the maps of this sweep are not at hand")
         pages: dict[str, Html] = {}

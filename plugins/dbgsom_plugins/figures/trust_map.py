@@ -36,7 +36,6 @@ class TrustMap(Component):
     """
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure; ValueError where nobody asked how sure the map is."""
         stability = view.stability
         if stability is None:
             raise ValueError(

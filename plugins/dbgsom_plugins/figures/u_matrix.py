@@ -43,13 +43,6 @@ class UMatrix(Component):
     """
 
     def draw(self, view: MapView) -> Figure:
-        """Return the figure.
-
-        Raises
-        ------
-        ValueError
-            There is one neuron.
-        """
         som_map = view.evaluation.som_map
         if len(som_map) < 2:
             raise ValueError("u_matrix shows distances between neurons, and there is one")

@@ -85,7 +85,6 @@ class RunFolder(TrackerComponent):
     )
 
     def observer(self) -> RunFolderObserver:
-        """Return an observer that writes to ``run.folder``."""
         system = SystemMetrics() if self.system_metrics else None
         return RunFolderObserver(system, self.assignments)
 
@@ -123,7 +122,6 @@ class RunFolderObserver:
         self._system, self._assignments = system, assignments
 
     def dbgsom_run_started(self, run: Run) -> None:
-        """Write that it runs, and in which process, and then what is known before it begins."""
         files = RunFiles(run.folder)
         before = read_status(run.folder).started
         started = now() if before is None else timestamp(before)
@@ -136,7 +134,6 @@ class RunFolderObserver:
             write_json(files.environment, run.environment)
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
-        """Append the epoch to the journal."""
         written = self._runs[run.id]
         if epoch.epoch <= written.last_epoch:
             return
@@ -158,7 +155,6 @@ class RunFolderObserver:
         written.last_epoch = epoch.epoch
 
     def keep(self, run: Run, result: RunResult) -> None:
-        """Write the measures and the model, before anything is drawn."""
         # These import much, long after the start.
         from dbgsom_core.runs.film import save_film
         from dbgsom_core.tables import write_table
@@ -188,7 +184,6 @@ class RunFolderObserver:
         self._runs[run.id].kept = True
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
-        """Write everything else the run ended with; the status comes last."""
         files, written = RunFiles(run.folder), self._runs[run.id]
         if not written.kept:
             self.keep(run, result)
@@ -200,7 +195,6 @@ class RunFolderObserver:
             self._end(run, "finished")
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
-        """Write why the run ended early: failed, or killed when a person or the system did it."""
         if run.id in self._runs:  # what comes after the end changes nothing
             with _written_or_refused(run):
                 self._end(

@@ -47,7 +47,6 @@ class Explorer(Component):
     )
 
     def draw(self, view: MapView) -> Html:
-        """Return the page."""
         from dbgsom_plugins.figures.explorer._payload import payload
 
         return Html(page(payload(view, self.max_samples)))

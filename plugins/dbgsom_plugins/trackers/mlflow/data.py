@@ -30,7 +30,6 @@ class DbgsomSource(DatasetSource):  # type: ignore[misc]
         return SOURCE_TYPE
 
     def load(self) -> "pd.DataFrame":
-        """Return the features by name, and the column ``target`` where there is one."""
         import numpy as np
         import pandas as pd
 
@@ -51,10 +50,8 @@ class DbgsomSource(DatasetSource):  # type: ignore[misc]
         return cls.from_dict(raw_source)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` makes this of."""
         return {"dataset": self.dataset, "folder": self.folder}
 
     @classmethod
     def from_dict(cls, source_dict: Mapping[str, Any]) -> "DbgsomSource":
-        """Return the source that a run wrote down."""
         return cls(source_dict["dataset"], source_dict.get("folder"))

@@ -23,7 +23,6 @@ class DbgsomEvaluator(ModelEvaluator):  # type: ignore[misc]
 
     @classmethod
     def can_evaluate(cls, **options: Any) -> bool:
-        """Return True: MLflow asks without showing the model."""
         return True
 
     def evaluate(
@@ -36,7 +35,6 @@ class DbgsomEvaluator(ModelEvaluator):  # type: ignore[misc]
         model_id: str | None = None,
         **options: Any,
     ) -> EvaluationResult | None:
-        """Log measures and figures into the run; None: the model is none of dbgsom."""
         if "dbgsom" not in getattr(getattr(model, "metadata", None), "flavors", ()):
             return None
         from dbgsom_core.runs.fitted import tested

@@ -120,19 +120,12 @@ class MLflow(TrackerComponent):
         return uri
 
     def observer(self) -> MLflowObserver:
-        """Return an observer that sends the folders of the runs that it hears of."""
         return MLflowObserver(self)
 
     def how_to_open(self) -> str:
-        """Return the command or address that shows the runs."""
         return self._shows(pages.EXPERIMENTS)
 
     def how_to_compare(self, folders: Sequence[Path]) -> str | None:
-        """Return the command or address that shows runs beside each other.
-
-        One run is shown in the table of its experiment, a sweep in that of its variants. None:
-        MLflow lacks them.
-        """
         notes = [store.read_record(folder, self.place(folder)) for folder in folders]
         found = pages.compare_route(notes)
         return None if found is None else self._shows(found)
@@ -151,7 +144,6 @@ class MLflow(TrackerComponent):
         )
 
     def reachable(self) -> str:
-        """Return how the store is, in words; a `DbgsomError` says why it cannot be used."""
         store.check_server(self.uri, 0.5)
         database = store.sqlite_file(self.uri)
         if database is None:
@@ -164,7 +156,6 @@ class MLflow(TrackerComponent):
         return f"{database} is made by the first run"
 
     def page(self, experiment: str | None, folder: Path | None, port: int) -> Page:
-        """Return where MLflow shows an experiment, or the run with this folder."""
         uri = self.uri if folder is None else store.resolve_uri(self.uri, folder)
         database = store.sqlite_file(uri)
         if database is not None and not database.exists():
@@ -190,7 +181,6 @@ class MLflow(TrackerComponent):
         return Page(f"http://127.0.0.1:{port}/{route}", [*words, "--workers", "1"], settings)
 
     def fetch_model(self, address: str, folder: Path) -> Path:
-        """Put the model file that ``runs:/…`` or ``models:/…`` means into ``folder``."""
         with _called(self.uri):
             from dbgsom_plugins.trackers.mlflow.model import fetch_model
 
@@ -204,26 +194,18 @@ class MLflow(TrackerComponent):
         return python_api
 
     def register(self, folder: Path, name: str, alias: str | None) -> str:
-        """Make a run's model a version of a registered one, and return its address."""
         self.mirror(folder)
         uri = store.resolve_uri(self.uri, folder)
         with _called(uri):
             return self.uploader(uri).register(folder, name, alias)
 
     def mirror(self, folder: Path) -> bool:
-        """Bring MLflow up to date with the folder of a run that has ended; return whether it sent.
-
-        Doing it twice is as good as once. A run whose process died without a word is shown as
-        killed, one that goes on is left to its process. A store that cannot be used is a
-        `DbgsomError`.
-        """
         uri = store.resolve_uri(self.uri, folder)
         with _called(uri):
             store.check_server(uri, _SECONDS_TO_LOOK)
             return self.uploader(uri).upload(folder)
 
     def mirrored(self, folder: Path) -> bool:
-        """Return whether MLflow was sent a stored run as it is; only the folder is looked at."""
         note = store.read_record(folder, self.place(folder))
         return bool(note) and note.get("sent") == store.fingerprint(folder)
 
@@ -286,12 +268,10 @@ class MLflowObserver:
         self._thread = None
 
     def dbgsom_run_started(self, run: Run) -> None:
-        """Have the run in MLflow from now on."""
         self._top = self._top or run.folder
         self._following = self._submit(run.folder, "running")
 
     def dbgsom_epoch_finished(self, run: Run | None, epoch: EpochRecord) -> None:
-        """Have the thread send what the run's journal has gained, every few seconds."""
         if run is None:
             raise DbgsomError(
                 "this observer sends the folders of runs, and a fit has none: use "
@@ -302,11 +282,9 @@ class MLflowObserver:
             self._following = self._submit(run.folder, "running")
 
     def dbgsom_run_finished(self, run: Run) -> None:
-        """Have the results sent and the MLflow run ended."""
         self._end(run, "finished")
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
-        """Have the MLflow run ended as failed or killed."""
         self._end(run, "failed" if isinstance(error, Exception) else "killed")
 
     def _end(self, run: Run, status: State) -> None:
