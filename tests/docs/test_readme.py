@@ -1,5 +1,7 @@
 """The README is true: its snippets run, its plugin works, its map of the folders matches."""
 
+import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -111,3 +113,18 @@ def test_the_visible_top_level_is_the_layout_that_was_agreed():
     assert visible == {
         "pyproject.toml", "README.md", "LICENSE", "dbgsom_core", "plugins", "configs", "tests",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("module", ["", ".api", ".measures", ".mlflow", ".persistence"])
+def test_what_users_call_is_documented(module):
+    door = importlib.import_module(f"dbgsom_core{module}")
+    for name in door.__all__:
+        named = getattr(door, name)
+        if not (inspect.isclass(named) or inspect.isfunction(named)):
+            continue
+        assert inspect.getdoc(named), name
+        own = dir(named) if inspect.isclass(named) else ()
+        methods = {one: getattr(named, one) for one in own if not one.startswith("_")}
+        for one, method in methods.items():
+            if str(getattr(method, "__module__", "")).startswith("dbgsom_core"):
+                assert inspect.getdoc(method), f"{name}.{one}"
