@@ -3,62 +3,38 @@
 from __future__ import annotations
 
 import warnings
+import zlib
+from base64 import b64encode
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dbgsom_core.api import as_label
 from dbgsom_plugins.figures._colours import by_prototype
 from dbgsom_plugins.figures._drawing import cell_centres, summary_line
-from dbgsom_plugins.figures.explorer._packing import (
-    packed_integers,
-    packed_table,
-    past_epochs,
-    short,
-)
 from dbgsom_plugins.labellers.clusters import live_links
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.api import Evaluation, MapView, SomMap
-    from dbgsom_plugins.figures.explorer._labels import Labels
+    from dbgsom_plugins.figures.explorer._payload import Labels
+
+
+_TOP = 63  # codes of a value: 0 for none, 1 … 63 from the least to the largest of its column
 
 
 @dataclass(frozen=True)
 class PageOptions:
-    """What the page includes of each map, and how precisely.
+    """What the page includes of each map, and how precisely."""
 
-    Attributes
-    ----------
-    rows : int array (m,)
-        The samples in the page.
-    codes : int array (n,) or None
-        The class of each sample of the evaluation, -1 for none.
-    classes : int
-        How many there are.
-    columns : int array (F,)
-        The features whose values are included.
-    size : {1, 2}
-        Bytes of a value of a prototype.
-    film : int
-        Characters that the past epochs of a map may take.
-    """
-
-    rows: NDArray[np.int64]
-    codes: NDArray[np.int64] | None
-    classes: int
-    columns: NDArray[np.int64]
-    bytes_per_value: int
-    max_film_chars: int
-
-
-class Nearest(NamedTuple):
-    """The two nearest neurons (m, 2) of samples, and the distances (m,) to the nearest."""
-
-    units: NDArray[np.int64]
-    distances: NDArray[np.float64]
+    rows: NDArray[np.int64]  # (m,) samples in the page
+    codes: NDArray[np.int64] | None  # (n,) class of each sample of the evaluation, -1 for none
+    classes: int  # how many there are
+    columns: NDArray[np.int64]  # (F,) features whose values are included
+    bytes_per_value: int  # of a prototype, 1 or 2
+    max_film_chars: int  # for the past epochs of a map
 
 
 def tree_data(
@@ -72,21 +48,24 @@ def tree_data(
     evaluation, tree = view.evaluation, view.evaluation.tree
     leaf = evaluation.leaf
     novelty = None if view.novelty is None else np.asarray(view.novelty(), dtype=np.float64)
-    above = _parent_neurons(view)
+    above: list[list[int] | None] = [None] * len(tree.maps)  # map and neuron above each map
+    for number, children in enumerate(tree.child_of):
+        for neuron in np.flatnonzero(children >= 0).tolist():
+            above[int(children[neuron])] = [number, neuron]
     maps = []
     for number, som_map in enumerate(tree.maps):
         sample_rows = np.flatnonzero(_leaves_below(view, number)[leaf])
-        nearest = nearest_neurons(evaluation, number, sample_rows)
+        units, distances = nearest_neurons(evaluation, number, sample_rows)
         prototype_distances = (
             evaluation.prototype_distances
             if number == 0
             else evaluation.data.pairwise(som_map.prototypes, som_map.prototypes)
         )
-        shares = _shares(nearest.units[:, 0], options, sample_rows, len(som_map))
+        shares = _shares(units[:, 0], options, sample_rows, len(som_map))
         rgb = colours if number == 0 else by_prototype(np.nan_to_num(som_map.prototypes))
         values = view.in_own_units(som_map.prototypes)[:, options.columns]
         of_samples = None if novelty is None else novelty[sample_rows]
-        data = map_data(som_map, prototype_distances, nearest, shares, of_samples)
+        data = map_data(som_map, prototype_distances, units, distances, shares, of_samples)
         maps.append(
             {
                 **data,
@@ -134,16 +113,6 @@ def _leaves_below(view: MapView, number: int) -> NDArray[np.bool_]:
     return passes
 
 
-def _parent_neurons(view: MapView) -> list[list[int] | None]:
-    # The map and the neuron above each map.
-    tree = view.evaluation.tree
-    above: list[list[int] | None] = [None] * len(tree.maps)
-    for number, children in enumerate(tree.child_of):
-        for neuron in np.flatnonzero(children >= 0).tolist():
-            above[int(children[neuron])] = [number, neuron]
-    return above
-
-
 def _shares(
     unit: NDArray[np.int64], options: PageOptions, rows: NDArray[np.int64], neurons: int
 ) -> NDArray[np.float64] | None:
@@ -157,38 +126,41 @@ def _shares(
     return np.asarray(counted / np.maximum(counted.sum(axis=1, keepdims=True), 1))
 
 
-def nearest_neurons(evaluation: Evaluation, number: int, rows: NDArray[np.int64]) -> Nearest:
-    """Return the nearest neurons of samples ``rows`` (m,) on a map of the tree."""
+def nearest_neurons(
+    evaluation: Evaluation, number: int, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the two nearest neurons (m, 2) of samples ``rows`` on a map, and distances (m,)."""
     som_map = evaluation.tree.maps[number]
     if number == 0:
         second = evaluation.second_bmu if len(som_map) > 1 else evaluation.bmu
-        return Nearest(np.column_stack([evaluation.bmu, second]), evaluation.distance)
+        return np.column_stack([evaluation.bmu, second]), evaluation.distance
     if not len(rows):
-        return Nearest(np.empty((0, 2), dtype=np.int64), np.empty(0))
+        return np.empty((0, 2), dtype=np.int64), np.empty(0)
     data = evaluation.data.subset(rows)
     units, distances = data.nearest_units(som_map.prototypes, min(2, len(som_map)))
     first = units[:, 0]
     near = data.distances_to(som_map.prototypes, first) if distances is None else distances[:, 0]
-    return Nearest(np.column_stack([first, units[:, -1]]), near)
+    return np.column_stack([first, units[:, -1]]), near
 
 
 def map_data(
     som_map: SomMap,
     prototype_distances: NDArray[np.float64],
-    nearest: Nearest,
+    units: NDArray[np.int64],
+    distances: NDArray[np.float64],
     shares: NDArray[np.float64] | None,
     novelty: NDArray[np.float64] | None,
 ) -> dict[str, Any]:
     """Return plain values from which a map is drawn and its neurons are described.
 
-    ``nearest`` is of the samples (m,) on this map, ``novelty`` (m,) theirs; ``shares`` (K, C) are
-    those of the classes at each neuron. What cells may be coloured by is nan where it has no value.
+    ``units`` (m, 2) and ``distances`` are of the samples on this map, ``novelty`` (m,) theirs;
+    ``shares`` (K, C) are those of the classes at each neuron. Colours are nan without a value.
     """
-    first, second = nearest.units.T
+    first, second = units.T
     hits = np.bincount(first, minlength=len(som_map))
     height = som_map.mean_over_links(prototype_distances)  # as in a U-matrix
     height = np.where(som_map.degrees() > 0, height, np.nan)
-    of_samples = {"error": nearest.distances, "torn": som_map.hops[first, second] > 1}
+    of_samples = {"error": distances, "torn": som_map.hops[first, second] > 1}
     if novelty is not None:
         of_samples["novelty"] = novelty
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -240,3 +212,113 @@ def dendrogram(
         )
     nodes = np.concatenate([live, k + np.arange(n - 1)])
     return nodes[joins], heights
+
+
+# ------------------------------------------------------------------------------------------ packing
+
+
+def packed_integers(values: NDArray[Any]) -> dict[str, Any]:
+    """Return integers of at least 0 as little-endian bytes in base64, one to four each."""
+    largest = int(values.max(initial=0))
+    size = 1 if largest < 2**8 else 2 if largest < 2**16 else 4
+    content = np.ascontiguousarray(values, dtype=f"<u{size}").tobytes()
+    return {"size": size, "data": b64encode(content).decode()}
+
+
+def packed_table(values: NDArray[Any], size: int) -> dict[str, Any]:
+    """Return a table (R, D) with each column in equal steps from its least to its largest value.
+
+    A value is ``low + (code - 1) * step`` of its column; code 0 stands for no value, which is what
+    nan and infinities are. ``size`` is the number of bytes of a code.
+    """
+    table = np.array(values, dtype=np.float64)
+    known, (low, high) = np.isfinite(table), _column_ends(table)
+    most = 2 ** (8 * size) - 1
+    step = high / (most - 1) - low / (most - 1)  # their difference may overflow
+    codes = np.zeros(table.shape)
+    np.divide(table - low, step, out=codes, where=(step > 0) & known)
+    codes = np.where(known, np.clip(np.rint(codes), 0, most - 1) + 1, 0)
+    return {
+        "rows": len(table),
+        "low": low.tolist(),
+        "step": step.tolist(),
+        "size": size,
+        "data": b64encode(codes.astype(f"<u{size}").tobytes()).decode(),
+    }
+
+
+def short(values: Any) -> list[float | None]:
+    """Return numbers with five significant digits; None for those that are not finite."""
+    return [
+        (int(one) if one.is_integer() and abs(one) < 1e15 else float(f"{one:.5g}"))
+        if np.isfinite(one)
+        else None
+        for one in np.asarray(values, dtype=np.float64).tolist()
+    ]
+
+
+def past_epochs(
+    view: MapView, columns: NDArray[np.int64], colours: NDArray[np.float64], max_chars: int
+) -> dict[str, Any] | None:
+    """Return the frames of the first map, None where there are none that can be shown.
+
+    A frame has a row a neuron of its epoch: the values of ``columns``, as the view tells them, and
+    the colour of the neuron of the finished map that is most like it, of ``colours`` (K, 3), as
+    three more. Each value is one of 63 steps between the ends of its column over all frames. Frames
+    go from the last to the first, each column by column as the difference to the frame after it,
+    modulo 64, packed by zlib. So many frames are left out, evenly, that they fit ``max_chars``.
+    """
+    som_map = view.evaluation.som_map
+    births, final = som_map.birth_epochs, np.nan_to_num(som_map.prototypes)
+    changed = max((one.epoch for one in view.history if one.changes), default=0)
+    last = view.history[-1].epoch if view.history else 0
+    epochs, values = [], []
+    for epoch, frame in view.film.items():
+        n = len(frame)
+        if (
+            changed <= epoch < last
+            and frame.shape == (np.count_nonzero(births <= epoch), final.shape[1])
+            and (births[:n] <= epoch).all()  # a row is the neuron that has this row now
+        ):
+            rows = np.nan_to_num(np.asarray(frame, dtype=np.float64))
+            nearest = ((final**2).sum(axis=1) - 2 * rows @ final.T).argmin(axis=1)
+            own_units = view.in_own_units(np.asarray(frame, dtype=np.float64))[:, columns]
+            epochs.append(epoch)
+            values.append(np.column_stack([own_units, colours[nearest]]))
+    if not epochs:
+        return None
+    every = np.concatenate(values)
+    low, high = _column_ends(every)
+    step = np.where(high > low, (high - low) / (_TOP - 1), 1.0)
+    codes = []
+    for one in values:
+        places = 1 + np.rint((one - low) / step)
+        places = np.where(np.isfinite(places), np.clip(places, 1, _TOP), 0)
+        codes.append(places.astype(np.uint8))
+    data = _pack_frames(codes)
+    while len(data) > max_chars:
+        count = min(len(epochs) - 1, int(len(epochs) * max_chars / len(data)))
+        if count < 1:
+            return None
+        places = np.unique(np.rint(np.linspace(0, len(epochs) - 1, count)).astype(int))
+        epochs, codes = [epochs[i] for i in places], [codes[i] for i in places]
+        data = _pack_frames(codes)
+    ends = {"low": low.tolist(), "step": step.tolist()}
+    return {"epochs": epochs, "rows": [len(one) for one in codes], **ends, "data": data}
+
+
+def _column_ends(table: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the least and the largest finite value of each column; 0 where there is none."""
+    known = np.isfinite(table)
+    low = np.where(known, table, np.inf).min(axis=0, initial=np.inf)
+    high = np.where(known, table, -np.inf).max(axis=0, initial=-np.inf)
+    return np.where(known.any(axis=0), low, 0.0), np.where(known.any(axis=0), high, 0.0)
+
+
+def _pack_frames(codes: list[NDArray[np.uint8]]) -> str:
+    parts, after = [], None
+    for one in reversed(codes):
+        difference = one if after is None else (one - after[: len(one)]) & _TOP
+        parts.append(difference.T.tobytes())
+        after = one
+    return b64encode(zlib.compress(b"".join(parts), 9)).decode()

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from dbgsom_core.api import as_label
-from dbgsom_plugins.figures._colours import MAX_CATEGORIES, by_prototype
+from dbgsom_plugins.figures._colours import (
+    MAX_CATEGORIES,
+    by_prototype,
+    categorical,
+    darker,
+    towards_white,
+)
 from dbgsom_plugins.figures._drawing import fold_note
 from dbgsom_plugins.figures._variables import names_of
-from dbgsom_plugins.figures.explorer._labels import labels_of, palette
-from dbgsom_plugins.figures.explorer._maps import PageOptions, tree_data
-from dbgsom_plugins.figures.explorer._packing import packed_integers, packed_table
-from dbgsom_plugins.figures.label_map import class_name_of
+from dbgsom_plugins.figures.explorer._maps import (
+    PageOptions,
+    packed_integers,
+    packed_table,
+    short,
+    tree_data,
+)
+from dbgsom_plugins.figures.label_map import answers_of, class_name_of, name_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from dbgsom_core.api import Evaluation, MapView
+    from dbgsom_plugins.figures._colours import Colours
 
 _VALUES = 1_000_000  # of samples that are in the page
 _PRECISE = 300_000  # values of prototypes up to which each has two bytes
@@ -30,6 +43,13 @@ _IDS = 1_500_000  # letters of the samples' names
 _FILM = (110_000, 400)  # letters of past epochs: a page of 400 images stays within half a megabyte;
 # and more of them for each neuron more, so that one of 2,000 stays within five
 _COMPARED = 100  # samples by which two maps are said to see the same
+_GREY = (150, 155, 163)
+_TONE = 10  # colours of one tone
+_PALE = 0.45  # strength of the colours of clusters beside more classes than have one tone
+_MATCHED = (
+    "Clusters of the two maps that share most samples have the same colour; their numbers have "
+    "nothing to do with each other."
+)
 
 
 def payload(view: MapView, max_samples: int) -> dict[str, Any]:
@@ -44,7 +64,15 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
     """
     notes: list[str] = []
     views = [view] if view.other is None else [view, view.other]
-    _check_pair(views)
+    for what, counts in (
+        ("samples", [one.evaluation.data.n for one in views]),
+        ("features", [one.evaluation.som_map.prototypes.shape[1] for one in views]),
+    ):
+        if len(set(counts)) > 1:
+            raise ValueError(
+                f"maps side by side show the same {what}, and these have {counts[0]:,} and "
+                f"{counts[1]:,}"
+            )
     views = _of_one_target(views, notes)
     view = views[0]
     tori = [one.evaluation.som_map.grid.torus is not None for one in views]
@@ -56,9 +84,10 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
     classes, codes = _classes(view)
     columns = _columns(views, notes)
     size = 2 if len(columns) * _neurons(views) <= _PRECISE else 1
+    film_chars = _FILM[0] + _FILM[1] * max(0, _neurons(views) - 400)
     rows = _rows(view, max_samples, rng, notes)
     labels = labels_of(views, notes)
-    shown = PageOptions(rows, codes, len(classes), columns, size, _letters(views) // len(views))
+    shown = PageOptions(rows, codes, len(classes), columns, size, film_chars // len(views))
     same_space, same_units = _same(views)
     told = [
         tree_data(one, shown, colours, answers)
@@ -81,18 +110,6 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
     if len(told) > 1:
         found["other"] = {**told[1], "same_space": same_space, "same_units": same_units}
     return found
-
-
-def _check_pair(views: list[MapView]) -> None:
-    evaluations = [one.evaluation for one in views]
-    n = [one.data.n for one in evaluations]
-    d = [one.som_map.prototypes.shape[1] for one in evaluations]
-    for counts, what in ((n, "samples"), (d, "features")):
-        if len(set(counts)) > 1:
-            raise ValueError(
-                f"maps side by side show the same {what}, and these have {counts[0]:,} and "
-                f"{counts[1]:,}"
-            )
 
 
 def _same(views: list[MapView]) -> tuple[bool, bool]:
@@ -131,11 +148,6 @@ def _of_one_target(views: list[MapView], notes: list[str]) -> list[MapView]:
 
 def _neurons(views: list[MapView]) -> int:
     return sum(len(som_map) for view in views for som_map in view.evaluation.tree.maps)
-
-
-def _letters(views: list[MapView]) -> int:
-    least, more = _FILM
-    return least + more * max(0, _neurons(views) - 400)
 
 
 def _columns(views: list[MapView], notes: list[str]) -> NDArray[np.int64]:
@@ -223,11 +235,12 @@ def _samples(
             "and others drawn at random."
         )
     values = view.in_own_units(_dense(evaluation, rows[valued]))[:, columns]
+    is_row = view.sample_ids is None or view.sample_ids.dtype.kind in "iu"
     told: dict[str, Any] = {
         "all": evaluation.data.n,
         "n": len(rows),
         "ids": _ids(view, rows, notes),
-        "named": as_label(view.sample_ids_name or _kind_of_ids(view)),
+        "named": as_label(view.sample_ids_name or ("row" if is_row else "id")),
         "target": as_label(view.target_name or ("target" if codes is None else "class")),
         "rows": packed_integers(rows),
         "valued": packed_integers(valued),
@@ -261,10 +274,6 @@ def _dense(evaluation: Evaluation, rows: NDArray[np.int64]) -> NDArray[np.float6
     return np.asarray(chosen.toarray() if hasattr(chosen, "toarray") else chosen)
 
 
-def _kind_of_ids(view: MapView) -> str:
-    return "row" if view.sample_ids is None or view.sample_ids.dtype.kind in "iu" else "id"
-
-
 def _ids(view: MapView, rows: NDArray[np.int64], notes: list[str]) -> list[str] | None:
     if view.sample_ids is None:
         return None
@@ -276,3 +285,126 @@ def _ids(view: MapView, rows: NDArray[np.int64], notes: list[str]) -> list[str] 
         notes.append("The samples' names are too long for this page: rows are numbered instead.")
         return None
     return ids
+
+
+# ------------------------------------------------------------------------------------------- labels
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of the neurons of a map and its child maps."""
+
+    kind: Literal["class", "cluster", "value", "neuron"]  # neuron: too many for colours
+    values: list[Any]  # each once and in order; those of classes are those of both maps of a pair
+    palette: list[list[int]]  # their colours, [r, g, b]
+
+    def data(self, view: MapView) -> dict[str, Any]:
+        """Return plain values: their names and colours, as far as these tell them apart."""
+        if self.kind == "value":
+            return {"kind": "values"}
+        found = {"names": [name_of(view, one) for one in self.values], "palette": self.palette}
+        if self.kind == "neuron":
+            return {"kind": "many", **found}
+        return {"kind": "few", "what": self.kind, **found}
+
+    def of(self, view: MapView, number: int) -> list[Any]:
+        """Return the label of each neuron of a map of the tree: a value, or its place here."""
+        tree = view.evaluation.tree
+        if number == 0:
+            labels = np.asarray(view.neuron_labels)
+            known = np.ones(len(labels), dtype=np.bool_)
+        elif view.leaf_labels is None:
+            return [None] * len(tree.maps[number])
+        else:
+            leaves = tree.leaf_of[number]
+            labels, known = np.asarray(view.leaf_labels)[leaves], leaves >= 0
+        if self.kind == "value":
+            return short(np.where(known, labels.astype(np.float64), np.nan))
+        found = np.searchsorted(np.array(self.values), labels)
+        return [place if sure else None for place, sure in zip(found.tolist(), known, strict=True)]
+
+
+def labels_of(views: Sequence[MapView], notes: list[str]) -> list[Labels]:
+    """Return the labels of each view; what they share is told to ``notes``.
+
+    Classes of two maps are the same, and have one palette. Those of a map beside clusters keep
+    theirs, and clusters get another one. Of two maps of clusters, whose numbers have nothing to do
+    with each other, those that share most samples have the same colour.
+    """
+    kinds = [_kind(view) for view in views]
+    of_classes = [view for view, kind in zip(views, kinds, strict=True) if kind == "class"]
+    # Numbers and texts are no classes of one kind.
+    dtypes = {np.asarray(view.neuron_labels).dtype.kind for view in of_classes}
+    joint = distinct(of_classes) if len(dtypes) == 1 else None
+    if joint is not None and len(joint) > MAX_CATEGORIES:  # of both maps together
+        kinds = ["neuron" if kind == "class" else kind for kind in kinds]
+    found = []
+    for view, kind in zip(views, kinds, strict=True):
+        own = [] if kind == "value" else distinct([view])
+        values = joint if kind == "class" and joint is not None else own
+        colours = palette(len(values))
+        if kind == "cluster" and "class" in kinds:
+            # Colours that no class has: of another tone.
+            if max(len(values), len(joint or ())) <= _TONE:
+                colours = _rgb_bytes(darker(len(values)))
+            else:
+                pale = np.full(len(values), _PALE)
+                colours = _rgb_bytes(towards_white(categorical(len(values)), pale))
+        found.append(Labels(kind, values, colours))
+    if kinds == ["cluster", "cluster"]:
+        notes.append(_MATCHED)
+        return _matched(views, found)
+    return found
+
+
+def palette(count: int) -> list[list[int]]:
+    """Return colours of so many categories, grey ones after as many as can be told apart."""
+    colours = _rgb_bytes(categorical(min(count, MAX_CATEGORIES)))
+    return [*colours, *[list(_GREY)] * (count - len(colours))]
+
+
+def distinct(views: Sequence[MapView]) -> list[Any]:
+    """Return the labels of the neurons of all maps, each once and in order."""
+    found = [
+        np.asarray(labels)
+        for view in views
+        for labels in (view.neuron_labels, view.leaf_labels)
+        if labels is not None
+    ]
+    return np.unique(np.concatenate(found)).tolist() if found else []
+
+
+def _kind(view: MapView) -> Literal["class", "cluster", "value", "neuron"]:
+    if view.estimator == "regressor":
+        return "value"
+    if not 0 < len(distinct([view])) <= MAX_CATEGORIES:
+        return "neuron"
+    if len(distinct([view])) >= len(view.evaluation.tree):
+        return "neuron"
+    return "class" if answers_of(view) == "classes" else "cluster"
+
+
+def _matched(views: Sequence[MapView], labels: Sequence[Labels]) -> list[Labels]:
+    from scipy.optimize import linear_sum_assignment
+
+    of_samples = []
+    for view, one in zip(views, labels, strict=True):
+        of_leaves = view.neuron_labels if view.leaf_labels is None else view.leaf_labels
+        answers = np.asarray(of_leaves)[view.evaluation.leaf]
+        of_samples.append(np.searchsorted(np.array(one.values), answers))
+    first, second = of_samples
+    a, b = (len(one.values) for one in labels)
+    shared = np.bincount(first * b + second, minlength=a * b).reshape(a, b)
+    places = np.full(b, -1)
+    for i, j in zip(*linear_sum_assignment(-shared), strict=True):
+        if shared[i, j] > 0:
+            places[j] = i
+    free = places < 0
+    places[free] = a + np.arange(np.count_nonzero(free))
+    colours = palette(max(a, int(places.max()) + 1))
+    of_second = [colours[place] for place in places]
+    return [replace(labels[0], palette=colours[:a]), replace(labels[1], palette=of_second)]
+
+
+def _rgb_bytes(colours: Colours) -> list[list[int]]:
+    return np.rint(255 * colours).astype(int).tolist()  # type: ignore[no-any-return]
