@@ -28,7 +28,7 @@ from dbgsom_plugins.figures._drawing import (
     patches_of,
     text_width,
 )
-from dbgsom_plugins.figures._variables import chosen, fitting_name, rounded
+from dbgsom_plugins.figures.component_planes import chosen, fitting_name, rounded
 from dbgsom_plugins.figures.label_map import class_name_of
 
 if TYPE_CHECKING:

@@ -1,19 +1,38 @@
-"""A number for each neuron as a colour: hits, errors, densities, heights of the U*-matrix."""
+"""What neurons and their links measure, as colours: hits, errors, densities, distances, trust."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dbgsom_core.api import Component
-from dbgsom_plugins.figures._drawing import map_of_values
+from dbgsom_plugins.figures._colours import EMPTY, INK, PAPER, rgb_of, scale_of
+from dbgsom_plugins.figures._drawing import (
+    cell_centres,
+    draw_outline,
+    fill,
+    fold_note,
+    fold_points,
+    is_torus,
+    map_of_cells,
+    map_of_values,
+    map_sheet,
+    mark_parents,
+    notes_on_map,
+    parents_of,
+    polygons,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from dbgsom_core.api import Evaluation, MapView
+    from dbgsom_core.api import Evaluation, MapView, SomMap, Stability
+    from dbgsom_plugins.figures._drawing import Sheet
+
 
 _PARETO = 0.18  # share of the distances between samples below the radius of a neighbourhood
 _PAIRED = 500  # samples whose distances are looked at for it
@@ -115,3 +134,185 @@ def densities(evaluation: Evaluation) -> NDArray[np.float64]:
     for _, distances in some.chunks(prototypes):
         counts += np.count_nonzero(distances <= radius, axis=0)
     return counts / some.n
+
+
+_DOTS = 600  # neurons up to which the cells of neurons are dotted
+_DOTTED = "Dots are neurons; the cell between two shows the distance of their prototypes."
+_UNDOTTED = "Every second cell is a neuron; between two stands the distance of their prototypes."
+
+
+class UMatrix(Component):
+    """The U-matrix (Ultsch & Siemon 1990): dark ridges are borders between clusters.
+
+    Between two linked neurons stands the distance of their prototypes. A neuron's own cell, a
+    dotted one, shows the mean over its links, and so does a corner between four neurons.
+    """
+
+    def draw(self, view: MapView) -> Figure:
+        som_map = view.evaluation.som_map
+        if len(som_map) < 2:
+            raise ValueError("u_matrix shows distances between neurons, and there is one")
+        matrix = u_matrix(som_map, view.evaluation.prototype_distances)
+        cells = fold_points(som_map, matrix.centres)
+        values = matrix.values
+        low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
+        scale = scale_of(low, high, "magma_r")
+        dotted = len(som_map) <= _DOTS
+        notes = [_DOTTED if dotted else _UNDOTTED, *notes_on_map(som_map)]
+        joined = is_torus(som_map)
+        beyond = joined or bool(fold_note(som_map))  # links stand beyond the sides
+        sheet = map_sheet(view, "U-matrix", notes, centres=cells if beyond else None)
+        shapes, colours = polygons(cells, 0.5 * sheet.corners), scale.to_rgba(values)
+        fill(sheet, shapes, facecolors=colours, edgecolors="face", linewidths=0.2, zorder=1)
+        if dotted:
+            size = float(np.clip(0.07 * sheet.cell, 1.2, 4.5))
+            sheet.axes.plot(
+                *cell_centres(som_map).T,
+                "o",
+                color=INK,
+                markersize=size,
+                markeredgecolor="white",
+                markeredgewidth=size / 5,
+                zorder=3,
+            )
+        mark_parents(sheet, parents_of(som_map), 0.5)
+        draw_outline(sheet, cells, 0.5, weight=0.8, joined=joined)
+        sheet.page.colour_bar(scale, "Distance")
+        return sheet.figure
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The cells of a U-matrix: ``centres`` (S, 2) in the plane and ``values`` (S,)."""
+
+    centres: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+def u_matrix(som_map: SomMap, distances: NDArray[np.float64]) -> Matrix:
+    """Return the cells of the U-matrix: neurons first, then links, then corners.
+
+    Parameters
+    ----------
+    som_map : SomMap
+        K neurons with L links.
+    distances : float array (K, K)
+        Distances between the prototypes.
+
+    Returns
+    -------
+    Matrix
+        A neuron without links has no cell of its own. A link across the joined sides of a torus
+        stands at both, and so does a corner.
+    """
+    # In halves of the grid's units cells are whole numbers: even ones are neurons.
+    grid, links, positions = som_map.grid, som_map.links, 2 * som_map.positions
+    half = grid
+    if grid.torus is not None:
+        half = replace(grid, torus=(2 * grid.torus[0], 2 * grid.torus[1]))
+    rows, ways = np.nonzero(links >= 0)
+    others = links[rows, ways]
+    between = positions[rows] + np.array(grid.offsets)[ways]
+    across = (positions[others] != 2 * between - positions[rows]).any(axis=1)
+    order = np.lexsort((others, rows))
+    order = order[((rows < others) | across)[order]]
+    between, lengths = between[order], distances[rows, others][order]
+    total = np.bincount(rows, distances[rows, others], len(positions))
+    degree = np.bincount(rows, minlength=len(positions))
+    linked = degree > 0
+    at = {
+        half.home((x, y)): length for (x, y), length in zip(between.tolist(), lengths, strict=True)
+    }
+    # All that lies around a corner are links; every corner lies up and right of a neuron, on a
+    # torus of one beyond its sides, perhaps.
+    corners = _cells_beside(positions, ((1, 1),) if grid.torus is None else grid.diagonals)
+    around = [[at.get(place, np.nan) for place in half.beside(cell)] for cell in corners]
+    means = np.reshape(around, (-1, grid.degree)).mean(axis=1)
+    whole = np.isfinite(means)
+    cells = np.vstack([positions[linked], between, np.reshape(corners, (-1, 2))[whole]])
+    values = np.concatenate([total[linked] / degree[linked], lengths, means[whole]])
+    return Matrix(grid.plane(cells / 2), values)
+
+
+def _cells_beside(
+    cells: NDArray[np.int64], ways: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    # The cells that these ways lead to, each once.
+    return list(dict.fromkeys((x + dx, y + dy) for x, y in cells.tolist() for dx, dy in ways))
+
+
+_UNSURE = "#cc3311"
+_BAR = (0.3, 0.7)  # where a bar begins and ends on the way from one neuron to the other
+_WIDEST = 0.3  # of a cell
+_LINKS = (
+    "Bars are links: the wider, the more often two samples on their ends stay neighbours in a map "
+    "of other samples; red: hardly more often than any two ({chance:.0%})."
+)
+_CELLS = "A cell's colour is how often such a map gives its samples the same answer."
+_NUMBERS = "Answers are numbers: cells have no colour."
+
+
+class TrustMap(Component):
+    """What stays when the map is fitted again to parts of its samples, see ``stability``.
+
+    Cells show how often the samples of a neuron get the same answer, bars how often two samples
+    that meet across a link stay neighbours.
+    """
+
+    def draw(self, view: MapView) -> Figure:
+        stability = view.stability
+        if stability is None:
+            raise ValueError(
+                "nobody asked how sure the map is: say stability: {resamples: 20} in a run, and "
+                "give stability=model.stability(X) in Python"
+            )
+        notes, texts = [_LINKS.format(chance=stability.chance)], []
+        scale = scale_of(0.0, 1.0, "YlGnBu_r")
+        colours = np.tile(rgb_of(PAPER), (len(view.evaluation.som_map), 1))
+        if stability.agreements is None:
+            notes.append(_NUMBERS)
+        else:
+            known = np.isfinite(stability.agreements)
+            colours[known] = scale.to_rgba(stability.agreements[known])[:, :3]
+            colours[~known] = rgb_of(EMPTY)
+            notes.append(_CELLS)
+            texts = [f"{100 * one:.0f}" if one == one else "" for one in stability.agreements]
+        sheet = map_of_cells(view, "Trust map", colours, texts, notes)
+        _draw_links(sheet, cell_centres(view.evaluation.som_map), stability)
+        if stability.agreements is not None:
+            sheet.page.colour_bar(scale, "Same answer")
+        return sheet.figure
+
+
+def bars(
+    places: NDArray[np.floating], stability: Stability
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the ends (S, 2, 2) of the bars of links, their widths 0 … 1, and which are unsure.
+
+    Links that nobody can tell of, and those between opposite sides of a torus, have none.
+    """
+    ends = places[stability.links]
+    apart = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
+    drawn = np.isfinite(stability.link_shares) & (apart < 1.5)
+    ends, shares = ends[drawn], stability.link_shares[drawn]
+    surer = np.clip((shares - stability.chance) / max(1 - stability.chance, 1e-9), 0.0, 1.0)
+    steps = np.array(_BAR)[None, :, None]
+    return ends[:, :1] + steps * (ends[:, 1:] - ends[:, :1]), surer, surer < 0.1
+
+
+def _draw_links(sheet: Sheet, places: NDArray[np.floating], stability: Stability) -> None:
+    from matplotlib.collections import LineCollection
+
+    segments, widths, unsure = bars(places, stability)
+    size = np.maximum(_WIDEST * widths, 0.03) * sheet.cell
+    for colours, extra in ((PAPER, 0.05 * sheet.cell), (None, 0.0)):
+        sheet.axes.add_collection(
+            LineCollection(
+                list(segments),
+                colors=colours or [_UNSURE if one else INK for one in unsure],
+                linewidths=size + extra,
+                capstyle="butt",
+                zorder=3.2,
+            ),
+            autolim=False,
+        )

@@ -12,7 +12,7 @@ from pydantic import Field
 from dbgsom_core.api import FigureComponent, Html, as_label
 from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, PAPER, scale_of, text_on
 from dbgsom_plugins.figures._drawing import PLAIN, page, shortened, text_width
-from dbgsom_plugins.figures._variables import alike
+from dbgsom_plugins.figures.component_planes import alike
 from dbgsom_plugins.figures.explorer import Explorer
 
 if TYPE_CHECKING:

@@ -11,10 +11,8 @@ from matplotlib.colors import to_rgb
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.estimators.display import view_of
 from dbgsom_plugins.figures._colours import EMPTY, categorical
-from dbgsom_plugins.figures.child_maps import ChildMaps, arranged
-from dbgsom_plugins.figures.label_map import LabelMap
-from dbgsom_plugins.figures.neuron_values import HitMap
-from dbgsom_plugins.figures.u_matrix import UMatrix
+from dbgsom_plugins.figures.label_map import ChildMaps, LabelMap, arranged
+from dbgsom_plugins.figures.neuron_values import HitMap, UMatrix
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.hierarchical import Hierarchical
 

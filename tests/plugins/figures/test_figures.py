@@ -15,22 +15,28 @@ from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._drawing import cell_centres, map_sheet, text_width
-from dbgsom_plugins.figures._variables import fitting_name
 from dbgsom_plugins.figures.cell_pictures import ClassPies, PrototypeImages, VariableStars, mosaic
-from dbgsom_plugins.figures.child_maps import ChildMaps
-from dbgsom_plugins.figures.component_planes import ComponentPlanes, by_likeness
+from dbgsom_plugins.figures.component_planes import ComponentPlanes, by_likeness, fitting_name
 from dbgsom_plugins.figures.curves import GrowthCurve, TopographicFunctionCurve
-from dbgsom_plugins.figures.data_projection import DataProjection
-from dbgsom_plugins.figures.label_map import LabelMap, PcaRgb, Region, regions, write_names
+from dbgsom_plugins.figures.label_map import (
+    ChildMaps,
+    LabelMap,
+    PcaRgb,
+    Region,
+    regions,
+    write_names,
+)
 from dbgsom_plugins.figures.neuron_values import (
     DensityMap,
     ErrorMap,
     HitMap,
+    UMatrix,
     UStarMatrix,
     densities,
+    u_matrix,
     u_star,
 )
-from dbgsom_plugins.figures.u_matrix import UMatrix, u_matrix
+from dbgsom_plugins.figures.projections import DataProjection
 from dbgsom_plugins.metrics.norms import Euclidean
 
 MAPS = [LabelMap, HitMap, UMatrix, ErrorMap, DensityMap, PrototypeImages]
@@ -173,8 +179,8 @@ def test_drawing_changes_nothing(kind, drawn):
 def test_pyplot_is_never_imported():
     code = (
         "import sys; sys.path[:0] = sys.argv[1:]\n"
-        "from dbgsom_plugins.figures import cell_pictures, child_maps, curves, dots\n"
-        "from dbgsom_plugins.figures import label_map, neuron_values, u_matrix\n"
+        "from dbgsom_plugins.figures import cell_pictures, curves, projections\n"
+        "from dbgsom_plugins.figures import label_map, neuron_values\n"
         "assert 'matplotlib' not in sys.modules\n"
         "import matplotlib.figure, matplotlib.colorbar, matplotlib.collections\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"

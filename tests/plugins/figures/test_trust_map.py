@@ -9,7 +9,7 @@ from sklearn.datasets import make_blobs
 
 from dbgsom_core import SomClassifier, SomRegressor
 from dbgsom_core.estimators.display import view_of
-from dbgsom_plugins.figures.trust_map import TrustMap, bars
+from dbgsom_plugins.figures.neuron_values import TrustMap, bars
 
 
 @pytest.fixture(scope="module")

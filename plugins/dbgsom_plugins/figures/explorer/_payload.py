@@ -16,7 +16,7 @@ from dbgsom_plugins.figures._colours import (
     towards_white,
 )
 from dbgsom_plugins.figures._drawing import fold_note
-from dbgsom_plugins.figures._variables import names_of
+from dbgsom_plugins.figures.component_planes import names_of
 from dbgsom_plugins.figures.explorer._maps import (
     PageOptions,
     packed_integers,
