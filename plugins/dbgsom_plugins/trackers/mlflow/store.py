@@ -141,22 +141,6 @@ _set_variables: list[str] = []
 _old_levels: dict[str, int] = {}
 
 
-def import_mlflow() -> None:
-    """Import MLflow, or leave nothing of it behind.
-
-    Python forgets a package whose import failed, and keeps its submodules, which a second import
-    of the package takes for loaded.
-    """
-    known = set(sys.modules)
-    try:
-        import mlflow  # noqa: F401
-    except BaseException:
-        for name in set(sys.modules) - known:
-            if name.partition(".")[0] not in sys.modules:
-                del sys.modules[name]
-        raise
-
-
 def import_store(uri: str) -> None:
     """Import what MLflow imports when a store is first used."""
     if is_server(uri):
@@ -182,7 +166,7 @@ def quiet(seconds: int = 60) -> Iterator[None]:
             os.environ.update({name: settings[name] for name in _set_variables})
     try:
         with _import_lock:  # a concurrent import may see a half-loaded module
-            import_mlflow()  # which sets the level of its logger
+            importlib.import_module("mlflow")  # which sets the level of its logger
             importlib.import_module("dbgsom_plugins.trackers.mlflow.upload")
         with _lock:
             for name, level in _LEVELS.items():

@@ -263,7 +263,11 @@ class Uploader:
         step, inputs = model_epoch(stored), inputs_of(stored)
         measures = [Metric(key_of(k), v, ended, step) for k, v in stored.measures.items()]
         known = run.data.metrics
-        lacking = [one for one in measures if not _equal(known.get(one.key), one.value)]
+        lacking = [
+            one
+            for one in measures
+            if not np.array_equal(known.get(one.key, []), one.value, equal_nan=True)
+        ]
         for fold in stored.folds:
             named = {f"fold/{k.removeprefix('test/')}": v for k, v in fold.measures.items()}
             lacking += metrics_of([self._new_points(sent, JournalLine(fold.fold, ended, named))])
@@ -627,10 +631,6 @@ def _folder_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _equal(known: float | None, value: float) -> bool:
-    return known is not None and (known == value or (math.isnan(known) and math.isnan(value)))
 
 
 def _milliseconds(moment: datetime | None) -> int | None:
