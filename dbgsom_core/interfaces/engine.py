@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dbgsom_core.engine.local import LocalSamples, Samples
+    from dbgsom_core.engine.samples import LocalSamples, Samples
     from dbgsom_core.interfaces.metrics import Metric
 
 
@@ -91,7 +91,7 @@ def samples_in_memory(
     working_memory : float, optional
         MiB that a training may take beside the data.
     """
-    from dbgsom_core.engine.local import LocalSamples  # numba is slow to import
+    from dbgsom_core.engine.samples import LocalSamples  # numba is slow to import
 
     return LocalSamples.of(
         X,
@@ -154,8 +154,8 @@ def samples_in_blocks(
         X is an array in which values are missing.
     """
     from dbgsom_core.engine.partitioned import samples_of  # numba is slow to import
+    from dbgsom_core.engine.runtime import available_threads
     from dbgsom_core.engine.tables import as_table
-    from dbgsom_core.engine.workers import available_threads
 
     abilities, table = MetricAbilities.of(metric), as_table(X, DataError)
     if table is None:

@@ -79,7 +79,7 @@ def _epochs(X, k, prunes, restless):
         generator = np.random.default_rng(1)
         steps = generator.normal(size=(50, k, X.shape[1]))
         search = LocalEngine().over(X, metric).search()
-        search.prunes = prunes
+        search.parts.parts[0].pruning._always = prunes
         for epoch, step in enumerate(steps):
             search.assign(X[:k] + 0.8**epoch * steps[0] + restless * step, cells)
 
@@ -88,10 +88,10 @@ def _epochs(X, k, prunes, restless):
 
 def outside(options):
     """The share of a fit's epochs that is no search, at 2000 neurons."""
-    from dbgsom_core.engine.euclidean.search import FastSearch
+    from dbgsom_core.engine.search import PartitionedSearch
 
     X = clusters(100_000, 64)
-    inside, search = [0.0], FastSearch.assign
+    inside, search = [0.0], PartitionedSearch.assign
 
     def timed(self, *arguments, **named):
         started = time.perf_counter()
@@ -101,7 +101,7 @@ def outside(options):
             inside[0] += time.perf_counter() - started
 
     shares = []
-    FastSearch.assign = timed
+    PartitionedSearch.assign = timed
     try:
         for _ in range(options.rounds):
             spent = []
@@ -113,7 +113,7 @@ def outside(options):
             whole, searched = np.subtract(spent[1], spent[0])
             shares.append(1 - searched / whole)
     finally:
-        FastSearch.assign = search
+        PartitionedSearch.assign = search
     row = ("100k x 64, K=2000", f"{min(shares):.3f}", f"{np.median(shares):.3f}", "< 0.10")
     return table(
         "Share of an epoch outside the search", ("fit", "least", "median", "target"), [row]
@@ -153,7 +153,7 @@ def measures(options):
     X = clusters(100_000, 64)
     som = ours(X, 20, 20, 5)
     search, labels = som._samples(X).search(), som.predict(X)
-    search.prunes = False  # one pass of a training, its samples packed
+    search.parts.parts[0].pruning._always = False  # one pass of a training, its samples packed
     prototypes, chosen = som.weights_.astype(float), _default_measures()
 
     def measure(names):

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Birth, Component, Start
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry

@@ -8,9 +8,8 @@ import pytest
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Component
-from dbgsom_core.engine.contract import Neighbourhood
-from dbgsom_core.engine.found import linked_runners_up
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.results import Neighbourhood, linked_runners_up
+from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap

@@ -34,7 +34,7 @@ class DaskShards:
         self._workers, self._parts = workers, list(parts)
         self.ends, self.shape, self.dtype = tuple(ends), (ends[-1], d), np.dtype(dtype)
 
-    def picked(self, rows: NDArray[np.int64]) -> DaskShards:
+    def take(self, rows: NDArray[np.int64]) -> DaskShards:
         """Return the shards of some rows, ascending, where they are."""
         cuts = np.searchsorted(rows, self.ends)
         parts, ends = [], [0]

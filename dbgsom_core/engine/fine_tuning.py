@@ -7,32 +7,30 @@ numbers, so that they are the same bits in any order.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import inner_loop, loop
-from dbgsom_core.engine.euclidean.layout import PackedPrototypes
-from dbgsom_core.engine.euclidean.packing import (
+from dbgsom_core.engine.lanes import lanes_of, lanes_other, lanes_with, lowest_bit
+from dbgsom_core.engine.loops import writeable_view
+from dbgsom_core.engine.packing import (
+    Accumulator,
     Accuracy,
-    Blocks,
-    Chunk,
-    Frame,
-    Packed,
-    PackedAnew,
+    PackedPrototypes,
     PackedSamples,
-    Tally,
+    Quantisation,
+    Rows,
+    SampleTiles,
     Workspace,
+    number_at,
     pack_row,
+    row_distance,
 )
-from dbgsom_core.engine.euclidean.search_loops import move_samples, slack_of_block
-from dbgsom_core.engine.llvm.lanes import lanes_of, lanes_other, lanes_with, lowest_bit
-from dbgsom_core.engine.llvm.tile import LINE, nearest_of_links
-from dbgsom_core.engine.rows import Rows, number_at, row_distance
-from dbgsom_core.engine.samples import PlainSamples
-from dbgsom_core.engine.workers import share
+from dbgsom_core.engine.runtime import share
+from dbgsom_core.engine.search_loops import move_samples, slack_of_block
+from dbgsom_core.engine.tile import LINE, nearest_of_links
 
 _SMALL_WORK = 1 << 19  # numbers in the data below which a second thread costs more than it saves
 _ROWS = 4096  # samples a task
@@ -145,33 +143,13 @@ def nearest_own(
 # ------------------------------------------------------------------------- in packed sums
 
 
-@dataclass
-class LinkedRunnersUp:
-    """What linked neighbours won: packed ``sums`` (K, depth) and ``hits`` (K,).
-
-    ``places`` (B*lanes,) is the neighbour that each place pulled last time, of samples in memory.
-    """
-
-    places: NDArray[np.int32] | None
-    sums: NDArray[np.float64]
-    hits: NDArray[np.int64]
-
-    def sorted(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> LinkedRunnersUp:
-        """Return the same for samples whose order (n,) was another one ``before``."""
-        assert self.places is not None
-        of_row, places = np.empty_like(before), np.zeros_like(self.places)
-        of_row[before] = self.places[: len(before)]
-        places[: len(after)] = of_row[after]
-        return LinkedRunnersUp(places, self.sums, self.hits)
-
-
 @loop
 def linked_blocks(
-    one: Any,
+    tag: Any,
     samples: Rows,
     prototypes: NDArray[np.float64],
-    frame: Frame,
-    blocks: Blocks,
+    how: Quantisation,
+    blocks: SampleTiles,
     units: NDArray[np.int32],
     sides: NDArray[np.int32],
     rows: NDArray[Any],
@@ -179,43 +157,36 @@ def linked_blocks(
     accuracy: Accuracy,
     classes: Classes,
     only_changes: bool,
-    seconds: NDArray[np.int32],
-    tally: Tally,
+    runners_up: NDArray[np.int32],
+    added: Accumulator,
     space: Workspace,
     start: int,
     stop: int,
 ) -> None:
-    """Do as `fill_linked` for the samples of blocks ``start`` to ``stop`` and add them up.
+    """Find the nearest of the linked neighbours ``sides`` (K, degree) of units, and add it up.
 
-    Parameters
-    ----------
-    units, seconds : int32 array (B*lanes,)
-        The unit in each place, and its neighbour found last time and now.
-    sides : int32 array (K, degree)
-        The linked neighbours of each neuron, -1 for none.
-    rows, halves : array (K, depth), array (K,)
-        All prototypes as `layout.PackedPrototypes` holds them.
-    only_changes : bool
-        Move only samples whose neighbour is another one than last time, else add all.
+    ``units`` and ``runners_up`` (B*lanes,) are the unit in each place, and its neighbour found last
+    time and now; with ``only_changes`` samples move whose neighbour is another one than last time,
+    else all are added. ``rows`` (K, depth) and ``halves`` (K,) are those of `PackedPrototypes`.
     """
     numbers, order, found = blocks.numbers, blocks.order, space.places[0, 0]
-    lanes, n, depth = lanes_of(one), order.size, numbers.shape[1]
+    lanes, n, depth = lanes_of(tag), order.size, numbers.shape[1]
     classed, degree = classes.leads.shape[1] > 0, sides.shape[1]
     numbers_at, squares_at = numbers.ctypes.data, blocks.squares.ctypes.data
     slack_at = space.slack.ctypes.data
     rows_at, halves_at, sides_at = rows.ctypes.data, halves.ctypes.data, sides.ctypes.data
-    found_at, units_at, seconds_at = found.ctypes.data, units.ctypes.data, seconds.ctypes.data
+    found_at, units_at, runners_up_at = found.ctypes.data, units.ctypes.data, runners_up.ctypes.data
     for b in range(start, stop):
         base = b * lanes
         inside = (1 << min(lanes, n - base)) - 1
-        slack_of_block(one, squares_at + b * LINE, accuracy, slack_at)
+        slack_of_block(tag, squares_at + b * LINE, accuracy, slack_at)
         left, doubtful = (inside, 0) if degree == 4 or degree == 6 else (0, inside)
         while left != 0:  # one turn for each unit of the block
             unit = units[base + lowest_bit(left)]
-            same = lanes_with(one, units_at + base * 4, unit) & left
+            same = lanes_with(tag, units_at + base * 4, unit) & left
             left &= ~same
             doubtful |= nearest_of_links(
-                one, degree, numbers_at + b * depth * LINE, depth, rows_at, halves_at,
+                tag, degree, numbers_at + b * depth * LINE, depth, rows_at, halves_at,
                 sides_at + unit * degree * 4, slack_at, same, found_at,
             )  # fmt: skip
         rechecked = inside if classed else doubtful
@@ -230,123 +201,106 @@ def linked_blocks(
                 found[lane] = own if own >= 0 else found[lane]
         moved = inside
         if only_changes:
-            moved &= lanes_other(one, found_at, seconds_at + base * 4)
+            moved &= lanes_other(tag, found_at, runners_up_at + base * 4)
         move_samples(
-            one, samples, frame, blocks, b, moved, found, seconds, only_changes, tally, space
+            tag, samples, how, blocks, b, moved, found, runners_up, only_changes, added, space
         )
 
 
-def linked_seconds(
-    samples: PackedSamples | PackedAnew,
-    laid: PackedPrototypes,
-    prototypes: NDArray[np.float64],
-    units: NDArray[np.int32],
-    links: NDArray[np.int32],
-    classes: Classes,
-    before: LinkedRunnersUp | None,
-) -> LinkedRunnersUp:
-    """Return what the linked neighbours nearest to the samples won, until the next call.
+class LinkedRunnersUp:
+    """What linked neighbours of units won: packed ``sums`` (K, depth) and ``hits`` (K,).
 
-    Parameters
-    ----------
-    laid : PackedPrototypes
-        The prototypes (K, D) in panels.
-    units : int array
-        Those whose neighbours count.
-    links : int32 array (K, degree)
-        The linked neighbours of each neuron, -1 for none.
-    before : LinkedRunnersUp or None
-        What the last call returned of samples in memory; it is changed and returned where it fits.
+    ``places`` (B*lanes,) is the neighbour of each place; the next pass moves what changed.
     """
-    n_neurons, stay = len(links), isinstance(samples, PackedSamples)
-    if before is None or len(before.hits) != n_neurons or not stay:
-        sums = np.zeros((n_neurons, samples.depth))
-        before = LinkedRunnersUp(None, sums, np.zeros(n_neurons, np.int64))
-    known, places = before.places is not None, before.places
-    if stay and places is None:
-        before.places = places = np.zeros_like(units)
 
-    def work(tally: Tally, space: Workspace, chunk: Chunk) -> None:
-        here = np.zeros_like(chunk.units) if places is None else places
-        own = _in(classes, chunk)
-        tally_linked(samples, prototypes, laid, links, own, here, tally, space, chunk, known)
+    def __init__(self, n_neurons: int, samples: PackedSamples) -> None:
+        self.sums = np.zeros((n_neurons, samples.depth))
+        self.hits = np.zeros(n_neurons, np.int64)
+        self.places = np.zeros(len(samples.blocks.bmu), np.int32)
+        self._known = False
 
-    samples.each(units, before.sums, before.hits, 0, work, samples.X.size < _SMALL_WORK)
-    return before
+    def find(
+        self,
+        samples: PackedSamples,
+        packed: PackedPrototypes,
+        prototypes: NDArray[np.float64],
+        units: NDArray[np.int32],
+        links: NDArray[np.int32],
+        classes: Classes,
+    ) -> None:
+        """Add up what the neighbours win that ``links`` (K, degree) name of ``units``, by place."""
 
+        def work(added: Accumulator, space: Workspace, start: int, stop: int) -> None:
+            linked_blocks(
+                samples.tag, samples.rows, prototypes, samples.quantisation, samples.blocks, units,
+                links, packed.rows, packed.halves, packed.accuracy, classes, self._known,
+                self.places, added, space, start, stop,
+            )  # fmt: skip
 
-def tally_linked(
-    samples: Packed, prototypes: NDArray[np.float64], laid: PackedPrototypes,
-    links: NDArray[np.int32], classes: Classes, places: NDArray[np.int32], tally: Tally,
-    space: Workspace, chunk: Chunk, known: bool = False,
-) -> None:  # fmt: skip
-    """Tally what the linked neighbours of the units of a chunk win, or what is new of it."""
-    linked_blocks(
-        samples.one, chunk.samples, prototypes, samples.frame, chunk.blocks, chunk.units, links,
-        laid.rows, laid.halves, laid.accuracy, classes, known, places, tally, space,
-        chunk.start, chunk.stop,
-    )  # fmt: skip
+        samples.each(self.sums, self.hits, 0, work, samples.X.size < _SMALL_WORK)
+        self._known = True
+
+    def sort(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> None:
+        """Follow samples whose order (n,) was another one ``before``."""
+        of_row = np.empty_like(before)
+        of_row[before] = self.places[: len(before)]
+        self.places[: len(after)] = of_row[after]
 
 
 @loop
 def own_blocks(
-    one: Any,
+    tag: Any,
     samples: Rows,
-    frame: Frame,
-    blocks: Blocks,
+    how: Quantisation,
+    blocks: SampleTiles,
     classes: Classes,
     own: OwnNeurons,
     units: NDArray[np.int32],
-    tally: Tally,
+    added: Accumulator,
     squares: NDArray[np.float64],
     packed: NDArray[np.float64],
     start: int,
     stop: int,
 ) -> None:
-    """Do as `fill_own` for blocks ``start`` to ``stop`` and tally what that moves.
+    """Find the nearest neuron of the class of each sample and add up what that moves.
 
     ``units`` (B*lanes,) is filled by place; ``squares`` and ``packed`` (D,) are overwritten.
     """
-    lanes = lanes_of(one)
+    lanes = lanes_of(tag)
     for place in range(start * lanes, min(stop * lanes, blocks.order.size)):
         i, unit = blocks.order[place], blocks.bmu[place]
         j = nearest_own(samples, i, unit, classes, own, squares)
         units[place] = j
         if j == unit:
             continue
-        tally.hits[unit] -= 1
-        tally.hits[j] += 1
-        pack_row(samples, i, frame, packed)
+        added.hits[unit] -= 1
+        added.hits[j] += 1
+        pack_row(samples, i, how, packed)
         for k in range(packed.size):
-            tally.sums[unit, k] -= packed[k]
-            tally.sums[j, k] += packed[k]
+            added.sums[unit, k] -= packed[k]
+            added.sums[j, k] += packed[k]
 
 
 def own_class(
-    samples: PackedSamples | PackedAnew,
-    prototypes: NDArray[np.float64],
-    classes: Classes,
-    units: NDArray[np.int32],
-    sums: NDArray[np.float64],
-    hits: NDArray[np.int64],
-) -> None:
+    samples: PackedSamples, prototypes: NDArray[np.float64], classes: Classes
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int64]]:
     """Move each sample whose class does not lead in its unit to the nearest neuron where it does.
 
-    ``units``, packed ``sums`` (K, depth) and ``hits`` (K,) are changed.
+    Returns the units (B*lanes,) by place, and by how much that changes packed sums (K, depth) and
+    hits (K,).
     """
-    own, d = own_neurons(prototypes, classes.leads), samples.X.shape[1]
+    own, d, units = own_neurons(prototypes, classes.leads), samples.X.shape[1], samples.blocks.bmu
+    units = units.copy()
 
-    def work(tally: Tally, space: Workspace, chunk: Chunk) -> None:
+    def work(added: Accumulator, space: Workspace, start: int, stop: int) -> None:
         own_blocks(
-            samples.one, chunk.samples, samples.frame, chunk.blocks, _in(classes, chunk), own,
-            chunk.units, tally, np.empty(len(own.rows)), np.empty(d), chunk.start, chunk.stop,
+            samples.tag, samples.rows, samples.quantisation, samples.blocks, classes, own, units,
+            added, np.empty(len(own.rows)), np.empty(d), start, stop,
         )  # fmt: skip
 
-    samples.each(units, sums, hits, 0, work, samples.X.size < _SMALL_WORK)
-
-
-def _in(classes: Classes, chunk: Chunk) -> Classes:
-    return classes._replace(codes=classes.codes[chunk.of]) if len(classes.codes) else classes
+    sums, hits = np.zeros((len(prototypes), samples.depth)), np.zeros(len(prototypes), np.int64)
+    added = samples.each(sums, hits, 0, work, samples.X.size < _SMALL_WORK)
+    return units, added.sums, added.hits
 
 
 # ------------------------------------------------------------------------------ row by row
@@ -380,7 +334,7 @@ def fill_own(
 
 
 def linked_rows(
-    samples: PlainSamples,
+    data: Any,
     codes: NDArray[np.int64] | None,
     units: NDArray[np.int64],
     prototypes: NDArray[np.float64],
@@ -393,11 +347,11 @@ def linked_rows(
     def fill(rows: Rows, start: int, stop: int, out: NDArray[np.int64]) -> None:
         fill_linked(rows, prototypes, units, links, classes, start, stop, out)
 
-    return _by_rows(samples, fill)
+    return _by_rows(data, fill)
 
 
 def own_rows(
-    samples: PlainSamples,
+    data: Any,
     codes: NDArray[np.int64],
     units: NDArray[np.int64],
     prototypes: NDArray[np.float64],
@@ -409,12 +363,12 @@ def own_rows(
     def fill(rows: Rows, start: int, stop: int, out: NDArray[np.int64]) -> None:
         fill_own(rows, units, classes, own, np.empty(len(own.rows)), start, stop, out)
 
-    return _by_rows(samples, fill)
+    return _by_rows(data, fill)
 
 
-def _by_rows(samples: PlainSamples, fill: Callable[..., None]) -> NDArray[np.int64]:
-    X, out = np.ascontiguousarray(samples.X), np.empty(samples.n, np.int64)
-    tasks = 1 if X.size < _SMALL_WORK else -(-samples.n // _ROWS)
-    ends, rows = [samples.n * task // tasks for task in range(tasks + 1)], Rows.of(X)
-    share(samples.threads, tasks, lambda _, task: fill(rows, ends[task], ends[task + 1], out))
+def _by_rows(data: Any, fill: Callable[..., None]) -> NDArray[np.int64]:
+    X, out = np.ascontiguousarray(writeable_view(data.X)), np.empty(data.n, np.int64)
+    tasks = 1 if X.size < _SMALL_WORK else -(-data.n // _ROWS)
+    ends, rows = [data.n * task // tasks for task in range(tasks + 1)], Rows.of(X)
+    share(data.threads, tasks, lambda _, task: fill(rows, ends[task], ends[task + 1], out))
     return out
