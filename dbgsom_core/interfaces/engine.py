@@ -128,7 +128,6 @@ def samples_in_blocks(
     threads: int | None = None,
     chunk_rows: int = 4096,
     block: float = 1.0,
-    working_memory: float | None = None,
 ) -> Samples:
     """Return `Samples` that are read block by block, as the engine ``blocks`` makes them.
 
@@ -144,8 +143,6 @@ def samples_in_blocks(
         As of `samples_in_memory`.
     block : float
         MiB that each thread reads at a time.
-    working_memory : float, optional
-        MiB that a training may keep of rows beside their units.
 
     Raises
     ------
@@ -168,5 +165,4 @@ def samples_in_blocks(
         threads=threads or available_threads(),
         chunk_rows=chunk_rows,
         block_bytes=max(1, int(block * 2**20)),
-        working_memory=None if working_memory is None else int(working_memory * 2**20),
     )

@@ -22,9 +22,9 @@ class Tree:
     Maps are numbered depth first, a neuron's child map when its row comes; leaves likewise, so
     those of a map without children are its neurons in row order.
 
-    ``depths`` of maps are 1 for the root; ``leaf_of`` and ``child_of`` are for each map the leaf and
-    the number of the child map, of each neuron (K,), or -1; ``paths`` (L, depth) the rows of the
-    neurons that lead from the root to each leaf, then -1.
+    ``depths`` of maps are 1 for the root; ``leaf_of`` and ``child_of`` are for each map the leaf
+    and the number of the child map, of each neuron (K,), or -1; ``paths`` (L, depth) the rows of
+    the neurons that lead from the root to each leaf, then -1.
     """
 
     maps: Sequence[SomMap]

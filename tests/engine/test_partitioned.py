@@ -31,8 +31,7 @@ from dbgsom_core.engine.tables import (
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_plugins.engines.blocks import BlocksEngine
-from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.engines.local import BlocksEngine, LocalEngine
 from dbgsom_plugins.metrics.norms import Euclidean
 
 ROWS, FEATURES = 7013, 5  # enough that a packed copy pays

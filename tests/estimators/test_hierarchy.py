@@ -12,7 +12,7 @@ from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.tree import descend
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.hierarchical import Hierarchical
+from dbgsom_plugins.growth.fixed import Hierarchical
 from dbgsom_plugins.metrics.norms import Euclidean
 
 SMALL = Directed(spreading_factor=0.05, class_growth=False)

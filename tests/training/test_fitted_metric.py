@@ -14,8 +14,7 @@ from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.parts import FittedMetric, fitted
-from dbgsom_plugins.metrics.mahalanobis import Mahalanobis
-from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
+from dbgsom_plugins.metrics.norms import Euclidean, Mahalanobis, Manhattan
 
 DBGSOM_API_VERSION = 1
 FIXED = {"name": "fixed", "rows": 4, "columns": 4}

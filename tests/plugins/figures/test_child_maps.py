@@ -16,7 +16,7 @@ from dbgsom_plugins.figures.label_map import LabelMap
 from dbgsom_plugins.figures.neuron_values import HitMap
 from dbgsom_plugins.figures.u_matrix import UMatrix
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.hierarchical import Hierarchical
+from dbgsom_plugins.growth.fixed import Hierarchical
 
 BASE = Directed(spreading_factor=0.05, class_growth=False)  # small maps, on three levels
 DEEP = Hierarchical(base=BASE, tau_2=0.004, min_samples=10)
