@@ -25,7 +25,6 @@ from dbgsom_core.engine.packing import (
     SampleTiles,
     Workspace,
     number_at,
-    pack_row,
     row_distance,
 )
 from dbgsom_core.engine.runtime import share
@@ -245,62 +244,6 @@ class LinkedRunnersUp:
         of_row = np.empty_like(before)
         of_row[before] = self.places[: len(before)]
         self.places[: len(after)] = of_row[after]
-
-
-@loop
-def own_blocks(
-    tag: Any,
-    samples: Rows,
-    how: Quantisation,
-    blocks: SampleTiles,
-    classes: Classes,
-    own: OwnNeurons,
-    units: NDArray[np.int32],
-    added: Accumulator,
-    squares: NDArray[np.float64],
-    packed: NDArray[np.float64],
-    start: int,
-    stop: int,
-) -> None:
-    """Find the nearest neuron of the class of each sample and add up what that moves.
-
-    ``units`` (B*lanes,) is filled by place; ``squares`` and ``packed`` (D,) are overwritten.
-    """
-    lanes = lanes_of(tag)
-    for place in range(start * lanes, min(stop * lanes, blocks.order.size)):
-        i, unit = blocks.order[place], blocks.bmu[place]
-        j = nearest_own(samples, i, unit, classes, own, squares)
-        units[place] = j
-        if j == unit:
-            continue
-        added.hits[unit] -= 1
-        added.hits[j] += 1
-        pack_row(samples, i, how, packed)
-        for k in range(packed.size):
-            added.sums[unit, k] -= packed[k]
-            added.sums[j, k] += packed[k]
-
-
-def own_class(
-    samples: PackedSamples, prototypes: NDArray[np.float64], classes: Classes
-) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int64]]:
-    """Move each sample whose class does not lead in its unit to the nearest neuron where it does.
-
-    Returns the units (B*lanes,) by place, and by how much that changes packed sums (K, depth) and
-    hits (K,).
-    """
-    own, d, units = own_neurons(prototypes, classes.leads), samples.X.shape[1], samples.blocks.bmu
-    units = units.copy()
-
-    def work(added: Accumulator, space: Workspace, start: int, stop: int) -> None:
-        own_blocks(
-            samples.tag, samples.rows, samples.quantisation, samples.blocks, classes, own, units,
-            added, np.empty(len(own.rows)), np.empty(d), start, stop,
-        )  # fmt: skip
-
-    sums, hits = np.zeros((len(prototypes), samples.depth)), np.zeros(len(prototypes), np.int64)
-    added = samples.each(sums, hits, 0, work, samples.X.size < _SMALL_WORK)
-    return units, added.sums, added.hits
 
 
 # ------------------------------------------------------------------------------ row by row

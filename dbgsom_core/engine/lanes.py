@@ -22,8 +22,6 @@ from dbgsom_core.engine.tile import (
     ADDRESS,
     CHAINS,
     LINE,
-    PANEL_ROWS,
-    ROW_BITS,
     UNROLL,
     Vectors,
     call,
@@ -265,24 +263,6 @@ def distances_of(
     several = types.UniTuple(whole, count)
     signature = types.UniTuple(whole, count + 1)(tag, whole, several, several, whole, real, real)
     return signature, generate
-
-
-@vector_code(*[types.int64] * 3)
-def write_units(v: Lanes, places: Any, ids: Any, units: Any) -> None:
-    """Fill units (lanes,) int32 with the ``ids`` (G, PANEL_ROWS) int32 of their places.
-
-    Places (lanes,) int32 are panel << ROW_BITS | row.
-    """
-    builder, index = v.builder, v.indices.element
-    places, ids, units = (v.bytes_at(address) for address in (places, ids, units))
-    for lane in range(v.lanes):
-        place = v.load(places, lane * 4, index)
-        panel = builder.lshr(place, ir.Constant(index, ROW_BITS))
-        row = builder.and_(place, ir.Constant(index, (1 << ROW_BITS) - 1))
-        entry = builder.add(builder.mul(panel, ir.Constant(index, PANEL_ROWS)), row)
-        offset = builder.shl(builder.zext(entry, ADDRESS), ir.Constant(ADDRESS, 2))
-        unit = v.load(builder.gep(ids, [offset]), 0, index)
-        builder.store(unit, v.at(units, lane * 4, index), align=4)
 
 
 @vector_code(types.int64, types.int64, returns=types.int64)

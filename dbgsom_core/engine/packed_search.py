@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine import search_loops
-from dbgsom_core.engine.fine_tuning import LinkedRunnersUp, classes_of, own_class
+from dbgsom_core.engine.fine_tuning import LinkedRunnersUp, classes_of
 from dbgsom_core.engine.packing import (
     FAR,
     NO_MARGINS,
@@ -168,6 +168,7 @@ class FastPart(Part):
     ) -> None:
         super().__init__(data)
         self.samples, self._among = samples, among
+        vars(data)["quantisation"] = samples.quantisation  # that of all samples
         self.pruning = Pruning(samples.X.shape[1], prunes)
         self.panels_compared = 0  # over all passes
         self._recipe: tuple[Any, ...] | None = None
@@ -178,7 +179,6 @@ class FastPart(Part):
         self._sums, self._hits = np.empty((0, 0)), np.empty(0, np.int64)
         self._errors, self._steps, self._is_found = self._hits, 0.0, False
         self._changed = 0
-        self._own: tuple[Any, ...] = (0,)  # pass, classes, and what `own_class` found
         self._runners_up: LinkedRunnersUp | None = None
 
     @classmethod
@@ -221,21 +221,32 @@ class FastPart(Part):
             units = self.samples.by_row(self.samples.blocks.bmu)
             classes = count_classes(units, data.codes, len(now.prototypes), data.n_classes)
         if now.links is not None:
-            linked = self.tuned(now, None, now.links, None)
+            linked = self.linked(now, None, now.links, None)
         hits = self._hits.copy()
         return PartialSums(
             hits, self._sums, self._errors, self._steps, self._changed, classes, linked
         )
 
-    def tuned(
-        self, now: Pass, own: Flags | None, links: NDArray[np.int32] | None, leads: Flags | None
+    def units(self, now: Pass, own: Flags | None) -> NDArray[Any]:
+        self._do(now)
+        units = self.samples.by_row(self.samples.blocks.bmu)
+        if own is not None:
+            units = self._reassigned(now, units, own)
+        if self._among:
+            return units.astype(np.uint16 if len(now.prototypes) <= 1 << 16 else np.int32)
+        return units
+
+    def linked(
+        self, now: Pass, own: Flags | None, links: NDArray[np.int32], leads: Flags | None
     ) -> tuple[Floats, Integers]:
-        units, sums, hits = self._reassigned(now, own)
-        if links is None:
-            return sums, hits
-        runners_up = self._runners_up
+        self._do(now)
+        samples, runners_up = self.samples, self._runners_up
+        units = samples.blocks.bmu
+        if own is not None:
+            units, by_row = units.copy(), self.units(now, own)
+            units[: len(by_row)] = by_row[samples.blocks.order]
         if runners_up is None or len(runners_up.hits) != len(links):
-            runners_up = self._runners_up = LinkedRunnersUp(len(links), self.samples)
+            runners_up = self._runners_up = LinkedRunnersUp(len(links), samples)
         if self._packed is None:  # blocks are of another dtype since, or were made anew
             if not len(self.pruning.ids):
                 self.pruning.regroup(None, len(now.prototypes))
@@ -243,61 +254,16 @@ class FastPart(Part):
             self._packed = self._packer.pack(now.prototypes, ids, drift)
         assert self._packed is not None  # the pass could pack them
         classes = classes_of(self.data.codes, leads)
-        runners_up.find(self.samples, self._packed, now.prototypes, units, links, classes)
+        runners_up.find(samples, self._packed, now.prototypes, units, links, classes)
         return runners_up.sums, runners_up.hits
 
-    def units(self, now: Pass, own: Flags | None) -> NDArray[Any]:
-        dtype: Any = np.int64
-        if self._among:
-            dtype = np.uint16 if len(now.prototypes) <= 1 << 16 else np.int32
-        return self.samples.by_row(self._reassigned(now, own)[0], dtype)
-
     def unlinked(self, prototypes: Floats, links: NDArray[np.int32]) -> Flags:
-        out = np.empty(self.data.n, bool)
-
-        def mark(rows: Any, nearest: NDArray[np.signedinteger[Any]]) -> None:
-            out[rows] = unlinked(nearest, links)
-
         if len(prototypes) == 1:
             return np.zeros(self.data.n, bool)
-        self.each_two(prototypes, mark)
-        return out
-
-    def each_two(
-        self, prototypes: Floats, use: Callable[[Any, NDArray[np.signedinteger[Any]]], None]
-    ) -> None:
-        """Do ``use(rows, nearest)`` with the two nearest prototypes (m, 2) of parts of the rows."""
-        samples, pruning, self._done = self.samples, self.pruning, 0
-        if len(prototypes) != len(self._before):
-            pruning.regroup(None, len(prototypes))
-        packed = self._packer.pack(prototypes, pruning.ids, np.zeros(len(pruning.ids)))
-        self._packed = None
-        if packed is None:
-            use(slice(0, self.data.n), self.data.nearest_plainly(prototypes, 2)[0])
-            return
-
-        def work(added: Accumulator, space: Workspace, start: int, stop: int) -> None:
-            rows = samples.blocks.order[start * lanes : stop * lanes]
-            nearest = np.empty((len(rows), 2), np.int32)
-            search_loops.nearest_blocks(
-                samples.tag, 2, samples.rows, prototypes, samples.blocks, packed.panels,
-                packed.accuracy, NO_MARGINS, nearest, space, start, stop,
-            )  # fmt: skip
-            use(rows, nearest)
-
-        lanes = samples.blocks.numbers.shape[2]
-        nothing, small = (np.empty((0, 0)), np.empty(0, np.int64)), self._is_small(len(prototypes))
-        samples.each(*nothing, len(pruning.ids), work, small)
-
-    def _reassigned(self, now: Pass, own: Flags | None) -> tuple[NDArray[np.int32], Floats, Any]:
-        # Units by place, and how much sums and hits change where a class trains its own neurons.
-        self._do(now)
-        if own is None:
-            return self.samples.blocks.bmu, self._sums, self._hits
-        if self._own[0] != now.number or not np.array_equal(self._own[1], own):
-            classes = classes_of(self.data.codes, own)
-            self._own = now.number, own, *own_class(self.samples, now.prototypes, classes)
-        return self._own[2:]
+        nearest = nearest_units(self.data, prototypes, 2)
+        if nearest is None:  # too far away for packed numbers
+            nearest = self.data.nearest_plainly(prototypes, 2)[0]
+        return unlinked(nearest, links)
 
     def _do(self, now: Pass) -> None:
         if now.number == self._done:

@@ -97,6 +97,7 @@ class Part:
     def __init__(self, data: Any) -> None:
         self.data, self._lock, self._done = data, Lock(), 0
         self._of: Any = None  # the units of the last pass
+        self._own: tuple[Any, ...] = (0,)  # pass, classes, and units of own classes
 
     def answer(self, question: str, *given: Any) -> Any:
         """Return what another method returns; two who ask at once are kept apart."""
@@ -129,31 +130,39 @@ class Part:
         sums, hits = self._won(units, n_neurons)
         return PartialSums(hits, sums, errors, steps, changed, classes)
 
-    def tuned(
-        self, now: Pass, own: Flags | None, links: NDArray[np.int32] | None, leads: Flags | None
+    def linked(
+        self, now: Pass, own: Flags | None, links: NDArray[np.int32], leads: Flags | None
     ) -> tuple[Floats, Integers]:
-        """Return packed sums (K, depth) and hits (K,) of the neurons linked to units.
+        """Return packed sums (K, depth) and hits (K,) of the neurons that ``links`` (K, degree) to
+        units.
 
-        Or, without ``links`` (K, degree), by how much those of the units change as samples go to
-        neurons in which their class leads by ``own`` (K, C). With both that comes first. Linked
-        neurons in which a class leads by ``leads`` (K, C) come before others.
+        Those in which a class leads by ``leads`` (K, C) come first; samples go to neurons in which
+        their class leads by ``own`` (K, C) before.
         """
-        units, n_neurons = self.units(now, own), len(now.prototypes)
-        if links is not None:
-            graph = MapGraph(np.empty((0, 0), np.uint16), links)
-            return self._won(
-                linked_runners_up(self.data, units, now.prototypes, graph, leads), n_neurons
-            )
-        sums, hits = self._won(units, n_neurons)
-        before = self._won(self._at(now).bmu, n_neurons)
-        return sums - before[0], hits - before[1]
+        units, graph = self.units(now, own), MapGraph(np.empty((0, 0), np.uint16), links)
+        units = linked_runners_up(self.data, units, now.prototypes, graph, leads)
+        return self._won(units, len(now.prototypes))
+
+    def reassigned(self, now: Pass, own: Flags) -> tuple[Floats, Integers]:
+        """Return how packed sums and hits change as samples go to neurons of their own class."""
+        before, after = self.units(now, None), self.units(now, own)
+        moved, n_neurons = np.flatnonzero(before != after), len(now.prototypes)
+        part = Part(self.data.subset(moved))
+        vars(part.data)["quantisation"] = self.data.quantisation
+        won, lost = (part._won(units[moved], n_neurons) for units in (after, before))
+        return won[0] - lost[0], won[1] - lost[1]
 
     def units(self, now: Pass, own: Flags | None) -> NDArray[Any]:
-        """Return the unit of each row, see `tuned`."""
+        """Return the unit of each row, with ``own`` (K, C) of its own class."""
         units: Integers = self._at(now).bmu
-        if own is None:
-            return units
-        return winners_of_own_class(self.data, units, now.prototypes, own)
+        return units if own is None else self._reassigned(now, units, own)
+
+    def _reassigned(self, now: Pass, units: Integers, own: Flags) -> Integers:
+        if self._own[0] != now.number or not np.array_equal(self._own[1], own):
+            found = winners_of_own_class(self.data, units, now.prototypes, own)
+            self._own = now.number, own, found
+        winners: Integers = self._own[2]
+        return winners
 
     def unlinked(self, prototypes: Floats, links: NDArray[np.int32]) -> Flags:
         """Return of which rows the two nearest neurons are not linked."""
@@ -212,7 +221,7 @@ class PartitionedSearch(Search):
         return reduce(plus, self.parts.ask(question, *given, add=plus))
 
     def units(self, now: Pass, own: Flags | None) -> NDArray[Any]:
-        """Return the units of all rows, see `Part.tuned`."""
+        """Return the units of all rows, see `Part.linked`."""
         if own is None and hasattr(self.parts, "units"):
             kept: NDArray[Any] = self.parts.units
             return kept
@@ -222,12 +231,12 @@ class PartitionedSearch(Search):
     def linked(
         self, now: Pass, own: Flags | None, links: NDArray[np.int32], leads: Flags | None
     ) -> tuple[Floats, Integers]:
-        """Return what linked neurons win, see `Part.tuned`.
+        """Return what linked neurons win, see `Part.linked`.
 
         Where rows are read for each question the next pass looks for it as well.
         """
         self._links = links if leads is None and hasattr(self.parts, "units") else None
-        total: tuple[Floats, Integers] = self.total("tuned", now, own, links, leads)
+        total: tuple[Floats, Integers] = self.total("linked", now, own, links, leads)
         return total
 
     def _pass(self, prototypes: Floats, positions: Integers, known: int) -> SearchResult:
@@ -277,7 +286,7 @@ class PackedResult(SearchResult):
         return SearchResult(self.data, self.prototypes, self.of, self.moved)
 
     def trained_by_class(self, leads: Flags) -> PackedResult:
-        sums, hits = self.search.total("tuned", self.now, leads, None, None)
+        sums, hits = self.search.total("reassigned", self.now, leads)
         won = self.won._replace(sums=self.won.sums + sums, hits=self.won.hits + hits, linked=None)
         return PackedResult(self.search, self.now, won, self.moved, leads)
 

@@ -24,7 +24,6 @@ from dbgsom_core.engine.lanes import (
     write_margin,
     write_slack,
     write_tops,
-    write_units,
 )
 from dbgsom_core.engine.packing import (
     NEAR,
@@ -41,7 +40,15 @@ from dbgsom_core.engine.packing import (
     pack_row,
     row_distance,
 )
-from dbgsom_core.engine.tile import LINE, PANEL_ROWS, SLACKS, TOGETHER, VALUES, sweep_panels
+from dbgsom_core.engine.tile import (
+    LINE,
+    PANEL_ROWS,
+    ROW_BITS,
+    SLACKS,
+    TOGETHER,
+    VALUES,
+    sweep_panels,
+)
 
 ALL, IN_REACH = 0, 1  # which panels a block is compared with
 _WORD = 64  # panels that have a bit in one number
@@ -102,6 +109,14 @@ def compare_blocks(
                 )  # fmt: skip
         compared += count_of(which) + count_of(other)
     return compared
+
+
+@inlined
+def write_units(panels: PrototypeTiles, space: Workspace, i: int, p: int) -> None:
+    """Fill ``space.rows[i, p]`` with the prototypes at the places found."""
+    for lane in range(space.places.shape[2]):
+        place = space.places[i, p, lane]
+        space.rows[i, p, lane] = panels.ids[place >> ROW_BITS, place & ((1 << ROW_BITS) - 1)]
 
 
 @inlined
@@ -346,8 +361,8 @@ def search_blocks(
             b = first + i
             base = b * lanes
             inside = (1 << min(lanes, n - base)) - 1
-            rows_at, places_at = rows[i].ctypes.data, space.places[i].ctypes.data
-            write_units(tag, places_at, panels.ids.ctypes.data, rows_at)
+            rows_at = rows[i].ctypes.data
+            write_units(panels, space, i, 0)
             if keeps:
                 keep_margins(tag, b, i, inside, blocks, panels, margins, space)
             of_block = slack_at + i * SLACKS * LINE
@@ -408,8 +423,7 @@ def nearest_blocks(
         for i in range(together):
             b = base + i
             for p in range(places):
-                place_at, row_at = space.places[i, p].ctypes.data, rows[i, p].ctypes.data
-                write_units(tag, place_at, panels.ids.ctypes.data, row_at)
+                write_units(panels, space, i, p)
             for lane in range(min(lanes, n - b * lanes)):
                 row, place = np.int64(order[b * lanes + lane]), (b - start) * lanes + lane
                 first, second = np.int64(rows[i, 0, lane]), np.int64(rows[i, 1, lane])

@@ -62,15 +62,3 @@ def fast():
         return PartitionedSearch(data, PartsHere([part])), part
 
     return make
-
-
-@pytest.fixture(scope="session")
-def two_of():
-    """Return a function that asks a part for the two nearest prototypes of each sample."""
-
-    def ask(part, prototypes):
-        found = np.empty((part.data.n, 2), int)
-        part.each_two(prototypes, found.__setitem__)
-        return found
-
-    return ask

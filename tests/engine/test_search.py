@@ -115,18 +115,6 @@ def test_newcomers_are_admitted_as_if_all_had_been_compared(fast, drawn, prunes)
         prototypes = prototypes + 0.01 * np.std(X) * rng.normal(size=prototypes.shape)
 
 
-@settings(deadline=None)
-@given(data_and_prototypes(), st.booleans())
-def test_the_two_nearest_are_those_of_the_plain_loop(fast, two_of, drawn, prunes):
-    X, prototypes, _ = drawn
-    prototypes = np.vstack([prototypes, prototypes[:1]])
-    search, part = fast(X, prunes)
-    for _ in range(3):
-        search.assign(prototypes, grid(len(prototypes)))
-    expected, _ = LocalSamples(X, EUCLIDEAN).nearest_plainly(prototypes, 2)
-    np.testing.assert_array_equal(two_of(part, prototypes), expected)
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_bounds_leave_out_most_of_a_settled_map(fast, dtype, rng):
     centres = rng.normal(size=(40, 8)) * 20
@@ -423,21 +411,6 @@ def test_tuned_sums_are_the_same_bits_for_any_threads_and_history(fast, dtype, c
     for threads, warm in ((2, 0), (3, 1), (1, 3)):
         for a, b in zip(tuned(threads, warm), expected, strict=True):
             np.testing.assert_array_equal(a, b)
-
-
-def test_a_search_for_two_between_passes_of_another_size_does_no_harm(fast, two_of):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(300, 4))
-    search, part = fast(X, prunes=True)
-    W = rng.normal(size=(40, 4))
-    search.assign(W[:20], None)
-    two_of(part, W)
-    found = search.assign(W, None)
-    D = distances(X, W)
-    np.testing.assert_array_equal(found.bmu, D.argmin(axis=1))
-    np.testing.assert_array_equal(
-        found.totals.hits, np.bincount(D.argmin(axis=1), minlength=len(W))
-    )
 
 
 # ------------------------------------------------------------------------------------ errors
