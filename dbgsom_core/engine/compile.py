@@ -18,15 +18,22 @@ from typing import Any, TypeVar
 import llvmlite
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 from numba import njit
 from numba.core import config, event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.runtime import rtsys
 from numba.extending import register_jitable
+from numpy.typing import NDArray
 
 from dbgsom_core.engine.runtime import clocks
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
+
+# Arrays as most loops take them.
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 # Nothing calls a loop by a pointer of C.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}

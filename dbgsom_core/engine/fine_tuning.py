@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import inner_loop, loop
+from dbgsom_core.engine.compile import Flags, Floats, Integers, inner_loop, loop
 from dbgsom_core.engine.lanes import lanes_of, lanes_other, lanes_with, lowest_bit
 from dbgsom_core.engine.loops import writeable_view
 from dbgsom_core.engine.packing import (
@@ -42,8 +42,8 @@ class Classes(NamedTuple):
     in the majority in a neuron. With ``leads`` (K, 0) there are no classes.
     """
 
-    codes: NDArray[np.int64]
-    leads: NDArray[np.bool_]
+    codes: Integers
+    leads: Flags
 
 
 class OwnNeurons(NamedTuple):
@@ -52,22 +52,22 @@ class OwnNeurons(NamedTuple):
     ``columns`` (D, M) holds their prototypes in that order.
     """
 
-    rows: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    columns: NDArray[np.float64]
+    rows: Integers
+    ends: Integers
+    columns: Floats
 
 
 NO_CLASSES = Classes(np.empty(0, np.int64), np.empty((0, 0), np.bool_))
 
 
-def classes_of(codes: NDArray[np.int64] | None, leads: NDArray[np.bool_] | None) -> Classes:
+def classes_of(codes: Integers | None, leads: Flags | None) -> Classes:
     """Return classes (n,) and where they lead (K, C) for the loops; None: there are none."""
     if codes is None or leads is None:
         return NO_CLASSES
     return Classes(np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(leads))
 
 
-def own_neurons(prototypes: NDArray[np.float64], leads: NDArray[np.bool_]) -> OwnNeurons:
+def own_neurons(prototypes: Floats, leads: Flags) -> OwnNeurons:
     """Return for each class the neurons in which it leads, and their prototypes."""
     code, rows = np.nonzero(leads.T)  # by class, then by row
     ends = np.searchsorted(code, np.arange(leads.shape[1] + 1))
@@ -90,7 +90,7 @@ def is_misplaced(classes: Classes, i: int, j: int) -> bool:
 
 @inner_loop
 def nearest_linked(
-    samples: Rows, i: int, prototypes: NDArray[np.float64], neighbours: NDArray[np.int32],
+    samples: Rows, i: int, prototypes: Floats, neighbours: NDArray[np.int32],
     classes: Classes, own: bool,
 ) -> int:  # fmt: skip
     """Return which of the ``neighbours`` (some rows, -1 for none) lies nearest to sample i.
@@ -111,7 +111,7 @@ def nearest_linked(
 @inner_loop
 def nearest_own(
     samples: Rows, i: int, unit: int, classes: Classes, own: OwnNeurons,
-    squares: NDArray[np.float64],
+    squares: Floats,
 ) -> int:  # fmt: skip
     """Return the nearest neuron in which the class of sample i leads.
 
@@ -146,7 +146,7 @@ def nearest_own(
 def linked_blocks(
     tag: Any,
     samples: Rows,
-    prototypes: NDArray[np.float64],
+    prototypes: Floats,
     how: Quantisation,
     blocks: SampleTiles,
     units: NDArray[np.int32],
@@ -222,7 +222,7 @@ class LinkedRunnersUp:
         self,
         samples: PackedSamples,
         packed: PackedPrototypes,
-        prototypes: NDArray[np.float64],
+        prototypes: Floats,
         units: NDArray[np.int32],
         links: NDArray[np.int32],
         classes: Classes,
@@ -251,8 +251,8 @@ class LinkedRunnersUp:
 
 @loop
 def fill_linked(
-    samples: Rows, prototypes: NDArray[np.float64], units: NDArray[np.int64],
-    neighbours: NDArray[np.int32], classes: Classes, start: int, stop: int, out: NDArray[np.int64],
+    samples: Rows, prototypes: Floats, units: Integers,
+    neighbours: NDArray[np.int32], classes: Classes, start: int, stop: int, out: Integers,
 ) -> None:  # fmt: skip
     """Fill out (n,) from ``start`` to ``stop`` with the nearest linked neighbour of each unit.
 
@@ -268,8 +268,8 @@ def fill_linked(
 
 @loop
 def fill_own(
-    samples: Rows, units: NDArray[np.int64], classes: Classes, own: OwnNeurons,
-    squares: NDArray[np.float64], start: int, stop: int, out: NDArray[np.int64],
+    samples: Rows, units: Integers, classes: Classes, own: OwnNeurons,
+    squares: Floats, start: int, stop: int, out: Integers,
 ) -> None:  # fmt: skip
     """Fill out (n,) from ``start`` to ``stop`` with the nearest neuron in which the class leads."""
     for i in range(start, stop):
@@ -278,38 +278,34 @@ def fill_own(
 
 def linked_rows(
     data: Any,
-    codes: NDArray[np.int64] | None,
-    units: NDArray[np.int64],
-    prototypes: NDArray[np.float64],
+    codes: Integers | None,
+    units: Integers,
+    prototypes: Floats,
     links: NDArray[np.int32],
-    leads: NDArray[np.bool_] | None,
-) -> NDArray[np.int64]:
+    leads: Flags | None,
+) -> Integers:
     """Return the linked neighbour (n,) of each sample's unit that lies nearest to it."""
     classes = classes_of(codes, leads)
 
-    def fill(rows: Rows, start: int, stop: int, out: NDArray[np.int64]) -> None:
+    def fill(rows: Rows, start: int, stop: int, out: Integers) -> None:
         fill_linked(rows, prototypes, units, links, classes, start, stop, out)
 
     return _by_rows(data, fill)
 
 
 def own_rows(
-    data: Any,
-    codes: NDArray[np.int64],
-    units: NDArray[np.int64],
-    prototypes: NDArray[np.float64],
-    leads: NDArray[np.bool_],
-) -> NDArray[np.int64]:
+    data: Any, codes: Integers, units: Integers, prototypes: Floats, leads: Flags
+) -> Integers:
     """Return, for each sample (n,), the nearest neuron in which its class leads, or its unit."""
     own, classes = own_neurons(prototypes, leads), classes_of(codes, leads)
 
-    def fill(rows: Rows, start: int, stop: int, out: NDArray[np.int64]) -> None:
+    def fill(rows: Rows, start: int, stop: int, out: Integers) -> None:
         fill_own(rows, units, classes, own, np.empty(len(own.rows)), start, stop, out)
 
     return _by_rows(data, fill)
 
 
-def _by_rows(data: Any, fill: Callable[..., None]) -> NDArray[np.int64]:
+def _by_rows(data: Any, fill: Callable[..., None]) -> Integers:
     X, out = np.ascontiguousarray(writeable_view(data.X)), np.empty(data.n, np.int64)
     tasks = 1 if X.size < _SMALL_WORK else -(-data.n // _ROWS)
     ends, rows = [data.n * task // tasks for task in range(tasks + 1)], Rows.of(X)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import compiled, loop
+from dbgsom_core.engine.compile import Floats, Integers, compiled, loop
 
 FAR = 2**16 - 1  # of uint16: hops between neurons that no path links
 _TURNS = 3  # of the power iteration, whose start is the sample farthest out
@@ -38,12 +38,7 @@ def writeable_view(array: NDArray[Any]) -> NDArray[Any]:
 
 
 @loop
-def add_weighted(
-    X: NDArray[Any],
-    weights: NDArray[np.float64],
-    bmu: NDArray[np.int64],
-    sums: NDArray[np.float64],
-) -> None:
+def add_weighted(X: NDArray[Any], weights: Floats, bmu: Integers, sums: Floats) -> None:
     """Add ``weights[i]*X[i]`` to ``sums[bmu[i]]``, X (n, D), sums (K, D), row by row."""
     for i in range(X.shape[0]):
         j, weight = bmu[i], weights[i]
@@ -53,11 +48,7 @@ def add_weighted(
 
 @loop
 def add_observed(
-    X: NDArray[Any],
-    weights: NDArray[np.float64],
-    bmu: NDArray[np.int64],
-    sums: NDArray[np.float64],
-    seen: NDArray[np.float64],
+    X: NDArray[Any], weights: Floats, bmu: Integers, sums: Floats, seen: Floats
 ) -> None:
     """Do as `add_weighted` for what is not nan, and add the weights of that to ``seen`` (K, D)."""
     for i in range(X.shape[0]):
@@ -73,9 +64,9 @@ def add_sparse(
     values: NDArray[Any],
     columns: NDArray[Any],
     starts: NDArray[Any],
-    weights: NDArray[np.float64],
-    bmu: NDArray[np.int64],
-    sums: NDArray[np.float64],
+    weights: Floats,
+    bmu: Integers,
+    sums: Floats,
 ) -> None:
     """Do as `add_weighted` for the rows of a CSR matrix (values, columns, row starts)."""
     for i in range(starts.size - 1):
@@ -85,7 +76,7 @@ def add_sparse(
 
 
 @loop
-def add_columns(X: NDArray[Any], total: NDArray[np.float64]) -> None:
+def add_columns(X: NDArray[Any], total: Floats) -> None:
     """Add every row of X (n, D) to ``total`` (D,)."""
     for i in range(X.shape[0]):
         for k in range(X.shape[1]):
@@ -93,7 +84,7 @@ def add_columns(X: NDArray[Any], total: NDArray[np.float64]) -> None:
 
 
 @loop
-def add_squares(X: NDArray[Any], centre: NDArray[np.float64], total: NDArray[np.float64]) -> None:
+def add_squares(X: NDArray[Any], centre: Floats, total: Floats) -> None:
     """Add (X[i, k] - centre[k])**2 of every row of X (n, D) to ``total`` (D,)."""
     for i in range(X.shape[0]):
         for k in range(X.shape[1]):
@@ -105,9 +96,7 @@ def add_squares(X: NDArray[Any], centre: NDArray[np.float64], total: NDArray[np.
 
 
 @loop
-def smallest(
-    block: NDArray[np.float64], columns: NDArray[np.int64], values: NDArray[np.float64]
-) -> None:
+def smallest(block: Floats, columns: Integers, values: Floats) -> None:
     """Fill ``columns`` and ``values`` (m, k) with the k smallest of each row of block (m, K).
 
     They are in order, the first of equal ones; k is at most K.
@@ -129,7 +118,7 @@ def smallest(
 
 
 @loop
-def fill_distances(X: NDArray[Any], columns: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+def fill_distances(X: NDArray[Any], columns: Floats, out: Floats) -> None:
     """Fill out (n, K) with the distances of X (n, D) to prototypes, ``columns`` (D, K), each by
     definition: squares are added up by feature, for many prototypes side by side.
     """
@@ -159,12 +148,7 @@ def fill_distances(X: NDArray[Any], columns: NDArray[np.float64], out: NDArray[n
 
 
 @loop
-def distances_to(
-    X: NDArray[Any],
-    prototypes: NDArray[np.float64],
-    units: NDArray[np.int64],
-    out: NDArray[np.float64],
-) -> None:
+def distances_to(X: NDArray[Any], prototypes: Floats, units: Integers, out: Floats) -> None:
     """Fill out (n,) with the distances of the rows of X (n, D) to their units, by definition."""
     n = units.size
     whole = n - n % 4
@@ -190,12 +174,7 @@ def distances_to(
         out[i] = np.sqrt(total)
 
 
-def won_squares(
-    prototypes: NDArray[np.float64],
-    hits: NDArray[np.int64],
-    squares: NDArray[np.float64],
-    offsets: NDArray[np.float64],
-) -> NDArray[np.float64]:
+def won_squares(prototypes: Floats, hits: Integers, squares: Floats, offsets: Floats) -> Floats:
     """Return the sums (K, K) of ‖x - w_j‖² over the samples x that neuron b won, for all b and j.
 
     The samples enter by their sums alone. With e = x - w_b and v = w_b - w_j,
@@ -239,12 +218,8 @@ def fill_hops(hops: NDArray[np.uint16], links: NDArray[np.int32]) -> None:
 
 
 def bisect_groups(
-    X: NDArray[Any],
-    weights: NDArray[np.float64],
-    groups: NDArray[np.int64],
-    times: int,
-    least: float,
-) -> NDArray[np.int64]:
+    X: NDArray[Any], weights: Floats, groups: Integers, times: int, least: float
+) -> Integers:
     """Return groups of samples in up to ``2**times`` parts, (n,): ``groups << times`` and the part.
 
     A group of samples X (n, D) is cut in two across its longest direction, nearly its first
@@ -265,13 +240,13 @@ def bisect_groups(
 
 @loop
 def bisect_across(
-    X: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    order: NDArray[np.int64],
-    starts: NDArray[np.int64],
+    X: Floats,
+    weights: Floats,
+    order: Integers,
+    starts: Integers,
     least: float,
-    space: NDArray[np.float64],
-    beyond: NDArray[np.int64],
+    space: Floats,
+    beyond: Integers,
 ) -> None:
     """Write 1 to ``beyond`` (n,) of samples on one side of their group's mean.
 
@@ -330,13 +305,13 @@ class Groups(NamedTuple):
     fall to a group and ``fades`` are left behind it.
     """
 
-    weights: NDArray[np.float64]
-    spreads: NDArray[np.float64]
-    parts: NDArray[np.float64]
-    fades: NDArray[np.float64]
+    weights: Floats
+    spreads: Floats
+    parts: Floats
+    fades: Floats
 
     @classmethod
-    def of(cls, weights: NDArray[np.float64], spreads: NDArray[np.float64], mass: float) -> Groups:
+    def of(cls, weights: Floats, spreads: Floats, mass: float) -> Groups:
         """Return groups of so many samples, (M,), which lie at distance² + ``spreads`` (M,)."""
         weights, spreads = (np.array(values, np.float64) for values in (weights, spreads))
         return cls(weights, spreads, -np.expm1(-weights / mass), np.exp(-weights / mass))
@@ -344,13 +319,13 @@ class Groups(NamedTuple):
 
 @loop
 def soft_means(
-    rows: NDArray[np.int64],
-    distances: NDArray[np.float64],
+    rows: Integers,
+    distances: Floats,
     k: int,
     groups: Groups,
     far: float,
-    means: NDArray[np.float64],
-    held: NDArray[np.float64],
+    means: Floats,
+    held: Floats,
 ) -> None:
     """Fill means (m,) with those of distances² + spreads of the first ``k`` groups ``rows`` (m, …).
 
@@ -376,9 +351,7 @@ def soft_means(
 
 
 @loop
-def ranks_among(
-    known: NDArray[np.float64], values: NDArray[np.float64], out: NDArray[np.int64]
-) -> None:
+def ranks_among(known: Floats, values: Floats, out: Integers) -> None:
     """Fill out (n,) with how many of the ascending known (m,), m > 0, are at most each value.
 
     It is all of them for nan. Some values are halved together: none waits for another, and no

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.results import Moments, smoothed_weights
+from dbgsom_core.engine.results import Floats, Moments, smoothed_weights
 from dbgsom_core.engine.runtime import available_threads
 from dbgsom_core.engine.tables import BlockTable, each_range, pieces
 
@@ -53,7 +53,7 @@ def _of_sparse(data: Any) -> Moments:
     n_columns, total = X.shape[1], weights.sum()
     of_entry = np.repeat(weights, np.diff(X.indptr))
 
-    def columns(values: NDArray[Any]) -> NDArray[np.float64]:
+    def columns(values: NDArray[Any]) -> Floats:
         return np.bincount(X.indices, of_entry * values, n_columns).astype(np.float64)
 
     mean = columns(X.data) / total
@@ -62,20 +62,14 @@ def _of_sparse(data: Any) -> Moments:
     return Moments(mean, np.sqrt(squares / total))
 
 
-def _total(
-    X: Any, weights: NDArray[np.float64] | None, add: Callable[..., NDArray[np.float64]]
-) -> NDArray[np.float64]:
+def _total(X: Any, weights: Floats | None, add: Callable[..., Floats]) -> Floats:
     parts = each_range(X, _ranges(len(X)), add, available_threads(), weights)
     return np.asarray(np.sum(parts, axis=0))
 
 
 def _add(
-    centre: NDArray[np.float64] | None,
-    counts: bool,
-    X: Any,
-    rows: slice,
-    weights: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
+    centre: Floats | None, counts: bool, X: Any, rows: slice, weights: Floats | None
+) -> Floats:
     # The sums (D,) of some rows, or of their squared differences to a centre; with weights those
     # of what is observed, or how much that is.
     from dbgsom_core.engine import loops  # numba is slow to import
@@ -164,7 +158,7 @@ _FLAT = 1e-13  # share of the largest variance below which one is rounding
 _WHOLE_COVARIANCE = 1 << 30  # multiplications up to which it is that of all samples
 
 
-def principal_axes(data: Any, moments: Moments) -> list[NDArray[np.float64]]:
+def principal_axes(data: Any, moments: Moments) -> list[Floats]:
     """Return the first two principal axes (D,), each as long as the standard deviation along it.
 
     The sign of an axis is that of its largest entry. Where the covariance of all samples would take
@@ -218,13 +212,7 @@ def _of_operator(data: Any, moments: Moments) -> tuple[Any, Any]:
     return np.square(lengths[::-1]), axes[::-1]
 
 
-def _product(
-    mean: NDArray[np.float64],
-    incomplete: bool,
-    X: Any,
-    rows: slice,
-    weights: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
+def _product(mean: Floats, incomplete: bool, X: Any, rows: slice, weights: Floats | None) -> Floats:
     # Σ weight (x - mean)ᵀ(x - mean), and of sparse samples Σ weight xᵀx.
     X = X[rows]
     if issparse(X):
@@ -241,7 +229,7 @@ def _product(
 _MILD = 0.1  # a sample at the median distance keeps 0.69 of its weight, one ten times as far none
 
 
-def robust_weights(data: Any, gamma: float | None) -> tuple[NDArray[np.float64], float]:
+def robust_weights(data: Any, gamma: float | None) -> tuple[Floats, float]:
     """Return weights (n,) by the distances to the column medians, and γ.
 
     γ None is 0.1 over the median squared distance to the medians.
@@ -253,7 +241,7 @@ def robust_weights(data: Any, gamma: float | None) -> tuple[NDArray[np.float64],
     return smoothed_weights(distance, data.sample_weights, gamma), gamma
 
 
-def _medians(data: Any) -> NDArray[np.float64]:
+def _medians(data: Any) -> Floats:
     """Return the weighted medians (D,) of the columns, of what is observed in them."""
     X, weights, medians = data.X, data.sample_weights, np.zeros(data.X.shape[1])
     columns = list(range(X.shape[1]))
@@ -271,7 +259,7 @@ def _medians(data: Any) -> NDArray[np.float64]:
     return medians
 
 
-def weighted_median(values: NDArray[Any], weights: NDArray[np.float64]) -> float:
+def weighted_median(values: NDArray[Any], weights: Floats) -> float:
     """Return the lowest of the values (m,) up to which lies at least half of the weight."""
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weights[order])

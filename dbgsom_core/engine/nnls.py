@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from dbgsom_core.engine.compile import inner_loop, loop
+from dbgsom_core.engine.compile import Floats, Integers, inner_loop, loop
 from dbgsom_core.engine.runtime import available_threads, share
 
 _CHUNK = 64  # samples of a task
@@ -31,11 +31,11 @@ class Prototypes(NamedTuple):
     """
 
     big: float
-    small: NDArray[np.float64]
-    norms: NDArray[np.float64]
-    gram: NDArray[np.float64]
+    small: Floats
+    norms: Floats
+    gram: Floats
     scale: float
-    steepness: NDArray[np.float64]
+    steepness: Floats
 
 
 class Workspace(NamedTuple):
@@ -48,22 +48,22 @@ class Workspace(NamedTuple):
     ``gradient`` are for one sample at a time.
     """
 
-    samples: NDArray[np.float64]
-    residuals: NDArray[np.float64]
-    products: NDArray[np.float64]
-    live: NDArray[np.int64]
-    rounds: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    members: NDArray[np.int64]
-    values: NDArray[np.float64]
-    inverses: NDArray[np.float64]
-    target: NDArray[np.float64]
-    column: NDArray[np.float64]
-    gradient: NDArray[np.float64]
+    samples: Floats
+    residuals: Floats
+    products: Floats
+    live: Integers
+    rounds: Integers
+    counts: Integers
+    members: Integers
+    values: Floats
+    inverses: Floats
+    target: Floats
+    column: Floats
+    gradient: Floats
 
 
 def mixture_coefficients(
-    X: NDArray[Any], prototypes: NDArray[np.float64], threads: int | None = None
+    X: NDArray[Any], prototypes: Floats, threads: int | None = None
 ) -> csr_array:
     """Return the non-negative c (n, K) that minimise ‖x - Σ_j c_j w_j‖ for each sample x.
 
@@ -81,7 +81,7 @@ def mixture_coefficients(
     # Householder's reflection takes the centre to the first axis, away from its own side.
     mirror *= np.sqrt(2.0) / (np.linalg.norm(mirror) or 1.0)
 
-    def reflected(rows: NDArray[Any]) -> NDArray[np.float64]:
+    def reflected(rows: NDArray[Any]) -> Floats:
         turned = np.asarray(rows, dtype=np.float64) - centre
         # Sums of each row by itself: a product of matrices may depend on the other rows.
         along = (turned * mirror).sum(axis=1)
@@ -141,7 +141,7 @@ def mixture_coefficients(
     return coefficients
 
 
-def _solve_exactly(whole: NDArray[np.float64], space: Workspace, row: int) -> None:
+def _solve_exactly(whole: Floats, space: Workspace, row: int) -> None:
     # By orthogonal factors, which keep small rows beside a large first. Normal equations square the
     # condition of the prototypes: with a common offset of 1e7 spreads no digit is left.
     from scipy.optimize import nnls  # slow to import, and seldom needed
@@ -158,7 +158,7 @@ def _solve_exactly(whole: NDArray[np.float64], space: Workspace, row: int) -> No
 
 
 @loop
-def fill_products(space: Workspace, columns: NDArray[np.float64], n_live: int) -> None:
+def fill_products(space: Workspace, columns: Floats, n_live: int) -> None:
     """Fill ``products`` with those of the live residuals and the small differences (D, K).
 
     Each is added up by feature, so that it depends on its sample alone.
@@ -257,7 +257,7 @@ def improve_rows(prototypes: Prototypes, space: Workspace, n_live: int) -> int:
 
 @inner_loop
 def _steepest(
-    prototypes: Prototypes, products: NDArray[np.float64], common: float, least: float, reach: float
+    prototypes: Prototypes, products: Floats, common: float, least: float, reach: float
 ) -> int:
     # The prototype in whose direction the residual falls fastest, -1 where none is steep enough.
     found, largest = -1, 0.0
@@ -270,7 +270,7 @@ def _steepest(
 
 
 @inner_loop
-def _border(gram: NDArray[np.float64], space: Workspace, i: int, size: int, j: int) -> bool:
+def _border(gram: Floats, space: Workspace, i: int, size: int, j: int) -> bool:
     # Border the inverse of the Gram matrix of those inside by prototype j, which takes part by 0;
     # False where it depends on them.
     members, inverses, column = space.members, space.inverses, space.column

@@ -25,13 +25,7 @@ from dbgsom_core.engine.packing import (
     in_rows,
     patches,
 )
-from dbgsom_core.engine.results import (
-    Flags,
-    Floats,
-    Integers,
-    count_classes,
-    unlinked,
-)
+from dbgsom_core.engine.results import Flags, Floats, Integers, count_classes, unlinked
 from dbgsom_core.engine.runtime import share
 from dbgsom_core.engine.search import Part, PartialSums, Pass
 from dbgsom_core.engine.search_loops import ALL, IN_REACH

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import inlined, inner_loop, loop
+from dbgsom_core.engine.compile import Floats, Integers, inlined, inner_loop, loop
 from dbgsom_core.engine.lanes import fetch_line, lanes_of, pack_tile, read_number
 from dbgsom_core.engine.loops import writeable_view
 from dbgsom_core.engine.runtime import share
@@ -80,7 +80,7 @@ def number_at(row: int, k: int, size: int) -> float:
 
 
 @inner_loop
-def row_distance(samples: Rows, i: int, prototypes: NDArray[np.float64], j: int) -> float:
+def row_distance(samples: Rows, i: int, prototypes: Floats, j: int) -> float:
     """Return the distance of sample i and prototypes[j]: its definition, added up by feature."""
     total, row = 0.0, samples.at + i * samples.columns * samples.size
     for k in range(samples.columns):
@@ -100,7 +100,7 @@ class Quantisation(NamedTuple):
     blocks hold them in float32 where that is exact enough to tell most neurons apart.
     """
 
-    centre: NDArray[np.float64]
+    centre: Floats
     scale: float
     grid: float
 
@@ -125,10 +125,10 @@ class Accumulator(NamedTuple):
     many samples changed their unit, and how many were in doubt.
     """
 
-    sums: NDArray[np.float64]
-    hits: NDArray[np.int64]
-    errors: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    sums: Floats
+    hits: Integers
+    errors: Integers
+    counts: Integers
 
 
 class Workspace(NamedTuple):
@@ -148,9 +148,9 @@ class Workspace(NamedTuple):
     nearest: NDArray[Any]
     slack: NDArray[Any]
     tops: NDArray[Any]
-    done: NDArray[np.int64]
+    done: Integers
     transposed: NDArray[Any]
-    packed: NDArray[np.float64]
+    packed: Floats
 
 
 def workspace(n_panels: int, depth: int, dtype: Any) -> Workspace:
@@ -175,8 +175,8 @@ def pack_blocks(
     samples: Rows,
     how: Quantisation,
     blocks: SampleTiles,
-    total: NDArray[np.float64],
-    rows: NDArray[np.int64],
+    total: Floats,
+    rows: Integers,
     start: int,
     stop: int,
 ) -> None:
@@ -224,7 +224,7 @@ def pack_blocks(
 
 
 @inlined
-def pack_row(samples: Rows, i: int, how: Quantisation, out: NDArray[np.float64]) -> None:
+def pack_row(samples: Rows, i: int, how: Quantisation, out: Floats) -> None:
     """Fill the first D of out with the packed numbers of sample i, exact to its dtype."""
     steps, size = how.scale / how.grid, samples.size
     at = samples.at + i * samples.columns * size
@@ -234,9 +234,7 @@ def pack_row(samples: Rows, i: int, how: Quantisation, out: NDArray[np.float64])
 
 
 @loop
-def column_totals(
-    X: NDArray[Any], start: int, stop: int, total: NDArray[np.float64], ends: Any
-) -> None:
+def column_totals(X: NDArray[Any], start: int, stop: int, total: Floats, ends: Any) -> None:
     """Add rows ``start`` to ``stop`` of X (n, D) to ``total`` (D,), note extremes in ``ends``."""
     for i in range(start, stop):
         for k in range(X.shape[1]):
@@ -263,7 +261,7 @@ def quantisation_of(X: Any, threads: int) -> Quantisation:
     return Quantisation(centre, scale, 2.0**-digits)
 
 
-def _totals(X: Any, rows: slice) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _totals(X: Any, rows: slice) -> tuple[Floats, Floats]:
     total, ends = np.zeros(X.shape[1]), np.empty((2, X.shape[1]))
     ends[0], ends[1] = np.inf, -np.inf
     for piece in pieces(rows.start, rows.stop):
@@ -336,8 +334,8 @@ class PackedSamples:
 
     def each(
         self,
-        sums: NDArray[np.float64],
-        hits: NDArray[np.int64],
+        sums: Floats,
+        hits: Integers,
         n_panels: int,
         work: Callable[[Accumulator, Workspace, int, int], None],
         is_small: bool = False,
@@ -461,12 +459,12 @@ NO_MARGINS = Margins(
 
 @loop
 def pack_prototypes(
-    prototypes: NDArray[np.float64],
+    prototypes: Floats,
     how: Quantisation,
-    before: NDArray[np.float64],
-    packed: NDArray[np.float64],
-    steps: NDArray[np.float64],
-    drift: NDArray[np.float64],
+    before: Floats,
+    packed: Floats,
+    steps: Floats,
+    drift: Floats,
     panels: PrototypeTiles,
     rows: NDArray[Any],
     halves: NDArray[Any],
@@ -519,15 +517,15 @@ def pack_prototypes(
 
 @loop
 def unpack_means(
-    before: NDArray[np.float64],
-    sums: NDArray[np.float64],
-    reached: NDArray[np.float64],
+    before: Floats,
+    sums: Floats,
+    reached: Floats,
     pull: float,
-    more: NDArray[np.float64],
-    hits: NDArray[np.int64],
-    centre: NDArray[np.float64],
+    more: Floats,
+    hits: Integers,
+    centre: Floats,
     scale: float,
-    out: NDArray[np.float64],
+    out: Floats,
 ) -> None:
     """Fill out (K, D) with the means that packed ``sums`` over ``reached`` (K,) are.
 
@@ -547,7 +545,7 @@ def unpack_means(
             out[j, k] = total * larger + centre[k]
 
 
-def patches(positions: NDArray[np.int64], rows: int) -> NDArray[np.int32]:
+def patches(positions: Integers, rows: int) -> NDArray[np.int32]:
     """Cut a map in cells (K, 2) into patches of ``rows`` neurons, compact on the grid, (G, rows).
 
     A path winds through the map in strips two cells high, there and back; it is cut into pieces.
@@ -572,7 +570,7 @@ class PackedPrototypes(NamedTuple):
     ``rows`` (K, depth) = -w and ``halves`` (K,) = ‖w‖²/2 are what panels hold, by neuron.
     """
 
-    packed: NDArray[np.float64]
+    packed: Floats
     panels: PrototypeTiles
     accuracy: Accuracy
     rows: NDArray[Any]
@@ -594,10 +592,10 @@ class PrototypePacker:
 
     def pack(
         self,
-        prototypes: NDArray[np.float64],
+        prototypes: Floats,
         ids: NDArray[np.int32],
-        drift: NDArray[np.float64],
-        before: NDArray[np.float64] | None = None,
+        drift: Floats,
+        before: Floats | None = None,
     ) -> PackedPrototypes | None:
         """Pack prototypes (K, D) in panels that hold the rows ``ids`` (G, PANEL_ROWS).
 

@@ -325,12 +325,12 @@ def _nearest(data: Any, rows: Integers, prototypes: Floats, neurons: Integers) -
 
 def updated_from(
     won: Totals,
-    before: NDArray[np.float64],
+    before: Floats,
     around: Neighbourhood,
     pulled: Totals | None,
     centre: Centre | None,
     threads: int,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Return the prototypes (K, D) that follow from what neurons ``won``.
 
     With negative weights a weighted mean may lie anywhere. A prototype then goes the step

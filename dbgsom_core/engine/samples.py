@@ -283,9 +283,7 @@ class Samples:
         """Return the ``sums`` and ``seen`` of `Totals`, added in row order."""
         return won_sums(self.X, self.weights, self.incomplete, bmu, n_neurons)
 
-    def of_parts(
-        self, units: Integers, find: Callable[[Any, NDArray[np.int64]], Integers]
-    ) -> Integers:
+    def of_parts(self, units: Integers, find: Callable[[Any, Integers], Integers]) -> Integers:
         """Return ``find(samples, units)`` (n,), which may be asked of parts of the samples."""
         return find(self, units)
 

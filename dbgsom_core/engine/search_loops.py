@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import inlined, inner_loop, loop
+from dbgsom_core.engine.compile import Floats, Integers, inlined, inner_loop, loop
 from dbgsom_core.engine.lanes import (
     SPARE,
     add_row,
@@ -143,7 +143,7 @@ def keep_margins(
 
 @inner_loop
 def recheck_exactly(
-    samples: Rows, i: int, prototypes: NDArray[np.float64], panels: PrototypeTiles,
+    samples: Rows, i: int, prototypes: Floats, panels: PrototypeTiles,
     space: Workspace, place: int, lane: int, limit: float,
 ) -> tuple[int, int]:  # fmt: skip
     """Return the nearest and the second nearest unit of sample i by definition.
@@ -238,8 +238,8 @@ def _add_sample(
 @inlined
 def add_errors(
     tag: Any, samples: Rows, how: Quantisation, blocks: SampleTiles, b: int, inside: int,
-    packed: NDArray[np.float64], near: float, steps: float, units: NDArray[np.int32],
-    errors: NDArray[np.int64], space: Workspace,
+    packed: Floats, near: float, steps: float, units: NDArray[np.int32],
+    errors: Integers, space: Workspace,
 ) -> None:  # fmt: skip
     """Add the distances of the samples of block b to the errors of their ``units`` (lanes,).
 
@@ -294,10 +294,10 @@ def error_blocks(
     samples: Rows,
     how: Quantisation,
     blocks: SampleTiles,
-    packed: NDArray[np.float64],
+    packed: Floats,
     near: float,
     steps: float,
-    errors: NDArray[np.int64],
+    errors: Integers,
     space: Workspace,
 ) -> None:
     """Add the distances of the samples of all blocks to the errors (K,) of their units."""
@@ -312,8 +312,8 @@ def error_blocks(
 def search_blocks(
     tag: Any,
     samples: Rows,
-    prototypes: NDArray[np.float64],
-    packed: NDArray[np.float64],
+    prototypes: Floats,
+    packed: Floats,
     how: Quantisation,
     steps: float,
     blocks: SampleTiles,
@@ -396,7 +396,7 @@ def nearest_blocks(
     tag: Any,
     places: int,
     samples: Rows,
-    prototypes: NDArray[np.float64],
+    prototypes: Floats,
     blocks: SampleTiles,
     panels: PrototypeTiles,
     accuracy: Accuracy,

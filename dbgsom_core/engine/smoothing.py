@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import loop
+from dbgsom_core.engine.compile import Floats, Integers, loop
 from dbgsom_core.engine.runtime import share
 
 _ROWS = 64  # neurons that one task updates
@@ -18,12 +18,12 @@ _NEGLIGIBLE = 2.0**-70
 
 def smoothed(
     hops: NDArray[np.uint16],
-    weights: NDArray[np.float64],
+    weights: Floats,
     reach: tuple[int, float],
     hits: NDArray[Any],
-    sums: NDArray[np.float64],
+    sums: Floats,
     threads: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Return Σ_i weights[hops[j, i]]*sums[i] and the same of the hits, for every neuron j.
 
     ``hits`` (K,) and ``sums`` (K, D) are those of what the neurons won; ``hops`` (K, K) may be any
@@ -56,7 +56,7 @@ def smoothed(
     return out_sums, out_hits
 
 
-def reach_of(weights: NDArray[np.float64], hits: float) -> tuple[int, float]:
+def reach_of(weights: Floats, hits: float) -> tuple[int, float]:
     """Return up to how many hops a kernel counts, and how many hits a neuron needs there.
 
     With fewer of all ``hits``, weighted, what is left out could matter. A kernel that is 0
@@ -73,25 +73,21 @@ def reach_of(weights: NDArray[np.float64], hits: float) -> tuple[int, float]:
     return reach, rest * 2.0**60
 
 
-def means(
-    before: NDArray[np.float64], sums: NDArray[np.float64], reached: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def means(before: Floats, sums: Floats, reached: Floats) -> Floats:
     """Return ``sums`` (K, D) over ``reached`` (K,), and ``before`` (K, D) where that is 0."""
     after = np.empty(before.shape)
     divide_reached(before, sums, reached, after)
     return after
 
 
-def step_length(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
+def step_length(before: Floats, after: Floats) -> float:
     """Return the root mean square length of the steps from one (K, D) to the other."""
     steps = squared_steps(before, after, np.zeros(after.shape[1]))
     return math.sqrt(steps / len(after))
 
 
 @loop
-def squared_steps(
-    before: NDArray[np.float64], after: NDArray[np.float64], by_feature: NDArray[np.float64]
-) -> float:
+def squared_steps(before: Floats, after: Floats, by_feature: Floats) -> float:
     """Return Σ (after - before)² over two arrays (K, D); ``by_feature`` (D,) zeros are overwritten.
 
     Features are added up apart, so that the additions need not wait for each other.
@@ -107,12 +103,7 @@ def squared_steps(
 
 
 @loop
-def divide_reached(
-    before: NDArray[np.float64],
-    sums: NDArray[np.float64],
-    reached: NDArray[np.float64],
-    out: NDArray[np.float64],
-) -> None:
+def divide_reached(before: Floats, sums: Floats, reached: Floats, out: Floats) -> None:
     """Fill out (K, D) with ``sums`` over ``reached`` (K,), or ``before`` where that is not above 0.
 
     All but ``reached`` are (K, D).
@@ -128,9 +119,7 @@ def divide_reached(
 
 
 @loop
-def fill_influence(
-    hops: NDArray[np.uint16], weights: NDArray[np.float64], start: int, out: NDArray[np.float64]
-) -> None:
+def fill_influence(hops: NDArray[np.uint16], weights: Floats, start: int, out: Floats) -> None:
     """Fill out (m, K) with the weights at the hops (K, K) of the rows from ``start`` on."""
     for j in range(out.shape[0]):
         for i in range(out.shape[1]):
@@ -140,15 +129,15 @@ def fill_influence(
 @loop
 def smooth_rows(
     hops: NDArray[np.uint16],
-    weights: NDArray[np.float64],
+    weights: Floats,
     reach: int,
     least: float,
-    hits: NDArray[np.int64],
-    sums: NDArray[np.float64],
+    hits: Integers,
+    sums: Floats,
     start: int,
     stop: int,
-    out_sums: NDArray[np.float64],
-    out_hits: NDArray[np.float64],
+    out_sums: Floats,
+    out_hits: Floats,
 ) -> None:
     """Fill rows ``start`` to ``stop`` of the smoothed sums (K, D) and hits (K,).
 

@@ -296,11 +296,7 @@ class _Best:
             ]
             rest = v.larger(values[1], value)
             middle = v.smaller(values[1], v.larger(values[0], value))
-            values = [
-                v.smaller(values[0], value),
-                middle,
-                v.smaller(values[2], rest),
-            ]
+            values = [v.smaller(values[0], value), middle, v.smaller(values[2], rest)]
         return [near, *values, *places]
 
     def keep(self, carried: list[Any]) -> None:

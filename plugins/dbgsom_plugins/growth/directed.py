@@ -433,10 +433,7 @@ class Gsom(SettlingGrowth):
     """
 
     spreading_factor: SpreadingFactor = Field(
-        default=0.5,
-        gt=0,
-        lt=1,
-        description="between 0 and 1: the closer to 1, the larger the map",
+        default=0.5, gt=0, lt=1, description="between 0 and 1: the closer to 1, the larger the map"
     )
     distribution_factor: float = Field(
         default=0.3,
