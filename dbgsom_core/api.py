@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from dbgsom_core.engine.workers import available_threads, share
+from dbgsom_core.engine.runtime import available_threads, share
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.interfaces.component import Component, Nested
 from dbgsom_core.interfaces.datasets import Data, Dataset, Table
@@ -78,14 +78,13 @@ from dbgsom_core.interfaces.version import (
 from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 if TYPE_CHECKING:
-    from dbgsom_core.engine.blas import one_blas_thread
     from dbgsom_core.engine.compile import compiled
-    from dbgsom_core.engine.contract import Assignment
-    from dbgsom_core.engine.local import Samples
+    from dbgsom_core.engine.results import Assignment
+    from dbgsom_core.engine.runtime import one_blas_thread
+    from dbgsom_core.engine.samples import Samples
     from dbgsom_core.engine.tables import Shards
-    from dbgsom_core.som_map.changes import Death, Insert, Move
     from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE, Grid
-    from dbgsom_core.som_map.som_map import SomMap
+    from dbgsom_core.som_map.som_map import Death, Insert, Move, SomMap
     from dbgsom_core.som_map.topology import (
         grid_distances,
         topographic_function,
@@ -184,7 +183,7 @@ _GONE = {
     "Position": "tuple[int, int]",
     "callers_level did_you_mean": "dbgsom_core.errors",
     "inner_loop": "compiled",
-    "Found Held MapGraph Moments Neighbourhood PerSample Search Totals": "Samples, as its base",
+    "MapGraph Moments Neighbourhood PerSample Search Totals": "Samples, as its base",
     "check_written unpacked_most": "open_regular",
     "FloatArray IntArray": "numpy.typing.NDArray",
 }
@@ -201,11 +200,11 @@ hookimpl = pluggy.HookimplMarker("dbgsom")
 
 # What needs numpy or numba, without which plugins are found, and what will be gone.
 _HOMES = {
-    "engine.blas": "one_blas_thread",
+    "engine.runtime": "one_blas_thread",
     "engine.compile": "compiled inner_loop",
-    "engine.contract": "Assignment Found MapGraph Moments Neighbourhood PerSample Search Totals",
-    "engine.local": "Samples",
-    "engine.tables": "Held Shards",
+    "engine.results": "Assignment MapGraph Moments Neighbourhood PerSample Search Totals",
+    "engine.samples": "Samples",
+    "engine.tables": "Shards",
     "errors": "callers_level did_you_mean",
     "interfaces.arrays": "FloatArray IntArray",
     "interfaces.context": "Chunk Context",
@@ -219,9 +218,8 @@ _HOMES = {
     "interfaces.stability": "Interval",
     "interfaces.stopping": "StoppingRule",
     "interfaces.trackers": "Tracker Variant",
-    "som_map.changes": "Death Insert Move",
     "som_map.grid": "HEXAGONAL LINE SQUARE Grid Position",
-    "som_map.som_map": "SomMap",
+    "som_map.som_map": "Death Insert Move SomMap",
     "som_map.topology": "grid_distances topographic_function topographic_product",
     "som_map.tree": "Tree",
     "tables": "Columns",

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from dbgsom_core.cli.console import output, unescaped
-from dbgsom_core.engine.compile_clock import CompileClock, compile_clock
+from dbgsom_core.engine.runtime import CompileClock, compile_clock
 from dbgsom_core.errors import as_text
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.trackers import Run, RunResult

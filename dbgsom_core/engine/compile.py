@@ -18,15 +18,22 @@ from typing import Any, TypeVar
 import llvmlite
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 from numba import njit
 from numba.core import config, event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.runtime import rtsys
 from numba.extending import register_jitable
+from numpy.typing import NDArray
 
-from dbgsom_core.engine import compile_clock
+from dbgsom_core.engine.runtime import clocks
 
 Loop = TypeVar("Loop", bound=Callable[..., Any])
+
+# Arrays as most loops take them.
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 # Nothing calls a loop by a pointer of C.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
@@ -36,10 +43,12 @@ _YOUNG = 3600.0  # seconds for which a folder is left alone: another process may
 
 class _Listener(event.Listener):  # type: ignore[misc] # it has no types
     def on_start(self, event: Any) -> None:
-        compile_clock.begin()
+        for clock in list(clocks):
+            clock.begin()
 
     def on_end(self, event: Any) -> None:
-        compile_clock.end()
+        for clock in list(clocks):
+            clock.end()
 
 
 event.register("numba:compile", _Listener())  # of what is not in the cache
@@ -156,8 +165,8 @@ def _engine_sources() -> str:
 
 
 @lru_cache(maxsize=64)
-def _contents(path: Path) -> bytes:
-    return path.read_bytes()
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class _Locator:
@@ -170,24 +179,19 @@ class _Locator:
 
     @classmethod
     def from_function(cls, function: Any, file: str) -> _Locator | None:
-        """Return where a function is cached: nowhere if no folder or no file is there."""
         folder = loops_folder()
         return None if folder is None or not Path(file).is_file() else cls(function, file, folder)
 
     def ensure_cache_path(self) -> None:
-        """Make the folder once more where somebody removed it."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def get_cache_path(self) -> str:
-        """Return the folder."""
         return str(self._folder)
 
     def get_source_stamp(self) -> str:
-        """Return what changes with the code of the function's own file."""
-        return hashlib.sha256(_contents(Path(self._py_file))).hexdigest()
+        return _digest(Path(self._py_file))
 
     def get_disambiguator(self) -> str:
-        """Return what tells functions of the same name apart."""
         module = hashlib.sha256(self._module.encode()).hexdigest()
         return f"{self._line}-{module[:8]}"
 
@@ -200,17 +204,13 @@ class _FunctionCache(FunctionCache):  # type: ignore[misc] # it has no types
     _impl_class = _CacheImpl
 
     def save_overload(self, signature: Any, data: Any) -> None:
-        """Save what was compiled, if that is possible."""
         with contextlib.suppress(OSError):
             super().save_overload(signature, data)
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
-        """Return what was compiled for a signature, or None.
-
-        Numba loads all that it needs to compile first, which takes longer than a small fit: what is
-        cached needs memory management alone. And two processes that fill the cache at once may
-        write the same file for different types: of others nothing is taken.
-        """
+        # Numba loads all that it needs to compile first, which takes longer than a small fit: what
+        # is cached needs memory management alone. And two processes that fill the cache at once may
+        # write the same file for different types: of others nothing is taken.
         found = None
         if hasattr(self, "_load_overload") and hasattr(rtsys, "initialize"):
             rtsys.initialize(target_context)

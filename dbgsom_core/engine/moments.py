@@ -1,4 +1,4 @@
-"""Column means, deviations and principal axes of dense, sparse, incomplete and weighted samples."""
+"""Column means, deviations, medians and principal axes: dense, sparse, with gaps or weights."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.contract import Moments
-from dbgsom_core.engine.samples import PlainSamples
+from dbgsom_core.engine.results import Floats, Moments, smoothed_weights
+from dbgsom_core.engine.runtime import available_threads
 from dbgsom_core.engine.tables import BlockTable, each_range, pieces
-from dbgsom_core.engine.workers import available_threads
 
 _CHUNK_ROWS = 8192
 _MOST_CHUNKS = 64
@@ -24,15 +23,10 @@ _LARGEST = 1e153  # the sum of its squares, and that of differences, stay below 
 _SMALLEST = 1e-150  # squares below 1e-308 lose digits
 
 
-def moments_of(data: PlainSamples) -> Moments:
+def moments_of(data: Any) -> Moments:
     """Compute the moments in two passes, so that large offsets do no harm.
 
     The parts that are added up do not depend on the number of threads.
-
-    Raises
-    ------
-    ValueError
-        A column has no observed value.
     """
     X = data.X
     with np.errstate(over="ignore", invalid="ignore"):  # `check_varies` tells
@@ -54,12 +48,12 @@ def moments_of(data: PlainSamples) -> Moments:
         return Moments(mean, np.sqrt(squares / count))
 
 
-def _of_sparse(data: PlainSamples) -> Moments:
+def _of_sparse(data: Any) -> Moments:
     X, weights = data.X, data.sample_weights
     n_columns, total = X.shape[1], weights.sum()
     of_entry = np.repeat(weights, np.diff(X.indptr))
 
-    def columns(values: NDArray[Any]) -> NDArray[np.float64]:
+    def columns(values: NDArray[Any]) -> Floats:
         return np.bincount(X.indices, of_entry * values, n_columns).astype(np.float64)
 
     mean = columns(X.data) / total
@@ -68,24 +62,17 @@ def _of_sparse(data: PlainSamples) -> Moments:
     return Moments(mean, np.sqrt(squares / total))
 
 
-def _total(
-    X: Any, weights: NDArray[np.float64] | None, add: Callable[..., NDArray[np.float64]]
-) -> NDArray[np.float64]:
+def _total(X: Any, weights: Floats | None, add: Callable[..., Floats]) -> Floats:
     parts = each_range(X, _ranges(len(X)), add, available_threads(), weights)
     return np.asarray(np.sum(parts, axis=0))
 
 
 def _add(
-    centre: NDArray[np.float64] | None,
-    counts: bool,
-    X: Any,
-    rows: slice,
-    weights: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
+    centre: Floats | None, counts: bool, X: Any, rows: slice, weights: Floats | None
+) -> Floats:
     # The sums (D,) of some rows, or of their squared differences to a centre; with weights those
     # of what is observed, or how much that is.
-    from dbgsom_core.engine import loops
-    from dbgsom_core.engine.rows import for_loops  # numba is slow to import
+    from dbgsom_core.engine import loops  # numba is slow to import
 
     out, first = np.zeros(X.shape[1]), rows.start
     for piece in pieces(first, rows.stop):
@@ -96,9 +83,9 @@ def _add(
             values = ~np.isnan(values) if counts else np.nan_to_num(values)
             out += np.einsum("i,ij->j", own, values, dtype=np.float64)
         elif centre is None:
-            loops.add_columns(for_loops(part), out)
+            loops.add_columns(loops.writeable_view(part), out)
         else:
-            loops.add_squares(for_loops(part), centre, out)
+            loops.add_squares(loops.writeable_view(part), centre, out)
     return out
 
 
@@ -171,7 +158,7 @@ _FLAT = 1e-13  # share of the largest variance below which one is rounding
 _WHOLE_COVARIANCE = 1 << 30  # multiplications up to which it is that of all samples
 
 
-def principal_axes(data: PlainSamples, moments: Moments) -> list[NDArray[np.float64]]:
+def principal_axes(data: Any, moments: Moments) -> list[Floats]:
     """Return the first two principal axes (D,), each as long as the standard deviation along it.
 
     The sign of an axis is that of its largest entry. Where the covariance of all samples would take
@@ -191,7 +178,7 @@ def principal_axes(data: PlainSamples, moments: Moments) -> list[NDArray[np.floa
     return found if len(found) > 1 else [*found, np.zeros(d)]
 
 
-def _of_covariance(data: PlainSamples, moments: Moments) -> tuple[Any, Any]:
+def _of_covariance(data: Any, moments: Moments) -> tuple[Any, Any]:
     from scipy.linalg import eigh
 
     d = data.X.shape[1]
@@ -206,7 +193,7 @@ def _of_covariance(data: PlainSamples, moments: Moments) -> tuple[Any, Any]:
     return values[::-1], vectors.T[::-1]
 
 
-def _of_operator(data: PlainSamples, moments: Moments) -> tuple[Any, Any]:
+def _of_operator(data: Any, moments: Moments) -> tuple[Any, Any]:
     # Many columns: the centred and weighted samples are only ever multiplied with vectors.
     from scipy.sparse.linalg import LinearOperator, svds
 
@@ -225,13 +212,7 @@ def _of_operator(data: PlainSamples, moments: Moments) -> tuple[Any, Any]:
     return np.square(lengths[::-1]), axes[::-1]
 
 
-def _product(
-    mean: NDArray[np.float64],
-    incomplete: bool,
-    X: Any,
-    rows: slice,
-    weights: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
+def _product(mean: Floats, incomplete: bool, X: Any, rows: slice, weights: Floats | None) -> Floats:
     # Σ weight (x - mean)ᵀ(x - mean), and of sparse samples Σ weight xᵀx.
     X = X[rows]
     if issparse(X):
@@ -241,3 +222,45 @@ def _product(
     centred = np.nan_to_num(X - mean) if incomplete else X - mean
     weighted = centred if weights is None else centred * weights[:, None]
     return np.asarray(weighted.T @ centred)
+
+
+# ------------------------------------------------------------------------------- robust weights
+
+_MILD = 0.1  # a sample at the median distance keeps 0.69 of its weight, one ten times as far none
+
+
+def robust_weights(data: Any, gamma: float | None) -> tuple[Floats, float]:
+    """Return weights (n,) by the distances to the column medians, and γ.
+
+    γ None is 0.1 over the median squared distance to the medians.
+    """
+    distance = data.assign(data.metric.centred(_medians(data)[None])).distance
+    if gamma is None:
+        middle = weighted_median(distance, data.sample_weights) or float(distance.max()) or 1.0
+        gamma = _MILD / middle**2
+    return smoothed_weights(distance, data.sample_weights, gamma), gamma
+
+
+def _medians(data: Any) -> Floats:
+    """Return the weighted medians (D,) of the columns, of what is observed in them."""
+    X, weights, medians = data.X, data.sample_weights, np.zeros(data.X.shape[1])
+    columns = list(range(X.shape[1]))
+    if issparse(X):
+        # Where less than half of the weight is stored the median is 0.
+        X = X.tocsc()
+        stored = np.bincount(
+            data.X.indices, np.repeat(weights, np.diff(data.X.indptr)), len(medians)
+        )
+        columns = np.flatnonzero(2 * stored >= data.total_weight).tolist()
+    for k in columns:
+        column = X[:, [k]].toarray().ravel() if issparse(X) else X[:, k]
+        observed = ~np.isnan(column)
+        medians[k] = weighted_median(column[observed], weights[observed])
+    return medians
+
+
+def weighted_median(values: NDArray[Any], weights: Floats) -> float:
+    """Return the lowest of the values (m,) up to which lies at least half of the weight."""
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(reached, reached[-1] / 2)]])

@@ -1,45 +1,148 @@
-"""Samples in memory and what the methods of their metric say of them: chunks of rows in threads."""
+"""Samples in memory: what any engine's answer by default, and those that are searched fast."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, Self
+from functools import cached_property, lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, issparse, vstack
 
-from dbgsom_core.engine.contract import Assignment
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.scalar import scalar_assign, scalar_pairwise
-from dbgsom_core.engine.sums import has_missing, won_sums
-from dbgsom_core.engine.workers import share
+from dbgsom_core.engine.moments import (
+    check_varies,
+    extremes,
+    moments_of,
+    principal_axes,
+    robust_weights,
+)
+from dbgsom_core.engine.results import (
+    Assignment,
+    Floats,
+    Integers,
+    Moments,
+    PerSample,
+    Search,
+    SearchResult,
+    Units,
+    groups,
+    won_sums,
+)
+from dbgsom_core.engine.runtime import available_threads, share
+from dbgsom_core.engine.tables import has_missing, pieces
 
+if TYPE_CHECKING:
+    from dbgsom_core.engine.packing import PackedSamples, Quantisation
+
+PACKING_PAYS = 1 << 15  # numbers in the data from which a packed copy pays for a training
 _CHUNK_DISTANCES = 1 << 20  # distances that one chunk of a whole distance matrix may hold (8 MiB)
 _SMALL_WORK = 1 << 21  # multiplications below which threads cost more than they save
+_CHUNK_NUMBERS = 1 << 22  # numbers of dense samples that are made at a time
+_TASKS = 32  # shares of the rows whose distances are wanted, at most
+_TASK_NUMBERS = 1 << 18  # numbers in the samples of one, about: to wake a thread takes a while
+_FAST_PAYS_ONCE = 1 << 24  # multiplications from which one fast search does
 
 
 @dataclass(frozen=True)
-class PlainSamples:
-    """Prepared samples ``X`` (n, D) that can be compared with prototypes again and again.
+class Samples:
+    """Samples that an engine holds: n of them, prepared by the metric, as training asks of them.
 
-    ``X`` is dense, with nan for what is missing, or a CSR matrix; ``weights`` (n,) are the samples'
-    or None. A sample may stand for several: ``scatter`` (n,) is then their mean distance to it.
-    ``codes`` (n,) are their classes 0..``n_classes`` - 1, negative for none, or None.
-    ``working_memory`` are the bytes that a search may take, or None for what is usual.
+    Everything is there by default, from ``X`` in the memory of this process. An engine that is
+    faster derives from it, and overrides `assign`, the pass, and `quantised_sums`, what neurons
+    won: maps then have the bits of the built-in engine's. Prototypes are float64 (K, D).
+
+    Attributes
+    ----------
+    X : float array or CSR matrix (n, D)
+        Dense, nan where a value is missing, or sparse.
+    metric : MetricAbilities
+        The metric's methods.
+    threads : int
+        That a pass may use.
+    chunk_rows : int
+        Rows that one task compares at a time.
+    weights : float64 array (n,) or None
+        The samples' weights.
+    scatter : float64 array (n,) or None
+        Where a sample stands for several, their mean distance to it.
+    codes : int64 array (n,) or None
+        The classes, 0 to ``n_classes`` - 1, negative for none.
+    n_classes : int
+        How many classes there are.
+    working_memory : int or None
+        Bytes that a search may take; None: what is usual.
     """
 
     X: Any
     metric: MetricCalls
     threads: int = 1
     chunk_rows: int = 4096
-    weights: NDArray[np.float64] | None = None
-    scatter: NDArray[np.float64] | None = None
-    codes: NDArray[np.int64] | None = None
+    weights: Floats | None = None
+    scatter: Floats | None = None
+    codes: Integers | None = None
     n_classes: int = 0
     working_memory: int | None = None
+
+    moments = moments_of
+    principal_axes = principal_axes
+
+    @classmethod
+    def of(
+        cls,
+        X: Any,
+        metric: Any,
+        weights: Floats | None = None,
+        threads: int | None = None,
+        **given: Any,
+    ) -> Self:
+        """Return samples X (n, D) as users give them: the metric prepares them.
+
+        Without ``threads`` they are as many as this process may use; ``given`` are other fields.
+        """
+        prepared = metric.prepared(X if issparse(X) else np.asarray(X))
+        if not issparse(prepared):
+            # A view, so that what a metric remembers of these samples ends with the pass.
+            prepared = np.ascontiguousarray(prepared).view()
+            metric.check_geometry(prepared)
+        threads = threads or available_threads()
+        return cls(prepared, metric, threads, weights=weights, **given)
+
+    # ------------------------------------------------------------------- what engines override
+
+    def assign(self, prototypes: Floats) -> PerSample:
+        """Find the nearest prototype of every sample, ties to the lowest row."""
+        return self.assign_plainly(prototypes)
+
+    def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
+        """Return the ``k`` nearest prototypes (n, k) of each sample, ties to lower rows.
+
+        And their distances (n, k), or None where `distances_to` is to be asked.
+        """
+        return self.nearest_plainly(prototypes, k)
+
+    def quantised_sums(self, units: Integers, n_units: int) -> Floats:
+        """Return the sums (K, D) of the `quantised` numbers of what ``units`` (n,) won.
+
+        They are the same bits in any order. Only asked for where there is a `quantisation`.
+        """
+        sums = np.zeros((n_units, self.X.shape[1]))
+        for rows in _slices(self.n, _CHUNK_NUMBERS // max(self.X.shape[1], 1)):
+            np.add.at(sums, units[rows], self.quantised(rows))
+        return sums
+
+    def search(self) -> Search:
+        """Return a search for the epochs of one training."""
+        if self.quantisation is None or self.weights is not None:
+            return Search(self)
+        from dbgsom_core.engine.search import Part, PartitionedSearch, PartsHere
+
+        return PartitionedSearch(self, PartsHere([Part(self)]))
+
+    # ----------------------------------------------------------------- what they may make use of
 
     @property
     def n(self) -> int:
@@ -47,7 +150,7 @@ class PlainSamples:
         return int(self.X.shape[0])
 
     @cached_property
-    def sample_weights(self) -> NDArray[np.float64]:
+    def sample_weights(self) -> Floats:
         """The weights (n,), 1 where none were given."""
         return np.ones(self.n) if self.weights is None else self.weights
 
@@ -70,53 +173,60 @@ class PlainSamples:
         """Whether the metric is Euclidean and the samples are dense and complete."""
         return self.metric.is_euclidean and not issparse(self.X) and not self.incomplete
 
-    def subset(self, rows: NDArray[Any] | slice) -> Self:
-        """Return the same for some of the samples."""
-        return replace(self, X=self.X[rows], **self.entries(rows))
+    @property
+    def _may_be_packed(self) -> bool:
+        # As far as one can tell without a look at the values: none may be missing.
+        return (
+            self.metric.is_euclidean
+            and not issparse(self.X)
+            and self.X.dtype in (np.dtype(np.float32), np.dtype(np.float64))
+            and self.X.flags.c_contiguous  # rows are packed by their addresses
+            and self.n < 2**31
+        )
 
-    def entries(self, rows: NDArray[Any] | slice) -> dict[str, Any]:
-        """Return the weights, scatters and classes of some of the samples."""
-        of_all = {"weights": self.weights, "scatter": self.scatter, "codes": self.codes}
-        return {name: None if one is None else one[rows] for name, one in of_all.items()}
+    @cached_property
+    def quantisation(self) -> Quantisation | None:
+        """How numbers are rounded so that float64 sums of all samples are exact.
 
-    def of_parts(
-        self, units: NDArray[np.int64], ask: Callable[[Any, NDArray[np.int64]], NDArray[np.int64]]
-    ) -> NDArray[np.int64]:
-        """Return ``ask(samples, units)`` (n,), which may be asked of parts of the samples."""
-        return ask(self, units)
+        It has a ``centre`` (D,), a ``scale`` and a ``grid``, powers of two; see `quantised`. None:
+        the metric is not of Euclidean geometry, values are missing, or the samples are few, and
+        sums are added up plainly.
+        """
+        if self.X.size < PACKING_PAYS or not self._may_be_packed or self.incomplete:
+            return None
+        from dbgsom_core.engine.packing import quantisation_of
 
-    def assign_plainly(self, prototypes: NDArray[np.float64]) -> Assignment:
-        """Do as `assign` by the metric's own methods."""
-        n = self.n
-        found = Assignment(np.empty(n, dtype=np.int64), np.empty(n))
-        metric = self.metric
+        return quantisation_of(self.X, self.threads)
 
-        def work(rows: slice, _: int) -> None:
-            if metric.assign is not None:
-                bmu, distance = metric.assign(self.X[rows], prototypes)
-            elif metric.scalar is not None:
-                bmu, distance = scalar_assign(metric, self.X[rows], prototypes)
-            else:
-                distances = self.pairwise(self.X[rows], prototypes)
-                bmu = distances.argmin(axis=1)
-                distance = distances[np.arange(len(bmu)), bmu]
-            found.bmu[rows], found.distance[rows] = bmu, distance
+    def quantised(self, rows: slice = slice(None)) -> Floats:
+        """Return (x - centre)*scale of some samples (m, D), rounded to multiples of the grid."""
+        how, X = self.quantisation, self.X[rows]
+        assert how is not None
+        numbers = np.rint((X - how.centre) * (how.scale / how.grid)) * how.grid
+        return np.asarray(numbers.astype(X.dtype), np.float64)
 
-        chunk = self._rows_for(prototypes) if metric.assign is None else self.chunk_rows
-        self._each_chunk(work, chunk, n * prototypes.size)
-        return found
+    def distances_to(
+        self, prototypes: Floats, units: Integers, among: slice | None = None
+    ) -> Floats:
+        """Return the distance of each sample to the prototype in its entry of ``units`` (n,).
 
-    def sums_seen(
-        self, bmu: NDArray[np.int64], n_neurons: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Return the ``sums`` and ``seen`` of `Totals`, added in row order."""
-        if bmu.min() < 0 or bmu.max() >= n_neurons:  # the loops do not check
-            raise IndexError(f"best-matching units must be rows below {n_neurons}")
-        return won_sums(self.X, self.weights, self.incomplete, bmu, n_neurons)
+        Or of the rows ``among`` the samples whose ``units`` (m,) these are. For dense, complete
+        samples of Euclidean geometry.
+        """
+        from dbgsom_core.engine import loops  # numba is slow to import
 
-    def pairwise(
-        self, X: NDArray[np.floating[Any]], prototypes: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+        X = loops.writeable_view(self.X if among is None else self.X[among])
+        n, out = len(X), np.empty(len(X))
+        tasks = min(_TASKS, n, X.size // _TASK_NUMBERS + 1)
+
+        def work(worker: int, task: int) -> None:
+            rows = slice(n * task // tasks, n * (task + 1) // tasks)
+            loops.distances_to(X[rows], prototypes, units[rows], out[rows])
+
+        share(self.threads, tasks, work)
+        return out
+
+    def pairwise(self, X: NDArray[np.floating[Any]], prototypes: Floats) -> Floats:
         """Return the distances (m, K) of prepared samples ``X`` (m, D) to ``prototypes``."""
         metric = self.metric
         if metric.pairwise is not None:
@@ -128,72 +238,315 @@ class PlainSamples:
         columns = [metric.assign(X, w[None])[1] for w in prototypes]
         return np.column_stack(columns).astype(np.float64)
 
-    def chunks(
-        self, prototypes: NDArray[np.float64]
-    ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-        """Yield (rows, distances (m, K)) over all samples, a bounded block at a time."""
-        size, distances = self._blocks(prototypes)
-        for start in range(0, self.n, size):
-            rows = slice(start, min(start + size, self.n))
-            yield rows, distances(rows)
+    def assign_plainly(self, prototypes: Floats) -> PerSample:
+        """Do as `assign` by the metric's own methods."""
+        found = Assignment(np.empty(self.n, dtype=np.int64), np.empty(self.n))
+        metric = self.metric
 
-    def each_block(
-        self,
-        prototypes: NDArray[np.float64],
-        use: Callable[[slice, NDArray[np.float64]], None],
-        out: NDArray[np.float64] | None = None,
-    ) -> None:
-        """Do ``use(rows, distances)`` for the blocks that `chunks` yields, from several threads.
+        def work(rows: slice) -> None:
+            if metric.assign is not None:
+                bmu, distance = metric.assign(self.X[rows], prototypes)
+            else:
+                distances = (
+                    self.pairwise(self.X[rows], prototypes)
+                    if metric.scalar is None
+                    else scalar_pairwise(metric, self.X[rows], prototypes)
+                )
+                bmu = distances.argmin(axis=1)
+                distance = distances[np.arange(len(bmu)), bmu]
+            found.bmu[rows], found.distance[rows] = bmu, distance
 
-        Distances lie in ``out`` (n, K) where that is given.
-        """
-        size, distances = self._blocks(prototypes, out)
-        work = self.n * prototypes.size
-        self._each_chunk(lambda rows, _: use(rows, distances(rows)), size, work)
+        self._each_chunk(prototypes, work, self.chunk_rows if metric.assign is not None else None)
+        return found
 
-    def _blocks(
-        self, prototypes: NDArray[np.float64], out: NDArray[np.float64] | None = None
-    ) -> tuple[int, Callable[[slice], NDArray[np.float64]]]:
-        # How many rows make a block, and their distances.
-        size = self._rows_for(prototypes)
-        if not self.is_euclidean:
-            return size, lambda rows: self.pairwise(self.X[rows], prototypes)
-        from dbgsom_core.engine.loops import fill_distances
-        from dbgsom_core.engine.rows import for_loops  # numba is slow to import
+    def nearest_plainly(self, prototypes: Floats, k: int) -> tuple[Integers, Floats]:
+        """Do as `nearest_units` by all distances, which are returned as well."""
+        from dbgsom_core.engine.loops import smallest  # numba is slow to import
 
-        columns = np.ascontiguousarray(prototypes.T, np.float64)
+        neurons, distances = np.zeros((self.n, k), dtype=np.int64), np.empty((self.n, k))
+        fill = self._distances(prototypes)
 
-        def distances(rows: slice) -> NDArray[np.float64]:
-            part = np.ascontiguousarray(for_loops(self.X[rows]))
-            found = np.empty((len(part), len(prototypes))) if out is None else out[rows]
-            fill_distances(part, columns, found)
-            return found
+        def work(rows: slice) -> None:
+            smallest(np.ascontiguousarray(fill(rows)), neurons[rows], distances[rows])
 
-        return size, distances
-
-    def nearest_plainly(
-        self, prototypes: NDArray[np.float64], k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Do as `nearest_units` by all distances, which are told as well."""
-        from dbgsom_core.engine.loops import smallest
-
-        n = self.n
-        neurons, distances = np.zeros((n, k), dtype=np.int64), np.empty((n, k))
-
-        def keep(rows: slice, block: NDArray[np.float64]) -> None:
-            smallest(np.ascontiguousarray(block), neurons[rows], distances[rows])
-
-        self.each_block(prototypes, keep)
+        self._each_chunk(prototypes, work)
         distances[:, len(prototypes) :] = distances[:, :1]  # of fewer than k the first stands again
         return neurons, distances
 
-    def _rows_for(self, prototypes: NDArray[np.float64]) -> int:
-        return int(np.clip(_CHUNK_DISTANCES // len(prototypes), 1, self.chunk_rows))
+    def chunks(self, prototypes: Floats) -> Iterator[tuple[slice, Floats]]:
+        """Yield (rows, distances (m, K)) over all samples, a bounded block at a time."""
+        fill = self._distances(prototypes)
+        for rows in self._chunk_slices(prototypes):
+            yield rows, fill(rows)
+
+    def sums_seen(self, bmu: NDArray[Any], n_neurons: int) -> tuple[Floats, Floats | None]:
+        """Return the ``sums`` and ``seen`` of `Totals`, added in row order."""
+        return won_sums(self.X, self.weights, self.incomplete, bmu, n_neurons)
+
+    def of_parts(self, units: Integers, find: Callable[[Any, Integers], Integers]) -> Integers:
+        """Return ``find(samples, units)`` (n,), which may be asked of parts of the samples."""
+        return find(self, units)
+
+    def _distances(self, prototypes: Floats) -> Callable[..., Floats]:
+        # Returns distances (m, K) of some rows, in ``out`` where that is given.
+        if not self.is_euclidean:
+            return lambda rows, out=None: self.pairwise(self.X[rows], prototypes)
+        from dbgsom_core.engine import loops  # numba is slow to import
+
+        columns = np.ascontiguousarray(prototypes.T, np.float64)
+
+        def distances(rows: slice, out: Floats | None = None) -> Floats:
+            part = np.ascontiguousarray(loops.writeable_view(self.X[rows]))
+            found = np.empty((len(part), len(prototypes))) if out is None else out
+            loops.fill_distances(part, columns, found)
+            return found
+
+        return distances
+
+    def _chunk_slices(self, prototypes: Floats, size: int | None = None) -> list[slice]:
+        most = max(1, _CHUNK_DISTANCES // len(prototypes))
+        return _slices(self.n, size or min(most, self.chunk_rows))
 
     def _each_chunk(
-        self, work: Callable[[slice, int], None], size: int, multiplications: int
+        self, prototypes: Floats, work: Callable[[slice], None], size: int | None = None
     ) -> None:
-        n = self.n
-        chunks = [slice(start, min(start + size, n)) for start in range(0, n, size)]
-        threads = 1 if multiplications < _SMALL_WORK else self.threads
-        share(threads, len(chunks), lambda worker, task: work(chunks[task], worker))
+        chunks = self._chunk_slices(prototypes, size)
+        threads = 1 if self.n * prototypes.size < _SMALL_WORK else self.threads
+        share(threads, len(chunks), lambda _, task: work(chunks[task]))
+
+    # --------------------------------------------------------------------------- other samples
+
+    def subset(self, rows: NDArray[Any] | slice) -> Any:
+        """Return the same for some of the samples."""
+        return replace(self, X=self.X[rows], **self._entries(rows))
+
+    def _entries(self, rows: NDArray[Any] | slice) -> dict[str, Any]:
+        of_all = {"weights": self.weights, "scatter": self.scatter, "codes": self.codes}
+        return {name: None if all_ is None else all_[rows] for name, all_ in of_all.items()}
+
+    def with_classes(self, codes: Integers | None, n_classes: int) -> Self:
+        """Return the same with classes ``codes`` (n,)."""
+        return replace(self, codes=codes, n_classes=n_classes)
+
+    def followed_by(self, X: Floats, weights: Floats, scatter: Floats) -> Self:
+        """Return the same with m more samples, prepared, each of which stands for several."""
+        more = X.astype(self.X.dtype, copy=False)
+        if issparse(self.X):
+            both = vstack([self.X, csr_array(more)], format="csr")
+        else:
+            both = np.vstack([self.X, more])
+        return self._followed_by(both, weights, scatter)
+
+    def _followed_by(self, both: Any, weights: Floats, scatter: Floats) -> Self:
+        return replace(
+            self,
+            X=both,
+            weights=np.concatenate([self.sample_weights, weights]),
+            scatter=np.concatenate([np.zeros(self.n), scatter]),
+        )
+
+    def robust(self, gamma: float | None) -> tuple[Self, float]:
+        """Return the same with outliers weighed down, and γ: ``gamma``, or one that suits."""
+        weights, gamma = robust_weights(self, gamma)
+        return replace(self, weights=weights), gamma
+
+    def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:
+        """Do ``use(rows, part)`` for samples ``size`` at a time, perhaps from several threads."""
+        parts = _slices(self.n, size)
+        if len(parts) <= 1:
+            use(slice(0, self.n), self)
+            return
+        single = replace(self, threads=1)
+        share(self.threads, len(parts), lambda _, t: use(parts[t], single.subset(parts[t])))
+
+    # ------------------------------------------------------------------------------- answers
+
+    def check_varies(self, moments: Moments | None = None) -> None:
+        """Raise ValueError when no column varies, or squares leave the range of float64."""
+        check_varies(self.X, moments if self.weights is None else None)
+
+    def extremes(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return the smallest and the largest observed value of each column, (D,)."""
+        return extremes(self.X)
+
+    def root_mean_square_distance(self, point: Floats) -> float:
+        """Return the root of the (weighted) mean squared distance to one point (1, D)."""
+        squares = np.square(self.assign(point).distance)
+        return float(np.sqrt(np.average(squares, weights=self.weights)))
+
+    def total_distance(self, point: Floats) -> float:
+        """Return the (weighted) sum of the distances to one point (1, D)."""
+        return float(self.assign(point).distance @ self.sample_weights)
+
+    def groups(self, of: PerSample) -> list[Integers]:
+        """Return the samples of each unit that won some, ascending, in the order of the units."""
+        return groups(of.bmu)
+
+    def lasting(self, prototypes: Floats, of: PerSample) -> PerSample:
+        """Return units and distances ``of`` a pass so that they outlive its search."""
+        return Assignment(of.bmu, of.distance)
+
+    def found(self, prototypes: Floats, of: Any) -> SearchResult:
+        """Return totals of what units won that are known already, added up sample by sample.
+
+        Of the ``prototypes`` their number counts alone, unless the result is asked for new ones.
+        """
+        return SearchResult(self, prototypes, getattr(of, "of", of))
+
+    def offsets(self, prototypes: Floats, units: Integers) -> tuple[Floats, Floats]:
+        """Return the distances (n,) to ``units`` (n,), and Σ(x - w) of each unit's samples (K, D).
+
+        Where `is_euclidean`.
+        """
+        from dbgsom_core.engine import loops  # numba is slow to import
+
+        distance, out = np.empty(self.n), np.zeros(prototypes.shape)
+        for rows in pieces(0, self.n):
+            X, own = loops.writeable_view(self.X[rows]), units[rows].astype(np.int64, copy=False)
+            loops.distances_to(X, prototypes, own, distance[rows])
+            loops.add_weighted(X - prototypes[own], np.ones(len(X)), own, out)
+        return distance, out
+
+    def distances(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
+        """Return the distances (n, K), in the dtype of the samples."""
+        out = np.empty((self.n, len(prototypes)), dtype=self.X.dtype)
+        fill = self._distances(prototypes)
+
+        def work(rows: slice) -> None:
+            if out.dtype == np.float64 and self.is_euclidean:
+                fill(rows, out[rows])
+            else:
+                out[rows] = fill(rows)
+
+        self._each_chunk(prototypes, work)
+        return out
+
+    def mixtures(
+        self, prototypes: Floats, sparse: bool = False
+    ) -> NDArray[np.floating[Any]] | csr_array:
+        """Return what to mix of the prototypes to get nearest to each sample, (n, K)."""
+        from dbgsom_core.engine.nnls import mixture_coefficients  # numba is slow to import
+
+        out = None if sparse else np.zeros((self.n, len(prototypes)), dtype=self.X.dtype)
+        parts = []
+        for rows in _slices(self.n, _CHUNK_NUMBERS // max(self.X.shape[1], 1)):
+            part = self.subset(rows)
+            gaps = issparse(part.X) or self.incomplete
+            dense = part.completed(prototypes) if gaps else part.X
+            found = mixture_coefficients(dense, prototypes, self.threads).astype(self.X.dtype)
+            if out is None:
+                parts.append(found)
+            else:
+                found.toarray(out=out[rows])
+        return vstack(parts, format="csr") if out is None else out
+
+    def completed(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
+        """Return the samples (n, D) with the nearest prototype's value where one is missing."""
+        X: NDArray[Any] = self.X.toarray() if issparse(self.X) else self.X.copy()
+        if self.incomplete:
+            rows, columns = np.nonzero(np.isnan(X))
+            X[rows, columns] = prototypes[self.assign(prototypes).bmu[rows], columns]
+        return X
+
+
+class LocalSamples(Samples):
+    """`Samples` that are searched as fast as this process can."""
+
+    @cached_property
+    def packed(self) -> PackedSamples | None:
+        """The samples as the fast search wants them; None where it, or memory, does not serve."""
+        how, memory = self.quantisation, self.working_memory
+        if how is None:
+            return None
+        from dbgsom_core.engine.packing import PackedSamples
+
+        if memory is not None and PackedSamples.bytes_for(self.X) > memory:
+            return None
+        return PackedSamples(self.X, how, self.threads)
+
+    def search(self) -> Search:
+        if self.packed is None:
+            return Search(self)
+        from dbgsom_core.engine.packed_search import FastPart
+        from dbgsom_core.engine.search import PartitionedSearch, PartsHere
+
+        fast = PartitionedSearch(self, PartsHere([FastPart(self, self.packed)]))
+        return fast if self.weights is None else Search(self, fast)
+
+    def assign(self, prototypes: Floats) -> PerSample:
+        found = self._nearest_fast(prototypes, 1)
+        if found is None:
+            return self.assign_plainly(prototypes)
+        return Units(self, prototypes, lambda: found[:, 0])
+
+    def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
+        found = self._nearest_fast(prototypes, k) if k <= 2 else None
+        return self.nearest_plainly(prototypes, k) if found is None else (found, None)
+
+    def _nearest_fast(self, prototypes: Floats, places: int) -> Integers | None:
+        # The nearest units (n, places) by a fast search, or None where it does not serve.
+        pays = self.n * prototypes.size >= _FAST_PAYS_ONCE and len(prototypes) > 1
+        if not pays or not self._may_be_packed:
+            return None
+        from dbgsom_core.engine.packed_search import nearest_units
+
+        return nearest_units(self, prototypes, places)
+
+
+def _slices(n: int, size: int) -> list[slice]:
+    size = max(1, size)
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+# ------------------------------------------------------------- metrics written for one pair
+
+_compiling = Lock()  # threads ask at the same time
+
+
+def scalar_assign(
+    metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]
+) -> tuple[Integers, Floats]:
+    """Return (bmu (m,), distance (m,)) by ``metric.scalar``; TypeError where it is not compiled."""
+    distances = scalar_pairwise(metric, X, prototypes)
+    bmu = distances.argmin(axis=1)
+    return bmu, distances[np.arange(len(bmu)), bmu]
+
+
+def scalar_pairwise(metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]) -> Floats:
+    """Return the distances (m, K) by ``metric.scalar``; TypeError where it is not compiled."""
+
+    def pairwise(metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]) -> Floats:
+        distances = np.empty((len(X), len(prototypes)))
+        # Writeable, so that the loop is compiled for one kind of array only.
+        given = (X, prototypes, metric.scalar_params())
+        arrays = (np.require(a, np.float64, ["C", "W"]) for a in given)
+        with _compiling:
+            fill = _loop_around(metric.scalar)
+        fill(*arrays, distances)
+        return distances
+
+    if metric.judge is None:
+        return pairwise(metric, X, prototypes)
+    found: Floats = metric.judge(pairwise, metric, X, prototypes)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _loop_around(scalar: Any) -> Callable[..., None]:
+    # Compiled in each process: numba's cache does not see when the metric's function changes.
+    from numba import njit, types  # slow to import
+    from numba.extending import is_jitted
+
+    if not is_jitted(scalar):
+        raise TypeError(f"{scalar!r} is not compiled with numba")
+    rows, numbers = types.float64[:, ::1], types.float64[::1]
+
+    def fill_distances(X: Any, prototypes: Any, params: Any, out: Any) -> None:
+        for i in range(X.shape[0]):
+            for j in range(prototypes.shape[0]):
+                out[i, j] = scalar(X[i], prototypes[j], params)
+
+    compiled: Callable[..., None] = njit(
+        [types.void(rows, rows, numbers, rows)], nogil=True, error_model="numpy"
+    )(fill_distances)
+    return compiled

@@ -1,4 +1,4 @@
-"""The batch update: what the neurons won, smoothed over the map."""
+"""Sums over neurons, smoothed over the map by a kernel."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Centre, Neighbourhood, Totals
-from dbgsom_core.engine.loops import divide_reached, fill_influence, smooth_rows, squared_steps
-from dbgsom_core.engine.workers import share
+from dbgsom_core.engine.compile import Floats, Integers, loop
+from dbgsom_core.engine.runtime import share
 
 _ROWS = 64  # neurons that one task updates
 _SMALL_WORK = 1 << 20  # multiplications below which threads cost more than they save
@@ -19,32 +18,18 @@ _NEGLIGIBLE = 2.0**-70
 
 def smoothed(
     hops: NDArray[np.uint16],
-    weights: NDArray[np.float64],
+    weights: Floats,
     reach: tuple[int, float],
     hits: NDArray[Any],
-    sums: NDArray[np.float64],
+    sums: Floats,
     threads: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Return Σ_i weights[hops[j, i]]*sums[i] and the same of the hits, for every neuron j.
 
-    ``hops`` may be any other table of what stands farther and farther. Hops at which the kernel
-    weighs less than 2**-70 of its largest weight are left out where what they could add is lost in
-    rounding.
-
-    Parameters
-    ----------
-    hops : uint16 array (K, K)
-    weights : float64 array (H,)
-        The kernel at each number of hops.
-    reach : (int, float)
-        What `reach_of` says.
-    hits, sums : array (K,), float64 array (K, D)
-        Of what the neurons won.
-    threads : int
-
-    Returns
-    -------
-    (sums (K, D), hits (K,)), float64
+    ``hits`` (K,) and ``sums`` (K, D) are those of what the neurons won; ``hops`` (K, K) may be any
+    other table of what stands farther and farther, ``reach`` is what `reach_of` returns. Hops at
+    which the kernel weighs less than 2**-70 of its largest weight are left out where what they
+    could add is lost in rounding.
     """
     n_neurons, d = sums.shape
     farthest, least = reach
@@ -71,7 +56,7 @@ def smoothed(
     return out_sums, out_hits
 
 
-def reach_of(weights: NDArray[np.float64], hits: float) -> tuple[int, float]:
+def reach_of(weights: Floats, hits: float) -> tuple[int, float]:
     """Return up to how many hops a kernel counts, and how many hits a neuron needs there.
 
     With fewer of all ``hits``, weighted, what is left out could matter. A kernel that is 0
@@ -88,60 +73,88 @@ def reach_of(weights: NDArray[np.float64], hits: float) -> tuple[int, float]:
     return reach, rest * 2.0**60
 
 
-def updated_from(
-    won: Totals,
-    before: NDArray[np.float64],
-    around: Neighbourhood,
-    pulled: Totals | None,
-    centre: Centre | None,
-    threads: int,
-) -> NDArray[np.float64]:
-    """Return the prototypes (K, D) that follow from what neurons ``won``, see `Found.updated`.
-
-    With negative weights a weighted mean may lie anywhere. A prototype then goes the step
-    Σ h (x - m) / Σ |h|, which is the whole way to the mean where no weight is negative and never
-    longer than the farthest sample is away; it stays where inhibition prevails.
-    """
-    hops, weights, pull = around.which, around.weights, around.pull
-    reach = reach_of(weights, float(won.hits.sum()))
-    sums, reached = smoothed(hops, weights, reach, won.hits, won.sums, threads)
-    seen = won.seen
-    if seen is not None:
-        seen = smoothed(hops, weights, reach, won.hits, seen, threads)[0]
-    if pulled is not None:
-        reached = reached + pull * pulled.hits
-        sums = sums + pull * pulled.sums
-        seen = None if seen is None or pulled.seen is None else seen + pull * pulled.seen
-    # A feature that nothing observed reaches keeps its value, as a neuron without samples does.
-    if around.inhibits:
-        amount = smoothed(hops, np.abs(weights), reach, won.hits, won.sums[:, :1], threads)[1]
-        held = reached[:, None] if seen is None else seen
-        total = amount[:, None] + (0.0 if pulled is None else pull * pulled.hits[:, None])
-        steps = np.divide(
-            sums - held * before, total, out=np.zeros(before.shape), where=(held > 0) & (total > 0)
-        )
-        after = before + steps
-    elif seen is None:
-        after = means(before, sums, reached)
-    else:
-        observed = (seen > 0) & (reached[:, None] > 0)
-        after = np.divide(sums, seen, out=before.copy(), where=observed)
-    if centre is not None:
-        alive = reached > 0
-        after[alive] = centre(after[alive])
-    return after
-
-
-def means(
-    before: NDArray[np.float64], sums: NDArray[np.float64], reached: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def means(before: Floats, sums: Floats, reached: Floats) -> Floats:
     """Return ``sums`` (K, D) over ``reached`` (K,), and ``before`` (K, D) where that is 0."""
     after = np.empty(before.shape)
     divide_reached(before, sums, reached, after)
     return after
 
 
-def step_length(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
+def step_length(before: Floats, after: Floats) -> float:
     """Return the root mean square length of the steps from one (K, D) to the other."""
     steps = squared_steps(before, after, np.zeros(after.shape[1]))
     return math.sqrt(steps / len(after))
+
+
+@loop
+def squared_steps(before: Floats, after: Floats, by_feature: Floats) -> float:
+    """Return Σ (after - before)² over two arrays (K, D); ``by_feature`` (D,) zeros are overwritten.
+
+    Features are added up apart, so that the additions need not wait for each other.
+    """
+    for j in range(after.shape[0]):
+        for k in range(after.shape[1]):
+            step = after[j, k] - before[j, k]
+            by_feature[k] += step * step
+    total = 0.0
+    for k in range(after.shape[1]):
+        total += by_feature[k]
+    return total
+
+
+@loop
+def divide_reached(before: Floats, sums: Floats, reached: Floats, out: Floats) -> None:
+    """Fill out (K, D) with ``sums`` over ``reached`` (K,), or ``before`` where that is not above 0.
+
+    All but ``reached`` are (K, D).
+    """
+    for j in range(out.shape[0]):
+        weight = reached[j]
+        if weight > 0:
+            for k in range(out.shape[1]):
+                out[j, k] = sums[j, k] / weight
+        else:
+            for k in range(out.shape[1]):
+                out[j, k] = before[j, k]
+
+
+@loop
+def fill_influence(hops: NDArray[np.uint16], weights: Floats, start: int, out: Floats) -> None:
+    """Fill out (m, K) with the weights at the hops (K, K) of the rows from ``start`` on."""
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[j, i] = weights[hops[start + j, i]]
+
+
+@loop
+def smooth_rows(
+    hops: NDArray[np.uint16],
+    weights: Floats,
+    reach: int,
+    least: float,
+    hits: Integers,
+    sums: Floats,
+    start: int,
+    stop: int,
+    out_sums: Floats,
+    out_hits: Floats,
+) -> None:
+    """Fill rows ``start`` to ``stop`` of the smoothed sums (K, D) and hits (K,).
+
+    Neurons within ``reach`` hops count; all of them where those have fewer than ``least`` hits.
+    """
+    for j in range(start, stop):
+        for limit in (reach, weights.size - 1):
+            for k in range(sums.shape[1]):
+                out_sums[j, k] = 0.0
+            total = 0.0
+            for i in range(hits.size):
+                if hits[i] == 0 or hops[j, i] > limit:
+                    continue
+                weight = weights[hops[j, i]]
+                total += weight * hits[i]
+                for k in range(sums.shape[1]):
+                    out_sums[j, k] += weight * sums[i, k]
+            out_hits[j] = total
+            if total > least:
+                break

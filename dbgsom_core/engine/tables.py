@@ -14,23 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.workers import share
+from dbgsom_core.engine.runtime import share
 
 _NEAR_BYTES = 1 << 18  # rows that lie closer to each other are read together
 _PIECE = 8192  # rows
-Block = NDArray[np.floating[Any]]
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+Block = NDArray[np.floating[Any]]
 
 
 class BlockTable(ABC):
-    """Rows (n, D) of float32 or float64 that are read when they are asked for.
+    """Rows (n, D) of float32 or float64 that are read when they are indexed.
 
     Slices, row numbers and masks give arrays, as those of an array do.
 
     Attributes
     ----------
-    shape : (n, D)
-    dtype : numpy.dtype
     failure : type of exception
         What is raised where rows cannot be read.
     in_order : bool
@@ -40,7 +38,7 @@ class BlockTable(ABC):
     is_complete : bool
         Whether all numbers are known to be finite.
     extremes : (float array (D,), float array (D,)) or None
-        The smallest and the largest number of each column, once somebody has looked for them.
+        The smallest and the largest number of each column, where known.
     ends : tuple of int or None
         Where rows are in shards, those at which shards begin, and n.
     """
@@ -67,23 +65,15 @@ class BlockTable(ABC):
 
     @property
     def size(self) -> int:
-        """How many numbers there are."""
         return self.shape[0] * self.shape[1]
 
     @property
     def nbytes(self) -> int:
-        """How many bytes they would take in memory."""
         return self.size * self.dtype.itemsize
 
     @abstractmethod
-    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
-        """Return rows ``start`` to ``stop``, C-contiguous; in ``out`` (≥ m, D) where that helps.
-
-        Raises
-        ------
-        failure
-            They cannot be read; the sentence names the file.
-        """
+    def read(self, start: int, stop: int) -> Block:
+        """Return rows ``start`` to ``stop``, C-contiguous, or raise ``failure``."""
 
     def __getitem__(self, rows: Any) -> Block:
         if isinstance(rows, slice):
@@ -92,7 +82,7 @@ class BlockTable(ABC):
                 return self.read(start, max(start, stop))
         return self._gathered(row_numbers(rows, len(self)))
 
-    def picked(self, rows: Any) -> BlockTable:
+    def take(self, rows: Any) -> BlockTable:
         """Return some rows, named by a slice, a mask (n,) or their numbers, as a table."""
         return SubsetTable(self, row_numbers(rows, len(self)))
 
@@ -109,7 +99,6 @@ class BlockTable(ABC):
         return None
 
     def column(self, number: int) -> Block:
-        """Return one column (n,)."""
         return np.concatenate([self[piece][:, number] for piece in pieces(0, len(self))])
 
     def _gathered(self, rows: NDArray[np.int64]) -> Block:
@@ -127,30 +116,10 @@ class BlockTable(ABC):
         return out
 
 
-def row_numbers(rows: Any, n: int) -> NDArray[np.int64]:
-    """Return the numbers of the rows that a slice, a mask (n,) or row numbers name among n."""
-    if isinstance(rows, slice):
-        return np.arange(*rows.indices(n))
-    rows = np.asarray(rows)
-    if rows.dtype == bool:
-        return np.flatnonzero(rows)
-    numbers = rows.astype(np.int64)
-    if len(numbers) and not -n <= numbers.min() <= numbers.max() < n:
-        raise IndexError(f"the table has {n} rows")
-    return np.asarray(np.where(numbers < 0, numbers + n, numbers))
-
-
 class FileTable(BlockTable):
     """Rows of an array in a file, read and not mapped: a file that is cut short is an error.
 
-    Parameters
-    ----------
-    path : str
-    offset : int
-        Where in the file the first row begins, in bytes.
-    shape : (n, D)
-    dtype : numpy.dtype
-        Of the numbers in the file.
+    The first row begins ``offset`` bytes behind the file's start; ``dtype`` is that of the file.
     """
 
     def __init__(
@@ -169,30 +138,18 @@ class FileTable(BlockTable):
         except OSError as error:
             raise self._unreadable(error) from error
         weakref.finalize(self, os.close, self._file)
-        self._before = self._stat()
+        self._before = self._size_and_time()
 
     def __reduce__(self) -> Any:
         return FileTable, self._recipe
 
-    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
-        """See `BlockTable.read`."""
-        m, d = stop - start, self.shape[1]
-        alike = self._stored == self.dtype
-        rows = out[:m] if out is not None and alike else np.empty((m, d), self._stored)
-        if rows.size:
-            self._fill(rows.data.cast("B"), start * d * rows.itemsize)
-        if self._stat() != self._before:
-            raise self.failure(
-                f"{self.path} changed while it was read: leave it as it is until the end, and "
-                "begin again"
-            )
-        return rows if alike else rows.astype(self.dtype)
-
-    def _fill(self, room: memoryview, start: int) -> None:
-        done, first = 0, self._offset + start
-        while done < len(room):  # one call reads 2 GiB at most
+    def read(self, start: int, stop: int) -> Block:
+        rows = np.empty((stop - start, self.shape[1]), self._stored)
+        memory = rows.data.cast("B") if rows.size else b""
+        done, first = 0, self._offset + start * self.shape[1] * rows.itemsize
+        while done < len(memory):  # one call reads 2 GiB at most
             try:
-                count = os.preadv(self._file, [room[done:]], first + done)
+                count = os.preadv(self._file, [memory[done:]], first + done)
             except OSError as error:
                 raise self._unreadable(error) from error
             if count == 0:
@@ -200,8 +157,14 @@ class FileTable(BlockTable):
                     f"{self.path} ends before its last row: it is cut short, write it again"
                 )
             done += count
+        if self._size_and_time() != self._before:
+            raise self.failure(
+                f"{self.path} changed while it was read: leave it as it is until the end, and "
+                "begin again"
+            )
+        return rows.astype(self.dtype, copy=False)
 
-    def _stat(self) -> tuple[int, int]:
+    def _size_and_time(self) -> tuple[int, int]:
         facts = os.fstat(self._file)
         return facts.st_size, facts.st_mtime_ns
 
@@ -210,7 +173,7 @@ class FileTable(BlockTable):
 
 
 class SlicedTable(BlockTable):
-    """Rows of anything that has a shape, a dtype, and rows where slices are asked for."""
+    """Rows of anything that has a shape, a dtype, and rows where it is sliced."""
 
     def __init__(self, of: Any, failure: type[Exception] = ValueError) -> None:
         super().__init__(of.shape, np.dtype(of.dtype), failure)
@@ -218,27 +181,20 @@ class SlicedTable(BlockTable):
         self.path = next(iter(getattr(of, "files", ())), None)
         self.in_order = bool(getattr(of, "in_order", False))
 
-    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
-        """See `BlockTable.read`."""
+    def read(self, start: int, stop: int) -> Block:
+        where = f"rows {start} to {stop} of the {type(self._of).__name__}"
         try:
             rows = np.ascontiguousarray(self._of[start:stop], self.dtype)
         except self.failure:
             raise
-        except MemoryError as error:
-            raise self.failure(
-                f"there is no memory left to read rows {start} to {stop} of the "
-                f"{type(self._of).__name__}: read fewer at a time (block of the engine blocks), "
-                "store it in smaller chunks, or let it keep fewer of them in its cache"
-            ) from error
         except Exception as error:
+            hint = "; read fewer at a time" if isinstance(error, MemoryError) else ""
             raise self.failure(
-                f"rows {start} to {stop} of the {type(self._of).__name__} cannot be read "
-                f"({type(error).__name__}: {error})"
+                f"{where} cannot be read ({type(error).__name__}: {error}){hint}"
             ) from error
         if rows.shape != (stop - start, self.shape[1]):
             raise self.failure(
-                f"rows {start} to {stop} of the {type(self._of).__name__} have shape "
-                f"{rows.shape}, not {(stop - start, self.shape[1])}"
+                f"{where} have shape {rows.shape}, not {(stop - start, self.shape[1])}"
             )
         return rows
 
@@ -251,38 +207,29 @@ class SubsetTable(BlockTable):
         self._of, self._rows = of, rows
         self.is_complete, self.in_order = of.is_complete, of.in_order
 
-    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
-        """See `BlockTable.read`."""
+    def read(self, start: int, stop: int) -> Block:
         return self._of[self._rows[start:stop]]
 
 
 class TransformedTable(BlockTable):
-    """The rows of another table, each block of them changed when it is read.
+    """The rows of another table, which has at least one, changed when they are read.
 
-    Parameters
-    ----------
-    of : BlockTable
-        With at least a row.
-    change : callable
-        ``change(rows)`` returns rows (m, D') for rows (m, D), which it may overwrite; each depends
-        on its own row alone.
+    ``change(rows)`` returns rows (m, D') for rows (m, D), which it may overwrite; each depends on
+    its own row alone.
     """
 
     def __init__(self, of: BlockTable, change: Callable[[NDArray[Any]], Block]) -> None:
         self._of, self._change = of, change
-        example = np.asarray(change(self._own(0, 1)))
+        example = np.asarray(change(of.read(0, 1).copy()))
         super().__init__((len(of), example.shape[1]), example.dtype, of.failure)
         self.path, self.in_order = of.path, of.in_order
 
-    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
-        """See `BlockTable.read`."""
+    def read(self, start: int, stop: int) -> Block:
         if start == stop:
             return np.empty((0, self.shape[1]), self.dtype)
-        return np.ascontiguousarray(self._change(self._own(start, stop)), self.dtype)
-
-    def _own(self, start: int, stop: int) -> Block:
         rows = self._of.read(start, stop)
-        return rows if rows.flags.owndata and rows.flags.writeable else rows.copy()
+        own = rows if rows.flags.owndata and rows.flags.writeable else rows.copy()
+        return np.ascontiguousarray(self._change(own), self.dtype)
 
 
 class FollowedTable(BlockTable):
@@ -292,20 +239,19 @@ class FollowedTable(BlockTable):
         super().__init__((len(of) + len(more), of.shape[1]), of.dtype, of.failure)
         self._of, self._more, self.in_order = of, more.astype(of.dtype), of.in_order
 
-    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
-        """See `BlockTable.read`."""
+    def read(self, start: int, stop: int) -> Block:
         n = len(self._of)
         if stop <= n:
-            return self._of.read(start, stop, out)
+            return self._of.read(start, stop)
         more = self._more[max(start - n, 0) : stop - n]
         return np.vstack([self._of.read(start, n), more]) if start < n else more
 
 
-class Held(Protocol):
-    """Objects, one for each shard, where its rows are."""
+class Parts(Protocol):
+    """Objects, one for each part of a table, where its rows are."""
 
     def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
-        """Return ``answer(question, *given)`` of each object, in the order of the shards.
+        """Return ``answer(question, *given)`` of each object, in the order of the parts.
 
         Where ``add`` is given answers add up exactly and are wanted as one sum: they may be added
         up on the way, in any order.
@@ -330,7 +276,7 @@ class Shards(Protocol):
     dtype: np.dtype[Any]
     ends: tuple[int, ...]
 
-    def picked(self, rows: NDArray[np.int64]) -> Shards:
+    def take(self, rows: NDArray[np.int64]) -> Shards:
         """Return the shards of some rows, ascending, where they are."""
 
     def each_range(
@@ -338,7 +284,7 @@ class Shards(Protocol):
     ) -> list[Any]:
         """Return ``ask(rows, slice(0, m), *own)`` for the rows (m, D) of each range."""
 
-    def hold(self, make: Callable[..., Any], own: Sequence[Any]) -> Held:
+    def hold(self, make: Callable[..., Any], own: Sequence[Any]) -> Parts:
         """Let each shard make an object, ``make(rows, *own)``, and again where it was lost."""
 
 
@@ -349,21 +295,18 @@ class ShardTable(BlockTable):
         super().__init__(shards.shape, np.dtype(shards.dtype), failure)
         self.shards, self.ends, self.hold = shards, shards.ends, shards.hold
 
-    def read(self, start: int, stop: int, out: NDArray[Any] | None = None) -> Block:
-        """See `BlockTable.read`: the rows are brought here."""
+    def read(self, start: int, stop: int) -> Block:
         if start >= stop:
             return np.empty((0, self.shape[1]), self.dtype)
         return np.asarray(self.shards.each_range([(start, stop)], _rows, [()])[0])
 
-    def picked(self, rows: Any) -> BlockTable:
-        """Return some rows as a table: where they are if they ascend."""
+    def take(self, rows: Any) -> BlockTable:
         numbers = row_numbers(rows, len(self))
         if len(numbers) and (np.diff(numbers) > 0).all():
-            return ShardTable(self.shards.picked(numbers), self.failure)
-        return super().picked(rows)
+            return ShardTable(self.shards.take(numbers), self.failure)
+        return super().take(rows)
 
     def finite_or_where(self, rows: int) -> tuple[int, int] | None:
-        """See `BlockTable.finite_or_where`: the shards look."""
         ranges = list(pairwise(self.shards.ends))
         for (start, _), bad in zip(ranges, each_range(self, ranges, _not_finite, 1), strict=True):
             if bad is not None:
@@ -373,8 +316,11 @@ class ShardTable(BlockTable):
     def _gathered(self, rows: NDArray[np.int64]) -> Block:
         if not len(rows):
             return self.read(0, 0)
-        distinct, places = np.unique(rows, return_inverse=True)
-        return ShardTable(self.shards.picked(distinct)).read(0, len(distinct))[places]
+        distinct, at = np.unique(rows, return_inverse=True)
+        return ShardTable(self.shards.take(distinct)).read(0, len(distinct))[at]
+
+
+# Pickled by name, for shards.
 
 
 def _rows(X: NDArray[Any], rows: slice) -> NDArray[Any]:
@@ -388,10 +334,8 @@ def _not_finite(X: NDArray[Any], rows: slice) -> tuple[int, int] | None:
 def as_table(X: Any, failure: type[Exception] = ValueError) -> BlockTable | None:
     """Return a table over X (n, D) where blocks of its rows can be had, else None.
 
-    It raises a ``failure`` where rows cannot be read.
-
-    A memory map of a whole file is read by its name, `Shards` are asked. None for what is no table
-    of real numbers: a data frame, a list, a sparse matrix.
+    A memory map of a whole file is read by its name, `Shards` where they are. None for what is no
+    table of real numbers: a data frame, a list, a sparse matrix.
     """
     if isinstance(X, BlockTable):
         return X
@@ -403,23 +347,17 @@ def as_table(X: Any, failure: type[Exception] = ValueError) -> BlockTable | None
         kind = np.dtype(X.dtype).kind
     except (AttributeError, TypeError):
         return None
-    if kind not in "fiub" or X.shape[1] == 0 or X.shape[0] != X.shape[0]:  # nan: nobody knows
+    if kind not in "fiub" or X.shape[1] == 0 or X.shape[0] != X.shape[0]:  # nan: not known
         return None
-    of_map = _of_map(X, failure) if isinstance(X, np.memmap) else None
-    return SlicedTable(X, failure) if of_map is None else of_map
-
-
-def _of_map(X: np.memmap[Any, Any], failure: type[Exception]) -> FileTable | None:
-    # What is written into a map that copies what it changes is in no file.
-    if X.mode == "c" or X.filename is None or not X.flags.c_contiguous:
-        return None
-    whole = X
-    while isinstance(whole.base, np.memmap):
-        whole = whole.base
-    if not isinstance(whole.base, mmap):
-        return None
-    offset = whole.offset + X.ctypes.data - whole.ctypes.data
-    return FileTable(os.fspath(X.filename), offset, X.shape, X.dtype, failure)
+    if isinstance(X, np.memmap) and X.mode != "c" and X.filename and X.flags.c_contiguous:
+        # What is written into a map that copies what it changes (mode c) is in no file.
+        whole = X
+        while isinstance(whole.base, np.memmap):
+            whole = whole.base
+        if isinstance(whole.base, mmap):
+            offset = whole.offset + X.ctypes.data - whole.ctypes.data
+            return FileTable(os.fspath(X.filename), offset, X.shape, X.dtype, failure)
+    return SlicedTable(X, failure)
 
 
 def not_finite(block: NDArray[Any]) -> tuple[int, int] | None:
@@ -429,6 +367,13 @@ def not_finite(block: NDArray[Any]) -> tuple[int, int] | None:
             return None
     bad = np.argwhere(~np.isfinite(block))
     return (int(bad[0, 0]), int(bad[0, 1])) if len(bad) else None
+
+
+def has_missing(X: NDArray[Any]) -> bool:
+    """Return whether a dense array holds nan."""
+    # A sum is nan where an entry is; most arrays need no array of answers.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isnan(np.sum(X)) and np.isnan(X).any())
 
 
 def block_rows(table: BlockTable, block_bytes: int) -> int:
@@ -449,12 +394,12 @@ def each_range(
 
     ``own`` are what is given for each range, or the entries for its rows of what is ``beside`` X.
     Of a table in shards they are asked there: ``ask`` is then pickled, and its X an array of the
-    rows of one range. Of a table that is best read ``in_order`` one range is asked after the other.
-    With ``keep(rows, answer)`` answers are handed over as they come, and nothing is returned.
+    rows of one range. With ``keep(rows, answer)`` answers are handed over as they come, and nothing
+    is returned.
     """
-    rows = [slice(*one) for one in ranges]
+    rows = [slice(*bounds) for bounds in ranges]
     if own is None:
-        own = [tuple(None if b is None else b[one] for b in beside) for one in rows]
+        own = [tuple(None if b is None else b[some] for b in beside) for some in rows]
     answers: list[Any] = [None] * len(ranges)
 
     def work(worker: int, task: int) -> None:
@@ -466,8 +411,9 @@ def each_range(
 
     if isinstance(X, ShardTable):
         answers = X.shards.each_range(ranges, ask, own)
-        for one, answer in zip(rows, answers if keep else [], strict=False):
-            keep(one, answer)  # type: ignore[misc]
+        if keep is not None:
+            for some, answer in zip(rows, answers, strict=True):
+                keep(some, answer)
     else:
         share(1 if getattr(X, "in_order", False) else threads, len(ranges), work)
     return answers
@@ -479,13 +425,19 @@ def pieces(start: int, stop: int) -> Iterator[slice]:
         yield slice(first, min(first + _PIECE, stop))
 
 
-def how_many(rows: Any, n: int) -> int:
-    """Return how many rows a slice, a mask (n,) or row numbers name among n."""
+def row_numbers(rows: Any, n: int) -> NDArray[np.int64]:
+    """Return the numbers of the rows that a slice, a mask (n,) or row numbers name among n."""
     if isinstance(rows, slice):
-        return len(range(*rows.indices(n)))
-    return int(np.count_nonzero(rows)) if np.asarray(rows).dtype == bool else len(rows)
+        return np.arange(*rows.indices(n))
+    rows = np.asarray(rows)
+    if rows.dtype == bool:
+        return np.flatnonzero(rows)
+    numbers = rows.astype(np.int64)
+    if len(numbers) and not -n <= numbers.min() <= numbers.max() < n:
+        raise IndexError(f"the table has {n} rows")
+    return np.asarray(np.where(numbers < 0, numbers + n, numbers))
 
 
-def picked(table: Any, rows: Any) -> Any:
+def take(table: Any, rows: Any) -> Any:
     """Return some rows of a table as a table, of an array as an array."""
-    return table.picked(rows) if isinstance(table, BlockTable) else table[rows]
+    return table.take(rows) if isinstance(table, BlockTable) else table[rows]

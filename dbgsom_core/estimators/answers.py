@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.local import Samples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import DataError, ModelFileError, did_you_mean
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.som_map.tree import Descent

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.local import Samples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.tables import each_range
 from dbgsom_core.errors import CheckpointError, PluginError, callers_level
 from dbgsom_core.estimators.allow_list import NotPlainError, from_plain, to_plain

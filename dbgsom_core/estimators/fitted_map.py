@@ -14,8 +14,8 @@ from scipy.sparse import csr_array
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.engine.local import LocalSamples, Samples
+from dbgsom_core.engine.runtime import one_blas_thread
+from dbgsom_core.engine.samples import LocalSamples, Samples
 from dbgsom_core.errors import ModelFileError
 from dbgsom_core.estimators.answers import Answers, Explanation, explained
 from dbgsom_core.estimators.components import build_engine, engine_for

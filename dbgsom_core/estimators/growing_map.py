@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
-from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.engine.local import Samples
-from dbgsom_core.engine.tables import BlockTable, picked
+from dbgsom_core.engine.runtime import one_blas_thread
+from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.tables import BlockTable, take
 from dbgsom_core.errors import callers_level
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.components import (
@@ -320,7 +320,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         kept = held.training(weights)  # None: all
         trained, its_target, its_weights = X, target, weights
         if kept is not None:
-            trained, its_weights = picked(X, kept), None if weights is None else weights[kept]
+            trained, its_weights = take(X, kept), None if weights is None else weights[kept]
             if target is not None:  # those of micro-clusters come last, and are all kept
                 rest = np.ones(len(target.y) - len(kept), dtype=bool)
                 its_target = target.of(np.concatenate([kept, rest]))
@@ -378,7 +378,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         if kept is not None:
             trained, leaves = leaves, np.empty(len(kept), leaves.dtype)
             leaves[kept] = trained
-            left_out = self._parts.over(picked(X, ~kept), self._metric.abilities)
+            left_out = self._parts.over(take(X, ~kept), self._metric.abilities)
             leaves[~kept] = self._predictor.descend(left_out).leaf
         for name in ("labels_", LEAVES):  # of an earlier fit
             self.__dict__.pop(name, None)

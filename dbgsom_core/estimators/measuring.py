@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from dbgsom_core.engine.local import Samples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import as_text
 from dbgsom_core.estimators.answers import as_samples
 from dbgsom_core.estimators.growing_map import GrowingMap

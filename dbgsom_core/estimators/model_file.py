@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from sklearn.base import OneToOneFeatureMixin
 
-from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.runtime import one_blas_thread
+from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import (
     DataError,

@@ -14,7 +14,7 @@ from scipy.sparse import issparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length
 
-from dbgsom_core.engine.compile_clock import CompileClock, compile_clock
+from dbgsom_core.engine.runtime import CompileClock, compile_clock
 from dbgsom_core.estimators.components import AUTO, computed
 from dbgsom_core.interfaces.engine import EngineAbilities, opened_table
 from dbgsom_core.interfaces.epochs import EpochRecord

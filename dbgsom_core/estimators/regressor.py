@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from dbgsom_core.engine.tables import picked
+from dbgsom_core.engine.tables import take
 from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap
 from dbgsom_core.estimators.model_file import storable
@@ -75,7 +75,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
         # Residuals of the samples that were held out, of which intervals are made; nan is last.
         self._residuals = np.empty(0)
         if held.calibration is not None and target is not None:
-            X = picked(X, held.calibration)
+            X = take(X, held.calibration)
             answers = self._predictor.labels(self._parts.over(X, self._metric.abilities))
             residuals = np.abs(target.y[held.calibration] - self._point(answers))
             self._residuals = np.sort(residuals, axis=0)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from dbgsom_core.engine.tables import picked
+from dbgsom_core.engine.tables import take
 from dbgsom_core.estimators.components import build_growth
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import Target
@@ -104,7 +104,7 @@ def _try(
         warm_start=True, calibration=None, checkpoint=None, callbacks=None, verbose=0
     )
     shown, unseen = (
-        (picked(X, rows), None if target is None else target.of(rows)) for rows in (~held, held)
+        (take(X, rows), None if target is None else target.of(rows)) for rows in (~held, held)
     )
     shown_weights = None if weights is None else weights[~held]
     over = np.ones(int(held.sum())) if weights is None else weights[held]

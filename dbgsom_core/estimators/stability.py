@@ -16,9 +16,8 @@ from scipy.special import stdtrit
 from sklearn.base import clone
 from sklearn.utils import _safe_indexing, indexable
 
-from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.engine.tables import BlockTable, picked
-from dbgsom_core.engine.workers import available_threads
+from dbgsom_core.engine.runtime import available_threads, one_blas_thread
+from dbgsom_core.engine.tables import BlockTable, take
 from dbgsom_core.estimators.components import AUTO, computed
 from dbgsom_core.estimators.validation import is_integer
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -196,7 +195,7 @@ class _Comparison:
 
     def _rows(self, rows: NDArray[np.int64]) -> tuple[Any, Any]:
         table = isinstance(self.X, BlockTable)
-        X = picked(self.X, rows) if table else _safe_indexing(self.X, rows)
+        X = take(self.X, rows) if table else _safe_indexing(self.X, rows)
         return X, None if self.y is None else _safe_indexing(self.y, rows)
 
     def _agrees(self, other: Any) -> NDArray[np.bool_]:

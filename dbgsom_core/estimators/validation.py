@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from dbgsom_core.engine.tables import BlockTable, block_rows, picked
+from dbgsom_core.engine.tables import BlockTable, block_rows, take
 from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
@@ -177,7 +177,7 @@ class HeldOut(NamedTuple):
         if weights is not None:
             mask = mask & (weights > 0)
             weights = weights[mask]
-        samples = parts.over(picked(X, mask), metric, weights)
+        samples = parts.over(take(X, mask), metric, weights)
         return Held(samples, None if target is None else target.of(np.flatnonzero(mask)))
 
 

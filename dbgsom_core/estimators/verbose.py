@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dbgsom_core.engine.compile_clock import compile_clock
+from dbgsom_core.engine.runtime import compile_clock
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.plugins.callbacks import line
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import PerSample
+from dbgsom_core.engine.results import PerSample
 from dbgsom_core.interfaces.arrays import FloatArray, IntArray
 from dbgsom_core.interfaces.epochs import EpochRecord
 
 if TYPE_CHECKING:
-    from dbgsom_core.engine.local import Samples
+    from dbgsom_core.engine.samples import Samples
 
 _ROWS = 4096
 

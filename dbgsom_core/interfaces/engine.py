@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dbgsom_core.engine.local import LocalSamples, Samples
+    from dbgsom_core.engine.samples import LocalSamples, Samples
     from dbgsom_core.interfaces.metrics import Metric
 
 
@@ -91,7 +91,7 @@ def samples_in_memory(
     working_memory : float, optional
         MiB that a training may take beside the data.
     """
-    from dbgsom_core.engine.local import LocalSamples  # numba is slow to import
+    from dbgsom_core.engine.samples import LocalSamples  # numba is slow to import
 
     return LocalSamples.of(
         X,
@@ -128,7 +128,6 @@ def samples_in_blocks(
     threads: int | None = None,
     chunk_rows: int = 4096,
     block: float = 1.0,
-    working_memory: float | None = None,
 ) -> Samples:
     """Return `Samples` that are read block by block, as the engine ``blocks`` makes them.
 
@@ -144,8 +143,6 @@ def samples_in_blocks(
         As of `samples_in_memory`.
     block : float
         MiB that each thread reads at a time.
-    working_memory : float, optional
-        MiB that a training may keep of rows beside their units.
 
     Raises
     ------
@@ -154,8 +151,8 @@ def samples_in_blocks(
         X is an array in which values are missing.
     """
     from dbgsom_core.engine.partitioned import samples_of  # numba is slow to import
+    from dbgsom_core.engine.runtime import available_threads
     from dbgsom_core.engine.tables import as_table
-    from dbgsom_core.engine.workers import available_threads
 
     abilities, table = MetricAbilities.of(metric), as_table(X, DataError)
     if table is None:
@@ -168,5 +165,4 @@ def samples_in_blocks(
         threads=threads or available_threads(),
         chunk_rows=chunk_rows,
         block_bytes=max(1, int(block * 2**20)),
-        working_memory=None if working_memory is None else int(working_memory * 2**20),
     )

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dbgsom_core.som_map.changes import Change
-    from dbgsom_core.som_map.som_map import SomMap
+    from dbgsom_core.som_map.som_map import Change, SomMap
 
 
 class GrowthEvent(NamedTuple):

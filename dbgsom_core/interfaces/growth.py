@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
     from dbgsom_core.interfaces.context import Context
     from dbgsom_core.interfaces.initialisations import GridShape
-    from dbgsom_core.som_map.changes import Change
     from dbgsom_core.som_map.grid import Grid
-    from dbgsom_core.som_map.som_map import SomMap
+    from dbgsom_core.som_map.som_map import Change, SomMap
 
 
 @dataclass(frozen=True)

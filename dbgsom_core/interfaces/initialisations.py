@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     import numpy as np
 
-    from dbgsom_core.engine.contract import Moments
-    from dbgsom_core.engine.local import Samples
+    from dbgsom_core.engine.results import Moments
+    from dbgsom_core.engine.samples import Samples
     from dbgsom_core.interfaces.arrays import FloatArray, IntArray
     from dbgsom_core.som_map.grid import Grid
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dbgsom_core.engine.local import Samples
+    from dbgsom_core.engine.samples import Samples
     from dbgsom_core.som_map.som_map import SomMap
     from dbgsom_core.som_map.tree import Descent, Tree
 
@@ -205,7 +205,7 @@ class Evaluation:
         """
         import numpy as np
 
-        from dbgsom_core.engine.won_squares import won_squares  # numba is slow to import
+        from dbgsom_core.engine.loops import won_squares  # numba is slow to import
 
         if (offsets := self.offsets) is None:
             return None

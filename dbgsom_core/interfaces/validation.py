@@ -20,9 +20,8 @@ from scipy.sparse import issparse
 
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.errors import UnfitError, described
-from dbgsom_core.som_map.changes import CHANGES, Move
 from dbgsom_core.som_map.grid import Grid
-from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.som_map.som_map import CHANGES, Move, SomMap
 
 MOST_NEURONS = 1 << 16  # hops are counted in two bytes
 _ENDLESS = 16  # births for each neuron and link from which on a list counts as endless

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from dbgsom_core.config import Experiment, parse_experiment
 from dbgsom_core.config.matching import fills_gaps
 from dbgsom_core.engine.moments import extremes
-from dbgsom_core.engine.sums import has_missing
-from dbgsom_core.engine.tables import BlockTable, block_rows
+from dbgsom_core.engine.tables import BlockTable, block_rows, has_missing
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.guard import guarded

@@ -68,7 +68,7 @@ def check_threads() -> Check:
     import scipy.linalg  # noqa: F401 - it brings one along
     from threadpoolctl import threadpool_info
 
-    from dbgsom_core.engine.workers import available_threads
+    from dbgsom_core.engine.runtime import available_threads
 
     known = (library for library in threadpool_info() if library["user_api"] == "blas")
     blas = ", ".join(dict.fromkeys(f"{one['internal_api']} {one['version']}" for one in known))

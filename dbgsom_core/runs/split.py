@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, Split
-from dbgsom_core.engine.tables import BlockTable, picked
+from dbgsom_core.engine.tables import BlockTable, take
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.estimators.scaling import prepared
 from dbgsom_core.interfaces.datasets import Data
@@ -73,10 +73,10 @@ def make_fold(
     y_train = None if y is None else y[train]
     # Steps may change what they get; all rows without any are not copied: they may be a map.
     is_whole = test is None and (not steps or isinstance(data.X, BlockTable))
-    X = data.X if is_whole else picked(data.X, train)
+    X = data.X if is_whole else take(data.X, train)
     X_train = fit_steps(steps, X, y_train, data.feature_names)
     if test is not None:
-        test_data = Data(picked(data.X, test), None if y is None else y[test])
+        test_data = Data(take(data.X, test), None if y is None else y[test])
     tested = None if test_data is None else Part(prepared(steps, test_data.X), test_data.y)
     return Fold(tuple(steps), Part(X_train, y_train, train), tested)
 

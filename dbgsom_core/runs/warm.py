@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from dbgsom_core.engine.compile import loops_folder
-from dbgsom_core.engine.compile_clock import compile_clock
+from dbgsom_core.engine.runtime import compile_clock
 from dbgsom_core.estimators.classifier import SomClassifier
 from dbgsom_core.estimators.clustering import SomVQ
 from dbgsom_core.estimators.measuring import default_measures, table_of

@@ -1,18 +1,19 @@
-"""The map: neurons on a grid, their prototypes and the hops between them."""
+"""The map: neurons on a grid, their prototypes, the hops between them, and what changes it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import MapGraph
+from dbgsom_core.engine.results import MapGraph
 from dbgsom_core.som_map.grid import SQUARE, Grid, Position
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+_MOST = 1 << 16  # values that a table tells apart
+_BLOCK = 1 << 20  # pairs that are looked at together
 
 
 class SomMap:
@@ -73,11 +74,6 @@ class SomMap:
             full = rows * columns == len(self) and grid.degree >= 4  # a chain has no rows
             self.is_apart = not full and bool(self.parts().any())
 
-    def _forget(self) -> None:
-        # Not known until someone asks, and no longer after a birth.
-        for name in ("hops", "shape", "diameter", "graph", "_kept_tables"):
-            vars(self).pop(name, None)
-
     @classmethod
     def rectangle(cls, rows: int, columns: int, prototypes: Any, grid: Grid = SQUARE) -> SomMap:
         """Return a full map in row-major order: cells (0,0), (1,0), … then the next row."""
@@ -119,7 +115,7 @@ class SomMap:
 
         Between parts of a map that no way joins they are steps over cells.
         """
-        from dbgsom_core.som_map.hops import FAR, fill_hops  # numba is slow to import
+        from dbgsom_core.engine.loops import FAR, fill_hops  # numba is slow to import
 
         # A column more than needed: what is handed out is then never contiguous, so that compiled
         # loops know one kind of it instead of two.
@@ -164,7 +160,7 @@ class SomMap:
         return int(self.hops.max())
 
     @cached_property
-    def _kept_tables(self) -> dict[str, tuple[NDArray[np.uint16], NDArray[np.float64]]]:
+    def _tables(self) -> dict[str, tuple[NDArray[np.uint16], NDArray[np.float64]]]:
         return {}
 
     def table(self, of: str) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
@@ -181,11 +177,40 @@ class SomMap:
         ValueError
             There are more values than 65536.
         """
-        if of not in self._kept_tables:
-            from dbgsom_core.som_map.hops import table_of
-
-            self._kept_tables[of] = table_of(self.grid, self._positions, of)
-        return self._kept_tables[of]
+        if of in self._tables:
+            return self._tables[of]
+        n, grid, positions = len(self), self.grid, self._positions
+        keys = np.empty((n, n), dtype=np.int64)  # a whole number for each value
+        step = max(1, _BLOCK // n)
+        wide = 2 * (int(np.ptp(positions)) if grid.torus is None else sum(grid.torus)) + 1
+        for start in range(0, n, step):
+            rows = slice(start, start + step)
+            cells, others = positions[rows, None], positions[None]
+            if of == "plane":
+                keys[rows] = grid.squared_distances(cells, others)
+            else:
+                x, y = np.moveaxis(grid.apart(cells, others), -1, 0)
+                keys[rows] = (y + wide // 2) * wide + x + wide // 2
+        there = np.flatnonzero(np.bincount(keys.ravel()))
+        if len(there) > _MOST:
+            raise ValueError(
+                f"a kernel that reads {of} tells {_MOST} of them apart, and a map of {n} neurons "
+                f"has {len(there)}"
+            )
+        values: NDArray[Any] = np.sqrt(there.astype(np.float64))
+        order = np.arange(len(there))
+        if of == "offsets":
+            cells = np.column_stack([there % wide, there // wide]) - wide // 2
+            order = np.argsort(grid.squared_distances(cells, 0 * cells), kind="stable")
+            values = grid.plane(cells[order])
+        number = np.empty(int(there[-1]) + 1, dtype=np.uint16)
+        number[there[order]] = np.arange(len(there))
+        # As hops, which are not contiguous: compiled loops know one kind.
+        table = np.zeros((n, n + 1), dtype=np.uint16)[:, :n]
+        table[:] = number[keys]
+        table.setflags(write=False)
+        self._tables[of] = table, values
+        return table, values
 
     def neuron_at(self, position: Position) -> int | None:
         """Return the row of the neuron in this cell, or None when it is free."""
@@ -206,9 +231,9 @@ class SomMap:
 
     def edges(self) -> NDArray[np.int64]:
         """Return all links as pairs of rows (a < b), shape (L, 2), sorted."""
-        one = np.repeat(np.arange(len(self)), self.grid.degree)
+        first = np.repeat(np.arange(len(self)), self.grid.degree)
         other = self._links.ravel()
-        pairs = np.column_stack([one, other])[other > one]
+        pairs = np.column_stack([first, other])[other > first]
         return np.asarray(pairs[np.lexsort(pairs.T[::-1])], dtype=np.int64)
 
     def degrees(self) -> NDArray[np.int64]:
@@ -232,7 +257,19 @@ class SomMap:
         births = list(births)
         if not births:
             return
-        newborn = self._checked(births)
+        for (x, y), prototype, parent in births:
+            if self.grid.home((x, y)) != (x, y):
+                raise ValueError(f"a neuron cannot be born at ({x}, {y}): the torus ends before")
+            if (x, y) in self._by_cell:
+                raise ValueError(f"a neuron cannot be born at ({x}, {y}): the cell is taken")
+            if np.shape(prototype) != self.prototypes.shape[1:]:
+                raise ValueError(
+                    f"the prototype born at ({x}, {y}) has shape {np.shape(prototype)}, not "
+                    f"{self.prototypes.shape[1:]}"
+                )
+            if not 0 <= parent < len(self):
+                raise ValueError(f"the neuron born at ({x}, {y}) names no living parent: {parent}")
+        newborn = np.array([prototype for _, prototype, _ in births], dtype=np.float64)
         cells = np.array([position for position, _, _ in births], dtype=np.int64)
         by_cell = self._by_cell.copy()
         links, lonely = self._link(by_cell, self._links, cells)
@@ -246,7 +283,8 @@ class SomMap:
         self._parents = np.concatenate([self._parents, np.array(parents, dtype=np.int64)])
         self._birth_epochs = np.concatenate([self._birth_epochs, np.array(epochs, dtype=np.int64)])
         self.prototypes = np.concatenate([self.prototypes, newborn])
-        self._forget()
+        for name in ("hops", "shape", "diameter", "graph", "_tables"):  # made anew when looked up
+            vars(self).pop(name, None)
 
     def rearranged(self, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> SomMap:
         """Return a map of the neurons ``rows`` (M,), ascending, in the cells ``positions`` (M, 2).
@@ -278,28 +316,11 @@ class SomMap:
         from scipy.sparse.csgraph import connected_components
 
         kept = np.ones(len(self), bool) if kept is None else np.asarray(kept, bool)
-        one, other = self.edges().T
-        joins = kept[one] & kept[other]
-        rows = np.cumsum(kept) - 1
-        ends = rows[one[joins]], rows[other[joins]]
+        edges = self.edges()
+        edges = (np.cumsum(kept) - 1)[edges[kept[edges].all(axis=1)]]
+        ends = edges[:, 0], edges[:, 1]
         linked = coo_array((np.ones(len(ends[0])), ends), shape=(kept.sum(), kept.sum()))
         return np.asarray(connected_components(linked, directed=False)[1], dtype=np.int64)
-
-    def _checked(self, births: list[tuple[Position, Any, int]]) -> NDArray[np.float64]:
-        # The prototypes (M, D) of births whose shapes and parents are right.
-        shape, first = self.prototypes.shape[1:], len(self)
-        for (x, y), prototype, parent in births:
-            if self.grid.home((x, y)) != (x, y):
-                raise ValueError(f"a neuron cannot be born at ({x}, {y}): the torus ends before")
-            if (x, y) in self._by_cell:
-                raise ValueError(f"a neuron cannot be born at ({x}, {y}): the cell is taken")
-            if np.shape(prototype) != shape:
-                raise ValueError(
-                    f"the prototype born at ({x}, {y}) has shape {np.shape(prototype)}, not {shape}"
-                )
-            if not 0 <= parent < first:
-                raise ValueError(f"the neuron born at ({x}, {y}) names no living parent: {parent}")
-        return np.array([prototype for _, prototype, _ in births], dtype=np.float64)
 
     def _link(
         self, by_cell: dict[Position, int], links: NDArray[np.int32], cells: NDArray[np.int64]
@@ -324,3 +345,105 @@ class SomMap:
             rows, columns, found = np.array(ends).T
             links[rows, columns] = found
         return links, lonely
+
+
+# ------------------------------------------------------------------------------------- changes
+
+
+class Death(NamedTuple):
+    """A neuron (row) that goes; its children become those of its parent."""
+
+    neuron: int
+
+
+class Move(NamedTuple):
+    """A neuron (row) that goes to the cell ``position`` (x, y), free or about to be."""
+
+    neuron: int
+    position: Position
+
+
+class Insert(NamedTuple):
+    """A whole row or column between two neurons (rows) that are linked along it.
+
+    Cells of the line of ``neuron`` and of that of ``other`` that are linked get a newborn between
+    them: the mean of the two, and the child of the one in the line of ``neuron``. What lies beyond
+    moves on by one cell.
+    """
+
+    neuron: int
+    other: int
+
+
+Change = Death | Move | Insert
+
+
+CHANGES = (Death, Move, Insert)
+
+
+def change_of(stored: Any) -> Change:
+    """Return the change that JSON holds as a list; ValueError where it is none."""
+    match stored:
+        case [int(neuron)]:
+            return Death(neuron)
+        case [int(neuron), [int(x), int(y)]]:
+            return Move(neuron, (x, y))
+        case [int(neuron), int(other)]:
+            return Insert(neuron, other)
+    raise ValueError("a change of the map is none that is known")
+
+
+def changed_map(
+    som_map: SomMap, changes: Sequence[Change]
+) -> tuple[SomMap, NDArray[np.int64], list[tuple[Position, NDArray[np.float64], int]]]:
+    """Return a map changed by deaths, then moves, or an `Insert` alone; ValueError if impossible.
+
+    And the row before of each of its neurons (K',), and the births (position, prototype, parent)
+    of an `Insert`, with parents as rows of the changed map.
+    """
+    n, positions = len(som_map), som_map.positions
+    for change in changes:
+        for row in change if isinstance(change, Insert) else change[:1]:
+            if not 0 <= row < n:
+                raise ValueError(f"{change} names a neuron that is not among the {n} of the map")
+    inserts = [change for change in changes if isinstance(change, Insert)]
+    if inserts and len(changes) > 1:
+        raise ValueError(f"{inserts[0]} comes with other changes; it has to be the only one")
+    if inserts:
+        positions, births = _opened(som_map, *inserts[0])
+        return som_map.rearranged(np.arange(n), positions), np.arange(n), births
+    dead = [change.neuron for change in changes if isinstance(change, Death)]
+    moves = {change.neuron: change.position for change in changes if isinstance(change, Move)}
+    if len({*dead, *moves}) < len(changes):
+        raise ValueError("a neuron dies or moves twice in one epoch")
+    if len(dead) >= n:
+        raise ValueError("every neuron dies; a map has at least one")
+    for neuron, cell in moves.items():
+        positions[neuron] = cell
+    rows = np.delete(np.arange(n), dead)
+    return som_map.rearranged(rows, positions[rows]), rows, []
+
+
+def _opened(
+    som_map: SomMap, neuron: int, other: int
+) -> tuple[NDArray[np.int64], list[tuple[Position, NDArray[np.float64], int]]]:
+    # The cells of all neurons once there is room between two lines, and who is born there.
+    grid, positions = som_map.grid, som_map.positions
+    step = positions[other] - positions[neuron]
+    if grid.torus is not None:
+        raise ValueError("a torus has no room for another row or column")
+    if other not in som_map.neighbours(neuron) or np.abs(step).sum() != 1:
+        cells = f"{positions[neuron].tolist()} and {positions[other].tolist()}"
+        raise ValueError(f"no row or column fits between {cells}: they are not linked along one")
+    axis, side = int(step[1] != 0), int(step.sum())
+    link = grid.offsets.index((int(step[0]), int(step[1])))
+    line = np.flatnonzero(positions[:, axis] == positions[neuron, axis])
+    beyond = side * (positions[:, axis] - positions[neuron, axis]) > 0
+    moved = positions + beyond[:, None] * step
+    births: list[tuple[Position, NDArray[np.float64], int]] = []
+    for row, across in zip(line.tolist(), som_map.links[line, link].tolist(), strict=True):
+        if across >= 0:
+            x, y = (positions[row] + step).tolist()
+            mean = 0.5 * (som_map.prototypes[row] + som_map.prototypes[across])
+            births.append(((x, y), mean, row))
+    return moved, births

@@ -134,13 +134,14 @@ def topographic_function(
         what is left are links between neurons that no path over the data joins.
     """
     n = len(som_map)
-    pairs = _links_of_data(n, bmu, second_bmu)
+    linked = np.zeros((n, n), dtype=np.bool_)
+    linked[bmu, second_bmu] = True
+    pairs = np.argwhere(np.triu(linked | linked.T, 1))  # that are nearest to a sample
     if neighbours == 8:
-        one, other = som_map.positions[pairs.T]
-        forward = som_map.grid.steps(one, other, over_corners=True)
+        forward = som_map.grid.steps(*som_map.positions[pairs.T], over_corners=True)
     else:
         forward = som_map.hops[pairs[:, 0], pairs[:, 1]].astype(np.int64)
-    backward = hops_between(pairs, som_map.edges(), n)
+    backward = _hops_between(pairs, som_map.edges(), n)
     finite = backward[np.isfinite(backward)]
     m = int(max(1, forward.max(initial=1), finite.max(initial=1)))
     k = np.arange(-m, m + 1)
@@ -155,17 +156,10 @@ def topographic_function(
 def ways_over_links(
     links: NDArray[np.int32], apart: NDArray[np.float64], wanted: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Return how long the shortest ways are that are wanted, float64 (K, K), 0 elsewhere.
+    """Return how long the shortest ways are that are ``wanted`` (K, K), 0 elsewhere, inf for none.
 
-    From neurons (row) to others (column); inf where there is no way.
-
-    Parameters
-    ----------
-    links : int32 array (K, degree)
-        The linked neighbours of each neuron, -1 for none.
-    apart : float64 array (K, K)
-        How long links are; none is negative.
-    wanted : bool array (K, K)
+    From neurons (row) to others (column); ``links`` (K, degree) are those of a map, -1 for none,
+    and as long as ``apart`` (K, K).
     """
     from scipy.sparse.csgraph import dijkstra  # slow to import
 
@@ -179,23 +173,11 @@ def ways_over_links(
     return found
 
 
-def hops_between(pairs: NDArray[np.int64], ends: NDArray[np.int64], n: int) -> NDArray[np.float64]:
-    """Return how many of the linked ``pairs`` (L, 2) lead from one end to the other, (m,).
-
-    ``ends`` (m, 2) and pairs are rows below ``n``; inf where none do.
-    """
+def _hops_between(pairs: NDArray[np.int64], ends: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    # How many of the linked pairs (L, 2) lead from one end of ``ends`` (m, 2) to the other; inf.
     from scipy.sparse.csgraph import dijkstra  # slow to import
 
     graph = csr_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
     starts, at = np.unique(ends[:, 0], return_inverse=True)
     hops = dijkstra(graph, directed=False, unweighted=True, indices=starts)
     return np.asarray(hops[at, ends[:, 1]], dtype=np.float64)
-
-
-def _links_of_data(
-    n: int, bmu: NDArray[np.integer[Any]], second_bmu: NDArray[np.integer[Any]]
-) -> NDArray[np.int64]:
-    # The distinct pairs of rows (a < b), (L, 2), that are nearest to a sample, sorted.
-    linked = np.zeros((n, n), dtype=np.bool_)
-    linked[bmu, second_bmu] = True
-    return np.argwhere(np.triu(linked | linked.T, 1))

@@ -10,9 +10,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Assignment, PerSample, Rows
-from dbgsom_core.engine.local import LocalSamples, Samples
-from dbgsom_core.engine.per_sample import groups
+from dbgsom_core.engine.results import Assignment, Integers, PerSample, groups
+from dbgsom_core.engine.samples import LocalSamples, Samples
 from dbgsom_core.som_map.som_map import SomMap
 
 
@@ -23,33 +22,24 @@ class Tree:
     Maps are numbered depth first, a neuron's child map when its row comes; leaves likewise, so
     those of a map without children are its neurons in row order.
 
-    Attributes
-    ----------
-    maps : sequence of SomMap
-        The first one is the root.
-    depths : sequence of int
-        1 for the root.
-    leaf_of : sequence of int64 arrays (K,)
-        For each map the leaf that each neuron is, or -1.
-    child_of : sequence of int64 arrays (K,)
-        For each map the number of each neuron's child map, or -1.
-    paths : int64 array (L, depth)
-        Rows of the neurons that lead from the root to each leaf, then -1.
+    ``depths`` of maps are 1 for the root; ``leaf_of`` and ``child_of`` are for each map the leaf
+    and the number of the child map, of each neuron (K,), or -1; ``paths`` (L, depth) the rows of
+    the neurons that lead from the root to each leaf, then -1.
     """
 
     maps: Sequence[SomMap]
     depths: Sequence[int]
-    leaf_of: Sequence[Rows]
-    child_of: Sequence[Rows]
-    paths: Rows
+    leaf_of: Sequence[Integers]
+    child_of: Sequence[Integers]
+    paths: Integers
 
     @classmethod
     def of(cls, root: SomMap) -> Self:
         """Number the maps and leaves below ``root``."""
         maps: list[SomMap] = []
         depths: list[int] = []
-        leaf_of: list[Rows] = []
-        child_of: list[Rows] = []
+        leaf_of: list[Integers] = []
+        child_of: list[Integers] = []
         paths: list[tuple[int, ...]] = []
 
         def visit(som_map: SomMap, path: tuple[int, ...]) -> int:
@@ -90,14 +80,8 @@ class Tree:
             weights[leaves[leaves >= 0]] = som_map.prototypes[leaves >= 0]
         return weights
 
-    def live(self, hits: NDArray[Any]) -> list[Rows]:
-        """Return for each map the rows of the neurons that won a training sample, ascending.
-
-        Parameters
-        ----------
-        hits : array (L,)
-            What each leaf won. A neuron with a child map has samples, or it would have none.
-        """
+    def live(self, hits: NDArray[Any]) -> list[Integers]:
+        """Return for each map the rows of the neurons with a child map or ``hits`` (L,)."""
         return [
             np.flatnonzero((children >= 0) | (hits[leaves] > 0))
             for leaves, children in zip(self.leaf_of, self.child_of, strict=True)
@@ -106,44 +90,26 @@ class Tree:
 
 @dataclass(frozen=True)
 class Descent:
-    """Where samples end.
+    """The ``leaf`` (n,) where samples end, the rows ``path`` (n, depth) of neurons, then -1."""
 
-    Attributes
-    ----------
-    leaf : int64 array (n,)
-    path : int64 array (n, depth)
-        Rows of the neurons on the way, then -1.
-    found : PerSample
-        Knows the distances.
-    """
-
-    leaf: Rows
-    path: Rows
+    leaf: Integers
+    path: Integers
     found: PerSample
 
     @property
     def distance(self) -> NDArray[np.float64]:
-        """To the leaf's prototype, float64 (n,) in the metric's units; made when asked for."""
+        """Distances to the leaf's prototype, float64 (n,) in the metric's units."""
         return self.found.distance
 
 
 def descend(
-    tree: Tree, data: Samples, live: Sequence[Rows] | None = None, start: int = 0
+    tree: Tree, data: Samples, live: Sequence[Integers] | None = None, start: int = 0
 ) -> Descent:
     """Send samples down: to the nearest neuron, to the nearest one of its child map, and so on.
 
-    The leaf at the end is not always the nearest of all leaves. Samples go in groups, one for each
-    map that they pass.
-
-    Parameters
-    ----------
-    tree : Tree
-    data : Samples
-        Prepared samples (n, D).
-    live : sequence of int64 arrays, optional
-        For each map the rows of the neurons that take part; all without it.
-    start : int
-        The map in which to begin.
+    The leaf at the end is not always the nearest of all leaves. Samples begin in map ``start``, and
+    go in groups, one for each map that they pass; ``live`` are for each map the rows of the neurons
+    that take part.
     """
     n = data.n
     if len(tree.maps) == 1:
@@ -151,7 +117,7 @@ def descend(
         return Descent(units, units[:, None], found)
     leaf, distance = np.empty(n, dtype=np.int64), np.empty(n)
     path = np.full((n, tree.depth), -1, dtype=np.int64)
-    waiting: list[tuple[int, Rows]] = [(start, np.arange(n))]
+    waiting: list[tuple[int, Integers]] = [(start, np.arange(n))]
     while waiting:
         number, rows = waiting.pop()
         here = data if len(rows) == n else data.subset(rows)
@@ -168,8 +134,8 @@ def descend(
 
 
 def _units(
-    tree: Tree, data: Samples, live: Sequence[Rows] | None, number: int
-) -> tuple[PerSample, Rows]:
+    tree: Tree, data: Samples, live: Sequence[Integers] | None, number: int
+) -> tuple[PerSample, Integers]:
     # The nearest neurons of one map.
     prototypes = tree.maps[number].prototypes
     if live is None:
@@ -179,7 +145,7 @@ def _units(
     return found, live[number][found.bmu]
 
 
-def stand_ins(tree: Tree, data: Samples, hits: NDArray[Any]) -> Rows:
+def stand_ins(tree: Tree, data: Samples, hits: NDArray[Any]) -> Integers:
     """Return for each leaf (L,) the leaf that answers for it: itself when it won a sample.
 
     A dead leaf's prototype goes down from its own map, over live neurons only.

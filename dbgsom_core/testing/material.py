@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.growth import DataSummary, GrowthState

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from dbgsom_core.engine.scalar import scalar_assign, scalar_pairwise
+from dbgsom_core.engine.samples import scalar_assign, scalar_pairwise
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import Function, Subject, ask, check

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dbgsom_core.engine.loops import fill_hops
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.interfaces.labellers import LabellerAbilities
@@ -18,7 +19,6 @@ from dbgsom_core.interfaces.stopping import (
     measures_of,
 )
 from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE, Grid
-from dbgsom_core.som_map.hops import fill_hops
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import MODEL_PART, Subject, ask, check

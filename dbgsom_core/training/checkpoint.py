@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent
-from dbgsom_core.som_map.changes import change_of
 from dbgsom_core.som_map.grid import Grid
-from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.som_map.som_map import SomMap, change_of
 
 _ARRAYS = ("positions", "prototypes", "parents", "birth_epochs")  # of a map
 _FIELDS = tuple(one.name for one in fields(EpochRecord))

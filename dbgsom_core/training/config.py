@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.local import Samples
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
 from dbgsom_core.interfaces.kernels import Kernel, KernelAbilities
 from dbgsom_core.training.targets import Target

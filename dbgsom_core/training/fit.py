@@ -11,9 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from dbgsom_core.engine.contract import Assignment, Found, Moments, PerSample, Search, Totals
-from dbgsom_core.engine.local import Samples
-from dbgsom_core.engine.per_sample import each_piece, units_of
+from dbgsom_core.engine.results import (
+    Assignment,
+    Moments,
+    PerSample,
+    Search,
+    SearchResult,
+    Totals,
+    each_piece,
+    units_of,
+)
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.context import Context, seed_of
 from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
 from dbgsom_core.interfaces.growth import DataSummary, VerticalState
@@ -210,7 +218,7 @@ class Trainer:
         start: SomMap | None = None,
         goes_on: bool = False,
         validation: Held | None = None,
-    ) -> tuple[Training, Found, Search]:
+    ) -> tuple[Training, SearchResult, Search]:
         """Train one map, that at the end of the ``path`` of neurons from the first one.
 
         It ``goes_on`` with a few samples besides what ``start`` has seen. Other parameters, and

@@ -12,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.contract import PerSample, Totals
-from dbgsom_core.engine.halving import cut
-from dbgsom_core.engine.local import Samples
+from dbgsom_core.engine.loops import bisect_groups
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.per_sample import units_of
-from dbgsom_core.engine.sums import won_sums
+from dbgsom_core.engine.results import PerSample, Totals, units_of, won_sums
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.arrays import FloatArray
 from dbgsom_core.interfaces.labellers import Surroundings
 from dbgsom_core.training.targets import UNLABELLED, Target
@@ -100,7 +98,9 @@ class MicroClusters:
             n_kinds = len(classes) + 1
             keys = keys * n_kinds + target.codes + 1
         if rows is not None:
-            keys = cut(rows, data.sample_weights, keys.astype(np.int64), _HALVINGS, _HALVED)
+            keys = bisect_groups(
+                rows, data.sample_weights, keys.astype(np.int64), _HALVINGS, _HALVED
+            )
         kinds = np.flatnonzero(np.bincount(keys))
         numbers = np.zeros(int(kinds[-1]) + 1, dtype=np.int64)
         numbers[kinds] = np.arange(len(kinds))
@@ -383,7 +383,7 @@ class Density:
 
         ``own`` (n,): the group of each, of which it was one; it is scored as if it had not been.
         """
-        from dbgsom_core.engine.score_loops import Groups, soft_means  # numba is slow to import
+        from dbgsom_core.engine.loops import Groups, soft_means  # numba is slow to import
 
         found, held = np.empty(data.n), np.empty(data.n)
         all_groups = Groups.of(self.weights, self.spreads, SOFT_MASS)
@@ -451,7 +451,7 @@ class Calibration:
 
     def pvalues(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (1 + how many known scores are at most this one) / (1 + all), shape (n,)."""
-        from dbgsom_core.engine.score_loops import ranks_among
+        from dbgsom_core.engine.loops import ranks_among
 
         up_to = np.concatenate([[0.0], np.cumsum(self.weights)])
         rank = np.zeros(len(scores), np.int64)

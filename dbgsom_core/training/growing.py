@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Centre, Found, Search
+from dbgsom_core.engine.results import Centre, Search, SearchResult
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import GrowthEvent
 from dbgsom_core.interfaces.growth import Birth, GrowthState
 from dbgsom_core.interfaces.guard import who
-from dbgsom_core.som_map.changes import CHANGES, Change, Death, changed_map
-from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.som_map.som_map import CHANGES, Change, Death, SomMap, changed_map
 from dbgsom_core.training.checkpoint import TrainingState
 from dbgsom_core.training.config import TrainingConfig
 from dbgsom_core.training.schedule import Schedule
@@ -65,10 +64,10 @@ class Growth:
         state: TrainingState,
         schedule: Schedule,
         search: Search,
-        found: Found,
+        found: SearchResult,
         width: float,
         movement: float,
-    ) -> tuple[GrowthResult | None, Search, Found]:
+    ) -> tuple[GrowthResult | None, Search, SearchResult]:
         """Let the map of ``state`` grow, after an epoch whose search ``found`` its units.
 
         Returned are also a search and what it found of the map that there is now; None where
@@ -107,7 +106,7 @@ class Growth:
             found = search.admit(found, som_map.prototypes, som_map.positions, known)
         return grown, search, found
 
-    def _counted(self, found: Found) -> Found:
+    def _counted(self, found: SearchResult) -> SearchResult:
         robust = self.config.robust
         return found if robust is None else found.reweighed(robust)
 
@@ -115,7 +114,7 @@ class Growth:
         return None if self.max_neurons is None else max(0, self.max_neurons - n_neurons)
 
     def _wanted(
-        self, state: TrainingState, schedule: Schedule, found: Found, movement: float
+        self, state: TrainingState, schedule: Schedule, found: SearchResult, movement: float
     ) -> list[Any]:
         config, counted = self.config, self._counted(found)
         seen = GrowthState(

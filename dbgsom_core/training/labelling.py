@@ -9,10 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.blas import one_blas_thread
-from dbgsom_core.engine.contract import Assignment, PerSample, Totals
-from dbgsom_core.engine.local import LocalSamples, Samples
-from dbgsom_core.engine.per_sample import units_of
+from dbgsom_core.engine.results import Assignment, PerSample, Totals, units_of
+from dbgsom_core.engine.runtime import one_blas_thread
+from dbgsom_core.engine.samples import LocalSamples, Samples
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord

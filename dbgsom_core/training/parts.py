@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dbgsom_core.engine.local import Samples
+    from dbgsom_core.engine.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def fitted(
     if weights is not None:
         kept = weights > 0
         given = (X[kept], weights[kept])[: 2 if abilities.learns_weighted else 1]
-    from dbgsom_core.engine.blas import one_blas_thread  # numpy is slow to import
+    from dbgsom_core.engine.runtime import one_blas_thread  # numpy is slow to import
 
     with one_blas_thread():
         state = abilities.fit(*given)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import PerSample
-from dbgsom_core.engine.local import Samples
+from dbgsom_core.engine.results import PerSample
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use

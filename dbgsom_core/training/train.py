@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dbgsom_core.engine.contract import Found, Search
+from dbgsom_core.engine.results import Search, SearchResult
 from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
 from dbgsom_core.som_map.som_map import SomMap
@@ -46,7 +46,7 @@ def train(
     notify: Callable[[EpochRecord], Any] = ignore_epoch,
     checkpointer: Checkpointer | None = None,
     path: Path = (),
-) -> tuple[Training, Found, Search]:
+) -> tuple[Training, SearchResult, Search]:
     """Train the map of ``state``, in place unless neurons die or move, and let it grow.
 
     Every epoch runs Kohonen's batch update (Kohonen 2001, eq. 3.34) with the best-matching units
@@ -134,8 +134,8 @@ def _finished(
     state: TrainingState,
     schedule: Schedule,
     search: Search,
-    found: Found,
-) -> tuple[Training, Found, Search]:
+    found: SearchResult,
+) -> tuple[Training, SearchResult, Search]:
     # The map as users get it, and what finds its units.
     som_map, kept = state.som_map, len(state.history)
     if state.best is not None and state.best[0] < kept:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.contract import Found, Neighbourhood
-from dbgsom_core.engine.majorities import leading
+from dbgsom_core.engine.results import Neighbourhood, SearchResult, leading
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.checkpoint import TrainingState
 from dbgsom_core.training.config import TrainingConfig
@@ -16,7 +15,11 @@ from dbgsom_core.training.schedule import Schedule
 
 
 def updated(
-    config: TrainingConfig, schedule: Schedule, state: TrainingState, found: Found, width: float
+    config: TrainingConfig,
+    schedule: Schedule,
+    state: TrainingState,
+    found: SearchResult,
+    width: float,
 ) -> NDArray[np.float64]:
     """Return the prototypes (K, D) after the update of the next epoch.
 
@@ -41,7 +44,7 @@ def updated(
 def batch_update(
     som_map: SomMap,
     config: TrainingConfig,
-    found: Found,
+    found: SearchResult,
     width: float,
     pull: float = 0.0,
     leads: NDArray[np.bool_] | None = None,

@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 import dbgsom_core.engine.compile  # noqa: F401 - reports what numba compiles
 from dbgsom_core.cli.progress import TextDisplay
-from dbgsom_core.engine.compile_clock import CompileClock
+from dbgsom_core.engine.runtime import CompileClock
 from dbgsom_core.interfaces.epochs import EpochRecord
 
 

@@ -15,9 +15,8 @@ from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.manifest import default_name, describe_components, flat_params
 from dbgsom_core.runs.pipeline import make_estimator
-from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.gsom import Gsom
-from dbgsom_plugins.growth.hierarchical import Hierarchical
+from dbgsom_plugins.growth.directed import Directed, Gsom
+from dbgsom_plugins.growth.fixed import Hierarchical
 
 jsonschema = pytest.importorskip("jsonschema")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth.boundary import GrowthStep
+from dbgsom_plugins.growth.directed import GrowthStep
 
 UNIT = np.load(Path(__file__).parent / "data" / "growth_unit.npz")
 NOT_SERVED = (0, 9)  # no cell was free, or one was taken

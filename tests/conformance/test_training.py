@@ -13,11 +13,10 @@ from dbgsom_core.training.fit import summarize
 from dbgsom_core.training.schedule import Schedule
 from dbgsom_core.training.update import batch_update
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
-from dbgsom_plugins.growth.directed import Directed
+from dbgsom_plugins.growth.directed import Directed, GrowthStep, share_errors
 from dbgsom_plugins.kernels import Triangular
 from dbgsom_plugins.measures.clusters import DaviesBouldin
-from dbgsom_plugins.measures.quantization import Distortion
+from dbgsom_plugins.measures.prototypes import Distortion
 from dbgsom_plugins.metrics.norms import Euclidean
 
 

@@ -1,7 +1,14 @@
-"""Data for engines, and what a map that one of them trained shares with that of another."""
+"""Data for engines, what two fitted maps share, and the fast search of samples."""
 
 import numpy as np
 import pytest
+
+from dbgsom_core.engine.packed_search import FastPart
+from dbgsom_core.engine.packing import PackedSamples
+from dbgsom_core.engine.samples import LocalSamples
+from dbgsom_core.engine.search import PartitionedSearch, PartsHere
+from dbgsom_core.interfaces.metrics import MetricAbilities
+from dbgsom_plugins.metrics.norms import Euclidean
 
 ROWS, FEATURES = 7013, 5  # enough that a packed copy pays
 LEARNED = (
@@ -44,12 +51,14 @@ def same():
 
 
 @pytest.fixture(scope="session")
-def two_of():
-    """Return a function that asks a search for the two nearest prototypes of each sample."""
+def fast():
+    """Return a function that makes the fast search of samples, however few, and its part."""
 
-    def ask(search, prototypes):
-        found = np.empty((search.data.n, 2), int)
-        search.each_two(prototypes, found.__setitem__)
-        return found
+    def make(X, prunes=None, threads=1, codes=None, samples=None):
+        data = LocalSamples(X, MetricAbilities.of(Euclidean()), threads, codes=codes)
+        samples = PackedSamples(X, None, threads) if samples is None else samples
+        vars(data)["quantisation"] = samples.quantisation
+        part = FastPart(data, samples, prunes)
+        return PartitionedSearch(data, PartsHere([part])), part
 
-    return ask
+    return make

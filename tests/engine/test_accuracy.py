@@ -1,4 +1,4 @@
-"""The bounds that `engine.euclidean.accuracy` derives hold where rounding is at its worst."""
+"""The bounds that accuracy.md derives hold where rounding is at its worst."""
 
 from fractions import Fraction
 from math import isqrt, sqrt
@@ -6,28 +6,23 @@ from math import isqrt, sqrt
 import numpy as np
 import pytest
 
+from dbgsom_core.engine import packed_search as module
+from dbgsom_core.engine import search_loops
 from dbgsom_core.engine.compile import compiled
-from dbgsom_core.engine.euclidean import search as module
-from dbgsom_core.engine.euclidean import search_loops
-from dbgsom_core.engine.euclidean.layout import PrototypePacker
-from dbgsom_core.engine.euclidean.packing import (
+from dbgsom_core.engine.lanes import SPARE, lanes_of
+from dbgsom_core.engine.packing import (
     NO_MARGINS,
-    Frame,
+    Accumulator,
     Margins,
     PackedSamples,
-    Tally,
+    PrototypePacker,
+    Quantisation,
     accuracy_of,
     workspace,
 )
-from dbgsom_core.engine.euclidean.search import FastSearch
-from dbgsom_core.engine.euclidean.search_loops import (
-    ALL,
-    compare_blocks,
-    slack_of_block,
-)
-from dbgsom_core.engine.llvm.lanes import SPARE, lanes_of
-from dbgsom_core.engine.llvm.tile import LINE, PANEL_ROWS, SLACKS
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.samples import LocalSamples
+from dbgsom_core.engine.search_loops import ALL, compare_blocks, slack_of_block
+from dbgsom_core.engine.tile import LINE, PANEL_ROWS, SLACKS
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.metrics.norms import Euclidean
 
@@ -48,7 +43,7 @@ def exactly(row):
 
 def packed_exactly(samples, row):
     """Return (x - centre)*scale without any rounding."""
-    centre, scale = exactly(samples.frame.centre), Fraction(samples.frame.scale)
+    centre, scale = exactly(samples.quantisation.centre), Fraction(samples.quantisation.scale)
     return [(number - c) * scale for number, c in zip(exactly(row), centre, strict=True)]
 
 
@@ -73,13 +68,13 @@ def root_of(number):
 
 
 @compiled
-def compare_all(one, blocks, panels, accuracy, margins, space, nearest, slack):
+def compare_all(tag, blocks, panels, accuracy, margins, space, nearest, slack):
     """Compare each block by itself with all panels, and keep what was found."""
-    lanes = lanes_of(one)
+    lanes = lanes_of(tag)
     n_panels, squares_at = panels.ids.shape[0], blocks.squares.ctypes.data
     for b in range(blocks.numbers.shape[0]):
-        slack_of_block(one, squares_at + b * LINE, accuracy, space.slack.ctypes.data)
-        compare_blocks(one, 1, b, 1, ALL, blocks, panels, margins, space)
+        slack_of_block(tag, squares_at + b * LINE, accuracy, space.slack.ctypes.data)
+        compare_blocks(tag, 1, b, 1, ALL, blocks, panels, margins, space)
         for lane in range(lanes):
             for line in range(SLACKS):
                 slack[b * lanes + lane, line] = space.slack[0, line, lane]
@@ -93,11 +88,15 @@ def one_each(n_neurons):
     return ids
 
 
+def packer(samples):
+    return PrototypePacker(samples.quantisation, samples.X.shape[1], samples.dtype)
+
+
 class Compared:
     """Samples compared with prototypes of which each has a panel of its own."""
 
     def __init__(self, samples, W, space=None, ids=None, drift=None, before=None):
-        space = PrototypePacker(samples) if space is None else space
+        space = packer(samples) if space is None else space
         ids = one_each(len(W)) if ids is None else ids
         drift = np.zeros(len(W)) if drift is None else drift
         self.laid = space.pack(W, ids, drift, before)
@@ -105,14 +104,14 @@ class Compared:
         dtype, n, places = samples.blocks.numbers.dtype, len(samples.X), n_blocks * lanes
         values, slack = np.empty((places, len(W)), dtype), np.empty((places, SLACKS), dtype)
         compare_all(
-            samples.one, samples.blocks, self.laid.panels, self.laid.accuracy, NO_MARGINS,
+            samples.tag, samples.blocks, self.laid.panels, self.laid.accuracy, NO_MARGINS,
             workspace(len(self.laid.panels.ids), samples.depth, dtype), values, slack,
         )  # fmt: skip
         self.values, self.slack = values[:n], slack[:n]
 
 
 def both_dtypes(X):
-    samples = PackedSamples.of(X, 1)
+    samples = PackedSamples(X)
     return samples, samples.doubled()
 
 
@@ -128,16 +127,17 @@ def test_a_packed_number_is_wrong_by_half_a_step_and_its_roundings(dtype, offset
         assert np.abs(numbers).max() <= 1
         for row, stored in zip(X, numbers, strict=True):
             for wanted, number in zip(packed_exactly(samples, row), exactly(stored), strict=True):
-                assert number % Fraction(samples.frame.grid) == 0
-                rounded = abs(wanted) + Fraction(samples.frame.grid)
+                assert number % Fraction(samples.quantisation.grid) == 0
+                rounded = abs(wanted) + Fraction(samples.quantisation.grid)
                 bound = (
-                    Fraction(samples.frame.grid) / 2 + Fraction(samples.unit + 2 * UNIT) * rounded
+                    Fraction(samples.quantisation.grid) / 2
+                    + Fraction(float(np.finfo(samples.dtype).eps) / 2 + 2 * UNIT) * rounded
                 )
                 assert abs(number - wanted) <= bound
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sums_are_those_of_whole_numbers_in_any_order_and_after_any_history(dtype, rng):
+def test_sums_are_those_of_whole_numbers_in_any_order_and_after_any_history(fast, dtype, rng):
     X = (rng.choice([-1.0, 1.0], size=(3000, 3)) * (1 - 1e-7 * rng.random((3000, 3)))).astype(dtype)
     first, last = rng.normal(size=(2, 20, 3))
     first[0] = last[0] = 1.0  # wins a lot
@@ -145,20 +145,16 @@ def test_sums_are_those_of_whole_numbers_in_any_order_and_after_any_history(dtyp
         (1, [last], slice(None)),
         (2, [first, last], slice(None, None, -1)),
     ):
-        search = FastSearch(LocalSamples(X[order], EUCLIDEAN), PackedSamples.of(X[order], threads))
+        search, part = fast(X[order], None, threads)
         for W in prototypes:
-            found = search.assign(W)
-        samples = search.samples
-        steps = np.rint(
-            (X.astype(float) - samples.frame.centre) * (samples.frame.scale / samples.frame.grid)
-        )
-        whole = (steps * samples.frame.grid).astype(dtype).astype(float) / samples.frame.grid
+            found = search.assign(W, None)
+        how = part.samples.quantisation
+        steps = np.rint((X.astype(float) - how.centre) * (how.scale / how.grid))
+        whole = (steps * how.grid).astype(dtype).astype(float) / how.grid
         units = found.bmu[order]
         for j in range(20):
             sums = [sum(int(number) for number in column) for column in whole[units == j].T]
-            assert [int(s) for s in found.packed_sums[j, :3] / samples.frame.grid] == (
-                sums or [0] * 3
-            )
+            assert [int(s) for s in found.packed_sums[j, :3] / how.grid] == (sums or [0] * 3)
 
 
 # ----------------------------------------------------------------------------- values and the slack
@@ -199,8 +195,8 @@ def test_a_value_is_no_more_wrong_than_its_bound(d, kind, rng):
             X, W = rng.normal(size=(2, 5, d)) + 1e4
         samples = both_dtypes(X)[unit == UNIT]
         if kind == "coarse":  # as that of very many samples is
-            frame = samples.frame._replace(grid=2.0**-12)
-            samples = PackedSamples(samples.X, frame, 1, samples.dtype).doubled()
+            how = samples.quantisation._replace(grid=2.0**-12)
+            samples = PackedSamples(samples.X, how, 1, samples.dtype).doubled()
         compared = Compared(samples, W)
         accuracy, ratios = compared.laid.accuracy, []
         for x, values, slack in zip(X, compared.values, compared.slack, strict=True):
@@ -221,7 +217,7 @@ def test_without_a_grid_values_and_definition_may_both_be_at_their_worst():
     """In float64 half a square is the sum of D rounded ones; in a training the grid has space."""
     d = 256
     X, W = losing(d, UNIT)
-    samples = PackedSamples.of(X, 1).doubled()
+    samples = PackedSamples(X).doubled()
     x, w = (packed_exactly(samples, row) for row in (X[0], W[0]))
     compared = Compared(samples, W[:1])
     error = float(abs(Fraction(float(compared.values[0, 0])) - value(x, w)))
@@ -247,25 +243,24 @@ def spheres(d, rng):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("d", [2, 64])
-def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(dtype, d, rng, two_of):
+def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(fast, dtype, d, rng):
     for _ in range(6):
         X, W = spheres(d, rng)
         X = np.vstack([X, X[:3]]).astype(dtype)
         expected = LocalSamples(X, EUCLIDEAN).nearest_plainly(W, 2)[0]
         for doubled in (False, True):
-            search = FastSearch(LocalSamples(X, EUCLIDEAN), PackedSamples.of(X, 1), prunes=True)
+            search, part = fast(X, prunes=True)
             if doubled:
-                search.double()
+                part.double()
             for _ in range(3):
-                np.testing.assert_array_equal(search.assign(W).bmu, expected[:, 0])
-            np.testing.assert_array_equal(two_of(search, W), expected)
-        frame, data = Frame(W.mean(axis=0), 2.0**-11, module._GRID), LocalSamples(X, EUCLIDEAN)
+                np.testing.assert_array_equal(search.assign(W, None).bmu, expected[:, 0])
+        how, data = Quantisation(W.mean(axis=0), 2.0**-11, module._GRID), LocalSamples(X, EUCLIDEAN)
         for kind in (np.float32, np.float64):
-            found, _ = module._nearest_units(data, W, 2, frame, kind, len(X))
+            found, _ = module._nearest_units(data, W, 2, how, kind, len(X))
             np.testing.assert_array_equal(found, expected)
 
 
-def test_values_that_lost_half_their_bits_do_not_decide(rng):
+def test_values_that_lost_half_their_bits_do_not_decide(fast, rng):
     """Beside a prototype that loses with each addition stands one whose value is exact."""
     d, wrong = 256, 0
     X, W = losing(d, UNIT)
@@ -275,12 +270,12 @@ def test_values_that_lost_half_their_bits_do_not_decide(rng):
         other[0] = -W[0, 0] - steps * 2.0**-52 / 4
         pair = np.vstack([other, W[0]])
         expected = data.nearest_plainly(pair, 1)[0][:, 0]
-        samples = PackedSamples.of(X, 1).doubled()
+        samples = PackedSamples(X).doubled()
         wrong += int((Compared(samples, pair).values.argmin(axis=1) != expected).any())
-        search = FastSearch(data, samples)
-        np.testing.assert_array_equal(search.assign(pair).bmu, expected)
-        frame = Frame(np.zeros(d), 0.5, module._GRID)
-        found, _ = module._nearest_units(data, pair, 1, frame, np.float64, len(X))
+        search, _ = fast(X, samples=samples)
+        np.testing.assert_array_equal(search.assign(pair, None).bmu, expected)
+        how = Quantisation(np.zeros(d), 0.5, module._GRID)
+        found, _ = module._nearest_units(data, pair, 1, how, np.float64, len(X))
         np.testing.assert_array_equal(found[:, 0], expected)
     assert wrong > 10  # by values alone
 
@@ -291,12 +286,12 @@ def test_values_that_lost_half_their_bits_do_not_decide(rng):
 def keep_margins(samples, W, laid, margins):
     """Compare everything, as the first pass with margins does, and write them."""
     depth = samples.blocks.numbers.shape[1]
-    tally = Tally(
+    added = Accumulator(
         np.zeros((len(W), depth)), np.zeros(len(W), int), np.zeros(len(W), int), np.zeros(8, int)
     )
     search_loops.search_blocks(
-        samples.one, samples.rows, W, laid.packed, samples.frame, 1.0, samples.blocks,
-        laid.panels, laid.accuracy, margins, ALL, True, False, tally,
+        samples.tag, samples.rows, W, laid.packed, samples.quantisation, 1.0, samples.blocks,
+        laid.panels, laid.accuracy, margins, ALL, True, False, added,
         workspace(len(laid.panels.ids), depth, samples.dtype), 0, len(samples.blocks.numbers),
     )  # fmt: skip
 
@@ -310,14 +305,12 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
     samples = both_dtypes(X)[doubled]
     numbers = np.moveaxis(samples.blocks.numbers, 1, 2).reshape(-1, 8)[:n, :d]
     W = X[rng.integers(n, size=k)] + rng.normal(size=(k, d))
-    space, drift, before, history, tight = PrototypePacker(samples), np.zeros(k), None, [], 0
-    n_blocks = len(samples.blocks.numbers)
+    space, drift, before, history, tight = packer(samples), np.zeros(k), None, [], 0
+    n_blocks, how = len(samples.blocks.numbers), samples.quantisation
     margins = Margins(
         np.zeros((n_blocks, k), np.uint16),
         np.zeros(n_blocks, np.float32),
-        samples.accuracy(
-            4 * np.linalg.norm((W - samples.frame.centre) * samples.frame.scale, axis=1).max()
-        ),
+        space.accuracy(4 * np.linalg.norm((W - how.centre) * how.scale, axis=1).max()),
     )
     for epoch in range(7):
         compared = Compared(samples, W, space, one_each(k), drift, before)

@@ -1,4 +1,4 @@
-"""Compiled loops are kept in the user's cache folder and loaded without the compiler; BLAS."""
+"""Compiled loops are kept in the user's cache folder and loaded without the compiler."""
 
 import os
 import shutil
@@ -8,20 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
 
 import dbgsom_core
 from dbgsom_core import SomClassifier
 from dbgsom_core.engine import compile as module
-from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.compile import compiled, loops_folder
-from dbgsom_core.engine.compile_clock import compile_clock
+from dbgsom_core.engine.runtime import compile_clock
 
 PACKAGES = Path(dbgsom_core.__file__).parents[1]
 COUNT = """
 import sys
 import numpy as np
-from dbgsom_core.engine.compile_clock import compile_clock
+from dbgsom_core.engine.runtime import compile_clock
 with compile_clock() as clock:
     """
 LOOPS = (
@@ -163,17 +161,3 @@ def test_generated_code_is_not_taken_for_other_code_of_the_same_text():
         namespace = {"SCALE": scale, "__name__": "made"}
         exec("def f(x):\n    return SCALE * x", namespace)
         assert compiled(namespace["f"])(1.0) == scale
-
-
-def test_blas_keeps_one_thread_while_another_fit_ends():
-    def threads():
-        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
-
-    before = threads()
-    first, second = one_blas_thread(), one_blas_thread()  # as two threads of Python meet
-    first.__enter__()
-    second.__enter__()
-    first.__exit__(None, None, None)
-    assert set(threads()) <= {1}
-    second.__exit__(None, None, None)
-    assert threads() == before

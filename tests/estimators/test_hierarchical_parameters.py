@@ -9,7 +9,7 @@ from dbgsom_core.api import Component
 from dbgsom_core.errors import PluginError
 from dbgsom_core.persistence import load
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.hierarchical import Hierarchical
+from dbgsom_plugins.growth.fixed import Hierarchical
 from dbgsom_plugins.metrics.norms import Euclidean
 
 SMALL = Directed(spreading_factor=0.05)

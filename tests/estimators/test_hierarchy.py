@@ -8,11 +8,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Component
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.tree import descend
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.hierarchical import Hierarchical
+from dbgsom_plugins.growth.fixed import Hierarchical
 from dbgsom_plugins.metrics.norms import Euclidean
 
 SMALL = Directed(spreading_factor=0.05, class_growth=False)

@@ -5,8 +5,8 @@ import pytest
 from sklearn.base import clone
 
 from dbgsom_core import SomClassifier, SomVQ, persistence, presets
+from dbgsom_core.engine.loops import fill_hops
 from dbgsom_core.som_map.grid import LINE
-from dbgsom_core.som_map.hops import fill_hops
 from dbgsom_core.som_map.som_map import SomMap
 
 FIXED_ROW = {"name": "fixed", "rows": 1, "columns": 9}

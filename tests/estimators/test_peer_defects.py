@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Birth, Component, Start
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
@@ -22,11 +22,10 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import topographic_function, topographic_product
 from dbgsom_core.training.schedule import DEFAULT_FINE_END
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.growth.boundary import share_errors
-from dbgsom_plugins.growth.directed import Directed
+from dbgsom_plugins.growth.directed import Directed, share_errors
 from dbgsom_plugins.initialisations import Pca
 from dbgsom_plugins.kernels import Gaussian
-from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
+from dbgsom_plugins.measures.prototypes import TopographicError, TopographicError8
 from dbgsom_plugins.metrics.norms import Euclidean
 
 

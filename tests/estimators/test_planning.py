@@ -47,7 +47,7 @@ def test_some_rows_tell_of_all_of_a_table_and_leave_it_where_it_is(few, tmp_path
 
 def test_of_a_collection_some_partitions_are_computed(few, monkeypatch):
     da = pytest.importorskip("dask.array")
-    monkeypatch.setattr("dbgsom_plugins.engines.dask.engine.DaskEngine.session", 1 / 2)
+    monkeypatch.setattr("dbgsom_plugins.engines.dask.DaskEngine.session", 1 / 2)
     loaded = []
 
     def load(block):

@@ -14,7 +14,9 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, leaf_map
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.neuron_values import u_matrix
-from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
+from dbgsom_plugins.measures.prototypes import (TopographicError, TopographicError8)
+from dbgsom_plugins.figures.neuron_values import (u_matrix)
+from dbgsom_plugins.measures.prototypes import TopographicError, TopographicError8
 from dbgsom_plugins.metrics.norms import Euclidean
 
 SHAPES = {"square": [(3, 3), (3, 7), (6, 4)], "hexagonal": [(4, 3), (4, 7), (6, 4)]}

@@ -14,8 +14,8 @@ from dbgsom_core import SomVQ
 from dbgsom_core.api import Birth, Component, Death, Insert, Move, SomMap
 from dbgsom_core.errors import ComponentError, ModelFileError
 from dbgsom_core.persistence import load
-from dbgsom_core.som_map.changes import changed_map
 from dbgsom_core.som_map.grid import GRIDS
+from dbgsom_core.som_map.som_map import changed_map
 from dbgsom_core.training.growing import apply_growth
 
 

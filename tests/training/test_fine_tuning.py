@@ -7,8 +7,12 @@ import pytest
 from sklearn.datasets import load_digits
 
 from dbgsom_core import SomVQ
-from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
-from dbgsom_core.engine.majorities import count_classes, leading
+from dbgsom_core.engine.results import (
+    count_classes,
+    leading,
+    linked_runners_up,
+    winners_of_own_class,
+)
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.config import TrainingConfig

@@ -8,15 +8,13 @@ import pytest
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Component
-from dbgsom_core.engine.contract import Neighbourhood
-from dbgsom_core.engine.found import linked_runners_up
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.results import Neighbourhood, linked_runners_up
+from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.parts import FittedMetric, fitted
-from dbgsom_plugins.metrics.mahalanobis import Mahalanobis
-from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
+from dbgsom_plugins.metrics.norms import Euclidean, Mahalanobis, Manhattan
 
 DBGSOM_API_VERSION = 1
 FIXED = {"name": "fixed", "rows": 4, "columns": 4}

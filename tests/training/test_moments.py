@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core import SomVQ
-from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.moments import check_varies, moments_of
+from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.metrics.norms import Euclidean
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from dbgsom_core import SomVQ
-from dbgsom_core.engine.local import LocalSamples
-from dbgsom_core.engine.majorities import smoothed_weights, weighted_median
+from dbgsom_core.engine.moments import weighted_median
+from dbgsom_core.engine.results import smoothed_weights
+from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.config import TrainingConfig

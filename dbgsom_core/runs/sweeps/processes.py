@@ -26,8 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.engine.compile_clock import compile_clock
-from dbgsom_core.engine.workers import MOST_THREADS, available_threads
+from dbgsom_core.engine.runtime import MOST_THREADS, available_threads, compile_clock
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord

@@ -26,7 +26,7 @@ from dbgsom_plugins.datasets._arrays import (
     samples,
     targets,
 )
-from dbgsom_plugins.engines.memory import memory
+from dbgsom_plugins.engines.local import memory
 
 _NPY_START = b"\x93NUMPY"
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))

@@ -46,7 +46,7 @@ from dbgsom_plugins.datasets._arrays import (
 )
 from dbgsom_plugins.datasets._parquet_blocks import ParquetBlocks
 from dbgsom_plugins.datasets._roles import Names, Roles, choose_roles
-from dbgsom_plugins.engines.memory import memory
+from dbgsom_plugins.engines.local import memory
 
 _TARGET_CURE = "drop or fill such samples, or set missing_target: drop, or unlabelled"
 _TEXT_CURE = "list the column under categorical, id or drop, or make it the target"

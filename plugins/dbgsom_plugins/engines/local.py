@@ -1,11 +1,14 @@
-"""The engine that holds the data in memory."""
+"""The engines of this process: data held in memory, or read in blocks where it lies."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from dbgsom_core.api import (
@@ -16,7 +19,6 @@ from dbgsom_core.api import (
     samples_in_blocks,
     samples_in_memory,
 )
-from dbgsom_plugins.engines.memory import memory as machine_memory
 
 if TYPE_CHECKING:
     from dbgsom_core.api import Samples
@@ -53,24 +55,13 @@ class LocalEngine(Component):
     )
 
     def opened(self, X: Any) -> Table | None:
-        """Return a table over X (n, D) where it is not in memory and too large for that."""
-        if opened_table(X) is None:  # how much memory there is need not be asked
+        if opened_table(X) is None:  # how much memory there is need not be known
             return None
-        most = machine_memory() / 2**21 if self.memory is None else self.memory
-        return opened_table(X, above=most)
+        return opened_table(X, above=memory() / 2**21 if self.memory is None else self.memory)
 
-    def over(
-        self, X: Any, metric: MetricAbilities, weights: NDArray[np.float64] | None = None
-    ) -> Samples:
-        """Return ``X`` (n, D), dense or CSR, prepared by the metric, ready for passes.
-
-        A table that `opened` returned is read in blocks.
-        """
-        table = self.opened(X)
-        if table is not None:
-            return samples_in_blocks(
-                X, metric, weights, threads=self.threads, working_memory=self.working_memory
-            )
+    def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:
+        if self.opened(X) is not None:
+            return samples_in_blocks(X, metric, weights, threads=self.threads)
         return samples_in_memory(
             X,
             metric,
@@ -79,3 +70,67 @@ class LocalEngine(Component):
             chunk_rows=self.chunk_rows,
             working_memory=self.working_memory,
         )
+
+
+class BlocksEngine(Component):
+    """Read the data where it lies, block by block, in every epoch: it may be larger than memory.
+
+    A memory-mapped .npy, and anything else that has a shape, a dtype and slices (a dataset of h5py
+    or zarr); float32 or float64 without missing values, metric euclidean. The map is that of the
+    engine ``local``, to the bit. Of each row a training keeps 2 bytes, its unit, or for more than
+    65536 neurons 4.
+    """
+
+    threads: int | None = Field(
+        default=None, ge=1, le=1024, description="threads; null: as many as this process may use"
+    )
+    block: float = Field(
+        default=1.0, gt=0, le=65536, description="MiB of the data that each thread reads at a time"
+    )
+
+    def opened(self, X: Any) -> Table | None:
+        return opened_table(X, above=self.block)
+
+    def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:
+        return samples_in_blocks(X, metric, weights, threads=self.threads, block=self.block)
+
+
+@cache
+def memory() -> float:
+    """Return how many bytes of memory this process may take; infinity where nothing says so.
+
+    Those of the machine, or fewer where a control group (of a container, say) or a limit of the
+    process allows no more.
+    """
+    try:
+        machine = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        machine = float("inf")
+    limits = [machine, *_group_limits()]
+    with suppress(ImportError):  # Windows
+        import resource
+
+        for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+            most = resource.getrlimit(kind)[0]
+            if most != resource.RLIM_INFINITY:
+                limits.append(float(most))
+    return min(limits)
+
+
+def _group_limits(
+    groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")
+) -> Iterator[float]:
+    # Yield the limits of the control groups of this process and of those above. Lines are
+    # number:kinds:path. A container may see its own group as the root of all.
+    try:
+        lines = os.fsdecode(groups.read_bytes()).split("\n")  # names may be of any bytes
+    except OSError:
+        return
+    for _, kinds, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
+        if not kinds or "memory" in kinds.split(","):
+            name = "memory.limit_in_bytes" if kinds else "memory.max"
+            group = root / kinds / path.lstrip("/")
+            for folder in (group, *group.parents):
+                if folder.is_relative_to(root / kinds):
+                    with suppress(OSError, ValueError):  # no such file; "max"
+                        yield float((folder / name).read_text())

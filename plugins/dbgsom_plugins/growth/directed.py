@@ -1,18 +1,39 @@
-"""Directed growth at the boundary of the map."""
+"""Growth at the boundary of the map: directed growth, with its rules, and GSOM."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from functools import cached_property, lru_cache, reduce
+from itertools import combinations
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from dbgsom_core.api import Birth, DataSummary, GrowthState, SomMap
-from dbgsom_plugins.growth import thresholds
-from dbgsom_plugins.growth.base import LINK_PULL, SettlingGrowth
-from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
-from dbgsom_plugins.growth.thresholds import SpreadingFactor, mixing_neurons, significant_entropy
+from dbgsom_core.api import Birth, DataSummary, Grid, GrowthState, SomMap
+from dbgsom_plugins.growth.base import (
+    LINK_PULL,
+    SettlingGrowth,
+    SpreadingFactor,
+    auto,
+    classical,
+    mixing_neurons,
+    significant_entropy,
+    statistics_enhanced,
+)
+
+_KNOBS = ("spreading_factor", "scale", "lambda_", "entropy_threshold")
+_REFERENCE: dict[str, Any] = {
+    "threshold": "classical",
+    "when": "every_epoch",
+    "max_neurons": None,
+    "fine_tuning": 0.0,
+    "link_pull": 0.0,
+    "class_growth": False,
+    "class_tuning": False,
+    "notches": None,
+}
 
 
 class Directed(SettlingGrowth):
@@ -124,7 +145,6 @@ class Directed(SettlingGrowth):
 
     @property
     def needs_classes(self) -> bool:
-        """Whether growth depends on class labels."""
         return self.threshold == "entropy"
 
     @property
@@ -133,14 +153,13 @@ class Directed(SettlingGrowth):
         return not self.reference
 
     def growing_threshold(self, summary: DataSummary) -> float:
-        """Return the growing threshold, in units of the errors (bits for entropy)."""
         if self.threshold == "entropy":
             return 0.5 if self.entropy_threshold is None else self.entropy_threshold
         if self.threshold == "classical":
-            return thresholds.classical(summary, self.spreading_factor)
+            return classical(summary, self.spreading_factor)
         if self.threshold == "auto":
-            return thresholds.auto(summary, self.spreading_factor)
-        return thresholds.statistics_enhanced(summary, self.lambda_, self.spreading_factor)
+            return auto(summary, self.spreading_factor)
+        return statistics_enhanced(summary, self.lambda_, self.spreading_factor)
 
     def births(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
         """Return the births of this epoch, largest error first, then those that fill notches.
@@ -162,14 +181,322 @@ class Directed(SettlingGrowth):
         return births
 
 
-_KNOBS = ("spreading_factor", "scale", "lambda_", "entropy_threshold")
-_REFERENCE: dict[str, Any] = {
-    "threshold": "classical",
-    "when": "every_epoch",
-    "max_neurons": None,
-    "fine_tuning": 0.0,
-    "link_pull": 0.0,
-    "class_growth": False,
-    "class_tuning": False,
-    "notches": None,
-}
+# ------------------------------------------------------------------ the rules at the boundary
+
+# The rules of directed growth are those of the paper; ``as_program`` says where the authors'
+# program of 2017 differs, whose observed behaviour the conformance vectors hold. Its source was
+# not read.
+_PROGRAMS_LINKS = 4  # its grid is square
+
+
+class Frontier(NamedTuple):
+    """The F free cells beside a map of K neurons, sorted by x, then y; -1 stands for none."""
+
+    cells: NDArray[np.int64]  # (F, 2)
+    touching: NDArray[np.int64]  # (F, L): the neurons to which the links of each lead
+    beside: NDArray[np.int64]  # (K, L): the cell behind each link of a neuron
+    is_boundary: NDArray[np.bool_]  # (K,): the neurons that a free cell is beside
+    is_notch: NDArray[np.bool_]  # (F,): half of its links or more lead to neurons
+
+
+@lru_cache(maxsize=2)  # a map is asked about in many epochs in which nothing is born
+def _frontier(grid: Grid, positions: bytes, linked: bytes) -> Frontier:
+    links = np.frombuffer(linked, np.int32).reshape(-1, grid.degree)
+    offsets, opposite, _ = _lattice(grid)
+    neurons, ways = (links < 0).nonzero()
+    cells = np.frombuffer(positions, np.int64).reshape(-1, 2)[neurons] + offsets[ways]
+    y = cells[:, 1] - cells[:, 1].min(initial=0)
+    keys = cells[:, 0] * (y.max(initial=0) + 1) + y
+    order = keys.argsort(kind="stable")
+    keys, is_first = keys[order], np.ones(len(keys), dtype=bool)
+    is_first[1:] = keys[1:] != keys[:-1]
+    numbers = np.empty(len(keys), dtype=np.int64)
+    numbers[order] = is_first.cumsum() - 1
+    cells = cells[order[is_first]]
+    touching, beside = np.full((len(cells), grid.degree), -1), np.full(links.shape, -1)
+    touching[numbers, opposite[ways]] = neurons
+    beside[neurons, ways] = numbers
+    is_boundary = np.zeros(len(links), dtype=bool)
+    is_boundary[neurons] = True
+    is_notch = 2 * (touching >= 0).sum(axis=1) >= grid.degree
+    return Frontier(cells, touching, beside, is_boundary, is_notch)
+
+
+@lru_cache(maxsize=4)
+def _lattice(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64], list[list[float]]]:
+    # The offsets of the links, those that lead the other way, and squared distances of the cells.
+    around = np.array(grid.offsets, dtype=np.int64)
+    apart = grid.squared_distances(around[:, None], around)
+    return around, np.array(grid.opposite), apart.tolist()
+
+
+def share_errors(
+    som_map: SomMap, errors: NDArray[Any], threshold: float, as_program: bool = False
+) -> NDArray[np.float64]:
+    """Let interior neurons with an error of at least ``threshold`` pass half of it on.
+
+    It goes in equal parts to the boundary neurons nearest by hops. The program hands an eighth to
+    each boundary neighbour: the rest of the half vanishes, and without one nothing changes.
+    """
+    shared = np.array(errors, dtype=np.float64)
+    is_boundary = som_map.boundary()
+    boundary, givers = np.flatnonzero(is_boundary), np.flatnonzero(~is_boundary)
+    givers = givers[shared[givers] >= threshold]
+    if not len(givers) or not len(boundary):
+        return shared
+    hops = som_map.hops[np.ix_(givers, boundary)]
+    is_heir = hops == (1 if as_program else hops.min(axis=1, keepdims=True))
+    heirs = is_heir.sum(axis=1)
+    halves = np.where(heirs > 0, shared[givers] / 2, 0.0)
+    parts = halves / (som_map.grid.degree if as_program else heirs)
+    giver, heir = np.nonzero(is_heir)
+    np.add.at(shared, boundary[heir], parts[giver])
+    shared[givers] -= halves
+    return shared
+
+
+class GrowthStep:
+    """A map as it is when growth begins, and the free cells beside it.
+
+    ``errors`` (K,) are those after interior neurons have shared theirs. Newborns of the step do not
+    count as neighbours, but their cells are taken.
+    """
+
+    def __init__(self, som_map: SomMap, errors: NDArray[Any], as_program: bool = False) -> None:
+        self._map, self._as_program = som_map, as_program
+        self._errors = np.asarray(errors, dtype=np.float64)
+        self._front = _frontier(
+            som_map.grid.flat, som_map.positions.tobytes(), som_map.links.tobytes()
+        )
+        self._taken: set[int] = set()
+
+    def serve(self, threshold: float, most: int) -> list[Birth]:
+        """Serve every boundary neuron whose error reaches the threshold, once.
+
+        Largest error first, ties by row, at most ``most`` newborns.
+        """
+        enough = np.flatnonzero(self._front.is_boundary & (self._errors >= threshold))
+        order = enough[np.argsort(-self._errors[enough], kind="stable")]
+        placed: list[tuple[int, int, int, int]] = []
+        for candidate in order.tolist():
+            if len(placed) >= most:
+                break
+            found = self._placed(candidate)
+            if found is not None:
+                self._taken.add(found[0])
+                placed.append(found)
+        if not placed:
+            return []
+        numbers, parents, away, second = np.array(placed).T
+        known = self._map.prototypes
+        W = known[parents]
+        W = np.where(away[:, None] >= 0, 2 * W - known[away], W)
+        W = np.where(second[:, None] >= 0, (W + known[second]) / 2, W)
+        cells = self._front.cells[numbers].tolist()
+        return [
+            Birth((x, y), w, parent)
+            for (x, y), w, parent in zip(cells, W, parents.tolist(), strict=True)
+        ]
+
+    def fill(self, least: float, most: int) -> list[Birth]:
+        """Fill notches whose neurons' errors add up to ``least``: at most ``most`` births.
+
+        A notch is a free cell at least half of whose links lead to neurons, as in a corner between
+        two. Neurons that grow alone send out arms two neurons thick; a cell in a notch adds two
+        links or more instead of one. Largest sum first, ties by cell; the parent is the neuron with
+        the largest error. Ours, not the paper's.
+        """
+        cells, touching = self._front.cells, self._front.touching
+        known, claims = np.append(self._errors, 0.0), np.zeros(len(cells))
+        for neurons in touching.T:
+            claims += known[neurons]
+        notches = np.flatnonzero(self._front.is_notch & (claims >= least))
+        births: list[Birth] = []
+        for number in notches[np.argsort(-claims[notches], kind="stable")].tolist():
+            if len(births) >= most:
+                break
+            if number not in self._taken:
+                (x, y), around = cells[number].tolist(), touching[number].tolist()
+                parent = max((one for one in around if one >= 0), key=known.__getitem__)
+                births.append(Birth((x, y), self._between(around), parent))
+        return births
+
+    # What is taken out one number at a time is a list, for which arrays are slow.
+
+    @cached_property
+    def _links(self) -> list[list[int]]:
+        links: list[list[int]] = self._map.links.tolist()
+        return links
+
+    @cached_property
+    def _ranks(self) -> list[int]:
+        # Of the neurons: largest error first, ties by row.
+        ranks = np.empty(len(self._errors), dtype=np.int64)
+        ranks[np.argsort(-self._errors, kind="stable")] = np.arange(len(ranks))
+        found: list[int] = ranks.tolist()
+        return found
+
+    @cached_property
+    def _cells(self) -> tuple[list[list[int]], list[list[int]]]:
+        return self._front.beside.tolist(), self._front.touching.tolist()
+
+    def _placed(self, candidate: int) -> tuple[int, int, int, int] | None:
+        """Return the cell of a newborn of the candidate, its parent, and what it extrapolates from.
+
+        The latter are the neuron that it goes away from, and the one that it meets; -1: none.
+        """
+        (beside, touching), links = self._cells, self._links[candidate]
+        free = [
+            link
+            for link, number in enumerate(beside[candidate])
+            if number >= 0 and number not in self._taken
+        ]
+        linked = [link for link, other in enumerate(links) if other >= 0]
+        if not free or not linked:  # no cell, or nothing to extrapolate from
+            return None
+        if self._as_program and len(free) + len(linked) < len(links):
+            return None  # a newborn took one of its cells
+        ranks, hops = self._ranks, self._map.hops
+        linked.sort(key=lambda link: ranks[links[link]])
+        # The neuron two hops away that touches a free cell, largest error first.
+        second = -1
+        for link in free:
+            for other in touching[beside[candidate][link]]:
+                if other >= 0 and (second < 0 or ranks[other] < ranks[second]):
+                    second = other if hops.item(candidate, other) == 2 else second
+        if len(linked) == 1 and second >= 0:  # at the end of an arm
+            numbers = (beside[candidate][link] for link in free)
+            return next(n for n in numbers if second in touching[n]), candidate, -1, second
+        grid = self._map.grid.flat
+        apart = _lattice(grid)[2][linked[0]]
+        link = min(free, key=apart.__getitem__)  # nearest to the largest
+        number, away = beside[candidate][link], links[grid.opposite[link]]
+        if away < 0:  # on a straight line there is none on the other side of the cell
+            away = links[linked[-1]]
+        if not self._as_program:
+            return number, candidate, away, second if second in touching[number] else -1
+        if len(linked) == 2:
+            larger, smaller = (links[link] for link in linked)
+            if self._errors[larger] == self._errors[smaller]:
+                away = larger  # with tied errors one neuron plays both parts
+            meets = second >= 0 and self._meets(number, larger, second)
+            return number, candidate, away, second if meets else -1
+        if second >= 0:  # the largest of the second ring, whether or not it touches the cell
+            second = min(np.flatnonzero(hops[candidate] == 2).tolist(), key=ranks.__getitem__)
+        return number, candidate, away, second
+
+    def _meets(self, number: int, larger: int, second: int) -> bool:
+        if self._map.grid.degree != _PROGRAMS_LINKS:  # its slip is of its own grid
+            return bool((self._front.touching[number] == second).any())
+        # One number stands for both axes: entry ``larger`` of the flat list x0, y0, x1, y1, …
+        x, y = self._map.positions[second].tolist()
+        c = self._map.positions.ravel()[larger]
+        return bool((c - x) ** 2 + (c - y) ** 2 == 1)
+
+    def _between(self, around: list[int]) -> NDArray[np.float64]:
+        """Return the prototype of a cell whose links lead to the neurons ``around``.
+
+        In a corner it completes the parallelogram w_a + w_b - w_diagonal; it is the mean over the
+        cell's corners or, where there is none, of the neurons around it.
+        """
+        known, near = self._map.prototypes, [(w, o) for w, o in enumerate(around) if o >= 0]
+        corners = [
+            known[a] + known[b] - known[self._links[a][link]]
+            for (_, a), (link, b) in combinations(near, 2)
+            if self._links[a][link] >= 0
+        ]
+        summands = corners or [known[neuron] for _, neuron in near]
+        return np.asarray(reduce(np.add, summands) / len(summands))
+
+
+# ------------------------------------------------------------------------------------- GSOM
+
+
+class Gsom(SettlingGrowth):
+    """Growth in all free cells of a boundary neuron (Alahakoon, Halgamuge & Srinivasan 2000).
+
+    The batch form of GSOM, for data scaled to 0..1 by column. Kept: the growing threshold
+    GT = -D*ln(SF); a boundary neuron whose error reaches it fills every free cell beside it; a
+    newborn's prototype by the four cases of the paper; an interior neuron whose error reaches it
+    spreads error by the factor of distribution instead. Not kept, since all samples are seen at
+    once: the learning rate and its resets, and errors that pile up from one presentation to the
+    next. An error here is the sum of the distances of a neuron's samples in one epoch, under the
+    updated prototypes. The paper's smoothing phase is fine-tuning; neurons without hits stay
+    without ``prune``.
+
+    Notes
+    -----
+    On a grid with any number of links a neuron is at the boundary while one of them leads to a free
+    cell. For the four cases see `newborn_prototype`: the neuron across the cell is the one to which
+    the same link leads from the cell, that behind the parent the one to which the opposite link
+    leads from the parent.
+    """
+
+    spreading_factor: SpreadingFactor = Field(
+        default=0.5, gt=0, lt=1, description="between 0 and 1: the closer to 1, the larger the map"
+    )
+    distribution_factor: float = Field(
+        default=0.3,
+        ge=0,
+        le=1,
+        description="share of its own error by which the error of each neighbour of an interior "
+        "neuron over the growing threshold rises, while that of the interior neuron falls to half "
+        "the threshold",
+    )
+
+    def growing_threshold(self, summary: DataSummary) -> float:
+        return classical(summary, self.spreading_factor)
+
+    def births(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
+        """Return the births of this epoch, those of the largest error first.
+
+        Newborns of the same epoch do not count as neighbours, but their cells are taken.
+        """
+        errors = distributed(som_map, state.errors, state.threshold, self.distribution_factor)
+        growing = np.flatnonzero(som_map.boundary() & (errors >= state.threshold))
+        births: dict[tuple[int, int], Birth] = {}
+        for neuron in growing[np.argsort(-errors[growing], kind="stable")].tolist():
+            for cell in som_map.free_cells(neuron):
+                if cell not in births:
+                    prototype = newborn_prototype(som_map, neuron, cell)
+                    births[cell] = Birth(cell, prototype, neuron)
+        return list(births.values())
+
+
+def distributed(
+    som_map: SomMap, errors: NDArray[Any], threshold: float, factor: float
+) -> NDArray[np.float64]:
+    """Return the errors (K,) when interior neurons over the threshold GT have spread theirs.
+
+    Largest error first, each once: its error becomes GT/2, that of its neighbours n rises from E_n
+    to E_n + factor*E_n, so that growth nears the boundary in a few epochs (Alahakoon et al. 2000).
+    """
+    spread = np.array(errors, dtype=np.float64)
+    interior = np.flatnonzero(~som_map.boundary() & (spread >= threshold))
+    for neuron in interior[np.argsort(-spread[interior], kind="stable")].tolist():
+        spread[som_map.neighbours(neuron)] *= 1.0 + factor
+        spread[neuron] = threshold / 2
+    return spread
+
+
+def newborn_prototype(som_map: SomMap, parent: int, cell: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the prototype of a neuron born beside its parent (Alahakoon et al. 2000).
+
+    With w1 of the parent, the first of the paper's four cases that applies:
+
+    * between: a neuron w2 lies right across the cell: (w1 + w2)/2;
+    * in line: w2 lies behind the parent: w1 + (w1 - w2);
+    * at a corner: w2 is another neighbour of the parent, the oldest one: w1 + (w1 - w2);
+    * alone: the middle of the range of all prototypes, column by column.
+    """
+    prototypes = som_map.prototypes
+    x, y = som_map.positions[parent].tolist()
+    across = som_map.neuron_at(som_map.grid.beyond((x, y), cell))
+    if across is not None:
+        return np.asarray((prototypes[parent] + prototypes[across]) / 2)
+    other = som_map.neuron_at(som_map.grid.beyond(cell, (x, y)))
+    if other is None:
+        other = min(som_map.neighbours(parent), default=None)
+    if other is None:
+        return np.asarray((prototypes.min(axis=0) + prototypes.max(axis=0)) / 2)
+    return np.asarray(2 * prototypes[parent] - prototypes[other])

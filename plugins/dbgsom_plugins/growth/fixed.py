@@ -1,13 +1,25 @@
-"""Maps of a fixed size: the classical batch SOM."""
+"""Maps of a fixed size, maps that grow by whole rows and columns, and maps below maps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
 
-from dbgsom_core.api import Birth, GrowthComponent
+from dbgsom_core.api import (
+    Birth,
+    DataSummary,
+    GrowthAbilities,
+    GrowthComponent,
+    GrowthState,
+    Insert,
+    Nested,
+    SomMap,
+    VerticalState,
+)
 from dbgsom_plugins.growth.base import LINK_PULL
 
 _MOST = 10**5  # neurons of a fixed map
@@ -46,9 +58,146 @@ class Fixed(GrowthComponent):
         return self
 
     def start_shape(self) -> tuple[int, int]:
-        """Return (rows, columns): the whole map is there from the start."""
         return self.rows, self.columns
 
     def grow(self, som_map: Any, state: Any) -> Sequence[Birth]:
-        """Return no births."""
         return ()
+
+
+class GrowingGrid(GrowthComponent):
+    """Growth by whole rows and columns, so that the map is always a rectangle (Fritzke 1995).
+
+    The batch form of Growing Grid. Kept: the map begins with 2 x 2 neurons; every few epochs a row
+    or column comes between the neuron q that won most samples and the one f of its neighbours whose
+    prototype differs most, each newborn the mean of its two neighbours; then the count begins anew.
+    Not kept, since all samples are seen at once: the adaptation strength, and a count over as many
+    presentations as the map has neurons times a constant: it is that of one epoch. The constant
+    neighbourhood range is the kernel's: ``kernel: {name: gaussian, start: 1, end: 1}``; without it
+    the width follows the map. The paper's fine-tuning is ``fine_tuning``.
+
+    With ``by: errors`` and ``tau_1`` it is how maps of a growing hierarchical SOM grow (Rauber,
+    Merkl & Dittenbach 2002), and with ``hierarchical`` around it that as a whole, but that the
+    error of a map's samples around their mean is told from their root mean square distance.
+
+    Neighbours are those along a row or column. On the hexagonal grid the third axis counts for
+    none, and the map is a parallelogram.
+    """
+
+    every: int = Field(
+        default=2, ge=1, le=10**6, description="epochs from one row or column to the next"
+    )
+    by: Literal["hits", "errors"] = Field(
+        default="hits",
+        description="beside which neuron a row or column comes: that with most hits, as Growing "
+        "Grid has it, or with the largest error, as GHSOM does",
+    )
+    tau_1: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="growth ends when the mean error of neurons is below this share of the error "
+        "of all samples around their mean; null: not before max_neurons",
+    )
+    max_neurons: Annotated[int, Field(ge=4, le=10**6)] | Literal["auto"] | None = Field(
+        default="auto",
+        description="growth ends where a whole row or column would exceed it; auto: "
+        "5*sqrt(samples); null: no cap",
+    )
+    fine_tuning: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="share of the epochs kept for fine-tuning without growth at the final width",
+    )
+    link_pull: float = Field(default=0.0, ge=0, le=1, description=LINK_PULL)
+
+    def growing_threshold(self, summary: DataSummary) -> float:
+        return (self.tau_1 or 0.0) * summary.n_samples * summary.spread
+
+    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Insert]:
+        hits, errors = np.asarray(state.hits), np.asarray(state.errors)
+        settled = errors[hits > 0].mean() < state.threshold
+        if state.epoch % self.every or settled:
+            return ()
+        neuron = int(np.argmax(hits if self.by == "hits" else errors))
+        positions, prototypes = som_map.positions, som_map.prototypes
+        near = np.array(som_map.neighbours(neuron), dtype=np.int64)
+        steps = np.abs(positions[near] - positions[neuron])
+        near, steps = near[steps.sum(axis=1) == 1], steps[steps.sum(axis=1) == 1]
+        if not len(near):
+            return ()
+        own = prototypes[neuron][None]
+        if state.context is None:
+            apart = np.linalg.norm(prototypes[near] - own, axis=1)
+        else:
+            apart = state.context.distances(own, prototypes[near])[0]
+        most = int(apart.argmax())
+        axis = int(steps[most].argmax())
+        line = int((positions[:, axis] == positions[neuron, axis]).sum())
+        if state.room is not None and line > state.room:
+            return ()
+        return [Insert(neuron, int(near[most]))]
+
+
+class Hierarchical(GrowthComponent):
+    """Vertical growth around any strategy: neurons with a large error get a map of their own.
+
+    When a map has been trained, each neuron whose quantization error is above tau_2*qe₀ gets a
+    child map, which the base strategy grows on the samples that the neuron won (Rauber, Merkl &
+    Dittenbach 2002; Qu et al. 2021). A neuron's quantization error is the sum of the distances of
+    its samples; qe₀ is that sum for all training samples around their mean. Answers come from the
+    neurons without a child map, the leaves.
+
+    Child maps lie on the grid of their parent; where ``base`` is a ``fixed`` map with ``wrap`` each
+    is a torus of its own. With ``base`` ``growing_grid``, its ``by: errors`` and ``tau_1``, maps
+    grow as those of GHSOM do.
+    """
+
+    base: Annotated[Any, Nested("growth")] = Field(
+        default="directed",
+        validate_default=True,
+        description="the growth strategy of every map, with its fields; the estimator's "
+        "spreading_factor and max_neurons fill it",
+    )
+    tau_2: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="vertical threshold τ₂: a neuron with more than this share of the data's own "
+        "quantization error qe₀ gets a child map; the smaller, the deeper",
+    )
+    max_depth: int = Field(
+        default=3, ge=1, le=50, description="maps on the longest way down; 1: no child maps"
+    )
+    min_samples: int = Field(
+        default=20,
+        ge=4,
+        le=10**12,
+        description="samples that a neuron must hold to get a child map",
+    )
+
+    @field_validator("base")
+    @classmethod
+    def _grows_one_map(cls, base: Any) -> Any:
+        if GrowthAbilities.of(base).wants_children is not None:
+            raise ValueError(
+                "must be a strategy that grows a single map; for deeper trees raise max_depth"
+            )
+        return base
+
+    @property
+    def needs_classes(self) -> bool:
+        return GrowthAbilities.of(self.base).needs_classes
+
+    def growing_threshold(self, summary: DataSummary) -> float:
+        return GrowthAbilities.of(self.base).threshold(summary)
+
+    def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
+        births: Sequence[Birth] = self.base.grow(som_map, state)
+        return births
+
+    def wants_children(self, som_map: SomMap, state: VerticalState) -> NDArray[np.bool_]:
+        if state.depth >= self.max_depth:
+            return np.zeros(len(som_map), dtype=bool)
+        large = state.errors > self.tau_2 * state.root_error
+        return np.asarray(large & (state.hits >= self.min_samples))

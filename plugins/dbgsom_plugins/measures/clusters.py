@@ -9,12 +9,12 @@ import numpy as np
 from pydantic import Field
 
 from dbgsom_core.api import MeasureComponent, NotedValue
+from dbgsom_plugins.measures.pairs import Pairs, in_threads, note_on, sample_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.api import Evaluation
-    from dbgsom_plugins.measures._pairs import Pairs
 
 
 _TOGETHER = 64  # samples whose distances to all others are made together
@@ -34,7 +34,6 @@ class DaviesBouldin(MeasureComponent):
     reference: ClassVar[str] = "Davies & Bouldin 1979"
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the index of the evaluation's samples; it has no unit."""
         return davies_bouldin(
             evaluation.errors, evaluation.hits, evaluation.prototype_distances, evaluation.hits
         )
@@ -74,9 +73,6 @@ class CalinskiHarabasz(_Groups):
     reference: ClassVar[str] = "Caliński & Harabasz 1974"
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
-        """Return the ratio; 1 where no group spreads, 0 where all or no samples are alone."""
-        from dbgsom_plugins.measures._pairs import Pairs
-
         groups, sizes = self._of(evaluation)
         n, k = len(groups), len(sizes)
         if not 1 < k < n:
@@ -89,9 +85,8 @@ class CalinskiHarabasz(_Groups):
             off = offsets[live] / sizes[:, None]
             centres = (som_map.prototypes[live] + off) * sizes[:, None]
         elif data.incomplete:
-            pairs = Pairs(evaluation)
             centres = np.zeros((k, data.X.shape[1]))
-            for rows, X in pairs.blocks():
+            for rows, X in Pairs(evaluation).blocks():
                 np.add.at(centres, groups[rows], X)
         else:
             centres = data.sums_seen(groups, k)[0]
@@ -106,7 +101,10 @@ class CalinskiHarabasz(_Groups):
             within = float(squares - sizes @ np.square(off).sum(axis=1))
             within = within if within > _ROUNDING * squares else 0.0
         else:
-            within = _spread(Pairs(evaluation), groups, centres)
+            of_each = np.empty(n)
+            for rows, X in Pairs(evaluation).blocks():
+                of_each[rows] = np.square(X - centres[groups[rows]]).sum(axis=1)
+            within = float(of_each.sum())
         between = float(sizes @ np.square(centres - centre).sum(axis=1))
         freedom = evaluation.n_all - k
         note = f"of {n} samples, for {evaluation.n_all}" if evaluation.drawn_from else ""
@@ -134,23 +132,22 @@ class Silhouette(_Groups):
     )
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
-        """Return the mean over the samples, 0 where there is one group."""
         from scipy.sparse import csr_array
-
-        from dbgsom_plugins.measures._pairs import Pairs, in_threads, note_on, sampled_rows
 
         groups, sizes = self._of(evaluation)
         n = len(groups)
         if len(sizes) < 2:
             return NotedValue(0.0, "there is one group")
-        some, pairs = sampled_rows(n, self.max_samples, evaluation.seed), Pairs(evaluation)
-        found = np.zeros(len(some))
+        size, pairs, some = sample_size(n, self.max_samples), Pairs(evaluation), np.arange(n)
+        if size < n:
+            generator = np.random.default_rng(evaluation.seed)
+            some = np.sort(generator.choice(n, size, replace=False))
+        found = np.zeros(size)
 
         def fill(where: slice) -> None:
             rows = some[where]
             sums = np.zeros((len(rows), len(sizes)))
             for columns, distances in pairs.blocks_of_distances(rows):
-                distances = np.sqrt(distances) if pairs.squared else distances
                 of = np.arange(distances.shape[1]), groups[columns]
                 members = csr_array((np.ones(len(of[0])), of), shape=(len(of[0]), len(sizes)))
                 sums += distances @ members
@@ -167,15 +164,6 @@ class Silhouette(_Groups):
         return NotedValue(float(found.mean()), note_on(len(some), n, found))
 
 
-def _spread(pairs: Pairs, groups: NDArray[np.int64], centres: NDArray[np.float64]) -> float:
-    # Σ‖x - c‖² over all samples, c the centre of their group.
-    of_each = np.empty(pairs.n)
-    for rows, X in pairs.blocks():
-        apart = X - centres[groups[rows]]
-        of_each[rows] = np.square(apart).sum(axis=1)
-    return float(of_each.sum())
-
-
 def davies_bouldin(
     errors: NDArray[np.floating],
     hits: NDArray[np.integer],
@@ -186,23 +174,6 @@ def davies_bouldin(
 
     DB = Σ over i of max over j ≠ i of (s_i + s_j) / d(w_i, w_j), divided by the number of nonzero
     ``hit_counts``, where s_i is the mean distance of neuron i's samples to its prototype w_i.
-
-    Parameters
-    ----------
-    errors : float array (K,)
-        Sum of the distances of the samples that each neuron won.
-    hits : int array (K,)
-        Number of those samples; a neuron without any has no s_i and takes part in no pair.
-    separation : float array (K, K)
-        Distances between the prototypes. A pair at distance 0 has no ratio and is left out, as
-        scikit-learn does with clusters that share a centroid.
-    hit_counts : int array (K,)
-        Counts that say which neurons take part: ``hits``, or the binned counts of a reference.
-
-    Returns
-    -------
-    float
-        Without a unit; 0 when no pair takes part.
     """
     live = np.flatnonzero((hits > 0) & (hit_counts > 0))
     scatter = errors[live] / hits[live]

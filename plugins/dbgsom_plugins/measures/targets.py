@@ -41,7 +41,6 @@ class Accuracy(_OfClasses):
     """Share of samples whose class is predicted correctly."""
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the share, 0..1, of correct predictions."""
         from sklearn.metrics import accuracy_score
 
         return float(accuracy_score(*_answers(evaluation, "accuracy")))
@@ -56,7 +55,6 @@ class BalancedAccuracy(_OfClasses):
     reference: ClassVar[str] = "Brodersen et al. 2010"
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the unweighted mean, 0..1, of the classes' recalls."""
         from sklearn.metrics import recall_score
 
         y, predictions = _answers(evaluation, "balanced_accuracy")
@@ -72,7 +70,6 @@ class MacroF1(_OfClasses):
     reference: ClassVar[str] = "van Rijsbergen 1979"
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the unweighted mean, 0..1, of the classes' F1 scores."""
         from sklearn.metrics import f1_score
 
         y, predictions = _answers(evaluation, "macro_f1")
@@ -89,7 +86,6 @@ class AdjustedRand(_OfGroups):
     reference: ClassVar[str] = "Hubert & Arabie 1985"
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the index, -0.5..1."""
         from sklearn.metrics import adjusted_rand_score
 
         return float(adjusted_rand_score(*_groups(evaluation, "adjusted_rand")))
@@ -106,7 +102,6 @@ class NormalizedMutualInfo(_OfGroups):
     reference: ClassVar[str] = "Strehl & Ghosh 2002"
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the normalized mutual information, 0..1."""
         from sklearn.metrics import normalized_mutual_info_score
 
         return float(normalized_mutual_info_score(*_groups(evaluation, "normalized_mutual_info")))
@@ -148,7 +143,6 @@ class RocAuc(_OfClasses):
     reference: ClassVar[str] = "Hanley & McNeil 1982"
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the unweighted mean, 0..1, of the classes' areas."""
         y, probabilities, classes = _probabilities(evaluation, "roc_auc")
         areas = [
             area(y == one, column) for one, column in zip(classes, probabilities.T, strict=True)
@@ -171,7 +165,6 @@ class LogLoss(_OfClasses):
     reference: ClassVar[str] = "Good 1952"
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the loss in nats; that of a class that no training had is that of 0."""
         y, probabilities, classes = _probabilities(evaluation, "log_loss")
         column = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
         given = np.where(classes[column] == y, probabilities[np.arange(len(y)), column], 0.0)
@@ -195,7 +188,6 @@ class NoveltyAuc(_OfClasses):
     )
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the area, 0..1."""
         if evaluation.y is None:
             raise ValueError("novelty_auc needs targets that mark outliers: y is missing")
         if evaluation.novelty is None:
@@ -249,7 +241,6 @@ class Purity(_OfGroups):
     reference: ClassVar[str] = "Manning, Raghavan & Schütze 2008"
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the share, 0..1; it grows with the number of neurons."""
         won = _contingency(evaluation, "purity")
         return float(won.most.sum() / won.hits.sum())
 
@@ -265,7 +256,6 @@ class Entropy(_OfGroups):
     reference: ClassVar[str] = "Shannon 1948"
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return Σ over neurons and classes of -n_kc/n · log2(n_kc/n_k), in bits."""
         won = _contingency(evaluation, "entropy")
         shares = won.counts / won.hits[won.neurons]
         return float(-(won.counts * np.log2(shares)).sum() / won.hits.sum()) + 0.0
@@ -284,7 +274,6 @@ class ClassScatter(_OfGroups):
     reference: ClassVar[str] = "Elend & Kramer 2019"
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the mean number of regions of a class, at least 1."""
         from scipy.sparse import csr_array
         from scipy.sparse.csgraph import connected_components
 
@@ -342,7 +331,6 @@ class R2(_OfNumbers):
     reference: ClassVar[str] = "Wright 1921"
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return 1 - Σ(y - answer)²/Σ(y - mean(y))² over the evaluation's samples."""
         y, answers = _numbers(evaluation, "r2")
         left = float(np.square(y - answers).sum())
         total = float(np.square(y - y.mean()).sum())
@@ -355,7 +343,6 @@ class RootMeanSquaredError(_OfNumbers):
     """Root mean squared error of the answers, in the targets' units."""
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the root of the mean of (y - answer)² over the evaluation's samples."""
         y, answers = _numbers(evaluation, "rmse")
         return float(np.sqrt(np.square(y - answers).mean()))
 
@@ -364,7 +351,6 @@ class MeanAbsoluteError(_OfNumbers):
     """Mean absolute error of the answers, in the targets' units."""
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the mean of |y - answer| over the evaluation's samples."""
         y, answers = _numbers(evaluation, "mae")
         return float(np.abs(y - answers).mean())
 

@@ -1,4 +1,4 @@
-"""Distances of directions: cosine, and correlation, which is the cosine of centred rows."""
+"""Distances of directions (cosine, correlation), of distributions, and of category codes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ class Cosine(FeatureMetric):
     handles: ClassVar[tuple[str, ...]] = ("sparse",)
 
     def prepare(self, X: Any) -> Any:
-        """Return the samples X (n, D) scaled to unit length; rows of zeros stay zero."""
         if isinstance(X, np.ndarray):
             return _unit_rows(X)
         from sklearn.preprocessing import normalize
@@ -32,11 +31,9 @@ class Cosine(FeatureMetric):
         return normalize(normalize(X, norm="max"), copy=False)
 
     def centre(self, means: NDArray[Any]) -> NDArray[Any]:
-        """Return unit vectors along the means (K, D)."""
         return _unit_rows(means)
 
     def sparse(self, X: Any, prototypes: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the distances (m, K) of a CSR matrix X (m, D) to prototypes (K, D)."""
         return np.asarray(np.maximum(0.0, 1.0 - X @ np.asarray(prototypes, dtype=np.float64).T))
 
 
@@ -60,13 +57,6 @@ class Correlation(FeatureMetric):
     loop: ClassVar[str] = "cosine"
 
     def prepare(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Return the samples X (n, D), each centred and of unit length; constant rows are zero.
-
-        Raises
-        ------
-        DataError
-            There is one feature only, which has no shape.
-        """
         if X.shape[1] < 2:
             raise DataError(
                 "correlation compares the shapes of rows, which takes at least 2 features, but "
@@ -75,7 +65,6 @@ class Correlation(FeatureMetric):
         return _shapes(X).astype(X.dtype, copy=False)
 
     def centre(self, means: NDArray[Any]) -> NDArray[Any]:
-        """Return centred unit vectors along the means (K, D)."""
         return _shapes(means)
 
 
@@ -92,3 +81,118 @@ def _shapes(rows: NDArray[Any]) -> NDArray[np.float64]:
 
 def _over(rows: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.divide(rows, sizes, out=np.zeros_like(rows), where=sizes > 0)
+
+
+class JensenShannon(FeatureMetric):
+    """Jensen-Shannon distance between rows read as distributions, in [0, 0.8326].
+
+    The square root of the Jensen-Shannon divergence with natural logarithms (Lin 1991; a metric:
+    Endres & Schindelin 2003). Samples are counts or shares, not negative and not all zero, and are
+    scaled to sum 1. Prototypes are kernel-weighted means, which minimise the summed relative
+    entropy from the samples (Banerjee et al. 2005) and come near to what minimises this distance.
+    """
+
+    loop: ClassVar[str] = "jensen_shannon"
+
+    def prepare(self, X: NDArray[Any]) -> NDArray[Any]:
+        negative = np.flatnonzero((X < 0).any(axis=1))
+        if len(negative):
+            row = int(negative[0])
+            column = int(np.argmax(X[row] < 0))
+            raise DataError(
+                f"jensen_shannon compares distributions, but row {row} has {X[row, column]} in "
+                f"column {column}; shift or scale the data to at least 0, or use another metric"
+            )
+        empty = np.flatnonzero(~(X > 0).any(axis=1))
+        if len(empty):
+            raise DataError(
+                f"jensen_shannon compares distributions, but row {int(empty[0])} is all zero; "
+                "leave such rows out, or use another metric"
+            )
+        return _distributions(X).astype(X.dtype, copy=False)
+
+    def centre(self, means: NDArray[Any]) -> NDArray[Any]:
+        """Return the means (K, D) as distributions: none negative, sum 1 (uniform where all 0)."""
+        means = np.maximum(np.asarray(means, dtype=np.float64), 0.0)
+        return _distributions(np.where((means > 0).any(axis=1, keepdims=True), means, 1.0))
+
+    def examples(self, generator: Any, n: int) -> NDArray[np.float64]:
+        rates = generator.gamma(1.0, 10.0, (n, 5))
+        return np.asarray(generator.poisson(rates) + np.eye(5)[np.arange(n) % 5])
+
+
+def _distributions(rows: NDArray[Any]) -> NDArray[np.float64]:
+    rows = np.asarray(rows, dtype=np.float64)
+    scaled = rows / rows.max(axis=1, keepdims=True)  # so that no sum overflows
+    return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))
+
+
+_VALUES = 256  # distinct values of a feature whose votes are counted at a time
+
+
+class Hamming(FeatureMetric):
+    """Hamming distance between rows of category codes: the share of features that differ.
+
+    Codes are whole numbers (ordinal or 0/1 encoding). A prototype holds the kernel-weighted mode of
+    each feature, ties to the smallest code, which minimises the weighted sum of distances (Huang
+    1998, k-modes); a mean would be no code and differ from every sample. Start prototypes are
+    rounded to codes. Features that are missing are left out: the share is of those observed.
+    """
+
+    loop: ClassVar[str] = "hamming"
+    handles: ClassVar[tuple[str, ...]] = ("missing",)
+
+    def prepare(self, X: NDArray[Any]) -> NDArray[Any]:
+        wrong = (np.rint(X) != X) & ~np.isnan(X)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise DataError(
+                f"hamming compares category codes, but row {row} has {X[row, column]} in column "
+                f"{column}; encode categories as whole numbers, or use another metric"
+            )
+        return X
+
+    def centre(self, means: NDArray[Any]) -> NDArray[np.float64]:
+        return np.rint(np.asarray(means, dtype=np.float64))
+
+    def form(
+        self,
+        X: NDArray[Any],
+        units: NDArray[np.int64],
+        influence: NDArray[np.float64],
+        weights: NDArray[np.float64] | None,
+        so_far: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        modes = np.array(so_far, dtype=np.float64)
+        for k in range(X.shape[1]):
+            seen = ~np.isnan(X[:, k])
+            own = None if weights is None else weights[seen]
+            _elect(X[seen, k], units[seen], influence, own, modes[:, k])
+        return modes
+
+    def examples(self, generator: Any, n: int) -> NDArray[np.float64]:
+        return np.asarray(generator.integers(0, 3, (n, 5)), dtype=np.float64)
+
+
+def _elect(
+    column: NDArray[Any],
+    units: NDArray[np.int64],
+    influence: NDArray[np.float64],
+    weights: NDArray[np.float64] | None,
+    modes: NDArray[np.float64],
+) -> None:
+    # Puts into modes (K,) the value of the column (n,) with the most votes; kept without a vote.
+    groups, n_neurons = influence.shape
+    values, codes = np.unique(column, return_inverse=True)
+    most = np.zeros(n_neurons)
+    for start in range(0, len(values), _VALUES):
+        some = values[start : start + _VALUES]
+        rows = np.flatnonzero((codes >= start) & (codes < start + len(some)))
+        ballots = (codes[rows] - start) * groups + units[rows]
+        own = None if weights is None else weights[rows]
+        counts = np.bincount(ballots, own, len(some) * groups).reshape(len(some), groups)
+        votes = counts @ influence
+        first = votes.argmax(axis=0)
+        votes = votes[first, np.arange(n_neurons)]
+        modes[votes > most] = some[first[votes > most]]
+        most = np.maximum(most, votes)

@@ -15,8 +15,9 @@ import pytest
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.errors import DataError
 from dbgsom_core.estimators.checkpoints import Checkpoints
-from dbgsom_plugins.engines.dask import cluster as clusters
-from dbgsom_plugins.engines.dask.engine import DaskEngine
+from dbgsom_plugins.engines import dask as engine_module
+from dbgsom_plugins.engines import dask_workers as clusters
+from dbgsom_plugins.engines.dask import DaskEngine
 
 distributed = pytest.importorskip("distributed")
 da = pytest.importorskip("dask.array")
@@ -129,7 +130,7 @@ def test_its_own_cluster_is_closed_whatever_happens(monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         SomVQ(engine=engine, callbacks=[Interrupt(0)], **PARAMS).fit(samples()[0])
     assert [one.status.name for one in made] == ["closed"]
-    assert clusters.current() is None
+    assert engine_module._SESSION.get() is None
 
 
 def test_a_script_that_cannot_start_processes_is_told_why(monkeypatch):

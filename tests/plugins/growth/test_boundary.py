@@ -7,8 +7,7 @@ import pytest
 
 from dbgsom_core.api import HEXAGONAL, LINE, SQUARE, GrowthState
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
-from dbgsom_plugins.growth.directed import Directed
+from dbgsom_plugins.growth.directed import Directed, GrowthStep, share_errors
 
 # How many births of `random_maps`, and the digest of their cells, parents and prototypes.
 FROZEN = {

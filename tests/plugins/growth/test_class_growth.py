@@ -4,7 +4,7 @@ import numpy as np
 
 from dbgsom_core import SomClassifier, SomVQ, presets
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth.thresholds import (
+from dbgsom_plugins.growth.base import (
     LEAST_NEURONS,
     LEAST_SAMPLES,
     mixing_neurons,

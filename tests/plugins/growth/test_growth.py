@@ -9,8 +9,7 @@ from sklearn.datasets import make_blobs
 from dbgsom_core import SomVQ
 from dbgsom_core.api import DataSummary, GrowthState
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
-from dbgsom_plugins.growth.directed import Directed
+from dbgsom_plugins.growth.directed import Directed, GrowthStep, share_errors
 
 SUMMARY = DataSummary(n_samples=400, n_features=3, deviation=2.5, spread=2.0, n_classes=2)
 

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from dbgsom_core.api import GrowthState
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.growth.gsom import Gsom, distributed, newborn_prototype
+from dbgsom_plugins.growth.directed import Directed, Gsom, distributed, newborn_prototype
 
 STRATEGIES = [
     Directed(when="every_epoch"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dbgsom_core.api import DataSummary, GrowthState
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.growth.gsom import Gsom, distributed, newborn_prototype
+from dbgsom_plugins.growth.directed import Gsom, distributed, newborn_prototype
 
 PLUS = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]  # an interior neuron and its four neighbours
 

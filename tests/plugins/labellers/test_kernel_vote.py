@@ -8,7 +8,7 @@ from sklearn.model_selection import train_test_split
 
 from dbgsom_core import SomClassifier
 from dbgsom_core.api import Surroundings
-from dbgsom_core.engine.local import LocalSamples
+from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.training.groups import LabelledGroups, nearest_groups
 from dbgsom_core.training.labelling import _left_out
 from dbgsom_plugins.labellers.kernel_vote import KernelVote

@@ -16,7 +16,7 @@ from dbgsom_core.errors import UnknownNameError
 from dbgsom_core.estimators.measuring import MeasureFacts
 from dbgsom_core.measures import evaluate
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_plugins.measures.neighbours import Trustworthiness
+from dbgsom_plugins.measures.pairs import Trustworthiness
 
 X, Y = load_iris(return_X_y=True)
 OF_MAPS = {

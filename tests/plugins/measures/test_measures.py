@@ -11,11 +11,14 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.measures.clusters import CalinskiHarabasz, DaviesBouldin
-from dbgsom_plugins.measures.quantization import (
+from dbgsom_plugins.measures.prototypes import (
+    CombinedError,
     DeadNeurons,
     Distortion,
     MapEntropy,
     QuantizationError,
+    TopographicError,
+    TopographicError8,
     distortion,
 )
 from dbgsom_plugins.measures.targets import (
@@ -28,7 +31,6 @@ from dbgsom_plugins.measures.targets import (
     NormalizedMutualInfo,
     Purity,
 )
-from dbgsom_plugins.measures.topology import CombinedError, TopographicError, TopographicError8
 from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
 
 UNLABELLED = [

@@ -1,6 +1,6 @@
 """Trustworthiness, continuity and what neighbours have in common, beside slow twins."""
 
-from dataclasses import replace
+from copy import copy
 
 import numpy as np
 import pytest
@@ -10,15 +10,14 @@ from sklearn.manifold import trustworthiness
 
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.engines.blocks import BlocksEngine
-from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures._pairs import Pairs
-from dbgsom_plugins.measures.distances import CMeasure, KruskalShepard
-from dbgsom_plugins.measures.neighbours import (
+from dbgsom_plugins.engines.local import BlocksEngine, LocalEngine
+from dbgsom_plugins.measures.pairs import (
+    CMeasure,
     Continuity,
+    KruskalShepard,
     NeighbourhoodPreservation,
+    Pairs,
     Trustworthiness,
-    _Ranking,
 )
 from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
 
@@ -177,14 +176,12 @@ def test_missing_values_count_as_those_of_the_nearest_prototype(rng):
 
 def of_rows(evaluation, rows, reference):
     """What became of the neighbours of some rows, by ranks among a reference."""
-    whole = Trustworthiness()._kept(evaluation)
-    found = replace(
-        whole, **{name: np.empty(len(rows)) for name in ("intruders", "lost", "shared")}
-    )
-    by_unit = np.argsort(evaluation.bmu, kind="stable")
-    pairs = Pairs(evaluation, by_products=True)
-    ranking = _Ranking(evaluation, pairs, "euclidean", by_unit, reference, found)
-    ranking.fill(rows, slice(None))
+    whole = Trustworthiness()._ranking(evaluation)
+    found = copy(whole)
+    found.intruders, found.lost, found.shared = np.empty((3, len(rows)))
+    found.reference, found.is_whole = reference, False
+    found.pairs = Pairs(evaluation, by_products=True)
+    found._fill(rows, slice(None))
     return found, whole
 
 

@@ -8,8 +8,8 @@ from dbgsom_core import SomVQ
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.measures.prototypes import TopographicFunction, TopographicProduct
 from dbgsom_plugins.measures.targets import R2, RootMeanSquaredError
-from dbgsom_plugins.measures.topology import TopographicFunction, TopographicProduct
 from dbgsom_plugins.metrics.norms import Euclidean
 
 

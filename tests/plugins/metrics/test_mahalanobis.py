@@ -8,8 +8,8 @@ from sklearn.preprocessing import scale
 
 from dbgsom_core import SomVQ
 from dbgsom_core.training.parts import fitted
-from dbgsom_plugins.metrics import mahalanobis
-from dbgsom_plugins.metrics.mahalanobis import Mahalanobis
+from dbgsom_plugins.metrics import norms
+from dbgsom_plugins.metrics.norms import Mahalanobis
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def test_blocks_threads_and_neighbours_do_not_change_a_row(correlated, monkeypat
     metric = learned.abilities
     whole = metric.prepare(correlated)
     np.testing.assert_array_equal(metric.prepare(correlated[7:9]), whole[7:9])
-    monkeypatch.setattr(mahalanobis, "_ROWS", 7)
-    monkeypatch.setattr(mahalanobis, "_SMALL_WORK", 1)
+    monkeypatch.setattr(norms, "_MAPPED_ROWS", 7)
+    monkeypatch.setattr(norms, "_SMALL_PRODUCTS", 1)
     np.testing.assert_array_equal(metric.prepare(correlated), whole)
     again = fitted(Mahalanobis(), correlated)
     np.testing.assert_allclose(again.state["whitening"], learned.state["whitening"], rtol=1e-9)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_plugins.metrics import norms as median_metric
-from dbgsom_plugins.metrics.hamming import Hamming
+from dbgsom_plugins.metrics.directions import Hamming
 from dbgsom_plugins.metrics.norms import weighted_median
 
 

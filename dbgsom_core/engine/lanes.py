@@ -1,6 +1,6 @@
 """Bounds and distances of the samples of a block, all lanes at once, as vector instructions.
 
-Addresses are those of (lanes,) numbers of the dtype of the scalar ``one``, or of float32 where a
+Addresses are those of (lanes,) numbers of the dtype of the scalar ``tag``, or of float32 where a
 margin is meant. With v = ‖w‖²/2 - x·w, ‖x - w‖² = ‖x‖² + 2v. A *margin* is by how much a panel is
 at least farther away than the best, for all samples of a block: the upper 16 bits of a float32 that
 is not negative, which are never more than it.
@@ -18,12 +18,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from dbgsom_core.engine.llvm.tile import (
+from dbgsom_core.engine.tile import (
     ADDRESS,
     CHAINS,
     LINE,
-    PANEL_ROWS,
-    ROW_BITS,
     UNROLL,
     Vectors,
     call,
@@ -111,12 +109,12 @@ def vector_code(*kinds: Any, returns: Any = types.void) -> Callable[..., Any]:
     """
 
     def decorate(write: Callable[..., Any]) -> Any:
-        def define(typing_context: Any, one: Any, *given: Any) -> Any:
+        def define(typing_context: Any, tag: Any, *given: Any) -> Any:
             def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
                 answer = write(Lanes(signature.args[0].bitwidth, builder), *arguments[1:])
                 return context.get_dummy_value() if answer is None else answer
 
-            return returns(one, *(one if kind is SCALAR else kind for kind in kinds)), generate
+            return returns(tag, *(tag if kind is SCALAR else kind for kind in kinds)), generate
 
         own = list(inspect.signature(define).parameters.values())[:2]
         others = list(inspect.signature(write).parameters.values())[1:]
@@ -207,32 +205,16 @@ def ties_of(v: Lanes, values: Any, slack: Any) -> Any:
 
 @intrinsic
 def distances_of(
-    typing_context: Any, one: Any, block: Any, prototypes: Any, lanes: Any, depth: Any, near: Any,
+    typing_context: Any, tag: Any, block: Any, prototypes: Any, lanes: Any, depth: Any, near: Any,
     steps: Any,
 ) -> Any:  # fmt: skip
     """Return sums of distances of the samples of a block to some prototypes, in whole steps.
 
-    Squares are float64, of samples rounded to float32.
-
-    Parameters
-    ----------
-    one : scalar of the dtype
-    block : address
-        Of (depth, lanes) numbers.
-    prototypes : tuple of addresses
-        Of (depth,) float64 each.
-    lanes : tuple of int
-        A bit for each lane whose distance to that prototype is wanted; no lane has several.
-    depth : int
-    near : float
-        Lanes whose squared distance lies below are left out.
-    steps : float
-        Distances times steps are below 2^51, and rounded to whole numbers.
-
-    Returns
-    -------
-    tuple of int
-        A sum for each prototype, and a bit for each of the lanes left out.
+    Squares are float64, of samples rounded to float32. ``block`` is the address of (depth, lanes)
+    numbers, ``prototypes`` those of (depth,) float64 each, ``lanes`` have a bit for each lane whose
+    distance to that prototype is wanted; no lane has several. Distances times ``steps`` are below
+    2^51, and rounded to whole numbers. Lanes whose squared distance is below ``near`` are left out:
+    a bit for each of them is returned behind the sums.
     """
     count = len(prototypes)
 
@@ -279,26 +261,8 @@ def distances_of(
 
     whole, real = types.int64, types.float64
     several = types.UniTuple(whole, count)
-    signature = types.UniTuple(whole, count + 1)(one, whole, several, several, whole, real, real)
+    signature = types.UniTuple(whole, count + 1)(tag, whole, several, several, whole, real, real)
     return signature, generate
-
-
-@vector_code(*[types.int64] * 3)
-def write_units(v: Lanes, places: Any, ids: Any, units: Any) -> None:
-    """Fill units (lanes,) int32 with the ``ids`` (G, PANEL_ROWS) int32 of their places.
-
-    Places (lanes,) int32 are panel << ROW_BITS | row.
-    """
-    builder, index = v.builder, v.indices.element
-    places, ids, units = (v.bytes_at(address) for address in (places, ids, units))
-    for lane in range(v.lanes):
-        place = v.load(places, lane * 4, index)
-        panel = builder.lshr(place, ir.Constant(index, ROW_BITS))
-        row = builder.and_(place, ir.Constant(index, (1 << ROW_BITS) - 1))
-        entry = builder.add(builder.mul(panel, ir.Constant(index, PANEL_ROWS)), row)
-        offset = builder.shl(builder.zext(entry, ADDRESS), ir.Constant(ADDRESS, 2))
-        unit = v.load(builder.gep(ids, [offset]), 0, index)
-        builder.store(unit, v.at(units, lane * 4, index), align=4)
 
 
 @vector_code(types.int64, types.int64, returns=types.int64)
@@ -352,23 +316,15 @@ def transposed(builder: Any, rows: list[Any]) -> list[Any]:
 
 @intrinsic
 def pack_tile(
-    typing_context: Any, one: Any, given: Any, rows: Any, centre: Any, steps: Any, grid: Any,
+    typing_context: Any, tag: Any, given: Any, rows: Any, centre: Any, steps: Any, grid: Any,
     out: Any, totals: Any,
 ) -> Any:  # fmt: skip
     """Pack lanes samples of lanes features: rint((x - centre)*steps)*grid, transposed.
 
-    Parameters
-    ----------
-    one, given : scalars of the dtypes of the packed numbers and of the samples
-    rows : address
-        Of (lanes,) int64, the addresses of the samples' first number.
-    centre : address
-        Of (lanes,) float64.
-    steps, grid : float64
-    out : address
-        Of (lanes, lanes) numbers, filled: one row for each feature.
-    totals : address
-        Of (lanes,) float64, to which the squares of each sample's packed numbers are added.
+    ``tag`` and ``given`` are scalars of the dtypes of packed numbers and samples. Addresses are
+    those of (lanes,) int64, the addresses of the samples' first number; of (lanes,) float64; of
+    (lanes, lanes) numbers, filled, a row for each feature; of (lanes,) float64, to which the
+    squares of each sample's packed numbers are added.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -397,12 +353,12 @@ def pack_tile(
         return context.get_dummy_value()
 
     numbers = (types.float64, types.float64)
-    signature = types.void(one, given, types.int64, types.int64, *numbers, types.int64, types.int64)
+    signature = types.void(tag, given, types.int64, types.int64, *numbers, types.int64, types.int64)
     return signature, generate
 
 
 @vector_code(*[types.int64] * 4)
-def turn_tile(v: Lanes, row: Any, stride: Any, out: Any, out_stride: Any) -> None:
+def transpose_tile(v: Lanes, row: Any, stride: Any, out: Any, out_stride: Any) -> None:
     """Copy a square of (lanes, lanes) numbers, transposed: samples to lanes, or lanes to samples.
 
     ``row`` and ``out`` are addresses of first rows, ``stride`` and ``out_stride`` the bytes from

@@ -1,4 +1,4 @@
-"""Sharing tasks among threads: each once, errors are the caller's, forks and callers do not mix."""
+"""Tasks shared by threads: each once, errors are the caller's, forks do not mix; BLAS."""
 
 import os
 import signal
@@ -7,8 +7,9 @@ import sys
 import threading
 
 import pytest
+from threadpoolctl import threadpool_info
 
-from dbgsom_core.engine.workers import available_threads, share
+from dbgsom_core.engine.runtime import available_threads, one_blas_thread, share
 
 
 @pytest.mark.parametrize(("threads", "tasks"), [(1, 5), (2, 1), (2, 7), (4, 50), (8, 3)])
@@ -70,7 +71,7 @@ def test_a_system_without_affinity_has_its_processors(monkeypatch):
 
 INTERRUPTED = """
 import signal, time
-from dbgsom_core.engine.workers import share
+from dbgsom_core.engine.runtime import share
 
 def hear(number, frame):
     while frame is not None:
@@ -102,3 +103,17 @@ def test_whatever_an_interrupt_breaks_tasks_are_done_and_the_process_ends():
         finally:
             process.kill()
     assert process.returncode == 0, told
+
+
+def test_blas_keeps_one_thread_while_another_fit_ends():
+    def threads():
+        return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+    before = threads()
+    first, second = one_blas_thread(), one_blas_thread()  # as two threads of Python meet
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(threads()) <= {1}
+    second.__exit__(None, None, None)
+    assert threads() == before

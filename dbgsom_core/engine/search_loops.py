@@ -7,21 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.compile import inlined, inner_loop, loop
-from dbgsom_core.engine.euclidean.packing import (
-    NEAR,
-    OF_SQUARES,
-    TWICE,
-    Accuracy,
-    Blocks,
-    Frame,
-    Margins,
-    Panels,
-    Tally,
-    Workspace,
-    pack_row,
-)
-from dbgsom_core.engine.llvm.lanes import (
+from dbgsom_core.engine.compile import Floats, Integers, inlined, inner_loop, loop
+from dbgsom_core.engine.lanes import (
     SPARE,
     add_row,
     count_of,
@@ -33,21 +20,35 @@ from dbgsom_core.engine.llvm.lanes import (
     lowest_bit,
     margin_at,
     ties_of,
-    turn_tile,
+    transpose_tile,
     write_margin,
     write_slack,
     write_tops,
-    write_units,
 )
-from dbgsom_core.engine.llvm.tile import (
+from dbgsom_core.engine.packing import (
+    NEAR,
+    OF_SQUARES,
+    TWICE,
+    Accumulator,
+    Accuracy,
+    Margins,
+    PrototypeTiles,
+    Quantisation,
+    Rows,
+    SampleTiles,
+    Workspace,
+    pack_row,
+    row_distance,
+)
+from dbgsom_core.engine.tile import (
     LINE,
     PANEL_ROWS,
+    ROW_BITS,
     SLACKS,
     TOGETHER,
     VALUES,
     sweep_panels,
 )
-from dbgsom_core.engine.rows import Rows, row_distance
 
 ALL, IN_REACH = 0, 1  # which panels a block is compared with
 _WORD = 64  # panels that have a bit in one number
@@ -58,8 +59,8 @@ _NONE = 2**31 - 1
 
 @inlined
 def compare_blocks(
-    one: Any, places: int, b: int, together: int, mode: int, blocks: Blocks, panels: Panels,
-    margins: Margins, space: Workspace,
+    tag: Any, places: int, b: int, together: int, mode: int, blocks: SampleTiles,
+    panels: PrototypeTiles, margins: Margins, space: Workspace,
 ) -> int:  # fmt: skip
     """Compare ``together`` blocks from ``b`` on, up to TOGETHER, with panels that can matter.
 
@@ -69,7 +70,7 @@ def compare_blocks(
     for each. ``space.done`` gets a bit for each panel compared.
     """
     n_panels, wide, compared = panels.ids.shape[0], margins.least.shape[1], 0
-    lanes, depth = lanes_of(one), blocks.numbers.shape[1]
+    lanes, depth = lanes_of(tag), blocks.numbers.shape[1]
     numbers_at, margins_at = blocks.numbers.ctypes.data, margins.least.ctypes.data
     panels_at, starts_at = panels.numbers.ctypes.data, panels.starts.ctypes.data
     values_at, places_at = space.values.ctypes.data, space.places.ctypes.data
@@ -101,7 +102,7 @@ def compare_blocks(
             if bits != 0:
                 i = step // 2
                 sweep_panels(
-                    one, places, TOGETHER if step == 0 else 1,
+                    tag, places, TOGETHER if step == 0 else 1,
                     numbers_at + (b + i) * depth * LINE, panels_at, starts_at, depth, bits, first,
                     values_at + i * VALUES * LINE, places_at + i * 2 * lanes * 4,
                     nearest_at + i * n_panels * LINE, n_panels,
@@ -111,18 +112,17 @@ def compare_blocks(
 
 
 @inlined
-def slide(b: int, used: int, blocks: Blocks, panels: Panels, margins: Margins) -> None:
-    """Add to what block b slid how far a unit of its samples moved at most."""
-    farthest, lanes = np.float32(0), blocks.numbers.shape[2]
-    for lane in range(used):
-        farthest = max(farthest, panels.moves[blocks.bmu[b * lanes + lane]])
-    margins.slides[b] = (margins.slides[b] + farthest) * _MORE
+def write_units(panels: PrototypeTiles, space: Workspace, i: int, p: int) -> None:
+    """Fill ``space.rows[i, p]`` with the prototypes at the places found."""
+    for lane in range(space.places.shape[2]):
+        place = space.places[i, p, lane]
+        space.rows[i, p, lane] = panels.ids[place >> ROW_BITS, place & ((1 << ROW_BITS) - 1)]
 
 
 @inlined
 def keep_margins(
-    one: Any, b: int, i: int, inside: int, blocks: Blocks, panels: Panels, margins: Margins,
-    space: Workspace,
+    tag: Any, b: int, i: int, inside: int, blocks: SampleTiles,
+    panels: PrototypeTiles, margins: Margins, space: Workspace,
 ) -> None:  # fmt: skip
     """Write the margins of block b, the i-th of those together, to all panels compared."""
     squares = blocks.squares.ctypes.data + b * LINE
@@ -130,21 +130,21 @@ def keep_margins(
     values, tops = space.values.ctypes.data + i * VALUES * LINE, space.tops.ctypes.data
     nearest = space.nearest.ctypes.data + i * panels.ids.shape[0] * LINE
     least = margins.least.ctypes.data + b * margins.least.shape[1] * _MARGIN
-    slack_of_block(one, squares, margins.accuracy, tops + LINE)  # of the least exact pass to come
-    write_tops(one, values, squares, tops + LINE, inside, tops)
+    slack_of_block(tag, squares, margins.accuracy, tops + LINE)  # of the least exact pass to come
+    write_tops(tag, values, squares, tops + LINE, inside, tops)
     for word in range(space.done.shape[1]):
         left = space.done[i, word]
         while left != 0:
             g = word * _WORD + lowest_bit(left)
             left &= left - 1
             moved = panels.drift[g] + margins.slides[b]
-            write_margin(one, nearest + g * LINE, squares, slack, tops, moved, least + g * _MARGIN)
+            write_margin(tag, nearest + g * LINE, squares, slack, tops, moved, least + g * _MARGIN)
 
 
 @inner_loop
 def recheck_exactly(
-    samples: Rows, i: int, prototypes: NDArray[np.float64], panels: Panels, space: Workspace,
-    place: int, lane: int, limit: float,
+    samples: Rows, i: int, prototypes: Floats, panels: PrototypeTiles,
+    space: Workspace, place: int, lane: int, limit: float,
 ) -> tuple[int, int]:  # fmt: skip
     """Return the nearest and the second nearest unit of sample i by definition.
 
@@ -169,14 +169,14 @@ def recheck_exactly(
 
 
 @inlined
-def slack_of_block(one: Any, squares: int, accuracy: Accuracy, slack: int) -> None:
+def slack_of_block(tag: Any, squares: int, accuracy: Accuracy, slack: int) -> None:
     """Fill slack (2, lanes): 2E and 2E + 4 units of ‖x‖², for the ``squares`` of a block.
 
     Both are addresses.
     """
-    kind = type(one)
+    kind = type(tag)
     write_slack(
-        one,
+        tag,
         squares,
         kind(TWICE * accuracy.constant),
         kind(TWICE * accuracy.by_norm),
@@ -188,8 +188,8 @@ def slack_of_block(one: Any, squares: int, accuracy: Accuracy, slack: int) -> No
 
 @inlined
 def move_samples(
-    one: Any, samples: Rows, frame: Frame, blocks: Blocks, b: int, moved: int,
-    units: NDArray[np.int32], known: NDArray[np.int32], only_changes: bool, tally: Tally,
+    tag: Any, samples: Rows, how: Quantisation, blocks: SampleTiles, b: int, moved: int,
+    units: NDArray[np.int32], known: NDArray[np.int32], only_changes: bool, added: Accumulator,
     space: Workspace,
 ) -> None:  # fmt: skip
     """Add the samples of block b with a bit in ``moved`` to the sums of their ``units`` (lanes,).
@@ -197,14 +197,14 @@ def move_samples(
     ``known`` (B*lanes,) are the units by place so far, from whose sums they are taken away if
     ``only_changes``; they become the new ones.
     """
-    numbers, lanes, depth = blocks.numbers, lanes_of(one), space.transposed.shape[1]
+    numbers, lanes, depth = blocks.numbers, lanes_of(tag), space.transposed.shape[1]
     alike, transposed, packed = samples.size == numbers.itemsize, space.transposed, space.packed
     transposed_at, packed_at = transposed.ctypes.data, packed.ctypes.data
-    sums_at, hits, tiled = tally.sums.ctypes.data, tally.hits, depth - depth % lanes
+    sums_at, hits, tiled = added.sums.ctypes.data, added.hits, depth - depth % lanes
     if moved != 0 and alike:
         for k in range(0, tiled, lanes):
             tile, out = numbers.ctypes.data + (b * depth + k) * LINE, k * transposed.itemsize
-            turn_tile(one, tile, LINE, transposed_at + out, depth * transposed.itemsize)
+            transpose_tile(tag, tile, LINE, transposed_at + out, depth * transposed.itemsize)
         for k in range(tiled, depth):
             for lane in range(lanes):
                 transposed[lane, k] = numbers[b, k, lane]
@@ -214,57 +214,57 @@ def move_samples(
         j, before = units[lane], known[b * lanes + lane]
         known[b * lanes + lane] = j
         if not alike:
-            pack_row(samples, blocks.order[b * lanes + lane], frame, packed[lane])
+            pack_row(samples, blocks.order[b * lanes + lane], how, packed[lane])
         x = transposed_at + lane * depth * transposed.itemsize
         x = x if alike else packed_at + lane * depth * 8
         if only_changes:
             hits[before] -= 1
-            _add_sample(one, alike, x, depth, -1.0, sums_at, before)
+            _add_sample(tag, alike, x, depth, -1.0, sums_at, before)
         hits[j] += 1
-        _add_sample(one, alike, x, depth, 1.0, sums_at, j)
+        _add_sample(tag, alike, x, depth, 1.0, sums_at, j)
 
 
 @inlined
 def _add_sample(
-    one: Any, alike: bool, x: int, depth: int, sign: float, sums: int, unit: int
+    tag: Any, alike: bool, x: int, depth: int, sign: float, sums: int, unit: int
 ) -> None:
     row = sums + unit * depth * 8
     if alike:
-        add_row(one, x, depth, sign, row)
+        add_row(tag, x, depth, sign, row)
     else:
         add_row(np.float64(0), x, depth, sign, row)
 
 
 @inlined
 def add_errors(
-    one: Any, samples: Rows, frame: Frame, blocks: Blocks, b: int, inside: int,
-    packed: NDArray[np.float64], near: float, steps: float, units: NDArray[np.int32],
-    errors: NDArray[np.int64], space: Workspace,
+    tag: Any, samples: Rows, how: Quantisation, blocks: SampleTiles, b: int, inside: int,
+    packed: Floats, near: float, steps: float, units: NDArray[np.int32],
+    errors: Integers, space: Workspace,
 ) -> None:  # fmt: skip
     """Add the distances of the samples of block b to the errors of their ``units`` (lanes,).
 
     ``packed`` (K, depth) are the packed prototypes. A squared distance below ``near`` is computed
     anew from all digits of the sample.
     """
-    lanes, depth, left = lanes_of(one), blocks.numbers.shape[1], inside
+    lanes, depth, left = lanes_of(tag), blocks.numbers.shape[1], inside
     block, at, size = blocks.numbers.ctypes.data + b * depth * LINE, packed.ctypes.data, depth * 8
     close = np.int64(0)
     while left != 0:  # up to three units a turn: most blocks have no more
-        j, same = _unit_of(one, units, left)
+        j, same = _unit_of(tag, units, left)
         left &= ~same
         if left == 0:
             total, near_ones = distances_of(
-                one, block, (at + j * size,), (same,), depth, near, steps
+                tag, block, (at + j * size,), (same,), depth, near, steps
             )
             errors[j] += total
         else:
-            k, others = _unit_of(one, units, left)
+            k, others = _unit_of(tag, units, left)
             left &= ~others
-            m, rest = _unit_of(one, units, left) if left != 0 else (k, np.int64(0))
+            m, rest = _unit_of(tag, units, left) if left != 0 else (k, np.int64(0))
             left &= ~rest
             rows = at + j * size, at + k * size, at + m * size
             total, more, most, near_ones = distances_of(
-                one, block, rows, (same, others, rest), depth, near, steps
+                tag, block, rows, (same, others, rest), depth, near, steps
             )
             errors[j] += total
             errors[k] += more
@@ -274,7 +274,7 @@ def add_errors(
         lane = lowest_bit(close)
         close &= close - 1
         row, j = space.packed[lane], units[lane]
-        pack_row(samples, np.int64(blocks.order[b * lanes + lane]), frame, row)
+        pack_row(samples, np.int64(blocks.order[b * lanes + lane]), how, row)
         square = 0.0
         for k in range(samples.columns):
             square += (row[k] - packed[j, k]) ** 2
@@ -282,75 +282,62 @@ def add_errors(
 
 
 @inlined
-def _unit_of(one: Any, units: NDArray[np.int32], lanes: int) -> tuple[int, int]:
+def _unit_of(tag: Any, units: NDArray[np.int32], lanes: int) -> tuple[int, int]:
     # The unit of the first of some lanes, and a bit for each of them that has it.
     unit = units[lowest_bit(lanes)]
-    return int(unit), lanes_with(one, units.ctypes.data, unit) & lanes
+    return int(unit), lanes_with(tag, units.ctypes.data, unit) & lanes
 
 
 @loop
 def error_blocks(
-    one: Any,
+    tag: Any,
     samples: Rows,
-    frame: Frame,
-    blocks: Blocks,
-    packed: NDArray[np.float64],
+    how: Quantisation,
+    blocks: SampleTiles,
+    packed: Floats,
     near: float,
     steps: float,
-    errors: NDArray[np.int64],
+    errors: Integers,
     space: Workspace,
 ) -> None:
     """Add the distances of the samples of all blocks to the errors (K,) of their units."""
-    lanes = lanes_of(one)
+    lanes = lanes_of(tag)
     for b in range(blocks.numbers.shape[0]):
         inside = (1 << min(lanes, blocks.order.size - b * lanes)) - 1
         units = blocks.bmu[b * lanes : (b + 1) * lanes]
-        add_errors(
-            one, samples, frame, blocks, b, inside, packed, near, steps, units, errors, space
-        )
+        add_errors(tag, samples, how, blocks, b, inside, packed, near, steps, units, errors, space)
 
 
 @loop
 def search_blocks(
-    one: Any,
+    tag: Any,
     samples: Rows,
-    prototypes: NDArray[np.float64],
-    packed: NDArray[np.float64],
-    frame: Frame,
+    prototypes: Floats,
+    packed: Floats,
+    how: Quantisation,
     steps: float,
-    blocks: Blocks,
-    panels: Panels,
+    blocks: SampleTiles,
+    panels: PrototypeTiles,
     accuracy: Accuracy,
     margins: Margins,
     mode: int,
     keeps: bool,
     only_changes: bool,
-    tally: Tally,
+    added: Accumulator,
     space: Workspace,
     start: int,
     stop: int,
 ) -> None:
     """Find the units of blocks ``start`` to ``stop`` and add up what they won.
 
-    Parameters
-    ----------
-    packed : float64 array (K, depth)
-        The packed prototypes.
-    mode : {ALL, IN_REACH}
-        Compare with all panels, or with those that ``margins`` do not exclude.
-    keeps : bool
-        Write ``margins`` to the panels compared.
-    only_changes : bool
-        Move only samples whose unit changed from one sum to the other, else add all.
+    In mode IN_REACH blocks are compared with those panels that ``margins`` do not exclude, else
+    with all. With ``keeps`` margins are written to the panels compared, with ``only_changes``
+    samples whose unit changed move from one sum to the other, else all are added. ``packed`` (K,
+    depth) are the packed prototypes, ``steps`` those of errors.
     """
-    order, bmu, values, rows, slack = (
-        blocks.order,
-        blocks.bmu,
-        space.values,
-        space.rows,
-        space.slack,
-    )
-    lanes, n, depth = lanes_of(one), order.size, blocks.numbers.shape[1]
+    order, bmu, values = blocks.order, blocks.bmu, space.values
+    rows, slack = space.rows, space.slack
+    lanes, n, depth = lanes_of(tag), order.size, blocks.numbers.shape[1]
     numbers_at, squares_at = blocks.numbers.ctypes.data, blocks.squares.ctypes.data
     values_at, slack_at = values.ctypes.data, slack.ctypes.data
     near = NEAR * accuracy.largest**2 if samples.size == 8 else -1.0
@@ -363,20 +350,23 @@ def search_blocks(
                 # fetches by itself ends with each page. The block need not exist.
                 for k in range(depth):
                     fetch_line(numbers_at + ((b + TOGETHER) * depth + k) * LINE)
-                slide(b, min(lanes, n - b * lanes), blocks, panels, margins)
+                farthest = np.float32(0)  # that a unit of its samples moved
+                for lane in range(min(lanes, n - b * lanes)):
+                    farthest = max(farthest, panels.moves[bmu[b * lanes + lane]])
+                margins.slides[b] = (margins.slides[b] + farthest) * _MORE
             of_block = slack_at + (b - first) * SLACKS * LINE
-            slack_of_block(one, squares_at + b * LINE, accuracy, of_block)
-        compared += compare_blocks(one, 1, first, together, mode, blocks, panels, margins, space)
+            slack_of_block(tag, squares_at + b * LINE, accuracy, of_block)
+        compared += compare_blocks(tag, 1, first, together, mode, blocks, panels, margins, space)
         for i in range(together):
             b = first + i
             base = b * lanes
             inside = (1 << min(lanes, n - base)) - 1
-            rows_at, places_at = rows[i].ctypes.data, space.places[i].ctypes.data
-            write_units(one, places_at, panels.ids.ctypes.data, rows_at)
+            rows_at = rows[i].ctypes.data
+            write_units(panels, space, i, 0)
             if keeps:
-                keep_margins(one, b, i, inside, blocks, panels, margins, space)
+                keep_margins(tag, b, i, inside, blocks, panels, margins, space)
             of_block = slack_at + i * SLACKS * LINE
-            ties = ties_of(one, values_at + i * VALUES * LINE, of_block) & inside
+            ties = ties_of(tag, values_at + i * VALUES * LINE, of_block) & inside
             doubts += count_of(ties)
             while ties != 0:
                 lane = lowest_bit(ties)
@@ -386,29 +376,29 @@ def search_blocks(
                     samples, row, prototypes, panels, space, i, lane, limit
                 )
             add_errors(
-                one, samples, frame, blocks, b, inside, packed, near, steps, rows[i, 0],
-                tally.errors, space,
+                tag, samples, how, blocks, b, inside, packed, near, steps, rows[i, 0],
+                added.errors, space,
             )  # fmt: skip
-            moved = lanes_other(one, rows_at, bmu.ctypes.data + base * 4) & inside
+            moved = lanes_other(tag, rows_at, bmu.ctypes.data + base * 4) & inside
             changed += count_of(moved)
             if not only_changes:
                 moved = inside
             move_samples(
-                one, samples, frame, blocks, b, moved, rows[i, 0], bmu, only_changes, tally, space
+                tag, samples, how, blocks, b, moved, rows[i, 0], bmu, only_changes, added, space
             )
-    tally.counts[0] += compared
-    tally.counts[1] += changed
-    tally.counts[2] += doubts
+    added.counts[0] += compared
+    added.counts[1] += changed
+    added.counts[2] += doubts
 
 
 @loop
 def nearest_blocks(
-    one: Any,
+    tag: Any,
     places: int,
     samples: Rows,
-    prototypes: NDArray[np.float64],
-    blocks: Blocks,
-    panels: Panels,
+    prototypes: Floats,
+    blocks: SampleTiles,
+    panels: PrototypeTiles,
     accuracy: Accuracy,
     margins: Margins,
     out: NDArray[np.int32],
@@ -421,20 +411,19 @@ def nearest_blocks(
     Returns how many samples were in doubt.
     """
     order, values, rows = blocks.order, space.values, space.rows
-    lanes, n = lanes_of(one), order.size
+    lanes, n = lanes_of(tag), order.size
     squares_at, slack_at = blocks.squares.ctypes.data, space.slack.ctypes.data
     doubts = 0
     for base in range(start, stop, TOGETHER):
         together = min(TOGETHER, stop - base)
         for i in range(together):
             squares, slack = squares_at + (base + i) * LINE, slack_at + i * SLACKS * LINE
-            slack_of_block(one, squares, accuracy, slack)
-        compare_blocks(one, places, base, together, ALL, blocks, panels, margins, space)
+            slack_of_block(tag, squares, accuracy, slack)
+        compare_blocks(tag, places, base, together, ALL, blocks, panels, margins, space)
         for i in range(together):
             b = base + i
             for p in range(places):
-                place_at, row_at = space.places[i, p].ctypes.data, rows[i, p].ctypes.data
-                write_units(one, place_at, panels.ids.ctypes.data, row_at)
+                write_units(panels, space, i, p)
             for lane in range(min(lanes, n - b * lanes)):
                 row, place = np.int64(order[b * lanes + lane]), (b - start) * lanes + lane
                 first, second = np.int64(rows[i, 0, lane]), np.int64(rows[i, 1, lane])

@@ -1,19 +1,120 @@
-"""How well neighbours in the data stay neighbours on the grid, and the grid fits as a whole."""
+"""How well the prototypes fit the data, and neighbours in it stay neighbours on the grid."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from dbgsom_core.api import MeasureComponent
+from dbgsom_core.api import MeasureComponent, NotedValue
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.api import Evaluation
+
+
+class QuantizationError(MeasureComponent):
+    """Mean distance of the samples to their best-matching unit, in the metric's units.
+
+    Where neurons have child maps it is the distance to the leaf at the end of a sample's way down.
+    """
+
+    greater_is_better: ClassVar[bool] = False
+    in_metric_units: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Kohonen 2001"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        return float(evaluation.leaf_distance.mean())
+
+
+class DeadNeurons(MeasureComponent):
+    """How many neurons are the best-matching unit of no sample."""
+
+    greater_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+
+    def compute(self, evaluation: Evaluation) -> NotedValue:
+        whole, known, note = evaluation.drawn_from, evaluation.all_hits, ""
+        if whole and known is not None:
+            note = f"of all {whole} samples"
+        elif whole:
+            n = len(evaluation.bmu)
+            note = f"of {n} of {whole} samples, among all there may be fewer"
+        hits = known if whole and known is not None else evaluation.hits
+        return NotedValue(float(np.count_nonzero(hits == 0)), note)
+
+
+class MapEntropy(MeasureComponent):
+    """Entropy of how the samples spread over the neurons, in bits.
+
+    log2 of the number of neurons where all won equally many; 0 where one won all.
+    """
+
+    greater_is_better: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Shannon 1948"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        shares = evaluation.hits[evaluation.hits > 0] / len(evaluation.bmu)
+        return float(-(shares * np.log2(shares)).sum()) + 0.0
+
+
+class Distortion(MeasureComponent):
+    """Mean squared distance to the winner and its neighbours, weighted by closeness on the grid.
+
+    A neuron ``h`` hops from the winner counts with exp(-h²/2) over its number of hits; neurons
+    without hits are left out. Samples that were drawn count with the hits that all would have.
+    """
+
+    greater_is_better: ClassVar[bool] = False
+    in_metric_units: ClassVar[bool] = True
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Vasighi & Amini 2017"
+
+    def compute(self, evaluation: Evaluation) -> NotedValue:
+        squares, n = evaluation.won_squares, len(evaluation.bmu)
+        hops, hits = evaluation.som_map.hops, evaluation.hits
+        if squares is not None:
+            found = float((squares * _shares(hops, hits)).sum() / n)
+        else:
+            found = distortion(evaluation.chunks(), evaluation.bmu, hops, hits)
+        note = f"of {n} samples, for {evaluation.n_all}" if evaluation.drawn_from else ""
+        return NotedValue(found * n / evaluation.n_all, note)
+
+
+def distortion(
+    chunks: Iterable[tuple[slice, NDArray[np.float64]]],
+    winners: NDArray[np.integer],
+    hops: NDArray[np.integer],
+    hit_counts: NDArray[np.integer],
+) -> float:
+    """Return the distortion measure of Vasighi & Amini (2017): DM of the conformance vectors.
+
+    DM is the mean over the samples x of Σ over the neurons i with hits of
+    exp(-hops(i, winner)²/2) · d(x, w_i)² / hits_i.
+    """
+    live = hit_counts > 0
+    shares = _shares(hops, hit_counts)[:, live]
+    per_sample = np.empty(len(winners))  # summed once at the end: no chunk size changes a bit
+    for rows, distances in chunks:
+        weighted = distances[:, live] ** 2
+        weighted *= shares[winners[rows]]
+        per_sample[rows] = weighted.sum(axis=1)
+    return float(per_sample.mean())
+
+
+def _shares(hops: NDArray[np.integer], hit_counts: NDArray[np.integer]) -> NDArray[np.float64]:
+    # What a squared distance counts, (K, K) by winner and neuron: 0 for neurons without hits.
+    closeness = np.exp(-(hops.astype(np.float64) ** 2) / 2)
+    live = hit_counts > 0
+    shares = np.zeros(hops.shape)
+    np.divide(closeness, hit_counts, out=shares, where=live)
+    return shares
 
 
 class TopographicError(MeasureComponent):
@@ -27,8 +128,8 @@ class TopographicError(MeasureComponent):
     reference: ClassVar[str] = "Kiviluoto 1996"
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the share, 0..1, of samples whose two nearest neurons are not one hop apart."""
-        return _share(evaluation.som_map.hops[evaluation.bmu, evaluation.second_bmu] > 1)
+        errors = evaluation.som_map.hops[evaluation.bmu, evaluation.second_bmu] > 1
+        return float(np.count_nonzero(errors) / len(errors))
 
 
 class TopographicError8(MeasureComponent):
@@ -44,7 +145,6 @@ class TopographicError8(MeasureComponent):
     reference: ClassVar[str] = "Kiviluoto 1996"
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the share, 0..1, of samples whose two nearest neurons' cells do not touch."""
         som_map, first, second = evaluation.som_map, evaluation.bmu, evaluation.second_bmu
         far = som_map.hops[first, second] > 1  # others touch
         pairs, counts = np.unique(
@@ -69,12 +169,7 @@ class CombinedError(MeasureComponent):
     reference: ClassVar[str] = "Kaski & Lagus 1996"
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the mean length; that to the nearest prototype for a single neuron."""
         return float(evaluation.combined_errors.mean())
-
-
-def _share(errors: NDArray[np.bool_]) -> float:
-    return float(np.count_nonzero(errors) / len(errors))
 
 
 class TopographicProduct(MeasureComponent):
@@ -94,7 +189,6 @@ class TopographicProduct(MeasureComponent):
     )
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return the product, without a unit; 0 for a single neuron."""
         from dbgsom_core.api import topographic_product
 
         return topographic_product(evaluation.som_map, evaluation.data.pairwise, self.grid_distance)
@@ -124,7 +218,6 @@ class TopographicFunction(MeasureComponent):
     )
 
     def compute(self, evaluation: Evaluation) -> float:
-        """Return Φ(k) of the evaluation's samples: a number of neighbours per neuron."""
         from dbgsom_core.api import topographic_function
 
         if len(evaluation.som_map) < 2:

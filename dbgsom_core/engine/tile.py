@@ -8,7 +8,7 @@ the load.
 
 A *block* holds as many samples as a cache line holds numbers, one in each *lane*: (D, lanes), so
 entry k of all of them is one load. A *panel* holds PANEL_ROWS prototypes, (D, PANEL_ROWS). D is
-a multiple of UNROLL. Addresses are passed as integers; the dtype is that of the scalar ``one``.
+a multiple of UNROLL. Addresses are passed as integers; the dtype is that of the scalar ``tag``.
 """
 
 from __future__ import annotations
@@ -61,13 +61,7 @@ _BYTE = ir.IntType(8)
 
 
 class Vectors:
-    """Instructions on vectors of one real type, a cache line long, at a place in the code.
-
-    Attributes
-    ----------
-    size, lanes : int
-        Bytes of a number, and how many a vector has.
-    """
+    """Instructions on vectors of one real type, a cache line long, at a place in the code."""
 
     def __init__(self, bits: int, builder: Any) -> None:
         self.size, self.builder = bits // 8, builder
@@ -302,11 +296,7 @@ class _Best:
             ]
             rest = v.larger(values[1], value)
             middle = v.smaller(values[1], v.larger(values[0], value))
-            values = [
-                v.smaller(values[0], value),
-                middle,
-                v.smaller(values[2], rest),
-            ]
+            values = [v.smaller(values[0], value), middle, v.smaller(values[2], rest)]
         return [near, *values, *places]
 
     def keep(self, carried: list[Any]) -> None:
@@ -375,34 +365,19 @@ def _define(module: Any, bits: int, n_best: int, together: int) -> Any:
 
 @intrinsic
 def sweep_panels(
-    typing_context: Any, one: Any, n_best: Any, together: Any, block: Any, panels: Any, starts: Any,
+    typing_context: Any, tag: Any, n_best: Any, together: Any, block: Any, panels: Any, starts: Any,
     depth: Any, which: Any, first: Any, values: Any, places: Any, nearest: Any, n_panels: Any,
 ) -> Any:  # fmt: skip
     """Compare blocks with at least one panel and keep the best one or two of each lane.
 
     value = start[r] + Σ_k panel[k, r]*block[k, lane], wrong by half the numbers that ROW_BITS can
-    tell apart. What a block gets does not depend on whether it is compared alone.
-
-    Parameters
-    ----------
-    one : scalar of the dtype
-    n_best : int
-        1 or 2: how many prototypes of each lane.
-    together : int
-        1 or TOGETHER: how many blocks (C) that follow each other.
-    block, panels, starts : address
-        Of (C, depth, lanes), (G, depth, PANEL_ROWS) and (G, PANEL_ROWS) numbers.
-    depth : int
-    which, first : int
-        Bit i of ``which`` stands for panel first + i.
-    values : address
-        Of (C, VALUES, lanes) numbers: the n_best + 1 smallest values so far, ascending, lowered.
-    places : address
-        Of (C, 2, lanes) int32: panel << ROW_BITS | row of the n_best smallest, updated.
-    nearest : address
-        Of (C, G, lanes) numbers: filled with the smallest value of each panel compared.
-    n_panels : int
-        G.
+    tell apart. What a block gets does not depend on whether it is compared alone. ``n_best`` is 1
+    or 2, ``together`` the number C of blocks that follow each other, 1 or TOGETHER; bit i of
+    ``which`` stands for panel first + i. Addresses are those of numbers (C, depth, lanes), (G,
+    depth, PANEL_ROWS) and (G, PANEL_ROWS); ``values`` (C, VALUES, lanes), the n_best + 1 smallest
+    so far, ascending, lowered; ``places`` (C, 2, lanes) int32, panel << ROW_BITS | row of the
+    n_best smallest, updated; ``nearest`` (C, G, lanes), filled with the smallest value of each
+    panel.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -423,7 +398,7 @@ def sweep_panels(
         call_either(builder, is_one, [partial(sweep, 1), partial(sweep, 2)])
         return context.get_dummy_value()
 
-    return types.void(one, *[types.int64] * 12), generate
+    return types.void(tag, *[types.int64] * 12), generate
 
 
 def accumulate_rows(
@@ -501,34 +476,16 @@ def _define_links(module: Any, bits: int, links: int) -> Any:
 
 @intrinsic
 def nearest_of_links(
-    typing_context: Any, one: Any, degree: Any, block: Any, depth: Any, rows: Any, halves: Any,
+    typing_context: Any, tag: Any, degree: Any, block: Any, depth: Any, rows: Any, halves: Any,
     ids: Any, slack: Any, lanes: Any, found: Any,
 ) -> Any:  # fmt: skip
     """Find which of 4 or 6 linked neighbours of a unit lies nearest to some lanes of a block.
 
-    Parameters
-    ----------
-    one : scalar of the dtype
-    degree : int
-        How many links there are, 4 or 6.
-    block : address
-        Of (depth, lanes) numbers.
-    depth : int
-    rows, halves : address
-        Of (K, depth) and (K,) numbers: all prototypes, negated, and half their squares.
-    ids : address
-        Of (degree,) int32: the linked neighbours, -1 for none.
-    slack : address
-        Of (lanes,) numbers: how close is too close to call.
-    lanes : int
-        A bit for each lane that is asked about.
-    found : address
-        Of (lanes,) int32, filled in those lanes.
-
-    Returns
-    -------
-    int
-        A bit for each of the lanes in which a second neighbour is too close to call.
+    Addresses are those of numbers (depth, lanes), of all prototypes, negated, (K, depth) and half
+    their squares (K,), of the linked neighbours (degree,) int32, -1 for none, of how close is too
+    close to call (lanes,); ``lanes`` has a bit for each lane that counts, in which ``found``
+    (lanes,) int32 is filled. Returns a bit for each of them in which a second neighbour is too
+    close to call.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -539,4 +496,4 @@ def nearest_of_links(
         is_square = builder.icmp_signed("==", arguments[1], ir.Constant(ADDRESS, 4))
         return call_either(builder, is_square, [partial(call_links, 4), partial(call_links, 6)])
 
-    return types.int64(one, *[types.int64] * 9), generate
+    return types.int64(tag, *[types.int64] * 9), generate

@@ -1,1 +1,0 @@
-"""Instructions that numba does not write itself, as LLVM: vectors of samples and prototypes."""

@@ -1,0 +1,625 @@
+"""Samples in blocks and prototypes in panels, packed for the fast search of Euclidean maps.
+
+*Packed* coordinates are centred, scaled by a power of two so that no entry of the data exceeds 1,
+and rounded to a grid so coarse that float64 sums of all samples are exact; they are the same bits
+in any order. The value of prototype w for sample x is ‖w‖²/2 - x·w, half the squared distance less
+a constant of the sample. `Accuracy` bounds its error; what lies closer than that is decided by the
+definition of the distance, in float64 on the samples as given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.compile import Floats, Integers, inlined, inner_loop, loop
+from dbgsom_core.engine.lanes import fetch_line, lanes_of, pack_tile, read_number
+from dbgsom_core.engine.loops import writeable_view
+from dbgsom_core.engine.runtime import share
+from dbgsom_core.engine.tables import each_range, pieces
+from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, SLACKS, TOGETHER, UNROLL, VALUES
+
+_AHEAD = 1
+_FETCHED = 512  # bytes of a row, at most
+_TASKS = 16  # chunks of blocks that the workers share, at most
+_TASK_NUMBERS = 1 << 16  # numbers in a chunk, at least: smaller ones cost more to start than to do
+_TASK_PACKED = 1 << 18  # and where each is only packed
+# How wrong values may be, as tests/engine/accuracy.md derives it:
+DOUBLE = 2.0**-53  # the rounding unit of float64, u₆₄ above
+_MORE = 1.02  # for products of errors, which the derivation leaves out
+# Of float64 samples a squared distance below this share of the longest prototype's square is that
+# of all their digits, any other that of samples rounded to float32.
+NEAR = 2.0**-28
+TINY = 1e-30  # for what float32 rounds to 0
+TWICE = 2.02  # errors E of two values, and one per cent for the rounding of the slack itself
+OF_SQUARES = 4.0  # rounding units of ‖x‖² that a squared distance may be wrong by, besides
+# A place without prototype begins with this: the row that the search keeps in the lowest bits of a
+# value would make inf no number.
+_NO_PROTOTYPE = 1e38
+FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return an array of zeros that begins at a cache line."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    array: NDArray[Any] = memory[start : start + size].view(dtype).reshape(shape)
+    return array
+
+
+# ---------------------------------------------------------------------------- samples as given
+
+
+class Rows(NamedTuple):
+    """Samples (n, D), C-contiguous: where they begin, D, and the bytes of a number, 4 or 8."""
+
+    at: int
+    columns: int
+    size: int
+
+    @classmethod
+    def of(cls, X: NDArray[Any]) -> Rows:
+        """Return those of X, which must stay in memory while loops use them."""
+        return cls(X.ctypes.data, X.shape[1], X.itemsize)
+
+
+@inlined
+def number_at(row: int, k: int, size: int) -> float:
+    """Return number k, of ``size`` bytes, of a row that begins at an address, as float64."""
+    if size == 4:  # a loop asks once: LLVM makes two loops of it
+        number: float = read_number(np.float32(0), row, k)
+    else:
+        number = read_number(np.float64(0), row, k)
+    return number
+
+
+@inner_loop
+def row_distance(samples: Rows, i: int, prototypes: Floats, j: int) -> float:
+    """Return the distance of sample i and prototypes[j]: its definition, added up by feature."""
+    total, row = 0.0, samples.at + i * samples.columns * samples.size
+    for k in range(samples.columns):
+        difference = number_at(row, k, samples.size) - prototypes[j, k]
+        total += difference * difference
+    distance: float = np.sqrt(total)
+    return distance
+
+
+# --------------------------------------------------------------------------- packed samples
+
+
+class Quantisation(NamedTuple):
+    """What packed coordinates are: (x - centre)*scale, rounded to multiples of ``grid``.
+
+    ``scale`` and ``grid`` are powers of two. Sums are of such numbers in the dtype of the samples;
+    blocks hold them in float32 where that is exact enough to tell most neurons apart.
+    """
+
+    centre: Floats
+    scale: float
+    grid: float
+
+
+class SampleTiles(NamedTuple):
+    """Packed samples in blocks: ``numbers`` (B, depth, lanes), ``squares`` (B, lanes) = ‖x‖².
+
+    ``order`` (n,) tells which row of the data sits in a place; ``bmu`` (B*lanes,) is the unit of
+    the last pass, by place.
+    """
+
+    numbers: NDArray[Any]
+    squares: NDArray[Any]
+    order: NDArray[np.int32]
+    bmu: NDArray[np.int32]
+
+
+class Accumulator(NamedTuple):
+    """What one worker adds up: ``sums`` (K, depth), ``hits``, ``errors`` (K,), ``counts``.
+
+    Errors are in whole steps, see `error_steps`. ``counts`` hold how many panels were compared, how
+    many samples changed their unit, and how many were in doubt.
+    """
+
+    sums: Floats
+    hits: Integers
+    errors: Integers
+    counts: Integers
+
+
+class Workspace(NamedTuple):
+    """Arrays of one worker for the TOGETHER blocks (C) that it compares; nothing of it lasts.
+
+    ``values`` (C, VALUES, lanes) are the smallest so far; ``rows`` (C, 2, lanes) whose the first
+    two are; ``places`` (C, 2, lanes) where these are in the panels; ``nearest`` (C, G, lanes) the
+    smallest of each panel; ``slack`` (C, SLACKS, lanes) how close is too close to call; ``done``
+    (C, words) a bit for each panel compared. ``tops`` (1 + SLACKS, lanes) are distances of one
+    block, and their slack. ``transposed`` and ``packed`` (lanes, depth) are the samples of a block,
+    in its dtype and, more exactly, in float64.
+    """
+
+    values: NDArray[Any]
+    rows: NDArray[np.int32]
+    places: NDArray[np.int32]
+    nearest: NDArray[Any]
+    slack: NDArray[Any]
+    tops: NDArray[Any]
+    done: Integers
+    transposed: NDArray[Any]
+    packed: Floats
+
+
+def workspace(n_panels: int, depth: int, dtype: Any) -> Workspace:
+    """Return a workspace for blocks of a dtype and samples of so many features, padded."""
+    lanes = LINE // np.dtype(dtype).itemsize
+    return Workspace(
+        aligned((TOGETHER, VALUES, lanes), dtype),
+        aligned((TOGETHER, 2, lanes), np.int32),
+        aligned((TOGETHER, 2, lanes), np.int32),
+        aligned((TOGETHER, n_panels, lanes), dtype),
+        aligned((TOGETHER, SLACKS, lanes), dtype),
+        aligned((1 + SLACKS, lanes), dtype),
+        aligned((TOGETHER, -(-n_panels // 64)), np.int64),
+        aligned((lanes, depth), dtype),
+        aligned((lanes, depth), np.float64),
+    )
+
+
+@loop
+def pack_blocks(
+    tag: Any,
+    samples: Rows,
+    how: Quantisation,
+    blocks: SampleTiles,
+    total: Floats,
+    rows: Integers,
+    start: int,
+    stop: int,
+) -> None:
+    """Fill blocks ``start`` to ``stop`` from the samples (n, D) in their order.
+
+    ``total`` and ``rows`` (lanes,) are overwritten.
+    """
+    numbers, squares, order = blocks.numbers, blocks.squares, blocks.order
+    lanes, n, d = lanes_of(tag), order.size, samples.columns
+    steps, middle, grid = how.scale / how.grid, how.centre, how.grid
+    size, x_at, long = samples.size, samples.at, d * samples.size
+    numbers_at, middle_at = numbers.ctypes.data, middle.ctypes.data
+    rows_at, total_at = rows.ctypes.data, total.ctypes.data
+    for b in range(start, stop):
+        used = min(lanes, n - b * lanes)
+        # Rows in the order of their units lie anywhere: memory is asked for them early.
+        for place in range((b + _AHEAD) * lanes, min((b + 1 + _AHEAD) * lanes, n)):
+            row = x_at + order[place] * long
+            for offset in range(0, min(long, _FETCHED), LINE):
+                fetch_line(row + offset)
+            fetch_line(row + min(long, _FETCHED) - 1)
+        for lane in range(lanes):
+            total[lane] = 0.0
+        tiled = d - d % lanes if used == lanes else 0  # the rest is packed one by one
+        for lane in range(used):
+            rows[lane] = x_at + order[b * lanes + lane] * long
+        for k in range(0, tiled, lanes):
+            out = numbers_at + (b * numbers.shape[1] + k) * LINE
+            if size == 4:
+                kind = np.float32(0)
+                pack_tile(tag, kind, rows_at, middle_at + k * 8, steps, grid, out, total_at)
+            else:
+                pack_tile(tag, 0.0, rows_at, middle_at + k * 8, steps, grid, out, total_at)
+            for lane in range(lanes):
+                rows[lane] += lanes * size
+        for k in range(tiled, d):
+            for lane in range(used):
+                at = x_at + order[b * lanes + lane] * long
+                value = (number_at(at, k, size) - middle[k]) * steps
+                packed = type(tag)(np.rint(value) * grid)
+                numbers[b, k, lane] = packed
+                total[lane] += np.float64(packed) * packed
+        for lane in range(lanes):
+            squares[b, lane] = total[lane]
+
+
+@inlined
+def pack_row(samples: Rows, i: int, how: Quantisation, out: Floats) -> None:
+    """Fill the first D of out with the packed numbers of sample i, exact to its dtype."""
+    steps, size = how.scale / how.grid, samples.size
+    at = samples.at + i * samples.columns * size
+    for k in range(samples.columns):
+        value = np.rint((number_at(at, k, size) - how.centre[k]) * steps) * how.grid
+        out[k] = np.float64(np.float32(value)) if size == 4 else value
+
+
+@loop
+def column_totals(X: NDArray[Any], start: int, stop: int, total: Floats, ends: Any) -> None:
+    """Add rows ``start`` to ``stop`` of X (n, D) to ``total`` (D,), note extremes in ``ends``."""
+    for i in range(start, stop):
+        for k in range(X.shape[1]):
+            value = np.float64(X[i, k])
+            total[k] += value
+            ends[0, k] = min(ends[0, k], value)
+            ends[1, k] = max(ends[1, k], value)
+
+
+def quantisation_of(X: Any, threads: int) -> Quantisation:
+    """Return centre, scale and grid in which all rows of X, an array or a table, are packed.
+
+    The centre are column means up to rounding, the same for any number of threads.
+    """
+    n, tasks = len(X), min(_TASKS, X.size // _TASK_NUMBERS + 1)
+    ranges = list(pairwise(n * task // tasks for task in range(tasks + 1)))
+    found = each_range(X, ranges, _totals, threads if X.size >= _TASK_PACKED else 1)
+    centre = np.sum([total for total, _ in found], axis=0) / n
+    ends = np.array([ends for _, ends in found])
+    farthest = np.maximum(ends[:, 1].max(axis=0) - centre, centre - ends[:, 0].min(axis=0))
+    reach = float(farthest.max())
+    digits = min(30 if X.dtype.itemsize == 4 else 52, 52 - math.ceil(math.log2(n + 1)))
+    scale = 2.0 ** -math.ceil(math.log2(reach)) if reach > 0 else 1.0
+    return Quantisation(centre, scale, 2.0**-digits)
+
+
+def _totals(X: Any, rows: slice) -> tuple[Floats, Floats]:
+    total, ends = np.zeros(X.shape[1]), np.empty((2, X.shape[1]))
+    ends[0], ends[1] = np.inf, -np.inf
+    for piece in pieces(rows.start, rows.stop):
+        part = writeable_view(X[piece])
+        column_totals(part, 0, len(part), total, ends)
+    return total, ends
+
+
+class PackedSamples:
+    """A packed copy of samples X (n, D), in any ``order`` (n,) of the rows.
+
+    Blocks are of float32, whatever X is, since most neurons can be told apart in it at twice the
+    speed; what cannot is decided by the definition, and sums are of X itself.
+    """
+
+    def __init__(
+        self,
+        X: NDArray[Any],
+        quantisation: Quantisation | None = None,
+        threads: int = 1,
+        dtype: Any = np.float32,
+        order: NDArray[np.int32] | None = None,
+    ) -> None:
+        self.X = np.ascontiguousarray(writeable_view(X))
+        self.quantisation = quantisation or quantisation_of(self.X, threads)
+        self.threads, self.dtype, self.rows = threads, np.dtype(dtype), Rows.of(self.X)
+        self.tag = self.dtype.type(1)  # tells the loops which dtype the blocks are of
+        n, d = self.X.shape
+        self.depth = -(-d // UNROLL) * UNROLL  # the features of a packed sample, some are 0
+        lanes = LINE // self.dtype.itemsize
+        n_blocks = -(-n // lanes)
+        self.blocks = SampleTiles(
+            aligned((n_blocks, self.depth, lanes), dtype),
+            np.zeros((n_blocks, lanes), dtype),
+            np.arange(n, dtype=np.int32) if order is None else order,
+            np.zeros(n_blocks * lanes, np.int32),
+        )
+        self._workspaces: list[Workspace] = []
+        self._fill()
+
+    @staticmethod
+    def bytes_for(X: NDArray[Any], dtype: Any = np.float32) -> int:
+        """Return how much memory the packed copy of X (n, D) takes in blocks of a dtype."""
+        n, d = X.shape
+        return int(n * ((-(-d // UNROLL) * UNROLL + 1) * np.dtype(dtype).itemsize + 8))
+
+    @property
+    def is_double(self) -> bool:
+        return self.dtype.itemsize == 8
+
+    def doubled(self) -> PackedSamples:
+        """Return the same samples in blocks of float64."""
+        n, order = len(self.X), self.blocks.order.copy()
+        made = PackedSamples(self.X, self.quantisation, self.threads, np.float64, order)
+        made.blocks.bmu[:n] = self.blocks.bmu[:n]
+        return made
+
+    def by_row(self, units: NDArray[np.int32], dtype: Any = np.int64) -> NDArray[Any]:
+        """Return ``units`` (B*lanes,) in the order of the samples (n,)."""
+        found = np.empty(len(self.X), dtype)
+        found[self.blocks.order] = units[: len(found)]
+        return found
+
+    def workspaces(self, threads: int, n_panels: int) -> list[Workspace]:
+        """Return a workspace for each worker, the same ones while the panels are as many or 0."""
+        known = self._workspaces
+        if len(known) < threads or n_panels not in (0, known[0].nearest.shape[1]):
+            known[:] = [workspace(n_panels or 1, self.depth, self.dtype) for _ in range(threads)]
+        return known
+
+    def each(
+        self,
+        sums: Floats,
+        hits: Integers,
+        n_panels: int,
+        work: Callable[[Accumulator, Workspace, int, int], None],
+        is_small: bool = False,
+    ) -> Accumulator:
+        """Do ``work(accumulator, workspace, start, stop)`` for all blocks; return what adds up.
+
+        ``sums`` and ``hits`` are added to. Additions are exact, so their order does not matter.
+        """
+        threads = 1 if is_small else self.threads
+        tasks = self._tasks(_TASK_NUMBERS) if threads > 1 else [(0, len(self.blocks.numbers))]
+        spaces, added = self.workspaces(threads, n_panels), []
+        for worker in range(threads):
+            own = (np.zeros_like(sums), np.zeros_like(hits)) if worker else (sums, hits)
+            counts = np.zeros(LINE // 8, np.int64)
+            added.append(Accumulator(*own, np.zeros(len(hits), np.int64), counts))
+        share(threads, len(tasks), lambda w, task: work(added[w], spaces[w], *tasks[task]))
+        first, *others = added
+        for other in others:
+            for total, more in zip(first, other, strict=True):
+                total += more
+        return first
+
+    def sort(self, rank: NDArray[np.int32]) -> None:
+        """Sort the samples by the rank (K,) of their units, so that those of a block are alike."""
+        blocks, n = self.blocks, len(self.X)
+        ranks = rank.astype(np.min_scalar_type(len(rank)))[blocks.bmu[:n]]
+        places = np.argsort(ranks, kind="stable")
+        blocks.order[:], blocks.bmu[:n] = blocks.order[places], blocks.bmu[places]
+        self._fill()
+
+    def _fill(self) -> None:
+        # Pack the samples in the order that the blocks have.
+        tasks, lanes = self._tasks(_TASK_PACKED), self.blocks.numbers.shape[2]
+
+        def work(worker: int, task: int) -> None:
+            total, rows = np.empty(lanes), np.empty(lanes, np.int64)
+            how, blocks = self.quantisation, self.blocks
+            pack_blocks(self.tag, self.rows, how, blocks, total, rows, *tasks[task])
+
+        share(self.threads, len(tasks), work)
+
+    def _tasks(self, least: int) -> list[tuple[int, int]]:
+        # The blocks of each task, ``least`` numbers about, as (start, stop).
+        n_blocks = len(self.blocks.numbers)
+        tasks = min(_TASKS, self.blocks.numbers.size // least + 1)
+        return list(pairwise(n_blocks * t // tasks for t in range(tasks + 1)))
+
+
+# ------------------------------------------------------------------------- packed prototypes
+
+
+class PrototypeTiles(NamedTuple):
+    """Packed prototypes in panels: ``numbers`` (G, depth, PANEL_ROWS) = -w, ``starts`` (G, rows).
+
+    ``ids`` (G, PANEL_ROWS) tells which prototype a place holds, -1 for none; ``drift`` (G,) how far
+    its prototypes moved at most since the margins began, added up; ``moves`` (K,) how far each
+    prototype moved since the last pass.
+    """
+
+    numbers: NDArray[Any]
+    starts: NDArray[Any]
+    ids: NDArray[np.int32]
+    drift: NDArray[np.float32]
+    moves: NDArray[np.float32]
+
+
+class Accuracy(NamedTuple):
+    """How wrong a value may be, E(x) = constant + by_norm*‖x‖ + by_square*‖x‖².
+
+    ``unit`` is the rounding unit of the dtype, ``largest`` the largest norm of a prototype.
+    """
+
+    constant: float
+    by_norm: float
+    by_square: float
+    unit: float
+    largest: float
+
+
+def accuracy_of(d: int, unit: float, grid: float, largest: float) -> Accuracy:
+    """Return E for samples with d features in blocks of a dtype with this rounding unit.
+
+    ``grid`` is the step of packed numbers, at most 2⁻⁵² for none; ``largest`` at least the norm of
+    the longest packed prototype.
+    """
+    product = _MORE * (d + 5 + (1 << ROW_BITS)) * unit
+    start = _MORE * (d + 1) * unit if unit == DOUBLE and grid <= 2 * DOUBLE else 0.0
+    definition = _MORE / 2 * (d + 6) * DOUBLE
+    constant = (product / 2 + definition + start / 2) * largest**2
+    moved = _MORE / 2 * math.sqrt(d) * grid * largest
+    by_norm = (product + 2 * definition) * largest
+    return Accuracy(constant + moved + TINY, by_norm, definition, unit, largest)
+
+
+def error_steps(n: int, d: int, largest: float) -> float:
+    """Return the steps of packed distances in which the errors of n samples are added up.
+
+    Sums of all samples fit 62 bits, and one 51; no packed sample is longer than √D.
+    """
+    _, power = math.frexp(math.sqrt(d) + largest)
+    return math.ldexp(1.0, min(60 - math.ceil(math.log2(n + 1)), 51) - power)
+
+
+class Margins(NamedTuple):
+    """By how much panels are at least farther away than the units of a block, when last compared.
+
+    ``least`` (B, G) are margins plus what had moved by then, see `lanes.write_margin`;
+    ``slides`` (B,) how far units of samples of a block moved at most in each pass since they began,
+    added up; ``accuracy`` that of the least exact pass for which they are good.
+    """
+
+    least: NDArray[np.uint16]
+    slides: NDArray[np.float32]
+    accuracy: Accuracy
+
+
+NO_MARGINS = Margins(
+    np.zeros((1, 1), np.uint16), np.zeros(1, np.float32), Accuracy(0.0, 0.0, 0.0, 0.0, 0.0)
+)
+
+
+@loop
+def pack_prototypes(
+    prototypes: Floats,
+    how: Quantisation,
+    before: Floats,
+    packed: Floats,
+    steps: Floats,
+    drift: Floats,
+    panels: PrototypeTiles,
+    rows: NDArray[Any],
+    halves: NDArray[Any],
+) -> float:
+    """Pack prototypes (K, D): exactly in ``packed`` (K, depth), rounded in rows and ``panels``.
+
+    ``rows`` (K, depth) = -w and ``halves`` (K,) = ‖w‖²/2 are what panels hold. Entries beyond
+    feature D stay 0, as do those of a place that holds no prototype, whose start is 10^38. Where
+    ``before`` has the packed prototypes of the last pass, and not no rows, ``drift`` (G,) grows by
+    how far a prototype of each panel moved at most; the drift and the moves of the panels are
+    rounded up, as bounds must not be too tight. ``steps`` (K,) is overwritten.
+
+    Returns the largest norm, or -1, and no panel changes, where an entry is too far from the data
+    or nan.
+    """
+    largest, moves, d = 0.0, before.shape[0] > 0, prototypes.shape[1]
+    for j in range(prototypes.shape[0]):
+        # The two sums take as long as tag: each waits for its own last addition.
+        square = square_of_step = 0.0
+        for k in range(d):
+            value = (prototypes[j, k] - how.centre[k]) * how.scale
+            if not abs(value) < FAR:  # also where it is nan
+                return -1.0
+            packed[j, k] = value
+            square += value * value
+            if moves:
+                step = value - before[j, k]
+                square_of_step += step * step
+        halves[j], steps[j] = 0.5 * square, np.sqrt(square_of_step)
+        largest = max(largest, square)
+    for j in range(packed.shape[0]):
+        step = steps[j] * (1 + 2e-6)
+        panels.moves[j] = np.nextafter(np.float32(step), np.float32(np.inf)) if step > 0 else 0.0
+        for k in range(d):
+            rows[j, k] = -packed[j, k]
+    for g in range(panels.ids.shape[0]):
+        farthest = 0.0
+        for r in range(panels.ids.shape[1]):
+            j = panels.ids[g, r]
+            if j < 0:
+                continue
+            panels.starts[g, r] = halves[j]
+            for k in range(d):
+                panels.numbers[g, k, r] = rows[j, k]
+            farthest = max(farthest, steps[j])
+        drift[g] += farthest * (1 + 1e-6)
+        panels.drift[g] = np.nextafter(np.float32(drift[g] * (1 + 1e-6)), np.float32(np.inf))
+    return float(np.sqrt(largest) * (1 + 1e-9))
+
+
+@loop
+def unpack_means(
+    before: Floats,
+    sums: Floats,
+    reached: Floats,
+    pull: float,
+    more: Floats,
+    hits: Integers,
+    centre: Floats,
+    scale: float,
+    out: Floats,
+) -> None:
+    """Fill out (K, D) with the means that packed ``sums`` over ``reached`` (K,) are.
+
+    Sums may have more columns than D. Where ``more`` has rows, it and the ``hits`` (K,) that go
+    with it are added, ``pull`` times. A row that nothing reaches is that of ``before``.
+    """
+    adds = more.shape[0] > 0
+    for j in range(out.shape[0]):
+        weight = reached[j] + pull * np.float64(hits[j]) if adds else reached[j]
+        if not weight > 0:
+            for k in range(out.shape[1]):
+                out[j, k] = before[j, k]
+            continue
+        larger = 1.0 / (weight * scale)
+        for k in range(out.shape[1]):
+            total = sums[j, k] + pull * more[j, k] if adds else sums[j, k]
+            out[j, k] = total * larger + centre[k]
+
+
+def patches(positions: Integers, rows: int) -> NDArray[np.int32]:
+    """Cut a map in cells (K, 2) into patches of ``rows`` neurons, compact on the grid, (G, rows).
+
+    A path winds through the map in strips two cells high, there and back; it is cut into pieces.
+    The last patch may not be full: -1 then.
+    """
+    x, y = (positions - np.minimum.reduce(positions)).T
+    strip, width = y >> 1, int(np.maximum.reduce(x)) + 1
+    along = np.where(strip & 1, width - 1 - x, x)
+    return in_rows(np.argsort(2 * (strip * width + along) + (y & 1)), rows)
+
+
+def in_rows(neurons: NDArray[np.intp], rows: int) -> NDArray[np.int32]:
+    """Lay a list of neurons out in rows of fixed length, the last one filled with -1."""
+    filled = np.full(-(-len(neurons) // rows) * rows, -1, np.int32)
+    filled[: len(neurons)] = neurons
+    return filled.reshape(-1, rows)
+
+
+class PackedPrototypes(NamedTuple):
+    """Prototypes in packed coordinates (K, depth), in panels, and how exact their values are.
+
+    ``rows`` (K, depth) = -w and ``halves`` (K,) = ‖w‖²/2 are what panels hold, by neuron.
+    """
+
+    packed: Floats
+    panels: PrototypeTiles
+    accuracy: Accuracy
+    rows: NDArray[Any]
+    halves: NDArray[Any]
+
+
+class PrototypePacker:
+    """Packs the prototypes of a training; arrays are used again while panels are the same."""
+
+    def __init__(self, quantisation: Quantisation, d: int, dtype: Any = np.float32) -> None:
+        self._how, self._d, self._dtype = quantisation, d, dtype
+        self._panels: PrototypeTiles | None = None
+        self._rows = self._halves = self._steps = np.empty(0)
+
+    def accuracy(self, largest: float) -> Accuracy:
+        """Return how wrong values may be where no packed prototype is longer than ``largest``."""
+        unit = float(np.finfo(self._dtype).eps) / 2
+        return accuracy_of(self._d, unit, self._how.grid, largest)
+
+    def pack(
+        self,
+        prototypes: Floats,
+        ids: NDArray[np.int32],
+        drift: Floats,
+        before: Floats | None = None,
+    ) -> PackedPrototypes | None:
+        """Pack prototypes (K, D) in panels that hold the rows ``ids`` (G, PANEL_ROWS).
+
+        To ``drift`` (G,), how far the prototypes of each panel moved, is added what they moved
+        since ``before``, the packed prototypes of the last pass. What is returned is valid until
+        the next call; None where a prototype is too far from the data for packed numbers.
+        """
+        k, depth = len(prototypes), -(-self._d // UNROLL) * UNROLL
+        packed, panels = np.zeros((k, depth)), self._panels
+        if panels is None or panels.ids is not ids or len(self._rows) != k:
+            panels = self._panels = PrototypeTiles(
+                aligned((len(ids), depth, PANEL_ROWS), self._dtype),
+                np.full(ids.shape, _NO_PROTOTYPE, self._dtype),
+                ids,
+                np.empty(len(ids), np.float32),
+                np.empty(k, np.float32),
+            )
+            self._rows = aligned((k, depth), self._dtype)
+            self._halves, self._steps = np.empty(k, self._dtype), np.empty(k)
+        before = packed[:0] if before is None else before
+        largest = pack_prototypes(
+            prototypes, self._how, before, packed, self._steps, drift, panels, self._rows,
+            self._halves,
+        )  # fmt: skip
+        if largest < 0:
+            return None
+        return PackedPrototypes(packed, panels, self.accuracy(largest), self._rows, self._halves)

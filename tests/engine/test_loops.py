@@ -1,0 +1,180 @@
+"""Compiled loops beside their definitions in numpy: distances, groups, scores, smoothed sums."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+
+from dbgsom_core import SomVQ
+from dbgsom_core.engine.loops import Groups, bisect_groups, ranks_among, smallest, soft_means
+from dbgsom_core.engine.smoothing import reach_of, smoothed, step_length
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_plugins.engines.local import LocalEngine
+from dbgsom_plugins.metrics.norms import Euclidean
+
+
+def by_definition(X, W):
+    """Squares added feature by feature."""
+    squares = np.zeros((len(X), len(W)))
+    with np.errstate(over="ignore"):
+        for x, w in zip(X.T.astype(np.float64), W.T, strict=True):
+            squares += np.square(x[:, None] - w)
+    return np.sqrt(squares)
+
+
+def check(X, W, k=3, threads=1):
+    data = replace(LocalEngine().over(X, Euclidean()), threads=threads)
+    expected = by_definition(X, W)
+    blocks = np.vstack([np.empty((0, len(W))), *(block for _, block in data.chunks(W))])
+    np.testing.assert_array_equal(blocks, expected)
+    np.testing.assert_array_equal(data.distances(W), expected.astype(X.dtype))
+    columns = np.argsort(expected, axis=1, kind="stable")[:, :k]
+    found = data.nearest_plainly(W, k)
+    np.testing.assert_array_equal(found[0], columns)
+    np.testing.assert_array_equal(found[1], np.take_along_axis(expected, columns, axis=1))
+    np.testing.assert_array_equal(data.nearest_units(W, k)[0], columns)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data(), st.integers(1, 3))
+def test_they_are_those_of_the_definition(drawn, threads):
+    """Groups far apart and tight, ties, samples on prototypes, offsets and odd scales."""
+    draw = drawn.draw
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    n, d = draw(st.integers(0, 70)), draw(st.sampled_from([1, 2, 3, 4, 7, 64]))
+    centres = 10.0 ** draw(st.floats(0, 12)) * rng.normal(size=(3, d))
+    W = centres[rng.integers(3, size=draw(st.integers(4, 90)))] + rng.normal(size=(1, d))
+    X = centres[rng.integers(3, size=n)] + rng.normal(size=(n, d))
+    if draw(st.booleans()):
+        X, W = np.round(X), np.round(W)
+    X[::3] *= 10.0 ** draw(st.floats(0, 12))
+    X[::5] = W[rng.integers(len(W), size=len(X[::5]))]
+    scale = 10.0 ** draw(st.sampled_from([0, -30, -18, 18]))
+    X = (scale * X).astype(draw(st.sampled_from([np.float32, np.float64])))
+    check(X, scale * W, draw(st.integers(1, 4)), threads)
+
+
+@pytest.mark.parametrize("scale", [5e-324, 1e-310, 1e-160, 1e-38, 1e25, 1e149, 1e154, 1e160, 1e307])
+def test_neither_tiny_nor_huge_numbers_are_an_exception(rng, scale):
+    """Their squares round to nothing, or overflow: those are ties."""
+    check(scale * rng.normal(size=(60, 5)), scale * rng.normal(size=(150, 5)), 7)
+
+
+@pytest.mark.parametrize("k", [1, 2, 9, 160])
+@pytest.mark.parametrize("step", [0.0, 0.5, 4.0])
+def test_the_smallest_are_those_of_a_stable_sort(rng, k, step):
+    block = rng.normal(size=(200, 160))
+    if step:  # ties, also among the last of the k
+        block = np.round(block / step) * step
+    expected = np.argsort(block, axis=1, kind="stable")[:, :k]
+    columns, values = np.empty((200, k), np.int64), np.empty((200, k))
+    smallest(block, columns, values)
+    np.testing.assert_array_equal(columns, expected)
+    np.testing.assert_array_equal(values, np.take_along_axis(block, expected, axis=1))
+
+
+def test_transform_is_that_of_k_means(digits):
+    X, _ = digits
+    vq = SomVQ(max_neurons=30, transform_algorithm="distances").fit(X)
+    np.testing.assert_allclose(vq.transform(X), cdist(X, vq.weights_), rtol=1e-10)
+    np.testing.assert_array_equal(vq.transform(X).argmin(axis=1), vq.bmu(X))
+    assert vq.transform(X).min(axis=1).mean() == pytest.approx(vq.quantization_error_)
+    names = vq.set_output(transform="pandas").transform(X).columns
+    assert list(names) == list(vq.get_feature_names_out())
+    with pytest.raises(ValueError, match="transform_algorithm must be"):
+        SomVQ(transform_algorithm="pca").fit(X)
+    with pytest.raises(ValueError, match="algorithm must be 'mixture' or 'distances'"):
+        vq.transform(X, "pca")
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 64, 1000])
+def test_ranks_are_those_of_numpy(rng, n):
+    known = np.sort(np.round(rng.normal(size=n), 1))  # ties
+    extremes = [-np.inf, np.inf, np.nan, known[0], known[-1]]
+    values = np.concatenate([np.round(rng.normal(size=500), 1), known, extremes])
+    found = np.full(len(values), 99)
+    ranks_among(known, values, found)
+    np.testing.assert_array_equal(found, np.searchsorted(known, values, side="right"))
+
+
+@pytest.mark.parametrize("k", [1, 6, 9])
+def test_soft_means_are_those_of_the_formula(rng, k):
+    weights, spreads = rng.exponential(size=(2, 50))
+    weights = np.concatenate([20 * weights, np.zeros(5), [1e-9, 1e9]])
+    spreads = np.concatenate([spreads, rng.exponential(size=7)])
+    rows = rng.integers(0, len(weights), size=(400, 9))
+    rows[:5] = 50  # of nothing
+    distances = np.sort(rng.exponential(size=rows.shape), axis=1)
+    found, held = np.empty(400), np.empty(400)
+    soft_means(rows, distances, k, Groups.of(weights, spreads, 10.0), 60.0, found, held)
+    rows, distances = rows[:, :k], distances[:, :k]
+    up_to = np.cumsum(weights[rows], axis=1)
+    before = up_to - weights[rows]
+    counts = before < 60
+    squares = distances**2 + spreads[rows]
+    counted = np.exp(-before / 10) * -np.expm1(-weights[rows] / 10) * counts
+    some = counted.any(axis=1)
+    expected = np.average(squares[some], axis=1, weights=counted[some])
+    np.testing.assert_allclose(found[some], expected, rtol=1e-9)
+    assert not some[:5].any()
+    np.testing.assert_allclose(found[~some], squares[~some, 0])
+    np.testing.assert_allclose(held, np.where(counts, weights[rows], 0).sum(axis=1))
+
+
+def by_decomposition(X, weights):
+    X = X - np.average(X, axis=0, weights=weights)
+    return X @ np.linalg.svd(np.sqrt(weights)[:, None] * X)[2][0] > 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e30])
+def test_each_group_is_cut_in_two_across_its_longest_direction(dtype, size, rng):
+    if dtype == np.float32 and size < 1:
+        size = 1e-30
+    groups = rng.integers(0, 4, size=400) * 3  # numbers may be missing
+    long = rng.normal(size=(10, 1, 6))
+    X = (5 + 3 * rng.normal(size=(400, 1)) * long[groups][:, 0] + rng.normal(size=(400, 6))) * size
+    X, weights = X.astype(dtype), rng.integers(1, 4, size=400).astype(float)
+    parts = bisect_groups(X, weights, groups, 1, 4.0)
+    np.testing.assert_array_equal(parts // 2, groups)
+    for group in np.unique(groups):
+        mine = groups == group
+        expected = by_decomposition(X[mine].astype(float) / size, weights[mine])
+        agree = np.mean(parts[mine] % 2 == expected)
+        assert max(agree, 1 - agree) > 0.97  # the iteration ends early
+    twice = bisect_groups(X, weights, parts, 1, 4.0)
+    np.testing.assert_array_equal(bisect_groups(X, weights, groups, 2, 4.0), twice)
+
+
+def test_what_weighs_little_or_lies_in_one_place_stays_whole(rng):
+    X = np.vstack([rng.normal(size=(3, 2)), np.ones((9, 2)), rng.normal(size=(4, 2))])
+    groups = np.repeat([0, 1, 2], [3, 9, 4])
+    parts = bisect_groups(X, np.ones(16), groups, 1, 4.0)
+    np.testing.assert_array_equal(parts[:12], 2 * groups[:12])
+    assert set(parts[12:]) == {4, 5}
+    twice = bisect_groups(np.repeat(X, 2, axis=0), np.ones(32), np.repeat(groups, 2), 1, 8.0)
+    weighed = bisect_groups(X, np.full(16, 2.0), groups, 1, 8.0)
+    np.testing.assert_array_equal(twice[::2], weighed)
+
+
+@pytest.mark.parametrize("width", [0.1, 0.5, 3.0])
+def test_the_smoothed_sums_are_a_matrix_product(width, rng):
+    """Also where only far neurons have hits and every weight in reach is tiny."""
+    som_map = SomMap.rectangle(9, 12, np.zeros((108, 1)))
+    hits = rng.integers(0, 3, size=108) * (np.arange(108) > 70)
+    sums = rng.normal(size=(108, 5)) * (hits > 0)[:, None]
+    weights = np.exp(-np.square(np.arange(som_map.diameter + 1.0)) / (2 * width**2))
+    reach = reach_of(weights, float(hits.sum()))
+    got = smoothed(som_map.hops, weights, reach, hits, sums, threads=2)
+    influence = weights[som_map.hops]
+    np.testing.assert_allclose(got[0], influence @ sums, rtol=1e-9, atol=0)
+    np.testing.assert_allclose(got[1], influence @ hits, rtol=1e-12, atol=0)
+
+
+def test_the_step_is_the_root_of_the_mean_square_over_neurons(rng):
+    before, after = rng.normal(size=(2, 7, 5))
+    expected = np.sqrt(np.mean(np.linalg.norm(after - before, axis=1) ** 2))
+    assert step_length(before, after) == pytest.approx(expected, rel=1e-14)
