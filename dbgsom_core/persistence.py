@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import packages_distributions, version
 from typing import Any
 
-from dbgsom_core.estimators import classifier, clustering, regressor  # noqa: F401 - files hold them
+from dbgsom_core.estimators import som  # noqa: F401 - files hold its classes
 from dbgsom_core.estimators.answers import Table, answer_columns, as_samples, chosen_columns
 from dbgsom_core.estimators.model_file import FORMAT, FittedModel, load, save
 from dbgsom_core.interfaces.component import nested_fields

@@ -207,10 +207,7 @@ def explained(
     names: Sequence[str] | None = None,
     undo: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
 ) -> Explanation:
-    """Return why a fitted map answers to a sample x (D,) as it does; see `FittedMap.explain`.
-
-    ``undo`` turns samples (n, D) of the map's features into those that are told.
-    """
+    """Return why a fitted map answers to a sample x (D,) as it does; see `FittedMap.explain`."""
     samples = estimator._samples(as_row(x))
     if samples.n != 1:
         raise DataError(f"one sample is explained at a time, not {samples.n}")
@@ -277,10 +274,7 @@ def as_row(x: Any) -> Any:
 def nearest_rows(
     estimator: Any, x: Any, X: Any, count: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return which rows of X (n, D) are nearest to x (1, D) in the metric, and their distances.
-
-    What is missing in x counts as that of its neuron's prototype.
-    """
+    """Return which rows of X (n, D) are nearest to x (1, D) in the metric, and their distances."""
     one = estimator._samples(x)
     point = one.completed(estimator._tree.weights) if one.incomplete else _dense(one.X[0])
     distances = estimator._samples(X).distances(np.reshape(point, (1, -1)).astype(np.float64))[:, 0]

@@ -1,26 +1,35 @@
-"""Figures of fitted maps from Python: scikit-learn's displays, the explorer, dots and lines."""
+"""Fits and fitted maps shown: figures, the explorer, a map as HTML, and the epochs of a fit."""
 
 from __future__ import annotations
 
+import colorsys
 import io
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
+from html import escape
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from dbgsom_core.engine.compile_clock import compile_clock
+from dbgsom_core.errors import as_text
+from dbgsom_core.estimators.checkpoints import frames_of
 from dbgsom_core.estimators.components import build
-from dbgsom_core.estimators.growth_film import frames_of
-from dbgsom_core.estimators.validation import is_integer
+from dbgsom_core.estimators.samples import is_integer
+from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.stability import Stability
+from dbgsom_core.plugins.callbacks import line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -356,3 +365,188 @@ def _numbers(variables: Mapping[str, Any] | None, n: int) -> dict[str, Any]:
             raise ValueError(f"variable '{name}' has shape {values.shape}, not ({n},)")
         found[str(name)] = np.where(np.isfinite(values), values, np.nan)
     return found
+
+
+MOST_CATEGORIES = 20
+_DEAD = (232, 234, 237)  # neurons that won no training sample
+# Dark to bright, so that the order is seen without colours, too.
+_RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)])
+_WIDTH = 320.0  # pixels of the whole map, at most
+_CELL = 18.0  # pixels of one cell, at most
+_MOST_NEURONS = 2500  # a larger picture would only slow the page down
+_LONGEST = 40  # characters of one entry of the legend
+
+
+@dataclass(frozen=True)
+class Shades:
+    """How the neurons of a map are coloured."""
+
+    what: str
+    colours: NDArray[np.uint8]
+    texts: Sequence[str]
+    legend: Sequence[tuple[str, tuple[int, ...]]]
+
+
+def shades_of(
+    estimator: Any, by: str | None = None, names: Mapping[Any, str] | None = None
+) -> Shades:
+    """Return the colours of a fitted map."""
+    labels, hits = np.asarray(estimator.neuron_labels_), np.asarray(estimator.hit_counts_)
+    regresses, kinds = estimator._kind == "regressor", np.unique(labels)
+    # Where each neuron is a label of its own, labels are no categories.
+    numbered = estimator._kind == "vq" and len(kinds) >= np.count_nonzero(hits)
+    few = 1 < len(kinds) <= MOST_CATEGORIES and not numbered
+    if by == "hits" or (by is None and not regresses and not few):
+        return _scale("hits", hits.astype(np.float64), hits > 0)
+    if regresses:
+        return _scale("answer", labels.astype(np.float64), np.ones(len(hits), bool))
+    codes = np.searchsorted(kinds, labels)
+    called = [str((names or {}).get(kind, kind)) for kind in kinds.tolist()]
+    texts = [called[code] for code in codes]
+    if not few:
+        scale = _scale("label", codes.astype(np.float64), hits > 0)
+        (_, first), (_, last) = scale.legend
+        return Shades("label", scale.colours, texts, [(called[0], first), (called[-1], last)])
+    palette = [_category(rank, len(kinds)) for rank in range(len(kinds))]
+    colours = np.array(palette, dtype=np.uint8)[codes]
+    colours[hits == 0] = _DEAD
+    return Shades("label", colours, texts, list(zip(called, palette, strict=True)))
+
+
+def map_html(estimator: Any) -> str:
+    """Return a fitted estimator's map as HTML: a cell a neuron, with its value as a tooltip."""
+    som_map = estimator.som_map_
+    torus = "" if som_map.grid.torus is None else " on a torus"
+    facts = (
+        f"{len(som_map)} neurons{torus} after {estimator.n_iter_} epochs · quantization error "
+        f"{estimator.quantization_error_:.4g} · topographic error "
+        f"{estimator.topographic_error_:.3g}"
+    )
+    picture = _svg(estimator) if len(som_map) <= _MOST_NEURONS else ""
+    style = "font-family: sans-serif; font-size: 12px; margin: 6px 0"
+    return f'<div class="dbgsom-map" style="{style}">{picture}<div>{facts}</div></div>'
+
+
+def _svg(estimator: Any) -> str:
+    som_map, shades = estimator.som_map_, shades_of(estimator)
+    centres, corners = som_map.plane_positions, np.asarray(som_map.grid.corners)
+    outlines = centres[:, None] + corners
+    low, high = outlines.min(axis=(0, 1)), outlines.max(axis=(0, 1))
+    size = min(_CELL, _WIDTH / float((high - low).max()))
+    width, height = ((high - low) * size).tolist()
+    cells = []
+    for row, outline in enumerate((outlines - low) * size):
+        points = " ".join(f"{x:.1f},{height - y:.1f}" for x, y in outline.tolist())
+        value = f"{shades.what} {_escaped(shades.texts[row])}, {estimator.hit_counts_[row]:g} hits"
+        cells.append(
+            f'<polygon points="{points}" fill="{_hex(shades.colours[row])}">'
+            f"<title>neuron {row}, {value}</title></polygon>"
+        )
+    legend = " ".join(
+        f'<span style="color:{_hex(colour)}">&#9632;</span>&nbsp;{_escaped(text)}'
+        for text, colour in shades.legend
+    )
+    return (
+        f'<svg width="{width:.0f}" height="{height:.0f}" role="img" aria-label="the map" '
+        f'stroke="#fff" stroke-width="0.5">{"".join(cells)}</svg>'
+        f"<div>{shades.what}: {legend}</div>"
+    )
+
+
+def _escaped(text: str) -> str:
+    text = as_text(text)
+    return escape(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+
+
+def _hex(colour: Any) -> str:
+    return "#" + "".join(f"{int(channel):02x}" for channel in colour)
+
+
+def _scale(what: str, values: NDArray[np.float64], known: NDArray[np.bool_]) -> Shades:
+    low, high = float(values[known].min()), float(values[known].max())
+    at = (values - low) / ((high - low) or 1.0)
+    channels = [np.interp(at, np.linspace(0, 1, len(_RAMP)), channel) for channel in _RAMP.T]
+    colours = np.column_stack(channels).astype(np.uint8)
+    colours[~known] = _DEAD
+    legend = [(f"{low:.4g}", tuple(_RAMP[0])), (f"{high:.4g}", tuple(_RAMP[-1]))]
+    return Shades(what, colours, [f"{value:.4g}" for value in values], legend)
+
+
+def _category(rank: int, count: int) -> tuple[int, ...]:
+    # Hues all around, light and dark in turn.
+    lightness = (0.62, 0.42)[rank % 2] if count > 2 else 0.5
+    channels = colorsys.hls_to_rgb(0.58 + rank / count, lightness, 0.62)
+    return tuple(round(255 * channel) for channel in channels)
+
+
+_CELLS = 24  # of the bar
+_SECONDS_BETWEEN_BARS = 0.1
+_LINES = 10  # of the epochs, evenly; a slow fit also prints every few seconds
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+@contextmanager
+def progress_shown(verbose: int) -> Iterator[Callable[[EpochRecord], object] | None]:
+    """Yield what shows an epoch; None where nothing is to be shown."""
+    if verbose != 1:
+        with compile_clock(*([print] if verbose else [])):
+            yield (lambda epoch: print(line(epoch))) if verbose else None
+        return
+    progress = _Progress(sys.stdout)
+    with compile_clock(progress.print_line):
+        try:
+            yield progress
+        except BaseException:
+            progress.end("stopped after")
+            raise
+        progress.end("done in")
+
+
+class _Progress:
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._started = stream, time.monotonic()
+        self._in_place = stream.isatty() or type(stream).__module__.startswith("ipykernel")
+        utf = "utf" in str(getattr(stream, "encoding", "")).lower()
+        self._full, self._empty = "━╌" if utf else "#-"
+        self._shown, self._tenth, self._width = 0.0, -1, 0
+        self._last: EpochRecord | None = None
+
+    def __call__(self, epoch: EpochRecord) -> None:
+        self._last, now, share = epoch, time.monotonic(), epoch.epoch / epoch.epochs
+        since, tenth = now - self._shown, _LINES * epoch.epoch // epoch.epochs
+        if self._in_place:
+            if since >= _SECONDS_BETWEEN_BARS:
+                self._shown = now
+                self._draw(epoch, f"ETA {(now - self._started) * (1 - share) / share:.0f} s")
+        elif (tenth > self._tenth or since >= _SECONDS_BETWEEN_LINES) and share < 1:
+            self._shown, self._tenth = now, tenth
+            self.print_line(line(epoch))
+
+    def print_line(self, text: str) -> None:
+        """Print a line of its own."""
+        self._write(f"{text}\n")
+        self._width = 0
+
+    def end(self, how: str) -> None:
+        """Print the last epoch; training may have converged before its last one."""
+        if self._last is None:
+            return
+        took = f"{how} {self._last.seconds:.2f} s"
+        if self._in_place:
+            self._draw(self._last, f"{took}\n")
+        else:
+            self.print_line(f"{line(self._last)}  {took}")
+
+    def _draw(self, epoch: EpochRecord, rest: str) -> None:
+        cells = round(epoch.epoch / epoch.epochs * _CELLS)
+        self._write(
+            f"epoch {epoch.epoch}/{epoch.epochs} {self._full * cells}"
+            f"{self._empty * (_CELLS - cells)} {epoch.neurons} neurons  "
+            f"QE {epoch.quantization_error:.4g}  {rest}"
+        )
+
+    def _write(self, text: str) -> None:
+        if self._in_place:  # over what the line before has left
+            text, self._width = f"\r{text.ljust(self._width)}", len(text)
+        self._stream.write(text)
+        self._stream.flush()

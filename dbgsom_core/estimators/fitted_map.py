@@ -21,7 +21,7 @@ from dbgsom_core.estimators.answers import Answers, Explanation, explained
 from dbgsom_core.estimators.components import build_engine, engine_for
 from dbgsom_core.estimators.display import explored, plotted
 from dbgsom_core.estimators.model_file import load_estimator, save
-from dbgsom_core.estimators.validation import check_samples, is_integer, weights_of
+from dbgsom_core.estimators.samples import check_samples, is_integer, weights_of
 from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.labellers import LabellerAbilities

@@ -53,10 +53,7 @@ def chosen_measures(estimator: GrowingMap, measures: Any, has_targets: bool) -> 
 
 
 def default_measures(registry: Registry, estimator: str, has_targets: bool) -> dict[str, Any]:
-    """Return the built-in measures that suit a kind of estimator, by name.
-
-    Third parties' are measured when they are named.
-    """
+    """Return the built-in measures that suit a kind of estimator, by name."""
     chosen = {}
     for offered in registry.offered("measure"):
         if offered.distribution != OWN_DISTRIBUTION:
@@ -92,18 +89,7 @@ def value_of(measure: Any, evaluation: Evaluation) -> tuple[float, str]:
 
 @dataclass(frozen=True)
 class MeasureFacts:
-    """What a measure is, for tables.
-
-    Attributes
-    ----------
-    best : str
-        ``"greater"``, ``"less"`` or ``"0"``: which values are better.
-    bounds : (low, high)
-    what : str
-        The first line of its docstring.
-    reference : str
-        Authors and year.
-    """
+    """What a measure is, for tables."""
 
     best: str
     bounds: tuple[float, float]

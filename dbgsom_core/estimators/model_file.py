@@ -35,25 +35,23 @@ from dbgsom_core.errors import (
     UnknownNameError,
     did_you_mean,
 )
-from dbgsom_core.estimators.allow_list import (
-    NotPlainError,
-    Take,
-    Types,
-    from_plain,
-    stored_types,
-    to_plain,
-)
 from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explained
 from dbgsom_core.estimators.archive import (
     ArchiveError,
+    NotPlainError,
+    Take,
+    Types,
     any_error_as_archive_error,
+    from_plain,
     one_line,
     opened_archive,
+    stored_types,
+    to_plain,
     write_archive,
 )
 from dbgsom_core.estimators.components import FunctionMetric, component_spec
 from dbgsom_core.estimators.display import explored as explored_page
-from dbgsom_core.estimators.scaling import names_after, prepared
+from dbgsom_core.estimators.samples import names_after, prepared
 from dbgsom_core.interfaces.component import Component, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import Html
@@ -67,11 +65,11 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.tables import Columns
 from dbgsom_core.tables.safe_files import exists
-from dbgsom_core.training.checkpoint import record_of
 from dbgsom_core.training.fit import FittedState
 from dbgsom_core.training.groups import Calibration, Density, LabelledGroups, MicroClusters
 from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
 from dbgsom_core.training.parts import LOOP, PARTS, FittedMetric, restored
+from dbgsom_core.training.state import record_of
 
 Model = TypeVar("Model")
 
@@ -132,17 +130,7 @@ def storable(cls: type[Model]) -> type[Model]:
 
 
 def save(model: Any, path: str | PathLike[str]) -> None:
-    """Write a fitted estimator or `FittedModel` to ``path``; an older file stays until it is whole.
-
-    Raises
-    ------
-    PluginError
-        A part's class is offered by no plugin, so that nobody could load it.
-    ModelFileError
-        The folder does not exist, or what would be written could not be loaded again: a prepare
-        step or the estimator is of a class that is not on the list (a subclass, too), or holds
-        something that it may not.
-    """
+    """Write a fitted estimator or `FittedModel` to ``path``; an older file stays until it is whole."""
     if not isinstance(model, FittedModel):
         model = FittedModel((), model)
     arrays: dict[str, NDArray[Any]] = {}
@@ -172,18 +160,7 @@ def save(model: Any, path: str | PathLike[str]) -> None:
 
 
 def load(path: str | PathLike[str]) -> Any:
-    """Read what `save` wrote: a `FittedModel`, or the estimator that was saved on its own.
-
-    No code of the file is run, and no class is built that is not on the list of those that files
-    may hold. Who wrote the file decides all the same what the model answers.
-
-    Raises
-    ------
-    ModelFileError
-        The file is missing, damaged, from a newer version, or no model.
-    PluginError
-        A part's plugin is not installed here; the message says what the file claims of it.
-    """
+    """Read what `save` wrote: a `FittedModel`, or the estimator that was saved on its own."""
     source = Path(path)
     if exists(source / "model.npz"):
         raise ModelFileError(f"{path} is a folder; its model is {source / 'model.npz'}")
@@ -237,10 +214,7 @@ def _read(header: Mapping[str, Any], take: Take) -> Any:
 
 
 def _transformed(row: NDArray[Any] | None, name: str, step: Any) -> NDArray[Any] | None:
-    """Return what a step makes of a row as wide as the one before it made; None: not known.
-
-    An encoder gets categories that it knows, an imputer what it fills in.
-    """
+    """Return what a step makes of a row as wide as the one before it made; None: not known."""
     width = getattr(step, "n_features_in_", 0) if row is None else row.shape[1]
     if width > _MOST_COLUMNS:
         raise ArchiveError(f"claims to be of samples of {width} columns")
@@ -374,11 +348,7 @@ def _write_map(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, An
 
 
 def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
-    """Return a fitted estimator, which has answered a row of samples.
-
-    Shapes are checked here, since compiled loops would read and write beside arrays that are too
-    short; what else does not fit together shows when the row is answered.
-    """
+    """Return a fitted estimator, which has answered a row of samples."""
     cls = _ESTIMATORS.get(stored["class"])
     if cls is None:
         raise ArchiveError(
@@ -535,10 +505,7 @@ def _prepared_row(metric: FittedMetric, features: int, columns: int) -> NDArray[
 def _fitted_labeller(
     estimator: Any, state: dict[str, NDArray[Any]], row: NDArray[np.float64]
 ) -> tuple[FittedLabeller | MultiOutputLabeller, NDArray[np.float64]]:
-    """Return the labeller with its state, and rows that show whether its state fits.
-
-    A group is nearest to its own place: those of the last neuron and class tell of lengths.
-    """
+    """Return the labeller with its state, and rows that show whether its state fits."""
     labeller = LabellerAbilities.of(estimator._parts.labeller)
     classes, prototypes = getattr(estimator, "classes_", None), estimator._tree.weights
     outputs = getattr(estimator, "_outputs", [])

@@ -20,7 +20,7 @@ from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.tables import BlockTable, picked
 from dbgsom_core.engine.workers import available_threads
 from dbgsom_core.estimators.components import AUTO, computed
-from dbgsom_core.estimators.validation import is_integer
+from dbgsom_core.estimators.samples import is_integer
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.measures import Measure
 from dbgsom_core.interfaces.stability import Interval, Stability
@@ -44,10 +44,7 @@ def stability_of(
     n_jobs: int | None,
     callback: Callable[[EpochRecord], None] | None = None,
 ) -> Stability:
-    """Return what `FittedMap.stability` is described to return.
-
-    ``callback`` is called after each epoch of each refit, and ends them all by raising.
-    """
+    """Return what `FittedMap.stability` is described to return."""
     workers = _check(n, share, level, n_jobs)
     X, y = indexable(computed(X), computed(y))
     units, labels = estimator.bmu(X), estimator.predict(X)
@@ -89,11 +86,7 @@ def stability_of(
 def parts(
     strata: NDArray[np.int64], n: int, share: float, seed: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of ``n`` parts that hold a share of each stratum (m,), at least one row.
-
-    Of a share of one half, two parts in turn are halves that share no row but those of strata of
-    one.
-    """
+    """Yield the rows of ``n`` parts that hold a share of each stratum (m,), at least one row."""
     random = np.random.default_rng(seed)
     groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
     rest: NDArray[np.int64] | None = None
@@ -109,12 +102,7 @@ def parts(
 
 
 def interval(values: Sequence[float], share: float, level: float) -> Interval:
-    """Return the mean of a number over refits to a share of the samples, and its interval.
-
-    The standard error of the number is √(s/(1 - s)) times its standard deviation over the refits,
-    as for the jackknife that leaves out a share 1 - s (Shao & Wu 1989); the ends are Student's t of
-    so many refits away. The mean itself where there is but one.
-    """
+    """Return the mean of a number over refits to a share of the samples, and its interval."""
     known = np.array([value for value in values if math.isfinite(value)])
     if not len(known):
         return Interval(math.nan, math.nan, math.nan)
@@ -127,11 +115,7 @@ def interval(values: Sequence[float], share: float, level: float) -> Interval:
 
 
 def matched(together: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return for each of C clusters the one of C' others that it is matched to, -1 for none.
-
-    ``together`` (C, C') are the samples that two have in common, of which the matching, one to one,
-    holds the most (Kuhn 1955).
-    """
+    """Return for each of C clusters the one of C' others that it is matched to, -1 for none."""
     partner = np.full(len(together), -1, dtype=np.int64)
     rows, columns = linear_sum_assignment(together, maximize=True)
     partner[rows] = columns

@@ -36,8 +36,7 @@ def _samples(n: int = _SAMPLES, d: int = _FEATURES) -> tuple[NDArray[Any], ...]:
 
 def _both(component: Any, **parts: Any) -> tuple[Any, Any]:
     # An estimator over this engine, and one over the built-in.
-    from dbgsom_core.estimators.classifier import SomClassifier
-    from dbgsom_core.estimators.clustering import SomVQ
+    from dbgsom_core.estimators.som import SomClassifier, SomVQ
 
     estimator = SomClassifier if "labeller" in parts else SomVQ
     params = {"growth": _GROWING, "epochs": 12, "tol": 0, "random_state": 0, **parts}

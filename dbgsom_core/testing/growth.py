@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from dbgsom_core.estimators.allow_list import NotPlainError, from_plain, to_plain
+from dbgsom_core.estimators.archive import NotPlainError, from_plain, to_plain
 from dbgsom_core.interfaces.component import given_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities, VerticalState
 from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import Subject, ask, check
-from dbgsom_core.training.growing import apply_growth, parted
+from dbgsom_core.training.train import apply_growth, parted
 
 _EPOCHS, _HALF, _ROOM = 12, 5, 3
 

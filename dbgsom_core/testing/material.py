@@ -144,7 +144,7 @@ def trained() -> Any:
 
 @lru_cache(maxsize=1)
 def _trained() -> Any:
-    from dbgsom_core.estimators.classifier import SomClassifier
+    from dbgsom_core.estimators.som import SomClassifier
 
     fixed = {"name": "fixed", "rows": 3, "columns": 3}
     return SomClassifier(growth=fixed, epochs=5, random_state=0).fit(data(), classes())
@@ -170,9 +170,7 @@ def check_fit(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> A
     With ``y`` a classifier is trained, or a regressor for numbers and for a labeller that serves no
     other. Where plugins offer every part the model is saved, loaded and asked again.
     """
-    from dbgsom_core.estimators.classifier import SomClassifier
-    from dbgsom_core.estimators.clustering import SomVQ
-    from dbgsom_core.estimators.regressor import SomRegressor
+    from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 
     fixed = {"name": "fixed", "rows": 2, "columns": 3}
     params = {"growth": fixed, "epochs": 6, "random_state": 0, **parts}

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin, clone
 from sklearn.utils import Tags, TargetTags, get_tags
 
-from dbgsom_core.estimators.clustering import SomVQ
 from dbgsom_core.estimators.model_file import FittedModel, load
-from dbgsom_core.estimators.scaling import names_after, prepared
+from dbgsom_core.estimators.samples import names_after, prepared
+from dbgsom_core.estimators.som import SomVQ
 from dbgsom_core.plugins.offers import STEP
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import Subject, check

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,94 +22,48 @@ from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.stopping import judges_targets
-from dbgsom_core.som_map.grid import SQUARE, Grid
+from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend
-from dbgsom_core.training.checkpoint import Checkpointer, Path, TrainingState
-from dbgsom_core.training.config import Held, Settings, TrainingConfig
 from dbgsom_core.training.groups import Calibration, Density
-from dbgsom_core.training.labelling import LabelledMap, TrainedMap
+from dbgsom_core.training.labelling import LabelledMap, TrainedMap, ValidationMonitor
 from dbgsom_core.training.parts import Parts, start_shape_error
-from dbgsom_core.training.stopping import BY_CALLBACK, ValidationMonitor
+from dbgsom_core.training.state import (
+    Checkpointer,
+    FitTask,
+    Path,
+    Settings,
+    TrainingConfig,
+    TrainingState,
+)
 from dbgsom_core.training.targets import Target
-from dbgsom_core.training.train import Training, train
+from dbgsom_core.training.train import BY_CALLBACK, Training, train
 
 
-@dataclass(frozen=True)
-class FittedState:
-    """What a fit leaves: K neurons of the map, L leaves of the tree below it.
+class FittedState(NamedTuple):
+    """What a fit leaves: K neurons of the map, L leaves of the tree below it."""
 
-    Attributes
-    ----------
-    training : Training
-        Of the first map.
-    tree : Tree
-    weights : float array (K, D)
-        Its prototypes in the dtype of the samples.
-    labelled : LabelledMap
-    errors : float64 array (K,)
-        These and the two below are of the new samples alone.
-    quantization_error, topographic_error : float
-    new_leaves : int array (m,)
-        The leaf of each new sample, in the smallest type where the samples are not in memory.
-    density : Density
-    calibration : Calibration
-        Of the training samples, each as if it had not been there.
-    deviations : float64 array (D,)
-        Standard deviation of each column of the samples.
-    """
-
-    training: Training
+    training: Training  # of the first map
     tree: Tree
-    weights: NDArray[np.floating[Any]]
+    weights: NDArray[np.floating[Any]]  # (K, D), its prototypes in the dtype of the samples
     labelled: LabelledMap
-    errors: NDArray[np.float64]
+    errors: NDArray[np.float64]  # (K,); these and the two below are of the new samples alone
     quantization_error: float
     topographic_error: float
-    new_leaves: NDArray[np.integer[Any]]
+    new_leaves: NDArray[np.integer[Any]]  # (m,), in the smallest type for samples not in memory
     density: Density
-    calibration: Calibration
-    deviations: NDArray[np.float64]
+    calibration: Calibration  # of the training samples, each as if it had not been there
+    deviations: NDArray[np.float64]  # (D,), of each column of the samples
 
 
 def fit_map(
-    parts: Parts,
-    samples: Samples,
-    target: Target | None,
-    settings: Settings,
-    notify: Callable[[EpochRecord], Any],
-    start: SomMap | None = None,
-    new: int | None = None,
-    checkpointer: Checkpointer | None = None,
-    validation: Held | None = None,
+    task: FitTask, notify: Callable[[EpochRecord], Any], checkpointer: Checkpointer | None = None
 ) -> FittedState:
     """Train a map, grow its child maps, label and measure it.
 
-    Parameters
-    ----------
-    parts : Parts
-    samples : Samples
-        Prepared, n of them.
-    target : Target or None
-        Theirs.
-    settings : Settings
-    notify : callable
-        Hears the record of each epoch.
-    start : SomMap, optional
-        A trained map with which training goes on; it is not changed.
-    new : int, optional
-        How many of the samples are new, the others stand for what ``start`` has seen; all without
-        it.
-    checkpointer : Checkpointer, optional
-        Knows where the fit was interrupted, and writes how far it comes.
-    validation : Held, optional
-        What is held out for stopping rules; for child maps nothing is.
-
-    Raises
-    ------
-    ValueError
-        The samples or the settings cannot be used.
+    ``notify`` hears the record of each epoch. ValueError where samples or settings cannot be used.
     """
+    parts, samples, target, new = task.parts, task.samples, task.target, task.new
     several = target is not None and target.y.ndim == 2
     if several and LabellerAbilities.of(parts.labeller).columns is not None:
         raise ValueError(
@@ -117,10 +71,8 @@ def fit_map(
             "and y has more targets; fit an estimator for each"
         )
     moments, weights = samples.moments(), samples.weights
-    trainer = Trainer(horizontal(parts), settings, checkpointer or Checkpointer())
-    training, last, search = trainer.train(
-        samples, target, (), notify, moments, start, new is not None, validation
-    )
+    trainer = Trainer(horizontal(parts), task.settings, checkpointer or Checkpointer())
+    training, last, search = trainer.train(samples, target, (), notify, moments, task)
     som_map = training.som_map
     unlinked = search.unlinked(som_map.prototypes, som_map.graph)
     found = ended = samples.lasting(som_map.prototypes, last)
@@ -129,13 +81,16 @@ def fit_map(
     if is_vertical(parts) and training.stopped != BY_CALLBACK:
         # A start that was given, or drawn, is the first map's: others spread over their samples.
         spread = replace(trainer.parts, init=lookup_in_use().build("initialisation", "pca"))
+        # qe₀ (Rauber, Merkl & Dittenbach 2002): the sum of the distances of all samples to a single
+        # neuron at their mean, that of the metric where it has one.
+        root_error = samples.total_distance(samples.metric.centred(moments.mean[None]))
         trainer = replace(trainer, parts=spread)
-        grow_children(trainer, parts, som_map, samples, found, target, root_error(samples))
+        _grow_children(trainer, parts, som_map, samples, found, target, root_error)
     tree = Tree.of(som_map)
     if len(tree.maps) > 1:  # else its neurons are the leaves
         below = descend(tree, samples)
         ended, totals = Assignment(below.leaf, below.distance), None
-    seed = seed_of(settings.random_state)
+    seed = seed_of(task.settings.random_state)
     trained = TrainedMap(tree, samples, found, ended, target, seed, training.history, totals)
     labelled = LabelledMap.of(parts.labeller, trained)
     first = slice(samples.n if new is None else new)
@@ -144,7 +99,7 @@ def fit_map(
     if ended is not found:
         error = _errors(ended, first.stop, counted, len(tree))[1]
     density = Density.of(labelled.clusters, tree.weights, samples.metric)
-    level = float(settings.contamination)
+    level = float(task.settings.contamination)
     leaves = units_of(ended)[first]
     if leaves.dtype != np.int64:  # of samples that are not in memory, beside which they are small
         leaves = leaves.astype(np.min_scalar_type(len(tree) - 1), copy=False)
@@ -166,7 +121,7 @@ def fit_map(
 def _errors(
     found: PerSample, n: int, weights: NDArray[np.float64] | None, n_units: int
 ) -> tuple[NDArray[np.float64], float]:
-    # What each unit errs by on the first n samples (n_units,), and the mean over these.
+    """Return what each unit errs by on the first n samples (n_units,), and the mean over these."""
     errors, total = np.zeros(n_units), 0.0
     for rows, bmu, distance in each_piece(found, n):
         weighted = distance if weights is None else distance * weights[rows]
@@ -185,38 +140,30 @@ _SHARE_OF_A_CALL = 5  # training that goes on with new samples runs a fifth of t
 
 @dataclass(frozen=True)
 class Trainer:
-    """Trains the first map of a fit, and its child maps, in the same way.
+    """Trains the first map of a fit, and its child maps, in the same way."""
 
-    Attributes
-    ----------
-    parts : Parts
-        With the strategy that grows a single map.
-    settings : Settings
-    checkpointer : Checkpointer
-        Knows where the fit was interrupted, and writes how far it comes.
-    """
-
-    parts: Parts
+    parts: Parts  # with the strategy that grows a single map
     settings: Settings
-    checkpointer: Checkpointer = field(default_factory=Checkpointer)
+    checkpointer: Checkpointer
 
     def train(
         self,
         samples: Samples,
         target: Target | None,
-        path: Path = (),
+        path: Path,
         notify: Callable[[EpochRecord], Any] = ignore_epoch,
         moments: Moments | None = None,
-        start: SomMap | None = None,
-        goes_on: bool = False,
-        validation: Held | None = None,
+        first: FitTask | None = None,
     ) -> tuple[Training, Found, Search]:
         """Train one map, that at the end of the ``path`` of neurons from the first one.
 
-        It ``goes_on`` with a few samples besides what ``start`` has seen. Other parameters, and
-        errors, are those of `fit_map`.
+        The ``first`` map may go on from another, and with a few new samples; it knows what is held
+        out.
         """
         parts, settings, growing = self.parts, self.settings, self.parts.growing
+        start = None if first is None else first.start
+        goes_on = first is not None and first.new is not None
+        held = None if first is None else first.validation
         usual, gamma = samples, None
         moments = samples.moments() if moments is None else moments
         samples.check_varies(moments)
@@ -224,18 +171,15 @@ class Trainer:
             gamma = None if isinstance(settings.robust, str) else settings.robust
             usual, gamma = samples.robust(gamma)
             moments = usual.moments()
-        n_classes = 0
+        n_classes, monitor = 0, None
         if target is not None:
             n_classes = 0 if target.classes is None else len(target.classes)
             samples = samples.with_classes(target.codes, n_classes)
-        monitor = None
-        if target is not None and any(map(judges_targets, parts.stopping)):
-            held = None
-            if validation is not None and validation.target is not None:
-                held = validation.samples, validation.target
-            measured = target if held is None else held[1]
-            if measured.known.any() or not goes_on:  # a few samples need not say anything of it
-                monitor = ValidationMonitor(parts.labeller, samples, target, held)
+            if any(map(judges_targets, parts.stopping)):
+                measured = target if held is None or held[1] is None else held[1]
+                if measured.known.any() or not goes_on:  # few samples need not say anything of it
+                    unseen = None if measured is target or held is None else (held[0], measured)
+                    monitor = ValidationMonitor(parts.labeller, samples, target, unseen)
         summary, epochs = summarize(usual, moments, n_classes or None), int(settings.epochs)
         config = TrainingConfig(
             data=samples,
@@ -251,7 +195,7 @@ class Trainer:
             continues=start is not None,
             course=parts.schedule,
             stopping=parts.stopping,
-            validation=None if validation is None else validation.samples,
+            validation=None if held is None else held[0],
             monitor=monitor,
             seed=seed_of(settings.random_state),
         )
@@ -260,7 +204,7 @@ class Trainer:
             state = TrainingState(SomMap(start.positions, start.prototypes, start.grid))
         elif state is None:
             grid = growing.grid(parts.grid, samples.X.shape[1])
-            state = TrainingState(start_map(parts, usual, moments, settings.random_state, grid))
+            state = TrainingState(_start_map(parts, usual, moments, settings.random_state, grid))
         return train(config, state, notify, self.checkpointer, path)
 
 
@@ -279,20 +223,10 @@ def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSum
     )
 
 
-def start_map(
-    parts: Parts,
-    samples: Samples,
-    moments: Moments,
-    random_state: Any,
-    grid: Grid = SQUARE,
+def _start_map(
+    parts: Parts, samples: Samples, moments: Moments, random_state: Any, grid: Grid
 ) -> SomMap:
-    """Return the map with which training begins.
-
-    Raises
-    ------
-    ValueError
-        The start's prototypes are of another shape than its cells.
-    """
+    """Return the map with which training begins."""
     growing = parts.growing
     (rows, columns), cap = growing.start(grid), growing.max_neurons
     if isinstance(cap, int) and rows * columns > cap:
@@ -337,10 +271,7 @@ def horizontal(parts: Parts) -> Parts:
 
 
 def check_goes_on(som_map: SomMap, metric: Any, parts: Parts, grid: Any) -> None:
-    """Raise ValueError where a map of a metric cannot be trained on with these parts.
-
-    ``grid`` is what the estimator calls that of the parts.
-    """
+    """Raise ValueError where a map of a metric cannot be trained on with these parts."""
     trained, n_features = som_map.grid, som_map.prototypes.shape[1]
     if trained.flat != horizontal(parts).growing.grid(parts.grid, n_features).flat:
         raise ValueError(
@@ -354,30 +285,20 @@ def check_goes_on(som_map: SomMap, metric: Any, parts: Parts, grid: Any) -> None
         )
 
 
-def root_error(data: Samples) -> float:
-    """Return qe₀, the sum of the distances of all samples to a single neuron at their mean.
-
-    Rauber, Merkl & Dittenbach (2002), in the metric's units; the mean is the metric's ``centre``
-    where it has one.
-    """
-    return data.total_distance(data.metric.centred(data.moments().mean[None]))
-
-
-def grow_children(
+def _grow_children(
     trainer: Trainer,
     parts: Parts,
     som_map: SomMap,
     data: Samples,
     found: PerSample,
     target: Target | None,
-    qe0: float,
+    root_error: float,
     path: Path = (),
 ) -> None:
     """Give the neurons of a trained map child maps, and theirs, where the strategy wants them.
 
     ``parts`` are those with the vertical strategy, ``data`` the samples that the map was trained
-    on, with the units that they ``found`` and their targets, ``qe0`` is the `root_error`, and
-    ``path`` leads down to the map, whose ``children`` are filled.
+    on, and ``path`` leads down to the map, whose ``children`` are filled.
     """
     exact = data.found(som_map.prototypes, found)
     hits, errors = exact.hits, exact.errors
@@ -386,7 +307,9 @@ def grow_children(
     context = Context(data, found, seed_of(trainer.settings.random_state))
     asks = parts.growing.wants_children
     assert asks is not None  # or the strategy were not vertical
-    wanted = np.asarray(asks(som_map, VerticalState(len(path) + 1, errors, hits, qe0, context)))
+    wanted = np.asarray(
+        asks(som_map, VerticalState(len(path) + 1, errors, hits, root_error, context))
+    )
     for rows in data.groups(found):
         neuron = int(found.bmu[rows[0]])
         # A neuron that holds everything would get the same map again.
@@ -406,4 +329,4 @@ def grow_children(
             warnings.filterwarnings("ignore", message=r"growth stopped at max_neurons='auto'")
             training, won, _ = trainer.train(samples, own if knows_classes else None, below)
         som_map.children[neuron] = training.som_map
-        grow_children(trainer, parts, training.som_map, samples, won, own, qe0, below)
+        _grow_children(trainer, parts, training.som_map, samples, won, own, root_error, below)

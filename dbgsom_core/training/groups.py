@@ -40,31 +40,16 @@ class MicroClusters:
     where they are longest, and these once more, where the geometry is Euclidean, the samples are
     complete, and no more than 10,000 of 4 million numbers. Such groups tell better what is near a
     sample than the neurons do (tests/benchmarks). Numeric targets have one group for each neuron.
-
-    Attributes
-    ----------
-    X : float64 array (m, D)
-        The means of their samples, prepared; nan where nothing was observed.
-    weights : float64 array (m,)
-        How many samples that were, or the sum of their weights.
-    scatter : float64 array (m,)
-        The mean distance of those samples to their unit; the root of the mean squared one to
-        their mean where neurons have several.
-    labels : array (m,) or None
-        Their class, or their mean target; None for a map without targets. That of samples without
-        a class means nothing.
-    labelled : bool array (m,) or None
-        Which groups are of samples with a class.
-    units : int64 array (m,) or None
-        The leaves whose samples they are; None in maps of earlier versions.
+    ``scatter`` is the mean distance of the samples of a group to their unit; the root of the mean
+    squared one to their mean where neurons have several groups.
     """
 
-    X: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    scatter: NDArray[np.float64]
-    labels: NDArray[Any] | None = None
-    labelled: NDArray[np.bool_] | None = None
-    units: NDArray[np.int64] | None = None
+    X: NDArray[np.float64]  # (m, D), means of samples, prepared; nan where nothing was observed
+    weights: NDArray[np.float64]  # (m,): how many samples that were, or the sum of their weights
+    scatter: NDArray[np.float64]  # (m,)
+    labels: NDArray[Any] | None = None  # (m,), classes or mean targets; any where not ``labelled``
+    labelled: NDArray[np.bool_] | None = None  # (m,): which groups are of samples with a class
+    units: NDArray[np.int64] | None = None  # (m,), leaves; None in maps of earlier versions
 
     @classmethod
     def of(
@@ -209,19 +194,9 @@ def without_themselves(
     """Return distances to groups and what they hold, (m, k), without the samples themselves.
 
     Of a group of n samples without one of them, at distance d from their mean, the mean lies at
-    distance d n/(n - 1). A sample that stands for several leaves one of them out.
-
-    Parameters
-    ----------
-    distances, weights : float64 arrays (m, k)
-    mine : bool array (m, k)
-        Which group is a sample's own.
-    sample_weights : float64 array (m,) or None
-
-    Returns
-    -------
-    distances, weights, order : arrays (m, k)
-        In the new order, nearest first and empty groups last, and which entries came where.
+    distance d n/(n - 1). A sample that stands for several leaves one of them out. ``mine`` (m, k):
+    which group is a sample's own. Nearest come first and empty groups last; the third array says
+    which entries came where.
     """
     sample, column = np.nonzero(mine)
     held = weights[sample, column]
@@ -237,28 +212,14 @@ def without_themselves(
 
 @dataclass(frozen=True)
 class LabelledGroups:
-    """The micro-clusters that labellers see: those with a class, or all with their mean target.
+    """The micro-clusters that labellers see: those with a class, or all with their mean target."""
 
-    Attributes
-    ----------
-    centres : float64 array (M, D)
-    weights : float64 array (M,)
-    values : array (M,)
-        Numbers of classes, or mean targets.
-    units : int64 array (M,)
-        Their leaves, ascending.
-    prototypes : float64 array (L, D)
-        Of all leaves.
-    n_classes : int
-        0 where targets are numbers.
-    """
-
-    centres: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    values: NDArray[Any]
-    units: NDArray[np.int64]
-    prototypes: NDArray[np.float64]
-    n_classes: int
+    centres: NDArray[np.float64]  # (M, D)
+    weights: NDArray[np.float64]  # (M,)
+    values: NDArray[Any]  # (M,), numbers of classes, or mean targets
+    units: NDArray[np.int64]  # (M,), leaves, ascending
+    prototypes: NDArray[np.float64]  # (L, D) of all leaves
+    n_classes: int  # 0 where targets are numbers
 
     @classmethod
     def of(
@@ -314,19 +275,11 @@ _CALIBRATED_BY, _LEFT_OUT = 5000, 1000
 
 @dataclass(frozen=True)
 class Novelty:
-    """What maps of earlier versions know of the distances of their training samples.
+    """What maps of earlier versions know of the distances of their training samples."""
 
-    Attributes
-    ----------
-    means, deviations : float64 arrays (K,)
-        Of each neuron's training distances, in the units of the metric.
-    offset : float
-        The score below which a sample is an outlier.
-    """
-
-    means: NDArray[np.float64]
-    deviations: NDArray[np.float64]
-    offset: float
+    means: NDArray[np.float64]  # (K,), of each neuron's training distances, in the metric's units
+    deviations: NDArray[np.float64]  # (K,)
+    offset: float  # the score below which a sample is an outlier
 
     def scores(
         self, units: NDArray[np.int64], distance: NDArray[np.float64]
@@ -347,19 +300,11 @@ class Density:
     squared distance d² + s², d that to their mean and s their `MicroClusters.scatter`. All is in
     units of the root mean square of s, or of the metric where that is 0: all groups are of equal
     samples.
-
-    Attributes
-    ----------
-    centres : float64 array (M, D)
-        Of the groups.
-    weights, spreads : float64 arrays (M,)
-        Samples in a group, and s² in the metric's units.
-    unit : float
     """
 
-    centres: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    spreads: NDArray[np.float64]
+    centres: NDArray[np.float64]  # (M, D)
+    weights: NDArray[np.float64]  # (M,): samples in a group
+    spreads: NDArray[np.float64]  # (M,): s² in the metric's units
     unit: float
 
     @cached_property
@@ -411,21 +356,11 @@ class Density:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Scores of samples that the map has not seen, beside which those of others are ranked.
+    """Scores of samples that the map has not seen, beside which those of others are ranked."""
 
-    Attributes
-    ----------
-    scores : float64 array (m,)
-        Ascending.
-    weights : float64 array (m,)
-        Their weights.
-    offset : float
-        The score below which, and only there, p-values are at most the contamination.
-    """
-
-    scores: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    offset: float = -math.inf
+    scores: NDArray[np.float64]  # (m,), ascending
+    weights: NDArray[np.float64]  # (m,)
+    offset: float = -math.inf  # below it, and only there, p-values are at most the contamination
 
     @classmethod
     def of(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from functools import cache
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from dbgsom_core.interfaces.labellers import (
     LazyEvidence,
     Surroundings,
 )
+from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Descent, Tree, descend, leaf_map, stand_ins
 from dbgsom_core.training.groups import (
@@ -44,29 +46,18 @@ State = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class TrainedMap:
-    """A trained map and its child maps beside the samples that they were trained on.
-
-    Attributes
-    ----------
-    tree : Tree
-    samples : Samples
-    found, ended : PerSample
-        The neurons of the first map that samples won, and the leaves in which they ended.
-    target : Target or None
-    seed, epochs
-        What a labeller may know of how the map came to be: for draws by lot, and its records.
-    totals : Totals or None
-        What the leaves won, where that is known.
-    """
+    """A trained map and its child maps beside the samples that they were trained on."""
 
     tree: Tree
     samples: Samples
-    found: PerSample
-    ended: PerSample
+    found: PerSample  # the neurons of the first map that samples won
+    ended: PerSample  # the leaves in which they ended
     target: Target | None
-    seed: tuple[int, ...] = (0,)
+    seed: tuple[int, ...] = (
+        0,
+    )  # this and the records are what a labeller may know of the training
     epochs: tuple[EpochRecord, ...] = ()
-    totals: Totals | None = None
+    totals: Totals | None = None  # what the leaves won, where that is known
 
     def part(self, rows: NDArray[np.intp], y: NDArray[np.float64]) -> TrainedMap:
         """Return the same beside some of the samples, with these targets."""
@@ -96,28 +87,19 @@ class TrainedMap:
         return LabelEvidence(bmu=won.bmu, **seen)
 
 
-@dataclass(frozen=True)
-class Labels:
+class Labels(NamedTuple):
     """Labels of K neurons, or of the L leaves of a tree.
 
-    Attributes
-    ----------
-    labels : array (K,), or (K, Q) of several numbers each
-        A dead one carries the label of the nearest live one within its map.
-    probabilities : float64 array (K, C) or None
-    hits : array (K,)
-        Training samples won, or the sum of their weights.
+    A dead one carries the label of the nearest live one within its map.
     """
 
-    labels: NDArray[Any]
-    probabilities: NDArray[np.float64] | None
-    hits: NDArray[Any]
+    labels: NDArray[Any]  # (K,), or (K, Q) of several numbers each
+    probabilities: NDArray[np.float64] | None  # (K, C)
+    hits: NDArray[Any]  # (K,): training samples won, or the sum of their weights
 
     @classmethod
     def of(cls, labeller: Labeller, evidence: LabelEvidence, data: Samples) -> Self:
-        """Ask the labeller, then let neurons without (labelled) samples answer as their nearest
-        one with some.
-        """
+        """Ask the labeller; neurons without labelled samples answer as their nearest with some."""
         prototypes, counts = evidence.som_map.prototypes, evidence.class_counts
         nearest = np.arange(len(prototypes))
         known = (evidence.hits if counts is None else counts.sum(axis=1)) > 0
@@ -149,14 +131,7 @@ def _check_columns(labeller: Labeller, method: str, answers: NDArray[Any]) -> No
 
 @dataclass(frozen=True)
 class FittedLabeller:
-    """A labeller that answers samples from the groups around them, and what it learnt.
-
-    Attributes
-    ----------
-    labeller : LabellerAbilities
-    groups : LabelledGroups
-    state : mapping of str to array
-    """
+    """A labeller that answers samples from the groups around them, and what it learnt."""
 
     labeller: LabellerAbilities
     groups: LabelledGroups
@@ -268,21 +243,12 @@ def _stacked(columns: Sequence[NDArray[Any]], single: bool) -> NDArray[np.float6
 
 @dataclass(frozen=True)
 class Predictor:
-    """Answers prepared samples by a labelled tree of L leaves.
-
-    Attributes
-    ----------
-    tree : Tree
-    leaves : Labels
-    labeller : FittedLabeller, MultiOutputLabeller or None
-        Where the labeller answers from more than the winning neuron.
-    classes : array (C,) or None
-    """
+    """Answers prepared samples by a labelled tree of L leaves."""
 
     tree: Tree
     leaves: Labels
-    labeller: FittedLabeller | MultiOutputLabeller | None
-    classes: NDArray[Any] | None
+    labeller: FittedLabeller | MultiOutputLabeller | None  # None: answers are the neurons' labels
+    classes: NDArray[Any] | None  # (C,)
 
     def descend(self, data: Samples) -> Descent:
         """Send samples down over neurons that won a training sample, which alone have answers."""
@@ -296,13 +262,7 @@ class Predictor:
         return answers if self.classes is None else self.classes[answers.argmax(axis=1)]
 
     def probabilities(self, data: Samples) -> NDArray[np.float64]:
-        """Return class probabilities (n, C).
-
-        Raises
-        ------
-        AttributeError
-            The labeller gives none.
-        """
+        """Return class probabilities (n, C); AttributeError where the labeller gives none."""
         if self.labeller is not None:
             return self.labeller(data)
         if self.leaves.probabilities is None:
@@ -312,26 +272,14 @@ class Predictor:
 
 @dataclass(frozen=True)
 class LabelledMap:
-    """Labels of neurons and leaves, and the micro-clusters that they were learnt from.
-
-    Attributes
-    ----------
-    neurons, leaves : Labels
-    clusters : MicroClusters
-        Of all samples.
-    members : callable
-        Gives the group of each of some samples.
-    labeller : FittedLabeller, MultiOutputLabeller or None
-        Where the labeller answers from more than the winning neuron.
-    outputs : tuple of MicroClusters
-        Of the samples in which each of several targets, or a target with gaps, is known.
-    """
+    """Labels of neurons and leaves, and the micro-clusters that they were learnt from."""
 
     neurons: Labels
     leaves: Labels
-    clusters: MicroClusters
+    clusters: MicroClusters  # of all samples
     members: Members
     labeller: FittedLabeller | MultiOutputLabeller | None
+    # Of the samples in which each of several targets, or a target with gaps, is known.
     outputs: tuple[MicroClusters, ...] = ()
 
     @classmethod
@@ -380,10 +328,10 @@ class LabelledMap:
             classes = None if target is None else target.classes
             if classes is None:
                 _check_columns(labeller, "answer", answers)
-                leaves = replace(leaves, labels=answers)
+                leaves = leaves._replace(labels=answers)
             else:
                 labels = classes[answers.argmax(axis=1)]
-                leaves = replace(leaves, labels=labels, probabilities=answers)
+                leaves = leaves._replace(labels=labels, probabilities=answers)
             neurons = leaves if len(tree.maps) == 1 else neurons
         return cls(neurons, leaves, clusters, members, fitted)
 
@@ -403,5 +351,69 @@ def _labels(labeller: Labeller, trained: TrainedMap) -> tuple[Labels, Labels]:
                 below = tree.paths[:, 0] == neuron
                 distinct, rows = np.unique(leaves.labels[below], return_inverse=True)
                 labels.append(distinct[np.bincount(rows, weights=leaves.hits[below]).argmax()])
-            neurons = replace(neurons, labels=np.array(labels, dtype=leaves.labels.dtype))
+            neurons = neurons._replace(labels=np.array(labels, dtype=leaves.labels.dtype))
     return neurons, leaves
+
+
+@dataclass(frozen=True)
+class ValidationMonitor:
+    """What stopping rules see that need targets.
+
+    The labeller answers as it would if the training ended now; child maps, which come later, do
+    not.
+    """
+
+    labeller: Labeller
+    data: Samples  # those that train
+    target: Target  # theirs
+    validation: tuple[Samples, Target] | None
+
+    def evaluations(
+        self,
+        som_map: SomMap,
+        found: PerSample,
+        seed: tuple[int, ...],
+        epochs: tuple[EpochRecord, ...],
+    ) -> tuple[Evaluation, Evaluation]:
+        """Return the map beside what trains and what is held out, as far as targets are known.
+
+        Nothing is labelled before predictions are read. ValueError where no target is known.
+        """
+        tree, classes = Tree.of(som_map), self.target.classes
+
+        @cache
+        def predictor() -> Predictor:
+            won = self.data.lasting(som_map.prototypes, found)
+            trained = TrainedMap(tree, self.data, won, won, self.target, seed, epochs)
+            labelled = LabelledMap.of(self.labeller, trained)
+            return Predictor(tree, labelled.leaves, labelled.labeller, classes)
+
+        def predictions(data: Samples) -> NDArray[Any]:
+            return LabellerAbilities.of(self.labeller).point(predictor().labels(data))
+
+        def probabilities(data: Samples) -> NDArray[np.float64]:
+            return predictor().probabilities(data)
+
+        def beside(data: Samples, target: Target) -> Evaluation:
+            known = target.known
+            if not known.any():
+                raise ValueError(
+                    "none of the samples that a stopping rule measures has a target: hold out more "
+                    "of them (its validation), or measure what needs none"
+                )
+            if not known.all():
+                data, target = data.subset(np.flatnonzero(known)), target.of(known)
+            y = target.y  # of labels beside None, whose array is one of objects, those of classes
+            if target.classes is not None and target.codes is not None:
+                y = target.classes[target.codes]
+            return LazyEvaluation(
+                som_map,
+                data,
+                y,
+                classes=target.classes,
+                probabilities_of=None if classes is None else probabilities,
+                predictions_of=predictions,
+            )
+
+        train = beside(self.data, self.target)
+        return train, train if self.validation is None else beside(*self.validation)

@@ -22,12 +22,7 @@ from dbgsom_core.interfaces.stopping import StoppingRule, judges_targets, measur
 
 PARTS = ("metric", "kernel", "growth", "labeller", "engine")
 # Parameters that only training looks at, and the kind that each takes. They have short forms, too.
-LOOP = {
-    "grid": "grid",
-    "init": "initialisation",
-    "schedule": "schedule",
-    "stopping": "stopping",
-}
+LOOP = {"grid": "grid", "init": "initialisation", "schedule": "schedule", "stopping": "stopping"}
 KIND_OF = {**{kind: kind for kind in PARTS}, **LOOP}
 
 if TYPE_CHECKING:
@@ -87,17 +82,10 @@ class Parts:
 
 @dataclass(frozen=True)
 class FittedMetric:
-    """A metric and the state that its ``fit`` returned.
-
-    Attributes
-    ----------
-    metric : Metric
-    state : mapping of str to array, or None
-        Read-only; saved with the model. None: it learns nothing.
-    """
+    """A metric and the state that its ``fit`` returned."""
 
     metric: Metric
-    state: Mapping[str, NDArray[Any]] | None = None
+    state: Mapping[str, NDArray[Any]] | None = None  # read-only; None: it learns nothing
 
     @cached_property
     def abilities(self) -> MetricAbilities:
@@ -116,12 +104,6 @@ def fitted(
 
     Samples of weight 0 are left out; the weights (n,) of the others go to a metric that
     ``learns_weighted``.
-
-    Raises
-    ------
-    PluginError
-        ``scalar`` is not compiled, or ``fit`` of a component returned something other than a
-        mapping of names to arrays.
     """
     abilities = MetricAbilities.of(metric)
     if abilities.fit is None:
@@ -159,11 +141,7 @@ def measured_by_default(measure: Any, estimator: str) -> bool:
 
 
 def measure_suits(measure: Any, estimator: str) -> bool:
-    """Return whether a measure means something for this kind of estimator when it is named.
-
-    ``estimators`` of a measure says in which default lists it stands. Beyond that, what is made for
-    classes or clusters says nothing of a regressor, nor the other way round.
-    """
+    """Return whether a measure means something for this kind of estimator when it is named."""
     kinds = tuple(MeasureAbilities.of(measure).estimators or ())
     if estimator == "regressor":
         return not kinds or "regressor" in kinds
@@ -171,10 +149,7 @@ def measure_suits(measure: Any, estimator: str) -> bool:
 
 
 def why_not(kind: str, name: str, component: Any, estimator: str) -> str | None:
-    """Return why a labeller or growth strategy ``name`` cannot serve an estimator, and the cure.
-
-    None when it can. ``kind`` is ``"labeller"`` or ``"growth"``.
-    """
+    """Return why a labeller or growth strategy ``name`` cannot serve an estimator, and the cure."""
     if kind == "labeller":
         kinds = LabellerAbilities.of(component).estimators
         if kinds is not None and estimator not in kinds:
@@ -246,10 +221,7 @@ def why_not_filled(growth: Any, field: str, value: Any) -> str | None:
 
 
 def why_no_start(init: Any, growth: Any, n_features: int | None = None) -> str | None:
-    """Return why prototypes that a component gives in ``values`` are no start; None: they may be.
-
-    ``n_features`` is the number of columns of prepared samples, where it is known.
-    """
+    """Return why prototypes in a component's ``values`` are no start; None: they may be."""
     growing = GrowthAbilities.of(growth)
     if growing.base is not None:
         growing = GrowthAbilities.of(growing.base)

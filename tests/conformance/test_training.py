@@ -8,10 +8,9 @@ import pytest
 from dbgsom_core import presets
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.config import TrainingConfig
 from dbgsom_core.training.fit import summarize
-from dbgsom_core.training.schedule import Schedule
-from dbgsom_core.training.update import batch_update
+from dbgsom_core.training.state import TrainingConfig
+from dbgsom_core.training.train import Schedule, batch_update
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
 from dbgsom_plugins.growth.directed import Directed

@@ -197,7 +197,7 @@ def test_verbose_moves_one_bar_on_a_terminal(iris, monkeypatch):
 
 
 def test_verbose_prints_ten_lines_and_the_last_where_nothing_moves(iris, capsys, monkeypatch):
-    monkeypatch.setattr("dbgsom_core.estimators.verbose._SECONDS_BETWEEN_LINES", math.inf)
+    monkeypatch.setattr("dbgsom_core.estimators.display._SECONDS_BETWEEN_LINES", math.inf)
     SomVQ(epochs=200, tol=0.0, verbose=1).fit(iris[0])
     first, *others, last = capsys.readouterr().out.splitlines()[-11:]
     assert first.startswith("epoch 1/200 ")

@@ -16,7 +16,7 @@ from dbgsom_core.api import Birth, GrowthComponent
 from dbgsom_core.errors import CheckpointError
 from dbgsom_core.estimators import checkpoints
 from dbgsom_core.estimators.checkpoints import Checkpoints, data_digest
-from dbgsom_core.training import checkpoint
+from dbgsom_core.training import state as checkpoint
 
 SMALL = {"name": "directed", "spreading_factor": 0.1}
 

@@ -20,7 +20,7 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import topographic_function, topographic_product
-from dbgsom_core.training.schedule import DEFAULT_FINE_END
+from dbgsom_core.training.train import DEFAULT_FINE_END
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.boundary import share_errors
 from dbgsom_plugins.growth.directed import Directed

@@ -11,9 +11,8 @@ from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.majorities import count_classes, leading
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.config import TrainingConfig
-from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
-from dbgsom_core.training.update import batch_update
+from dbgsom_core.training.state import TrainingConfig
+from dbgsom_core.training.train import DEFAULT_FINE_END, Schedule, batch_update
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed

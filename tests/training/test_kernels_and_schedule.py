@@ -6,7 +6,7 @@ import pytest
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
+from dbgsom_core.training.train import DEFAULT_FINE_END, Schedule
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed
 from dbgsom_plugins.growth.gsom import Gsom

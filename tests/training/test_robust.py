@@ -8,8 +8,8 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.engine.majorities import smoothed_weights, weighted_median
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.config import TrainingConfig
-from dbgsom_core.training.update import batch_update
+from dbgsom_core.training.state import TrainingConfig
+from dbgsom_core.training.train import batch_update
 from dbgsom_plugins.growth.fixed import Fixed
 from dbgsom_plugins.kernels import Gaussian
 from dbgsom_plugins.metrics.norms import Euclidean

@@ -13,7 +13,7 @@ from sklearn.datasets import load_iris
 
 from dbgsom_core import GrowthFilm, SomVQ
 from dbgsom_core.api import Death, EpochRecord
-from dbgsom_core.estimators import archive, growth_film
+from dbgsom_core.estimators import archive, checkpoints
 from dbgsom_core.estimators.display import view_of
 from dbgsom_core.runs import film as stored
 from dbgsom_plugins.figures.explorer import Explorer
@@ -85,7 +85,7 @@ def told(epoch, epochs, prototypes):
 
 
 def test_what_is_kept_is_bounded_and_begins_anew(monkeypatch, tmp_path):
-    monkeypatch.setattr(growth_film, "_MOST_VALUES", 40)
+    monkeypatch.setattr(checkpoints, "_MOST_VALUES", 40)
     film = GrowthFilm(100)
     for epoch in range(1, 101):
         film(told(epoch, 100, np.full((2, 3), float(epoch))))

@@ -1,27 +1,26 @@
-"""Which samples an estimator takes, dense, incomplete or sparse, and which of them train."""
+"""Samples as an estimator takes them, dense, incomplete or sparse, which of them train, and scaling."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from dbgsom_core.engine.tables import BlockTable, block_rows, picked
+from dbgsom_core.engine.moments import extremes
+from dbgsom_core.engine.tables import BlockTable, TransformedTable, block_rows
 from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.engine import EngineAbilities
-from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.interfaces.stopping import StoppingAbilities
-from dbgsom_core.training.config import Held
-from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.targets import Target
 
-Mask = NDArray[np.bool_]
+Mask = NDArray[np.bool_]  # (n,)
 LEAST_SAMPLES = 4
 _BLOCK_BYTES = 1 << 20  # of a table that are checked together
 _DTYPES = [np.float64, np.float32]
@@ -36,11 +35,7 @@ def check_samples(
     least: int = 1,
     engine: Any = None,
 ) -> Any:
-    """Return X (n, D) as float32 or float64: a C-ordered array, or CSR with sorted columns.
-
-    Or as a table, where an ``engine`` reads X in blocks. ``handles`` says whether the metric takes
-    ``"missing"`` values and ``"sparse"`` samples.
-    """
+    """Return X (n, D) as float32 or float64: a C-ordered array, or CSR with sorted columns."""
     opened = None if engine is None else EngineAbilities.of(engine).opened
     table = None if opened is None else opened(X)
     if table is not None:
@@ -134,7 +129,7 @@ def is_number(value: Any) -> bool:
 
 
 class HeldOut(NamedTuple):
-    """Samples that do not train, as masks (n,), None for none: for calibration, for stopping rules.
+    """Samples that do not train, for calibration and for stopping rules; None: none.
 
     They are drawn by lot, the same each time.
     """
@@ -158,27 +153,6 @@ class HeldOut(NamedTuple):
         if weights is not None and not weights.all():
             masks.append(weights > 0)
         return np.logical_and.reduce(masks) if masks else None
-
-    def samples(
-        self,
-        mask: Mask | None,
-        parts: Parts,
-        metric: MetricAbilities,
-        X: Any,
-        weights: NDArray[np.float64] | None,
-        target: Target | None = None,
-    ) -> Held | None:
-        """Return the samples of X (n, D) in a mask that weigh something; None: none.
-
-        ``target`` is that of these samples, and of others behind them.
-        """
-        if mask is None or (weights is not None and not weights[mask].any()):
-            return None
-        if weights is not None:
-            mask = mask & (weights > 0)
-            weights = weights[mask]
-        samples = parts.over(picked(X, mask), metric, weights)
-        return Held(samples, None if target is None else target.of(np.flatnonzero(mask)))
 
 
 def _sampled_mask(n: int, taken: Mask | None, share: float, least: int, seed: int) -> Mask | None:
@@ -216,3 +190,74 @@ def _check_table(table: BlockTable, least: int) -> None:
             f"X holds a value that is missing or infinite, in row {bad[0]}, column {bad[1]} (from "
             "0), and where data is read in blocks it must be complete: fill or leave out such rows"
         )
+
+
+class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Scale each column to 0..1 by (x - min)/(max - min), computed as written.
+
+    A constant column becomes 0, with one warning for all of them; a missing value stays missing.
+
+    Attributes
+    ----------
+    minimum_, range_ : float arrays (D,)
+        Column minima and ranges of the data that `fit` saw.
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the column limits of X (n, D)."""
+        X = self._validated(X, reset=True)
+        self.minimum_, maximum = extremes(X)
+        self.range_ = maximum - self.minimum_
+        return self
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Return X (n, D) scaled; values outside the learnt limits leave 0..1."""
+        check_is_fitted(self)
+        X = self._validated(X, reset=False)
+        scaled = X - self.minimum_
+        return np.asarray(
+            np.divide(scaled, self.range_, out=np.zeros_like(scaled), where=self.range_ > 0)
+        )
+
+    def inverse_transform(self, X: Any) -> NDArray[Any]:
+        """Return scaled X (n, D) in the units of the data; constant columns at their value."""
+        check_is_fitted(self)
+        return np.asarray(X * self.range_ + self.minimum_)
+
+    def _validated(self, X: Any, *, reset: bool) -> NDArray[Any]:
+        dtypes = [np.float64, np.float32]
+        X = validate_data(self, X, reset=reset, dtype=dtypes, ensure_all_finite="allow-nan")
+        return np.asarray(X)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+# Of these a row depends on itself alone, to the bit, once they have learnt.
+IN_BLOCKS = (RangeScaler, StandardScaler, MinMaxScaler, MaxAbsScaler)
+
+
+def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:
+    """Return samples X (n, D) as fitted steps make them, those of a table when they are read."""
+    for _, step in steps:
+        if isinstance(X, BlockTable) and type(step) in IN_BLOCKS:
+            X = TransformedTable(X, step.transform)
+        else:
+            in_place = getattr(step, "copy", True) is False or isinstance(X, BlockTable)
+            X = np.asarray(step.transform(np.array(X) if in_place else X))
+    return X
+
+
+def names_after(steps: Iterable[tuple[str, Any]], names: Iterable[str] | None) -> list[str] | None:
+    """Return what columns called ``names`` are called after some fitted steps; None: not known."""
+    found = None if names is None else list(map(str, names))
+    for _, step in steps:
+        if isinstance(step, OneToOneFeatureMixin):
+            continue
+        try:
+            found = list(map(str, step.get_feature_names_out(found)))
+        except Exception:  # others' classes may raise anything, and have no such method
+            return None
+    return found
