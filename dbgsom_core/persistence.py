@@ -79,7 +79,4 @@ def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> Table:
     """
     known = model if isinstance(model, FittedModel) else FittedModel((), model)
     names = chosen_columns(known, columns)
-    rows = as_samples(known, X)
-    bare = known.columns is None and not known.steps  # the estimator itself knows its features
-    answers = known.estimator.answers(rows) if bare else known.answers(rows)
-    return answer_columns(known, answers, names)
+    return answer_columns(known, known.answers(as_samples(known, X)), names)

@@ -60,7 +60,7 @@ class Answers:
         """Distances to the leaf's prototype in the metric's units, float64 (n,)."""
         return self.ended.distance
 
-    @cached_property
+    @property
     def cell(self) -> NDArray[np.int64]:
         """Where the units are on the grid, (x, y) = (column, row), int64 (n, 2)."""
         cells: NDArray[np.int64] = self._estimator.som_map_.positions[self.unit]
@@ -81,7 +81,7 @@ class Answers:
             return self._answered
         return np.asarray(self._estimator.classes_[self._answered.argmax(axis=1)])
 
-    @cached_property
+    @property
     def probabilities(self) -> NDArray[np.float64] | None:
         """As `predict_proba` gives them, float64 (n, C) in the order of ``classes_``, or None."""
         if not hasattr(self._estimator, "classes_"):
@@ -92,29 +92,20 @@ class Answers:
         return None if shares is None else np.asarray(shares[self.leaf])
 
     @cached_property
-    def novelty(self) -> NDArray[np.float64] | None:
-        """As `score_samples` gives it, float64 (n,); None for a map that was saved without it."""
-        if self._known is None:
-            return None
+    def novelty(self) -> NDArray[np.float64]:
+        """As `score_samples` gives it, float64 (n,)."""
         return np.asarray(self._estimator._scores(self._data, lambda: self.ended))
 
-    @cached_property
+    @property
     def pvalue(self) -> NDArray[np.float64] | None:
         """As `novelty_pvalue` gives it, float64 (n,); None for a map that was saved without it."""
-        if self.novelty is None or not isinstance(self._known, Calibration):
-            return None
-        return self._known.pvalues(self.novelty)
+        known = self._estimator._novelty
+        return known.pvalues(self.novelty) if isinstance(known, Calibration) else None
 
     @property
-    def outlier(self) -> NDArray[np.bool_] | None:
-        """Where the novelty is below ``offset_``, bool (n,), or None."""
-        if self.novelty is None or self._known is None:
-            return None
-        return np.asarray(self.novelty < self._known.offset)
-
-    @property
-    def _known(self) -> Novelty | Calibration | None:
-        return getattr(self._estimator, "_novelty", None)
+    def outlier(self) -> NDArray[np.bool_]:
+        """Where the novelty is below ``offset_``, bool (n,)."""
+        return np.asarray(self.novelty < self._estimator._novelty.offset)
 
 
 @dataclass(frozen=True)
@@ -207,7 +198,10 @@ def explained(
     names: Sequence[str] | None = None,
     undo: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
 ) -> Explanation:
-    """Return why a fitted map answers to a sample x (D,) as it does; see `FittedMap.explain`."""
+    """Return why a fitted map answers to a sample x (D,) as it does; see `FittedMap.explain`.
+
+    ``undo`` turns samples (n, D) of the map's features into those that are shown.
+    """
     samples = estimator._samples(as_row(x))
     if samples.n != 1:
         raise DataError(f"one sample is explained at a time, not {samples.n}")
@@ -217,8 +211,6 @@ def explained(
         )
     answers = Answers(estimator, samples)
     ended, leaf = answers.ended, int(answers.leaf[0])
-    assert answers.novelty is not None
-    assert answers.outlier is not None
     shares = answers.probabilities
     path = tuple(int(neuron) for neuron in ended.path[0] if neuron >= 0)
     names = _feature_names(estimator, names)
@@ -341,12 +333,9 @@ def as_samples(model: Any, X: Any) -> Any:
 
 def chosen_columns(model: Any, columns: Sequence[str]) -> list[str]:
     """Return which columns are wanted: those given, or all that a model has."""
-    estimator = model.estimator
-    novelty, lacking = getattr(estimator, "_novelty", None), {}
-    if not isinstance(novelty, Calibration):
+    estimator, lacking = model.estimator, {}
+    if not isinstance(estimator._novelty, Calibration):
         lacking["pvalue"] = "it was saved by an older version"
-    if novelty is None:
-        lacking |= dict.fromkeys(("novelty", "outlier"), lacking["pvalue"])
     if not hasattr(estimator, "classes_") or estimator._leaf_probabilities is None:
         lacking["probabilities"] = "its labeller gives none"
     if not columns:

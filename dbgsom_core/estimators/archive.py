@@ -1,4 +1,12 @@
-"""Archives of arrays and a JSON header, without pickle: bounds on memory, and an allow-list of classes."""
+"""Archives of arrays and a JSON header: bounds on memory, an allow-list, no pickle and no code.
+
+Model files, checkpoints and growth films are such archives. Before anything is allocated, its size
+is compared with what the file can hold. Digests reveal damage, not intent: whoever forges a file
+can write those, too.
+
+Plain are None, bool, int, float, str, lists, tuples and mappings of them, dtypes and numpy arrays
+of numbers, text or dates; and objects of listed classes, stored attribute by attribute.
+"""
 
 from __future__ import annotations
 

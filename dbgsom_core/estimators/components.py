@@ -90,7 +90,7 @@ def build(kind: str, spec: Any, where: str = "") -> Any:
 
 
 def engine_for(engine: Any, X: Any) -> Any:
-    """Return the engine for data X: one named as the package of X, where ``engine`` is the default."""
+    """Return the engine for data X: that named as its package, where ``engine`` is the default."""
     if engine != _UNNAMED["engine"]:
         return engine
     package = re.split(r"\W|_", type(X).__module__, maxsplit=1)[0]

@@ -45,15 +45,15 @@ from dbgsom_core.training.parts import FittedMetric, Parts
 from dbgsom_core.training.targets import labelled
 
 LEAVES = "_ended_in"  # the leaf of each training sample that is not in memory, in few bytes
-_ALGORITHMS = ("mixture", "distances")
+ALGORITHMS = ("mixture", "distances")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def by_rows(method: _Method) -> _Method:
-    """Let a method ``(X, ...)`` that says something of each row take lazy collections.
+    """Let a method ``(X, ...)`` that answers row by row take lazy collections, as of dask.
 
-    Where the package of X is the name of an engine with ``lazily``, as dask is, that computes the
-    answers partition by partition.
+    Where the package of X is the name of an engine with ``lazily``, that computes the answers
+    partition by partition.
     """
 
     @functools.wraps(method)
@@ -224,7 +224,8 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         data = self._samples(X)
         algorithm = self.transform_algorithm if algorithm is None else algorithm
-        self._check_algorithm(algorithm, "algorithm")
+        if algorithm not in ALGORITHMS:
+            raise ValueError(f"algorithm must be 'mixture' or 'distances', not {algorithm!r}")
         if sparse and algorithm == "distances":
             raise ValueError("distances are not sparse: sparse=True needs algorithm='mixture'")
         with one_blas_thread():
@@ -304,10 +305,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _scores(
         self, data: Samples, ended: Callable[[], Descent] | None = None
     ) -> NDArray[np.float64]:
-        known = self._known_novelty()
-        if isinstance(known, Novelty):  # of a file of format 1
+        if isinstance(self._novelty, Novelty):  # of a file of format 1
             there = self._predictor.descend(data) if ended is None else ended()
-            return known.scores(there.leaf, there.distance)
+            return self._novelty.scores(there.leaf, there.distance)
         return self._density.scores(data)
 
     @by_rows
@@ -326,9 +326,11 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ModelFileError
             The map was saved by a version that knew no p-values.
         """
-        data, known = self._samples(X), self._known_novelty()
+        data, known = self._samples(X), self._novelty
         if isinstance(known, Novelty):
-            raise _lacks("p-values")
+            raise ModelFileError(
+                "this map was saved by a version without p-values; fit and save it again"
+            )
         return known.pvalues(self._density.scores(data))
 
     @property
@@ -337,12 +339,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ``contamination``.
         """
         check_is_fitted(self)
-        return self._known_novelty().offset
-
-    def _known_novelty(self) -> Novelty | Calibration:
-        if not hasattr(self, "_novelty"):
-            raise _lacks("novelty scores")
-        return self._novelty
+        return self._novelty.offset
 
     # ---------------------------------------------------------------------- figures of merit
 
@@ -559,17 +556,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         return self._tree.paths
 
-    def _check_algorithm(self, algorithm: Any, name: str) -> None:
-        if algorithm not in _ALGORITHMS:
-            raise ValueError(f"{name} must be 'mixture' or 'distances', not {algorithm!r}")
-
     def _check_units(self, method: str) -> None:
         metric = self._metric.abilities
         if metric.prepare is not None:
             raise ValueError(
                 f"{method} needs prototypes in the units of X, and metric {metric.name} has its own"
             )
-
-
-def _lacks(what: str) -> ModelFileError:
-    return ModelFileError(f"this map was saved by a version without {what}; fit and save it again")

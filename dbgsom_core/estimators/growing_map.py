@@ -30,7 +30,7 @@ from dbgsom_core.estimators.components import (
     with_field,
 )
 from dbgsom_core.estimators.display import progress_shown
-from dbgsom_core.estimators.fitted_map import LEAVES, FittedMap
+from dbgsom_core.estimators.fitted_map import ALGORITHMS, LEAVES, FittedMap
 from dbgsom_core.estimators.model_file import take_state
 from dbgsom_core.estimators.planning import Plan, SizesTried, choose_size, plan_of
 from dbgsom_core.estimators.samples import (
@@ -167,7 +167,6 @@ class GrowingMap(FittedMap, BaseEstimator):
         for name, (allows, needed) in _ALLOWED.items():
             if not allows(getattr(self, name)):
                 raise ValueError(f"{name} must be {needed}, not {getattr(self, name)!r}")
-        self._check_algorithm(self.transform_algorithm, "transform_algorithm")
         Checkpoints.of(self.checkpoint)
         parts = self.parts(X)
         check_suits(parts, self._kind)
@@ -262,8 +261,7 @@ class GrowingMap(FittedMap, BaseEstimator):
                 "target y is None"
             )
         parts = self.check_parts(y, X)
-        handles, least = MetricAbilities.of(parts.metric).handles, 1 if goes_on else LEAST_SAMPLES
-        X = check_samples(self, X, handles, reset=not goes_on, least=least, engine=parts.engine)
+        X = self._checked(X, parts, reset=not goes_on)
         target = self._target(parts, X, y, goes_on, classes)
         everything = target
         if goes_on and target is not None:
@@ -280,6 +278,11 @@ class GrowingMap(FittedMap, BaseEstimator):
         self, X: Any, target: Target | None, everything: Target | None, calibration: Mask | None
     ) -> None:
         """Take what a fit learned of targets besides what `take_state` takes."""
+
+    def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
+        handles = MetricAbilities.of(parts.metric).handles
+        least = LEAST_SAMPLES if reset else 1
+        return check_samples(self, X, handles, reset=reset, least=least, engine=parts.engine)
 
     def _fit(
         self,
@@ -436,6 +439,7 @@ _ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "a number of at least 0",
     ),
     "robust": (_is_robust, "None, 'auto' or a positive number"),
+    "transform_algorithm": (lambda it: it in ALGORITHMS, "'mixture' or 'distances'"),
     "warm_start": (lambda it: isinstance(it, (bool, np.bool_)), "True or False"),
     "verbose": (lambda it: isinstance(it, (bool, int, np.integer)), "an integer"),
     "contamination": (

@@ -97,7 +97,7 @@ FITTED: Mapping[str, tuple[str, str]] = {
     "classes_?": ("", "any[C]"),
     "_probabilities": ("labelled.neurons.probabilities", "number[K, C] | none"),
     "_memory": ("labelled.clusters", "summaries"),
-    "_novelty?": ("calibration", "novelty | calibration"),
+    "_novelty": ("calibration", "novelty | calibration"),
     "_deviations?": ("deviations", "number[D]"),
     "_residuals?": ("", "number[E] | number[E, T]"),
     "_outputs?": ("", "list of summaries"),
@@ -130,7 +130,17 @@ def storable(cls: type[Model]) -> type[Model]:
 
 
 def save(model: Any, path: str | PathLike[str]) -> None:
-    """Write a fitted estimator or `FittedModel` to ``path``; an older file stays until it is whole."""
+    """Write a fitted estimator or `FittedModel` to ``path``; an older file stays until it is whole.
+
+    Raises
+    ------
+    PluginError
+        A part's class is offered by no plugin, so that nobody could load it.
+    ModelFileError
+        The folder does not exist, or what would be written could not be loaded again: a prepare
+        step or the estimator is of a class that is not on the list (a subclass, too), or holds
+        something that it may not.
+    """
     if not isinstance(model, FittedModel):
         model = FittedModel((), model)
     arrays: dict[str, NDArray[Any]] = {}
@@ -160,7 +170,18 @@ def save(model: Any, path: str | PathLike[str]) -> None:
 
 
 def load(path: str | PathLike[str]) -> Any:
-    """Read what `save` wrote: a `FittedModel`, or the estimator that was saved on its own."""
+    """Read what `save` wrote: a `FittedModel`, or the estimator that was saved on its own.
+
+    No code of the file is run, and no class is built that is not on the list of those that files
+    may hold. Who wrote the file decides all the same what the model answers.
+
+    Raises
+    ------
+    ModelFileError
+        The file is missing, damaged, from a newer version, or no model.
+    PluginError
+        A part's plugin is not installed here; the message says what the file claims of it.
+    """
     source = Path(path)
     if exists(source / "model.npz"):
         raise ModelFileError(f"{path} is a folder; its model is {source / 'model.npz'}")
@@ -375,7 +396,7 @@ def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
     estimator._parts = estimator.check_parts(())
     estimator._metric = restored(estimator._parts.metric, _read_state(stored, "metric", take))
     row = _prepared_row(estimator._metric, sizes["F"], sizes["D"])
-    if isinstance(getattr(estimator, "_novelty", None), Calibration):
+    if isinstance(estimator._novelty, Calibration):
         _check_clusters(estimator._memory, tree.weights)
         abilities = estimator._metric.abilities
         estimator._density = Density.of(estimator._memory, tree.weights, abilities)
@@ -576,6 +597,8 @@ class FittedModel:
                     f"X holds what is no number ({error}): pass a DataFrame with the columns "
                     f"{', '.join(self.columns.names[:5])}{', …' * (len(self.columns.names) > 5)}"
                 ) from error
+        elif self.columns is None and not self.steps:  # the estimator knows its features
+            return X
         X = prepared(self.steps, X)
         return X if isinstance(X, BlockTable) else np.asarray(X)
 

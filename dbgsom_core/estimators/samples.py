@@ -1,4 +1,4 @@
-"""Samples as an estimator takes them, dense, incomplete or sparse, which of them train, and scaling."""
+"""Samples as an estimator takes them, which of them train, and steps that prepare them."""
 
 from __future__ import annotations
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+import re
+import sys
 import traceback
 import unittest
 import warnings
@@ -11,12 +15,24 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from pydantic import ValidationError
+
 from dbgsom_core.errors import PluginError, did_you_mean
 from dbgsom_core.hookspecs import KINDS
-from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.component import Abilities, Component, given_fields, parse
+from dbgsom_core.interfaces.engine import EngineAbilities
+from dbgsom_core.interfaces.figures import FigureAbilities
+from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.guard import RAISED, Guarded, error_line
+from dbgsom_core.interfaces.kernels import KernelAbilities
+from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.interfaces.metrics import CLAIMS, MetricAbilities
-from dbgsom_core.plugins.offers import STEP, kinds_of
+from dbgsom_core.interfaces.stopping import StoppingAbilities
+from dbgsom_core.interfaces.trackers import TrackerAbilities
+from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
+from dbgsom_core.plugins.offers import STEP, kinds_of, missing_methods
 from dbgsom_core.plugins.registry import get_registry
 
 if TYPE_CHECKING:
@@ -28,26 +44,16 @@ ExpectedFailures = Mapping[str, str] | Callable[[Component], Mapping[str, str]]
 EVERY_KIND, MODEL_PART = "any", "model part"
 _MODEL_PARTS = ("metric", "kernel", "growth", "initialisation", "grid", "schedule", "stopping",
                 "labeller", "engine")  # fmt: skip
-_MODULES = ("common", "metrics", "kernels", "growth", "training", "labellers", "runs", "trackers",
-            "engines", "steps")  # fmt: skip
+_MODULES = ("metrics", "components", "runs")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is tested besides the component itself.
-
-    Attributes
-    ----------
-    kind : str
-    name : str or None
-        The name under which a plugin offers it, where that is known.
-    claims : frozenset of str
-        What a metric claims.
-    """
+    """What is tested besides the component itself."""
 
     kind: str
-    name: str | None = None
-    claims: frozenset[str] = frozenset()
+    name: str | None = None  # the one under which a plugin offers it, where that is known
+    claims: frozenset[str] = frozenset()  # of a metric
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,14 @@ def check(kind: str, applies: Applies | None = None) -> Callable[[Function], Fun
 def ask(kind: str, component: Any, method: str, *given: Any) -> Any:
     """Call a method as a run does: arguments are read-only, and the answer is checked."""
     return Guarded(kind, component, method)(*given)
+
+
+def ask_twice(kind: str, component: Any, method: str, *given: Any) -> Any:
+    """Call a method as `ask` does, twice, and return the answer, which must be the same."""
+    first, second = (ask(kind, component, method, *given) for _ in range(2))
+    same = np.array_equal(first, second) if isinstance(first, np.ndarray) else first == second
+    assert same, f"two calls of {method} differ"
+    return first
 
 
 def all_checks() -> list[Check]:
@@ -262,3 +276,87 @@ def parametrize_with_checks(
                 f"{type(one).__name__}{hint}"
             )
     return pytest.mark.parametrize(("component", "check"), cases)
+
+
+# ------------------------------------------------------------ checks of every component
+
+_ABILITIES: dict[str, type[Abilities]] = {
+    one.kind: one
+    for one in (
+        MetricAbilities, KernelAbilities, GrowthAbilities, LabellerAbilities, MeasureAbilities,
+        TrackerAbilities, StoppingAbilities, FigureAbilities, EngineAbilities,
+    )
+}  # fmt: skip
+
+
+@check(EVERY_KIND)
+def check_required_methods(component: Component, subject: Subject) -> None:
+    """It derives from Component and has the methods of its kind, and a name of a-z, 0-9 and _."""
+    assert isinstance(component, Component), "it must derive from dbgsom_core.api.Component"
+    missing = missing_methods(subject.kind, type(component))
+    assert not missing, f"it lacks {missing}"
+    plain = subject.name is None or re.fullmatch(r"[a-z][a-z0-9_]*", subject.name)
+    assert plain, f"'{subject.name}' is no name like 'my_{subject.kind}'"
+
+
+@check(EVERY_KIND)
+def check_attributes(component: Component, subject: Subject) -> None:
+    """What the core reads of it can be read, and is what it may be."""
+    if subject.kind in _ABILITIES:
+        _ABILITIES[subject.kind].of(component).check()
+
+
+@check(EVERY_KIND)
+def check_docstring(component: Component, subject: Subject) -> None:
+    """Its class has a docstring: its help text."""
+    own = type(component).__dict__.get("__doc__")
+    assert own and own.strip(), "the class has no docstring of its own"
+
+
+@check(EVERY_KIND)
+def check_field_descriptions(component: Component, subject: Subject) -> None:
+    """Every field has a description: it is what the schema and editors show."""
+    bare = [name for name, one in type(component).model_fields.items() if not one.description]
+    assert not bare, f"no description: {', '.join(bare)}; write Field(description=…)"
+
+
+@check(EVERY_KIND)
+def check_api_version(component: Component, subject: Subject) -> None:
+    """The plugin that holds it states a DBGSOM_API_VERSION that is supported."""
+    module, stated = type(component).__module__, None
+    while module and stated is None:
+        stated = getattr(sys.modules.get(module), "DBGSOM_API_VERSION", None)
+        module = module.rpartition(".")[0]
+    # Where a plugin offers it and the package around it states none, the plugin does elsewhere.
+    known = stated in SUPPORTED_API_VERSIONS or (stated is None and subject.name is not None)
+    assert known, f"{type(component).__module__} states DBGSOM_API_VERSION {stated}"
+
+
+@check(EVERY_KIND)
+def check_frozen(component: Component, subject: Subject) -> None:
+    """It cannot be changed, and a misspelt field is an error."""
+    assert type(component).model_config.get("frozen"), "model_config must keep frozen=True"
+    fields: dict[str, Any] = {**given_fields(component), "no_such_field_": 1}
+    try:
+        type(component).model_validate(fields)
+    except ValidationError:
+        return
+    raise AssertionError("an unknown field is accepted; model_config must keep extra='forbid'")
+
+
+@check(EVERY_KIND)
+def check_json_schema(component: Component, subject: Subject) -> None:
+    """Its JSON Schema builds, and its fields stand in it."""
+    schema = type(component).model_json_schema()
+    json.dumps(schema)
+    assert set(schema.get("properties", {})) == set(type(component).model_fields)
+
+
+@check(EVERY_KIND)
+def check_saving(component: Component, subject: Subject) -> None:
+    """Its fields go to JSON and to pickle, and back to an equal component."""
+    plain = json.loads(component.model_dump_json(exclude_unset=True))
+    again = parse(type(component), plain)
+    assert again == component, f"{plain} builds {again!r}, not {component!r}"
+    again = pickle.loads(pickle.dumps(component))
+    assert again == component, f"pickle gives {again!r}, not {component!r}"

@@ -14,10 +14,10 @@ from dbgsom_core.training.train import Schedule, batch_update
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.boundary import GrowthStep, share_errors
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.kernels import Triangular
 from dbgsom_plugins.measures.clusters import DaviesBouldin
 from dbgsom_plugins.measures.quantization import Distortion
 from dbgsom_plugins.metrics.norms import Euclidean
+from dbgsom_plugins.training import Triangular
 
 
 def fine(growth):

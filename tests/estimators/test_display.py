@@ -117,8 +117,8 @@ def test_what_cannot_be_drawn_is_an_error(model):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"model": 3}, "of a fitted SomVQ, .* or of the model of a run, not of a int"),
-        ({"model": KMeans()}, "not of a KMeans"),
+        ({"model": 3}, "a fitted SomVQ, .* or the model of a run, not a int"),
+        ({"model": KMeans()}, "not a KMeans"),
         ({"feature_names": ["a"]}, "1 names of features, and the map has 64 features"),
         ({"X": X, "extra": {"age": ["x"] * 300}}, "could not convert"),
         ({"cmap": "x"}, "u_matrix.cmap unknown key"),

@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.kernels import Gaussian
+from dbgsom_plugins.training import Gaussian
 
 
 @parametrize_with_checks([SomVQ(), SomClassifier(), SomRegressor(), SomVQ(labeller="clusters")])

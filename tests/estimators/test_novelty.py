@@ -163,13 +163,9 @@ def test_a_classifier_scores_samples_and_leaves_decision_functions_to_classes(ir
     assert not hasattr(clf, "decision_function")
 
 
-def test_the_scores_are_saved_and_an_older_file_says_that_it_has_none(iris, tmp_path):
+def test_the_scores_are_saved(iris, tmp_path):
     X, _ = iris
     vq = SomVQ().fit(X)
     vq.save(tmp_path / "new.npz")
     again = persistence.load(tmp_path / "new.npz")
     np.testing.assert_array_equal(again.decision_function(X), vq.decision_function(X))
-    del vq._novelty
-    vq.save(tmp_path / "old.npz")
-    with pytest.raises(ValueError, match="without novelty scores; fit and save it again"):
-        persistence.load(tmp_path / "old.npz").score_samples(X)

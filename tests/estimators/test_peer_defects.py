@@ -24,10 +24,9 @@ from dbgsom_core.training.train import DEFAULT_FINE_END
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.boundary import share_errors
 from dbgsom_plugins.growth.directed import Directed
-from dbgsom_plugins.initialisations import Pca
-from dbgsom_plugins.kernels import Gaussian
 from dbgsom_plugins.measures.topology import TopographicError, TopographicError8
 from dbgsom_plugins.metrics.norms import Euclidean
+from dbgsom_plugins.training import Gaussian, Pca
 
 
 @pytest.mark.parametrize("dtype", [np.int64, np.int32, np.uint8, np.int8])

@@ -8,7 +8,7 @@ from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Start
 from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.initialisations import Pca
+from dbgsom_plugins.training import Pca
 
 
 def sparse_table(n=400, d=120, density=0.08, seed=0, dtype=np.float64):

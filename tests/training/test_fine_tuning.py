@@ -16,8 +16,8 @@ from dbgsom_core.training.train import DEFAULT_FINE_END, Schedule, batch_update
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed
-from dbgsom_plugins.kernels import Gaussian
 from dbgsom_plugins.metrics.norms import Euclidean
+from dbgsom_plugins.training import Gaussian
 
 
 def fine(growth):

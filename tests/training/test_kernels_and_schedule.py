@@ -10,7 +10,7 @@ from dbgsom_core.training.train import DEFAULT_FINE_END, Schedule
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed
 from dbgsom_plugins.growth.gsom import Gsom
-from dbgsom_plugins.kernels import Bubble, CutGaussian, Epanechnikov, Gaussian, Triangular
+from dbgsom_plugins.training import Bubble, CutGaussian, Epanechnikov, Gaussian, Triangular
 
 
 def fine(growth):

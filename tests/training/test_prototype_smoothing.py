@@ -10,7 +10,7 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.train import smoothed_over_links
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.gsom import Gsom
-from dbgsom_plugins.kernels import Gaussian
+from dbgsom_plugins.training import Gaussian
 
 
 @given(st.integers(0, 2**32 - 1))

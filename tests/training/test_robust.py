@@ -11,8 +11,8 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.training.state import TrainingConfig
 from dbgsom_core.training.train import batch_update
 from dbgsom_plugins.growth.fixed import Fixed
-from dbgsom_plugins.kernels import Gaussian
 from dbgsom_plugins.metrics.norms import Euclidean
+from dbgsom_plugins.training import Gaussian
 
 
 def test_the_weight_is_the_published_one():

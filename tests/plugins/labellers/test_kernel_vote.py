@@ -11,7 +11,7 @@ from dbgsom_core.api import Surroundings
 from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.training.groups import LabelledGroups, nearest_groups
 from dbgsom_core.training.labelling import _left_out
-from dbgsom_plugins.labellers.kernel_vote import KernelVote
+from dbgsom_plugins.labellers.neighbours import KernelVote
 
 
 @pytest.fixture(scope="module")

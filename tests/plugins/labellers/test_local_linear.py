@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
 from dbgsom_core import SomRegressor
-from dbgsom_plugins.labellers.local_linear import _OF_ALL, _ridge
+from dbgsom_plugins.labellers.neighbours import _OF_ALL, _ridge
 
 
 @pytest.fixture(scope="module")

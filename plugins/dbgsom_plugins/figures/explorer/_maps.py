@@ -17,7 +17,7 @@ from dbgsom_plugins.figures.explorer._packing import (
     past_epochs,
     short,
 )
-from dbgsom_plugins.labellers.clusters import live_links
+from dbgsom_plugins.labellers.neurons import live_links
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
