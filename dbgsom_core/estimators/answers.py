@@ -220,7 +220,7 @@ def explained(
     differs = abs(difference) > _ROUNDING * abs(both).max(axis=0)
     steps = np.where(differs, np.copysign(np.inf, difference), 0.0)
     np.divide(difference, deviations, out=steps, where=deviations > 0)
-    if undo is not None and estimator._metric.abilities.prepare is None:
+    if undo is not None:
         both = undo(both)
     return Explanation(
         label=answers.label.tolist()[0],

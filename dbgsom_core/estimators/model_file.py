@@ -64,7 +64,6 @@ from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.tables import Columns
-from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.training.fit import FittedState
 from dbgsom_core.training.groups import Calibration, Density, LabelledGroups, MicroClusters
 from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
@@ -182,11 +181,8 @@ def load(path: str | PathLike[str]) -> Any:
     PluginError
         A part's plugin is not installed here; the message says what the file claims of it.
     """
-    source = Path(path)
-    if exists(source / "model.npz"):
-        raise ModelFileError(f"{path} is a folder; its model is {source / 'model.npz'}")
     try:
-        with opened_archive(source) as archive:
+        with opened_archive(Path(path)) as archive:
             return _read(archive.header, archive.take)
     except ArchiveError as error:
         raise ModelFileError(f"{path} {one_line(error)}") from error
@@ -300,7 +296,7 @@ def _write_estimator(
             f"save one of {', '.join(sorted(_ESTIMATORS))} itself"
         )
     params = {
-        name: to_plain(_plain_param(estimator, name, value), arrays, name)
+        name: to_plain(_plain_param(name, value), arrays, name)
         for name, value in estimator.get_params(deep=False).items()
         if name not in _NOT_STORED
     }
@@ -326,14 +322,12 @@ def _write_estimator(
     }
 
 
-def _plain_param(estimator: Any, name: str, value: Any) -> Any:
+def _plain_param(name: str, value: Any) -> Any:
     if name == "random_state":
         return int(value) if isinstance(value, (int, np.integer)) else None
-    if name not in LOOP:
-        return value
     if name == "stopping" and isinstance(value, (list, tuple)):
-        return [component_spec(LOOP[name], rule) for rule in value]
-    is_built = isinstance(value, (str, Mapping, Component))
+        return [_plain_param(name, rule) for rule in value]
+    is_built = name in LOOP and isinstance(value, (str, Mapping, Component))
     return component_spec(LOOP[name], value) if is_built else value
 
 
@@ -628,22 +622,13 @@ class FittedModel:
         ``names`` (D,) are those of features where the model has no ``columns``. Values are raw ones
         where the steps can be undone, else those that the map sees.
         """
-        undo = self.undo if self.can_be_undone else None
         called = self.names_prepared(names)
-        return explained(self.estimator, self.prepare(as_row(x)), called, undo)
+        return explained(self.estimator, self.prepare(as_row(x)), called, self.undone)
 
     @property
     def fills_gaps(self) -> bool:
         """Whether a step fills in missing values."""
         return any(type(step).__name__.endswith("Imputer") for _, step in self.steps)
-
-    @property
-    def can_be_undone(self) -> bool:
-        """Whether what `prepare` does to features can be undone, one by one."""
-        return all(
-            isinstance(step, OneToOneFeatureMixin) and hasattr(step, "inverse_transform")
-            for _, step in self.steps
-        )
 
     def names_prepared(self, names: Sequence[str] | None = None) -> list[str] | None:
         """Return what the columns of prepared samples are called; None where nobody knows.
@@ -656,16 +641,19 @@ class FittedModel:
         return found if known else None
 
     def undo(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Return prepared samples X (n, D) as raw ones; see ``can_be_undone``."""
+        """Return prepared samples X (n, D) as raw ones, where ``undone`` is not None."""
         for _, step in reversed(self.steps):
             X = step.inverse_transform(X)
         return np.asarray(X)
 
     @property
     def undone(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
-        """`undo` where prototypes are raw samples then: the metric has no space of its own."""
-        own_space = self.estimator._metric.abilities.prepare is not None
-        return self.undo if self.can_be_undone and not own_space else None
+        """`undo` where steps can be undone one by one, and the metric has no space of its own."""
+        able = self.estimator._metric.abilities.prepare is None and all(
+            isinstance(step, OneToOneFeatureMixin) and hasattr(step, "inverse_transform")
+            for _, step in self.steps
+        )
+        return self.undo if able else None
 
     def explore(
         self, X: Any, y: Any = None, names: Any = None, path: Any = None, **options: Any

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -16,7 +15,6 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.tables import BlockTable, TransformedTable, block_rows
-from dbgsom_core.errors import callers_level
 from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.stopping import StoppingAbilities
 
@@ -35,11 +33,23 @@ def check_samples(
     least: int = 1,
     engine: Any = None,
 ) -> Any:
-    """Return X (n, D) as float32 or float64: a C-ordered array, or CSR with sorted columns."""
+    """Return X (n, D) as float32 or float64: a C-ordered array, or CSR with sorted columns.
+
+    Or as a table, where an ``engine`` reads X in blocks. ``handles`` says whether the metric takes
+    ``"missing"`` values and ``"sparse"`` samples.
+    """
     opened = None if engine is None else EngineAbilities.of(engine).opened
     table = None if opened is None else opened(X)
     if table is not None:
-        _check_table(table, least)
+        if len(table) < least:
+            raise ValueError(f"X has {len(table)} samples, while a minimum of {least} is required")
+        bad = table.finite_or_where(block_rows(table, _BLOCK_BYTES))
+        if bad is not None:
+            raise ValueError(
+                f"X holds a value that is missing or infinite, in row {bad[0]}, column {bad[1]} "
+                "(from 0), and where data is read in blocks it must be complete: fill or leave out "
+                "such rows"
+            )
         named = table
         if hasattr(X, "columns"):  # scikit-learn reads names from pandas' data frames alone
             from pandas import DataFrame
@@ -56,26 +66,16 @@ def check_samples(
     if np.ma.is_masked(X):  # scikit-learn would take what is behind the mask
         raise ValueError("X holds masked values: X.filled(numpy.nan) makes them missing ones")
     may_miss = "missing" in handles
-    try:
-        X = validate_data(
-            estimator,
-            _in_single(X),
-            reset=reset,
-            dtype=_DTYPES,
-            order="C",
-            accept_sparse="csr" if "sparse" in handles else False,
-            ensure_all_finite="allow-nan" if may_miss else True,
-            ensure_min_samples=least,
-        )
-    except ValueError as error:  # scikit-learn names a cell and not its column
-        frame = hasattr(X, "select_dtypes")
-        texts = list(X.select_dtypes(exclude=["number", "bool"])) if frame else []
-        if not texts:
-            raise
-        listed = ", ".join(f"'{name}'" for name in texts[:5]) + ", …" * (len(texts) > 5)
-        raise ValueError(
-            f"{error}: columns of X hold what is no number ({listed}); drop or encode them"
-        ) from error
+    X = validate_data(
+        estimator,
+        _in_single(X),
+        reset=reset,
+        dtype=_DTYPES,
+        order="C",
+        accept_sparse="csr" if "sparse" in handles else False,
+        ensure_all_finite="allow-nan" if may_miss else True,
+        ensure_min_samples=least,
+    )
     if issparse(X):
         if np.isnan(X.data).any():
             raise ValueError("sparse X holds nan: missing values are taken in dense X only")
@@ -97,13 +97,6 @@ def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64]
         raise ValueError(
             f"sample_weight leaves {positive} samples with a positive weight, "
             f"while a minimum of {least} is required"
-        )
-    if weights is not None and weights.sum() < positive / 10:
-        warnings.warn(
-            f"sample_weight counts as repetitions, and it adds up to {weights.sum():.3g} for "
-            f"{positive} samples, which keeps the map small; multiply it by "
-            f"{positive / weights.sum():.3g} if weights of 1 on average were meant",
-            stacklevel=callers_level(),
         )
     return weights
 
@@ -178,20 +171,6 @@ def _in_single(X: Any) -> Any:
     return X.astype(np.float32) if extended and all(single) else X
 
 
-def _check_table(table: BlockTable, least: int) -> None:
-    if len(table) < least:
-        raise ValueError(
-            f"Found array with {len(table)} sample(s) (shape={table.shape}) while a minimum of "
-            f"{least} is required."
-        )
-    bad = table.finite_or_where(block_rows(table, _BLOCK_BYTES))
-    if bad is not None:
-        raise ValueError(
-            f"X holds a value that is missing or infinite, in row {bad[0]}, column {bad[1]} (from "
-            "0), and where data is read in blocks it must be complete: fill or leave out such rows"
-        )
-
-
 class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Scale each column to 0..1 by (x - min)/(max - min), computed as written.
 
@@ -240,7 +219,11 @@ IN_BLOCKS = (RangeScaler, StandardScaler, MinMaxScaler, MaxAbsScaler)
 
 
 def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:
-    """Return samples X (n, D) as fitted steps make them, those of a table when they are read."""
+    """Return samples X (n, D) as fitted steps make them, those of a table when they are read.
+
+    Steps other than scalers need a table in memory. X stays as it is, also where a step is to work
+    in place (``copy=False``).
+    """
     for _, step in steps:
         if isinstance(X, BlockTable) and type(step) in IN_BLOCKS:
             X = TransformedTable(X, step.transform)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,11 +32,9 @@ from dbgsom_core.training.state import (
     Checkpointer,
     FitTask,
     Path,
-    Settings,
     TrainingConfig,
     TrainingState,
 )
-from dbgsom_core.training.targets import Target
 from dbgsom_core.training.train import BY_CALLBACK, Training, train
 
 
@@ -64,6 +62,7 @@ def fit_map(
     ``notify`` hears the record of each epoch. ValueError where samples or settings cannot be used.
     """
     parts, samples, target, new = task.parts, task.samples, task.target, task.new
+    checkpointer = checkpointer or Checkpointer()
     several = target is not None and target.y.ndim == 2
     if several and LabellerAbilities.of(parts.labeller).columns is not None:
         raise ValueError(
@@ -71,8 +70,8 @@ def fit_map(
             "and y has more targets; fit an estimator for each"
         )
     moments, weights = samples.moments(), samples.weights
-    trainer = Trainer(horizontal(parts), task.settings, checkpointer or Checkpointer())
-    training, last, search = trainer.train(samples, target, (), notify, moments, task)
+    single = replace(task, parts=horizontal(parts))
+    training, last, search = _train_map(single, checkpointer, (), notify, moments)
     som_map = training.som_map
     unlinked = search.unlinked(som_map.prototypes, som_map.graph)
     found = ended = samples.lasting(som_map.prototypes, last)
@@ -80,12 +79,12 @@ def fit_map(
     del search, last  # they take room
     if is_vertical(parts) and training.stopped != BY_CALLBACK:
         # A start that was given, or drawn, is the first map's: others spread over their samples.
-        spread = replace(trainer.parts, init=lookup_in_use().build("initialisation", "pca"))
+        spread = replace(single.parts, init=lookup_in_use().build("initialisation", "pca"))
         # qe₀ (Rauber, Merkl & Dittenbach 2002): the sum of the distances of all samples to a single
         # neuron at their mean, that of the metric where it has one.
         root_error = samples.total_distance(samples.metric.centred(moments.mean[None]))
-        trainer = replace(trainer, parts=spread)
-        _grow_children(trainer, parts, som_map, samples, found, target, root_error)
+        single = FitTask(spread, samples, target, task.settings)
+        _grow_children(single, checkpointer, parts, som_map, found, root_error)
     tree = Tree.of(som_map)
     if len(tree.maps) > 1:  # else its neurons are the leaves
         below = descend(tree, samples)
@@ -138,74 +137,62 @@ def _errors(
 _SHARE_OF_A_CALL = 5  # training that goes on with new samples runs a fifth of the epochs
 
 
-@dataclass(frozen=True)
-class Trainer:
-    """Trains the first map of a fit, and its child maps, in the same way."""
+def _train_map(
+    task: FitTask,
+    checkpointer: Checkpointer,
+    path: Path,
+    notify: Callable[[EpochRecord], Any] = ignore_epoch,
+    moments: Moments | None = None,
+) -> tuple[Training, Found, Search]:
+    """Train one map, that at the end of the ``path`` of neurons from the first one.
 
-    parts: Parts  # with the strategy that grows a single map
-    settings: Settings
-    checkpointer: Checkpointer
-
-    def train(
-        self,
-        samples: Samples,
-        target: Target | None,
-        path: Path,
-        notify: Callable[[EpochRecord], Any] = ignore_epoch,
-        moments: Moments | None = None,
-        first: FitTask | None = None,
-    ) -> tuple[Training, Found, Search]:
-        """Train one map, that at the end of the ``path`` of neurons from the first one.
-
-        The ``first`` map may go on from another, and with a few new samples; it knows what is held
-        out.
-        """
-        parts, settings, growing = self.parts, self.settings, self.parts.growing
-        start = None if first is None else first.start
-        goes_on = first is not None and first.new is not None
-        held = None if first is None else first.validation
-        usual, gamma = samples, None
-        moments = samples.moments() if moments is None else moments
-        samples.check_varies(moments)
-        if settings.robust is not None:
-            gamma = None if isinstance(settings.robust, str) else settings.robust
-            usual, gamma = samples.robust(gamma)
-            moments = usual.moments()
-        n_classes, monitor = 0, None
-        if target is not None:
-            n_classes = 0 if target.classes is None else len(target.classes)
-            samples = samples.with_classes(target.codes, n_classes)
-            if any(map(judges_targets, parts.stopping)):
-                measured = target if held is None or held[1] is None else held[1]
-                if measured.known.any() or not goes_on:  # few samples need not say anything of it
-                    unseen = None if measured is target or held is None else (held[0], measured)
-                    monitor = ValidationMonitor(parts.labeller, samples, target, unseen)
-        summary, epochs = summarize(usual, moments, n_classes or None), int(settings.epochs)
-        config = TrainingConfig(
-            data=samples,
-            kernel=parts.kernel,
-            growth=parts.growth,
-            epochs=-(-epochs // _SHARE_OF_A_CALL) if goes_on else epochs,
-            tol=float(settings.tol),
-            deviation=summary.deviation,
-            threshold=growing.threshold(summary),
-            max_neurons=growing.cap(samples.total_weight),
-            cap_is_automatic=growing.max_neurons == "auto",
-            robust=gamma,
-            continues=start is not None,
-            course=parts.schedule,
-            stopping=parts.stopping,
-            validation=None if held is None else held[0],
-            monitor=monitor,
-            seed=seed_of(settings.random_state),
-        )
-        state = self.checkpointer.states.get(path)
-        if state is None and start is not None:
-            state = TrainingState(SomMap(start.positions, start.prototypes, start.grid))
-        elif state is None:
-            grid = growing.grid(parts.grid, samples.X.shape[1])
-            state = TrainingState(_start_map(parts, usual, moments, settings.random_state, grid))
-        return train(config, state, notify, self.checkpointer, path)
+    The strategy of its parts grows a single map.
+    """
+    parts, settings, growing = task.parts, task.settings, task.parts.growing
+    samples, target, held = task.samples, task.target, task.validation
+    start, goes_on = task.start, task.new is not None
+    usual, gamma = samples, None
+    moments = samples.moments() if moments is None else moments
+    samples.check_varies(moments)
+    if settings.robust is not None:
+        gamma = None if isinstance(settings.robust, str) else settings.robust
+        usual, gamma = samples.robust(gamma)
+        moments = usual.moments()
+    n_classes, monitor = 0, None
+    if target is not None:
+        n_classes = 0 if target.classes is None else len(target.classes)
+        samples = samples.with_classes(target.codes, n_classes)
+        if any(map(judges_targets, parts.stopping)):
+            measured = target if held is None or held[1] is None else held[1]
+            if measured.known.any() or not goes_on:  # few samples need not say anything of it
+                unseen = None if measured is target or held is None else (held[0], measured)
+                monitor = ValidationMonitor(parts.labeller, samples, target, unseen)
+    summary, epochs = summarize(usual, moments, n_classes or None), int(settings.epochs)
+    config = TrainingConfig(
+        data=samples,
+        kernel=parts.kernel,
+        growth=parts.growth,
+        epochs=-(-epochs // _SHARE_OF_A_CALL) if goes_on else epochs,
+        tol=float(settings.tol),
+        deviation=summary.deviation,
+        threshold=growing.threshold(summary),
+        max_neurons=growing.cap(samples.total_weight),
+        cap_is_automatic=growing.max_neurons == "auto",
+        robust=gamma,
+        continues=start is not None,
+        course=parts.schedule,
+        stopping=parts.stopping,
+        validation=None if held is None else held[0],
+        monitor=monitor,
+        seed=seed_of(settings.random_state),
+    )
+    state = checkpointer.states.get(path)
+    if state is None and start is not None:
+        state = TrainingState(SomMap(start.positions, start.prototypes, start.grid))
+    elif state is None:
+        grid = growing.grid(parts.grid, samples.X.shape[1])
+        state = TrainingState(_start_map(parts, usual, moments, settings.random_state, grid))
+    return train(config, state, notify, checkpointer, path)
 
 
 def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSummary:
@@ -286,25 +273,25 @@ def check_goes_on(som_map: SomMap, metric: Any, parts: Parts, grid: Any) -> None
 
 
 def _grow_children(
-    trainer: Trainer,
+    task: FitTask,
+    checkpointer: Checkpointer,
     parts: Parts,
     som_map: SomMap,
-    data: Samples,
     found: PerSample,
-    target: Target | None,
     root_error: float,
     path: Path = (),
 ) -> None:
     """Give the neurons of a trained map child maps, and theirs, where the strategy wants them.
 
-    ``parts`` are those with the vertical strategy, ``data`` the samples that the map was trained
-    on, and ``path`` leads down to the map, whose ``children`` are filled.
+    ``parts`` are those with the vertical strategy, ``task`` that by which the map was trained, and
+    ``path`` leads down to it. Its ``children`` are filled.
     """
+    data, target = task.samples, task.target
     exact = data.found(som_map.prototypes, found)
     hits, errors = exact.hits, exact.errors
     for array in (hits, errors):
         array.flags.writeable = False
-    context = Context(data, found, seed_of(trainer.settings.random_state))
+    context = Context(data, found, seed_of(task.settings.random_state))
     asks = parts.growing.wants_children
     assert asks is not None  # or the strategy were not vertical
     wanted = np.asarray(
@@ -317,7 +304,7 @@ def _grow_children(
             continue
         samples, own = data.subset(rows), None if target is None else target.of(rows)
         knows_classes = own is not None and own.codes is not None and int(own.codes.max()) >= 0
-        if trainer.parts.growing.needs_classes and not knows_classes:
+        if task.parts.growing.needs_classes and not knows_classes:
             continue
         try:
             samples.check_varies(samples.moments())
@@ -325,8 +312,10 @@ def _grow_children(
             continue
         below = (*path, neuron)
         with warnings.catch_warnings():
-            # Nobody chose the size of each child map, so ignore_epoch needs to hear of its cap.
+            # Nobody chose the size of each child map, so its cap is no news.
             warnings.filterwarnings("ignore", message=r"growth stopped at max_neurons='auto'")
-            training, won, _ = trainer.train(samples, own if knows_classes else None, below)
-        som_map.children[neuron] = training.som_map
-        _grow_children(trainer, parts, training.som_map, samples, won, own, root_error, below)
+            its = replace(task, samples=samples, target=own if knows_classes else None)
+            training, won, _ = _train_map(its, checkpointer, below)
+        som_map.children[neuron] = child = training.som_map
+        its = replace(its, target=own)
+        _grow_children(its, checkpointer, parts, child, won, root_error, below)
