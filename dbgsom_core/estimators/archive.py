@@ -227,7 +227,6 @@ class _Transformer(StoredType):
     """A class with any plain attributes; a row of samples shows whether it works with them."""
 
     def mismatch(self, value: Any, types: Types) -> str:
-        """Return why an object of the class cannot be held, as `StoredType.mismatch` does."""
         fits = self.fits is None or self.fits(value)
         return "" if fits else " has attributes that do not fit each other"
 

@@ -182,7 +182,6 @@ class Snapshot(Checkpoints):
         self._write({}, {(): state}, None)
 
     def resumed(self, facts: Facts, random_state: Any = None) -> Checkpointer:
-        """Return the training as it was, at its end."""
         found = self._read()
         if found is None:
             raise CheckpointError(f"there is no {self.path}")

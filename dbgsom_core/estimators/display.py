@@ -113,20 +113,6 @@ class SomDisplay:
         Returns
         -------
         SomDisplay
-
-        Raises
-        ------
-        UnknownNameError
-            There is no such figure; the message names the nearest.
-        ValueError
-            The model is not fitted, the figure has no such field or cannot be drawn; the message
-            says why.
-
-        Examples
-        --------
-        >>> from dbgsom_core import SomDisplay, SomVQ
-        >>> vq = SomVQ().fit(X)
-        >>> SomDisplay.from_estimator(vq, X, kind="component_planes").savefig("planes.svg")
         """
         component = build("figure", {**style, "name": kind}, kind)
         if FigureAbilities.of(component).of_sweeps:
@@ -191,7 +177,6 @@ class SomDisplay:
 
 
 def plotted(estimator: Any, options: Mapping[str, Any], ax: Axes | None) -> Axes:
-    """Return the axes in which a fitted map is drawn as dots and lines, see `FittedMap.plot`."""
     given = {name: value for name, value in options.items() if value is not None}
     draw = guarded("figure", build("figure", {**given, "name": "dots"}, "plot"), "draw")
     view = _view(estimator)
@@ -218,7 +203,6 @@ def explored(
     image_shape: tuple[int, int] | None = None,
     other: Any = None,
 ) -> Html:
-    """Return the explorer of a fitted map, see `FittedMap.explore`."""
     view, beside = (
         None if of is None else _view(of, X, y, names, image_shape, predicts=False)
         for of in (model, other)
@@ -303,7 +287,6 @@ def _view(
 
 
 def view_of(estimator: Any, evaluation: Evaluation, **details: Any) -> MapView:
-    """Return a fitted map with everything that a figure may draw."""
     return MapView(
         evaluation=evaluation,
         neuron_labels=estimator.neuron_labels_,
@@ -495,12 +478,10 @@ class _Progress:
             self.print_line(line(epoch))
 
     def print_line(self, text: str) -> None:
-        """Print a line of its own."""
         self._write(f"{text}\n")
         self._width = 0
 
     def end(self, how: str) -> None:
-        """Print the last epoch; training may have converged before its last one."""
         if self._last is None:
             return
         took = f"{how} {self._last.seconds:.2f} s"

@@ -171,11 +171,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Return the best-matching units of samples X (n, D), as rows of ``weights_``.
 
         int64 (n,) for ``k=1``, else (n, k) nearest first; equal distances go to the lower row.
-
-        Raises
-        ------
-        ValueError
-            ``k`` is not between 1 and the number of neurons.
         """
         data = self._samples(X)
         if not is_integer(k) or not 1 <= k <= len(self.som_map_):
@@ -216,11 +211,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         float array or csr_array (n, L), in the dtype of X
-
-        Raises
-        ------
-        ValueError
-            There is no such algorithm, or distances, none of which is 0, are asked for as sparse.
         """
         data = self._samples(X)
         algorithm = self.transform_algorithm if algorithm is None else algorithm
@@ -237,12 +227,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Return the samples Σ_j c_j w_j (n, D) that mixture coefficients c describe.
 
         X are (n, L), an array or a sparse matrix, as `transform` gives them.
-
-        Raises
-        ------
-        ValueError
-            There is not one column for each leaf, ``transform_algorithm`` is ``"distances"``, or
-            the metric maps samples into a space of its own.
         """
         check_is_fitted(self)
         if self.transform_algorithm == "distances":
@@ -263,13 +247,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @by_rows
     def impute(self, X: Any) -> NDArray[np.floating[Any]]:
-        """Return X (n, D) with the best-matching unit's value wherever a value is missing (nan).
-
-        Raises
-        ------
-        ValueError
-            The metric maps samples into a space of its own, so prototypes hold no such values.
-        """
+        """Return X (n, D) with the best-matching unit's value wherever a value is missing (nan)."""
         data = self._samples(X)
         self._check_units("impute")
         return data.completed(self._tree.weights)
@@ -320,11 +298,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         are such: the p-value of a new sample of the same source is then at most α with a
         probability of at most α, for every α and any number of samples. Without ``calibration``
         the training samples are, each scored as if the map had not seen it, and this holds nearly.
-
-        Raises
-        ------
-        ModelFileError
-            The map was saved by a version that knew no p-values.
         """
         data, known = self._samples(X), self._novelty
         if isinstance(known, Novelty):
@@ -348,11 +321,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         Where neurons have child maps it is the distance to the leaf at the end of `bmu_path`.
         ``sample_weight`` (n,) weighs the samples in the mean.
-
-        Raises
-        ------
-        ValueError
-            X cannot be used, or the weights are not n numbers of at least 0, one of them above.
         """
         distances = np.asarray(self._leaf_distances(X))  # lazy collections are computed once
         return float(np.average(distances, weights=weights_of(distances, sample_weight)))
@@ -475,13 +443,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         matplotlib Axes
-
-        Raises
-        ------
-        TypeError
-            One of them is no name, or ``ax`` no Axes.
-        ValueError
-            An attribute, layout or palette is unknown; the message names the nearest.
         """
         check_is_fitted(self)
         options = {"color": color, "pointsize": pointsize, "layout": layout, "palette": palette}
@@ -517,11 +478,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         Html
-
-        Raises
-        ------
-        ValueError
-            X cannot be used, or the others do not fit it.
         """
         return explored(self, X, y, names, path, image_shape, other)
 
@@ -532,15 +488,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
-        """Read an estimator of this class from a file that `save` wrote.
-
-        Raises
-        ------
-        ModelFileError
-            The file cannot be read, is from a newer version, or holds something else.
-        PluginError
-            A component's plugin is not installed; the message names it.
-        """
+        """Read an estimator of this class from a file that `save` wrote."""
         loaded: Self = load_estimator(path, cls)
         return loaded
 

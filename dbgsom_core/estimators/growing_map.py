@@ -133,11 +133,6 @@ class GrowingMap(FittedMap, BaseEstimator):
         """Set parameters, ``component__field`` among them, and return the estimator.
 
         A component is replaced as a value, never changed; its fields are validated in ``fit``.
-
-        Raises
-        ------
-        ValueError
-            There is no such parameter, or the component has no such field.
         """
         inner = {
             key: params.pop(key)
@@ -208,11 +203,6 @@ class GrowingMap(FittedMap, BaseEstimator):
         Plan
             Seconds of the fit and of an epoch, bytes of memory, and where the engine is elsewhere
             of the network; ``print`` tells it.
-
-        Raises
-        ------
-        ValueError
-            As `fit` does, or the chunk sizes of X are unknown.
         """
         return plan_of(self, X, y, seconds)
 
@@ -230,11 +220,6 @@ class GrowingMap(FittedMap, BaseEstimator):
             ``unlabelled`` says), or with a target that is nan, trains the map alone.
         sample_weight : array-like (n,), optional
             Each sample counts as if it were there so many times.
-
-        Raises
-        ------
-        ValueError
-            The data, the targets or a parameter cannot be used.
         """
         return self._train(X, y, sample_weight)
 

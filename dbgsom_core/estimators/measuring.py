@@ -128,7 +128,6 @@ def _named_measures(registry: Registry, estimator: str, measures: Any) -> dict[s
 
 
 def value_of(measure: Any, evaluation: Evaluation) -> tuple[float, str]:
-    """Return what a measure finds, and its note."""
     found = guarded("measure", measure, "compute")(evaluation)
     return float(found), str(getattr(found, "note", ""))
 
@@ -143,7 +142,6 @@ class MeasureFacts(NamedTuple):
 
     @classmethod
     def of(cls, measure: Any) -> MeasureFacts:
-        """Return what a measure says of itself."""
         able = MeasureAbilities.of(measure)
         best = "0" if able.zero_is_best else "greater" if measure.greater_is_better else "less"
         what = " ".join((type(measure).__doc__ or "").partition("\n\n")[0].split())
@@ -151,7 +149,6 @@ class MeasureFacts(NamedTuple):
 
     @property
     def range(self) -> str:
-        """The bounds as text: ``0 … 1``."""
         return " … ".join(
             ("−∞" if end < 0 else "∞") if math.isinf(end) else f"{end:g}" for end in self.bounds
         )

@@ -216,7 +216,6 @@ def _format_range(seconds: tuple[float, float | None]) -> str:
 
 
 def format_size(count: float) -> str:
-    """Return a number of bytes in words."""
     for unit in ("bytes", "KiB", "MiB"):
         if count < 999.5:  # from which on three digits would have an exponent
             return f"{count:.3g} {unit}"
@@ -225,7 +224,6 @@ def format_size(count: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return seconds in words."""
     if seconds < 120:
         return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -102,7 +102,6 @@ def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64]
 
 
 def weights_of(X: Any, sample_weight: Any) -> NDArray[np.float64] | None:
-    """Return sample weights (n,) as float64, or None when none were given."""
     if sample_weight is None:
         return None
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)

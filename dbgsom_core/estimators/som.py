@@ -286,11 +286,6 @@ class SomClassifier(ClassifierMixin, GrowingMap):
 
         With labeller ``"kernel_vote"`` they are those of the classes around each sample, with
         ``"majority"`` the shares among the samples of the nearest neuron.
-
-        Raises
-        ------
-        AttributeError
-            The labeller gives no probabilities.
         """
         data = self._samples(X)
         return self._predictor.probabilities(data)
@@ -385,11 +380,6 @@ class SomRegressor(RegressorMixin, GrowingMap):
         -------
         float64 array (n, 2), or (n, T, 2) for T targets
             Lower and upper ends; infinite where too few samples were held out for the level.
-
-        Raises
-        ------
-        ValueError
-            No samples were held out, or the level is no number between 0 and 1.
         """
         if not is_number(level) or not 0 < level < 1:
             raise ValueError(f"level must be a number between 0 and 1, not {level!r}")

@@ -49,8 +49,6 @@ _MODULES = ("metrics", "components", "runs")
 
 @dataclass(frozen=True)
 class Subject:
-    """What is tested besides the component itself."""
-
     kind: str
     name: str | None = None  # the one under which a plugin offers it, where that is known
     claims: frozenset[str] = frozenset()  # of a metric
@@ -216,7 +214,6 @@ def run_checks(
 
 
 def run_check(check: Check, component: Component) -> Outcome:
-    """Return how one check of a component ends."""
     try:
         check(component)
     except unittest.SkipTest as reason:

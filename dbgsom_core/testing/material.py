@@ -29,7 +29,6 @@ _METHODS = ("assign", "pairwise", "prepare", "centre", "fit", "form")
 
 
 def generator() -> np.random.Generator:
-    """Return a fresh generator, the same one every time."""
     return np.random.default_rng(19820101)
 
 
@@ -67,7 +66,6 @@ def metric_inputs(metric: MetricAbilities) -> tuple[NDArray[np.float64], NDArray
 
 
 def classes() -> NDArray[np.str_]:
-    """Return class labels (SAMPLES,) as text."""
     return np.array(["ash", "beech", "cedar"])[np.arange(SAMPLES) % 3]
 
 
@@ -86,7 +84,6 @@ def ring(grid: Grid = SQUARE) -> SomMap:
 
 
 def summary() -> DataSummary:
-    """Return what a growth strategy knows before training."""
     return DataSummary(SAMPLES, FEATURES, deviation=2.0, spread=2.0, n_classes=3)
 
 
@@ -115,7 +112,6 @@ def growth_state(som_map: SomMap, threshold: float, room: int | None = None) -> 
 
 
 def evidence() -> LabelEvidence:
-    """Return what a labeller sees of the ring after training; one neuron has no hits."""
     som_map, y = ring(), classes()
     bmu = np.arange(SAMPLES) % (len(som_map) - 1)
     names, codes = np.unique(y, return_inverse=True)
@@ -138,7 +134,6 @@ def surroundings(numbers: bool = False) -> Surroundings:
 
 
 def trained() -> Any:
-    """Return a small trained classifier on `data` and `classes`, a copy."""
     return deepcopy(_trained())
 
 
@@ -152,12 +147,10 @@ def _trained() -> Any:
 
 @lru_cache(maxsize=1)
 def stability() -> Any:
-    """Return how sure the map of `trained` is."""
     return _trained().stability(data(), classes(), n=2)
 
 
 def only_regresses(component: Any) -> bool:
-    """Return whether a labeller or a measure serves regressors and no other estimator."""
     return tuple(LabellerAbilities.of(component).estimators or ()) == ("regressor",)
 
 

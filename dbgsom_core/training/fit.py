@@ -196,7 +196,6 @@ def _train_map(
 
 
 def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSummary:
-    """Return what a growth strategy may know of the data before training."""
     centre = moments.mean[None]
     deviation = spread = float(np.linalg.norm(moments.deviation))
     if not data.metric.is_euclidean:
@@ -213,7 +212,6 @@ def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSum
 def _start_map(
     parts: Parts, samples: Samples, moments: Moments, random_state: Any, grid: Grid
 ) -> SomMap:
-    """Return the map with which training begins."""
     growing = parts.growing
     (rows, columns), cap = growing.start(grid), growing.max_neurons
     if isinstance(cap, int) and rows * columns > cap:
@@ -252,7 +250,6 @@ def is_vertical(parts: Parts) -> bool:
 
 
 def horizontal(parts: Parts) -> Parts:
-    """Return the parts with the strategy that grows a single map."""
     base = parts.growing.base if is_vertical(parts) else None
     return parts if base is None else replace(parts, growth=base)
 

@@ -284,7 +284,6 @@ class Novelty:
     def scores(
         self, units: NDArray[np.int64], distance: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return (mean - distance) / deviation of the neurons ``units`` (m,), shape (m,)."""
         return np.asarray((self.means[units] - distance) / self.deviations[units])
 
 
@@ -317,7 +316,6 @@ class Density:
     def of(
         cls, clusters: MicroClusters, prototypes: NDArray[np.float64], metric: MetricCalls
     ) -> Self:
-        """Return what is known from micro-clusters and prototypes (L, D)."""
         spreads = np.square(clusters.scatter)
         unit = math.sqrt(float(np.average(spreads, weights=clusters.weights)))
         centres = clusters.centres(prototypes, metric)

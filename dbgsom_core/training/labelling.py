@@ -214,7 +214,6 @@ class MultiOutputLabeller:
     single: bool
 
     def __call__(self, data: Samples) -> NDArray[np.float64]:
-        """Return numbers (n, T), or those of a single target, for prepared samples."""
         return _stacked([labeller(data) for labeller in self.each], self.single)
 
     @property
@@ -228,7 +227,6 @@ class MultiOutputLabeller:
 
     @staticmethod
     def states(state: State, count: int) -> list[State]:
-        """Return the state of each of so many targets."""
         found: list[dict[str, NDArray[Any]]] = [{} for _ in range(count)]
         for name, array in state.items():
             number, dot, own = name.partition(".")
@@ -255,7 +253,6 @@ class Predictor:
         return descend(self.tree, data, self.tree.live(self.leaves.hits))
 
     def labels(self, data: Samples) -> NDArray[Any]:
-        """Return a label or numbers for each sample."""
         if self.labeller is None:
             return np.asarray(self.leaves.labels[self.descend(data).leaf])
         answers = self.labeller(data)

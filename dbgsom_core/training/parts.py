@@ -65,7 +65,6 @@ class Parts:
 
     @cached_property
     def growing(self) -> GrowthAbilities:
-        """What the growth strategy can do."""
         return GrowthAbilities.of(self.growth)
 
     @property
@@ -120,7 +119,6 @@ def fitted(
 
 
 def restored(metric: Metric, state: Mapping[str, NDArray[Any]] | None) -> FittedMetric:
-    """Return the metric with the state that it had once."""
     if state is None:
         return FittedMetric(metric)
     kept = {name: value.copy() for name, value in state.items()}
@@ -235,7 +233,6 @@ def why_no_start(init: Any, growth: Any, n_features: int | None = None) -> str |
 
 
 def start_shape_error(given: tuple[int, ...], rows: int, columns: int, n_features: int) -> str:
-    """Return the sentence on a start whose shape is not that of the first cells."""
     return (
         f"init has shape {given}, but the map starts with {rows} × {columns} neurons in "
         f"{n_features} dimensions: shape {(rows * columns, n_features)}"

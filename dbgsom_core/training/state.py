@@ -30,8 +30,6 @@ from dbgsom_core.training.targets import Target
 
 @dataclass(frozen=True)
 class Settings:
-    """How a map is trained beside its parts; see the parameters of `SomVQ`."""
-
     epochs: int = 100
     tol: float = 1e-4
     robust: float | str | None = None
@@ -112,7 +110,6 @@ class TrainingState:
     best: tuple[int, SomMap] | None = None  # epoch and map to be kept; None: the last one
 
     def plain(self) -> dict[str, Any]:
-        """Return it in plain values and arrays."""
         return {
             **vars(self),
             "som_map": _plain_map(self.som_map),
@@ -136,7 +133,6 @@ class TrainingState:
 
 
 def record_of(plain: Mapping[str, Any]) -> EpochRecord:
-    """Return the record of an epoch from JSON values."""
     births = tuple(GrowthEvent(epoch, at, (x, y)) for epoch, at, (x, y) in plain["births"])
     changes = tuple(map(change_of, plain.get("changes", ())))
     return EpochRecord(**{**plain, "births": births, "changes": changes})

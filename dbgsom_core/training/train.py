@@ -34,8 +34,6 @@ _DRIFT = 0.02
 
 
 class Training(NamedTuple):
-    """What a training leaves."""
-
     som_map: SomMap
     history: tuple[EpochRecord, ...]
     converged: bool
@@ -264,7 +262,6 @@ class Schedule:
         return self if epochs == self.epochs else replace(self, epochs=epochs)
 
     def phase(self, epoch: int) -> Literal["growing", "fine"]:
-        """Return the phase of an epoch, counted from 1."""
         return "growing" if epoch <= self.growing_epochs else "fine"
 
     def may_grow(self, epoch: int) -> bool:
@@ -272,7 +269,6 @@ class Schedule:
         return 1 < epoch < self.growing_epochs
 
     def width(self, epoch: int, som_map: SomMap) -> float:
-        """Return the kernel width in hops for an epoch, counted from 1."""
         # A quarter of the larger side of a square map with as many neurons: wide enough to unfold
         # it, and it follows the map as it grows.
         (rows, columns), n_neurons = som_map.shape, len(som_map)
@@ -406,8 +402,6 @@ def smoothed_over_links(
 
 
 class GrowthResult(NamedTuple):
-    """What became of what a strategy wanted."""
-
     som_map: SomMap  # the one that was given, unless more than births changed it
     rows: NDArray[
         np.int64

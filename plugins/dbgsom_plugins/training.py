@@ -130,7 +130,6 @@ class Auto(Component):
         return SQUARE
 
     def suited_to(self, n_features: int) -> Component:
-        """Return the grid for so many columns."""
         return Line() if n_features == 1 else Square()
 
 
