@@ -35,12 +35,7 @@ from dbgsom_core.som_map.topology import (
 )
 from dbgsom_core.som_map.tree import Descent, Tree, descend
 from dbgsom_core.training.groups import Calibration, Density, Novelty
-from dbgsom_core.training.labelling import (
-    FittedLabeller,
-    Labels,
-    MultiOutputLabeller,
-    Predictor,
-)
+from dbgsom_core.training.labelling import FittedLabeller, Labels, MultiOutputLabeller, Predictor
 from dbgsom_core.training.parts import FittedMetric, Parts
 from dbgsom_core.training.targets import labelled
 

@@ -271,11 +271,7 @@ class SizesTried(tuple[SizeTried, ...]):
 
 
 def choose_size(
-    estimator: Any,
-    parts: Parts,
-    X: Any,
-    target: Target | None,
-    weights: NDArray[np.float64] | None,
+    estimator: Any, parts: Parts, X: Any, target: Target | None, weights: NDArray[np.float64] | None
 ) -> tuple[SizesTried, Parts]:
     """Return the sizes tried on training samples, and the components of the best size.
 

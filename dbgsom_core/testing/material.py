@@ -181,10 +181,7 @@ def check_fit(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> A
 
 def check_threads(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> None:
     """Fit with one thread and whole chunks, then with two and small ones: the maps are equal."""
-    engines = (
-        {"name": "local", "threads": 1},
-        {"name": "local", "threads": 2, "chunk_rows": 7},
-    )
+    engines = ({"name": "local", "threads": 1}, {"name": "local", "threads": 2, "chunk_rows": 7})
     first, second = (check_fit(X, y, engine=engine, **parts) for engine in engines)
     close = first.weights_.shape == second.weights_.shape
     close = close and np.allclose(first.weights_, second.weights_, rtol=1e-9, atol=1e-12)

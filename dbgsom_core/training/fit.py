@@ -28,13 +28,7 @@ from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_core.training.groups import Calibration, Density
 from dbgsom_core.training.labelling import LabelledMap, TrainedMap, ValidationMonitor
 from dbgsom_core.training.parts import Parts, start_shape_error
-from dbgsom_core.training.state import (
-    Checkpointer,
-    FitTask,
-    Path,
-    TrainingConfig,
-    TrainingState,
-)
+from dbgsom_core.training.state import Checkpointer, FitTask, Path, TrainingConfig, TrainingState
 from dbgsom_core.training.train import BY_CALLBACK, Training, train
 
 

@@ -362,11 +362,7 @@ class Calibration:
 
     @classmethod
     def of(
-        cls,
-        density: Density,
-        data: Samples,
-        contamination: float,
-        members: Members | None = None,
+        cls, density: Density, data: Samples, contamination: float, members: Members | None = None
     ) -> Self:
         """Score samples that the map has not seen, or each as if it had not seen it.
 

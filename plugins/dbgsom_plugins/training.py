@@ -353,10 +353,7 @@ class TimeLimit(StoppingComponent):
     """The training of the map has taken so long; what it gives then depends on the machine."""
 
     seconds: float = Field(
-        gt=0,
-        le=1e9,
-        examples=[3600.0],
-        description="seconds, those before an interruption too",
+        gt=0, le=1e9, examples=[3600.0], description="seconds, those before an interruption too"
     )
 
     def stop(self, state: StopState) -> bool:
