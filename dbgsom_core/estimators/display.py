@@ -93,8 +93,7 @@ class SomDisplay:
         y : array-like (n,), optional
             Targets of X.
         ax : matplotlib Axes, optional
-            Where to draw; a page of its own without it. A figure with several panels divides them;
-            one of a plugin that draws pages only is put there as a picture.
+            Where to draw; a page of its own without it. A figure with several panels divides them.
         feature_names : sequence of D str, optional
             ``feature_names_in_`` without it.
         label_names : mapping, optional
@@ -142,11 +141,7 @@ class SomDisplay:
             if isinstance(figure, Html):
                 raise ValueError(f"{self.kind} is a page of HTML and has no place in axes")
             if figure is not ax.figure:
-                from matplotlib.image import imread
-
-                ax.imshow(imread(io.BytesIO(_png(figure))))
-                ax.set_axis_off()
-                figure = ax.figure
+                raise ValueError(f"{self.kind} draws pages of its own, and not into axes")
         self.figure_, self.ax_ = figure, ax
         return self
 

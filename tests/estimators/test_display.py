@@ -70,14 +70,6 @@ def test_figures_are_drawn_into_axes_beside_others(model, kind):
     assert display.ax_ is None
 
 
-def test_a_page_of_a_plugin_is_put_into_axes_as_a_picture():
-    figure, ax = plt.subplots()
-    page = plt.Figure()
-    display = SomDisplay(lambda where: page, "plugged").plot(ax=ax)
-    assert display.figure_ is figure
-    assert len(ax.images) == 1
-
-
 def test_pages_are_saved_as_vectors(model, tmp_path):
     display = SomDisplay.from_estimator(model)
     for ending, start in ((".svg", b"<?xml"), (".pdf", b"%PDF"), (".png", b"\x89PNG")):

@@ -48,14 +48,6 @@ def test_marks_of_any_kind_give_the_same_classifier(kind, few):
     assert np.mean(found == y) > 0.9
 
 
-def test_samples_without_a_class_shape_the_map(few):
-    X, y, hidden = few
-    all_of_them = SomClassifier(max_neurons=60).fit(X, np.where(hidden, np.nan, y))
-    assert all_of_them.hit_counts_.sum() == len(X)
-    labelled_only = SomClassifier(max_neurons=60).fit(X[~hidden], y[~hidden])
-    assert all_of_them.score(X, y) > labelled_only.score(X, y) - 0.03
-
-
 def test_a_neuron_without_labelled_samples_answers_as_its_nearest_one():
     X = np.array([[0.0], [0.1], [5.0], [5.1], [10.0], [10.1]])
     y = ["left", "left", None, None, "right", "right"]

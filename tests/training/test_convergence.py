@@ -65,10 +65,3 @@ def test_who_asks_for_all_epochs_and_who_goes_on_hears_nothing(iris):
         SomVQ(epochs=12, tol=0).fit(iris[0])
         going_on = SomVQ().fit(iris[0])
         going_on.partial_fit(iris[0][:20])
-
-
-def test_the_defaults_converge(iris, digits):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
-        for X in (iris[0], digits[0], np.random.default_rng(0).normal(size=(1000, 8))):
-            assert SomVQ().fit(X).converged_

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from dbgsom_core import SomVQ
 from dbgsom_core.engine.found import linked_runners_up, winners_of_own_class
 from dbgsom_core.engine.majorities import count_classes, leading
 from dbgsom_core.interfaces.growth import GrowthAbilities
@@ -112,18 +111,6 @@ def test_width_and_pull_ease_to_their_final_values():
     np.testing.assert_allclose(widths[10:], DEFAULT_FINE_END)
     assert not schedule.is_final(89)
     assert schedule.is_final(90)
-
-
-@pytest.mark.parametrize(
-    "growth",
-    [{"name": "gsom", "max_neurons": 40}, {"name": "fixed", "fine_tuning": 0.2}],
-    ids=["gsom", "fixed"],
-)
-def test_every_strategy_takes_a_pull_which_lowers_the_topographic_error(digits, growth):
-    X = digits[0] / 16
-    plain, pulled = (SomVQ(growth=growth | {"link_pull": pull}).fit(X) for pull in (0.0, 0.7))
-    assert len(plain.weights_) == len(pulled.weights_)
-    assert pulled.topographic_error_ < 0.6 * plain.topographic_error_
 
 
 def test_a_pull_without_fine_tuning_is_refused():
