@@ -111,8 +111,12 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     # ------------------------------------------------------------------------------ answers
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "neuron_labels_")
+
     def _samples(self, X: Any) -> Samples:
-        check_is_fitted(self)
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)  # which takes as long as an answer where all is well
         engine = self._parts.engine
         X = check_samples(self, X, self._metric.abilities.handles, reset=False, engine=engine)
         return self._parts.over(X, self._metric.abilities)

@@ -390,9 +390,6 @@ class GrowingMap(FittedMap, BaseEstimator):
 
     # -------------------------------------------------------------- as scikit-learn shows it
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "neuron_labels_")
-
     def _repr_html_inner(self) -> str:
         return self._with_map(super()._repr_html_inner())
 

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
 
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.tables import BlockTable, TransformedTable, block_rows
@@ -62,7 +68,9 @@ def check_samples(
         with np.errstate(over="ignore", invalid="ignore"):
             total = np.add.reduce(plain, axis=None)  # finite only if every entry is
         if X.shape[1] and math.isfinite(total):  # nothing else to check
-            return validate_data(estimator, plain, reset=reset, skip_check_array=True)
+            for check in (_check_feature_names, _check_n_features):
+                check(estimator, plain, reset=reset)
+            return plain
     if np.ma.is_masked(X):  # scikit-learn would take what is behind the mask
         raise ValueError("X holds masked values: X.filled(numpy.nan) makes them missing ones")
     may_miss = "missing" in handles

@@ -390,7 +390,11 @@ class SomRegressor(RegressorMixin, GrowingMap):
                 "predict_interval needs samples that the map has not seen: fit with "
                 "calibration=0.2, which holds out a fifth of them"
             )
-        margins = [_margin(of[~np.isnan(of)], level) for of in np.atleast_2d(residuals.T)]
+        margins = []
+        for target in np.atleast_2d(residuals.T):
+            known = target[~np.isnan(target)]
+            rank = math.ceil((len(known) + 1) * level)
+            margins.append(float(known[rank - 1]) if rank <= len(known) else math.inf)
         margin = margins[0] if answers.ndim == 1 else np.array(margins)
         return np.stack([answers - margin, answers + margin], axis=-1)
 
@@ -421,8 +425,3 @@ class SomRegressor(RegressorMixin, GrowingMap):
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = True
         return tags
-
-
-def _margin(residuals: NDArray[np.float64], level: float) -> float:
-    rank = math.ceil((len(residuals) + 1) * level)
-    return float(residuals[rank - 1]) if rank <= len(residuals) else math.inf

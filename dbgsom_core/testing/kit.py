@@ -159,31 +159,23 @@ def checks_for(
     if claims is None and kind == "metric":
         with suppress(PluginError):  # its attributes cannot be read, as a check says
             claims = MetricAbilities.of(component).claims
-    subject = Subject(kind, name or _offered_name(kind, component), frozenset(claims or ()))
     kinds = {kind} if kind == STEP else {kind, EVERY_KIND}
     kinds |= {MODEL_PART} if kind in _MODEL_PARTS else set()
-    return [
-        replace(one, subject=subject)
-        for one in all_checks()
-        if one.kind in kinds and _applies(one, component, subject)
-    ]
-
-
-def _applies(one: Check, component: Component, subject: Subject) -> bool:
-    if one.name in CLAIMS:
-        return one.name in subject.claims
-    try:
-        return one.applies is None or one.applies(component)
-    except PluginError:
-        return False
-
-
-def _offered_name(kind: str, component: Component) -> str | None:
-    source = f"{type(component).__module__}:{type(component).__qualname__}"
-    if kind == STEP:
-        return next((one.name for one in get_registry().steps if one.source == source), None)
-    offered = get_registry().offer_of(kind, type(component))
-    return None if offered is None else offered.name
+    if name is None and kind == STEP:
+        source = f"{type(component).__module__}:{type(component).__qualname__}"
+        name = next((step.name for step in get_registry().steps if step.source == source), None)
+    elif name is None:
+        offered = get_registry().offer_of(kind, type(component))
+        name = None if offered is None else offered.name
+    subject, found = Subject(kind, name, frozenset(claims or ())), []
+    for promise in all_checks():
+        made = promise.kind in kinds and promise.name in subject.claims
+        if promise.kind in kinds and promise.name not in CLAIMS:
+            with suppress(PluginError):  # it cannot say whether it makes the promise
+                made = promise.applies is None or promise.applies(component)
+        if made:
+            found.append(replace(promise, subject=subject))
+    return found
 
 
 def is_step(component: Any) -> bool:

@@ -67,7 +67,11 @@ class MicroClusters:
         """
         classes = None if target is None else target.classes
         numeric = target is not None and classes is None
-        rows = None if numeric else _few(data)
+        rows = None  # the samples where they are few enough to be cut, and lie where it is sensible
+        few = data.n <= _MOST_CUT and data.n * data.X.shape[1] <= _MOST_NUMBERS
+        if not numeric and few and data.metric.is_euclidean and not data.incomplete:
+            some = data.X[0 : data.n]
+            rows = np.asarray(some.toarray() if issparse(some) else some)
         if target is None and rows is None:
             won = data.found(np.empty((n_neurons, 0)), found).totals if totals is None else totals
             live = np.flatnonzero(won.hits > 0)
@@ -97,7 +101,12 @@ class MicroClusters:
         else:
             kinds = kinds >> _HALVINGS
             means = won_sums(rows, data.weights, False, groups, len(kinds))[0] / hits[:, None]
-            apart = _to_means(rows, means, groups)
+            # No distance where means are off by as much through rounding, or equal samples would
+            # lie apart, and novelty would be in units of that.
+            apart = np.linalg.norm(rows - means[groups], axis=1)
+            rounding = _EPS * np.bincount(groups, minlength=len(means))
+            rounding = rounding * np.linalg.norm(means, axis=1)
+            apart = np.where(apart <= rounding[groups], 0.0, apart)
         if data.scatter is not None:
             apart = np.hypot(apart, data.scatter)
         if rows is None:
@@ -128,25 +137,6 @@ class MicroClusters:
             return own
         means = np.where(np.isnan(self.X), own, self.X)
         return means if metric.centre is None else np.asarray(metric.centre(means), np.float64)
-
-
-def _few(data: Samples) -> NDArray[np.floating[Any]] | None:
-    # The samples where they are few enough to be cut, and lie where that means something.
-    few = data.n <= _MOST_CUT and data.n * data.X.shape[1] <= _MOST_NUMBERS
-    if not few or not data.metric.is_euclidean or data.incomplete:
-        return None
-    rows = data.X[0 : data.n]
-    return np.asarray(rows.toarray() if issparse(rows) else rows)
-
-
-def _to_means(
-    rows: NDArray[np.floating[Any]], means: NDArray[np.float64], groups: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    # Distances (n,) to the means of groups: none where those are off by as much through rounding,
-    # or equal samples would lie apart, and novelty be told in units of that.
-    apart = np.linalg.norm(rows - means[groups], axis=1)
-    rounding = _EPS * np.bincount(groups, minlength=len(means)) * np.linalg.norm(means, axis=1)
-    return np.where(apart <= rounding[groups], 0.0, apart)
 
 
 def _means(
