@@ -65,7 +65,7 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.tables import Columns
 from dbgsom_core.training.fit import FittedState
-from dbgsom_core.training.groups import Calibration, Density, LabelledGroups, MicroClusters
+from dbgsom_core.training.groups import Calibration, Density, MicroClusters
 from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
 from dbgsom_core.training.parts import LOOP, PARTS, FittedMetric, restored
 from dbgsom_core.training.state import record_of
@@ -528,14 +528,15 @@ def _fitted_labeller(
     parts, rows = [], [row]
     for clusters, learnt in zip(outputs or [estimator._memory], states, strict=True):
         _check_clusters(clusters, prototypes)
-        groups = LabelledGroups.of(clusters, prototypes, estimator._metric.abilities, classes)
-        codes, labels = groups.values, clusters.labels
+        calls = estimator._metric.abilities
+        fitted = FittedLabeller.over(labeller, clusters, prototypes, calls, classes, learnt)
+        codes, labels = fitted.values, clusters.labels
         if classes is not None:  # labellers count by codes in compiled loops
             labels = labels[clusters.labelled]
             if codes.max() >= len(classes) or (classes[codes] != labels).any():
                 raise ArchiveError("holds summaries of classes that it does not know")
-        parts.append(FittedLabeller(labeller, groups, learnt))
-        rows.append(groups.centres[[0, -1, int(codes.argmax())]])
+        parts.append(fitted)
+        rows.append(fitted.centres[[0, -1, int(codes.argmax())]])
     several = MultiOutputLabeller(tuple(parts), len(parts) == 1) if outputs else parts[0]
     return several, np.concatenate(rows)
 

@@ -19,7 +19,6 @@ from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.per_sample import units_of
 from dbgsom_core.engine.sums import won_sums
 from dbgsom_core.interfaces.arrays import FloatArray
-from dbgsom_core.interfaces.labellers import Surroundings
 from dbgsom_core.training.targets import UNLABELLED, Target
 
 BLOCK = 1 << 13  # samples whose nearest groups are sought at a time: what is made of them is cached
@@ -198,60 +197,6 @@ def without_themselves(
     holds[sample, column] = left
     order = np.argsort(np.where(holds > 0, away, np.inf), axis=1, kind="stable")
     return np.take_along_axis(away, order, 1), np.take_along_axis(holds, order, 1), order
-
-
-@dataclass(frozen=True)
-class LabelledGroups:
-    """The micro-clusters that labellers see: those with a class, or all with their mean target."""
-
-    centres: NDArray[np.float64]  # (M, D)
-    weights: NDArray[np.float64]  # (M,)
-    values: NDArray[Any]  # (M,), numbers of classes, or mean targets
-    units: NDArray[np.int64]  # (M,), leaves, ascending
-    prototypes: NDArray[np.float64]  # (L, D) of all leaves
-    n_classes: int  # 0 where targets are numbers
-
-    @classmethod
-    def of(
-        cls,
-        clusters: MicroClusters,
-        prototypes: NDArray[np.float64],
-        metric: MetricCalls,
-        classes: NDArray[Any] | None,
-    ) -> Self:
-        """Return the groups of what a map remembers; targets are numbers without ``classes``."""
-        assert clusters.labels is not None
-        assert clusters.units is not None
-        centres = clusters.centres(prototypes, metric)
-        rows = np.arange(len(centres))
-        if classes is not None and clusters.labelled is not None:
-            rows = np.flatnonzero(clusters.labelled)
-        labels, units = clusters.labels[rows], clusters.units[rows]
-        values = labels if classes is None else np.searchsorted(classes, labels)
-        n_classes = 0 if classes is None else len(classes)
-        return cls(centres[rows], clusters.weights[rows], values, units, prototypes, n_classes)
-
-    @cached_property
-    def n_whole(self) -> int:
-        """How many there would be if none were in parts."""
-        if not self.n_classes:
-            return len(self.units)
-        return len(np.unique(self.units * self.n_classes + self.values))
-
-    def around(self, data: Samples, near: Near, reads_samples: bool) -> Surroundings:
-        """Return the surroundings of samples to which these groups (m, k) are nearest."""
-        rows, distances = near
-        X: NDArray[Any] = np.empty((data.n, 0))
-        if reads_samples and not issparse(data.X):
-            X = data.completed(self.prototypes) if data.incomplete else data.X[0 : data.n]
-        return Surroundings(
-            distances,
-            self.weights.take(rows),
-            self.values.take(rows),
-            self.units.take(rows),
-            X,
-            self.n_classes,
-        )
 
 
 # -------------------------------------------------------------------------------- novelty

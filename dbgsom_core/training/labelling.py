@@ -9,10 +9,12 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from dbgsom_core.engine.blas import one_blas_thread
 from dbgsom_core.engine.contract import Assignment, PerSample, Totals
 from dbgsom_core.engine.local import LocalSamples, Samples
+from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.per_sample import units_of
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.context import Context
@@ -30,9 +32,9 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Descent, Tree, descend, leaf_map, stand_ins
 from dbgsom_core.training.groups import (
     BLOCK,
-    LabelledGroups,
     Members,
     MicroClusters,
+    Near,
     nearest_groups,
     without_themselves,
 )
@@ -131,11 +133,42 @@ def _check_columns(labeller: Labeller, method: str, answers: NDArray[Any]) -> No
 
 @dataclass(frozen=True)
 class FittedLabeller:
-    """A labeller that answers samples from the groups around them, and what it learnt."""
+    """A labeller that answers samples from the groups around them, and what it learnt.
+
+    Groups are the micro-clusters with a class, or all with their mean target.
+    """
 
     labeller: LabellerAbilities
-    groups: LabelledGroups
+    centres: NDArray[np.float64]  # (M, D)
+    weights: NDArray[np.float64]  # (M,)
+    values: NDArray[Any]  # (M,), numbers of classes, or mean targets
+    units: NDArray[np.int64]  # (M,), leaves, ascending
+    prototypes: NDArray[np.float64]  # (L, D) of all leaves
+    n_classes: int  # 0 where targets are numbers
     state: State
+
+    @classmethod
+    def over(
+        cls,
+        labeller: LabellerAbilities,
+        clusters: MicroClusters,
+        prototypes: NDArray[np.float64],
+        metric: MetricCalls,
+        classes: NDArray[Any] | None,
+        state: State,
+    ) -> Self:
+        """Return it for what a map remembers; targets are numbers without ``classes``."""
+        assert clusters.labels is not None
+        assert clusters.units is not None
+        centres = clusters.centres(prototypes, metric)
+        rows = np.arange(len(centres))
+        if classes is not None and clusters.labelled is not None:
+            rows = np.flatnonzero(clusters.labelled)
+        labels, units = clusters.labels[rows], clusters.units[rows]
+        values = labels if classes is None else np.searchsorted(classes, labels)
+        count = 0 if classes is None else len(classes)
+        weights = clusters.weights[rows]
+        return cls(labeller, centres[rows], weights, values, units, prototypes, count, state)
 
     @classmethod
     def of(
@@ -150,46 +183,55 @@ class FittedLabeller:
         if target is None or abilities.answer is None:
             return None
         data, tree = trained.samples, trained.tree
-        groups = LabelledGroups.of(clusters, tree.weights, data.metric, target.classes)
+        fresh = cls.over(abilities, clusters, tree.weights, data.metric, target.classes, {})
         known = np.arange(data.n) if target.codes is None else np.flatnonzero(target.codes >= 0)
-        most = max(_LEARN_FROM, _LEARN_FROM_A_GROUP * groups.n_whole)
+        whole = len(fresh.units)  # groups, if none were in parts
+        if fresh.n_classes:
+            whole = len(np.unique(fresh.units * fresh.n_classes + fresh.values))
+        most = max(_LEARN_FROM, _LEARN_FROM_A_GROUP * whole)
         if len(known) > most:
             known = known[np.linspace(0, len(known) - 1, most).astype(np.int64)]
         part = data if len(known) == data.n else data.subset(known)
         own = members(known)
         if clusters.labelled is not None:  # those of no class are no groups here
             own = (np.cumsum(clusters.labelled) - 1)[own]
-        near = nearest_groups(part, groups.centres, abilities.neighbours)
-        around, mine = groups.around(part, near, abilities.reads_samples), near[0] == own[:, None]
+        near = nearest_groups(part, fresh.centres, abilities.neighbours)
         numbers = None if target.codes is not None else np.asarray(target.y[known], np.float64)
-        around = _left_out(around, mine, numbers, part.weights)
+        mine = near[0] == own[:, None]
+        around = left_out(fresh.around(part, near), mine, numbers, part.weights)
         y = numbers if target.codes is None else target.codes[known]
-        state = abilities.learn(around, y, part.weights, leaf_map(tree))
-        return cls(abilities, groups, dict(state))
+        return replace(fresh, state=dict(abilities.learn(around, y, part.weights, leaf_map(tree))))
+
+    def around(self, data: Samples, near: Near) -> Surroundings:
+        """Return the surroundings of samples to which these groups (m, k) are nearest."""
+        rows, distances = near
+        X: NDArray[Any] = np.empty((data.n, 0))
+        if self.labeller.reads_samples and not issparse(data.X):
+            X = data.completed(self.prototypes) if data.incomplete else data.X[0 : data.n]
+        weights, values, units = (of.take(rows) for of in (self.weights, self.values, self.units))
+        return Surroundings(distances, weights, values, units, X, self.n_classes)
 
     def __call__(self, data: Samples) -> NDArray[np.float64]:
         """Return class probabilities (n, C), or numbers (n,) or (n, Q), for prepared samples."""
         parts: dict[int, NDArray[np.float64]] = {}
 
         def answer(rows: slice, part: Samples) -> None:
-            near = nearest_groups(part, self.groups.centres, self.labeller.neighbours)
-            around = self.groups.around(part, near, self.labeller.reads_samples)
+            near = nearest_groups(part, self.centres, self.labeller.neighbours)
             with one_blas_thread():
-                answers = self.labeller.answer(around, self.state)
+                answers = self.labeller.answer(self.around(part, near), self.state)
             parts[rows.start] = np.asarray(answers, dtype=np.float64)
 
         data.in_parts(BLOCK, answer)
         return np.concatenate([parts[start] for start in sorted(parts)])
 
 
-def _left_out(
+def left_out(
     around: Surroundings,
     mine: NDArray[np.bool_],
     y: NDArray[np.float64] | None,
     weights: NDArray[np.float64] | None,
 ) -> Surroundings:
-    # Each sample taken out of its own group, the entry that is ``mine`` (m, k), and numbers ``y``
-    # out of its mean target.
+    """Take each sample out of its group, the entry that is ``mine`` (m, k), and of its mean."""
     values, held = around.values, around.weights
     distances, left, order = without_themselves(around.distances, held, mine, weights)
     if y is not None:

@@ -67,7 +67,7 @@ def test_sparse_samples_are_no_question_to_models_of_dense_ones(friedman):
 def test_answers_are_the_weighed_mean_of_the_models_around(friedman):
     X, y, X_test, _ = friedman
     regressor = SomRegressor(max_neurons=15, epochs=10).fit(X, y)
-    groups, state = regressor._answering.groups, regressor._answering.state
+    groups, state = regressor._answering, regressor._answering.state
     squares = np.square(X_test[:20, None] - groups.centres).sum(axis=2)
     for row, found in enumerate(regressor.predict(X_test[:20])):
         near = np.argsort(squares[row])[:4]
