@@ -41,15 +41,13 @@ class SomVQ(ClusterMixin, GrowingMap):
         The cells of the map: ``"square"``, with four links each, ``"hexagonal"``, with six,
         ``"line"``, a row with two, or another one by name. ``"auto"`` is a line for data of one
         column, on which a map of squares would be folded, and else squares, as for growth that
-        says its rows; ``som_map_.grid`` tells. A map of fixed size is closed to a torus by
-        ``"square_torus"`` or ``"hexagonal_torus"``, or by ``growth={"name": "fixed", "wrap":
-        True}``.
+        says its rows. A map of fixed size is closed to a torus by ``"square_torus"`` or
+        ``"hexagonal_torus"``, or by ``growth={"name": "fixed", "wrap": True}``.
     epochs : int
-        Upper bound of the epochs; ``n_iter_`` tells how many ran. Where growth comes in waves, as
-        by default, it is over after 80 epochs, so that from 100 on more epochs are more
-        fine-tuning and the size of the map stays. When a map that may not grow
-        beyond ``max_neurons`` is full, fine-tuning begins at once and fewer do, where fine-tuning
-        anneals once more: with a ``link_pull`` and a kernel without ``end``.
+        Upper bound of the epochs. Where growth comes in waves, as by default, it is over after 80
+        epochs: from 100 on more epochs are more fine-tuning, and the size of the map stays. Once a
+        map may not grow beyond ``max_neurons``, fine-tuning begins at once, and fewer epochs run,
+        where it anneals once more: with a ``link_pull`` and a kernel without ``end``.
     tol : float
         At the final width training stops when the prototypes' root mean square step falls below
         this share of the data's deviation ‖std(X)‖; 0 runs all epochs and warns of nothing.
@@ -57,10 +55,10 @@ class SomVQ(ClusterMixin, GrowingMap):
         Fills the growth strategy's field: the closer to 1, the larger the map. ``"auto"`` chooses
         one: on four fifths of the samples a map grows through the sizes of 0.2, 0.5, 0.75 and 0.9,
         until two in a row have a larger loss on the other fifth than the best; the first within one
-        standard error of the least loss is taken, and the map is that of the number. The loss is
-        the combined error (Kaski & Lagus 1996) for `SomVQ`, the Brier score of the classes for
-        `SomClassifier`, the squared error for `SomRegressor`. It takes two to three times as long
-        as one fit, of numbers three to four; of less than 20 samples the strategy's default stays.
+        standard error of the least loss is taken. The loss is the combined error (Kaski & Lagus
+        1996) for `SomVQ`, the Brier score of the classes for `SomClassifier`, the squared error for
+        `SomRegressor`. It takes two to three times as long as one fit, of numbers three to four; of
+        less than 20 samples the strategy's default stays.
     max_neurons : int, "auto" or None
         Fills the growth strategy's field: the map never exceeds it.
     init : str, mapping, component or array (K0, D)
@@ -70,15 +68,15 @@ class SomVQ(ClusterMixin, GrowingMap):
         Outliers count less, in the centres and in the counts: in each epoch a sample at distance d
         from its best-matching unit weighs 1 - √(1 - exp(-γ d²)) (D'Urso et al. 2019). The number is
         γ; ``"auto"`` (ours) is 0.1 over the median squared distance of the samples to their column
-        medians. The growing threshold and the start then follow samples weighed the same way.
+        medians. The growing threshold and the start follow samples weighed the same way.
     transform_algorithm : {"mixture", "distances"}
         What `transform` gives; `inverse_transform` undoes mixtures.
     warm_start : bool
         Let `fit` go on from the map of the last `fit`, at the kernel's final width and in the same
         metric.
     random_state : int, RandomState or None
-        Used by an ``init`` that draws, such as ``"random"`` and ``"sample"``: with ``"pca"``, or an
-        array, it has no effect, since nothing else is drawn by lot.
+        Used by an ``init`` that draws, such as ``"random"`` and ``"sample"``; nothing else is drawn
+        by lot.
     engine : str, mapping or Engine
         How one pass over the data runs: ``"local"``, or with ``threads`` and ``chunk_rows``, which
         change no bit of the result, and ``working_memory`` in MiB for what makes it fast.
@@ -94,12 +92,12 @@ class SomVQ(ClusterMixin, GrowingMap):
     checkpoint : path, optional
         Of a file in which training is noted each second, or twentieth of it, for one fit at a time.
         A fit of the same data and parameters that finds it goes on from there to the same bits;
-        callbacks hear the epochs that are left. A fit that has ended takes it away. What was noted
-        of other data, parameters or versions is refused with `CheckpointError`.
+        callbacks hear the epochs that are left. A fit that has ended removes it. What was noted of
+        other data, parameters or versions is refused with `CheckpointError`.
     calibration : float in (0, 1), optional
         The share of the samples that training does not see, drawn by lot: `novelty_pvalue` and
-        ``offset_`` then hold for new samples in any number. They train nothing, so ``hit_counts_``
-        leave them out; ``labels_`` do not.
+        ``offset_`` then hold for new samples in any number. ``hit_counts_`` leave them out;
+        ``labels_`` do not.
     schedule : str, mapping or component, optional
         How the kernel's width goes from ``start`` to ``end``: ``"linear"``, ``"exponential"``,
         ``"constant"``, ``"cyclic"``; None: as the kernel's ``decay`` says.
@@ -117,9 +115,8 @@ class SomVQ(ClusterMixin, GrowingMap):
         along a row, y up and half a cell to the right. ``som_map_.plane_positions`` (K, 2) is where
         they lie in the plane, linked ones 1 apart.
     labels_ : int array (n,)
-        Cluster of each training sample: contiguous numbers over the neurons that won a sample.
-        Of samples that an engine reads in blocks they are made each time they are asked for, and
-        no file holds them.
+        Cluster of each training sample: contiguous numbers over the neurons that won a sample. Of
+        samples that an engine reads in blocks they are made each time, and no file holds them.
     neuron_labels_ : array (K,)
         The same for neurons; one without samples carries its nearest live neuron's.
     growth_events_ : list of (epoch, parent, position)
@@ -137,24 +134,23 @@ class SomVQ(ClusterMixin, GrowingMap):
         Training samples won, and the sum of their distances in the metric's units; with sample
         weights both are weighted sums, in float64.
     cluster_centers_ : float array (C, D)
-        The centre of each cluster in ``labels_``; computed when asked for.
+        The centre of each cluster in ``labels_``; computed when read, as the next three.
     average_distances_, densities_ : float64 arrays (K,)
         Mean distance of each prototype to its linked neighbours (the height of the U-matrix), and
-        hits over that distance; computed when asked for.
+        hits over that distance.
+    topographic_product_ : float
+        (Bauer & Pawelzik 1992).
     spreading_factor_ : float or None
         The growth strategy's: given, chosen by ``"auto"``, or its default; None where it has none.
     sizes_tried_ : SizesTried, a tuple of SizeTried
         What ``"auto"`` tried: spreading factor, neurons, loss, its excess over the least one and
-        the standard error of that; printed as a table. Empty without ``"auto"`` and in what was
-        loaded.
+        the standard error of that; printed as a table. Empty without ``"auto"`` and once loaded.
     growing_threshold_ : float
         The sum of distances at which the growth strategy wants new neurons; nan where it has none.
     quantization_error_ : float
         Mean distance of the training samples to their best-matching units, in the metric's units.
     topographic_error_ : float
         The share of the training samples whose two nearest neurons are not linked.
-    topographic_product_ : float
-        Computed when asked for (Bauer & Pawelzik 1992).
     offset_ : float
         The novelty score below which a sample is an outlier, see `score_samples` and
         `novelty_pvalue`; -inf where too few samples are known to say so at this level.
@@ -167,9 +163,8 @@ class SomVQ(ClusterMixin, GrowingMap):
     converged_ : bool
         Whether the map came to rest: the prototypes stood still, see ``tol``, or the mean
         quantization error of the last four epochs at the final width no longer changed, by less
-        than 2 % from the first to the last two. `fit` warns with scikit-learn's
-        `ConvergenceWarning` where it did not; without fine-tuning (``growth="fixed"``) the width
-        goes down to the last epoch, and it stays False without a warning.
+        than 2 % from the first to the last two. `fit` warns with `ConvergenceWarning` where it did
+        not; without fine-tuning (``growth="fixed"``) it stays False without a warning.
     n_features_in_ : int
     feature_names_in_ : array of str (D,)
         Only when X was a table with text as column names.

@@ -110,29 +110,6 @@ def test_pandas_na_is_no_class(few, texts):
         assert clf.classes_.tolist() == expected.classes_.tolist()
 
 
-@pytest.mark.parametrize("kind", ["minus one", "texts and None", "floats and nan"])
-def test_measures_leave_samples_without_a_class_out(few, kind):
-    X, y, hidden = few
-    labels = marked(y, hidden, kind)
-    clf = SomClassifier(max_neurons=40, unlabelled=-1 if kind == "minus one" else "auto")
-    clf.fit(X, labels)
-    found = clf.predict(X)
-    evaluation = clf.evaluate(X, labels, found)
-    for measure, by in ((Accuracy, accuracy_score), (AdjustedRand, adjusted_rand_score)):
-        expected = by(
-            y[~hidden].astype(str),
-            [
-                str(one)[-1:] if kind == "texts and None" else str(int(one))
-                for one in found[~hidden]
-            ],
-        )
-        assert measure().compute(evaluation) == pytest.approx(expected, abs=1e-12)
-    assert MacroF1().compute(evaluation) > 0.8
-    nobody = clf.evaluate(X[hidden], labels[hidden], found[hidden])
-    with pytest.raises(ValueError, match="none has one"):
-        Accuracy().compute(nobody)
-
-
 @pytest.mark.parametrize("marks", [[None] * 20, [np.nan] * 20, [-1] * 20])
 def test_a_later_batch_may_be_wholly_without_a_class(marks, iris):
     X, y = iris
