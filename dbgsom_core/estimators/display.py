@@ -190,13 +190,7 @@ def plotted(estimator: Any, options: Mapping[str, Any], ax: Axes | None) -> Axes
 
 
 def explored(
-    model: Any,
-    X: Any,
-    y: Any = None,
-    names: Sequence[str] | None = None,
-    path: str | PathLike[str] | None = None,
-    image_shape: tuple[int, int] | None = None,
-    other: Any = None,
+    model: Any, X: Any, y: Any, names: Any, path: Any, image_shape: Any = None, other: Any = None
 ) -> Html:
     view, beside = (
         None if of is None else _view(of, X, y, names, image_shape, predicts=False)

@@ -67,7 +67,7 @@ from dbgsom_core.tables import Columns
 from dbgsom_core.training.fit import FittedState
 from dbgsom_core.training.groups import Calibration, Density, MicroClusters
 from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
-from dbgsom_core.training.parts import LOOP, PARTS, FittedMetric, restored
+from dbgsom_core.training.parts import LOOP, PARTS, restored
 from dbgsom_core.training.state import record_of
 
 Model = TypeVar("Model")
@@ -363,7 +363,11 @@ def _write_map(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, An
 
 
 def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
-    """Return a fitted estimator, which has answered a row of samples."""
+    """Return a fitted estimator, which has answered a row of samples.
+
+    Shapes are checked here, since compiled loops would read and write beside arrays that are too
+    short; what else does not fit together shows when the row is answered.
+    """
     cls = _ESTIMATORS.get(stored["class"])
     if cls is None:
         raise ArchiveError(
@@ -389,20 +393,25 @@ def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
     _take_map(estimator, som_map, tree, tuple(map(record_of, stored["history"])))
     estimator._parts = estimator.check_parts(())
     estimator._metric = restored(estimator._parts.metric, _read_state(stored, "metric", take))
-    row = _prepared_row(estimator._metric, sizes["F"], sizes["D"])
+    calls, features, columns = estimator._metric.abilities, sizes["F"], sizes["D"]
     if isinstance(estimator._novelty, Calibration):
         _check_clusters(estimator._memory, tree.weights)
-        abilities = estimator._metric.abilities
-        estimator._density = Density.of(estimator._memory, tree.weights, abilities)
+        estimator._density = Density.of(estimator._memory, tree.weights, calls)
     estimator._answering, shape = None, estimator.leaf_labels_.shape[1:]
     state = _read_state(stored, "labeller", take)
     if state is not None:  # else its labeller answers neuron by neuron
-        estimator._answering, row = _fitted_labeller(estimator, state, row)
+        estimator._answering = _fitted_labeller(estimator, state)
         shape = (sizes["C"],) if "C" in sizes else shape
+    if features > _MOST_COLUMNS:
+        raise ArchiveError(f"claims to be of samples of {features} columns")
+    row: NDArray[np.float64] = np.arange(1.0, features + 1.0)[None]
     with one_blas_thread(), np.errstate(all="ignore"):
-        data = LocalSamples(row, estimator._metric.abilities)
-        answers = (estimator._answering or estimator._predictor.labels)(data)
-    if answers.shape != (len(row), *shape):
+        if calls.prepare is not None:
+            row = np.array(calls.prepare(row), dtype=np.float64)
+        if row.shape != (1, columns):
+            raise ArchiveError(f"holds prototypes of {columns} columns for samples of {features}")
+        answers = (estimator._answering or estimator._predictor.labels)(LocalSamples(row, calls))
+    if answers.shape != (1, *shape):
         raise ArchiveError("holds what its labeller learnt of another map")
     return estimator
 
@@ -501,44 +510,22 @@ def _read_map(stored: Mapping[str, Any], take: Take) -> SomMap:
     return som_map
 
 
-def _prepared_row(metric: FittedMetric, features: int, columns: int) -> NDArray[np.float64]:
-    """Return a sample as the metric prepares it, (1, D), which shows whether its state fits."""
-    calls = metric.abilities
-    if features > _MOST_COLUMNS:
-        raise ArchiveError(f"claims to be of samples of {features} columns")
-    row: NDArray[np.float64] = np.arange(1.0, features + 1.0)[None]
-    if calls.prepare is not None:
-        with one_blas_thread():
-            row = np.array(calls.prepare(row), dtype=np.float64)
-    if row.shape != (1, columns):
-        raise ArchiveError(f"holds prototypes of {columns} columns for samples of {row.shape[1:]}")
-    if calls.uses_state and calls.pairwise is not None:
-        calls.pairwise(row, np.ones((1, columns)))
-    return row
-
-
 def _fitted_labeller(
-    estimator: Any, state: dict[str, NDArray[Any]], row: NDArray[np.float64]
-) -> tuple[FittedLabeller | MultiOutputLabeller, NDArray[np.float64]]:
-    """Return the labeller with its state, and rows that show whether its state fits."""
-    labeller = LabellerAbilities.of(estimator._parts.labeller)
+    estimator: Any, state: dict[str, NDArray[Any]]
+) -> FittedLabeller | MultiOutputLabeller:
+    labeller, calls = LabellerAbilities.of(estimator._parts.labeller), estimator._metric.abilities
     classes, prototypes = getattr(estimator, "classes_", None), estimator._tree.weights
-    outputs = getattr(estimator, "_outputs", [])
+    outputs, parts = getattr(estimator, "_outputs", []), []
     states = MultiOutputLabeller.states(state, len(outputs)) if outputs else [state]
-    parts, rows = [], [row]
     for clusters, learnt in zip(outputs or [estimator._memory], states, strict=True):
         _check_clusters(clusters, prototypes)
-        calls = estimator._metric.abilities
         fitted = FittedLabeller.over(labeller, clusters, prototypes, calls, classes, learnt)
-        codes, labels = fitted.values, clusters.labels
         if classes is not None:  # labellers count by codes in compiled loops
-            labels = labels[clusters.labelled]
+            codes, labels = fitted.values, clusters.labels[clusters.labelled]
             if codes.max() >= len(classes) or (classes[codes] != labels).any():
                 raise ArchiveError("holds summaries of classes that it does not know")
         parts.append(fitted)
-        rows.append(fitted.centres[[0, -1, int(codes.argmax())]])
-    several = MultiOutputLabeller(tuple(parts), len(parts) == 1) if outputs else parts[0]
-    return several, np.concatenate(rows)
+    return MultiOutputLabeller(tuple(parts), len(parts) == 1) if outputs else parts[0]
 
 
 def _check_clusters(clusters: MicroClusters, prototypes: NDArray[Any]) -> None:
