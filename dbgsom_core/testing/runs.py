@@ -5,10 +5,8 @@ from __future__ import annotations
 import inspect
 import io
 import math
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import chdir, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -172,7 +170,8 @@ def check_runs(component: Any, subject: Subject) -> None:
     """
     history, example = material.trained().history_, material.data()[:3]
     result = RunResult({"train/quantization_error": 0.5}, history, example=example, notes=["x"])
-    with _working_folder() as folder:
+    with TemporaryDirectory() as place, chdir(place):  # trackers write into the working directory
+        folder = Path(place)
         for name in ("first", "second", "second"):  # the last one as where a run is resumed
             _drive(component, folder / name, 3, "dbgsom_run_finished", result=result)
         written = {one.name for one in (folder / "second").iterdir()} - {SCALARS, ARTIFACTS}
@@ -193,18 +192,6 @@ def check_how_to_open(component: Any, subject: Subject) -> None:
                 text = getattr(component, method)()
                 plain = isinstance(text, str) and text.strip()
                 assert plain, f"{method} gives {text!r}"
-
-
-@contextmanager
-def _working_folder() -> Iterator[Path]:
-    # Trackers write into the working directory.
-    before = Path.cwd()
-    with TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            yield Path(folder)
-        finally:
-            os.chdir(before)
 
 
 def _drive(component: Any, folder: Path, epochs: int, end: str, **event: Any) -> None:

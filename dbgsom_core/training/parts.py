@@ -70,10 +70,14 @@ class Parts:
     @property
     def spreading_factor(self) -> float | None:
         """That with which maps grow; None where the strategy has none."""
-        growing = self.growing
-        while growing.base is not None:
-            growing = GrowthAbilities.of(growing.base)
+        growing = _of_single_map(self.growth)
         return None if growing.spreading_factor is None else float(growing.spreading_factor)
+
+
+def _of_single_map(growth: Any) -> GrowthAbilities:
+    """Return what the strategy can do that grows a single map, within one around it."""
+    growing = GrowthAbilities.of(growth)
+    return growing if growing.base is None else _of_single_map(growing.base)
 
 
 # ------------------------------------------------------------------------- the fitted metric
@@ -180,9 +184,7 @@ def why_not_measured(rule: Any, estimator: str) -> str | None:
 
 def why_no_grid(growth: Any, grid: Any) -> str | None:
     """Return why maps of a growth strategy cannot lie on a grid, a component; None: they can."""
-    growing = GrowthAbilities.of(growth)
-    if growing.base is not None:
-        growing = GrowthAbilities.of(growing.base)
+    growing = _of_single_map(growth)
     try:
         growing.grid(grid)
     except ComponentError:
@@ -220,14 +222,11 @@ def why_not_filled(growth: Any, field: str, value: Any) -> str | None:
 
 def why_no_start(init: Any, growth: Any, n_features: int | None = None) -> str | None:
     """Return why prototypes in a component's ``values`` are no start; None: they may be."""
-    growing = GrowthAbilities.of(growth)
-    if growing.base is not None:
-        growing = GrowthAbilities.of(growing.base)
     values = getattr(init, "values", None)
     if not values or not isinstance(values[0], tuple):
         return None
     given = (len(values), len(values[0]))
-    rows, columns = growing.shape
+    rows, columns = _of_single_map(growth).shape
     wanted = (rows * columns, n_features or given[1])
     return None if given == wanted else start_shape_error(given, rows, columns, wanted[1])
 
