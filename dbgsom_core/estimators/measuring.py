@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -154,7 +154,7 @@ class MeasureFacts(NamedTuple):
         )
 
 
-class MeasureTable(Mapping[str, float]):
+class MeasureTable(dict[str, float]):
     """What measures found: a mapping of names to numbers, which notebooks show as a table.
 
     Attributes
@@ -167,23 +167,15 @@ class MeasureTable(Mapping[str, float]):
     def __init__(
         self, values: Mapping[str, float], notes: Mapping[str, str], facts: Mapping[str, Any]
     ) -> None:
-        self._values, self.notes, self.facts = dict(values), dict(notes), dict(facts)
-
-    def __getitem__(self, name: str) -> float:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+        super().__init__(values)
+        self.notes, self.facts = dict(notes), dict(facts)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row a measure: value, which end is best, range, what it is."""
         import pandas as pd
 
         rows = {
-            name: [self._values.get(name, math.nan), of.best, of.range, of.what, of.reference]
+            name: [self.get(name, math.nan), of.best, of.range, of.what, of.reference]
             for name, of in self.facts.items()
         }
         table = pd.DataFrame.from_dict(rows, orient="index", columns=list(_COLUMNS))

@@ -208,8 +208,8 @@ class FittedLabeller:
         X: NDArray[Any] = np.empty((data.n, 0))
         if self.labeller.reads_samples and not issparse(data.X):
             X = data.completed(self.prototypes) if data.incomplete else data.X[0 : data.n]
-        weights, values, units = (of.take(rows) for of in (self.weights, self.values, self.units))
-        return Surroundings(distances, weights, values, units, X, self.n_classes)
+        weights, units = self.weights.take(rows), self.units.take(rows)
+        return Surroundings(distances, weights, self.values.take(rows), units, X, self.n_classes)
 
     def __call__(self, data: Samples) -> NDArray[np.float64]:
         """Return class probabilities (n, C), or numbers (n,) or (n, Q), for prepared samples."""

@@ -5,11 +5,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, adjusted_rand_score
 
 from dbgsom_core import SomClassifier
 from dbgsom_core.training.targets import class_labels
-from dbgsom_plugins.measures.targets import Accuracy, AdjustedRand, MacroF1
 
 
 @pytest.fixture

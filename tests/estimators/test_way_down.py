@@ -11,7 +11,7 @@ from dbgsom_core.engine.local import LocalSamples
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.tree import Tree, descend, leaf_map, stand_ins
+from dbgsom_core.som_map.tree import Tree, descend, stand_ins
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.metrics.norms import Euclidean
 
