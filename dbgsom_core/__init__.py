@@ -13,11 +13,11 @@ from dbgsom_core.interfaces.version import __version__
 
 if TYPE_CHECKING:
     from dbgsom_core import presets as presets
-    from dbgsom_core.estimators.classifier import SomClassifier as SomClassifier
-    from dbgsom_core.estimators.clustering import SomVQ as SomVQ
+    from dbgsom_core.estimators.checkpoints import GrowthFilm as GrowthFilm
     from dbgsom_core.estimators.display import SomDisplay as SomDisplay
-    from dbgsom_core.estimators.growth_film import GrowthFilm as GrowthFilm
-    from dbgsom_core.estimators.regressor import SomRegressor as SomRegressor
+    from dbgsom_core.estimators.som import SomClassifier as SomClassifier
+    from dbgsom_core.estimators.som import SomRegressor as SomRegressor
+    from dbgsom_core.estimators.som import SomVQ as SomVQ
     from dbgsom_core.runs.api import run as run
     from dbgsom_core.runs.api import sweep as sweep
     from dbgsom_core.runs.compare.compare import compare as compare
@@ -36,11 +36,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "SomVQ": "estimators.clustering",
-    "SomClassifier": "estimators.classifier",
-    "SomRegressor": "estimators.regressor",
+    "SomVQ": "estimators.som",
+    "SomClassifier": "estimators.som",
+    "SomRegressor": "estimators.som",
     "SomDisplay": "estimators.display",
-    "GrowthFilm": "estimators.growth_film",
+    "GrowthFilm": "estimators.checkpoints",
     "compare": "runs.compare.compare",
     "run": "runs.api",
     "sweep": "runs.api",

@@ -94,15 +94,12 @@ def as_text(told: object) -> str:
     text = str(told)
     if text.isprintable():
         return text
-    return "".join(letter if _is_harmless(letter) else _written_out(letter) for letter in text)
-
-
-def _is_harmless(letter: str) -> bool:
-    return letter in "\n\t" or unicodedata.category(letter) not in _STEERING
-
-
-def _written_out(letter: str) -> str:
-    return letter.encode("unicode_escape").decode()
+    return "".join(
+        letter
+        if letter in "\n\t" or unicodedata.category(letter) not in _STEERING
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

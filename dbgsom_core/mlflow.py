@@ -26,15 +26,13 @@ def autolog(
 ) -> None:
     """Log every fit of `SomVQ`, `SomClassifier` and `SomRegressor` to MLflow from now on.
 
-    A fit is logged into the active run, or one of its own: parameters and names, as ``dbgsom run``
-    has them, metrics of each epoch, measures of the training data, figures, data set and model. A
-    second fit in the same run becomes its child. Of a search (``GridSearchCV``) the run has the
-    refitted model, and a child for each candidate with its parameters and scores; candidates and
-    folds of a cross-validation are logged in no other way. What cannot be logged is warned of and
-    stops no fit. It works beside ``mlflow.sklearn.autolog``, which makes the children then.
-
-    All of it is there when the fit returns. A fit that raises ends its run as FAILED. Calls of
-    ``partial_fit``, which leave a map that later calls change, are not logged.
+    A fit is logged into the active run, or one of its own, before it returns: parameters and names,
+    as ``dbgsom run`` has them, metrics of each epoch, measures of the training data, figures, data
+    set and model. A second fit in the same run becomes its child. Of a search (``GridSearchCV``)
+    the run has the refitted model, and a child for each candidate with its parameters and scores.
+    What cannot be logged is warned of and stops no fit; a fit that raises ends its run as FAILED.
+    Calls of ``partial_fit`` are not logged. It works beside ``mlflow.sklearn.autolog``, which makes
+    the children then.
 
     Parameters
     ----------
@@ -122,14 +120,9 @@ def save_model(
     signature: Any = "any",
     wheels: Sequence[str | PathLike[str]] = (),
 ) -> None:
-    """Write a fitted model as the folder of an MLflow model, which must not exist; see `log_model`.
+    """Write a fitted model as the folder of an MLflow model, which must not exist.
 
-    Raises
-    ------
-    ModelFileError, PluginError
-        The model cannot be saved without pickle.
-    DbgsomError
-        A wheel is missing, or of nothing that the model needs.
+    Parameters and errors are those of `log_model`.
     """
     _python().save_model(
         model, path, input_example=input_example, signature=signature, wheels=wheels

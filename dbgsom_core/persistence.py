@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import packages_distributions, version
 from typing import Any
 
-from dbgsom_core.estimators import classifier, clustering, regressor  # noqa: F401 - files hold them
+from dbgsom_core.estimators import som  # noqa: F401 - files hold its classes
 from dbgsom_core.estimators.answers import Table, answer_columns, as_samples, chosen_columns
 from dbgsom_core.estimators.model_file import FORMAT, FittedModel, load, save
 from dbgsom_core.interfaces.component import nested_fields
@@ -79,7 +79,4 @@ def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> Table:
     """
     known = model if isinstance(model, FittedModel) else FittedModel((), model)
     names = chosen_columns(known, columns)
-    rows = as_samples(known, X)
-    bare = known.columns is None and not known.steps  # the estimator itself knows its features
-    answers = known.estimator.answers(rows) if bare else known.answers(rows)
-    return answer_columns(known, answers, names)
+    return answer_columns(known, known.answers(as_samples(known, X)), names)

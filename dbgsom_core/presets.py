@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dbgsom_core.estimators.clustering import SomVQ
+from dbgsom_core.estimators.som import SomVQ
 
 
 def paper(spreading_factor: float, epochs: int, init: Any = None) -> SomVQ:

@@ -264,7 +264,7 @@ def check_plugins(distribution: str | None, as_json: bool, limit: float) -> int:
     The checks run in another process: one that hangs, or that ends the process, has failed. Exit
     code 3 when a promise is broken.
     """
-    from dbgsom_core.testing.isolated import check_isolated
+    from dbgsom_core.testing.kit import check_isolated
 
     report = check_isolated(distribution, limit)
     broken = [

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.style import Style
     from rich.text import Text
 
-    from dbgsom_core.estimators.shades import Shades
+    from dbgsom_core.estimators.display import Shades
     from dbgsom_core.plugins.registry import Registry
     from dbgsom_core.runs.folder import StoredRun
 
@@ -155,7 +155,7 @@ def draw_map(estimator: Any, by: str | None, console: Console) -> list[Text]:
     import numpy as np
     from rich.text import Text
 
-    from dbgsom_core.estimators.shades import shades_of
+    from dbgsom_core.estimators.display import shades_of
 
     shades, positions = shades_of(estimator, by), estimator.som_map_.plane_positions
     signs = _legend_signs(shades)

@@ -60,7 +60,7 @@ class Answers:
         """Distances to the leaf's prototype in the metric's units, float64 (n,)."""
         return self.ended.distance
 
-    @cached_property
+    @property
     def cell(self) -> NDArray[np.int64]:
         """Where the units are on the grid, (x, y) = (column, row), int64 (n, 2)."""
         cells: NDArray[np.int64] = self._estimator.som_map_.positions[self.unit]
@@ -81,7 +81,7 @@ class Answers:
             return self._answered
         return np.asarray(self._estimator.classes_[self._answered.argmax(axis=1)])
 
-    @cached_property
+    @property
     def probabilities(self) -> NDArray[np.float64] | None:
         """As `predict_proba` gives them, float64 (n, C) in the order of ``classes_``, or None."""
         if not hasattr(self._estimator, "classes_"):
@@ -92,29 +92,20 @@ class Answers:
         return None if shares is None else np.asarray(shares[self.leaf])
 
     @cached_property
-    def novelty(self) -> NDArray[np.float64] | None:
-        """As `score_samples` gives it, float64 (n,); None for a map that was saved without it."""
-        if self._known is None:
-            return None
+    def novelty(self) -> NDArray[np.float64]:
+        """As `score_samples` gives it, float64 (n,)."""
         return np.asarray(self._estimator._scores(self._data, lambda: self.ended))
 
-    @cached_property
+    @property
     def pvalue(self) -> NDArray[np.float64] | None:
         """As `novelty_pvalue` gives it, float64 (n,); None for a map that was saved without it."""
-        if self.novelty is None or not isinstance(self._known, Calibration):
-            return None
-        return self._known.pvalues(self.novelty)
+        known = self._estimator._novelty
+        return known.pvalues(self.novelty) if isinstance(known, Calibration) else None
 
     @property
-    def outlier(self) -> NDArray[np.bool_] | None:
-        """Where the novelty is below ``offset_``, bool (n,), or None."""
-        if self.novelty is None or self._known is None:
-            return None
-        return np.asarray(self.novelty < self._known.offset)
-
-    @property
-    def _known(self) -> Novelty | Calibration | None:
-        return getattr(self._estimator, "_novelty", None)
+    def outlier(self) -> NDArray[np.bool_]:
+        """Where the novelty is below ``offset_``, bool (n,)."""
+        return np.asarray(self.novelty < self._estimator._novelty.offset)
 
 
 @dataclass(frozen=True)
@@ -209,7 +200,7 @@ def explained(
 ) -> Explanation:
     """Return why a fitted map answers to a sample x (D,) as it does; see `FittedMap.explain`.
 
-    ``undo`` turns samples (n, D) of the map's features into those that are told.
+    ``undo`` turns samples (n, D) of the map's features into those that are shown.
     """
     samples = estimator._samples(as_row(x))
     if samples.n != 1:
@@ -220,8 +211,6 @@ def explained(
         )
     answers = Answers(estimator, samples)
     ended, leaf = answers.ended, int(answers.leaf[0])
-    assert answers.novelty is not None
-    assert answers.outlier is not None
     shares = answers.probabilities
     path = tuple(int(neuron) for neuron in ended.path[0] if neuron >= 0)
     names = _feature_names(estimator, names)
@@ -231,7 +220,7 @@ def explained(
     differs = abs(difference) > _ROUNDING * abs(both).max(axis=0)
     steps = np.where(differs, np.copysign(np.inf, difference), 0.0)
     np.divide(difference, deviations, out=steps, where=deviations > 0)
-    if undo is not None and estimator._metric.abilities.prepare is None:
+    if undo is not None:
         both = undo(both)
     return Explanation(
         label=answers.label.tolist()[0],
@@ -277,10 +266,7 @@ def as_row(x: Any) -> Any:
 def nearest_rows(
     estimator: Any, x: Any, X: Any, count: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return which rows of X (n, D) are nearest to x (1, D) in the metric, and their distances.
-
-    What is missing in x counts as that of its neuron's prototype.
-    """
+    """Return which rows of X (n, D) are nearest to x (1, D) in the metric, and their distances."""
     one = estimator._samples(x)
     point = one.completed(estimator._tree.weights) if one.incomplete else _dense(one.X[0])
     distances = estimator._samples(X).distances(np.reshape(point, (1, -1)).astype(np.float64))[:, 0]
@@ -347,12 +333,9 @@ def as_samples(model: Any, X: Any) -> Any:
 
 def chosen_columns(model: Any, columns: Sequence[str]) -> list[str]:
     """Return which columns are wanted: those given, or all that a model has."""
-    estimator = model.estimator
-    novelty, lacking = getattr(estimator, "_novelty", None), {}
-    if not isinstance(novelty, Calibration):
+    estimator, lacking = model.estimator, {}
+    if not isinstance(estimator._novelty, Calibration):
         lacking["pvalue"] = "it was saved by an older version"
-    if novelty is None:
-        lacking |= dict.fromkeys(("novelty", "outlier"), lacking["pvalue"])
     if not hasattr(estimator, "classes_") or estimator._leaf_probabilities is None:
         lacking["probabilities"] = "its labeller gives none"
     if not columns:

@@ -1,8 +1,11 @@
-"""Write arrays and a JSON header to a zip, and read them with bounds on memory.
+"""Archives of arrays and a JSON header: bounds on memory, an allow-list, no pickle and no code.
 
 Model files, checkpoints and growth films are such archives. Before anything is allocated, its size
 is compared with what the file can hold. Digests reveal damage, not intent: whoever forges a file
 can write those, too.
+
+Plain are None, bool, int, float, str, lists, tuples and mappings of them, dtypes and numpy arrays
+of numbers, text or dates; and objects of listed classes, stored attribute by attribute.
 """
 
 from __future__ import annotations
@@ -13,15 +16,19 @@ import math
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import comb
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.errors import DbgsomError
+from dbgsom_core.errors import DbgsomError, did_you_mean
+from dbgsom_core.interfaces.stored_types import StoredType
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.tables import is_unit
 from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 # A file of n bytes may unpack to a + b n bytes.
@@ -152,3 +159,227 @@ def _digest(array: NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{array.dtype.str} {array.shape}".encode())
     digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
     return digest.hexdigest()
+
+
+Take = Callable[[str], NDArray[Any]]  # returns each array once: none can stand for many
+Types = Mapping[str, StoredType]
+NO_OBJECTS: Types = {}
+_DTYPE = re.compile(r"[<>|=]?[biuf]\d{1,2}")
+
+
+class NotPlainError(TypeError):
+    """A value has no plain form, or the plain form is of a value that files may not hold."""
+
+
+# --------------------------------------------------------------------------- the allow-list
+
+OURS = {
+    "columns": StoredType(
+        "dbgsom_core.tables.columns:Columns",
+        {
+            "names ids dropped na_values": "tuple of text",
+            "categories dates": "mapping of tuple of text",
+            "target": "text | none",
+            "decimal": "'.' | ','",
+            "dtype": "'float64' | 'float32'",
+            "thousands?": "text",
+            "units?": "mapping of text | none",
+            "annotations?": "tuple of text",
+        },
+        fits=lambda columns: (
+            0 < len(set(columns.names)) == len(columns.names)
+            and {*columns.categories, *columns.dates} <= {*columns.names}
+            and all(map(is_unit, (columns.units or {}).values()))
+        ),
+    ),
+    "summaries": StoredType(
+        "dbgsom_core.training.groups:MicroClusters",
+        {
+            "X": "float[M, D]",
+            "weights": "finite[M]",
+            "scatter": "number[M]",
+            "labels": "any[M] | none",
+            "labelled": "flag[M] | none",
+            "units?": "int[M] | none",
+        },
+        fits=lambda clusters: bool((clusters.weights > 0).all()),
+    ),
+    "novelty": StoredType(
+        "dbgsom_core.training.groups:Novelty",
+        {"means deviations": "number[L]", "offset": "number"},
+        fits=lambda novelty: not (novelty.deviations <= 0).any(),
+    ),
+    "calibration": StoredType(
+        "dbgsom_core.training.groups:Calibration",
+        {"scores weights": "number[Q]", "offset": "number"},
+        fits=lambda it: bool((it.weights >= 0).all() and (np.diff(it.scores) >= 0).all()),
+    ),
+}
+# Names in files of format 1, written by 0.1.0.
+_FORMERLY = {
+    "dbgsom_core.memory:Memory": "summaries",
+    "dbgsom_core.novelty:Novelty": "novelty",
+    "dbgsom_core.prepare:RangeScaler": "range_scale",
+}
+
+
+class _Transformer(StoredType):
+    """A class with any plain attributes; a row of samples shows whether it works with them."""
+
+    def mismatch(self, value: Any, types: Types) -> str:
+        fits = self.fits is None or self.fits(value)
+        return "" if fits else " has attributes that do not fit each other"
+
+
+def _bounds_polynomials(step: Any) -> bool:  # memory grows with what the degrees say
+    low, high, columns = step._min_degree, step._max_degree, step.n_features_in_
+    if not 0 <= low <= high <= 99:
+        return False
+    more = 0 if step.interaction_only else 1
+    count = [comb(columns + more * (degree - 1), degree) for degree in range(1, high + 1)]
+    full, output = sum(count), sum(count[max(low, 1) - 1 :])
+    stored = step._n_out_full - step.include_bias, step.n_output_features_ - step.include_bias
+    return full <= 10**6 and stored == (full, output)
+
+
+def _encodes_within_columns(step: Any) -> bool:  # scipy's compiled loops write where these say
+    lengths = [len(categories) for categories in step.categories_]
+    return (
+        lengths == list(step._n_features_outs)
+        and len(lengths) == step.n_features_in_
+        and not step._infrequent_enabled
+        and step.drop is step.drop_idx_ is step._drop_idx_after_grouping is None
+        and all(
+            categories.dtype.kind in "OUS"
+            or np.array_equal(categories, np.unique(categories), equal_nan=True)
+            for categories in step.categories_
+        )
+    )
+
+
+# Transformers that do arithmetic with their attributes and nothing else: no function, estimator,
+# path, connection or number of processes is among them.
+_LISTED = {
+    "preprocessing": (
+        "StandardScaler MinMaxScaler MaxAbsScaler RobustScaler Normalizer Binarizer "
+        "QuantileTransformer PowerTransformer PolynomialFeatures OrdinalEncoder OneHotEncoder"
+    ),
+    "impute": "SimpleImputer MissingIndicator KNNImputer",
+    "decomposition": "PCA IncrementalPCA TruncatedSVD FactorAnalysis FastICA",
+    "feature_selection": "VarianceThreshold",
+    "random_projection": "GaussianRandomProjection",
+    "kernel_approximation": "RBFSampler",
+}
+_GUARDS: dict[str, Callable[[Any], bool]] = {  # of what scikit-learn does not check itself
+    "PolynomialFeatures": _bounds_polynomials,
+    "OneHotEncoder": _encodes_within_columns,
+    "FactorAnalysis": lambda step: len(step.components_) <= 4096,
+}
+SCIKIT_LEARN = {
+    (where := f"sklearn.{module}:{name}"): _Transformer(where, {}, fits=_GUARDS.get(name))
+    for module, names in _LISTED.items()
+    for name in names.split()
+}
+OURS["range_scale"] = _Transformer("dbgsom_core.estimators.samples:RangeScaler", {})
+
+
+def stored_types() -> dict[str, StoredType]:
+    """Return every type that model files may hold, by the name that it has there."""
+    return {**get_registry().stored_types, **SCIKIT_LEARN, **OURS}
+
+
+# --------------------------------------------------------------------------- values as JSON
+
+
+def to_plain(
+    value: Any, arrays: dict[str, NDArray[Any]], where: str = "state", types: Types = NO_OBJECTS
+) -> Any:
+    """Return ``value`` as JSON data; arrays are put into ``arrays`` and referred to by name."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.ndarray):
+        key, text = f"a{len(arrays)}", value.dtype == object
+        known = value.dtype.kind in "biufSUMm"
+        if not (known or (text and all(isinstance(item, str) for item in value.ravel()))):
+            raise NotPlainError(f"{where} is an array of things that are no numbers, text or dates")
+        arrays[key] = value.astype(str) if text else value
+        return {"$objects" if text else "$array": key}
+    if isinstance(value, np.dtype):
+        return {"$dtype": value.str}
+    if isinstance(value, type) and issubclass(value, np.generic):
+        return {"$dtype": np.dtype(value).str, "$type": True}
+    if isinstance(value, np.generic):
+        return to_plain(np.asarray(value), arrays, where, types) | {"$scalar": True}
+    if isinstance(value, (list, tuple)):
+        items = [to_plain(item, arrays, f"{where}[]", types) for item in value]
+        return items if isinstance(value, list) else {"$tuple": items}
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        inside = {k: to_plain(item, arrays, f"{where}.{k}", types) for k, item in value.items()}
+        return {"$map": inside}
+    cls = type(value)
+    name = next((name for name, stored in types.items() if stored.means(cls)), None)
+    if name is None:
+        raise NotPlainError(
+            f"{where} is a {cls.__module__}.{cls.__qualname__}, which is not on the list of what "
+            "model files hold; use a listed class itself, prepare the data before, or list the "
+            "class in a plugin's dbgsom_transformers"
+        )
+    if problem := types[name].mismatch(value, types):
+        raise NotPlainError(f"{where}{problem}")
+    kind: dict[str, Any] = {"$object": name}
+    if name not in SCIKIT_LEARN:
+        kind = {"$state": name, "version": types[name].version}
+    state = {key: to_plain(it, arrays, f"{where}.{key}", types) for key, it in vars(value).items()}
+    return {**kind, "state": state}
+
+
+def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "state") -> Any:
+    """Return what `to_plain` was given; `NotPlainError` where files may not hold it."""
+    if isinstance(value, list):
+        return [from_plain(item, take, types, where) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "$array" in value:
+        array = take(value["$array"])
+        return array[()] if value.get("$scalar") else array
+    if "$objects" in value:
+        return take(value["$objects"]).astype(str).astype(object)
+    if "$dtype" in value:
+        if not _DTYPE.fullmatch(value["$dtype"]):
+            raise NotPlainError(f"the file names a dtype that is none of numbers: {value}")
+        dtype = np.dtype(value["$dtype"])
+        return dtype.type if value.get("$type") else dtype
+    if "$tuple" in value:
+        return tuple(from_plain(item, take, types, where) for item in value["$tuple"])
+    if "$map" in value:
+        return {k: from_plain(it, take, types, f"{where}.{k}") for k, it in value["$map"].items()}
+    name = _listed_name(value, types)
+    made: Any = object.__new__(types[name].load())
+    for key, item in value["state"].items():
+        vars(made)[key] = from_plain(item, take, types, f"{where}.{key}")
+    if problem := types[name].mismatch(made, types):
+        raise NotPlainError(f"the file holds a '{name}' that is wrong: {where}{problem}")
+    return made
+
+
+def _listed_name(value: Mapping[str, Any], types: Types) -> str:
+    """Return the name, on the allow-list, of the class that a plain object names."""
+    if "$state" in value:
+        name = value["$state"]
+        listed = name in types and name not in SCIKIT_LEARN
+        if listed and value["version"] > types[name].version:
+            raise NotPlainError(
+                f"the file holds '{name}' of version {value['version']}, which is newer than what "
+                "is installed here; upgrade what offers it"
+            )
+    else:  # files of format 1 name the private module within the public package
+        module, _, attribute = value["$object"].partition(":")
+        name = f"{module.partition('._')[0]}:{attribute}"
+        name = _FORMERLY.get(value["$object"], name)
+        listed = name in types and (name in SCIKIT_LEARN or name in OURS)
+    if not listed:
+        raise NotPlainError(
+            f"the file holds a '{name}', which is not on the list of what model files hold"
+            f"{did_you_mean(name, types)}; know where the file is from before you add what it names"
+        )
+    return str(name)

@@ -1,4 +1,4 @@
-"""Checkpoints of a fit: files from which another process goes on to the same bits.
+"""Files from which a fit goes on to the same bits, and the prototypes of past epochs.
 
 A checkpoint is a zip of .npy arrays and a JSON header, as model files are, and runs nothing either.
 It says of what fit it is: by the facts on which the map depends.
@@ -22,22 +22,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.tables import each_range
 from dbgsom_core.errors import CheckpointError, PluginError, callers_level
-from dbgsom_core.estimators.allow_list import NotPlainError, from_plain, to_plain
-from dbgsom_core.estimators.archive import ArchiveError, one_line, opened_archive
+from dbgsom_core.estimators.archive import (
+    ArchiveError,
+    NotPlainError,
+    from_plain,
+    one_line,
+    opened_archive,
+    to_plain,
+)
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.tables.safe_files import write_atomically
-from dbgsom_core.training.checkpoint import Checkpointer, States, TrainingState
-from dbgsom_core.training.config import Held, Settings
-from dbgsom_core.training.parts import FittedMetric, Parts
-from dbgsom_core.training.stopping import BY_CALLBACK
-from dbgsom_core.training.targets import Target
+from dbgsom_core.training.parts import FittedMetric
+from dbgsom_core.training.state import Checkpointer, FitTask, States, TrainingState
+from dbgsom_core.training.train import BY_CALLBACK
 
 log = logging.getLogger("dbgsom")
 
@@ -48,23 +50,12 @@ Facts = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where a fit writes checkpoints, and how often.
-
-    Attributes
-    ----------
-    path : Path
-    seconds : float
-        After which one is written, see `Checkpointer`. 0: every epoch.
-    stays : bool
-        Whether they are there still when the fit has ended.
-    first : callable, optional
-        Called before each is written: what must be on the disk by then.
-    """
+    """Where a fit writes checkpoints, and how often."""
 
     path: Path
-    seconds: float = 1.0
-    stays: bool = False
-    first: Callable[[], object] | None = None
+    seconds: float = 1.0  # see `Checkpointer`
+    stays: bool = False  # whether they are there still when the fit has ended
+    first: Callable[[], object] | None = None  # puts on the disk what must be there by then
     _warned: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
@@ -76,7 +67,7 @@ class Checkpoints:
             raise ValueError(f"checkpoint must be the path of a file, or None, not {given!r}")
         return cls(Path(os.fsdecode(given)))
 
-    def progress(self, facts: Facts, random_state: Any = None) -> Checkpointer:
+    def resumed(self, facts: Facts, random_state: Any = None) -> Checkpointer:
         """Return how far a fit that these facts describe has come.
 
         A ``random_state`` that is a generator is set to where it was.
@@ -90,10 +81,20 @@ class Checkpoints:
         found = self._read()
         states: States = {}
         if found is not None:
-            self._check(found["facts"], facts)
-            states = found["states"]
-            if found["random"] is not None and isinstance(random_state, np.random.RandomState):
-                random_state.set_state(found["random"])
+            was, states, random = found
+            differences = [
+                f"{name} was {was.get(name, 'not there')} and is {facts.get(name, 'not there')}"
+                for name in dict.fromkeys((*was, *facts))
+                if was.get(name) != facts.get(name)
+            ]
+            if differences:
+                raise CheckpointError(
+                    f"checkpoint {self.path} is of another fit: {'; '.join(differences)}. Give the "
+                    "same again to go on with it, or remove it, or name another file, to train "
+                    "from the beginning"
+                )
+            if random is not None and isinstance(random_state, np.random.RandomState):
+                random_state.set_state(random)
             epochs = sum(len(state.history) for state in states.values())
             log.info("training goes on after %d epochs, from %s", epochs, self.path)
 
@@ -102,16 +103,8 @@ class Checkpoints:
 
         return Checkpointer(states, write, self.seconds)
 
-    def ended(self) -> None:
-        """Take the checkpoint away unless it stays: the fit has ended."""
-        if not self.stays:
-            self.remove()
-
     def remove(self) -> None:
-        """Take the checkpoint away."""
         self.path.unlink(missing_ok=True)
-
-    # ------------------------------------------------------------------------------ files
 
     def _write(self, facts: Facts, states: States, random_state: Any) -> None:
         arrays: dict[str, NDArray[Any]] = {}
@@ -150,7 +143,7 @@ class Checkpoints:
                     stacklevel=callers_level(),
                 )
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> tuple[Facts, States, Any] | None:
         """Return facts, states and the state of the generator; None where there is no file."""
         try:
             with opened_archive(self.path) as archive:
@@ -161,27 +154,13 @@ class Checkpoints:
                     tuple(map(int, path)): TrainingState.of_plain(from_plain(state, take))
                     for path, state in header["states"]
                 }
-                random = from_plain(header["random"], take)
-                return {"facts": dict(header["facts"]), "states": states, "random": random}
+                return dict(header["facts"]), states, from_plain(header["random"], take)
         except FileNotFoundError:
             return None
         except (ArchiveError, OSError) as error:
             raise CheckpointError(
                 f"{self.path} {one_line(error)}; remove it to train from the beginning"
             ) from error
-
-    def _check(self, was: Facts, now: Facts) -> None:
-        differences = [
-            f"{name} was {was.get(name, 'not there')} and is {now.get(name, 'not there')}"
-            for name in dict.fromkeys((*was, *now))
-            if was.get(name) != now.get(name)
-        ]
-        if differences:
-            raise CheckpointError(
-                f"checkpoint {self.path} is of another fit: {'; '.join(differences)}. Give the "
-                "same again to go on with it, or remove it, or name another file, to train from "
-                "the beginning"
-            )
 
 
 @dataclass(frozen=True)
@@ -191,14 +170,10 @@ class Snapshot(Checkpoints):
     It trains no epoch; labels, novelty and all else that an estimator knows are those of this map.
     Who gives it as ``checkpoint`` answers for it that samples and parameters are those of the
     training.
-
-    Attributes
-    ----------
-    history : sequence of EpochRecord
-        The epochs up to this one.
     """
 
-    history: Sequence[EpochRecord] = ()
+    stays: bool = True
+    history: Sequence[EpochRecord] = ()  # the epochs up to this one
 
     def keep(self, epoch: EpochRecord) -> None:
         """Write the map of an epoch, while callbacks hear of it."""
@@ -206,64 +181,51 @@ class Snapshot(Checkpoints):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._write({}, {(): state}, None)
 
-    def progress(self, facts: Facts, random_state: Any = None) -> Checkpointer:
-        """Return the training as it was, at its end."""
+    def resumed(self, facts: Facts, random_state: Any = None) -> Checkpointer:
         found = self._read()
         if found is None:
             raise CheckpointError(f"there is no {self.path}")
-        states = found["states"]
+        states = found[1]
         states[()] = replace(states[()], history=list(self.history) or states[()].history)
         return Checkpointer(states)
-
-    def ended(self) -> None:
-        """Leave it where it is."""
 
 
 # -------------------------------------------------------------------------------- what fit it is
 
 
-def facts_of(
-    parts: Parts,
-    metric: FittedMetric,
-    samples: Samples,
-    target: Target | None,
-    settings: Settings,
-    start: SomMap | None,
-    new: int | None,
-    validation: Held | None = None,
-) -> dict[str, str]:
+def facts_of(task: FitTask, metric: FittedMetric) -> dict[str, str]:
     """Return everything on which the bits of a fit depend, by names that a user knows.
 
     The engine is not among them, since no bit depends on it.
     """
+    samples, target, start = task.samples, task.target, task.start
     facts: dict[str, Any] = {"dbgsom-core": __version__, "X": samples.X, "y": None}
     if target is not None:
         facts |= {"y": target.y, "classes": target.codes}
     facts["sample_weight"] = samples.weights
-    for part, kind, component in parts.each():
-        if part != "engine":
-            facts |= _component(part, kind, component)
-    facts.setdefault("init", parts.init)
-    if validation is not None:
-        facts["validation"] = validation.samples.X
-        if validation.target is not None:
-            facts["validation targets"] = validation.target.y
+    for part, kind, component in task.parts.each():
+        if part == "engine":
+            continue
+        try:
+            identity = get_registry().identify(kind, component)
+        except PluginError:  # of the user's own program
+            facts[part] = repr(component)
+            continue
+        facts[part] = f"{identity.name} of {identity.distribution} {identity.version}"
+        fields = flat(component.model_dump(mode="json"))
+        facts |= {f"{part}.{name}": repr(value) for name, value in fields.items()}
+    facts.setdefault("init", task.parts.init)
+    if task.validation is not None:
+        unseen, its_target = task.validation
+        facts["validation"] = unseen.X
+        if its_target is not None:
+            facts["validation targets"] = its_target.y
     facts |= {f"metric learns {name}": value for name, value in (metric.state or {}).items()}
-    facts |= vars(settings)
+    facts |= vars(task.settings)
     if start is not None:
         facts |= {"map at the start": start.prototypes, "its cells": start.positions}
-        facts["new samples"] = "all" if new is None else new
+        facts["new samples"] = "all" if task.new is None else task.new
     return {name: _described(value) for name, value in facts.items()}
-
-
-def _component(part: str, kind: str, component: Any) -> dict[str, str]:
-    try:
-        identity = get_registry().identify(kind, component)
-    except PluginError:  # of the user's own program
-        return {part: repr(component)}
-    named = f"{identity.name} of {identity.distribution} {identity.version}"
-    fields = flat(component.model_dump(mode="json"))
-    return {part: named} | {f"{part}.{name}": repr(value) for name, value in fields.items()}
 
 
 def _described(value: Any) -> str:
@@ -281,13 +243,7 @@ def _described(value: Any) -> str:
 
 
 def data_digest(X: Any) -> str:
-    """Return 16 hexadecimal digits that other values, shapes or dtypes give otherwise.
-
-    Parameters
-    ----------
-    X : array (n, …), array of texts or objects, CSR matrix, or table
-        Rows are read where slices of it are.
-    """
+    """Return 16 hexadecimal digits that other values, shapes or dtypes give otherwise."""
     found = hashlib.sha256(f"{X.dtype.str} {X.shape}".encode())
     if issparse(X):
         for part in (X.indptr, X.indices, X.data):
@@ -304,3 +260,80 @@ def _digest_of_rows(X: Any, rows: slice) -> bytes:  # where the rows are
     part = np.ascontiguousarray(X[rows])
     raw = repr(part.tolist()).encode() if part.dtype == object else part.tobytes()
     return hashlib.sha256(raw).digest()
+
+
+# ------------------------------------------------------------------------ films of growth
+
+_MOST_VALUES = 4_000_000  # of 4 bytes
+
+
+class GrowthFilm:
+    """Keeps the prototypes of some epochs; give it among the ``callbacks`` of an estimator.
+
+    ``explore`` finds it there, and its growth film then shows how variables, images and likeness
+    changed, too. A fit anew begins anew. Of 4 million values at most every second frame is let go,
+    so that it takes no more than 16 MB.
+
+    Parameters
+    ----------
+    frames : int
+        How many epochs to keep, spread evenly, and the first one.
+    folder : Path, optional
+        Where frames lie as well, for a training that is interrupted and goes on.
+
+    Attributes
+    ----------
+    frames : dict of int to float32 array (k, D)
+        By the number of the epoch, in order.
+
+    Raises
+    ------
+    ValueError
+        ``frames`` is less than 1.
+
+    Examples
+    --------
+    >>> vq = SomVQ(callbacks=[GrowthFilm()]).fit(X)
+    >>> vq.explore(X)
+    """
+
+    def __init__(self, frames: int = 16, folder: Path | None = None) -> None:
+        if frames < 1:
+            raise ValueError(f"frames must be at least 1, not {frames}")
+        self._count, self._folder, self._last = frames, folder, 0
+        self._frames: dict[int, NDArray[np.float32]] = {}
+
+    def __call__(self, epoch: EpochRecord) -> None:
+        """Record the prototypes of an epoch, as a callback of the estimator."""
+        if epoch.epoch <= self._last:
+            self._frames.clear()
+        self._last = epoch.epoch
+        if epoch.epoch > 1 and epoch.epoch % max(1, -(-epoch.epochs // self._count)):
+            return
+        frame = epoch.prototypes.astype(np.float32)
+        self._frames[epoch.epoch] = frame
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            np.save(self._folder / f"{epoch.epoch}.npy", frame)
+        while len(self._frames) > 1 and sum(f.size for f in self._frames.values()) > _MOST_VALUES:
+            self._frames = {number: self._frames[number] for number in list(self._frames)[::2]}
+
+    @property
+    def frames(self) -> dict[int, NDArray[np.float32]]:
+        """The prototypes of each epoch that is kept, also by a process before this one."""
+        frames = dict(self._frames)
+        first = min(self._frames, default=self._last)
+        for path in () if self._folder is None else self._folder.glob("*.npy"):
+            if path.stem.isdecimal() and int(path.stem) < first:
+                try:
+                    frames[int(path.stem)] = np.load(path, allow_pickle=False)
+                except (OSError, ValueError, EOFError):
+                    continue  # the process died while it was written
+        return dict(sorted(frames.items()))
+
+
+def frames_of(estimator: object) -> dict[int, NDArray[np.float32]]:
+    """Return the frames of a film among the callbacks of an estimator, none without one."""
+    callbacks = getattr(estimator, "callbacks", None)
+    several = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    return next((one.frames for one in several if isinstance(one, GrowthFilm)), {})

@@ -36,7 +36,6 @@ class FunctionMetric(MetricComponent):
     function: Callable[..., Any] = Field(description="takes two samples, returns their distance")
 
     def pairwise(self, X: NDArray[Any], prototypes: NDArray[Any]) -> NDArray[Any]:
-        """Return the distances (m, K)."""
         import numpy as np  # slow to import
 
         from dbgsom_core.interfaces.validation import distances
@@ -55,7 +54,6 @@ class FunctionMetric(MetricComponent):
 
 
 def build_parts(params: Mapping[str, Any]) -> Parts:
-    """Build the components that the parameters of an estimator name."""
     built = {param: build_param(param, params[param]) for param in KIND_OF if param != "growth"}
     return Parts(growth=build_growth(params), **built)
 
@@ -90,10 +88,7 @@ def build(kind: str, spec: Any, where: str = "") -> Any:
 
 
 def engine_for(engine: Any, X: Any) -> Any:
-    """Return the engine for data X: one named as the package of X, where ``engine`` is the default.
-
-    So dask arrays and data frames choose the engine ``dask``.
-    """
+    """Return the engine for data X: that named as its package, where ``engine`` is the default."""
     if engine != _UNNAMED["engine"]:
         return engine
     package = re.split(r"\W|_", type(X).__module__, maxsplit=1)[0]
@@ -107,7 +102,6 @@ def computed(values: Any) -> Any:
 
 
 def build_engine(engine: Any) -> Engine:
-    """Build the engine alone; raises as `build_parts`."""
     built: Engine = build("engine", engine)
     return built
 

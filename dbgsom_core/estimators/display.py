@@ -1,26 +1,35 @@
-"""Figures of fitted maps from Python: scikit-learn's displays, the explorer, dots and lines."""
+"""Fits and fitted maps shown: figures, the explorer, a map as HTML, and the epochs of a fit."""
 
 from __future__ import annotations
 
+import colorsys
 import io
+import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from html import escape
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from dbgsom_core.engine.runtime import compile_clock
+from dbgsom_core.errors import as_text
+from dbgsom_core.estimators.checkpoints import frames_of
 from dbgsom_core.estimators.components import build
-from dbgsom_core.estimators.growth_film import frames_of
-from dbgsom_core.estimators.validation import is_integer
+from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.stability import Stability
+from dbgsom_core.plugins.callbacks import line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,8 +93,7 @@ class SomDisplay:
         y : array-like (n,), optional
             Targets of X.
         ax : matplotlib Axes, optional
-            Where to draw; a page of its own without it. A figure with several panels divides them;
-            one of a plugin that draws pages only is put there as a picture.
+            Where to draw; a page of its own without it. A figure with several panels divides them.
         feature_names : sequence of D str, optional
             ``feature_names_in_`` without it.
         label_names : mapping, optional
@@ -104,51 +112,23 @@ class SomDisplay:
         Returns
         -------
         SomDisplay
-
-        Raises
-        ------
-        UnknownNameError
-            There is no such figure; the message names the nearest.
-        ValueError
-            The model is not fitted, the figure has no such field or cannot be drawn; the message
-            says why.
-
-        Examples
-        --------
-        >>> from dbgsom_core import SomDisplay, SomVQ
-        >>> vq = SomVQ().fit(X)
-        >>> SomDisplay.from_estimator(vq, X, kind="component_planes").savefig("planes.svg")
         """
-        estimator, with_steps = _map_within(model)
         component = build("figure", {**style, "name": kind}, kind)
         if FigureAbilities.of(component).of_sweeps:
             raise ValueError(f"{kind} shows sweeps, and this is one map")
-        if X is None:
-            if kind in _NEED_SAMPLES or y is not None or extra is not None:
-                raise ValueError(f"{kind} needs samples here: give X")
-            evaluation, novelty = remembered(estimator), None
-        else:
-            samples = X if with_steps is None else with_steps.prepare(X)
-            targets = None if y is None else np.asarray(y)
-            predictions = estimator.predict(samples)
-            if targets is not None and len(targets) != len(predictions):
-                raise ValueError(f"y has {len(targets)} values for {len(predictions)} samples")
-            evaluation = estimator.evaluate(samples, y=targets, predictions=predictions)
-            novelty = _novelty_of(estimator, samples)
-        if feature_names is None and with_steps is not None:
-            feature_names = with_steps.names_prepared()
-        view = view_of(
-            estimator,
-            evaluation,
-            feature_names=_feature_names(estimator, feature_names),
+        lacking = kind in _NEED_SAMPLES or y is not None or extra is not None
+        if X is None and lacking:
+            raise ValueError(f"{kind} needs samples here: give X")
+        view = _view(
+            model,
+            X,
+            y,
+            feature_names,
+            image_shape,
             label_names=dict(label_names or {}),
-            image_shape=_image_shape(image_shape),
-            variables=_numbers(extra, evaluation.data.n),
+            variables={} if extra is None else {str(name): extra[name] for name in extra},
             stability=stability,
-            sample_ids=_ids_of(X),
-            novelty=novelty,
-            undo=None if with_steps is None else with_steps.undone,
-            title=title or type(estimator).__name__,
+            title=title,
         )
         draw = guarded("figure", component, "draw")
         return cls(lambda where: draw(replace(view, axes=where)), kind).plot(ax=ax)
@@ -161,11 +141,7 @@ class SomDisplay:
             if isinstance(figure, Html):
                 raise ValueError(f"{self.kind} is a page of HTML and has no place in axes")
             if figure is not ax.figure:
-                from matplotlib.image import imread
-
-                ax.imshow(imread(io.BytesIO(_png(figure))))
-                ax.set_axis_off()
-                figure = ax.figure
+                raise ValueError(f"{self.kind} draws pages of its own, and not into axes")
         self.figure_, self.ax_ = figure, ax
         return self
 
@@ -196,11 +172,9 @@ class SomDisplay:
 
 
 def plotted(estimator: Any, options: Mapping[str, Any], ax: Axes | None) -> Axes:
-    """Return the axes in which a fitted map is drawn as dots and lines, see `FittedMap.plot`."""
     given = {name: value for name, value in options.items() if value is not None}
     draw = guarded("figure", build("figure", {**given, "name": "dots"}, "plot"), "draw")
-    names = _feature_names(estimator, None)
-    view = view_of(estimator, remembered(estimator), feature_names=names)
+    view = _view(estimator)
     if ax is not None:
         draw(replace(view, axes=ax))
         return ax
@@ -216,27 +190,92 @@ def plotted(estimator: Any, options: Mapping[str, Any], ax: Axes | None) -> Axes
 
 
 def explored(
-    model: Any,
-    X: Any,
-    y: Any = None,
-    names: Sequence[str] | None = None,
-    path: str | PathLike[str] | None = None,
-    image_shape: tuple[int, int] | None = None,
-    other: Any = None,
+    model: Any, X: Any, y: Any, names: Any, path: Any, image_shape: Any = None, other: Any = None
 ) -> Html:
-    """Return the explorer of a fitted map, see `FittedMap.explore`."""
-    view = _explorer_view(_map_within(model), X, y, names, image_shape)
-    if other is not None:
-        beside = _explorer_view(_map_within(other), X, y, names, image_shape)
-        view = replace(view, other=beside)
-    page: Html = build("figure", "explorer").draw(view)
+    view, beside = (
+        None if of is None else _view(of, X, y, names, image_shape, predicts=False)
+        for of in (model, other)
+    )
+    assert view is not None
+    page: Html = build("figure", "explorer").draw(replace(view, other=beside))
     if path is not None:
         page.save(path)
     return page
 
 
+def unwrap(model: Any) -> tuple[Any, Any]:
+    """Return the fitted estimator in a model or finished run, and the model with steps or None."""
+    found = getattr(model, "model", model)
+    with_steps = found if hasattr(found, "undone") else None
+    estimator = found if with_steps is None else with_steps.estimator
+    if not isinstance(getattr(estimator, "_kind", None), str):
+        raise ValueError(
+            "this takes a fitted SomVQ, SomClassifier or SomRegressor, or the model of a run, not "
+            f"a {type(model).__name__}"
+        )
+    check_is_fitted(estimator)
+    return estimator, with_steps
+
+
+def _view(
+    model: Any,
+    X: Any = None,
+    y: Any = None,
+    names: Sequence[str] | None = None,
+    image_shape: tuple[int, int] | None = None,
+    predicts: bool = True,
+    title: str = "",
+    variables: Mapping[str, Any] | None = None,
+    **details: Any,
+) -> MapView:
+    """Return a fitted map with samples X (n, D), or without X with what it knows of its training.
+
+    A figure that ``predicts`` is shown predictions beside the targets.
+    """
+    estimator, with_steps = unwrap(model)
+    if names is None and with_steps is not None:
+        names = with_steps.names_prepared()
+    given = getattr(estimator, "feature_names_in_", ()) if names is None else names
+    features = estimator.n_features_in_
+    if names is not None and len(names) != features:
+        raise ValueError(f"{len(names)} names of features, and the map has {features} features")
+    if image_shape is not None and math.prod(image_shape) != features:
+        raise ValueError(f"images of {image_shape} do not have the {features} features of the map")
+    if X is None:
+        evaluation = remembered(estimator)
+    else:
+        samples = X if with_steps is None else with_steps.prepare(X)
+        predictions = estimator.predict(samples) if predicts else None
+        y = None if y is None else np.asarray(y)
+        several = estimator._kind == "regressor" and np.ndim(y) == 2 and not predicts
+        first = y[:, 0] if several else y  # of several targets
+        evaluation = estimator.evaluate(samples, y=first, predictions=predictions)
+        if first is not None and len(first) != evaluation.data.n:
+            raise ValueError(f"y has {len(first)} values for {evaluation.data.n} samples")
+        details["novelty"] = partial(estimator.score_samples, samples)
+    columns = {}
+    for name, values in (variables or {}).items():
+        column = np.asarray(values, dtype=np.float64)
+        if column.shape != (evaluation.data.n,):
+            shapes = f"{column.shape}, not ({evaluation.data.n},)"
+            raise ValueError(f"variable '{name}' has shape {shapes}")
+        columns[name] = np.where(np.isfinite(column), column, np.nan)
+    index = getattr(X, "index", None)  # of a DataFrame: what the samples are called
+    return view_of(
+        estimator,
+        evaluation,
+        feature_names=[str(name) for name in given],
+        image_shape=image_shape,
+        variables=columns,
+        sample_ids=None if index is None or callable(index) else np.asarray(index),
+        undo=None if with_steps is None else with_steps.undone,
+        title=title or type(estimator).__name__,
+        film=frames_of(estimator),
+        **details,
+    )
+
+
 def view_of(estimator: Any, evaluation: Evaluation, **details: Any) -> MapView:
-    """Return a fitted map with everything that a figure may draw."""
     return MapView(
         evaluation=evaluation,
         neuron_labels=estimator.neuron_labels_,
@@ -260,99 +299,196 @@ def remembered(model: Any) -> Evaluation:
     return evaluation
 
 
-def _explorer_view(
-    within: tuple[Any, Any],
-    X: Any,
-    y: Any,
-    names: Sequence[str] | None,
-    image_shape: tuple[int, int] | None,
-) -> MapView:
-    (estimator, model), undo, samples = within, None, X
-    if model is not None:
-        samples, undo = model.prepare(X), model.undone
-    features, n = estimator.n_features_in_, np.shape(samples)[0] if np.ndim(samples) else 0
-    names = _feature_names(estimator, names)
-    image_shape = _image_shape(image_shape)
-    if image_shape is not None and image_shape[0] * image_shape[1] != features:
-        size = " × ".join(map(str, image_shape))
-        raise ValueError(f"images of {size} do not have the {features} features of the map")
-    several = estimator._kind == "regressor" and np.ndim(y) == 2
-    if y is not None and np.shape(y)[: 1 + (not several)] != (n,):
-        raise ValueError(f"y must have shape ({n},), one a sample, not {np.shape(y)}")
-    y = None if y is None else np.asarray(y)
-    return view_of(
-        estimator,
-        estimator.evaluate(samples, y=y[:, 0] if several else y),  # the first of several targets
-        feature_names=names,
-        image_shape=image_shape,
-        title=type(estimator).__name__,
-        novelty=_novelty_of(estimator, samples),
-        sample_ids=_ids_of(X),
-        undo=undo,
-        film=frames_of(estimator),
-    )
-
-
-def _ids_of(X: Any) -> Any:
-    # What the index of a DataFrame calls the samples, (n,).
-    index = getattr(X, "index", None)
-    return None if index is None or callable(index) else np.asarray(index)
-
-
-def _novelty_of(estimator: Any, X: Any) -> Callable[[], Any] | None:
-    # Maps of files of format 1 may know nothing of it.
-    return partial(estimator.score_samples, X) if hasattr(estimator, "_novelty") else None
-
-
 def _png(figure: Any) -> bytes:
     page = io.BytesIO()
     figure.savefig(page, format="png")
     return page.getvalue()
 
 
-# --------------------------------------------------------------------- what figures are given
+# ----------------------------------------------------------------- the colours of neurons
+
+MOST_CATEGORIES = 20
+_DEAD = (232, 234, 237)  # neurons that won no training sample
+# Dark to bright, so that the order is seen without colours, too.
+_RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)])
+_WIDTH = 320.0  # pixels of the whole map, at most
+_CELL = 18.0  # pixels of one cell, at most
+_MOST_NEURONS = 2500  # a larger picture would only slow the page down
+_LONGEST = 40  # characters of one entry of the legend
 
 
-def _map_within(model: Any) -> tuple[Any, Any]:
-    # The fitted estimator in a model, and the model with its prepare steps or None.
-    found = getattr(model, "model", model)  # of a finished run
-    with_steps = found if hasattr(found, "undone") else None
-    estimator = found if with_steps is None else with_steps.estimator
-    if not isinstance(getattr(estimator, "_kind", None), str):
-        raise TypeError(
-            "a map is drawn of a fitted SomVQ, SomClassifier or SomRegressor, or of the model of a "
-            f"run, not of a {type(model).__name__}"
+class Shades(NamedTuple):
+    """How the neurons of a map are coloured."""
+
+    what: str  # the colours stand for
+    colours: NDArray[np.uint8]  # (K, 3)
+    texts: Sequence[str]  # the value of each neuron
+    legend: Sequence[tuple[str, tuple[int, ...]]]  # the categories, or the ends of the scale
+
+
+def shades_of(
+    estimator: Any, by: str | None = None, names: Mapping[Any, str] | None = None
+) -> Shades:
+    """Return the colours of a fitted map, by its labels or ``"hits"``; labels may have ``names``.
+
+    None: the label where a classifier or a labeller with few groups gives it meaning, the answer of
+    a regressor, else the hits.
+    """
+    labels, hits = np.asarray(estimator.neuron_labels_), np.asarray(estimator.hit_counts_)
+    regresses, kinds = estimator._kind == "regressor", np.unique(labels)
+    # Where each neuron is a label of its own, labels are no categories.
+    numbered = estimator._kind == "vq" and len(kinds) >= np.count_nonzero(hits)
+    few = 1 < len(kinds) <= MOST_CATEGORIES and not numbered
+    if by == "hits" or (by is None and not regresses and not few):
+        return _scale("hits", hits.astype(np.float64), hits > 0)
+    if regresses:
+        return _scale("answer", labels.astype(np.float64), np.ones(len(hits), bool))
+    codes = np.searchsorted(kinds, labels)
+    called = [str((names or {}).get(kind, kind)) for kind in kinds.tolist()]
+    texts = [called[code] for code in codes]
+    if not few:
+        scale = _scale("label", codes.astype(np.float64), hits > 0)
+        (_, first), (_, last) = scale.legend
+        return Shades("label", scale.colours, texts, [(called[0], first), (called[-1], last)])
+    palette = []  # hues all around, light and dark in turn
+    for rank in range(len(kinds)):
+        lightness = (0.62, 0.42)[rank % 2] if len(kinds) > 2 else 0.5
+        channels = colorsys.hls_to_rgb(0.58 + rank / len(kinds), lightness, 0.62)
+        palette.append(tuple(round(255 * channel) for channel in channels))
+    colours = np.array(palette, dtype=np.uint8)[codes]
+    colours[hits == 0] = _DEAD
+    return Shades("label", colours, texts, list(zip(called, palette, strict=True)))
+
+
+def map_html(estimator: Any) -> str:
+    """Return a fitted estimator's map as HTML: a cell a neuron, with its value as a tooltip."""
+    som_map = estimator.som_map_
+    torus = "" if som_map.grid.torus is None else " on a torus"
+    facts = (
+        f"{len(som_map)} neurons{torus} after {estimator.n_iter_} epochs · quantization error "
+        f"{estimator.quantization_error_:.4g} · topographic error "
+        f"{estimator.topographic_error_:.3g}"
+    )
+    style = "font-family: sans-serif; font-size: 12px; margin: 6px 0"
+    end = f"<div>{facts}</div></div>"
+    begin = f'<div class="dbgsom-map" style="{style}">'
+    if len(som_map) > _MOST_NEURONS:
+        return begin + end
+    shades = shades_of(estimator)
+    outlines = som_map.plane_positions[:, None] + np.asarray(som_map.grid.corners)
+    low, high = outlines.min(axis=(0, 1)), outlines.max(axis=(0, 1))
+    size = min(_CELL, _WIDTH / float((high - low).max()))
+    width, height = ((high - low) * size).tolist()
+    cells = []
+    for row, outline in enumerate((outlines - low) * size):
+        points = " ".join(f"{x:.1f},{height - y:.1f}" for x, y in outline.tolist())
+        value = f"{shades.what} {_escaped(shades.texts[row])}, {estimator.hit_counts_[row]:g} hits"
+        cells.append(
+            f'<polygon points="{points}" fill="{_hex(shades.colours[row])}">'
+            f"<title>neuron {row}, {value}</title></polygon>"
         )
-    check_is_fitted(estimator)
-    return estimator, with_steps
+    legend = " ".join(
+        f'<span style="color:{_hex(colour)}">&#9632;</span>&nbsp;{_escaped(text)}'
+        for text, colour in shades.legend
+    )
+    return (
+        f'{begin}<svg width="{width:.0f}" height="{height:.0f}" role="img" aria-label="the map" '
+        f'stroke="#fff" stroke-width="0.5">{"".join(cells)}</svg>'
+        f"<div>{shades.what}: {legend}</div>{end}"
+    )
 
 
-def _feature_names(estimator: Any, names: Any) -> list[str]:
-    if names is None:
-        return [str(name) for name in getattr(estimator, "feature_names_in_", ())]
-    features = estimator.n_features_in_
-    if isinstance(names, str):  # whose letters would be names
-        raise TypeError(f"names must be {features} names, one a feature, not {names!r}")
-    given = [str(name) for name in names]
-    if len(given) != features:
-        raise ValueError(f"{len(given)} names of features, and the map has {features} features")
-    return given
+def _escaped(text: str) -> str:
+    text = as_text(text)
+    return escape(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
-def _image_shape(shape: Any) -> tuple[int, int] | None:
-    if shape is None:
-        return None
-    pair = tuple(shape) if isinstance(shape, (tuple, list)) else ()
-    if len(pair) != 2 or not all(is_integer(size) and size > 0 for size in pair):
-        raise ValueError(f"image_shape must be (rows, columns), two whole numbers, not {shape!r}")
-    return int(pair[0]), int(pair[1])
+def _hex(colour: Any) -> str:
+    return "#" + "".join(f"{int(channel):02x}" for channel in colour)
 
 
-def _numbers(variables: Mapping[str, Any] | None, n: int) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name in () if variables is None else variables:
-        values = np.asarray(variables[name], dtype=np.float64)  # type: ignore[index]
-        if values.shape != (n,):
-            raise ValueError(f"variable '{name}' has shape {values.shape}, not ({n},)")
-        found[str(name)] = np.where(np.isfinite(values), values, np.nan)
-    return found
+def _scale(what: str, values: NDArray[np.float64], known: NDArray[np.bool_]) -> Shades:
+    low, high = float(values[known].min()), float(values[known].max())
+    at = (values - low) / ((high - low) or 1.0)
+    channels = [np.interp(at, np.linspace(0, 1, len(_RAMP)), channel) for channel in _RAMP.T]
+    colours = np.column_stack(channels).astype(np.uint8)
+    colours[~known] = _DEAD
+    legend = [(f"{low:.4g}", tuple(_RAMP[0])), (f"{high:.4g}", tuple(_RAMP[-1]))]
+    return Shades(what, colours, [f"{value:.4g}" for value in values], legend)
+
+
+# ------------------------------------------------------------------------ the epochs of a fit
+
+_CELLS = 24  # of the bar
+_SECONDS_BETWEEN_BARS = 0.1
+_LINES = 10  # of the epochs, evenly; a slow fit also prints every few seconds
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+@contextmanager
+def progress_shown(verbose: int) -> Iterator[Callable[[EpochRecord], object] | None]:
+    """Yield what shows an epoch; None where nothing is to be shown.
+
+    ``verbose`` 0: nothing. 1: a bar, where standard output is a terminal or a notebook; elsewhere a
+    line each tenth of the epochs, and every five seconds. 2: a line an epoch.
+    """
+    if verbose != 1:
+        with compile_clock(*([print] if verbose else [])):
+            yield (lambda epoch: print(line(epoch))) if verbose else None
+        return
+    progress = _Progress(sys.stdout)
+    with compile_clock(progress.print_line):
+        try:
+            yield progress
+        except BaseException:
+            progress.end("stopped after")
+            raise
+        progress.end("done in")
+
+
+class _Progress:
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._started = stream, time.monotonic()
+        self._in_place = stream.isatty() or type(stream).__module__.startswith("ipykernel")
+        utf = "utf" in str(getattr(stream, "encoding", "")).lower()
+        self._full, self._empty = "━╌" if utf else "#-"
+        self._shown, self._tenth, self._width = 0.0, -1, 0
+        self._last: EpochRecord | None = None
+
+    def __call__(self, epoch: EpochRecord) -> None:
+        self._last, now, share = epoch, time.monotonic(), epoch.epoch / epoch.epochs
+        since, tenth = now - self._shown, _LINES * epoch.epoch // epoch.epochs
+        if self._in_place:
+            if since >= _SECONDS_BETWEEN_BARS:
+                self._shown = now
+                self._draw(epoch, f"ETA {(now - self._started) * (1 - share) / share:.0f} s")
+        elif (tenth > self._tenth or since >= _SECONDS_BETWEEN_LINES) and share < 1:
+            self._shown, self._tenth = now, tenth
+            self.print_line(line(epoch))
+
+    def print_line(self, text: str) -> None:
+        self._write(f"{text}\n")
+        self._width = 0
+
+    def end(self, how: str) -> None:
+        if self._last is None:
+            return
+        took = f"{how} {self._last.seconds:.2f} s"
+        if self._in_place:
+            self._draw(self._last, f"{took}\n")
+        else:
+            self.print_line(f"{line(self._last)}  {took}")
+
+    def _draw(self, epoch: EpochRecord, rest: str) -> None:
+        cells = round(epoch.epoch / epoch.epochs * _CELLS)
+        self._write(
+            f"epoch {epoch.epoch}/{epoch.epochs} {self._full * cells}"
+            f"{self._empty * (_CELLS - cells)} {epoch.neurons} neurons  "
+            f"QE {epoch.quantization_error:.4g}  {rest}"
+        )
+
+    def _write(self, text: str) -> None:
+        if self._in_place:  # over what the line before has left
+            text, self._width = f"\r{text.ljust(self._width)}", len(text)
+        self._stream.write(text)
+        self._stream.flush()

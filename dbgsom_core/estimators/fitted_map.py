@@ -21,7 +21,7 @@ from dbgsom_core.estimators.answers import Answers, Explanation, explained
 from dbgsom_core.estimators.components import build_engine, engine_for
 from dbgsom_core.estimators.display import explored, plotted
 from dbgsom_core.estimators.model_file import load_estimator, save
-from dbgsom_core.estimators.validation import check_samples, is_integer, weights_of
+from dbgsom_core.estimators.samples import check_samples, is_integer, weights_of
 from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.labellers import LabellerAbilities
@@ -35,25 +35,20 @@ from dbgsom_core.som_map.topology import (
 )
 from dbgsom_core.som_map.tree import Descent, Tree, descend
 from dbgsom_core.training.groups import Calibration, Density, Novelty
-from dbgsom_core.training.labelling import (
-    FittedLabeller,
-    Labels,
-    MultiOutputLabeller,
-    Predictor,
-)
+from dbgsom_core.training.labelling import FittedLabeller, Labels, MultiOutputLabeller, Predictor
 from dbgsom_core.training.parts import FittedMetric, Parts
 from dbgsom_core.training.targets import labelled
 
 LEAVES = "_ended_in"  # the leaf of each training sample that is not in memory, in few bytes
-_ALGORITHMS = ("mixture", "distances")
+ALGORITHMS = ("mixture", "distances")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def by_rows(method: _Method) -> _Method:
-    """Let a method ``(X, ...)`` that says something of each row take lazy collections.
+    """Let a method ``(X, ...)`` that answers row by row take lazy collections, as of dask.
 
-    Where the package of X is the name of an engine with ``lazily``, as dask is, that computes the
-    answers partition by partition.
+    Where the package of X is the name of an engine with ``lazily``, that computes the answers
+    partition by partition.
     """
 
     @functools.wraps(method)
@@ -116,8 +111,12 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     # ------------------------------------------------------------------------------ answers
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "neuron_labels_")
+
     def _samples(self, X: Any) -> Samples:
-        check_is_fitted(self)
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)  # which takes as long as an answer where all is well
         engine = self._parts.engine
         X = check_samples(self, X, self._metric.abilities.handles, reset=False, engine=engine)
         return self._parts.over(X, self._metric.abilities)
@@ -171,11 +170,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Return the best-matching units of samples X (n, D), as rows of ``weights_``.
 
         int64 (n,) for ``k=1``, else (n, k) nearest first; equal distances go to the lower row.
-
-        Raises
-        ------
-        ValueError
-            ``k`` is not between 1 and the number of neurons.
         """
         data = self._samples(X)
         if not is_integer(k) or not 1 <= k <= len(self.som_map_):
@@ -216,15 +210,11 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         float array or csr_array (n, L), in the dtype of X
-
-        Raises
-        ------
-        ValueError
-            There is no such algorithm, or distances, none of which is 0, are asked for as sparse.
         """
         data = self._samples(X)
         algorithm = self.transform_algorithm if algorithm is None else algorithm
-        self._check_algorithm(algorithm, "algorithm")
+        if algorithm not in ALGORITHMS:
+            raise ValueError(f"algorithm must be 'mixture' or 'distances', not {algorithm!r}")
         if sparse and algorithm == "distances":
             raise ValueError("distances are not sparse: sparse=True needs algorithm='mixture'")
         with one_blas_thread():
@@ -236,12 +226,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Return the samples Σ_j c_j w_j (n, D) that mixture coefficients c describe.
 
         X are (n, L), an array or a sparse matrix, as `transform` gives them.
-
-        Raises
-        ------
-        ValueError
-            There is not one column for each leaf, ``transform_algorithm`` is ``"distances"``, or
-            the metric maps samples into a space of its own.
         """
         check_is_fitted(self)
         if self.transform_algorithm == "distances":
@@ -262,13 +246,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @by_rows
     def impute(self, X: Any) -> NDArray[np.floating[Any]]:
-        """Return X (n, D) with the best-matching unit's value wherever a value is missing (nan).
-
-        Raises
-        ------
-        ValueError
-            The metric maps samples into a space of its own, so prototypes hold no such values.
-        """
+        """Return X (n, D) with the best-matching unit's value wherever a value is missing (nan)."""
         data = self._samples(X)
         self._check_units("impute")
         return data.completed(self._tree.weights)
@@ -304,10 +282,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _scores(
         self, data: Samples, ended: Callable[[], Descent] | None = None
     ) -> NDArray[np.float64]:
-        known = self._known_novelty()
-        if isinstance(known, Novelty):  # of a file of format 1
+        if isinstance(self._novelty, Novelty):  # of a file of format 1
             there = self._predictor.descend(data) if ended is None else ended()
-            return known.scores(there.leaf, there.distance)
+            return self._novelty.scores(there.leaf, there.distance)
         return self._density.scores(data)
 
     @by_rows
@@ -320,15 +297,12 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         are such: the p-value of a new sample of the same source is then at most α with a
         probability of at most α, for every α and any number of samples. Without ``calibration``
         the training samples are, each scored as if the map had not seen it, and this holds nearly.
-
-        Raises
-        ------
-        ModelFileError
-            The map was saved by a version that knew no p-values.
         """
-        data, known = self._samples(X), self._known_novelty()
+        data, known = self._samples(X), self._novelty
         if isinstance(known, Novelty):
-            raise _lacks("p-values")
+            raise ModelFileError(
+                "this map was saved by a version without p-values; fit and save it again"
+            )
         return known.pvalues(self._density.scores(data))
 
     @property
@@ -337,12 +311,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ``contamination``.
         """
         check_is_fitted(self)
-        return self._known_novelty().offset
-
-    def _known_novelty(self) -> Novelty | Calibration:
-        if not hasattr(self, "_novelty"):
-            raise _lacks("novelty scores")
-        return self._novelty
+        return self._novelty.offset
 
     # ---------------------------------------------------------------------- figures of merit
 
@@ -351,11 +320,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         Where neurons have child maps it is the distance to the leaf at the end of `bmu_path`.
         ``sample_weight`` (n,) weighs the samples in the mean.
-
-        Raises
-        ------
-        ValueError
-            X cannot be used, or the weights are not n numbers of at least 0, one of them above.
         """
         distances = np.asarray(self._leaf_distances(X))  # lazy collections are computed once
         return float(np.average(distances, weights=weights_of(distances, sample_weight)))
@@ -478,13 +442,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         matplotlib Axes
-
-        Raises
-        ------
-        TypeError
-            One of them is no name, or ``ax`` no Axes.
-        ValueError
-            An attribute, layout or palette is unknown; the message names the nearest.
         """
         check_is_fitted(self)
         options = {"color": color, "pointsize": pointsize, "layout": layout, "palette": palette}
@@ -520,11 +477,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         Html
-
-        Raises
-        ------
-        ValueError
-            X cannot be used, or the others do not fit it.
         """
         return explored(self, X, y, names, path, image_shape, other)
 
@@ -535,15 +487,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
-        """Read an estimator of this class from a file that `save` wrote.
-
-        Raises
-        ------
-        ModelFileError
-            The file cannot be read, is from a newer version, or holds something else.
-        PluginError
-            A component's plugin is not installed; the message names it.
-        """
+        """Read an estimator of this class from a file that `save` wrote."""
         loaded: Self = load_estimator(path, cls)
         return loaded
 
@@ -559,17 +503,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         return self._tree.paths
 
-    def _check_algorithm(self, algorithm: Any, name: str) -> None:
-        if algorithm not in _ALGORITHMS:
-            raise ValueError(f"{name} must be 'mixture' or 'distances', not {algorithm!r}")
-
     def _check_units(self, method: str) -> None:
         metric = self._metric.abilities
         if metric.prepare is not None:
             raise ValueError(
                 f"{method} needs prototypes in the units of X, and metric {metric.name} has its own"
             )
-
-
-def _lacks(what: str) -> ModelFileError:
-    return ModelFileError(f"this map was saved by a version without {what}; fit and save it again")

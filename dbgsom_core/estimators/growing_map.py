@@ -29,24 +29,23 @@ from dbgsom_core.estimators.components import (
     fields_of,
     with_field,
 )
-from dbgsom_core.estimators.fitted_map import LEAVES, FittedMap
+from dbgsom_core.estimators.display import progress_shown
+from dbgsom_core.estimators.fitted_map import ALGORITHMS, LEAVES, FittedMap
 from dbgsom_core.estimators.model_file import take_state
-from dbgsom_core.estimators.planning import Plan, plan_of
-from dbgsom_core.estimators.sizing import SizesTried, choose_size
-from dbgsom_core.estimators.validation import (
+from dbgsom_core.estimators.planning import Plan, SizesTried, choose_size, plan_of
+from dbgsom_core.estimators.samples import (
     LEAST_SAMPLES,
     HeldOut,
+    Mask,
     check_samples,
     check_weights,
     is_integer,
     is_number,
 )
-from dbgsom_core.estimators.verbose import progress_shown
 from dbgsom_core.interfaces.engine import at_work
 from dbgsom_core.interfaces.guard import own_error_names
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.callbacks import callback_notifier
-from dbgsom_core.training.config import Settings
 from dbgsom_core.training.fit import check_goes_on, fit_map
 from dbgsom_core.training.groups import Calibration, followed_by
 from dbgsom_core.training.parts import (
@@ -57,6 +56,7 @@ from dbgsom_core.training.parts import (
     reads_target,
     why_no_grid,
 )
+from dbgsom_core.training.state import FitTask, Settings
 from dbgsom_core.training.targets import Target, class_labels
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -133,11 +133,6 @@ class GrowingMap(FittedMap, BaseEstimator):
         """Set parameters, ``component__field`` among them, and return the estimator.
 
         A component is replaced as a value, never changed; its fields are validated in ``fit``.
-
-        Raises
-        ------
-        ValueError
-            There is no such parameter, or the component has no such field.
         """
         inner = {
             key: params.pop(key)
@@ -163,17 +158,10 @@ class GrowingMap(FittedMap, BaseEstimator):
         return isinstance(self.spreading_factor, str) and self.spreading_factor == AUTO
 
     def check_parts(self, y: Any, X: Any = None) -> Parts:
-        """Return the built components after checking every parameter that needs no look into X.
-
-        Raises
-        ------
-        ValueError
-            A parameter is wrong, or a component needs class labels and ``y`` is None.
-        """
+        """Return the built components after checking every parameter that needs no look into X."""
         for name, (allows, needed) in _ALLOWED.items():
             if not allows(getattr(self, name)):
                 raise ValueError(f"{name} must be {needed}, not {getattr(self, name)!r}")
-        self._check_algorithm(self.transform_algorithm, "transform_algorithm")
         Checkpoints.of(self.checkpoint)
         parts = self.parts(X)
         check_suits(parts, self._kind)
@@ -215,11 +203,6 @@ class GrowingMap(FittedMap, BaseEstimator):
         Plan
             Seconds of the fit and of an epoch, bytes of memory, and where the engine is elsewhere
             of the network; ``print`` tells it.
-
-        Raises
-        ------
-        ValueError
-            As `fit` does, or the chunk sizes of X are unknown.
         """
         return plan_of(self, X, y, seconds)
 
@@ -237,11 +220,6 @@ class GrowingMap(FittedMap, BaseEstimator):
             ``unlabelled`` says), or with a target that is nan, trains the map alone.
         sample_weight : array-like (n,), optional
             Each sample counts as if it were there so many times.
-
-        Raises
-        ------
-        ValueError
-            The data, the targets or a parameter cannot be used.
         """
         return self._train(X, y, sample_weight)
 
@@ -273,8 +251,8 @@ class GrowingMap(FittedMap, BaseEstimator):
         everything = target
         if goes_on and target is not None:
             everything = followed_by(target, self._memory)
-        held = self._fit(parts, X, everything, sample_weight, goes_on=goes_on)
-        self._take_target(X, target, everything, held)
+        calibration = self._fit(parts, X, everything, sample_weight, goes_on=goes_on)
+        self._take_target(X, target, everything, calibration)
         return self
 
     def _target(self, parts: Parts, X: Any, y: Any, goes_on: bool, classes: Any) -> Target | None:
@@ -282,7 +260,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         return None if y is None or reads_target(parts) is None else class_labels(X, y)
 
     def _take_target(
-        self, X: Any, target: Target | None, everything: Target | None, held: HeldOut
+        self, X: Any, target: Target | None, everything: Target | None, calibration: Mask | None
     ) -> None:
         """Take what a fit learned of targets besides what `take_state` takes."""
 
@@ -299,8 +277,8 @@ class GrowingMap(FittedMap, BaseEstimator):
         sample_weight: Any,
         *,
         goes_on: bool = False,
-    ) -> HeldOut:
-        """Train a new map, or go on from the last one; return which samples did not train.
+    ) -> Mask | None:
+        """Train a new map, or go on from the last one; return which samples are for calibration.
 
         With ``goes_on``, as of `partial_fit`, micro-clusters stand for earlier samples, and
         ``target`` is that of X and of these, in this order. With ``warm_start`` X is all there is.
@@ -331,9 +309,17 @@ class GrowingMap(FittedMap, BaseEstimator):
                     self, parts, trained, its_target, its_weights
                 )
             self._metric = fitted(parts.metric, trained, its_weights)
-        metric = self._metric.abilities
-        samples = parts.over(trained, metric, its_weights)
-        validation = held.samples(held.validation, parts, metric, X, weights, target)
+
+        def unseen(mask: Mask | None) -> tuple[Samples, Target | None] | None:
+            # Held out samples that weigh something.
+            if mask is None or (weights is not None and not weights[mask].any()):
+                return None
+            mask = mask if weights is None else mask & (weights > 0)
+            its = None if weights is None else weights[mask]
+            samples = parts.over(take(X, mask), self._metric.abilities, its)
+            return samples, None if target is None else target.of(np.flatnonzero(mask))
+
+        samples = parts.over(trained, self._metric.abilities, its_weights)
         new = samples.n if goes_on else None
         if goes_on:
             memory = self._memory
@@ -341,31 +327,26 @@ class GrowingMap(FittedMap, BaseEstimator):
         settings = Settings(
             self.epochs, self.tol, self.robust, self.contamination, self.random_state
         )
-        checkpoints, progress = Checkpoints.of(self.checkpoint), None
+        task = FitTask(parts, samples, its_target, settings, start, new, unseen(held.validation))
+        checkpoints, checkpointer = Checkpoints.of(self.checkpoint), None
         if checkpoints is not None:
-            facts = facts_of(
-                parts, self._metric, samples, its_target, settings, start, new, validation
-            )
-            progress = checkpoints.progress(facts, self.random_state)
+            checkpointer = checkpoints.resumed(facts_of(task, self._metric), self.random_state)
         with progress_shown(self.verbose) as show:
             notify = callback_notifier(self.callbacks, show)
             with one_blas_thread(), own_error_names("engine", parts.engine):
-                state = fit_map(
-                    parts, samples, its_target, settings, notify, start, new, progress, validation
-                )
+                state = fit_map(task, notify, checkpointer)
                 self._parts, self.spreading_factor_ = parts, parts.spreading_factor
                 take_state(self, state)
                 self._take_labels(X, samples, kept, state.new_leaves)
-        if checkpoints is not None:
-            checkpoints.ended()
-        calibration = held.samples(held.calibration, parts, metric, X, weights)
+        if checkpoints is not None and not checkpoints.stays:
+            checkpoints.remove()
+        calibration = unseen(held.calibration)
         if calibration is not None:
             level = float(self.contamination)
-            self._novelty = Calibration.of(self._density, calibration.samples, level)
+            self._novelty = Calibration.of(self._density, calibration[0], level)
         if not goes_on:
-            self._warn_of_collapse(samples)
-            self._warn_of_unrest()
-        return held
+            self._warn(samples.n)
+        return held.calibration
 
     def _take_labels(
         self,
@@ -387,16 +368,14 @@ class GrowingMap(FittedMap, BaseEstimator):
         else:
             self.__dict__["labels_"] = np.asarray(self.leaf_labels_[leaves])
 
-    def _warn_of_collapse(self, data: Samples) -> None:
-        if np.count_nonzero(self.hit_counts_) != 1 or len(self.som_map_) == 1:
-            return
-        warnings.warn(
-            f"one of {len(self.som_map_)} neurons won all {data.n} samples; look at the scales of "
-            "the columns and at the metric, or try growth='fixed' with a narrow kernel",
-            stacklevel=callers_level(),
-        )
-
-    def _warn_of_unrest(self) -> None:
+    def _warn(self, n: int) -> None:
+        neurons = len(self.som_map_)
+        if np.count_nonzero(self.hit_counts_) == 1 and neurons > 1:
+            warnings.warn(
+                f"one of {neurons} neurons won all {n} samples; look at the scales of the columns "
+                "and at the metric, or try growth='fixed' with a narrow kernel",
+                stacklevel=callers_level(),
+            )
         # Without fine-tuning the width goes down to the last epoch: nothing can come to rest.
         fine = any(record.phase == "fine" for record in self.history_)
         if self.converged_ or not fine or self.tol == 0 or self.stopped_by_:
@@ -411,9 +390,6 @@ class GrowingMap(FittedMap, BaseEstimator):
 
     # -------------------------------------------------------------- as scikit-learn shows it
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "neuron_labels_")
-
     def _repr_html_inner(self) -> str:
         return self._with_map(super()._repr_html_inner())
 
@@ -426,7 +402,7 @@ class GrowingMap(FittedMap, BaseEstimator):
     def _with_map(self, diagram: str) -> str:
         if not self.__sklearn_is_fitted__():
             return diagram
-        from dbgsom_core.estimators.shades import map_html
+        from dbgsom_core.estimators.display import map_html
 
         return diagram + map_html(self)
 
@@ -445,6 +421,7 @@ _ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         "a number of at least 0",
     ),
     "robust": (_is_robust, "None, 'auto' or a positive number"),
+    "transform_algorithm": (lambda it: it in ALGORITHMS, "'mixture' or 'distances'"),
     "warm_start": (lambda it: isinstance(it, (bool, np.bool_)), "True or False"),
     "verbose": (lambda it: isinstance(it, (bool, int, np.integer)), "an integer"),
     "contamination": (

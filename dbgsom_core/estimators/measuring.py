@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import as_text
 from dbgsom_core.estimators.answers import as_samples
-from dbgsom_core.estimators.growing_map import GrowingMap
-from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.estimators.display import unwrap
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation, MeasureAbilities
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
@@ -25,12 +24,61 @@ from dbgsom_core.training.parts import measure_suits, measured_by_default
 if TYPE_CHECKING:
     import pandas as pd
 
-_COLUMNS = ("value", "best", "range", "what", "reference", "note")
+_COLUMNS = ("value", "best", "range", "what", "reference")
 
 
-def evaluated(model: Any, X: Any, y: Any, seed: int = 0) -> tuple[GrowingMap, Evaluation]:
-    """Return the estimator of a model, and what it makes of samples; see `measures.evaluate`."""
-    estimator, samples = _within(model, X)
+def evaluate(
+    model: Any, X: Any, y: Any = None, measures: Any = "default", *, seed: int = 0
+) -> MeasureTable:
+    """Measure a fitted map on samples.
+
+    Parameters
+    ----------
+    model : SomVQ, SomClassifier, SomRegressor, Pipeline or FittedModel
+        A fitted estimator, a scikit-learn pipeline that ends in one, or the model of a run.
+    X : array-like (n, D)
+        Samples as the model takes them.
+    y : array-like (n,), optional
+        Targets; measures that need them are left out without.
+    measures : "default", or a name, mapping with ``name`` or instance, or a list of these
+        As under ``measures:`` in YAML. ``"default"``: all built-in ones that suit the estimator.
+    seed : int
+        For measures that draw a sample.
+
+    Returns
+    -------
+    MeasureTable
+        A mapping of names to numbers, by the names that were asked for; ``to_frame()`` says of each
+        which values are better, its range, definition and source. What cannot be measured is left
+        out of the mapping, and ``notes`` say why.
+
+    Raises
+    ------
+    ValueError
+        The model is none of these or not fitted, X or y cannot be used, or a measure does not suit.
+    UnknownNameError, PluginError
+        Nobody offers a measure of this name, or its plugin is broken.
+
+    Examples
+    --------
+    >>> from dbgsom_core import SomVQ
+    >>> from dbgsom_core.measures import evaluate
+    >>> found = evaluate(SomVQ().fit(X), X, measures=["trustworthiness", "topographic_error"])
+    >>> found["trustworthiness"]  # doctest: +SKIP
+    """
+    return measured(model, X, y, measures, seed)[2]
+
+
+def measured(
+    model: Any, X: Any, y: Any, measures: Any, seed: int = 0
+) -> tuple[Any, Evaluation, MeasureTable]:
+    """Return the estimator in a model, the map beside samples, and what measures found."""
+    if isinstance(model, Pipeline):
+        *before, (_, estimator) = model.steps
+        samples = model[:-1].transform(X) if before else X
+    else:
+        estimator, with_steps = unwrap(model)
+        samples = X if with_steps is None else with_steps.prepare(as_samples(with_steps, X))
     check_is_fitted(estimator)
     targets = None if y is None else np.asarray(y)
     found = estimator.evaluate(samples, y=targets, seed=seed)
@@ -41,25 +89,20 @@ def evaluated(model: Any, X: Any, y: Any, seed: int = 0) -> tuple[GrowingMap, Ev
     def predictions(_: Samples) -> NDArray[Any]:
         return np.asarray(estimator._point(estimator.predict(samples)))
 
-    return estimator, LazyEvaluation(**given, predictions_of=predictions)
-
-
-def chosen_measures(estimator: GrowingMap, measures: Any, has_targets: bool) -> dict[str, Any]:
-    """Return the measures that are meant, by name; see `measures.evaluate`."""
     registry, kind = get_registry(), estimator._kind
     if isinstance(measures, str) and measures == "default":
-        return default_measures(registry, kind, has_targets)
-    return named_measures(registry, kind, measures)
+        chosen = default_measures(registry, kind, y is not None)
+    else:
+        chosen = _named_measures(registry, kind, measures)
+    evaluation = LazyEvaluation(**given, predictions_of=predictions)
+    return estimator, evaluation, table_of(chosen, evaluation)
 
 
 def default_measures(registry: Registry, estimator: str, has_targets: bool) -> dict[str, Any]:
-    """Return the built-in measures that suit a kind of estimator, by name.
-
-    Third parties' are measured when they are named.
-    """
+    """Return the built-in measures that suit a kind of estimator, by name."""
     chosen = {}
     for offered in registry.offered("measure"):
-        if offered.distribution != OWN_DISTRIBUTION:
+        if offered.distribution != OWN_DISTRIBUTION:  # those are measured when they are named
             continue
         measure = offered.load()()
         lacks_target = MeasureAbilities.of(measure).needs_target and not has_targets
@@ -68,7 +111,7 @@ def default_measures(registry: Registry, estimator: str, has_targets: bool) -> d
     return chosen
 
 
-def named_measures(registry: Registry, estimator: str, measures: Any) -> dict[str, Any]:
+def _named_measures(registry: Registry, estimator: str, measures: Any) -> dict[str, Any]:
     """Return measures given as names, mappings with ``name``, or instances, by that name."""
     single = isinstance(measures, (str, Mapping)) or not isinstance(measures, Sequence)
     chosen: dict[str, Any] = {}
@@ -85,34 +128,20 @@ def named_measures(registry: Registry, estimator: str, measures: Any) -> dict[st
 
 
 def value_of(measure: Any, evaluation: Evaluation) -> tuple[float, str]:
-    """Return what a measure finds, and its note."""
     found = guarded("measure", measure, "compute")(evaluation)
     return float(found), str(getattr(found, "note", ""))
 
 
-@dataclass(frozen=True)
-class MeasureFacts:
-    """What a measure is, for tables.
+class MeasureFacts(NamedTuple):
+    """What a measure is, for tables."""
 
-    Attributes
-    ----------
-    best : str
-        ``"greater"``, ``"less"`` or ``"0"``: which values are better.
-    bounds : (low, high)
-    what : str
-        The first line of its docstring.
-    reference : str
-        Authors and year.
-    """
-
-    best: str
+    best: str  # ``"greater"``, ``"less"`` or ``"0"``: which values are better
     bounds: tuple[float, float]
-    what: str
-    reference: str
+    what: str  # the first line of its docstring
+    reference: str  # authors and year
 
     @classmethod
     def of(cls, measure: Any) -> MeasureFacts:
-        """Return what a measure says of itself."""
         able = MeasureAbilities.of(measure)
         best = "0" if able.zero_is_best else "greater" if measure.greater_is_better else "less"
         what = " ".join((type(measure).__doc__ or "").partition("\n\n")[0].split())
@@ -120,13 +149,12 @@ class MeasureFacts:
 
     @property
     def range(self) -> str:
-        """The bounds as text: ``0 … 1``."""
         return " … ".join(
             ("−∞" if end < 0 else "∞") if math.isinf(end) else f"{end:g}" for end in self.bounds
         )
 
 
-class MeasureTable(Mapping[str, float]):
+class MeasureTable(dict[str, float]):
     """What measures found: a mapping of names to numbers, which notebooks show as a table.
 
     Attributes
@@ -139,28 +167,19 @@ class MeasureTable(Mapping[str, float]):
     def __init__(
         self, values: Mapping[str, float], notes: Mapping[str, str], facts: Mapping[str, Any]
     ) -> None:
-        self._values, self.notes = dict(values), dict(notes)
-        self.facts: dict[str, MeasureFacts] = dict(facts)
-
-    def __getitem__(self, name: str) -> float:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
+        super().__init__(values)
+        self.notes, self.facts = dict(notes), dict(facts)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row a measure: value, which end is best, range, what it is."""
         import pandas as pd
 
         rows = {
-            name: (self._values.get(name, math.nan), of.best, of.range, of.what, of.reference, note)
+            name: [self.get(name, math.nan), of.best, of.range, of.what, of.reference]
             for name, of in self.facts.items()
-            for note in [self.notes.get(name, "")]
         }
         table = pd.DataFrame.from_dict(rows, orient="index", columns=list(_COLUMNS))
+        table["note"] = [self.notes.get(name, "") for name in self.facts]
         return table.rename_axis(index="measure")
 
     def __repr__(self) -> str:
@@ -192,23 +211,4 @@ def table_of(measures: Mapping[str, Any], evaluation: Evaluation) -> MeasureTabl
             notes[name] = note
     return MeasureTable(
         values, notes, {name: MeasureFacts.of(one) for name, one in measures.items()}
-    )
-
-
-def _within(model: Any, X: Any) -> tuple[GrowingMap, Any]:
-    # The estimator and what it takes.
-    model = getattr(model, "model", model)  # a finished run
-    if isinstance(model, FittedModel):
-        rows = as_samples(model, X)
-        bare = model.columns is None and not model.steps  # the estimator knows its features
-        return model.estimator, rows if bare else model.prepare(rows)
-    if isinstance(model, Pipeline):
-        inner = model.steps[-1][1]
-        if isinstance(inner, GrowingMap):
-            return inner, model[:-1].transform(X) if len(model.steps) > 1 else X
-    if isinstance(model, GrowingMap):
-        return model, X
-    raise ValueError(
-        "evaluate takes a fitted SomVQ, SomClassifier or SomRegressor, a pipeline that ends in one "
-        f"of them, or the model of a run, not a {type(model).__name__}"
     )

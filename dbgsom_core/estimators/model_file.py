@@ -35,25 +35,23 @@ from dbgsom_core.errors import (
     UnknownNameError,
     did_you_mean,
 )
-from dbgsom_core.estimators.allow_list import (
-    NotPlainError,
-    Take,
-    Types,
-    from_plain,
-    stored_types,
-    to_plain,
-)
 from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explained
 from dbgsom_core.estimators.archive import (
     ArchiveError,
+    NotPlainError,
+    Take,
+    Types,
     any_error_as_archive_error,
+    from_plain,
     one_line,
     opened_archive,
+    stored_types,
+    to_plain,
     write_archive,
 )
 from dbgsom_core.estimators.components import FunctionMetric, component_spec
 from dbgsom_core.estimators.display import explored as explored_page
-from dbgsom_core.estimators.scaling import names_after, prepared
+from dbgsom_core.estimators.samples import names_after, prepared
 from dbgsom_core.interfaces.component import Component, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import Html
@@ -66,12 +64,11 @@ from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.tables import Columns
-from dbgsom_core.tables.safe_files import exists
-from dbgsom_core.training.checkpoint import record_of
 from dbgsom_core.training.fit import FittedState
-from dbgsom_core.training.groups import Calibration, Density, LabelledGroups, MicroClusters
+from dbgsom_core.training.groups import Calibration, Density, MicroClusters
 from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
-from dbgsom_core.training.parts import LOOP, PARTS, FittedMetric, restored
+from dbgsom_core.training.parts import LOOP, PARTS, restored
+from dbgsom_core.training.state import record_of
 
 Model = TypeVar("Model")
 
@@ -99,7 +96,7 @@ FITTED: Mapping[str, tuple[str, str]] = {
     "classes_?": ("", "any[C]"),
     "_probabilities": ("labelled.neurons.probabilities", "number[K, C] | none"),
     "_memory": ("labelled.clusters", "summaries"),
-    "_novelty?": ("calibration", "novelty | calibration"),
+    "_novelty": ("calibration", "novelty | calibration"),
     "_deviations?": ("deviations", "number[D]"),
     "_residuals?": ("", "number[E] | number[E, T]"),
     "_outputs?": ("", "list of summaries"),
@@ -184,11 +181,8 @@ def load(path: str | PathLike[str]) -> Any:
     PluginError
         A part's plugin is not installed here; the message says what the file claims of it.
     """
-    source = Path(path)
-    if exists(source / "model.npz"):
-        raise ModelFileError(f"{path} is a folder; its model is {source / 'model.npz'}")
     try:
-        with opened_archive(source) as archive:
+        with opened_archive(Path(path)) as archive:
             return _read(archive.header, archive.take)
     except ArchiveError as error:
         raise ModelFileError(f"{path} {one_line(error)}") from error
@@ -237,10 +231,7 @@ def _read(header: Mapping[str, Any], take: Take) -> Any:
 
 
 def _transformed(row: NDArray[Any] | None, name: str, step: Any) -> NDArray[Any] | None:
-    """Return what a step makes of a row as wide as the one before it made; None: not known.
-
-    An encoder gets categories that it knows, an imputer what it fills in.
-    """
+    """Return what a step makes of a row as wide as the one before it made; None: not known."""
     width = getattr(step, "n_features_in_", 0) if row is None else row.shape[1]
     if width > _MOST_COLUMNS:
         raise ArchiveError(f"claims to be of samples of {width} columns")
@@ -305,7 +296,7 @@ def _write_estimator(
             f"save one of {', '.join(sorted(_ESTIMATORS))} itself"
         )
     params = {
-        name: to_plain(_plain_param(estimator, name, value), arrays, name)
+        name: to_plain(_plain_param(name, value), arrays, name)
         for name, value in estimator.get_params(deep=False).items()
         if name not in _NOT_STORED
     }
@@ -331,14 +322,12 @@ def _write_estimator(
     }
 
 
-def _plain_param(estimator: Any, name: str, value: Any) -> Any:
+def _plain_param(name: str, value: Any) -> Any:
     if name == "random_state":
         return int(value) if isinstance(value, (int, np.integer)) else None
-    if name not in LOOP:
-        return value
     if name == "stopping" and isinstance(value, (list, tuple)):
-        return [component_spec(LOOP[name], rule) for rule in value]
-    is_built = isinstance(value, (str, Mapping, Component))
+        return [_plain_param(name, rule) for rule in value]
+    is_built = name in LOOP and isinstance(value, (str, Mapping, Component))
     return component_spec(LOOP[name], value) if is_built else value
 
 
@@ -404,20 +393,25 @@ def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
     _take_map(estimator, som_map, tree, tuple(map(record_of, stored["history"])))
     estimator._parts = estimator.check_parts(())
     estimator._metric = restored(estimator._parts.metric, _read_state(stored, "metric", take))
-    row = _prepared_row(estimator._metric, sizes["F"], sizes["D"])
-    if isinstance(getattr(estimator, "_novelty", None), Calibration):
+    calls, features, columns = estimator._metric.abilities, sizes["F"], sizes["D"]
+    if isinstance(estimator._novelty, Calibration):
         _check_clusters(estimator._memory, tree.weights)
-        abilities = estimator._metric.abilities
-        estimator._density = Density.of(estimator._memory, tree.weights, abilities)
+        estimator._density = Density.of(estimator._memory, tree.weights, calls)
     estimator._answering, shape = None, estimator.leaf_labels_.shape[1:]
     state = _read_state(stored, "labeller", take)
     if state is not None:  # else its labeller answers neuron by neuron
-        estimator._answering, row = _fitted_labeller(estimator, state, row)
+        estimator._answering = _fitted_labeller(estimator, state)
         shape = (sizes["C"],) if "C" in sizes else shape
+    if features > _MOST_COLUMNS:
+        raise ArchiveError(f"claims to be of samples of {features} columns")
+    row: NDArray[np.float64] = np.arange(1.0, features + 1.0)[None]
     with one_blas_thread(), np.errstate(all="ignore"):
-        data = LocalSamples(row, estimator._metric.abilities)
-        answers = (estimator._answering or estimator._predictor.labels)(data)
-    if answers.shape != (len(row), *shape):
+        if calls.prepare is not None:
+            row = np.array(calls.prepare(row), dtype=np.float64)
+        if row.shape != (1, columns):
+            raise ArchiveError(f"holds prototypes of {columns} columns for samples of {features}")
+        answers = (estimator._answering or estimator._predictor.labels)(LocalSamples(row, calls))
+    if answers.shape != (1, *shape):
         raise ArchiveError("holds what its labeller learnt of another map")
     return estimator
 
@@ -516,46 +510,22 @@ def _read_map(stored: Mapping[str, Any], take: Take) -> SomMap:
     return som_map
 
 
-def _prepared_row(metric: FittedMetric, features: int, columns: int) -> NDArray[np.float64]:
-    """Return a sample as the metric prepares it, (1, D), which shows whether its state fits."""
-    calls = metric.abilities
-    if features > _MOST_COLUMNS:
-        raise ArchiveError(f"claims to be of samples of {features} columns")
-    row: NDArray[np.float64] = np.arange(1.0, features + 1.0)[None]
-    if calls.prepare is not None:
-        with one_blas_thread():
-            row = np.array(calls.prepare(row), dtype=np.float64)
-    if row.shape != (1, columns):
-        raise ArchiveError(f"holds prototypes of {columns} columns for samples of {row.shape[1:]}")
-    if calls.uses_state and calls.pairwise is not None:
-        calls.pairwise(row, np.ones((1, columns)))
-    return row
-
-
 def _fitted_labeller(
-    estimator: Any, state: dict[str, NDArray[Any]], row: NDArray[np.float64]
-) -> tuple[FittedLabeller | MultiOutputLabeller, NDArray[np.float64]]:
-    """Return the labeller with its state, and rows that show whether its state fits.
-
-    A group is nearest to its own place: those of the last neuron and class tell of lengths.
-    """
-    labeller = LabellerAbilities.of(estimator._parts.labeller)
+    estimator: Any, state: dict[str, NDArray[Any]]
+) -> FittedLabeller | MultiOutputLabeller:
+    labeller, calls = LabellerAbilities.of(estimator._parts.labeller), estimator._metric.abilities
     classes, prototypes = getattr(estimator, "classes_", None), estimator._tree.weights
-    outputs = getattr(estimator, "_outputs", [])
+    outputs, parts = getattr(estimator, "_outputs", []), []
     states = MultiOutputLabeller.states(state, len(outputs)) if outputs else [state]
-    parts, rows = [], [row]
     for clusters, learnt in zip(outputs or [estimator._memory], states, strict=True):
         _check_clusters(clusters, prototypes)
-        groups = LabelledGroups.of(clusters, prototypes, estimator._metric.abilities, classes)
-        codes, labels = groups.values, clusters.labels
+        fitted = FittedLabeller.over(labeller, clusters, prototypes, calls, classes, learnt)
         if classes is not None:  # labellers count by codes in compiled loops
-            labels = labels[clusters.labelled]
+            codes, labels = fitted.values, clusters.labels[clusters.labelled]
             if codes.max() >= len(classes) or (classes[codes] != labels).any():
                 raise ArchiveError("holds summaries of classes that it does not know")
-        parts.append(FittedLabeller(labeller, groups, learnt))
-        rows.append(groups.centres[[0, -1, int(codes.argmax())]])
-    several = MultiOutputLabeller(tuple(parts), len(parts) == 1) if outputs else parts[0]
-    return several, np.concatenate(rows)
+        parts.append(fitted)
+    return MultiOutputLabeller(tuple(parts), len(parts) == 1) if outputs else parts[0]
 
 
 def _check_clusters(clusters: MicroClusters, prototypes: NDArray[Any]) -> None:
@@ -609,6 +579,8 @@ class FittedModel:
                     f"X holds what is no number ({error}): pass a DataFrame with the columns "
                     f"{', '.join(self.columns.names[:5])}{', …' * (len(self.columns.names) > 5)}"
                 ) from error
+        elif self.columns is None and not self.steps:  # the estimator knows its features
+            return X
         X = prepared(self.steps, X)
         return X if isinstance(X, BlockTable) else np.asarray(X)
 
@@ -638,22 +610,13 @@ class FittedModel:
         ``names`` (D,) are those of features where the model has no ``columns``. Values are raw ones
         where the steps can be undone, else those that the map sees.
         """
-        undo = self.undo if self.can_be_undone else None
         called = self.names_prepared(names)
-        return explained(self.estimator, self.prepare(as_row(x)), called, undo)
+        return explained(self.estimator, self.prepare(as_row(x)), called, self.undone)
 
     @property
     def fills_gaps(self) -> bool:
         """Whether a step fills in missing values."""
         return any(type(step).__name__.endswith("Imputer") for _, step in self.steps)
-
-    @property
-    def can_be_undone(self) -> bool:
-        """Whether what `prepare` does to features can be undone, one by one."""
-        return all(
-            isinstance(step, OneToOneFeatureMixin) and hasattr(step, "inverse_transform")
-            for _, step in self.steps
-        )
 
     def names_prepared(self, names: Sequence[str] | None = None) -> list[str] | None:
         """Return what the columns of prepared samples are called; None where nobody knows.
@@ -666,16 +629,19 @@ class FittedModel:
         return found if known else None
 
     def undo(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Return prepared samples X (n, D) as raw ones; see ``can_be_undone``."""
+        """Return prepared samples X (n, D) as raw ones, where ``undone`` is not None."""
         for _, step in reversed(self.steps):
             X = step.inverse_transform(X)
         return np.asarray(X)
 
     @property
     def undone(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
-        """`undo` where prototypes are raw samples then: the metric has no space of its own."""
-        own_space = self.estimator._metric.abilities.prepare is not None
-        return self.undo if self.can_be_undone and not own_space else None
+        """`undo` where steps can be undone one by one, and the metric has no space of its own."""
+        able = self.estimator._metric.abilities.prepare is None and all(
+            isinstance(step, OneToOneFeatureMixin) and hasattr(step, "inverse_transform")
+            for _, step in self.steps
+        )
+        return self.undo if able else None
 
     def explore(
         self, X: Any, y: Any = None, names: Any = None, path: Any = None, **options: Any

@@ -1,4 +1,4 @@
-"""Estimate what a fit takes, from the beginning of a fit to some of the rows."""
+"""Fits to some of the samples: what a fit takes, and how large its map should be."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ import math
 import sys
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_consistent_length
 
-from dbgsom_core.engine.runtime import CompileClock, compile_clock
-from dbgsom_core.estimators.components import AUTO, computed
+from dbgsom_core.engine.runtime import compile_clock
+from dbgsom_core.engine.tables import take
+from dbgsom_core.estimators.components import AUTO, build_growth, computed
 from dbgsom_core.interfaces.engine import EngineAbilities, opened_table
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.interfaces.stopping import STOP
+from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.targets import Target
 
 PROBE_SECONDS = 3.0  # of training, without compilation
 PROBE_ROWS = 20_000
@@ -112,91 +118,63 @@ def plan_of(
     if isinstance(estimator.random_state, np.random.RandomState):  # it would go on
         params["random_state"] = seed
     n, some, targets = _some_rows(X, y, np.random.default_rng(seed))
+    rows, width = (int(size) for size in some.shape)
     most = PROBE_SECONDS if seconds is None else seconds
+    history: list[EpochRecord] = []
+    took: list[float] = []  # of each epoch, without compilation
     with compile_clock() as clock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        watch, ended = _Stopwatch(clock, most), True
-        try:
-            type(estimator)(**params | {"callbacks": [watch]}).fit(some, targets)
-        except _ProbeOverError:
-            ended = False
-    rows, width = (int(size) for size in some.shape)
-    probe = Probe(rows, ended and rows == n, watch.history, watch.seconds)
+        started = time.perf_counter() - clock.seconds
+
+        def watch(epoch: EpochRecord) -> object:
+            took.append(max(time.perf_counter() - clock.seconds - started - sum(took), 1e-6))
+            history.append(epoch)
+            return STOP if sum(took) > most else None
+
+        stopped = type(estimator)(**params | {"callbacks": [watch]}).fit(some, targets).stopped_by_
+    probe, last = Probe(rows, rows == n and not stopped, history, took), history[-1]
     cap = None
     if growing.base is None:  # else there are as many maps as there may be neurons
         fixed = growing.max_neurons is None and growing.start_shape is not None
         cap = math.prod(growing.shape) if fixed else growing.cap(n)
-    least, greatest, epochs = _estimated_seconds(n, probe, cap)
+    # An epoch costs as much as samples times neurons.
+    least = greatest = sum(took)
+    epochs, unseen = last.epoch, 0.0
+    if not probe.whole:
+        least, epochs = least * n / rows * last.epochs / last.epoch, last.epochs
+        mean = sum(record.neurons for record in history) / last.epoch
+        greatest = math.inf if cap is None else least * max(1.0, cap / mean)
+        unseen = 1 - rows / n
     network = None
     if elsewhere:
         # Bytes of a neuron in an epoch: out go a prototype and less than 8 numbers, back come at
         # most two sums and less than 8 numbers; of a class one each.
         classes = len(np.unique(np.asarray(targets, str))) if estimator._kind == "classifier" else 0
-        network = (cap or probe.history[-1].neurons) * 8 * (3 * width + 16 + 2 * classes)
-    held = not elsewhere and (engine.opened is None or engine.opened(X) is None)
-    single = getattr(X, "dtype", None) == np.float32
-    itemsize = 4 if single else 8
-    data_bytes = X.nnz * (itemsize + 4) if issparse(X) else n * width * itemsize
+        network = (cap or last.neurons) * 8 * (3 * width + 16 + 2 * classes)
+    bytes_of_all: float = _ROW_BYTES * n
+    if not elsewhere and (engine.opened is None or engine.opened(X) is None):
+        itemsize = 4 if getattr(X, "dtype", None) == np.float32 else 8
+        bytes_of_all = _BESIDE * (X.nnz * (itemsize + 4) if issparse(X) else n * width * itemsize)
     return Plan(
         rows=n,
         features=width,
         probe=probe,
         most_neurons=cap,
-        seconds=(least * fits, None if greatest is None else greatest * fits),
-        epoch_seconds=(least / epochs, None if greatest is None else greatest / epochs),
-        memory=_peak_memory(n, _BESIDE * data_bytes if held else _ROW_BYTES * n, probe),
+        seconds=(least * fits, None if math.isinf(greatest) else greatest * fits),
+        epoch_seconds=(least / epochs, None if math.isinf(greatest) else greatest / epochs),
+        memory=_peak_memory(int(bytes_of_all * unseen)),
         network=network,
     )
 
 
-class _ProbeOverError(Exception):
-    """The probe took long enough."""
-
-
-class _Stopwatch:
-    """A callback that times epochs without compilation, and ends the training after a while."""
-
-    vital = True
-
-    def __init__(self, clock: CompileClock, most: float) -> None:
-        self._clock, self._most = clock, most
-        self.history: list[EpochRecord] = []
-        self.seconds: list[float] = []
-        self._before = time.perf_counter() - clock.seconds
-
-    def __call__(self, epoch: EpochRecord) -> None:
-        now = time.perf_counter() - self._clock.seconds
-        self.seconds.append(max(now - self._before, 1e-6))
-        self.history.append(epoch)
-        self._before = now
-        if sum(self.seconds) > self._most:
-            raise _ProbeOverError
-
-
-def _estimated_seconds(n: int, probe: Probe, cap: int | None) -> tuple[float, float | None, int]:
-    """Return the least and the greatest time of a fit, and its epochs.
-
-    An epoch costs as much as samples times neurons.
-    """
-    took, last = sum(probe.seconds), probe.history[-1]
-    if probe.whole:
-        return took, took, last.epoch
-    least = took * n / probe.rows * last.epochs / last.epoch
-    if cap is None:
-        return least, None, last.epochs
-    mean = sum(record.neurons for record in probe.history) / last.epoch
-    return least, least * max(1.0, cap / mean), last.epochs
-
-
-def _peak_memory(n: int, whole: float, probe: Probe) -> int | None:
-    """Return about how many bytes the process takes at its peak, ``whole`` of them for all rows."""
+def _peak_memory(more: int) -> int | None:
+    """Return how many bytes the process took at its peak, and so many more."""
     try:
         import resource
     except ImportError:  # Windows
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    taken = peak if sys.platform == "darwin" else peak << 10
-    return taken if probe.whole else taken + int(whole * (1 - probe.rows / n))
+    return more + (peak if sys.platform == "darwin" else peak << 10)
 
 
 def _some_rows(X: Any, y: Any, rng: np.random.Generator) -> tuple[int, Any, Any]:
@@ -238,7 +216,6 @@ def _format_range(seconds: tuple[float, float | None]) -> str:
 
 
 def format_size(count: float) -> str:
-    """Return a number of bytes in words."""
     for unit in ("bytes", "KiB", "MiB"):
         if count < 999.5:  # from which on three digits would have an exponent
             return f"{count:.3g} {unit}"
@@ -247,7 +224,147 @@ def format_size(count: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return seconds in words."""
     if seconds < 120:
         return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+TRIED = (0.2, 0.5, 0.75, 0.9)  # thresholds fall to a half and less each time
+_PARTS = 5  # of which one is held out
+_START, _STEP = 4, 8  # a quarter of the epochs for the first size, an eighth for each further one
+_PATIENCE = 2  # so many sizes in a row with a larger loss end the search
+_LEAST = 20  # samples with a target, or nothing is tried
+
+
+class SizeTried(NamedTuple):
+    """What a spreading factor led to.
+
+    ``loss`` is the mean over the samples that were held out, ``excess`` what it is above the least
+    of all sizes, and ``error`` the standard error of this difference.
+    """
+
+    spreading_factor: float
+    neurons: int
+    loss: float
+    excess: float
+    error: float
+
+
+class SizesTried(tuple[SizeTried, ...]):
+    """The sizes that ``"auto"`` tried, in their order; printed as a table."""
+
+    @property
+    def chosen(self) -> SizeTried | None:
+        """The first whose loss is within one standard error of the least."""
+        return next((one for one in self if one.excess <= one.error), None)
+
+    def __repr__(self) -> str:
+        if not self:
+            return "()"
+        rows = [SizeTried._fields, *([f"{value:.4g}" for value in one] for one in self)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        ends = ["", *("  <- chosen" if one is self.chosen else "" for one in self)]
+        return "\n".join(
+            "  ".join(map(str.rjust, row, widths)) + end
+            for row, end in zip(rows, ends, strict=True)
+        )
+
+
+def choose_size(
+    estimator: Any, parts: Parts, X: Any, target: Target | None, weights: NDArray[np.float64] | None
+) -> tuple[SizesTried, Parts]:
+    """Return the sizes tried on training samples, and the components of the best size.
+
+    One map grows from size to size, until two in a row have a larger loss on a fifth of the
+    samples than the best. The first whose loss is within one standard error of the least is chosen
+    (Breiman et al. 1984, 3.4.3, with the error of the difference). Of too few samples the
+    strategy's default stays.
+    """
+
+    def of_size(factor: float | None) -> Parts:
+        params = {**estimator.get_params(deep=False), "spreading_factor": factor}
+        return replace(parts, growth=build_growth(params))
+
+    # The held out fifth is of each class alike, drawn without a look at the samples.
+    order = np.random.default_rng(0).permutation(X.shape[0])
+    known: Any = len(order)
+    if target is not None and target.codes is not None:
+        order = order[np.argsort(target.codes[order], kind="stable")]
+        known = int(np.count_nonzero(target.codes >= 0))
+    if known < _LEAST:
+        return SizesTried(), of_size(None)
+    held = np.zeros(X.shape[0], dtype=bool)
+    held[order[_PARTS // 2 :: _PARTS]] = True
+    trial = clone(estimator).set_params(
+        warm_start=True, calibration=None, checkpoint=None, callbacks=None, verbose=0
+    )
+    shown, unseen = (
+        (take(X, rows), None if target is None else target.of(rows)) for rows in (~held, held)
+    )
+    shown_weights = None if weights is None else weights[~held]
+    over = np.ones(int(held.sum())) if weights is None else weights[held]
+    sizes: list[tuple[float, int]] = []
+    losses: list[NDArray[np.float64]] = []
+    means: list[float] = []
+    for factor in TRIED:
+        trial.spreading_factor = factor
+        trial.epochs = -(-int(estimator.epochs) // (_STEP if sizes else _START))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trial._fit(of_size(factor), *shown, shown_weights)
+        sizes.append((factor, len(trial.som_map_)))
+        losses.append(_losses(trial, *unseen))
+        known = ~np.isnan(losses[0])
+        means.append(float(np.average(losses[-1][known], weights=over[known])))
+        if np.argmin(means) < len(means) - _PATIENCE:
+            break
+    # By how much the means are above the least, and the standard errors of these differences.
+    shares = over[known] / over[known].sum()
+    differences = np.array(losses)[:, known]
+    differences = differences - differences[np.argmin(differences @ shares)]
+    excess = differences @ shares
+    errors = np.sqrt((differences - excess[:, None]) ** 2 @ shares**2)
+    tried = SizesTried(
+        SizeTried(*size, mean, above, error)
+        for size, mean, above, error in zip(
+            sizes, means, excess.tolist(), errors.tolist(), strict=True
+        )
+    )
+    chosen = tried.chosen
+    return tried, of_size(chosen and chosen.spreading_factor)
+
+
+def describe_sizes(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[str, ...]:
+    """Return a sentence on what was tried and chosen; none where nothing was."""
+    if not tried:
+        return ()
+    sizes = ", ".join(f"{one.spreading_factor:g}: {one.loss:.4g}" for one in tried)
+    return (
+        f"spreading_factor auto is {chosen:g}, the first within one standard error of the least "
+        f"loss on held-out samples ({sizes})",
+    )
+
+
+def _losses(estimator: Any, X: Any, target: Target | None) -> NDArray[np.float64]:
+    # Of each sample, (n,); nan where nothing is known of its target.
+    if estimator._kind == "vq":
+        return np.asarray(estimator.evaluate(X).combined_errors)
+    assert target is not None
+    data = estimator._samples(X)
+    if estimator._kind == "regressor":  # in variances of each target, the mean over known ones
+        y, answers = (
+            np.reshape(np.ma.masked_invalid(values), (data.n, -1))
+            for values in (target.y, estimator._point(estimator._predictor.labels(data)))
+        )
+        spread = y.var(axis=0).filled(1.0)
+        errors = ((answers - y) ** 2 / np.where(spread > 0, spread, 1.0)).mean(axis=1)
+        return np.asarray(errors.filled(np.nan))
+    assert target.classes is not None
+    assert target.codes is not None
+    true = target.codes[:, None] == np.arange(len(target.classes))
+    if estimator._answering is None and estimator._leaf_probabilities is None:
+        shares = estimator._predictor.labels(data)[:, None] == target.classes  # no probabilities
+    else:
+        shares = estimator._predictor.probabilities(data)
+    losses = ((shares - true.astype(np.float64)) ** 2).sum(axis=1)
+    return np.where(target.codes >= 0, losses, np.nan)

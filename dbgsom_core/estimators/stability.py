@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from sklearn.utils import _safe_indexing, indexable
 from dbgsom_core.engine.runtime import available_threads, one_blas_thread
 from dbgsom_core.engine.tables import BlockTable, take
 from dbgsom_core.estimators.components import AUTO, computed
-from dbgsom_core.estimators.validation import is_integer
+from dbgsom_core.estimators.samples import is_integer, is_number
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.measures import Measure
 from dbgsom_core.interfaces.stability import Interval, Stability
@@ -29,6 +28,17 @@ from dbgsom_core.training.fit import is_vertical
 _PAIRS = 20_000  # of samples, for the repeatability
 _MEASURES = ("quantization_error", "topographic_error")
 _OF_ANSWERS = {"classifier": ("accuracy",), "regressor": ("r2",), "vq": ()}
+
+
+class _Refit(NamedTuple):
+    """What is kept of a refit to some of the samples."""
+
+    size: int
+    near: NDArray[np.float64]  # (K, K): shares of pairs that are neighbours there
+    chance: float  # share of any two samples that are
+    agreement: NDArray[np.float64] | None  # (K,)
+    measures: dict[str, float]
+    ranks: NDArray[np.float64]
 
 
 def stability_of(
@@ -47,14 +57,23 @@ def stability_of(
 
     ``callback`` is called after each epoch of each refit, and ends them all by raising.
     """
-    workers = _check(n, share, level, n_jobs)
+    from scipy.stats import rankdata  # slow to import
+
+    if not is_integer(n) or n < 1:
+        raise ValueError(f"n must be an integer of at least 1, not {n!r}")
+    for name, value in (("share", share), ("level", level)):
+        if not is_number(value) or not 0 < value < 1:
+            raise ValueError(f"{name} must be a number between 0 and 1, not {value!r}")
+    workers = 1 if n_jobs is None else int(n_jobs)
+    if workers < 1:
+        workers = max(1, available_threads() + 1 + workers)
     X, y = indexable(computed(X), computed(y))
-    units, labels = estimator.bmu(X), estimator.predict(X)
-    strata = np.zeros(len(units), dtype=np.int64)
-    if estimator._kind == "classifier" and y is not None:
+    units, labels, kind = estimator.bmu(X), estimator.predict(X), estimator._kind
+    n_samples, n_neurons = len(units), len(estimator.som_map_)
+    strata = np.zeros(n_samples, dtype=np.int64)
+    if kind == "classifier" and y is not None:
         texts = [str(label) for label in np.asarray(y, dtype=object)]
         strata = np.unique(texts, return_inverse=True)[1]
-    subsets = list(parts(strata, n, share, random_state))
     template = clone(estimator).set_params(
         callbacks=None if callback is None else [callback],
         checkpoint=None,
@@ -68,21 +87,92 @@ def stability_of(
         workers = 1
     if workers > 1 and "engine__threads" in template.get_params():
         template.set_params(engine__threads=1)
-    if not isinstance(measures, Mapping):
-        of_answers = _OF_ANSWERS[estimator._kind] if np.ndim(y) == 1 else ()
+    chosen: Mapping[str, Any]
+    if isinstance(measures, Mapping):
+        chosen = measures
+    else:
+        of_answers = _OF_ANSWERS[kind] if np.ndim(y) == 1 else ()
         names = (*_MEASURES, *of_answers) if measures is None else measures
-        found: dict[str, Any] = {name: get_registry().find("measure", name)() for name in names}
-        measures = found
-    pairs = _pairs(len(units), random_state)
-    comparison = _Comparison(estimator, template, X, y, measures, pairs, units, labels)
+        chosen = {name: get_registry().find("measure", name)() for name in names}
+    # Pairs of different samples (2, m), for the repeatability: all where they are few.
+    if n_samples * (n_samples - 1) // 2 <= _PAIRS:
+        first, second = np.triu_indices(n_samples, 1)
+    else:
+        random = np.random.default_rng([random_state, 1])
+        first, step = random.integers(0, [[n_samples], [n_samples - 1]], (2, _PAIRS))
+        second = (first + step + 1) % n_samples
+
+    def of_rows(rows: NDArray[np.int64]) -> tuple[Any, Any]:
+        some = take(X, rows) if isinstance(X, BlockTable) else _safe_indexing(X, rows)
+        return some, None if y is None else _safe_indexing(y, rows)
+
+    def refit(rows: NDArray[np.int64]) -> _Refit:
+        # A clone fitted to some rows, compared with the map on all of them.
+        other = clone(template)
+        other.fit(*of_rows(rows))
+        hops, others = other.som_map_.hops, other.bmu(X)
+        counts = np.zeros((n_neurons, len(hops)))
+        np.add.at(counts, (units, others), 1.0)
+        beside = (hops <= 1).astype(np.float64)
+        near, hits, won = counts @ beside @ counts.T, counts.sum(axis=1), counts.sum(axis=0)
+        pairs, total = np.outer(hits, hits), won.sum()
+        agreement, measured = None, {}
+        if kind != "regressor":
+            found = other.predict(X)
+            agrees = np.asarray(found == labels)
+            if kind == "vq":  # numbers of clusters are matched first
+                mine, theirs = (np.unique(of, return_inverse=True)[1] for of in (labels, found))
+                together = np.zeros((mine.max() + 1, theirs.max() + 1))
+                np.add.at(together, (mine, theirs), 1.0)
+                agrees = matched(together)[mine] == theirs
+            unknown = np.full(n_neurons, np.nan)
+            agreeing = np.bincount(units, agrees, n_neurons)
+            agreement = np.divide(agreeing, hits, out=unknown, where=hits > 0)
+        unseen = np.setdiff1d(np.arange(n_samples), rows)
+        if len(unseen):
+            some, targets = of_rows(unseen)
+            targets = None if targets is None else np.asarray(targets)
+            evaluation = other.evaluate(some, y=targets, predictions=other.predict(some))
+            measured = {name: float(of.compute(evaluation)) for name, of in chosen.items()}
+        return _Refit(
+            size=len(hops),
+            near=np.divide(near, pairs, out=np.full_like(near, np.nan), where=pairs > 0),
+            chance=float((won @ beside @ won - total) / (total * (total - 1))),
+            agreement=agreement,
+            measures=measured,
+            ranks=rankdata(hops[others[first], others[second]]),
+        )
+
     pool = ThreadPoolExecutor(workers)
     try:
         with warnings.catch_warnings(), one_blas_thread():
             warnings.simplefilter("ignore")  # the fit of the map itself has warned
-            refits = list(pool.map(comparison.refit, subsets))
+            refits = list(pool.map(refit, parts(strata, n, share, random_state)))
     finally:
         pool.shutdown(cancel_futures=True)
-    return comparison.summary(refits, share, level)
+    links, hits = estimator.som_map_.edges(), np.bincount(units, minlength=n_neurons)
+    known = [refit.agreement for refit in refits if refit.agreement is not None]
+    alike = [
+        float(np.corrcoef(one.ranks, other.ranks)[0, 1])
+        for one, other in zip(refits[::2], refits[1::2], strict=False)
+        if np.ptp(one.ranks) > 0 and np.ptp(other.ranks) > 0
+    ]
+    return Stability(
+        links=links,
+        link_shares=np.mean([refit.near[links[:, 0], links[:, 1]] for refit in refits], axis=0),
+        chance=float(np.mean([refit.chance for refit in refits])),
+        agreements=np.mean(known, axis=0) if known else None,
+        measures={
+            name: interval([refit.measures[name] for refit in refits], share, level)
+            for name in refits[0].measures
+        },
+        repeatability=interval(alike, 0.5, level),
+        sizes=np.array([refit.size for refit in refits]),
+        share=share,
+        level=level,
+        weights=(hits[links[:, 0]] * hits[links[:, 1]]).astype(np.float64),
+        hits=hits,
+    )
 
 
 def parts(
@@ -126,133 +216,8 @@ def interval(values: Sequence[float], share: float, level: float) -> Interval:
 
 
 def matched(together: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return for each of C clusters the one of C' others that it is matched to, -1 for none.
-
-    ``together`` (C, C') are the samples that two have in common, of which the matching, one to one,
-    holds the most (Kuhn 1955).
-    """
+    """Return for each of C clusters the one of C' others that it is matched to, -1 for none."""
     partner = np.full(len(together), -1, dtype=np.int64)
     rows, columns = linear_sum_assignment(together, maximize=True)
     partner[rows] = columns
     return partner
-
-
-class _Refit(NamedTuple):
-    """What is kept of a refit to some of the samples."""
-
-    size: int
-    near: NDArray[np.float64]  # (K, K): shares of pairs that are neighbours there
-    chance: float  # share of any two samples that are
-    agreement: NDArray[np.float64] | None  # (K,)
-    measures: dict[str, float]
-    ranks: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """Refits of a fitted map's ``template``, compared with it on all samples."""
-
-    estimator: Any
-    template: Any
-    X: Any
-    y: Any
-    measures: Mapping[str, Any]
-    pairs: NDArray[np.int64]
-    units: NDArray[np.int64]
-    labels: NDArray[Any]
-
-    def refit(self, rows: NDArray[np.int64]) -> _Refit:
-        """Fit a clone to some rows and compare it with the map on all of them."""
-        from scipy.stats import rankdata  # slow to import
-
-        other, n_neurons = clone(self.template), len(self.estimator.som_map_)
-        other.fit(*self._rows(rows))
-        hops, units = other.som_map_.hops, other.bmu(self.X)
-        counts = np.zeros((n_neurons, len(hops)))
-        np.add.at(counts, (self.units, units), 1.0)
-        beside = (hops <= 1).astype(np.float64)
-        near, hits, won = counts @ beside @ counts.T, counts.sum(axis=1), counts.sum(axis=0)
-        pairs, n = np.outer(hits, hits), won.sum()
-        agreement, measured = None, {}
-        if other._kind != "regressor":
-            agreeing = np.bincount(self.units, self._agrees(other), n_neurons)
-            unknown = np.full(n_neurons, np.nan)
-            agreement = np.divide(agreeing, hits, out=unknown, where=hits > 0)
-        unseen = np.setdiff1d(np.arange(len(self.units)), rows)
-        if len(unseen):
-            X, y = self._rows(unseen)
-            y = None if y is None else np.asarray(y)
-            evaluation = other.evaluate(X, y=y, predictions=other.predict(X))
-            measured = {name: float(of.compute(evaluation)) for name, of in self.measures.items()}
-        return _Refit(
-            size=len(hops),
-            near=np.divide(near, pairs, out=np.full_like(near, np.nan), where=pairs > 0),
-            chance=float((won @ beside @ won - n) / (n * (n - 1))),
-            agreement=agreement,
-            measures=measured,
-            ranks=rankdata(hops[units[self.pairs[0]], units[self.pairs[1]]]),
-        )
-
-    def _rows(self, rows: NDArray[np.int64]) -> tuple[Any, Any]:
-        table = isinstance(self.X, BlockTable)
-        X = take(self.X, rows) if table else _safe_indexing(self.X, rows)
-        return X, None if self.y is None else _safe_indexing(self.y, rows)
-
-    def _agrees(self, other: Any) -> NDArray[np.bool_]:
-        # For each sample whether its label stays; numbers of clusters are matched first.
-        found = other.predict(self.X)
-        if other._kind != "vq":
-            return np.asarray(found == self.labels)
-        mine, theirs = (np.unique(of, return_inverse=True)[1] for of in (self.labels, found))
-        together = np.zeros((mine.max() + 1, theirs.max() + 1))
-        np.add.at(together, (mine, theirs), 1.0)
-        return np.asarray(matched(together)[mine] == theirs)
-
-    def summary(self, refits: Sequence[_Refit], share: float, level: float) -> Stability:
-        """Return the means over refits, and their intervals."""
-        links = self.estimator.som_map_.edges()
-        hits = np.bincount(self.units, minlength=len(self.estimator.som_map_))
-        known = [refit.agreement for refit in refits if refit.agreement is not None]
-        alike = [
-            float(np.corrcoef(first.ranks, second.ranks)[0, 1])
-            for first, second in zip(refits[::2], refits[1::2], strict=False)
-            if np.ptp(first.ranks) > 0 and np.ptp(second.ranks) > 0
-        ]
-        return Stability(
-            links=links,
-            link_shares=np.mean([refit.near[links[:, 0], links[:, 1]] for refit in refits], axis=0),
-            chance=float(np.mean([refit.chance for refit in refits])),
-            agreements=np.mean(known, axis=0) if known else None,
-            measures={
-                name: interval([refit.measures[name] for refit in refits], share, level)
-                for name in refits[0].measures
-            },
-            repeatability=interval(alike, 0.5, level),
-            sizes=np.array([refit.size for refit in refits]),
-            share=share,
-            level=level,
-            weights=(hits[links[:, 0]] * hits[links[:, 1]]).astype(np.float64),
-            hits=hits,
-        )
-
-
-def _pairs(n: int, seed: int) -> NDArray[np.int64]:
-    # (2, m): all pairs of different samples where they are few.
-    if n * (n - 1) // 2 <= _PAIRS:
-        return np.array(np.triu_indices(n, 1), dtype=np.int64)
-    first, step = np.random.default_rng([seed, 1]).integers(0, [[n], [n - 1]], (2, _PAIRS))
-    return np.array([first, (first + step + 1) % n])
-
-
-def _check(n: int, share: float, level: float, n_jobs: int | None) -> int:
-    # Returns how many refits run at a time.
-    if not is_integer(n) or n < 1:
-        raise ValueError(f"n must be an integer of at least 1, not {n!r}")
-    for name, value in (("share", share), ("level", level)):
-        if not isinstance(value, (int, float, np.number)) or not 0 < value < 1:
-            raise ValueError(f"{name} must be a number between 0 and 1, not {value!r}")
-    if n_jobs is None:
-        return 1
-    if not is_integer(n_jobs) or n_jobs == 0:
-        raise ValueError(f"n_jobs must be None or an integer other than 0, not {n_jobs!r}")
-    return int(n_jobs) if n_jobs > 0 else max(1, available_threads() + 1 + int(n_jobs))

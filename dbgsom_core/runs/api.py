@@ -23,7 +23,7 @@ from dbgsom_core.config import (
     parse_sweep,
 )
 from dbgsom_core.errors import ConfigError, as_text
-from dbgsom_core.estimators.verbose import progress_shown
+from dbgsom_core.estimators.display import progress_shown
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import redaction
 from dbgsom_core.interfaces.trackers import Run

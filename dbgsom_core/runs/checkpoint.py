@@ -12,9 +12,8 @@ from typing import Any
 from sklearn.base import clone
 
 from dbgsom_core.errors import DataError
-from dbgsom_core.estimators.checkpoints import Checkpoints, Snapshot
+from dbgsom_core.estimators.checkpoints import Checkpoints, GrowthFilm, Snapshot
 from dbgsom_core.estimators.fitted_map import LEAVES
-from dbgsom_core.estimators.growth_film import GrowthFilm
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.runs.folder import RunFiles, write_text
 from dbgsom_core.runs.folds import FoldMeasures, digest_of_rows, folds_text, parse_folds

@@ -13,7 +13,7 @@ import numpy as np
 
 from dbgsom_core.errors import level_of
 from dbgsom_core.estimators.display import view_of
-from dbgsom_core.estimators.scaling import names_after
+from dbgsom_core.estimators.samples import names_after
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import MapView, images_of

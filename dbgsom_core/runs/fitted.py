@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dbgsom_core.estimators.display import view_of
-from dbgsom_core.estimators.measuring import MeasureTable, chosen_measures, evaluated, table_of
+from dbgsom_core.estimators.measuring import MeasureTable, measured
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import images_of
@@ -87,8 +87,7 @@ def tested(
 ) -> tuple[MeasureTable, dict[str, Any]]:
     """Return what measures say of a model on raw samples, and figures of them, by name."""
     known = model if isinstance(model, FittedModel) else FittedModel((), model)
-    estimator, evaluation = evaluated(known, X, y)
-    found = table_of(chosen_measures(estimator, measures, y is not None), evaluation)
+    estimator, evaluation, found = measured(known, X, y, measures)
     return found, _drawn(estimator, evaluation, figures, known.names_prepared())
 
 

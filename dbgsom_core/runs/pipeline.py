@@ -15,13 +15,11 @@ from dbgsom_core.config import Experiment, estimator_errors_located
 from dbgsom_core.config.matching import fills_gaps
 from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import ConfigError, DbgsomError
-from dbgsom_core.estimators.allow_list import NotPlainError, stored_types, to_plain
-from dbgsom_core.estimators.classifier import SomClassifier
-from dbgsom_core.estimators.clustering import SomVQ
+from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.measuring import default_measures, value_of
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.estimators.regressor import SomRegressor
-from dbgsom_core.estimators.sizing import describe_sizes
+from dbgsom_core.estimators.planning import describe_sizes
+from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import stability_of
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data

@@ -20,7 +20,7 @@ from dbgsom_core.config.sections import Location, Problems
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.tables import BlockTable, has_missing
 from dbgsom_core.errors import ConfigError, DataError, Remark, did_you_mean
-from dbgsom_core.estimators.scaling import IN_BLOCKS, RangeScaler, prepared
+from dbgsom_core.estimators.samples import IN_BLOCKS, RangeScaler, prepared
 from dbgsom_core.interfaces.guard import RAISED, error_line
 from dbgsom_core.plugins.importing import installed_only
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dbgsom_core.config import Experiment, Split
 from dbgsom_core.engine.tables import BlockTable, take
 from dbgsom_core.errors import DataError, did_you_mean
-from dbgsom_core.estimators.scaling import prepared
+from dbgsom_core.estimators.samples import prepared
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.runs.data import LEAST_ROWS, has_target

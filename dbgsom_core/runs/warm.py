@@ -12,10 +12,8 @@ from scipy.sparse import csr_array
 
 from dbgsom_core.engine.compile import loops_folder
 from dbgsom_core.engine.runtime import compile_clock
-from dbgsom_core.estimators.classifier import SomClassifier
-from dbgsom_core.estimators.clustering import SomVQ
 from dbgsom_core.estimators.measuring import default_measures, table_of
-from dbgsom_core.estimators.regressor import SomRegressor
+from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.plugins.registry import Registry
 
 _SMALL: dict[str, Any] = {"epochs": 6, "max_neurons": 12}  # compared without being packed

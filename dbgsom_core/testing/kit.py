@@ -1,23 +1,43 @@
-"""What a check is, which checks there are, and running them without pytest."""
+"""What a check is, which there are, and running them: under pytest or in a process of its own."""
 
 from __future__ import annotations
 
+import json
+import pickle
+import re
+import sys
 import traceback
 import unittest
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
+from inspect import Parameter, signature
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from dbgsom_core.errors import PluginError, did_you_mean
+import numpy as np
+from pydantic import ValidationError
+
+from dbgsom_core.errors import PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.hookspecs import KINDS
-from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.component import Abilities, Component, given_fields, parse
+from dbgsom_core.interfaces.engine import EngineAbilities
+from dbgsom_core.interfaces.figures import FigureAbilities
+from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.guard import RAISED, Guarded, error_line
+from dbgsom_core.interfaces.kernels import KernelAbilities
+from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.interfaces.metrics import CLAIMS, MetricAbilities
-from dbgsom_core.plugins.offers import STEP, kinds_of
-from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.interfaces.stopping import StoppingAbilities
+from dbgsom_core.interfaces.trackers import TrackerAbilities
+from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
+from dbgsom_core.plugins.doctor import Send, enabled_distributions, run_isolated, when_imported
+from dbgsom_core.plugins.offers import STEP, TRANSFORMER, Offered, kinds_of, missing_methods
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
 
 if TYPE_CHECKING:
     import pytest
@@ -28,26 +48,14 @@ ExpectedFailures = Mapping[str, str] | Callable[[Component], Mapping[str, str]]
 EVERY_KIND, MODEL_PART = "any", "model part"
 _MODEL_PARTS = ("metric", "kernel", "growth", "initialisation", "grid", "schedule", "stopping",
                 "labeller", "engine")  # fmt: skip
-_MODULES = ("common", "metrics", "kernels", "growth", "training", "labellers", "runs", "trackers",
-            "engines", "steps")  # fmt: skip
+_MODULES = ("metrics", "components", "runs")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is tested besides the component itself.
-
-    Attributes
-    ----------
-    kind : str
-    name : str or None
-        The name under which a plugin offers it, where that is known.
-    claims : frozenset of str
-        What a metric claims.
-    """
-
     kind: str
-    name: str | None = None
-    claims: frozenset[str] = frozenset()
+    name: str | None = None  # the one under which a plugin offers it, where that is known
+    claims: frozenset[str] = frozenset()  # of a metric
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,14 @@ def ask(kind: str, component: Any, method: str, *given: Any) -> Any:
     return Guarded(kind, component, method)(*given)
 
 
+def ask_twice(kind: str, component: Any, method: str, *given: Any) -> Any:
+    """Call a method as `ask` does, twice, and return the answer, which must be the same."""
+    first, second = (ask(kind, component, method, *given) for _ in range(2))
+    same = np.array_equal(first, second) if isinstance(first, np.ndarray) else first == second
+    assert same, f"two calls of {method} differ"
+    return first
+
+
 def all_checks() -> list[Check]:
     """Return every check of every kind, common ones first."""
     for module in _MODULES:
@@ -147,31 +163,23 @@ def checks_for(
     if claims is None and kind == "metric":
         with suppress(PluginError):  # its attributes cannot be read, as a check says
             claims = MetricAbilities.of(component).claims
-    subject = Subject(kind, name or _offered_name(kind, component), frozenset(claims or ()))
     kinds = {kind} if kind == STEP else {kind, EVERY_KIND}
     kinds |= {MODEL_PART} if kind in _MODEL_PARTS else set()
-    return [
-        replace(one, subject=subject)
-        for one in all_checks()
-        if one.kind in kinds and _applies(one, component, subject)
-    ]
-
-
-def _applies(one: Check, component: Component, subject: Subject) -> bool:
-    if one.name in CLAIMS:
-        return one.name in subject.claims
-    try:
-        return one.applies is None or one.applies(component)
-    except PluginError:
-        return False
-
-
-def _offered_name(kind: str, component: Component) -> str | None:
-    source = f"{type(component).__module__}:{type(component).__qualname__}"
-    if kind == STEP:
-        return next((one.name for one in get_registry().steps if one.source == source), None)
-    offered = get_registry().offer_of(kind, type(component))
-    return None if offered is None else offered.name
+    if name is None and kind == STEP:
+        source = f"{type(component).__module__}:{type(component).__qualname__}"
+        name = next((step.name for step in get_registry().steps if step.source == source), None)
+    elif name is None:
+        offered = get_registry().offer_of(kind, type(component))
+        name = None if offered is None else offered.name
+    subject, found = Subject(kind, name, frozenset(claims or ())), []
+    for promise in all_checks():
+        made = promise.kind in kinds and promise.name in subject.claims
+        if promise.kind in kinds and promise.name not in CLAIMS:
+            with suppress(PluginError):  # it cannot say whether it makes the promise
+                made = promise.applies is None or promise.applies(component)
+        if made:
+            found.append(replace(promise, subject=subject))
+    return found
 
 
 def is_step(component: Any) -> bool:
@@ -202,7 +210,6 @@ def run_checks(
 
 
 def run_check(check: Check, component: Component) -> Outcome:
-    """Return how one check of a component ends."""
     try:
         check(component)
     except unittest.SkipTest as reason:
@@ -262,3 +269,208 @@ def parametrize_with_checks(
                 f"{type(one).__name__}{hint}"
             )
     return pytest.mark.parametrize(("component", "check"), cases)
+
+
+# ------------------------------------------------------------ checks of every component
+
+_ABILITIES: dict[str, type[Abilities]] = {
+    one.kind: one
+    for one in (
+        MetricAbilities, KernelAbilities, GrowthAbilities, LabellerAbilities, MeasureAbilities,
+        TrackerAbilities, StoppingAbilities, FigureAbilities, EngineAbilities,
+    )
+}  # fmt: skip
+
+
+@check(EVERY_KIND)
+def check_required_methods(component: Component, subject: Subject) -> None:
+    """It derives from Component and has the methods of its kind, and a name of a-z, 0-9 and _."""
+    assert isinstance(component, Component), "it must derive from dbgsom_core.api.Component"
+    missing = missing_methods(subject.kind, type(component))
+    assert not missing, f"it lacks {missing}"
+    plain = subject.name is None or re.fullmatch(r"[a-z][a-z0-9_]*", subject.name)
+    assert plain, f"'{subject.name}' is no name like 'my_{subject.kind}'"
+
+
+@check(EVERY_KIND)
+def check_attributes(component: Component, subject: Subject) -> None:
+    """What the core reads of it can be read, and is what it may be."""
+    if subject.kind in _ABILITIES:
+        _ABILITIES[subject.kind].of(component).check()
+
+
+@check(EVERY_KIND)
+def check_docstring(component: Component, subject: Subject) -> None:
+    """Its class has a docstring: its help text."""
+    own = type(component).__dict__.get("__doc__")
+    assert own and own.strip(), "the class has no docstring of its own"
+
+
+@check(EVERY_KIND)
+def check_field_descriptions(component: Component, subject: Subject) -> None:
+    """Every field has a description: it is what the schema and editors show."""
+    bare = [name for name, one in type(component).model_fields.items() if not one.description]
+    assert not bare, f"no description: {', '.join(bare)}; write Field(description=…)"
+
+
+@check(EVERY_KIND)
+def check_api_version(component: Component, subject: Subject) -> None:
+    """The plugin that holds it states a DBGSOM_API_VERSION that is supported."""
+    module, stated = type(component).__module__, None
+    while module and stated is None:
+        stated = getattr(sys.modules.get(module), "DBGSOM_API_VERSION", None)
+        module = module.rpartition(".")[0]
+    # Where a plugin offers it and the package around it states none, the plugin does elsewhere.
+    known = stated in SUPPORTED_API_VERSIONS or (stated is None and subject.name is not None)
+    assert known, f"{type(component).__module__} states DBGSOM_API_VERSION {stated}"
+
+
+@check(EVERY_KIND)
+def check_frozen(component: Component, subject: Subject) -> None:
+    """It cannot be changed, and a misspelt field is an error."""
+    assert type(component).model_config.get("frozen"), "model_config must keep frozen=True"
+    fields: dict[str, Any] = {**given_fields(component), "no_such_field_": 1}
+    try:
+        type(component).model_validate(fields)
+    except ValidationError:
+        return
+    raise AssertionError("an unknown field is accepted; model_config must keep extra='forbid'")
+
+
+@check(EVERY_KIND)
+def check_json_schema(component: Component, subject: Subject) -> None:
+    """Its JSON Schema builds, and its fields stand in it."""
+    schema = type(component).model_json_schema()
+    json.dumps(schema)
+    assert set(schema.get("properties", {})) == set(type(component).model_fields)
+
+
+@check(EVERY_KIND)
+def check_saving(component: Component, subject: Subject) -> None:
+    """Its fields go to JSON and to pickle, and back to an equal component."""
+    plain = json.loads(component.model_dump_json(exclude_unset=True))
+    again = parse(type(component), plain)
+    assert again == component, f"{plain} builds {again!r}, not {component!r}"
+    again = pickle.loads(pickle.dumps(component))
+    assert again == component, f"pickle gives {again!r}, not {component!r}"
+
+
+_REST = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+@dataclass
+class Report:
+    """What the kit found."""
+
+    # Plugins that could not be imported: name, distribution, error.
+    broken: list[dict[str, str]] = field(default_factory=list)
+    # Facts of each component, the checks that it ``passed``, ``failed`` and ``skipped``.
+    components: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.broken) or any(one["failed"] for one in self.components)
+
+
+class LacksFieldsError(Exception):
+    """A component has required fields without examples, or a prepare step required arguments."""
+
+
+def check_isolated(distribution: str | None, limit: float) -> Report:
+    """Run every check of the components of a distribution, or of all third parties.
+
+    A process runs those of a distribution one after the other. A check that takes longer than
+    ``limit`` seconds, or that ends the process, has failed: the other checks of its component are
+    left out, and another process goes on with the next component.
+
+    Raises
+    ------
+    UnknownNameError
+        No plugin comes from this distribution.
+    """
+    known = enabled_distributions()
+    if distribution is not None and distribution not in known:
+        hint = did_you_mean(distribution, known) or f"; known: {', '.join(sorted(known))}"
+        raise UnknownNameError(f"no plugin comes from a distribution '{distribution}'{hint}")
+    report = Report()
+    for one, (_, name) in known.items():
+        if one == distribution or (distribution is None and one != OWN_DISTRIBUTION):
+            _check_distribution(one, name, limit, report)
+    return report
+
+
+def _check_distribution(distribution: str, name: str, limit: float, report: Report) -> None:
+    done, ended = 0, "not begun"
+    while ended:
+        values, ended = run_isolated(f"{__name__}:work", distribution, limit, done)
+        report.broken += [one["broken"] for one in values if "broken" in one and done == 0]
+        found = [one["component"] for one in values if "component" in one]
+        if ended:  # by the check that the last value names
+            check, facts = values[-1].get("at", ("", {})) if values else ("", {})
+            if not facts:
+                error = when_imported(ended)
+                report.broken.append({"name": name, "distribution": distribution, "error": error})
+                return
+            rest = {"rest": f"it {ended}"}
+            found.append({**facts, "passed": [], "failed": {check: ended}, "skipped": rest})
+        report.components += found
+        done += len(found)
+
+
+def work(distribution: str, done: int, send: Send) -> None:
+    """Run the checks of a distribution, from a component on; see `run_isolated`."""
+    registry = get_registry()
+    for one in registry.broken:
+        if one.distribution == distribution:
+            keys = ("name", "distribution", "error")
+            send({"broken": {key: getattr(one, key) for key in keys}})
+    offers = [one for one in registry.classes() if one.distribution == distribution]
+    for offered in [one for one in offers if one.kind != TRANSFORMER][done:]:
+        with TemporaryDirectory() as folder:
+            send({"component": check_offer(offered, Path(folder), send)})
+
+
+def check_offer(offered: Offered, folder: Path, send: Send) -> dict[str, Any]:
+    """Run the checks of what is offered; return its facts and how they ended.
+
+    What each check is called goes to ``send`` before it begins.
+    """
+    found: dict[str, Any] = {**offered.facts, "passed": [], "failed": {}, "skipped": {}}
+    send({"at": ("load", offered.facts)})
+    try:
+        component = build(offered, folder)
+    except LacksFieldsError as lacking:
+        return found | {"skipped": {"all": str(lacking)}}
+    except RAISED as error:
+        return found | {"failed": {"load": str(error) or error_line(error)}}
+    for check in checks_for(component, offered.kind, name=offered.name):
+        send({"at": (check.name, offered.facts)})
+        outcome = run_check(check, component)
+        if outcome.status == "passed":
+            found["passed"].append(check.name)
+        else:
+            found[outcome.status][check.name] = outcome.message
+    return found
+
+
+def build(offered: Offered, folder: Path) -> Any:
+    """Build a component from the examples of its fields; `LacksFieldsError`: some have none."""
+    cls: Any = offered.load()
+    if offered.kind == STEP:
+        assert is_step(cls), f"{offered.source} has no fit and transform: it is no transformer"
+        given = signature(cls).parameters.values()
+        lacks = [one.name for one in given if one.default is one.empty and one.kind not in _REST]
+        if lacks:
+            raise LacksFieldsError(f"cannot be built without its arguments: {', '.join(lacks)}")
+        return cls()
+    if offered.kind == "dataset" and hasattr(cls, "examples"):
+        return cls(**cls.examples(folder))
+    fields = {name: one for name, one in cls.model_fields.items() if one.is_required()}
+    try:
+        return cls(**{name: one.examples[0] for name, one in fields.items() if one.examples})
+    except ValidationError as error:
+        lacks = [str(one["loc"][0]) for one in error.errors() if one["loc"]]
+        raise LacksFieldsError(
+            f"cannot be built without its fields: {', '.join(lacks)}; Field(examples=[…]) says "
+            "what to try"
+        ) from error

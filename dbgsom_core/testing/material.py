@@ -29,7 +29,6 @@ _METHODS = ("assign", "pairwise", "prepare", "centre", "fit", "form")
 
 
 def generator() -> np.random.Generator:
-    """Return a fresh generator, the same one every time."""
     return np.random.default_rng(19820101)
 
 
@@ -67,7 +66,6 @@ def metric_inputs(metric: MetricAbilities) -> tuple[NDArray[np.float64], NDArray
 
 
 def classes() -> NDArray[np.str_]:
-    """Return class labels (SAMPLES,) as text."""
     return np.array(["ash", "beech", "cedar"])[np.arange(SAMPLES) % 3]
 
 
@@ -86,7 +84,6 @@ def ring(grid: Grid = SQUARE) -> SomMap:
 
 
 def summary() -> DataSummary:
-    """Return what a growth strategy knows before training."""
     return DataSummary(SAMPLES, FEATURES, deviation=2.0, spread=2.0, n_classes=3)
 
 
@@ -115,7 +112,6 @@ def growth_state(som_map: SomMap, threshold: float, room: int | None = None) -> 
 
 
 def evidence() -> LabelEvidence:
-    """Return what a labeller sees of the ring after training; one neuron has no hits."""
     som_map, y = ring(), classes()
     bmu = np.arange(SAMPLES) % (len(som_map) - 1)
     names, codes = np.unique(y, return_inverse=True)
@@ -138,13 +134,12 @@ def surroundings(numbers: bool = False) -> Surroundings:
 
 
 def trained() -> Any:
-    """Return a small trained classifier on `data` and `classes`, a copy."""
     return deepcopy(_trained())
 
 
 @lru_cache(maxsize=1)
 def _trained() -> Any:
-    from dbgsom_core.estimators.classifier import SomClassifier
+    from dbgsom_core.estimators.som import SomClassifier
 
     fixed = {"name": "fixed", "rows": 3, "columns": 3}
     return SomClassifier(growth=fixed, epochs=5, random_state=0).fit(data(), classes())
@@ -152,12 +147,10 @@ def _trained() -> Any:
 
 @lru_cache(maxsize=1)
 def stability() -> Any:
-    """Return how sure the map of `trained` is."""
     return _trained().stability(data(), classes(), n=2)
 
 
 def only_regresses(component: Any) -> bool:
-    """Return whether a labeller or a measure serves regressors and no other estimator."""
     return tuple(LabellerAbilities.of(component).estimators or ()) == ("regressor",)
 
 
@@ -170,9 +163,7 @@ def check_fit(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> A
     With ``y`` a classifier is trained, or a regressor for numbers and for a labeller that serves no
     other. Where plugins offer every part the model is saved, loaded and asked again.
     """
-    from dbgsom_core.estimators.classifier import SomClassifier
-    from dbgsom_core.estimators.clustering import SomVQ
-    from dbgsom_core.estimators.regressor import SomRegressor
+    from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 
     fixed = {"name": "fixed", "rows": 2, "columns": 3}
     params = {"growth": fixed, "epochs": 6, "random_state": 0, **parts}
@@ -190,10 +181,7 @@ def check_fit(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> A
 
 def check_threads(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> None:
     """Fit with one thread and whole chunks, then with two and small ones: the maps are equal."""
-    engines = (
-        {"name": "local", "threads": 1},
-        {"name": "local", "threads": 2, "chunk_rows": 7},
-    )
+    engines = ({"name": "local", "threads": 1}, {"name": "local", "threads": 2, "chunk_rows": 7})
     first, second = (check_fit(X, y, engine=engine, **parts) for engine in engines)
     close = first.weights_.shape == second.weights_.shape
     close = close and np.allclose(first.weights_, second.weights_, rtol=1e-9, atol=1e-12)

@@ -1,18 +1,42 @@
-"""Checks of what a run needs beside the model: data sets, measures, figures."""
+"""Checks of data sets, measures, figures, trackers and prepare steps."""
 
 from __future__ import annotations
 
+import inspect
 import io
 import math
 import sys
+from contextlib import chdir, suppress
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import OneToOneFeatureMixin, clone
+from sklearn.utils import Tags, TargetTags, get_tags
 
+from dbgsom_core import hookspecs
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.estimators.model_file import FittedModel, load
+from dbgsom_core.estimators.samples import names_after, prepared
+from dbgsom_core.estimators.som import SomVQ
+from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, images_of
+from dbgsom_core.interfaces.guard import is_own
 from dbgsom_core.interfaces.measures import Evaluation, MeasureAbilities
-from dbgsom_core.interfaces.trackers import Ranking, SweepView, Variant
+from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
+from dbgsom_core.interfaces.trackers import (
+    Ranking,
+    Run,
+    RunResult,
+    SweepView,
+    TrackerAbilities,
+    Variant,
+)
+from dbgsom_core.plugins.callbacks import Callbacks, call
+from dbgsom_core.plugins.offers import STEP
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import Subject, ask, check
 
@@ -122,3 +146,173 @@ def _view() -> MapView:
         title="conformance",
         stability=material.stability(),
     )
+
+
+@check("tracker")
+def check_observer(component: Any, subject: Subject) -> None:
+    """Each observer is a fresh object with lifecycle hooks that take the arguments they get."""
+    first, second = (ask("tracker", component, "observer") for _ in range(2))
+    assert first is not second, "observer() must return a fresh object"
+    hooks = [name for name in dir(first) if name.startswith("dbgsom_")]
+    assert hooks, f"the observer has none of {', '.join(LIFECYCLE_HOOKS)}"
+    for hook in hooks:
+        assert hook in LIFECYCLE_HOOKS, f"unknown hook: {hook}"
+        known = set(inspect.signature(getattr(hookspecs, hook)).parameters)
+        for name, argument in inspect.signature(getattr(first, hook)).parameters.items():
+            stars = argument.kind in (argument.VAR_KEYWORD, argument.VAR_POSITIONAL)
+            assert stars or name in known, f"{hook} has an unknown argument '{name}'"
+
+
+@check("tracker")
+def check_runs(component: Any, subject: Subject) -> None:
+    """Its observer hears of runs that finish, fail or are interrupted without raising; what it adds
+    to a run folder goes through the run, which a resumed run repeats.
+    """
+    history, example = material.trained().history_, material.data()[:3]
+    result = RunResult({"train/quantization_error": 0.5}, history, example=example, notes=["x"])
+    with TemporaryDirectory() as place, chdir(place):  # trackers write into the working directory
+        folder = Path(place)
+        for name in ("first", "second", "second"):  # the last one as where a run is resumed
+            _drive(component, folder / name, 3, "dbgsom_run_finished", result=result)
+        written = {one.name for one in (folder / "second").iterdir()} - {SCALARS, ARTIFACTS}
+        cure = "use run.log_scalar(name, value, step) and run.log_artifact(name, content)"
+        own = is_own(component)
+        assert own or not written, f"it writes {sorted(written)} into the run folder: {cure}"
+        errors = (RuntimeError("conformance"), KeyboardInterrupt(), SystemExit(1))
+        for number, error in enumerate(errors):
+            _drive(component, folder / str(number), number, "dbgsom_run_failed", error=error)
+
+
+@check("tracker")
+def check_how_to_open(component: Any, subject: Subject) -> None:
+    """It says in a few words how to look at the runs, and how it is or why it cannot be used."""
+    for method in ("how_to_open", "reachable"):
+        if getattr(TrackerAbilities.of(component), method) is not None:
+            with suppress(DbgsomError):  # it may be out of reach
+                text = getattr(component, method)()
+                plain = isinstance(text, str) and text.strip()
+                assert plain, f"{method} gives {text!r}"
+
+
+def _drive(component: Any, folder: Path, epochs: int, end: str, **event: Any) -> None:
+    # A run, without a net: what the observer raises is raised.
+    folder.mkdir(exist_ok=True)
+    run = Run(
+        id=folder.name,
+        name=folder.name,
+        experiment="conformance",
+        kind="run",
+        folder=folder,
+        config={"experiment": "conformance", "tracking": []},
+        params={"growth": "fixed"},
+        environment={"versions": {}},
+        data={"name": "blobs", "samples": material.SAMPLES, "features": material.FEATURES},
+        total_epochs=5,
+    )
+    observer = component.observer()
+    call(observer, "prepare", {})
+    notify = Callbacks([observer], required=observer).notify
+    notify("dbgsom_run_started", run=run)
+    trained = material.trained()
+    for record in trained.history_[:epochs]:
+        record.show(trained.som_map_)
+        notify("dbgsom_epoch_finished", run=run, epoch=record)
+        record.show(None)
+    notify(end, run=run, **event)
+    call(observer, "close", {})
+
+
+def _tags(step: Any) -> Any:
+    own = hasattr(step, "__sklearn_tags__")
+    return get_tags(step) if own else Tags(None, TargetTags(required=False))
+
+
+def _data(step: Any) -> NDArray[np.float64]:
+    X = material.data()
+    return np.abs(X) if _tags(step).input_tags.positive_only else X
+
+
+def _fitted(step: Any, X: NDArray[Any]) -> Any:
+    return clone(step).fit(X, material.classes())
+
+
+@check(STEP)
+def check_step_docstring(component: Any, subject: Subject) -> None:
+    """Its class has a docstring: what `plugins list` and `show` tell of it."""
+    own = type(component).__dict__.get("__doc__")
+    assert own and own.strip(), "the class has no docstring of its own"
+
+
+@check(STEP)
+def check_step_table(component: Any, subject: Subject) -> None:
+    """It makes a row of finite numbers of each sample, of float32 too, the same when asked twice,
+    and learns without targets where there are none, unless its tags say that it needs them.
+    """
+    X = _data(component)
+    for given in (X, X.astype(np.float32)):
+        step = _fitted(component, given)
+        first, second = (np.asarray(step.transform(given)) for _ in range(2))
+        assert first.ndim == 2 and first.dtype.kind in "fiub", "transform gives no table of numbers"
+        assert len(first) == len(given), f"{len(given)} samples become {len(first)}"
+        assert np.isfinite(first).all(), "of finite samples it makes nan or infinity"
+        assert np.array_equal(first, second), "two calls differ"
+        again = np.asarray(_fitted(component, given).transform(given))
+        assert np.array_equal(first, again), "fitted twice it makes other rows; give it a seed"
+    if not _tags(component).target_tags.required:
+        assert len(np.asarray(clone(component).fit(X, None).transform(X))) == len(X)
+
+
+@check(STEP)
+def check_step_reads_only(component: Any, subject: Subject) -> None:
+    """It changes no samples, unless its ``copy`` is False, and what it has learnt no more."""
+    X, kept = _data(component), _data(component)
+    step = _fitted(component, X)
+    assert np.array_equal(X, kept), "fit changes the samples"
+    before = np.array(prepared([("step", step)], X))
+    assert np.array_equal(X, kept), "transform changes the samples"
+    step.transform(X[:5] * 3 + 1)
+    assert np.array_equal(before, prepared([("step", step)], X)), "transform changes what it learnt"
+
+
+@check(STEP)
+def check_step_rows_independent(component: Any, subject: Subject) -> None:
+    """What it makes of a sample does not depend on those beside it: `predict` asks in blocks."""
+    X = _data(component)
+    step = _fitted(component, X)
+    whole = np.asarray(step.transform(X.copy()))
+    for rows in (1, 7):
+        parts = [step.transform(X[i : i + rows].copy()) for i in range(0, len(X), rows)]
+        same = np.allclose(np.concatenate(parts), whole, rtol=1e-9, atol=1e-12)
+        assert same, f"blocks of {rows} become other rows than all samples together"
+
+
+@check(STEP)
+def check_step_columns(component: Any, subject: Subject) -> None:
+    """Its ``inverse_transform`` undoes it where it makes a column of each, and where it has
+    ``get_feature_names_out`` each column has a name of its own.
+    """
+    X = _data(component)
+    step = _fitted(component, X)
+    made = np.asarray(step.transform(X.copy()))
+    if isinstance(step, OneToOneFeatureMixin) and hasattr(step, "inverse_transform"):
+        back = np.asarray(step.inverse_transform(made.copy()))
+        close = np.allclose(back, X, rtol=1e-6, atol=1e-9)
+        assert close, "inverse_transform gives other samples"
+    if hasattr(step, "get_feature_names_out"):
+        names = names_after([("step", step)], [f"x{i}" for i in range(X.shape[1])])
+        assert names is not None, "get_feature_names_out fails on the names of the features"
+        assert len(set(names)) == made.shape[1], f"{len(set(names))} names, {made.shape[1]} columns"
+
+
+@check(STEP)
+def check_step_saving(component: Any, subject: Subject) -> None:
+    """A model file holds it, and what is loaded makes the same bits of samples."""
+    X = _data(component)
+    step = _fitted(component, X)
+    expected = prepared([("step", step)], X)
+    som = SomVQ(growth={"name": "fixed", "rows": 2, "columns": 2}, epochs=2, tol=0).fit(expected)
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "model.npz")
+        FittedModel((("step", step),), som).save(path)
+        loaded = load(path)
+    assert np.array_equal(loaded.prepare(X), expected), "once loaded it makes other rows"

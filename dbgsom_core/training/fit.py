@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,11 @@ from dbgsom_core.engine.results import (
     Moments,
     PerSample,
     Search,
-    SearchResult,
     Totals,
     each_piece,
     units_of,
 )
-from dbgsom_core.engine.samples import Samples
+from dbgsom_core.engine.samples import Samples, SearchResult
 from dbgsom_core.interfaces.context import Context, seed_of
 from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
 from dbgsom_core.interfaces.growth import DataSummary, VerticalState
@@ -30,94 +29,41 @@ from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.stopping import judges_targets
-from dbgsom_core.som_map.grid import SQUARE, Grid
+from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend
-from dbgsom_core.training.checkpoint import Checkpointer, Path, TrainingState
-from dbgsom_core.training.config import Held, Settings, TrainingConfig
 from dbgsom_core.training.groups import Calibration, Density
-from dbgsom_core.training.labelling import LabelledMap, TrainedMap
+from dbgsom_core.training.labelling import LabelledMap, TrainedMap, ValidationMonitor
 from dbgsom_core.training.parts import Parts, start_shape_error
-from dbgsom_core.training.stopping import BY_CALLBACK, ValidationMonitor
-from dbgsom_core.training.targets import Target
-from dbgsom_core.training.train import Training, train
+from dbgsom_core.training.state import Checkpointer, FitTask, Path, TrainingConfig, TrainingState
+from dbgsom_core.training.train import BY_CALLBACK, Training, train
 
 
-@dataclass(frozen=True)
-class FittedState:
-    """What a fit leaves: K neurons of the map, L leaves of the tree below it.
+class FittedState(NamedTuple):
+    """What a fit leaves: K neurons of the map, L leaves of the tree below it."""
 
-    Attributes
-    ----------
-    training : Training
-        Of the first map.
-    tree : Tree
-    weights : float array (K, D)
-        Its prototypes in the dtype of the samples.
-    labelled : LabelledMap
-    errors : float64 array (K,)
-        These and the two below are of the new samples alone.
-    quantization_error, topographic_error : float
-    new_leaves : int array (m,)
-        The leaf of each new sample, in the smallest type where the samples are not in memory.
-    density : Density
-    calibration : Calibration
-        Of the training samples, each as if it had not been there.
-    deviations : float64 array (D,)
-        Standard deviation of each column of the samples.
-    """
-
-    training: Training
+    training: Training  # of the first map
     tree: Tree
-    weights: NDArray[np.floating[Any]]
+    weights: NDArray[np.floating[Any]]  # (K, D), its prototypes in the dtype of the samples
     labelled: LabelledMap
-    errors: NDArray[np.float64]
+    errors: NDArray[np.float64]  # (K,); these and the two below are of the new samples alone
     quantization_error: float
     topographic_error: float
-    new_leaves: NDArray[np.integer[Any]]
+    new_leaves: NDArray[np.integer[Any]]  # (m,), in the smallest type for samples not in memory
     density: Density
-    calibration: Calibration
-    deviations: NDArray[np.float64]
+    calibration: Calibration  # of the training samples, each as if it had not been there
+    deviations: NDArray[np.float64]  # (D,), of each column of the samples
 
 
 def fit_map(
-    parts: Parts,
-    samples: Samples,
-    target: Target | None,
-    settings: Settings,
-    notify: Callable[[EpochRecord], Any],
-    start: SomMap | None = None,
-    new: int | None = None,
-    checkpointer: Checkpointer | None = None,
-    validation: Held | None = None,
+    task: FitTask, notify: Callable[[EpochRecord], Any], checkpointer: Checkpointer | None = None
 ) -> FittedState:
     """Train a map, grow its child maps, label and measure it.
 
-    Parameters
-    ----------
-    parts : Parts
-    samples : Samples
-        Prepared, n of them.
-    target : Target or None
-        Theirs.
-    settings : Settings
-    notify : callable
-        Hears the record of each epoch.
-    start : SomMap, optional
-        A trained map with which training goes on; it is not changed.
-    new : int, optional
-        How many of the samples are new, the others stand for what ``start`` has seen; all without
-        it.
-    checkpointer : Checkpointer, optional
-        Knows where the fit was interrupted, and writes how far it comes.
-    validation : Held, optional
-        What is held out for stopping rules; for child maps nothing is.
-
-    Raises
-    ------
-    ValueError
-        The samples or the settings cannot be used.
+    ``notify`` hears the record of each epoch. ValueError where samples or settings cannot be used.
     """
+    parts, samples, target, new = task.parts, task.samples, task.target, task.new
+    checkpointer = checkpointer or Checkpointer()
     several = target is not None and target.y.ndim == 2
     if several and LabellerAbilities.of(parts.labeller).columns is not None:
         raise ValueError(
@@ -125,10 +71,8 @@ def fit_map(
             "and y has more targets; fit an estimator for each"
         )
     moments, weights = samples.moments(), samples.weights
-    trainer = Trainer(horizontal(parts), settings, checkpointer or Checkpointer())
-    training, last, search = trainer.train(
-        samples, target, (), notify, moments, start, new is not None, validation
-    )
+    single = replace(task, parts=horizontal(parts))
+    training, last, search = _train_map(single, checkpointer, (), notify, moments)
     som_map = training.som_map
     unlinked = search.unlinked(som_map.prototypes, som_map.graph)
     found = ended = samples.lasting(som_map.prototypes, last)
@@ -136,14 +80,17 @@ def fit_map(
     del search, last  # they take room
     if is_vertical(parts) and training.stopped != BY_CALLBACK:
         # A start that was given, or drawn, is the first map's: others spread over their samples.
-        spread = replace(trainer.parts, init=lookup_in_use().build("initialisation", "pca"))
-        trainer = replace(trainer, parts=spread)
-        grow_children(trainer, parts, som_map, samples, found, target, root_error(samples))
+        spread = replace(single.parts, init=lookup_in_use().build("initialisation", "pca"))
+        # qe₀ (Rauber, Merkl & Dittenbach 2002): the sum of the distances of all samples to a single
+        # neuron at their mean, that of the metric where it has one.
+        root_error = samples.total_distance(samples.metric.centred(moments.mean[None]))
+        single = FitTask(spread, samples, target, task.settings)
+        _grow_children(single, checkpointer, parts, som_map, found, root_error)
     tree = Tree.of(som_map)
     if len(tree.maps) > 1:  # else its neurons are the leaves
         below = descend(tree, samples)
         ended, totals = Assignment(below.leaf, below.distance), None
-    seed = seed_of(settings.random_state)
+    seed = seed_of(task.settings.random_state)
     trained = TrainedMap(tree, samples, found, ended, target, seed, training.history, totals)
     labelled = LabelledMap.of(parts.labeller, trained)
     first = slice(samples.n if new is None else new)
@@ -152,7 +99,7 @@ def fit_map(
     if ended is not found:
         error = _errors(ended, first.stop, counted, len(tree))[1]
     density = Density.of(labelled.clusters, tree.weights, samples.metric)
-    level = float(settings.contamination)
+    level = float(task.settings.contamination)
     leaves = units_of(ended)[first]
     if leaves.dtype != np.int64:  # of samples that are not in memory, beside which they are small
         leaves = leaves.astype(np.min_scalar_type(len(tree) - 1), copy=False)
@@ -174,7 +121,7 @@ def fit_map(
 def _errors(
     found: PerSample, n: int, weights: NDArray[np.float64] | None, n_units: int
 ) -> tuple[NDArray[np.float64], float]:
-    # What each unit errs by on the first n samples (n_units,), and the mean over these.
+    """Return what each unit errs by on the first n samples (n_units,), and the mean over these."""
     errors, total = np.zeros(n_units), 0.0
     for rows, bmu, distance in each_piece(found, n):
         weighted = distance if weights is None else distance * weights[rows]
@@ -191,89 +138,65 @@ def _errors(
 _SHARE_OF_A_CALL = 5  # training that goes on with new samples runs a fifth of the epochs
 
 
-@dataclass(frozen=True)
-class Trainer:
-    """Trains the first map of a fit, and its child maps, in the same way.
+def _train_map(
+    task: FitTask,
+    checkpointer: Checkpointer,
+    path: Path,
+    notify: Callable[[EpochRecord], Any] = ignore_epoch,
+    moments: Moments | None = None,
+) -> tuple[Training, SearchResult, Search]:
+    """Train one map, that at the end of the ``path`` of neurons from the first one.
 
-    Attributes
-    ----------
-    parts : Parts
-        With the strategy that grows a single map.
-    settings : Settings
-    checkpointer : Checkpointer
-        Knows where the fit was interrupted, and writes how far it comes.
+    The strategy of its parts grows a single map.
     """
-
-    parts: Parts
-    settings: Settings
-    checkpointer: Checkpointer = field(default_factory=Checkpointer)
-
-    def train(
-        self,
-        samples: Samples,
-        target: Target | None,
-        path: Path = (),
-        notify: Callable[[EpochRecord], Any] = ignore_epoch,
-        moments: Moments | None = None,
-        start: SomMap | None = None,
-        goes_on: bool = False,
-        validation: Held | None = None,
-    ) -> tuple[Training, SearchResult, Search]:
-        """Train one map, that at the end of the ``path`` of neurons from the first one.
-
-        It ``goes_on`` with a few samples besides what ``start`` has seen. Other parameters, and
-        errors, are those of `fit_map`.
-        """
-        parts, settings, growing = self.parts, self.settings, self.parts.growing
-        usual, gamma = samples, None
-        moments = samples.moments() if moments is None else moments
-        samples.check_varies(moments)
-        if settings.robust is not None:
-            gamma = None if isinstance(settings.robust, str) else settings.robust
-            usual, gamma = samples.robust(gamma)
-            moments = usual.moments()
-        n_classes = 0
-        if target is not None:
-            n_classes = 0 if target.classes is None else len(target.classes)
-            samples = samples.with_classes(target.codes, n_classes)
-        monitor = None
-        if target is not None and any(map(judges_targets, parts.stopping)):
-            held = None
-            if validation is not None and validation.target is not None:
-                held = validation.samples, validation.target
-            measured = target if held is None else held[1]
-            if measured.known.any() or not goes_on:  # a few samples need not say anything of it
-                monitor = ValidationMonitor(parts.labeller, samples, target, held)
-        summary, epochs = summarize(usual, moments, n_classes or None), int(settings.epochs)
-        config = TrainingConfig(
-            data=samples,
-            kernel=parts.kernel,
-            growth=parts.growth,
-            epochs=-(-epochs // _SHARE_OF_A_CALL) if goes_on else epochs,
-            tol=float(settings.tol),
-            deviation=summary.deviation,
-            threshold=growing.threshold(summary),
-            max_neurons=growing.cap(samples.total_weight),
-            cap_is_automatic=growing.max_neurons == "auto",
-            robust=gamma,
-            continues=start is not None,
-            course=parts.schedule,
-            stopping=parts.stopping,
-            validation=None if validation is None else validation.samples,
-            monitor=monitor,
-            seed=seed_of(settings.random_state),
-        )
-        state = self.checkpointer.states.get(path)
-        if state is None and start is not None:
-            state = TrainingState(SomMap(start.positions, start.prototypes, start.grid))
-        elif state is None:
-            grid = growing.grid(parts.grid, samples.X.shape[1])
-            state = TrainingState(start_map(parts, usual, moments, settings.random_state, grid))
-        return train(config, state, notify, self.checkpointer, path)
+    parts, settings, growing = task.parts, task.settings, task.parts.growing
+    samples, target, held = task.samples, task.target, task.validation
+    start, goes_on = task.start, task.new is not None
+    usual, gamma = samples, None
+    moments = samples.moments() if moments is None else moments
+    samples.check_varies(moments)
+    if settings.robust is not None:
+        gamma = None if isinstance(settings.robust, str) else settings.robust
+        usual, gamma = samples.robust(gamma)
+        moments = usual.moments()
+    n_classes, monitor = 0, None
+    if target is not None:
+        n_classes = 0 if target.classes is None else len(target.classes)
+        samples = samples.with_classes(target.codes, n_classes)
+        if any(map(judges_targets, parts.stopping)):
+            measured = target if held is None or held[1] is None else held[1]
+            if measured.known.any() or not goes_on:  # few samples need not say anything of it
+                unseen = None if measured is target or held is None else (held[0], measured)
+                monitor = ValidationMonitor(parts.labeller, samples, target, unseen)
+    summary, epochs = summarize(usual, moments, n_classes or None), int(settings.epochs)
+    config = TrainingConfig(
+        data=samples,
+        kernel=parts.kernel,
+        growth=parts.growth,
+        epochs=-(-epochs // _SHARE_OF_A_CALL) if goes_on else epochs,
+        tol=float(settings.tol),
+        deviation=summary.deviation,
+        threshold=growing.threshold(summary),
+        max_neurons=growing.cap(samples.total_weight),
+        cap_is_automatic=growing.max_neurons == "auto",
+        robust=gamma,
+        continues=start is not None,
+        course=parts.schedule,
+        stopping=parts.stopping,
+        validation=None if held is None else held[0],
+        monitor=monitor,
+        seed=seed_of(settings.random_state),
+    )
+    state = checkpointer.states.get(path)
+    if state is None and start is not None:
+        state = TrainingState(SomMap(start.positions, start.prototypes, start.grid))
+    elif state is None:
+        grid = growing.grid(parts.grid, samples.X.shape[1])
+        state = TrainingState(_start_map(parts, usual, moments, settings.random_state, grid))
+    return train(config, state, notify, checkpointer, path)
 
 
 def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSummary:
-    """Return what a growth strategy may know of the data before training."""
     centre = moments.mean[None]
     deviation = spread = float(np.linalg.norm(moments.deviation))
     if not data.metric.is_euclidean:
@@ -287,20 +210,9 @@ def summarize(data: Samples, moments: Moments, n_classes: int | None) -> DataSum
     )
 
 
-def start_map(
-    parts: Parts,
-    samples: Samples,
-    moments: Moments,
-    random_state: Any,
-    grid: Grid = SQUARE,
+def _start_map(
+    parts: Parts, samples: Samples, moments: Moments, random_state: Any, grid: Grid
 ) -> SomMap:
-    """Return the map with which training begins.
-
-    Raises
-    ------
-    ValueError
-        The start's prototypes are of another shape than its cells.
-    """
     growing = parts.growing
     (rows, columns), cap = growing.start(grid), growing.max_neurons
     if isinstance(cap, int) and rows * columns > cap:
@@ -339,16 +251,12 @@ def is_vertical(parts: Parts) -> bool:
 
 
 def horizontal(parts: Parts) -> Parts:
-    """Return the parts with the strategy that grows a single map."""
     base = parts.growing.base if is_vertical(parts) else None
     return parts if base is None else replace(parts, growth=base)
 
 
 def check_goes_on(som_map: SomMap, metric: Any, parts: Parts, grid: Any) -> None:
-    """Raise ValueError where a map of a metric cannot be trained on with these parts.
-
-    ``grid`` is what the estimator calls that of the parts.
-    """
+    """Raise ValueError where a map of a metric cannot be trained on with these parts."""
     trained, n_features = som_map.grid, som_map.prototypes.shape[1]
     if trained.flat != horizontal(parts).growing.grid(parts.grid, n_features).flat:
         raise ValueError(
@@ -362,39 +270,31 @@ def check_goes_on(som_map: SomMap, metric: Any, parts: Parts, grid: Any) -> None
         )
 
 
-def root_error(data: Samples) -> float:
-    """Return qe₀, the sum of the distances of all samples to a single neuron at their mean.
-
-    Rauber, Merkl & Dittenbach (2002), in the metric's units; the mean is the metric's ``centre``
-    where it has one.
-    """
-    return data.total_distance(data.metric.centred(data.moments().mean[None]))
-
-
-def grow_children(
-    trainer: Trainer,
+def _grow_children(
+    task: FitTask,
+    checkpointer: Checkpointer,
     parts: Parts,
     som_map: SomMap,
-    data: Samples,
     found: PerSample,
-    target: Target | None,
-    qe0: float,
+    root_error: float,
     path: Path = (),
 ) -> None:
     """Give the neurons of a trained map child maps, and theirs, where the strategy wants them.
 
-    ``parts`` are those with the vertical strategy, ``data`` the samples that the map was trained
-    on, with the units that they ``found`` and their targets, ``qe0`` is the `root_error`, and
-    ``path`` leads down to the map, whose ``children`` are filled.
+    ``parts`` are those with the vertical strategy, ``task`` that by which the map was trained, and
+    ``path`` leads down to it. Its ``children`` are filled.
     """
+    data, target = task.samples, task.target
     exact = data.found(som_map.prototypes, found)
     hits, errors = exact.hits, exact.errors
     for array in (hits, errors):
         array.flags.writeable = False
-    context = Context(data, found, seed_of(trainer.settings.random_state))
+    context = Context(data, found, seed_of(task.settings.random_state))
     asks = parts.growing.wants_children
     assert asks is not None  # or the strategy were not vertical
-    wanted = np.asarray(asks(som_map, VerticalState(len(path) + 1, errors, hits, qe0, context)))
+    wanted = np.asarray(
+        asks(som_map, VerticalState(len(path) + 1, errors, hits, root_error, context))
+    )
     for rows in data.groups(found):
         neuron = int(found.bmu[rows[0]])
         # A neuron that holds everything would get the same map again.
@@ -402,7 +302,7 @@ def grow_children(
             continue
         samples, own = data.subset(rows), None if target is None else target.of(rows)
         knows_classes = own is not None and own.codes is not None and int(own.codes.max()) >= 0
-        if trainer.parts.growing.needs_classes and not knows_classes:
+        if task.parts.growing.needs_classes and not knows_classes:
             continue
         try:
             samples.check_varies(samples.moments())
@@ -410,8 +310,10 @@ def grow_children(
             continue
         below = (*path, neuron)
         with warnings.catch_warnings():
-            # Nobody chose the size of each child map, so ignore_epoch needs to hear of its cap.
+            # Nobody chose the size of each child map, so its cap is no news.
             warnings.filterwarnings("ignore", message=r"growth stopped at max_neurons='auto'")
-            training, won, _ = trainer.train(samples, own if knows_classes else None, below)
-        som_map.children[neuron] = training.som_map
-        grow_children(trainer, parts, training.som_map, samples, won, own, qe0, below)
+            its = replace(task, samples=samples, target=own if knows_classes else None)
+            training, won, _ = _train_map(its, checkpointer, below)
+        som_map.children[neuron] = child = training.som_map
+        its = replace(its, target=own)
+        _grow_children(its, checkpointer, parts, child, won, root_error, below)

@@ -17,7 +17,6 @@ from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.results import PerSample, Totals, units_of, won_sums
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.arrays import FloatArray
-from dbgsom_core.interfaces.labellers import Surroundings
 from dbgsom_core.training.targets import UNLABELLED, Target
 
 BLOCK = 1 << 13  # samples whose nearest groups are sought at a time: what is made of them is cached
@@ -38,31 +37,16 @@ class MicroClusters:
     where they are longest, and these once more, where the geometry is Euclidean, the samples are
     complete, and no more than 10,000 of 4 million numbers. Such groups tell better what is near a
     sample than the neurons do (tests/benchmarks). Numeric targets have one group for each neuron.
-
-    Attributes
-    ----------
-    X : float64 array (m, D)
-        The means of their samples, prepared; nan where nothing was observed.
-    weights : float64 array (m,)
-        How many samples that were, or the sum of their weights.
-    scatter : float64 array (m,)
-        The mean distance of those samples to their unit; the root of the mean squared one to
-        their mean where neurons have several.
-    labels : array (m,) or None
-        Their class, or their mean target; None for a map without targets. That of samples without
-        a class means nothing.
-    labelled : bool array (m,) or None
-        Which groups are of samples with a class.
-    units : int64 array (m,) or None
-        The leaves whose samples they are; None in maps of earlier versions.
+    ``scatter`` is the mean distance of the samples of a group to their unit; the root of the mean
+    squared one to their mean where neurons have several groups.
     """
 
-    X: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    scatter: NDArray[np.float64]
-    labels: NDArray[Any] | None = None
-    labelled: NDArray[np.bool_] | None = None
-    units: NDArray[np.int64] | None = None
+    X: NDArray[np.float64]  # (m, D), means of samples, prepared; nan where nothing was observed
+    weights: NDArray[np.float64]  # (m,): how many samples that were, or the sum of their weights
+    scatter: NDArray[np.float64]  # (m,)
+    labels: NDArray[Any] | None = None  # (m,), classes or mean targets; any where not ``labelled``
+    labelled: NDArray[np.bool_] | None = None  # (m,): which groups are of samples with a class
+    units: NDArray[np.int64] | None = None  # (m,), leaves; None in maps of earlier versions
 
     @classmethod
     def of(
@@ -80,7 +64,11 @@ class MicroClusters:
         """
         classes = None if target is None else target.classes
         numeric = target is not None and classes is None
-        rows = None if numeric else _few(data)
+        rows = None  # the samples where they are few enough to be cut, and lie where it is sensible
+        few = data.n <= _MOST_CUT and data.n * data.X.shape[1] <= _MOST_NUMBERS
+        if not numeric and few and data.metric.is_euclidean and not data.incomplete:
+            some = data.X[0 : data.n]
+            rows = np.asarray(some.toarray() if issparse(some) else some)
         if target is None and rows is None:
             won = data.found(np.empty((n_neurons, 0)), found).totals if totals is None else totals
             live = np.flatnonzero(won.hits > 0)
@@ -112,7 +100,12 @@ class MicroClusters:
         else:
             kinds = kinds >> _HALVINGS
             means = won_sums(rows, data.weights, False, groups, len(kinds))[0] / hits[:, None]
-            apart = _to_means(rows, means, groups)
+            # No distance where means are off by as much through rounding, or equal samples would
+            # lie apart, and novelty would be in units of that.
+            apart = np.linalg.norm(rows - means[groups], axis=1)
+            rounding = _EPS * np.bincount(groups, minlength=len(means))
+            rounding = rounding * np.linalg.norm(means, axis=1)
+            apart = np.where(apart <= rounding[groups], 0.0, apart)
         if data.scatter is not None:
             apart = np.hypot(apart, data.scatter)
         if rows is None:
@@ -143,25 +136,6 @@ class MicroClusters:
             return own
         means = np.where(np.isnan(self.X), own, self.X)
         return means if metric.centre is None else np.asarray(metric.centre(means), np.float64)
-
-
-def _few(data: Samples) -> NDArray[np.floating[Any]] | None:
-    # The samples where they are few enough to be cut, and lie where that means something.
-    few = data.n <= _MOST_CUT and data.n * data.X.shape[1] <= _MOST_NUMBERS
-    if not few or not data.metric.is_euclidean or data.incomplete:
-        return None
-    rows = data.X[0 : data.n]
-    return np.asarray(rows.toarray() if issparse(rows) else rows)
-
-
-def _to_means(
-    rows: NDArray[np.floating[Any]], means: NDArray[np.float64], groups: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    # Distances (n,) to the means of groups: none where those are off by as much through rounding,
-    # or equal samples would lie apart, and novelty be told in units of that.
-    apart = np.linalg.norm(rows - means[groups], axis=1)
-    rounding = _EPS * np.bincount(groups, minlength=len(means)) * np.linalg.norm(means, axis=1)
-    return np.where(apart <= rounding[groups], 0.0, apart)
 
 
 def _means(
@@ -209,19 +183,9 @@ def without_themselves(
     """Return distances to groups and what they hold, (m, k), without the samples themselves.
 
     Of a group of n samples without one of them, at distance d from their mean, the mean lies at
-    distance d n/(n - 1). A sample that stands for several leaves one of them out.
-
-    Parameters
-    ----------
-    distances, weights : float64 arrays (m, k)
-    mine : bool array (m, k)
-        Which group is a sample's own.
-    sample_weights : float64 array (m,) or None
-
-    Returns
-    -------
-    distances, weights, order : arrays (m, k)
-        In the new order, nearest first and empty groups last, and which entries came where.
+    distance d n/(n - 1). A sample that stands for several leaves one of them out. ``mine`` (m, k):
+    which group is a sample's own. Nearest come first and empty groups last; the third array says
+    which entries came where.
     """
     sample, column = np.nonzero(mine)
     held = weights[sample, column]
@@ -235,74 +199,6 @@ def without_themselves(
     return np.take_along_axis(away, order, 1), np.take_along_axis(holds, order, 1), order
 
 
-@dataclass(frozen=True)
-class LabelledGroups:
-    """The micro-clusters that labellers see: those with a class, or all with their mean target.
-
-    Attributes
-    ----------
-    centres : float64 array (M, D)
-    weights : float64 array (M,)
-    values : array (M,)
-        Numbers of classes, or mean targets.
-    units : int64 array (M,)
-        Their leaves, ascending.
-    prototypes : float64 array (L, D)
-        Of all leaves.
-    n_classes : int
-        0 where targets are numbers.
-    """
-
-    centres: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    values: NDArray[Any]
-    units: NDArray[np.int64]
-    prototypes: NDArray[np.float64]
-    n_classes: int
-
-    @classmethod
-    def of(
-        cls,
-        clusters: MicroClusters,
-        prototypes: NDArray[np.float64],
-        metric: MetricCalls,
-        classes: NDArray[Any] | None,
-    ) -> Self:
-        """Return the groups of what a map remembers; targets are numbers without ``classes``."""
-        assert clusters.labels is not None
-        assert clusters.units is not None
-        centres = clusters.centres(prototypes, metric)
-        rows = np.arange(len(centres))
-        if classes is not None and clusters.labelled is not None:
-            rows = np.flatnonzero(clusters.labelled)
-        labels, units = clusters.labels[rows], clusters.units[rows]
-        values = labels if classes is None else np.searchsorted(classes, labels)
-        n_classes = 0 if classes is None else len(classes)
-        return cls(centres[rows], clusters.weights[rows], values, units, prototypes, n_classes)
-
-    @cached_property
-    def n_whole(self) -> int:
-        """How many there would be if none were in parts."""
-        if not self.n_classes:
-            return len(self.units)
-        return len(np.unique(self.units * self.n_classes + self.values))
-
-    def around(self, data: Samples, near: Near, reads_samples: bool) -> Surroundings:
-        """Return the surroundings of samples to which these groups (m, k) are nearest."""
-        rows, distances = near
-        X: NDArray[Any] = np.empty((data.n, 0))
-        if reads_samples and not issparse(data.X):
-            X = data.completed(self.prototypes) if data.incomplete else data.X[0 : data.n]
-        return Surroundings(
-            distances,
-            self.weights.take(rows),
-            self.values.take(rows),
-            self.units.take(rows),
-            X,
-            self.n_classes,
-        )
-
-
 # -------------------------------------------------------------------------------- novelty
 
 SOFT_MASS = 10.0  # how many training samples count, about
@@ -314,24 +210,15 @@ _CALIBRATED_BY, _LEFT_OUT = 5000, 1000
 
 @dataclass(frozen=True)
 class Novelty:
-    """What maps of earlier versions know of the distances of their training samples.
+    """What maps of earlier versions know of the distances of their training samples."""
 
-    Attributes
-    ----------
-    means, deviations : float64 arrays (K,)
-        Of each neuron's training distances, in the units of the metric.
-    offset : float
-        The score below which a sample is an outlier.
-    """
-
-    means: NDArray[np.float64]
-    deviations: NDArray[np.float64]
-    offset: float
+    means: NDArray[np.float64]  # (K,), of each neuron's training distances, in the metric's units
+    deviations: NDArray[np.float64]  # (K,)
+    offset: float  # the score below which a sample is an outlier
 
     def scores(
         self, units: NDArray[np.int64], distance: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return (mean - distance) / deviation of the neurons ``units`` (m,), shape (m,)."""
         return np.asarray((self.means[units] - distance) / self.deviations[units])
 
 
@@ -347,19 +234,11 @@ class Density:
     squared distance d² + s², d that to their mean and s their `MicroClusters.scatter`. All is in
     units of the root mean square of s, or of the metric where that is 0: all groups are of equal
     samples.
-
-    Attributes
-    ----------
-    centres : float64 array (M, D)
-        Of the groups.
-    weights, spreads : float64 arrays (M,)
-        Samples in a group, and s² in the metric's units.
-    unit : float
     """
 
-    centres: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    spreads: NDArray[np.float64]
+    centres: NDArray[np.float64]  # (M, D)
+    weights: NDArray[np.float64]  # (M,): samples in a group
+    spreads: NDArray[np.float64]  # (M,): s² in the metric's units
     unit: float
 
     @cached_property
@@ -372,7 +251,6 @@ class Density:
     def of(
         cls, clusters: MicroClusters, prototypes: NDArray[np.float64], metric: MetricCalls
     ) -> Self:
-        """Return what is known from micro-clusters and prototypes (L, D)."""
         spreads = np.square(clusters.scatter)
         unit = math.sqrt(float(np.average(spreads, weights=clusters.weights)))
         centres = clusters.centres(prototypes, metric)
@@ -411,29 +289,15 @@ class Density:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Scores of samples that the map has not seen, beside which those of others are ranked.
+    """Scores of samples that the map has not seen, beside which those of others are ranked."""
 
-    Attributes
-    ----------
-    scores : float64 array (m,)
-        Ascending.
-    weights : float64 array (m,)
-        Their weights.
-    offset : float
-        The score below which, and only there, p-values are at most the contamination.
-    """
-
-    scores: NDArray[np.float64]
-    weights: NDArray[np.float64]
-    offset: float = -math.inf
+    scores: NDArray[np.float64]  # (m,), ascending
+    weights: NDArray[np.float64]  # (m,)
+    offset: float = -math.inf  # below it, and only there, p-values are at most the contamination
 
     @classmethod
     def of(
-        cls,
-        density: Density,
-        data: Samples,
-        contamination: float,
-        members: Members | None = None,
+        cls, density: Density, data: Samples, contamination: float, members: Members | None = None
     ) -> Self:
         """Score samples that the map has not seen, or each as if it had not seen it.
 

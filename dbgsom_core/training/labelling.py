@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from functools import cache
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
+from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.results import Assignment, PerSample, Totals, units_of
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import LocalSamples, Samples
@@ -23,13 +26,14 @@ from dbgsom_core.interfaces.labellers import (
     LazyEvidence,
     Surroundings,
 )
+from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Descent, Tree, descend, leaf_map, stand_ins
 from dbgsom_core.training.groups import (
     BLOCK,
-    LabelledGroups,
     Members,
     MicroClusters,
+    Near,
     nearest_groups,
     without_themselves,
 )
@@ -43,29 +47,18 @@ State = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class TrainedMap:
-    """A trained map and its child maps beside the samples that they were trained on.
-
-    Attributes
-    ----------
-    tree : Tree
-    samples : Samples
-    found, ended : PerSample
-        The neurons of the first map that samples won, and the leaves in which they ended.
-    target : Target or None
-    seed, epochs
-        What a labeller may know of how the map came to be: for draws by lot, and its records.
-    totals : Totals or None
-        What the leaves won, where that is known.
-    """
+    """A trained map and its child maps beside the samples that they were trained on."""
 
     tree: Tree
     samples: Samples
-    found: PerSample
-    ended: PerSample
+    found: PerSample  # the neurons of the first map that samples won
+    ended: PerSample  # the leaves in which they ended
     target: Target | None
-    seed: tuple[int, ...] = (0,)
+    seed: tuple[int, ...] = (
+        0,
+    )  # this and the records are what a labeller may know of the training
     epochs: tuple[EpochRecord, ...] = ()
-    totals: Totals | None = None
+    totals: Totals | None = None  # what the leaves won, where that is known
 
     def part(self, rows: NDArray[np.intp], y: NDArray[np.float64]) -> TrainedMap:
         """Return the same beside some of the samples, with these targets."""
@@ -95,28 +88,19 @@ class TrainedMap:
         return LabelEvidence(bmu=won.bmu, **seen)
 
 
-@dataclass(frozen=True)
-class Labels:
+class Labels(NamedTuple):
     """Labels of K neurons, or of the L leaves of a tree.
 
-    Attributes
-    ----------
-    labels : array (K,), or (K, Q) of several numbers each
-        A dead one carries the label of the nearest live one within its map.
-    probabilities : float64 array (K, C) or None
-    hits : array (K,)
-        Training samples won, or the sum of their weights.
+    A dead one carries the label of the nearest live one within its map.
     """
 
-    labels: NDArray[Any]
-    probabilities: NDArray[np.float64] | None
-    hits: NDArray[Any]
+    labels: NDArray[Any]  # (K,), or (K, Q) of several numbers each
+    probabilities: NDArray[np.float64] | None  # (K, C)
+    hits: NDArray[Any]  # (K,): training samples won, or the sum of their weights
 
     @classmethod
     def of(cls, labeller: Labeller, evidence: LabelEvidence, data: Samples) -> Self:
-        """Ask the labeller, then let neurons without (labelled) samples answer as their nearest
-        one with some.
-        """
+        """Ask the labeller; neurons without labelled samples answer as their nearest with some."""
         prototypes, counts = evidence.som_map.prototypes, evidence.class_counts
         nearest = np.arange(len(prototypes))
         known = (evidence.hits if counts is None else counts.sum(axis=1)) > 0
@@ -150,16 +134,40 @@ def _check_columns(labeller: Labeller, method: str, answers: NDArray[Any]) -> No
 class FittedLabeller:
     """A labeller that answers samples from the groups around them, and what it learnt.
 
-    Attributes
-    ----------
-    labeller : LabellerAbilities
-    groups : LabelledGroups
-    state : mapping of str to array
+    Groups are the micro-clusters with a class, or all with their mean target.
     """
 
     labeller: LabellerAbilities
-    groups: LabelledGroups
+    centres: NDArray[np.float64]  # (M, D)
+    weights: NDArray[np.float64]  # (M,)
+    values: NDArray[Any]  # (M,), numbers of classes, or mean targets
+    units: NDArray[np.int64]  # (M,), leaves, ascending
+    prototypes: NDArray[np.float64]  # (L, D) of all leaves
+    n_classes: int  # 0 where targets are numbers
     state: State
+
+    @classmethod
+    def over(
+        cls,
+        labeller: LabellerAbilities,
+        clusters: MicroClusters,
+        prototypes: NDArray[np.float64],
+        metric: MetricCalls,
+        classes: NDArray[Any] | None,
+        state: State,
+    ) -> Self:
+        """Return it for what a map remembers; targets are numbers without ``classes``."""
+        assert clusters.labels is not None
+        assert clusters.units is not None
+        centres = clusters.centres(prototypes, metric)
+        rows = np.arange(len(centres))
+        if classes is not None and clusters.labelled is not None:
+            rows = np.flatnonzero(clusters.labelled)
+        labels, units = clusters.labels[rows], clusters.units[rows]
+        values = labels if classes is None else np.searchsorted(classes, labels)
+        count = 0 if classes is None else len(classes)
+        weights = clusters.weights[rows]
+        return cls(labeller, centres[rows], weights, values, units, prototypes, count, state)
 
     @classmethod
     def of(
@@ -174,46 +182,55 @@ class FittedLabeller:
         if target is None or abilities.answer is None:
             return None
         data, tree = trained.samples, trained.tree
-        groups = LabelledGroups.of(clusters, tree.weights, data.metric, target.classes)
+        fresh = cls.over(abilities, clusters, tree.weights, data.metric, target.classes, {})
         known = np.arange(data.n) if target.codes is None else np.flatnonzero(target.codes >= 0)
-        most = max(_LEARN_FROM, _LEARN_FROM_A_GROUP * groups.n_whole)
+        whole = len(fresh.units)  # groups, if none were in parts
+        if fresh.n_classes:
+            whole = len(np.unique(fresh.units * fresh.n_classes + fresh.values))
+        most = max(_LEARN_FROM, _LEARN_FROM_A_GROUP * whole)
         if len(known) > most:
             known = known[np.linspace(0, len(known) - 1, most).astype(np.int64)]
         part = data if len(known) == data.n else data.subset(known)
         own = members(known)
         if clusters.labelled is not None:  # those of no class are no groups here
             own = (np.cumsum(clusters.labelled) - 1)[own]
-        near = nearest_groups(part, groups.centres, abilities.neighbours)
-        around, mine = groups.around(part, near, abilities.reads_samples), near[0] == own[:, None]
+        near = nearest_groups(part, fresh.centres, abilities.neighbours)
         numbers = None if target.codes is not None else np.asarray(target.y[known], np.float64)
-        around = _left_out(around, mine, numbers, part.weights)
+        mine = near[0] == own[:, None]
+        around = left_out(fresh.around(part, near), mine, numbers, part.weights)
         y = numbers if target.codes is None else target.codes[known]
-        state = abilities.learn(around, y, part.weights, leaf_map(tree))
-        return cls(abilities, groups, dict(state))
+        return replace(fresh, state=dict(abilities.learn(around, y, part.weights, leaf_map(tree))))
+
+    def around(self, data: Samples, near: Near) -> Surroundings:
+        """Return the surroundings of samples to which these groups (m, k) are nearest."""
+        rows, distances = near
+        X: NDArray[Any] = np.empty((data.n, 0))
+        if self.labeller.reads_samples and not issparse(data.X):
+            X = data.completed(self.prototypes) if data.incomplete else data.X[0 : data.n]
+        weights, units = self.weights.take(rows), self.units.take(rows)
+        return Surroundings(distances, weights, self.values.take(rows), units, X, self.n_classes)
 
     def __call__(self, data: Samples) -> NDArray[np.float64]:
         """Return class probabilities (n, C), or numbers (n,) or (n, Q), for prepared samples."""
         parts: dict[int, NDArray[np.float64]] = {}
 
         def answer(rows: slice, part: Samples) -> None:
-            near = nearest_groups(part, self.groups.centres, self.labeller.neighbours)
-            around = self.groups.around(part, near, self.labeller.reads_samples)
+            near = nearest_groups(part, self.centres, self.labeller.neighbours)
             with one_blas_thread():
-                answers = self.labeller.answer(around, self.state)
+                answers = self.labeller.answer(self.around(part, near), self.state)
             parts[rows.start] = np.asarray(answers, dtype=np.float64)
 
         data.in_parts(BLOCK, answer)
         return np.concatenate([parts[start] for start in sorted(parts)])
 
 
-def _left_out(
+def left_out(
     around: Surroundings,
     mine: NDArray[np.bool_],
     y: NDArray[np.float64] | None,
     weights: NDArray[np.float64] | None,
 ) -> Surroundings:
-    # Each sample taken out of its own group, the entry that is ``mine`` (m, k), and numbers ``y``
-    # out of its mean target.
+    """Take each sample out of its group, the entry that is ``mine`` (m, k), and of its mean."""
     values, held = around.values, around.weights
     distances, left, order = without_themselves(around.distances, held, mine, weights)
     if y is not None:
@@ -238,7 +255,6 @@ class MultiOutputLabeller:
     single: bool
 
     def __call__(self, data: Samples) -> NDArray[np.float64]:
-        """Return numbers (n, T), or those of a single target, for prepared samples."""
         return _stacked([labeller(data) for labeller in self.each], self.single)
 
     @property
@@ -252,7 +268,6 @@ class MultiOutputLabeller:
 
     @staticmethod
     def states(state: State, count: int) -> list[State]:
-        """Return the state of each of so many targets."""
         found: list[dict[str, NDArray[Any]]] = [{} for _ in range(count)]
         for name, array in state.items():
             number, dot, own = name.partition(".")
@@ -267,41 +282,25 @@ def _stacked(columns: Sequence[NDArray[Any]], single: bool) -> NDArray[np.float6
 
 @dataclass(frozen=True)
 class Predictor:
-    """Answers prepared samples by a labelled tree of L leaves.
-
-    Attributes
-    ----------
-    tree : Tree
-    leaves : Labels
-    labeller : FittedLabeller, MultiOutputLabeller or None
-        Where the labeller answers from more than the winning neuron.
-    classes : array (C,) or None
-    """
+    """Answers prepared samples by a labelled tree of L leaves."""
 
     tree: Tree
     leaves: Labels
-    labeller: FittedLabeller | MultiOutputLabeller | None
-    classes: NDArray[Any] | None
+    labeller: FittedLabeller | MultiOutputLabeller | None  # None: answers are the neurons' labels
+    classes: NDArray[Any] | None  # (C,)
 
     def descend(self, data: Samples) -> Descent:
         """Send samples down over neurons that won a training sample, which alone have answers."""
         return descend(self.tree, data, self.tree.live(self.leaves.hits))
 
     def labels(self, data: Samples) -> NDArray[Any]:
-        """Return a label or numbers for each sample."""
         if self.labeller is None:
             return np.asarray(self.leaves.labels[self.descend(data).leaf])
         answers = self.labeller(data)
         return answers if self.classes is None else self.classes[answers.argmax(axis=1)]
 
     def probabilities(self, data: Samples) -> NDArray[np.float64]:
-        """Return class probabilities (n, C).
-
-        Raises
-        ------
-        AttributeError
-            The labeller gives none.
-        """
+        """Return class probabilities (n, C); AttributeError where the labeller gives none."""
         if self.labeller is not None:
             return self.labeller(data)
         if self.leaves.probabilities is None:
@@ -311,26 +310,14 @@ class Predictor:
 
 @dataclass(frozen=True)
 class LabelledMap:
-    """Labels of neurons and leaves, and the micro-clusters that they were learnt from.
-
-    Attributes
-    ----------
-    neurons, leaves : Labels
-    clusters : MicroClusters
-        Of all samples.
-    members : callable
-        Gives the group of each of some samples.
-    labeller : FittedLabeller, MultiOutputLabeller or None
-        Where the labeller answers from more than the winning neuron.
-    outputs : tuple of MicroClusters
-        Of the samples in which each of several targets, or a target with gaps, is known.
-    """
+    """Labels of neurons and leaves, and the micro-clusters that they were learnt from."""
 
     neurons: Labels
     leaves: Labels
-    clusters: MicroClusters
+    clusters: MicroClusters  # of all samples
     members: Members
     labeller: FittedLabeller | MultiOutputLabeller | None
+    # Of the samples in which each of several targets, or a target with gaps, is known.
     outputs: tuple[MicroClusters, ...] = ()
 
     @classmethod
@@ -379,10 +366,10 @@ class LabelledMap:
             classes = None if target is None else target.classes
             if classes is None:
                 _check_columns(labeller, "answer", answers)
-                leaves = replace(leaves, labels=answers)
+                leaves = leaves._replace(labels=answers)
             else:
                 labels = classes[answers.argmax(axis=1)]
-                leaves = replace(leaves, labels=labels, probabilities=answers)
+                leaves = leaves._replace(labels=labels, probabilities=answers)
             neurons = leaves if len(tree.maps) == 1 else neurons
         return cls(neurons, leaves, clusters, members, fitted)
 
@@ -402,5 +389,69 @@ def _labels(labeller: Labeller, trained: TrainedMap) -> tuple[Labels, Labels]:
                 below = tree.paths[:, 0] == neuron
                 distinct, rows = np.unique(leaves.labels[below], return_inverse=True)
                 labels.append(distinct[np.bincount(rows, weights=leaves.hits[below]).argmax()])
-            neurons = replace(neurons, labels=np.array(labels, dtype=leaves.labels.dtype))
+            neurons = neurons._replace(labels=np.array(labels, dtype=leaves.labels.dtype))
     return neurons, leaves
+
+
+@dataclass(frozen=True)
+class ValidationMonitor:
+    """What stopping rules see that need targets.
+
+    The labeller answers as it would if the training ended now; child maps, which come later, do
+    not.
+    """
+
+    labeller: Labeller
+    data: Samples  # those that train
+    target: Target  # theirs
+    validation: tuple[Samples, Target] | None
+
+    def evaluations(
+        self,
+        som_map: SomMap,
+        found: PerSample,
+        seed: tuple[int, ...],
+        epochs: tuple[EpochRecord, ...],
+    ) -> tuple[Evaluation, Evaluation]:
+        """Return the map beside what trains and what is held out, as far as targets are known.
+
+        Nothing is labelled before predictions are read. ValueError where no target is known.
+        """
+        tree, classes = Tree.of(som_map), self.target.classes
+
+        @cache
+        def predictor() -> Predictor:
+            won = self.data.lasting(som_map.prototypes, found)
+            trained = TrainedMap(tree, self.data, won, won, self.target, seed, epochs)
+            labelled = LabelledMap.of(self.labeller, trained)
+            return Predictor(tree, labelled.leaves, labelled.labeller, classes)
+
+        def predictions(data: Samples) -> NDArray[Any]:
+            return LabellerAbilities.of(self.labeller).point(predictor().labels(data))
+
+        def probabilities(data: Samples) -> NDArray[np.float64]:
+            return predictor().probabilities(data)
+
+        def beside(data: Samples, target: Target) -> Evaluation:
+            known = target.known
+            if not known.any():
+                raise ValueError(
+                    "none of the samples that a stopping rule measures has a target: hold out more "
+                    "of them (its validation), or measure what needs none"
+                )
+            if not known.all():
+                data, target = data.subset(np.flatnonzero(known)), target.of(known)
+            y = target.y  # of labels beside None, whose array is one of objects, those of classes
+            if target.classes is not None and target.codes is not None:
+                y = target.classes[target.codes]
+            return LazyEvaluation(
+                som_map,
+                data,
+                y,
+                classes=target.classes,
+                probabilities_of=None if classes is None else probabilities,
+                predictions_of=predictions,
+            )
+
+        train = beside(self.data, self.target)
+        return train, train if self.validation is None else beside(*self.validation)

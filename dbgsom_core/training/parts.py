@@ -22,12 +22,7 @@ from dbgsom_core.interfaces.stopping import StoppingRule, judges_targets, measur
 
 PARTS = ("metric", "kernel", "growth", "labeller", "engine")
 # Parameters that only training looks at, and the kind that each takes. They have short forms, too.
-LOOP = {
-    "grid": "grid",
-    "init": "initialisation",
-    "schedule": "schedule",
-    "stopping": "stopping",
-}
+LOOP = {"grid": "grid", "init": "initialisation", "schedule": "schedule", "stopping": "stopping"}
 KIND_OF = {**{kind: kind for kind in PARTS}, **LOOP}
 
 if TYPE_CHECKING:
@@ -70,16 +65,19 @@ class Parts:
 
     @cached_property
     def growing(self) -> GrowthAbilities:
-        """What the growth strategy can do."""
         return GrowthAbilities.of(self.growth)
 
     @property
     def spreading_factor(self) -> float | None:
         """That with which maps grow; None where the strategy has none."""
-        growing = self.growing
-        while growing.base is not None:
-            growing = GrowthAbilities.of(growing.base)
+        growing = _of_single_map(self.growth)
         return None if growing.spreading_factor is None else float(growing.spreading_factor)
+
+
+def _of_single_map(growth: Any) -> GrowthAbilities:
+    """Return what the strategy can do that grows a single map, within one around it."""
+    growing = GrowthAbilities.of(growth)
+    return growing if growing.base is None else _of_single_map(growing.base)
 
 
 # ------------------------------------------------------------------------- the fitted metric
@@ -87,17 +85,10 @@ class Parts:
 
 @dataclass(frozen=True)
 class FittedMetric:
-    """A metric and the state that its ``fit`` returned.
-
-    Attributes
-    ----------
-    metric : Metric
-    state : mapping of str to array, or None
-        Read-only; saved with the model. None: it learns nothing.
-    """
+    """A metric and the state that its ``fit`` returned."""
 
     metric: Metric
-    state: Mapping[str, NDArray[Any]] | None = None
+    state: Mapping[str, NDArray[Any]] | None = None  # read-only; None: it learns nothing
 
     @cached_property
     def abilities(self) -> MetricAbilities:
@@ -116,12 +107,6 @@ def fitted(
 
     Samples of weight 0 are left out; the weights (n,) of the others go to a metric that
     ``learns_weighted``.
-
-    Raises
-    ------
-    PluginError
-        ``scalar`` is not compiled, or ``fit`` of a component returned something other than a
-        mapping of names to arrays.
     """
     abilities = MetricAbilities.of(metric)
     if abilities.fit is None:
@@ -138,7 +123,6 @@ def fitted(
 
 
 def restored(metric: Metric, state: Mapping[str, NDArray[Any]] | None) -> FittedMetric:
-    """Return the metric with the state that it had once."""
     if state is None:
         return FittedMetric(metric)
     kept = {name: value.copy() for name, value in state.items()}
@@ -159,11 +143,7 @@ def measured_by_default(measure: Any, estimator: str) -> bool:
 
 
 def measure_suits(measure: Any, estimator: str) -> bool:
-    """Return whether a measure means something for this kind of estimator when it is named.
-
-    ``estimators`` of a measure says in which default lists it stands. Beyond that, what is made for
-    classes or clusters says nothing of a regressor, nor the other way round.
-    """
+    """Return whether a measure means something for this kind of estimator when it is named."""
     kinds = tuple(MeasureAbilities.of(measure).estimators or ())
     if estimator == "regressor":
         return not kinds or "regressor" in kinds
@@ -171,10 +151,7 @@ def measure_suits(measure: Any, estimator: str) -> bool:
 
 
 def why_not(kind: str, name: str, component: Any, estimator: str) -> str | None:
-    """Return why a labeller or growth strategy ``name`` cannot serve an estimator, and the cure.
-
-    None when it can. ``kind`` is ``"labeller"`` or ``"growth"``.
-    """
+    """Return why a labeller or growth strategy ``name`` cannot serve an estimator, and the cure."""
     if kind == "labeller":
         kinds = LabellerAbilities.of(component).estimators
         if kinds is not None and estimator not in kinds:
@@ -207,9 +184,7 @@ def why_not_measured(rule: Any, estimator: str) -> str | None:
 
 def why_no_grid(growth: Any, grid: Any) -> str | None:
     """Return why maps of a growth strategy cannot lie on a grid, a component; None: they can."""
-    growing = GrowthAbilities.of(growth)
-    if growing.base is not None:
-        growing = GrowthAbilities.of(growing.base)
+    growing = _of_single_map(growth)
     try:
         growing.grid(grid)
     except ComponentError:
@@ -246,24 +221,17 @@ def why_not_filled(growth: Any, field: str, value: Any) -> str | None:
 
 
 def why_no_start(init: Any, growth: Any, n_features: int | None = None) -> str | None:
-    """Return why prototypes that a component gives in ``values`` are no start; None: they may be.
-
-    ``n_features`` is the number of columns of prepared samples, where it is known.
-    """
-    growing = GrowthAbilities.of(growth)
-    if growing.base is not None:
-        growing = GrowthAbilities.of(growing.base)
+    """Return why prototypes in a component's ``values`` are no start; None: they may be."""
     values = getattr(init, "values", None)
     if not values or not isinstance(values[0], tuple):
         return None
     given = (len(values), len(values[0]))
-    rows, columns = growing.shape
+    rows, columns = _of_single_map(growth).shape
     wanted = (rows * columns, n_features or given[1])
     return None if given == wanted else start_shape_error(given, rows, columns, wanted[1])
 
 
 def start_shape_error(given: tuple[int, ...], rows: int, columns: int, n_features: int) -> str:
-    """Return the sentence on a start whose shape is not that of the first cells."""
     return (
         f"init has shape {given}, but the map starts with {rows} × {columns} neurons in "
         f"{n_features} dimensions: shape {(rows * columns, n_features)}"

@@ -19,17 +19,7 @@ UNLABELLED = -1  # code of a sample without a class
 
 @dataclass(frozen=True)
 class Target:
-    """The targets of n training samples.
-
-    Attributes
-    ----------
-    y : array (n,), or float64 (n, T) of T numbers a sample
-        As given; nan is a number that nobody knows.
-    classes : array (C,) or None
-        The sorted distinct labels, when y holds classes.
-    codes : int64 array (n,) or None
-        Their numbers, 0..C-1; -1 for a sample without a class.
-    """
+    """The targets of n training samples."""
 
     y: NDArray[Any]
     classes: NDArray[Any] | None = None
@@ -63,13 +53,7 @@ class Target:
         return [(there, column[there]) for there, column in zip(rows, columns, strict=True)]
 
     def with_classes(self, more: Any) -> Target:
-        """Return the same with further classes, which no sample needs to have.
-
-        Raises
-        ------
-        ValueError
-            They are of another kind than these.
-        """
+        """Return the same with further classes, which no sample needs to have."""
         if self.classes is None or self.codes is None:
             return self
         more = np.asarray(more)
@@ -133,16 +117,7 @@ def class_labels(
 
 
 def labelled(y: Any, unlabelled: Any, classes: Any) -> NDArray[np.bool_] | None:
-    """Return which of further samples have a class, bool (n,), or None when all have one.
-
-    Parameters
-    ----------
-    y : array-like (n,)
-    unlabelled : "auto", None or label
-        As for `class_labels`; ``"auto"``: -1, too, where it is none of the ``classes``.
-    classes : array (C,)
-        Those that the map has learnt.
-    """
+    """Return which of further samples have a class, bool (n,), or None when all have one."""
     y, classes = _column(y), np.asarray(classes)
     if isinstance(unlabelled, str) and unlabelled == "auto":
         unlabelled = -1 if classes.dtype.kind in "iu" and -1 not in classes else None

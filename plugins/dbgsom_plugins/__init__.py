@@ -41,13 +41,13 @@ def dbgsom_kernels() -> dict[str, str]:
     return _offers(
         "",
         {
-            "gaussian": "kernels:Gaussian",
-            "cut_gaussian": "kernels:CutGaussian",
-            "triangular": "kernels:Triangular",
-            "bubble": "kernels:Bubble",
-            "epanechnikov": "kernels:Epanechnikov",
-            "plane_gaussian": "kernels:PlaneGaussian",
-            "mexican_hat": "kernels:MexicanHat",
+            "gaussian": "training:Gaussian",
+            "cut_gaussian": "training:CutGaussian",
+            "triangular": "training:Triangular",
+            "bubble": "training:Bubble",
+            "epanechnikov": "training:Epanechnikov",
+            "plane_gaussian": "training:PlaneGaussian",
+            "mexican_hat": "training:MexicanHat",
         },
     )
 
@@ -73,10 +73,10 @@ def dbgsom_initialisations() -> dict[str, str]:
     return _offers(
         "",
         {
-            "pca": "initialisations:Pca",
-            "random": "initialisations:Random",
-            "sample": "initialisations:Sample",
-            "array": "initialisations:Array",
+            "pca": "training:Pca",
+            "random": "training:Random",
+            "sample": "training:Sample",
+            "array": "training:Array",
         },
     )
 
@@ -87,12 +87,12 @@ def dbgsom_grids() -> dict[str, str]:
     return _offers(
         "",
         {
-            "auto": "grids:Auto",
-            "line": "grids:Line",
-            "square": "grids:Square",
-            "hexagonal": "grids:Hexagonal",
-            "square_torus": "grids:SquareTorus",
-            "hexagonal_torus": "grids:HexagonalTorus",
+            "auto": "training:Auto",
+            "line": "training:Line",
+            "square": "training:Square",
+            "hexagonal": "training:Hexagonal",
+            "square_torus": "training:SquareTorus",
+            "hexagonal_torus": "training:HexagonalTorus",
         },
     )
 
@@ -103,10 +103,10 @@ def dbgsom_schedules() -> dict[str, str]:
     return _offers(
         "",
         {
-            "linear": "schedules:Linear",
-            "exponential": "schedules:Exponential",
-            "constant": "schedules:Constant",
-            "cyclic": "schedules:Cyclic",
+            "linear": "training:Linear",
+            "exponential": "training:Exponential",
+            "constant": "training:Constant",
+            "cyclic": "training:Cyclic",
         },
     )
 
@@ -117,10 +117,10 @@ def dbgsom_stopping_rules() -> dict[str, str]:
     return _offers(
         "",
         {
-            "converged": "stopping:Converged",
-            "patience": "stopping:Patience",
-            "time_limit": "stopping:TimeLimit",
-            "epoch_limit": "stopping:EpochLimit",
+            "converged": "training:Converged",
+            "patience": "training:Patience",
+            "time_limit": "training:TimeLimit",
+            "epoch_limit": "training:EpochLimit",
         },
     )
 
@@ -132,10 +132,10 @@ def dbgsom_labellers() -> dict[str, str]:
         "labellers",
         {
             "index": "neurons:Index",
-            "clusters": "clusters:Clusters",
-            "kernel_vote": "kernel_vote:KernelVote",
+            "clusters": "neurons:Clusters",
+            "kernel_vote": "neighbours:KernelVote",
             "majority": "neurons:Majority",
-            "local_linear": "local_linear:LocalLinear",
+            "local_linear": "neighbours:LocalLinear",
             "mean": "neurons:Mean",
         },
     )

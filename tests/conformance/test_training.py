@@ -8,16 +8,15 @@ import pytest
 from dbgsom_core import presets
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.config import TrainingConfig
 from dbgsom_core.training.fit import summarize
-from dbgsom_core.training.schedule import Schedule
-from dbgsom_core.training.update import batch_update
+from dbgsom_core.training.state import TrainingConfig
+from dbgsom_core.training.train import Schedule, batch_update
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed, GrowthStep, share_errors
-from dbgsom_plugins.kernels import Triangular
 from dbgsom_plugins.measures.clusters import DaviesBouldin
 from dbgsom_plugins.measures.prototypes import Distortion
 from dbgsom_plugins.metrics.norms import Euclidean
+from dbgsom_plugins.training import Triangular
 
 
 def fine(growth):

@@ -9,13 +9,12 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn
 from sklearn.datasets import load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dbgsom_core import SomClassifier, SomRegressor, SomVQ
+from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.tables import Columns
 
@@ -197,7 +196,7 @@ def test_verbose_moves_one_bar_on_a_terminal(iris, monkeypatch):
 
 
 def test_verbose_prints_ten_lines_and_the_last_where_nothing_moves(iris, capsys, monkeypatch):
-    monkeypatch.setattr("dbgsom_core.estimators.verbose._SECONDS_BETWEEN_LINES", math.inf)
+    monkeypatch.setattr("dbgsom_core.estimators.display._SECONDS_BETWEEN_LINES", math.inf)
     SomVQ(epochs=200, tol=0.0, verbose=1).fit(iris[0])
     first, *others, last = capsys.readouterr().out.splitlines()[-11:]
     assert first.startswith("epoch 1/200 ")
@@ -250,14 +249,3 @@ def test_a_warning_is_about_the_line_that_called_whatever_stands_between(iris):
     assert [(one.category, one.filename) for one in caught] == [(ConvergenceWarning, __file__)] * 3
     first = caught[0].lineno
     assert [one.lineno for one in caught] == [first, first + 1, first + 2]
-
-
-@pytest.mark.parametrize("cls", [SomVQ, SomClassifier, SomRegressor])
-def test_sample_weights_are_routed(cls, wine):
-    with sklearn.config_context(enable_metadata_routing=True):
-        estimator = cls(epochs=5).set_fit_request(sample_weight=True)
-        estimator = estimator.set_score_request(sample_weight=True)
-        estimator = estimator.set_partial_fit_request(sample_weight=True)
-        asked = estimator.get_metadata_routing()
-        for method in ("fit", "score", "partial_fit"):
-            assert getattr(asked, method).requests["sample_weight"] is True

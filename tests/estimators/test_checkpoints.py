@@ -8,15 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydantic import PrivateAttr
 from scipy.sparse import csr_array
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.api import Birth, GrowthComponent
 from dbgsom_core.errors import CheckpointError
 from dbgsom_core.estimators import checkpoints
 from dbgsom_core.estimators.checkpoints import Checkpoints, data_digest
-from dbgsom_core.training import checkpoint
+from dbgsom_core.training import state as checkpoint
 
 SMALL = {"name": "directed", "spreading_factor": 0.1}
 
@@ -165,36 +163,6 @@ def test_weights_and_training_that_goes_on(tables, tmp_path):
     for copy in every_epoch(before, tmp_path / "more", 2 * X, method="partial_fit"):
         again = SomVQ(epochs=15).fit(X, sample_weight=weights)
         assert_same(resumed(again, copy, 2 * X, method="partial_fit"), whole, tmp_path)
-
-
-class Every(GrowthComponent):
-    """One neuron in each third epoch that it sees, of which it keeps count itself."""
-
-    max_neurons: int | None = 30
-    _seen: list[int] = PrivateAttr(default_factory=lambda: [0])
-
-    def remembered(self):
-        return {"seen": self._seen[0], "array": np.arange(2.0)}
-
-    def remember(self, value):
-        self._seen[0] = 0 if value is None else value["seen"]
-
-    def grow(self, som_map, state):
-        self._seen[0] += 1
-        cell = som_map.free_cells(len(som_map) - 1)
-        if self._seen[0] % 3 or not cell:
-            return []
-        return [Birth(cell[0], som_map.prototypes[-1] + 0.1, len(som_map) - 1)]
-
-
-def test_what_growth_remembers_goes_on(iris, tmp_path):
-    X, _ = iris
-    whole = SomVQ(growth=Every(), epochs=20, tol=0.0).fit(X)
-    copies = every_epoch(SomVQ(growth=Every(), epochs=20, tol=0.0), tmp_path, X)
-    for copy in copies:
-        again = resumed(SomVQ(growth=Every(), epochs=20, tol=0.0), copy, X)
-        assert again.growth_events_ == whole.growth_events_
-        np.testing.assert_array_equal(again.weights_, whole.weights_)
 
 
 def test_callbacks_hear_the_epochs_that_are_left_and_time_goes_on(iris, tmp_path):

@@ -5,8 +5,6 @@ import pytest
 from sklearn.base import clone
 
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.api import Component
-from dbgsom_core.errors import PluginError
 from dbgsom_core.persistence import load
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Hierarchical
@@ -98,15 +96,3 @@ def test_a_saved_tree_answers_the_same(tmp_path, digits):
         assert again._parts.growth == clf._parts.growth
         if filled:  # what the estimator fills in it can fill in anew
             again.set_params(spreading_factor=0.1).fit(X, y)
-
-
-def test_a_base_that_no_plugin_offers_cannot_be_saved(tmp_path, iris):
-    class Own(Component):
-        def grow(self, som_map, state):
-            return ()
-
-    vq = SomVQ(growth=Hierarchical(base=Own(), tau_2=0.0, min_samples=4)).fit(iris[0])
-    assert vq.som_map_.children
-    with pytest.raises(PluginError, match="Own as a growth"):
-        vq.save(tmp_path / "tree.npz")
-    assert not list(tmp_path.iterdir())

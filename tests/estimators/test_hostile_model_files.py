@@ -55,7 +55,7 @@ HOSTILE = {
     "a function": obj("sklearn.preprocessing:FunctionTransformer", func="os:system"),
     "something that scikit-learn imports": obj("sklearn.utils._joblib:parallel_backend"),
     "a tag in place of a name": {"$state": SCALER, "version": 1, "state": {}},
-    "ours by its module": obj("dbgsom_core.estimators.scaling:RangeScaler"),
+    "ours by its module": obj("dbgsom_core.estimators.samples:RangeScaler"),
 }
 
 

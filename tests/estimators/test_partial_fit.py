@@ -115,11 +115,3 @@ def test_a_fit_that_fails_leaves_the_map_as_it_was(metric, columns, iris):
     assert vars(clf).keys() == before.keys()
     assert all(vars(clf)[name] is value for name, value in before.items())
     np.testing.assert_array_equal(clf.predict_proba(X), answers)
-
-
-def test_a_first_fit_that_fails_leaves_nothing(iris):
-    vq = SomVQ()
-    before = set(vars(vq))
-    with pytest.raises(ValueError, match="constant"):
-        vq.fit(np.ones((40, 3)))
-    assert set(vars(vq)) == before

@@ -2,11 +2,8 @@
 
 import numpy as np
 import pytest
-from sklearn.base import clone
 from sklearn.datasets import load_diabetes
 from sklearn.metrics import r2_score
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence
@@ -40,14 +37,6 @@ def test_text_is_refused_with_the_cure(y, iris):
         SomRegressor().fit(iris[0], y)
 
 
-def test_a_target_is_needed_and_must_be_real(iris):
-    X, y = iris
-    with pytest.raises(ValueError, match="requires y to be passed"):
-        SomRegressor().fit(X, None)
-    with pytest.raises(ValueError, match="Complex data not supported"):
-        SomRegressor().fit(X, y + 1j)
-
-
 @pytest.mark.parametrize(
     ("estimator", "sentence"),
     [
@@ -71,28 +60,6 @@ def test_a_target_is_needed_and_must_be_real(iris):
 def test_parts_that_cannot_serve_the_estimator_are_refused(estimator, sentence, iris):
     with pytest.raises(ValueError, match=sentence):
         estimator.fit(*iris)
-
-
-def test_it_is_searched_cloned_saved_and_plotted(diabetes, tmp_path):
-    import matplotlib.pyplot as plt
-
-    X, y = diabetes
-    search = GridSearchCV(
-        make_pipeline(StandardScaler(), SomRegressor(epochs=20)),
-        {"somregressor__growth__spreading_factor": [0.2, 0.6]},
-        cv=3,
-        error_score="raise",
-    ).fit(X, y)
-    best = clone(search.best_estimator_[-1]).fit(X, y)
-    best.save(tmp_path / "map.npz")
-    again = persistence.load(tmp_path / "map.npz")
-    assert type(again) is SomRegressor
-    np.testing.assert_array_equal(again.predict(X), best.predict(X))
-    np.testing.assert_array_equal(again.score_samples(X), best.score_samples(X))
-    assert again.offset_ == best.offset_
-    axes = again.plot(color="label")
-    assert len(axes.figure.axes) == 2  # the colour bar of a continuous scale
-    plt.close("all")
 
 
 def test_intervals_hold_their_level_on_new_samples(diabetes):

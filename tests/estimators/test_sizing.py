@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.estimators.sizing import TRIED, SizesTried, SizeTried, describe_sizes
+from dbgsom_core.estimators.planning import TRIED, SizesTried, SizeTried, describe_sizes
 
 FEW = {"epochs": 24, "tol": 0}
 

@@ -8,7 +8,7 @@ from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.api import Start
 from dbgsom_core.som_map.grid import SQUARE
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.initialisations import Pca
+from dbgsom_plugins.training import Pca
 
 
 def sparse_table(n=400, d=120, density=0.08, seed=0, dtype=np.float64):
@@ -38,19 +38,6 @@ def test_the_map_is_that_of_the_dense_copy(metric, container):
         np.testing.assert_allclose(
             sparse.transform(X_new, "distances"), dense.transform(X[:50], "distances"), atol=1e-7
         )
-
-
-def test_near_ties_are_settled_by_the_direct_distance():
-    """Prototypes that differ in the last bits, as an expanded square cannot tell."""
-    rng = np.random.default_rng(0)
-    metric = SomVQ().parts().metric
-    W = np.repeat(rng.normal(size=(5, 30)), 4, axis=0)
-    W *= 1 + 2e-16 * rng.integers(0, 4, size=W.shape)
-    X = sp.csr_array(W[rng.integers(20, size=300)] * (rng.random((300, 30)) < 0.6))
-    bmu, distance = metric.assign(X, W)
-    dense_bmu, dense_distance = metric.assign(X.toarray(), W)
-    np.testing.assert_array_equal(bmu, dense_bmu)
-    np.testing.assert_allclose(distance, dense_distance, rtol=1e-12)
 
 
 @pytest.mark.parametrize("d", [40, 3000])

@@ -144,7 +144,6 @@ def test_regressors_and_child_maps_have_one_too(blobs):
         ({"n": 0}, "n must be an integer of at least 1"),
         ({"share": 1.0}, "share must be a number between 0 and 1"),
         ({"level": 0}, "level must be a number between 0 and 1"),
-        ({"n_jobs": 0}, "n_jobs must be None or an integer other than 0"),
         ({"measures": ["acuracy"]}, "did you mean 'accuracy'"),
     ],
 )

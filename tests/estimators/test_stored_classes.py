@@ -9,8 +9,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.api import StoredType, hookimpl
 from dbgsom_core.errors import ModelFileError, PluginError
-from dbgsom_core.estimators import allow_list
-from dbgsom_core.estimators.allow_list import SCIKIT_LEARN
+from dbgsom_core.estimators import archive
+from dbgsom_core.estimators.archive import SCIKIT_LEARN
 from dbgsom_core.persistence import FittedModel
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.prepare import make_step
@@ -138,7 +138,7 @@ def plugin(listed):
 @pytest.fixture
 def registry(monkeypatch):
     found = Registry.discover(own_only=True)
-    monkeypatch.setattr(allow_list, "get_registry", lambda: found)
+    monkeypatch.setattr(archive, "get_registry", lambda: found)
     monkeypatch.setattr(
         StoredType, "load", lambda self: Halves if "Halves" in self.where else LOAD(self)
     )
@@ -185,7 +185,7 @@ def test_a_transformer_that_nobody_lists_any_more_is_refused(
     registry.register(plugin({"halves": HALVES}), "acme", "acme-som", "1.0")
     FittedModel((("halves", Halves().fit(iris[0])),), vq).save(tmp_path / "m.npz")
     for gone in (registry.without(["acme"]), registry.without(["acme-som"])):
-        monkeypatch.setattr(allow_list, "get_registry", lambda gone=gone: gone)
+        monkeypatch.setattr(archive, "get_registry", lambda gone=gone: gone)
         with pytest.raises(ModelFileError, match=r"'acme-som:halves', which is not on the list"):
             persistence.load(tmp_path / "m.npz")
 

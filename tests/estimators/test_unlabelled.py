@@ -5,11 +5,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, adjusted_rand_score
 
 from dbgsom_core import SomClassifier
 from dbgsom_core.training.targets import class_labels
-from dbgsom_plugins.measures.targets import Accuracy, AdjustedRand, MacroF1
 
 
 @pytest.fixture
@@ -46,14 +44,6 @@ def test_marks_of_any_kind_give_the_same_classifier(kind, few):
     found = np.array([names[one] for one in clf.predict(X).tolist()])
     np.testing.assert_array_equal(found, expected.predict(X))
     assert np.mean(found == y) > 0.9
-
-
-def test_samples_without_a_class_shape_the_map(few):
-    X, y, hidden = few
-    all_of_them = SomClassifier(max_neurons=60).fit(X, np.where(hidden, np.nan, y))
-    assert all_of_them.hit_counts_.sum() == len(X)
-    labelled_only = SomClassifier(max_neurons=60).fit(X[~hidden], y[~hidden])
-    assert all_of_them.score(X, y) > labelled_only.score(X, y) - 0.03
 
 
 def test_a_neuron_without_labelled_samples_answers_as_its_nearest_one():
@@ -116,29 +106,6 @@ def test_pandas_na_is_no_class(few, texts):
         clf = SomClassifier(max_neurons=20, epochs=10).fit(X, labels)
         np.testing.assert_array_equal(clf.weights_, expected.weights_)
         assert clf.classes_.tolist() == expected.classes_.tolist()
-
-
-@pytest.mark.parametrize("kind", ["minus one", "texts and None", "floats and nan"])
-def test_measures_leave_samples_without_a_class_out(few, kind):
-    X, y, hidden = few
-    labels = marked(y, hidden, kind)
-    clf = SomClassifier(max_neurons=40, unlabelled=-1 if kind == "minus one" else "auto")
-    clf.fit(X, labels)
-    found = clf.predict(X)
-    evaluation = clf.evaluate(X, labels, found)
-    for measure, by in ((Accuracy, accuracy_score), (AdjustedRand, adjusted_rand_score)):
-        expected = by(
-            y[~hidden].astype(str),
-            [
-                str(one)[-1:] if kind == "texts and None" else str(int(one))
-                for one in found[~hidden]
-            ],
-        )
-        assert measure().compute(evaluation) == pytest.approx(expected, abs=1e-12)
-    assert MacroF1().compute(evaluation) > 0.8
-    nobody = clf.evaluate(X[hidden], labels[hidden], found[hidden])
-    with pytest.raises(ValueError, match="none has one"):
-        Accuracy().compute(nobody)
 
 
 @pytest.mark.parametrize("marks", [[None] * 20, [np.nan] * 20, [-1] * 20])

@@ -11,7 +11,7 @@ from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.tree import Tree, descend, leaf_map, stand_ins
+from dbgsom_core.som_map.tree import Tree, descend, stand_ins
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.metrics.norms import Euclidean
 
@@ -33,15 +33,6 @@ def test_leaves_are_numbered_depth_first():
     assert tree.weights.ravel().tolist() == [0.0, 8.0, 9.5, 10.5, 12.0, 20.0]
     assert [leaves.tolist() for leaves in tree.leaf_of] == [[0, -1, 5], [-1, 3, 4], [1, 2]]
     assert [maps.tolist() for maps in tree.child_of] == [[-1, 1, -1], [2, -1, -1], [-1, -1]]
-
-
-def test_samples_go_down_to_the_nearest_neuron_of_each_map():
-    tree = Tree.of(tree_by_hand())
-    X = np.array([[1.0], [8.2], [9.4], [11.1], [15.1], [14.9]])
-    below = descend(tree, LocalSamples(X, MetricAbilities.of(Euclidean())))
-    assert below.leaf.tolist() == [0, 1, 2, 3, 5, 4]
-    np.testing.assert_allclose(below.distance, [1.0, 0.2, 0.1, 0.6, 4.9, 2.9])
-    assert below.path[2].tolist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize("root", [tree_by_hand(), SomMap.rectangle(1, 2, [[0.0], [8.0]])])
@@ -66,13 +57,6 @@ def test_a_dead_leaf_answers_as_the_nearest_live_one_of_its_own_map():
     assert [rows.tolist() for rows in live] == [[0, 1, 2], [0, 2], [1]]
     X = np.array([[8.0], [10.4], [10.7]])
     assert descend(tree, LocalSamples(X, euclidean), live).leaf.tolist() == [2, 2, 4]
-
-
-def test_labellers_see_the_leaves_as_one_map():
-    tree = Tree.of(tree_by_hand())
-    leaves = leaf_map(tree)
-    np.testing.assert_array_equal(leaves.prototypes, tree.weights)
-    assert leaves.edges().tolist() == [[1, 2], [3, 4]]
 
 
 @st.composite

@@ -11,8 +11,7 @@ from dbgsom_core.api import Component
 from dbgsom_core.plugins.offers import Offered
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.testing import all_checks, checks_for, parametrize_with_checks, run_checks
-from dbgsom_core.testing.isolated import check_offer
-from dbgsom_core.testing.kit import run_check
+from dbgsom_core.testing.kit import check_offer, run_check
 
 sys.path.insert(0, str(Path(__file__).parent))
 import faulty

@@ -16,7 +16,7 @@ from dbgsom_core.config import parse_experiment
 from dbgsom_core.errors import ComponentError, PluginError, UnknownNameError
 from dbgsom_core.interfaces.version import DbgsomDeprecationWarning
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_plugins.initialisations import Array
+from dbgsom_plugins.training import Array
 
 DBGSOM_API_VERSION = 1
 FIXED = {"name": "fixed", "rows": 2, "columns": 3}

@@ -17,7 +17,7 @@ from dbgsom_core.errors import ComponentError, ConfigError, PluginError
 from dbgsom_core.plugins.doctor import diagnose
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.api import run
-from dbgsom_core.testing.isolated import check_offer
+from dbgsom_core.testing.kit import check_offer
 
 CODE = Path(__file__).with_name("party.py")
 # Parameters that use what it offers, with the names of what a model can answer without.

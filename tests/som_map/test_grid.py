@@ -15,8 +15,6 @@ from dbgsom_core.som_map.topology import topographic_function
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._drawing import outline
 from dbgsom_plugins.figures.neuron_values import u_matrix
-from dbgsom_plugins.measures.prototypes import (TopographicError, TopographicError8)
-from dbgsom_plugins.figures.neuron_values import (u_matrix)
 from dbgsom_plugins.measures.prototypes import TopographicError, TopographicError8
 from dbgsom_plugins.metrics.norms import Euclidean
 

@@ -14,8 +14,6 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, leaf_map
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.neuron_values import u_matrix
-from dbgsom_plugins.measures.prototypes import (TopographicError, TopographicError8)
-from dbgsom_plugins.figures.neuron_values import (u_matrix)
 from dbgsom_plugins.measures.prototypes import TopographicError, TopographicError8
 from dbgsom_plugins.metrics.norms import Euclidean
 

@@ -16,7 +16,7 @@ from dbgsom_core.errors import ComponentError, ModelFileError
 from dbgsom_core.persistence import load
 from dbgsom_core.som_map.grid import GRIDS
 from dbgsom_core.som_map.som_map import changed_map
-from dbgsom_core.training.growing import apply_growth
+from dbgsom_core.training.train import apply_growth
 
 
 def numbered(rows, columns, grid=GRIDS["square"]):

@@ -8,9 +8,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from dbgsom_core import SomClassifier, SomVQ, presets
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.training.schedule import Schedule
-from dbgsom_core.training.train import is_stationary
-from dbgsom_plugins.schedules import Exponential
+from dbgsom_core.training.train import Schedule, is_stationary
+from dbgsom_plugins.training import Exponential
 
 FINE = Schedule(epochs=20, fine_epochs=12, start=None, end=0.5, course=Exponential().width)
 
@@ -66,10 +65,3 @@ def test_who_asks_for_all_epochs_and_who_goes_on_hears_nothing(iris):
         SomVQ(epochs=12, tol=0).fit(iris[0])
         going_on = SomVQ().fit(iris[0])
         going_on.partial_fit(iris[0][:20])
-
-
-def test_the_defaults_converge(iris, digits):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
-        for X in (iris[0], digits[0], np.random.default_rng(0).normal(size=(1000, 8))):
-            assert SomVQ().fit(X).converged_

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from dbgsom_core import SomVQ
 from dbgsom_core.engine.results import (
     count_classes,
     leading,
@@ -15,14 +14,13 @@ from dbgsom_core.engine.results import (
 )
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.config import TrainingConfig
-from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
-from dbgsom_core.training.update import batch_update
+from dbgsom_core.training.state import TrainingConfig
+from dbgsom_core.training.train import DEFAULT_FINE_END, Schedule, batch_update
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Fixed
-from dbgsom_plugins.kernels import Gaussian
 from dbgsom_plugins.metrics.norms import Euclidean
+from dbgsom_plugins.training import Gaussian
 
 
 def fine(growth):
@@ -117,18 +115,6 @@ def test_width_and_pull_ease_to_their_final_values():
     np.testing.assert_allclose(widths[10:], DEFAULT_FINE_END)
     assert not schedule.is_final(89)
     assert schedule.is_final(90)
-
-
-@pytest.mark.parametrize(
-    "growth",
-    [{"name": "gsom", "max_neurons": 40}, {"name": "fixed", "fine_tuning": 0.2}],
-    ids=["gsom", "fixed"],
-)
-def test_every_strategy_takes_a_pull_which_lowers_the_topographic_error(digits, growth):
-    X = digits[0] / 16
-    plain, pulled = (SomVQ(growth=growth | {"link_pull": pull}).fit(X) for pull in (0.0, 0.7))
-    assert len(plain.weights_) == len(pulled.weights_)
-    assert pulled.topographic_error_ < 0.6 * plain.topographic_error_
 
 
 def test_a_pull_without_fine_tuning_is_refused():

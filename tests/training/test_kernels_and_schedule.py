@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.schedule import DEFAULT_FINE_END, Schedule
+from dbgsom_core.training.train import DEFAULT_FINE_END, Schedule
 from dbgsom_plugins.growth.directed import Directed, Gsom
 from dbgsom_plugins.growth.fixed import Fixed
-from dbgsom_plugins.kernels import Bubble, CutGaussian, Epanechnikov, Gaussian, Triangular
+from dbgsom_plugins.training import Bubble, CutGaussian, Epanechnikov, Gaussian, Triangular
 
 
 def fine(growth):
@@ -24,20 +23,6 @@ def test_epanechnikov_reaches_linked_neighbours_to_the_end():
     widths = [Schedule.of(Epanechnikov(), fine(Fixed()), 30).width(e, MAP) for e in range(1, 31)]
     assert widths[-1] == 1.1
     assert all(np.diff(widths) < 0)
-
-
-@pytest.mark.parametrize("name", get_registry().names("kernel"))
-@pytest.mark.parametrize("width", [0.3, 0.5, 1.0, 4.0])
-def test_every_kernel_weighs_its_own_neuron_most_and_each_hop_alone(name, width):
-    kernel = get_registry().build("kernel", name)
-    weights = kernel.weight(HOPS, width)
-    assert np.isfinite(weights).all()
-    assert weights[0] > 0
-    if not kernel.inhibits:
-        assert (weights >= 0).all()
-        assert (np.diff(weights) <= 0).all()
-    assert weights[0] == weights.max()
-    np.testing.assert_array_equal(weights[3:], kernel.weight(HOPS[3:], width))
 
 
 def test_linear_decay_is_the_papers_formula():

@@ -1,6 +1,5 @@
 """What is told of many samples is what is told of each, in blocks and in threads."""
 
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -38,15 +37,6 @@ def test_blocks_in_threads_are_answered_as_one(asked, blocks, threads):
         (fitted._answering(data), fitted._density.scores(data)), whole, strict=True
     ):
         np.testing.assert_array_equal(found, expected)
-
-
-def test_blocks_do_not_wait_for_each_other(asked, blocks, monkeypatch):
-    """As with one lock for the property of all samples, which a forked process finds locked."""
-    fitted, samples = asked
-    meet = threading.Barrier(2, timeout=30)
-    monkeypatch.setattr("dbgsom_core.engine.samples.has_missing", lambda X: meet.wait() > 1)
-    blocks(150)
-    assert len(fitted._answering(replace(samples, threads=2))) == 300
 
 
 def test_of_no_samples_nothing_is_told(asked):

@@ -10,7 +10,7 @@ from dbgsom_core.api import KernelComponent
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.som_map.grid import HEXAGONAL, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.kernels import MexicanHat, PlaneGaussian
+from dbgsom_plugins.training import MexicanHat, PlaneGaussian
 
 FIXED = {"name": "fixed", "rows": 4, "columns": 4}
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from dbgsom_core import SomVQ
 from dbgsom_core.api import Component
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.update import smoothed_over_links
+from dbgsom_core.training.train import smoothed_over_links
 from dbgsom_plugins.growth.directed import Directed, Gsom
-from dbgsom_plugins.kernels import Gaussian
+from dbgsom_plugins.training import Gaussian
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -9,7 +9,7 @@ from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.api import STOP, StoppingComponent
 from dbgsom_core.errors import CheckpointError
 from dbgsom_core.estimators.checkpoints import Checkpoints
-from dbgsom_plugins.schedules import Constant, Cyclic
+from dbgsom_plugins.training import Constant, Cyclic
 
 FIXED = {"name": "fixed", "rows": 4, "columns": 5}
 

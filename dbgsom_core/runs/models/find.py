@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dbgsom_core.config import fill_text
 from dbgsom_core.errors import DataError
-from dbgsom_core.estimators import classifier, clustering, regressor  # noqa: F401 - files hold them
+from dbgsom_core.estimators import som  # noqa: F401 - files hold its classes
 from dbgsom_core.estimators.model_file import FittedModel, load
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.guard import guarded

@@ -260,7 +260,7 @@ def described(view: MapView) -> list[Region]:
     That is by how many standard deviations of the prototypes, weighted by hits, a cluster's mean
     is away.
     """
-    from dbgsom_plugins.labellers.clusters import Clusters
+    from dbgsom_plugins.labellers.neurons import Clusters
 
     evaluation = view.evaluation
     som_map, hits = evaluation.som_map, evaluation.hits

@@ -15,10 +15,7 @@ def add_votes(
     values: NDArray[np.int64],
     votes: NDArray[np.float64],
 ) -> bool:
-    """Add ``weights`` times ``kernel`` (m, k) to votes (m, C), each to the class in ``values``.
-
-    False where one is no class.
-    """
+    """Add ``weights`` times ``kernel`` (m, k) to votes (m, C), each to the class in ``values``."""
     for i in range(kernel.shape[0]):
         for j in range(kernel.shape[1]):
             value = values[i, j]
@@ -50,11 +47,7 @@ def add_mean_of_models(
     slopes: NDArray[np.float64],
     out: NDArray[np.float64],
 ) -> bool:
-    """Add to out (m,) what linear models (K, R) tell of samples ``along`` (m, R), in the mean.
-
-    Those of ``units`` (m, k) are asked, which count with ``kernel`` (m, k). False where one is no
-    model.
-    """
+    """Add to out (m,) what linear models (K, R) tell of samples ``along`` (m, R), in the mean."""
     for i in range(kernel.shape[0]):
         told = total = 0.0
         for j in range(kernel.shape[1]):

@@ -11,7 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 from dbgsom_core import SomVQ
 from dbgsom_core.api import LabelEvidence
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.labellers.clusters import Clusters, live_links
+from dbgsom_plugins.labellers.neurons import Clusters, live_links
 
 METHODS = ["agglomerative", "k_means"]
 

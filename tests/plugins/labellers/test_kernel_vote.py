@@ -9,9 +9,10 @@ from sklearn.model_selection import train_test_split
 from dbgsom_core import SomClassifier
 from dbgsom_core.api import Surroundings
 from dbgsom_core.engine.samples import LocalSamples
-from dbgsom_core.training.groups import LabelledGroups, nearest_groups
-from dbgsom_core.training.labelling import _left_out
-from dbgsom_plugins.labellers.kernel_vote import KernelVote
+from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.training.groups import nearest_groups
+from dbgsom_core.training.labelling import FittedLabeller, left_out
+from dbgsom_plugins.labellers.neighbours import KernelVote
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +63,16 @@ def test_a_sample_left_out_is_told_by_its_group_without_it(rng):
     kinds = np.unique(keys)
     means = np.array([X[keys == key].mean(axis=0) for key in kinds])
     counts = np.array([np.sum(keys == key) for key in kinds], dtype=np.float64)
-    groups = LabelledGroups(means, counts, kinds % 2, kinds // 2, means, 2)
+    abilities = LabellerAbilities.of(KernelVote())
+    fitted = FittedLabeller(abilities, means, counts, kinds % 2, kinds // 2, means, 2, {})
     from dbgsom_core.interfaces.metrics import MetricAbilities
     from dbgsom_plugins.metrics.norms import Euclidean
 
     data = LocalSamples(X, MetricAbilities.of(Euclidean()))
     near = nearest_groups(data, means, len(kinds))
-    around = groups.around(data, near, reads_samples=False)
+    around = fitted.around(data, near)
     own = np.searchsorted(kinds, keys)
-    found = _left_out(around, near[0] == own[:, None], None, None)
+    found = left_out(around, near[0] == own[:, None], None, None)
     for i in range(30):
         places, left = means.copy(), counts.copy()
         mine = int(np.flatnonzero(kinds == keys[i])[0])
@@ -86,7 +88,7 @@ def test_a_sample_left_out_is_told_by_its_group_without_it(rng):
         assert (found.weights[i, len(live) :] == 0).all()
 
 
-def test_bandwidth_and_strength_are_the_likeliest_on_what_is_left_out():
+def test_bandwidth_and_strength_are_the_likeliest_on_what_isleft_out():
     # Near groups are right, far ones wrong: narrow. Labels by lot: wide and strong.
     rng = np.random.default_rng(0)
     distances = np.sort(rng.random((200, 8)), axis=1)

@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
 from dbgsom_core import SomRegressor
-from dbgsom_plugins.labellers.local_linear import _OF_ALL, _ridge
+from dbgsom_plugins.labellers.neighbours import _OF_ALL, _ridge
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_sparse_samples_are_no_question_to_models_of_dense_ones(friedman):
 def test_answers_are_the_weighed_mean_of_the_models_around(friedman):
     X, y, X_test, _ = friedman
     regressor = SomRegressor(max_neurons=15, epochs=10).fit(X, y)
-    groups, state = regressor._answering.groups, regressor._answering.state
+    groups, state = regressor._answering, regressor._answering.state
     squares = np.square(X_test[:20, None] - groups.centres).sum(axis=2)
     for row, found in enumerate(regressor.predict(X_test[:20])):
         near = np.argsort(squares[row])[:4]

@@ -1,27 +1,30 @@
-"""Which samples an estimator takes, dense, incomplete or sparse, and which of them train."""
+"""Samples as an estimator takes them, which of them train, and steps that prepare them."""
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
+from sklearn.utils.validation import (
+    _check_feature_names,
+    _check_n_features,
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
 
-from dbgsom_core.engine.tables import BlockTable, block_rows, take
-from dbgsom_core.errors import callers_level
+from dbgsom_core.engine.moments import extremes
+from dbgsom_core.engine.tables import BlockTable, TransformedTable, block_rows
 from dbgsom_core.interfaces.engine import EngineAbilities
-from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.interfaces.stopping import StoppingAbilities
-from dbgsom_core.training.config import Held
-from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.targets import Target
 
-Mask = NDArray[np.bool_]
+Mask = NDArray[np.bool_]  # (n,)
 LEAST_SAMPLES = 4
 _BLOCK_BYTES = 1 << 20  # of a table that are checked together
 _DTYPES = [np.float64, np.float32]
@@ -44,7 +47,15 @@ def check_samples(
     opened = None if engine is None else EngineAbilities.of(engine).opened
     table = None if opened is None else opened(X)
     if table is not None:
-        _check_table(table, least)
+        if len(table) < least:
+            raise ValueError(f"X has {len(table)} samples, while a minimum of {least} is required")
+        bad = table.finite_or_where(block_rows(table, _BLOCK_BYTES))
+        if bad is not None:
+            raise ValueError(
+                f"X holds a value that is missing or infinite, in row {bad[0]}, column {bad[1]} "
+                "(from 0), and where data is read in blocks it must be complete: fill or leave out "
+                "such rows"
+            )
         named = table
         if hasattr(X, "columns"):  # scikit-learn reads names from pandas' data frames alone
             from pandas import DataFrame
@@ -57,30 +68,22 @@ def check_samples(
         with np.errstate(over="ignore", invalid="ignore"):
             total = np.add.reduce(plain, axis=None)  # finite only if every entry is
         if X.shape[1] and math.isfinite(total):  # nothing else to check
-            return validate_data(estimator, plain, reset=reset, skip_check_array=True)
+            for check in (_check_feature_names, _check_n_features):
+                check(estimator, plain, reset=reset)
+            return plain
     if np.ma.is_masked(X):  # scikit-learn would take what is behind the mask
         raise ValueError("X holds masked values: X.filled(numpy.nan) makes them missing ones")
     may_miss = "missing" in handles
-    try:
-        X = validate_data(
-            estimator,
-            _in_single(X),
-            reset=reset,
-            dtype=_DTYPES,
-            order="C",
-            accept_sparse="csr" if "sparse" in handles else False,
-            ensure_all_finite="allow-nan" if may_miss else True,
-            ensure_min_samples=least,
-        )
-    except ValueError as error:  # scikit-learn names a cell and not its column
-        frame = hasattr(X, "select_dtypes")
-        texts = list(X.select_dtypes(exclude=["number", "bool"])) if frame else []
-        if not texts:
-            raise
-        listed = ", ".join(f"'{name}'" for name in texts[:5]) + ", …" * (len(texts) > 5)
-        raise ValueError(
-            f"{error}: columns of X hold what is no number ({listed}); drop or encode them"
-        ) from error
+    X = validate_data(
+        estimator,
+        _in_single(X),
+        reset=reset,
+        dtype=_DTYPES,
+        order="C",
+        accept_sparse="csr" if "sparse" in handles else False,
+        ensure_all_finite="allow-nan" if may_miss else True,
+        ensure_min_samples=least,
+    )
     if issparse(X):
         if np.isnan(X.data).any():
             raise ValueError("sparse X holds nan: missing values are taken in dense X only")
@@ -103,18 +106,10 @@ def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64]
             f"sample_weight leaves {positive} samples with a positive weight, "
             f"while a minimum of {least} is required"
         )
-    if weights is not None and weights.sum() < positive / 10:
-        warnings.warn(
-            f"sample_weight counts as repetitions, and it adds up to {weights.sum():.3g} for "
-            f"{positive} samples, which keeps the map small; multiply it by "
-            f"{positive / weights.sum():.3g} if weights of 1 on average were meant",
-            stacklevel=callers_level(),
-        )
     return weights
 
 
 def weights_of(X: Any, sample_weight: Any) -> NDArray[np.float64] | None:
-    """Return sample weights (n,) as float64, or None when none were given."""
     if sample_weight is None:
         return None
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -134,7 +129,7 @@ def is_number(value: Any) -> bool:
 
 
 class HeldOut(NamedTuple):
-    """Samples that do not train, as masks (n,), None for none: for calibration, for stopping rules.
+    """Samples that do not train, for calibration and for stopping rules; None: none.
 
     They are drawn by lot, the same each time.
     """
@@ -158,27 +153,6 @@ class HeldOut(NamedTuple):
         if weights is not None and not weights.all():
             masks.append(weights > 0)
         return np.logical_and.reduce(masks) if masks else None
-
-    def samples(
-        self,
-        mask: Mask | None,
-        parts: Parts,
-        metric: MetricAbilities,
-        X: Any,
-        weights: NDArray[np.float64] | None,
-        target: Target | None = None,
-    ) -> Held | None:
-        """Return the samples of X (n, D) in a mask that weigh something; None: none.
-
-        ``target`` is that of these samples, and of others behind them.
-        """
-        if mask is None or (weights is not None and not weights[mask].any()):
-            return None
-        if weights is not None:
-            mask = mask & (weights > 0)
-            weights = weights[mask]
-        samples = parts.over(take(X, mask), metric, weights)
-        return Held(samples, None if target is None else target.of(np.flatnonzero(mask)))
 
 
 def _sampled_mask(n: int, taken: Mask | None, share: float, least: int, seed: int) -> Mask | None:
@@ -204,15 +178,76 @@ def _in_single(X: Any) -> Any:
     return X.astype(np.float32) if extended and all(single) else X
 
 
-def _check_table(table: BlockTable, least: int) -> None:
-    if len(table) < least:
-        raise ValueError(
-            f"Found array with {len(table)} sample(s) (shape={table.shape}) while a minimum of "
-            f"{least} is required."
+class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Scale each column to 0..1 by (x - min)/(max - min), computed as written.
+
+    A constant column becomes 0, with one warning for all of them; a missing value stays missing.
+
+    Attributes
+    ----------
+    minimum_, range_ : float arrays (D,)
+        Column minima and ranges of the data that `fit` saw.
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the column limits of X (n, D)."""
+        X = self._validated(X, reset=True)
+        self.minimum_, maximum = extremes(X)
+        self.range_ = maximum - self.minimum_
+        return self
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Return X (n, D) scaled; values outside the learnt limits leave 0..1."""
+        check_is_fitted(self)
+        X = self._validated(X, reset=False)
+        scaled = X - self.minimum_
+        return np.asarray(
+            np.divide(scaled, self.range_, out=np.zeros_like(scaled), where=self.range_ > 0)
         )
-    bad = table.finite_or_where(block_rows(table, _BLOCK_BYTES))
-    if bad is not None:
-        raise ValueError(
-            f"X holds a value that is missing or infinite, in row {bad[0]}, column {bad[1]} (from "
-            "0), and where data is read in blocks it must be complete: fill or leave out such rows"
-        )
+
+    def inverse_transform(self, X: Any) -> NDArray[Any]:
+        """Return scaled X (n, D) in the units of the data; constant columns at their value."""
+        check_is_fitted(self)
+        return np.asarray(X * self.range_ + self.minimum_)
+
+    def _validated(self, X: Any, *, reset: bool) -> NDArray[Any]:
+        dtypes = [np.float64, np.float32]
+        X = validate_data(self, X, reset=reset, dtype=dtypes, ensure_all_finite="allow-nan")
+        return np.asarray(X)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+# Of these a row depends on itself alone, to the bit, once they have learnt.
+IN_BLOCKS = (RangeScaler, StandardScaler, MinMaxScaler, MaxAbsScaler)
+
+
+def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:
+    """Return samples X (n, D) as fitted steps make them, those of a table when they are read.
+
+    Steps other than scalers need a table in memory. X stays as it is, also where a step is to work
+    in place (``copy=False``).
+    """
+    for _, step in steps:
+        if isinstance(X, BlockTable) and type(step) in IN_BLOCKS:
+            X = TransformedTable(X, step.transform)
+        else:
+            in_place = getattr(step, "copy", True) is False or isinstance(X, BlockTable)
+            X = np.asarray(step.transform(np.array(X) if in_place else X))
+    return X
+
+
+def names_after(steps: Iterable[tuple[str, Any]], names: Iterable[str] | None) -> list[str] | None:
+    """Return what columns called ``names`` are called after some fitted steps; None: not known."""
+    found = None if names is None else list(map(str, names))
+    for _, step in steps:
+        if isinstance(step, OneToOneFeatureMixin):
+            continue
+        try:
+            found = list(map(str, step.get_feature_names_out(found)))
+        except Exception:  # others' classes may raise anything, and have no such method
+            return None
+    return found

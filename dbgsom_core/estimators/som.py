@@ -1,0 +1,422 @@
+"""Growing maps whose neurons stand for clusters, or answer with a class or a number."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, ClusterMixin, RegressorMixin
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
+
+from dbgsom_core.engine.tables import take
+from dbgsom_core.estimators.components import computed
+from dbgsom_core.estimators.fitted_map import by_rows
+from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
+from dbgsom_core.estimators.model_file import storable
+from dbgsom_core.estimators.samples import Mask, is_number
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.training.parts import Parts
+from dbgsom_core.training.targets import Target, class_labels, labelled
+
+
+@storable
+class SomVQ(ClusterMixin, GrowingMap):
+    """Growing self-organizing map for clustering and vector quantization.
+
+    Parameters
+    ----------
+    metric, kernel, growth, labeller : str, mapping or component
+        The parts of the map: a name, ``{"name": …, field: …}`` or an instance. Fields are reached
+        as ``growth__spreading_factor``. ``metric`` may also be a function of two samples (D,) that
+        returns their distance; such a model cannot be saved, and is slow.
+    grid : str, mapping or component
+        The cells of the map: ``"square"``, with four links each, ``"hexagonal"``, with six,
+        ``"line"``, a row with two, or another one by name. ``"auto"`` is a line for data of one
+        column, on which a map of squares would be folded, and else squares, as for growth that
+        says its rows. A map of fixed size is closed to a torus by ``"square_torus"`` or
+        ``"hexagonal_torus"``, or by ``growth={"name": "fixed", "wrap": True}``.
+    epochs : int
+        Upper bound of the epochs. Where growth comes in waves, as by default, it is over after 80
+        epochs: from 100 on more epochs are more fine-tuning, and the size of the map stays. Once a
+        map may not grow beyond ``max_neurons``, fine-tuning begins at once, and fewer epochs run,
+        where it anneals once more: with a ``link_pull`` and a kernel without ``end``.
+    tol : float
+        At the final width training stops when the prototypes' root mean square step falls below
+        this share of the data's deviation ‖std(X)‖; 0 runs all epochs and warns of nothing.
+    spreading_factor : float in (0, 1), "auto" or None
+        Fills the growth strategy's field: the closer to 1, the larger the map. ``"auto"`` chooses
+        one: on four fifths of the samples a map grows through the sizes of 0.2, 0.5, 0.75 and 0.9,
+        until two in a row have a larger loss on the other fifth than the best; the first within one
+        standard error of the least loss is taken. The loss is the combined error (Kaski & Lagus
+        1996) for `SomVQ`, the Brier score of the classes for `SomClassifier`, the squared error for
+        `SomRegressor`. It takes two to three times as long as one fit, of numbers three to four; of
+        less than 20 samples the strategy's default stays.
+    max_neurons : int, "auto" or None
+        Fills the growth strategy's field: the map never exceeds it.
+    init : str, mapping, component or array (K0, D)
+        Start prototypes, row-major: ``"pca"``, ``"random"``, ``"sample"``, another initialisation
+        by name, or the prototypes themselves.
+    robust : float, "auto" or None
+        Outliers count less, in the centres and in the counts: in each epoch a sample at distance d
+        from its best-matching unit weighs 1 - √(1 - exp(-γ d²)) (D'Urso et al. 2019). The number is
+        γ; ``"auto"`` (ours) is 0.1 over the median squared distance of the samples to their column
+        medians. The growing threshold and the start follow samples weighed the same way.
+    transform_algorithm : {"mixture", "distances"}
+        What `transform` gives; `inverse_transform` undoes mixtures.
+    warm_start : bool
+        Let `fit` go on from the map of the last `fit`, at the kernel's final width and in the same
+        metric.
+    random_state : int, RandomState or None
+        Used by an ``init`` that draws, such as ``"random"`` and ``"sample"``; nothing else is drawn
+        by lot.
+    engine : str, mapping or Engine
+        How one pass over the data runs: ``"local"``, or with ``threads`` and ``chunk_rows``, which
+        change no bit of the result, and ``working_memory`` in MiB for what makes it fast.
+    callbacks : list of callables or observers, optional
+        Each callable hears every `EpochRecord`; an object may have ``dbgsom_epoch_finished``. One
+        that returns ``dbgsom_core.api.STOP`` ends the training; ``epoch.som_map`` is then the map.
+    verbose : int
+        1: a progress bar on a terminal and in notebooks, else about ten lines, and one every five
+        seconds; 2: a line for each epoch.
+    contamination : float in (0, 0.5]
+        The level of ``offset_``: what share of samples like those of the training it calls
+        outliers, at most.
+    checkpoint : path, optional
+        Of a file in which training is noted each second, or twentieth of it, for one fit at a time.
+        A fit of the same data and parameters that finds it goes on from there to the same bits;
+        callbacks hear the epochs that are left. A fit that has ended removes it. What was noted of
+        other data, parameters or versions is refused with `CheckpointError`.
+    calibration : float in (0, 1), optional
+        The share of the samples that training does not see, drawn by lot: `novelty_pvalue` and
+        ``offset_`` then hold for new samples in any number. ``hit_counts_`` leave them out;
+        ``labels_`` do not.
+    schedule : str, mapping or component, optional
+        How the kernel's width goes from ``start`` to ``end``: ``"linear"``, ``"exponential"``,
+        ``"constant"``, ``"cyclic"``; None: as the kernel's ``decay`` says.
+    stopping : str, mapping, component, list of these, or None
+        What ends the training early, beside ``tol``: ``"converged"``, ``"patience"``,
+        ``"time_limit"``, ``"epoch_limit"``. ``"patience"`` holds samples out, as ``calibration``
+        does, asks any measure, ``"accuracy"`` say, and with ``keep_best`` keeps the best map.
+
+    Attributes
+    ----------
+    weights_ : float array (K, D)
+        Prototypes in order of birth, in the space of the metric.
+    neurons_ : list of (x, y)
+        Grid cells (column, row) of the same neurons, whole numbers; on the hexagonal grid x counts
+        along a row, y up and half a cell to the right. ``som_map_.plane_positions`` (K, 2) is where
+        they lie in the plane, linked ones 1 apart.
+    labels_ : int array (n,)
+        Cluster of each training sample: contiguous numbers over the neurons that won a sample. Of
+        samples that an engine reads in blocks they are made each time, and no file holds them.
+    neuron_labels_ : array (K,)
+        The same for neurons; one without samples carries its nearest live neuron's.
+    growth_events_ : list of (epoch, parent, position)
+        Every birth, in order: ``parent`` is a row of ``weights_``, ``position`` a grid cell.
+    history_ : tuple of EpochRecord
+        What each epoch did.
+    som_map_ : SomMap
+        ``som_map_.children`` holds the child maps of hierarchical growth. What is said of neurons
+        here is about the first map; ``labels_``, ``quantization_error_``, `predict` and `transform`
+        are about the leaves, the neurons without a child map.
+    leaf_weights_, leaf_paths_, leaf_labels_, leaf_hit_counts_ : arrays (L, …)
+        Prototypes of the leaves, the rows of the neurons that lead to them (L, depth), their
+        labels, and the training samples that ended there.
+    hit_counts_, errors_ : int and float64 arrays (K,)
+        Training samples won, and the sum of their distances in the metric's units; with sample
+        weights both are weighted sums, in float64.
+    cluster_centers_ : float array (C, D)
+        The centre of each cluster in ``labels_``; computed when read, as the next three.
+    average_distances_, densities_ : float64 arrays (K,)
+        Mean distance of each prototype to its linked neighbours (the height of the U-matrix), and
+        hits over that distance.
+    topographic_product_ : float
+        (Bauer & Pawelzik 1992).
+    spreading_factor_ : float or None
+        The growth strategy's: given, chosen by ``"auto"``, or its default; None where it has none.
+    sizes_tried_ : SizesTried, a tuple of SizeTried
+        What ``"auto"`` tried: spreading factor, neurons, loss, its excess over the least one and
+        the standard error of that; printed as a table. Empty without ``"auto"`` and once loaded.
+    growing_threshold_ : float
+        The sum of distances at which the growth strategy wants new neurons; nan where it has none.
+    quantization_error_ : float
+        Mean distance of the training samples to their best-matching units, in the metric's units.
+    topographic_error_ : float
+        The share of the training samples whose two nearest neurons are not linked.
+    offset_ : float
+        The novelty score below which a sample is an outlier, see `score_samples` and
+        `novelty_pvalue`; -inf where too few samples are known to say so at this level.
+    n_iter_ : int
+        How many epochs ran.
+    kept_epoch_ : int
+        The epoch whose map it is: ``n_iter_``, unless a stopping rule keeps the best.
+    stopped_by_ : str
+        The stopping rule that ended the training, or "a callback"; empty: none did.
+    converged_ : bool
+        Whether the map came to rest: the prototypes stood still, see ``tol``, or the mean
+        quantization error of the last four epochs at the final width no longer changed, by less
+        than 2 % from the first to the last two. `fit` warns with `ConvergenceWarning` where it did
+        not; without fine-tuning (``growth="fixed"``) it stays False without a warning.
+    n_features_in_ : int
+    feature_names_in_ : array of str (D,)
+        Only when X was a table with text as column names.
+
+    References
+    ----------
+    Vasighi, M. & Amini, H. (2017). A directed batch growing approach to enhance the topology
+    preservation of self-organizing map. Applied Soft Computing 55, 424-435.
+    """
+
+    @property
+    def cluster_centers_(self) -> NDArray[np.floating[Any]]:
+        """Centres of the clusters that ``labels_`` and `predict` number, in the metric's space.
+
+        Where each neuron is a cluster of its own, as by default, these are the prototypes of the
+        leaves that won a training sample: ``cluster_centers_[predict(X)]`` quantizes X, as with
+        `sklearn.cluster.KMeans`. Where the labeller groups them, a centre is the mean of its
+        neurons' prototypes weighted by their hits. The columns of `transform` are all leaves
+        instead, rows of ``leaf_weights_``, whether or not they won a sample.
+
+        Shape (C, D), one row for each distinct label in ascending order; computed when asked for.
+        """
+        check_is_fitted(self)
+        won = self.leaf_hit_counts_ > 0
+        prototypes, hits = self.leaf_weights_[won], self.leaf_hit_counts_[won]
+        labels = self.leaf_labels_[won]
+        centers = [
+            prototypes[labels == label][0]  # the mean of a single row may be rounded
+            if np.count_nonzero(labels == label) == 1
+            else np.average(prototypes[labels == label], axis=0, weights=hits[labels == label])
+            for label in np.unique(labels)
+        ]
+        return np.asarray(centers, dtype=prototypes.dtype)
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return ``score_samples(X) - offset_`` (n,): below 0 are outliers, those whose
+        `novelty_pvalue` is at most ``contamination``.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the negative quantization error of X (n, D), so that greater is better."""
+        return -self.calculate_quantization_error(X, sample_weight)
+
+
+@storable
+@dataclass(kw_only=True, eq=False, repr=False)
+class SomClassifier(ClassifierMixin, GrowingMap):
+    """Growing self-organizing map whose neurons answer with a class.
+
+    The map itself is trained on X alone (unless growth uses ``threshold: entropy``); the labeller
+    then gives each neuron a class. Parameters and attributes are those of `SomVQ`, and:
+
+    Parameters
+    ----------
+    unlabelled : "auto", None or label
+        Which entries of y say that a sample has no class; None, nan and pandas.NA always do.
+        ``"auto"``: -1, too, where it stands beside at least two other labels, all of them integers
+        of at least 0 (a warning says so). None: no label.
+
+    Attributes
+    ----------
+    classes_ : array (C,)
+        The sorted class labels.
+    labels_ : array (n,)
+        The class of the neuron that won each training sample.
+    """
+
+    _kind: ClassVar[str] = "classifier"
+    _targets: ClassVar[str] = "class labels"
+
+    labeller: Any = "kernel_vote"
+    unlabelled: Any = "auto"
+
+    @all_or_nothing
+    def partial_fit(  # type: ignore[override] # classes come third, as in scikit-learn
+        self, X: Any, y: Any = None, classes: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Go on training with further samples, see `SomVQ.partial_fit`.
+
+        ``classes`` (C,) names classes that have not been seen yet; without it those of later calls
+        are added when they come.
+        """
+        known = hasattr(self, "som_map_")
+        return self._train(X, y, sample_weight, goes_on=known, classes=classes)
+
+    def _target(self, parts: Parts, X: Any, y: Any, goes_on: bool, classes: Any) -> Target | None:
+        learned = self.classes_ if goes_on else None if classes is None else np.unique(classes)
+        target = class_labels(X, y, self.unlabelled, learned)
+        if classes is not None:
+            target = target.with_classes(classes)
+        return target.with_classes(self.classes_) if goes_on else target
+
+    def _take_target(
+        self, X: Any, target: Target | None, everything: Target | None, calibration: Mask | None
+    ) -> None:
+        assert everything is not None
+        self.classes_ = everything.classes
+
+    def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
+        """Lay the map beside samples X (n, D): what measures and figures look at."""
+        evaluation = replace(
+            super().evaluate(X, y, predictions, seed),
+            classes=self.classes_,
+            probabilities_of=self._predictor.probabilities,
+        )
+        if y is None:
+            return evaluation
+        return replace(evaluation, labelled=labelled(y, self.unlabelled, self.classes_))
+
+    @by_rows
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return class probabilities (n, C); `predict` names the most probable class.
+
+        With labeller ``"kernel_vote"`` they are those of the classes around each sample, with
+        ``"majority"`` the shares among the samples of the nearest neuron.
+        """
+        data = self._samples(X)
+        return self._predictor.probabilities(data)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of the samples X (n, D) of which `predict` knows the class, y (n,).
+
+        ``sample_weight`` (n,) weighs them. A lazy collection is computed once.
+        """
+        from sklearn.metrics import accuracy_score  # slow to import
+
+        y, answers, weights = map(computed, (y, self.predict(X), sample_weight))
+        return float(accuracy_score(y, answers, sample_weight=weights))
+
+
+@storable
+@dataclass(kw_only=True, eq=False, repr=False)
+class SomRegressor(RegressorMixin, GrowingMap):
+    """Growing self-organizing map whose neurons answer with a number.
+
+    The map is trained on X alone; then linear models around the neurons are fitted to the targets,
+    and a sample is answered by those of the nearest neurons (labeller ``"local_linear"``). With
+    labeller ``"mean"`` each neuron answers with the mean target of the samples that it won, and one
+    without samples with its nearest live neuron's. Parameters and attributes are those of `SomVQ`;
+    ``score`` is the coefficient of determination R².
+
+    Attributes
+    ----------
+    labels_ : float64 array (n,) or (n, T), (n, Q) of a labeller with Q columns
+        The answer of the neuron that won each training sample.
+    neuron_labels_ : float64 array (K,) or (K, T)
+        The answer of each neuron.
+    """
+
+    _kind: ClassVar[str] = "regressor"
+    _targets: ClassVar[str] = "targets"
+
+    labeller: Any = "local_linear"
+
+    def _target(self, parts: Parts, X: Any, y: Any, goes_on: bool, classes: Any) -> Target | None:
+        values = np.asarray(y)
+        texts = values.dtype == object and any(isinstance(one, str) for one in values.ravel())
+        if values.dtype.kind in "US" or texts:  # even if they look like numbers
+            raise ValueError(
+                "SomRegressor needs numbers as targets, but y holds text; "
+                "use SomClassifier for classes, or turn the text into numbers"
+            )
+        y = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
+        if y.ndim != 2 or y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        y = y.astype(np.float64)
+        lacking = np.flatnonzero(np.isnan(np.reshape(y, (len(y), -1))).all(axis=0))
+        if len(lacking):
+            which = f"target {lacking[0]} of y" if y.ndim == 2 else "y"
+            raise ValueError(f"{which} is not known of any sample: it is nan everywhere")
+        target = Target(y)
+        if goes_on and (target.outputs is not None or self._outputs):
+            raise ValueError(
+                "partial_fit goes on with one target without gaps; fit all samples at once, or an "
+                "estimator for each target on the samples in which it is known"
+            )
+        return target
+
+    def _take_target(
+        self, X: Any, target: Target | None, everything: Target | None, calibration: Mask | None
+    ) -> None:
+        # Residuals of the samples that were held out, of which intervals are made; nan is last.
+        self._residuals = np.empty(0)
+        if calibration is not None and target is not None:
+            X = take(X, calibration)
+            answers = self._predictor.labels(self._parts.over(X, self._metric.abilities))
+            residuals = np.abs(target.y[calibration] - self._point(answers))
+            self._residuals = np.sort(residuals, axis=0)
+
+    @by_rows
+    def predict_interval(self, X: Any, level: float = 0.9) -> NDArray[np.float64]:
+        """Return conformal prediction intervals for samples X (n, D).
+
+        `predict` plus and minus the residual that the share ``level`` of the samples held out by
+        ``calibration`` did not exceed (Lei et al. 2018). The target of a new sample of the same
+        source lies in its interval with a probability of at least ``level``, each of several
+        targets for itself. Of a labeller with several columns it is
+        the interval of its ``point_column``.
+
+        Parameters
+        ----------
+        X : array-like (n, D)
+        level : float in (0, 1)
+
+        Returns
+        -------
+        float64 array (n, 2), or (n, T, 2) for T targets
+            Lower and upper ends; infinite where too few samples were held out for the level.
+        """
+        if not is_number(level) or not 0 < level < 1:
+            raise ValueError(f"level must be a number between 0 and 1, not {level!r}")
+        answers = np.asarray(self._point(self.predict(X)), dtype=np.float64)
+        residuals = getattr(self, "_residuals", np.empty(0))
+        if len(residuals) == 0:
+            raise ValueError(
+                "predict_interval needs samples that the map has not seen: fit with "
+                "calibration=0.2, which holds out a fifth of them"
+            )
+        margins = []
+        for target in np.atleast_2d(residuals.T):
+            known = target[~np.isnan(target)]
+            rank = math.ceil((len(known) + 1) * level)
+            margins.append(float(known[rank - 1]) if rank <= len(known) else math.inf)
+        margin = margins[0] if answers.ndim == 1 else np.array(margins)
+        return np.stack([answers - margin, answers + margin], axis=-1)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination R² on samples X (n, D), the mean over targets.
+
+        Of a labeller with several columns its ``point_column`` is scored: the median, say.
+        ``y`` (n,) or (n, T) may have gaps: each target is scored where it is known.
+        """
+        from sklearn.metrics import r2_score  # slow to import
+
+        answers = self._point(np.asarray(self.predict(X)))
+        known = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
+        check_consistent_length(answers, known)
+        known = np.reshape(known, answers.shape)
+        if not np.isnan(known).any():
+            return float(r2_score(known, answers, sample_weight=sample_weight))
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        scores = []
+        for truth, told in zip(np.atleast_2d(known.T), np.atleast_2d(answers.T), strict=True):
+            there = ~np.isnan(truth)
+            over = None if weights is None else weights[there]
+            scores.append(r2_score(truth[there], told[there], sample_weight=over))
+        return float(np.mean(scores))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        return tags

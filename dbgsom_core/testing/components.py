@@ -1,0 +1,521 @@
+"""Checks of kernels, growth, starts, grids, schedules, stopping rules, labellers and engines."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+from unittest import SkipTest
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.engine.loops import fill_hops
+from dbgsom_core.errors import DataError
+from dbgsom_core.estimators.archive import NotPlainError, from_plain, to_plain
+from dbgsom_core.interfaces.component import given_fields
+from dbgsom_core.interfaces.engine import EngineAbilities
+from dbgsom_core.interfaces.growth import GrowthAbilities, VerticalState
+from dbgsom_core.interfaces.initialisations import Start
+from dbgsom_core.interfaces.kernels import KernelAbilities
+from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.stopping import (
+    StoppingAbilities,
+    StopState,
+    judges_targets,
+    measures_of,
+)
+from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
+from dbgsom_core.som_map.som_map import SomMap
+from dbgsom_core.testing import material
+from dbgsom_core.testing.kit import MODEL_PART, Subject, ask, ask_twice, check
+from dbgsom_core.training.parts import measure_suits
+from dbgsom_core.training.train import apply_growth, parted
+
+# -------------------------------------------------------------------------------- kernels
+
+_WIDTHS = (0.2, 0.5, 1.0, 3.0, 20.0)
+
+
+def _weights(kernel: Any, width: float, some: Any = slice(None)) -> NDArray[np.float64]:
+    # Of what a kernel may read, nearest first: hops, distances in the plane, ways in the plane.
+    able, cells = KernelAbilities.of(kernel), SQUARE.plane(SQUARE.rectangle(5, 5) - 2)
+    lengths = np.linalg.norm(cells, axis=1)
+    ways = cells[np.argsort(lengths, kind="stable")]
+    reads = {"hops": np.arange(12.0), "plane": np.unique(lengths), "offsets": ways}[able.reads]
+    if not able.inhibits:
+        return np.asarray(ask("kernel", kernel, "weight", reads[some], width))
+    weight: Any = able.weight
+    return np.asarray(weight(reads[some], width))
+
+
+@check("kernel")
+def check_weights(component: Any, subject: Subject) -> None:
+    """Its weights are finite, not negative unless it inhibits, above 0 at the winner, each by its
+    own hop count alone, the same again and in several threads.
+    """
+    for width in _WIDTHS:
+        weights = _weights(component, width)
+        assert weights.dtype.kind == "f", f"weights are {weights.dtype}"
+        alone = [_weights(component, width, [0, hops])[1] for hops in (0, 1, 5)]
+        same = np.array_equal(alone, weights[[0, 1, 5]])
+        assert same, f"width {width}: a weight depends on the other hop counts"
+        with ThreadPoolExecutor(4) as pool:
+            for found in pool.map(lambda _: _weights(component, width), range(16)):  # noqa: B023
+                assert np.array_equal(found, weights), "two calls differ"
+
+
+def _falls(kernel: Any) -> bool:
+    able = KernelAbilities.of(kernel)
+    return not (able.rises or able.inhibits or able.reads == "offsets")
+
+
+@check("kernel", _falls)
+def check_weights_fall(component: Any, subject: Subject) -> None:
+    """Its weights do not grow with the hops: who learns from afar says ``rises = True``."""
+    for width in _WIDTHS:
+        weights = _weights(component, width)
+        rise = float(np.diff(weights).max())
+        assert rise <= 1e-12 * weights[0], f"width {width}: a weight is {rise:g} above the nearer"
+
+
+# -------------------------------------------------------------------------------- growth
+
+_EPOCHS, _HALF, _FREE = 12, 5, 3
+
+
+def _wanted(growth: Any, som_map: SomMap, room: int | None = None, **changed: Any) -> list[Any]:
+    threshold = GrowthAbilities.of(growth).threshold(material.summary())
+    state = replace(material.growth_state(som_map, threshold, room), **changed)
+    found: list[Any] = ask("growth", growth, "grow", som_map, state)
+    return found
+
+
+def _grown(growth: Any, som_map: SomMap, wanted: list[Any], epoch: int = 20) -> SomMap:
+    # The map that it wants, of whose new rows it has heard; raises for a birth that cannot be.
+    growing = GrowthAbilities.of(growth)
+    grown = apply_growth(som_map, wanted, epoch, may_disconnect=growing.may_disconnect)
+    if growing.renumber is not None and (grown.births or grown.changes):
+        growing.renumber(grown.rows)
+    return grown.som_map
+
+
+def _anew(growth: Any, remembered: Any = None) -> Any:
+    # A strategy as a training begins with it, or goes on after an interruption.
+    fresh = type(growth).model_validate(given_fields(growth))
+    remember = GrowthAbilities.of(fresh).remember
+    if remember is not None:
+        remember(remembered)
+    return fresh
+
+
+def _trained(
+    growth: Any, som_map: SomMap, first: int, last: int, epochs: int = 50, idle: int = 0
+) -> tuple[list[Any], SomMap]:
+    # What it wants in some epochs, a few births in each, and the map that this makes. The first
+    # ``idle`` neurons win nothing.
+    found = []
+    for epoch in range(first, last + 1):
+        hits = material.growth_state(som_map, 1.0).hits
+        hits = np.where(np.arange(len(som_map)) < idle, 0, hits)
+        changes, born = parted(
+            _wanted(growth, som_map, _FREE, epoch=epoch, epochs=epochs, hits=hits)
+        )
+        wanted = [*changes, *born[:_FREE]]
+        som_map = _grown(growth, som_map, wanted, epoch)
+        found += wanted
+    return found, som_map
+
+
+def _assert_same_growth(first: list[Any], second: list[Any], message: str) -> None:
+    (changes, born), (others, again) = parted(first), parted(second)
+    assert changes == others and len(born) == len(again), message
+    for one, other in zip(born, again, strict=True):
+        same = (one.position, one.parent) == (other.position, other.parent)
+        assert same and np.array_equal(one.prototype, other.prototype), message
+
+
+@check("growth")
+def check_growing_threshold(component: Any, subject: Subject) -> None:
+    """Its threshold is a finite number, its map starts with at least two neurons."""
+    growing = GrowthAbilities.of(component)
+    for method, given in (("growing_threshold", (material.summary(),)), ("start_shape", ())):
+        if getattr(growing, method) is not None:
+            ask("growth", component, method, *given)
+    rows, columns = growing.shape
+    assert rows * columns >= 2, f"starts with {rows} × {columns} neurons"
+
+
+@check("growth")
+def check_births(component: Any, subject: Subject) -> None:
+    """Every birth takes a free linked cell, has a finite prototype and a living parent: among
+    squares, hexagons and, unless its ``grows_in_line`` is False, on a line; it answers the same
+    when asked again, whatever room there is.
+    """
+    row = SomMap.rectangle(1, 5, material.generator().standard_normal((5, 4)), LINE)
+    in_line = GrowthAbilities.of(component).grows_in_line
+    for som_map in (material.ring(), material.ring(HEXAGONAL), *([row] if in_line else ())):
+        growth = _anew(component)
+        _grown(growth, som_map, _wanted(growth, som_map))
+    for room in (0, 1, 100):
+        _wanted(_anew(component), material.ring(), room)
+    first, second = (_wanted(_anew(component), material.ring()) for _ in range(2))
+    _assert_same_growth(first, second, "two calls differ")
+
+
+@check("growth")
+def check_changes(component: Any, subject: Subject) -> None:
+    """Neurons without hits or with: what dies, moves or is put between leaves a map that can be."""
+    for grid, idle in ((SQUARE, 0), (SQUARE, 9), (HEXAGONAL, 9)):
+        start = SomMap.rectangle(4, 5, material.generator().standard_normal((20, 4)), grid)
+        grown = _trained(_anew(component), start, 1, _EPOCHS, _EPOCHS + 1, idle)[1]
+        split = grown.is_apart and not GrowthAbilities.of(component).may_disconnect
+        assert len(grown) and not split, "its deaths and moves take the map apart"
+
+
+@check("growth")
+def check_growth_resumes(component: Any, subject: Subject) -> None:
+    """A training that was interrupted goes on to the same births: `remembered` is all it keeps."""
+    whole = _trained(_anew(component), material.ring(), 1, _EPOCHS)[0]
+    again = _trained(_anew(component), material.ring(), 1, _EPOCHS)[0]
+    message = "a second training differs from the first: it keeps something"
+    _assert_same_growth(whole, again, message)
+    first = _anew(component)
+    wanted, som_map = _trained(first, material.ring(), 1, _HALF)
+    remembered, arrays, kept = GrowthAbilities.of(first).remembered, dict[str, Any](), None
+    if remembered is not None:  # as a checkpoint gives it back
+        try:
+            plain = to_plain(remembered(), arrays, "what it remembers")
+        except NotPlainError as error:
+            raise AssertionError(f"no checkpoint can hold what it remembers: {error}") from error
+        kept = from_plain(json.loads(json.dumps(plain)), arrays.pop)
+    wanted += _trained(_anew(component, kept), som_map, _HALF + 1, _EPOCHS)[0]
+    lacks = remembered is None
+    lost = "has no remembered() that gives it" if lacks else "does not remember all of it"
+    message = f"births differ after an interruption: it keeps something and {lost}"
+    _assert_same_growth(whole, wanted, message)
+
+
+@check("growth", lambda component: GrowthAbilities.of(component).wants_children is not None)
+def check_children(component: Any, subject: Subject) -> None:
+    """Vertical growth answers for every neuron, twice the same."""
+    som_map = material.ring()
+    n = len(som_map)
+    state = VerticalState(1, np.linspace(0.0, 1.0, n), np.arange(n) * 100, 1.0)
+    ask_twice("growth", component, "wants_children", som_map, state)
+
+
+# ------------------------------------------------------- initialisations, grids, schedules
+
+
+@check("initialisation")
+def check_prototypes(component: Any, subject: Subject) -> None:
+    """It gives a finite prototype for each cell of squares, hexagons and a line, by its rng."""
+    for grid in (SQUARE, HEXAGONAL, LINE):
+        data = material.trained().evaluate(material.data()).data
+        shape = (1, 6) if grid.is_line else (2, 3)
+        first, again = (
+            ask("initialisation", component, "prototypes", start)
+            for start in (
+                Start(*shape, grid, data, data.moments(), np.random.RandomState(0))
+                for _ in range(2)
+            )
+        )
+        assert np.array_equal(first, again), "two calls differ: draw from rng"
+
+
+@check("grid")
+def check_lattice(component: Any, subject: Subject) -> None:
+    """Its links lead both ways, small maps hang together, and steps are least numbers of links."""
+    lattice = ask_twice("grid", component, "lattice", 4, 4)
+    assert lattice.name, "its name is empty"
+    rows = 1 if lattice.is_line else 4
+    som_map = SomMap.rectangle(rows, 16 // rows, np.zeros((16, 1)), lattice)
+    for neuron in range(16):
+        for other in som_map.neighbours(neuron):
+            assert neuron in som_map.neighbours(other), f"{neuron} leads to {other}, not back"
+    assert not som_map.is_apart, "a map of 4 × 4 neurons does not hang together"
+    cells, hops = som_map.positions, np.array(som_map.hops)
+    fill_hops(hops, som_map.links)
+    steps = som_map.grid.steps(cells[:, None], cells)
+    assert np.array_equal(hops, steps), "steps and links differ: are the links all around a cell?"
+
+
+@check("schedule")
+def check_widths(component: Any, subject: Subject) -> None:
+    """Its widths are finite numbers above 0, the same when asked twice."""
+    for start, end in ((4.0, 0.5), (1.0, 1.0), (1e-3, 1e3)):
+        for remaining in (1.0, 0.5, 1 / 3, 0.0):
+            ask_twice("schedule", component, "width", start, end, remaining)
+
+
+# -------------------------------------------------------------------------- stopping rules
+
+
+def _targets(rule: Any) -> Any:
+    # What a stopping rule needs beside `material.data`: classes, numbers or nothing.
+    if not judges_targets(rule):
+        return None
+    numbers = any(not measure_suits(measure, "classifier") for measure in measures_of(rule))
+    return material.data()[:, 0] if numbers else material.classes()
+
+
+@check("stopping")
+def check_stops(component: Any, subject: Subject) -> None:
+    """It says True or False from the first epoch on, `watch` a number, and it keeps nothing."""
+    rule, history = StoppingAbilities.of(component), material.trained().history_
+    y = _targets(component)
+    seen: Evaluation = material.trained().evaluate(material.data(), y, predictions=y)
+    if y is not None and y.dtype.kind != "f":
+        classes, codes = np.unique(y, return_inverse=True)
+        shares = np.eye(len(classes))[codes]
+        seen = replace(seen, classes=classes, probabilities_of=lambda data: shares[: data.n])
+    watched: list[float] = []
+    for epoch in range(1, len(history) + 1):
+        final = epoch == len(history)
+        state = StopState(history[:epoch], len(history), final, seen, seen, tuple(watched))
+        if rule.watch is not None:
+            watched.append(ask("stopping", component, "watch", state))
+            state = replace(state, watched=tuple(watched))
+        if rule.is_best is not None:
+            ask("stopping", component, "is_best", state)
+        answers = {ask("stopping", component, "stop", state) for _ in range(2)}
+        assert len(answers) == 1, "what a rule remembers is what its watch returns"
+
+
+# ----------------------------------------------------------------------------- small fits
+
+
+@check(MODEL_PART)
+def check_tiny_fit(component: Any, subject: Subject) -> None:
+    """A small map is trained with it, saved and loaded; of metrics and growth the same with any
+    threads, and never past ``max_neurons``.
+    """
+    X, y = material.data(), None
+    parts = {"init" if subject.kind == "initialisation" else subject.kind: component}
+    if subject.kind == "metric":
+        X = material.samples_for(component)
+        material.check_fit(X.astype(np.float32), **parts)
+    elif subject.kind == "grid":
+        rows = 1 if component.lattice(4, 4).is_line else 4
+        parts["growth"] = {"name": "fixed", "rows": rows, "columns": 16 // rows}
+    elif subject.kind == "stopping":
+        y = _targets(component)
+    elif subject.kind == "growth":
+        parts["epochs"] = 20
+        y = material.classes() if GrowthAbilities.of(component).needs_classes else None
+    elif subject.kind == "labeller" and LabellerAbilities.of(component).needs_target:
+        y = np.arange(material.SAMPLES) % 3
+        if not material.only_regresses(component):
+            material.check_fit(X, material.classes(), **parts)
+    estimator = material.check_fit(X, y, **parts)
+    if subject.kind in ("metric", "growth"):
+        material.check_threads(X, y, **parts)
+    cap = getattr(component, "max_neurons", None)
+    assert not isinstance(cap, int) or len(estimator.weights_) <= cap, "it grows past its cap"
+
+
+# ------------------------------------------------------------------------------ labellers
+
+
+def _evidence(component: Any, y: NDArray[Any] | None = None) -> Any:
+    evidence = material.evidence()
+    if y is None and not material.only_regresses(component):
+        return evidence
+    y = material.data()[:, 0] if y is None else y
+    return replace(evidence, y=y, classes=None, class_counts=None)
+
+
+def _columns(component: Any) -> tuple[int, ...]:
+    columns = LabellerAbilities.of(component).columns
+    return () if columns is None else (len(columns),)
+
+
+@check("labeller")
+def check_labels(component: Any, subject: Subject) -> None:
+    """It gives one label a neuron, or one for each of its ``columns``, the same again."""
+    evidence = _evidence(component)
+    labels = ask_twice("labeller", component, "label", evidence)
+    shape = (len(evidence.som_map), *_columns(component))
+    assert labels.shape == shape, f"labels have shape {labels.shape}, not {shape}"
+
+
+@check("labeller", lambda component: LabellerAbilities.of(component).probabilities is not None)
+def check_probabilities(component: Any, subject: Subject) -> None:
+    """Its probabilities sum to 1, and the label of a neuron is one of the most probable classes."""
+    evidence: Any = material.evidence()
+    shares = ask("labeller", component, "probabilities", evidence)
+    labels = ask("labeller", component, "label", evidence)
+    for neuron in np.flatnonzero(evidence.hits > 0):
+        known = np.flatnonzero(evidence.classes == labels[neuron])
+        assert all(shares[neuron, known] >= shares[neuron].max() - 1e-9), (
+            f"neuron {neuron} is labelled {labels[neuron]!r}, which is not its most probable class"
+        )
+
+
+@check("labeller", lambda component: LabellerAbilities.of(component).answer is not None)
+def check_answers(component: Any, subject: Subject) -> None:
+    """It learns arrays, and answers samples from the groups around them, one by one and in threads
+    as all together.
+    """
+    regresses = material.only_regresses(component)
+    around = material.surroundings(numbers=regresses)
+    n, rng = len(around.X), np.random.default_rng(0)
+    y = rng.normal(size=n) if regresses else rng.integers(0, 3, n)
+    state = ask("labeller", component, "learn", around, y, None, material.ring())
+    answers = ask("labeller", component, "answer", around, state)
+    shape = (n, *(_columns(component) if regresses else (3,)))
+    assert answers.shape == shape, f"shape {answers.shape}, not {shape}"
+    per_sample = ("distances", "weights", "values", "units", "X")
+    parts = [slice(start, start + 5) for start in range(0, n, 5)]
+
+    def answer(rows: slice) -> NDArray[Any]:
+        some = replace(around, **{name: getattr(around, name)[rows] for name in per_sample})
+        return np.asarray(ask("labeller", component, "answer", some, state))
+
+    with ThreadPoolExecutor(4) as pool:
+        found = np.concatenate([*map(answer, parts), *pool.map(answer, parts)])
+    same = np.allclose(found, np.concatenate([answers, answers]))
+    assert same, "a thread got other answers, or an answer depends on the other samples"
+
+
+@check("labeller", lambda component: LabellerAbilities.of(component).several_targets)
+def check_several_targets(component: Any, subject: Subject) -> None:
+    """A column of numbers for each target, also where some of them are not known."""
+    numbers = material.data()[:, :3]
+    numbers[::7, 1] = np.nan
+    ask("labeller", component, "label", _evidence(component, numbers))
+
+
+# ------------------------------------------------ engines: the map does not depend on them
+
+_SAMPLES, _FEATURES = 211, 5  # so that parts of any usual size are of different length
+_MANY, _WIDE = 9001, 32  # more than the built-in engines hold unpacked, or read at a time
+_GROWING = {"name": "directed", "spreading_factor": 0.6, "max_neurons": 14}
+_LEARNED = (
+    "weights_", "neurons_", "hit_counts_", "errors_", "quantization_error_", "topographic_error_",
+    "neuron_labels_", "labels_", "leaf_weights_", "leaf_hit_counts_",
+)  # fmt: skip
+
+
+def _samples(n: int = _SAMPLES, d: int = _FEATURES) -> tuple[NDArray[Any], ...]:
+    # Samples, classes, weights, and the samples with missing values.
+    generator = material.generator()
+    codes = generator.integers(0, 4, n)
+    X = 3.0 * generator.standard_normal((4, d))[codes] + generator.standard_normal((n, d))
+    gaps = np.where(generator.random(X.shape) < 0.1, np.nan, X)
+    weights = generator.integers(0, 4, n).astype(np.float64)
+    return X, np.array(["ash", "beech", "cedar", "yew"])[codes], weights, gaps
+
+
+def _both(component: Any, **parts: Any) -> tuple[Any, Any]:
+    # An estimator over this engine, and one over the built-in.
+    from dbgsom_core.estimators.som import SomClassifier, SomVQ
+
+    estimator = SomClassifier if "labeller" in parts else SomVQ
+    params = {"growth": _GROWING, "epochs": 12, "tol": 0, "random_state": 0, **parts}
+    return estimator(engine=component, **params), estimator(engine="local", **params)
+
+
+def _assert_same(mine: Any, usual: Any) -> None:
+    for name in _LEARNED:
+        found, expected = getattr(mine, name), getattr(usual, name)
+        assert np.array_equal(found, expected), f"{name} differs from that of engine 'local'"
+    found, expected = (
+        [(epoch.quantization_error, epoch.movement, epoch.births) for epoch in fitted.history_]
+        for fitted in (mine, usual)
+    )
+    assert found == expected, "the epochs differ from those over engine 'local'"
+
+
+def _assert_near(mine: Any, usual: Any, X: Any) -> None:
+    # The same units, and sums but for their last digits.
+    for name in ("neurons_", "labels_", "hit_counts_", "weights_", "errors_"):
+        found, expected = (np.asarray(getattr(fitted, name)) for fitted in (mine, usual))
+        close = 1e-5 * float(np.abs(expected).max()) if name in ("weights_", "errors_") else 0.0
+        near = found.shape == expected.shape and np.allclose(found, expected, 0, close)
+        assert near, f"{name} of many differs from engine 'local'"
+    assert np.array_equal(mine.predict(X), usual.predict(X)), "predict differs for many samples"
+
+
+@check("engine")
+def check_same_maps(component: Any, subject: Subject) -> None:
+    """A map that it trains has the bits of the built-in engine's: of float32, weighted and missing
+    values too, with classes and child maps, and when training goes on.
+    """
+    X, y, weights, gaps = _samples()
+    for parts in ({}, {"metric": "manhattan"}, {"init": "random", "robust": "auto"}):
+        for dtype in (np.float64, np.float32):
+            mine, usual = _both(component, **parts)
+            _assert_same(mine.fit(X.astype(dtype)), usual.fit(X.astype(dtype)))
+    mine, usual = _both(component)
+    _assert_same(mine.fit(X, sample_weight=weights), usual.fit(X, sample_weight=weights))
+    mine, usual = _both(component)
+    _assert_same(mine.fit(gaps), usual.fit(gaps))
+    assert np.array_equal(mine.impute(gaps), usual.impute(gaps)), "missing values differ"
+    for growth in (_GROWING, {"name": "hierarchical", "base": _GROWING, "tau_2": 0.2}):
+        mine, usual = _both(component, labeller="majority", growth=growth)
+        _assert_same(mine.fit(X, y), usual.fit(X, y))
+        assert np.array_equal(mine.predict_proba(X), usual.predict_proba(X)), "probabilities differ"
+    mine, usual = _both(component)
+    for part in (X[:90], X[90:]):
+        _assert_same(mine.partial_fit(part), usual.partial_fit(part))
+
+
+@check("engine")
+def check_same_maps_of_many(component: Any, subject: Subject) -> None:
+    """Of many samples it trains the map of the built-in engine, sums but for their last digits, of
+    a memory-mapped file too, and the same bits when asked twice.
+    """
+    X, _, weights, _ = _samples(_MANY, _WIDE)
+    X = X.astype(np.float32)
+    mine, usual = (one.fit(X) for one in _both(component, epochs=6))
+    _assert_near(mine, usual, X)
+    again = _both(component, epochs=6)[0].fit(X)
+    for name in _LEARNED:
+        assert np.array_equal(getattr(again, name), getattr(mine, name)), f"{name} differs again"
+    if EngineAbilities.of(component).opened is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            np.save(f"{folder}/X.npy", X)
+            mapped = np.load(f"{folder}/X.npy", mmap_mode="r")
+            _assert_near(_both(component, epochs=6)[0].fit(mapped), usual, X)
+    wide = X.astype(np.float64)
+    mine, usual = (one.fit(wide, sample_weight=weights) for one in _both(component, epochs=6))
+    _assert_near(mine, usual, wide)
+
+
+@check("engine")
+def check_same_incomplete_maps_of_many(component: Any, subject: Subject) -> None:
+    """So it does of many samples with missing values, or it refuses them."""
+    gaps = _samples(_MANY, _WIDE)[3]
+    mine, usual = _both(component, epochs=6)
+    try:
+        mine.fit(gaps)
+    except DataError as error:
+        raise SkipTest(str(error)) from error
+    _assert_near(mine, usual.fit(gaps), gaps)
+
+
+@check("engine")
+def check_same_answers(component: Any, subject: Subject) -> None:
+    """It answers for new samples as the built-in engine does, to the bit."""
+    X = _samples()[0]
+    mine, usual = (one.fit(X[:120]) for one in _both(component))
+    new = X[120:]
+    answers: dict[str, Callable[[Any], Any]] = {
+        "predict": lambda one: one.predict(new),
+        "bmu": lambda one: one.bmu(new, 3),
+        "distances": lambda one: one.transform(new, "distances"),
+        "mixture": lambda one: one.transform(new, "mixture"),
+        "score_samples": lambda one: one.score_samples(new),
+        "quantization error": lambda one: one.calculate_quantization_error(new),
+        "evaluation": lambda one: one.evaluate(new).distance,
+        "chunks": lambda one: np.vstack([block for _, block in one.evaluate(new).chunks()]),
+        "squares": lambda one: one.evaluate(new).won_squares,
+    }
+    for name, of in answers.items():
+        assert np.array_equal(of(mine), of(usual)), f"{name} differs from engine 'local'"
