@@ -9,11 +9,11 @@
         environment.json   versions, plugins, machine, git
         metrics.jsonl      the journal, one line an epoch: {"epoch", "time" (unix ms), "metrics"}
         measures.json      final measures
-        folds.csv          what each fold measured, where there are any (see `folds`)
+        folds.csv          what each fold measured, where there are any, see `FoldMeasures`
         model.npz          the saved pipeline; models/epoch-N.npz that of an epoch, where asked for
         model.json         what the saved pipeline needs, and the columns of its table
         input_example.npy  a few raw rows, and output_example.npy what the model answers to them
-        film.npz           prototypes of past epochs, where the run has an explorer (see `film`)
+        film.npz           prototypes of past epochs, where the run has an explorer
         assignments.csv    where each sample ended: ids or row, unit, cell, label, distance, novelty
         neurons.csv        each neuron: cell, hits, error, label, prototype
         scalars.jsonl      what observers logged, as the journal: the step stands for the epoch
@@ -21,32 +21,36 @@
         figures/NAME.png   or NAME.html, where the figure is a page
         report.md          and report.html, the same with its figures as one page
         TRACKER.json       what a tracker notes, such as which store was sent all of this
-        checkpoints/       of its fits, until the run has finished (see `checkpoint`)
-        .lock              held while the run lives (see `find`)
+        checkpoints/       of its fits, until the run has finished, see `Checkpoint`
+        .lock              held while the run lives, see `RunLock`
 
 Every file but the journal is written beside its place and moved there, so that a reader sees the
 old or the new one and never a part. The status is written first and last: a folder that says
 "finished" has everything on the disk, and one that says "running" while nobody holds its lock was
-killed (see `find`). JSON knows no NaN: numbers that are not finite are written as the strings
-``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, and readers turn measures back.
+killed. JSON knows no NaN: numbers that are not finite are written as the strings ``"NaN"``,
+``"Infinity"`` and ``"-Infinity"``, and readers turn measures back.
 """
 
 from __future__ import annotations
 
 import csv
 import errno
+import hashlib
+import io
 import json
 import math
 import os
 import platform
 import re
+import shutil
+import statistics
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import EllipsisType
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -54,7 +58,6 @@ from dbgsom_core.config import dump_yaml, read_plain
 from dbgsom_core.errors import ConfigError, as_text
 from dbgsom_core.interfaces.privacy import masked, without_secrets
 from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
-from dbgsom_core.runs.folds import FoldMeasures, parse_folds
 from dbgsom_core.runs.manifest import Manifest
 from dbgsom_core.tables.safe_files import (
     open_regular,
@@ -64,13 +67,16 @@ from dbgsom_core.tables.safe_files import (
     write_atomically,
 )
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 State = Literal["running", "finished", "failed", "killed"]
 
 _LARGEST_RECORD = 1 << 24  # bytes of a JSON, YAML or CSV file that is read whole
 _LARGEST = 1 << 30  # bytes of a journal (of some million epochs), a report, a figure
-SECONDS_TO_WRITE = 60.0  # in which a new folder, or a status that somebody writes over, is whole
 _SHORT_ERROR = 512  # characters of a sentence in the 4096 bytes that any file has on the disk
 _EPOCH_MODEL = re.compile(r"epoch-(\d+)\.npz")
+_FACTS = ("fold", "train_samples", "test_samples", "rows")  # columns of folds.csv before measures
 
 _T = TypeVar("_T")
 
@@ -98,15 +104,12 @@ class RunFiles:
         self.scalars = folder / SCALARS
 
     def figure(self, name: str, ending: Literal["png", "html"] = "png") -> Path:
-        """Return the path of a figure."""
         return self.folder / "figures" / f"{name}.{ending}"
 
     def table(self, name: str) -> Path:
-        """Return the path of a table."""
         return self.folder / f"{name}.csv"
 
     def epoch_model(self, epoch: int) -> Path:
-        """Return the path of the model of an epoch."""
         return self.folder / "models" / f"epoch-{epoch}.npz"
 
     def epoch_models(self) -> dict[int, Path]:
@@ -134,6 +137,10 @@ class RunFiles:
         for inside, _, _ in os.walk(self.folder / ARTIFACTS):
             sweep(Path(inside))
 
+    def remove_checkpoints(self) -> None:
+        """Remove what a finished run needs no more."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
 
 class Process(BaseModel):
     """The process of a run; its number means something on its host only."""
@@ -142,11 +149,6 @@ class Process(BaseModel):
 
     host: str
     pid: int
-
-    @classmethod
-    def this(cls) -> Process:
-        """Return the current process."""
-        return cls(host=platform.node(), pid=os.getpid())
 
     @property
     def is_elsewhere(self) -> bool:
@@ -175,6 +177,17 @@ class JournalLine:
     metrics: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class FoldMeasures:
+    """Measures of one fold, by their logged names."""
+
+    fold: int  # counted from 1
+    train_samples: int
+    test_samples: int
+    rows: str  # digest of the rows to train and to test on, the same in runs that divide alike
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
 class StoredRun(Status, Manifest):
     """A run folder read back. What the folder lacks is empty; a lost status reads as running.
 
@@ -196,7 +209,6 @@ class StoredRun(Status, Manifest):
         return time.time() - max(signs, default=0.0)
 
     def epochs(self) -> list[JournalLine]:
-        """Read the journal."""
         return read_journal(self.files.journal)[0]
 
     def scalars(self) -> list[JournalLine]:
@@ -228,7 +240,6 @@ def json_text(value: Any) -> str:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically."""
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
@@ -238,7 +249,6 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically, redacted."""
     write_bytes(path, json_text(value).encode())
 
 
@@ -248,7 +258,6 @@ def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def now() -> str:
-    """Return the present time as run folders write it."""
     return timestamp(datetime.now(UTC))
 
 
@@ -269,7 +278,7 @@ def write_status(
 
     A full disk has no space for a new file: then the old status is written over.
     """
-    process = Process.this() if process is ... else process
+    process = Process(host=platform.node(), pid=os.getpid()) if process is ... else process
     record = {
         "status": status,
         "started": started,
@@ -347,17 +356,15 @@ def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
     except FileNotFoundError:
         return [], offset
     complete = content[: content.rfind(b"\n") + 1]
-    lines = (_journal_line(line) for line in complete.splitlines())
-    return [line for line in lines if line is not None], offset + len(complete)
-
-
-def _journal_line(line: bytes) -> JournalLine | None:
-    try:
-        content = json.loads(line)
-        metrics = {name: float(value) for name, value in content["metrics"].items()}
-        return JournalLine(int(content["epoch"]), int(content["time"]), metrics)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return None
+    lines = []
+    for line in complete.splitlines():
+        try:
+            record = json.loads(line)
+            metrics = {name: float(value) for name, value in record["metrics"].items()}
+            lines.append(JournalLine(int(record["epoch"]), int(record["time"]), metrics))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            continue  # `journal_damage` finds that an epoch lacks
+    return lines, offset + len(complete)
 
 
 def journal_damage(stored: StoredRun) -> str:
@@ -402,23 +409,20 @@ def read_run(folder: Path) -> StoredRun:
     stored = _read_status(folder, reader)
     files = stored.files
     manifest = reader.json(files.run, Manifest, Manifest())
-    config = reader.yaml(files.config)
-    found = stored.model_copy(
-        update={
-            **dict(manifest),
-            "id": manifest.id or folder.name,
-            "name": manifest.name or folder.name,
-            "experiment": manifest.experiment or folder.parent.name,
-            "config": config,
-            "environment": reader.json(files.environment, dict[str, Any], {}),
-            "measures": reader.json(files.measures, dict[str, float], {}),
-            "folds": reader.folds(files.folds),
-        }
-    )
+    found = {
+        **dict(manifest),
+        "id": manifest.id or folder.name,
+        "name": manifest.name or folder.name,
+        "experiment": manifest.experiment or folder.parent.name,
+        "config": reader.yaml(files.config),
+        "environment": reader.json(files.environment, dict[str, Any], {}),
+        "measures": reader.json(files.measures, dict[str, float], {}),
+        "folds": reader.folds(files.folds),
+    }
     for path in (files.journal, files.scalars, files.model, files.report, files.page):
         if path.exists() and not path.is_file():
             reader.damage.append(f"{path.name} cannot be read: it is no regular file")
-    return found.model_copy(update={"damage": "; ".join(map(as_text, reader.damage))})
+    return stored.model_copy(update=found | {"damage": "; ".join(map(as_text, reader.damage))})
 
 
 def _read_status(folder: Path, reader: _Reader) -> StoredRun:
@@ -462,7 +466,6 @@ class _Reader:
         return empty
 
     def yaml(self, path: Path) -> Mapping[str, Any]:
-        """Return the mapping in a YAML file."""
         content = self._content(path)
         try:
             found = {} if content is None else read_plain(content.decode("utf-8"), path.name)
@@ -476,7 +479,6 @@ class _Reader:
         return {}
 
     def folds(self, path: Path) -> list[FoldMeasures]:
-        """Return what the folds of a run measured."""
         content = self._content(path)
         try:
             return [] if content is None else parse_folds(content.decode("utf-8"))
@@ -505,20 +507,72 @@ def find_experiments(root: Path) -> list[str]:
 
 
 def _folders(root: Path, below: str) -> set[Path]:
-    found: set[Path] = set()
-    try:
-        for name in ("status.json", "run.json"):  # either makes a folder a run
-            found.update(path.parent for path in root.glob(f"{below}/{name}"))
+    try:  # either file makes a folder a run
+        files = [f for n in ("status.json", "run.json") for f in root.glob(f"{below}/{n}")]
     except (OSError, ValueError):  # no folder can have this name
         return set()
-    return found
+    return {file.parent for file in files}
 
 
 def find_runs(root: Path, experiment: str) -> list[StoredRun]:
     """Return the runs of an experiment, sweeps included, oldest first."""
-    found = [read_run(folder) for folder in find_folders(root, experiment)]
 
     def age(run: StoredRun) -> tuple[str, float]:  # several may have begun in one second
         return run.files.folder.name[:15], run.started.timestamp() if run.started else 0.0
 
-    return sorted(found, key=age)
+    return sorted(map(read_run, find_folders(root, experiment)), key=age)
+
+
+# --------------------------------------------------------------------------------------- folds
+
+
+def digest_of_rows(train: NDArray[Any], test: NDArray[Any]) -> str:
+    """Return a short digest of the rows to train and to test on."""
+    found = hashlib.sha256()
+    for rows in (train, test):
+        found.update(f"{len(rows)}:".encode())
+        found.update(rows.astype("<i8").tobytes())
+    return found.hexdigest()[:12]
+
+
+def folds_text(folds: Sequence[FoldMeasures]) -> str:
+    """Return folds as CSV: a line each, a column for each measure; what is missing is empty."""
+    names = list(dict.fromkeys(name for fold in folds for name in fold.measures))
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*_FACTS, *names])
+    for fold in folds:
+        values = (fold.measures.get(name) for name in names)
+        cells = ("" if value is None else repr(float(value)) for value in values)
+        writer.writerow([*(getattr(fold, fact) for fact in _FACTS), *cells])
+    return stream.getvalue()
+
+
+def parse_folds(text: str) -> list[FoldMeasures]:
+    """Read what `folds_text` returned; raises ValueError where it is no such table."""
+    header, *lines = list(csv.reader(io.StringIO(text), strict=True)) or [[]]
+    if tuple(header[: len(_FACTS)]) != _FACTS:
+        raise ValueError(f"its first columns are not {', '.join(_FACTS)}")
+    folds = []
+    for cells in lines:
+        named = dict(zip(header, cells, strict=True))
+        fold, train, test, rows = (named.pop(fact) for fact in _FACTS)
+        measures = {name: float(cell) for name, cell in named.items() if cell}
+        folds.append(FoldMeasures(int(fold), int(train), int(test), rows, measures))
+    return folds
+
+
+def summary(folds: Iterable[FoldMeasures]) -> dict[str, float]:
+    """Return the mean of each measure over folds, and the standard deviation as ``test_std/…``."""
+    found: dict[str, list[float]] = {}
+    for name, value in (item for fold in folds for item in fold.measures.items()):
+        found.setdefault(name, []).append(value)
+    means = {name: statistics.fmean(values) for name, values in found.items()}
+    spreads = {
+        name.replace("test/", "test_std/"): (
+            statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
+        )
+        for name, values in found.items()
+        if len(values) > 1
+    }
+    return means | spreads

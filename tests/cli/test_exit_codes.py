@@ -63,10 +63,9 @@ def test_help_is_0_and_an_unknown_option_2(path, dbgsom):
     assert dbgsom(*path, "--no-such-option").code == 2
 
 
-def test_commands_are_told_in_whole_sentences_and_in_the_order_of_work(dbgsom):
-    told = [dbgsom(*path, "--help").out.split("Commands:\n")[1] for path in ([], ["plugins"])]
-    assert "..." not in "".join(told)
-    order = [line.split()[0] for line in told[0].splitlines() if line[2:3].strip()]
+def test_commands_are_listed_in_the_order_of_work(dbgsom):
+    listed = dbgsom("--help").out.split("Commands:\n")[1]
+    order = [line.split()[0] for line in listed.splitlines() if line[2:3].strip()]
     assert order[:4] == ["init", "validate", "run", "sweep"]
     assert sorted(order) == sorted(cli.commands)
 

@@ -11,13 +11,13 @@ import yaml
 from click.testing import CliRunner
 
 from dbgsom_core import persistence
-from dbgsom_core.cli.init import init
+from dbgsom_core.cli.config import init
 from dbgsom_core.cli.models import predict
 from dbgsom_core.config import load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
-from dbgsom_core.runs.init.profile import Cells, profile_column
+from dbgsom_core.runs.init import Cells, profile_column
 from dbgsom_core.runs.pipeline import run_experiment
 
 
@@ -307,7 +307,7 @@ def test_what_says_missing_in_one_column_says_so_in_all(form, folder):
 
 
 def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):
-    from dbgsom_core.runs.init import profile
+    from dbgsom_core.runs import init as profile
 
     monkeypatch.setattr(profile, "_WHOLE", 1 << 14)
     monkeypatch.setattr(profile, "_HEAD", 1 << 12)

@@ -12,7 +12,7 @@ USES = {
 }
 SCRIPT = """
 import pickle, sys
-from dbgsom_core.cli.options import lazy_import
+from dbgsom_core.cli.console import lazy_import
 with lazy_import("scipy.stats"):
     import scipy.stats, sklearn.base
     from scipy import stats

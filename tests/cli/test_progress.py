@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 import dbgsom_core.engine.compile  # noqa: F401 - reports what numba compiles
-from dbgsom_core.cli.progress import TextDisplay
+from dbgsom_core.cli.run import TextDisplay
 from dbgsom_core.engine.compile_clock import CompileClock
 from dbgsom_core.interfaces.epochs import EpochRecord
 
@@ -24,7 +24,7 @@ def make_run(name="a"):
 
 @pytest.fixture(autouse=True)
 def every_epoch_is_printed(monkeypatch):
-    monkeypatch.setattr("dbgsom_core.cli.progress._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("dbgsom_core.cli.run._SECONDS_BETWEEN_LINES", 0.0)
 
 
 @pytest.fixture

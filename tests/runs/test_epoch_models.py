@@ -7,8 +7,8 @@ from sklearn.base import clone
 import dbgsom_core
 from dbgsom_core import persistence
 from dbgsom_core.interfaces.stopping import STOP, StoppingComponent
-from dbgsom_core.runs.checkpoint import Checkpoint
 from dbgsom_core.runs.folder import RunFiles
+from dbgsom_core.runs.pipeline import Checkpoint
 
 CONFIG = {
     "experiment": "flowers",

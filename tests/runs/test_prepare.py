@@ -9,9 +9,8 @@ from click.testing import CliRunner
 from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DataError, Remark
-from dbgsom_core.runs.data import load_data
+from dbgsom_core.runs.data import final_fold, load_data
 from dbgsom_core.runs.prepare import fit_steps, make_step, make_steps
-from dbgsom_core.runs.split import final_fold
 
 SCALER, PCA = "sklearn.preprocessing:RobustScaler", "sklearn.decomposition:PCA"
 

@@ -13,11 +13,9 @@ from dbgsom_core.errors import DataError
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import make_callbacks
-from dbgsom_core.runs.data import load_data, load_test
-from dbgsom_core.runs.folder import read_run
-from dbgsom_core.runs.folds import FoldMeasures, folds_text, parse_folds, summary
+from dbgsom_core.runs.data import divisions, final_fold, load_data, load_test
+from dbgsom_core.runs.folder import FoldMeasures, folds_text, parse_folds, read_run, summary
 from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.split import divisions, final_fold
 from dbgsom_core.tables import Columns
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dbgsom_core.runs.compare.stats import (
+from dbgsom_core.runs.stats import (
     LEVEL,
     adjusted_means,
     holm,

@@ -25,6 +25,7 @@ from dbgsom_core.api import (
     private_logger,
     write_atomically,
 )
+from dbgsom_core.runs.callbacks import shutdown
 from dbgsom_core.runs.folder import (
     JournalLine,
     RunFiles,
@@ -42,7 +43,6 @@ from dbgsom_core.runs.folder import (
     write_yaml,
 )
 from dbgsom_core.runs.manifest import Manifest
-from dbgsom_core.runs.signals import shutdown
 from dbgsom_plugins.trackers.system_metrics import SystemMetrics
 
 _log = private_logger("dbgsom.run_folder")
@@ -160,7 +160,7 @@ class RunFolderObserver:
     def keep(self, run: Run, result: RunResult) -> None:
         """Write the measures and the model, before anything is drawn."""
         # These import much, long after the start.
-        from dbgsom_core.runs.film import save_film
+        from dbgsom_core.runs.results import save_film
         from dbgsom_core.tables import write_table
 
         files = RunFiles(run.folder)

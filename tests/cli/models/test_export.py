@@ -37,8 +37,8 @@ def test_neurons_are_exported_in_raw_units(shop, told, model, tmp_path):
 def test_child_maps_are_exported_below_their_neurons(digits, tmp_path):
     from dbgsom_core import SomVQ
     from dbgsom_core.estimators.model_file import FittedModel
-    from dbgsom_core.runs.models.export import exported
-    from dbgsom_core.runs.models.predict import predict_file
+    from dbgsom_core.runs.explain import exported
+    from dbgsom_core.runs.models import predict_file
 
     base = {"name": "directed", "spreading_factor": 0.1}
     growth = {"name": "hierarchical", "base": base, "tau_2": 0.02}

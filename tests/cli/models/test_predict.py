@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dbgsom_core.runs.models import samples
+from dbgsom_core.runs import models as samples
 
 
 def test_rows_are_answered_by_the_names_of_their_columns(shop, told, new, model, read_csv):

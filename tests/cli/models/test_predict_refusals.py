@@ -8,7 +8,7 @@ import pytest
 
 from dbgsom_core import SomVQ
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.runs.models import samples
+from dbgsom_core.runs import models as samples
 from dbgsom_core.tables import Columns
 
 

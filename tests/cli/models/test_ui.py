@@ -67,7 +67,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Quiet).serve_forever()
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_the_page_with_all_of_its_processes(how, tmp_path, monkeypatch, capsys):
     from dbgsom_core.interfaces.trackers import Page
-    from dbgsom_core.runs.signals import Interrupted
+    from dbgsom_core.runs.callbacks import Interrupted
 
     ui = import_module("dbgsom_core.cli.trackers")
     port, note = ui._free_port(), tmp_path / "child"

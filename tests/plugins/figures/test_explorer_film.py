@@ -15,7 +15,7 @@ from dbgsom_core import GrowthFilm, SomVQ
 from dbgsom_core.api import Death, EpochRecord
 from dbgsom_core.estimators import archive, growth_film
 from dbgsom_core.estimators.display import view_of
-from dbgsom_core.runs import film as stored
+from dbgsom_core.runs import results as stored
 from dbgsom_plugins.figures.explorer import Explorer
 
 X = load_iris().data

@@ -14,9 +14,15 @@ import pytest
 
 from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, Variant
 from dbgsom_core.plugins.callbacks import call
-from dbgsom_core.runs.find import RunLock
-from dbgsom_core.runs.folder import RunFiles, read_run, write_status
-from dbgsom_core.runs.folds import FoldMeasures, folds_text, summary
+from dbgsom_core.runs.folder import (
+    FoldMeasures,
+    RunFiles,
+    folds_text,
+    read_run,
+    summary,
+    write_status,
+)
+from dbgsom_core.runs.stored_runs import RunLock
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow
 from dbgsom_plugins.trackers.run_folder import RunFolder
 

@@ -35,14 +35,12 @@ from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks, call
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import make_callbacks, mirror_ended
+from dbgsom_core.runs.callbacks import SIGNALS, make_callbacks, mirror_ended, shutdown
 from dbgsom_core.runs.data import load_data, same_data
-from dbgsom_core.runs.figures import warnings_as_notes
-from dbgsom_core.runs.find import mark_killed
-from dbgsom_core.runs.folder import StoredRun, read_run
-from dbgsom_core.runs.pipeline import run_experiment
-from dbgsom_core.runs.resume import finish_off
-from dbgsom_core.runs.signals import SIGNALS, shutdown
+from dbgsom_core.runs.folder import read_run
+from dbgsom_core.runs.pipeline import Task, run_task
+from dbgsom_core.runs.results import warnings_as_notes
+from dbgsom_core.runs.stored_runs import finish_off, mark_killed
 
 _SPAWN = multiprocessing.get_context("spawn")
 _SECONDS_BETWEEN_EPOCHS = 0.05
@@ -52,17 +50,6 @@ _SECONDS_TO_REPORT = 120.0  # for trackers of a child that is asked to end
 _IGNORED = tuple(number for number in SIGNALS if number.name not in ("SIGTERM", "SIGXCPU"))
 
 Send = Callable[[str, Any], None]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One child of a sweep: what to run, under which name, and what there is of it already."""
-
-    name: str
-    experiment: Experiment
-    parent: Run
-    varies: dict[str, Any]
-    stored: StoredRun | None
 
 
 @dataclass(frozen=True)
@@ -173,7 +160,6 @@ class Processes:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End all processes; a child that still runs is asked to end, and has some time for it."""
         self._display = None  # it has been told of the end of the sweep
         running = {slot: slot.run for slot in self._busy}
         try:
@@ -343,24 +329,13 @@ class _Worker:
         try:
             with compile_clock(partial(self._send, "compiles")):
                 data, notes = self._load(experiment)
-                done = run_experiment(
-                    experiment,
-                    self._callbacks,
-                    registry,
-                    data=data,
-                    data_notes=notes,
-                    parent=task.parent,
-                    name=task.name,
-                    varies=task.varies,
-                    stored=task.stored,
-                )
+                done = run_task(task, self._callbacks, registry, data, notes)
         except Exception:
             shutdown.check()  # it may have failed of that
             raise
         return done.run, dict(done.result.measures), tuple(self._callbacks.notes)
 
     def _load(self, experiment: Experiment) -> tuple[Data, list[str]]:
-        """Return the data of an experiment, and what was noted when it was loaded."""
         if self._loaded is None or not same_data(experiment, self._loaded[0]):
             notes: list[str] = []
             with warnings_as_notes(notes):
@@ -368,19 +343,16 @@ class _Worker:
         return self._loaded[1:]
 
     def dbgsom_run_started(self, run: Run) -> None:
-        """Send which run began, and where."""
         self._sent, self._last = 0.0, None
         self._send("started", run)
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
-        """Send some epochs."""
         self._last = replace(epoch, births=(), changes=())
         if time.monotonic() - self._sent >= _SECONDS_BETWEEN_EPOCHS:
             self._send("epoch", self._last)
             self._sent = time.monotonic()
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
-        """Send how the training ended."""
         history = () if self._last is None else (self._last,)
         self._send("finished", RunResult(dict(result.measures), history))
 
@@ -400,7 +372,6 @@ class _Lines(io.TextIOBase):
         self._send, self._begun = send, ""
 
     def write(self, text: str) -> int:
-        """Send whole lines."""
         *lines, self._begun = (self._begun + text).split("\n")
         for line in lines:
             self._send("printed", line.rstrip("\r"))

@@ -79,7 +79,6 @@ def paired_t(
 
 
 def _means(values: Floats, belongs: Floats) -> Floats:
-    """Return the means of finite values (m, k) over groups of columns (k, g); NaN of no value."""
     present = np.isfinite(values)
     counts = present @ belongs
     with np.errstate(divide="ignore", invalid="ignore"):
