@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from urllib.request import urlopen
 
 import click
 
@@ -240,6 +239,8 @@ def _serve(page: Page, in_browser: bool) -> int:
 
 
 def _wait_until_it_answers(page: Page, server: subprocess.Popen[bytes]) -> None:
+    from urllib.request import urlopen
+
     deadline = time.monotonic() + _SECONDS_TO_START
     while server.poll() is None and time.monotonic() < deadline:
         shutdown.check()
