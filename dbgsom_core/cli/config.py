@@ -206,7 +206,6 @@ def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
         rows = [_column_row(column, role, suggestion) for column, role in both[:_MOST_COLUMNS]]
     else:
         lines[0] += f"{len(profile.spreads)} features"
-    lines += profile.notes
     if profile.complete and profile.rows < LEAST_ROWS:
         lines.append(f"{profile.path} has {profile.rows} rows; a map needs at least {LEAST_ROWS}")
     lines.append(f"estimator: {suggestion.estimator}")

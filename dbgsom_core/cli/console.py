@@ -389,16 +389,11 @@ limit_option = partial(
 
 
 def is_strict() -> bool:
-    """Return whether the command was called with ``--strict-plugins``."""
     return bool(click.get_current_context().meta.get(_STRICT))
 
 
 def open_registry(*, warn: bool = False) -> Registry:
-    """Return the registry of plugins that the options of the command ask for.
-
-    ``warn`` logs a warning for each plugin that could not be loaded; with ``--strict-plugins``
-    `PluginError` is raised for it.
-    """
+    """Return the registry of plugins that the options of the command ask for."""
     registry = get_registry()
     if is_strict() and registry.broken:
         raise PluginError(
@@ -419,10 +414,7 @@ def open_registry(*, warn: bool = False) -> Registry:
 
 
 def check_output(path: str, *read: str | Path | None) -> None:
-    """Raise `DataError` where a command cannot, or should not, write a file (`-`: standard output).
-
-    It should not write a file that it has ``read``, or one that belongs to a run.
-    """
+    """Raise `DataError` for a file to write that was ``read``, is of a run, or cannot be written."""
     target = Path(path)
     if path == "-":
         return
@@ -444,7 +436,6 @@ def check_output(path: str, *read: str | Path | None) -> None:
 
 @contextmanager
 def writing(path: str) -> Iterator[None]:
-    """Raise `DataError` where writing a file in here fails."""
     try:
         yield
     except OSError as error:

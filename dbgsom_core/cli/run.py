@@ -209,10 +209,7 @@ def _run_loaded(
 def _resume(
     name: str, overrides: Sequence[str], registry: Registry, jobs: int, fail_fast: bool
 ) -> int:
-    """Go on with a run or sweep, named by id, folder or configuration; return the exit code.
-
-    Of one that has finished the result is printed.
-    """
+    """Go on with a run or sweep, named by id, folder or configuration; return the exit code."""
     root = Path("runs")
     stored = stored_runs.stored_run(name, root)
     if stored is None:
@@ -353,7 +350,6 @@ class _RunState:
         self._spent = 0.0
 
     def add(self, epoch: EpochRecord) -> str:
-        """Add an epoch and return how long the epochs that are left take at most."""
         before = 0.0 if self.last is None else self.last.seconds
         compiled, self._compiled = self._clock.seconds - self._compiled, self._clock.seconds
         self._spent += max(epoch.seconds - before - compiled, 0.0)
@@ -362,10 +358,7 @@ class _RunState:
 
 
 class TextDisplay:
-    """Prints a line when a run starts, every two seconds (every epoch with -v), and at its end.
-
-    With a rich bar each run that goes on has a bar, and those that have ended a line above it.
-    """
+    """Prints a line when a run starts, every two seconds (every epoch with -v), and at its end."""
 
     def __init__(self, runs: int, clock: CompileClock, bar: Any = None) -> None:
         self._runs, self._begun, self._clock, self._bar = runs, 0, clock, bar
@@ -403,11 +396,9 @@ class TextDisplay:
         self._end(run.id, "stopped")
 
     def kept(self) -> None:
-        """Count a run of a sweep that had finished before."""
         self._begun += 1
 
     def clear(self) -> None:
-        """End runs whose end was never reported."""
         for id in [*self._running]:
             self._end(id, "stopped")
 

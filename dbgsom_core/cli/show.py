@@ -129,11 +129,7 @@ def _print_map(file: Path, by: str | None) -> None:
 
 
 def draw_map(estimator: Any, by: str | None, console: Any) -> list[Any]:
-    """Return the lines that show a fitted map as coloured blocks, its legend below it.
-
-    ``by`` is what is shown: ``"label"``, ``"hits"``, or what suits the estimator (None). Every cell
-    holds characters or shades, so that nothing is lost without colours.
-    """
+    """Return the lines that show a fitted map as coloured blocks, its legend below it."""
     import numpy as np
     from rich.text import Text
 
@@ -285,11 +281,7 @@ def compare(
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[Any]], *, left: bool = False
 ) -> None:
-    """Print a plain table; the first column and those of sentences stand on the left, else right.
-
-    On a pipe every row is one line; on a terminal long cells are folded, or where all stand on the
-    ``left`` cut off.
-    """
+    """Print a table, numbers on the right; a row is one line on a pipe, and where all is ``left``."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -320,7 +312,6 @@ def print_table(
 
 
 def cell(value: Any) -> str:
-    """Return a value as it stands in a table."""
     from dbgsom_core.runs.compare import in_digits
 
     if value is None:
@@ -330,10 +321,7 @@ def cell(value: Any) -> str:
 
 
 def print_measures(measures: Mapping[str, float], view: Any, registry: Registry) -> None:
-    """Print final measures: a row each, a column for the training and one for the test part.
-
-    Beside the name stands which values are best: greater, less, or 0.
-    """
+    """Print final measures: a row each, a column for the training and one for the test part."""
     from dbgsom_core.runs.ranking import best_end
 
     parts = [part for part in ("train", "test", "test_std") if _has_part(measures, part)]

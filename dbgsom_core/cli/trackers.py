@@ -88,10 +88,7 @@ def _runs_to_sync(what: Sequence[str], root: Path, dry_run: bool) -> list[Stored
 
 
 def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> tuple[int, int]:
-    """Bring the trackers of a run up to date, or list what they lack.
-
-    Returns how many trackers lacked something, and how many did not.
-    """
+    """Bring the trackers of a run up to date, or list what they lack."""
     folder, lacking, complete = stored.files.folder, 0, 0
     for name, tracker in tracking_of(stored, registry):
         abilities = TrackerAbilities.of(tracker)

@@ -390,11 +390,7 @@ def _four_digits(value: float) -> str:
 
 
 def check_experiment(experiment: Experiment) -> None:
-    """Check an experiment before its data is read, mostly without importing scikit-learn.
-
-    The estimator's parts and the prepare steps are built, and thrown away. Steps of a class, or
-    with parameters, are imported to be checked.
-    """
+    """Check an experiment before its data is read, mostly without importing scikit-learn."""
     kind = experiment.model.estimator
     params: dict[str, Any] = {
         **DEFAULT_NAMES,

@@ -65,7 +65,6 @@ class ShutdownFlag:
                 signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raise `Interrupted` when the process was asked to end."""
         if self.signal is not None:
             raise Interrupted(f"asked to end by {self.signal.name}")
 
@@ -131,10 +130,7 @@ def session(
 
 
 class EpochCallback:
-    """The callback of a run's fit: passes each epoch on, and ends the training where asked to.
-
-    What the run folder raises ends it, or a signal, or a callback that answers `STOP`.
-    """
+    """The callback of a run's fit: passes each epoch on, and ends the training where asked to."""
 
     vital = True
 
@@ -159,22 +155,17 @@ def run_folder_of(tracking: Tracking, registry: Registry) -> Any:
 
 
 def runs_folder(experiment: Experiment, registry: Registry) -> Path:
-    """Return the folder under which the runs of this experiment are kept."""
     return Path(run_folder_of(experiment.tracking, registry).path)
 
 
 def tracking_of(stored: StoredRun, registry: Registry) -> Tracking:
-    """Return the trackers that the configuration in a run folder names.
-
-    Plugins of its other parts need not be installed any more.
-    """
+    """Return the trackers that the configuration in a run folder names."""
     known = {key: value for key, value in stored.config.items() if key == "tracking"}
     rest = {"experiment": "trackers", "dataset": "iris", "measures": [], "figures": []}
     return parse_experiment({**rest, **known}, registry).tracking
 
 
 def default_tracking(registry: Registry) -> Tracking:
-    """Return the trackers of runs whose configuration names none."""
     usual = (name for name, tracker in registry.trackers().items() if tracker.is_default)
     return [(name, build_tracker(name, registry)) for name in usual]
 

@@ -257,10 +257,7 @@ class Comparison:
             raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
 
     def links(self, registry: Registry | None = None) -> list[str]:
-        """Return the commands or addresses that show the runs beside each other, by tracker.
-
-        One run of each variant comes first.
-        """
+        """Return the commands or addresses that show the runs beside each other, by tracker."""
         registry = registry or get_registry()
         by_id = {run.id: run for run in self.runs}
         rows = [row for table in self.tables for row in table.ranked]
@@ -291,7 +288,6 @@ def _filled(section: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_ending(path: Path) -> None:
-    """Raise DataError where no form of a comparison has this ending."""
     if path.suffix.lower() not in (".csv", ".html", ".md"):
         raise DataError(f"'{path.name}' ends in none of .csv, .html and .md")
 
@@ -371,7 +367,6 @@ def in_digits(value: float, digits: int) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with three or four digits that count."""
     if not math.isfinite(value) or value == 0:
         return str(value) if value else "0"
     return in_digits(value, 4 if abs(value) >= 1 else 3)
@@ -514,7 +509,6 @@ def leader_text(table: Table) -> str:
 
 
 def same_mean(variants: Sequence[str]) -> str:
-    """Return that these variants have the same mean as the best."""
     first, *others = variants
     if not others:
         return f"{first} has the same mean"
@@ -625,7 +619,6 @@ def _count_of(row: Row) -> str:
 
 
 def rank_columns(ranking: MeanRanks) -> Cells:
-    """Return the header and the cells of mean ranks over data sets."""
     rows: list[list[str | None]] = [
         [variant, number(float(mean)), *(number(float(rank)) for rank in of)]
         for variant, mean, of in zip(ranking.variants, ranking.means, ranking.ranks, strict=True)
@@ -648,7 +641,6 @@ def table_title(table: Table) -> str:
 
 
 def beside(table: Table) -> list[str]:
-    """Return the few measures that most people look at beside the one that ranks."""
     part = table.criterion.split or "train"
     wanted = (f"{part}/{name}" for name in SHOWN_BESIDE)
     known = {name for row in table.rows for name in row.measures}

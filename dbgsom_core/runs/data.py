@@ -44,20 +44,13 @@ _SUBSAMPLE_BYTES = 1 << 26
 
 
 def load_section(dataset: Any, folder: str | None = None) -> Data:
-    """Load what the section ``dataset`` of a configuration describes, see `load_data`.
-
-    Relative paths start at ``folder``, or at the working directory.
-    """
+    """Load what the section ``dataset`` of a configuration describes, see `load_data`."""
     experiment = parse_experiment({"experiment": "source", "dataset": dataset, "tracking": []})
     return load_data(experiment if folder is None else replace(experiment, folder=Path(folder)))
 
 
 def load_data(experiment: Experiment) -> Data:
-    """Load the data set of an experiment; `DataError` where its parts cannot use it.
-
-    Its samples are a table where the data set leaves them where they are and the engine reads them
-    there.
-    """
+    """Load the data set of an experiment; `DataError` where its parts cannot use it."""
     data = _load(experiment, experiment.dataset)
     name, X, y = experiment.data_called, data.X, data.y
     if len(X) < LEAST_ROWS:
@@ -214,10 +207,7 @@ def n_classes(y: NDArray[Any]) -> int:
 def check_part(
     experiment: Experiment, X: NDArray[Any] | None, y: NDArray[Any] | None, part: str
 ) -> None:
-    """Raise `DataError` for a part, to train on or to test on, that lacks values or classes.
-
-    X is prepared, or None where that would take too long.
-    """
+    """Raise `DataError` for a part, to train on or to test on, that lacks values or classes."""
     trains = part.startswith("the part to train on")
     if X is not None and not isinstance(X, BlockTable) and X.dtype.kind == "f" and has_missing(X):
         missing = np.isnan(X)
@@ -375,10 +365,7 @@ def make_fold(
     test: Rows | None,
     test_data: Data | None = None,
 ) -> Fold:
-    """Return one division of the data, its prepare steps fitted on the part to train on.
-
-    It is tested on the rows ``test``, or on ``test_data``. Parts of a table are tables.
-    """
+    """Return one division of the data, its prepare steps fitted on the part to train on."""
     y = data.y
     steps = make_steps(experiment)
     y_train = None if y is None else y[train]
@@ -514,10 +501,7 @@ def subsample(part: Part, seed: int) -> Part:
 def evaluate_part(
     estimator: Any, some: Part, whole: Part, seed: int, hits: NDArray[Any] | None = None
 ) -> Evaluation:
-    """Return a trained map beside ``some`` samples of a part, and what is known of the ``whole``.
-
-    ``hits`` (K,) are those of the whole, where they are known.
-    """
+    """Return a map beside ``some`` samples of a part; ``hits`` (K,) are those of the ``whole``."""
     predictions = estimator.predict(some.X)
     found: Evaluation = estimator.evaluate(some.X, y=some.y, predictions=predictions, seed=seed)
     n = whole.X.shape[0]

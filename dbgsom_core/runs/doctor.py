@@ -46,11 +46,7 @@ class Check:
 def examine(
     experiment: Experiment | None, registry: Registry, root: Path, limit: float
 ) -> Iterator[Check]:
-    """Yield every check; nothing is written.
-
-    Trackers are those of ``experiment``, or the default one without. ``root`` holds the runs, and
-    ``limit`` is the seconds that a single import of a plugin may take.
-    """
+    """Yield every check; nothing is written."""
     import scipy.linalg  # noqa: F401 - it brings along a library for matrix products
     from threadpoolctl import threadpool_info
 
@@ -100,7 +96,6 @@ def _loops_folder() -> Path | None:
 
 
 def compiled_loops() -> int:
-    """Return how many loops the cache folder holds."""
     folder = _loops_folder()
     return 0 if folder is None else sum(1 for _ in folder.glob("*.nbi"))
 
@@ -158,11 +153,7 @@ def check_disks(root: Path) -> Iterator[Check]:
 
 
 def warm(registry: Registry, show: Callable[[str], object]) -> tuple[float, list[str]]:
-    """Fit small maps that between them call each loop with every type, so that it is kept.
-
-    ``show`` is called with the name of each fit. Returns the seconds spent with compiling, and a
-    sentence for each fit that failed.
-    """
+    """Fit small maps that between them call each loop with every type, so that it is kept."""
     failed = []
     with compile_clock() as clock, warnings.catch_warnings():
         warnings.simplefilter("ignore")

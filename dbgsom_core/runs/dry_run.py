@@ -37,11 +37,7 @@ class Forecast:
 
 
 def forecast(experiment: Experiment, registry: Registry, data: Data | None = None) -> Forecast:
-    """Load and prepare the data, train for some seconds, and say what the run would take.
-
-    Nothing is written, but loops that are compiled are kept in their cache. Errors are those that
-    `run_experiment` raises before a run folder exists.
-    """
+    """Load and prepare the data, train for some seconds, and say what the run would take."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         started = time.perf_counter()
@@ -71,10 +67,7 @@ def forecast(experiment: Experiment, registry: Registry, data: Data | None = Non
 
 
 def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[Line]:
-    """Say which runs there would be, and what they would take if each were as the first one.
-
-    All data sets are loaded. Errors are those that `run_sweep` raises before a run folder exists.
-    """
+    """Say which runs there would be, and what they would take if each were as the first one."""
     if sweep.optimization is not None:
         optuna()
     loaded: list[tuple[Experiment, Data]] = []

@@ -267,15 +267,10 @@ FORMATS = ("csv", "json", "npz")
 
 
 def exported(model: FittedModel, form: str, names: Sequence[str] | None = None) -> bytes:
-    """Return the neurons of a model, those of its child maps included, as the bytes of a file.
+    """Return the neurons of a model, those of its child maps included, as a file.
 
-    CSV has a row a neuron: ``map`` (empty for the first map, for others the rows of the neurons
-    above, ``6`` or ``6/2``), ``neuron`` (its row there), ``x``, ``y``, ``hits``, ``label`` and a
-    column for each feature of its prototype. JSON has the same as objects, and the links. npz has
-    the arrays ``positions`` (K, 2), ``hits`` (K,), ``labels`` (K,), ``prototypes`` (K, D),
-    ``features`` (D,) and ``links`` (L, 2) of the first map; of a child map they are called
-    ``6/positions`` and so on. Prototypes are in the units of the raw data where the prepare steps
-    can be undone. ``names`` are those of the raw features, where the model does not know them.
+    ``map`` is empty for the first map, for others the rows of the neurons above, ``6`` or ``6/2``.
+    ``names`` are those of the raw features, where the model does not know them.
     """
     if form not in FORMATS:
         raise DataError(f"models are exported as {', '.join(FORMATS)}, not as '{form}'")

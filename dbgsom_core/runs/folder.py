@@ -131,14 +131,12 @@ class RunFiles:
         return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
     def remove_temporary(self) -> None:
-        """Remove files that were being written when their process ended."""
         for name in ("", "figures", "models", "checkpoints"):
             sweep(self.folder / name)
         for inside, _, _ in os.walk(self.folder / ARTIFACTS):
             sweep(Path(inside))
 
     def remove_checkpoints(self) -> None:
-        """Remove what a finished run needs no more."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
@@ -203,7 +201,6 @@ class StoredRun(Status, Manifest):
 
     @property
     def silent(self) -> float:
-        """Seconds since its last sign of life."""
         paths = (self.files.status, self.files.journal, self.files.folder / ".lock")
         signs = [path.stat().st_mtime for path in paths if path.exists()]
         return time.time() - max(signs, default=0.0)
@@ -262,7 +259,6 @@ def now() -> str:
 
 
 def timestamp(moment: datetime) -> str:
-    """Return a moment as run folders write it."""
     return moment.isoformat(timespec="milliseconds")
 
 
@@ -299,10 +295,7 @@ def write_status(
 
 
 def check_complete(files: RunFiles, journal_length: int, model: bool) -> None:
-    """Have the journal, of this many bytes, on the disk, and check that what was written is there.
-
-    Raises OSError where somebody removed or changed something.
-    """
+    """Put the journal, of this many bytes, on the disk; OSError: files were removed or changed."""
     needed = [files.run, files.config, files.environment, files.measures, files.report, files.page]
     for path in [*needed, files.model] if model else needed:
         if not path.exists():
@@ -385,7 +378,6 @@ def journal_damage(stored: StoredRun) -> str:
 
 
 def is_run(folder: Path) -> bool:
-    """Return whether a folder is that of a run."""
     files = RunFiles(folder)
     try:
         return files.status.exists() or files.run.exists()
@@ -527,7 +519,6 @@ def find_runs(root: Path, experiment: str) -> list[StoredRun]:
 
 
 def digest_of_rows(train: NDArray[Any], test: NDArray[Any]) -> str:
-    """Return a short digest of the rows to train and to test on."""
     found = hashlib.sha256()
     for rows in (train, test):
         found.update(f"{len(rows)}:".encode())

@@ -62,7 +62,7 @@ _LEAST_ROWS, _MOST_ROWS = 50, 50_000
 _ARRAY_ROWS = 5000  # of an array that are looked at
 _WHOLE = 8 << 20  # bytes up to which all of a text is looked at
 _HEAD = 2 << 20  # bytes of the beginning of a larger one
-_BLOCK, _BLOCKS = 1 << 18, 8  # bytes of a part of its middle, and how many of these
+_ENCODINGS = ("utf-8", "cp1252", "latin-1")  # any bytes are the last
 _SAMPLES, _TARGETS = ("x", "data", "x_train", "features"), ("y", "target", "labels", "y_train")
 
 
@@ -80,11 +80,9 @@ class Cells(NamedTuple):
         return cls(pairs.field(0), pairs.field(1).to_numpy())
 
     def filter(self, chosen: NDArray[np.bool_]) -> Cells:
-        """Return some of them."""
         return Cells(self.texts.filter(pa.array(chosen)), self.counts[chosen])
 
     def present(self, words: Collection[str] = ()) -> Cells:
-        """Return those that do not say that a value is missing."""
         return self.filter(~is_missing(self.texts, (*NA_VALUES, *words)))
 
     def first(self) -> list[str]:
@@ -266,7 +264,6 @@ class TableProfile:
     rows: int = 0  # an estimate where not all was looked at
     complete: bool = True
     options: dict[str, Any] = field(default_factory=dict)  # fields of the data set
-    notes: Sequence[str] = ()
     spreads: Sequence[float] = ()  # standard deviations of the features of an array
     estimator: str = "vq"  # that suits an array
 
@@ -328,7 +325,7 @@ def _array(
         estimator = "regressor" if numbers else "classifier"
     options = {**(options or {}), **({"missing": "keep"} if np.isnan(some).any() else {})}
     whole = len(some) == len(X)
-    return TableProfile(format, given, (), len(X), whole, options, (), spreads, estimator)
+    return TableProfile(format, given, (), len(X), whole, options, spreads, estimator)
 
 
 def _columnar(given: str, format: str | None = None) -> TableProfile:
@@ -347,25 +344,19 @@ def _columnar(given: str, format: str | None = None) -> TableProfile:
 
 
 def _csv(given: str, path: Path) -> TableProfile:
-    """Profile a CSV file by its beginning and, where it is large, by parts of its middle."""
-    size, parts = path.stat().st_size, []
+    """Profile a CSV file by its beginning."""
     with reading(given, "text"), open_packed(given) as file:
         head = file.read(_WHOLE + 1)
-        complete = len(head) <= _WHOLE
-        if not complete:
-            head = head[:_HEAD]
-        for number in range(1, _BLOCKS + 1) if not complete and file.seekable() else ():
-            file.seek(_HEAD + (size - _HEAD - _BLOCK) * number // _BLOCKS)
-            parts.append(file.read(_BLOCK).partition(b"\n")[2])
-    encoding = _encoding(head, parts)
+        complete, is_plain = len(head) <= _WHOLE, file.seekable()
+    if not complete:
+        head = head[:_HEAD]
+    encoding = "utf-16"
+    if not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = next(one for one in _ENCODINGS if _decodes(head, one))
     start = head.decode(encoding, "ignore").encode()
     found = sniff_csv(start, given, CsvDialect(encoding="utf-8", header=False))
     table = parse_csv(start[found.skip :], found, given, is_cut=not complete)
     seen, width = table.num_rows, table.num_columns
-    for part in parts if encoding != "utf-16" else ():
-        text = part.decode(encoding, "ignore").encode()
-        with suppress(DataError):  # it begins within quotes
-            table = pa.concat_tables([table, parse_csv(text, found, given, is_cut=True)])
     columns = table.slice(0, max(_LEAST_ROWS, _CELLS // width)).columns
     first = [(column[0].as_py() or "").strip() for column in columns]
     below = [Cells.of(column.slice(1)) for column in columns]  # the first row may be names
@@ -385,35 +376,26 @@ def _csv(given: str, path: Path) -> TableProfile:
             f"{given}: the first line names {sum(map(bool, first))} of {width} columns: take lines "
             "above the header away"
         )
-    if header and table.num_rows == 1:
+    if header and seen == 1:
         raise DataError(f"{given} has a header and no line below it: give a file with data")
     names = first if header else found.names
     cells = below if header else [Cells.of(column) for column in columns]
     usual = CsvDialect(",", "utf-8", ".", "", True)
     dialect = CsvDialect(found.delimiter, encoding, *marks, header)
     options = {key: one for key, one in vars(dialect).items() if one != getattr(usual, key)}
-    notes = []
     rows = seen - header
-    if not complete and parts:
-        rows = int(rows * size / len(head))
-    elif not complete:
-        notes.append("it is packed: only its beginning was looked at")
+    if not complete and is_plain:
+        rows = int(rows * path.stat().st_size / len(head))
     profiles = profile_columns(names, cells, marks)
-    return TableProfile("csv", given, profiles, rows, complete, options, notes)
+    return TableProfile("csv", given, profiles, rows, complete, options)
 
 
-def _encoding(head: bytes, parts: Sequence[bytes]) -> str:
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
+def _decodes(content: bytes, encoding: str) -> bool:
     try:
-        for piece in (head, *parts):
-            codecs.getincrementaldecoder("utf-8")().decode(piece)
+        codecs.getincrementaldecoder(encoding)().decode(content)  # its last character may be cut
     except UnicodeDecodeError:
-        with suppress(UnicodeDecodeError):
-            b"".join([head, *parts]).decode("cp1252")
-            return "cp1252"
-        return "latin-1"
-    return "utf-8"
+        return False
+    return True
 
 
 _MOST_SPREAD = 3  # times that one feature may spread more than another and still count as much

@@ -61,7 +61,6 @@ class Manifest(BaseModel):
 
     @classmethod
     def of(cls, run: Run) -> Manifest:
-        """Return the manifest of a run that begins."""
         fields = {key: value for key, value in vars(run).items() if key in cls.model_fields}
         return cls(**fields | {"parent": None if run.parent is None else run.parent.id})
 
@@ -181,7 +180,6 @@ def with_varied(params: Mapping[str, Value], varies: Mapping[str, Any]) -> dict[
 
 
 def is_reference(value: Any) -> bool:
-    """Return whether a value of a resolved configuration stands for one of the environment."""
     return isinstance(value, str) and "${env:" in value
 
 
@@ -362,12 +360,7 @@ def _version(distribution: str) -> str | None:
 def describe_components(
     experiment: Experiment, parts: Parts, registry: Registry
 ) -> list[dict[str, Any]]:
-    """Return kind, name, distribution, version and parameters of every component of a run.
-
-    Parameters that a section gave are those of the section: what the environment holds stays there.
-    They are in the order of the pipeline. Measures that are the estimator's default are left out:
-    they belong to dbgsom-core.
-    """
+    """Return kind, name, distribution, version and parameters of every component of a run."""
     described = []
     for kind, component, section in _components(experiment, parts):
         try:

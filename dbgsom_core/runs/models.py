@@ -312,7 +312,6 @@ def _as_options(message: str) -> str:
 
 
 def width_of(model: FittedModel) -> int:
-    """Return how many features a raw sample of a model has."""
     if model.columns is not None:
         return len(model.columns.feature_names)
     first = model.steps[0][1] if model.steps else model.estimator
@@ -344,10 +343,7 @@ def predict_file(
     stdout: Any = None,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> Predicted:
-    """Write what a model says of each row of a file, in their order.
-
-    Memory holds a few batches, however long the file is.
-    """
+    """Write what a model says of each row of a file, in their order."""
     check_target(target)
     try:
         names = chosen_columns(model, columns)

@@ -87,11 +87,7 @@ from dbgsom_core.training.parts import fitted, why_no_start
 log = private_logger("dbgsom")
 
 _EXAMPLE_ROWS = 5
-_ESTIMATORS: dict[str, Any] = {
-    "vq": SomVQ,
-    "classifier": SomClassifier,
-    "regressor": SomRegressor,
-}
+_ESTIMATORS: dict[str, Any] = {"vq": SomVQ, "classifier": SomClassifier, "regressor": SomRegressor}
 
 
 @dataclass(frozen=True)
@@ -104,10 +100,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Task:
-    """An experiment, or a sweep, to run, or to resume where there is a ``stored`` run of it.
-
-    A child of a sweep has a name, a parent, and what it varies.
-    """
+    """An experiment, or a sweep, to run, or to resume where there is a ``stored`` run of it."""
 
     experiment: Any
     name: str | None = None
@@ -223,7 +216,6 @@ def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
 
 
 def make_estimator(experiment: Experiment) -> Any:
-    """Return the unfitted estimator that a Python user would write for this experiment."""
     estimator = _ESTIMATORS[experiment.model.estimator](
         **experiment.model.params, random_state=experiment.seed, engine=experiment.engine
     )
@@ -243,11 +235,7 @@ def start_run(
     root: Path | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> tuple[Run, RunLock]:
-    """Return what a run is (a sweep without ``setup``), and the lock of its folder, which is held.
-
-    A stored run keeps its folder, must be the same in all that its result depends on, and goes
-    on in this process alone. Runs of the same experiment whose process died are marked as killed.
-    """
+    """Return a run (a sweep without ``setup``) and the lock of its folder, which is held."""
     experiment, stored = task.experiment, task.stored
     group = experiment.experiment
     runs = runs_folder(experiment, registry) if root is None else root

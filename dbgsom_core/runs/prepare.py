@@ -34,7 +34,6 @@ _PARAMETER = re.compile(r"The '(\w+)' parameter")  # how scikit-learn's own chec
 
 
 def listed_names(names: Iterable[str]) -> str:
-    """Return the first few names as a text."""
     shown = [*names]
     return ", ".join(shown[:_LISTED]) + (", …" if len(shown) > _LISTED else "")
 

@@ -86,12 +86,10 @@ class Processes:
 
     @property
     def free(self) -> bool:
-        """Whether a child can be started."""
         return len(self._busy) < (len(self._slots) if self._compiled else 1)
 
     @property
     def busy(self) -> bool:
-        """Whether there is a child to wait for."""
         return bool(self._busy)
 
     def start(self, task: Task) -> None:
@@ -202,7 +200,6 @@ class _Slot:
             self.pipe.send_bytes(content)
 
     def how_it_died(self) -> str:
-        """Return how its process ended that should not have."""
         self.process.join()
         return how_it_ended(self.process.pid, int(self.process.exitcode))
 

@@ -69,7 +69,6 @@ class RankingCriterion:
 
     @property
     def greater_is_better(self) -> bool:
-        """Whether more of the measure is better."""
         return self.direction == "maximize"
 
     def value(self, measures: Mapping[str, float]) -> float:
@@ -86,17 +85,9 @@ class RankingCriterion:
 
 
 def find_criterion(
-    settings: DecideSettings,
-    estimators: Collection[str],
-    names: Iterable[str],
-    registry: Registry,
+    settings: DecideSettings, estimators: Collection[str], names: Iterable[str], registry: Registry
 ) -> RankingCriterion | None:
-    """Return the criterion of runs, None where they have none of the default measures.
-
-    ``estimators`` are the kinds among the runs (measures of maps rank different kinds), ``names``
-    the full names of their measures. Raises `DataError` where no run has the measure that is
-    wanted, or its better end is not known.
-    """
+    """Return the criterion of runs, None where they have none of the default measures."""
     known, wished, split = list(dict.fromkeys(names)), settings.measure, settings.split
     parts = PARTS if split is None else (split,)
     if wished is None:
@@ -433,7 +424,6 @@ class Table:
 
     @property
     def ranked(self) -> list[Row]:
-        """The rows that have a value."""
         return [row for row in self.rows if row.mean == row.mean]
 
     @property
@@ -461,7 +451,6 @@ class MeanRanks:
 
     @property
     def means(self) -> Floats:
-        """The mean rank of each variant."""
         found: Floats = self.ranks.mean(axis=1)
         return found
 
@@ -469,10 +458,7 @@ class MeanRanks:
 def rank(
     group: Group, criterion: RankingCriterion, registry: Registry, *, interim: bool = False
 ) -> Table:
-    """Return the variants of a group, best first, each tested against each.
-
-    In the ``interim``, while a sweep goes on, nothing is tested, and rows hold no other measures.
-    """
+    """Return the variants of a group, best first, each tested against each."""
     by_variant: dict[str, list[Entry]] = {}
     for entry in group.entries:
         by_variant.setdefault(entry.variant, []).append(entry)
@@ -584,10 +570,7 @@ def _overlap(entries: Sequence[Entry], criterion: RankingCriterion) -> float:
 
 
 def _baseline(entries: Sequence[Entry], criterion: RankingCriterion) -> float | None:
-    """Return what an answer that learns nothing would measure, the mean over seeds; None: unknown.
-
-    r2 is 0 by its definition for one that always answers the mean.
-    """
+    """Return what an answer that learns nothing measures, the mean over seeds; None: unknown."""
     if criterion.measure == "r2":
         return 0.0
     found: dict[Any, Any] = {}

@@ -124,10 +124,7 @@ def add_note(notes: list[str], text: str, level: int = logging.WARNING) -> None:
 def tables_of(
     model: FittedModel, data: Data, stability: Stability | None = None
 ) -> dict[str, Callable[[], Batches]]:
-    """Return functions that yield ``assignments`` and ``neurons``, and with a stability ``links``.
-
-    Samples are the raw ones of the data set, in its order; a batch of them is looked at at a time.
-    """
+    """Return functions that yield batches of ``assignments``, ``neurons`` and perhaps ``links``."""
     tables: dict[str, Callable[[], Batches]] = {
         "assignments": lambda: _assignments(model, data),
         "neurons": lambda: _neurons(model, data.feature_names),
@@ -266,7 +263,6 @@ def facts_of(estimator: Any, X: Any, y: Any, found: str) -> Mapping[str, Any]:
 
 
 def default_measures(estimator: Any, y: Any) -> tuple[str, ...]:
-    """Return the names of measures of the training data that are cheap and suit an estimator."""
     own = {"classifier": ("accuracy",), "regressor": ("r2",)}.get(estimator._kind, ())
     return ("quantization_error", "topographic_error", *(() if y is None else own))
 

@@ -103,10 +103,7 @@ def holm(p: ArrayLike) -> Floats:
 def pairs_needed(
     difference: float, deviation: float, ratio: float, level: float = LEVEL
 ) -> int | None:
-    """Return how many pairs would show such a difference with a power of 80 %; None: no number.
-
-    With overlapping training sets the variance does not vanish with more pairs.
-    """
+    """Return how many pairs would show such a difference with a power of 80 %; None: no number."""
     from scipy.special import stdtrit
 
     if not (difference and deviation > 0):

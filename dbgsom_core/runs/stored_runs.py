@@ -253,11 +253,7 @@ def stored_run(name: str, root: Path) -> StoredRun | None:
 
 
 def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
-    """Return the newest run of a configuration that has not ended well, or in part only.
-
-    Where all have finished, the newest of them, see `is_complete`. Where there is none
-    `ConfigError` says what differs in the newest one that is like it.
-    """
+    """Return the newest run of a configuration that has not ended well, or in part only."""
     kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _as_read(loaded.resolved)
     group = loaded.experiment
     runs = [
@@ -383,10 +379,7 @@ def check_not_running(stored: StoredRun) -> None:
 
 
 def claim(stored: StoredRun) -> RunLock:
-    """Return the lock of a run that is resumed in this process, held.
-
-    Raises `DbgsomError` where another process was faster, or the folder cannot be written.
-    """
+    """Return the lock of a run that is resumed in this process, held."""
     folder = stored.files.folder
     lock = RunLock(folder)
     locked = lock.acquire(_SECONDS_TO_WAIT)
@@ -473,7 +466,6 @@ def _as_read(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resumed_run(stored: StoredRun, parent: Run | None) -> Run:
-    """Return a stored run as callbacks knew it while it ran."""
     names = (
         "id", "name", "experiment", "kind", "config", "params", "environment", "data", "varies",
         "tags",

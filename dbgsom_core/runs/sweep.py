@@ -325,11 +325,7 @@ def _children_of(stored: StoredRun, root: Path) -> dict[str, StoredRun]:
 
 
 def _shared_data(sweep: Sweep, begun: Mapping[str, StoredRun]) -> tuple[Data | None, Sequence[str]]:
-    """Load what the children need, so that bad data is refused at once; keep what all share.
-
-    Those that have begun are held against the data that they began with. What is noted while it is
-    loaded comes with what all share.
-    """
+    """Load what the children need, so that bad data is refused at once; keep what all share."""
     loaded: list[tuple[Experiment, Data]] = []
     notes: list[str] = []
     for child in sweep.children:
@@ -348,10 +344,7 @@ def _shared_data(sweep: Sweep, begun: Mapping[str, StoredRun]) -> tuple[Data | N
 
 
 class Leaderboard:
-    """Ranks the variants of a sweep as `compare` does, while it goes on and at its end.
-
-    What a run adds is read and described once, when it has finished.
-    """
+    """Ranks the variants of a sweep as `compare` does, while it goes on and at its end."""
 
     def __init__(self, sweep: Sweep, registry: Registry) -> None:
         self._sweep, self._registry = sweep, registry
@@ -389,11 +382,7 @@ class Leaderboard:
         return f"best so far{where}: {leader_text(table)}"
 
     def rankings(self, order: Iterable[str]) -> list[Ranking]:
-        """Return the variants on each data set, best first; nothing where nothing ranks.
-
-        ``order`` has the names of the runs as the sweep has them. Raises `DataError` where no run
-        has the measure that the sweep names.
-        """
+        """Return the variants on each data set, best first; nothing where nothing ranks."""
         criterion = self._find_criterion()
         if criterion is None:
             return []

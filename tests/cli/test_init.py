@@ -306,22 +306,15 @@ def test_what_says_missing_in_one_column_says_so_in_all(form, folder):
     assert (run_.data["samples"], run_.data["features"]) == (57, 5)
 
 
-def test_a_large_file_is_looked_at_in_parts(folder, monkeypatch):
-    from dbgsom_core.runs import init as profile
-
-    monkeypatch.setattr(profile, "_WHOLE", 1 << 14)
-    monkeypatch.setattr(profile, "_HEAD", 1 << 12)
-    monkeypatch.setattr(profile, "_BLOCK", 1 << 11)
-    rows = [f"{i % 97},{'ab'[i // 9000]},{i / 7:.5f}" for i in range(18_000)]
-    long = '"two\nlines"' * 400
-    (folder / "cut.csv").write_text(f"a,b\n1,2\n3,4\n5,{long}\n7,{long}\n" * 2)
-    assert "cut.csv: about" in begin("cut.csv")
+def test_a_large_file_is_judged_by_its_beginning(folder, monkeypatch):
+    monkeypatch.setattr("dbgsom_core.runs.init._WHOLE", 1 << 14)
+    monkeypatch.setattr("dbgsom_core.runs.init._HEAD", 1 << 12)
+    rows = [f"{i % 97},{'ab'[i % 2]},{i / 7:.5f}" for i in range(18_000)]
     rows[3000] = ",a,"  # where nobody looks
-    (folder / "big.csv").write_text("n,late,x\n" + "\n".join(rows) + "\n")
-    told = begin("big.csv")
-    assert "big.csv: about 20320 rows" in told
+    (folder / "big.csv").write_text("n,kind,x\n" + "\n".join(rows) + "\n")
+    assert "big.csv: about" in begin("big.csv")
     dataset = written("big.yaml")["dataset"]
-    assert dataset["categorical"] == ["late"]
+    assert dataset["categorical"] == ["kind"]
     assert dataset["missing"] == "keep"
     assert "if parts that were not looked at have any" in (folder / "big.yaml").read_text()
     assert np.isnan(load_experiment("big.yaml").dataset.load().X).sum() == 2
