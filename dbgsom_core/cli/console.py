@@ -414,7 +414,7 @@ def open_registry(*, warn: bool = False) -> Registry:
 
 
 def check_output(path: str, *read: str | Path | None) -> None:
-    """Raise `DataError` for a file to write that was ``read``, is of a run, or cannot be written."""
+    """Raise `DataError` for a file to write that is ``read``, is of a run, or has no folder."""
     target = Path(path)
     if path == "-":
         return

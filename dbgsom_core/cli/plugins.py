@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -271,43 +270,25 @@ def check_plugins(distribution: str | None, as_json: bool, limit: float) -> int:
 
 @click.command("doctor")
 @click.argument("file", required=False, type=click.Path())
-@click.option("--warm", is_flag=True, help="Compile all loops, so that no run waits for them.")
 @json_option(help="Print JSON.")
 @runs_option
 @limit_option(default=60, help="What a single import of a plugin may take.")
 @plugin_options
-def examine_machine(file: str | None, warm: bool, as_json: bool, runs: str, limit: float) -> int:
+def examine_machine(file: str | None, as_json: bool, runs: str, limit: float) -> int:
     """Say whether this machine is ready to train.
 
     Versions, threads, compiled loops, plugins, trackers, runs and disks are looked at; trackers are
-    those of FILE, or the default ones. Nothing is changed, but for --warm, which fills the cache
-    of compiled loops. Exit code 1 when something is broken.
+    those of FILE, or the default ones. Nothing is changed. Exit code 1 when something is broken.
     """
     from rich.console import Console
     from rich.text import Text
 
-    from dbgsom_core.runs.doctor import Check, compiled_loops, examine
-    from dbgsom_core.runs.doctor import warm as compile_loops
+    from dbgsom_core.runs.doctor import examine
 
     registry = open_registry()
     experiment = None if file is None else load(file, (), registry)[1][0]
-    found: list[Check] = []
-    if warm:
-        shows, before = sys.stderr.isatty() and not as_json, compiled_loops()
-
-        def show_name(name: str) -> None:
-            if shows:
-                click.echo(f"\rcompiling: {name:<60.60}", err=True, nl=False)
-
-        seconds, failed = compile_loops(registry, show_name)
-        if shows:
-            click.echo(f"\r{'':<71}\r", err=True, nl=False)
-        compiled = f"{compiled_loops() - before} compiled in {seconds:.1f} s"
-        compiled = compiled if seconds else "there was nothing left to compile"
-        found.append(Check("ok", "warm", compiled))
-        found += [Check("warning", "warm", name, "dbgsom plugins check") for name in failed]
+    found = [*examine(experiment, registry, Path(runs), limit)]
     console = Console(highlight=False)
-    found += examine(experiment, registry, Path(runs), limit)
     if as_json:
         click.echo(json.dumps([asdict(check) for check in found], indent=2))
     for check in () if as_json else found:

@@ -281,7 +281,7 @@ def compare(
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[Any]], *, left: bool = False
 ) -> None:
-    """Print a table, numbers on the right; a row is one line on a pipe, and where all is ``left``."""
+    """Print a table; a row is one line on a pipe, and on a terminal where all is ``left``."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -184,19 +184,9 @@ def _find_subject(
         sweeps = [stored.files.folder for stored in known if stored.kind == "sweep"]
         return experiments[0].tracking, name, sweeps[-1] if sweeps else None
     run, notes = find_run(what, runs, besides=" and no configuration")
-    if notes and not _is_tracked(run):  # of an experiment the newest run that has a page
-        known = find_runs(runs, run.experiment)
-        tracked = [stored for stored in known if stored.parent is None and _is_tracked(stored)]
-        run = tracked[-1] if tracked else run
     of_experiment = bool(notes) and run.kind != "sweep"  # then all runs are shown
     folder = None if of_experiment else run.files.folder
     return tracking_of(run, registry), run.experiment, folder
-
-
-def _is_tracked(run: StoredRun) -> bool:
-    listed = run.config.get("tracking") or []
-    names = [tracker.get("name") for tracker in listed if isinstance(tracker, dict)]
-    return not run.damage and any(name != "run_folder" for name in names)
 
 
 def _free_port() -> int:

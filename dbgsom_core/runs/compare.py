@@ -37,7 +37,7 @@ from dbgsom_core.runs.ranking import (
     with_arrow,
     without_repeats,
 )
-from dbgsom_core.runs.stats import LEVEL, pairs_needed
+from dbgsom_core.runs.stats import LEVEL
 from dbgsom_core.runs.stored_runs import find_run, mark_killed_runs
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 log = private_logger("dbgsom")
 
 _MOST_NAMED = 8  # runs in an address; more make it longer than a screen is wide
-_MOST_SEEDS = 1000
 _POWERS_OF_TEN = 1e15
 _MORE = "several seeds (sweep: {repeats: {seeds: 5}}) or folds (split: {folds: 5})"
 _MARKS = re.compile(r"([\\`*\[\]|~$<>&]|(?<!\w)_|_(?!\w))")
@@ -421,7 +420,7 @@ def verdict(table: Table) -> str:
         which = "the other" if len(others) == 1 else f"{len(unsure)} of the other {len(others)}"
         text = (
             f"No clear winner yet: {best.variant} has the best {measure}, {value}, but the test "
-            f"does not tell it from {which}. {_what_would_tell(table, best, unsure[0])}"
+            f"does not tell it from {which}. {_what_would_tell(table, unsure[0])}"
         )
     else:
         largest = max(row.holm for row in others if row.holm is not None)
@@ -455,8 +454,8 @@ def _untested(table: Table) -> str:
     )
 
 
-def _what_would_tell(table: Table, best: Row, row: Row) -> str:
-    """Return how far the next variant is behind, and how many seeds would tell whether it is."""
+def _what_would_tell(table: Table, row: Row) -> str:
+    """Return how far the next variant is behind, and what would tell whether it is."""
     if row.difference is None:
         return f"It has no seed or fold in common with {row.variant}."
     if row.difference == 0:
@@ -467,17 +466,7 @@ def _what_would_tell(table: Table, best: Row, row: Row) -> str:
     text += f", {_p_text(row.p)}"
     if table.tests > 1 and row.holm is not None:
         text += f" (corrected for {table.tests} comparisons: {_p_text(row.holm)})"
-    if best.folds and row.pairs < best.seeds * best.folds:
-        return f"{text}; more seeds divide the data in the same way and would not tell."
-    pairs = pairs_needed(row.difference, row.spread, table.ratio, LEVEL / max(table.tests, 1))
-    if pairs is None:
-        return (
-            f"{text}; more seeds would not tell a difference this small, for their models share "
-            "most of the data: more data would."
-        )
-    seeds = max(math.ceil(pairs / max(best.folds, 1)), best.seeds + 1)
-    many = f"more than {_MOST_SEEDS}" if seeds > _MOST_SEEDS else f"about {seeds}"
-    return f"{text}; {many} seeds each (now {best.seeds}) would tell such a difference."
+    return f"{text}; more {'folds of more data' if table.ratio else 'seeds'} would tell more."
 
 
 def _lead(table: Table, row: Row) -> str:

@@ -10,17 +10,14 @@ import platform
 import re
 import shutil
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import requires, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from dbgsom_core.config import Experiment
-from dbgsom_core.engine.compile_clock import compile_clock
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.trackers import TrackerAbilities
@@ -83,9 +80,9 @@ def check_loops() -> Check:
     if folder is None:
         found = "there is no cache folder that can be written: each process compiles for 15 s"
         return Check("warning", "loops", found, "let NUMBA_CACHE_DIR name a folder of yours")
-    if not (count := compiled_loops()):
+    if not (count := sum(1 for _ in folder.glob("*.nbi"))):
         found = f"none is compiled yet in {folder}: the first run takes 15 s longer"
-        return Check("warning", "loops", found, "dbgsom doctor --warm")
+        return Check("warning", "loops", found)
     return Check("ok", "loops", f"{count} are compiled, in {folder}")
 
 
@@ -93,11 +90,6 @@ def _loops_folder() -> Path | None:
     from dbgsom_core.engine import compile as compiling
 
     return compiling.loops_folder()
-
-
-def compiled_loops() -> int:
-    folder = _loops_folder()
-    return 0 if folder is None else sum(1 for _ in folder.glob("*.nbi"))
 
 
 def check_tracker(name: str, tracker: Component) -> Check:
@@ -147,87 +139,3 @@ def check_disks(root: Path) -> Iterator[Check]:
             yield Check("broken" if free < _TOO_LITTLE else "warning", name, found, "make room")
         else:
             yield Check("ok", name, found)
-
-
-# ------------------------------------------------------------------------------- compiled loops
-
-
-def warm(registry: Registry, show: Callable[[str], object]) -> tuple[float, list[str]]:
-    """Fit small maps that between them call each loop with every type, so that it is kept."""
-    failed = []
-    with compile_clock() as clock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name, fit in _fits(registry):
-            show(name)
-            try:
-                fit()
-            except Exception as error:
-                failed.append(f"{name}: {type(error).__name__}: {error}")
-    return clock.seconds, failed
-
-
-def _fits(registry: Registry) -> Iterator[tuple[str, Callable[[], object]]]:
-    import numpy as np
-    from scipy.sparse import csr_array
-
-    from dbgsom_core.estimators.classifier import SomClassifier
-    from dbgsom_core.estimators.clustering import SomVQ
-    from dbgsom_core.estimators.regressor import SomRegressor
-
-    rng = np.random.default_rng(0)
-    small: dict[str, Any] = {"epochs": 6, "max_neurons": 12}  # compared without being packed
-    large: dict[str, Any] = {"epochs": 25, "max_neurons": 80}
-    use = partial(_use, registry)
-    for settings, shape in ((small, (400, 5)), (large, (5000, 16))):
-        X = np.abs(rng.normal(size=shape))
-        size, y, weights = f"{len(X)} rows", rng.integers(0, 3, len(X)), rng.random(len(X)) + 0.5
-        gaps = np.where(rng.random(X.shape) < 0.2, np.nan, X)
-        gaps[:, 0] = X[:, 0]
-        vq, classifier = SomVQ(**settings), SomClassifier(**settings)
-        for dtype in (np.float64, np.float32):
-            name, Xt, with_gaps = f"{size}, {dtype.__name__}", X.astype(dtype), gaps.astype(dtype)
-            yield name, partial(use, vq, Xt)
-            yield f"{name}, classes", partial(use, classifier, Xt, y)
-            yield f"{name}, missing values", partial(_predict, vq, with_gaps, method="impute")
-            yield f"{name}, sparse", partial(_predict, vq, csr_array(Xt))
-        yield f"{size}, numbers as targets", partial(_predict, SomRegressor(**settings), X, X[:, 0])
-        yield f"{size}, weights", partial(vq.fit, X, sample_weight=weights)
-        yield f"{size}, robust", partial(_predict, SomVQ(robust="auto", **settings), X)
-        for offered in registry.offered("metric"):
-            metric = {"name": f"{offered.distribution}:{offered.name}"}
-            codes = np.round(X) if offered.name == "hamming" else X
-            yield (
-                f"{size}, {offered.name}",
-                partial(_predict, SomVQ(metric=metric, **settings), codes),
-            )
-    for d in (20, 40):  # more than measures look at, and packed to look for units once
-        X, y = rng.normal(size=(12000, d)), rng.integers(0, 3, 12000)
-        for dtype in (np.float64, np.float32):
-            classifier = SomClassifier(**large)
-            yield f"12000 × {d}, {dtype.__name__}", partial(use, classifier, X.astype(dtype), y)
-    X = rng.normal(size=(2000, 4))
-    for growth in (
-        {"name": "directed", "smooth_before_growth": True, "max_neurons": 60},
-        {"name": "hierarchical", "base": {"name": "directed", "max_neurons": 12}},
-        {"name": "fixed", "rows": 18, "columns": 18},
-        {"name": "gsom"},
-    ):
-        yield f"growth {growth['name']}", partial(_predict, SomVQ(growth=growth, epochs=8), X)
-    cosine = SomVQ(metric="cosine", **small)
-    yield "sparse, cosine", partial(_predict, cosine, csr_array(np.abs(X)))
-
-
-def _predict(estimator: Any, X: Any, y: Any = None, method: str = "predict") -> None:
-    getattr(estimator.fit(X, y), method)(X)
-
-
-def _use(registry: Registry, estimator: Any, X: Any, y: Any = None) -> None:
-    from dbgsom_core.estimators.measuring import default_measures, table_of
-
-    estimator.fit(X, y)
-    found = estimator.evaluate(X, y, predictions=estimator.predict(X))
-    table_of(default_measures(registry, estimator._kind, y is not None), found)
-    estimator.bmu(X, k=2)
-    estimator.score_samples(X)
-    estimator.transform(X[:50])
-    estimator.partial_fit(X[:200], *(() if y is None else (y[:200],)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.estimators.answers import Explanation, nearest_rows
-from dbgsom_core.estimators.archive import ArchiveError
 from dbgsom_core.estimators.display import view_of
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
@@ -27,8 +27,13 @@ from dbgsom_core.runs.data import Part, load_data
 from dbgsom_core.runs.folder import RunFiles, StoredRun, plain
 from dbgsom_core.runs.manifest import title_of
 from dbgsom_core.runs.models import UNKNOWN, FileSamples, FoundModel, model_of, training_data
-from dbgsom_core.runs.results import load_film, view_of_run, without_noise
+from dbgsom_core.runs.results import view_of_run, without_noise
 from dbgsom_core.tables import CsvDialect, Faults, as_texts, unseen_sentences
+
+FORMATS = ("csv", "json", "npz")
+_NEXT = 5  # variants that are tried
+
+# ------------------------------------------------------------------------------------- explain
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,8 @@ class Explained:
     explanation: Explanation
     nearest: Sequence[Like]
     notes: Sequence[str]
-    target: str = "target"
-    ids: Mapping[str, str] = field(default_factory=dict)
+    target: str = "target"  # what the data calls it
+    ids: Mapping[str, str] = field(default_factory=dict)  # of the row, where its file says so
 
 
 def explain_row(
@@ -71,101 +76,33 @@ def explain_row(
     notes = [*found.notes, *samples.notes, *unseen_sentences(samples.unseen)]
     if gaps := int(np.isnan(np.asarray(x, dtype=np.float64)).sum()):
         notes.append(f"{gaps} of its features have no value, and are left out of its distances")
-    data = _training_data(found, registry, notes) if nearest else None
+    data, is_same = None, True
+    if nearest and found.run is not None:
+        try:
+            data, is_same = training_data(found.run, registry)
+        except DbgsomError as error:
+            notes.append(f"the training data cannot be had: {str(error).splitlines()[0]}")
+    if not is_same:
+        notes.append("the training data is not what it was in the run: nearest rows are left out")
     try:
         explanation = model.explain(x, found.feature_names)
     except DbgsomError:
         raise
     except ValueError as error:
         raise DataError(f"{source}, row {row}: {error}") from error
-    like: Sequence[Like] = ()
-    if data is not None:
-        like = _nearest(model, x, data, nearest)
+    like: list[Like] = []
+    if data is not None and is_same:
+        one, X = model.prepare(np.reshape(x, (1, -1))), model.prepare(data.X)
+        rows, distances = nearest_rows(model.estimator, one, X, nearest)
+        known = {**(data.ids or {}), **data.annotations}
+        for place, distance in zip(rows.tolist(), distances.tolist(), strict=True):
+            own = {name: values[place] for name, values in known.items()}
+            like.append(Like(place, own, None if data.y is None else data.y[place], distance))
     target = (model.columns and model.columns.target) or "target"
     return Explained(explanation, like, notes, target, ids)
 
 
-def _training_data(found: FoundModel, registry: Registry, notes: list[str]) -> Data | None:
-    if found.run is None:
-        return None
-    try:
-        data, is_same = training_data(found.run, registry)
-    except DbgsomError as error:
-        notes.append(f"the training data cannot be had: {str(error).splitlines()[0]}")
-        return None
-    if is_same:
-        return data
-    notes.append("the training data is not what it was in the run: nearest rows are left out")
-    return None
-
-
-def _nearest(model: FittedModel, x: Any, data: Data, count: int) -> list[Like]:
-    one, X = model.prepare(np.reshape(x, (1, -1))), model.prepare(data.X)
-    rows, distances = nearest_rows(model.estimator, one, X, count)
-    ids = {**(data.ids or {}), **data.annotations}
-    return [
-        Like(
-            row,
-            {name: values[row] for name, values in ids.items()},
-            None if data.y is None else data.y[row],
-            distance,
-        )
-        for row, distance in zip(rows.tolist(), distances.tolist(), strict=True)
-    ]
-
-
-_NEXT = 5  # variants that are tried
-
-
-def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, title: str) -> MapView:
-    """Return the map of a model with raw samples, as figures see it."""
-    estimator, rows = model.estimator, slice(None)
-    try:
-        X = model.prepare(data.X)
-        evaluation = estimator.evaluate(X, y=data.y)
-    except DbgsomError:
-        raise
-    except ValueError as error:
-        raise DataError(f"{title}: {error}") from error
-    undo = model.undone if model.steps else None
-    if run is None:
-        names = model.names_prepared() or ()
-        return view_of(estimator, evaluation, feature_names=names, undo=undo, title=title)
-    view = view_of_run(estimator, evaluation, Part(X, data.y, rows), data, model.steps, title)
-    return replace(view, undo=undo)
-
-
-class BestTwo:
-    """Finds the maps of the two best variants of a sweep, see `SweepView`."""
-
-    def __init__(self, runs: Mapping[str, tuple[Experiment, Run]], data: Data | None) -> None:
-        self._runs, self._data = runs, data
-
-    def __call__(self, ranking: Ranking) -> MapView | None:
-        best, *others = ranking.variants
-        first = self._model(best.runs[0])
-        width = first.estimator.n_features_in_
-        for other in others[:_NEXT]:
-            second = self._model(other.runs[0])
-            if second.estimator.n_features_in_ == width:
-                experiment, run = self._runs[best.runs[0]]
-                data = self._data or load_data(experiment)
-                beside = model_view(second, data, self._runs[other.runs[0]][1], _apart(other, best))
-                return replace(model_view(first, data, run, _apart(best, other)), other=beside)
-        return None
-
-    def _model(self, run: str) -> FittedModel:
-        return model_of(RunFiles(self._runs[run][1].folder).model)
-
-
-def _apart(variant: Variant, other: Variant) -> str:
-    # What tells it from the other one.
-    differs = [
-        f"{key}={value}"
-        for key, value in variant.varies.items()
-        if other.varies.get(key, variant) != value
-    ]
-    return ", ".join(differs) or variant.name
+# ------------------------------------------------------------------------------------- explore
 
 
 @dataclass(frozen=True)
@@ -201,14 +138,10 @@ def explore(
     titles = [one.where if one.run is None else title_of(one.run) for one in both]
     if len(set(titles)) < len(titles):
         titles = [f"{title} ({one.where})" for title, one in zip(titles, both, strict=True)]
-    views = []
-    for one, rows, title in zip(both, data, titles, strict=True):
-        film: Mapping[int, NDArray[np.float32]] = {}
-        try:
-            film = {} if one.run is None else load_film(one.run.files.film)
-        except (ArchiveError, OSError) as error:
-            notes.append(f"the film of {one.where} {error}: its page goes without past epochs")
-        views.append(replace(model_view(one.model, rows, one.run, title), film=film))
+    views = [
+        model_view(one.model, rows, one.run, title)
+        for one, rows, title in zip(both, data, titles, strict=True)
+    ]
     view = views[0] if other is None else replace(views[0], other=views[1])
     try:
         page: Html = registry.build("figure", "explorer").draw(view)
@@ -218,19 +151,14 @@ def explore(
 
 
 def _learnt(found: FoundModel, registry: Registry, notes: list[str]) -> Data:
-    run = found.run
-    if run is None:
-        raise DataError(
-            f"{found.where} does not say which data its model learnt from: give rows with "
-            "--data FILE"
-        )
+    cure = "give rows with --data FILE"
+    if found.run is None:
+        raise DataError(f"{found.where} does not say which data its model learnt from: {cure}")
     try:
-        data, is_same = training_data(run, registry)
+        data, is_same = training_data(found.run, registry)
     except DbgsomError as error:
         why = str(error).splitlines()[0]
-        raise DataError(
-            f"the data of {found.where} cannot be had ({why}): give rows with --data FILE"
-        ) from error
+        raise DataError(f"the data of {found.where} cannot be had ({why}): {cure}") from error
     if not is_same:
         notes.append(f"the data is not what it was when {found.where} learnt from it")
     return data
@@ -244,26 +172,82 @@ def _read(source: str, found: FoundModel, dialect: CsvDialect, notes: list[str])
     if faults:
         raise DataError(samples.message(faults))
     notes.extend(samples.notes)
-    if not batches or not sum(len(batch.X) for batch in batches):
+    if not sum(len(batch.X) for batch in batches):
         raise DataError(f"{source} has no rows to show")
+
+    def joined(parts: Sequence[Mapping[str, pa.Array]]) -> dict[str, NDArray[Any]]:
+        # Columns as text, nothing where a cell is empty.
+        texts = {
+            name: pa.chunked_array([as_texts(one[name]) for one in parts]) for name in parts[0]
+        }
+        return {name: column.fill_null("").to_numpy() for name, column in texts.items()}
+
     columns = found.model.columns
     return Data(
         np.concatenate([batch.X for batch in batches]),
         feature_names=None if columns is None else columns.feature_names,
-        ids=_joined([batch.ids for batch in batches]) or None,
-        annotations=_joined([batch.annotations for batch in batches]),
+        ids=joined([batch.ids for batch in batches]) or None,
+        annotations=joined([batch.annotations for batch in batches]),
     )
 
 
-def _joined(parts: Sequence[Mapping[str, pa.Array]]) -> dict[str, NDArray[Any]]:
-    columns = {
-        name: pa.chunked_array([as_texts(part[name]) for part in parts]).fill_null("")
-        for name in parts[0]
-    }
-    return {name: column.to_numpy() for name, column in columns.items()}
+def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, title: str) -> MapView:
+    """Return the map of a model with raw samples, as figures see it."""
+    estimator = model.estimator
+    try:
+        X = model.prepare(data.X)
+        evaluation = estimator.evaluate(X, y=data.y)
+    except DbgsomError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{title}: {error}") from error
+    undo = model.undone if model.steps else None
+    if run is None:
+        names = model.names_prepared() or ()
+        return view_of(estimator, evaluation, feature_names=names, undo=undo, title=title)
+    part = Part(X, data.y, slice(None))
+    view = view_of_run(estimator, evaluation, part, data, model.steps, title)
+    return replace(view, undo=undo)
 
 
-FORMATS = ("csv", "json", "npz")
+class BestTwo:
+    """Finds the maps of the two best variants of a sweep, see `SweepView`.
+
+    ``runs`` are the finished ones by their ids, ``data`` what all of them learnt from, where it is
+    at hand.
+    """
+
+    def __init__(self, runs: Mapping[str, tuple[Experiment, Run]], data: Data | None) -> None:
+        self._runs, self._data = runs, data
+
+    def __call__(self, ranking: Ranking) -> MapView | None:
+        """Return the best map beside the next."""
+
+        def model(variant: Variant) -> FittedModel:
+            return model_of(RunFiles(self._runs[variant.runs[0]][1].folder).model)
+
+        def title(variant: Variant, other: Variant) -> str:
+            differs = [
+                f"{key}={value}"
+                for key, value in variant.varies.items()
+                if other.varies.get(key, variant) != value
+            ]
+            return ", ".join(differs) or variant.name
+
+        best, *others = ranking.variants
+        first = model(best)
+        for other in others[:_NEXT]:
+            second = model(other)
+            if second.estimator.n_features_in_ == first.estimator.n_features_in_:
+                experiment, run = self._runs[best.runs[0]]
+                data = self._data or load_data(experiment)
+                run_beside = self._runs[other.runs[0]][1]
+                beside = model_view(second, data, run_beside, title(other, best))
+                return replace(model_view(first, data, run, title(best, other)), other=beside)
+        return None
+
+
+# -------------------------------------------------------------------------------------- export
 
 
 def exported(model: FittedModel, form: str, names: Sequence[str] | None = None) -> bytes:
@@ -274,8 +258,12 @@ def exported(model: FittedModel, form: str, names: Sequence[str] | None = None) 
     """
     if form not in FORMATS:
         raise DataError(f"models are exported as {', '.join(FORMATS)}, not as '{form}'")
-    features = _features(model, names)
-    maps = list(_maps(model))
+    estimator, maps = model.estimator, list(_maps(model))
+    count = estimator.som_map_.prototypes.shape[1]
+    known = model.names_prepared(names) or getattr(estimator, "feature_names_in_", None)
+    features = [f"feature {i}" for i in range(count)]
+    if known is not None and len(known) == count:
+        features = list(map(str, known))
     if form == "npz":
         arrays: dict[str, NDArray[Any]] = {}
         for path, one in maps:
@@ -287,9 +275,42 @@ def exported(model: FittedModel, form: str, names: Sequence[str] | None = None) 
     if model.undone is not None and model.steps:
         for _, one in maps:
             one["prototypes"] = without_noise(one["prototypes"])
-    if form == "json":
-        return (json.dumps(plain(_described(model, features, maps)), indent=1) + "\n").encode()
-    return _csv(features, maps)
+    neurons = {
+        path: list(
+            enumerate(
+                zip(*(one[name].tolist() for name in one if name != "links"), strict=True),
+            )
+        )
+        for path, one in maps
+    }
+    if form == "csv":
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["map", "neuron", "x", "y", "hits", "label", *features])
+        for path, rows in neurons.items():
+            for i, ((x, y), hits, label, prototype) in rows:
+                writer.writerow([path, i, x, y, hits, label, *map(repr, prototype)])
+        return text.getvalue().encode()
+    content = {
+        "dbgsom-core": __version__,
+        "estimator": type(estimator).__name__,
+        "metric": get_registry().name_of("metric", estimator._parts.metric),
+        "raw_units": model.undone is not None,
+        "features": features,
+        "classes": estimator.classes_ if hasattr(estimator, "classes_") else None,
+        "maps": [
+            {
+                "map": path,
+                "neurons": [
+                    {"neuron": i, "x": x, "y": y, "hits": hits, "label": label, "prototype": w}
+                    for i, ((x, y), hits, label, w) in neurons[path]
+                ],
+                "links": one["links"],
+            }
+            for path, one in maps
+        ],
+    }
+    return (json.dumps(plain(content), indent=1) + "\n").encode()
 
 
 def _maps(model: FittedModel) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
@@ -300,12 +321,14 @@ def _maps(model: FittedModel) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
         for neuron, child in enumerate(tree.child_of[number].tolist()):
             if child >= 0:
                 paths[child] = f"{paths[number]}/{neuron}".lstrip("/")
-        leaves = tree.leaf_of[number]
-        if number == 0:
-            hits, labels = estimator.hit_counts_, estimator.neuron_labels_
-        else:
-            # A neuron with a child map answers through it, and won what its leaves won.
-            hits = _hits_below(estimator, paths[number], len(som_map))
+        hits, labels = estimator.hit_counts_, estimator.neuron_labels_
+        if number:  # a neuron with a child map answers through it, and won what its leaves won
+            above = np.array([int(step) for step in paths[number].split("/")])
+            inside = (tree.paths[:, : len(above)] == above).all(axis=1)
+            won = estimator.leaf_hit_counts_
+            counted = np.bincount(tree.paths[inside, len(above)], won[inside], len(som_map))
+            hits = counted.astype(won.dtype)
+            leaves = tree.leaf_of[number]
             labels = np.where(leaves >= 0, estimator.leaf_labels_[leaves], "")
         prototypes = som_map.prototypes
         yield (
@@ -318,64 +341,3 @@ def _maps(model: FittedModel) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
                 "links": som_map.edges(),
             },
         )
-
-
-def _hits_below(estimator: Any, path: str, neurons: int) -> NDArray[Any]:
-    above = np.array([int(step) for step in path.split("/")])
-    paths, hits = estimator._tree.paths, estimator.leaf_hit_counts_
-    inside = (paths[:, : len(above)] == above).all(axis=1)
-    counted = np.bincount(paths[inside, len(above)], hits[inside], neurons)
-    return np.asarray(counted).astype(hits.dtype)
-
-
-def _features(model: FittedModel, raw: Sequence[str] | None) -> list[str]:
-    columns = model.estimator.som_map_.prototypes.shape[1]
-    names = model.names_prepared(raw) or getattr(model.estimator, "feature_names_in_", None)
-    if names is None or len(names) != columns:
-        return [f"feature {i}" for i in range(columns)]
-    return list(map(str, names))
-
-
-def _described(model: FittedModel, features: list[str], maps: list[Any]) -> dict[str, Any]:
-    estimator = model.estimator
-    metric = get_registry().name_of("metric", estimator._parts.metric)
-    return {
-        "dbgsom-core": __version__,
-        "estimator": type(estimator).__name__,
-        "metric": metric,
-        "raw_units": model.undone is not None,
-        "features": features,
-        "classes": estimator.classes_ if hasattr(estimator, "classes_") else None,
-        "maps": [
-            {
-                "map": path,
-                "neurons": [
-                    {"neuron": i, "x": x, "y": y, "hits": hits, "label": label, "prototype": w}
-                    for i, ((x, y), hits, label, w) in enumerate(
-                        zip(
-                            one["positions"].tolist(),
-                            one["hits"].tolist(),
-                            one["labels"].tolist(),
-                            one["prototypes"].tolist(),
-                            strict=True,
-                        )
-                    )
-                ],
-                "links": one["links"],
-            }
-            for path, one in maps
-        ],
-    }
-
-
-def _csv(features: list[str], maps: list[Any]) -> bytes:
-    import csv
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["map", "neuron", "x", "y", "hits", "label", *features])
-    for path, one in maps:
-        columns = (one[name].tolist() for name in ("positions", "hits", "labels", "prototypes"))
-        for i, ((x, y), hits, label, prototype) in enumerate(zip(*columns, strict=True)):
-            writer.writerow([path, i, x, y, hits, label, *map(repr, prototype)])
-    return text.getvalue().encode()

@@ -13,7 +13,6 @@
         model.npz          the saved pipeline; models/epoch-N.npz that of an epoch, where asked for
         model.json         what the saved pipeline needs, and the columns of its table
         input_example.npy  a few raw rows, and output_example.npy what the model answers to them
-        film.npz           prototypes of past epochs, where the run has an explorer
         assignments.csv    where each sample ended: ids or row, unit, cell, label, distance, novelty
         neurons.csv        each neuron: cell, hits, error, label, prototype
         scalars.jsonl      what observers logged, as the journal: the step stands for the epoch
@@ -94,7 +93,6 @@ class RunFiles:
         self.measures = folder / "measures.json"
         self.folds = folder / "folds.csv"
         self.model, self.model_facts = folder / "model.npz", folder / "model.json"
-        self.film = folder / "film.npz"
         self.input_example = folder / "input_example.npy"
         self.output_example = folder / "output_example.npy"
         self.examples = (self.input_example, self.output_example)

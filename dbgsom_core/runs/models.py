@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,6 +43,16 @@ from dbgsom_core.tables import (
 )
 from dbgsom_core.tables.safe_files import exists
 
+log = private_logger("dbgsom")
+
+UNKNOWN = CsvDialect()  # nothing was said of a file
+_CELLS = 1 << 20  # of a batch
+_MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
+_LISTED = 5  # names in a note
+_OF_NOVELTY = frozenset({"novelty", "pvalue", "outlier"})
+
+# --------------------------------------------------------------------------------- by name
+
 
 @dataclass(frozen=True)
 class FoundModel:
@@ -62,7 +72,10 @@ class FoundModel:
 
     @property
     def dialect(self) -> CsvDialect:
-        """How the CSV file was written that the run learnt from, where it was one."""
+        """How the CSV file was written that the run learnt from, where it was one.
+
+        Its marks are not among that: the model's columns know them.
+        """
         dataset = None if self.run is None else self.run.config.get("dataset")
         known = dataset if isinstance(dataset, dict) else {}
         encoding, delimiter = known.get("encoding"), known.get("delimiter")
@@ -86,8 +99,23 @@ def find_model(name: str, root: Path, registry: Registry, uri: str | None = None
         run = read_run(path.parent.absolute()) if is_run(path.parent) else None
         return FoundModel(model_of(path), str(path), run, path=path)
     run, notes = find_trained(name, root)
-    path = run.files.model
-    return FoundModel(model_of(path), f"run {run.id}", run, notes, path)
+    return FoundModel(model_of(run.files.model), f"run {run.id}", run, notes, run.files.model)
+
+
+def find_trained(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
+    """Return the run with a model that a name means, of a sweep its best run, and notes."""
+    run, notes = find_run(name, root, besides=" and no model file")
+    if run.kind == "sweep":
+        if run.best is None:
+            raise DataError(f"{run.id} is a sweep without a best run: name one of its runs")
+        best = read_run(run.files.folder.with_name(run.best))
+        notes = (*notes, f"{best.id} is the best run of sweep {run.id} ({best.name})")
+        run = best
+    if not exists(run.files.model):
+        how = {"running": "it still goes on", "failed": "it failed", "killed": "it was killed"}
+        why = run.damage or how.get(run.status, "its model.npz is not there")
+        raise DataError(f"run {run.id} has left no model: {why}")
+    return run, notes
 
 
 def training_data(run: StoredRun, registry: Registry) -> tuple[Data, bool]:
@@ -99,37 +127,13 @@ def training_data(run: StoredRun, registry: Registry) -> tuple[Data, bool]:
     return data, run.data.get("digest") in (None, digest(data))
 
 
-def find_trained(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
-    """Return the run with a model that a name means, of a sweep its best run, and notes."""
-    run, notes = find_run(name, root, besides=" and no model file")
-    if run.kind == "sweep":
-        run, notes = _best_of(run, notes)
-    if not exists(run.files.model):
-        how = {"running": "it still goes on", "failed": "it failed", "killed": "it was killed"}
-        why = run.damage or how.get(run.status, "its model.npz is not there")
-        raise DataError(f"run {run.id} has left no model: {why}")
-    return run, notes
-
-
-def _best_of(sweep: StoredRun, notes: tuple[str, ...]) -> tuple[StoredRun, tuple[str, ...]]:
-    best = sweep.best
-    if best is None:
-        raise DataError(f"{sweep.id} is a sweep without a best run: name one of its runs")
-    run = read_run(sweep.files.folder.with_name(best))
-    note = f"{run.id} is the best run of sweep {sweep.id} ({run.name})"
-    return run, (*notes, note)
-
-
 def model_of(path: Path) -> FittedModel:
     """Load a model file as a `FittedModel`, whatever was saved."""
     model = load(path)
     return model if isinstance(model, FittedModel) else FittedModel((), model)
 
 
-UNKNOWN = CsvDialect()  # nothing was said of a file
-_CELLS = 1 << 20  # of a batch
-_MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
-_LISTED = 5  # names in a note
+# ------------------------------------------------------------------------- the rows of a file
 
 
 class SampleBatch(NamedTuple):
@@ -149,7 +153,9 @@ class SampleBatch(NamedTuple):
 class FileSamples:
     """The rows of a file as a model takes them, a batch at a time.
 
-    Columns are found by name where the model knows names, else taken by place.
+    Columns are found by name where the model knows names, else taken by place. ``dialect`` is what
+    was said of a CSV file, ``trained`` how that of the training was written, ``keep`` columns to
+    carry along (None where that is no option of the command).
 
     ``ids`` are the places of columns that are carried along, by name, ``notes`` what a reader
     should know of the file, ``unseen`` the categories that did not occur in the training.
@@ -163,9 +169,7 @@ class FileSamples:
         trained: CsvDialect = UNKNOWN,
         keep: Sequence[str] | None = None,
     ) -> None:
-        """Open a file; raises `DataError` where it cannot be read or lacks columns."""
         columns = model.columns
-        known = () if columns is None else columns.names
         mark = dialect.decimal or (columns.decimal if columns else ".")
         thousands = dialect.thousands
         if thousands is None:
@@ -178,21 +182,25 @@ class FileSamples:
         written = replace(dialect, decimal=mark, thousands=thousands)
         self.path, self.unseen = path, Unseen()
         with _options():
+            known = () if columns is None else columns.names
             self._reader = open_table(path, written, trained=trained, known=known)
         self.notes = [*self._reader.notes]
         names = numbered(self._reader.names)
-        by_place = columns is None or self._reader.format == "npy"
         self.ids, self._annotations = self._carried(names, columns, keep or ())
-        if by_place or columns is None:
-            columns, self._places = self._by_place(names, columns, width_of(model), keep)
+        if columns is None or self._reader.format == "npy":
+            columns, self._places = self._by_place(names, model, keep)
         else:
             self._places, strange = columns.places(self._reader.names, path)
-            self._note_strange([name for name in strange if name not in self.ids])
+            ignored = [f"'{short(name)}'" for name in strange if name not in self.ids]
+            if ignored:
+                self.notes.append(
+                    f"{path}: {len(ignored)} column(s) that the model does not know are ignored: "
+                    f"{', '.join(ignored[:_LISTED])}{', …' if len(ignored) > _LISTED else ''}"
+                )
         self._columns = replace(columns, decimal=mark, thousands=thousands)
         self.feature_names = self._columns.feature_names
 
     def batches(self) -> Iterator[SampleBatch]:
-        """Yield all rows, in their order."""
         first = 0
         for batch in self._read():
             yield self._samples(batch, first)
@@ -235,12 +243,12 @@ class FileSamples:
             yield from self._reader.batches(used, rows, numbers - carried, columns.na_values)
 
     def _samples(self, batch: pa.RecordBatch, first: int) -> SampleBatch:
-        def named(places: Mapping[str, int]) -> dict[str, pa.Array]:
-            return {name: batch.column(str(place)) for name, place in places.items()}
-
         columns, faults = [batch.column(str(place)) for place in self._places], Faults()
         X = self._columns.features(columns, batch.num_rows, self.unseen, faults)
-        ids, annotations = named(self.ids), named(self._annotations)
+        ids, annotations = (
+            {name: batch.column(str(place)) for name, place in places.items()}
+            for places in (self.ids, self._annotations)
+        )
         for name, column in annotations.items():
             if is_text(column):
                 annotations[name] = self._columns.texts(column)
@@ -261,15 +269,18 @@ class FileSamples:
                 near = did_you_mean(name, names)
                 raise DataError(f"{self.path} has no column '{name}' to carry along{near}")
         places = {name: place for place, name in enumerate(names)}
-        own = () if columns is None else columns.ids
-        beside = () if columns is None else columns.annotations
+        own, beside = ((), ()) if columns is None else (columns.ids, columns.annotations)
         ids = [*keep, *(name for name in own if name in places)]
         rest = [name for name in beside if name in places and name not in ids]
         return {name: places[name] for name in ids}, {name: places[name] for name in rest}
 
     def _by_place(
-        self, names: Sequence[str], known: Columns | None, width: int, keep: Sequence[str] | None
+        self, names: Sequence[str], model: FittedModel, keep: Sequence[str] | None
     ) -> tuple[Columns, list[int]]:
+        first = model.steps[0][1] if model.steps else model.estimator
+        width = int(getattr(first, "n_features_in_", model.estimator.n_features_in_))
+        if model.columns is not None:
+            width = len(model.columns.feature_names)
         places = [place for place in range(len(names)) if place not in self.ids.values()]
         if len(places) != width:
             cure = "leave others out of the file"
@@ -280,20 +291,14 @@ class FileSamples:
                 f"{self.path} has {len(places)} columns for the model, which was trained on "
                 f"{width} without knowing their names: {cure}"
             )
-        called = [names[place] for place in places] if known is None else [*known.feature_names]
+        called = [names[place] for place in places]
+        if model.columns is not None:
+            called = [*model.columns.feature_names]
         if len({*called}) < width:  # a name was taken by one that was numbered
             called = [str(place) for place in places]
         types = [self._reader.types[place] for place in places]
         single = self._reader.format == "npy" and all(one == pa.float32() for one in types)
         return Columns(tuple(called), dtype="float32" if single else "float64"), places
-
-    def _note_strange(self, names: Sequence[str]) -> None:
-        if names:
-            shown = ", ".join(f"'{short(name)}'" for name in names[:_LISTED])
-            self.notes.append(
-                f"{self.path}: {len(names)} column(s) that the model does not know are ignored: "
-                f"{shown}{', …' if len(names) > _LISTED else ''}"
-            )
 
 
 @contextmanager
@@ -305,21 +310,14 @@ def _options() -> Iterator[None]:
 
 
 def _as_options(message: str) -> str:
+    """Return a message about a table with options of commands in place of keys of a data set."""
     message = re.sub(r"set (thousands|decimal|delimiter):", r"give --\1", message)
     message = message.replace("set encoding to that of the file,", "say which with --encoding,")
     message = message.replace("set encoding to", "give --encoding")
     return message.replace("mark ',': write", "mark ',': give --decimal ., or write")
 
 
-def width_of(model: FittedModel) -> int:
-    if model.columns is not None:
-        return len(model.columns.feature_names)
-    first = model.steps[0][1] if model.steps else model.estimator
-    return int(getattr(first, "n_features_in_", model.estimator.n_features_in_))
-
-
-log = private_logger("dbgsom")
-_OF_NOVELTY = frozenset({"novelty", "pvalue", "outlier"})
+# ----------------------------------------------------------------------------------- prediction
 
 
 @dataclass
@@ -343,7 +341,7 @@ def predict_file(
     stdout: Any = None,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> Predicted:
-    """Write what a model says of each row of a file, in their order."""
+    """Write what a model says of each row of a file, in their order, a few batches in memory."""
     check_target(target)
     try:
         names = chosen_columns(model, columns)
@@ -364,8 +362,7 @@ def predict_file(
         log.warning("%s", sentence)
     notes = [*samples.notes]
     if answering.empty:
-        first = samples.lines([answering.first_empty])
-        line = "".join(f" (line {line})" for line in first.values())
+        line = "".join(f" (line {n})" for n in samples.lines([answering.first_empty]).values())
         more = " (whole numbers there are -1)" if target.lower().endswith(".npy") else ""
         notes.append(
             f"{answering.empty} row(s) have no value and are not answered, first row "
@@ -377,7 +374,10 @@ def predict_file(
 
 
 class _Answering:
-    """Answers batches of samples, and counts outliers and rows without any value."""
+    """Answers batches of samples, and counts outliers and rows without any value.
+
+    From the first cell on that cannot be used, samples are searched for others and not answered.
+    """
 
     def __init__(self, model: FittedModel, samples: FileSamples, names: Sequence[str]) -> None:
         self._model, self._samples, self._names = model, samples, names
@@ -403,6 +403,7 @@ class _Answering:
             raise DataError(self._samples.message(faults))
 
     def _empty(self, batch: SampleBatch) -> NDArray[np.bool_]:
+        """Return which rows have no value at all and are left without an answer."""
         X = batch.X
         empty = np.zeros(len(X), dtype=bool)
         if X.dtype.kind == "f" and not self._model.fills_gaps:
@@ -414,6 +415,7 @@ class _Answering:
         return empty
 
     def _gaps(self, batch: SampleBatch, empty: NDArray[np.bool_]) -> Faults:
+        """Return the missing values, where the model takes none."""
         X = np.where(empty[:, np.newaxis], 0, batch.X) if empty.any() else batch.X
         rows = np.flatnonzero(np.isnan(X).any(axis=1))
         if len(rows) and self._refusal is None:

@@ -395,7 +395,6 @@ class Row:
     high: float | None = None
     p: float | None = None  # two-sided
     holm: float | None = None  # p after Holm's correction for all pairs of variants
-    spread: float = math.nan  # standard deviation of the paired differences
     pairs: int = 0  # how many differences there are
     measures: Mapping[str, tuple[float, float | None]] = field(default_factory=dict)
     runs: Sequence[str] = ()  # ids
@@ -541,7 +540,6 @@ def _tested(
                 high=high,
                 p=p,
                 holm=holm_p,
-                spread=float(best.deviation[at]),
                 pairs=int(best.pairs[at]),
             )
         )

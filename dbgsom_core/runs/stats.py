@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,8 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 LEVEL = 0.05
-_POWER = 0.8
-_MOST_PAIRS = 100_000
 _ROUNDING = 1e-12  # share of the values below which a difference is rounding
 
 
@@ -41,16 +38,10 @@ def paired_t(
     Nadeau & Bengio (2003) for resampled data, Bouckaert & Frank (2004) for repeated
     cross-validation. A ratio of 0 is the paired t-test.
 
-    Parameters
-    ----------
-    first : array (k,)
-        Values of a variant; NaN where it has none.
-    others : array (m, k)
-    ratio : float
-        Samples to test on over samples to train on.
-    divisions : int array (k,), optional
-        Equal numbers mark values of the same division of the data, with several seeds, say: their
-        differences count as their mean.
+    ``first`` (k,) are the values of a variant, NaN where it has none, ``others`` (m, k) those to
+    compare, ``ratio`` samples to test on over samples to train on. Equal ``divisions`` (k,) mark
+    values of the same division of the data, with several seeds, say: their differences count as
+    their mean.
     """
     from scipy.special import stdtr, stdtrit
 
@@ -98,25 +89,6 @@ def holm(p: ArrayLike) -> Floats:
     factors = np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * factors))
     return corrected
-
-
-def pairs_needed(
-    difference: float, deviation: float, ratio: float, level: float = LEVEL
-) -> int | None:
-    """Return how many pairs would show such a difference with a power of 80 %; None: no number."""
-    from scipy.special import stdtrit
-
-    if not (difference and deviation > 0):
-        return None
-    effect = (abs(difference) / deviation) ** 2
-
-    def enough(pairs: int) -> bool:
-        wanted = float(stdtrit(pairs - 1.0, 1 - level / 2) + stdtrit(pairs - 1.0, _POWER))
-        return effect >= wanted**2 * (1 / pairs + ratio)
-
-    if not enough(_MOST_PAIRS):
-        return None
-    return 2 + bisect_left(range(2, _MOST_PAIRS), True, key=enough)
 
 
 def adjusted_means(values: ArrayLike) -> Floats:

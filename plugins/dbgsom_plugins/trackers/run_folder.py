@@ -159,8 +159,7 @@ class RunFolderObserver:
 
     def keep(self, run: Run, result: RunResult) -> None:
         """Write the measures and the model, before anything is drawn."""
-        # These import much, long after the start.
-        from dbgsom_core.runs.results import save_film
+        # This imports much, long after the start.
         from dbgsom_core.tables import write_table
 
         files = RunFiles(run.folder)
@@ -175,8 +174,6 @@ class RunFolderObserver:
                     write_atomically(path, one.save)
                 if result.example is not None:
                     _write_examples(files, result)
-            if result.view is not None and result.view.film:
-                save_film(files.film, result.view.film)
             for name, batches in result.tables.items():
                 if name != "assignments" or self._assigns(run):
                     try:

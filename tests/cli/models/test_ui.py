@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,32 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from dbgsom_core.plugins.registry import get_registry
-
 
 def test_runs_in_no_tracker_have_no_page(shop, called):
     code, _, err = called(shop, "ui", "fruit.yaml", "--print")
     assert code == 1
     assert "dbgsom show" in err
-
-
-def test_of_an_experiment_the_newest_run_that_has_a_page_is_shown(run_folder, tmp_path):
-    place = tmp_path / "runs" / "fruit"
-    newest = shutil.copytree(run_folder, place / run_folder.name)
-    meant = import_module("dbgsom_core.cli.trackers")._find_subject
-    tracking, *_ = meant("fruit", tmp_path / "runs", get_registry())
-    assert not tracking
-    older = shutil.copytree(newest, place / "20200101-000000-aaaaaa")
-    for name, given, tracked in (
-        ("run.json", newest.name, older.name),
-        ("config.yaml", "tracking: []", "tracking: [{name: mlflow}]"),
-    ):
-        text = (older / name).read_text()
-        assert given in text
-        (older / name).write_text(text.replace(given, tracked))
-    tracking, experiment, folder = meant("fruit", tmp_path / "runs", get_registry())
-    assert [name for name, _ in tracking] == ["mlflow"]
-    assert (experiment, folder) == ("fruit", None)
 
 
 def test_ui_without_a_store_makes_none(dbgsom, tmp_path):
