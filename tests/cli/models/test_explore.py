@@ -76,24 +76,6 @@ def test_rows_of_a_file_are_shown_on_both_maps(shop, told, model, new):
     assert parsed(shop / "alone.html")["samples"]["n"] == 50
 
 
-def test_the_film_is_that_of_the_page_of_the_run(shop, described, called, told):
-    described = {**described, "experiment": "filmed", "figures": ["explorer"]}
-    (shop / "filmed.yaml").write_text(yaml.safe_dump(described))
-    assert called(shop, "run", "filmed.yaml", "-q")[0] == 0
-    (folder,) = (shop / "runs" / "filmed").iterdir()
-    told("explore", "filmed", "-o", "filmed.html")
-    ours, its = parsed(shop / "filmed.html"), parsed(folder / "figures" / "explorer.html")
-    assert ours["film"]["epochs"] == its["film"]["epochs"] != []
-    assert ours["film"]["rows"] == its["film"]["rows"]
-    step = np.array(its["film"]["step"])  # a fourth of which is that of the file
-    assert (np.abs(np.subtract(ours["film"]["low"], its["film"]["low"])) <= 0.2 * step).all()
-    np.testing.assert_allclose(ours["film"]["step"], step, rtol=0.01)
-    (folder / "film.npz").write_bytes(b"half")
-    _, err = told("explore", "filmed", "-o", "filmed.html")
-    assert "its page goes without past epochs" in err
-    assert parsed(shop / "filmed.html")["film"] is None
-
-
 def test_what_cannot_be_explored_is_refused(shop, refused, run_folder):
     assert "must end in .html" in refused("explore", "fruit", "-o", "map.png")
     assert "there is no folder" in refused("explore", "fruit", "-o", "nowhere/map.html")

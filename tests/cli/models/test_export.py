@@ -61,7 +61,6 @@ def test_no_command_writes_over_what_it_reads(shop, refused, run_folder):
     assert "is the file that is read" in refused("export", "copy.npz", "-o", "copy.npz")
     assert "is the file that is read" in refused("export", "fruit", "-o", own)
     for name, command in (
-        ("film.npz", ("export", "fruit")),
         ("neurons.csv", ("export", "fruit")),
         ("report.html", ("explore", "fruit")),
         ("figures/explorer.html", ("explore", "fruit")),
