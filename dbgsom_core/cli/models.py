@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from dbgsom_core.tables import CsvDialect
 
 _EXPORT_TEXT = ("", "txt")  # endings of files that may hold CSV as well
-_NEGLIGIBLE = 1e-6  # of a standard deviation
 _DIGITS = 6  # of a value
 _CELL = "({}, {})"
 _LEAST_SHOWN = 0.005  # of deviations, and of a share: as many digits as are printed
@@ -336,7 +334,11 @@ def _print_explanation(explained: Explained, most: int) -> None:
     click.echo("\nwhat pulls it away, in deviations of the training data")
     moved = [one for one in found.differences if not abs(one.deviations) < _LEAST_SHOWN]
     rows: list[list[Any]] = [
-        [one.feature, *_format_values(one), f"{one.deviations:+.2f}".replace("inf", "∞")]
+        [
+            one.feature,
+            *(in_digits(value, _DIGITS) for value in (one.value, one.prototype)),
+            f"{one.deviations:+.2f}".replace("inf", "∞"),
+        ]
         for one in moved[:most]
     ]
     print_table(["feature", "value", "prototype", "deviations"], rows)
@@ -365,15 +367,3 @@ def _print_explanation(explained: Explained, most: int) -> None:
             for like in explained.nearest
         ]
         print_table(["row", *explained.nearest[0].ids, *targets, "distance"], rows)
-
-
-def _format_values(feature: Any) -> list[str]:
-    from dbgsom_core.runs.compare import in_digits
-
-    # The value of a feature and that of the prototype; what is negligible beside the spread of the
-    # feature is a 0 of the map.
-    apart = abs(feature.value - feature.prototype)
-    known = feature.deviations and math.isfinite(feature.deviations)
-    least = max(1e-12, _NEGLIGIBLE * apart / abs(feature.deviations) if known else 0.0)
-    values = (feature.value, feature.prototype)
-    return ["0" if abs(value) < least else in_digits(value, _DIGITS) for value in values]

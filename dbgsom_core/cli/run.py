@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -28,7 +29,7 @@ from dbgsom_core.cli.console import (
 )
 from dbgsom_core.cli.show import print_children, print_measures, print_rankings
 from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep
-from dbgsom_core.engine.compile_clock import CompileClock, compile_clock
+from dbgsom_core.engine.compile_clock import compile_clock
 from dbgsom_core.errors import DbgsomError, PluginError, as_text
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import shell_word
@@ -309,15 +310,15 @@ def show_progress(runs: int = 1) -> Iterator[Any]:
         with compile_clock(functools.partial(output.event, "info", "compiling")):
             yield JsonDisplay()
     elif sys.stderr.isatty() and not output.verbose:
-        with _make_bar() as bar, compile_clock(bar.console.print) as clock:
-            display = TextDisplay(runs, clock, bar)
+        with _make_bar() as bar, compile_clock(bar.console.print):
+            display = TextDisplay(runs, bar)
             try:
                 yield display
             finally:
                 display.clear()
     else:
-        with compile_clock(_print) as clock:
-            yield TextDisplay(runs, clock)
+        with compile_clock(_print):
+            yield TextDisplay(runs)
 
 
 def _make_bar() -> Any:
@@ -339,30 +340,12 @@ def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-class _RunState:
-    """What a display knows of a run: its number, last epoch, and time without compilation."""
-
-    def __init__(self, number: str, clock: CompileClock, task: Any) -> None:
-        self.number, self.task = number, task
-        self.last: EpochRecord | None = None
-        self.shown = time.monotonic()
-        self._clock, self._compiled = clock, clock.seconds
-        self._spent = 0.0
-
-    def add(self, epoch: EpochRecord) -> str:
-        before = 0.0 if self.last is None else self.last.seconds
-        compiled, self._compiled = self._clock.seconds - self._compiled, self._clock.seconds
-        self._spent += max(epoch.seconds - before - compiled, 0.0)
-        self.last = epoch
-        return f"ETA {self._spent / epoch.epoch * (epoch.epochs - epoch.epoch):.0f} s"
-
-
 class TextDisplay:
     """Prints a line when a run starts, every two seconds (every epoch with -v), and at its end."""
 
-    def __init__(self, runs: int, clock: CompileClock, bar: Any = None) -> None:
-        self._runs, self._begun, self._clock, self._bar = runs, 0, clock, bar
-        self._running: dict[str, _RunState] = {}
+    def __init__(self, runs: int, bar: Any = None) -> None:
+        self._runs, self._begun, self._bar = runs, 0, bar
+        self._running: dict[str, Any] = {}  # number, task of the bar, last epoch, time of a line
 
     def dbgsom_run_started(self, run: Run) -> None:
         if run.kind == "run":
@@ -371,11 +354,15 @@ class TextDisplay:
             self.say(f"{number}{run.name}: {run.data['samples']} × {run.data['features']} samples")
             fields = {"total": run.total_epochs, "neurons": 0, "error": "-", "left": ""}
             task = None if self._bar is None else self._bar.add_task(number, **fields)
-            self._running[run.id] = _RunState(number, self._clock, task)
+            shown = time.monotonic()
+            self._running[run.id] = SimpleNamespace(
+                number=number, task=task, last=None, shown=shown
+            )
 
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         state = self._running[run.id]
-        left = state.add(epoch)
+        state.last = epoch
+        left = f"ETA {epoch.seconds / epoch.epoch * (epoch.epochs - epoch.epoch):.0f} s"
         if self._bar is not None:
             self._bar.update(
                 state.task,

@@ -22,7 +22,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import connection, resource_tracker
-from pathlib import Path
 from typing import Any
 
 from dbgsom_core.config import Experiment
@@ -78,7 +77,6 @@ class Processes:
         threads = max(available_threads() // jobs, 1)
         self._slots = [_Slot(threads) for _ in range(jobs)]
         self._compiled = False
-        self._once: set[str] = set()  # warnings and other sentences that all processes have
 
     @property
     def _busy(self) -> list[_Slot]:
@@ -135,16 +133,12 @@ class Processes:
     def _show(self, slot: _Slot, event: str, content: Any) -> None:
         if event == "log":
             name, level, text = content
-            if level < logging.WARNING or text not in self._once:
-                logging.getLogger(name).log(level, "%s", text)
-            self._once.add(text)
+            logging.getLogger(name).log(level, "%s", text)
         elif event == "printed":
             with suppress(OSError):  # nobody reads any more
                 print(content, file=sys.stderr, flush=True)
         elif event == "compiles":
-            if event not in self._once:
-                show(self._display, "say", text=content)
-            self._once.add(event)
+            show(self._display, "say", text=content)
         elif event == "started":
             slot.run = content
             show(self._display, "dbgsom_run_started", run=slot.run)
@@ -200,8 +194,17 @@ class _Slot:
             self.pipe.send_bytes(content)
 
     def how_it_died(self) -> str:
+        """Return how its process ended that should not have."""
         self.process.join()
-        return how_it_ended(self.process.pid, int(self.process.exitcode))
+        pid, code = self.process.pid, self.process.exitcode
+        if code >= 0:
+            return f"its process {pid} ended with exit code {code}"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        memory = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+        return f"its process {pid} was ended by {name}{memory}"
 
     def close(self) -> None:
         """End its process, at once where a child is still running."""
@@ -239,18 +242,6 @@ def show(display: object, method: str, **event: Any) -> None:
         call(display, method, event)
 
 
-def how_it_ended(pid: int, code: int) -> str:
-    """Return how a process ended that should not have, from its exit code."""
-    if code >= 0:
-        return f"its process {pid} ended with exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    memory = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-    return f"its process {pid} was ended by {name}{memory}"
-
-
 # ------------------------------------------------------------------------- in a child's process
 
 
@@ -261,9 +252,6 @@ def _work(pipe: Any, threads: int, level: int) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)
     os.environ[MOST_THREADS] = str(threads)
-    with suppress(OSError, ValueError):  # where memory runs out, Linux ends this process first
-        score = Path("/proc/self/oom_score_adj")
-        score.write_text(str(min(int(score.read_text()) + 300, 1000)))
     lock = threading.Lock()
 
     def send(event: str, content: Any) -> None:

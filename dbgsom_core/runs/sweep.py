@@ -151,7 +151,6 @@ class _Children:
 
     def run(self, runner: Processes | _Here, touch: Any) -> None:
         """Run all that are left; those that had finished before are kept."""
-        kept: list[Child] = []
         left = iter(self._sweep.children)
         while True:
             while runner.free:
@@ -162,14 +161,11 @@ class _Children:
                 begun = self._begun.get(child.name)
                 if begun is not None and begun.status == "finished":
                     finish_off(begun, child.experiment.tracking)
-                    kept.append(child)
                     self._add(child, resumed_run(begun, self._parent), begun.measures)
                     show(self._display, "kept")
                     continue
-                self._say_kept(kept)
                 varies = dict(child.varies)
                 runner.start(Task(child.experiment, child.name, self._parent, varies, begun))
-            self._say_kept(kept)
             if not runner.busy:
                 return
             ended = runner.wait()
@@ -202,16 +198,10 @@ class _Children:
             value = math.nan if criterion is None else criterion.value(measures)
             self._trials.ended(child, value, criterion is None or criterion.greater_is_better)
 
-    def _say_kept(self, kept: list[Child]) -> None:
-        # All at once: a sentence on each of them was shown when it ended.
-        if kept:
-            self._say(kept[-1], f", {len(kept)} of them before")
-            kept.clear()
-
-    def _say(self, child: Child | None, before: str = "") -> None:
+    def _say(self, child: Child | None) -> None:
         failed = f", {len(self.failed)} failed" if self.failed else ""
         best = "" if child is None else self._leaderboard.leader(child)
-        text = f"{len(self._done)}/{self._sweep.runs} done{before}{failed}" + (best and f"; {best}")
+        text = f"{len(self._done)}/{self._sweep.runs} done{failed}" + (best and f"; {best}")
         show(self._display, "say", text=text)
 
     def finished(self) -> Iterator[Outcome]:
