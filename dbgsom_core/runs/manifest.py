@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral
 from pathlib import Path
@@ -360,47 +361,27 @@ def _version(distribution: str) -> str | None:
 def describe_components(
     experiment: Experiment, parts: Parts, registry: Registry
 ) -> list[dict[str, Any]]:
-    """Return kind, name, distribution, version and parameters of every component of a run."""
+    """Return kind, name, distribution and version of every component of a run.
+
+    They are in the order of the pipeline. Measures that are the estimator's default are left out:
+    they belong to dbgsom-core.
+    """
+    components: list[tuple[str, Component]] = [("dataset", experiment.dataset)]
+    for _, kind, part in parts.each():
+        components.append((kind, part))
+        fields = nested_fields(type(part))
+        components += [(inner, getattr(part, field)) for field, inner in fields.items()]
+    for kind, named in (
+        ("measure", experiment.measures or ()),
+        ("figure", experiment.figures),
+        ("tracker", experiment.tracking),
+    ):
+        components += [(kind, component) for _, component in named]
     described = []
-    for kind, component, section in _components(experiment, parts):
-        try:
-            offered = registry.identify(kind, component)
-        except PluginError:  # a class of the user's own, given in Python
-            continue
-        params = component.model_dump(mode="json")
-        if isinstance(section, dict):
-            params = {key: value for key, value in section.items() if key != "name"}
-        if kind == "growth":  # the estimator may fill some of its fields
-            params |= {
-                key: value
-                for key, value in experiment.resolved["model"].items()
-                if key in params and is_reference(value)
-            }
-        described.append({**offered.facts, "params": params})
+    for kind, component in components:
+        with suppress(PluginError):  # a class of the user's own, given in Python
+            described.append(dict(registry.identify(kind, component).facts))
     return described
-
-
-def _components(experiment: Experiment, parts: Parts) -> Iterator[tuple[str, Component, Any]]:
-    resolved = experiment.resolved
-    yield "dataset", experiment.dataset, resolved["dataset"]
-    sections = {**resolved["model"], "engine": resolved["engine"]}
-    for path, kind, part in parts.each():
-        name, _, number = path.partition(".")
-        section = sections.get(name)
-        if number and isinstance(section, list):
-            section = section[int(number)]
-        yield kind, part, section
-        for field, inner_kind in nested_fields(type(part)).items():
-            inner = section.get(field) if isinstance(section, dict) else None
-            yield inner_kind, getattr(part, field), inner
-    lists = (
-        ("measure", experiment.measures or (), resolved["measures"]),
-        ("figure", experiment.figures, resolved["figures"]),
-        ("tracker", experiment.tracking, resolved["tracking"]),
-    )
-    for kind, components, sections in lists:
-        for position, (_, component) in enumerate(components):
-            yield kind, component, sections[position]
 
 
 def model_parts(experiment: Experiment) -> dict[str, Component]:
