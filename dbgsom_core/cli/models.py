@@ -246,10 +246,7 @@ def export(model: str, form: str | None, output: str, **given: Any) -> None:
 
     ending = Path(output).suffix.lower().lstrip(".")
     if form is None and ending not in (*FORMATS, *_EXPORT_TEXT):
-        raise DataError(
-            f"{output}: neurons are written as {', '.join(FORMATS)}; --format says as "
-            "which of them where the name does not"
-        )
+        raise DataError(f"{output}: neurons are written as {', '.join(FORMATS)}, see --format")
     form = form or (ending if ending in FORMATS else "csv")
     if output == "-" and form == "npz":
         raise DataError("an npz file is no text: name a file with -o")

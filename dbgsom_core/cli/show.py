@@ -271,8 +271,6 @@ def compare(
     if found.damaged:
         rows = [[name, f"damaged: {why}"] for name, why in found.damaged.items()]
         print_table(["run", "state"], rows)
-    for link in found.links():
-        click.echo(f"side by side: {link}")
 
 
 # ----------------------------------------------------------------------------------------- tables

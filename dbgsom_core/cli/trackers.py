@@ -133,10 +133,7 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
         if register_model is not None:
             click.echo(register_model(found.files.folder.absolute(), name, alias))
             return
-    raise DbgsomError(
-        f"run {found.id} is in no tracker with registered models: let the configuration of such "
-        "runs name one, 'tracking: default' say"
-    )
+    raise DbgsomError(f"run {found.id} is in no tracker with registered models (see tracking)")
 
 
 @click.command()
@@ -156,10 +153,7 @@ def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, r
     pages = (TrackerAbilities.of(tracker).page for _, tracker in tracking)
     make_page = next(filter(None, pages), None)
     if make_page is None:
-        raise DbgsomError(
-            "the runs are in no tracker with a page (tracking: []); 'dbgsom show RUN' shows one "
-            "here"
-        )
+        raise DbgsomError("the runs are in no tracker with a page; 'dbgsom show RUN' shows one")
     page = make_page(experiment, folder, port or _free_port())
     if not only_print and page.command:
         return _serve(page, in_browser)

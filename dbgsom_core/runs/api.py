@@ -152,10 +152,7 @@ class FinishedSweep:
         for run in self.runs:
             if run.id == self._best:
                 return run
-        raise LookupError(
-            "none of the runs is best: they have no measure that decides, or learn from several "
-            "data sets"
-        )
+        raise LookupError("none is best: no measure decides, or there are several data sets")
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row a run: what differs between them, and their measures.
@@ -289,10 +286,8 @@ def sweep(
     FinishedSweep
         A sequence of `FinishedRun`.
     """
-    if not isinstance(jobs, Integral) or isinstance(jobs, bool):
-        raise ConfigError(f"invalid value for 'jobs': {jobs!r} is not a valid integer range")
-    if jobs < 1:
-        raise ConfigError(f"invalid value for 'jobs': {jobs} is not in the range x>=1")
+    if not isinstance(jobs, Integral) or isinstance(jobs, bool) or jobs < 1:
+        raise ConfigError(f"jobs must be a whole number from 1, not {jobs!r}")
     registry, given = get_registry(), _override_texts(overrides)
     if isinstance(config, Mapping):
         loaded = parse_sweep(config, registry, given)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from dbgsom_core.config import DecideSettings, fill_text
+from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError, as_text
-from dbgsom_core.interfaces.privacy import private_logger
-from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, write_text
 from dbgsom_core.runs.ranking import (
@@ -43,9 +39,6 @@ from dbgsom_core.runs.stored_runs import find_run, mark_killed_runs
 if TYPE_CHECKING:
     import pandas as pd
 
-log = private_logger("dbgsom")
-
-_MOST_NAMED = 8  # runs in an address; more make it longer than a screen is wide
 _POWERS_OF_TEN = 1e15
 _MORE = "several seeds (sweep: {repeats: {seeds: 5}}) or folds (split: {folds: 5})"
 _MARKS = re.compile(r"([\\`*\[\]|~$<>&]|(?<!\w)_|_(?!\w))")
@@ -254,36 +247,6 @@ class Comparison:
             write_text(path, write(self))
         except OSError as error:
             raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
-
-    def links(self, registry: Registry | None = None) -> list[str]:
-        """Return the commands or addresses that show the runs beside each other, by tracker."""
-        registry = registry or get_registry()
-        by_id = {run.id: run for run in self.runs}
-        rows = [row for table in self.tables for row in table.ranked]
-        seeds = zip_longest(*(row.runs for row in rows))  # one of each variant, then the next
-        trackers: dict[str, list[StoredRun]] = {}
-        for run in (by_id[id] for several in seeds for id in several if id is not None):
-            listed = run.config.get("tracking")
-            for section in listed if isinstance(listed, list) else [listed]:
-                if section:
-                    key = json.dumps(section, sort_keys=True, default=str)
-                    trackers.setdefault(key, []).append(run)
-        found: dict[str | None, None] = {}
-        for key, runs in trackers.items():
-            folders, sweeps = [run.files.folder for run in runs], {run.parent for run in runs}
-            if len(runs) > _MOST_NAMED and len(sweeps) == 1 and None not in sweeps:
-                folders = [folders[0].with_name(str(sweeps.pop()))]  # known to trackers as one run
-            try:
-                tracker = registry.build("tracker", json.loads(key, object_hook=_filled))
-                how = TrackerAbilities.of(tracker).how_to_compare
-                found[how(folders) if how else None] = None
-            except Exception as error:  # runs of long ago, or of another machine
-                log.debug("no link: %s", error)
-        return [link for link in found if link]
-
-
-def _filled(section: dict[str, Any]) -> dict[str, Any]:
-    return {k: fill_text(v) if isinstance(v, str) else v for k, v in section.items()}
 
 
 def check_ending(path: Path) -> None:

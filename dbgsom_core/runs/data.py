@@ -63,10 +63,8 @@ def load_data(experiment: Experiment) -> Data:
         raise DataError(f"all columns of data set '{name}' are constant: there is nothing to map")
     _check_target(experiment, name, y)
     if experiment.model.estimator == "classifier" and not _has_classes(experiment, y):
-        raise DataError(
-            f"no sample of data set '{name}' has a class: its target holds only what marks "
-            "unlabelled samples; name another target, or another mark (model.unlabelled)"
-        )
+        cure = "name another target, or another mark (model.unlabelled)"
+        raise DataError(f"no sample of data set '{name}' has a class: {cure}")
     return data
 
 
@@ -119,10 +117,8 @@ def _same_columns(data: Data, test: Data) -> Any:
     names, found = data.feature_names, test.feature_names
     if names is None or found is None or list(names) == list(found):
         if data.X.shape[1] != test.X.shape[1]:
-            raise DataError(
-                f"data set 'split.test' has {test.X.shape[1]} columns, and the data to train on "
-                f"has {data.X.shape[1]}: give both the same"
-            )
+            sizes = f"{test.X.shape[1]} columns, and the data to train on has {data.X.shape[1]}"
+            raise DataError(f"data set 'split.test' has {sizes}: give both the same")
         return test.X
     coded = {
         f"{column}={value}"
@@ -136,9 +132,7 @@ def _same_columns(data: Data, test: Data) -> Any:
     if missing or extra:
         what = f"lacks the column '{missing[0]}'" if missing else f"also has '{extra[0]}'"
         near = did_you_mean(missing[0], extra) if missing else ""
-        raise DataError(
-            f"data set 'split.test' {what}{near}: give it the columns of the data to train on"
-        )
+        raise DataError(f"data set 'split.test' {what}{near}: the data to train on says which")
     # A category that does not occur there is 0 everywhere, as is one that the map has never seen.
     given = np.asarray(test.X)
     places = {column: place for place, column in enumerate(found)}
@@ -213,18 +207,11 @@ def check_part(
         missing = np.isnan(X)
         rows, columns = (np.flatnonzero(missing.all(axis=axis)) for axis in (1, 0))
         if len(rows):
-            raise DataError(
-                f"prepare: row {rows[0]} of {part} has no value left; drop such rows, or fill them"
-            )
+            raise DataError(f"prepare: row {rows[0]} of {part} has no value left; drop or fill it")
         if trains and len(columns):
-            raise DataError(
-                f"split: column {columns[0]} has no value in {part}; drop it, or divide otherwise"
-            )
+            raise DataError(f"split: column {columns[0]} has no value in {part}; drop it")
     if trains and experiment.model.estimator == "classifier" and not _has_classes(experiment, y):
-        raise DataError(
-            f"split: no sample of {part} has a class; divide otherwise (split.stratify keeps the "
-            "shares of classes), or label more samples"
-        )
+        raise DataError(f"split: no sample of {part} has a class; split.stratify keeps shares")
 
 
 def _check_values(experiment: Experiment, name: str, data: Data) -> None:
@@ -299,19 +286,14 @@ def _check_target(experiment: Experiment, name: str, y: NDArray[Any] | None) -> 
     but = f", but model.estimator is {estimator}"
     if y is None:
         kind = "classes" if estimator == "classifier" else "targets"
-        raise DataError(
-            f"data set '{name}' has no {kind}{but}; name the target, or use estimator: vq"
-        )
+        raise DataError(f"data set '{name}' has no {kind}{but}; name the target, or use vq")
     known = has_target(y)
     if estimator == "regressor":
         is_numeric = y.ndim == 1 and y.dtype.kind in "fiub"
         if not known.all() or (is_numeric and not np.isfinite(y).all()):
             raise DataError(f"data set '{name}' has rows without a target; drop them or fill them")
         if not is_numeric:
-            raise DataError(
-                f"the target of data set '{name}' holds no numbers{but}; use estimator: classifier "
-                "for classes"
-            )
+            raise DataError(f"the target of data set '{name}' holds no numbers{but}")
         return
     if not known.any():
         raise DataError(f"no sample of data set '{name}' has a class: there is nothing to learn")
@@ -319,10 +301,7 @@ def _check_target(experiment: Experiment, name: str, y: NDArray[Any] | None) -> 
 
     kind = type_of_target(np.array(y[known].tolist()) if y.dtype == object else y[known])
     if kind not in ("binary", "multiclass"):
-        raise DataError(
-            f"the target of data set '{name}' holds no classes (it looks {kind}){but}; use "
-            "estimator: vq"
-        )
+        raise DataError(f"the target of data set '{name}' holds no classes but is {kind}{but}")
 
 
 # ------------------------------------------------------------------------------------- dividing
@@ -330,10 +309,7 @@ def _check_target(experiment: Experiment, name: str, y: NDArray[Any] | None) -> 
 
 @dataclass(frozen=True)
 class Part:
-    """Prepared samples X (n, D), an array or a table, with their targets y (n,) if there are any.
-
-    ``rows`` (n,) are theirs in the data set, where they are of it.
-    """
+    """Prepared samples X (n, D), an array or a table, their targets y (n,) and rows in the data."""
 
     X: Any
     y: NDArray[Any] | None
@@ -457,10 +433,8 @@ def _groups(data: Data, name: str, dataset: str) -> NDArray[Any]:
     texts = groups.astype(str)
     missing = np.flatnonzero(np.isin(np.char.lower(np.char.strip(texts)), ("", "nan", "none")))
     if len(missing):
-        raise DataError(
-            f"split.groups: '{name}' is missing in {len(missing)} row(s), the first of them "
-            f"{missing[0]} (from 0); give each row a group, or drop it"
-        )
+        where = f"{len(missing)} row(s), the first of them {missing[0]} (from 0)"
+        raise DataError(f"split.groups: '{name}' is missing in {where}; drop these rows")
     return np.unique(texts, return_inverse=True)[1]
 
 
@@ -514,12 +488,7 @@ def evaluate_part(
 def baselines(
     fold: Fold, divided: Sequence[tuple[Rows, Rows]], y: NDArray[Any] | None, kind: str
 ) -> dict[str, float]:
-    """Return measures, by logged names, of the most frequent class or, without classes, the mean.
-
-    It is that of the training part, the first of equals; samples without a target do not count. For
-    classes these are accuracy, balanced_accuracy and macro_f1, else rmse and mae; ``divided`` are
-    the rows of each fold, whose mean is that of the test part. Of a map without targets nothing.
-    """
+    """Return measures, by logged names, of always the most frequent class, or the mean."""
     if y is None or fold.train.y is None or kind == "vq":
         return {}
     measure = _measure_majority if kind == "classifier" else _measure_mean

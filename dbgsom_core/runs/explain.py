@@ -211,11 +211,7 @@ def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, titl
 
 
 class BestTwo:
-    """Finds the maps of the two best variants of a sweep, see `SweepView`.
-
-    ``runs`` are the finished ones by their ids, ``data`` what all of them learnt from, where it is
-    at hand.
-    """
+    """Finds the maps of the two best variants of a sweep, see `SweepView`."""
 
     def __init__(self, runs: Mapping[str, tuple[Experiment, Run]], data: Data | None) -> None:
         self._runs, self._data = runs, data

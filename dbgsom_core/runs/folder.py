@@ -307,10 +307,7 @@ def check_complete(files: RunFiles, journal_length: int, model: bool) -> None:
 
 
 def append_epoch(path: Path, line: JournalLine, at: int) -> int:
-    """Append one epoch to the journal, which is ``at`` bytes long; return its length now.
-
-    The epoch is handed to the operating system at once. OSError: epochs were lost.
-    """
+    """Append one epoch to the journal, which is ``at`` bytes long; return its length now."""
     record = {"epoch": line.epoch, "time": line.time, "metrics": plain(line.metrics)}
     text = json.dumps(record, allow_nan=False).encode() + b"\n"
     if at:

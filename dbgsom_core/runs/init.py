@@ -51,10 +51,6 @@ _ID = re.compile(
     r"(?i)(.*[_\s.-])?(id|ids|uuid|guid|nr|no|key|index|idx|identifier|lfdnr|nummer|rowid)"
     r"|.*(Id|ID|Nr|_id)|unnamed.*"
 )
-_NEARLY_NUMBER = re.compile(
-    r"\(?[^\w\s]?\s*[+-]?(?!0\d)\d{1,3}([.,' \u00a0\u202f]?\d{3})*([.,]\d+)?"
-    r"\s*(%|[^\W\d]{1,4}|[$€£¥])?\)?"
-)
 # Decimal marks and what stands between thousands, the usual ones first.
 _MARKS = [(one[0], one[1:]) for one in (".", ",", ".,", ",.", ".'", ",'", ", ", ". ")]
 _CELLS = 2_000_000  # of a table that are looked at, more or less
@@ -119,7 +115,6 @@ class ColumnProfile:
     examples: tuple[str, ...] = ()  # the most frequent values first
     rarest: int = 0  # rows of the rarest value
     unit: str = ""
-    note: str = ""  # why cells are no numbers
 
     @property
     def has_classes(self) -> bool:
@@ -137,10 +132,7 @@ class ColumnProfile:
 def profile_columns(
     names: Sequence[str], columns: Sequence[Cells], marks: Marks = (".", "")
 ) -> list[ColumnProfile]:
-    """Return the profiles of all columns, whose numbers have these marks.
-
-    A word for a missing value in one column is one in all of them, as for the readers of tables.
-    """
+    """Return the profiles of all columns, whose numbers have these marks."""
     words: set[str] = set()
     while True:
         found = [
@@ -175,7 +167,7 @@ def profile_column(
     rows, n = int(known.counts.sum()), len(known.texts)
     unique = n >= _UNIQUE * rows and rows > MOST_CLASSES
     kind: Kind = "constant"
-    whole, note, formats = False, "", tuple[str, ...]()
+    whole, formats = False, tuple[str, ...]()
     if n > 1 and numeric:
         plain = without_unit(known.texts, unit)
         whole = bool((values == np.floor(values)).all())
@@ -191,7 +183,7 @@ def profile_column(
     elif n > 1 and (formats := tuple(date_forms(known.first()))):
         kind = "date"
     elif n > 1:
-        kind, note = _text_kind(known, unique, named_id, place)
+        kind = _text_kind(known, unique, named_id, place)
     finite = np.isfinite(values)
     spread = np.std(np.repeat(values[finite], known.counts[finite])) if finite.any() else 0.0
     often = np.argsort(-known.counts, kind="stable")[:4]
@@ -208,15 +200,11 @@ def profile_column(
         examples=tuple(known.texts.take(pa.array(often)).to_pylist()),
         rarest=int(known.counts.min()),
         unit=unit if numeric else "",
-        note=note,
     )
 
 
 def number_marks(columns: Sequence[Cells], delimiter: str) -> Marks:
-    """Return the decimal mark and the one between thousands that make most columns numbers.
-
-    ``1,234`` in quotes, where commas part fields, is a number of thousands.
-    """
+    """Return the decimal mark and the one between thousands that make most columns numbers."""
     cells = [pa.array(one.present().first(), pa.string()) for one in columns]
     marked = [one for one in cells if pc.any(pc.match_substring_regex(one, r"\d\D\d")).as_py()]
 
@@ -231,17 +219,13 @@ def number_marks(columns: Sequence[Cells], delimiter: str) -> Marks:
     return best
 
 
-def _text_kind(cells: Cells, unique: bool, named_id: bool, place: int) -> tuple[Kind, str]:
+def _text_kind(cells: Cells, unique: bool, named_id: bool, place: int) -> Kind:
     some, n = cells.first(), len(cells.texts)
-    nearly = sum(bool(_NEARLY_NUMBER.fullmatch(cell)) for cell in some)
-    if nearly > _NUMBERS * len(some) and n > 2 and not named_id:
-        units = ", ".join(sorted(cells.units())[:_MOST_WORDS])
-        return "text", f"numbers{units and f' in {units}'}, not written alike: make them so"
     sentences = sum(" " in cell for cell in some) > len(some) / 2
     if unique and (named_id or not sentences):
-        return ("id" if named_id or place == 0 else "text"), ""
+        return "id" if named_id or place == 0 else "text"
     few = n <= max(2, _REPEATED * int(cells.counts.sum()))
-    return ("category" if few and n <= MOST_CLASSES else "text"), ""
+    return "category" if few and n <= MOST_CLASSES else "text"
 
 
 def is_header(row: Sequence[str], marks: Marks) -> bool:
@@ -312,9 +296,7 @@ def _array(
     format: str, given: str, X: Any, y: Any = None, options: dict[str, Any] | None = None
 ) -> TableProfile:
     if X.ndim != 2 or X.dtype.kind not in "fiub" or not X.size:
-        raise DataError(
-            f"{given} holds {X.dtype} of shape {X.shape}, not numbers (samples, features)"
-        )
+        raise DataError(f"{given} holds no table of numbers: {X.dtype}, shape {X.shape}")
     some = np.asarray(X[:: max(1, len(X) // _ARRAY_ROWS)], dtype=np.float64)
     with np.errstate(all="ignore"):
         spreads = [float(np.nanstd(column)) for column in some.T]
@@ -372,10 +354,8 @@ def _csv(given: str, path: Path) -> TableProfile:
     ]
     header = is_header(bare, marks)
     if header and width > 2 and 2 * sum(map(bool, first)) < width:
-        raise DataError(
-            f"{given}: the first line names {sum(map(bool, first))} of {width} columns: take lines "
-            "above the header away"
-        )
+        named = f"names {sum(map(bool, first))} of {width} columns"
+        raise DataError(f"{given}: the first line {named}: take lines above the header away")
     if header and seen == 1:
         raise DataError(f"{given} has a header and no line below it: give a file with data")
     names = first if header else found.names
@@ -520,7 +500,7 @@ def _roles(profile: TableProfile, target: ColumnProfile | None) -> list[Role]:
         if column is target:
             role = Role("target")
         elif column.kind not in keys:
-            role = Role("drop", column.note or reasons.get(column.kind, "text with many values"))
+            role = Role("drop", reasons.get(column.kind, "text with many values"))
         elif not column.name:
             role = Role("drop", "no name")
         elif column.name in seen:
@@ -533,10 +513,8 @@ def _roles(profile: TableProfile, target: ColumnProfile | None) -> list[Role]:
     if profile.columns and not used & {"", "categorical", "dates"}:
         both = zip(profile.columns, roles, strict=True)
         listed = [f"'{one.name or one.place}' ({role.reason or role.key})" for one, role in both]
-        raise DataError(
-            f"{profile.path}: no column looks like numbers, dates or categories, of which samples "
-            f"could be made: {', '.join(listed[:_LISTED])}{', …' if len(listed) > _LISTED else ''}"
-        )
+        shown = ", ".join(listed[:_LISTED])
+        raise DataError(f"{profile.path}: no column looks like numbers, dates or classes: {shown}")
     return roles
 
 

@@ -82,11 +82,7 @@ class Manifest(BaseModel):
 
 
 def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
-    """Return the parameters of a run; every run has the common keys, so that they compare.
-
-    A field that only some components have (``growth.rows``) is added where it is not the default.
-    What came from the environment stands there as it was written.
-    """
+    """Return the parameters of a run; every run has the common keys, so that they compare."""
     resolved = experiment.resolved
     model, names = resolved["model"], [step["name"] for step in resolved["prepare"]]
     sections = {"dataset": resolved["dataset"]} | {part: model.get(part) for part in KIND_OF}

@@ -72,10 +72,7 @@ class FoundModel:
 
     @property
     def dialect(self) -> CsvDialect:
-        """How the CSV file was written that the run learnt from, where it was one.
-
-        Its marks are not among that: the model's columns know them.
-        """
+        """How the CSV file was written that the run learnt from, where it was one."""
         dataset = None if self.run is None else self.run.config.get("dataset")
         known = dataset if isinstance(dataset, dict) else {}
         encoding, delimiter = known.get("encoding"), known.get("delimiter")
@@ -175,10 +172,8 @@ class FileSamples:
         if thousands is None:
             thousands = (columns.thousands if columns else "").replace(mark, "")
         if thousands == mark:
-            raise DataError(
-                f"{path}: '{mark}' is the decimal mark and cannot stand between thousands, too: "
-                "say with --decimal which other one it is"
-            )
+            both = f"'{mark}' is the decimal mark and cannot stand between thousands, too"
+            raise DataError(f"{path}: {both}: say with --decimal which other one it is")
         written = replace(dialect, decimal=mark, thousands=thousands)
         self.path, self.unseen = path, Unseen()
         with _options():
@@ -260,9 +255,7 @@ class FileSamples:
         """Return the places of the columns that are carried along, by their names."""
         if self._reader.format == "npy":
             if keep:
-                raise DataError(
-                    f"{self.path} has no columns by name: leave out --keep {','.join(keep)}"
-                )
+                raise DataError(f"{self.path} has no columns by name: leave out --keep")
             return {}, {}
         for name in keep:
             if name not in names:
@@ -351,10 +344,8 @@ def predict_file(
     written = written_columns(model, names)
     for name in samples.ids:
         if name in written:
-            raise DataError(
-                f"the column '{name}' is carried along and written as well: leave one out with "
-                "--columns or --keep"
-            )
+            both = f"the column '{name}' is carried along and written as well"
+            raise DataError(f"{both}: leave one out with --columns or --keep")
     answering = _Answering(model, samples, names)
     with closing(answering.tables()) as tables:
         rows = write_table(target, tables, stream=stdout, progress=progress)

@@ -209,9 +209,8 @@ def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
         try:
             to_plain(step, {}, name, stored_types())
         except NotPlainError as error:
-            raise ConfigError(
-                f"prepare step '{name}' cannot be saved with the model without pickle ({error})"
-            ) from error
+            text = f"prepare step '{name}' cannot be saved with the model without pickle ({error})"
+            raise ConfigError(text) from error
     return Setup(data, test, fold, divided, estimator)
 
 
@@ -512,9 +511,9 @@ class Checkpoint:
             return []
         now = [digest_of_rows(train, test) for train, test in divided]
         if [fold.rows for fold in folds] != now[: len(folds)]:
+            cure = "bring the groups back, or start a new run without --resume"
             raise DataError(
-                f"{self.files.folder} cannot go on: its folds were of other rows; bring the "
-                "groups back, or start a new run without --resume"
+                f"{self.files.folder} cannot go on: its folds were of other rows; {cure}"
             )
         return folds
 

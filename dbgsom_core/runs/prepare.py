@@ -79,9 +79,8 @@ def make_step(name: str, params: Mapping[str, Any]) -> Any:
             cure = did_you_mean(key, known) or f"; it has {', '.join(known) or 'none'}"
             raise StepError(f"prepare step '{name}' has no parameter '{key}'{cure}", key)
     if _sklearn_only() and params.get("memory") is not None:
-        raise StepError(
-            f"prepare step '{name}': 'memory' would unpickle files, leave it out", "memory"
-        )
+        text = f"prepare step '{name}': 'memory' would unpickle files, leave it out"
+        raise StepError(text, "memory")
     given = {
         key: tuple(value) if isinstance(value, list) and isinstance(known[key], tuple) else value
         for key, value in params.items()
@@ -105,12 +104,7 @@ def fit_steps(
     y: NDArray[Any] | None,
     names: Sequence[str] | None = None,
 ) -> NDArray[Any]:
-    """Fit each step on what the steps before it return; return the prepared X (n, D').
-
-    ``names`` are those of the features, for messages. Of a table a table comes back that is
-    prepared block by block when it is read; steps other than scalers need all of it in memory.
-    `DataError`: a step cannot use the data.
-    """
+    """Fit each step on what the steps before it return; return the prepared X (n, D')."""
     low, high = extremes(X)
     constant = np.flatnonzero(~(high > low))
     if len(constant) == X.shape[1]:

@@ -158,11 +158,8 @@ def _measure_class(name: str, registry: Registry) -> Any:
         if bare == one or (bare.startswith(one) and not bare[len(one)].isalnum())
     ]
     if not known:
-        raise DataError(
-            f"no installed plugin offers the measure '{bare}', so it is not known whether more of "
-            f"it is better{did_you_mean(bare, offered)}; compare by another measure, or say the "
-            "direction"
-        )
+        near = did_you_mean(bare, offered)
+        raise DataError(f"no installed plugin offers the measure '{bare}'{near}; say the direction")
     return registry.find("measure", max(known, key=len))
 
 
@@ -190,10 +187,7 @@ class Entry:
     group: str  # equal for runs that share these
 
     def observations(self) -> Iterator[tuple[str, Mapping[str, float]]]:
-        """Yield what was measured, with the division of the data that it was measured on.
-
-        A fold's division is the digest of its rows, else each seed has its own.
-        """
+        """Yield what was measured, with the division of the data that it was measured on."""
         of_folds = {name for fold in self.run.folds for name in fold.measures}
         whole = {k: v for k, v in self.run.measures.items() if k not in of_folds}
         yield f"seed {self.seed}", whole
@@ -547,10 +541,7 @@ def _tested(
 
 
 def _overlap(entries: Sequence[Entry], criterion: RankingCriterion) -> float:
-    """Return samples to test on over samples to train on, where models share training samples.
-
-    0 where all models of a run's seed are trained on the same samples.
-    """
+    """Return samples to test on over samples to train on, where models share training samples."""
     ratios = []
     for entry in entries:
         run, split = entry.run, entry.facts["split"]

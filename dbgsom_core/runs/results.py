@@ -205,10 +205,7 @@ def without_noise(prototypes: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any] | None:
-    """Return prototypes (L, D) in the data set's columns and units; None where that cannot be.
-
-    A metric with a space of its own has prototypes in the columns, if not in the units.
-    """
+    """Return prototypes (L, D) in the data set's columns and units; None where that cannot be."""
     metric = model.estimator._metric.abilities
     if metric.fit is not None or prototypes.shape[1] != model.estimator.n_features_in_:
         return None

@@ -16,10 +16,7 @@ _ROUNDING = 1e-12  # share of the values below which a difference is rounding
 
 
 class Differences(NamedTuple):
-    """Paired differences of m variants from another one; NaN with too few pairs or no spread.
-
-    ``low`` and ``high`` are the ends of the 95 % confidence interval of the mean, p is two-sided.
-    """
+    """Paired differences of m variants from another one; NaN with too few pairs or no spread."""
 
     pairs: NDArray[np.int64]
     mean: Floats
@@ -77,11 +74,7 @@ def _means(values: Floats, belongs: Floats) -> Floats:
 
 
 def holm(p: ArrayLike) -> Floats:
-    """Return p values (m,) corrected for their number; NaN are no tests.
-
-    Holm (1979): the least of m is multiplied with m, the next with m − 1, and so on, none coming
-    out below one before it.
-    """
+    """Return p values (m,) corrected for their number; NaN are no tests."""
     values = np.asarray(p, dtype=np.float64)
     corrected = np.full(len(values), np.nan)
     tests = np.flatnonzero(np.isfinite(values))
@@ -129,11 +122,7 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 class RankTest(NamedTuple):
-    """A test of whether variants differ over data sets.
-
-    ``critical`` is the least difference of two mean ranks that counts (Nemenyi 1963), None where
-    the test knows none.
-    """
+    """A test of whether variants differ over data sets."""
 
     name: str
     p: float
@@ -141,11 +130,7 @@ class RankTest(NamedTuple):
 
 
 def rank_test(values: NDArray[Any]) -> RankTest | None:
-    """Test whether k variants (columns) differ over N data sets (rows); None: there are too few.
-
-    Two variants by Wilcoxon's signed-rank test from six data sets on; more by Friedman's test in
-    the form of Iman & Davenport (1980) from three on. See Demšar (2006).
-    """
+    """Test whether k variants (columns) differ over N data sets (rows); None: there are too few."""
     from scipy.stats import f as f_distribution
     from scipy.stats import friedmanchisquare, studentized_range, wilcoxon
 

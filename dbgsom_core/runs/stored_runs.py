@@ -63,11 +63,7 @@ _SECONDS_TO_WAIT = 1.0  # for another process that looks at the run, and lets go
 
 
 def find_folder(name: str, root: Path) -> Path | None:
-    """Return the run folder that this is, or whose id under ``root`` this is; None: it is no run.
-
-    The end of an id will do where no other id, no experiment and no file is called so. A reference
-    to the environment, as messages show it, is filled.
-    """
+    """Return the run folder that this is, or whose id (or its end) this is; None: no run."""
     folder = Path(fill_text(name))
     if is_run(folder):
         return folder
@@ -118,10 +114,7 @@ def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tu
 
 
 class RunLock:
-    """The lock of one run folder; its file's age is a sign of life for other hosts.
-
-    Where the file system knows no locks the age of the file is all that there is.
-    """
+    """The lock of one run folder; its file's age is a sign of life for other hosts."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / _LOCK
@@ -184,11 +177,7 @@ def is_locked(folder: Path) -> bool | None:
 
 
 def has_died(stored: StoredRun) -> bool:
-    """Return whether a run that says "running" goes on no more, as far as this host can see.
-
-    Nobody holds its lock. Of a run of another host, or where locks cannot be seen, a day without a
-    sign of life tells it.
-    """
+    """Return whether a run that says "running" goes on no more, as far as this host can see."""
     if stored.damage or stored.status != "running":
         return False  # a damaged folder is left as it is
     elsewhere = stored.process is not None and stored.process.is_elsewhere
@@ -270,10 +259,7 @@ def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
     text = f"no interrupted run of {loaded.source} in {root / group}"
     if left:
         differs = "; ".join(_differences(_completed(left[-1].config), wanted))
-        raise ConfigError(
-            f"{text}; {left[-1].id} differs: {differs}. Give what it was started with, or start a "
-            "new run without --resume"
-        )
+        text += f"; {left[-1].id} differs: {differs}. Give what it was started with"
     raise ConfigError(f"{text}; start it without --resume")
 
 
@@ -292,16 +278,11 @@ def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry)
     if overrides:
         raise ConfigError("a run goes on with its own configuration: leave --set out")
     if not config.exists():
-        raise ConfigError(
-            f"{stored.files.folder} was killed before its configuration was written: there is "
-            "nothing to go on with, start it anew"
-        )
+        raise ConfigError(f"{config} is not there: there is nothing to go on with, start it anew")
     text = config.read_text(encoding="utf-8")
     if "//***@" in text or "=***" in text:
-        raise ConfigError(
-            f"{config} lacks the password or token of an address, which is not written down: "
-            "give the file that the run was started with, 'dbgsom run --resume FILE'"
-        )
+        cure = "give the file that the run was started with, 'dbgsom run --resume FILE'"
+        raise ConfigError(f"{config} lacks the password or token of an address: {cure}")
     loaded, _ = load(config, (), registry)
     written = stored.environment.get("folder")  # where its relative paths start
     folder = loaded.folder if written is None else Path(fill_text(written))
@@ -352,10 +333,7 @@ def finish_off(stored: StoredRun, tracking: Tracking) -> None:
 
 
 def wait_for_end(stored: StoredRun, sweep: StoredRun) -> None:
-    """Wait for the process of a sweep's child that ends after that of its sweep has.
-
-    It may still tell trackers of an end that its folder has already.
-    """
+    """Wait for the process of a sweep's child that ends after that of its sweep has."""
     until = time.monotonic() + _SECONDS_TO_END
     if stored.process is None or stored.process == sweep.process:
         return
@@ -372,9 +350,8 @@ def check_not_running(stored: StoredRun) -> None:
     if not process.is_elsewhere:
         raise DbgsomError(f"run {stored.id} is already going on, {where}")
     raise DbgsomError(
-        f"run {stored.id} may still go on, {where}, which cannot be seen from here: its last sign "
-        f"of life is {stored.silent:.0f} s old, and after a day it is closed. If it does not go "
-        f"on, remove {stored.files.status} and try again"
+        f"run {stored.id} may still go on, {where}: its last sign of life is {stored.silent:.0f} s "
+        f"old. If it does not, remove {stored.files.status} and try again"
     )
 
 
@@ -413,10 +390,8 @@ def check_same(stored: StoredRun, run: Run) -> None:
     if stored.environment:  # else it was killed before it had written that
         differences += _differences(_versions(stored.environment), _versions(run.environment))
     if differences:
-        raise ConfigError(
-            f"run {stored.id} cannot go on: {'; '.join(differences)}; give back what it was "
-            "started with, or start a new run without --resume"
-        )
+        text = f"run {stored.id} cannot go on: {'; '.join(differences)}"
+        raise ConfigError(f"{text}; give that back, or start a new run without --resume")
 
 
 def check_same_data(stored: StoredRun, now: Mapping[str, Any]) -> None:
@@ -432,10 +407,8 @@ def check_same_data(stored: StoredRun, now: Mapping[str, Any]) -> None:
             f"{str(facts.get('digest'))[:12]}"
             for facts in (was, is_now)
         )
-        raise DataError(
-            f"run {stored.id} cannot go on: {which} was {before} and is {after}; bring the data "
-            "back, or start a new run without --resume"
-        )
+        text = f"run {stored.id} cannot go on: {which} was {before} and is {after}"
+        raise DataError(f"{text}; bring it back, or start a new run without --resume")
 
 
 def _versions(environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -88,17 +88,7 @@ def run_sweep(
     fail_fast: bool = False,
     display: object = None,
 ) -> SweepOutcome:
-    """Run every child; one that fails is reported and does not stop the others.
-
-    Of a ``stored`` sweep that was interrupted, finished children are kept, and those that have
-    begun go on. Every child's parts are built and every data set is loaded once before anything is
-    written. ``jobs`` children run beside each other in processes of their own, to the same bits;
-    then ``display`` hears of them by the lifecycle hooks. After each child it gets a sentence by
-    ``say(text)``.
-
-    Raises `DbgsomError` where a child's data or parts cannot be used, every child failed, or one
-    did with ``fail_fast``.
-    """
+    """Run every child; one that fails is reported and does not stop the others."""
     jobs = min(jobs, sweep.runs)
     experiments = [child.experiment for child in sweep.children]
     root = runs_folder(experiments[0], registry)

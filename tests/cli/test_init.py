@@ -378,23 +378,6 @@ def test_numbers_with_a_unit_are_features(cell, unit, beside, value, header, fol
 
 
 @pytest.mark.parametrize(
-    ("cells", "note"),
-    [
-        (["1 m", "2 cm", "3 m", "4 cm"], "numbers in cm, m, not written alike"),
-        (["1 %", "2 %", "3", "4"], "numbers in %, not written alike"),
-        (["1,007.5 €", "2,014.5 €", "3,0 €"], "numbers in €, not written alike"),
-    ],
-)
-def test_what_keeps_cells_from_being_numbers_is_told(cells, note, folder):
-    column = profile_column(1, "price", Cells.of(pa.array(cells)))
-    assert (column.kind, column.unit) == ("text", "")
-    assert column.note.startswith(note)
-    lines = [f"{i * i};{cell}" for i, cell in enumerate(cells)]
-    (folder / "p.csv").write_text("a;price\n" + "\n".join(lines), encoding="utf-8")
-    assert f"dropped: {note}" in begin()
-
-
-@pytest.mark.parametrize(
     ("mark", "decimal"), [(".", ","), (" ", ","), ("\u202f", ","), (",", "."), ("'", ".")]
 )
 def test_marks_between_thousands_are_found(folder, mark, decimal):

@@ -253,7 +253,7 @@ def test_no_command_writes_over_what_it_reads(shop, refused, run_folder):
 
 
 def test_what_cannot_be_exported_is_refused(refused, told, tmp_path):
-    assert "--format says as which of them" in refused("export", "fruit", "-o", "map.xlsx")
+    assert "csv, json, npz, see --format" in refused("export", "fruit", "-o", "map.xlsx")
     told("export", "fruit", "-o", str(tmp_path / "map.dat"), "--format", "csv")
     assert (tmp_path / "map.dat").read_text().startswith("map,neuron,x,y,")
     assert "no text" in refused("export", "fruit", "--format", "npz")
