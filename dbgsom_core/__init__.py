@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dbgsom_core.estimators.som import SomVQ as SomVQ
     from dbgsom_core.runs.api import run as run
     from dbgsom_core.runs.api import sweep as sweep
-    from dbgsom_core.runs.compare.compare import compare as compare
+    from dbgsom_core.runs.compare import compare as compare
 
 __all__ = [
     "GrowthFilm",
@@ -41,7 +41,7 @@ _HOMES = {
     "SomRegressor": "estimators.som",
     "SomDisplay": "estimators.display",
     "GrowthFilm": "estimators.checkpoints",
-    "compare": "runs.compare.compare",
+    "compare": "runs.compare",
     "run": "runs.api",
     "sweep": "runs.api",
 }

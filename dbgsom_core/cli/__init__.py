@@ -10,17 +10,17 @@ from pathlib import Path
 
 import click
 
-from dbgsom_core.cli import compare, config, doctor, init, models, plugins, run, show, trackers
+from dbgsom_core.cli import config, models, plugins, run, show, trackers
 from dbgsom_core.cli.console import (
+    Commands,
     OutputClosedError,
     discard_unread,
     output,
     redacted_terminal,
     show_warnings,
 )
-from dbgsom_core.cli.options import Commands
 from dbgsom_core.errors import DataError, DbgsomError, as_text
-from dbgsom_core.runs.signals import shutdown
+from dbgsom_core.runs.callbacks import shutdown
 
 _CLOSED_PIPE = 128 + 13  # of SIGPIPE, which ends other commands that write to a closed pipe
 
@@ -39,9 +39,9 @@ def cli() -> None:
 
 
 for command in (
-    init.init, run.validate, run.run, run.sweep, show.show, compare.compare, models.predict,
+    config.init, run.validate, run.run, run.sweep, show.show, show.compare, models.predict,
     models.explain, models.explore, models.export, trackers.ui, trackers.sync, trackers.register,
-    config.config, config.schema, plugins.plugins, doctor.doctor,
+    config.config, config.schema, plugins.plugins, plugins.examine_machine,
 ):  # fmt: skip
     cli.add_command(command)
 
@@ -71,7 +71,12 @@ def _report(error: BaseException) -> int:
     """Print what ended the command, and return its exit code."""
     if isinstance(error, click.Abort) and isinstance(error.__cause__, EOFError):
         error = error.__cause__  # click takes it for a person's Ctrl-D
-    if isinstance(error, Exception) and _working_directory_is_gone():
+    try:
+        Path.cwd()
+        folder_is_gone = False
+    except FileNotFoundError:
+        folder_is_gone = True
+    if isinstance(error, Exception) and folder_is_gone:
         error = DataError(
             "the working directory was deleted: change to a folder that exists, and start the "
             "command again"
@@ -82,9 +87,8 @@ def _report(error: BaseException) -> int:
         return _print_error(f"interrupted{by}", code, event="interrupted")
     if isinstance(error, OutputClosedError):
         if sys.__stdout__ is None:
-            _print_error(
-                "standard output is closed: what was to be printed there is lost", _CLOSED_PIPE
-            )
+            lost = "standard output is closed: what was to be printed there is lost"
+            _print_error(lost, _CLOSED_PIPE)
         return _CLOSED_PIPE
     if isinstance(error, click.ClickException):
         if output.lines is not None:
@@ -109,11 +113,3 @@ def _report(error: BaseException) -> int:
 def _print_error(message: str, code: int, event: str = "error") -> int:
     output.event("error", event, message, exit_code=code)
     return code
-
-
-def _working_directory_is_gone() -> bool:
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        return True
-    return False

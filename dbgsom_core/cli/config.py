@@ -1,29 +1,41 @@
-"""``dbgsom config`` and ``dbgsom schema``: what a configuration means and what may stand in it."""
+"""``dbgsom init``, ``config`` and ``schema``: write and read configurations."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.console import print_notes
-from dbgsom_core.cli.options import (
+from dbgsom_core.cli.console import (
     Commands,
     check_output,
     json_option,
     open_registry,
     plugin_options,
+    print_notes,
     runs_option,
     set_option,
     writing,
 )
+from dbgsom_core.cli.show import print_table
+from dbgsom_core.config import load_experiment
+from dbgsom_core.config.json_schema import schema_text
+from dbgsom_core.config.show import Explained, Side, as_yaml, differences, explain
+from dbgsom_core.config.yaml_text import dump_inline
+from dbgsom_core.errors import ConfigError
+from dbgsom_core.runs.folder import RunFiles, find_experiments
+from dbgsom_core.runs.stored_runs import find_folder, find_run
+from dbgsom_core.tables.safe_files import exists, write_atomically
 
 if TYPE_CHECKING:
-    from dbgsom_core.config.show import Explained, Side
-    from dbgsom_core.plugins.registry import Registry
+    from dbgsom_core.runs.init import ColumnProfile, Role, Suggestion, TableProfile
+
+_MOST_COLUMNS = 40  # in the table
+_BECOMES = {"": "feature", "categorical": "one column a value"}
 
 
 @click.group(cls=Commands)
@@ -48,9 +60,7 @@ def show(
     run. What is printed is a configuration again: extended files are merged, defaults are filled
     in, and references to the environment stay as they are written.
     """
-    from dbgsom_core.config.show import as_yaml
-
-    found = _explain(file, overrides, runs, open_registry(), defaults=not no_defaults)
+    found = _explain(file, overrides, runs, defaults=not no_defaults)
     if as_json:
         values = {
             key: {"value": value} if plain else {"value": value, "origin": origin}
@@ -76,12 +86,7 @@ def diff(first: str, second: str, no_defaults: bool, as_json: bool, runs: str) -
     Defaults count: a key that one of them leaves out has its default there. Exit code 0 when they
     mean the same and 1 when they differ, as diff does.
     """
-    from dbgsom_core.config.show import differences
-
-    registry = open_registry()
-    both = [
-        _explain(name, (), runs, registry, defaults=not no_defaults) for name in (first, second)
-    ]
+    both = [_explain(name, (), runs, defaults=not no_defaults) for name in (first, second)]
     found = differences(*both)
     if as_json:
         values = {
@@ -100,9 +105,6 @@ def diff(first: str, second: str, no_defaults: bool, as_json: bool, runs: str) -
 
 
 def _side_lines(side: Side | None) -> Iterator[str]:
-    """Yield a value and its origin as a line; each field of a component follows on its own."""
-    from dbgsom_core.config.yaml_text import dump_inline
-
     if side is None:
         yield "(not there)"
         return
@@ -123,9 +125,6 @@ def schema(output: str | None) -> None:
     language server complete and check by it, where a configuration begins with
     '# yaml-language-server: $schema=./FILE'.
     """
-    from dbgsom_core.config.json_schema import schema_text
-    from dbgsom_core.tables.safe_files import exists, write_atomically
-
     if output and exists(output):  # else its folder is made
         check_output(output)
     failed: dict[str, str] = {}
@@ -140,32 +139,102 @@ def schema(output: str | None) -> None:
     click.echo(output)
 
 
-def _explain(
-    name: str, overrides: Sequence[str], runs: str, registry: Registry, *, defaults: bool
-) -> Explained:
+def _explain(name: str, overrides: Sequence[str], runs: str, *, defaults: bool) -> Explained:
     """Return values and origins of the configuration that a file, folder, id or name means."""
-    from dbgsom_core.config.show import explain
+    root, source = Path(runs), name
+    if not exists(name) or Path(name).is_dir():
+        experiments = find_experiments(root) if root.is_dir() else []
+        # What is none of these is read, which says what is wrong with it.
+        is_file = exists(name) or name.endswith((".yaml", ".yml"))
+        if (folder := find_folder(name, root)) is not None:
+            source = str(RunFiles(folder).config)
+        elif name in experiments or not is_file:
+            run, notes = find_run(name, root, besides=" and no configuration")
+            print_notes(notes)
+            source = str(run.files.config)
+    return explain(source, overrides, open_registry(), defaults=defaults)
 
-    return explain(_find_config(name, runs), overrides, registry, defaults=defaults)
+
+@click.command()
+@click.argument("data")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    help="The file to write; by default DATA's name with .yaml.",
+)
+@click.option("--target", metavar="NAME", help="The column to predict; without it a guess.")
+@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
+@plugin_options
+def init(data: str, output: str | None, target: str | None, force: bool) -> None:
+    """Look at DATA and write a configuration to begin with.
+
+    DATA is a CSV (packed or not), Parquet, .npy or .npz file, or the name of a data set. What it
+    holds is judged by a part of it: rules stand in the comments of what is written.
+    """
+    from dbgsom_core.runs.init import profile_data, suggest
+
+    registry = open_registry()
+    file = output or Path(data).name.partition(".")[0] + ".yaml"
+    check_output(file, data)
+    if exists(file) and not force:
+        raise ConfigError(f"{file} exists: give another name with -o, or --force to overwrite it")
+    profile = profile_data(data, registry)
+    suggestion = suggest(profile, target)
+
+    def write(partial: Path) -> None:
+        partial.write_text(suggestion.text(data, file), encoding="utf-8")
+        load_experiment(partial, (), registry)  # it has to validate, or nothing is written
+
+    try:
+        with writing(file):
+            write_atomically(Path(file), write)
+    finally:
+        _print_profile(profile, suggestion)  # after the file: the reader may close the pipe
+    click.echo(f"{file} written; next: dbgsom run {shlex.quote(file)}")
 
 
-def _find_config(name: str, runs: str) -> Any:
-    """Return a file as it is named, or the path of a run's configuration."""
-    from dbgsom_core.tables.safe_files import exists
+def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
+    from dbgsom_core.runs.data import LEAST_ROWS
 
-    if exists(name) and not Path(name).is_dir():
-        return name
-    from dbgsom_core.runs.find import find_folder, find_run
-    from dbgsom_core.runs.folder import RunFiles, find_experiments
+    lines = [f"{profile.path}: {'' if profile.complete else 'about '}{profile.rows} rows, "]
+    number = len(profile.columns)
+    if number:
+        settings = "".join(f"; {key} {value!r}" for key, value in profile.options.items())
+        lines[0] += f"{number} column{'s' * (number != 1)}{settings}"
+        both = list(zip(profile.columns, suggestion.roles, strict=True))
+        rows = [_column_row(column, role, suggestion) for column, role in both[:_MOST_COLUMNS]]
+    else:
+        lines[0] += f"{len(profile.spreads)} features"
+    if profile.complete and profile.rows < LEAST_ROWS:
+        lines.append(f"{profile.path} has {profile.rows} rows; a map needs at least {LEAST_ROWS}")
+    lines.append(f"estimator: {suggestion.estimator}")
+    for place, text in enumerate(lines):
+        click.echo(text.replace("\n", r"\n"))  # whatever the names in it hold
+        if place == 0 and number:
+            print_table(["column", "looks like", "values", "missing", "becomes"], rows)
+            if number > len(rows):
+                click.echo(f"… and {number - len(rows)} more columns")
 
-    root = Path(runs)
-    folder = find_folder(name, root)
-    if folder is not None:
-        return RunFiles(folder).config
-    experiments = find_experiments(root) if root.is_dir() else []
-    # What is none of these is read, which says what is wrong with it.
-    if name not in experiments and (exists(name) or name.endswith((".yaml", ".yml"))):
-        return name
-    run, notes = find_run(name, root, besides=" and no configuration")
-    print_notes(notes)
-    return run.files.config
+
+def _column_row(column: ColumnProfile, role: Role, suggestion: Suggestion) -> list[Any]:
+    kind: str = column.kind
+    if kind == "number":
+        kind += f" in {column.unit}" * bool(column.unit)
+    elif kind == "date":
+        kind += f" {' or '.join(column.date_formats)}"
+    if role.key == "drop":
+        becomes = f"dropped: {role.reason}"
+    elif role.key == "dates":
+        counted = suggestion.config["dataset"]["dates"] == "ordinal"
+        becomes = "feature: days" if counted else "kept beside the samples: dates"
+    else:
+        becomes = _BECOMES.get(role.key, role.key)
+    examples = ", ".join(" ".join(value.split())[:16] for value in column.examples[:3])
+    return [
+        " ".join(column.name.split())[:40] or f"({column.place})",
+        kind,
+        f"{column.values}: {examples}",
+        f"{column.missing:.1%}" if column.missing else "",
+        becomes,
+    ]

@@ -1,4 +1,4 @@
-"""Standard output and standard error of a command: redaction, JSON lines, log and warnings."""
+"""What commands share: terminal, redaction, JSON lines, warnings, options, lazy imports."""
 
 from __future__ import annotations
 
@@ -10,19 +10,30 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
 
-from dbgsom_core.errors import DataError, as_text, level_of
+from dbgsom_core.errors import DataError, PluginError, as_text, level_of
 from dbgsom_core.interfaces.privacy import masked, private_logger, redaction
+from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.runs.folder import RunFiles, is_run
+from dbgsom_core.tables.safe_files import exists
+
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
 
 _HANDLER = "dbgsom command line"
+_STRICT = "dbgsom.strict_plugins"  # key of the context's meta
+_DISABLED = "DBGSOM_DISABLE_PLUGINS"
 _format_warning = warnings.formatwarning
-
 
 # ------------------------------------------------------------------------------------- redaction
 
@@ -63,7 +74,6 @@ class RedactedStream:
         return RedactedStream(self._stream, escape=False)
 
     def write(self, text: str) -> int:
-        """Write a text and return its length before redaction, as writers expect."""
         shown = masked(text)
         if self._escape:  # a bar may go back to the start of its line
             line = shown.lstrip("\r")
@@ -71,15 +81,13 @@ class RedactedStream:
             shown = shown[: len(shown) - len(line)] + as_text(body) + line[len(body) :]
         with self._errors_in_words():
             self._stream.write(shown)
-        return len(text)
+        return len(text)  # before redaction, as writers expect
 
     def writelines(self, lines: Any) -> None:
-        """Write several texts."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        """Write what is buffered."""
         with self._errors_in_words():
             self._stream.flush()
 
@@ -110,7 +118,6 @@ class _RedactedBytes:
         self._text = text
 
     def write(self, content: Any) -> int:
-        """Write bytes and return how many."""
         self._text.write(bytes(content).decode("utf-8", "surrogateescape"))
         return len(content)
 
@@ -171,7 +178,6 @@ class Output:
     verbose = 0  # 1: every epoch and step; 2: also tracebacks of errors that a run survives
 
     def set(self, *, quiet: bool = False, verbose: int = 0) -> None:
-        """Set how much is said."""
         self.quiet, self.verbose = quiet or self.quiet, verbose or self.verbose
         show_warnings()
 
@@ -189,12 +195,6 @@ class Output:
 
 
 output = Output()
-
-
-def use_json_lines() -> None:
-    """Write everything on standard error as JSON from now on."""
-    if output.lines is None:
-        sys.stderr = JsonLines(sys.stderr)
 
 
 def print_notes(notes: Iterable[str]) -> None:
@@ -225,13 +225,11 @@ class JsonLines:
         return len(text)
 
     def writelines(self, lines: Any) -> None:
-        """Write several texts."""
         for line in lines:
             self.write(line)
 
     def isatty(self) -> bool:
-        """Return False: bars would break the lines."""
-        return False
+        return False  # bars would break the lines
 
     def __getattr__(self, name: str) -> Any:
         if name == "buffer":  # click would write bytes there
@@ -240,7 +238,7 @@ class JsonLines:
 
 
 def _json_value(value: Any) -> Any:
-    """Return a value with plain numbers; JSON has none for infinity and nan."""
+    # Plain numbers; JSON has none for infinity and nan.
     if isinstance(value, Mapping):
         return {str(key): _json_value(field) for key, field in value.items()}
     if isinstance(value, (list, tuple)):
@@ -251,9 +249,13 @@ def _json_value(value: Any) -> Any:
 
 def show_warnings() -> None:
     """Print the log records of dbgsom and all warnings, as much of them as `output` says."""
-    warnings.formatwarning = lambda *given, **named: as_text(_format_warning(*given, **named))
-    warnings.showwarning = _log_warning
+
+    def log_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        logger.log(level_of(category), "%s", message)
+
     logger = private_logger("dbgsom")
+    warnings.formatwarning = lambda *given, **named: as_text(_format_warning(*given, **named))
+    warnings.showwarning = log_warning
     for handler in list(logger.handlers):
         if handler.name == _HANDLER:
             logger.removeHandler(handler)
@@ -284,5 +286,189 @@ class _LogHandler(logging.Handler):
                 output.lines.event(level.lower(), "log", logger=record.name, message=text)
 
 
-def _log_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-    private_logger("dbgsom").log(level_of(category), "%s", message)
+# --------------------------------------------------------------------------------------- options
+
+
+class Commands(click.Group):
+    """A group that lists its commands in the order of work."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def options(*decorators: Decorator) -> Decorator:
+    """Return what adds several options to a command, which lists them in this order."""
+
+    def add(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return add
+
+
+def setting(name: str, act: Callable[[Any], object], text: str, **more: Any) -> Decorator:
+    """Return an option that acts on this process where it is used; no command gets its value."""
+
+    def call(context: click.Context, option: click.Parameter, value: Any) -> None:
+        if value:
+            act(value)
+
+    return click.option(*name.split(), help=text, callback=call, expose_value=False, **more)
+
+
+def _set_environment(name: str, value: str) -> None:
+    os.environ[name] = value  # which other processes of the command read, too
+    get_registry.cache_clear()
+
+
+def _use_json_lines(_: bool) -> None:
+    if output.lines is None:
+        sys.stderr = JsonLines(sys.stderr)
+
+
+plugin_options = options(
+    setting(
+        "--no-plugins",
+        lambda _: _set_environment("DBGSOM_NO_PLUGINS", "1"),
+        "Use built-ins only, no third-party plugin.",
+        is_flag=True,
+    ),
+    setting(
+        "--strict-plugins",
+        lambda _: click.get_current_context().meta.update({_STRICT: True}),
+        "Fail when any installed plugin is broken.",
+        is_flag=True,
+    ),
+    setting(
+        "--disable-plugin",
+        lambda names: _set_environment(
+            _DISABLED, ",".join([*names, os.environ.get(_DISABLED, "")])
+        ),
+        "Leave a plugin or a distribution alone; may be repeated.",
+        metavar="NAME",
+        multiple=True,
+    ),
+)
+output_options = options(
+    setting(
+        "-q --quiet", lambda quiet: output.set(quiet=quiet), "Print errors only.", is_flag=True
+    ),
+    setting(
+        "-v --verbose",
+        lambda count: output.set(verbose=count),
+        "Print every epoch and step; -vv tracebacks, too.",
+        count=True,
+    ),
+    setting(
+        "--log-json",
+        _use_json_lines,
+        "Write everything on standard error as JSON, one object a line.",
+        is_flag=True,
+        is_eager=True,
+    ),
+)
+runs_option = click.option(
+    "--runs", default="runs", show_default=True, help="Folder that holds the runs."
+)
+set_option = click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override a key, for example model.growth.spreading_factor=0.3; may be repeated.",
+)
+json_option = partial(click.option, "--json", "as_json", is_flag=True)
+limit_option = partial(
+    click.option,
+    "--limit",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    show_default=True,
+)
+
+
+def is_strict() -> bool:
+    return bool(click.get_current_context().meta.get(_STRICT))
+
+
+def open_registry(*, warn: bool = False) -> Registry:
+    """Return the registry of plugins that the options of the command ask for."""
+    registry = get_registry()
+    if is_strict() and registry.broken:
+        raise PluginError(
+            "\n".join(
+                f"plugin {record.name} of {record.distribution}: {record.error}"
+                for record in registry.broken
+            )
+        )
+    for record in registry.broken if warn else ():
+        private_logger("dbgsom").warning(
+            "plugin %s of %s %s is broken (%s); 'dbgsom plugins doctor' says more",
+            *(record.name, record.distribution, record.version, record.error),
+        )
+    return registry
+
+
+# ------------------------------------------------------------------------------------ written files
+
+
+def check_output(path: str, *read: str | Path | None) -> None:
+    """Raise `DataError` for a file to write that is ``read``, is of a run, or has no folder."""
+    target = Path(path)
+    if path == "-":
+        return
+    if os.path.isdir(target):  # noqa: PTH112 - Path.is_dir raises in a folder that cannot be read
+        raise DataError(f"{path} is a folder: name a file")
+    if not os.path.isdir(target.parent):  # noqa: PTH112
+        raise DataError(f"there is no folder {target.parent} to write {target.name} in")
+    if not exists(target):
+        return
+    if any(file is not None and exists(file) and target.samefile(file) for file in read):
+        raise DataError(f"{path} is the file that is read: name another one with -o")
+    target = target.absolute()
+    for folder in target.parents[:2]:
+        files = RunFiles(folder)
+        tables = map(files.table, ("assignments", "neurons", "links"))
+        if is_run(folder) and target in (*vars(files).values(), *tables, *files.figures()):
+            raise DataError(f"{path} is a file of the run in {folder}: name another one with -o")
+
+
+@contextmanager
+def writing(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+# ------------------------------------------------------------------------------ lazy imports
+
+
+@contextmanager
+def lazy_import(name: str) -> Iterator[None]:
+    """Replace a submodule by a proxy that imports it on first use, for imports within the context.
+
+    Afterwards only the modules that imported it have the proxy; later imports get the module.
+    (`importlib.util.LazyLoader` loads as soon as a second ``import`` reads the module's spec,
+    before Python 3.12.)
+    """
+    if name in sys.modules:
+        yield
+        return
+    proxy = _Proxy(name)
+    sys.modules[name] = proxy
+    try:
+        yield
+    finally:
+        proxy.remove()
+
+
+class _Proxy(ModuleType):
+    def remove(self) -> None:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+
+    def __getattr__(self, attribute: str) -> Any:
+        self.remove()
+        return getattr(import_module(self.__name__), attribute)

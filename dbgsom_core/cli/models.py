@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dbgsom_core.cli.console import output as messages
-from dbgsom_core.cli.console import print_notes, unescaped
-from dbgsom_core.cli.options import (
+from dbgsom_core.cli.console import (
     check_output,
     json_option,
     lazy_import,
@@ -22,22 +19,26 @@ from dbgsom_core.cli.options import (
     options,
     output_options,
     plugin_options,
+    print_notes,
     runs_option,
+    unescaped,
     writing,
 )
-from dbgsom_core.cli.trackers import store_option
+from dbgsom_core.cli.console import output as messages
+from dbgsom_core.cli.show import cell, print_table
 from dbgsom_core.errors import DataError
+from dbgsom_core.runs.callbacks import shutdown
+from dbgsom_core.runs.folder import plain
+from dbgsom_core.tables.safe_files import write_atomically
 
 if TYPE_CHECKING:
-    from dbgsom_core.estimators.answers import Difference
-    from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.models.explain import Explained
-    from dbgsom_core.runs.models.find import FoundModel
+    from dbgsom_core.runs.explain import Explained
+    from dbgsom_core.runs.models import FoundModel
     from dbgsom_core.tables import CsvDialect
 
 _EXPORT_TEXT = ("", "txt")  # endings of files that may hold CSV as well
-_NEGLIGIBLE = 1e-6  # of a standard deviation
 _DIGITS = 6  # of a value
+_CELL = "({}, {})"
 _LEAST_SHOWN = 0.005  # of deviations, and of a share: as many digits as are printed
 
 # --------------------------------------------------------------------------------- shared options
@@ -76,19 +77,25 @@ csv_options = options(
         "--encoding", help="Of a CSV file; without it UTF-8, or else that of the training."
     ),
 )
-model_options = options(runs_option, store_option)
+model_options = options(
+    runs_option,
+    click.option(
+        "--store",
+        metavar="URI",
+        help="Store of addresses such as models:/NAME@ALIAS; without it where runs are sent whose "
+        "configuration names no store.",
+    ),
+)
 
 
-def _find_model(name: str, registry: Registry, given: dict[str, Any]) -> FoundModel:
-    """Return the model that a name means, with the values of `model_options`."""
+def _find_model(name: str, given: dict[str, Any]) -> FoundModel:
     with lazy_import("scipy.stats"):  # scikit-learn imports it: a quarter of a second
-        from dbgsom_core.runs.models.find import find_model
+        from dbgsom_core.runs.models import find_model
 
-    return find_model(name, Path(given["runs"]), registry, given["store"])
+    return find_model(name, Path(given["runs"]), open_registry(), given["store"])
 
 
 def _dialect(given: dict[str, Any]) -> CsvDialect:
-    """Return the CSV dialect of the values of `csv_options`."""
     from dbgsom_core.tables import CsvDialect
 
     names = ("delimiter", "encoding", "decimal", "thousands")
@@ -136,10 +143,9 @@ def predict(
     feather or npy file, of any length. Columns are found by name where the model knows names; more
     of them do no harm, and their order does not matter.
     """
-    found = _find_model(model, open_registry(), given)
+    found = _find_model(model, given)
     with lazy_import("scipy.stats"):
-        from dbgsom_core.runs.models.predict import predict_file
-    from dbgsom_core.runs.signals import shutdown
+        from dbgsom_core.runs.models import predict_file
 
     check_output(output, data, found.path)
     # Data in a pipe steers no terminal, and there may be much of it.
@@ -202,13 +208,12 @@ def explore(model: str, other: str | None, data: str | None, output: str, **give
     target = Path(output)
     if target.suffix.lower() not in (".html", ".htm"):
         raise DataError(f"{output} is no name of a page: it must end in .html")
-    registry = open_registry()
-    found = _find_model(model, registry, given)
-    second = None if other is None else _find_model(other, registry, given)
-    from dbgsom_core.runs.models.explore import explore as draw_page
+    found = _find_model(model, given)
+    second = None if other is None else _find_model(other, given)
+    from dbgsom_core.runs.explain import explore as draw_page
 
     check_output(output, data, found.path, None if second is None else second.path)
-    done = draw_page(found, second, registry, data, _dialect(given))
+    done = draw_page(found, second, open_registry(), data, _dialect(given))
     print_notes(done.notes)
     with writing(output):
         done.page.save(target)
@@ -237,19 +242,15 @@ def export(model: str, form: str | None, output: str, **given: Any) -> None:
     in the units of the raw data where the prepare steps can be undone. MODEL is that of
     'dbgsom predict'.
     """
-    from dbgsom_core.runs.models.export import FORMATS, exported
-    from dbgsom_core.tables.safe_files import write_atomically
+    from dbgsom_core.runs.explain import FORMATS, exported
 
     ending = Path(output).suffix.lower().lstrip(".")
     if form is None and ending not in (*FORMATS, *_EXPORT_TEXT):
-        raise DataError(
-            f"{output}: neurons are written as {', '.join(FORMATS)}; --format says as "
-            "which of them where the name does not"
-        )
+        raise DataError(f"{output}: neurons are written as {', '.join(FORMATS)}, see --format")
     form = form or (ending if ending in FORMATS else "csv")
     if output == "-" and form == "npz":
         raise DataError("an npz file is no text: name a file with -o")
-    found = _find_model(model, open_registry(), given)
+    found = _find_model(model, given)
     check_output(output, found.path)
     print_notes(found.notes)
     if found.model.undone is None:
@@ -293,15 +294,12 @@ def explain(
     prototype, and the rows of the training data that are most like it. MODEL and DATA are those of
     'dbgsom predict'.
     """
-    registry = open_registry()
-    found = _find_model(model, registry, given)
-    from dbgsom_core.runs.models.explain import explain_row
+    found = _find_model(model, given)
+    from dbgsom_core.runs.explain import explain_row
 
-    explained = explain_row(found, data, row, registry, nearest, _dialect(given))
+    explained = explain_row(found, data, row, open_registry(), nearest, _dialect(given))
     print_notes(explained.notes)
     if as_json:
-        from dbgsom_core.runs.folder import plain
-
         rows = [asdict(sample) for sample in explained.nearest]
         content = {"ids": explained.ids, **asdict(explained.explanation), "nearest": rows}
         click.echo(json.dumps(plain(content), indent=2, ensure_ascii=False))
@@ -313,8 +311,7 @@ def explain(
 
 
 def _print_explanation(explained: Explained, most: int) -> None:
-    from dbgsom_core.cli.tables import cell, print_table
-    from dbgsom_core.runs.compare.text import in_digits
+    from dbgsom_core.runs.compare import in_digits
 
     found, label = explained.explanation, explained.explanation.label
     shares = sorted(found.probabilities.items(), key=lambda item: -item[1])
@@ -324,8 +321,8 @@ def _print_explanation(explained: Explained, most: int) -> None:
     pvalue = "" if found.pvalue is None else f" (p {found.pvalue:.2g})"
     click.echo(
         f"{answer}\n"
-        f"neuron {found.unit} at {_format_cell(found)}{path and f', on to {path}'}, which won "
-        f"{in_digits(found.hits, _DIGITS)} training sample{'s' * (found.hits != 1)}\n"
+        f"neuron {found.unit} at {_CELL.format(*found.cell)}{path and f', on to {path}'}, which "
+        f"won {in_digits(found.hits, _DIGITS)} training sample{'s' * (found.hits != 1)}\n"
         f"distance {in_digits(found.distance, 4)}, "
         f"there usually {in_digits(found.usual_distance, 4)}\n"
         f"novelty {in_digits(found.novelty, 3)}{pvalue}, by the training samples around it, "
@@ -334,7 +331,11 @@ def _print_explanation(explained: Explained, most: int) -> None:
     click.echo("\nwhat pulls it away, in deviations of the training data")
     moved = [one for one in found.differences if not abs(one.deviations) < _LEAST_SHOWN]
     rows: list[list[Any]] = [
-        [one.feature, *_format_values(one), f"{one.deviations:+.2f}".replace("inf", "∞")]
+        [
+            one.feature,
+            *(in_digits(value, _DIGITS) for value in (one.value, one.prototype)),
+            f"{one.deviations:+.2f}".replace("inf", "∞"),
+        ]
         for one in moved[:most]
     ]
     print_table(["feature", "value", "prototype", "deviations"], rows)
@@ -345,7 +346,13 @@ def _print_explanation(explained: Explained, most: int) -> None:
     if found.neighbours:
         click.echo("\nneurons beside it")
         rows = [
-            [one.unit, _format_cell(one), one.label, in_digits(one.hits, _DIGITS), one.distance]
+            [
+                one.unit,
+                _CELL.format(*one.cell),
+                one.label,
+                in_digits(one.hits, _DIGITS),
+                one.distance,
+            ]
             for one in found.neighbours
         ]
         print_table(["neuron", "cell", "label", "hits", "distance"], rows)
@@ -357,22 +364,3 @@ def _print_explanation(explained: Explained, most: int) -> None:
             for like in explained.nearest
         ]
         print_table(["row", *explained.nearest[0].ids, *targets, "distance"], rows)
-
-
-def _format_values(feature: Difference) -> list[str]:
-    """Return the value of a feature and that of the prototype.
-
-    What is negligible beside the spread of the feature is a 0 of the map.
-    """
-    from dbgsom_core.runs.compare.text import in_digits
-
-    apart = abs(feature.value - feature.prototype)
-    known = feature.deviations and math.isfinite(feature.deviations)
-    least = max(1e-12, _NEGLIGIBLE * apart / abs(feature.deviations) if known else 0.0)
-    values = (feature.value, feature.prototype)
-    return ["0" if abs(value) < least else in_digits(value, _DIGITS) for value in values]
-
-
-def _format_cell(neuron: Any) -> str:
-    x, y = neuron.cell
-    return f"({x}, {y})"

@@ -1,17 +1,16 @@
-"""``dbgsom plugins``: what is installed and in what state; making, showing and testing plugins."""
+"""``dbgsom plugins`` and ``doctor``: what is installed and in what state."""
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from dbgsom_core.cli.options import (
+from dbgsom_core.cli.console import (
     Commands,
     is_strict,
     json_option,
@@ -20,16 +19,20 @@ from dbgsom_core.cli.options import (
     plugin_options,
     runs_option,
 )
-from dbgsom_core.errors import PluginError
-
-if TYPE_CHECKING:
-    from dbgsom_core.plugins.offers import Offered
-    from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.cli.show import print_table
+from dbgsom_core.errors import PluginError, UnknownNameError, as_text, did_you_mean
+from dbgsom_core.hookspecs import KINDS
+from dbgsom_core.plugins.doctor import diagnose_isolated, status_of
+from dbgsom_core.plugins.offers import STEP, Offered
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.folder import find_experiments, find_runs
+from dbgsom_core.runs.stored_runs import load, mark_killed_runs
 
 _COLUMNS = ("kind", "name", "distribution", "version", "status")
 _RECORD_FIELDS = (
     "name", "distribution", "version", "status", "error", "details", "api_version", "notes",
 )  # fmt: skip
+_SIGNS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "broken": ("✗", "red")}
 
 
 @click.group(cls=Commands)
@@ -52,7 +55,15 @@ def list_plugins(as_json: bool) -> None:
         ]
         click.echo(json.dumps({"plugins": records, "components": components}, indent=2))
         return
-    _print_components(components)
+    rows = [
+        [
+            *(component[key] for key in _COLUMNS),
+            f"{component['import_seconds'] * 1000:.0f} ms",
+            component["sentence"],
+        ]
+        for component in components
+    ]
+    print_table([*_COLUMNS, "import", "what it is"], rows, left=True)
     for record in registry.records:
         if record.status != "ok":
             error = f": {record.error}" if record.error else ""
@@ -62,8 +73,6 @@ def list_plugins(as_json: bool) -> None:
 
 def list_components(registry: Registry) -> list[dict[str, Any]]:
     """Return what is known of every component without importing it."""
-    from dbgsom_core.plugins.doctor import status_of
-
     seconds = {
         (record.distribution, record.name): record.import_seconds for record in registry.records
     }
@@ -80,24 +89,8 @@ def list_components(registry: Registry) -> list[dict[str, Any]]:
 
 
 def _offered_components(registry: Registry) -> list[Offered]:
-    from dbgsom_core.hookspecs import KINDS
-
     steps = sorted(registry.steps, key=lambda step: (step.name, step.distribution))
     return [*(offered for kind in KINDS for offered in registry.offered(kind)), *steps]
-
-
-def _print_components(components: Sequence[dict[str, Any]]) -> None:
-    from dbgsom_core.cli.tables import print_table
-
-    rows = [
-        [
-            *(component[key] for key in _COLUMNS),
-            f"{component['import_seconds'] * 1000:.0f} ms",
-            component["sentence"],
-        ]
-        for component in components
-    ]
-    print_table([*_COLUMNS, "import", "what it is"], rows, left=True)
 
 
 @plugins.command("doctor")
@@ -115,12 +108,7 @@ def doctor(as_json: bool, details: bool, runs: str, limit: float) -> int:
     Exit code 3 when something does not work; clashes with a built-in, slow and outdated plugins
     are reported, and do no harm.
     """
-    from dbgsom_core.plugins.doctor import diagnose_isolated
-    from dbgsom_core.runs.find import mark_killed_runs, remove_empty_folders
-    from dbgsom_core.runs.folder import find_experiments, find_runs
-
     root = Path(runs)
-    remove_empty_folders(root)
     for experiment in find_experiments(root):
         for stored in mark_killed_runs(root, experiment):
             click.echo(f"closed as killed: {stored.files.folder}: {stored.error}", err=True)
@@ -169,16 +157,22 @@ def show_component(name: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2, default=repr))
         return
-    for number, component in enumerate(found):
-        if number:
-            click.echo()
-        _print_component(component)
+    for number, known in enumerate(found):
+        origin = f"({known['distribution']} {known['version']})"
+        click.echo("\n" * bool(number) + f"{known['kind']} {known['name']}  {origin}")
+        click.echo(f"{known['source']}  {known['file'] or ''}".rstrip())
+        click.echo(f"\n{known['help']}")
+        click.echo("\nfields:" if known["fields"] else "\nno fields")
+        for field, facts in known["fields"].items():
+            value = json.dumps(facts["default"], default=repr)
+            default = "required" if facts["required"] else f"default {value}"
+            click.echo(f"  {field} ({default}): {facts['description']}")
+        if known["schema"] is not None:
+            click.echo("\nschema:\n" + json.dumps(known["schema"], indent=2))
 
 
 def find_components(name: str, registry: Registry) -> list[Offered]:
     """Return the components of a name, or of ``distribution:name``."""
-    from dbgsom_core.errors import UnknownNameError, did_you_mean
-
     distribution, _, bare = name.rpartition(":")
     offers = _offered_components(registry)
     found = [
@@ -198,8 +192,6 @@ def find_components(name: str, registry: Registry) -> list[Offered]:
 
 def describe(offered: Offered) -> dict[str, Any]:
     """Return everything about a component, of a prepare step the arguments of its constructor."""
-    from dbgsom_core.plugins.offers import STEP
-
     component: Any
     if offered.kind == STEP:
         from dbgsom_core.runs.prepare import imported_step
@@ -239,20 +231,6 @@ def describe(offered: Offered) -> dict[str, Any]:
     }
 
 
-def _print_component(component: dict[str, Any]) -> None:
-    origin = f"({component['distribution']} {component['version']})"
-    click.echo(f"{component['kind']} {component['name']}  {origin}")
-    click.echo(f"{component['source']}  {component['file'] or ''}".rstrip())
-    click.echo(f"\n{component['help']}")
-    click.echo("\nfields:" if component["fields"] else "\nno fields")
-    for name, field in component["fields"].items():
-        known = json.dumps(field["default"], default=repr)
-        default = "required" if field["required"] else f"default {known}"
-        click.echo(f"  {name} ({default}): {field['description']}")
-    if component["schema"] is not None:
-        click.echo("\nschema:\n" + json.dumps(component["schema"], indent=2))
-
-
 @plugins.command("check")
 @click.argument("distribution", required=False)
 @json_option(help="Print JSON.")
@@ -288,3 +266,33 @@ def check_plugins(distribution: str | None, as_json: bool, limit: float) -> int:
     if not report.components and not broken:
         click.echo("no third-party component is installed")
     return 3 if report.failed else 0
+
+
+@click.command("doctor")
+@click.argument("file", required=False, type=click.Path())
+@json_option(help="Print JSON.")
+@runs_option
+@limit_option(default=60, help="What a single import of a plugin may take.")
+@plugin_options
+def examine_machine(file: str | None, as_json: bool, runs: str, limit: float) -> int:
+    """Say whether this machine is ready to train.
+
+    Versions, threads, compiled loops, plugins, trackers, runs and disks are looked at; trackers are
+    those of FILE, or the default ones. Nothing is changed. Exit code 1 when something is broken.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from dbgsom_core.runs.doctor import examine
+
+    registry = open_registry()
+    experiment = None if file is None else load(file, (), registry)[1][0]
+    found = [*examine(experiment, registry, Path(runs), limit)]
+    console = Console(highlight=False)
+    if as_json:
+        click.echo(json.dumps([asdict(check) for check in found], indent=2))
+    for check in () if as_json else found:
+        hint = f" → {check.hint}" if check.hint else ""
+        text = as_text(f" {check.name}: {check.message}{hint}").replace("\n", "\\n")
+        console.print(Text.assemble(_SIGNS[check.state], text), soft_wrap=True)
+    return 1 if any(check.state == "broken" for check in found) else 0

@@ -1,42 +1,51 @@
-"""``dbgsom run``, ``sweep`` and ``validate``, and going on with what was interrupted."""
+"""``dbgsom run``, ``sweep`` and ``validate``, their progress, and how they are resumed."""
 
 from __future__ import annotations
 
 import functools
 import json
 import os
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import Any
 
 import click
 
-from dbgsom_core.cli.console import output
-from dbgsom_core.cli.options import (
+from dbgsom_core.cli.console import (
     Command,
     lazy_import,
     open_registry,
     options,
+    output,
     output_options,
     plugin_options,
     set_option,
     setting,
+    unescaped,
 )
-from dbgsom_core.errors import DbgsomError, PluginError
+from dbgsom_core.cli.show import print_children, print_measures, print_rankings
+from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep
+from dbgsom_core.engine.runtime import compile_clock
+from dbgsom_core.errors import DbgsomError, PluginError, as_text
+from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import shell_word
+from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, TrackerAbilities
+from dbgsom_core.plugins.callbacks import line
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs import stored_runs
+from dbgsom_core.runs.api import check_experiment, execute, execute_sweep
+from dbgsom_core.runs.callbacks import Tracking, runs_folder
+from dbgsom_core.runs.folder import RunFiles, StoredRun, read_status
 from dbgsom_core.tables.safe_files import exists
 
-if TYPE_CHECKING:
-    from dbgsom_core.config import Experiment, Sweep
-    from dbgsom_core.interfaces.component import Component
-    from dbgsom_core.interfaces.trackers import Ranking, Run
-    from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.folder import StoredRun
-
-    Tracking = Sequence[tuple[str, Component]]
-
-
-# ------------------------------------------------------------ options that stand for keys of YAML
+_SECONDS_BETWEEN_LINES = 2.0
+_RUN_FIELDS = ("name", "experiment", "kind", "data", "tags")
+_EPOCH_FIELDS = ("epoch", "epochs", "phase", "neurons", "quantization_error", "width", "movement",
+                 "seconds")  # fmt: skip
 
 
 def _collect_overrides(command: Command) -> Command:
@@ -96,7 +105,7 @@ run_options = options(
 @run_options
 def run(file: str, overrides: Sequence[str], **how: bool) -> int:
     """Train, measure, draw and log what FILE describes."""
-    return _run_file(file, overrides, is_sweep=False, **how)
+    return _run_file(load_experiment, file, overrides, **how)
 
 
 @click.command()
@@ -113,14 +122,31 @@ def run(file: str, overrides: Sequence[str], **how: bool) -> int:
 @run_options
 def sweep(file: str, overrides: Sequence[str], **how: Any) -> int:
     """Run every variant that the sweep section of FILE describes."""
-    return _run_file(file, overrides, is_sweep=True, **how)
+    return _run_file(load_sweep, file, overrides, **how)
+
+
+@click.command()
+@click.argument("file", type=click.Path())
+@set_option
+@plugin_options
+def validate(file: str, overrides: Sequence[str]) -> None:
+    """Check FILE (a run or a sweep) without reading data or training."""
+    loaded, experiments = stored_runs.load(file, overrides, open_registry())
+    answer = f"ok, a sweep of {loaded.runs} runs" if isinstance(loaded, Sweep) else "ok"
+    if isinstance(loaded, Sweep) and loaded.optimization is not None:
+        from dbgsom_core.runs.sweep import optuna
+
+        optuna()
+    for experiment in experiments:
+        check_experiment(experiment)
+    click.echo(f"{file}: {answer}")
 
 
 def _run_file(
+    load: Any,
     file: str,
     overrides: Sequence[str],
     *,
-    is_sweep: bool,
     resume: bool,
     dry_run: bool,
     jobs: int = 1,
@@ -131,12 +157,9 @@ def _run_file(
     registry = open_registry(warn=True)
     if resume:
         return _resume(file, overrides, registry, jobs, fail_fast)
-    from dbgsom_core.config import load_experiment, load_sweep
-
-    loaded = (load_sweep if is_sweep else load_experiment)(file, overrides, registry)
+    loaded = load(file, overrides, registry)
     if not dry_run:
         return _run_loaded(loaded, registry, None, jobs, fail_fast)
-    from dbgsom_core.config import Sweep
     from dbgsom_core.runs.dry_run import forecast, forecast_sweep
 
     if isinstance(loaded, Sweep):
@@ -150,35 +173,6 @@ def _run_file(
     return 0
 
 
-@click.command()
-@click.argument("file", type=click.Path())
-@set_option
-@plugin_options
-def validate(file: str, overrides: Sequence[str]) -> None:
-    """Check FILE (a run or a sweep) without reading data or training."""
-    from dbgsom_core.config import is_sweep, load_experiment, load_sweep
-
-    registry = open_registry()
-    if is_sweep(file, overrides):
-        loaded = load_sweep(file, overrides, registry)
-        experiments = [child.experiment for child in loaded.children]
-        answer = f"ok, a sweep of {loaded.runs} runs"
-        if loaded.optimization is not None:
-            from dbgsom_core.runs.sweeps.optimize import optuna
-
-            optuna()
-    else:
-        experiments, answer = [load_experiment(file, overrides, registry)], "ok"
-    from dbgsom_core.runs.check import check_experiment
-
-    for experiment in experiments:
-        check_experiment(experiment)
-    click.echo(f"{file}: {answer}")
-
-
-# ------------------------------------------------------------------------------- run, sweep, resume
-
-
 def _run_loaded(
     loaded: Experiment | Sweep,
     registry: Registry,
@@ -187,17 +181,11 @@ def _run_loaded(
     fail_fast: bool,
 ) -> int:
     """Run an experiment or a sweep and print its result; return the exit code."""
-    from dbgsom_core.cli.progress import show_progress
-    from dbgsom_core.config import Sweep
-    from dbgsom_core.runs.api import execute, execute_sweep
-
     if not isinstance(loaded, Sweep):
         # Scikit-learn imports scipy.stats, half a second of work, which few runs use.
         with lazy_import("scipy.stats"), _ResumeHint() as hint, show_progress() as display:
             done = execute(loaded, registry, [hint, display], stored)
         if not output.quiet:
-            from dbgsom_core.cli.tables import print_measures
-
             print_measures(done.result.measures, done.result.view, registry)
             _print_places(done.run.folder, loaded.tracking)
         return 0
@@ -222,40 +210,27 @@ def _run_loaded(
 def _resume(
     name: str, overrides: Sequence[str], registry: Registry, jobs: int, fail_fast: bool
 ) -> int:
-    """Go on with a run or sweep, named by id, folder or configuration; return the exit code.
-
-    Of one that has finished the result is printed.
-    """
-    from dbgsom_core.config import is_sweep
-    from dbgsom_core.runs.find import find_folder, find_run
-
+    """Go on with a run or sweep, named by id, folder or configuration; return the exit code."""
     root = Path("runs")
-    if find_folder(name, root) is None:
-        if not exists(name):
-            find_run(name, root, besides=" and no configuration")  # says what is meant
-        is_sweep(name, overrides)  # reports an unreadable file before much is imported
-    from dbgsom_core.runs import resume
-    from dbgsom_core.runs.callbacks import runs_folder
-
-    stored = resume.stored_run(name, root)
+    stored = stored_runs.stored_run(name, root)
     if stored is None:
-        loaded, experiments = resume.load(name, overrides, registry)
-        stored = resume.interrupted_run(loaded, runs_folder(experiments[0], registry))
+        if not exists(name):
+            stored_runs.find_run(name, root, besides=" and no configuration")  # says what is meant
+        loaded, experiments = stored_runs.load(name, overrides, registry)
+        stored = stored_runs.interrupted_run(loaded, runs_folder(experiments[0], registry))
     else:
-        resume.check_not_running(stored)
-        loaded, experiments = resume.load_stored(stored, overrides, registry)
-    if not resume.is_complete(stored, loaded):
-        resume.check_not_running(stored)
+        stored_runs.check_not_running(stored)
+        loaded, experiments = stored_runs.load_stored(stored, overrides, registry)
+    if not stored_runs.is_complete(stored, loaded):
+        stored_runs.check_not_running(stored)
         return _run_loaded(loaded, registry, stored, jobs, fail_fast)
-    resume.finish_off(stored, experiments[0].tracking)
+    stored_runs.finish_off(stored, experiments[0].tracking)
     click.echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
     if not output.quiet:
         if stored.kind == "sweep":
             children = [(child["name"], child["measures"]) for child in stored.children]
             _print_sweep(stored.rankings, children, stored.files.folder, registry)
         else:
-            from dbgsom_core.cli.tables import print_measures
-
             print_measures(stored.measures, None, registry)
         _print_places(stored.files.folder, experiments[0].tracking)
     return 0
@@ -267,7 +242,6 @@ class _ResumeHint:
     _run: Run | None = None
 
     def dbgsom_run_started(self, run: Run) -> None:
-        """Keep the run."""
         if run.parent is None:
             self._run = run
 
@@ -278,8 +252,6 @@ class _ResumeHint:
         run = self._run
         if run is None or not isinstance(error, (KeyboardInterrupt, DbgsomError)):
             return
-        from dbgsom_core.runs.folder import read_status
-
         interrupted = isinstance(error, KeyboardInterrupt) or run.kind == "sweep"
         if interrupted and read_status(run.folder).status != "finished":
             command = f"dbgsom {run.kind} --resume {_shell_name(run.folder)}"
@@ -292,8 +264,6 @@ class _ResumeHint:
 def _print_sweep(
     rankings: Sequence[Ranking], children: Sequence[Any], folder: Path, registry: Registry
 ) -> None:
-    from dbgsom_core.cli.tables import print_children, print_rankings
-
     if not rankings:
         print_children(children, registry)
         return
@@ -304,9 +274,6 @@ def _print_sweep(
 
 def _print_places(folder: Path, tracking: Tracking) -> None:
     """Print where a run folder and its report are, and how trackers show the run, or all runs."""
-    from dbgsom_core.interfaces.trackers import TrackerAbilities
-    from dbgsom_core.runs.folder import RunFiles
-
     click.echo(f"run folder: {folder}")
     if exists(page := RunFiles(folder).page):
         click.echo(f"report: {page}")
@@ -326,8 +293,136 @@ def _print_places(folder: Path, tracking: Tracking) -> None:
 
 def _shell_name(folder: Path) -> str:
     """Return how a command names a run: by its id where that is found, else by its folder."""
-    from dbgsom_core.runs.find import find_folder
-
-    found = find_folder(folder.name, Path("runs"))
+    found = stored_runs.find_folder(folder.name, Path("runs"))
     known = found is not None and found.absolute() == folder.absolute()
     return folder.name if known else shell_word(str(folder))
+
+
+# --------------------------------------------------------------------------------------- progress
+
+
+@contextmanager
+def show_progress(runs: int = 1) -> Iterator[Any]:
+    """Yield a callback that shows the progress of so many runs, or nothing with ``-q``."""
+    if output.quiet:
+        yield object()
+    elif output.lines is not None:
+        with compile_clock(functools.partial(output.event, "info", "compiling")):
+            yield JsonDisplay()
+    elif sys.stderr.isatty() and not output.verbose:
+        with _make_bar() as bar, compile_clock(bar.console.print):
+            display = TextDisplay(runs, bar)
+            try:
+                yield display
+            finally:
+                display.clear()
+    else:
+        with compile_clock(_print):
+            yield TextDisplay(runs)
+
+
+def _make_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress
+
+    return Progress(
+        "{task.description}",
+        BarColumn(),
+        "epoch {task.completed}/{task.total}",
+        "{task.fields[neurons]} neurons",
+        "QE {task.fields[error]}",
+        "{task.fields[left]}",
+        console=Console(file=unescaped(sys.stderr)),
+    )
+
+
+def _print(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class TextDisplay:
+    """Prints a line when a run starts, every two seconds (every epoch with -v), and at its end."""
+
+    def __init__(self, runs: int, bar: Any = None) -> None:
+        self._runs, self._begun, self._bar = runs, 0, bar
+        self._running: dict[str, Any] = {}  # number, task of the bar, last epoch, time of a line
+
+    def dbgsom_run_started(self, run: Run) -> None:
+        if run.kind == "run":
+            self._begun += 1
+            number = f"[{self._begun}/{self._runs}] " if self._runs > 1 else ""
+            self.say(f"{number}{run.name}: {run.data['samples']} × {run.data['features']} samples")
+            fields = {"total": run.total_epochs, "neurons": 0, "error": "-", "left": ""}
+            task = None if self._bar is None else self._bar.add_task(number, **fields)
+            shown = time.monotonic()
+            self._running[run.id] = SimpleNamespace(
+                number=number, task=task, last=None, shown=shown
+            )
+
+    def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
+        state = self._running[run.id]
+        state.last = epoch
+        left = f"ETA {epoch.seconds / epoch.epoch * (epoch.epochs - epoch.epoch):.0f} s"
+        if self._bar is not None:
+            self._bar.update(
+                state.task,
+                completed=epoch.epoch,
+                total=epoch.epochs,  # fewer than planned where a full map goes on to fine-tuning
+                neurons=epoch.neurons,
+                error=f"{epoch.quantization_error:.4g}",
+                left=left,
+            )
+        elif output.verbose or time.monotonic() - state.shown >= _SECONDS_BETWEEN_LINES:
+            self.say(f"{state.number}{line(epoch)}  {left}")
+            state.shown = time.monotonic()
+
+    def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
+        self._end(run.id, "done", result.history[-1] if result.history else None)
+
+    def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
+        self._end(run.id, "stopped")
+
+    def kept(self) -> None:
+        self._begun += 1
+
+    def clear(self) -> None:
+        for id in [*self._running]:
+            self._end(id, "stopped")
+
+    def _end(self, id: str, how: str, last: EpochRecord | None = None) -> None:
+        state = self._running.pop(id, None)
+        if state is not None:
+            if self._bar is not None:
+                self._bar.remove_task(state.task)
+            if (last := last or state.last) is not None:
+                self.say(f"{state.number}{line(last)}  {how} in {last.seconds:.2f} s")
+
+    def say(self, text: str) -> None:
+        """Print a sentence, above the bars where there are any."""
+        if self._bar is None:
+            _print(text)
+        else:
+            self._bar.console.print(as_text(text), markup=False, highlight=False)
+
+
+class JsonDisplay:
+    """Writes an object for each event of a run, with all that the event holds."""
+
+    def dbgsom_run_started(self, run: Run) -> None:
+        fields = {name: getattr(run, name) for name in _RUN_FIELDS}
+        fields |= {"parent": run.parent and run.parent.id, "folder": str(run.folder)}
+        output.event("info", "run_started", run.name, run=run.id, epochs=run.total_epochs, **fields)
+
+    def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
+        fields = {name: getattr(epoch, name) for name in _EPOCH_FIELDS}
+        output.event("info", "epoch", line(epoch), run=run.id, **fields)
+
+    def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
+        message = f"{run.name} has finished"
+        output.event("info", "run_finished", message, run=run.id, measures=result.measures)
+
+    def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
+        output.event("error", "run_failed", f"{type(error).__name__}: {error}", run=run.id)
+
+    def say(self, text: str) -> None:
+        output.event("info", "sweep", text)

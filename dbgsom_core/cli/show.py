@@ -1,30 +1,36 @@
-"""``dbgsom show``: a run or a sweep in the terminal, with its map in coloured blocks."""
+"""``dbgsom show`` and ``compare``: tables and maps on the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from dbgsom_core.cli.console import print_notes
-from dbgsom_core.cli.options import open_registry, plugin_options, runs_option
+from dbgsom_core.cli.console import (
+    check_output,
+    open_registry,
+    plugin_options,
+    print_notes,
+    runs_option,
+)
 from dbgsom_core.errors import DbgsomError, as_text
+from dbgsom_core.interfaces.trackers import Ranking, Variant
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.folder import StoredRun, journal_damage
+from dbgsom_core.runs.stored_runs import find_run
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.style import Style
-    from rich.text import Text
-
-    from dbgsom_core.estimators.display import Shades
-    from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.folder import StoredRun
-
+_UNLIMITED = 100_000  # characters
+_LONGEST = 200  # characters of a value
+_SENTENCE = re.compile(r"[^\W\d_]{3}.* | .*[^\W\d_]{3}")  # no number with its interval
 _MOST_NEURONS = 2000  # more than a terminal shows
 _CELL = 3  # characters of a neuron
 _RAMP = "·░▒▓█"  # of a dead neuron, and from few hits to many
 _LONGEST_NAME = 30  # characters of a name in the legend of a map
+
+# ------------------------------------------------------------------------------------------- show
 
 
 @click.command()
@@ -45,27 +51,37 @@ def show(run: str, by: str, runs: str) -> None:
     RUN is a run's folder or id (the end of it will do), or an experiment, which means its newest
     run. Colours follow the terminal; NO_COLOR=1 leaves them out.
     """
-    from dbgsom_core.runs.find import find_run
-
     registry = open_registry()
     found, notes = find_run(run, Path(runs))
     print_notes(notes)
     _print_state(found)
+    files = found.files
     if found.kind == "sweep":
-        _print_variants(found, registry)
+        click.echo()
+        if found.rankings:
+            print_rankings(found.rankings, registry)
+        else:
+            print_children(
+                [(child["name"], child["measures"]) for child in found.children], registry
+            )
     elif found.measures:
-        from dbgsom_core.cli.tables import print_measures
-
         click.echo()
         print_measures(found.measures, None, registry)
-    if found.kind != "sweep" and by != "none" and found.files.model.exists():
-        _print_map(found.files.model, None if by == "auto" else by)
-    _print_paths(found)
+    if found.kind != "sweep" and by != "none" and files.model.exists():
+        _print_map(files.model, None if by == "auto" else by)
+    click.echo()
+    for what, path in (
+        ("folder", files.folder),
+        ("report", files.page if files.page.exists() else files.report),
+        ("model", files.model),
+        *(("figure", path) for path in files.figures()),
+        *(("artefact", path) for path in files.artifacts()),
+    ):
+        if path.exists():
+            click.echo(f"{what}: {path}")
 
 
 def _print_state(found: StoredRun) -> None:
-    from dbgsom_core.runs.folder import journal_damage
-
     click.echo(f"{found.name}\n{found.kind} {found.id} of experiment {found.experiment}")
     took = since = ""
     if found.started is not None:
@@ -79,7 +95,7 @@ def _print_state(found: StoredRun) -> None:
         click.echo(f"damaged: {damage}")
     data = found.data
     if {"name", "samples", "features"} <= data.keys():
-        from dbgsom_core.runs.compare.variants import data_name
+        from dbgsom_core.runs.ranking import data_name
 
         name = data_name(found.config, data)
         click.echo(f"data {name}: {data['samples']} × {data['features']}")
@@ -112,53 +128,21 @@ def _print_map(file: Path, by: str | None) -> None:
             console.print(line, no_wrap=True, overflow="ignore", crop=False)
 
 
-def _print_variants(found: StoredRun, registry: Registry) -> None:
-    from dbgsom_core.cli.tables import print_children, print_rankings
-
-    if found.rankings:
-        click.echo()
-        print_rankings(found.rankings, registry)
-        return
-    if found.children:
-        click.echo()
-        children = [(child["name"], child["measures"]) for child in found.children]
-        print_children(children, registry)
-    for child in found.children:
-        if child.get("id") == found.best:
-            click.echo(f"best: {child['name']} ({found.best})")
-
-
-def _print_paths(found: StoredRun) -> None:
-    files = found.files
-    paths = [
-        ("folder", files.folder),
-        ("report", files.page if files.page.exists() else files.report),
-        ("model", files.model),
-        *(("figure", path) for path in files.figures()),
-        *(("artefact", path) for path in files.artifacts()),
-    ]
-    click.echo()
-    for what, path in paths:
-        if path.exists():
-            click.echo(f"{what}: {path}")
-
-
-# ------------------------------------------------------------------------------------------ maps
-
-
-def draw_map(estimator: Any, by: str | None, console: Console) -> list[Text]:
-    """Return the lines that show a fitted map as coloured blocks, its legend below it.
-
-    ``by`` is what is shown: ``"label"``, ``"hits"``, or what suits the estimator (None). Every cell
-    holds characters or shades, so that nothing is lost without colours.
-    """
+def draw_map(estimator: Any, by: str | None, console: Any) -> list[Any]:
+    """Return the lines that show a fitted map as coloured blocks, its legend below it."""
     import numpy as np
     from rich.text import Text
 
     from dbgsom_core.estimators.display import shades_of
 
     shades, positions = shades_of(estimator, by), estimator.som_map_.plane_positions
-    signs = _legend_signs(shades)
+    names = [_short_name(text) for text, _ in shades.legend]
+    signs = [_RAMP[1], _RAMP[-1]]
+    if shades.what == "label":  # one or two characters for each name, all different
+        signs = [chr(ord("a") + rank) for rank in range(len(names))]
+        for length in (2, 1):
+            if len({name[:length] for name in names}) == len(names):
+                signs = [name[:length] for name in names]
     columns = np.floor((positions[:, 0] - positions[:, 0].min()) * _CELL + 0.5).astype(int).tolist()
     texts = _cell_texts(shades, signs, estimator, coloured=console.color_system is not None)
     lines = []
@@ -171,13 +155,13 @@ def draw_map(estimator: Any, by: str | None, console: Console) -> list[Text]:
             end = columns[neuron] + _CELL
         lines.append(line)
     legend = Text(f"{shades.what}: ")
-    for (text, colour), sign in zip(shades.legend, signs, strict=True):
+    for name, (_, colour), sign in zip(names, shades.legend, signs, strict=True):
         legend.append(f" {sign} ", _style(colour))
-        legend.append(f" {_short_name(text)}  ")
+        legend.append(f" {name}  ")
     return [*lines, Text(), legend]
 
 
-def _cell_texts(shades: Shades, signs: Sequence[str], estimator: Any, coloured: bool) -> list[str]:
+def _cell_texts(shades: Any, signs: Sequence[str], estimator: Any, coloured: bool) -> list[str]:
     """Return the characters of each neuron; dead ones have the lightest shade."""
     import numpy as np
 
@@ -198,19 +182,7 @@ def _cell_texts(shades: Shades, signs: Sequence[str], estimator: Any, coloured: 
     return [_RAMP[step] * _CELL for step in np.where(alive, steps, 0)]
 
 
-def _legend_signs(shades: Shades) -> list[str]:
-    """Return one or two characters for each entry of the legend, all different."""
-    if shades.what != "label":
-        return [_RAMP[1], _RAMP[-1]]
-    names = [_short_name(text) for text, _ in shades.legend]
-    for length in (1, 2):
-        signs = [name[:length] for name in names]
-        if len(set(signs)) == len(signs):
-            return signs
-    return [chr(ord("a") + rank) for rank in range(len(names))]
-
-
-def _style(colour: Any) -> Style:
+def _style(colour: Any) -> Any:
     from rich.style import Style
 
     red, green, blue = (int(channel) for channel in colour)
@@ -221,3 +193,204 @@ def _style(colour: Any) -> Style:
 def _short_name(text: str) -> str:
     text = as_text(text).replace("\n", " ")
     return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"
+
+
+# ---------------------------------------------------------------------------------------- compare
+
+
+@click.command()
+@click.argument("targets", nargs=-1)
+@click.option(
+    "--by",
+    metavar="MEASURE",
+    help="Measure to rank by, e.g. accuracy; by default what the sweep or the estimator says.",
+)
+@click.option(
+    "--direction",
+    type=click.Choice(["maximize", "minimize"]),
+    help="Which end of it is best; by default as the measure says.",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["test", "train"]),
+    help="On which part it is measured; by default the test part where there is one.",
+)
+@runs_option
+@click.option("--top", type=click.IntRange(min=1), help="Show only the best so many variants.")
+@click.option("--all", "show_all", is_flag=True, help="Show every measure.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write to a file instead: .csv, .html or .md.",
+)
+def compare(
+    targets: Sequence[str],
+    runs: str,
+    top: int | None,
+    show_all: bool,
+    output: str | None,
+    **criteria: str | None,
+) -> None:
+    """Compare the finished runs of TARGETS: experiments, sweeps or runs, by name, id or folder.
+
+    Runs that differ only in their seed are one variant. Without TARGETS the only experiment is
+    meant.
+    """
+    from dbgsom_core.runs import compare as comparing
+
+    if output is not None:
+        comparing.check_ending(Path(output))
+        check_output(output)
+    found = comparing.compare(*targets, runs=runs, registry=open_registry(), **criteria)
+    if output is not None:
+        found.save(output)
+        click.echo(f"{output}: {len(found.tables)} table(s)")
+        return
+    for number, table in enumerate(found.tables):
+        others = comparing.beside(table)
+        if show_all:
+            names = dict.fromkeys(name for row in table.rows for name in row.measures)
+            others = [name for name in names if name != table.criterion.name]
+        header, rows = comparing.columns_of(table, others)
+        click.echo("\n" * bool(number) + comparing.table_title(table))
+        print_table(header, rows[:top])
+        if top is not None and len(rows) > top:
+            click.echo(f"and {len(rows) - top} more")
+        for say in (comparing.baseline_text, comparing.verdict, comparing.method):
+            if text := say(table):
+                click.echo(text)
+    for ranking in found.rankings:
+        click.echo()
+        header, rows = comparing.rank_columns(ranking)
+        print_table(header, rows[:top])
+        click.echo(comparing.rank_verdict(ranking))
+    for note in found.notes:
+        click.echo(f"note: {note}")
+    if found.damaged:
+        rows = [[name, f"damaged: {why}"] for name, why in found.damaged.items()]
+        print_table(["run", "state"], rows)
+
+
+# ----------------------------------------------------------------------------------------- tables
+
+
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, left: bool = False
+) -> None:
+    """Print a table; a row is one line on a pipe, and on a terminal where all is ``left``."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_UNLIMITED)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(columns):
+        wraps = number == 0 or any(
+            isinstance(row[number], str) and _SENTENCE.search(row[number]) for row in rows
+        )
+        table.add_column(
+            Text(cell(name)),
+            justify="left" if wraps or left else "right",
+            overflow="ellipsis" if left else "fold",
+            no_wrap=left,
+        )
+    for row in rows:
+        table.add_row(*(Text(cell(value)) for value in row))
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as printed:
+        console.print(table)
+    for line in printed.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def cell(value: Any) -> str:
+    from dbgsom_core.runs.compare import in_digits
+
+    if value is None:
+        return ""
+    text = in_digits(value, 4) if isinstance(value, float) else as_text(value).replace("\n", "\\n")
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def print_measures(measures: Mapping[str, float], view: Any, registry: Registry) -> None:
+    """Print final measures: a row each, a column for the training and one for the test part."""
+    from dbgsom_core.runs.ranking import best_end
+
+    parts = [part for part in ("train", "test", "test_std") if _has_part(measures, part)]
+    refitted = {name: value for name, value in measures.items() if name.startswith("stability")}
+    names = dict.fromkeys(name.partition("/")[2] for name in measures if name not in refitted)
+    rows: list[list[Any]] = []
+    if view is not None:
+        blanks = [None] * (len(parts) - 1)
+        rows.append(["neurons", "", len(view.evaluation.som_map), *blanks])
+        if view.evaluation.som_map.children:
+            rows.append(["leaves", "", len(view.evaluation.tree), *blanks])
+    rows += [
+        [name, best_end(name, registry), *(measures.get(f"{part}/{name}") for part in parts)]
+        for name in names
+    ]
+    headers = ["± over folds" if part == "test_std" else part for part in parts]
+    print_table(["measure", "best", *headers], rows)
+    stable = [name.partition("/")[2] for name in refitted if name.startswith("stability/")]
+    if stable:
+        keys = ("stability", "stability_low", "stability_high")
+        rows = [[name, *(refitted.get(f"{key}/{name}") for key in keys)] for name in stable]
+        print_table(["over refits", "mean", "low", "high"], rows)
+
+
+def print_children(children: Sequence[tuple[str, Mapping[str, float]]], registry: Registry) -> None:
+    """Print the runs of a sweep and their main measures, of the test part where there is one."""
+    from dbgsom_core.runs.ranking import best_end, with_arrow
+
+    part = "test" if any(_has_part(measures, "test") for _, measures in children) else "train"
+    main = ("accuracy", "quantization_error", "topographic_error")
+    names = [n for n in main if any(f"{part}/{n}" in measures for _, measures in children)]
+    rows = [[name, *(measures.get(f"{part}/{n}") for n in names)] for name, measures in children]
+    columns = [with_arrow(name, best_end(name, registry)) for name in names]
+    print_table([f"run ({part} part)", *columns], rows)
+
+
+def print_rankings(rankings: Sequence[Ranking], registry: Registry) -> None:
+    """Print the variants of a sweep, best first, a table for each data set."""
+    from dbgsom_core.runs.compare import same_mean, value_of
+    from dbgsom_core.runs.ranking import best_end, with_arrow
+
+    def measure(variant: Variant, name: str) -> str | None:
+        value, spread = variant.measures.get(name), variant.spread.get(name)
+        if value is None:
+            return None
+        return cell(value) if spread is None else value_of(value, spread)
+
+    for ranking in rankings:
+        names, keys = ranking.measures, ranking.keys
+        several = any(len(variant.runs) > 1 for variant in ranking.variants)
+        rows = []
+        for rank, variant in enumerate(ranking.variants, start=1):
+            values = (variant.varies.get(key, "") for key in keys)
+            rows.append(
+                [
+                    rank,
+                    *(measure(variant, name) for name in names),
+                    *([len(variant.runs)] if several else []),
+                    *("null" if value is None else value for value in values),
+                ]
+            )
+        columns = [with_arrow(name, best_end(name, registry)) for name in names]
+        print_table(["", *columns, *(["runs"] if several else []), *keys], rows)
+        where = f" on {ranking.data}" if len(rankings) > 1 else ""
+        value = measure(ranking.best, names[0])
+        best = f"best{where}: {ranking.best.name} ({names[0]} {value})"
+        tied = [variant.name for variant in ranking.ties]
+        click.echo(f"{best}; {same_mean(tied)}" if tied else best)
+        if ranking.verdict:
+            click.echo(ranking.verdict)
+
+
+def _has_part(measures: Mapping[str, float], part: str) -> bool:
+    return any(name.startswith(f"{part}/") for name in measures)

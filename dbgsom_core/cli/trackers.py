@@ -1,4 +1,4 @@
-"""``dbgsom sync``, ``register``, ``ui``, and the option that names a store: runs in trackers."""
+"""``dbgsom sync``, ``register`` and ``ui``: runs in trackers."""
 
 from __future__ import annotations
 
@@ -12,32 +12,24 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryFile
 
 import click
 
-from dbgsom_core.cli.console import print_notes
-from dbgsom_core.cli.options import open_registry, plugin_options, runs_option
+from dbgsom_core.cli.console import open_registry, plugin_options, print_notes, runs_option
+from dbgsom_core.config import Sweep
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.interfaces.guard import error_line
-from dbgsom_core.interfaces.trackers import TrackerAbilities
-
-if TYPE_CHECKING:
-    from dbgsom_core.interfaces.component import Component
-    from dbgsom_core.interfaces.trackers import Page
-    from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs.folder import StoredRun
+from dbgsom_core.interfaces.trackers import Page, TrackerAbilities
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.callbacks import Tracking, default_tracking, shutdown, tracking_of
+from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs
+from dbgsom_core.runs.stored_runs import find_run, has_died, load, mark_killed_runs
+from dbgsom_core.tables.safe_files import exists
 
 _PORT = 5000
 _SECONDS_TO_START = 60.0
 _SECONDS_TO_END = 10.0
-
-store_option = click.option(
-    "--store",
-    metavar="URI",
-    help="Store of addresses such as models:/NAME@ALIAS; without it where runs are sent whose "
-    "configuration names no store.",
-)
 
 
 @click.command()
@@ -51,8 +43,6 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
     already is not sent twice. Runs whose process died without a word are closed as killed, runs
     that still go on are left to their process.
     """
-    from dbgsom_core.runs.find import has_died
-
     registry = open_registry()
     sent = complete = failed = running = 0
     for stored in _runs_to_sync(what, Path(runs), dry_run):
@@ -80,11 +70,6 @@ def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
 
 def _runs_to_sync(what: Sequence[str], root: Path, dry_run: bool) -> list[StoredRun]:
     """Return the named runs, each once, a sweep before its runs; dead ones are closed."""
-    from dbgsom_core.runs.find import find_run, mark_killed_runs, remove_empty_folders
-    from dbgsom_core.runs.folder import find_experiments, find_runs
-
-    if not what and not dry_run:
-        remove_empty_folders(root)
     experiments = find_experiments(root)
     found: list[StoredRun] = []
     for name in what or experiments:
@@ -103,12 +88,7 @@ def _runs_to_sync(what: Sequence[str], root: Path, dry_run: bool) -> list[Stored
 
 
 def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> tuple[int, int]:
-    """Bring the trackers of a run up to date, or list what they lack.
-
-    Returns how many trackers lacked something, and how many did not.
-    """
-    from dbgsom_core.runs.callbacks import tracking_of
-
+    """Bring the trackers of a run up to date, or list what they lack."""
     folder, lacking, complete = stored.files.folder, 0, 0
     for name, tracker in tracking_of(stored, registry):
         abilities = TrackerAbilities.of(tracker)
@@ -138,8 +118,7 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
     is then an address, models:/NAME@ALIAS say, wherever a model is named. A run that the tracker
     lacks is sent first; one that is a version of NAME already stays that version.
     """
-    from dbgsom_core.runs.callbacks import tracking_of
-    from dbgsom_core.runs.models.find import find_trained
+    from dbgsom_core.runs.models import find_trained
 
     registry = open_registry()
     for text, where in ((name, "NAME"), (alias or "x", "--alias")):
@@ -154,10 +133,7 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
         if register_model is not None:
             click.echo(register_model(found.files.folder.absolute(), name, alias))
             return
-    raise DbgsomError(
-        f"run {found.id} is in no tracker with registered models: let the configuration of such "
-        "runs name one, 'tracking: default' say"
-    )
+    raise DbgsomError(f"run {found.id} is in no tracker with registered models (see tracking)")
 
 
 @click.command()
@@ -177,35 +153,23 @@ def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, r
     pages = (TrackerAbilities.of(tracker).page for _, tracker in tracking)
     make_page = next(filter(None, pages), None)
     if make_page is None:
-        raise DbgsomError(
-            "the runs are in no tracker with a page (tracking: []); 'dbgsom show RUN' shows one "
-            "here"
-        )
+        raise DbgsomError("the runs are in no tracker with a page; 'dbgsom show RUN' shows one")
     page = make_page(experiment, folder, port or _free_port())
-    if only_print or not page.command:
-        if page.command:
-            click.echo(shlex.join(page.command))
-        click.echo(f"open {page.address}")
-        if in_browser and not only_print:
-            click.launch(page.address)
-        return 0
-    return _serve(page, in_browser)
+    if not only_print and page.command:
+        return _serve(page, in_browser)
+    if page.command:
+        click.echo(shlex.join(page.command))
+    click.echo(f"open {page.address}")
+    if in_browser and not only_print:
+        click.launch(page.address)
+    return 0
 
 
 def _find_subject(
     what: str | None, runs: Path, registry: Registry
-) -> tuple[Sequence[tuple[str, Component]], str | None, Path | None]:
+) -> tuple[Tracking, str | None, Path | None]:
     """Return the trackers, the experiment, and the folder of a run or sweep that ``what`` means."""
-    from dbgsom_core.config import Sweep
-    from dbgsom_core.runs.callbacks import tracking_of
-    from dbgsom_core.runs.find import find_run
-    from dbgsom_core.runs.folder import find_runs
-    from dbgsom_core.runs.resume import load
-    from dbgsom_core.tables.safe_files import exists
-
     if what is None:
-        from dbgsom_core.runs.callbacks import default_tracking
-
         return default_tracking(registry), None, None
     if exists(what) and not Path(what).is_dir():
         loaded, experiments = load(what, (), registry)
@@ -214,19 +178,9 @@ def _find_subject(
         sweeps = [stored.files.folder for stored in known if stored.kind == "sweep"]
         return experiments[0].tracking, name, sweeps[-1] if sweeps else None
     run, notes = find_run(what, runs, besides=" and no configuration")
-    if notes and not _is_tracked(run):  # of an experiment the newest run that has a page
-        known = find_runs(runs, run.experiment)
-        tracked = [stored for stored in known if stored.parent is None and _is_tracked(stored)]
-        run = tracked[-1] if tracked else run
     of_experiment = bool(notes) and run.kind != "sweep"  # then all runs are shown
     folder = None if of_experiment else run.files.folder
     return tracking_of(run, registry), run.experiment, folder
-
-
-def _is_tracked(run: StoredRun) -> bool:
-    listed = run.config.get("tracking") or []
-    names = [tracker.get("name") for tracker in listed if isinstance(tracker, dict)]
-    return not run.damage and any(name != "run_folder" for name in names)
 
 
 def _free_port() -> int:
@@ -239,10 +193,6 @@ def _free_port() -> int:
 
 def _serve(page: Page, in_browser: bool) -> int:
     """Run the server until it ends or a signal comes; none of its processes survives."""
-    from tempfile import TemporaryFile
-
-    from dbgsom_core.runs.signals import shutdown
-
     with shutdown.handling(), TemporaryFile("w+", errors="replace") as log:
         server = subprocess.Popen(
             page.command,
@@ -254,7 +204,8 @@ def _serve(page: Page, in_browser: bool) -> int:
         )
         try:
             click.echo("starting the page …", err=True)
-            if _wait_until_it_answers(page, server):
+            _wait_until_it_answers(page, server)
+            if server.poll() is None:
                 click.echo(f"open {page.address}\nCtrl-C ends it")
                 if in_browser:
                     click.launch(page.address)
@@ -268,22 +219,17 @@ def _serve(page: Page, in_browser: bool) -> int:
             _end(server)
 
 
-def _wait_until_it_answers(page: Page, server: subprocess.Popen[bytes]) -> bool:
-    """Return whether the server lives once it answers, or takes too long to."""
+def _wait_until_it_answers(page: Page, server: subprocess.Popen[bytes]) -> None:
     from urllib.request import urlopen
 
-    from dbgsom_core.runs.signals import shutdown
-
     deadline = time.monotonic() + _SECONDS_TO_START
-    health = f"{page.address.partition('#')[0]}health"
     while server.poll() is None and time.monotonic() < deadline:
         shutdown.check()
         try:
-            with urlopen(health, timeout=1):
-                return True
+            with urlopen(f"{page.address.partition('#')[0]}health", timeout=1):
+                return
         except OSError:
             time.sleep(0.2)
-    return server.poll() is None
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
@@ -294,7 +240,5 @@ def _end(server: subprocess.Popen[bytes]) -> None:
         else:
             with suppress(ProcessLookupError):  # the whole group, of which the server is the first
                 os.killpg(server.pid, getattr(signal, name))
-        try:
+        with suppress(subprocess.TimeoutExpired):
             server.wait(_SECONDS_TO_END if name == "SIGTERM" else None)
-        except subprocess.TimeoutExpired:
-            continue

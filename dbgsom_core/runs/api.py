@@ -12,33 +12,45 @@ from dataclasses import dataclass, field
 from html import escape
 from numbers import Integral
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.config import (
+    DEFAULT_NAMES,
     Experiment,
     Sweep,
+    estimator_errors_located,
     load_experiment,
     load_sweep,
     parse_experiment,
     parse_sweep,
 )
 from dbgsom_core.errors import ConfigError, as_text
+from dbgsom_core.estimators.components import build_parts
 from dbgsom_core.estimators.display import progress_shown
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import redaction
-from dbgsom_core.interfaces.trackers import Run
+from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import runs_folder, session
 from dbgsom_core.runs.folder import RunFiles, StoredRun
+from dbgsom_core.runs.stored_runs import check_not_running, interrupted_run, is_complete
+from dbgsom_core.training.parts import USUAL_LABELLERS, check_suits
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dbgsom_core.estimators.model_file import FittedModel
     from dbgsom_core.runs.pipeline import Outcome
-    from dbgsom_core.runs.sweeps.sweep import SweepOutcome
+    from dbgsom_core.runs.sweep import SweepOutcome
 
 Overrides = Mapping[str, Any] | Sequence[str]
+
+
+def _html(finished: FinishedRun | FinishedSweep) -> str:
+    name, folder = escape(as_text(finished.name)), escape(as_text(finished.folder))
+    table = finished.to_frame().to_html(float_format=_four_digits, na_rep="")
+    return f"<p><b>{name}</b><br><code>{folder}</code></p>{table}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,7 +84,7 @@ class FinishedRun:
         """The prepare steps and the map: takes raw rows, arrays or tables."""
         if self._model is not None:
             return self._model  # type: ignore[no-any-return]
-        from dbgsom_core.runs.models.find import model_of
+        from dbgsom_core.runs.models import model_of
 
         return model_of(self.folder / "model.npz")
 
@@ -100,8 +112,7 @@ class FinishedRun:
         lines = (f"\n{name}: {_four_digits(value)}" for name, value in self.measures.items())
         return f"<run {as_text(self.name)} in {self.folder}>" + "".join(lines)
 
-    def _repr_html_(self) -> str:
-        return _html(self)
+    _repr_html_ = _html
 
 
 @dataclass(frozen=True, repr=False)
@@ -141,10 +152,7 @@ class FinishedSweep:
         for run in self.runs:
             if run.id == self._best:
                 return run
-        raise LookupError(
-            "none of the runs is best: they have no measure that decides, or learn from several "
-            "data sets"
-        )
+        raise LookupError("none is best: no measure decides, or there are several data sets")
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row a run: what differs between them, and their measures.
@@ -166,8 +174,7 @@ class FinishedSweep:
         failed = f", {len(self.failed)} failed" if self.failed else ""
         return f"<sweep of {len(self.runs)} runs{failed} in {self.folder}>\n{self.to_frame()}"
 
-    def _repr_html_(self) -> str:
-        return _html(self)
+    _repr_html_ = _html
 
 
 def execute(
@@ -198,7 +205,7 @@ def execute_sweep(
     first = sweep.children[0].experiment
     registry = registry.without(first.disabled)
     with session(first, registry, extra) as callbacks:
-        from dbgsom_core.runs.sweeps.sweep import run_sweep
+        from dbgsom_core.runs.sweep import run_sweep
 
         return run_sweep(
             sweep, callbacks, registry, stored, jobs=jobs, fail_fast=fail_fast, display=display
@@ -279,10 +286,8 @@ def sweep(
     FinishedSweep
         A sequence of `FinishedRun`.
     """
-    if not isinstance(jobs, Integral) or isinstance(jobs, bool):
-        raise ConfigError(f"invalid value for 'jobs': {jobs!r} is not a valid integer range")
-    if jobs < 1:
-        raise ConfigError(f"invalid value for 'jobs': {jobs} is not in the range x>=1")
+    if not isinstance(jobs, Integral) or isinstance(jobs, bool) or jobs < 1:
+        raise ConfigError(f"jobs must be a whole number from 1, not {jobs!r}")
     registry, given = get_registry(), _override_texts(overrides)
     if isinstance(config, Mapping):
         loaded = parse_sweep(config, registry, given)
@@ -296,16 +301,20 @@ def sweep(
         stored,
         jobs=jobs,
         fail_fast=fail_fast,
-        display=_SweepDisplay() if verbose else None,
+        display=SimpleNamespace(say=_say) if verbose else None,
     )
-    return _finished_sweep(outcome)
+    rankings = outcome.result.rankings
+    return FinishedSweep(
+        **_identity(outcome.run, outcome.result),
+        runs=tuple(map(_finished, outcome.children)),
+        failed=tuple(outcome.failed),
+        _best=rankings[0].best.runs[0] if len(rankings) == 1 else None,
+    )
 
 
 def _override_texts(overrides: Overrides | None) -> list[str]:
-    if overrides is None:
-        return []
     if not isinstance(overrides, Mapping):
-        return list(overrides)
+        return list(overrides or ())
     try:
         return [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
     except TypeError as error:
@@ -313,8 +322,6 @@ def _override_texts(overrides: Overrides | None) -> list[str]:
 
 
 def _interrupted(loaded: Experiment | Sweep, first: Experiment, registry: Registry) -> StoredRun:
-    from dbgsom_core.runs.resume import check_not_running, interrupted_run, is_complete
-
     stored = interrupted_run(loaded, runs_folder(first, registry))
     if is_complete(stored, loaded):
         raise ConfigError(f"{stored.id} of this configuration has finished: leave resume out")
@@ -322,12 +329,8 @@ def _interrupted(loaded: Experiment | Sweep, first: Experiment, registry: Regist
     return stored
 
 
-class _SweepDisplay:
-    """Prints after each run of a sweep how far it is, wherever the run was."""
-
-    def say(self, text: str) -> None:
-        """Print a sentence."""
-        print(as_text(text), flush=True)
+def _say(text: str) -> None:
+    print(as_text(text), flush=True)
 
 
 class _EpochDisplay:
@@ -339,19 +342,16 @@ class _EpochDisplay:
         self._show: Any = None
 
     def dbgsom_run_started(self, run: Run) -> None:
-        """Name the run."""
         if self._verbose and run.kind == "run":
             print(as_text(run.name))
             self._opened = progress_shown(self._verbose)
             self._show = self._opened.__enter__()
 
     def dbgsom_epoch_finished(self, epoch: EpochRecord) -> None:
-        """Show the epoch."""
         if self._show is not None:
             self._show(epoch)
 
     def dbgsom_run_finished(self) -> None:
-        """Leave the last epoch standing."""
         if self._opened is not None:
             self._opened.__exit__(None, None, None)
         self._opened = self._show = None
@@ -361,46 +361,45 @@ class _EpochDisplay:
 
 
 def _finished(outcome: Outcome) -> FinishedRun:
-    result = outcome.result
-    return FinishedRun(
-        **_identity(outcome.run),
-        measures=dict(result.measures),
-        params=dict(outcome.run.params),
-        notes=tuple(result.notes),
-        _model=result.model,
-    )
+    run, result = outcome.run, outcome.result
+    known = {"params": dict(run.params), "notes": tuple(result.notes), "_model": result.model}
+    return FinishedRun(**_identity(run, result), **known)
 
 
-def _finished_sweep(outcome: SweepOutcome) -> FinishedSweep:
-    rankings = outcome.result.rankings
-    return FinishedSweep(
-        **_identity(outcome.run),
-        measures=dict(outcome.result.measures),
-        runs=tuple(map(_finished, outcome.children)),
-        failed=tuple(outcome.failed),
-        _best=rankings[0].best.runs[0] if len(rankings) == 1 else None,
-    )
-
-
-def _identity(run: Run) -> dict[str, Any]:
-    folder = run.folder.absolute()
-    return {"id": run.id, "name": run.name, "experiment": run.experiment, "folder": folder}
+def _identity(run: Run, result: RunResult) -> dict[str, Any]:
+    names = {"id": run.id, "name": run.name, "experiment": run.experiment}
+    return {**names, "folder": run.folder.absolute(), "measures": dict(result.measures)}
 
 
 def _best_ends(names: Iterable[str]) -> dict[str, str]:
-    from dbgsom_core.runs.compare.criterion import best_end
+    from dbgsom_core.runs.ranking import best_end
 
     registry = get_registry()
     return {name: best_end(name, registry) for name in names}
 
 
 def _four_digits(value: float) -> str:
-    from dbgsom_core.runs.compare.text import in_digits
+    from dbgsom_core.runs.compare import in_digits
 
     return in_digits(value, 4)
 
 
-def _html(finished: FinishedRun | FinishedSweep) -> str:
-    name, folder = escape(as_text(finished.name)), escape(as_text(finished.folder))
-    table = finished.to_frame().to_html(float_format=_four_digits, na_rep="")
-    return f"<p><b>{name}</b><br><code>{folder}</code></p>{table}"
+def check_experiment(experiment: Experiment) -> None:
+    """Check an experiment before its data is read, mostly without importing scikit-learn."""
+    kind = experiment.model.estimator
+    params: dict[str, Any] = {
+        **DEFAULT_NAMES,
+        "labeller": USUAL_LABELLERS[kind],
+        "schedule": None,
+        "stopping": None,
+        "spreading_factor": None,
+        "max_neurons": None,
+        **experiment.model.params,
+        "engine": experiment.engine,
+    }
+    with estimator_errors_located(experiment):
+        check_suits(build_parts(params), kind)
+    if any(step.params or ":" in step.name for step in experiment.prepare):
+        from dbgsom_core.runs.prepare import make_steps
+
+        make_steps(experiment)

@@ -1,10 +1,14 @@
-"""The callbacks of a run: its folder, plugins with hooks, the display, and its trackers.
+"""Callbacks of a run (its folder, plugins, display, trackers), and signals that ask it to end.
 
-Little is imported here: trackers prepare while what a run needs is imported.
+Little is imported here: trackers prepare while what a run needs is imported. A signal handler that
+only raises is not enough: the exception may be swallowed by whatever happens to run, such as a
+third party's callback. So the handler also sets a flag, which epochs and stages check.
 """
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,18 +28,73 @@ from dbgsom_core.interfaces.trackers import Run, TrackerAbilities
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import StoredRun
-from dbgsom_core.runs.signals import shutdown
 
 log = private_logger("dbgsom")
 
 Tracking = Sequence[tuple[str, Component]]
 
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGBREAK")
+SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+_REPEATED_BY_THE_SYSTEM = getattr(signal, "SIGXCPU", None)  # every second, until it kills
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the process to end."""
+
+
+class ShutdownFlag:
+    """The signal by which the process was asked to end, or None."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self._deferrals = 0
+
+    @contextmanager
+    def handling(self) -> Iterator[None]:
+        """Handle the signals in here; those that the caller's shell ignores stay ignored."""
+        self.signal = None
+        before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    before[number] = signal.signal(number, self._handle)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def check(self) -> None:
+        if self.signal is not None:
+            raise Interrupted(f"asked to end by {self.signal.name}")
+
+    def cause(self, error: BaseException) -> BaseException:
+        """Return what truly ended a stage that raised ``error``: the signal, if there was one."""
+        if self.signal is None or isinstance(error, Interrupted):
+            return error
+        return Interrupted(f"asked to end by {self.signal.name}")
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Let signals only set the flag: what is done in here is short, and is done whole."""
+        self._deferrals += 1
+        try:
+            yield
+        finally:
+            self._deferrals -= 1
+
+    def _handle(self, number: int, frame: Any) -> None:
+        again = self.signal is not None
+        self.signal = self.signal or signal.Signals(number)
+        if not self._deferrals and not (again and number == _REPEATED_BY_THE_SYSTEM):
+            self.check()
+
+
+shutdown = ShutdownFlag()  # signals belong to the process, and so does its flag
+
 
 def make_callbacks(tracking: Tracking, registry: Registry, extra: Sequence[Any] = ()) -> Callbacks:
-    """Return the callbacks of a run: the run folder, plugins with hooks, ``extra``, trackers.
-
-    Those that mirror run folders come last: they send what the others log.
-    """
+    """Return the callbacks of a run: the run folder, plugins with hooks, ``extra``, trackers."""
     folder = run_folder_of(tracking, registry).observer()
     trackers: dict[int, str] = {}
     before: list[Any] = []
@@ -71,38 +130,23 @@ def session(
 
 
 class EpochCallback:
-    """The callback of a run's fit: passes each epoch on, and ends the training where asked to.
-
-    What the run folder raises ends it, or a signal, or a callback that answers `STOP`.
-    """
+    """The callback of a run's fit: passes each epoch on, and ends the training where asked to."""
 
     vital = True
 
     def __init__(self, callbacks: Callbacks, run: Run, touch: Callable[[], None]) -> None:
         self._callbacks, self._run, self._touch = callbacks, run, touch
-        self._stopped_by = ""
+        self.stopped_by = ""  # the callback that ended the training
 
     def __call__(self, epoch: EpochRecord) -> Stop | None:
-        """Pass an epoch on; return `STOP` where a callback did."""
-        self._stopped_by = self._callbacks.on_epoch(self._run, epoch)
+        self.stopped_by = self._callbacks.on_epoch(self._run, epoch)
         self._touch()
         shutdown.check()
-        return STOP if self._stopped_by else None
+        return STOP if self.stopped_by else None
 
     def __deepcopy__(self, memo: Any) -> EpochCallback:
         """Return itself: a clone of the estimator has the same run."""
         return self
-
-    def early_end(self, estimator: Any) -> tuple[str, ...]:
-        """Return a sentence on what ended the training before its last epoch; none: nothing did."""
-        if not estimator.stopped_by_:
-            return ()
-        ran, kept = estimator.n_iter_, estimator.kept_epoch_
-        which = "" if kept == ran else f", and the map is that of epoch {kept}"
-        return (
-            f"{self._stopped_by or estimator.stopped_by_} ended the training after {ran} of at "
-            f"most {estimator.history_[-1].epochs} epochs{which}",
-        )
 
 
 def run_folder_of(tracking: Tracking, registry: Registry) -> Any:
@@ -111,22 +155,17 @@ def run_folder_of(tracking: Tracking, registry: Registry) -> Any:
 
 
 def runs_folder(experiment: Experiment, registry: Registry) -> Path:
-    """Return the folder under which the runs of this experiment are kept."""
     return Path(run_folder_of(experiment.tracking, registry).path)
 
 
 def tracking_of(stored: StoredRun, registry: Registry) -> Tracking:
-    """Return the trackers that the configuration in a run folder names.
-
-    Plugins of its other parts need not be installed any more.
-    """
+    """Return the trackers that the configuration in a run folder names."""
     known = {key: value for key, value in stored.config.items() if key == "tracking"}
     rest = {"experiment": "trackers", "dataset": "iris", "measures": [], "figures": []}
     return parse_experiment({**rest, **known}, registry).tracking
 
 
 def default_tracking(registry: Registry) -> Tracking:
-    """Return the trackers of runs whose configuration names none."""
     usual = (name for name, tracker in registry.trackers().items() if tracker.is_default)
     return [(name, build_tracker(name, registry)) for name in usual]
 

@@ -1,55 +1,57 @@
-"""Load the data of an experiment and check that its parts can use it; nothing is written before."""
+"""Load, check, divide and prepare the data of an experiment; nothing is written before."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+import statistics
 import warnings
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.config import Experiment, parse_experiment
+from dbgsom_core.config import Experiment, Split, parse_experiment
 from dbgsom_core.config.matching import fills_gaps
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.tables import BlockTable, block_rows, has_missing
 from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.estimators.samples import prepared
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps
 from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.training.targets import class_labels
 
+Rows = NDArray[np.intp]
+
 LEAST_ROWS = 4
 
+_MOST_FOLDS = 10_000
 _MOST_NAMES = 10_000  # of features that a run writes down
 _BLOCK_BYTES = 1 << 20  # of a table that are checked together
-_LISTED = 5  # rows or columns in a sentence
+_MOST_SAMPLES, _LEAST_SAMPLES = 1 << 18, 1 << 14  # of a subsample
+_SUBSAMPLE_BYTES = 1 << 26
+
+# ------------------------------------------------------------------------------------- loading
 
 
 def load_section(dataset: Any, folder: str | None = None) -> Data:
-    """Load what the section ``dataset`` of a configuration describes, see `load_data`.
-
-    Relative paths start at ``folder``, or at the working directory.
-    """
+    """Load what the section ``dataset`` of a configuration describes, see `load_data`."""
     experiment = parse_experiment({"experiment": "source", "dataset": dataset, "tracking": []})
     return load_data(experiment if folder is None else replace(experiment, folder=Path(folder)))
 
 
 def load_data(experiment: Experiment) -> Data:
-    """Load the data set of an experiment; `DataError` where its parts cannot use it.
-
-    Its samples are a table where the data set leaves them where they are and the engine reads them
-    there.
-    """
+    """Load the data set of an experiment; `DataError` where its parts cannot use it."""
     data = _load(experiment, experiment.dataset)
     name, X, y = experiment.data_called, data.X, data.y
-    _check_is_table(name, X)
     if len(X) < LEAST_ROWS:
         raise DataError(f"data set '{name}' has {len(X)} rows; a map needs at least {LEAST_ROWS}")
     if X.shape[1] == 0:
@@ -60,10 +62,8 @@ def load_data(experiment: Experiment) -> Data:
         raise DataError(f"all columns of data set '{name}' are constant: there is nothing to map")
     _check_target(experiment, name, y)
     if experiment.model.estimator == "classifier" and not _has_classes(experiment, y):
-        raise DataError(
-            f"no sample of data set '{name}' has a class: its target holds only what marks "
-            "unlabelled samples; name another target, or another mark (model.unlabelled)"
-        )
+        cure = "name another target, or another mark (model.unlabelled)"
+        raise DataError(f"no sample of data set '{name}' has a class: {cure}")
     return data
 
 
@@ -72,100 +72,13 @@ def load_test(experiment: Experiment, data: Data) -> Data | None:
     if experiment.split is None or experiment.split.test is None:
         return None
     loaded, name = _load(experiment, experiment.split.test), "split.test"
-    _check_is_table(name, loaded.X)
-    test = replace(loaded, X=_same_columns(data, loaded, name), feature_names=data.feature_names)
+    test = replace(loaded, X=_same_columns(data, loaded), feature_names=data.feature_names)
     _check_values(experiment, name, test)
     if (data.y is None) != (loaded.y is None):
         which = "the data to train on" if data.y is None else f"data set '{name}'"
         raise DataError(f"{which} has no targets, and its counterpart has: name them in both")
     _check_target(experiment, name, loaded.y)
     return test
-
-
-def same_data(first: Experiment, second: Experiment) -> bool:
-    """Return whether two experiments load the same data, and check it alike."""
-    same_set = (first.dataset_name, first.dataset) == (second.dataset_name, second.dataset)
-    same_reader = first.engine == second.engine  # which may want it left where it is
-    return same_set and same_reader and first.model.estimator == second.model.estimator
-
-
-def digest(data: Data) -> str:
-    """Return the sha256 of X and y, their shapes and types included."""
-    found = hashlib.sha256()
-    for array in (data.X, data.y):
-        if array is None:
-            found.update(b"none")
-            continue
-        if array.dtype == object:
-            array = array.astype(str)
-        found.update(f"{array.dtype.str}{array.shape}".encode())
-        step = max(1, (1 << 22) // (math.prod(array.shape[1:]) * array.dtype.itemsize or 1))
-        for start in range(0, len(array), step):
-            found.update(np.ascontiguousarray(array[start : start + step]).data.cast("B"))
-    return found.hexdigest()
-
-
-def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> dict[str, Any]:
-    """Return what a manifest says of the data: name, samples, features, classes and digest.
-
-    Data of its own that is kept for testing stands under ``test``.
-    """
-    regresses = experiment.model.estimator == "regressor"
-    facts = {
-        "name": experiment.dataset_name,
-        "samples": len(data.X),
-        "features": data.X.shape[1],
-        "classes": None if data.y is None or regresses else n_classes(data.y),
-        "digest": digest(data),
-    }
-    names = data.feature_names
-    if names is not None and data.columns is None and len(names) <= _MOST_NAMES:
-        facts["feature_names"] = list(map(str, names))
-    if test is not None:
-        facts["test"] = {"samples": len(test.X), "digest": digest(test)}
-    return facts
-
-
-def has_target(y: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which targets (n,) are there: not None, not nan."""
-    if y.dtype == object:
-        return np.array([value is not None and value == value for value in y], dtype=bool)
-    return ~np.isnan(y) if y.dtype.kind == "f" else np.ones(len(y), dtype=bool)
-
-
-def n_classes(y: NDArray[Any]) -> int:
-    """Return how many distinct classes targets (n,) name."""
-    return len(set(y[has_target(y)].tolist()))
-
-
-def check_part(
-    experiment: Experiment, X: NDArray[Any] | None, y: NDArray[Any] | None, part: str
-) -> None:
-    """Raise `DataError` for a part, to train on or to test on, that lacks values or classes.
-
-    X is prepared, or None where that would take too long.
-    """
-    rows: Any = ()
-    columns: Any = ()
-    if X is not None and not isinstance(X, BlockTable) and X.dtype.kind == "f" and has_missing(X):
-        missing = np.isnan(X)
-        rows = np.flatnonzero(missing.all(axis=1))
-        columns = np.flatnonzero(missing.all(axis=0))
-    if len(rows):
-        raise DataError(
-            f"prepare: row {rows[0]} of {part} has no value left; drop such rows, or fill them"
-        )
-    if not part.startswith("the part to train on"):
-        return
-    if len(columns):
-        raise DataError(
-            f"split: column {columns[0]} has no value in {part}; drop it, or divide otherwise"
-        )
-    if experiment.model.estimator == "classifier" and not _has_classes(experiment, y):
-        raise DataError(
-            f"split: no sample of {part} has a class; divide otherwise (split.stratify keeps the "
-            "shares of classes), or label more samples"
-        )
 
 
 def _load(experiment: Experiment, dataset: Any) -> Data:
@@ -192,18 +105,19 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
             places = "in the working directory and beside the configuration"
             raise DataError(f"{error} (looked {places}, in {experiment.folder})") from error
         raise
+    if data.X.ndim != 2 or data.X.dtype.kind not in "fiub":
+        what = f"{data.X.dtype}, shape {data.X.shape}"
+        raise DataError(f"data set '{experiment.data_called}' is no table of numbers: {what}")
     return data
 
 
-def _same_columns(data: Data, test: Data, name: str) -> Any:
+def _same_columns(data: Data, test: Data) -> Any:
     """Return the samples to test on with their columns as in the data to train on."""
     names, found = data.feature_names, test.feature_names
     if names is None or found is None or list(names) == list(found):
         if data.X.shape[1] != test.X.shape[1]:
-            raise DataError(
-                f"data set '{name}' has {test.X.shape[1]} columns, and the data to train on has "
-                f"{data.X.shape[1]}: give both the same"
-            )
+            sizes = f"{test.X.shape[1]} columns, and the data to train on has {data.X.shape[1]}"
+            raise DataError(f"data set 'split.test' has {sizes}: give both the same")
         return test.X
     coded = {
         f"{column}={value}"
@@ -217,9 +131,7 @@ def _same_columns(data: Data, test: Data, name: str) -> Any:
     if missing or extra:
         what = f"lacks the column '{missing[0]}'" if missing else f"also has '{extra[0]}'"
         near = did_you_mean(missing[0], extra) if missing else ""
-        raise DataError(
-            f"data set '{name}' {what}{near}: give it the columns of the data to train on"
-        )
+        raise DataError(f"data set 'split.test' {what}{near}: the data to train on says which")
     # A category that does not occur there is 0 everywhere, as is one that the map has never seen.
     given = np.asarray(test.X)
     places = {column: place for place, column in enumerate(found)}
@@ -230,12 +142,75 @@ def _same_columns(data: Data, test: Data, name: str) -> Any:
     return X
 
 
+def same_data(first: Experiment, second: Experiment) -> bool:
+    """Return whether two experiments load the same data, and check it alike."""
+    same_set = (first.dataset_name, first.dataset) == (second.dataset_name, second.dataset)
+    same_reader = first.engine == second.engine  # which may want it left where it is
+    return same_set and same_reader and first.model.estimator == second.model.estimator
+
+
+def digest(data: Data) -> str:
+    """Return the sha256 of X and y, their shapes and types included."""
+    found = hashlib.sha256()
+    for array in (data.X, data.y):
+        if array is None:
+            found.update(b"none")
+            continue
+        if array.dtype == object:
+            array = array.astype(str)
+        found.update(f"{array.dtype.str}{array.shape}".encode())
+        step = max(1, (1 << 22) // (math.prod(array.shape[1:]) * array.dtype.itemsize or 1))
+        for start in range(0, len(array), step):
+            found.update(np.ascontiguousarray(array[start : start + step]).data.cast("B"))
+    return found.hexdigest()
+
+
+def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> dict[str, Any]:
+    """Return what a manifest says of the data: name, samples, features, classes and digest."""
+    regresses = experiment.model.estimator == "regressor"
+    facts = {
+        "name": experiment.dataset_name,
+        "samples": len(data.X),
+        "features": data.X.shape[1],
+        "classes": None if data.y is None or regresses else n_classes(data.y),
+        "digest": digest(data),
+    }
+    names = data.feature_names
+    if names is not None and data.columns is None and len(names) <= _MOST_NAMES:
+        facts["feature_names"] = list(map(str, names))
+    if test is not None:
+        facts["test"] = {"samples": len(test.X), "digest": digest(test)}
+    return facts
+
+
+def has_target(y: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which targets (n,) are there: not None, not nan."""
+    if y.dtype == object:
+        return np.array([value is not None and value == value for value in y], dtype=bool)
+    return ~np.isnan(y) if y.dtype.kind == "f" else np.ones(len(y), dtype=bool)
+
+
+def n_classes(y: NDArray[Any]) -> int:
+    return len(set(y[has_target(y)].tolist()))
+
+
 # --------------------------------------------------------------------------------------- checks
 
 
-def _check_is_table(name: str, X: NDArray[Any]) -> None:
-    if X.ndim != 2 or X.dtype.kind not in "fiub":
-        raise DataError(f"data set '{name}' is no table of numbers: {X.dtype}, shape {X.shape}")
+def check_part(
+    experiment: Experiment, X: NDArray[Any] | None, y: NDArray[Any] | None, part: str
+) -> None:
+    """Raise `DataError` for a part, to train on or to test on, that lacks values or classes."""
+    trains = part.startswith("the part to train on")
+    if X is not None and not isinstance(X, BlockTable) and X.dtype.kind == "f" and has_missing(X):
+        missing = np.isnan(X)
+        rows, columns = (np.flatnonzero(missing.all(axis=axis)) for axis in (1, 0))
+        if len(rows):
+            raise DataError(f"prepare: row {rows[0]} of {part} has no value left; drop or fill it")
+        if trains and len(columns):
+            raise DataError(f"split: column {columns[0]} has no value in {part}; drop it")
+    if trains and experiment.model.estimator == "classifier" and not _has_classes(experiment, y):
+        raise DataError(f"split: no sample of {part} has a class; split.stratify keeps shares")
 
 
 def _check_values(experiment: Experiment, name: str, data: Data) -> None:
@@ -246,23 +221,31 @@ def _check_values(experiment: Experiment, name: str, data: Data) -> None:
 
 def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
     X, names = data.X, data.feature_names
+
+    def called(column: Any) -> str:
+        return str(column) if names is None else f"'{names[int(column)]}'"
+
+    def first_place(bad: NDArray[np.bool_]) -> str:
+        row, column = np.argwhere(bad)[0]
+        columns = int(bad.any(axis=0).sum())
+        more = f" ({columns} columns)" if columns > 1 else ""
+        return f"row {row} (from 0), column {called(column)} first{more}"
+
     if isinstance(X, BlockTable):
         bad = X.finite_or_where(block_rows(X, _BLOCK_BYTES))
         if bad is not None:
-            column = bad[1] if names is None else f"'{names[bad[1]]}'"
             yield (
                 f"holds a value that is missing or infinite, in row {bad[0]} (from 0), column "
-                f"{column}, and what is read in blocks must be complete: drop or fill it, or hold "
-                "the data in memory (engine: local)"
+                f"{called(bad[1])}, and what is read in blocks must be complete: drop or fill it, "
+                "or hold the data in memory (engine: local)"
             )
         return
     with np.errstate(over="ignore", invalid="ignore"):  # finite only if every value is
         if X.dtype.kind != "f" or np.isfinite(np.sum(X)) or np.isfinite(X).all():
             return
-    infinite = np.isinf(X)
+    infinite, gaps = np.isinf(X), np.isnan(X)
     if infinite.any():
-        yield f"holds {infinite.sum()} infinite value(s), in {_first_place(infinite, names)}"
-    gaps = np.isnan(X)
+        yield f"holds {infinite.sum()} infinite value(s), in {first_place(infinite)}"
     if not gaps.any():
         return
     filled = any(fills_gaps(step.name) for step in experiment.prepare)
@@ -270,30 +253,16 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
     metric = registry.build("metric", experiment.model.params.get("metric", "euclidean"))
     if not filled and "missing" not in MetricAbilities.of(metric).handles:
         yield (
-            f"holds {gaps.sum()} missing value(s), in {_first_place(gaps, names)}, and metric "
+            f"holds {gaps.sum()} missing value(s), in {first_place(gaps)}, and metric "
             f"'{registry.name_of('metric', metric)}' takes none: drop or fill them, or take "
             "one that does, such as euclidean or manhattan"
         )
     empty = np.flatnonzero(gaps.all(axis=0))
     if len(empty):
-        columns = [f"'{names[int(i)]}'" if names is not None else str(i) for i in empty]
-        yield f"has columns without any value: {_listed(columns)}: drop them"
+        yield f"has columns without any value: {listed_names(map(called, empty))}: drop them"
     nothing = np.flatnonzero(gaps.all(axis=1))
     if len(nothing) and not filled:
-        rows = _listed([str(i) for i in nothing])
-        yield f"has rows without any value (from 0): {rows}: drop them"
-
-
-def _first_place(bad: NDArray[np.bool_], names: Any) -> str:
-    row, column = np.argwhere(bad)[0]
-    columns = int(bad.any(axis=0).sum())
-    name = f"'{names[int(column)]}'" if names is not None else str(column)
-    more = f" ({columns} columns)" if columns > 1 else ""
-    return f"row {row} (from 0), column {name} first{more}"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:_LISTED]) + (", …" if len(names) > _LISTED else "")
+        yield f"has rows without any value (from 0): {listed_names(map(str, nothing))}: drop them"
 
 
 def _has_classes(experiment: Experiment, y: NDArray[Any] | None) -> bool:
@@ -316,19 +285,14 @@ def _check_target(experiment: Experiment, name: str, y: NDArray[Any] | None) -> 
     but = f", but model.estimator is {estimator}"
     if y is None:
         kind = "classes" if estimator == "classifier" else "targets"
-        raise DataError(
-            f"data set '{name}' has no {kind}{but}; name the target, or use estimator: vq"
-        )
+        raise DataError(f"data set '{name}' has no {kind}{but}; name the target, or use vq")
     known = has_target(y)
     if estimator == "regressor":
         is_numeric = y.ndim == 1 and y.dtype.kind in "fiub"
         if not known.all() or (is_numeric and not np.isfinite(y).all()):
             raise DataError(f"data set '{name}' has rows without a target; drop them or fill them")
         if not is_numeric:
-            raise DataError(
-                f"the target of data set '{name}' holds no numbers{but}; use estimator: classifier "
-                "for classes"
-            )
+            raise DataError(f"the target of data set '{name}' holds no numbers{but}")
         return
     if not known.any():
         raise DataError(f"no sample of data set '{name}' has a class: there is nothing to learn")
@@ -336,7 +300,232 @@ def _check_target(experiment: Experiment, name: str, y: NDArray[Any] | None) -> 
 
     kind = type_of_target(np.array(y[known].tolist()) if y.dtype == object else y[known])
     if kind not in ("binary", "multiclass"):
+        raise DataError(f"the target of data set '{name}' holds no classes but is {kind}{but}")
+
+
+# ------------------------------------------------------------------------------------- dividing
+
+
+@dataclass(frozen=True)
+class Part:
+    """Prepared samples X (n, D), an array or a table, their targets y (n,) and rows in the data."""
+
+    X: Any
+    y: NDArray[Any] | None
+    rows: Rows | slice | None = None
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One division of the data: fitted prepare steps, the part to train on, the part to test on."""
+
+    steps: tuple[tuple[str, Any], ...]
+    train: Part
+    test: Part | None
+
+
+def final_fold(experiment: Experiment, data: Data, test: Data | None = None) -> Fold:
+    """Return the fold of the model that is kept: all data, or that without the test part."""
+    if experiment.split is not None and experiment.split.holds_out:
+        ((train, tested),) = _divide(experiment, data, experiment.split)
+        return make_fold(experiment, data, train, tested)
+    every = slice(None) if isinstance(data.X, BlockTable) else np.arange(len(data.X))
+    return make_fold(experiment, data, every, None, test)
+
+
+def make_fold(
+    experiment: Experiment,
+    data: Data,
+    train: Rows | slice,
+    test: Rows | None,
+    test_data: Data | None = None,
+) -> Fold:
+    """Return one division of the data, its prepare steps fitted on the part to train on."""
+    y = data.y
+    steps = make_steps(experiment)
+    y_train = None if y is None else y[train]
+    # Steps may change what they get; all rows without any are not copied: they may be a map.
+    is_whole = test is None and (not steps or isinstance(data.X, BlockTable))
+    X = data.X if is_whole else take(data.X, train)
+    X_train = fit_steps(steps, X, y_train, data.feature_names)
+    if test is not None:
+        test_data = Data(take(data.X, test), None if y is None else y[test])
+    tested = None if test_data is None else Part(prepared(steps, test_data.X), test_data.y)
+    return Fold(tuple(steps), Part(X_train, y_train, train), tested)
+
+
+def divisions(experiment: Experiment, data: Data) -> list[tuple[Rows, Rows]]:
+    """Return the rows to train and to test on of each fold, none where nothing is divided so."""
+    split = experiment.split
+    return _divide(experiment, data, split) if split is not None and split.divides else []
+
+
+def _divide(experiment: Experiment, data: Data, split: Split) -> list[tuple[Rows, Rows]]:
+    try:
+        splitter = _splitter(split, experiment.seed)
+        strata = groups = None
+        if "Stratified" in type(splitter).__name__:
+            strata = _strata(data, f"split: {split.name or 'stratify'}")
+        if split.groups is not None:
+            groups = _groups(data, split.groups, experiment.data_called)
+        count = splitter.get_n_splits(data.X, strata, groups)
+        if count > _MOST_FOLDS:
+            raise DataError(f"split: makes {count} folds, more than {_MOST_FOLDS}: ask for fewer")
+        parts = [  # sorted: a table is read from its beginning to its end
+            (np.sort(train), np.sort(test))
+            for train, test in splitter.split(data.X, strata, groups)
+        ]
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(f"split: the data cannot be divided like this: {error}") from error
+    least = min(len(train) for train, _ in parts)
+    if least < LEAST_ROWS:
+        cure = "lower split.test_size" if split.holds_out else "ask for more folds, or less to test"
+        needed = f"a map needs at least {LEAST_ROWS}"
+        raise DataError(f"split: {least} rows are left to train on; {needed}, so {cure}")
+    return parts
+
+
+def _splitter(split: Split, seed: int) -> Any:
+    from sklearn import model_selection
+
+    if split.folds is not None:
+        name = "StratifiedKFold" if split.stratify else "KFold"
+        return getattr(model_selection, name)(split.folds, shuffle=True, random_state=seed)
+    if split.name is None:
+        name = "StratifiedShuffleSplit" if split.stratify else "ShuffleSplit"
+        splitter = getattr(model_selection, name)
+        return splitter(n_splits=1, test_size=split.test_size, random_state=seed)
+    given = {
+        key: value
+        for key, value in split.model_dump(exclude_none=True).items()
+        if key in split.model_fields_set and key not in ("name", "groups", "stratify", "refit")
+    }
+    if split.name in ("KFold", "StratifiedKFold"):
+        given.setdefault("shuffle", True)
+    random = split.name.startswith("Repeated") or split.name.endswith("ShuffleSplit")
+    if random or given.get("shuffle"):
+        given["random_state"] = seed
+    return getattr(model_selection, split.name)(**given)
+
+
+def _groups(data: Data, name: str, dataset: str) -> NDArray[Any]:
+    ids, features = dict(data.ids or {}), list(data.feature_names or ())
+    if name in ids:
+        groups = np.asarray(ids[name])
+    elif name in features:
+        place, X = features.index(name), data.X
+        groups = X.column(place) if isinstance(X, BlockTable) else X[:, place]
+    elif data.columns is not None and name in data.columns.categories:
+        # One column of 0 and 1 for each value; all of them are missing where the value is.
+        places = [features.index(feature) for feature in data.columns.features_of(name)]
+        values = np.asarray(data.X[:, places])
+        groups = np.where(np.isnan(values).any(axis=1), np.nan, values.argmax(axis=1))
+    else:
+        known = [*ids, *features]
+        listed = listed_names(known) if known else "none with a name"
         raise DataError(
-            f"the target of data set '{name}' holds no classes (it looks {kind}){but}; use "
-            "estimator: vq"
+            f"split.groups: data set '{dataset}' has no ids or feature '{name}'"
+            f"{did_you_mean(name, known)} (it has: {listed})"
         )
+    texts = groups.astype(str)
+    missing = np.flatnonzero(np.isin(np.char.lower(np.char.strip(texts)), ("", "nan", "none")))
+    if len(missing):
+        where = f"{len(missing)} row(s), the first of them {missing[0]} (from 0)"
+        raise DataError(f"split.groups: '{name}' is missing in {where}; drop these rows")
+    return np.unique(texts, return_inverse=True)[1]
+
+
+def _strata(data: Data, key: str) -> NDArray[Any]:
+    if data.y is None:
+        raise DataError(f"{key} needs classes, but the data set has none; divide it without")
+    known = has_target(data.y)
+    if known.all():
+        return data.y
+    strata = data.y.astype(object)
+    strata[~known] = ""  # samples without a class are a layer of their own
+    return strata.astype(str)
+
+
+def subsample(part: Part, seed: int) -> Part:
+    """Return the samples of a part that measures and figures use, in memory.
+
+    Of a part that is read in blocks one is drawn from each of equal stretches, so that nothing of
+    the length of the part is held. A part in memory, or of no more samples than that, is returned
+    as it is.
+    """
+    X = part.X
+    if not isinstance(X, BlockTable):
+        return part
+    n = len(X)
+    count = int(np.clip(_SUBSAMPLE_BYTES // (X.nbytes // max(n, 1)), _LEAST_SAMPLES, _MOST_SAMPLES))
+    if n <= count:
+        return part
+    ends = np.arange(count + 1) * n // count
+    chances = np.random.default_rng(seed).random(count)
+    rows = ends[:-1] + (chances * np.diff(ends)).astype(np.int64)
+    known: Any = rows if isinstance(part.rows, slice) else part.rows
+    if known is not None and known is not rows:
+        known = known[rows]
+    return Part(X[rows], None if part.y is None else part.y[rows], known)
+
+
+def evaluate_part(
+    estimator: Any, some: Part, whole: Part, seed: int, hits: NDArray[Any] | None = None
+) -> Evaluation:
+    """Return a map beside ``some`` samples of a part; ``hits`` (K,) are those of the ``whole``."""
+    predictions = estimator.predict(some.X)
+    found: Evaluation = estimator.evaluate(some.X, y=some.y, predictions=predictions, seed=seed)
+    n = whole.X.shape[0]
+    return found if some.X.shape[0] == n else replace(found, drawn_from=n, all_hits=hits)
+
+
+# ------------------------------------------------------------------------------------ baselines
+
+
+def baselines(
+    fold: Fold, divided: Sequence[tuple[Rows, Rows]], y: NDArray[Any] | None, kind: str
+) -> dict[str, float]:
+    """Return measures, by logged names, of always the most frequent class, or the mean."""
+    if y is None or fold.train.y is None or kind == "vq":
+        return {}
+    measure = _measure_majority if kind == "classifier" else _measure_mean
+    found = {"train": [measure(fold.train.y, fold.train.y)]}
+    if divided:
+        found["test"] = [measure(y[train], y[test]) for train, test in divided]
+    elif fold.test is not None and fold.test.y is not None:
+        found["test"] = [measure(fold.train.y, fold.test.y)]
+    return {
+        f"{part}/{name}": statistics.fmean(values[name] for values in several)
+        for part, several in found.items()
+        if all(several)
+        for name in several[0]
+    }
+
+
+def _measure_majority(train: NDArray[Any], test: NDArray[Any]) -> dict[str, float]:
+    # Nothing where no sample is to be tested.
+    import pandas as pd
+
+    train, test = train[has_target(train)], test[has_target(test)]
+    if not len(test):
+        return {}
+    codes, _ = pd.factorize(np.concatenate([train, test]))
+    tested = np.bincount(codes[len(train) :], minlength=codes.max() + 1)
+    answer = np.bincount(codes[: len(train)]).argmax()
+    hits, present = float(tested[answer]), np.count_nonzero(tested)
+    answered = present + (hits == 0)  # F1 is of the classes that occur or are answered
+    return {
+        "accuracy": hits / len(test),
+        "balanced_accuracy": float((hits > 0) / present),
+        "macro_f1": float(2 * hits / (len(test) + hits) / answered),
+    }
+
+
+def _measure_mean(train: NDArray[Any], test: NDArray[Any]) -> dict[str, float]:
+    train, test = (np.asarray(part[has_target(part)], np.float64) for part in (train, test))
+    if not len(test) or not len(train):
+        return {}
+    errors = test - train.mean()
+    return {"rmse": math.sqrt(np.square(errors).mean()), "mae": float(np.abs(errors).mean())}

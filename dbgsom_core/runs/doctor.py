@@ -1,4 +1,7 @@
-"""Check this machine: versions, threads, compiled loops, plugins, trackers, open runs, disks."""
+"""Check this machine: versions, threads, compiled loops, plugins, trackers, runs, disks.
+
+What imports numba is imported where it is needed: it may be what is broken.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +24,15 @@ from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.plugins.doctor import diagnose_isolated
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
 from dbgsom_core.runs.callbacks import default_tracking
-from dbgsom_core.runs.find import has_died
 from dbgsom_core.runs.folder import find_experiments, find_folders, read_run
+from dbgsom_core.runs.stored_runs import has_died
 
 _LITTLE, _TOO_LITTLE = 1 << 30, 100 << 20  # free bytes on a disk
 
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check: what was found, and what to do about it."""
+    """The result of one check, and what to do about it."""
 
     state: Literal["ok", "warning", "broken"]
     name: str
@@ -40,80 +43,61 @@ class Check:
 def examine(
     experiment: Experiment | None, registry: Registry, root: Path, limit: float
 ) -> Iterator[Check]:
-    """Yield every check; nothing is written.
+    """Yield every check; nothing is written."""
+    import scipy.linalg  # noqa: F401 - it brings along a library for matrix products
+    from threadpoolctl import threadpool_info
 
-    Trackers are those of ``experiment``, or the default one without. ``root`` holds the runs, and
-    ``limit`` is the seconds that a single import of a plugin may take.
-    """
-    yield from check_versions()
-    yield check_threads()
+    from dbgsom_core.engine.runtime import available_threads
+
+    yield Check("ok", "python", f"{platform.python_version()} on {platform.platform(terse=True)}")
+    needed = [name for name in requires(OWN_DISTRIBUTION) or () if ";" not in name]  # no extra's
+    names = [OWN_DISTRIBUTION, *(re.split(r"[^\w.-]", name)[0] for name in needed)]
+    yield Check("ok", "packages", ", ".join(f"{name} {version(name)}" for name in names))
+    known = (library for library in threadpool_info() if library["user_api"] == "blas")
+    blas = ", ".join(dict.fromkeys(f"{one['internal_api']} {one['version']}" for one in known))
+    found = f"a fit takes {available_threads()} of {os.cpu_count()} processors"
+    yield Check("ok", "threads", f"{found}, BLAS is {blas or 'not known'}")
     yield check_loops()
-    yield from check_plugins(limit)
+    findings, loaded = diagnose_isolated(limit)
+    for finding in findings:
+        state: Literal["warning", "broken"] = "warning" if finding.harmless else "broken"
+        found = f"{finding.problem}: {finding.message}"
+        yield Check(state, f"plugin {finding.name}", found, "dbgsom plugins doctor --details")
+    if all(finding.harmless for finding in findings):
+        yield Check("ok", "plugins", f"{loaded} loaded")
     for name, tracker in default_tracking(registry) if experiment is None else experiment.tracking:
         yield check_tracker(name, tracker)
     yield from check_runs(root)
     yield from check_disks(root)
 
 
-def check_versions() -> Iterator[Check]:
-    """Yield what is installed; pip has seen to it that the versions fit."""
-    yield Check("ok", "python", f"{platform.python_version()} on {platform.platform(terse=True)}")
-    needed = [name for name in requires(OWN_DISTRIBUTION) or () if ";" not in name]  # no extra's
-    names = [OWN_DISTRIBUTION, *(re.split(r"[^\w.-]", name)[0] for name in needed)]
-    yield Check("ok", "packages", ", ".join(f"{name} {version(name)}" for name in names))
-
-
-def check_threads() -> Check:
-    """Return on how many processors a fit runs, and the library for matrix products."""
-    import scipy.linalg  # noqa: F401 - it brings one along
-    from threadpoolctl import threadpool_info
-
-    from dbgsom_core.engine.runtime import available_threads
-
-    known = (library for library in threadpool_info() if library["user_api"] == "blas")
-    blas = ", ".join(dict.fromkeys(f"{one['internal_api']} {one['version']}" for one in known))
-    found = f"a fit takes {available_threads()} of {os.cpu_count()} processors"
-    return Check("ok", "threads", f"{found}, BLAS is {blas or 'not known'}")
-
-
 def check_loops() -> Check:
     """Return whether compiled loops are kept, and whether there are any."""
     try:
-        from dbgsom_core.engine.compile import loops_folder
-        from dbgsom_core.runs.warm import compiled_loops
+        folder = _loops_folder()
     except ImportError as error:
         return Check("broken", "loops", str(error), "unset NUMBA_DISABLE_JIT")
-    count = compiled_loops()
-    if count is None:
+    if folder is None:
         found = "there is no cache folder that can be written: each process compiles for 15 s"
         return Check("warning", "loops", found, "let NUMBA_CACHE_DIR name a folder of yours")
-    if count == 0:
-        found = f"none is compiled yet in {loops_folder()}: the first run takes 15 s longer"
-        return Check("warning", "loops", found, "dbgsom doctor --warm")
-    return Check("ok", "loops", f"{count} are compiled, in {loops_folder()}")
+    if not (count := sum(1 for _ in folder.glob("*.nbi"))):
+        found = f"none is compiled yet in {folder}: the first run takes 15 s longer"
+        return Check("warning", "loops", found)
+    return Check("ok", "loops", f"{count} are compiled, in {folder}")
 
 
-def check_plugins(limit: float) -> Iterator[Check]:
-    """Yield whether the installed plugins work."""
-    findings, loaded = diagnose_isolated(limit)
-    for finding in findings:
-        yield Check(
-            "warning" if finding.harmless else "broken",
-            f"plugin {finding.name}",
-            f"{finding.problem}: {finding.message}",
-            "dbgsom plugins doctor --details",
-        )
-    if all(finding.harmless for finding in findings):
-        yield Check("ok", "plugins", f"{loaded} loaded")
+def _loops_folder() -> Path | None:
+    from dbgsom_core.engine import compile as compiling
+
+    return compiling.loops_folder()
 
 
 def check_tracker(name: str, tracker: Component) -> Check:
     """Return whether a tracker can be reached."""
+    reachable = TrackerAbilities.of(tracker).reachable
     try:
-        reachable = TrackerAbilities.of(tracker).reachable
-        if reachable is None:
-            return Check("ok", name, "does not say whether it can be reached")
-        return Check("ok", name, reachable())
+        found = "does not say whether it can be reached" if reachable is None else reachable()
+        return Check("ok", name, found)
     except DbgsomError as error:
         hint = "runs go on without it, and 'dbgsom sync' sends what it misses"
         return Check("broken", name, str(error), hint)
@@ -142,18 +126,11 @@ def check_disks(root: Path) -> Iterator[Check]:
         runs = runs.parent
     places = {"runs": runs, "temporary files": Path(tempfile.gettempdir())}
     with suppress(ImportError):
-        from dbgsom_core.engine.compile import loops_folder
-
-        folder = loops_folder()
-        if folder is not None:
-            places["compiled loops"] = folder
+        if (loops := _loops_folder()) is not None:
+            places["compiled loops"] = loops
     for what, folder in places.items():
         name = f"disk for {what}"
-        try:
-            free = shutil.disk_usage(folder).free
-        except OSError as error:
-            yield Check("broken", name, f"{folder}: {error.strerror or error}", "choose another")
-            continue
+        free = shutil.disk_usage(folder).free
         found = f"{free / (1 << 30):.1f} GiB free in {folder}"
         if not os.access(folder, os.W_OK):
             hint = "choose a place with 'tracking: {name: run_folder, path: …}'"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -18,57 +17,57 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import run_folder_of, runs_folder
-from dbgsom_core.runs.compare.variants import data_name
 from dbgsom_core.runs.data import load_data, same_data
 from dbgsom_core.runs.manifest import default_name, flat_params
 from dbgsom_core.runs.pipeline import Setup, prepare_run
-from dbgsom_core.runs.sweeps.optimize import optuna
+from dbgsom_core.runs.ranking import data_name
+from dbgsom_core.runs.sweep import optuna
 
 _NOT_COUNTED = "; training alone: loading, measures, figures and trackers come on top"
+
+Line = tuple[str, str]  # a name and words
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a dry run prints: pairs of a name and words, one a line."""
+    """What a dry run prints."""
 
-    lines: list[tuple[str, str]]
+    lines: list[Line]
     plan: Plan
 
 
 def forecast(experiment: Experiment, registry: Registry, data: Data | None = None) -> Forecast:
-    """Load and prepare the data, train for some seconds, and say what the run would take.
-
-    Nothing is written, but loops that are compiled are kept in their cache. Errors are those that
-    `run_experiment` raises before a run folder exists.
-    """
+    """Load and prepare the data, train for some seconds, and say what the run would take."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         started = time.perf_counter()
         setup = prepare_run(experiment, data)
         loaded = time.perf_counter() - started
-        parts = setup.estimator.parts().each()
-        named = (f"{kind} {lookup_in_use().name_of(kind, part)}" for _, kind, part in parts)
-        fits = 1 + len(setup.divided)
-        train = setup.fold.train
-        plan = plan_of(setup.estimator, train.X, train.y, seed=experiment.seed, fits=fits)
-        name = experiment.resolved["name"] or default_name(
-            experiment, setup.estimator, flat_params(experiment, setup.estimator)
+        estimator, train = setup.estimator, setup.fold.train
+        named = (
+            f"{kind} {lookup_in_use().name_of(kind, part)}"
+            for _, kind, part in estimator.parts().each()
         )
+        fits = 1 + len(setup.divided)
+        plan = plan_of(estimator, train.X, train.y, seed=experiment.seed, fits=fits)
+        name = experiment.resolved["name"] or default_name(
+            experiment, estimator, flat_params(experiment, estimator)
+        )
+        several = f", {_folds(setup)} and the final fit" if setup.divided else ""
+        if estimator.spreading_factor == AUTO:
+            several += f", {SIZING} times that of one size, as spreading_factor: auto may take"
         lines = [
             *_data_lines(experiment, setup, loaded),
             ("name", name),
             ("parts", ", ".join([f"estimator {experiment.model.estimator}", *named])),
-            *plan.lines(_reason_for_several_fits(setup), _NOT_COUNTED),
+            *plan.lines(several, _NOT_COUNTED),
             *_output_lines(experiment, registry, len(setup.data.X)),
         ]
     return Forecast(lines, plan)
 
 
-def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[tuple[str, str]]:
-    """Say which runs there would be, and what they would take if each were as the first one.
-
-    All data sets are loaded. Errors are those that `run_sweep` raises before a run folder exists.
-    """
+def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[Line]:
+    """Say which runs there would be, and what they would take if each were as the first one."""
     if sweep.optimization is not None:
         optuna()
     loaded: list[tuple[Experiment, Data]] = []
@@ -100,15 +99,7 @@ def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[tupl
     ]
 
 
-def _reason_for_several_fits(setup: Setup) -> str:
-    # Why more than one map is trained.
-    fits = f", {_folds(setup)} and the final fit" if setup.divided else ""
-    if setup.estimator.spreading_factor == AUTO:
-        fits += f", {SIZING} times that of one size, as spreading_factor: auto may take"
-    return fits
-
-
-def _data_lines(experiment: Experiment, setup: Setup, loaded: float) -> Iterator[tuple[str, str]]:
+def _data_lines(experiment: Experiment, setup: Setup, loaded: float) -> Iterator[Line]:
     X, y, regresses = setup.data.X, setup.data.y, experiment.model.estimator == "regressor"
     name = data_name(experiment.resolved, {"name": experiment.dataset_name})
     text = f"{name}: {len(X)} × {X.shape[1]} {X.dtype}, {format_size(X.nbytes)}"
@@ -116,17 +107,17 @@ def _data_lines(experiment: Experiment, setup: Setup, loaded: float) -> Iterator
         text += f", targets {y.dtype}" if regresses else f", {len(np.unique(y))} classes"
     yield "data", f"{text}; ready in {format_seconds(loaded)}"
     train, test = setup.fold.train.X, setup.fold.test
-    steps = ", ".join(name for name, _ in setup.fold.steps)
-    if steps:
+    if steps := ", ".join(name for name, _ in setup.fold.steps):
         yield "prepare", f"{steps}: {train.shape[1]} features, {train.dtype}"
     if test is not None:
         yield "split", f"{len(train)} rows to train on, {len(test.X)} to test"
     elif setup.divided:
-        for_training, for_test = (
-            _range(map(len, rows)) for rows in zip(*setup.divided, strict=True)
-        )
-        sizes = f"{for_training} rows to train on, {for_test} to test"
-        yield "split", f"{_folds(setup)}, {sizes} in each; the model is of all rows"
+        ranges = []
+        for rows in zip(*setup.divided, strict=True):
+            sizes = sorted({*map(len, rows)})
+            ranges.append(" to ".join(map(str, dict.fromkeys([sizes[0], sizes[-1]]))))
+        sizes_text = f"{ranges[0]} rows to train on, {ranges[1]} to test"
+        yield "split", f"{_folds(setup)}, {sizes_text} in each; the model is of all rows"
 
 
 def _folds(setup: Setup) -> str:
@@ -134,18 +125,11 @@ def _folds(setup: Setup) -> str:
     return "1 division" if count == 1 else f"{count} folds"
 
 
-def _range(sizes: Iterable[int]) -> str:
-    least, *_, most = sorted([*sizes] * 2)
-    return str(least) if least == most else f"{least} to {most}"
-
-
-def _output_lines(
-    experiment: Experiment, registry: Registry, n_samples: int
-) -> Iterator[tuple[str, str]]:
-    chosen = experiment.measures
+def _output_lines(experiment: Experiment, registry: Registry, n_samples: int) -> Iterator[Line]:
     suited = f"those that suit {experiment.model.estimator}"
-    yield "measures", suited if chosen is None else _names(chosen)
-    yield "figures", _names(experiment.figures)
+    for what, named in (("measures", experiment.measures), ("figures", experiment.figures)):
+        names = ", ".join(name for name, _ in named or ())
+        yield what, suited if named is None else names or "none"
     folder = runs_folder(experiment, registry).absolute() / experiment.experiment
     assigned = run_folder_of(experiment.tracking, registry).assigns(n_samples)
     assignments = "assignments.csv, " if assigned else ""
@@ -160,7 +144,3 @@ def _output_lines(
             name = given.pop("name")
             fields = ", ".join(f"{key} {value}" for key, value in given.items())
             yield "", f"{name}: {fields}" if fields else str(name)
-
-
-def _names(named: Any) -> str:
-    return ", ".join(name for name, _ in named) or "none"

@@ -9,11 +9,10 @@
         environment.json   versions, plugins, machine, git
         metrics.jsonl      the journal, one line an epoch: {"epoch", "time" (unix ms), "metrics"}
         measures.json      final measures
-        folds.csv          what each fold measured, where there are any (see `folds`)
+        folds.csv          what each fold measured, where there are any, see `FoldMeasures`
         model.npz          the saved pipeline; models/epoch-N.npz that of an epoch, where asked for
         model.json         what the saved pipeline needs, and the columns of its table
         input_example.npy  a few raw rows, and output_example.npy what the model answers to them
-        film.npz           prototypes of past epochs, where the run has an explorer (see `film`)
         assignments.csv    where each sample ended: ids or row, unit, cell, label, distance, novelty
         neurons.csv        each neuron: cell, hits, error, label, prototype
         scalars.jsonl      what observers logged, as the journal: the step stands for the epoch
@@ -21,32 +20,36 @@
         figures/NAME.png   or NAME.html, where the figure is a page
         report.md          and report.html, the same with its figures as one page
         TRACKER.json       what a tracker notes, such as which store was sent all of this
-        checkpoints/       of its fits, until the run has finished (see `checkpoint`)
-        .lock              held while the run lives (see `find`)
+        checkpoints/       of its fits, until the run has finished, see `Checkpoint`
+        .lock              held while the run lives, see `RunLock`
 
 Every file but the journal is written beside its place and moved there, so that a reader sees the
 old or the new one and never a part. The status is written first and last: a folder that says
 "finished" has everything on the disk, and one that says "running" while nobody holds its lock was
-killed (see `find`). JSON knows no NaN: numbers that are not finite are written as the strings
-``"NaN"``, ``"Infinity"`` and ``"-Infinity"``, and readers turn measures back.
+killed. JSON knows no NaN: numbers that are not finite are written as the strings ``"NaN"``,
+``"Infinity"`` and ``"-Infinity"``, and readers turn measures back.
 """
 
 from __future__ import annotations
 
 import csv
 import errno
+import hashlib
+import io
 import json
 import math
 import os
 import platform
 import re
+import shutil
+import statistics
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import EllipsisType
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -54,7 +57,6 @@ from dbgsom_core.config import dump_yaml, read_plain
 from dbgsom_core.errors import ConfigError, as_text
 from dbgsom_core.interfaces.privacy import masked, without_secrets
 from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
-from dbgsom_core.runs.folds import FoldMeasures, parse_folds
 from dbgsom_core.runs.manifest import Manifest
 from dbgsom_core.tables.safe_files import (
     open_regular,
@@ -64,13 +66,16 @@ from dbgsom_core.tables.safe_files import (
     write_atomically,
 )
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 State = Literal["running", "finished", "failed", "killed"]
 
 _LARGEST_RECORD = 1 << 24  # bytes of a JSON, YAML or CSV file that is read whole
 _LARGEST = 1 << 30  # bytes of a journal (of some million epochs), a report, a figure
-SECONDS_TO_WRITE = 60.0  # in which a new folder, or a status that somebody writes over, is whole
 _SHORT_ERROR = 512  # characters of a sentence in the 4096 bytes that any file has on the disk
 _EPOCH_MODEL = re.compile(r"epoch-(\d+)\.npz")
+_FACTS = ("fold", "train_samples", "test_samples", "rows")  # columns of folds.csv before measures
 
 _T = TypeVar("_T")
 
@@ -88,7 +93,6 @@ class RunFiles:
         self.measures = folder / "measures.json"
         self.folds = folder / "folds.csv"
         self.model, self.model_facts = folder / "model.npz", folder / "model.json"
-        self.film = folder / "film.npz"
         self.input_example = folder / "input_example.npy"
         self.output_example = folder / "output_example.npy"
         self.examples = (self.input_example, self.output_example)
@@ -98,15 +102,12 @@ class RunFiles:
         self.scalars = folder / SCALARS
 
     def figure(self, name: str, ending: Literal["png", "html"] = "png") -> Path:
-        """Return the path of a figure."""
         return self.folder / "figures" / f"{name}.{ending}"
 
     def table(self, name: str) -> Path:
-        """Return the path of a table."""
         return self.folder / f"{name}.csv"
 
     def epoch_model(self, epoch: int) -> Path:
-        """Return the path of the model of an epoch."""
         return self.folder / "models" / f"epoch-{epoch}.npz"
 
     def epoch_models(self) -> dict[int, Path]:
@@ -128,11 +129,13 @@ class RunFiles:
         return sorted(path for path in found if path.is_file() and not path.is_symlink())
 
     def remove_temporary(self) -> None:
-        """Remove files that were being written when their process ended."""
         for name in ("", "figures", "models", "checkpoints"):
             sweep(self.folder / name)
         for inside, _, _ in os.walk(self.folder / ARTIFACTS):
             sweep(Path(inside))
+
+    def remove_checkpoints(self) -> None:
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
 class Process(BaseModel):
@@ -142,11 +145,6 @@ class Process(BaseModel):
 
     host: str
     pid: int
-
-    @classmethod
-    def this(cls) -> Process:
-        """Return the current process."""
-        return cls(host=platform.node(), pid=os.getpid())
 
     @property
     def is_elsewhere(self) -> bool:
@@ -175,6 +173,17 @@ class JournalLine:
     metrics: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class FoldMeasures:
+    """Measures of one fold, by their logged names."""
+
+    fold: int  # counted from 1
+    train_samples: int
+    test_samples: int
+    rows: str  # digest of the rows to train and to test on, the same in runs that divide alike
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+
 class StoredRun(Status, Manifest):
     """A run folder read back. What the folder lacks is empty; a lost status reads as running.
 
@@ -190,13 +199,11 @@ class StoredRun(Status, Manifest):
 
     @property
     def silent(self) -> float:
-        """Seconds since its last sign of life."""
         paths = (self.files.status, self.files.journal, self.files.folder / ".lock")
         signs = [path.stat().st_mtime for path in paths if path.exists()]
         return time.time() - max(signs, default=0.0)
 
     def epochs(self) -> list[JournalLine]:
-        """Read the journal."""
         return read_journal(self.files.journal)[0]
 
     def scalars(self) -> list[JournalLine]:
@@ -228,7 +235,6 @@ def json_text(value: Any) -> str:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically."""
     write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
@@ -238,7 +244,6 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically, redacted."""
     write_bytes(path, json_text(value).encode())
 
 
@@ -248,12 +253,10 @@ def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def now() -> str:
-    """Return the present time as run folders write it."""
     return timestamp(datetime.now(UTC))
 
 
 def timestamp(moment: datetime) -> str:
-    """Return a moment as run folders write it."""
     return moment.isoformat(timespec="milliseconds")
 
 
@@ -269,7 +272,7 @@ def write_status(
 
     A full disk has no space for a new file: then the old status is written over.
     """
-    process = Process.this() if process is ... else process
+    process = Process(host=platform.node(), pid=os.getpid()) if process is ... else process
     record = {
         "status": status,
         "started": started,
@@ -290,10 +293,7 @@ def write_status(
 
 
 def check_complete(files: RunFiles, journal_length: int, model: bool) -> None:
-    """Have the journal, of this many bytes, on the disk, and check that what was written is there.
-
-    Raises OSError where somebody removed or changed something.
-    """
+    """Put the journal, of this many bytes, on the disk; OSError: files were removed or changed."""
     needed = [files.run, files.config, files.environment, files.measures, files.report, files.page]
     for path in [*needed, files.model] if model else needed:
         if not path.exists():
@@ -307,10 +307,7 @@ def check_complete(files: RunFiles, journal_length: int, model: bool) -> None:
 
 
 def append_epoch(path: Path, line: JournalLine, at: int) -> int:
-    """Append one epoch to the journal, which is ``at`` bytes long; return its length now.
-
-    The epoch is handed to the operating system at once. OSError: epochs were lost.
-    """
+    """Append one epoch to the journal, which is ``at`` bytes long; return its length now."""
     record = {"epoch": line.epoch, "time": line.time, "metrics": plain(line.metrics)}
     text = json.dumps(record, allow_nan=False).encode() + b"\n"
     if at:
@@ -347,17 +344,15 @@ def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
     except FileNotFoundError:
         return [], offset
     complete = content[: content.rfind(b"\n") + 1]
-    lines = (_journal_line(line) for line in complete.splitlines())
-    return [line for line in lines if line is not None], offset + len(complete)
-
-
-def _journal_line(line: bytes) -> JournalLine | None:
-    try:
-        content = json.loads(line)
-        metrics = {name: float(value) for name, value in content["metrics"].items()}
-        return JournalLine(int(content["epoch"]), int(content["time"]), metrics)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        return None
+    lines = []
+    for line in complete.splitlines():
+        try:
+            record = json.loads(line)
+            metrics = {name: float(value) for name, value in record["metrics"].items()}
+            lines.append(JournalLine(int(record["epoch"]), int(record["time"]), metrics))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            continue  # `journal_damage` finds that an epoch lacks
+    return lines, offset + len(complete)
 
 
 def journal_damage(stored: StoredRun) -> str:
@@ -378,7 +373,6 @@ def journal_damage(stored: StoredRun) -> str:
 
 
 def is_run(folder: Path) -> bool:
-    """Return whether a folder is that of a run."""
     files = RunFiles(folder)
     try:
         return files.status.exists() or files.run.exists()
@@ -402,23 +396,20 @@ def read_run(folder: Path) -> StoredRun:
     stored = _read_status(folder, reader)
     files = stored.files
     manifest = reader.json(files.run, Manifest, Manifest())
-    config = reader.yaml(files.config)
-    found = stored.model_copy(
-        update={
-            **dict(manifest),
-            "id": manifest.id or folder.name,
-            "name": manifest.name or folder.name,
-            "experiment": manifest.experiment or folder.parent.name,
-            "config": config,
-            "environment": reader.json(files.environment, dict[str, Any], {}),
-            "measures": reader.json(files.measures, dict[str, float], {}),
-            "folds": reader.folds(files.folds),
-        }
-    )
+    found = {
+        **dict(manifest),
+        "id": manifest.id or folder.name,
+        "name": manifest.name or folder.name,
+        "experiment": manifest.experiment or folder.parent.name,
+        "config": reader.yaml(files.config),
+        "environment": reader.json(files.environment, dict[str, Any], {}),
+        "measures": reader.json(files.measures, dict[str, float], {}),
+        "folds": reader.folds(files.folds),
+    }
     for path in (files.journal, files.scalars, files.model, files.report, files.page):
         if path.exists() and not path.is_file():
             reader.damage.append(f"{path.name} cannot be read: it is no regular file")
-    return found.model_copy(update={"damage": "; ".join(map(as_text, reader.damage))})
+    return stored.model_copy(update=found | {"damage": "; ".join(map(as_text, reader.damage))})
 
 
 def _read_status(folder: Path, reader: _Reader) -> StoredRun:
@@ -462,7 +453,6 @@ class _Reader:
         return empty
 
     def yaml(self, path: Path) -> Mapping[str, Any]:
-        """Return the mapping in a YAML file."""
         content = self._content(path)
         try:
             found = {} if content is None else read_plain(content.decode("utf-8"), path.name)
@@ -476,7 +466,6 @@ class _Reader:
         return {}
 
     def folds(self, path: Path) -> list[FoldMeasures]:
-        """Return what the folds of a run measured."""
         content = self._content(path)
         try:
             return [] if content is None else parse_folds(content.decode("utf-8"))
@@ -505,20 +494,71 @@ def find_experiments(root: Path) -> list[str]:
 
 
 def _folders(root: Path, below: str) -> set[Path]:
-    found: set[Path] = set()
-    try:
-        for name in ("status.json", "run.json"):  # either makes a folder a run
-            found.update(path.parent for path in root.glob(f"{below}/{name}"))
+    try:  # either file makes a folder a run
+        files = [f for n in ("status.json", "run.json") for f in root.glob(f"{below}/{n}")]
     except (OSError, ValueError):  # no folder can have this name
         return set()
-    return found
+    return {file.parent for file in files}
 
 
 def find_runs(root: Path, experiment: str) -> list[StoredRun]:
     """Return the runs of an experiment, sweeps included, oldest first."""
-    found = [read_run(folder) for folder in find_folders(root, experiment)]
 
     def age(run: StoredRun) -> tuple[str, float]:  # several may have begun in one second
         return run.files.folder.name[:15], run.started.timestamp() if run.started else 0.0
 
-    return sorted(found, key=age)
+    return sorted(map(read_run, find_folders(root, experiment)), key=age)
+
+
+# --------------------------------------------------------------------------------------- folds
+
+
+def digest_of_rows(train: NDArray[Any], test: NDArray[Any]) -> str:
+    found = hashlib.sha256()
+    for rows in (train, test):
+        found.update(f"{len(rows)}:".encode())
+        found.update(rows.astype("<i8").tobytes())
+    return found.hexdigest()[:12]
+
+
+def folds_text(folds: Sequence[FoldMeasures]) -> str:
+    """Return folds as CSV: a line each, a column for each measure; what is missing is empty."""
+    names = list(dict.fromkeys(name for fold in folds for name in fold.measures))
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*_FACTS, *names])
+    for fold in folds:
+        values = (fold.measures.get(name) for name in names)
+        cells = ("" if value is None else repr(float(value)) for value in values)
+        writer.writerow([*(getattr(fold, fact) for fact in _FACTS), *cells])
+    return stream.getvalue()
+
+
+def parse_folds(text: str) -> list[FoldMeasures]:
+    """Read what `folds_text` returned; raises ValueError where it is no such table."""
+    header, *lines = list(csv.reader(io.StringIO(text), strict=True)) or [[]]
+    if tuple(header[: len(_FACTS)]) != _FACTS:
+        raise ValueError(f"its first columns are not {', '.join(_FACTS)}")
+    folds = []
+    for cells in lines:
+        named = dict(zip(header, cells, strict=True))
+        fold, train, test, rows = (named.pop(fact) for fact in _FACTS)
+        measures = {name: float(cell) for name, cell in named.items() if cell}
+        folds.append(FoldMeasures(int(fold), int(train), int(test), rows, measures))
+    return folds
+
+
+def summary(folds: Iterable[FoldMeasures]) -> dict[str, float]:
+    """Return the mean of each measure over folds, and the standard deviation as ``test_std/…``."""
+    found: dict[str, list[float]] = {}
+    for name, value in (item for fold in folds for item in fold.measures.items()):
+        found.setdefault(name, []).append(value)
+    means = {name: statistics.fmean(values) for name, values in found.items()}
+    spreads = {
+        name.replace("test/", "test_std/"): (
+            statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
+        )
+        for name, values in found.items()
+        if len(values) > 1
+    }
+    return means | spreads

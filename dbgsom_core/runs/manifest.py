@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, field_validator
+from typing_extensions import TypedDict
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DbgsomError, PluginError, as_text
@@ -31,21 +33,17 @@ _LONGEST_STEM = 60  # characters of a file's name in that of a run
 Value = str | int | float | bool
 
 
-class _Child(BaseModel):
-    """A finished run of a sweep; it also has ``id`` and ``params``."""
-
-    model_config = ConfigDict(extra="allow")
+class _Child(TypedDict):
+    """A finished run of a sweep."""
 
     name: str
     measures: dict[str, float]
+    id: NotRequired[str]
+    params: NotRequired[Mapping[str, Any]]
 
 
 class Manifest(BaseModel):
-    """What a run is: ``run.json``. A key that is missing, as in older folders, has its default.
-
-    To keep another option of a run here, add a field, and fill it in `Manifest.of`:
-    ``run.config`` has the resolved configuration.
-    """
+    """What a run is: ``run.json``. A key that is missing, as in older folders, has its default."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
@@ -58,34 +56,19 @@ class Manifest(BaseModel):
     data: Mapping[str, Any] = {}
     varies: Mapping[str, Any] = {}
     tags: Mapping[str, Any] = {}
-    children: Sequence[Mapping[str, Any]] = ()  # of a finished sweep, see `_Child`
+    children: Sequence[_Child] = ()  # of a finished sweep
     best: str | None = None
     rankings: Sequence[Ranking] = ()
 
     @classmethod
     def of(cls, run: Run) -> Manifest:
-        """Return the manifest of a run that begins."""
-        return cls(
-            id=run.id,
-            name=run.name,
-            experiment=run.experiment,
-            kind=run.kind,
-            parent=None if run.parent is None else run.parent.id,
-            params=run.params,
-            data=run.data,
-            varies=run.varies,
-            tags=run.tags,
-        )
+        fields = {key: value for key, value in vars(run).items() if key in cls.model_fields}
+        return cls(**fields | {"parent": None if run.parent is None else run.parent.id})
 
     @field_validator("params", "data", "varies", "tags", "children", "rankings", mode="before")
     @classmethod
     def _null_is_empty(cls, value: Any, info: Any) -> Any:
         return cls.model_fields[info.field_name].default if value is None else value
-
-    @field_validator("children")
-    @classmethod
-    def _check_children(cls, children: Any) -> Any:
-        return [_Child.model_validate(child).model_dump() for child in children]
 
     @field_validator("rankings")
     @classmethod
@@ -99,17 +82,13 @@ class Manifest(BaseModel):
 
 
 def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
-    """Return the parameters of a run; every run has the common keys, so that they compare.
-
-    A field that only some components have (``growth.rows``) is added where it is not the default.
-    What came from the environment stands there as it was written.
-    """
+    """Return the parameters of a run; every run has the common keys, so that they compare."""
     resolved = experiment.resolved
     model, names = resolved["model"], [step["name"] for step in resolved["prepare"]]
     sections = {"dataset": resolved["dataset"]} | {part: model.get(part) for part in KIND_OF}
     written = {
         "seed": resolved["seed"],
-        "prepare": steps_text(names),
+        "prepare": ", ".join(names) or "none",
         **{key: model.get(key) for key in ("estimator", "epochs", "tol")},
         **{f"growth.{key}": model.get(key) for key in ("spreading_factor", "max_neurons")},
         **{
@@ -142,15 +121,33 @@ def _params(
     sections: Mapping[str, Any],
 ) -> dict[str, Value]:
     """Return parameters of an estimator's parts and ``others``, described by their ``sections``."""
-    seed = estimator.random_state
+    parts, seed = estimator.parts(), estimator.random_state
+    widths, growing = dict(parts.kernel), dict(_base_growth(parts.growth))
+    init, schedule = parts.init, parts.schedule
     params: dict[str, Any] = {
         "dataset": dataset,
-        "prepare": steps_text(prepare),
+        "prepare": ", ".join(prepare) or "none",
         "split": _split_text(split),
-        **_common_params(estimator),
+        "estimator": estimator._kind,
+        "metric": _name("metric", parts.metric),
+        "kernel": _name("kernel", parts.kernel),
+        "kernel.start": widths.get("start"),
+        "kernel.end": widths.get("end"),
+        "kernel.decay": widths.get("decay"),
+        "growth": _name("growth", parts.growth),
+        "growth.threshold": growing.get("threshold"),
+        "growth.spreading_factor": _spreading_factor(estimator, growing),
+        "growth.max_neurons": growing.get("max_neurons"),
+        "grid": _name("grid", parts.grid),
+        "labeller": _name("labeller", parts.labeller),
+        "epochs": estimator.epochs,
+        "tol": estimator.tol,
+        "init": _name("initialisation", init) if isinstance(init, Component) else "array",
+        "schedule": widths.get("decay") if schedule is None else _name("schedule", schedule),
+        "stopping": ", ".join(_name("stopping", rule) for rule in parts.stopping),
         "seed": int(seed) if isinstance(seed, Integral) else seed,
     }
-    for path, part in [*others.items(), *((name, p) for name, _, p in estimator.parts().each())]:
+    for path, part in [*others.items(), *((name, part) for name, _, part in parts.each())]:
         name, _, number = path.partition(".")
         section = sections.get(name) if sections else part.model_dump(mode="json")
         section = section[int(number)] if number and isinstance(section, list) else section
@@ -179,40 +176,8 @@ def with_varied(params: Mapping[str, Value], varies: Mapping[str, Any]) -> dict[
     return {**params, **{key: value for key, value in short.items() if key not in params}}
 
 
-def steps_text(names: Iterable[str]) -> str:
-    """Return the parameter that names the prepare steps."""
-    return ", ".join(names) or "none"
-
-
 def is_reference(value: Any) -> bool:
-    """Return whether a value of a resolved configuration stands for one of the environment."""
     return isinstance(value, str) and "${env:" in value
-
-
-def _common_params(estimator: Any) -> dict[str, Any]:
-    parts = estimator.parts()
-    kernel, growth = parts.kernel, parts.growth
-    widths, growing = dict(kernel), dict(_base_growth(growth))
-    init, schedule = parts.init, parts.schedule
-    return {
-        "estimator": estimator._kind,
-        "metric": _name("metric", parts.metric),
-        "kernel": _name("kernel", kernel),
-        "kernel.start": widths.get("start"),
-        "kernel.end": widths.get("end"),
-        "kernel.decay": widths.get("decay"),
-        "growth": _name("growth", growth),
-        "growth.threshold": growing.get("threshold"),
-        "growth.spreading_factor": _spreading_factor(estimator, growing),
-        "growth.max_neurons": growing.get("max_neurons"),
-        "grid": _name("grid", parts.grid),
-        "labeller": _name("labeller", parts.labeller),
-        "epochs": estimator.epochs,
-        "tol": estimator.tol,
-        "init": _name("initialisation", init) if isinstance(init, Component) else "array",
-        "schedule": widths.get("decay") if schedule is None else _name("schedule", schedule),
-        "stopping": ", ".join(_name("stopping", rule) for rule in parts.stopping),
-    }
 
 
 def _spreading_factor(estimator: Any, growing: Mapping[str, Any]) -> Any:
@@ -283,10 +248,7 @@ def _flat(value: Any) -> Value:
 def default_name(
     experiment: Experiment, estimator: Any, params: Mapping[str, Any] | None = None
 ) -> str:
-    """Return a run's name from its parts, so that a list of runs can be read without columns.
-
-    What came from the environment stands there as in ``params``.
-    """
+    """Return a run's name from its parts, so that a list of runs can be read without columns."""
     written = {key: value for key, value in (params or {}).items() if is_reference(value)}
     section, name = experiment.resolved["dataset"], experiment.dataset_name
     return name_of_parts(estimator, written.get("dataset") or data_title(section, name), written)
@@ -331,11 +293,7 @@ def data_title(section: Any, name: str) -> str:
 def describe_environment(
     registry: Registry, experiment: Any, parts: Parts | None = None
 ) -> dict[str, Any]:
-    """Return plain JSON values that say what a run depends on: versions, machine, git, components.
-
-    The commit is that of the repository around the experiment's folder; ``parts`` are those of the
-    estimator of a run.
-    """
+    """Return what a run depends on, as JSON values: versions, machine, git, components."""
     packages = (name for tracker in registry.trackers().values() for name in tracker.packages)
     environment = {
         "python": platform.python_version(),
@@ -399,52 +357,27 @@ def _version(distribution: str) -> str | None:
 def describe_components(
     experiment: Experiment, parts: Parts, registry: Registry
 ) -> list[dict[str, Any]]:
-    """Return kind, name, distribution, version and parameters of every component of a run.
+    """Return kind, name, distribution and version of every component of a run.
 
-    Parameters that a section gave are those of the section: what the environment holds stays there.
     They are in the order of the pipeline. Measures that are the estimator's default are left out:
     they belong to dbgsom-core.
     """
+    components: list[tuple[str, Component]] = [("dataset", experiment.dataset)]
+    for _, kind, part in parts.each():
+        components.append((kind, part))
+        fields = nested_fields(type(part))
+        components += [(inner, getattr(part, field)) for field, inner in fields.items()]
+    for kind, named in (
+        ("measure", experiment.measures or ()),
+        ("figure", experiment.figures),
+        ("tracker", experiment.tracking),
+    ):
+        components += [(kind, component) for _, component in named]
     described = []
-    for kind, component, section in _components(experiment, parts):
-        try:
-            offered = registry.identify(kind, component)
-        except PluginError:  # a class of the user's own, given in Python
-            continue
-        params = component.model_dump(mode="json")
-        if isinstance(section, dict):
-            params = {key: value for key, value in section.items() if key != "name"}
-        if kind == "growth":  # the estimator may fill some of its fields
-            params |= {
-                key: value
-                for key, value in experiment.resolved["model"].items()
-                if key in params and is_reference(value)
-            }
-        described.append({**offered.facts, "params": params})
+    for kind, component in components:
+        with suppress(PluginError):  # a class of the user's own, given in Python
+            described.append(dict(registry.identify(kind, component).facts))
     return described
-
-
-def _components(experiment: Experiment, parts: Parts) -> Iterator[tuple[str, Component, Any]]:
-    resolved = experiment.resolved
-    yield "dataset", experiment.dataset, resolved["dataset"]
-    sections = {**resolved["model"], "engine": resolved["engine"]}
-    for path, kind, part in parts.each():
-        name, _, number = path.partition(".")
-        section = sections.get(name)
-        if number and isinstance(section, list):
-            section = section[int(number)]
-        yield kind, part, section
-        for field, inner_kind in nested_fields(type(part)).items():
-            inner = section.get(field) if isinstance(section, dict) else None
-            yield inner_kind, getattr(part, field), inner
-    lists = (
-        ("measure", experiment.measures or (), resolved["measures"]),
-        ("figure", experiment.figures, resolved["figures"]),
-        ("tracker", experiment.tracking, resolved["tracking"]),
-    )
-    for kind, components, sections in lists:
-        for position, (_, component) in enumerate(components):
-            yield kind, component, sections[position]
 
 
 def model_parts(experiment: Experiment) -> dict[str, Component]:

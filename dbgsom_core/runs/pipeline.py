@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 import secrets
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from sklearn.base import clone
+
 from dbgsom_core.config import Experiment, estimator_errors_located
 from dbgsom_core.config.matching import fills_gaps
 from dbgsom_core.engine.tables import BlockTable
-from dbgsom_core.errors import ConfigError, DbgsomError
+from dbgsom_core.errors import ConfigError, DataError, DbgsomError
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
+from dbgsom_core.estimators.checkpoints import Checkpoints, GrowthFilm, Snapshot
+from dbgsom_core.estimators.fitted_map import LEAVES
 from dbgsom_core.estimators.measuring import default_measures, value_of
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.estimators.planning import describe_sizes
@@ -23,6 +28,7 @@ from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.estimators.stability import stability_of
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import FigureAbilities
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation
@@ -31,14 +37,32 @@ from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.assignments import tables_of
-from dbgsom_core.runs.callbacks import EpochCallback, run_folder_of, runs_folder
-from dbgsom_core.runs.checkpoint import Checkpoint
-from dbgsom_core.runs.data import check_part, facts_of, load_data, load_test
-from dbgsom_core.runs.figures import add_note, draw_figures, view_of_run, warnings_as_notes
-from dbgsom_core.runs.find import RunLock, mark_killed_runs
-from dbgsom_core.runs.folder import RunFiles, StoredRun
-from dbgsom_core.runs.folds import FoldMeasures, digest_of_rows, summary
+from dbgsom_core.runs.callbacks import EpochCallback, run_folder_of, runs_folder, shutdown
+from dbgsom_core.runs.data import (
+    Fold,
+    Part,
+    Rows,
+    baselines,
+    check_part,
+    divisions,
+    evaluate_part,
+    facts_of,
+    final_fold,
+    load_data,
+    load_test,
+    make_fold,
+    subsample,
+)
+from dbgsom_core.runs.folder import (
+    FoldMeasures,
+    RunFiles,
+    StoredRun,
+    digest_of_rows,
+    folds_text,
+    parse_folds,
+    summary,
+    write_text,
+)
 from dbgsom_core.runs.manifest import (
     default_name,
     describe_environment,
@@ -46,24 +70,21 @@ from dbgsom_core.runs.manifest import (
     title_of,
     with_varied,
 )
-from dbgsom_core.runs.resume import check_same, claim
-from dbgsom_core.runs.signals import shutdown
-from dbgsom_core.runs.split import (
-    Fold,
-    Part,
-    Rows,
-    baselines,
-    divisions,
-    evaluate_part,
-    final_fold,
-    make_fold,
-    subsample,
+from dbgsom_core.runs.results import (
+    add_note,
+    draw_figures,
+    tables_of,
+    view_of_run,
+    warnings_as_notes,
 )
+from dbgsom_core.runs.stored_runs import RunLock, check_same, claim, mark_killed_runs
+from dbgsom_core.tables.safe_files import to_disk
 from dbgsom_core.training.parts import fitted, why_no_start
 
 log = private_logger("dbgsom")
 
 _EXAMPLE_ROWS = 5
+_ESTIMATORS: dict[str, Any] = {"vq": SomVQ, "classifier": SomClassifier, "regressor": SomRegressor}
 
 
 @dataclass(frozen=True)
@@ -74,28 +95,42 @@ class Outcome:
     result: RunResult
 
 
+@dataclass(frozen=True)
+class Task:
+    """An experiment, or a sweep, to run, or to resume where there is a ``stored`` run of it."""
+
+    experiment: Any
+    name: str | None = None
+    parent: Run | None = None
+    varies: Mapping[str, Any] = field(default_factory=dict)
+    stored: StoredRun | None = None
+
+
 def run_experiment(
     experiment: Experiment,
     callbacks: Callbacks,
     registry: Registry,
-    *,
-    data: Data | None = None,
-    data_notes: Sequence[str] = (),
-    parent: Run | None = None,
-    name: str | None = None,
-    varies: Mapping[str, Any] | None = None,
     stored: StoredRun | None = None,
 ) -> Outcome:
-    """Run one experiment, or resume a ``stored`` run of it that was interrupted.
+    """Run one experiment, see `run_task`."""
+    return run_task(Task(experiment, stored=stored), callbacks, registry)
 
-    A child of a sweep has a ``parent``, a ``name``, and what it ``varies``. ``data`` that is loaded
-    already comes with what was noted when it was loaded.
+
+def run_task(
+    task: Task,
+    callbacks: Callbacks,
+    registry: Registry,
+    data: Data | None = None,
+    data_notes: Sequence[str] = (),
+) -> Outcome:
+    """Run one experiment; ``data`` that is loaded comes with what was noted on the way.
 
     Nothing is written before the data is loaded, checked and prepared and the estimator's parts
     are built: `ConfigError`, `DataError` and `PluginError` come first. From then on callbacks are
     called however it ends: with `DbgsomError` where the run folder cannot be written, with
     `Interrupted` where a signal asked the process to end.
     """
+    experiment: Experiment = task.experiment
     with redaction(experiment.secrets):
         notes = [*data_notes]
         with warnings_as_notes(notes):
@@ -105,15 +140,7 @@ def run_experiment(
             kind, labelled = experiment.model.estimator, setup.data.y is not None
             measures = dict(default_measures(registry, kind, labelled))
         shutdown.check()
-        run, lock = start_run(
-            experiment,
-            registry,
-            setup=setup,
-            parent=parent,
-            name=name,
-            varies=varies,
-            stored=stored,
-        )
+        run, lock = start_run(task, registry, setup)
         folder = run_folder_of(experiment.tracking, registry)
         checkpoint = Checkpoint(
             RunFiles(run.folder), folder.checkpoint_seconds, folder.checkpoint_models
@@ -132,18 +159,12 @@ def run_experiment(
                 figures = draw_figures(own, result.view, notes)
                 result = replace(result, figures=figures, notes=[*notes, *callbacks.notes])
                 callbacks.notify_required("dbgsom_run_finished", run=run, result=result)
-            checkpoint.remove()
+            RunFiles(run.folder).remove_checkpoints()
             notify_finished(callbacks, run, result)
         return Outcome(run, result)
 
 
 # ---------------------------------------------------------------- what comes before the folder
-
-_ESTIMATORS: dict[str, Any] = {
-    "vq": SomVQ,
-    "classifier": SomClassifier,
-    "regressor": SomRegressor,
-}
 
 
 @dataclass(frozen=True)
@@ -156,20 +177,9 @@ class Setup:
     divided: list[tuple[Rows, Rows]]  # the rows to train and to test on of each fold
     estimator: Any  # unfitted
 
-    def baseline(self) -> dict[str, float]:
-        """Return what always the most frequent class, or the mean, measures; empty: neither."""
-        y, kind = self.data.y, self.estimator._kind
-        if y is None or kind not in ("classifier", "regressor"):
-            return {}
-        return baselines(self.fold, self.divided, y, kind == "classifier")
-
 
 def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
-    """Load the data, check, divide and prepare it, and build the estimator.
-
-    Raises `DataError` where the data cannot be used, and `ConfigError` or `PluginError` where the
-    parts do not fit together or cannot be had.
-    """
+    """Load the data, check, divide and prepare it, and build the estimator."""
     data = load_data(experiment) if data is None else data
     test = load_test(experiment, data)
     fold = final_fold(experiment, data, test)
@@ -177,9 +187,9 @@ def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
     check_part(experiment, fold.train.X, fold.train.y, "the part to train on")
     if fold.test is not None:
         check_part(experiment, fold.test.X, fold.test.y, "the part to test on")
+    fills = any(fills_gaps(step.name) for step in experiment.prepare)
     for number, (train, _) in enumerate(divided, start=1):
         y = None if data.y is None else data.y[train]
-        fills = any(fills_gaps(step.name) for step in experiment.prepare)
         X = None if fills or isinstance(data.X, BlockTable) else data.X[train]
         check_part(experiment, X, y, f"the part to train on of fold {number}")
     estimator = make_estimator(experiment)
@@ -196,14 +206,12 @@ def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
         try:
             to_plain(step, {}, name, stored_types())
         except NotPlainError as error:
-            raise ConfigError(
-                f"prepare step '{name}' cannot be saved with the model without pickle ({error})"
-            ) from error
+            text = f"prepare step '{name}' cannot be saved with the model without pickle ({error})"
+            raise ConfigError(text) from error
     return Setup(data, test, fold, divided, estimator)
 
 
 def make_estimator(experiment: Experiment) -> Any:
-    """Return the unfitted estimator that a Python user would write for this experiment."""
     estimator = _ESTIMATORS[experiment.model.estimator](
         **experiment.model.params, random_state=experiment.seed, engine=experiment.engine
     )
@@ -216,45 +224,47 @@ def make_estimator(experiment: Experiment) -> Any:
 
 
 def start_run(
-    experiment: Any,
+    task: Task,
     registry: Registry,
-    *,
     setup: Setup | None = None,
-    parent: Run | None = None,
-    name: str | None = None,
+    *,
     root: Path | None = None,
     params: Mapping[str, Any] | None = None,
-    varies: Mapping[str, Any] | None = None,
-    stored: StoredRun | None = None,
 ) -> tuple[Run, RunLock]:
-    """Return what a run is (a sweep without ``setup``), and the lock of its folder, which is held.
-
-    A ``stored`` run keeps its folder, must be the same in all that its result depends on, and goes
-    on in this process alone. Runs of the same experiment whose process died are marked as killed.
-    """
+    """Return a run (a sweep without ``setup``) and the lock of its folder, which is held."""
+    experiment, stored = task.experiment, task.stored
     group = experiment.experiment
     runs = runs_folder(experiment, registry) if root is None else root
-    for dead in mark_killed_runs(runs, group):
-        log.warning("closed as killed: %s: %s", dead.files.folder, dead.error)
-    estimator = None if setup is None else setup.estimator
+    for killed in mark_killed_runs(runs, group):
+        log.warning("closed as killed: %s: %s", killed.files.folder, killed.error)
+    estimator = parts = None
     facts: dict[str, Any] = {}
     if setup is not None:
+        estimator, y = setup.estimator, setup.data.y
+        parts = estimator.parts()
         facts = facts_of(experiment, setup.data, setup.test)
-        if baseline := setup.baseline():
-            facts["baseline"] = baseline
-    parts = None if estimator is None else estimator.parts()
+        baseline = baselines(setup.fold, setup.divided, y, estimator._kind)
+        facts |= {"baseline": baseline} if baseline else {}
     environment = describe_environment(registry, experiment, parts)
     if stored is not None and "directory" in stored.environment:
         environment["directory"] = stored.environment["directory"]  # its relative paths start there
     if stored is not None and stored.params:
         params = stored.params  # those that were given, while the folder's configuration gives all
     elif params is None:
-        params = with_varied(flat_params(experiment, estimator), varies or {})
+        params = with_varied(flat_params(experiment, estimator), task.varies)
     given = getattr(experiment, "name", None) and experiment.resolved["name"]
-    folder = _new_folder(runs / group) if stored is None else stored.files.folder
+    if stored is not None:
+        folder = stored.files.folder
+    else:
+        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        folder = (runs / group).absolute() / f"{stamp}-{secrets.token_hex(3)}"
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise DbgsomError(f"the run folder cannot be created: {error}") from error
     run = Run(
         id=folder.name,
-        name=name or given or default_name(experiment, estimator, params),
+        name=task.name or given or default_name(experiment, estimator, params),
         experiment=group,
         kind="sweep" if setup is None else "run",
         folder=folder,
@@ -262,9 +272,9 @@ def start_run(
         params=params,
         environment=environment,
         data=facts,
-        parent=parent,
+        parent=task.parent,
         total_epochs=0 if estimator is None else int(estimator.epochs),
-        varies=varies or {},
+        varies=task.varies,
         tags=experiment.resolved.get("tags") or {},
     )
     if stored is not None:
@@ -273,20 +283,6 @@ def start_run(
     lock = RunLock(folder)
     lock.acquire()
     return run, lock
-
-
-def _new_folder(group: Path) -> Path:
-    for _ in range(100):
-        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-        folder = group.absolute() / f"{stamp}-{secrets.token_hex(3)}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise DbgsomError(f"the run folder cannot be created: {error}") from error
-        return folder
-    raise DbgsomError(f"no free name for a run folder in {group}")
 
 
 @contextmanager
@@ -338,12 +334,18 @@ def _fit_and_evaluate(
     with warnings_as_notes(notes):
         folds = _cross_validate(setup, evaluator, checkpoint, lock)
         explored = any(name == "explorer" for name, _ in experiment.figures)
-        film = checkpoint.film() if explored else None
+        film = GrowthFilm(folder=checkpoint.folder / "film") if explored else None
         after_epoch = [on_epoch, checkpoint.keep_epoch, *([film] if film else [])]
         estimator.set_params(callbacks=after_epoch, checkpoint=checkpoint.of_fit("map"))
         estimator.fit(fold.train.X, fold.train.y)
         estimator.set_params(callbacks=None, checkpoint=None)
-        notes.extend(on_epoch.early_end(estimator))
+        if estimator.stopped_by_:
+            ran, kept = estimator.n_iter_, estimator.kept_epoch_
+            notes.append(
+                f"{on_epoch.stopped_by or estimator.stopped_by_} ended the training after {ran} of "
+                f"at most {estimator.history_[-1].epochs} epochs"
+                + ("" if kept == ran else f", and the map is that of epoch {kept}")
+            )
         notes.extend(describe_sizes(estimator.sizes_tried_, estimator.spreading_factor_))
         some = evaluator.subsample(fold.train, "train")
         trained = evaluate_part(estimator, some, fold.train, experiment.seed, estimator.hit_counts_)
@@ -389,16 +391,16 @@ def _cross_validate(
     for number, (train, test) in list(enumerate(setup.divided, start=1))[len(folds) :]:
         log.info("fold %d of %d", number, len(setup.divided))
         fold = make_fold(experiment, setup.data, train, test)
-        estimator = make_estimator(experiment).set_params(
-            callbacks=[on_epoch], checkpoint=checkpoint.of_fit(f"fold-{number}")
-        )
+        noted = checkpoint.of_fit(f"fold-{number}")
+        estimator = make_estimator(experiment).set_params(callbacks=[on_epoch], checkpoint=noted)
         estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
         evaluation = evaluate_part(estimator, subsample(fold.test, seed), fold.test, seed)
         measures = evaluator.measure(evaluation, "test", of_fold=True)
         rows = digest_of_rows(train, test)
         folds.append(FoldMeasures(number, len(train), len(test), rows, measures))
-        checkpoint.write_folds(folds)
+        write_text(checkpoint.files.folds, folds_text(folds))
+        noted.remove()
     return folds
 
 
@@ -411,7 +413,6 @@ class _Evaluator:
     notes: list[str]
 
     def subsample(self, part: Part, name: str) -> Part:
-        """Return the samples of a part that measures and figures use."""
         some = subsample(part, self.experiment.seed)
         if len(some.X) < len(part.X):
             self.notes.append(
@@ -471,3 +472,73 @@ class _NanOnError:
             return float(self._compute(evaluation))
         except Exception:
             return math.nan
+
+
+# --------------------------------------------------------------------------------- checkpoints
+
+
+class Checkpoint:
+    """The checkpoints of a run's fits, the measures of its folds, and the maps of some epochs.
+
+    They lie in the folder ``checkpoints`` of the run until it has finished; a run that goes on
+    finds those from before. A fit is noted every so many ``seconds``, a map kept ``every`` so many
+    epochs (None: never).
+    """
+
+    def __init__(self, files: RunFiles, seconds: float = 0.0, every: int | None = None) -> None:
+        self.files, self.folder = files, files.checkpoints
+        self._seconds, self._every = seconds, every
+
+    def of_fit(self, name: str) -> Checkpoints:
+        """Return where a fit is noted; the epochs that it holds are safe in the journal first."""
+        journal = self.files.journal
+
+        def save_journal() -> None:
+            if journal.exists():
+                to_disk(journal)
+
+        path = self.folder / f"{name}.npz"
+        return Checkpoints(path, self._seconds, stays=True, first=save_journal)
+
+    def read_folds(self, divided: Sequence[tuple[Any, Any]]) -> list[FoldMeasures]:
+        """Return the measures of the folds that are done, which were of the rows ``divided``."""
+        try:
+            folds = parse_folds(self.files.folds.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return []
+        now = [digest_of_rows(train, test) for train, test in divided]
+        if [fold.rows for fold in folds] != now[: len(folds)]:
+            cure = "bring the groups back, or start a new run without --resume"
+            raise DataError(
+                f"{self.files.folder} cannot go on: its folds were of other rows; {cure}"
+            )
+        return folds
+
+    def _snapshot(self, epoch: int) -> Path:
+        return self.folder / "epochs" / f"epoch-{epoch}.npz"
+
+    def keep_epoch(self, epoch: EpochRecord) -> None:
+        """Keep the map of an epoch, where that is configured; a callback of the estimator."""
+        if self._every and epoch.epoch % self._every == 0:
+            Snapshot(self._snapshot(epoch.epoch)).keep(epoch)
+
+    def epoch_models(self, trained: Any, X: Any, y: Any) -> dict[int, Any]:
+        """Return a fitted estimator for each epoch that was kept, but for that of the final map."""
+        models, end = {}, trained.n_iter_ + 1
+        for epoch in range(self._every, end, self._every) if self._every else ():
+            path = self._snapshot(epoch)
+            if epoch == trained.kept_epoch_ or not path.exists():
+                continue
+            snapshot = replace(Snapshot(path), history=trained.history_[:epoch])
+            estimator = clone(trained).set_params(checkpoint=snapshot)
+            if trained.sizes_tried_:  # they are not tried again
+                estimator.set_params(spreading_factor=trained.spreading_factor_)
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # the training itself has warned
+                    models[epoch] = estimator.fit(X, y).set_params(checkpoint=None)
+                vars(models[epoch]).pop(LEAVES, None)  # a byte a row for each model, in no file
+            except Exception as error:  # the map is trained: no reason to lose it
+                text = f"no model of epoch {epoch} can be made ({type(error).__name__}: {error})"
+                warnings.warn(text, stacklevel=2)
+        return models

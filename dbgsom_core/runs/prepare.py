@@ -6,8 +6,9 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
+from inspect import signature
 from pkgutil import resolve_name
 from typing import Any
 
@@ -25,8 +26,15 @@ from dbgsom_core.interfaces.guard import RAISED, error_line
 from dbgsom_core.plugins.importing import installed_only
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
+
+_LISTED = 5  # names in a sentence
 _PIECE = 1 << 18  # learnt from together: moments have the same bits wherever data lies
 _PARAMETER = re.compile(r"The '(\w+)' parameter")  # how scikit-learn's own check begins
+
+
+def listed_names(names: Iterable[str]) -> str:
+    shown = [*names]
+    return ", ".join(shown[:_LISTED]) + (", …" if len(shown) > _LISTED else "")
 
 
 class StepError(ConfigError):
@@ -60,15 +68,18 @@ def make_step(name: str, params: Mapping[str, Any]) -> Any:
     what is wrong with it.
     """
     cls = STEPS.get(name) or imported_step(name)
-    known = _defaults(cls)
+    known: Mapping[str, Any] = (
+        cls().get_params(deep=False)
+        if name in STEPS
+        else {key: one.default for key, one in signature(cls).parameters.items()}
+    )
     for key in params:
         if key not in known:
             cure = did_you_mean(key, known) or f"; it has {', '.join(known) or 'none'}"
             raise StepError(f"prepare step '{name}' has no parameter '{key}'{cure}", key)
-    if sklearn_only() and params.get("memory") is not None:
-        raise StepError(
-            f"prepare step '{name}': 'memory' would unpickle files, leave it out", "memory"
-        )
+    if _sklearn_only() and params.get("memory") is not None:
+        text = f"prepare step '{name}': 'memory' would unpickle files, leave it out"
+        raise StepError(text, "memory")
     given = {
         key: tuple(value) if isinstance(value, list) and isinstance(known[key], tuple) else value
         for key, value in params.items()
@@ -92,30 +103,21 @@ def fit_steps(
     y: NDArray[Any] | None,
     names: Sequence[str] | None = None,
 ) -> NDArray[Any]:
-    """Fit each step on what the steps before it return; return the prepared X (n, D').
-
-    ``names`` are those of the features, for messages. Of a table a table comes back that is
-    prepared block by block when it is read; steps other than scalers need all of it in memory.
-    `DataError`: a step cannot use the data.
-    """
+    """Fit each step on what the steps before it return; return the prepared X (n, D')."""
     low, high = extremes(X)
     constant = np.flatnonzero(~(high > low))
     if len(constant) == X.shape[1]:
         raise DataError("all columns are constant: there is nothing that a map could unfold")
     if len(constant) and any(isinstance(step, tuple(STEPS.values())) for _, step in steps):
-        listed = [str(i) if names is None else f"'{names[int(i)]}'" for i in constant[:5]]
+        listed = listed_names(str(i) if names is None else f"'{names[int(i)]}'" for i in constant)
         text = f"{len(constant)} of {X.shape[1]} columns are constant and scaled to 0"
-        shown = ", ".join(listed) + (", …" if len(constant) > 5 else "")
-        warnings.warn(f"{text}: {shown}", Remark, stacklevel=2)
+        warnings.warn(f"{text}: {listed}", Remark, stacklevel=2)
     for name, step in steps:
         try:
             X = _fit_step(name, step, X, y)
-        except (ValueError, TypeError) as error:
-            raise DataError(f"prepare step '{name}' cannot use the data: {error}") from error
         except RAISED as error:
-            raise DataError(
-                f"prepare step '{name}' cannot use the data: {error_line(error)}"
-            ) from error
+            why = error if isinstance(error, (ValueError, TypeError)) else error_line(error)
+            raise DataError(f"prepare step '{name}' cannot use the data: {why}") from error
         if X.dtype.kind not in "fiub" or X.ndim != 2:
             raise DataError(f"prepare step '{name}' returned no table of numbers")
     if not isinstance(X, BlockTable):  # what was read so far varies, and scalers leave it so
@@ -126,7 +128,6 @@ def fit_steps(
 
 
 def _fit_step(name: str, step: Any, X: Any, y: NDArray[Any] | None) -> Any:
-    """Fit a step on X (n, D), and return X as it makes it."""
     if isinstance(X, BlockTable) and type(step) not in IN_BLOCKS:
         warnings.warn(f"prepare step '{name}' needs all samples in memory", stacklevel=3)
         X = np.asarray(X)
@@ -143,49 +144,34 @@ def _fit_step(name: str, step: Any, X: Any, y: NDArray[Any] | None) -> Any:
     return prepared([(name, step)], X)
 
 
-def _defaults(cls: type[Any]) -> Mapping[str, Any]:
-    if cls in STEPS.values():
-        return dict(cls().get_params(deep=False))
-    from inspect import signature
-
-    return {key: one.default for key, one in signature(cls).parameters.items()}
-
-
 def imported_step(name: str) -> type[Any]:
     """Return the class of a prepare step ``module:Class``; raises as `make_step`."""
     module, _, attribute = name.partition(":")
     if not (module and attribute):
         raise StepError(f"unknown prepare step '{name}'" + did_you_mean(name, STEPS))
-    if sklearn_only() and module.partition(".")[0] != "sklearn":
-        raise StepError(f"prepare step '{name}' is not of scikit-learn, the only one allowed")
+    foreign = StepError(f"prepare step '{name}' is not of scikit-learn, the only one allowed")
+    if _sklearn_only() and module.partition(".")[0] != "sklearn":
+        raise foreign
     try:
         with redirect_stdout(sys.stderr), installed_only(module):
             cls: type[Any] = resolve_name(name)
     except RAISED as error:
-        raise StepError(
-            f"prepare step '{name}' cannot be imported{_import_problem(module, attribute, error)}"
-        ) from error
+        known = sys.modules.get(module)
+        why = f" ({error_line(error)})"
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            root = module.partition(".")[0]
+            near = did_you_mean(module, [*STEPS, *(n for n in sys.modules if n.startswith(root))])
+            what = f"no module '{error.name}' among what is installed"
+            why = f": there is {what} (the working directory does not count){near}"
+        elif isinstance(error, AttributeError) and known and not hasattr(known, attribute):
+            why = f": {module} has no {attribute}{did_you_mean(attribute, dir(known))}"
+        raise StepError(f"prepare step '{name}' cannot be imported{why}") from error
     if not (isinstance(cls, type) and hasattr(cls, "fit") and hasattr(cls, "transform")):
         raise StepError(f"prepare step '{name}' is no scikit-learn transformer")
-    if sklearn_only() and cls.__module__.partition(".")[0] != "sklearn":
-        raise StepError(f"prepare step '{name}' is not of scikit-learn, the only one allowed")
+    if _sklearn_only() and cls.__module__.partition(".")[0] != "sklearn":
+        raise foreign
     return cls
 
 
-def _import_problem(module: str, attribute: str, error: BaseException) -> str:
-    """Return why an import failed: names that were meant, or what the module's own code did."""
-    if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
-        root = module.partition(".")[0]
-        like = [one for one in sys.modules if one.startswith(f"{root}.")]
-        near = did_you_mean(module, [*STEPS, *like])
-        what = f"no module '{error.name}' among what is installed"
-        return f": there is {what} (the working directory does not count){near}"
-    known = sys.modules.get(module)
-    if isinstance(error, AttributeError) and known is not None and not hasattr(known, attribute):
-        return f": {module} has no {attribute}{did_you_mean(attribute, dir(known))}"
-    return f" ({error_line(error)})"
-
-
-def sklearn_only() -> bool:
-    """Return whether ``module:Class`` may only be scikit-learn's (``DBGSOM_SKLEARN_ONLY=1``)."""
+def _sklearn_only() -> bool:
     return os.environ.get("DBGSOM_SKLEARN_ONLY", "") not in ("", "0")

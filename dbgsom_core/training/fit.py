@@ -16,11 +16,12 @@ from dbgsom_core.engine.results import (
     Moments,
     PerSample,
     Search,
+    SearchResult,
     Totals,
     each_piece,
     units_of,
 )
-from dbgsom_core.engine.samples import Samples, SearchResult
+from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.context import Context, seed_of
 from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
 from dbgsom_core.interfaces.growth import DataSummary, VerticalState

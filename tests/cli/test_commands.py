@@ -1,11 +1,17 @@
-"""Commands that do not train: help, plugins, validate; and what they import."""
+"""Commands that do not train, exit codes, bad input, and what is imported."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import click
+import numpy as np
 import pytest
+
+from dbgsom_core.cli import cli
+from dbgsom_core.cli.console import OutputClosedError
+from dbgsom_core.errors import ConfigError, DataError, DbgsomError, PluginError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 HEAVY = ("numba", "sklearn", "mlflow", "matplotlib", "scipy", "pandas", "pyarrow")
@@ -82,3 +88,238 @@ def test_validate_says_what_run_would(rest, override, code, message, dbgsom, wri
     answer = dbgsom("validate", file, "--set", override)
     assert answer.code == code, answer
     assert message in answer.out + answer.err
+
+
+def leaves(group, path=()):
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, (*path, name))
+        else:
+            yield (*path, name)
+
+
+COMMANDS = list(leaves(cli))
+ENDS = [
+    (None, 0, ""),
+    (DbgsomError("it failed"), 1, "it failed\n"),
+    (OSError(5, "the disk is gone"), 1, "the run failed: OSError: [Errno 5] the disk is gone\n"),
+    (EOFError("a file ends early"), 1, "the run failed: EOFError: a file ends early\n"),
+    (MemoryError("9 GiB"), 1, "the run failed: MemoryError: 9 GiB\nthere is no memory left: "),
+    (ConfigError("a wrong key"), 2, "a wrong key\n"),
+    (DataError("a wrong column"), 2, "a wrong column\n"),
+    (PluginError("it is broken"), 3, "it is broken\n"),
+    (KeyboardInterrupt(), 130, "interrupted\n"),
+    (OutputClosedError(), 141, ""),
+]
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_a_command_ends_with_the_code_of_its_error(path, dbgsom, monkeypatch):
+    command = cli
+    for name in path:
+        command = command.commands[name]
+    monkeypatch.setattr(command, "params", [])
+    for error, code, said in ENDS:
+
+        def end(error=error):
+            if error is not None:
+                raise error
+
+        monkeypatch.setattr(command, "callback", end)
+        answer = dbgsom(*path)
+        assert answer.code == code, answer
+        assert answer.err.lstrip("\n").startswith(said)
+        assert (answer.err.strip() == "") == (said == "")
+        assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_is_0_and_an_unknown_option_2(path, dbgsom):
+    answer = dbgsom(*path, "--help")
+    assert answer.code == 0
+    assert answer.out.startswith("Usage:")
+    assert dbgsom(*path, "--no-such-option").code == 2
+
+
+def test_commands_are_listed_in_the_order_of_work(dbgsom):
+    listed = dbgsom("--help").out.split("Commands:\n")[1]
+    order = [line.split()[0] for line in listed.splitlines() if line[2:3].strip()]
+    assert order[:4] == ["init", "validate", "run", "sweep"]
+    assert sorted(order) == sorted(cli.commands)
+
+
+RUN = "experiment: e\ndataset: iris\nmodel: {epochs: 2}\nmeasures: []\nfigures: []\ntracking: []\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no sh")
+@pytest.mark.parametrize(
+    ("closed", "code", "said"),
+    [
+        (">&-", 141, "standard output is closed: what was to be printed there is lost"),
+        ("2>&-", 0, ""),
+        (">&- 2>&-", 141, ""),
+        ("<&-", 0, ""),
+        ("2>&1 | true", 141, ""),
+    ],
+)
+def test_a_run_whose_streams_are_closed_is_complete(closed, code, said, write, tmp_path):
+    write("run.yaml", RUN)
+    done = typed_in_a_shell(f"run run.yaml {closed}", tmp_path)
+    assert done.returncode == code or (closed.endswith("true") and done.returncode == 0)
+    assert "Traceback" not in done.stderr
+    assert said in done.stderr
+    (status,) = tmp_path.glob("runs/e/*/status.json")
+    assert json.loads(status.read_text())["status"] == "finished"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no sh")
+@pytest.mark.parametrize("words", ["run run.yaml", "show e", "compare e"])
+def test_a_working_directory_that_was_deleted_is_told_in_one_sentence(words, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = typed_in_a_shell(words, gone, before=f"rmdir {gone}; ")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "the working directory was deleted: change to a folder that exists, and start the command "
+        "again\n"
+    )
+
+
+def typed_in_a_shell(words, folder, before=""):
+    command = f"{before}{sys.executable} -m dbgsom_core.cli {words}; exit ${{PIPESTATUS[0]}}"
+    return subprocess.run(
+        ["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+BAD = "experiment: bad\ndataset: {dataset}\n{rest}\n"
+SWEEP = "sweep: {grid: {model.epochs: [1, 2]}}"
+
+
+def bad_config(dataset, rest=""):
+    return BAD.format(dataset=dataset, rest=rest)
+
+
+def csv_section(columns=""):
+    return f"{{name: csv, path: data.csv{columns}}}"
+
+
+@pytest.fixture
+def refused(dbgsom, write, tmp_path):
+    """Run a configuration that must be refused and return what was printed."""
+
+    def run(text, *arguments, command="run"):
+        before = sorted(path.name for path in tmp_path.iterdir())
+        file = write("run.yaml", text)
+        answer = dbgsom(command, file, *arguments)
+        after = sorted(path.name for path in tmp_path.iterdir() if path.name != "run.yaml")
+        assert after == before  # no run folder, no MLflow store
+        assert answer.code == 2, answer
+        assert "Traceback" not in answer.err
+        return answer.err.strip()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        ("prepare: ['sklearn.preprocessing:NoSuch']", "cannot be imported"),
+        ("prepare: [{name: 'sklearn.decomposition:PCA', n_componets: 2}]", "n_components"),
+        ("prepare: [{name: 'sklearn.decomposition:PCA', n_components: 90}]", "PCA"),
+        ("prepare: ['sklearn.preprocessing:SplineTransformer']", "cannot be saved"),
+        ("split: {folds: 9999}", "cannot be divided"),
+        ("split: {test_size: 0.99}", "rows are left"),
+        (
+            "model: {init: {name: array, values: [[1, 2], [3, 4], [5, 6], [7, 8]]}}",
+            "model.init: init has shape (4, 2), but the map starts with 2 × 2 neurons in 4",
+        ),
+    ],
+)
+def test_a_wrong_key_or_value_has_its_place_and_cure(rest, message, refused):
+    error = refused(bad_config("iris", rest))
+    assert message in error
+    assert "\n" not in error
+    if message[0].isdigit():
+        assert error.startswith(f"run.yaml:{message}")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "rest", "message"),
+    [
+        (csv_section(", target: clas"), "", "'class'"),
+        (csv_section(", drop: [class]"), "model: {estimator: classifier}", "class"),
+        ("{name: npz, path: data.npz}", "model: {estimator: classifier}", "continuous"),
+        (
+            csv_section(", target: class"),
+            "prepare: ['sklearn.preprocessing:Normalizer']",
+            "constant",
+        ),
+        (f"{{name: csv, path: {'a' * 5000}}}", "", "File name too long"),
+    ],
+)
+def test_data_that_do_not_suit_are_refused(dataset, rest, message, refused, write, tmp_path):
+    write("data.csv", "width,class\n1,a\n2,b\n3,a\n4,b\n")
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "data.npz", X=rng.normal(size=(20, 2)), y=rng.normal(size=20))
+    assert message in refused(bad_config(dataset, rest))
+
+
+def test_a_step_of_others_is_refused_where_scikit_learn_alone_is_allowed(refused, monkeypatch):
+    monkeypatch.setenv("DBGSOM_SKLEARN_ONLY", "0")  # and put back afterwards
+    assert refused(bad_config("iris", "prepare: antigravity:Step"), "--sklearn-only") == (
+        "run.yaml:3:10: prepare.0: prepare step 'antigravity:Step' is not of scikit-learn, "
+        "the only one allowed"
+    )
+
+
+USES = {
+    "as an attribute of its importer": "used = sklearn.utils.fixes.scipy.stats.rankdata",
+    "from the package": "from scipy import stats; used = stats.rankdata",
+}
+LAZY = """
+import pickle, sys
+from dbgsom_core.cli.console import lazy_import
+with lazy_import("scipy.stats"):
+    import scipy.stats, sklearn.base
+    from scipy import stats
+assert not [name for name in sys.modules if name.startswith("scipy.stats")]
+{use}
+assert used([3, 1, 2]).tolist() == [3, 1, 2]
+import scipy.stats
+assert pickle.loads(pickle.dumps(scipy.stats.norm(0, 1))).cdf(0) == 0.5
+assert pickle.loads(pickle.dumps(used)) is scipy.stats.rankdata is used
+"""
+PREDICT = """
+import sys
+sys.argv = ["dbgsom", "predict", sys.argv[1], sys.argv[2]]
+from dbgsom_core.cli import main
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+assert not [name for name in sys.modules if name.startswith("scipy.stats")]
+"""
+
+
+def run_python(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-c", *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_module_is_imported_on_its_first_use(use):
+    run_python(LAZY.format(use=use))
+
+
+def test_predict_needs_no_statistics_of_scipy(tmp_path):
+    from dbgsom_core import SomRegressor
+
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    SomRegressor(epochs=3).fit(X, X[:, 0]).save(tmp_path / "map.npz")
+    np.save(tmp_path / "new.npy", X)
+    printed = run_python(PREDICT, str(tmp_path / "map.npz"), str(tmp_path / "new.npy"))
+    assert len(printed.splitlines()) == 61

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.compare.compare import compare
-from dbgsom_core.runs.find import mark_killed_runs
+from dbgsom_core.runs.compare import compare
 from dbgsom_core.runs.folder import (
     RunFiles,
     write_json,
     write_status,
     write_yaml,
 )
+from dbgsom_core.runs.stored_runs import mark_killed_runs
 
 STARTED = "2026-11-24T10:15:00.000+00:00"
 BOMB = "\n".join(

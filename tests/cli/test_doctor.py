@@ -77,14 +77,11 @@ def test_a_disk_that_is_full_or_cannot_be_written(megabytes, state, tmp_path, mo
 @pytest.mark.parametrize("folder", [None, "some"])
 def test_loops_that_are_not_cached_or_not_compiled_yet(folder, tmp_path, monkeypatch):
     from dbgsom_core.engine import compile as compiling
-    from dbgsom_core.runs import warm
 
     place = folder and tmp_path
-    for module in (compiling, warm):
-        monkeypatch.setattr(module, "loops_folder", lambda: place)
+    monkeypatch.setattr(compiling, "loops_folder", lambda: place)
     check = doctor.check_loops()
     assert check.state == "warning"
-    assert ("--warm" in check.hint) == (place is not None)
     if place is not None:
         (place / "a.nbi").write_text("")
         assert doctor.check_loops().message.startswith("1 are compiled")
@@ -104,18 +101,3 @@ def test_trackers_say_whether_they_can_be_reached(error, state, message):
     check = doctor.check_tracker("other", Tracker())
     assert (check.state, check.message) == (state, message)
     assert doctor.check_tracker("mute", TrackerComponent()).state == "ok"
-
-
-def test_warming_fits_each_kind_of_map_and_survives_failures(monkeypatch):
-    from dbgsom_core.plugins.registry import Registry
-    from dbgsom_core.runs import warm
-
-    registry = Registry.discover(own_only=True)
-    names = [name for name, _ in warm._fits(registry)]
-    assert {f"400 rows, {metric}" for metric in registry.names("metric")} <= set(names)
-    done, shown = [], []
-    fits = [("one", lambda: done.append(1)), ("two", lambda: 1 / 0)]
-    monkeypatch.setattr(warm, "_fits", lambda registry: iter(fits))
-    seconds, failed = warm.warm(None, shown.append)
-    assert (seconds, shown, done) == (0.0, ["one", "two"], [1])
-    assert failed == ["two: ZeroDivisionError: division by zero"]

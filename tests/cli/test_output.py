@@ -1,5 +1,6 @@
-"""What a command prints beside its answer: names, tags, JSON lines, warnings, closed pipes."""
+"""What a command prints beside its answer: JSON lines, warnings, progress, pipes, redaction."""
 
+import io
 import json
 import logging
 import os
@@ -9,10 +10,18 @@ import sys
 import warnings
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
+import click
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
-from dbgsom_core.cli.console import JsonLines, show_warnings
+from dbgsom_core.cli import cli
+from dbgsom_core.cli.console import JsonLines, redacted_terminal, show_warnings, unescaped
+from dbgsom_core.cli.run import TextDisplay
+from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.privacy import register
 from dbgsom_core.runs.folder import find_runs
 
 RUN = """\
@@ -94,15 +103,6 @@ def test_whatever_is_printed_becomes_lines_of_json(capsys, monkeypatch):
     assert (last["error"], last["list"]) == (None, [None, 1.5])
 
 
-def test_secrets_stay_hidden_in_json(dbgsom, write, monkeypatch):
-    monkeypatch.setenv("SOM_HIDDEN", 'open "sesame"')
-    file = write("run.yaml", RUN + "name: ${env:SOM_HIDDEN}\ntags: {word: 'x ${env:SOM_HIDDEN}'}\n")
-    answer = dbgsom("run", file, "--log-json")
-    assert answer.code == 0
-    assert "sesame" not in answer.err + answer.out
-    assert events(answer.err)[0]["tags"] == {"word": "x ${env:SOM_HIDDEN}"}
-
-
 # ------------------------------------------------------------------------------ text, names, tags
 
 
@@ -110,16 +110,6 @@ def test_quiet_prints_nothing_and_verbose_each_epoch(dbgsom, write):
     file = write("run.yaml", RUN)
     assert dbgsom("run", file, "-q").err == ""
     assert dbgsom("run", file, "-v").err.count("epoch ") >= 3
-
-
-@pytest.mark.parametrize("colour", [{"NO_COLOR": "1", "FORCE_COLOR": ""}, {"FORCE_COLOR": "1"}])
-def test_colour_follows_the_environment(colour, dbgsom, write, monkeypatch):
-    for name in ("NO_COLOR", "FORCE_COLOR"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in colour.items():
-        monkeypatch.setenv(name, value)
-    answer = dbgsom("run", write("run.yaml", RUN), "-v")
-    assert ("\x1b[" in answer.out) == (colour == {"FORCE_COLOR": "1"})
 
 
 @pytest.mark.parametrize(
@@ -186,3 +176,157 @@ def test_a_full_disk_behind_standard_output_is_reported(write, tmp_path):
     assert done.returncode == 2
     assert "standard output cannot be written: No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+STEERING = "red \x1b[31m, a title \x1b]0;x\x07, backwards \u202etxt.exe, over\rwritten"
+AS_TEXT = r"red \x1b[31m, a title \x1b]0;x\x07, backwards \u202etxt.exe, over\rwritten"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture(params=[Terminal, io.StringIO], ids=["terminal", "pipe"])
+def screen(request, monkeypatch):
+    """What a border is drawn around: call it within the test, as pytest has streams of its own."""
+
+    def screen():
+        streams = request.param(), request.param()
+        monkeypatch.setattr(sys, "stdout", streams[0])
+        monkeypatch.setattr(sys, "stderr", streams[1])
+        return streams
+
+    return screen
+
+
+@pytest.fixture
+def a_command_that(monkeypatch, dbgsom):
+    def call(does):
+        monkeypatch.setitem(cli.commands, "odd", click.Command("odd", callback=does))
+        return dbgsom("odd")
+
+    return call
+
+
+def test_a_command_prints_control_characters_as_text(a_command_that):
+    def odd():
+        click.echo(STEERING)
+        print(STEERING, file=sys.stderr)
+        print("two\nlines\tand tabs, äöü 日本 🙂")
+
+    answer = a_command_that(odd)
+    assert answer.out == f"{AS_TEXT}\ntwo\nlines\tand tabs, äöü 日本 🙂\n"
+    assert answer.err == f"{AS_TEXT}\n"
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+@pytest.mark.parametrize("kind", [RuntimeError, click.ClickException])
+def test_errors_and_tracebacks_are_text(kind, debug, a_command_that, monkeypatch):
+    monkeypatch.setenv("DBGSOM_DEBUG", debug)
+
+    def odd():
+        raise kind(STEERING)
+
+    answer = a_command_that(odd)
+    assert AS_TEXT in answer.err
+    assert "\x1b" not in answer.err
+
+
+def test_bars_may_go_back_to_the_start_of_their_line(screen):
+    _, err = screen()
+    with redacted_terminal():
+        sys.stderr.write("\r 10 %")
+        sys.stderr.write("\r 20 %\r")
+        sys.stderr.write("\r")
+    assert err.getvalue() == "\r 10 %\r 20 %\r\r"
+
+
+def test_rich_keeps_its_colours_and_hides_what_the_environment_held(screen, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    streams = screen()
+    terminal = isinstance(streams[0], Terminal)
+    with redacted_terminal():
+        register({}, "hunter22", "${env:TOKEN}")
+        Console(highlight=False).print("[bold]hunter22[/bold]")
+        with Progress(console=Console(file=unescaped(sys.stderr))) as bar:
+            bar.add_task("busy")
+            bar.update(bar.task_ids[0], completed=100)
+    out, err = (stream.getvalue() for stream in streams)
+    assert "\\x1b" not in out + err
+    assert ("\x1b[1m" in out, "\x1b[" in err) == (terminal, terminal)
+    assert "busy" in err
+    assert "${env:TOKEN}" in out
+    assert "hunter22" not in out
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", "0.9 \\xb1 0.1 in K\\xf6ln: 391 \\xd7 11, QE \\u2193, \\u6f22"),
+        ("cp1252", "0.9 ± 0.1 in Köln: 391 × 11, QE \\u2193, \\u6f22"),
+        ("utf-8", "0.9 ± 0.1 in Köln: 391 × 11, QE ↓, 漢"),
+    ],
+)
+@pytest.mark.parametrize("printer", ["print", "click", "rich"])
+def test_a_pipe_of_few_characters_gets_text_in_those(monkeypatch, encoding, shown, printer):
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    text = "0.9 ± 0.1 in Köln: 391 × 11, QE ↓, 漢"
+    with redacted_terminal():
+        if printer == "rich":
+            Console(highlight=False).print(text)
+        else:
+            (click.echo if printer == "click" else print)(text)
+    streams[0].flush()
+    assert streams[0].buffer.getvalue().decode(encoding) == shown + "\n"
+
+
+def record(epoch, seconds):
+    return EpochRecord(epoch, 10, "growing", 1.0, 4, (), 0.5, 0.1, seconds)
+
+
+def make_run(name="a"):
+    data = {"samples": 9, "features": 2}
+    return SimpleNamespace(kind="run", name=name, id=name, data=data, total_epochs=10)
+
+
+@pytest.fixture(autouse=True)
+def every_epoch_is_printed(monkeypatch):
+    monkeypatch.setattr("dbgsom_core.cli.run._SECONDS_BETWEEN_LINES", 0.0)
+
+
+@pytest.fixture
+def bar_screen():
+    return io.StringIO()
+
+
+@pytest.fixture
+def bar(bar_screen):
+    return Progress(console=Console(file=bar_screen, width=80), auto_refresh=False)
+
+
+@pytest.mark.parametrize("display", ["lines", "bar"])
+def test_the_time_left_is_shown(display, capsys, bar):
+    shown, run = TextDisplay(1, None if display == "lines" else bar), make_run()
+    shown.dbgsom_run_started(run)
+    shown.dbgsom_epoch_finished(run, record(2, seconds=3.0))
+    printed = capsys.readouterr().err if display == "lines" else bar.tasks[0].fields["left"]
+    assert printed.strip().endswith("ETA 12 s")
+
+
+def test_a_run_that_ends_early_leaves_a_line_and_no_bar(bar, bar_screen):
+    display, run = TextDisplay(1, bar), make_run()
+    for end in (lambda: display.dbgsom_run_failed(run, KeyboardInterrupt()), display.clear):
+        display.dbgsom_run_started(run)
+        display.dbgsom_epoch_finished(run, record(3, seconds=1.0))
+        end()
+        assert bar.tasks == []
+        assert bar_screen.getvalue().splitlines()[-1].startswith("epoch 3/10 ")
+        assert bar_screen.getvalue().endswith("  stopped in 1.00 s\n")
+    display.dbgsom_run_started(run)
+    display.clear()  # before the first epoch there is nothing to print
+    assert (bar.tasks, bar_screen.getvalue().splitlines()[-1][:2]) == ([], "a:")

@@ -166,9 +166,8 @@ def test_a_run_tells_of_it(load, built_ins):
     assert set(map(type, params.values())) <= {str, int, float, bool}
     assert default_name(made, estimator).startswith("iris: hierarchical directed SF 0.3, ")
     described = describe_components(made, estimator.parts(), built_ins)
-    growths = {one["name"]: one["params"] for one in described if one["kind"] == "growth"}
-    assert set(growths) == {"hierarchical", "directed"}
-    assert growths["directed"]["spreading_factor"] == 0.3
+    growths = [one["name"] for one in described if one["kind"] == "growth"]
+    assert growths == ["hierarchical", "directed"]
 
 
 def test_third_parties_nest_and_are_nested(load, third_party):

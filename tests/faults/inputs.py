@@ -36,7 +36,7 @@ from dbgsom_core.config import is_sweep, load_experiment, load_sweep
 from dbgsom_core.config.show import as_yaml, differences, explain
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.check import check_experiment
+from dbgsom_core.runs.api import check_experiment
 from dbgsom_core.runs.folder import RunFiles, read_run
 from dbgsom_core.runs.pipeline import prepare_run
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz

@@ -6,9 +6,16 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.compare.compare import compare
-from dbgsom_core.runs.folder import RunFiles, write_json, write_status, write_text, write_yaml
-from dbgsom_core.runs.folds import FoldMeasures, folds_text
+from dbgsom_core.runs.compare import compare
+from dbgsom_core.runs.folder import (
+    FoldMeasures,
+    RunFiles,
+    folds_text,
+    write_json,
+    write_status,
+    write_text,
+    write_yaml,
+)
 
 STARTED = "2026-11-24T10:15:{:02d}.{:03d}+00:00"
 

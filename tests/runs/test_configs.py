@@ -13,7 +13,7 @@ from dbgsom_core.engine.partitioned import PartitionedSamples
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.folder import read_run
-from dbgsom_core.runs.sweeps.sweep import run_sweep
+from dbgsom_core.runs.sweep import run_sweep
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RUNS = [path for path in sorted(CONFIGS.glob("*.yaml")) if not is_sweep(path)]

@@ -13,11 +13,10 @@ from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.callbacks import make_callbacks
-from dbgsom_core.runs.find import RunLock
+from dbgsom_core.runs.callbacks import Interrupted, make_callbacks, shutdown
 from dbgsom_core.runs.folder import find_runs
 from dbgsom_core.runs.pipeline import failures_reported, run_experiment
-from dbgsom_core.runs.signals import Interrupted, shutdown
+from dbgsom_core.runs.stored_runs import RunLock
 
 CONFIG = """\
 experiment: ends

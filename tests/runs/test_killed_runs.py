@@ -10,23 +10,21 @@ import pytest
 from click.testing import CliRunner
 
 from dbgsom_core.cli import cli
-from dbgsom_core.runs.find import (
-    RunLock,
-    find_run,
-    is_locked,
-    mark_killed_runs,
-    remove_empty_folders,
-)
 from dbgsom_core.runs.folder import (
     JournalLine,
     Process,
     RunFiles,
     append_epoch,
-    find_runs,
     journal_damage,
     read_run,
     write_json,
     write_status,
+)
+from dbgsom_core.runs.stored_runs import (
+    RunLock,
+    find_run,
+    is_locked,
+    mark_killed_runs,
 )
 from dbgsom_core.tables.safe_files import sweep, write_atomically
 
@@ -35,7 +33,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from dbgsom_core.runs.folder import RunFiles, write_status
-from dbgsom_core.runs.find import RunLock
+from dbgsom_core.runs.stored_runs import RunLock
 folder = Path(sys.argv[1])
 lock = RunLock(folder)
 assert lock.acquire()
@@ -146,25 +144,6 @@ def test_a_lost_or_doubled_line_of_the_journal_is_noticed(epochs, damage, tmp_pa
     found = journal_damage(read_run(files.folder))
     assert found.endswith(damage)
     assert bool(found) == bool(damage)
-
-
-def test_folders_of_runs_that_never_began_are_removed_in_time(tmp_path):
-    group = tmp_path / "group" / "digits"
-    empty, half, locked, kept, young = (group / f"20260101-12000{i}-0123ab" for i in range(5))
-    for folder in (empty, half, locked, kept, young, tmp_path / "mine" / "a-b-c"):
-        folder.mkdir(parents=True)
-    (half / ".status-0123456789ab.json").touch()
-    (half / ".lock").touch()
-    (kept / "notes.txt").touch()
-    with RunLock(locked) as lock:
-        assert lock.acquire()
-        for folder in (empty, half, locked, kept, tmp_path / "mine" / "a-b-c"):
-            os.utime(folder, (0, 0))
-        assert find_runs(tmp_path, "group/digits") == []
-        remove_empty_folders(tmp_path)
-        assert sorted(group.iterdir()) == [locked, kept, young]
-    assert (tmp_path / "mine" / "a-b-c").exists()
-    remove_empty_folders(tmp_path / "nowhere")
 
 
 def test_only_what_was_left_half_written_is_swept(tmp_path):

@@ -14,8 +14,8 @@ import dbgsom_core
 from dbgsom_core import SomVQ
 from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.runs import models as samples
 from dbgsom_core.runs import pipeline
-from dbgsom_core.runs.models import samples
 
 ROWS, FEATURES = 60_000, 8
 

@@ -11,7 +11,7 @@ from dbgsom_core.cli import main
 from dbgsom_core.config import load_sweep
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.folder import read_run
-from dbgsom_core.runs.sweeps.optimize import Trials
+from dbgsom_core.runs.sweep import Trials
 from dbgsom_plugins.trackers.run_folder import RunFolderObserver
 
 CONFIG = """\

@@ -107,17 +107,10 @@ def test_a_sweep_may_be_plain_values(folder, capsys):
         dbgsom_core.sweep({**SMALL, "sweep": wrong})
 
 
-@pytest.mark.parametrize(
-    ("jobs", "told"),
-    [
-        (0, "0 is not in the range x>=1"),
-        (1.5, "1.5 is not a valid integer"),
-        (True, "True is not a valid integer"),
-    ],
-)
-def test_a_sweep_needs_at_least_one_job(folder, jobs, told):
+@pytest.mark.parametrize("jobs", [0, 1.5, True])
+def test_a_sweep_needs_at_least_one_job(folder, jobs):
     (folder / "sweep.yaml").write_text(yaml.dump({**SMALL, "sweep": {"grid": {"seed": [1, 2]}}}))
-    with pytest.raises(ConfigError, match=f"invalid value for 'jobs': {told}"):
+    with pytest.raises(ConfigError, match=f"jobs must be a whole number from 1, not {jobs}"):
         dbgsom_core.sweep("sweep.yaml", jobs=jobs)
     assert not (folder / "runs").exists()
 

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dbgsom_core.runs.compare.stats import (
+from dbgsom_core.runs.stats import (
     LEVEL,
     adjusted_means,
     holm,
     mean_and_deviation,
     paired_t,
-    pairs_needed,
     rank_test,
 )
 
@@ -66,19 +65,6 @@ def test_holm_as_published():
     corrected = holm([0.01, 0.04, 0.03, 0.005, np.nan])
     np.testing.assert_allclose(corrected, [0.03, 0.06, 0.06, 0.02, np.nan])
     assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
-
-
-@pytest.mark.parametrize(("difference", "ratio"), [(0.5, 0.0), (1.0, 0.0), (0.9, 0.05)])
-def test_as_many_pairs_as_needed_have_the_power(difference, ratio):
-    pairs = pairs_needed(difference, 1.0, ratio)
-
-    def power(n):
-        error = math.sqrt(1 / n + ratio)
-        critical = stats.t.ppf(1 - LEVEL / 2, n - 1)
-        return stats.nct.sf(critical, n - 1, difference / error)
-
-    assert power(pairs) == pytest.approx(0.8, abs=0.03)
-    assert pairs_needed(difference, 1.0, ratio, LEVEL / 10) > pairs
 
 
 def dummies(table):

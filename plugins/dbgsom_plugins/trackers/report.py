@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import Html, MapView, Ranking, Run, RunResult, as_label
-from dbgsom_core.runs.compare.text import in_digits, value_of
+from dbgsom_core.runs.compare import in_digits, value_of
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
 
 if TYPE_CHECKING:

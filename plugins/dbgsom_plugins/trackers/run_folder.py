@@ -25,6 +25,7 @@ from dbgsom_core.api import (
     private_logger,
     write_atomically,
 )
+from dbgsom_core.runs.callbacks import shutdown
 from dbgsom_core.runs.folder import (
     JournalLine,
     RunFiles,
@@ -42,7 +43,6 @@ from dbgsom_core.runs.folder import (
     write_yaml,
 )
 from dbgsom_core.runs.manifest import Manifest
-from dbgsom_core.runs.signals import shutdown
 from dbgsom_plugins.trackers.system_metrics import SystemMetrics
 
 _log = private_logger("dbgsom.run_folder")
@@ -155,8 +155,8 @@ class RunFolderObserver:
         written.last_epoch = epoch.epoch
 
     def keep(self, run: Run, result: RunResult) -> None:
-        # These import much, long after the start.
-        from dbgsom_core.runs.film import save_film
+        """Write the measures and the model, before anything is drawn."""
+        # This imports much, long after the start.
         from dbgsom_core.tables import write_table
 
         files = RunFiles(run.folder)
@@ -171,8 +171,6 @@ class RunFolderObserver:
                     write_atomically(path, one.save)
                 if result.example is not None:
                     _write_examples(files, result)
-            if result.view is not None and result.view.film:
-                save_film(files.film, result.view.film)
             for name, batches in result.tables.items():
                 if name != "assignments" or self._assigns(run):
                     try:

@@ -18,12 +18,11 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from dbgsom_core import GrowthFilm, SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.api import Death, EpochRecord, Html
-from dbgsom_core.estimators import growth_film
+from dbgsom_core.estimators import checkpoints
 from dbgsom_core.estimators.display import view_of
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.figures import MapView
 from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.runs import film as stored
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.explorer import Explorer
@@ -503,7 +502,7 @@ def heard(epoch, epochs, prototypes):
 
 
 def test_what_is_kept_is_bounded_and_begins_anew(monkeypatch, tmp_path):
-    monkeypatch.setattr(growth_film, "_MOST_VALUES", 40)
+    monkeypatch.setattr(checkpoints, "_MOST_VALUES", 40)
     film = GrowthFilm(100)
     for epoch in range(1, 101):
         film(heard(epoch, 100, np.full((2, 3), float(epoch))))
@@ -532,28 +531,3 @@ def test_a_training_that_goes_on_has_the_frames_of_before(left, tmp_path):
     assert list(whole.frames) == [1, 2, 4, 6, 8, 10]
     assert list(second.frames) == [1, 2, 6, 8, 10]
     assert all((second.frames[epoch] == whole.frames[epoch]).all() for epoch in second.frames)
-
-
-def test_a_film_is_stored_small_and_read_to_half_a_step(tmp_path, rng):
-    frames = {
-        epoch: rng.normal(size=(k, 40)) * 10.0 ** rng.integers(-3, 9, 40)
-        for epoch, k in ((1, 4), (5, 9), (10, 200))
-    }
-    frames[10][3, 2], frames[10][5, 2] = np.nan, np.inf
-    for one in frames.values():
-        one[:, 7], one[:, 8] = np.nan, 3.5
-    stored.save_film(tmp_path / "film.npz", frames)
-    found = stored.load_film(tmp_path / "film.npz")
-    assert list(found) == [1, 5, 10]
-    values = np.concatenate(list(frames.values()))
-    finite = np.where(np.isfinite(values), values, np.nan)
-    kept = np.delete(np.arange(40), 7)
-    half = np.zeros(40)
-    half[kept] = np.nanmax(finite[:, kept], axis=0) - np.nanmin(finite[:, kept], axis=0)
-    half = half / 496 * 1.001 + 1e-6 * np.nan_to_num(np.abs(finite)).max(axis=0)
-    for epoch, frame in frames.items():
-        np.testing.assert_array_equal(np.isnan(found[epoch]), ~np.isfinite(frame))
-        known = np.isfinite(frame)
-        assert (np.abs(found[epoch] - frame)[known] <= np.tile(half, (len(frame), 1))[known]).all()
-    assert (tmp_path / "film.npz").stat().st_size < values.size + 4000
-    assert stored.load_film(tmp_path / "none.npz") == {}

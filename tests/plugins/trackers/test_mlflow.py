@@ -15,9 +15,16 @@ import pytest
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import Ranking, RunResult, Variant
 from dbgsom_core.plugins.callbacks import call
-from dbgsom_core.runs.find import RunLock
-from dbgsom_core.runs.folder import RunFiles, StoredRun, read_run, write_status
-from dbgsom_core.runs.folds import FoldMeasures, folds_text, summary
+from dbgsom_core.runs.folder import (
+    FoldMeasures,
+    RunFiles,
+    StoredRun,
+    folds_text,
+    read_run,
+    summary,
+    write_status,
+)
+from dbgsom_core.runs.stored_runs import RunLock
 from dbgsom_plugins.trackers.mlflow.pages import description, short_name
 from dbgsom_plugins.trackers.mlflow.store import quiet
 from dbgsom_plugins.trackers.mlflow.tracker import MLflow

@@ -37,7 +37,7 @@ class DbgsomEvaluator(ModelEvaluator):  # type: ignore[misc]
     ) -> EvaluationResult | None:
         if "dbgsom" not in getattr(getattr(model, "metadata", None), "flavors", ()):
             return None
-        from dbgsom_core.runs.fitted import tested
+        from dbgsom_core.runs.results import tested
         from dbgsom_plugins.trackers.mlflow.store import key_of
         from dbgsom_plugins.trackers.mlflow.upload import log_figures
 

@@ -27,7 +27,9 @@ import dbgsom_core
 from dbgsom_core.api import masked
 from dbgsom_core.errors import callers_level
 from dbgsom_core.persistence import FittedModel, load, save
-from dbgsom_core.runs.fitted import (
+from dbgsom_core.runs.folder import JournalLine, RunFiles, StoredRun
+from dbgsom_core.runs.manifest import estimator_params, name_of_parts
+from dbgsom_core.runs.results import (
     data_name,
     default_measures,
     digest_of,
@@ -35,8 +37,6 @@ from dbgsom_core.runs.fitted import (
     known_measures,
     seen,
 )
-from dbgsom_core.runs.folder import JournalLine, RunFiles, StoredRun
-from dbgsom_core.runs.manifest import estimator_params, name_of_parts
 from dbgsom_plugins.trackers.mlflow import model as models
 from dbgsom_plugins.trackers.mlflow.model import FILE, FLAVOR
 from dbgsom_plugins.trackers.mlflow.pages import description

@@ -35,7 +35,6 @@ from mlflow.models import Model
 
 from dbgsom_core.api import Columns, DbgsomError, masked
 from dbgsom_core.persistence import load
-from dbgsom_core.runs.find import mark_killed
 from dbgsom_core.runs.folder import (
     JournalLine,
     RunFiles,
@@ -46,6 +45,7 @@ from dbgsom_core.runs.folder import (
     read_run,
 )
 from dbgsom_core.runs.manifest import data_title
+from dbgsom_core.runs.stored_runs import mark_killed
 from dbgsom_plugins.trackers.mlflow import pages
 from dbgsom_plugins.trackers.mlflow import store as stores
 from dbgsom_plugins.trackers.mlflow.model import (

@@ -1,0 +1,599 @@
+"""`compare`: select finished runs, rank their variants, say how sure that is, write tables."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from dbgsom_core.config import DecideSettings
+from dbgsom_core.errors import DataError, as_text
+from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, write_text
+from dbgsom_core.runs.ranking import (
+    SHOWN_BESIDE,
+    MeanRanks,
+    RankingCriterion,
+    Row,
+    Table,
+    find_criterion,
+    group_runs,
+    is_in_units,
+    make_entry,
+    rank,
+    rank_over_data_sets,
+    with_arrow,
+    without_repeats,
+)
+from dbgsom_core.runs.stats import LEVEL
+from dbgsom_core.runs.stored_runs import find_run, mark_killed_runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_POWERS_OF_TEN = 1e15
+_MORE = "several seeds (sweep: {repeats: {seeds: 5}}) or folds (split: {folds: 5})"
+_MARKS = re.compile(r"([\\`*\[\]|~$<>&]|(?<!\w)_|_(?!\w))")
+_STYLE = (
+    ".dbgsom{border-collapse:collapse;font-variant-numeric:tabular-nums}"
+    ".dbgsom th,.dbgsom td{padding:.2em .8em;text-align:right;border-bottom:1px solid #8884}"
+    ".dbgsom :is(th,td):first-child{text-align:left}"
+)
+
+Cells = tuple[list[str], list[list[str | None]]]  # a header, and rows
+
+
+def compare(
+    *targets: str | Path,
+    by: str | None = None,
+    direction: str | None = None,
+    split: str | None = None,
+    runs: str | Path = "runs",
+    registry: Registry | None = None,
+) -> Comparison:
+    """Compare the finished runs of experiments, of sweeps, or runs by name.
+
+    Runs that differ in nothing but their seed are one variant. Runs whose process died without a
+    word are closed as killed on the way.
+
+    Parameters
+    ----------
+    *targets : str or Path
+        Experiments, ids of sweeps or runs, or run folders; none: the only experiment there is.
+    by : str, optional
+        The measure that ranks, ``accuracy`` or ``test/accuracy``. Without it the ``decide`` section
+        of the sweep says which, else the estimator: accuracy for a classifier, r2 for a regressor,
+        combined_error for vq.
+    direction : {"maximize", "minimize"}, optional
+        Which end of it is best; as the measure says without it.
+    split : {"test", "train"}, optional
+        On which part; the test part where there is one without it.
+    runs : path
+        The folder that holds all experiments.
+    registry : Registry, optional
+        Knows the measures; the installed plugins without it.
+
+    Raises
+    ------
+    DataError
+        A target or the measure is unknown, or no run has finished.
+    PluginError
+        The measure's plugin is broken.
+    """
+    registry = registry or get_registry()
+    finished, sweeps, notes, damaged = _select_runs(list(map(str, targets)), Path(runs))
+    parent = next((one for one in sweeps if {one.id} == {run.parent for run in finished}), None)
+    section: Any = None if parent is None else parent.config.get("sweep")
+    of_sweep = DecideSettings()
+    if by is None and isinstance(section, Mapping):  # a name replaces all of it
+        with suppress(ValidationError):  # of another version
+            of_sweep = DecideSettings.model_validate(section.get("decide") or {})
+    settings = DecideSettings(
+        measure=by or of_sweep.measure,
+        direction=direction or of_sweep.direction,  # type: ignore[arg-type]
+        split=split or of_sweep.split,  # type: ignore[arg-type]
+    )
+    kinds = {str((run.config.get("model") or {}).get("estimator", "vq")) for run in finished}
+    names = list(dict.fromkeys(name for run in finished for name in run.measures))
+    criterion = find_criterion(settings, kinds, names, registry)
+    if criterion is None:
+        listed = ", ".join(sorted(names)) or "none"
+        raise DataError(f"nothing says what is best; name a measure by --by, of: {listed}")
+    in_units = is_in_units(criterion, registry)
+    entries = [make_entry(run, in_units, registry) for run in finished]
+    newest = without_repeats(entries)
+    tables = [rank(group, criterion, registry) for group in group_runs(newest)]
+    tables.sort(key=lambda table: table.name)
+    if repeats := len(entries) - len(newest):
+        notes.append(
+            f"{repeats} older run(s) repeat another with the same configuration and seed, and are "
+            "left out"
+        )
+    units = {repr((t.facts.get("metric"), t.facts.get("prepare"))) for t in tables}
+    if in_units and len(units) > 1:
+        notes.append(
+            f"{criterion.measure} is in the units of the metric, so runs of other metrics or "
+            "'prepare' steps are not ranked together; topographic_error has no units"
+        )
+    return Comparison(criterion, tables, rank_over_data_sets(tables), notes, damaged, finished)
+
+
+def _select_runs(
+    targets: Sequence[str], root: Path
+) -> tuple[list[StoredRun], list[StoredRun], list[str], dict[str, str]]:
+    """Return finished runs, oldest first, sweeps, notes, and what is damaged by folder."""
+    known = find_experiments(root)
+    if not targets and len(known) != 1:
+        raise DataError(
+            f"there are several experiments in {root}; name one of them: {', '.join(known)}"
+            if known
+            else f"there are no runs in {root}; start one with 'dbgsom run', or name another folder"
+        )
+    listed = [run for target in targets or known for run in _runs_of(target, root, known)]
+    found = {run.files.folder.absolute(): run for run in listed}.values()
+    damaged = {run.files.folder.name: run.damage for run in found if run.damage}
+    whole = [run for run in found if not run.damage]
+    sweeps = [run for run in whole if run.kind == "sweep"]
+    runs = sorted(
+        (run for run in whole if run.kind == "run"),
+        key=lambda run: (run.started is not None and run.started.timestamp(), run.id),
+    )
+    finished = [run for run in runs if run.status == "finished"]
+    unfinished = Counter(str(run.status) for run in runs if run.status != "finished")
+    states = ", ".join(f"{count} {state}" for state, count in unfinished.items())
+    if finished:
+        notes = [f"not finished, and left out: {states}"] if unfinished else []
+        return finished, sweeps, notes, damaged
+    each = [f"{name} damaged: {why}" for name, why in damaged.items()]
+    each += [f"{run.id} {run.status}" for run in (*sweeps, *runs)]
+    message = f"{', '.join(targets or known)} in {root} has no finished run: "
+    message += ", ".join(each[-5:]) or "it has none"
+    for one in (*runs, *sweeps):
+        resumable = one.status in ("killed", "failed") and one.files.config.exists()
+        if one.parent is None and resumable:
+            message += f"; to go on: dbgsom {one.kind} --resume {one.id}"
+            break
+    raise DataError(message)
+
+
+def _runs_of(target: str, root: Path, known: Sequence[str]) -> list[StoredRun]:
+    name = target.strip("/")
+    if name in known:
+        mark_killed_runs(root, name)
+        return find_runs(root, name)
+    run, _ = find_run(target, root, besides=", no sweep")
+    if run.kind == "run" or run.damage:
+        return [run]
+    group = run.files.folder.parent
+    mark_killed_runs(group.parent, group.name)
+    return [one for one in find_runs(group.parent, group.name) if run.id in (one.id, one.parent)]
+
+
+# ------------------------------------------------------------------------------- the result
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """A ranking of runs; a notebook shows it as tables."""
+
+    criterion: RankingCriterion  # the measure that ranks
+    tables: Sequence[Table]  # of each data set, and way to divide it: these are not ranked together
+    rankings: Sequence[MeanRanks]  # where the same variants ran on several data sets
+    notes: Sequence[str]  # what else a reader should know: runs that are not finished, repeats, …
+    damaged: Mapping[str, str]  # what is wrong with folders that cannot be read, by their names
+    runs: Sequence[StoredRun]  # all that were compared
+
+    @property
+    def sentence(self) -> str:
+        """Which variant won: a line each data set, and one over all of them."""
+        several = len(self.tables) > 1
+        lines = [f"{t.name}: {verdict(t)}" if several else verdict(t) for t in self.tables]
+        return "\n".join([*lines, *map(rank_verdict, self.rankings)])
+
+    def __repr__(self) -> str:
+        return f"<{len(self.runs)} runs compared by {self.criterion.name}: {self.sentence}>"
+
+    def _repr_html_(self) -> str:
+        return _as_html(self)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a row for each variant on each data set; see `Row` for the columns.
+
+        What tells variants apart has columns of its own where all variants have it. ``best`` says
+        which values of the measure that ranks are best: ``greater``, ``less`` or ``0``. Of the
+        measures beside it ``attrs["best"]`` says so, by column; nothing where no plugin does.
+        """
+        import pandas as pd
+
+        rows = [
+            (table, place, row) for table in self.tables for place, row in enumerate(table.rows)
+        ]
+        keys = dict.fromkeys(key for _, _, row in rows for key in row.fields)
+        shared = [key for key in keys if all(key in row.fields for _, _, row in rows)]
+        measures = dict.fromkeys(name for _, _, row in rows for name in row.measures)
+        names = ("adjusted", "difference", "low", "high", "p", "holm", "pairs")
+        records = [
+            {"data": table.name, "rank": place + 1, "variant": row.variant}
+            | {key.removeprefix("model."): row.fields[key] for key in shared}
+            | {"measure": table.criterion.name, "best": table.criterion.end}
+            | {"seeds": row.seeds, "folds": row.folds, "baseline": table.baseline}
+            | {"mean": row.mean, "std": row.deviation}
+            | {name: getattr(row, name) for name in names}
+            | {"runs": " ".join(row.runs)}
+            | {name: row.measures.get(name, (None,))[0] for name in measures}
+            for table, place, row in rows
+        ]
+        frame = pd.DataFrame.from_records(records)
+        frame.attrs["best"] = {k: v for table in self.tables for k, v in table.ends.items()}
+        return frame
+
+    def save(self, path: str | Path) -> None:
+        """Write the tables to a file: .csv, .html or .md by its ending.
+
+        Raises `DataError` where it has another ending, or cannot be written.
+        """
+        path = Path(path)
+        check_ending(path)
+        write = {".csv": _as_csv, ".html": _as_page, ".md": _as_markdown}[path.suffix.lower()]
+        try:
+            write_text(path, write(self))
+        except OSError as error:
+            raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def check_ending(path: Path) -> None:
+    if path.suffix.lower() not in (".csv", ".html", ".md"):
+        raise DataError(f"'{path.name}' ends in none of .csv, .html and .md")
+
+
+def _as_csv(comparison: Comparison) -> str:
+    frame = comparison.to_pandas().astype(object).rename(columns=as_text)
+    frame = frame.map(lambda value: as_text(value) if isinstance(value, str) else value)
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _as_markdown(comparison: Comparison) -> str:
+    def escaped(content: str | None) -> str:
+        return _MARKS.sub(
+            lambda found: html.escape(found[0]) if found[0] in "<>&" else f"\\{found[0]}",
+            as_text(content or "").replace("\n", " "),
+        )
+
+    blocks = []
+    for kind, content in _blocks(comparison):
+        if kind == "table":
+            header, rows = content
+            lines = [[*map(escaped, header)], ["---"] * len(header)]
+            lines += [[*map(escaped, row)] for row in rows]
+            blocks.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        else:
+            mark = {"h3": "## ", "li": "* "}.get(kind, "")
+            blocks.append(f"{mark}{escaped(content)}")
+    return "\n\n".join(blocks) + "\n"
+
+
+def _as_html(comparison: Comparison) -> str:
+    import pandas as pd
+
+    blocks = [f"<style>{_STYLE}</style>"]
+    for kind, content in _blocks(comparison):
+        if kind == "table":
+            cells = [[as_text(cell or "") for cell in row] for row in content[1]]
+            frame = pd.DataFrame(cells, columns=[as_text(name) for name in content[0]])
+            with pd.option_context("display.max_colwidth", None):
+                blocks.append(frame.to_html(index=False, border=0, classes="dbgsom"))
+        else:
+            blocks.append(f"<{kind}>{html.escape(as_text(content))}</{kind}>")
+    return "\n".join(blocks)
+
+
+def _as_page(comparison: Comparison) -> str:
+    names = html.escape(as_text(", ".join(dict.fromkeys(r.experiment for r in comparison.runs))))
+    head = f'<meta charset="utf-8"><title>{names}</title>'
+    body = f"<body>\n{_as_html(comparison)}\n</body>"
+    return f"<!doctype html>\n<html><head>{head}</head>{body}</html>\n"
+
+
+def _blocks(comparison: Comparison) -> Iterator[tuple[str, Any]]:
+    for table in comparison.tables:
+        yield "h3", table_title(table)
+        yield "b", verdict(table)
+        yield "table", columns_of(table, beside(table))
+        for more in filter(None, (baseline_text(table), method(table))):
+            yield "p", more
+    for ranking in comparison.rankings:
+        yield "h3", "Ranks over data sets"
+        yield "b", rank_verdict(ranking)
+        yield "table", rank_columns(ranking)
+    for note in comparison.notes:
+        yield "li", note
+    for name, why in comparison.damaged.items():
+        yield "li", f"{name}: damaged: {why}"
+
+
+# ---------------------------------------------------------------------------------------- numbers
+
+
+def in_digits(value: float, digits: int) -> str:
+    """Return a number with so many significant digits, but large ones whole."""
+    text = f"{value:.{digits}g}"
+    return f"{value:.0f}" if "e+" in text and abs(value) < _POWERS_OF_TEN else text
+
+
+def number(value: float) -> str:
+    if not math.isfinite(value) or value == 0:
+        return str(value) if value else "0"
+    return in_digits(value, 4 if abs(value) >= 1 else 3)
+
+
+def value_of(mean: float, deviation: float | None) -> str:
+    """Return a mean with its deviation as text, the mean to the place of the deviation."""
+    if deviation is None or not math.isfinite(deviation):
+        return number(mean)
+    if deviation == 0 or not math.isfinite(mean):
+        return f"{number(mean)} ± {number(deviation)}"
+    digits = max(0, 1 - math.floor(math.log10(deviation)))
+    if digits > 8 or abs(mean) >= 1e6:
+        return f"{number(mean)} ± {deviation:.2g}"
+    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
+
+
+def _interval(row: Row, sign: int = 1) -> list[str]:
+    assert row.difference is not None
+    if row.low is None or row.high is None:
+        return [number(sign * row.difference)]
+    width = row.high - row.low
+    places = min(8, max(0, 2 - math.ceil(math.log10(width)))) if width > 0 else 0
+    low, high = sorted((sign * row.low, sign * row.high))
+    texts = [f"{x + 0.0:.{places}f}" for x in (sign * row.difference, low, high)]
+    return [text.removeprefix("-") if float(text) == 0 else text for text in texts]
+
+
+def _p_text(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+# -------------------------------------------------------------------------------------- sentences
+
+
+def verdict(table: Table) -> str:
+    """Return which variant won, and how sure that is, or what would tell."""
+    measure, criterion = table.criterion.measure, table.criterion
+    if not table.ranked:
+        trained = any(f"train/{measure}" in row.measures for row in table.rows)
+        untested = trained and criterion.split == "test"
+        cure = "; --split train compares by the training part" if untested else ""
+        return f"No run has a value of {criterion.name}{cure}."
+    best, *others = table.ranked
+    value = value_of(best.mean, best.deviation)
+    unsure = [row for row in others if row.holm is None or row.holm >= LEVEL]
+    if not others:
+        text = f"There is one variant: {measure} {value}."
+    elif all(row.holm is None for row in others):
+        text = _untested(table)
+    elif unsure:
+        which = "the other" if len(others) == 1 else f"{len(unsure)} of the other {len(others)}"
+        text = (
+            f"No clear winner yet: {best.variant} has the best {measure}, {value}, but the test "
+            f"does not tell it from {which}. {_what_would_tell(table, unsure[0])}"
+        )
+    else:
+        largest = max(row.holm for row in others if row.holm is not None)
+        against = "" if len(others) == 1 else f" or less against each of the other {len(others)}"
+        against += f", corrected for {table.tests} comparisons" if table.tests > 1 else ""
+        lead = _lead(table, others[0])
+        text = f"{best.variant} wins: {measure} {value}, {lead}; {_p_text(largest)}{against}."
+    base, key = table.baseline, criterion.sort_key
+    if base is not None and not key(best.mean) < key(base):
+        text += f" Yet that is no better than {_baseline_name(table)}, {number(base)}."
+    return text
+
+
+def _untested(table: Table) -> str:
+    best, *others = table.ranked
+    measure, most = table.criterion.measure, max(row.pairs for row in others)
+    if all(row.difference == 0 for row in others):
+        text = f"All variants have the same {measure} with the same seeds."
+        return text if most > 1 else f"{text} More would tell: {_MORE}."
+    if most == 0:
+        cure = "the variants have no seed or fold in common; give all of them the same seeds"
+    elif most == 1:
+        cure = f"there is one value each; {_MORE} would"
+    else:
+        cure = "the seeds change nothing; divide the data (split: {folds: 5})"
+    tied = f" ({same_mean(table.tied)})" if table.tied else ""
+    value = value_of(best.mean, best.deviation)
+    return (
+        f"{best.variant} has the best {measure}, {value}{tied}, but a test cannot tell how sure "
+        f"that is: {cure}."
+    )
+
+
+def _what_would_tell(table: Table, row: Row) -> str:
+    """Return how far the next variant is behind, and what would tell whether it is."""
+    if row.difference is None:
+        return f"It has no seed or fold in common with {row.variant}."
+    if row.difference == 0:
+        return f"{row.variant} has the same mean."
+    text = f"It is {_lead(table, row)}"
+    if row.p is None:
+        return f"{text}."
+    text += f", {_p_text(row.p)}"
+    if table.tests > 1 and row.holm is not None:
+        text += f" (corrected for {table.tests} comparisons: {_p_text(row.holm)})"
+    return f"{text}; more {'folds of more data' if table.ratio else 'seeds'} would tell more."
+
+
+def _lead(table: Table, row: Row) -> str:
+    value, *ends = _interval(row, -1 if table.criterion.greater_is_better else 1)
+    return f"{value} better than {row.variant}" + (f" (95 % CI {' to '.join(ends)})" * bool(ends))
+
+
+def baseline_text(table: Table) -> str:
+    """Return what an answer that learns nothing would measure; empty where it is not known."""
+    known = table.baseline
+    return "" if known is None else f"baseline: {number(known)} ({_baseline_name(table)})"
+
+
+def _baseline_name(table: Table) -> str:
+    numbers = table.criterion.measure in ("r2", "rmse", "mae")
+    return "always the mean" if numbers else "always the most frequent class"
+
+
+def leader_text(table: Table) -> str:
+    """Return which variant of a sweep that goes on is best."""
+    best = table.ranked[0]
+    values = value_of(best.mean, best.deviation)
+    if any(row.seeds > 1 for row in table.ranked):
+        values += f", {best.seeds} seed{'s' * (best.seeds > 1)}"
+    if not math.isclose(best.adjusted, best.mean, rel_tol=1e-12):
+        values += f", {number(best.adjusted)} adjusted to all seeds"
+    text = f"{best.variant} ({table.criterion.name} {values})"
+    return f"{text}; {same_mean(table.tied)}" if table.tied else text
+
+
+def same_mean(variants: Sequence[str]) -> str:
+    first, *others = variants
+    if not others:
+        return f"{first} has the same mean"
+    return f"{first} and {len(others)} other{'s' * (len(others) > 1)} have the same mean"
+
+
+def method(table: Table) -> str:
+    """Return what the numbers of a table are, and how they were tested, as a few sentences."""
+    folds, text = any(row.folds for row in table.ranked), []
+    if any(row.deviation is not None for row in table.ranked):
+        text.append(f"±: standard deviation over {'seeds and folds' if folds else 'seeds'}.")
+    if table.is_adjusted:
+        text.append(adjusted_for(table))
+    if table.test:
+        source = " (Nadeau & Bengio 2003)" if table.ratio else ""
+        text.append(
+            f"Difference: from the best variant, paired by {'folds' if folds else 'seeds'}. p: "
+            f"two-sided {table.test}{source}, which takes differences as normal."
+        )
+        if table.tests > 1:
+            text.append(
+                f"Corrected p: of {table.tests} pairs of variants some differ by chance, so each p "
+                f"counts for more (Holm 1979); below {LEVEL:g} two variants differ clearly."
+            )
+        if not table.ratio:
+            text.append("All models learned from the same samples: other data may say otherwise.")
+    return " ".join(text)
+
+
+def adjusted_for(table: Table) -> str:
+    """Return what orders variants that do not have the same seeds, or folds."""
+    what = "seeds and folds" if any(row.folds for row in table.ranked) else "seeds"
+    return (
+        f"Not all variants have the same {what}: they are in the order of adjusted means, which "
+        f"leave out what the {what} do that a variant has or lacks (least squares)."
+    )
+
+
+def rank_verdict(ranking: MeanRanks) -> str:
+    """Return which variant has the best mean rank, and how sure that is."""
+    means, test = ranking.means, ranking.test
+    where = f"over {len(ranking.tables)} data sets"
+    equal = int((means == means[0]).sum())
+    lead = f"{ranking.name}{ranking.variants[0]} has the best mean rank {where}, "
+    lead += number(float(means[0]))
+    if equal > 1:
+        lead = f"{ranking.name}{equal} variants share the best mean rank {where}"
+    if test is None:
+        return f"{lead}; {len(ranking.tables)} data sets are too few for a test."
+    p = f"{test.name}, {_p_text(test.p)}"
+    if test.p >= LEVEL:
+        return f"{lead}, without a clear difference: {p}."
+    if test.critical is None:
+        return f"{lead}, better than the other: {p}."
+    worse = int((means - means[0] > test.critical).sum())
+    return (
+        f"{lead}; the variants differ ({p}), and {worse} of the other {len(means) - 1} rank "
+        f"behind it by more than {number(test.critical)} (Nemenyi's critical difference)."
+    )
+
+
+# ------------------------------------------------------------------------------------------ cells
+
+
+def columns_of(table: Table, others: Sequence[str] = ()) -> Cells:
+    """Return the header and the cells of a table, with ``others``, measures beside that of rank."""
+
+    def p_cell(p: float | None) -> str | None:
+        return None if p is None else f"{p:.2g}" if p >= 0.001 else "<0.001"
+
+    def interval(row: Row) -> str | None:
+        if row.difference is None:
+            return None
+        value, *ends = _interval(row)
+        return f"{value} ({' to '.join(ends)})" if ends else value
+
+    rows, criterion = table.rows, table.criterion
+    tested = any(row.p is not None for row in rows)
+    columns: dict[str, list[str | None]] = {"variant": [row.variant for row in rows]}
+    if len(set(map(_count_of, table.ranked))) > 1:
+        columns["n"] = [*map(_count_of, rows)]
+    columns[with_arrow(criterion.measure, criterion.end)] = [
+        value_of(row.mean, row.deviation) if row.mean == row.mean else None for row in rows
+    ]
+    if table.is_adjusted:
+        texts = (value_of(row.adjusted, row.deviation) for row in rows)
+        columns["adjusted"] = [text.partition(" ")[0] for text in texts]
+    if any(row.difference is not None for row in rows):
+        columns["difference (95 % CI)" if tested else "difference"] = [*map(interval, rows)]
+    if tested:
+        columns["p"] = [p_cell(row.p) for row in rows]
+    if tested and table.tests > 1:
+        columns["corrected p"] = [p_cell(row.holm) for row in rows]
+    for name in others:
+        title = with_arrow(name.removeprefix(f"{criterion.split}/"), table.ends.get(name, ""))
+        columns[title] = [
+            value_of(*row.measures[name]) if name in row.measures else None for row in rows
+        ]
+    return list(columns), [list(cells) for cells in zip(*columns.values(), strict=True)]
+
+
+def _count_of(row: Row) -> str:
+    seeds = f"{row.seeds} seed{'s' * (row.seeds != 1)}"
+    if not row.folds:
+        return seeds
+    folds = f"{row.folds} fold{'s' * (row.folds != 1)}"
+    return folds if row.seeds == 1 else f"{seeds} × {folds}"
+
+
+def rank_columns(ranking: MeanRanks) -> Cells:
+    rows: list[list[str | None]] = [
+        [variant, number(float(mean)), *(number(float(rank)) for rank in of)]
+        for variant, mean, of in zip(ranking.variants, ranking.means, ranking.ranks, strict=True)
+    ]
+    return ["variant", "mean rank", *ranking.tables], rows
+
+
+def table_title(table: Table) -> str:
+    """Return what a table is of: data, measure, direction, and how many seeds and folds."""
+    criterion, facts = table.criterion, table.data
+    parts = [table.name]
+    if {"samples", "features"} <= set(facts):
+        parts.append(f"{facts['samples']} × {facts['features']}")
+    part = f" on the {criterion.split} part" if criterion.split else ""
+    better = "greater" if criterion.greater_is_better else "less"
+    measure = f"|{criterion.measure}|" if criterion.from_zero else criterion.measure
+    parts.append(f"by {measure}{part} ({better} is better)")
+    counts = set(map(_count_of, table.ranked))
+    return ", ".join([*parts, *(counts if len(counts) == 1 else ())])
+
+
+def beside(table: Table) -> list[str]:
+    part = table.criterion.split or "train"
+    wanted = (f"{part}/{name}" for name in SHOWN_BESIDE)
+    known = {name for row in table.rows for name in row.measures}
+    return [name for name in wanted if name in known and name != table.criterion.name][:2]

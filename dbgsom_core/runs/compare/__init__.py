@@ -1,1 +1,0 @@
-"""Comparing runs: one ranking for `compare` and for sweeps."""

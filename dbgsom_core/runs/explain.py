@@ -1,0 +1,339 @@
+"""Explain, explore and export models."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dbgsom_core.config import Experiment
+from dbgsom_core.errors import DataError, DbgsomError
+from dbgsom_core.estimators.answers import Explanation, nearest_rows
+from dbgsom_core.estimators.display import view_of
+from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.figures import Html, MapView
+from dbgsom_core.interfaces.trackers import Ranking, Run, Variant
+from dbgsom_core.interfaces.version import __version__
+from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.runs.data import Part, load_data
+from dbgsom_core.runs.folder import RunFiles, StoredRun, plain
+from dbgsom_core.runs.manifest import title_of
+from dbgsom_core.runs.models import UNKNOWN, FileSamples, FoundModel, model_of, training_data
+from dbgsom_core.runs.results import view_of_run, without_noise
+from dbgsom_core.tables import CsvDialect, Faults, as_texts, unseen_sentences
+
+FORMATS = ("csv", "json", "npz")
+_NEXT = 5  # variants that are tried
+
+# ------------------------------------------------------------------------------------- explain
+
+
+@dataclass(frozen=True)
+class Like:
+    """A row of the training data: its number from 0, what identifies it, target and distance."""
+
+    row: int
+    ids: dict[str, Any]
+    target: Any
+    distance: float
+
+
+@dataclass(frozen=True)
+class Explained:
+    """An explanation, the training rows nearest to it, and what a reader should know."""
+
+    explanation: Explanation
+    nearest: Sequence[Like]
+    notes: Sequence[str]
+    target: str = "target"  # what the data calls it
+    ids: Mapping[str, str] = field(default_factory=dict)  # of the row, where its file says so
+
+
+def explain_row(
+    found: FoundModel,
+    source: str,
+    row: int,
+    registry: Registry,
+    nearest: int = 5,
+    dialect: CsvDialect = UNKNOWN,
+) -> Explained:
+    """Say why a model answers to one row of a file as it does."""
+    model = found.model
+    samples = FileSamples(source, model, dialect, found.dialect)
+    batch = samples.row(row)
+    x = batch.X[0]
+    carried = {**batch.ids, **batch.annotations}
+    texts = {name: as_texts(values)[0].as_py() for name, values in carried.items()}
+    ids = {name: text for name, text in texts.items() if text is not None}
+    notes = [*found.notes, *samples.notes, *unseen_sentences(samples.unseen)]
+    if gaps := int(np.isnan(np.asarray(x, dtype=np.float64)).sum()):
+        notes.append(f"{gaps} of its features have no value, and are left out of its distances")
+    data, is_same = None, True
+    if nearest and found.run is not None:
+        try:
+            data, is_same = training_data(found.run, registry)
+        except DbgsomError as error:
+            notes.append(f"the training data cannot be had: {str(error).splitlines()[0]}")
+    if not is_same:
+        notes.append("the training data is not what it was in the run: nearest rows are left out")
+    try:
+        explanation = model.explain(x, found.feature_names)
+    except DbgsomError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{source}, row {row}: {error}") from error
+    like: list[Like] = []
+    if data is not None and is_same:
+        one, X = model.prepare(np.reshape(x, (1, -1))), model.prepare(data.X)
+        rows, distances = nearest_rows(model.estimator, one, X, nearest)
+        known = {**(data.ids or {}), **data.annotations}
+        for place, distance in zip(rows.tolist(), distances.tolist(), strict=True):
+            own = {name: values[place] for name, values in known.items()}
+            like.append(Like(place, own, None if data.y is None else data.y[place], distance))
+    target = (model.columns and model.columns.target) or "target"
+    return Explained(explanation, like, notes, target, ids)
+
+
+# ------------------------------------------------------------------------------------- explore
+
+
+@dataclass(frozen=True)
+class Explored:
+    """A page, how many rows it shows, and what a reader should know."""
+
+    page: Html
+    rows: int
+    notes: Sequence[str]
+
+
+def explore(
+    found: FoundModel,
+    other: FoundModel | None,
+    registry: Registry,
+    source: str | None = None,
+    dialect: CsvDialect = UNKNOWN,
+) -> Explored:
+    """Draw the explorer of one model, or of two with the same rows."""
+    both = [found] if other is None else [found, other]
+    notes = [note for one in both for note in one.notes]
+    if source is None:
+        learnt = _learnt(found, registry, notes)
+        digests = {None if one.run is None else one.run.data.get("digest") for one in both}
+        if len(digests - {None}) > 1:
+            raise DataError(
+                f"{' and '.join(one.where for one in both)} did not learn from the same data: give "
+                "the rows to show on both maps with --data FILE"
+            )
+        data = [learnt] * len(both)
+    else:
+        data = [_read(source, one, dialect, notes) for one in both]
+    titles = [one.where if one.run is None else title_of(one.run) for one in both]
+    if len(set(titles)) < len(titles):
+        titles = [f"{title} ({one.where})" for title, one in zip(titles, both, strict=True)]
+    views = [
+        model_view(one.model, rows, one.run, title)
+        for one, rows, title in zip(both, data, titles, strict=True)
+    ]
+    view = views[0] if other is None else replace(views[0], other=views[1])
+    try:
+        page: Html = registry.build("figure", "explorer").draw(view)
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return Explored(page, len(data[0].X), list(dict.fromkeys(notes)))
+
+
+def _learnt(found: FoundModel, registry: Registry, notes: list[str]) -> Data:
+    cure = "give rows with --data FILE"
+    if found.run is None:
+        raise DataError(f"{found.where} does not say which data its model learnt from: {cure}")
+    try:
+        data, is_same = training_data(found.run, registry)
+    except DbgsomError as error:
+        why = str(error).splitlines()[0]
+        raise DataError(f"the data of {found.where} cannot be had ({why}): {cure}") from error
+    if not is_same:
+        notes.append(f"the data is not what it was when {found.where} learnt from it")
+    return data
+
+
+def _read(source: str, found: FoundModel, dialect: CsvDialect, notes: list[str]) -> Data:
+    samples, faults = FileSamples(source, found.model, dialect, found.dialect), Faults()
+    batches = list(samples.batches())
+    for batch in batches:
+        faults.merge(batch.faults)
+    if faults:
+        raise DataError(samples.message(faults))
+    notes.extend(samples.notes)
+    if not sum(len(batch.X) for batch in batches):
+        raise DataError(f"{source} has no rows to show")
+
+    def joined(parts: Sequence[Mapping[str, pa.Array]]) -> dict[str, NDArray[Any]]:
+        # Columns as text, nothing where a cell is empty.
+        texts = {
+            name: pa.chunked_array([as_texts(one[name]) for one in parts]) for name in parts[0]
+        }
+        return {name: column.fill_null("").to_numpy() for name, column in texts.items()}
+
+    columns = found.model.columns
+    return Data(
+        np.concatenate([batch.X for batch in batches]),
+        feature_names=None if columns is None else columns.feature_names,
+        ids=joined([batch.ids for batch in batches]) or None,
+        annotations=joined([batch.annotations for batch in batches]),
+    )
+
+
+def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, title: str) -> MapView:
+    """Return the map of a model with raw samples, as figures see it."""
+    estimator = model.estimator
+    try:
+        X = model.prepare(data.X)
+        evaluation = estimator.evaluate(X, y=data.y)
+    except DbgsomError:
+        raise
+    except ValueError as error:
+        raise DataError(f"{title}: {error}") from error
+    undo = model.undone if model.steps else None
+    if run is None:
+        names = model.names_prepared() or ()
+        return view_of(estimator, evaluation, feature_names=names, undo=undo, title=title)
+    part = Part(X, data.y, slice(None))
+    view = view_of_run(estimator, evaluation, part, data, model.steps, title)
+    return replace(view, undo=undo)
+
+
+class BestTwo:
+    """Finds the maps of the two best variants of a sweep, see `SweepView`."""
+
+    def __init__(self, runs: Mapping[str, tuple[Experiment, Run]], data: Data | None) -> None:
+        self._runs, self._data = runs, data
+
+    def __call__(self, ranking: Ranking) -> MapView | None:
+        """Return the best map beside the next."""
+
+        def model(variant: Variant) -> FittedModel:
+            return model_of(RunFiles(self._runs[variant.runs[0]][1].folder).model)
+
+        def title(variant: Variant, other: Variant) -> str:
+            differs = [
+                f"{key}={value}"
+                for key, value in variant.varies.items()
+                if other.varies.get(key, variant) != value
+            ]
+            return ", ".join(differs) or variant.name
+
+        best, *others = ranking.variants
+        first = model(best)
+        for other in others[:_NEXT]:
+            second = model(other)
+            if second.estimator.n_features_in_ == first.estimator.n_features_in_:
+                experiment, run = self._runs[best.runs[0]]
+                data = self._data or load_data(experiment)
+                run_beside = self._runs[other.runs[0]][1]
+                beside = model_view(second, data, run_beside, title(other, best))
+                return replace(model_view(first, data, run, title(best, other)), other=beside)
+        return None
+
+
+# -------------------------------------------------------------------------------------- export
+
+
+def exported(model: FittedModel, form: str, names: Sequence[str] | None = None) -> bytes:
+    """Return the neurons of a model, those of its child maps included, as a file.
+
+    ``map`` is empty for the first map, for others the rows of the neurons above, ``6`` or ``6/2``.
+    ``names`` are those of the raw features, where the model does not know them.
+    """
+    if form not in FORMATS:
+        raise DataError(f"models are exported as {', '.join(FORMATS)}, not as '{form}'")
+    estimator, maps = model.estimator, list(_maps(model))
+    count = estimator.som_map_.prototypes.shape[1]
+    known = model.names_prepared(names) or getattr(estimator, "feature_names_in_", None)
+    features = [f"feature {i}" for i in range(count)]
+    if known is not None and len(known) == count:
+        features = list(map(str, known))
+    if form == "npz":
+        arrays: dict[str, NDArray[Any]] = {}
+        for path, one in maps:
+            named = {**one, "features": np.array(features, dtype=str)}
+            arrays |= {f"{path}/{name}" if path else name: a for name, a in named.items()}
+        file = io.BytesIO()
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        return file.getvalue()
+    if model.undone is not None and model.steps:
+        for _, one in maps:
+            one["prototypes"] = without_noise(one["prototypes"])
+    neurons = {
+        path: list(
+            enumerate(
+                zip(*(one[name].tolist() for name in one if name != "links"), strict=True),
+            )
+        )
+        for path, one in maps
+    }
+    if form == "csv":
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["map", "neuron", "x", "y", "hits", "label", *features])
+        for path, rows in neurons.items():
+            for i, ((x, y), hits, label, prototype) in rows:
+                writer.writerow([path, i, x, y, hits, label, *map(repr, prototype)])
+        return text.getvalue().encode()
+    content = {
+        "dbgsom-core": __version__,
+        "estimator": type(estimator).__name__,
+        "metric": get_registry().name_of("metric", estimator._parts.metric),
+        "raw_units": model.undone is not None,
+        "features": features,
+        "classes": estimator.classes_ if hasattr(estimator, "classes_") else None,
+        "maps": [
+            {
+                "map": path,
+                "neurons": [
+                    {"neuron": i, "x": x, "y": y, "hits": hits, "label": label, "prototype": w}
+                    for i, ((x, y), hits, label, w) in neurons[path]
+                ],
+                "links": one["links"],
+            }
+            for path, one in maps
+        ],
+    }
+    return (json.dumps(plain(content), indent=1) + "\n").encode()
+
+
+def _maps(model: FittedModel) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
+    estimator, undo = model.estimator, model.undone
+    tree = estimator._tree
+    paths = {0: ""}
+    for number, som_map in enumerate(tree.maps):
+        for neuron, child in enumerate(tree.child_of[number].tolist()):
+            if child >= 0:
+                paths[child] = f"{paths[number]}/{neuron}".lstrip("/")
+        hits, labels = estimator.hit_counts_, estimator.neuron_labels_
+        if number:  # a neuron with a child map answers through it, and won what its leaves won
+            above = np.array([int(step) for step in paths[number].split("/")])
+            inside = (tree.paths[:, : len(above)] == above).all(axis=1)
+            won = estimator.leaf_hit_counts_
+            counted = np.bincount(tree.paths[inside, len(above)], won[inside], len(som_map))
+            hits = counted.astype(won.dtype)
+            leaves = tree.leaf_of[number]
+            labels = np.where(leaves >= 0, estimator.leaf_labels_[leaves], "")
+        prototypes = som_map.prototypes
+        yield (
+            paths[number],
+            {
+                "positions": som_map.positions,
+                "hits": np.asarray(hits),
+                "labels": np.asarray(labels),
+                "prototypes": prototypes if undo is None else undo(prototypes),
+                "links": som_map.edges(),
+            },
+        )

@@ -1,1 +1,0 @@
-"""Profiling a data set of which nothing is known, and suggesting a first configuration for it."""

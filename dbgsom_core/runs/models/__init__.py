@@ -1,1 +1,0 @@
-"""What a run's model is used for: predicting, explaining, exporting."""

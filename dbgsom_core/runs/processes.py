@@ -1,0 +1,378 @@
+"""Processes that run children of a sweep beside each other.
+
+Tasks go to each process by a pipe of its own, and from it comes what there is to show, and how a
+task ended: a process that dies takes only its own task with it. When the process of the sweep dies,
+the others end as if they were asked to.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import connection, resource_tracker
+from typing import Any
+
+from dbgsom_core.config import Experiment
+from dbgsom_core.engine.runtime import MOST_THREADS, available_threads, compile_clock
+from dbgsom_core.errors import DbgsomError
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.privacy import private_logger
+from dbgsom_core.interfaces.trackers import Run, RunResult
+from dbgsom_core.plugins.callbacks import Callbacks, call
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.callbacks import SIGNALS, make_callbacks, mirror_ended, shutdown
+from dbgsom_core.runs.data import load_data, same_data
+from dbgsom_core.runs.folder import read_run
+from dbgsom_core.runs.pipeline import Task, run_task
+from dbgsom_core.runs.results import warnings_as_notes
+from dbgsom_core.runs.stored_runs import finish_off, mark_killed
+
+_SPAWN = multiprocessing.get_context("spawn")
+_SECONDS_BETWEEN_EPOCHS = 0.05
+_SECONDS_BETWEEN_CHECKS = 0.5  # in which Windows would not hear of Ctrl-C
+_SECONDS_TO_REPORT = 120.0  # for trackers of a child that is asked to end
+# Signals of the terminal reach all of its processes; that of the sweep ends the others by TERM.
+_IGNORED = tuple(number for number in SIGNALS if number.name not in ("SIGTERM", "SIGXCPU"))
+
+Send = Callable[[str, Any], None]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a child ended: its run and measures, or the error of one that failed."""
+
+    task: Task
+    run: Run | None = None
+    result: RunResult | None = None
+    error: BaseException | None = None
+
+
+# --------------------------------------------------------------------- in the sweep's process
+
+
+class Processes:
+    """Slots that each run one child of a sweep at a time; leaving the context ends them all.
+
+    The processors are divided between them, unless the configuration says how many threads to use.
+    The first child trains alone until its first epoch: it compiles what all need. ``display`` hears
+    of the runs of all processes by the lifecycle hooks, and of sentences by ``say(text)``.
+    """
+
+    def __init__(self, jobs: int, display: object) -> None:
+        self._display = display
+        threads = max(available_threads() // jobs, 1)
+        self._slots = [_Slot(threads) for _ in range(jobs)]
+        self._compiled = False
+
+    @property
+    def _busy(self) -> list[_Slot]:
+        return [slot for slot in self._slots if slot.task is not None]
+
+    @property
+    def free(self) -> bool:
+        return len(self._busy) < (len(self._slots) if self._compiled else 1)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._busy)
+
+    def start(self, task: Task) -> None:
+        """Give a child to a free slot; `DbgsomError`: it cannot be sent to another process."""
+        try:
+            content = pickle.dumps(task)
+        except Exception as error:
+            raise DbgsomError(
+                f"'{task.name}' cannot be sent to another process ({error}): sweep with -j 1"
+            ) from error
+        next(slot for slot in self._slots if slot.task is None).start(task, content)
+
+    def wait(self) -> Ended | None:
+        """Wait for the next event, and return how a child ended if it was that."""
+        slots = {slot.pipe: slot for slot in self._busy}
+        for pipe in connection.wait(list(slots), _SECONDS_BETWEEN_CHECKS):
+            slot = slots[pipe]
+            assert slot.task is not None
+            try:
+                event, content = slot.pipe.recv()
+            except (EOFError, OSError):
+                event, content = "died", None
+            if event not in ("done", "failed", "died"):
+                self._show(slot, event, content)
+                continue
+            task, run, self._compiled = slot.task, slot.run, True
+            slot.task = slot.run = None
+            if event == "done":
+                run, measures, notes = content
+                return Ended(task, run, RunResult(measures, notes=notes))
+            stored = None if run is None or event == "failed" else mark_killed(read_run(run.folder))
+            if stored is not None and stored.status == "finished":  # only trackers were left
+                finish_off(stored, task.experiment.tracking)
+                return Ended(task, run, RunResult(stored.measures))
+            if stored is not None:
+                mirror_ended(stored, task.experiment.tracking)
+            error = content or DbgsomError(slot.how_it_died())
+            if run is not None:
+                show(self._display, "dbgsom_run_failed", run=run, error=error)
+            return Ended(task, run, error=error)
+        return None
+
+    def _show(self, slot: _Slot, event: str, content: Any) -> None:
+        if event == "log":
+            name, level, text = content
+            logging.getLogger(name).log(level, "%s", text)
+        elif event == "printed":
+            with suppress(OSError):  # nobody reads any more
+                print(content, file=sys.stderr, flush=True)
+        elif event == "compiles":
+            show(self._display, "say", text=content)
+        elif event == "started":
+            slot.run = content
+            show(self._display, "dbgsom_run_started", run=slot.run)
+        elif event == "epoch":
+            self._compiled = True
+            show(self._display, "dbgsom_epoch_finished", run=slot.run, epoch=content)
+        else:
+            show(self._display, "dbgsom_run_finished", run=slot.run, result=content)
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._display = None  # it has been told of the end of the sweep
+        running = {slot: slot.run for slot in self._busy}
+        try:
+            for slot in running:
+                slot.process.terminate()
+            until = time.monotonic() + _SECONDS_TO_REPORT
+            while self._busy and time.monotonic() < until:
+                self.wait()
+        finally:
+            with shutdown.deferred():
+                for slot in self._slots:
+                    slot.close()
+                for run in filter(None, running.values()):
+                    mark_killed(read_run(run.folder))
+
+
+class _Slot:
+    """A process that is started with the first task, and anew where it has died."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self.process: Any = None
+        self.pipe: Any = None
+        self.task: Task | None = None
+        self.run: Run | None = None
+
+    def start(self, task: Task, content: bytes) -> None:
+        """Run a child."""
+        if self.process is None or not self.process.is_alive():
+            self.close()
+            self.pipe, child_end = _SPAWN.Pipe()
+            level = private_logger("dbgsom").getEffectiveLevel()
+            arguments = (child_end, self._threads, level)
+            self.process = _SPAWN.Process(target=_work, args=arguments)
+            with _starting_process():
+                self.process.start()
+            child_end.close()
+        self.task = task
+        with suppress(OSError):  # it has died already, which `wait` finds
+            self.pipe.send_bytes(content)
+
+    def how_it_died(self) -> str:
+        """Return how its process ended that should not have."""
+        self.process.join()
+        pid, code = self.process.pid, self.process.exitcode
+        if code >= 0:
+            return f"its process {pid} ended with exit code {code}"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        memory = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+        return f"its process {pid} was ended by {name}{memory}"
+
+    def close(self) -> None:
+        """End its process, at once where a child is still running."""
+        if self.process is None:
+            return
+        self.pipe.close()
+        if self.task is not None:
+            self.process.kill()
+        self.process.join()
+
+
+@contextmanager
+def _starting_process() -> Iterator[None]:
+    """Start a process that does not import the caller's script, and that no signal ends early.
+
+    A process inherits which signals are held back until it ignores them; those of this process come
+    afterwards.
+    """
+    main = sys.modules["__main__"]
+    resource_tracker.ensure_running()  # which would let signals through
+    masks = hasattr(signal, "pthread_sigmask")  # not on Windows
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED) if masks else set()
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def show(display: object, method: str, **event: Any) -> None:
+    """Call a method of the display, if it has it; what it raises ends no sweep."""
+    with suppress(Exception):
+        call(display, method, event)
+
+
+# ------------------------------------------------------------------------- in a child's process
+
+
+def _work(pipe: Any, threads: int, level: int) -> None:
+    """Run the tasks that come, until the sweep has no more."""
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)
+    os.environ[MOST_THREADS] = str(threads)
+    lock = threading.Lock()
+
+    def send(event: str, content: Any) -> None:
+        with lock, suppress(OSError):  # the sweep is gone
+            pipe.send((event, content))
+
+    os.dup2(2, 1)  # what libraries print is no result of the sweep
+    sys.stdout = sys.stderr = _Lines(send)
+    logger = private_logger("dbgsom")
+    logger.addHandler(_LogSender(send))
+    logger.propagate = False
+    logger.setLevel(level)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    worker = _Worker(send)
+    while True:
+        try:
+            content = pipe.recv_bytes()
+        except (EOFError, OSError):  # the sweep has ended
+            return
+        try:
+            with shutdown.handling():
+                done = worker.run(content)
+        except (KeyboardInterrupt, SystemExit) as error:
+            send("failed", DbgsomError(str(error)))
+        except Exception as error:
+            send("failed", portable_error(error))
+        else:
+            send("done", done)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Worker:
+    """Runs children and sends to the sweep what is to be shown; keeps the data of the last one."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._callbacks: Callbacks | None = None
+        self._loaded: tuple[Experiment, Data, list[str]] | None = None
+        self._sent = 0.0
+        self._last: EpochRecord | None = None
+
+    def run(self, content: bytes) -> tuple[Run, dict[str, float], tuple[str, ...]]:
+        """Run a child; return its run, measures and notes."""
+        try:
+            task: Task = pickle.loads(content)
+        except Exception as error:
+            raise DbgsomError(
+                f"its components cannot be read in another process ({error}): sweep with -j 1"
+            ) from None
+        experiment = task.experiment
+        registry = get_registry().without(experiment.disabled)
+        if self._callbacks is None:  # trackers do not vary within a sweep
+            self._callbacks = make_callbacks(experiment.tracking, registry, [self])
+        try:
+            with compile_clock(partial(self._send, "compiles")):
+                data, notes = self._load(experiment)
+                done = run_task(task, self._callbacks, registry, data, notes)
+        except Exception:
+            shutdown.check()  # it may have failed of that
+            raise
+        return done.run, dict(done.result.measures), tuple(self._callbacks.notes)
+
+    def _load(self, experiment: Experiment) -> tuple[Data, list[str]]:
+        if self._loaded is None or not same_data(experiment, self._loaded[0]):
+            notes: list[str] = []
+            with warnings_as_notes(notes):
+                self._loaded = experiment, load_data(experiment), notes
+        return self._loaded[1:]
+
+    def dbgsom_run_started(self, run: Run) -> None:
+        self._sent, self._last = 0.0, None
+        self._send("started", run)
+
+    def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
+        self._last = replace(epoch, births=(), changes=())
+        if time.monotonic() - self._sent >= _SECONDS_BETWEEN_EPOCHS:
+            self._send("epoch", self._last)
+            self._sent = time.monotonic()
+
+    def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
+        history = () if self._last is None else (self._last,)
+        self._send("finished", RunResult(dict(result.measures), history))
+
+
+def portable_error(error: Exception) -> DbgsomError:
+    """Return an error that another process can read, of the same exit code."""
+    if not isinstance(error, DbgsomError):
+        return DbgsomError(f"{type(error).__name__}: {error}")
+    kind = type(error) if type(error).__module__ == DbgsomError.__module__ else DbgsomError
+    return kind(str(error))
+
+
+class _Lines(io.TextIOBase):
+    """A text stream whose lines the sweep prints."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self._begun = send, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            self._send("printed", line.rstrip("\r"))
+        return len(text)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor of standard error, for what writes there itself."""
+        return 2
+
+
+class _LogSender(logging.Handler):
+    def __init__(self, send: Send) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._send("log", (record.name, record.levelno, record.getMessage()))

@@ -1,0 +1,307 @@
+"""What a run says of a fitted map: figures, tables of rows, and measures."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import OneToOneFeatureMixin
+
+from dbgsom_core.errors import level_of
+from dbgsom_core.estimators.answers import answer_columns, usual_distance, way_of, written_columns
+from dbgsom_core.estimators.display import view_of
+from dbgsom_core.estimators.measuring import MeasureTable, measured
+from dbgsom_core.estimators.model_file import FittedModel
+from dbgsom_core.estimators.samples import names_after
+from dbgsom_core.interfaces.component import Component
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.figures import MapView, images_of
+from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.privacy import private_logger
+from dbgsom_core.interfaces.stability import Stability
+from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.callbacks import shutdown
+from dbgsom_core.runs.data import Part, digest, n_classes
+from dbgsom_core.runs.manifest import data_title
+from dbgsom_core.tables import numbered
+
+log = private_logger("dbgsom")
+
+Batches = Iterator[Mapping[str, Any]]  # columns (n,) by name, some rows after the other
+
+_FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ResourceWarning)
+_ROWS, _CELLS = 1 << 16, 1 << 20  # of a batch at most: rows, and numbers in their samples
+_EXACT_POWERS = 22  # of 10, in float64
+
+# ------------------------------------------------------------------------------------- figures
+
+
+def view_of_run(
+    estimator: Any, evaluation: Evaluation, part: Part, data: Data, steps: Any, title: str
+) -> MapView:
+    """Return the map of a run with a part of a data set, after ``steps``, as figures see it."""
+    names = {}
+    if estimator._kind != "regressor" and data.target_names is not None and data.y is not None:
+        names = dict(enumerate(data.target_names)) if data.y.dtype.kind in "iu" else {}
+    # Cluster numbers are no classes, whatever the data set calls its classes.
+    supervised = LabellerAbilities.of(estimator._parts.labeller).needs_target
+    pixels = [f"{i}" for i in range(data.X.shape[1])]
+    features = names_after(steps, data.feature_names) or ()
+    rows: Any = part.rows
+    identities = dict(data.ids or {})  # columns that say which sample is which
+    if data.annotations:
+        identities = {**(identities or {"row": np.arange(len(data.X))}), **data.annotations}
+    sample_ids = None if isinstance(rows, slice) else rows
+    if identities and rows is not None:
+        texts = [[str(value) for value in cells[rows].tolist()] for cells in identities.values()]
+        sample_ids = np.array([" ".join(values) for values in zip(*texts, strict=True)])
+    return view_of(
+        estimator,
+        evaluation,
+        label_names=names if supervised else {},
+        class_names=names,
+        feature_names=features if len(features) == part.X.shape[1] else (),
+        image_shape=data.image_shape if names_after(steps, pixels) == pixels else None,
+        title=title,
+        sample_ids=sample_ids,
+        sample_ids_name=" ".join(identities),
+        target_name="" if data.columns is None else data.columns.target or "",
+        variables={} if rows is None else {n: v[rows] for n, v in data.variables.items()},
+        novelty=partial(estimator.score_samples, part.X),
+    )
+
+
+def draw_figures(
+    figures: Iterable[tuple[str, Component]], view: Any, notes: list[str]
+) -> dict[str, Any]:
+    """Return figures by name; one that cannot be drawn is a note."""
+    images: dict[str, Any] = {}
+    with warnings_as_notes(notes):
+        for name, figure in figures:
+            try:
+                images |= images_of(name, guarded("figure", figure, "draw")(view))
+            except Exception as error:
+                add_note(notes, f"figure {name} failed ({type(error).__name__}: {error})")
+            shutdown.check()
+    return images
+
+
+@contextmanager
+def warnings_as_notes(notes: list[str]) -> Iterator[None]:
+    """Turn Python warnings into notes of the report, each once."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        try:
+            yield
+        finally:
+            known = (one for one in caught if not issubclass(one.category, _FOR_DEVELOPERS))
+            levels = {str(one.message): level_of(one.category) for one in known}
+            for text, level in levels.items():
+                add_note(notes, text, level)
+
+
+def add_note(notes: list[str], text: str, level: int = logging.WARNING) -> None:
+    """Add a note to those of the report, and log it now."""
+    notes.append(text)
+    log.log(level, "%s", text)
+
+
+# -------------------------------------------------------------------------------------- tables
+
+
+def tables_of(
+    model: FittedModel, data: Data, stability: Stability | None = None
+) -> dict[str, Callable[[], Batches]]:
+    """Return functions that yield batches of ``assignments``, ``neurons`` and perhaps ``links``."""
+    tables: dict[str, Callable[[], Batches]] = {
+        "assignments": lambda: _assignments(model, data),
+        "neurons": lambda: _neurons(model, data.feature_names),
+    }
+    if stability is not None:
+        unit, other = stability.links.T
+        links = {"unit": unit, "other": other, "stays": stability.link_shares}
+        tables["links"] = lambda: iter([links])
+    return tables
+
+
+def _assignments(model: FittedModel, data: Data) -> Batches:
+    ids, deep = dict(data.ids or {}), model.estimator._tree.depth > 1
+    names = ["unit", "x", "y", *(["path"] if deep else []), "label", "distance", "novelty"]
+    step = max(1, min(_ROWS, _CELLS // data.X.shape[1]))
+    for start in range(0, len(data.X), step):
+        part = slice(start, start + step)
+        answers = model.answers(data.X[part])
+        first = {name: values[part] for name, values in ids.items()}
+        if not ids:
+            first = {"row": np.arange(start, start + len(answers.unit))}
+        beside = {name: values[part] for name, values in data.annotations.items()}
+        columns = [*first.items(), *answer_columns(model, answers, names).items()]
+        yield _named([*columns, *beside.items()])
+
+
+def _neurons(model: FittedModel, names: Sequence[str] | None) -> Batches:
+    estimator, tree = model.estimator, model.estimator._tree
+    deep, paths = tree.depth > 1, tree.paths.tolist()
+    cells, errors = [], []
+    for leaf, path in enumerate(paths):
+        number, way = 0, [neuron for neuron in path if neuron >= 0]
+        for neuron in way[:-1]:
+            number = int(tree.child_of[number][neuron])
+        cells.append(tree.maps[number].positions[way[-1]])
+        # Errors of neurons below others are known on average.
+        mean = usual_distance(estimator, leaf) if deep else None
+        hits = estimator.leaf_hit_counts_[leaf]
+        errors.append(float(estimator.errors_[leaf]) if mean is None else mean * float(hits))
+    x, y = np.transpose(cells)
+    labels = np.asarray(estimator.leaf_labels_)
+    targets = labels.T if labels.ndim == 2 else [labels]
+    prototypes = _in_columns(model, tree.weights)
+    if prototypes is None:
+        prototypes = np.empty((len(tree), 0))
+    features = names or [f"feature {i}" for i in range(prototypes.shape[1])]
+    yield _named(
+        [
+            ("unit", tree.paths[:, 0]),
+            ("x", x),
+            ("y", y),
+            *([("path", np.array([way_of(path) for path in paths]))] if deep else []),
+            ("hits", estimator.leaf_hit_counts_),
+            ("error", np.array(errors)),
+            *zip(written_columns(model, ["label"]), targets, strict=True),
+            *zip(features, without_noise(prototypes).T, strict=False),  # no prototypes: no names
+        ]
+    )
+
+
+def _named(columns: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    names = numbered([name for name, _ in columns])
+    return dict(zip(names, (values for _, values in columns), strict=True))
+
+
+def without_noise(prototypes: NDArray[Any]) -> NDArray[np.float64]:
+    """Return prototypes (K, D) without digits that are rounding errors.
+
+    Means of 0 and 1 that were scaled and scaled back are 0.30000000000000004 and -1e-17. Of each
+    column 13 digits of its largest value stay, 6 of float32.
+    """
+    digits = 6 if prototypes.dtype == np.float32 else 13
+    values = prototypes.astype(np.float64)
+    largest = np.max(abs(values), axis=0, initial=0.0, where=np.isfinite(values))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        places = digits - np.ceil(np.log10(largest))
+    known = (places >= 0) & (places <= _EXACT_POWERS)  # neither huge, tiny nor all 0
+    powers = 10.0 ** np.where(known, places, 0.0)
+    rounded = np.round(values * powers) / powers + 0.0
+    return np.where(known, rounded, values)
+
+
+def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any] | None:
+    """Return prototypes (L, D) in the data set's columns and units; None where that cannot be."""
+    metric = model.estimator._metric.abilities
+    if metric.fit is not None or prototypes.shape[1] != model.estimator.n_features_in_:
+        return None
+    for _, step in reversed(model.steps):
+        undo = getattr(step, "inverse_transform", None)
+        own_space = metric.prepare is not None
+        if own_space or undo is None or not isinstance(step, OneToOneFeatureMixin):
+            return None
+        prototypes = undo(prototypes)
+    return np.asarray(prototypes)
+
+
+# ----------------------------------------------- estimators that were fitted without a run
+
+
+def data_name(X: Any) -> str:
+    """Return what a run calls data that no configuration names: by its file, or its size."""
+    file = getattr(X, "filename", None)  # of a memory-mapped array
+    sizes = [one if isinstance(one, (int, np.integer)) else "?" for one in np.shape(X)]
+    kind = "table" if hasattr(X, "columns") else "array"
+    return data_title(
+        {"path": os.fspath(file)} if file else None, f"{kind}-{'x'.join(map(str, sizes))}"
+    )
+
+
+def digest_of(X: Any, y: Any) -> str:
+    """Return the digest of samples and targets as in runs, or of how dask makes them."""
+    if hasattr(X, "__dask_graph__"):  # which may be larger than memory
+        from dask.base import tokenize
+
+        return str(tokenize(X, y))
+    array = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
+    return digest(Data(array, None if y is None else np.asarray(y)))
+
+
+def facts_of(estimator: Any, X: Any, y: Any, found: str) -> Mapping[str, Any]:
+    """Return what a run says of its data, whose digest is known."""
+    names = getattr(estimator, "feature_names_in_", None)
+    target = None if y is None else np.asarray(y)
+    classes = None if target is None or estimator._kind == "regressor" else n_classes(target)
+    return {
+        "name": data_name(X),
+        "samples": len(estimator.labels_),
+        "features": estimator.n_features_in_,
+        "classes": classes,
+        "digest": found,
+        **({} if names is None else {"feature_names": list(map(str, names))}),
+    }
+
+
+def default_measures(estimator: Any, y: Any) -> tuple[str, ...]:
+    own = {"classifier": ("accuracy",), "regressor": ("r2",)}.get(estimator._kind, ())
+    return ("quantization_error", "topographic_error", *(() if y is None else own))
+
+
+def known_measures(
+    estimator: Any, names: Sequence[str]
+) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return measures that a fit left, called as in runs, and the names of the others."""
+    known = {name: getattr(estimator, f"{name}_", None) for name in names}
+    values = {f"train/{name}": float(one) for name, one in known.items() if one is not None}
+    return values, tuple(name for name, one in known.items() if one is None)
+
+
+def seen(
+    estimator: Any, X: Any, y: Any, measures: Sequence[str], figures: Sequence[str]
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return measures of the training data, called as in runs, and figures, by name."""
+    evaluation = estimator.evaluate(X, y=y, predictions=estimator.predict(X))
+    values = {}
+    for name in measures:
+        measure = get_registry().build("measure", name)
+        values[f"train/{name}"] = float(guarded("measure", measure, "compute")(evaluation))
+    names = getattr(estimator, "feature_names_in_", [])
+    return values, _draw_fit(estimator, evaluation, figures, names)
+
+
+def tested(
+    model: Any, X: Any, y: Any, measures: Any, figures: Sequence[str]
+) -> tuple[MeasureTable, dict[str, Any]]:
+    """Return what measures say of a model on raw samples, and figures of them, by name."""
+    known = model if isinstance(model, FittedModel) else FittedModel((), model)
+    estimator, evaluation, found = measured(known, X, y, measures)
+    names = known.names_prepared()
+    if names is None:
+        names = getattr(estimator, "feature_names_in_", [])
+    return found, _draw_fit(estimator, evaluation, figures, names)
+
+
+def _draw_fit(
+    estimator: Any, evaluation: Evaluation, names: Sequence[str], features: Any
+) -> dict[str, Any]:
+    features, title = list(map(str, features)), type(estimator).__name__
+    view = view_of(estimator, evaluation, feature_names=features, title=title)
+    figures: dict[str, Any] = {}
+    for name in names:
+        figure = get_registry().build("figure", name)
+        figures |= images_of(name, guarded("figure", figure, "draw")(view))
+    return figures

@@ -1,0 +1,447 @@
+"""Stored runs: find them, lock them, mark those that were killed, and resume.
+
+A run holds the lock of its folder while it lives; the system frees it when the process dies. A
+resumed run keeps the epochs of its journal, and its map goes on from the last checkpoint, or from
+the beginning: both give the bits that the run would have given.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from dbgsom_core.config import (
+    Experiment,
+    Sweep,
+    dump_yaml,
+    fill_text,
+    is_sweep,
+    load_experiment,
+    load_sweep,
+    with_defaults,
+)
+from dbgsom_core.errors import ConfigError, DataError, DbgsomError, did_you_mean
+from dbgsom_core.interfaces.component import Component, flat, nested_fields
+from dbgsom_core.interfaces.trackers import Run
+from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.runs.callbacks import Tracking, mirror_ended
+from dbgsom_core.runs.folder import (
+    StoredRun,
+    find_experiments,
+    find_folders,
+    find_runs,
+    is_run,
+    journal_damage,
+    plain,
+    read_run,
+    read_status,
+    timestamp,
+    write_status,
+)
+from dbgsom_core.runs.manifest import model_parts
+from dbgsom_core.tables.safe_files import exists
+
+_SHORTEST_ID = 4  # characters of the end of an id that will do
+_SECONDS_UNSEEN = 86400.0  # without a sign of life of a run whose lock cannot be seen
+_LOCK = ".lock"
+_SECONDS_BETWEEN_TOUCHES = 30.0
+_SECONDS_TO_PROBE = 0.1  # others may probe at the same time
+_SECONDS_TO_END = 60.0  # of a sweep's child whose sweep was killed
+_SECONDS_TO_WAIT = 1.0  # for another process that looks at the run, and lets go
+
+# ------------------------------------------------------------------------------------ by name
+
+
+def find_folder(name: str, root: Path) -> Path | None:
+    """Return the run folder that this is, or whose id (or its end) this is; None: no run."""
+    folder = Path(fill_text(name))
+    if is_run(folder):
+        return folder
+    known = find_experiments(root) if root.is_dir() and Path(name).name == name else []
+    exact = next((root / group / name for group in known if is_run(root / group / name)), None)
+    if exact is not None or name in known or exists(name):
+        return exact
+    meant = _folders_ending_with(name, root, known)
+    return meant[0] if len(meant) == 1 else None
+
+
+def _folders_ending_with(name: str, root: Path, known: Iterable[str]) -> list[Path]:
+    folders = (folder for group in known for folder in find_folders(root, group))
+    return [one for one in folders if len(name) >= _SHORTEST_ID and one.name.endswith(name)]
+
+
+def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tuple[str, ...]]:
+    """Return the run or sweep that a name means, and notes.
+
+    ``name`` is a run's folder, its id or the end of that, or an experiment, which means its newest
+    run that has finished, or its newest one where none has. Of others `DataError` says that they
+    are none, and what they are not ``besides``.
+    """
+    folder = find_folder(name, root)
+    if folder is not None:
+        return mark_killed(read_run(folder.absolute())), ()
+    groups = find_experiments(root)
+    if name in groups:
+        runs = [run for run in find_runs(root, name) if run.parent is None and not run.damage]
+        finished = [run for run in runs if run.status == "finished"]
+        if runs:
+            newest = mark_killed((finished or runs)[-1])
+            kind = "newest finished" if finished else "newest"
+            return newest, (f"{newest.id} is the {kind} {newest.kind} of experiment '{name}'",)
+    meant = _folders_ending_with(name, root, groups)
+    if len(meant) > 1:
+        listed = ", ".join(str(folder) for folder in meant[:5])
+        raise DataError(f"'{name}' may be any of {listed}: name its folder")
+    ids = (folder.name for group in groups for folder in find_folders(root, group))
+    hint = did_you_mean(name, [*groups, *ids]) or "; 'dbgsom run CONFIG' makes runs"
+    raise DataError(
+        f"'{name}' is no run folder{besides}, and {root.absolute()} has no run and no experiment "
+        f"of this name{hint}"
+    )
+
+
+# ------------------------------------------------------------------------------ the lock of a run
+
+
+class RunLock:
+    """The lock of one run folder; its file's age is a sign of life for other hosts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / _LOCK
+        self._lock: Any = FileLock(str(self.path), thread_local=False)  # any thread may release it
+        self._touched = 0.0
+
+    def acquire(self, seconds: float = _SECONDS_TO_PROBE) -> bool:
+        """Take the lock; return False when another process still holds it after ``seconds``."""
+        try:
+            self._lock.acquire(timeout=seconds, poll_interval=0.01)
+        except Timeout:
+            return False
+        except (OSError, NotImplementedError):  # a read-only folder, or one without locks
+            pass
+        return True
+
+    def touch(self) -> None:
+        """Show other hosts that the run lives; cheap enough for every epoch."""
+        if time.monotonic() - self._touched > _SECONDS_BETWEEN_TOUCHES:
+            self._touched = time.monotonic()
+            with suppress(OSError):  # whoever writes the folder reports what is wrong with it
+                os.utime(self.path)
+
+    def release(self) -> None:
+        """Free the lock; its file stays: another process may hold it open already."""
+        self._lock.release()
+
+    def remove_unused(self) -> None:
+        """Remove the folder, if it holds nothing else: of a run that could not even begin."""
+        folder = self.path.parent
+        with suppress(OSError):
+            if [path.name for path in folder.iterdir()] == [_LOCK]:
+                self.path.unlink()
+                folder.rmdir()
+
+    def __enter__(self) -> RunLock:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+
+def is_locked(folder: Path) -> bool | None:
+    """Return whether a process of this host holds the lock of a run folder; None: unknown."""
+    path = folder / _LOCK
+    if not path.exists():
+        return None
+    lock = FileLock(str(path))
+    try:
+        lock.acquire(timeout=_SECONDS_TO_PROBE, poll_interval=0.01)
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):
+        return None
+    lock.release()
+    return False
+
+
+# --------------------------------------------------------------------------- runs that were killed
+
+
+def has_died(stored: StoredRun) -> bool:
+    """Return whether a run that says "running" goes on no more, as far as this host can see."""
+    if stored.damage or stored.status != "running":
+        return False  # a damaged folder is left as it is
+    elsewhere = stored.process is not None and stored.process.is_elsewhere
+    locked = None if elsewhere else is_locked(stored.files.folder)
+    if locked is None and stored.process is not None:
+        return stored.silent > _SECONDS_UNSEEN
+    return not locked
+
+
+def mark_killed(stored: StoredRun) -> StoredRun:
+    """Return the run, as killed when its process has died; the folder says so from now on."""
+    if not has_died(stored):
+        return stored
+    process, how, where = stored.process, "died without a word", ""
+    if process is not None:
+        how = "gave no sign of life for a day" if process.is_elsewhere else how
+        where = f" {process.pid} on {process.host}"
+    error = f"its process{where} {how}: it was killed, or the machine went down"
+    ended = datetime.fromtimestamp(time.time() - stored.silent, UTC)
+    lock = RunLock(stored.files.folder)
+    with suppress(OSError):  # a folder that cannot be written can still be read
+        if not lock.acquire():
+            return read_run(stored.files.folder)  # somebody goes on with it
+        try:
+            current = read_run(stored.files.folder)
+            if current.status != "running":  # somebody else was faster
+                return current
+            started = None if stored.started is None else timestamp(stored.started)
+            write_status(stored.files, "killed", started, timestamp(ended), error, process)
+            stored.files.remove_temporary()
+        finally:
+            lock.release()
+    return stored.model_copy(update={"status": "killed", "ended": ended, "error": error})
+
+
+def mark_killed_runs(root: Path, experiment: str) -> list[StoredRun]:
+    """Mark the runs of an experiment whose process has died as killed; return those runs."""
+    folders = find_folders(root, experiment)
+    running = [folder for folder in folders if read_status(folder).status == "running"]
+    runs = [mark_killed(read_run(folder)) for folder in running]
+    return [run for run in runs if run.status == "killed"]
+
+
+# -------------------------------------------------------------------------- which run to resume
+
+Loaded = tuple[Experiment | Sweep, tuple[Experiment, ...]]  # experiments: one, or those of a sweep
+
+
+def load(config: str | Path, overrides: Sequence[str], registry: Registry) -> Loaded:
+    """Return what a configuration describes, and its experiments."""
+    if is_sweep(config, overrides):
+        sweep = load_sweep(config, overrides, registry)
+        return sweep, tuple(child.experiment for child in sweep.children)
+    experiment = load_experiment(config, overrides, registry)
+    return experiment, (experiment,)
+
+
+def stored_run(name: str, root: Path) -> StoredRun | None:
+    """Return the run that `find_folder` finds; None: it is no run."""
+    folder = find_folder(name, root)
+    return None if folder is None else _checked(mark_killed(read_run(folder.absolute())))
+
+
+def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
+    """Return the newest run of a configuration that has not ended well, or in part only."""
+    kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _as_read(loaded.resolved)
+    group = loaded.experiment
+    runs = [
+        run
+        for run in find_runs(root.absolute(), group)
+        if run.kind == kind and run.parent is None and run.config and not run.damage
+    ]
+    left = [run for run in runs if not is_complete(run, loaded)]
+    same = [run for run in left if _completed(run.config) == wanted] or [
+        run for run in runs if _completed(run.config) == wanted
+    ]
+    if same:
+        return _checked(mark_killed(same[-1]))
+    text = f"no interrupted run of {loaded.source} in {root / group}"
+    if left:
+        differs = "; ".join(_differences(_completed(left[-1].config), wanted))
+        text += f"; {left[-1].id} differs: {differs}. Give what it was started with"
+    raise ConfigError(f"{text}; start it without --resume")
+
+
+def _checked(stored: StoredRun) -> StoredRun:
+    damage = stored.damage
+    if not damage and stored.status != "finished":
+        damage = journal_damage(stored)
+    if damage:
+        raise DataError(f"{stored.files.folder} is damaged, so nothing can go on there: {damage}")
+    return stored
+
+
+def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry) -> Loaded:
+    """Return what the configuration in a run folder describes, as `load`."""
+    config = stored.files.config
+    if overrides:
+        raise ConfigError("a run goes on with its own configuration: leave --set out")
+    if not config.exists():
+        raise ConfigError(f"{config} is not there: there is nothing to go on with, start it anew")
+    text = config.read_text(encoding="utf-8")
+    if "//***@" in text or "=***" in text:
+        cure = "give the file that the run was started with, 'dbgsom run --resume FILE'"
+        raise ConfigError(f"{config} lacks the password or token of an address: {cure}")
+    loaded, _ = load(config, (), registry)
+    written = stored.environment.get("folder")  # where its relative paths start
+    folder = loaded.folder if written is None else Path(fill_text(written))
+    if isinstance(loaded, Experiment):
+        given = stored.environment.get("given")
+        if isinstance(given, dict):
+            # A configuration that is written down gives all fields of the model's parts; a saved
+            # model knows which were given in truth.
+            parts: dict[str, Any] = {
+                kind: _as_given(part, set(map(str, given.get(kind) or ())))
+                for kind, part in model_parts(loaded).items()
+            }
+            engine = parts.pop("engine", loaded.engine)
+            model = replace(loaded.model, params={**loaded.model.params, **parts})
+            loaded = replace(loaded, model=model, engine=engine)
+        loaded = replace(loaded, folder=folder)
+        return loaded, (loaded,)
+    children = tuple(
+        replace(child, experiment=replace(child.experiment, folder=folder))
+        for child in loaded.children
+    )
+    loaded = replace(loaded, folder=folder, children=children)
+    return loaded, tuple(child.experiment for child in children)
+
+
+def _as_given(part: Component, given: set[str]) -> Component:
+    values = dict(part)
+    for field in nested_fields(type(part)):
+        inner = {name.removeprefix(f"{field}.") for name in given if name.startswith(f"{field}.")}
+        values[field] = _as_given(values[field], inner)
+    return type(part).model_construct(_fields_set=given & values.keys(), **values)
+
+
+def is_complete(stored: StoredRun, loaded: Experiment | Sweep) -> bool:
+    """Return whether nothing is left to do: it has finished, and so have all runs of a sweep."""
+    if stored.status != "finished":
+        return False
+    return not isinstance(loaded, Sweep) or len(stored.children) >= loaded.runs
+
+
+def finish_off(stored: StoredRun, tracking: Tracking) -> None:
+    """Do what a run that had finished was killed before: tidy up, and let trackers mirror it."""
+    stored.files.remove_checkpoints()
+    mirror_ended(stored, tracking)
+
+
+# --------------------------------------------------------------------- whether it can be resumed
+
+
+def wait_for_end(stored: StoredRun, sweep: StoredRun) -> None:
+    """Wait for the process of a sweep's child that ends after that of its sweep has."""
+    until = time.monotonic() + _SECONDS_TO_END
+    if stored.process is None or stored.process == sweep.process:
+        return
+    while is_locked(stored.files.folder) and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+def check_not_running(stored: StoredRun) -> None:
+    """Raise `DbgsomError` for a run that another process goes on with, or may go on with."""
+    process = stored.process
+    if stored.status != "running" or process is None or has_died(stored):
+        return
+    where = f"in process {process.pid} on {process.host}"
+    if not process.is_elsewhere:
+        raise DbgsomError(f"run {stored.id} is already going on, {where}")
+    raise DbgsomError(
+        f"run {stored.id} may still go on, {where}: its last sign of life is {stored.silent:.0f} s "
+        f"old. If it does not, remove {stored.files.status} and try again"
+    )
+
+
+def claim(stored: StoredRun) -> RunLock:
+    """Return the lock of a run that is resumed in this process, held."""
+    folder = stored.files.folder
+    lock = RunLock(folder)
+    locked = lock.acquire(_SECONDS_TO_WAIT)
+    try:
+        now = read_status(folder)
+        if not locked:
+            where = f", in process {now.process.pid} on {now.process.host}" if now.process else ""
+            raise DbgsomError(f"run {stored.id} is already going on{where}")
+        if now.status == "finished" and stored.status != "finished":
+            raise DbgsomError(f"run {stored.id} has finished meanwhile")
+        started = None if now.started is None else timestamp(now.started)
+        write_status(stored.files, "running", started)
+    except BaseException as error:
+        if locked:
+            lock.release()
+        if isinstance(error, OSError):
+            raise DbgsomError(f"run {stored.id} cannot go on in {folder}: {error}") from error
+        raise
+    return lock
+
+
+# ----------------------------------------------------------------------- whether it is the same
+
+
+def check_same(stored: StoredRun, run: Run) -> None:
+    """Raise `ConfigError` or `DataError` where configuration, components or data have changed."""
+    check_same_data(stored, run.data)
+    differences = []
+    if stored.config:
+        differences += _differences(_completed(stored.config), _as_read(run.config))
+    if stored.environment:  # else it was killed before it had written that
+        differences += _differences(_versions(stored.environment), _versions(run.environment))
+    if differences:
+        text = f"run {stored.id} cannot go on: {'; '.join(differences)}"
+        raise ConfigError(f"{text}; give that back, or start a new run without --resume")
+
+
+def check_same_data(stored: StoredRun, now: Mapping[str, Any]) -> None:
+    """Raise `DataError` where the data, of which a manifest says ``now``, has changed."""
+    for was, is_now, which in (
+        (stored.data, now, "its data"),
+        (stored.data.get("test") or {}, now.get("test") or {}, "its data to test on"),
+    ):
+        if not is_now or was.get("digest") in (None, is_now.get("digest")):
+            continue  # data to test on is loaded later than the other
+        before, after = (
+            f"{facts.get('samples')} × {now.get('features')} with digest "
+            f"{str(facts.get('digest'))[:12]}"
+            for facts in (was, is_now)
+        )
+        text = f"run {stored.id} cannot go on: {which} was {before} and is {after}"
+        raise DataError(f"{text}; bring it back, or start a new run without --resume")
+
+
+def _versions(environment: Mapping[str, Any]) -> dict[str, Any]:
+    components = {
+        f"{part.get('kind')} {part.get('name')}": {"version": part.get("version")}
+        for part in environment.get("components") or ()
+    }
+    ours = (environment.get("versions") or {}).get("dbgsom-core")
+    return json.loads(json.dumps(plain({"dbgsom-core": ours, **components})))  # type: ignore[no-any-return]
+
+
+def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    before, after = flat(was), flat(now)
+    return [
+        f"{key} was {before.get(key, 'not there')!r} and is {after.get(key, 'not there')!r}"
+        for key in dict.fromkeys((*before, *after))
+        if before.get(key, ...) != after.get(key, ...)
+    ]
+
+
+def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    return _as_read(with_defaults(config, get_registry()))
+
+
+def _as_read(config: Mapping[str, Any]) -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load(dump_yaml(config))
+    return read
+
+
+def resumed_run(stored: StoredRun, parent: Run | None) -> Run:
+    names = (
+        "id", "name", "experiment", "kind", "config", "params", "environment", "data", "varies",
+        "tags",
+    )  # fmt: skip
+    same: dict[str, Any] = {name: getattr(stored, name) for name in names}
+    return Run(folder=stored.files.folder, parent=parent, **same)

@@ -1,0 +1,414 @@
+"""A run is explained, explored, exported, and shown, here or on a page."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from base64 import b64decode
+from importlib import import_module
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from dbgsom_core import persistence
+from dbgsom_core.errors import ModelFileError
+
+
+def test_a_run_is_found_by_folder_id_and_experiment(shop, told, new, run_folder):
+    new.to_csv(shop / "new.csv", index=False)
+    wanted = told("predict", run_folder, "new.csv")[0]
+    for name in (run_folder.name, run_folder.name[-6:], "fruit", run_folder / "model.npz"):
+        assert told("predict", name, "new.csv")[0] == wanted
+
+
+def test_names_that_mean_nothing_are_told_with_the_nearest(refused, run_folder):
+    assert "did you mean 'fruit'" in refused("predict", "friut", "new.csv")
+    assert "no run folder" in refused("show", "nothing-like-it")
+
+
+def test_the_best_run_of_a_sweep_speaks_for_it(shop, told, new, fruit, called, described):
+    folder = shop / "swept"
+    folder.mkdir()
+    fruit(120, 1).to_csv(folder / "fruit.csv", sep=";", index=False)
+    new.to_csv(folder / "new.csv", index=False)
+    varied = {**described, "sweep": {"grid": {"model.epochs": [2, 15]}}}
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(varied))
+    code, _, err = called(folder, "sweep", "sweep.yaml", "-q")
+    assert code == 0, err
+    code, _, err = called(folder, "predict", "fruit", "new.csv", "--columns", "label")
+    assert code == 0, err
+    assert "is the best run of sweep" in err
+    shown = called(folder, "show", "fruit")[1]
+    assert "best: " in shown
+    assert "model.epochs" in shown or "epochs=" in shown
+
+
+# ------------------------------------------------------------------------------------ explain
+
+
+def test_a_row_is_explained(shop, told, new, model, fruit):
+    odd = new.copy()
+    odd.loc[4, "weight"] = 30.0
+    odd.to_csv(shop / "odd.csv", index=False)
+    out, _ = told("explain", "fruit", "odd.csv", "--row", "4", "--json")
+    found = json.loads(out)
+    assert found["differences"][0]["feature"] == "weight"
+    assert found["differences"][0]["value"] == pytest.approx(30)
+    assert found["differences"][0]["deviations"] > 3
+    assert found["outlier"] is True
+    assert found["label"] == model.predict(odd)[4]
+    training = fruit(120, 1)
+    apart = np.abs(model.prepare(training) - model.prepare(odd)[4])
+    nearest = np.argsort(np.linalg.norm(apart, axis=1))[:5]
+    assert [one["row"] for one in found["nearest"]] == nearest.tolist()
+    assert [one["target"] for one in found["nearest"]] == training["kind"][nearest].tolist()
+    told_text, _ = told("explain", "fruit", "odd.csv", "--row", "4", "--nearest", "2")
+    assert "unlike the training data" in told_text
+    assert "by the training samples around it, 0 at best: unlike" in told_text
+    assert "neurons beside it" in told_text
+    (head,) = [line for line in told_text.splitlines() if line.startswith("row  ")]
+    assert head.split() == ["row", "kind", "distance"]  # as the file calls its target
+    assert told_text.index("weight") < told_text.index("size")
+
+
+def test_training_rows_are_left_out_where_they_have_changed(shop, told, new, run_folder):
+    new.to_csv(shop / "new.csv", index=False)
+    before = (shop / "fruit.csv").read_text()
+    try:
+        (shop / "fruit.csv").write_text(before.replace("red", "blue", 1))
+        out, err = told("explain", "fruit", "new.csv", "--row", "0")
+    finally:
+        (shop / "fruit.csv").write_text(before)
+    assert "not what it was" in err
+    assert "most like it" not in out
+
+
+def test_what_is_no_model_is_called_by_its_name(refused, run_folder):
+    assert "fruit.csv is damaged or cut short, or nothing" in refused(
+        "predict", "fruit.csv", "fruit"
+    )
+    with pytest.raises(ModelFileError, match=r"is a folder; its model is .*model\.npz"):
+        persistence.load(run_folder)
+
+
+def test_a_row_that_is_not_there_is_told(shop, refused, new):
+    new.to_csv(shop / "new.csv", index=False)
+    assert "has 50 rows" in refused("explain", "fruit", "new.csv", "--row", "50")
+
+
+def parsed(path):
+    (data,) = re.findall(r'id="data">(.*?)</script>', path.read_text(encoding="utf-8"))
+    return json.loads(data)
+
+
+def integers(packed):
+    return np.frombuffer(b64decode(packed["data"]), f"<u{packed['size']}").astype(np.int64)
+
+
+@pytest.fixture(scope="module")
+def smaller(shop, described, called):
+    """Another run on the same table."""
+    described = {**described, "experiment": "few", "figures": []}
+    described["model"] = {"estimator": "vq", "max_neurons": 9, "epochs": 5, "tol": 0.0}
+    (shop / "few.yaml").write_text(yaml.safe_dump(described))
+    code, _, err = called(shop, "run", "few.yaml", "-q")
+    assert code == 0, err
+
+
+def test_a_run_is_explored_with_all_rows_of_its_data(shop, told, model):
+    out, err = told("explore", "fruit")
+    told, link = out.splitlines()
+    assert told.endswith("120 rows: explorer.html")
+    address = link.removeprefix("to look at it in a browser: ")
+    assert Path(url2pathname(urlsplit(address).path)) == shop / "explorer.html"
+    assert "newest finished run" in err
+    page = parsed(shop / "explorer.html")
+    raw = pd.read_csv(shop / "fruit.csv", sep=";", dtype={"id": str})
+    assert page["features"] == list(model.columns.feature_names)
+    assert page["classes"] == ["apple", "plum"]
+    assert page["units"]
+    assert np.array_equal(integers(page["samples"]["leaf"]), model.bmu(raw))
+    assert [page["classes"][i - 1] for i in integers(page["samples"]["classes"])] == list(
+        raw["kind"]
+    )
+
+
+@pytest.mark.usefixtures("smaller")
+def test_two_runs_are_side_by_side_with_the_rows_of_the_first(shop, told, model):
+    out, _ = told("explore", "fruit", "few", "-o", "two.html")
+    assert "beside run" in out
+    page = parsed(shop / "two.html")
+    assert page["title"].startswith("fruit: ")
+    assert page["other"]["title"].startswith("few · ")
+    assert len(integers(page["other"]["samples"]["leaf"])) == 120
+    assert page["other"]["same_units"]
+    assert page["labels"]["what"] == "class"
+
+
+@pytest.mark.usefixtures("smaller")
+def test_rows_of_a_file_are_shown_on_both_maps(shop, told, model, new):
+    new.to_csv(shop / "new.csv", sep=";", index=False)
+    told("explore", "fruit", "few", "--data", "new.csv", "-o", "new.html")
+    page = parsed(shop / "new.html")
+    assert page["samples"]["n"] == 50
+    assert np.array_equal(integers(page["samples"]["leaf"]), model.answers(new).leaf)
+    # A model file knows no data, and shows rows that are given.
+    path = next((shop / "runs" / "few").iterdir()) / "model.npz"
+    (shop / "alone.npz").write_bytes(path.read_bytes())
+    told("explore", "alone.npz", "--data", "new.csv", "-o", "alone.html")
+    assert parsed(shop / "alone.html")["samples"]["n"] == 50
+
+
+def test_what_cannot_be_explored_is_refused(shop, refused, run_folder):
+    assert "must end in .html" in refused("explore", "fruit", "-o", "map.png")
+    assert "there is no folder" in refused("explore", "fruit", "-o", "nowhere/map.html")
+    assert "no run and no experiment" in refused("explore", "fruit", "vegetables")
+    (shop / "lone.npz").write_bytes((run_folder / "model.npz").read_bytes())
+    assert "give rows with --data FILE" in refused("explore", "lone.npz")
+    assert "nothing.csv" in refused("explore", "fruit", "--data", "nothing.csv")
+
+
+def test_maps_of_other_data_need_rows_for_both(shop, described, called, refused):
+    frame = pd.read_csv(shop / "fruit.csv", sep=";", dtype=str)
+    frame.iloc[:60].to_csv(shop / "half.csv", sep=";", index=False)
+    described = {**described, "experiment": "half", "figures": []}
+    described["dataset"] = {**described["dataset"], "path": "half.csv"}
+    (shop / "half.yaml").write_text(yaml.safe_dump(described))
+    assert called(shop, "run", "half.yaml", "-q")[0] == 0
+    assert "did not learn from the same data: give the rows" in refused("explore", "fruit", "half")
+
+
+def test_neurons_are_exported_in_raw_units(shop, told, model, tmp_path):
+    out, _ = told("export", "fruit")
+    table = pd.read_csv(io.StringIO(out))
+    estimator = model.estimator
+    assert list(table.columns[6:]) == list(model.columns.feature_names)
+    raw = model.steps[0][1].inverse_transform(estimator.weights_)
+    np.testing.assert_allclose(table.iloc[:, 6:], raw, rtol=1e-12, atol=1e-12)
+    assert list(zip(table["x"], table["y"], strict=True)) == estimator.neurons_
+    red = table["colour=red"].map(str)
+    assert set(red) & {"0.0", "1.0"}  # and no -1e-17
+    assert max(map(len, red)) <= len("0.0123456789012")
+    assert (table["hits"] == estimator.hit_counts_).all()
+    assert (table["label"] == estimator.neuron_labels_).all()
+
+    told("export", "fruit", "-o", "map.json")
+    found = json.loads((shop / "map.json").read_text())
+    assert found["metric"] == "euclidean"
+    assert found["maps"][0]["links"] == estimator.som_map_.edges().tolist()
+    assert found["maps"][0]["neurons"][2]["label"] == estimator.neuron_labels_[2]
+
+    told("export", "fruit", "-o", "map-arrays.npz")
+    with np.load(shop / "map-arrays.npz") as arrays:
+        np.testing.assert_allclose(arrays["prototypes"], raw, rtol=1e-12)
+        assert arrays["features"].tolist() == list(model.columns.feature_names)
+        assert arrays["positions"].tolist() == [list(cell) for cell in estimator.neurons_]
+
+
+def test_child_maps_are_exported_below_their_neurons(digits, tmp_path):
+    from dbgsom_core import SomVQ
+    from dbgsom_core.estimators.model_file import FittedModel
+    from dbgsom_core.runs.explain import exported
+    from dbgsom_core.runs.models import predict_file
+
+    base = {"name": "directed", "spreading_factor": 0.1}
+    growth = {"name": "hierarchical", "base": base, "tau_2": 0.02}
+    vq = SomVQ(growth=growth, epochs=20).fit(digits[0])
+    np.save(tmp_path / "digits.npy", digits[0])
+    predict_file(FittedModel((), vq), str(tmp_path / "digits.npy"), str(tmp_path / "ways.csv"))
+    ways = pd.read_csv(tmp_path / "ways.csv", dtype={"path": str})
+    down = vq.leaf_paths_[vq.answers(digits[0]).leaf].tolist()
+    assert ways["path"].tolist() == ["/".join(str(n) for n in way if n >= 0) for way in down]
+    table = pd.read_csv(io.BytesIO(exported(FittedModel((), vq), "csv")), keep_default_na=False)
+    assert len(table) == sum(map(len, vq._tree.maps))
+    for neuron in vq.som_map_.children:
+        below = table[table["map"] == str(neuron)]
+        assert below["hits"].sum() == vq.hit_counts_[neuron]
+
+
+def test_no_command_writes_over_what_it_reads(shop, refused, run_folder):
+    own = run_folder / "model.npz"
+    (shop / "copy.npz").write_bytes(own.read_bytes())
+    assert "is the file that is read" in refused("export", "copy.npz", "-o", "copy.npz")
+    assert "is the file that is read" in refused("export", "fruit", "-o", own)
+    for name, command in (
+        ("neurons.csv", ("export", "fruit")),
+        ("report.html", ("explore", "fruit")),
+        ("figures/explorer.html", ("explore", "fruit")),
+        ("report.md", ("compare", "fruit")),
+        ("model.json", ("schema",)),
+    ):
+        (run_folder / name).touch()
+        assert "is a file of the run in" in refused(*command, "-o", run_folder / name)
+
+
+def test_what_cannot_be_exported_is_refused(refused, told, tmp_path):
+    assert "csv, json, npz, see --format" in refused("export", "fruit", "-o", "map.xlsx")
+    told("export", "fruit", "-o", str(tmp_path / "map.dat"), "--format", "csv")
+    assert (tmp_path / "map.dat").read_text().startswith("map,neuron,x,y,")
+    assert "no text" in refused("export", "fruit", "--format", "npz")
+    assert "there is no folder" in refused("export", "fruit", "-o", "nowhere/map.csv")
+
+
+def test_a_run_is_shown(told, run_folder, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    out, _ = told("show", run_folder)
+    assert "finished in" in out
+    assert "accuracy" in out
+    assert f"model: {run_folder / 'model.npz'}" in out
+    assert "figure: " in out
+    assert "a  apple" in out
+    assert "\x1b" not in out
+    hits, _ = told("show", run_folder, "--map", "hits")
+    assert "hits: " in hits
+    assert "█" in hits
+
+
+def test_the_map_in_blocks_is_the_map(model):
+    from rich.console import Console
+
+    from dbgsom_core.cli.show import draw_map
+
+    estimator = model.estimator
+    console = Console(file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    lines = [line.plain for line in draw_map(estimator, "label", console)]
+    rows, columns = estimator.som_map_.shape
+    drawn = lines[:rows]
+    top = max(y for _, y in estimator.neurons_)
+    left = min(x for x, _ in estimator.neurons_)
+    signs = {"apple": "a", "plum": "p"}
+    for (x, y), label, hits in zip(
+        estimator.neurons_, estimator.neuron_labels_, estimator.hit_counts_, strict=True
+    ):
+        cell = drawn[top - y][3 * (x - left) : 3 * (x - left) + 3]
+        assert cell.strip() == (signs[label] if hits else "·")
+    assert sum(len(line.split()) for line in drawn) == len(estimator.neurons_)
+    assert max(map(len, drawn)) == 3 * columns
+
+
+def test_rows_of_hexagons_lie_half_a_cell_aside(iris):
+    from rich.console import Console
+
+    from dbgsom_core import SomVQ
+    from dbgsom_core.cli.show import draw_map
+
+    fixed = {"name": "fixed", "rows": 4, "columns": 6, "wrap": True}
+    som = SomVQ(grid="hexagonal", growth=fixed, epochs=2).fit(iris[0])
+    lines = draw_map(som, "hits", Console(file=io.StringIO(), no_color=True))
+    indents = [len(line.plain) - len(line.plain.lstrip()) for line in lines[:4]]
+    assert [len(line.plain) for line in lines[:4]] == [20, 18, 20, 18]
+    assert min(indents[0], indents[2]) >= 2
+
+
+def test_a_failed_run_says_why(shop, told, called):
+    from dbgsom_core.runs.folder import RunFiles, now, write_json, write_status
+
+    files = RunFiles(shop / "runs" / "odd" / "20260101-000000-abcdef")
+    files.folder.mkdir(parents=True)
+    write_status(files, "failed", now(), now(), "ValueError: \x1b[31mno")
+    write_json(files.run, {"id": files.folder.name, "name": "odd one", "experiment": "odd"})
+    out, _ = told("show", "odd")
+    assert "because: ValueError: \\x1b[31mno" in out
+    code, _, err = called(shop, "predict", "odd", "new.csv")
+    assert code == 2
+    assert "has left no model: it failed" in err
+
+
+def test_runs_in_no_tracker_have_no_page(shop, called):
+    code, _, err = called(shop, "ui", "fruit.yaml", "--print")
+    assert code == 1
+    assert "dbgsom show" in err
+
+
+def test_ui_without_a_store_makes_none(dbgsom, tmp_path):
+    answer = dbgsom("ui", "--print")
+    assert answer.code == 1
+    assert "there is no MLflow store" in answer.err
+    assert not list(tmp_path.iterdir())
+
+
+SERVER = """
+import http.server, os, sys
+class Quiet(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers()
+    def log_message(self, *given): pass
+child = os.fork()
+if child == 0:
+    import time
+    while True: time.sleep(60)
+with open(sys.argv[2], "w") as note:
+    note.write(str(child))
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Quiet).serve_forever()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_page_with_all_of_its_processes(how, tmp_path, monkeypatch, capsys):
+    from dbgsom_core.interfaces.trackers import Page
+    from dbgsom_core.runs.callbacks import Interrupted
+
+    ui = import_module("dbgsom_core.cli.trackers")
+    port, note = ui._free_port(), tmp_path / "child"
+    page = Page(
+        f"http://127.0.0.1:{port}/#/x", [sys.executable, "-c", SERVER, str(port), str(note)]
+    )
+    seen, below = [], []
+    popen = subprocess.Popen
+
+    def started(*given, **named):
+        seen.append(popen(*given, **named))
+        return seen[0]
+
+    told = ui.click.echo
+
+    def hear(text, **named):  # once it serves, somebody asks to end
+        told(text, **named)
+        if str(text).startswith("open"):
+            child = int(note.read_text())
+            below.append(child)
+            os.kill(child, 0)  # it is there
+            os.kill(os.getpid(), how)
+
+    monkeypatch.setattr(ui.subprocess, "Popen", started)
+    monkeypatch.setattr(ui.click, "echo", hear)
+    try:
+        with pytest.raises(Interrupted):
+            ui._serve(page, in_browser=False)
+        assert seen[0].poll() is not None
+        until = time.monotonic() + 60
+        while _lives(below[0]) and time.monotonic() < until:
+            time.sleep(0.01)
+        assert not _lives(below[0])
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(seen[0].pid, signal.SIGKILL)
+    assert f"open http://127.0.0.1:{port}/#/x" in capsys.readouterr().out
+
+
+def _lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_page_that_ends_by_itself_is_told():
+    from dbgsom_core.errors import DbgsomError
+    from dbgsom_core.interfaces.trackers import Page
+
+    ui = import_module("dbgsom_core.cli.trackers")
+    words = [sys.executable, "-c", "import sys; print('no port for me'); sys.exit(3)"]
+    with pytest.raises(DbgsomError, match="exit code 3: no port for me"):
+        ui._serve(Page("http://127.0.0.1:9/#/", words), in_browser=False)

@@ -1,0 +1,529 @@
+"""The data of a run: divided, prepared, and faults that are found before a folder exists."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from sklearn import model_selection
+from sklearn.datasets import load_iris, load_wine
+
+from dbgsom_core.cli import cli
+from dbgsom_core.config import load_experiment, parse_experiment
+from dbgsom_core.errors import ConfigError, DataError, Remark
+from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.runs.callbacks import make_callbacks
+from dbgsom_core.runs.data import divisions, final_fold, load_data, load_test
+from dbgsom_core.runs.folder import FoldMeasures, folds_text, parse_folds, read_run, summary
+from dbgsom_core.runs.pipeline import prepare_run, run_experiment
+from dbgsom_core.runs.prepare import fit_steps, make_step, make_steps
+from dbgsom_core.tables import Columns
+
+
+@pytest.fixture(scope="module")
+def registry():
+    return Registry.discover(own_only=True)
+
+
+def experiment(split, dataset="iris", estimator="vq", **more):
+    values = {"experiment": "e", "dataset": dataset, "split": split, **more}
+    return parse_experiment({**values, "model": {"estimator": estimator}, "tracking": None})
+
+
+def wine():
+    X, y = load_wine(return_X_y=True)
+    names = tuple(load_wine().feature_names)
+    farms = np.array([f"farm {i % 7}" for i in range(len(X))])
+    return Data(X, y, feature_names=names, ids={"farm": farms})
+
+
+SPLITS = {
+    "KFold": ({}, {"shuffle": True, "random_state": 42}),
+    "StratifiedKFold": ({"n_splits": 3}, {"n_splits": 3, "shuffle": True, "random_state": 42}),
+    "RepeatedKFold": ({"n_repeats": 2}, {"n_repeats": 2, "random_state": 42}),
+    "RepeatedStratifiedKFold": (
+        {"n_splits": 4, "n_repeats": 2},
+        {"n_splits": 4, "n_repeats": 2, "random_state": 42},
+    ),
+    "GroupKFold": ({"groups": "farm", "n_splits": 3}, {"n_splits": 3}),
+    "StratifiedGroupKFold": (
+        {"groups": "farm", "n_splits": 3, "shuffle": True},
+        {"n_splits": 3, "shuffle": True, "random_state": 42},
+    ),
+    "LeaveOneGroupOut": ({"groups": "farm"}, {}),
+    "LeavePGroupsOut": ({"groups": "farm", "n_groups": 2}, {"n_groups": 2}),
+    "LeaveOneOut": ({}, {}),
+    "ShuffleSplit": (
+        {"n_splits": 4, "test_size": 0.3, "train_size": 50},
+        {"n_splits": 4, "test_size": 0.3, "train_size": 50, "random_state": 42},
+    ),
+    "StratifiedShuffleSplit": ({"n_splits": 2}, {"n_splits": 2, "random_state": 42}),
+    "GroupShuffleSplit": (
+        {"groups": "farm", "n_splits": 2},
+        {"n_splits": 2, "random_state": 42},
+    ),
+    "TimeSeriesSplit": (
+        {"n_splits": 4, "gap": 3, "test_size": 10, "max_train_size": 60},
+        {"n_splits": 4, "gap": 3, "test_size": 10, "max_train_size": 60},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_a_splitter_of_scikit_learn_divides_as_it_does(name):
+    given, meant = SPLITS[name]
+    data = wine()
+    groups = data.ids["farm"] if "groups" in given else None
+    found = divisions(experiment({"name": name, **given}), data)
+    expected = list(getattr(model_selection, name)(**meant).split(data.X, data.y, groups))
+    assert len(found) == len(expected)
+    for (train, test), (other_train, other_test) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(train, np.sort(other_train))
+        np.testing.assert_array_equal(test, np.sort(other_test))
+
+
+def test_short_forms_are_drawn_with_the_seed_and_keep_classes_where_asked():
+    data = wine()
+    first = divisions(experiment({"folds": 3, "stratify": True}), data)
+    again = divisions(experiment({"folds": 3, "stratify": True}), data)
+    other = divisions(experiment({"folds": 3, "stratify": True}, seed=1), data)
+    assert all((a[1] == b[1]).all() for a, b in zip(first, again, strict=True))
+    assert any(
+        len(a[1]) != len(b[1]) or (a[1] != b[1]).any() for a, b in zip(first, other, strict=True)
+    )
+    shares = [np.bincount(data.y[test]) / len(test) for _, test in first]
+    np.testing.assert_allclose(
+        shares, np.tile(np.bincount(data.y) / len(data.y), (3, 1)), atol=0.02
+    )
+
+
+def test_a_test_part_of_a_model_that_is_refitted_is_one_fold():
+    data = wine()
+    ((train, test),) = divisions(experiment({"test_size": 0.25, "refit": True}), data)
+    assert (len(train), len(test)) == (133, 45)
+    kept = final_fold(experiment({"test_size": 0.25, "refit": True}), data)
+    assert len(kept.train.X) == 178
+    assert kept.test is None
+    assert divisions(experiment({"test_size": 0.25}), data) == []
+
+
+def test_groups_may_be_a_feature_and_are_never_divided():
+    data = wine()
+    data = Data(
+        np.column_stack([data.X, np.arange(178) // 20]), feature_names=("x",) * 13 + ("lot",)
+    )
+    for train, test in divisions(experiment({"name": "GroupKFold", "groups": "lot"}), data):
+        assert not set(data.X[train, 13]) & set(data.X[test, 13])
+
+
+def test_groups_may_be_a_column_of_categories():
+    kinds = np.arange(60) // 10
+    columns = Columns(names=("x", "lot"), categories={"lot": tuple("abcdef")})
+    X = np.column_stack([np.arange(60.0), np.eye(6)[kinds]])
+    data = Data(X, feature_names=columns.feature_names, columns=columns)
+    asked = experiment({"name": "GroupKFold", "groups": "lot", "n_splits": 3})
+    for train, test in divisions(asked, data):
+        assert not {*kinds[train]} & {*kinds[test]}
+    X[7, 1:] = np.nan
+    with pytest.raises(DataError, match=r"'lot' is missing in 1 row\(s\), the first of them 7"):
+        divisions(asked, data)
+
+
+@pytest.mark.parametrize(
+    ("split", "told"),
+    [
+        (
+            {"name": "GroupKFold", "groups": "farms"},
+            "no ids or feature 'farms'; did you mean 'farm'?",
+        ),
+        (
+            {"name": "GroupKFold", "groups": "hole"},
+            r"'hole' is missing in 2 row\(s\), the first of them 3",
+        ),
+        (
+            {"name": "GroupKFold", "groups": "farm", "n_splits": 9},
+            "cannot be divided like this: .*9",
+        ),
+        ({"name": "LeavePGroupsOut", "groups": "farm", "n_groups": 7}, "cannot be divided"),
+        ({"folds": 300}, "cannot be divided like this"),
+        ({"name": "RepeatedKFold", "n_repeats": 9999}, "folds, more than 10000: ask for fewer"),
+        ({"name": "ShuffleSplit", "test_size": 10**20}, "cannot be divided like this"),
+        ({"name": "TimeSeriesSplit", "gap": 10**20}, "cannot be divided like this"),
+        ({"name": "TimeSeriesSplit", "n_splits": 9999}, "cannot be divided|more than 10000"),
+        ({"test_size": 177, "refit": True}, "1 rows are left to train on"),
+        ({"name": "TimeSeriesSplit", "max_train_size": 3}, "3 rows are left to train on"),
+    ],
+)
+def test_what_cannot_be_divided_is_told(split, told):
+    data = wine()
+    holes = np.arange(178.0) // 20
+    holes[[3, 9]] = np.nan
+    data = Data(data.X, data.y, ids={**data.ids, "hole": holes}, feature_names=data.feature_names)
+    with pytest.raises(DataError, match=told):
+        divisions(experiment(split), data)
+    if "farm" not in str(split):
+        return
+    with pytest.raises(DataError, match="it has: none with a name"):
+        divisions(experiment(split), Data(data.X))
+
+
+# ------------------------------------------------------------------------------- a file of its own
+
+
+def write_csv(path, header, rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    return {"name": "csv", "path": str(path), "target": "kind"}
+
+
+def two_files(folder, header=("a", "b", "kind"), order=(0, 1, 2)):
+    rng = np.random.default_rng(0)
+    rows = [[*(c := rng.normal(size=2)).round(3), "x" if c[0] > 0 else "y"] for _ in range(60)]
+    train = write_csv(folder / "train.csv", ("a", "b", "kind"), rows[:40])
+    test = write_csv(folder / "test.csv", header, [[row[i] for i in order] for row in rows[40:]])
+    return train, test
+
+
+def test_a_file_of_its_own_is_tested_on_with_its_columns_in_any_order(tmp_path):
+    train, test = two_files(tmp_path)
+    same = experiment({"test": test}, train, "classifier")
+    data = load_data(same)
+    expected = load_test(same, data)
+    assert expected.X.shape == (20, 2)
+    _, turned = two_files(tmp_path, ("kind", "b", "a"), (2, 1, 0))
+    turned = load_test(experiment({"test": turned}, train, "classifier"), data)
+    np.testing.assert_array_equal(turned.X, expected.X)
+    fold = final_fold(same, data, expected)
+    assert (len(fold.train.X), len(fold.test.X)) == (40, 20)
+    np.testing.assert_array_equal(fold.test.y, expected.y)
+
+
+@pytest.mark.parametrize(
+    ("header", "order", "told"),
+    [
+        (("a", "c", "kind"), (0, 1, 2), "lacks the column 'b'"),
+        (("a", "kind"), (0, 2), "lacks the column 'b'"),
+        (("a", "b", "c", "kind"), (0, 1, 1, 2), "also has 'c'"),
+    ],
+)
+def test_other_columns_are_told(tmp_path, header, order, told):
+    train, test = two_files(tmp_path, header, order)
+    other = experiment({"test": test}, train, "classifier")
+    with pytest.raises(DataError, match=rf"data set 'split.test' {told}"):
+        load_test(other, load_data(other))
+
+
+def test_other_shapes_and_targets_are_told(tmp_path):
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    np.save(tmp_path / "a.npy", X)
+    np.save(tmp_path / "b.npy", X[:, :2])
+    np.savez(tmp_path / "c.npz", X=X, y=np.arange(20) % 2)
+    dataset = {"name": "npy", "path": str(tmp_path / "a.npy")}
+    narrow = experiment({"test": {"name": "npy", "path": str(tmp_path / "b.npy")}}, dataset)
+    with pytest.raises(DataError, match="has 2 columns, and the data to train on has 3"):
+        load_test(narrow, load_data(narrow))
+    named = experiment({"test": {"name": "npz", "path": str(tmp_path / "c.npz")}}, dataset)
+    with pytest.raises(DataError, match="has no targets"):
+        load_test(named, load_data(named))
+
+
+# ------------------------------------------------------------------------------ what a run keeps
+
+
+def finished(folder, registry, split, dataset="iris", estimator="classifier"):
+    described = parse_experiment(
+        {
+            "experiment": "e",
+            "dataset": dataset,
+            "split": split,
+            "model": {"estimator": estimator, "max_neurons": 9, "epochs": 8},
+            "measures": ["accuracy", "quantization_error"],
+            "figures": None,
+            "tracking": {"name": "run_folder", "path": str(folder / "runs")},
+        },
+        registry,
+    )
+    observers = make_callbacks(described.tracking, registry)
+    return run_experiment(described, observers, registry)
+
+
+def test_each_fold_is_kept_with_its_rows_and_the_run_with_their_mean(tmp_path, registry):
+    split = {"name": "RepeatedStratifiedKFold", "n_splits": 3, "n_repeats": 2}
+    outcome = finished(tmp_path, registry, split)
+    stored = read_run(outcome.run.folder)
+    assert stored.damage == ""
+    assert [one.fold for one in stored.folds] == [1, 2, 3, 4, 5, 6]
+    assert {(one.train_samples, one.test_samples) for one in stored.folds} == {(100, 50)}
+    assert len({one.rows for one in stored.folds}) == 6
+    accuracies = [one.measures["test/accuracy"] for one in stored.folds]
+    assert stored.measures["test/accuracy"] == pytest.approx(np.mean(accuracies))
+    assert stored.measures["test_std/accuracy"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert [one["test/accuracy"] for one in outcome.result.folds] == accuracies
+    assert stored.params["split"] == "RepeatedStratifiedKFold(n_splits=3, n_repeats=2)"
+    assert outcome.result.model.predict(load_iris().data).shape == (150,)  # of all data
+
+
+def test_a_refitted_run_measures_a_model_that_has_not_seen_the_test_part(tmp_path, registry):
+    refitted = finished(tmp_path, registry, {"test_size": 0.3, "stratify": True, "refit": True})
+    apart = finished(tmp_path, registry, {"test_size": 0.3, "stratify": True})
+    assert refitted.result.measures["test/accuracy"] == apart.result.measures["test/accuracy"]
+    one, other = (each.result.measures["train/quantization_error"] for each in (refitted, apart))
+    assert one != other
+    assert len(read_run(refitted.run.folder).folds) == 1
+    assert read_run(apart.run.folder).folds == []
+
+
+def test_a_run_with_a_test_file_knows_both_digests(tmp_path, registry):
+    train, test = two_files(tmp_path)
+    stored = read_run(finished(tmp_path, registry, {"test": test}, train).run.folder)
+    assert stored.data["samples"] == 40
+    assert stored.data["test"]["samples"] == 20
+    assert len(stored.data["test"]["digest"]) == 64
+    assert "test/accuracy" in stored.measures
+    assert stored.params["split"] == f"test {test['path']}"
+
+
+def test_folds_survive_being_written(tmp_path):
+    folds = [
+        FoldMeasures(1, 10, 5, "ab", {"test/a,b": 0.1 + 0.2, "test/c": float("nan")}),
+        FoldMeasures(2, 10, 5, "cd", {"test/a,b": float("inf"), 'test/"': -1e-300}),
+    ]
+    again = parse_folds(folds_text(folds))
+    assert json.dumps([vars(one) for one in again]) == json.dumps([vars(one) for one in folds])
+    found = summary([*folds[:1], FoldMeasures(2, 1, 1, "", {"test/a,b": 0.5})])
+    assert found["test/a,b"] == pytest.approx(0.4)
+    assert found["test_std/a,b"] == pytest.approx(np.std([0.3, 0.5], ddof=1))
+
+
+SCALER, PCA = "sklearn.preprocessing:RobustScaler", "sklearn.decomposition:PCA"
+
+
+def test_every_fault_of_every_step_is_told_at_its_place(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        "experiment: e\n"
+        "dataset: iris\n"
+        "prepare:\n"
+        f"  - {{name: '{SCALER}', shere: 1}}\n"
+        "  - standardize\n"
+        f"  - name: {PCA}\n"
+        "    n_components: many\n"
+        "  - {name: standardize, with_meen: true}\n"
+        "  - sklearn.preprocessing:RobustScale\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ConfigError) as caught:
+        make_steps(load_experiment(path))
+    told = str(caught.value).replace(f"{path}:", "").splitlines()
+    assert [line.partition(": prepare step")[0] for line in told] == [
+        "4:50: prepare.0.shere",
+        "7:5: prepare.2.n_components",
+        "8:25: prepare.3.with_meen",
+        "9:5: prepare.4",
+    ]
+    assert told[0].endswith("has no parameter 'shere'; it has with_centering, with_scaling, "
+                            "quantile_range, copy, unit_variance")  # fmt: skip
+    assert "Got 'many' instead" in told[1]
+    assert told[2].endswith("did you mean 'with_mean'?")
+
+
+def test_a_list_stands_for_a_tuple():
+    assert make_step(SCALER, {"quantile_range": [10, 90]}).quantile_range == (10, 90)
+
+
+STEP = """
+class Step:
+    def fit(self, X, y=None):
+        {fit}
+        return self
+    def transform(self, X):
+        return X
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Write a module into the working directory, or into one that is on the path."""
+    near, installed = tmp_path / "near", tmp_path / "installed"
+    near.mkdir()
+    installed.mkdir()
+    monkeypatch.chdir(near)
+    monkeypatch.setattr(sys, "path", ["", str(near), *sys.path, str(installed)])
+    known = set(sys.modules)
+
+    def write(name, text, where=installed):
+        path = where / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return where
+
+    write.near, write.installed = near, installed
+    yield write
+    for name in set(sys.modules) - known:
+        if name.startswith("dbgsom_test_"):
+            del sys.modules[name]
+
+
+def refusal(name, **params):
+    before = list(sys.path)
+    with pytest.raises(ConfigError) as caught:
+        make_step(name, params)
+    assert sys.path == before
+    return str(caught.value)
+
+
+def test_what_is_installed_is_imported(module):
+    module("dbgsom_test_there", STEP.format(fit=""))
+    assert type(make_step("dbgsom_test_there:Step", {})).__name__ == "Step"
+
+
+def test_what_lies_in_the_working_directory_is_not(module):
+    module("dbgsom_test_near", "open('ran', 'w').close()\n" + STEP.format(fit=""), module.near)
+    assert refusal("dbgsom_test_near:Step") == (
+        "prepare step 'dbgsom_test_near:Step' cannot be imported: there is no module "
+        "'dbgsom_test_near' among what is installed (the working directory does not count)"
+    )
+    assert not (module.near / "ran").exists()
+
+
+def test_a_folder_that_is_installed_in_place_counts(module):
+    module("dbgsom_test_edited", STEP.format(fit=""), module.near)
+    info = module.installed / "dbgsom_test_edited-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: dbgsom-test-edited\nVersion: 1\n")
+    url = f'{{"url": "{module.near.as_uri()}", "dir_info": {{"editable": true}}}}'
+    (info / "direct_url.json").write_text(url)
+    assert make_step("dbgsom_test_edited:Step", {}) is not None
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("import sys; sys.exit(0)", "(SystemExit: 0)"),
+        ("1 / 0", "(ZeroDivisionError: division by zero)"),
+        ("def", "(SyntaxError: "),
+    ],
+)
+def test_whatever_an_import_does_is_told(code, told, module):
+    module("dbgsom_test_bad", code)
+    assert told in refusal("dbgsom_test_bad:Step")
+
+
+def test_a_step_that_ends_the_process_is_told(module):
+    module("dbgsom_test_exit", STEP.format(fit="raise SystemExit(0)"))
+    step = make_step("dbgsom_test_exit:Step", {})
+    with pytest.raises(DataError, match="'s' cannot use the data: SystemExit: 0"):
+        fit_steps([("s", step)], np.eye(2), None)
+
+
+def test_scikit_learn_alone_may_be_allowed(module, monkeypatch):
+    module("dbgsom_test_other", "open('ran', 'w').close()\n" + STEP.format(fit=""))
+    monkeypatch.setenv("DBGSOM_SKLEARN_ONLY", "1")
+    told = refusal("dbgsom_test_other:Step")
+    assert told.endswith("is not of scikit-learn, the only one allowed")
+    assert not (module.near / "ran").exists()
+    assert make_step("sklearn.preprocessing:MinMaxScaler", {}) is not None
+    assert make_step("standardize", {}) is not None
+    assert "unpickle" in refusal("sklearn.cluster:FeatureAgglomeration", memory="cache")
+
+
+@pytest.fixture
+def described(tmp_path):
+    """Return a description of a table of which so many of six columns are constant."""
+
+    def made(constant):
+        X = np.random.default_rng(0).normal(size=(30, 6))
+        X[:, :constant] = 7.0
+        np.save(tmp_path / "x.npy", X)
+        path = tmp_path / "run.yaml"
+        path.write_text(
+            f"experiment: e\ndataset: {{name: npy, path: '{tmp_path / 'x.npy'}'}}\n"
+            f"prepare: range_scale\nmodel: {{max_neurons: 6, epochs: 2}}\n"
+            f"figures: []\ntracking: {{name: run_folder, path: '{tmp_path / 'runs'}'}}\n",
+            encoding="utf-8",
+        )
+        return path
+
+    return made
+
+
+@pytest.mark.parametrize(("constant", "listed"), [(2, "0, 1"), (3, "0, 1, 2")])
+def test_constant_columns_are_a_remark(described, constant, listed):
+    told = f"{constant} of 6 columns are constant and scaled to 0: {listed}"
+    experiment = load_experiment(described(constant))
+    with pytest.warns(Remark, match=told):
+        final_fold(experiment, load_data(experiment))
+
+
+def test_a_remark_is_in_the_report_and_not_on_the_terminal(described, tmp_path):
+    done = CliRunner().invoke(cli, ["run", str(described(2))])
+    assert done.exit_code == 0, done.output
+    assert "constant" not in done.output
+    (report,) = (tmp_path / "runs").glob("e/*/report.md")
+    assert "2 of 6 columns are constant and scaled to 0" in report.read_text(encoding="utf-8")
+
+
+RNG = np.random.default_rng(3)
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """Prepare a run of X and y that must be refused, and return the sentence."""
+    monkeypatch.chdir(tmp_path)
+
+    def refused(X, y=None, **sections):
+        with pytest.raises(DataError) as caught:
+            ready(X, y, **sections)
+        return str(caught.value)
+
+    return refused
+
+
+def ready(X, y=None, **sections):
+    np.savez("data.npz", X=X, **({} if y is None else {"y": y}))
+    rest = "".join(f"{key}: {text}\n" for key, text in sections.items())
+    with Path("run.yaml").open("w", encoding="utf-8") as file:
+        file.write(f"experiment: x\ndataset: {{name: npz, path: data.npz, missing: keep}}\n{rest}")
+    return prepare_run(load_experiment("run.yaml"))
+
+
+@pytest.fixture
+def X():  # noqa: N802
+    return RNG.normal(size=(40, 3))
+
+
+def test_a_step_may_fill_what_is_missing(refused, X):
+    X[7] = np.nan
+    assert len(ready(X, prepare="'sklearn.impute:SimpleImputer'").fold.train.X) == 40
+
+
+@pytest.mark.parametrize("model", ["{estimator: classifier, unlabelled: -1}"])
+def test_targets_without_any_class_are_told(refused, X, model):
+    told = refused(X, np.full(40, -1), model=model)
+    assert told.startswith("no sample of data set 'data.npz' has a class")
+
+
+def test_a_part_to_train_on_without_a_class_is_told(refused, X):
+    y = np.full(40, -1)
+    y[7] = 0
+    seed = next(seed for seed in range(9) if len(_to_train(X, y, seed)) == 0)
+    told = refused(
+        X, y, model="{estimator: classifier, unlabelled: -1}", split="{test_size: 0.5}", seed=seed
+    )
+    assert told.startswith("split: no sample of the part to train on has a class")
+
+
+def _to_train(X, y, seed):
+    """Return the labels in the part to train on."""
+    part = ready(X, y, split="{test_size: 0.5}", seed=seed).fold.train
+    return part.y[part.y >= 0]
+
+
+def test_a_fold_that_takes_away_all_values_of_a_column_is_told(refused, X):
+    X[1:, 2] = np.nan
+    told = refused(X, split="{folds: 2}")
+    assert told.startswith("split: column 2 has no value in the part to train on of fold")
