@@ -49,6 +49,7 @@ from dbgsom_core.interfaces.measures import (
     MeasureAbilities,
     MeasureComponent,
     NotedValue,
+    Stability,
     measured,
 )
 from dbgsom_core.interfaces.metrics import Metric, MetricAbilities, MetricComponent
@@ -58,7 +59,6 @@ from dbgsom_core.interfaces.privacy import (
     private_logger,
     shell_word,
 )
-from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.stopping import STOP, StoppingComponent, StopState
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.trackers import (
@@ -207,16 +207,14 @@ _HOMES = {
     "engine.local": "Samples",
     "engine.tables": "Held Shards",
     "errors": "callers_level did_you_mean",
-    "interfaces.arrays": "FloatArray IntArray",
-    "interfaces.context": "Chunk Context",
+    "interfaces.context": "Chunk Context FloatArray IntArray",
     "interfaces.engine": "Engine",
     "interfaces.epochs": "GrowthEvent",
     "interfaces.growth": "GrowthStrategy",
     "interfaces.initialisations": "GridShape Initialisation",
     "interfaces.kernels": "Kernel Schedule",
     "interfaces.labellers": "Labeller",
-    "interfaces.measures": "Measure",
-    "interfaces.stability": "Interval",
+    "interfaces.measures": "Interval Measure",
     "interfaces.stopping": "StoppingRule",
     "interfaces.trackers": "Tracker Variant",
     "som_map.changes": "Death Insert Move",

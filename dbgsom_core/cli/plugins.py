@@ -23,8 +23,7 @@ from dbgsom_core.cli.options import (
 from dbgsom_core.errors import PluginError
 
 if TYPE_CHECKING:
-    from dbgsom_core.plugins.offers import Offered
-    from dbgsom_core.plugins.registry import Registry
+    from dbgsom_core.plugins.registry import Offered, Registry
 
 _COLUMNS = ("kind", "name", "distribution", "version", "status")
 _RECORD_FIELDS = (
@@ -198,7 +197,7 @@ def find_components(name: str, registry: Registry) -> list[Offered]:
 
 def describe(offered: Offered) -> dict[str, Any]:
     """Return everything about a component, of a prepare step the arguments of its constructor."""
-    from dbgsom_core.plugins.offers import STEP
+    from dbgsom_core.plugins.registry import STEP
 
     component: Any
     if offered.kind == STEP:

@@ -33,7 +33,7 @@ from dbgsom_core.config.sections import (
 )
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields, parse
-from dbgsom_core.interfaces.lookup import lookup_in_use, use_lookup
+from dbgsom_core.interfaces.guard import lookup_in_use, use_lookup
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.training.parts import USUAL_LABELLERS
 

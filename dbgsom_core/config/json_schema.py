@@ -20,8 +20,7 @@ from dbgsom_core.config.components import BUILT_IN_STEPS
 from dbgsom_core.config.schema import STEP, ExperimentSettings, RangeSettings
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.component import nested_fields
-from dbgsom_core.plugins.offers import Offered
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Offered, Registry
 
 JsonSchema = dict[str, Any]
 

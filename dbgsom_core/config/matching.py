@@ -18,7 +18,7 @@ from dbgsom_core.config.schema import (
 )
 from dbgsom_core.config.sections import Finding, Section
 from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.interfaces.lookup import lookup_in_use, use_lookup
+from dbgsom_core.interfaces.guard import lookup_in_use, use_lookup
 from dbgsom_core.training.parts import (
     USUAL_LABELLERS,
     measure_suits,

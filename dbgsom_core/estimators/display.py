@@ -19,8 +19,7 @@ from dbgsom_core.estimators.growth_film import frames_of
 from dbgsom_core.estimators.validation import is_integer
 from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.stability import Stability
+from dbgsom_core.interfaces.measures import Evaluation, Stability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

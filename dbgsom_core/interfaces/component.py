@@ -22,8 +22,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from dbgsom_core.errors import UnfitError
-from dbgsom_core.interfaces.guard import Guarded, attribute_of, error_names, is_own
-from dbgsom_core.interfaces.lookup import lookup_in_use
+from dbgsom_core.interfaces.guard import Guarded, attribute_of, error_names, is_own, lookup_in_use
 from dbgsom_core.interfaces.version import DbgsomDeprecationWarning, Deprecation
 
 Model = TypeVar("Model", bound=BaseModel)

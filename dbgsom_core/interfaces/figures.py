@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.interfaces.epochs import EpochRecord
-    from dbgsom_core.interfaces.measures import Evaluation
-    from dbgsom_core.interfaces.stability import Stability
+    from dbgsom_core.interfaces.measures import Evaluation, Stability
 
 
 @dataclass(frozen=True)

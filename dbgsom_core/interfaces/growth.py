@@ -11,8 +11,7 @@ from dbgsom_core.interfaces.component import Abilities, Component, is_flag, is_n
 from dbgsom_core.interfaces.guard import guarded
 
 if TYPE_CHECKING:
-    from dbgsom_core.interfaces.arrays import FloatArray, IntArray
-    from dbgsom_core.interfaces.context import Context
+    from dbgsom_core.interfaces.context import Context, FloatArray, IntArray
     from dbgsom_core.interfaces.initialisations import GridShape
     from dbgsom_core.som_map.changes import Change
     from dbgsom_core.som_map.grid import Grid

@@ -3,25 +3,63 @@
 Methods of built-ins are called as they are: the conformance kit has checked them, and a fit of
 14 ms has no time for it. A component is built in by the package of its class, so a subclass of a
 built-in is not.
+
+The registry, which knows components by name, stands above the interfaces and is not imported here:
+whoever builds components says which one to use, and the package says once which is used otherwise.
 """
 
 from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from dbgsom_core.errors import ComponentError, DbgsomError, UnfitError
-from dbgsom_core.interfaces.lookup import lookup_in_use
 
 _OWN = ("dbgsom_core", "dbgsom_plugins")
 # What a component may raise; a KeyboardInterrupt is a person's.
 RAISED = (Exception, SystemExit, GeneratorExit)
+
+
+class Lookup(Protocol):
+    """Knows components by kind and name, as `dbgsom_core.plugins.registry.Registry` does."""
+
+    def find(self, kind: str, name: str) -> Any: ...
+
+    def build(self, kind: str, spec: Any) -> Any: ...
+
+    def offer_of(self, kind: str, cls: type[Any]) -> Any: ...
+
+    def name_of(self, kind: str, component: Any) -> str: ...
+
+
+_in_use: ContextVar[Lookup | None] = ContextVar("lookup", default=None)
+_usual: list[Callable[[], Lookup]] = []
+
+
+def set_default_lookup(make: Callable[[], Lookup]) -> None:
+    """Let ``make()`` return the lookup where none is in use; it is called when first needed."""
+    _usual[:] = [make]
+
+
+@contextmanager
+def use_lookup(lookup: Lookup) -> Iterator[None]:
+    """Find nested components in ``lookup`` instead of this process's own one."""
+    token = _in_use.set(lookup)
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
+
+
+def lookup_in_use() -> Lookup:
+    """Return where nested components are found now."""
+    return _in_use.get() or _usual[0]()
 
 
 def is_own(component: Any) -> bool:
@@ -40,10 +78,7 @@ def guarded(kind: str, component: Any, method: str) -> Any:
 def attribute_of(kind: str, component: Any, name: str) -> Any:
     """Return an attribute of a component, None where it has none.
 
-    Raises
-    ------
-    ComponentError
-        A property of this name raises.
+    A property that raises is a `ComponentError`.
     """
     if not isinstance(getattr(type(component), name, None), property):
         return getattr(component, name, None)
@@ -64,7 +99,6 @@ class Guarded:
     checked_as: str = ""
 
     def __call__(self, *given: Any) -> Any:
-        """Call it; `ComponentError`: it raised, or returned what it may not."""
         from dbgsom_core.interfaces.validation import call  # numpy is slow to import
 
         with error_names(self.kind, self.component, self.method):
@@ -83,8 +117,15 @@ def error_names(kind: str, component: Any, method: str = "") -> Iterator[None]:
     except DbgsomError:
         raise
     except RAISED as error:
-        line = f"{who(kind, component)}{_place(component, method, error)}: "
-        raise ComponentError(line + error_line(error, method)) from error
+        # The line that raised, or that on which the method begins.
+        lines = [] if isinstance(error, UnfitError) else _lines(component, error)
+        code = getattr(inspect.unwrap(getattr(type(component), method, who)), "__code__", None)
+        if not lines and code is not None and code is not who.__code__:
+            lines = [(code.co_filename, code.co_firstlineno)]
+        place = f" ({Path(lines[-1][0]).name}:{lines[-1][1]})" if lines else ""
+        raise ComponentError(
+            f"{who(kind, component)}{place}: {error_line(error, method)}"
+        ) from error
 
 
 @contextmanager
@@ -122,19 +163,10 @@ def _package(component: Any) -> str:
 
 
 def _lines(component: Any, error: BaseException) -> list[tuple[str, int]]:
-    # Files and lines of the component's package through which an error came.
-    def package(frame: FrameType) -> str:
-        return str(frame.f_globals.get("__name__")).partition(".")[0]
-
-    found = traceback.walk_tb(error.__traceback__)
+    """Return files and lines of the component's package through which an error came."""
     own = _package(component)
-    return [(frame.f_code.co_filename, line) for frame, line in found if package(frame) == own]
-
-
-def _place(component: Any, method: str, error: BaseException) -> str:
-    # The line that raised, or that on which the method begins; nothing where neither is known.
-    lines = [] if isinstance(error, UnfitError) else _lines(component, error)
-    code = getattr(inspect.unwrap(getattr(type(component), method, who)), "__code__", None)
-    if not lines and code is not None and code is not who.__code__:
-        lines = [(code.co_filename, code.co_firstlineno)]
-    return f" ({Path(lines[-1][0]).name}:{lines[-1][1]})" if lines else ""
+    return [
+        (frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == own
+    ]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from dbgsom_core.engine.contract import Moments
     from dbgsom_core.engine.local import Samples
-    from dbgsom_core.interfaces.arrays import FloatArray, IntArray
+    from dbgsom_core.interfaces.context import FloatArray, IntArray
     from dbgsom_core.som_map.grid import Grid
 
 

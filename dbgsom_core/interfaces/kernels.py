@@ -12,7 +12,7 @@ from dbgsom_core.interfaces.component import Abilities, Component, is_number
 from dbgsom_core.interfaces.guard import Guarded
 
 if TYPE_CHECKING:
-    from dbgsom_core.interfaces.arrays import FloatArray
+    from dbgsom_core.interfaces.context import FloatArray
 
 
 @runtime_checkable

@@ -12,8 +12,7 @@ from dbgsom_core.interfaces.component import Abilities, Component
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dbgsom_core.interfaces.arrays import FloatArray, IntArray
-    from dbgsom_core.interfaces.context import Context
+    from dbgsom_core.interfaces.context import Context, FloatArray, IntArray
     from dbgsom_core.som_map.som_map import SomMap
 
 

@@ -16,7 +16,7 @@ from dbgsom_core.interfaces.guard import error_names, is_own
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dbgsom_core.interfaces.arrays import FloatArray
+    from dbgsom_core.interfaces.context import FloatArray
 
 
 CLAIMS = ("identity", "symmetry", "triangle")

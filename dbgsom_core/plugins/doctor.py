@@ -18,9 +18,11 @@ from typing import Any, Literal
 from dbgsom_core.errors import PluginError
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
-from dbgsom_core.plugins.offers import STEP, Offered, PluginRecord
 from dbgsom_core.plugins.registry import (
     OWN_DISTRIBUTION,
+    STEP,
+    Offered,
+    PluginRecord,
     Registry,
     disabled_plugins,
     get_registry,

@@ -15,7 +15,7 @@ from sklearn.base import OneToOneFeatureMixin
 from dbgsom_core.estimators.answers import answer_columns, usual_distance, way_of, written_columns
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.stability import Stability
+from dbgsom_core.interfaces.measures import Stability
 from dbgsom_core.tables import numbered
 
 Batches = Iterator[Mapping[str, Any]]  # columns (n,) by name, some rows after the other

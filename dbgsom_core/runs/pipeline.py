@@ -27,9 +27,8 @@ from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import FigureAbilities
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.interfaces.privacy import private_logger, redact_error, redaction
-from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry

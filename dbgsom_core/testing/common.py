@@ -21,7 +21,7 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.interfaces.stopping import StoppingAbilities
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
-from dbgsom_core.plugins.offers import missing_methods
+from dbgsom_core.plugins.registry import missing_methods
 from dbgsom_core.testing.kit import EVERY_KIND, Subject, check
 
 _ABILITIES: dict[str, type[Abilities]] = {

@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from dbgsom_core.errors import UnknownNameError, did_you_mean
 from dbgsom_core.interfaces.guard import RAISED, error_line
 from dbgsom_core.plugins.doctor import Send, enabled_distributions, run_isolated, when_imported
-from dbgsom_core.plugins.offers import STEP, TRANSFORMER, Offered
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, STEP, TRANSFORMER, Offered, get_registry
 from dbgsom_core.testing.kit import checks_for, is_step, run_check
 
 _REST = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)

@@ -16,8 +16,7 @@ from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.guard import RAISED, Guarded, error_line
 from dbgsom_core.interfaces.metrics import CLAIMS, MetricAbilities
-from dbgsom_core.plugins.offers import STEP, kinds_of
-from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.plugins.registry import STEP, get_registry, kinds_of
 
 if TYPE_CHECKING:
     import pytest

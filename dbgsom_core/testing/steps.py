@@ -14,7 +14,7 @@ from sklearn.utils import Tags, TargetTags, get_tags
 from dbgsom_core.estimators.clustering import SomVQ
 from dbgsom_core.estimators.model_file import FittedModel, load
 from dbgsom_core.estimators.scaling import names_after, prepared
-from dbgsom_core.plugins.offers import STEP
+from dbgsom_core.plugins.registry import STEP
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import Subject, check
 

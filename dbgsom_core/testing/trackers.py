@@ -14,8 +14,7 @@ from dbgsom_core import hookspecs
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.guard import is_own
-from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
-from dbgsom_core.interfaces.trackers import Run, RunResult, TrackerAbilities
+from dbgsom_core.interfaces.trackers import ARTIFACTS, SCALARS, Run, RunResult, TrackerAbilities
 from dbgsom_core.plugins.callbacks import Callbacks, call
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import Subject, ask, check

@@ -18,7 +18,7 @@ from dbgsom_core.engine.local import Samples
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.per_sample import units_of
 from dbgsom_core.engine.sums import won_sums
-from dbgsom_core.interfaces.arrays import FloatArray
+from dbgsom_core.interfaces.context import FloatArray
 from dbgsom_core.interfaces.labellers import Surroundings
 from dbgsom_core.training.targets import UNLABELLED, Target
 

@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.guard import guarded, lookup_in_use
 from dbgsom_core.interfaces.kernels import KernelAbilities
-from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.som_map.som_map import SomMap
 
 DEFAULT_END = 0.5  # hops; a gaussian then weighs the nearest neighbours with exp(-2) = 0.14

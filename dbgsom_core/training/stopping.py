@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.contract import PerSample
 from dbgsom_core.engine.local import Samples
 from dbgsom_core.interfaces.epochs import EpochRecord
+from dbgsom_core.interfaces.guard import lookup_in_use
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities
-from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation
 from dbgsom_core.interfaces.stopping import STOP, StoppingAbilities, StopState, judges_targets
 from dbgsom_core.som_map.som_map import SomMap
