@@ -101,7 +101,7 @@ def diff(first: str, second: str, no_defaults: bool, as_json: bool, runs: str) -
 
 def _side_lines(side: Side | None) -> Iterator[str]:
     """Yield a value and its origin as a line; each field of a component follows on its own."""
-    from dbgsom_core.config.yaml_text import dump_inline
+    from dbgsom_core.config.show import dump_inline
 
     if side is None:
         yield "(not there)"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, parse_experiment
-from dbgsom_core.config.matching import fills_gaps
+from dbgsom_core.config.components import fills_gaps
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.sums import has_missing
 from dbgsom_core.engine.tables import BlockTable, block_rows

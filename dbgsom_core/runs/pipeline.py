@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from dbgsom_core.config import Experiment, estimator_errors_located
-from dbgsom_core.config.matching import fills_gaps
+from dbgsom_core.config.components import fills_gaps
 from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.estimators.allow_list import NotPlainError, stored_types, to_plain

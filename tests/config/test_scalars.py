@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbgsom_core.config.load import read_scalar, read_yaml
 from dbgsom_core.config.sections import Problems, plain
-from dbgsom_core.config.yaml_text import commented_yaml, dump_yaml, read_scalar, read_yaml
+from dbgsom_core.config.show import commented_yaml, dump_yaml
 
 
 def read(text: str) -> Any:

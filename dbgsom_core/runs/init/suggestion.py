@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from dbgsom_core.config.yaml_text import Path, commented_yaml
+from dbgsom_core.config.show import Path, commented_yaml
 from dbgsom_core.errors import DataError, as_text, did_you_mean
 from dbgsom_core.runs.init.profile import ColumnProfile, TableProfile
 from dbgsom_core.tables import NA_VALUES
