@@ -24,7 +24,7 @@ from dbgsom_core.errors import DataError
 from dbgsom_core.tables.cells import NA_VALUES, parse_numbers, short
 from dbgsom_core.tables.columns import MOST_FAULTS, as_array, as_texts, is_text
 from dbgsom_core.tables.reader import ROWS, CsvDialect, TableReader
-from dbgsom_core.tables.streams import open_packed, reading, refuse_binary
+from dbgsom_core.tables.safe_files import open_packed, reading, refuse_binary
 
 STANDARD_STREAM = "-"  # standard input, or output
 _PIECE = 1 << 23  # bytes of a text that are parsed at a time
@@ -37,8 +37,6 @@ _SNIFFED = 100  # records by which a delimiter is chosen
 _DELIMITERS = (";", "\t", "|", ",")
 csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))  # of the whole process
 _SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
-
-
 UNKNOWN_DIALECT = CsvDialect()
 
 
@@ -86,8 +84,11 @@ def sniff_csv(
     if said:
         skip, text, line = skip + len(first.encode()), text[len(first) :], 2
     delimiter = dialect.delimiter
-    if said and (delimiter is None or (said[1] != delimiter and _parts(text, said[1]))):
-        delimiter = said[1]
+    if said and said[1] != delimiter:
+        with suppress(csv.Error):
+            records = csv.reader(io.StringIO(text, newline=""), delimiter=said[1])
+            if delimiter is None or len(next(records, ())) > 1:
+                delimiter = said[1]
     if delimiter is None:
         delimiter = _guess_delimiter(text, dialect, trained, known) if guess else ","
     whole = CsvHead([], replace(dialect, delimiter=delimiter, encoding=encoding), skip, line, notes)
@@ -100,11 +101,8 @@ def sniff_csv(
         )
     for other in _DELIMITERS if len(names) == 1 else ():
         if other != delimiter and other in names[0]:
-            why = (
-                f" (its line sep={delimiter} does not part it)"
-                if said and said[1] == delimiter
-                else ""
-            )
+            parts = said and said[1] == delimiter
+            why = f" (its line sep={delimiter} does not part it)" if parts else ""
             shown = r'"\t"' if other == "\t" else f"'{other}'"
             raise DataError(
                 f"{path} has the single column '{short(names[0])}'{why}: set delimiter: {shown}"
@@ -118,13 +116,6 @@ def sniff_csv(
     else:
         names = [str(place) for place in range(len(names))]
     return CsvHead(names, replace(whole.dialect, header=header), skip, line, notes)
-
-
-def _parts(text: str, delimiter: str) -> bool:
-    """Return whether a delimiter parts the first record of a text."""
-    with suppress(csv.Error):
-        return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), ())) > 1
-    return False
 
 
 def _encoding(
@@ -224,14 +215,22 @@ class CsvReader(TableReader):
             else:
                 with open_packed(path) as file:
                     start = file.read(_HEAD)
-                    while not _ends_line(start) and (more := file.read(_HEAD)):
-                        start += more
+                    while not re.search(rb"[\r\n]", start) and len(start) <= _LONGEST_LINE + _HEAD:
+                        start += (more := file.read(_HEAD))
+                        if not more:
+                            break
             head = sniff_csv(start, path, dialect, trained, known, guess)
-        types = [pa.string()] * len(head.names)
-        files = () if stream else (Path(path).expanduser(),)
-        known_dialect, notes = head.dialect, head.notes
         return cls(
-            path, "csv", head.names, types, None, known_dialect, notes, files, head, stream, start
+            path,
+            "csv",
+            head.names,
+            [pa.string()] * len(head.names),
+            dialect=head.dialect,
+            notes=head.notes,
+            files=() if stream else (Path(path).expanduser(),),
+            head=head,
+            stream=stream,
+            start=start,
         )
 
     def batches(
@@ -241,17 +240,14 @@ class CsvReader(TableReader):
         numbers: Collection[int] = (),
         na_values: Sequence[str] = NA_VALUES,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in order, as `TableReader.batches` says."""
         chosen = range(len(self.names)) if places is None else places
         with self._chunks() as chunks:
             yield from _batches(chunks, self.head, self.path, chosen, rows, numbers, na_values)
 
     def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield batches of text."""
         yield from self.batches(places, rows)
 
     def lines(self, rows: Iterable[int]) -> dict[int, int]:
-        """Return the lines of rows, by a second reading; none of standard input."""
         wanted, found = {*rows}, {}
         if wanted and self.stream is None:
             with self._chunks() as chunks:
@@ -274,10 +270,6 @@ class CsvReader(TableReader):
                         yield _utf8(iter(lambda: stream.read(_PIECE), b""), self.head)
             except UnicodeError:
                 raise _no_such_text(self.path, self.head.encoding) from None
-
-
-def _ends_line(start: bytes) -> bool:
-    return b"\n" in start or b"\r" in start or len(start) > _LONGEST_LINE + _HEAD
 
 
 def _start_of_input(stdin: Any) -> tuple[bytes, Any]:
@@ -352,21 +344,17 @@ def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bo
     It may where a quote stands within a field, after blanks or is never closed, where there are
     zero bytes, and where a line is too long.
     """
-    end = rf"[{re.escape(delimiter)}\n\r]"
-    outside = rf'[^{re.escape(delimiter)}\n\r"]'
-    inside = rf'(?<={outside})"(?={outside})'
-    odd_quote = re.compile(rf'{inside}|(?:^|{end})"(?:[^"]|"")*+"(?={outside})'.encode())
-    blank_quote = re.compile(rf'(?:^|[\n\r]|{re.escape(delimiter)}) +"'.encode())
+    mark = re.escape(delimiter)
+    outside = rf'[^{mark}\n\r"]'
+    closed = rf'(?:^|[{mark}\n\r])"(?:[^"]|"")*+"(?={outside})'
+    odd_quote = rf'(?<={outside})"(?={outside})|{closed}|(?:^|[\n\r]|{mark}) +"'.encode()
     left = b""
     for chunk in chunks:
         left += chunk
         newline = b"\r" if b"\n" not in left and b"\r" in left[:-1] else b"\n"
         has_quotes = b'"' in left
-        if (
-            b"\0" in chunk
-            or len(left) > 4 * _LONGEST_LINE
-            or (has_quotes and (odd_quote.search(left) or blank_quote.search(left)))
-        ):
+        is_odd = has_quotes and re.search(odd_quote, left)
+        if b"\0" in chunk or len(left) > 4 * _LONGEST_LINE or is_odd:
             yield left, False
             return
         cut = left.rfind(newline)
@@ -438,10 +426,11 @@ def _slow_batches(
     width, n_ragged = len(head.names), 0
     rows = max(1, min(rows, (1 << 20) // width))
     some: list[list[str]] = []
+    labels = [*map(str, places)]
 
     def batch() -> pa.RecordBatch:
         columns = [pa.array([row[place] for row in some], pa.string()) for place in places]
-        return pa.RecordBatch.from_arrays(columns, names=[*map(str, places)])
+        return pa.RecordBatch.from_arrays(columns, names=labels)
 
     def quote_fault(raw: str) -> str:
         lines = io.StringIO(raw, newline="")

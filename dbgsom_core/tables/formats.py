@@ -25,8 +25,7 @@ from dbgsom_core.tables.csv import (
     csv_writer,
 )
 from dbgsom_core.tables.reader import CsvDialect, TableFormat, TableReader
-from dbgsom_core.tables.safe_files import check_written, open_regular, write_atomically
-from dbgsom_core.tables.streams import reading
+from dbgsom_core.tables.safe_files import check_written, open_regular, reading, write_atomically
 
 _PAGES = 1 << 16  # bytes of a column of a Parquet file that are read at a time
 
@@ -222,10 +221,9 @@ def write_table(
     mask: Callable[[str], str] | None = None,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> int:
-    """Write a table and return how many rows it has.
+    """Write a table, whole or not at all, and return how many rows it has.
 
-    A file is there once it is whole. Floats are the shortest text that reads back to the bit;
-    what is null or nan is empty.
+    Floats are the shortest text that reads back to the bit; what is null or nan is empty.
 
     Parameters
     ----------
@@ -329,14 +327,8 @@ def _masked(batch: pa.RecordBatch, mask: Callable[[str], str]) -> pa.RecordBatch
 
 def _written_schema(first: pa.Schema) -> pa.Schema:
     """Return the schema of a file by its first rows; a column that is empty there is text."""
-    kinds = [
-        pa.string()
-        if pa.types.is_null(one)
-        else one.value_type
-        if pa.types.is_dictionary(one)
-        else one
-        for one in first.types
-    ]
+    kinds = [one.value_type if pa.types.is_dictionary(one) else one for one in first.types]
+    kinds = [pa.string() if pa.types.is_null(one) else one for one in kinds]
     return pa.schema(list(zip(first.names, kinds, strict=True)))
 
 
