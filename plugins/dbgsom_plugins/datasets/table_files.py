@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -40,10 +38,13 @@ from dbgsom_core.tables import (
 from dbgsom_plugins.datasets._arrays import (
     CURE,
     IMAGE_SHAPE,
+    INTEGER,
     MISSING,
     ImageShape,
     Missing,
     as_images,
+    numbers_or_text,
+    text_array,
 )
 from dbgsom_plugins.datasets._parquet_blocks import ParquetBlocks
 from dbgsom_plugins.engines.memory import memory
@@ -51,10 +52,7 @@ from dbgsom_plugins.engines.memory import memory
 _TARGET_CURE = "drop or fill such samples, or set missing_target: drop, or unlabelled"
 _TEXT_CURE = "list the column under categorical, id or drop, or make it the target"
 _LOOKED_AT = 1000  # rows by which columns of dates are known
-_TEXTS = 1 << 18  # texts that become objects of Python at a time
 _DATES = 0.9  # share of dates from which on what is none is a fault
-_LEADING_ZERO = r"^[+-]?0\d"
-_INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 _WITHOUT = "is no number: write it without '"
 _PARTS = ("year", "month", "day", "weekday", "hour")
 _ROLES = {
@@ -403,7 +401,7 @@ class Table(Component):
         written = replace(columns, na_values=())  # NA may be an id
 
         def texts(of: Columns, places: Sequence[int]) -> dict[str, NDArray[np.str_]]:
-            return {roles.names[i]: _text_array(of.texts(values.pop(i)))[kept] for i in places}
+            return {roles.names[i]: text_array(of.texts(values.pop(i)))[kept] for i in places}
 
         extra = tuple(roles.names[i] for i in roles.extra)
         as_numbers = replace(columns, names=extra, categories={}, dates={}, dtype="float64")
@@ -560,7 +558,7 @@ class Csv(Table):
         table = open_table(self.path, dialect, guess=False, format="csv")
         _, bad = parse_numbers(pa.array(table.names), self.decimal, words=())
         found = [name for name, no in zip(table.names, bad, strict=True) if not no]
-        if self.header and 2 * len(found) > len(bad) and not all(map(_INTEGER.fullmatch, found)):
+        if self.header and 2 * len(found) > len(bad) and not all(map(INTEGER.fullmatch, found)):
             raise DataError(
                 f"{self.path}, line 1 holds numbers instead of column names: "
                 "add a header line or set header: false"
@@ -634,26 +632,6 @@ class Feather(Table):
     format: ClassVar[str] = "feather"
 
 
-def numbers_or_text(texts: pa.Array, decimal: str = ".", thousands: str = "") -> NDArray[Any]:
-    """Return texts (n,) as int64 where all are integers, else float64 where all are numbers.
-
-    Otherwise, and where a number has a leading zero (a code, no quantity), they stay text.
-    """
-    encoded = as_array(texts).dictionary_encode()
-    words = encoded.dictionary.to_pylist()
-    where: NDArray[Any] = np.asarray(encoded.indices)
-    values, bad = parse_numbers(encoded.dictionary, decimal, thousands, words=())
-    codes = any(re.match(_LEADING_ZERO, word) for word in words)
-    kind: Any = np.float64
-    if bad.any() or codes or any(word.lower() in ("true", "false") for word in words):
-        kind = np.str_
-    elif all(map(_INTEGER.fullmatch, words)):
-        largest = max((abs(int(word)) for word in words), default=0)
-        kind = np.int64 if largest < 2**63 else np.str_
-    distinct = values if kind is np.float64 else np.array(words, dtype=np.str_).astype(kind)
-    return np.asarray(distinct[where])
-
-
 def _is_moment(kind: pa.DataType) -> bool:
     """Return whether a type has days, which times of day and durations have not."""
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
@@ -667,10 +645,3 @@ def _empty_rows(features: Sequence[Any], plain: Columns) -> NDArray[np.bool_]:
         if not empty.any():
             break
     return empty & (not empty.all())
-
-
-def _text_array(texts: pa.Array) -> NDArray[np.str_]:
-    known = pc.fill_null(texts, "")
-    starts = range(0, max(1, len(known)), _TEXTS)  # as objects of Python they take much memory
-    parts = (known.slice(start, _TEXTS).to_pylist() for start in starts)
-    return np.concatenate([np.array(part, dtype=np.str_) for part in parts])
