@@ -93,8 +93,8 @@ class GridShape(Protocol):
     """The cells of maps: which are linked, and where they lie in the plane.
 
     Optional capability
-        ``suited_to(n_features) -> GridShape``: which it is for samples of so many columns. Asked
-        where the growth strategy says nothing of the map at the start.
+        ``suited_to(n_features) -> GridShape``: which it is for samples of so many columns, where
+        the growth strategy says nothing of the map at the start.
     """
 
     def lattice(self, rows: int, columns: int) -> Grid:
