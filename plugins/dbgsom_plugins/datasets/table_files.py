@@ -518,7 +518,7 @@ class Csv(Table):
 
     delimiter: str = Field(
         default=",",
-        pattern=r'^[^"\r\n]$',
+        pattern=r'^[\t !#-~]$',
         description="the character between two fields; a first line sep=; that parts the header "
         "comes first",
     )
