@@ -21,24 +21,13 @@ Callback = Callable[[EpochRecord], Any]
 
 
 class Callbacks:
-    """The callbacks of a run, called one after the other in the given order.
+    """The callbacks of a run, modules or objects with lifecycle hooks, called in the given order.
 
-    Parameters
-    ----------
-    callbacks : sequence of objects
-        Modules or objects with any of the four lifecycle hooks.
-    required : object, optional
-        The one without which a run is worth nothing (the run folder): it is called first, and what
-        it raises ends the run. It may have a method ``keep(run, result)``, which is called when
-        the map is trained and measured and nothing is drawn yet.
-    trackers : mapping of int to str, optional
-        What messages call those that trackers made, by their ``id``: they may have ``prepare()``
-        and ``close()``. Others are called by their class or module.
-
-    Attributes
-    ----------
-    notes : list of str
-        What a reader of the report should know of callbacks that failed.
+    The ``required`` one, without which a run is worth nothing (the run folder), is called first,
+    and what it raises ends the run. It may have a method ``keep(run, result)``, called when the map
+    is trained and measured and nothing is drawn yet. ``trackers`` has the names of those that
+    trackers made, by their ``id``: they may have ``prepare()`` and ``close()``. ``notes`` are what
+    a reader of the report should know of callbacks that failed.
     """
 
     def __init__(
@@ -119,14 +108,11 @@ class Callbacks:
 
 def _call_with_copy(callback: Any, method: str, event: dict[str, Any]) -> Any:
     # A third party gets a result of its own: what it changes there is seen by no other.
-    if "result" not in event or is_own(callback):
-        return call(callback, method, event)
-    from dbgsom_core.interfaces import validation
+    if "result" in event and not is_own(callback):
+        from dbgsom_core.interfaces.validation import read_only
 
-    def call_with(result: Any) -> Any:
-        return call(callback, method, {**event, "result": result})
-
-    return validation.call(call_with, ("tracker", method), (event["result"],))
+        event = {**event, "result": read_only(event["result"])}
+    return call(callback, method, event)
 
 
 def call(observer: Any, method: str, event: dict[str, Any]) -> Any:
