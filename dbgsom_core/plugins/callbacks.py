@@ -108,11 +108,14 @@ class Callbacks:
 
 def _call_with_copy(callback: Any, method: str, event: dict[str, Any]) -> Any:
     # A third party gets a result of its own: what it changes there is seen by no other.
-    if "result" in event and not is_own(callback):
-        from dbgsom_core.interfaces.validation import read_only
+    if "result" not in event or is_own(callback):
+        return call(callback, method, event)
+    from dbgsom_core.interfaces import validation  # numpy is slow to import
 
-        event = {**event, "result": read_only(event["result"])}
-    return call(callback, method, event)
+    def call_with(result: Any) -> Any:
+        return call(callback, method, {**event, "result": result})
+
+    return validation.call(call_with, ("tracker", method), (event["result"],))
 
 
 def call(observer: Any, method: str, event: dict[str, Any]) -> Any:

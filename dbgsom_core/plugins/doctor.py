@@ -111,7 +111,7 @@ def examine(distribution: str, send: Send) -> None:
 
 
 def defects(registry: Registry, distribution: str = "") -> Iterator[Finding]:
-    """Yield what is wrong with the plugins of a distribution, or all; their classes are imported."""
+    """Yield what is wrong with the plugins of a distribution, or all, their classes imported."""
     for record in registry.records:
         if distribution in ("", record.distribution):
             yield from _of_record(record)
