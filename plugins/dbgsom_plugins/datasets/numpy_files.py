@@ -29,7 +29,6 @@ from dbgsom_plugins.datasets._arrays import (
 from dbgsom_plugins.engines.memory import memory
 
 _NPY_START = b"\x93NUMPY"
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _SHOWN = 20  # names that a message lists
 
 
@@ -60,13 +59,7 @@ class Npy(Component):
         return {"path": str(path)}
 
     def load(self) -> Data:
-        """Return the samples, and the targets where a file was given.
-
-        Raises
-        ------
-        DataError
-            A file is missing, damaged or needs pickle, or the arrays are no samples and targets.
-        """
+        """Return the samples, and the targets where a file was given."""
         stored = _read_npy(self.path, self.mapped)
         X = samples(stored, self.path, self.missing)
         if not isinstance(stored, np.memmap):
@@ -121,22 +114,14 @@ class Npz(Component):
         return {"path": str(path)}
 
     def load(self) -> Data:
-        """Return the samples, and the targets where the archive has them.
-
-        Raises
-        ------
-        DataError
-            The archive is missing or damaged, lacks an array, or an array is no samples or targets.
-        """
+        """Return the samples, and the targets where the archive has them."""
         file = Path(self.path).expanduser()
         with reading(self.path, ".npz archive"), open_regular(file) as stream:
             if stream.read(len(_NPY_START)) == _NPY_START:
                 raise DataError(f"{self.path} is a .npy file: read it with the data set 'npy'")
             size = os.fstat(stream.fileno()).st_size
             if size > memory():
-                raise DataError(
-                    f"{self.path} has {size} bytes, more than this machine has memory: give a part"
-                )
+                raise DataError(f"{self.path} has {size} bytes, more than this machine has memory")
             check_written(file, self.path)
             with zipfile.ZipFile(stream) as archive:
                 return self._data(archive, unpacked_most(size))
@@ -172,7 +157,7 @@ class Npz(Component):
 
 def _can_stay(X: NDArray[Any]) -> bool:
     """Return whether training can read an array where it is."""
-    return X.dtype in _FLOATS and X.flags.c_contiguous
+    return X.dtype in (np.dtype(np.float32), np.dtype(np.float64)) and X.flags.c_contiguous
 
 
 def _read_npy(path: str, mapped: bool | None = False) -> NDArray[Any]:

@@ -21,6 +21,7 @@ from dbgsom_core.errors import callers_level, did_you_mean
 from dbgsom_core.tables import (
     ISO_DATES,
     NA_VALUES,
+    PARTS,
     CellsError,
     Columns,
     CsvDialect,
@@ -54,7 +55,6 @@ _TEXT_CURE = "list the column under categorical, id or drop, or make it the targ
 _LOOKED_AT = 1000  # rows by which columns of dates are known
 _DATES = 0.9  # share of dates from which on what is none is a fault
 _WITHOUT = "is no number: write it without '"
-_PARTS = ("year", "month", "day", "weekday", "hour")
 _ROLES = {
     "target": "target", "id": "id", "extra": "extra", "drop": "dropped", "columns": "among columns",
 }  # fmt: skip
@@ -183,7 +183,13 @@ class Table(Component):
         """
         table = self._open()
         roles = self._roles(table)
-        self._check_memory(table, roles)
+        size = sum(file.stat().st_size for file in table.files)
+        size = max(size, 8 * (table.num_rows or 0) * len(roles.used))
+        if size > memory():
+            raise DataError(
+                f"{self.path} has {size} bytes, more than this machine has memory: choose fewer "
+                "columns, or give a part of it"
+            )
         roles, forms = self._without_dates(roles, self._date_forms(table, roles))
         return self._data(table, roles, forms)
 
@@ -266,15 +272,6 @@ class Table(Component):
             {i: unit for i, unit in units.items() if i in {*kept, *goals, *beside}},
         )
 
-    def _check_memory(self, table: TableReader, roles: Roles) -> None:
-        size = sum(file.stat().st_size for file in table.files)
-        size = max(size, 8 * (table.num_rows or 0) * len(roles.used))
-        if size > memory():
-            raise DataError(
-                f"{self.path} has {size} bytes, more than this machine has memory: choose fewer "
-                "columns, or give a part of it"
-            )
-
     def _date_forms(self, table: TableReader, roles: Roles) -> dict[int, str]:
         """Return the forms of the features that are dates."""
         candidates = [
@@ -349,9 +346,11 @@ class Table(Component):
         if not n:
             cure = "a header and no line below it" if table.format == "csv" else "no rows"
             raise DataError(f"{self.path} has {cure}: give a file with data")
-        empty = np.zeros(n, dtype=bool)
-        if self.missing == "keep":
-            empty = _empty_rows([values[i] for i in roles.features], plain)
+        empty = np.full(n, self.missing == "keep")  # rows in which no feature has a value
+        for i in roles.features:
+            if empty.any():
+                empty &= plain.missing(values[i])
+        empty &= not empty.all()
         kept = ~empty
         y = None
         if roles.target is not None:
@@ -367,7 +366,11 @@ class Table(Component):
                     )
                 categories[names[i]] = tuple(sorted(cells.to_pylist())) or ("",)
             elif i in forms:
-                parts[names[i]] = (forms[i], *self._date_parts(values[i], forms[i], plain))
+                days = Columns(("t",), dates={"t": (forms[i], "ordinal")}, na_values=self.na_values)
+                found = days.features([values[i]], n, {}, Faults())
+                has_times = (found[~np.isnan(found)] % 1).any()
+                chosen = PARTS if has_times else PARTS[:-1]
+                parts[names[i]] = (forms[i], *(chosen if self.dates == "parts" else ("ordinal",)))
         beside = self._beside(roles, plain, values, kept, faults)
         columns = replace(plain, categories=categories, dates=parts)
         features = (values.pop(i) for i in roles.features)
@@ -497,13 +500,6 @@ class Table(Component):
             y = whole[chosen]
         return y, has_target
 
-    def _date_parts(self, column: Any, form: str, plain: Columns) -> tuple[str, ...]:
-        if self.dates == "ordinal":
-            return ("ordinal",)
-        days = Columns(("t",), dates={"t": (form, "ordinal")}, na_values=plain.na_values)
-        found = days.features([column], len(column), {}, Faults())
-        return _PARTS if (found[~np.isnan(found)] % 1).any() else _PARTS[:-1]
-
 
 class Csv(Table):
     """A table in a CSV file: one sample a line, one feature a column.
@@ -518,7 +514,7 @@ class Csv(Table):
 
     delimiter: str = Field(
         default=",",
-        pattern=r'^[\t !#-~]$',
+        pattern=r"^[\t !#-~]$",
         description="the character between two fields; a first line sep=; that parts the header "
         "comes first",
     )
@@ -635,13 +631,3 @@ class Feather(Table):
 def _is_moment(kind: pa.DataType) -> bool:
     """Return whether a type has days, which times of day and durations have not."""
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
-
-
-def _empty_rows(features: Sequence[Any], plain: Columns) -> NDArray[np.bool_]:
-    """Return the rows (n,) in which no feature has a value; none where that is so in all rows."""
-    empty = np.ones(len(features[0]), dtype=bool)
-    for column in features:
-        empty &= plain.missing(column)
-        if not empty.any():
-            break
-    return empty & (not empty.all())
