@@ -219,7 +219,6 @@ def items_of(value: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
 
 
 def _named(kind: str, value: Any, default: str | None) -> Section:
-    """Return the section with a name that a bare text or a section means."""
     section = as_section(value, UNMARKED)
     noun = _NOUNS.get(kind, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}")
     if not isinstance(section, Section):
@@ -306,7 +305,6 @@ def _name(value: Any, component: Any) -> str:
 
 
 def _within_model(model: Section, parts: dict[str, Any]) -> Iterator[Finding]:
-    """Yield parts of the model that do not go with each other."""
     if not model.keys() & {*DEFAULT_NAMES, *GROWTH_FIELDS}:
         return
     growth, grid, kernel, metric = (
@@ -332,7 +330,6 @@ def _within_model(model: Section, parts: dict[str, Any]) -> Iterator[Finding]:
 def _for_estimator(
     root: Section, model: Section, parts: dict[str, Any], kind: str, builder: Builder
 ) -> Iterator[Finding]:
-    """Yield what the estimator cannot use."""
     for key in ("labeller", "growth"):
         if parts.get(key) is not None:
             why = why_not(key, f"'{_name(model[key], parts[key])}'", parts[key], kind)
@@ -354,7 +351,6 @@ def _for_estimator(
 
 
 def _within_split(split: Any, kind: str | None) -> Iterator[Finding]:
-    """Yield keys of the section split that exclude or need each other."""
     if not isinstance(split, Section):
         return
     name = split.get("name")
@@ -402,7 +398,6 @@ def _why_no_split(split: Section, name: str, key: str, value: Any, kind: str | N
 def _with_data(
     root: Section, parts: dict[str, Any], kind: str | None, builder: Builder
 ) -> Iterator[Finding]:
-    """Yield parts that lack what the data set gives, or ask for what it does not give."""
     dataset = builder.valid("dataset", root.get("dataset"))
     if dataset is None:
         return
@@ -435,5 +430,4 @@ def _with_data(
 
 
 def fills_gaps(step: str) -> bool:
-    """Return whether a prepare step of this name leaves no value missing."""
     return step.endswith("Imputer")

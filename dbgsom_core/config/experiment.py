@@ -149,7 +149,6 @@ def parse_experiment(
 
 
 def root_of(values: Mapping[str, Any], overrides: Sequence[str], problems: Problems) -> Section:
-    """Return the tree of Python values with overrides written over them."""
     root = from_python(values, problems)
     if not isinstance(root, Section):
         problems.fail(NOWHERE, "", "a configuration is a mapping of keys to values")
@@ -164,7 +163,6 @@ def _without(root: Section, key: str, message: str, problems: Problems) -> Secti
 
 
 def folder_of(path: str | os.PathLike[str]) -> Path:
-    """Return the folder in which relative paths of a file start."""
     return Path(path).resolve().parent
 
 
@@ -198,7 +196,6 @@ class Builders:
         self._known: dict[tuple[str, ...], Builder] = {}
 
     def of(self, root: Section) -> Builder:
-        """Return the builder for a configuration."""
         disabled: tuple[str, ...] = ()
         section = root.get("plugins")
         if isinstance(section, Section):

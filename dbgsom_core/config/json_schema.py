@@ -123,7 +123,6 @@ class _Writer:
         return f"#/$defs/{kind}"
 
     def _class(self, key: str, cls: type[BaseModel], names: list[str]) -> str:
-        """Add the section of a component's class, and return a reference."""
         kind, _, name = key.partition(".")
         try:
             schema = cls.model_json_schema(ref_template=f"#/$defs/{key}.{{model}}")
@@ -183,7 +182,6 @@ def _with_references(schema: Any) -> Any:
 
 
 def schema_text(registry: Registry, lost: dict[str, str] | None = None) -> str:
-    """Return `experiment_schema` as text, keys sorted."""
     return json.dumps(experiment_schema(registry, lost), indent=2, sort_keys=True) + "\n"
 
 

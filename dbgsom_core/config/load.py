@@ -476,7 +476,6 @@ def fill_text(text: str) -> str:
 
 
 def names_in(text: str) -> list[str]:
-    """Return the variables that a text refers to, each once."""
     return list(dict.fromkeys(match["name"] for match in _REFERENCE.finditer(text)))
 
 

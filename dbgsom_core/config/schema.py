@@ -260,7 +260,6 @@ class RangeSettings(Settings):
 
     @property
     def whole(self) -> bool:
-        """Whether its values are integers."""
         return all(isinstance(number, int) for number in (self.low, self.high, self.step or 1))
 
     @property

@@ -73,11 +73,9 @@ class Section(dict[str, Any]):
         self.marks, self.place, self.patch = dict(marks or {}), place, patch
 
     def put(self, key: str, value: Any, mark: Mark) -> None:
-        """Set a value together with its mark."""
         self[key], self.marks[key] = value, mark
 
     def without(self, *keys: str) -> Section:
-        """Return this section without some keys."""
         kept = {key: value for key, value in self.items() if key not in keys}
         return Section(kept, self.marks, self.place, self.patch)
 
@@ -91,14 +89,12 @@ class Items(list[Any]):
 
 
 def plain(value: Any) -> Any:
-    """Return the values of a tree without marks."""
     if isinstance(value, Section):
         return {key: plain(one) for key, one in value.items()}
     return list(map(plain, value)) if isinstance(value, Items) else value
 
 
 def below(path: str, step: str | int) -> str:
-    """Return a dotted path with one step more."""
     return f"{path}.{step}" if path else str(step)
 
 
@@ -209,7 +205,6 @@ class Problems:
         return len(self._found)
 
     def add(self, place: Location, path: str, message: str) -> None:
-        """Note a problem."""
         paths = self._paths.setdefault(place, [])
         if not any(path == known or (known and path.startswith(f"{known}.")) for known in paths):
             paths.append(path)
@@ -222,7 +217,6 @@ class Problems:
         self.add(place, ".".join(map(str, steps)), message)
 
     def add_findings(self, root: Section, error: ValidationError, *before: str | int) -> None:
-        """Note the findings of an error that `reject` raised, with some steps ``before``."""
         for of, steps, message in findings_of(error, *before):
             self.add_at(root, steps, message, of)
 
@@ -238,7 +232,6 @@ class Problems:
         raise self.error()
 
     def raise_any(self) -> None:
-        """Raise `ConfigError` if there is any problem."""
         if self._found:
             raise self.error()
 

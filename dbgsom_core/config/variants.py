@@ -64,7 +64,6 @@ class Child:
 
     @property
     def varies_beside_seed(self) -> Mapping[str, Any]:
-        """What its variant changes."""
         return {key: value for key, value in self.varies.items() if key != "seed"}
 
 
@@ -132,7 +131,6 @@ class Sweep:
 
     @property
     def runs(self) -> int:
-        """How many runs there will be."""
         if self.optimization is None:
             return len(self.children)
         return self.optimization.space.settings.trials * self.seeds
@@ -180,7 +178,6 @@ def load_sweep(
 
 
 def is_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> bool:
-    """Return whether a YAML file describes a sweep; raises `ConfigError` if it cannot be read."""
     return merged(path, overrides, Problems()).get("sweep") is not None
 
 
@@ -336,7 +333,6 @@ def _check_decide(
     registry: Registry,
     problems: Problems,
 ) -> None:
-    """Add a problem where children do not measure what shall decide."""
     experiments = [child.experiment for child in children]
     if decide.split == "test" and any(one.split is None for one in experiments):
         message = "there is no test part; divide the data by 'split'"
@@ -489,7 +485,6 @@ def _flat(key: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _value_text(value: Any) -> str:
-    """Return a value as names show it, on one line."""
     if isinstance(value, Items):
         return " ".join(map(_value_text, value)) or "none"
     if isinstance(value, Section):

@@ -156,7 +156,6 @@ def _defaults(cls: Any) -> tuple[tuple[str, Any], ...]:
 
 
 def is_flag(value: Any) -> bool:
-    """Return whether a value is True or False."""
     return isinstance(value, bool)
 
 
@@ -184,7 +183,6 @@ class Nested:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Tell pydantic how the field is read and written."""
         return core_schema.no_info_plain_validator_function(
             self._build,
             serialization=core_schema.plain_serializer_function_ser_schema(
@@ -195,7 +193,6 @@ class Nested:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Return what can be said without knowing the plugins."""
         name = {"type": "string"}
         section = {"type": "object", "properties": {"name": name}, "required": ["name"]}
         return {"anyOf": [name, section]}
@@ -226,7 +223,6 @@ def nested_fields(cls: type[Any]) -> dict[str, str]:
 
 
 def given_fields(component: BaseModel) -> dict[str, Any]:
-    """Return the fields that a component was given, as it holds them."""
     return {field: getattr(component, field) for field in component.model_fields_set}
 
 

@@ -58,12 +58,10 @@ def use_lookup(lookup: Lookup) -> Iterator[None]:
 
 
 def lookup_in_use() -> Lookup:
-    """Return where nested components are found now."""
     return _in_use.get() or _usual[0]()
 
 
 def is_own(component: Any) -> bool:
-    """Return whether a component is built in."""
     return _package(component) in _OWN
 
 
@@ -143,7 +141,6 @@ def own_error_names(kind: str, component: Any) -> Iterator[None]:
 
 
 def error_line(error: BaseException, method: str = "") -> str:
-    """Return an error as one line."""
     text = next(iter(str(error).strip().splitlines()), "")
     if isinstance(error, UnfitError):
         return f"{method} {text}".strip()
@@ -163,7 +160,6 @@ def _package(component: Any) -> str:
 
 
 def _lines(component: Any, error: BaseException) -> list[tuple[str, int]]:
-    """Return files and lines of the component's package through which an error came."""
     own = _package(component)
     return [
         (frame.f_code.co_filename, line)

@@ -45,7 +45,6 @@ class NotedValue(float):
     note: str
 
     def __new__(cls, value: float, note: str = "") -> Self:
-        """Return a number with a note."""
         made = super().__new__(cls, value)
         made.note = note
         return made
@@ -259,7 +258,6 @@ class LazyEvaluation(Evaluation):
 
     @property  # type: ignore[misc] # the constructor sets it, too: to nothing
     def predictions(self) -> NDArray[Any] | None:
-        """What the map answers."""
         of = self.predictions_of
         return None if of is None else self.once("predictions", lambda: of(self.data))
 

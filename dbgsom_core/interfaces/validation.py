@@ -287,7 +287,6 @@ def _answers(answer: Any, around: Any, state: Any) -> NDArray[Any]:
 
 
 def number(answer: Any, *given: Any) -> float:
-    """Return one finite number."""
     if np.ndim(answer) or np.asarray(answer).dtype.kind not in "fiu":
         raise UnfitError(f"must return one number, not {described(answer)}")
     if not math.isfinite(answer):

@@ -38,7 +38,6 @@ class Deprecation:
     value: Any = None
 
     def sentence(self, name: str, package: str = "dbgsom-core") -> str:
-        """Return the sentence for who uses a name of a package."""
         return (
             f"{name} is deprecated since {package} {self.since} and will be removed in "
             f"{self.removal}; use {self.instead}"

@@ -180,7 +180,6 @@ def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
 
 
 def line(record: EpochRecord) -> str:
-    """Return one epoch as a line of text."""
     return (
         f"epoch {record.epoch}/{record.epochs}  {record.phase}  neurons {record.neurons}  "
         f"QE {record.quantization_error:.6g}  width {record.width:.3g}"

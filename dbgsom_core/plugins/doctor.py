@@ -63,7 +63,6 @@ class Finding:
 
     @property
     def harmless(self) -> bool:
-        """Whether everything works all the same."""
         return self.problem in ("shadowed", "slow", "outdated")
 
 
@@ -98,7 +97,6 @@ def enabled_distributions() -> dict[str, tuple[str, str]]:
 
 
 def when_imported(ended: str) -> str:
-    """Return the sentence for a plugin whose import ended a process so."""
     return f"{ended} when it was imported; disable or uninstall it"
 
 

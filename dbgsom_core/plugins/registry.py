@@ -102,12 +102,10 @@ class Offered:
 
     @property
     def facts(self) -> dict[str, str]:
-        """Which component this is, as plain values."""
         return {key: getattr(self, key) for key in ("kind", "name", "distribution", "version")}
 
     @property
     def full_name(self) -> str:
-        """The name with the distribution in front."""
         return f"{self.distribution}:{self.name}"
 
     @property
@@ -147,7 +145,6 @@ class Offered:
         )
 
     def load(self) -> type[Component]:
-        """Import and return the class; raise `PluginError` when that fails."""
         who = f"{self.kind} '{self.name}' of {self.distribution} {self.version}"
         loaded: Any = self.offer
         try:
@@ -193,7 +190,6 @@ def missing_methods(kind: str, component: type[Component]) -> str:
 
 
 def kinds_of(component: type[Component]) -> list[str]:
-    """Return every kind whose required methods a class has, in the order of the kinds."""
     return [kind for kind in ("metric", *_REQUIRED) if not missing_methods(kind, component)]
 
 
@@ -353,11 +349,9 @@ class Registry:
 
     @property
     def broken(self) -> list[PluginRecord]:
-        """Records of the plugins that could not be loaded."""
         return [record for record in self.records if record.status == "broken"]
 
     def names(self, kind: str) -> list[str]:
-        """Return the bare names that a kind knows, sorted."""
         return sorted({one.name for one in self.offered(kind)})
 
     def offered(self, kind: str) -> list[Offered]:
@@ -395,7 +389,6 @@ class Registry:
         return (own or candidates)[0]
 
     def find(self, kind: str, name: str) -> type[Component]:
-        """Return the class of a component by name; raises as `lookup` and `Offered.load` do."""
         return self.lookup(kind, name).load()
 
     def trackers(self) -> dict[str, TrackerTraits]:

@@ -134,7 +134,6 @@ def _sentence(
 
 
 def shown(value: Any) -> str:
-    """Return a value in the words of messages."""
     if isinstance(value, (Mapping, list, tuple)):
         return _NOUNS["object" if isinstance(value, Mapping) else "array"]
     if value is None or isinstance(value, bool):

@@ -93,7 +93,6 @@ def parse_numbers(
 
 
 def number(cell: str, decimal: str = ".", thousands: str = "", unit: str = "") -> float | None:
-    """Return the number that one text is, None where it is none; see `parse_numbers`."""
     values, bad = parse_numbers(pa.array([cell]), decimal, thousands, unit, ())
     return None if bad[0] else float(values[0])
 
@@ -126,7 +125,6 @@ def number_problem(
 
 
 def has_other_decimal(texts: pa.Array, decimal: str) -> NDArray[np.bool_]:
-    """Return which texts (n,) are numbers with the other decimal mark."""
     pattern = _DECIMAL_COMMA if decimal == "." else r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?"
     return to_bool(pc.match_substring_regex(pc.utf8_trim_whitespace(texts), f"^(?:{pattern})$"))
 
@@ -234,7 +232,6 @@ def short(cell: str) -> str:
 
 
 def to_bool(mask: Any) -> NDArray[np.bool_]:
-    """Return a pyarrow array of truth values as an array of numpy's; null is False."""
     return np.asarray(pc.fill_null(mask, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 

@@ -82,7 +82,6 @@ class Faults:
             self._add(("" if cause == DECIMAL_MARK else column, cause), len(rows), first)
 
     def merge(self, others: Faults) -> None:
-        """Add other faults, of rows below."""
         for key, (n, first) in others._groups.items():
             self._add(key, n, first)
 
@@ -94,7 +93,6 @@ class Faults:
         return shifted
 
     def rows(self) -> list[int]:
-        """Return the rows that a message names."""
         return sorted({fault.row for _, first in self._groups.values() for fault in first})
 
     def message(self, where: str, lines: Mapping[int, int] | None = None) -> str:
@@ -464,7 +462,6 @@ def unseen_sentences(unseen: Unseen) -> list[str]:
 
 
 def is_text(column: Any) -> bool:
-    """Return whether a column of pyarrow holds text."""
     return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
 
 

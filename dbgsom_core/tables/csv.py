@@ -53,12 +53,10 @@ class CsvHead(NamedTuple):
 
     @property
     def delimiter(self) -> str:
-        """The field delimiter."""
         return self.dialect.delimiter or ","
 
     @property
     def encoding(self) -> str:
-        """The encoding of the text."""
         return self.dialect.encoding or "utf-8"
 
 
@@ -203,7 +201,6 @@ class CsvReader(TableReader):
         known: Collection[str] = (),
         guess: bool = True,
     ) -> CsvReader:
-        """Open a file and find out how it is written; see `open_table`."""
         stream: Any = None
         with reading(path, "text"):
             if path == STANDARD_STREAM:
@@ -456,7 +453,6 @@ def _no_such_text(path: str, encoding: str) -> DataError:
 
 
 def _ragged(fields: Sequence[str], head: CsvHead) -> str:
-    """Return what is wrong with a line of another number of fields, as the end of a sentence."""
     n, width = len(fields), len(head.names)
     if any("\n" in cell for cell in fields):
         cure = "check for a quote that never closes"
@@ -544,7 +540,6 @@ class CsvWriter:
         write(((delimiter.join(header) or '""') + "\n").encode())
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
-        """Write the rows of a batch."""
         cells = [self._cells(as_array(column)) for column in batch.columns]
         if len(cells) == 1:  # readers would leave an empty line out
             cells = [pc.if_else(pc.equal(pc.fill_null(cells[0], ""), ""), '""', cells[0])]
@@ -571,7 +566,6 @@ class CsvWriter:
 
 
 def csv_writer(path: Path, schema: pa.Schema) -> CsvWriter:
-    """Return what writes a CSV file."""
     file = path.open("wb")
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     return CsvWriter(file.write, schema, delimiter, file.close)

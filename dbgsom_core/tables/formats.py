@@ -351,7 +351,6 @@ class _NpyWriter:
         self.write_batch = self._batches.append
 
     def close(self) -> None:
-        """Write the array."""
         columns = []
         for column in pa.Table.from_batches(self._batches, self._schema).columns:
             column = column if is_number(column.type) else column.cast(pa.string())
@@ -365,7 +364,6 @@ class _NpyWriter:
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Return whether a type of pyarrow is of integers, floats or truth values."""
     types = pa.types
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 

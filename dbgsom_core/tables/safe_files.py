@@ -73,7 +73,6 @@ def unpacked_most(size: int) -> int:
 
 
 def exists(path: str | Path) -> bool:
-    """Say whether a path leads to something; one that no file can have does not."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):

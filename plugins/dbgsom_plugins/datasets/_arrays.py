@@ -133,7 +133,6 @@ def numbers_or_text(texts: pa.Array, decimal: str = ".", thousands: str = "") ->
 
 
 def text_array(texts: pa.Array) -> NDArray[np.str_]:
-    """Return texts (n,) as an array of numpy, empty where they are null."""
     known = pc.fill_null(texts, "")
     starts = range(0, max(1, len(known)), _TEXTS)  # as objects of Python they take much memory
     parts = (known.slice(start, _TEXTS).to_pylist() for start in starts)

@@ -105,7 +105,6 @@ class ParquetBlocks:
         return cursor
 
     def _decoded(self, number: int) -> Iterator[NDArray[Any]]:
-        """Yield the rows of a file, some at a time."""
         path, rows = self.files[number], max(1, _BATCH // self.shape[1])
         with reading(path, "Parquet file"), open_regular(Path(path)) as stream:
             file = parquet_file(stream)

@@ -53,13 +53,11 @@ class Npy(Component):
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
-        """Write samples into a folder, and return the fields that read them."""
         path = Path(folder) / "samples.npy"
         np.save(path, np.sqrt(np.arange(12.0)).reshape(4, 3))
         return {"path": str(path)}
 
     def load(self) -> Data:
-        """Return the samples, and the targets where a file was given."""
         stored = _read_npy(self.path, self.mapped)
         X = samples(stored, self.path, self.missing)
         if not isinstance(stored, np.memmap):
@@ -108,13 +106,11 @@ class Npz(Component):
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
-        """Write an archive into a folder, and return the fields that read it."""
         path = Path(folder) / "samples.npz"
         np.savez(path, X=np.sqrt(np.arange(12.0)).reshape(4, 3), y=np.arange(4) % 2)
         return {"path": str(path)}
 
     def load(self) -> Data:
-        """Return the samples, and the targets where the archive has them."""
         file = Path(self.path).expanduser()
         with reading(self.path, ".npz archive"), open_regular(file) as stream:
             if stream.read(len(_NPY_START)) == _NPY_START:
@@ -156,7 +152,6 @@ class Npz(Component):
 
 
 def _can_stay(X: NDArray[Any]) -> bool:
-    """Return whether training can read an array where it is."""
     return X.dtype in (np.dtype(np.float32), np.dtype(np.float64)) and X.flags.c_contiguous
 
 

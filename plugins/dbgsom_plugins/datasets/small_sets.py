@@ -23,7 +23,6 @@ class Bundled(Component):
     image_shape: ClassVar[tuple[int, int] | None] = None
 
     def load(self) -> Data:
-        """Return the samples and the targets that the class describes."""
         from sklearn import datasets
 
         bunch = getattr(datasets, self.function)(**self.options)
@@ -95,7 +94,6 @@ class Blobs(Component):
         return self
 
     def load(self) -> Data:
-        """Return X (samples, features) and the cluster of each sample."""
         from sklearn.datasets import make_blobs
 
         X, y = make_blobs(
@@ -125,7 +123,6 @@ class Moons(Component):
     seed: Seed = 0
 
     def load(self) -> Data:
-        """Return X (samples, 2) and 0 for the upper, 1 for the lower moon."""
         from sklearn.datasets import make_moons
 
         X, y = make_moons(n_samples=self.samples, noise=self.noise, random_state=self.seed)
@@ -169,7 +166,6 @@ class Flows(Component):
     seed: Seed = 0
 
     def load(self) -> Data:
-        """Return X (samples, 6), greater than 0, and the kind of each flow."""
         rng = np.random.default_rng(self.seed)
         kinds = rng.integers(len(_TRAFFIC), size=self.samples)
         medians = np.array(list(_TRAFFIC.values()), dtype=np.float64)[kinds]

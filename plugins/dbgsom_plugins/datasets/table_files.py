@@ -83,7 +83,6 @@ class Roles:
 
     @property
     def used(self) -> tuple[int, ...]:
-        """Every column that is read, in the file's order."""
         target = () if self.target is None else (self.target,)
         return tuple(sorted({*self.features, *target, *self.ids, *self.extra}))
 
@@ -195,7 +194,6 @@ class Table(Component):
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
-        """Write a table into a folder, and return the fields that read it."""
         path = Path(folder) / f"table.{cls.format}"
         columns = {"a": [1, 3, 2, 4], "b": [2.5, 1.5, 0.5, 2], "class": ["x", "y", "x", "y"]}
         write_table(path, [columns])
@@ -629,5 +627,4 @@ class Feather(Table):
 
 
 def _is_moment(kind: pa.DataType) -> bool:
-    """Return whether a type has days, which times of day and durations have not."""
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
