@@ -13,6 +13,7 @@ it is asked for.
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +73,8 @@ from dbgsom_core.interfaces.trackers import (
 from dbgsom_core.interfaces.version import (
     API_VERSION,
     SUPPORTED_API_VERSIONS,
+    DbgsomDeprecationWarning,
     Deprecation,
-    deprecated_name,
 )
 from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
@@ -229,8 +230,11 @@ _LAZY = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name in DEPRECATED or name not in _LAZY:
-        value = deprecated_name(__name__, name, DEPRECATED)
+    if name in DEPRECATED:
+        sentence = DEPRECATED[name].sentence(f"{__name__}.{name}")
+        warnings.warn(sentence, DbgsomDeprecationWarning, stacklevel=2)
         if name not in _LAZY:
-            return value
+            return DEPRECATED[name].value
+    elif name not in _LAZY:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     return getattr(import_module(f"dbgsom_core.{_LAZY[name]}"), name)

@@ -105,7 +105,6 @@ class Abilities:
 
     Attributes
     ----------
-    kind : str
     defaults : Component
         A bare one of its kind's base: what a component lacks, or has as None, is as there, else as
         in the subclass. The component need not derive from that base.

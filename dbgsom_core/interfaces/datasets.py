@@ -25,7 +25,6 @@ class Data:
         A table is what `Dataset.opened` may return.
     y : array (n,) or None
         Class labels of any type, or regression targets.
-    feature_names : sequence of D str, optional
     target_names : sequence of str, optional
         Names for the classes 0..C-1 when y holds integers.
     image_shape : (rows, columns), optional

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from dbgsom_core.errors import ComponentError, DbgsomError, UnfitError
 
@@ -26,29 +26,18 @@ _OWN = ("dbgsom_core", "dbgsom_plugins")
 RAISED = (Exception, SystemExit, GeneratorExit)
 
 
-class Lookup(Protocol):
-    """Knows components by kind and name, as `dbgsom_core.plugins.registry.Registry` does."""
-
-    def find(self, kind: str, name: str) -> Any: ...
-
-    def build(self, kind: str, spec: Any) -> Any: ...
-
-    def offer_of(self, kind: str, cls: type[Any]) -> Any: ...
-
-    def name_of(self, kind: str, component: Any) -> str: ...
+# Each knows components by kind and name, as `dbgsom_core.plugins.registry.Registry` does.
+_in_use: ContextVar[Any] = ContextVar("lookup", default=None)
+_usual: list[Callable[[], Any]] = []
 
 
-_in_use: ContextVar[Lookup | None] = ContextVar("lookup", default=None)
-_usual: list[Callable[[], Lookup]] = []
-
-
-def set_default_lookup(make: Callable[[], Lookup]) -> None:
+def set_default_lookup(make: Callable[[], Any]) -> None:
     """Let ``make()`` return the lookup where none is in use; it is called when first needed."""
     _usual[:] = [make]
 
 
 @contextmanager
-def use_lookup(lookup: Lookup) -> Iterator[None]:
+def use_lookup(lookup: Any) -> Iterator[None]:
     """Find nested components in ``lookup`` instead of this process's own one."""
     token = _in_use.set(lookup)
     try:
@@ -57,7 +46,7 @@ def use_lookup(lookup: Lookup) -> Iterator[None]:
         _in_use.reset(token)
 
 
-def lookup_in_use() -> Lookup:
+def lookup_in_use() -> Any:
     return _in_use.get() or _usual[0]()
 
 

@@ -23,7 +23,6 @@ class Start:
     ----------
     rows, columns : int
         Of the first cells; K = rows*columns.
-    grid : Grid
     data : Samples
         The samples, prepared by the metric.
     moments : Moments

@@ -51,8 +51,6 @@ class Run:
         Sortable by time, unique within the experiment.
     name : str
         What a person reads in a list; children of a sweep are named by what varies.
-    experiment : str
-    kind : {"run", "sweep"}
     folder : Path
         ``<runs>/<experiment>/<id>``; exists while observers are called.
     config : mapping
@@ -120,7 +118,6 @@ class Variant:
 
     Attributes
     ----------
-    name : str
     varies : mapping
         What tells it from the other variants: short names and plain values.
     measures : mapping of str to float
@@ -150,7 +147,6 @@ class Ranking:
         Full names: first what decides.
     direction : {"maximize", "minimize"}
         Which end of what decides is best.
-    variants : sequence of Variant
     verdict : str
         Which won, and how sure that is, as ``dbgsom compare`` says it.
     """
@@ -214,8 +210,6 @@ class RunResult:
         Final values under their logged names (``train/quantization_error``, ``test/accuracy``).
     folds : sequence of mappings of str to float
         The measures of each fold of a cross-validation, whose means are in ``measures``.
-    history : sequence of EpochRecord
-    figures : mapping of str to matplotlib Figure or Html
     view : MapView or None
         The trained map as figures see it; None for a sweep.
     model : ClusterModel or None
@@ -257,7 +251,6 @@ class Page:
 
     Attributes
     ----------
-    address : str
     command : sequence of str
         What serves the page while it runs, on this machine alone; empty where it is served already.
     environment : mapping of str to str

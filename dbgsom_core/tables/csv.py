@@ -193,14 +193,8 @@ class CsvReader(TableReader):
     text: bytes | None = None  # what was read of it, or all that there is
 
     @classmethod
-    def open(
-        cls,
-        path: str,
-        dialect: CsvDialect = UNKNOWN_DIALECT,
-        trained: CsvDialect = UNKNOWN_DIALECT,
-        known: Collection[str] = (),
-        guess: bool = True,
-    ) -> CsvReader:
+    def open(cls, path: str, *hints: Any) -> CsvReader:
+        """Open a file and find out how it is written, with the hints of `sniff_csv`."""
         stream: Any = None
         with reading(path, "text"):
             if path == STANDARD_STREAM:
@@ -212,7 +206,7 @@ class CsvReader(TableReader):
                         start += (more := file.read(_HEAD))
                         if not more:
                             break
-            head = sniff_csv(start, path, dialect, trained, known, guess)
+            head = sniff_csv(start, path, *hints)
         return cls(
             path,
             "csv",
