@@ -50,7 +50,6 @@ from dbgsom_core.plugins.registry import Registry, get_registry
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.engine import Engine
 
-PYTHON = "<python>"
 Named = tuple[str, Component]
 
 
@@ -85,7 +84,7 @@ class Experiment:
     patience: float = 120.0  # old configurations have it; it does nothing
     stability: StabilitySettings | None = None  # None: no refits
     tags: Mapping[str, Any] = field(default_factory=dict)
-    source: str = field(default=PYTHON, compare=False)  # the file's name
+    source: str = field(default="<python>", compare=False)  # the file's name
     folder: Path = field(default_factory=Path.cwd, compare=False)  # where relative paths start
     secrets: Secrets = field(default_factory=dict, compare=False, repr=False)
     root: Section = field(default_factory=Section, compare=False, repr=False)  # what was written
@@ -135,7 +134,7 @@ def load_experiment(
     root = merged(path, overrides, problems)
     message = f"this file describes several runs; use 'dbgsom sweep {os.fspath(path)}'"
     root = _without(root, "sweep", message, problems)
-    return require_experiment(root, registry, problems, os.fspath(path), folder_of(path))
+    return require_experiment(root, registry, problems)
 
 
 def parse_experiment(
@@ -145,7 +144,7 @@ def parse_experiment(
     problems = Problems()
     root = root_of(values, overrides, problems)
     root = _without(root, "sweep", "this describes several runs; use sweep()", problems)
-    return require_experiment(root, registry, problems, PYTHON, Path.cwd())
+    return require_experiment(root, registry, problems)
 
 
 def root_of(values: Mapping[str, Any], overrides: Sequence[str], problems: Problems) -> Section:
@@ -162,16 +161,9 @@ def _without(root: Section, key: str, message: str, problems: Problems) -> Secti
     return root.without(key)
 
 
-def folder_of(path: str | os.PathLike[str]) -> Path:
-    return Path(path).resolve().parent
-
-
-def require_experiment(
-    root: Section, registry: Registry | None, problems: Problems, source: str, folder: Path
-) -> Experiment:
+def require_experiment(root: Section, registry: Registry | None, problems: Problems) -> Experiment:
     """Return the experiment of a merged configuration; raises all problems."""
-    builders = Builders(registry or get_registry())
-    experiment = build_experiment(root, builders, problems, source, folder)
+    experiment = build_experiment(root, Builders(registry or get_registry()), problems)
     problems.raise_any()
     assert experiment is not None
     return experiment
@@ -206,9 +198,7 @@ class Builders:
         return self._known[disabled]
 
 
-def build_experiment(
-    root: Section, builders: Builders, problems: Problems, source: str, folder: Path
-) -> Experiment | None:
+def build_experiment(root: Section, builders: Builders, problems: Problems) -> Experiment | None:
     """Return the experiment that a merged configuration describes, or None with problems."""
     before = len(problems)
     problems.public = frozenset(public_texts(root))
@@ -228,16 +218,11 @@ def build_experiment(
             problems.add_at(root, steps, message, of)
         if settings is None or len(problems) > before:
             return None
-        return _experiment(settings, root, builder, problems, source, folder)
+        return _experiment(settings, root, builder, problems)
 
 
 def _experiment(
-    settings: ExperimentSettings,
-    root: Section,
-    builder: Builder,
-    problems: Problems,
-    source: str,
-    folder: Path,
+    settings: ExperimentSettings, root: Section, builder: Builder, problems: Problems
 ) -> Experiment:
     model = settings.model or ModelSettings()
     given = {key: getattr(model, key) for key in root.get("model") or ()}
@@ -316,8 +301,8 @@ def _experiment(
         stability=stability,
         tags=settings.tags,
         resolved=resolved,
-        source=source,
-        folder=folder,
+        source=problems.source,
+        folder=problems.folder,
         secrets=problems.secrets,
         root=root,
     )

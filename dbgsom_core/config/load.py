@@ -246,6 +246,7 @@ class _Reader:
 def merged(path: str | os.PathLike[str], overrides: Sequence[str], problems: Problems) -> Section:
     """Return the section of a file, those that it extends and overrides; nothing is filled."""
     root = _read_file(os.fspath(path), None, (), {}, problems)
+    problems.source, problems.folder = os.fspath(path), Path(path).resolve().parent
     return merge(root, overlay(overrides, problems), problems)
 
 

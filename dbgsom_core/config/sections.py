@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -187,14 +187,18 @@ class Problem(NamedTuple):
 
 
 class Problems:
-    """The problems found so far, and what the environment held on the way.
+    """The problems found so far in a file, and what the environment held on the way.
 
     Of several at one location and key, or below it, the first counts: others follow from it.
+    Relative paths in the file start in ``folder``.
     """
 
-    def __init__(self, secrets: Secrets | None = None) -> None:
+    def __init__(
+        self, source: str = "<python>", folder: Path | None = None, secrets: Secrets | None = None
+    ) -> None:
         self._found: list[Problem] = []
         self._paths: dict[Location, list[str]] = {}
+        self.source, self.folder = source, Path.cwd() if folder is None else folder
         self.secrets: Secrets = {} if secrets is None else secrets
         self.public: frozenset[str] = frozenset()  # texts of the file that are no secrets
 

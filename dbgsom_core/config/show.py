@@ -9,30 +9,18 @@ from typing import Any
 
 import yaml
 
-from dbgsom_core.config.experiment import folder_of, require_experiment
+from dbgsom_core.config.experiment import require_experiment
 from dbgsom_core.config.load import as_section, merged, names_in, read_scalar
-from dbgsom_core.config.schema import MODEL_COMPONENTS
-from dbgsom_core.config.sections import Items, Mark, Problems, Section, plain
+from dbgsom_core.config.sections import Items, Mark, Section, plain
 from dbgsom_core.config.variants import load_sweep
-from dbgsom_core.errors import UnknownNameError, as_text
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
+from dbgsom_core.errors import as_text
+from dbgsom_core.plugins.registry import Registry
 
 _WIDEST = 60  # characters of a line with a comment beside it
 _LONGEST_COMMENT = 70  # characters of a comment beside its line
 
 Path = tuple[str | int, ...]  # the keys and positions that lead to a value
 Side = tuple[Any, str]  # a value and its origin
-
-_KINDS: dict[Path, str] = {
-    ("dataset",): "dataset",
-    ("engine",): "engine",
-    ("split", "test"): "dataset",
-    **{("model", key): kind for key, kind in MODEL_COMPONENTS.items()},
-    ("model", "stopping", 0): "stopping",
-    ("measures", 0): "measure",
-    ("figures", 0): "figure",
-    ("tracking", 0): "tracker",
-}
 
 
 @dataclass(frozen=True)
@@ -74,10 +62,9 @@ def explain(
         load_sweep(path, overrides, registry)  # raises what is wrong with any of its runs
     else:
         root = root.without("sweep")
-        folder = folder_of(path)
-        experiment = require_experiment(root, registry, problems, os.fspath(path), folder)
+        experiment = require_experiment(root, registry, problems)
         values = dict(experiment.resolved) if defaults else plain(root)
-    origins = dict(_origins(values, root, Mark(root.place, root.place), (), "default", registry))
+    origins = dict(_origins(values, root, Mark(root.place, root.place), (), "default"))
     return Explained(values, origins, not (is_sweep and defaults))
 
 
@@ -94,25 +81,27 @@ def _leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def _origins(
-    values: Any,
-    source: Any,
-    mark: Mark | None,
-    path: Path,
-    otherwise: str,
-    registry: Registry,
+    values: Any, source: Any, mark: Mark | None, path: Path, otherwise: str
 ) -> Iterator[tuple[Path, str]]:
     """Yield path and origin of each value; ``mark`` is None for a default."""
     if isinstance(values, Mapping) and values:
         section = as_section(source, mark) if mark is not None and "name" in values else source
-        inner = _default_of(path, values, registry) or otherwise
+        is_component = isinstance(values.get("name"), str) and path[:1] not in ((), ("sweep",))
+        inner = f"default of {values['name']}" if is_component else otherwise
         for key, value in values.items():
             item: tuple[Any, Mark | None] = (None, None)
             if isinstance(section, Section) and key in section:
                 item = section[key], section.marks[key]
             words = otherwise if key == "name" else inner
-            yield from _origins(value, *item, (*path, key), words, registry)
+            yield from _origins(value, *item, (*path, key), words)
         return
-    yield path, _origin(source, mark, otherwise)
+    words = otherwise
+    if mark is not None:
+        place = mark.value
+        words = f"{place.source}:{place.line}" if place.line else place.source.partition(" ")[0]
+        for name in [] if isinstance(source, (Section, Items)) else names_in(str(source)):
+            words += f", environment: {name}{'' if os.environ.get(name) else ' (not set)'}"
+    yield path, _one_line(words)
     if isinstance(values, list):
         items: Sequence[tuple[Any, Mark | None]] = [(None, None)] * len(values)
         if isinstance(source, Items) and len(source) == len(values):
@@ -120,33 +109,7 @@ def _origins(
         elif len(values) == 1 and not isinstance(source, Items):
             items = [(source, mark)]
         for i, (value, item) in enumerate(zip(values, items, strict=True)):
-            yield from _origins(value, *item, (*path, i), otherwise, registry)
-
-
-def _default_of(path: Path, values: Mapping[str, Any], registry: Registry) -> str | None:
-    name = values.get("name")
-    kind = _KINDS.get(tuple(0 if isinstance(step, int) else step for step in path))
-    if not isinstance(name, str) or path[:1] in ((), ("sweep",)):
-        return None
-    try:
-        offered = None if kind is None else registry.lookup(kind, name)
-    except UnknownNameError:  # a reference to the environment
-        offered = None
-    if offered is None or offered.distribution == OWN_DISTRIBUTION:
-        return f"default of {name}"
-    return f"default of {offered.name} of {offered.distribution} {offered.version}"
-
-
-def _origin(source: Any, mark: Mark | None, otherwise: str) -> str:
-    if mark is None:
-        return otherwise
-    place = mark.value
-    words = f"{place.source}:{place.line}" if place.line else place.source.partition(" ")[0]
-    if not isinstance(source, (Section, Items)):
-        for name in names_in(str(source)):
-            unset = "" if os.environ.get(name) else " (not set)"
-            words += f", environment: {name}{unset}"
-    return as_text(words).replace("\n", "\\n")
+            yield from _origins(value, *item, (*path, i), otherwise)
 
 
 def differences(first: Explained, second: Explained) -> dict[str, tuple[Side | None, Side | None]]:

@@ -16,11 +16,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from dbgsom_core.config.experiment import (
-    PYTHON,
     Builders,
     Experiment,
     build_experiment,
-    folder_of,
     root_of,
 )
 from dbgsom_core.config.load import fill, is_dotted_key, merge, merged, patch
@@ -174,7 +172,7 @@ def load_sweep(
         cure = f"for a single run use 'dbgsom run {os.fspath(path)}'"
         message = f"{_REQUIRED} by 'dbgsom sweep'; {cure}"
         problems.fail(Location(os.fspath(path), 1, 1), "sweep", message)
-    return _build_sweep(root, registry, problems, os.fspath(path), folder_of(path))
+    return _build_sweep(root, registry, problems)
 
 
 def is_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> bool:
@@ -189,12 +187,10 @@ def parse_sweep(
     root = root_of(values, overrides, problems)
     if root.get("sweep") is None:
         problems.fail(NOWHERE, "sweep", f"{_REQUIRED}; for a single run use run()")
-    return _build_sweep(root, registry, problems, PYTHON, Path.cwd())
+    return _build_sweep(root, registry, problems)
 
 
-def _build_sweep(
-    root: Section, registry: Registry | None, problems: Problems, source: str, folder: Path
-) -> Sweep:
+def _build_sweep(root: Section, registry: Registry | None, problems: Problems) -> Sweep:
     registry, before = registry or get_registry(), len(problems)
     only = Section({"sweep": root["sweep"]}, root.marks, root.place)
     sweep = fill(only, UNMARKED, problems, _VARIED)[0]["sweep"]
@@ -213,9 +209,7 @@ def _build_sweep(
         decide, seeds = _check_settings(root, settings, variants, problems)
     if is_wrong := len(problems) > before:  # what is wrong with the rest of the file is found, too
         variants, seeds = [Section()], 1
-    builder = ChildBuilder(
-        root.without("sweep"), Builders(registry), source, folder, seeds, problems.secrets
-    )
+    builder = ChildBuilder(root.without("sweep"), Builders(registry), problems, seeds)
     try:
         children = builder.children(list(zip(child_names(variants), variants, strict=True)))
     except PluginError:
@@ -231,8 +225,8 @@ def _build_sweep(
         experiment=children[0].experiment.experiment,
         children=children,
         resolved=masked(with_references(root, root)),
-        source=source,
-        folder=folder,
+        source=problems.source,
+        folder=problems.folder,
         decide=decide,
         seeds=seeds,
         optimization=None if space is None else Optimization(space, partial(builder.trial, space)),
@@ -371,10 +365,8 @@ class ChildBuilder:
 
     base: Section
     builders: Builders
-    source: str
-    folder: Path
+    of_file: Problems
     seeds: int
-    secrets: Any
     _found: dict[Problem, list[str]] = field(default_factory=dict)
 
     def children(self, variants: Sequence[tuple[str, Section]]) -> tuple[Child, ...]:
@@ -400,7 +392,7 @@ class ChildBuilder:
         short = shortened([key for key, _ in parts])
         name = ", ".join(f"{short[key]}={words}" for (key, _), words in parts.items())
         found = self.children([(f"{number}: {_UNSAFE.sub('-', name)}", varied)])
-        problems = Problems(self.secrets)
+        problems = self._no_problems()
         for problem in self._found:
             problems.add(*problem)
         problems.raise_any()
@@ -422,8 +414,11 @@ class ChildBuilder:
             children.append(Child(called, with_references(seeded, seeded), experiment))
         return children
 
+    def _no_problems(self) -> Problems:
+        return Problems(self.of_file.source, self.of_file.folder, self.of_file.secrets)
+
     def _experiment(self, name: str, varied: Section) -> Experiment | None:
-        problems = Problems(self.secrets)
+        problems = self._no_problems()
         changes = Section(patch=True)  # as by ``--set``, in any order
         for key in sorted(varied, key=lambda key: key.count(".")):  # a component before its fields
             changes = merge(changes, patch(key, varied[key], varied.marks[key]), problems)
@@ -431,7 +426,7 @@ class ChildBuilder:
         if self.seeds > 1 and "${env:" in str(root.get("seed")):
             message = "must stand in the file, so that repeats can count on from it"
             problems.add_at(root, ("seed",), message, "key")
-        experiment = build_experiment(root, self.builders, problems, self.source, self.folder)
+        experiment = build_experiment(root, self.builders, problems)
         for problem in problems:
             self._found.setdefault(problem, []).append(name)
         return None if len(problems) else experiment
