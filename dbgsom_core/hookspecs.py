@@ -122,7 +122,7 @@ def dbgsom_run_started(run: Run) -> None:
 
 @hookspec
 def dbgsom_epoch_finished(run: Run, epoch: EpochRecord) -> Stop | None:
-    """Hear that the model of this run has finished one epoch; `STOP` as the answer ends training."""
+    """Hear that the model has finished one epoch; `STOP` as the answer ends training."""
 
 
 @hookspec

@@ -11,7 +11,7 @@ import yaml
 
 from dbgsom_core.config.experiment import require_experiment
 from dbgsom_core.config.load import as_section, merged, names_in, read_scalar
-from dbgsom_core.config.sections import Items, Mark, Section, plain
+from dbgsom_core.config.sections import Items, Mark, Problems, Section, plain
 from dbgsom_core.config.variants import load_sweep
 from dbgsom_core.errors import as_text
 from dbgsom_core.plugins.registry import Registry
