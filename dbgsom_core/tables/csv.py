@@ -32,8 +32,6 @@ _BLOCK = 1 << 22  # bytes that pyarrow parses at a time, which hold a row
 _HEAD = 1 << 20  # bytes in which the dialect is looked for
 _LONGEST_LINE = 1 << 24  # characters: a table of a million columns
 _MOST_COLUMNS = 100_000  # each takes pyarrow 8 kB of memory, whatever it holds
-_MOST_BLANK = 1_000_000  # blank lines in a row
-_WIDE = 1000  # columns
 _SNIFFED = 100  # records by which a delimiter is chosen
 _DELIMITERS = (";", "\t", "|", ",")
 csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))  # of the whole process
@@ -379,7 +377,10 @@ class _Text(io.RawIOBase):
                     break
                 if b"\0" in chunk:
                     line = self._line + chunk.count(b"\n", 0, chunk.index(b"\0"))
-                    raise _zero_byte(self._path, line)
+                    raise DataError(
+                        f"{self._path}, line {line} holds a zero byte: the file is damaged or cut "
+                        "off, or is no text of this encoding; save it again"
+                    )
                 self._line += chunk.count(b"\n")
                 self.quotes += chunk.count(b'"')
                 self._left = memoryview(chunk)
@@ -460,13 +461,6 @@ def _ragged(fields: Sequence[str], head: CsvHead) -> str:
     return f" has {found} where the table has {expected}: {cure}"
 
 
-def _zero_byte(path: str, line: int) -> DataError:
-    return DataError(
-        f"{path}, line {line} holds a zero byte: the file is damaged or cut off, or is no text of "
-        "this encoding; save it again"
-    )
-
-
 def _records(
     chunks: Iterable[bytes], head: CsvHead, path: str
 ) -> Iterator[tuple[int, list[str], str]]:
@@ -475,16 +469,18 @@ def _records(
     Blank lines are left out, and stand before what the record below them was read from.
     """
     raw: list[str] = []
-    taken = blank = start = 0
+    taken = start = 0
+    stream = io.BufferedReader(_Text(iter(chunks), head, path), _HEAD)
+    text = io.TextIOWrapper(stream, "utf-8", newline="")
 
     def lines() -> Iterator[str]:
         nonlocal taken
-        for one in _lines(chunks):
-            where = f"{path}, line {head.line + taken}"
-            if "\0" in one:
-                raise _zero_byte(path, head.line + taken)
+        for one in iter(lambda: text.readline(_LONGEST_LINE), ""):
             if len(one) >= _LONGEST_LINE:
-                raise DataError(f"{where} has more than {_LONGEST_LINE} letters: this is no table")
+                raise DataError(
+                    f"{path}, line {head.line + taken} has more than {_LONGEST_LINE} letters: this "
+                    "is no table"
+                )
             taken += 1
             raw.append(one)
             yield one
@@ -496,23 +492,9 @@ def _records(
             if fields and (fields != [""] or raw[-1].strip()):
                 yield line, fields, "".join(raw)
                 raw.clear()
-                blank = 0
-            elif (blank := blank + 1) > _MOST_BLANK:
-                raise DataError(f"{path}, line {line}: too many blank lines: this is no table")
     except csv.Error as error:
         where = f"{path}, line {head.line + start}"
         raise DataError(f"{where}: no CSV ({error}): check the quotes from this line on") from None
-
-
-def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Yield the lines of a text in UTF-8, with what ends them; too long ones in parts."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    left = ""
-    for chunk in chain(chunks, [b""]):
-        lines = [*io.StringIO(left + decoder.decode(chunk, final=not chunk), newline="")]
-        whole = not chunk or (lines and len(lines[-1]) >= _LONGEST_LINE)
-        left = "" if whole or not lines else lines.pop()
-        yield from lines
 
 
 class CsvWriter:
