@@ -13,6 +13,7 @@ it is asked for.
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ from dbgsom_core.interfaces.measures import (
     MeasureAbilities,
     MeasureComponent,
     NotedValue,
+    Stability,
     measured,
 )
 from dbgsom_core.interfaces.metrics import Metric, MetricAbilities, MetricComponent
@@ -58,7 +60,6 @@ from dbgsom_core.interfaces.privacy import (
     private_logger,
     shell_word,
 )
-from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.stopping import STOP, StoppingComponent, StopState
 from dbgsom_core.interfaces.stored_types import StoredType
 from dbgsom_core.interfaces.trackers import (
@@ -72,8 +73,8 @@ from dbgsom_core.interfaces.trackers import (
 from dbgsom_core.interfaces.version import (
     API_VERSION,
     SUPPORTED_API_VERSIONS,
+    DbgsomDeprecationWarning,
     Deprecation,
-    deprecated_name,
 )
 from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
@@ -206,16 +207,14 @@ _HOMES = {
     "engine.samples": "Samples",
     "engine.tables": "Shards",
     "errors": "callers_level did_you_mean",
-    "interfaces.arrays": "FloatArray IntArray",
-    "interfaces.context": "Chunk Context",
+    "interfaces.context": "Chunk Context FloatArray IntArray",
     "interfaces.engine": "Engine",
     "interfaces.epochs": "GrowthEvent",
     "interfaces.growth": "GrowthStrategy",
     "interfaces.initialisations": "GridShape Initialisation",
     "interfaces.kernels": "Kernel Schedule",
     "interfaces.labellers": "Labeller",
-    "interfaces.measures": "Measure",
-    "interfaces.stability": "Interval",
+    "interfaces.measures": "Interval Measure",
     "interfaces.stopping": "StoppingRule",
     "interfaces.trackers": "Tracker Variant",
     "som_map.grid": "HEXAGONAL LINE SQUARE Grid Position",
@@ -229,8 +228,11 @@ _LAZY = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name in DEPRECATED or name not in _LAZY:
-        value = deprecated_name(__name__, name, DEPRECATED)
+    if name in DEPRECATED:
+        sentence = DEPRECATED[name].sentence(f"{__name__}.{name}")
+        warnings.warn(sentence, DbgsomDeprecationWarning, stacklevel=2)
         if name not in _LAZY:
-            return value
+            return DEPRECATED[name].value
+    elif name not in _LAZY:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     return getattr(import_module(f"dbgsom_core.{_LAZY[name]}"), name)

@@ -117,52 +117,22 @@ def dbgsom_transformers() -> Mapping[str, StoredType]:  # type: ignore[empty-bod
 
 @hookspec
 def dbgsom_run_started(run: Run) -> None:
-    """Hear that a run has started: the data is loaded and valid, training has not begun.
-
-    Parameters
-    ----------
-    run : Run
-        Its id, name, experiment, resolved configuration, data facts, environment and parent.
-    """
+    """Hear that a run has started: the data is loaded and valid, training has not begun."""
 
 
 @hookspec
 def dbgsom_epoch_finished(run: Run, epoch: EpochRecord) -> Stop | None:
-    """Hear that the model of this run has finished one epoch; `STOP` as the answer ends training.
-
-    Parameters
-    ----------
-    run : Run
-        The run that trains.
-    epoch : EpochRecord
-        Number, phase, width, neurons, births, quantization error and seconds of the epoch.
-    """
+    """Hear that the model has finished one epoch; `STOP` as the answer ends training."""
 
 
 @hookspec
 def dbgsom_run_finished(run: Run, result: RunResult) -> None:
-    """Hear that a run has finished and how well.
-
-    Parameters
-    ----------
-    run : Run
-        The run that finished.
-    result : RunResult
-        Measures, figures, history and the fitted model (a sweep has its children instead).
-    """
+    """Hear that a run has finished and how well."""
 
 
 @hookspec
 def dbgsom_run_failed(run: Run, error: BaseException) -> None:
-    """Hear that a run has ended without a result.
-
-    Parameters
-    ----------
-    run : Run
-        The run that failed.
-    error : BaseException
-        What ended it; a ``KeyboardInterrupt`` when a person or a signal stopped it.
-    """
+    """Hear that a run has ended without a result; a `KeyboardInterrupt`: somebody ended it."""
 
 
 # kind -> the hook that offers components of that kind, in the order in which they are listed

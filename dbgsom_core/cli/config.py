@@ -24,8 +24,7 @@ from dbgsom_core.cli.console import (
 from dbgsom_core.cli.show import print_table
 from dbgsom_core.config import load_experiment
 from dbgsom_core.config.json_schema import schema_text
-from dbgsom_core.config.show import Explained, Side, as_yaml, differences, explain
-from dbgsom_core.config.yaml_text import dump_inline
+from dbgsom_core.config.show import Explained, Side, as_yaml, differences, dump_inline, explain
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.runs.folder import RunFiles, find_experiments
 from dbgsom_core.runs.stored_runs import find_folder, find_run

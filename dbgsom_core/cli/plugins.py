@@ -23,8 +23,7 @@ from dbgsom_core.cli.show import print_table
 from dbgsom_core.errors import PluginError, UnknownNameError, as_text, did_you_mean
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.plugins.doctor import diagnose_isolated, status_of
-from dbgsom_core.plugins.offers import STEP, Offered
-from dbgsom_core.plugins.registry import Registry
+from dbgsom_core.plugins.registry import STEP, Offered, Registry
 from dbgsom_core.runs.folder import find_experiments, find_runs
 from dbgsom_core.runs.stored_runs import load, mark_killed_runs
 

@@ -1,22 +1,20 @@
 """One YAML file becomes one validated experiment, or a clear list of what is wrong with it.
 
-load (YAML 1.2 with places, merged, filled) ▶ schema (the model of a configuration) ▶ build.
+load (YAML 1.2 with places, merged, filled) ▶ schema (the model of a configuration) ▶ experiment.
 """
 
 from __future__ import annotations
 
-from dbgsom_core.config.build import load_experiment, parse_experiment, with_defaults
+from dbgsom_core.config.components import PrepareStep
 from dbgsom_core.config.experiment import (
-    Child,
     Experiment,
     Model,
-    Optimization,
-    PrepareStep,
-    Sweep,
     estimator_errors_located,
-    shortened,
+    load_experiment,
+    parse_experiment,
+    with_defaults,
 )
-from dbgsom_core.config.load import fill_text
+from dbgsom_core.config.load import fill_text, read_plain, read_scalar
 from dbgsom_core.config.schema import (
     DEFAULT_NAMES,
     MODEL_COMPONENTS,
@@ -25,8 +23,16 @@ from dbgsom_core.config.schema import (
     RangeSettings,
     Split,
 )
-from dbgsom_core.config.variants import is_sweep, load_sweep, parse_sweep
-from dbgsom_core.config.yaml_text import dump_yaml, read_plain, read_scalar
+from dbgsom_core.config.show import dump_yaml
+from dbgsom_core.config.variants import (
+    Child,
+    Optimization,
+    Sweep,
+    is_sweep,
+    load_sweep,
+    parse_sweep,
+    shortened,
+)
 
 __all__ = [
     "DEFAULT_NAMES",

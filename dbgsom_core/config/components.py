@@ -1,4 +1,4 @@
-"""Components from their sections: a name, or a mapping with a name and the class's fields."""
+"""Components from their sections, and whether they go together, checked without reading data."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from dbgsom_core.config.experiment import PrepareStep
 from dbgsom_core.config.load import as_section
 from dbgsom_core.config.schema import (
     DEFAULT_NAMES,
     GROWTH_FIELDS,
     MODEL_COMPONENTS,
+    SPLITTERS,
     STEP,
     ComponentOf,
     ModelSettings,
+    Split,
 )
 from dbgsom_core.config.sections import (
     UNMARKED,
@@ -33,9 +34,19 @@ from dbgsom_core.config.sections import (
 )
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields, parse
-from dbgsom_core.interfaces.lookup import lookup_in_use, use_lookup
+from dbgsom_core.interfaces.growth import GrowthAbilities
+from dbgsom_core.interfaces.guard import lookup_in_use, use_lookup
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.training.parts import USUAL_LABELLERS
+from dbgsom_core.training.parts import (
+    USUAL_LABELLERS,
+    measure_suits,
+    why_no_grid,
+    why_no_kernel,
+    why_no_start,
+    why_not,
+    why_not_filled,
+    why_not_measured,
+)
 
 BUILT_IN_STEPS = ("range_scale", "standardize")
 FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve", "explorer")
@@ -48,6 +59,15 @@ _NOUNS = {
     "stopping": "a stopping rule",
 }
 _MAY_REPEAT = (STEP, "stopping", "tracker")
+
+
+@dataclass(frozen=True)
+class PrepareStep:
+    """One step before training."""
+
+    name: str  # of a built-in step or of a plugin, or ``module:Class``
+    params: Mapping[str, Any] = field(default_factory=dict)
+    where: str = ""  # the class of a plugin's step as ``module:Class``
 
 
 @dataclass(frozen=True)
@@ -110,10 +130,12 @@ class Builder:
             raise found
         return found
 
-    def offered(self, kind: str, names: Collection[str]) -> list[Built]:
-        """Return the components of these names that a plugin offers."""
-        known = self.registry.names(kind)
-        return [self.component(kind, name) for name in names if name in known]
+    def valid(self, kind: str, value: Any, default: str | None = None) -> Any:
+        """Return the component itself, or None where its section has mistakes."""
+        try:
+            return self.component(kind, value, default).component
+        except ValidationError:
+            return None
 
     def written(self, built: Built, elsewhere: Collection[str] = ()) -> dict[str, Any]:
         """Return the section that builds a component again, all of its fields filled in.
@@ -185,8 +207,7 @@ class Builder:
             listed = " or ".join(f"'{known}'" for known in names)
             near = did_you_mean(name, names) or f"; write {listed} or module:Class"
             reject([("value", (), f"unknown step '{name}'{near}")])
-        params = plain(section.without("name"))
-        return Built(name, PrepareStep(name, params, where[0]), section)
+        return Built(name, PrepareStep(name, plain(section.without("name")), where[0]), section)
 
 
 def items_of(value: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
@@ -198,7 +219,6 @@ def items_of(value: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
 
 
 def _named(kind: str, value: Any, default: str | None) -> Section:
-    """Return the section with a name that a bare text or a section means."""
     section = as_section(value, UNMARKED)
     noun = _NOUNS.get(kind, f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}")
     if not isinstance(section, Section):
@@ -210,7 +230,7 @@ def _named(kind: str, value: Any, default: str | None) -> Section:
         return Section({"name": default, **rest}, marks, section.place)
     if not isinstance(section["name"], str) or not section["name"]:
         reject([("name", ("name",), f"must be the name of {noun}")])
-    return Section(section, section.marks, section.place)
+    return section.without()
 
 
 def _written_down(
@@ -227,19 +247,187 @@ def _written_down(
         name = names.get(key) or lookup_in_use().name_of(kind, inner)
         values[key] = {"name": name, **_written_down(inner, elsewhere, {})}
     given = component.model_fields_set
-    free = [key for key in values if key not in given and key not in elsewhere]
-    everything = {key: value for key, value in values.items() if key in given or key in free}
-    if _builds_again(component, everything):
+
+    def builds_again(kept: dict[str, Any]) -> bool:
+        try:
+            return parse(type(component), kept) == component
+        except ValidationError:
+            return False
+
+    everything = {k: value for k, value in values.items() if k in given or k not in elsewhere}
+    if builds_again(everything):
         return everything
     kept = {key: value for key, value in values.items() if key in given}
-    for key in free:
-        if _builds_again(component, {**kept, key: values[key]}):
-            kept[key] = values[key]
+    for key, value in everything.items():
+        if key not in given and builds_again({**kept, key: value}):
+            kept[key] = value
     return kept
 
 
-def _builds_again(component: BaseModel, values: dict[str, Any]) -> bool:
-    try:
-        return parse(type(component), values) == component
-    except ValidationError:
-        return False
+# ---------------------------------------------------------------------- do sections go together?
+
+
+def mismatches(root: Section, builder: Builder) -> Iterator[Finding]:
+    """Yield what does not go together in a configuration whose references are filled.
+
+    Parts with mistakes of their own are left out: these are found elsewhere.
+    """
+    model = root.get("model")
+    model = model if isinstance(model, Section) else Section()
+    estimator = model.get("estimator", "vq")
+    estimator = estimator if estimator in [*USUAL_LABELLERS] else None
+    with use_lookup(builder.registry):
+        parts = {
+            key: builder.valid(kind, model[key], ModelSettings.model_fields[key].default)
+            for key, kind in MODEL_COMPONENTS.items()
+            if key in model and key != "stopping"
+        }
+    yield from _within_model(model, parts)
+    if estimator is not None:
+        yield from _for_estimator(root, model, parts, estimator, builder)
+    yield from _within_split(root.get("split"), estimator)
+    yield from _with_data(root, parts, estimator, builder)
+    figures = [_name(value, None) for _, value in items_of(root.get("figures"))]
+    if OF_STABILITY in figures and root.get("stability") is None:
+        message = f"{OF_STABILITY} draws what 'stability: {{resamples: 20}}' finds: add it"
+        yield "key", ("figures",), message
+    tags = root.get("tags")
+    for key in tags if isinstance(tags, Section) else ():
+        for name in builder.registry.names("tracker"):
+            if str(key).startswith(f"{name}."):
+                message = f"'{key}' is no key of a tag: choose one not starting with '{name}.'"
+                yield "key", ("tags", key), message
+
+
+def _name(value: Any, component: Any) -> str:
+    name = value.get("name") if isinstance(value, Section) else value
+    return name if isinstance(name, str) else type(component).__name__
+
+
+def _within_model(model: Section, parts: dict[str, Any]) -> Iterator[Finding]:
+    if not model.keys() & {*DEFAULT_NAMES, *GROWTH_FIELDS}:
+        return
+    growth, grid, kernel, metric = (
+        parts[key] if key in parts else lookup_in_use().build(key, DEFAULT_NAMES[key])
+        for key in ("growth", "grid", "kernel", "metric")
+    )
+    found: list[tuple[str | None, tuple[str, ...]]] = []
+    if kernel is not None and metric is not None:
+        found.append((why_no_kernel(kernel, metric), ("kernel", "metric")))
+    if growth is not None:
+        if grid is not None:
+            found.append((why_no_grid(growth, grid), ("growth", "grid")))
+        found.append((why_no_start(parts.get("init"), growth), ("init",)))
+        for key in GROWTH_FIELDS:
+            if isinstance(model.get(key), (int, float, str)):
+                found.append((why_not_filled(growth, key, model[key]), (key,)))
+    for message, keys in found:
+        written = [key for key in keys if key in model]
+        if message is not None and written:
+            yield "value", ("model", written[0]), message
+
+
+def _for_estimator(
+    root: Section, model: Section, parts: dict[str, Any], kind: str, builder: Builder
+) -> Iterator[Finding]:
+    for key in ("labeller", "growth"):
+        if parts.get(key) is not None:
+            why = why_not(key, f"'{_name(model[key], parts[key])}'", parts[key], kind)
+            if why is not None:
+                yield "value", ("model", key), why
+    for steps, value in items_of(model.get("stopping")):
+        rule = builder.valid("stopping", value)
+        why = None if rule is None else why_not_measured(rule, kind)
+        if why is not None:
+            yield "value", ("model", "stopping", *steps), why
+    if "unlabelled" in model and kind != "classifier":
+        yield "key", ("model", "unlabelled"), "is for estimator: classifier; leave it out"
+    for steps, value in items_of(root.get("measures")):
+        measure = None if value == "default" else builder.valid("measure", value)
+        if measure is not None and not measure_suits(measure, kind):
+            name, suited = _name(value, measure), " or ".join(measure.estimators)
+            message = f"measure '{name}' is for estimator {suited}, not for {kind}"
+            yield "value", ("measures", *steps), message
+
+
+def _within_split(split: Any, kind: str | None) -> Iterator[Finding]:
+    if not isinstance(split, Section):
+        return
+    name = split.get("name")
+    ways = [key for key in ("name", "test_size", "folds", "test") if split.get(key) is not None]
+    if name is not None and "test_size" in ways:
+        ways.remove("test_size")
+    if not ways and split.keys() <= Split.model_fields.keys():
+        yield "section", ("split",), "needs one of test_size, folds, test and name"
+    if len(ways) > 1:
+        message = f"{' and '.join(ways)} exclude each other; set all but one to null"
+        yield "section", ("split",), message
+    for key, value in split.items() if name is None or name in [*SPLITTERS] else ():
+        given = value is not None and (value is not False or key == "shuffle")
+        if given and key in Split.model_fields:
+            message = _why_no_split(split, name or "", key, value, kind)
+            if message:
+                yield "value", ("split", key), message
+
+
+def _why_no_split(split: Section, name: str, key: str, value: Any, kind: str | None) -> str:
+    takes = SPLITTERS.get(name, ())
+    if name and key not in ("name", *takes):
+        return f"is not for {name}, which takes {', '.join(takes) or 'nothing'}"
+    if not name and key not in ("test_size", "stratify", "refit", "folds", "test"):
+        return "is for splitters of scikit-learn: give their 'name', too"
+    if key in ("stratify", "refit") and split.get("test") is not None:
+        return "divides nothing where 'test' holds the samples for testing"
+    if key == "refit" and split.get("folds") is not None:
+        return "is for test_size; with folds a model of all data is kept anyway"
+    if key == "stratify" and kind == "regressor":
+        return "must be false for a regressor, whose targets are no classes"
+    if key == "test_size" and value == 1 and not name:
+        return "must be a share below 1, or at least 2 samples; not 1"
+    if key == "test_size" and name == "TimeSeriesSplit" and isinstance(value, float):
+        return f"must be how many samples, an integer, for {name}"
+    if key == "n_splits" and value == 1 and not name.endswith("ShuffleSplit"):
+        return f"must be at least 2 for {name}"
+    if key == "name" and kind == "regressor" and "Stratified" in name:
+        return f"needs classes, which a regressor has not; use {name.replace('Stratified', '')}"
+    if key == "name" and "groups" in takes and split.get("groups") is None:
+        return "needs 'groups': the column or array that holds them"
+    return ""
+
+
+def _with_data(
+    root: Section, parts: dict[str, Any], kind: str | None, builder: Builder
+) -> Iterator[Finding]:
+    dataset = builder.valid("dataset", root.get("dataset"))
+    if dataset is None:
+        return
+    registry, metric, growth = builder.registry, parts.get("metric"), parts.get("growth")
+    steps = [_name(value, None) for _, value in items_of(root.get("prepare"))]
+    filled = any(
+        fills_gaps(one) for name in steps for one in (name, *registry.prepare_steps.get(name, ()))
+    )
+    gaps = getattr(dataset, "missing", None) == "keep" and not filled
+    if gaps and "missing" not in getattr(metric, "handles", ("missing",)):
+        message = (
+            f"'{registry.name_of('metric', metric)}' takes no missing values, and dataset.missing "
+            "is keep: take one that does, such as euclidean or manhattan, or fill them with a step "
+            "such as 'sklearn.impute:SimpleImputer'"
+        )
+        yield "value", ("model", "metric"), message
+    if kind == "regressor" and getattr(dataset, "missing_target", None) == "unlabelled":
+        message = "must be error or drop for a regressor, which needs a number for every sample"
+        yield "value", ("dataset", "missing_target"), message
+    targets = (key for key in ("target", "target_path") if key in type(dataset).model_fields)
+    key = next(targets, None)
+    if key is None or getattr(dataset, key) is not None or kind is None:
+        return
+    if kind != "vq":
+        yield "value", ("dataset", key), f"is required for estimator {kind}"
+    elif growth is not None and GrowthAbilities.of(growth).needs_classes:
+        name = registry.name_of("growth", growth)
+        message = f"is required: growth '{name}' as it is set needs classes"
+        yield "value", ("dataset", key), message
+
+
+def fills_gaps(step: str) -> bool:
+    return step.endswith("Imputer")

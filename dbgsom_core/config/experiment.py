@@ -1,40 +1,56 @@
-"""What a configuration becomes: an experiment, or a sweep of experiments."""
+"""Experiments: what a configuration becomes, or the list of all that is wrong with it."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import ValidationError
+
+from dbgsom_core.config.components import (
+    FIGURES,
+    OF_STABILITY,
+    Builder,
+    Built,
+    PrepareStep,
+    mismatches,
+)
+from dbgsom_core.config.load import fill, merge, merged, overlay, public_texts
 from dbgsom_core.config.schema import (
-    DecideSettings,
-    OptimizeSettings,
-    RangeSettings,
+    DEFAULT,
+    GROWTH_FIELDS,
+    ExperimentSettings,
+    ModelSettings,
+    PluginSettings,
     Split,
     StabilitySettings,
 )
-from dbgsom_core.config.sections import Mark, Section, mark_at
+from dbgsom_core.config.sections import (
+    NOWHERE,
+    UNMARKED,
+    Mark,
+    Problems,
+    Section,
+    checked,
+    findings_of,
+    from_python,
+    mark_at,
+    with_references,
+)
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.interfaces.component import Component
-from dbgsom_core.interfaces.privacy import Secrets
+from dbgsom_core.interfaces.privacy import Secrets, masked, masked_name, redaction
+from dbgsom_core.plugins.registry import Registry, get_registry
 
 if TYPE_CHECKING:
     from dbgsom_core.interfaces.engine import Engine
 
 Named = tuple[str, Component]
-
-
-@dataclass(frozen=True)
-class PrepareStep:
-    """One step before training."""
-
-    name: str  # of a built-in step or of a plugin, or ``module:Class``
-    params: Mapping[str, Any] = field(default_factory=dict)
-    where: str = ""  # the class of a plugin's step as ``module:Class``
 
 
 @dataclass(frozen=True)
@@ -103,110 +119,190 @@ def estimator_errors_located(experiment: Experiment) -> Iterator[None]:
         raise ConfigError(f"{place}: model.{key}: {error}") from error
 
 
-@dataclass(frozen=True)
-class Child:
-    """One run of a sweep: named by what varies, with the values as they were written."""
+def load_experiment(
+    path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    registry: Registry | None = None,
+) -> Experiment:
+    """Return the experiment that a YAML file describes; ``overrides`` are as after ``--set``.
 
-    name: str
-    varies: Mapping[str, Any]
-    experiment: Experiment
-
-    @property
-    def varies_beside_seed(self) -> Mapping[str, Any]:
-        """What its variant changes."""
-        return {key: value for key, value in self.varies.items() if key != "seed"}
-
-
-@dataclass(frozen=True)
-class Space:
-    """What a search chooses from: by dotted key a range or a list, ``written`` as in the file."""
-
-    settings: OptimizeSettings
-    axes: Mapping[str, RangeSettings | list[Any]]
-    written: Section = field(compare=False, repr=False)
-
-    def varied(self, chosen: Mapping[str, int | float]) -> Section:
-        """Return what a trial changes; of a list ``chosen`` has the position."""
-        found = Section()
-        for key, axis in self.axes.items():
-            mark = self.written.marks[key]
-            if isinstance(axis, RangeSettings):
-                found.put(key, chosen[key], mark)
-            else:
-                at = int(chosen[key])
-                inner = self.written[key].marks[at]
-                found.put(key, axis[at], inner._replace(key=mark.key))
-        return found
-
-    def probes(self) -> list[Section]:
-        """Return variants that have each value of each list, and both ends of each range."""
-        ends = {
-            key: (axis.low, axis.high) if isinstance(axis, RangeSettings) else range(len(axis))
-            for key, axis in self.axes.items()
-        }
-        first = {key: values[0] for key, values in ends.items()}
-        return [self.varied(first)] + [
-            self.varied({**first, key: value})
-            for key, values in ends.items()
-            for value in values[1:]
-        ]
-
-
-@dataclass(frozen=True)
-class Optimization:
-    """A search for the best variant.
-
-    ``variant`` returns the children of trial ``number``, counted from 1, for what was chosen by
-    dotted key: a number, or a position in a list; it raises `ConfigError` where the values do not
-    go together.
+    Components come from ``registry``, or else from the installed plugins. Raises `ConfigError` with
+    a line for each problem, ``file:line:column: key.path: what is wrong``, and `PluginError` for a
+    plugin that is broken or ambiguous.
     """
+    problems = Problems()
+    root = merged(path, overrides, problems)
+    message = f"this file describes several runs; use 'dbgsom sweep {os.fspath(path)}'"
+    root = _without(root, "sweep", message, problems)
+    return require_experiment(root, registry, problems)
 
-    space: Space
-    variant: Callable[[int, Mapping[str, int | float]], tuple[Child, ...]] = field(compare=False)
+
+def parse_experiment(
+    values: Mapping[str, Any], registry: Registry | None = None, overrides: Sequence[str] = ()
+) -> Experiment:
+    """Return the experiment that plain Python values describe, as `load_experiment`."""
+    problems = Problems()
+    root = root_of(values, overrides, problems)
+    root = _without(root, "sweep", "this describes several runs; use sweep()", problems)
+    return require_experiment(root, registry, problems)
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """Several experiments that differ in a few values.
+def root_of(values: Mapping[str, Any], overrides: Sequence[str], problems: Problems) -> Section:
+    root = from_python(values, problems)
+    if not isinstance(root, Section):
+        problems.fail(NOWHERE, "", "a configuration is a mapping of keys to values")
+    root = merge(root, overlay(overrides, problems), problems)
+    return _without(root, "extends", "can only be written in a file", problems)
 
-    Of a search the children are a few that show whether its values can be used; the search makes
-    its own.
+
+def _without(root: Section, key: str, message: str, problems: Problems) -> Section:
+    if root.get(key) is not None:
+        problems.add_at(root, (key,), message, "key")
+    return root.without(key)
+
+
+def require_experiment(root: Section, registry: Registry | None, problems: Problems) -> Experiment:
+    """Return the experiment of a merged configuration; raises all problems."""
+    experiment = build_experiment(root, Builders(registry or get_registry()), problems)
+    problems.raise_any()
+    assert experiment is not None
+    return experiment
+
+
+def with_defaults(config: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    """Return a stored configuration of a run with all defaults of its section ``model``.
+
+    Run folders of version 0.1 hold only what was given.
     """
-
-    experiment: str
-    children: tuple[Child, ...]
-    resolved: Mapping[str, Any]  # with the section ``sweep``, references as they were written
-    source: str
-    folder: Path
-    decide: DecideSettings = field(default_factory=DecideSettings)  # what "best" means
-    seeds: int = 1  # children of each variant, which differ in their seed alone
-    optimization: Optimization | None = None
-
-    @property
-    def runs(self) -> int:
-        """How many runs there will be."""
-        if self.optimization is None:
-            return len(self.children)
-        return self.optimization.space.settings.trials * self.seeds
-
-    @property
-    def title(self) -> str:
-        """The sweep's name: the one given, or how many runs there are and what varies."""
-        given = self.children[0].experiment.resolved["name"]
-        if given:
-            return str(given)
-        varied = (
-            key
-            for child in self.children
-            for key in (child.varies if self.seeds == 1 else child.varies_beside_seed)
-        )
-        keys = dict.fromkeys(key.removesuffix(".name") for key in varied)
-        title = f"{self.runs} runs: " + " × ".join(shortened(list(keys)).values())
-        return title if self.seeds == 1 else f"{title}, {self.seeds} seeds each"
+    model = config.get("model")
+    if not isinstance(model, Mapping) or "sweep" in config:
+        return dict(config)
+    return {**config, "model": Builder(registry).complete(model)}
 
 
-def shortened(keys: Sequence[str]) -> dict[str, str]:
-    """Return the last part of each dotted key where no other one ends alike."""
-    ends = Counter(key.rpartition(".")[2] for key in dict.fromkeys(keys))
-    short = {key: key.rpartition(".")[2] for key in keys}
-    return {key: end if ends[end] == 1 else key for key, end in short.items()}
+class Builders:
+    """The builder for each set of disabled plugins: sweeps build equal components once."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self._known: dict[tuple[str, ...], Builder] = {}
+
+    def of(self, root: Section) -> Builder:
+        disabled: tuple[str, ...] = ()
+        section = root.get("plugins")
+        if isinstance(section, Section):
+            with suppress(ValidationError):  # found again with the rest
+                disabled = tuple(checked(PluginSettings, section.without()).disable)
+        if disabled not in self._known:
+            self._known[disabled] = Builder(self.registry.without(disabled))
+        return self._known[disabled]
+
+
+def build_experiment(root: Section, builders: Builders, problems: Problems) -> Experiment | None:
+    """Return the experiment that a merged configuration describes, or None with problems."""
+    before = len(problems)
+    problems.public = frozenset(public_texts(root))
+    root, _ = fill(root, UNMARKED, problems)
+    with redaction(problems.secrets):
+        builder = builders.of(root)
+        settings = None
+        try:
+            settings = checked(
+                ExperimentSettings,
+                root,
+                validate=lambda cls, values: cls.model_validate(values, context=builder),
+            )
+        except ValidationError as error:
+            problems.add_findings(root, error)
+        for of, steps, message in mismatches(root, builder):
+            problems.add_at(root, steps, message, of)
+        if settings is None or len(problems) > before:
+            return None
+        return _experiment(settings, root, builder, problems)
+
+
+def _experiment(
+    settings: ExperimentSettings, root: Section, builder: Builder, problems: Problems
+) -> Experiment:
+    model = settings.model or ModelSettings()
+    given = {key: getattr(model, key) for key in root.get("model") or ()}
+    filled = [key for key in GROWTH_FIELDS if given.get(key) is not None]
+    params: dict[str, Any] = {}
+    written: dict[str, Any] = {"estimator": model.estimator}
+    for key, value in given.items():
+        if isinstance(value, Built):
+            params[key] = value.component
+            written[key] = builder.written(value, filled if key == "growth" else ())
+        elif isinstance(value, list):
+            params[key] = tuple(one.component for one in value) or None
+            written[key] = [builder.written(one) for one in value] or None
+        elif key != "estimator":
+            params[key] = written[key] = value
+    split, split_written = settings.split, None
+    if split is not None:
+        split_written = split.model_dump(exclude_none=True, exclude_defaults=True, exclude={"test"})
+        if split.test is not None:
+            split_written["test"] = builder.written(split.test)
+            split = split.model_copy(update={"test": split.test.component})
+    stability, measures, figures = settings.stability, settings.measures, settings.figures
+    if figures == DEFAULT:
+        known = builder.registry.names("figure")
+        usual = FIGURES + (OF_STABILITY,) * (stability is not None)
+        figures = [builder.component("figure", name) for name in usual if name in known]
+    tracking = settings.tracking
+    if tracking == DEFAULT:
+        tracking = []
+        for name, traits in builder.registry.trackers().items():
+            try:  # one may be wrong by what the environment says of it
+                tracking += [builder.component("tracker", name)] if traits.is_default else []
+            except ValidationError as error:
+                for _, _, message in findings_of(error):
+                    problems.add(NOWHERE, "tracking", message)
+    engine = settings.engine if "engine" in root else builder.component("engine", "local")
+    disabled = tuple(settings.plugins.disable) if settings.plugins else ()
+    steps = settings.prepare or ()
+    resolved = {
+        "experiment": settings.experiment,
+        "name": settings.name,
+        "dataset": builder.written(settings.dataset),
+        "prepare": [{"name": one.name, **one.component.params} for one in steps],
+        "split": split_written,
+        "model": builder.complete(written),
+        "seed": settings.seed,
+        "patience": settings.patience,
+        **({"tags": dict(settings.tags)} if settings.tags else {}),
+        **({"stability": stability.model_dump()} if stability else {}),
+        "measures": DEFAULT if measures == DEFAULT else list(map(builder.written, measures)),
+        "figures": list(map(builder.written, figures)),
+        "tracking": list(map(builder.written, tracking)),
+        "engine": builder.written(engine),
+        **({"plugins": {"disable": list(disabled)}} if disabled else {}),
+    }
+    resolved = masked(with_references(resolved, root))
+
+    def named(built: Sequence[Built]) -> tuple[Named, ...]:
+        return tuple((one.name, one.component) for one in built)
+
+    return Experiment(
+        experiment=masked_name(resolved["experiment"]),
+        name=settings.name,
+        dataset=settings.dataset.component,
+        dataset_name=settings.dataset.name,
+        prepare=tuple(step.component for step in steps),
+        split=split,
+        model=Model(model.estimator, params),
+        seed=settings.seed,
+        measures=None if measures == DEFAULT else named(measures),
+        figures=tuple((masked_name(one.name), one.component) for one in figures),
+        tracking=named(tracking),
+        engine=engine.component,
+        disabled=disabled,
+        patience=settings.patience,
+        stability=stability,
+        tags=settings.tags,
+        resolved=resolved,
+        source=problems.source,
+        folder=problems.folder,
+        secrets=problems.secrets,
+        root=root,
+    )

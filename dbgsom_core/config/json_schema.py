@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -20,13 +19,12 @@ from dbgsom_core.config.components import BUILT_IN_STEPS
 from dbgsom_core.config.schema import STEP, ExperimentSettings, RangeSettings
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.component import nested_fields
-from dbgsom_core.plugins.offers import Offered
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Offered, Registry
 
 JsonSchema = dict[str, Any]
 
 _ANY_CLASS = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
-_REFERENCE = r"\$\{env:"  # stands for a value of any type
+_REFERENCE = {"type": "string", "pattern": r"\$\{env:"}  # stands for a value of any type
 
 
 def experiment_schema(
@@ -43,12 +41,7 @@ def experiment_schema(
     models = ExperimentSettings.model_json_schema()
     models["$defs"][RangeSettings.__name__] = RangeSettings.model_json_schema()
     for name, section in [(models["title"], models), *models["$defs"].items()]:
-        for key, text in _docstrings(getattr(schema_models, name)):
-            about = section["properties"][key.rstrip("_")]
-            about["description"] = " ".join(text.split())
-            types = [option.get("type") for option in about.get("anyOf", [about])]
-            if about.get("default", ...) is None and "null" not in types:
-                del about["default"]
+        _describe(section, getattr(schema_models, name))
     root: JsonSchema = writer.finished(models)
     defs = {**root.pop("$defs"), **writer.definitions}
     defs.get("engine.local", {}).pop("required", None)  # an engine's section may lack a name
@@ -67,13 +60,16 @@ def experiment_schema(
     return _with_references(schema) if references else schema
 
 
-def _docstrings(cls: type[BaseModel]) -> Iterator[tuple[str, str]]:
-    """Yield the keys of a section and the text below each in its source."""
+def _describe(section: JsonSchema, cls: type[BaseModel]) -> None:
+    """Add the text below each key in the source of a section; leave out defaults that say no."""
     (tree,) = ast.parse(inspect.getsource(cls)).body
-    assert isinstance(tree, ast.ClassDef)
-    for key, below in pairwise(tree.body):
+    for key, below in pairwise(getattr(tree, "body", ())):
         if isinstance(key, ast.AnnAssign) and isinstance(below, ast.Expr):
-            yield ast.unparse(key.target), ast.literal_eval(below.value)
+            about = section["properties"][ast.unparse(key.target).rstrip("_")]
+            about["description"] = " ".join(ast.literal_eval(below.value).split())
+            types = [option.get("type") for option in about.get("anyOf", [about])]
+            if about.get("default", ...) is None and "null" not in types:
+                del about["default"]
 
 
 class _Writer:
@@ -118,7 +114,7 @@ class _Writer:
                 except PluginError as error:
                     if self._lost is None:
                         raise
-                    self._lost[f"{kind} {one.distribution}:{one.name}"] = str(error)
+                    self._lost[f"{kind} {one.full_name}"] = str(error)
                 else:
                     options.append({"$ref": reference})
                     known += names
@@ -127,28 +123,23 @@ class _Writer:
         return f"#/$defs/{kind}"
 
     def _class(self, key: str, cls: type[BaseModel], names: list[str]) -> str:
-        """Add the section of one class, of a component with its names, and return a reference."""
+        kind, _, name = key.partition(".")
         try:
             schema = cls.model_json_schema(ref_template=f"#/$defs/{key}.{{model}}")
         except PydanticUserError as error:
-            kind, _, name = key.partition(".")
             first = (str(error).splitlines() or [""])[0]
             message = f"{kind} '{name}' has fields that no schema describes: {first}"
             raise PluginError(message) from error
         for inner, definition in schema.pop("$defs", {}).items():
             self.definitions[f"{key}.{inner}"] = self.finished(definition)
         schema = self.finished(schema)
-        if names:
-            meant: JsonSchema = {"const": names[0]} if len(names) == 1 else {"enum": names}
-            fields = {k: v for k, v in schema.get("properties", {}).items() if k != "name"}
-            about = {**meant, "description": f"this {key.partition('.')[0]}"}
-            schema["properties"] = {"name": about, **fields}
-            schema["required"] = ["name", *(k for k in schema.get("required", ()) if k != "name")]
-            for field, kind in nested_fields(cls).items():
-                kept = {
-                    k: fields[field][k] for k in ("default", "description") if k in fields[field]
-                }
-                schema["properties"][field] = {"$ref": self._kind(kind), **kept}
+        meant: JsonSchema = {"const": names[0]} if len(names) == 1 else {"enum": names}
+        fields = {k: v for k, v in schema.get("properties", {}).items() if k != "name"}
+        schema["properties"] = {"name": {**meant, "description": f"this {kind}"}, **fields}
+        schema["required"] = ["name", *(k for k in schema.get("required", ()) if k != "name")]
+        for field, inner_kind in nested_fields(cls).items():
+            kept = {k: fields[field][k] for k in ("default", "description") if k in fields[field]}
+            schema["properties"][field] = {"$ref": self._kind(inner_kind), **kept}
         self.definitions[key] = schema
         return f"#/$defs/{key}"
 
@@ -161,7 +152,7 @@ def _names_of(offered: Offered, registry: Registry) -> list[str]:
     rivals = sum(one.name == offered.name for one in registry.offered(offered.kind)) > 1
     own = offered.distribution == OWN_DISTRIBUTION
     bare = [] if rivals and not own else [offered.name]
-    return bare + ([f"{offered.distribution}:{offered.name}"] if rivals or not own else [])
+    return bare + ([offered.full_name] if rivals or not own else [])
 
 
 def _with_references(schema: Any) -> Any:
@@ -180,19 +171,17 @@ def _with_references(schema: Any) -> Any:
     }
     options = inner.get("anyOf", ())
     if inner.get("type") in ("integer", "number", "boolean"):
-        return {**inner, "type": [inner["type"], "string"], "pattern": _REFERENCE}
+        return {**inner, **_REFERENCE, "type": [inner["type"], "string"]}
     if "enum" in inner and "properties" not in inner:
         kept = {key: inner.pop(key) for key in ("default", "description") if key in inner}
-        return {"anyOf": [inner, {"type": "string", "pattern": _REFERENCE}], **kept}
+        return {"anyOf": [inner, _REFERENCE], **kept}
     if any("enum" in one or "anyOf" in one for one in options):
         flat = [one for option in options for one in option.get("anyOf", [option])]
-        unique = [one for i, one in enumerate(flat) if one not in flat[:i]]
-        return {**inner, "anyOf": unique}
+        return {**inner, "anyOf": [one for i, one in enumerate(flat) if one not in flat[:i]]}
     return inner
 
 
 def schema_text(registry: Registry, lost: dict[str, str] | None = None) -> str:
-    """Return `experiment_schema` as text, keys sorted."""
     return json.dumps(experiment_schema(registry, lost), indent=2, sort_keys=True) + "\n"
 
 

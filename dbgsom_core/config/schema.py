@@ -69,7 +69,6 @@ class ComponentOf:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Return how pydantic reads the key."""
         return core_schema.with_info_plain_validator_function(
             lambda value, info: info.context.built(self, value)
         )
@@ -77,12 +76,10 @@ class ComponentOf:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Return the reference to the definition of all components of the kind."""
         component = {"component": self.kind}
         options: list[Any] = [{"enum": list(self.words)}] if self.words else []
-        options += (
-            [component, {"type": "array", "items": component}] if self.several else [component]
-        )
+        options += [component]
+        options += [{"type": "array", "items": component}] if self.several else []
         options += [{"type": "null"}] if self.several or self.optional else []
         return options[0] if len(options) == 1 else {"anyOf": options}
 
@@ -263,7 +260,6 @@ class RangeSettings(Settings):
 
     @property
     def whole(self) -> bool:
-        """Whether its values are integers."""
         return all(isinstance(number, int) for number in (self.low, self.high, self.step or 1))
 
     @property
@@ -274,60 +270,44 @@ class RangeSettings(Settings):
         return int(self.high - self.low) + 1 if self.whole else None
 
 
-def _checked_axes(values: Any) -> Any:
-    """Check dotted keys with lists of values; raises all that is wrong."""
+def _checked_axes(values: Any, ranges: bool = False) -> Any:
+    """Return lists of values, or ``ranges`` of them, by dotted key; raises all that is wrong."""
     if not isinstance(values, Section) or not values:
-        reject([("value", (), "must be a section of 'dotted.key: [values]' lines")])
-    findings: list[Finding] = []
-    for key, value in values.items():
-        if not isinstance(value, Items) or not value:
-            found = "an empty list" if value == [] else shown(value)
-            findings.append(("value", (key,), f"must be a list of values, not {found}"))
-            continue
-        written = list(map(repr, with_references(value, value)))
-        for i, text in enumerate(written):
-            if text in written[:i]:
-                findings.append(("value", (key, i), f"{shown(value[i])} appears twice"))
-    return reject(findings) if findings else values
-
-
-def _checked_space(values: Any) -> Any:
-    """Return lists and ranges of values by dotted key; raises all that is wrong."""
-    if not isinstance(values, Section) or not values:
-        message = "must be a section of 'dotted.key: [values]' and 'dotted.key: {low, high}' lines"
-        reject([("value", (), message)])
-    axes: dict[str, RangeSettings | Items] = {}
+        other = " and 'dotted.key: {low, high}'" if ranges else ""
+        reject([("value", (), f"must be a section of 'dotted.key: [values]'{other} lines")])
+    axes = Section(values, values.marks, values.place)
     findings: list[Finding] = []
     for key, value in values.items():
         if isinstance(value, Items) and value:
-            axes[key] = value
-        elif not isinstance(value, Section):
-            message = "must be a list of values or a range {low: …, high: …}"
-            findings.append(("value", (key,), message))
-        else:
+            written = list(map(repr, with_references(value, value)))
+            for i, text in enumerate(written if not ranges else ()):
+                if text in written[:i]:
+                    findings.append(("value", (key, i), f"{shown(value[i])} appears twice"))
+        elif ranges and isinstance(value, Section):
             try:
                 axes[key] = checked(RangeSettings, value)
             except ValidationError as error:
                 findings += findings_of(error, key)
+        else:
+            found = "an empty list" if value == [] else shown(value)
+            message = f"must be a list of values, not {found}"
+            if ranges:
+                message = "must be a list of values or a range {low: …, high: …}"
+            findings.append(("value", (key,), message))
     return reject(findings) if findings else axes
 
 
-_VALUES = {"type": "array", "minItems": 1, "items": {}}
-_Axes = Annotated[
-    Any,
-    PlainValidator(_checked_axes),
-    WithJsonSchema({"type": "object", "minProperties": 1, "additionalProperties": _VALUES}),
-]
+def _axes_schema(*options: dict[str, Any]) -> WithJsonSchema:
+    values = {"type": "array", "minItems": 1, "items": {}}
+    each = {"anyOf": [values, *options]} if options else values
+    return WithJsonSchema({"type": "object", "minProperties": 1, "additionalProperties": each})
+
+
+_Axes = Annotated[Any, PlainValidator(_checked_axes), _axes_schema()]
 _Space = Annotated[
     Any,
-    PlainValidator(_checked_space),
-    WithJsonSchema(
-        {
-            "type": "object",
-            "minProperties": 1,
-            "additionalProperties": {"anyOf": [_VALUES, {"range": True}]},
-        }
-    ),
+    PlainValidator(lambda values: _checked_axes(values, ranges=True)),
+    _axes_schema({"range": True}),
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -19,7 +19,9 @@ DEEPEST = 50  # levels of sections and lists
 Plain = bool | int | float | str | None
 Steps = Sequence[str | int]  # keys and positions that lead to a value
 Model = TypeVar("Model", bound=BaseModel)
-Finding = tuple[str, Steps, str]  # what it is of, where, sentence: see `Problems.add_at`
+# What it is of, where, sentence. It is of a ``value``, or, marked at the key, of a ``key``, of one
+# that is ``missing``, or of a ``section``.
+Finding = tuple[str, Steps, str]
 
 _WANTS_TEXT = ("string_type", "path_type", f"{WORDED}name")
 
@@ -71,11 +73,9 @@ class Section(dict[str, Any]):
         self.marks, self.place, self.patch = dict(marks or {}), place, patch
 
     def put(self, key: str, value: Any, mark: Mark) -> None:
-        """Set a value together with its mark."""
         self[key], self.marks[key] = value, mark
 
     def without(self, *keys: str) -> Section:
-        """Return this section without some keys."""
         kept = {key: value for key, value in self.items() if key not in keys}
         return Section(kept, self.marks, self.place, self.patch)
 
@@ -89,14 +89,12 @@ class Items(list[Any]):
 
 
 def plain(value: Any) -> Any:
-    """Return the values of a tree without marks."""
     if isinstance(value, Section):
         return {key: plain(one) for key, one in value.items()}
     return list(map(plain, value)) if isinstance(value, Items) else value
 
 
 def below(path: str, step: str | int) -> str:
-    """Return a dotted path with one step more."""
     return f"{path}.{step}" if path else str(step)
 
 
@@ -121,30 +119,26 @@ def _has(value: Any, step: str | int) -> bool:
     return isinstance(value, Section) and step in value
 
 
-def with_references(values: Any, source: Any) -> Any:
+def with_references(values: Any, source: Any, mark: Mark = UNMARKED) -> Any:
     """Return plain values with the references of ``source`` in place of what they stand for.
 
     ``source`` is the tree from which the values came. They may hold less, or more: all fields of a
     component whose name alone was written.
     """
+    if mark.reference:
+        if isinstance(values, dict) and "name" in values:
+            return {**values, "name": mark.reference}
+        if isinstance(values, list) and len(values) == 1 and not isinstance(source, Items):
+            return [with_references(values[0], source, mark)]
+        return mark.reference
     if isinstance(source, Section) and isinstance(values, dict):
         return {
-            key: _referenced(value, source[key], source.marks[key]) if key in source else value
+            key: with_references(value, source[key], source.marks[key]) if key in source else value
             for key, value in values.items()
         }
     if isinstance(source, Items) and isinstance(values, list) and len(values) == len(source):
-        return list(map(_referenced, values, source, source.marks))
+        return list(map(with_references, values, source, source.marks))
     return values
-
-
-def _referenced(value: Any, source: Any, mark: Mark) -> Any:
-    if not mark.reference:
-        return with_references(value, source)
-    if isinstance(value, dict) and "name" in value:
-        return {**value, "name": mark.reference}
-    if isinstance(value, list) and len(value) == 1 and not isinstance(source, Items):
-        return [_referenced(value[0], source, mark)]
-    return mark.reference
 
 
 def from_python(value: Any, problems: Problems, path: str = "", depth: int = 0) -> Any:
@@ -153,21 +147,19 @@ def from_python(value: Any, problems: Problems, path: str = "", depth: int = 0) 
     Mappings with text keys, lists, tuples, plain values, paths and numpy scalars are understood;
     anything else is a problem at its path.
     """
-    if depth > DEEPEST:
-        problems.add(NOWHERE, path, f"is nested deeper than {DEEPEST} levels")
-        return None
-    if isinstance(value, PurePath):
-        return str(value)
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
         value = value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        items = (
+    if value is None or isinstance(value, (bool, int, float, str, PurePath)):
+        return str(value) if isinstance(value, PurePath) else value
+    message = f"must be a plain value, a list or a mapping, not of the type {type(value).__name__}"
+    if depth > DEEPEST:
+        message = f"is nested deeper than {DEEPEST} levels"
+    elif isinstance(value, (list, tuple)):
+        items = [
             from_python(one, problems, below(path, i), depth + 1) for i, one in enumerate(value)
-        )
+        ]
         return Items(items, [UNMARKED] * len(value))
-    if isinstance(value, Mapping):
+    elif isinstance(value, Mapping):
         section = Section()
         for key, inner in value.items():
             if isinstance(key, str):
@@ -176,8 +168,7 @@ def from_python(value: Any, problems: Problems, path: str = "", depth: int = 0) 
             else:
                 problems.add(NOWHERE, path, f"keys must be text, not {key!r}")
         return section
-    message = f"must be a plain value, a list or a mapping, not of the type {type(value).__name__}"
-    if hasattr(value, "shape"):
+    elif hasattr(value, "shape"):
         message += "; what a table holds is read from a csv, parquet, npy or npz file"
     problems.add(NOWHERE, path, message)
     return None
@@ -196,14 +187,18 @@ class Problem(NamedTuple):
 
 
 class Problems:
-    """The problems found so far, and what the environment held on the way.
+    """The problems found so far in a file, and what the environment held on the way.
 
     Of several at one location and key, or below it, the first counts: others follow from it.
+    Relative paths in the file start in ``folder``.
     """
 
-    def __init__(self, secrets: Secrets | None = None) -> None:
+    def __init__(
+        self, source: str = "<python>", folder: Path | None = None, secrets: Secrets | None = None
+    ) -> None:
         self._found: list[Problem] = []
         self._paths: dict[Location, list[str]] = {}
+        self.source, self.folder = source, Path.cwd() if folder is None else folder
         self.secrets: Secrets = {} if secrets is None else secrets
         self.public: frozenset[str] = frozenset()  # texts of the file that are no secrets
 
@@ -214,21 +209,20 @@ class Problems:
         return len(self._found)
 
     def add(self, place: Location, path: str, message: str) -> None:
-        """Note a problem."""
         paths = self._paths.setdefault(place, [])
         if not any(path == known or (known and path.startswith(f"{known}.")) for known in paths):
             paths.append(path)
             self._found.append(Problem(place, path, message))
 
     def add_at(self, root: Section, steps: Steps, message: str, of: str = "value") -> None:
-        """Note a problem of a value in a tree.
-
-        ``of`` is ``value``, ``key``, ``missing`` for a key that is not there, or ``section``: the
-        last three are marked at the key.
-        """
+        """Note a problem of a value in a tree, of one of the kinds of a `Finding`."""
         mark = mark_at(root, steps)
-        self.add(mark.value if of in ("value", "name") else mark.key, ".".join(map(str, steps)),
-                 message)  # fmt: skip
+        place = mark.value if of in ("value", "name") else mark.key
+        self.add(place, ".".join(map(str, steps)), message)
+
+    def add_findings(self, root: Section, error: ValidationError, *before: str | int) -> None:
+        for of, steps, message in findings_of(error, *before):
+            self.add_at(root, steps, message, of)
 
     def error(self) -> ConfigError:
         """Return the error with all problems, one a line, in the order of the file."""
@@ -242,7 +236,6 @@ class Problems:
         raise self.error()
 
     def raise_any(self) -> None:
-        """Raise `ConfigError` if there is any problem."""
         if self._found:
             raise self.error()
 
@@ -256,11 +249,7 @@ def reject(findings: Iterable[Finding]) -> NoReturn:
     Raised by a validator, they become findings of the section around, with its steps in front.
     """
     details = [
-        InitErrorDetails(
-            type=PydanticCustomError(WORDED + of, words),
-            loc=tuple(steps),
-            input=None,
-        )
+        InitErrorDetails(type=PydanticCustomError(WORDED + of, words), loc=tuple(steps), input=None)
         for of, steps, words in findings
     ]
     raise ValidationError.from_exception_data("", details)

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dbgsom_core.config.build import Builders, build_experiment, folder_of
-from dbgsom_core.config.load import as_section, merged, names_in
-from dbgsom_core.config.schema import MODEL_COMPONENTS
+import yaml
+
+from dbgsom_core.config.experiment import require_experiment
+from dbgsom_core.config.load import as_section, merged, names_in, read_scalar
 from dbgsom_core.config.sections import Items, Mark, Problems, Section, plain
 from dbgsom_core.config.variants import load_sweep
-from dbgsom_core.config.yaml_text import Path, commented_yaml
-from dbgsom_core.errors import UnknownNameError, as_text
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry
+from dbgsom_core.errors import as_text
+from dbgsom_core.plugins.registry import Registry
 
+_WIDEST = 60  # characters of a line with a comment beside it
+_LONGEST_COMMENT = 70  # characters of a comment beside its line
+
+Path = tuple[str | int, ...]  # the keys and positions that lead to a value
 Side = tuple[Any, str]  # a value and its origin
-
-_KINDS: dict[Path, str] = {
-    ("dataset",): "dataset",
-    ("engine",): "engine",
-    ("split", "test"): "dataset",
-    **{("model", key): kind for key, kind in MODEL_COMPONENTS.items()},
-    ("model", "stopping", 0): "stopping",
-    ("measures", 0): "measure",
-    ("figures", 0): "figure",
-    ("tracking", 0): "tracker",
-}
 
 
 @dataclass(frozen=True)
@@ -69,12 +62,9 @@ def explain(
         load_sweep(path, overrides, registry)  # raises what is wrong with any of its runs
     else:
         root = root.without("sweep")
-        builders = Builders(registry)
-        experiment = build_experiment(root, builders, problems, os.fspath(path), folder_of(path))
-        problems.raise_any()
-        assert experiment is not None
+        experiment = require_experiment(root, registry, problems)
         values = dict(experiment.resolved) if defaults else plain(root)
-    origins = dict(_origins(values, root, Mark(root.place, root.place), (), "default", registry))
+    origins = dict(_origins(values, root, Mark(root.place, root.place), (), "default"))
     return Explained(values, origins, not (is_sweep and defaults))
 
 
@@ -91,25 +81,27 @@ def _leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def _origins(
-    values: Any,
-    source: Any,
-    mark: Mark | None,
-    path: Path,
-    otherwise: str,
-    registry: Registry,
+    values: Any, source: Any, mark: Mark | None, path: Path, otherwise: str
 ) -> Iterator[tuple[Path, str]]:
     """Yield path and origin of each value; ``mark`` is None for a default."""
     if isinstance(values, Mapping) and values:
         section = as_section(source, mark) if mark is not None and "name" in values else source
-        inner = _default_of(path, values, registry) or otherwise
+        is_component = isinstance(values.get("name"), str) and path[:1] not in ((), ("sweep",))
+        inner = f"default of {values['name']}" if is_component else otherwise
         for key, value in values.items():
             item: tuple[Any, Mark | None] = (None, None)
             if isinstance(section, Section) and key in section:
                 item = section[key], section.marks[key]
             words = otherwise if key == "name" else inner
-            yield from _origins(value, *item, (*path, key), words, registry)
+            yield from _origins(value, *item, (*path, key), words)
         return
-    yield path, _origin(source, mark, otherwise)
+    words = otherwise
+    if mark is not None:
+        place = mark.value
+        words = f"{place.source}:{place.line}" if place.line else place.source.partition(" ")[0]
+        for name in [] if isinstance(source, (Section, Items)) else names_in(str(source)):
+            words += f", environment: {name}{'' if os.environ.get(name) else ' (not set)'}"
+    yield path, _one_line(words)
     if isinstance(values, list):
         items: Sequence[tuple[Any, Mark | None]] = [(None, None)] * len(values)
         if isinstance(source, Items) and len(source) == len(values):
@@ -117,53 +109,7 @@ def _origins(
         elif len(values) == 1 and not isinstance(source, Items):
             items = [(source, mark)]
         for i, (value, item) in enumerate(zip(values, items, strict=True)):
-            yield from _origins(value, *item, (*path, i), otherwise, registry)
-
-
-def _default_of(path: Path, values: Mapping[str, Any], registry: Registry) -> str | None:
-    name = values.get("name")
-    kind = _KINDS.get(tuple(0 if isinstance(step, int) else step for step in path))
-    if not isinstance(name, str) or path[:1] in ((), ("sweep",)):
-        return None
-    try:
-        offered = None if kind is None else registry.lookup(kind, name)
-    except UnknownNameError:  # a reference to the environment
-        offered = None
-    if offered is None or offered.distribution == OWN_DISTRIBUTION:
-        return f"default of {name}"
-    return f"default of {offered.name} of {offered.distribution} {offered.version}"
-
-
-def _origin(source: Any, mark: Mark | None, otherwise: str) -> str:
-    if mark is None:
-        return otherwise
-    place = mark.value
-    words = f"{place.source}:{place.line}" if place.line else place.source.partition(" ")[0]
-    if not isinstance(source, (Section, Items)):
-        for name in names_in(str(source)):
-            unset = "" if os.environ.get(name) else " (not set)"
-            words += f", environment: {name}{unset}"
-    return as_text(words).replace("\n", "\\n")
-
-
-# --------------------------------------------------------------------- as YAML, and differences
-
-
-def as_yaml(explained: Explained, comments: bool = True) -> str:
-    """Return YAML that loads again; ``comments`` tell each value's origin."""
-    if not comments:
-        return commented_yaml(explained.values, {})
-    origins = dict(explained.origins)
-    for path, values in _leaves(explained.values):
-        items = [(*path, i) for i in range(len(values))] if isinstance(values, list) else []
-        files = {origins[at].rpartition(":")[0] for at in items}
-        if files <= {origins[path].rpartition(":")[0]} and "environment" not in str(files):
-            for at in items:  # a list whose values come from one file stands on one line
-                del origins[at]
-    shown = {path for path, _ in _leaves(explained.values)} | {
-        at for at in origins if at[:-1] in origins
-    }
-    return commented_yaml(explained.values, {at: origins[at] for at in shown if at in origins})
+            yield from _origins(value, *item, (*path, i), otherwise)
 
 
 def differences(first: Explained, second: Explained) -> dict[str, tuple[Side | None, Side | None]]:
@@ -172,10 +118,9 @@ def differences(first: Explained, second: Explained) -> dict[str, tuple[Side | N
     Lists of components are compared item by item where they are equally long, else as a whole.
     Of components with other names, whose fields have nothing in common, defaults are left out.
     """
-    found = _compared(first.values, second.values, ())
     return {
         ".".join(map(str, path)): (_side(first, path, one), _side(second, path, other))
-        for path, one, other in found
+        for path, one, other in _compared(first.values, second.values, ())
     }
 
 
@@ -217,3 +162,104 @@ def _written(side: Explained, path: Path, value: Any) -> Any:
     kept = {key: _written(side, (*path, key), one) for key, one in value.items() if key in written}
     name = value["name"]
     return {"name": name, **kept} if {*kept} - {"name"} else name
+
+
+# ------------------------------------------------------------------------------------ YAML as text
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    # PyYAML quotes what YAML 1.1 would misread; 1e-3 and 0o10 are text there but numbers in 1.2
+    try:
+        style = None if isinstance(read_scalar(value), str) else "'"
+    except ValueError:
+        style = "'"
+    if any(mark in value for mark in "\n\x85\u2028\u2029"):  # the last three break lines in 1.1
+        style = '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """Return YAML text of plain values, in their order, that `load_experiment` reads back."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def dump_inline(value: Any) -> str:
+    """Return plain values as YAML on one line that stands after ``key:``."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=float("inf")
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def as_yaml(explained: Explained, comments: bool = True) -> str:
+    """Return YAML that loads again; ``comments`` tell each value's origin."""
+    if not comments:
+        return commented_yaml(explained.values, {})
+    origins = dict(explained.origins)
+    for path, values in _leaves(explained.values):
+        items = [(*path, i) for i in range(len(values))] if isinstance(values, list) else []
+        files = {origins[at].rpartition(":")[0] for at in items}
+        if files <= {origins[path].rpartition(":")[0]} and "environment" not in str(files):
+            for at in items:  # a list whose values come from one file stands on one line
+                del origins[at]
+    shown = {path for path, _ in _leaves(explained.values)} | {
+        at for at in origins if at[:-1] in origins
+    }
+    return commented_yaml(explained.values, {at: origins[at] for at in shown if at in origins})
+
+
+def commented_yaml(
+    values: Mapping[str, Any], comments: Mapping[Path, str], header: Iterable[str] = ()
+) -> str:
+    """Return YAML that loads as ``values``, with comments beside its lines, or above where long.
+
+    ``comments`` are found by the keys and positions that lead to a value; a list of plain values
+    stands on one line unless one of them has a comment. ``header`` are comment lines above all.
+    """
+    lines = list(_commented(values, comments, (), ""))
+    width = max((len(text) for text, note in lines if note and len(text) <= _WIDEST), default=0)
+    found = [f"# {_one_line(line)}" for line in header]
+    for text, comment in lines:
+        shown = _one_line(comment)
+        if not shown:
+            found.append(text)
+        elif len(text) <= _WIDEST and len(shown) <= _LONGEST_COMMENT:
+            found.append(f"{text:<{width}}  # {shown}")
+        else:
+            found += [f"{' ' * (len(text) - len(text.lstrip()))}# {shown}", text]
+    return "".join(f"{line}\n" for line in found)
+
+
+def _commented(
+    values: Any, comments: Mapping[Path, str], path: Path, indent: str
+) -> Iterator[tuple[str, str]]:
+    pairs = values.items() if isinstance(values, Mapping) else enumerate(values)
+    for key, value in pairs:
+        at = (*path, key)
+        head = f"{indent}- " if isinstance(key, int) else f"{indent}{dump_inline(key)}:"
+        nested = isinstance(value, Mapping) or (
+            isinstance(value, list)
+            and any(isinstance(one, (Mapping, list)) or (*at, i) in comments
+                    for i, one in enumerate(value))
+        )  # fmt: skip
+        if not nested or not value:
+            yield f"{head.rstrip()} {dump_inline(value)}", comments.get(at, "")
+        elif isinstance(key, int) and isinstance(value, Mapping):
+            inner = list(_commented(value, comments, at, f"{indent}  "))
+            yield f"{head}{inner[0][0].lstrip()}", inner[0][1]
+            yield from inner[1:]
+        else:
+            yield head.rstrip(), comments.get(at, "")
+            yield from _commented(value, comments, at, f"{indent}  ")
+
+
+def _one_line(text: str) -> str:
+    return as_text(text).replace("\n", "\\n")

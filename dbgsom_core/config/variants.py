@@ -7,7 +7,7 @@ import os
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,17 +15,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dbgsom_core.config.build import PYTHON, Builders, build_experiment, folder_of, root_of
 from dbgsom_core.config.experiment import (
-    Child,
+    Builders,
     Experiment,
-    Optimization,
-    Space,
-    Sweep,
-    shortened,
+    build_experiment,
+    root_of,
 )
 from dbgsom_core.config.load import fill, is_dotted_key, merge, merged, patch
-from dbgsom_core.config.schema import SWEEPS, DecideSettings, SweepSettings
+from dbgsom_core.config.schema import (
+    SWEEPS,
+    DecideSettings,
+    OptimizeSettings,
+    RangeSettings,
+    SweepSettings,
+)
 from dbgsom_core.config.sections import (
     NOWHERE,
     UNMARKED,
@@ -35,7 +38,6 @@ from dbgsom_core.config.sections import (
     Problems,
     Section,
     checked,
-    findings_of,
     with_references,
 )
 from dbgsom_core.errors import PluginError, UnknownNameError
@@ -48,6 +50,110 @@ _FIXED = ("experiment", "name", "extends", "sweep", "tracking")
 _VARIED = ("sweep.grid", "sweep.list", "sweep.random.space", "sweep.optimize.space")
 _UNSAFE = re.compile(r"[^A-Za-z0-9 ,.\-_/:=]")  # in a name of folders, addresses and trackers
 _REQUIRED = "is required"
+
+
+@dataclass(frozen=True)
+class Child:
+    """One run of a sweep: named by what varies, with the values as they were written."""
+
+    name: str
+    varies: Mapping[str, Any]
+    experiment: Experiment
+
+    @property
+    def varies_beside_seed(self) -> Mapping[str, Any]:
+        return {key: value for key, value in self.varies.items() if key != "seed"}
+
+
+@dataclass(frozen=True)
+class Space:
+    """What a search chooses from: by dotted key a range or a list, ``written`` as in the file."""
+
+    settings: OptimizeSettings
+    axes: Mapping[str, RangeSettings | list[Any]]
+    written: Section = field(compare=False, repr=False)
+
+    def varied(self, chosen: Mapping[str, int | float]) -> Section:
+        """Return what a trial changes; of a list ``chosen`` has the position."""
+        found = Section()
+        for key, axis in self.axes.items():
+            mark = self.written.marks[key]
+            if isinstance(axis, RangeSettings):
+                found.put(key, chosen[key], mark)
+            else:
+                at = int(chosen[key])
+                inner = self.written[key].marks[at]
+                found.put(key, axis[at], inner._replace(key=mark.key))
+        return found
+
+    def probes(self) -> list[Section]:
+        """Return variants that have each value of each list, and both ends of each range."""
+        ends = {
+            key: (axis.low, axis.high) if isinstance(axis, RangeSettings) else range(len(axis))
+            for key, axis in self.axes.items()
+        }
+        first = {key: values[0] for key, values in ends.items()}
+        others = [{**first, key: one} for key, values in ends.items() for one in values[1:]]
+        return [self.varied(chosen) for chosen in (first, *others)]
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """A search for the best variant.
+
+    ``variant`` returns the children of trial ``number``, counted from 1, for what was chosen by
+    dotted key: a number, or a position in a list; it raises `ConfigError` where the values do not
+    go together.
+    """
+
+    space: Space
+    variant: Callable[[int, Mapping[str, int | float]], tuple[Child, ...]] = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Several experiments that differ in a few values.
+
+    Of a search the children are a few that show whether its values can be used; the search makes
+    its own.
+    """
+
+    experiment: str
+    children: tuple[Child, ...]
+    resolved: Mapping[str, Any]  # with the section ``sweep``, references as they were written
+    source: str
+    folder: Path
+    decide: DecideSettings = field(default_factory=DecideSettings)  # what "best" means
+    seeds: int = 1  # children of each variant, which differ in their seed alone
+    optimization: Optimization | None = None
+
+    @property
+    def runs(self) -> int:
+        if self.optimization is None:
+            return len(self.children)
+        return self.optimization.space.settings.trials * self.seeds
+
+    @property
+    def title(self) -> str:
+        """The sweep's name: the one given, or how many runs there are and what varies."""
+        given = self.children[0].experiment.resolved["name"]
+        if given:
+            return str(given)
+        varied = (
+            key
+            for child in self.children
+            for key in (child.varies if self.seeds == 1 else child.varies_beside_seed)
+        )
+        keys = dict.fromkeys(key.removesuffix(".name") for key in varied)
+        title = f"{self.runs} runs: " + " × ".join(shortened(list(keys)).values())
+        return title if self.seeds == 1 else f"{title}, {self.seeds} seeds each"
+
+
+def shortened(keys: Sequence[str]) -> dict[str, str]:
+    """Return the last part of each dotted key where no other one ends alike."""
+    short = {key: key.rpartition(".")[2] for key in keys}
+    ends = Counter(short.values())
+    return {key: end if ends[end] == 1 else key for key, end in short.items()}
 
 
 def load_sweep(
@@ -66,59 +172,46 @@ def load_sweep(
         cure = f"for a single run use 'dbgsom run {os.fspath(path)}'"
         message = f"{_REQUIRED} by 'dbgsom sweep'; {cure}"
         problems.fail(Location(os.fspath(path), 1, 1), "sweep", message)
-    return _build_sweep(root, registry, problems, os.fspath(path), folder_of(path))
+    return _build_sweep(root, registry, problems)
 
 
 def is_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> bool:
-    """Return whether a YAML file describes a sweep; raises `ConfigError` if it cannot be read."""
     return merged(path, overrides, Problems()).get("sweep") is not None
 
 
 def parse_sweep(
     values: Mapping[str, Any], registry: Registry | None = None, overrides: Sequence[str] = ()
 ) -> Sweep:
-    """Return the sweep that plain Python values describe, keys as in YAML.
-
-    Parameters and errors are those of `parse_experiment`; values without a ``sweep`` section are a
-    `ConfigError`.
-    """
+    """Return the sweep that plain Python values describe, as `load_sweep`."""
     problems = Problems()
     root = root_of(values, overrides, problems)
     if root.get("sweep") is None:
         problems.fail(NOWHERE, "sweep", f"{_REQUIRED}; for a single run use run()")
-    return _build_sweep(root, registry, problems, PYTHON, Path.cwd())
+    return _build_sweep(root, registry, problems)
 
 
-def _build_sweep(
-    root: Section, registry: Registry | None, problems: Problems, source: str, folder: Path
-) -> Sweep:
+def _build_sweep(root: Section, registry: Registry | None, problems: Problems) -> Sweep:
     registry, before = registry or get_registry(), len(problems)
     only = Section({"sweep": root["sweep"]}, root.marks, root.place)
-    sweep = fill(only, problems, apart=_VARIED)["sweep"]
+    sweep = fill(only, UNMARKED, problems, _VARIED)[0]["sweep"]
     settings = _settings(root, sweep, problems)
-    variants, space = [], None
-    if settings is not None and settings.optimize is not None:
-        space = Space(settings.optimize, settings.optimize.space, sweep["optimize"]["space"])
-        _check_trials(root, space, problems)
-        variants = space.probes()
-    elif settings is not None and settings.list_ is not None:
-        variants = list(sweep["list"])
-    elif settings is not None:
-        variants = _combinations(root, settings, problems)
-    _check_keys(variants, space is not None, problems)
-    decide, seeds = DecideSettings(), 1
+    variants: list[Section] = []
+    space, decide, seeds = None, DecideSettings(), 1
     if settings is not None:
-        decide = _decide(root, settings, problems)
-        seeds = settings.repeats.seeds if settings.repeats else 1
-        _check_repeats(root, settings, variants, problems)
+        search = settings.optimize
+        if search is not None:
+            space = Space(search, search.space, sweep["optimize"]["space"])
+            variants = space.probes()
+        elif settings.list_ is not None:
+            variants = list(sweep["list"])
+        else:
+            variants = _combinations(root, settings, problems)
+        decide, seeds = _check_settings(root, settings, variants, problems)
     if is_wrong := len(problems) > before:  # what is wrong with the rest of the file is found, too
         variants, seeds = [Section()], 1
-    names = child_names(variants)
-    builder = ChildBuilder(
-        root.without("sweep"), Builders(registry), source, folder, seeds, problems.secrets
-    )
+    builder = ChildBuilder(root.without("sweep"), Builders(registry), problems, seeds)
     try:
-        children = builder.children(list(zip(names, variants, strict=True)))
+        children = builder.children(list(zip(child_names(variants), variants, strict=True)))
     except PluginError:
         problems.raise_any()
         raise
@@ -132,8 +225,8 @@ def _build_sweep(
         experiment=children[0].experiment.experiment,
         children=children,
         resolved=masked(with_references(root, root)),
-        source=source,
-        folder=folder,
+        source=problems.source,
+        folder=problems.folder,
         decide=decide,
         seeds=seeds,
         optimization=None if space is None else Optimization(space, partial(builder.trial, space)),
@@ -155,26 +248,13 @@ def _settings(root: Section, sweep: Any, problems: Problems) -> SweepSettings | 
             SweepSettings, sweep, validate=lambda cls, values: cls.model_validate(values)
         )
     except ValidationError as error:
-        for of, steps, message in findings_of(error):
-            problems.add_at(root, ("sweep", *steps), message, of)
+        problems.add_findings(root, error, "sweep")
         return None
     return None if is_unclear else found
 
 
-def _decide(root: Section, settings: SweepSettings, problems: Problems) -> DecideSettings:
-    """Return the section ``decide`` with measure and direction of ``optimize``."""
-    decide, search = settings.decide or DecideSettings(), settings.optimize
-    given = {
-        key: getattr(search, key)
-        for key in ("measure", "direction")
-        if getattr(search, key, None) is not None
-    }
-    for key in given.keys() & decide.model_fields_set:
-        problems.add_at(root, ("sweep", "decide", key), "is said by optimize already", "key")
-    return decide.model_copy(update=given)
-
-
 def _combinations(root: Section, settings: SweepSettings, problems: Problems) -> list[Section]:
+    """Return the combinations of a grid, or some of them, the last key changing fastest."""
     search = settings.random
     axes = settings.grid if search is None else search.space
     size = math.prod(map(len, axes.values()))
@@ -190,54 +270,54 @@ def _combinations(root: Section, settings: SweepSettings, problems: Problems) ->
             problems.add_at(root, ("sweep", "random", "samples"), message)
             return []
         chosen = random.Random(search.seed).sample(range(size), search.samples)
-    return [_combination(axes, index) for index in chosen]
+    found = []
+    for index in chosen:
+        places = {}
+        for key, values in reversed(axes.items()):
+            index, places[key] = divmod(index, len(values))
+        varied = Section()
+        for key, values in axes.items():
+            mark = values.marks[places[key]]._replace(key=axes.marks[key].key)
+            varied.put(key, values[places[key]], mark)
+        found.append(varied)
+    return found
 
 
-def _combination(axes: Section, index: int) -> Section:
-    """Return the combination of a number, the last key changing fastest."""
-    found: list[tuple[str, Any, Any]] = []
-    for key, values in reversed(list(axes.items())):
-        index, at = divmod(index, len(values))
-        mark = values.marks[at]._replace(key=axes.marks[key].key)
-        found.append((key, values[at], mark))
-    varied = Section()
-    for key, value, mark in reversed(found):
-        varied.put(key, value, mark)
-    return varied
-
-
-def _check_keys(variants: Sequence[Section], searched: bool, problems: Problems) -> None:
+def _check_settings(
+    root: Section, settings: SweepSettings, variants: Sequence[Section], problems: Problems
+) -> tuple[DecideSettings, int]:
+    """Return the section ``decide`` with what ``optimize`` says of it, and the seeds."""
+    search, repeats = settings.optimize, settings.repeats
+    trials = len(variants)
+    if search is not None:
+        trials = search.trials
+        sizes = [len(one) if isinstance(one, list) else one.size for one in search.space.values()]
+        size = None if None in sizes else math.prod(filter(None, sizes))
+        if size is not None and trials > size:
+            message = f"asks for {trials} of {size} variants"
+            problems.add_at(root, ("sweep", "optimize", "trials"), message)
     for varied in variants:
         for key, mark in varied.marks.items():
             if not is_dotted_key(key):
                 problems.add(mark.key, key, "is no dotted key such as model.epochs")
             elif key.partition(".")[0] in _FIXED:
                 problems.add(mark.key, key, "cannot vary within a sweep")
-            elif searched and key in ("dataset", "dataset.name"):
+            elif search is not None and key in ("dataset", "dataset.name"):
                 message = "cannot be optimized: measures on different data sets do not compare"
                 problems.add(mark.key, key, message)
-
-
-def _check_trials(root: Section, space: Space, problems: Problems) -> None:
-    sizes = [len(axis) if isinstance(axis, list) else axis.size for axis in space.axes.values()]
-    size = None if None in sizes else math.prod(filter(None, sizes))
-    if size is not None and space.settings.trials > size:
-        message = f"asks for {space.settings.trials} of {size} variants"
-        problems.add_at(root, ("sweep", "optimize", "trials"), message)
-
-
-def _check_repeats(
-    root: Section, settings: SweepSettings, variants: Sequence[Section], problems: Problems
-) -> None:
-    if settings.repeats is None:
-        return
-    if any("seed" in varied for varied in variants):
-        message = "sets the seeds of each variant: leave 'seed' out of what varies"
-        problems.add_at(root, ("sweep", "repeats"), message, "key")
-    trials = len(variants) if settings.optimize is None else settings.optimize.trials
-    if settings.repeats.seeds * trials > MOST_CHILDREN:
-        message = f"makes {settings.repeats.seeds * trials} runs, more than {MOST_CHILDREN}"
-        problems.add_at(root, ("sweep", "repeats", "seeds"), message)
+    if repeats is not None:
+        if any("seed" in varied for varied in variants):
+            message = "sets the seeds of each variant: leave 'seed' out of what varies"
+            problems.add_at(root, ("sweep", "repeats"), message, "key")
+        if repeats.seeds * trials > MOST_CHILDREN:
+            message = f"makes {repeats.seeds * trials} runs, more than {MOST_CHILDREN}"
+            problems.add_at(root, ("sweep", "repeats", "seeds"), message)
+    decide = settings.decide or DecideSettings()
+    given = {key: getattr(search, key, None) for key in ("measure", "direction")}
+    given = {key: value for key, value in given.items() if value is not None}
+    for key in given.keys() & decide.model_fields_set:
+        problems.add_at(root, ("sweep", "decide", key), "is said by optimize already", "key")
+    return decide.model_copy(update=given), repeats.seeds if repeats else 1
 
 
 def _check_decide(
@@ -247,7 +327,6 @@ def _check_decide(
     registry: Registry,
     problems: Problems,
 ) -> None:
-    """Add a problem where children do not measure what shall decide."""
     experiments = [child.experiment for child in children]
     if decide.split == "test" and any(one.split is None for one in experiments):
         message = "there is no test part; divide the data by 'split'"
@@ -286,10 +365,8 @@ class ChildBuilder:
 
     base: Section
     builders: Builders
-    source: str
-    folder: Path
+    of_file: Problems
     seeds: int
-    secrets: Any
     _found: dict[Problem, list[str]] = field(default_factory=dict)
 
     def children(self, variants: Sequence[tuple[str, Section]]) -> tuple[Child, ...]:
@@ -315,7 +392,7 @@ class ChildBuilder:
         short = shortened([key for key, _ in parts])
         name = ", ".join(f"{short[key]}={words}" for (key, _), words in parts.items())
         found = self.children([(f"{number}: {_UNSAFE.sub('-', name)}", varied)])
-        problems = Problems(self.secrets)
+        problems = self._no_problems()
         for problem in self._found:
             problems.add(*problem)
         problems.raise_any()
@@ -337,8 +414,11 @@ class ChildBuilder:
             children.append(Child(called, with_references(seeded, seeded), experiment))
         return children
 
+    def _no_problems(self) -> Problems:
+        return Problems(self.of_file.source, self.of_file.folder, self.of_file.secrets)
+
     def _experiment(self, name: str, varied: Section) -> Experiment | None:
-        problems = Problems(self.secrets)
+        problems = self._no_problems()
         changes = Section(patch=True)  # as by ``--set``, in any order
         for key in sorted(varied, key=lambda key: key.count(".")):  # a component before its fields
             changes = merge(changes, patch(key, varied[key], varied.marks[key]), problems)
@@ -346,15 +426,13 @@ class ChildBuilder:
         if self.seeds > 1 and "${env:" in str(root.get("seed")):
             message = "must stand in the file, so that repeats can count on from it"
             problems.add_at(root, ("seed",), message, "key")
-        experiment = build_experiment(root, self.builders, problems, self.source, self.folder)
+        experiment = build_experiment(root, self.builders, problems)
         for problem in problems:
             self._found.setdefault(problem, []).append(name)
         return None if len(problems) else experiment
 
 
 # ------------------------------------------------------------------------------------------ names
-
-_Key = tuple[str, str]  # the key as a name shows it, and the varied key that it belongs to
 
 
 def child_names(children: Sequence[Section]) -> list[str]:
@@ -367,9 +445,7 @@ def child_names(children: Sequence[Section]) -> list[str]:
     axes = list(dict.fromkeys(axis for child in children for axis in child))
     values = {axis: {repr(child[axis]) for child in children if axis in child} for axis in axes}
     order = {axis: (-len(values[axis]), -i) for i, axis in enumerate(axes)}
-    keys = sorted(
-        dict.fromkeys(key for part in parts for key in part), key=lambda key: order[key[1]]
-    )
+    keys = sorted({key: None for part in parts for key in part}, key=lambda key: order[key[1]])
     short = shortened([key for key, _ in keys])
     alike = {key for key in keys if len({part.get(key) for part in parts}) == 1}
     if any(alike >= part.keys() for part in parts):  # that child would have no name
@@ -383,7 +459,8 @@ def child_names(children: Sequence[Section]) -> list[str]:
     return names
 
 
-def _parts(child: Section) -> dict[_Key, str]:
+def _parts(child: Section) -> dict[tuple[str, str], str]:
+    """Return what a name says, by the key as it shows it and the varied key that it belongs to."""
     return {
         (key, axis): words
         for axis, value in child.items()
@@ -403,7 +480,6 @@ def _flat(key: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _value_text(value: Any) -> str:
-    """Return a value as names show it, on one line."""
     if isinstance(value, Items):
         return " ".join(map(_value_text, value)) or "none"
     if isinstance(value, Section):

@@ -27,8 +27,7 @@ from dbgsom_core.estimators.components import build
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.measures import Evaluation
-from dbgsom_core.interfaces.stability import Stability
+from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.plugins.callbacks import line
 
 if TYPE_CHECKING:

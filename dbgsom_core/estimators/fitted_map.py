@@ -25,8 +25,7 @@ from dbgsom_core.estimators.samples import check_samples, is_integer, weights_of
 from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.interfaces.measures import Evaluation, Measure
-from dbgsom_core.interfaces.stability import Stability
+from dbgsom_core.interfaces.measures import Evaluation, Measure, Stability
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import (
     TopographicFunction,

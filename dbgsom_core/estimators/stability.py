@@ -20,8 +20,7 @@ from dbgsom_core.engine.tables import BlockTable, take
 from dbgsom_core.estimators.components import AUTO, computed
 from dbgsom_core.estimators.samples import is_integer, is_number
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.measures import Measure
-from dbgsom_core.interfaces.stability import Interval, Stability
+from dbgsom_core.interfaces.measures import Interval, Measure, Stability
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.fit import is_vertical
 

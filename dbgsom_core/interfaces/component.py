@@ -22,8 +22,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from dbgsom_core.errors import UnfitError
-from dbgsom_core.interfaces.guard import Guarded, attribute_of, error_names, is_own
-from dbgsom_core.interfaces.lookup import lookup_in_use
+from dbgsom_core.interfaces.guard import Guarded, attribute_of, error_names, is_own, lookup_in_use
 from dbgsom_core.interfaces.version import DbgsomDeprecationWarning, Deprecation
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -106,7 +105,6 @@ class Abilities:
 
     Attributes
     ----------
-    kind : str
     defaults : Component
         A bare one of its kind's base: what a component lacks, or has as None, is as there, else as
         in the subclass. The component need not derive from that base.
@@ -157,7 +155,6 @@ def _defaults(cls: Any) -> tuple[tuple[str, Any], ...]:
 
 
 def is_flag(value: Any) -> bool:
-    """Return whether a value is True or False."""
     return isinstance(value, bool)
 
 
@@ -185,7 +182,6 @@ class Nested:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Tell pydantic how the field is read and written."""
         return core_schema.no_info_plain_validator_function(
             self._build,
             serialization=core_schema.plain_serializer_function_ser_schema(
@@ -196,7 +192,6 @@ class Nested:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """Return what can be said without knowing the plugins."""
         name = {"type": "string"}
         section = {"type": "object", "properties": {"name": name}, "required": ["name"]}
         return {"anyOf": [name, section]}
@@ -227,7 +222,6 @@ def nested_fields(cls: type[Any]) -> dict[str, str]:
 
 
 def given_fields(component: BaseModel) -> dict[str, Any]:
-    """Return the fields that a component was given, as it holds them."""
     return {field: getattr(component, field) for field in component.model_fields_set}
 
 

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.results import PerSample
-from dbgsom_core.interfaces.arrays import FloatArray, IntArray
 from dbgsom_core.interfaces.epochs import EpochRecord
 
 if TYPE_CHECKING:
     from dbgsom_core.engine.samples import Samples
 
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
 _ROWS = 4096
 
 
@@ -27,8 +28,7 @@ class Chunk(NamedTuple):
     rows : int64 array (m,)
         Which they are: rows of ``y``.
     X : float array (m, D)
-        The samples as the metric prepares them, float32 or float64; nan where a value is missing,
-        or CSR.
+        The samples as the metric prepares them; nan where a value is missing, or CSR.
     weights : float64 array (m,)
         What they weigh, 1 where nobody said.
     """
@@ -62,22 +62,16 @@ class Context:
 
     @cached_property
     def epochs(self) -> tuple[EpochRecord, ...]:
-        """The epochs that have ended."""
         return tuple(self._history[: self._ended])  # the training goes on writing the list
 
     @cached_property
     def generator(self) -> np.random.Generator:
-        """A generator of this run and epoch."""
         return np.random.default_rng([*self._seed, self._ended])
 
     def distances(self, X: Any, prototypes: Any) -> NDArray[np.float64]:
         """Return the distances (m, K), by the metric of the run and in its units.
 
-        Parameters
-        ----------
-        X : float array (m, D)
-            Prepared samples, or prototypes.
-        prototypes : float64 array (K, D)
+        X is prepared samples, or prototypes, float array (m, D).
         """
         X = X if hasattr(X, "indptr") else np.ascontiguousarray(X)
         return self._data.pairwise(X, np.ascontiguousarray(prototypes, np.float64))

@@ -25,7 +25,6 @@ class Data:
         A table is what `Dataset.opened` may return.
     y : array (n,) or None
         Class labels of any type, or regression targets.
-    feature_names : sequence of D str, optional
     target_names : sequence of str, optional
         Names for the classes 0..C-1 when y holds integers.
     image_shape : (rows, columns), optional
@@ -57,8 +56,7 @@ class Dataset(Protocol):
     """A data set: fields say which, `load` reads it.
 
     One that can leave its samples where they are may have ``opened() -> Data | None``, asked first
-    where the engine reads tables in blocks: as `load`, with a `Table` as ``X``, of which next to
-    nothing is read meanwhile. None: `load` is called.
+    where the engine reads tables in blocks: as `load`, with a `Table` as ``X``.
 
     One that needs a file may have a class method ``examples(folder) -> mapping``: it writes what it
     needs into an empty folder and returns the fields to be built with, for the conformance kit.
@@ -91,13 +89,7 @@ class Table(Protocol):
 
 
 def check_data(answer: Any, in_memory: bool = True) -> Data:
-    """Return what a data set returned.
-
-    Raises
-    ------
-    UnfitError
-        It is no `Data`, or its parts do not fit together.
-    """
+    """Return what a data set returned; raise UnfitError where its parts do not fit together."""
     import numpy as np  # a configuration is checked without it
 
     from dbgsom_core.tables import Columns
@@ -112,9 +104,8 @@ def check_data(answer: Any, in_memory: bool = True) -> Data:
     if not isinstance(answer, Data):
         raise UnfitError(f"must return a Data, not {described(answer)}")
     whole = isinstance(answer.X, np.ndarray if in_memory else Table) and len(answer.X.shape) == 2
-    check(
-        whole, f"X as {described(answer.X)}, not as {'an array' if in_memory else 'a table'} (n, D)"
-    )
+    kind = "an array" if in_memory else "a table"
+    check(whole, f"X as {described(answer.X)}, not as {kind} (n, D)")
     n, d = answer.X.shape
     check(answer.y is None or is_column(answer.y), f"y as {described(answer.y)} for {n} samples")
     names, image, table = answer.feature_names, answer.image_shape, answer.columns

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Engine(Protocol):
     """Holds samples and passes over them; only what is of the size of the map leaves it.
 
-    What it hands out are `Samples`, or a class derived from them that finds units itself: all that
-    is not speed has a default. A map does not depend on the engine: its bits are those of `local`.
+    What it hands out are `Samples`, or a class derived from them that finds units itself. A map
+    does not depend on the engine: its bits are those of `local`.
 
     Optional capabilities
         ``opened(X) -> Table or None``: X as a table whose values are read block by block, and which
@@ -39,15 +39,10 @@ class Engine(Protocol):
     def over(
         self, X: Any, metric: MetricAbilities, weights: NDArray[np.float64] | None = None
     ) -> Samples:
-        """Return samples ``X`` (n, D), ready for passes.
+        """Return samples ``X`` (n, D), an array or a CSR matrix, ready for passes.
 
-        Parameters
-        ----------
-        X : float array (n, D) or CSR matrix
-            As users give them: ``metric.prepared`` brings them into the space of the map.
-        metric : MetricAbilities
-            With what it learned. What it lacks is None.
-        weights : float64 array (n,), optional
+        They are as users give them: ``metric.prepared`` brings them into the space of the map.
+        ``metric`` is with what it learned.
         """
 
 
@@ -106,9 +101,8 @@ def samples_in_memory(
 def opened_table(X: Any, above: float = 0.0) -> Table | None:
     """Return a table over X (n, D) of more than ``above`` MiB where its rows can be had in blocks.
 
-    A memory-mapped .npy is read by its name, without the map; `Shards` are asked where they are;
-    anything else with ``shape``, ``dtype`` and rows where slices are asked for is asked for slices.
-    None: X is an array, a data frame, a list, a sparse matrix, or holds no numbers.
+    That is a memory-mapped .npy, `Shards`, and anything else with ``shape``, ``dtype`` and rows by
+    slices. None: X is an array, a data frame, a list, a sparse matrix, or holds no numbers.
     """
     import numpy as np
 
@@ -131,8 +125,8 @@ def samples_in_blocks(
 ) -> Samples:
     """Return `Samples` that are read block by block, as the engine ``blocks`` makes them.
 
-    Of `Shards` each pass is asked where they are: prototypes go there, and what neurons won comes
-    back, in sums that add up exactly.
+    Of `Shards` each pass runs where they are: prototypes go there, and what neurons won comes back,
+    in sums that add up exactly.
 
     Parameters
     ----------
@@ -147,8 +141,7 @@ def samples_in_blocks(
     Raises
     ------
     DataError
-        The table is larger than a block, and the metric is not Euclidean or prepares samples, or
-        X is an array in which values are missing.
+        The table needs a metric that is Euclidean and prepares nothing, or values are missing.
     """
     from dbgsom_core.engine.partitioned import samples_of  # numba is slow to import
     from dbgsom_core.engine.runtime import available_threads

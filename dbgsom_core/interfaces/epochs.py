@@ -29,7 +29,6 @@ class EpochRecord:
     ----------
     epoch, epochs : int
         The epoch that ran, from 1, and the upper bound of epochs.
-    phase : {"growing", "fine"}
     width : float
         Kernel width in hops.
     neurons : int

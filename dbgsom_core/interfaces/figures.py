@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.interfaces.epochs import EpochRecord
-    from dbgsom_core.interfaces.measures import Evaluation
-    from dbgsom_core.interfaces.stability import Stability
+    from dbgsom_core.interfaces.measures import Evaluation, Stability
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,6 @@ class MapView:
     neuron_labels : array (K,)
         The labeller's answer for each neuron; dead neurons carry their nearest live one's.
     neuron_probabilities : float array (K, C) or None
-    history : sequence of EpochRecord
-    estimator : {"vq", "classifier", "regressor"}
-    label_names : mapping from label to text
-    image_shape : (rows, columns) or None
     title : str
         Names the run.
     leaf_labels : array (L,) or None
@@ -46,7 +41,6 @@ class MapView:
         What the samples of the evaluation are called, or their rows in the data set.
     novelty : callable or None
         Returns the novelty of each sample, float array (n,): the lower, the stranger.
-    stability : Stability or None
     variables : mapping of str to array (n,)
         Numbers of each sample that the map was not trained on, by name; nan for none.
     class_names : mapping from class to text

@@ -11,8 +11,7 @@ from dbgsom_core.interfaces.component import Abilities, Component, is_flag, is_n
 from dbgsom_core.interfaces.guard import guarded
 
 if TYPE_CHECKING:
-    from dbgsom_core.interfaces.arrays import FloatArray, IntArray
-    from dbgsom_core.interfaces.context import Context
+    from dbgsom_core.interfaces.context import Context, FloatArray, IntArray
     from dbgsom_core.interfaces.initialisations import GridShape
     from dbgsom_core.som_map.grid import Grid
     from dbgsom_core.som_map.som_map import Change, SomMap
@@ -26,13 +25,12 @@ class DataSummary:
     ----------
     n_samples : float
         Number of training samples, or the sum of their weights.
-    n_features : int
     deviation : float
         ‖std(X)‖, the Euclidean norm of the columns' standard deviations (population), in the
         units of the prepared data.
     spread : float
-        Root mean square distance of the samples to their centre under the metric in use; equal
-        to ``deviation`` for the Euclidean metric.
+        Root mean square distance of the samples to their centre under the metric in use: the
+        ``deviation`` for the Euclidean one.
     n_classes : int or None
         Number of classes when labels were given.
     """
@@ -57,8 +55,7 @@ class GrowthState:
     errors : float64 array (K,)
         Sum of distances of the samples that each neuron won under the updated prototypes.
     hits : int array (K,)
-        Number of those samples; with sample weights float64, the sum of the weights, as ``errors``
-        are then weighted sums.
+        Number of those samples; with sample weights, float64, both are weighted sums.
     class_counts : int array (K, C) or None
         The same samples by class, when labels were given.
     movement : float
@@ -66,8 +63,8 @@ class GrowthState:
     room : int or None
         How many neurons may still be born before ``max_neurons``; None: no limit.
     context : Context
-        What it may ask of the run: distances, the samples of a neuron, a seeded generator, the
-        epochs so far. It is alive while `grow` is called.
+        What it may ask of the run while `grow` is called: distances, the samples of a neuron, a
+        seeded generator, the epochs so far.
     """
 
     epoch: int
@@ -105,12 +102,10 @@ class GrowthStrategy(Protocol):
     def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth | Change]:
         """Return the births of this epoch, most urgent first; empty to let the map settle.
 
-        Called in the growing phase after every epoch but the first and the last. Each position
-        must be free and linked to the map.
-
-        Besides births a `Death`, a `Move` or, as the only thing wanted, an `Insert`. Rows and cells
-        are those of ``som_map``; deaths are done first, then moves, then births, so that a cell
-        that is given up may be taken. A map must stay in one piece, see ``may_disconnect``.
+        Called in the growing phase after every epoch but the first and the last. Besides births a
+        `Death`, a `Move` or, as the only thing wanted, an `Insert`. Rows and cells are those of
+        ``som_map``; deaths are done first, then moves, then births, so that a cell that is given up
+        may be taken.
         """
 
 
@@ -126,18 +121,17 @@ class GrowthComponent(Component):
         column then lie on squares, too.
         ``wrap`` (field): True closes the map at the start to a torus, which has no free cells.
         ``max_neurons`` (field): ``"auto"`` (5*sqrt(n), at most 10000), an int or None. The core
-        never lets a map exceed it, whatever `grow` returns.
+        never lets a map exceed it.
         ``spreading_factor`` (field): a number or None, kept as ``spreading_factor_``.
-        ``fine_tuning`` (field): the share of the epochs, in [0, 1), of a fine-tuning phase without
-        growth, at the kernel's final width.
-        ``growing_epochs`` (attribute): after so many epochs that phase begins at the latest. It
-        says nothing where ``fine_tuning`` is 0.
+        ``fine_tuning`` (field): the share of the epochs, in [0, 1), of a phase without growth, at
+        the kernel's final width.
+        ``growing_epochs`` (attribute): after so many epochs that phase begins at the latest.
         ``link_pull`` (field): in that phase each sample weighs this much in the linked neighbour
         of its best-matching unit that lies nearest to it.
         ``class_tuning`` (field): in that phase a sample with a class trains the nearest neuron in
-        which its class is in the majority, as it was when width and pull had reached their ends.
-        ``smooth_before_growth`` (field): in an epoch in which neurons are to be born the
-        prototypes are smoothed over linked neighbours first, and `grow` is asked again.
+        which its class was in the majority when width and pull had reached their ends.
+        ``smooth_before_growth`` (field): prototypes are smoothed over linked neighbours before an
+        epoch's births, and `grow` is asked again.
         ``removes`` (attribute): True where it may want a `Death`: it is asked, too, when the map is
         as large as ``max_neurons`` lets it be.
         ``may_disconnect`` (attribute): True where its deaths and moves may take the map apart,
@@ -146,9 +140,8 @@ class GrowthComponent(Component):
         there is now, int64 (K,), -1 for newborns: for what it keeps by neuron.
         ``needs_classes`` (attribute): True when `grow` reads ``class_counts``.
         ``wants_children(som_map, state) -> array``: for each neuron (K,) whether its samples shall
-        have a map of their own, by a `VerticalState`. Asked once for every map of the tree when its
-        training has ended. Neurons whose samples do not vary, or that hold all samples of their
-        map, get none.
+        have a map of their own, by a `VerticalState`; asked for every map of the tree when its
+        training has ended.
         ``base`` (field): the growth strategy that grows each of these maps, declared as
         ``Annotated[Any, Nested("growth")]``; the strategy itself without it. What estimators fill
         into a growth strategy goes to it.
@@ -160,22 +153,18 @@ class GrowthComponent(Component):
 
     @property
     def needs_classes(self) -> bool:
-        """Whether `grow` reads ``class_counts``."""
         return False
 
     @property
     def grows_in_line(self) -> bool:
-        """Whether it can grow on a line."""
         return True
 
     @property
     def removes(self) -> bool:
-        """Whether it may want a `Death`."""
         return False
 
     @property
     def growing_epochs(self) -> int | None:
-        """After so many epochs growth ends at the latest."""
         return None
 
 
@@ -187,10 +176,8 @@ class VerticalState:
     ----------
     depth : int
         1 for the first map, 2 for a child map, and so on.
-    errors : float64 array (K,)
-        Sum of the distances of the training samples that each neuron won, in the metric's units.
-    hits : int array (K,)
-        Number of those samples.
+    errors, hits : arrays (K,)
+        As in a `GrowthState`.
     root_error : float
         qe₀: the same sum over all training samples for a single neuron at their mean.
     context : Context
@@ -234,17 +221,14 @@ class GrowthAbilities(Abilities):
     grow: Any = None
 
     def check(self) -> None:
-        """Raise UnfitError where a field that the core reads is out of its range."""
+        def is_count(value: Any) -> bool:
+            return value is None or (is_number(value, 1) and isinstance(value, int))
+
         for name in ("wrap", "removes", "may_disconnect", "grows_in_line"):
             self.require(name, "True or False", is_flag)
-        whole = "a whole number above 0"
-        known = (None, "auto")
-        self.require(
-            "max_neurons", f"'auto', None or {whole}", lambda one: one in known or _is_count(one)
-        )
-        self.require(
-            "growing_epochs", f"None or {whole}", lambda one: one is None or _is_count(one)
-        )
+        whole = "None or a whole number above 0"
+        self.require("max_neurons", f"'auto', {whole}", lambda one: one == "auto" or is_count(one))
+        self.require("growing_epochs", whole, is_count)
         self.require(
             "spreading_factor", "a number or None", lambda one: one is None or is_number(one)
         )
@@ -272,18 +256,13 @@ class GrowthAbilities(Abilities):
 
     def start(self, grid: Grid) -> tuple[int, int]:
         """Return rows and columns of the map at the start, which are one row on a line."""
-        rows, columns = self.shape
-        return (1, rows * columns) if self.start_shape is None and grid.is_line else self.shape
+        return (1, 4) if self.start_shape is None and grid.is_line else self.shape
 
     def grid(self, shape: GridShape, n_features: int | None = None) -> Grid:
         """Return the grid of the maps, or with ``wrap`` the torus that the start fills.
 
-        ``n_features`` is the number of columns of prepared samples, where it is known.
-
-        Raises
-        ------
-        ValueError
-            The map at the start cannot lie on it.
+        ``n_features`` is the number of columns of prepared samples, where it is known. Raises
+        ValueError where the map at the start cannot lie on the grid.
         """
         free = self.start_shape is None and self.grows_in_line
         if n_features is not None and free and hasattr(shape, "suited_to"):
@@ -296,7 +275,3 @@ class GrowthAbilities(Abilities):
                 "take rows 1, or another grid"
             )
         return found.closed(*self.shape) if self.wrap and found.torus is None else found
-
-
-def _is_count(value: Any) -> bool:
-    return is_number(value, 1) and isinstance(value, int)

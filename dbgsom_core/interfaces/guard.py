@@ -3,29 +3,54 @@
 Methods of built-ins are called as they are: the conformance kit has checked them, and a fit of
 14 ms has no time for it. A component is built in by the package of its class, so a subclass of a
 built-in is not.
+
+The registry, which knows components by name, stands above the interfaces and is not imported here:
+whoever builds components says which one to use, and the package says once which is used otherwise.
 """
 
 from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from dbgsom_core.errors import ComponentError, DbgsomError, UnfitError
-from dbgsom_core.interfaces.lookup import lookup_in_use
 
 _OWN = ("dbgsom_core", "dbgsom_plugins")
 # What a component may raise; a KeyboardInterrupt is a person's.
 RAISED = (Exception, SystemExit, GeneratorExit)
 
 
+# Each knows components by kind and name, as `dbgsom_core.plugins.registry.Registry` does.
+_in_use: ContextVar[Any] = ContextVar("lookup", default=None)
+_usual: list[Callable[[], Any]] = []
+
+
+def set_default_lookup(make: Callable[[], Any]) -> None:
+    """Let ``make()`` return the lookup where none is in use; it is called when first needed."""
+    _usual[:] = [make]
+
+
+@contextmanager
+def use_lookup(lookup: Any) -> Iterator[None]:
+    """Find nested components in ``lookup`` instead of this process's own one."""
+    token = _in_use.set(lookup)
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
+
+
+def lookup_in_use() -> Any:
+    return _in_use.get() or _usual[0]()
+
+
 def is_own(component: Any) -> bool:
-    """Return whether a component is built in."""
     return _package(component) in _OWN
 
 
@@ -40,10 +65,7 @@ def guarded(kind: str, component: Any, method: str) -> Any:
 def attribute_of(kind: str, component: Any, name: str) -> Any:
     """Return an attribute of a component, None where it has none.
 
-    Raises
-    ------
-    ComponentError
-        A property of this name raises.
+    A property that raises is a `ComponentError`.
     """
     if not isinstance(getattr(type(component), name, None), property):
         return getattr(component, name, None)
@@ -64,7 +86,6 @@ class Guarded:
     checked_as: str = ""
 
     def __call__(self, *given: Any) -> Any:
-        """Call it; `ComponentError`: it raised, or returned what it may not."""
         from dbgsom_core.interfaces.validation import call  # numpy is slow to import
 
         with error_names(self.kind, self.component, self.method):
@@ -83,8 +104,15 @@ def error_names(kind: str, component: Any, method: str = "") -> Iterator[None]:
     except DbgsomError:
         raise
     except RAISED as error:
-        line = f"{who(kind, component)}{_place(component, method, error)}: "
-        raise ComponentError(line + error_line(error, method)) from error
+        # The line that raised, or that on which the method begins.
+        lines = [] if isinstance(error, UnfitError) else _lines(component, error)
+        code = getattr(inspect.unwrap(getattr(type(component), method, who)), "__code__", None)
+        if not lines and code is not None and code is not who.__code__:
+            lines = [(code.co_filename, code.co_firstlineno)]
+        place = f" ({Path(lines[-1][0]).name}:{lines[-1][1]})" if lines else ""
+        raise ComponentError(
+            f"{who(kind, component)}{place}: {error_line(error, method)}"
+        ) from error
 
 
 @contextmanager
@@ -102,7 +130,6 @@ def own_error_names(kind: str, component: Any) -> Iterator[None]:
 
 
 def error_line(error: BaseException, method: str = "") -> str:
-    """Return an error as one line."""
     text = next(iter(str(error).strip().splitlines()), "")
     if isinstance(error, UnfitError):
         return f"{method} {text}".strip()
@@ -122,19 +149,9 @@ def _package(component: Any) -> str:
 
 
 def _lines(component: Any, error: BaseException) -> list[tuple[str, int]]:
-    # Files and lines of the component's package through which an error came.
-    def package(frame: FrameType) -> str:
-        return str(frame.f_globals.get("__name__")).partition(".")[0]
-
-    found = traceback.walk_tb(error.__traceback__)
     own = _package(component)
-    return [(frame.f_code.co_filename, line) for frame, line in found if package(frame) == own]
-
-
-def _place(component: Any, method: str, error: BaseException) -> str:
-    # The line that raised, or that on which the method begins; nothing where neither is known.
-    lines = [] if isinstance(error, UnfitError) else _lines(component, error)
-    code = getattr(inspect.unwrap(getattr(type(component), method, who)), "__code__", None)
-    if not lines and code is not None and code is not who.__code__:
-        lines = [(code.co_filename, code.co_firstlineno)]
-    return f" ({Path(lines[-1][0]).name}:{lines[-1][1]})" if lines else ""
+    return [
+        (frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == own
+    ]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from dbgsom_core.engine.results import Moments
     from dbgsom_core.engine.samples import Samples
-    from dbgsom_core.interfaces.arrays import FloatArray, IntArray
+    from dbgsom_core.interfaces.context import FloatArray, IntArray
     from dbgsom_core.som_map.grid import Grid
 
 
@@ -23,7 +23,6 @@ class Start:
     ----------
     rows, columns : int
         Of the first cells; K = rows*columns.
-    grid : Grid
     data : Samples
         The samples, prepared by the metric.
     moments : Moments
@@ -93,8 +92,8 @@ class GridShape(Protocol):
     """The cells of maps: which are linked, and where they lie in the plane.
 
     Optional capability
-        ``suited_to(n_features) -> GridShape``: which it is for samples of so many columns. Asked
-        where the growth strategy says nothing of the map at the start.
+        ``suited_to(n_features) -> GridShape``: which it is for samples of so many columns, where
+        the growth strategy says nothing of the map at the start.
     """
 
     def lattice(self, rows: int, columns: int) -> Grid:

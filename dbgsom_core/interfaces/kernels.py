@@ -12,7 +12,7 @@ from dbgsom_core.interfaces.component import Abilities, Component, is_number
 from dbgsom_core.interfaces.guard import Guarded
 
 if TYPE_CHECKING:
-    from dbgsom_core.interfaces.arrays import FloatArray
+    from dbgsom_core.interfaces.context import FloatArray
 
 
 @runtime_checkable
@@ -25,9 +25,8 @@ class Kernel(Protocol):
     def weight(self, hops: FloatArray, width: float) -> FloatArray:
         """Return the weights (H,) at graph distances ``hops`` (H,) for a kernel ``width`` in hops.
 
-        Vectorised. ``weight(0) > 0``, weights are finite, not negative and do not depend on the
-        other entries of ``hops``: they are computed once per hop count and looked up. A kernel that
-        says so by ``reads`` gets plane distances (H,) or offsets (H, 2) in place of hops.
+        ``weight(0) > 0``, weights are finite, not negative and do not depend on the other entries
+        of ``hops``. A kernel that says so by ``reads`` gets plane distances (H,) or offsets (H, 2).
         """
 
 
@@ -85,7 +84,6 @@ class KernelAbilities(Abilities):
 
     @classmethod
     def of(cls, component: Any, **known: Any) -> Self:
-        """Find out what a kernel can do, see `Abilities.of`."""
         found = super().of(component, **known)
         if isinstance(found.weight, Guarded):
             falls = not found.rises and found.reads != "offsets"
@@ -94,7 +92,6 @@ class KernelAbilities(Abilities):
         return found
 
     def check(self) -> None:
-        """Raise UnfitError where the schedule or ``reads`` is none that there is."""
         self.require(
             "reads", "'hops', 'plane' or 'offsets'", ("hops", "plane", "offsets").__contains__
         )
@@ -115,10 +112,6 @@ class Schedule(Protocol):
     def width(self, start: float, end: float, remaining: float) -> float:
         """Return the width in hops, finite and above 0.
 
-        Parameters
-        ----------
-        start, end : float
-            What the kernel says, or what follows from the map's size.
-        remaining : float
-            The share of the phase that is left: 1 in its first epoch, 0 in its last.
+        ``start`` and ``end`` are the kernel's; ``remaining`` is the share of the phase that is
+        left: 1 in its first epoch, 0 in its last.
         """

@@ -12,8 +12,7 @@ from dbgsom_core.interfaces.component import Abilities, Component
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dbgsom_core.interfaces.arrays import FloatArray, IntArray
-    from dbgsom_core.interfaces.context import Context
+    from dbgsom_core.interfaces.context import Context, FloatArray, IntArray
     from dbgsom_core.som_map.som_map import SomMap
 
 
@@ -70,7 +69,6 @@ class LazyEvidence(LabelEvidence):
 
     @property  # type: ignore[misc] # the constructor sets it, too: to nothing
     def bmu(self) -> IntArray:
-        """The best-matching unit of each training sample."""
         assert self.bmu_of is not None
         return self.bmu_of()
 
@@ -179,7 +177,6 @@ class LabellerAbilities(Abilities):
     answer: Any = None
 
     def check(self) -> None:
-        """Raise UnfitError where what it says of itself does not go together."""
         if self.several_targets and (self.answer is not None or self.columns is not None):
             raise UnfitError("has several_targets with answer or columns, which are of one target")
         names: Any = self.columns

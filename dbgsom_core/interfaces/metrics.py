@@ -16,7 +16,7 @@ from dbgsom_core.interfaces.guard import error_names, is_own
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dbgsom_core.interfaces.arrays import FloatArray
+    from dbgsom_core.interfaces.context import FloatArray
 
 
 CLAIMS = ("identity", "symmetry", "triangle")
@@ -104,13 +104,11 @@ class MetricComponent(Component):
 
     @property
     def geometry(self) -> str | None:
-        """None: nothing is known of it."""
-        return None
+        return None  # nothing is known of it
 
     @property
     def form(self) -> Callable[..., Any] | None:
-        """None: prototypes are means."""
-        return None
+        return None  # prototypes are means
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,6 @@ class MetricAbilities(MetricCalls, Abilities):
         return replace(found, scalar_params=partial(_numbers, component))
 
     def check(self) -> None:
-        """Raise UnfitError where an attribute is not what it may be."""
         looped = self.assign is None or self.pairwise is None
         if self.scalar is not None and looped and not hasattr(self.scalar, "py_func"):
             raise UnfitError(
@@ -154,9 +151,7 @@ class MetricAbilities(MetricCalls, Abilities):
             raise UnfitError("has uses_state without fit, or without assign or pairwise")
         self.require("geometry", "'euclidean' or None", (None, "euclidean").__contains__)
         self.require(
-            "forms_below",
-            "a number of at least 0",
-            lambda one: is_number(one, 0) or one == math.inf,
+            "forms_below", "a number from 0", lambda one: is_number(one, 0) or one == math.inf
         )
         for name, known in (("claims", CLAIMS), ("handles", HANDLES)):
             self.require(name, f"some of {known}", lambda some: set(some) <= set(known))  # noqa: B023
@@ -164,13 +159,11 @@ class MetricAbilities(MetricCalls, Abilities):
     def knowing(self, state: Mapping[str, NDArray[Any]]) -> Self:
         """Return the same with its methods bound to what ``fit`` returned."""
 
-        def bind(method: Callable[..., Any]) -> Callable[..., Any]:
-            return lambda *given: method(*given, state)
+        def bind(method: Any) -> Any:
+            return None if method is None else lambda *given: method(*given, state)
 
         names = ("prepare", "assign", "pairwise") if self.uses_state else ("prepare",)
-        methods = ((name, getattr(self, name)) for name in names)
-        bound: dict[str, Any] = {name: bind(one) for name, one in methods if one is not None}
-        return replace(self, **bound)
+        return replace(self, **{name: bind(getattr(self, name)) for name in names})
 
     def prepared(self, X: Any) -> Any:
         """Return samples X (n, D) in the space in which the map lives."""

@@ -45,8 +45,7 @@ class StopState:
     train : Evaluation
         The map beside the training samples, without targets unless the rule needs them.
     validation : Evaluation
-        The map beside the samples that are held out for the rule's ``validation``; the same as
-        ``train`` where none are. With targets it holds those samples of which they are known, and
+        The map beside the samples that are held out for the rule's ``validation``, or ``train``.
         ``predictions`` are what the estimator would answer if the training ended now.
     watched : sequence of float
         What `watch` returned, an entry for each epoch; empty without it.
@@ -72,8 +71,8 @@ class StoppingComponent(Component):
     """Base of stopping rules: the defaults of all but `stop`.
 
     Optional capabilities
-        ``watch(state) -> float``: a number that is noted after each epoch, before `stop` is asked,
-        and stands in ``state.watched``: what a rule remembers, in checkpoints, too.
+        ``watch(state) -> float``: a number that stands in ``state.watched`` after each epoch,
+        before `stop` is asked: what a rule remembers, in checkpoints, too.
         ``is_best(state) -> bool``: whether the map of this epoch is the one to keep so far, asked
         after `watch`: the last one of which a rule says so is what training leaves.
         ``validation`` (field): the share of the samples, in [0, 1), that training does not see.
@@ -98,7 +97,6 @@ class StoppingAbilities(Abilities):
     validation: float = 0.0
 
     def check(self) -> None:
-        """Raise UnfitError where ``validation`` is no share, or ``needs_target`` no flag."""
         self.require("needs_target", "True or False", is_flag)
         self.require("validation", "a share in [0, 1)", lambda share: is_number(share, 0, 1))
 

@@ -132,7 +132,6 @@ def mismatch(value: Any, holds: str, sizes: dict[str, int], types: Mapping[str, 
 
 
 def shown(value: Any) -> str:
-    """Return a short description of a value that does not fit."""
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         return f"an array of {value.dtype} and shape {value.shape}"
     if value is None or isinstance(value, (bool, int, float, str)):

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import re
+import shutil
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 from dbgsom_core.interfaces.component import Abilities, Component
-from dbgsom_core.interfaces.privacy import masked
-from dbgsom_core.interfaces.run_log import RunLog
+from dbgsom_core.interfaces.privacy import masked, without_secrets
+from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dbgsom_core.interfaces.epochs import EpochRecord
     from dbgsom_core.interfaces.figures import Html, MapView
+
+SCALARS = "scalars.jsonl"
+ARTIFACTS = "artifacts"
+# The first words of what a run itself logs, and what mirrors make of it.
+RESERVED = ("best", "epoch", "fold", "stability", "stability_high", "stability_low", "system",
+            "test", "train")  # fmt: skip
+_LONGEST = 240  # letters of a name, and bytes of each word: file systems take 255
+_WORD = re.compile(
+    r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)(\.|$))\w[\w\-. ]*(?<![. ])"
+)  # not Windows' devices
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}  # as the journal has them
+_lock = threading.Lock()  # a tracker may have a thread of its own
 
 
 @dataclass(frozen=True)
@@ -31,8 +51,6 @@ class Run:
         Sortable by time, unique within the experiment.
     name : str
         What a person reads in a list; children of a sweep are named by what varies.
-    experiment : str
-    kind : {"run", "sweep"}
     folder : Path
         ``<runs>/<experiment>/<id>``; exists while observers are called.
     config : mapping
@@ -100,7 +118,6 @@ class Variant:
 
     Attributes
     ----------
-    name : str
     varies : mapping
         What tells it from the other variants: short names and plain values.
     measures : mapping of str to float
@@ -130,7 +147,6 @@ class Ranking:
         Full names: first what decides.
     direction : {"maximize", "minimize"}
         Which end of what decides is best.
-    variants : sequence of Variant
     verdict : str
         Which won, and how sure that is, as ``dbgsom compare`` says it.
     """
@@ -194,8 +210,6 @@ class RunResult:
         Final values under their logged names (``train/quantization_error``, ``test/accuracy``).
     folds : sequence of mappings of str to float
         The measures of each fold of a cross-validation, whose means are in ``measures``.
-    history : sequence of EpochRecord
-    figures : mapping of str to matplotlib Figure or Html
     view : MapView or None
         The trained map as figures see it; None for a sweep.
     model : ClusterModel or None
@@ -237,7 +251,6 @@ class Page:
 
     Attributes
     ----------
-    address : str
     command : sequence of str
         What serves the page while it runs, on this machine alone; empty where it is served already.
     environment : mapping of str to str
@@ -332,3 +345,84 @@ class TrackerAbilities(Abilities):
     page: Callable[[str | None, Path | None, int], Page] | None = None
     fetch_model: Callable[[str, Path], Path] | None = None
     register: Callable[[Path, str, str | None], str] | None = None
+
+
+class RunLog:
+    """The scalars and artefacts of one run folder; several threads may log.
+
+    ``scalars.jsonl`` in it has a line a scalar, as its journal has them:
+    ``{"epoch": step, "time": unix milliseconds, "metrics": {name: value}}``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: set[tuple[str, int]] | None = None  # None: not read yet
+
+    def scalar(self, name: str, value: float, step: int) -> None:
+        name = without_secrets(_name(name, "a scalar"))
+        first = name.partition("/")[0]
+        if first in RESERVED:
+            raise ValueError(
+                f"a scalar cannot be called {name!r}: what begins with '{first}/' is the run's own"
+            )
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise ValueError(f"the scalar {name!r} must be a number, not {value!r}")
+        if not (isinstance(step, Integral) and 0 <= step < 1 << 63):  # what trackers hold
+            raise ValueError(f"the step of {name!r} must be a whole number from 0, not {step!r}")
+        number, step = float(value), int(step)
+        plain = number if math.isfinite(number) else _NOT_FINITE[f"{number}"]
+        line = {"epoch": step, "time": int(time.time() * 1000), "metrics": {name: plain}}
+        path = self._folder / SCALARS
+        with _lock:
+            if self._known is None:
+                self._known = _logged(path)
+            if (name, step) in self._known:
+                return
+            with path.open("ab") as journal:
+                journal.write(json.dumps(line, allow_nan=False).encode() + b"\n")
+            self._known.add((name, step))
+
+    def artifact(self, name: str, content: str | bytes | os.PathLike[str]) -> Path:
+        path = self._folder.joinpath(ARTIFACTS, *_name(name, "an artefact").split("/"))
+        if isinstance(content, str):
+            content = without_secrets(content).encode()
+        if isinstance(content, os.PathLike):
+            with open_regular(Path(content)):  # no pipe or device
+                write_atomically(path, lambda new: shutil.copyfile(content, new))
+        elif isinstance(content, (bytes, bytearray, memoryview)):
+            write_atomically(path, lambda new: new.write_bytes(content))
+        else:
+            raise ValueError(
+                f"the artefact {name!r} must be text, bytes or the path of a file, not "
+                f"{type(content).__name__}"
+            )
+        return path
+
+
+def _name(name: Any, what: str) -> str:
+    words = name.split("/") if isinstance(name, str) else [""]
+    fits = [_WORD.fullmatch(word) and len(os.fsencode(word)) <= _LONGEST for word in words]
+    if not all(fits) or len(name) > _LONGEST:
+        raise ValueError(
+            f"{what} needs a name of at most {_LONGEST} letters, digits, '_', '-', '.' and spaces, "
+            f"words that begin with a letter, a digit or '_' between '/', not {name!r}"
+        )
+    return str(name)
+
+
+def _logged(path: Path) -> set[tuple[str, int]]:
+    # What a process that was interrupted has logged already; a truncated last line is cut off.
+    try:
+        with open_regular(path) as journal:
+            content = journal.read()
+    except FileNotFoundError:
+        return set()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        os.truncate(path, whole)
+    found = set()
+    for line in content[:whole].splitlines():
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            known = json.loads(line)
+            found |= {(name, int(known["epoch"])) for name in known["metrics"]}
+    return found

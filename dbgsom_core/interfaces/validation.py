@@ -20,6 +20,7 @@ from scipy.sparse import issparse
 
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.errors import UnfitError, described
+from dbgsom_core.interfaces.datasets import check_data
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import CHANGES, Move, SomMap
 
@@ -43,9 +44,6 @@ def call(method: Callable[..., Any], check: tuple[str, str], given: tuple[Any, .
             array.flags.writeable = True
 
 
-# ------------------------------------------------------------------------- what components get
-
-
 def read_only(value: Any, locked: list[NDArray[Any]] | None = None, views: bool = True) -> Any:
     """Return a value as a component gets it: nothing that it does to it is seen by others.
 
@@ -53,9 +51,15 @@ def read_only(value: Any, locked: list[NDArray[Any]] | None = None, views: bool 
     Samples stay where they are: their arrays are locked, and appended to ``locked``. So are all
     arrays without ``views``.
     """
+
+    def lock(array: NDArray[Any]) -> None:
+        if locked is not None and array.flags.writeable:
+            array.flags.writeable = False
+            locked.append(array)
+
     if isinstance(value, np.ndarray):
         if not views:
-            _lock(value, locked)
+            lock(value)
             return value
         view = value.view()
         view.flags.writeable = False
@@ -74,7 +78,7 @@ def read_only(value: Any, locked: list[NDArray[Any]] | None = None, views: bool 
             read_only(part, locked, views=False)
     elif issparse(value):
         for name in ("data", "indices", "indptr"):
-            _lock(getattr(value, name), locked)
+            lock(getattr(value, name))
     elif hasattr(value, "get_params"):
         return copy.deepcopy(value)
     elif type(value).__module__.startswith(_RECORDS) and hasattr(value, "__dataclass_fields__"):
@@ -82,15 +86,6 @@ def read_only(value: Any, locked: list[NDArray[Any]] | None = None, views: bool 
         vars(record).update({k: read_only(part, locked, views) for k, part in vars(value).items()})
         return record
     return value
-
-
-def _lock(array: NDArray[Any], locked: list[NDArray[Any]] | None) -> None:
-    if locked is not None and array.flags.writeable:
-        array.flags.writeable = False
-        locked.append(array)
-
-
-# ---------------------------------------------------------------------- what components return
 
 
 def numbers(answer: Any, shape: tuple[int, ...], what: str) -> NDArray[Any]:
@@ -199,9 +194,7 @@ def _falling_weights(answer: Any, hops: NDArray[Any], width: float) -> NDArray[A
     weights = _weights(answer, hops, width)
     ascending = hops.ndim == 1 and len(hops) > 1 and bool((np.diff(hops) > 0).all())
     if ascending and np.diff(weights).max() > 1e-12 * weights[0]:
-        raise UnfitError(
-            f"returned weights that grow with the hops at width {width:g}; say rises = True"
-        )
+        raise UnfitError(f"returned weights that grow with the hops at width {width:g}")
     return weights
 
 
@@ -226,17 +219,15 @@ def growth(answer: Any, som_map: Any, state: Any) -> list[Any]:
     wanted = list(islice(answer, most + 1))
     if len(wanted) > most:
         raise UnfitError(f"returned more than {most} births for {len(som_map)} neurons")
-    return [_change(one) if isinstance(one, CHANGES) else _birth(one, som_map) for one in wanted]
+    return [_birth_or_change(one, som_map) for one in wanted]
 
 
-def _change(change: Any) -> Any:
-    cell = change.position if isinstance(change, Move) else change[1:]
-    if not all(isinstance(number, Integral) for number in (*change[:1], *cell)):
-        raise UnfitError(f"returned {change!r}: cells and rows are integers")
-    return change
-
-
-def _birth(birth: Any, som_map: Any) -> tuple[Any, Any, int]:
+def _birth_or_change(birth: Any, som_map: Any) -> Any:
+    if isinstance(birth, CHANGES):
+        cell = birth.position if isinstance(birth, Move) else birth[1:]
+        if not all(isinstance(number, Integral) for number in (*birth[:1], *cell)):
+            raise UnfitError(f"returned {birth!r}: cells and rows are integers")
+        return birth
     try:
         (x, y), prototype, parent = birth
     except (TypeError, ValueError):
@@ -295,7 +286,6 @@ def _answers(answer: Any, around: Any, state: Any) -> NDArray[Any]:
 
 
 def number(answer: Any, *given: Any) -> float:
-    """Return one finite number."""
     if np.ndim(answer) or np.asarray(answer).dtype.kind not in "fiu":
         raise UnfitError(f"must return one number, not {described(answer)}")
     if not math.isfinite(answer):
@@ -317,12 +307,6 @@ def _must_be(what: str, test: Callable[[Any], bool]) -> Callable[..., Any]:
         return answer
 
     return check
-
-
-def _data(answer: Any, in_memory: bool = True) -> Any:
-    from dbgsom_core.interfaces.datasets import check_data
-
-    return None if answer is None and not in_memory else check_data(answer, in_memory)
 
 
 def _figure(answer: Any, view: Any) -> Any:
@@ -364,10 +348,8 @@ _text = _must_be("text", lambda answer: isinstance(answer, str))
 def euclidean(metric: MetricCalls, X: NDArray[Any]) -> NDArray[np.float64]:
     """Return distances by a metric between some of its prepared samples X (n, D).
 
-    Raises
-    ------
-    UnfitError
-        They are not Euclidean, as it says they are: the fast search never calls it.
+    Raises UnfitError where they are not Euclidean, as it says they are: the fast search never calls
+    it.
     """
     spaced = X[np.linspace(0, len(X) - 1, min(len(X), 12)).astype(np.intp)]
     complete = spaced[np.isfinite(spaced).all(axis=1)]
@@ -425,8 +407,8 @@ CHECKS: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("labeller", "probabilities"): _probabilities,
     ("labeller", "learn"): _learned,
     ("labeller", "answer"): _answers,
-    ("dataset", "load"): _data,
-    ("dataset", "opened"): lambda answer: _data(answer, in_memory=False),
+    ("dataset", "load"): check_data,
+    ("dataset", "opened"): lambda answer: None if answer is None else check_data(answer, False),
     ("measure", "compute"): number,
     ("figure", "draw"): _figure,
     ("tracker", "observer"): _must_be(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,17 +41,3 @@ class Deprecation:
             f"{name} is deprecated since {package} {self.since} and will be removed in "
             f"{self.removal}; use {self.instead}"
         )
-
-
-def deprecated_name(module: str, name: str, table: Mapping[str, Deprecation]) -> Any:
-    """Return what a deprecated name of a module means, with a warning; for ``__getattr__``.
-
-    Raises
-    ------
-    AttributeError
-        The table does not know the name.
-    """
-    if name not in table:
-        raise AttributeError(f"module '{module}' has no attribute '{name}'")
-    warnings.warn(table[name].sentence(f"{module}.{name}"), DbgsomDeprecationWarning, stacklevel=3)
-    return table[name].value

@@ -21,24 +21,13 @@ Callback = Callable[[EpochRecord], Any]
 
 
 class Callbacks:
-    """The callbacks of a run, called one after the other in the given order.
+    """The callbacks of a run, modules or objects with lifecycle hooks, called in the given order.
 
-    Parameters
-    ----------
-    callbacks : sequence of objects
-        Modules or objects with any of the four lifecycle hooks.
-    required : object, optional
-        The one without which a run is worth nothing (the run folder): it is called first, and what
-        it raises ends the run. It may have a method ``keep(run, result)``, which is called when
-        the map is trained and measured and nothing is drawn yet.
-    trackers : mapping of int to str, optional
-        What messages call those that trackers made, by their ``id``: they may have ``prepare()``
-        and ``close()``. Others are called by their class or module.
-
-    Attributes
-    ----------
-    notes : list of str
-        What a reader of the report should know of callbacks that failed.
+    The ``required`` one, without which a run is worth nothing (the run folder), is called first,
+    and what it raises ends the run. It may have a method ``keep(run, result)``, called when the map
+    is trained and measured and nothing is drawn yet. ``trackers`` has the names of those that
+    trackers made, by their ``id``: they may have ``prepare()`` and ``close()``. ``notes`` are what
+    a reader of the report should know of callbacks that failed.
     """
 
     def __init__(
@@ -121,7 +110,7 @@ def _call_with_copy(callback: Any, method: str, event: dict[str, Any]) -> Any:
     # A third party gets a result of its own: what it changes there is seen by no other.
     if "result" not in event or is_own(callback):
         return call(callback, method, event)
-    from dbgsom_core.interfaces import validation
+    from dbgsom_core.interfaces import validation  # numpy is slow to import
 
     def call_with(result: Any) -> Any:
         return call(callback, method, {**event, "result": result})
@@ -191,7 +180,6 @@ def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
 
 
 def line(record: EpochRecord) -> str:
-    """Return one epoch as a line of text."""
     return (
         f"epoch {record.epoch}/{record.epochs}  {record.phase}  neurons {record.neurons}  "
         f"QE {record.quantization_error:.6g}  width {record.width:.3g}"

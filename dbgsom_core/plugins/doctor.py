@@ -18,9 +18,11 @@ from typing import Any, Literal
 from dbgsom_core.errors import PluginError
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
-from dbgsom_core.plugins.offers import STEP, Offered, PluginRecord
 from dbgsom_core.plugins.registry import (
     OWN_DISTRIBUTION,
+    STEP,
+    Offered,
+    PluginRecord,
     Registry,
     disabled_plugins,
     get_registry,
@@ -30,7 +32,6 @@ from dbgsom_core.plugins.registry import (
 
 SLOW_SECONDS = 0.2  # what one plugin may add to every start
 Problem = Literal["broken", "api version", "stale", "clash", "shadowed", "slow", "outdated"]
-HARMLESS: tuple[Problem, ...] = ("shadowed", "slow", "outdated")
 # What every run imports sooner or later: no plugin's cost.
 _CORE = ("dbgsom_core.api", "numpy", "scipy.sparse", "numba", "sklearn.base", "matplotlib.figure")
 _CHILD = """
@@ -46,33 +47,23 @@ Send = Callable[[Any], None]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """One thing that is wrong with a plugin or a component.
 
-    Attributes
-    ----------
-    problem : str
-        ``broken`` (cannot be loaded), ``api version`` (too old or too new), ``stale`` (names what
-        is not there any more), ``clash`` (two offer one name), ``shadowed`` (a built-in has the
-        name), ``slow``, ``outdated`` (works, will not for ever).
-    distribution, version, name : str
-        The plugin or the component.
-    message : str
-        One sentence with the cure.
-    details : str
-        A traceback, where there is one.
+    The problem is ``broken`` (cannot be loaded), ``api version`` (too old or too new), ``stale``
+    (names what is not there any more), ``clash`` (two offer one name), ``shadowed`` (a built-in has
+    the name), ``slow``, or ``outdated`` (works, will not for ever).
     """
 
     problem: Problem
     distribution: str
     version: str
     name: str
-    message: str
-    details: str = ""
+    message: str  # one sentence with the cure
+    details: str = ""  # a traceback
 
     @property
     def harmless(self) -> bool:
-        """Everything works all the same."""
-        return self.problem in HARMLESS
+        return self.problem in ("shadowed", "slow", "outdated")
 
 
 def diagnose_isolated(limit: float) -> tuple[list[Finding], int]:
@@ -106,7 +97,6 @@ def enabled_distributions() -> dict[str, tuple[str, str]]:
 
 
 def when_imported(ended: str) -> str:
-    """Return the sentence for a plugin whose import ended a process so."""
     return f"{ended} when it was imported; disable or uninstall it"
 
 
@@ -114,16 +104,12 @@ def examine(distribution: str, send: Send) -> None:
     """Examine the plugins of a distribution in a process of its own; see `run_isolated`."""
     for name in _CORE:
         import_module(name)
-    for one in _defects(get_registry(), distribution):
+    for one in defects(get_registry(), distribution):
         send(asdict(one))
 
 
-def diagnose(registry: Registry) -> list[Finding]:
-    """Return every finding of a registry; importing each offered class is part of it."""
-    return [*_defects(registry), *_clashes(registry)]
-
-
-def _defects(registry: Registry, distribution: str = "") -> Iterator[Finding]:
+def defects(registry: Registry, distribution: str = "") -> Iterator[Finding]:
+    """Yield what is wrong with the plugins of a distribution, or all, their classes imported."""
     for record in registry.records:
         if distribution in ("", record.distribution):
             yield from _of_record(record)
@@ -190,16 +176,9 @@ def run_isolated(
 ) -> tuple[list[Any], str]:
     """Call ``module:function(distribution, *arguments, send)`` in a process of its own.
 
-    Other third parties are disabled there; arguments are plain JSON values.
-
-    ``limit`` is the seconds from one call of ``send(value)``, a plain JSON value, to the next.
-
-    Returns
-    -------
-    values : list
-        What it told.
-    ended : str
-        How it ended early, in words; empty where it did not.
+    Other third parties are disabled there; arguments, and what is sent, are plain JSON values.
+    ``limit`` is the seconds from one call of ``send(value)`` to the next. Returns what was sent,
+    and how the process ended early, in words; empty where it did not.
     """
     with TemporaryDirectory() as folder:
         answers, stuck = Path(folder, "answers"), Path(folder, "stuck")

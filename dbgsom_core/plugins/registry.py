@@ -1,19 +1,24 @@
-"""Finding plugins, recording broken ones, and looking components up by name."""
+"""Plugins: find them, record broken ones, and look up by name what they offer."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import os
+import re
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Literal
 
 import pluggy
 from pydantic import ValidationError
@@ -31,18 +36,161 @@ from dbgsom_core.interfaces.version import (
     DbgsomDeprecationWarning,
     Deprecation,
 )
-from dbgsom_core.plugins.offers import (
-    OBSERVER,
-    STEP,
-    TRANSFORMER,
-    Offered,
-    PluginRecord,
-    missing_methods,
-)
 
 GROUP = "dbgsom.plugins"
 OWN_DISTRIBUTION = "dbgsom-core"
-HOOKS: tuple[str, ...] = (*KINDS.values(), PREPARE_STEPS, TRANSFORMERS, *LIFECYCLE_HOOKS)
+STEP, TRANSFORMER, OBSERVER = "prepare step", "transformer", "observer"
+_OFFERING = {**KINDS, STEP: PREPARE_STEPS, TRANSFORMER: TRANSFORMERS}
+_HOOKS = (*_OFFERING.values(), *LIFECYCLE_HOOKS)
+_METRIC_LEVELS = ("assign", "scalar", "pairwise")
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "kernel": ("weight",),
+    "growth": ("grow",),
+    "initialisation": ("prototypes",),
+    "grid": ("lattice",),
+    "schedule": ("width",),
+    "stopping": ("stop",),
+    "labeller": ("label",),
+    "dataset": ("load",),
+    "measure": ("compute", "greater_is_better"),
+    "figure": ("draw",),
+    "tracker": ("observer",),
+    "engine": ("over",),
+}
+
+
+@dataclass(frozen=True)
+class PluginRecord:
+    """What became of one entry point.
+
+    Attributes
+    ----------
+    error : str
+        One sentence, empty when all is well.
+    details : str
+        The traceback of a broken plugin.
+    import_seconds : float
+        How long importing the entry point and calling its hooks took.
+    api_version : int or None
+        What the module states, where it could be imported.
+    notes : tuple of str
+        What works today and will not for ever: an outdated API version, a deprecated name.
+    """
+
+    name: str
+    distribution: str
+    version: str
+    status: Literal["ok", "broken", "disabled"] = "ok"
+    error: str = ""
+    details: str = ""
+    import_seconds: float = 0.0
+    module: str = ""
+    api_version: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Offered:
+    """One thing that a plugin offers; a component is a class, ``"module:Class"`` or an old name."""
+
+    kind: str
+    name: str
+    offer: Any
+    distribution: str
+    version: str
+    plugin: str = ""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        return {key: getattr(self, key) for key in ("kind", "name", "distribution", "version")}
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.distribution}:{self.name}"
+
+    @property
+    def source(self) -> str:
+        """Where the class lives, as ``module:Class``, without importing it."""
+        if isinstance(self.offer, str):
+            return self.offer
+        return f"{self.offer.__module__}:{self.offer.__qualname__}"
+
+    @property
+    def sentence(self) -> str:
+        """The first sentence of its docstring; read from the source where it is not imported."""
+        docstring = self.offer.__doc__
+        if isinstance(self.offer, str):
+            module, _, attribute = self.offer.partition(":")
+            loaded = getattr(sys.modules.get(module), attribute, None)
+            docstring = _docstrings(module).get(attribute) if loaded is None else loaded.__doc__
+        first = " ".join((docstring or "").strip().partition("\n\n")[0].split())
+        return re.split(r"(?<=[.!?]) (?=[A-Z])", first, maxsplit=1)[0]
+
+    def means(self, cls: type[Component]) -> bool:
+        """Return whether this offer is the class ``cls``, which is imported already.
+
+        An offer may name a module that only hands the class on, ``"package:Class"``.
+        """
+        if not isinstance(self.offer, str):
+            return self.offer is cls
+        module, _, attribute = self.offer.partition(":")
+        same = attribute == cls.__name__ and module.split(".")[0] == cls.__module__.split(".")[0]
+        if same and module != cls.__module__:
+            try:
+                return self.load() is cls
+            except PluginError:  # a broken module offers nothing
+                return False
+        return self.offer == f"{cls.__module__}:{cls.__qualname__}" or (
+            getattr(sys.modules.get(module), attribute, None) is cls
+        )
+
+    def load(self) -> type[Component]:
+        who = f"{self.kind} '{self.name}' of {self.distribution} {self.version}"
+        loaded: Any = self.offer
+        try:
+            if isinstance(loaded, str):
+                with redirect_stdout(sys.stderr):
+                    loaded = resolve_name(loaded)
+        except RAISED as error:
+            raise PluginError(
+                f"{who} cannot be imported from {self.source} ({type(error).__name__}: {error}); "
+                "reinstall or disable that plugin"
+            ) from error
+        if self.kind not in KINDS:
+            return loaded  # type: ignore[no-any-return]
+        if not (isinstance(loaded, type) and issubclass(loaded, Component)):
+            raise PluginError(
+                f"{who} is no component: {self.source} must be a class derived from "
+                "dbgsom_core.api.Component"
+            )
+        if missing := missing_methods(self.kind, loaded):
+            raise PluginError(f"{who} lacks {missing}; see its Protocol in dbgsom_core.api")
+        return loaded
+
+
+@lru_cache
+def _docstrings(module: str) -> dict[str, str | None]:
+    try:
+        spec = find_spec(module)
+        tree = ast.parse(Path(str(spec and spec.origin)).read_bytes())
+    except RAISED:  # packages around it are imported
+        return {}
+    return {one.name: ast.get_docstring(one) for one in tree.body if isinstance(one, ast.ClassDef)}
+
+
+def missing_methods(kind: str, component: type[Component]) -> str:
+    """Return what a class lacks to be a component of this kind, as words; empty when nothing."""
+    has = {
+        name: getattr(component, name, None) is not None
+        for name in _REQUIRED.get(kind, _METRIC_LEVELS)
+    }
+    if kind == "metric":
+        return "" if any(has.values()) else "assign or pairwise (or scalar)"
+    return " and ".join(name for name, there in has.items() if not there)
+
+
+def kinds_of(component: type[Component]) -> list[str]:
+    return [kind for kind in ("metric", *_REQUIRED) if not missing_methods(kind, component)]
 
 
 class Registry:
@@ -60,15 +208,7 @@ class Registry:
 
     @classmethod
     def discover(cls, disabled: Iterable[str] = (), own_only: bool = False) -> Registry:
-        """Scan the installed distributions once and load every entry point.
-
-        Parameters
-        ----------
-        disabled : iterable of str
-            Entry points or distributions to leave alone.
-        own_only : bool
-            Leave alone everything that is not from dbgsom-core.
-        """
+        """Load every entry point but the disabled ones, named by themselves or distributions."""
         registry, off = cls(), set(disabled)
         for point, distribution, its_version in installed_points():
             record = PluginRecord(point.name, distribution, its_version, module=point.value)
@@ -135,12 +275,22 @@ class Registry:
     ) -> None:
         """Add a plugin module (or any object with hooks) that is already imported.
 
-        Raises
-        ------
-        PluginError
-            It states no or an unknown ``DBGSOM_API_VERSION``, or one of its hooks is wrong.
+        Raises `PluginError` where it states no or an unknown ``DBGSOM_API_VERSION``, or one of its
+        hooks is wrong.
         """
-        _check_api_version(plugin)
+        stated = getattr(plugin, "DBGSOM_API_VERSION", None)
+        where = getattr(plugin, "__name__", type(plugin).__name__)
+        if stated is None:
+            raise PluginError(
+                f"{where} states no DBGSOM_API_VERSION; add DBGSOM_API_VERSION = {API_VERSION}"
+            )
+        if stated not in SUPPORTED_API_VERSIONS:
+            newer = isinstance(stated, int) and stated > API_VERSION
+            raise PluginError(
+                f"{where} was written for plugin API {stated}, this dbgsom-core supports "
+                f"{' or '.join(map(str, SUPPORTED_API_VERSIONS))}; upgrade "
+                f"{'dbgsom-core' if newer else 'that plugin'}"
+            )
         try:
             self._manager.register(plugin, name=f"{distribution}:{name}")
         except (ValueError, pluggy.PluginValidationError) as error:
@@ -148,24 +298,24 @@ class Registry:
             raise PluginError(f"{name} cannot be registered: {reason}") from error
         try:
             hooks = _hooks_of(plugin, self._manager)
-            offers = list(_offers_of(plugin, hooks, name, distribution, version))
-            for offered in offers:
-                offered.check()
-                self._refuse_twice(offered)
+            offers: list[Offered] = []
+            for kind, hook in _OFFERING.items():
+                for key, offer in _offers_of(plugin, hook, distribution) if hook in hooks else ():
+                    _check_offer(kind, key, offer, distribution)
+                    if any(
+                        (one.kind, one.name, one.distribution) == (kind, key, distribution)
+                        for one in self._of_kind(kind)
+                    ):
+                        raise PluginError(
+                            f"{kind} '{key}' is offered twice by {distribution}; rename one"
+                        )
+                    offers.append(Offered(kind, key, offer, distribution, version, name))
         except RAISED:
             self._manager.unregister(plugin)
             raise
-        if set(hooks) & set(LIFECYCLE_HOOKS):
+        if {*hooks} & {*LIFECYCLE_HOOKS}:
             offers.append(Offered(OBSERVER, name, plugin, distribution, version, name))
         self._offers += offers
-
-    def _refuse_twice(self, offered: Offered) -> None:
-        same = (offered.kind, offered.name, offered.distribution)
-        if any((one.kind, one.name, one.distribution) == same for one in self._offers):
-            raise PluginError(
-                f"{offered.kind} '{offered.name}' is offered twice by {offered.distribution}; "
-                "rename one"
-            )
 
     def _of_kind(self, kind: str) -> list[Offered]:
         return [one for one in self._offers if one.kind == kind]
@@ -199,11 +349,9 @@ class Registry:
 
     @property
     def broken(self) -> list[PluginRecord]:
-        """Records of the plugins that could not be loaded."""
         return [record for record in self.records if record.status == "broken"]
 
     def names(self, kind: str) -> list[str]:
-        """Return the bare names that a kind knows, sorted."""
         return sorted({one.name for one in self.offered(kind)})
 
     def offered(self, kind: str) -> list[Offered]:
@@ -214,12 +362,8 @@ class Registry:
     def lookup(self, kind: str, name: str) -> Offered:
         """Return the offer that a bare name or ``distribution:name`` means.
 
-        Raises
-        ------
-        UnknownNameError
-            Nobody offers it; the message suggests the nearest name.
-        PluginError
-            Two third parties offer it, or the plugin that would is broken.
+        Raises `UnknownNameError` where nobody offers it, with the nearest name, and `PluginError`
+        where two third parties do.
         """
         distribution, _, bare = name.rpartition(":")
         found = [
@@ -245,7 +389,6 @@ class Registry:
         return (own or candidates)[0]
 
     def find(self, kind: str, name: str) -> type[Component]:
-        """Return the class of a component by name; raises as `lookup` and `Offered.load` do."""
         return self.lookup(kind, name).load()
 
     def trackers(self) -> dict[str, TrackerTraits]:
@@ -260,15 +403,8 @@ class Registry:
         """Return a component from a name, a mapping with ``name``, or an instance.
 
         An instance is built anew from the fields that it was given, since its copies are not
-        checked. What was read from a file has lists where a field may want a tuple.
-
-        Raises
-        ------
-        UnknownNameError, PluginError
-            As `lookup`.
-        ValueError
-            The parameters do not fit (pydantic's ValidationError is one), or ``spec`` is none of
-            the three.
+        checked. What was read from a file has lists where a field may want a tuple. Raises as
+        `lookup`, and ValueError where the parameters do not fit.
         """
         if isinstance(spec, str):
             return self.find(kind, spec)()
@@ -287,8 +423,7 @@ class Registry:
                 f"{kind} must be a name, a mapping with a 'name', or a component instance; "
                 f"got {given!r}"
             )
-        missing = missing_methods(kind, type(spec))
-        if missing:
+        if missing := missing_methods(kind, type(spec)):
             raise ValueError(f"{type(spec).__name__} is no {kind}: it lacks {missing}")
         return type(spec).model_validate(given_fields(spec))
 
@@ -308,13 +443,7 @@ class Registry:
         return next((one for one in self.offered(kind) if one.means(cls)), None)
 
     def identify(self, kind: str, component: Component) -> Offered:
-        """Return the offer that means a component's class.
-
-        Raises
-        ------
-        PluginError
-            No plugin offers its class, so that nothing could build it again.
-        """
+        """Return the offer that means a component's class; `PluginError`: there is none."""
         offered = self.offer_of(kind, type(component))
         if offered is None:
             raise PluginError(
@@ -332,18 +461,27 @@ class Registry:
         distribution, _, bare = name.rpartition(":")
         if distribution:
             status = {one.distribution: one.status for one in self.records}.get(distribution)
-            why = f"{distribution} is {status}" if status else why_absent(distribution)
             near = hint or did_you_mean(bare, self.names(kind))
+            why = f"{distribution} is {status}"
+            if status is None:
+                why = f"the package '{distribution}' is installed, and no plugin of it offers that"
+                try:
+                    version(distribution)
+                except (PackageNotFoundError, ValueError):
+                    why = f"the package '{distribution}' is not installed here"
             hint, known = f"; {why}{near}" if status != "ok" else hint, ""
         return f"unknown {kind} '{name}'{hint}{known}{suspects}"
 
 
 def installed_points() -> list[tuple[EntryPoint, str, str]]:
     """Return the entry points of all plugins with distribution and version, built-ins first."""
-    found = []
-    for point in entry_points(group=GROUP):
-        known = None if point.dist is None else (point.dist.name, point.dist.version)
-        found.append((point, *(known or ("unknown", "0"))))
+    found = [
+        (
+            point,
+            *(("unknown", "0") if point.dist is None else (point.dist.name, point.dist.version)),
+        )
+        for point in entry_points(group=GROUP)
+    ]
     return sorted(found, key=lambda one: (one[1] != OWN_DISTRIBUTION, one[1], one[0].name))
 
 
@@ -360,65 +498,45 @@ def only_own_plugins() -> bool:
 
 @lru_cache(maxsize=1)
 def get_registry() -> Registry:
-    """Return the registry of this process, made on first use.
-
-    ``DBGSOM_DISABLE_PLUGINS=name,name`` leaves entry points or distributions alone,
-    ``DBGSOM_NO_PLUGINS=1`` everything that is not from dbgsom-core.
-    """
+    """Return the registry of this process, made on first use."""
     return Registry.discover(disabled_plugins(), own_only=only_own_plugins())
-
-
-def why_absent(distribution: str) -> str:
-    """Return why no plugin of a package is loaded: it is not installed, or offers nothing."""
-    try:
-        version(distribution)
-    except (PackageNotFoundError, ValueError):
-        return f"the package '{distribution}' is not installed here"
-    return f"the package '{distribution}' is installed, and no plugin of it offers that"
 
 
 # -------------------------------------------------------------------- checks of a single plugin
 
 
-def _check_api_version(plugin: Any) -> None:
-    stated = getattr(plugin, "DBGSOM_API_VERSION", None)
-    where = getattr(plugin, "__name__", type(plugin).__name__)
-    if stated is None:
-        raise PluginError(
-            f"{where} states no DBGSOM_API_VERSION; add DBGSOM_API_VERSION = {API_VERSION}"
-        )
-    if stated not in SUPPORTED_API_VERSIONS:
-        newer = isinstance(stated, int) and stated > API_VERSION
-        raise PluginError(
-            f"{where} was written for plugin API {stated}, this dbgsom-core supports "
-            f"{' or '.join(map(str, SUPPORTED_API_VERSIONS))}; upgrade "
-            f"{'dbgsom-core' if newer else 'that plugin'}"
-        )
-
-
 def _hooks_of(plugin: Any, manager: pluggy.PluginManager) -> list[str]:
     hooks = [caller.name for caller in manager.get_hookcallers(plugin) or ()]
     for name in hooks:
-        if name not in HOOKS:
-            hint = did_you_mean(name, HOOKS) or f"; known: {', '.join(HOOKS)}"
+        if name not in _HOOKS:
+            hint = did_you_mean(name, _HOOKS) or f"; known: {', '.join(_HOOKS)}"
             raise PluginError(f"unknown hook '{name}'{hint}")
-    for name in HOOKS:
+    for name in _HOOKS:
         if name not in hooks and inspect.isfunction(getattr(plugin, name, None)):
             raise PluginError(f"{name} lacks the decorator: write @hookimpl above it")
     return hooks
 
 
-def _offers_of(
-    plugin: Any, hooks: list[str], name: str, distribution: str, its_version: str
-) -> Iterator[Offered]:
-    for kind, hook in {**KINDS, STEP: PREPARE_STEPS, TRANSFORMER: TRANSFORMERS}.items():
-        if hook in hooks:
-            offers = getattr(plugin, hook)()
-            if not isinstance(offers, Mapping):
-                what = {STEP: "'module:Class'", TRANSFORMER: "StoredType"}.get(kind, "classes")
-                raise PluginError(
-                    f"{hook} of {distribution} must return a mapping of names to {what}, not "
-                    f"{type(offers).__name__}"
-                )
-            for key, offer in offers.items():
-                yield Offered(kind, key, offer, distribution, its_version, name)
+def _offers_of(plugin: Any, hook: str, distribution: str) -> Iterable[tuple[Any, Any]]:
+    offers = getattr(plugin, hook)()
+    if not isinstance(offers, Mapping):
+        what = {PREPARE_STEPS: "'module:Class'", TRANSFORMERS: "StoredType"}.get(hook, "classes")
+        raise PluginError(
+            f"{hook} of {distribution} must return a mapping of names to {what}, not "
+            f"{type(offers).__name__}"
+        )
+    return offers.items()
+
+
+def _check_offer(kind: str, name: Any, offer: Any, distribution: str) -> None:
+    who = f"{_OFFERING[kind]} of {distribution}"
+    if not isinstance(name, str) or ":" in name or not name.strip():
+        raise PluginError(
+            f"{who} offers {name!r}, which is no name: use lower-case letters, digits and _"
+        )
+    kinds: Any = (str, type, Deprecation) if kind in KINDS else str
+    what = "classes or 'module:Class'" if kind in KINDS else "'module:Class'"
+    if kind == TRANSFORMER:
+        kinds, what = StoredType, "StoredType"
+    if not isinstance(offer, kinds) or (isinstance(offer, str) and not all(offer.partition(":"))):
+        raise PluginError(f"{who} must map names to {what}, not {name!r} to {offer!r}")

@@ -22,18 +22,6 @@ def render(name: str, into: Path) -> Path:
     """Write a distribution ``dbgsom-NAME`` into a folder and return where it lies.
 
     The template is a distribution itself, called ``dbgsom-example``; only names are replaced.
-
-    Parameters
-    ----------
-    name : str
-        Lower-case letters, digits and ``-``; ``dbgsom-`` in front is understood.
-    into : Path
-        An existing or new folder.
-
-    Raises
-    ------
-    ConfigError
-        The name cannot be one, or the folder exists.
     """
     short = name.lower().replace("_", "-").removeprefix("dbgsom-")
     if not _NAME.fullmatch(short) or short in ("core", "plugins"):

@@ -11,7 +11,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from dbgsom_core.errors import DbgsomError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields
-from dbgsom_core.interfaces.lookup import lookup_in_use
+from dbgsom_core.interfaces.guard import lookup_in_use
 
 JsonSchema = Mapping[str, Any]
 
@@ -23,6 +23,8 @@ _NOUNS = {
     "string": "text",
     "object": "a section of 'key: value' lines",
     "array": "a list",
+    "integer": "an integer",
+    "number": "a number",
 }
 _BOUNDS = {
     "exclusiveMinimum": "above",
@@ -30,16 +32,6 @@ _BOUNDS = {
     "exclusiveMaximum": "below",
     "maximum": "of at most",
 }
-
-
-def unknown_key(key: str, known: Iterable[str]) -> str:
-    """Return the sentence for an unknown key."""
-    names = list(dict.fromkeys(known))
-    name, colon, value = key.partition(":")
-    if colon and name in names:  # of {folds:3} YAML makes one word
-        return f"unknown key; a space is missing after the colon: {name}: {value}"
-    listed = f"; known: {', '.join(names)}" if names else ""
-    return f"unknown key{did_you_mean(key, names) or listed}"
 
 
 def sentences(error: ValidationError, cls: type[BaseModel], values: Any, where: str) -> list[str]:
@@ -82,11 +74,15 @@ def explained(
                 at = inside[step]
                 steps.append(step)
         if kind == "extra_forbidden":
-            options = _options(schema, _at(schema, steps[:-1]) or schema)
             component = _nested_class(cls, values, steps[:-1])
+            options = _options(schema, _at(schema, steps[:-1]) or schema)
             names = [*known, *(key for one in options for key in one.get("properties", ()))]
-            names = names if component is None else list(component.model_fields)
-            yield "key", steps, unknown_key(str(steps[-1]), names)
+            names = list(dict.fromkeys(names if component is None else component.model_fields))
+            name, colon, value = str(steps[-1]).partition(":")
+            hint = did_you_mean(str(steps[-1]), names) or f"; known: {', '.join(names)}"
+            if colon and name in names:  # of {folds:3} YAML makes one word
+                hint = f"; a space is missing after the colon: {name}: {value}"
+            yield "key", steps, f"unknown key{hint if names else ''}"
         elif kind == "missing":
             yield "missing", [*steps, finding["loc"][-1]], "is required"
         elif steps not in done:
@@ -96,7 +92,7 @@ def explained(
 
 
 def _nested_class(cls: type[BaseModel], values: Any, steps: Sequence[str | int]) -> Any:
-    # The class of the component that stands at ``steps``; None where none is named.
+    """Return the class of the component that stands at ``steps``; None where none is named."""
     for step in steps:
         kind = nested_fields(cls).get(str(step))
         values = values.get(step) if isinstance(values, Mapping) else None
@@ -121,22 +117,25 @@ def _sentence(
         wanted = message.removeprefix("Input should be ")
         if wanted == message:
             return message[:1].lower() + message[1:]
-    else:
-        wanted = _described(schema, root, bounds=not isinstance(value, str))
-        wanted += _excluded_bound(root, schema, value)
-        if finding["type"] == "finite_number":
-            wanted = wanted.replace("number", "finite number", 1)
-        if isinstance(value, str) and not held:
-            hint = did_you_mean(value, _choices(root, schema))
+        return f"must be {wanted}, not {held or shown(value)}"
+    options = _options(root, schema)
+    wanted = _described(schema, root, bounds=not isinstance(value, str))
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        for option in options:  # a bound of the range that does not belong to it
+            ends = (option.get("exclusiveMinimum"), option.get("exclusiveMaximum"))
+            if value in ends and len(option.keys() & _BOUNDS.keys()) > 1:
+                wanted += f" ({shown(value) if None in ends else 'both'} excluded)"
+                break
+    if finding["type"] == "finite_number":
+        wanted = wanted.replace("number", "finite number", 1)
+    if isinstance(value, str) and not held:
+        hint = did_you_mean(value, [str(one) for option in options for one in _choices(option)])
     return f"must be {wanted}, not {held or shown(value)}{hint}"
 
 
 def shown(value: Any) -> str:
-    """Return a value in the words of messages."""
-    if isinstance(value, Mapping):
-        return "a section of 'key: value' lines"
-    if isinstance(value, (list, tuple)):
-        return "a list"
+    if isinstance(value, (Mapping, list, tuple)):
+        return _NOUNS["object" if isinstance(value, Mapping) else "array"]
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     large = isinstance(value, int) and abs(value) >= 10**30
@@ -144,7 +143,7 @@ def shown(value: Any) -> str:
     text = text if len(text) <= 60 else text[:57] + "…"
     if isinstance(value, str):
         return f"the text {text!r}"
-    return {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(text, text)
+    return f".{text}".replace(".-", "-.") if text in ("inf", "-inf", "nan") else text
 
 
 # -------------------------------------------------------------------------- reading a JSON Schema
@@ -159,7 +158,7 @@ def _schema(cls: type[BaseModel]) -> dict[str, Any]:
 
 
 def _at(root: JsonSchema, steps: Sequence[str | int]) -> JsonSchema | None:
-    # The part of a schema that speaks of the value at the end of ``steps``.
+    """Return the part of a schema that speaks of the value at the end of ``steps``."""
     found: Any = root
     for step in steps:
         for option in [] if found is None else _options(root, found):
@@ -173,30 +172,21 @@ def _at(root: JsonSchema, steps: Sequence[str | int]) -> JsonSchema | None:
                 break
         else:
             return None
-    return None if found is None else _followed(root, found)
-
-
-def _followed(root: JsonSchema, schema: JsonSchema) -> JsonSchema:
-    while isinstance(reference := schema.get("$ref"), str):
-        schema = root["$defs"][reference.rpartition("/")[2]]
-    return schema
+    return found  # type: ignore[no-any-return]
 
 
 def _options(root: JsonSchema, schema: JsonSchema) -> list[JsonSchema]:
-    schema = _followed(root, schema)
+    """Return the branches of a schema, references followed."""
+    while isinstance(reference := schema.get("$ref"), str):
+        schema = root["$defs"][reference.rpartition("/")[2]]
     branches = schema.get("anyOf") or schema.get("oneOf")
     if not branches or "properties" in schema:
         return [schema]
     return [one for branch in branches for one in _options(root, branch)]
 
 
-def _values(schema: JsonSchema) -> list[Any]:
-    """Return the values of a choice; none where a schema is no choice."""
+def _choices(schema: JsonSchema) -> list[Any]:
     return list(schema.get("enum", ())) or [schema[key] for key in ("const",) if key in schema]
-
-
-def _choices(root: JsonSchema, schema: JsonSchema) -> list[str]:
-    return [str(value) for option in _options(root, schema) for value in _values(option)]
 
 
 def _described(schema: JsonSchema, root: JsonSchema, bounds: bool = True) -> str:
@@ -205,49 +195,36 @@ def _described(schema: JsonSchema, root: JsonSchema, bounds: bool = True) -> str
     Without ``bounds`` the phrase names kinds of values alone: enough for a text that should have
     been a number.
     """
-    schema = _followed(root, schema)
     options = _options(root, schema)
+    values = [one for option in options for one in _choices(option)]
+    choices = [f"'{one}'" if isinstance(one, str) else str(one) for one in values]
+    if len(choices) > 1:
+        choices = [f"one of {', '.join(choices)}"]
     if len(options) > 1:
-        choices = [f"'{one}'" for one in _choices(root, schema)]
-        if len(choices) > 1:
-            choices = [f"one of {', '.join(choices)}"]
-        others = (_described(one, root, bounds) for one in options if not _values(one))
+        others = [_described(one, root, bounds) for one in options if not _choices(one)]
         *most, last = dict.fromkeys(one for one in (*others, *choices) if one != "null")
         return f"{', '.join(most)} or {last}" if most else last
-    if choices := [f"'{one}'" if isinstance(one, str) else str(one) for one in _values(schema)]:
-        return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
-    kind = schema.get("type")
+    if choices:
+        return choices[0]
+    (schema,) = options
+    noun = _NOUNS.get(str(kind := schema.get("type")), "another value")
     if kind in ("integer", "number"):
-        noun = "an integer" if kind == "integer" else "a number"
-        limits = [(words, _short(schema[key])) for key, words in _BOUNDS.items() if key in schema]
+        limits = [(words, schema[key]) for key, words in _BOUNDS.items() if key in schema]
+        texts = [
+            f"{bound:.16g}" if isinstance(bound, float) and bound.is_integer() else str(bound)
+            for _, bound in limits
+        ]
         if not bounds or not limits:
             return noun
         if len(limits) > 1:
-            return f"{noun} between {limits[0][1]} and {limits[-1][1]}"
-        return " ".join((noun, *limits[0]))
+            return f"{noun} between {texts[0]} and {texts[-1]}"
+        return f"{noun} {limits[0][0]} {texts[0]}"
     if kind == "array":
-        items = schema.get("items")
+        items, least = schema.get("items"), schema.get("minItems")
         each = f" with {_described(items, root)} in each place" if items else ""
-        least, most_items = schema.get("minItems"), schema.get("maxItems")
-        if least is not None and least == most_items:
+        if least is not None and least == schema.get("maxItems"):
             return f"a list of {least}{each}"
         return f"a list{f' of at least {least}' if least else ''}{each}"
     if kind == "string" and schema.get("minLength"):
         return "text that is not empty"
-    return _NOUNS.get(str(kind), "another value")
-
-
-def _excluded_bound(root: JsonSchema, schema: JsonSchema, value: Any) -> str:
-    # What says that the value itself is a bound which does not belong to the range.
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        for option in _options(root, schema):
-            bounds = (option.get("exclusiveMinimum"), option.get("exclusiveMaximum"))
-            if value in bounds and len(option.keys() & _BOUNDS.keys()) > 1:
-                return f" ({shown(value) if None in bounds else 'both'} excluded)"
-    return ""
-
-
-def _short(bound: Any) -> str:
-    # A float that is whole is written without ".0".
-    whole = isinstance(bound, float) and bound.is_integer()
-    return f"{bound:.16g}" if whole else str(bound)
+    return noun

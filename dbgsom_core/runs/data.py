@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment, Split, parse_experiment
-from dbgsom_core.config.matching import fills_gaps
+from dbgsom_core.config.components import fills_gaps
 from dbgsom_core.engine.moments import extremes
-from dbgsom_core.engine.tables import BlockTable, block_rows, has_missing
+from dbgsom_core.engine.tables import BlockTable, block_rows, has_missing, take
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.estimators.samples import prepared
 from dbgsom_core.interfaces.datasets import Data

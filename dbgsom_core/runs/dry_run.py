@@ -14,7 +14,7 @@ from dbgsom_core.estimators.components import AUTO
 from dbgsom_core.estimators.planning import SIZING, Plan, format_seconds, format_size, plan_of
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.lookup import lookup_in_use
+from dbgsom_core.interfaces.guard import lookup_in_use
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import run_folder_of, runs_folder
 from dbgsom_core.runs.data import load_data, same_data

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dbgsom_core.config.yaml_text import Path as KeyPath
-from dbgsom_core.config.yaml_text import commented_yaml
+from dbgsom_core.config.show import Path as KeyPath
+from dbgsom_core.config.show import commented_yaml
 from dbgsom_core.errors import DataError, as_text, did_you_mean
 from dbgsom_core.tables import (
     NA_VALUES,

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from sklearn.base import clone
 
 from dbgsom_core.config import Experiment, estimator_errors_located
-from dbgsom_core.config.matching import fills_gaps
+from dbgsom_core.config.components import fills_gaps
 from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
@@ -31,9 +31,8 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import FigureAbilities
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.measures import Evaluation
+from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.interfaces.privacy import private_logger, redact_error, redaction
-from dbgsom_core.interfaces.stability import Stability
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry

@@ -54,12 +54,12 @@ if TYPE_CHECKING:
     from dbgsom_core.tables.reader import CsvDialect as CsvDialect
     from dbgsom_core.tables.reader import TableFormat as TableFormat
     from dbgsom_core.tables.reader import TableReader as TableReader
-    from dbgsom_core.tables.streams import open_packed as open_packed
-    from dbgsom_core.tables.streams import reading as reading
+    from dbgsom_core.tables.safe_files import open_packed as open_packed
+    from dbgsom_core.tables.safe_files import reading as reading
 
 
 def __getattr__(name: str) -> Any:
-    modules = ("cells", "columns", "reader", "csv", "formats", "streams")
+    modules = ("cells", "columns", "reader", "csv", "formats", "safe_files")
     for module in modules if name[0] != "_" else ():
         found = import_module(f"{__name__}.{module}")
         if hasattr(found, name):

@@ -32,16 +32,7 @@ _FOLLOWING = rf"(?![eE][+-]?\d)(?:[^\W\d_]|[%‰°\"″′{_MONEY}])(?:[^\s\d]|\
 _WITH_UNIT = re.compile(rf"[+-]?(?:({_LEADING})\s*[+-]?{_NUMBER}|{_NUMBER}\s*({_FOLLOWING}))")
 _A_UNIT = re.compile(r"[^\s\d+\-.,'](.{0,38}\S)?")
 
-_ISO_PATTERN = (
-    r"^(?P<Y>\d{4})-(?P<m>\d\d)(?:-(?P<d>\d\d)(?:[ T](?P<H>\d\d)(?::?(?P<M>\d\d)"
-    r"(?::?(?P<S>\d\d)(?:\.(?P<f>\d+))?)?)?(?P<z>Z|[+-]\d\d(?::?\d\d)?)?)?)?$"
-)
-_DIRECTIVES = {
-    "Y": r"(?P<Y>\d{4})", "y": r"(?P<y>\d\d)", "m": r"(?P<m>\d{1,2})", "d": r"(?P<d>\d{1,2})",
-    "H": r"(?P<H>\d{1,2})", "M": r"(?P<M>\d{1,2})", "S": r"(?P<S>\d{1,2})",
-    "f": r"(?P<f>\d{1,6})", "z": r"(?P<z>Z|[+-]\d\d:?\d\d)", "%": "%",
-}  # fmt: skip
-_CENTURY = 69  # years of two digits from here on are of the 20th century, as POSIX has it
+_ISO = re.compile(r"\d{4}-\d\d(-\d\d([ T]\d\d.*)?)?")
 _FORMS = [
     f"{day}{time}"
     for day in ("%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d")
@@ -67,28 +58,11 @@ def parse_numbers(
     unit: str = "",
     words: Sequence[str] = NA_VALUES,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return texts (n,) as numbers.
+    """Return texts (n,) as float64 numbers, nan where one is missing or none, and which are none.
 
-    ``true`` and ``false`` are 1 and 0, ``(5)`` is -5, and infinity is a number.
-
-    Parameters
-    ----------
-    texts : pyarrow array of text (n,)
-    decimal : {".", ","}
-        The decimal mark.
-    thousands : str
-        What may stand between groups of three digits, a key of `GROUP_MARKS`; empty: nothing.
-    unit : str
-        What may follow or lead the number: with ``"cm"`` the text ``173 cm`` is 173.
-    words : sequence of str
-        What says that a number is missing, in any case of letters.
-
-    Returns
-    -------
-    values : float64 array (n,)
-        nan where a number is missing, or a text is none.
-    bad : bool array (n,)
-        Where a text is no number.
+    ``true`` and ``false`` are 1 and 0, ``(5)`` is -5, and infinity is a number. ``thousands``, of
+    `GROUP_MARKS`, may stand between groups of three digits; ``unit`` may follow or lead the number;
+    ``words`` say that a number is missing, in any case of letters.
     """
     known = None
     if decimal == ".":
@@ -119,7 +93,6 @@ def parse_numbers(
 
 
 def number(cell: str, decimal: str = ".", thousands: str = "", unit: str = "") -> float | None:
-    """Return the number that one text is, None where it is none; see `parse_numbers`."""
     values, bad = parse_numbers(pa.array([cell]), decimal, thousands, unit, ())
     return None if bad[0] else float(values[0])
 
@@ -152,7 +125,6 @@ def number_problem(
 
 
 def has_other_decimal(texts: pa.Array, decimal: str) -> NDArray[np.bool_]:
-    """Return which texts (n,) are numbers with the other decimal mark."""
     pattern = _DECIMAL_COMMA if decimal == "." else r"[+-]?\d*\.\d+(?:[eE][+-]?\d+)?"
     return to_bool(pc.match_substring_regex(pc.utf8_trim_whitespace(texts), f"^(?:{pattern})$"))
 
@@ -196,40 +168,25 @@ def without_unit(texts: pa.Array, unit: str = "") -> pa.Array:
 def parse_dates(texts: pa.Array, form: str) -> NDArray[np.datetime64]:
     """Return texts (n,) as moments in UTC, datetime64[us]; NaT where one is no date.
 
-    Parameters
-    ----------
-    texts : pyarrow array of text (n,)
-    form : str
-        For `datetime.strptime`, or `ISO_DATES`.
+    ``form`` is for `datetime.strptime`, or `ISO_DATES`.
     """
-    cells = pc.utf8_trim_whitespace(texts)
-    pattern = _ISO_PATTERN if form == ISO_DATES else _pattern(form)
-    if pattern is None:
-        return _parse_each(cells, form)
-    found = pc.extract_regex(cells, pattern)
-    names = [field.name for field in found.type]
+    encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(texts))
+    moments = [_moment(cell or "", form) for cell in encoded.dictionary.to_pylist()]
+    found: NDArray[np.datetime64] = np.array([*moments, None], dtype="datetime64[us]")
+    return np.asarray(found[np.asarray(pc.fill_null(encoded.indices, -1))])
 
-    def part(name: str, default: int = 0) -> NDArray[np.int64]:
-        if name not in names:
-            return np.full(len(cells), default)
-        digits = pc.struct_field(found, names.index(name))
-        if name == "f":
-            digits = pc.utf8_slice_codeunits(pc.utf8_rpad(digits, 6, "0"), 0, 6)
-        digits = pc.if_else(pc.equal(digits, ""), str(default), digits)
-        return np.asarray(pc.fill_null(pc.cast(digits, pa.int64()), default))
 
-    year = part("Y", 1970)
-    if "y" in names:
-        year = part("y")
-        year = year + np.where(year < _CENTURY, 2000, 1900)
-    month, day, hour, minute, second = part("m", 1), part("d", 1), part("H"), part("M"), part("S")
-    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
-    days = months.astype("datetime64[D]") + (day - 1)
-    seconds = hour * 3600 + minute * 60 + second - _offsets(found, names)
-    moments = days.astype("datetime64[us]") + seconds * 1_000_000 + part("f")
-    valid = to_bool(pc.is_valid(found)) & (month >= 1) & (month <= 12)
-    valid &= (days.astype("datetime64[M]") == months) & (hour < 24) & (minute < 60) & (second < 60)
-    return np.where(valid, moments, np.datetime64("NaT", "us"))
+def _moment(cell: str, form: str) -> datetime | None:
+    try:
+        if form != ISO_DATES:
+            moment = datetime.strptime(cell, form)
+        elif _ISO.fullmatch(cell):
+            moment = datetime.fromisoformat(f"{cell}-01" if len(cell) == 7 else cell)
+        else:
+            return None
+        return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None
 
 
 def date_forms(cells: Sequence[str], given: str | None = None, share: float = 1.0) -> list[str]:
@@ -275,7 +232,6 @@ def short(cell: str) -> str:
 
 
 def to_bool(mask: Any) -> NDArray[np.bool_]:
-    """Return a pyarrow array of truth values as an array of numpy's; null is False."""
     return np.asarray(pc.fill_null(mask, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
@@ -295,45 +251,3 @@ def _words(words: tuple[str, ...]) -> tuple[str, ...]:
 @lru_cache(maxsize=16)
 def _upper(words: tuple[str, ...]) -> pa.Array:
     return pa.array(_words(words), pa.string())
-
-
-@lru_cache(maxsize=64)
-def _pattern(form: str) -> str | None:
-    """Return the regular expression of a form of dates, None where it needs `strptime`."""
-    pieces = re.split(r"%(.)", form)
-    directives = pieces[1::2]
-    if len({*directives}) < len(directives) or not {*directives} <= _DIRECTIVES.keys():
-        return None
-    if not {"Y", "y"} & {*directives} or "m" not in directives:
-        return None
-    pieces[1::2] = [_DIRECTIVES[directive] for directive in directives]
-    pieces[0::2] = [re.sub(r"(\\ )+", r"\\s+", re.escape(piece)) for piece in pieces[0::2]]
-    return f"^{''.join(pieces)}$"
-
-
-def _offsets(found: Any, names: Sequence[str]) -> NDArray[np.int64] | int:
-    """Return how many seconds the clocks of dates are ahead of UTC."""
-    if "z" not in names:
-        return 0
-    zones = pc.struct_field(found, names.index("z")).dictionary_encode()
-    seconds = [0]
-    for zone in zones.dictionary.to_pylist():
-        digits = (zone or "Z")[1:].replace(":", "").ljust(4, "0")
-        sign = -1 if (zone or "").startswith("-") else 1
-        seconds.append(sign * (int(digits[:2]) * 3600 + int(digits[2:]) * 60))
-    codes = np.asarray(pc.fill_null(zones.indices, -1))
-    return np.asarray(np.array(seconds)[codes + 1])
-
-
-def _parse_each(cells: pa.Array, form: str) -> NDArray[np.datetime64]:
-    encoded = cells.dictionary_encode()
-    moments: list[Any] = [np.datetime64("NaT", "us")]
-    for cell in encoded.dictionary.to_pylist():
-        try:
-            moment = datetime.strptime(cell, form)
-            moment = moment if moment.tzinfo is None else moment.astimezone(UTC)
-            moments.append(np.datetime64(moment.replace(tzinfo=None), "us"))
-        except (TypeError, ValueError):
-            moments.append(np.datetime64("NaT", "us"))
-    codes = np.asarray(pc.fill_null(encoded.indices, -1))
-    return np.asarray(np.array(moments)[codes + 1])

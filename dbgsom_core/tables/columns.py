@@ -71,17 +71,10 @@ class Faults:
         problem: Callable[[int], str],
         cause: str = "",
     ) -> None:
-        """Add rows (n,), in their order, of a column.
+        """Add rows (n,), in their order, of a column; ``problem`` ends the sentence of a row.
 
-        Parameters
-        ----------
-        column : str
-        rows : int array (n,)
-        problem : callable
-            Returns what is wrong with a row, as the end of a sentence.
-        cause : str
-            Cells of a column with the same cause have one sentence; empty: a sentence each. A
-            `DECIMAL_MARK` groups the cells of all columns.
+        Cells of a column with the same cause have one sentence; those without one have a sentence
+        each. A `DECIMAL_MARK` groups the cells of all columns.
         """
         if len(rows):
             most = 1 if cause else MOST_FAULTS
@@ -89,7 +82,6 @@ class Faults:
             self._add(("" if cause == DECIMAL_MARK else column, cause), len(rows), first)
 
     def merge(self, others: Faults) -> None:
-        """Add other faults, of rows below."""
         for key, (n, first) in others._groups.items():
             self._add(key, n, first)
 
@@ -101,37 +93,28 @@ class Faults:
         return shifted
 
     def rows(self) -> list[int]:
-        """Return the rows that a message names."""
         return sorted({fault.row for _, first in self._groups.values() for fault in first})
 
     def message(self, where: str, lines: Mapping[int, int] | None = None) -> str:
         """Return one sentence a cell, at most 10 of a column, and how many more there are.
 
-        Parameters
-        ----------
-        where : str
-            What the table is called.
-        lines : mapping of int to int, optional
-            Lines of the file by rows; a row without a line is counted from 0.
+        ``where`` is what the table is called; ``lines`` are lines of the file by rows, and a row
+        without a line is counted from 0.
         """
         sentences = []
         groups = sorted(self._groups.items(), key=lambda one: one[1][1][0].row)
         for (column, cause), (n, first) in groups[:_MOST_COLUMNS]:
-            most = 1 if cause else MOST_FAULTS
             more = f" (and {n - 1} more)" if cause and n > 1 else ""
-            for fault in first[:most]:
+            for fault in first[: 1 if cause else MOST_FAULTS]:
                 line = (lines or {}).get(fault.row)
                 place = f"row {fault.row}" if line is None else f"line {line}"
-                sentences.append(
-                    f"{where}, {place}, column '{short(fault.column)}': {fault.problem}{more}"
-                )
-            if n > most and not cause:
-                sentences.append(
-                    f"{where}, column '{short(column)}': … and {n - most} more such cells"
-                )
-        if len(groups) > _MOST_COLUMNS:
-            left = len(groups) - _MOST_COLUMNS
-            sentences.append(f"{where}: … and {left} more columns with such cells")
+                at = f"{where}, {place}, column '{short(fault.column)}'"
+                sentences.append(f"{at}: {fault.problem}{more}")
+            if n > MOST_FAULTS and not cause:
+                left = f"… and {n - MOST_FAULTS} more such cells"
+                sentences.append(f"{where}, column '{short(column)}': {left}")
+        if (left_out := len(groups) - _MOST_COLUMNS) > 0:
+            sentences.append(f"{where}: … and {left_out} more columns with such cells")
         return "\n".join(sentences)
 
     def _add(self, key: tuple[str, str], n: int, first: Sequence[Fault]) -> None:
@@ -244,19 +227,13 @@ class Columns:
         table : DataFrame or table of pyarrow (n, …)
             Cells as text, as in a file, or of the types that others read them as.
 
-        Returns
-        -------
-        float array (n, D), C-contiguous, of `dtype`
-
         Raises
         ------
         DataError
             Columns are missing or there twice, or cells are no numbers or dates: all at once.
         """
-        if isinstance(table, (pa.Table, pa.RecordBatch)):
-            written, n = table.schema.names, table.num_rows
-        else:
-            written, n = [*table.columns], len(table)
+        is_arrow = isinstance(table, (pa.Table, pa.RecordBatch))
+        written, n = table.schema.names if is_arrow else [*table.columns], len(table)
         places, strange = self.places([str(name).strip() for name in written])
         if strange:
             warnings.warn(
@@ -267,11 +244,9 @@ class Columns:
         faults, unseen = Faults(), Unseen()
 
         def column(place: int) -> pa.Array:
-            if isinstance(table, (pa.Table, pa.RecordBatch)):
-                return table.column(place)
-            return _from_pandas(table.iloc[:, place])
+            return table.column(place) if is_arrow else _from_pandas(table.iloc[:, place])
 
-        X = self.features((column(place) for place in places), n, unseen, faults)
+        X = self.features(map(column, places), n, unseen, faults)
         if faults:
             raise CellsError("the table", faults)
         for sentence in unseen_sentences(unseen):
@@ -286,19 +261,10 @@ class Columns:
         faults: Faults,
         hint: Hint = lambda name, problem: "",
     ) -> NDArray[np.floating[Any]]:
-        """Return the samples (n, D) of columns (n,) in the order of ``names``.
+        """Return the samples (n, D) of columns (n,) of pyarrow or numpy, in the order of ``names``.
 
-        Parameters
-        ----------
-        columns : iterable of arrays of pyarrow or numpy
-        n : int
-        unseen : dict of str to Counter
-            Gets the categories that are not known.
-        faults : Faults
-            Gets the cells that cannot be used.
-        hint : callable
-            Gets the name of a column and why a cell is no number, and returns the end of the
-            sentence.
+        ``unseen`` gets the categories that are not known, ``faults`` the cells that cannot be used.
+        ``hint`` gets the name of a column and why a cell is no number, and ends the sentence.
         """
         X = np.empty((n, len(self.feature_names)), dtype=self.dtype)
         at, codes = 0, np.array(self.codes)
@@ -309,9 +275,8 @@ class Columns:
             if name in self.categories:
                 X[:, at:end] = self._categories(name, column, unseen)
             elif name in self.dates:
-                X[:, at:end] = date_features(
-                    self._dates(name, column, faults), self.dates[name][1:]
-                )
+                moments = self._dates(name, column, faults)
+                X[:, at:end] = date_features(moments, self.dates[name][1:])
             else:
                 with np.errstate(over="ignore"):
                     X[:, at] = self.numbers(name, column, faults, hint)
@@ -406,17 +371,8 @@ class Columns:
     ) -> tuple[list[int], list[str]]:
         """Return where in a table the columns of the features are, and which it does not know.
 
-        Parameters
-        ----------
-        written : sequence of str
-            The names of the table's columns, stripped.
-        where : str
-            What messages call the table.
-
-        Raises
-        ------
-        DataError
-            Columns are missing, or there twice.
+        ``written`` are the names of the table's columns, stripped. Raises `DataError` where columns
+        are missing, or there twice.
         """
         found = numbered(written)
         places = {name: place for place, name in enumerate(found)}
@@ -506,7 +462,6 @@ def unseen_sentences(unseen: Unseen) -> list[str]:
 
 
 def is_text(column: Any) -> bool:
-    """Return whether a column of pyarrow holds text."""
     return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
 
 
@@ -534,14 +489,14 @@ def as_array(column: Any) -> pa.Array:
     if pa.types.is_duration(kind):  # a number, but of units that files and frames choose
         ticks = column.cast(pa.int64()).cast(pa.float64(), safe=False)
         return pc.divide(ticks, {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[kind.unit])
-    plain = pa.types.is_decimal(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
-    plain = plain or pa.types.is_boolean(kind) or pa.types.is_timestamp(kind)
-    plain = plain or pa.types.is_date(kind) or is_text(column)
+    types = pa.types
+    tests: Any = (types.is_decimal, types.is_integer, types.is_floating, types.is_boolean)
+    tests += (types.is_timestamp, types.is_date, types.is_string, types.is_large_string)
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         cells = column.to_pylist()
         cells = [None if one is None else one.decode(errors="backslashreplace") for one in cells]
         return pa.array(cells, pa.string())
-    return column if plain else column.cast(pa.string())
+    return column if any(test(kind) for test in tests) else column.cast(pa.string())
 
 
 def _code(cell: str, decimal: str = ".") -> int | float | str:

@@ -24,21 +24,18 @@ from dbgsom_core.errors import DataError
 from dbgsom_core.tables.cells import NA_VALUES, parse_numbers, short
 from dbgsom_core.tables.columns import MOST_FAULTS, as_array, as_texts, is_text
 from dbgsom_core.tables.reader import ROWS, CsvDialect, TableReader
-from dbgsom_core.tables.streams import open_packed, reading, refuse_binary
+from dbgsom_core.tables.safe_files import open_packed, reading, refuse_binary
 
 STANDARD_STREAM = "-"  # standard input, or output
-_PIECE = 1 << 23  # bytes of a text that are parsed at a time
+_PIECE = 1 << 23  # bytes that are read at a time
+_BLOCK = 1 << 22  # bytes that pyarrow parses at a time, which hold a row
 _HEAD = 1 << 20  # bytes in which the dialect is looked for
 _LONGEST_LINE = 1 << 24  # characters: a table of a million columns
 _MOST_COLUMNS = 100_000  # each takes pyarrow 8 kB of memory, whatever it holds
-_MOST_BLANK = 1_000_000  # blank lines in a row
-_WIDE = 1000  # columns
 _SNIFFED = 100  # records by which a delimiter is chosen
 _DELIMITERS = (";", "\t", "|", ",")
 csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_LINE))  # of the whole process
 _SEP = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)  # a first line that spreadsheets write
-
-
 UNKNOWN_DIALECT = CsvDialect()
 
 
@@ -49,16 +46,15 @@ class CsvHead(NamedTuple):
     dialect: CsvDialect  # all but decimal and thousands are known
     skip: int  # bytes of the text in UTF-8 above the first row
     line: int  # of the first row, from 1
+    is_spaced: bool  # blanks stand before quotes
     notes: list[str]  # what was found out and a reader should know
 
     @property
     def delimiter(self) -> str:
-        """The field delimiter."""
         return self.dialect.delimiter or ","
 
     @property
     def encoding(self) -> str:
-        """The encoding of the text."""
         return self.dialect.encoding or "utf-8"
 
 
@@ -86,11 +82,16 @@ def sniff_csv(
     if said:
         skip, text, line = skip + len(first.encode()), text[len(first) :], 2
     delimiter = dialect.delimiter
-    if said and (delimiter is None or (said[1] != delimiter and _parts(text, said[1]))):
-        delimiter = said[1]
+    if said and said[1] != delimiter:
+        with suppress(csv.Error):
+            records = csv.reader(io.StringIO(text, newline=""), delimiter=said[1])
+            if delimiter is None or len(next(records, ())) > 1:
+                delimiter = said[1]
     if delimiter is None:
         delimiter = _guess_delimiter(text, dialect, trained, known) if guess else ","
-    whole = CsvHead([], replace(dialect, delimiter=delimiter, encoding=encoding), skip, line, notes)
+    known_dialect = replace(dialect, delimiter=delimiter, encoding=encoding)
+    is_spaced = re.search(_blank_quote(delimiter), text.lstrip().partition("\n")[0].encode())
+    whole = CsvHead([], known_dialect, skip, line, bool(is_spaced), notes)
     line, names, raw = next(_records(iter([text.encode()]), whole, path), (line, [], ""))
     if not names:
         raise DataError(f"{path} is empty: give a file with data")
@@ -100,11 +101,8 @@ def sniff_csv(
         )
     for other in _DELIMITERS if len(names) == 1 else ():
         if other != delimiter and other in names[0]:
-            why = (
-                f" (its line sep={delimiter} does not part it)"
-                if said and said[1] == delimiter
-                else ""
-            )
+            parts = said and said[1] == delimiter
+            why = f" (its line sep={delimiter} does not part it)" if parts else ""
             shown = r'"\t"' if other == "\t" else f"'{other}'"
             raise DataError(
                 f"{path} has the single column '{short(names[0])}'{why}: set delimiter: {shown}"
@@ -117,14 +115,13 @@ def sniff_csv(
         line += raw.strip("\r\n").count("\n") + 1
     else:
         names = [str(place) for place in range(len(names))]
-    return CsvHead(names, replace(whole.dialect, header=header), skip, line, notes)
+    return whole._replace(
+        names=names, dialect=replace(known_dialect, header=header), skip=skip, line=line
+    )
 
 
-def _parts(text: str, delimiter: str) -> bool:
-    """Return whether a delimiter parts the first record of a text."""
-    with suppress(csv.Error):
-        return len(next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), ())) > 1
-    return False
+def _blank_quote(delimiter: str) -> bytes:
+    return rf'(^|[\n\r]|{re.escape(delimiter)}) +"'.encode()
 
 
 def _encoding(
@@ -185,38 +182,17 @@ def _is_header(names: Sequence[str], known: Collection[str], decimal: str) -> bo
     return bool(bad.any() or np.isnan(values).all() or [*names] == indexed)
 
 
-def parse_csv(sample: bytes, head: CsvHead, path: str, is_cut: bool = False) -> pa.Table:
-    """Return the records of a piece of a CSV file as a table of text.
-
-    With ``is_cut`` the sample may end within a record, which is left out.
-    """
-    places = range(len(head.names))
-    text = sample.decode(head.encoding, "ignore").encode()
-    if is_cut:
-        text, is_whole = next(_pieces(iter([text]), head.delimiter), (b"", True))
-        text = text if is_whole else text[: text.rfind(b"\n") + 1]
-    batches = _batches(iter([text]), head, path, places, ROWS)
-    return pa.Table.from_batches(batches, pa.schema([(str(i), pa.string()) for i in places]))
-
-
 @dataclass
 class CsvReader(TableReader):
     """The rows of a CSV file, which may be standard input, as batches of text and numbers."""
 
     head: Any = None
     stream: Any = None  # standard input
-    start: bytes = b""  # what was read of it
+    text: bytes | None = None  # what was read of it, or all that there is
 
     @classmethod
-    def open(
-        cls,
-        path: str,
-        dialect: CsvDialect = UNKNOWN_DIALECT,
-        trained: CsvDialect = UNKNOWN_DIALECT,
-        known: Collection[str] = (),
-        guess: bool = True,
-    ) -> CsvReader:
-        """Open a file and find out how it is written; see `open_table`."""
+    def open(cls, path: str, *hints: Any) -> CsvReader:
+        """Open a file and find out how it is written, with the hints of `sniff_csv`."""
         stream: Any = None
         with reading(path, "text"):
             if path == STANDARD_STREAM:
@@ -224,14 +200,22 @@ class CsvReader(TableReader):
             else:
                 with open_packed(path) as file:
                     start = file.read(_HEAD)
-                    while not _ends_line(start) and (more := file.read(_HEAD)):
-                        start += more
-            head = sniff_csv(start, path, dialect, trained, known, guess)
-        types = [pa.string()] * len(head.names)
-        files = () if stream else (Path(path).expanduser(),)
-        known_dialect, notes = head.dialect, head.notes
+                    while not re.search(rb"[\r\n]", start) and len(start) <= _LONGEST_LINE + _HEAD:
+                        start += (more := file.read(_HEAD))
+                        if not more:
+                            break
+            head = sniff_csv(start, path, *hints)
         return cls(
-            path, "csv", head.names, types, None, known_dialect, notes, files, head, stream, start
+            path,
+            "csv",
+            head.names,
+            [pa.string()] * len(head.names),
+            dialect=head.dialect,
+            notes=head.notes,
+            files=() if stream else (Path(path).expanduser(),),
+            head=head,
+            stream=stream,
+            text=start if stream else None,
         )
 
     def batches(
@@ -241,17 +225,27 @@ class CsvReader(TableReader):
         numbers: Collection[int] = (),
         na_values: Sequence[str] = NA_VALUES,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in order, as `TableReader.batches` says."""
-        chosen = range(len(self.names)) if places is None else places
+        # A blank line is no missing number; standard input cannot be read again.
+        numbers = numbers if len(self.names) > 1 and self.stream is None else ()
+        chosen, done = [*(range(len(self.names)) if places is None else places)], 0
         with self._chunks() as chunks:
-            yield from _batches(chunks, self.head, self.path, chosen, rows, numbers, na_values)
+            for batch in self._parsed(chunks, chosen, numbers, na_values):
+                if batch is None:
+                    break
+                done += batch.num_rows
+                yield from _slices(batch, rows)
+            else:
+                return
+        with self._chunks() as chunks:  # a cell is no number: text from here on
+            for batch in self._parsed(chunks, chosen):
+                skipped = min(done, batch.num_rows)
+                done -= skipped
+                yield from _slices(batch.slice(skipped), rows)
 
     def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield batches of text."""
         yield from self.batches(places, rows)
 
     def lines(self, rows: Iterable[int]) -> dict[int, int]:
-        """Return the lines of rows, by a second reading; none of standard input."""
         wanted, found = {*rows}, {}
         if wanted and self.stream is None:
             with self._chunks() as chunks:
@@ -261,14 +255,97 @@ class CsvReader(TableReader):
                         found[row] = line
         return found
 
+    def _parsed(
+        self,
+        chunks: Iterator[bytes],
+        places: Sequence[int],
+        numbers: Collection[int] = (),
+        words: Sequence[str] = (),
+    ) -> Iterator[Any]:
+        """Yield batches of rows by pyarrow; None, and no more, where a cell is no number."""
+        from pyarrow import csv as arrow_csv
+
+        names, delimiter = [str(place) for place in range(len(self.names))], self.head.delimiter
+        chosen = [names[place] for place in places]
+        is_ragged = False
+
+        def refuse(row: Any) -> str:
+            nonlocal is_ragged
+            is_ragged = bool(row.text.strip()) or delimiter in row.text
+            return "error" if is_ragged else "skip"
+
+        text, last = _Text(chunks, self.head, self.path), ""
+        try:
+            for batch in arrow_csv.open_csv(
+                text,
+                arrow_csv.ReadOptions(column_names=names, block_size=_BLOCK),
+                arrow_csv.ParseOptions(
+                    delimiter=delimiter, newlines_in_values=True, invalid_row_handler=refuse
+                ),
+                arrow_csv.ConvertOptions(
+                    column_types=dict.fromkeys(names, pa.string())
+                    | {names[i]: pa.float64() for i in numbers},
+                    include_columns=[*dict.fromkeys([*chosen, names[-1]])],
+                    null_values=[
+                        one for word in words for one in (word, word.lower(), word.upper())
+                    ],
+                    decimal_point=self.head.dialect.decimal or ".",
+                ),
+            ):
+                columns = [batch.column(names[i]) for i in numbers]
+                if not all(pc.all(pc.is_finite(column)).as_py() for column in columns):
+                    yield None
+                    return
+                if batch.num_rows:
+                    last = str(batch.column(names[-1])[-1].as_py())
+                batch = batch.select(chosen)
+                if len(names) == 1:  # lines of blanks are no rows
+                    cells = batch.column(0)
+                    blank = pc.equal(pc.utf8_trim_whitespace(cells), "")
+                    batch = batch.filter(pc.invert(pc.and_(pc.not_equal(cells, ""), blank)))
+                yield batch
+        except pa.ArrowInvalid as error:
+            if "Empty CSV file" in str(error):
+                return
+            if numbers and not is_ragged:
+                yield None
+                return
+            self._check_lines()
+            raise DataError(f"{self.path} cannot be read ({short(str(error))})") from None
+        if "\n" in last or text.quotes % 2:
+            self._check_lines()
+
+    def _check_lines(self) -> None:
+        """Raise what is wrong with the lines of a file, as the module csv reads them."""
+        faults, n = list[str](), 0
+        head, width = self.head, len(self.names)
+        with self._chunks() as chunks:
+            for line, fields, raw in _records(chunks, head, self.path) if not self.stream else ():
+                why = ""
+                try:
+                    lines = io.StringIO(raw, newline="")
+                    [*csv.reader(lines, delimiter=head.delimiter, strict=True)]
+                except csv.Error as error:
+                    if "\n" in raw[:-1] or "unexpected end" in str(error):
+                        why = ": a quote is opened and never closed"
+                if why or len(fields) != width:
+                    n += 1
+                    faults += [f"{self.path}, line {line}{why or _ragged(fields, head)}"][
+                        : 10 - n + 1
+                    ]
+        if n > MOST_FAULTS:
+            faults.append(f"{self.path}: … and {n - MOST_FAULTS} more such lines")
+        if faults:
+            raise DataError("\n".join(faults))
+
     @contextmanager
     def _chunks(self) -> Iterator[Iterator[bytes]]:
         """Open the text below the header in UTF-8, some bytes at a time."""
         with reading(self.path, "text"):
             try:
-                if (stdin := self.stream) is not None:
-                    some = iter(lambda: stdin.read1(_PIECE), b"")
-                    yield _utf8(chain([self.start], some), self.head)
+                if self.text is not None:
+                    read = self.stream.read1 if self.stream else io.BytesIO().read1
+                    yield _utf8(chain([self.text], iter(lambda: read(_PIECE), b"")), self.head)
                 else:
                     with open_packed(self.path) as stream:
                         yield _utf8(iter(lambda: stream.read(_PIECE), b""), self.head)
@@ -276,8 +353,59 @@ class CsvReader(TableReader):
                 raise _no_such_text(self.path, self.head.encoding) from None
 
 
-def _ends_line(start: bytes) -> bool:
-    return b"\n" in start or b"\r" in start or len(start) > _LONGEST_LINE + _HEAD
+def _slices(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:
+    return (batch.slice(start, rows) for start in range(0, batch.num_rows, rows))
+
+
+class _Text(io.RawIOBase):
+    """A text in UTF-8 as a stream; counts its quotes, and refuses what no table has."""
+
+    def __init__(self, chunks: Iterator[bytes], head: CsvHead, path: str) -> None:
+        self._chunks, self._path, self._line = chunks, path, head.line
+        self._left = memoryview(b"")
+        self.quotes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        n = 0
+        while n < len(buffer):  # a record may lie in no more than two reads
+            if not self._left:
+                chunk = next(self._chunks, None)
+                if chunk is None:
+                    break
+                if b"\0" in chunk:
+                    line = self._line + chunk.count(b"\n", 0, chunk.index(b"\0"))
+                    raise DataError(
+                        f"{self._path}, line {line} holds a zero byte: the file is damaged or cut "
+                        "off, or is no text of this encoding; save it again"
+                    )
+                self._line += chunk.count(b"\n")
+                self.quotes += chunk.count(b'"')
+                self._left = memoryview(chunk)
+            some = self._left[: len(buffer) - n]
+            buffer[n : n + len(some)] = some
+            self._left = self._left[len(some) :]
+            n += len(some)
+        return n
+
+
+def parse_csv(sample: bytes, head: CsvHead, path: str, is_cut: bool = False) -> pa.Table:
+    """Return the records of a piece of a CSV file as a table of text.
+
+    With ``is_cut`` the sample may end within a record, which is left out.
+    """
+    text = sample.decode(head.encoding, "ignore").encode()
+    if is_cut:
+        cut = text.rfind(b"\n") + 1
+        while cut and text.count(b'"', 0, cut) % 2:  # it stands in quotes
+            cut = text.rfind(b"\n", 0, cut - 1) + 1
+        text = text[: cut or text.rfind(b"\n") + 1]
+    places = range(len(head.names))
+    reader = CsvReader(path, "csv", head.names, [], head=head._replace(skip=0), text=text)
+    schema = pa.schema([(str(place), pa.string()) for place in places])
+    return pa.Table.from_batches(reader.batches(places), schema)
 
 
 def _start_of_input(stdin: Any) -> tuple[bytes, Any]:
@@ -294,13 +422,18 @@ def _start_of_input(stdin: Any) -> tuple[bytes, Any]:
 
 
 def _utf8(chunks: Iterable[bytes], head: CsvHead) -> Iterator[bytes]:
-    """Yield a text below its header in UTF-8."""
+    """Yield a text below its header in UTF-8, without blanks before quotes."""
     decoder = codecs.getincrementaldecoder(head.encoding)()
-    skip = head.skip
+    skip, left, blank_quote = head.skip, b"", re.compile(_blank_quote(head.delimiter))
     for chunk in chain(chunks, [b""]):
+        is_last = not chunk
         if head.encoding != "utf-8":
-            chunk = decoder.decode(chunk, final=not chunk).encode()
+            chunk = decoder.decode(chunk, final=is_last).encode()
         chunk, skip = chunk[skip:], max(0, skip - len(chunk))
+        if head.is_spaced:
+            cut = len(left + chunk) if is_last else (left + chunk).rfind(b"\n") + 1
+            chunk, left = (left + chunk)[:cut], (left + chunk)[cut:]
+            chunk = blank_quote.sub(rb'\1"', chunk)
         if chunk:
             yield chunk
 
@@ -314,169 +447,7 @@ def _no_such_text(path: str, encoding: str) -> DataError:
     )
 
 
-def _batches(
-    chunks: Iterator[bytes],
-    head: CsvHead,
-    path: str,
-    places: Sequence[int],
-    rows: int,
-    numbers: Collection[int] = (),
-    words: Sequence[str] = (),
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a text below its header.
-
-    pyarrow parses it piece by piece; from the first piece that it cannot read, the module csv reads
-    the rest. Columns of ``numbers`` become text from the first piece in which a cell is no number.
-    """
-    pieces = _pieces(chunks, head.delimiter)
-    numbers = numbers if len(head.names) > 1 else ()  # a blank line is no missing number
-    for piece, is_plain in pieces:
-        # the module csv takes several blanks between fields for one
-        is_plain = is_plain and head.delimiter != " " and head.delimiter.isascii()
-        table = _parsed(piece, head, places, numbers, words) if is_plain else None
-        if table is None and is_plain and numbers:
-            numbers = ()
-            table = _parsed(piece, head, places)
-        if table is None:
-            rest = chain([piece], (one for one, _ in pieces), chunks)
-            yield from _slow_batches(rest, head, path, places, rows)
-            return
-        breaks = piece.count(b"\n") or piece.count(b"\r")
-        head = head._replace(line=head.line + breaks)
-        yield from table.combine_chunks().to_batches(max_chunksize=rows)
-
-
-def _pieces(chunks: Iterator[bytes], delimiter: str) -> Iterator[tuple[bytes, bool]]:
-    """Yield pieces of whole records with True; the last with False where pyarrow may misread it.
-
-    It may where a quote stands within a field, after blanks or is never closed, where there are
-    zero bytes, and where a line is too long.
-    """
-    end = rf"[{re.escape(delimiter)}\n\r]"
-    outside = rf'[^{re.escape(delimiter)}\n\r"]'
-    inside = rf'(?<={outside})"(?={outside})'
-    odd_quote = re.compile(rf'{inside}|(?:^|{end})"(?:[^"]|"")*+"(?={outside})'.encode())
-    blank_quote = re.compile(rf'(?:^|[\n\r]|{re.escape(delimiter)}) +"'.encode())
-    left = b""
-    for chunk in chunks:
-        left += chunk
-        newline = b"\r" if b"\n" not in left and b"\r" in left[:-1] else b"\n"
-        has_quotes = b'"' in left
-        if (
-            b"\0" in chunk
-            or len(left) > 4 * _LONGEST_LINE
-            or (has_quotes and (odd_quote.search(left) or blank_quote.search(left)))
-        ):
-            yield left, False
-            return
-        cut = left.rfind(newline)
-        while has_quotes and cut >= 0 and left.count(b'"', 0, cut) % 2:  # it stands in quotes
-            cut = left.rfind(newline, 0, max(left.rfind(b'"', 0, cut), 0))
-        if cut >= 0:
-            yield left[: cut + 1], True
-            left = left[cut + 1 :]
-    if left:
-        yield left, left.count(b'"') % 2 == 0
-
-
-def _parsed(
-    piece: bytes,
-    head: CsvHead,
-    places: Sequence[int],
-    numbers: Collection[int] = (),
-    words: Sequence[str] = (),
-) -> pa.Table | None:
-    """Return the rows of a piece of text, None where pyarrow does not read it."""
-    from pyarrow import csv as arrow_csv
-
-    names = [str(place) for place in range(len(head.names))]
-    chosen = [names[place] for place in places]
-    types = dict.fromkeys(names, pa.string())
-    types |= {names[i]: pa.float64() for i in numbers}
-    has_quotes = b'"' in piece
-    is_wide = len(names) > _WIDE  # a block of rows costs something for each column
-    block = max(_HEAD, len(piece) if has_quotes or is_wide else 0)
-    try:
-        table = arrow_csv.read_csv(
-            pa.BufferReader(piece),
-            arrow_csv.ReadOptions(column_names=names, block_size=block),
-            arrow_csv.ParseOptions(
-                delimiter=head.delimiter,
-                newlines_in_values=has_quotes,
-                invalid_row_handler=lambda row: (
-                    "error" if row.text.strip() or head.delimiter in row.text else "skip"
-                ),
-            ),
-            arrow_csv.ConvertOptions(
-                column_types=types,
-                include_columns=[*dict.fromkeys([*chosen, names[-1]])],
-                null_values=[form for word in words for form in (word, word.lower(), word.upper())],
-                decimal_point=head.dialect.decimal or ".",
-            ),
-        )
-    except pa.ArrowInvalid:
-        return None
-    if any(not pc.all(pc.is_finite(table.column(names[i]))).as_py() for i in numbers):
-        return None
-    if has_quotes and str((table.column(names[-1])[-1:].to_pylist() or [""])[0]).endswith("\n"):
-        return None  # of a quote that is never closed
-    table = table.select(chosen)
-    if len(names) == 1:  # lines of blanks are no rows
-        cells = table.column(0)
-        blank = pc.and_(pc.not_equal(cells, ""), pc.equal(pc.utf8_trim_whitespace(cells), ""))
-        if has_quotes and pc.any(blank).as_py():  # it may be a blank in quotes, which is a row
-            return None
-        table = table.filter(pc.invert(blank))
-    return table
-
-
-def _slow_batches(
-    chunks: Iterator[bytes], head: CsvHead, path: str, places: Sequence[int], rows: int
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a text as the module csv reads them; raises what is wrong with lines."""
-    ragged: list[str] = []
-    width, n_ragged = len(head.names), 0
-    rows = max(1, min(rows, (1 << 20) // width))
-    some: list[list[str]] = []
-
-    def batch() -> pa.RecordBatch:
-        columns = [pa.array([row[place] for row in some], pa.string()) for place in places]
-        return pa.RecordBatch.from_arrays(columns, names=[*map(str, places)])
-
-    def quote_fault(raw: str) -> str:
-        lines = io.StringIO(raw, newline="")
-        try:
-            [*csv.reader(lines, delimiter=head.delimiter, skipinitialspace=True, strict=True)]
-        except csv.Error as error:
-            return str(error)
-        return ""
-
-    line, last = head.line, ""
-    for line, fields, raw in _records(chunks, head, path):
-        last = raw
-        is_open = '"' in raw and "\n" in raw[:-1] and quote_fault(raw)
-        if is_open or len(fields) != width:
-            n_ragged += 1
-            if len(ragged) < MOST_FAULTS:
-                why = ": a quote is opened and never closed" if is_open else _ragged(fields, head)
-                ragged.append(f"{path}, line {line}{why}")
-        elif not ragged:
-            some.append(fields)
-            if len(some) == rows:
-                yield batch()
-                some.clear()
-    if "\n" not in last[:-1] and "unexpected end" in quote_fault(last):
-        ragged.append(f"{path}, line {line}: a quote is opened and never closed")
-    if n_ragged > MOST_FAULTS:
-        ragged.append(f"{path}: … and {n_ragged - MOST_FAULTS} more such lines")
-    if ragged:
-        raise DataError("\n".join(ragged))
-    if some:
-        yield batch()
-
-
 def _ragged(fields: Sequence[str], head: CsvHead) -> str:
-    """Return what is wrong with a line of another number of fields, as the end of a sentence."""
     n, width = len(fields), len(head.names)
     if any("\n" in cell for cell in fields):
         cure = "check for a quote that never closes"
@@ -498,47 +469,32 @@ def _records(
     Blank lines are left out, and stand before what the record below them was read from.
     """
     raw: list[str] = []
-    taken = blank = start = 0
+    taken = start = 0
+    stream = io.BufferedReader(_Text(iter(chunks), head, path), _HEAD)
+    text = io.TextIOWrapper(stream, "utf-8", newline="")
 
     def lines() -> Iterator[str]:
         nonlocal taken
-        for one in _lines(chunks):
-            where = f"{path}, line {head.line + taken}"
-            if "\0" in one:
-                raise DataError(
-                    f"{where} holds a zero byte: the file is damaged or cut off, or is no "
-                    f"{head.encoding.upper()} text; save it again"
-                )
+        for one in iter(lambda: text.readline(_LONGEST_LINE), ""):
             if len(one) >= _LONGEST_LINE:
-                raise DataError(f"{where} has more than {_LONGEST_LINE} letters: this is no table")
+                raise DataError(
+                    f"{path}, line {head.line + taken} has more than {_LONGEST_LINE} letters: this "
+                    "is no table"
+                )
             taken += 1
             raw.append(one)
             yield one
 
     try:
-        for row in csv.reader(lines(), delimiter=head.delimiter, skipinitialspace=True):
+        for row in csv.reader(lines(), delimiter=head.delimiter, skipinitialspace=head.is_spaced):
             fields = [cell.strip() for cell in row]
             line, start = head.line + start, taken
             if fields and (fields != [""] or raw[-1].strip()):
                 yield line, fields, "".join(raw)
                 raw.clear()
-                blank = 0
-            elif (blank := blank + 1) > _MOST_BLANK:
-                raise DataError(f"{path}, line {line}: too many blank lines: this is no table")
     except csv.Error as error:
         where = f"{path}, line {head.line + start}"
         raise DataError(f"{where}: no CSV ({error}): check the quotes from this line on") from None
-
-
-def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Yield the lines of a text in UTF-8, with what ends them; too long ones in parts."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    left = ""
-    for chunk in chain(chunks, [b""]):
-        lines = [*io.StringIO(left + decoder.decode(chunk, final=not chunk), newline="")]
-        whole = not chunk or (lines and len(lines[-1]) >= _LONGEST_LINE)
-        left = "" if whole or not lines else lines.pop()
-        yield from lines
 
 
 class CsvWriter:
@@ -560,7 +516,6 @@ class CsvWriter:
         write(((delimiter.join(header) or '""') + "\n").encode())
 
     def write_batch(self, batch: pa.RecordBatch) -> None:
-        """Write the rows of a batch."""
         cells = [self._cells(as_array(column)) for column in batch.columns]
         if len(cells) == 1:  # readers would leave an empty line out
             cells = [pc.if_else(pc.equal(pc.fill_null(cells[0], ""), ""), '""', cells[0])]
@@ -587,7 +542,6 @@ class CsvWriter:
 
 
 def csv_writer(path: Path, schema: pa.Schema) -> CsvWriter:
-    """Return what writes a CSV file."""
     file = path.open("wb")
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     return CsvWriter(file.write, schema, delimiter, file.close)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -25,8 +26,7 @@ from dbgsom_core.tables.csv import (
     csv_writer,
 )
 from dbgsom_core.tables.reader import CsvDialect, TableFormat, TableReader
-from dbgsom_core.tables.safe_files import check_written, open_regular, write_atomically
-from dbgsom_core.tables.streams import reading
+from dbgsom_core.tables.safe_files import check_written, open_regular, reading, write_atomically
 
 _PAGES = 1 << 16  # bytes of a column of a Parquet file that are read at a time
 
@@ -222,10 +222,9 @@ def write_table(
     mask: Callable[[str], str] | None = None,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> int:
-    """Write a table and return how many rows it has.
+    """Write a table, whole or not at all, and return how many rows it has.
 
-    A file is there once it is whole. Floats are the shortest text that reads back to the bit;
-    what is null or nan is empty.
+    Floats are the shortest text that reads back to the bit; what is null or nan is empty.
 
     Parameters
     ----------
@@ -255,8 +254,13 @@ def write_table(
             for some in batches:
                 batch = as_batch(some)
                 batch = batch if mask is None else _masked(batch, mask)
-                if writer is None:
-                    schema = _written_schema(batch.schema)
+                if writer is None:  # a column that is empty in the first rows is text
+                    kinds = [
+                        one.value_type if pa.types.is_dictionary(one) else one
+                        for one in batch.schema.types
+                    ]
+                    kinds = [pa.string() if pa.types.is_null(one) else one for one in kinds]
+                    schema = pa.schema(list(zip(batch.schema.names, kinds, strict=True)))
                     writer = open_writer(schema)
                 if not batch.schema.equals(schema):
                     columns = [
@@ -327,19 +331,6 @@ def _masked(batch: pa.RecordBatch, mask: Callable[[str], str]) -> pa.RecordBatch
     return pa.RecordBatch.from_arrays(columns, names=[mask(name) for name in batch.schema.names])
 
 
-def _written_schema(first: pa.Schema) -> pa.Schema:
-    """Return the schema of a file by its first rows; a column that is empty there is text."""
-    kinds = [
-        pa.string()
-        if pa.types.is_null(one)
-        else one.value_type
-        if pa.types.is_dictionary(one)
-        else one
-        for one in first.types
-    ]
-    return pa.schema(list(zip(first.names, kinds, strict=True)))
-
-
 def _parquet_writer(path: Path, schema: pa.Schema) -> Any:
     from pyarrow import parquet
 
@@ -355,48 +346,24 @@ class _NpyWriter:
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._path, self._spool = path, path.with_name(f"{path.name}.arrow")
-        self._writer: Any = pa.ipc.new_file(str(self._spool), schema)
-        self._rows, self._longest = 0, [1] * len(schema)
-
-    def write_batch(self, batch: pa.RecordBatch) -> None:
-        """Keep the rows of a batch."""
-        for place, column in enumerate(batch.columns):
-            if not is_number(column.type):
-                longest = pc.max(pc.utf8_length(column.cast(pa.string()))).as_py()
-                self._longest[place] = max(self._longest[place], longest or 0)
-        self._writer.write_batch(batch)
-        self._rows += batch.num_rows
+        self._path, self._schema = path, schema
+        self._batches: list[pa.RecordBatch] = []
+        self.write_batch = self._batches.append
 
     def close(self) -> None:
-        """Write the array."""
-        self._writer.close()
-        try:
-            with pa.memory_map(str(self._spool)) as stream:
-                spooled = pa.ipc.open_file(stream)
-                kinds = [
-                    (one.name, one.type.to_pandas_dtype() if is_number(one.type) else f"U{longest}")
-                    for one, longest in zip(spooled.schema, self._longest, strict=True)
-                ]
-                dtype = np.dtype(kinds[0][1] if len(kinds) == 1 else kinds)
-                array = np.lib.format.open_memmap(self._path, "w+", dtype, (self._rows,))
-                start = 0
-                for number in range(spooled.num_record_batches):
-                    batch = spooled.get_batch(number)
-                    part = array[start : start + batch.num_rows]
-                    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                        into = part if len(kinds) == 1 else part[name]
-                        fill: Any = {"f": np.nan, "b": False, "U": ""}.get(into.dtype.kind, -1)
-                        column = column if is_number(column.type) else column.cast(pa.string())
-                        into[:] = pc.fill_null(column, fill).to_numpy(zero_copy_only=False)
-                    start += batch.num_rows
-                array.flush()
-        finally:
-            self._spool.unlink()
+        columns = []
+        for column in pa.Table.from_batches(self._batches, self._schema).columns:
+            column = column if is_number(column.type) else column.cast(pa.string())
+            is_float = pa.types.is_floating(column.type)
+            fill = math.nan if is_float else False if pa.types.is_boolean(column.type) else -1
+            cells = pc.fill_null(column, "" if is_text(column) else fill).to_numpy()
+            columns.append(cells.astype(np.str_) if is_text(column) else cells)
+        if len(columns) > 1:
+            columns = [np.rec.fromarrays(columns, names=self._schema.names).view(np.ndarray)]
+        np.save(self._path, columns[0])
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Return whether a type of pyarrow is of integers, floats or truth values."""
     types = pa.types
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 

@@ -1,16 +1,21 @@
-"""Writing files so that a reader sees the old or the new one, never a part; reading with bounds."""
+"""Files that are written whole or not at all; only regular ones are read, unpacked in bounds."""
 
 from __future__ import annotations
 
+import bz2
 import contextlib
 import errno
+import gzip
+import io
 import itertools
+import lzma
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from dbgsom_core.errors import DataError, did_you_mean
 
@@ -18,15 +23,22 @@ MOST_SIBLINGS = 1000  # names that are looked through for one that was meant
 _UNIT = 512  # bytes in which a system tells what a file takes up
 _UNPACKED = (1 << 30, 100)
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{12}(\.\w+)?")
+_BUFFER = 1 << 20
+_SHOWN = 200  # characters of a path that a message shows
+_BINARY = {
+    b"PK\x03\x04": "a zip archive, or a workbook: unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "an old workbook: save the sheet as CSV",
+    b"SQLite format 3": "a database: export the table as CSV",
+    b"PAR1": "a parquet file: read it with the data set 'parquet'",
+    b"ARROW1": "a feather file: read it with the data set 'feather'",
+    b"\x93NUMPY": "a .npy file: read it with the data set 'npy'",
+}
 
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a file to be read in bytes, and nothing else: a pipe or device might never end.
 
-    Raises
-    ------
-    OSError
-        It cannot be opened, or is no regular file; ``strerror`` says which.
+    Raises OSError where it cannot be opened, or is no regular file; ``strerror`` says which.
     """
     _check_regular(path.stat().st_mode)
     # Whoever puts a pipe in its place meanwhile does not make us wait for a writer.
@@ -42,10 +54,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def check_written(file: Path, path: str = "") -> None:
-    """Raise `DataError` where a large file is almost all holes, which would be read as zeros.
-
-    ``path`` is what it is called in the message.
-    """
+    """Raise `DataError` where a large file is almost all holes, which would be read as zeros."""
     told = file.stat()
     held = _UNIT * getattr(told, "st_blocks", told.st_size)  # not every system tells
     if told.st_size > unpacked_most(held):
@@ -64,7 +73,6 @@ def unpacked_most(size: int) -> int:
 
 
 def exists(path: str | Path) -> bool:
-    """Say whether a path leads to something; one that no file can have does not."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):
@@ -83,13 +91,7 @@ def why_unreadable(path: str | Path, error: OSError) -> str:
 
 
 def read_at_most(path: Path, limit: int) -> bytes:
-    """Return what a regular file of up to ``limit`` bytes holds; a larger one is refused unread.
-
-    Raises
-    ------
-    OSError
-        It cannot be read, is no regular file, or is larger.
-    """
+    """Return what a regular file of up to ``limit`` bytes holds; raise OSError for a larger one."""
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         content = file.read(limit + 1) if size <= limit else b""
@@ -147,3 +149,105 @@ def sweep(folder: Path) -> None:
     for path in folder.glob(".*"):
         if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+# ------------------------------------------------------------------------------- files of bytes
+
+
+def _open_zstd(file: BinaryIO) -> Any:
+    import pyarrow as pa  # is slow to import
+
+    return pa.CompressedInputStream(file, "zstd")
+
+
+_PACKED: dict[bytes, tuple[str, Any]] = {  # by how a file begins: the tool, and what unpacks
+    b"\x1f\x8b": ("gzip", gzip.open),
+    b"BZh": ("bzip2", bz2.open),
+    b"\xfd7zXZ\x00": ("xz", lzma.open),
+    b"\x28\xb5\x2f\xfd": ("zstd", _open_zstd),
+}
+
+
+@contextmanager
+def reading(path: str, kind: str) -> Iterator[None]:
+    """Turn what reading a file raises into a `DataError` that says what is wrong with it.
+
+    ``kind`` is what it should be, ``"Parquet file"``.
+    """
+    shown = path if len(path) <= _SHOWN else f"{path[:_SHOWN]}…"
+    try:
+        yield
+    except DataError:
+        raise
+    except IsADirectoryError:
+        raise DataError(f"{shown} is a folder: give the path of a file in it") from None
+    except FileNotFoundError as error:
+        raise DataError(f"{shown} cannot be read: {why_unreadable(path, error)}") from error
+    except MemoryError as error:
+        raise DataError(f"{shown} does not fit in memory: give a part of it") from error
+    except Exception as error:  # what a damaged byte raises is in no list
+        if isinstance(error, OSError) and error.errno is not None:  # pyarrow's have none
+            raise DataError(f"{shown} cannot be read: {error.strerror or error}") from error
+        if "embedded null" in str(error):
+            raise DataError(f"{shown!r} is no usable path: {error}") from None
+        reason = "".join(str(error).strip().splitlines()[:1])[:_SHOWN]
+        raise DataError(f"{shown} is no {kind}, or damaged ({reason}): write it again") from error
+
+
+def open_packed(path: str) -> BinaryIO:
+    """Open a regular file for reading in bytes; one that a tool has packed is unpacked.
+
+    gzip, bzip2, xz and zstd are known by how it begins. Raises `DataError` where it is empty, or no
+    text but an archive, a workbook, a Parquet file; reading raises OSError where the file is
+    damaged, or unpacks to more than 1 GiB and 100 times its size.
+    """
+    file = open_regular(Path(path).expanduser())
+    try:
+        start = file.read(16)
+        file.seek(0)
+        if not start:
+            raise DataError(f"{path} is empty: give a file with data")
+        refuse_binary(start, path)
+        for begin, (_, unpack) in _PACKED.items():
+            if start.startswith(begin):
+                return io.BufferedReader(_Unpacked(file, unpack(file)), _BUFFER)
+        return file
+    except BaseException:
+        file.close()
+        raise
+
+
+def refuse_binary(start: bytes, path: str, packed: bool = False) -> None:
+    """Raise `DataError` where what begins so is no text, or is ``packed`` where that may not be."""
+    kinds = {begin: f"packed by {tool}: unpack it first" for begin, (tool, _) in _PACKED.items()}
+    for begin, kind in (_BINARY | kinds if packed else _BINARY).items():
+        if start.startswith(begin):
+            raise DataError(f"{path} is {kind}")
+
+
+class _Unpacked(io.RawIOBase):
+    """Bounded stream over a packed file."""
+
+    def __init__(self, file: BinaryIO, unpacked: Any) -> None:
+        self._file, self._unpacked = file, unpacked
+        self._most = self._left = unpacked_most(os.fstat(file.fileno()).st_size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            content = self._unpacked.read(len(buffer))
+        except Exception as error:  # each library raises its own
+            raise OSError(errno.EIO, f"it is damaged or cut short ({error})") from error
+        self._left -= len(content)
+        if self._left < 0:
+            raise OSError(errno.EFBIG, f"it unpacks to more than {self._most} bytes")
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._unpacked.close()
+            self._file.close()
+        super().close()

@@ -36,8 +36,15 @@ from dbgsom_core.interfaces.stopping import StoppingAbilities
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
 from dbgsom_core.plugins.doctor import Send, enabled_distributions, run_isolated, when_imported
-from dbgsom_core.plugins.offers import STEP, TRANSFORMER, Offered, kinds_of, missing_methods
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
+from dbgsom_core.plugins.registry import (
+    OWN_DISTRIBUTION,
+    STEP,
+    TRANSFORMER,
+    Offered,
+    get_registry,
+    kinds_of,
+    missing_methods,
+)
 
 if TYPE_CHECKING:
     import pytest

@@ -26,8 +26,9 @@ from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, images_of
 from dbgsom_core.interfaces.guard import is_own
 from dbgsom_core.interfaces.measures import Evaluation, MeasureAbilities
-from dbgsom_core.interfaces.run_log import ARTIFACTS, SCALARS
 from dbgsom_core.interfaces.trackers import (
+    ARTIFACTS,
+    SCALARS,
     Ranking,
     Run,
     RunResult,
@@ -36,7 +37,7 @@ from dbgsom_core.interfaces.trackers import (
     Variant,
 )
 from dbgsom_core.plugins.callbacks import Callbacks, call
-from dbgsom_core.plugins.offers import STEP
+from dbgsom_core.plugins.registry import STEP
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import Subject, ask, check
 

@@ -25,10 +25,9 @@ from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.context import Context, seed_of
 from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
 from dbgsom_core.interfaces.growth import DataSummary, VerticalState
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.guard import guarded, lookup_in_use
 from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.stopping import judges_targets
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap

@@ -16,7 +16,7 @@ from dbgsom_core.engine.loops import bisect_groups
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.results import PerSample, Totals, units_of, won_sums
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.interfaces.arrays import FloatArray
+from dbgsom_core.interfaces.context import FloatArray
 from dbgsom_core.training.targets import UNLABELLED, Target
 
 BLOCK = 1 << 13  # samples whose nearest groups are sought at a time: what is made of them is cached

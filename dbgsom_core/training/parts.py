@@ -11,11 +11,10 @@ from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
 from dbgsom_core.interfaces.engine import Engine
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
-from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.guard import guarded, lookup_in_use
 from dbgsom_core.interfaces.initialisations import GridShape
 from dbgsom_core.interfaces.kernels import Kernel, KernelAbilities, Schedule
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities
-from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.interfaces.metrics import Metric, MetricAbilities
 from dbgsom_core.interfaces.stopping import StoppingRule, judges_targets, measures_of

@@ -25,9 +25,8 @@ from dbgsom_core.errors import ComponentError, callers_level
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent, ignore_epoch
 from dbgsom_core.interfaces.growth import Birth, GrowthAbilities, GrowthState
-from dbgsom_core.interfaces.guard import guarded, who
+from dbgsom_core.interfaces.guard import guarded, lookup_in_use, who
 from dbgsom_core.interfaces.kernels import KernelAbilities
-from dbgsom_core.interfaces.lookup import lookup_in_use
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.stopping import STOP, StoppingAbilities, StopState, judges_targets
 from dbgsom_core.som_map.som_map import CHANGES, Change, Death, SomMap, changed_map

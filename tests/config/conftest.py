@@ -255,21 +255,9 @@ def bench(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="session")
 def fakes() -> SimpleNamespace:
-    classes = (
-        Bubble,
-        Euclid,
-        Fixed,
-        Gauss,
-        Grow,
-        Lot,
-        Majority,
-        Picture,
-        Power,
-        Quality,
-        Toy,
-        Track,
-        DefaultTrack,
-    )
+    classes = {cls for offers in OFFERS.values() for cls in offers.values()} - {
+        OFFERS["metrics"]["lost"]
+    }
     return SimpleNamespace(**{cls.__name__: cls for cls in classes})
 
 

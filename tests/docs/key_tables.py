@@ -26,13 +26,7 @@ _MOST = 8  # names that a cell lists
 
 
 def with_tables(page: str, registry: Registry) -> str:
-    """Return a markdown page with its tables of keys made anew.
-
-    Raises
-    ------
-    ConfigError
-        A marker names no section.
-    """
+    """Return a markdown page with its tables of keys made anew."""
     schema = experiment_schema(registry, references=False)
 
     def table(match: re.Match[str]) -> str:
@@ -40,7 +34,8 @@ def with_tables(page: str, registry: Registry) -> str:
         section = _section(schema, path)
         rows = _rows(schema, section, bool(deep))
         lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
-        lines += [f"| {' | '.join(_cell(one) for one in row)} |" for row in rows]
+        cells = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+        lines += [f"| {' | '.join(row)} |" for row in cells]
         return match[1] + "\n" + "\n".join(lines) + "\n\n" + match[3]
 
     return _MARKED.sub(table, page)
@@ -156,13 +151,9 @@ def _number(about: Schema, kind: str) -> str:
         return f"{what} between {_plain(above)} and {_plain(below)}"
     if above == 0 and high is None:
         return f"positive {what}"
-    words = [
-        f"above {above:g}" if above is not None else "",
-        f"of at least {low:g}" if low is not None else "",
-        f"below {below:g}" if below is not None else "",
-        f"at most {high:g}" if high is not None else "",
-    ]
-    return " ".join([what, " and ".join(filter(None, words))]).strip()
+    bounds = {"above": above, "of at least": low, "below": below, "at most": high}
+    words = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+    return " ".join([what, " and ".join(words)]).strip()
 
 
 def _plain(value: float) -> str:
@@ -173,17 +164,9 @@ def _name(about: Schema) -> str:
     return str(about["$ref"].rpartition("/")[2])
 
 
-def _target(schema: Schema, name: str) -> Schema:
-    return schema["$defs"].get(name, {})  # type: ignore[no-any-return]
-
-
 def _or(words: Sequence[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} or {last}" if first else last
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.interfaces.trackers import TrackerAbilities
-from dbgsom_core.plugins.offers import kinds_of
+from dbgsom_core.plugins.registry import kinds_of
 
 BASES = {
     api.MetricComponent: MetricAbilities,

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.api import Component
-from dbgsom_core.plugins.offers import Offered
-from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.plugins.registry import Offered, get_registry
 from dbgsom_core.testing import all_checks, checks_for, parametrize_with_checks, run_checks
 from dbgsom_core.testing.kit import check_offer, run_check
 

@@ -9,8 +9,7 @@ from dbgsom_core.api import Component, hookimpl
 from dbgsom_core.errors import PluginError, UnknownNameError
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.plugins import registry as plugins_module
-from dbgsom_core.plugins.offers import Offered
-from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.plugins.registry import Offered, Registry, get_registry
 
 
 class Laplace(Component):

@@ -14,7 +14,7 @@ from dbgsom_core.api import SQUARE, Component, Grid, hookimpl
 from dbgsom_core.cli.plugins import describe, find_components, list_components
 from dbgsom_core.config.json_schema import experiment_schema
 from dbgsom_core.errors import ComponentError, ConfigError, PluginError
-from dbgsom_core.plugins.doctor import diagnose
+from dbgsom_core.plugins.doctor import defects
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.api import run
 from dbgsom_core.testing.kit import check_offer
@@ -181,7 +181,7 @@ def test_a_prepare_step_by_name(installed, iris):
         ran(prepare="halves")
     clashes = {one["status"] for one in list_components(registry) if one["name"] == "halves"}
     assert clashes == {"clash"}
-    gone = [(one.name, one.distribution) for one in diagnose(registry) if one.problem == "stale"]
+    gone = [(one.name, one.distribution) for one in defects(registry) if one.problem == "stale"]
     assert gone == [("halves", "dbgsom-other")]
 
 

@@ -9,7 +9,7 @@ import yaml
 import dbgsom_core
 from dbgsom_core import persistence
 from dbgsom_core.errors import ConfigError, DataError
-from dbgsom_core.plugins.offers import Offered
+from dbgsom_core.plugins.registry import Offered
 from dbgsom_core.runs.folder import read_run
 
 SMALL = {

@@ -1,16 +1,20 @@
-"""Turn arrays that somebody stored into samples and targets, or say what is wrong with them."""
+"""Arrays that somebody stored, and texts of tables, as samples and targets."""
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
 from dbgsom_core.api import Data, DataError
+from dbgsom_core.tables import as_array, parse_numbers
 
 Missing = Literal["error", "keep"]
 CURE = "drop or fill such cells, or set missing: keep where the metric takes missing values"
@@ -21,6 +25,8 @@ ImageShape = Annotated[
 ]
 IMAGE_SHAPE = "[rows, columns] of samples that are images, which figures then draw; null: none"
 _ROWS = 1 << 16  # rows that the search for missing values looks at in one go
+_TEXTS = 1 << 18  # texts that become objects of Python at a time
+INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 
 
 def samples(
@@ -104,3 +110,30 @@ def as_images(data: Data, shape: tuple[int, int] | None, where: str) -> Data:
             f"{given}: set [rows, columns] of one image"
         )
     return replace(data, image_shape=shape)
+
+
+def numbers_or_text(texts: pa.Array, decimal: str = ".", thousands: str = "") -> NDArray[Any]:
+    """Return texts (n,) as int64 where all are integers, else float64 where all are numbers.
+
+    Otherwise, and where a number has a leading zero (a code, no quantity), they stay text.
+    """
+    encoded = as_array(texts).dictionary_encode()
+    words = encoded.dictionary.to_pylist()
+    where: NDArray[Any] = np.asarray(encoded.indices)
+    values, bad = parse_numbers(encoded.dictionary, decimal, thousands, words=())
+    codes = any(re.match(r"[+-]?0\d", word) for word in words)
+    kind: Any = np.float64
+    if bad.any() or codes or any(word.lower() in ("true", "false") for word in words):
+        kind = np.str_
+    elif all(map(INTEGER.fullmatch, words)):
+        largest = max((abs(int(word)) for word in words), default=0)
+        kind = np.int64 if largest < 2**63 else np.str_
+    distinct = values if kind is np.float64 else np.array(words, dtype=np.str_).astype(kind)
+    return np.asarray(distinct[where])
+
+
+def text_array(texts: pa.Array) -> NDArray[np.str_]:
+    known = pc.fill_null(texts, "")
+    starts = range(0, max(1, len(known)), _TEXTS)  # as objects of Python they take much memory
+    parts = (known.slice(start, _TEXTS).to_pylist() for start in starts)
+    return np.concatenate([np.array(part, dtype=np.str_) for part in parts])

@@ -31,15 +31,12 @@ _SPARE = 2  # times what is written must be free: the disk is others', too
 
 
 class ParquetBlocks:
-    """Columns of numbers of Parquet files, one after the other, as samples (n, D).
+    """Columns of numbers, at ``places`` of Parquet files, as samples (n, D); nulls are nan.
 
     Where they are ``unpacked`` they are decoded once, into a temporary file that is gone with this
-    object, whatever ends the process. Else slices that follow each other, requested by several
-    threads in about this order, are decoded once in each pass; memory holds some pages of each
-    column.
-
-    ``files`` have the same columns, those at ``places`` hold integers, floats or booleans, whose
-    nulls are nan. ``unpacked`` None: where a disk has room for twice what that takes.
+    object, whatever ends the process (None: where a disk has room for twice what that takes). Else
+    slices that follow each other, requested by several threads in about this order, are decoded
+    once in each pass; memory holds some pages of each column.
     """
 
     in_order = True
@@ -64,48 +61,38 @@ class ParquetBlocks:
         return ParquetBlocks, (self.files, self._places, self.dtype.name, self._unpacks)
 
     def __getitem__(self, rows: slice) -> NDArray[np.floating[Any]]:
-        """Return the rows (m, D) of a slice without a step.
-
-        Raises
-        ------
-        DataError
-            A file cannot be read, or has changed.
-        """
+        """Return the rows (m, D) of a slice; `DataError`: a file is damaged, or has changed."""
         start, stop, _ = rows.indices(self.shape[0])
         out = np.empty((max(stop - start, 0), self.shape[1]), self.dtype)
         with self._lock:
             if not self._is_decided:
                 self._unpack()
                 self._is_decided = True
-        if self._unpacked is not None:
-            for number in self._between(start, stop):
-                self._check(number)
-            _read_at(self._unpacked, start * self.shape[1] * self.dtype.itemsize, out)
-            return out
-        for number in self._between(start, stop):
+        ends = bisect_right(self._starts, start) - 1, bisect_right(self._starts, stop - 1)
+        for number in range(*ends) if len(out) else ():
+            path = self.files[number]
+            with reading(path, "Parquet file"):
+                if _facts(Path(path).stat()) != self._facts[number]:
+                    raise DataError(
+                        f"{path} changed while it was read: leave it as it is until the end, and "
+                        "begin again"
+                    )
+            if self._unpacked is not None:
+                continue
             low, high = max(start, self._starts[number]), min(stop, self._starts[number + 1])
             with self._lock:
-                self._check(number)
                 parts = self._cursor(number, low).read(low, high)
             for first, part in parts:
                 begin, end = max(low, first), min(high, first + len(part))
                 out[begin - start : end - start] = part[begin - first : end - first]
+        if self._unpacked is not None and out.size:
+            left, at = out.data.cast("B"), start * self.shape[1] * self.dtype.itemsize
+            while len(left):
+                n = os.preadv(self._unpacked.fileno(), [left], at)
+                if not n:
+                    raise OSError("the temporary file is shorter than what was written to it")
+                left, at = left[n:], at + n
         return out
-
-    def _between(self, start: int, stop: int) -> range:
-        """Return the numbers of the files in which rows are."""
-        if stop <= start:
-            return range(0)
-        return range(bisect_right(self._starts, start) - 1, bisect_right(self._starts, stop - 1))
-
-    def _check(self, number: int) -> None:
-        path = self.files[number]
-        with reading(path, "Parquet file"):
-            if _facts(Path(path).stat()) != self._facts[number]:
-                raise DataError(
-                    f"{path} changed while it was read: leave it as it is until the end, and "
-                    "begin again"
-                )
 
     def _cursor(self, number: int, row: int) -> _Cursor:
         for cursor in reversed(self._cursors):
@@ -118,7 +105,6 @@ class ParquetBlocks:
         return cursor
 
     def _decoded(self, number: int) -> Iterator[NDArray[Any]]:
-        """Yield the rows of a file, some at a time."""
         path, rows = self.files[number], max(1, _BATCH // self.shape[1])
         with reading(path, "Parquet file"), open_regular(Path(path)) as stream:
             file = parquet_file(stream)
@@ -139,8 +125,13 @@ class ParquetBlocks:
 
     def _unpack(self) -> None:
         """Decode all rows into a temporary file, where a disk has room for that."""
-        size = self.shape[0] * self.shape[1] * self.dtype.itemsize
-        folder = _folder_with_space(size)
+        size, folder = self.shape[0] * self.shape[1] * self.dtype.itemsize, None
+        # TMPDIR comes first, then /var/tmp, since /tmp is memory on some systems.
+        names = (os.environ.get("TMPDIR", ""), "/var/tmp", tempfile.gettempdir())
+        for one in filter(None, dict.fromkeys(names)):
+            if os.access(one, os.W_OK | os.X_OK) and shutil.disk_usage(one).free > _SPARE * size:
+                folder = one
+                break
         if folder is not None and hasattr(os, "preadv"):  # not so on Windows
             try:
                 file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
@@ -189,27 +180,6 @@ class _Cursor:
                 self._kept.popleft()
             self.oldest = self._kept[0][0]
         return [one for one in self._kept if one[0] < stop and one[0] + len(one[1]) > start]
-
-
-def _folder_with_space(size: int) -> str | None:
-    """Return a folder for temporary files on a disk with room for so many bytes twice, or None.
-
-    TMPDIR comes first, then /var/tmp, since /tmp is memory on some systems.
-    """
-    for folder in dict.fromkeys((os.environ.get("TMPDIR", ""), "/var/tmp", tempfile.gettempdir())):
-        usable = folder and os.access(folder, os.W_OK | os.X_OK)
-        if usable and shutil.disk_usage(folder).free > _SPARE * size:
-            return folder
-    return None
-
-
-def _read_at(file: IO[bytes], at: int, out: NDArray[Any]) -> None:
-    left = out.data.cast("B") if out.size else memoryview(b"")
-    while len(left):
-        n = os.preadv(file.fileno(), [left], at)
-        if not n:
-            raise OSError("the temporary file is shorter than what was written to it")
-        left, at = left[n:], at + n
 
 
 def _facts(found: os.stat_result) -> tuple[int, ...]:

@@ -29,7 +29,6 @@ from dbgsom_plugins.datasets._arrays import (
 from dbgsom_plugins.engines.local import memory
 
 _NPY_START = b"\x93NUMPY"
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _SHOWN = 20  # names that a message lists
 
 
@@ -54,19 +53,11 @@ class Npy(Component):
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
-        """Write samples into a folder, and return the fields that read them."""
         path = Path(folder) / "samples.npy"
         np.save(path, np.sqrt(np.arange(12.0)).reshape(4, 3))
         return {"path": str(path)}
 
     def load(self) -> Data:
-        """Return the samples, and the targets where a file was given.
-
-        Raises
-        ------
-        DataError
-            A file is missing, damaged or needs pickle, or the arrays are no samples and targets.
-        """
         stored = _read_npy(self.path, self.mapped)
         X = samples(stored, self.path, self.missing)
         if not isinstance(stored, np.memmap):
@@ -115,28 +106,18 @@ class Npz(Component):
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
-        """Write an archive into a folder, and return the fields that read it."""
         path = Path(folder) / "samples.npz"
         np.savez(path, X=np.sqrt(np.arange(12.0)).reshape(4, 3), y=np.arange(4) % 2)
         return {"path": str(path)}
 
     def load(self) -> Data:
-        """Return the samples, and the targets where the archive has them.
-
-        Raises
-        ------
-        DataError
-            The archive is missing or damaged, lacks an array, or an array is no samples or targets.
-        """
         file = Path(self.path).expanduser()
         with reading(self.path, ".npz archive"), open_regular(file) as stream:
             if stream.read(len(_NPY_START)) == _NPY_START:
                 raise DataError(f"{self.path} is a .npy file: read it with the data set 'npy'")
             size = os.fstat(stream.fileno()).st_size
             if size > memory():
-                raise DataError(
-                    f"{self.path} has {size} bytes, more than this machine has memory: give a part"
-                )
+                raise DataError(f"{self.path} has {size} bytes, more than this machine has memory")
             check_written(file, self.path)
             with zipfile.ZipFile(stream) as archive:
                 return self._data(archive, unpacked_most(size))
@@ -171,8 +152,7 @@ class Npz(Component):
 
 
 def _can_stay(X: NDArray[Any]) -> bool:
-    """Return whether training can read an array where it is."""
-    return X.dtype in _FLOATS and X.flags.c_contiguous
+    return X.dtype in (np.dtype(np.float32), np.dtype(np.float64)) and X.flags.c_contiguous
 
 
 def _read_npy(path: str, mapped: bool | None = False) -> NDArray[Any]:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import codecs
-import re
 import warnings
-from abc import abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from dbgsom_core.api import Component, Data, DataError
-from dbgsom_core.errors import callers_level
+from dbgsom_core.errors import callers_level, did_you_mean
 from dbgsom_core.tables import (
     ISO_DATES,
     NA_VALUES,
+    PARTS,
     CellsError,
     Columns,
     CsvDialect,
@@ -35,32 +34,84 @@ from dbgsom_core.tables import (
     numbered,
     open_table,
     parse_numbers,
+    write_table,
 )
 from dbgsom_plugins.datasets._arrays import (
     CURE,
     IMAGE_SHAPE,
+    INTEGER,
     MISSING,
     ImageShape,
     Missing,
     as_images,
+    numbers_or_text,
+    text_array,
 )
 from dbgsom_plugins.datasets._parquet_blocks import ParquetBlocks
-from dbgsom_plugins.datasets._roles import Names, Roles, choose_roles
 from dbgsom_plugins.engines.local import memory
 
 _TARGET_CURE = "drop or fill such samples, or set missing_target: drop, or unlabelled"
 _TEXT_CURE = "list the column under categorical, id or drop, or make it the target"
 _LOOKED_AT = 1000  # rows by which columns of dates are known
-_TEXTS = 1 << 18  # texts that become objects of Python at a time
 _DATES = 0.9  # share of dates from which on what is none is a fault
-_LEADING_ZERO = r"^[+-]?0\d"
-_INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 _WITHOUT = "is no number: write it without '"
-_PARTS = ("year", "month", "day", "weekday", "hour")
+_ROLES = {
+    "target": "target", "id": "id", "extra": "extra", "drop": "dropped", "columns": "among columns",
+}  # fmt: skip
+_SHOWN = 20  # column names that a message lists
+
+
+# Columns by name or number; where a list is expected, one is a list of one.
+Names = Annotated[
+    str | int | tuple[str | int, ...],
+    BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given),
+]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The roles of a table's columns, all as positions from 0."""
+
+    names: Sequence[str]  # of every column of the file, numbered where one stands there twice
+    features: tuple[int, ...]  # become samples, in the file's order, categorical ones included
+    categorical: frozenset[int]
+    target: int | None
+    ids: tuple[int, ...] = ()
+    extra: tuple[int, ...] = ()  # numbers that figures show and the map is not trained on
+    units: Mapping[int, str] = field(default_factory=dict)
+    annotations: tuple[int, ...] = ()  # dates that are no features, kept beside the samples
+
+    @property
+    def used(self) -> tuple[int, ...]:
+        target = () if self.target is None else (self.target,)
+        return tuple(sorted({*self.features, *target, *self.ids, *self.extra}))
+
+
+def _position(role: str, column: str | int, names: Sequence[str]) -> int:
+    if isinstance(column, int):
+        if not -len(names) <= column < len(names):
+            raise DataError(
+                f"{role} is column {column}, but there are {len(names)} columns, from 0"
+            )
+        return column % len(names)
+    places = [i for i, name in enumerate(names) if name == column.strip()]
+    if len(places) == 1:
+        return places[0]
+    if places:
+        raise DataError(
+            f"two columns are called '{column}' ({', '.join(map(str, places))}, from 0): rename "
+            f"one, or give the number of the one that is meant by {role}"
+        )
+    listed = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    raise DataError(
+        f"{role} column '{column}' does not exist{did_you_mean(column, names)} (columns: {listed})"
+    )
 
 
 class Table(Component):
     """Fields of every reader of tables: one sample a row, one column a feature or a role."""
+
+    format: ClassVar[str]
 
     path: str = Field(min_length=1, description="the file; relative to the working directory")
     target: str | int | None = Field(
@@ -131,43 +182,93 @@ class Table(Component):
         """
         table = self._open()
         roles = self._roles(table)
-        self._check_memory(table, roles)
+        size = sum(file.stat().st_size for file in table.files)
+        size = max(size, 8 * (table.num_rows or 0) * len(roles.used))
+        if size > memory():
+            raise DataError(
+                f"{self.path} has {size} bytes, more than this machine has memory: choose fewer "
+                "columns, or give a part of it"
+            )
         roles, forms = self._without_dates(roles, self._date_forms(table, roles))
         return self._data(table, roles, forms)
 
-    @abstractmethod
-    def _open(self) -> TableReader: ...
+    @classmethod
+    def examples(cls, folder: str | Path) -> dict[str, Any]:
+        path = Path(folder) / f"table.{cls.format}"
+        columns = {"a": [1, 3, 2, 4], "b": [2.5, 1.5, 0.5, 2], "class": ["x", "y", "x", "y"]}
+        write_table(path, [columns])
+        return {"path": str(path), "target": "class"}
+
+    def _open(self) -> TableReader:
+        return open_table(self.path, format=self.format)
 
     def _roles(self, table: TableReader) -> Roles:
-        roles = choose_roles(
-            self.path,
-            table.names,
-            self.target,
-            self.id,
-            self.columns,
-            self.drop,
-            self.categorical,
-            self.extra,
-            self.units,
-        )
-        nested = [roles.names[i] for i in roles.used if pa.types.is_nested(table.types[i])]
-        if nested:
-            raise DataError(f"{self.path}: column '{nested[0]}' holds lists or records: drop it")
-        return roles
+        """Return the roles of all columns, or raise all that is wrong with them."""
+        names, faults = table.names, list[str]()
 
-    def _check_memory(self, table: TableReader, roles: Roles) -> None:
-        most = memory()
-        size = sum(file.stat().st_size for file in table.files)
-        if size > most:
-            raise DataError(
-                f"{self.path} has {size} bytes, more than this machine has memory: give a part of "
-                "it"
-            )
-        if 8 * (table.num_rows or 0) * len(roles.used) > most:
-            raise DataError(
-                f"{self.path} has {table.num_rows} rows of {len(roles.used)} columns, more than "
-                "this machine has memory: choose fewer columns, or give a part of it"
-            )
+        def found(role: str, columns: Names | None) -> dict[int, str]:
+            given = columns if isinstance(columns, tuple) else () if columns is None else (columns,)
+            places = {}
+            for column in given:
+                try:
+                    places[_position(role, column, names)] = role
+                except DataError as error:
+                    faults.append(str(error))
+            return places
+
+        def clash(column: int, one: str, other: str) -> None:
+            faults.append(f"column '{names[column]}' is {one} and {other}: choose one")
+
+        goals, left_out = found("target", self.target), found("drop", self.drop)
+        identifying, features = found("id", self.id), found("columns", self.columns)
+        categories, beside = found("categorical", self.categorical), found("extra", self.extra)
+        units: dict[int, str] = {}
+        for key, unit in (self.units or {}).items():
+            counted = key not in names and key.isdecimal()  # keys are text
+            units |= dict.fromkeys(found("units", int(key) if counted else key), unit)
+        roles: dict[int, str] = {}
+        for part in (goals, identifying, beside, left_out, features):
+            for column in part.keys() & roles.keys():
+                clash(column, _ROLES[roles[column]], _ROLES[part[column]])
+            roles |= part
+        for column in categories.keys() & (roles.keys() - features.keys()):
+            clash(column, "categorical", _ROLES[roles[column]])
+        for column in units.keys() & (identifying.keys() | categories.keys()):
+            clash(column, "an id" if column in identifying else "categorical", "has a unit")
+        kept = tuple(i for i in range(len(names)) if i not in roles)
+        if self.columns is not None:
+            kept = tuple(sorted(features))
+            for column in categories.keys() - roles.keys():
+                faults.append(f"column '{names[column]}' is categorical, but not among columns")
+        faults += [
+            f"column {i} (from 0) has no name (an index?): name it, or add {i} to drop"
+            for i in kept
+            if not names[i]
+        ]
+        used = [*kept, *goals, *identifying, *beside]
+        for name, count in Counter(names[i] for i in used).items():
+            if count > 1 and not any(f"called '{name}'" in fault for fault in faults):
+                places = ", ".join(str(i) for i in used if names[i] == name)
+                faults.append(
+                    f"two columns are called '{name}' ({places}, from 0): rename one, or add its "
+                    "number to drop"
+                )
+        if not kept and not faults:
+            faults.append("no column is left for the samples: drop fewer")
+        nested = [i for i in used if pa.types.is_nested(table.types[i])]
+        if nested and not faults:
+            faults.append(f"column '{names[nested[0]]}' holds lists or records: drop it")
+        if faults:
+            raise DataError("\n".join(f"{self.path}: {fault}" for fault in faults))
+        return Roles(
+            numbered(names),
+            kept,
+            frozenset(categories),
+            next(iter(goals), None),
+            tuple(identifying),
+            tuple(beside),
+            {i: unit for i, unit in units.items() if i in {*kept, *goals, *beside}},
+        )
 
     def _date_forms(self, table: TableReader, roles: Roles) -> dict[int, str]:
         """Return the forms of the features that are dates."""
@@ -221,14 +322,14 @@ class Table(Component):
 
     def _columns(self, table: TableReader, roles: Roles) -> Columns:
         """Return what a model is to know of the columns, all features being numbers."""
-        names = numbered(roles.names)
-        dialect = table.dialect or CsvDialect()
+        names, dialect = roles.names, table.dialect or CsvDialect()
         kinds = {table.types[i] for i in roles.features}
         return Columns(
             names=tuple(names[i] for i in roles.features),
             target=None if roles.target is None else names[roles.target],
             ids=tuple(names[i] for i in roles.ids),
-            dropped=tuple(names[i] for i in (*roles.dropped, *roles.extra)),
+            dropped=tuple(name for i, name in enumerate(names) if i not in roles.used)
+            + tuple(names[i] for i in roles.extra),
             na_values=self.na_values,
             decimal=dialect.decimal or ".",
             thousands=dialect.thousands or "",
@@ -238,20 +339,20 @@ class Table(Component):
         )
 
     def _data(self, table: TableReader, roles: Roles, forms: Mapping[int, str]) -> Data:
-        names, plain, faults = numbered(roles.names), self._columns(table, roles), Faults()
+        names, plain, faults = roles.names, self._columns(table, roles), Faults()
         values, n = self._values(table, roles, forms, plain, faults)
         if not n:
             cure = "a header and no line below it" if table.format == "csv" else "no rows"
             raise DataError(f"{self.path} has {cure}: give a file with data")
-        empty = np.zeros(n, dtype=bool)
-        if self.missing == "keep":
-            empty = _empty_rows([values[i] for i in roles.features], plain)
+        empty = np.full(n, self.missing == "keep")  # rows in which no feature has a value
+        for i in roles.features:
+            if empty.any():
+                empty &= plain.missing(values[i])
+        empty &= not empty.all()
         kept = ~empty
         y = None
         if roles.target is not None:
-            y, has_target = self._target(
-                values.pop(roles.target), names[roles.target], plain, kept, faults
-            )
+            y, has_target = self._target(values.pop(roles.target), plain, kept, faults)
             kept &= has_target
         categories, parts = {}, {}
         for i in roles.features:
@@ -263,7 +364,11 @@ class Table(Component):
                     )
                 categories[names[i]] = tuple(sorted(cells.to_pylist())) or ("",)
             elif i in forms:
-                parts[names[i]] = (forms[i], *self._date_parts(values[i], forms[i], plain))
+                days = Columns(("t",), dates={"t": (forms[i], "ordinal")}, na_values=self.na_values)
+                found = days.features([values[i]], n, {}, Faults())
+                has_times = (found[~np.isnan(found)] % 1).any()
+                chosen = PARTS if has_times else PARTS[:-1]
+                parts[names[i]] = (forms[i], *(chosen if self.dates == "parts" else ("ordinal",)))
         beside = self._beside(roles, plain, values, kept, faults)
         columns = replace(plain, categories=categories, dates=parts)
         features = (values.pop(i) for i in roles.features)
@@ -294,19 +399,18 @@ class Table(Component):
         faults: Faults,
     ) -> dict[str, Any]:
         """Return ids, annotations and variables of the rows that stay, as fields of `Data`."""
-        names = numbered(roles.names)
         written = replace(columns, na_values=())  # NA may be an id
-        text = {names[i]: _text_array(written.texts(values.pop(i)))[kept] for i in roles.ids}
-        text |= {
-            names[i]: _text_array(columns.texts(values.pop(i)))[kept] for i in roles.annotations
-        }
-        extra = tuple(names[i] for i in roles.extra)
+
+        def texts(of: Columns, places: Sequence[int]) -> dict[str, NDArray[np.str_]]:
+            return {roles.names[i]: text_array(of.texts(values.pop(i)))[kept] for i in places}
+
+        extra = tuple(roles.names[i] for i in roles.extra)
         as_numbers = replace(columns, names=extra, categories={}, dates={}, dtype="float64")
         cells = (values.pop(i) for i in roles.extra)
         numbers = as_numbers.features(cells, len(kept), {}, faults)
         return {
-            "ids": {name: text[name] for name in columns.ids} or None,
-            "annotations": {name: text[name] for name in columns.annotations},
+            "ids": texts(written, roles.ids) or None,
+            "annotations": texts(columns, roles.annotations),
             "variables": dict(zip(extra, numbers[kept].T, strict=True)),
         }
 
@@ -322,19 +426,17 @@ class Table(Component):
 
         Features that are numbers, and extra columns, are arrays of numbers; all others of pyarrow.
         """
-        names, n = numbered(roles.names), 0
-        coded = {*roles.categorical, *forms}
-        numbers = {i for i in (*roles.features, *roles.extra) if i not in coded}
+        n, numbers = 0, {*roles.features, *roles.extra} - {*roles.categorical, *forms}
         numbers |= {i for i in roles.units if i == roles.target}
         read = sorted({*roles.used, *roles.annotations})
         parts: dict[int, Any] = {i: [] for i in read}
-        plain_numbers = {i for i in numbers if i not in roles.units}
-        for batch in table.batches(read, numbers=plain_numbers, na_values=self.na_values):
+        without_units = numbers - roles.units.keys()
+        for batch in table.batches(read, numbers=without_units, na_values=self.na_values):
             found = Faults()
             for i, column in zip(read, batch.columns, strict=True):
                 cells: Any = as_array(column)
                 if i in numbers:
-                    cells = plain.numbers(names[i], cells, found, hint=self._cure)
+                    cells = plain.numbers(roles.names[i], cells, found, hint=self._cure)
                 parts[i].append(cells)
             faults.merge(found.shift(n))
             n += batch.num_rows
@@ -358,13 +460,12 @@ class Table(Component):
     def _target(
         self,
         column: Any,
-        name: str,
         plain: Columns,
         kept: NDArray[np.bool_],
         faults: Faults,
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return the targets of rows that stay, and which rows (n,) these are."""
-        missing = plain.missing(column)
+        missing, name = plain.missing(column), plain.target or ""
         has_target = np.ones(len(missing), dtype=bool)
         if self.missing_target == "error":
             rows = np.flatnonzero(missing & kept)
@@ -397,13 +498,6 @@ class Table(Component):
             y = whole[chosen]
         return y, has_target
 
-    def _date_parts(self, column: Any, form: str, plain: Columns) -> tuple[str, ...]:
-        if self.dates == "ordinal":
-            return ("ordinal",)
-        days = Columns(("t",), dates={"t": (form, "ordinal")}, na_values=plain.na_values)
-        found = days.features([column], len(column), {}, Faults())
-        return _PARTS if (found[~np.isnan(found)] % 1).any() else _PARTS[:-1]
-
 
 class Csv(Table):
     """A table in a CSV file: one sample a line, one feature a column.
@@ -414,9 +508,11 @@ class Csv(Table):
     gzip, bzip2, xz or zstd has packed is unpacked, up to 1 GiB or 100 times its size.
     """
 
+    format: ClassVar[str] = "csv"
+
     delimiter: str = Field(
         default=",",
-        pattern=r'^[^"\r\n]$',
+        pattern=r"^[\t !#-~]$",
         description="the character between two fields; a first line sep=; that parts the header "
         "comes first",
     )
@@ -450,20 +546,13 @@ class Csv(Table):
             )
         return self
 
-    @classmethod
-    def examples(cls, folder: str | Path) -> dict[str, Any]:
-        """Write a table into a folder, and return the fields that read it."""
-        path = Path(folder) / "table.csv"
-        path.write_text("a,b,class\n1,2.5,x\n3,1.5,y\n2,0.5,x\n4,2,y\n", encoding="utf-8")
-        return {"path": str(path), "target": "class"}
-
     def _open(self) -> TableReader:
         thousands = self.thousands or ""
         dialect = CsvDialect(self.delimiter, self.encoding, self.decimal, thousands, self.header)
         table = open_table(self.path, dialect, guess=False, format="csv")
         _, bad = parse_numbers(pa.array(table.names), self.decimal, words=())
         found = [name for name, no in zip(table.names, bad, strict=True) if not no]
-        if self.header and 2 * len(found) > len(bad) and not all(map(_INTEGER.fullmatch, found)):
+        if self.header and 2 * len(found) > len(bad) and not all(map(INTEGER.fullmatch, found)):
             raise DataError(
                 f"{self.path}, line 1 holds numbers instead of column names: "
                 "add a header line or set header: false"
@@ -481,24 +570,14 @@ class Parquet(Table):
     one table.
     """
 
+    format: ClassVar[str] = "parquet"
+
     unpacked: bool | None = Field(
         default=None,
         description="where the engine reads in blocks: keep what is decoded in a temporary file, "
         "in TMPDIR, /var/tmp or /tmp, so that it is decoded once and not in each epoch; it is "
         "gone at the end, however that comes. null: where a disk has room for twice its size",
     )
-
-    @classmethod
-    def examples(cls, folder: str | Path) -> dict[str, Any]:
-        """Write a table into a folder, and return the fields that read it."""
-        from pyarrow import parquet
-
-        path = Path(folder) / "table.parquet"
-        parquet.write_table(_example(), path)
-        return {"path": str(path), "target": "class"}
-
-    def _open(self) -> TableReader:
-        return open_table(self.path, format="parquet")
 
     def opened(self) -> Data | None:
         """Return the table with its features where they are; None where some are no quantities.
@@ -514,10 +593,9 @@ class Parquet(Table):
         if coded or (dates and self.dates != "drop"):
             return None
         roles, _ = self._without_dates(roles, dates)
-        names = [roles.names[i] for i in roles.features]
-        plain = all(is_number(table.types[i]) for i in roles.features)
-        twice = any(roles.names.count(name) > 1 for name in names)
-        if not plain or twice or not table.num_rows:
+        fits = (is_number(table.types[i]) for i in roles.features)
+        twice = (table.names.count(table.names[i]) > 1 for i in roles.features)
+        if not all(fits) or any(twice) or not table.num_rows:
             return None
         columns = self._columns(table, roles)
         X = ParquetBlocks([*map(str, table.files)], roles.features, columns.dtype, self.unpacked)
@@ -528,10 +606,10 @@ class Parquet(Table):
         if n not in (0, X.shape[0]):
             raise DataError(f"{self.path} has columns of unequal length: write it again")
         if roles.target is not None:
-            name = columns.target or ""
-            if self.missing_target == "drop" and columns.missing(values[roles.target]).any():
+            target = values[roles.target]
+            if self.missing_target == "drop" and columns.missing(target).any():
                 return None
-            y, _ = self._target(values[roles.target], name, columns, kept, faults)
+            y, _ = self._target(target, columns, kept, faults)
         beside = self._beside(roles, columns, values, kept, faults)
         if faults:
             raise CellsError(self.path, faults)
@@ -545,60 +623,8 @@ class Feather(Table):
     Its columns are read as those of Parquet files are; a folder of files is one table.
     """
 
-    @classmethod
-    def examples(cls, folder: str | Path) -> dict[str, Any]:
-        """Write a table into a folder, and return the fields that read it."""
-        from pyarrow import feather
-
-        path = Path(folder) / "table.feather"
-        feather.write_feather(_example(), str(path))
-        return {"path": str(path), "target": "class"}
-
-    def _open(self) -> TableReader:
-        return open_table(self.path, format="feather")
-
-
-def numbers_or_text(texts: pa.Array, decimal: str = ".", thousands: str = "") -> NDArray[Any]:
-    """Return texts (n,) as int64 where all are integers, else float64 where all are numbers.
-
-    Otherwise, and where a number has a leading zero (a code, no quantity), they stay text.
-    """
-    encoded = as_array(texts).dictionary_encode()
-    words = encoded.dictionary.to_pylist()
-    where: NDArray[Any] = np.asarray(encoded.indices)
-    values, bad = parse_numbers(encoded.dictionary, decimal, thousands, words=())
-    codes = any(re.match(_LEADING_ZERO, word) for word in words)
-    kind: Any = np.float64
-    if bad.any() or codes or any(word.lower() in ("true", "false") for word in words):
-        kind = np.str_
-    elif all(map(_INTEGER.fullmatch, words)):
-        largest = max((abs(int(word)) for word in words), default=0)
-        kind = np.int64 if largest < 2**63 else np.str_
-    distinct = values if kind is np.float64 else np.array(words, dtype=np.str_).astype(kind)
-    return np.asarray(distinct[where])
+    format: ClassVar[str] = "feather"
 
 
 def _is_moment(kind: pa.DataType) -> bool:
-    """Return whether a type has days, which times of day and durations have not."""
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
-
-
-def _empty_rows(features: Sequence[Any], plain: Columns) -> NDArray[np.bool_]:
-    """Return the rows (n,) in which no feature has a value; none where that is so in all rows."""
-    empty = np.ones(len(features[0]), dtype=bool)
-    for column in features:
-        empty &= plain.missing(column)
-        if not empty.any():
-            break
-    return empty & (not empty.all())
-
-
-def _text_array(texts: pa.Array) -> NDArray[np.str_]:
-    known = pc.fill_null(texts, "")
-    starts = range(0, max(1, len(known)), _TEXTS)  # as objects of Python they take much memory
-    parts = (known.slice(start, _TEXTS).to_pylist() for start in starts)
-    return np.concatenate([np.array(part, dtype=np.str_) for part in parts])
-
-
-def _example() -> pa.Table:
-    return pa.table({"a": [1, 3, 2, 4], "b": [2.5, 1.5, 0.5, 2], "class": ["x", "y", "x", "y"]})

@@ -5,8 +5,16 @@ import pytest
 from pydantic import ValidationError
 
 from dbgsom_core.api import Dataset
-from dbgsom_plugins.datasets.bundled import BreastCancer, Diabetes, Digits, Iris, Wine
-from dbgsom_plugins.datasets.generated import Blobs, Flows, Moons
+from dbgsom_plugins.datasets.small_sets import (
+    Blobs,
+    BreastCancer,
+    Diabetes,
+    Digits,
+    Flows,
+    Iris,
+    Moons,
+    Wine,
+)
 
 
 @pytest.mark.parametrize(

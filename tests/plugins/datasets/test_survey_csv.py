@@ -1,9 +1,5 @@
 """A table as surveys come: marks, dates, gaps, text, and how each column of it is read."""
 
-import bz2
-import gzip
-import lzma
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,22 +51,6 @@ def test_every_kind_of_column_knows_what_is_missing(load):
     assert {name: cells.tolist() for name, cells in data.ids.items()} == {
         "nr": ["007", "008", "009", "010"]
     }
-
-
-@pytest.mark.parametrize(
-    "written",
-    [
-        lambda text: b"\xef\xbb\xbf" + text.encode(),
-        lambda text: b"sep=;\r\n" + text.encode(),
-        lambda text: b'\xef\xbb\xbf"sep=;"\n\n' + text.encode(),
-        lambda text: gzip.compress(text.encode()),
-        lambda text: bz2.compress(text.encode()),
-        lambda text: lzma.compress(text.encode()),
-    ],
-    ids=["BOM", "sep", "BOM and sep", "gzip", "bzip2", "xz"],
-)
-def test_the_ways_of_writing_it_make_no_difference(load, written):
-    np.testing.assert_array_equal(load(written(SURVEY)).X, SAMPLES)
 
 
 @pytest.mark.parametrize("delimiter", [",", ";"])

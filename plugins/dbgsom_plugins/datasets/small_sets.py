@@ -1,8 +1,8 @@
-"""Data sets that are drawn from a known distribution."""
+"""Small data sets: those that come with scikit-learn, and some from known distributions."""
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -12,9 +12,63 @@ from dbgsom_core.api import Component, Data
 Seed = Annotated[
     int, Field(ge=0, le=2**32 - 1, description="seed of the samples, apart from the run's seed")
 ]
-
-
 _MOST = 10**9  # numbers in a table
+
+
+class Bundled(Component):
+    """Base of the data sets: what is loaded with which options, and whether samples are images."""
+
+    function: ClassVar[str]
+    options: ClassVar[dict[str, Any]] = {}
+    image_shape: ClassVar[tuple[int, int] | None] = None
+
+    def load(self) -> Data:
+        from sklearn import datasets
+
+        bunch = getattr(datasets, self.function)(**self.options)
+        classes = bunch.get("target_names")
+        return Data(
+            X=np.ascontiguousarray(bunch.data, dtype=np.float64),
+            y=bunch.target,
+            feature_names=tuple(str(name) for name in bunch.feature_names),
+            target_names=None if classes is None else tuple(str(name) for name in classes),
+            image_shape=self.image_shape,
+        )
+
+
+class Digits(Bundled):
+    """Handwritten digits: 1797 images of 8 × 8 grey levels 0..16, ten classes (Alpaydin 1998)."""
+
+    function: ClassVar[str] = "load_digits"
+    image_shape: ClassVar[tuple[int, int] | None] = (8, 8)
+
+
+class Iris(Bundled):
+    """Iris flowers: 150 samples, 4 lengths in cm, three species (Fisher 1936)."""
+
+    function: ClassVar[str] = "load_iris"
+
+
+class Wine(Bundled):
+    """Italian wines: 178 samples, 13 chemical measurements, three growers (Forina 1988)."""
+
+    function: ClassVar[str] = "load_wine"
+
+
+class BreastCancer(Bundled):
+    """Breast tumours: 569 samples, 30 cell measurements, malignant or benign (Wolberg 1995)."""
+
+    function: ClassVar[str] = "load_breast_cancer"
+
+
+class Diabetes(Bundled):
+    """Diabetes: 442 patients, 10 measurements, how far the disease went in a year (Efron 2004).
+
+    As measured, in years, kg/m², mmHg and so on; targets from 25 to 346.
+    """
+
+    function: ClassVar[str] = "load_diabetes"
+    options: ClassVar[dict[str, Any]] = {"scaled": False}
 
 
 class Blobs(Component):
@@ -40,7 +94,6 @@ class Blobs(Component):
         return self
 
     def load(self) -> Data:
-        """Return X (samples, features) and the cluster of each sample."""
         from sklearn.datasets import make_blobs
 
         X, y = make_blobs(
@@ -70,7 +123,6 @@ class Moons(Component):
     seed: Seed = 0
 
     def load(self) -> Data:
-        """Return X (samples, 2) and 0 for the upper, 1 for the lower moon."""
         from sklearn.datasets import make_moons
 
         X, y = make_moons(n_samples=self.samples, noise=self.noise, random_state=self.seed)
@@ -114,7 +166,6 @@ class Flows(Component):
     seed: Seed = 0
 
     def load(self) -> Data:
-        """Return X (samples, 6), greater than 0, and the kind of each flow."""
         rng = np.random.default_rng(self.seed)
         kinds = rng.integers(len(_TRAFFIC), size=self.samples)
         medians = np.array(list(_TRAFFIC.values()), dtype=np.float64)[kinds]
