@@ -47,11 +47,16 @@ class Units:
 
     def __init__(self, data: Any, prototypes: Floats, find: Callable[[], NDArray[Any]]) -> None:
         self.data, self.prototypes, self._find = data, prototypes, find
+        self._units: NDArray[Any] | None = None
         self._distance: Floats | None = None
 
-    @cached_property
+    @property
     def units(self) -> NDArray[Any]:
-        return self._find()
+        # A cached_property of Python 3.11 has one lock: threads that find those of parts would wait
+        # for the one that finds those of the whole, and this one for them.
+        if self._units is None:
+            self._units = self._find()
+        return self._units
 
     @property
     def bmu(self) -> Any:
