@@ -102,7 +102,7 @@ class PcaRgb(Component):
         if names_neurons(view):
             notes += [DESCRIBED] if can_describe(view) else []
         elif view.estimator != "regressor" and len(np.unique(view.neuron_labels)) <= MAX_CATEGORIES:
-            notes.append(f"Names are those of the {answers_of(view)} that neurons answer.")
+            notes.append(f"Names are the {answers_of(view)} that neurons stand for.")
         sheet = map_of_cells(view, "Prototype colours", colours, notes=notes)
         if view.evaluation.hits.min() == 0:
             sheet.page.legend([no_hits_patch()])
@@ -126,7 +126,7 @@ def _classes(view: MapView) -> Figure:
     dead = view.evaluation.hits == 0
     classes, row = np.unique(view.neuron_labels, return_inverse=True)
     notes = ["Numbers are those of clusters."] if answers_of(view) == "clusters" else []
-    # A label that only child maps have takes its colour all the same, so that pages agree.
+    # Labels of child maps count, too, so that a label has one colour in all figures.
     answers = classes if view.leaf_labels is None else np.union1d(classes, view.leaf_labels)
     answers = answers if len(answers) <= MAX_CATEGORIES else classes
     palette = categorical(len(answers))[np.searchsorted(answers, classes)]
@@ -257,8 +257,8 @@ def can_describe(view: MapView) -> bool:
 def described(view: MapView) -> list[Region]:
     """Return clusters of neurons, called by the one or two variables that they stand out in.
 
-    That is by how many standard deviations of the prototypes, weighted by hits, a cluster's mean
-    is away.
+    A variable stands out by the distance of the cluster's mean from the mean of all, in standard
+    deviations of the prototypes, all weighted by hits.
     """
     from dbgsom_plugins.labellers.neurons import Clusters
 
@@ -344,7 +344,7 @@ def _overlap(
 
 
 _NONE = "No neuron has a child map: the page shows the map itself."
-_HEADED = "Above each child map stands the cell (x, y) of its neuron, from the first map down."
+_HEADED = "Headings of child maps are the cells (x, y) of their neurons, from the first map down."
 _MARKED = "Grey neurons have a child map themselves."
 
 

@@ -59,7 +59,7 @@ class DataProjection(Component):
         some = np.sort(rng.choice(n, min(n, self.most), replace=False))
         points = plane.of(evaluation.data.subset(some).X, evaluation.bmu[some], som_map.prototypes)
         where = plane.of(som_map.prototypes)
-        notes = [] if len(some) == n else [f"{len(some)} of {n} samples, drawn by the seed."]
+        notes = [] if len(some) == n else [f"{len(some)} of {n} samples, chosen at random."]
         if evaluation.hits.min() == 0:
             notes.append("Hollow neurons have no hits.")
         shown = page(view, "Map over the data", *_SIZE, notes)
@@ -100,7 +100,7 @@ class _Plane(NamedTuple):
         units: NDArray[np.int64] | None = None,
         prototypes: NDArray[np.float64] | None = None,
     ) -> NDArray[np.float64]:
-        """Return where samples (m, D) lie, (m, 2); what is missing is as in their unit."""
+        """Return where samples (m, D) lie, (m, 2); missing values are those of their prototype."""
         if hasattr(X, "toarray"):
             return np.asarray(X @ self.axes - self.middle @ self.axes)
         X = np.asarray(X, dtype=np.float64)
@@ -160,7 +160,7 @@ def _scatter(
 
 _ATTRIBUTES = ("label", "epoch_created", "error", "average_distance", "density", "hit_count")
 _DOTS_SIZE = (6.0, 5.2)  # inches of a page
-_AREAS = (60.0, 4.0, 204.0)  # square points of a dot: without a size, of the least, the largest
+_AREAS = (60.0, 4.0, 204.0)  # square points of a dot: by default, of the least and largest value
 
 
 class Dots(Component):
@@ -168,11 +168,11 @@ class Dots(Component):
 
     What the estimators' ``plot`` draws: a dot's colour and area stand for an attribute of its
     neuron, ``label``, ``epoch_created``, ``error``, ``average_distance``, ``density`` or
-    ``hit_count``. On a torus the links across its sides stand out at both.
+    ``hit_count``. On a torus half of a link across its sides is drawn at each of them.
     """
 
     color: str | None = Field(
-        default=None, description="an attribute, pca_rgb as the figure of this name, or a feature"
+        default=None, description="an attribute, a feature, or pca_rgb, the colours of that figure"
     )
     pointsize: str | None = Field(default=None, description="a numeric attribute: area of a dot")
     layout: Literal["grid", "pca"] = Field(
@@ -187,7 +187,7 @@ class Dots(Component):
         if self.palette is not None and self.palette not in colormaps:
             guess = did_you_mean(self.palette, list(colormaps))
             raise ValueError(
-                f"unknown palette '{self.palette}'{guess or '; colormaps of matplotlib are known'}"
+                f"unknown palette '{self.palette}'{guess or '; matplotlib.colormaps lists them'}"
             )
         plain = self.color in (None, "pca_rgb")
         values = None if plain else _attribute(view, str(self.color))

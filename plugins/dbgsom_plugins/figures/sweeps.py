@@ -49,7 +49,7 @@ def _scale(shown: list[Any], values: NDArray[np.float64]) -> ScalarMappable:
 def _left_out(view: SweepView, shown: list[Any]) -> list[str]:
     if len(view.rankings) == len(shown):
         return []
-    return [f"{len(shown)} of {len(view.rankings)} data sets."]
+    return [f"The first {len(shown)} of {len(view.rankings)} data sets are shown."]
 
 
 class SweepHeatmap(FigureComponent):
@@ -61,8 +61,12 @@ class SweepHeatmap(FigureComponent):
 
     of_sweeps: ClassVar[bool] = True
 
-    x: str | None = Field(default=None, description="what varies along; null: most values")
-    y: str | None = Field(default=None, description="what varies upwards; null: next to most")
+    x: str | None = Field(
+        default=None, description="key on the x axis; null: that with most values"
+    )
+    y: str | None = Field(
+        default=None, description="key on the y axis; null: that with the next most"
+    )
 
     def draw(self, view: SweepView) -> Figure:
         shown = list(view.rankings[:_DATA_SETS])
@@ -102,11 +106,11 @@ class SweepHeatmap(FigureComponent):
             if key not in values:
                 known = ", ".join(as_label(one) for one in values)
                 raise ValueError(f"sweep_heatmap: nothing varies as '{key}'; what does: {known}")
-        shortened = sorted(
+        keys = sorted(
             (key for key in values if len(values[key]) <= _MOST), key=lambda key: -len(values[key])
         )
-        x = self.x or next((key for key in shortened if key != self.y), None)
-        y = self.y or next((key for key in shortened if key != x), None)
+        x = self.x or next((key for key in keys if key != self.y), None)
+        y = self.y or next((key for key in keys if key != x), None)
         if x is None or len(ranking.variants) < 2:
             raise ValueError(
                 "sweep_heatmap needs something that varies, with 2 to "
@@ -280,10 +284,11 @@ class Axis(NamedTuple):
 
 
 def axis_of(ranking: Ranking, key: str) -> Axis:
-    """Return what the variants have for a key that varies: numbers as such, else in order.
+    """Return what the variants have for a key that varies.
 
-    Places of positive numbers of which some are a hundred times others are their logarithms. Few
-    numbers have a tick each, many those at the ends.
+    Numbers keep their values, or log10 of them where they are positive and the largest is a hundred
+    times the least; other values are numbered in sorted order. Up to 8 numbers have a tick each, of
+    more only the least and the largest.
     """
     values = [variant.varies.get(key) for variant in ranking.variants]
     known = [value for value in values if value is not None]
@@ -332,7 +337,9 @@ class SideBySide(FigureComponent):
 
     def draw(self, view: SweepView) -> Html | dict[str, Html]:
         if view.best_two is None:
-            raise ValueError("the maps of this sweep are not at hand")
+            raise ValueError(
+                "side_by_side needs the saved models of the sweep's runs, which are not there"
+            )
         pages: dict[str, Html] = {}
         for ranking in view.rankings[:_DATA_SETS]:
             pair = view.best_two(ranking)

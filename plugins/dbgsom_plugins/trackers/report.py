@@ -48,9 +48,9 @@ _READINGS: Mapping[str, str | Sequence[tuple[float, str]]] = {
     "c_measure": "distances on the map and in the data agree to {percent}",
     "calinski_harabasz": "squared distances between groups are {number} times those within them",
     "class_scatter": "a class lies in {digits} separate regions of the map on average",
-    "combined_error": "{number} from a sample to its neuron and along links to the second nearest",
+    "combined_error": "{number} from a sample to its neuron and by links to the second nearest",
     "continuity": "neighbours of the data are {often} on the map",
-    "davies_bouldin": "neurons that overlap spread {digits} times as far as they lie apart",
+    "davies_bouldin": "the most alike groups are {digits} times as wide as they lie apart",
     "dead_neurons": (
         (0.1, "neurons without a sample: {number}"),
         (-math.inf, "every neuron has samples"),
@@ -76,7 +76,7 @@ _READINGS: Mapping[str, str | Sequence[tuple[float, str]]] = {
     "silhouette": "samples lie {percent} nearer to their own group than to the next",
     "topographic_error": "for {percent} of the samples the two nearest neurons are not linked",
     "topographic_error_8": "for {percent} of the samples the two nearest neurons do not touch",
-    "topographic_function": "{digits} neighbours of a neuron are so on one of data and map alone",
+    "topographic_function": "{digits} neighbours of a neuron are so in only one of data and map",
     "topographic_product": (
         (0.01, "the grid has more dimensions than the data"),
         (-0.01, "the grid has about as many dimensions as the data asks for"),

@@ -278,7 +278,7 @@ def test_a_large_page_keeps_to_its_size(features, shape):
         assert len(integers(samples["valued"])) == 30_000
     else:
         assert len(found["features"]) == 400
-        assert "Of 784 features these are the 400" in found["notes"][0]
+        assert "Of 784 features the page has the 400" in found["notes"][0]
         assert found["image"] is None
 
 
@@ -416,7 +416,7 @@ def test_steps_that_cannot_be_undone_leave_what_the_map_sees():
 
 def test_maps_that_cannot_stand_side_by_side_are_refused(tmp_path, standard):
     other = scaled(PCA(2), SomVQ, max_neurons=9)
-    with pytest.raises(ValueError, match="show the same features, and these have 4 and 2"):
+    with pytest.raises(ValueError, match="must show the same features, and these have 4 and 2"):
         standard.explore(X, Y, path=tmp_path / "map.html", other=other)
     assert not list(tmp_path.iterdir())
 

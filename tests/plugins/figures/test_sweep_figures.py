@@ -139,5 +139,5 @@ def test_the_two_best_maps_are_one_page_for_each_data_set():
     assert alone == pages["iris_small"]
     with pytest.raises(ValueError, match="needs two variants whose maps have as many features"):
         SideBySide().draw(SweepView(rankings[2:], "", best_two))
-    with pytest.raises(ValueError, match="not at hand"):
+    with pytest.raises(ValueError, match="which are not there"):
         SideBySide().draw(SweepView(rankings))

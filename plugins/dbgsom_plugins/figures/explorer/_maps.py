@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dbgsom_plugins.figures.explorer._payload import Labels
 
 
-_TOP = 63  # codes of a value: 0 for none, 1 … 63 from the least to the largest of its column
+_MAX_CODE = 63  # of a value of a past epoch: 0 for none, 1 … 63 over its column; a mask of 6 bits
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def map_data(
     """Return plain values from which a map is drawn and its neurons are described.
 
     ``units`` (m, 2) and ``distances`` are of the samples on this map, ``novelty`` (m,) theirs;
-    ``shares`` (K, C) are those of the classes at each neuron. Colours are nan without a value.
+    ``shares`` (K, C) are those of the classes at each neuron. What is unknown of a neuron is None.
     """
     first, second = units.T
     hits = np.bincount(first, minlength=len(som_map))
@@ -206,7 +206,7 @@ def dendrogram(
     from sklearn.cluster import ward_tree
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that separate components are connected
+        warnings.simplefilter("ignore")  # ward_tree says that it joins separate components
         joins, _, _, _, heights = ward_tree(
             som_map.prototypes[live], connectivity=live_links(som_map, live), return_distance=True
         )
@@ -234,7 +234,7 @@ def packed_table(values: NDArray[Any], size: int) -> dict[str, Any]:
     table = np.array(values, dtype=np.float64)
     known, (low, high) = np.isfinite(table), _column_ends(table)
     most = 2 ** (8 * size) - 1
-    step = high / (most - 1) - low / (most - 1)  # their difference may overflow
+    step = high / (most - 1) - low / (most - 1)  # high - low may overflow
     codes = np.zeros(table.shape)
     np.divide(table - low, step, out=codes, where=(step > 0) & known)
     codes = np.where(known, np.clip(np.rint(codes), 0, most - 1) + 1, 0)
@@ -262,11 +262,12 @@ def past_epochs(
 ) -> dict[str, Any] | None:
     """Return the frames of the first map, None where there are none that can be shown.
 
-    A frame has a row a neuron of its epoch: the values of ``columns``, as the view tells them, and
-    the colour of the neuron of the finished map that is most like it, of ``colours`` (K, 3), as
-    three more. Each value is one of 63 steps between the ends of its column over all frames. Frames
-    go from the last to the first, each column by column as the difference to the frame after it,
-    modulo 64, packed by zlib. So many frames are left out, evenly, that they fit ``max_chars``.
+    A frame has one row per neuron of its epoch: the values of ``columns`` in their own units, then
+    red, green and blue of the nearest prototype of the finished map, of ``colours`` (K, 3). Each
+    value becomes a code 1 … 63 over the range of its column in all frames, 0 for none. Frames are
+    stored from the last to the first, column by column, as differences modulo 64 to the frame
+    after them, compressed by zlib. Frames before neurons last died or moved are left out, and of
+    the others as many, evenly, as ``max_chars`` asks for.
     """
     som_map = view.evaluation.som_map
     births, final = som_map.birth_epochs, np.nan_to_num(som_map.prototypes)
@@ -278,7 +279,7 @@ def past_epochs(
         if (
             changed <= epoch < last
             and frame.shape == (np.count_nonzero(births <= epoch), final.shape[1])
-            and (births[:n] <= epoch).all()  # a row is the neuron that has this row now
+            and (births[:n] <= epoch).all()  # row i must be neuron i of the finished map
         ):
             rows = np.nan_to_num(np.asarray(frame, dtype=np.float64))
             nearest = ((final**2).sum(axis=1) - 2 * rows @ final.T).argmin(axis=1)
@@ -289,11 +290,11 @@ def past_epochs(
         return None
     every = np.concatenate(values)
     low, high = _column_ends(every)
-    step = np.where(high > low, (high - low) / (_TOP - 1), 1.0)
+    step = np.where(high > low, (high - low) / (_MAX_CODE - 1), 1.0)
     codes = []
     for one in values:
         places = 1 + np.rint((one - low) / step)
-        places = np.where(np.isfinite(places), np.clip(places, 1, _TOP), 0)
+        places = np.where(np.isfinite(places), np.clip(places, 1, _MAX_CODE), 0)
         codes.append(places.astype(np.uint8))
     data = _pack_frames(codes)
     while len(data) > max_chars:
@@ -318,7 +319,7 @@ def _column_ends(table: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArr
 def _pack_frames(codes: list[NDArray[np.uint8]]) -> str:
     parts, after = [], None
     for one in reversed(codes):
-        difference = one if after is None else (one - after[: len(one)]) & _TOP
+        difference = one if after is None else (one - after[: len(one)]) & _MAX_CODE
         parts.append(difference.T.tobytes())
         after = one
     return b64encode(zlib.compress(b"".join(parts), 9)).decode()

@@ -39,13 +39,14 @@ _PRECISE = 300_000  # values of prototypes up to which each has two bytes
 _PROTOTYPES = 800_000  # values of prototypes in the page
 _NEAREST = 3  # samples of each leaf whose values come first
 _CLASSES = 60  # more are no categories to look at
-_IDS = 1_500_000  # letters of the samples' names
-_FILM = (110_000, 400)  # letters of past epochs: a page of 400 images stays within half a megabyte;
-# and more of them for each neuron more, so that one of 2,000 stays within five
-_COMPARED = 100  # samples by which two maps are said to see the same
+_IDS = 1_500_000  # characters of the samples' names
+# Characters of past epochs: a page of 400 neurons with images stays within half a megabyte, and one
+# of 2,000 within five.
+_FILM_CHARS, _FILM_NEURONS, _FILM_CHARS_PER_NEURON_MORE = 110_000, 400, 400
+_COMPARED = 100  # samples by which the values of two maps are compared
 _GREY = (150, 155, 163)
-_TONE = 10  # colours of one tone
-_PALE = 0.45  # strength of the colours of clusters beside more classes than have one tone
+_TONE = 10  # categories for which there is a second, darker set of colours
+_PALE = 0.45  # strength of the colours of clusters where they or the classes are more than that
 _MATCHED = (
     "Clusters of the two maps that share most samples have the same colour; their numbers have "
     "nothing to do with each other."
@@ -53,9 +54,9 @@ _MATCHED = (
 
 
 def payload(view: MapView, max_samples: int) -> dict[str, Any]:
-    """Return all that the page shows; the same view gives the same values.
+    """Return all that the page shows as plain values; the same view gives the same.
 
-    Above ``max_samples`` it knows a sample of them, drawn by the evaluation's seed.
+    Of more than ``max_samples`` samples the page has some, drawn with the evaluation's seed.
 
     Raises
     ------
@@ -70,7 +71,7 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
     ):
         if len(set(counts)) > 1:
             raise ValueError(
-                f"maps side by side show the same {what}, and these have {counts[0]:,} and "
+                f"maps side by side must show the same {what}, and these have {counts[0]:,} and "
                 f"{counts[1]:,}"
             )
     views = _of_one_target(views, notes)
@@ -84,7 +85,8 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
     classes, codes = _classes(view)
     columns = _columns(views, notes)
     size = 2 if len(columns) * _neurons(views) <= _PRECISE else 1
-    film_chars = _FILM[0] + _FILM[1] * max(0, _neurons(views) - 400)
+    neurons_more = max(0, _neurons(views) - _FILM_NEURONS)
+    film_chars = _FILM_CHARS + _FILM_CHARS_PER_NEURON_MORE * neurons_more
     rows = _rows(view, max_samples, rng, notes)
     labels = labels_of(views, notes)
     shown = PageOptions(rows, codes, len(classes), columns, size, film_chars // len(views))
@@ -113,7 +115,7 @@ def payload(view: MapView, max_samples: int) -> dict[str, Any]:
 
 
 def _same(views: list[MapView]) -> tuple[bool, bool]:
-    """Return whether two maps see the same values, and whether they are told in the same units."""
+    """Return whether two maps have the same values of samples, as prepared and in own units."""
     rows = np.arange(min(_COMPARED, views[0].evaluation.data.n))
     seen = [_dense(one.evaluation, rows) for one in views]
     told = [one.in_own_units(X) for one, X in zip(views, seen, strict=True)]
@@ -124,7 +126,7 @@ def _same(views: list[MapView]) -> tuple[bool, bool]:
 
 
 def _colours(views: list[MapView], *, joint: bool) -> list[NDArray[np.float64]]:
-    # Of the prototypes of the first maps: like ones are like on both where they can be compared.
+    # Colours of the prototypes of the root maps; joint ones are alike where prototypes are.
     prototypes = [np.nan_to_num(one.evaluation.som_map.prototypes) for one in views]
     if not joint:
         return list(map(by_prototype, prototypes))
@@ -151,21 +153,22 @@ def _neurons(views: list[MapView]) -> int:
 
 
 def _columns(views: list[MapView], notes: list[str]) -> NDArray[np.int64]:
-    """Return which features are told: those that vary most where they are too many."""
+    """Return the features on the page: those that vary most where they are too many."""
     prototypes = views[0].evaluation.som_map.prototypes
     features = prototypes.shape[1]
     most = max(1, _PROTOTYPES // _neurons(views))
     if features <= most:
         return np.arange(features)
     spread = np.nan_to_num(np.nanstd(prototypes, axis=0))
-    notes.append(f"Of {features} features these are the {most} in which prototypes differ most.")
+    notes.append(f"Of {features} features the page has the {most} in which prototypes differ most.")
     return np.sort(np.argsort(-spread, kind="stable")[:most])
 
 
 def _telling(view: MapView, columns: NDArray[np.int64]) -> list[int]:
-    """Return the places among the columns of those in which prototypes differ most, first.
+    """Return the columns by how much prototypes differ in them, most first.
 
-    As the map sees them; by what they are for each other where they are no pixels of an image.
+    Values are those of the map, after the prepare steps. Unless they are pixels of an image, the
+    spread of a column is divided by its largest absolute value.
     """
     prototypes = view.evaluation.som_map.prototypes[:, columns]
     spread = np.nan_to_num(np.nanstd(prototypes, axis=0))
@@ -213,7 +216,7 @@ def _rows(
         return np.arange(n)
     notes.append(
         f"Of {n:,} samples these are {most:,}, drawn at random with seed {view.evaluation.seed}; "
-        "numbers and colours of neurons count all of them."
+        "hits and colours of neurons are those of all samples."
     )
     return np.sort(rng.choice(n, most, replace=False))
 
@@ -294,7 +297,7 @@ def _ids(view: MapView, rows: NDArray[np.int64], notes: list[str]) -> list[str] 
 class Labels:
     """The labels of the neurons of a map and its child maps."""
 
-    kind: Literal["class", "cluster", "value", "neuron"]  # neuron: too many for colours
+    kind: Literal["class", "cluster", "value", "neuron"]  # neuron: one each, or too many to colour
     values: list[Any]  # each once and in order; those of classes are those of both maps of a pair
     palette: list[list[int]]  # their colours, [r, g, b]
 
@@ -325,7 +328,7 @@ class Labels:
 
 
 def labels_of(views: Sequence[MapView], notes: list[str]) -> list[Labels]:
-    """Return the labels of each view; what they share is told to ``notes``.
+    """Return the labels of each view; sentences on what they share go to ``notes``.
 
     Classes of two maps are the same, and have one palette. Those of a map beside clusters keep
     theirs, and clusters get another one. Of two maps of clusters, whose numbers have nothing to do
