@@ -421,8 +421,7 @@ def _nearest_units(
         nearest = np.empty((len(squares), places), np.int32)
         doubts[task] = search_loops.nearest_blocks(
             samples.tag, places, samples.rows, prototypes, samples.blocks, packed.panels,
-            packed.accuracy, NO_MARGINS, nearest, samples.workspaces(1, len(ids))[0], 0,
-            len(samples.blocks.numbers),
+            packed.accuracy, NO_MARGINS, nearest, samples.workspaces(1, len(ids))[0],
         )  # fmt: skip
         out[rows] = nearest
 

@@ -22,7 +22,7 @@ from dbgsom_core.engine.lanes import fetch_line, lanes_of, pack_tile, read_numbe
 from dbgsom_core.engine.loops import writeable_view
 from dbgsom_core.engine.runtime import share
 from dbgsom_core.engine.tables import each_range, pieces
-from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, SLACKS, TOGETHER, UNROLL, VALUES
+from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, SLACKS, UNROLL, VALUES
 
 _AHEAD = 1
 _FETCHED = 512  # bytes of a row, at most
@@ -40,7 +40,7 @@ TWICE = 2.02  # errors E of two values, and one per cent for the rounding of the
 OF_SQUARES = 4.0  # rounding units of ‖x‖² that a squared distance may be wrong by, besides
 # A place without prototype begins with this: the row that the search keeps in the lowest bits of a
 # value would make inf no number.
-_NO_PROTOTYPE = 1e38
+NO_PROTOTYPE = 1e38
 FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
 
 
@@ -132,14 +132,13 @@ class Accumulator(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Arrays of one worker for the TOGETHER blocks (C) that it compares; nothing of it lasts.
+    """Arrays of one worker for the block that it compares; nothing of it lasts.
 
-    ``values`` (C, VALUES, lanes) are the smallest so far; ``rows`` (C, 2, lanes) whose the first
-    two are; ``places`` (C, 2, lanes) where these are in the panels; ``nearest`` (C, G, lanes) the
-    smallest of each panel; ``slack`` (C, SLACKS, lanes) how close is too close to call; ``done``
-    (C, words) a bit for each panel compared. ``tops`` (1 + SLACKS, lanes) are distances of one
-    block, and their slack. ``transposed`` and ``packed`` (lanes, depth) are the samples of a block,
-    in its dtype and, more exactly, in float64.
+    ``values`` (VALUES, lanes) are the smallest so far; ``rows`` (2, lanes) whose the first two are;
+    ``places`` (2, lanes) where these are in the panels; ``nearest`` (G, lanes) the smallest of each
+    panel; ``slack`` (SLACKS, lanes) how close is too close to call; ``done`` (words,) a bit for
+    each panel compared; ``tops`` (1 + SLACKS, lanes) distances, and their slack; ``packed`` (1,
+    depth) a sample, more exactly than in its block.
     """
 
     values: NDArray[Any]
@@ -149,7 +148,6 @@ class Workspace(NamedTuple):
     slack: NDArray[Any]
     tops: NDArray[Any]
     done: Integers
-    transposed: NDArray[Any]
     packed: Floats
 
 
@@ -157,15 +155,14 @@ def workspace(n_panels: int, depth: int, dtype: Any) -> Workspace:
     """Return a workspace for blocks of a dtype and samples of so many features, padded."""
     lanes = LINE // np.dtype(dtype).itemsize
     return Workspace(
-        aligned((TOGETHER, VALUES, lanes), dtype),
-        aligned((TOGETHER, 2, lanes), np.int32),
-        aligned((TOGETHER, 2, lanes), np.int32),
-        aligned((TOGETHER, n_panels, lanes), dtype),
-        aligned((TOGETHER, SLACKS, lanes), dtype),
+        aligned((VALUES, lanes), dtype),
+        aligned((2, lanes), np.int32),
+        aligned((2, lanes), np.int32),
+        aligned((n_panels, lanes), dtype),
+        aligned((SLACKS, lanes), dtype),
         aligned((1 + SLACKS, lanes), dtype),
-        aligned((TOGETHER, -(-n_panels // 64)), np.int64),
-        aligned((lanes, depth), dtype),
-        aligned((lanes, depth), np.float64),
+        aligned((-(-n_panels // 64),), np.int64),
+        aligned((1, depth), np.float64),
     )
 
 
@@ -328,7 +325,7 @@ class PackedSamples:
     def workspaces(self, threads: int, n_panels: int) -> list[Workspace]:
         """Return a workspace for each worker, the same ones while the panels are as many or 0."""
         known = self._workspaces
-        if len(known) < threads or n_panels not in (0, known[0].nearest.shape[1]):
+        if len(known) < threads or n_panels not in (0, known[0].nearest.shape[0]):
             known[:] = [workspace(n_panels or 1, self.depth, self.dtype) for _ in range(threads)]
         return known
 
@@ -608,7 +605,7 @@ class PrototypePacker:
         if panels is None or panels.ids is not ids or len(self._rows) != k:
             panels = self._panels = PrototypeTiles(
                 aligned((len(ids), depth, PANEL_ROWS), self._dtype),
-                np.full(ids.shape, _NO_PROTOTYPE, self._dtype),
+                np.full(ids.shape, NO_PROTOTYPE, self._dtype),
                 ids,
                 np.empty(len(ids), np.float32),
                 np.empty(k, np.float32),

@@ -21,7 +21,7 @@ from dbgsom_core.engine.packing import (
     workspace,
 )
 from dbgsom_core.engine.samples import LocalSamples
-from dbgsom_core.engine.search_loops import ALL, compare_blocks, slack_of_block
+from dbgsom_core.engine.search_loops import ALL, compare_block, slack_of_block
 from dbgsom_core.engine.tile import LINE, PANEL_ROWS, SLACKS
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.metrics.norms import Euclidean
@@ -74,12 +74,12 @@ def compare_all(tag, blocks, panels, accuracy, margins, space, nearest, slack):
     n_panels, squares_at = panels.ids.shape[0], blocks.squares.ctypes.data
     for b in range(blocks.numbers.shape[0]):
         slack_of_block(tag, squares_at + b * LINE, accuracy, space.slack.ctypes.data)
-        compare_blocks(tag, 1, b, 1, ALL, blocks, panels, margins, space)
+        compare_block(tag, 1, b, ALL, blocks, panels, margins, space)
         for lane in range(lanes):
             for line in range(SLACKS):
-                slack[b * lanes + lane, line] = space.slack[0, line, lane]
+                slack[b * lanes + lane, line] = space.slack[line, lane]
             for g in range(n_panels):
-                nearest[b * lanes + lane, g] = space.nearest[0, g, lane]
+                nearest[b * lanes + lane, g] = space.nearest[g, lane]
 
 
 def one_each(n_neurons):
