@@ -127,25 +127,23 @@ class Grid:
     def check(self) -> None:
         """Raise ValueError where the grid is none: what `Grid` says does not hold."""
         ways = [*self.offsets, *self.diagonals]
-        if not self.offsets or len(self.offsets) > 8:
+        steps = {(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)} - {(0, 0)}
+        if not 0 < len(self.offsets) <= 8:
             raise ValueError("a grid has 2 to 8 links a cell")
-        if any(type(x) is not int or type(y) is not int for x, y in ways):
-            raise ValueError("offsets and diagonals of a grid are whole numbers")
-        if len(set(ways)) < len(ways) or (0, 0) in ways or max(abs(x) for x in sum(ways, ())) > 1:
+        whole = all(type(x) is int and type(y) is int for x, y in ways)
+        if not whole or not set(ways) <= steps or len(set(ways)) < len(ways):
             raise ValueError(
                 "offsets and diagonals of a grid are of -1, 0 and 1, each once, no 0, 0"
             )
-        if any((-x, -y) not in self.offsets for x, y in self.offsets) or any(
-            (-x, -y) not in self.diagonals for x, y in self.diagonals
-        ):
+        if any((-x, -y) not in some for some in (self.offsets, self.diagonals) for x, y in some):
             raise ValueError("with each offset of a grid stands its opposite")
         along, up = axes = np.array(self.axes, dtype=np.float64)
         if not (np.abs(axes) < 1e6).all():
             raise ValueError("the axes of a grid are small numbers")
         squares = np.array([along @ along, up @ up, 2 * along @ up])
         lean = up[0] in (0.0, 0.5) and up[1] > 0
-        whole = np.allclose(squares, np.rint(squares), rtol=0, atol=1e-12)
-        if not (np.array_equal(along, (1.0, 0.0)) and lean and whole):
+        even = np.allclose(squares, np.rint(squares), rtol=0, atol=1e-12)
+        if not (np.array_equal(along, (1.0, 0.0)) and lean and even):
             raise ValueError(
                 "the axes of a grid are (1, 0) and (0 or 0.5, h), with whole squared distances"
             )

@@ -95,19 +95,14 @@ class JensenShannon(FeatureMetric):
     loop: ClassVar[str] = "jensen_shannon"
 
     def prepare(self, X: NDArray[Any]) -> NDArray[Any]:
-        negative = np.flatnonzero((X < 0).any(axis=1))
-        if len(negative):
-            row = int(negative[0])
-            column = int(np.argmax(X[row] < 0))
+        wrong = np.flatnonzero((X < 0).any(axis=1) | ~(X > 0).any(axis=1))
+        if len(wrong):
+            row, column = int(wrong[0]), int(X[wrong[0]].argmin())
+            is_negative = X[row, column] < 0
+            what = f"has {X[row, column]} in column {column}" if is_negative else "is all zero"
             raise DataError(
-                f"jensen_shannon compares distributions, but row {row} has {X[row, column]} in "
-                f"column {column}; shift or scale the data to at least 0, or use another metric"
-            )
-        empty = np.flatnonzero(~(X > 0).any(axis=1))
-        if len(empty):
-            raise DataError(
-                f"jensen_shannon compares distributions, but row {int(empty[0])} is all zero; "
-                "leave such rows out, or use another metric"
+                f"jensen_shannon compares distributions, but row {row} {what}; shift or scale the "
+                "data to at least 0, leave rows of zeros out, or use another metric"
             )
         return _distributions(X).astype(X.dtype, copy=False)
 
@@ -163,36 +158,23 @@ class Hamming(FeatureMetric):
         weights: NDArray[np.float64] | None,
         so_far: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        modes = np.array(so_far, dtype=np.float64)
+        modes, (groups, n_neurons) = np.array(so_far, dtype=np.float64), influence.shape
         for k in range(X.shape[1]):
             seen = ~np.isnan(X[:, k])
-            own = None if weights is None else weights[seen]
-            _elect(X[seen, k], units[seen], influence, own, modes[:, k])
+            values, codes = np.unique(X[seen, k], return_inverse=True)
+            most, own = np.zeros(n_neurons), None if weights is None else weights[seen]
+            for start in range(0, len(values), _VALUES):
+                some = values[start : start + _VALUES]
+                rows = np.flatnonzero((codes >= start) & (codes < start + len(some)))
+                ballots = (codes[rows] - start) * groups + units[seen][rows]
+                size, its = len(some) * groups, None if own is None else own[rows]
+                counts = np.bincount(ballots, its, size).reshape(len(some), groups)
+                votes = counts @ influence
+                first = votes.argmax(axis=0)
+                votes = votes[first, np.arange(n_neurons)]
+                modes[votes > most, k] = some[first[votes > most]]
+                most = np.maximum(most, votes)
         return modes
 
     def examples(self, generator: Any, n: int) -> NDArray[np.float64]:
         return np.asarray(generator.integers(0, 3, (n, 5)), dtype=np.float64)
-
-
-def _elect(
-    column: NDArray[Any],
-    units: NDArray[np.int64],
-    influence: NDArray[np.float64],
-    weights: NDArray[np.float64] | None,
-    modes: NDArray[np.float64],
-) -> None:
-    # Puts into modes (K,) the value of the column (n,) with the most votes; kept without a vote.
-    groups, n_neurons = influence.shape
-    values, codes = np.unique(column, return_inverse=True)
-    most = np.zeros(n_neurons)
-    for start in range(0, len(values), _VALUES):
-        some = values[start : start + _VALUES]
-        rows = np.flatnonzero((codes >= start) & (codes < start + len(some)))
-        ballots = (codes[rows] - start) * groups + units[rows]
-        own = None if weights is None else weights[rows]
-        counts = np.bincount(ballots, own, len(some) * groups).reshape(len(some), groups)
-        votes = counts @ influence
-        first = votes.argmax(axis=0)
-        votes = votes[first, np.arange(n_neurons)]
-        modes[votes > most] = some[first[votes > most]]
-        most = np.maximum(most, votes)

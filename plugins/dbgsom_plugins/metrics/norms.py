@@ -313,7 +313,10 @@ class Mahalanobis(FeatureMetric):
             share_of_diagonal = _ledoit_wolf(correlation * (freedom / n), fourth / n, n)
         correlation *= 1.0 - share_of_diagonal
         np.fill_diagonal(correlation, (scale > 0).astype(np.float64))
-        return {"mean": mean, "whitening": scale[:, None] * _inverse_root(correlation)}
+        values, vectors = np.linalg.eigh(correlation)
+        kept = values > d * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
+        roots = np.divide(1.0, np.sqrt(np.abs(values)), out=np.zeros(d), where=kept)
+        return {"mean": mean, "whitening": scale[:, None] * ((vectors * roots) @ vectors.T)}
 
     def prepare(
         self, X: NDArray[Any], state: Mapping[str, NDArray[np.float64]]
@@ -351,10 +354,3 @@ def _ledoit_wolf(covariance: NDArray[np.float64], fourth: float, n: float) -> fl
     distance = size - float(np.trace(covariance)) ** 2 / max(features, 1)
     noise = (fourth - size) / n
     return 1.0 if distance <= 0 else float(np.clip(noise / distance, 0.0, 1.0))
-
-
-def _inverse_root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    values, vectors = np.linalg.eigh(matrix)
-    kept = values > len(matrix) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
-    roots = np.divide(1.0, np.sqrt(np.abs(values)), out=np.zeros(len(values)), where=kept)
-    return np.asarray((vectors * roots) @ vectors.T)
