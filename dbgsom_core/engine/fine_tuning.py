@@ -6,7 +6,6 @@ numbers, so that they are the same bits in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +25,6 @@ from dbgsom_core.engine.packing import (
     SampleTiles,
     Workspace,
     aligned,
-    number_at,
     row_distance,
 )
 from dbgsom_core.engine.runtime import share
@@ -48,17 +46,6 @@ class Classes(NamedTuple):
     leads: Flags
 
 
-class OwnNeurons(NamedTuple):
-    """Neurons by class: those of class c are ``rows[ends[c]:ends[c + 1]]``, ascending.
-
-    ``columns`` (D, M) holds their prototypes in that order.
-    """
-
-    rows: Integers
-    ends: Integers
-    columns: Floats
-
-
 NO_CLASSES = Classes(np.empty(0, np.int64), np.empty((0, 0), np.bool_))
 
 
@@ -67,15 +54,6 @@ def classes_of(codes: Integers | None, leads: Flags | None) -> Classes:
     if codes is None or leads is None:
         return NO_CLASSES
     return Classes(np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(leads))
-
-
-def own_neurons(prototypes: Floats, leads: Flags) -> OwnNeurons:
-    """Return for each class the neurons in which it leads, and their prototypes."""
-    code, rows = np.nonzero(leads.T)  # by class, then by row
-    ends = np.searchsorted(code, np.arange(leads.shape[1] + 1))
-    return OwnNeurons(
-        rows.astype(np.int64), ends.astype(np.int64), np.ascontiguousarray(prototypes[rows].T)
-    )
 
 
 # ---------------------------------------------------------------------------------- one sample
@@ -108,37 +86,6 @@ def nearest_linked(
         if best < 0 or distance < nearest or (distance == nearest and j < best):
             best, nearest = j, distance
     return best
-
-
-@inner_loop
-def nearest_own(
-    samples: Rows, i: int, unit: int, classes: Classes, own: OwnNeurons,
-    squares: Floats,
-) -> int:  # fmt: skip
-    """Return the nearest neuron in which the class of sample i leads.
-
-    It is the ``unit`` where the sample has no class, or its class leads there or nowhere.
-    ``squares`` (M,) is overwritten. The inner loop runs over neurons, so that it can use vectors
-    without changing the order of a sum.
-    """
-    code = classes.codes[i]
-    if not is_misplaced(classes, i, unit) or own.ends[code] == own.ends[code + 1]:
-        return unit
-    first, last = own.ends[code], own.ends[code + 1]
-    at = samples.at + i * samples.columns * samples.size
-    for m in range(first, last):
-        squares[m] = 0.0
-    for k in range(samples.columns):
-        x = number_at(at, k, samples.size)
-        for m in range(first, last):
-            difference = x - own.columns[k, m]
-            squares[m] += difference * difference
-    best, nearest = first, np.sqrt(squares[first])
-    for m in range(first + 1, last):
-        distance = np.sqrt(squares[m])
-        if distance < nearest:
-            best, nearest = m, distance
-    return int(own.rows[best])
 
 
 # ------------------------------------------------------------------------- in packed sums
@@ -283,16 +230,6 @@ def fill_linked(
         out[i] = j
 
 
-@loop
-def fill_own(
-    samples: Rows, units: Integers, classes: Classes, own: OwnNeurons,
-    squares: Floats, start: int, stop: int, out: Integers,
-) -> None:  # fmt: skip
-    """Fill out (n,) from ``start`` to ``stop`` with the nearest neuron in which the class leads."""
-    for i in range(start, stop):
-        out[i] = nearest_own(samples, i, units[i], classes, own, squares)
-
-
 def linked_rows(
     data: Any,
     codes: Integers | None,
@@ -302,29 +239,9 @@ def linked_rows(
     leads: Flags | None,
 ) -> Integers:
     """Return the linked neighbour (n,) of each sample's unit that lies nearest to it."""
-    classes = classes_of(codes, leads)
-
-    def fill(rows: Rows, start: int, stop: int, out: Integers) -> None:
-        fill_linked(rows, prototypes, units, links, classes, start, stop, out)
-
-    return _by_rows(data, fill)
-
-
-def own_rows(
-    data: Any, codes: Integers, units: Integers, prototypes: Floats, leads: Flags
-) -> Integers:
-    """Return, for each sample (n,), the nearest neuron in which its class leads, or its unit."""
-    own, classes = own_neurons(prototypes, leads), classes_of(codes, leads)
-
-    def fill(rows: Rows, start: int, stop: int, out: Integers) -> None:
-        fill_own(rows, units, classes, own, np.empty(len(own.rows)), start, stop, out)
-
-    return _by_rows(data, fill)
-
-
-def _by_rows(data: Any, fill: Callable[..., None]) -> Integers:
     X, out = np.ascontiguousarray(writeable_view(data.X)), np.empty(data.n, np.int64)
     tasks = 1 if X.size < _SMALL_WORK else -(-data.n // _ROWS)
     ends, rows = [data.n * task // tasks for task in range(tasks + 1)], Rows.of(X)
-    share(data.threads, tasks, lambda _, task: fill(rows, ends[task], ends[task + 1], out))
+    given = rows, prototypes, units, links, classes_of(codes, leads)
+    share(data.threads, tasks, lambda _, task: fill_linked(*given, *ends[task : task + 2], out))
     return out

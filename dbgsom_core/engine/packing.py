@@ -512,36 +512,6 @@ def pack_prototypes(
     return float(np.sqrt(largest) * (1 + 1e-9))
 
 
-@loop
-def unpack_means(
-    before: Floats,
-    sums: Floats,
-    reached: Floats,
-    pull: float,
-    more: Floats,
-    hits: Integers,
-    centre: Floats,
-    scale: float,
-    out: Floats,
-) -> None:
-    """Fill out (K, D) with the means that packed ``sums`` over ``reached`` (K,) are.
-
-    Sums may have more columns than D. Where ``more`` has rows, it and the ``hits`` (K,) that go
-    with it are added, ``pull`` times. A row that nothing reaches is that of ``before``.
-    """
-    adds = more.shape[0] > 0
-    for j in range(out.shape[0]):
-        weight = reached[j] + pull * np.float64(hits[j]) if adds else reached[j]
-        if not weight > 0:
-            for k in range(out.shape[1]):
-                out[j, k] = before[j, k]
-            continue
-        larger = 1.0 / (weight * scale)
-        for k in range(out.shape[1]):
-            total = sums[j, k] + pull * more[j, k] if adds else sums[j, k]
-            out[j, k] = total * larger + centre[k]
-
-
 def patches(positions: Integers, rows: int) -> NDArray[np.int32]:
     """Cut a map in cells (K, 2) into patches of ``rows`` neurons, compact on the grid, (G, rows).
 

@@ -264,12 +264,7 @@ def winners_of_own_class(data: Any, bmu: Integers, prototypes: Floats, leads: Fl
     A sample without a class, or whose class leads nowhere, keeps its BMU; equal distances go to
     the lower row.
     """
-    codes = data.codes
-    if data.is_euclidean:
-        from dbgsom_core.engine.fine_tuning import own_rows
-
-        return own_rows(data, codes, bmu, prototypes, leads)
-    winners = bmu.copy()
+    codes, winners = data.codes, bmu.copy()
     others = np.flatnonzero(_misplaced(codes, leads, bmu))
     for code in np.unique(codes[others]):
         own = np.flatnonzero(leads[:, code])

@@ -23,7 +23,6 @@ from dbgsom_core.engine.packing import (
     PrototypePacker,
     error_steps,
     in_rows,
-    unpack_means,
 )
 from dbgsom_core.engine.results import (
     Centre,
@@ -303,13 +302,13 @@ class PackedResult(SearchResult):
         smooth, reached = smoothed(
             around.which, around.weights, reach, self.hits, self.packed_sums, data.threads
         )
-        more, pulled = smooth[:0], self.hits[:0]
         if pulls:
             more, pulled = self._linked(around.graph, around.leads)
-        after, how = np.empty(before.shape), data.quantisation
-        unpack_means(
-            before, smooth, reached, around.pull, more, pulled, how.centre, how.scale, after
-        )
+            smooth, reached = smooth + around.pull * more, reached + around.pull * pulled
+        how, alive = data.quantisation, reached > 0
+        larger = 1.0 / (np.where(alive, reached, 1.0) * how.scale)
+        after: Floats = smooth[:, : before.shape[1]] * larger[:, None] + how.centre
+        after[~alive] = before[~alive]
         return after
 
     def _linked(self, graph: MapGraph, leads: Flags | None) -> tuple[Floats, Integers]:
