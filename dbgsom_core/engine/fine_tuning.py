@@ -50,7 +50,6 @@ NO_CLASSES = Classes(np.empty(0, np.int64), np.empty((0, 0), np.bool_))
 
 
 def classes_of(codes: Integers | None, leads: Flags | None) -> Classes:
-    """Return classes (n,) and where they lead (K, C) for the loops; None: there are none."""
     if codes is None or leads is None:
         return NO_CLASSES
     return Classes(np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(leads))
@@ -61,7 +60,6 @@ def classes_of(codes: Integers | None, leads: Flags | None) -> Classes:
 
 @inner_loop
 def is_misplaced(classes: Classes, i: int, j: int) -> bool:
-    """Return whether sample i has a class that does not lead in neuron j."""
     if classes.leads.shape[1] == 0:
         return False
     code = classes.codes[i]
@@ -204,7 +202,6 @@ class LinkedRunnersUp:
         self._known = True
 
     def sort(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> None:
-        """Follow samples whose order (n,) was another one ``before``."""
         of_row = np.empty_like(before)
         of_row[before] = self.places[: len(before)]
         self.places[: len(after)] = of_row[after]
@@ -242,6 +239,11 @@ def linked_rows(
     X, out = np.ascontiguousarray(writeable_view(data.X)), np.empty(data.n, np.int64)
     tasks = 1 if X.size < _SMALL_WORK else -(-data.n // _ROWS)
     ends, rows = [data.n * task // tasks for task in range(tasks + 1)], Rows.of(X)
-    given = rows, prototypes, units, links, classes_of(codes, leads)
-    share(data.threads, tasks, lambda _, task: fill_linked(*given, *ends[task : task + 2], out))
+    classes = classes_of(codes, leads)
+
+    def work(worker: int, task: int) -> None:
+        start, stop = ends[task : task + 2]
+        fill_linked(rows, prototypes, units, links, classes, start, stop, out)
+
+    share(data.threads, tasks, work)
     return out

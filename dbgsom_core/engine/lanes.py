@@ -134,8 +134,6 @@ def write_margin(
 
 @intrinsic
 def margin_at(typing_context: Any, address: Any) -> Any:
-    """Return the float32 that a margin is."""
-
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = builder.inttoptr(arguments[0], _SHORT.as_pointer())
         bits = builder.zext(builder.load(place, align=2), INDEX)
@@ -215,13 +213,11 @@ def distances_of(
 
 @vector_code(types.int64, types.int64, returns=types.int64)
 def lanes_other(v: Vectors, units: Any, others: Any) -> Any:
-    """Return a bit mask of the lanes in which two (lanes,) int32 differ."""
     return v.bits(v.builder.icmp_signed("!=", v.get_units(units), v.get_units(others)))
 
 
 @vector_code(types.int64, types.int32, returns=types.int64)
 def lanes_with(v: Vectors, units: Any, unit: Any) -> Any:
-    """Return a bit mask of the lanes in which units (lanes,) int32 are ``unit``."""
     return v.bits(v.builder.icmp_signed("==", v.get_units(units), v.splat(unit)))
 
 
@@ -237,8 +233,6 @@ def lowest_bit(typing_context: Any, bits: Any) -> Any:
 
 @intrinsic
 def count_of(typing_context: Any, bits: Any) -> Any:
-    """Return how many bits of an int64 are set."""
-
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 

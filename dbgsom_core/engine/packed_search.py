@@ -105,7 +105,6 @@ class Pruning:
             self.margins = None
 
     def regroup(self, positions: Integers | None, n_neurons: int) -> None:
-        """Divide K prototypes among panels anew, without margins."""
         if positions is None:
             self.ids = in_rows(np.arange(n_neurons), PANEL_ROWS)
         else:
@@ -114,7 +113,6 @@ class Pruning:
         self._spare = len(self.ids) // 4 + 2 if self._grows else 0
 
     def grow(self, known: int, n_neurons: int) -> None:
-        """Give the prototypes from ``known`` on panels of their own."""
         more = in_rows(np.arange(known, n_neurons), PANEL_ROWS)
         self.ids, self.begins = np.concatenate([self.ids, more]), False
         self.drift = np.concatenate([self.drift, np.zeros(len(more))])
@@ -123,7 +121,6 @@ class Pruning:
             self.margins = None
 
     def note_changed(self, changed: float) -> None:
-        """Take the share of the samples whose unit a pass changed."""
         self.changed = changed
         self._unsorted += changed
 

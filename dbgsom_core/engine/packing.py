@@ -45,7 +45,6 @@ FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are n
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Return an array of zeros that begins at a cache line."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.zeros(size + LINE, np.uint8)
     start = -memory.ctypes.data % LINE
@@ -317,7 +316,6 @@ class PackedSamples:
         return made
 
     def by_row(self, units: NDArray[np.int32], dtype: Any = np.int64) -> NDArray[Any]:
-        """Return ``units`` (B*lanes,) in the order of the samples (n,)."""
         found = np.empty(len(self.X), dtype)
         found[self.blocks.order] = units[: len(found)]
         return found
@@ -525,7 +523,6 @@ def patches(positions: Integers, rows: int) -> NDArray[np.int32]:
 
 
 def in_rows(neurons: NDArray[np.intp], rows: int) -> NDArray[np.int32]:
-    """Lay a list of neurons out in rows of fixed length, the last one filled with -1."""
     filled = np.full(-(-len(neurons) // rows) * rows, -1, np.int32)
     filled[: len(neurons)] = neurons
     return filled.reshape(-1, rows)
@@ -553,7 +550,6 @@ class PrototypePacker:
         self._rows = self._halves = self._steps = np.empty(0)
 
     def accuracy(self, largest: float) -> Accuracy:
-        """Return how wrong values may be where no packed prototype is longer than ``largest``."""
         unit = float(np.finfo(self._dtype).eps) / 2
         return accuracy_of(self._d, unit, self._how.grid, largest)
 

@@ -55,7 +55,6 @@ class Units:
 
     @property
     def bmu(self) -> Any:
-        """The units, int32 of samples in a table."""
         units = self.units
         return units if units.dtype == np.int64 else units.astype(np.int32, copy=False)
 
@@ -412,7 +411,6 @@ class SearchResult:
 
     @cached_property
     def total_error(self) -> float:
-        """The sum of the errors; the same bits whatever came before."""
         return float(self.errors.sum())
 
     @cached_property

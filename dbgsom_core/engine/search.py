@@ -17,13 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine import search_loops
-from dbgsom_core.engine.packing import (
-    NEAR,
-    PackedSamples,
-    PrototypePacker,
-    error_steps,
-    in_rows,
-)
+from dbgsom_core.engine.packing import NEAR, PackedSamples, PrototypePacker, error_steps, in_rows
 from dbgsom_core.engine.results import (
     Centre,
     Flags,
@@ -99,12 +93,10 @@ class Part:
         self._own: tuple[Any, ...] = (0,)  # pass, classes, and units of own classes
 
     def answer(self, question: str, *given: Any) -> Any:
-        """Return what another method returns; two who ask at once are kept apart."""
         with self._lock:
             return getattr(self, question)(*given)
 
     def assign(self, now: Pass) -> PartialSums | None:
-        """Find units; None where prototypes are too far away for packed numbers."""
         data, before, n_neurons = self.data, self._of, len(now.prototypes)
         how, d = data.quantisation, data.X.shape[1]
         packer, ids = PrototypePacker(how, d), in_rows(np.arange(n_neurons), PANEL_ROWS)
@@ -152,7 +144,6 @@ class Part:
         return won[0] - lost[0], won[1] - lost[1]
 
     def units(self, now: Pass, own: Flags | None) -> NDArray[Any]:
-        """Return the unit of each row, with ``own`` (K, C) of its own class."""
         units: Integers = self._at(now).bmu
         return units if own is None else self._reassigned(now, units, own)
 
@@ -216,11 +207,9 @@ class PartitionedSearch(Search):
         return np.concatenate(self.parts.ask("unlinked", prototypes, graph.links, add=None))
 
     def total(self, question: str, *given: Any) -> Any:
-        """Return the sum of what the parts answer."""
         return reduce(plus, self.parts.ask(question, *given, add=plus))
 
     def units(self, now: Pass, own: Flags | None) -> NDArray[Any]:
-        """Return the units of all rows, see `Part.linked`."""
         if own is None and hasattr(self.parts, "units"):
             kept: NDArray[Any] = self.parts.units
             return kept

@@ -38,12 +38,7 @@ from dbgsom_core.engine.packing import (
     pack_row,
     row_distance,
 )
-from dbgsom_core.engine.tile import (
-    LINE,
-    PANEL_ROWS,
-    ROW_BITS,
-    sweep_panels,
-)
+from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, sweep_panels
 
 ALL, IN_REACH = 0, 1  # which panels a block is compared with
 _WORD = 64  # panels that have a bit in one number

@@ -62,14 +62,12 @@ class Vectors:
         self.wholes = ir.VectorType(ADDRESS, self.lanes)
 
     def splat(self, scalar: Any) -> Any:
-        """Return a vector with the scalar in every lane."""
         undefined = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, ir.Constant(INDEX, 0))
         zeros = ir.Constant(self.indices, [0] * self.lanes)
         return self.builder.shuffle_vector(first, undefined, zeros)
 
     def bytes_at(self, address: Any) -> Any:
-        """Return the byte pointer for an address that is an integer."""
         return self.builder.inttoptr(address, ir.IntType(8).as_pointer())
 
     def at(self, base: Any, offset: int, kind: Any) -> Any:
@@ -86,15 +84,12 @@ class Vectors:
         self.builder.store(value, self.at(base, offset, value.type), align=align)
 
     def get(self, address: Any, line: int = 0) -> Any:
-        """Return the vector in a line behind an address."""
         return self.load(self.bytes_at(address), line * LINE, self.reals)
 
     def put(self, value: Any, address: Any, line: int = 0) -> None:
-        """Write a vector to a line behind an address."""
         self.store(value, self.bytes_at(address), line * LINE)
 
     def get_units(self, address: Any) -> Any:
-        """Return the (lanes,) int32 at an address."""
         return self.load(self.bytes_at(address), 0, self.indices)
 
     def fetch(self, base: Any, offset: int, near: int) -> None:
@@ -114,7 +109,6 @@ class Vectors:
         return self.builder.select(self.less(a, b), a, b)
 
     def number(self, value: float) -> Any:
-        """Return a vector with a constant in every lane."""
         return ir.Constant(self.reals, [ir.Constant(self.real, value)] * self.lanes)
 
     def root(self, squares: Any) -> Any:
@@ -134,11 +128,9 @@ class Vectors:
         return total
 
     def bits(self, mask: Any) -> Any:
-        """Return an int64 with a bit for each lane of a mask."""
         return self.builder.zext(self.builder.bitcast(mask, ir.IntType(self.lanes)), ADDRESS)
 
     def mask(self, bits: Any) -> Any:
-        """Return the mask of an int64 with a bit for each lane."""
         low = self.builder.trunc(bits, ir.IntType(self.lanes))
         return self.builder.bitcast(low, ir.VectorType(ir.IntType(1), self.lanes))
 
@@ -222,7 +214,6 @@ class _Keys(Vectors):
         return self.builder.bitcast(self.builder.or_(kept, low), self.reals)
 
     def middle(self, value: Any) -> Any:
-        """Return the values without their row: amid those that they may have been."""
         return self.marked(value, (_ROW + 1) // 2)
 
     def place(self, value: Any, panel: Any) -> Any:

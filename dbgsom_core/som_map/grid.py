@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
 Position = tuple[int, int]
 Place = tuple[float, float]
 _LATTICE = ("offsets", "diagonals", "axes", "corners")
@@ -89,12 +92,12 @@ class Grid:
         column, row = (x + self._shift(y)) % columns, y % rows
         return column - self._shift(row), row
 
-    def rectangle(self, rows: int, columns: int) -> NDArray[np.int64]:
+    def rectangle(self, rows: int, columns: int) -> Integers:
         """Return the cells (rows*columns, 2) of a rectangle in row-major order, from (0, 0)."""
         y, x = np.divmod(np.arange(rows * columns, dtype=np.int64), max(columns, 1))
         return np.stack([x - np.floor(y * self.axes[1][0]).astype(np.int64), y], axis=-1)
 
-    def in_columns(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    def in_columns(self, cells: Integers) -> Integers:
         """Return the columns and rows (..., 2) of cells (..., 2) in rectangles like `rectangle`."""
         x, y = np.moveaxis(np.asarray(cells), -1, 0)
         return np.stack([x + np.floor(y * self.axes[1][0]).astype(np.int64), y], axis=-1)
@@ -160,7 +163,7 @@ class Grid:
         return plain
 
     @classmethod
-    def of_plain(cls, plain: Mapping[str, Any], cells: NDArray[np.int64]) -> Grid:
+    def of_plain(cls, plain: Mapping[str, Any], cells: Integers) -> Grid:
         """Return the grid that `plain` described, of a map in these cells (K, 2).
 
         Raises
@@ -204,7 +207,7 @@ class Grid:
         return floor(y * self.axes[1][0])
 
     @cached_property
-    def _turns(self) -> NDArray[np.int64]:
+    def _turns(self) -> Integers:
         # Where a cell of a torus is found again (9, 2), seen from it, once around either way or
         # not; without a torus only there (1, 2). Rectangles are upright, so that whatever lies
         # nearest in columns and in rows is nearest.
@@ -218,11 +221,11 @@ class Grid:
             ]
         )
 
-    def plane(self, cells: NDArray[Any]) -> NDArray[np.float64]:
+    def plane(self, cells: NDArray[Any]) -> Floats:
         """Return where cells (..., 2) lie in the plane, y up; parts of cells are welcome."""
         return np.asarray(cells @ np.array(self.axes))
 
-    def apart(self, cells: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    def apart(self, cells: Integers, others: Integers) -> Integers:
         """Return the ways (..., 2) in cells from ``others`` (..., 2) to ``cells``, the shortest.
 
         Of equally short ones on a torus the first of those that lead around it least.
@@ -231,7 +234,7 @@ class Grid:
         nearest = np.rint(np.square(self.plane(ways)).sum(axis=-1)).argmin(axis=-1)
         return np.asarray(np.take_along_axis(ways, nearest[..., None, None], -2)[..., 0, :])
 
-    def squared_distances(self, cells: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+    def squared_distances(self, cells: NDArray[Any], others: NDArray[Any]) -> Floats:
         """Return the squared distances (...) in the plane between cells (..., 2) and others.
 
         They are whole, so that equal distances are equal to the bit. On a torus they are those of
@@ -239,7 +242,7 @@ class Grid:
         """
         one = self.plane(cells)
 
-        def square(turn: NDArray[np.int64]) -> NDArray[np.float64]:
+        def square(turn: Integers) -> Floats:
             other = self.plane(others - turn)
             x, y = (one[..., i] - other[..., i] for i in (0, 1))  # short axes are slow to sum over
             return np.asarray(x * x + y * y)
@@ -247,7 +250,7 @@ class Grid:
         return np.asarray(np.rint(reduce(np.minimum, map(square, self._turns))))
 
     def steps(
-        self, cells: NDArray[np.int64], others: NDArray[np.int64], *, over_corners: bool = False
+        self, cells: Integers, others: Integers, *, over_corners: bool = False
     ) -> NDArray[np.int32]:
         """Return how many steps lead from cells (..., 2) to others where no cell is missing.
 
@@ -271,7 +274,7 @@ class Grid:
         sides = list(pairwise(around))[: len(around) // 2]  # the others lie opposite
         normals = [np.array((by - ay, ax - bx)) for (ax, ay), (bx, by) in sides]
 
-        def apart(turn: NDArray[np.int64], normal: NDArray[np.int64]) -> NDArray[np.int32]:
+        def apart(turn: Integers, normal: Integers) -> NDArray[np.int32]:
             # Of all pairs there are many: narrow numbers, and no array more than needed.
             ends = (cells @ normal).astype(np.int32), ((others - turn) @ normal).astype(np.int32)
             away = np.asarray(ends[0] - ends[1])

@@ -26,7 +26,6 @@ from dbgsom_core.api import DataError, available_threads
 _SECONDS = 8  # to reach a scheduler
 _LOOK = 1.0  # seconds between two looks at the cluster, in which the scheduler answers or does not
 _SAID = 10.0  # seconds of waiting after which a warning is logged, again and again
-_RESTARTS = 100  # of the cluster while one answer is waited for
 
 # What workers on this machine watch of themselves takes 7 % of a core otherwise.
 _QUIET = {
@@ -37,23 +36,6 @@ _QUIET = {
 }
 
 log = logging.getLogger("dbgsom")
-
-
-class Task:
-    """A future of Dask, and how to get it again.
-
-    What a worker lost Dask computes anew from its graph. What the scheduler forgot, as it does
-    where somebody restarts the cluster, is submitted anew here, by ``make()``.
-    """
-
-    def __init__(self, make: Callable[[], Any], future: Any = None) -> None:
-        self._make, self._future = make, make() if future is None else future
-
-    @property
-    def future(self) -> Any:
-        if self._future.status == "cancelled":
-            self._future = self._make()
-        return self._future
 
 
 class Workers:
@@ -68,7 +50,6 @@ class Workers:
 
     @cached_property
     def client(self) -> Any:
-        """A client of distributed, of a cluster that has workers."""
         client = None
         if self._address is None and self._workers is None:
             with suppress(ValueError):  # there is none
@@ -95,55 +76,32 @@ class Workers:
         shards = max(1, min(max(turns, 1) * threads, n))
         return [n * shard // shards for shard in range(shards + 1)]
 
-    def submit(self, function: Callable[..., Any], *given: Any) -> Task:
-        """Return the task of a call, given tasks and lists of them among others."""
+    def submit(self, function: Callable[..., Any], *given: Any) -> Any:
+        """Return the future of a call, given futures and lists of them among others."""
+        key = f"dbgsom-{function.__name__.strip('_')}-{uuid.uuid4().hex}"
+        with warnings.catch_warnings():  # an array that is in this process has to travel
+            warnings.filterwarnings("ignore", "Sending large graph")
+            return self.client.submit(function, *given, key=key)
 
-        def futures(value: Any) -> Any:
-            if isinstance(value, list) and value and isinstance(value[0], Task):
-                return [task.future for task in value]
-            return value.future if isinstance(value, Task) else value
-
-        def make() -> Any:
-            key = f"dbgsom-{function.__name__.strip('_')}-{uuid.uuid4().hex}"
-            with warnings.catch_warnings():  # an array that is in this process has to travel
-                warnings.filterwarnings("ignore", "Sending large graph")
-                return self.client.submit(function, *map(futures, given), key=key)
-
-        return Task(make)
-
-    def compute(self, delayed: Sequence[Any]) -> list[Task]:
-        """Return the tasks of what `dask.delayed` describes."""
-
-        def task(described: Any, future: Any) -> Task:
-            return Task(lambda: self.client.compute(described), future)
-
-        return list(map(task, delayed, self.client.compute(list(delayed))))
-
-    def gather(self, tasks: Sequence[Task]) -> list[Any]:
-        """Return what calls return, also where the cluster is restarted meanwhile.
-
-        DataError: no worker has been there for too long, or a task kills workers.
-        """
-        for _ in range(_RESTARTS):
-            futures: list[Any] = []
-            try:
-                futures = [task.future for task in tasks]
-                return list(self.wait(lambda client, f=futures: client.gather(f), futures))  # type: ignore[misc]
-            except distributed.KilledWorker as error:
-                raise DataError(
-                    "workers of dask died again and again over one task "
-                    f"({error.last_worker.address} was the last): give them more memory, or make "
-                    "engine.shard smaller"
-                ) from error
-            except (CancelledError, OSError):
-                if any(future.status == "error" for future in futures):
-                    raise
-        raise DataError(
-            f"the cluster of dask was restarted {_RESTARTS} times before it answered: begin again"
-        )
+    def gather(self, futures: Sequence[Any]) -> list[Any]:
+        """Return what calls return; DataError where no worker comes back, or a task kills them."""
+        try:
+            return list(self.wait(lambda client: client.gather(futures), futures))
+        except distributed.KilledWorker as error:
+            raise DataError(
+                "workers of dask died again and again over one task "
+                f"({error.last_worker.address} was the last): give them more memory, or make "
+                "engine.shard smaller"
+            ) from error
+        except (CancelledError, OSError) as error:
+            if any(future.status == "error" for future in futures):
+                raise
+            raise DataError(
+                f"the cluster of dask forgot what it held ({error}), as after a restart: begin "
+                "again, or go on from a checkpoint"
+            ) from error
 
     def wait(self, ask: Callable[[Any], Awaitable[Any]], futures: Sequence[Any] = ()) -> Any:
-        """Return what ``ask(client)`` comes to, see `wait_for`."""
         return wait_for(self.client, ask, self._timeout, futures)
 
     def _connect(self) -> Any:
@@ -236,10 +194,10 @@ def _missing(client: Any) -> str | None:
 
 
 class DaskShards:
-    """See `dbgsom_core.api.Shards`; ``parts`` are tasks of arrays (m, D)."""
+    """See `dbgsom_core.api.Shards`; ``parts`` are futures of arrays (m, D)."""
 
     def __init__(
-        self, workers: Workers, parts: Sequence[Task], ends: Sequence[int], d: int, dtype: Any
+        self, workers: Workers, parts: Sequence[Any], ends: Sequence[int], d: int, dtype: Any
     ) -> None:
         self._workers, self._parts = workers, list(parts)
         self.ends, self.shape, self.dtype = tuple(ends), (ends[-1], d), np.dtype(dtype)
@@ -283,7 +241,7 @@ class DaskParts:
     """
 
     def __init__(
-        self, workers: Workers, make: Callable[..., Any], parts: Sequence[Task], own: Sequence[Any]
+        self, workers: Workers, make: Callable[..., Any], parts: Sequence[Any], own: Sequence[Any]
     ) -> None:
         self._workers = workers
         self._objects = [

@@ -9,14 +9,16 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from dbgsom_core.api import MeasureComponent
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from dbgsom_core.api import Evaluation
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 class _OfClasses(MeasureComponent):
@@ -107,7 +109,7 @@ class NormalizedMutualInfo(_OfGroups):
         return float(normalized_mutual_info_score(*_groups(evaluation, "normalized_mutual_info")))
 
 
-def _groups(evaluation: Evaluation, measure: str) -> list[NDArray[np.int64]]:
+def _groups(evaluation: Evaluation, measure: str) -> list[Integers]:
     # Numbers for whatever distinct targets and predictions there are.
     answers = _answers(evaluation, measure)
     return [np.unique(answer, return_inverse=True)[1] for answer in answers]
@@ -213,7 +215,7 @@ class NoveltyAuc(_OfClasses):
         )
 
 
-def area(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+def area(positive: NDArray[np.bool_], scores: Floats) -> float:
     """Return the area under the ROC curve, by ranks (Mann & Whitney 1947); nan for one kind."""
     from scipy.stats import rankdata
 
@@ -226,7 +228,7 @@ def area(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
 
 def _probabilities(
     evaluation: Evaluation, measure: str
-) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[Any]]:
+) -> tuple[NDArray[Any], Floats, NDArray[Any]]:
     # Targets (n,) that are there, probabilities (n, C) and classes (C,).
     classes, probabilities = evaluation.classes, evaluation.probabilities
     if evaluation.y is None or classes is None or probabilities is None:
@@ -294,7 +296,7 @@ class ClassScatter(_OfGroups):
 
 def _contingency(
     evaluation: Evaluation, measure: str, leaves: bool = True
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[Integers, Integers, Integers, Integers]:
     # Neurons and classes (P,) of which there are samples, both ascending, how many there are, and
     # the labelled samples of each neuron (K,). With ``leaves`` the neurons are those at the end of
     # a sample's way down, else those of the first map.
@@ -344,9 +346,7 @@ class MeanAbsoluteError(_OfNumbers):
         return float(np.abs(y - answers).mean())
 
 
-def _numbers(
-    evaluation: Evaluation, measure: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _numbers(evaluation: Evaluation, measure: str) -> tuple[Floats, Floats]:
     given: tuple[Any, Any] = (evaluation.y, evaluation.predictions)
     if any(one is None or np.asarray(one).dtype.kind not in "fiub" for one in given):
         raise ValueError(f"{measure} compares predictions with targets, and needs numbers as both")

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from dbgsom_core.api import DataError
 from dbgsom_plugins.metrics.norms import FeatureMetric
 
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
 
 class Cosine(FeatureMetric):
     """Cosine distance 1 - cos(x, w) between directions, in [0, 2].
@@ -33,7 +36,7 @@ class Cosine(FeatureMetric):
     def centre(self, means: NDArray[Any]) -> NDArray[Any]:
         return _unit_rows(means)
 
-    def sparse(self, X: Any, prototypes: NDArray[Any]) -> NDArray[np.float64]:
+    def sparse(self, X: Any, prototypes: NDArray[Any]) -> Floats:
         return np.asarray(np.maximum(0.0, 1.0 - X @ np.asarray(prototypes, dtype=np.float64).T))
 
 
@@ -68,7 +71,7 @@ class Correlation(FeatureMetric):
         return _shapes(means)
 
 
-def _shapes(rows: NDArray[Any]) -> NDArray[np.float64]:
+def _shapes(rows: NDArray[Any]) -> Floats:
     rows = np.asarray(rows, dtype=np.float64)
     # Only a row that is constant to the bit has no shape; its mean would be off by rounding.
     constant = np.ptp(rows, axis=1, keepdims=True) == 0
@@ -79,7 +82,7 @@ def _shapes(rows: NDArray[Any]) -> NDArray[np.float64]:
     return _over(centred, np.sqrt(np.einsum("ij,ij->i", centred, centred))[:, None])
 
 
-def _over(rows: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+def _over(rows: Floats, sizes: Floats) -> Floats:
     return np.divide(rows, sizes, out=np.zeros_like(rows), where=sizes > 0)
 
 
@@ -111,12 +114,12 @@ class JensenShannon(FeatureMetric):
         means = np.maximum(np.asarray(means, dtype=np.float64), 0.0)
         return _distributions(np.where((means > 0).any(axis=1, keepdims=True), means, 1.0))
 
-    def examples(self, generator: Any, n: int) -> NDArray[np.float64]:
+    def examples(self, generator: Any, n: int) -> Floats:
         rates = generator.gamma(1.0, 10.0, (n, 5))
         return np.asarray(generator.poisson(rates) + np.eye(5)[np.arange(n) % 5])
 
 
-def _distributions(rows: NDArray[Any]) -> NDArray[np.float64]:
+def _distributions(rows: NDArray[Any]) -> Floats:
     rows = np.asarray(rows, dtype=np.float64)
     scaled = rows / rows.max(axis=1, keepdims=True)  # so that no sum overflows
     return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))
@@ -147,17 +150,17 @@ class Hamming(FeatureMetric):
             )
         return X
 
-    def centre(self, means: NDArray[Any]) -> NDArray[np.float64]:
+    def centre(self, means: NDArray[Any]) -> Floats:
         return np.rint(np.asarray(means, dtype=np.float64))
 
     def form(
         self,
         X: NDArray[Any],
-        units: NDArray[np.int64],
-        influence: NDArray[np.float64],
-        weights: NDArray[np.float64] | None,
-        so_far: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
+        units: Integers,
+        influence: Floats,
+        weights: Floats | None,
+        so_far: Floats,
+    ) -> Floats:
         modes, (groups, n_neurons) = np.array(so_far, dtype=np.float64), influence.shape
         for k in range(X.shape[1]):
             seen = ~np.isnan(X[:, k])
@@ -176,5 +179,5 @@ class Hamming(FeatureMetric):
                 most = np.maximum(most, votes)
         return modes
 
-    def examples(self, generator: Any, n: int) -> NDArray[np.float64]:
+    def examples(self, generator: Any, n: int) -> Floats:
         return np.asarray(generator.integers(0, 3, (n, 5)), dtype=np.float64)
