@@ -83,18 +83,10 @@ class MapGraph(NamedTuple):
 class Neighbourhood:
     """How samples train the neurons around their units in one update.
 
-    Attributes
-    ----------
-    graph : MapGraph
-    weights : float64 array (H,)
-        The kernel at each number of hops; some may be negative.
-    pull : float
-        What a sample weighs besides in the linked neighbour of its unit that lies nearest to it.
-    leads : bool array (K, C) or None
-        Which classes lead in a neuron: neighbours in which a sample's class leads come first.
-    table : uint16 array (K, K) or None
-        Which of the weights a neuron (row) learns with from samples of another (column), in the
-        order of their distance; None: that of the hops between them.
+    ``weights`` (H,) are the kernel at each number of hops; some may be negative. A sample weighs
+    ``pull`` besides in the linked neighbour of its unit that lies nearest to it, first among those
+    in which its class ``leads`` (K, C). ``table`` (K, K) is which of the weights a neuron (row)
+    learns with from samples of another (column), in the order of distance; None: that of the hops.
     """
 
     graph: MapGraph
