@@ -29,7 +29,6 @@ from dbgsom_core.engine.results import (
     SearchResult,
     Totals,
     Units,
-    count_classes,
     linked_runners_up,
     updated_from,
     winners_of_own_class,
@@ -115,11 +114,8 @@ class Part:
                 own.tag, own.rows, how, own.blocks, packed.packed, near, steps, errors,
                 own.workspaces(1, 1)[0],
             )  # fmt: skip
-        classes = None
-        if data.codes is not None:
-            classes = count_classes(units, data.codes, n_neurons, data.n_classes)
         sums, hits = self._won(units, n_neurons)
-        return PartialSums(hits, sums, errors, steps, changed, classes)
+        return PartialSums(hits, sums, errors, steps, changed)
 
     def linked(
         self, now: Pass, own: Flags | None, links: NDArray[np.int32], leads: Flags | None
