@@ -6,16 +6,16 @@ numbers, so that they are the same bits in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import Flags, Floats, Integers, inner_loop, loop
-from dbgsom_core.engine.lanes import lanes_of, lanes_other, lanes_with, lowest_bit
+from dbgsom_core.engine.lanes import lanes_of, lanes_other, lanes_with, lowest_bit, ties_of
 from dbgsom_core.engine.loops import writeable_view
 from dbgsom_core.engine.packing import (
+    NO_PROTOTYPE,
     Accumulator,
     Accuracy,
     PackedPrototypes,
@@ -24,12 +24,12 @@ from dbgsom_core.engine.packing import (
     Rows,
     SampleTiles,
     Workspace,
-    number_at,
+    aligned,
     row_distance,
 )
 from dbgsom_core.engine.runtime import share
 from dbgsom_core.engine.search_loops import move_samples, slack_of_block
-from dbgsom_core.engine.tile import LINE, nearest_of_links
+from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, sweep_panels
 
 _SMALL_WORK = 1 << 19  # numbers in the data below which a second thread costs more than it saves
 _ROWS = 4096  # samples a task
@@ -46,34 +46,13 @@ class Classes(NamedTuple):
     leads: Flags
 
 
-class OwnNeurons(NamedTuple):
-    """Neurons by class: those of class c are ``rows[ends[c]:ends[c + 1]]``, ascending.
-
-    ``columns`` (D, M) holds their prototypes in that order.
-    """
-
-    rows: Integers
-    ends: Integers
-    columns: Floats
-
-
 NO_CLASSES = Classes(np.empty(0, np.int64), np.empty((0, 0), np.bool_))
 
 
 def classes_of(codes: Integers | None, leads: Flags | None) -> Classes:
-    """Return classes (n,) and where they lead (K, C) for the loops; None: there are none."""
     if codes is None or leads is None:
         return NO_CLASSES
     return Classes(np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(leads))
-
-
-def own_neurons(prototypes: Floats, leads: Flags) -> OwnNeurons:
-    """Return for each class the neurons in which it leads, and their prototypes."""
-    code, rows = np.nonzero(leads.T)  # by class, then by row
-    ends = np.searchsorted(code, np.arange(leads.shape[1] + 1))
-    return OwnNeurons(
-        rows.astype(np.int64), ends.astype(np.int64), np.ascontiguousarray(prototypes[rows].T)
-    )
 
 
 # ---------------------------------------------------------------------------------- one sample
@@ -81,7 +60,6 @@ def own_neurons(prototypes: Floats, leads: Flags) -> OwnNeurons:
 
 @inner_loop
 def is_misplaced(classes: Classes, i: int, j: int) -> bool:
-    """Return whether sample i has a class that does not lead in neuron j."""
     if classes.leads.shape[1] == 0:
         return False
     code = classes.codes[i]
@@ -108,91 +86,70 @@ def nearest_linked(
     return best
 
 
-@inner_loop
-def nearest_own(
-    samples: Rows, i: int, unit: int, classes: Classes, own: OwnNeurons,
-    squares: Floats,
-) -> int:  # fmt: skip
-    """Return the nearest neuron in which the class of sample i leads.
-
-    It is the ``unit`` where the sample has no class, or its class leads there or nowhere.
-    ``squares`` (M,) is overwritten. The inner loop runs over neurons, so that it can use vectors
-    without changing the order of a sum.
-    """
-    code = classes.codes[i]
-    if not is_misplaced(classes, i, unit) or own.ends[code] == own.ends[code + 1]:
-        return unit
-    first, last = own.ends[code], own.ends[code + 1]
-    at = samples.at + i * samples.columns * samples.size
-    for m in range(first, last):
-        squares[m] = 0.0
-    for k in range(samples.columns):
-        x = number_at(at, k, samples.size)
-        for m in range(first, last):
-            difference = x - own.columns[k, m]
-            squares[m] += difference * difference
-    best, nearest = first, np.sqrt(squares[first])
-    for m in range(first + 1, last):
-        distance = np.sqrt(squares[m])
-        if distance < nearest:
-            best, nearest = m, distance
-    return int(own.rows[best])
-
-
 # ------------------------------------------------------------------------- in packed sums
 
 
 @loop
+def gather_links(
+    packed: Any, halves: NDArray[Any], links: NDArray[np.int32], numbers: NDArray[Any],
+    starts: NDArray[Any],
+) -> None:  # fmt: skip
+    """Fill panels (K, depth, PANEL_ROWS) and their starts with what ``links`` (K, degree) lead to.
+
+    ``packed`` (K, depth) and ``halves`` (K,) are the rows and halves of `PackedPrototypes`.
+    """
+    for j in range(links.shape[0]):
+        for side in range(links.shape[1]):
+            other = links[j, side]
+            starts[j, side] = NO_PROTOTYPE if other < 0 else halves[other]
+            for k in range(packed.shape[1] if other >= 0 else 0):
+                numbers[j, k, side] = packed[other, k]
+
+
+@loop
 def linked_blocks(
-    tag: Any,
-    samples: Rows,
-    prototypes: Floats,
-    how: Quantisation,
-    blocks: SampleTiles,
-    units: NDArray[np.int32],
-    sides: NDArray[np.int32],
-    rows: NDArray[Any],
-    halves: NDArray[Any],
-    accuracy: Accuracy,
-    classes: Classes,
-    only_changes: bool,
-    runners_up: NDArray[np.int32],
-    added: Accumulator,
-    space: Workspace,
-    start: int,
-    stop: int,
-) -> None:
-    """Find the nearest of the linked neighbours ``sides`` (K, degree) of units, and add it up.
+    tag: Any, samples: Rows, prototypes: Floats, how: Quantisation, blocks: SampleTiles,
+    units: NDArray[np.int32], links: NDArray[np.int32], numbers: NDArray[Any],
+    starts: NDArray[Any], accuracy: Accuracy, classes: Classes, only_changes: bool,
+    runners_up: NDArray[np.int32], added: Accumulator, space: Workspace, start: int, stop: int,
+) -> None:  # fmt: skip
+    """Find the nearest of the ``links`` (K, degree) of units, and add up what those win.
 
     ``units`` and ``runners_up`` (B*lanes,) are the unit in each place, and its neighbour found last
     time and now; with ``only_changes`` samples move whose neighbour is another one than last time,
-    else all are added. ``rows`` (K, depth) and ``halves`` (K,) are those of `PackedPrototypes`.
+    else all are added. ``numbers`` and ``starts`` are the panels that `gather_links` fills.
     """
-    numbers, order, found = blocks.numbers, blocks.order, space.places[0, 0]
-    lanes, n, depth = lanes_of(tag), order.size, numbers.shape[1]
-    classed, degree = classes.leads.shape[1] > 0, sides.shape[1]
-    numbers_at, squares_at = numbers.ctypes.data, blocks.squares.ctypes.data
-    slack_at = space.slack.ctypes.data
-    rows_at, halves_at, sides_at = rows.ctypes.data, halves.ctypes.data, sides.ctypes.data
-    found_at, units_at, runners_up_at = found.ctypes.data, units.ctypes.data, runners_up.ctypes.data
+    order, found, values = blocks.order, space.rows[0], space.values
+    lanes, n, depth = lanes_of(tag), order.size, blocks.numbers.shape[1]
+    classed, degree, size = classes.leads.shape[1] > 0, links.shape[1], starts.itemsize * PANEL_ROWS
+    found_at, units_at = found.ctypes.data, units.ctypes.data
+    slack_at, values_at = space.slack.ctypes.data, values.ctypes.data
     for b in range(start, stop):
-        base = b * lanes
+        base, block = b * lanes, blocks.numbers.ctypes.data + b * depth * LINE
         inside = (1 << min(lanes, n - base)) - 1
-        slack_of_block(tag, squares_at + b * LINE, accuracy, slack_at)
-        left, doubtful = (inside, 0) if degree == 4 or degree == 6 else (0, inside)
+        slack_of_block(tag, blocks.squares.ctypes.data + b * LINE, accuracy, slack_at)
+        left, doubtful = (inside, 0) if degree <= PANEL_ROWS else (0, inside)
         while left != 0:  # one turn for each unit of the block
             unit = units[base + lowest_bit(left)]
             same = lanes_with(tag, units_at + base * 4, unit) & left
             left &= ~same
-            doubtful |= nearest_of_links(
-                tag, degree, numbers_at + b * depth * LINE, depth, rows_at, halves_at,
-                sides_at + unit * degree * 4, slack_at, same, found_at,
+            for lane in range(lanes):
+                values[0, lane] = values[1, lane] = np.inf
+            sweep_panels(
+                tag, 1, block, numbers.ctypes.data + unit * depth * size,
+                starts.ctypes.data + unit * size, depth, 1, 0, values_at, space.places.ctypes.data,
+                space.nearest.ctypes.data,
             )  # fmt: skip
+            doubtful |= ties_of(tag, values_at, slack_at) & same
+            while same != 0:
+                lane = lowest_bit(same)
+                same &= same - 1
+                found[lane] = links[unit, space.places[0, lane] & ((1 << ROW_BITS) - 1)]
         rechecked = inside if classed else doubtful
         while rechecked != 0:
             lane = lowest_bit(rechecked)
             rechecked &= rechecked - 1
-            i, among = np.int64(order[base + lane]), sides[units[base + lane]]
+            i, among = np.int64(order[base + lane]), links[units[base + lane]]
             if doubtful >> lane & 1:
                 found[lane] = nearest_linked(samples, i, prototypes, among, classes, np.False_)
             if is_misplaced(classes, i, np.int64(found[lane])):
@@ -200,7 +157,7 @@ def linked_blocks(
                 found[lane] = own if own >= 0 else found[lane]
         moved = inside
         if only_changes:
-            moved &= lanes_other(tag, found_at, runners_up_at + base * 4)
+            moved &= lanes_other(tag, found_at, runners_up.ctypes.data + base * 4)
         move_samples(
             tag, samples, how, blocks, b, moved, found, runners_up, only_changes, added, space
         )
@@ -216,6 +173,8 @@ class LinkedRunnersUp:
         self.sums = np.zeros((n_neurons, samples.depth))
         self.hits = np.zeros(n_neurons, np.int64)
         self.places = np.zeros(len(samples.blocks.bmu), np.int32)
+        self._numbers = aligned((n_neurons, samples.depth, PANEL_ROWS), samples.dtype)
+        self._starts = np.full((n_neurons, PANEL_ROWS), NO_PROTOTYPE, samples.dtype)
         self._known = False
 
     def find(
@@ -228,19 +187,21 @@ class LinkedRunnersUp:
         classes: Classes,
     ) -> None:
         """Add up what the neighbours win that ``links`` (K, degree) name of ``units``, by place."""
+        numbers, starts = self._numbers, self._starts
+        if links.shape[1] <= PANEL_ROWS:
+            gather_links(packed.rows, packed.halves, links, numbers, starts)
 
         def work(added: Accumulator, space: Workspace, start: int, stop: int) -> None:
             linked_blocks(
                 samples.tag, samples.rows, prototypes, samples.quantisation, samples.blocks, units,
-                links, packed.rows, packed.halves, packed.accuracy, classes, self._known,
-                self.places, added, space, start, stop,
+                links, numbers, starts, packed.accuracy, classes, self._known, self.places, added,
+                space, start, stop,
             )  # fmt: skip
 
         samples.each(self.sums, self.hits, 0, work, samples.X.size < _SMALL_WORK)
         self._known = True
 
     def sort(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> None:
-        """Follow samples whose order (n,) was another one ``before``."""
         of_row = np.empty_like(before)
         of_row[before] = self.places[: len(before)]
         self.places[: len(after)] = of_row[after]
@@ -266,16 +227,6 @@ def fill_linked(
         out[i] = j
 
 
-@loop
-def fill_own(
-    samples: Rows, units: Integers, classes: Classes, own: OwnNeurons,
-    squares: Floats, start: int, stop: int, out: Integers,
-) -> None:  # fmt: skip
-    """Fill out (n,) from ``start`` to ``stop`` with the nearest neuron in which the class leads."""
-    for i in range(start, stop):
-        out[i] = nearest_own(samples, i, units[i], classes, own, squares)
-
-
 def linked_rows(
     data: Any,
     codes: Integers | None,
@@ -285,29 +236,14 @@ def linked_rows(
     leads: Flags | None,
 ) -> Integers:
     """Return the linked neighbour (n,) of each sample's unit that lies nearest to it."""
-    classes = classes_of(codes, leads)
-
-    def fill(rows: Rows, start: int, stop: int, out: Integers) -> None:
-        fill_linked(rows, prototypes, units, links, classes, start, stop, out)
-
-    return _by_rows(data, fill)
-
-
-def own_rows(
-    data: Any, codes: Integers, units: Integers, prototypes: Floats, leads: Flags
-) -> Integers:
-    """Return, for each sample (n,), the nearest neuron in which its class leads, or its unit."""
-    own, classes = own_neurons(prototypes, leads), classes_of(codes, leads)
-
-    def fill(rows: Rows, start: int, stop: int, out: Integers) -> None:
-        fill_own(rows, units, classes, own, np.empty(len(own.rows)), start, stop, out)
-
-    return _by_rows(data, fill)
-
-
-def _by_rows(data: Any, fill: Callable[..., None]) -> Integers:
     X, out = np.ascontiguousarray(writeable_view(data.X)), np.empty(data.n, np.int64)
     tasks = 1 if X.size < _SMALL_WORK else -(-data.n // _ROWS)
     ends, rows = [data.n * task // tasks for task in range(tasks + 1)], Rows.of(X)
-    share(data.threads, tasks, lambda _, task: fill(rows, ends[task], ends[task + 1], out))
+    classes = classes_of(codes, leads)
+
+    def work(worker: int, task: int) -> None:
+        start, stop = ends[task : task + 2]
+        fill_linked(rows, prototypes, units, links, classes, start, stop, out)
+
+    share(data.threads, tasks, work)
     return out

@@ -150,23 +150,7 @@ def fill_distances(X: NDArray[Any], columns: Floats, out: Floats) -> None:
 @loop
 def distances_to(X: NDArray[Any], prototypes: Floats, units: Integers, out: Floats) -> None:
     """Fill out (n,) with the distances of the rows of X (n, D) to their units, by definition."""
-    n = units.size
-    whole = n - n % 4
-    for i in range(0, whole, 4):  # four sums side by side: an addition waits for the one before
-        a, b, c, d = units[i], units[i + 1], units[i + 2], units[i + 3]
-        sum_a = sum_b = sum_c = sum_d = 0.0
-        for k in range(X.shape[1]):
-            step_a = np.float64(X[i, k]) - prototypes[a, k]
-            step_b = np.float64(X[i + 1, k]) - prototypes[b, k]
-            step_c = np.float64(X[i + 2, k]) - prototypes[c, k]
-            step_d = np.float64(X[i + 3, k]) - prototypes[d, k]
-            sum_a += step_a * step_a
-            sum_b += step_b * step_b
-            sum_c += step_c * step_c
-            sum_d += step_d * step_d
-        out[i], out[i + 1] = np.sqrt(sum_a), np.sqrt(sum_b)
-        out[i + 2], out[i + 3] = np.sqrt(sum_c), np.sqrt(sum_d)
-    for i in range(whole, n):
+    for i in range(units.size):
         total = 0.0
         for k in range(X.shape[1]):
             difference = np.float64(X[i, k]) - prototypes[units[i], k]

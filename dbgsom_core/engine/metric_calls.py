@@ -9,28 +9,11 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class MetricCalls:
-    """A metric as the engine sees it; a method that it lacks is None.
+    """A metric as the engine sees it; a method that it lacks is None, see `MetricComponent`.
 
-    Attributes
-    ----------
-    name : str
-        What errors call it.
-    assign, pairwise : callable or None
-        ``assign(X, prototypes) -> (bmu, distance)``, ``pairwise(X, prototypes) -> distances``.
-    scalar : compiled function or None
-        ``scalar(x, w, params) -> distance``.
-    scalar_params : callable
-        Returns what ``scalar`` gets as ``params``, numbers (P,).
-    geometry : str or None
-    centre : callable or None
-        ``centre(means) -> prototypes``; None: a mean is the prototype.
-    form : callable or None
-        ``form(X, units, influence, weights, so_far) -> prototypes``.
-    forms_below : float
-        The weight of linked neighbours up to which ``form`` makes the prototypes.
-    judge : callable or None
-        ``judge(loop, *given)`` calls a loop around ``scalar`` and looks at the distances that it
-        gives; None: they are taken as they are.
+    ``scalar_params`` returns the numbers (P,) that ``scalar`` gets. Up to the weight
+    ``forms_below`` of linked neighbours ``form`` makes the prototypes. ``judge(loop, *given)``
+    calls a loop around ``scalar`` and checks its distances; None: they are taken as they are.
     """
 
     name: str
@@ -46,16 +29,13 @@ class MetricCalls:
 
     @property
     def is_euclidean(self) -> bool:
-        """Whether distances are roots of sums of squared differences, added feature by feature."""
         return self.geometry == "euclidean"
 
     @property
     def level(self) -> Literal["assign", "scalar", "pairwise"]:
-        """The level that finds best-matching units: the fastest that the metric offers."""
         if self.assign is not None:
             return "assign"
         return "pairwise" if self.scalar is None else "scalar"
 
     def centred(self, means: Any) -> Any:
-        """Return the prototypes (K, D) for means (K, D)."""
         return means if self.centre is None else self.centre(means)

@@ -129,7 +129,6 @@ def check_varies(X: Any, moments: Moments | None = None) -> None:
 
 
 def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the smallest and the largest observed value of each column of X (n, D)."""
     if issparse(X):
         return X.min(axis=0).toarray().ravel(), X.max(axis=0).toarray().ravel()
     if not isinstance(X, BlockTable):

@@ -56,8 +56,8 @@ class Pruning:
         How far panels moved since the margins began.
     begins : bool
         Whether they begin with this pass, for which they tell nothing yet.
-    changed : float
-        The share of the samples whose unit the last pass changed.
+    unsorted : float
+        The share of the samples whose unit passes changed since they were sorted.
     """
 
     def __init__(self, d: int, always: bool | None = None) -> None:
@@ -65,7 +65,7 @@ class Pruning:
         self.margins: Margins | None = None
         self.drift = np.empty(0)
         self.begins = False
-        self.changed = self._unsorted = 1.0  # the latter since samples were sorted
+        self.unsorted = 1.0
         self._d, self._always, self._grows = d, always, False  # always: keep margins, or never
         self._spare = 0  # panels for which the margins have memory left
         # A fresh start, sorting and a whole pass, pays when what passes compared beyond the least
@@ -82,16 +82,27 @@ class Pruning:
         as many prototypes may be ``known``; ``memory`` are bytes that margins may take.
         """
         sorting = 9 + 180 / self._d + len(self.ids)  # what it takes, in panels, as measured
-        is_mixed, sorts = self._unsorted > _UNSORTED, False
+        is_mixed, sorts = self.unsorted > _UNSORTED, False
         if not known or self._spare < 0:
             self.regroup(positions, n_neurons)
         elif self.margins is not None and is_mixed and self._excess > sorting:
             if self._grows:  # new neurons have panels of their own, far apart on the map
                 self.regroup(positions, n_neurons)
             self.margins, sorts = None, True
-        self.begins = self.margins is None and known and self._begin(n_blocks, memory)
+        self.begins = False
+        if self.margins is None and known:
+            self._pause -= 1
+            worth = self._pause < 0 if self._always is None else self._always
+            wide = len(self.ids) + max(self._spare, 0)
+            fits = n_blocks * (wide * 2 + 4) <= memory
+            if worth and fits and len(self.ids) >= _LEAST_PANELS:
+                self.begins = True
+                least = np.zeros((n_blocks, wide), np.uint16)
+                slides = np.zeros(n_blocks, np.float32)
+                self.margins = NO_MARGINS._replace(least=least, slides=slides)
+                self.drift, self._excess = np.zeros(len(self.ids)), 0.0
         if sorts or (self.begins and is_mixed):
-            self._unsorted, sorts = 0.0, True
+            self.unsorted, sorts = 0.0, True
         return sorts
 
     def fit_accuracy(self, packer: PrototypePacker, largest: float) -> None:
@@ -105,7 +116,6 @@ class Pruning:
             self.margins = None
 
     def regroup(self, positions: Integers | None, n_neurons: int) -> None:
-        """Divide K prototypes among panels anew, without margins."""
         if positions is None:
             self.ids = in_rows(np.arange(n_neurons), PANEL_ROWS)
         else:
@@ -114,18 +124,12 @@ class Pruning:
         self._spare = len(self.ids) // 4 + 2 if self._grows else 0
 
     def grow(self, known: int, n_neurons: int) -> None:
-        """Give the prototypes from ``known`` on panels of their own."""
         more = in_rows(np.arange(known, n_neurons), PANEL_ROWS)
         self.ids, self.begins = np.concatenate([self.ids, more]), False
         self.drift = np.concatenate([self.drift, np.zeros(len(more))])
         self._spare, self._grows = self._spare - len(more), True
         if self._spare < 0:
             self.margins = None
-
-    def note_changed(self, changed: float) -> None:
-        """Take the share of the samples whose unit a pass changed."""
-        self.changed = changed
-        self._unsorted += changed
 
     def judge(self, compared: float) -> None:
         """Keep the margins while they pay; ``compared`` are panels a block of the last pass."""
@@ -137,17 +141,6 @@ class Pruning:
         elif self._always is None:
             self.margins, self._pause = None, self._next_pause
             self._next_pause *= 2
-
-    def _begin(self, n_blocks: int, memory: int) -> bool:
-        self._pause -= 1
-        worth = self._pause < 0 if self._always is None else self._always
-        wide = len(self.ids) + max(self._spare, 0)
-        if not worth or len(self.ids) < _LEAST_PANELS or n_blocks * (wide * 2 + 4) > memory:
-            return False
-        least, slides = np.zeros((n_blocks, wide), np.uint16), np.zeros(n_blocks, np.float32)
-        self.margins = NO_MARGINS._replace(least=least, slides=slides)
-        self.drift, self._excess = np.zeros(len(self.ids)), 0.0
-        return True
 
 
 class FastPart(Part):
@@ -328,11 +321,12 @@ class FastPart(Part):
             )  # fmt: skip
 
         n_panels = len(packed.panels.ids)
-        total = samples.each(self._sums, self._hits, n_panels, work, self._is_small(n_neurons))
+        is_small = samples.X.size * n_neurons < _SMALL_WORK
+        total = samples.each(self._sums, self._hits, n_panels, work, is_small)
         self._sums, self._hits, self._errors = total.sums, total.hits, total.errors
         compared, self._changed, doubts = total.counts[:3].tolist()
         self.panels_compared += compared
-        self.pruning.note_changed(self._changed / n)
+        self.pruning.unsorted += self._changed / n
         # Measured on AVX-512: a recheck of a sample of 64 features takes 0.5 to 0.8 µs, to compare
         # it with K neurons takes K/2000 µs longer in float64. Both are even where a fifth of the
         # samples is in doubt with 100 neurons, and three quarters with 900. A third of that, as
@@ -340,9 +334,6 @@ class FastPart(Part):
         if doubts > DOUBTS * min(max(n_neurons / _FEW, 1.0), 4.0) * n:
             self.double()
         return int(compared)
-
-    def _is_small(self, n_neurons: int) -> bool:
-        return bool(self.samples.X.size * n_neurons < _SMALL_WORK)
 
     def double(self) -> None:
         """Go on in float64, where to recheck many doubts takes longer than to have few."""
@@ -421,8 +412,7 @@ def _nearest_units(
         nearest = np.empty((len(squares), places), np.int32)
         doubts[task] = search_loops.nearest_blocks(
             samples.tag, places, samples.rows, prototypes, samples.blocks, packed.panels,
-            packed.accuracy, NO_MARGINS, nearest, samples.workspaces(1, len(ids))[0], 0,
-            len(samples.blocks.numbers),
+            packed.accuracy, NO_MARGINS, nearest, samples.workspaces(1, len(ids))[0],
         )  # fmt: skip
         out[rows] = nearest
 

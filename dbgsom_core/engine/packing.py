@@ -22,7 +22,7 @@ from dbgsom_core.engine.lanes import fetch_line, lanes_of, pack_tile, read_numbe
 from dbgsom_core.engine.loops import writeable_view
 from dbgsom_core.engine.runtime import share
 from dbgsom_core.engine.tables import each_range, pieces
-from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, SLACKS, TOGETHER, UNROLL, VALUES
+from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, SLACKS, UNROLL, VALUES
 
 _AHEAD = 1
 _FETCHED = 512  # bytes of a row, at most
@@ -40,12 +40,11 @@ TWICE = 2.02  # errors E of two values, and one per cent for the rounding of the
 OF_SQUARES = 4.0  # rounding units of ‖x‖² that a squared distance may be wrong by, besides
 # A place without prototype begins with this: the row that the search keeps in the lowest bits of a
 # value would make inf no number.
-_NO_PROTOTYPE = 1e38
+NO_PROTOTYPE = 1e38
 FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Return an array of zeros that begins at a cache line."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.zeros(size + LINE, np.uint8)
     start = -memory.ctypes.data % LINE
@@ -132,14 +131,13 @@ class Accumulator(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Arrays of one worker for the TOGETHER blocks (C) that it compares; nothing of it lasts.
+    """Arrays of one worker for the block that it compares; nothing of it lasts.
 
-    ``values`` (C, VALUES, lanes) are the smallest so far; ``rows`` (C, 2, lanes) whose the first
-    two are; ``places`` (C, 2, lanes) where these are in the panels; ``nearest`` (C, G, lanes) the
-    smallest of each panel; ``slack`` (C, SLACKS, lanes) how close is too close to call; ``done``
-    (C, words) a bit for each panel compared. ``tops`` (1 + SLACKS, lanes) are distances of one
-    block, and their slack. ``transposed`` and ``packed`` (lanes, depth) are the samples of a block,
-    in its dtype and, more exactly, in float64.
+    ``values`` (VALUES, lanes) are the smallest so far; ``rows`` (2, lanes) whose the first two are;
+    ``places`` (2, lanes) where these are in the panels; ``nearest`` (G, lanes) the smallest of each
+    panel; ``slack`` (SLACKS, lanes) how close is too close to call; ``done`` (words,) a bit for
+    each panel compared; ``tops`` (1 + SLACKS, lanes) distances, and their slack; ``packed`` (1,
+    depth) a sample, more exactly than in its block.
     """
 
     values: NDArray[Any]
@@ -149,7 +147,6 @@ class Workspace(NamedTuple):
     slack: NDArray[Any]
     tops: NDArray[Any]
     done: Integers
-    transposed: NDArray[Any]
     packed: Floats
 
 
@@ -157,15 +154,14 @@ def workspace(n_panels: int, depth: int, dtype: Any) -> Workspace:
     """Return a workspace for blocks of a dtype and samples of so many features, padded."""
     lanes = LINE // np.dtype(dtype).itemsize
     return Workspace(
-        aligned((TOGETHER, VALUES, lanes), dtype),
-        aligned((TOGETHER, 2, lanes), np.int32),
-        aligned((TOGETHER, 2, lanes), np.int32),
-        aligned((TOGETHER, n_panels, lanes), dtype),
-        aligned((TOGETHER, SLACKS, lanes), dtype),
+        aligned((VALUES, lanes), dtype),
+        aligned((2, lanes), np.int32),
+        aligned((2, lanes), np.int32),
+        aligned((n_panels, lanes), dtype),
+        aligned((SLACKS, lanes), dtype),
         aligned((1 + SLACKS, lanes), dtype),
-        aligned((TOGETHER, -(-n_panels // 64)), np.int64),
-        aligned((lanes, depth), dtype),
-        aligned((lanes, depth), np.float64),
+        aligned((-(-n_panels // 64),), np.int64),
+        aligned((1, depth), np.float64),
     )
 
 
@@ -320,7 +316,6 @@ class PackedSamples:
         return made
 
     def by_row(self, units: NDArray[np.int32], dtype: Any = np.int64) -> NDArray[Any]:
-        """Return ``units`` (B*lanes,) in the order of the samples (n,)."""
         found = np.empty(len(self.X), dtype)
         found[self.blocks.order] = units[: len(found)]
         return found
@@ -328,7 +323,7 @@ class PackedSamples:
     def workspaces(self, threads: int, n_panels: int) -> list[Workspace]:
         """Return a workspace for each worker, the same ones while the panels are as many or 0."""
         known = self._workspaces
-        if len(known) < threads or n_panels not in (0, known[0].nearest.shape[1]):
+        if len(known) < threads or n_panels not in (0, known[0].nearest.shape[0]):
             known[:] = [workspace(n_panels or 1, self.depth, self.dtype) for _ in range(threads)]
         return known
 
@@ -515,36 +510,6 @@ def pack_prototypes(
     return float(np.sqrt(largest) * (1 + 1e-9))
 
 
-@loop
-def unpack_means(
-    before: Floats,
-    sums: Floats,
-    reached: Floats,
-    pull: float,
-    more: Floats,
-    hits: Integers,
-    centre: Floats,
-    scale: float,
-    out: Floats,
-) -> None:
-    """Fill out (K, D) with the means that packed ``sums`` over ``reached`` (K,) are.
-
-    Sums may have more columns than D. Where ``more`` has rows, it and the ``hits`` (K,) that go
-    with it are added, ``pull`` times. A row that nothing reaches is that of ``before``.
-    """
-    adds = more.shape[0] > 0
-    for j in range(out.shape[0]):
-        weight = reached[j] + pull * np.float64(hits[j]) if adds else reached[j]
-        if not weight > 0:
-            for k in range(out.shape[1]):
-                out[j, k] = before[j, k]
-            continue
-        larger = 1.0 / (weight * scale)
-        for k in range(out.shape[1]):
-            total = sums[j, k] + pull * more[j, k] if adds else sums[j, k]
-            out[j, k] = total * larger + centre[k]
-
-
 def patches(positions: Integers, rows: int) -> NDArray[np.int32]:
     """Cut a map in cells (K, 2) into patches of ``rows`` neurons, compact on the grid, (G, rows).
 
@@ -558,7 +523,6 @@ def patches(positions: Integers, rows: int) -> NDArray[np.int32]:
 
 
 def in_rows(neurons: NDArray[np.intp], rows: int) -> NDArray[np.int32]:
-    """Lay a list of neurons out in rows of fixed length, the last one filled with -1."""
     filled = np.full(-(-len(neurons) // rows) * rows, -1, np.int32)
     filled[: len(neurons)] = neurons
     return filled.reshape(-1, rows)
@@ -586,7 +550,6 @@ class PrototypePacker:
         self._rows = self._halves = self._steps = np.empty(0)
 
     def accuracy(self, largest: float) -> Accuracy:
-        """Return how wrong values may be where no packed prototype is longer than ``largest``."""
         unit = float(np.finfo(self._dtype).eps) / 2
         return accuracy_of(self._d, unit, self._how.grid, largest)
 
@@ -608,7 +571,7 @@ class PrototypePacker:
         if panels is None or panels.ids is not ids or len(self._rows) != k:
             panels = self._panels = PrototypeTiles(
                 aligned((len(ids), depth, PANEL_ROWS), self._dtype),
-                np.full(ids.shape, _NO_PROTOTYPE, self._dtype),
+                np.full(ids.shape, NO_PROTOTYPE, self._dtype),
                 ids,
                 np.empty(len(ids), np.float32),
                 np.empty(k, np.float32),

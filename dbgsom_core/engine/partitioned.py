@@ -63,7 +63,6 @@ class PartitionedSamples(LocalSamples):
         return 1 << 16 if self.X.ends is None else 1 << 21  # 16 MiB of distances
 
     def parts(self, among: slice | None = None) -> list[slice]:
-        """Return the rows of each part, or those of a slice of them."""
         start, stop = (0, self.n) if among is None else (among.start, among.stop)
         ends: Sequence[int] = range(start, stop, self.block)
         if self.X.ends is not None:
@@ -103,7 +102,6 @@ class PartitionedSamples(LocalSamples):
             use(rows, self.subset(rows))
 
     def subset(self, rows: NDArray[Any] | slice) -> Any:
-        """Return the same for some of the samples, in memory where a block holds them."""
         if not is_small((len(row_numbers(rows, self.n)), self.X.shape[1]), self.block):
             return replace(self, X=take(self.X, rows), **self._entries(rows))
         given: dict[str, Any] = {"threads": self.threads, "n_classes": self.n_classes}
@@ -133,7 +131,6 @@ class PartitionedSamples(LocalSamples):
         return fast if self.weights is None else Search(self, fast)
 
     def sums_seen(self, bmu: NDArray[Any], n_neurons: int) -> tuple[Floats, None]:
-        """Return sums, to which one part after the other adds its rows, and None."""
         sums = np.zeros((n_neurons, self.X.shape[1]))
         for rows in self.parts():
             own = [(sums, None if self.weights is None else self.weights[rows], bmu[rows])]
@@ -167,7 +164,6 @@ class PartitionedSamples(LocalSamples):
         return self._filled((out,), ask, prototypes, beside=[units], among=among)
 
     def completed(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
-        """Return all of them, in memory."""
         return np.array(self.X[:])
 
 
@@ -257,7 +253,6 @@ def _part_samples(
 
 
 def is_small(shape: tuple[int, int], block: int) -> bool:
-    """Return whether a table is held in memory: in one block, or a packed copy is of no use."""
     return shape[0] <= block or shape[0] * shape[1] < PACKING_PAYS
 
 

@@ -60,7 +60,6 @@ class Units:
 
     @property
     def bmu(self) -> Any:
-        """The units, int32 of samples in a table."""
         units = self.units
         return units if units.dtype == np.int64 else units.astype(np.int32, copy=False)
 
@@ -89,18 +88,10 @@ class MapGraph(NamedTuple):
 class Neighbourhood:
     """How samples train the neurons around their units in one update.
 
-    Attributes
-    ----------
-    graph : MapGraph
-    weights : float64 array (H,)
-        The kernel at each number of hops; some may be negative.
-    pull : float
-        What a sample weighs besides in the linked neighbour of its unit that lies nearest to it.
-    leads : bool array (K, C) or None
-        Which classes lead in a neuron: neighbours in which a sample's class leads come first.
-    table : uint16 array (K, K) or None
-        Which of the weights a neuron (row) learns with from samples of another (column), in the
-        order of their distance; None: that of the hops between them.
+    ``weights`` (H,) are the kernel at each number of hops; some may be negative. A sample weighs
+    ``pull`` besides in the linked neighbour of its unit that lies nearest to it, first among those
+    in which its class ``leads`` (K, C). ``table`` (K, K) is which of the weights a neuron (row)
+    learns with from samples of another (column), in the order of distance; None: that of the hops.
     """
 
     graph: MapGraph
@@ -269,12 +260,7 @@ def winners_of_own_class(data: Any, bmu: Integers, prototypes: Floats, leads: Fl
     A sample without a class, or whose class leads nowhere, keeps its BMU; equal distances go to
     the lower row.
     """
-    codes = data.codes
-    if data.is_euclidean:
-        from dbgsom_core.engine.fine_tuning import own_rows
-
-        return own_rows(data, codes, bmu, prototypes, leads)
-    winners = bmu.copy()
+    codes, winners = data.codes, bmu.copy()
     others = np.flatnonzero(_misplaced(codes, leads, bmu))
     for code in np.unique(codes[others]):
         own = np.flatnonzero(leads[:, code])
@@ -422,7 +408,6 @@ class SearchResult:
 
     @cached_property
     def total_error(self) -> float:
-        """The sum of the errors; the same bits whatever came before."""
         return float(self.errors.sum())
 
     @cached_property

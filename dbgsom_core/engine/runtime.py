@@ -145,7 +145,6 @@ class CompileClock:
         self._since = 0.0
 
     def begin(self) -> None:
-        """Note the time; one thread compiles at a time."""
         if self._depth == 0:
             self._since = time.perf_counter()
         self._depth += 1
@@ -154,7 +153,6 @@ class CompileClock:
             self._tell = None
 
     def end(self) -> None:
-        """Add the time since the outermost beginning."""
         self._depth -= 1
         if self._depth == 0:
             self.seconds += time.perf_counter() - self._since

@@ -17,14 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbgsom_core.engine import search_loops
-from dbgsom_core.engine.packing import (
-    NEAR,
-    PackedSamples,
-    PrototypePacker,
-    error_steps,
-    in_rows,
-    unpack_means,
-)
+from dbgsom_core.engine.packing import NEAR, PackedSamples, PrototypePacker, error_steps, in_rows
 from dbgsom_core.engine.results import (
     Centre,
     Flags,
@@ -36,7 +29,6 @@ from dbgsom_core.engine.results import (
     SearchResult,
     Totals,
     Units,
-    count_classes,
     linked_runners_up,
     updated_from,
     winners_of_own_class,
@@ -100,12 +92,10 @@ class Part:
         self._own: tuple[Any, ...] = (0,)  # pass, classes, and units of own classes
 
     def answer(self, question: str, *given: Any) -> Any:
-        """Return what another method returns; two who ask at once are kept apart."""
         with self._lock:
             return getattr(self, question)(*given)
 
     def assign(self, now: Pass) -> PartialSums | None:
-        """Find units; None where prototypes are too far away for packed numbers."""
         data, before, n_neurons = self.data, self._of, len(now.prototypes)
         how, d = data.quantisation, data.X.shape[1]
         packer, ids = PrototypePacker(how, d), in_rows(np.arange(n_neurons), PANEL_ROWS)
@@ -124,11 +114,8 @@ class Part:
                 own.tag, own.rows, how, own.blocks, packed.packed, near, steps, errors,
                 own.workspaces(1, 1)[0],
             )  # fmt: skip
-        classes = None
-        if data.codes is not None:
-            classes = count_classes(units, data.codes, n_neurons, data.n_classes)
         sums, hits = self._won(units, n_neurons)
-        return PartialSums(hits, sums, errors, steps, changed, classes)
+        return PartialSums(hits, sums, errors, steps, changed)
 
     def linked(
         self, now: Pass, own: Flags | None, links: NDArray[np.int32], leads: Flags | None
@@ -153,7 +140,6 @@ class Part:
         return won[0] - lost[0], won[1] - lost[1]
 
     def units(self, now: Pass, own: Flags | None) -> NDArray[Any]:
-        """Return the unit of each row, with ``own`` (K, C) of its own class."""
         units: Integers = self._at(now).bmu
         return units if own is None else self._reassigned(now, units, own)
 
@@ -217,11 +203,9 @@ class PartitionedSearch(Search):
         return np.concatenate(self.parts.ask("unlinked", prototypes, graph.links, add=None))
 
     def total(self, question: str, *given: Any) -> Any:
-        """Return the sum of what the parts answer."""
         return reduce(plus, self.parts.ask(question, *given, add=plus))
 
     def units(self, now: Pass, own: Flags | None) -> NDArray[Any]:
-        """Return the units of all rows, see `Part.linked`."""
         if own is None and hasattr(self.parts, "units"):
             kept: NDArray[Any] = self.parts.units
             return kept
@@ -303,13 +287,13 @@ class PackedResult(SearchResult):
         smooth, reached = smoothed(
             around.which, around.weights, reach, self.hits, self.packed_sums, data.threads
         )
-        more, pulled = smooth[:0], self.hits[:0]
         if pulls:
             more, pulled = self._linked(around.graph, around.leads)
-        after, how = np.empty(before.shape), data.quantisation
-        unpack_means(
-            before, smooth, reached, around.pull, more, pulled, how.centre, how.scale, after
-        )
+            smooth, reached = smooth + around.pull * more, reached + around.pull * pulled
+        how, alive = data.quantisation, reached > 0
+        larger = 1.0 / (np.where(alive, reached, 1.0) * how.scale)
+        after: Floats = smooth[:, : before.shape[1]] * larger[:, None] + how.centre
+        after[~alive] = before[~alive]
         return after
 
     def _linked(self, graph: MapGraph, leads: Flags | None) -> tuple[Floats, Integers]:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.compile import Floats, Integers, inlined, inner_loop, loop
 from dbgsom_core.engine.lanes import (
     SPARE,
-    add_row,
     count_of,
     distances_of,
     fetch_line,
@@ -20,7 +19,6 @@ from dbgsom_core.engine.lanes import (
     lowest_bit,
     margin_at,
     ties_of,
-    transpose_tile,
     write_margin,
     write_slack,
     write_tops,
@@ -40,15 +38,7 @@ from dbgsom_core.engine.packing import (
     pack_row,
     row_distance,
 )
-from dbgsom_core.engine.tile import (
-    LINE,
-    PANEL_ROWS,
-    ROW_BITS,
-    SLACKS,
-    TOGETHER,
-    VALUES,
-    sweep_panels,
-)
+from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, sweep_panels
 
 ALL, IN_REACH = 0, 1  # which panels a block is compared with
 _WORD = 64  # panels that have a bit in one number
@@ -58,82 +48,63 @@ _NONE = 2**31 - 1
 
 
 @inlined
-def compare_blocks(
-    tag: Any, places: int, b: int, together: int, mode: int, blocks: SampleTiles,
-    panels: PrototypeTiles, margins: Margins, space: Workspace,
+def compare_block(
+    tag: Any, places: int, b: int, mode: int, blocks: SampleTiles, panels: PrototypeTiles,
+    margins: Margins, space: Workspace,
 ) -> int:  # fmt: skip
-    """Compare ``together`` blocks from ``b`` on, up to TOGETHER, with panels that can matter.
+    """Compare block b with panels that can matter; return how many those were.
 
-    Returns how many comparisons of a block with a panel those were. In mode IN_REACH a panel is
-    left out only if none of its values can lie within 2E of the best, so that all that follows is
-    the same as after comparing everything. Panels are told apart by bits first, without a branch
-    for each. ``space.done`` gets a bit for each panel compared.
+    In mode IN_REACH a panel is left out only if none of its values can lie within 2E of the best,
+    so that all that follows is the same as after comparing everything. Panels are told apart by
+    bits first, without a branch for each. ``space.done`` gets a bit for each panel compared.
     """
     n_panels, wide, compared = panels.ids.shape[0], margins.least.shape[1], 0
-    lanes, depth = lanes_of(tag), blocks.numbers.shape[1]
-    numbers_at, margins_at = blocks.numbers.ctypes.data, margins.least.ctypes.data
-    panels_at, starts_at = panels.numbers.ctypes.data, panels.starts.ctypes.data
-    values_at, places_at = space.values.ctypes.data, space.places.ctypes.data
-    nearest_at = space.nearest.ctypes.data
-    for i in range(together):
-        for p in range(places + 1):
-            for lane in range(lanes):
-                space.values[i, p, lane] = np.inf
-    for word in range(space.done.shape[1]):
+    least, depth = margins.least.ctypes.data + b * wide * _MARGIN, blocks.numbers.shape[1]
+    for p in range(places + 1):
+        for lane in range(lanes_of(tag)):
+            space.values[p, lane] = np.inf
+    for word in range(space.done.shape[0]):
         first = word * _WORD
         end = min(n_panels, first + _WORD)
         which: Any = np.int64(0)  # of a plain 0 numba makes a type of its own
-        other: Any = np.int64(0)
-        for i in range(together):
-            more: Any = np.int64(0)
-            if mode == ALL:
-                more = np.int64(-1 if end - first == _WORD else (1 << (end - first)) - 1)
-            else:
-                least, slid = margins_at + (b + i) * wide * _MARGIN, margins.slides[b + i]
-                for g in range(first, end):
-                    reaches = margin_at(least + g * _MARGIN) <= (panels.drift[g] + slid) * _MORE
-                    more |= int(reaches) << (g - first)
-            space.done[i, word] = more
-            which, other = (more, other) if i == 0 else (which, more)
-        # A block goes alone only with panels that the other one does not want.
-        both = which & other
-        for step in range(3):
-            bits = both if step == 0 else (which if step == 1 else other) & ~both
-            if bits != 0:
-                i = step // 2
-                sweep_panels(
-                    tag, places, TOGETHER if step == 0 else 1,
-                    numbers_at + (b + i) * depth * LINE, panels_at, starts_at, depth, bits, first,
-                    values_at + i * VALUES * LINE, places_at + i * 2 * lanes * 4,
-                    nearest_at + i * n_panels * LINE, n_panels,
-                )  # fmt: skip
-        compared += count_of(which) + count_of(other)
+        if mode == ALL:
+            which = np.int64(-1 if end - first == _WORD else (1 << (end - first)) - 1)
+        else:
+            for g in range(first, end):
+                moved = (panels.drift[g] + margins.slides[b]) * _MORE
+                which |= int(margin_at(least + g * _MARGIN) <= moved) << (g - first)
+        space.done[word] = which
+        if which != 0:
+            sweep_panels(
+                tag, places, blocks.numbers.ctypes.data + b * depth * LINE,
+                panels.numbers.ctypes.data, panels.starts.ctypes.data, depth, which, first,
+                space.values.ctypes.data, space.places.ctypes.data, space.nearest.ctypes.data,
+            )  # fmt: skip
+        compared += count_of(which)
     return compared
 
 
 @inlined
-def write_units(panels: PrototypeTiles, space: Workspace, i: int, p: int) -> None:
-    """Fill ``space.rows[i, p]`` with the prototypes at the places found."""
-    for lane in range(space.places.shape[2]):
-        place = space.places[i, p, lane]
-        space.rows[i, p, lane] = panels.ids[place >> ROW_BITS, place & ((1 << ROW_BITS) - 1)]
+def write_units(panels: PrototypeTiles, space: Workspace, p: int) -> None:
+    """Fill ``space.rows[p]`` with the prototypes at the places found."""
+    for lane in range(space.places.shape[1]):
+        place = space.places[p, lane]
+        space.rows[p, lane] = panels.ids[place >> ROW_BITS, place & ((1 << ROW_BITS) - 1)]
 
 
 @inlined
 def keep_margins(
-    tag: Any, b: int, i: int, inside: int, blocks: SampleTiles,
-    panels: PrototypeTiles, margins: Margins, space: Workspace,
+    tag: Any, b: int, inside: int, blocks: SampleTiles, panels: PrototypeTiles, margins: Margins,
+    space: Workspace,
 ) -> None:  # fmt: skip
-    """Write the margins of block b, the i-th of those together, to all panels compared."""
-    squares = blocks.squares.ctypes.data + b * LINE
-    slack = space.slack.ctypes.data + i * SLACKS * LINE
-    values, tops = space.values.ctypes.data + i * VALUES * LINE, space.tops.ctypes.data
-    nearest = space.nearest.ctypes.data + i * panels.ids.shape[0] * LINE
+    """Write the margins of block b to all panels compared."""
+    squares, slack = blocks.squares.ctypes.data + b * LINE, space.slack.ctypes.data
+    tops, nearest = space.tops.ctypes.data, space.nearest.ctypes.data
     least = margins.least.ctypes.data + b * margins.least.shape[1] * _MARGIN
     slack_of_block(tag, squares, margins.accuracy, tops + LINE)  # of the least exact pass to come
-    write_tops(tag, values, squares, tops + LINE, inside, tops)
-    for word in range(space.done.shape[1]):
-        left = space.done[i, word]
+    write_tops(tag, space.values.ctypes.data, squares, tops + LINE, inside, tops)
+    for word in range(space.done.shape[0]):
+        left = space.done[word]
         while left != 0:
             g = word * _WORD + lowest_bit(left)
             left &= left - 1
@@ -143,18 +114,17 @@ def keep_margins(
 
 @inner_loop
 def recheck_exactly(
-    samples: Rows, i: int, prototypes: Floats, panels: PrototypeTiles,
-    space: Workspace, place: int, lane: int, limit: float,
+    samples: Rows, i: int, prototypes: Floats, panels: PrototypeTiles, space: Workspace, lane: int,
+    limit: float,
 ) -> tuple[int, int]:  # fmt: skip
-    """Return the nearest and the second nearest unit of sample i by definition.
+    """Return the nearest and the second nearest unit of sample i, in a lane, by definition.
 
-    It lies in a lane of the block that has this ``place`` among those compared together. Only
-    panels that were compared and whose nearest value lies within the limit are looked at.
+    Only panels that were compared and whose nearest value lies within the limit are looked at.
     """
     first = second = _NONE
     nearer = farther = np.inf
     for g in range(panels.ids.shape[0]):
-        if not space.done[place, g >> 6] >> (g & 63) & 1 or space.nearest[place, g, lane] > limit:
+        if not space.done[g >> 6] >> (g & 63) & 1 or space.nearest[g, lane] > limit:
             continue
         for r in range(PANEL_ROWS):
             j: Any = np.int64(panels.ids[g, r])
@@ -197,42 +167,26 @@ def move_samples(
     ``known`` (B*lanes,) are the units by place so far, from whose sums they are taken away if
     ``only_changes``; they become the new ones.
     """
-    numbers, lanes, depth = blocks.numbers, lanes_of(tag), space.transposed.shape[1]
-    alike, transposed, packed = samples.size == numbers.itemsize, space.transposed, space.packed
-    transposed_at, packed_at = transposed.ctypes.data, packed.ctypes.data
-    sums_at, hits, tiled = added.sums.ctypes.data, added.hits, depth - depth % lanes
-    if moved != 0 and alike:
-        for k in range(0, tiled, lanes):
-            tile, out = numbers.ctypes.data + (b * depth + k) * LINE, k * transposed.itemsize
-            transpose_tile(tag, tile, LINE, transposed_at + out, depth * transposed.itemsize)
-        for k in range(tiled, depth):
-            for lane in range(lanes):
-                transposed[lane, k] = numbers[b, k, lane]
+    numbers, sums, hits, x = blocks.numbers, added.sums, added.hits, space.packed[0]
+    alike = samples.size == numbers.itemsize
     while moved != 0:
         lane = lowest_bit(moved)
         moved &= moved - 1
-        j, before = units[lane], known[b * lanes + lane]
-        known[b * lanes + lane] = j
-        if not alike:
-            pack_row(samples, blocks.order[b * lanes + lane], how, packed[lane])
-        x = transposed_at + lane * depth * transposed.itemsize
-        x = x if alike else packed_at + lane * depth * 8
+        place = b * lanes_of(tag) + lane
+        j, before = units[lane], known[place]
+        known[place] = j
+        if alike:
+            for k in range(x.size):
+                x[k] = numbers[b, k, lane]
+        else:
+            pack_row(samples, blocks.order[place], how, x)
         if only_changes:
             hits[before] -= 1
-            _add_sample(tag, alike, x, depth, -1.0, sums_at, before)
+            for k in range(x.size):
+                sums[before, k] -= x[k]
         hits[j] += 1
-        _add_sample(tag, alike, x, depth, 1.0, sums_at, j)
-
-
-@inlined
-def _add_sample(
-    tag: Any, alike: bool, x: int, depth: int, sign: float, sums: int, unit: int
-) -> None:
-    row = sums + unit * depth * 8
-    if alike:
-        add_row(tag, x, depth, sign, row)
-    else:
-        add_row(np.float64(0), x, depth, sign, row)
+        for k in range(x.size):
+            sums[j, k] += x[k]
 
 
 @inlined
@@ -273,7 +227,7 @@ def add_errors(
     while close != 0:
         lane = lowest_bit(close)
         close &= close - 1
-        row, j = space.packed[lane], units[lane]
+        row, j = space.packed[0], units[lane]
         pack_row(samples, np.int64(blocks.order[b * lanes + lane]), how, row)
         square = 0.0
         for k in range(samples.columns):
@@ -290,16 +244,9 @@ def _unit_of(tag: Any, units: NDArray[np.int32], lanes: int) -> tuple[int, int]:
 
 @loop
 def error_blocks(
-    tag: Any,
-    samples: Rows,
-    how: Quantisation,
-    blocks: SampleTiles,
-    packed: Floats,
-    near: float,
-    steps: float,
-    errors: Integers,
-    space: Workspace,
-) -> None:
+    tag: Any, samples: Rows, how: Quantisation, blocks: SampleTiles, packed: Floats, near: float,
+    steps: float, errors: Integers, space: Workspace,
+) -> None:  # fmt: skip
     """Add the distances of the samples of all blocks to the errors (K,) of their units."""
     lanes = lanes_of(tag)
     for b in range(blocks.numbers.shape[0]):
@@ -310,24 +257,10 @@ def error_blocks(
 
 @loop
 def search_blocks(
-    tag: Any,
-    samples: Rows,
-    prototypes: Floats,
-    packed: Floats,
-    how: Quantisation,
-    steps: float,
-    blocks: SampleTiles,
-    panels: PrototypeTiles,
-    accuracy: Accuracy,
-    margins: Margins,
-    mode: int,
-    keeps: bool,
-    only_changes: bool,
-    added: Accumulator,
-    space: Workspace,
-    start: int,
-    stop: int,
-) -> None:
+    tag: Any, samples: Rows, prototypes: Floats, packed: Floats, how: Quantisation, steps: float,
+    blocks: SampleTiles, panels: PrototypeTiles, accuracy: Accuracy, margins: Margins, mode: int,
+    keeps: bool, only_changes: bool, added: Accumulator, space: Workspace, start: int, stop: int,
+) -> None:  # fmt: skip
     """Find the units of blocks ``start`` to ``stop`` and add up what they won.
 
     In mode IN_REACH blocks are compared with those panels that ``margins`` do not exclude, else
@@ -335,57 +268,43 @@ def search_blocks(
     samples whose unit changed move from one sum to the other, else all are added. ``packed`` (K,
     depth) are the packed prototypes, ``steps`` those of errors.
     """
-    order, bmu, values = blocks.order, blocks.bmu, space.values
-    rows, slack = space.rows, space.slack
+    order, bmu, values, rows = blocks.order, blocks.bmu, space.values, space.rows
     lanes, n, depth = lanes_of(tag), order.size, blocks.numbers.shape[1]
     numbers_at, squares_at = blocks.numbers.ctypes.data, blocks.squares.ctypes.data
-    values_at, slack_at = values.ctypes.data, slack.ctypes.data
     near = NEAR * accuracy.largest**2 if samples.size == 8 else -1.0
     compared, changed, doubts = 0, 0, 0
-    for first in range(start, stop, TOGETHER):
-        together = min(TOGETHER, stop - first)
-        for b in range(first, first + together):
-            if keeps:
-                # When few panels are compared the processor would wait for memory: what it
-                # fetches by itself ends with each page. The block need not exist.
-                for k in range(depth):
-                    fetch_line(numbers_at + ((b + TOGETHER) * depth + k) * LINE)
-                farthest = np.float32(0)  # that a unit of its samples moved
-                for lane in range(min(lanes, n - b * lanes)):
-                    farthest = max(farthest, panels.moves[bmu[b * lanes + lane]])
-                margins.slides[b] = (margins.slides[b] + farthest) * _MORE
-            of_block = slack_at + (b - first) * SLACKS * LINE
-            slack_of_block(tag, squares_at + b * LINE, accuracy, of_block)
-        compared += compare_blocks(tag, 1, first, together, mode, blocks, panels, margins, space)
-        for i in range(together):
-            b = first + i
-            base = b * lanes
-            inside = (1 << min(lanes, n - base)) - 1
-            rows_at = rows[i].ctypes.data
-            write_units(panels, space, i, 0)
-            if keeps:
-                keep_margins(tag, b, i, inside, blocks, panels, margins, space)
-            of_block = slack_at + i * SLACKS * LINE
-            ties = ties_of(tag, values_at + i * VALUES * LINE, of_block) & inside
-            doubts += count_of(ties)
-            while ties != 0:
-                lane = lowest_bit(ties)
-                ties &= ties - 1
-                row, limit = np.int64(order[base + lane]), values[i, 0, lane] + slack[i, 0, lane]
-                rows[i, 0, lane], _ = recheck_exactly(
-                    samples, row, prototypes, panels, space, i, lane, limit
-                )
-            add_errors(
-                tag, samples, how, blocks, b, inside, packed, near, steps, rows[i, 0],
-                added.errors, space,
-            )  # fmt: skip
-            moved = lanes_other(tag, rows_at, bmu.ctypes.data + base * 4) & inside
-            changed += count_of(moved)
-            if not only_changes:
-                moved = inside
-            move_samples(
-                tag, samples, how, blocks, b, moved, rows[i, 0], bmu, only_changes, added, space
-            )
+    for b in range(start, stop):
+        base = b * lanes
+        inside = (1 << min(lanes, n - base)) - 1
+        if keeps:
+            # When few panels are compared the processor would wait for memory: what it fetches by
+            # itself ends with each page. The block need not exist.
+            for k in range(depth):
+                fetch_line(numbers_at + ((b + 1) * depth + k) * LINE)
+            farthest = np.float32(0)  # that a unit of its samples moved
+            for lane in range(min(lanes, n - base)):
+                farthest = max(farthest, panels.moves[bmu[base + lane]])
+            margins.slides[b] = (margins.slides[b] + farthest) * _MORE
+        slack_of_block(tag, squares_at + b * LINE, accuracy, space.slack.ctypes.data)
+        compared += compare_block(tag, 1, b, mode, blocks, panels, margins, space)
+        write_units(panels, space, 0)
+        if keeps:
+            keep_margins(tag, b, inside, blocks, panels, margins, space)
+        ties = ties_of(tag, values.ctypes.data, space.slack.ctypes.data) & inside
+        doubts += count_of(ties)
+        while ties != 0:
+            lane = lowest_bit(ties)
+            ties &= ties - 1
+            row, limit = np.int64(order[base + lane]), values[0, lane] + space.slack[0, lane]
+            rows[0, lane], _ = recheck_exactly(samples, row, prototypes, panels, space, lane, limit)
+        add_errors(
+            tag, samples, how, blocks, b, inside, packed, near, steps, rows[0], added.errors, space
+        )
+        moved = lanes_other(tag, rows.ctypes.data, bmu.ctypes.data + base * 4) & inside
+        changed += count_of(moved)
+        if not only_changes:
+            moved = inside
+        move_samples(tag, samples, how, blocks, b, moved, rows[0], bmu, only_changes, added, space)
     added.counts[0] += compared
     added.counts[1] += changed
     added.counts[2] += doubts
@@ -393,50 +312,32 @@ def search_blocks(
 
 @loop
 def nearest_blocks(
-    tag: Any,
-    places: int,
-    samples: Rows,
-    prototypes: Floats,
-    blocks: SampleTiles,
-    panels: PrototypeTiles,
-    accuracy: Accuracy,
-    margins: Margins,
-    out: NDArray[np.int32],
+    tag: Any, places: int, samples: Rows, prototypes: Floats, blocks: SampleTiles,
+    panels: PrototypeTiles, accuracy: Accuracy, margins: Margins, out: NDArray[np.int32],
     space: Workspace,
-    start: int,
-    stop: int,
-) -> int:
-    """Fill out (m, places) with the 1 or 2 nearest prototypes of blocks ``start`` to ``stop``.
-
-    Returns how many samples were in doubt.
-    """
+) -> int:  # fmt: skip
+    """Fill out (n, places) with the 1 or 2 nearest prototypes; return how many were in doubt."""
     order, values, rows = blocks.order, space.values, space.rows
-    lanes, n = lanes_of(tag), order.size
-    squares_at, slack_at = blocks.squares.ctypes.data, space.slack.ctypes.data
-    doubts = 0
-    for base in range(start, stop, TOGETHER):
-        together = min(TOGETHER, stop - base)
-        for i in range(together):
-            squares, slack = squares_at + (base + i) * LINE, slack_at + i * SLACKS * LINE
-            slack_of_block(tag, squares, accuracy, slack)
-        compare_blocks(tag, places, base, together, ALL, blocks, panels, margins, space)
-        for i in range(together):
-            b = base + i
-            for p in range(places):
-                write_units(panels, space, i, p)
-            for lane in range(min(lanes, n - b * lanes)):
-                row, place = np.int64(order[b * lanes + lane]), (b - start) * lanes + lane
-                first, second = np.int64(rows[i, 0, lane]), np.int64(rows[i, 1, lane])
-                least, best = np.float64(values[i, 0, lane]), np.float64(values[i, 1, lane])
-                third = np.float64(values[i, 2, lane]) if places == 2 else np.inf
-                close = np.float64(space.slack[i, 0, lane])
-                if third <= best + close or best <= least + close:
-                    doubts += 1
-                    limit = (best if places == 2 else least) + close
-                    first, second = recheck_exactly(
-                        samples, row, prototypes, panels, space, i, lane, limit
-                    )
-                out[place, 0] = first
-                if places == 2:
-                    out[place, 1] = second
+    lanes, n, doubts = lanes_of(tag), order.size, 0
+    for b in range(blocks.numbers.shape[0]):
+        squares = blocks.squares.ctypes.data + b * LINE
+        slack_of_block(tag, squares, accuracy, space.slack.ctypes.data)
+        compare_block(tag, places, b, ALL, blocks, panels, margins, space)
+        for p in range(places):
+            write_units(panels, space, p)
+        for lane in range(min(lanes, n - b * lanes)):
+            row = np.int64(order[b * lanes + lane])
+            first, second = np.int64(rows[0, lane]), np.int64(rows[1, lane])
+            least, best = np.float64(values[0, lane]), np.float64(values[1, lane])
+            third = np.float64(values[2, lane]) if places == 2 else np.inf
+            close = np.float64(space.slack[0, lane])
+            if third <= best + close or best <= least + close:
+                doubts += 1
+                limit = (best if places == 2 else least) + close
+                first, second = recheck_exactly(
+                    samples, row, prototypes, panels, space, lane, limit
+                )
+            out[row, 0] = first
+            if places == 2:
+                out[row, 1] = second
     return doubts

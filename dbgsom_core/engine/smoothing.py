@@ -75,47 +75,13 @@ def reach_of(weights: Floats, hits: float) -> tuple[int, float]:
 
 def means(before: Floats, sums: Floats, reached: Floats) -> Floats:
     """Return ``sums`` (K, D) over ``reached`` (K,), and ``before`` (K, D) where that is 0."""
-    after = np.empty(before.shape)
-    divide_reached(before, sums, reached, after)
-    return after
+    return np.divide(sums, reached[:, None], out=before.copy(), where=reached[:, None] > 0)
 
 
 def step_length(before: Floats, after: Floats) -> float:
     """Return the root mean square length of the steps from one (K, D) to the other."""
-    steps = squared_steps(before, after, np.zeros(after.shape[1]))
-    return math.sqrt(steps / len(after))
-
-
-@loop
-def squared_steps(before: Floats, after: Floats, by_feature: Floats) -> float:
-    """Return Σ (after - before)² over two arrays (K, D); ``by_feature`` (D,) zeros are overwritten.
-
-    Features are added up apart, so that the additions need not wait for each other.
-    """
-    for j in range(after.shape[0]):
-        for k in range(after.shape[1]):
-            step = after[j, k] - before[j, k]
-            by_feature[k] += step * step
-    total = 0.0
-    for k in range(after.shape[1]):
-        total += by_feature[k]
-    return total
-
-
-@loop
-def divide_reached(before: Floats, sums: Floats, reached: Floats, out: Floats) -> None:
-    """Fill out (K, D) with ``sums`` over ``reached`` (K,), or ``before`` where that is not above 0.
-
-    All but ``reached`` are (K, D).
-    """
-    for j in range(out.shape[0]):
-        weight = reached[j]
-        if weight > 0:
-            for k in range(out.shape[1]):
-                out[j, k] = sums[j, k] / weight
-        else:
-            for k in range(out.shape[1]):
-                out[j, k] = before[j, k]
+    by_feature = np.square(after - before).sum(axis=0)
+    return math.sqrt(np.add.accumulate(by_feature)[-1] / len(after))
 
 
 @loop

@@ -83,7 +83,6 @@ class BlockTable(ABC):
         return self._gathered(row_numbers(rows, len(self)))
 
     def take(self, rows: Any) -> BlockTable:
-        """Return some rows, named by a slice, a mask (n,) or their numbers, as a table."""
         return SubsetTable(self, row_numbers(rows, len(self)))
 
     def finite_or_where(self, rows: int) -> tuple[int, int] | None:
@@ -377,7 +376,6 @@ def has_missing(X: NDArray[Any]) -> bool:
 
 
 def block_rows(table: BlockTable, block_bytes: int) -> int:
-    """Return how many rows of a table so many bytes hold, at least 1."""
     return max(1, block_bytes // (table.shape[1] * table.dtype.itemsize))
 
 
@@ -439,5 +437,4 @@ def row_numbers(rows: Any, n: int) -> NDArray[np.int64]:
 
 
 def take(table: Any, rows: Any) -> Any:
-    """Return some rows of a table as a table, of an array as an array."""
     return table.take(rows) if isinstance(table, BlockTable) else table[rows]

@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
 Position = tuple[int, int]
 Place = tuple[float, float]
 _LATTICE = ("offsets", "diagonals", "axes", "corners")
@@ -89,12 +92,12 @@ class Grid:
         column, row = (x + self._shift(y)) % columns, y % rows
         return column - self._shift(row), row
 
-    def rectangle(self, rows: int, columns: int) -> NDArray[np.int64]:
+    def rectangle(self, rows: int, columns: int) -> Integers:
         """Return the cells (rows*columns, 2) of a rectangle in row-major order, from (0, 0)."""
         y, x = np.divmod(np.arange(rows * columns, dtype=np.int64), max(columns, 1))
         return np.stack([x - np.floor(y * self.axes[1][0]).astype(np.int64), y], axis=-1)
 
-    def in_columns(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    def in_columns(self, cells: Integers) -> Integers:
         """Return the columns and rows (..., 2) of cells (..., 2) in rectangles like `rectangle`."""
         x, y = np.moveaxis(np.asarray(cells), -1, 0)
         return np.stack([x + np.floor(y * self.axes[1][0]).astype(np.int64), y], axis=-1)
@@ -127,25 +130,23 @@ class Grid:
     def check(self) -> None:
         """Raise ValueError where the grid is none: what `Grid` says does not hold."""
         ways = [*self.offsets, *self.diagonals]
-        if not self.offsets or len(self.offsets) > 8:
+        steps = {(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)} - {(0, 0)}
+        if not 0 < len(self.offsets) <= 8:
             raise ValueError("a grid has 2 to 8 links a cell")
-        if any(type(x) is not int or type(y) is not int for x, y in ways):
-            raise ValueError("offsets and diagonals of a grid are whole numbers")
-        if len(set(ways)) < len(ways) or (0, 0) in ways or max(abs(x) for x in sum(ways, ())) > 1:
+        whole = all(type(x) is int and type(y) is int for x, y in ways)
+        if not whole or not set(ways) <= steps or len(set(ways)) < len(ways):
             raise ValueError(
                 "offsets and diagonals of a grid are of -1, 0 and 1, each once, no 0, 0"
             )
-        if any((-x, -y) not in self.offsets for x, y in self.offsets) or any(
-            (-x, -y) not in self.diagonals for x, y in self.diagonals
-        ):
+        if any((-x, -y) not in some for some in (self.offsets, self.diagonals) for x, y in some):
             raise ValueError("with each offset of a grid stands its opposite")
         along, up = axes = np.array(self.axes, dtype=np.float64)
         if not (np.abs(axes) < 1e6).all():
             raise ValueError("the axes of a grid are small numbers")
         squares = np.array([along @ along, up @ up, 2 * along @ up])
         lean = up[0] in (0.0, 0.5) and up[1] > 0
-        whole = np.allclose(squares, np.rint(squares), rtol=0, atol=1e-12)
-        if not (np.array_equal(along, (1.0, 0.0)) and lean and whole):
+        even = np.allclose(squares, np.rint(squares), rtol=0, atol=1e-12)
+        if not (np.array_equal(along, (1.0, 0.0)) and lean and even):
             raise ValueError(
                 "the axes of a grid are (1, 0) and (0 or 0.5, h), with whole squared distances"
             )
@@ -162,7 +163,7 @@ class Grid:
         return plain
 
     @classmethod
-    def of_plain(cls, plain: Mapping[str, Any], cells: NDArray[np.int64]) -> Grid:
+    def of_plain(cls, plain: Mapping[str, Any], cells: Integers) -> Grid:
         """Return the grid that `plain` described, of a map in these cells (K, 2).
 
         Raises
@@ -206,7 +207,7 @@ class Grid:
         return floor(y * self.axes[1][0])
 
     @cached_property
-    def _turns(self) -> NDArray[np.int64]:
+    def _turns(self) -> Integers:
         # Where a cell of a torus is found again (9, 2), seen from it, once around either way or
         # not; without a torus only there (1, 2). Rectangles are upright, so that whatever lies
         # nearest in columns and in rows is nearest.
@@ -220,11 +221,11 @@ class Grid:
             ]
         )
 
-    def plane(self, cells: NDArray[Any]) -> NDArray[np.float64]:
+    def plane(self, cells: NDArray[Any]) -> Floats:
         """Return where cells (..., 2) lie in the plane, y up; parts of cells are welcome."""
         return np.asarray(cells @ np.array(self.axes))
 
-    def apart(self, cells: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    def apart(self, cells: Integers, others: Integers) -> Integers:
         """Return the ways (..., 2) in cells from ``others`` (..., 2) to ``cells``, the shortest.
 
         Of equally short ones on a torus the first of those that lead around it least.
@@ -233,7 +234,7 @@ class Grid:
         nearest = np.rint(np.square(self.plane(ways)).sum(axis=-1)).argmin(axis=-1)
         return np.asarray(np.take_along_axis(ways, nearest[..., None, None], -2)[..., 0, :])
 
-    def squared_distances(self, cells: NDArray[Any], others: NDArray[Any]) -> NDArray[np.float64]:
+    def squared_distances(self, cells: NDArray[Any], others: NDArray[Any]) -> Floats:
         """Return the squared distances (...) in the plane between cells (..., 2) and others.
 
         They are whole, so that equal distances are equal to the bit. On a torus they are those of
@@ -241,7 +242,7 @@ class Grid:
         """
         one = self.plane(cells)
 
-        def square(turn: NDArray[np.int64]) -> NDArray[np.float64]:
+        def square(turn: Integers) -> Floats:
             other = self.plane(others - turn)
             x, y = (one[..., i] - other[..., i] for i in (0, 1))  # short axes are slow to sum over
             return np.asarray(x * x + y * y)
@@ -249,7 +250,7 @@ class Grid:
         return np.asarray(np.rint(reduce(np.minimum, map(square, self._turns))))
 
     def steps(
-        self, cells: NDArray[np.int64], others: NDArray[np.int64], *, over_corners: bool = False
+        self, cells: Integers, others: Integers, *, over_corners: bool = False
     ) -> NDArray[np.int32]:
         """Return how many steps lead from cells (..., 2) to others where no cell is missing.
 
@@ -273,7 +274,7 @@ class Grid:
         sides = list(pairwise(around))[: len(around) // 2]  # the others lie opposite
         normals = [np.array((by - ay, ax - bx)) for (ax, ay), (bx, by) in sides]
 
-        def apart(turn: NDArray[np.int64], normal: NDArray[np.int64]) -> NDArray[np.int32]:
+        def apart(turn: Integers, normal: Integers) -> NDArray[np.int32]:
             # Of all pairs there are many: narrow numbers, and no array more than needed.
             ends = (cells @ normal).astype(np.int32), ((others - turn) @ normal).astype(np.int32)
             away = np.asarray(ends[0] - ends[1])

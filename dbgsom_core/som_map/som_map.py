@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from dbgsom_core.engine.results import MapGraph
 from dbgsom_core.som_map.grid import SQUARE, Grid, Position
 
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
 _MOST = 1 << 16  # values that a table tells apart
 _BLOCK = 1 << 20  # pairs that are looked at together
 
@@ -58,9 +61,9 @@ class SomMap:
         if len(positions) != len(prototypes):
             raise ValueError(f"{len(positions)} positions for {len(prototypes)} prototypes")
         self.grid = grid
-        self.prototypes: NDArray[np.float64] = prototypes
+        self.prototypes: Floats = prototypes
         self.children: dict[int, SomMap] = {}
-        self._positions: NDArray[np.int64] = positions.copy()
+        self._positions: Integers = positions.copy()
         self._parents = np.full(len(positions), -1)
         self._birth_epochs = np.zeros(len(positions), dtype=np.int64)
         self._by_cell: dict[Position, int] = {}
@@ -95,12 +98,12 @@ class SomMap:
         return len(self._positions)
 
     @property
-    def positions(self) -> NDArray[np.int64]:
+    def positions(self) -> Integers:
         """Grid cells (x, y) = (column, row), shape (K, 2)."""
         return self._positions.copy()
 
     @property
-    def plane_positions(self) -> NDArray[np.float64]:
+    def plane_positions(self) -> Floats:
         """Where the cells lie in the plane, (x, y) with y up, shape (K, 2)."""
         return self.grid.plane(self._positions)
 
@@ -129,12 +132,12 @@ class SomMap:
         return hops
 
     @property
-    def parents(self) -> NDArray[np.int64]:
+    def parents(self) -> Integers:
         """Row of each neuron's parent, shape (K,); -1 for the first neurons."""
         return self._parents.copy()
 
     @property
-    def birth_epochs(self) -> NDArray[np.int64]:
+    def birth_epochs(self) -> Integers:
         """Epoch in which each neuron was born, shape (K,); 0 for the first neurons."""
         return self._birth_epochs.copy()
 
@@ -160,10 +163,10 @@ class SomMap:
         return int(self.hops.max())
 
     @cached_property
-    def _tables(self) -> dict[str, tuple[NDArray[np.uint16], NDArray[np.float64]]]:
+    def _tables(self) -> dict[str, tuple[NDArray[np.uint16], Floats]]:
         return {}
 
-    def table(self, of: str) -> tuple[NDArray[np.uint16], NDArray[np.float64]]:
+    def table(self, of: str) -> tuple[NDArray[np.uint16], Floats]:
         """Return which value stands for each pair of neurons (K, K), and the values, nearest first.
 
         Parameters
@@ -229,18 +232,18 @@ class SomMap:
         """Return which neurons have a free cell beside them, shape (K,)."""
         return np.asarray((self._links < 0).any(axis=1))
 
-    def edges(self) -> NDArray[np.int64]:
+    def edges(self) -> Integers:
         """Return all links as pairs of rows (a < b), shape (L, 2), sorted."""
         first = np.repeat(np.arange(len(self)), self.grid.degree)
         other = self._links.ravel()
         pairs = np.column_stack([first, other])[other > first]
         return np.asarray(pairs[np.lexsort(pairs.T[::-1])], dtype=np.int64)
 
-    def degrees(self) -> NDArray[np.int64]:
+    def degrees(self) -> Integers:
         """Return how many linked neighbours each neuron has, shape (K,)."""
         return np.asarray((self._links >= 0).sum(axis=1, dtype=np.int64))
 
-    def mean_over_links(self, distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    def mean_over_links(self, distances: Floats) -> Floats:
         """Return the mean of distances (K, K) over the links of each neuron, (K,); 0 for none."""
         linked = self.hops == 1
         return np.asarray((distances * linked).sum(axis=1) / np.maximum(linked.sum(axis=1), 1))
@@ -286,7 +289,7 @@ class SomMap:
         for name in ("hops", "shape", "diameter", "graph", "_tables"):  # made anew when looked up
             vars(self).pop(name, None)
 
-    def rearranged(self, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> SomMap:
+    def rearranged(self, rows: Integers, positions: Integers) -> SomMap:
         """Return a map of the neurons ``rows`` (M,), ascending, in the cells ``positions`` (M, 2).
 
         A neuron whose parent goes is then the child of that one's parent.
@@ -307,7 +310,7 @@ class SomMap:
         prototypes, epochs = self.prototypes[rows], self._birth_epochs[rows]
         return SomMap.restored(positions, prototypes, number[parents], epochs, self.grid)
 
-    def parts(self, kept: Any = None) -> NDArray[np.int64]:
+    def parts(self, kept: Any = None) -> Integers:
         """Return which part of the map each neuron is in, from 0, where links join those of one.
 
         Of the neurons ``kept`` alone, bool (K,), as if the others were not there: int64 (M,).
@@ -323,7 +326,7 @@ class SomMap:
         return np.asarray(connected_components(linked, directed=False)[1], dtype=np.int64)
 
     def _link(
-        self, by_cell: dict[Position, int], links: NDArray[np.int32], cells: NDArray[np.int64]
+        self, by_cell: dict[Position, int], links: NDArray[np.int32], cells: Integers
     ) -> tuple[NDArray[np.int32], Position | None]:
         # The links (K + M, degree) with neurons in M more cells, which ``by_cell`` then knows, and
         # the first of them beside which nobody is when its turn comes.
@@ -395,7 +398,7 @@ def change_of(stored: Any) -> Change:
 
 def changed_map(
     som_map: SomMap, changes: Sequence[Change]
-) -> tuple[SomMap, NDArray[np.int64], list[tuple[Position, NDArray[np.float64], int]]]:
+) -> tuple[SomMap, Integers, list[tuple[Position, Floats, int]]]:
     """Return a map changed by deaths, then moves, or an `Insert` alone; ValueError if impossible.
 
     And the row before of each of its neurons (K',), and the births (position, prototype, parent)
@@ -426,7 +429,7 @@ def changed_map(
 
 def _opened(
     som_map: SomMap, neuron: int, other: int
-) -> tuple[NDArray[np.int64], list[tuple[Position, NDArray[np.float64], int]]]:
+) -> tuple[Integers, list[tuple[Position, Floats, int]]]:
     # The cells of all neurons once there is room between two lines, and who is born there.
     grid, positions = som_map.grid, som_map.positions
     step = positions[other] - positions[neuron]
@@ -440,7 +443,7 @@ def _opened(
     line = np.flatnonzero(positions[:, axis] == positions[neuron, axis])
     beyond = side * (positions[:, axis] - positions[neuron, axis]) > 0
     moved = positions + beyond[:, None] * step
-    births: list[tuple[Position, NDArray[np.float64], int]] = []
+    births: list[tuple[Position, Floats, int]] = []
     for row, across in zip(line.tolist(), som_map.links[line, link].tolist(), strict=True):
         if across >= 0:
             x, y = (positions[row] + step).tolist()

@@ -12,14 +12,17 @@ from scipy.sparse import csr_array
 if TYPE_CHECKING:
     from dbgsom_core.som_map.som_map import SomMap
 
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
 _BLOCK = 1 << 20  # distances that one block of rows may hold (8 MiB)
 
 
 class TopographicFunction(NamedTuple):
     """The topographic function: whole numbers ``k`` (2m + 1,) from -m to m, and ``phi`` there."""
 
-    k: NDArray[np.int64]
-    phi: NDArray[np.float64]
+    k: Integers
+    phi: Floats
 
     def at(self, k: int) -> float:
         """Return Φ(k) for any k; beyond ±m it is that of ±m."""
@@ -29,10 +32,10 @@ class TopographicFunction(NamedTuple):
 
 def grid_distances(
     som_map: SomMap,
-    rows: slice | NDArray[np.int64],
+    rows: slice | Integers,
     measured: Literal["euclidean", "hops"] = "euclidean",
-    columns: slice | NDArray[np.int64] = slice(None),
-) -> NDArray[np.float64]:
+    columns: slice | Integers = slice(None),
+) -> Floats:
     """Return the distances (m, b) of some neurons, rows of the map, to others, all K as a rule.
 
     Between cells in the plane, whose squares are whole numbers, or along links.
@@ -45,7 +48,7 @@ def grid_distances(
 
 def topographic_product(
     som_map: SomMap,
-    pairwise: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    pairwise: Callable[[Floats, Floats], Floats],
     grid_distance: Literal["euclidean", "hops"] = "euclidean",
 ) -> float:
     """Return the topographic product P (Bauer & Pawelzik 1992).
@@ -153,9 +156,7 @@ def topographic_function(
     return TopographicFunction(k, phi)
 
 
-def ways_over_links(
-    links: NDArray[np.int32], apart: NDArray[np.float64], wanted: NDArray[np.bool_]
-) -> NDArray[np.float64]:
+def ways_over_links(links: NDArray[np.int32], apart: Floats, wanted: NDArray[np.bool_]) -> Floats:
     """Return how long the shortest ways are that are ``wanted`` (K, K), 0 elsewhere, inf for none.
 
     From neurons (row) to others (column); ``links`` (K, degree) are those of a map, -1 for none,
@@ -173,7 +174,7 @@ def ways_over_links(
     return found
 
 
-def _hops_between(pairs: NDArray[np.int64], ends: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+def _hops_between(pairs: Integers, ends: Integers, n: int) -> Floats:
     # How many of the linked pairs (L, 2) lead from one end of ``ends`` (m, 2) to the other; inf.
     from scipy.sparse.csgraph import dijkstra  # slow to import
 

@@ -35,7 +35,6 @@ class Tree:
 
     @classmethod
     def of(cls, root: SomMap) -> Self:
-        """Number the maps and leaves below ``root``."""
         maps: list[SomMap] = []
         depths: list[int] = []
         leaf_of: list[Integers] = []
@@ -64,17 +63,14 @@ class Tree:
         return cls(maps, depths, leaf_of, child_of, padded)
 
     def __len__(self) -> int:
-        """Return the number of leaves."""
         return len(self.paths)
 
     @property
     def depth(self) -> int:
-        """The largest number of maps on a way down; 1 without child maps."""
         return int(self.paths.shape[1])
 
     @cached_property
     def weights(self) -> NDArray[np.float64]:
-        """Prototypes of the leaves, shape (L, D)."""
         weights = np.empty((len(self), self.maps[0].prototypes.shape[1]))
         for som_map, leaves in zip(self.maps, self.leaf_of, strict=True):
             weights[leaves[leaves >= 0]] = som_map.prototypes[leaves >= 0]
@@ -98,7 +94,6 @@ class Descent:
 
     @property
     def distance(self) -> NDArray[np.float64]:
-        """Distances to the leaf's prototype, float64 (n,) in the metric's units."""
         return self.found.distance
 
 

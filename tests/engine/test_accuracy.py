@@ -17,11 +17,10 @@ from dbgsom_core.engine.packing import (
     PackedSamples,
     PrototypePacker,
     Quantisation,
-    accuracy_of,
     workspace,
 )
 from dbgsom_core.engine.samples import LocalSamples
-from dbgsom_core.engine.search_loops import ALL, compare_blocks, slack_of_block
+from dbgsom_core.engine.search_loops import ALL, compare_block, slack_of_block
 from dbgsom_core.engine.tile import LINE, PANEL_ROWS, SLACKS
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.metrics.norms import Euclidean
@@ -74,12 +73,12 @@ def compare_all(tag, blocks, panels, accuracy, margins, space, nearest, slack):
     n_panels, squares_at = panels.ids.shape[0], blocks.squares.ctypes.data
     for b in range(blocks.numbers.shape[0]):
         slack_of_block(tag, squares_at + b * LINE, accuracy, space.slack.ctypes.data)
-        compare_blocks(tag, 1, b, 1, ALL, blocks, panels, margins, space)
+        compare_block(tag, 1, b, ALL, blocks, panels, margins, space)
         for lane in range(lanes):
             for line in range(SLACKS):
-                slack[b * lanes + lane, line] = space.slack[0, line, lane]
+                slack[b * lanes + lane, line] = space.slack[line, lane]
             for g in range(n_panels):
-                nearest[b * lanes + lane, g] = space.nearest[0, g, lane]
+                nearest[b * lanes + lane, g] = space.nearest[g, lane]
 
 
 def one_each(n_neurons):
@@ -134,27 +133,6 @@ def test_a_packed_number_is_wrong_by_half_a_step_and_its_roundings(dtype, offset
                     + Fraction(float(np.finfo(samples.dtype).eps) / 2 + 2 * UNIT) * rounded
                 )
                 assert abs(number - wanted) <= bound
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sums_are_those_of_whole_numbers_in_any_order_and_after_any_history(fast, dtype, rng):
-    X = (rng.choice([-1.0, 1.0], size=(3000, 3)) * (1 - 1e-7 * rng.random((3000, 3)))).astype(dtype)
-    first, last = rng.normal(size=(2, 20, 3))
-    first[0] = last[0] = 1.0  # wins a lot
-    for threads, prototypes, order in (
-        (1, [last], slice(None)),
-        (2, [first, last], slice(None, None, -1)),
-    ):
-        search, part = fast(X[order], None, threads)
-        for W in prototypes:
-            found = search.assign(W, None)
-        how = part.samples.quantisation
-        steps = np.rint((X.astype(float) - how.centre) * (how.scale / how.grid))
-        whole = (steps * how.grid).astype(dtype).astype(float) / how.grid
-        units = found.bmu[order]
-        for j in range(20):
-            sums = [sum(int(number) for number in column) for column in whole[units == j].T]
-            assert [int(s) for s in found.packed_sums[j, :3] / how.grid] == (sums or [0] * 3)
 
 
 # ----------------------------------------------------------------------------- values and the slack
@@ -213,25 +191,6 @@ def test_a_value_is_no_more_wrong_than_its_bound(d, kind, rng):
         assert worst[2.0**-24] > 0.5  # the bound is not idle
 
 
-def test_without_a_grid_values_and_definition_may_both_be_at_their_worst():
-    """In float64 half a square is the sum of D rounded ones; in a training the grid has space."""
-    d = 256
-    X, W = losing(d, UNIT)
-    samples = PackedSamples(X).doubled()
-    x, w = (packed_exactly(samples, row) for row in (X[0], W[0]))
-    compared = Compared(samples, W[:1])
-    error = float(abs(Fraction(float(compared.values[0, 0])) - value(x, w)))
-    size = length(w) ** 2 / 2 + length(x) * length(w)
-    of_values = 1.02 * (d + 13) * UNIT * size  # what is enough in float32
-    of_definition = (d + 4) * UNIT * (length(x) + length(w)) ** 2 / 2
-    assert error > 1.5 * of_values
-    largest = compared.laid.accuracy.largest
-    once, training = (accuracy_of(d, UNIT, grid, largest) for grid in (module._GRID, 2.0**-48))
-    for accuracy in (once, training):
-        bound = accuracy.constant + accuracy.by_norm * length(x)
-        assert error + of_definition <= bound
-
-
 def spheres(d, rng):
     """Prototypes around a sample whose distances differ by a few units of the last bit."""
     X = rng.normal(size=(30, d)) + rng.choice([0.0, 1000.0])
@@ -258,26 +217,6 @@ def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(fast,
         for kind in (np.float32, np.float64):
             found, _ = module._nearest_units(data, W, 2, how, kind, len(X))
             np.testing.assert_array_equal(found, expected)
-
-
-def test_values_that_lost_half_their_bits_do_not_decide(fast, rng):
-    """Beside a prototype that loses with each addition stands one whose value is exact."""
-    d, wrong = 256, 0
-    X, W = losing(d, UNIT)
-    data = LocalSamples(X, EUCLIDEAN)
-    for steps in range(-8, 560, 8):
-        other = W[1] * 0
-        other[0] = -W[0, 0] - steps * 2.0**-52 / 4
-        pair = np.vstack([other, W[0]])
-        expected = data.nearest_plainly(pair, 1)[0][:, 0]
-        samples = PackedSamples(X).doubled()
-        wrong += int((Compared(samples, pair).values.argmin(axis=1) != expected).any())
-        search, _ = fast(X, samples=samples)
-        np.testing.assert_array_equal(search.assign(pair, None).bmu, expected)
-        how = Quantisation(np.zeros(d), 0.5, module._GRID)
-        found, _ = module._nearest_units(data, pair, 1, how, np.float64, len(X))
-        np.testing.assert_array_equal(found[:, 0], expected)
-    assert wrong > 10  # by values alone
 
 
 # ------------------------------------------------------------------------------------------ margins

@@ -185,34 +185,8 @@ def test_the_engine_prefers_assign_then_scalar_then_pairwise():
     ]  # fmt: skip
 
 
-def test_a_map_is_trained_the_same_with_any_threads(rng):
-    X = rng.normal(size=(3000, 8))
-    params = {"metric": Minkowski(), "growth": {"name": "fixed", "rows": 10, "columns": 10}}
-    first, second = (
-        SomVQ(**params, epochs=3, engine={"name": "local", "threads": t, "chunk_rows": c}).fit(X)
-        for t, c in ((1, 4096), (2, 100))
-    )
-    np.testing.assert_array_equal(first.weights_, second.weights_)
-    assert first.average_distances_.min() > 0
-
-
 def test_a_function_that_is_not_compiled_is_told(rng):
     with pytest.raises(PluginError, match=r"write scalar = staticmethod\(numba.njit\(f\)\)"):
         SomVQ(metric=Uncompiled()).fit(rng.normal(size=(20, 3)))
     with pytest.raises(PluginError, match="metric Uncompiled: has a scalar that is no compiled"):
         MetricAbilities.of(Uncompiled())
-
-
-def manhattan(x, w, params):
-    total = 0
-    for k in range(x.size):
-        total += abs(x[k] - w[k])
-    return total
-
-
-def test_given_signatures_are_obeyed(rng):
-    scalar = numba.njit("float64(float64[::1], float64[::1], float64[::1])")(manhattan)
-    metric = type("Given", (Component,), {"__doc__": "x.", "scalar": staticmethod(scalar)})()
-    metric = MetricAbilities.of(metric)
-    X, W = rng.normal(size=(3, 4)), rng.normal(size=(5, 4))
-    np.testing.assert_allclose(scalar_pairwise(metric, X, W), slow(X, W, 1))

@@ -540,18 +540,6 @@ def test_chunks_and_threads_change_nothing(dtype, rng, monkeypatch):
     np.testing.assert_array_equal(data.nearest_units(W, 1)[0], expected[0][:, :1])
 
 
-def test_missing_values_are_left_to_the_metric(rng):
-    X = rng.normal(size=(20_000, 24))
-    X[12_345, 3] = np.nan
-    W = X[:40].copy()
-    data = LocalEngine().over(X, Euclidean())
-    assert nearest_units(data, W, 1) is None
-    found, plainly = data.assign(W), data.assign_plainly(W)
-    np.testing.assert_array_equal(found.bmu, plainly.bmu)
-    np.testing.assert_array_equal(found.distance, plainly.distance)
-    assert data.incomplete
-
-
 @pytest.mark.parametrize("size", [1e-320, 1e-308, 1e-150, 1e-100, 1e100, 1e150, 1e307])
 def test_units_are_those_of_the_definition_where_its_squares_are_0_or_infinite(
     size, rng, monkeypatch

@@ -8,14 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.grid import SQUARE, Grid
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.topology import topographic_function
-from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._drawing import outline
 from dbgsom_plugins.figures.neuron_values import u_matrix
-from dbgsom_plugins.measures.prototypes import TopographicError, TopographicError8
 from dbgsom_plugins.metrics.norms import Euclidean
 
 FAR = np.iinfo(np.uint16).max
@@ -76,13 +72,6 @@ def test_links_hops_and_free_cells_are_those_of_the_cells(grid, data):
     np.testing.assert_array_equal(som_map.edges(), np.argwhere(np.triu(som_map.hops == 1)))
 
 
-def test_every_link_has_an_opposite_one_that_is_its_own_opposite(grid):
-    for link, (dx, dy) in enumerate(grid.offsets):
-        assert grid.offsets[grid.opposite[link]] == (-dx, -dy)
-        assert grid.opposite[grid.opposite[link]] == link
-        assert grid.beyond((3 + dx, 5 + dy), (3, 5)) == grid.beside((3, 5))[grid.opposite[link]]
-
-
 @pytest.mark.parametrize("over_corners", [False, True])
 def test_steps_where_no_cell_is_missing_are_those_of_a_walk(grid, over_corners):
     cells = list(product(range(-3, 4), range(-3, 4)))
@@ -90,17 +79,6 @@ def test_steps_where_no_cell_is_missing_are_those_of_a_walk(grid, over_corners):
     places = np.array(cells)
     steps = grid.steps(places[:, None], places, over_corners=over_corners)
     np.testing.assert_array_equal(steps, walked(cells, offsets))
-
-
-def test_linked_cells_lie_one_apart_in_the_plane_and_others_farther(grid):
-    cells = np.array(list(product(range(-4, 5), range(-4, 5))))
-    apart = np.linalg.norm(grid.plane(cells), axis=1)
-    linked = {tuple(cell) for cell in cells[np.isclose(apart, 1)].tolist()}
-    assert linked == set(LINKED[grid.degree])
-    assert (apart > 0.999).sum() == len(cells) - 1
-    dx, dy = cells.T
-    squares = dx**2 + dy**2 + (dx * dy if grid.degree == 6 else 0)
-    np.testing.assert_array_equal(grid.squared_distances(cells, np.zeros(2, int)), squares)
 
 
 def test_cells_tile_the_plane_so_that_linked_ones_share_a_side(grid):
@@ -116,29 +94,6 @@ def test_cells_tile_the_plane_so_that_linked_ones_share_a_side(grid):
     # No corner of a cell lies nearer to another cell than to its own.
     apart = np.linalg.norm(corners[:, None] - around, axis=2)
     np.testing.assert_allclose(apart[:, 0], apart.min(axis=1))
-
-
-@given(st.data())
-def test_measures_of_topology_walk_along_links(grid, data):
-    som_map = data.draw(growing_maps(grid, births=8))
-    X = np.random.default_rng(len(som_map)).normal(size=(30, 2))
-    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
-    cells = [(x, y) for x, y in som_map.positions.tolist()]
-    pairs = list(zip(evaluation.bmu.tolist(), evaluation.second_bmu.tolist(), strict=True))
-    for measure, offsets in ((TopographicError, LINKED), (TopographicError8, TOUCHING)):
-        torn = 0
-        for one, other in pairs if len(cells) > 1 else ():
-            (x, y), (u, v) = cells[one], cells[other]
-            torn += (u - x, v - y) not in offsets[grid.degree]
-        assert measure().compute(evaluation) == torn / len(X)
-    if len(cells) > 1:
-        phi = topographic_function(som_map, evaluation.bmu, evaluation.second_bmu)
-        far = {
-            tuple(sorted(pair))
-            for pair in pairs
-            if tuple(np.subtract(cells[pair[0]], cells[pair[1]])) not in TOUCHING[grid.degree]
-        }
-        assert phi.at(1) == 2 * len(far) / len(cells)
 
 
 def test_the_u_matrix_covers_a_map_without_gaps_or_overlaps(grid):

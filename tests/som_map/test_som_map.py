@@ -94,14 +94,6 @@ def test_an_impossible_birth_is_refused_and_changes_nothing(birth, reason):
     assert som_map.prototypes.shape == (4, 1)
 
 
-def test_a_neuron_cannot_be_born_beside_one_that_follows():
-    som_map = SomMap.rectangle(2, 2, np.zeros((4, 1)))
-    with pytest.raises(ValueError, match=r"\(3, 0\): no neuron is beside it"):
-        som_map.add([((3, 0), [0.0], 1), ((2, 0), [0.0], 1)], epoch=1)
-    assert len(som_map) == 4
-    assert som_map.links.tolist() == SomMap.rectangle(2, 2, np.zeros((4, 1))).links.tolist()
-
-
 def test_two_neurons_cannot_start_in_one_cell():
     with pytest.raises(ValueError, match="share the cell"):
         SomMap([(0, 0), (0, 0)], np.zeros((2, 1)))

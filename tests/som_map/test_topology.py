@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbgsom_core import SomVQ
-from dbgsom_core.som_map import topology
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.topology import topographic_function, topographic_product
 from dbgsom_plugins.metrics.norms import Euclidean
@@ -59,19 +58,6 @@ def test_the_product_equals_its_slow_twin(pair, hops):
     assert value == pytest.approx(slow_product(som_map, hops), rel=1e-9, abs=1e-12)
 
 
-@settings(max_examples=20)
-@given(random_maps(), st.integers(1, 40))
-def test_the_product_does_not_depend_on_blocks_or_on_the_numbering(pair, block):
-    som_map, rng = pair
-    whole = topographic_product(som_map, pairwise)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(topology, "_BLOCK", block)
-        assert topographic_product(som_map, pairwise) == pytest.approx(whole, abs=1e-14)
-    order = rng.permutation(len(som_map))
-    shuffled = SomMap(som_map.positions[order], som_map.prototypes[order])
-    assert topographic_product(shuffled, pairwise) == pytest.approx(whole, abs=1e-12)
-
-
 def test_prototypes_that_coincide_leave_the_product_finite():
     som_map = SomMap.rectangle(2, 2, [[0.0], [0.0], [1.0], [1.0]])
     assert np.isfinite(topographic_product(som_map, pairwise))
@@ -114,15 +100,6 @@ def test_the_function_equals_its_slow_twin(pair, samples, neighbours):
         assert phi == pytest.approx(slow_function(som_map, bmu, second, neighbours, k)), k
     for k in (found.k[-1] + 1, -found.k[-1] - 1):
         assert found.at(k) == pytest.approx(slow_function(som_map, bmu, second, neighbours, k))
-
-
-def test_a_map_that_unfolds_the_plane_has_a_function_of_zero():
-    side = np.arange(0.0, 4.01, 0.25)
-    X = np.array(list(itertools.product(side, side)))
-    cells = np.array(list(itertools.product(range(5), range(5))))
-    som_map = SomMap(cells, cells.astype(float))
-    order = np.argsort(pairwise(X, som_map.prototypes), axis=1, kind="stable")
-    assert not topographic_function(som_map, order[:, 0], order[:, 1]).phi.any()
 
 
 def test_the_estimators_offer_both(digits):

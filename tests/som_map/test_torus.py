@@ -103,15 +103,6 @@ def test_distances_on_a_torus_are_the_least_over_its_images(grid, shape):
         np.testing.assert_array_equal(over, corners)
 
 
-@given(st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=1, max_size=20))
-def test_steps_between_hexagons_follow_the_formula_of_axial_coordinates(cells):
-    cells = np.array(cells)
-    q, r = np.moveaxis(cells[:, None] - cells, -1, 0)
-    np.testing.assert_array_equal(
-        HEXAGONAL.steps(cells[:, None], cells), (abs(q) + abs(r) + abs(q + r)) // 2
-    )
-
-
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (2, 2), (5, 6), (8, 3)])
 def test_a_rectangle_of_hexagons_is_upright(shape):
     som_map = SomMap.rectangle(*shape, np.zeros((shape[0] * shape[1], 1)), HEXAGONAL)
@@ -182,15 +173,6 @@ def test_a_perfect_torus_tears_nothing(grid, shape):
     torn = TopographicError().compute(Evaluation(flat, evaluation.data))
     assert TopographicError().compute(evaluation) == 0
     assert torn > TopographicError().compute(evaluation)
-
-
-def test_a_perfect_flat_map_tears_nothing(grid):
-    som_map = SomMap.rectangle(5, 6, np.zeros((30, 2)), grid)
-    som_map.prototypes = som_map.plane_positions
-    rng = np.random.default_rng(0)
-    X = som_map.prototypes[rng.integers(30, size=500)] + rng.uniform(-0.3, 0.3, (500, 2))
-    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
-    assert TopographicError().compute(evaluation) == TopographicError8().compute(evaluation) == 0
 
 
 @on_tori

@@ -101,7 +101,6 @@ class DaskEngine(Component):
             mine.close()
 
     def opened(self, X: Any) -> Table | None:
-        """Return a table over X (n, D): of shards in a fit, else one that is read in blocks."""
         workers, is_dask = _SESSION.get(), type(X).__module__.startswith("dask")
         table = None if is_dask else opened_table(X)
         if workers is None or not (is_dask or getattr(table, "path", None)):
@@ -187,7 +186,7 @@ def _of_collection(X: Any, workers: Workers, most: float) -> DaskShards:
                 stacklevel=callers_level(),
             )
         checked = [check(block, i, width, dtype, names) for i, block in enumerate(blocks)]
-        parts = workers.compute(checked)
+        parts = workers.client.compute(checked)
         sizes = workers.gather([workers.submit(len, part) for part in parts])
     else:
         # Small partitions that follow each other make one shard: each costs a task in every pass.
@@ -201,7 +200,7 @@ def _of_collection(X: Any, workers: Workers, most: float) -> DaskShards:
             groups[-1].append(i)
             rows += size
         stack = dask.delayed(np.concatenate, pure=False)
-        parts = workers.compute(
+        parts = workers.client.compute(
             [
                 stack([check(blocks[i], i, width, dtype, names, known[i]) for i in group])
                 for group in groups

@@ -1,39 +1,31 @@
-"""Rows that workers of a Dask cluster hold: its client, calls that outlive workers, shards.
-
-A task for each question goes through the scheduler twice and takes four times as long as asking the
-workers at once. So all are asked at once for what they are known to hold; what none has, because a
-worker died or is new, is asked by tasks, for which Dask makes it anew.
-"""
+"""Rows that workers of a Dask cluster hold: its client, calls that outlive workers, shards."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
-import sys
 import time
 import uuid
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, suppress
-from functools import cached_property, reduce
+from functools import cached_property
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
-from weakref import WeakValueDictionary
 
 import dask
 import distributed
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import DataError, available_threads, share
+from dbgsom_core.api import DataError, available_threads
 
 _SECONDS = 8  # to reach a scheduler
 _LOOK = 1.0  # seconds between two looks at the cluster, in which the scheduler answers or does not
 _SAID = 10.0  # seconds of waiting after which a warning is logged, again and again
-_RESTARTS = 100  # of the cluster while one answer is waited for
 
 # What workers on this machine watch of themselves takes 7 % of a core otherwise.
 _QUIET = {
@@ -43,25 +35,7 @@ _QUIET = {
     "distributed.worker.memory.monitor-interval": "1s",
 }
 
-_Add = Callable[[Any, Any], Any]
 log = logging.getLogger("dbgsom")
-
-
-class Task:
-    """A future of Dask, and how to get it again.
-
-    What a worker lost Dask computes anew from its graph. What the scheduler forgot, as it does
-    where somebody restarts the cluster, is submitted anew here, by ``make()``.
-    """
-
-    def __init__(self, make: Callable[[], Any], future: Any = None) -> None:
-        self._make, self._future = make, make() if future is None else future
-
-    @property
-    def future(self) -> Any:
-        if self._future.status == "cancelled":
-            self._future = self._make()
-        return self._future
 
 
 class Workers:
@@ -76,7 +50,6 @@ class Workers:
 
     @cached_property
     def client(self) -> Any:
-        """A client of distributed, of a cluster that has workers."""
         client = None
         if self._address is None and self._workers is None:
             with suppress(ValueError):  # there is none
@@ -103,62 +76,32 @@ class Workers:
         shards = max(1, min(max(turns, 1) * threads, n))
         return [n * shard // shards for shard in range(shards + 1)]
 
-    def ask(self, ask: Callable[[Any], Awaitable[Any]]) -> dict[Any, Any]:
-        """Return the mapping that ``ask(client)`` gives; empty where no worker answers."""
+    def submit(self, function: Callable[..., Any], *given: Any) -> Any:
+        """Return the future of a call, given futures and lists of them among others."""
+        key = f"dbgsom-{function.__name__.strip('_')}-{uuid.uuid4().hex}"
+        with warnings.catch_warnings():  # an array that is in this process has to travel
+            warnings.filterwarnings("ignore", "Sending large graph")
+            return self.client.submit(function, *given, key=key)
+
+    def gather(self, futures: Sequence[Any]) -> list[Any]:
+        """Return what calls return; DataError where no worker comes back, or a task kills them."""
         try:
-            return dict(self.wait(ask))
-        except (CancelledError, OSError):
-            return {}
-
-    def submit(self, function: Callable[..., Any], *given: Any) -> Task:
-        """Return the task of a call, given tasks and lists of them among others."""
-
-        def futures(value: Any) -> Any:
-            if isinstance(value, list) and value and isinstance(value[0], Task):
-                return [task.future for task in value]
-            return value.future if isinstance(value, Task) else value
-
-        def make() -> Any:
-            key = f"dbgsom-{function.__name__.strip('_')}-{uuid.uuid4().hex}"
-            with warnings.catch_warnings():  # an array that is in this process has to travel
-                warnings.filterwarnings("ignore", "Sending large graph")
-                return self.client.submit(function, *map(futures, given), key=key)
-
-        return Task(make)
-
-    def compute(self, delayed: Sequence[Any]) -> list[Task]:
-        """Return the tasks of what `dask.delayed` describes."""
-
-        def task(described: Any, future: Any) -> Task:
-            return Task(lambda: self.client.compute(described), future)
-
-        return list(map(task, delayed, self.client.compute(list(delayed))))
-
-    def gather(self, tasks: Sequence[Task]) -> list[Any]:
-        """Return what calls return, also where the cluster is restarted meanwhile.
-
-        DataError: no worker has been there for too long, or a task kills workers.
-        """
-        for _ in range(_RESTARTS):
-            futures: list[Any] = []
-            try:
-                futures = [task.future for task in tasks]
-                return list(self.wait(lambda client, f=futures: client.gather(f), futures))  # type: ignore[misc]
-            except distributed.KilledWorker as error:
-                raise DataError(
-                    "workers of dask died again and again over one task "
-                    f"({error.last_worker.address} was the last): give them more memory, or make "
-                    "engine.shard smaller"
-                ) from error
-            except (CancelledError, OSError):
-                if any(future.status == "error" for future in futures):
-                    raise
-        raise DataError(
-            f"the cluster of dask was restarted {_RESTARTS} times before it answered: begin again"
-        )
+            return list(self.wait(lambda client: client.gather(futures), futures))
+        except distributed.KilledWorker as error:
+            raise DataError(
+                "workers of dask died again and again over one task "
+                f"({error.last_worker.address} was the last): give them more memory, or make "
+                "engine.shard smaller"
+            ) from error
+        except (CancelledError, OSError) as error:
+            if any(future.status == "error" for future in futures):
+                raise
+            raise DataError(
+                f"the cluster of dask forgot what it held ({error}), as after a restart: begin "
+                "again, or go on from a checkpoint"
+            ) from error
 
     def wait(self, ask: Callable[[Any], Awaitable[Any]], futures: Sequence[Any] = ()) -> Any:
-        """Return what ``ask(client)`` comes to, see `wait_for`."""
         return wait_for(self.client, ask, self._timeout, futures)
 
     def _connect(self) -> Any:
@@ -251,10 +194,10 @@ def _missing(client: Any) -> str | None:
 
 
 class DaskShards:
-    """See `dbgsom_core.api.Shards`; ``parts`` are tasks of arrays (m, D)."""
+    """See `dbgsom_core.api.Shards`; ``parts`` are futures of arrays (m, D)."""
 
     def __init__(
-        self, workers: Workers, parts: Sequence[Task], ends: Sequence[int], d: int, dtype: Any
+        self, workers: Workers, parts: Sequence[Any], ends: Sequence[int], d: int, dtype: Any
     ) -> None:
         self._workers, self._parts = workers, list(parts)
         self.ends, self.shape, self.dtype = tuple(ends), (ends[-1], d), np.dtype(dtype)
@@ -292,71 +235,25 @@ class DaskShards:
 
 
 class DaskParts:
-    """Objects that workers keep, and change in place, see `dbgsom_core.api.Shards`."""
+    """Objects that workers keep, and change in place, see `dbgsom_core.api.Shards`.
+
+    One that is lost Dask makes anew from its rows.
+    """
 
     def __init__(
-        self, workers: Workers, make: Callable[..., Any], parts: Sequence[Task], own: Sequence[Any]
+        self, workers: Workers, make: Callable[..., Any], parts: Sequence[Any], own: Sequence[Any]
     ) -> None:
-        self._workers, self._objects = workers, {}
-        for part, given in zip(parts, own, strict=True):
-            name = uuid.uuid4().hex
-            self._objects[name] = workers.submit(_keep, name, make, part, given)
-        # Which worker is asked about which objects; None: it is to be found out.
-        self._at: dict[str, list[str]] | None = {}
+        self._workers = workers
+        self._objects = [
+            workers.submit(_make, make, part, given) for part, given in zip(parts, own, strict=True)
+        ]
 
-    def ask(self, question: str, *given: Any, add: _Add | None) -> list[Any]:
-        answers: list[tuple[list[str], Any]] = []
-        if self._at is None:
-            self._at = self._locate()
-        if at := self._at:
-            of_workers = self._workers.ask(
-                lambda client: client.run(_answers, at, question, given, add, on_error="return")
-            )
-            for of_worker in of_workers.values():
-                if not isinstance(of_worker, Exception):
-                    answers.extend(of_worker)
-        answered = {name for names, _ in answers for name in names}
-        left = [name for name in self._objects if name not in answered]
-        if left:
-            self._at = None
-            objects = (self._objects[name] for name in left)
-            tasks = [self._workers.submit(_answer, task, question, given) for task in objects]
-            of_tasks = zip(left, self._workers.gather(tasks), strict=True)
-            answers.extend(([name], answer) for name, answer in of_tasks)
-        if add is None:
-            by_name = {names[0]: answer for names, answer in answers}
-            return [by_name[name] for name in self._objects]
-        return [answer for _, answer in answers]
-
-    def _locate(self) -> dict[str, list[str]]:
-        # Where objects are: of several places, that with the fewest of them.
-        futures = {name: task.future for name, task in self._objects.items()}
-        has = self._workers.ask(lambda client: client.who_has(list(futures.values())))
-        at: dict[str, list[str]] = {}
-        for name, future in futures.items():
-            if addresses := has.get(future.key, ()):
-                least = min(addresses, key=lambda address: (len(at.get(address, ())), address))
-                at.setdefault(least, []).append(name)
-        return at
+    def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
+        submit = self._workers.submit
+        return self._workers.gather([submit(_answer, x, question, given) for x in self._objects])
 
 
 # ------------------------------------------------------------------------------ on the workers
-
-_HERE: WeakValueDictionary[str, Kept] = WeakValueDictionary()
-
-
-class Kept:
-    """An object that can be found by its name on the worker that has it."""
-
-    def __init__(self, name: str, holder: Any) -> None:
-        self.name, self.holder = name, holder
-        _HERE[name] = self
-
-    def __reduce__(self) -> Any:
-        return Kept, (self.name, self.holder)
-
-    def __sizeof__(self) -> int:
-        return sys.getsizeof(self.holder)
 
 
 def _take(X: NDArray[Any], rows: Any) -> NDArray[Any]:
@@ -368,32 +265,9 @@ def _ask_rows(pieces: Sequence[Any], rows: slice, ask: Callable[..., Any], own: 
     return ask(X, slice(0, len(X)), *own)
 
 
-def _keep(name: str, make: Callable[..., Any], rows: Any, own: tuple[Any, ...]) -> Kept:
-    return Kept(name, make(rows, *own))
+def _make(make: Callable[..., Any], rows: Any, own: tuple[Any, ...]) -> Any:
+    return make(rows, *own)
 
 
-def _answer(kept: Kept, question: str, given: tuple[Any, ...]) -> Any:
-    _HERE[kept.name] = kept
-    return kept.holder.answer(question, *given)
-
-
-async def _answers(
-    at: dict[str, list[str]],
-    question: str,
-    given: tuple[Any, ...],
-    add: _Add | None,
-    dask_worker: Any = None,
-) -> list[tuple[list[str], Any]]:
-    # What the objects that are here answer, or the sum of that, with their names.
-    here = [_HERE[name] for name in at.get(dask_worker.address, ()) if name in _HERE]
-    answers: list[Any] = [None] * len(here)
-
-    def work(worker: int, task: int) -> None:
-        answers[task] = here[task].holder.answer(question, *given)
-
-    loop, threads = asyncio.get_running_loop(), dask_worker.state.nthreads
-    await loop.run_in_executor(None, share, min(threads, len(here)), len(here), work)
-    names = [kept.name for kept in here]
-    if add is None or not here:
-        return [([name], answer) for name, answer in zip(names, answers, strict=True)]
-    return [(names, reduce(add, answers))]
+def _answer(holder: Any, question: str, given: tuple[Any, ...]) -> Any:
+    return holder.answer(question, *given)

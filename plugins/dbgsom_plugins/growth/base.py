@@ -113,7 +113,6 @@ class SettlingGrowth(GrowthComponent):
         self._won = value
 
     def renumber(self, rows: NDArray[np.int64]) -> None:
-        """Follow the neurons to their new rows; somebody wins something in every epoch."""
         if self._won is not None:
             self._won = np.where(rows < 0, self._won.max(), self._won[rows])
 
@@ -137,7 +136,6 @@ class SettlingGrowth(GrowthComponent):
         return [Death(int(neuron)) for neuron in np.flatnonzero(~kept)]
 
     def waits(self, som_map: SomMap, state: GrowthState) -> bool:
-        """Say whether nothing is born yet, since the map has not had its time."""
         if self.when == "every_epoch" or state.movement == 0:  # waiting would change nothing
             return False
         if self.when == "settled" and state.movement <= self.settled_at:
@@ -171,7 +169,6 @@ SpreadingFactor = Annotated[float, BeforeValidator(_check_number)]
 
 
 def classical(summary: DataSummary, spreading_factor: float) -> float:
-    """GT = -D*ln(SF) for D variables in 0..1 (Alahakoon et al. 2000, eq. 4)."""
     return -summary.n_features * math.log(spreading_factor)
 
 

@@ -23,6 +23,9 @@ from dbgsom_plugins.growth.base import (
     statistics_enhanced,
 )
 
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
 _KNOBS = ("spreading_factor", "scale", "lambda_", "entropy_threshold")
 _REFERENCE: dict[str, Any] = {
     "threshold": "classical",
@@ -192,9 +195,9 @@ _PROGRAMS_LINKS = 4  # its grid is square
 class Frontier(NamedTuple):
     """The F free cells beside a map of K neurons, sorted by x, then y; -1 stands for none."""
 
-    cells: NDArray[np.int64]  # (F, 2)
-    touching: NDArray[np.int64]  # (F, L): the neurons to which the links of each lead
-    beside: NDArray[np.int64]  # (K, L): the cell behind each link of a neuron
+    cells: Integers  # (F, 2)
+    touching: Integers  # (F, L): the neurons to which the links of each lead
+    beside: Integers  # (K, L): the cell behind each link of a neuron
     is_boundary: NDArray[np.bool_]  # (K,): the neurons that a free cell is beside
     is_notch: NDArray[np.bool_]  # (F,): half of its links or more lead to neurons
 
@@ -223,7 +226,7 @@ def _frontier(grid: Grid, positions: bytes, linked: bytes) -> Frontier:
 
 
 @lru_cache(maxsize=4)
-def _lattice(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64], list[list[float]]]:
+def _lattice(grid: Grid) -> tuple[Integers, Integers, list[list[float]]]:
     # The offsets of the links, those that lead the other way, and squared distances of the cells.
     around = np.array(grid.offsets, dtype=np.int64)
     apart = grid.squared_distances(around[:, None], around)
@@ -232,7 +235,7 @@ def _lattice(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64], list[lis
 
 def share_errors(
     som_map: SomMap, errors: NDArray[Any], threshold: float, as_program: bool = False
-) -> NDArray[np.float64]:
+) -> Floats:
     """Let interior neurons with an error of at least ``threshold`` pass half of it on.
 
     It goes in equal parts to the boundary neurons nearest by hops. The program hands an eighth to
@@ -393,7 +396,7 @@ class GrowthStep:
         c = self._map.positions.ravel()[larger]
         return bool((c - x) ** 2 + (c - y) ** 2 == 1)
 
-    def _between(self, around: list[int]) -> NDArray[np.float64]:
+    def _between(self, around: list[int]) -> Floats:
         """Return the prototype of a cell whose links lead to the neurons ``around``.
 
         In a corner it completes the parallelogram w_a + w_b - w_diagonal; it is the mean over the
@@ -463,9 +466,7 @@ class Gsom(SettlingGrowth):
         return list(births.values())
 
 
-def distributed(
-    som_map: SomMap, errors: NDArray[Any], threshold: float, factor: float
-) -> NDArray[np.float64]:
+def distributed(som_map: SomMap, errors: NDArray[Any], threshold: float, factor: float) -> Floats:
     """Return the errors (K,) when interior neurons over the threshold GT have spread theirs.
 
     Largest error first, each once: its error becomes GT/2, that of its neighbours n rises from E_n
@@ -479,7 +480,7 @@ def distributed(
     return spread
 
 
-def newborn_prototype(som_map: SomMap, parent: int, cell: tuple[int, int]) -> NDArray[np.float64]:
+def newborn_prototype(som_map: SomMap, parent: int, cell: tuple[int, int]) -> Floats:
     """Return the prototype of a neuron born beside its parent (Alahakoon et al. 2000).
 
     With w1 of the parent, the first of the paper's four cases that applies:

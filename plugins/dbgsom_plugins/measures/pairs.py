@@ -77,7 +77,6 @@ class Pairs:
             yield columns, self._between(samples, others)
 
     def blocks(self) -> Iterator[tuple[slice, Floats]]:
-        """Yield (rows, samples (b, D)), dense and complete, over all samples."""
         for start in range(0, self.n, self._width):
             rows = slice(start, min(start + self._width, self.n))
             yield rows, self._dense(rows)
@@ -231,10 +230,6 @@ class _Sums:
             self.data_most = max(self.data_most, float(pairs.distances(outer, outer).max()))
 
     def noted(self, value: float, of_each: Floats) -> NotedValue:
-        """Return a value with the standard error of a mean over groups (G,), to which it is linear.
-
-        That is only where pairs are drawn.
-        """
         if not self.note or len(of_each) < 2:
             return NotedValue(value, self.note)
         error = float(of_each.std(ddof=1)) * math.sqrt(self._left / len(of_each))
@@ -343,7 +338,6 @@ class _Ranking:
         in_threads(m, together, lambda where: self._fill(rows[where], where))
 
     def noted(self, of_each: Floats) -> NotedValue:
-        """Return the mean of a value of each sample (m,), with what is to be said of it."""
         if self.k == 0:
             return NotedValue(1.0, f"{self.n} samples have no neighbours to lose")
         notes = [note_on(len(of_each), self.n, of_each)]

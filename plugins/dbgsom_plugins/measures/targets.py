@@ -6,17 +6,19 @@ Samples without a class do not count.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from dbgsom_core.api import MeasureComponent
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from dbgsom_core.api import Evaluation
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 class _OfClasses(MeasureComponent):
@@ -107,7 +109,7 @@ class NormalizedMutualInfo(_OfGroups):
         return float(normalized_mutual_info_score(*_groups(evaluation, "normalized_mutual_info")))
 
 
-def _groups(evaluation: Evaluation, measure: str) -> list[NDArray[np.int64]]:
+def _groups(evaluation: Evaluation, measure: str) -> list[Integers]:
     # Numbers for whatever distinct targets and predictions there are.
     answers = _answers(evaluation, measure)
     return [np.unique(answer, return_inverse=True)[1] for answer in answers]
@@ -213,7 +215,7 @@ class NoveltyAuc(_OfClasses):
         )
 
 
-def area(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+def area(positive: NDArray[np.bool_], scores: Floats) -> float:
     """Return the area under the ROC curve, by ranks (Mann & Whitney 1947); nan for one kind."""
     from scipy.stats import rankdata
 
@@ -226,7 +228,7 @@ def area(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
 
 def _probabilities(
     evaluation: Evaluation, measure: str
-) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[Any]]:
+) -> tuple[NDArray[Any], Floats, NDArray[Any]]:
     # Targets (n,) that are there, probabilities (n, C) and classes (C,).
     classes, probabilities = evaluation.classes, evaluation.probabilities
     if evaluation.y is None or classes is None or probabilities is None:
@@ -241,8 +243,10 @@ class Purity(_OfGroups):
     reference: ClassVar[str] = "Manning, Raghavan & Schütze 2008"
 
     def compute(self, evaluation: Evaluation) -> float:
-        won = _contingency(evaluation, "purity")
-        return float(won.most.sum() / won.hits.sum())
+        neurons, _, counts, hits = _contingency(evaluation, "purity")
+        most = np.zeros_like(hits)
+        np.maximum.at(most, neurons, counts)
+        return float(most.sum() / hits.sum())
 
 
 class Entropy(_OfGroups):
@@ -256,9 +260,9 @@ class Entropy(_OfGroups):
     reference: ClassVar[str] = "Shannon 1948"
 
     def compute(self, evaluation: Evaluation) -> float:
-        won = _contingency(evaluation, "entropy")
-        shares = won.counts / won.hits[won.neurons]
-        return float(-(won.counts * np.log2(shares)).sum() / won.hits.sum()) + 0.0
+        neurons, _, counts, hits = _contingency(evaluation, "entropy")
+        shares = counts / hits[neurons]
+        return float(-(counts * np.log2(shares)).sum() / hits.sum()) + 0.0
 
 
 class ClassScatter(_OfGroups):
@@ -277,11 +281,11 @@ class ClassScatter(_OfGroups):
         from scipy.sparse import csr_array
         from scipy.sparse.csgraph import connected_components
 
-        won = _contingency(evaluation, "class_scatter", leaves=False)
-        n_classes, n_pairs = int(won.classes.max()) + 1, len(won.counts)
-        keys = won.neurons * n_classes + won.classes  # ascending
-        linked = evaluation.som_map.links[won.neurons].T.astype(np.int64)
-        beside = np.where(linked >= 0, linked * n_classes + won.classes, -1)
+        neurons, classes, counts, _ = _contingency(evaluation, "class_scatter", leaves=False)
+        n_classes, n_pairs = int(classes.max()) + 1, len(counts)
+        keys = neurons * n_classes + classes  # ascending
+        linked = evaluation.som_map.links[neurons].T.astype(np.int64)
+        beside = np.where(linked >= 0, linked * n_classes + classes, -1)
         place = np.minimum(np.searchsorted(keys, beside), n_pairs - 1)
         link, pair = np.nonzero(keys[place] == beside)
         edges = np.ones(len(pair), bool), (pair, place[link, pair])
@@ -290,22 +294,12 @@ class ClassScatter(_OfGroups):
         return int(regions) / n_classes
 
 
-class _Contingency(NamedTuple):
-    """Classes among what neurons won, only where there is a sample: ``counts`` (P,) of ``classes``.
-
-    ``neurons`` (P,) ascend, and so do the classes 0..C-1 of one; ``hits`` (K,) are all labelled
-    samples of a neuron, ``most`` (K,) those of its most frequent class.
-    """
-
-    neurons: NDArray[np.int64]
-    classes: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    hits: NDArray[np.int64]
-    most: NDArray[np.int64]
-
-
-def _contingency(evaluation: Evaluation, measure: str, leaves: bool = True) -> _Contingency:
-    # With leaves of the neurons at the end of a sample's way down, else of those of the first map.
+def _contingency(
+    evaluation: Evaluation, measure: str, leaves: bool = True
+) -> tuple[Integers, Integers, Integers, Integers]:
+    # Neurons and classes (P,) of which there are samples, both ascending, how many there are, and
+    # the labelled samples of each neuron (K,). With ``leaves`` the neurons are those at the end of
+    # a sample's way down, else those of the first map.
     if evaluation.y is None:
         raise ValueError(f"{measure} counts classes, and there are no targets: y is missing")
     units = evaluation.leaf if leaves else evaluation.bmu
@@ -313,10 +307,7 @@ def _contingency(evaluation: Evaluation, measure: str, leaves: bool = True) -> _
     classes, codes = np.unique(y, return_inverse=True)
     pairs, counts = np.unique(neurons * len(classes) + codes.ravel(), return_counts=True)
     neurons, codes = np.divmod(pairs, len(classes))
-    hits = np.bincount(neurons, counts).astype(np.int64)
-    most = np.zeros_like(hits)
-    np.maximum.at(most, neurons, counts)
-    return _Contingency(neurons, codes, counts, hits, most)
+    return neurons, codes, counts, np.bincount(neurons, counts).astype(np.int64)
 
 
 class R2(_OfNumbers):
@@ -355,9 +346,7 @@ class MeanAbsoluteError(_OfNumbers):
         return float(np.abs(y - answers).mean())
 
 
-def _numbers(
-    evaluation: Evaluation, measure: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _numbers(evaluation: Evaluation, measure: str) -> tuple[Floats, Floats]:
     given: tuple[Any, Any] = (evaluation.y, evaluation.predictions)
     if any(one is None or np.asarray(one).dtype.kind not in "fiub" for one in given):
         raise ValueError(f"{measure} compares predictions with targets, and needs numbers as both")

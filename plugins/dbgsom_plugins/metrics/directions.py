@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from dbgsom_core.api import DataError
 from dbgsom_plugins.metrics.norms import FeatureMetric
 
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
 
 class Cosine(FeatureMetric):
     """Cosine distance 1 - cos(x, w) between directions, in [0, 2].
@@ -33,7 +36,7 @@ class Cosine(FeatureMetric):
     def centre(self, means: NDArray[Any]) -> NDArray[Any]:
         return _unit_rows(means)
 
-    def sparse(self, X: Any, prototypes: NDArray[Any]) -> NDArray[np.float64]:
+    def sparse(self, X: Any, prototypes: NDArray[Any]) -> Floats:
         return np.asarray(np.maximum(0.0, 1.0 - X @ np.asarray(prototypes, dtype=np.float64).T))
 
 
@@ -68,7 +71,7 @@ class Correlation(FeatureMetric):
         return _shapes(means)
 
 
-def _shapes(rows: NDArray[Any]) -> NDArray[np.float64]:
+def _shapes(rows: NDArray[Any]) -> Floats:
     rows = np.asarray(rows, dtype=np.float64)
     # Only a row that is constant to the bit has no shape; its mean would be off by rounding.
     constant = np.ptp(rows, axis=1, keepdims=True) == 0
@@ -79,7 +82,7 @@ def _shapes(rows: NDArray[Any]) -> NDArray[np.float64]:
     return _over(centred, np.sqrt(np.einsum("ij,ij->i", centred, centred))[:, None])
 
 
-def _over(rows: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+def _over(rows: Floats, sizes: Floats) -> Floats:
     return np.divide(rows, sizes, out=np.zeros_like(rows), where=sizes > 0)
 
 
@@ -95,19 +98,14 @@ class JensenShannon(FeatureMetric):
     loop: ClassVar[str] = "jensen_shannon"
 
     def prepare(self, X: NDArray[Any]) -> NDArray[Any]:
-        negative = np.flatnonzero((X < 0).any(axis=1))
-        if len(negative):
-            row = int(negative[0])
-            column = int(np.argmax(X[row] < 0))
+        wrong = np.flatnonzero((X < 0).any(axis=1) | ~(X > 0).any(axis=1))
+        if len(wrong):
+            row, column = int(wrong[0]), int(X[wrong[0]].argmin())
+            is_negative = X[row, column] < 0
+            what = f"has {X[row, column]} in column {column}" if is_negative else "is all zero"
             raise DataError(
-                f"jensen_shannon compares distributions, but row {row} has {X[row, column]} in "
-                f"column {column}; shift or scale the data to at least 0, or use another metric"
-            )
-        empty = np.flatnonzero(~(X > 0).any(axis=1))
-        if len(empty):
-            raise DataError(
-                f"jensen_shannon compares distributions, but row {int(empty[0])} is all zero; "
-                "leave such rows out, or use another metric"
+                f"jensen_shannon compares distributions, but row {row} {what}; shift or scale the "
+                "data to at least 0, leave rows of zeros out, or use another metric"
             )
         return _distributions(X).astype(X.dtype, copy=False)
 
@@ -116,12 +114,12 @@ class JensenShannon(FeatureMetric):
         means = np.maximum(np.asarray(means, dtype=np.float64), 0.0)
         return _distributions(np.where((means > 0).any(axis=1, keepdims=True), means, 1.0))
 
-    def examples(self, generator: Any, n: int) -> NDArray[np.float64]:
+    def examples(self, generator: Any, n: int) -> Floats:
         rates = generator.gamma(1.0, 10.0, (n, 5))
         return np.asarray(generator.poisson(rates) + np.eye(5)[np.arange(n) % 5])
 
 
-def _distributions(rows: NDArray[Any]) -> NDArray[np.float64]:
+def _distributions(rows: NDArray[Any]) -> Floats:
     rows = np.asarray(rows, dtype=np.float64)
     scaled = rows / rows.max(axis=1, keepdims=True)  # so that no sum overflows
     return np.asarray(scaled / scaled.sum(axis=1, keepdims=True))
@@ -152,47 +150,34 @@ class Hamming(FeatureMetric):
             )
         return X
 
-    def centre(self, means: NDArray[Any]) -> NDArray[np.float64]:
+    def centre(self, means: NDArray[Any]) -> Floats:
         return np.rint(np.asarray(means, dtype=np.float64))
 
     def form(
         self,
         X: NDArray[Any],
-        units: NDArray[np.int64],
-        influence: NDArray[np.float64],
-        weights: NDArray[np.float64] | None,
-        so_far: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        modes = np.array(so_far, dtype=np.float64)
+        units: Integers,
+        influence: Floats,
+        weights: Floats | None,
+        so_far: Floats,
+    ) -> Floats:
+        modes, (groups, n_neurons) = np.array(so_far, dtype=np.float64), influence.shape
         for k in range(X.shape[1]):
             seen = ~np.isnan(X[:, k])
-            own = None if weights is None else weights[seen]
-            _elect(X[seen, k], units[seen], influence, own, modes[:, k])
+            values, codes = np.unique(X[seen, k], return_inverse=True)
+            most, own = np.zeros(n_neurons), None if weights is None else weights[seen]
+            for start in range(0, len(values), _VALUES):
+                some = values[start : start + _VALUES]
+                rows = np.flatnonzero((codes >= start) & (codes < start + len(some)))
+                ballots = (codes[rows] - start) * groups + units[seen][rows]
+                size, its = len(some) * groups, None if own is None else own[rows]
+                counts = np.bincount(ballots, its, size).reshape(len(some), groups)
+                votes = counts @ influence
+                first = votes.argmax(axis=0)
+                votes = votes[first, np.arange(n_neurons)]
+                modes[votes > most, k] = some[first[votes > most]]
+                most = np.maximum(most, votes)
         return modes
 
-    def examples(self, generator: Any, n: int) -> NDArray[np.float64]:
+    def examples(self, generator: Any, n: int) -> Floats:
         return np.asarray(generator.integers(0, 3, (n, 5)), dtype=np.float64)
-
-
-def _elect(
-    column: NDArray[Any],
-    units: NDArray[np.int64],
-    influence: NDArray[np.float64],
-    weights: NDArray[np.float64] | None,
-    modes: NDArray[np.float64],
-) -> None:
-    # Puts into modes (K,) the value of the column (n,) with the most votes; kept without a vote.
-    groups, n_neurons = influence.shape
-    values, codes = np.unique(column, return_inverse=True)
-    most = np.zeros(n_neurons)
-    for start in range(0, len(values), _VALUES):
-        some = values[start : start + _VALUES]
-        rows = np.flatnonzero((codes >= start) & (codes < start + len(some)))
-        ballots = (codes[rows] - start) * groups + units[rows]
-        own = None if weights is None else weights[rows]
-        counts = np.bincount(ballots, own, len(some) * groups).reshape(len(some), groups)
-        votes = counts @ influence
-        first = votes.argmax(axis=0)
-        votes = votes[first, np.arange(n_neurons)]
-        modes[votes > most] = some[first[votes > most]]
-        most = np.maximum(most, votes)

@@ -13,6 +13,9 @@ from pydantic import Field
 
 from dbgsom_core.api import MetricComponent, available_threads, share
 
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
 _NUMBERS = 1 << 15  # distances held at once while units are sought: they stay in cache
 _SPARSE_NUMBERS = 1 << 18  # the same of sparse samples, whose blocks cost more each
 _UNIT = 2.0**-53
@@ -28,9 +31,7 @@ class FeatureMetric(MetricComponent):
 
     loop: ClassVar[str]
 
-    def assign(
-        self, X: Any, prototypes: NDArray[Any]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def assign(self, X: Any, prototypes: NDArray[Any]) -> tuple[Integers, Floats]:
         n, n_neurons = X.shape[0], len(prototypes)
         bmu, distance = np.empty(n, dtype=np.int64), np.empty(n)
         smallest = _loops().first_smallest_rows
@@ -49,14 +50,14 @@ class FeatureMetric(MetricComponent):
             smallest(found, bmu[rows], distance[rows])
         return bmu, distance
 
-    def pairwise(self, X: Any, prototypes: NDArray[Any]) -> NDArray[np.float64]:
+    def pairwise(self, X: Any, prototypes: NDArray[Any]) -> Floats:
         if not isinstance(X, np.ndarray):
             return self.sparse(X, prototypes)
         distances = _aligned(X.shape[0], len(prototypes))
         self._dense(prototypes)(X, distances)
         return distances
 
-    def sparse(self, X: Any, prototypes: NDArray[Any]) -> NDArray[np.float64]:
+    def sparse(self, X: Any, prototypes: NDArray[Any]) -> Floats:
         """Return the distances (m, K) of a CSR matrix X (m, D) to prototypes (K, D)."""
         raise NotImplementedError
 
@@ -78,7 +79,7 @@ class FeatureMetric(MetricComponent):
         return fill
 
 
-def _aligned(rows: int, columns: int) -> NDArray[np.float64]:
+def _aligned(rows: int, columns: int) -> Floats:
     # Begins a line of the cache, so that no vector lies across two: a third less time.
     numbers = np.empty(rows * columns + 8)
     start = -numbers.ctypes.data % 64 // 8
@@ -92,7 +93,7 @@ def _loops() -> Any:
 _REMEMBERED = 1 << 27  # entries of X up to which the order of the samples is kept between epochs
 _SMALL_WORK = 1 << 15  # entries of X below which threads cost more than they save
 
-Form = Callable[..., NDArray[np.float64]]
+Form = Callable[..., Floats]
 
 
 class MedianMetric(FeatureMetric):
@@ -114,12 +115,8 @@ class MedianMetric(FeatureMetric):
 
 
 def weighted_median(
-    X: NDArray[Any],
-    units: NDArray[np.int64],
-    influence: NDArray[np.float64],
-    weights: NDArray[np.float64] | None,
-    so_far: NDArray[np.float64],
-) -> NDArray[np.float64]:
+    X: NDArray[Any], units: Integers, influence: Floats, weights: Floats | None, so_far: Floats
+) -> Floats:
     """Return for each neuron and feature the exact weighted median, float64 (K, D).
 
     It minimises Σ_i weights[i]*influence[units[i], j]*|x_i - w_j|; where one half of the weight
@@ -168,7 +165,7 @@ class Euclidean(FeatureMetric):
     geometry: ClassVar[str] = "euclidean"
     handles: ClassVar[tuple[str, ...]] = ("missing", "sparse")
 
-    def sparse(self, X: Any, prototypes: NDArray[Any]) -> NDArray[np.float64]:
+    def sparse(self, X: Any, prototypes: NDArray[Any]) -> Floats:
         """Return the distances (m, K) of a CSR matrix X (m, D) to prototypes (K, D).
 
         By ‖x‖² - 2 x·w + ‖w‖², and as of dense samples where that has lost too many digits, or does
@@ -285,9 +282,7 @@ class Mahalanobis(FeatureMetric):
         description="share of the way from the covariance to its diagonal, 0 to 1, or ledoit_wolf",
     )
 
-    def fit(
-        self, X: NDArray[Any], weights: NDArray[np.float64] | None = None
-    ) -> dict[str, NDArray[np.float64]]:
+    def fit(self, X: NDArray[Any], weights: Floats | None = None) -> dict[str, Floats]:
         """Return ``mean`` (D,) and ``whitening`` (D, D) of the training samples X (n, D).
 
         Whitened samples are (x - mean) @ whitening, which is symmetric up to the features' units.
@@ -313,11 +308,12 @@ class Mahalanobis(FeatureMetric):
             share_of_diagonal = _ledoit_wolf(correlation * (freedom / n), fourth / n, n)
         correlation *= 1.0 - share_of_diagonal
         np.fill_diagonal(correlation, (scale > 0).astype(np.float64))
-        return {"mean": mean, "whitening": scale[:, None] * _inverse_root(correlation)}
+        values, vectors = np.linalg.eigh(correlation)
+        kept = values > d * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
+        roots = np.divide(1.0, np.sqrt(np.abs(values)), out=np.zeros(d), where=kept)
+        return {"mean": mean, "whitening": scale[:, None] * ((vectors * roots) @ vectors.T)}
 
-    def prepare(
-        self, X: NDArray[Any], state: Mapping[str, NDArray[np.float64]]
-    ) -> NDArray[np.floating[Any]]:
+    def prepare(self, X: NDArray[Any], state: Mapping[str, Floats]) -> NDArray[np.floating[Any]]:
         map_rows = _loops().map_rows
         samples = np.ascontiguousarray(X)
         whitened = np.empty(samples.shape, dtype=np.result_type(samples, np.float32))
@@ -337,12 +333,12 @@ class Mahalanobis(FeatureMetric):
         return whitened
 
 
-def _blocks(X: NDArray[Any], weights: NDArray[np.float64]) -> Any:
+def _blocks(X: NDArray[Any], weights: Floats) -> Any:
     for i in range(0, len(X), _MAPPED_ROWS):
         yield np.asarray(X[i : i + _MAPPED_ROWS], dtype=np.float64), weights[i : i + _MAPPED_ROWS]
 
 
-def _ledoit_wolf(covariance: NDArray[np.float64], fourth: float, n: float) -> float:
+def _ledoit_wolf(covariance: Floats, fourth: float, n: float) -> float:
     # Ledoit & Wolf (2004), section 3.3, for centred samples z with the mean of |z|**4 ``fourth``:
     # how far the sample covariance is from a multiple of the identity, and how much of that is
     # noise. Standardised features have that multiple, 1, as their diagonal; those that do not vary
@@ -351,10 +347,3 @@ def _ledoit_wolf(covariance: NDArray[np.float64], fourth: float, n: float) -> fl
     distance = size - float(np.trace(covariance)) ** 2 / max(features, 1)
     noise = (fourth - size) / n
     return 1.0 if distance <= 0 else float(np.clip(noise / distance, 0.0, 1.0))
-
-
-def _inverse_root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    values, vectors = np.linalg.eigh(matrix)
-    kept = values > len(matrix) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
-    roots = np.divide(1.0, np.sqrt(np.abs(values)), out=np.zeros(len(values)), where=kept)
-    return np.asarray((vectors * roots) @ vectors.T)

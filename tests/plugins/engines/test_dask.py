@@ -173,23 +173,6 @@ def test_a_worker_that_is_killed_costs_no_bit(usual):
     assert_same(mine, usual)
 
 
-def test_what_the_cluster_forgot_is_asked_for_anew(client, usual):
-    forgotten = []
-
-    def forget(record):  # as it does where somebody restarts it
-        if record.epoch in (2, 5):
-            held = list(client.futures)
-            forgotten.append(len(held))
-            client.cancel([distributed.Future(key, client) for key in held], force=True)
-
-    for lies in (unequal, frame):
-        mine = SomVQ(callbacks=[forget], **PARAMS).fit(lies(samples()[0]))
-        assert_same(mine, usual)
-    assert len(forgotten) == 4
-    assert forgotten[0] > 0  # later what workers still had may have answered
-    assert forgotten[2] > 0
-
-
 # ------------------------------------------------------------------------------- bad input
 
 

@@ -21,7 +21,6 @@ FROZEN = {
     ("line", False, None): (1616, "2b5d7a0ec63d18b3"),
 }
 GRIDS = {grid.name: grid for grid in (SQUARE, HEXAGONAL, LINE)}
-CORNER = SomMap([(0, 0), (1, 0), (0, 1)], np.array([[0.0, 0.0], [1.0, 0.2], [0.1, 1.0]]))
 
 
 def state_of(errors, threshold=1.0, room=None):
@@ -107,17 +106,6 @@ def test_parts_that_lie_far_apart_grow_alike():
 # ------------------------------------------------------------------------------- notches
 
 
-def filled(som_map, errors, least):
-    return GrowthStep(som_map, np.asarray(errors, float)).fill(least, 9)
-
-
-def test_a_corner_completes_the_parallelogram():
-    (birth,) = filled(CORNER, [0.0, 2.0, 4.0], 6.0)
-    assert (birth.position, birth.parent) == ((1, 1), 2)
-    np.testing.assert_allclose(birth.prototype, [1.1, 1.2])
-    assert filled(CORNER, [9.0, 2.0, 4.0], 6.1) == []  # the neurons' errors have to add up
-
-
 def test_a_cell_that_a_newborn_takes_is_left_alone():
     som_map = SomMap([(0, 0), (2, 0), (1, 1)], np.arange(3.0)[:, None])
     step = GrowthStep(som_map, np.array([5.0, 1.0, 1.0]))
@@ -126,12 +114,3 @@ def test_a_cell_that_a_newborn_takes_is_left_alone():
     step = GrowthStep(line, np.array([9.0, 1.0, 1.0, 1.0]))
     (taken,) = step.serve(9.0, 9)
     assert taken.position not in [birth.position for birth in step.fill(0.1, 9)]
-
-
-def test_a_hole_gets_the_mean_of_its_corners_and_a_channel_that_of_its_sides():
-    ring = [(x, y) for x in range(3) for y in range(3) if (x, y) != (1, 1)]
-    births = {b.position: b for b in filled(SomMap(ring, np.array(ring, float)), np.ones(8), 1.0)}
-    np.testing.assert_allclose(births[1, 1].prototype, [1.0, 1.0])
-    lane = SomMap([(0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0)], np.eye(7))
-    births = {b.position: b for b in filled(lane, np.ones(7), 1.0)}
-    np.testing.assert_allclose(births[1, 0].prototype, (np.eye(7)[0] + np.eye(7)[6]) / 2)

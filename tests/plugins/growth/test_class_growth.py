@@ -81,11 +81,3 @@ def test_entropy_growth_ends_with_labels_by_lot_and_separates_classes_that_can_b
     assert len(lottery.weights_) <= 2 * LEAST_NEURONS
     assert len(grown.weights_) > 3 * LEAST_NEURONS
     assert grown.score(X, y) > 0.95
-
-
-def test_entropy_growth_finds_borders_that_a_small_map_cannot_see():
-    """Of a chessboard each of the first four neurons wins as many of either class."""
-    X = np.random.default_rng(0).uniform(0, 4, (1500, 2))
-    y = X.astype(int).sum(axis=1) % 2
-    entropy = {"name": "directed", "threshold": "entropy", "max_neurons": 150}
-    assert SomClassifier(growth=entropy).fit(X, y).score(X, y) > 0.9

@@ -67,19 +67,6 @@ def test_the_map_is_a_rectangle_at_every_time_and_all_links_are_there(digits):
 
 
 @pytest.mark.filterwarnings("ignore:the map has not converged")
-def test_it_follows_the_proportions_of_the_data(rng):
-    """Fritzke (1995): height and width are found by growth, since a strip needs a long map."""
-    X = rng.uniform(0, [8.0, 1.0], (2000, 2))
-    made = SomVQ(
-        growth={"name": "growing_grid", "max_neurons": 60},
-        kernel={"name": "gaussian", "start": 0.9, "end": 0.9},
-        epochs=60,
-    ).fit(X)
-    rows, columns = made.som_map_.shape
-    assert max(rows, columns) >= 4 * min(rows, columns)
-
-
-@pytest.mark.filterwarnings("ignore:the map has not converged")
 def test_a_hierarchy_of_growing_grids_is_a_growing_hierarchical_som(iris):
     base = {"name": "growing_grid", "by": "errors", "tau_1": 0.04, "max_neurons": None}
     growth = {"name": "hierarchical", "base": base, "tau_2": 0.05}

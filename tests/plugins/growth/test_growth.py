@@ -68,24 +68,6 @@ def test_a_knob_that_the_rule_does_not_use_is_an_error(fields):
         Directed(**fields)
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"spreading_factor": 0.0},
-        {"spreading_factor": 1.0},
-        {"spreading_factor": -0.1},
-        {"max_neurons": 3},
-        {"max_neurons": "automatic"},
-        {"lambda_": 0.0, "threshold": "statistics_enhanced"},
-        {"scale": "lambda", "threshold": "statistics_enhanced"},
-        {"fine_tuning": 1.0},
-    ],
-)
-def test_values_out_of_range_are_refused(fields):
-    with pytest.raises(ValueError, match=next(iter(fields))):
-        Directed(**fields)
-
-
 def test_reference_sets_what_is_not_given_and_keeps_what_is():
     growth = Directed(reference=True, max_neurons=50)
     assert growth.threshold == "classical"

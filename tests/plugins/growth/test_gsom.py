@@ -4,8 +4,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dbgsom_core.api import DataSummary, GrowthState
 from dbgsom_core.som_map.som_map import SomMap
@@ -88,19 +86,3 @@ def test_an_interior_neuron_spreads_error_instead_of_growing():
     np.testing.assert_array_equal(
         distributed(som_map, [0.9, 5, 5, 5, 5], 1.0, 0.3), [0.9, 5, 5, 5, 5]
     )
-
-
-@given(st.integers(0, 2**32 - 1), st.floats(0, 1))
-def test_newborns_of_an_epoch_fill_exactly_the_free_cells_of_the_neurons_that_grow(seed, factor):
-    rng = np.random.default_rng(seed)
-    som_map = SomMap.rectangle(2, 2, rng.random((4, 3)))
-    for _ in range(4):
-        cells = som_map.free_cells(int(rng.integers(len(som_map))))
-        som_map.add([(cell, rng.random(3), 0) for cell in cells], 1)
-    errors = rng.random(len(som_map)) * 2
-    births = Gsom(distribution_factor=factor, when="every_epoch").grow(som_map, state(errors))
-    spread = distributed(som_map, errors, 1.0, factor)
-    growing = [n for n in np.flatnonzero(spread >= 1.0).tolist() if som_map.free_cells(n)]
-    cells = [birth.position for birth in births]
-    assert len(set(cells)) == len(cells)
-    assert set(cells) == {cell for neuron in growing for cell in som_map.free_cells(neuron)}

@@ -74,14 +74,6 @@ def test_measures_of_classes_equal_their_slow_twins(drawn):
     assert ClassScatter().compute(evaluation) == pytest.approx(slow_regions(cells, units, y))
 
 
-def test_a_map_of_pure_neurons():
-    cells = [(0, 0), (1, 0), (2, 0), (3, 0)]
-    evaluation = evaluation_of(cells, [0, 1, 2, 3, 3], np.array([7, 7, 3, 7, 7]))
-    assert Purity().compute(evaluation) == 1
-    assert Entropy().compute(evaluation) == 0
-    assert ClassScatter().compute(evaluation) == 1.5  # 7 lies in two regions, 3 in one
-
-
 def test_samples_without_a_class_do_not_count():
     cells, y = [(0, 0), (1, 0)], np.array([0, 0, None, 1, None], dtype=object)
     labelled = np.array([True, True, False, True, False])

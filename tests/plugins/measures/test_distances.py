@@ -53,13 +53,6 @@ def test_measures_of_distances_equal_their_slow_twins(case, grid_distance):
     )
 
 
-def test_a_grid_that_is_the_data_keeps_all_distances():
-    cells = np.array([(x, y) for y in range(5) for x in range(4)])
-    evaluation = evaluate(3.0 * cells - 7, SomMap.rectangle(5, 4, 3.0 * cells - 7))
-    assert CMeasure().compute(evaluation) == pytest.approx(1)
-    assert KruskalShepard().compute(evaluation) == pytest.approx(0, abs=1e-12)
-
-
 def test_pairs_of_many_samples_are_drawn_and_the_note_says_so(rng):
     X = rng.normal(size=(300, 2))
     evaluation = evaluate(X, SomMap.rectangle(3, 3, rng.normal(size=(9, 2))))

@@ -226,17 +226,6 @@ def test_the_distortion_from_sums_loses_no_digit(pair, offset, spread):
     assert Distortion().compute(evaluation) == pytest.approx(whole, rel=1e-11)
 
 
-def test_the_distortion_of_a_metric_without_sums_is_that_over_all_distances(rng):
-    X, som_map = rng.normal(size=(50, 3)), SomMap.rectangle(3, 3, rng.normal(size=(9, 3)))
-    evaluation = evaluate(X, som_map, metric=Manhattan())
-    distances = np.abs(X[:, None] - som_map.prototypes).sum(axis=2)
-    shares = np.exp(-(som_map.hops[evaluation.bmu].astype(float) ** 2) / 2)
-    live = evaluation.hits > 0
-    terms = (shares * distances**2)[:, live] / evaluation.hits[live]
-    assert evaluation.won_squares is None
-    assert Distortion().compute(evaluation) == pytest.approx(terms.sum(axis=1).mean())
-
-
 def test_dead_neurons_of_a_drawn_part_are_those_of_all_where_hits_are_known(rng):
     X, som_map = rng.normal(size=(4, 2)), SomMap.rectangle(3, 3, rng.normal(size=(9, 2)))
     part = evaluate(X, som_map)

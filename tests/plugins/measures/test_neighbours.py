@@ -89,18 +89,6 @@ def test_they_equal_the_mean_over_all_orders_of_equal_distances(case, grid_dista
         assert 0 <= found <= 1
 
 
-@pytest.mark.parametrize("winner", [0, 1, 5])
-def test_samples_of_one_neuron_are_in_any_order_on_the_map(winner, rng):
-    X = rng.normal(size=(7, 2))
-    prototypes = np.full((6, 2), 100.0)
-    prototypes[winner] = 0.0
-    evaluation = evaluate(X, SomMap.rectangle(2, 3, prototypes))
-    assert set(evaluation.bmu) == {winner}
-    apart = ((X[:, None] - X) ** 2).sum(axis=2)
-    expected = slow(apart, np.zeros((7, 7)), 2)
-    assert [measure(k=2).compute(evaluation) for measure in ALL] == pytest.approx(expected)
-
-
 def test_where_nothing_is_equal_they_are_those_of_scikit_learn(rng):
     """A line whose neurons have one sample each, and lie ever farther apart."""
     cells = np.array([(2**i, 0) for i in range(12)])

@@ -10,7 +10,7 @@ from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures.targets import LogLoss, MeanAbsoluteError, NoveltyAuc, RocAuc, area
+from dbgsom_plugins.measures.targets import LogLoss, MeanAbsoluteError, NoveltyAuc, RocAuc
 from dbgsom_plugins.metrics.norms import Euclidean
 
 
@@ -109,12 +109,6 @@ def test_novelty_without_known_outliers_says_what_is_missing(y, told):
 
     with pytest.raises(ValueError, match=told):
         NoveltyAuc().compute(replace(evaluation, y=None if y is None else np.array(y)))
-
-
-def test_an_area_is_the_share_of_pairs_in_order(rng):
-    scores, positive = rng.integers(0, 5, 40).astype(float), rng.random(40) < 0.4
-    pairs = np.sign(scores[positive][:, None] - scores[~positive])
-    assert area(positive, scores) == pytest.approx((pairs.mean() + 1) / 2)
 
 
 def test_the_absolute_error_is_that_of_scikit_learn(rng):

@@ -64,12 +64,6 @@ def test_blocks_threads_and_neighbours_do_not_change_a_row(correlated, monkeypat
     np.testing.assert_allclose(again.state["whitening"], learned.state["whitening"], rtol=1e-9)
 
 
-@pytest.mark.parametrize("wrong", [-0.1, 1.5, "oas"])
-def test_other_shrinkages_are_refused(wrong):
-    with pytest.raises(ValueError, match="shrinkage"):
-        SomVQ(metric={"name": "mahalanobis", "shrinkage": wrong}).fit(np.eye(4))
-
-
 @pytest.mark.parametrize("shrinkage", [0.0, 0.3, "ledoit_wolf"])
 def test_a_weight_is_the_sample_so_many_times(shrinkage, correlated):
     weights = np.random.default_rng(1).integers(0, 4, len(correlated))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core import SomVQ
 from dbgsom_plugins.metrics import norms as median_metric
 from dbgsom_plugins.metrics.directions import Hamming
 from dbgsom_plugins.metrics.norms import weighted_median
@@ -79,31 +79,6 @@ def test_samples_that_were_written_to_are_sorted_again(rng):
     X[:] = rng.normal(size=X.shape)
     again = weighted_median(X, np.zeros(101, int), np.ones((1, 1)), None, so_far)
     np.testing.assert_allclose(again[0], np.median(X, axis=0), rtol=1e-15)
-
-
-@pytest.mark.parametrize("name", ["manhattan", "canberra"])
-def test_medians_lie_nearer_than_means(name, digits):
-    """On one grid, without a kernel to speak of at the end, as k-medians beats k-means."""
-    X = digits[0][:600]
-    fixed = {"name": "fixed", "rows": 4, "columns": 5}
-    errors = {
-        prototype: SomVQ(
-            metric={"name": name, "prototype": prototype}, growth=fixed, kernel={"name": "bubble"}
-        )
-        .fit(X)
-        .quantization_error_
-        for prototype in ("median", "mean")
-    }
-    assert errors["median"] < errors["mean"]
-
-
-def test_modes_are_codes_and_find_the_classes(rng):
-    codes = rng.integers(0, 4, (5, 12))
-    y = rng.integers(0, 5, 400)
-    X = np.where(rng.random((400, 12)) < 0.8, codes[y], rng.integers(0, 4, (400, 12))).astype(float)
-    vq = SomClassifier(metric="hamming").fit(X, y)
-    assert set(np.unique(vq.weights_)) <= {0.0, 1.0, 2.0, 3.0}
-    assert vq.score(X, y) > 0.9
 
 
 @pytest.mark.parametrize("metric", ["manhattan", "canberra"])
