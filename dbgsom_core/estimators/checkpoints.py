@@ -271,8 +271,7 @@ class GrowthFilm:
     """Keeps the prototypes of some epochs; give it among the ``callbacks`` of an estimator.
 
     ``explore`` finds it there, and its growth film then shows how variables, images and likeness
-    changed, too. A fit anew begins anew. Of 4 million values at most every second frame is let go,
-    so that it takes no more than 16 MB.
+    changed, too. A fit anew begins anew. Beyond 4 million values every second frame is let go.
 
     Parameters
     ----------
@@ -285,16 +284,6 @@ class GrowthFilm:
     ----------
     frames : dict of int to float32 array (k, D)
         By the number of the epoch, in order.
-
-    Raises
-    ------
-    ValueError
-        ``frames`` is less than 1.
-
-    Examples
-    --------
-    >>> vq = SomVQ(callbacks=[GrowthFilm()]).fit(X)
-    >>> vq.explore(X)
     """
 
     def __init__(self, frames: int = 16, folder: Path | None = None) -> None:
