@@ -221,7 +221,7 @@ def facts_of(task: FitTask, metric: FittedMetric) -> dict[str, str]:
         if its_target is not None:
             facts["validation targets"] = its_target.y
     facts |= {f"metric learns {name}": value for name, value in (metric.state or {}).items()}
-    facts |= vars(task.settings)
+    facts |= task.settings
     if start is not None:
         facts |= {"map at the start": start.prototypes, "its cells": start.positions}
         facts["new samples"] = "all" if task.new is None else task.new
