@@ -54,7 +54,6 @@ from dbgsom_core.training.parts import (
     check_suits,
     fitted,
     reads_target,
-    why_no_grid,
 )
 from dbgsom_core.training.state import SETTINGS, FitTask
 from dbgsom_core.training.targets import Target, class_labels
@@ -165,9 +164,6 @@ class GrowingMap(FittedMap, BaseEstimator):
         Checkpoints.of(self.checkpoint)
         parts = self.parts(X)
         check_suits(parts, self._kind)
-        misfit = why_no_grid(parts.growth, parts.grid)
-        if misfit is not None:
-            raise ValueError(misfit)
         reader = reads_target(parts)
         if reader is not None and y is None:
             raise ValueError(f"{reader} needs class labels: give y to fit")
