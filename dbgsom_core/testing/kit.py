@@ -299,7 +299,6 @@ def check_attributes(component: Component, subject: Subject) -> None:
         _ABILITIES[subject.kind].of(component).check()
 
 
-@check(STEP)
 @check(EVERY_KIND)
 def check_docstring(component: Component, subject: Subject) -> None:
     """Its class has a docstring: its help text."""

@@ -237,6 +237,13 @@ def _fitted(step: Any, X: NDArray[Any]) -> Any:
 
 
 @check(STEP)
+def check_step_docstring(component: Any, subject: Subject) -> None:
+    """Its class has a docstring: what `plugins list` and `show` tell of it."""
+    own = type(component).__dict__.get("__doc__")
+    assert own and own.strip(), "the class has no docstring of its own"
+
+
+@check(STEP)
 def check_step_table(component: Any, subject: Subject) -> None:
     """It makes a row of finite numbers of each sample, of float32 too, the same when asked twice,
     and learns without targets where there are none, unless its tags say that it needs them.
