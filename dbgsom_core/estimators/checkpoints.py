@@ -221,7 +221,7 @@ def facts_of(task: FitTask, metric: FittedMetric) -> dict[str, str]:
         if its_target is not None:
             facts["validation targets"] = its_target.y
     facts |= {f"metric learns {name}": value for name, value in (metric.state or {}).items()}
-    facts |= vars(task.settings)
+    facts |= task.settings
     if start is not None:
         facts |= {"map at the start": start.prototypes, "its cells": start.positions}
         facts["new samples"] = "all" if task.new is None else task.new
@@ -271,8 +271,7 @@ class GrowthFilm:
     """Keeps the prototypes of some epochs; give it among the ``callbacks`` of an estimator.
 
     ``explore`` finds it there, and its growth film then shows how variables, images and likeness
-    changed, too. A fit anew begins anew. Of 4 million values at most every second frame is let go,
-    so that it takes no more than 16 MB.
+    changed, too. A fit anew begins anew. Beyond 4 million values every second frame is let go.
 
     Parameters
     ----------
@@ -285,16 +284,6 @@ class GrowthFilm:
     ----------
     frames : dict of int to float32 array (k, D)
         By the number of the epoch, in order.
-
-    Raises
-    ------
-    ValueError
-        ``frames`` is less than 1.
-
-    Examples
-    --------
-    >>> vq = SomVQ(callbacks=[GrowthFilm()]).fit(X)
-    >>> vq.explore(X)
     """
 
     def __init__(self, frames: int = 16, folder: Path | None = None) -> None:

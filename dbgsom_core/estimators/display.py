@@ -80,12 +80,11 @@ class SomDisplay:
         Parameters
         ----------
         model : SomVQ, SomClassifier or SomRegressor
-            Fitted; or the model of a run, which takes raw samples: values are then told in the
-            units of the data where the prepare steps can be undone.
+            Fitted; or the model of a run, which takes raw samples: values are then in the units of
+            the data where the prepare steps can be undone.
         X : array-like (n, D), optional
-            Samples to show on the map, those of the training or others. Without them the map shows
-            what it remembers of its training: hits, errors and prototypes. The index of a DataFrame
-            names the samples, which ``label_map`` writes on a map without labels.
+            Samples to show on the map. Without them it shows what it remembers of its training:
+            hits, errors and prototypes. The index of a DataFrame names the samples.
         kind : str
             A figure by its name, as under ``figures:`` in YAML: ``label_map``, ``hit_map``,
             ``u_matrix``, ``component_planes``, …, also a plugin's.
@@ -108,9 +107,11 @@ class SomDisplay:
         **style
             Fields of the figure, as in YAML: ``most=12``, ``variables=["age", "height"]``.
 
-        Returns
-        -------
-        SomDisplay
+        Examples
+        --------
+        >>> from dbgsom_core import SomDisplay, SomVQ
+        >>> vq = SomVQ().fit(X)
+        >>> SomDisplay.from_estimator(vq, X, kind="component_planes").savefig("planes.svg")
         """
         component = build("figure", {**style, "name": kind}, kind)
         if FigureAbilities.of(component).of_sweeps:

@@ -391,15 +391,14 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         random_state : int
             Seed of the parts.
         n_jobs : int, optional
-            How many refits run at a time, in threads; -1: as many as there are processors. The
-            result is the same.
+            How many refits run at a time, in threads; -1: one a processor. The result is the same.
 
         Returns
         -------
         Stability
             Per link how often two samples that met across it stay neighbours, per neuron how often
-            its answer stays, per measure a confidence interval. Intervals take the deviation over
-            refits as that of the delete-d jackknife (Shao & Wu 1989).
+            its answer stays, per measure a confidence interval, by the delete-d jackknife (Shao &
+            Wu 1989).
         """
         from dbgsom_core.estimators.stability import stability_of  # scipy.stats is slow to import
 
@@ -423,16 +422,14 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ----------
         color : str, optional
             ``label``, ``epoch_created``, ``error``, ``average_distance``, ``density``,
-            ``hit_count``, or ``pca_rgb``: colours as alike as the prototypes, by their first three
-            principal components. A feature by its name (``feature_names_in_``, or ``feature 0``, …)
-            shows the prototypes' values. At most 20 labels get a legend, numbers a colour bar;
-            what is not finite is drawn as "no value".
+            ``hit_count``, a feature by its name (``feature_names_in_``, or ``feature 0``, …), or
+            ``pca_rgb``: colours as alike as the prototypes, by their first three principal
+            components. What is not finite is drawn as "no value".
         pointsize : str, optional
             One of the numeric attributes; the area of a dot is proportional to it.
         layout : {"grid", "pca"}
             Dots lie on the map's grid, or where their prototypes are in the plane of the first two
-            principal components of all prototypes. On the grid of a torus the links across its
-            sides are drawn as ends that stand out at both.
+            principal components. On the grid of a torus the links across its sides stand out.
         palette : str, optional
             The name of any matplotlib colormap.
         ax : matplotlib Axes, optional

@@ -35,10 +35,10 @@ from dbgsom_core.estimators.model_file import take_state
 from dbgsom_core.estimators.planning import Plan, SizesTried, choose_size, plan_of
 from dbgsom_core.estimators.samples import (
     LEAST_SAMPLES,
-    HeldOut,
     Mask,
     check_samples,
     check_weights,
+    held_out,
     is_integer,
     is_number,
 )
@@ -54,9 +54,8 @@ from dbgsom_core.training.parts import (
     check_suits,
     fitted,
     reads_target,
-    why_no_grid,
 )
-from dbgsom_core.training.state import FitTask, Settings
+from dbgsom_core.training.state import SETTINGS, FitTask
 from dbgsom_core.training.targets import Target, class_labels
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -165,9 +164,6 @@ class GrowingMap(FittedMap, BaseEstimator):
         Checkpoints.of(self.checkpoint)
         parts = self.parts(X)
         check_suits(parts, self._kind)
-        misfit = why_no_grid(parts.growth, parts.grid)
-        if misfit is not None:
-            raise ValueError(misfit)
         reader = reads_target(parts)
         if reader is not None and y is None:
             raise ValueError(f"{reader} needs class labels: give y to fit")
@@ -294,8 +290,11 @@ class GrowingMap(FittedMap, BaseEstimator):
                 )
             check_goes_on(start, self._metric.metric, parts, self.grid)
         weights = check_weights(X, sample_weight, least)
-        held = HeldOut.of(X.shape[0], self.calibration, parts.stopping, least)
-        kept = held.training(weights)  # None: all
+        held = held_out(X.shape[0], self.calibration, parts.stopping, least)
+        masks = [~mask for mask in held if mask is not None]
+        if weights is not None and not weights.all():
+            masks.append(weights > 0)
+        kept = np.logical_and.reduce(masks) if masks else None  # None: all
         trained, its_target, its_weights = X, target, weights
         if kept is not None:
             trained, its_weights = take(X, kept), None if weights is None else weights[kept]
@@ -324,10 +323,8 @@ class GrowingMap(FittedMap, BaseEstimator):
         if goes_on:
             memory = self._memory
             samples = samples.followed_by(memory.X, memory.weights, memory.scatter)
-        settings = Settings(
-            self.epochs, self.tol, self.robust, self.contamination, self.random_state
-        )
-        task = FitTask(parts, samples, its_target, settings, start, new, unseen(held.validation))
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        task = FitTask(parts, samples, its_target, settings, start, new, unseen(held[1]))
         checkpoints, checkpointer = Checkpoints.of(self.checkpoint), None
         if checkpoints is not None:
             checkpointer = checkpoints.resumed(facts_of(task, self._metric), self.random_state)
@@ -340,13 +337,13 @@ class GrowingMap(FittedMap, BaseEstimator):
                 self._take_labels(X, samples, kept, state.new_leaves)
         if checkpoints is not None and not checkpoints.stays:
             checkpoints.remove()
-        calibration = unseen(held.calibration)
+        calibration = unseen(held[0])
         if calibration is not None:
             level = float(self.contamination)
             self._novelty = Calibration.of(self._density, calibration[0], level)
         if not goes_on:
             self._warn(samples.n)
-        return held.calibration
+        return held[0]
 
     def _take_labels(
         self,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
 
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.errors import as_text
@@ -73,13 +72,13 @@ def measured(
     model: Any, X: Any, y: Any, measures: Any, seed: int = 0
 ) -> tuple[Any, Evaluation, MeasureTable]:
     """Return the estimator in a model, the map beside samples, and what measures found."""
+    inner, samples = model, X
     if isinstance(model, Pipeline):
-        *before, (_, estimator) = model.steps
-        samples = model[:-1].transform(X) if before else X
-    else:
-        estimator, with_steps = unwrap(model)
-        samples = X if with_steps is None else with_steps.prepare(as_samples(with_steps, X))
-    check_is_fitted(estimator)
+        inner = model.steps[-1][1]
+        samples = model[:-1].transform(X) if len(model.steps) > 1 else X
+    estimator, with_steps = unwrap(inner)
+    if with_steps is not None:
+        samples = with_steps.prepare(as_samples(with_steps, samples))
     targets = None if y is None else np.asarray(y)
     found = estimator.evaluate(samples, y=targets, seed=seed)
     if targets is not None and len(targets) != found.data.n:

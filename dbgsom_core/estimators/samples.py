@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,42 +128,26 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
-class HeldOut(NamedTuple):
-    """Samples that do not train, for calibration and for stopping rules; None: none.
+def held_out(
+    n: int, share: float | None, rules: Sequence[Any], least: int
+) -> tuple[Mask | None, Mask | None]:
+    """Return which of n samples do not train: for calibration, and for stopping rules; None: none.
 
-    They are drawn by lot, the same each time.
+    They are drawn by lot, the same each time: a ``share`` of all, and what rules want of the
+    others. ``least`` samples are left to train.
     """
-
-    calibration: Mask | None
-    validation: Mask | None
-
-    @classmethod
-    def of(cls, n: int, share: float | None, rules: Sequence[Any], least: int) -> Self:
-        """Draw a ``share`` of n samples for calibration, and what rules want of the others.
-
-        ``least`` samples are left to train.
-        """
-        calibration = _sampled_mask(n, None, share or 0.0, least, 0)
-        wanted = max((StoppingAbilities.of(rule).validation for rule in rules), default=0.0)
-        return cls(calibration, _sampled_mask(n, calibration, wanted, least, 1))
-
-    def training(self, weights: NDArray[np.float64] | None) -> Mask | None:
-        """Return which samples train: they weigh something and are not held out; None: all."""
-        masks = [~mask for mask in self if mask is not None]
-        if weights is not None and not weights.all():
-            masks.append(weights > 0)
-        return np.logical_and.reduce(masks) if masks else None
-
-
-def _sampled_mask(n: int, taken: Mask | None, share: float, least: int, seed: int) -> Mask | None:
-    free = n if taken is None else n - int(np.count_nonzero(taken))
-    count = min(round(share * free), free - least)
-    if count < 1:  # as a rule: numbers of all samples would take more than their training keeps
-        return None
-    rows = np.arange(n) if taken is None else np.flatnonzero(~taken)
-    held = np.zeros(n, dtype=bool)
-    held[np.random.default_rng(seed).permutation(rows)[:count]] = True
-    return held
+    wanted = max((StoppingAbilities.of(rule).validation for rule in rules), default=0.0)
+    masks: list[Mask | None] = []
+    for seed, part in enumerate((share or 0.0, wanted)):
+        taken = masks[0] if masks else None
+        free = n if taken is None else n - int(np.count_nonzero(taken))
+        count = min(round(part * free), free - least)
+        masks.append(None)
+        if count >= 1:  # else numbers of all samples would take more than their training keeps
+            rows = np.arange(n) if taken is None else np.flatnonzero(~taken)
+            masks[seed] = held = np.zeros(n, dtype=bool)
+            held[np.random.default_rng(seed).permutation(rows)[:count]] = True
+    return masks[0], masks[1]
 
 
 def _in_single(X: Any) -> Any:

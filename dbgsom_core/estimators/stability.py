@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +27,6 @@ from dbgsom_core.training.fit import is_vertical
 _PAIRS = 20_000  # of samples, for the repeatability
 _MEASURES = ("quantization_error", "topographic_error")
 _OF_ANSWERS = {"classifier": ("accuracy",), "regressor": ("r2",), "vq": ()}
-
-
-class _Refit(NamedTuple):
-    """What is kept of a refit to some of the samples."""
-
-    size: int
-    near: NDArray[np.float64]  # (K, K): shares of pairs that are neighbours there
-    chance: float  # share of any two samples that are
-    agreement: NDArray[np.float64] | None  # (K,)
-    measures: dict[str, float]
-    ranks: NDArray[np.float64]
 
 
 def stability_of(
@@ -105,8 +94,10 @@ def stability_of(
         some = take(X, rows) if isinstance(X, BlockTable) else _safe_indexing(X, rows)
         return some, None if y is None else _safe_indexing(y, rows)
 
-    def refit(rows: NDArray[np.int64]) -> _Refit:
-        # A clone fitted to some rows, compared with the map on all of them.
+    def refit(rows: NDArray[np.int64]) -> tuple[Any, ...]:
+        # Of a clone fitted to some rows, beside the map on all of them: its size, shares of pairs
+        # that are neighbours there (K, K), of any two samples that are, agreement (K,), measures,
+        # and ranks of distances on the grid.
         other = clone(template)
         other.fit(*of_rows(rows))
         hops, others = other.som_map_.hops, other.bmu(X)
@@ -133,13 +124,13 @@ def stability_of(
             targets = None if targets is None else np.asarray(targets)
             evaluation = other.evaluate(some, y=targets, predictions=other.predict(some))
             measured = {name: float(of.compute(evaluation)) for name, of in chosen.items()}
-        return _Refit(
-            size=len(hops),
-            near=np.divide(near, pairs, out=np.full_like(near, np.nan), where=pairs > 0),
-            chance=float((won @ beside @ won - total) / (total * (total - 1))),
-            agreement=agreement,
-            measures=measured,
-            ranks=rankdata(hops[others[first], others[second]]),
+        return (
+            len(hops),
+            np.divide(near, pairs, out=np.full_like(near, np.nan), where=pairs > 0),
+            float((won @ beside @ won - total) / (total * (total - 1))),
+            agreement,
+            measured,
+            rankdata(hops[others[first], others[second]]),
         )
 
     pool = ThreadPoolExecutor(workers)
@@ -149,24 +140,24 @@ def stability_of(
             refits = list(pool.map(refit, parts(strata, n, share, random_state)))
     finally:
         pool.shutdown(cancel_futures=True)
+    sizes, near, chances, agreements, measured, ranks = zip(*refits, strict=True)
     links, hits = estimator.som_map_.edges(), np.bincount(units, minlength=n_neurons)
-    known = [refit.agreement for refit in refits if refit.agreement is not None]
     alike = [
-        float(np.corrcoef(one.ranks, other.ranks)[0, 1])
-        for one, other in zip(refits[::2], refits[1::2], strict=False)
-        if np.ptp(one.ranks) > 0 and np.ptp(other.ranks) > 0
+        float(np.corrcoef(one, other)[0, 1])
+        for one, other in zip(ranks[::2], ranks[1::2], strict=False)
+        if np.ptp(one) > 0 and np.ptp(other) > 0
     ]
     return Stability(
         links=links,
-        link_shares=np.mean([refit.near[links[:, 0], links[:, 1]] for refit in refits], axis=0),
-        chance=float(np.mean([refit.chance for refit in refits])),
-        agreements=np.mean(known, axis=0) if known else None,
+        link_shares=np.mean([shares[links[:, 0], links[:, 1]] for shares in near], axis=0),
+        chance=float(np.mean(chances)),
+        agreements=None if kind == "regressor" else np.mean(agreements, axis=0),
         measures={
-            name: interval([refit.measures[name] for refit in refits], share, level)
-            for name in refits[0].measures
+            name: interval([values[name] for values in measured], share, level)
+            for name in measured[0]
         },
         repeatability=interval(alike, 0.5, level),
-        sizes=np.array([refit.size for refit in refits]),
+        sizes=np.array(sizes),
         share=share,
         level=level,
         weights=(hits[links[:, 0]] * hits[links[:, 1]]).astype(np.float64),

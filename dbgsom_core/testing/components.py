@@ -12,6 +12,7 @@ from unittest import SkipTest
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 
 from dbgsom_core.engine.loops import fill_hops
 from dbgsom_core.errors import DataError
@@ -412,13 +413,17 @@ def _samples(n: int = _SAMPLES, d: int = _FEATURES) -> tuple[NDArray[Any], ...]:
     return X, np.array(["ash", "beech", "cedar", "yew"])[codes], weights, gaps
 
 
-def _both(component: Any, **parts: Any) -> tuple[Any, Any]:
-    # An estimator over this engine, and one over the built-in.
+def _both(component: Any, *data: Any, weights: Any = None, **parts: Any) -> tuple[Any, Any]:
+    # Fitted estimators, one over this engine, and one over the built-in.
     from dbgsom_core.estimators.som import SomClassifier, SomVQ
 
-    estimator = SomClassifier if "labeller" in parts else SomVQ
+    estimator: Any = SomClassifier if "labeller" in parts else SomVQ
     params = {"growth": _GROWING, "epochs": 12, "tol": 0, "random_state": 0, **parts}
-    return estimator(engine=component, **params), estimator(engine="local", **params)
+    mine, usual = (
+        estimator(engine=engine, **params).fit(*data, sample_weight=weights)
+        for engine in (component, "local")
+    )
+    return mine, usual
 
 
 def _assert_same(mine: Any, usual: Any) -> None:
@@ -450,20 +455,17 @@ def check_same_maps(component: Any, subject: Subject) -> None:
     X, y, weights, gaps = _samples()
     for parts in ({}, {"metric": "manhattan"}, {"init": "random", "robust": "auto"}):
         for dtype in (np.float64, np.float32):
-            mine, usual = _both(component, **parts)
-            _assert_same(mine.fit(X.astype(dtype)), usual.fit(X.astype(dtype)))
-    mine, usual = _both(component)
-    _assert_same(mine.fit(X, sample_weight=weights), usual.fit(X, sample_weight=weights))
-    mine, usual = _both(component)
-    _assert_same(mine.fit(gaps), usual.fit(gaps))
+            _assert_same(*_both(component, X.astype(dtype), **parts))
+    _assert_same(*_both(component, X, weights=weights))
+    mine, usual = _both(component, gaps)
+    _assert_same(mine, usual)
     assert np.array_equal(mine.impute(gaps), usual.impute(gaps)), "missing values differ"
     for growth in (_GROWING, {"name": "hierarchical", "base": _GROWING, "tau_2": 0.2}):
-        mine, usual = _both(component, labeller="majority", growth=growth)
-        _assert_same(mine.fit(X, y), usual.fit(X, y))
+        mine, usual = _both(component, X, y, labeller="majority", growth=growth)
+        _assert_same(mine, usual)
         assert np.array_equal(mine.predict_proba(X), usual.predict_proba(X)), "probabilities differ"
-    mine, usual = _both(component)
-    for part in (X[:90], X[90:]):
-        _assert_same(mine.partial_fit(part), usual.partial_fit(part))
+    mine, usual = _both(component, X[:90])
+    _assert_same(mine.partial_fit(X[90:]), usual.partial_fit(X[90:]))
 
 
 @check("engine")
@@ -473,38 +475,36 @@ def check_same_maps_of_many(component: Any, subject: Subject) -> None:
     """
     X, _, weights, _ = _samples(_MANY, _WIDE)
     X = X.astype(np.float32)
-    mine, usual = (one.fit(X) for one in _both(component, epochs=6))
+    mine, usual = _both(component, X, epochs=6)
     _assert_near(mine, usual, X)
-    again = _both(component, epochs=6)[0].fit(X)
+    again = clone(mine).fit(X)
     for name in _LEARNED:
         assert np.array_equal(getattr(again, name), getattr(mine, name)), f"{name} differs again"
     if EngineAbilities.of(component).opened is not None:
         with tempfile.TemporaryDirectory() as folder:
             np.save(f"{folder}/X.npy", X)
             mapped = np.load(f"{folder}/X.npy", mmap_mode="r")
-            _assert_near(_both(component, epochs=6)[0].fit(mapped), usual, X)
+            _assert_near(clone(mine).fit(mapped), usual, X)
     wide = X.astype(np.float64)
-    mine, usual = (one.fit(wide, sample_weight=weights) for one in _both(component, epochs=6))
-    _assert_near(mine, usual, wide)
+    _assert_near(*_both(component, wide, weights=weights, epochs=6), wide)
 
 
 @check("engine")
 def check_same_incomplete_maps_of_many(component: Any, subject: Subject) -> None:
     """So it does of many samples with missing values, or it refuses them."""
     gaps = _samples(_MANY, _WIDE)[3]
-    mine, usual = _both(component, epochs=6)
     try:
-        mine.fit(gaps)
+        mine, usual = _both(component, gaps, epochs=6)
     except DataError as error:
         raise SkipTest(str(error)) from error
-    _assert_near(mine, usual.fit(gaps), gaps)
+    _assert_near(mine, usual, gaps)
 
 
 @check("engine")
 def check_same_answers(component: Any, subject: Subject) -> None:
     """It answers for new samples as the built-in engine does, to the bit."""
     X = _samples()[0]
-    mine, usual = (one.fit(X[:120]) for one in _both(component))
+    mine, usual = _both(component, X[:120])
     new = X[120:]
     answers: dict[str, Callable[[Any], Any]] = {
         "predict": lambda one: one.predict(new),

@@ -16,6 +16,8 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import Function, Subject, ask, check
 
+Array = NDArray[Any]
+
 
 def metric_check(
     can: Callable[[MetricAbilities], bool] | None = None,
@@ -59,6 +61,23 @@ def units_of(metric: Any, level: str, X: NDArray[Any], W: NDArray[Any]) -> Any:
     return metric.assign(X, W) if level == "assign" else scalar_assign(metric, X, W)
 
 
+def level_check(
+    can: Callable[[MetricAbilities], bool] | None = None,
+) -> Callable[[Callable[..., None]], Function]:
+    """Add a function to the checks of metrics; it is called for each level, with X and W."""
+
+    def add(function: Callable[..., None]) -> Function:
+        @wraps(function)
+        def of_levels(metric: MetricAbilities) -> None:
+            X, W = material.metric_inputs(metric)
+            for level in levels_of(metric):
+                function(metric, level, X, W)
+
+        return metric_check(can)(of_levels)
+
+    return add
+
+
 def assert_close(found: Any, expected: Any, relative: float, message: str) -> None:
     """Raise AssertionError where numbers differ by more than rounding beside the largest."""
     found, expected = np.asarray(found), np.asarray(expected)
@@ -67,14 +86,12 @@ def assert_close(found: Any, expected: Any, relative: float, message: str) -> No
     assert off <= relative * max(1.0, float(np.abs(expected).max())), f"{message}: off by {off:g}"
 
 
-@metric_check()
-def check_shapes_and_dtypes(metric: MetricAbilities) -> None:
+@level_check()
+def check_shapes_and_dtypes(metric: MetricAbilities, level: str, X: Array, W: Array) -> None:
     """Each level returns arrays of the promised shape, finite and not negative, of float32 too."""
-    X, W = material.metric_inputs(metric)
     for dtype in (np.float64, np.float32):
-        for level in levels_of(metric):
-            distances_of(metric, level, X.astype(dtype), W)
-            units_of(metric, level, X.astype(dtype), W)
+        distances_of(metric, level, X.astype(dtype), W)
+        units_of(metric, level, X.astype(dtype), W)
 
 
 @metric_check(lambda metric: metric.prepare is not None)
@@ -95,106 +112,85 @@ def check_centre(metric: MetricAbilities) -> None:
     metric.centred(X[:12].reshape(3, 4, -1).mean(axis=0))
 
 
-@metric_check()
-def check_float32_and_float64_agree(metric: MetricAbilities) -> None:
+@level_check()
+def check_float32_and_float64_agree(
+    metric: MetricAbilities, level: str, X: Array, W: Array
+) -> None:
     """The same samples in float32 are equally far away, to a thousandth of the largest distance."""
-    X, W = material.metric_inputs(metric)
     narrow = X.astype(np.float32)
-    for level in levels_of(metric):
-        wide = distances_of(metric, level, narrow.astype(np.float64), W)
-        assert_close(distances_of(metric, level, narrow, W), wide, 1e-3, level)
+    wide = distances_of(metric, level, narrow.astype(np.float64), W)
+    assert_close(distances_of(metric, level, narrow, W), wide, 1e-3, level)
 
 
-@metric_check(lambda metric: len(levels_of(metric)) > 1)
-def check_levels_agree(metric: MetricAbilities) -> None:
+@level_check(lambda metric: len(levels_of(metric)) > 1)
+def check_levels_agree(metric: MetricAbilities, level: str, X: Array, W: Array) -> None:
     """All levels that it is written at give the same distances and units."""
-    X, W = material.metric_inputs(metric)
-    first, *others = levels_of(metric)
-    expected, units = distances_of(metric, first, X, W), units_of(metric, first, X, W)[0]
-    for level in others:
-        found = distances_of(metric, level, X, W)
-        assert_close(found, expected, 1e-7, f"{level} differs from {first}")
-        same = np.array_equal(units_of(metric, level, X, W)[0], units)
-        assert same, f"{level} and {first} choose different units"
+    first = levels_of(metric)[0]
+    found, expected = (distances_of(metric, one, X, W) for one in (level, first))
+    assert_close(found, expected, 1e-7, f"{level} differs from {first}")
+    units, others = (units_of(metric, one, X, W)[0] for one in (level, first))
+    assert np.array_equal(units, others), f"{level} and {first} choose different units"
 
 
-@metric_check()
-def check_ties_go_to_the_lowest_row(metric: MetricAbilities) -> None:
+@level_check()
+def check_ties_go_to_the_lowest_row(
+    metric: MetricAbilities, level: str, X: Array, W: Array
+) -> None:
     """Of two equal prototypes the first one wins, and its distance is the smallest there is."""
-    X, W = material.metric_inputs(metric)
-    for level in levels_of(metric):
-        bmu, nearest = units_of(metric, level, X, np.vstack([W, W]))
-        assert np.max(bmu) < len(W), f"{level}: a tie went to the higher row"
-        least = distances_of(metric, level, X, W).min(axis=1)
-        assert_close(nearest, least, 1e-7, f"{level}: the distance is not the smallest")
+    bmu, nearest = units_of(metric, level, X, np.vstack([W, W]))
+    assert np.max(bmu) < len(W), f"{level}: a tie went to the higher row"
+    least = distances_of(metric, level, X, W).min(axis=1)
+    assert_close(nearest, least, 1e-7, f"{level}: the distance is not the smallest")
 
 
-def _claim(check_distances: Callable[[NDArray[np.float64]], None]) -> Callable[..., None]:
-    # A check of the distances between samples; the root of a rounded square is as good as the
-    # root of the rounding.
-    @wraps(check_distances)
-    def of_levels(metric: MetricAbilities) -> None:
-        X, _ = material.metric_inputs(metric)
-        for level in levels_of(metric):
-            check_distances(distances_of(metric, level, X, X.astype(np.float64)))
-
-    return of_levels
+# Of distances between samples the root of a rounded square is as good as that of the rounding.
 
 
-@metric_check()
-@_claim
-def check_identity(distances: NDArray[np.float64]) -> None:
+@level_check()
+def check_identity(metric: MetricAbilities, level: str, X: Array, _: Array) -> None:
     """A sample is at no distance from itself, as it claims."""
+    distances = distances_of(metric, level, X, X.astype(np.float64))
     off, most = float(np.abs(np.diagonal(distances)).max()), max(1.0, float(distances.max()))
     assert off <= 1e-6 * most, f"d(x, x) = {off}"
 
 
-@metric_check()
-@_claim
-def check_symmetry(distances: NDArray[np.float64]) -> None:
+@level_check()
+def check_symmetry(metric: MetricAbilities, level: str, X: Array, _: Array) -> None:
     """Two samples are equally far from each other, as it claims."""
+    distances = distances_of(metric, level, X, X.astype(np.float64))
     assert_close(distances, distances.T, 1e-6, "d(x, y) and d(y, x) differ")
 
 
-@metric_check()
-@_claim
-def check_triangle(distances: NDArray[np.float64]) -> None:
+@level_check()
+def check_triangle(metric: MetricAbilities, level: str, X: Array, _: Array) -> None:
     """No detour is shorter than the direct way, as it claims."""
-    d, most = distances, max(1.0, float(distances.max()))
+    d = distances_of(metric, level, X, X.astype(np.float64))
     excess = float((d[:, None, :] - (d[:, :, None] + d[None, :, :])).max())
-    assert excess <= 1e-6 * most, f"a detour is {excess} shorter"
+    assert excess <= 1e-6 * max(1.0, float(d.max())), f"a detour is {excess} shorter"
 
 
-@metric_check()
-def check_chunk_invariance(metric: MetricAbilities) -> None:
+@level_check()
+def check_chunk_invariance(metric: MetricAbilities, level: str, X: Array, W: Array) -> None:
     """A sample's distances do not depend on rows beside it, nor on the order in memory."""
-    X, W = material.metric_inputs(metric)
-    for level in levels_of(metric):
-        bmu, nearest = units_of(metric, level, X, W)
-        for size in (1, 7):
-            starts = range(0, len(X), size)
-            parts = [units_of(metric, level, X[start : start + size], W) for start in starts]
-            units, distances = (np.concatenate(one) for one in zip(*parts, strict=True))
-            assert np.array_equal(units, bmu), f"{level}: chunks of {size} choose other units"
-            assert_close(distances, nearest, 1e-9, f"{level}: chunks of {size}")
-        found = distances_of(metric, level, np.asfortranarray(X), np.asfortranarray(W))
-        assert_close(found, distances_of(metric, level, X, W), 1e-7, f"{level}: memory order")
+    bmu, nearest = units_of(metric, level, X, W)
+    for size in (1, 7):
+        starts = range(0, len(X), size)
+        parts = [units_of(metric, level, X[start : start + size], W) for start in starts]
+        units, distances = (np.concatenate(one) for one in zip(*parts, strict=True))
+        assert np.array_equal(units, bmu), f"{level}: chunks of {size} choose other units"
+        assert_close(distances, nearest, 1e-9, f"{level}: chunks of {size}")
+    found = distances_of(metric, level, np.asfortranarray(X), np.asfortranarray(W))
+    assert_close(found, distances_of(metric, level, X, W), 1e-7, f"{level}: memory order")
 
 
-@metric_check()
-def check_determinism(metric: MetricAbilities) -> None:
+@level_check()
+def check_determinism(metric: MetricAbilities, level: str, X: Array, W: Array) -> None:
     """It answers the same when asked again, and when several threads ask."""
-    X, W = material.metric_inputs(metric)
-    for level in levels_of(metric):
-        first, second = (distances_of(metric, level, X, W) for _ in range(2))
-        assert np.array_equal(first, second), f"{level}: two calls differ"
-
-        def again(_: int, level: str = level) -> NDArray[np.float64]:
-            return distances_of(metric, level, X, W)
-
-        with ThreadPoolExecutor(4) as pool:
-            for found in pool.map(again, range(16)):
-                assert_close(found, first, 1e-9, f"{level}: a thread got other distances")
+    first, second = (distances_of(metric, level, X, W) for _ in range(2))
+    assert np.array_equal(first, second), f"{level}: two calls differ"
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: distances_of(metric, level, X, W), range(16)):
+            assert_close(found, first, 1e-9, f"{level}: a thread got other distances")
 
 
 @check("metric", lambda component: MetricAbilities.of(component).fit is not None)
@@ -235,39 +231,34 @@ def check_form(metric: MetricAbilities) -> None:
     assert_close(weighted, repeated, 1e-9, "weights and repeated samples differ")
 
 
-@metric_check(lambda metric: "missing" in metric.handles)
-def check_missing(metric: MetricAbilities) -> None:
+@level_check(lambda metric: "missing" in metric.handles)
+def check_missing(metric: MetricAbilities, level: str, X: Array, W: Array) -> None:
     """A missing feature does not count, whatever the prototype holds there; whole rows stay."""
-    X, W = material.metric_inputs(metric)
     gaps, other = X.copy(), W.copy()
     gaps[::2, 0] = np.nan
     other[:, 0] = W[::-1, 0] + 1.0
-    for level in levels_of(metric):
-        whole, found = (distances_of(metric, level, one, W) for one in (X, gaps))
-        assert np.array_equal(found[1::2], whole[1::2]), f"{level}: gaps change whole rows"
-        elsewhere = distances_of(metric, level, gaps, other)[::2]
-        assert np.array_equal(elsewhere, found[::2]), f"{level}: a missing feature counts"
-        bmu, nearest = units_of(metric, level, gaps, W)
-        assert_close(nearest, found[np.arange(len(X)), bmu], 1e-7, f"{level}: a unit's distance")
+    whole, found = (distances_of(metric, level, one, W) for one in (X, gaps))
+    assert np.array_equal(found[1::2], whole[1::2]), f"{level}: gaps change whole rows"
+    elsewhere = distances_of(metric, level, gaps, other)[::2]
+    assert np.array_equal(elsewhere, found[::2]), f"{level}: a missing feature counts"
+    bmu, nearest = units_of(metric, level, gaps, W)
+    assert_close(nearest, found[np.arange(len(X)), bmu], 1e-7, f"{level}: a unit's distance")
 
 
-@metric_check(lambda metric: "sparse" in metric.handles)
-def check_sparse(metric: MetricAbilities) -> None:
+@level_check(lambda metric: "sparse" in metric.handles)
+def check_sparse(metric: MetricAbilities, level: str, _: Array, W: Array) -> None:
     """A CSR matrix gives the distances of its dense copy."""
     raw = material.samples_for(metric)
     raw[np.abs(raw) < np.median(np.abs(raw))] = 0.0
     dense, sparse = metric.prepared(raw), metric.prepared(csr_matrix(raw))
-    _, W = material.metric_inputs(metric)
-    for level in (one for one in levels_of(metric) if one != "scalar"):
+    if level != "scalar":
         expected = distances_of(metric, level, dense, W)
         assert_close(distances_of(metric, level, sparse, W), expected, 1e-7, f"{level} of sparse")
 
 
-@metric_check(lambda metric: metric.is_euclidean)
-def check_geometry(metric: MetricAbilities) -> None:
+@level_check(lambda metric: metric.is_euclidean)
+def check_geometry(metric: MetricAbilities, level: str, X: Array, W: Array) -> None:
     """Each level gives the Euclidean distance, as its geometry says."""
-    X, W = material.metric_inputs(metric)
     expected = np.sqrt(np.square(X[:, None] - W).sum(axis=2))
-    for level in levels_of(metric):
-        found = distances_of(metric, level, X, W)
-        assert_close(found, expected, 1e-7, f"{level} is not the Euclidean distance")
+    found = distances_of(metric, level, X, W)
+    assert_close(found, expected, 1e-7, f"{level} is not the Euclidean distance")

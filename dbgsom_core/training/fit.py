@@ -90,7 +90,7 @@ def fit_map(
     if len(tree.maps) > 1:  # else its neurons are the leaves
         below = descend(tree, samples)
         ended, totals = Assignment(below.leaf, below.distance), None
-    seed = seed_of(task.settings.random_state)
+    seed = seed_of(task.settings["random_state"])
     trained = TrainedMap(tree, samples, found, ended, target, seed, training.history, totals)
     labelled = LabelledMap.of(parts.labeller, trained)
     first = slice(samples.n if new is None else new)
@@ -99,7 +99,7 @@ def fit_map(
     if ended is not found:
         error = _errors(ended, first.stop, counted, len(tree))[1]
     density = Density.of(labelled.clusters, tree.weights, samples.metric)
-    level = float(task.settings.contamination)
+    level = float(task.settings["contamination"])
     leaves = units_of(ended)[first]
     if leaves.dtype != np.int64:  # of samples that are not in memory, beside which they are small
         leaves = leaves.astype(np.min_scalar_type(len(tree) - 1), copy=False)
@@ -155,9 +155,9 @@ def _train_map(
     usual, gamma = samples, None
     moments = samples.moments() if moments is None else moments
     samples.check_varies(moments)
-    if settings.robust is not None:
-        gamma = None if isinstance(settings.robust, str) else settings.robust
-        usual, gamma = samples.robust(gamma)
+    robust = settings["robust"]
+    if robust is not None:
+        usual, gamma = samples.robust(None if isinstance(robust, str) else robust)
         moments = usual.moments()
     n_classes, monitor = 0, None
     if target is not None:
@@ -168,13 +168,13 @@ def _train_map(
             if measured.known.any() or not goes_on:  # few samples need not say anything of it
                 unseen = None if measured is target or held is None else (held[0], measured)
                 monitor = ValidationMonitor(parts.labeller, samples, target, unseen)
-    summary, epochs = summarize(usual, moments, n_classes or None), int(settings.epochs)
+    summary, epochs = summarize(usual, moments, n_classes or None), int(settings["epochs"])
     config = TrainingConfig(
         data=samples,
         kernel=parts.kernel,
         growth=parts.growth,
         epochs=-(-epochs // _SHARE_OF_A_CALL) if goes_on else epochs,
-        tol=float(settings.tol),
+        tol=float(settings["tol"]),
         deviation=summary.deviation,
         threshold=growing.threshold(summary),
         max_neurons=growing.cap(samples.total_weight),
@@ -185,14 +185,14 @@ def _train_map(
         stopping=parts.stopping,
         validation=None if held is None else held[0],
         monitor=monitor,
-        seed=seed_of(settings.random_state),
+        seed=seed_of(settings["random_state"]),
     )
     state = checkpointer.states.get(path)
     if state is None and start is not None:
         state = TrainingState(SomMap(start.positions, start.prototypes, start.grid))
     elif state is None:
         grid = growing.grid(parts.grid, samples.X.shape[1])
-        state = TrainingState(_start_map(parts, usual, moments, settings.random_state, grid))
+        state = TrainingState(_start_map(parts, usual, moments, settings["random_state"], grid))
     return train(config, state, notify, checkpointer, path)
 
 
@@ -289,7 +289,7 @@ def _grow_children(
     hits, errors = exact.hits, exact.errors
     for array in (hits, errors):
         array.flags.writeable = False
-    context = Context(data, found, seed_of(task.settings.random_state))
+    context = Context(data, found, seed_of(task.settings["random_state"]))
     asks = parts.growing.wants_children
     assert asks is not None  # or the strategy were not vertical
     wanted = np.asarray(

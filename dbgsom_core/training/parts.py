@@ -152,22 +152,13 @@ def measure_suits(measure: Any, estimator: str) -> bool:
 def why_not(kind: str, name: str, component: Any, estimator: str) -> str | None:
     """Return why a labeller or growth strategy ``name`` cannot serve an estimator, and the cure."""
     if kind == "labeller":
-        kinds = LabellerAbilities.of(component).estimators
+        able, usual = LabellerAbilities.of(component), USUAL_LABELLERS[estimator]
+        kinds = able.estimators if able.columns is None else ("regressor",)
         if kinds is not None and estimator not in kinds:
-            return (
-                f"labeller {name} is for estimator {' or '.join(kinds)}, not for {estimator}; "
-                f"use '{USUAL_LABELLERS[estimator]}'"
-            )
-        if estimator != "regressor" and LabellerAbilities.of(component).columns is not None:
-            return (
-                f"labeller {name} answers with several numbers, which is for estimator regressor, "
-                f"not for {estimator}; use '{USUAL_LABELLERS[estimator]}'"
-            )
+            suited = " or ".join(kinds)
+            return f"labeller {name} is for estimator {suited}, not for {estimator}; use '{usual}'"
     elif estimator == "regressor" and GrowthAbilities.of(component).needs_classes:
-        return (
-            f"growth {name} needs class labels, which a regressor has not; "
-            "use another threshold or strategy"
-        )
+        return f"growth {name} needs class labels, which a regressor has not; use another threshold"
     return None
 
 
@@ -239,18 +230,14 @@ def start_shape_error(given: tuple[int, ...], rows: int, columns: int, n_feature
 
 def check_suits(parts: Parts, estimator: str) -> None:
     """Raise ValueError when parts do not go together, or cannot serve this estimator."""
-    misfit = why_no_kernel(parts.kernel, parts.metric)
-    if misfit is not None:
-        raise ValueError(misfit)
+    problems = [why_no_kernel(parts.kernel, parts.metric), why_no_grid(parts.growth, parts.grid)]
     for kind, part in (("labeller", parts.labeller), ("growth", parts.growth)):
-        problem = why_not(kind, type(part).__name__, part, estimator)
-        if problem is not None:
-            raise ValueError(problem)
+        problems.append(why_not(kind, type(part).__name__, part, estimator))
     for rule in parts.stopping:
-        problem = why_not_measured(rule, estimator)
-        if problem is not None:
-            name = lookup_in_use().name_of("stopping", rule)
-            raise ValueError(f"stopping {name}: {problem}")
+        if problem := why_not_measured(rule, estimator):
+            problems.append(f"stopping {lookup_in_use().name_of('stopping', rule)}: {problem}")
+    for problem in filter(None, problems):
+        raise ValueError(problem)
 
 
 def reads_target(parts: Parts) -> str | None:

@@ -26,14 +26,7 @@ from dbgsom_core.som_map.som_map import SomMap, change_of
 from dbgsom_core.training.parts import Parts
 from dbgsom_core.training.targets import Target
 
-
-@dataclass(frozen=True)
-class Settings:
-    epochs: int = 100
-    tol: float = 1e-4
-    robust: float | str | None = None
-    contamination: float = 0.05
-    random_state: Any = None
+SETTINGS = ("epochs", "tol", "robust", "contamination", "random_state")
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ class FitTask:
     parts: Parts
     samples: Samples
     target: Target | None
-    settings: Settings
+    settings: Mapping[str, Any]  # the parameters of `SomVQ` that `SETTINGS` names
     start: SomMap | None = None
     new: int | None = None
     validation: tuple[Samples, Target | None] | None = None

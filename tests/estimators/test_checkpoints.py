@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.errors import CheckpointError
 from dbgsom_core.estimators import checkpoints
-from dbgsom_core.estimators.checkpoints import Checkpoints, data_digest
+from dbgsom_core.estimators.checkpoints import Checkpoints
 from dbgsom_core.training import state as checkpoint
 
 SMALL = {"name": "directed", "spreading_factor": 0.1}
@@ -274,16 +274,3 @@ def test_a_checkpoint_is_a_twentieth_of_the_training_old_at_most_or_dear(
     assert set(np.diff(noted)) == {between}
     assert epochs - noted[-1] < between
     assert not checkpoint.Checkpointer().is_due(1)
-
-
-def test_digests_tell_tables_apart(rng):
-    X = rng.normal(size=(3000, 7))
-    flipped, swapped = X.copy(), X.copy()
-    flipped[:, 3] *= -1
-    swapped[[5, 2900]] = swapped[[2900, 5]]
-    others = [
-        X, flipped, swapped, 2 * X, X[:-1], X.T, X.astype(np.float32), csr_array(X),
-        X.astype(int), X.astype(str), X.astype(object), X[:, 0], X.ravel(),
-    ]  # fmt: skip
-    assert len({data_digest(one) for one in others}) == len(others)
-    assert data_digest(np.asfortranarray(X)) == data_digest(X.copy())

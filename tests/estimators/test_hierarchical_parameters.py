@@ -8,7 +8,6 @@ from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.persistence import load
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Hierarchical
-from dbgsom_plugins.metrics.norms import Euclidean
 
 SMALL = Directed(spreading_factor=0.05)
 DEEP = Hierarchical(base=SMALL, tau_2=0.004, max_depth=3, min_samples=10)
@@ -32,32 +31,6 @@ def test_the_estimators_own_parameters_fill_the_base(digits):
         SomVQ(growth=Hierarchical(base=SMALL), spreading_factor=0.2).fit(digits[0])
     with pytest.raises(ValueError, match="Fixed has no spreading_factor"):
         SomVQ(growth=Hierarchical(base="fixed"), spreading_factor=0.2).fit(digits[0])
-
-
-@pytest.mark.parametrize(
-    ("growth", "sentence"),
-    [
-        (
-            {"base": {"name": "directed", "spreading_factor": 2}},
-            "growth.base.spreading_factor must",
-        ),
-        ({"base": {"name": "directed", "spread": 2}}, "growth.base.spread unknown key"),
-        ({"base": "directd"}, "growth.base unknown growth 'directd'; did you mean 'directed'"),
-        ({"base": 3}, "growth.base must be a name, a mapping .* or a component instance; got 3"),
-        (
-            {"base": {"spreading_factor": 0.3}},
-            "growth.base must be a name, a mapping with a 'name'",
-        ),
-        ({"base": Euclidean()}, "growth.base Euclidean is no growth"),
-        ({"base": "hierarchical"}, "growth.base must be a strategy that grows a single map"),
-        ({"base": SMALL.model_copy(update={"link_pull": 7})}, "growth.base.link_pull must be"),
-        ({"tau_2": 1.5}, "growth.tau_2 must be a number between 0 and 1, not 1.5"),
-        ({"max_depth": 0}, "growth.max_depth must be an integer between 1 and 50, not 0"),
-    ],
-)
-def test_errors_name_the_place(growth, sentence, iris):
-    with pytest.raises(ValueError, match=sentence):
-        SomVQ(growth={"name": "hierarchical", **growth}).fit(iris[0])
 
 
 def test_parameters_reach_into_the_base():

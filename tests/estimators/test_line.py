@@ -5,9 +5,7 @@ import pytest
 from sklearn.base import clone
 
 from dbgsom_core import SomClassifier, SomVQ, persistence, presets
-from dbgsom_core.engine.loops import fill_hops
 from dbgsom_core.som_map.grid import LINE
-from dbgsom_core.som_map.som_map import SomMap
 
 FIXED_ROW = {"name": "fixed", "rows": 1, "columns": 9}
 HIERARCHICAL = {"name": "hierarchical", "base": {"name": "directed", "max_neurons": 4}}
@@ -25,21 +23,6 @@ def column():
 def grown(column):
     """The default's map of them."""
     return SomVQ(random_state=0).fit(column)
-
-
-def test_hops_are_steps_along_the_row_and_a_gap_is_no_way():
-    som_map = SomMap([(0, 0), (1, 0), (2, 0), (4, 0)], np.zeros((4, 1)), LINE)
-    assert som_map.is_apart
-    assert som_map.neighbours(1) == [0, 2]
-    assert som_map.free_cells(3) == [(5, 0), (3, 0)]
-    assert LINE.beyond((1, 0), (2, 0)) == (3, 0)
-    som_map.add([((3, 0), [0.0], 2)], epoch=1)
-    walked = np.empty((5, 6), np.uint16)
-    fill_hops(walked, som_map.links)
-    x = som_map.positions[:, 0]
-    np.testing.assert_array_equal(som_map.hops, np.abs(x[:, None] - x))
-    np.testing.assert_array_equal(som_map.hops, walked[:, :5])
-    LINE.check()
 
 
 def test_one_column_is_in_order_and_no_farther_than_from_a_chain(grown, column):

@@ -96,21 +96,6 @@ def test_the_interval_is_that_of_the_delete_d_jackknife():
     assert all(map(math.isnan, interval([3.0], 0.5, 0.95)[1:]))
 
 
-def test_parts_are_halves_of_each_class():
-    y = np.array([0] * 30 + [1] * 9 + [2])
-    first, second, third = parts(y, 3, 0.5, 7)
-    assert np.bincount(y[first]).tolist() == [15, 4, 1]
-    assert set(first) & set(second) == {39}
-    assert set(first) | set(second) == set(range(40))
-    assert set(first) != set(third)
-    (most,) = parts(y, 1, 0.8, 7)
-    assert np.bincount(y[most]).tolist() == [24, 7, 1]
-
-
-def test_matched_clusters_agree_most():
-    assert matched(np.array([[5.0, 0.0], [4.0, 3.0], [0.0, 1.0]])).tolist() == [0, 1, -1]
-
-
 def test_the_seed_decides_and_the_threads_do_not(blobs):
     X, _ = blobs
     vq = SomVQ(**SMALL).fit(X)

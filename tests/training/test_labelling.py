@@ -37,20 +37,3 @@ def test_blocks_in_threads_are_answered_as_one(asked, blocks, threads):
         (fitted._answering(data), fitted._density.scores(data)), whole, strict=True
     ):
         np.testing.assert_array_equal(found, expected)
-
-
-def test_of_no_samples_nothing_is_told(asked):
-    fitted, samples = asked
-    none = samples.subset(slice(0, 0))
-    assert fitted._answering(none).shape == (0, len(fitted.classes_))
-    assert fitted._density.scores(none).shape == (0,)
-
-
-def test_labels_are_told_without_a_search_of_neurons(asked, monkeypatch):
-    fitted, samples = asked
-    monkeypatch.setattr(labelling.Predictor, "descend", None)
-    answers = fitted.answers(np.asarray(samples.X))
-    np.testing.assert_array_equal(answers.label, fitted.predict(samples.X))
-    assert answers.novelty is not None
-    with pytest.raises(TypeError):
-        answers.unit  # noqa: B018 - is not known without one
