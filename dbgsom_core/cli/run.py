@@ -37,7 +37,7 @@ from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, TrackerAbil
 from dbgsom_core.plugins.callbacks import line
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs import stored_runs
-from dbgsom_core.runs.api import check_experiment, execute, execute_sweep
+from dbgsom_core.runs.api import check_experiment, execute
 from dbgsom_core.runs.callbacks import Tracking, runs_folder
 from dbgsom_core.runs.folder import RunFiles, StoredRun, read_status
 from dbgsom_core.tables.safe_files import exists
@@ -143,28 +143,21 @@ def validate(file: str, overrides: Sequence[str]) -> None:
 
 
 def _run_file(
-    load: Any,
-    file: str,
-    overrides: Sequence[str],
-    *,
-    resume: bool,
-    dry_run: bool,
-    jobs: int = 1,
-    fail_fast: bool = False,
+    load: Any, file: str, overrides: Sequence[str], *, resume: bool, dry_run: bool, **how: Any
 ) -> int:
     if resume and dry_run:
         raise click.UsageError("--resume and --dry-run exclude each other")
     registry = open_registry(warn=True)
     if resume:
-        return _resume(file, overrides, registry, jobs, fail_fast)
+        return _resume(file, overrides, registry, how)
     loaded = load(file, overrides, registry)
     if not dry_run:
-        return _run_loaded(loaded, registry, None, jobs, fail_fast)
+        return _run_loaded(loaded, registry, None, how)
     from dbgsom_core.runs.dry_run import forecast, forecast_sweep
 
     if isinstance(loaded, Sweep):
         enabled = registry.without(loaded.children[0].experiment.disabled)
-        lines = forecast_sweep(loaded, enabled, jobs)
+        lines = forecast_sweep(loaded, enabled, how["jobs"])
     else:
         lines = forecast(loaded, registry.without(loaded.disabled)).lines
     for name, text in lines:
@@ -174,11 +167,7 @@ def _run_file(
 
 
 def _run_loaded(
-    loaded: Experiment | Sweep,
-    registry: Registry,
-    stored: StoredRun | None,
-    jobs: int,
-    fail_fast: bool,
+    loaded: Experiment | Sweep, registry: Registry, stored: StoredRun | None, how: dict[str, Any]
 ) -> int:
     """Run an experiment or a sweep and print its result; return the exit code."""
     if not isinstance(loaded, Sweep):
@@ -190,10 +179,7 @@ def _run_loaded(
             _print_places(done.run.folder, loaded.tracking)
         return 0
     with _ResumeHint() as hint, show_progress(loaded.runs) as display:
-        callbacks = [hint, display]
-        outcome = execute_sweep(
-            loaded, registry, callbacks, stored, jobs=jobs, fail_fast=fail_fast, display=display
-        )
+        outcome = execute(loaded, registry, [hint, display], stored, **how, display=display)
     folder = outcome.run.folder
     if not output.quiet:
         children = [(child.run.name, child.result.measures) for child in outcome.children]
@@ -207,9 +193,7 @@ def _run_loaded(
     return 1 if outcome.failed else 0
 
 
-def _resume(
-    name: str, overrides: Sequence[str], registry: Registry, jobs: int, fail_fast: bool
-) -> int:
+def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[str, Any]) -> int:
     """Go on with a run or sweep, named by id, folder or configuration; return the exit code."""
     root = Path("runs")
     stored = stored_runs.stored_run(name, root)
@@ -223,7 +207,7 @@ def _resume(
         loaded, experiments = stored_runs.load_stored(stored, overrides, registry)
     if not stored_runs.is_complete(stored, loaded):
         stored_runs.check_not_running(stored)
-        return _run_loaded(loaded, registry, stored, jobs, fail_fast)
+        return _run_loaded(loaded, registry, stored, how)
     stored_runs.finish_off(stored, experiments[0].tracking)
     click.echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
     if not output.quiet:

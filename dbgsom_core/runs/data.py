@@ -23,7 +23,6 @@ from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.estimators.scaling import prepared
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps
@@ -470,16 +469,6 @@ def subsample(part: Part, seed: int) -> Part:
     if known is not None and known is not rows:
         known = known[rows]
     return Part(X[rows], None if part.y is None else part.y[rows], known)
-
-
-def evaluate_part(
-    estimator: Any, some: Part, whole: Part, seed: int, hits: NDArray[Any] | None = None
-) -> Evaluation:
-    """Return a map beside ``some`` samples of a part; ``hits`` (K,) are those of the ``whole``."""
-    predictions = estimator.predict(some.X)
-    found: Evaluation = estimator.evaluate(some.X, y=some.y, predictions=predictions, seed=seed)
-    n = whole.X.shape[0]
-    return found if some.X.shape[0] == n else replace(found, drawn_from=n, all_hits=hits)
 
 
 # ------------------------------------------------------------------------------------ baselines

@@ -273,9 +273,7 @@ def exported(model: FittedModel, form: str, names: Sequence[str] | None = None) 
             one["prototypes"] = without_noise(one["prototypes"])
     neurons = {
         path: list(
-            enumerate(
-                zip(*(one[name].tolist() for name in one if name != "links"), strict=True),
-            )
+            enumerate(zip(*(one[name].tolist() for name in one if name != "links"), strict=True))
         )
         for path, one in maps
     }
