@@ -15,6 +15,7 @@ from dbgsom_core.cli.console import (
     check_output,
     json_option,
     open_registry,
+    option,
     plugin_options,
     print_notes,
     runs_option,
@@ -46,8 +47,8 @@ def config() -> None:
 @config.command()
 @click.argument("file", type=click.Path())
 @set_option
-@click.option("--no-defaults", is_flag=True, help="Leave out defaults.")
-@click.option("--plain", is_flag=True, help="Leave out the origins.")
+@option("--no-defaults", "Leave out defaults.", is_flag=True)
+@option("--plain", "Leave out the origins.", is_flag=True)
 @json_option(help="Print value and origin of each key as JSON.")
 @runs_option
 @plugin_options
@@ -76,7 +77,7 @@ def show(
 @config.command()
 @click.argument("first", type=click.Path())
 @click.argument("second", type=click.Path())
-@click.option("--no-defaults", is_flag=True, help="Compare only what was written.")
+@option("--no-defaults", "Compare only what was written.", is_flag=True)
 @json_option(help="Print JSON.")
 @runs_option
 @plugin_options
@@ -116,7 +117,7 @@ def _side_lines(side: Side | None) -> Iterator[str]:
 
 
 @click.command()
-@click.option("-o", "--output", type=click.Path(), help="Write to this file.")
+@option("-o --output", "Write to this file.", type=click.Path())
 @plugin_options
 def schema(output: str | None) -> None:
     """Print the JSON Schema of configurations.
@@ -157,14 +158,9 @@ def _explain(name: str, overrides: Sequence[str], runs: str, *, defaults: bool) 
 
 @click.command()
 @click.argument("data")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(),
-    help="The file to write; by default DATA's name with .yaml.",
-)
-@click.option("--target", metavar="NAME", help="The column to predict; without it a guess.")
-@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
+@option("-o --output", "The file to write; else DATA's name with .yaml.", type=click.Path())
+@option("--target", "The column to predict; without it a guess.", metavar="NAME")
+@option("--force", "Overwrite the file if it exists.", is_flag=True)
 @plugin_options
 def init(data: str, output: str | None, target: str | None, force: bool) -> None:
     """Look at DATA and write a configuration to begin with.

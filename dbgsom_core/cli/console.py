@@ -307,6 +307,10 @@ def options(*decorators: Decorator) -> Decorator:
     return add
 
 
+def option(names: str, text: str, **more: Any) -> Decorator:
+    return click.option(*names.split(), help=text, **more)
+
+
 def setting(name: str, act: Callable[[Any], object], text: str, **more: Any) -> Decorator:
     """Return an option that acts on this process where it is used; no command gets its value."""
 
@@ -368,15 +372,12 @@ output_options = options(
         is_eager=True,
     ),
 )
-runs_option = click.option(
-    "--runs", default="runs", show_default=True, help="Folder that holds the runs."
-)
-set_option = click.option(
-    "--set",
-    "overrides",
+runs_option = option("--runs", "Folder that holds the runs.", default="runs", show_default=True)
+set_option = option(
+    "--set overrides",
+    "Override a key, such as model.epochs=20; may be repeated.",
     metavar="KEY=VALUE",
     multiple=True,
-    help="Override a key, for example model.growth.spreading_factor=0.3; may be repeated.",
 )
 json_option = partial(click.option, "--json", "as_json", is_flag=True)
 limit_option = partial(

@@ -16,6 +16,7 @@ from dbgsom_core.cli.console import (
     json_option,
     lazy_import,
     open_registry,
+    option,
     options,
     output_options,
     plugin_options,
@@ -56,35 +57,13 @@ def _check_delimiter(context: click.Context, option: click.Parameter, text: str 
 
 
 csv_options = options(
-    click.option(
-        "--delimiter",
-        metavar="CHARACTER",
-        callback=_check_delimiter,
-        help=r"Between the cells of a CSV file, \t is a tab; found out without it.",
-    ),
-    click.option(
-        "--decimal",
-        type=click.Choice([".", ","]),
-        help="The decimal mark of a CSV file; without it that of the training.",
-    ),
-    click.option(
-        "--thousands",
-        type=click.Choice([".", ",", "'", " "]),
-        metavar="CHARACTER",
-        help="What may stand between thousands in a CSV file; without it as in the training.",
-    ),
-    click.option(
-        "--encoding", help="Of a CSV file; without it UTF-8, or else that of the training."
-    ),
+    option("--delimiter", r"Between cells of a CSV file; \t: a tab.", callback=_check_delimiter),
+    option("--decimal", "The decimal mark of a CSV file.", type=click.Choice([".", ","])),
+    option("--thousands", "Between thousands.", type=click.Choice([".", ",", "'", " "])),
+    option("--encoding", "Of a CSV file; else UTF-8, or that of the training."),
 )
 model_options = options(
-    runs_option,
-    click.option(
-        "--store",
-        metavar="URI",
-        help="Store of addresses such as models:/NAME@ALIAS; without it where runs are sent whose "
-        "configuration names no store.",
-    ),
+    runs_option, option("--store", "Store of addresses such as models:/NAME@ALIAS.", metavar="URI")
 )
 
 
@@ -108,27 +87,9 @@ def _dialect(given: dict[str, Any]) -> CsvDialect:
 @click.command()
 @click.argument("model")
 @click.argument("data", type=click.Path(allow_dash=True))
-@click.option(
-    "-o",
-    "--output",
-    default="-",
-    metavar="FILE",
-    help="A .csv, .tsv, .parquet, .feather or .npy file; - is standard output, the default.",
-)
-@click.option(
-    "--columns",
-    callback=_split_names,
-    metavar="NAME,…",
-    help="Which of label, unit, x, y, path, distance, novelty, pvalue, outlier and probabilities; "
-    "all that the model has without it.",
-)
-@click.option(
-    "--keep",
-    callback=_split_names,
-    metavar="NAME,…",
-    help="Columns of DATA to carry along; those that are ids to the model, and dates beside its "
-    "features, always are.",
-)
+@option("-o --output", "A csv, tsv, parquet, feather or npy file.", default="-", metavar="FILE")
+@option("--columns", "Such as label,unit,distance.", callback=_split_names, metavar="NAME,…")
+@option("--keep", "Columns of DATA to carry along.", callback=_split_names, metavar="NAME,…")
 @csv_options
 @model_options
 @output_options
@@ -185,17 +146,8 @@ def predict(
 @click.command()
 @click.argument("model")
 @click.argument("other", required=False)
-@click.option(
-    "--data",
-    type=click.Path(),
-    metavar="FILE",
-    help="A CSV, parquet, feather or npy file with the rows to show; without it all rows of the "
-    "data that MODEL learnt from, those that were held out, too.",
-)
-@click.option(
-    "-o", "--output", default="explorer.html", show_default=True, metavar="FILE",
-    help="The page; what is there is replaced.",
-)  # fmt: skip
+@option("--data", "A file with rows to show; else those of MODEL.", metavar="FILE")
+@option("-o --output", "The page.", default="explorer.html", show_default=True, metavar="FILE")
 @csv_options
 @model_options
 @plugin_options
@@ -224,15 +176,8 @@ def explore(model: str, other: str | None, data: str | None, output: str, **give
 
 @click.command()
 @click.argument("model")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["csv", "json", "npz"]),
-    help="Without it by the ending of FILE; csv where it has none, or .txt.",
-)
-@click.option(
-    "-o", "--output", default="-", metavar="FILE", help="- is standard output, the default."
-)
+@option("--format form", "Else by the ending of FILE.", type=click.Choice(["csv", "json", "npz"]))
+@option("-o --output", "- is standard output.", default="-", metavar="FILE")
 @model_options
 @plugin_options
 def export(model: str, form: str | None, output: str, **given: Any) -> None:
@@ -271,16 +216,9 @@ def export(model: str, form: str | None, output: str, **given: Any) -> None:
 @click.command()
 @click.argument("model")
 @click.argument("data", type=click.Path())
-@click.option(
-    "--row",
-    type=click.IntRange(min=0),
-    required=True,
-    help="Number of the row, from 0; the header does not count.",
-)
-@click.option("--features", default=8, show_default=True, type=click.IntRange(min=1),
-              help="How many features to show, those that pull most first.")  # fmt: skip
-@click.option("--nearest", default=5, show_default=True, type=click.IntRange(min=0),
-              help="How many rows of the training data to show, nearest first.")  # fmt: skip
+@option("--row", "Number of the row, from 0.", type=click.IntRange(min=0), required=True)
+@option("--features", "How many features to show.", default=8, type=click.IntRange(1))
+@option("--nearest", "How many training rows to show.", default=5, type=click.IntRange(0))
 @json_option(help="Print everything as JSON.")
 @csv_options
 @model_options

@@ -19,6 +19,7 @@ from dbgsom_core.cli.console import (
     Command,
     lazy_import,
     open_registry,
+    option,
     options,
     output,
     output_options,
@@ -66,26 +67,11 @@ def _collect_overrides(command: Command) -> Command:
 
 
 run_options = options(
-    click.option(
-        "--resume",
-        is_flag=True,
-        help="Go on with what was interrupted, or failed: FILE is its configuration, or its id or "
-        "folder. What has finished is kept.",
-    ),
-    click.option(
-        "--dry-run",
-        is_flag=True,
-        help="Say what would be run, taken and written, by a probe of some seconds; write nothing.",
-    ),
+    option("--resume", "Go on with an interrupted run: its file, id or folder.", is_flag=True),
+    option("--dry-run", "Say what would be run, taken and written; write nothing.", is_flag=True),
     set_option,
-    click.option("--name", metavar="TEXT", help="Name of the run; made from its parts without."),
-    click.option(
-        "--tag",
-        "tags",
-        metavar="KEY=VALUE",
-        multiple=True,
-        help="Tag of the run, as a key under tags; may be repeated.",
-    ),
+    option("--name", "Name of the run.", metavar="TEXT"),
+    option("--tag tags", "Tag of the run; may be repeated.", metavar="KEY=VALUE", multiple=True),
     setting(
         "--sklearn-only",
         lambda wanted: os.environ.update(DBGSOM_SKLEARN_ONLY="1"),  # for processes of a sweep, too
@@ -110,15 +96,8 @@ def run(file: str, overrides: Sequence[str], **how: bool) -> int:
 
 @click.command()
 @click.argument("file", type=click.Path())
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Runs beside each other, each in a process of its own; results are the same.",
-)
-@click.option("--fail-fast", is_flag=True, help="End the sweep with the first run that fails.")
+@option("-j --jobs", "Runs beside each other, in processes.", type=click.IntRange(1), default=1)
+@option("--fail-fast", "End the sweep with the first run that fails.", is_flag=True)
 @run_options
 def sweep(file: str, overrides: Sequence[str], **how: Any) -> int:
     """Run every variant that the sweep section of FILE describes."""

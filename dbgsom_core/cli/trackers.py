@@ -16,7 +16,7 @@ from tempfile import TemporaryFile
 
 import click
 
-from dbgsom_core.cli.console import open_registry, plugin_options, print_notes, runs_option
+from dbgsom_core.cli.console import open_registry, option, plugin_options, print_notes, runs_option
 from dbgsom_core.config import Sweep
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.interfaces.guard import error_line
@@ -34,7 +34,7 @@ _SECONDS_TO_END = 10.0
 
 @click.command()
 @click.argument("what", metavar="[EXPERIMENT|RUN]…", nargs=-1)
-@click.option("--dry-run", is_flag=True, help="Only list the runs that trackers lack.")
+@option("--dry-run", "Only list the runs that trackers lack.", is_flag=True)
 @runs_option
 def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
     """Bring the trackers up to date with the run folders of EXPERIMENTs and RUNs (all without).
@@ -108,7 +108,7 @@ def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> tuple[int
 @click.command()
 @click.argument("run")
 @click.argument("name")
-@click.option("--alias", metavar="ALIAS", help="What this version is called, such as champion.")
+@option("--alias", "What this version is called, such as champion.", metavar="ALIAS")
 @runs_option
 @plugin_options
 def register(run: str, name: str, alias: str | None, runs: str) -> None:
@@ -138,9 +138,9 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
 
 @click.command()
 @click.argument("what", metavar="[CONFIG|RUN]", required=False)
-@click.option("--port", type=click.IntRange(1, 65535), help="5000, or the next one that is free.")
-@click.option("--print", "only_print", is_flag=True, help="Print command and address only.")
-@click.option("--open", "in_browser", is_flag=True, help="Open the page in the browser.")
+@option("--port", "5000, or the next one that is free.", type=click.IntRange(1, 65535))
+@option("--print only_print", "Print command and address only.", is_flag=True)
+@option("--open in_browser", "Open the page in the browser.", is_flag=True)
 @runs_option
 @plugin_options
 def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, runs: str) -> int:
