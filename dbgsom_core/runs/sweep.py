@@ -97,7 +97,7 @@ def run_sweep(
     trials = None
     if sweep.optimization is not None:
         trials = Trials(sweep.optimization, sweep.seeds, jobs, begun)
-    data, notes = _shared_data(sweep, begun)
+    shared = _shared_data(sweep, begun)
     task = Task(sweep, name=sweep.title, stored=stored)
     run, lock = start_run(task, registry, root=root, params=params)
     children = _Children(sweep, run, callbacks, registry, begun, trials, fail_fast, display)
@@ -105,12 +105,12 @@ def run_sweep(
         with failures_reported(callbacks, run, lock):
             callbacks.notify("dbgsom_run_started", run=run)
             kept = sum(one.status == "finished" for one in begun.values())
-            runner: Processes | _Here = _Here(callbacks, registry, data, notes)
             if min(jobs, sweep.runs - kept) > 1:
-                runner = Processes(jobs, display)
-            with runner:
-                children.run(runner, lock.touch)
-            result = children.result(data)
+                with Processes(jobs, display) as processes:
+                    children.run_beside(processes, lock.touch)
+            else:
+                children.run_here(*shared, lock.touch)
+            result = children.result(shared[0])
             callbacks.notify_required("dbgsom_run_finished", run=run, result=result)
         notify_finished(callbacks, run, result)
     failed = {name: _reason(error) for name, error in children.failed.items()}
@@ -134,36 +134,51 @@ class _Children:
         self._sweep, self._parent, self._begun, self._trials = sweep, parent, begun, trials
         self._callbacks, self._registry = callbacks, registry
         self._fail_fast, self._display = fail_fast, display
-        self._leaderboard = Leaderboard(sweep, registry)
+        self._leaderboard, self._left = Leaderboard(sweep, registry), iter(sweep.children)
         self._started: dict[str, Child] = {}
         self._done: dict[str, Outcome] = {}
         self.failed: dict[str, BaseException] = {}
 
-    def run(self, runner: Processes | _Here, touch: Any) -> None:
-        """Run all that are left; those that had finished before are kept."""
-        left = iter(self._sweep.children)
+    def run_here(self, data: Data | None, notes: Sequence[str], touch: Any) -> None:
+        """Run the children in this process, one after the other."""
+        while (task := self._next_task()) is not None:
+            try:
+                done = run_task(task, self._callbacks, self._registry, data, notes)
+                ended = Ended(task, done.run, RunResult(done.result.measures))
+            except Exception as error:
+                shutdown.check()  # it may have failed of that
+                ended = Ended(task, error=error)
+            touch()
+            self._end(ended)
+
+    def run_beside(self, processes: Processes, touch: Any) -> None:
+        """Run the children in other processes."""
         while True:
-            while runner.free:
-                child = next(left, None) if self._trials is None else self._trials.next()
-                if child is None:
-                    break
-                self._started[child.name] = child
-                begun = self._begun.get(child.name)
-                if begun is not None and begun.status == "finished":
-                    finish_off(begun, child.experiment.tracking)
-                    self._add(child, resumed_run(begun, self._parent), begun.measures)
-                    show(self._display, "kept")
-                    continue
-                varies = dict(child.varies)
-                runner.start(Task(child.experiment, child.name, self._parent, varies, begun))
-            if not runner.busy:
+            while processes.free and (task := self._next_task()) is not None:
+                processes.start(task)
+            if not processes.busy:
                 return
-            ended = runner.wait()
+            ended = processes.wait()
             touch()
             if ended is not None:
-                self._end(self._started[str(ended.task.name)], ended)
+                self._end(ended)
 
-    def _end(self, child: Child, ended: Ended) -> None:
+    def _next_task(self) -> Task | None:
+        """Return the next child to run; those that had finished before are kept."""
+        while True:
+            child = next(self._left, None) if self._trials is None else self._trials.next()
+            if child is None:
+                return None
+            self._started[child.name] = child
+            begun = self._begun.get(child.name)
+            if begun is None or begun.status != "finished":
+                return Task(child.experiment, child.name, self._parent, dict(child.varies), begun)
+            finish_off(begun, child.experiment.tracking)
+            self._add(child, resumed_run(begun, self._parent), begun.measures)
+            show(self._display, "kept")
+
+    def _end(self, ended: Ended) -> None:
+        child = self._started[str(ended.task.name)]
         if ended.run is not None and ended.result is not None:
             known = self._callbacks.notes
             known.extend(note for note in ended.result.notes if note not in known)
@@ -250,43 +265,6 @@ class _Children:
         names = [*_USUAL_FIGURES, *(["side_by_side"] if explored and several else [])]
         usual = [(name, self._registry.find("figure", name)()) for name in names]
         return draw_figures(usual, view, [])  # no notes of figures that were not named
-
-
-class _Here:
-    """Runs children in this process, one after the other, as `Processes` do in others."""
-
-    def __init__(
-        self, callbacks: Callbacks, registry: Registry, data: Data | None, notes: Sequence[str]
-    ) -> None:
-        self._callbacks, self._registry, self._data, self._notes = callbacks, registry, data, notes
-        self._ended: Ended | None = None
-
-    def __enter__(self) -> _Here:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    @property
-    def free(self) -> bool:
-        return self._ended is None
-
-    @property
-    def busy(self) -> bool:
-        return self._ended is not None
-
-    def start(self, task: Task) -> None:
-        try:
-            done = run_task(task, self._callbacks, self._registry, self._data, self._notes)
-        except Exception as error:
-            shutdown.check()  # it may have failed of that
-            self._ended = Ended(task, error=error)
-        else:
-            self._ended = Ended(task, done.run, RunResult(done.result.measures))
-
-    def wait(self) -> Ended | None:
-        ended, self._ended = self._ended, None
-        return ended
 
 
 def _reason(error: BaseException) -> str:
