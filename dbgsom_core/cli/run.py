@@ -74,9 +74,8 @@ run_options = options(
     option("--tag tags", "Tag of the run; may be repeated.", metavar="KEY=VALUE", multiple=True),
     setting(
         "--sklearn-only",
-        lambda wanted: os.environ.update(DBGSOM_SKLEARN_ONLY="1"),  # for processes of a sweep, too
         "Import no prepare step but those of scikit-learn.",
-        is_flag=True,
+        lambda _: os.environ.update(DBGSOM_SKLEARN_ONLY="1"),  # for processes of a sweep, too
     ),
     output_options,
     plugin_options,
