@@ -524,19 +524,11 @@ def _tested(
     corrected = holm(np.concatenate([best.p, *rest]))
     found = [rows[0]]
     for at, row in enumerate(rows[1:]):
-        numbers = [best.mean[at], best.low[at], best.high[at], best.p[at], corrected[at]]
-        mean, low, high, p, holm_p = (None if x != x else float(x) for x in numbers)
-        found.append(
-            replace(
-                row,
-                difference=mean,
-                low=low,
-                high=high,
-                p=p,
-                holm=holm_p,
-                pairs=int(best.pairs[at]),
-            )
-        )
+        numbers = {"difference": best.mean, "low": best.low, "high": best.high, "p": best.p}
+        known: dict[str, Any] = {"pairs": int(best.pairs[at])}
+        for name, values_of in (numbers | {"holm": corrected}).items():
+            known[name] = None if np.isnan(values_of[at]) else float(values_of[at])
+        found.append(replace(row, **known))
     return found, int(np.isfinite(corrected).sum())
 
 
