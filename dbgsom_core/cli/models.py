@@ -119,7 +119,7 @@ def predict(
             click.echo(f"\r{rows} rows", err=True, nl=False)
 
     with shutdown.handling():  # so that a signal leaves nothing half-written
-        done = predict_file(
+        rows, unlike, notes = predict_file(
             found.model,
             data,
             output,
@@ -134,10 +134,10 @@ def predict(
         click.echo("\r", err=True, nl=False)
     if messages.quiet:
         return
-    print_notes((*found.notes, *done.notes))
+    print_notes((*found.notes, *notes))
     where = "" if output == "-" else f", written to {output}"
-    outliers = f", {done.outliers} of them unlike the training data" if done.outliers else ""
-    click.echo(f"{done.rows} rows answered by {found.where}{outliers}{where}", err=True)
+    outliers = f", {unlike} of them unlike the training data" if unlike else ""
+    click.echo(f"{rows} rows answered by {found.where}{outliers}{where}", err=True)
 
 
 # ------------------------------------------------------------------------------ explore and export
@@ -165,12 +165,12 @@ def explore(model: str, other: str | None, data: str | None, output: str, **give
     from dbgsom_core.runs.explain import explore as draw_page
 
     check_output(output, data, found.path, None if second is None else second.path)
-    done = draw_page(found, second, open_registry(), data, _dialect(given))
-    print_notes(done.notes)
+    page, rows, notes = draw_page(found, second, open_registry(), data, _dialect(given))
+    print_notes(notes)
     with writing(output):
-        done.page.save(target)
+        page.save(target)
     which = found.where if second is None else f"{found.where} beside {second.where}"
-    click.echo(f"{which}, {done.rows} rows: {output}")
+    click.echo(f"{which}, {rows} rows: {output}")
     click.echo(f"to look at it in a browser: {target.absolute().as_uri()}")
 
 
@@ -238,8 +238,8 @@ def explain(
     explained = explain_row(found, data, row, open_registry(), nearest, _dialect(given))
     print_notes(explained.notes)
     if as_json:
-        rows = [asdict(sample) for sample in explained.nearest]
-        content = {"ids": explained.ids, **asdict(explained.explanation), "nearest": rows}
+        why = asdict(explained.explanation)
+        content = {"ids": explained.ids, **why, "nearest": explained.nearest}
         click.echo(json.dumps(plain(content), indent=2, ensure_ascii=False))
         return
     ids = ", ".join(f"{name} {value}" for name, value in explained.ids.items())
@@ -296,9 +296,14 @@ def _print_explanation(explained: Explained, most: int) -> None:
         print_table(["neuron", "cell", "label", "hits", "distance"], rows)
     if explained.nearest:
         click.echo("\nmost like it in the training data")
-        targets = [explained.target] * any(like.target is not None for like in explained.nearest)
+        targets = [explained.target] * any(like["target"] is not None for like in explained.nearest)
         rows = [
-            [like.row, *like.ids.values(), *([like.target] * len(targets)), like.distance]
+            [
+                like["row"],
+                *like["ids"].values(),
+                *([like["target"]] * len(targets)),
+                like["distance"],
+            ]
             for like in explained.nearest
         ]
-        print_table(["row", *explained.nearest[0].ids, *targets, "distance"], rows)
+        print_table(["row", *explained.nearest[0]["ids"], *targets, "distance"], rows)

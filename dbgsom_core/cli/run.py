@@ -137,7 +137,7 @@ def _run_file(
         enabled = registry.without(loaded.children[0].experiment.disabled)
         lines = forecast_sweep(loaded, enabled, how["jobs"])
     else:
-        lines = forecast(loaded, registry.without(loaded.disabled)).lines
+        lines, _ = forecast(loaded, registry.without(loaded.disabled))
     for name, text in lines:
         click.echo(f"{name:<9} {text}")
     click.echo("nothing was written")

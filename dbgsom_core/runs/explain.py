@@ -37,21 +37,11 @@ _NEXT = 5  # variants that are tried
 
 
 @dataclass(frozen=True)
-class Like:
-    """A row of the training data: its number from 0, what identifies it, target and distance."""
-
-    row: int
-    ids: dict[str, Any]
-    target: Any
-    distance: float
-
-
-@dataclass(frozen=True)
 class Explained:
     """An explanation, the training rows nearest to it, and what a reader should know."""
 
     explanation: Explanation
-    nearest: Sequence[Like]
+    nearest: Sequence[Mapping[str, Any]]  # number from 0, ids, target and distance of each
     notes: Sequence[str]
     target: str = "target"  # what the data calls it
     ids: Mapping[str, str] = field(default_factory=dict)  # of the row, where its file says so
@@ -90,28 +80,20 @@ def explain_row(
         raise
     except ValueError as error:
         raise DataError(f"{source}, row {row}: {error}") from error
-    like: list[Like] = []
+    like: list[dict[str, Any]] = []
     if data is not None and is_same:
         one, X = model.prepare(np.reshape(x, (1, -1))), model.prepare(data.X)
         rows, distances = nearest_rows(model.estimator, one, X, nearest)
         known = {**(data.ids or {}), **data.annotations}
         for place, distance in zip(rows.tolist(), distances.tolist(), strict=True):
             own = {name: values[place] for name, values in known.items()}
-            like.append(Like(place, own, None if data.y is None else data.y[place], distance))
+            y = None if data.y is None else data.y[place]
+            like.append({"row": place, "ids": own, "target": y, "distance": distance})
     target = (model.columns and model.columns.target) or "target"
     return Explained(explanation, like, notes, target, ids)
 
 
 # ------------------------------------------------------------------------------------- explore
-
-
-@dataclass(frozen=True)
-class Explored:
-    """A page, how many rows it shows, and what a reader should know."""
-
-    page: Html
-    rows: int
-    notes: Sequence[str]
 
 
 def explore(
@@ -120,8 +102,8 @@ def explore(
     registry: Registry,
     source: str | None = None,
     dialect: CsvDialect = UNKNOWN,
-) -> Explored:
-    """Draw the explorer of one model, or of two with the same rows."""
+) -> tuple[Html, int, list[str]]:
+    """Return the explorer of one model, or of two with the same rows, their number, and notes."""
     both = [found] if other is None else [found, other]
     notes = [note for one in both for note in one.notes]
     if source is None:
@@ -147,7 +129,7 @@ def explore(
         page: Html = registry.build("figure", "explorer").draw(view)
     except ValueError as error:
         raise DataError(str(error)) from error
-    return Explored(page, len(data[0].X), list(dict.fromkeys(notes)))
+    return page, len(data[0].X), list(dict.fromkeys(notes))
 
 
 def _learnt(found: FoundModel, registry: Registry, notes: list[str]) -> Data:

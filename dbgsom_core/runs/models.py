@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -313,15 +313,6 @@ def _as_options(message: str) -> str:
 # ----------------------------------------------------------------------------------- prediction
 
 
-@dataclass
-class Predicted:
-    """What became of the rows of a file."""
-
-    rows: int = 0
-    outliers: int = 0  # where a column tells of novelty
-    notes: list[str] = field(default_factory=list)
-
-
 def predict_file(
     model: FittedModel,
     source: str,
@@ -333,8 +324,11 @@ def predict_file(
     trained: CsvDialect = UNKNOWN,
     stdout: Any = None,
     progress: Callable[[int], object] = lambda rows: None,
-) -> Predicted:
-    """Write what a model says of each row of a file, in their order, a few batches in memory."""
+) -> tuple[int, int, list[str]]:
+    """Write what a model says of each row of a file, in their order, a few batches in memory.
+
+    Returns how many rows were answered, how many of these are outliers, and notes.
+    """
     check_target(target)
     try:
         names = chosen_columns(model, columns)
@@ -361,7 +355,7 @@ def predict_file(
         )
     if not rows:
         notes.append(f"{source} has no rows")
-    return Predicted(rows - answering.empty, answering.outliers, notes)
+    return rows - answering.empty, answering.outliers, notes
 
 
 class _Answering:

@@ -54,7 +54,7 @@ def test_it_describes_the_run_and_writes_nothing(dbgsom, write, tmp_path, monkey
 
 def test_the_forecast_is_what_the_run_does(tmp_path, dbgsom, write):
     file = write("run.yaml", RUN + "measures: quantization_error\nfigures: null\ntracking: null\n")
-    plan = forecast(load_experiment(file), get_registry()).plan
+    _, plan = forecast(load_experiment(file), get_registry())
     assert plan.probe.whole
     assert plan.seconds[0] == plan.seconds[1] > 0
     neurons = dbgsom("run", file).out.splitlines()[1].split()
@@ -87,10 +87,10 @@ def test_a_probe_takes_some_rows_while_there_is_time(
     monkeypatch.setattr(planning, "PROBE_SECONDS", 0.0)
     data = f"{{name: npy, path: '{tmp_path / 'x.npy'}'}}"
     write("run.yaml", f"experiment: x\ndataset: {data}\nmodel: {model}\n")
-    found = forecast(load_experiment(tmp_path / "run.yaml"), get_registry())
-    assert not found.plan.probe.whole
-    assert message in dict(found.lines)[key]
-    least, most = found.plan.seconds
+    found, plan = forecast(load_experiment(tmp_path / "run.yaml"), get_registry())
+    assert not plan.probe.whole
+    assert message in dict(found)[key]
+    least, most = plan.seconds
     assert (most is None) == ("null" in model)
     assert 0 < least <= (most or least)
 
