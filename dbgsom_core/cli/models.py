@@ -42,8 +42,6 @@ _DIGITS = 6  # of a value
 _CELL = "({}, {})"
 _LEAST_SHOWN = 0.005  # of deviations, and of a share: as many digits as are printed
 
-# --------------------------------------------------------------------------------- shared options
-
 
 def _split_names(context: click.Context, option: click.Parameter, text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
@@ -79,9 +77,6 @@ def _dialect(given: dict[str, Any]) -> CsvDialect:
 
     names = ("delimiter", "encoding", "decimal", "thousands")
     return CsvDialect(**{name: given[name] for name in names})
-
-
-# ---------------------------------------------------------------------------------------- predict
 
 
 @click.command()
@@ -138,9 +133,6 @@ def predict(
     where = "" if output == "-" else f", written to {output}"
     outliers = f", {unlike} of them unlike the training data" if unlike else ""
     click.echo(f"{rows} rows answered by {found.where}{outliers}{where}", err=True)
-
-
-# ------------------------------------------------------------------------------ explore and export
 
 
 @click.command()
@@ -208,9 +200,6 @@ def export(model: str, form: str | None, output: str, **given: Any) -> None:
         write_atomically(Path(output), lambda partial: partial.write_bytes(content))
     neurons = len(found.model.estimator.som_map_)
     click.echo(f"{neurons} neurons written to {output}", err=True)
-
-
-# ---------------------------------------------------------------------------------------- explain
 
 
 @click.command()

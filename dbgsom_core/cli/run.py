@@ -82,8 +82,6 @@ run_options = options(
     _collect_overrides,
 )
 
-# --------------------------------------------------------------------------------------- commands
-
 
 @click.command()
 @click.argument("file", type=click.Path())
@@ -220,9 +218,6 @@ class _ResumeHint:
             click.echo(f"to go on: {command}", err=True)
 
 
-# ---------------------------------------------------------------------------------------- results
-
-
 def _print_sweep(
     rankings: Sequence[Ranking], children: Sequence[Any], folder: Path, registry: Registry
 ) -> None:
@@ -258,9 +253,6 @@ def _shell_name(folder: Path) -> str:
     found = stored_runs.find_folder(folder.name, Path("runs"))
     known = found is not None and found.absolute() == folder.absolute()
     return folder.name if known else shell_word(str(folder))
-
-
-# --------------------------------------------------------------------------------------- progress
 
 
 @contextmanager

@@ -32,8 +32,6 @@ _CELL = 3  # characters of a neuron
 _RAMP = "·░▒▓█"  # of a dead neuron, and from few hits to many
 _LONGEST_NAME = 30  # characters of a name in the legend of a map
 
-# ------------------------------------------------------------------------------------------- show
-
 
 @click.command()
 @click.argument("run")
@@ -190,9 +188,6 @@ def _short_name(text: str) -> str:
     return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"
 
 
-# ---------------------------------------------------------------------------------------- compare
-
-
 @click.command()
 @click.argument("targets", nargs=-1)
 @option("--by", "Measure to rank by; else what the sweep or estimator says.", metavar="MEASURE")
@@ -248,9 +243,6 @@ def compare(
     if found.damaged:
         rows = [[name, f"damaged: {why}"] for name, why in found.damaged.items()]
         print_table(["run", "state"], rows)
-
-
-# ----------------------------------------------------------------------------------------- tables
 
 
 def print_table(

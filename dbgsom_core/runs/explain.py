@@ -33,8 +33,6 @@ from dbgsom_core.tables import CsvDialect, Faults, as_texts, unseen_sentences
 FORMATS = ("csv", "json", "npz")
 _NEXT = 5  # variants that are tried
 
-# ------------------------------------------------------------------------------------- explain
-
 
 @dataclass(frozen=True)
 class Explained:
@@ -91,9 +89,6 @@ def explain_row(
             like.append({"row": place, "ids": own, "target": y, "distance": distance})
     target = (model.columns and model.columns.target) or "target"
     return Explained(explanation, like, notes, target, ids)
-
-
-# ------------------------------------------------------------------------------------- explore
 
 
 def explore(
@@ -223,9 +218,6 @@ class BestTwo:
                 beside = model_view(second, data, run_beside, title(other, best))
                 return replace(model_view(first, data, run, title(best, other)), other=beside)
         return None
-
-
-# -------------------------------------------------------------------------------------- export
 
 
 def exported(model: FittedModel, form: str, names: Sequence[str] | None = None) -> bytes:

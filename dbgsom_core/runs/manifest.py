@@ -12,6 +12,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, field_validator
@@ -78,9 +79,6 @@ class Manifest(BaseModel):
         return rankings
 
 
-# ----------------------------------------------------------------------------------- parameters
-
-
 def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     """Return the parameters of a run; every run has the common keys, so that they compare."""
     resolved = experiment.resolved
@@ -96,7 +94,7 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
             for part, section in sections.items()
         },
     }
-    params = _params(
+    params = estimator_params(
         estimator,
         experiment.dataset_name,
         [step.name for step in experiment.prepare],
@@ -107,18 +105,13 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     return params | {key: value for key, value in written.items() if is_reference(value)}
 
 
-def estimator_params(estimator: Any, dataset: str, prepare: Iterable[str]) -> dict[str, Value]:
-    """Return the parameters of an estimator that no configuration describes, as `flat_params`."""
-    return _params(estimator, dataset, prepare, None, {}, {})
-
-
-def _params(
+def estimator_params(
     estimator: Any,
     dataset: str,
     prepare: Iterable[str],
-    split: Mapping[str, Any] | None,
-    others: Mapping[str, Component],
-    sections: Mapping[str, Any],
+    split: Mapping[str, Any] | None = None,
+    others: Mapping[str, Component] = MappingProxyType({}),
+    sections: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Value]:
     """Return parameters of an estimator's parts and ``others``, described by their ``sections``."""
     parts, seed = estimator.parts(), estimator.random_state
@@ -242,9 +235,6 @@ def _flat(value: Any) -> Value:
     return "none" if value is None else str(value)
 
 
-# ---------------------------------------------------------------------------------------- names
-
-
 def default_name(
     experiment: Experiment, estimator: Any, params: Mapping[str, Any] | None = None
 ) -> str:
@@ -285,9 +275,6 @@ def data_title(section: Any, name: str) -> str:
         return name
     stem = re.split(r"[/\\]", path)[-1].lstrip(".").partition(".")[0].strip()
     return as_text(stem)[:_LONGEST_STEM] or name
-
-
-# ---------------------------------------------------------------------------------- environment
 
 
 def describe_environment(

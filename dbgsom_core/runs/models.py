@@ -51,8 +51,6 @@ _MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
 _LISTED = 5  # names in a note
 _OF_NOVELTY = frozenset({"novelty", "pvalue", "outlier"})
 
-# --------------------------------------------------------------------------------- by name
-
 
 @dataclass(frozen=True)
 class FoundModel:
@@ -128,9 +126,6 @@ def model_of(path: Path) -> FittedModel:
     """Load a model file as a `FittedModel`, whatever was saved."""
     model = load(path)
     return model if isinstance(model, FittedModel) else FittedModel((), model)
-
-
-# ------------------------------------------------------------------------- the rows of a file
 
 
 class SampleBatch(NamedTuple):
@@ -308,9 +303,6 @@ def _as_options(message: str) -> str:
     message = message.replace("set encoding to that of the file,", "say which with --encoding,")
     message = message.replace("set encoding to", "give --encoding")
     return message.replace("mark ',': write", "mark ',': give --decimal ., or write")
-
-
-# ----------------------------------------------------------------------------------- prediction
 
 
 def predict_file(

@@ -61,9 +61,6 @@ class Ended:
     error: BaseException | None = None
 
 
-# --------------------------------------------------------------------- in the sweep's process
-
-
 class Processes:
     """Slots that each run one child of a sweep at a time; leaving the context ends them all.
 
@@ -240,9 +237,6 @@ def show(display: object, method: str, **event: Any) -> None:
     """Call a method of the display, if it has it; what it raises ends no sweep."""
     with suppress(Exception):
         call(display, method, event)
-
-
-# ------------------------------------------------------------------------- in a child's process
 
 
 def _work(pipe: Any, threads: int, level: int) -> None:

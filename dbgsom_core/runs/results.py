@@ -42,8 +42,6 @@ _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning,
 _ROWS, _CELLS = 1 << 16, 1 << 20  # of a batch at most: rows, and numbers in their samples
 _EXACT_POWERS = 22  # of 10, in float64
 
-# ------------------------------------------------------------------------------------- figures
-
 
 def view_of_run(
     estimator: Any, evaluation: Evaluation, part: Part, data: Data, steps: Any, title: str
@@ -113,9 +111,6 @@ def add_note(notes: list[str], text: str, level: int = logging.WARNING) -> None:
     """Add a note to those of the report, and log it now."""
     notes.append(text)
     log.log(level, "%s", text)
-
-
-# -------------------------------------------------------------------------------------- tables
 
 
 def tables_of(
@@ -216,9 +211,6 @@ def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any] | 
             return None
         prototypes = undo(prototypes)
     return np.asarray(prototypes)
-
-
-# ----------------------------------------------- estimators that were fitted without a run
 
 
 def data_name(X: Any) -> str:

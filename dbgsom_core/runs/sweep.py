@@ -298,9 +298,6 @@ def _shared_data(sweep: Sweep, begun: Mapping[str, StoredRun]) -> tuple[Data | N
     return (loaded[0][1], notes) if len(loaded) == 1 else (None, ())
 
 
-# ------------------------------------------------------------------------------- the leaderboard
-
-
 class Leaderboard:
     """Ranks the variants of a sweep as `compare` does, while it goes on and at its end."""
 
@@ -359,9 +356,6 @@ class Leaderboard:
                 entry = make_entry(self._runs[name], in_units, self._registry)
                 self._entries[name, in_units] = entry
         return group_runs(self._entries[name, in_units] for name in names)
-
-
-# ----------------------------------------------------------------------- searching with Optuna
 
 
 def optuna() -> Any:
