@@ -187,7 +187,6 @@ class Output:
         return sys.stderr if isinstance(sys.stderr, JsonLines) else None
 
     def event(self, level: str, event: str, message: str, **fields: Any) -> None:
-        """Write an event: its message as text, or everything as one line of JSON."""
         if self.lines is None:
             click.echo(message, err=True)
         else:
@@ -198,7 +197,6 @@ output = Output()
 
 
 def print_notes(notes: Iterable[str]) -> None:
-    """Print what a reader should know beside the answer, on standard error."""
     for note in notes:
         click.echo(f"note: {note}", err=True)
 
@@ -211,7 +209,6 @@ class JsonLines:
         self._begun = ""
 
     def event(self, level: str, event: str, **fields: Any) -> None:
-        """Write one object: ``time`` (UTC), ``level``, ``event``, and then ``fields``."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         record = {"time": time, "level": level, "event": event, **fields}
         self._stream.write(json.dumps(_json_value(record), allow_nan=False, default=str) + "\n")
@@ -373,7 +370,6 @@ def is_strict() -> bool:
 
 
 def open_registry(*, warn: bool = False) -> Registry:
-    """Return the registry of plugins that the options of the command ask for."""
     registry = get_registry()
     if is_strict() and registry.broken:
         raise PluginError(

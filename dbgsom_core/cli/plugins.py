@@ -171,7 +171,6 @@ def show_component(name: str, as_json: bool) -> None:
 
 
 def find_components(name: str, registry: Registry) -> list[Offered]:
-    """Return the components of a name, or of ``distribution:name``."""
     distribution, _, bare = name.rpartition(":")
     offers = _offered_components(registry)
     found = [

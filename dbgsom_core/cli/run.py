@@ -145,7 +145,6 @@ def _run_file(
 def _run_loaded(
     loaded: Experiment | Sweep, registry: Registry, stored: StoredRun | None, how: dict[str, Any]
 ) -> int:
-    """Run an experiment or a sweep and print its result; return the exit code."""
     if not isinstance(loaded, Sweep):
         # Scikit-learn imports scipy.stats, half a second of work, which few runs use.
         with lazy_import("scipy.stats"), _ResumeHint() as hint, show_progress() as display:
@@ -230,7 +229,6 @@ def _print_sweep(
 
 
 def _print_places(folder: Path, tracking: Tracking) -> None:
-    """Print where a run folder and its report are, and how trackers show the run, or all runs."""
     click.echo(f"run folder: {folder}")
     if exists(page := RunFiles(folder).page):
         click.echo(f"report: {page}")
@@ -257,7 +255,6 @@ def _shell_name(folder: Path) -> str:
 
 @contextmanager
 def show_progress(runs: int = 1) -> Iterator[Any]:
-    """Yield a callback that shows the progress of so many runs, or nothing with ``-q``."""
     if output.quiet:
         yield object()
     elif output.lines is not None:
@@ -352,7 +349,6 @@ class TextDisplay:
                 self.say(f"{state.number}{line(last)}  {how} in {last.seconds:.2f} s")
 
     def say(self, text: str) -> None:
-        """Print a sentence, above the bars where there are any."""
         if self._bar is None:
             _print(text)
         else:

@@ -288,7 +288,6 @@ def cell(value: Any) -> str:
 
 
 def print_measures(measures: Mapping[str, float], view: Any, registry: Registry) -> None:
-    """Print final measures: a row each, a column for the training and one for the test part."""
     from dbgsom_core.runs.ranking import best_end
 
     parts = [part for part in ("train", "test", "test_std") if _has_part(measures, part)]
@@ -314,7 +313,6 @@ def print_measures(measures: Mapping[str, float], view: Any, registry: Registry)
 
 
 def print_children(children: Sequence[tuple[str, Mapping[str, float]]], registry: Registry) -> None:
-    """Print the runs of a sweep and their main measures, of the test part where there is one."""
     from dbgsom_core.runs.ranking import best_end, with_arrow
 
     part = "test" if any(_has_part(measures, "test") for _, measures in children) else "train"
@@ -326,7 +324,6 @@ def print_children(children: Sequence[tuple[str, Mapping[str, float]]], registry
 
 
 def print_rankings(rankings: Sequence[Ranking], registry: Registry) -> None:
-    """Print the variants of a sweep, best first, a table for each data set."""
     from dbgsom_core.runs.compare import same_mean, value_of
     from dbgsom_core.runs.ranking import best_end, with_arrow
 

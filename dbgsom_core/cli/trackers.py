@@ -88,7 +88,6 @@ def _runs_to_sync(what: Sequence[str], root: Path, dry_run: bool) -> list[Stored
 
 
 def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> tuple[int, int]:
-    """Bring the trackers of a run up to date, or list what they lack."""
     folder, lacking, complete = stored.files.folder, 0, 0
     for name, tracker in tracking_of(stored, registry):
         abilities = TrackerAbilities.of(tracker)
@@ -168,7 +167,6 @@ def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, r
 def _find_subject(
     what: str | None, runs: Path, registry: Registry
 ) -> tuple[Tracking, str | None, Path | None]:
-    """Return the trackers, the experiment, and the folder of a run or sweep that ``what`` means."""
     if what is None:
         return default_tracking(registry), None, None
     if exists(what) and not Path(what).is_dir():
@@ -233,7 +231,6 @@ def _wait_until_it_answers(page: Page, server: subprocess.Popen[bytes]) -> None:
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the server and the processes that it began."""
     for name in ("SIGTERM", "SIGKILL"):
         if sys.platform == "win32":
             server.terminate()

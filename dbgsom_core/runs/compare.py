@@ -438,7 +438,6 @@ def _lead(table: Table, row: Row) -> str:
 
 
 def baseline_text(table: Table) -> str:
-    """Return what an answer that learns nothing would measure; empty where it is not known."""
     known = table.baseline
     return "" if known is None else f"baseline: {number(known)} ({_baseline_name(table)})"
 
@@ -449,7 +448,6 @@ def _baseline_name(table: Table) -> str:
 
 
 def leader_text(table: Table) -> str:
-    """Return which variant of a sweep that goes on is best."""
     best = table.ranked[0]
     values = value_of(best.mean, best.deviation)
     if any(row.seeds > 1 for row in table.ranked):
@@ -500,7 +498,6 @@ def adjusted_for(table: Table) -> str:
 
 
 def rank_verdict(ranking: MeanRanks) -> str:
-    """Return which variant has the best mean rank, and how sure that is."""
     means, test = ranking.means, ranking.test
     where = f"over {len(ranking.tables)} data sets"
     equal = int((means == means[0]).sum())
@@ -579,7 +576,6 @@ def rank_columns(ranking: MeanRanks) -> Cells:
 
 
 def table_title(table: Table) -> str:
-    """Return what a table is of: data, measure, direction, and how many seeds and folds."""
     criterion, facts = table.criterion, table.data
     parts = [table.name]
     if {"samples", "features"} <= set(facts):

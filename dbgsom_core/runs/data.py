@@ -43,13 +43,11 @@ _SUBSAMPLE_BYTES = 1 << 26
 
 
 def load_section(dataset: Any, folder: str | None = None) -> Data:
-    """Load what the section ``dataset`` of a configuration describes, see `load_data`."""
     experiment = parse_experiment({"experiment": "source", "dataset": dataset, "tracking": []})
     return load_data(experiment if folder is None else replace(experiment, folder=Path(folder)))
 
 
 def load_data(experiment: Experiment) -> Data:
-    """Load the data set of an experiment; `DataError` where its parts cannot use it."""
     data = _load(experiment, experiment.dataset)
     name, X, y = experiment.data_called, data.X, data.y
     if len(X) < LEAST_ROWS:
@@ -68,7 +66,6 @@ def load_data(experiment: Experiment) -> Data:
 
 
 def load_test(experiment: Experiment, data: Data) -> Data | None:
-    """Load the data set that ``split.test`` keeps for testing, its columns as those of ``data``."""
     if experiment.split is None or experiment.split.test is None:
         return None
     loaded, name = _load(experiment, experiment.split.test), "split.test"
@@ -112,7 +109,6 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
 
 
 def _same_columns(data: Data, test: Data) -> Any:
-    """Return the samples to test on with their columns as in the data to train on."""
     names, found = data.feature_names, test.feature_names
     if names is None or found is None or list(names) == list(found):
         if data.X.shape[1] != test.X.shape[1]:
@@ -143,7 +139,6 @@ def _same_columns(data: Data, test: Data) -> Any:
 
 
 def same_data(first: Experiment, second: Experiment) -> bool:
-    """Return whether two experiments load the same data, and check it alike."""
     same_set = (first.dataset_name, first.dataset) == (second.dataset_name, second.dataset)
     same_reader = first.engine == second.engine  # which may want it left where it is
     return same_set and same_reader and first.model.estimator == second.model.estimator
@@ -166,7 +161,6 @@ def digest(data: Data) -> str:
 
 
 def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> dict[str, Any]:
-    """Return what a manifest says of the data: name, samples, features, classes and digest."""
     regresses = experiment.model.estimator == "regressor"
     facts = {
         "name": experiment.dataset_name,
@@ -200,7 +194,6 @@ def n_classes(y: NDArray[Any]) -> int:
 def check_part(
     experiment: Experiment, X: NDArray[Any] | None, y: NDArray[Any] | None, part: str
 ) -> None:
-    """Raise `DataError` for a part, to train on or to test on, that lacks values or classes."""
     trains = part.startswith("the part to train on")
     if X is not None and not isinstance(X, BlockTable) and X.dtype.kind == "f" and has_missing(X):
         missing = np.isnan(X)
@@ -340,7 +333,6 @@ def make_fold(
     test: Rows | None,
     test_data: Data | None = None,
 ) -> Fold:
-    """Return one division of the data, its prepare steps fitted on the part to train on."""
     y = data.y
     steps = make_steps(experiment)
     y_train = None if y is None else y[train]

@@ -60,7 +60,6 @@ def forecast(
 
 
 def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[Line]:
-    """Say which runs there would be, and what they would take if each were as the first one."""
     if sweep.optimization is not None:
         optuna()
     loaded: list[tuple[Experiment, Data]] = []

@@ -53,7 +53,6 @@ def explain_row(
     nearest: int = 5,
     dialect: CsvDialect = UNKNOWN,
 ) -> Explained:
-    """Say why a model answers to one row of a file as it does."""
     model = found.model
     samples = FileSamples(source, model, dialect, found.dialect)
     batch = samples.row(row)
@@ -169,7 +168,6 @@ def _read(source: str, found: FoundModel, dialect: CsvDialect, notes: list[str])
 
 
 def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, title: str) -> MapView:
-    """Return the map of a model with raw samples, as figures see it."""
     estimator = model.estimator
     try:
         X = model.prepare(data.X)
@@ -194,8 +192,6 @@ class BestTwo:
         self._runs, self._data = runs, data
 
     def __call__(self, ranking: Ranking) -> MapView | None:
-        """Return the best map beside the next."""
-
         def model(variant: Variant) -> FittedModel:
             return model_of(RunFiles(self._runs[variant.runs[0]][1].folder).model)
 

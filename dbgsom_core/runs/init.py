@@ -118,13 +118,11 @@ class ColumnProfile:
 
     @property
     def has_classes(self) -> bool:
-        """Whether its values can be classes: few words, or few integers."""
         few = 2 <= self.values <= MOST_CLASSES
         return few and (self.kind == "category" or (self.kind == "number" and self.whole))
 
     @property
     def is_binary(self) -> bool:
-        """Whether its values are 0 and 1, or false and true."""
         values = {one.lower().removesuffix(".0") for one in self.examples}
         return self.kind == "number" and values in ({"0", "1"}, {"false", "true"})
 
@@ -253,7 +251,6 @@ class TableProfile:
 
 
 def profile_data(given: str, registry: Any) -> TableProfile:
-    """Profile a file, or a data set that a plugin offers by this name."""
     path, names = Path(given).expanduser(), registry.names("dataset")
     if not exists(path):
         if given not in names:
@@ -326,7 +323,6 @@ def _columnar(given: str, format: str | None = None) -> TableProfile:
 
 
 def _csv(given: str, path: Path) -> TableProfile:
-    """Profile a CSV file by its beginning."""
     with reading(given, "text"), open_packed(given) as file:
         head = file.read(_WHOLE + 1)
         complete, is_plain = len(head) <= _WHOLE, file.seekable()
@@ -492,7 +488,6 @@ def _named_target(profile: TableProfile, name: str) -> ColumnProfile:
 
 
 def _roles(profile: TableProfile, target: ColumnProfile | None) -> list[Role]:
-    """Return the role of each column, by the rules that the comments of the file state."""
     keys = {"id": "id", "category": "categorical", "date": "dates", "number": ""}
     reasons = {"empty": "no value at all", "constant": "one value only"}
     roles, seen = list[Role](), set() if target is None else {target.name}

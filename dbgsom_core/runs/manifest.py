@@ -113,7 +113,6 @@ def estimator_params(
     others: Mapping[str, Component] = MappingProxyType({}),
     sections: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Value]:
-    """Return parameters of an estimator's parts and ``others``, described by their ``sections``."""
     parts, seed = estimator.parts(), estimator.random_state
     widths, growing = dict(parts.kernel), dict(_base_growth(parts.growth))
     init, schedule = parts.init, parts.schedule
@@ -245,7 +244,6 @@ def default_name(
 
 
 def name_of_parts(estimator: Any, dataset: str, written: Mapping[str, Any]) -> str:
-    """Return the name of a run of an estimator on a data set; ``written`` replaces its parts."""
     parts = estimator.parts()
     growth, base = _name("growth", parts.growth), _base_growth(parts.growth)
     if base is not parts.growth:
@@ -280,7 +278,6 @@ def data_title(section: Any, name: str) -> str:
 def describe_environment(
     registry: Registry, experiment: Any, parts: Parts | None = None
 ) -> dict[str, Any]:
-    """Return what a run depends on, as JSON values: versions, machine, git, components."""
     packages = (name for tracker in registry.trackers().values() for name in tracker.packages)
     environment = {
         "python": platform.python_version(),
@@ -357,7 +354,6 @@ def describe_components(
 
 
 def model_parts(experiment: Experiment) -> dict[str, Component]:
-    """Return the components of an experiment's model and its engine, by their keys."""
     given = {**experiment.model.params, "engine": experiment.engine}
     return {kind: part for kind, part in given.items() if isinstance(part, Component)}
 

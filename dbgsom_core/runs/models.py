@@ -81,7 +81,6 @@ class FoundModel:
 
 
 def find_model(name: str, root: Path, registry: Registry, uri: str | None = None) -> FoundModel:
-    """Load the model that a name means: a file, a run, an experiment, or a tracker's address."""
     for tracker, traits in registry.trackers().items():
         if name.startswith(traits.addresses):
             with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +122,6 @@ def training_data(run: StoredRun, registry: Registry) -> tuple[Data, bool]:
 
 
 def model_of(path: Path) -> FittedModel:
-    """Load a model file as a `FittedModel`, whatever was saved."""
     model = load(path)
     return model if isinstance(model, FittedModel) else FittedModel((), model)
 
@@ -197,7 +195,6 @@ class FileSamples:
             first += batch.num_rows
 
     def row(self, number: int) -> SampleBatch:
-        """Return one row; faults of others do not count."""
         first = 0
         for batch in self._read():
             if number < first + batch.num_rows:
@@ -247,7 +244,6 @@ class FileSamples:
     def _carried(
         self, names: Sequence[str], columns: Columns | None, keep: Sequence[str]
     ) -> tuple[dict[str, int], dict[str, int]]:
-        """Return the places of the columns that are carried along, by their names."""
         if self._reader.format == "npy":
             if keep:
                 raise DataError(f"{self.path} has no columns by name: leave out --keep")

@@ -114,7 +114,6 @@ def run_experiment(
     registry: Registry,
     stored: StoredRun | None = None,
 ) -> Outcome:
-    """Run one experiment, see `run_task`."""
     return run_task(Task(experiment, stored=stored), callbacks, registry)
 
 
@@ -181,7 +180,6 @@ class Setup:
 
 
 def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
-    """Load the data, check, divide and prepare it, and build the estimator."""
     data = load_data(experiment) if data is None else data
     test = load_test(experiment, data)
     fold = final_fold(experiment, data, test)
@@ -413,7 +411,6 @@ class _Evaluator:
     def evaluate(
         self, estimator: Any, part: Part, name: str, *, of_fold: bool = False
     ) -> tuple[Evaluation, Part, dict[str, float]]:
-        """Return the map beside samples of a part, these, and measures by their logged names."""
         some, seed = subsample(part, self.experiment.seed), self.experiment.seed
         found = estimator.evaluate(
             some.X, y=some.y, predictions=estimator.predict(some.X), seed=seed
@@ -441,7 +438,6 @@ class _Evaluator:
         return found, some, values
 
     def stability(self, estimator: Any, part: Part) -> Stability | None:
-        """Return how stable the map is under resampling, where that is configured."""
         settings = self.experiment.stability
         if settings is None:
             return None

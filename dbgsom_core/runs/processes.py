@@ -88,7 +88,6 @@ class Processes:
         return bool(self._busy)
 
     def start(self, task: Task) -> None:
-        """Give a child to a free slot; `DbgsomError`: it cannot be sent to another process."""
         try:
             content = pickle.dumps(task)
         except Exception as error:
@@ -176,7 +175,6 @@ class _Slot:
         self.run: Run | None = None
 
     def start(self, task: Task, content: bytes) -> None:
-        """Run a child."""
         if self.process is None or not self.process.is_alive():
             self.close()
             self.pipe, child_end = _SPAWN.Pipe()
@@ -191,7 +189,6 @@ class _Slot:
             self.pipe.send_bytes(content)
 
     def how_it_died(self) -> str:
-        """Return how its process ended that should not have."""
         self.process.join()
         pid, code = self.process.pid, self.process.exitcode
         if code >= 0:
@@ -204,7 +201,6 @@ class _Slot:
         return f"its process {pid} was ended by {name}{memory}"
 
     def close(self) -> None:
-        """End its process, at once where a child is still running."""
         if self.process is None:
             return
         self.pipe.close()
@@ -240,7 +236,6 @@ def show(display: object, method: str, **event: Any) -> None:
 
 
 def _work(pipe: Any, threads: int, level: int) -> None:
-    """Run the tasks that come, until the sweep has no more."""
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
@@ -294,7 +289,6 @@ class _Worker:
         self._last: EpochRecord | None = None
 
     def run(self, content: bytes) -> tuple[Run, dict[str, float], tuple[str, ...]]:
-        """Run a child; return its run, measures and notes."""
         try:
             task: Task = pickle.loads(content)
         except Exception as error:

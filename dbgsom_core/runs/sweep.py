@@ -140,7 +140,6 @@ class _Children:
         self.failed: dict[str, BaseException] = {}
 
     def run_here(self, data: Data | None, notes: Sequence[str], touch: Any) -> None:
-        """Run the children in this process, one after the other."""
         while (task := self._next_task()) is not None:
             try:
                 done = run_task(task, self._callbacks, self._registry, data, notes)
@@ -152,7 +151,6 @@ class _Children:
             self._end(ended)
 
     def run_beside(self, processes: Processes, touch: Any) -> None:
-        """Run the children in other processes."""
         while True:
             while processes.free and (task := self._next_task()) is not None:
                 processes.start(task)
@@ -215,7 +213,6 @@ class _Children:
         return (self._done[child.name] for child in order if child.name in self._done)
 
     def result(self, data: Data | None) -> RunResult:
-        """Return the result of the sweep: its children, and which variant is best."""
         notes = [f"{name} failed: {_reason(error)}" for name, error in self.failed.items()]
         notes += () if self._trials is None else self._trials.notes
         if not self._done:
@@ -308,7 +305,6 @@ class Leaderboard:
         self.criterion: RankingCriterion | None = None  # known once a run has what ranks
 
     def add(self, child: Child, run: Run, measures: Mapping[str, float]) -> None:
-        """Add a finished run."""
         known = {"id": run.id, "name": run.name, "data": run.data, "varies": run.varies}
         known |= {"config": child.experiment.resolved, "measures": measures}
         self._runs[child.name] = read_run(run.folder).model_copy(update=known)
@@ -324,7 +320,6 @@ class Leaderboard:
         return find_criterion(self._sweep.decide, kinds, names, self._registry)
 
     def leader(self, child: Child) -> str:
-        """Return a sentence on the best variant until now, on the data set of a run."""
         criterion = self.criterion
         if criterion is None:
             return ""
@@ -337,7 +332,6 @@ class Leaderboard:
         return f"best so far{where}: {leader_text(table)}"
 
     def rankings(self, order: Iterable[str]) -> list[Ranking]:
-        """Return the variants on each data set, best first; nothing where nothing ranks."""
         criterion = self._find_criterion()
         if criterion is None:
             return []
@@ -488,7 +482,6 @@ class Trials:
         )
 
     def _chosen_before(self, before: Mapping[str, StoredRun]) -> dict[int, Chosen]:
-        """Return what earlier trials chose, by number, from what their children vary."""
         found: dict[int, Chosen] = {}
         for name, stored in before.items():
             number = name.partition(":")[0]
