@@ -151,7 +151,7 @@ def _run_loaded(
             done = execute(loaded, registry, [hint, display], stored)
         if not output.quiet:
             print_measures(done.result.measures, done.result.view, registry)
-            _print_places(done.run.folder, loaded.tracking)
+            _print_paths(done.run.folder, loaded.tracking)
         return 0
     with _ResumeHint() as hint, show_progress(loaded.runs) as display:
         outcome = execute(loaded, registry, [hint, display], stored, **how, display=display)
@@ -159,7 +159,7 @@ def _run_loaded(
     if not output.quiet:
         children = [(child.run.name, child.result.measures) for child in outcome.children]
         _print_sweep(outcome.result.rankings, children, folder, registry)
-        _print_places(folder, loaded.children[0].experiment.tracking)
+        _print_paths(folder, loaded.children[0].experiment.tracking)
     for name, why in outcome.failed.items():
         click.echo(f"failed: {name}: {why}", err=True)
     if outcome.failed and not output.quiet:
@@ -191,7 +191,7 @@ def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[s
             _print_sweep(stored.rankings, children, stored.files.folder, registry)
         else:
             print_measures(stored.measures, None, registry)
-        _print_places(stored.files.folder, experiments[0].tracking)
+        _print_paths(stored.files.folder, experiments[0].tracking)
     return 0
 
 
@@ -228,7 +228,7 @@ def _print_sweep(
         click.echo(f"how sure that is: dbgsom compare {_shell_name(folder)}")
 
 
-def _print_places(folder: Path, tracking: Tracking) -> None:
+def _print_paths(folder: Path, tracking: Tracking) -> None:
     click.echo(f"run folder: {folder}")
     if exists(page := RunFiles(folder).page):
         click.echo(f"report: {page}")

@@ -383,7 +383,7 @@ def verdict(table: Table) -> str:
         which = "the other" if len(others) == 1 else f"{len(unsure)} of the other {len(others)}"
         text = (
             f"No clear winner yet: {best.variant} has the best {measure}, {value}, but the test "
-            f"does not tell it from {which}. {_what_would_tell(table, unsure[0])}"
+            f"does not tell it from {which}. {_lead_text(table, unsure[0])}"
         )
     else:
         largest = max(row.holm for row in others if row.holm is not None)
@@ -417,7 +417,7 @@ def _untested(table: Table) -> str:
     )
 
 
-def _what_would_tell(table: Table, row: Row) -> str:
+def _lead_text(table: Table, row: Row) -> str:
     """Return how far the next variant is behind, and what would tell whether it is."""
     if row.difference is None:
         return f"It has no seed or fold in common with {row.variant}."

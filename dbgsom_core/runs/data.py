@@ -218,7 +218,7 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
     def called(column: Any) -> str:
         return str(column) if names is None else f"'{names[int(column)]}'"
 
-    def first_place(bad: NDArray[np.bool_]) -> str:
+    def first_cell(bad: NDArray[np.bool_]) -> str:
         row, column = np.argwhere(bad)[0]
         columns = int(bad.any(axis=0).sum())
         more = f" ({columns} columns)" if columns > 1 else ""
@@ -238,7 +238,7 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
             return
     infinite, gaps = np.isinf(X), np.isnan(X)
     if infinite.any():
-        yield f"holds {infinite.sum()} infinite value(s), in {first_place(infinite)}"
+        yield f"holds {infinite.sum()} infinite value(s), in {first_cell(infinite)}"
     if not gaps.any():
         return
     filled = any(fills_gaps(step.name) for step in experiment.prepare)
@@ -246,7 +246,7 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
     metric = registry.build("metric", experiment.model.params.get("metric", "euclidean"))
     if not filled and "missing" not in MetricAbilities.of(metric).handles:
         yield (
-            f"holds {gaps.sum()} missing value(s), in {first_place(gaps)}, and metric "
+            f"holds {gaps.sum()} missing value(s), in {first_cell(gaps)}, and metric "
             f"'{registry.name_of('metric', metric)}' takes none: drop or fill them, or take "
             "one that does, such as euclidean or manhattan"
         )

@@ -176,7 +176,7 @@ class FileSamples:
         names = numbered(self._reader.names)
         self.ids, self._annotations = self._carried(names, columns, keep or ())
         if columns is None or self._reader.format == "npy":
-            columns, self._places = self._by_place(names, model, keep)
+            columns, self._places = self._by_order(names, model, keep)
         else:
             self._places, strange = columns.places(self._reader.names, path)
             ignored = [f"'{short(name)}'" for name in strange if name not in self.ids]
@@ -258,7 +258,7 @@ class FileSamples:
         rest = [name for name in beside if name in places and name not in ids]
         return {name: places[name] for name in ids}, {name: places[name] for name in rest}
 
-    def _by_place(
+    def _by_order(
         self, names: Sequence[str], model: FittedModel, keep: Sequence[str] | None
     ) -> tuple[Columns, list[int]]:
         first = model.steps[0][1] if model.steps else model.estimator
