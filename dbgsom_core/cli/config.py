@@ -33,7 +33,7 @@ from dbgsom_core.runs.stored_runs import find_folder, find_run
 from dbgsom_core.tables.safe_files import exists, write_atomically
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.init import ColumnProfile, Role, Suggestion, TableProfile
+    from dbgsom_core.runs.init import ColumnProfile, Suggestion, TableProfile
 
 _MOST_COLUMNS = 40  # in the table
 _BECOMES = {"": "feature", "categorical": "one column a value"}
@@ -198,8 +198,7 @@ def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
     if number:
         settings = "".join(f"; {key} {value!r}" for key, value in profile.options.items())
         lines[0] += f"{number} column{'s' * (number != 1)}{settings}"
-        both = list(zip(profile.columns, suggestion.roles, strict=True))
-        rows = [_column_row(column, role, suggestion) for column, role in both[:_MOST_COLUMNS]]
+        rows = [_column_row(one, suggestion) for one in suggestion.columns[:_MOST_COLUMNS]]
     else:
         lines[0] += f"{len(profile.spreads)} features"
     if profile.complete and profile.rows < LEAST_ROWS:
@@ -213,19 +212,19 @@ def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
                 click.echo(f"… and {number - len(rows)} more columns")
 
 
-def _column_row(column: ColumnProfile, role: Role, suggestion: Suggestion) -> list[Any]:
+def _column_row(column: ColumnProfile, suggestion: Suggestion) -> list[Any]:
     kind: str = column.kind
     if kind == "number":
         kind += f" in {column.unit}" * bool(column.unit)
     elif kind == "date":
         kind += f" {' or '.join(column.date_formats)}"
-    if role.key == "drop":
-        becomes = f"dropped: {role.reason}"
-    elif role.key == "dates":
+    if column.role == "drop":
+        becomes = f"dropped: {column.reason}"
+    elif column.role == "dates":
         counted = suggestion.config["dataset"]["dates"] == "ordinal"
         becomes = "feature: days" if counted else "kept beside the samples: dates"
     else:
-        becomes = _BECOMES.get(role.key, role.key)
+        becomes = _BECOMES.get(column.role, column.role)
     examples = ", ".join(" ".join(value.split())[:16] for value in column.examples[:3])
     return [
         " ".join(column.name.split())[:40] or f"({column.place})",
