@@ -47,7 +47,6 @@ for command in (
 
 
 def main() -> None:
-    """Run the command line and exit; known errors become plain sentences."""
     shutdown.signal = None
     output.quiet, output.verbose = False, 0
     if not os.environ.get("FORCE_COLOR"):  # older rich takes what is empty for set
@@ -68,7 +67,6 @@ def main() -> None:
 
 
 def _report(error: BaseException) -> int:
-    """Print what ended the command, and return its exit code."""
     if isinstance(error, click.Abort) and isinstance(error.__cause__, EOFError):
         error = error.__cause__  # click takes it for a person's Ctrl-D
     try:

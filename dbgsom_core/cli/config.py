@@ -15,6 +15,7 @@ from dbgsom_core.cli.console import (
     check_output,
     json_option,
     open_registry,
+    option,
     plugin_options,
     print_notes,
     runs_option,
@@ -31,7 +32,7 @@ from dbgsom_core.runs.stored_runs import find_folder, find_run
 from dbgsom_core.tables.safe_files import exists, write_atomically
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.init import ColumnProfile, Role, Suggestion, TableProfile
+    from dbgsom_core.runs.init import ColumnProfile, Suggestion, TableProfile
 
 _MOST_COLUMNS = 40  # in the table
 _BECOMES = {"": "feature", "categorical": "one column a value"}
@@ -45,8 +46,8 @@ def config() -> None:
 @config.command()
 @click.argument("file", type=click.Path())
 @set_option
-@click.option("--no-defaults", is_flag=True, help="Leave out defaults.")
-@click.option("--plain", is_flag=True, help="Leave out the origins.")
+@option("--no-defaults", "Leave out defaults.", is_flag=True)
+@option("--plain", "Leave out the origins.", is_flag=True)
 @json_option(help="Print value and origin of each key as JSON.")
 @runs_option
 @plugin_options
@@ -75,7 +76,7 @@ def show(
 @config.command()
 @click.argument("first", type=click.Path())
 @click.argument("second", type=click.Path())
-@click.option("--no-defaults", is_flag=True, help="Compare only what was written.")
+@option("--no-defaults", "Compare only what was written.", is_flag=True)
 @json_option(help="Print JSON.")
 @runs_option
 @plugin_options
@@ -115,7 +116,7 @@ def _side_lines(side: Side | None) -> Iterator[str]:
 
 
 @click.command()
-@click.option("-o", "--output", type=click.Path(), help="Write to this file.")
+@option("-o --output", "Write to this file.", type=click.Path())
 @plugin_options
 def schema(output: str | None) -> None:
     """Print the JSON Schema of configurations.
@@ -156,14 +157,9 @@ def _explain(name: str, overrides: Sequence[str], runs: str, *, defaults: bool) 
 
 @click.command()
 @click.argument("data")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(),
-    help="The file to write; by default DATA's name with .yaml.",
-)
-@click.option("--target", metavar="NAME", help="The column to predict; without it a guess.")
-@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
+@option("-o --output", "The file to write; else DATA's name with .yaml.", type=click.Path())
+@option("--target", "The column to predict; without it a guess.", metavar="NAME")
+@option("--force", "Overwrite the file if it exists.", is_flag=True)
 @plugin_options
 def init(data: str, output: str | None, target: str | None, force: bool) -> None:
     """Look at DATA and write a configuration to begin with.
@@ -201,8 +197,7 @@ def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
     if number:
         settings = "".join(f"; {key} {value!r}" for key, value in profile.options.items())
         lines[0] += f"{number} column{'s' * (number != 1)}{settings}"
-        both = list(zip(profile.columns, suggestion.roles, strict=True))
-        rows = [_column_row(column, role, suggestion) for column, role in both[:_MOST_COLUMNS]]
+        rows = [_column_row(one, suggestion) for one in suggestion.columns[:_MOST_COLUMNS]]
     else:
         lines[0] += f"{len(profile.spreads)} features"
     if profile.complete and profile.rows < LEAST_ROWS:
@@ -216,19 +211,19 @@ def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
                 click.echo(f"… and {number - len(rows)} more columns")
 
 
-def _column_row(column: ColumnProfile, role: Role, suggestion: Suggestion) -> list[Any]:
+def _column_row(column: ColumnProfile, suggestion: Suggestion) -> list[Any]:
     kind: str = column.kind
     if kind == "number":
         kind += f" in {column.unit}" * bool(column.unit)
     elif kind == "date":
         kind += f" {' or '.join(column.date_formats)}"
-    if role.key == "drop":
-        becomes = f"dropped: {role.reason}"
-    elif role.key == "dates":
+    if column.role == "drop":
+        becomes = f"dropped: {column.reason}"
+    elif column.role == "dates":
         counted = suggestion.config["dataset"]["dates"] == "ordinal"
         becomes = "feature: days" if counted else "kept beside the samples: dates"
     else:
-        becomes = _BECOMES.get(role.key, role.key)
+        becomes = _BECOMES.get(column.role, column.role)
     examples = ", ".join(" ".join(value.split())[:16] for value in column.examples[:3])
     return [
         " ".join(column.name.split())[:40] or f"({column.place})",

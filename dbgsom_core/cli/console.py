@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -187,7 +187,6 @@ class Output:
         return sys.stderr if isinstance(sys.stderr, JsonLines) else None
 
     def event(self, level: str, event: str, message: str, **fields: Any) -> None:
-        """Write an event: its message as text, or everything as one line of JSON."""
         if self.lines is None:
             click.echo(message, err=True)
         else:
@@ -198,7 +197,6 @@ output = Output()
 
 
 def print_notes(notes: Iterable[str]) -> None:
-    """Print what a reader should know beside the answer, on standard error."""
     for note in notes:
         click.echo(f"note: {note}", err=True)
 
@@ -211,7 +209,6 @@ class JsonLines:
         self._begun = ""
 
     def event(self, level: str, event: str, **fields: Any) -> None:
-        """Write one object: ``time`` (UTC), ``level``, ``event``, and then ``fields``."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         record = {"time": time, "level": level, "event": event, **fields}
         self._stream.write(json.dumps(_json_value(record), allow_nan=False, default=str) + "\n")
@@ -307,14 +304,18 @@ def options(*decorators: Decorator) -> Decorator:
     return add
 
 
-def setting(name: str, act: Callable[[Any], object], text: str, **more: Any) -> Decorator:
-    """Return an option that acts on this process where it is used; no command gets its value."""
+def option(names: str, help: str, **more: Any) -> Decorator:
+    return click.option(*names.split(), help=help, **more)
 
-    def call(context: click.Context, option: click.Parameter, value: Any) -> None:
+
+def setting(names: str, text: str, act: Callable[[Any], object], **more: Any) -> Decorator:
+    """Return an option, a flag by default, that acts on this process; no command gets its value."""
+
+    def call(context: click.Context, parameter: click.Parameter, value: Any) -> None:
         if value:
             act(value)
 
-    return click.option(*name.split(), help=text, callback=call, expose_value=False, **more)
+    return option(names, text, callback=call, expose_value=False, **more or {"is_flag": True})
 
 
 def _set_environment(name: str, value: str) -> None:
@@ -322,69 +323,45 @@ def _set_environment(name: str, value: str) -> None:
     get_registry.cache_clear()
 
 
+def _disable(names: Sequence[str]) -> None:
+    _set_environment(_DISABLED, ",".join([*names, os.environ.get(_DISABLED, "")]))
+
+
 def _use_json_lines(_: bool) -> None:
     if output.lines is None:
         sys.stderr = JsonLines(sys.stderr)
 
 
+def _be_strict(_: bool) -> None:
+    click.get_current_context().meta[_STRICT] = True
+
+
 plugin_options = options(
     setting(
-        "--no-plugins",
-        lambda _: _set_environment("DBGSOM_NO_PLUGINS", "1"),
-        "Use built-ins only, no third-party plugin.",
-        is_flag=True,
+        "--no-plugins", "Use built-ins only.", lambda _: _set_environment("DBGSOM_NO_PLUGINS", "1")
     ),
-    setting(
-        "--strict-plugins",
-        lambda _: click.get_current_context().meta.update({_STRICT: True}),
-        "Fail when any installed plugin is broken.",
-        is_flag=True,
-    ),
-    setting(
-        "--disable-plugin",
-        lambda names: _set_environment(
-            _DISABLED, ",".join([*names, os.environ.get(_DISABLED, "")])
-        ),
-        "Leave a plugin or a distribution alone; may be repeated.",
-        metavar="NAME",
-        multiple=True,
-    ),
+    setting("--strict-plugins", "Fail when any installed plugin is broken.", _be_strict),
+    setting("--disable-plugin", "Leave a plugin alone.", _disable, metavar="NAME", multiple=True),
 )
 output_options = options(
-    setting(
-        "-q --quiet", lambda quiet: output.set(quiet=quiet), "Print errors only.", is_flag=True
-    ),
+    setting("-q --quiet", "Print errors only.", lambda quiet: output.set(quiet=quiet)),
     setting(
         "-v --verbose",
-        lambda count: output.set(verbose=count),
         "Print every epoch and step; -vv tracebacks, too.",
+        lambda count: output.set(verbose=count),
         count=True,
     ),
     setting(
-        "--log-json",
-        _use_json_lines,
-        "Write everything on standard error as JSON, one object a line.",
-        is_flag=True,
-        is_eager=True,
+        "--log-json", "Write JSON on standard error.", _use_json_lines, is_flag=True, is_eager=True
     ),
 )
-runs_option = click.option(
-    "--runs", default="runs", show_default=True, help="Folder that holds the runs."
+runs_option = option("--runs", "Folder that holds the runs.", default="runs", show_default=True)
+set_option = option(
+    "--set overrides", "Override a key: model.epochs=20", metavar="KEY=VALUE", multiple=True
 )
-set_option = click.option(
-    "--set",
-    "overrides",
-    metavar="KEY=VALUE",
-    multiple=True,
-    help="Override a key, for example model.growth.spreading_factor=0.3; may be repeated.",
-)
-json_option = partial(click.option, "--json", "as_json", is_flag=True)
+json_option = partial(option, "--json as_json", is_flag=True)
 limit_option = partial(
-    click.option,
-    "--limit",
-    metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
-    show_default=True,
+    option, "--limit", metavar="SECONDS", type=click.FloatRange(min=0, min_open=True)
 )
 
 
@@ -393,7 +370,6 @@ def is_strict() -> bool:
 
 
 def open_registry(*, warn: bool = False) -> Registry:
-    """Return the registry of plugins that the options of the command ask for."""
     registry = get_registry()
     if is_strict() and registry.broken:
         raise PluginError(

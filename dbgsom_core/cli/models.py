@@ -16,6 +16,7 @@ from dbgsom_core.cli.console import (
     json_option,
     lazy_import,
     open_registry,
+    option,
     options,
     output_options,
     plugin_options,
@@ -41,8 +42,6 @@ _DIGITS = 6  # of a value
 _CELL = "({}, {})"
 _LEAST_SHOWN = 0.005  # of deviations, and of a share: as many digits as are printed
 
-# --------------------------------------------------------------------------------- shared options
-
 
 def _split_names(context: click.Context, option: click.Parameter, text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
@@ -56,35 +55,13 @@ def _check_delimiter(context: click.Context, option: click.Parameter, text: str 
 
 
 csv_options = options(
-    click.option(
-        "--delimiter",
-        metavar="CHARACTER",
-        callback=_check_delimiter,
-        help=r"Between the cells of a CSV file, \t is a tab; found out without it.",
-    ),
-    click.option(
-        "--decimal",
-        type=click.Choice([".", ","]),
-        help="The decimal mark of a CSV file; without it that of the training.",
-    ),
-    click.option(
-        "--thousands",
-        type=click.Choice([".", ",", "'", " "]),
-        metavar="CHARACTER",
-        help="What may stand between thousands in a CSV file; without it as in the training.",
-    ),
-    click.option(
-        "--encoding", help="Of a CSV file; without it UTF-8, or else that of the training."
-    ),
+    option("--delimiter", r"Between cells of a CSV file; \t: a tab.", callback=_check_delimiter),
+    option("--decimal", "The decimal mark of a CSV file.", type=click.Choice([".", ","])),
+    option("--thousands", "Between thousands.", type=click.Choice([".", ",", "'", " "])),
+    option("--encoding", "Of a CSV file; else UTF-8, or that of the training."),
 )
 model_options = options(
-    runs_option,
-    click.option(
-        "--store",
-        metavar="URI",
-        help="Store of addresses such as models:/NAME@ALIAS; without it where runs are sent whose "
-        "configuration names no store.",
-    ),
+    runs_option, option("--store", "Store of addresses such as models:/NAME@ALIAS.", metavar="URI")
 )
 
 
@@ -102,33 +79,12 @@ def _dialect(given: dict[str, Any]) -> CsvDialect:
     return CsvDialect(**{name: given[name] for name in names})
 
 
-# ---------------------------------------------------------------------------------------- predict
-
-
 @click.command()
 @click.argument("model")
 @click.argument("data", type=click.Path(allow_dash=True))
-@click.option(
-    "-o",
-    "--output",
-    default="-",
-    metavar="FILE",
-    help="A .csv, .tsv, .parquet, .feather or .npy file; - is standard output, the default.",
-)
-@click.option(
-    "--columns",
-    callback=_split_names,
-    metavar="NAME,…",
-    help="Which of label, unit, x, y, path, distance, novelty, pvalue, outlier and probabilities; "
-    "all that the model has without it.",
-)
-@click.option(
-    "--keep",
-    callback=_split_names,
-    metavar="NAME,…",
-    help="Columns of DATA to carry along; those that are ids to the model, and dates beside its "
-    "features, always are.",
-)
+@option("-o --output", "A csv, tsv, parquet, feather or npy file.", default="-", metavar="FILE")
+@option("--columns", "Such as label,unit,distance.", callback=_split_names, metavar="NAME,…")
+@option("--keep", "Columns of DATA to carry along.", callback=_split_names, metavar="NAME,…")
 @csv_options
 @model_options
 @output_options
@@ -158,7 +114,7 @@ def predict(
             click.echo(f"\r{rows} rows", err=True, nl=False)
 
     with shutdown.handling():  # so that a signal leaves nothing half-written
-        done = predict_file(
+        rows, unlike, notes = predict_file(
             found.model,
             data,
             output,
@@ -173,29 +129,17 @@ def predict(
         click.echo("\r", err=True, nl=False)
     if messages.quiet:
         return
-    print_notes((*found.notes, *done.notes))
+    print_notes((*found.notes, *notes))
     where = "" if output == "-" else f", written to {output}"
-    outliers = f", {done.outliers} of them unlike the training data" if done.outliers else ""
-    click.echo(f"{done.rows} rows answered by {found.where}{outliers}{where}", err=True)
-
-
-# ------------------------------------------------------------------------------ explore and export
+    outliers = f", {unlike} of them unlike the training data" if unlike else ""
+    click.echo(f"{rows} rows answered by {found.where}{outliers}{where}", err=True)
 
 
 @click.command()
 @click.argument("model")
 @click.argument("other", required=False)
-@click.option(
-    "--data",
-    type=click.Path(),
-    metavar="FILE",
-    help="A CSV, parquet, feather or npy file with the rows to show; without it all rows of the "
-    "data that MODEL learnt from, those that were held out, too.",
-)
-@click.option(
-    "-o", "--output", default="explorer.html", show_default=True, metavar="FILE",
-    help="The page; what is there is replaced.",
-)  # fmt: skip
+@option("--data", "A file with rows to show; else those of MODEL.", metavar="FILE")
+@option("-o --output", "The page.", default="explorer.html", show_default=True, metavar="FILE")
 @csv_options
 @model_options
 @plugin_options
@@ -213,26 +157,19 @@ def explore(model: str, other: str | None, data: str | None, output: str, **give
     from dbgsom_core.runs.explain import explore as draw_page
 
     check_output(output, data, found.path, None if second is None else second.path)
-    done = draw_page(found, second, open_registry(), data, _dialect(given))
-    print_notes(done.notes)
+    page, rows, notes = draw_page(found, second, open_registry(), data, _dialect(given))
+    print_notes(notes)
     with writing(output):
-        done.page.save(target)
+        page.save(target)
     which = found.where if second is None else f"{found.where} beside {second.where}"
-    click.echo(f"{which}, {done.rows} rows: {output}")
+    click.echo(f"{which}, {rows} rows: {output}")
     click.echo(f"to look at it in a browser: {target.absolute().as_uri()}")
 
 
 @click.command()
 @click.argument("model")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["csv", "json", "npz"]),
-    help="Without it by the ending of FILE; csv where it has none, or .txt.",
-)
-@click.option(
-    "-o", "--output", default="-", metavar="FILE", help="- is standard output, the default."
-)
+@option("--format form", "Else by the ending of FILE.", type=click.Choice(["csv", "json", "npz"]))
+@option("-o --output", "- is standard output.", default="-", metavar="FILE")
 @model_options
 @plugin_options
 def export(model: str, form: str | None, output: str, **given: Any) -> None:
@@ -265,22 +202,12 @@ def export(model: str, form: str | None, output: str, **given: Any) -> None:
     click.echo(f"{neurons} neurons written to {output}", err=True)
 
 
-# ---------------------------------------------------------------------------------------- explain
-
-
 @click.command()
 @click.argument("model")
 @click.argument("data", type=click.Path())
-@click.option(
-    "--row",
-    type=click.IntRange(min=0),
-    required=True,
-    help="Number of the row, from 0; the header does not count.",
-)
-@click.option("--features", default=8, show_default=True, type=click.IntRange(min=1),
-              help="How many features to show, those that pull most first.")  # fmt: skip
-@click.option("--nearest", default=5, show_default=True, type=click.IntRange(min=0),
-              help="How many rows of the training data to show, nearest first.")  # fmt: skip
+@option("--row", "Number of the row, from 0.", type=click.IntRange(min=0), required=True)
+@option("--features", "How many features to show.", default=8, type=click.IntRange(1))
+@option("--nearest", "How many training rows to show.", default=5, type=click.IntRange(0))
 @json_option(help="Print everything as JSON.")
 @csv_options
 @model_options
@@ -300,8 +227,8 @@ def explain(
     explained = explain_row(found, data, row, open_registry(), nearest, _dialect(given))
     print_notes(explained.notes)
     if as_json:
-        rows = [asdict(sample) for sample in explained.nearest]
-        content = {"ids": explained.ids, **asdict(explained.explanation), "nearest": rows}
+        why = asdict(explained.explanation)
+        content = {"ids": explained.ids, **why, "nearest": explained.nearest}
         click.echo(json.dumps(plain(content), indent=2, ensure_ascii=False))
         return
     ids = ", ".join(f"{name} {value}" for name, value in explained.ids.items())
@@ -358,9 +285,14 @@ def _print_explanation(explained: Explained, most: int) -> None:
         print_table(["neuron", "cell", "label", "hits", "distance"], rows)
     if explained.nearest:
         click.echo("\nmost like it in the training data")
-        targets = [explained.target] * any(like.target is not None for like in explained.nearest)
+        targets = [explained.target] * any(like["target"] is not None for like in explained.nearest)
         rows = [
-            [like.row, *like.ids.values(), *([like.target] * len(targets)), like.distance]
+            [
+                like["row"],
+                *like["ids"].values(),
+                *([like["target"]] * len(targets)),
+                like["distance"],
+            ]
             for like in explained.nearest
         ]
-        print_table(["row", *explained.nearest[0].ids, *targets, "distance"], rows)
+        print_table(["row", *explained.nearest[0]["ids"], *targets, "distance"], rows)

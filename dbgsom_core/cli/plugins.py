@@ -16,6 +16,7 @@ from dbgsom_core.cli.console import (
     json_option,
     limit_option,
     open_registry,
+    option,
     plugin_options,
     runs_option,
 )
@@ -94,7 +95,7 @@ def _offered_components(registry: Registry) -> list[Offered]:
 
 @plugins.command("doctor")
 @json_option(help="Print JSON, with tracebacks.")
-@click.option("--details", is_flag=True, help="Show tracebacks.")
+@option("--details", "Show tracebacks.", is_flag=True)
 @runs_option
 @limit_option(default=60, help="What a single import may take.")
 @plugin_options
@@ -130,9 +131,7 @@ def doctor(as_json: bool, details: bool, runs: str, limit: float) -> int:
 
 @plugins.command("new")
 @click.argument("name")
-@click.option(
-    "--into", default=".", show_default=True, type=click.Path(), help="Folder to put it in."
-)
+@option("--into", "Folder to put it in.", default=".", show_default=True, type=click.Path())
 def new_plugin(name: str, into: str) -> None:
     """Write a plugin distribution called dbgsom-NAME: it installs and passes its tests."""
     from dbgsom_core.plugins.template import render
@@ -171,7 +170,6 @@ def show_component(name: str, as_json: bool) -> None:
 
 
 def find_components(name: str, registry: Registry) -> list[Offered]:
-    """Return the components of a name, or of ``distribution:name``."""
     distribution, _, bare = name.rpartition(":")
     offers = _offered_components(registry)
     found = [

@@ -19,6 +19,7 @@ from dbgsom_core.cli.console import (
     Command,
     lazy_import,
     open_registry,
+    option,
     options,
     output,
     output_options,
@@ -37,7 +38,7 @@ from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, TrackerAbil
 from dbgsom_core.plugins.callbacks import line
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs import stored_runs
-from dbgsom_core.runs.api import check_experiment, execute, execute_sweep
+from dbgsom_core.runs.api import check_experiment, execute
 from dbgsom_core.runs.callbacks import Tracking, runs_folder
 from dbgsom_core.runs.folder import RunFiles, StoredRun, read_status
 from dbgsom_core.tables.safe_files import exists
@@ -66,38 +67,20 @@ def _collect_overrides(command: Command) -> Command:
 
 
 run_options = options(
-    click.option(
-        "--resume",
-        is_flag=True,
-        help="Go on with what was interrupted, or failed: FILE is its configuration, or its id or "
-        "folder. What has finished is kept.",
-    ),
-    click.option(
-        "--dry-run",
-        is_flag=True,
-        help="Say what would be run, taken and written, by a probe of some seconds; write nothing.",
-    ),
+    option("--resume", "Go on with an interrupted run: its file, id or folder.", is_flag=True),
+    option("--dry-run", "Say what would be run, taken and written; write nothing.", is_flag=True),
     set_option,
-    click.option("--name", metavar="TEXT", help="Name of the run; made from its parts without."),
-    click.option(
-        "--tag",
-        "tags",
-        metavar="KEY=VALUE",
-        multiple=True,
-        help="Tag of the run, as a key under tags; may be repeated.",
-    ),
+    option("--name", "Name of the run.", metavar="TEXT"),
+    option("--tag tags", "Tag of the run; may be repeated.", metavar="KEY=VALUE", multiple=True),
     setting(
         "--sklearn-only",
-        lambda wanted: os.environ.update(DBGSOM_SKLEARN_ONLY="1"),  # for processes of a sweep, too
         "Import no prepare step but those of scikit-learn.",
-        is_flag=True,
+        lambda _: os.environ.update(DBGSOM_SKLEARN_ONLY="1"),  # for processes of a sweep, too
     ),
     output_options,
     plugin_options,
     _collect_overrides,
 )
-
-# --------------------------------------------------------------------------------------- commands
 
 
 @click.command()
@@ -110,15 +93,8 @@ def run(file: str, overrides: Sequence[str], **how: bool) -> int:
 
 @click.command()
 @click.argument("file", type=click.Path())
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Runs beside each other, each in a process of its own; results are the same.",
-)
-@click.option("--fail-fast", is_flag=True, help="End the sweep with the first run that fails.")
+@option("-j --jobs", "Runs beside each other, in processes.", type=click.IntRange(1), default=1)
+@option("--fail-fast", "End the sweep with the first run that fails.", is_flag=True)
 @run_options
 def sweep(file: str, overrides: Sequence[str], **how: Any) -> int:
     """Run every variant that the sweep section of FILE describes."""
@@ -143,30 +119,23 @@ def validate(file: str, overrides: Sequence[str]) -> None:
 
 
 def _run_file(
-    load: Any,
-    file: str,
-    overrides: Sequence[str],
-    *,
-    resume: bool,
-    dry_run: bool,
-    jobs: int = 1,
-    fail_fast: bool = False,
+    load: Any, file: str, overrides: Sequence[str], *, resume: bool, dry_run: bool, **how: Any
 ) -> int:
     if resume and dry_run:
         raise click.UsageError("--resume and --dry-run exclude each other")
     registry = open_registry(warn=True)
     if resume:
-        return _resume(file, overrides, registry, jobs, fail_fast)
+        return _resume(file, overrides, registry, how)
     loaded = load(file, overrides, registry)
     if not dry_run:
-        return _run_loaded(loaded, registry, None, jobs, fail_fast)
+        return _run_loaded(loaded, registry, None, how)
     from dbgsom_core.runs.dry_run import forecast, forecast_sweep
 
     if isinstance(loaded, Sweep):
         enabled = registry.without(loaded.children[0].experiment.disabled)
-        lines = forecast_sweep(loaded, enabled, jobs)
+        lines = forecast_sweep(loaded, enabled, how["jobs"])
     else:
-        lines = forecast(loaded, registry.without(loaded.disabled)).lines
+        lines, _ = forecast(loaded, registry.without(loaded.disabled))
     for name, text in lines:
         click.echo(f"{name:<9} {text}")
     click.echo("nothing was written")
@@ -174,31 +143,23 @@ def _run_file(
 
 
 def _run_loaded(
-    loaded: Experiment | Sweep,
-    registry: Registry,
-    stored: StoredRun | None,
-    jobs: int,
-    fail_fast: bool,
+    loaded: Experiment | Sweep, registry: Registry, stored: StoredRun | None, how: dict[str, Any]
 ) -> int:
-    """Run an experiment or a sweep and print its result; return the exit code."""
     if not isinstance(loaded, Sweep):
         # Scikit-learn imports scipy.stats, half a second of work, which few runs use.
         with lazy_import("scipy.stats"), _ResumeHint() as hint, show_progress() as display:
             done = execute(loaded, registry, [hint, display], stored)
         if not output.quiet:
             print_measures(done.result.measures, done.result.view, registry)
-            _print_places(done.run.folder, loaded.tracking)
+            _print_paths(done.run.folder, loaded.tracking)
         return 0
     with _ResumeHint() as hint, show_progress(loaded.runs) as display:
-        callbacks = [hint, display]
-        outcome = execute_sweep(
-            loaded, registry, callbacks, stored, jobs=jobs, fail_fast=fail_fast, display=display
-        )
+        outcome = execute(loaded, registry, [hint, display], stored, **how, display=display)
     folder = outcome.run.folder
     if not output.quiet:
         children = [(child.run.name, child.result.measures) for child in outcome.children]
         _print_sweep(outcome.result.rankings, children, folder, registry)
-        _print_places(folder, loaded.children[0].experiment.tracking)
+        _print_paths(folder, loaded.children[0].experiment.tracking)
     for name, why in outcome.failed.items():
         click.echo(f"failed: {name}: {why}", err=True)
     if outcome.failed and not output.quiet:
@@ -207,9 +168,7 @@ def _run_loaded(
     return 1 if outcome.failed else 0
 
 
-def _resume(
-    name: str, overrides: Sequence[str], registry: Registry, jobs: int, fail_fast: bool
-) -> int:
+def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[str, Any]) -> int:
     """Go on with a run or sweep, named by id, folder or configuration; return the exit code."""
     root = Path("runs")
     stored = stored_runs.stored_run(name, root)
@@ -223,7 +182,7 @@ def _resume(
         loaded, experiments = stored_runs.load_stored(stored, overrides, registry)
     if not stored_runs.is_complete(stored, loaded):
         stored_runs.check_not_running(stored)
-        return _run_loaded(loaded, registry, stored, jobs, fail_fast)
+        return _run_loaded(loaded, registry, stored, how)
     stored_runs.finish_off(stored, experiments[0].tracking)
     click.echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
     if not output.quiet:
@@ -232,7 +191,7 @@ def _resume(
             _print_sweep(stored.rankings, children, stored.files.folder, registry)
         else:
             print_measures(stored.measures, None, registry)
-        _print_places(stored.files.folder, experiments[0].tracking)
+        _print_paths(stored.files.folder, experiments[0].tracking)
     return 0
 
 
@@ -258,9 +217,6 @@ class _ResumeHint:
             click.echo(f"to go on: {command}", err=True)
 
 
-# ---------------------------------------------------------------------------------------- results
-
-
 def _print_sweep(
     rankings: Sequence[Ranking], children: Sequence[Any], folder: Path, registry: Registry
 ) -> None:
@@ -272,8 +228,7 @@ def _print_sweep(
         click.echo(f"how sure that is: dbgsom compare {_shell_name(folder)}")
 
 
-def _print_places(folder: Path, tracking: Tracking) -> None:
-    """Print where a run folder and its report are, and how trackers show the run, or all runs."""
+def _print_paths(folder: Path, tracking: Tracking) -> None:
     click.echo(f"run folder: {folder}")
     if exists(page := RunFiles(folder).page):
         click.echo(f"report: {page}")
@@ -298,12 +253,8 @@ def _shell_name(folder: Path) -> str:
     return folder.name if known else shell_word(str(folder))
 
 
-# --------------------------------------------------------------------------------------- progress
-
-
 @contextmanager
 def show_progress(runs: int = 1) -> Iterator[Any]:
-    """Yield a callback that shows the progress of so many runs, or nothing with ``-q``."""
     if output.quiet:
         yield object()
     elif output.lines is not None:
@@ -398,7 +349,6 @@ class TextDisplay:
                 self.say(f"{state.number}{line(last)}  {how} in {last.seconds:.2f} s")
 
     def say(self, text: str) -> None:
-        """Print a sentence, above the bars where there are any."""
         if self._bar is None:
             _print(text)
         else:

@@ -12,6 +12,7 @@ import click
 from dbgsom_core.cli.console import (
     check_output,
     open_registry,
+    option,
     plugin_options,
     print_notes,
     runs_option,
@@ -26,23 +27,15 @@ _UNLIMITED = 100_000  # characters
 _LONGEST = 200  # characters of a value
 _SENTENCE = re.compile(r"[^\W\d_]{3}.* | .*[^\W\d_]{3}")  # no number with its interval
 _MOST_NEURONS = 2000  # more than a terminal shows
+_MAPS = ["auto", "label", "hits", "none"]
 _CELL = 3  # characters of a neuron
 _RAMP = "·░▒▓█"  # of a dead neuron, and from few hits to many
 _LONGEST_NAME = 30  # characters of a name in the legend of a map
 
-# ------------------------------------------------------------------------------------------- show
-
 
 @click.command()
 @click.argument("run")
-@click.option(
-    "--map",
-    "by",
-    type=click.Choice(["auto", "label", "hits", "none"]),
-    default="auto",
-    show_default=True,
-    help="What the map shows.",
-)
+@option("--map by", "What the map shows.", type=click.Choice(_MAPS), default="auto")
 @runs_option
 @plugin_options
 def show(run: str, by: str, runs: str) -> None:
@@ -195,36 +188,15 @@ def _short_name(text: str) -> str:
     return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"
 
 
-# ---------------------------------------------------------------------------------------- compare
-
-
 @click.command()
 @click.argument("targets", nargs=-1)
-@click.option(
-    "--by",
-    metavar="MEASURE",
-    help="Measure to rank by, e.g. accuracy; by default what the sweep or the estimator says.",
-)
-@click.option(
-    "--direction",
-    type=click.Choice(["maximize", "minimize"]),
-    help="Which end of it is best; by default as the measure says.",
-)
-@click.option(
-    "--split",
-    type=click.Choice(["test", "train"]),
-    help="On which part it is measured; by default the test part where there is one.",
-)
+@option("--by", "Measure to rank by; else what the sweep or estimator says.", metavar="MEASURE")
+@option("--direction", "Which end of it is best.", type=click.Choice(["maximize", "minimize"]))
+@option("--split", "On which part it is measured.", type=click.Choice(["test", "train"]))
 @runs_option
-@click.option("--top", type=click.IntRange(min=1), help="Show only the best so many variants.")
-@click.option("--all", "show_all", is_flag=True, help="Show every measure.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(dir_okay=False),
-    metavar="FILE",
-    help="Write to a file instead: .csv, .html or .md.",
-)
+@option("--top", "Show only the best so many variants.", type=click.IntRange(min=1))
+@option("--all show_all", "Show every measure.", is_flag=True)
+@option("-o --output", "Write .csv, .html or .md.", type=click.Path(dir_okay=False), metavar="FILE")
 def compare(
     targets: Sequence[str],
     runs: str,
@@ -273,9 +245,6 @@ def compare(
         print_table(["run", "state"], rows)
 
 
-# ----------------------------------------------------------------------------------------- tables
-
-
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[Any]], *, left: bool = False
 ) -> None:
@@ -319,7 +288,6 @@ def cell(value: Any) -> str:
 
 
 def print_measures(measures: Mapping[str, float], view: Any, registry: Registry) -> None:
-    """Print final measures: a row each, a column for the training and one for the test part."""
     from dbgsom_core.runs.ranking import best_end
 
     parts = [part for part in ("train", "test", "test_std") if _has_part(measures, part)]
@@ -345,7 +313,6 @@ def print_measures(measures: Mapping[str, float], view: Any, registry: Registry)
 
 
 def print_children(children: Sequence[tuple[str, Mapping[str, float]]], registry: Registry) -> None:
-    """Print the runs of a sweep and their main measures, of the test part where there is one."""
     from dbgsom_core.runs.ranking import best_end, with_arrow
 
     part = "test" if any(_has_part(measures, "test") for _, measures in children) else "train"
@@ -357,7 +324,6 @@ def print_children(children: Sequence[tuple[str, Mapping[str, float]]], registry
 
 
 def print_rankings(rankings: Sequence[Ranking], registry: Registry) -> None:
-    """Print the variants of a sweep, best first, a table for each data set."""
     from dbgsom_core.runs.compare import same_mean, value_of
     from dbgsom_core.runs.ranking import best_end, with_arrow
 

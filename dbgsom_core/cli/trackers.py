@@ -16,7 +16,7 @@ from tempfile import TemporaryFile
 
 import click
 
-from dbgsom_core.cli.console import open_registry, plugin_options, print_notes, runs_option
+from dbgsom_core.cli.console import open_registry, option, plugin_options, print_notes, runs_option
 from dbgsom_core.config import Sweep
 from dbgsom_core.errors import DataError, DbgsomError
 from dbgsom_core.interfaces.guard import error_line
@@ -34,7 +34,7 @@ _SECONDS_TO_END = 10.0
 
 @click.command()
 @click.argument("what", metavar="[EXPERIMENT|RUN]…", nargs=-1)
-@click.option("--dry-run", is_flag=True, help="Only list the runs that trackers lack.")
+@option("--dry-run", "Only list the runs that trackers lack.", is_flag=True)
 @runs_option
 def sync(what: Sequence[str], dry_run: bool, runs: str) -> int:
     """Bring the trackers up to date with the run folders of EXPERIMENTs and RUNs (all without).
@@ -88,7 +88,6 @@ def _runs_to_sync(what: Sequence[str], root: Path, dry_run: bool) -> list[Stored
 
 
 def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> tuple[int, int]:
-    """Bring the trackers of a run up to date, or list what they lack."""
     folder, lacking, complete = stored.files.folder, 0, 0
     for name, tracker in tracking_of(stored, registry):
         abilities = TrackerAbilities.of(tracker)
@@ -108,7 +107,7 @@ def _sync_run(stored: StoredRun, registry: Registry, dry_run: bool) -> tuple[int
 @click.command()
 @click.argument("run")
 @click.argument("name")
-@click.option("--alias", metavar="ALIAS", help="What this version is called, such as champion.")
+@option("--alias", "What this version is called, such as champion.", metavar="ALIAS")
 @runs_option
 @plugin_options
 def register(run: str, name: str, alias: str | None, runs: str) -> None:
@@ -138,9 +137,9 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
 
 @click.command()
 @click.argument("what", metavar="[CONFIG|RUN]", required=False)
-@click.option("--port", type=click.IntRange(1, 65535), help="5000, or the next one that is free.")
-@click.option("--print", "only_print", is_flag=True, help="Print command and address only.")
-@click.option("--open", "in_browser", is_flag=True, help="Open the page in the browser.")
+@option("--port", "5000, or the next one that is free.", type=click.IntRange(1, 65535))
+@option("--print only_print", "Print command and address only.", is_flag=True)
+@option("--open in_browser", "Open the page in the browser.", is_flag=True)
 @runs_option
 @plugin_options
 def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, runs: str) -> int:
@@ -168,7 +167,6 @@ def ui(what: str | None, port: int | None, only_print: bool, in_browser: bool, r
 def _find_subject(
     what: str | None, runs: Path, registry: Registry
 ) -> tuple[Tracking, str | None, Path | None]:
-    """Return the trackers, the experiment, and the folder of a run or sweep that ``what`` means."""
     if what is None:
         return default_tracking(registry), None, None
     if exists(what) and not Path(what).is_dir():
@@ -233,7 +231,6 @@ def _wait_until_it_answers(page: Page, server: subprocess.Popen[bytes]) -> None:
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the server and the processes that it began."""
     for name in ("SIGTERM", "SIGKILL"):
         if sys.platform == "win32":
             server.terminate()

@@ -1,6 +1,6 @@
 """Runs and sweeps from Python, `dbgsom_core.run` and `dbgsom_core.sweep`, and from commands.
 
-Both are `execute` and `execute_sweep`. What they need is imported when trackers prepare already.
+Both are `execute`. What it needs is imported when trackers prepare already.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from dbgsom_core.estimators.model_file import FittedModel
     from dbgsom_core.runs.pipeline import Outcome
-    from dbgsom_core.runs.sweep import SweepOutcome
 
 Overrides = Mapping[str, Any] | Sequence[str]
 
@@ -178,38 +177,23 @@ class FinishedSweep:
 
 
 def execute(
-    experiment: Experiment,
+    loaded: Experiment | Sweep,
     registry: Registry,
     extra: Sequence[Any] = (),
     stored: StoredRun | None = None,
-) -> Outcome:
-    """Run an experiment, with ``extra`` callbacks, or resume a ``stored`` run of it."""
-    registry = registry.without(experiment.disabled)
-    with session(experiment, registry, extra) as callbacks:
-        from dbgsom_core.runs.pipeline import run_experiment
-
-        return run_experiment(experiment, callbacks, registry, stored=stored)
-
-
-def execute_sweep(
-    sweep: Sweep,
-    registry: Registry,
-    extra: Sequence[Any] = (),
-    stored: StoredRun | None = None,
-    *,
-    jobs: int = 1,
-    fail_fast: bool = False,
-    display: object = None,
-) -> SweepOutcome:
-    """Run a sweep, as `execute`; ``display`` shows runs of other processes."""
-    first = sweep.children[0].experiment
+    **how: Any,
+) -> Any:
+    """Run an experiment, or a sweep as `run_sweep` does; or resume a ``stored`` run of it."""
+    first = loaded.children[0].experiment if isinstance(loaded, Sweep) else loaded
     registry = registry.without(first.disabled)
     with session(first, registry, extra) as callbacks:
-        from dbgsom_core.runs.sweep import run_sweep
+        if isinstance(loaded, Sweep):
+            from dbgsom_core.runs.sweep import run_sweep
 
-        return run_sweep(
-            sweep, callbacks, registry, stored, jobs=jobs, fail_fast=fail_fast, display=display
-        )
+            return run_sweep(loaded, callbacks, registry, stored, **how)
+        from dbgsom_core.runs.pipeline import run_experiment
+
+        return run_experiment(loaded, callbacks, registry, stored)
 
 
 @redaction()
@@ -294,7 +278,7 @@ def sweep(
     else:
         loaded = load_sweep(config, given, registry)
     stored = _interrupted(loaded, loaded.children[0].experiment, registry) if resume else None
-    outcome = execute_sweep(
+    outcome = execute(
         loaded,
         registry,
         [_EpochDisplay(verbose)],

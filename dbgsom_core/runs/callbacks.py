@@ -122,7 +122,6 @@ def make_callbacks(tracking: Tracking, registry: Registry, extra: Sequence[Any] 
 def session(
     experiment: Experiment, registry: Registry, extra: Sequence[Any] = ()
 ) -> Iterator[Callbacks]:
-    """Handle signals and prepare trackers for a run, or a sweep of such runs."""
     with shutdown.handling():
         callbacks = make_callbacks(experiment.tracking, registry, extra)
         with callbacks.prepared():
@@ -171,7 +170,6 @@ def default_tracking(registry: Registry) -> Tracking:
 
 
 def build_tracker(name: str, registry: Registry, **values: Any) -> Any:
-    """Return a tracker by name; what is wrong with it is a `ConfigError`."""
     try:
         return registry.build("tracker", {"name": name, **values})
     except ValidationError as error:

@@ -383,7 +383,7 @@ def verdict(table: Table) -> str:
         which = "the other" if len(others) == 1 else f"{len(unsure)} of the other {len(others)}"
         text = (
             f"No clear winner yet: {best.variant} has the best {measure}, {value}, but the test "
-            f"does not tell it from {which}. {_what_would_tell(table, unsure[0])}"
+            f"does not tell it from {which}. {_lead_text(table, unsure[0])}"
         )
     else:
         largest = max(row.holm for row in others if row.holm is not None)
@@ -417,7 +417,7 @@ def _untested(table: Table) -> str:
     )
 
 
-def _what_would_tell(table: Table, row: Row) -> str:
+def _lead_text(table: Table, row: Row) -> str:
     """Return how far the next variant is behind, and what would tell whether it is."""
     if row.difference is None:
         return f"It has no seed or fold in common with {row.variant}."
@@ -438,7 +438,6 @@ def _lead(table: Table, row: Row) -> str:
 
 
 def baseline_text(table: Table) -> str:
-    """Return what an answer that learns nothing would measure; empty where it is not known."""
     known = table.baseline
     return "" if known is None else f"baseline: {number(known)} ({_baseline_name(table)})"
 
@@ -449,7 +448,6 @@ def _baseline_name(table: Table) -> str:
 
 
 def leader_text(table: Table) -> str:
-    """Return which variant of a sweep that goes on is best."""
     best = table.ranked[0]
     values = value_of(best.mean, best.deviation)
     if any(row.seeds > 1 for row in table.ranked):
@@ -500,7 +498,6 @@ def adjusted_for(table: Table) -> str:
 
 
 def rank_verdict(ranking: MeanRanks) -> str:
-    """Return which variant has the best mean rank, and how sure that is."""
     means, test = ranking.means, ranking.test
     where = f"over {len(ranking.tables)} data sets"
     equal = int((means == means[0]).sum())
@@ -579,7 +576,6 @@ def rank_columns(ranking: MeanRanks) -> Cells:
 
 
 def table_title(table: Table) -> str:
-    """Return what a table is of: data, measure, direction, and how many seeds and folds."""
     criterion, facts = table.criterion, table.data
     parts = [table.name]
     if {"samples", "features"} <= set(facts):

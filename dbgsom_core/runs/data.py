@@ -22,7 +22,6 @@ from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.estimators.samples import prepared
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.guard import guarded
-from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps
@@ -43,13 +42,11 @@ _SUBSAMPLE_BYTES = 1 << 26
 
 
 def load_section(dataset: Any, folder: str | None = None) -> Data:
-    """Load what the section ``dataset`` of a configuration describes, see `load_data`."""
     experiment = parse_experiment({"experiment": "source", "dataset": dataset, "tracking": []})
     return load_data(experiment if folder is None else replace(experiment, folder=Path(folder)))
 
 
 def load_data(experiment: Experiment) -> Data:
-    """Load the data set of an experiment; `DataError` where its parts cannot use it."""
     data = _load(experiment, experiment.dataset)
     name, X, y = experiment.data_called, data.X, data.y
     if len(X) < LEAST_ROWS:
@@ -68,7 +65,6 @@ def load_data(experiment: Experiment) -> Data:
 
 
 def load_test(experiment: Experiment, data: Data) -> Data | None:
-    """Load the data set that ``split.test`` keeps for testing, its columns as those of ``data``."""
     if experiment.split is None or experiment.split.test is None:
         return None
     loaded, name = _load(experiment, experiment.split.test), "split.test"
@@ -112,7 +108,6 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
 
 
 def _same_columns(data: Data, test: Data) -> Any:
-    """Return the samples to test on with their columns as in the data to train on."""
     names, found = data.feature_names, test.feature_names
     if names is None or found is None or list(names) == list(found):
         if data.X.shape[1] != test.X.shape[1]:
@@ -143,7 +138,6 @@ def _same_columns(data: Data, test: Data) -> Any:
 
 
 def same_data(first: Experiment, second: Experiment) -> bool:
-    """Return whether two experiments load the same data, and check it alike."""
     same_set = (first.dataset_name, first.dataset) == (second.dataset_name, second.dataset)
     same_reader = first.engine == second.engine  # which may want it left where it is
     return same_set and same_reader and first.model.estimator == second.model.estimator
@@ -166,7 +160,6 @@ def digest(data: Data) -> str:
 
 
 def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> dict[str, Any]:
-    """Return what a manifest says of the data: name, samples, features, classes and digest."""
     regresses = experiment.model.estimator == "regressor"
     facts = {
         "name": experiment.dataset_name,
@@ -200,7 +193,6 @@ def n_classes(y: NDArray[Any]) -> int:
 def check_part(
     experiment: Experiment, X: NDArray[Any] | None, y: NDArray[Any] | None, part: str
 ) -> None:
-    """Raise `DataError` for a part, to train on or to test on, that lacks values or classes."""
     trains = part.startswith("the part to train on")
     if X is not None and not isinstance(X, BlockTable) and X.dtype.kind == "f" and has_missing(X):
         missing = np.isnan(X)
@@ -225,7 +217,7 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
     def called(column: Any) -> str:
         return str(column) if names is None else f"'{names[int(column)]}'"
 
-    def first_place(bad: NDArray[np.bool_]) -> str:
+    def first_cell(bad: NDArray[np.bool_]) -> str:
         row, column = np.argwhere(bad)[0]
         columns = int(bad.any(axis=0).sum())
         more = f" ({columns} columns)" if columns > 1 else ""
@@ -245,7 +237,7 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
             return
     infinite, gaps = np.isinf(X), np.isnan(X)
     if infinite.any():
-        yield f"holds {infinite.sum()} infinite value(s), in {first_place(infinite)}"
+        yield f"holds {infinite.sum()} infinite value(s), in {first_cell(infinite)}"
     if not gaps.any():
         return
     filled = any(fills_gaps(step.name) for step in experiment.prepare)
@@ -253,7 +245,7 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
     metric = registry.build("metric", experiment.model.params.get("metric", "euclidean"))
     if not filled and "missing" not in MetricAbilities.of(metric).handles:
         yield (
-            f"holds {gaps.sum()} missing value(s), in {first_place(gaps)}, and metric "
+            f"holds {gaps.sum()} missing value(s), in {first_cell(gaps)}, and metric "
             f"'{registry.name_of('metric', metric)}' takes none: drop or fill them, or take "
             "one that does, such as euclidean or manhattan"
         )
@@ -340,7 +332,6 @@ def make_fold(
     test: Rows | None,
     test_data: Data | None = None,
 ) -> Fold:
-    """Return one division of the data, its prepare steps fitted on the part to train on."""
     y = data.y
     steps = make_steps(experiment)
     y_train = None if y is None else y[train]
@@ -469,16 +460,6 @@ def subsample(part: Part, seed: int) -> Part:
     if known is not None and known is not rows:
         known = known[rows]
     return Part(X[rows], None if part.y is None else part.y[rows], known)
-
-
-def evaluate_part(
-    estimator: Any, some: Part, whole: Part, seed: int, hits: NDArray[Any] | None = None
-) -> Evaluation:
-    """Return a map beside ``some`` samples of a part; ``hits`` (K,) are those of the ``whole``."""
-    predictions = estimator.predict(some.X)
-    found: Evaluation = estimator.evaluate(some.X, y=some.y, predictions=predictions, seed=seed)
-    n = whole.X.shape[0]
-    return found if some.X.shape[0] == n else replace(found, drawn_from=n, all_hits=hits)
 
 
 # ------------------------------------------------------------------------------------ baselines

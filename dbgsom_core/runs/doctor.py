@@ -72,7 +72,6 @@ def examine(
 
 
 def check_loops() -> Check:
-    """Return whether compiled loops are kept, and whether there are any."""
     try:
         folder = _loops_folder()
     except ImportError as error:
@@ -93,7 +92,6 @@ def _loops_folder() -> Path | None:
 
 
 def check_tracker(name: str, tracker: Component) -> Check:
-    """Return whether a tracker can be reached."""
     reachable = TrackerAbilities.of(tracker).reachable
     try:
         found = "does not say whether it can be reached" if reachable is None else reachable()
@@ -104,7 +102,6 @@ def check_tracker(name: str, tracker: Component) -> Check:
 
 
 def check_runs(root: Path) -> Iterator[Check]:
-    """Yield whether runs were left open by processes that died, and whether any is damaged."""
     folders = (one for name in find_experiments(root) for one in find_folders(root, name))
     runs = [read_run(folder) for folder in folders]
     died, damaged = sum(map(has_died, runs)), sum(bool(run.damage) for run in runs)
@@ -120,7 +117,6 @@ def check_runs(root: Path) -> Iterator[Check]:
 
 
 def check_disks(root: Path) -> Iterator[Check]:
-    """Yield the free space of the disks that runs write to, and whether they may."""
     runs = root.absolute()
     while not runs.exists() and runs != runs.parent:
         runs = runs.parent

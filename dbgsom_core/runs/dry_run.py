@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,15 +27,9 @@ _NOT_COUNTED = "; training alone: loading, measures, figures and trackers come o
 Line = tuple[str, str]  # a name and words
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """What a dry run prints."""
-
-    lines: list[Line]
-    plan: Plan
-
-
-def forecast(experiment: Experiment, registry: Registry, data: Data | None = None) -> Forecast:
+def forecast(
+    experiment: Experiment, registry: Registry, data: Data | None = None
+) -> tuple[list[Line], Plan]:
     """Load and prepare the data, train for some seconds, and say what the run would take."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -63,19 +56,18 @@ def forecast(experiment: Experiment, registry: Registry, data: Data | None = Non
             *plan.lines(several, _NOT_COUNTED),
             *_output_lines(experiment, registry, len(setup.data.X)),
         ]
-    return Forecast(lines, plan)
+    return lines, plan
 
 
 def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[Line]:
-    """Say which runs there would be, and what they would take if each were as the first one."""
     if sweep.optimization is not None:
         optuna()
     loaded: list[tuple[Experiment, Data]] = []
     for child in sweep.children:
         if not any(same_data(child.experiment, one) for one, _ in loaded):
             loaded.append((child.experiment, load_data(child.experiment)))
-    first = forecast(loaded[0][0], registry, loaded[0][1])
-    jobs, (least, most) = min(jobs, sweep.runs), first.plan.seconds
+    lines, plan = forecast(loaded[0][0], registry, loaded[0][1])
+    jobs, (least, most) = min(jobs, sweep.runs), plan.seconds
     each = sweep.runs / jobs
     time = f"about {format_seconds(least * each)}"
     if most is None:
@@ -95,7 +87,7 @@ def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[Line
         *[("varies", f"{short[key]}: {', '.join(several)}") for key, several in values.items()],
         ("training", f"{time} in all, if each is as the first run{_NOT_COUNTED}"),
         ("", "the first run:"),
-        *first.lines,
+        *lines,
     ]
 
 

@@ -33,25 +33,13 @@ from dbgsom_core.tables import CsvDialect, Faults, as_texts, unseen_sentences
 FORMATS = ("csv", "json", "npz")
 _NEXT = 5  # variants that are tried
 
-# ------------------------------------------------------------------------------------- explain
-
-
-@dataclass(frozen=True)
-class Like:
-    """A row of the training data: its number from 0, what identifies it, target and distance."""
-
-    row: int
-    ids: dict[str, Any]
-    target: Any
-    distance: float
-
 
 @dataclass(frozen=True)
 class Explained:
     """An explanation, the training rows nearest to it, and what a reader should know."""
 
     explanation: Explanation
-    nearest: Sequence[Like]
+    nearest: Sequence[Mapping[str, Any]]  # number from 0, ids, target and distance of each
     notes: Sequence[str]
     target: str = "target"  # what the data calls it
     ids: Mapping[str, str] = field(default_factory=dict)  # of the row, where its file says so
@@ -65,7 +53,6 @@ def explain_row(
     nearest: int = 5,
     dialect: CsvDialect = UNKNOWN,
 ) -> Explained:
-    """Say why a model answers to one row of a file as it does."""
     model = found.model
     samples = FileSamples(source, model, dialect, found.dialect)
     batch = samples.row(row)
@@ -90,28 +77,17 @@ def explain_row(
         raise
     except ValueError as error:
         raise DataError(f"{source}, row {row}: {error}") from error
-    like: list[Like] = []
+    like: list[dict[str, Any]] = []
     if data is not None and is_same:
         one, X = model.prepare(np.reshape(x, (1, -1))), model.prepare(data.X)
         rows, distances = nearest_rows(model.estimator, one, X, nearest)
         known = {**(data.ids or {}), **data.annotations}
         for place, distance in zip(rows.tolist(), distances.tolist(), strict=True):
             own = {name: values[place] for name, values in known.items()}
-            like.append(Like(place, own, None if data.y is None else data.y[place], distance))
+            y = None if data.y is None else data.y[place]
+            like.append({"row": place, "ids": own, "target": y, "distance": distance})
     target = (model.columns and model.columns.target) or "target"
     return Explained(explanation, like, notes, target, ids)
-
-
-# ------------------------------------------------------------------------------------- explore
-
-
-@dataclass(frozen=True)
-class Explored:
-    """A page, how many rows it shows, and what a reader should know."""
-
-    page: Html
-    rows: int
-    notes: Sequence[str]
 
 
 def explore(
@@ -120,8 +96,8 @@ def explore(
     registry: Registry,
     source: str | None = None,
     dialect: CsvDialect = UNKNOWN,
-) -> Explored:
-    """Draw the explorer of one model, or of two with the same rows."""
+) -> tuple[Html, int, list[str]]:
+    """Return the explorer of one model, or of two with the same rows, their number, and notes."""
     both = [found] if other is None else [found, other]
     notes = [note for one in both for note in one.notes]
     if source is None:
@@ -147,7 +123,7 @@ def explore(
         page: Html = registry.build("figure", "explorer").draw(view)
     except ValueError as error:
         raise DataError(str(error)) from error
-    return Explored(page, len(data[0].X), list(dict.fromkeys(notes)))
+    return page, len(data[0].X), list(dict.fromkeys(notes))
 
 
 def _learnt(found: FoundModel, registry: Registry, notes: list[str]) -> Data:
@@ -192,7 +168,6 @@ def _read(source: str, found: FoundModel, dialect: CsvDialect, notes: list[str])
 
 
 def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, title: str) -> MapView:
-    """Return the map of a model with raw samples, as figures see it."""
     estimator = model.estimator
     try:
         X = model.prepare(data.X)
@@ -217,8 +192,6 @@ class BestTwo:
         self._runs, self._data = runs, data
 
     def __call__(self, ranking: Ranking) -> MapView | None:
-        """Return the best map beside the next."""
-
         def model(variant: Variant) -> FittedModel:
             return model_of(RunFiles(self._runs[variant.runs[0]][1].folder).model)
 
@@ -241,9 +214,6 @@ class BestTwo:
                 beside = model_view(second, data, run_beside, title(other, best))
                 return replace(model_view(first, data, run, title(best, other)), other=beside)
         return None
-
-
-# -------------------------------------------------------------------------------------- export
 
 
 def exported(model: FittedModel, form: str, names: Sequence[str] | None = None) -> bytes:
@@ -273,9 +243,7 @@ def exported(model: FittedModel, form: str, names: Sequence[str] | None = None) 
             one["prototypes"] = without_noise(one["prototypes"])
     neurons = {
         path: list(
-            enumerate(
-                zip(*(one[name].tolist() for name in one if name != "links"), strict=True),
-            )
+            enumerate(zip(*(one[name].tolist() for name in one if name != "links"), strict=True))
         )
         for path, one in maps
     }

@@ -111,13 +111,11 @@ class RunFiles:
         return self.folder / "models" / f"epoch-{epoch}.npz"
 
     def epoch_models(self) -> dict[int, Path]:
-        """Return the models of epochs that exist, by their epochs."""
         paths = (self.folder / "models").glob("epoch-*.npz")
         named = ((_EPOCH_MODEL.fullmatch(path.name), path) for path in paths)
         return dict(sorted((int(match[1]), path) for match, path in named if match))
 
     def figures(self) -> list[Path]:
-        """Return the figures that exist, by name."""
         found = (self.folder / "figures").glob("[!.]*")
         return sorted(p for p in found if p.suffix in (".png", ".html") and p.is_file())
 
@@ -207,7 +205,6 @@ class StoredRun(Status, Manifest):
         return read_journal(self.files.journal)[0]
 
     def scalars(self) -> list[JournalLine]:
-        """Read what observers logged, a step a line."""
         return read_journal(self.files.scalars)[0]
 
 
@@ -239,7 +236,6 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, redacted."""
     write_bytes(path, without_secrets(text).encode())
 
 
@@ -248,7 +244,6 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a YAML file of plain values atomically, keys in their order, redacted."""
     write_bytes(path, dump_yaml(masked(value)).encode())
 
 
@@ -386,7 +381,6 @@ def read_json(path: Path) -> Mapping[str, Any]:
 
 
 def read_status(folder: Path) -> StoredRun:
-    """Read only how a run stands; the other fields are empty."""
     return _read_status(folder, _Reader())
 
 
@@ -484,12 +478,10 @@ class _Reader:
 
 
 def find_folders(root: Path, experiment: str) -> list[Path]:
-    """Return the run folders of an experiment, oldest first."""
     return sorted(_folders(root / experiment, "*"))
 
 
 def find_experiments(root: Path) -> list[str]:
-    """Return the names of the experiments that hold runs, sorted."""
     return sorted({run.parent.relative_to(root).as_posix() for run in _folders(root, "**")})
 
 
@@ -502,8 +494,6 @@ def _folders(root: Path, below: str) -> set[Path]:
 
 
 def find_runs(root: Path, experiment: str) -> list[StoredRun]:
-    """Return the runs of an experiment, sweeps included, oldest first."""
-
     def age(run: StoredRun) -> tuple[str, float]:  # several may have begun in one second
         return run.files.folder.name[:15], run.started.timestamp() if run.started else 0.0
 

@@ -8,7 +8,7 @@ import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
@@ -115,16 +115,16 @@ class ColumnProfile:
     examples: tuple[str, ...] = ()  # the most frequent values first
     rarest: int = 0  # rows of the rarest value
     unit: str = ""
+    role: str = ""  # the key under which it is listed, empty for features
+    reason: str = ""  # for its role
 
     @property
     def has_classes(self) -> bool:
-        """Whether its values can be classes: few words, or few integers."""
         few = 2 <= self.values <= MOST_CLASSES
         return few and (self.kind == "category" or (self.kind == "number" and self.whole))
 
     @property
     def is_binary(self) -> bool:
-        """Whether its values are 0 and 1, or false and true."""
         values = {one.lower().removesuffix(".0") for one in self.examples}
         return self.kind == "number" and values in ({"0", "1"}, {"false", "true"})
 
@@ -253,7 +253,6 @@ class TableProfile:
 
 
 def profile_data(given: str, registry: Any) -> TableProfile:
-    """Profile a file, or a data set that a plugin offers by this name."""
     path, names = Path(given).expanduser(), registry.names("dataset")
     if not exists(path):
         if given not in names:
@@ -326,7 +325,6 @@ def _columnar(given: str, format: str | None = None) -> TableProfile:
 
 
 def _csv(given: str, path: Path) -> TableProfile:
-    """Profile a CSV file by its beginning."""
     with reading(given, "text"), open_packed(given) as file:
         head = file.read(_WHOLE + 1)
         complete, is_plain = len(head) <= _WHOLE, file.seekable()
@@ -403,19 +401,12 @@ _COMMENTS = {
 }
 
 
-class Role(NamedTuple):
-    """The key under which a column is listed (empty for features), and why."""
-
-    key: str
-    reason: str = ""
-
-
 @dataclass(frozen=True)
 class Suggestion:
-    """A configuration and the reasons for it: the role of each column, and comments."""
+    """A configuration and the reasons for it: columns with their roles, and comments."""
 
     estimator: str
-    roles: Sequence[Role]
+    columns: Sequence[ColumnProfile]
     config: Mapping[str, Any]
     comments: Mapping[KeyPath, str]
 
@@ -434,7 +425,7 @@ class Suggestion:
 def suggest(profile: TableProfile, target: str | None = None) -> Suggestion:
     """Return the configuration that a profile suggests; without a target it is guessed."""
     chosen = _guess_target(profile) if target is None else _named_target(profile, target)
-    roles = _roles(profile, chosen)
+    columns = _with_roles(profile, chosen)
     estimator = profile.estimator
     if chosen is not None:
         numeric = chosen.spread > 0 and not chosen.has_classes
@@ -444,9 +435,9 @@ def suggest(profile: TableProfile, target: str | None = None) -> Suggestion:
     name = re.sub(r"[^A-Za-z0-9 ._-]+", "-", stem).strip(" .-_")[:60]
     config: dict[str, Any] = {"experiment": name or "first steps", "dataset": profile.path}
     if profile.format != "name":
-        config["dataset"] = _dataset(profile, roles, chosen, target is not None, comments)
-    spreads = [one.spread for one in _with_role(profile, roles, "")] or [*profile.spreads]
-    spreads += [0.5] * len(_with_role(profile, roles, "categorical"))
+        config["dataset"] = _dataset(profile, columns, chosen, target is not None, comments)
+    spreads = [one.spread for one in columns if not one.role] or [*profile.spreads]
+    spreads += [0.5 for one in columns if one.role == "categorical"]
     known = [one for one in spreads if one > 0 and profile.path != "digits"]
     if known and max(known) > _MOST_SPREAD * min(known):
         config["prepare"] = "standardize"
@@ -461,7 +452,7 @@ def suggest(profile: TableProfile, target: str | None = None) -> Suggestion:
     config["model"] = {"estimator": estimator, "spreading_factor": 0.5}
     comments["model", "estimator"] = _COMMENTS[estimator]
     comments["model", "spreading_factor"] = "nearer to 1: more neurons; auto: by held-out rows"
-    return Suggestion(estimator, roles, config, comments)
+    return Suggestion(estimator, columns, config, comments)
 
 
 def _guess_target(profile: TableProfile) -> ColumnProfile | None:
@@ -491,47 +482,40 @@ def _named_target(profile: TableProfile, name: str) -> ColumnProfile:
     return found
 
 
-def _roles(profile: TableProfile, target: ColumnProfile | None) -> list[Role]:
-    """Return the role of each column, by the rules that the comments of the file state."""
+def _with_roles(profile: TableProfile, target: ColumnProfile | None) -> list[ColumnProfile]:
     keys = {"id": "id", "category": "categorical", "date": "dates", "number": ""}
     reasons = {"empty": "no value at all", "constant": "one value only"}
-    roles, seen = list[Role](), set() if target is None else {target.name}
+    columns, seen = list[ColumnProfile](), set() if target is None else {target.name}
     for column in profile.columns:
+        role, reason = "drop", ""
         if column is target:
-            role = Role("target")
+            role = "target"
         elif column.kind not in keys:
-            role = Role("drop", reasons.get(column.kind, "text with many values"))
+            reason = reasons.get(column.kind, "text with many values")
         elif not column.name:
-            role = Role("drop", "no name")
+            reason = "no name"
         elif column.name in seen:
-            role = Role("drop", f"'{column.name}' again: rename it to use it")
+            reason = f"'{column.name}' again: rename it to use it"
         else:
-            role = Role(keys[column.kind])
+            role = keys[column.kind]
             seen.add(column.name)
-        roles.append(role)
-    used = {role.key for role in roles}
-    if profile.columns and not used & {"", "categorical", "dates"}:
-        both = zip(profile.columns, roles, strict=True)
-        listed = [f"'{one.name or one.place}' ({role.reason or role.key})" for one, role in both]
+        columns.append(replace(column, role=role, reason=reason))
+    if columns and not {one.role for one in columns} & {"", "categorical", "dates"}:
+        listed = [f"'{one.name or one.place}' ({one.reason or one.role})" for one in columns]
         shown = ", ".join(listed[:_LISTED])
         raise DataError(f"{profile.path}: no column looks like numbers, dates or classes: {shown}")
-    return roles
-
-
-def _with_role(profile: TableProfile, roles: Sequence[Role], *keys: str) -> list[ColumnProfile]:
-    both = zip(profile.columns, roles, strict=True)
-    return [column for column, role in both if role.key in keys]
+    return columns
 
 
 def _dataset(
     profile: TableProfile,
-    roles: Sequence[Role],
+    columns: Sequence[ColumnProfile],
     target: ColumnProfile | None,
     named: bool,
     comments: dict[KeyPath, str],
 ) -> dict[str, Any]:
     dataset: dict[str, Any] = {"name": profile.format, "path": profile.path}
-    columns, times = profile.columns, Counter(column.name for column in profile.columns)
+    times = Counter(column.name for column in columns)
 
     def put(key: str, value: Any, comment: str) -> None:
         dataset[key] = value
@@ -542,10 +526,13 @@ def _dataset(
         usable = column.name and times[column.name] == 1 and "${" not in column.name
         return column.name if usable else column.place
 
+    def of_role(*roles: str) -> list[ColumnProfile]:
+        return [column for column in columns if column.role in roles]
+
     def put_columns(key: str, rule: str) -> None:
-        listed = _with_role(profile, roles, key)
+        listed = of_role(key)
         for place, column in enumerate(listed):
-            reason = _values(column) if key == "categorical" else roles[column.place].reason
+            reason = _values(column) if key == "categorical" else column.reason
             if reason:
                 comments["dataset", key, place] = reason
         if listed:
@@ -562,12 +549,12 @@ def _dataset(
         begin = "" if named else "a guess, by its name or place: "
         put("target", reference(target), f"{begin}{_values(target)}; null: nothing to predict")
     put_columns("categorical", "text with few values: a column of 0 and 1 for each")
-    features = _with_role(profile, roles, "", "categorical")
+    features = of_role("", "categorical")
     put_columns("drop", "left out")
-    if measured := [one for one in _with_role(profile, roles, "", "target") if one.unit]:
+    if measured := [one for one in of_role("", "target") if one.unit]:
         units = {str(reference(column)): column.unit for column in measured}
         put("units", units, "numbers are read without them")
-    if dates := _with_role(profile, roles, "dates"):
+    if dates := of_role("dates"):
         forms = ", ".join(f"{one.name} ({one.date_formats[0]})" for one in dates[:_LISTED])
         first = "drop keeps them beside the samples" if features else "nothing else is left"
         rule = f"{first}; ordinal counts days, parts: year, month, day, weekday; {forms}"

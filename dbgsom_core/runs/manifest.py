@@ -12,6 +12,7 @@ from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, field_validator
@@ -78,9 +79,6 @@ class Manifest(BaseModel):
         return rankings
 
 
-# ----------------------------------------------------------------------------------- parameters
-
-
 def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     """Return the parameters of a run; every run has the common keys, so that they compare."""
     resolved = experiment.resolved
@@ -96,7 +94,7 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
             for part, section in sections.items()
         },
     }
-    params = _params(
+    params = estimator_params(
         estimator,
         experiment.dataset_name,
         [step.name for step in experiment.prepare],
@@ -107,20 +105,14 @@ def flat_params(experiment: Experiment, estimator: Any) -> dict[str, Value]:
     return params | {key: value for key, value in written.items() if is_reference(value)}
 
 
-def estimator_params(estimator: Any, dataset: str, prepare: Iterable[str]) -> dict[str, Value]:
-    """Return the parameters of an estimator that no configuration describes, as `flat_params`."""
-    return _params(estimator, dataset, prepare, None, {}, {})
-
-
-def _params(
+def estimator_params(
     estimator: Any,
     dataset: str,
     prepare: Iterable[str],
-    split: Mapping[str, Any] | None,
-    others: Mapping[str, Component],
-    sections: Mapping[str, Any],
+    split: Mapping[str, Any] | None = None,
+    others: Mapping[str, Component] = MappingProxyType({}),
+    sections: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Value]:
-    """Return parameters of an estimator's parts and ``others``, described by their ``sections``."""
     parts, seed = estimator.parts(), estimator.random_state
     widths, growing = dict(parts.kernel), dict(_base_growth(parts.growth))
     init, schedule = parts.init, parts.schedule
@@ -242,9 +234,6 @@ def _flat(value: Any) -> Value:
     return "none" if value is None else str(value)
 
 
-# ---------------------------------------------------------------------------------------- names
-
-
 def default_name(
     experiment: Experiment, estimator: Any, params: Mapping[str, Any] | None = None
 ) -> str:
@@ -255,7 +244,6 @@ def default_name(
 
 
 def name_of_parts(estimator: Any, dataset: str, written: Mapping[str, Any]) -> str:
-    """Return the name of a run of an estimator on a data set; ``written`` replaces its parts."""
     parts = estimator.parts()
     growth, base = _name("growth", parts.growth), _base_growth(parts.growth)
     if base is not parts.growth:
@@ -287,13 +275,9 @@ def data_title(section: Any, name: str) -> str:
     return as_text(stem)[:_LONGEST_STEM] or name
 
 
-# ---------------------------------------------------------------------------------- environment
-
-
 def describe_environment(
     registry: Registry, experiment: Any, parts: Parts | None = None
 ) -> dict[str, Any]:
-    """Return what a run depends on, as JSON values: versions, machine, git, components."""
     packages = (name for tracker in registry.trackers().values() for name in tracker.packages)
     environment = {
         "python": platform.python_version(),
@@ -321,30 +305,19 @@ def describe_environment(
 
 
 def _describe_git(folder: Path) -> dict[str, Any] | None:
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit is None:
-        return None
-    return {
-        "commit": commit,
-        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
-        "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
-    }
+    def git(*words: str) -> str:
+        how: Any = {"cwd": folder, "timeout": 10, "check": True, "stdin": subprocess.DEVNULL}
+        done = subprocess.run(["git", *words], capture_output=True, text=True, **how)
+        return str(done.stdout).strip()
 
-
-def _git(folder: Path, *words: str) -> str | None:
     try:
-        answer = subprocess.run(
-            ["git", *words],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-            stdin=subprocess.DEVNULL,
-        )
+        return {
+            "commit": git("rev-parse", "HEAD"),
+            "branch": git("rev-parse", "--abbrev-ref", "HEAD"),
+            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
+        }
     except (OSError, subprocess.SubprocessError):
         return None
-    return answer.stdout.strip()
 
 
 def _version(distribution: str) -> str | None:
@@ -381,7 +354,6 @@ def describe_components(
 
 
 def model_parts(experiment: Experiment) -> dict[str, Component]:
-    """Return the components of an experiment's model and its engine, by their keys."""
     given = {**experiment.model.params, "engine": experiment.engine}
     return {kind: part for kind, part in given.items() if isinstance(part, Component)}
 

@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,8 +51,6 @@ _MOST_ROWS, _LEAST_ROWS = 1 << 17, 1 << 10
 _LISTED = 5  # names in a note
 _OF_NOVELTY = frozenset({"novelty", "pvalue", "outlier"})
 
-# --------------------------------------------------------------------------------- by name
-
 
 @dataclass(frozen=True)
 class FoundModel:
@@ -83,7 +81,6 @@ class FoundModel:
 
 
 def find_model(name: str, root: Path, registry: Registry, uri: str | None = None) -> FoundModel:
-    """Load the model that a name means: a file, a run, an experiment, or a tracker's address."""
     for tracker, traits in registry.trackers().items():
         if name.startswith(traits.addresses):
             with tempfile.TemporaryDirectory() as folder:
@@ -125,12 +122,8 @@ def training_data(run: StoredRun, registry: Registry) -> tuple[Data, bool]:
 
 
 def model_of(path: Path) -> FittedModel:
-    """Load a model file as a `FittedModel`, whatever was saved."""
     model = load(path)
     return model if isinstance(model, FittedModel) else FittedModel((), model)
-
-
-# ------------------------------------------------------------------------- the rows of a file
 
 
 class SampleBatch(NamedTuple):
@@ -183,7 +176,7 @@ class FileSamples:
         names = numbered(self._reader.names)
         self.ids, self._annotations = self._carried(names, columns, keep or ())
         if columns is None or self._reader.format == "npy":
-            columns, self._places = self._by_place(names, model, keep)
+            columns, self._places = self._by_order(names, model, keep)
         else:
             self._places, strange = columns.places(self._reader.names, path)
             ignored = [f"'{short(name)}'" for name in strange if name not in self.ids]
@@ -202,7 +195,6 @@ class FileSamples:
             first += batch.num_rows
 
     def row(self, number: int) -> SampleBatch:
-        """Return one row; faults of others do not count."""
         first = 0
         for batch in self._read():
             if number < first + batch.num_rows:
@@ -252,7 +244,6 @@ class FileSamples:
     def _carried(
         self, names: Sequence[str], columns: Columns | None, keep: Sequence[str]
     ) -> tuple[dict[str, int], dict[str, int]]:
-        """Return the places of the columns that are carried along, by their names."""
         if self._reader.format == "npy":
             if keep:
                 raise DataError(f"{self.path} has no columns by name: leave out --keep")
@@ -267,7 +258,7 @@ class FileSamples:
         rest = [name for name in beside if name in places and name not in ids]
         return {name: places[name] for name in ids}, {name: places[name] for name in rest}
 
-    def _by_place(
+    def _by_order(
         self, names: Sequence[str], model: FittedModel, keep: Sequence[str] | None
     ) -> tuple[Columns, list[int]]:
         first = model.steps[0][1] if model.steps else model.estimator
@@ -310,18 +301,6 @@ def _as_options(message: str) -> str:
     return message.replace("mark ',': write", "mark ',': give --decimal ., or write")
 
 
-# ----------------------------------------------------------------------------------- prediction
-
-
-@dataclass
-class Predicted:
-    """What became of the rows of a file."""
-
-    rows: int = 0
-    outliers: int = 0  # where a column tells of novelty
-    notes: list[str] = field(default_factory=list)
-
-
 def predict_file(
     model: FittedModel,
     source: str,
@@ -333,8 +312,11 @@ def predict_file(
     trained: CsvDialect = UNKNOWN,
     stdout: Any = None,
     progress: Callable[[int], object] = lambda rows: None,
-) -> Predicted:
-    """Write what a model says of each row of a file, in their order, a few batches in memory."""
+) -> tuple[int, int, list[str]]:
+    """Write what a model says of each row of a file, in their order, a few batches in memory.
+
+    Returns how many rows were answered, how many of these are outliers, and notes.
+    """
     check_target(target)
     try:
         names = chosen_columns(model, columns)
@@ -361,7 +343,7 @@ def predict_file(
         )
     if not rows:
         notes.append(f"{source} has no rows")
-    return Predicted(rows - answering.empty, answering.outliers, notes)
+    return rows - answering.empty, answering.outliers, notes
 
 
 class _Answering:

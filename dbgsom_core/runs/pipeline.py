@@ -44,7 +44,6 @@ from dbgsom_core.runs.data import (
     baselines,
     check_part,
     divisions,
-    evaluate_part,
     facts_of,
     final_fold,
     load_data,
@@ -111,7 +110,6 @@ def run_experiment(
     registry: Registry,
     stored: StoredRun | None = None,
 ) -> Outcome:
-    """Run one experiment, see `run_task`."""
     return run_task(Task(experiment, stored=stored), callbacks, registry)
 
 
@@ -178,7 +176,6 @@ class Setup:
 
 
 def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
-    """Load the data, check, divide and prepare it, and build the estimator."""
     data = load_data(experiment) if data is None else data
     test = load_test(experiment, data)
     fold = final_fold(experiment, data, test)
@@ -346,13 +343,10 @@ def _fit_and_evaluate(
                 + ("" if kept == ran else f", and the map is that of epoch {kept}")
             )
         notes.extend(describe_sizes(estimator.sizes_tried_, estimator.spreading_factor_))
-        some = evaluator.subsample(fold.train, "train")
-        trained = evaluate_part(estimator, some, fold.train, experiment.seed, estimator.hit_counts_)
-        measures = evaluator.measure(trained, "train") | summary(folds)
+        trained, some, found = evaluator.evaluate(estimator, fold.train, "train")
+        measures = found | summary(folds)
         if fold.test is not None:
-            tested = evaluator.subsample(fold.test, "test")
-            evaluation = evaluate_part(estimator, tested, fold.test, experiment.seed)
-            measures |= evaluator.measure(evaluation, "test")
+            measures |= evaluator.evaluate(estimator, fold.test, "test")[2]
         stability = evaluator.stability(estimator, fold.train)
         measures |= {} if stability is None else stability.logged()
         model = FittedModel(fold.steps, estimator, data.columns)
@@ -385,7 +379,7 @@ def _cross_validate(
         lock.touch()
         shutdown.check()
 
-    experiment, seed = evaluator.experiment, evaluator.experiment.seed
+    experiment = evaluator.experiment
     folds = checkpoint.read_folds(setup.divided)
     for number, (train, test) in list(enumerate(setup.divided, start=1))[len(folds) :]:
         log.info("fold %d of %d", number, len(setup.divided))
@@ -394,8 +388,7 @@ def _cross_validate(
         estimator = make_estimator(experiment).set_params(callbacks=[on_epoch], checkpoint=noted)
         estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
-        evaluation = evaluate_part(estimator, subsample(fold.test, seed), fold.test, seed)
-        measures = evaluator.measure(evaluation, "test", of_fold=True)
+        *_, measures = evaluator.evaluate(estimator, fold.test, "test", of_fold=True)
         rows = digest_of_rows(train, test)
         folds.append(FoldMeasures(number, len(train), len(test), rows, measures))
         write_text(checkpoint.files.folds, folds_text(folds))
@@ -411,35 +404,36 @@ class _Evaluator:
     measures: Mapping[str, Component]
     notes: list[str]
 
-    def subsample(self, part: Part, name: str) -> Part:
-        some = subsample(part, self.experiment.seed)
-        if len(some.X) < len(part.X):
+    def evaluate(
+        self, estimator: Any, part: Part, name: str, *, of_fold: bool = False
+    ) -> tuple[Evaluation, Part, dict[str, float]]:
+        some, seed = subsample(part, self.experiment.seed), self.experiment.seed
+        found = estimator.evaluate(
+            some.X, y=some.y, predictions=estimator.predict(some.X), seed=seed
+        )
+        count, n = some.X.shape[0], part.X.shape[0]
+        if count < n:
+            hits = estimator.hit_counts_ if name == "train" else None
+            found = replace(found, drawn_from=n, all_hits=hits)
+        if count < n and not of_fold:
             self.notes.append(
-                f"{name} measures and figures are from {len(some.X)} of {len(part.X)} samples, "
-                "drawn by the seed: the data are read in blocks; what the model and the tables say "
-                "is of all"
+                f"{name} measures and figures are from {count} of {n} samples, drawn by the seed: "
+                "the data are read in blocks; what the model and the tables say is of all"
             )
-        return some
-
-    def measure(
-        self, evaluation: Evaluation, part: str, *, of_fold: bool = False
-    ) -> dict[str, float]:
-        """Return the measures of a part, by their logged names."""
         values = {}
-        for name, measure in self.measures.items():
+        for key, measure in self.measures.items():
             try:
-                values[f"{part}/{name}"], remark = value_of(measure, evaluation)
+                values[f"{name}/{key}"], remark = value_of(measure, found)
                 if remark and not of_fold:
-                    self.notes.append(f"{part}/{name}: {remark}")
+                    self.notes.append(f"{name}/{key}: {remark}")
             except Exception as error:
-                text = f"measure {part}/{name} failed ({type(error).__name__}: {error})"
+                text = f"measure {name}/{key} failed ({type(error).__name__}: {error})"
                 if text not in self.notes:  # a fold more of the same
                     add_note(self.notes, text)
             shutdown.check()
-        return values
+        return found, some, values
 
     def stability(self, estimator: Any, part: Part) -> Stability | None:
-        """Return how stable the map is under resampling, where that is configured."""
         settings = self.experiment.stability
         if settings is None:
             return None

@@ -46,7 +46,6 @@ class StepError(ConfigError):
 
 
 def make_steps(experiment: Experiment) -> list[tuple[str, Any]]:
-    """Return the unfitted prepare steps by name; `ConfigError` has all mistakes."""
     steps, problems = [], Problems()
     for number, step in enumerate(experiment.prepare):
         try:
@@ -145,7 +144,6 @@ def _fit_step(name: str, step: Any, X: Any, y: NDArray[Any] | None) -> Any:
 
 
 def imported_step(name: str) -> type[Any]:
-    """Return the class of a prepare step ``module:Class``; raises as `make_step`."""
     module, _, attribute = name.partition(":")
     if not (module and attribute):
         raise StepError(f"unknown prepare step '{name}'" + did_you_mean(name, STEPS))

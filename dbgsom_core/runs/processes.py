@@ -60,9 +60,6 @@ class Ended:
     error: BaseException | None = None
 
 
-# --------------------------------------------------------------------- in the sweep's process
-
-
 class Processes:
     """Slots that each run one child of a sweep at a time; leaving the context ends them all.
 
@@ -90,7 +87,6 @@ class Processes:
         return bool(self._busy)
 
     def start(self, task: Task) -> None:
-        """Give a child to a free slot; `DbgsomError`: it cannot be sent to another process."""
         try:
             content = pickle.dumps(task)
         except Exception as error:
@@ -178,7 +174,6 @@ class _Slot:
         self.run: Run | None = None
 
     def start(self, task: Task, content: bytes) -> None:
-        """Run a child."""
         if self.process is None or not self.process.is_alive():
             self.close()
             self.pipe, child_end = _SPAWN.Pipe()
@@ -193,7 +188,6 @@ class _Slot:
             self.pipe.send_bytes(content)
 
     def how_it_died(self) -> str:
-        """Return how its process ended that should not have."""
         self.process.join()
         pid, code = self.process.pid, self.process.exitcode
         if code >= 0:
@@ -206,7 +200,6 @@ class _Slot:
         return f"its process {pid} was ended by {name}{memory}"
 
     def close(self) -> None:
-        """End its process, at once where a child is still running."""
         if self.process is None:
             return
         self.pipe.close()
@@ -241,11 +234,7 @@ def show(display: object, method: str, **event: Any) -> None:
         call(display, method, event)
 
 
-# ------------------------------------------------------------------------- in a child's process
-
-
 def _work(pipe: Any, threads: int, level: int) -> None:
-    """Run the tasks that come, until the sweep has no more."""
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
@@ -299,7 +288,6 @@ class _Worker:
         self._last: EpochRecord | None = None
 
     def run(self, content: bytes) -> tuple[Run, dict[str, float], tuple[str, ...]]:
-        """Run a child; return its run, measures and notes."""
         try:
             task: Task = pickle.loads(content)
         except Exception as error:

@@ -59,12 +59,10 @@ class RankingCriterion:
 
     @property
     def name(self) -> str:
-        """The measure as runs log it: ``test/accuracy``."""
         return f"{self.split}/{self.measure}" if self.split else self.measure
 
     @property
     def end(self) -> str:
-        """Which values are best: greater, less, or 0."""
         return "0" if self.from_zero else "greater" if self.greater_is_better else "less"
 
     @property
@@ -72,7 +70,6 @@ class RankingCriterion:
         return self.direction == "maximize"
 
     def value(self, measures: Mapping[str, float]) -> float:
-        """Return the value that ranks of a run's measures, NaN where it is missing."""
         value = float(measures.get(self.name, math.nan))
         return abs(value) if self.from_zero else value
 
@@ -135,12 +132,10 @@ def best_end(name: str, registry: Registry) -> str:
 
 
 def with_arrow(name: str, best: str) -> str:
-    """Return the name of a measure with an arrow to its best values, where they are known."""
     return name + {"greater": " ↑", "less": " ↓", "0": " →0"}.get(best, "")
 
 
 def is_in_units(criterion: RankingCriterion, registry: Registry) -> bool:
-    """Return whether the measure is in the units of distances, which metrics do not share."""
     try:
         return MeasureAbilities.of(_measure_class(criterion.name, registry)).in_metric_units
     except DataError:  # of a plugin that is no longer installed, and the direction was given
@@ -410,7 +405,6 @@ class Table:
 
     @property
     def test(self) -> str:
-        """The name of the test; empty where nothing could be tested."""
         if not self.tests:
             return ""
         return "corrected resampled t-test" if self.ratio else "paired t-test"
@@ -426,7 +420,6 @@ class Table:
 
     @property
     def tied(self) -> list[str]:
-        """The variants that are as good as the first, rounding aside."""
         key = self.criterion.sort_key
         first, *others = self.ranked
         return [row.variant for row in others if key(row.adjusted) == key(first.adjusted)]
@@ -524,19 +517,11 @@ def _tested(
     corrected = holm(np.concatenate([best.p, *rest]))
     found = [rows[0]]
     for at, row in enumerate(rows[1:]):
-        numbers = [best.mean[at], best.low[at], best.high[at], best.p[at], corrected[at]]
-        mean, low, high, p, holm_p = (None if x != x else float(x) for x in numbers)
-        found.append(
-            replace(
-                row,
-                difference=mean,
-                low=low,
-                high=high,
-                p=p,
-                holm=holm_p,
-                pairs=int(best.pairs[at]),
-            )
-        )
+        numbers = {"difference": best.mean, "low": best.low, "high": best.high, "p": best.p}
+        known: dict[str, Any] = {"pairs": int(best.pairs[at])}
+        for name, values_of in (numbers | {"holm": corrected}).items():
+            known[name] = None if np.isnan(values_of[at]) else float(values_of[at])
+        found.append(replace(row, **known))
     return found, int(np.isfinite(corrected).sum())
 
 
@@ -573,7 +558,6 @@ def _baseline(entries: Sequence[Entry], criterion: RankingCriterion) -> float | 
 
 
 def ranking_of(table: Table, group: Group, verdict: str) -> Ranking:
-    """Return a table as trackers, figures and run folders know it: means over runs."""
     criterion = table.criterion
     runs = {entry.run.id: entry.run.measures for entry in group.entries}
     short = shortened([key for row in table.rows for key in row.fields])
@@ -596,7 +580,6 @@ def ranking_of(table: Table, group: Group, verdict: str) -> Ranking:
 
 
 def rank_over_data_sets(tables: Sequence[Table]) -> list[MeanRanks]:
-    """Rank the variants that ran on several data sets, divided in the same way."""
     from scipy.stats import rankdata
 
     divided_alike: dict[str, list[Table]] = {}

@@ -41,13 +41,10 @@ _FOR_DEVELOPERS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning,
 _ROWS, _CELLS = 1 << 16, 1 << 20  # of a batch at most: rows, and numbers in their samples
 _EXACT_POWERS = 22  # of 10, in float64
 
-# ------------------------------------------------------------------------------------- figures
-
 
 def view_of_run(
     estimator: Any, evaluation: Evaluation, part: Part, data: Data, steps: Any, title: str
 ) -> MapView:
-    """Return the map of a run with a part of a data set, after ``steps``, as figures see it."""
     names = {}
     if estimator._kind != "regressor" and data.target_names is not None and data.y is not None:
         names = dict(enumerate(data.target_names)) if data.y.dtype.kind in "iu" else {}
@@ -82,7 +79,6 @@ def view_of_run(
 def draw_figures(
     figures: Iterable[tuple[str, Component]], view: Any, notes: list[str]
 ) -> dict[str, Any]:
-    """Return figures by name; one that cannot be drawn is a note."""
     images: dict[str, Any] = {}
     with warnings_as_notes(notes):
         for name, figure in figures:
@@ -109,12 +105,8 @@ def warnings_as_notes(notes: list[str]) -> Iterator[None]:
 
 
 def add_note(notes: list[str], text: str, level: int = logging.WARNING) -> None:
-    """Add a note to those of the report, and log it now."""
     notes.append(text)
     log.log(level, "%s", text)
-
-
-# -------------------------------------------------------------------------------------- tables
 
 
 def tables_of(
@@ -217,9 +209,6 @@ def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any] | 
     return np.asarray(prototypes)
 
 
-# ----------------------------------------------- estimators that were fitted without a run
-
-
 def data_name(X: Any) -> str:
     """Return what a run calls data that no configuration names: by its file, or its size."""
     file = getattr(X, "filename", None)  # of a memory-mapped array
@@ -241,7 +230,6 @@ def digest_of(X: Any, y: Any) -> str:
 
 
 def facts_of(estimator: Any, X: Any, y: Any, found: str) -> Mapping[str, Any]:
-    """Return what a run says of its data, whose digest is known."""
     names = getattr(estimator, "feature_names_in_", None)
     target = None if y is None else np.asarray(y)
     classes = None if target is None or estimator._kind == "regressor" else n_classes(target)
@@ -263,7 +251,6 @@ def default_measures(estimator: Any, y: Any) -> tuple[str, ...]:
 def known_measures(
     estimator: Any, names: Sequence[str]
 ) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Return measures that a fit left, called as in runs, and the names of the others."""
     known = {name: getattr(estimator, f"{name}_", None) for name in names}
     values = {f"train/{name}": float(one) for name, one in known.items() if one is not None}
     return values, tuple(name for name, one in known.items() if one is None)

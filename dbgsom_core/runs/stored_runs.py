@@ -214,7 +214,6 @@ def mark_killed(stored: StoredRun) -> StoredRun:
 
 
 def mark_killed_runs(root: Path, experiment: str) -> list[StoredRun]:
-    """Mark the runs of an experiment whose process has died as killed; return those runs."""
     folders = find_folders(root, experiment)
     running = [folder for folder in folders if read_status(folder).status == "running"]
     runs = [mark_killed(read_run(folder)) for folder in running]
@@ -227,7 +226,6 @@ Loaded = tuple[Experiment | Sweep, tuple[Experiment, ...]]  # experiments: one, 
 
 
 def load(config: str | Path, overrides: Sequence[str], registry: Registry) -> Loaded:
-    """Return what a configuration describes, and its experiments."""
     if is_sweep(config, overrides):
         sweep = load_sweep(config, overrides, registry)
         return sweep, tuple(child.experiment for child in sweep.children)
@@ -273,7 +271,6 @@ def _checked(stored: StoredRun) -> StoredRun:
 
 
 def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry) -> Loaded:
-    """Return what the configuration in a run folder describes, as `load`."""
     config = stored.files.config
     if overrides:
         raise ConfigError("a run goes on with its own configuration: leave --set out")
@@ -382,7 +379,6 @@ def claim(stored: StoredRun) -> RunLock:
 
 
 def check_same(stored: StoredRun, run: Run) -> None:
-    """Raise `ConfigError` or `DataError` where configuration, components or data have changed."""
     check_same_data(stored, run.data)
     differences = []
     if stored.config:
@@ -395,7 +391,6 @@ def check_same(stored: StoredRun, run: Run) -> None:
 
 
 def check_same_data(stored: StoredRun, now: Mapping[str, Any]) -> None:
-    """Raise `DataError` where the data, of which a manifest says ``now``, has changed."""
     for was, is_now, which in (
         (stored.data, now, "its data"),
         (stored.data.get("test") or {}, now.get("test") or {}, "its data to test on"),

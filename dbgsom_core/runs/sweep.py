@@ -97,7 +97,7 @@ def run_sweep(
     trials = None
     if sweep.optimization is not None:
         trials = Trials(sweep.optimization, sweep.seeds, jobs, begun)
-    data, notes = _shared_data(sweep, begun)
+    shared = _shared_data(sweep, begun)
     task = Task(sweep, name=sweep.title, stored=stored)
     run, lock = start_run(task, registry, root=root, params=params)
     children = _Children(sweep, run, callbacks, registry, begun, trials, fail_fast, display)
@@ -105,12 +105,12 @@ def run_sweep(
         with failures_reported(callbacks, run, lock):
             callbacks.notify("dbgsom_run_started", run=run)
             kept = sum(one.status == "finished" for one in begun.values())
-            runner: Processes | _Here = _Here(callbacks, registry, data, notes)
             if min(jobs, sweep.runs - kept) > 1:
-                runner = Processes(jobs, display)
-            with runner:
-                children.run(runner, lock.touch)
-            result = children.result(data)
+                with Processes(jobs, display) as processes:
+                    children.run_beside(processes, lock.touch)
+            else:
+                children.run_here(*shared, lock.touch)
+            result = children.result(shared[0])
             callbacks.notify_required("dbgsom_run_finished", run=run, result=result)
         notify_finished(callbacks, run, result)
     failed = {name: _reason(error) for name, error in children.failed.items()}
@@ -134,36 +134,49 @@ class _Children:
         self._sweep, self._parent, self._begun, self._trials = sweep, parent, begun, trials
         self._callbacks, self._registry = callbacks, registry
         self._fail_fast, self._display = fail_fast, display
-        self._leaderboard = Leaderboard(sweep, registry)
+        self._leaderboard, self._left = Leaderboard(sweep, registry), iter(sweep.children)
         self._started: dict[str, Child] = {}
         self._done: dict[str, Outcome] = {}
         self.failed: dict[str, BaseException] = {}
 
-    def run(self, runner: Processes | _Here, touch: Any) -> None:
-        """Run all that are left; those that had finished before are kept."""
-        left = iter(self._sweep.children)
+    def run_here(self, data: Data | None, notes: Sequence[str], touch: Any) -> None:
+        while (task := self._next_task()) is not None:
+            try:
+                done = run_task(task, self._callbacks, self._registry, data, notes)
+                ended = Ended(task, done.run, RunResult(done.result.measures))
+            except Exception as error:
+                shutdown.check()  # it may have failed of that
+                ended = Ended(task, error=error)
+            touch()
+            self._end(ended)
+
+    def run_beside(self, processes: Processes, touch: Any) -> None:
         while True:
-            while runner.free:
-                child = next(left, None) if self._trials is None else self._trials.next()
-                if child is None:
-                    break
-                self._started[child.name] = child
-                begun = self._begun.get(child.name)
-                if begun is not None and begun.status == "finished":
-                    finish_off(begun, child.experiment.tracking)
-                    self._add(child, resumed_run(begun, self._parent), begun.measures)
-                    show(self._display, "kept")
-                    continue
-                varies = dict(child.varies)
-                runner.start(Task(child.experiment, child.name, self._parent, varies, begun))
-            if not runner.busy:
+            while processes.free and (task := self._next_task()) is not None:
+                processes.start(task)
+            if not processes.busy:
                 return
-            ended = runner.wait()
+            ended = processes.wait()
             touch()
             if ended is not None:
-                self._end(self._started[str(ended.task.name)], ended)
+                self._end(ended)
 
-    def _end(self, child: Child, ended: Ended) -> None:
+    def _next_task(self) -> Task | None:
+        """Return the next child to run; those that had finished before are kept."""
+        while True:
+            child = next(self._left, None) if self._trials is None else self._trials.next()
+            if child is None:
+                return None
+            self._started[child.name] = child
+            begun = self._begun.get(child.name)
+            if begun is None or begun.status != "finished":
+                return Task(child.experiment, child.name, self._parent, dict(child.varies), begun)
+            finish_off(begun, child.experiment.tracking)
+            self._add(child, resumed_run(begun, self._parent), begun.measures)
+            show(self._display, "kept")
+
+    def _end(self, ended: Ended) -> None:
+        child = self._started[str(ended.task.name)]
         if ended.run is not None and ended.result is not None:
             known = self._callbacks.notes
             known.extend(note for note in ended.result.notes if note not in known)
@@ -200,7 +213,6 @@ class _Children:
         return (self._done[child.name] for child in order if child.name in self._done)
 
     def result(self, data: Data | None) -> RunResult:
-        """Return the result of the sweep: its children, and which variant is best."""
         notes = [f"{name} failed: {_reason(error)}" for name, error in self.failed.items()]
         notes += () if self._trials is None else self._trials.notes
         if not self._done:
@@ -252,43 +264,6 @@ class _Children:
         return draw_figures(usual, view, [])  # no notes of figures that were not named
 
 
-class _Here:
-    """Runs children in this process, one after the other, as `Processes` do in others."""
-
-    def __init__(
-        self, callbacks: Callbacks, registry: Registry, data: Data | None, notes: Sequence[str]
-    ) -> None:
-        self._callbacks, self._registry, self._data, self._notes = callbacks, registry, data, notes
-        self._ended: Ended | None = None
-
-    def __enter__(self) -> _Here:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    @property
-    def free(self) -> bool:
-        return self._ended is None
-
-    @property
-    def busy(self) -> bool:
-        return self._ended is not None
-
-    def start(self, task: Task) -> None:
-        try:
-            done = run_task(task, self._callbacks, self._registry, self._data, self._notes)
-        except Exception as error:
-            shutdown.check()  # it may have failed of that
-            self._ended = Ended(task, error=error)
-        else:
-            self._ended = Ended(task, done.run, RunResult(done.result.measures))
-
-    def wait(self) -> Ended | None:
-        ended, self._ended = self._ended, None
-        return ended
-
-
 def _reason(error: BaseException) -> str:
     return str(error) if isinstance(error, DbgsomError) else f"{type(error).__name__}: {error}"
 
@@ -320,9 +295,6 @@ def _shared_data(sweep: Sweep, begun: Mapping[str, StoredRun]) -> tuple[Data | N
     return (loaded[0][1], notes) if len(loaded) == 1 else (None, ())
 
 
-# ------------------------------------------------------------------------------- the leaderboard
-
-
 class Leaderboard:
     """Ranks the variants of a sweep as `compare` does, while it goes on and at its end."""
 
@@ -333,7 +305,6 @@ class Leaderboard:
         self.criterion: RankingCriterion | None = None  # known once a run has what ranks
 
     def add(self, child: Child, run: Run, measures: Mapping[str, float]) -> None:
-        """Add a finished run."""
         known = {"id": run.id, "name": run.name, "data": run.data, "varies": run.varies}
         known |= {"config": child.experiment.resolved, "measures": measures}
         self._runs[child.name] = read_run(run.folder).model_copy(update=known)
@@ -349,7 +320,6 @@ class Leaderboard:
         return find_criterion(self._sweep.decide, kinds, names, self._registry)
 
     def leader(self, child: Child) -> str:
-        """Return a sentence on the best variant until now, on the data set of a run."""
         criterion = self.criterion
         if criterion is None:
             return ""
@@ -362,7 +332,6 @@ class Leaderboard:
         return f"best so far{where}: {leader_text(table)}"
 
     def rankings(self, order: Iterable[str]) -> list[Ranking]:
-        """Return the variants on each data set, best first; nothing where nothing ranks."""
         criterion = self._find_criterion()
         if criterion is None:
             return []
@@ -381,9 +350,6 @@ class Leaderboard:
                 entry = make_entry(self._runs[name], in_units, self._registry)
                 self._entries[name, in_units] = entry
         return group_runs(self._entries[name, in_units] for name in names)
-
-
-# ----------------------------------------------------------------------- searching with Optuna
 
 
 def optuna() -> Any:
@@ -516,7 +482,6 @@ class Trials:
         )
 
     def _chosen_before(self, before: Mapping[str, StoredRun]) -> dict[int, Chosen]:
-        """Return what earlier trials chose, by number, from what their children vary."""
         found: dict[int, Chosen] = {}
         for name, stored in before.items():
             number = name.partition(":")[0]

@@ -200,10 +200,6 @@ def bad_config(dataset, rest=""):
     return BAD.format(dataset=dataset, rest=rest)
 
 
-def csv_section(columns=""):
-    return f"{{name: csv, path: data.csv{columns}}}"
-
-
 @pytest.fixture
 def refused(dbgsom, write, tmp_path):
     """Run a configuration that must be refused and return what was printed."""
@@ -242,27 +238,6 @@ def test_a_wrong_key_or_value_has_its_place_and_cure(rest, message, refused):
     assert "\n" not in error
     if message[0].isdigit():
         assert error.startswith(f"run.yaml:{message}")
-
-
-@pytest.mark.parametrize(
-    ("dataset", "rest", "message"),
-    [
-        (csv_section(", target: clas"), "", "'class'"),
-        (csv_section(", drop: [class]"), "model: {estimator: classifier}", "class"),
-        ("{name: npz, path: data.npz}", "model: {estimator: classifier}", "continuous"),
-        (
-            csv_section(", target: class"),
-            "prepare: ['sklearn.preprocessing:Normalizer']",
-            "constant",
-        ),
-        (f"{{name: csv, path: {'a' * 5000}}}", "", "File name too long"),
-    ],
-)
-def test_data_that_do_not_suit_are_refused(dataset, rest, message, refused, write, tmp_path):
-    write("data.csv", "width,class\n1,a\n2,b\n3,a\n4,b\n")
-    rng = np.random.default_rng(0)
-    np.savez(tmp_path / "data.npz", X=rng.normal(size=(20, 2)), y=rng.normal(size=20))
-    assert message in refused(bad_config(dataset, rest))
 
 
 def test_a_step_of_others_is_refused_where_scikit_learn_alone_is_allowed(refused, monkeypatch):

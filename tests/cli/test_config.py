@@ -99,40 +99,6 @@ def test_a_difference_is_told_with_both_values_and_origins(dbgsom, write):
     ]
 
 
-def test_of_another_data_set_only_what_was_written_is_told(dbgsom, write):
-    table = "experiment: x\ndataset: {name: csv, path: a.csv, id: [nr], missing: keep}\n"
-    growth = "model: {growth: {name: fixed, rows: 4}}\nprepare: standardize\n"
-    one, other = (
-        write("one.yaml", table),
-        write("other.yaml", "experiment: x\ndataset: wine\n" + growth),
-    )
-    answer = dbgsom("config", "diff", one, other)
-    assert answer.out.splitlines()[2:] == [
-        "dataset",
-        "  - csv  # one.yaml:2",
-        "  -     path: a.csv",
-        "  -     id: [nr]",
-        "  -     missing: keep",
-        "  + wine  # other.yaml:2",
-        "prepare",
-        "  - []  # default",
-        "  + [standardize]  # other.yaml:4",
-        "model.growth",
-        "  - directed  # default",
-        "  + fixed  # other.yaml:3",
-        "  +     rows: 4",
-    ]
-
-
-def test_what_means_the_same_does_not_differ(dbgsom, write):
-    one = write("one.yaml", "experiment: x\ndataset: iris\n")
-    text = (
-        "experiment: x\ndataset: {name: iris}\nmodel: {epochs: 100, tol: 1e-4, metric: euclidean}"
-    )
-    answer = dbgsom("config", "diff", one, write("other.yaml", text))
-    assert (answer.code, answer.out) == (0, "")
-
-
 def test_a_run_is_compared_with_the_file_that_it_is_from(dbgsom, write, tmp_path):
     small = "model: {epochs: 2, max_neurons: 9}\nmeasures: null\nfigures: null\ntracking: null\n"
     file = write("run.yaml", "experiment: x\ndataset: iris\n" + small)
@@ -154,11 +120,6 @@ def test_what_is_neither_file_nor_run_is_refused(name, dbgsom, write):
         assert answer.code == 2
         assert name in answer.err
     assert "no run folder and no configuration, and " in dbgsom("config", "show", "gone").err
-
-
-def test_a_wrong_configuration_is_told_as_validate_tells_it(dbgsom, write):
-    file = write("run.yaml", RUN + "model.kernal: x\n")
-    assert dbgsom("config", "show", file).err == dbgsom("validate", file).err != ""
 
 
 def test_the_schema_goes_to_the_terminal_or_to_a_file(dbgsom, tmp_path):

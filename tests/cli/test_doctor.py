@@ -1,15 +1,29 @@
-"""``dbgsom doctor``: one line for each thing that a run needs, with a cure where it is missing."""
+"""What doctor and dry runs say, and that damaged run folders stop no command."""
 
 import json
 import os
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from dbgsom_core.config import load_experiment
 from dbgsom_core.errors import DbgsomError
+from dbgsom_core.estimators import planning
 from dbgsom_core.interfaces.trackers import TrackerComponent
+from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs import doctor
-from dbgsom_core.runs.folder import RunFiles, write_status
+from dbgsom_core.runs.compare import compare
+from dbgsom_core.runs.dry_run import forecast
+from dbgsom_core.runs.folder import (
+    RunFiles,
+    write_json,
+    write_status,
+    write_yaml,
+)
+from dbgsom_core.runs.stored_runs import mark_killed_runs
 
 STARTED = "2026-11-24T10:15:00.000+00:00"
 RUN = "experiment: x\ndataset: iris\ntracking: {tracking}\n"
@@ -101,3 +115,207 @@ def test_trackers_say_whether_they_can_be_reached(error, state, message):
     check = doctor.check_tracker("other", Tracker())
     assert (check.state, check.message) == (state, message)
     assert doctor.check_tracker("mute", TrackerComponent()).state == "ok"
+
+
+BEGAN = "2026-11-24T10:15:00.000+00:00"
+BOMB = "\n".join(
+    ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]"]
+    + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30)]
+)
+
+
+def pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def holes(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+def link(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to(path.name)
+
+
+def text(content):
+    return lambda path: path.write_text(content, encoding="utf-8")
+
+
+DAMAGE = {
+    "a pipe as status": ("status.json", pipe, "status.json cannot be read: it is no regular file"),
+    "a link to itself": ("run.json", link, "run.json cannot be read"),
+    "a huge file": ("measures.json", holes, "measures.json cannot be read: it has more than"),
+    "nesting that JSON reads": (
+        "run.json",
+        text('{"params": {"a": ' + "[" * 500 + "]" * 500 + "}}"),
+        "run.json is no JSON: recursion limit",
+    ),
+    "aliases without end": ("config.yaml", text(BOMB), "config.yaml:5:15: aliases"),
+    "a list": ("run.json", text("[1]"), "run.json: Input should be"),
+    "half a file": ("status.json", text('{"status": "fin'), "status.json is no JSON"),
+    "no number": ("measures.json", text('{"a": {}}'), "'a': Input should be a valid number"),
+    "an unknown end": ("status.json", text('{"status": "lost"}'), "'status': Input should be"),
+    "no time": (
+        "status.json",
+        text('{"status": "finished", "started": "now"}'),
+        "status.json: 'started': Input should be a valid datetime",
+    ),
+    "odd rankings": ("run.json", text('{"rankings": [1]}'), "'rankings.0': Input"),
+    "bytes": ("run.json", lambda path: path.write_bytes(b"\xff\xfe"), "run.json is no JSON"),
+}  # fmt: skip
+
+
+def finished(root, name, seed=1, **model):
+    files = RunFiles(root / "digits" / name)
+    write_status(files, "finished", BEGAN, BEGAN)
+    write_json(files.run, {"id": name, "name": name, "experiment": "digits", "params": {}})
+    config = {"experiment": "digits", "dataset": "iris", "seed": seed, "model": model}
+    write_yaml(files.config, {**config, "tracking": "run_folder"})
+    write_json(files.measures, {"train/quantization_error": 1.5})
+    return files
+
+
+@pytest.fixture
+def root(tmp_path):
+    finished(tmp_path / "runs", "whole-1", seed=1)
+    finished(tmp_path / "runs", "whole-2", seed=2)
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_folder_is_a_row_of_compare(what, root):
+    name, damage, message = DAMAGE[what]
+    files = finished(root, "broken")
+    damage(files.folder / name)
+    found = compare("digits", by="quantization_error", runs=root, registry=get_registry())
+    assert {run.id for run in found.runs} == {"whole-1", "whole-2"}
+    assert set(found.damaged) == {"broken"}
+    assert message in found.damaged["broken"]
+    assert mark_killed_runs(root, "digits") == []  # its state is unknown
+    assert len(found.tables) == 1
+
+
+def test_commands_report_damage_and_go_on(root, dbgsom):
+    pipe(finished(root, "bad\x1b[31m").status)
+    answer = dbgsom("compare", "digits", "--by", "quantization_error")
+    assert answer.code == 0
+    *_, header, row = answer.out.splitlines()
+    assert header.split() == ["run", "state"]
+    assert row.startswith(r"bad\x1b[31m  damaged: status.json cannot be read")
+    answer = dbgsom("sync")
+    assert answer.code == 1
+    assert answer.out == "0 run(s) brought up to date\n"  # a run folder has no mirror
+    assert r"bad\x1b[31m: damaged: status.json" in answer.err
+    answer = dbgsom("plugins", "doctor")
+    assert r"bad\x1b[31m: damaged: status.json" in answer.err
+
+
+def test_names_in_a_table_are_shown_as_text(root, dbgsom):
+    finished(root, "whole-3", kernel="a\x1b]0;title\x07\nb")
+    answer = dbgsom("compare", "digits", "--by", "quantization_error")
+    assert r"a\x1b]0;title\x07\nb" in answer.out
+    assert "\x1b" not in answer.out
+
+
+def test_nothing_goes_on_in_a_damaged_folder(root, dbgsom):
+    files = finished(root, "broken")
+    write_status(files, "killed", BEGAN, BEGAN)
+    pipe(files.measures)
+    answer = dbgsom("run", "--resume", files.folder)
+    assert answer.code == 2
+    assert "is damaged, so nothing can go on there: measures.json cannot be read" in answer.err
+    assert dbgsom("run", "--resume", "a" * 5000).code == 2
+
+
+FORECAST = """\
+experiment: forecast
+dataset: {name: blobs, samples: 300, features: 3, seed: 1}
+prepare: standardize
+model: {epochs: 20, max_neurons: 12}
+"""
+
+
+def lines(text):
+    return dict(line.split(maxsplit=1) for line in text.splitlines() if line[:1] != " ")
+
+
+def test_it_describes_the_run_and_writes_nothing(dbgsom, write, tmp_path, monkeypatch):
+    monkeypatch.setenv("SOM_PLACE", "a-secret-place")
+    file = write(
+        "run.yaml", FORECAST + "tracking: {name: mlflow, uri: 'http://me:word@h/${env:SOM_PLACE}'}"
+    )
+    before = sorted(tmp_path.rglob("*"))
+    answer = dbgsom("run", file, "--dry-run", "--set", "split={folds: 3}", "--name", "trial")
+    assert answer.code == 0, answer.err
+    assert sorted(tmp_path.rglob("*")) == before
+    found = lines(answer.out)
+    patterns = {
+        "data": r"blobs: 300 × 3 float64, 7\.03 KiB, 5 classes",
+        "prepare": "standardize: 3 features, float64",
+        "split": "3 folds, 200 rows to train on, 100 to test",
+        "name": "trial",
+        "parts": ".*growth directed, labeller index",
+        "training": r"about [\d.]+ s \(\d+ of at most \d+ epochs, 3 folds.*"
+        "; training alone: loading, measures, figures and trackers come on top",
+        "epoch": r"about [\d.]+ s in the mean",
+        "neurons": r"\d+, at most 12",
+        "memory": r"about [\d.]+ [MG]iB",
+        "writes": f"{tmp_path}/runs/forecast.*assignments.csv, neurons.csv",
+    }
+    for name, pattern in patterns.items():
+        assert re.match(pattern, found[name]), name
+    assert "uri http://***@h/${env:SOM_PLACE}" in answer.out
+    assert "secret" not in answer.out
+    assert answer.out.splitlines()[-1] == "nothing was written"
+
+
+def test_the_forecast_is_what_the_run_does(tmp_path, dbgsom, write):
+    file = write(
+        "run.yaml", FORECAST + "measures: quantization_error\nfigures: null\ntracking: null\n"
+    )
+    _, plan = forecast(load_experiment(file), get_registry())
+    assert plan.probe.whole
+    assert plan.seconds[0] == plan.seconds[1] > 0
+    neurons = dbgsom("run", file).out.splitlines()[1].split()
+    assert neurons == ["neurons", str(plan.probe.history[-1].neurons)]
+    (folder,) = (tmp_path / "runs" / "forecast").iterdir()
+    written = {part.name for part in folder.iterdir()}
+    planned = lines(dbgsom("run", file, "--dry-run").out)
+    named = {name.strip("/") for name in planned["writes"].split(": ")[1].split(", ")}
+    assert named - {"figures"} <= written
+    assert {name for name in written if name.endswith(".csv")} <= named
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "message"),
+    [
+        ("{epochs: 30, max_neurons: 40}", "training", "n 500 of 3000 rows"),
+        (
+            "{epochs: 30, max_neurons: null, growth: {max_neurons: null}}",
+            "training",
+            "at least about",
+        ),
+        ("{epochs: 5, growth: {name: fixed, rows: 3, columns: 5}}", "neurons", "at most 15"),
+    ],
+)
+def test_a_probe_takes_some_rows_while_there_is_time(
+    model, key, message, monkeypatch, tmp_path, write
+):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(3000, 4)))
+    monkeypatch.setattr(planning, "PROBE_ROWS", 500)
+    monkeypatch.setattr(planning, "PROBE_SECONDS", 0.0)
+    data = f"{{name: npy, path: '{tmp_path / 'x.npy'}'}}"
+    write("run.yaml", f"experiment: x\ndataset: {data}\nmodel: {model}\n")
+    found, plan = forecast(load_experiment(tmp_path / "run.yaml"), get_registry())
+    assert not plan.probe.whole
+    assert message in dict(found)[key]
+    least, most = plan.seconds
+    assert (most is None) == ("null" in model)
+    assert 0 < least <= (most or least)
+
+
+def test_what_a_run_refuses_is_refused(dbgsom, write):
+    assert dbgsom("run", write("run.yaml", FORECAST.replace("300", "3")), "--dry-run").code == 2
+    assert dbgsom("run", "run.yaml", "--dry-run", "--resume").code == 2

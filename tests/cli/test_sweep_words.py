@@ -94,23 +94,3 @@ def test_a_dry_run_of_a_sweep_tells_its_runs_and_writes_nothing(dbgsom, write, t
     assert f"{tmp_path}/runs/words/<time>: config.yaml, " in writes
     assert lines[-1] == "nothing was written"
     assert dbgsom("sweep", file, "--dry-run", "--resume").code == 2
-
-
-@pytest.fixture
-def with_a_warning(write):
-    rows = "".join(f"{i},{i % 7},{'' if i == 5 else 'ab'[i % 2]}\n" for i in range(40))
-    write("data.csv", f"x,y,label\n{rows}")
-    data = "{name: csv, path: data.csv, target: label, missing_target: drop}"
-    config = CONFIG.replace("dataset: iris", f"dataset: {data}")
-    return write("sweep.yaml", config + "{grid: {model.kernel: [gaussian, bubble]}}")
-
-
-NOTE = "data.csv: 1 of 40 samples have no target and are left out"
-
-
-def test_a_warning_of_the_data_is_told_once_and_noted_by_each_run(dbgsom, with_a_warning, tmp_path):
-    answer = dbgsom("sweep", with_a_warning)
-    assert answer.code == 0, answer.err
-    assert [line for line in answer.err.splitlines() if "target" in line] == [f"WARNING: {NOTE}"]
-    reports = [one.read_text() for one in tmp_path.glob("runs/words/*/report.md")]
-    assert sum("samples have no target" in one for one in reports) >= 2

@@ -29,7 +29,7 @@ from dbgsom_core.runs.compare import columns_of, method, rank_verdict, verdict
 from dbgsom_core.runs.data import baselines
 from dbgsom_core.runs.folder import RunFiles, find_runs, write_status
 from dbgsom_core.runs.pipeline import prepare_run
-from dbgsom_core.runs.ranking import RankingCriterion, find_criterion
+from dbgsom_core.runs.ranking import find_criterion
 from dbgsom_core.runs.sweep import Leaderboard
 
 BUBBLE = {"kernel": {"name": "bubble", "start": None, "end": None, "decay": "exponential"}}
@@ -135,13 +135,6 @@ def test_fields_of_one_growth_tell_apart_its_own_variants_and_no_others(store, f
     assert not [name for name in frame if "rows" in name or "spreading" in name]
 
 
-def test_settings_and_seeds_from_the_environment_are_taken_for_different(store, found):
-    for number in (1, 2):
-        store(number, accuracy(number / 4), seed="${env:SEED}")
-        store(4 + number, accuracy(0.1), model={"epochs": "${env:EPOCHS}"})
-    assert sorted(row.seeds for row in found("e").tables[0].rows) == [1, 1, 2]
-
-
 # ------------------------------------------------------------------------ what is ranked together
 
 
@@ -226,14 +219,6 @@ def test_a_measure_whose_better_end_is_not_known_needs_a_direction(registry):
     with pytest.raises(DataError, match="say the direction"):
         find_criterion(DecideSettings(measure="own"), ["vq"], ["test/own"], registry)
     assert find_criterion(DecideSettings(), ["vq"], ["train/own"], registry) is None
-
-
-def test_values_are_sorted_best_first_and_those_without_last():
-    values = [math.nan, 2.0, 1.0, 1.0 + 1e-15]
-    least, greatest = RankingCriterion("e", "minimize"), RankingCriterion("e", "maximize")
-    assert sorted(values, key=least.sort_key)[:3] == [1.0, 1.0 + 1e-15, 2.0]
-    assert sorted(values, key=greatest.sort_key)[0] == 2.0
-    assert least.sort_key(1.0) == least.sort_key(1.0 + 1e-15)  # rounding is no difference
 
 
 def test_what_is_best_at_zero_is_compared_by_its_absolute_value(registry):
@@ -393,14 +378,6 @@ def test_runs_without_a_test_part_are_told_how_to_be_compared(store, found):
     assert verdict(untested) == f"No run has a value of test/accuracy; {cure}."
     header, (row,) = columns_of(untested)
     assert row[header.index("accuracy ↑")] is None
-
-
-def test_less_is_better_where_the_measure_says_so(store, found):
-    for number, value in enumerate((0.3, 0.1)):
-        store(number, {"test/rmse": value}, model={"epochs": number + 1}, estimator="regressor")
-    (table,) = found("e").tables
-    assert [row.mean for row in table.rows] == [0.1, 0.3]
-    assert [row.mean for row in found("e", direction="maximize").tables[0].rows] == [0.3, 0.1]
 
 
 # -------------------------------------------------------------------------------------- its forms

@@ -9,7 +9,6 @@ import pytest
 
 import dbgsom_core
 from dbgsom_core.config import is_sweep, load_sweep
-from dbgsom_core.engine.partitioned import PartitionedSamples
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.folder import read_run
@@ -35,12 +34,6 @@ def elsewhere(tmp_path, monkeypatch):
     np.save("big.npy", X)  # what big.yaml is about
 
 
-def test_there_is_one_for_each_subject():
-    names = {path.stem for path in RUNS}
-    assert names >= {"paper-iris", "digits", "csv", "regression", "hierarchical", "novelty"}
-    assert names >= {"hexagonal", "torus"}
-
-
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
 def test_it_runs_and_its_comments_are_there(path):
     text = path.read_text(encoding="utf-8")
@@ -62,21 +55,6 @@ def test_the_wines_are_told_apart_from_rows_in_another_order():
     assert sum(right) >= 15
 
 
-def test_the_table_of_wines_is_that_of_scikit_learn():
-    from sklearn.datasets import load_wine
-
-    wine = load_wine(as_frame=True)
-    parts = [
-        pd.read_csv(CONFIGS / name, sep=";", decimal=",") for name in ("wine.csv", "wine-new.csv")
-    ]
-    table = pd.concat(parts).set_index("bottle").sort_index()
-    table = table.rename(columns={"od280_od315": "od280/od315_of_diluted_wines"})
-    theirs = wine.data.set_index(table.index)
-    given = table[list(theirs)].astype(float)
-    assert given.isna().sum().sum() == 12  # to show what becomes of them
-    assert (given.isna() | (given == theirs)).all(axis=None)
-
-
 def test_child_maps_and_answers_of_a_regressor_are_there():
     assert run("hierarchical.yaml").model.estimator.som_map_.children
     assert run("regression.yaml").measures["test/r2"] > 0
@@ -87,24 +65,6 @@ def test_the_grids_are_those_that_their_files_name():
     assert (grown.grid.name, grown.grid.torus) == ("hexagonal", None)
     torus = run("torus.yaml").model.estimator.som_map_
     assert (torus.grid.name, torus.grid.torus) == ("hexagonal", (10, 12))
-
-
-def test_a_mapped_file_is_trained_on_where_it_lies(monkeypatch):
-    searched = []
-    monkeypatch.setattr(
-        PartitionedSamples,
-        "search",
-        lambda data, made=PartitionedSamples.search: searched.append(data) or made(data),
-    )
-    small = {"model.epochs": 3}
-    in_blocks = {**small, "engine.block": 0.03}
-    mapped = dbgsom_core.run(CONFIGS / "big.yaml", overrides=in_blocks)
-    assert len(searched) == 1
-    in_memory = {**small, "dataset.mapped": False, "engine": "local"}
-    held = dbgsom_core.run(CONFIGS / "big.yaml", overrides=in_memory)
-    assert len(searched) == 1
-    np.testing.assert_array_equal(mapped.model.estimator.weights_, held.model.estimator.weights_)
-    assert mapped.measures == held.measures
 
 
 @pytest.mark.parametrize(

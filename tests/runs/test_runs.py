@@ -95,21 +95,6 @@ def test_the_main_job_leaves_a_complete_run_folder(digits_run):
     assert "accuracy" in done.stdout
 
 
-def test_the_main_job_is_in_mlflow(digits_run, workshop):
-    _, folder = digits_run
-    client, (run, *_) = mlflow_runs(workshop, "digits")
-    assert run.info.status == "FINISHED"
-    measures = json.loads((folder / "measures.json").read_text())
-    assert run.data.metrics["test/accuracy"] == pytest.approx(measures["test/accuracy"])
-    assert run.data.params["metric"] == "euclidean"
-    assert run.data.params["growth.spreading_factor"] == "0.5"
-    assert run.inputs.dataset_inputs[0].dataset.name == "digits"
-    epochs = client.get_metric_history(run.info.run_id, "epoch/quantization_error")
-    assert len(epochs) == len((folder / "metrics.jsonl").read_text().splitlines())
-    artifacts = {item.path for item in client.list_artifacts(run.info.run_id, "figures")}
-    assert "figures/label_map.png" in artifacts
-
-
 def test_the_saved_model_answers_as_the_run_measured(digits_run):
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -169,30 +154,6 @@ def test_a_sweep_nests_its_children_and_names_them_by_what_varies(workshop):
     assert all(line.startswith(("kernel=", "spreading_factor=")) for line in rows)
     accuracies = [float(re.findall(r" (0\.\d+)", line)[0]) for line in rows]
     assert accuracies == sorted(accuracies, reverse=True)
-
-
-def test_a_csv_of_ones_own_runs_with_text_classes_and_categories(workshop):
-    rng = np.random.default_rng(7)
-    rows = ["size,colour,weight,kind"]
-    for _ in range(80):
-        kind = rng.choice(["apple", "plum"])
-        size = rng.normal(8 if kind == "apple" else 4)
-        rows.append(f"{size:.3f},{rng.choice(['red', 'blue'])},{rng.normal(size, 0.3):.3f},{kind}")
-    (workshop / "fruit.csv").write_text("\n".join(rows) + "\n")
-    (workshop / "fruit.yaml").write_text(
-        "experiment: fruit\n"
-        "dataset: {name: csv, path: fruit.csv, target: kind, categorical: [colour]}\n"
-        "prepare: [standardize]\n"
-        "split: {folds: 4, stratify: true}\n"
-        "model: {estimator: classifier}\n"
-    )
-    done = dbgsom(workshop, "run", "fruit.yaml")
-    measures = json.loads((newest(workshop, "fruit") / "measures.json").read_text())
-    assert measures["test/accuracy"] > 0.9
-    assert measures["test_std/accuracy"] >= 0
-    assert "epoch" in done.stderr
-    _, (run,) = mlflow_runs(workshop, "fruit")
-    assert run.info.status == "FINISHED"
 
 
 def test_a_regressor_runs_from_yaml_to_mlflow(workshop):

@@ -225,33 +225,6 @@ def test_the_run_folder_shows_references(shown):
     assert '--backend-store-uri sqlite:///"$STORE".db\n' in shown["said"]
 
 
-def test_a_sweep_shows_references(secret, tmp_path, monkeypatch):
-    monkeypatch.setenv("AXIS", "0.77665544")
-    axis = "sweep: {list: [{seed: 1}, {model.spreading_factor: '${env:AXIS}', seed: 2}]}\n"
-    (tmp_path / "c.yaml").write_text(SMALL + "name: ${env:T}\n" + axis)
-    code, said = dbgsom(tmp_path, "sweep", "c.yaml")
-    assert code == 0
-    places = written(tmp_path, but=["c.yaml"]) | {"said": said}
-    assert not leaks(places, secret)
-    assert not leaks(places, "0.77665544")
-
-
-def test_what_the_file_says_itself_is_no_secret(tmp_path, monkeypatch):
-    monkeypatch.setenv("DATA", "blobs")
-    (tmp_path / "c.yaml").write_text(
-        SMALL.replace("experiment: x", "experiment: blobs").replace(
-            "name: blobs", "name: '${env:DATA}'"
-        )
-    )
-    code, _ = dbgsom(tmp_path, "run", "c.yaml")
-    assert code == 0
-    [folder] = (tmp_path / "runs" / "blobs").iterdir()
-    config = (folder / "config.yaml").read_text()
-    assert config.startswith("experiment: blobs\n")
-    assert "name: ${env:DATA}" in config
-    assert json.loads((folder / "run.json").read_text())["params"]["dataset"] == "${env:DATA}"
-
-
 # --------------------------------------------------------------------- passwords in addresses
 
 DIRECT = {

@@ -129,19 +129,6 @@ def test_arrays_are_answered_by_place(shop, told, digits):
         np.testing.assert_array_equal(np.load(shop / "digits-out.npy"), expected)
 
 
-def test_each_of_several_targets_has_a_column(shop, told, digits):
-    from dbgsom_core import SomRegressor
-
-    X, y = digits[0][:300], digits[1][:300]
-    regressor = SomRegressor(epochs=5).fit(X, np.column_stack([y, 2.0 * y]))
-    regressor.save(shop / "two.npz")
-    np.save(shop / "rows.npy", X[:5])
-    out, _ = told("predict", "two.npz", "rows.npy", "-o", "-", "--columns", "unit,label")
-    table = pd.read_csv(io.StringIO(out))
-    assert list(table) == ["unit", "label_0", "label_1"]
-    np.testing.assert_allclose(table[["label_0", "label_1"]], regressor.predict(X[:5]))
-
-
 @pytest.mark.parametrize("ending", ["csv", "parquet", "npy"])
 def test_a_row_without_any_value_is_left_empty(shop, told, new, ending, read_csv):
     new.to_csv(shop / "new.csv", index=False)
@@ -304,29 +291,6 @@ def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, size,
     assert "interrupted" in err
     assert "big" not in err
     assert sorted(shop.iterdir()) == before
-
-
-@pytest.mark.parametrize("kind", ["csv", "csv.gz", "parquet"])
-def test_faults_of_a_long_file_are_told_at_once(shop, refused, new, monkeypatch, kind):
-    monkeypatch.setattr(samples, "_MOST_ROWS", 7)
-    odd = new.astype({"size": object, "weight": object})
-    odd.loc[5, "size"] = "big"
-    odd.loc[[8, 46, *range(10, 40)], "weight"] = "1,5"
-    odd.loc[48, "size"] = "inf"
-    if kind == "parquet":
-        odd.astype({"size": str, "weight": str}).to_parquet(shop / "odd.parquet")
-    else:
-        odd.to_csv(shop / f"odd.{kind}", index=False, sep=";")
-    lines = refused("predict", "fruit", f"odd.{kind}", "-o", "x.csv").splitlines()
-
-    def at(row):
-        return f"odd.{kind}, " + (f"row {row}" if kind == "parquet" else f"line {row + 2}")
-
-    assert len(lines) == 3
-    assert lines[0] == f"{at(5)}, column 'size': 'big' is no number"
-    assert lines[1].startswith(f"{at(48)}, column 'size': the value 'inf' is infinite")
-    assert lines[2].startswith(f"{at(8)}, column 'weight': '1,5' is no number: give --decimal ','")
-    assert lines[2].endswith("(and 31 more)")
 
 
 def test_a_wrong_delimiter_is_told_with_the_right_one(shop, refused, new):
