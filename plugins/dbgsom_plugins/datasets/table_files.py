@@ -126,8 +126,7 @@ class Table(Component):
         description="columns of numbers that figures show beside the features, and no features",
     )
     columns: Names | None = Field(
-        default=None,
-        description="columns that become samples; null: all that have no other role",
+        default=None, description="columns that become samples; null: all that have no other role"
     )
     drop: Names = Field(default=(), description="columns to leave out")
     categorical: Names = Field(default=(), description="columns that hold categories")
