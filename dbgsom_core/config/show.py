@@ -115,53 +115,19 @@ def _origins(
 def differences(first: Explained, second: Explained) -> dict[str, tuple[Side | None, Side | None]]:
     """Return what differs, by dotted key: value and origin in each; None: it has no such key.
 
-    Lists of components are compared item by item where they are equally long, else as a whole.
-    Of components with other names, whose fields have nothing in common, defaults are left out.
+    Where it follows from another difference, as the defaults of another component do, it is none.
     """
-    return {
-        ".".join(map(str, path)): (_side(first, path, one), _side(second, path, other))
-        for path, one, other in _compared(first.values, second.values, ())
-    }
-
-
-def _compared(one: Any, other: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:
-    # Components of other names have no fields in common.
-    if (
-        isinstance(one, Mapping)
-        and isinstance(other, Mapping)
-        and len({side["name"] for side in (one, other) if "name" in side}) < 2
-    ):
-        for key in dict.fromkeys((*one, *other)):
-            yield from _compared(one.get(key, ...), other.get(key, ...), (*path, key))
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for i, pair in enumerate(zip(one, other, strict=True)):
-            yield from _compared(*pair, (*path, i))
-    # 1 and True are equal in Python; 1 and 1.0 mean the same in YAML.
-    elif isinstance(one, bool) != isinstance(other, bool) or one != other:
-        yield path, one, other
-
-
-def _side(side: Explained, path: Path, value: Any) -> Side | None:
-    if value is ...:
-        return None
-    below = (origin for at, origin in side.origins.items() if at[: len(path)] == path)
-    return _written(side, path, value), side.origins.get(path) or next(below, "default")
-
-
-def _written(side: Explained, path: Path, value: Any) -> Any:
-    """Return a value without the default fields of components; a bare one is its name."""
-    if isinstance(value, list):
-        return [_written(side, (*path, i), one) for i, one in enumerate(value)]
-    if not isinstance(value, Mapping) or "name" not in value:
-        return value
-    written = {
-        at[len(path)]
-        for at, origin in side.origins.items()
-        if at[: len(path)] == path and len(at) > len(path) and not origin.startswith("default")
-    }
-    kept = {key: _written(side, (*path, key), one) for key, one in value.items() if key in written}
-    name = value["name"]
-    return {"name": name, **kept} if {*kept} - {"name"} else name
+    one, other = first.flat(), second.flat()
+    found = {}
+    for key in dict.fromkeys((*one, *other)):
+        sides = one.get(key), other.get(key)
+        given = [side for side in sides if side is not None]
+        # 1 and True are equal in Python; 1 and 1.0 mean the same in YAML.
+        meant = [(isinstance(value, bool), value) for value, _ in given]
+        follows = all(origin.startswith("default") for _, origin in given)
+        if not follows and (len(given) < 2 or meant[0] != meant[1]):
+            found[key] = sides
+    return found
 
 
 # ------------------------------------------------------------------------------------ YAML as text

@@ -88,9 +88,9 @@ def test_a_difference_is_told_with_both_values_and_origins(dbgsom, write):
         "model.epochs",
         "  - 100  # default",
         "  + 5  # other.yaml:2",
-        "figures",
-        "  - [hit_map, u_matrix]  # one.yaml:5",
-        "  + [hit_map]  # other.yaml:3",
+        "figures.1.name",
+        "  - u_matrix  # one.yaml:5",
+        "  + (not there)",
     ]
     told = json.loads(dbgsom("config", "diff", one, other, "--json").out)
     assert told["model.epochs"] == [
@@ -108,19 +108,27 @@ def test_of_another_data_set_only_what_was_written_is_told(dbgsom, write):
     )
     answer = dbgsom("config", "diff", one, other)
     assert answer.out.splitlines()[2:] == [
-        "dataset",
+        "dataset.name",
         "  - csv  # one.yaml:2",
-        "  -     path: a.csv",
-        "  -     id: [nr]",
-        "  -     missing: keep",
         "  + wine  # other.yaml:2",
-        "prepare",
-        "  - []  # default",
-        "  + [standardize]  # other.yaml:4",
-        "model.growth",
+        "dataset.path",
+        "  - a.csv  # one.yaml:2",
+        "  + (not there)",
+        "dataset.id",
+        "  - [nr]  # one.yaml:2",
+        "  + (not there)",
+        "dataset.missing",
+        "  - keep  # one.yaml:2",
+        "  + (not there)",
+        "model.growth.name",
         "  - directed  # default",
         "  + fixed  # other.yaml:3",
-        "  +     rows: 4",
+        "prepare.0.name",
+        "  - (not there)",
+        "  + standardize  # other.yaml:4",
+        "model.growth.rows",
+        "  - (not there)",
+        "  + 4  # other.yaml:3",
     ]
 
 
