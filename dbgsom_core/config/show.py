@@ -99,10 +99,10 @@ def _origins(
     if mark is not None:
         place = mark.value
         words = f"{place.source}:{place.line}" if place.line else place.source.partition(" ")[0]
-        for name in [] if isinstance(source, (Section, Items)) else names_in(str(source)):
+        for name in names_in(str(source)):
             words += f", environment: {name}{'' if os.environ.get(name) else ' (not set)'}"
     yield path, _one_line(words)
-    if isinstance(values, list):
+    if isinstance(values, list) and any(isinstance(one, (Mapping, list)) for one in values):
         items: Sequence[tuple[Any, Mark | None]] = [(None, None)] * len(values)
         if isinstance(source, Items) and len(source) == len(values):
             items = list(zip(source, source.marks, strict=True))
@@ -169,17 +169,8 @@ def as_yaml(explained: Explained, comments: bool = True) -> str:
     """Return YAML that loads again; ``comments`` tell each value's origin."""
     if not comments:
         return commented_yaml(explained.values, {})
-    origins = dict(explained.origins)
-    for path, values in _leaves(explained.values):
-        items = [(*path, i) for i in range(len(values))] if isinstance(values, list) else []
-        files = {origins[at].rpartition(":")[0] for at in items}
-        if files <= {origins[path].rpartition(":")[0]} and "environment" not in str(files):
-            for at in items:  # a list whose values come from one file stands on one line
-                del origins[at]
-    shown = {path for path, _ in _leaves(explained.values)} | {
-        at for at in origins if at[:-1] in origins
-    }
-    return commented_yaml(explained.values, {at: origins[at] for at in shown if at in origins})
+    leaves = [path for path, _ in _leaves(explained.values)]
+    return commented_yaml(explained.values, {path: explained.origins[path] for path in leaves})
 
 
 def commented_yaml(
