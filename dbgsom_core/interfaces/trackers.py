@@ -366,7 +366,9 @@ class RunLog:
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ValueError(f"the scalar {name!r} must be a number, not {value!r}")
         if not (isinstance(step, Integral) and 0 <= step < 1 << 63):  # what trackers hold
-            raise ValueError(f"the step of {name!r} must be a whole number from 0, not {step!r}")
+            raise ValueError(
+                f"the step of {name!r} must be a whole number from 0, below 2^63, not {step!r}"
+            )
         number, step = float(value), int(step)
         plain = number if math.isfinite(number) else _NOT_FINITE[f"{number}"]
         line = {"epoch": step, "time": int(time.time() * 1000), "metrics": {name: plain}}
