@@ -120,9 +120,7 @@ def estimator_errors_located(experiment: Experiment) -> Iterator[None]:
 
 
 def load_experiment(
-    path: str | os.PathLike[str],
-    overrides: Sequence[str] = (),
-    registry: Registry | None = None,
+    path: str | os.PathLike[str], overrides: Sequence[str] = (), registry: Registry | None = None
 ) -> Experiment:
     """Return the experiment that a YAML file describes; ``overrides`` are as after ``--set``.
 

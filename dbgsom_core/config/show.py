@@ -99,10 +99,10 @@ def _origins(
     if mark is not None:
         place = mark.value
         words = f"{place.source}:{place.line}" if place.line else place.source.partition(" ")[0]
-        for name in [] if isinstance(source, (Section, Items)) else names_in(str(source)):
+        for name in names_in(str(source)):
             words += f", environment: {name}{'' if os.environ.get(name) else ' (not set)'}"
     yield path, _one_line(words)
-    if isinstance(values, list):
+    if isinstance(values, list) and any(isinstance(one, (Mapping, list)) for one in values):
         items: Sequence[tuple[Any, Mark | None]] = [(None, None)] * len(values)
         if isinstance(source, Items) and len(source) == len(values):
             items = list(zip(source, source.marks, strict=True))
@@ -115,53 +115,19 @@ def _origins(
 def differences(first: Explained, second: Explained) -> dict[str, tuple[Side | None, Side | None]]:
     """Return what differs, by dotted key: value and origin in each; None: it has no such key.
 
-    Lists of components are compared item by item where they are equally long, else as a whole.
-    Of components with other names, whose fields have nothing in common, defaults are left out.
+    Where it follows from another difference, as the defaults of another component do, it is none.
     """
-    return {
-        ".".join(map(str, path)): (_side(first, path, one), _side(second, path, other))
-        for path, one, other in _compared(first.values, second.values, ())
-    }
-
-
-def _compared(one: Any, other: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:
-    # Components of other names have no fields in common.
-    if (
-        isinstance(one, Mapping)
-        and isinstance(other, Mapping)
-        and len({side["name"] for side in (one, other) if "name" in side}) < 2
-    ):
-        for key in dict.fromkeys((*one, *other)):
-            yield from _compared(one.get(key, ...), other.get(key, ...), (*path, key))
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for i, pair in enumerate(zip(one, other, strict=True)):
-            yield from _compared(*pair, (*path, i))
-    # 1 and True are equal in Python; 1 and 1.0 mean the same in YAML.
-    elif isinstance(one, bool) != isinstance(other, bool) or one != other:
-        yield path, one, other
-
-
-def _side(side: Explained, path: Path, value: Any) -> Side | None:
-    if value is ...:
-        return None
-    below = (origin for at, origin in side.origins.items() if at[: len(path)] == path)
-    return _written(side, path, value), side.origins.get(path) or next(below, "default")
-
-
-def _written(side: Explained, path: Path, value: Any) -> Any:
-    """Return a value without the default fields of components; a bare one is its name."""
-    if isinstance(value, list):
-        return [_written(side, (*path, i), one) for i, one in enumerate(value)]
-    if not isinstance(value, Mapping) or "name" not in value:
-        return value
-    written = {
-        at[len(path)]
-        for at, origin in side.origins.items()
-        if at[: len(path)] == path and len(at) > len(path) and not origin.startswith("default")
-    }
-    kept = {key: _written(side, (*path, key), one) for key, one in value.items() if key in written}
-    name = value["name"]
-    return {"name": name, **kept} if {*kept} - {"name"} else name
+    one, other = first.flat(), second.flat()
+    found = {}
+    for key in dict.fromkeys((*one, *other)):
+        sides = one.get(key), other.get(key)
+        given = [side for side in sides if side is not None]
+        # 1 and True are equal in Python; 1 and 1.0 mean the same in YAML.
+        meant = [(isinstance(value, bool), value) for value, _ in given]
+        follows = all(origin.startswith("default") for _, origin in given)
+        if not follows and (len(given) < 2 or meant[0] != meant[1]):
+            found[key] = sides
+    return found
 
 
 # ------------------------------------------------------------------------------------ YAML as text
@@ -203,17 +169,8 @@ def as_yaml(explained: Explained, comments: bool = True) -> str:
     """Return YAML that loads again; ``comments`` tell each value's origin."""
     if not comments:
         return commented_yaml(explained.values, {})
-    origins = dict(explained.origins)
-    for path, values in _leaves(explained.values):
-        items = [(*path, i) for i in range(len(values))] if isinstance(values, list) else []
-        files = {origins[at].rpartition(":")[0] for at in items}
-        if files <= {origins[path].rpartition(":")[0]} and "environment" not in str(files):
-            for at in items:  # a list whose values come from one file stands on one line
-                del origins[at]
-    shown = {path for path, _ in _leaves(explained.values)} | {
-        at for at in origins if at[:-1] in origins
-    }
-    return commented_yaml(explained.values, {at: origins[at] for at in shown if at in origins})
+    leaves = [path for path, _ in _leaves(explained.values)]
+    return commented_yaml(explained.values, {path: explained.origins[path] for path in leaves})
 
 
 def commented_yaml(

@@ -15,12 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dbgsom_core.config.experiment import (
-    Builders,
-    Experiment,
-    build_experiment,
-    root_of,
-)
+from dbgsom_core.config.experiment import Builders, Experiment, build_experiment, root_of
 from dbgsom_core.config.load import fill, is_dotted_key, merge, merged, patch
 from dbgsom_core.config.schema import (
     SWEEPS,
@@ -157,9 +152,7 @@ def shortened(keys: Sequence[str]) -> dict[str, str]:
 
 
 def load_sweep(
-    path: str | os.PathLike[str],
-    overrides: Sequence[str] = (),
-    registry: Registry | None = None,
+    path: str | os.PathLike[str], overrides: Sequence[str] = (), registry: Registry | None = None
 ) -> Sweep:
     """Return the sweep that a YAML file describes; every child is validated.
 

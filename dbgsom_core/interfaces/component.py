@@ -80,13 +80,7 @@ def _as_tuples(value: Any) -> Any:
 
 
 def with_new_names(cls: type[Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return values with the old names of a component's fields replaced by the new ones.
-
-    Raises
-    ------
-    ValueError
-        A field is given by its old name and by its new one.
-    """
+    """Return values with the old names of a component's fields replaced by the new ones."""
     renamed = getattr(cls, "renamed", {})
     kept = {name: value for name, value in values.items() if name not in renamed}
     for name in (name for name in values if name in renamed):
@@ -101,29 +95,19 @@ def with_new_names(cls: type[Any], values: Mapping[str, Any]) -> Mapping[str, An
 
 @dataclass(frozen=True)
 class Abilities:
-    """What one component can do, found out once; a subclass has a field for each capability.
-
-    Attributes
-    ----------
-    defaults : Component
-        A bare one of its kind's base: what a component lacks, or has as None, is as there, else as
-        in the subclass. The component need not derive from that base.
-    unguarded : tuple of str
-        Methods that are called as they are also where the component is not built in.
-    """
+    """What one component can do, found out once; a subclass has a field for each capability."""
 
     kind: ClassVar[str]
+    # A bare one of its kind's base: what a component lacks, or has as None, is as there, else as in
+    # the subclass. The component need not derive from that base.
     defaults: ClassVar[Component]
-    unguarded: ClassVar[tuple[str, ...]] = ()
+    unguarded: ClassVar[tuple[str, ...]] = ()  # called as they are, also of third parties
 
     @classmethod
     def of(cls, component: Any, **known: Any) -> Self:
         """Find out what a component can do; ``known`` are fields that are no capabilities.
 
-        Raises
-        ------
-        ComponentError
-            One of its attributes raises, or is not what it may be.
+        Raises `ComponentError` where one of its attributes raises, or is not what it may be.
         """
         own, kind = is_own(component), cls.kind
         for name, default in _defaults(cls):  # type: ignore[arg-type] # classes are hashable

@@ -50,10 +50,7 @@ class KernelComponent(Component):
     inhibits: ClassVar[bool] = False
 
     start: float | None = Field(
-        default=None,
-        gt=0,
-        le=1e6,
-        description="width in hops at first; null: from the map's size",
+        default=None, gt=0, le=1e6, description="width in hops at first; null: from the map's size"
     )
     end: float | None = Field(
         default=None,

@@ -29,8 +29,8 @@ class LabelEvidence:
     hits : int array (K,)
         Training samples won by each neuron.
     y : array (n,) or None
-        The training targets as given; numbers float64. Of a labeller for ``several_targets`` also
-        (n, T), with nan for what nobody knows.
+        The training targets as given; numbers float64. With ``several_targets`` also (n, T), nan
+        for what nobody knows.
     classes : array (C,) or None
         The sorted distinct labels, when y holds classes.
     class_counts : int array (K, C) or None
@@ -40,8 +40,8 @@ class LabelEvidence:
     errors : float64 array (K,) or None
         Sum of the distances of the samples that each neuron won, in the metric's units.
     context : Context
-        What it may ask of the run: distances, the samples of a neuron, a seeded generator, the
-        epochs of the map. It is alive while the labeller is called.
+        What it may ask of the run while it is called: distances, the samples of a neuron, a seeded
+        generator, the epochs of the map.
     """
 
     som_map: SomMap
@@ -57,13 +57,7 @@ class LabelEvidence:
 
 @dataclass(frozen=True)
 class LazyEvidence(LabelEvidence):
-    """Evidence whose ``bmu`` is made on demand: samples are not in memory.
-
-    Attributes
-    ----------
-    bmu_of : callable
-        Returns the units, int array (n,).
-    """
+    """Evidence whose ``bmu`` is made on demand by ``bmu_of``: samples are not in memory."""
 
     bmu_of: Callable[[], IntArray] | None = None
 
@@ -115,9 +109,9 @@ class Labeller(Protocol):
     """A labeller: gives each neuron the answer for the samples that it wins."""
 
     def label(self, evidence: LabelEvidence) -> NDArray[Any]:
-        """Return one label per neuron, shape (K,), or (K, Q) where it names Q ``columns``. Entries
-        of neurons without hits are ignored: the core gives a dead neuron the label of the nearest
-        live one.
+        """Return one label per neuron, shape (K,), or (K, Q) where it names Q ``columns``.
+
+        Neurons without hits get the label of the nearest live one.
         """
 
 
@@ -130,8 +124,7 @@ class LabellerComponent(Component):
         ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) that it can
         answer for; the others refuse it. None: every kind.
         ``several_targets`` (attribute): True when `label` takes all targets of a regressor at once,
-        ``y`` (n, T), and returns (K, T); each is otherwise labelled by itself, from the samples of
-        which it is known. Without `answer`.
+        ``y`` (n, T), and returns (K, T); each is otherwise labelled by itself. Without `answer`.
         ``columns`` (attribute): the names of the numbers that it answers with, where they are
         several for one target, ``("q10", "q50", "q90")`` say: `label` then returns (K, Q) and
         `answer` (m, Q), and a regressor predicts (n, Q).

@@ -34,13 +34,7 @@ _Made = TypeVar("_Made")
 
 
 class NotedValue(float):
-    """What a measure found, with a sentence about it: a sample that was drawn, a bound that held.
-
-    Attributes
-    ----------
-    note : str
-        Empty where there is nothing to say.
-    """
+    """What a measure found, with a ``note``: a sample that was drawn, a bound that held."""
 
     note: str
 
@@ -246,13 +240,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class LazyEvaluation(Evaluation):
-    """An evaluation whose predictions are made on demand.
-
-    Attributes
-    ----------
-    predictions_of : callable or None
-        What the map answers to samples, (n,).
-    """
+    """An evaluation whose predictions are made on demand, by ``predictions_of`` samples."""
 
     predictions_of: Callable[[Samples], NDArray[Any]] | None = None
 
@@ -285,7 +273,7 @@ class MeasureComponent(Component):
         ``needs_target`` (attribute): True when it reads ``evaluation.y``; left out otherwise.
         ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) whose default
         list holds it; None: every kind, (): none. One that names others cannot be used with a
-        regressor, nor one that names the regressor alone with others.
+        regressor, and one of a regressor with no other.
         ``in_metric_units`` (attribute): True when the value grows with the metric's distances, so
         that runs of different metrics or prepare steps are not ranked by it.
         ``zero_is_best`` (attribute): True when the value has both signs and is best at 0: runs are

@@ -35,13 +35,12 @@ class Metric(Protocol):
 
     Level ``scalar(x, w, params) -> distance``
         A class attribute ``scalar = staticmethod(numba.njit(f))`` for one pair, which the engine
-        compiles into its own loop. x, w : float64 arrays (D,), one prepared sample and one
-        prototype. params : float64 array (P,), see ``scalar_params``. distance : float. Pure
-        arithmetic: no allocation, no Python object.
+        compiles into its own loop: pure arithmetic. x, w : float64 arrays (D,), one prepared sample
+        and one prototype. params : float64 array (P,), see ``scalar_params``. distance : float.
 
     Level ``pairwise(X, prototypes) -> distances``
         The same arguments as ``assign``; distances : float64 array (m, K). Called per chunk of
-        rows, so it never sees all data at once, and from several threads.
+        rows, from several threads.
     """
 
     def pairwise(self, X: FloatArray, prototypes: FloatArray) -> FloatArray:
@@ -75,12 +74,11 @@ class MetricComponent(Component):
         ``learns_weighted`` (attribute): True when `fit` takes the positive sample weights
         (n,), a weight of 2 being the sample twice, as its second argument: ``fit(X, weights)``.
         ``form(X, units, influence, weights, so_far) -> prototypes``: make the prototypes (K, D),
-        float64, of each epoch from the samples themselves (manhattan: weighted medians). X is the
-        same array in every epoch; units, int64 (n,), the group of each sample: its neuron, or a
-        pair of neurons that it trains; influence, float64 (G, K), what a sample of each group
-        weighs in each neuron, none negative; weights, float64 (n,) or None, what it weighs besides;
-        so_far, float64 (K, D), the prototypes until now, to be kept where nothing reaches. Where
-        it is missing or None prototypes are ``centre`` of the means.
+        float64, of each epoch from the samples themselves (manhattan: weighted medians). units,
+        int64 (n,), are the group of each sample: its neuron, or a pair of neurons that it trains;
+        influence, float64 (G, K), what a sample of each group weighs in each neuron; weights,
+        float64 (n,) or None, what it weighs besides; so_far, float64 (K, D), the prototypes until
+        now, to be kept where nothing reaches. Without it prototypes are ``centre`` of the means.
         ``forms_below`` (attribute): they are means, too, while the kernel gives linked
         neighbours more than this share of the weight of a neuron's own samples (median: 0.25).
         ``handles`` (attribute): what else the methods take; with ``"missing"`` in it an

@@ -140,11 +140,12 @@ def _forms(value: str) -> Iterator[str]:
 
 @lru_cache(maxsize=4)
 def _pattern(forms: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join([_REFERENCE, *map(_expression, forms)]))
-
-
-def _expression(form: str) -> str:
-    escaped, is_number = re.escape(form), re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", form, re.I)
-    if len(form) < _SHORTEST or form.lower() in _WORDS or (is_number and len(form) < 8):
-        return rf"(?<=['`]){escaped}(?=['`])|(?<==){escaped}(?![\w.])"
-    return escaped if len(form) >= _SHORTEST_PART else rf"(?<![^\W_]){escaped}(?![^\W_])"
+    expressions = [_REFERENCE]
+    for form in forms:
+        one, is_number = re.escape(form), re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", form, re.I)
+        if len(form) < _SHORTEST or form.lower() in _WORDS or (is_number and len(form) < 8):
+            expressions.append(rf"(?<=['`]){one}(?=['`])|(?<==){one}(?![\w.])")
+        else:
+            is_long = len(form) >= _SHORTEST_PART
+            expressions.append(one if is_long else rf"(?<![^\W_]){one}(?![^\W_])")
+    return re.compile("|".join(expressions))

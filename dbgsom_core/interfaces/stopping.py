@@ -7,13 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from dbgsom_core.interfaces.component import (
-    Abilities,
-    Component,
-    is_flag,
-    is_number,
-    nested_fields,
-)
+from dbgsom_core.interfaces.component import Abilities, Component, is_flag, is_number, nested_fields
 from dbgsom_core.interfaces.measures import MeasureAbilities
 
 if TYPE_CHECKING:

@@ -65,7 +65,7 @@ class Run:
     parent : Run or None
         The sweep that this run belongs to.
     total_epochs : int
-        Upper bound of the epochs that observers will hear of (0 for a sweep).
+        Upper bound of the epochs (0 for a sweep).
     varies : mapping
         Of a sweep's child: what it changes, dotted keys and plain values.
     tags : mapping of str to str, number or bool
@@ -97,9 +97,9 @@ class Run:
     def log_scalar(self, name: str, value: float, step: int) -> None:
         """Add a number to the run: a line in ``scalars.jsonl`` of its folder, a tracker's metric.
 
-        A name such as ``"drift/mean"`` has one value a step, 0 or more; what comes again, as it
-        does where a resumed run repeats epochs, is left out. Names that begin as those of the run
-        itself (``train/``, ``test/``, ``epoch/``, …) are refused.
+        A name such as ``"drift/mean"`` has one value a step, 0 or more; what comes again, as in a
+        resumed run, is left out. Names that begin as the run's own (``train/``, ``test/``,
+        ``epoch/``, …) are refused.
         """
         self._log.scalar(name, value, step)
 
@@ -190,9 +190,8 @@ class SweepView:
     title : str
         Names the sweep.
     best_two : callable or None
-        Returns for one of the rankings the map of its best variant's first run, with the data set
-        and with that of the next best variant of as many features as its ``other``; None where
-        there is no such variant.
+        Returns for one of the rankings the map of its best variant's first run, whose ``other`` is
+        that of the next best variant of as many features; None where there is none.
     """
 
     rankings: Sequence[Ranking]
@@ -269,11 +268,10 @@ class Tracker(Protocol):
     def observer(self) -> object:
         """Return a fresh object with any of the four lifecycle hooks as methods, undecorated.
 
-        They are called one after the other, and the run waits for each: a tracker that talks to a
-        network owns its thread and its timeouts. What one raises is a note in the report.
-
-        It may also have ``prepare()``, called as soon as the configuration is known to be good, to
-        import what its thread needs, and ``close()``, called at the end, also where no run began.
+        The run waits for each: a tracker that talks to a network owns its thread and its timeouts.
+        What one raises is a note in the report. It may also have ``prepare()``, called as soon as
+        the configuration is known to be good, to import what its thread needs, and ``close()``,
+        called at the end, also where no run began.
         """
 
 
@@ -368,7 +366,9 @@ class RunLog:
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ValueError(f"the scalar {name!r} must be a number, not {value!r}")
         if not (isinstance(step, Integral) and 0 <= step < 1 << 63):  # what trackers hold
-            raise ValueError(f"the step of {name!r} must be a whole number from 0, not {step!r}")
+            raise ValueError(
+                f"the step of {name!r} must be a whole number from 0, below 2^63, not {step!r}"
+            )
         number, step = float(value), int(step)
         plain = number if math.isfinite(number) else _NOT_FINITE[f"{number}"]
         line = {"epoch": step, "time": int(time.time() * 1000), "metrics": {name: plain}}

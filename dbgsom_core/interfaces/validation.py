@@ -88,13 +88,16 @@ def read_only(value: Any, locked: list[NDArray[Any]] | None = None, views: bool 
     return value
 
 
+def _check(fits: Any, sentence: str) -> None:
+    if not fits:
+        raise UnfitError(sentence)
+
+
 def numbers(answer: Any, shape: tuple[int, ...], what: str) -> NDArray[Any]:
     """Return an answer as an array of finite real numbers of this shape."""
     array: NDArray[Any] = np.asarray(answer)
-    if array.shape != shape:
-        raise UnfitError(f"returned {what} of shape {array.shape}, not {shape}")
-    if array.dtype.kind not in "fiub":
-        raise UnfitError(f"returned {what} of {array.dtype}, not real numbers")
+    _check(array.shape == shape, f"returned {what} of shape {array.shape}, not {shape}")
+    _check(array.dtype.kind in "fiub", f"returned {what} of {array.dtype}, not real numbers")
     # Of a short row the product is ten times as fast; where it overflows all are looked at.
     finite = array.dtype.kind != "f" or (array.ndim == 1 and math.isfinite(array.dot(array)))
     if not finite and not np.isfinite(array).all():
@@ -127,28 +130,28 @@ def shares(answer: Any, shape: tuple[int, ...]) -> NDArray[Any]:
 def _assigned(
     answer: Any, X: Any, prototypes: NDArray[Any], state: Any = None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
-        raise UnfitError(f"must return (bmu, distance), not {described(answer)}")
+    is_pair = isinstance(answer, (tuple, list)) and len(answer) == 2
+    _check(is_pair, f"must return (bmu, distance), not {described(answer)}")
     bmu: NDArray[Any] = np.asarray(answer[0])
     n, k = X.shape[0], len(prototypes)
-    if bmu.shape != (n,) or bmu.dtype.kind not in "iu":
-        raise UnfitError(f"returned bmu: {bmu.dtype}, shape {bmu.shape}, not integers ({n},)")
+    fits = bmu.shape == (n,) and bmu.dtype.kind in "iu"
+    _check(fits, f"returned bmu: {bmu.dtype}, shape {bmu.shape}, not integers ({n},)")
     if n and not (int(bmu.min()) >= 0 and int(bmu.max()) < k):
         raise UnfitError(f"returned units from {bmu.min()} to {bmu.max()} of {k} prototypes")
     return bmu, distances(answer[1], (n,))
 
 
 def _prepared(answer: Any, X: Any, state: Any = None) -> Any:
-    if issparse(X) != issparse(answer) or (issparse(answer) and answer.format != "csr"):
-        raise UnfitError(f"made {described(answer)} of {described(X)}")
+    is_kept = issparse(X) == issparse(answer) and getattr(answer, "format", "csr") == "csr"
+    _check(is_kept, f"made {described(answer)} of {described(X)}")
     array = answer if issparse(answer) else np.asarray(answer)
-    if array.ndim != 2 or array.shape[0] != X.shape[0] or array.shape[1] == 0:
-        raise UnfitError(f"made shape {array.shape} of {X.shape}; rows stand for samples")
-    if array.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise UnfitError(f"made {array.dtype} of {X.dtype}; samples are float32 or float64")
+    fits = array.ndim == 2 and array.shape[0] == X.shape[0] and array.shape[1] > 0
+    _check(fits, f"made shape {array.shape} of {X.shape}; rows stand for samples")
+    fits = array.dtype in (np.dtype(np.float32), np.dtype(np.float64))
+    _check(fits, f"made {array.dtype} of {X.dtype}; samples are float32 or float64")
     values, given = (one.data if issparse(one) else one for one in (array, X))
-    if not np.isfinite(values).all() and (np.isinf(values).any() or not np.isnan(given).any()):
-        raise UnfitError("made values that are not finite of samples that are")
+    fits = np.isfinite(values).all() or (not np.isinf(values).any() and np.isnan(given).any())
+    _check(fits, "made values that are not finite of samples that are")
     return array
 
 
@@ -162,15 +165,13 @@ def _centred(answer: Any, means: NDArray[Any]) -> NDArray[Any]:
 
 
 def _learned(answer: Any, *given: Any) -> Any:
-    if not isinstance(answer, Mapping):
-        raise UnfitError(f"must return a mapping of names to numpy arrays, not {described(answer)}")
+    wanted = "must return a mapping of names to numpy arrays"
+    _check(isinstance(answer, Mapping), f"{wanted}, not {described(answer)}")
     for name, value in answer.items():
-        if not isinstance(name, str) or not isinstance(value, np.ndarray):
-            raise UnfitError(
-                f"must return a mapping of names to numpy arrays; {name!r} is {described(value)}"
-            )
-        if value.dtype.kind not in "fiubSU":
-            raise UnfitError(f"returned '{name}' as {value.dtype}, which no model file can hold")
+        fits = isinstance(name, str) and isinstance(value, np.ndarray)
+        _check(fits, f"{wanted}; {name!r} is {described(value)}")
+        fits = value.dtype.kind in "fiubSU"
+        _check(fits, f"returned '{name}' as {value.dtype}, which no model file can hold")
         if value.dtype.kind == "f":
             numbers(value, value.shape, f"values of '{name}'")
     return answer
@@ -253,15 +254,14 @@ def _labels(answer: Any, evidence: Any) -> NDArray[Any]:
     labels: NDArray[Any] = np.asarray(answer)
     shape = (len(evidence.som_map), *np.shape(evidence.y)[1:])
     several = labels.ndim == 2 and evidence.classes is None and len(shape) == 1
-    if (labels.shape[:1] if several else labels.shape) != shape:  # training knows its columns
-        raise UnfitError(f"returned shape {labels.shape}, not {shape}")
-    if labels.dtype.kind not in "fiubUSO":
-        raise UnfitError(f"returned labels of type {labels.dtype}")
+    fits = (labels.shape[:1] if several else labels.shape) == shape  # training knows its columns
+    _check(fits, f"returned shape {labels.shape}, not {shape}")
+    _check(labels.dtype.kind in "fiubUSO", f"returned labels of type {labels.dtype}")
     live = labels[_live(evidence)]
-    if labels.dtype.kind == "f" and not np.isfinite(live).all():
-        raise UnfitError("returned labels that are not finite, of neurons with samples")
-    if labels.dtype.kind == "O" and not all(isinstance(one, (str, Real)) for one in live.ravel()):
-        raise UnfitError("returned labels that are neither text nor numbers")
+    fits = labels.dtype.kind != "f" or np.isfinite(live).all()
+    _check(fits, "returned labels that are not finite, of neurons with samples")
+    fits = labels.dtype.kind != "O" or all(isinstance(one, (str, Real)) for one in live.ravel())
+    _check(fits, "returned labels that are neither text nor numbers")
     return labels
 
 
@@ -270,8 +270,7 @@ def _probabilities(answer: Any, evidence: Any) -> NDArray[Any] | None:
         return None if answer is None else np.asarray(answer)
     array: NDArray[Any] = np.asarray(answer)
     shape = (len(evidence.som_map), len(evidence.classes))
-    if array.shape != shape:
-        raise UnfitError(f"returned shape {array.shape}, not {shape}")
+    _check(array.shape == shape, f"returned shape {array.shape}, not {shape}")
     live = _live(evidence)
     shares(array[live], (int(live.sum()), shape[1]))
     return array
@@ -286,10 +285,9 @@ def _answers(answer: Any, around: Any, state: Any) -> NDArray[Any]:
 
 
 def number(answer: Any, *given: Any) -> float:
-    if np.ndim(answer) or np.asarray(answer).dtype.kind not in "fiu":
-        raise UnfitError(f"must return one number, not {described(answer)}")
-    if not math.isfinite(answer):
-        raise UnfitError(f"returned {answer}, not a finite number")
+    is_number = not np.ndim(answer) and np.asarray(answer).dtype.kind in "fiu"
+    _check(is_number, f"must return one number, not {described(answer)}")
+    _check(math.isfinite(answer), f"returned {answer}, not a finite number")
     noted = isinstance(answer, float) and isinstance(getattr(answer, "note", None), str)
     return answer if noted else float(answer)  # a NotedValue
 
@@ -302,8 +300,7 @@ def _width(answer: Any, *given: float) -> float:
 
 def _must_be(what: str, test: Callable[[Any], bool]) -> Callable[..., Any]:
     def check(answer: Any, *given: Any) -> Any:
-        if not test(answer):
-            raise UnfitError(f"must return {what}, not {described(answer)}")
+        _check(test(answer), f"must return {what}, not {described(answer)}")
         return answer
 
     return check
@@ -326,18 +323,16 @@ def _figure(answer: Any, view: Any) -> Any:
 
 
 def _lattice(answer: Any, rows: int, columns: int) -> Any:
-    if not isinstance(answer, Grid):
-        raise UnfitError(f"must return a Grid, not {described(answer)}")
+    _check(isinstance(answer, Grid), f"must return a Grid, not {described(answer)}")
     answer.check()
     return answer
 
 
 def _samples(answer: Any, X: Any, metric: Any, weights: Any = None) -> Any:
     lacking = [name for name in _SAMPLES if not hasattr(answer, name)]
-    if lacking:
-        raise UnfitError(f"must return Samples; {described(answer)} lacks {', '.join(lacking[:3])}")
-    if answer.n != X.shape[0]:
-        raise UnfitError(f"returned {answer.n} samples of {X.shape[0]}")
+    names = ", ".join(lacking[:3])
+    _check(not lacking, f"must return Samples; {described(answer)} lacks {names}")
+    _check(answer.n == X.shape[0], f"returned {answer.n} samples of {X.shape[0]}")
     return answer
 
 

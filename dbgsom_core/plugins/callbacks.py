@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from dbgsom_core.errors import callers_level
-from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
 from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
 from dbgsom_core.interfaces.guard import RAISED, is_own
 from dbgsom_core.interfaces.privacy import private_logger
@@ -49,8 +48,6 @@ class Callbacks:
 
     def notify_required(self, hook: str, **event: Any) -> None:
         """Call the required callback alone; what it raises is raised."""
-        if hook not in LIFECYCLE_HOOKS:
-            raise ValueError(f"unknown lifecycle hook {hook}")
         call(self._required, hook, event)
 
     def notify_others(self, hook: str, **event: Any) -> list[tuple[str, Any]]:
@@ -135,8 +132,7 @@ def call(observer: Any, method: str, event: dict[str, Any]) -> Any:
 def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
     """Return a function that calls ``show`` and an estimator's own callbacks with each epoch.
 
-    A callback that raises is reported, unless it says ``vital = True``: then training ends. The
-    function returns `STOP` where one of them did.
+    A callback that raises is reported, unless it says ``vital = True``: then training ends.
     """
     if callable(callbacks) or hasattr(callbacks, "dbgsom_epoch_finished"):
         callbacks = [callbacks]
@@ -157,10 +153,10 @@ def callback_notifier(callbacks: Any, show: Callback | None = None) -> Callback:
         answers = []
         if show is not None:
             show(record)
+        event = {"run": None, "epoch": record}
         for listener in listeners:
             try:
                 if hasattr(listener, "dbgsom_epoch_finished"):
-                    event = {"run": None, "epoch": record}
                     answers.append(call(listener, "dbgsom_epoch_finished", event))
                 else:
                     answers.append(listener(record))

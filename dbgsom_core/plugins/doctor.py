@@ -22,7 +22,6 @@ from dbgsom_core.plugins.registry import (
     OWN_DISTRIBUTION,
     STEP,
     Offered,
-    PluginRecord,
     Registry,
     disabled_plugins,
     get_registry,
@@ -110,9 +109,22 @@ def examine(distribution: str, send: Send) -> None:
 
 def defects(registry: Registry, distribution: str = "") -> Iterator[Finding]:
     """Yield what is wrong with the plugins of a distribution, or all, their classes imported."""
-    for record in registry.records:
-        if distribution in ("", record.distribution):
-            yield from _of_record(record)
+    for one in registry.records:
+        if distribution not in ("", one.distribution):
+            continue
+        who = (one.distribution, one.version, one.name)
+        if one.status == "broken":
+            stated = one.api_version
+            foreign = stated is not None and stated not in SUPPORTED_API_VERSIONS
+            yield Finding("api version" if foreign else "broken", *who, one.error, one.details)
+        if one.import_seconds > SLOW_SECONDS and one.distribution != OWN_DISTRIBUTION:
+            yield Finding(
+                "slow",
+                *who,
+                f'takes {one.import_seconds:.2f} s at every start; offer "module:Class" strings '
+                "and import what is heavy inside methods",
+            )
+        yield from (Finding("outdated", *who, note) for note in one.notes)
     for offered in registry.classes():
         if distribution in ("", offered.distribution):
             try:
@@ -121,23 +133,6 @@ def defects(registry: Registry, distribution: str = "") -> Iterator[Finding]:
                 gone = isinstance(error.__cause__, (ImportError, AttributeError))
                 who = (offered.distribution, offered.version, offered.name)
                 yield Finding("stale" if gone else "broken", *who, str(error))
-
-
-def _of_record(record: PluginRecord) -> Iterator[Finding]:
-    who = (record.distribution, record.version, record.name)
-    if record.status == "broken":
-        stated = record.api_version
-        foreign = stated is not None and stated not in SUPPORTED_API_VERSIONS
-        yield Finding("api version" if foreign else "broken", *who, record.error, record.details)
-    if record.import_seconds > SLOW_SECONDS and record.distribution != OWN_DISTRIBUTION:
-        yield Finding(
-            "slow",
-            *who,
-            f'takes {record.import_seconds:.2f} s at every start; offer "module:Class" strings '
-            "and import what is heavy inside methods",
-        )
-    for note in record.notes:
-        yield Finding("outdated", *who, note)
 
 
 def _clashes(registry: Registry) -> Iterator[Finding]:
@@ -164,11 +159,10 @@ def _clashes(registry: Registry) -> Iterator[Finding]:
 def status_of(offered: Offered, registry: Registry) -> Literal["ok", "clash", "shadowed"]:
     """Return what a bare name means for an offer: itself, the built-in, or an error."""
     of_kind = registry.steps if offered.kind == STEP else registry.offered(offered.kind)
-    rivals = [one for one in of_kind if one.name == offered.name]
-    if len(rivals) == 1 or offered.distribution == OWN_DISTRIBUTION:
+    homes = [one.distribution for one in of_kind if one.name == offered.name]
+    if len(homes) == 1 or offered.distribution == OWN_DISTRIBUTION:
         return "ok"
-    built_in = any(one.distribution == OWN_DISTRIBUTION for one in rivals)
-    return "shadowed" if built_in else "clash"
+    return "shadowed" if OWN_DISTRIBUTION in homes else "clash"
 
 
 def run_isolated(

@@ -65,11 +65,7 @@ class Faults:
         return self.total > 0
 
     def add(
-        self,
-        column: str,
-        rows: NDArray[np.intp],
-        problem: Callable[[int], str],
-        cause: str = "",
+        self, column: str, rows: NDArray[np.intp], problem: Callable[[int], str], cause: str = ""
     ) -> None:
         """Add rows (n,), in their order, of a column; ``problem`` ends the sentence of a row.
 
@@ -288,11 +284,7 @@ class Columns:
         return X
 
     def numbers(
-        self,
-        name: str,
-        column: Any,
-        faults: Faults,
-        hint: Hint = lambda name, problem: "",
+        self, name: str, column: Any, faults: Faults, hint: Hint = lambda name, problem: ""
     ) -> NDArray[np.floating[Any]]:
         """Return a column (n,) as numbers, nan where they are missing; see `features`."""
         if isinstance(column, np.ndarray):

@@ -28,7 +28,7 @@ from dbgsom_core.tables.safe_files import open_packed, reading, refuse_binary
 
 STANDARD_STREAM = "-"  # standard input, or output
 _PIECE = 1 << 23  # bytes that are read at a time
-_BLOCK = 1 << 22  # bytes that pyarrow parses at a time, which hold a row
+_BLOCK = 1 << 23  # bytes that pyarrow parses at a time, which hold a row
 _HEAD = 1 << 20  # bytes in which the dialect is looked for
 _LONGEST_LINE = 1 << 24  # characters: a table of a million columns
 _MOST_COLUMNS = 100_000  # each takes pyarrow 8 kB of memory, whatever it holds
@@ -275,35 +275,34 @@ class CsvReader(TableReader):
             return "error" if is_ragged else "skip"
 
         text, last = _Text(chunks, self.head, self.path), ""
+        types = dict.fromkeys(names, pa.string()) | {names[i]: pa.float64() for i in numbers}
         try:
-            for batch in arrow_csv.open_csv(
+            with arrow_csv.open_csv(
                 text,
                 arrow_csv.ReadOptions(column_names=names, block_size=_BLOCK),
                 arrow_csv.ParseOptions(
                     delimiter=delimiter, newlines_in_values=True, invalid_row_handler=refuse
                 ),
                 arrow_csv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string())
-                    | {names[i]: pa.float64() for i in numbers},
+                    column_types=types,
                     include_columns=[*dict.fromkeys([*chosen, names[-1]])],
-                    null_values=[
-                        one for word in words for one in (word, word.lower(), word.upper())
-                    ],
+                    null_values=[form for one in words for form in (one, one.lower(), one.upper())],
                     decimal_point=self.head.dialect.decimal or ".",
                 ),
-            ):
-                columns = [batch.column(names[i]) for i in numbers]
-                if not all(pc.all(pc.is_finite(column)).as_py() for column in columns):
-                    yield None
-                    return
-                if batch.num_rows:
-                    last = str(batch.column(names[-1])[-1].as_py())
-                batch = batch.select(chosen)
-                if len(names) == 1:  # lines of blanks are no rows
-                    cells = batch.column(0)
-                    blank = pc.equal(pc.utf8_trim_whitespace(cells), "")
-                    batch = batch.filter(pc.invert(pc.and_(pc.not_equal(cells, ""), blank)))
-                yield batch
+            ) as batches:
+                for batch in batches:
+                    columns = [batch.column(names[i]) for i in numbers]
+                    if not all(pc.all(pc.is_finite(column)).as_py() for column in columns):
+                        yield None
+                        return
+                    if batch.num_rows:
+                        last = str(batch.column(names[-1])[-1].as_py())
+                    batch = batch.select(chosen)
+                    if len(names) == 1:  # lines of blanks are no rows
+                        cells = batch.column(0)
+                        blank = pc.equal(pc.utf8_trim_whitespace(cells), "")
+                        batch = batch.filter(pc.invert(pc.and_(pc.not_equal(cells, ""), blank)))
+                    yield batch
         except pa.ArrowInvalid as error:
             if "Empty CSV file" in str(error):
                 return
@@ -398,10 +397,11 @@ def parse_csv(sample: bytes, head: CsvHead, path: str, is_cut: bool = False) -> 
     """
     text = sample.decode(head.encoding, "ignore").encode()
     if is_cut:
-        cut = text.rfind(b"\n") + 1
+        end = b"\n" if b"\n" in text else b"\r"
+        cut = text.rfind(end) + 1
         while cut and text.count(b'"', 0, cut) % 2:  # it stands in quotes
-            cut = text.rfind(b"\n", 0, cut - 1) + 1
-        text = text[: cut or text.rfind(b"\n") + 1]
+            cut = text.rfind(end, 0, cut - 1) + 1
+        text = text[: cut or text.rfind(end) + 1]
     places = range(len(head.names))
     reader = CsvReader(path, "csv", head.names, [], head=head._replace(skip=0), text=text)
     schema = pa.schema([(str(place), pa.string()) for place in places])

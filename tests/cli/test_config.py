@@ -88,9 +88,9 @@ def test_a_difference_is_told_with_both_values_and_origins(dbgsom, write):
         "model.epochs",
         "  - 100  # default",
         "  + 5  # other.yaml:2",
-        "figures",
-        "  - [hit_map, u_matrix]  # one.yaml:5",
-        "  + [hit_map]  # other.yaml:3",
+        "figures.1.name",
+        "  - u_matrix  # one.yaml:5",
+        "  + (not there)",
     ]
     told = json.loads(dbgsom("config", "diff", one, other, "--json").out)
     assert told["model.epochs"] == [

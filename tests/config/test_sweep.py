@@ -40,11 +40,7 @@ def test_a_list_says_what_each_run_changes(bench):
     made = bench.sweep(
         BASE + "sweep: {list: [{seed: 1}, {seed: 2, model.epochs: 5}, {model: {epochs: 6}}]}\n"
     )
-    assert [child.name for child in made.children] == [
-        "seed=1",
-        "seed=2, epochs=5",
-        "epochs=6",
-    ]
+    assert [child.name for child in made.children] == ["seed=1", "seed=2, epochs=5", "epochs=6"]
     assert made.children[1].experiment.model.params["epochs"] == 5
     assert made.children[2].experiment.model.params["kernel"].start == 3
 
@@ -288,11 +284,7 @@ def test_secrets_in_a_sweep_are_not_written_down(bench, monkeypatch):
             ".measure: 'accuracy' is not measured by every run: add it to 'measures', where it "
             "suits the estimator",
         ),
-        (
-            "{split: test}",
-            19,
-            ".split: there is no test part; divide the data by 'split'",
-        ),
+        ("{split: test}", 19, ".split: there is no test part; divide the data by 'split'"),
     ],
 )
 def test_a_measure_that_cannot_decide_is_told(tmp_path, monkeypatch, decide, column, told):

@@ -50,10 +50,7 @@ REFUSED = {
         'a: "\\ud800"\n',
         "run.yaml:1:4: a: holds half a character (a lone surrogate)",
     ),
-    "thousands of digits": (
-        f"a: {'9' * 5000}\n",
-        "run.yaml:1:4: a: is a number that is too large",
-    ),
+    "thousands of digits": (f"a: {'9' * 5000}\n", "run.yaml:1:4: a: is a number that is too large"),
     "an empty file": ("", "run.yaml:1:1: the file is empty; it needs at least 'experiment'"),
     "a bare document mark": (
         "---\n",

@@ -372,10 +372,7 @@ class LinesWriter:
 
 
 LINES = TableFormat(
-    "lines",
-    (".lines",),
-    lambda path: Lines(path, "lines", ["cell"], [pa.string()]),
-    LinesWriter,
+    "lines", (".lines",), lambda path: Lines(path, "lines", ["cell"], [pa.string()]), LinesWriter
 )
 
 

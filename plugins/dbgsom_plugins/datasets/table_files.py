@@ -126,8 +126,7 @@ class Table(Component):
         description="columns of numbers that figures show beside the features, and no features",
     )
     columns: Names | None = Field(
-        default=None,
-        description="columns that become samples; null: all that have no other role",
+        default=None, description="columns that become samples; null: all that have no other role"
     )
     drop: Names = Field(default=(), description="columns to leave out")
     categorical: Names = Field(default=(), description="columns that hold categories")
@@ -190,7 +189,7 @@ class Table(Component):
                 "columns, or give a part of it"
             )
         roles, forms = self._without_dates(roles, self._date_forms(table, roles))
-        return self._data(table, roles, forms)
+        return _Cells(self, table, roles, forms).data()
 
     @classmethod
     def examples(cls, folder: str | Path) -> dict[str, Any]:
@@ -338,145 +337,126 @@ class Table(Component):
             annotations=tuple(names[i] for i in roles.annotations),
         )
 
-    def _data(self, table: TableReader, roles: Roles, forms: Mapping[int, str]) -> Data:
-        names, plain, faults = roles.names, self._columns(table, roles), Faults()
-        values, n = self._values(table, roles, forms, plain, faults)
-        if not n:
-            cure = "a header and no line below it" if table.format == "csv" else "no rows"
-            raise DataError(f"{self.path} has {cure}: give a file with data")
-        empty = np.full(n, self.missing == "keep")  # rows in which no feature has a value
+    def _warn(self, sentence: str) -> None:
+        warnings.warn(f"{self.path}: {sentence}", stacklevel=callers_level())
+
+
+class _Cells:
+    """The cells of a table by their roles, and what is wrong with them.
+
+    ``values`` are those of used columns by their places: of features that are numbers, and of extra
+    columns, arrays of numbers; all others of pyarrow.
+    """
+
+    def __init__(
+        self, fields: Table, table: TableReader, roles: Roles, forms: Mapping[int, str]
+    ) -> None:
+        self.fields, self.table, self.roles, self.forms = fields, table, roles, forms
+        self.plain, self.faults, self.n = fields._columns(table, roles), Faults(), 0
+        numbers = {*roles.features, *roles.extra} - {*roles.categorical, *forms}
+        numbers |= {i for i in roles.units if i == roles.target}
+        read = sorted({*roles.used, *roles.annotations})
+        self.values: dict[int, Any] = {i: [] for i in read}
+        without_units = numbers - roles.units.keys()
+        for batch in table.batches(read, numbers=without_units, na_values=fields.na_values):
+            found = Faults()
+            for i, column in zip(read, batch.columns, strict=True):
+                cells: Any = as_array(column)
+                if i in numbers:
+                    cells = self.plain.numbers(roles.names[i], cells, found, hint=_cure)
+                self.values[i].append(cells)
+            self.faults.merge(found.shift(self.n))
+            self.n += batch.num_rows
+        for i in read if self.n else ():
+            join = np.concatenate if i in numbers else pa.chunked_array
+            self.values[i] = join(self.values[i])
+
+    def data(self) -> Data:
+        """Return the whole table."""
+        fields, roles, names, faults = self.fields, self.roles, self.roles.names, self.faults
+        if not self.n:
+            cure = "a header and no line below it" if self.table.format == "csv" else "no rows"
+            raise DataError(f"{fields.path} has {cure}: give a file with data")
+        empty = np.full(self.n, fields.missing == "keep")  # rows in which no feature has a value
         for i in roles.features:
             if empty.any():
-                empty &= plain.missing(values[i])
+                empty &= self.plain.missing(self.values[i])
         empty &= not empty.all()
-        kept = ~empty
-        y = None
+        kept, y = ~empty, None
         if roles.target is not None:
-            y, has_target = self._target(values.pop(roles.target), plain, kept, faults)
+            y, has_target = self.target(kept)
             kept &= has_target
         categories, parts = {}, {}
         for i in roles.features:
             if i in roles.categorical:
-                cells = plain.texts(values[i]).filter(pa.array(kept)).unique().drop_null()
-                if not len(cells) and self.missing == "keep":
+                cells = self.plain.texts(self.values[i]).filter(pa.array(kept)).unique().drop_null()
+                if not len(cells) and fields.missing == "keep":
                     faults.add(
                         names[i], np.arange(1), lambda row: "no row has a value: add it to drop"
                     )
                 categories[names[i]] = tuple(sorted(cells.to_pylist())) or ("",)
-            elif i in forms:
-                days = Columns(("t",), dates={"t": (forms[i], "ordinal")}, na_values=self.na_values)
-                found = days.features([values[i]], n, {}, Faults())
-                has_times = (found[~np.isnan(found)] % 1).any()
-                chosen = PARTS if has_times else PARTS[:-1]
-                parts[names[i]] = (forms[i], *(chosen if self.dates == "parts" else ("ordinal",)))
-        beside = self._beside(roles, plain, values, kept, faults)
-        columns = replace(plain, categories=categories, dates=parts)
-        features = (values.pop(i) for i in roles.features)
-        X = columns.features(features, n, {}, faults, hint=self._cure)
-        if self.missing == "error":
+            elif i in self.forms:
+                form = self.forms[i]
+                days = Columns(("t",), dates={"t": (form, "ordinal")}, na_values=fields.na_values)
+                found = days.features([self.values[i]], self.n, {}, Faults())
+                chosen = PARTS if (found[~np.isnan(found)] % 1).any() else PARTS[:-1]
+                parts[names[i]] = (form, *(chosen if fields.dates == "parts" else ("ordinal",)))
+        beside = self.beside(kept)
+        columns = replace(self.plain, categories=categories, dates=parts)
+        features = (self.values.pop(i) for i in roles.features)
+        X = columns.features(features, self.n, {}, faults, hint=_cure)
+        if fields.missing == "error":
             faults.merge(columns.gaps(X, CURE, kept))
         if faults:
-            raise CellsError(self.path, faults, table.lines(faults.rows()))
+            raise CellsError(fields.path, faults, self.table.lines(faults.rows()))
         if empty.any():
             first = int(np.flatnonzero(empty)[0])
-            line = table.lines([first]).get(first)
+            line = self.table.lines([first]).get(first)
             place = f"row {first}" if line is None else f"line {line}"
-            self._warn(
-                f"{empty.sum()} of {n} rows have no value in any feature and are left out, "
+            fields._warn(
+                f"{empty.sum()} of {self.n} rows have no value in any feature and are left out, "
                 f"{place} first"
             )
         if not kept.all():
             X = X[kept]
         data = Data(X, y, columns.feature_names, columns=columns, **beside)
-        return as_images(data, self.image_shape, self.path)
+        return as_images(data, fields.image_shape, fields.path)
 
-    def _beside(
-        self,
-        roles: Roles,
-        columns: Columns,
-        values: dict[int, Any],
-        kept: NDArray[np.bool_],
-        faults: Faults,
-    ) -> dict[str, Any]:
+    def beside(self, kept: NDArray[np.bool_]) -> dict[str, Any]:
         """Return ids, annotations and variables of the rows that stay, as fields of `Data`."""
-        written = replace(columns, na_values=())  # NA may be an id
+        roles, values = self.roles, self.values
+        written = replace(self.plain, na_values=())  # NA may be an id
 
         def texts(of: Columns, places: Sequence[int]) -> dict[str, NDArray[np.str_]]:
             return {roles.names[i]: text_array(of.texts(values.pop(i)))[kept] for i in places}
 
         extra = tuple(roles.names[i] for i in roles.extra)
-        as_numbers = replace(columns, names=extra, categories={}, dates={}, dtype="float64")
+        as_numbers = replace(self.plain, names=extra, categories={}, dates={}, dtype="float64")
         cells = (values.pop(i) for i in roles.extra)
-        numbers = as_numbers.features(cells, len(kept), {}, faults)
+        numbers = as_numbers.features(cells, len(kept), {}, self.faults)
         return {
             "ids": texts(written, roles.ids) or None,
-            "annotations": texts(columns, roles.annotations),
+            "annotations": texts(self.plain, roles.annotations),
             "variables": dict(zip(extra, numbers[kept].T, strict=True)),
         }
 
-    def _values(
-        self,
-        table: TableReader,
-        roles: Roles,
-        forms: Mapping[int, str],
-        plain: Columns,
-        faults: Faults,
-    ) -> tuple[dict[int, Any], int]:
-        """Return the cells of used columns by their places, and their number.
-
-        Features that are numbers, and extra columns, are arrays of numbers; all others of pyarrow.
-        """
-        n, numbers = 0, {*roles.features, *roles.extra} - {*roles.categorical, *forms}
-        numbers |= {i for i in roles.units if i == roles.target}
-        read = sorted({*roles.used, *roles.annotations})
-        parts: dict[int, Any] = {i: [] for i in read}
-        without_units = numbers - roles.units.keys()
-        for batch in table.batches(read, numbers=without_units, na_values=self.na_values):
-            found = Faults()
-            for i, column in zip(read, batch.columns, strict=True):
-                cells: Any = as_array(column)
-                if i in numbers:
-                    cells = plain.numbers(roles.names[i], cells, found, hint=self._cure)
-                parts[i].append(cells)
-            faults.merge(found.shift(n))
-            n += batch.num_rows
-        for i in read if n else ():
-            join = np.concatenate if i in numbers else pa.chunked_array
-            parts[i] = join(parts[i])
-        return parts, n
-
-    def _cure(self, name: str, problem: str) -> str:
-        """Return what may be done about a cell that is no number, as the end of a sentence."""
-        if problem.endswith("is no number"):
-            return f": {_TEXT_CURE}"
-        if _WITHOUT in problem:
-            unit = problem.rpartition(_WITHOUT)[2]
-            return f", or set units: {{{name}: '{unit}}}, or {_TEXT_CURE}"
-        return ""
-
-    def _warn(self, sentence: str) -> None:
-        warnings.warn(f"{self.path}: {sentence}", stacklevel=callers_level())
-
-    def _target(
-        self,
-        column: Any,
-        plain: Columns,
-        kept: NDArray[np.bool_],
-        faults: Faults,
-    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def target(self, kept: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return the targets of rows that stay, and which rows (n,) these are."""
-        missing, name = plain.missing(column), plain.target or ""
+        plain, fields, name = self.plain, self.fields, self.plain.target or ""
+        column = self.values.pop(self.roles.target or 0)
+        missing = plain.missing(column)
         has_target = np.ones(len(missing), dtype=bool)
-        if self.missing_target == "error":
+        if fields.missing_target == "error":
             rows = np.flatnonzero(missing & kept)
-            faults.add(name, rows, lambda row: f"the value is missing: {_TARGET_CURE}", "missing")
-        elif self.missing_target == "drop" and (missing & kept).any():
-            self._warn(
+            message = f"the value is missing: {_TARGET_CURE}"
+            self.faults.add(name, rows, lambda row: message, "missing")
+        elif fields.missing_target == "drop" and (missing & kept).any():
+            fields._warn(
                 f"{(missing & kept).sum()} of {kept.sum()} samples have no target and are left out"
             )
             has_target = ~missing
             if not (has_target & kept).any():
-                raise DataError(f"{self.path}: no sample has a target")
+                raise DataError(f"{fields.path}: no sample has a target")
         chosen = kept & has_target
         known = chosen & ~missing
         if isinstance(column, np.ndarray):
@@ -486,17 +466,27 @@ class Table(Component):
         elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             y = column.filter(pa.array(known)).to_numpy()
         else:
-            y = numbers_or_text(
-                plain.texts(column).filter(pa.array(known)), plain.decimal, plain.thousands
-            )
+            texts = plain.texts(column).filter(pa.array(known))
+            y = numbers_or_text(texts, plain.decimal, plain.thousands)
         if y.dtype.kind == "f":
             rows = np.flatnonzero(known)[np.isinf(y)]
-            faults.add(name, rows, lambda row: "the target is infinite: drop such samples")
+            message = "the target is infinite: drop such samples"
+            self.faults.add(name, rows, lambda row: message)
         if known.sum() < chosen.sum():
             whole: NDArray[Any] = np.full(len(missing), np.nan if y.dtype.kind == "f" else None)
             whole[known] = y.tolist()
             y = whole[chosen]
         return y, has_target
+
+
+def _cure(name: str, problem: str) -> str:
+    """Return what may be done about a cell that is no number, as the end of a sentence."""
+    if problem.endswith("is no number"):
+        return f": {_TEXT_CURE}"
+    if _WITHOUT in problem:
+        unit = problem.rpartition(_WITHOUT)[2]
+        return f", or set units: {{{name}: '{unit}}}, or {_TEXT_CURE}"
+    return ""
 
 
 class Csv(Table):
@@ -599,20 +589,18 @@ class Parquet(Table):
             return None
         columns = self._columns(table, roles)
         X = ParquetBlocks([*map(str, table.files)], roles.features, columns.dtype, self.unpacked)
-        faults, y = Faults(), None
-        rest = replace(roles, features=())
-        values, n = self._values(table, rest, {}, columns, faults)
+        cells, y = _Cells(self, table, replace(roles, features=()), {}), None
         kept = np.ones(X.shape[0], dtype=bool)
-        if n not in (0, X.shape[0]):
+        if cells.n not in (0, X.shape[0]):
             raise DataError(f"{self.path} has columns of unequal length: write it again")
         if roles.target is not None:
-            target = values[roles.target]
-            if self.missing_target == "drop" and columns.missing(target).any():
+            missing = cells.plain.missing(cells.values[roles.target])
+            if self.missing_target == "drop" and missing.any():
                 return None
-            y, _ = self._target(target, columns, kept, faults)
-        beside = self._beside(roles, columns, values, kept, faults)
-        if faults:
-            raise CellsError(self.path, faults)
+            y, _ = cells.target(kept)
+        beside = cells.beside(kept)
+        if cells.faults:
+            raise CellsError(self.path, cells.faults)
         data = Data(X, y, columns.feature_names, columns=columns, **beside)
         return as_images(data, self.image_shape, self.path)
 

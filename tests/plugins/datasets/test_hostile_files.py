@@ -166,11 +166,7 @@ def test_a_table_with_a_hole_is_refused(rest, refused):
 
 @pytest.mark.parametrize(
     ("content", "line"),
-    [
-        (b"a,b\n1,2\n" + bytes(100), 3),
-        (b"a,\0b\n1,2\n", 1),
-        ("a,b\n1,2\n".encode("utf-16-le"), 1),
-    ],
+    [(b"a,b\n1,2\n" + bytes(100), 3), (b"a,\0b\n1,2\n", 1), ("a,b\n1,2\n".encode("utf-16-le"), 1)],
 )
 def test_a_table_with_zero_bytes_is_damaged(content, line, refused):
     Path("zeros.csv").write_bytes(content)

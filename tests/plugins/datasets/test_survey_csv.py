@@ -53,17 +53,11 @@ def test_every_kind_of_column_knows_what_is_missing(load):
     }
 
 
-@pytest.mark.parametrize("delimiter", [",", ";"])
-@pytest.mark.parametrize("sep", [";", "|"])
-def test_the_first_line_says_the_delimiter_where_it_parts_the_header(delimiter, sep, tmp_path):
-    file = tmp_path / "data.csv"
-    file.write_text(f"sep={sep}\na;b\n1;2\n")
-    table = Csv(path=str(file), delimiter=delimiter)
-    if ";" in (delimiter, sep):
+def test_the_first_line_says_the_delimiter_where_it_parts_the_header(tmp_path):
+    for sep, delimiter in (";,", "|;"):
+        (tmp_path / "data.csv").write_text(f"sep={sep}\na;b\n1;2\n")
+        table = Csv(path=str(tmp_path / "data.csv"), delimiter=delimiter)
         assert table.load().X.tolist() == [[1, 2]]
-    else:
-        with pytest.raises(DataError, match="single column 'a;b': set delimiter: ';'"):
-            table.load()
 
 
 def test_dates_are_dropped_or_taken_apart(load):

@@ -70,14 +70,6 @@ def test_what_a_unit_cannot_be_is_refused_with_the_place(path, tmp_path):
             "line 2, column 'tall': '173 cm' is no number: convert it to 'm' (and 2 more)",
         ),
         (
-            {"units": UNITS | {"price": "$"}},
-            "line 2, column 'price': '€ 12,50' is no number: convert it to '$' (and 3 more)",
-        ),
-        (
-            {"units": {**UNITS, "tall": "inch"} | {"share": "‰"}, "columns": ["share"]},
-            "line 2, column 'share': '14,4 %' is no number: convert it to '‰' (and 2 more)",
-        ),
-        (
             {"units": {"price": "€", "beside": "kg", "share": "%"}},
             "line 2, column 'tall': '173 cm' is no number: write it without 'cm', or set units: "
             "{tall: 'cm'}, or list the column under categorical, id or drop, or make it the target "
@@ -86,9 +78,8 @@ def test_what_a_unit_cannot_be_is_refused_with_the_place(path, tmp_path):
     ],
 )
 def test_what_does_not_fit_a_unit_is_told_with_the_cure(path, fields, told):
-    categorical = {} if "columns" not in fields else {"categorical": ()}
     with pytest.raises(DataError) as caught:
-        Csv(path=path, **{**FIELDS, "target": "price", **fields, **categorical}).load()
+        Csv(path=path, **{**FIELDS, "target": "price", **fields}).load()
     assert told in str(caught.value)
 
 
