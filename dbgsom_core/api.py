@@ -171,7 +171,7 @@ __all__ = [
     "write_atomically",
 ]
 
-# Names that this module still answers to, each with the version in which it will be gone.
+# Deprecated names, and what replaces them.
 _GONE = {
     "Engine GridShape Initialisation Schedule": "Component",
     "GrowthStrategy": "GrowthComponent",
@@ -199,7 +199,7 @@ DEPRECATED = {
 
 hookimpl = pluggy.HookimplMarker("dbgsom")
 
-# What needs numpy or numba, without which plugins are found, and what will be gone.
+# Imported when first used, by module: plugins are found without numpy and numba.
 _HOMES = {
     "engine.runtime": "one_blas_thread",
     "engine.compile": "compiled inner_loop",

@@ -11,10 +11,16 @@ from itertools import count
 from types import FrameType
 from typing import Any
 
-# Whose lines are nobody's own: what stands between a person's line and ours.
+# Packages whose frames are skipped to find the line of the user that a warning is about.
 _BETWEEN = {"dbgsom_core", "dbgsom_plugins", "sklearn", "joblib", "contextlib", "threading"}
 _TELLING = 4  # letters of a part of a word that say which one is meant
-_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, directions of writing, halves, breaks
+_STEERING = (
+    "Cc",
+    "Cf",
+    "Cs",
+    "Zl",
+    "Zp",
+)  # controls, formats, surrogates, separators
 
 
 class DbgsomError(Exception):
@@ -78,7 +84,7 @@ class CheckpointError(DbgsomError, ValueError):
 
 
 class Remark(UserWarning):
-    """What a reader may like to know and need not act on: reports have it, terminals by ``-v``."""
+    """A remark that needs no action: always in reports, on terminals with ``-v``."""
 
 
 def level_of(category: type[Warning]) -> int:
@@ -87,7 +93,7 @@ def level_of(category: type[Warning]) -> int:
 
 
 def as_text(told: object) -> str:
-    """Return a text with what could steer a terminal written out: an escape as text.
+    """Return a text with control characters written out, as they could steer a terminal.
 
     Names come from files and may hold anything. Lines stay lines.
     """
@@ -105,7 +111,7 @@ def as_text(told: object) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest known word, or an empty string.
 
-    Where none is near it is the only one of which the word is a part, ``neurons`` of
+    Where none is near, it is the only known word that contains this one, ``neurons`` in
     ``max_neurons``.
     """
     known = list(dict.fromkeys(known))

@@ -1,4 +1,4 @@
-"""Saving, loading and asking fitted models: one file, without pickle; nothing in it is run."""
+"""Save, load and use fitted models: one file, without pickle; nothing in it is run."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def distributions(model: Any) -> dict[str, str]:
 
 
 def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> Table:
-    """Return what a fitted model says of raw samples, column by column.
+    """Return the answers of a fitted model to raw samples, column by column.
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ def main() -> None:
 
 def _report(error: BaseException) -> int:
     if isinstance(error, click.Abort) and isinstance(error.__cause__, EOFError):
-        error = error.__cause__  # click takes it for a person's Ctrl-D
+        error = error.__cause__  # click takes any EOFError for Ctrl-D at a prompt
     try:
         Path.cwd()
         folder_is_gone = False

@@ -179,7 +179,7 @@ def with_defaults(config: Mapping[str, Any], registry: Registry) -> dict[str, An
 
 
 class Builders:
-    """The builder for each set of disabled plugins: sweeps build equal components once."""
+    """A builder for each set of disabled plugins, so that sweeps build equal components once."""
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
@@ -251,7 +251,7 @@ def _experiment(
     if tracking == DEFAULT:
         tracking = []
         for name, traits in builder.registry.trackers().items():
-            try:  # one may be wrong by what the environment says of it
+            try:  # settings of a default tracker come from the environment, and may be wrong
                 tracking += [builder.component("tracker", name)] if traits.is_default else []
             except ValidationError as error:
                 for _, _, message in findings_of(error):

@@ -34,7 +34,7 @@ def experiment_schema(
 
     Every component that ``registry`` offers is imported and described with its fields. ``lost``
     takes what is wrong with those that cannot be, by ``kind distribution:name``; without it
-    `PluginError` is raised. Where values stand references to the environment may stand, too, unless
+    `PluginError` is raised. Every value may also be a reference to the environment, unless
     ``references`` is False.
     """
     writer = _Writer(registry, lost)
@@ -61,7 +61,7 @@ def experiment_schema(
 
 
 def _describe(section: JsonSchema, cls: type[BaseModel]) -> None:
-    """Add the text below each key in the source of a section; leave out defaults that say no."""
+    """Add the text below each key of a section in the source; leave out defaults of null."""
     (tree,) = ast.parse(inspect.getsource(cls)).body
     for key, below in pairwise(getattr(tree, "body", ())):
         if isinstance(key, ast.AnnAssign) and isinstance(below, ast.Expr):
@@ -145,7 +145,7 @@ class _Writer:
 
 
 def _names_of(offered: Offered, registry: Registry) -> list[str]:
-    """Return the names that mean an offer: the bare one, unless another has it, and the full one.
+    """Return the names of an offer: the bare one, unless another offer has it, and the full one.
 
     Built-ins have a full name only where another plugin offers the same name.
     """

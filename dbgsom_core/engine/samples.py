@@ -1,4 +1,4 @@
-"""Samples in memory: what any engine's answer by default, and those that are searched fast."""
+"""Samples in memory: the defaults of every engine (`Samples`), the fast search (`LocalSamples`)."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Samples:
         """
         prepared = metric.prepared(X if issparse(X) else np.asarray(X))
         if not issparse(prepared):
-            # A view, so that what a metric remembers of these samples ends with the pass.
+            # A view: what a metric caches for this array is dropped with it, after the pass.
             prepared = np.ascontiguousarray(prepared).view()
             metric.check_geometry(prepared)
         threads = threads or available_threads()

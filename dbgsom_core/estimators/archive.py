@@ -60,7 +60,7 @@ def write_archive(
             np.savez_compressed(file, **members)  # type: ignore[arg-type]
         size = partial.stat().st_size
         if unpacked > _limit(ARRAY_BYTES, size) or len(text) > _limit(HEADER_BYTES, size):
-            with partial.open("wb") as file:  # so regular that a reader would refuse it as a bomb
+            with partial.open("wb") as file:  # a reader would take it for a zip bomb
                 np.savez(file, **members)  # type: ignore[arg-type]
 
     write_atomically(path, write)
@@ -89,7 +89,7 @@ class Archive:
         self._digests = self.header.pop("digests", {})
 
     def take(self, name: str) -> NDArray[Any]:
-        """Return the array of this name, which no other name in the header may share."""
+        """Return the array of this name, once: a header refers to each array at most once."""
         member = self._members.pop(f"{name}.npy", None)
         if member is None:
             raise ArchiveError(f"has no array {name!r}, or names it twice")
@@ -141,7 +141,7 @@ def any_error_as_archive_error() -> Iterator[None]:
     except Exception as error:
         why = one_line(f"{type(error).__name__}: {error}")
         raise ArchiveError(
-            f"is damaged or cut short, or nothing that this version can read ({why})"
+            f"is damaged, cut short, or of a format that this version cannot read ({why})"
         ) from error
 
 
@@ -224,7 +224,7 @@ _FORMERLY = {
 
 
 class _Transformer(StoredType):
-    """A class with any plain attributes; a row of samples shows whether it works with them."""
+    """A class with any plain attributes: whether it works is seen when the model answers a row."""
 
     def mismatch(self, value: Any, types: Types) -> str:
         fits = self.fits is None or self.fits(value)
@@ -346,7 +346,7 @@ def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "
         return take(value["$objects"]).astype(str).astype(object)
     if "$dtype" in value:
         if not _DTYPE.fullmatch(value["$dtype"]):
-            raise NotPlainError(f"the file names a dtype that is none of numbers: {value}")
+            raise NotPlainError(f"the file has a dtype that is not numeric: {value}")
         dtype = np.dtype(value["$dtype"])
         return dtype.type if value.get("$type") else dtype
     if "$tuple" in value:
@@ -380,6 +380,6 @@ def _listed_name(value: Mapping[str, Any], types: Types) -> str:
     if not listed:
         raise NotPlainError(
             f"the file holds a '{name}', which is not on the list of what model files hold"
-            f"{did_you_mean(name, types)}; know where the file is from before you add what it names"
+            f"{did_you_mean(name, types)}; trust the file before a plugin adds it"
         )
     return str(name)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from dbgsom_core.interfaces.engine import Engine
 
-AUTO = "auto"  # a spreading factor that held-out samples choose
-_ANY_FACTOR = 0.5  # to see whether the strategy reads a spreading factor
+AUTO = "auto"  # a spreading factor chosen on held-out samples
+_ANY_FACTOR = 0.5  # a placeholder while the field is checked
 _UNNAMED = {"engine": "local"}  # what a mapping without a name means
 _IN_MEMORY = ("numpy", "pandas", "scipy", "builtins")  # packages whose data no engine is named for
 
@@ -88,7 +88,7 @@ def build(kind: str, spec: Any, where: str = "") -> Any:
 
 
 def engine_for(engine: Any, X: Any) -> Any:
-    """Return the engine for data X: that named as its package, where ``engine`` is the default."""
+    """Return the engine for X: of the default one, that named like the package of X (as dask)."""
     if engine != _UNNAMED["engine"]:
         return engine
     package = re.split(r"\W|_", type(X).__module__, maxsplit=1)[0]

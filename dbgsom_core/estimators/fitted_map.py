@@ -38,7 +38,7 @@ from dbgsom_core.training.labelling import FittedLabeller, Labels, MultiOutputLa
 from dbgsom_core.training.parts import FittedMetric, Parts
 from dbgsom_core.training.targets import labelled
 
-LEAVES = "_ended_in"  # the leaf of each training sample that is not in memory, in few bytes
+LEAVES = "_ended_in"  # attribute: the leaf of each training sample where these were read in blocks
 ALGORITHMS = ("mixture", "distances")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -89,7 +89,7 @@ class _LazyLabels:
 
 
 class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """Methods that use a map and leave it as it is."""
+    """Read-only methods of a fitted estimator, whose `fit` sets the attributes."""
 
     _kind: ClassVar[str]
     labels_ = _LazyLabels()

@@ -43,7 +43,7 @@ class EpochRecord:
     seconds : float
         Time since training began.
     changes : tuple of Death, Move or Insert
-        What else changed the map before those births, in rows and cells of before.
+        What else changed the map before those births; rows and cells are those before the change.
     """
 
     epoch: int
@@ -76,7 +76,9 @@ class EpochRecord:
     def _trained(self) -> SomMap:
         trained: SomMap | None = vars(self).get("_som_map")
         if trained is None:
-            raise AttributeError("the map of an epoch can be read while callbacks are told of it")
+            raise AttributeError(
+                "the map of an epoch can only be read while its callbacks run: copy it there"
+            )
         return trained
 
     def show(self, som_map: SomMap | None) -> None:

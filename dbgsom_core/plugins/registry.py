@@ -173,7 +173,7 @@ def _docstrings(module: str) -> dict[str, str | None]:
     try:
         spec = find_spec(module)
         tree = ast.parse(Path(str(spec and spec.origin)).read_bytes())
-    except RAISED:  # packages around it are imported
+    except RAISED:  # the parent packages are imported, and may raise anything
         return {}
     return {one.name: ast.get_docstring(one) for one in tree.body if isinstance(one, ast.ClassDef)}
 
@@ -294,7 +294,7 @@ class Registry:
         try:
             self._manager.register(plugin, name=f"{distribution}:{name}")
         except (ValueError, pluggy.PluginValidationError) as error:
-            reason = str(error).strip().splitlines()[-1]  # before it stands where the hook is
+            reason = str(error).strip().splitlines()[-1]  # the lines before say where the hook is
             raise PluginError(f"{name} cannot be registered: {reason}") from error
         try:
             hooks = _hooks_of(plugin, self._manager)
@@ -355,7 +355,7 @@ class Registry:
         return sorted({one.name for one in self.offered(kind)})
 
     def offered(self, kind: str) -> list[Offered]:
-        """Return every offer of a kind, sorted by name and distribution; old names are none."""
+        """Return every offer of a kind, by name and distribution, without deprecated names."""
         found = (one for one in self._of_kind(kind) if not isinstance(one.offer, Deprecation))
         return sorted(found, key=lambda one: (one.name, one.distribution))
 
@@ -439,7 +439,7 @@ class Registry:
         return offered.name if offered.distribution == OWN_DISTRIBUTION else offered.full_name
 
     def offer_of(self, kind: str, cls: type[Component]) -> Offered | None:
-        """Return the offer that means a class, or None where no plugin offers it."""
+        """Return the offer of a class, or None where no plugin offers it."""
         return next((one for one in self.offered(kind) if one.means(cls)), None)
 
     def identify(self, kind: str, component: Component) -> Offered:
@@ -492,7 +492,7 @@ def disabled_plugins() -> list[str]:
 
 
 def only_own_plugins() -> bool:
-    """Return whether ``DBGSOM_NO_PLUGINS`` leaves all third parties alone."""
+    """Return whether ``DBGSOM_NO_PLUGINS`` disables all third parties."""
     return os.environ.get("DBGSOM_NO_PLUGINS", "") not in ("", "0")
 
 

@@ -80,7 +80,7 @@ def explained(
             names = list(dict.fromkeys(names if component is None else component.model_fields))
             name, colon, value = str(steps[-1]).partition(":")
             hint = did_you_mean(str(steps[-1]), names) or f"; known: {', '.join(names)}"
-            if colon and name in names:  # of {folds:3} YAML makes one word
+            if colon and name in names:  # YAML reads {folds:3} as one key
                 hint = f"; a space is missing after the colon: {name}: {value}"
             yield "key", steps, f"unknown key{hint if names else ''}"
         elif kind == "missing":
@@ -121,7 +121,7 @@ def _sentence(
     options = _options(root, schema)
     wanted = _described(schema, root, bounds=not isinstance(value, str))
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        for option in options:  # a bound of the range that does not belong to it
+        for option in options:  # the value is a bound that the range excludes
             ends = (option.get("exclusiveMinimum"), option.get("exclusiveMaximum"))
             if value in ends and len(option.keys() & _BOUNDS.keys()) > 1:
                 wanted += f" ({shown(value) if None in ends else 'both'} excluded)"

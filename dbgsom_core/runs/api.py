@@ -27,7 +27,6 @@ from dbgsom_core.config import (
 )
 from dbgsom_core.errors import ConfigError, as_text
 from dbgsom_core.estimators.components import build_parts
-from dbgsom_core.estimators.display import progress_shown
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import redaction
 from dbgsom_core.interfaces.trackers import Run, RunResult
@@ -327,6 +326,8 @@ class _EpochDisplay:
 
     def dbgsom_run_started(self, run: Run) -> None:
         if self._verbose and run.kind == "run":
+            from dbgsom_core.estimators.display import progress_shown  # imports scikit-learn
+
             print(as_text(run.name))
             self._opened = progress_shown(self._verbose)
             self._show = self._opened.__enter__()

@@ -1,4 +1,4 @@
-"""Load, check, divide and prepare the data of an experiment; nothing is written before."""
+"""Load, check, divide and prepare the data of an experiment, before anything is written."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def load_data(experiment: Experiment) -> Data:
         raise DataError(f"all columns of data set '{name}' are constant: there is nothing to map")
     _check_target(experiment, name, y)
     if experiment.model.estimator == "classifier" and not _has_classes(experiment, y):
-        cure = "name another target, or another mark (model.unlabelled)"
+        cure = "name another target, or another value that stands for no class (model.unlabelled)"
         raise DataError(f"no sample of data set '{name}' has a class: {cure}")
     return data
 
@@ -126,7 +126,9 @@ def _same_columns(data: Data, test: Data) -> Any:
     if missing or extra:
         what = f"lacks the column '{missing[0]}'" if missing else f"also has '{extra[0]}'"
         near = did_you_mean(missing[0], extra) if missing else ""
-        raise DataError(f"data set 'split.test' {what}{near}: the data to train on says which")
+        raise DataError(
+            f"data set 'split.test' {what}{near}: its columns must be those of the training data"
+        )
     # A category that does not occur there is 0 everywhere, as is one that the map has never seen.
     given = np.asarray(test.X)
     places = {column: place for place, column in enumerate(found)}
@@ -139,7 +141,7 @@ def _same_columns(data: Data, test: Data) -> Any:
 
 def same_data(first: Experiment, second: Experiment) -> bool:
     same_set = (first.dataset_name, first.dataset) == (second.dataset_name, second.dataset)
-    same_reader = first.engine == second.engine  # which may want it left where it is
+    same_reader = first.engine == second.engine  # an engine may read the data from the disk
     return same_set and same_reader and first.model.estimator == second.model.estimator
 
 
@@ -202,7 +204,9 @@ def check_part(
         if trains and len(columns):
             raise DataError(f"split: column {columns[0]} has no value in {part}; drop it")
     if trains and experiment.model.estimator == "classifier" and not _has_classes(experiment, y):
-        raise DataError(f"split: no sample of {part} has a class; split.stratify keeps shares")
+        raise DataError(
+            f"split: no sample of {part} has a class; split.stratify: true keeps their shares"
+        )
 
 
 def _check_values(experiment: Experiment, name: str, data: Data) -> None:
@@ -335,7 +339,7 @@ def make_fold(
     y = data.y
     steps = make_steps(experiment)
     y_train = None if y is None else y[train]
-    # Steps may change what they get; all rows without any are not copied: they may be a map.
+    # Prepare steps may change their input, so it is a copy; without steps it may be a memory map.
     is_whole = test is None and (not steps or isinstance(data.X, BlockTable))
     X = data.X if is_whole else take(data.X, train)
     X_train = fit_steps(steps, X, y_train, data.feature_names)
@@ -442,7 +446,7 @@ def _strata(data: Data, key: str) -> NDArray[Any]:
 def subsample(part: Part, seed: int) -> Part:
     """Return the samples of a part that measures and figures use, in memory.
 
-    Of a part that is read in blocks one is drawn from each of equal stretches, so that nothing of
+    Of a part that is read in blocks, one of each of equal ranges is drawn, so that nothing of
     the length of the part is held. A part in memory, or of no more samples than that, is returned
     as it is.
     """
@@ -468,7 +472,7 @@ def subsample(part: Part, seed: int) -> Part:
 def baselines(
     fold: Fold, divided: Sequence[tuple[Rows, Rows]], y: NDArray[Any] | None, kind: str
 ) -> dict[str, float]:
-    """Return measures, by logged names, of always the most frequent class, or the mean."""
+    """Return the measures of a constant answer, the most frequent class or the mean, as logged."""
     if y is None or fold.train.y is None or kind == "vq":
         return {}
     measure = _measure_majority if kind == "classifier" else _measure_mean

@@ -44,7 +44,7 @@ def examine(
     experiment: Experiment | None, registry: Registry, root: Path, limit: float
 ) -> Iterator[Check]:
     """Yield every check; nothing is written."""
-    import scipy.linalg  # noqa: F401 - it brings along a library for matrix products
+    import scipy.linalg  # noqa: F401 - loads the BLAS that threadpoolctl looks for
     from threadpoolctl import threadpool_info
 
     from dbgsom_core.engine.runtime import available_threads
@@ -107,11 +107,11 @@ def check_runs(root: Path) -> Iterator[Check]:
     died, damaged = sum(map(has_died, runs)), sum(bool(run.damage) for run in runs)
     more = "" if str(root) == "runs" else f" --runs {root}"
     if died:
-        found = f"{died} of {len(runs)} in {root} left open by processes that died"
+        found = f"{died} of {len(runs)} runs in {root} were left open by processes that died"
         yield Check("warning", "runs", found, f"dbgsom sync{more}")
     if damaged:
-        found = f"{damaged} of {len(runs)} in {root} cannot be read in part"
-        yield Check("warning", "runs", found, "dbgsom plugins doctor tells which" + more)
+        found = f"{damaged} of {len(runs)} runs in {root} have damaged files"
+        yield Check("warning", "runs", found, f"'dbgsom plugins doctor{more}' lists them")
     if not died and not damaged:
         yield Check("ok", "runs", f"{len(runs)} in {root}")
 

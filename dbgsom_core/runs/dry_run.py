@@ -68,12 +68,12 @@ def forecast_sweep(sweep: Sweep, registry: Registry, jobs: int = 1) -> list[Line
             loaded.append((child.experiment, load_data(child.experiment)))
     lines, plan = forecast(loaded[0][0], registry, loaded[0][1])
     jobs, (least, most) = min(jobs, sweep.runs), plan.seconds
-    each = sweep.runs / jobs
-    time = f"about {format_seconds(least * each)}"
+    rounds = sweep.runs / jobs
+    time = f"about {format_seconds(least * rounds)}"
     if most is None:
         time = f"at least {time}, more if maps go on growing"
     elif most >= 1.5 * least:
-        time += f" to {format_seconds(most * each)}"
+        time += f" to {format_seconds(most * rounds)}"
     kind = "" if sweep.optimization is None else ", chosen by a search"
     seeds = "" if sweep.seeds == 1 else f", {sweep.seeds} seeds each"
     beside = f", {jobs} beside each other" if jobs > 1 else ", one after the other"

@@ -175,7 +175,7 @@ def ways_over_links(links: NDArray[np.int32], apart: Floats, wanted: NDArray[np.
 
 
 def _hops_between(pairs: Integers, ends: Integers, n: int) -> Floats:
-    # How many of the linked pairs (L, 2) lead from one end of ``ends`` (m, 2) to the other; inf.
+    # The number of links between the two of each pair ``ends`` (m, 2), inf where there is no way.
     from scipy.sparse.csgraph import dijkstra  # slow to import
 
     graph = csr_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))

@@ -265,7 +265,7 @@ def check_step_table(component: Any, subject: Subject) -> None:
 
 @check(STEP)
 def check_step_reads_only(component: Any, subject: Subject) -> None:
-    """It changes no samples, unless its ``copy`` is False, and what it has learnt no more."""
+    """It changes neither samples, unless its ``copy`` is False, nor what it learnt from others."""
     X, kept = _data(component), _data(component)
     step = _fitted(component, X)
     assert np.array_equal(X, kept), "fit changes the samples"

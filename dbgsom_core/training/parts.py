@@ -173,7 +173,7 @@ def why_not_measured(rule: Any, estimator: str) -> str | None:
 
 
 def why_no_grid(growth: Any, grid: Any) -> str | None:
-    """Return why maps of a growth strategy cannot lie on a grid, a component; None: they can."""
+    """Return why a growth strategy cannot use a grid component, or None."""
     growing = _of_single_map(growth)
     try:
         growing.grid(grid)
@@ -192,13 +192,13 @@ def why_no_kernel(kernel: Any, metric: Any) -> str | None:
         return None
     return (
         f"kernel {type(kernel).__name__} has negative weights, and metric "
-        f"{type(metric).__name__} makes prototypes in a way that knows none: take "
+        f"{type(metric).__name__} allows no negative weights in its update: take "
         "another kernel, or a metric whose prototypes are means"
     )
 
 
 def why_not_filled(growth: Any, field: str, value: Any) -> str | None:
-    """Return why an estimator's parameter cannot fill a strategy's field; None: it can."""
+    """Return why a parameter of the estimator cannot set this field of the strategy, or None."""
     if field not in type(growth).model_fields:
         if "base" in nested_fields(type(growth)):  # a strategy around another one passes it on
             return why_not_filled(growth.base, field, value)

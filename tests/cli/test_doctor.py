@@ -67,7 +67,7 @@ def test_runs_that_were_left_open_are_counted_and_not_changed(tmp_path):
     write_status(RunFiles(tmp_path / "x" / "3"), "finished", STARTED)
     (tmp_path / "x" / "3" / "run.json").write_text("[")
     left, damaged = doctor.check_runs(tmp_path)
-    assert left.message == f"1 of 3 in {tmp_path} left open by processes that died"
+    assert left.message == f"1 of 3 runs in {tmp_path} were left open by processes that died"
     assert left.hint == f"dbgsom sync --runs {tmp_path}"
     assert damaged.message.startswith("1 of 3")
     assert "running" in (tmp_path / "x" / "1" / "status.json").read_text()

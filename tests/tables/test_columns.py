@@ -169,18 +169,6 @@ def test_columns_that_do_not_fit_are_refused(model, columns, tmp_path):
         FittedModel((), model[0].estimator, columns).save(tmp_path / "m.npz")
 
 
-def test_columns_of_texts_are_named_in_fit_and_predict():
-    X = pd.DataFrame({"id": ["K-1", "K-2"] * 10, "size": np.arange(20.0), "kind": ["a", "b"] * 10})
-    with pytest.raises(ValueError, match=r"to float: 'K-1': columns of X .* \('id', 'kind'\)"):
-        SomVQ(epochs=2).fit(X)
-    som = SomVQ(epochs=2).fit(X[["size"]])
-    with pytest.raises(ValueError, match=r"no number \('size'\); drop or encode"):
-        som.predict(X[["size"]].astype(object).replace(3.0, "three"))
-    with pytest.raises(ValueError, match=r"infinity") as caught:
-        SomVQ(epochs=2).fit(X[["size"]].replace(3.0, np.inf))
-    assert "drop or encode" not in str(caught.value)
-
-
 @pytest.mark.parametrize(
     "values",
     [

@@ -90,7 +90,7 @@ def test_a_callback_stops_and_reads_the_map(iris):
     assert fit.n_iter_ == len(seen) < 30
     assert fit.weights_.any()
     assert not fit.som_map_.children
-    with pytest.raises(AttributeError, match="while callbacks are told"):
+    with pytest.raises(AttributeError, match="while its callbacks run"):
         _ = seen[-1].som_map
     assert seen == list(fit.history_)
 

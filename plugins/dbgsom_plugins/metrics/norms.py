@@ -135,7 +135,7 @@ def weighted_median(
     units = np.ascontiguousarray(units, dtype=np.int64)
     influence = np.ascontiguousarray(influence, dtype=np.float64)
     own = np.empty(0) if weights is None else np.ascontiguousarray(weights, dtype=np.float64)
-    # As many samples in a block as blocks cost: one pass over the groups for each of them.
+    # A block costs one pass over the groups: sqrt(n G) samples balance that with the block itself.
     size = max(32, int(np.sqrt(len(X) * len(influence))))
 
     def work(worker: int, feature: int) -> None:
@@ -321,7 +321,7 @@ class Mahalanobis(FeatureMetric):
             np.ascontiguousarray(state[name], dtype=np.float64) for name in ("mean", "whitening")
         )
         d = samples.shape[1]
-        if mean.shape != (d,) or matrix.shape != (d, d):  # the loops read what they are told
+        if mean.shape != (d,) or matrix.shape != (d, d):  # compiled loops check no bounds
             raise ValueError(f"what was learned is not of samples of {d} columns")
 
         def work(worker: int, task: int) -> None:

@@ -20,7 +20,7 @@ from dbgsom_core.errors import DataError
 from dbgsom_core.tables import safe_files as files
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
 from dbgsom_plugins.datasets.table_files import Csv
-from dbgsom_plugins.engines.local import memory as machine
+from dbgsom_plugins.engines import local as machine
 
 KINDS = pytest.mark.parametrize("kind", [Csv, Npy, Npz])
 
