@@ -38,4 +38,5 @@ class MetricCalls:
         return "pairwise" if self.scalar is None else "scalar"
 
     def centred(self, means: Any) -> Any:
+        """Return means as the centres of groups that the metric asks for."""
         return means if self.centre is None else self.centre(means)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 
 from dbgsom_core.engine.tables import pieces
 
@@ -198,6 +197,8 @@ def won_sums(
     They are added to ``sums`` where those are given. And of ``incomplete`` samples, with nan, the
     weights (K, D) of what was observed, else None.
     """
+    from scipy.sparse import issparse
+
     from dbgsom_core.engine import loops  # numba is slow to import
 
     if bmu.min() < 0 or bmu.max() >= n_neurons:  # the loops do not check

@@ -170,7 +170,7 @@ def test_a_truncated_file_says_so(saved, share):
     _, path = saved
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(ModelFileError, match=r"damaged or cut short|not written by"):
+    with pytest.raises(ModelFileError, match=r"damaged, cut short|not written by"):
         persistence.load(path)
 
 
