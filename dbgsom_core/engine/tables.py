@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 
 from dbgsom_core.engine.runtime import share
 
@@ -340,6 +339,8 @@ def as_table(X: Any, failure: type[Exception] = ValueError) -> BlockTable | None
         return X
     if hasattr(X, "hold"):
         return ShardTable(X, failure)
+    from scipy.sparse import issparse  # which a light command does not need
+
     if issparse(X) or len(getattr(X, "shape", ())) != 2 or not hasattr(X, "__getitem__"):
         return None
     try:

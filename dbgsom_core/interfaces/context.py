@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.engine.results import PerSample
 from dbgsom_core.interfaces.epochs import EpochRecord
 
 if TYPE_CHECKING:
+    from dbgsom_core.engine.results import PerSample
     from dbgsom_core.engine.samples import Samples
 
 FloatArray = NDArray[np.floating[Any]]
