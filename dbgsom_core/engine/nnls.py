@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from dbgsom_core.engine.compile import Floats, Integers, inner_loop, loop
 from dbgsom_core.engine.runtime import available_threads, share
 
 _CHUNK = 64  # samples of a task
+_MOST_NUMBERS = 1 << 22  # numbers that a worker may hold for them
 _SMALL_WORK = 1 << 18  # numbers in all products below which one thread does it
 _STEEP = 1e-10  # share of its bound that a slope must exceed to enter
 _SLACK = 1e-8  # and may have at an optimum
@@ -39,15 +39,24 @@ class Prototypes(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Memory of one worker for one sample: its residual (D,), products (K,) with the differences.
+    """Memory of one worker: samples (N, D) in the coordinates of the prototypes and their solution.
 
-    ``inverse`` (rank, rank) is that of the Gram matrix of the prototypes that take part; the others
-    (rank,) are of those: their optimum, a column of the inverse, and the residual's slopes.
+    The first ``counts[i]`` entries of row i of ``members`` and ``values`` say which prototypes take
+    part in sample i and by how much, ``inverses[i]`` holds the inverse of their Gram matrix.
+    ``live`` are the samples in work, ``rounds`` (N,) counts theirs; it is -1 where rounding hides
+    the optimum. ``products`` has a row for each live sample; ``target``, ``column`` and
+    ``gradient`` are for one sample at a time.
     """
 
-    residual: Floats
+    samples: Floats
+    residuals: Floats
     products: Floats
-    inverse: Floats
+    live: Integers
+    rounds: Integers
+    counts: Integers
+    members: Integers
+    values: Floats
+    inverses: Floats
     target: Floats
     column: Floats
     gradient: Floats
@@ -89,29 +98,40 @@ def mixture_coefficients(
     norms = np.sqrt(np.einsum("ij,ij->i", small, small))
     known = Prototypes(big, small, norms, gram, scale, steepness)
     columns, rank = np.ascontiguousarray(small.T), min(n_neurons, d) + 1
-    tasks = -(-n // _CHUNK)
+    chunk = min(_CHUNK, max(8, _MOST_NUMBERS // rank**2))
+    tasks = -(-n // chunk)
     workers = 1 if n * prototypes.size < _SMALL_WORK else threads or available_threads()
-    shapes = d, n_neurons, (rank, rank), rank, rank, rank
-    spaces = [Workspace(*map(np.empty, shapes)) for _ in range(max(1, min(workers, tasks)))]
+    shapes = (chunk, d), (chunk, d), (chunk, n_neurons), chunk, chunk, chunk, (chunk, rank)
+    more = (chunk, rank), (chunk, rank, rank), rank, rank, rank
+    whole_numbers = range(3, 7)
+    spaces = [
+        Workspace._make(
+            np.empty(shape, np.int64 if at in whole_numbers else np.float64)
+            for at, shape in enumerate([*shapes, *more])
+        )
+        for _ in range(max(1, min(workers, tasks)))
+    ]
     found: list[Any] = [None] * tasks
 
     def work(worker: int, task: int) -> None:
-        rows = X[task * _CHUNK : (task + 1) * _CHUNK]
-        samples, m = reflected(rows), len(rows)
-        samples[:, 0] += big
-        counts, members = np.zeros(m, np.int64), np.empty((m, rank), np.int64)
-        values = np.empty((m, rank))
-        # Reflected, a sample of zeros is 0 but for rounding.
-        live = np.flatnonzero(rows.any(axis=1))
-        solve_rows(known, columns, samples, live, spaces[worker], counts, members, values)
-        for row in np.flatnonzero(counts < 0):
-            counts[row] = -1 - counts[row]  # what there is must do where scipy gives up
-            with suppress(RuntimeError):
-                inside = _solve_exactly(whole, samples[row])
-                counts[row] = len(inside)
-                members[row, : len(inside)], values[row, : len(inside)] = inside.T
+        space, rows = spaces[worker], X[task * chunk : (task + 1) * chunk]
+        m = len(rows)
+        space.samples[:m] = reflected(rows)
+        space.samples[:m, 0] += big
+        space.residuals[:m] = space.samples[:m]
+        space.counts[:], space.rounds[:] = 0, 0
+        live = np.flatnonzero(
+            rows.any(axis=1)
+        )  # reflected, a sample of zeros is 0 but for rounding
+        space.live[: len(live)], n_live = live, len(live)
+        while n_live > 0:
+            fill_products(space, columns, n_live)
+            n_live = improve_rows(known, space, n_live)
+        for row in np.flatnonzero(space.rounds < 0):
+            _solve_exactly(whole, space, int(row))
+        counts = space.counts[:m].copy()
         filled = np.arange(rank) < counts[:, None]
-        found[task] = counts, members[filled], values[filled]
+        found[task] = counts, space.members[:m][filled], space.values[:m][filled]
 
     share(workers, tasks, work)
     counts, members, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -121,107 +141,118 @@ def mixture_coefficients(
     return coefficients
 
 
-def _solve_exactly(whole: Floats, sample: Floats) -> Floats:
-    # The prototypes that take part, and by how much, (size, 2). By orthogonal factors, which keep
-    # small rows beside a large first. Normal equations square the condition of the prototypes: with
-    # a common offset of 1e7 spreads no digit is left.
+def _solve_exactly(whole: Floats, space: Workspace, row: int) -> None:
+    # By orthogonal factors, which keep small rows beside a large first. Normal equations square the
+    # condition of the prototypes: with a common offset of 1e7 spreads no digit is left.
     from scipy.optimize import nnls  # slow to import, and seldom needed
 
     columns = np.sort(np.unique(whole, axis=0, return_index=True)[1])  # scipy stumbles over copies
-    values, _ = nnls(whole[columns].T, sample, maxiter=30 * len(columns))
+    try:
+        values, _ = nnls(whole[columns].T, space.samples[row], maxiter=30 * len(columns))
+    except RuntimeError:  # it goes round in circles: what there is must do
+        return
     inside = np.flatnonzero(values)
-    return np.column_stack([columns[inside], values[inside]])
+    space.counts[row] = len(inside)
+    space.members[row, : len(inside)] = columns[inside]
+    space.values[row, : len(inside)] = values[inside]
 
 
 @loop
-def solve_rows(
-    prototypes: Prototypes, columns: Floats, samples: Floats, live: Integers, space: Workspace,
-    counts: Integers, members: Integers, values: Floats,
-) -> None:  # fmt: skip
-    """Solve for the ``live`` rows of samples (n, D), which lie in the prototypes' coordinates.
+def fill_products(space: Workspace, columns: Floats, n_live: int) -> None:
+    """Fill ``products`` with those of the live residuals and the small differences (D, K).
 
-    The first ``counts[i]`` entries of row i of ``members`` and ``values`` say which prototypes take
-    part and by how much; where rounding hides the optimum counts are -1 less these. Kuhn and
-    Tucker's conditions are looked at first. The residual is orthogonal to the prototypes that take
-    part, so its product with another one is that with the difference of the two, which is small.
+    Each is added up by feature, so that it depends on its sample alone.
+    """
+    d, n_neurons = columns.shape
+    whole = d - d % 4
+    for at in range(n_live):
+        rest, row = space.residuals[space.live[at]], space.products[at]
+        for j in range(n_neurons):
+            row[j] = 0.0
+        for k in range(0, whole, 4):  # four at a time: sums are fetched and put back less often
+            x, y, z, u = rest[k], rest[k + 1], rest[k + 2], rest[k + 3]
+            p, q, r, s = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
+            for j in range(n_neurons):
+                total = row[j] + x * p[j]
+                total += y * q[j]
+                total += z * r[j]
+                row[j] = total + u * s[j]
+        for k in range(whole, d):
+            x, p = rest[k], columns[k]
+            for j in range(n_neurons):
+                row[j] += x * p[j]
+
+
+@loop
+def improve_rows(prototypes: Prototypes, space: Workspace, n_live: int) -> int:
+    """Bring each live sample nearer to its optimum by means of its ``products``.
+
+    Kuhn and Tucker's conditions are looked at first; samples that meet them live no longer.
+    Returns how many do. The residual is orthogonal to the prototypes that take part, so its product
+    with another one is that with the difference of the two, which is small.
     """
     big, small, norms, scale = prototypes.big, prototypes.small, prototypes.norms, prototypes.scale
-    residual, products = space.residual, space.products
+    samples, residuals, products = space.samples, space.residuals, space.products
+    members, values, rounds = space.members, space.values, space.rounds
     target, gradient = space.target, space.gradient
-    (d, n_neurons), rank = columns.shape, values.shape[1]
-    whole_d = d - d % 4
-    most = _PATIENCE + 2 * rank
-    for i in live:
-        size, rounds, norm = 0, 0, 0.0
+    d, kept = samples.shape[1], 0
+    most = _PATIENCE + 2 * values.shape[1]
+    for at in range(n_live):
+        i = space.live[at]
+        size, first = space.counts[i], 0
+        length, total = 0.0, 0.0
         for k in range(d):
-            residual[k] = samples[i, k]
-            norm += samples[i, k] * samples[i, k]
-        while True:
-            length, total, first = 0.0, np.sqrt(norm), 0
+            length += residuals[i, k] * residuals[i, k]
+            total += samples[i, k] * samples[i, k]
+        length, total = np.sqrt(length), np.sqrt(total)
+        for a in range(size):
+            total += values[i, a] * norms[members[i, a]]
+            first = a if values[i, a] > values[i, first] else first
+        if length <= _ROUNDING * total:
+            continue
+        whole = big * residuals[i, 0]
+        common, reach, balanced = whole, abs(big), True
+        if size > 0:
+            common, reach = -products[at, members[i, first]], norms[members[i, first]]
+            balanced = abs(whole - common) <= _SLACK * (abs(big) + reach) * length
+        for a in range(size):
+            j = members[i, a]
+            slope = products[at, j] + common
+            balanced = balanced and abs(slope) <= _SLACK * (norms[j] + reach) * length
+            gradient[a] = (products[at, j] + whole) / scale  # what rounding left of the slopes
+            products[at, j] = -np.inf
+        least = (_SLACK if rounds[i] == most else _STEEP) * length
+        entrant = _steepest(prototypes, products[at], common, least, reach)
+        if entrant < 0 and balanced:
+            continue
+        rounds[i] = -1 if rounds[i] == most else rounds[i] + 1
+        if rounds[i] < 0:
+            continue
+        while entrant >= 0 and size + 1 < values.shape[1]:
+            if _border(prototypes.gram, space, i, size, entrant):
+                gradient[size] = (products[at, entrant] + common) / scale
+                size += 1
+                break
+            products[at, entrant] = -np.inf  # it depends on those inside: it can add nothing
+            entrant = _steepest(prototypes, products[at], common, least, reach)
+        for a in range(size):
+            target[a] = values[i, a]
+        for b in range(size):
+            for a in range(size):
+                target[a] += gradient[b] * space.inverses[i, b, a]
+        size = _walk_to_optimum(space, i, size)
+        space.counts[i] = size
+        total = 0.0
+        for k in range(d):
+            residuals[i, k] = samples[i, k]
+        for a in range(size):
+            total += values[i, a]
             for k in range(d):
-                length += residual[k] * residual[k]
-            length = np.sqrt(length)
-            for a in range(size):
-                total += values[i, a] * norms[members[i, a]]
-                first = a if values[i, a] > values[i, first] else first
-            if length <= _ROUNDING * total:
-                break
-            for j in range(n_neurons):
-                products[j] = 0.0
-            for k in range(0, whole_d, 4):  # sums are fetched and put back less often
-                x, y, z, u = residual[k], residual[k + 1], residual[k + 2], residual[k + 3]
-                p, q, r, s = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
-                for j in range(n_neurons):
-                    total = products[j] + x * p[j]
-                    total += y * q[j]
-                    total += z * r[j]
-                    products[j] = total + u * s[j]
-            for k in range(whole_d, d):
-                x, p = residual[k], columns[k]
-                for j in range(n_neurons):
-                    products[j] += x * p[j]
-            whole = big * residual[0]
-            common, reach, balanced = whole, abs(big), True
-            if size > 0:
-                common, reach = -products[members[i, first]], norms[members[i, first]]
-                balanced = abs(whole - common) <= _SLACK * (abs(big) + reach) * length
-            for a in range(size):
-                j = members[i, a]
-                slope = products[j] + common
-                balanced = balanced and abs(slope) <= _SLACK * (norms[j] + reach) * length
-                gradient[a] = (products[j] + whole) / scale  # what rounding left of the slopes
-                products[j] = -np.inf
-            least = (_SLACK if rounds == most else _STEEP) * length
-            entrant = _steepest(prototypes, products, common, least, reach)
-            if entrant < 0 and balanced:
-                break
-            if rounds == most:
-                size = -1 - size
-                break
-            rounds += 1
-            while entrant >= 0 and size + 1 < rank:
-                if _border(prototypes.gram, space, members[i], size, entrant):
-                    gradient[size] = (products[entrant] + common) / scale
-                    values[i, size] = 0.0
-                    size += 1
-                    break
-                products[entrant] = -np.inf  # it depends on those inside: it can add nothing
-                entrant = _steepest(prototypes, products, common, least, reach)
-            for a in range(size):
-                target[a] = values[i, a]
-            for b in range(size):
-                for a in range(size):
-                    target[a] += gradient[b] * space.inverse[b, a]
-            size = _walk_to_optimum(space, members[i], values[i], size)
-            total = 0.0
-            for k in range(d):
-                residual[k] = samples[i, k]
-            for a in range(size):
-                total += values[i, a]
-                for k in range(d):
-                    residual[k] -= values[i, a] * small[members[i, a], k]
-            residual[0] -= total * big
-        counts[i] = size
+                residuals[i, k] -= values[i, a] * small[members[i, a], k]
+        residuals[i, 0] -= total * big
+        space.live[kept] = i
+        kept += 1
+    return kept
 
 
 @inner_loop
@@ -239,64 +270,65 @@ def _steepest(
 
 
 @inner_loop
-def _border(gram: Floats, space: Workspace, members: Integers, size: int, j: int) -> bool:
-    # Border the inverse of the Gram matrix of those inside by prototype j; False where it depends
-    # on them.
-    inverse, column = space.inverse, space.column
+def _border(gram: Floats, space: Workspace, i: int, size: int, j: int) -> bool:
+    # Border the inverse of the Gram matrix of those inside by prototype j, which takes part by 0;
+    # False where it depends on them.
+    members, inverses, column = space.members, space.inverses, space.column
     for a in range(size):
         column[a] = 0.0
     for b in range(size):
-        product = gram[j, members[b]]
+        product = gram[j, members[i, b]]
         for a in range(size):
-            column[a] += product * inverse[b, a]
+            column[a] += product * inverses[i, b, a]
     left = gram[j, j]
     for a in range(size):
-        left -= gram[j, members[a]] * column[a]
+        left -= gram[j, members[i, a]] * column[a]
     if left <= _DEPENDENT * gram[j, j]:
         return False
     for b in range(size):
         part = column[b] / left
         for a in range(size):
-            inverse[b, a] += part * column[a]
-        inverse[b, size] = inverse[size, b] = -part
-    inverse[size, size] = 1.0 / left
-    members[size] = j
+            inverses[i, b, a] += part * column[a]
+        inverses[i, b, size] = inverses[i, size, b] = -part
+    inverses[i, size, size] = 1.0 / left
+    members[i, size], space.values[i, size] = j, 0.0
     return True
 
 
 @inner_loop
-def _walk_to_optimum(space: Workspace, members: Integers, values: Floats, size: int) -> int:
+def _walk_to_optimum(space: Workspace, i: int, size: int) -> int:
     # Walk from the values to the target, their unconstrained optimum; what reaches 0 on the way
     # leaves, and the target becomes that of the others. Returns how many stay.
-    inverse, target, column = space.inverse, space.target, space.column
+    members, values, inverses = space.members, space.values, space.inverses
+    target, column = space.target, space.column
     while True:
         step, leaves = 1.0, -1
         for a in range(size):
             if target[a] <= 0.0:
-                at = values[a]
+                at = values[i, a]
                 reached = at / (at - target[a]) if at > 0.0 else 0.0
                 if leaves < 0 or reached < step:
                     step, leaves = reached, a
         for a in range(size):
-            walked = values[a] + step * (target[a] - values[a])
-            values[a] = target[a] if leaves < 0 else walked
+            walked = values[i, a] + step * (target[a] - values[i, a])
+            values[i, a] = target[a] if leaves < 0 else walked
         if leaves < 0:
             return size
         size -= 1
         gone = target[leaves]
         for b in range(size + 1):  # the last one takes its place
-            column[b] = inverse[leaves, b]
+            column[b] = inverses[i, leaves, b]
         pivot = column[leaves]
         column[leaves] = column[size]
         for b in range(size):
-            inverse[leaves, b] = inverse[size, b]
-        inverse[leaves, leaves] = inverse[size, size]
+            inverses[i, leaves, b] = inverses[i, size, b]
+        inverses[i, leaves, leaves] = inverses[i, size, size]
         for b in range(size):
-            inverse[b, leaves] = inverse[leaves, b]
-        members[leaves], values[leaves] = members[size], values[size]
+            inverses[i, b, leaves] = inverses[i, leaves, b]
+        members[i, leaves], values[i, leaves] = members[i, size], values[i, size]
         target[leaves] = target[size]
         for b in range(size):
             part = column[b] / pivot
             for a in range(size):
-                inverse[b, a] -= part * column[a]
+                inverses[i, b, a] -= part * column[a]
             target[b] -= part * gone
