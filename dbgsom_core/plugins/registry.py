@@ -7,11 +7,12 @@ import inspect
 import os
 import re
 import sys
+import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterable, Mapping
-from contextlib import redirect_stdout, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
@@ -57,6 +58,25 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "tracker": ("observer",),
     "engine": ("over",),
 }
+
+
+_redirecting = threading.Lock()
+_stdouts: list[Any] = []  # what stdout was, once for each redirection at work
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Send to stderr what imports of plugins print; the last thread to leave puts stdout back."""
+    with _redirecting:
+        _stdouts.append(_stdouts[0] if _stdouts else sys.stdout)
+        sys.stdout = sys.stderr
+    try:
+        yield
+    finally:
+        with _redirecting:
+            before = _stdouts.pop()
+            if not _stdouts:
+                sys.stdout = before
 
 
 @dataclass(frozen=True)
@@ -149,7 +169,7 @@ class Offered:
         loaded: Any = self.offer
         try:
             if isinstance(loaded, str):
-                with redirect_stdout(sys.stderr):
+                with stdout_to_stderr():
                     loaded = resolve_name(loaded)
         except RAISED as error:
             raise PluginError(
@@ -222,7 +242,7 @@ class Registry:
 
     def _load(self, point: EntryPoint, record: PluginRecord) -> PluginRecord:
         started, plugin, error, details = time.perf_counter(), None, "", ""
-        with warnings.catch_warnings(record=True) as caught, redirect_stdout(sys.stderr):
+        with warnings.catch_warnings(record=True) as caught, stdout_to_stderr():
             warnings.simplefilter("always", DbgsomDeprecationWarning)
             try:
                 plugin = point.load()

@@ -7,7 +7,6 @@ import re
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import redirect_stdout
 from inspect import signature
 from pkgutil import resolve_name
 from typing import Any
@@ -24,6 +23,7 @@ from dbgsom_core.errors import ConfigError, DataError, Remark, did_you_mean
 from dbgsom_core.estimators.samples import IN_BLOCKS, RangeScaler, prepared
 from dbgsom_core.interfaces.guard import RAISED, error_line
 from dbgsom_core.plugins.importing import installed_only
+from dbgsom_core.plugins.registry import stdout_to_stderr
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
 
@@ -151,7 +151,7 @@ def imported_step(name: str) -> type[Any]:
     if _sklearn_only() and module.partition(".")[0] != "sklearn":
         raise foreign
     try:
-        with redirect_stdout(sys.stderr), installed_only(module):
+        with stdout_to_stderr(), installed_only(module):
             cls: type[Any] = resolve_name(name)
     except RAISED as error:
         known = sys.modules.get(module)

@@ -1,5 +1,7 @@
 """The registry: broken plugins are records, names are looked up kindly."""
 
+import sys
+import threading
 import types
 
 import pytest
@@ -9,7 +11,7 @@ from dbgsom_core.api import Component, hookimpl
 from dbgsom_core.errors import PluginError, UnknownNameError
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.plugins import registry as plugins_module
-from dbgsom_core.plugins.registry import Offered, Registry, get_registry
+from dbgsom_core.plugins.registry import Offered, Registry, get_registry, stdout_to_stderr
 
 
 class Laplace(Component):
@@ -170,3 +172,23 @@ def test_a_module_beside_the_plugin_tells_its_sentence_without_an_import(
     monkeypatch.syspath_prepend(str(tmp_path))
     offered = Offered("schedule", "tide", "alone:Tide", "dbgsom-alone", "1")
     assert offered.sentence == "Falls and rises."
+
+
+def test_stdout_is_put_back_when_the_last_thread_leaves():
+    before, both = sys.stdout, threading.Barrier(2, timeout=60)
+
+    def load(leaves_first):
+        with stdout_to_stderr():
+            both.wait()
+            assert sys.stdout is sys.stderr
+            if not leaves_first:
+                both.wait()
+        if leaves_first:
+            both.wait()
+
+    threads = [threading.Thread(target=load, args=(first,)) for first in (True, False)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert sys.stdout is before
