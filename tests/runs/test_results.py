@@ -453,6 +453,7 @@ class Links:
     def dbgsom_epoch_finished(self, run, epoch):
         run.log_scalar("links/mean", epoch.som_map.degrees().mean(), epoch.epoch)
         run.log_artifact("links/each epoch.txt", f"{epoch.epoch}")
+        (run.folder / ".others-0123456789ab.json").write_text("a thread is writing this")
         if epoch.epoch == self.last:
             signal.raise_signal(signal.SIGINT)
 
@@ -485,8 +486,11 @@ def test_a_resumed_run_has_each_scalar_once(seconds, tmp_path):
         start(Links(3))
     (stored,) = find_runs(tmp_path / "runs", "logs")
     assert [line.epoch for line in stored.scalars()] == [1, 2, 3]
+    (stored.files.folder / ".killed-0123456789ab.json").write_text("half")
     start(Links(0), stored)
     (stored,) = find_runs(tmp_path / "runs", "logs")
+    kept = {path.name for path in stored.files.folder.glob(".*")} - {".lock"}
+    assert kept == {".others-0123456789ab.json"}  # other trackers write while a run ends
     assert stored.status == "finished"
     assert [line.epoch for line in stored.scalars()] == [1, 2, 3, 4, 5, 6]
     assert [path.read_text() for path in stored.files.artifacts()] == ["6", "6 epochs"]

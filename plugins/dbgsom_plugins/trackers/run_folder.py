@@ -126,6 +126,7 @@ class RunFolderObserver:
         before = read_status(run.folder).started
         started = now() if before is None else timestamp(before)
         written = self._runs[run.id] = _Written(started)
+        files.remove_temporary()  # not at the end, when other trackers may write in the folder
         with _written_or_refused(run):
             write_status(files, "running", started)
             written.last_epoch, written.length = trim_journal(files.journal)
@@ -209,7 +210,6 @@ class RunFolderObserver:
             if status == "finished" and not files.run.exists():  # the status is all there is
                 raise OSError("it was removed by somebody else")
             del self._runs[run.id]
-            files.remove_temporary()
 
 
 @contextmanager
