@@ -1,5 +1,5 @@
 """Measures of fitted maps, from Python."""
 
-from dbgsom_core.estimators.measuring import MeasureTable, evaluate
+from dbgsom_core.estimators.answers import MeasureTable, evaluate
 
 __all__ = ["MeasureTable", "evaluate"]

@@ -96,28 +96,6 @@ def add_squares(X: NDArray[Any], centre: Floats, total: Floats) -> None:
 
 
 @loop
-def smallest(block: Floats, columns: Integers, values: Floats) -> None:
-    """Fill ``columns`` and ``values`` (m, k) with the k smallest of each row of block (m, K).
-
-    They are in order, the first of equal ones; k is at most K.
-    """
-    k = columns.shape[1]
-    for i in range(block.shape[0]):
-        row, where, found = block[i], columns[i], values[i]
-        limit = np.inf  # of those that may enter once there are k
-        for j in range(row.size):
-            value = row[j]
-            if j < k or value < limit:
-                rank = min(j, k - 1)
-                while rank > 0 and value < found[rank - 1]:
-                    found[rank], where[rank] = found[rank - 1], where[rank - 1]
-                    rank -= 1
-                found[rank], where[rank] = value, j
-                if j >= k - 1:
-                    limit = found[k - 1]
-
-
-@loop
 def fill_distances(X: NDArray[Any], columns: Floats, out: Floats) -> None:
     """Fill out (n, K) with the distances of X (n, D) to prototypes, ``columns`` (D, K), each by
     definition: squares are added up by feature, for many prototypes side by side.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse, vstack
 
+from dbgsom_core.engine.compile import loop
 from dbgsom_core.engine.metric_calls import MetricCalls
 from dbgsom_core.engine.moments import (
     check_varies,
@@ -171,7 +172,8 @@ class Samples:
     @property
     def is_euclidean(self) -> bool:
         """Whether the metric is Euclidean and the samples are dense and complete."""
-        return self.metric.is_euclidean and not issparse(self.X) and not self.incomplete
+        euclidean = self.metric.geometry == "euclidean"
+        return euclidean and not issparse(self.X) and not self.incomplete
 
     @property
     def _may_be_packed(self) -> bool:
@@ -261,8 +263,6 @@ class Samples:
 
     def nearest_plainly(self, prototypes: Floats, k: int) -> tuple[Integers, Floats]:
         """Do as `nearest_units` by all distances, which are returned as well."""
-        from dbgsom_core.engine.loops import smallest  # numba is slow to import
-
         neurons, distances = np.zeros((self.n, k), dtype=np.int64), np.empty((self.n, k))
         fill = self._distances(prototypes)
 
@@ -550,3 +550,25 @@ def _loop_around(scalar: Any) -> Callable[..., None]:
         [types.void(rows, rows, numbers, rows)], nogil=True, error_model="numpy"
     )(fill_distances)
     return compiled
+
+
+@loop
+def smallest(block: Floats, columns: Integers, values: Floats) -> None:
+    """Fill ``columns`` and ``values`` (m, k) with the k smallest of each row of block (m, K).
+
+    They are in order, the first of equal ones; k is at most K.
+    """
+    k = columns.shape[1]
+    for i in range(block.shape[0]):
+        row, where, found = block[i], columns[i], values[i]
+        limit = np.inf  # of those that may enter once there are k
+        for j in range(row.size):
+            value = row[j]
+            if j < k or value < limit:
+                rank = min(j, k - 1)
+                while rank > 0 and value < found[rank - 1]:
+                    found[rank], where[rank] = found[rank - 1], where[rank - 1]
+                    rank -= 1
+                found[rank], where[rank] = value, j
+                if j >= k - 1:
+                    limit = found[k - 1]

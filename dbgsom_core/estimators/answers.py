@@ -1,21 +1,31 @@
-"""All that a fitted map says of samples at once, and why it says so of one."""
+"""What a fitted map says of samples, why it says so, and how well it fits them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
 
 from dbgsom_core.engine.samples import Samples
-from dbgsom_core.errors import DataError, ModelFileError, did_you_mean
+from dbgsom_core.errors import DataError, as_text, did_you_mean
+from dbgsom_core.estimators.display import unwrap
+from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation, MeasureAbilities
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
 from dbgsom_core.som_map.tree import Descent
-from dbgsom_core.training.groups import Calibration, Novelty
+from dbgsom_core.training.parts import measure_suits, measured_by_default
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 _MOST_NEIGHBOURS = 12
 _ROUNDING = 1e-12
@@ -34,10 +44,6 @@ class Answers:
     def __init__(self, estimator: Any, data: Samples) -> None:
         """Answer prepared samples by the map of a fitted estimator."""
         self._estimator, self._data = copy(estimator), data
-
-    def __repr__(self) -> str:
-        there = "label, unit, cell, leaf, distance, novelty, pvalue, outlier, probabilities"
-        return f"<answers to {self._data.n} samples: {there}>"
 
     @cached_property
     def ended(self) -> Descent:
@@ -94,13 +100,12 @@ class Answers:
     @cached_property
     def novelty(self) -> NDArray[np.float64]:
         """As `score_samples` gives it, float64 (n,)."""
-        return np.asarray(self._estimator._scores(self._data, lambda: self.ended))
+        return np.asarray(self._estimator._scores(self._data))
 
     @property
-    def pvalue(self) -> NDArray[np.float64] | None:
-        """As `novelty_pvalue` gives it, float64 (n,); None for a map that was saved without it."""
-        known = self._estimator._novelty
-        return known.pvalues(self.novelty) if isinstance(known, Calibration) else None
+    def pvalue(self) -> NDArray[np.float64]:
+        """As `novelty_pvalue` gives it, float64 (n,)."""
+        return np.asarray(self._estimator._novelty.pvalues(self.novelty))
 
     @property
     def outlier(self) -> NDArray[np.bool_]:
@@ -168,8 +173,8 @@ class Explanation:
         To the prototype, and the mean distance of the training samples there.
     novelty : float
         See `SomVQ.score_samples`.
-    pvalue : float or None
-        See `SomVQ.novelty_pvalue`; None for a map that was saved without it.
+    pvalue : float
+        See `SomVQ.novelty_pvalue`.
     outlier : bool
     differences : tuple of Difference
         Of all observed features, the largest in deviations first.
@@ -186,7 +191,7 @@ class Explanation:
     distance: float
     usual_distance: float
     novelty: float
-    pvalue: float | None
+    pvalue: float
     outlier: bool
     differences: tuple[Difference, ...]
     neighbours: tuple[Neighbour, ...]
@@ -205,10 +210,6 @@ def explained(
     samples = estimator._samples(as_row(x))
     if samples.n != 1:
         raise DataError(f"one sample is explained at a time, not {samples.n}")
-    if not hasattr(estimator, "_deviations"):
-        raise ModelFileError(
-            "this map was saved by a version that explains nothing; fit and save it again"
-        )
     answers = Answers(estimator, samples)
     ended, leaf = answers.ended, int(answers.leaf[0])
     shares = answers.probabilities
@@ -234,7 +235,7 @@ def explained(
         distance=float(answers.distance[0]),
         usual_distance=usual_distance(estimator, leaf),
         novelty=float(answers.novelty[0]),
-        pvalue=None if answers.pvalue is None else float(answers.pvalue[0]),
+        pvalue=float(answers.pvalue[0]),
         outlier=bool(answers.outlier[0]),
         differences=tuple(
             Difference(names[i], float(both[0, i]), float(both[1, i]), float(steps[i]))
@@ -247,8 +248,6 @@ def explained(
 
 def usual_distance(estimator: Any, leaf: int) -> float:
     """Return the mean distance of the training samples of a leaf to it; 0 where there are none."""
-    if isinstance(estimator._novelty, Novelty):
-        return float(estimator._novelty.means[leaf])
     memory = estimator._memory
     there = memory.units == leaf
     if not there.any():
@@ -291,18 +290,14 @@ def _neighbours(estimator: Any, samples: Any, path: tuple[int, ...]) -> Iterator
     tree, number = estimator._tree, 0
     for neuron in path[:-1]:
         number = int(tree.child_of[number][neuron])
-    som_map, leaves = tree.maps[number], tree.leaf_of[number]
+    som_map = tree.maps[number]
     linked = som_map.neighbours(path[-1])
     distances = samples.distances(som_map.prototypes[linked])[0].tolist() if linked else []
     for distance, unit in sorted(zip(distances, linked, strict=True)):
-        leaf, (x, y) = int(leaves[unit]), som_map.positions[unit].tolist()
-        if leaf >= 0:
-            label = estimator.leaf_labels_[[leaf]].tolist()[0]
-            hits = float(estimator.leaf_hit_counts_[leaf])
-        else:  # it has a child map
-            inside = tree.paths[:, : len(path)] == (*path[:-1], unit)
-            hits = float(estimator.leaf_hit_counts_[inside.all(axis=1)].sum())
-            label = None
+        leaf, (x, y) = int(tree.leaf_of[number][unit]), som_map.positions[unit].tolist()
+        label = None if leaf < 0 else estimator.leaf_labels_[[leaf]].tolist()[0]  # a child map's
+        below = (tree.paths[:, : len(path)] == (*path[:-1], unit)).all(axis=1)
+        hits = float(estimator.leaf_hit_counts_[below].sum())
         yield Neighbour(unit, (x, y), label, hits, distance)
 
 
@@ -320,35 +315,29 @@ def as_samples(model: Any, X: Any) -> Any:
         return X
     first = model.steps[0][1] if model.steps else model.estimator
     names = getattr(first, "feature_names_in_", None)
-    if hasattr(X, "iloc"):
-        frame = X.astype(np.float64)
-        return frame.to_numpy() if names is None else frame
-    array = np.asarray(X, dtype=np.float64)
+    array = (X if hasattr(X, "iloc") and names is not None else np.asarray(X)).astype(np.float64)
     if names is None or array.ndim != 2 or array.shape[1] != len(names):
         return array
     import pandas as pd
 
-    return pd.DataFrame(array, columns=names)
+    return array if hasattr(X, "iloc") else pd.DataFrame(array, columns=names)
 
 
 def chosen_columns(model: Any, columns: Sequence[str]) -> list[str]:
     """Return which columns are wanted: those given, or all that a model has."""
-    estimator, lacking = model.estimator, {}
-    if not isinstance(estimator._novelty, Calibration):
-        lacking["pvalue"] = "it was saved by an older version"
-    if not hasattr(estimator, "classes_") or estimator._leaf_probabilities is None:
-        lacking["probabilities"] = "its labeller gives none"
+    estimator = model.estimator
+    sure = hasattr(estimator, "classes_") and estimator._leaf_probabilities is not None
     if not columns:
-        deep = bool(estimator.som_map_.children)
-        return [name for name in COLUMNS if not lacking.get(name) and (deep or name != "path")]
+        left = {"probabilities": sure, "path": bool(estimator.som_map_.children)}
+        return [name for name in COLUMNS if left.get(name, True)]
     for name in columns:
         if name not in COLUMNS:
             raise DataError(
                 f"there is no column '{name}'{did_you_mean(name, COLUMNS)}; there are "
                 f"{', '.join(COLUMNS)}"
             )
-        if lacking.get(name):
-            raise DataError(f"the model has no {name}: {lacking[name]}")
+    if "probabilities" in columns and not sure:
+        raise DataError("the model has no probabilities: its labeller gives none")
     return list(dict.fromkeys(columns))
 
 
@@ -387,3 +376,189 @@ def answer_columns(model: Any, answers: Answers, names: Sequence[str]) -> Table:
 def way_of(path: Sequence[int]) -> str:
     """Return the rows of the neurons on the way to a leaf as text, ``6/2``."""
     return "/".join(str(neuron) for neuron in path if neuron >= 0)
+
+
+_COLUMNS = ("value", "best", "range", "what", "reference")
+
+
+def evaluate(
+    model: Any, X: Any, y: Any = None, measures: Any = "default", *, seed: int = 0
+) -> MeasureTable:
+    """Measure a fitted map on samples.
+
+    Parameters
+    ----------
+    model : SomVQ, SomClassifier, SomRegressor, Pipeline or FittedModel
+        A fitted estimator, a scikit-learn pipeline that ends in one, or the model of a run.
+    X : array-like (n, D)
+        Samples as the model takes them.
+    y : array-like (n,), optional
+        Targets; measures that need them are left out without.
+    measures : "default", or a name, mapping with ``name`` or instance, or a list of these
+        As under ``measures:`` in YAML. ``"default"``: all built-in ones that suit the estimator.
+    seed : int
+        For measures that draw a sample.
+
+    Returns
+    -------
+    MeasureTable
+        A mapping of names to numbers, by the names that were asked for; ``to_frame()`` says of each
+        which values are better, its range, definition and source. What cannot be measured is left
+        out of the mapping, and ``notes`` say why.
+
+    Raises
+    ------
+    ValueError
+        The model is none of these or not fitted, X or y cannot be used, or a measure does not suit.
+    UnknownNameError, PluginError
+        Nobody offers a measure of this name, or its plugin is broken.
+
+    Examples
+    --------
+    >>> from dbgsom_core import SomVQ
+    >>> from dbgsom_core.measures import evaluate
+    >>> found = evaluate(SomVQ().fit(X), X, measures=["trustworthiness", "topographic_error"])
+    >>> found["trustworthiness"]  # doctest: +SKIP
+    """
+    return measured(model, X, y, measures, seed)[2]
+
+
+def measured(
+    model: Any, X: Any, y: Any, measures: Any, seed: int = 0
+) -> tuple[Any, Evaluation, MeasureTable]:
+    """Return the estimator in a model, the map beside samples, and what measures found."""
+    inner, samples = model, X
+    if isinstance(model, Pipeline):
+        inner = model.steps[-1][1]
+        samples = model[:-1].transform(X) if len(model.steps) > 1 else X
+    estimator, with_steps = unwrap(inner)
+    if with_steps is not None:
+        samples = with_steps.prepare(as_samples(with_steps, samples))
+    found = estimator.evaluate(samples, y=y, seed=seed)
+    given = {field.name: getattr(found, field.name) for field in fields(found)}
+
+    def predictions(_: Samples) -> NDArray[Any]:
+        return np.asarray(estimator._point(estimator.predict(samples)))
+
+    registry, kind = get_registry(), estimator._kind
+    if isinstance(measures, str) and measures == "default":
+        chosen = default_measures(registry, kind, y is not None)
+    else:
+        chosen = _named_measures(registry, kind, measures)
+    evaluation = LazyEvaluation(**given, predictions_of=predictions)
+    return estimator, evaluation, table_of(chosen, evaluation)
+
+
+def default_measures(registry: Registry, estimator: str, has_targets: bool) -> dict[str, Any]:
+    """Return the built-in measures that suit a kind of estimator, by name."""
+    chosen = {}
+    for offered in registry.offered("measure"):
+        if offered.distribution != OWN_DISTRIBUTION:  # those are measured when they are named
+            continue
+        measure = offered.load()()
+        lacks_target = MeasureAbilities.of(measure).needs_target and not has_targets
+        if measured_by_default(measure, estimator) and not lacks_target:
+            chosen[offered.name] = measure
+    return chosen
+
+
+def _named_measures(registry: Registry, estimator: str, measures: Any) -> dict[str, Any]:
+    """Return measures given as names, mappings with ``name``, or instances, by that name."""
+    single = isinstance(measures, (str, Mapping)) or not isinstance(measures, Sequence)
+    chosen: dict[str, Any] = {}
+    for spec in [measures] if single else measures:
+        measure = registry.build("measure", spec)
+        name = spec["name"] if isinstance(spec, Mapping) else spec
+        name = name if isinstance(name, str) else registry.name_of("measure", measure)
+        if name in chosen:
+            raise ValueError(f"measure {name} appears twice")
+        if not measure_suits(measure, estimator):
+            raise ValueError(f"measure {name} says nothing of a {estimator}")
+        chosen[name] = measure
+    return chosen
+
+
+def value_of(measure: Any, evaluation: Evaluation) -> tuple[float, str]:
+    found = guarded("measure", measure, "compute")(evaluation)
+    return float(found), str(getattr(found, "note", ""))
+
+
+class MeasureFacts(NamedTuple):
+    """What a measure is, for tables."""
+
+    best: str  # ``"greater"``, ``"less"`` or ``"0"``: which values are better
+    bounds: tuple[float, float]
+    what: str  # the first line of its docstring
+    reference: str  # authors and year
+
+    @classmethod
+    def of(cls, measure: Any) -> MeasureFacts:
+        able = MeasureAbilities.of(measure)
+        best = "0" if able.zero_is_best else "greater" if measure.greater_is_better else "less"
+        what = " ".join((type(measure).__doc__ or "").partition("\n\n")[0].split())
+        return cls(best, able.bounds, what, able.reference)
+
+    @property
+    def range(self) -> str:
+        return " … ".join(
+            ("−∞" if end < 0 else "∞") if math.isinf(end) else f"{end:g}" for end in self.bounds
+        )
+
+
+class MeasureTable(dict[str, float]):
+    """What measures found: a mapping of names to numbers, which notebooks show as a table.
+
+    Attributes
+    ----------
+    notes : dict of str to str
+        Sentences about some of the values: a sample that was drawn, what could not be measured.
+    facts : dict of str to MeasureFacts
+    """
+
+    def __init__(
+        self, values: Mapping[str, float], notes: Mapping[str, str], facts: Mapping[str, Any]
+    ) -> None:
+        super().__init__(values)
+        self.notes, self.facts = dict(notes), dict(facts)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row a measure: value, which end is best, range, what it is."""
+        import pandas as pd
+
+        rows = {
+            name: [self.get(name, math.nan), of.best, of.range, of.what, of.reference]
+            for name, of in self.facts.items()
+        }
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=list(_COLUMNS))
+        table["note"] = [self.notes.get(name, "") for name in self.facts]
+        return table.rename_axis(index="measure")
+
+    def __repr__(self) -> str:
+        width = max(map(len, self.facts), default=0)
+        shown = {name: f"{value:.4g}" for name, value in self.items()}
+        notes = {name: f"  ({as_text(note)})" for name, note in self.notes.items()}
+        return "\n".join(
+            f"{name:<{width}}  {shown.get(name, '–')}{notes.get(name, '')}" for name in self.facts
+        )
+
+    def _repr_html_(self) -> str:
+        table = self.to_frame().reset_index()
+        for column in table.columns.drop("value"):
+            table[column] = table[column].map(as_text)
+        html: str = table.to_html(index=False, na_rep="", float_format="{:.4g}".format, border=0)
+        return html
+
+
+def table_of(measures: Mapping[str, Any], evaluation: Evaluation) -> MeasureTable:
+    """Ask measures; one that cannot be computed has no value, and a note that says why."""
+    values, notes = {}, {}
+    for name, measure in measures.items():
+        try:
+            values[name], note = value_of(measure, evaluation)
+        except Exception as error:
+            note = f"could not be measured: {error}"
+        if note:
+            notes[name] = note
+    return MeasureTable(
+        values, notes, {name: MeasureFacts.of(one) for name, one in measures.items()}
+    )

@@ -46,7 +46,7 @@ class ArchiveError(ValueError):
 
 
 def write_archive(
-    path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+    path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], packed: bool = True
 ) -> None:
     """Write header and arrays to ``path``; an older file stays until the new one is whole."""
     digests = {name: _digest(array) for name, array in arrays.items()}
@@ -56,12 +56,14 @@ def write_archive(
     unpacked = sum(array.nbytes for array in arrays.values())
 
     def write(partial: Path) -> None:
+        if packed:
+            with partial.open("wb") as file:
+                np.savez_compressed(file, **members)  # type: ignore[arg-type]
+            size = partial.stat().st_size
+            if unpacked <= _limit(ARRAY_BYTES, size) and len(text) <= _limit(HEADER_BYTES, size):
+                return  # else a reader would take it for a zip bomb
         with partial.open("wb") as file:
-            np.savez_compressed(file, **members)  # type: ignore[arg-type]
-        size = partial.stat().st_size
-        if unpacked > _limit(ARRAY_BYTES, size) or len(text) > _limit(HEADER_BYTES, size):
-            with partial.open("wb") as file:  # a reader would take it for a zip bomb
-                np.savez(file, **members)  # type: ignore[arg-type]
+            np.savez(file, **members)  # type: ignore[arg-type]
 
     write_atomically(path, write)
 
@@ -204,22 +206,11 @@ OURS = {
         },
         fits=lambda clusters: bool((clusters.weights > 0).all()),
     ),
-    "novelty": StoredType(
-        "dbgsom_core.training.groups:Novelty",
-        {"means deviations": "number[L]", "offset": "number"},
-        fits=lambda novelty: not (novelty.deviations <= 0).any(),
-    ),
     "calibration": StoredType(
         "dbgsom_core.training.groups:Calibration",
         {"scores weights": "number[Q]", "offset": "number"},
         fits=lambda it: bool((it.weights >= 0).all() and (np.diff(it.scores) >= 0).all()),
     ),
-}
-# Names in files of format 1, written by 0.1.0.
-_FORMERLY = {
-    "dbgsom_core.memory:Memory": "summaries",
-    "dbgsom_core.novelty:Novelty": "novelty",
-    "dbgsom_core.prepare:RangeScaler": "range_scale",
 }
 
 
@@ -364,19 +355,13 @@ def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "
 
 def _listed_name(value: Mapping[str, Any], types: Types) -> str:
     """Return the name, on the allow-list, of the class that a plain object names."""
-    if "$state" in value:
-        name = value["$state"]
-        listed = name in types and name not in SCIKIT_LEARN
-        if listed and value["version"] > types[name].version:
-            raise NotPlainError(
-                f"the file holds '{name}' of version {value['version']}, which is newer than what "
-                "is installed here; upgrade what offers it"
-            )
-    else:  # files of format 1 name the private module within the public package
-        module, _, attribute = value["$object"].partition(":")
-        name = f"{module.partition('._')[0]}:{attribute}"
-        name = _FORMERLY.get(value["$object"], name)
-        listed = name in types and (name in SCIKIT_LEARN or name in OURS)
+    name = value.get("$object", value.get("$state"))
+    listed = name in types and (name in SCIKIT_LEARN) == ("$object" in value)
+    if listed and value.get("version", 1) > types[name].version:
+        raise NotPlainError(
+            f"the file holds '{name}' of version {value['version']}, which is newer than what "
+            "is installed here; upgrade what offers it"
+        )
     if not listed:
         raise NotPlainError(
             f"the file holds a '{name}', which is not on the list of what model files hold"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
 import logging
 import os
 import warnings
@@ -31,12 +30,12 @@ from dbgsom_core.estimators.archive import (
     one_line,
     opened_archive,
     to_plain,
+    write_archive,
 )
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.tables.safe_files import write_atomically
 from dbgsom_core.training.parts import FittedMetric
 from dbgsom_core.training.state import Checkpointer, FitTask, States, TrainingState
 from dbgsom_core.training.train import BY_CALLBACK
@@ -103,9 +102,6 @@ class Checkpoints:
 
         return Checkpointer(states, write, self.seconds)
 
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
-
     def _write(self, facts: Facts, states: States, random_state: Any) -> None:
         arrays: dict[str, NDArray[Any]] = {}
         generator = isinstance(random_state, np.random.RandomState)
@@ -125,16 +121,10 @@ class Checkpoints:
             "random": to_plain(random_state.get_state(), arrays) if generator else None,
             "states": plain,
         }
-        text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-
-        def write(partial: Path) -> None:
-            with partial.open("wb") as file:
-                np.savez(file, **{**arrays, "header": text})  # type: ignore[arg-type]
-
         try:
             if self.first is not None:
                 self.first()
-            write_atomically(self.path, write)
+            write_archive(self.path, header, arrays, packed=False)
         except OSError as error:
             if not self._warned:  # the training is worth more than its checkpoints
                 self._warned.append(str(error))

@@ -20,7 +20,6 @@ from dbgsom_core.training.parts import KIND_OF, Parts, why_not_filled
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dbgsom_core.interfaces.engine import Engine
 
 AUTO = "auto"  # a spreading factor chosen on held-out samples
 _ANY_FACTOR = 0.5  # a placeholder while the field is checked
@@ -99,11 +98,6 @@ def engine_for(engine: Any, X: Any) -> Any:
 def computed(values: Any) -> Any:
     """Return values, of a lazy collection what it computes to."""
     return values.compute() if hasattr(values, "__dask_graph__") else values
-
-
-def build_engine(engine: Any) -> Engine:
-    built: Engine = build("engine", engine)
-    return built
 
 
 def component_spec(kind: str, spec: Any) -> Any:

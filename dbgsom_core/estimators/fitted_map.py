@@ -16,11 +16,11 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import LocalSamples, Samples
-from dbgsom_core.errors import ModelFileError
 from dbgsom_core.estimators.answers import Answers, Explanation, explained
-from dbgsom_core.estimators.components import build_engine, engine_for
+from dbgsom_core.estimators.components import build, engine_for
 from dbgsom_core.estimators.display import explored, plotted
 from dbgsom_core.estimators.model_file import load_estimator, save
+from dbgsom_core.estimators.planning import stability_of
 from dbgsom_core.estimators.samples import check_samples, is_integer, weights_of
 from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.figures import Html
@@ -32,8 +32,8 @@ from dbgsom_core.som_map.topology import (
     topographic_function,
     topographic_product,
 )
-from dbgsom_core.som_map.tree import Descent, Tree, descend
-from dbgsom_core.training.groups import Calibration, Density, Novelty
+from dbgsom_core.som_map.tree import Tree, descend
+from dbgsom_core.training.groups import Calibration, Density
 from dbgsom_core.training.labelling import FittedLabeller, Labels, MultiOutputLabeller, Predictor
 from dbgsom_core.training.parts import FittedMetric, Parts
 from dbgsom_core.training.targets import labelled
@@ -53,7 +53,7 @@ def by_rows(method: _Method) -> _Method:
     @functools.wraps(method)
     def answer(self: Any, X: Any, *args: Any, **keywords: Any) -> Any:
         name = "local" if type(X) is np.ndarray else engine_for("local", X)
-        lazily = None if name == "local" else EngineAbilities.of(build_engine(name)).lazily
+        lazily = None if name == "local" else EngineAbilities.of(build("engine", name)).lazily
         if lazily is None:
             return method(self, X, *args, **keywords)
         check_is_fitted(self)
@@ -105,7 +105,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     _tree: Tree
     _leaf_probabilities: NDArray[np.float64] | None
     _answering: FittedLabeller | MultiOutputLabeller | None
-    _novelty: Novelty | Calibration
+    _novelty: Calibration
     _density: Density
 
     # ------------------------------------------------------------------------------ answers
@@ -116,9 +116,10 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _samples(self, X: Any) -> Samples:
         if not self.__sklearn_is_fitted__():
             check_is_fitted(self)  # which takes as long as an answer where all is well
-        engine = self._parts.engine
-        X = check_samples(self, X, self._metric.abilities.handles, reset=False, engine=engine)
-        return self._parts.over(X, self._metric.abilities)
+        parts, metric = self._parts, self._metric.abilities
+        opened = parts.at_engine.opened
+        X = check_samples(self, X, metric.handles, reset=False, opened=opened)
+        return parts.over(X, metric)
 
     @property
     def _predictor(self) -> Predictor:
@@ -254,10 +255,12 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """Lay the map beside samples X (n, D): what measures and figures look at."""
         if np.ndim(predictions) == 2 and len(predictions):
             predictions = self._point(np.asarray(predictions))
-        classes = y is not None and self._kind != "regressor"
+        data, classes = self._samples(X), y is not None and self._kind != "regressor"
+        if y is not None and len(y := np.asarray(y)) != data.n:
+            raise ValueError(f"y has {len(y)} values for {data.n} samples")
         return Evaluation(
             som_map=self.som_map_,
-            data=self._samples(X),
+            data=data,
             y=y,
             predictions=predictions,
             labelled=labelled(y, None, ()) if classes else None,
@@ -278,12 +281,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         return self._scores(self._samples(X))
 
-    def _scores(
-        self, data: Samples, ended: Callable[[], Descent] | None = None
-    ) -> NDArray[np.float64]:
-        if isinstance(self._novelty, Novelty):  # of a file of format 1
-            there = self._predictor.descend(data) if ended is None else ended()
-            return self._novelty.scores(there.leaf, there.distance)
+    def _scores(self, data: Samples) -> NDArray[np.float64]:
         return self._density.scores(data)
 
     @by_rows
@@ -297,12 +295,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         probability of at most α, for every α and any number of samples. Without ``calibration``
         the training samples are, each scored as if the map had not seen it, and this holds nearly.
         """
-        data, known = self._samples(X), self._novelty
-        if isinstance(known, Novelty):
-            raise ModelFileError(
-                "this map was saved by a version without p-values; fit and save it again"
-            )
-        return known.pvalues(self._density.scores(data))
+        return self._novelty.pvalues(self._scores(self._samples(X)))
 
     @property
     def offset_(self) -> float:
@@ -400,8 +393,6 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             its answer stays, per measure a confidence interval, by the delete-d jackknife (Shao &
             Wu 1989).
         """
-        from dbgsom_core.estimators.stability import stability_of  # scipy.stats is slow to import
-
         check_is_fitted(self)
         return stability_of(self, X, y, n, share, measures, level, random_state, n_jobs)
 
@@ -424,7 +415,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             ``label``, ``epoch_created``, ``error``, ``average_distance``, ``density``,
             ``hit_count``, a feature by its name (``feature_names_in_``, or ``feature 0``, …), or
             ``pca_rgb``: colours as alike as the prototypes, by their first three principal
-            components. What is not finite is drawn as "no value".
+            components. What is not finite is drawn hollow.
         pointsize : str, optional
             One of the numeric attributes; the area of a dot is proportional to it.
         layout : {"grid", "pca"}

@@ -7,7 +7,6 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
@@ -22,7 +21,7 @@ from dbgsom_core.errors import callers_level
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.components import (
     AUTO,
-    build_engine,
+    build,
     build_parts,
     component_class,
     engine_for,
@@ -67,7 +66,7 @@ def all_or_nothing(method: _Method) -> _Method:
     @functools.wraps(method)
     def fit(self: Any, *args: Any, **keywords: Any) -> Any:
         before = dict(vars(self))
-        engine = build_engine(engine_for(self.engine, args[0] if args else keywords.get("X")))
+        engine = build("engine", engine_for(self.engine, args[0] if args else keywords.get("X")))
         try:
             with at_work(engine):
                 return method(self, *args, **keywords)
@@ -111,13 +110,6 @@ class GrowingMap(FittedMap, BaseEstimator):
     stopping: Any = None
 
     # --------------------------------------------------------------------------- parameters
-
-    @classmethod
-    @cache
-    def _get_param_names(cls) -> list[str]:
-        # scikit-learn reads the constructor's signature anew each time, which takes 0.1 ms.
-        names: list[str] = super()._get_param_names()
-        return names
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters; with ``deep`` also ``component__field`` for every component."""
@@ -262,8 +254,8 @@ class GrowingMap(FittedMap, BaseEstimator):
 
     def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
         handles = MetricAbilities.of(parts.metric).handles
-        least = LEAST_SAMPLES if reset else 1
-        return check_samples(self, X, handles, reset=reset, least=least, engine=parts.engine)
+        least, opened = LEAST_SAMPLES if reset else 1, parts.at_engine.opened
+        return check_samples(self, X, handles, reset=reset, least=least, opened=opened)
 
     def _fit(
         self,
@@ -336,7 +328,7 @@ class GrowingMap(FittedMap, BaseEstimator):
                 take_state(self, state)
                 self._take_labels(X, samples, kept, state.new_leaves)
         if checkpoints is not None and not checkpoints.stays:
-            checkpoints.remove()
+            checkpoints.path.unlink(missing_ok=True)
         calibration = unseen(held[0])
         if calibration is not None:
             level = float(self.contamination)

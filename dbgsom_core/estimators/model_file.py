@@ -58,21 +58,21 @@ from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.stored_types import mismatch, shown
 from dbgsom_core.interfaces.version import __version__
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, get_registry
+from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import sentences
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
 from dbgsom_core.tables import Columns
 from dbgsom_core.training.fit import FittedState
-from dbgsom_core.training.groups import Calibration, Density, MicroClusters
+from dbgsom_core.training.groups import Density, MicroClusters
 from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
 from dbgsom_core.training.parts import LOOP, PARTS, restored
 from dbgsom_core.training.state import record_of
 
 Model = TypeVar("Model")
 
-FORMAT = 2  # format 1, of 0.1.0, named some classes by their modules
+FORMAT = 2
 
 # Fitted attributes: where a fit leaves them in `FittedState` ("": the estimator sets them), and
 # what a file may hold as such (see `StoredType`), of K neurons, L leaves, D columns of prototypes
@@ -85,10 +85,10 @@ FITTED: Mapping[str, tuple[str, str]] = {
     "errors_": ("errors", "number[K]"),
     "n_iter_": ("", "integer"),
     "converged_": ("training.converged", "flag"),
-    "stopped_by_?": ("training.stopped", "text"),
-    "kept_epoch_?": ("training.kept", "integer"),
+    "stopped_by_": ("training.stopped", "text"),
+    "kept_epoch_": ("training.kept", "integer"),
     "growing_threshold_": ("training.threshold", "number"),
-    "spreading_factor_?": ("", "number | none"),
+    "spreading_factor_": ("", "number | none"),
     "quantization_error_": ("quantization_error", "number"),
     "topographic_error_": ("topographic_error", "number"),
     "n_features_in_": ("", "size[F]"),
@@ -96,10 +96,10 @@ FITTED: Mapping[str, tuple[str, str]] = {
     "classes_?": ("", "any[C]"),
     "_probabilities": ("labelled.neurons.probabilities", "number[K, C] | none"),
     "_memory": ("labelled.clusters", "summaries"),
-    "_novelty": ("calibration", "novelty | calibration"),
-    "_deviations?": ("deviations", "number[D]"),
+    "_novelty": ("calibration", "calibration"),
+    "_deviations": ("deviations", "number[D]"),
     "_residuals?": ("", "number[E] | number[E, T]"),
-    "_outputs?": ("", "list of summaries"),
+    "_outputs": ("", "list of summaries"),
     "leaf_labels_": ("labelled.leaves.labels", "any[L] | finite[L, T]"),
     "leaf_hit_counts_": ("labelled.leaves.hits", "finite[L]"),
     "_leaf_probabilities": ("labelled.leaves.probabilities", "number[L, C] | none"),
@@ -208,10 +208,11 @@ def load_estimator(path: str | PathLike[str], cls: type[Any]) -> Any:
 
 
 def _read(header: Mapping[str, Any], take: Take) -> Any:
-    if header["format"] > FORMAT:
+    if header["format"] != FORMAT:
         raise ArchiveError(
-            f"was written by dbgsom-core {str(header.get('version'))[:40]}, which is newer than "
-            f"this one ({__version__}); upgrade dbgsom-core to read it"
+            f"is of format {shown(header['format'])}, by dbgsom-core "
+            f"{str(header.get('version'))[:40]}, and {__version__} reads format {FORMAT}: upgrade "
+            "dbgsom-core, or fit and save the model again"
         )
     types = stored_types()
     columns = from_plain(header.get("columns"), take, types, "columns")
@@ -388,15 +389,13 @@ def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
     hits = estimator.leaf_hit_counts_
     if (hits < 0).any() or not all(map(len, tree.live(hits))):
         raise ArchiveError("holds a map in which no neuron has won a sample")
-    estimator.kept_epoch_ = getattr(estimator, "kept_epoch_", estimator.n_iter_)  # of older files
     estimator.sizes_tried_ = ()
     _take_map(estimator, som_map, tree, tuple(map(record_of, stored["history"])))
     estimator._parts = estimator.check_parts(())
     estimator._metric = restored(estimator._parts.metric, _read_state(stored, "metric", take))
     calls, features, columns = estimator._metric.abilities, sizes["F"], sizes["D"]
-    if isinstance(estimator._novelty, Calibration):
-        _check_clusters(estimator._memory, tree.weights)
-        estimator._density = Density.of(estimator._memory, tree.weights, calls)
+    _check_clusters(estimator._memory, tree.weights)
+    estimator._density = Density.of(estimator._memory, tree.weights, calls)
     estimator._answering, shape = None, estimator.leaf_labels_.shape[1:]
     state = _read_state(stored, "labeller", take)
     if state is not None:  # else its labeller answers neuron by neuron
@@ -432,13 +431,7 @@ def _read_params(stored: Mapping[str, Any], take: Take) -> dict[str, Any]:
         for name, it in stored["params"].items()
         if name not in _NOT_STORED
     }
-    params.setdefault("grid", "square")  # of files before there were others
-    parts = {kind: stored["parts"][kind] for kind in PARTS if kind in stored["parts"]}
-    if "engine" in stored:  # of files before engines came from plugins
-        engine = dict(stored["engine"])
-        core = {"distribution": OWN_DISTRIBUTION, "version": "0.1.0"}
-        parts["engine"] = {**core, "name": engine.pop("name"), "params": engine}
-    return params | {kind: _read_part(kind, part) for kind, part in parts.items()}
+    return params | {kind: _read_part(kind, stored["parts"][kind]) for kind in PARTS}
 
 
 def _read_part(kind: str, part: Mapping[str, Any]) -> Component:
@@ -515,7 +508,7 @@ def _fitted_labeller(
 ) -> FittedLabeller | MultiOutputLabeller:
     labeller, calls = LabellerAbilities.of(estimator._parts.labeller), estimator._metric.abilities
     classes, prototypes = getattr(estimator, "classes_", None), estimator._tree.weights
-    outputs, parts = getattr(estimator, "_outputs", []), []
+    outputs, parts = estimator._outputs, []
     states = MultiOutputLabeller.states(state, len(outputs)) if outputs else [state]
     for clusters, learnt in zip(outputs or [estimator._memory], states, strict=True):
         _check_clusters(clusters, prototypes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -21,7 +21,6 @@ from sklearn.utils.validation import (
 
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.tables import BlockTable, TransformedTable, block_rows
-from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.stopping import StoppingAbilities
 
 Mask = NDArray[np.bool_]  # (n,)
@@ -37,14 +36,13 @@ def check_samples(
     *,
     reset: bool,
     least: int = 1,
-    engine: Any = None,
+    opened: Callable[[Any], Any] | None = None,
 ) -> Any:
     """Return X (n, D) as float32 or float64: a C-ordered array, or CSR with sorted columns.
 
-    Or as a table, where an ``engine`` reads X in blocks. ``handles`` says whether the metric takes
-    ``"missing"`` values and ``"sparse"`` samples.
+    Or as a table, where the engine's ``opened`` says that it reads X in blocks. ``handles`` says
+    whether the metric takes ``"missing"`` values and ``"sparse"`` samples.
     """
-    opened = None if engine is None else EngineAbilities.of(engine).opened
     table = None if opened is None else opened(X)
     if table is not None:
         if len(table) < least:

@@ -404,15 +404,13 @@ class SomRegressor(RegressorMixin, GrowingMap):
         answers = self._point(np.asarray(self.predict(X)))
         known = check_array(y, ensure_2d=False, ensure_all_finite="allow-nan", input_name="y")
         check_consistent_length(answers, known)
-        known = np.reshape(known, answers.shape)
-        if not np.isnan(known).any():
-            return float(r2_score(known, answers, sample_weight=sample_weight))
-        weights = None if sample_weight is None else np.asarray(sample_weight)
-        scores = []
-        for truth, told in zip(np.atleast_2d(known.T), np.atleast_2d(answers.T), strict=True):
-            there = ~np.isnan(truth)
-            over = None if weights is None else weights[there]
-            scores.append(r2_score(truth[there], told[there], sample_weight=over))
+        weights = np.ones(len(answers)) if sample_weight is None else np.asarray(sample_weight)
+        columns = (np.atleast_2d(of.T) for of in (np.reshape(known, answers.shape), answers))
+        scores = [
+            r2_score(truth[there], found[there], sample_weight=weights[there])
+            for truth, found in zip(*columns, strict=True)
+            for there in [~np.isnan(truth)]
+        ]
         return float(np.mean(scores))
 
     def __sklearn_tags__(self) -> Any:

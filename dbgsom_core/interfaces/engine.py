@@ -48,11 +48,12 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class EngineAbilities(Abilities):
-    """What one engine can do besides `over`; see `Engine`. A method that it lacks is None."""
+    """What one engine can do; see `Engine`. A method that it lacks is None."""
 
     kind: ClassVar[str] = "engine"
     defaults: ClassVar[Component] = Component()
 
+    over: Any = None
     opened: Callable[[Any], Any] | None = None
     session: Callable[[], AbstractContextManager[Any]] | None = None
     lazily: Callable[[Any, Callable[[Any], Any]], Any] | None = None

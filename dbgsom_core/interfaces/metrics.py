@@ -169,7 +169,7 @@ class MetricAbilities(MetricCalls, Abilities):
 
     def check_geometry(self, X: NDArray[Any]) -> None:
         """Raise UnfitError where prepared samples are not as far apart as ``geometry`` says."""
-        if self.is_euclidean and self.judge is not None:
+        if self.judge is not None and self.is_euclidean:
             from dbgsom_core.interfaces.validation import euclidean  # numpy is slow to import
 
             self.judge(euclidean, self, X)

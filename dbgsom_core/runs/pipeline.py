@@ -18,14 +18,13 @@ from dbgsom_core.config import Experiment, estimator_errors_located
 from dbgsom_core.config.components import fills_gaps
 from dbgsom_core.engine.tables import BlockTable
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError
+from dbgsom_core.estimators.answers import default_measures, value_of
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.checkpoints import Checkpoints, GrowthFilm, Snapshot
 from dbgsom_core.estimators.fitted_map import LEAVES
-from dbgsom_core.estimators.measuring import default_measures, value_of
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.estimators.planning import describe_sizes
+from dbgsom_core.estimators.planning import describe_sizes, stability_of
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.estimators.stability import stability_of
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -392,7 +391,7 @@ def _cross_validate(
         rows = digest_of_rows(train, test)
         folds.append(FoldMeasures(number, len(train), len(test), rows, measures))
         write_text(checkpoint.files.folds, folds_text(folds))
-        noted.remove()
+        noted.path.unlink(missing_ok=True)
     return folds
 
 

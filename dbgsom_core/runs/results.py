@@ -15,9 +15,15 @@ from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 
 from dbgsom_core.errors import level_of
-from dbgsom_core.estimators.answers import answer_columns, usual_distance, way_of, written_columns
+from dbgsom_core.estimators.answers import (
+    MeasureTable,
+    answer_columns,
+    measured,
+    usual_distance,
+    way_of,
+    written_columns,
+)
 from dbgsom_core.estimators.display import view_of
-from dbgsom_core.estimators.measuring import MeasureTable, measured
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.estimators.samples import names_after
 from dbgsom_core.interfaces.component import Component

@@ -130,28 +130,28 @@ class Grid:
     def check(self) -> None:
         """Raise ValueError where the grid is none: what `Grid` says does not hold."""
         ways = [*self.offsets, *self.diagonals]
-        steps = {(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)} - {(0, 0)}
-        if not 0 < len(self.offsets) <= 8:
-            raise ValueError("a grid has 2 to 8 links a cell")
-        whole = all(type(x) is int and type(y) is int for x, y in ways)
-        if not whole or not set(ways) <= steps or len(set(ways)) < len(ways):
-            raise ValueError(
-                "offsets and diagonals of a grid are of -1, 0 and 1, each once, no 0, 0"
-            )
-        if any((-x, -y) not in some for some in (self.offsets, self.diagonals) for x, y in some):
-            raise ValueError("with each offset of a grid stands its opposite")
         along, up = axes = np.array(self.axes, dtype=np.float64)
-        if not (np.abs(axes) < 1e6).all():
-            raise ValueError("the axes of a grid are small numbers")
         squares = np.array([along @ along, up @ up, 2 * along @ up])
-        lean = up[0] in (0.0, 0.5) and up[1] > 0
-        even = np.allclose(squares, np.rint(squares), rtol=0, atol=1e-12)
-        if not (np.array_equal(along, (1.0, 0.0)) and lean and even):
+        holds = (
+            0 < len(self.offsets) <= 8
+            and all(type(x) is int and type(y) is int for x, y in ways)
+            and set(ways) <= {(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)} - {(0, 0)}
+            and len(set(ways)) == len(ways)
+            and all((-x, -y) in of for of in (self.offsets, self.diagonals) for x, y in of)
+            and (np.abs(axes) < 1e6).all()
+            and np.array_equal(along, (1.0, 0.0))
+            and up[0] in (0.0, 0.5)
+            and up[1] > 0
+            and np.allclose(squares, np.rint(squares), rtol=0, atol=1e-12)
+            and len(self.corners) >= 3
+            and np.isfinite(np.array(self.corners, np.float64)).all()
+        )
+        if not holds:
             raise ValueError(
-                "the axes of a grid are (1, 0) and (0 or 0.5, h), with whole squared distances"
+                "a grid has 2 to 8 links a cell, offsets and diagonals of -1, 0 and 1, each once "
+                "and with its opposite, axes (1, 0) and (0 or 0.5, h) with whole squared "
+                "distances, and at least three corners a cell"
             )
-        if len(self.corners) < 3 or not np.isfinite(np.array(self.corners, np.float64)).all():
-            raise ValueError("a cell of a grid has at least three corners")
 
     def plain(self) -> dict[str, Any]:
         """Return what `of_plain` needs, in JSON values; whoever reads it needs no plugin."""
@@ -166,33 +166,24 @@ class Grid:
     def of_plain(cls, plain: Mapping[str, Any], cells: Integers) -> Grid:
         """Return the grid that `plain` described, of a map in these cells (K, 2).
 
-        Raises
-        ------
-        ValueError
-            There is no such grid, or the cells do not fill its torus.
+        What is none, or a torus that the cells do not fill, raises whatever error it leads to.
         """
         name, torus = plain.get("grid", "square"), plain.get("torus")
         grid = GRIDS.get(name) if isinstance(name, str) else None
         if "lattice" in plain:
-            try:
-                shape: dict[str, Any] = {
-                    key: tuple((a, b) for a, b in islice(plain["lattice"][key], _MOST_PLACES))
-                    for key in _LATTICE
-                }
-                grid = cls(**shape, name=str(name)[:200])
-                grid.check()
-            except (TypeError, ValueError, KeyError, OverflowError) as error:
-                raise ValueError(f"a map on a grid that cannot be: {error}") from error
+            shape: dict[str, Any] = {
+                key: tuple((a, b) for a, b in islice(plain["lattice"][key], _MOST_PLACES))
+                for key in _LATTICE
+            }
+            grid = cls(**shape, name=str(name)[:200])
+            grid.check()
         if grid is None:
             raise ValueError(f"a map on a grid that is not known here: {name!r:.60}")
         if torus is None:
             return grid
-        try:
-            rows, columns = map(index, torus)
-            fills = rows > 0 < columns and rows * columns == len(cells)
-            closed = grid.closed(rows, columns) if fills else grid
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"a torus that cannot be: {error}") from error
+        rows, columns = map(index, torus)
+        fills = rows > 0 < columns and rows * columns == len(cells)
+        closed = grid.closed(rows, columns) if fills else grid
         if not fills or any(closed.home((x, y)) != (x, y) for x, y in cells.tolist()):
             raise ValueError(f"a torus that its neurons do not fill: {rows} × {columns}")
         return closed

@@ -261,17 +261,17 @@ class SomMap:
         if not births:
             return
         for (x, y), prototype, parent in births:
-            if self.grid.home((x, y)) != (x, y):
-                raise ValueError(f"a neuron cannot be born at ({x}, {y}): the torus ends before")
-            if (x, y) in self._by_cell:
-                raise ValueError(f"a neuron cannot be born at ({x}, {y}): the cell is taken")
-            if np.shape(prototype) != self.prototypes.shape[1:]:
-                raise ValueError(
-                    f"the prototype born at ({x}, {y}) has shape {np.shape(prototype)}, not "
-                    f"{self.prototypes.shape[1:]}"
-                )
-            if not 0 <= parent < len(self):
-                raise ValueError(f"the neuron born at ({x}, {y}) names no living parent: {parent}")
+            reasons = {
+                "the torus ends before": self.grid.home((x, y)) != (x, y),
+                "the cell is taken": (x, y) in self._by_cell,
+                f"its prototype has shape {np.shape(prototype)}, not {self.prototypes.shape[1:]}": (
+                    np.shape(prototype) != self.prototypes.shape[1:]
+                ),
+                f"it names no living parent: {parent}": not 0 <= parent < len(self),
+            }
+            for reason, applies in reasons.items():
+                if applies:
+                    raise ValueError(f"a neuron cannot be born at ({x}, {y}): {reason}")
         newborn = np.array([prototype for _, prototype, _ in births], dtype=np.float64)
         cells = np.array([position for position, _, _ in births], dtype=np.int64)
         by_cell = self._by_cell.copy()

@@ -209,20 +209,6 @@ _CALIBRATED_BY, _LEFT_OUT = 5000, 1000
 
 
 @dataclass(frozen=True)
-class Novelty:
-    """What maps of earlier versions know of the distances of their training samples."""
-
-    means: NDArray[np.float64]  # (K,), of each neuron's training distances, in the metric's units
-    deviations: NDArray[np.float64]  # (K,)
-    offset: float  # the score below which a sample is an outlier
-
-    def scores(
-        self, units: NDArray[np.int64], distance: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        return np.asarray((self.means[units] - distance) / self.deviations[units])
-
-
-@dataclass(frozen=True)
 class Density:
     """Where the training samples of a map lie, and how far away they are from others.
 

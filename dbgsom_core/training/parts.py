@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
-from dbgsom_core.interfaces.engine import Engine
+from dbgsom_core.interfaces.engine import Engine, EngineAbilities
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
-from dbgsom_core.interfaces.guard import guarded, lookup_in_use
+from dbgsom_core.interfaces.guard import lookup_in_use
 from dbgsom_core.interfaces.initialisations import GridShape
 from dbgsom_core.interfaces.kernels import Kernel, KernelAbilities, Schedule
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities
@@ -59,8 +59,12 @@ class Parts:
 
     def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:
         """Return samples X (n, D) as the engine holds them; see `Engine.over`."""
-        samples: Samples = guarded("engine", self.engine, "over")(X, metric, weights)
+        samples: Samples = self.at_engine.over(X, metric, weights)
         return samples
+
+    @cached_property
+    def at_engine(self) -> EngineAbilities:
+        return EngineAbilities.of(self.engine)
 
     @cached_property
     def growing(self) -> GrowthAbilities:

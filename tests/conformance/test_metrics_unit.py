@@ -8,7 +8,7 @@ import pytest
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures.clusters import davies_bouldin
+from dbgsom_plugins.measures.pairs import davies_bouldin
 from dbgsom_plugins.measures.prototypes import QuantizationError, TopographicError, distortion
 from dbgsom_plugins.metrics.norms import Euclidean
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from dbgsom_core import SomVQ
-from dbgsom_core.engine.loops import Groups, bisect_groups, ranks_among, smallest, soft_means
+from dbgsom_core.engine.loops import Groups, bisect_groups, ranks_among, soft_means
+from dbgsom_core.engine.samples import smallest
 from dbgsom_core.engine.smoothing import reach_of, smoothed, step_length
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine

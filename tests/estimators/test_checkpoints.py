@@ -14,7 +14,6 @@ from dbgsom_core import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.errors import CheckpointError
 from dbgsom_core.estimators import checkpoints
 from dbgsom_core.estimators.checkpoints import Checkpoints
-from dbgsom_core.training import state as checkpoint
 
 SMALL = {"name": "directed", "spreading_factor": 0.1}
 
@@ -232,45 +231,12 @@ def test_paths_that_are_none_and_a_disk_that_is_full(iris, tmp_path, monkeypatch
     with pytest.raises(CheckpointError, match="is a folder"):
         SomVQ(checkpoint=tmp_path).fit(iris[0])
 
-    def full(*given):
+    def full(*given, **named):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(checkpoints, "write_atomically", full)
+    monkeypatch.setattr(checkpoints, "write_archive", full)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         vq = SomVQ(checkpoint=Checkpoints(tmp_path / "fit.npz", seconds=0.0)).fit(iris[0])
     assert [str(one.message).count("training goes on") for one in caught] == [1]
     assert vq.n_iter_ > 5
-
-
-@pytest.mark.parametrize(
-    ("seconds", "an_epoch", "a_writing", "epochs", "between"),
-    [
-        (1.0, 0.125, 0.001, 100, 5),  # a fit of 12 s loses a twentieth of it, not a tenth
-        (1.0, 0.5, 0.001, 100, 2),  # one of 50 s what it does in a second
-        (1.0, 0.125, 0.015625, 100, 7),  # a fiftieth of the time is what writing may take,
-        (1.0, 0.5, 0.0625, 1000, 13),  # or a hundredth while less is at stake
-        (1.0, 0.125, 0.001, 10, 1),
-        (60.0, 0.125, 0.001, 1000, 50),
-        (0.0, 0.125, 9.0, 100, 1),
-    ],
-)
-def test_a_checkpoint_is_a_twentieth_of_the_training_old_at_most_or_dear(
-    monkeypatch, seconds, an_epoch, a_writing, epochs, between
-):
-    now, noted = [0.0], []
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
-
-    def write(states):
-        now[0] += a_writing
-        noted.append(states[()])
-
-    page = checkpoint.Checkpointer({}, write, seconds)
-    for epoch in range(1, epochs + 1):
-        now[0] += an_epoch
-        if page.is_due(epochs):
-            page.save((), epoch)
-    assert noted[0] <= max(between, 2)  # nobody knows yet how long it takes
-    assert set(np.diff(noted)) == {between}
-    assert epochs - noted[-1] < between
-    assert not checkpoint.Checkpointer().is_due(1)

@@ -2,18 +2,14 @@
 
 import numpy as np
 import pytest
-from pydantic import Field
 from scipy.spatial.distance import cdist
+from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.api import Component
-from dbgsom_core.engine.samples import LocalSamples
-from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.som_map.tree import descend
+from dbgsom_core.persistence import load
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Hierarchical
-from dbgsom_plugins.metrics.norms import Euclidean
 
 SMALL = Directed(spreading_factor=0.05, class_growth=False)
 DEEP = Hierarchical(base=SMALL, tau_2=0.004, max_depth=3, min_samples=10)
@@ -104,38 +100,6 @@ def test_a_child_is_the_map_that_a_user_would_train_on_its_samples(digits):
         np.testing.assert_array_equal(child.positions, alone.neurons_)
 
 
-class Greedy(Component):
-    """Wants a child for every neuron, on maps of a single neuron or two."""
-
-    columns: int = Field(default=1, description="of the start")
-
-    def start_shape(self):
-        return 1, self.columns
-
-    def grow(self, som_map, state):
-        return ()
-
-    def wants_children(self, som_map, state):
-        return np.ones(len(som_map), dtype=bool)
-
-
-def test_a_strategy_without_a_base_grows_its_children_itself(rng):
-    X = rng.normal(size=(40, 3))
-    vq = SomVQ(growth=Greedy(columns=2)).fit(X)
-    # Nothing but samples that are alike, or alone, is left whole.
-    ends = descend(vq._tree, LocalSamples(X, MetricAbilities.of(Euclidean()))).leaf
-    assert all(np.ptp(X[ends == leaf], axis=0).max() < 1e-12 for leaf in np.unique(ends))
-
-
-def test_an_answer_of_the_wrong_shape_is_told(iris):
-    class Wrong(Greedy):
-        def wants_children(self, som_map, state):
-            return [True]
-
-    with pytest.raises(ValueError, match=r"Wrong .*: wants_children returned .* \(1,\)"):
-        SomVQ(growth=Wrong(columns=2)).fit(iris[0])
-
-
 # ---------------------------------------------------------------------------- what estimators offer
 
 
@@ -165,16 +129,6 @@ def test_every_answer_is_about_the_leaves(dtype, digits):
     np.testing.assert_array_equal(clf.predict(X), clf.predict_proba(X).argmax(axis=1))
 
 
-def test_a_neuron_of_the_root_carries_the_label_of_most_of_its_samples(digits):
-    X, y = digits
-    vq = SomVQ(growth=DEEP).fit(X)
-    clf = SomClassifier(growth=DEEP).fit(X, y)
-    for model, answers in ((vq, vq.labels_), (clf, y)):
-        roots = model.bmu(X)
-        for neuron in np.flatnonzero(model.hit_counts_):
-            assert model.neuron_labels_[neuron] == np.bincount(answers[roots == neuron]).argmax()
-
-
 def test_observers_hear_of_the_first_map_alone(digits, capsys):
     heard = []
     vq = SomVQ(growth=DEEP, callbacks=[heard.append], verbose=2).fit(digits[0])
@@ -192,3 +146,61 @@ def test_the_cap_of_a_child_map_is_kept_and_not_told(digits):
     with pytest.warns(UserWarning, match="max_neurons='auto', 36 neurons") as told:
         SomVQ(growth=Hierarchical(base=automatic, tau_2=0.01, min_samples=4)).fit(digits[0][:50])
     assert len(told) == 1
+
+
+def test_the_base_is_any_growth_strategy(iris):
+    X = iris[0]
+    for base in ("gsom", {"name": "gsom"}):
+        by_name = SomVQ(growth={"name": "hierarchical", "base": base}).parts().growth.base
+        assert type(by_name).__name__ == "Gsom"
+    fixed = {"name": "hierarchical", "base": {"name": "fixed", "rows": 2, "columns": 2}}
+    vq = SomVQ(growth={**fixed, "tau_2": 0.01, "min_samples": 4}).fit(X)
+    assert {len(som_map) for som_map in vq._tree.maps} == {4}
+
+
+def test_the_estimators_own_parameters_fill_the_base(digits):
+    vq = SomVQ(growth="hierarchical", spreading_factor=0.2, max_neurons=7)
+    base = vq.parts().growth.base
+    assert (base.spreading_factor, base.max_neurons) == (0.2, 7)
+    with pytest.raises(ValueError, match=r"spreading_factor=0\.2 contradicts"):
+        SomVQ(growth=Hierarchical(base=SMALL), spreading_factor=0.2).fit(digits[0])
+    with pytest.raises(ValueError, match="Fixed has no spreading_factor"):
+        SomVQ(growth=Hierarchical(base="fixed"), spreading_factor=0.2).fit(digits[0])
+
+
+def test_parameters_reach_into_the_base():
+    vq = SomVQ(growth="hierarchical")
+    assert vq.get_params()["growth__base"] == "directed"
+    assert vq.get_params()["growth__base__spreading_factor"] == 0.5
+    vq.set_params(growth__base__spreading_factor=0.2, growth__tau_2=0.1)
+    assert vq.parts().growth == Hierarchical(base=Directed(spreading_factor=0.2), tau_2=0.1)
+    vq.set_params(growth__base__distribution_factor=0.4, growth__base="gsom")
+    assert vq.parts().growth.base.distribution_factor == 0.4
+    again = clone(SomVQ(growth=DEEP)).set_params(growth__base__notches=None)
+    assert again.parts().growth.base.notches is None
+    assert DEEP.base.notches == 0.6
+    with pytest.raises(ValueError, match="'spread' for growth Directed"):
+        SomVQ(growth=DEEP).set_params(growth__base__spread=1)
+
+
+def test_a_saved_tree_answers_the_same(tmp_path, digits):
+    X, y = digits
+    for growth, filled in (
+        (DEEP, {}),
+        ({"name": "hierarchical", "tau_2": 0.005}, {"growth": 0.05}),
+    ):
+        clf = SomClassifier(growth=growth, spreading_factor=filled.get("growth")).fit(X, y)
+        clf.save(tmp_path / "tree.npz")
+        again = load(tmp_path / "tree.npz")
+        assert set(vars(again)) == set(vars(clf))
+        assert len(again.leaf_paths_) > len(again.weights_)
+        for ask in ("predict", "predict_proba", "bmu_path", "transform"):
+            np.testing.assert_array_equal(getattr(again, ask)(X), getattr(clf, ask)(X))
+        for name in ("leaf_labels_", "leaf_hit_counts_", "leaf_paths_", "leaf_weights_"):
+            np.testing.assert_array_equal(getattr(again, name), getattr(clf, name))
+        for one, other in zip(again._tree.maps, clf._tree.maps, strict=True):
+            np.testing.assert_array_equal(one.hops, other.hops)
+            np.testing.assert_array_equal(one.parents, other.parents)
+        assert again._parts.growth == clf._parts.growth
+        if filled:  # what the estimator fills in it can fill in anew
+            again.set_params(spreading_factor=0.1).fit(X, y)

@@ -5,7 +5,6 @@ import pytest
 from sklearn.metrics.pairwise import nan_euclidean_distances
 
 from dbgsom_core import SomVQ
-from dbgsom_plugins.engines.local import LocalEngine
 
 
 def with_gaps(X, share, seed=0):
@@ -25,20 +24,6 @@ def test_distances_are_those_of_scikit_learn(dtype, digits):
     assert vq.weights_.dtype == dtype
 
 
-def test_one_batch_update_is_the_mean_of_what_was_observed():
-    """Kernel so narrow that a neuron is the mean of its own samples."""
-    X = with_gaps(np.random.default_rng(1).normal(size=(60, 3)), 0.3)
-    vq = SomVQ(
-        growth={"name": "fixed", "rows": 1, "columns": 2},
-        kernel={"name": "gaussian", "start": 0.01, "end": 0.01},
-        epochs=200,
-        tol=1e-12,
-    ).fit(X)
-    for neuron in range(2):
-        own = X[vq.bmu(X) == neuron]
-        np.testing.assert_allclose(vq.weights_[neuron], np.nanmean(own, axis=0), rtol=1e-9)
-
-
 def test_imputing_beats_column_means(digits):
     X, _ = digits
     gappy = with_gaps(X, 0.2)
@@ -48,13 +33,6 @@ def test_imputing_beats_column_means(digits):
     np.testing.assert_array_equal(imputed[~gaps], X[~gaps])
     error, usual = (np.sqrt(np.mean((found - X)[gaps] ** 2)) for found in (imputed, means))
     assert error < 0.7 * usual
-
-
-def test_moments_leave_missing_values_out():
-    X = with_gaps(1e6 + np.random.default_rng(3).normal(size=(500, 4)), 0.4)
-    moments = LocalEngine().over(X, SomVQ().parts().metric).moments()
-    np.testing.assert_allclose(moments.mean, np.nanmean(X, axis=0), rtol=1e-12)
-    np.testing.assert_allclose(moments.deviation, np.nanstd(X, axis=0), rtol=1e-8)
 
 
 def test_rows_and_columns_without_any_value_are_named(iris):

@@ -25,26 +25,6 @@ def test_far_away_is_lower_and_ever_lower(iris):
     assert (vq.decision_function(ray) < 0).all()
 
 
-def test_few_further_samples_do_not_make_outliers_of_those_before(rng):
-    X = rng.normal(size=(3000, 3))
-    vq = SomVQ(epochs=6, max_neurons=30).fit(X)
-    vq.partial_fit(X[:20])
-    assert np.mean(vq.decision_function(X) < 0) < 0.2  # of a contamination of 0.05; it was 0.5
-
-
-def test_equal_samples_do_not_lie_apart_by_rounding(rng):
-    # Groups of equal rows alone: scores are distances in the metric, and not in units of 1e-16.
-    kinds = np.round(rng.normal(size=(12, 3)), 1)
-    X = kinds[rng.integers(0, 12, 400)]
-    vq = SomVQ(epochs=12).fit(X)
-    assert not vq._memory.scatter.any()
-    other = SomVQ(epochs=12).fit(X[::-1])
-    np.testing.assert_allclose(other.score_samples(kinds), vq.score_samples(kinds), rtol=1e-9)
-    far = kinds[:1] + 1e6
-    nearest = np.linalg.norm(far - kinds, axis=1).min()
-    np.testing.assert_allclose(vq.score_samples(far), -nearest, rtol=1e-5)
-
-
 def test_the_score_is_the_root_mean_square_distance_to_the_samples_around(digits):
     # Sample by sample, from what the map remembers: means, hits and spreads of parts of neurons.
     X = digits[0]

@@ -120,24 +120,6 @@ def test_several_targets_are_learnt_each_for_itself(several, labeller):
     assert regressor.score(X, Y) == pytest.approx(r2_score(Y, regressor.predict(X)))
 
 
-def test_a_mean_is_that_of_the_known_targets(several):
-    X, Y = several
-    gaps = with_gaps(Y)
-    regressor = SomRegressor(**MEAN).fit(X, gaps)
-    units = regressor.bmu(X)
-    seen = 0
-    for neuron in np.unique(units):
-        for output in range(3):
-            known = gaps[units == neuron, output]
-            if np.isfinite(known).any():
-                told = regressor.neuron_labels_[neuron, output]
-                assert told == pytest.approx(np.nanmean(known))
-                seen += 1
-    assert seen > 30
-    assert np.isfinite(regressor.predict(X)).all()
-    assert regressor.hit_counts_.sum() == len(X)  # all samples train the map
-
-
 @pytest.mark.parametrize("calibration", [None, 0.25])
 def test_partly_missing_targets_teach_where_they_are_known(several, calibration):
     X, Y = several

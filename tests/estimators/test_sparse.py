@@ -5,10 +5,6 @@ import pytest
 import scipy.sparse as sp
 
 from dbgsom_core import SomClassifier, SomVQ
-from dbgsom_core.api import Start
-from dbgsom_core.som_map.grid import SQUARE
-from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.training import Pca
 
 
 def sparse_table(n=400, d=120, density=0.08, seed=0, dtype=np.float64):
@@ -38,26 +34,6 @@ def test_the_map_is_that_of_the_dense_copy(metric, container):
         np.testing.assert_allclose(
             sparse.transform(X_new, "distances"), dense.transform(X[:50], "distances"), atol=1e-7
         )
-
-
-@pytest.mark.parametrize("d", [40, 3000])
-def test_moments_and_start_are_those_of_the_dense_copy(d):
-    X = sparse_table(300, d)
-    metric, engine = SomVQ().parts().metric, LocalEngine()
-    dense, sparse = engine.over(X, metric), engine.over(sp.csr_array(X), metric)
-    expected, moments = dense.moments(), sparse.moments()
-    np.testing.assert_allclose(moments.mean, expected.mean, rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(moments.deviation, expected.deviation, rtol=1e-10)
-    start, found = (
-        Pca().prototypes(Start(3, 4, SQUARE, *given, None))
-        for given in ((dense, expected), (sparse, moments))
-    )
-    np.testing.assert_allclose(found, start, rtol=1e-6, atol=1e-8)
-    centred = X - X.mean(axis=0)
-    _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
-    along = start[3] - start[0]
-    assert abs(along @ axes[0]) / np.linalg.norm(along) == pytest.approx(1.0, abs=1e-6)
-    assert np.linalg.norm(along) == pytest.approx(2 * lengths[0] / np.sqrt(len(X)), rel=1e-6)
 
 
 def test_many_columns_need_no_dense_copy():

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_blobs
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.estimators.stability import interval, matched, parts
+from dbgsom_core.estimators.planning import interval, matched, parts
 from dbgsom_core.interfaces.measures import Stability
 
 SMALL = {"epochs": 10, "max_neurons": 9}

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from dbgsom_core import SomVQ, persistence
 from dbgsom_core.api import StoredType, hookimpl
-from dbgsom_core.errors import ModelFileError, PluginError
+from dbgsom_core.errors import ModelFileError
 from dbgsom_core.estimators import archive
 from dbgsom_core.estimators.archive import SCIKIT_LEARN
 from dbgsom_core.persistence import FittedModel
@@ -177,44 +177,3 @@ def test_a_listed_transformer_holds_what_its_plugin_says(
     vars(step).update(change)
     with pytest.raises(ModelFileError, match=message):
         FittedModel((("halves", step),), vq).save(tmp_path / "m.npz")
-
-
-def test_a_transformer_that_nobody_lists_any_more_is_refused(
-    registry, tmp_path, iris, vq, monkeypatch
-):
-    registry.register(plugin({"halves": HALVES}), "acme", "acme-som", "1.0")
-    FittedModel((("halves", Halves().fit(iris[0])),), vq).save(tmp_path / "m.npz")
-    for gone in (registry.without(["acme"]), registry.without(["acme-som"])):
-        monkeypatch.setattr(archive, "get_registry", lambda gone=gone: gone)
-        with pytest.raises(ModelFileError, match=r"'acme-som:halves', which is not on the list"):
-            persistence.load(tmp_path / "m.npz")
-
-
-@pytest.mark.parametrize(
-    ("listed", "message"),
-    [
-        ([], "must return a mapping of names to StoredType, not list"),
-        ({"halves": Halves}, "must map names to StoredType"),
-        ({"a:b": HALVES}, "'a:b', which is no name"),
-    ],
-)
-def test_what_lists_no_stored_types_is_broken(listed, message):
-    with pytest.raises(PluginError, match=message):
-        Registry().register(plugin(listed), "acme", "acme-som")
-
-
-@pytest.mark.parametrize(
-    ("where", "holds", "message"),
-    [("a:B", holds, "which means nothing") for holds in ("foat[D]", "float[D", "'", "none | a b")]
-    + [("acme", "none", "write 'module:Class'")],
-)
-def test_what_means_nothing_is_an_error_when_it_is_listed(where, holds, message):
-    with pytest.raises(ValueError, match=message):
-        StoredType(where, {"x_": holds})
-
-
-def test_a_listed_class_whose_module_ends_the_process_is_an_error(tmp_path, monkeypatch):
-    (tmp_path / "dbgsom_test_ends.py").write_text("raise SystemExit(0)")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(PluginError, match=r"dbgsom_test_ends:X cannot be imported \(SystemExit"):
-        StoredType("dbgsom_test_ends:X", {}).load()

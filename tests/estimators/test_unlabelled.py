@@ -46,21 +46,6 @@ def test_marks_of_any_kind_give_the_same_classifier(kind, few):
     assert np.mean(found == y) > 0.9
 
 
-def test_a_neuron_without_labelled_samples_answers_as_its_nearest_one():
-    X = np.array([[0.0], [0.1], [5.0], [5.1], [10.0], [10.1]])
-    y = ["left", "left", None, None, "right", "right"]
-    clf = SomClassifier(
-        growth={"name": "fixed", "rows": 1, "columns": 3},
-        labeller="majority",
-        kernel={"name": "gaussian", "start": 0.01, "end": 0.01},
-        init=[[0.0], [5.5], [10.0]],
-        epochs=3,
-    ).fit(X, y)
-    assert clf.neuron_labels_.tolist()[::2] == ["left", "right"]
-    assert clf.neuron_labels_[1] in ("left", "right")
-    np.testing.assert_array_equal(clf.predict_proba(X)[2:4].max(axis=1), 1.0)
-
-
 def test_minus_one_warns_unless_it_was_said(iris):
     X, y = iris
     y = np.where(np.arange(len(y)) % 2, y, -1)
@@ -92,20 +77,6 @@ def test_a_label_can_be_the_mark(iris):
 def test_without_any_label_there_is_nothing_to_learn(iris):
     with pytest.raises(ValueError, match="no sample has a class label"):
         SomClassifier(unlabelled=-1).fit(iris[0], np.full(150, -1))
-
-
-@pytest.mark.parametrize("texts", [False, True])
-def test_pandas_na_is_no_class(few, texts):
-    X, y, hidden = few
-    named = np.array([f"digit {one}" for one in y], dtype=object) if texts else y.astype(object)
-    with_na, with_none = named.copy(), named.copy()
-    with_na[hidden], with_none[hidden] = pd.NA, None
-    expected = SomClassifier(max_neurons=20, epochs=10).fit(X, with_none)
-    kinds = [with_na, pd.Series(with_na), pd.Series(with_na, dtype="string" if texts else "Int64")]
-    for labels in kinds:
-        clf = SomClassifier(max_neurons=20, epochs=10).fit(X, labels)
-        np.testing.assert_array_equal(clf.weights_, expected.weights_)
-        assert clf.classes_.tolist() == expected.classes_.tolist()
 
 
 @pytest.mark.parametrize("marks", [[None] * 20, [np.nan] * 20, [-1] * 20])

@@ -1,18 +1,14 @@
 """The way down a tree of maps: which leaf a sample comes to, and what leaves answer as one map."""
 
-import pickle
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dbgsom_core.engine.samples import LocalSamples
-from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree, descend, stand_ins
-from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.metrics.norms import Euclidean
 
 
@@ -33,16 +29,6 @@ def test_leaves_are_numbered_depth_first():
     assert tree.weights.ravel().tolist() == [0.0, 8.0, 9.5, 10.5, 12.0, 20.0]
     assert [leaves.tolist() for leaves in tree.leaf_of] == [[0, -1, 5], [-1, 3, 4], [1, 2]]
     assert [maps.tolist() for maps in tree.child_of] == [[-1, 1, -1], [2, -1, -1], [-1, -1]]
-
-
-@pytest.mark.parametrize("root", [tree_by_hand(), SomMap.rectangle(1, 2, [[0.0], [8.0]])])
-def test_an_evaluation_that_knows_its_leaves_can_be_sent_to_another_process(root):
-    X = np.array([[1.0], [8.2], [9.4], [11.1], [15.1], [14.9]])
-    evaluation = Evaluation(root, LocalEngine().over(X, Euclidean()))
-    leaf = evaluation.leaf
-    there = pickle.loads(pickle.dumps(evaluation))
-    np.testing.assert_array_equal(there.leaf, leaf)
-    np.testing.assert_array_equal(there.leaf_distance, evaluation.leaf_distance)
 
 
 def test_a_dead_leaf_answers_as_the_nearest_live_one_of_its_own_map():

@@ -113,7 +113,3 @@ def test_the_estimators_offer_both(digits):
         np.testing.assert_array_equal(found.phi, expected.phi)
     k, phi = vq.topographic_function(X)
     assert phi[k == 0] == phi[k == 1] + phi[k == -1]
-    with pytest.raises(ValueError, match="4 or 8"):
-        vq.topographic_function(X, neighbours=6)
-    with pytest.raises(AttributeError, match="not fitted"):
-        _ = SomVQ().topographic_product_

@@ -55,8 +55,10 @@ class LocalEngine(Component):
     )
 
     def opened(self, X: Any) -> Table | None:
-        if opened_table(X) is None:  # how much memory there is need not be known
-            return None
+        import numpy as np  # a configuration is checked without it
+
+        if type(X) is np.ndarray or opened_table(X) is None:
+            return None  # how much memory there is need not be known
         return opened_table(X, above=memory() / 2**21 if self.memory is None else self.memory)
 
     def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:

@@ -1,4 +1,4 @@
-"""Labels of neurons by what they won, and neurons that are grouped into clusters."""
+"""Labels of neurons by what they won, by clusters, and by the neurons around a sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dbgsom_core.api import LabelEvidence, LabellerComponent
 from dbgsom_core.errors import callers_level
 
 if TYPE_CHECKING:
-    from dbgsom_core.api import SomMap
+    from dbgsom_core.api import SomMap, Surroundings
 
 
 class Index(LabellerComponent):
@@ -204,3 +204,207 @@ def _variance_ratio(
     if within <= 0:
         return math.inf
     return float(between / within * max(n - len(hits), 0.0) / (len(hits) - 1))
+
+
+BANDWIDTHS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 1.6, 3.2)
+STRENGTHS = (0.03, 0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 16.0)
+_UNIT = 4  # which of the nearest groups sets the unit of distance
+
+
+class KernelVote(Majority):
+    """Samples are answered by the classes around them, which vote with a kernel of the distance.
+
+    A group is what a neuron won of one class, at the mean of those samples, so a neuron in which
+    classes meet has a border between them. With d_1 ≤ d_2 ≤ … the distances of a sample to the
+    nearest groups and n_j their samples, class c has the votes
+
+        v_c = Σ over the groups j of c of n_j exp(-(d_j² - d_1²) / (2 b d_5²)),
+
+    and probability (v_c + m q_c) / (Σ v + m), q its share of all samples: the mean under a
+    Dirichlet prior of strength m. Bandwidth b and strength m are those of a grid under which the
+    training samples, each left out, are most likely. A neuron answers as a sample at its
+    prototype.
+    """
+
+    estimators: ClassVar[tuple[str, ...]] = ("classifier",)
+
+    def learn(
+        self,
+        around: Surroundings,
+        y: NDArray[np.int64],
+        weights: NDArray[np.float64] | None,
+        som_map: SomMap,
+    ) -> dict[str, NDArray[np.float64]]:
+        counted = np.ones(len(y)) if weights is None else weights
+        shares = np.bincount(y, counted, around.n_classes) + 1 / around.n_classes
+        shares /= shares.sum()
+        rows, best = np.arange(len(y)), (np.inf, 0.0, 0.0)
+        apart = relative_squares(around.distances, _UNIT)
+        for bandwidth in BANDWIDTHS:
+            votes = _votes(around, apart, bandwidth)
+            given, total = votes[rows, y], votes.sum(axis=1)
+            for strength in STRENGTHS:
+                likely = (given + strength * shares[y]) / (total + strength)
+                loss = -float(np.average(np.log(likely), weights=counted))
+                best = min(best, (loss, bandwidth, strength))
+        return {"kernel": np.array(best[1:]), "shares": shares}
+
+    def answer(
+        self, around: Surroundings, state: dict[str, NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        kernel, shares = state["kernel"], state["shares"]
+        if kernel.shape != (2,) or shares.shape != (around.n_classes,):
+            raise ValueError(f"what was learnt is not of {around.n_classes} classes")
+        if not ((kernel > 0).all() and (shares >= 0).all()):
+            raise ValueError("what was learnt holds shares, or a kernel, below 0")
+        bandwidth, strength = kernel
+        votes = _votes(around, relative_squares(around.distances, _UNIT), bandwidth)
+        total = sum(votes.T[1:], votes[:, 0])  # class by class: no bit depends on the rows
+        return np.asarray((votes + strength * shares) / (total + strength)[:, None])
+
+
+def relative_squares(distances: Any, unit: int) -> NDArray[np.float64]:
+    """Return (d_j² - d_1²) / d_u² of ascending distances (m, k), u = ``unit`` from 0."""
+    squares = np.square(np.asarray(distances, dtype=np.float64))
+    unit = min(unit, squares.shape[1] - 1)
+    away = squares - squares[:, :1]
+    with np.errstate(all="ignore"):  # empty groups, which come last, lie anywhere
+        found = np.divide(away, squares[:, [unit]], out=np.zeros_like(away), where=away > 0)
+    return np.asarray(found)
+
+
+def _votes(
+    around: Surroundings, apart: NDArray[np.float64], bandwidth: float
+) -> NDArray[np.float64]:
+    # Class by class, (m, C).
+    kernel, n, count = np.exp(apart / (-2 * bandwidth)), len(apart), around.n_classes
+    values = np.asarray(around.values)
+    if ((values < 0) | (values >= count)).any():
+        raise ValueError(f"what is around the samples is not of {count} classes")
+    places = (np.arange(n)[:, None] * count + values).ravel()
+    votes = np.bincount(places, (around.weights * kernel).ravel(), n * count)
+    return np.asarray(votes.reshape(n, count), dtype=np.float64)
+
+
+Array = NDArray[np.float64]
+
+WIDTHS = (0.5, 1.0, 2.0)  # hops
+PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
+_OF_ALL = np.logspace(-3, 4, 15)  # penalties of the model of all samples
+_MOST_COLUMNS = 1000
+_MOST_AXES = 32  # principal axes along which the models of neurons have slopes
+_NEXT_TO_NOTHING = 1e-3  # of a kernel's largest weight
+_BANDWIDTH = 0.1
+_LEARNT = ("mean", "of_all", "axes", "offsets", "slopes")
+
+
+class LocalLinear(Mean):
+    """Each neuron answers with a linear model of the samples around it (Cleveland 1979).
+
+    One ridge regression is fitted to all samples, and one around each neuron to what it leaves
+    over: the neuron's own samples and, with a Gaussian of the hops, those of its neighbours.
+    Columns are standardised; slopes around a neuron lie along the first 32 principal axes. Both
+    penalties and the width of the Gaussian are those of a grid under which the squared error on the
+    training samples, each left out, is least. A sample is answered by the models of the four
+    neurons whose means are nearest to it, weighed by exp(-(d² - d_1²) / (0.2 d_4²)). Sparse
+    samples, and those of more than 1000 columns, get the weighed mean targets of these four.
+    """
+
+    neighbours: ClassVar[int] = 4
+    reads_samples: ClassVar[bool] = True
+
+    def learn(
+        self, around: Surroundings, y: Array, weights: Array | None, som_map: SomMap
+    ) -> dict[str, Array]:
+        X = np.asarray(around.X, dtype=np.float64)
+        if not 0 < X.shape[1] <= _MOST_COLUMNS:
+            return {}
+        counted = np.ones(len(y)) if weights is None else weights
+        mean = np.average(X, axis=0, weights=counted)
+        scale = np.sqrt(np.average(np.square(X - mean), axis=0, weights=counted))
+        scale = np.where(scale > 0, scale, 1.0)
+        X = (X - mean) / scale
+        slopes, intercept, axes = _ridge(X, y, counted)
+        axes = axes[:, :_MOST_AXES]
+        left = y - intercept - X @ slopes
+        neurons = _around_neurons(
+            X @ axes, left, counted, around.units[:, 0].astype(np.int64), som_map
+        )
+        of_all = np.append(slopes / scale, intercept)
+        return {"mean": mean, "of_all": of_all, "axes": axes / scale[:, None], **neurons}
+
+    def answer(self, around: Surroundings, state: dict[str, Array]) -> Array:
+        apart = relative_squares(around.distances, self.neighbours - 1)
+        kernel = np.exp(apart / (-2 * _BANDWIDTH))
+        if not state:
+            near = kernel * around.weights
+            return np.asarray((near * around.values).sum(axis=1) / near.sum(axis=1))
+        mean, of_all, axes, offsets, slopes = (state[name] for name in _LEARNT)
+        X = np.asarray(around.X, np.float64)
+        if mean.size and not X.size and len(kernel):
+            raise ValueError("linear models learnt from dense samples: give X.toarray(), not X")
+        X = X - mean
+        along, mixed = X @ axes, np.zeros(len(X))
+        for column, units in zip(kernel.T, np.asarray(around.units).T, strict=True):
+            answers = offsets[units]
+            for axis in range(slopes.shape[1]):  # one by one: no bit depends on the rows
+                answers = answers + along[:, axis] * slopes[units, axis]
+            mixed += column * answers
+        return np.asarray(X @ of_all[:-1] + of_all[-1] + mixed / sum(kernel.T[1:], kernel[:, 0]))
+
+
+def _ridge(X: Array, y: Array, weights: Array) -> tuple[Array, float, Array]:
+    # Slopes and intercept for X without a mean, and the principal axes, first ones first.
+    total, one = weights.sum(), np.minimum(weights, 1.0)
+    middle = float(weights @ y / total)
+    values, axes = np.linalg.eigh((X * weights[:, None]).T @ X)
+    values, axes = np.maximum(values[::-1], 0.0), axes[:, ::-1]
+    along = X @ axes
+    moments = along.T @ (weights * (y - middle))
+    best: tuple[float, Any] = (np.inf, None)
+    for penalty in _OF_ALL:
+        slopes = moments / (values + penalty)
+        leverage = one * (1 / total + np.square(along) @ (1 / (values + penalty)))
+        loss = weights @ np.square((y - middle - along @ slopes) / np.maximum(1 - leverage, 1e-3))
+        if loss < best[0]:
+            best = (float(loss), slopes)
+    return axes @ best[1], middle, axes
+
+
+def _around_neurons(
+    X: Array, y: Array, weights: Array, unit: NDArray[np.int64], som_map: SomMap
+) -> dict[str, Array]:
+    # Offsets (K,) and slopes (K, R) of the neurons' models; a neuron that is nobody's has none.
+    squares = np.square(som_map.hops.astype(np.float64))
+    asked, one = np.unique(unit), np.minimum(weights, 1.0)
+    best: tuple[float, Any, Any] = (np.inf, None, None)
+    for width in WIDTHS:
+        influence = np.exp(-squares / (2 * width**2))
+        losses, models = np.zeros(len(PENALTIES)), []
+        for neuron in asked:
+            kernel = influence[neuron][unit]
+            rows = np.flatnonzero(kernel > _NEXT_TO_NOTHING)
+            w = kernel[rows] * weights[rows]
+            total = w.sum()
+            middle = w @ X[rows] / total
+            level = float(w @ y[rows] / (total + 1))
+            part = X[rows] - middle
+            values, axes = np.linalg.eigh((part * w[:, None]).T @ part)
+            values = np.maximum(values, 0.0)
+            moments = axes.T @ ((part * w[:, None]).T @ (y[rows] - level))
+            own = unit[rows] == neuron
+            along, mine = part[own] @ axes, rows[own]
+            for p, penalty in enumerate(PENALTIES):
+                told = level + along @ (moments / (values + penalty))
+                leverage = 1 / (total + 1) + np.square(along) @ (1 / (values + penalty))
+                kept = np.maximum(1 - one[mine] * leverage, 1e-3)
+                losses[p] += weights[mine] @ np.square((y[mine] - told) / kept)
+            models.append((middle, level, values, axes, moments))
+        p = int(losses.argmin())
+        if losses[p] < best[0]:
+            best = (float(losses[p]), PENALTIES[p], models)
+    offsets, slopes = np.zeros(len(som_map)), np.zeros((len(som_map), X.shape[1]))
+    for neuron, (middle, level, values, axes, moments) in zip(asked, best[2], strict=True):
+        slopes[neuron] = axes @ (moments / (values + best[1]))
+        offsets[neuron] = level - middle @ slopes[neuron]
+    return {"offsets": offsets, "slopes": slopes}

@@ -3,15 +3,13 @@
 Above ``max_samples`` samples are drawn. Distances on the grid follow those of pairs within groups:
 by default 201600 pairs of 6400 samples, which tell more than the two million pairs of 2000. Of
 neighbours max_samples²/n, or 200, samples are drawn, one of each so many in the order of their
-neurons. Their k nearest in the data are looked for among all samples, so that what is lost and
-shared is exact for each; ranks of up to 256 of the equally near on the map are those among 4096
-samples, times how many these stand for. Notes give standard errors.
+neurons, and compared with all others. Notes give standard errors.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -29,40 +27,37 @@ from dbgsom_core.api import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
     from dbgsom_core.api import Evaluation
+
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 _BLOCK = 1 << 15  # numbers of a block of samples: 256 KiB
-_PRODUCTS = 1 << 17  # where distances are matrix products
 _WIDEST = 2048  # samples in a block
 _LEAST = 200  # of a large number of samples so many look at all others, at least
 _GROUP = 64  # samples whose pairs are looked at together
 _SHARE = 20  # of ``max_samples``: so many groups of 64 are drawn
-_OUTER = 256  # samples far from the middle among which two are farthest apart
 _TABLE_ROWS = 1 << 18  # distances on the grid that are made at a time
-_HELD = 1 << 21  # distances among the reference that a thread holds: 16 MiB
+_HELD = 1 << 21  # distances that a thread holds: 16 MiB
 _TOGETHER = 128  # rows that are compared with all others together
-_ROUNDING = 2.0**-44  # of distances that are made in blocks of other sizes
-_REFERENCE = 4096  # of a draw: samples among which ranks are found
-_OF_RING = 256  # of a draw: equally near samples on the map whose ranks stand for those of all
 
 
 class Pairs:
     """Distances between the ``n`` samples of an evaluation, in the metric's space.
 
-    A missing value counts as that of the sample's best-matching unit. With ``by_products`` those of
-    a sample x to others y are, where the metric is Euclidean, ‖y‖² - 2 x·y: they rank as distances
-    do but for rounding, in a third of the time. Else equal samples are equally far.
+    A missing value counts as that of the sample's best-matching unit.
     """
 
-    def __init__(self, evaluation: Evaluation, by_products: bool = False) -> None:
-        data, prototypes = evaluation.data, evaluation.som_map.prototypes
+    def __init__(self, evaluation: Evaluation) -> None:
+        data = evaluation.data
         if data.incomplete:
-            data = replace(data, X=data.completed(prototypes))
+            data = replace(data, X=data.completed(evaluation.som_map.prototypes))
         self._data, self.n = data, data.n
-        self._centre = np.average(prototypes, axis=0) if by_products and data.is_euclidean else None
+        self._width = int(np.clip(_BLOCK // max(1, data.X.shape[1]), 32, _WIDEST))
 
     def distances(self, some: Rows, others: Rows) -> Floats:
         """Return the distances (m, b) of samples to others, of which few are held at a time."""
@@ -81,18 +76,8 @@ class Pairs:
             rows = slice(start, min(start + self._width, self.n))
             yield rows, self._dense(rows)
 
-    @property
-    def _width(self) -> int:
-        block = _BLOCK if self._centre is None else _PRODUCTS
-        return int(np.clip(block // max(1, self._data.X.shape[1]), 32, _WIDEST))
-
     def _between(self, samples: Any, others: Floats) -> Floats:
-        if self._centre is None:
-            return np.vstack([distances for _, distances in samples.chunks(others)])
-        others = others - self._centre
-        found = (samples.X - self._centre) @ (-2 * others.T)
-        found += np.einsum("ij,ij->i", others, others)
-        return np.asarray(found)
+        return np.vstack([distances for _, distances in samples.chunks(others)])
 
     def _dense(self, rows: Rows | slice) -> Floats:
         found = self._data.X[rows]
@@ -173,8 +158,7 @@ class KruskalShepard(_Distances):
 
     Over all pairs of samples, (d/max d - g/max g)² with d the distance of two samples and g that of
     their neurons (Elend & Kramer 2019, after Shepard 1962 and Kruskal 1964). 0 is perfect. Where
-    pairs are drawn the largest distance is that of the 256 samples that lie farthest from the
-    middle, judged by their neurons and the distance to these.
+    pairs are drawn the largest distance is that among them.
     """
 
     greater_is_better: ClassVar[bool] = False
@@ -219,15 +203,6 @@ class _Sums:
                 out[3] = max(out[3], d.max())
         self.parts, self.data_most = found[:, :3] / max(1, m * (m - 1)), float(found[:, 3].max())
         self.grid_most = float(steps.max())
-        if self.note:
-            # The way to a neuron and from there to a sample are about at right angles where there
-            # are many features.
-            prototypes = evaluation.som_map.prototypes
-            middle = np.average(prototypes, axis=0, weights=evaluation.hits)
-            outward = evaluation.data.pairwise(prototypes, middle[None])[:, 0]
-            reach = np.hypot(outward[evaluation.bmu], evaluation.distance)
-            outer = np.sort(np.argpartition(reach, len(reach) - min(_OUTER, len(reach)))[-_OUTER:])
-            self.data_most = max(self.data_most, float(pairs.distances(outer, outer).max()))
 
     def noted(self, value: float, of_each: Floats) -> NotedValue:
         if not self.note or len(of_each) < 2:
@@ -313,8 +288,7 @@ class _Ranking:
     """What became of the neighbours of m samples out of n, in the data and on the map.
 
     ``intruders`` and ``lost`` (m,) are sums of ranks beyond k of the nearest on the map, and in the
-    data, ``shared`` (m,) how many both share. Ranks are found among ``reference`` (r,): all, or a
-    draw that stands for all.
+    data, ``shared`` (m,) how many both share.
     """
 
     def __init__(self, evaluation: Evaluation, measure: _Neighbours) -> None:
@@ -326,15 +300,12 @@ class _Ranking:
         self.scale = 2.0 / (self.k * (2 * n - 3 * self.k - 1)) if self.k else 0.0
         if self.k == 0:
             return
-        self.by_unit = np.argsort(evaluation.bmu, kind="stable")
-        rows, self.reference, self.is_whole = self.by_unit, np.arange(n), m == n
+        rows = np.argsort(evaluation.bmu, kind="stable")
         if m < n:
             generator = np.random.default_rng(evaluation.seed)
             rows = rows[((np.arange(m) + generator.random(m)) * (n / m)).astype(np.int64)]
-            self.reference = np.sort(generator.choice(n, min(n, _REFERENCE), replace=False))
-            self.is_whole = len(self.reference) == n
-        self.pairs = Pairs(evaluation, by_products=m < n)
-        together = int(np.clip(_HELD // len(self.reference), 1, _TOGETHER))
+        self.pairs = Pairs(evaluation)
+        together = int(np.clip(_HELD // n, 1, _TOGETHER))
         in_threads(m, together, lambda where: self._fill(rows[where], where))
 
     def noted(self, of_each: Floats) -> NotedValue:
@@ -347,93 +318,34 @@ class _Ranking:
 
     def _fill(self, rows: Rows, where: slice) -> None:
         # Write what became of the neighbours of ``rows`` (m,).
-        reference = self.reference
-        neurons, kind = np.unique(self.evaluation.bmu[rows], return_inverse=True)
-        worth, kind = self._worth(neurons), kind.ravel()
-        apart = self.pairs.distances(rows, reference)
-        at = np.minimum(np.searchsorted(reference, rows), len(reference) - 1)
-        itself = np.flatnonzero(reference[at] == rows)
-        apart[itself, at[itself]] = np.inf  # no sample is its own neighbour
-        among = np.sort(apart, axis=1)
-        whole = [(slice(0, self.n), apart)]
-        blocks = whole if self.is_whole else self.pairs.blocks_of_distances(rows)
-        nearest = self._nearest(rows, blocks, among[:, self.k - 1], worth, kind)
-        self.lost[where], self.shared[where] = nearest.T
-        for i, neuron in enumerate(neurons.tolist()):
-            members, chances = self._members(neuron, worth[i, :, 1])
-            for row in np.flatnonzero(kind == i):
-                others = members != rows[row]
-                to_members = (
-                    apart[row, members]
-                    if self.is_whole
-                    else self.pairs.distances(rows[[row]], members)[0]
-                )
-                excess = self._mean_excess(among[row], to_members[others])
-                self.intruders[where][row] = chances[others] @ excess
-
-    def _nearest(
-        self, rows: Rows, blocks: Iterable[tuple[slice, Floats]], limits: Floats, worth: Floats,
-        kind: Rows,
-    ) -> Floats:  # fmt: skip
-        # What the k nearest of all samples to rows (m,) are worth together, (m, 2): worth[kind] by
-        # their neurons. There are k within the limits. Of those as far as the k-th each is as
-        # likely among the k.
-        k, m, units = self.k, len(rows), self.evaluation.bmu
-        rounding = 0.0 if self.is_whole else _ROUNDING * np.abs(limits).max()
-        as_far = np.zeros((m, 3))  # as the limit: how many, and their worth
-        nearer = []
-        for columns, apart in blocks:
-            within = np.flatnonzero(apart <= limits[:, None] + rounding)
-            which, at = np.divmod(within, apart.shape[1])
-            others = columns.start + at != rows[which]
-            which, at = which[others], at[others]
-            its_units = units[columns.start + at]
-            of_pair = np.column_stack([np.ones(len(at)), worth[kind[which], its_units]])
-            distance = apart[which, at]
-            last = distance >= limits[which] - rounding
-            np.add.at(as_far, which[last], of_pair[last])
-            nearer.append((which[~last], distance[~last], of_pair[~last]))
-        which, distance, of_pair = (np.concatenate(part) for part in zip(*nearer, strict=True))
-        order = np.lexsort((distance, which))
-        distance, of_pair = distance[order], of_pair[order]
-        ends = np.cumsum(np.bincount(which, minlength=m))
-        found = np.empty((m, 2))
-        for i, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-            sure, last = of_pair[start:end], as_far[i]
-            if end - start >= k:
-                own, kth = distance[start:end], distance[start + k - 1]
-                sure, last = sure[own < kth], sure[own == kth].sum(axis=0)
-            found[i] = (sure.sum(axis=0) + (k - len(sure)) * last / last[0])[1:]
-        return found
+        k, units = self.k, self.evaluation.bmu
+        neurons, kind = np.unique(units[rows], return_inverse=True)
+        worth = self._worth(neurons)[kind.ravel()]
+        apart = np.hstack([part for _, part in self.pairs.blocks_of_distances(rows)])
+        apart[np.arange(len(rows)), rows] = np.inf  # no sample is its own neighbour
+        ordered = np.sort(apart, axis=1)
+        for i, (distances, among) in enumerate(zip(apart, ordered, strict=True), where.start):
+            of_others = worth[i - where.start]
+            nearer, as_far = (
+                np.bincount(units[which], minlength=len(of_others)) @ of_others
+                for which in (distances < among[k - 1], distances == among[k - 1])
+            )
+            # Each of those that are as far as the k-th is as likely among the k nearest.
+            sure = int(np.searchsorted(among, among[k - 1], "left"))
+            tied = int(np.searchsorted(among, among[k - 1], "right")) - sure
+            self.lost[i], self.shared[i] = nearer + (k - sure) * as_far / tied
+            chances = of_others[:, 1][units]
+            chances[rows[i - where.start]] = 0.0
+            members = np.flatnonzero(chances)
+            self.intruders[i] = chances[members] @ self._mean_excess(among, distances[members])
 
     def _mean_excess(self, among: Floats, apart: Floats) -> Floats:
         # The mean of max(0, rank - k) over the orders of equal distances.
-        k, low = self.k, np.searchsorted(among, apart, "left")
+        low = np.searchsorted(among, apart, "left")
         high = np.searchsorted(among, apart, "right")
-        if not self.is_whole:
-            scale = (self.n - 1) / len(among)
-            return np.asarray(np.maximum(1 + 0.5 * (low + high) * scale - k, 0.0))
-        first, last = np.maximum(low - k, 0) + 1, high - k
+        first, last = np.maximum(low - self.k, 0) + 1, high - self.k
         beyond = (first + last) * np.maximum(last - first + 1, 0) / 2
         return np.asarray(beyond / (high - low))
-
-    def _members(self, neuron: int, nearest: Floats) -> tuple[Rows, Floats]:
-        # Samples that may be among the k nearest on the map of those of a neuron, and their
-        # chances: all of nearer neurons are, and some of those in the ring that follows.
-        hits = self.evaluation.hits
-        starts = np.cumsum(hits) - hits
-
-        def samples(chosen: NDArray[np.bool_]) -> Rows:
-            parts = [np.arange(starts[j], starts[j] + hits[j]) for j in chosen.nonzero()[0]]
-            return np.asarray(self.by_unit[np.concatenate([*parts, np.empty(0, np.int64)])])
-
-        sure, ring = samples(nearest == 1), samples((nearest > 0) & (nearest < 1))
-        chance = float(nearest[nearest < 1].max(initial=0))
-        if not self.is_whole and len(ring) > _OF_RING:
-            chance *= len(ring) / _OF_RING
-            lots = np.random.default_rng((self.evaluation.seed, neuron))
-            ring = lots.choice(ring, _OF_RING, replace=False)
-        return np.concatenate([sure, ring]), np.repeat([1.0, chance], [len(sure), len(ring)])
 
     def _worth(self, neurons: Rows) -> Floats:
         # Of samples of ``neurons`` (u,), by the neuron of another sample, (u, K, 2): the mean of
@@ -453,3 +365,157 @@ class _Ranking:
             beyond = (low + high) * np.maximum(high - low + 1, 0) / (2 * some)
             found[i] = np.stack([beyond, np.clip((k - before) / some, 0.0, 1.0)], axis=1)[ring]
         return found
+
+
+_OF_SILHOUETTES = 64  # samples whose distances to all others are made together
+
+
+class DaviesBouldin(MeasureComponent):
+    """Davies-Bouldin index (1979) with each neuron as a cluster and its prototype as the centre.
+
+    The scatter of a neuron is the mean distance of its samples to its prototype. Neurons without
+    hits are left out, as are pairs of prototypes at distance zero; fewer than two neurons with
+    hits give 0.
+    """
+
+    greater_is_better: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Davies & Bouldin 1979"
+
+    def compute(self, evaluation: Evaluation) -> float:
+        return davies_bouldin(
+            evaluation.errors, evaluation.hits, evaluation.prototype_distances, evaluation.hits
+        )
+
+
+class _Groups(MeasureComponent):
+    greater_is_better: ClassVar[bool] = True
+
+    groups: Literal["neurons", "answers"] = Field(
+        default="neurons",
+        description="what samples have in common: their neuron, of leaves, or what is predicted",
+    )
+
+    def _of(self, evaluation: Evaluation) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        # The group of each sample, 0 and up, and their sizes.
+        if self.groups == "neurons":
+            sizes = np.bincount(evaluation.leaf)
+            live = sizes > 0
+            return (np.cumsum(live) - 1)[evaluation.leaf], sizes[live]
+        groups: Any = evaluation.predictions
+        if groups is None:
+            raise ValueError("groups: answers needs predictions, and there are none")
+        _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        return codes.ravel().astype(np.int64), sizes
+
+
+class CalinskiHarabasz(_Groups):
+    """How far groups of samples lie apart, over how far they spread: their variances' ratio.
+
+    The variance ratio criterion of Caliński & Harabasz (1974): Σ n_k‖c_k - c‖²/(k - 1) over
+    Σ‖x - c_k‖²/(n - k), with c_k the mean of a group and c that of all samples, in the metric's
+    space with Euclidean distances. A missing value counts as that of the best-matching unit. Of
+    samples that were drawn, n is the number of all.
+    """
+
+    bounds: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    reference: ClassVar[str] = "Caliński & Harabasz 1974"
+
+    def compute(self, evaluation: Evaluation) -> NotedValue:
+        groups, sizes = self._of(evaluation)
+        n, k = len(groups), len(sizes)
+        if not 1 < k < n:
+            return NotedValue(0.0, f"{n} samples in {k} groups have no such ratio")
+        pairs, squares = Pairs(evaluation), np.empty(n)
+        sums = np.zeros((k, evaluation.data.X.shape[1]))
+        for rows, X in pairs.blocks():
+            sums += _members(groups[rows], k).T @ X
+        centres = sums / sizes[:, None]
+        for rows, X in pairs.blocks():
+            squares[rows] = np.square(X - centres[groups[rows]]).sum(axis=1)
+        within = float(squares.sum())
+        between = float(sizes @ np.square(centres - sums.sum(axis=0) / n).sum(axis=1))
+        freedom = evaluation.n_all - k
+        note = f"of {n} samples, for {evaluation.n_all}" if evaluation.drawn_from else ""
+        return NotedValue(between / within * freedom / (k - 1) if within > 0 else 1.0, note)
+
+
+def _members(groups: NDArray[np.int64], count: int) -> csr_array:
+    # Which samples (rows) are in which group (columns), as 1.
+    from scipy.sparse import csr_array
+
+    ones = np.ones(len(groups)), (np.arange(len(groups)), groups)
+    return csr_array(ones, shape=(len(groups), count))
+
+
+class Silhouette(_Groups):
+    """Whether samples lie nearer to their own group than to the next one, on average.
+
+    The mean of (b - a)/max(a, b), a being the mean distance of a sample to the others of its group
+    and b the least mean distance to those of another group; 0 for a sample that is alone
+    (Rousseeuw 1987). 1 is best; neurons that share a cluster among them come out low. It is
+    measured where a configuration names it.
+    """
+
+    estimators: ClassVar[tuple[str, ...]] = ()
+    bounds: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    reference: ClassVar[str] = "Rousseeuw 1987"
+
+    max_samples: int = Field(
+        default=5000,
+        ge=2,
+        description="up to so many samples the value is exact; of more, a seeded sample is "
+        "compared with all others",
+    )
+
+    def compute(self, evaluation: Evaluation) -> NotedValue:
+        groups, sizes = self._of(evaluation)
+        n = len(groups)
+        if len(sizes) < 2:
+            return NotedValue(0.0, "there is one group")
+        size, pairs, some = sample_size(n, self.max_samples), Pairs(evaluation), np.arange(n)
+        if size < n:
+            generator = np.random.default_rng(evaluation.seed)
+            some = np.sort(generator.choice(n, size, replace=False))
+        found = np.zeros(size)
+
+        def fill(where: slice) -> None:
+            rows = some[where]
+            sums = np.zeros((len(rows), len(sizes)))
+            for columns, distances in pairs.blocks_of_distances(rows):
+                sums += distances @ _members(groups[columns], len(sizes))
+            own, of_each = groups[rows], np.arange(len(rows))
+            within = sums[of_each, own] / np.maximum(sizes[own] - 1, 1)
+            means = sums / sizes
+            means[of_each, own] = np.inf
+            nearest = means.min(axis=1)
+            most = np.maximum(within, nearest)
+            counted = (sizes[own] > 1) & (most > 0)
+            np.divide(nearest - within, most, out=found[where], where=counted)
+
+        in_threads(len(some), _OF_SILHOUETTES, fill)
+        return NotedValue(float(found.mean()), note_on(len(some), n, found))
+
+
+def davies_bouldin(
+    errors: NDArray[np.floating],
+    hits: NDArray[np.integer],
+    separation: NDArray[np.floating],
+    hit_counts: NDArray[np.integer],
+) -> float:
+    """Return the Davies-Bouldin index (Davies & Bouldin 1979, eq. 4-6 with p = q = 1) of a map.
+
+    DB = Σ over i of max over j ≠ i of (s_i + s_j) / d(w_i, w_j), divided by the number of nonzero
+    ``hit_counts``, where s_i is the mean distance of neuron i's samples to its prototype w_i.
+    """
+    live = np.flatnonzero((hits > 0) & (hit_counts > 0))
+    scatter = errors[live] / hits[live]
+    apart = separation[np.ix_(live, live)]
+    pairs = apart > 0
+    np.fill_diagonal(pairs, False)
+    ratios = np.divide(
+        scatter[:, None] + scatter, apart, out=np.zeros_like(apart, dtype=float), where=pairs
+    )
+    if ratios.size == 0:
+        return 0.0
+    return float(ratios.max(axis=0).sum() / np.count_nonzero(hit_counts))

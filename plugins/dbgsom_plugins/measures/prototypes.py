@@ -77,12 +77,8 @@ class Distortion(MeasureComponent):
     reference: ClassVar[str] = "Vasighi & Amini 2017"
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
-        squares, n = evaluation.won_squares, len(evaluation.bmu)
-        hops, hits = evaluation.som_map.hops, evaluation.hits
-        if squares is not None:
-            found = float((squares * _shares(hops, hits)).sum() / n)
-        else:
-            found = distortion(evaluation.chunks(), evaluation.bmu, hops, hits)
+        n, hops = len(evaluation.bmu), evaluation.som_map.hops
+        found = distortion(evaluation.chunks(), evaluation.bmu, hops, evaluation.hits)
         note = f"of {n} samples, for {evaluation.n_all}" if evaluation.drawn_from else ""
         return NotedValue(found * n / evaluation.n_all, note)
 
@@ -99,22 +95,14 @@ def distortion(
     exp(-hops(i, winner)²/2) · d(x, w_i)² / hits_i.
     """
     live = hit_counts > 0
-    shares = _shares(hops, hit_counts)[:, live]
+    closeness = np.exp(-(hops[:, live].astype(np.float64) ** 2) / 2)
+    shares = closeness / hit_counts[live]
     per_sample = np.empty(len(winners))  # summed once at the end: no chunk size changes a bit
     for rows, distances in chunks:
         weighted = distances[:, live] ** 2
         weighted *= shares[winners[rows]]
         per_sample[rows] = weighted.sum(axis=1)
     return float(per_sample.mean())
-
-
-def _shares(hops: NDArray[np.integer], hit_counts: NDArray[np.integer]) -> NDArray[np.float64]:
-    # What a squared distance counts, (K, K) by winner and neuron: 0 for neurons without hits.
-    closeness = np.exp(-(hops.astype(np.float64) ** 2) / 2)
-    live = hit_counts > 0
-    shares = np.zeros(hops.shape)
-    np.divide(closeness, hit_counts, out=shares, where=live)
-    return shares
 
 
 class TopographicError(MeasureComponent):

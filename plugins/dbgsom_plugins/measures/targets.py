@@ -45,7 +45,7 @@ class Accuracy(_OfClasses):
     def compute(self, evaluation: Evaluation) -> float:
         from sklearn.metrics import accuracy_score
 
-        return float(accuracy_score(*_answers(evaluation, "accuracy")))
+        return float(accuracy_score(*with_classes(evaluation, evaluation.predictions)))
 
 
 class BalancedAccuracy(_OfClasses):
@@ -59,7 +59,7 @@ class BalancedAccuracy(_OfClasses):
     def compute(self, evaluation: Evaluation) -> float:
         from sklearn.metrics import recall_score
 
-        y, predictions = _answers(evaluation, "balanced_accuracy")
+        y, predictions = with_classes(evaluation, evaluation.predictions)
         return float(recall_score(y, predictions, labels=np.unique(y), average="macro"))
 
 
@@ -74,7 +74,7 @@ class MacroF1(_OfClasses):
     def compute(self, evaluation: Evaluation) -> float:
         from sklearn.metrics import f1_score
 
-        y, predictions = _answers(evaluation, "macro_f1")
+        y, predictions = with_classes(evaluation, evaluation.predictions)
         return float(f1_score(y, predictions, average="macro", zero_division=0.0))
 
 
@@ -90,7 +90,7 @@ class AdjustedRand(_OfGroups):
     def compute(self, evaluation: Evaluation) -> float:
         from sklearn.metrics import adjusted_rand_score
 
-        return float(adjusted_rand_score(*_groups(evaluation, "adjusted_rand")))
+        return float(adjusted_rand_score(*_groups(evaluation)))
 
 
 class NormalizedMutualInfo(_OfGroups):
@@ -106,30 +106,24 @@ class NormalizedMutualInfo(_OfGroups):
     def compute(self, evaluation: Evaluation) -> float:
         from sklearn.metrics import normalized_mutual_info_score
 
-        return float(normalized_mutual_info_score(*_groups(evaluation, "normalized_mutual_info")))
+        return float(normalized_mutual_info_score(*_groups(evaluation)))
 
 
-def _groups(evaluation: Evaluation, measure: str) -> list[Integers]:
+def _groups(evaluation: Evaluation) -> list[Integers]:
     # Numbers for whatever distinct targets and predictions there are.
-    answers = _answers(evaluation, measure)
+    answers = with_classes(evaluation, evaluation.predictions)
     return [np.unique(answer, return_inverse=True)[1] for answer in answers]
 
 
-def _answers(evaluation: Evaluation, measure: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    if evaluation.y is None or evaluation.predictions is None:
-        raise ValueError(f"{measure} compares predictions with targets, and one of them is missing")
-    return with_classes(evaluation, measure, evaluation.y, evaluation.predictions)
-
-
-def with_classes(
-    evaluation: Evaluation, measure: str, y: NDArray[Any], other: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]]:
+def with_classes(evaluation: Evaluation, other: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return targets (n,), and what stands beside them, of the samples that have a class."""
-    labelled = evaluation.labelled
+    y, labelled = evaluation.y, evaluation.labelled
+    if y is None or other is None:
+        raise ValueError("it compares answers with targets, and one is missing")
     if labelled is None:
         return y, other
     if not labelled.any():
-        raise ValueError(f"{measure} needs samples with a class, and none has one")
+        raise ValueError("it needs samples with a class, and none has one")
     y = y[labelled]
     # Beside None numbers and texts stand in arrays of objects, which no measure takes.
     return (np.array(y.tolist()) if y.dtype == object else y), other[labelled]
@@ -145,14 +139,12 @@ class RocAuc(_OfClasses):
     reference: ClassVar[str] = "Hanley & McNeil 1982"
 
     def compute(self, evaluation: Evaluation) -> float:
-        y, probabilities, classes = _probabilities(evaluation, "roc_auc")
-        areas = [
-            area(y == one, column) for one, column in zip(classes, probabilities.T, strict=True)
-        ]
-        known = [one for one in areas if not math.isnan(one)]
-        if not known:
-            raise ValueError("roc_auc compares classes, and all samples are of one class")
-        return float(np.mean(known))
+        y, probabilities = with_classes(evaluation, evaluation.probabilities)
+        classes = np.asarray(evaluation.classes)
+        areas = [area(y == kind, of) for kind, of in zip(classes, probabilities.T, strict=True)]
+        if np.isnan(areas).all():
+            raise ValueError("it compares classes, and all samples are of one class")
+        return float(np.nanmean(areas))
 
 
 class LogLoss(_OfClasses):
@@ -167,7 +159,8 @@ class LogLoss(_OfClasses):
     reference: ClassVar[str] = "Good 1952"
 
     def compute(self, evaluation: Evaluation) -> float:
-        y, probabilities, classes = _probabilities(evaluation, "log_loss")
+        y, probabilities = with_classes(evaluation, evaluation.probabilities)
+        classes = np.asarray(evaluation.classes)
         column = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
         given = np.where(classes[column] == y, probabilities[np.arange(len(y)), column], 0.0)
         return float(-np.log(np.maximum(given, np.finfo(np.float64).eps)).mean()) + 0.0
@@ -190,24 +183,20 @@ class NoveltyAuc(_OfClasses):
     )
 
     def compute(self, evaluation: Evaluation) -> float:
-        if evaluation.y is None:
-            raise ValueError("novelty_auc needs targets that mark outliers: y is missing")
-        if evaluation.novelty is None:
-            raise ValueError("novelty_auc needs novelty scores, and this map gives none")
+        if evaluation.y is None or evaluation.novelty is None:
+            raise ValueError("it needs novelty scores and targets that mark outliers: y is missing")
         found = area(self._outliers(evaluation, np.asarray(evaluation.y)), evaluation.novelty)
         if math.isnan(found):
-            raise ValueError("novelty_auc needs outliers and other samples, and all are the same")
+            raise ValueError("it needs outliers and other samples, and all are the same")
         return found
 
     def _outliers(self, evaluation: Evaluation, y: NDArray[Any]) -> NDArray[np.bool_]:
         if self.outlier is not None:
             return np.asarray(y == self.outlier)
-        if evaluation.classes is not None and not set(y.tolist()) <= set(
-            evaluation.classes.tolist()
-        ):
-            return ~np.isin(y, evaluation.classes)
         kinds = set(y.tolist())
-        if len(kinds) == 2 and kinds in ({-1, 1}, {0, 1}):
+        if evaluation.classes is not None and not kinds <= set(evaluation.classes.tolist()):
+            return ~np.isin(y, evaluation.classes)
+        if kinds in ({-1, 1}, {0, 1}):
             return np.asarray(y == (-1 if -1 in kinds else 1))
         raise ValueError(
             "novelty_auc does not know which targets mark outliers: give novelty_auc the field "
@@ -216,25 +205,10 @@ class NoveltyAuc(_OfClasses):
 
 
 def area(positive: NDArray[np.bool_], scores: Floats) -> float:
-    """Return the area under the ROC curve, by ranks (Mann & Whitney 1947); nan for one kind."""
-    from scipy.stats import rankdata
+    """Return the area under the ROC curve; nan where all are of one kind."""
+    from sklearn.metrics import roc_auc_score
 
-    n, chosen = len(positive), int(np.count_nonzero(positive))
-    if chosen in (0, n):
-        return math.nan
-    beyond = rankdata(scores)[positive].sum() - chosen * (chosen + 1) / 2
-    return float(beyond / (chosen * (n - chosen)))
-
-
-def _probabilities(
-    evaluation: Evaluation, measure: str
-) -> tuple[NDArray[Any], Floats, NDArray[Any]]:
-    # Targets (n,) that are there, probabilities (n, C) and classes (C,).
-    classes, probabilities = evaluation.classes, evaluation.probabilities
-    if evaluation.y is None or classes is None or probabilities is None:
-        raise ValueError(f"{measure} compares probabilities with targets, and one is missing")
-    y, shares = with_classes(evaluation, measure, np.asarray(evaluation.y), probabilities)
-    return y, shares, np.asarray(classes)
+    return float(roc_auc_score(positive, scores)) if len(np.unique(positive)) == 2 else math.nan
 
 
 class Purity(_OfGroups):
@@ -243,7 +217,7 @@ class Purity(_OfGroups):
     reference: ClassVar[str] = "Manning, Raghavan & Schütze 2008"
 
     def compute(self, evaluation: Evaluation) -> float:
-        neurons, _, counts, hits = _contingency(evaluation, "purity")
+        neurons, _, counts, hits = _contingency(evaluation)
         most = np.zeros_like(hits)
         np.maximum.at(most, neurons, counts)
         return float(most.sum() / hits.sum())
@@ -260,7 +234,7 @@ class Entropy(_OfGroups):
     reference: ClassVar[str] = "Shannon 1948"
 
     def compute(self, evaluation: Evaluation) -> float:
-        neurons, _, counts, hits = _contingency(evaluation, "entropy")
+        neurons, _, counts, hits = _contingency(evaluation)
         shares = counts / hits[neurons]
         return float(-(counts * np.log2(shares)).sum() / hits.sum()) + 0.0
 
@@ -281,7 +255,7 @@ class ClassScatter(_OfGroups):
         from scipy.sparse import csr_array
         from scipy.sparse.csgraph import connected_components
 
-        neurons, classes, counts, _ = _contingency(evaluation, "class_scatter", leaves=False)
+        neurons, classes, counts, _ = _contingency(evaluation, leaves=False)
         n_classes, n_pairs = int(classes.max()) + 1, len(counts)
         keys = neurons * n_classes + classes  # ascending
         linked = evaluation.som_map.links[neurons].T.astype(np.int64)
@@ -295,15 +269,12 @@ class ClassScatter(_OfGroups):
 
 
 def _contingency(
-    evaluation: Evaluation, measure: str, leaves: bool = True
+    evaluation: Evaluation, leaves: bool = True
 ) -> tuple[Integers, Integers, Integers, Integers]:
     # Neurons and classes (P,) of which there are samples, both ascending, how many there are, and
     # the labelled samples of each neuron (K,). With ``leaves`` the neurons are those at the end of
     # a sample's way down, else those of the first map.
-    if evaluation.y is None:
-        raise ValueError(f"{measure} counts classes, and there are no targets: y is missing")
-    units = evaluation.leaf if leaves else evaluation.bmu
-    y, neurons = with_classes(evaluation, measure, evaluation.y, units)
+    y, neurons = with_classes(evaluation, evaluation.leaf if leaves else evaluation.bmu)
     classes, codes = np.unique(y, return_inverse=True)
     pairs, counts = np.unique(neurons * len(classes) + codes.ravel(), return_counts=True)
     neurons, codes = np.divmod(pairs, len(classes))
@@ -322,7 +293,7 @@ class R2(_OfNumbers):
     reference: ClassVar[str] = "Wright 1921"
 
     def compute(self, evaluation: Evaluation) -> float:
-        y, answers = _numbers(evaluation, "r2")
+        y, answers = _numbers(evaluation)
         left = float(np.square(y - answers).sum())
         total = float(np.square(y - y.mean()).sum())
         if total == 0:
@@ -334,7 +305,7 @@ class RootMeanSquaredError(_OfNumbers):
     """Root mean squared error of the answers, in the targets' units."""
 
     def compute(self, evaluation: Evaluation) -> float:
-        y, answers = _numbers(evaluation, "rmse")
+        y, answers = _numbers(evaluation)
         return float(np.sqrt(np.square(y - answers).mean()))
 
 
@@ -342,13 +313,13 @@ class MeanAbsoluteError(_OfNumbers):
     """Mean absolute error of the answers, in the targets' units."""
 
     def compute(self, evaluation: Evaluation) -> float:
-        y, answers = _numbers(evaluation, "mae")
+        y, answers = _numbers(evaluation)
         return float(np.abs(y - answers).mean())
 
 
-def _numbers(evaluation: Evaluation, measure: str) -> tuple[Floats, Floats]:
+def _numbers(evaluation: Evaluation) -> tuple[Floats, Floats]:
     given: tuple[Any, Any] = (evaluation.y, evaluation.predictions)
     if any(one is None or np.asarray(one).dtype.kind not in "fiub" for one in given):
-        raise ValueError(f"{measure} compares predictions with targets, and needs numbers as both")
+        raise ValueError("it compares predictions with targets, and needs numbers as both")
     y, answers = (np.asarray(one, dtype=np.float64) for one in given)
     return y, answers

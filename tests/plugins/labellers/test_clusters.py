@@ -1,6 +1,5 @@
 """Neurons grouped into clusters."""
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -42,16 +41,6 @@ def test_the_number_of_well_kept_groups_is_found(method, count, rng):
     )
     labels = vq.fit_predict(X)
     assert adjusted_rand_score(np.repeat(np.arange(count), 200), labels) == 1
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_more_groups_than_the_root_of_the_neurons_are_found(method, rng):
-    centres = 3.0 * rng.normal(size=(11, 20))
-    y = np.repeat(np.arange(11), 60)
-    vq = SomVQ(labeller={"name": "clusters", "method": method}, epochs=40, tol=0)
-    labels = vq.fit_predict(centres[y] + rng.normal(size=(len(y), 20)))
-    assert labels.max() + 1 == 11 > np.sqrt(len(vq.neurons_)) + 1
-    assert adjusted_rand_score(y, labels) > 0.98
 
 
 def test_how_far_samples_lie_from_their_prototypes_decides_the_number():
@@ -125,14 +114,3 @@ def test_maps_with_hardly_a_live_neuron_are_clustered(method, n_clusters):
             assert labeller.label(alone)[1] == 0
     else:
         assert labeller.label(alone)[1] == 0
-
-
-def test_clusters_of_child_maps_come_without_a_word_of_scikit_learn(digits):
-    base = {"name": "directed", "spreading_factor": 0.1, "max_neurons": 9}
-    growth = {"name": "hierarchical", "base": base, "tau_2": 0.02}
-    vq = SomVQ(labeller={"name": "clusters", "n_clusters": 8}, growth=growth)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        labels = vq.fit_predict(digits[0])
-    assert vq.som_map_.children
-    assert np.unique(labels).tolist() == list(range(8))

@@ -3,16 +3,11 @@
 import numpy as np
 import pytest
 from sklearn.datasets import make_classification
-from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
 from dbgsom_core import SomClassifier
 from dbgsom_core.api import Surroundings
-from dbgsom_core.engine.samples import LocalSamples
-from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.training.groups import nearest_groups
-from dbgsom_core.training.labelling import FittedLabeller, left_out
-from dbgsom_plugins.labellers.neighbours import KernelVote
+from dbgsom_plugins.labellers.neurons import KernelVote
 
 
 @pytest.fixture(scope="module")
@@ -43,49 +38,6 @@ def test_probabilities_are_the_votes_and_the_prior(fitted, split):
         )
         expected = (votes + strength * state["shares"]) / (votes.sum() + strength)
         np.testing.assert_allclose(found, expected, rtol=1e-9)
-
-
-def test_no_class_is_impossible_and_new_rows_are_likelier_than_by_majority(fitted, split):
-    X, X_test, y, y_test = split
-    proba = fitted.predict_proba(X_test)
-    assert proba.min() > 0
-    np.testing.assert_allclose(proba.sum(axis=1), 1)
-    np.testing.assert_array_equal(fitted.predict(X_test), fitted.classes_[proba.argmax(axis=1)])
-    plain = SomClassifier(labeller="majority").fit(X, y)
-    assert log_loss(y_test, proba) < log_loss(y_test, plain.predict_proba(X_test))
-    assert fitted.score(X_test, y_test) > plain.score(X_test, y_test)
-
-
-def test_a_sample_left_out_is_told_by_its_group_without_it(rng):
-    # Brute force: each sample is taken out of the mean of its group.
-    X, units, codes = rng.normal(size=(30, 3)), rng.integers(0, 3, 30), rng.integers(0, 2, 30)
-    keys = units * 2 + codes
-    kinds = np.unique(keys)
-    means = np.array([X[keys == key].mean(axis=0) for key in kinds])
-    counts = np.array([np.sum(keys == key) for key in kinds], dtype=np.float64)
-    abilities = LabellerAbilities.of(KernelVote())
-    fitted = FittedLabeller(abilities, means, counts, kinds % 2, kinds // 2, means, 2, {})
-    from dbgsom_core.interfaces.metrics import MetricAbilities
-    from dbgsom_plugins.metrics.norms import Euclidean
-
-    data = LocalSamples(X, MetricAbilities.of(Euclidean()))
-    near = nearest_groups(data, means, len(kinds))
-    around = fitted.around(data, near)
-    own = np.searchsorted(kinds, keys)
-    found = left_out(around, near[0] == own[:, None], None, None)
-    for i in range(30):
-        places, left = means.copy(), counts.copy()
-        mine = int(np.flatnonzero(kinds == keys[i])[0])
-        left[mine] -= 1
-        others = (keys == keys[i]) & (np.arange(30) != i)
-        if left[mine]:
-            places[mine] = X[others].mean(axis=0)
-        distances = np.linalg.norm(X[i] - places, axis=1)
-        live = np.flatnonzero(left)
-        order = live[np.argsort(distances[live])]
-        np.testing.assert_allclose(found.distances[i, : len(live)], distances[order])
-        np.testing.assert_array_equal(found.weights[i, : len(live)], left[order])
-        assert (found.weights[i, len(live) :] == 0).all()
 
 
 def test_bandwidth_and_strength_are_the_likeliest_on_what_isleft_out():
@@ -125,14 +77,3 @@ def test_missing_values_and_samples_without_a_class(split):
     clf = SomClassifier(unlabelled=-1).fit(gaps, few)
     assert clf.score(X_test, y_test) > 0.5
     assert clf.predict_proba(X_test).min() > 0
-
-
-@pytest.mark.parametrize("value", [-1, 2, 7])
-def test_a_group_of_no_class_that_there_is_votes_for_none(value):
-    distances = np.sort(np.random.default_rng(0).random((5, 4)), axis=1)
-    values = np.zeros((5, 4), np.int64)
-    values[3, 2] = value
-    around = Surroundings(distances, np.ones((5, 4)), values, values, np.empty((5, 0)), 2)
-    learnt = {"kernel": np.ones(2), "shares": np.full(2, 0.5)}
-    with pytest.raises(ValueError, match="not of 2 classes"):
-        KernelVote().answer(around, learnt)

@@ -1,7 +1,5 @@
 """Linear models around the neurons."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from sklearn.datasets import make_friedman1
@@ -9,7 +7,8 @@ from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
 from dbgsom_core import SomRegressor
-from dbgsom_plugins.labellers.neighbours import _OF_ALL, _ridge
+from dbgsom_core.api import LabelEvidence
+from dbgsom_plugins.labellers.neurons import _OF_ALL, Mean, _ridge
 
 
 @pytest.fixture(scope="module")
@@ -79,15 +78,15 @@ def test_answers_are_the_weighed_mean_of_the_models_around(friedman):
         assert found == pytest.approx(expected, rel=1e-9)
 
 
-def test_what_was_learnt_of_other_neurons_is_refused(friedman):
-    X, y, _, _ = friedman
-    regressor = SomRegressor(max_neurons=15, epochs=10).fit(X, y)
-    state = regressor._answering.state
-    forged = [{name: state[name][:2]} for name in state]
-    forged.append({name: state[name][:2] for name in ("offsets", "slopes")})
-    forged += [{name: np.stack([state[name]] * 2, -1)} for name in state]
-    forged += [{"mean": np.zeros(())}, {"slopes": np.zeros(())}, {"slopes": state["slopes"][:, :1]}]
-    for change in forged:
-        other = replace(regressor._answering, state={**state, **change})
-        with pytest.raises(ValueError, match="of other samples or neurons"):
-            other(regressor._samples(X))
+EVIDENCE = {"som_map": range(3), "bmu": np.array([0, 0, 2, 2, 2]), "hits": np.array([2, 0, 3])}
+
+
+def test_it_is_the_mean_of_what_each_neuron_won():
+    evidence = LabelEvidence(**EVIDENCE, y=np.array([1, 2, 3, 4, 8]))
+    assert Mean().label(evidence)[[0, 2]].tolist() == pytest.approx([1.5, 5.0])
+
+
+def test_sample_weights_weigh():
+    weights = np.array([3.0, 1.0, 0.0, 1.0, 0.5])
+    evidence = LabelEvidence(**EVIDENCE, y=np.array([1.0, 2, 3, 4, 7]), weights=weights)
+    assert Mean().label(evidence)[[0, 2]].tolist() == pytest.approx([1.25, 5.0])

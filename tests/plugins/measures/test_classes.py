@@ -85,14 +85,6 @@ def test_samples_without_a_class_do_not_count():
         Purity().compute(nobody)
 
 
-@pytest.mark.parametrize("measure", [Purity, Entropy, ClassScatter])
-def test_measures_of_classes_ask_for_targets(measure):
-    assert measure.needs_target
-    assert measure.estimators == ("vq", "classifier")
-    with pytest.raises(ValueError, match="y is missing"):
-        measure().compute(evaluation_of([(0, 0)], [0], None))
-
-
 @settings(deadline=None)
 @given(classes_on_maps(), st.integers(0, 2**32 - 1))
 def test_agreement_with_answers_is_that_of_scikit_learn(drawn, seed):

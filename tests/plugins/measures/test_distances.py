@@ -9,8 +9,7 @@ from sklearn.metrics import calinski_harabasz_score, silhouette_score
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures.clusters import CalinskiHarabasz, Silhouette
-from dbgsom_plugins.measures.pairs import CMeasure, KruskalShepard
+from dbgsom_plugins.measures.pairs import CalinskiHarabasz, CMeasure, KruskalShepard, Silhouette
 from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures.clusters import CalinskiHarabasz, DaviesBouldin
+from dbgsom_plugins.measures.pairs import CalinskiHarabasz, DaviesBouldin
 from dbgsom_plugins.measures.prototypes import (
     CombinedError,
     DeadNeurons,
@@ -19,7 +19,6 @@ from dbgsom_plugins.measures.prototypes import (
     QuantizationError,
     TopographicError,
     TopographicError8,
-    distortion,
 )
 from dbgsom_plugins.measures.targets import (
     Accuracy,
@@ -31,7 +30,7 @@ from dbgsom_plugins.measures.targets import (
     NormalizedMutualInfo,
     Purity,
 )
-from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
+from dbgsom_plugins.metrics.norms import Euclidean
 
 UNLABELLED = [
     QuantizationError, Distortion, DeadNeurons, MapEntropy, TopographicError, TopographicError8,
@@ -139,15 +138,6 @@ def test_measures_equal_their_slow_twins(pair):
         assert measure().compute(evaluation) == pytest.approx(value, rel=1e-10, abs=1e-12), measure
 
 
-@settings(max_examples=25, deadline=None)
-@given(maps_beside_data(), st.integers(1, 41))
-def test_no_chunk_size_changes_a_measure(pair, chunk_rows):
-    X, som_map = pair
-    for measure in UNLABELLED:
-        whole = measure().compute(evaluate(X, som_map))
-        assert measure().compute(evaluate(X, som_map, chunk_rows)) == whole
-
-
 def test_a_single_neuron_has_defined_measures():
     evaluation = evaluate(np.arange(6.0).reshape(3, 2), SomMap([(0, 0)], [[0.0, 1.0]]))
     values = {measure: measure().compute(evaluation) for measure in UNLABELLED}
@@ -155,13 +145,6 @@ def test_a_single_neuron_has_defined_measures():
     assert values[TopographicError] == values[TopographicError8] == values[DaviesBouldin] == 0
     assert values[CombinedError] == values[QuantizationError]
     assert values[MapEntropy] == 0
-
-
-def test_measures_live_in_the_metrics_space():
-    som_map = SomMap.rectangle(2, 2, np.array([[0, 0], [1, 0], [0, 1], [1, 1.0]]))
-    X = np.array([[0.1, 0.2], [0.9, 0.8]])
-    value = QuantizationError().compute(evaluate(X, som_map, metric=Manhattan()))
-    assert value == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("names", [np.array([0, 1, 2]), np.array(["a", "b", "c"])])
@@ -193,37 +176,6 @@ def test_adjusted_rand_takes_continuous_targets():
         predictions=np.array([0, 0, 1, 1]),
     )
     assert AdjustedRand().compute(evaluation) == 0
-
-
-@pytest.mark.parametrize("measure", LABELLED)
-def test_label_measures_ask_for_targets(measure):
-    assert measure.needs_target
-    with pytest.raises(ValueError, match="missing"):
-        measure().compute(evaluate(np.zeros((4, 1)), SomMap([(0, 0)], [[0.0]])))
-
-
-@settings(deadline=None)
-@given(maps_beside_data(), st.sampled_from([0.0, -1e6]), st.sampled_from([1e-7, 1.0]))
-def test_the_distortion_from_sums_loses_no_digit(pair, offset, spread):
-    """Beside the definition over all distances, with groups far apart and far from the origin."""
-    X, som_map = pair
-    rng = np.random.default_rng(len(X))
-    groups = rng.integers(0, 2, size=(len(X), 1))
-    X = spread * X + groups + offset
-    W = spread * som_map.prototypes + rng.integers(0, 2, size=(len(som_map), 1)) + offset
-    som_map = SomMap(som_map.positions, W)
-    evaluation = evaluate(X, som_map)
-    exact = (X.astype(np.longdouble)[:, None] - W) ** 2
-    squares = np.zeros((len(som_map), len(som_map)), np.longdouble)
-    np.add.at(squares, evaluation.bmu, exact.sum(axis=2))
-    np.testing.assert_allclose(evaluation.won_squares, squares.astype(float), rtol=1e-12)
-    offsets = np.zeros(W.shape, np.longdouble)
-    np.add.at(offsets, evaluation.bmu, X.astype(np.longdouble) - W[evaluation.bmu])
-    size = np.abs(X - W[evaluation.bmu]).sum()
-    np.testing.assert_allclose(evaluation.offsets, offsets.astype(float), atol=1e-14 * size)
-    blocks = evaluation.chunks()
-    whole = distortion(blocks, evaluation.bmu, som_map.hops, evaluation.hits)
-    assert Distortion().compute(evaluation) == pytest.approx(whole, rel=1e-11)
 
 
 def test_dead_neurons_of_a_drawn_part_are_those_of_all_where_hits_are_known(rng):

@@ -1,12 +1,9 @@
 """Trustworthiness, continuity and what neighbours have in common, beside slow twins."""
 
-from copy import copy
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.manifold import trustworthiness
 
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
@@ -16,10 +13,9 @@ from dbgsom_plugins.measures.pairs import (
     Continuity,
     KruskalShepard,
     NeighbourhoodPreservation,
-    Pairs,
     Trustworthiness,
 )
-from dbgsom_plugins.metrics.norms import Euclidean, Manhattan
+from dbgsom_plugins.metrics.norms import Euclidean
 
 ALL = [Trustworthiness, Continuity, NeighbourhoodPreservation]
 
@@ -89,20 +85,6 @@ def test_they_equal_the_mean_over_all_orders_of_equal_distances(case, grid_dista
         assert 0 <= found <= 1
 
 
-def test_where_nothing_is_equal_they_are_those_of_scikit_learn(rng):
-    """A line whose neurons have one sample each, and lie ever farther apart."""
-    cells = np.array([(2**i, 0) for i in range(12)])
-    X = rng.normal(size=(12, 3))
-    som_map = SomMap(cells, X)
-    evaluation = evaluate(X, som_map)
-    np.testing.assert_array_equal(evaluation.bmu, np.arange(12))
-    for k in (1, 3, 5):
-        one = Trustworthiness(k=k).compute(evaluation)
-        assert one == pytest.approx(trustworthiness(X, cells, n_neighbors=k))
-        other = Continuity(k=k).compute(evaluation)
-        assert other == pytest.approx(trustworthiness(cells, X, n_neighbors=k))
-
-
 @pytest.mark.parametrize("n", [1, 2])
 def test_too_few_samples_have_nothing_to_lose(n):
     evaluation = evaluate(np.arange(float(n))[:, None], SomMap.rectangle(1, 2, [[0.0], [1.0]]))
@@ -135,78 +117,6 @@ def test_a_sample_estimates_the_value_and_the_note_says_so(rng):
     assert Trustworthiness(max_samples=1000).compute(other) != Trustworthiness(
         max_samples=1000
     ).compute(whole)
-
-
-def test_other_metrics_rank_by_their_own_distances(rng):
-    X = rng.normal(size=(40, 3))
-    som_map = SomMap.rectangle(2, 3, rng.normal(size=(6, 3)))
-    evaluation = evaluate(X, som_map, metric=Manhattan())
-    in_data = np.abs(X[:, None] - X).sum(axis=2)
-    cells = som_map.positions[evaluation.bmu]
-    expected = slow(in_data, ((cells[:, None] - cells) ** 2).sum(axis=2), 5)
-    for measure, value in zip(ALL, expected, strict=True):
-        assert measure(k=5).compute(evaluation) == pytest.approx(value, abs=1e-12)
-
-
-def test_missing_values_count_as_those_of_the_nearest_prototype(rng):
-    X = rng.normal(size=(30, 3))
-    som_map = SomMap.rectangle(2, 3, rng.normal(size=(6, 3)))
-    gaps = X.copy()
-    gaps[::4, 1] = np.nan
-    evaluation = evaluate(gaps, som_map)
-    filled = np.where(np.isnan(gaps), som_map.prototypes[evaluation.bmu], gaps)
-    in_data = ((filled[:, None] - filled) ** 2).sum(axis=2)
-    cells = som_map.positions[evaluation.bmu]
-    expected = slow(in_data, ((cells[:, None] - cells) ** 2).sum(axis=2), 4)
-    for measure, value in zip(ALL, expected, strict=True):
-        assert measure(k=4).compute(evaluation) == pytest.approx(value, abs=1e-9)
-
-
-def of_rows(evaluation, rows, reference):
-    """What became of the neighbours of some rows, by ranks among a reference."""
-    whole = Trustworthiness()._ranking(evaluation)
-    found = copy(whole)
-    found.intruders, found.lost, found.shared = np.empty((3, len(rows)))
-    found.reference, found.is_whole = reference, False
-    found.pairs = Pairs(evaluation, by_products=True)
-    found._fill(rows, slice(None))
-    return found, whole
-
-
-@pytest.mark.parametrize("offset", [0, 2.0**20])
-@pytest.mark.parametrize("metric", [Euclidean, Manhattan])
-@pytest.mark.parametrize("gaps", [False, True])
-def test_drawn_samples_lose_and_share_what_they_do_among_all(metric, gaps, offset):
-    rng = np.random.default_rng(1)
-    X = rng.normal(size=(500, 3)) + offset
-    X[1::9] = X[::9]  # equally far from all others
-    if gaps:
-        X[::7, 1] = np.nan
-    som_map = SomMap.rectangle(3, 4, rng.normal(size=(12, 3)) + offset)
-    evaluation = evaluate(X, som_map, metric=metric())
-    rows, reference = np.arange(0, 500, 3), np.arange(0, 500, 4)
-    found, whole = of_rows(evaluation, rows, reference)
-    np.testing.assert_allclose(found.lost, whole.lost[np.argsort(order(evaluation))][rows])
-    np.testing.assert_allclose(found.shared, whole.shared[np.argsort(order(evaluation))][rows])
-
-
-def order(evaluation):
-    """The samples in the order of whose neurons a whole table is looked at."""
-    return np.argsort(evaluation.bmu, kind="stable")
-
-
-def test_ranks_among_some_stand_for_those_among_all():
-    rng = np.random.default_rng(2)
-    X = rng.normal(size=(900, 4))
-    evaluation = evaluate(X, SomMap.rectangle(4, 4, rng.normal(size=(16, 4))))
-    rows, found = np.arange(0, 900, 2), []
-    for _ in range(4):
-        reference = np.sort(rng.choice(900, 200, replace=False))
-        part, whole = of_rows(evaluation, rows, reference)
-        found.append(part.intruders.mean() * whole.scale)
-    true = whole.intruders[np.argsort(order(evaluation))][rows].mean() * whole.scale
-    assert np.ptp(found) > 0
-    assert np.mean(found) == pytest.approx(true, abs=0.01)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

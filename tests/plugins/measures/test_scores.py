@@ -4,13 +4,27 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import log_loss, mean_absolute_error, roc_auc_score
+from sklearn.metrics import (
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 
 from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
-from dbgsom_plugins.measures.targets import LogLoss, MeanAbsoluteError, NoveltyAuc, RocAuc
+from dbgsom_plugins.measures.prototypes import TopographicFunction, TopographicProduct
+from dbgsom_plugins.measures.targets import (
+    R2,
+    LogLoss,
+    MeanAbsoluteError,
+    NoveltyAuc,
+    RocAuc,
+    RootMeanSquaredError,
+)
 from dbgsom_plugins.metrics.norms import Euclidean
 
 
@@ -115,3 +129,38 @@ def test_the_absolute_error_is_that_of_scikit_learn(rng):
     y, answers = rng.normal(size=20), rng.normal(size=20)
     evaluation = evaluation_of(y, predictions=answers)
     assert MeanAbsoluteError().compute(evaluation) == pytest.approx(mean_absolute_error(y, answers))
+
+
+def numbers(y, predictions):
+    data = LocalEngine().over(np.zeros((4, 1)), Euclidean())
+    return Evaluation(SomMap([(0, 0)], [[0.0]]), data, y=y, predictions=predictions)
+
+
+def test_they_equal_scikit_learns(rng):
+    y = rng.normal(size=60)
+    answers = y + rng.normal(size=60)
+    evaluation = numbers(y, answers)
+    assert R2().compute(evaluation) == pytest.approx(r2_score(y, answers))
+    assert RootMeanSquaredError().compute(evaluation) == pytest.approx(
+        root_mean_squared_error(y, answers)
+    )
+
+
+@pytest.mark.parametrize(("answer", "value"), [(2.0, 1.0), (3.0, 0.0)])
+def test_equal_targets_leave_nothing_to_explain(answer, value):
+    assert R2().compute(numbers(np.full(4, 2), np.full(4, answer))) == value
+
+
+@pytest.mark.parametrize("measure", [R2, RootMeanSquaredError])
+@pytest.mark.parametrize("y", [None, np.array(list("abcd"))])
+def test_numbers_are_needed(measure, y):
+    assert measure.estimators == ("regressor",)
+    assert measure.needs_target
+    with pytest.raises(ValueError, match="needs numbers as both"):
+        measure().compute(numbers(y, np.zeros(4)))
+
+
+def test_a_single_neuron_has_no_neighbours_to_lose():
+    evaluation = numbers(None, None)
+    assert TopographicProduct().compute(evaluation) == 0
+    assert TopographicFunction().compute(evaluation) == 0
