@@ -187,7 +187,7 @@ def load(path: str | PathLike[str]) -> Any:
     except ArchiveError as error:
         raise ModelFileError(f"{path} {one_line(error)}") from error
     except UnknownNameError as error:
-        raise PluginError(f"{path} cannot be loaded here: {error}") from error
+        raise PluginError(f"{path} cannot be loaded here: {error!s:.1000}") from error
     except FileNotFoundError:
         raise ModelFileError(f"there is no model file {path}") from None
     except OSError as error:

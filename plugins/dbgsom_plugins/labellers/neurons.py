@@ -339,13 +339,19 @@ class LocalLinear(Mean):
         if not state:
             near = kernel * around.weights
             return np.asarray((near * around.values).sum(axis=1) / near.sum(axis=1))
-        mean, of_all, axes, offsets, slopes = (state[name] for name in _LEARNT)
-        X = np.asarray(around.X, np.float64)
+        learnt = [np.asarray(state[name]) for name in _LEARNT]
+        mean, of_all, axes, offsets, slopes = learnt
+        X, nearest = np.asarray(around.X, np.float64), np.asarray(around.units)
         if mean.size and not X.size and len(kernel):
             raise ValueError("linear models learnt from dense samples: give X.toarray(), not X")
+        d, k, width = X.shape[1], offsets.size, slopes.shape[1] if slopes.ndim == 2 else -1
+        shapes = [(d,), (d + 1,), (d, width), (k,), (k, width)]
+        known = [one.shape for one in learnt] == shapes
+        if not known or nearest.min(initial=0) < 0 or nearest.max(initial=-1) >= k:
+            raise ValueError("what was learnt is of other samples or neurons")
         X = X - mean
         along, mixed = X @ axes, np.zeros(len(X))
-        for column, units in zip(kernel.T, np.asarray(around.units).T, strict=True):
+        for column, units in zip(kernel.T, nearest.T, strict=True):
             answers = offsets[units]
             for axis in range(slopes.shape[1]):  # one by one: no bit depends on the rows
                 answers = answers + along[:, axis] * slopes[units, axis]

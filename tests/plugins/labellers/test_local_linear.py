@@ -90,3 +90,13 @@ def test_sample_weights_weigh():
     weights = np.array([3.0, 1.0, 0.0, 1.0, 0.5])
     evidence = LabelEvidence(**EVIDENCE, y=np.array([1.0, 2, 3, 4, 7]), weights=weights)
     assert Mean().label(evidence)[[0, 2]].tolist() == pytest.approx([1.25, 5.0])
+
+
+@pytest.mark.parametrize("name", ["offsets", "slopes", "axes", "of_all"])
+def test_models_of_other_neurons_or_samples_are_refused(name):
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    regressor = SomRegressor(epochs=3, tol=0).fit(X, X[:, 0])
+    learnt = dict(regressor._answering.state)
+    object.__setattr__(regressor._answering, "state", {**learnt, name: learnt[name][:-1]})
+    with pytest.raises(ValueError, match="of other samples or neurons"):
+        regressor.predict(X)
