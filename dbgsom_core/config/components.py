@@ -38,14 +38,14 @@ from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.guard import lookup_in_use, use_lookup
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.training.parts import (
-    USUAL_LABELLERS,
-    measure_suits,
-    why_no_grid,
-    why_no_kernel,
-    why_no_start,
-    why_not,
-    why_not_filled,
-    why_not_measured,
+    DEFAULT_LABELLERS,
+    component_problem,
+    field_problem,
+    grid_problem,
+    is_suitable_measure,
+    kernel_problem,
+    measure_problem,
+    start_problem,
 )
 
 BUILT_IN_STEPS = ("range_scale", "standardize")
@@ -151,7 +151,7 @@ class Builder:
         """Return a resolved section ``model`` with the defaults of all that it leaves out."""
         kind = str(model.get("estimator", "vq"))
         elsewhere = [key for key in GROWTH_FIELDS if model.get(key) is not None]
-        usual = {**DEFAULT_NAMES, "labeller": USUAL_LABELLERS.get(kind, "")}
+        usual = {**DEFAULT_NAMES, "labeller": DEFAULT_LABELLERS.get(kind, "")}
         full: dict[str, Any] = {}
         for key, about in ModelSettings.model_fields.items():
             if key in model:
@@ -275,7 +275,7 @@ def mismatches(root: Section, builder: Builder) -> Iterator[Finding]:
     model = root.get("model")
     model = model if isinstance(model, Section) else Section()
     estimator = model.get("estimator", "vq")
-    estimator = estimator if estimator in [*USUAL_LABELLERS] else None
+    estimator = estimator if estimator in [*DEFAULT_LABELLERS] else None
     with use_lookup(builder.registry):
         parts = {
             key: builder.valid(kind, model[key], ModelSettings.model_fields[key].default)
@@ -313,14 +313,14 @@ def _within_model(model: Section, parts: dict[str, Any]) -> Iterator[Finding]:
     )
     found: list[tuple[str | None, tuple[str, ...]]] = []
     if kernel is not None and metric is not None:
-        found.append((why_no_kernel(kernel, metric), ("kernel", "metric")))
+        found.append((kernel_problem(kernel, metric), ("kernel", "metric")))
     if growth is not None:
         if grid is not None:
-            found.append((why_no_grid(growth, grid), ("growth", "grid")))
-        found.append((why_no_start(parts.get("init"), growth), ("init",)))
+            found.append((grid_problem(growth, grid), ("growth", "grid")))
+        found.append((start_problem(parts.get("init"), growth), ("init",)))
         for key in GROWTH_FIELDS:
             if isinstance(model.get(key), (int, float, str)):
-                found.append((why_not_filled(growth, key, model[key]), (key,)))
+                found.append((field_problem(growth, key, model[key]), (key,)))
     for message, keys in found:
         written = [key for key in keys if key in model]
         if message is not None and written:
@@ -332,19 +332,19 @@ def _for_estimator(
 ) -> Iterator[Finding]:
     for key in ("labeller", "growth"):
         if parts.get(key) is not None:
-            why = why_not(key, f"'{_name(model[key], parts[key])}'", parts[key], kind)
+            why = component_problem(key, f"'{_name(model[key], parts[key])}'", parts[key], kind)
             if why is not None:
                 yield "value", ("model", key), why
     for steps, value in items_of(model.get("stopping")):
         rule = builder.valid("stopping", value)
-        why = None if rule is None else why_not_measured(rule, kind)
+        why = None if rule is None else measure_problem(rule, kind)
         if why is not None:
             yield "value", ("model", "stopping", *steps), why
     if "unlabelled" in model and kind != "classifier":
         yield "key", ("model", "unlabelled"), "is for estimator: classifier; leave it out"
     for steps, value in items_of(root.get("measures")):
         measure = None if value == "default" else builder.valid("measure", value)
-        if measure is not None and not measure_suits(measure, kind):
+        if measure is not None and not is_suitable_measure(measure, kind):
             name, suited = _name(value, measure), " or ".join(measure.estimators)
             message = f"measure '{name}' is for estimator {suited}, not for {kind}"
             yield "value", ("measures", *steps), message

@@ -38,7 +38,7 @@ from dbgsom_core.config.sections import (
 from dbgsom_core.errors import PluginError, UnknownNameError
 from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
-from dbgsom_core.training.parts import measured_by_default
+from dbgsom_core.training.parts import is_default_measure
 
 MOST_CHILDREN = 10_000
 _FIXED = ("experiment", "name", "extends", "sweep", "tracking")
@@ -336,7 +336,7 @@ def _check_decide(
         else:
             own = offered.distribution == OWN_DISTRIBUTION
             if all(
-                (own and measured_by_default(offered.load(), one.model.estimator))
+                (own and is_default_measure(offered.load(), one.model.estimator))
                 if one.measures is None
                 else name in [known for known, _ in one.measures]
                 for one in experiments

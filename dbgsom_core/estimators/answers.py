@@ -21,7 +21,7 @@ from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation, MeasureAbilities
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
 from dbgsom_core.som_map.tree import Descent
-from dbgsom_core.training.parts import measure_suits, measured_by_default
+from dbgsom_core.training.parts import is_default_measure, is_suitable_measure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -457,7 +457,7 @@ def default_measures(registry: Registry, estimator: str, has_targets: bool) -> d
             continue
         measure = offered.load()()
         lacks_target = MeasureAbilities.of(measure).needs_target and not has_targets
-        if measured_by_default(measure, estimator) and not lacks_target:
+        if is_default_measure(measure, estimator) and not lacks_target:
             chosen[offered.name] = measure
     return chosen
 
@@ -472,7 +472,7 @@ def _named_measures(registry: Registry, estimator: str, measures: Any) -> dict[s
         name = name if isinstance(name, str) else registry.name_of("measure", measure)
         if name in chosen:
             raise ValueError(f"measure {name} appears twice")
-        if not measure_suits(measure, estimator):
+        if not is_suitable_measure(measure, estimator):
             raise ValueError(f"measure {name} says nothing of a {estimator}")
         chosen[name] = measure
     return chosen

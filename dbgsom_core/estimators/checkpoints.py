@@ -107,7 +107,7 @@ class Checkpoints:
         generator = isinstance(random_state, np.random.RandomState)
         try:
             plain = [
-                [list(path), to_plain(state.plain(), arrays, "what growth remembers")]
+                [list(path), to_plain(state.to_dict(), arrays, "what growth remembers")]
                 for path, state in states.items()
             ]
         except NotPlainError as error:
@@ -141,7 +141,7 @@ class Checkpoints:
                 if header["checkpoint"] != FORMAT:
                     raise ArchiveError(f"has a format that dbgsom-core {__version__} does not read")
                 states = {
-                    tuple(map(int, path)): TrainingState.of_plain(from_plain(state, take))
+                    tuple(map(int, path)): TrainingState.from_dict(from_plain(state, take))
                     for path, state in header["states"]
                 }
                 return dict(header["facts"]), states, from_plain(header["random"], take)

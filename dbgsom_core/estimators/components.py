@@ -15,7 +15,7 @@ from dbgsom_core.interfaces.guard import error_line
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import sentences
-from dbgsom_core.training.parts import KIND_OF, Parts, why_not_filled
+from dbgsom_core.training.parts import KIND_OF, Parts, field_problem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -161,7 +161,7 @@ def _fill(growth: Any, field: str, value: Any) -> Any:
     # The strategy with an estimator's parameter as a field, of its base where it has one.
     if value is None:
         return growth
-    misfit = why_not_filled(growth, field, value)
+    misfit = field_problem(growth, field, value)
     if misfit is not None:
         raise ValueError(misfit)
     strategy, values = type(growth), dict(given_fields(growth))

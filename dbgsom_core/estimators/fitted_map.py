@@ -36,7 +36,7 @@ from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_core.training.groups import Calibration, Density
 from dbgsom_core.training.labelling import FittedLabeller, Labels, MultiOutputLabeller, Predictor
 from dbgsom_core.training.parts import FittedMetric, Parts
-from dbgsom_core.training.targets import labelled
+from dbgsom_core.training.targets import mark_labelled
 
 LEAVES = "_ended_in"  # attribute: the leaf of each training sample where these were read in blocks
 ALGORITHMS = ("mixture", "distances")
@@ -117,7 +117,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         if not self.__sklearn_is_fitted__():
             check_is_fitted(self)  # which takes as long as an answer where all is well
         parts, metric = self._parts, self._metric.abilities
-        opened = parts.at_engine.opened
+        opened = parts.engine_abilities.opened
         X = check_samples(self, X, metric.handles, reset=False, opened=opened)
         return parts.over(X, metric)
 
@@ -263,7 +263,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             data=data,
             y=y,
             predictions=predictions,
-            labelled=labelled(y, None, ()) if classes else None,
+            labelled=mark_labelled(y, None, ()) if classes else None,
             seed=seed,
             novelty_of=lambda data: -self._scores(data),
         )

@@ -45,17 +45,17 @@ from dbgsom_core.interfaces.engine import at_work
 from dbgsom_core.interfaces.guard import own_error_names
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.callbacks import callback_notifier
-from dbgsom_core.training.fit import check_goes_on, fit_map
-from dbgsom_core.training.groups import Calibration, followed_by
+from dbgsom_core.training.fit import check_continues, fit_map
+from dbgsom_core.training.groups import Calibration, append_clusters
 from dbgsom_core.training.parts import (
     KIND_OF,
     Parts,
-    check_suits,
-    fitted,
-    reads_target,
+    check_compatible,
+    find_target_reader,
+    fit_metric,
 )
 from dbgsom_core.training.state import SETTINGS, FitTask
-from dbgsom_core.training.targets import Target, class_labels
+from dbgsom_core.training.targets import Target, encode_classes
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -155,8 +155,8 @@ class GrowingMap(FittedMap, BaseEstimator):
                 raise ValueError(f"{name} must be {needed}, not {getattr(self, name)!r}")
         Checkpoints.of(self.checkpoint)
         parts = self.parts(X)
-        check_suits(parts, self._kind)
-        reader = reads_target(parts)
+        check_compatible(parts, self._kind)
+        reader = find_target_reader(parts)
         if reader is not None and y is None:
             raise ValueError(f"{reader} needs class labels: give y to fit")
         return parts
@@ -238,14 +238,14 @@ class GrowingMap(FittedMap, BaseEstimator):
         target = self._target(parts, X, y, goes_on, classes)
         everything = target
         if goes_on and target is not None:
-            everything = followed_by(target, self._memory)
+            everything = append_clusters(target, self._memory)
         calibration = self._fit(parts, X, everything, sample_weight, goes_on=goes_on)
         self._take_target(X, target, everything, calibration)
         return self
 
     def _target(self, parts: Parts, X: Any, y: Any, goes_on: bool, classes: Any) -> Target | None:
         """Return the targets of samples X, those that the parts can use."""
-        return None if y is None or reads_target(parts) is None else class_labels(X, y)
+        return None if y is None or find_target_reader(parts) is None else encode_classes(X, y)
 
     def _take_target(
         self, X: Any, target: Target | None, everything: Target | None, calibration: Mask | None
@@ -254,7 +254,7 @@ class GrowingMap(FittedMap, BaseEstimator):
 
     def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
         handles = MetricAbilities.of(parts.metric).handles
-        least, opened = LEAST_SAMPLES if reset else 1, parts.at_engine.opened
+        least, opened = LEAST_SAMPLES if reset else 1, parts.engine_abilities.opened
         return check_samples(self, X, handles, reset=reset, least=least, opened=opened)
 
     def _fit(
@@ -280,7 +280,7 @@ class GrowingMap(FittedMap, BaseEstimator):
                     f"warm_start goes on from a map of {columns} features, and X has {X.shape[1]}; "
                     "fit a new estimator, or set warm_start=False"
                 )
-            check_goes_on(start, self._metric.metric, parts, self.grid)
+            check_continues(start, self._metric.metric, parts, self.grid)
         weights = check_weights(X, sample_weight, least)
         held = held_out(X.shape[0], self.calibration, parts.stopping, least)
         masks = [~mask for mask in held if mask is not None]
@@ -299,7 +299,7 @@ class GrowingMap(FittedMap, BaseEstimator):
                 self.sizes_tried_, parts = choose_size(
                     self, parts, trained, its_target, its_weights
                 )
-            self._metric = fitted(parts.metric, trained, its_weights)
+            self._metric = fit_metric(parts.metric, trained, its_weights)
 
         def unseen(mask: Mask | None) -> tuple[Samples, Target | None] | None:
             # Held out samples that weigh something.

@@ -67,8 +67,8 @@ from dbgsom_core.tables import Columns
 from dbgsom_core.training.fit import FittedState
 from dbgsom_core.training.groups import Density, MicroClusters
 from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
-from dbgsom_core.training.parts import LOOP, PARTS, restored
-from dbgsom_core.training.state import record_of
+from dbgsom_core.training.parts import KIND_OF, PARTS, TRAINING_PARTS, restore_metric
+from dbgsom_core.training.state import parse_record
 
 Model = TypeVar("Model")
 
@@ -328,8 +328,8 @@ def _plain_param(name: str, value: Any) -> Any:
         return int(value) if isinstance(value, (int, np.integer)) else None
     if name == "stopping" and isinstance(value, (list, tuple)):
         return [_plain_param(name, rule) for rule in value]
-    is_built = name in LOOP and isinstance(value, (str, Mapping, Component))
-    return component_spec(LOOP[name], value) if is_built else value
+    is_built = name in TRAINING_PARTS and isinstance(value, (str, Mapping, Component))
+    return component_spec(KIND_OF[name], value) if is_built else value
 
 
 def _write_part(kind: str, part: Component) -> dict[str, Any]:
@@ -390,9 +390,9 @@ def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
     if (hits < 0).any() or not all(map(len, tree.live(hits))):
         raise ArchiveError("holds a map in which no neuron has won a sample")
     estimator.sizes_tried_ = ()
-    _take_map(estimator, som_map, tree, tuple(map(record_of, stored["history"])))
+    _take_map(estimator, som_map, tree, tuple(map(parse_record, stored["history"])))
     estimator._parts = estimator.check_parts(())
-    estimator._metric = restored(estimator._parts.metric, _read_state(stored, "metric", take))
+    estimator._metric = restore_metric(estimator._parts.metric, _read_state(stored, "metric", take))
     calls, features, columns = estimator._metric.abilities, sizes["F"], sizes["D"]
     _check_clusters(estimator._memory, tree.weights)
     estimator._density = Density.of(estimator._memory, tree.weights, calls)
@@ -512,7 +512,9 @@ def _fitted_labeller(
     states = MultiOutputLabeller.states(state, len(outputs)) if outputs else [state]
     for clusters, learnt in zip(outputs or [estimator._memory], states, strict=True):
         _check_clusters(clusters, prototypes)
-        fitted = FittedLabeller.over(labeller, clusters, prototypes, calls, classes, learnt)
+        fitted = FittedLabeller.from_clusters(
+            labeller, clusters, prototypes, calls, classes, learnt
+        )
         if classes is not None:  # labellers count by codes in compiled loops
             codes, labels = fitted.values, clusters.labels[clusters.labelled]
             if codes.max() >= len(classes) or (classes[codes] != labels).any():

@@ -112,7 +112,7 @@ def plan_of(
     It trains for about so many ``seconds``, in this process, and leaves the estimator as it was.
     """
     parts = estimator.parts(X)
-    engine, growing = parts.at_engine, parts.growing
+    engine, growing = parts.engine_abilities, parts.growing
     elsewhere = engine.session is not None
     params = estimator.get_params(deep=False) | {"checkpoint": None, "verbose": 0}
     if elsewhere:  # no cluster is started for an estimate

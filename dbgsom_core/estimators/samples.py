@@ -47,7 +47,7 @@ def check_samples(
     if table is not None:
         if len(table) < least:
             raise ValueError(f"X has {len(table)} samples, while a minimum of {least} is required")
-        bad = table.finite_or_where(block_rows(table, _BLOCK_BYTES))
+        bad = table.first_non_finite(block_rows(table, _BLOCK_BYTES))
         if bad is not None:
             raise ValueError(
                 f"X holds a value that is missing or infinite, in row {bad[0]}, column {bad[1]} "
@@ -91,7 +91,7 @@ def check_samples(
         return X
     if may_miss and len(empty := np.flatnonzero(np.isnan(X).all(axis=1))):
         rows = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
-        raise ValueError(f"nothing is observed in row {rows} of X: leave such samples out")
+        raise ValueError(f"all values are missing in row {rows} of X: leave such samples out")
     return np.asarray(X)
 
 

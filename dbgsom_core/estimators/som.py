@@ -24,7 +24,7 @@ from dbgsom_core.estimators.model_file import storable
 from dbgsom_core.estimators.samples import Mask, is_number
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.targets import Target, class_labels, labelled
+from dbgsom_core.training.targets import Target, encode_classes, mark_labelled
 
 
 @storable
@@ -253,7 +253,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
 
     def _target(self, parts: Parts, X: Any, y: Any, goes_on: bool, classes: Any) -> Target | None:
         learned = self.classes_ if goes_on else None if classes is None else np.unique(classes)
-        target = class_labels(X, y, self.unlabelled, learned)
+        target = encode_classes(X, y, self.unlabelled, learned)
         if classes is not None:
             target = target.with_classes(classes)
         return target.with_classes(self.classes_) if goes_on else target
@@ -273,7 +273,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         )
         if y is None:
             return evaluation
-        return replace(evaluation, labelled=labelled(y, self.unlabelled, self.classes_))
+        return replace(evaluation, labelled=mark_labelled(y, self.unlabelled, self.classes_))
 
     @by_rows
     def predict_proba(self, X: Any) -> NDArray[np.float64]:

@@ -207,13 +207,13 @@ class Evaluation:
         """
         import numpy as np
 
-        from dbgsom_core.engine.loops import won_squares  # numba is slow to import
+        from dbgsom_core.engine.loops import square_sums  # numba is slow to import
 
         if (offsets := self.offsets) is None:
             return None
         prototypes, squares = self.som_map.prototypes, np.square(self.distance)
         sums = np.bincount(self.bmu, squares, len(prototypes)).astype(np.float64)
-        return won_squares(prototypes, self.hits, sums, offsets)
+        return square_sums(prototypes, self.hits, sums, offsets)
 
     @cached_property
     def prototype_distances(self) -> NDArray[np.float64]:

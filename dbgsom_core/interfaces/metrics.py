@@ -130,8 +130,8 @@ class MetricAbilities(MetricCalls, Abilities):
         """Find out what a component can do; what was found out already is returned as it is."""
         if isinstance(component, cls):
             return component
-        judge = None if is_own(component) else partial(check_loop, component)
-        found = super().of(component, name=type(component).__name__, judge=judge, **known)
+        validate = None if is_own(component) else partial(check_loop, component)
+        found = super().of(component, name=type(component).__name__, validate=validate, **known)
         if found.scalar_params is not None:
             return found
         return replace(found, scalar_params=partial(_numbers, component))
@@ -169,10 +169,10 @@ class MetricAbilities(MetricCalls, Abilities):
 
     def check_geometry(self, X: NDArray[Any]) -> None:
         """Raise UnfitError where prepared samples are not as far apart as ``geometry`` says."""
-        if self.judge is not None and self.is_euclidean:
+        if self.validate is not None and self.is_euclidean:
             from dbgsom_core.interfaces.validation import euclidean  # numpy is slow to import
 
-            self.judge(euclidean, self, X)
+            self.validate(euclidean, self, X)
 
 
 def check_loop(metric: Component, loop: Callable[..., Any], *given: Any) -> Any:

@@ -34,7 +34,7 @@ from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import runs_folder, session
 from dbgsom_core.runs.folder import RunFiles, StoredRun
 from dbgsom_core.runs.stored_runs import check_not_running, interrupted_run, is_complete
-from dbgsom_core.training.parts import USUAL_LABELLERS, check_suits
+from dbgsom_core.training.parts import DEFAULT_LABELLERS, check_compatible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -374,7 +374,7 @@ def check_experiment(experiment: Experiment) -> None:
     kind = experiment.model.estimator
     params: dict[str, Any] = {
         **DEFAULT_NAMES,
-        "labeller": USUAL_LABELLERS[kind],
+        "labeller": DEFAULT_LABELLERS[kind],
         "schedule": None,
         "stopping": None,
         "spreading_factor": None,
@@ -383,7 +383,7 @@ def check_experiment(experiment: Experiment) -> None:
         "engine": experiment.engine,
     }
     with estimator_errors_located(experiment):
-        check_suits(build_parts(params), kind)
+        check_compatible(build_parts(params), kind)
     if any(step.params or ":" in step.name for step in experiment.prepare):
         from dbgsom_core.runs.prepare import make_steps
 

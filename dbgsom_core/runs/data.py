@@ -26,7 +26,7 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps
 from dbgsom_core.tables.safe_files import exists
-from dbgsom_core.training.targets import class_labels
+from dbgsom_core.training.targets import encode_classes
 
 Rows = NDArray[np.intp]
 
@@ -228,7 +228,7 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
         return f"row {row} (from 0), column {called(column)} first{more}"
 
     if isinstance(X, BlockTable):
-        bad = X.finite_or_where(block_rows(X, _BLOCK_BYTES))
+        bad = X.first_non_finite(block_rows(X, _BLOCK_BYTES))
         if bad is not None:
             yield (
                 f"holds a value that is missing or infinite, in row {bad[0]} (from 0), column "
@@ -266,7 +266,7 @@ def _has_classes(experiment: Experiment, y: NDArray[Any] | None) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the fit says it
-            class_labels(y, y, unlabelled)
+            encode_classes(y, y, unlabelled)
     except ValueError as error:
         if "no sample has a class label" not in str(error):
             raise DataError(f"data set '{experiment.data_called}': {error}") from error

@@ -76,7 +76,7 @@ from dbgsom_core.runs.results import (
 )
 from dbgsom_core.runs.stored_runs import RunLock, check_same, claim, mark_killed_runs
 from dbgsom_core.tables.safe_files import to_disk
-from dbgsom_core.training.parts import fitted, why_no_start
+from dbgsom_core.training.parts import fit_metric, start_problem
 
 log = private_logger("dbgsom")
 
@@ -191,10 +191,10 @@ def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
     with estimator_errors_located(experiment):
         parts = estimator.check_parts(fold.train.y)
         make_estimator(experiment)._checked(fold.train.X, parts, reset=True)
-        metric = fitted(parts.metric, fold.train.X)
+        metric = fit_metric(parts.metric, fold.train.X)
         samples = parts.over(fold.train.X, metric.abilities)
         samples.check_varies()
-        misfit = why_no_start(parts.init, parts.growth, samples.X.shape[1])
+        misfit = start_problem(parts.init, parts.growth, samples.X.shape[1])
         if misfit is not None:
             raise ValueError(misfit)
     for name, step in fold.steps:

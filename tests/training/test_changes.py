@@ -104,7 +104,7 @@ def test_children_of_the_dead_are_those_of_their_parents():
         ([Death(row) for row in range(6)], "every neuron dies"),
         ([Insert(0, 5)], "not linked along one"),
         ([Insert(0, 1), Death(0)], "the only one"),
-        ([Death(1), Death(4)], "take the map apart"),
+        ([Death(1), Death(4)], "disconnect the map"),
         ([Death(1), Birth((0, 2), [0.0, 0.0], 1)], "no living parent"),
     ],
 )
@@ -134,7 +134,7 @@ class Steps(Component):
 
 def test_a_strategy_that_may_not_take_the_map_apart_is_named(iris):
     fit = SomVQ(growth=Steps(steps={3: [Death(0), Death(3)]}), epochs=8, tol=0).fit
-    with pytest.raises(ComponentError, match="growth Steps: the deaths and moves take the map apa"):
+    with pytest.raises(ComponentError, match="growth Steps: the deaths and moves disconnect"):
         fit(iris[0])
 
 
