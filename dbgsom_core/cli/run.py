@@ -183,7 +183,7 @@ def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[s
     if not stored_runs.is_complete(stored, loaded):
         stored_runs.check_not_running(stored)
         return _run_loaded(loaded, registry, stored, how)
-    stored_runs.finish_off(stored, experiments[0].tracking)
+    stored_runs.clean_up_finished(stored, experiments[0].tracking)
     click.echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
     if not output.quiet:
         if stored.kind == "sweep":

@@ -1,4 +1,4 @@
-"""Components from their sections, and whether they go together, checked without reading data."""
+"""Components built from their sections, and checks of compatibility before data is read."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _MAY_REPEAT = (STEP, "stopping", "tracker")
 
 @dataclass(frozen=True)
 class PrepareStep:
-    """One step before training."""
+    """A prepare step."""
 
     name: str  # of a built-in step or of a plugin, or ``module:Class``
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class PrepareStep:
 
 @dataclass(frozen=True)
 class Built:
-    """A component, its name, the section that it came from, and the names of nested ones."""
+    """A component, its name, its section, and the names of nested components."""
 
     name: str
     component: Any
@@ -81,7 +81,7 @@ class Built:
 
 
 class Builder:
-    """Builds the components of configurations; what was built once is not built again.
+    """Builder of the components of configurations, with a cache.
 
     Each method that builds raises a ValidationError as `reject` does, and a `PluginError` where
     the plugin that offers a component is broken or ambiguous.
@@ -92,7 +92,7 @@ class Builder:
         self._known: dict[tuple[str, str], Built | ValidationError] = {}
 
     def built(self, mark: ComponentOf, value: Any) -> Any:
-        """Return what a marked key holds: a `Built`, a list of such, a word, or None."""
+        """Return the value of a marked key: a `Built`, a list of these, a word, or None."""
         if value is None and (mark.optional or mark.several):
             return [] if mark.several else None
         if not mark.several:
@@ -113,7 +113,7 @@ class Builder:
         return reject(findings) if findings else found
 
     def component(self, kind: str, value: Any, default: str | None = None) -> Built:
-        """Return the component of a kind that a name or a section means.
+        """Return the component of a kind, given as a name or a section.
 
         A section without a name changes fields of the ``default``.
         """
@@ -131,14 +131,14 @@ class Builder:
         return found
 
     def valid(self, kind: str, value: Any, default: str | None = None) -> Any:
-        """Return the component itself, or None where its section has mistakes."""
+        """Return the component, or None where its section is invalid."""
         try:
             return self.component(kind, value, default).component
         except ValidationError:
             return None
 
     def written(self, built: Built, elsewhere: Collection[str] = ()) -> dict[str, Any]:
-        """Return the section that builds a component again, all of its fields filled in.
+        """Return the section that builds a component, with all fields.
 
         Fields that the estimator fills, ``elsewhere``, stand there only where they were given.
         """
@@ -148,7 +148,7 @@ class Builder:
         return written
 
     def complete(self, model: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a resolved section ``model`` with the defaults of all that it leaves out."""
+        """Return a resolved section ``model`` with defaults of missing keys."""
         kind = str(model.get("estimator", "vq"))
         elsewhere = [key for key in GROWTH_FIELDS if model.get(key) is not None]
         usual = {**DEFAULT_NAMES, "labeller": DEFAULT_LABELLERS.get(kind, "")}
@@ -236,7 +236,7 @@ def _named(kind: str, value: Any, default: str | None) -> Section:
 def _written_down(
     component: BaseModel, elsewhere: Collection[str], names: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the fields that build an equal component again: all of them where that works.
+    """Return the fields that build an equal component: all of them where possible.
 
     A class may forbid a knob that its other fields leave idle, even at its default; such defaults
     are left out. ``names`` are those that nested components were given.
@@ -268,7 +268,7 @@ def _written_down(
 
 
 def mismatches(root: Section, builder: Builder) -> Iterator[Finding]:
-    """Yield what does not go together in a configuration whose references are filled.
+    """Yield incompatibilities in a configuration whose references are filled.
 
     Parts with mistakes of their own are left out: these are found elsewhere.
     """

@@ -112,8 +112,8 @@ def test_a_model_whose_plugin_is_gone_says_what_its_file_claims(site):
     read = f"from dbgsom_core.persistence import load; load({str(folder / 'model.npz')!r})"
     site.python("-c", read)
     gone = site.python("-c", read, code=1, DBGSOM_NO_PLUGINS="1").stderr
-    assert "the model needs kernel 'good_one', which cannot be had here" in gone
-    assert "the file claims that it came with dbgsom-good 1.0" in gone
+    assert "the model needs kernel 'good_one', which is not available" in gone
+    assert "the file claims that it is from dbgsom-good 1.0" in gone
     assert "install dbgsom-good" not in gone
     environment = json.loads((folder / "environment.json").read_text())
     kernel = next(one for one in environment["components"] if one["kind"] == "kernel")

@@ -360,4 +360,4 @@ def test_names_that_mean_no_run_are_told(room):
     assert "is no run folder and no configuration" in told
     assert f"did you mean '{folder.name}'?" in told
     RunFiles(folder).config.unlink()
-    assert "start it anew" in room.dbgsom("run", "--resume", folder.name, code=2)
+    assert "start a new one" in room.dbgsom("run", "--resume", folder.name, code=2)

@@ -172,5 +172,5 @@ def test_a_file_that_says_nothing_of_parts_may_hold_none(tmp_path, iris):
     made.save(tmp_path / "m.npz")
     assert load(tmp_path / "m.npz").som_map_.is_apart
     made.som_map_.is_apart = False
-    with pytest.raises(ModelFileError, match="neurons that nothing links"):
+    with pytest.raises(ModelFileError, match="neurons that are not linked"):
         made.save(tmp_path / "m.npz")

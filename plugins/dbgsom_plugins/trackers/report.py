@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import Html, MapView, Ranking, Run, RunResult, as_label
-from dbgsom_core.runs.compare import in_digits, value_of
+from dbgsom_core.runs.compare import to_digits, value_of
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def reading(name: str, value: float) -> str:
         words = next(sentence for least, sentence in words if value >= least)
     often = next(words for least, words in _OFTEN if value >= least)
     value = _SCALES.get(name, float)(value)
-    shown = {"percent": _percent(value), "number": in_digits(value, 4), "digits": f"{value:.2g}"}
+    shown = {"percent": _percent(value), "number": to_digits(value, 4), "digits": f"{value:.2g}"}
     return words.format(often=often, **shown)
 
 
@@ -242,7 +242,7 @@ def _figure(file: str, content: bytes) -> dict[str, str]:
 def _value(mean: float | None, deviation: float | None = None) -> str:
     if mean is None:
         return ""
-    return in_digits(mean, 4) if deviation is None else value_of(mean, deviation)
+    return to_digits(mean, 4) if deviation is None else value_of(mean, deviation)
 
 
 def _main_measures(measures: Mapping[str, float]) -> list[tuple[str, str, str]]:
@@ -321,7 +321,7 @@ def _macros(template: str) -> Any:
     def finalize(value: Any) -> str:
         if isinstance(value, Markup):
             return value
-        text = "" if value is None else in_digits(value, 4) if isinstance(value, float) else value
+        text = "" if value is None else to_digits(value, 4) if isinstance(value, float) else value
         is_markdown = template == "report.md"
         return Markup(as_markdown(text)) if is_markdown else as_label(text, sys.maxsize - 1)
 

@@ -260,7 +260,7 @@ def test_a_run_is_not_finished_while_something_of_it_is_missing(make_run, result
     observer.dbgsom_run_started(run)
     observer.keep(run, result)
     (run.folder / "model.npz").unlink()
-    with pytest.raises(DbgsomError, match=r"model.npz was removed by somebody else"):
+    with pytest.raises(DbgsomError, match=r"model.npz was removed by another process"):
         observer.dbgsom_run_finished(run, replace(result, figures={}))
     assert read_run(run.folder).status == "running"
 
