@@ -196,7 +196,7 @@ def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[s
 
 
 class _ResumeHint:
-    """Context and callback that prints how to go on with a run, or sweep, that is interrupted."""
+    """Context and callback that prints how to resume an interrupted run or sweep."""
 
     _run: Run | None = None
 
@@ -247,7 +247,7 @@ def _print_paths(folder: Path, tracking: Tracking) -> None:
 
 
 def _shell_name(folder: Path) -> str:
-    """Return how a command names a run: by its id where that is found, else by its folder."""
+    """Return the name of a run for commands: its id where it can be found, or its folder."""
     found = stored_runs.find_folder(folder.name, Path("runs"))
     known = found is not None and found.absolute() == folder.absolute()
     return folder.name if known else shell_word(str(folder))
@@ -292,7 +292,7 @@ def _print(text: str) -> None:
 
 
 class TextDisplay:
-    """Prints a line when a run starts, every two seconds (every epoch with -v), and at its end."""
+    """Display of a line at a run's start, every two seconds (every epoch with -v), at its end."""
 
     def __init__(self, runs: int, bar: Any = None) -> None:
         self._runs, self._begun, self._bar = runs, 0, bar

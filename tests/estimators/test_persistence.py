@@ -102,7 +102,9 @@ def test_what_nobody_could_load_is_refused_before_anything_is_written(tmp_path, 
         FittedModel((("log", code),), vq).save(tmp_path / "m.npz")
     narrow = make_step("standardize", {}).fit(iris[0])
     narrow.mean_ = narrow.mean_[:2]
-    with pytest.raises(ModelFileError, match=r"could not be loaded: .* step 'x' that cannot be used"):
+    with pytest.raises(
+        ModelFileError, match=r"could not be loaded: .* step 'x' that cannot be used"
+    ):
         FittedModel((("x", narrow),), vq).save(tmp_path / "m.npz")
     vq.leaf_labels_ = vq.leaf_labels_[:-1]
     with pytest.raises(ModelFileError, match=r"could not be loaded: .* leaf_labels_ must be"):

@@ -93,7 +93,7 @@ _SCALES: Mapping[str, Callable[[float], float]] = {  # of the value in its sente
 
 
 def reading(name: str, value: float) -> str:
-    """Return what the value of a measure says; nothing for a measure that is not built in."""
+    """Return a reading of a built-in measure's value; empty for other measures."""
     name = name.rpartition("/")[2]
     words = _READINGS.get(name, "")
     if not math.isfinite(value) or not words:
@@ -118,7 +118,7 @@ def _percent(share: float) -> str:
 
 
 def remarks(view: MapView, measures: Mapping[str, float]) -> list[str]:
-    """Return sentences on where the map is weak, with the neurons that it concerns."""
+    """Return sentences on weak regions of the map, with their neurons."""
     evaluation, som_map, hits = view.evaluation, view.evaluation.som_map, view.evaluation.hits
     found, mistakes = _answer_remarks(view, measures)
     live = int(np.count_nonzero(hits))
@@ -188,7 +188,7 @@ def report_content(
     config: str = "",
     artifacts: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return what the report of a finished run or sweep says, for `render`.
+    """Return the content of the report of a finished run or sweep, for `render`.
 
     ``figures`` are contents by the names of their files, ``artifacts`` paths within the folder.
     ``config`` is the configuration as text, without secrets.
@@ -300,7 +300,7 @@ def _ranking_tables(rankings: Sequence[Ranking]) -> list[Table]:
 
 
 def _winner(ranking: Ranking, among: Sequence[Ranking]) -> tuple[str, str, str, str]:
-    """Return on what a variant is best, its name, what decides, and how sure that is."""
+    """Return data set, best variant, ranking measure and significance."""
     best, measure = ranking.best, ranking.measures[0]
     rest = _value(best.measures.get(measure), best.spread.get(measure))
     rest += f", the mean of {len(best.runs)} runs" if len(best.runs) > 1 else ""

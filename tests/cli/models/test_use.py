@@ -86,7 +86,7 @@ def test_training_rows_are_left_out_where_they_have_changed(shop, told, new, run
         out, err = told("explain", "fruit", "new.csv", "--row", "0")
     finally:
         (shop / "fruit.csv").write_text(before)
-    assert "not what it was" in err
+    assert "data changed since" in err
     assert "most like it" not in out
 
 
