@@ -152,7 +152,7 @@ class FileTable(BlockTable):
                 raise self._unreadable(error) from error
             if count == 0:
                 raise self.failure(
-                    f"{self.path} ends before its last row: it is truncated, write it again"
+                    f"{self.path} ends before its last row: it is cut short, write it again"
                 )
             done += count
         if self._size_and_time() != self._before:
