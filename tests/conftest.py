@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 from unittest import mock
 
 import matplotlib as mpl
@@ -52,8 +52,7 @@ def logs_are_heard():
     logger.setLevel(logging.NOTSET)
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a command leaves at the terminal."""
 
     code: int
@@ -81,6 +80,25 @@ def called():
         return Answer(ended.value.code or 0, out.getvalue(), err.getvalue())
 
     return call
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """Return an MLflow store without runs, made once: that takes seconds."""
+    from filelock import FileLock
+
+    from dbgsom_plugins.trackers.mlflow.store import quiet
+
+    store = tmp_path_factory.getbasetemp() / "empty.db"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        store = store.parents[1] / "empty.db"
+    with FileLock(store.with_suffix(".lock")):
+        if not store.exists():
+            with quiet():
+                from mlflow import MlflowClient
+
+                MlflowClient(f"sqlite:///{store}").search_experiments()
+    return store
 
 
 @pytest.fixture(scope="session")

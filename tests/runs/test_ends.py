@@ -117,7 +117,7 @@ def test_signals_that_the_shell_ignores_stay_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize("number", ["SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2"])
+@pytest.mark.parametrize("number", ["SIGHUP", "SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2"])
 def test_every_signal_that_would_end_the_process_is_heard(number, sent):
     with pytest.raises(Interrupted, match=number):
         sent(getattr(signal, number))

@@ -51,11 +51,11 @@ CONFIG = {
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory, empty_database):
+def stored(tmp_path_factory, empty_store):
     """A run on a table, with its model in MLflow."""
     folder = tmp_path_factory.mktemp("models")
     (folder / "fruit.csv").write_text(TABLE)
-    shutil.copy(empty_database, folder / "mlflow.db")
+    shutil.copy(empty_store, folder / "mlflow.db")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     with pytest.MonkeyPatch.context() as patched, quiet():
         patched.chdir(folder)
