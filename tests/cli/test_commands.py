@@ -13,6 +13,8 @@ from dbgsom_core.cli import cli
 from dbgsom_core.cli.console import OutputClosedError
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, PluginError
 
+pytestmark = pytest.mark.one_version
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 HEAVY = ("numba", "sklearn", "mlflow", "matplotlib", "scipy", "pandas", "pyarrow")
 LIGHT = [

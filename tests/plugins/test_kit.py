@@ -15,6 +15,8 @@ from dbgsom_core.testing.kit import check_offer, run_check
 sys.path.insert(0, str(Path(__file__).parent))
 import faulty
 
+pytestmark = pytest.mark.one_version
+
 pytest_plugins = ["pytester"]
 
 

@@ -8,6 +8,8 @@ from dbgsom_core.errors import PluginError
 from dbgsom_core.persistence import load
 from dbgsom_core.plugins.doctor import run_isolated
 
+pytestmark = pytest.mark.one_version
+
 KERNEL = """
 import numpy as np
 from dbgsom_core.api import KernelComponent, hookimpl
@@ -22,6 +24,7 @@ def dbgsom_kernels():
 """
 CROWD = {
     "broken": "raise RuntimeError('no luck today')\n",
+    "leaves": "raise SystemExit(9)\n",
     "old": KERNEL.replace("VERSION = 1", "VERSION = 0") % "'old'",
     "slow": "import time; time.sleep(0.25)\n" + KERNEL % "'lazy'",
     "here": KERNEL % "'flat'",
@@ -31,6 +34,7 @@ CROWD = {
 }
 FOUND = [
     ("broken", "broken", "RuntimeError: no luck today"),
+    ("broken", "leaves", "SystemExit: 9"),
     ("api version", "old", "plugin API 0, this dbgsom-core supports 1; upgrade that plugin"),
     ("slow", "slow", "s at every start"),
     ("clash", "here", "write 'dbgsom-here:flat'"),
@@ -55,7 +59,7 @@ def test_everything_else_works_and_each_is_named(site, unisolated):
     listed = json.loads(site.dbgsom("plugins", "list", "--json").out)
     plugins = {one["distribution"]: one for one in listed["plugins"]}
     broken = {name for name, one in plugins.items() if one["status"] == "broken"}
-    assert broken == {"dbgsom-broken", "dbgsom-old"}
+    assert broken == {"dbgsom-broken", "dbgsom-leaves", "dbgsom-old"}
     assert "dbgsom_broken.py" in plugins["dbgsom-broken"]["details"]
     status = {(one["distribution"], one["name"]): one["status"] for one in listed["components"]}
     assert status["dbgsom-core", "gaussian"] == "ok"
@@ -126,10 +130,10 @@ def test_a_model_whose_plugin_is_gone_says_what_its_file_claims(site):
 
 def test_an_import_that_ends_the_process_is_named_and_the_rest_is_examined(site):
     site.write("dbgsom-ends", "import os; os._exit(0)\n")
-    site.write("dbgsom-leaves", "raise SystemExit(9)\n")
-    done = site.dbgsom("plugins", "doctor", code=3).out
-    assert "broken: ends of dbgsom-ends 1.0: ended the process (exit code 0) when it was" in done
-    assert "broken: leaves of dbgsom-leaves 1.0: SystemExit: 9" in done
+    done = site.dbgsom("plugins", "doctor", "--json", code=3).out
+    (found,) = json.loads(done)
+    assert (found["problem"], found["distribution"]) == ("broken", "dbgsom-ends")
+    assert "ended the process (exit code 0) when it was imported" in found["message"]
 
 
 WORK = """

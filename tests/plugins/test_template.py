@@ -12,6 +12,8 @@ import pytest
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.template import render, template_folder
 
+pytestmark = pytest.mark.one_version
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -40,6 +40,8 @@ from dbgsom_core.runs.stored_runs import (
 )
 from dbgsom_core.tables.safe_files import sweep, write_atomically
 
+pytestmark = pytest.mark.one_version
+
 CONFIG = """\
 experiment: ends
 dataset: iris
