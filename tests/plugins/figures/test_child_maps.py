@@ -22,7 +22,7 @@ DEEP = Hierarchical(base=BASE, tau_2=0.004, min_samples=10)
 
 @pytest.fixture(scope="module")
 def views(digits):
-    X, y = (one[:600] for one in digits)
+    X, y = digits
     fitted = (
         SomVQ(growth=DEEP, epochs=20).fit(X),
         SomClassifier(growth=DEEP, epochs=20).fit(X, y),
