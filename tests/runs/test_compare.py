@@ -32,6 +32,8 @@ from dbgsom_core.runs.pipeline import prepare_run
 from dbgsom_core.runs.ranking import find_criterion
 from dbgsom_core.runs.sweep import Leaderboard
 
+pytestmark = pytest.mark.one_version
+
 BUBBLE = {"kernel": {"name": "bubble", "start": None, "end": None, "decay": "exponential"}}
 GAUSSIAN = {"kernel": {"name": "gaussian", "start": None, "end": None, "decay": "exponential"}}
 FOLDS = {"folds": 5}
