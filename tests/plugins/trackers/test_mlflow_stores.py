@@ -32,6 +32,7 @@ MLflow(uri=sys.argv[2]).mirror(pathlib.Path(sys.argv[1]))
 """
 
 
+@pytest.mark.one_version
 def test_a_process_that_is_killed_while_it_makes_the_store_harms_nobody(
     make_run, play, tmp_path, connect
 ):
@@ -90,6 +91,7 @@ def test_no_global_state_of_mlflow_is_changed(uri, make_run, play, monkeypatch):
         mlflow.set_tracking_uri(None)
 
 
+@pytest.mark.one_version
 def test_processes_that_meet_a_fresh_store_at_once_all_succeed(make_run, play, tmp_path, connect):
     folders = []
     for number in (1, 2):
