@@ -26,6 +26,8 @@ from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.prepare import RangeScaler
 from dbgsom_plugins.trackers.mlflow.store import quiet
 
+pytestmark = pytest.mark.one_version
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
