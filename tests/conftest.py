@@ -28,7 +28,11 @@ for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
 
 # Compiled loops make the first example slow; examples stay the same from run to run.
 settings.register_profile(
-    "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("repeatable")
 

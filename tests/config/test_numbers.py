@@ -19,6 +19,7 @@ WHERE = {
     "tracker": "tracking",
     "engine": "engine",
 }
+REGISTRY = Registry.discover(own_only=True)
 SMALL = "experiment: x\ndataset: iris\n"
 
 
@@ -36,9 +37,8 @@ def fields():
         for name, schema in settings.model_json_schema()["properties"].items():
             if is_number(schema):
                 yield f"{prefix}{name}={{}}"
-    registry = Registry.discover(own_only=True)
     for kind, where in WHERE.items():
-        for offered in registry.offered(kind):
+        for offered in REGISTRY.offered(kind):
             for name, schema in offered.load().model_json_schema()["properties"].items():
                 if is_number(schema):
                     yield f"{where}={{{{name: {offered.name}, {name}: {{}}}}}}"
@@ -48,10 +48,9 @@ def fields():
 def test_a_number_that_nothing_can_hold_is_refused(field, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.yaml").write_text(SMALL)
-    registry = Registry.discover(own_only=True)
     for number in HUGE:
         with pytest.raises(ConfigError) as caught:
-            load_experiment("run.yaml", [field.format(number)], registry)
+            load_experiment("run.yaml", [field.format(number)], REGISTRY)
         assert f"--set {field.format(number)}: " in str(caught.value)
 
 

@@ -26,6 +26,11 @@ def model():
     return SomClassifier(max_neurons=20, epochs=10).fit(X, Y)
 
 
+@pytest.fixture(scope="module")
+def stability(model):
+    return model.stability(X, Y, n=2)
+
+
 @pytest.fixture(autouse=True)
 def no_figure_stays_open():
     yield
@@ -33,8 +38,8 @@ def no_figure_stays_open():
 
 
 @pytest.mark.parametrize("kind", sorted(set(get_registry().names("figure")) - OF_SWEEPS))
-def test_every_figure_is_drawn_with_samples_and_most_without(model, kind):
-    more = {"stability": model.stability(X, Y, n=2)} if kind == "trust_map" else {}
+def test_every_figure_is_drawn_with_samples_and_most_without(model, stability, kind):
+    more = {"stability": stability} if kind == "trust_map" else {}
     more["image_shape"] = (8, 8)
     with_samples = SomDisplay.from_estimator(model, X, kind=kind, y=Y, **more)
     assert with_samples.kind == kind
@@ -50,9 +55,9 @@ def test_every_figure_is_drawn_with_samples_and_most_without(model, kind):
 
 
 @pytest.mark.parametrize("kind", sorted(set(get_registry().names("figure")) - OF_SWEEPS))
-def test_figures_are_drawn_into_axes_beside_others(model, kind):
+def test_figures_are_drawn_into_axes_beside_others(model, stability, kind):
     figure, (ax, other) = plt.subplots(ncols=2, layout="constrained")
-    more = {"stability": model.stability(X, Y, n=2)} if kind == "trust_map" else {}
+    more = {"stability": stability} if kind == "trust_map" else {}
     give = {"kind": kind, "y": Y, "image_shape": (8, 8), "ax": ax, **more}
     if kind == "explorer":
         with pytest.raises(ValueError, match="which axes cannot hold"):
@@ -65,6 +70,11 @@ def test_figures_are_drawn_into_axes_beside_others(model, kind):
     assert not [image for image in ax.images if kind != "prototype_images"]
     assert not other.has_data()
     figure.canvas.draw()
+
+
+def test_a_display_in_axes_is_plotted_as_a_page_as_well(model):
+    figure, ax = plt.subplots()
+    display = SomDisplay.from_estimator(model, X, kind="hit_map", ax=ax)
     page = display.plot().figure_
     assert page is not figure
     assert display.ax_ is None

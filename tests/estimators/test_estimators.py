@@ -11,7 +11,14 @@ from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.training import Gaussian
 
 
-@parametrize_with_checks([SomVQ(), SomClassifier(), SomRegressor(), SomVQ(labeller="clusters")])
+@parametrize_with_checks(
+    [
+        SomVQ(),
+        SomClassifier(epochs=30),
+        SomRegressor(epochs=30),
+        SomVQ(epochs=30, labeller="clusters"),
+    ]
+)
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
 def test_scikit_learns_own_checks_pass(estimator, check):
     check(estimator)

@@ -26,6 +26,8 @@ from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.runs.prepare import RangeScaler
 from dbgsom_plugins.trackers.mlflow.store import quiet
 
+pytestmark = pytest.mark.one_version
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
@@ -108,7 +110,7 @@ def test_the_saved_model_answers_as_the_run_measured(digits_run):
 
 def test_the_resolved_config_of_a_run_makes_the_same_map(digits_run, workshop, dbgsom):
     _, folder = digits_run
-    dbgsom("run", folder / "config.yaml", "-q", "--set", "tracking=[]")
+    dbgsom("run", folder / "config.yaml", "-q", "--set", "tracking=[]", "--set", "figures=[]")
     again = newest(workshop, "digits")
     assert again != folder
     first, second = (persistence.load(one / "model.npz") for one in (folder, again))

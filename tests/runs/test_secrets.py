@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -164,9 +165,10 @@ tracking:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory, dbgsom):
+def shown(tmp_path_factory, dbgsom, empty_store):
     """All that one run and its sync write and say, by place."""
     folder = tmp_path_factory.mktemp("alice")
+    shutil.copy(empty_store, folder / f"{HELD['STORE']}.db")
     given = {"c.yaml": CONFIG, f"{HELD['TABLE']}/t.csv": TABLE}
     for name, text in given.items():
         (folder / name).parent.mkdir(exist_ok=True)

@@ -1,6 +1,7 @@
 """Sweeps in one process and in several, searched by Optuna, and their winners."""
 
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ from dbgsom_core.config import load_sweep
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.persistence import load
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs import processes
 from dbgsom_core.runs.callbacks import Interrupted, make_callbacks, shutdown
 from dbgsom_core.runs.folder import RunFiles, read_run
 from dbgsom_core.runs.sweep import Trials, run_sweep
@@ -65,6 +67,17 @@ def swept(tmp_path, monkeypatch):
             return run_sweep(sweep, observers, registry, stored, display=display, **how)
 
     return run
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    """Start the processes of sweeps as copies of one that has imported what they need.
+
+    That a process is started from nothing is tested with one, two and with killed sweeps.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["dbgsom_core.runs.processes", "dbgsom_core.persistence"])
+    monkeypatch.setattr(processes, "_SPAWN", context)
 
 
 def runs(folder=Path()):
@@ -143,6 +156,7 @@ def test_the_best_map_is_beside_the_next_best(swept):
     assert '<iframe title="side by side"' in (done.run.folder / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_process_that_is_killed_is_one_failed_run(swept):
     section = f"{{grid: {{model.epochs: [{ENDLESS}, 4]}}}}"
 
@@ -158,6 +172,7 @@ def test_a_process_that_is_killed_is_one_failed_run(swept):
     assert f"{name} failed: its process" in (done.run.folder / "report.md").read_text()
 
 
+@pytest.mark.usefixtures("forked")
 def test_what_failed_is_run_again_and_the_rest_is_kept(swept, monkeypatch, typed):
     swept(GRID)
     whole = runs()
@@ -199,6 +214,7 @@ def test_a_failed_run_ends_the_sweep_where_that_is_wanted(swept, monkeypatch):
     assert only[0] == "failed"
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_signal_ends_all_processes_and_says_so(swept):
     section = f"{{grid: {{model.epochs: [{ENDLESS}], model.max_neurons: [8, 9]}}}}"
     begun = {}
@@ -256,6 +272,7 @@ def test_a_script_needs_no_guard_and_prints_of_its_processes_are_masked(tmp_path
     assert not any(b"nobody-shall-see" in content for content in written)
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_process_that_is_killed_while_it_tells_trackers_has_finished_its_run(swept):
     def kill(run):
         wait_until(lambda: read_run(run.folder).status == "finished")

@@ -28,6 +28,8 @@ from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.explorer import Explorer
 from dbgsom_plugins.metrics.norms import Euclidean
 
+pytestmark = pytest.mark.one_version
+
 X, Y = load_iris(return_X_y=True)
 
 

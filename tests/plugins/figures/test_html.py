@@ -14,6 +14,8 @@ from dbgsom_core.runs.pipeline import run_experiment
 from dbgsom_core.testing import checks_for
 from dbgsom_plugins.trackers.mlflow.store import quiet
 
+pytestmark = pytest.mark.one_version
+
 DBGSOM_API_VERSION = 1
 
 
