@@ -91,9 +91,11 @@ class Initialisation(Protocol):
 class GridShape(Protocol):
     """The cells of maps: which are linked, and where they lie in the plane.
 
-    Optional capability
+    Optional capabilities
         ``suited_to(n_features) -> GridShape``: which it is for samples of so many columns, where
         the growth strategy says nothing of the map at the start.
+        ``torus(rows, columns) -> Grid``: the grid of a map that the growth strategy wraps, where
+        that is not ``lattice(rows, columns)`` closed.
     """
 
     def lattice(self, rows: int, columns: int) -> Grid:

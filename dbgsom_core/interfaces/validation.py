@@ -394,6 +394,7 @@ CHECKS: Mapping[tuple[str, str], Callable[..., Any]] = {
         answer, (len(start), start.n_features), "prototypes"
     ),
     ("grid", "lattice"): _lattice,
+    ("grid", "torus"): _lattice,
     ("schedule", "width"): _width,
     ("stopping", "stop"): _flag,
     ("stopping", "watch"): number,

@@ -192,6 +192,7 @@ def _ask_rules(
 DEFAULT_END = 0.5  # hops; a gaussian then weighs the nearest neighbours with exp(-2) = 0.14
 # With the pull on linked neighbours the kernel has next to nothing left to do at the end.
 DEFAULT_FINE_END = 0.3  # hops; exp(-5.6) = 0.004
+_WIDE = 3.0  # hops, where the kernel's start is auto; see tests/benchmarks/README.md
 _EASING = 0.5  # share of the fine-tuning phase in which width and pull go to their final values
 
 
@@ -203,18 +204,20 @@ class Schedule:
     ``course``, the share of the phase that is left being 1 in its first epoch and 0 in its last; in
     the fine-tuning phase, the last ``fine_epochs``, it stays at ``end``. With a ``link_pull`` that
     phase begins by easing the pull in. Where the kernel gives no ``end``, the width then goes once
-    more from a quarter of the map's side, since the grown grid may have a fold, to ``fine_end``;
-    such a phase need not wait for the rest of the growing phase once the map is full.
+    more from a quarter of the map's side, since the grown grid may have a fold, to ``fine_end``.
+    Such a phase need not wait for the rest of the growing phase once the map is full; then it comes
+    for a ``start`` of auto, too.
     """
 
     epochs: int
     fine_epochs: int
-    start: float | None
+    start: float | Literal["auto"] | None
     end: float
     course: Callable[[float, float, float], float]
     fine_end: float = DEFAULT_END
     link_pull: float = 0.0
     anneals_again: bool = False
+    anneals_once_full: bool = False
 
     @classmethod
     def of(
@@ -245,6 +248,7 @@ class Schedule:
             fine_end=end or (DEFAULT_FINE_END if pull > 0 else DEFAULT_END),
             link_pull=pull,
             anneals_again=pull > 0 and not end and not continues,
+            anneals_once_full=pull > 0 and (not end or widths.start == "auto") and not continues,
         )
 
     @cached_property
@@ -254,12 +258,12 @@ class Schedule:
     def full_after(self, epoch: int) -> Self:
         """Return the schedule for a map that is full after an epoch of the growing phase.
 
-        Fine-tuning, as long as ever, follows at once where it anneals once more, since the width
-        comes down there.
+        Fine-tuning, as long as ever, follows at once where it anneals, since the width comes down
+        there.
         """
-        if not self.anneals_again or self.fine_epochs == 0:
+        if not self.anneals_once_full or self.fine_epochs == 0:
             return self
-        return self.ending_at(epoch + self.fine_epochs)
+        return replace(self.ending_at(epoch + self.fine_epochs), anneals_again=True)
 
     def ending_at(self, epochs: int) -> Self:
         """Return the schedule with another bound; fine-tuning is as long as ever."""
@@ -277,7 +281,8 @@ class Schedule:
         # it, and it follows the map as it grows.
         (rows, columns), n_neurons = som_map.shape, len(som_map)
         side = max(rows, columns) if rows * columns == n_neurons else n_neurons**0.5
-        natural, last, start = max(1.0, side / 4), self.growing_epochs, self.start
+        start = None if self.start == "auto" else self.start
+        natural, last = max(_WIDE if self.start == "auto" else 1.0, side / 4), self.growing_epochs
         if epoch > last:
             again = self.end
             if self.anneals_again:
