@@ -267,8 +267,10 @@ class GrowthAbilities(Abilities):
         free = self.start_shape is None and self.grows_in_line
         if n_features is not None and free and hasattr(shape, "suited_to"):
             shape = guarded("grid", shape, "suited_to")(n_features)
-        method = "torus" if self.wrap and callable(getattr(shape, "torus", None)) else "lattice"
-        found: Grid = guarded("grid", shape, method)(*self.shape)
+        if (self.wrap or not self.grows_in_line) and hasattr(shape, "in_rows"):
+            found: Grid = guarded("grid", shape, "in_rows")(*self.shape, self.wrap)
+        else:
+            found = guarded("grid", shape, "lattice")(*self.shape)
         rows, columns = self.start(found)
         if found.is_line and rows > 1:
             raise ValueError(

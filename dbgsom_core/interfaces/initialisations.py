@@ -94,8 +94,8 @@ class GridShape(Protocol):
     Optional capabilities
         ``suited_to(n_features) -> GridShape``: which it is for samples of so many columns, where
         the growth strategy says nothing of the map at the start.
-        ``torus(rows, columns) -> Grid``: the grid of a map that the growth strategy wraps, where
-        that is not ``lattice(rows, columns)`` closed.
+        ``in_rows(rows, columns, wrap) -> Grid``: what takes the place of `lattice` where the growth
+        strategy wraps the map to a torus, or needs rows and columns.
     """
 
     def lattice(self, rows: int, columns: int) -> Grid:

@@ -15,7 +15,7 @@ SUPPORTED_API_VERSIONS: tuple[int, ...] = tuple(range(max(1, API_VERSION - 1), A
 DEFAULTS = 2
 FORMER_DEFAULTS: dict[str, Any] = {
     "grid": "auto",
-    "kernel": {"name": "gaussian", "start": None, "end": None},
+    "kernel": {"name": "gaussian", "start": None, "end": None, "decay": "exponential"},
 }
 
 

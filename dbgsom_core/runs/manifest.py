@@ -256,7 +256,7 @@ def name_of_parts(estimator: Any, dataset: str, written: Mapping[str, Any]) -> s
     elif shape is not None:
         growth += " {} × {}".format(*shape())
     grid = str(written.get("grid", _name("grid", parts.grid)))
-    growth += f" {grid}" if grid not in ("auto", "square") else ""
+    growth += f" {grid}" if grid != "adaptive" else ""
     kernel, metric = _name("kernel", parts.kernel), _name("metric", parts.metric)
     return f"{dataset}: {growth}, {written.get('kernel', kernel)}, {written.get('metric', metric)}"
 

@@ -263,11 +263,13 @@ class Schedule:
         """
         if not self.anneals_once_full or self.fine_epochs == 0:
             return self
-        return replace(self.ending_at(epoch + self.fine_epochs), anneals_again=True)
+        return self.ending_at(epoch + self.fine_epochs)
 
     def ending_at(self, epochs: int) -> Self:
-        """Return the schedule with another bound; fine-tuning is as long as ever."""
-        return self if epochs == self.epochs else replace(self, epochs=epochs)
+        """Return the schedule of a map that is full before; fine-tuning is as long as ever."""
+        if epochs == self.epochs:
+            return self
+        return replace(self, epochs=epochs, anneals_again=self.anneals_once_full)
 
     def phase(self, epoch: int) -> Literal["growing", "fine"]:
         return "growing" if epoch <= self.growing_epochs else "fine"

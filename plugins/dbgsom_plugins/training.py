@@ -135,7 +135,7 @@ class MexicanHat(KernelComponent):
 
 
 class Adaptive(Component):
-    """Hexagons; a line for one column, squares for a torus whose odd rows hexagons cannot close."""
+    """Hexagons, or a line for one column; squares for growth by rows, and a torus of odd rows."""
 
     def lattice(self, rows: int, columns: int) -> Grid:
         return HEXAGONAL
@@ -143,8 +143,8 @@ class Adaptive(Component):
     def suited_to(self, n_features: int) -> Component:
         return Line() if n_features == 1 else self
 
-    def torus(self, rows: int, columns: int) -> Grid:
-        return (SQUARE if rows % 2 else HEXAGONAL).closed(rows, columns)
+    def in_rows(self, rows: int, columns: int, wrap: bool) -> Grid:
+        return HEXAGONAL if wrap and rows % 2 == 0 else SQUARE
 
 
 class Auto(Component):
