@@ -197,7 +197,7 @@ def former_defaults() -> Iterator[None]:
 
 def _former_model(model: Any) -> dict[str, Any]:
     is_classifier = isinstance(model, Mapping) and model.get("estimator") == "classifier"
-    return FORMER_DEFAULTS | ({"labeller": "kernel_vote"} if is_classifier else {})
+    return FORMER_DEFAULTS | ({"labeller": {"name": "kernel_vote"}} if is_classifier else {})
 
 
 class Builders:

@@ -60,8 +60,8 @@ class KernelComponent(Component):
 
     start: Annotated[float, Field(gt=0, le=1e6)] | Literal["auto"] | None = Field(
         default=None,
-        description="width in hops at first; auto: 3, or a quarter of the map's side where that is "
-        "more; null: a quarter of the map's side",
+        description="width in hops at first; auto: 3, or half the map's side where that is less, "
+        "or a quarter where that is more; null: a quarter",
     )
     end: float | None = Field(
         default=None,

@@ -14,7 +14,7 @@ SUPPORTED_API_VERSIONS: tuple[int, ...] = tuple(range(max(1, API_VERSION - 1), A
 # Which defaults of estimators a run or a model file began with; those of 0.1 bear no number.
 DEFAULTS = 2
 FORMER_DEFAULTS: dict[str, Any] = {
-    "grid": "auto",
+    "grid": {"name": "auto"},
     "kernel": {"name": "gaussian", "start": None, "end": None, "decay": "exponential"},
 }
 

@@ -283,8 +283,9 @@ class Schedule:
         # it, and it follows the map as it grows.
         (rows, columns), n_neurons = som_map.shape, len(som_map)
         side = max(rows, columns) if rows * columns == n_neurons else n_neurons**0.5
-        start = None if self.start == "auto" else self.start
-        natural, last = max(_WIDE if self.start == "auto" else 1.0, side / 4), self.growing_epochs
+        least = min(_WIDE, side / 2) if self.start == "auto" else 1.0
+        natural, start = max(least, side / 4), None if self.start == "auto" else self.start
+        last = self.growing_epochs
         if epoch > last:
             again = self.end
             if self.anneals_again:

@@ -90,13 +90,12 @@ def test_a_width_that_only_the_growing_phase_anneals_runs_its_course():
         assert schedule.full_after(30) == schedule
 
 
-@pytest.mark.parametrize(("start", "least"), [(None, 1.0), ("auto", 3.0)])
-def test_without_a_start_the_width_follows_the_maps_size(start, least):
+@pytest.mark.parametrize(("start", "widths"), [(None, [1, 1, 2, 10]), ("auto", [1, 2, 3, 10])])
+def test_without_a_start_the_width_follows_the_maps_size(start, widths):
     schedule = Schedule.of(Gaussian(start=start), fine(Fixed()), 50)
-    wide = SomMap.rectangle(2, 40, np.zeros((80, 1)))
-    assert schedule.width(1, MAP) == max(2.0, least)
-    assert schedule.width(1, wide) == 10.0
-    assert schedule.width(1, SomMap.rectangle(2, 2, np.zeros((4, 1)))) == least
+    sides = [(2, 2), (4, 4), (8, 8), (2, 40)]
+    maps = [SomMap.rectangle(*side, np.zeros((np.prod(side), 1))) for side in sides]
+    assert [schedule.width(1, som_map) for som_map in maps] == widths
 
 
 @pytest.mark.parametrize(
