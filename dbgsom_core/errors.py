@@ -64,11 +64,11 @@ class PluginError(DbgsomError):
 
 
 class ComponentError(PluginError, ValueError):
-    """A component raised, or returned what its kind may not; the sentence says whose it is."""
+    """A component raised an exception, or returned an invalid value; the message names it."""
 
 
 class UnfitError(Exception):
-    """What a component returned is not what its kind promises; `ComponentError` says whose."""
+    """A component's return value or attribute is invalid; reported as a `ComponentError`."""
 
 
 class ModelFileError(DbgsomError, ValueError):

@@ -7,7 +7,7 @@ from importlib.metadata import packages_distributions, version
 from typing import Any
 
 from dbgsom_core.estimators import som  # noqa: F401 - files hold its classes
-from dbgsom_core.estimators.answers import Table, answer_columns, as_samples, chosen_columns
+from dbgsom_core.estimators.answers import Table, as_samples, columns_of_answers, select_columns
 from dbgsom_core.estimators.model_file import FORMAT, FittedModel, load, save
 from dbgsom_core.interfaces.component import nested_fields
 from dbgsom_core.interfaces.version import __version__
@@ -78,5 +78,5 @@ def answer_table(model: Any, X: Any, columns: Sequence[str] = ()) -> Table:
         There is no such column, the model has it not, or the samples cannot be used.
     """
     known = model if isinstance(model, FittedModel) else FittedModel((), model)
-    names = chosen_columns(known, columns)
-    return answer_columns(known, known.answers(as_samples(known, X)), names)
+    names = select_columns(known, columns)
+    return columns_of_answers(known, known.answers(as_samples(known, X)), names)

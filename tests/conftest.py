@@ -1,9 +1,15 @@
 """What all tests share."""
 
+import contextlib
 import functools
 import inspect
+import io
 import logging
+import os
 import signal
+import sys
+from typing import NamedTuple
+from unittest import mock
 
 import matplotlib as mpl
 import numpy as np
@@ -44,6 +50,55 @@ def logs_are_heard():
     logger.handlers.clear()
     logger.propagate = True
     logger.setLevel(logging.NOTSET)
+
+
+class Answer(NamedTuple):
+    """What a command leaves at the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def called():
+    """Call ``dbgsom …`` in a folder, in this process, whose imports are done."""
+    from dbgsom_core.cli import main
+
+    def call(folder, *words, stdin=b""):
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            contextlib.chdir(folder),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            mock.patch.dict(os.environ),  # what options put there goes with the test
+            mock.patch.object(sys, "argv", ["dbgsom", *map(str, words)]),
+            mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin)))),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
+        return Answer(ended.value.code or 0, out.getvalue(), err.getvalue())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """Return an MLflow store without runs, made once: that takes seconds."""
+    from filelock import FileLock
+
+    from dbgsom_plugins.trackers.mlflow.store import quiet
+
+    store = tmp_path_factory.getbasetemp() / "empty.db"
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        store = store.parents[1] / "empty.db"
+    with FileLock(store.with_suffix(".lock")):
+        if not store.exists():
+            with quiet():
+                from mlflow import MlflowClient
+
+                MlflowClient(f"sqlite:///{store}").search_experiments()
+    return store
 
 
 @pytest.fixture(scope="session")

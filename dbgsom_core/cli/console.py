@@ -47,7 +47,7 @@ class OutputClosedError(OSError):
 
 @contextmanager
 def redacted_terminal() -> Iterator[None]:
-    """Redact secrets and control characters in whatever is printed while one command lasts."""
+    """Redact secrets and control characters in all output of a command."""
     _replace_closed_streams()
     before = (sys.stdout, sys.stderr)
     for stream in before:  # a pipe's encoding may be ASCII or cp1252
@@ -172,7 +172,7 @@ def discard_unread() -> None:
 
 
 class Output:
-    """How much a command says on standard error, as text or JSON; `output` is this process's."""
+    """Verbosity and format (text or JSON) of standard error; `output` is the process's."""
 
     quiet = False  # errors only
     verbose = 0  # 1: every epoch and step; 2: also tracebacks of errors that a run survives
@@ -245,7 +245,7 @@ def _json_value(value: Any) -> Any:
 
 
 def show_warnings() -> None:
-    """Print the log records of dbgsom and all warnings, as much of them as `output` says."""
+    """Print log records of dbgsom and all warnings, by the verbosity of `output`."""
 
     def log_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         logger.log(level_of(category), "%s", message)
@@ -263,7 +263,7 @@ def show_warnings() -> None:
 
 
 class _LogHandler(logging.Handler):
-    """Prints log records, each warning once however many runs repeat it."""
+    """Log handler that prints each warning once for all runs of a command."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -294,7 +294,7 @@ class Commands(click.Group):
 
 
 def options(*decorators: Decorator) -> Decorator:
-    """Return what adds several options to a command, which lists them in this order."""
+    """Return a decorator that adds several options to a command, in this order."""
 
     def add(command: Command) -> Command:
         for decorator in reversed(decorators):

@@ -33,7 +33,7 @@ from dbgsom_core.runs.folder import plain
 from dbgsom_core.tables.safe_files import write_atomically
 
 if TYPE_CHECKING:
-    from dbgsom_core.runs.explain import Explained
+    from dbgsom_core.runs.explain import RowExplanation
     from dbgsom_core.runs.models import FoundModel
     from dbgsom_core.tables import CsvDialect
 
@@ -179,7 +179,7 @@ def export(model: str, form: str | None, output: str, **given: Any) -> None:
     in the units of the raw data where the prepare steps can be undone. MODEL is that of
     'dbgsom predict'.
     """
-    from dbgsom_core.runs.explain import FORMATS, exported
+    from dbgsom_core.runs.explain import FORMATS, export_as
 
     ending = Path(output).suffix.lower().lstrip(".")
     if form is None and ending not in (*FORMATS, *_EXPORT_TEXT):
@@ -192,7 +192,7 @@ def export(model: str, form: str | None, output: str, **given: Any) -> None:
     print_notes(found.notes)
     if found.model.undone is None:
         print_notes(["prototypes are as the map has them, not in raw units"])
-    content = exported(found.model, form, found.feature_names)
+    content = export_as(found.model, form, found.feature_names)
     if output == "-":
         click.echo(content.decode(), nl=False)
         return
@@ -237,8 +237,8 @@ def explain(
     _print_explanation(explained, features)
 
 
-def _print_explanation(explained: Explained, most: int) -> None:
-    from dbgsom_core.runs.compare import in_digits
+def _print_explanation(explained: RowExplanation, most: int) -> None:
+    from dbgsom_core.runs.compare import to_digits
 
     found, label = explained.explanation, explained.explanation.label
     shares = sorted(found.probabilities.items(), key=lambda item: -item[1])
@@ -249,10 +249,10 @@ def _print_explanation(explained: Explained, most: int) -> None:
     click.echo(
         f"{answer}\n"
         f"neuron {found.unit} at {_CELL.format(*found.cell)}{path and f', on to {path}'}, which "
-        f"won {in_digits(found.hits, _DIGITS)} training sample{'s' * (found.hits != 1)}\n"
-        f"distance {in_digits(found.distance, 4)}, "
-        f"there usually {in_digits(found.usual_distance, 4)}\n"
-        f"novelty {in_digits(found.novelty, 3)}{pvalue}, by the training samples around it, "
+        f"won {to_digits(found.hits, _DIGITS)} training sample{'s' * (found.hits != 1)}\n"
+        f"distance {to_digits(found.distance, 4)}, "
+        f"there usually {to_digits(found.usual_distance, 4)}\n"
+        f"novelty {to_digits(found.novelty, 3)}{pvalue}, by the training samples around it, "
         f"0 at best: {'unlike' if found.outlier else 'like'} the training data"
     )
     click.echo("\nwhat pulls it away, in deviations of the training data")
@@ -260,7 +260,7 @@ def _print_explanation(explained: Explained, most: int) -> None:
     rows: list[list[Any]] = [
         [
             one.feature,
-            *(in_digits(value, _DIGITS) for value in (one.value, one.prototype)),
+            *(to_digits(value, _DIGITS) for value in (one.value, one.prototype)),
             f"{one.deviations:+.2f}".replace("inf", "∞"),
         ]
         for one in moved[:most]
@@ -277,7 +277,7 @@ def _print_explanation(explained: Explained, most: int) -> None:
                 one.unit,
                 _CELL.format(*one.cell),
                 one.label,
-                in_digits(one.hits, _DIGITS),
+                to_digits(one.hits, _DIGITS),
                 one.distance,
             ]
             for one in found.neighbours

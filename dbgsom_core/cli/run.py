@@ -184,7 +184,7 @@ def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[s
     if not stored_runs.is_complete(stored, loaded):
         stored_runs.check_not_running(stored)
         return _run_loaded(loaded, registry, stored, how)
-    stored_runs.finish_off(stored, experiments[0].tracking)
+    stored_runs.clean_up_finished(stored, experiments[0].tracking)
     click.echo(f"{stored.kind} {stored.id} has finished; there is nothing left to do")
     if not output.quiet:
         if stored.kind == "sweep":
@@ -197,7 +197,7 @@ def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[s
 
 
 class _ResumeHint:
-    """Context and callback that prints how to go on with a run, or sweep, that is interrupted."""
+    """Context and callback that prints how to resume an interrupted run or sweep."""
 
     _run: Run | None = None
 
@@ -248,7 +248,7 @@ def _print_paths(folder: Path, tracking: Tracking) -> None:
 
 
 def _shell_name(folder: Path) -> str:
-    """Return how a command names a run: by its id where that is found, else by its folder."""
+    """Return the name of a run for commands: its id where it can be found, or its folder."""
     found = stored_runs.find_folder(folder.name, Path("runs"))
     known = found is not None and found.absolute() == folder.absolute()
     return folder.name if known else shell_word(str(folder))
@@ -293,7 +293,7 @@ def _print(text: str) -> None:
 
 
 class TextDisplay:
-    """Prints a line when a run starts, every two seconds (every epoch with -v), and at its end."""
+    """Display of a line at a run's start, every two seconds (every epoch with -v), at its end."""
 
     def __init__(self, runs: int, bar: Any = None) -> None:
         self._runs, self._begun, self._bar = runs, 0, bar

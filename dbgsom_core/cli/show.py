@@ -221,7 +221,7 @@ def compare(
         click.echo(f"{output}: {len(found.tables)} table(s)")
         return
     for number, table in enumerate(found.tables):
-        others = comparing.beside(table)
+        others = comparing.extra_measures(table)
         if show_all:
             names = dict.fromkeys(name for row in table.rows for name in row.measures)
             others = [name for name in names if name != table.criterion.name]
@@ -230,14 +230,14 @@ def compare(
         print_table(header, rows[:top])
         if top is not None and len(rows) > top:
             click.echo(f"and {len(rows) - top} more")
-        for say in (comparing.baseline_text, comparing.verdict, comparing.method):
+        for say in (comparing.baseline_text, comparing.winner_sentence, comparing.method_sentence):
             if text := say(table):
                 click.echo(text)
     for ranking in found.rankings:
         click.echo()
         header, rows = comparing.rank_columns(ranking)
         print_table(header, rows[:top])
-        click.echo(comparing.rank_verdict(ranking))
+        click.echo(comparing.rank_sentence(ranking))
     for note in found.notes:
         click.echo(f"note: {note}")
     if found.damaged:
@@ -279,11 +279,11 @@ def print_table(
 
 
 def cell(value: Any) -> str:
-    from dbgsom_core.runs.compare import in_digits
+    from dbgsom_core.runs.compare import to_digits
 
     if value is None:
         return ""
-    text = in_digits(value, 4) if isinstance(value, float) else as_text(value).replace("\n", "\\n")
+    text = to_digits(value, 4) if isinstance(value, float) else as_text(value).replace("\n", "\\n")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 

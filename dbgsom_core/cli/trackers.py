@@ -117,13 +117,13 @@ def register(run: str, name: str, alias: str | None, runs: str) -> None:
     is then an address, models:/NAME@ALIAS say, wherever a model is named. A run that the tracker
     lacks is sent first; one that is a version of NAME already stays that version.
     """
-    from dbgsom_core.runs.models import find_trained
+    from dbgsom_core.runs.models import trained_run
 
     registry = open_registry()
     for text, where in ((name, "NAME"), (alias or "x", "--alias")):
         if not text.strip() or any(character in text for character in "/:@"):
             raise DataError(f"{where} '{text}' is no name: leave out / : and @")
-    found, notes = find_trained(run, Path(runs))
+    found, notes = trained_run(run, Path(runs))
     if found.status != "finished":
         raise DataError(f"run {found.id} has not finished ({found.status}): nothing is registered")
     print_notes(notes)

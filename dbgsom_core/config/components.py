@@ -1,4 +1,4 @@
-"""Components from their sections, and whether they go together, checked without reading data."""
+"""Components built from their sections, and checks of compatibility before data is read."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.guard import lookup_in_use, use_lookup
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.training.parts import (
-    USUAL_LABELLERS,
-    measure_suits,
-    why_no_grid,
-    why_no_kernel,
-    why_no_start,
-    why_not,
-    why_not_filled,
-    why_not_measured,
+    DEFAULT_LABELLERS,
+    component_problem,
+    field_problem,
+    grid_problem,
+    is_suitable_measure,
+    kernel_problem,
+    measure_problem,
+    start_problem,
 )
 
 BUILT_IN_STEPS = ("range_scale", "standardize")
@@ -63,7 +63,7 @@ _MAY_REPEAT = (STEP, "stopping", "tracker")
 
 @dataclass(frozen=True)
 class PrepareStep:
-    """One step before training."""
+    """A prepare step."""
 
     name: str  # of a built-in step or of a plugin, or ``module:Class``
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class PrepareStep:
 
 @dataclass(frozen=True)
 class Built:
-    """A component, its name, the section that it came from, and the names of nested ones."""
+    """A component, its name, its section, and the names of nested components."""
 
     name: str
     component: Any
@@ -81,7 +81,7 @@ class Built:
 
 
 class Builder:
-    """Builds the components of configurations; what was built once is not built again.
+    """Builder of the components of configurations, with a cache.
 
     Each method that builds raises a ValidationError as `reject` does, and a `PluginError` where
     the plugin that offers a component is broken or ambiguous.
@@ -92,7 +92,7 @@ class Builder:
         self._known: dict[tuple[str, str], Built | ValidationError] = {}
 
     def built(self, mark: ComponentOf, value: Any) -> Any:
-        """Return what a marked key holds: a `Built`, a list of such, a word, or None."""
+        """Return the value of a marked key: a `Built`, a list of these, a word, or None."""
         if value is None and (mark.optional or mark.several):
             return [] if mark.several else None
         if not mark.several:
@@ -113,7 +113,7 @@ class Builder:
         return reject(findings) if findings else found
 
     def component(self, kind: str, value: Any, default: str | None = None) -> Built:
-        """Return the component of a kind that a name or a section means.
+        """Return the component of a kind, given as a name or a section.
 
         A section without a name changes fields of the ``default``.
         """
@@ -131,14 +131,14 @@ class Builder:
         return found
 
     def valid(self, kind: str, value: Any, default: str | None = None) -> Any:
-        """Return the component itself, or None where its section has mistakes."""
+        """Return the component, or None where its section is invalid."""
         try:
             return self.component(kind, value, default).component
         except ValidationError:
             return None
 
     def written(self, built: Built, elsewhere: Collection[str] = ()) -> dict[str, Any]:
-        """Return the section that builds a component again, all of its fields filled in.
+        """Return the section that builds a component, with all fields.
 
         Fields that the estimator fills, ``elsewhere``, stand there only where they were given.
         """
@@ -148,10 +148,10 @@ class Builder:
         return written
 
     def complete(self, model: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a resolved section ``model`` with the defaults of all that it leaves out."""
+        """Return a resolved section ``model`` with defaults of missing keys."""
         kind = str(model.get("estimator", "vq"))
         elsewhere = [key for key in GROWTH_FIELDS if model.get(key) is not None]
-        usual = {**DEFAULT_NAMES, "labeller": USUAL_LABELLERS.get(kind, "")}
+        usual = {**DEFAULT_NAMES, "labeller": DEFAULT_LABELLERS.get(kind, "")}
         full: dict[str, Any] = {}
         for key, about in ModelSettings.model_fields.items():
             if key in model:
@@ -236,7 +236,7 @@ def _named(kind: str, value: Any, default: str | None) -> Section:
 def _written_down(
     component: BaseModel, elsewhere: Collection[str], names: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the fields that build an equal component again: all of them where that works.
+    """Return the fields that build an equal component: all of them where possible.
 
     A class may forbid a knob that its other fields leave idle, even at its default; such defaults
     are left out. ``names`` are those that nested components were given.
@@ -268,14 +268,14 @@ def _written_down(
 
 
 def mismatches(root: Section, builder: Builder) -> Iterator[Finding]:
-    """Yield what does not go together in a configuration whose references are filled.
+    """Yield incompatibilities in a configuration whose references are filled.
 
     Parts with mistakes of their own are left out: these are found elsewhere.
     """
     model = root.get("model")
     model = model if isinstance(model, Section) else Section()
     estimator = model.get("estimator", "vq")
-    estimator = estimator if estimator in [*USUAL_LABELLERS] else None
+    estimator = estimator if estimator in [*DEFAULT_LABELLERS] else None
     with use_lookup(builder.registry):
         parts = {
             key: builder.valid(kind, model[key], ModelSettings.model_fields[key].default)
@@ -313,14 +313,14 @@ def _within_model(model: Section, parts: dict[str, Any]) -> Iterator[Finding]:
     )
     found: list[tuple[str | None, tuple[str, ...]]] = []
     if kernel is not None and metric is not None:
-        found.append((why_no_kernel(kernel, metric), ("kernel", "metric")))
+        found.append((kernel_problem(kernel, metric), ("kernel", "metric")))
     if growth is not None:
         if grid is not None:
-            found.append((why_no_grid(growth, grid), ("growth", "grid")))
-        found.append((why_no_start(parts.get("init"), growth), ("init",)))
+            found.append((grid_problem(growth, grid), ("growth", "grid")))
+        found.append((start_problem(parts.get("init"), growth), ("init",)))
         for key in GROWTH_FIELDS:
             if isinstance(model.get(key), (int, float, str)):
-                found.append((why_not_filled(growth, key, model[key]), (key,)))
+                found.append((field_problem(growth, key, model[key]), (key,)))
     for message, keys in found:
         written = [key for key in keys if key in model]
         if message is not None and written:
@@ -332,19 +332,19 @@ def _for_estimator(
 ) -> Iterator[Finding]:
     for key in ("labeller", "growth"):
         if parts.get(key) is not None:
-            why = why_not(key, f"'{_name(model[key], parts[key])}'", parts[key], kind)
+            why = component_problem(key, f"'{_name(model[key], parts[key])}'", parts[key], kind)
             if why is not None:
                 yield "value", ("model", key), why
     for steps, value in items_of(model.get("stopping")):
         rule = builder.valid("stopping", value)
-        why = None if rule is None else why_not_measured(rule, kind)
+        why = None if rule is None else measure_problem(rule, kind)
         if why is not None:
             yield "value", ("model", "stopping", *steps), why
     if "unlabelled" in model and kind != "classifier":
         yield "key", ("model", "unlabelled"), "is for estimator: classifier; leave it out"
     for steps, value in items_of(root.get("measures")):
         measure = None if value == "default" else builder.valid("measure", value)
-        if measure is not None and not measure_suits(measure, kind):
+        if measure is not None and not is_suitable_measure(measure, kind):
             name, suited = _name(value, measure), " or ".join(measure.estimators)
             message = f"measure '{name}' is for estimator {suited}, not for {kind}"
             yield "value", ("measures", *steps), message

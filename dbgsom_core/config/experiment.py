@@ -1,4 +1,4 @@
-"""Experiments: what a configuration becomes, or the list of all that is wrong with it."""
+"""Experiments, built from a configuration, or the list of its errors."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ Named = tuple[str, Component]
 
 @dataclass(frozen=True)
 class Model:
-    """Which estimator to build, and the keyword arguments that the configuration gives it."""
+    """The estimator of a configuration, and its keyword arguments."""
 
     estimator: Literal["vq", "classifier", "regressor"] = "vq"
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -92,19 +92,19 @@ class Experiment:
     root: Section = field(default_factory=Section, compare=False, repr=False)  # what was written
 
     def mark(self, *steps: str | int) -> Mark:
-        """Return where a value, or the section that it would stand in, is written."""
+        """Return the location of a value, or of the section that lacks it."""
         return mark_at(self.root, steps)
 
     @property
     def data_called(self) -> str:
-        """What sentences call the data: the name of its file, as one data set reads many."""
+        """The data's name in messages: its file, or the data set."""
         path = getattr(self.dataset, "path", None)
         return Path(path).name if isinstance(path, str | Path) else self.dataset_name
 
 
 @contextmanager
 def estimator_errors_located(experiment: Experiment) -> Iterator[None]:
-    """Turn an estimator's error about its parameters into one about the configuration.
+    """Raise an estimator's error about parameters as one of the configuration.
 
     Its place is that of the parameter with which its sentence begins.
     """
@@ -124,7 +124,7 @@ def estimator_errors_located(experiment: Experiment) -> Iterator[None]:
 def load_experiment(
     path: str | os.PathLike[str], overrides: Sequence[str] = (), registry: Registry | None = None
 ) -> Experiment:
-    """Return the experiment that a YAML file describes; ``overrides`` are as after ``--set``.
+    """Return the experiment of a YAML file; ``overrides`` are as after ``--set``.
 
     Components come from ``registry``, or else from the installed plugins. Raises `ConfigError` with
     a line for each problem, ``file:line:column: key.path: what is wrong``, and `PluginError` for a
@@ -140,7 +140,7 @@ def load_experiment(
 def parse_experiment(
     values: Mapping[str, Any], registry: Registry | None = None, overrides: Sequence[str] = ()
 ) -> Experiment:
-    """Return the experiment that plain Python values describe, as `load_experiment`."""
+    """Return the experiment of plain Python values, as `load_experiment`."""
     problems = Problems()
     root = root_of(values, overrides, problems)
     root = _without(root, "sweep", "this describes several runs; use sweep()", problems)
@@ -219,7 +219,7 @@ class Builders:
 
 
 def build_experiment(root: Section, builders: Builders, problems: Problems) -> Experiment | None:
-    """Return the experiment that a merged configuration describes, or None with problems."""
+    """Return the experiment of a merged configuration, or None with problems."""
     before = len(problems)
     if _FORMER.get():
         former = from_python({"model": _former_model(root.get("model"))}, problems)

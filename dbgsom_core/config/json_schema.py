@@ -73,7 +73,7 @@ def _describe(section: JsonSchema, cls: type[BaseModel]) -> None:
 
 
 class _Writer:
-    """Writes definitions of components, each kind once."""
+    """Writer of definitions of components, one for each kind."""
 
     def __init__(self, registry: Registry, lost: dict[str, str] | None) -> None:
         self._registry, self._lost = registry, lost
@@ -156,7 +156,7 @@ def _names_of(offered: Offered, registry: Registry) -> list[str]:
 
 
 def _with_references(schema: Any) -> Any:
-    """Let every value that is no section and no text be a reference to the environment, too."""
+    """Allow references to the environment for all values but sections and texts."""
     if isinstance(schema, list):
         return [_with_references(one) for one in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""From YAML text, files, ``extends``, ``--set`` and the environment to one tree of values.
+"""Merge YAML text, files, ``extends``, ``--set`` and the environment to one tree of values.
 
 read ▶ merge over what a file extends ▶ overrides ▶ fill references to the environment.
 
@@ -75,7 +75,7 @@ _PLAIN_WORDS = {
 
 
 def read_scalar(text: str) -> Plain:
-    """Return what an unquoted scalar means by the core schema (YAML 1.2.2, section 10.3.2).
+    """Return the value of an unquoted scalar by the core schema (YAML 1.2.2, section 10.3.2).
 
     ``1e-3`` is a number, ``010`` is ten, ``0o10`` is eight; ``no``, ``on`` and ``12:30:45`` are
     text. Raises ValueError for a number that is too large for the code below: an integer of more
@@ -325,7 +325,7 @@ def _text_of(shown: str, name: str, where: tuple[Location, str], problems: Probl
 
 
 def merge(base: Section, over: Section, problems: Problems, path: str = "") -> Section:
-    """Return ``base`` with ``over`` written over it.
+    """Return ``base`` updated by ``over``.
 
     Sections merge key by key; lists and plain values are replaced, null included. A section whose
     ``name`` differs is replaced as a whole. A patch may reach into a list by position.
@@ -383,7 +383,7 @@ def _patched(base: Items, over: Section, path: str, problems: Problems) -> Items
 
 
 def patch(dotted: str, value: Any, mark: Mark) -> Section:
-    """Return the section in which ``value`` stands at a dotted key, such as ``model.epochs``."""
+    """Return a section with ``value`` at a dotted key, such as ``model.epochs``."""
     for key in reversed(dotted.split(".")):
         value = Section({key: value}, {key: mark}, mark.value, patch=True)
     assert isinstance(value, Section)
@@ -391,7 +391,7 @@ def patch(dotted: str, value: Any, mark: Mark) -> Section:
 
 
 def is_dotted_key(text: str) -> bool:
-    """Return whether every part between the dots of a key, not too many, holds something."""
+    """Return whether a key is dotted, with no empty and not too many parts."""
     parts = text.split(".")
     return len(parts) <= DEEPEST and all(part and part == part.strip() for part in parts)
 
@@ -472,7 +472,7 @@ def fill(
 
 
 def fill_text(text: str) -> str:
-    """Return a text that was written down with the references in it filled, where they can be."""
+    """Return a stored text with references filled, where possible."""
     return _REFERENCE.sub(lambda match: os.environ.get(match["name"]) or match[0], text)
 
 

@@ -55,7 +55,7 @@ _NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
 
 @dataclass(frozen=True)
 class ComponentOf:
-    """Marks a key that holds a component of a kind, or several of them.
+    """Annotation of a key with a component of a kind, or several.
 
     The validation context builds it: a `dbgsom_core.config.components.Builder`.
     """
@@ -91,7 +91,7 @@ class Settings(BaseModel):
 
 
 class StabilitySettings(Settings):
-    """How sure the map is: refits to parts of the training samples, after the map's own fit."""
+    """Stability of the map, by refits to parts of the training samples."""
 
     resamples: int = Field(20, ge=2, le=10**4)
     """how many refits"""
@@ -162,12 +162,12 @@ class Split(Settings):
 
     @property
     def holds_out(self) -> bool:
-        """Whether one part of the data is kept from the model that is kept."""
+        """Whether the final model is trained without a test part."""
         return self.name is None and self.test_size is not None and not self.refit
 
     @property
     def divides(self) -> bool:
-        """Whether models of parts of the data are measured beside one of all data."""
+        """Whether there is cross-validation besides the model of all data."""
         return self.test is None and not self.holds_out
 
 
@@ -264,14 +264,14 @@ class RangeSettings(Settings):
 
     @property
     def size(self) -> int | None:
-        """How many values it has; None: as many as there are numbers."""
+        """The number of values; None: a continuous range."""
         if self.step is not None:
             return round((self.high - self.low) / self.step) + 1
         return int(self.high - self.low) + 1 if self.whole else None
 
 
 def _checked_axes(values: Any, ranges: bool = False) -> Any:
-    """Return lists of values, or ``ranges`` of them, by dotted key; raises all that is wrong."""
+    """Return lists of values, or ``ranges``, by dotted key; raises all errors."""
     if not isinstance(values, Section) or not values:
         other = " and 'dotted.key: {low, high}'" if ranges else ""
         reject([("value", (), f"must be a section of 'dotted.key: [values]'{other} lines")])

@@ -1,4 +1,4 @@
-"""Values that know where they were written, problems at their locations, and checks by models."""
+"""Values with their source locations, problems at locations, and validation by models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WANTS_TEXT = ("string_type", "path_type", f"{WORDED}name")
 
 
 class Location(NamedTuple):
-    """Where something was written: a file with 1-based line and column, or ``--set key=value``.
+    """Source location: a file with 1-based line and column, or ``--set key=value``.
 
     Without a line it shows its ``source`` alone; Python values have an empty source.
     """
@@ -44,7 +44,7 @@ NOWHERE = Location("")
 
 
 class Mark(NamedTuple):
-    """What is known of a value beside itself."""
+    """Source information of a value."""
 
     value: Location
     key: Location  # in a list that of the value
@@ -120,7 +120,7 @@ def _has(value: Any, step: str | int) -> bool:
 
 
 def with_references(values: Any, source: Any, mark: Mark = UNMARKED) -> Any:
-    """Return plain values with the references of ``source`` in place of what they stand for.
+    """Return plain values with the references of ``source`` instead of their values.
 
     ``source`` is the tree from which the values came. They may hold less, or more: all fields of a
     component whose name alone was written.
@@ -142,7 +142,7 @@ def with_references(values: Any, source: Any, mark: Mark = UNMARKED) -> Any:
 
 
 def from_python(value: Any, problems: Problems, path: str = "", depth: int = 0) -> Any:
-    """Return the tree of a Python value, with locations that show nothing.
+    """Return the tree of a Python value, with empty locations.
 
     Mappings with text keys, lists, tuples, plain values, paths and numpy scalars are understood;
     anything else is a problem at its path.
@@ -175,7 +175,7 @@ def from_python(value: Any, problems: Problems, path: str = "", depth: int = 0) 
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: where, under which dotted key, and a sentence."""
+    """A problem: its location, dotted key and message."""
 
     place: Location
     path: str
@@ -187,7 +187,7 @@ class Problem(NamedTuple):
 
 
 class Problems:
-    """The problems found so far in a file, and what the environment held on the way.
+    """The problems found in a file, and values from the environment.
 
     Of several at one location and key, or below it, the first counts: others follow from it.
     Relative paths in the file start in ``folder``.
@@ -215,7 +215,7 @@ class Problems:
             self._found.append(Problem(place, path, message))
 
     def add_at(self, root: Section, steps: Steps, message: str, of: str = "value") -> None:
-        """Note a problem of a value in a tree, of one of the kinds of a `Finding`."""
+        """Add a problem of a value in a tree, of one of the kinds of a `Finding`."""
         mark = mark_at(root, steps)
         place = mark.value if of in ("value", "name") else mark.key
         self.add(place, ".".join(map(str, steps)), message)
@@ -231,7 +231,7 @@ class Problems:
             return ConfigError(masked("\n".join(map(str, found))))
 
     def fail(self, place: Location, path: str, message: str) -> NoReturn:
-        """Raise the error with all problems and this one, after which nothing can go on."""
+        """Raise the error with all problems and this last one."""
         self.add(place, path, message)
         raise self.error()
 

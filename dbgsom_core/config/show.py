@@ -1,4 +1,4 @@
-"""What a configuration means: each value with its origin, as YAML, and what two differ in."""
+"""Resolved configurations: values with origins, as YAML, and differences of two."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def explain(
     registry: Registry,
     defaults: bool = True,
 ) -> Explained:
-    """Return what a file of a run or a sweep means, value by value.
+    """Return the resolved configuration of a run or a sweep.
 
     Of a sweep, and without ``defaults``, only what the files and ``overrides`` say. Errors are
     those of `load_experiment` and `load_sweep`.
@@ -69,7 +69,7 @@ def explain(
 
 
 def _leaves(values: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Yield the path of each plain value, of each list of such, and of what is empty."""
+    """Yield the path of each plain value, list of plain values and empty container."""
     if isinstance(values, Mapping) and values:
         for key, value in values.items():
             yield from _leaves(value, (*path, key))
@@ -113,7 +113,7 @@ def _origins(
 
 
 def differences(first: Explained, second: Explained) -> dict[str, tuple[Side | None, Side | None]]:
-    """Return what differs, by dotted key: value and origin in each; None: it has no such key.
+    """Return differences by dotted key: value and origin in each; None: no such key.
 
     Where it follows from another difference, as the defaults of another component do, it is none.
     """

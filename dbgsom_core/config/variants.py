@@ -1,4 +1,4 @@
-"""Sweeps: what a ``sweep`` section stands for, and every run of it checked before any starts."""
+"""Sweeps: the runs of a ``sweep`` section, all checked before the first starts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from dbgsom_core.config.sections import (
 from dbgsom_core.errors import PluginError, UnknownNameError
 from dbgsom_core.interfaces.privacy import masked
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
-from dbgsom_core.training.parts import measured_by_default
+from dbgsom_core.training.parts import is_default_measure
 
 MOST_CHILDREN = 10_000
 _FIXED = ("experiment", "name", "extends", "sweep", "tracking")
@@ -49,7 +49,7 @@ _REQUIRED = "is required"
 
 @dataclass(frozen=True)
 class Child:
-    """One run of a sweep: named by what varies, with the values as they were written."""
+    """A run of a sweep, named by the values that vary, as written in the file."""
 
     name: str
     varies: Mapping[str, Any]
@@ -62,14 +62,14 @@ class Child:
 
 @dataclass(frozen=True)
 class Space:
-    """What a search chooses from: by dotted key a range or a list, ``written`` as in the file."""
+    """A search space: a range or a list by dotted key, ``written`` as in the file."""
 
     settings: OptimizeSettings
     axes: Mapping[str, RangeSettings | list[Any]]
     written: Section = field(compare=False, repr=False)
 
     def varied(self, chosen: Mapping[str, int | float]) -> Section:
-        """Return what a trial changes; of a list ``chosen`` has the position."""
+        """Return the values of a trial; for a list ``chosen`` has the position."""
         found = Section()
         for key, axis in self.axes.items():
             mark = self.written.marks[key]
@@ -130,7 +130,7 @@ class Sweep:
 
     @property
     def title(self) -> str:
-        """The sweep's name: the one given, or how many runs there are and what varies."""
+        """The sweep's name: as given, or its number of runs and the keys that vary."""
         given = self.children[0].experiment.resolved["name"]
         if given:
             return str(given)
@@ -145,7 +145,7 @@ class Sweep:
 
 
 def shortened(keys: Sequence[str]) -> dict[str, str]:
-    """Return the last part of each dotted key where no other one ends alike."""
+    """Return each dotted key shortened to its last part, where that is unique."""
     short = {key: key.rpartition(".")[2] for key in keys}
     ends = Counter(short.values())
     return {key: end if ends[end] == 1 else key for key, end in short.items()}
@@ -154,7 +154,7 @@ def shortened(keys: Sequence[str]) -> dict[str, str]:
 def load_sweep(
     path: str | os.PathLike[str], overrides: Sequence[str] = (), registry: Registry | None = None
 ) -> Sweep:
-    """Return the sweep that a YAML file describes; every child is validated.
+    """Return the sweep of a YAML file; every child is validated.
 
     Parameters and errors are those of `load_experiment`; a file without a ``sweep`` section is a
     `ConfigError`.
@@ -175,7 +175,7 @@ def is_sweep(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> boo
 def parse_sweep(
     values: Mapping[str, Any], registry: Registry | None = None, overrides: Sequence[str] = ()
 ) -> Sweep:
-    """Return the sweep that plain Python values describe, as `load_sweep`."""
+    """Return the sweep of plain Python values, as `load_sweep`."""
     problems = Problems()
     root = root_of(values, overrides, problems)
     if root.get("sweep") is None:
@@ -279,7 +279,7 @@ def _combinations(root: Section, settings: SweepSettings, problems: Problems) ->
 def _check_settings(
     root: Section, settings: SweepSettings, variants: Sequence[Section], problems: Problems
 ) -> tuple[DecideSettings, int]:
-    """Return the section ``decide`` with what ``optimize`` says of it, and the seeds."""
+    """Return the section ``decide`` updated from ``optimize``, and the seeds."""
     search, repeats = settings.optimize, settings.repeats
     trials = len(variants)
     if search is not None:
@@ -336,7 +336,7 @@ def _check_decide(
         else:
             own = offered.distribution == OWN_DISTRIBUTION
             if all(
-                (own and measured_by_default(offered.load(), one.model.estimator))
+                (own and is_default_measure(offered.load(), one.model.estimator))
                 if one.measures is None
                 else name in [known for known, _ in one.measures]
                 for one in experiments
@@ -363,12 +363,12 @@ class ChildBuilder:
     _found: dict[Problem, list[str]] = field(default_factory=dict)
 
     def children(self, variants: Sequence[tuple[str, Section]]) -> tuple[Child, ...]:
-        """Return the children of all variants that can be; see `problems` for the others."""
+        """Return the children of all valid variants; see `problems` for the others."""
         self._found.clear()
         return tuple(child for variant in variants for child in self._variant(*variant))
 
     def problems(self, variants: int) -> Iterator[Problem]:
-        """Yield what is wrong with children; what all have in common names none of them."""
+        """Yield problems of children; common problems name no child."""
         for problem, names in self._found.items():
             message = problem.message
             if len(names) < variants:

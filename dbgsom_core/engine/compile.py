@@ -1,4 +1,4 @@
-"""Decorators for all compiled loops, which agree on flags, and the folder that caches them."""
+"""Decorators for numba loops with common flags, and the folder that caches compiled code."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
-# Nothing calls a loop by a pointer of C.
+# No loop is called from C.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-_FOLDERS = 8  # that are kept: of other versions, other sources and other processors
-_YOUNG = 3600.0  # seconds for which a folder is left alone: another process may fill it
+_MOST_FOLDERS = 8  # cache folders of other versions, sources and processors
+_IN_USE_SECONDS = 3600.0  # age below which a folder stays: another process may fill it
 
 
-class _Listener(event.Listener):  # type: ignore[misc] # it has no types
+class _CompileListener(event.Listener):  # type: ignore[misc] # it has no types
     def on_start(self, event: Any) -> None:
         for clock in list(clocks):
             clock.begin()
@@ -51,7 +51,7 @@ class _Listener(event.Listener):  # type: ignore[misc] # it has no types
             clock.end()
 
 
-event.register("numba:compile", _Listener())  # of what is not in the cache
+event.register("numba:compile", _CompileListener())  # not called for code from the cache
 
 
 # ---------------------------------------------------------------------------------- decorators
@@ -60,10 +60,9 @@ event.register("numba:compile", _Listener())  # of what is not in the cache
 def compiled(function: Loop, **more: Any) -> Loop:
     """Compile with numba on first call: no GIL, strict IEEE arithmetic, cached on disk.
 
-    Only for functions at module level that call other such functions, of their own file or of the
-    core: a change of another file would go unseen, and numba's cache misses for closures. Where no
-    cache folder can be written functions are compiled in each process, and so is code that stands
-    in no file.
+    Only for functions at module level that call compiled functions of their own file or of the
+    core: the cache misses changes of other files, and numba caches no closures. Without a writeable
+    cache folder, or a source file, functions are compiled in each process.
     """
     if config.DISABLE_JIT:
         raise ImportError(
@@ -77,26 +76,22 @@ def compiled(function: Loop, **more: Any) -> Loop:
 
 
 def loop(function: Loop) -> Loop:
-    """Compile as `compiled` does what makes no array: no reference to one is counted.
+    """Compile a function that makes no array, without reference counts.
 
-    Numba makes less code of it, above all where arrays come in tuples. The caller keeps what it
-    gives, also what only its address is used of.
+    This makes less code, above all for arrays in tuples. The caller keeps references to all
+    arguments, also to arrays that it passes by address.
     """
     return compiled(function, _nrt=False)
 
 
 def inner_loop(function: Loop, **more: Any) -> Loop:
-    """Compile as `loop` does, and only as a part of the compiled functions that call it."""
+    """Compile a function as part of the compiled functions that call it, see `loop`."""
     loop: Loop = register_jitable(**_OPTIONS, _nrt=False, **more)(function)
     return loop
 
 
 def inlined(function: Loop) -> Loop:
-    """Compile as `inner_loop` does and put the code wherever it is called.
-
-    Numba passes every field of an array as an argument of its own, which costs more than a short
-    function does.
-    """
+    """Compile a function inline: numba passes each array as seven arguments, which costs time."""
     return inner_loop(function, forceinline=True)
 
 
@@ -105,15 +100,14 @@ def inlined(function: Loop) -> Loop:
 
 @lru_cache(maxsize=4)
 def loops_folder() -> Path | None:
-    """Return the folder of what is compiled, or None where none can be written.
+    """Return the cache folder of compiled code, or None where it cannot be written.
 
-    It lies in the user's cache folder, or in ``NUMBA_CACHE_DIR``. What is kept holds for these
-    sources of the engine, this Python, this processor and these versions of numba; it does not
-    depend on where the package is installed. Folders long unused are removed.
+    It is in the user's cache folder, or in ``NUMBA_CACHE_DIR``, one for each state of the engine's
+    sources, Python, processor and version of numba. Old folders are removed.
     """
     versions = sys.implementation.cache_tag, numba.__version__, llvmlite.__version__
-    key = "\0".join((_engine_sources(), processor(), *map(str, versions)))
-    folder = _caches() / hashlib.sha256(key.encode()).hexdigest()[:20]
+    key = "\0".join((_engine_sources(), _target_processor(), *map(str, versions)))
+    folder = _user_cache_folder() / hashlib.sha256(key.encode()).hexdigest()[:20]
     try:
         is_new = not folder.is_dir()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -125,23 +119,23 @@ def loops_folder() -> Path | None:
     if is_new:
         with contextlib.suppress(OSError):  # a folder that is in use on Windows stays
             by_use = sorted((one.stat().st_mtime, one.path) for one in os.scandir(folder.parent))
-            for used, path in by_use[:-_FOLDERS]:
-                if time.time() - used > _YOUNG:
+            for used, path in by_use[:-_MOST_FOLDERS]:
+                if time.time() - used > _IN_USE_SECONDS:
                     shutil.rmtree(path, ignore_errors=True)
     return folder
 
 
-def processor() -> str:
-    """Return for which processor loops are compiled: its name and what it can do."""
+def _target_processor() -> str:
+    """Return the name and the features of the processor for which loops are compiled."""
     name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
     features = os.environ.get("NUMBA_CPU_FEATURES") or ""
     if not features:
-        with contextlib.suppress(RuntimeError):  # LLVM cannot tell
+        with contextlib.suppress(RuntimeError):  # unknown to LLVM
             features = llvm.get_host_cpu_features().flatten()
     return f"{platform.machine()} {name} {features}"
 
 
-def _caches() -> Path:
+def _user_cache_folder() -> Path:
     given = os.environ.get("NUMBA_CACHE_DIR")
     if given:
         return Path(given) / "dbgsom-core"
@@ -170,7 +164,7 @@ def _digest(path: Path) -> str:
 
 
 class _Locator:
-    """Tells numba where to cache a function, and what its code is: dates of files tell nothing."""
+    """Cache location of a function for numba, with a digest of its file instead of its date."""
 
     def __init__(self, function: Any, file: str, folder: Path) -> None:
         self._py_file = file  # for numba's warnings
@@ -208,9 +202,9 @@ class _FunctionCache(FunctionCache):  # type: ignore[misc] # it has no types
             super().save_overload(signature, data)
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
-        # Numba loads all that it needs to compile first, which takes longer than a small fit: what
-        # is cached needs memory management alone. And two processes that fill the cache at once may
-        # write the same file for different types: of others nothing is taken.
+        # Numba first loads its compiler, which takes longer than a small fit: cached code needs
+        # memory management alone. Two processes that fill the cache at once may write one file for
+        # different types: a function of other types is not used.
         found = None
         if hasattr(self, "_load_overload") and hasattr(rtsys, "initialize"):
             rtsys.initialize(target_context)

@@ -1,7 +1,7 @@
-"""Fine-tuning: the nearest linked neighbour of each unit, the nearest neuron of each class.
+"""Fine-tuning: the linked neighbour of its BMU that is nearest to each sample.
 
-Distances that decide are float64 and by definition, ties go to the lower row. Sums are of packed
-numbers, so that they are the same bits in any order.
+Distances are exact float64, ties go to the lower row. Sums are of packed numbers, so that their
+bits do not depend on the order.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ _ROWS = 4096  # samples a task
 class Classes(NamedTuple):
     """Classes of samples and neurons.
 
-    ``codes`` (n,) are classes 0..C-1, negative for none; ``leads`` (K, C) says whether a class is
-    in the majority in a neuron. With ``leads`` (K, 0) there are no classes.
+    ``codes`` (n,) are classes 0..C-1, negative for none; ``majority`` (K, C) marks the majority
+    classes of each neuron, (K, 0) without classes.
     """
 
     codes: Integers
-    leads: Flags
+    majority: Flags
 
 
 NO_CLASSES = Classes(np.empty(0, np.int64), np.empty((0, 0), np.bool_))
 
 
-def classes_of(codes: Integers | None, leads: Flags | None) -> Classes:
-    if codes is None or leads is None:
+def classes_of(codes: Integers | None, majority: Flags | None) -> Classes:
+    if codes is None or majority is None:
         return NO_CLASSES
-    return Classes(np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(leads))
+    return Classes(np.ascontiguousarray(codes, np.int64), np.ascontiguousarray(majority))
 
 
 # ---------------------------------------------------------------------------------- one sample
@@ -60,30 +60,30 @@ def classes_of(codes: Integers | None, leads: Flags | None) -> Classes:
 
 @inner_loop
 def is_misplaced(classes: Classes, i: int, j: int) -> bool:
-    if classes.leads.shape[1] == 0:
+    if classes.majority.shape[1] == 0:
         return False
     code = classes.codes[i]
-    return bool(code >= 0 and not classes.leads[j, code])
+    return bool(code >= 0 and not classes.majority[j, code])
 
 
 @inner_loop
 def nearest_linked(
     samples: Rows, i: int, prototypes: Floats, neighbours: NDArray[np.int32],
-    classes: Classes, own: bool,
+    classes: Classes, own_class: bool,
 ) -> int:  # fmt: skip
-    """Return which of the ``neighbours`` (some rows, -1 for none) lies nearest to sample i.
+    """Return which of the ``neighbours`` (rows of prototypes, or -1) is nearest to sample i.
 
-    With ``own`` only those count in which the sample's class leads; -1 when there is none.
+    With ``own_class`` among those with the sample's class in the majority; -1 for none.
     """
-    best, nearest = -1, np.inf
+    neighbour, nearest = -1, np.inf
     for side in range(neighbours.size):
         j = np.int64(neighbours[side])
-        if j < 0 or (own and is_misplaced(classes, i, j)):
+        if j < 0 or (own_class and is_misplaced(classes, i, j)):
             continue
         distance = row_distance(samples, i, prototypes, j)
-        if best < 0 or distance < nearest or (distance == nearest and j < best):
-            best, nearest = j, distance
-    return best
+        if neighbour < 0 or distance < nearest or (distance == nearest and j < neighbour):
+            neighbour, nearest = j, distance
+    return neighbour
 
 
 # ------------------------------------------------------------------------- in packed sums
@@ -94,16 +94,17 @@ def gather_links(
     packed: Any, halves: NDArray[Any], links: NDArray[np.int32], numbers: NDArray[Any],
     starts: NDArray[Any],
 ) -> None:  # fmt: skip
-    """Fill panels (K, depth, PANEL_ROWS) and their starts with what ``links`` (K, degree) lead to.
+    """Fill a panel (depth, PANEL_ROWS) for each neuron with its linked neighbours' prototypes.
 
-    ``packed`` (K, depth) and ``halves`` (K,) are the rows and halves of `PackedPrototypes`.
+    ``links`` is (K, degree); ``packed`` (K, depth) and ``halves`` (K,) are as in
+    `PackedPrototypes`.
     """
     for j in range(links.shape[0]):
         for side in range(links.shape[1]):
-            other = links[j, side]
-            starts[j, side] = NO_PROTOTYPE if other < 0 else halves[other]
-            for k in range(packed.shape[1] if other >= 0 else 0):
-                numbers[j, k, side] = packed[other, k]
+            neighbour = links[j, side]
+            starts[j, side] = NO_PROTOTYPE if neighbour < 0 else halves[neighbour]
+            for k in range(packed.shape[1] if neighbour >= 0 else 0):
+                numbers[j, k, side] = packed[neighbour, k]
 
 
 @loop
@@ -113,15 +114,16 @@ def linked_blocks(
     starts: NDArray[Any], accuracy: Accuracy, classes: Classes, only_changes: bool,
     runners_up: NDArray[np.int32], added: Accumulator, space: Workspace, start: int, stop: int,
 ) -> None:  # fmt: skip
-    """Find the nearest of the ``links`` (K, degree) of units, and add up what those win.
+    """Find each sample's nearest linked neighbour of its BMU, and add the sample to its sum.
 
-    ``units`` and ``runners_up`` (B*lanes,) are the unit in each place, and its neighbour found last
-    time and now; with ``only_changes`` samples move whose neighbour is another one than last time,
-    else all are added. ``numbers`` and ``starts`` are the panels that `gather_links` fills.
+    ``units`` (B*lanes,) are the BMUs by slot; ``runners_up`` (B*lanes,) the neighbours of the last
+    pass, overwritten. With ``only_changes`` samples with another neighbour move between sums, else
+    all are added. ``numbers`` and ``starts`` are the panels of `gather_links`.
     """
     order, found, values = blocks.order, space.rows[0], space.values
     lanes, n, depth = lanes_of(tag), order.size, blocks.numbers.shape[1]
-    classed, degree, size = classes.leads.shape[1] > 0, links.shape[1], starts.itemsize * PANEL_ROWS
+    classed, degree = classes.majority.shape[1] > 0, links.shape[1]
+    size = starts.itemsize * PANEL_ROWS
     found_at, units_at = found.ctypes.data, units.ctypes.data
     slack_at, values_at = space.slack.ctypes.data, values.ctypes.data
     for b in range(start, stop):
@@ -129,7 +131,7 @@ def linked_blocks(
         inside = (1 << min(lanes, n - base)) - 1
         slack_of_block(tag, blocks.squares.ctypes.data + b * LINE, accuracy, slack_at)
         left, doubtful = (inside, 0) if degree <= PANEL_ROWS else (0, inside)
-        while left != 0:  # one turn for each unit of the block
+        while left != 0:  # for each unit of the block
             unit = units[base + lowest_bit(left)]
             same = lanes_with(tag, units_at + base * 4, unit) & left
             left &= ~same
@@ -137,23 +139,23 @@ def linked_blocks(
                 values[0, lane] = values[1, lane] = np.inf
             sweep_panels(
                 tag, 1, block, numbers.ctypes.data + unit * depth * size,
-                starts.ctypes.data + unit * size, depth, 1, 0, values_at, space.places.ctypes.data,
+                starts.ctypes.data + unit * size, depth, 1, 0, values_at, space.slots.ctypes.data,
                 space.nearest.ctypes.data,
             )  # fmt: skip
             doubtful |= ties_of(tag, values_at, slack_at) & same
             while same != 0:
                 lane = lowest_bit(same)
                 same &= same - 1
-                found[lane] = links[unit, space.places[0, lane] & ((1 << ROW_BITS) - 1)]
+                found[lane] = links[unit, space.slots[0, lane] & ((1 << ROW_BITS) - 1)]
         rechecked = inside if classed else doubtful
         while rechecked != 0:
             lane = lowest_bit(rechecked)
             rechecked &= rechecked - 1
-            i, among = np.int64(order[base + lane]), links[units[base + lane]]
+            i, neighbours = np.int64(order[base + lane]), links[units[base + lane]]
             if doubtful >> lane & 1:
-                found[lane] = nearest_linked(samples, i, prototypes, among, classes, np.False_)
+                found[lane] = nearest_linked(samples, i, prototypes, neighbours, classes, np.False_)
             if is_misplaced(classes, i, np.int64(found[lane])):
-                own = nearest_linked(samples, i, prototypes, among, classes, np.True_)
+                own = nearest_linked(samples, i, prototypes, neighbours, classes, np.True_)
                 found[lane] = own if own >= 0 else found[lane]
         moved = inside
         if only_changes:
@@ -164,15 +166,15 @@ def linked_blocks(
 
 
 class LinkedRunnersUp:
-    """What linked neighbours of units won: packed ``sums`` (K, depth) and ``hits`` (K,).
+    """Packed ``sums`` (K, depth) and ``hits`` (K,) of the samples by nearest linked neighbour.
 
-    ``places`` (B*lanes,) is the neighbour of each place; the next pass moves what changed.
+    ``runners_up`` (B*lanes,) are the neighbours by slot of the last pass.
     """
 
     def __init__(self, n_neurons: int, samples: PackedSamples) -> None:
         self.sums = np.zeros((n_neurons, samples.depth))
         self.hits = np.zeros(n_neurons, np.int64)
-        self.places = np.zeros(len(samples.blocks.bmu), np.int32)
+        self.runners_up = np.zeros(len(samples.blocks.bmu), np.int32)
         self._numbers = aligned((n_neurons, samples.depth, PANEL_ROWS), samples.dtype)
         self._starts = np.full((n_neurons, PANEL_ROWS), NO_PROTOTYPE, samples.dtype)
         self._known = False
@@ -186,7 +188,7 @@ class LinkedRunnersUp:
         links: NDArray[np.int32],
         classes: Classes,
     ) -> None:
-        """Add up what the neighbours win that ``links`` (K, degree) name of ``units``, by place."""
+        """Find the linked neighbours of ``units`` (B*lanes,), and update sums and hits."""
         numbers, starts = self._numbers, self._starts
         if links.shape[1] <= PANEL_ROWS:
             gather_links(packed.rows, packed.halves, links, numbers, starts)
@@ -194,17 +196,17 @@ class LinkedRunnersUp:
         def work(added: Accumulator, space: Workspace, start: int, stop: int) -> None:
             linked_blocks(
                 samples.tag, samples.rows, prototypes, samples.quantisation, samples.blocks, units,
-                links, numbers, starts, packed.accuracy, classes, self._known, self.places, added,
-                space, start, stop,
+                links, numbers, starts, packed.accuracy, classes, self._known, self.runners_up,
+                added, space, start, stop,
             )  # fmt: skip
 
         samples.each(self.sums, self.hits, 0, work, samples.X.size < _SMALL_WORK)
         self._known = True
 
     def sort(self, before: NDArray[np.int32], after: NDArray[np.int32]) -> None:
-        of_row = np.empty_like(before)
-        of_row[before] = self.places[: len(before)]
-        self.places[: len(after)] = of_row[after]
+        by_row = np.empty_like(before)
+        by_row[before] = self.runners_up[: len(before)]
+        self.runners_up[: len(after)] = by_row[after]
 
 
 # ------------------------------------------------------------------------------ row by row
@@ -215,9 +217,9 @@ def fill_linked(
     samples: Rows, prototypes: Floats, units: Integers,
     neighbours: NDArray[np.int32], classes: Classes, start: int, stop: int, out: Integers,
 ) -> None:  # fmt: skip
-    """Fill out (n,) from ``start`` to ``stop`` with the nearest linked neighbour of each unit.
+    """Fill out (n,) from ``start`` to ``stop`` with each sample's nearest linked neighbour.
 
-    ``neighbours`` are (K, degree). Those in which the sample's class leads come first.
+    ``neighbours`` is (K, degree); those with the sample's class in the majority come first.
     """
     for i in range(start, stop):
         j = nearest_linked(samples, i, prototypes, neighbours[units[i]], classes, np.False_)
@@ -233,13 +235,13 @@ def linked_rows(
     units: Integers,
     prototypes: Floats,
     links: NDArray[np.int32],
-    leads: Flags | None,
+    majority: Flags | None,
 ) -> Integers:
-    """Return the linked neighbour (n,) of each sample's unit that lies nearest to it."""
+    """Return, for each sample (n,), the nearest linked neighbour of its BMU."""
     X, out = np.ascontiguousarray(writeable_view(data.X)), np.empty(data.n, np.int64)
     tasks = 1 if X.size < _SMALL_WORK else -(-data.n // _ROWS)
     ends, rows = [data.n * task // tasks for task in range(tasks + 1)], Rows.of(X)
-    classes = classes_of(codes, leads)
+    classes = classes_of(codes, majority)
 
     def work(worker: int, task: int) -> None:
         start, stop = ends[task : task + 2]

@@ -1,9 +1,8 @@
 """Bounds and distances of the samples of a block, all lanes at once, as vector instructions.
 
-Addresses are those of (lanes,) numbers of the dtype of the scalar ``tag``, or of float32 where a
-margin is meant. With v = ‖w‖²/2 - x·w, ‖x - w‖² = ‖x‖² + 2v. A *margin* is by how much a panel is
-at least farther away than the best, for all samples of a block: the upper 16 bits of a float32 that
-is not negative, which are never more than it.
+Addresses are those of (lanes,) numbers of the dtype of the scalar ``tag``. With v = ‖w‖²/2 - x·w,
+‖x - w‖² = ‖x‖² + 2v. A *lower bound* on d(sample, panel) - d(sample, BMU), for all samples of a
+block, is stored as the upper 16 bits of a non-negative float32, rounded down.
 """
 
 from __future__ import annotations
@@ -27,25 +26,25 @@ from dbgsom_core.engine.tile import (
     Vectors,
     call,
     square_root,
+    stack_slots,
     suffix_of,
-    variables,
 )
 
-# What a few roundings of float32 in a row take of a number is less than this share of it.
+# Bound on the relative error of a few float32 roundings in a row.
 SPARE = 2.0**-21
 _SHORT = ir.IntType(16)
-CHAINS = 2  # sums of one distance that do not wait for each other
+CHAINS = 2  # independent partial sums of a distance, added in parallel
 
 
 SCALAR = object()  # see `vector_code`
 
 
 def vector_code(*kinds: Any, returns: Any = types.void) -> Callable[..., Any]:
-    """Return a decorator that makes an instruction of what writes vector code.
+    """Return a decorator that makes a numba intrinsic of a function that writes LLVM code.
 
-    The instruction is called with a scalar, whose dtype numbers have, and what is of ``kinds``:
-    addresses and masks are int64; SCALAR is the scalar's dtype. ``write(v, *given)`` gets `Vectors`
-    instead of the scalar, and returns what the instruction does.
+    The intrinsic takes a scalar, which sets the dtype, and arguments of ``kinds``: addresses and
+    masks are int64, SCALAR is the scalar's dtype. ``write(v, *arguments)`` takes `Vectors` instead
+    of the scalar and returns the intrinsic's value.
     """
 
     def decorate(write: Callable[..., Any]) -> Any:
@@ -90,30 +89,32 @@ def write_slack(v: Vectors, squares: Any, c0: Any, c1: Any, c2: Any, c3: Any, sl
 
 
 @vector_code(*[types.int64] * 5)
-def write_tops(v: Vectors, value: Any, squares: Any, slack: Any, inside: Any, tops: Any) -> None:
-    """Fill tops (lanes,) with distances within which later passes look for what may be the best.
+def write_upper_bounds(
+    v: Vectors, value: Any, squares: Any, slack: Any, inside: Any, upper: Any
+) -> None:
+    """Fill upper (lanes,) with upper bounds on the distance of the BMU in later passes.
 
-    ``value`` are the best so far, ``slack`` (2, lanes) are those of the least exact pass to come.
-    A lane whose bit is not set in ``inside`` gets a number below any distance.
+    ``value`` are the smallest values, ``slack`` (2, lanes) those of the least exact pass to come. A
+    lane without a bit in ``inside`` gets a number below any distance.
     """
     best = v.plus(v.times(v.get(value), 2.0), v.times(v.get(slack), 4.0))
     square = v.plus(v.get(squares), best, v.times(v.get(slack, 1), 3.0))
     top = v.times(v.root(square), 1 + 2 * SPARE)
-    v.put(v.builder.select(v.mask(inside), top, v.number(-1e30)), tops)
+    v.put(v.builder.select(v.mask(inside), top, v.number(-1e30)), upper)
 
 
 @vector_code(*[types.int64] * 4, types.float32, types.int64)
-def write_margin(
-    v: Vectors, nearest: Any, squares: Any, slack: Any, tops: Any, moved: Any, margin: Any
+def write_lower_bound(
+    v: Vectors, nearest: Any, squares: Any, slack: Any, upper: Any, moved: Any, margin: Any
 ) -> None:
-    """Write the margin of a panel, plus what samples and panel moved so far.
+    """Write the lower bound of a panel, plus the drift ``moved`` of samples' units and panel.
 
-    ``nearest`` (lanes,) are its smallest values.
+    ``nearest`` (lanes,) are the panel's smallest values.
     """
     builder = v.builder
     square = v.plus(v.get(squares), v.times(v.get(nearest), 2.0))
     distance = v.times(v.root(builder.fsub(square, v.get(slack, 1))), 1 - 2 * SPARE)
-    gaps, width = builder.fsub(distance, v.get(tops)), v.lanes
+    gaps, width = builder.fsub(distance, v.get(upper)), v.lanes
     while width > 1:  # the smallest of all lanes
         width //= 2
         halves = []
@@ -133,7 +134,7 @@ def write_margin(
 
 
 @intrinsic
-def margin_at(typing_context: Any, address: Any) -> Any:
+def read_lower_bound(typing_context: Any, address: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = builder.inttoptr(arguments[0], _SHORT.as_pointer())
         bits = builder.zext(builder.load(place, align=2), INDEX)
@@ -144,7 +145,7 @@ def margin_at(typing_context: Any, address: Any) -> Any:
 
 @vector_code(types.int64, types.int64, returns=types.int64)
 def ties_of(v: Vectors, values: Any, slack: Any) -> Any:
-    """Return a bit for each lane whose second best of values (2, lanes) is too close to call."""
+    """Return a bit for each lane whose two smallest values (2, lanes) are ambiguous."""
     limit = v.plus(v.get(values), v.get(slack))
     return v.bits(v.builder.fcmp_ordered("<=", v.get(values, 1), limit))
 
@@ -157,10 +158,10 @@ def distances_of(
     """Return sums of distances of the samples of a block to some prototypes, in whole steps.
 
     Squares are float64, of samples rounded to float32. ``block`` is the address of (depth, lanes)
-    numbers, ``prototypes`` those of (depth,) float64 each, ``lanes`` have a bit for each lane whose
-    distance to that prototype is wanted; no lane has several. Distances times ``steps`` are below
-    2^51, and rounded to whole numbers. Lanes whose squared distance is below ``near`` are left out:
-    a bit for each of them is returned behind the sums.
+    numbers, ``prototypes`` those of (depth,) float64 each, ``lanes`` have a bit for each lane that
+    belongs to that prototype, at most one. Distances times ``steps`` are below 2^51, and rounded to
+    integers. Lanes whose squared distance is below ``near`` are left out, and returned as bits
+    after the sums.
     """
     count = len(prototypes)
 
@@ -171,7 +172,7 @@ def distances_of(
         lanes, block = cgutils.unpack_tuple(builder, lanes), v.bytes_at(block)
         doubles = ir.VectorType(DOUBLE, v.lanes)
         singles = ir.VectorType(ir.FloatType(), v.lanes)
-        sums = variables(builder, [ir.Constant(doubles, [0.0] * v.lanes)] * CHAINS)
+        sums = stack_slots(builder, [ir.Constant(doubles, [0.0] * v.lanes)] * CHAINS)
         masks = [v.mask(bits) for bits in lanes]
         none, step = ir.Constant(ADDRESS, 0), ir.Constant(ADDRESS, UNROLL)
         with cgutils.for_range_slice(builder, none, depth, step) as (k, _):
@@ -192,7 +193,7 @@ def distances_of(
                 builder.store(total, place)
         total = v.plus(*(builder.load(total) for total in sums))
         close = v.bits(v.less(total, v.splat(near)))
-        # AVX2 has no conversion: beside a number this large the last bits of a sum are whole.
+        # AVX2 has no conversion to int64: added to a number this large, the last bits are integer.
         large = ir.Constant(doubles, [1.5 * 2.0**52] * v.lanes)
         scaled = builder.fmul(square_root(builder, total), v.splat(steps))
         wholes = (builder.bitcast(n, v.wholes) for n in (builder.fadd(scaled, large), large))
@@ -223,7 +224,7 @@ def lanes_with(v: Vectors, units: Any, unit: Any) -> Any:
 
 @intrinsic
 def lowest_bit(typing_context: Any, bits: Any) -> Any:
-    """Return the place of the lowest bit that is set in an int64, 64 if there is none."""
+    """Return the index of the lowest set bit of an int64, 64 if there is none."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
@@ -269,7 +270,7 @@ def pack_tile(
             values = builder.fmul(builder.fsub(values, middle), steps)
             values = builder.fmul(call(builder, "rint", suffix_of(doubles), doubles, values), grid)
             packed.append(builder.fptrunc(values, v.reals) if v.size == 4 else values)
-        # In each turn rows i and i + h exchange the squares of side h beside the diagonal.
+        # Transpose: in each step rows i and i + h exchange the squares of side h off the diagonal.
         lanes, h = v.lanes, 1
         while h < lanes:
             upper = [j if not j & h else lanes + j - h for j in range(lanes)]
@@ -296,9 +297,9 @@ def pack_tile(
 
 @intrinsic
 def fetch_line(typing_context: Any, address: Any) -> Any:
-    """Fetch the cache line at an address, which need not exist, into the second cache.
+    """Prefetch the cache line at an address, which need not exist, into the L2 cache.
 
-    The first is full of what is being worked on.
+    L1 is full of the current block and panel.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

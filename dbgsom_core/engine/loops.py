@@ -1,4 +1,4 @@
-"""Compiled loops over samples that any metric may use: sums, distances, groups, scores."""
+"""Compiled loops over samples for any metric: sums, distances, hops, bisection, scores."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.compile import Floats, Integers, compiled, loop
 
-FAR = 2**16 - 1  # of uint16: hops between neurons that no path links
-_TURNS = 3  # of the power iteration, whose start is the sample farthest out
-_ALIKE = 1e-9  # what differs less, relative to the farthest, does so by rounding
+FAR = 2**16 - 1  # hops (uint16) between neurons without a path
+_POWER_STEPS = 3  # of the power iteration, which starts at the sample farthest from the mean
+_EQUAL_WITHIN = 1e-9  # relative to the farthest sample: smaller differences are rounding
 _MEAN, _AXIS, _NEXT = 0, 1, 2  # rows of the workspace of `bisect_across`
-_TOGETHER = 16  # values that are ranked together
+_BATCH = 16  # values that `count_at_most` searches together
 
 
 class _SameMemory:
-    """Offers the memory of an array that may not be written as if it might."""
+    """Array interface over a read-only array's memory, marked writeable."""
 
     def __init__(self, array: NDArray[Any]) -> None:
-        self.array = array  # lives as long as what is made of it
+        self.array = array  # a reference, so that the memory stays
         address = array.__array_interface__["data"][0]
         self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
 
 
 def writeable_view(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array over the same memory that loops may read: numba knows one kind of array.
+    """Return an array over the same memory with the writeable flag set, for compiled loops.
 
-    A read-only array, as joblib hands out, would have every loop compiled once more. No loop writes
-    to the samples.
+    Numba would compile every loop again for read-only arrays, as joblib's. No loop writes to X.
     """
     return array if array.flags.writeable else np.asarray(_SameMemory(array))
 
@@ -48,15 +47,15 @@ def add_weighted(X: NDArray[Any], weights: Floats, bmu: Integers, sums: Floats) 
 
 @loop
 def add_observed(
-    X: NDArray[Any], weights: Floats, bmu: Integers, sums: Floats, seen: Floats
+    X: NDArray[Any], weights: Floats, bmu: Integers, sums: Floats, observed: Floats
 ) -> None:
-    """Do as `add_weighted` for what is not nan, and add the weights of that to ``seen`` (K, D)."""
+    """Do as `add_weighted` for entries that are not nan; add their weights to observed (K, D)."""
     for i in range(X.shape[0]):
         j, weight = bmu[i], weights[i]
         for k in range(X.shape[1]):
             if not np.isnan(X[i, k]):
                 sums[j, k] += weight * X[i, k]
-                seen[j, k] += weight
+                observed[j, k] += weight
 
 
 @loop
@@ -97,16 +96,14 @@ def add_squares(X: NDArray[Any], centre: Floats, total: Floats) -> None:
 
 @loop
 def fill_distances(X: NDArray[Any], columns: Floats, out: Floats) -> None:
-    """Fill out (n, K) with the distances of X (n, D) to prototypes, ``columns`` (D, K), each by
-    definition: squares are added up by feature, for many prototypes side by side.
-    """
+    """Fill out (n, K) with exact distances of X (n, D) to transposed prototypes, columns (D, K)."""
     d, n_neurons = columns.shape
     whole = d - d % 4
     for i in range(X.shape[0]):
         row = out[i]
         for j in range(n_neurons):
             row[j] = 0.0
-        for k in range(0, whole, 4):  # four at a time: sums are fetched and put back less often
+        for k in range(0, whole, 4):  # unrolled: fewer loads and stores of the sums
             x, y = np.float64(X[i, k]), np.float64(X[i, k + 1])
             z, u = np.float64(X[i, k + 2]), np.float64(X[i, k + 3])
             p, q, r, s = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
@@ -127,7 +124,7 @@ def fill_distances(X: NDArray[Any], columns: Floats, out: Floats) -> None:
 
 @loop
 def distances_to(X: NDArray[Any], prototypes: Floats, units: Integers, out: Floats) -> None:
-    """Fill out (n,) with the distances of the rows of X (n, D) to their units, by definition."""
+    """Fill out (n,) with the exact distances of the rows of X (n, D) to their units."""
     for i in range(units.size):
         total = 0.0
         for k in range(X.shape[1]):
@@ -136,21 +133,21 @@ def distances_to(X: NDArray[Any], prototypes: Floats, units: Integers, out: Floa
         out[i] = np.sqrt(total)
 
 
-def won_squares(prototypes: Floats, hits: Integers, squares: Floats, offsets: Floats) -> Floats:
-    """Return the sums (K, K) of ‖x - w_j‖² over the samples x that neuron b won, for all b and j.
+def square_sums(prototypes: Floats, hits: Integers, squares: Floats, offsets: Floats) -> Floats:
+    """Return the sums (K, K) of ‖x - w_j‖² over the samples x with BMU b, for all b and j.
 
-    The samples enter by their sums alone. With e = x - w_b and v = w_b - w_j,
+    Only sums of samples are needed. With e = x - w_b and v = w_b - w_j,
 
         Σ‖x - w_j‖² = Σ‖e‖² + n_b‖v‖² + 2 v·Σe.
 
     w_b is the nearest prototype of each x, so ‖e‖ <= ‖x - w_j‖ and ‖v‖ <= 2‖x - w_j‖: no term is
-    more than four times the whole, and nothing cancels. ``squares`` (K,) are Σ‖e‖² of what each
-    neuron won, ``offsets`` (K, D) Σe.
+    more than four times the result, so that nothing cancels. ``squares`` (K,) are Σ‖e‖² by BMU,
+    ``offsets`` (K, D) Σe.
     """
     out = np.empty((len(prototypes), len(prototypes)))
-    for b, won in enumerate(hits):
-        apart = prototypes[b] - prototypes
-        out[b] = squares[b] + (apart * (won * apart + 2 * offsets[b])).sum(axis=1)
+    for b, n_won in enumerate(hits):
+        differences = prototypes[b] - prototypes
+        out[b] = squares[b] + (differences * (n_won * differences + 2 * offsets[b])).sum(axis=1)
     return out
 
 
@@ -180,23 +177,22 @@ def fill_hops(hops: NDArray[np.uint16], links: NDArray[np.int32]) -> None:
 
 
 def bisect_groups(
-    X: NDArray[Any], weights: Floats, groups: Integers, times: int, least: float
+    X: NDArray[Any], weights: Floats, groups: Integers, depth: int, smallest: float
 ) -> Integers:
-    """Return groups of samples in up to ``2**times`` parts, (n,): ``groups << times`` and the part.
+    """Return groups (n,) of samples X (n, D) after ``depth`` bisections, as binary codes.
 
-    A group of samples X (n, D) is cut in two across its longest direction, nearly its first
-    principal component, at its mean, and so are its parts. Those of a ``least`` weight or less stay
-    whole.
+    A group is bisected at its mean across its first principal axis, found by power iteration.
+    Groups of a weight below ``smallest`` stay whole.
     """
     size = np.frexp(np.abs(X).max(initial=0.0))[1]  # so that no square leaves float64
     numbers = np.ldexp(np.ascontiguousarray(X, dtype=np.float64), -size)
     space = np.empty((3, X.shape[1]))
-    for _ in range(times):
+    for _ in range(depth):
         order = np.argsort(groups, kind="stable")
         starts = np.flatnonzero(np.diff(groups[order], prepend=-1, append=-1))
-        beyond = np.zeros(len(groups), np.int64)
-        bisect_across(numbers, weights, order, starts, least, space, beyond)
-        groups = 2 * groups + beyond
+        upper = np.zeros(len(groups), np.int64)
+        bisect_across(numbers, weights, order, starts, smallest, space, upper)
+        groups = 2 * groups + upper
     return groups
 
 
@@ -206,52 +202,52 @@ def bisect_across(
     weights: Floats,
     order: Integers,
     starts: Integers,
-    least: float,
+    smallest: float,
     space: Floats,
-    beyond: Integers,
+    upper: Integers,
 ) -> None:
-    """Write 1 to ``beyond`` (n,) of samples on one side of their group's mean.
+    """Write 1 to ``upper`` (n,) for samples above their group's mean along its first axis.
 
-    The g-th group are the samples ``order[starts[g]:starts[g + 1]]``; ``space`` is (3, D).
+    Group g are the samples ``order[starts[g]:starts[g + 1]]``; ``space`` is (3, D).
     """
     d = X.shape[1]
     for g in range(starts.size - 1):
         total = 0.0
         for k in range(d):
             space[_MEAN, k] = 0.0
-        for at in range(starts[g], starts[g + 1]):
-            i = order[at]
+        for row in range(starts[g], starts[g + 1]):
+            i = order[row]
             total += weights[i]
             for k in range(d):
                 space[_MEAN, k] += weights[i] * X[i, k]
-        if total < least:
+        if total < smallest:
             continue
         for k in range(d):
             space[_MEAN, k] /= total
         farthest = 0.0
-        for at in range(starts[g], starts[g + 1]):
-            i, square = order[at], 0.0
+        for row in range(starts[g], starts[g + 1]):
+            i, square = order[row], 0.0
             for k in range(d):
                 square += (X[i, k] - space[_MEAN, k]) ** 2
-            if square > farthest * (1 + _ALIKE):  # or else rounding chooses among equals
+            if square > farthest * (1 + _EQUAL_WITHIN):  # ties are not left to rounding
                 farthest = square
                 for k in range(d):
                     space[_NEXT, k] = X[i, k] - space[_MEAN, k]
         if farthest == 0.0:
             continue
-        for turn in range(_TURNS + 1):
+        for turn in range(_POWER_STEPS + 1):
             square = 0.0
             for k in range(d):
                 square += space[_NEXT, k] ** 2
             for k in range(d):
                 space[_AXIS, k] = space[_NEXT, k] / np.sqrt(square)
                 space[_NEXT, k] = 0.0
-            for at in range(starts[g], starts[g + 1]):
-                i, along = order[at], 0.0
+            for row in range(starts[g], starts[g + 1]):
+                i, along = order[row], 0.0
                 for k in range(d):
                     along += (X[i, k] - space[_MEAN, k]) * space[_AXIS, k]
-                if turn == _TURNS:
-                    beyond[i] = along > _ALIKE * np.sqrt(farthest)
+                if turn == _POWER_STEPS:
+                    upper[i] = along > _EQUAL_WITHIN * np.sqrt(farthest)
                 else:
                     for k in range(d):
                         space[_NEXT, k] += weights[i] * along * (X[i, k] - space[_MEAN, k])
@@ -261,10 +257,10 @@ def bisect_across(
 
 
 class Groups(NamedTuple):
-    """What groups (M,) hold: samples, how far apart these are, and what comes of their number.
+    """Micro-clusters (M,): their weights, mean squared radii, and decay of the density kernel.
 
-    Of what is left of the weight of all samples, exp(-r/mass) behind the r-th nearest, ``parts``
-    fall to a group and ``fades`` are left behind it.
+    The r-th nearest sample weighs in proportion to exp(-r/mass). Of the weight that remains,
+    ``parts`` goes to a micro-cluster, and ``fades`` remains for those farther away.
     """
 
     weights: Floats
@@ -274,7 +270,7 @@ class Groups(NamedTuple):
 
     @classmethod
     def of(cls, weights: Floats, spreads: Floats, mass: float) -> Groups:
-        """Return groups of so many samples, (M,), which lie at distance² + ``spreads`` (M,)."""
+        """Return micro-clusters of ``weights`` (M,) samples at distance² + ``spreads`` (M,)."""
         weights, spreads = (np.array(values, np.float64) for values in (weights, spreads))
         return cls(weights, spreads, -np.expm1(-weights / mass), np.exp(-weights / mass))
 
@@ -289,11 +285,11 @@ def soft_means(
     means: Floats,
     held: Floats,
 ) -> None:
-    """Fill means (m,) with those of distances² + spreads of the first ``k`` groups ``rows`` (m, …).
+    """Fill means (m,) with weighted means of distances² + spreads to the ``k`` nearest groups.
 
-    The groups are nearest first, at ``distances`` (m, …). None counts behind those that hold
-    ``far`` samples; held (m,) become the samples of all that did. Where nothing counts the mean is
-    that of the first one.
+    ``rows`` (m, …) are the groups, nearest first, at ``distances`` (m, …). Groups count until they
+    hold ``far`` samples; held (m,) are the samples counted. A mean of no weight is that of the
+    first group.
     """
     for i in range(rows.shape[0]):
         before = total = added = 0.0
@@ -313,14 +309,13 @@ def soft_means(
 
 
 @loop
-def ranks_among(known: Floats, values: Floats, out: Integers) -> None:
-    """Fill out (n,) with how many of the ascending known (m,), m > 0, are at most each value.
+def count_at_most(known: Floats, values: Floats, out: Integers) -> None:
+    """Fill out (n,) with how many of the ascending ``known`` (m,), m > 0, are <= each value.
 
-    It is all of them for nan. Some values are halved together: none waits for another, and no
-    branch depends on them.
+    All of them for nan. Binary searches run in batches without branches, to pipeline loads.
     """
-    for begin in range(0, values.size, _TOGETHER):
-        end = min(begin + _TOGETHER, values.size)
+    for begin in range(0, values.size, _BATCH):
+        end = min(begin + _BATCH, values.size)
         for i in range(begin, end):
             out[i] = 0
         left = known.size

@@ -1,4 +1,4 @@
-"""What passes over samples need to know of a metric, and the methods that they call."""
+"""The metric's properties and methods that passes over samples use."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class MetricCalls:
-    """A metric as the engine sees it; a method that it lacks is None, see `MetricComponent`.
+    """A metric as the engine sees it; a missing method is None, see `MetricComponent`.
 
-    ``scalar_params`` returns the numbers (P,) that ``scalar`` gets. Up to the weight
-    ``forms_below`` of linked neighbours ``form`` makes the prototypes. ``judge(loop, *given)``
-    calls a loop around ``scalar`` and checks its distances; None: they are taken as they are.
+    ``scalar_params`` returns the parameters (P,) of ``scalar``. While linked neighbours weigh at
+    most ``forms_below``, ``form`` makes the prototypes. ``validate(loop, *arguments)`` calls a loop
+    over ``scalar`` and checks its distances; None: no check.
     """
 
     name: str
@@ -25,7 +25,7 @@ class MetricCalls:
     centre: Callable[[Any], Any] | None
     form: Callable[..., Any] | None
     forms_below: float
-    judge: Callable[..., Any] | None
+    validate: Callable[..., Any] | None
 
     @property
     def is_euclidean(self) -> bool:
@@ -38,5 +38,5 @@ class MetricCalls:
         return "pairwise" if self.scalar is None else "scalar"
 
     def centred(self, means: Any) -> Any:
-        """Return means as the centres of groups that the metric asks for."""
+        """Return the metric's centres of groups with these means."""
         return means if self.centre is None else self.centre(means)

@@ -18,37 +18,37 @@ from dbgsom_core.engine.tables import BlockTable, each_range, pieces
 
 _CHUNK_ROWS = 8192
 _MOST_CHUNKS = 64
-_CLEARLY = 1e-4  # times the largest entry: far more than rounding leaves of a constant column
-_LARGEST = 1e153  # the sum of its squares, and that of differences, stay below 1e308
+_CLEARLY = 1e-4  # times the largest entry: far more than rounding errors of a constant column
+_LARGEST = 1e153  # sums of squares, and of squared differences, stay below 1e308
 _SMALLEST = 1e-150  # squares below 1e-308 lose digits
 
 
 def moments_of(data: Any) -> Moments:
-    """Compute the moments in two passes, so that large offsets do no harm.
+    """Compute the moments in two passes, which large offsets do not harm.
 
-    The parts that are added up do not depend on the number of threads.
+    The order of additions does not depend on the number of threads.
     """
     X = data.X
-    with np.errstate(over="ignore", invalid="ignore"):  # `check_varies` tells
+    with np.errstate(over="ignore", invalid="ignore"):  # `check_varies` raises
         if issparse(X):
-            return _of_sparse(data)
+            return _sparse_moments(data)
         count: Any = len(X)
         weights = None
         if data.weights is not None or data.incomplete:
             weights = data.sample_weights
-            count = _total(X, weights, partial(_add, None, True))
+            count = _sum_ranges(X, weights, partial(_sum_rows, None, True))
             empty = np.flatnonzero(count == 0)
             if len(empty):
                 named = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
                 raise ValueError(
-                    f"nothing is observed in column {named} of X: leave such columns out"
+                    f"all values are missing in column {named} of X: leave such columns out"
                 )
-        mean = np.asarray(_total(X, weights, partial(_add, None, False)) / count)
-        squares = _total(X, weights, partial(_add, mean, False))
+        mean = np.asarray(_sum_ranges(X, weights, partial(_sum_rows, None, False)) / count)
+        squares = _sum_ranges(X, weights, partial(_sum_rows, mean, False))
         return Moments(mean, np.sqrt(squares / count))
 
 
-def _of_sparse(data: Any) -> Moments:
+def _sparse_moments(data: Any) -> Moments:
     X, weights = data.X, data.sample_weights
     n_columns, total = X.shape[1], weights.sum()
     of_entry = np.repeat(weights, np.diff(X.indptr))
@@ -62,26 +62,26 @@ def _of_sparse(data: Any) -> Moments:
     return Moments(mean, np.sqrt(squares / total))
 
 
-def _total(X: Any, weights: Floats | None, add: Callable[..., Floats]) -> Floats:
+def _sum_ranges(X: Any, weights: Floats | None, add: Callable[..., Floats]) -> Floats:
     parts = each_range(X, _ranges(len(X)), add, available_threads(), weights)
     return np.asarray(np.sum(parts, axis=0))
 
 
-def _add(
+def _sum_rows(
     centre: Floats | None, counts: bool, X: Any, rows: slice, weights: Floats | None
 ) -> Floats:
-    # The sums (D,) of some rows, or of their squared differences to a centre; with weights those
-    # of what is observed, or how much that is.
+    # Sums (D,) of rows, or of squared differences to a centre; with weights, of observed values,
+    # or (counts) the observed weight.
     from dbgsom_core.engine import loops  # numba is slow to import
 
     out, first = np.zeros(X.shape[1]), rows.start
     for piece in pieces(first, rows.stop):
         part = X[piece]
         if weights is not None:
-            own = weights[piece.start - first : piece.stop - first]
+            row_weights = weights[piece.start - first : piece.stop - first]
             values = part if centre is None else np.square(part - centre)
             values = ~np.isnan(values) if counts else np.nan_to_num(values)
-            out += np.einsum("i,ij->j", own, values, dtype=np.float64)
+            out += np.einsum("i,ij->j", row_weights, values, dtype=np.float64)
         elif centre is None:
             loops.add_columns(loops.writeable_view(part), out)
         else:
@@ -99,8 +99,8 @@ def _ranges(n: int) -> list[tuple[int, int]]:
 def check_varies(X: Any, moments: Moments | None = None) -> None:
     """Raise ValueError when no column of X (n, D) varies by more than rounding.
 
-    Nor is X of use when its squares leave the range of float64: all distances would be 0 or inf.
-    Where its ``moments`` are known, unweighted, they tell most of the time without a look at X.
+    And when squares leave the range of float64: all distances would be 0 or inf. Unweighted
+    ``moments``, where known, usually decide without a pass over X.
     """
     most = _LARGEST / math.sqrt(X.shape[0] * X.shape[1])
     if moments is not None:
@@ -117,8 +117,8 @@ def check_varies(X: Any, moments: Moments | None = None) -> None:
         raise ValueError(f"X holds {largest:.3g}, whose square is too large for float64: rescale X")
     if not (high - low > 8 * np.finfo(X.dtype).eps * np.maximum(sizes, 1e-300)).any():
         raise ValueError(
-            f"all columns are constant (n_features = {X.shape[1]}): there is nothing that a map "
-            "could unfold"
+            f"all columns are constant (n_features = {X.shape[1]}): a map needs a column that "
+            "varies"
         )
     widest = float((high - low).max())
     if widest < _SMALLEST:
@@ -132,20 +132,22 @@ def extremes(X: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     if issparse(X):
         return X.min(axis=0).toarray().ravel(), X.max(axis=0).toarray().ravel()
     if not isinstance(X, BlockTable):
-        return _extremes(X, slice(0, len(X)))
+        return _row_extremes(X, slice(0, len(X)))
     if X.extremes is None:
-        ends = each_range(X, _ranges(len(X)), _extremes, available_threads())
-        X.extremes = _outermost(ends)
+        ends = each_range(X, _ranges(len(X)), _row_extremes, available_threads())
+        X.extremes = _join_extremes(ends)
     return X.extremes
 
 
-def _extremes(X: Any, rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
+def _row_extremes(X: Any, rows: slice) -> tuple[NDArray[Any], NDArray[Any]]:
     if not isinstance(X, BlockTable):  # fmin and fmax leave nan out
         return np.fmin.reduce(X[rows], axis=0), np.fmax.reduce(X[rows], axis=0)
-    return _outermost([_extremes(X[piece], slice(None)) for piece in pieces(rows.start, rows.stop)])
+    return _join_extremes(
+        [_row_extremes(X[piece], slice(None)) for piece in pieces(rows.start, rows.stop)]
+    )
 
 
-def _outermost(ends: list[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _join_extremes(ends: list[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     low, high = zip(*ends, strict=True)
     return np.fmin.reduce(low, axis=0), np.fmax.reduce(high, axis=0)
 
@@ -153,21 +155,20 @@ def _outermost(ends: list[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 # ------------------------------------------------------------------------------ principal axes
 
 _DENSE_COVARIANCE = 2048  # columns up to which the covariance is decomposed whole
-_FLAT = 1e-13  # share of the largest variance below which one is rounding
-_WHOLE_COVARIANCE = 1 << 30  # multiplications up to which it is that of all samples
+_FLAT = 1e-13  # share of the largest variance below which a variance is rounding
+_WHOLE_COVARIANCE = 1 << 30  # multiplications up to which all samples are used
 
 
 def principal_axes(data: Any, moments: Moments) -> list[Floats]:
     """Return the first two principal axes (D,), each as long as the standard deviation along it.
 
-    The sign of an axis is that of its largest entry. Where the covariance of all samples would take
-    long, the axes are those of 8192 of them, evenly spaced. A missing value counts as the mean of
-    its column.
+    The largest entry of an axis is positive. For large data the axes are those of 8192 samples,
+    evenly spaced. A missing value counts as the mean of its column.
     """
     n, d = data.X.shape
     if n * d * d > _WHOLE_COVARIANCE:
         data = data.subset(slice(None, None, -(-n // _CHUNK_ROWS)))
-    variances, axes = (_of_operator if d > _DENSE_COVARIANCE else _of_covariance)(data, moments)
+    variances, axes = (_svd_axes if d > _DENSE_COVARIANCE else _eigen_axes)(data, moments)
     found = []
     rounding = _FLAT * float(np.max(variances))
     for variance, axis in zip(variances, axes, strict=True):
@@ -177,12 +178,12 @@ def principal_axes(data: Any, moments: Moments) -> list[Floats]:
     return found if len(found) > 1 else [*found, np.zeros(d)]
 
 
-def _of_covariance(data: Any, moments: Moments) -> tuple[Any, Any]:
+def _eigen_axes(data: Any, moments: Moments) -> tuple[Any, Any]:
     from scipy.linalg import eigh
 
     d = data.X.shape[1]
     chunks = [(a, min(a + _CHUNK_ROWS, data.n)) for a in range(0, data.n, _CHUNK_ROWS)]
-    ask = partial(_product, moments.mean, data.incomplete)
+    ask = partial(_scatter, moments.mean, data.incomplete)
     products = np.array(each_range(data.X, chunks, ask, data.threads, data.weights))
     covariance = products.sum(axis=0) / data.total_weight
     if issparse(data.X):
@@ -192,8 +193,8 @@ def _of_covariance(data: Any, moments: Moments) -> tuple[Any, Any]:
     return values[::-1], vectors.T[::-1]
 
 
-def _of_operator(data: Any, moments: Moments) -> tuple[Any, Any]:
-    # Many columns: the centred and weighted samples are only ever multiplied with vectors.
+def _svd_axes(data: Any, moments: Moments) -> tuple[Any, Any]:
+    # Many columns: a truncated SVD of the centred, weighted samples, without a covariance matrix.
     from scipy.sparse.linalg import LinearOperator, svds
 
     roots = np.sqrt(data.sample_weights / data.total_weight)
@@ -211,7 +212,7 @@ def _of_operator(data: Any, moments: Moments) -> tuple[Any, Any]:
     return np.square(lengths[::-1]), axes[::-1]
 
 
-def _product(mean: Floats, incomplete: bool, X: Any, rows: slice, weights: Floats | None) -> Floats:
+def _scatter(mean: Floats, incomplete: bool, X: Any, rows: slice, weights: Floats | None) -> Floats:
     # Σ weight (x - mean)ᵀ(x - mean), and of sparse samples Σ weight xᵀx.
     X = X[rows]
     if issparse(X):

@@ -13,14 +13,14 @@ from dbgsom_core.engine.compile import Floats, Integers, inner_loop, loop
 from dbgsom_core.engine.runtime import available_threads, share
 
 _CHUNK = 64  # samples of a task
-_MOST_NUMBERS = 1 << 22  # numbers that a worker may hold for them
-_SMALL_WORK = 1 << 18  # numbers in all products below which one thread does it
-_ENTRANTS = 8  # prototypes that may enter between two computations of the residual
-STEEP = 1e-10  # share of its bound that a slope must exceed to enter
+_MOST_NUMBERS = 1 << 22  # numbers of a worker's workspace
+_SMALL_WORK = 1 << 18  # numbers in all products below which one thread is faster
+_ENTRANTS = 8  # prototypes that enter the active set between two computations of the residual
+STEEP = 1e-10  # share of its bound that a gradient entry must exceed to enter
 _SLACK = 1e-8  # and may have at an optimum
-ROUNDING = 2.0**-50  # of all that a residual is made of
-_DEPENDENT = 1e-12  # of a squared length, what is left when it depends on those inside
-_PATIENCE = 16  # rounds that a sample may take, and another for two prototypes that take part
+ROUNDING = 2.0**-50  # relative rounding error of a residual
+_DEPENDENT = 1e-12  # share of a squared length: a smaller remainder is linear dependence
+_PATIENCE = 16  # rounds per sample, plus one for every two active prototypes
 
 
 def mixture_coefficients(
@@ -29,13 +29,11 @@ def mixture_coefficients(
     """Return the non-negative c (n, K) that minimise ‖x - Σ_j c_j w_j‖ for each sample x.
 
     The active-set method of Lawson & Hanson (1974, ch. 23) in the form of Bro & de Jong (1997),
-    which works on the Gram matrix and so shares its cost among all samples; a few prototypes enter
-    between two computations of the residual and of its products with all of them, which are those
-    of a whole chunk. A solution counts as optimal by conditions computed from the residual itself;
-    where the Gram matrix has lost too many digits for that, scipy solves by orthogonal factors.
-    A row of the result depends on its sample alone, and where several mixtures are as good it has
-    at most D entries.
-
+    which works on the Gram matrix, shared by all samples. Up to eight prototypes enter the active
+    set before the residuals of a chunk and their products with all prototypes are computed again.
+    Optimality (Kuhn & Tucker) is checked on the residual itself; where the Gram matrix has lost too
+    many digits, scipy's nnls solves. A row of the result depends on its sample alone; where the
+    optimum is not unique it has at most D entries.
     """
     n, n_neurons = len(X), len(prototypes)
     reflected = _Reflected(np.asarray(prototypes, dtype=np.float64))
@@ -47,7 +45,7 @@ def mixture_coefficients(
 
     def work(worker: int, task: int) -> None:
         space = spaces[worker]
-        n_live = reflected.begin(X[task * chunk : (task + 1) * chunk], space)
+        n_live = reflected.load_samples(X[task * chunk : (task + 1) * chunk], space)
         while n_live > 0:
             fill_products(space, reflected.columns, n_live)
             n_live = improve_rows(reflected.prototypes, space, n_live)
@@ -70,14 +68,14 @@ def mixture_coefficients(
 
 
 class _Reflected:
-    """Prototypes as the loops want them, and how samples are brought to the same coordinates."""
+    """Prototypes centred and reflected (Householder) so that their mean is on the first axis."""
 
     def __init__(self, prototypes: Floats) -> None:
         self.centre = prototypes.mean(axis=0)
         length = float(np.linalg.norm(self.centre))
         mirror = self.centre.copy()
         mirror[0] += np.copysign(length, self.centre[0])
-        # Householder's reflection takes the centre to the first axis, away from its own side.
+        # The sign of the reflected centre is the opposite of its first entry's: no cancellation.
         self.mirror = mirror * (np.sqrt(2.0) / (np.linalg.norm(mirror) or 1.0))
         big = float(-np.copysign(length, self.centre[0]))
         small = self._reflect(prototypes)
@@ -93,39 +91,39 @@ class _Reflected:
         self.columns = np.ascontiguousarray(small.T)
 
     def _reflect(self, rows: NDArray[Any]) -> Floats:
-        turned = np.asarray(rows, dtype=np.float64) - self.centre
-        # Sums of each row by itself: a product of matrices may depend on the other rows.
-        along = (turned * self.mirror).sum(axis=1)
-        return np.ascontiguousarray(turned - along[:, None] * self.mirror)
+        centred = np.asarray(rows, dtype=np.float64) - self.centre
+        # Row by row: in a matrix product a row's rounding may depend on the other rows.
+        along = (centred * self.mirror).sum(axis=1)
+        return np.ascontiguousarray(centred - along[:, None] * self.mirror)
 
-    def begin(self, X: NDArray[Any], space: Workspace) -> int:
-        """Write samples to a worker's workspace; returns how many are to be solved."""
+    def load_samples(self, X: NDArray[Any], space: Workspace) -> int:
+        """Write samples to a workspace; return how many are not zero and need a solution."""
         n = len(X)
         space.samples[:n] = self._reflect(X)
         space.samples[:n, 0] += self.prototypes.big
         space.residuals[:n] = space.samples[:n]
         space.counts[:], space.rounds[:] = 0, 0
-        live = np.flatnonzero(X.any(axis=1))  # turned, a sample of zeros is 0 but for rounding
+        live = np.flatnonzero(X.any(axis=1))  # X itself: reflected zeros have rounding errors
         space.live[: len(live)] = live
         return len(live)
 
     @cached_property
     def distinct(self) -> Integers:
-        """The prototypes that are the first of their kind: scipy 1.15 stumbles over copies."""
+        """Rows of the distinct prototypes: nnls of scipy 1.15 fails for duplicate columns."""
         return np.sort(np.unique(self.whole, axis=0, return_index=True)[1])
 
     def solve_exactly(self, space: Workspace, row: int) -> None:
-        """Solve for one sample by orthogonal factors, which keep small rows beside a large first.
+        """Solve for one sample by orthogonal factors.
 
-        Normal equations square the condition of the prototypes: with a common offset of 1e7
-        spreads no digit is left.
+        Normal equations square the condition number of the prototypes: with a common offset of 1e7
+        standard deviations they lose all digits.
         """
         from scipy.optimize import nnls  # slow to import, and seldom needed
 
         columns = self.distinct
         try:
             values, _ = nnls(self.whole[columns].T, space.samples[row], maxiter=30 * len(columns))
-        except RuntimeError:  # it goes round in circles: what there is must do
+        except RuntimeError:  # no convergence: the last active set is the answer
             return
         inside = np.flatnonzero(values)
         space.counts[row] = len(inside)
@@ -134,16 +132,16 @@ class _Reflected:
 
 
 # ---------------------------------------------------------------------- compiled loops
-# Few functions, each called at one place: what numba puts into its caller it compiles again there.
+# Few functions, each called once: numba compiles an inlined function again for each call.
 
 
 class Prototypes(NamedTuple):
-    """Prototypes w_j = centre + d_j, mirrored so that the centre lies on the first axis.
+    """Prototypes w_j = centre + d_j, reflected so that the centre is on the first axis.
 
-    Far from the origin all prototypes are nearly parallel. Kept apart, the small differences
-    ``small`` (K, D) lose no digit to the large common part ``big``, which adds to the first entry
-    alone. ``norms`` (K,) are the lengths of the differences, ``gram`` (K, K) holds the products of
-    the whole prototypes over ``scale``, ``steepness`` (K,) their inverse lengths in these units.
+    Far from the origin all prototypes are nearly parallel: the differences d_j, ``small`` (K, D),
+    and the first entry of the centre, ``big``, are stored separately to keep their digits.
+    ``norms`` (K,) are ‖d_j‖, ``gram`` (K, K) is the Gram matrix of the w_j over ``scale``,
+    ``steepness`` (K,) the inverse lengths of the w_j in these units.
     """
 
     big: float
@@ -155,13 +153,13 @@ class Prototypes(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Memory of one worker: samples (N, D) in the coordinates of the prototypes and their solution.
+    """Arrays of one worker: reflected samples (N, D) and their solutions.
 
-    The first ``counts[i]`` entries of row i of ``members`` and ``values`` say which prototypes take
-    part in sample i and by how much, ``inverses[i]`` holds the inverse of their Gram matrix.
-    ``live`` are the samples in work, ``rounds`` (N,) counts theirs; it is -1 where rounding hides
-    the optimum. ``products`` has a row for each live sample. The others are for one sample at a
-    time.
+    The first ``counts[i]`` entries of row i of ``members`` and ``values`` are the active set of
+    sample i and its coefficients, ``inverses[i]`` the inverse of the set's Gram matrix. ``live``
+    are the samples that are not solved yet, ``rounds`` (N,) their iterations, -1 where rounding
+    prevents an optimum. ``products`` has a row for each live sample. The other arrays are scratch
+    memory for one sample.
     """
 
     samples: Floats
@@ -182,7 +180,7 @@ class Workspace(NamedTuple):
 
 
 def workspace(rows: int, n_neurons: int, d: int) -> Workspace:
-    """Return a workspace for so many samples (rows, D)."""
+    """Return a workspace for ``rows`` samples of D features."""
     rank, whole = min(n_neurons, d) + 1, np.int64
     return Workspace(
         samples=np.empty((rows, d)),
@@ -205,9 +203,9 @@ def workspace(rows: int, n_neurons: int, d: int) -> Workspace:
 
 @loop
 def fill_products(space: Workspace, columns: Floats, n_live: int) -> None:
-    """Fill ``products`` with those of the live residuals and the small differences (D, K).
+    """Fill ``products`` with live residuals times the transposed differences, columns (D, K).
 
-    Each is added up by feature, so that it depends on its sample alone.
+    Products are summed by feature, so that each depends on its sample alone.
     """
     d, n_neurons = columns.shape
     whole = d - d % 4
@@ -215,27 +213,26 @@ def fill_products(space: Workspace, columns: Floats, n_live: int) -> None:
         rest, row = space.residuals[space.live[at]], space.products[at]
         for j in range(n_neurons):
             row[j] = 0.0
-        for k in range(0, whole, 4):  # four at a time: sums are fetched and put back less often
+        for k in range(0, whole, 4):  # unrolled: fewer loads and stores of the sums
             x, y, z, u = rest[k], rest[k + 1], rest[k + 2], rest[k + 3]
-            one, two, three, four = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
+            p, q, r, s = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
             for j in range(n_neurons):
-                total = row[j] + x * one[j]
-                total += y * two[j]
-                total += z * three[j]
-                row[j] = total + u * four[j]
+                total = row[j] + x * p[j]
+                total += y * q[j]
+                total += z * r[j]
+                row[j] = total + u * s[j]
         for k in range(whole, d):
-            x, one = rest[k], columns[k]
+            x, p = rest[k], columns[k]
             for j in range(n_neurons):
-                row[j] += x * one[j]
+                row[j] += x * p[j]
 
 
 @loop
 def improve_rows(prototypes: Prototypes, space: Workspace, n_live: int) -> int:
-    """Bring each live sample nearer to its optimum by means of its ``products``.
+    """Do one active-set iteration for each live sample; return how many remain live.
 
-    Kuhn and Tucker's conditions are looked at first; samples that meet them live no longer.
-    Returns how many do. The residual is orthogonal to the prototypes that take part, so its product
-    with another one is that with the difference of the two, which is small.
+    Samples that meet the Kuhn-Tucker conditions are solved. The residual is orthogonal to the
+    active prototypes, so its product with another prototype is that with their difference.
     """
     big, small, norms, gram, scale, steepness = prototypes
     samples, residuals, products, rounds = (
@@ -246,8 +243,8 @@ def improve_rows(prototypes: Prototypes, space: Workspace, n_live: int) -> int:
     )
     members, values, inverses = space.members, space.values, space.inverses
     target, column, known, before = space.target, space.column, space.known, space.before
-    d, kept = samples.shape[1], 0
-    most = _PATIENCE + values.shape[1] // 2
+    d, n_kept = samples.shape[1], 0
+    max_rounds = _PATIENCE + values.shape[1] // 2
     for at in range(n_live):
         i = space.live[at]
         size, first = space.counts[i], 0
@@ -273,22 +270,22 @@ def improve_rows(prototypes: Prototypes, space: Workspace, n_live: int) -> int:
             known[a], before[a], target[a] = j, values[i, a], values[i, a]
             column[a] = (products[at, j] + whole) / scale
             products[at, j] = -np.inf
-        share = _SLACK if rounds[i] == most else STEEP
-        n_entrants = _steepest(
+        share = _SLACK if rounds[i] == max_rounds else STEEP
+        n_entrants = _select_entrants(
             products, at, common, share * length, reach, norms, steepness, space.entrants
         )
         if n_entrants == 0 and balanced:
             continue
-        rounds[i] = -1 if rounds[i] == most else rounds[i] + 1
+        rounds[i] = -1 if rounds[i] == max_rounds else rounds[i] + 1
         if rounds[i] < 0:
             continue
         n_known = size
-        for b in range(size):  # what rounding left of the slopes inside
+        for b in range(size):  # correct rounding errors of the active gradient
             for a in range(size):
                 target[a] += column[b] * inverses[i, b, a]
-        for place in range(-1, n_entrants):
-            if place >= 0:
-                j = space.entrants[place]
+        for entrant in range(-1, n_entrants):
+            if entrant >= 0:
+                j = space.entrants[entrant]
                 for a in range(size):
                     space.coefficients[members[i, a]] = values[i, a]
                 slope = (products[at, j] + common) / scale
@@ -296,8 +293,8 @@ def improve_rows(prototypes: Prototypes, space: Workspace, n_live: int) -> int:
                     slope -= gram[j, known[a]] * (space.coefficients[known[a]] - before[a])
                 for a in range(size):
                     space.coefficients[members[i, a]] = 0.0
-                least = STEEP * (norms[j] + reach) * length / scale
-                if size + 1 == values.shape[1] or slope <= least:
+                min_slope = STEEP * (norms[j] + reach) * length / scale
+                if size + 1 == values.shape[1] or slope <= min_slope:
                     continue
                 if not _border(j, slope, gram, i, size, members, values, inverses, target, column):
                     continue
@@ -313,35 +310,35 @@ def improve_rows(prototypes: Prototypes, space: Workspace, n_live: int) -> int:
             for k in range(d):
                 residuals[i, k] -= values[i, a] * small[members[i, a], k]
         residuals[i, 0] -= total * big
-        space.live[kept] = i
-        kept += 1
-    return kept
+        space.live[n_kept] = i
+        n_kept += 1
+    return n_kept
 
 
 @inner_loop
-def _steepest(
+def _select_entrants(
     products: Floats,
     at: int,
     common: float,
-    least: float,
+    min_slope: float,
     reach: float,
     norms: Floats,
     steepness: Floats,
     entrants: Integers,
 ) -> int:
-    # The prototypes in whose directions the residual falls fastest, the steepest first.
+    # Fill ``entrants`` with the prototypes of steepest descent, steepest first; return how many.
     found, lowest = 0, 0.0
     for j in range(norms.size):
         slope = products[at, j] + common
-        if slope * steepness[j] > lowest and slope > least * (norms[j] + reach):
-            place = min(found, entrants.size - 1)
-            while place > 0:
-                above = entrants[place - 1]
+        if slope * steepness[j] > lowest and slope > min_slope * (norms[j] + reach):
+            rank = min(found, entrants.size - 1)
+            while rank > 0:
+                above = entrants[rank - 1]
                 if (products[at, above] + common) * steepness[above] >= slope * steepness[j]:
                     break
-                entrants[place] = above
-                place -= 1
-            entrants[place] = j
+                entrants[rank] = above
+                rank -= 1
+            entrants[rank] = j
             found = min(found + 1, entrants.size)
             if found == entrants.size:
                 last = entrants[found - 1]
@@ -362,8 +359,8 @@ def _border(
     target: Floats,
     column: Floats,
 ) -> bool:
-    # Border the inverse of the Gram matrix of those inside by prototype j and aim at the optimum;
-    # False where j depends on them: it can add nothing.
+    # Add prototype j to the active set by bordering its inverse Gram matrix, and update the target;
+    # False where j is linearly dependent on the set.
     for a in range(size):
         column[a] = 0.0
     for b in range(size):
@@ -397,36 +394,36 @@ def _walk_to_optimum(
     target: Floats,
     column: Floats,
 ) -> int:
-    # Walk from the values to the target, their unconstrained optimum; who reaches 0 on the way
-    # leaves, and the target becomes that of the others. Returns how many stay.
+    # Move from the values towards the target, their unconstrained optimum; a prototype whose
+    # coefficient reaches 0 leaves the active set. Returns the size of the set.
     while True:
-        step, leaves = 1.0, -1
+        step, leaving = 1.0, -1
         for a in range(size):
             if target[a] <= 0.0:
                 at = values[i, a]
                 reached = at / (at - target[a]) if at > 0.0 else 0.0
-                if leaves < 0 or reached < step:
-                    step, leaves = reached, a
+                if leaving < 0 or reached < step:
+                    step, leaving = reached, a
         for a in range(size):
             walked = values[i, a] + step * (target[a] - values[i, a])
-            values[i, a] = target[a] if leaves < 0 else walked
-        if leaves < 0:
+            values[i, a] = target[a] if leaving < 0 else walked
+        if leaving < 0:
             return size
         size -= 1
-        gone = target[leaves]
-        for b in range(size + 1):  # the last one takes its place
-            column[b] = inverses[i, leaves, b]
-        pivot = column[leaves]
-        column[leaves] = column[size]
+        excess = target[leaving]
+        for b in range(size + 1):  # the last member takes its index
+            column[b] = inverses[i, leaving, b]
+        pivot = column[leaving]
+        column[leaving] = column[size]
         for b in range(size):
-            inverses[i, leaves, b] = inverses[i, size, b]
-        inverses[i, leaves, leaves] = inverses[i, size, size]
+            inverses[i, leaving, b] = inverses[i, size, b]
+        inverses[i, leaving, leaving] = inverses[i, size, size]
         for b in range(size):
-            inverses[i, b, leaves] = inverses[i, leaves, b]
-        members[i, leaves], values[i, leaves] = members[i, size], values[i, size]
-        target[leaves] = target[size]
+            inverses[i, b, leaving] = inverses[i, leaving, b]
+        members[i, leaving], values[i, leaving] = members[i, size], values[i, size]
+        target[leaving] = target[size]
         for b in range(size):
             share = column[b] / pivot
             for a in range(size):
                 inverses[i, b, a] -= share * column[a]
-            target[b] -= share * gone
+            target[b] -= share * excess

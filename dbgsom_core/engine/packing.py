@@ -1,10 +1,10 @@
 """Samples in blocks and prototypes in panels, packed for the fast search of Euclidean maps.
 
 *Packed* coordinates are centred, scaled by a power of two so that no entry of the data exceeds 1,
-and rounded to a grid so coarse that float64 sums of all samples are exact; they are the same bits
-in any order. The value of prototype w for sample x is ‖w‖²/2 - x·w, half the squared distance less
-a constant of the sample. `Accuracy` bounds its error; what lies closer than that is decided by the
-definition of the distance, in float64 on the samples as given.
+and quantised on a grid so coarse that float64 sums of all samples are exact, in any order. The
+*value* of prototype w for sample x is ‖w‖²/2 - x·w, half the squared distance less a constant of
+the sample. `Accuracy` bounds its error; closer values are compared by exact float64 distances of
+the unpacked samples.
 """
 
 from __future__ import annotations
@@ -25,23 +25,22 @@ from dbgsom_core.engine.tables import each_range, pieces
 from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, SLACKS, UNROLL, VALUES
 
 _AHEAD = 1
-_FETCHED = 512  # bytes of a row, at most
-_TASKS = 16  # chunks of blocks that the workers share, at most
-_TASK_NUMBERS = 1 << 16  # numbers in a chunk, at least: smaller ones cost more to start than to do
-_TASK_PACKED = 1 << 18  # and where each is only packed
-# How wrong values may be, as tests/engine/accuracy.md derives it:
-DOUBLE = 2.0**-53  # the rounding unit of float64, u₆₄ above
+_FETCHED = 512  # bytes of a row to prefetch, at most
+_TASKS = 16  # chunks of blocks, at most
+_TASK_NUMBERS = 1 << 16  # numbers in a chunk, at least: a smaller one costs more to start
+_TASK_PACKED = 1 << 18  # the same where chunks are only packed
+# Error bounds, derived in tests/engine/accuracy.md:
+DOUBLE = 2.0**-53  # the rounding unit of float64, u₆₄
 _MORE = 1.02  # for products of errors, which the derivation leaves out
-# Of float64 samples a squared distance below this share of the longest prototype's square is that
-# of all their digits, any other that of samples rounded to float32.
+# Errors of float64 samples: a squared distance below this share of the longest prototype's square
+# is computed from all digits, a larger one from samples rounded to float32.
 NEAR = 2.0**-28
-TINY = 1e-30  # for what float32 rounds to 0
+TINY = 1e-30  # bound on underflow to 0 in float32
 TWICE = 2.02  # errors E of two values, and one per cent for the rounding of the slack itself
-OF_SQUARES = 4.0  # rounding units of ‖x‖² that a squared distance may be wrong by, besides
-# A place without prototype begins with this: the row that the search keeps in the lowest bits of a
-# value would make inf no number.
+OF_SQUARES = 4.0  # additional error of a squared distance, in rounding units of ‖x‖²
+# Value of an empty panel slot; row bits in the mantissa of inf would make it nan.
 NO_PROTOTYPE = 1e38
-FAR = 1e9  # packed units, in which the data has size 1: prototypes beyond are none of ours
+FAR = 1e9  # largest packed prototype entry (data: 1) that the search supports
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
@@ -56,7 +55,7 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
 
 
 class Rows(NamedTuple):
-    """Samples (n, D), C-contiguous: where they begin, D, and the bytes of a number, 4 or 8."""
+    """Address of samples (n, D), C-contiguous, their D columns, and bytes of a number, 4 or 8."""
 
     at: int
     columns: int
@@ -64,14 +63,14 @@ class Rows(NamedTuple):
 
     @classmethod
     def of(cls, X: NDArray[Any]) -> Rows:
-        """Return those of X, which must stay in memory while loops use them."""
+        """Return the rows of X, which the caller must keep in memory."""
         return cls(X.ctypes.data, X.shape[1], X.itemsize)
 
 
 @inlined
 def number_at(row: int, k: int, size: int) -> float:
     """Return number k, of ``size`` bytes, of a row that begins at an address, as float64."""
-    if size == 4:  # a loop asks once: LLVM makes two loops of it
+    if size == 4:  # LLVM hoists the test out of loops
         number: float = read_number(np.float32(0), row, k)
     else:
         number = read_number(np.float64(0), row, k)
@@ -80,7 +79,7 @@ def number_at(row: int, k: int, size: int) -> float:
 
 @inner_loop
 def row_distance(samples: Rows, i: int, prototypes: Floats, j: int) -> float:
-    """Return the distance of sample i and prototypes[j]: its definition, added up by feature."""
+    """Return the exact distance of sample i and prototypes[j], summed by feature."""
     total, row = 0.0, samples.at + i * samples.columns * samples.size
     for k in range(samples.columns):
         difference = number_at(row, k, samples.size) - prototypes[j, k]
@@ -93,10 +92,10 @@ def row_distance(samples: Rows, i: int, prototypes: Floats, j: int) -> float:
 
 
 class Quantisation(NamedTuple):
-    """What packed coordinates are: (x - centre)*scale, rounded to multiples of ``grid``.
+    """Packed coordinates: (x - centre)*scale, rounded to multiples of ``grid``.
 
-    ``scale`` and ``grid`` are powers of two. Sums are of such numbers in the dtype of the samples;
-    blocks hold them in float32 where that is exact enough to tell most neurons apart.
+    ``scale`` and ``grid`` are powers of two. Sums are of packed numbers in the samples' dtype;
+    blocks are float32 unless too many distances are then ambiguous.
     """
 
     centre: Floats
@@ -107,8 +106,8 @@ class Quantisation(NamedTuple):
 class SampleTiles(NamedTuple):
     """Packed samples in blocks: ``numbers`` (B, depth, lanes), ``squares`` (B, lanes) = ‖x‖².
 
-    ``order`` (n,) tells which row of the data sits in a place; ``bmu`` (B*lanes,) is the unit of
-    the last pass, by place.
+    ``order`` (n,) is the row of the data in each slot; ``bmu`` (B*lanes,) the unit of the last
+    pass, by slot.
     """
 
     numbers: NDArray[Any]
@@ -118,10 +117,10 @@ class SampleTiles(NamedTuple):
 
 
 class Accumulator(NamedTuple):
-    """What one worker adds up: ``sums`` (K, depth), ``hits``, ``errors`` (K,), ``counts``.
+    """Totals of one worker: ``sums`` (K, depth), ``hits``, ``errors`` (K,), ``counts``.
 
-    Errors are in whole steps, see `error_steps`. ``counts`` hold how many panels were compared, how
-    many samples changed their unit, and how many were in doubt.
+    Errors are in whole steps, see `error_steps`. ``counts`` are panels compared, samples that
+    changed their unit, and ambiguous samples.
     """
 
     sums: Floats
@@ -131,27 +130,27 @@ class Accumulator(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """Arrays of one worker for the block that it compares; nothing of it lasts.
+    """Scratch arrays of one worker for one block.
 
-    ``values`` (VALUES, lanes) are the smallest so far; ``rows`` (2, lanes) whose the first two are;
-    ``places`` (2, lanes) where these are in the panels; ``nearest`` (G, lanes) the smallest of each
-    panel; ``slack`` (SLACKS, lanes) how close is too close to call; ``done`` (words,) a bit for
-    each panel compared; ``tops`` (1 + SLACKS, lanes) distances, and their slack; ``packed`` (1,
-    depth) a sample, more exactly than in its block.
+    ``values`` (VALUES, lanes) are the smallest values so far; ``rows`` (2, lanes) the prototypes of
+    the first two, ``slots`` (2, lanes) their panels and rows; ``nearest`` (G, lanes) the smallest
+    value of each panel; ``slack`` (SLACKS, lanes) differences within which values are ambiguous;
+    ``done`` (words,) a bit for each panel compared; ``upper`` (1 + SLACKS, lanes) upper bounds on
+    distances, and their slack; ``packed`` (1, depth) a sample in the dtype of the data.
     """
 
     values: NDArray[Any]
     rows: NDArray[np.int32]
-    places: NDArray[np.int32]
+    slots: NDArray[np.int32]
     nearest: NDArray[Any]
     slack: NDArray[Any]
-    tops: NDArray[Any]
+    upper: NDArray[Any]
     done: Integers
     packed: Floats
 
 
 def workspace(n_panels: int, depth: int, dtype: Any) -> Workspace:
-    """Return a workspace for blocks of a dtype and samples of so many features, padded."""
+    """Return a workspace for blocks of a dtype and samples of ``depth`` features, padded."""
     lanes = LINE // np.dtype(dtype).itemsize
     return Workspace(
         aligned((VALUES, lanes), dtype),
@@ -188,7 +187,7 @@ def pack_blocks(
     rows_at, total_at = rows.ctypes.data, total.ctypes.data
     for b in range(start, stop):
         used = min(lanes, n - b * lanes)
-        # Rows in the order of their units lie anywhere: memory is asked for them early.
+        # Rows sorted by unit are scattered in memory: prefetch the next block's.
         for place in range((b + _AHEAD) * lanes, min((b + 1 + _AHEAD) * lanes, n)):
             row = x_at + order[place] * long
             for offset in range(0, min(long, _FETCHED), LINE):
@@ -196,7 +195,7 @@ def pack_blocks(
             fetch_line(row + min(long, _FETCHED) - 1)
         for lane in range(lanes):
             total[lane] = 0.0
-        tiled = d - d % lanes if used == lanes else 0  # the rest is packed one by one
+        tiled = d - d % lanes if used == lanes else 0  # other features are packed one by one
         for lane in range(used):
             rows[lane] = x_at + order[b * lanes + lane] * long
         for k in range(0, tiled, lanes):
@@ -221,7 +220,7 @@ def pack_blocks(
 
 @inlined
 def pack_row(samples: Rows, i: int, how: Quantisation, out: Floats) -> None:
-    """Fill the first D of out with the packed numbers of sample i, exact to its dtype."""
+    """Fill the first D of out with the packed numbers of sample i, in its dtype."""
     steps, size = how.scale / how.grid, samples.size
     at = samples.at + i * samples.columns * size
     for k in range(samples.columns):
@@ -231,7 +230,7 @@ def pack_row(samples: Rows, i: int, how: Quantisation, out: Floats) -> None:
 
 @loop
 def column_totals(X: NDArray[Any], start: int, stop: int, total: Floats, ends: Any) -> None:
-    """Add rows ``start`` to ``stop`` of X (n, D) to ``total`` (D,), note extremes in ``ends``."""
+    """Add rows ``start`` to ``stop`` of X (n, D) to ``total`` (D,), update extremes ``ends``."""
     for i in range(start, stop):
         for k in range(X.shape[1]):
             value = np.float64(X[i, k])
@@ -241,9 +240,9 @@ def column_totals(X: NDArray[Any], start: int, stop: int, total: Floats, ends: A
 
 
 def quantisation_of(X: Any, threads: int) -> Quantisation:
-    """Return centre, scale and grid in which all rows of X, an array or a table, are packed.
+    """Return the quantisation of all rows of X, an array or a table.
 
-    The centre are column means up to rounding, the same for any number of threads.
+    The centre is the column means up to rounding, the same for any number of threads.
     """
     n, tasks = len(X), min(_TASKS, X.size // _TASK_NUMBERS + 1)
     ranges = list(pairwise(n * task // tasks for task in range(tasks + 1)))
@@ -269,8 +268,8 @@ def _totals(X: Any, rows: slice) -> tuple[Floats, Floats]:
 class PackedSamples:
     """A packed copy of samples X (n, D), in any ``order`` (n,) of the rows.
 
-    Blocks are of float32, whatever X is, since most neurons can be told apart in it at twice the
-    speed; what cannot is decided by the definition, and sums are of X itself.
+    Blocks are float32 for any dtype of X: most distances are unambiguous in it, at twice the speed.
+    Ambiguous ones are compared exactly, and sums are of X itself.
     """
 
     def __init__(
@@ -284,9 +283,9 @@ class PackedSamples:
         self.X = np.ascontiguousarray(writeable_view(X))
         self.quantisation = quantisation or quantisation_of(self.X, threads)
         self.threads, self.dtype, self.rows = threads, np.dtype(dtype), Rows.of(self.X)
-        self.tag = self.dtype.type(1)  # tells the loops which dtype the blocks are of
+        self.tag = self.dtype.type(1)  # its type selects the loops' dtype
         n, d = self.X.shape
-        self.depth = -(-d // UNROLL) * UNROLL  # the features of a packed sample, some are 0
+        self.depth = -(-d // UNROLL) * UNROLL  # features, padded with 0
         lanes = LINE // self.dtype.itemsize
         n_blocks = -(-n // lanes)
         self.blocks = SampleTiles(
@@ -300,7 +299,7 @@ class PackedSamples:
 
     @staticmethod
     def bytes_for(X: NDArray[Any], dtype: Any = np.float32) -> int:
-        """Return how much memory the packed copy of X (n, D) takes in blocks of a dtype."""
+        """Return the bytes of a packed copy of X (n, D) in blocks of a dtype."""
         n, d = X.shape
         return int(n * ((-(-d // UNROLL) * UNROLL + 1) * np.dtype(dtype).itemsize + 8))
 
@@ -321,7 +320,7 @@ class PackedSamples:
         return found
 
     def workspaces(self, threads: int, n_panels: int) -> list[Workspace]:
-        """Return a workspace for each worker, the same ones while the panels are as many or 0."""
+        """Return a workspace for each worker, cached while ``n_panels`` is the same, or 0."""
         known = self._workspaces
         if len(known) < threads or n_panels not in (0, known[0].nearest.shape[0]):
             known[:] = [workspace(n_panels or 1, self.depth, self.dtype) for _ in range(threads)]
@@ -335,9 +334,9 @@ class PackedSamples:
         work: Callable[[Accumulator, Workspace, int, int], None],
         is_small: bool = False,
     ) -> Accumulator:
-        """Do ``work(accumulator, workspace, start, stop)`` for all blocks; return what adds up.
+        """Call ``work(accumulator, workspace, start, stop)`` for all blocks; return the totals.
 
-        ``sums`` and ``hits`` are added to. Additions are exact, so their order does not matter.
+        ``sums`` and ``hits`` are updated. Additions are exact, so their order does not matter.
         """
         threads = 1 if is_small else self.threads
         tasks = self._tasks(_TASK_NUMBERS) if threads > 1 else [(0, len(self.blocks.numbers))]
@@ -354,7 +353,7 @@ class PackedSamples:
         return first
 
     def sort(self, rank: NDArray[np.int32]) -> None:
-        """Sort the samples by the rank (K,) of their units, so that those of a block are alike."""
+        """Sort the samples by the rank (K,) of their units, so that blocks share few units."""
         blocks, n = self.blocks, len(self.X)
         ranks = rank.astype(np.min_scalar_type(len(rank)))[blocks.bmu[:n]]
         places = np.argsort(ranks, kind="stable")
@@ -362,7 +361,7 @@ class PackedSamples:
         self._fill()
 
     def _fill(self) -> None:
-        # Pack the samples in the order that the blocks have.
+        # Pack the samples in the blocks' order.
         tasks, lanes = self._tasks(_TASK_PACKED), self.blocks.numbers.shape[2]
 
         def work(worker: int, task: int) -> None:
@@ -372,10 +371,10 @@ class PackedSamples:
 
         share(self.threads, len(tasks), work)
 
-    def _tasks(self, least: int) -> list[tuple[int, int]]:
-        # The blocks of each task, ``least`` numbers about, as (start, stop).
+    def _tasks(self, numbers: int) -> list[tuple[int, int]]:
+        # The blocks of each task, ``lower`` numbers about, as (start, stop).
         n_blocks = len(self.blocks.numbers)
-        tasks = min(_TASKS, self.blocks.numbers.size // least + 1)
+        tasks = min(_TASKS, self.blocks.numbers.size // numbers + 1)
         return list(pairwise(n_blocks * t // tasks for t in range(tasks + 1)))
 
 
@@ -385,9 +384,9 @@ class PackedSamples:
 class PrototypeTiles(NamedTuple):
     """Packed prototypes in panels: ``numbers`` (G, depth, PANEL_ROWS) = -w, ``starts`` (G, rows).
 
-    ``ids`` (G, PANEL_ROWS) tells which prototype a place holds, -1 for none; ``drift`` (G,) how far
-    its prototypes moved at most since the margins began, added up; ``moves`` (K,) how far each
-    prototype moved since the last pass.
+    ``ids`` (G, PANEL_ROWS) is the prototype of each slot, -1 for none; ``drift`` (G,) the sum over
+    passes of the longest step of a panel's prototypes since the bounds were made; ``moves`` (K,)
+    the step of each prototype since the last pass.
     """
 
     numbers: NDArray[Any]
@@ -398,7 +397,7 @@ class PrototypeTiles(NamedTuple):
 
 
 class Accuracy(NamedTuple):
-    """How wrong a value may be, E(x) = constant + by_norm*‖x‖ + by_square*‖x‖².
+    """Error bound of a value, E(x) = constant + by_norm*‖x‖ + by_square*‖x‖².
 
     ``unit`` is the rounding unit of the dtype, ``largest`` the largest norm of a prototype.
     """
@@ -411,7 +410,7 @@ class Accuracy(NamedTuple):
 
 
 def accuracy_of(d: int, unit: float, grid: float, largest: float) -> Accuracy:
-    """Return E for samples with d features in blocks of a dtype with this rounding unit.
+    """Return E for samples of d features in blocks of a dtype with rounding unit ``unit``.
 
     ``grid`` is the step of packed numbers, at most 2⁻⁵² for none; ``largest`` at least the norm of
     the longest packed prototype.
@@ -426,28 +425,28 @@ def accuracy_of(d: int, unit: float, grid: float, largest: float) -> Accuracy:
 
 
 def error_steps(n: int, d: int, largest: float) -> float:
-    """Return the steps of packed distances in which the errors of n samples are added up.
+    """Return how many integer steps a packed distance of 1 has in sums of errors of n samples.
 
-    Sums of all samples fit 62 bits, and one 51; no packed sample is longer than √D.
+    Sums of all samples fit 62 bits, and a distance 51; no packed sample is longer than √D.
     """
     _, power = math.frexp(math.sqrt(d) + largest)
     return math.ldexp(1.0, min(60 - math.ceil(math.log2(n + 1)), 51) - power)
 
 
-class Margins(NamedTuple):
-    """By how much panels are at least farther away than the units of a block, when last compared.
+class LowerBounds(NamedTuple):
+    """Lower bounds on d(sample, panel) - d(sample, unit) by block, of its last comparison.
 
-    ``least`` (B, G) are margins plus what had moved by then, see `lanes.write_margin`;
-    ``slides`` (B,) how far units of samples of a block moved at most in each pass since they began,
-    added up; ``accuracy`` that of the least exact pass for which they are good.
+    ``lower`` (B, G) are bounds plus the drift up to then, see `lanes.write_lower_bound`;
+    ``unit_drift`` (B,) the sum over passes of the longest step of a unit of the block's samples;
+    ``accuracy`` that of the least exact pass for which they hold.
     """
 
-    least: NDArray[np.uint16]
-    slides: NDArray[np.float32]
+    lower: NDArray[np.uint16]
+    unit_drift: NDArray[np.float32]
     accuracy: Accuracy
 
 
-NO_MARGINS = Margins(
+NO_BOUNDS = LowerBounds(
     np.zeros((1, 1), np.uint16), np.zeros(1, np.float32), Accuracy(0.0, 0.0, 0.0, 0.0, 0.0)
 )
 
@@ -466,18 +465,16 @@ def pack_prototypes(
 ) -> float:
     """Pack prototypes (K, D): exactly in ``packed`` (K, depth), rounded in rows and ``panels``.
 
-    ``rows`` (K, depth) = -w and ``halves`` (K,) = ‖w‖²/2 are what panels hold. Entries beyond
-    feature D stay 0, as do those of a place that holds no prototype, whose start is 10^38. Where
-    ``before`` has the packed prototypes of the last pass, and not no rows, ``drift`` (G,) grows by
-    how far a prototype of each panel moved at most; the drift and the moves of the panels are
-    rounded up, as bounds must not be too tight. ``steps`` (K,) is overwritten.
+    ``rows`` (K, depth) = -w and ``halves`` (K,) = ‖w‖²/2 are the contents of panels. Entries beyond
+    feature D and of empty slots stay 0. Where ``before`` has the packed prototypes of the last
+    pass, ``drift`` (G,) grows by the longest step of each panel's prototypes; drift and moves of
+    the panels are rounded up, as bounds must not be too tight. ``steps`` (K,) is overwritten.
 
-    Returns the largest norm, or -1, and no panel changes, where an entry is too far from the data
-    or nan.
+    Returns the largest norm, or -1 without changing panels where an entry is nan or beyond FAR.
     """
     largest, moves, d = 0.0, before.shape[0] > 0, prototypes.shape[1]
     for j in range(prototypes.shape[0]):
-        # The two sums take as long as tag: each waits for its own last addition.
+        # Two sums take as long as one: their additions run in parallel.
         square = square_of_step = 0.0
         for k in range(d):
             value = (prototypes[j, k] - how.centre[k]) * how.scale
@@ -511,10 +508,9 @@ def pack_prototypes(
 
 
 def patches(positions: Integers, rows: int) -> NDArray[np.int32]:
-    """Cut a map in cells (K, 2) into patches of ``rows`` neurons, compact on the grid, (G, rows).
+    """Divide neurons at ``positions`` (K, 2) into compact patches of ``rows`` neurons, (G, rows).
 
-    A path winds through the map in strips two cells high, there and back; it is cut into pieces.
-    The last patch may not be full: -1 then.
+    Patches follow a serpentine path in strips two cells high. The last one is filled with -1.
     """
     x, y = (positions - np.minimum.reduce(positions)).T
     strip, width = y >> 1, int(np.maximum.reduce(x)) + 1
@@ -529,9 +525,9 @@ def in_rows(neurons: NDArray[np.intp], rows: int) -> NDArray[np.int32]:
 
 
 class PackedPrototypes(NamedTuple):
-    """Prototypes in packed coordinates (K, depth), in panels, and how exact their values are.
+    """Prototypes in packed coordinates (K, depth), in panels, and the accuracy of their values.
 
-    ``rows`` (K, depth) = -w and ``halves`` (K,) = ‖w‖²/2 are what panels hold, by neuron.
+    ``rows`` (K, depth) = -w and ``halves`` (K,) = ‖w‖²/2 are the contents of panels, by neuron.
     """
 
     packed: Floats
@@ -542,7 +538,7 @@ class PackedPrototypes(NamedTuple):
 
 
 class PrototypePacker:
-    """Packs the prototypes of a training; arrays are used again while panels are the same."""
+    """Packer of a training's prototypes, which reuses arrays while panels are the same."""
 
     def __init__(self, quantisation: Quantisation, d: int, dtype: Any = np.float32) -> None:
         self._how, self._d, self._dtype = quantisation, d, dtype
@@ -560,11 +556,11 @@ class PrototypePacker:
         drift: Floats,
         before: Floats | None = None,
     ) -> PackedPrototypes | None:
-        """Pack prototypes (K, D) in panels that hold the rows ``ids`` (G, PANEL_ROWS).
+        """Pack prototypes (K, D) in panels of rows ``ids`` (G, PANEL_ROWS).
 
-        To ``drift`` (G,), how far the prototypes of each panel moved, is added what they moved
-        since ``before``, the packed prototypes of the last pass. What is returned is valid until
-        the next call; None where a prototype is too far from the data for packed numbers.
+        The panels' ``drift`` (G,) grows by their steps since ``before``, the packed prototypes of
+        the last pass. The result is valid until the next call; None where a prototype is too far
+        from the data for packed numbers.
         """
         k, depth = len(prototypes), -(-self._d // UNROLL) * UNROLL
         packed, panels = np.zeros((k, depth)), self._panels

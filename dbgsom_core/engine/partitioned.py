@@ -1,4 +1,4 @@
-"""Samples in parts: blocks of a table that are read, or shards on workers; answers are joined."""
+"""Samples in parts: blocks of a table that are read, or shards on workers; results are joined."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.engine.loops import writeable_view
 from dbgsom_core.engine.metric_calls import MetricCalls
-from dbgsom_core.engine.packed_search import FastPart
+from dbgsom_core.engine.packed_search import PackedPart
 from dbgsom_core.engine.packing import Quantisation, quantisation_of
 from dbgsom_core.engine.results import (
     Floats,
@@ -21,15 +21,15 @@ from dbgsom_core.engine.results import (
     PerSample,
     Search,
     Units,
+    sum_by_unit,
     units_of,
-    won_sums,
 )
 from dbgsom_core.engine.runtime import share
 from dbgsom_core.engine.samples import PACKING_PAYS, LocalSamples
 from dbgsom_core.engine.search import PartitionedSearch
 from dbgsom_core.engine.tables import (
     BlockTable,
-    FollowedTable,
+    ConcatenatedTable,
     Parts,
     block_rows,
     each_range,
@@ -37,14 +37,14 @@ from dbgsom_core.engine.tables import (
     take,
 )
 
-_BROUGHT = 1 << 24  # bytes of shards that may be brought here at a time
+_FETCHED_BYTES = 1 << 24  # bytes of shards that are fetched at a time
 
 
 @dataclass(frozen=True)
 class PartitionedSamples(LocalSamples):
     """`Samples` in a `BlockTable` ``X`` (n, D), complete, of Euclidean geometry.
 
-    A part is ``block`` rows that are read, or a shard. Answers have the bits of those in memory.
+    A part is ``block`` rows that are read, or a shard. Results equal those in memory to the bit.
     """
 
     block: int = 4096
@@ -59,7 +59,7 @@ class PartitionedSamples(LocalSamples):
 
     @property
     def piece(self) -> int:
-        """How many rows' answers are best brought here at a time."""
+        """Rows whose distances are fetched at a time."""
         return 1 << 16 if self.X.ends is None else 1 << 21  # 16 MiB of distances
 
     def parts(self, among: slice | None = None) -> list[slice]:
@@ -69,7 +69,7 @@ class PartitionedSamples(LocalSamples):
             ends = [start, *(end for end in self.X.ends if start < end < stop)]
         return [slice(a, b) for a, b in pairwise([*ends, stop])]
 
-    def _filled(
+    def _fill(
         self,
         outs: tuple[NDArray[Any] | None, ...],
         ask: Callable[..., Any],
@@ -77,9 +77,9 @@ class PartitionedSamples(LocalSamples):
         beside: Sequence[NDArray[Any] | None] = (),
         among: slice | None = None,
     ) -> Any:
-        # Return the first of ``outs``, which are filled with the answers ``ask(samples, *given,
-        # *own)`` of all parts, or a slice. ``own`` are the entries for the part of what is
-        # ``beside`` the rows. Shards are asked where they are, so ``ask`` is pickled.
+        # Fill ``outs`` with ``ask(samples, *given, *own)`` of all parts, or of those of a slice;
+        # return the first. ``own`` are the part's entries of the arrays ``beside`` (n,). ``ask``
+        # is pickled for shards.
         parts = self.parts(among)
         first = parts[0].start if parts else 0
 
@@ -91,7 +91,7 @@ class PartitionedSamples(LocalSamples):
 
         within = [slice(rows.start - first, rows.stop - first) for rows in parts]
         own = [tuple(None if b is None else b[rows] for b in beside) for rows in within]
-        part = partial(_ask_part, ask, given, self.metric, self.chunk_rows)
+        part = partial(_call_part, ask, given, self.metric, self.chunk_rows)
         ranges = [(rows.start, rows.stop) for rows in parts]
         each_range(self.X, ranges, part, self.threads, own=own, keep=keep)
         return outs[0]
@@ -109,24 +109,26 @@ class PartitionedSamples(LocalSamples):
         return LocalSamples(self.X[rows], self.metric, **given)
 
     def followed_by(self, X: Floats, weights: Floats, scatter: Floats) -> PartitionedSamples:
-        return self._followed_by(FollowedTable(self.X, X), weights, scatter)
+        return self._followed_by(ConcatenatedTable(self.X, X), weights, scatter)
 
     def robust(self, gamma: float | None) -> Any:
         raise self.X.failure(
-            "robust is not possible where the data is read in blocks: leave robust out, or hold "
-            "the data in memory (engine: local)"
+            "robust needs the data in memory, and it is read in blocks: leave robust out, or take "
+            "engine: local"
         )
 
     def search(self) -> Search:
-        own = [(None if self.codes is None else self.codes[rows],) for rows in self.parts()]
+        codes = [(None if self.codes is None else self.codes[rows],) for rows in self.parts()]
         make = partial(_part_samples, self.metric, self.n_classes)
-        part = partial(FastPart.of_shard, make=make, quantisation=self.quantisation, among=self.n)
+        part = partial(
+            PackedPart.of_shard, make=make, quantisation=self.quantisation, n_total=self.n
+        )
         parts: Parts
         if self.X.ends is None:
             threads = 1 if self.X.in_order else self.threads
-            parts = PartsRead(self.X, self.parts(), partial(part, prunes=False), own, threads)
+            parts = StreamedParts(self.X, self.parts(), partial(part, prune=False), codes, threads)
         else:
-            parts = self.X.hold(part, own)
+            parts = self.X.hold(part, codes)
         fast = PartitionedSearch(self, parts)
         return fast if self.weights is None else Search(self, fast)
 
@@ -134,17 +136,17 @@ class PartitionedSamples(LocalSamples):
         sums = np.zeros((n_neurons, self.X.shape[1]))
         for rows in self.parts():
             own = [(sums, None if self.weights is None else self.weights[rows], bmu[rows])]
-            (sums,) = each_range(self.X, [(rows.start, rows.stop)], _added, 1, own=own)
+            (sums,) = each_range(self.X, [(rows.start, rows.stop)], _add_part_sums, 1, own=own)
         return sums, None
 
     def of_parts(self, units: Integers, find: Callable[..., Any]) -> Integers:
         out, given, beside = np.empty(self.n, np.int64), (find, self.n_classes), (units, self.codes)
-        found: Integers = self._filled((out,), _of_part, *given, beside=beside)
+        found: Integers = self._fill((out,), _find_in_part, *given, beside=beside)
         return found
 
     def assign(self, prototypes: Floats) -> PerSample:
         out = np.empty(self.n, np.int32)
-        return Units(self, prototypes, lambda: self._filled((out,), _units, prototypes))
+        return Units(self, prototypes, lambda: self._fill((out,), _part_units, prototypes))
 
     def assign_plainly(self, prototypes: Floats) -> PerSample:
         return self.assign(prototypes)
@@ -156,28 +158,28 @@ class PartitionedSamples(LocalSamples):
     def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
         units = np.empty((self.n, k), np.int64)
         distances = np.empty((self.n, k)) if k > 2 else None
-        self._filled((units, distances), LocalSamples.nearest_units, prototypes, k)
+        self._fill((units, distances), LocalSamples.nearest_units, prototypes, k)
         return units, distances
 
     def distances_to(self, prototypes: Floats, units: Integers, among: slice | None = None) -> Any:
         out, ask = np.empty(len(units)), LocalSamples.distances_to
-        return self._filled((out,), ask, prototypes, beside=[units], among=among)
+        return self._fill((out,), ask, prototypes, beside=[units], among=among)
 
     def completed(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
         return np.array(self.X[:])
 
 
-class PartsRead:
-    """Parts of a table, see `Parts`, that are read and packed anew for each question.
+class StreamedParts:
+    """Parts of a table, see `Parts`, that are read and packed again for each call.
 
-    What is kept are the ``units`` (n,) of the last pass.
+    Only the ``units`` (n,) of the last pass are kept.
     """
 
     def __init__(
         self,
         table: BlockTable,
         rows: list[slice],
-        make: Callable[..., FastPart],
+        make: Callable[..., PackedPart],
         own: Sequence[tuple[Any, ...]],
         threads: int,
     ) -> None:
@@ -199,7 +201,7 @@ class PartsRead:
             answers[task] = answer = part.answer(question, *given)
             if finds:
                 self.units[rows] = part.units(given[0], None)
-            if add is not None:  # as they come, or they would take more memory than the table
+            if add is not None:  # at once: all results may take more memory than the table
                 totals[worker] = [add(total, answer) for total in totals[worker]] or [answer]
                 answers[task] = None
 
@@ -212,7 +214,7 @@ class PartsRead:
 # Pickled by name, for shards.
 
 
-def _ask_part(
+def _call_part(
     ask: Callable[..., Any],
     given: tuple[Any, ...],
     metric: MetricCalls,
@@ -221,11 +223,11 @@ def _ask_part(
     rows: slice,
     *own: NDArray[Any] | None,
 ) -> Any:
-    own = tuple(None if one is None else one.astype(np.int64, copy=False) for one in own)
+    own = tuple(None if some is None else some.astype(np.int64, copy=False) for some in own)
     return ask(LocalSamples(X[rows], metric, chunk_rows=chunk_rows), *given, *own)
 
 
-def _of_part(
+def _find_in_part(
     part: LocalSamples,
     find: Callable[..., Any],
     n_classes: int,
@@ -235,14 +237,14 @@ def _of_part(
     return find(part.with_classes(codes, n_classes), units)
 
 
-def _units(part: LocalSamples, prototypes: Floats) -> Any:
+def _part_units(part: LocalSamples, prototypes: Floats) -> Any:
     return part.assign(prototypes).bmu
 
 
-def _added(
+def _add_part_sums(
     X: Any, rows: slice, sums: Floats, weights: Floats | None, units: NDArray[Any]
 ) -> Floats:
-    return won_sums(X[rows], weights, False, units.astype(np.int64), len(sums), sums.copy())[0]
+    return sum_by_unit(X[rows], weights, False, units.astype(np.int64), len(sums), sums.copy())[0]
 
 
 def _part_samples(
@@ -261,23 +263,23 @@ def samples_of(
 ) -> LocalSamples:
     """Return `Samples` over a table: `LocalSamples` where it is small.
 
-    ``block_bytes`` of it are read at a time; ``given`` are fields of `PartitionedSamples`. Raises
-    the table's failure where it is large, and the metric has no search that goes through parts, or
-    the values were not checked before and one is missing.
+    ``block_bytes`` are read at a time; ``given`` are fields of `PartitionedSamples`. Raises the
+    table's ``failure`` for a large table where the metric has no search in parts, or, unless
+    ``is_checked``, where a value is missing.
     """
     in_shards = table.ends is not None
-    block = block_rows(table, max(block_bytes, _BROUGHT) if in_shards else block_bytes)
+    block = block_rows(table, max(block_bytes, _FETCHED_BYTES) if in_shards else block_bytes)
     if is_small(table.shape, 1 if in_shards else block):
         return LocalSamples(metric.prepared(table[:]), metric, **given)
     if not metric.is_euclidean or metric.prepare is not None or metric.form is not None:
         raise table.failure(
-            f"metric {metric.name} cannot be read in blocks or shards, which are for euclidean: "
+            f"metric {metric.name} cannot be used on data in blocks or shards, only euclidean: "
             "take metric: euclidean, or hold the data in memory (engine: local)"
         )
-    if not is_checked and table.finite_or_where(block) is not None:
+    if not is_checked and table.first_non_finite(block) is not None:
         raise table.failure(
-            "X has missing values, and what is read in blocks must be complete: fill them, or hold "
-            "the data in memory (engine: local)"
+            "X has missing values, which data in blocks or shards must not have: fill them, or "
+            "hold the data in memory (engine: local)"
         )
     if len(table) >= 2**31:
         raise table.failure(f"{len(table)} rows are more than the 2147483647 that one map can take")

@@ -1,4 +1,4 @@
-"""What a pass over samples finds: their units, what each neuron won, the update that follows."""
+"""Results of a pass over samples: units, sums by neuron, and the batch update from them."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Assignment:
 
 
 class Units:
-    """The nearest of ``prototypes`` of each sample, found when first looked up.
+    """Lazily computed best-matching unit of each sample, and its distance.
 
-    ``find()`` returns them, int64 (n,) of samples in memory, else of any integer type: it may be
-    too small to compute with. Distances are made when looked up.
+    ``find()`` returns the units (n,), int64 for samples in memory, else of the smallest integer
+    type.
     """
 
     def __init__(self, data: Any, prototypes: Floats, find: Callable[[], NDArray[Any]]) -> None:
@@ -51,8 +51,8 @@ class Units:
 
     @property
     def units(self) -> NDArray[Any]:
-        # A cached_property of Python 3.11 has one lock: threads that find those of parts would wait
-        # for the one that finds those of the whole, and this one for them.
+        # No cached_property: that of Python 3.11 has one lock for all instances, and the thread
+        # that holds it may wait for threads that need the units of parts.
         if self._units is None:
             self._units = self._find()
         return self._units
@@ -73,10 +73,10 @@ class Units:
 
 
 class MapGraph(NamedTuple):
-    """How the K neurons of a map are linked.
+    """Graph of the links between the K neurons of a map.
 
-    ``hops`` (K, K) uint16 are the least numbers of links between them, ``links`` (K, degree) int32
-    the linked neighbours of each, -1 for none; itself where nothing links it.
+    ``hops`` (K, K) uint16 are graph distances, ``links`` (K, degree) int32 the linked neighbours of
+    each neuron, -1 for none; a neuron without links is its own neighbour.
     """
 
     hops: NDArray[np.uint16]
@@ -85,38 +85,37 @@ class MapGraph(NamedTuple):
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """How samples train the neurons around their units in one update.
+    """Weights with which samples train the neurons around their units in one update.
 
-    ``weights`` (H,) are the kernel at each number of hops; some may be negative. A sample weighs
-    ``pull`` besides in the linked neighbour of its unit that lies nearest to it, first among those
-    in which its class ``leads`` (K, C). ``table`` (K, K) is which of the weights a neuron (row)
-    learns with from samples of another (column), in the order of distance; None: that of the hops.
+    ``weights`` (H,) is the kernel at each number of hops; some may be negative. A sample trains
+    also the nearest linked neighbour of its unit, with weight ``link_pull``; neighbours with the
+    sample's class in the ``majority`` (K, C) come first. ``table`` (K, K) is the index of the
+    weight with which a neuron (row) learns from another's samples (column); None: the hops.
     """
 
     graph: MapGraph
     weights: Floats
-    pull: float = 0.0
-    leads: Flags | None = None
+    link_pull: float = 0.0
+    majority: Flags | None = None
     table: NDArray[np.uint16] | None = None
 
     @property
-    def which(self) -> NDArray[np.uint16]:
+    def weight_index(self) -> NDArray[np.uint16]:
         return self.graph.hops if self.table is None else self.table
 
     @property
     def inhibits(self) -> bool:
         """Whether some weights are negative."""
-        lowest: float = min(self.weights.tolist())  # they are few, and looked at in each pass
+        lowest: float = min(self.weights.tolist())  # few: faster than numpy
         return lowest < 0
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What each neuron won, weighted where samples are.
+    """Sums over the samples of each neuron, weighted where samples have weights.
 
-    ``hits`` (K,) are int64, or float64 with weights; ``sums`` (K, D) of the samples, of what is
-    observed; ``errors`` (K,) of their distances. Where values are missing ``seen`` (K, D) are the
-    hits of each neuron in which a feature was observed.
+    ``hits`` (K,) are int64, or float64 with weights; ``sums`` (K, D) of observed values; ``errors``
+    (K,) of distances. Where values are missing ``seen`` (K, D) are the hits by observed feature.
     """
 
     hits: NDArray[Any]
@@ -127,7 +126,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Moments:
-    """Weighted column means (D,) and population standard deviations (D,) of what is observed."""
+    """Weighted column means (D,) and population standard deviations (D,) of observed values."""
 
     mean: Floats
     deviation: Floats
@@ -137,7 +136,7 @@ class Moments:
 
 
 def units_of(found: Any) -> NDArray[Any]:
-    """Return the units (n,) as they are kept: to be looked up, and not to be computed with."""
+    """Return the units (n,) in their stored integer type, which may be too small for sums."""
     found = getattr(found, "of", found)
     return found.units if isinstance(found, Units) else found.bmu
 
@@ -168,7 +167,7 @@ def groups(keys: NDArray[Any]) -> list[Integers]:
 
 
 def unlinked(nearest: NDArray[np.signedinteger[Any]], links: NDArray[np.int32]) -> Flags:
-    """Return of which samples (n,) the two ``nearest`` neurons (n, 2) are not linked."""
+    """Return for which samples (n,) the two ``nearest`` neurons (n, 2) are not linked."""
     found = np.empty(len(nearest), dtype=bool)
     for start in range(0, len(nearest), _ROWS):
         first, second = nearest[start : start + _ROWS].T
@@ -176,15 +175,15 @@ def unlinked(nearest: NDArray[np.signedinteger[Any]], links: NDArray[np.int32]) 
     return found
 
 
-def _add_in_order(out: Floats, units: NDArray[Any], values: Floats) -> None:
-    # Add the values (m,) of units to out (K,), in their order whatever m is.
+def _add_by_unit(out: Floats, units: NDArray[Any], values: Floats) -> None:
+    # Add the values (m,) to the entries ``units`` of out (K,), in row order for any m.
     if out.any():
         np.add.at(out, units, values)
     else:
         out += np.bincount(units, values, len(out))
 
 
-def won_sums(
+def sum_by_unit(
     X: Any,
     weights: Floats | None,
     incomplete: bool,
@@ -192,10 +191,10 @@ def won_sums(
     n_neurons: int,
     sums: Floats | None = None,
 ) -> tuple[Floats, Floats | None]:
-    """Return the sums (K, D) of samples X (n, D), dense or CSR, that each neuron won, in row order.
+    """Return the sums (K, D) by unit of samples X (n, D), dense or CSR, in row order.
 
-    They are added to ``sums`` where those are given. And of ``incomplete`` samples, with nan, the
-    weights (K, D) of what was observed, else None.
+    They are added to ``sums`` where given. The second result is the weight (K, D) of observed
+    values of ``incomplete`` samples (with nan), else None.
     """
     from scipy.sparse import issparse
 
@@ -204,25 +203,25 @@ def won_sums(
     if bmu.min() < 0 or bmu.max() >= n_neurons:  # the loops do not check
         raise IndexError(f"best-matching units must be rows below {n_neurons}")
     sums = np.zeros((n_neurons, X.shape[1])) if sums is None else sums
-    seen = np.zeros_like(sums) if incomplete else None
+    observed = np.zeros_like(sums) if incomplete else None
     weights = np.ones(X.shape[0]) if weights is None else weights
     if issparse(X):
         loops.add_sparse(X.data, X.indices, X.indptr, weights, bmu, sums)
-    elif seen is not None:
-        loops.add_observed(loops.writeable_view(X), weights, bmu, sums, seen)
+    elif observed is not None:
+        loops.add_observed(loops.writeable_view(X), weights, bmu, sums, observed)
     else:
         loops.add_weighted(loops.writeable_view(X), weights, bmu, sums)
-    return sums, seen
+    return sums, observed
 
 
 # ------------------------------------------------------------------------- classes and weights
 
 
-def leading(counts: NDArray[Any]) -> Flags:
-    """Return which classes are in the majority in each neuron, from their counts (K, C).
+def majority_classes(counts: NDArray[Any]) -> Flags:
+    """Return the majority classes (K, C) of each neuron from their counts (K, C).
 
-    In a tie every tied class leads, so nothing depends on how the classes are numbered; none does
-    in a neuron that won no labelled sample.
+    All tied classes are marked, so that the order of classes does not matter; none in a neuron
+    without labelled samples.
     """
     return np.asarray((counts == counts.max(axis=1, keepdims=True)) & (counts > 0))
 
@@ -230,7 +229,7 @@ def leading(counts: NDArray[Any]) -> Flags:
 def count_classes(
     bmu: NDArray[Any], codes: Integers, n_neurons: int, n_classes: int, weights: Any = None
 ) -> NDArray[Any]:
-    """Return how many samples of each class every neuron won, (K, C), or their weights' sums.
+    """Return the counts (K, C) of each class by neuron, or sums of weights.
 
     A sample with a negative code has no class and is not counted.
     """
@@ -243,28 +242,28 @@ def count_classes(
 
 
 def smoothed_weights(distance: Floats, weights: Floats, gamma: float) -> Floats:
-    """Return the weights (n,) that samples have in one robust epoch.
+    """Return the weights (n,) of samples in a robust epoch.
 
     s_i = 1 - √(1 - exp(-γ d_i²)) for the distance d_i to the best-matching unit (D'Urso, De
-    Giovanni & Massari 2019, smoothed self-organizing map), times the samples' own. They are scaled
-    to keep their sum, so that what depends on the number of samples still fits.
+    Giovanni & Massari 2019, smoothed self-organizing map), times ``weights``, scaled to the same
+    sum.
     """
-    smoothed = weights * (1.0 - np.sqrt(-np.expm1(-gamma * np.square(distance))))
-    total = smoothed.sum()
+    robust = weights * (1.0 - np.sqrt(-np.expm1(-gamma * np.square(distance))))
+    total = robust.sum()
     # When every sample is far from every prototype none of them is an outlier.
-    return smoothed * (weights.sum() / total) if total > 0 else weights
+    return robust * (weights.sum() / total) if total > 0 else weights
 
 
-def winners_of_own_class(data: Any, bmu: Integers, prototypes: Floats, leads: Flags) -> Integers:
-    """Return, for each sample (n,), the nearest neuron in which its class leads.
+def winners_of_own_class(data: Any, bmu: Integers, prototypes: Floats, majority: Flags) -> Integers:
+    """Return, for each sample (n,), the nearest neuron with its class in the majority.
 
-    A sample without a class, or whose class leads nowhere, keeps its BMU; equal distances go to
+    A sample without a class, or whose class has no majority, keeps its BMU; equal distances go to
     the lower row.
     """
     codes, winners = data.codes, bmu.copy()
-    others = np.flatnonzero(_misplaced(codes, leads, bmu))
+    others = np.flatnonzero(_misplaced(codes, majority, bmu))
     for code in np.unique(codes[others]):
-        own = np.flatnonzero(leads[:, code])
+        own = np.flatnonzero(majority[:, code])
         rows = others[codes[others] == code]
         if len(own):
             winners[rows] = _nearest(data, rows, prototypes, own)
@@ -272,37 +271,37 @@ def winners_of_own_class(data: Any, bmu: Integers, prototypes: Floats, leads: Fl
 
 
 def linked_runners_up(
-    data: Any, bmu: Integers, prototypes: Floats, graph: MapGraph, leads: Flags | None = None
+    data: Any, bmu: Integers, prototypes: Floats, graph: MapGraph, majority: Flags | None = None
 ) -> Integers:
-    """Return, for each sample (n,), the linked neighbour of its BMU that lies nearest to it.
+    """Return, for each sample (n,), the nearest linked neighbour of its BMU.
 
-    Among the neighbours those in which its class leads come first, where ``leads`` are given.
-    The map is connected and has at least two neurons; equal distances go to the lower row.
+    Neighbours with its class in the ``majority`` (K, C) come first. The map is connected and has at
+    least two neurons; equal distances go to the lower row.
     """
-    codes = None if leads is None else data.codes
+    codes = None if majority is None else data.codes
     if data.is_euclidean:
         from dbgsom_core.engine.fine_tuning import linked_rows
 
-        return linked_rows(data, codes, bmu, prototypes, graph.links, leads)
+        return linked_rows(data, codes, bmu, prototypes, graph.links, majority)
     linked = [np.sort(row[row >= 0]).astype(np.int64) for row in graph.links]
     runners_up = np.empty(len(bmu), dtype=np.int64)
     for rows in groups(bmu):
         runners_up[rows] = _nearest(data, rows, prototypes, linked[bmu[rows[0]]])
-    if leads is None or codes is None:
+    if majority is None or codes is None:
         return runners_up
-    others = np.flatnonzero(_misplaced(codes, leads, runners_up))
-    for group in groups(bmu[others] * leads.shape[1] + codes[others]):
+    others = np.flatnonzero(_misplaced(codes, majority, runners_up))
+    for group in groups(bmu[others] * majority.shape[1] + codes[others]):
         rows = others[group]
         neighbours = linked[bmu[rows[0]]]
-        own = neighbours[leads[neighbours, codes[rows[0]]]]
+        own = neighbours[majority[neighbours, codes[rows[0]]]]
         if len(own):
             runners_up[rows] = _nearest(data, rows, prototypes, own)
     return runners_up
 
 
-def _misplaced(codes: Integers, leads: Flags, neurons: Integers) -> Flags:
-    # Of which samples (n,) the class does not lead in their neuron.
-    return np.asarray((codes >= 0) & ~leads[neurons, codes])
+def _misplaced(codes: Integers, majority: Flags, neurons: Integers) -> Flags:
+    # Mark the samples (n,) whose class is not in the majority in their neuron.
+    return np.asarray((codes >= 0) & ~majority[neurons, codes])
 
 
 def _nearest(data: Any, rows: Integers, prototypes: Floats, neurons: Integers) -> Integers:
@@ -315,37 +314,45 @@ def _nearest(data: Any, rows: Integers, prototypes: Floats, neurons: Integers) -
 # ------------------------------------------------------------------------------ pass and search
 
 
-def updated_from(
+def prototypes_from_totals(
     won: Totals,
     before: Floats,
-    around: Neighbourhood,
-    pulled: Totals | None,
+    kernel: Neighbourhood,
+    runners_up: Totals | None,
     centre: Centre | None,
     threads: int,
 ) -> Floats:
-    """Return the prototypes (K, D) that follow from what neurons ``won``.
+    """Return the prototypes (K, D) of the batch update from totals.
 
-    With negative weights a weighted mean may lie anywhere. A prototype then goes the step
-    Σ h (x - m) / Σ |h|, which is the whole way to the mean where no weight is negative and never
-    longer than the farthest sample is away; it stays where inhibition prevails.
+    With negative weights a weighted mean may lie anywhere: a prototype then moves by the step
+    Σ h (x - m) / Σ |h|, which is the mean where no weight is negative and never longer than the
+    distance of the farthest sample; it stays where inhibition prevails.
     """
-    from dbgsom_core.engine.smoothing import means, reach_of, smoothed  # numba is slow to import
+    from dbgsom_core.engine.smoothing import (  # numba is slow to import
+        kernel_reach,
+        means,
+        smooth_totals,
+    )
 
-    hops, weights, pull = around.which, around.weights, around.pull
-    reach = reach_of(weights, float(won.hits.sum()))
-    sums, reached = smoothed(hops, weights, reach, won.hits, won.sums, threads)
+    hops, weights, link_pull = kernel.weight_index, kernel.weights, kernel.link_pull
+    reach = kernel_reach(weights, float(won.hits.sum()))
+    sums, reached = smooth_totals(hops, weights, reach, won.hits, won.sums, threads)
     seen = won.seen
     if seen is not None:
-        seen = smoothed(hops, weights, reach, won.hits, seen, threads)[0]
-    if pulled is not None:
-        reached = reached + pull * pulled.hits
-        sums = sums + pull * pulled.sums
-        seen = None if seen is None or pulled.seen is None else seen + pull * pulled.seen
-    # A feature that nothing observed reaches keeps its value, as a neuron without samples does.
-    if around.inhibits:
-        amount = smoothed(hops, np.abs(weights), reach, won.hits, won.sums[:, :1], threads)[1]
+        seen = smooth_totals(hops, weights, reach, won.hits, seen, threads)[0]
+    if runners_up is not None:
+        reached = reached + link_pull * runners_up.hits
+        sums = sums + link_pull * runners_up.sums
+        seen = (
+            None if seen is None or runners_up.seen is None else seen + link_pull * runners_up.seen
+        )
+    # A feature without observed values, as a neuron without samples, keeps its value.
+    if kernel.inhibits:
+        amount = smooth_totals(hops, np.abs(weights), reach, won.hits, won.sums[:, :1], threads)[1]
         held = reached[:, None] if seen is None else seen
-        total = amount[:, None] + (0.0 if pulled is None else pull * pulled.hits[:, None])
+        total = amount[:, None] + (
+            0.0 if runners_up is None else link_pull * runners_up.hits[:, None]
+        )
         steps = np.divide(
             sums - held * before, total, out=np.zeros(before.shape), where=(held > 0) & (total > 0)
         )
@@ -363,10 +370,10 @@ def updated_from(
 
 @dataclass
 class SearchResult:
-    """What one pass found, added up sample by sample: for any metric, weights, missing values.
+    """Result of a pass, summed sample by sample: for any metric, weights and missing values.
 
-    ``of`` knows the units and distances of the samples, ``moved`` is the share of them whose unit
-    is another one than in the pass before. It is valid until the next pass of its search.
+    ``of`` holds the units and distances of the samples, ``moved`` is the share of samples that
+    changed their unit since the last pass. It is valid until the next pass of its search.
     """
 
     data: Any
@@ -384,15 +391,15 @@ class SearchResult:
 
     @cached_property
     def hits(self) -> NDArray[Any]:
-        """How many samples each neuron won, (K,), or the sums of their weights."""
+        """Samples of each neuron, (K,), or the sums of their weights."""
         units, weights = units_of(self.of), self.data.weights
         hits: NDArray[Any] = np.zeros(len(self.prototypes), np.int64 if weights is None else float)
-        for start in range(0, len(units), _ROWS):  # to count takes memory
+        for start in range(0, len(units), _ROWS):  # bincount copies its input
             rows = slice(start, start + _ROWS)
             if weights is None:
                 hits += np.bincount(units[rows], minlength=len(hits))
             else:
-                _add_in_order(hits, units[rows], weights[rows])
+                _add_by_unit(hits, units[rows], weights[rows])
         return hits
 
     @cached_property
@@ -400,11 +407,11 @@ class SearchResult:
         """Sums of the samples' distances, (K,)."""
         errors, data = np.zeros(len(self.prototypes)), self.data
         for rows, bmu, distance in each_piece(self.of, data.n):
-            if data.scatter is not None:  # samples lie about evenly around what stands for them
+            if data.scatter is not None:  # the mean distance within a micro-cluster
                 distance = np.hypot(distance, data.scatter[rows])
             if data.weights is not None:
                 distance = data.weights[rows] * distance
-            _add_in_order(errors, bmu, distance)
+            _add_by_unit(errors, bmu, distance)
         return errors
 
     @cached_property
@@ -418,7 +425,7 @@ class SearchResult:
 
     @cached_property
     def class_counts(self) -> NDArray[Any] | None:
-        """How many samples of each class each neuron won, (K, C); None without classes."""
+        """Samples of each class by neuron, (K, C); None without classes."""
         data = self.data
         if data.codes is None:
             return None
@@ -430,75 +437,75 @@ class SearchResult:
             counts += count_classes(units[rows], data.codes[rows], *size)
         return counts
 
-    def exactly(self) -> SearchResult:
-        """Return the same with every total added up in float64, sample by sample."""
+    def in_float64(self) -> SearchResult:
+        """Return the result with totals summed in float64, sample by sample."""
         return self
 
-    def reweighed(self, gamma: float) -> SearchResult:
-        """Return the same with samples weighed by how far away they are, `smoothed_weights`."""
+    def with_robust_weights(self, gamma: float) -> SearchResult:
+        """Return the result with robust weights of the samples, see `smoothed_weights`."""
         weights = smoothed_weights(self.distance, self.data.sample_weights, gamma)
         return SearchResult(
             replace(self.data, weights=weights), self.prototypes, self.of, self.moved
         )
 
-    def trained_by_class(self, leads: Flags) -> SearchResult:
-        """Return it with each sample moved to the nearest neuron in which its class leads.
+    def reassign_to_own_class(self, majority: Flags) -> SearchResult:
+        """Return the result with each sample in the nearest neuron of its class.
 
-        ``leads`` (K, C) says which classes lead in a neuron. A sample without a class, or whose
-        class leads nowhere, stays; equal distances go to the lower row.
+        ``majority`` (K, C) marks the classes of neurons, see `winners_of_own_class`.
         """
-        find = partial(winners_of_own_class, prototypes=self.prototypes, leads=leads)
+        find = partial(winners_of_own_class, prototypes=self.prototypes, majority=majority)
         winners = self.data.of_parts(self.bmu, find)
         return replace(self, of=Assignment(winners, self.distance))
 
-    def linked_totals(self, graph: MapGraph, leads: Flags | None) -> Totals:
-        """Return what the linked neighbours won that lie nearest to the samples of their units.
-
-        Neighbours in which a sample's class leads come first, where ``leads`` (K, C) are given.
-        Their errors are left empty.
-        """
-        find = partial(linked_runners_up, prototypes=self.prototypes, graph=graph, leads=leads)
-        seconds, n_neurons = self.data.of_parts(self.bmu, find), len(self.prototypes)
-        hits = np.bincount(seconds, self.data.weights, n_neurons)
-        sums, seen = self.data.sums_seen(seconds, n_neurons)
+    def runner_up_totals(self, graph: MapGraph, majority: Flags | None) -> Totals:
+        """Return totals of the samples by their `linked_runners_up`; errors are left empty."""
+        find = partial(
+            linked_runners_up, prototypes=self.prototypes, graph=graph, majority=majority
+        )
+        runners_up, n_neurons = self.data.of_parts(self.bmu, find), len(self.prototypes)
+        hits = np.bincount(runners_up, self.data.weights, n_neurons)
+        sums, seen = self.data.sums_seen(runners_up, n_neurons)
         return Totals(hits, sums, np.empty(0), seen)
 
-    def updated(self, around: Neighbourhood, centre: Centre | None = None) -> Floats:
-        """Return the prototypes (K, D) as kernel-weighted means of what neurons won.
+    def update_prototypes(self, kernel: Neighbourhood, centre: Centre | None = None) -> Floats:
+        """Return the prototypes (K, D) as kernel-weighted means of the samples.
 
-        ``centre`` is what makes a prototype of a mean. A neuron, or a feature, that nothing reaches
-        keeps its value.
+        ``centre`` makes prototypes of means. Neurons and features without weight keep their values.
         """
-        pulled = self.linked_totals(around.graph, around.leads) if around.pull > 0 else None
-        return updated_from(self.totals, self.prototypes, around, pulled, centre, self.data.threads)
+        runners_up = (
+            self.runner_up_totals(kernel.graph, kernel.majority) if kernel.link_pull > 0 else None
+        )
+        return prototypes_from_totals(
+            self.totals, self.prototypes, kernel, runners_up, centre, self.data.threads
+        )
 
-    def formed(self, around: Neighbourhood) -> Floats:
+    def fit_prototypes(self, kernel: Neighbourhood) -> Floats:
         """Return the prototypes (K, D) that the metric's ``form`` makes of the samples.
 
-        Samples that share best-matching unit and runner-up form a group: there are few, so the
-        samples need not be held twice.
+        Samples are grouped by best-matching unit and runner-up, so that no weight of each sample
+        and neuron is needed.
         """
-        influence, units, so_far = around.weights[around.which.T], self.bmu, self.prototypes
-        if around.pull > 0:
-            seconds = linked_runners_up(self.data, units, so_far, around.graph, around.leads)
-            pairs, units = np.unique(units * len(so_far) + seconds, return_inverse=True)
-            winners, runners_up = np.divmod(pairs, len(so_far))
-            influence = influence[winners]
-            influence[np.arange(len(pairs)), runners_up] += around.pull
+        influence, units, before = kernel.weights[kernel.weight_index.T], self.bmu, self.prototypes
+        if kernel.link_pull > 0:
+            runners_up = linked_runners_up(self.data, units, before, kernel.graph, kernel.majority)
+            pairs, units = np.unique(units * len(before) + runners_up, return_inverse=True)
+            bmu, runners_up = np.divmod(pairs, len(before))
+            influence = influence[bmu]
+            influence[np.arange(len(pairs)), runners_up] += kernel.link_pull
         metric = self.data.metric
-        made = metric.form(self.data.X, units, influence, self.data.weights, so_far)
+        made = metric.form(self.data.X, units, influence, self.data.weights, before)
         prototypes = np.asarray(made, np.float64)
-        if prototypes.shape != so_far.shape:
+        if prototypes.shape != before.shape:
             raise ValueError(
                 f"form of metric {metric.name} returned shape "
-                f"{prototypes.shape}, not {so_far.shape}"
+                f"{prototypes.shape}, not {before.shape}"
             )
         return prototypes
 
 
 @dataclass
 class Search:
-    """Finds units epoch after epoch, anew or by a ``fast`` search, for any metric and weights.
+    """Search for units in each epoch, plain or by a ``fast`` search, for any metric and weights.
 
     ``prototypes`` are float64 (K, D), ``positions`` their grid cells, int (K, 2). Equal distances
     go to the lowest row.
@@ -514,14 +521,14 @@ class Search:
             return self._weighted(prototypes, self.fast.assign(prototypes, positions))
         return self._found(prototypes, self.data.assign(prototypes))
 
-    def admit(
+    def assign_new_neurons(
         self, found: SearchResult, prototypes: Floats, positions: Integers, known: int
     ) -> SearchResult:
-        """Return the last result, for the first ``known`` prototypes, extended to all."""
+        """Return ``found``, the result for the first ``known`` prototypes, extended to all."""
         if known == len(prototypes):
             return found
         if self.fast is not None:
-            admitted = self.fast.admit(found, prototypes, positions, known)
+            admitted = self.fast.assign_new_neurons(found, prototypes, positions, known)
             return self._weighted(prototypes, admitted)
         new = self.data.assign(prototypes[known:])
         nearer = new.distance < found.distance
@@ -530,7 +537,7 @@ class Search:
         return self._found(prototypes, Assignment(bmu, distance))
 
     def unlinked(self, prototypes: Floats, graph: MapGraph) -> Flags:
-        """Return of which samples (n,) the two nearest neurons are not linked."""
+        """Return for which samples (n,) the two nearest neurons are not linked."""
         if self.fast is not None:
             return self.fast.unlinked(prototypes, graph)
         if len(prototypes) == 1:

@@ -1,4 +1,4 @@
-"""Threads, BLAS, and the clock of compilation: what all loops of a process share."""
+"""Threads, the BLAS thread limit, and the clock of compilation of a process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-MOST_THREADS = "DBGSOM_THREADS"  # so that processes beside each other share the processors
+MOST_THREADS = "DBGSOM_THREADS"  # limit for processes that share the processors
 COMPILES = "compiling loops that are not cached yet: takes about 15 s in all, once"
 log = logging.getLogger("dbgsom_core")
 
@@ -22,23 +22,23 @@ log = logging.getLogger("dbgsom_core")
 def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
     """Call ``work(worker, task)`` once for each of ``tasks`` tasks; the caller is worker 0.
 
-    A worker takes the next task when it is done with one. An exception of any task is raised, and
-    no task is begun after it.
+    A worker takes the next task when it has finished one. An exception of any task is raised, and
+    no task is started after it.
     """
-    # New threads for each call, and none of `threading`: an interrupt may leave a lock of a pool or
-    # of a Thread closed, on which others, and the end of the process, wait for ever.
-    left = itertools.count()
+    # New threads for each call, not of `threading`: an interrupt may leave a lock of a pool or of a
+    # Thread held, and other threads, or the end of the process, then wait for ever.
+    remaining = itertools.count()
 
     def run(worker: int) -> None:
-        nonlocal left
+        nonlocal remaining
         try:
-            while (task := next(left)) < tasks:  # next() is atomic
+            while (task := next(remaining)) < tasks:  # next() is atomic
                 work(worker, task)
         except BaseException:
-            left = itertools.count(tasks)
+            remaining = itertools.count(tasks)
             raise
 
-    def help_out(worker: int, future: Future[None]) -> None:
+    def run_helper(worker: int, future: Future[None]) -> None:
         if future.set_running_or_notify_cancel():
             try:
                 run(worker)
@@ -51,24 +51,26 @@ def share(threads: int, tasks: int, work: Callable[[int, int], None]) -> None:
     try:
         for worker in range(1, min(threads, tasks)):
             futures.append(Future())
-            start_new_thread(help_out, (worker, futures[-1]))
+            start_new_thread(run_helper, (worker, futures[-1]))
         run(0)
-    except BaseException:  # also one that came before the first task
-        left = itertools.count(tasks)
+    except BaseException:  # also before the first task
+        remaining = itertools.count(tasks)
         raise
     finally:
-        begun = [future for future in futures if not future.cancel()]
-        wait(begun)
-    for future in begun:
+        started = [future for future in futures if not future.cancel()]
+        wait(started)
+    for future in started:
         future.result()
 
 
 def available_threads() -> int:
     """Return how many threads this process may run at once, at most ``DBGSOM_THREADS`` of them."""
-    most = os.environ.get(MOST_THREADS, "")
-    # macOS and Windows know no affinity.
-    may = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(may, int(most)) if most.isdecimal() and int(most) else may
+    limit = os.environ.get(MOST_THREADS, "")
+    # macOS and Windows have no affinity.
+    allowed = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return min(allowed, int(limit)) if limit.isdecimal() and int(limit) else allowed
 
 
 @lru_cache(maxsize=1)
@@ -76,7 +78,7 @@ def _blas_libraries() -> list[Any]:
     from threadpoolctl import ThreadpoolController  # slow to import
 
     class BlasController(ThreadpoolController):  # type: ignore[misc] # it has no types
-        # Looks at libraries whose names hint at BLAS alone: a process may have hundreds.
+        # Inspect only libraries with a BLAS-like name: a process may have hundreds.
         def _make_controller_from_path(self, filepath: str, *rest: Any) -> None:
             name = filepath.rpartition(os.sep)[2].lower()
             if any(part in name for part in ("blas", "blis", "mkl")):
@@ -85,41 +87,41 @@ def _blas_libraries() -> list[Any]:
     return list(BlasController().select(user_api="blas").lib_controllers)
 
 
-class _Limit:
-    """How many blocks of this process limit BLAS, and what was before the first of them."""
+class _BlasLimit:
+    """Number of open `one_blas_thread` blocks, and the thread limits before the first."""
 
     def __init__(self) -> None:
         self.lock, self.blocks = threading.Lock(), 0
         self.before: list[tuple[Any, int]] = []
 
-    def put_back(self) -> None:
+    def restore(self) -> None:
         for library, threads in self.before:
             library.set_num_threads(threads)
 
 
-_limit = _Limit()
+_blas_limit = _BlasLimit()
 
 
-def _start_anew() -> None:
-    # In a forked process no block of another thread is open.
-    global _limit
-    if _limit.blocks:
-        _limit.put_back()
-    _limit = _Limit()
+def _reset_after_fork() -> None:
+    # A forked process has no other threads, so no open blocks.
+    global _blas_limit
+    if _blas_limit.blocks:
+        _blas_limit.restore()
+    _blas_limit = _BlasLimit()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Limit BLAS to one thread within a ``with`` block.
 
-    The limit is the process's: of blocks in several threads of Python the first sets it, and the
-    last to end puts back what was before.
+    The limit is the process's: of blocks in several Python threads the first sets it, and the last
+    to end restores the limit before.
     """
-    limit = _limit
+    limit = _blas_limit
     with limit.lock:
         if not limit.blocks:
             limit.before = [(library, library.get_num_threads()) for library in _blas_libraries()]
@@ -132,16 +134,16 @@ def one_blas_thread() -> Iterator[None]:
         with limit.lock:
             limit.blocks -= 1
             if not limit.blocks:
-                limit.put_back()
+                limit.restore()
 
 
 class CompileClock:
-    """Adds up the ``seconds`` of compilations that have ended; ``tell`` hears when one begins."""
+    """Total ``seconds`` of compilations; ``tell`` is called once, when the first begins."""
 
     def __init__(self, tell: Callable[[str], object] | None = None) -> None:
         self.seconds = 0.0
         self._tell = tell
-        self._depth = 0  # a loop that calls others may compile them as well
+        self._depth = 0  # of nested compilations
         self._since = 0.0
 
     def begin(self) -> None:
@@ -163,7 +165,7 @@ clocks = [CompileClock(log.info)]
 
 @contextmanager
 def compile_clock(tell: Callable[[str], object] | None = None) -> Iterator[CompileClock]:
-    """Yield a clock of what is compiled within; ``tell`` gets a sentence when that begins."""
+    """Yield a clock of compilations in the block; ``tell`` gets a message when the first begins."""
     clock = CompileClock(tell)
     clocks.append(clock)
     try:

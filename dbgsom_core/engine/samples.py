@@ -31,7 +31,7 @@ from dbgsom_core.engine.results import (
     SearchResult,
     Units,
     groups,
-    won_sums,
+    sum_by_unit,
 )
 from dbgsom_core.engine.runtime import available_threads, share
 from dbgsom_core.engine.tables import has_missing, pieces
@@ -40,21 +40,21 @@ if TYPE_CHECKING:
     from dbgsom_core.engine.packing import PackedSamples, Quantisation
 
 PACKING_PAYS = 1 << 15  # numbers in the data from which a packed copy pays for a training
-_CHUNK_DISTANCES = 1 << 20  # distances that one chunk of a whole distance matrix may hold (8 MiB)
+_CHUNK_DISTANCES = 1 << 20  # distances in a chunk of a distance matrix (8 MiB), at most
 _SMALL_WORK = 1 << 21  # multiplications below which threads cost more than they save
-_CHUNK_NUMBERS = 1 << 22  # numbers of dense samples that are made at a time
-_TASKS = 32  # shares of the rows whose distances are wanted, at most
-_TASK_NUMBERS = 1 << 18  # numbers in the samples of one, about: to wake a thread takes a while
-_FAST_PAYS_ONCE = 1 << 24  # multiplications from which one fast search does
+_CHUNK_NUMBERS = 1 << 22  # numbers in a chunk of dense samples
+_TASKS = 32  # chunks of rows in `distances_to`, at most
+_TASK_NUMBERS = 1 << 18  # numbers in such a chunk, about: starting a thread takes time
+_PACKING_PAYS_ONCE = 1 << 24  # multiplications from which packing pays for one pass
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples that an engine holds: n of them, prepared by the metric, as training asks of them.
+    """Samples that an engine holds: n of them, prepared by the metric, with passes over them.
 
-    Everything is there by default, from ``X`` in the memory of this process. An engine that is
-    faster derives from it, and overrides `assign`, the pass, and `quantised_sums`, what neurons
-    won: maps then have the bits of the built-in engine's. Prototypes are float64 (K, D).
+    Everything is there by default, from ``X`` in the memory of this process. A faster engine
+    derives from it, and overrides `assign`, the pass, and `quantised_sums`, the sums by neuron:
+    maps are then those of the built-in engine, to the bit. Prototypes are float64 (K, D).
 
     Attributes
     ----------
@@ -63,19 +63,19 @@ class Samples:
     metric : MetricAbilities
         The metric's methods.
     threads : int
-        That a pass may use.
+        Threads of a pass.
     chunk_rows : int
         Rows that one task compares at a time.
     weights : float64 array (n,) or None
         The samples' weights.
     scatter : float64 array (n,) or None
-        Where a sample stands for several, their mean distance to it.
+        For micro-clusters, the mean distance of their samples to them.
     codes : int64 array (n,) or None
         The classes, 0 to ``n_classes`` - 1, negative for none.
     n_classes : int
-        How many classes there are.
+        The number of classes.
     working_memory : int or None
-        Bytes that a search may take; None: what is usual.
+        Bytes that a search may take; None: the default.
     """
 
     X: Any
@@ -100,13 +100,13 @@ class Samples:
         threads: int | None = None,
         **given: Any,
     ) -> Self:
-        """Return samples X (n, D) as users give them: the metric prepares them.
+        """Return samples of unprepared X (n, D), prepared by the metric.
 
-        Without ``threads`` they are as many as this process may use; ``given`` are other fields.
+        Without ``threads`` all that this process may use; ``given`` are other fields.
         """
         prepared = metric.prepared(X if issparse(X) else np.asarray(X))
         if not issparse(prepared):
-            # A view: what a metric caches for this array is dropped with it, after the pass.
+            # A view, so that a metric's cache for this array ends with the pass.
             prepared = np.ascontiguousarray(prepared).view()
             metric.check_geometry(prepared)
         threads = threads or available_threads()
@@ -121,14 +121,14 @@ class Samples:
     def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
         """Return the ``k`` nearest prototypes (n, k) of each sample, ties to lower rows.
 
-        And their distances (n, k), or None where `distances_to` is to be asked.
+        And their distances (n, k), or None: then use `distances_to`.
         """
         return self.nearest_plainly(prototypes, k)
 
     def quantised_sums(self, units: Integers, n_units: int) -> Floats:
-        """Return the sums (K, D) of the `quantised` numbers of what ``units`` (n,) won.
+        """Return the sums (K, D) of the `quantised` samples by their ``units`` (n,).
 
-        They are the same bits in any order. Only asked for where there is a `quantisation`.
+        They are exact, so do not depend on the order. Called only where there is a `quantisation`.
         """
         sums = np.zeros((n_units, self.X.shape[1]))
         for rows in _slices(self.n, _CHUNK_NUMBERS // max(self.X.shape[1], 1)):
@@ -139,11 +139,11 @@ class Samples:
         """Return a search for the epochs of one training."""
         if self.quantisation is None or self.weights is not None:
             return Search(self)
-        from dbgsom_core.engine.search import Part, PartitionedSearch, PartsHere
+        from dbgsom_core.engine.search import LocalParts, Part, PartitionedSearch
 
-        return PartitionedSearch(self, PartsHere([Part(self)]))
+        return PartitionedSearch(self, LocalParts([Part(self)]))
 
-    # ----------------------------------------------------------------- what they may make use of
+    # --------------------------------------------------------------- building blocks of engines
 
     @property
     def n(self) -> int:
@@ -157,13 +157,13 @@ class Samples:
 
     @cached_property
     def total_weight(self) -> float:
-        """The sum of the weights: how many samples there are in effect."""
+        """The sum of the weights, or the number of samples."""
         return float(self.n if self.weights is None else self.weights.sum())
 
     @property
     def incomplete(self) -> bool:
         """Whether values are missing."""
-        # A cached_property of Python 3.11 has one lock for the parts of all threads.
+        # No cached_property: that of Python 3.11 has one lock for all instances.
         known: bool | None = vars(self).get("_incomplete")
         if known is None:
             known = vars(self)["_incomplete"] = not issparse(self.X) and has_missing(self.X)
@@ -177,7 +177,7 @@ class Samples:
 
     @property
     def _may_be_packed(self) -> bool:
-        # As far as one can tell without a look at the values: none may be missing.
+        # Without a pass over the values, of which none may be missing.
         return (
             self.metric.is_euclidean
             and not issparse(self.X)
@@ -188,11 +188,10 @@ class Samples:
 
     @cached_property
     def quantisation(self) -> Quantisation | None:
-        """How numbers are rounded so that float64 sums of all samples are exact.
+        """Quantisation of numbers with which float64 sums of all samples are exact.
 
-        It has a ``centre`` (D,), a ``scale`` and a ``grid``, powers of two; see `quantised`. None:
-        the metric is not of Euclidean geometry, values are missing, or the samples are few, and
-        sums are added up plainly.
+        It has a ``centre`` (D,), a ``scale`` and a ``grid``, powers of two; see `quantised`. None,
+        with plain sums, for a metric that is not Euclidean, missing values, or few samples.
         """
         if self.X.size < PACKING_PAYS or not self._may_be_packed or self.incomplete:
             return None
@@ -201,7 +200,7 @@ class Samples:
         return quantisation_of(self.X, self.threads)
 
     def quantised(self, rows: slice = slice(None)) -> Floats:
-        """Return (x - centre)*scale of some samples (m, D), rounded to multiples of the grid."""
+        """Return (x - centre)*scale of samples ``rows`` (m, D), rounded to multiples of grid."""
         how, X = self.quantisation, self.X[rows]
         assert how is not None
         numbers = np.rint((X - how.centre) * (how.scale / how.grid)) * how.grid
@@ -210,9 +209,9 @@ class Samples:
     def distances_to(
         self, prototypes: Floats, units: Integers, among: slice | None = None
     ) -> Floats:
-        """Return the distance of each sample to the prototype in its entry of ``units`` (n,).
+        """Return the distance of each sample to the prototype ``units[i]``, (n,).
 
-        Or of the rows ``among`` the samples whose ``units`` (m,) these are. For dense, complete
+        With a slice ``among``, of these samples, whose ``units`` are (m,). For dense, complete
         samples of Euclidean geometry.
         """
         from dbgsom_core.engine import loops  # numba is slow to import
@@ -235,13 +234,13 @@ class Samples:
             return np.asarray(metric.pairwise(X, prototypes), dtype=np.float64)
         if metric.scalar is not None:
             return scalar_pairwise(metric, X, prototypes)
-        # A metric with `assign` alone: against one prototype its distance is the pair's.
+        # A metric with `assign` alone: one prototype at a time.
         assert metric.assign is not None
         columns = [metric.assign(X, w[None])[1] for w in prototypes]
         return np.column_stack(columns).astype(np.float64)
 
     def assign_plainly(self, prototypes: Floats) -> PerSample:
-        """Do as `assign` by the metric's own methods."""
+        """Find the nearest prototypes by the metric's methods, without packing."""
         found = Assignment(np.empty(self.n, dtype=np.int64), np.empty(self.n))
         metric = self.metric
 
@@ -262,7 +261,7 @@ class Samples:
         return found
 
     def nearest_plainly(self, prototypes: Floats, k: int) -> tuple[Integers, Floats]:
-        """Do as `nearest_units` by all distances, which are returned as well."""
+        """Return the ``k`` nearest prototypes and their distances, from all distances."""
         neurons, distances = np.zeros((self.n, k), dtype=np.int64), np.empty((self.n, k))
         fill = self._distances(prototypes)
 
@@ -270,7 +269,7 @@ class Samples:
             smallest(np.ascontiguousarray(fill(rows)), neurons[rows], distances[rows])
 
         self._each_chunk(prototypes, work)
-        distances[:, len(prototypes) :] = distances[:, :1]  # of fewer than k the first stands again
+        distances[:, len(prototypes) :] = distances[:, :1]  # fewer than k: repeat the first
         return neurons, distances
 
     def chunks(self, prototypes: Floats) -> Iterator[tuple[slice, Floats]]:
@@ -280,15 +279,15 @@ class Samples:
             yield rows, fill(rows)
 
     def sums_seen(self, bmu: NDArray[Any], n_neurons: int) -> tuple[Floats, Floats | None]:
-        """Return the ``sums`` and ``seen`` of `Totals`, added in row order."""
-        return won_sums(self.X, self.weights, self.incomplete, bmu, n_neurons)
+        """Return the sums (K, D) by unit, and with gaps the weights (K, D) of observed values."""
+        return sum_by_unit(self.X, self.weights, self.incomplete, bmu, n_neurons)
 
     def of_parts(self, units: Integers, find: Callable[[Any, Integers], Integers]) -> Integers:
-        """Return ``find(samples, units)`` (n,), which may be asked of parts of the samples."""
+        """Return ``find(samples, units)`` (n,), which may be called for parts of the samples."""
         return find(self, units)
 
     def _distances(self, prototypes: Floats) -> Callable[..., Floats]:
-        # Returns distances (m, K) of some rows, in ``out`` where that is given.
+        # Return a function of rows that returns distances (m, K), in ``out`` where given.
         if not self.is_euclidean:
             return lambda rows, out=None: self.pairwise(self.X[rows], prototypes)
         from dbgsom_core.engine import loops  # numba is slow to import
@@ -317,19 +316,21 @@ class Samples:
     # --------------------------------------------------------------------------- other samples
 
     def subset(self, rows: NDArray[Any] | slice) -> Any:
-        """Return the same for some of the samples."""
+        """Return the samples of ``rows``."""
         return replace(self, X=self.X[rows], **self._entries(rows))
 
     def _entries(self, rows: NDArray[Any] | slice) -> dict[str, Any]:
-        of_all = {"weights": self.weights, "scatter": self.scatter, "codes": self.codes}
-        return {name: None if all_ is None else all_[rows] for name, all_ in of_all.items()}
+        by_sample = {"weights": self.weights, "scatter": self.scatter, "codes": self.codes}
+        return {
+            name: None if values is None else values[rows] for name, values in by_sample.items()
+        }
 
     def with_classes(self, codes: Integers | None, n_classes: int) -> Self:
-        """Return the same with classes ``codes`` (n,)."""
+        """Return the samples with classes ``codes`` (n,)."""
         return replace(self, codes=codes, n_classes=n_classes)
 
     def followed_by(self, X: Floats, weights: Floats, scatter: Floats) -> Self:
-        """Return the same with m more samples, prepared, each of which stands for several."""
+        """Return the samples with m prepared micro-clusters X (m, D) after them."""
         more = X.astype(self.X.dtype, copy=False)
         if issparse(self.X):
             both = vstack([self.X, csr_array(more)], format="csr")
@@ -346,12 +347,12 @@ class Samples:
         )
 
     def robust(self, gamma: float | None) -> tuple[Self, float]:
-        """Return the same with outliers weighed down, and γ: ``gamma``, or one that suits."""
+        """Return the samples with lower weights of outliers, and γ (None: from the data)."""
         weights, gamma = robust_weights(self, gamma)
         return replace(self, weights=weights), gamma
 
     def in_parts(self, size: int, use: Callable[[slice, Any], None]) -> None:
-        """Do ``use(rows, part)`` for samples ``size`` at a time, perhaps from several threads."""
+        """Call ``use(rows, part)`` for samples ``size`` at a time, maybe in several threads."""
         parts = _slices(self.n, size)
         if len(parts) <= 1:
             use(slice(0, self.n), self)
@@ -359,7 +360,7 @@ class Samples:
         single = replace(self, threads=1)
         share(self.threads, len(parts), lambda _, t: use(parts[t], single.subset(parts[t])))
 
-    # ------------------------------------------------------------------------------- answers
+    # ------------------------------------------------------------------- statistics, distances
 
     def check_varies(self, moments: Moments | None = None) -> None:
         """Raise ValueError when no column varies, or squares leave the range of float64."""
@@ -379,17 +380,17 @@ class Samples:
         return float(self.assign(point).distance @ self.sample_weights)
 
     def groups(self, of: PerSample) -> list[Integers]:
-        """Return the samples of each unit that won some, ascending, in the order of the units."""
+        """Return the rows (ascending) of each unit that has samples, in the order of the units."""
         return groups(of.bmu)
 
     def lasting(self, prototypes: Floats, of: PerSample) -> PerSample:
-        """Return units and distances ``of`` a pass so that they outlive its search."""
+        """Return a copy of the units and distances ``of`` a pass that outlives its search."""
         return Assignment(of.bmu, of.distance)
 
     def found(self, prototypes: Floats, of: Any) -> SearchResult:
-        """Return totals of what units won that are known already, added up sample by sample.
+        """Return the result of a pass whose units are known, with totals summed by sample.
 
-        Of the ``prototypes`` their number counts alone, unless the result is asked for new ones.
+        Only the number of ``prototypes`` matters, unless the result makes new prototypes.
         """
         return SearchResult(self, prototypes, getattr(of, "of", of))
 
@@ -424,7 +425,7 @@ class Samples:
     def mixtures(
         self, prototypes: Floats, sparse: bool = False
     ) -> NDArray[np.floating[Any]] | csr_array:
-        """Return what to mix of the prototypes to get nearest to each sample, (n, K)."""
+        """Return the non-negative coefficients (n, K) of the nearest mixture of prototypes."""
         from dbgsom_core.engine.nnls import mixture_coefficients  # numba is slow to import
 
         out = None if sparse else np.zeros((self.n, len(prototypes)), dtype=self.X.dtype)
@@ -441,7 +442,7 @@ class Samples:
         return vstack(parts, format="csr") if out is None else out
 
     def completed(self, prototypes: Floats) -> NDArray[np.floating[Any]]:
-        """Return the samples (n, D) with the nearest prototype's value where one is missing."""
+        """Return the samples (n, D), missing values filled from the nearest prototype."""
         X: NDArray[Any] = self.X.toarray() if issparse(self.X) else self.X.copy()
         if self.incomplete:
             rows, columns = np.nonzero(np.isnan(X))
@@ -450,11 +451,11 @@ class Samples:
 
 
 class LocalSamples(Samples):
-    """`Samples` that are searched as fast as this process can."""
+    """`Samples` in memory with the packed search."""
 
     @cached_property
     def packed(self) -> PackedSamples | None:
-        """The samples as the fast search wants them; None where it, or memory, does not serve."""
+        """The packed copy; None where the samples cannot be packed or memory is too small."""
         how, memory = self.quantisation, self.working_memory
         if how is None:
             return None
@@ -467,30 +468,30 @@ class LocalSamples(Samples):
     def search(self) -> Search:
         if self.packed is None:
             return Search(self)
-        from dbgsom_core.engine.packed_search import FastPart
-        from dbgsom_core.engine.search import PartitionedSearch, PartsHere
+        from dbgsom_core.engine.packed_search import PackedPart
+        from dbgsom_core.engine.search import LocalParts, PartitionedSearch
 
-        fast = PartitionedSearch(self, PartsHere([FastPart(self, self.packed)]))
+        fast = PartitionedSearch(self, LocalParts([PackedPart(self, self.packed)]))
         return fast if self.weights is None else Search(self, fast)
 
     def assign(self, prototypes: Floats) -> PerSample:
-        found = self._nearest_fast(prototypes, 1)
+        found = self._nearest_packed(prototypes, 1)
         if found is None:
             return self.assign_plainly(prototypes)
         return Units(self, prototypes, lambda: found[:, 0])
 
     def nearest_units(self, prototypes: Floats, k: int) -> tuple[Integers, Floats | None]:
-        found = self._nearest_fast(prototypes, k) if k <= 2 else None
+        found = self._nearest_packed(prototypes, k) if k <= 2 else None
         return self.nearest_plainly(prototypes, k) if found is None else (found, None)
 
-    def _nearest_fast(self, prototypes: Floats, places: int) -> Integers | None:
+    def _nearest_packed(self, prototypes: Floats, k: int) -> Integers | None:
         # The nearest units (n, places) by a fast search, or None where it does not serve.
-        pays = self.n * prototypes.size >= _FAST_PAYS_ONCE and len(prototypes) > 1
+        pays = self.n * prototypes.size >= _PACKING_PAYS_ONCE and len(prototypes) > 1
         if not pays or not self._may_be_packed:
             return None
         from dbgsom_core.engine.packed_search import nearest_units
 
-        return nearest_units(self, prototypes, places)
+        return nearest_units(self, prototypes, k)
 
 
 def _slices(n: int, size: int) -> list[slice]:
@@ -500,7 +501,7 @@ def _slices(n: int, size: int) -> list[slice]:
 
 # ------------------------------------------------------------- metrics written for one pair
 
-_compiling = Lock()  # threads ask at the same time
+_compiling = Lock()  # numba must not compile in two threads
 
 
 def scalar_assign(
@@ -517,23 +518,23 @@ def scalar_pairwise(metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[An
 
     def pairwise(metric: MetricCalls, X: NDArray[Any], prototypes: NDArray[Any]) -> Floats:
         distances = np.empty((len(X), len(prototypes)))
-        # Writeable, so that the loop is compiled for one kind of array only.
+        # Writeable, so that the loop is compiled for one array type only.
         given = (X, prototypes, metric.scalar_params())
         arrays = (np.require(a, np.float64, ["C", "W"]) for a in given)
         with _compiling:
-            fill = _loop_around(metric.scalar)
+            fill = _compile(metric.scalar)
         fill(*arrays, distances)
         return distances
 
-    if metric.judge is None:
+    if metric.validate is None:
         return pairwise(metric, X, prototypes)
-    found: Floats = metric.judge(pairwise, metric, X, prototypes)
+    found: Floats = metric.validate(pairwise, metric, X, prototypes)
     return found
 
 
 @lru_cache(maxsize=64)
-def _loop_around(scalar: Any) -> Callable[..., None]:
-    # Compiled in each process: numba's cache does not see when the metric's function changes.
+def _compile(scalar: Any) -> Callable[..., None]:
+    # Compiled in each process: numba's cache misses changes of the metric's function.
     from numba import njit, types  # slow to import
     from numba.extending import is_jitted
 
@@ -556,7 +557,7 @@ def _loop_around(scalar: Any) -> Callable[..., None]:
 def smallest(block: Floats, columns: Integers, values: Floats) -> None:
     """Fill ``columns`` and ``values`` (m, k) with the k smallest of each row of block (m, K).
 
-    They are in order, the first of equal ones; k is at most K.
+    They are ascending, ties by column; k is at most K.
     """
     k = columns.shape[1]
     for i in range(block.shape[0]):

@@ -1,9 +1,9 @@
-"""The exact search for Euclidean maps: parts of the samples find units, and what they win adds up.
+"""The exact search for Euclidean maps: units of parts of the samples, and sums over the parts.
 
-Sums of packed numbers, hits and errors in whole steps add up exactly, so any parts may be searched
-and added, and a map does not depend on them: all samples in this process, blocks of a table, shards
-on workers. What a part remembers (units, bounds, the order of its rows) changes no answer either:
-one that was lost is made anew from its rows, and does the pass that it is asked about first.
+Sums of packed numbers, hits and errors in whole steps are exact, so a map does not depend on how
+samples are divided: all in this process, blocks of a table, or shards on workers. The state of a
+part (units, bounds, the order of its rows) changes no result: a lost part is made again from its
+rows and repeats the pass.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from dbgsom_core.engine.results import (
     Totals,
     Units,
     linked_runners_up,
-    updated_from,
+    prototypes_from_totals,
     winners_of_own_class,
 )
-from dbgsom_core.engine.smoothing import reach_of, smoothed
+from dbgsom_core.engine.smoothing import kernel_reach, smooth_totals
 from dbgsom_core.engine.tables import Parts, pieces
 from dbgsom_core.engine.tile import PANEL_ROWS, UNROLL
 
 
-class Pass(NamedTuple):
-    """What a pass looks for, so that any part can do it.
+class PassSpec(NamedTuple):
+    """Prototypes and options of a pass, for any part.
 
-    No two passes of a search have the same ``number``. Where the pass before had ``known`` of the
-    ``prototypes`` (K, D), those after them are new; 0: it had others. With ``links`` (K, degree)
-    what linked neighbours win is wanted, too.
+    ``number`` is unique within a search. The first ``known`` of the ``prototypes`` (K, D) are those
+    of the last pass; 0: all are new. With ``links`` (K, degree) the pass also sums the samples by
+    nearest linked neighbour.
     """
 
     number: int
@@ -54,11 +54,11 @@ class Pass(NamedTuple):
 
 
 class PartialSums(NamedTuple):
-    """What neurons won in some rows, in numbers that add up exactly.
+    """Exact totals by neuron over a part of the samples.
 
-    ``hits`` (K,) int64, packed ``sums`` (K, depth), ``errors`` (K,) int64 in whole ``steps``, how
-    many rows ``changed`` their unit; samples of each class, int64 (K, C), where there are classes;
-    packed sums and hits of linked neighbours, where wanted.
+    ``hits`` (K,) int64, packed ``sums`` (K, depth), ``errors`` (K,) int64 in whole ``steps``, the
+    number of rows that ``changed`` their unit, counts by class, int64 (K, C), or None, and packed
+    sums and hits by nearest linked neighbour, or None.
     """
 
     hits: Integers
@@ -71,7 +71,7 @@ class PartialSums(NamedTuple):
 
 
 def plus(first: Any, other: Any) -> Any:
-    """Return the sum of two answers of parts; steps are those of both."""
+    """Return the sum of two parts' results, which have the same steps."""
     if first is None or isinstance(first, float):
         return first
     if not isinstance(first, tuple):
@@ -84,90 +84,89 @@ def plus(first: Any, other: Any) -> Any:
 
 
 class Part:
-    """Samples, and what neurons win of them by `Samples.assign` and `Samples.quantised_sums`."""
+    """Samples with passes by `Samples.assign` and `Samples.quantised_sums`."""
 
     def __init__(self, data: Any) -> None:
         self.data, self._lock, self._done = data, Lock(), 0
         self._of: Any = None  # the units of the last pass
-        self._own: tuple[Any, ...] = (0,)  # pass, classes, and units of own classes
+        self._by_class: tuple[Any, ...] = (0,)  # pass number, majority, reassigned units
 
     def answer(self, question: str, *given: Any) -> Any:
         with self._lock:
             return getattr(self, question)(*given)
 
-    def assign(self, now: Pass) -> PartialSums | None:
-        data, before, n_neurons = self.data, self._of, len(now.prototypes)
+    def assign(self, spec: PassSpec) -> PartialSums | None:
+        data, before, n_neurons = self.data, self._of, len(spec.prototypes)
         how, d = data.quantisation, data.X.shape[1]
         packer, ids = PrototypePacker(how, d), in_rows(np.arange(n_neurons), PANEL_ROWS)
-        packed = packer.pack(now.prototypes, ids, np.zeros(len(ids)))
+        packed = packer.pack(spec.prototypes, ids, np.zeros(len(ids)))
         if packed is None:
             return None
-        units: Integers = self._at(now).bmu
+        units: Integers = self._assignment(spec).bmu
         changed = data.n if before is None else int(np.count_nonzero(before.bmu != units))
         steps = error_steps(data.n, d, packed.accuracy.largest)
         near = NEAR * packed.accuracy.largest**2 if data.X.dtype.itemsize == 8 else -1.0
         errors = np.zeros(n_neurons, np.int64)
         for rows in pieces(0, data.n):
-            own = PackedSamples(data.X[rows], how)
-            own.blocks.bmu[: len(own.X)] = units[rows]
+            block = PackedSamples(data.X[rows], how)
+            block.blocks.bmu[: len(block.X)] = units[rows]
             search_loops.error_blocks(
-                own.tag, own.rows, how, own.blocks, packed.packed, near, steps, errors,
-                own.workspaces(1, 1)[0],
+                block.tag, block.rows, how, block.blocks, packed.packed, near, steps, errors,
+                block.workspaces(1, 1)[0],
             )  # fmt: skip
-        sums, hits = self._won(units, n_neurons)
+        sums, hits = self._sums_and_hits(units, n_neurons)
         return PartialSums(hits, sums, errors, steps, changed)
 
     def linked(
-        self, now: Pass, own: Flags | None, links: NDArray[np.int32], leads: Flags | None
+        self, spec: PassSpec, own: Flags | None, links: NDArray[np.int32], majority: Flags | None
     ) -> tuple[Floats, Integers]:
-        """Return packed sums (K, depth) and hits (K,) of the neurons that ``links`` (K, degree) to
-        units.
+        """Return packed sums (K, depth) and hits (K,) by nearest linked neighbour.
 
-        Those in which a class leads by ``leads`` (K, C) come first; samples go to neurons in which
-        their class leads by ``own`` (K, C) before.
+        Neighbours with the sample's class in the ``majority`` (K, C) come first. With ``own``
+        (K, C) samples are first reassigned to neurons with their class in this majority.
         """
-        units, graph = self.units(now, own), MapGraph(np.empty((0, 0), np.uint16), links)
-        units = linked_runners_up(self.data, units, now.prototypes, graph, leads)
-        return self._won(units, len(now.prototypes))
+        units, graph = self.units(spec, own), MapGraph(np.empty((0, 0), np.uint16), links)
+        units = linked_runners_up(self.data, units, spec.prototypes, graph, majority)
+        return self._sums_and_hits(units, len(spec.prototypes))
 
-    def reassigned(self, now: Pass, own: Flags) -> tuple[Floats, Integers]:
-        """Return how packed sums and hits change as samples go to neurons of their own class."""
-        before, after = self.units(now, None), self.units(now, own)
-        moved, n_neurons = np.flatnonzero(before != after), len(now.prototypes)
+    def reassigned(self, spec: PassSpec, own: Flags) -> tuple[Floats, Integers]:
+        """Return the changes of packed sums and hits by reassignment to own-class neurons."""
+        before, after = self.units(spec, None), self.units(spec, own)
+        moved, n_neurons = np.flatnonzero(before != after), len(spec.prototypes)
         part = Part(self.data.subset(moved))
         vars(part.data)["quantisation"] = self.data.quantisation
-        won, lost = (part._won(units[moved], n_neurons) for units in (after, before))
+        won, lost = (part._sums_and_hits(units[moved], n_neurons) for units in (after, before))
         return won[0] - lost[0], won[1] - lost[1]
 
-    def units(self, now: Pass, own: Flags | None) -> NDArray[Any]:
-        units: Integers = self._at(now).bmu
-        return units if own is None else self._reassigned(now, units, own)
+    def units(self, spec: PassSpec, own: Flags | None) -> NDArray[Any]:
+        units: Integers = self._assignment(spec).bmu
+        return units if own is None else self._reassigned(spec, units, own)
 
-    def _reassigned(self, now: Pass, units: Integers, own: Flags) -> Integers:
-        if self._own[0] != now.number or not np.array_equal(self._own[1], own):
-            found = winners_of_own_class(self.data, units, now.prototypes, own)
-            self._own = now.number, own, found
-        winners: Integers = self._own[2]
+    def _reassigned(self, spec: PassSpec, units: Integers, own: Flags) -> Integers:
+        if self._by_class[0] != spec.number or not np.array_equal(self._by_class[1], own):
+            found = winners_of_own_class(self.data, units, spec.prototypes, own)
+            self._by_class = spec.number, own, found
+        winners: Integers = self._by_class[2]
         return winners
 
     def unlinked(self, prototypes: Floats, links: NDArray[np.int32]) -> Flags:
-        """Return of which rows the two nearest neurons are not linked."""
+        """Return for which rows the two nearest neurons are not linked."""
         return Search(self.data).unlinked(prototypes, MapGraph(np.empty((0, 0), np.uint16), links))
 
-    def _at(self, now: Pass) -> Any:
-        # What the pass found: it is done where it was not.
-        if now.number != self._done:
-            self._of, self._done = self.data.assign(now.prototypes), now.number
+    def _assignment(self, spec: PassSpec) -> Any:
+        # The assignment of the pass, which is run if necessary.
+        if spec.number != self._done:
+            self._of, self._done = self.data.assign(spec.prototypes), spec.number
         return self._of
 
-    def _won(self, units: Integers, n_neurons: int) -> tuple[Floats, Integers]:
+    def _sums_and_hits(self, units: Integers, n_neurons: int) -> tuple[Floats, Integers]:
         sums = self.data.quantised_sums(units, n_neurons)
         padded = np.zeros((n_neurons, -(-sums.shape[1] // UNROLL) * UNROLL))
         padded[:, : sums.shape[1]] = sums
         return padded, np.bincount(units, minlength=n_neurons)
 
 
-class PartsHere:
+class LocalParts:
     """Parts in this process, see `Parts`."""
 
     def __init__(self, parts: list[Part]) -> None:
@@ -187,12 +186,12 @@ class PartitionedSearch(Search):
         super().__init__(data)
         self.parts, self._passes, self._known = parts, 0, 0
         self._is_first = True
-        self._links: NDArray[np.int32] | None = None  # that the last update had
+        self._links: NDArray[np.int32] | None = None  # of the last update
 
     def assign(self, prototypes: Floats, positions: Integers) -> SearchResult:
         return self._pass(prototypes, positions, 0)
 
-    def admit(
+    def assign_new_neurons(
         self, found: SearchResult, prototypes: Floats, positions: Integers, known: int
     ) -> SearchResult:
         if known == len(prototypes):
@@ -205,55 +204,55 @@ class PartitionedSearch(Search):
     def total(self, question: str, *given: Any) -> Any:
         return reduce(plus, self.parts.ask(question, *given, add=plus))
 
-    def units(self, now: Pass, own: Flags | None) -> NDArray[Any]:
+    def units(self, spec: PassSpec, own: Flags | None) -> NDArray[Any]:
         if own is None and hasattr(self.parts, "units"):
-            kept: NDArray[Any] = self.parts.units
-            return kept
-        each = self.parts.ask("units", now, own, add=None)
+            units: NDArray[Any] = self.parts.units
+            return units
+        each = self.parts.ask("units", spec, own, add=None)
         return each[0] if len(each) == 1 else np.concatenate(each)
 
     def linked(
-        self, now: Pass, own: Flags | None, links: NDArray[np.int32], leads: Flags | None
+        self, spec: PassSpec, own: Flags | None, links: NDArray[np.int32], majority: Flags | None
     ) -> tuple[Floats, Integers]:
-        """Return what linked neurons win, see `Part.linked`.
+        """Return packed sums and hits by nearest linked neighbour, see `Part.linked`.
 
-        Where rows are read for each question the next pass looks for it as well.
+        Where parts are read from a table, the next pass computes them too, to save a read.
         """
-        self._links = links if leads is None and hasattr(self.parts, "units") else None
-        total: tuple[Floats, Integers] = self.total("linked", now, own, links, leads)
+        self._links = links if majority is None and hasattr(self.parts, "units") else None
+        total: tuple[Floats, Integers] = self.total("linked", spec, own, links, majority)
         return total
 
     def _pass(self, prototypes: Floats, positions: Integers, known: int) -> SearchResult:
         self._passes += 1
         links = self._links
         links = links if links is not None and len(links) == len(prototypes) else None
-        now = Pass(self._passes, prototypes.copy(), positions, known, links)
-        won: PartialSums | None = self.total("assign", now)
+        spec = PassSpec(self._passes, prototypes.copy(), positions, known, links)
+        won: PartialSums | None = self.total("assign", spec)
         self._known = 0 if won is None else len(prototypes)
         if won is None:
             return SearchResult(self.data, prototypes, self.data.assign(prototypes))
         moved, self._is_first = 1.0 if self._is_first else won.changed / self.data.n, False
-        return PackedResult(self, now, won, moved)
+        return PackedResult(self, spec, won, moved)
 
 
 class PackedResult(SearchResult):
-    """What a pass over samples that each count once found, in packed sums.
+    """Result of a pass over unweighted samples, in packed sums.
 
-    Errors are of packed samples, as sums are. Units are fetched when looked up, which must be
-    before the next pass of the same search.
+    Errors are of packed samples, as sums are. Units are fetched on access, which must be before the
+    next pass of the same search.
     """
 
     def __init__(
         self,
         search: PartitionedSearch,
-        now: Pass,
+        spec: PassSpec,
         won: PartialSums,
         moved: float,
         own: Flags | None = None,
     ) -> None:
-        data, self.search, self.now, self.won, self.own = search.data, search, now, won, own
-        of = Units(data, now.prototypes, lambda: search.units(now, own))
-        super().__init__(data, now.prototypes, of, moved)
+        data, self.search, self.spec, self.won, self.own = search.data, search, spec, won, own
+        of = Units(data, spec.prototypes, lambda: search.units(spec, own))
+        super().__init__(data, spec.prototypes, of, moved)
         self.packed_sums, self.hits = won.sums, won.hits
         scaled = won.steps * data.quantisation.scale
         self.errors, self.total_error = won.errors / scaled, float(won.errors.sum()) / scaled
@@ -264,46 +263,48 @@ class PackedResult(SearchResult):
 
     @cached_property
     def class_counts(self) -> NDArray[Any] | None:
-        return self.exactly().class_counts if self.won.classes is None else self.won.classes
+        return self.in_float64().class_counts if self.won.classes is None else self.won.classes
 
-    def exactly(self) -> SearchResult:
+    def in_float64(self) -> SearchResult:
         return SearchResult(self.data, self.prototypes, self.of, self.moved)
 
-    def trained_by_class(self, leads: Flags) -> PackedResult:
-        sums, hits = self.search.total("reassigned", self.now, leads)
+    def reassign_to_own_class(self, majority: Flags) -> PackedResult:
+        sums, hits = self.search.total("reassigned", self.spec, majority)
         won = self.won._replace(sums=self.won.sums + sums, hits=self.won.hits + hits, linked=None)
-        return PackedResult(self.search, self.now, won, self.moved, leads)
+        return PackedResult(self.search, self.spec, won, self.moved, majority)
 
-    def linked_totals(self, graph: MapGraph, leads: Flags | None) -> Totals:
-        sums, hits = self._linked(graph, leads)
+    def runner_up_totals(self, graph: MapGraph, majority: Flags | None) -> Totals:
+        sums, hits = self._linked(graph, majority)
         return Totals(hits, self._unpacked(sums, hits), np.empty(0))
 
-    def updated(self, around: Neighbourhood, centre: Centre | None = None) -> Floats:
-        data, before, pulls = self.data, self.prototypes, around.pull > 0
-        if centre is not None or around.inhibits:
-            linked = self.exactly().linked_totals(around.graph, around.leads) if pulls else None
-            return updated_from(self.totals, before, around, linked, centre, data.threads)
-        reach = reach_of(around.weights, float(data.n))
-        smooth, reached = smoothed(
-            around.which, around.weights, reach, self.hits, self.packed_sums, data.threads
+    def update_prototypes(self, kernel: Neighbourhood, centre: Centre | None = None) -> Floats:
+        data, before, pulls = self.data, self.prototypes, kernel.link_pull > 0
+        if centre is not None or kernel.inhibits:
+            linked = (
+                self.in_float64().runner_up_totals(kernel.graph, kernel.majority) if pulls else None
+            )
+            return prototypes_from_totals(self.totals, before, kernel, linked, centre, data.threads)
+        reach = kernel_reach(kernel.weights, float(data.n))
+        smooth, reached = smooth_totals(
+            kernel.weight_index, kernel.weights, reach, self.hits, self.packed_sums, data.threads
         )
         if pulls:
-            more, pulled = self._linked(around.graph, around.leads)
-            smooth, reached = smooth + around.pull * more, reached + around.pull * pulled
+            sums, hits = self._linked(kernel.graph, kernel.majority)
+            smooth, reached = smooth + kernel.link_pull * sums, reached + kernel.link_pull * hits
         how, alive = data.quantisation, reached > 0
         larger = 1.0 / (np.where(alive, reached, 1.0) * how.scale)
         after: Floats = smooth[:, : before.shape[1]] * larger[:, None] + how.centre
         after[~alive] = before[~alive]
         return after
 
-    def _linked(self, graph: MapGraph, leads: Flags | None) -> tuple[Floats, Integers]:
-        linked, links = self.won.linked, self.now.links
-        if linked is not None and leads is None and np.array_equal(links, graph.links):  # type: ignore[arg-type]
+    def _linked(self, graph: MapGraph, majority: Flags | None) -> tuple[Floats, Integers]:
+        linked, links = self.won.linked, self.spec.links
+        if linked is not None and majority is None and np.array_equal(links, graph.links):  # type: ignore[arg-type]
             return linked
-        return self.search.linked(self.now, self.own, graph.links, leads)
+        return self.search.linked(self.spec, self.own, graph.links, majority)
 
     def _unpacked(self, sums: Floats, hits: Integers) -> Floats:
-        # Sums (K, D) of samples as given, from packed ones (K, depth).
+        # Sums (K, D) in the data's units, from packed ones (K, depth).
         how = self.data.quantisation
-        own = sums[:, : self.prototypes.shape[1]] / how.scale  # exact: a power of two
-        return np.asarray(own + hits[:, None] * how.centre)
+        exact = sums[:, : self.prototypes.shape[1]] / how.scale  # exact: a power of two
+        return np.asarray(exact + hits[:, None] * how.centre)

@@ -1,4 +1,4 @@
-"""Compiled passes: which panels a block is compared with, its units, and what each unit won."""
+"""Compiled passes: panels to compare with a block, its units, and sums by unit."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dbgsom_core.engine.lanes import (
     lanes_other,
     lanes_with,
     lowest_bit,
-    margin_at,
+    read_lower_bound,
     ties_of,
-    write_margin,
+    write_lower_bound,
     write_slack,
-    write_tops,
+    write_upper_bounds,
 )
 from dbgsom_core.engine.packing import (
     NEAR,
@@ -29,7 +29,7 @@ from dbgsom_core.engine.packing import (
     TWICE,
     Accumulator,
     Accuracy,
-    Margins,
+    LowerBounds,
     PrototypeTiles,
     Quantisation,
     Rows,
@@ -40,45 +40,45 @@ from dbgsom_core.engine.packing import (
 )
 from dbgsom_core.engine.tile import LINE, PANEL_ROWS, ROW_BITS, sweep_panels
 
-ALL, IN_REACH = 0, 1  # which panels a block is compared with
-_WORD = 64  # panels that have a bit in one number
-_MARGIN = 2  # bytes
+ALL, IN_REACH = 0, 1  # modes: compare all panels, or those within bounds
+_WORD = 64  # panels per word of bits
+_MARGIN = 2  # bytes of a bound
 _MORE = np.float32(1 + SPARE)
 _NONE = 2**31 - 1
 
 
 @inlined
 def compare_block(
-    tag: Any, places: int, b: int, mode: int, blocks: SampleTiles, panels: PrototypeTiles,
-    margins: Margins, space: Workspace,
+    tag: Any, n_best: int, b: int, mode: int, blocks: SampleTiles, panels: PrototypeTiles,
+    bounds: LowerBounds, space: Workspace,
 ) -> int:  # fmt: skip
-    """Compare block b with panels that can matter; return how many those were.
+    """Compare block b with panels by ``mode``; return how many were compared.
 
-    In mode IN_REACH a panel is left out only if none of its values can lie within 2E of the best,
-    so that all that follows is the same as after comparing everything. Panels are told apart by
-    bits first, without a branch for each. ``space.done`` gets a bit for each panel compared.
+    In mode IN_REACH a panel is skipped only if none of its values can be within 2E of the smallest,
+    so that results are those of ALL. Panels are selected as bits, without branches. ``space.done``
+    gets a bit for each panel compared.
     """
-    n_panels, wide, compared = panels.ids.shape[0], margins.least.shape[1], 0
-    least, depth = margins.least.ctypes.data + b * wide * _MARGIN, blocks.numbers.shape[1]
-    for p in range(places + 1):
+    n_panels, wide, compared = panels.ids.shape[0], bounds.lower.shape[1], 0
+    bounds_at, depth = bounds.lower.ctypes.data + b * wide * _MARGIN, blocks.numbers.shape[1]
+    for p in range(n_best + 1):
         for lane in range(lanes_of(tag)):
             space.values[p, lane] = np.inf
     for word in range(space.done.shape[0]):
         first = word * _WORD
         end = min(n_panels, first + _WORD)
-        which: Any = np.int64(0)  # of a plain 0 numba makes a type of its own
+        which: Any = np.int64(0)  # numba types a plain 0 as a literal
         if mode == ALL:
             which = np.int64(-1 if end - first == _WORD else (1 << (end - first)) - 1)
         else:
             for g in range(first, end):
-                moved = (panels.drift[g] + margins.slides[b]) * _MORE
-                which |= int(margin_at(least + g * _MARGIN) <= moved) << (g - first)
+                moved = (panels.drift[g] + bounds.unit_drift[b]) * _MORE
+                which |= int(read_lower_bound(bounds_at + g * _MARGIN) <= moved) << (g - first)
         space.done[word] = which
         if which != 0:
             sweep_panels(
-                tag, places, blocks.numbers.ctypes.data + b * depth * LINE,
+                tag, n_best, blocks.numbers.ctypes.data + b * depth * LINE,
                 panels.numbers.ctypes.data, panels.starts.ctypes.data, depth, which, first,
-                space.values.ctypes.data, space.places.ctypes.data, space.nearest.ctypes.data,
+                space.values.ctypes.data, space.slots.ctypes.data, space.nearest.ctypes.data,
             )  # fmt: skip
         compared += count_of(which)
     return compared
@@ -86,30 +86,32 @@ def compare_block(
 
 @inlined
 def write_units(panels: PrototypeTiles, space: Workspace, p: int) -> None:
-    """Fill ``space.rows[p]`` with the prototypes at the places found."""
-    for lane in range(space.places.shape[1]):
-        place = space.places[p, lane]
+    """Fill ``space.rows[p]`` with the prototypes in the slots ``space.slots[p]``."""
+    for lane in range(space.slots.shape[1]):
+        place = space.slots[p, lane]
         space.rows[p, lane] = panels.ids[place >> ROW_BITS, place & ((1 << ROW_BITS) - 1)]
 
 
 @inlined
-def keep_margins(
-    tag: Any, b: int, inside: int, blocks: SampleTiles, panels: PrototypeTiles, margins: Margins,
+def store_lower_bounds(
+    tag: Any, b: int, inside: int, blocks: SampleTiles, panels: PrototypeTiles, bounds: LowerBounds,
     space: Workspace,
 ) -> None:  # fmt: skip
-    """Write the margins of block b to all panels compared."""
+    """Write the lower bounds of block b for all panels compared."""
     squares, slack = blocks.squares.ctypes.data + b * LINE, space.slack.ctypes.data
-    tops, nearest = space.tops.ctypes.data, space.nearest.ctypes.data
-    least = margins.least.ctypes.data + b * margins.least.shape[1] * _MARGIN
-    slack_of_block(tag, squares, margins.accuracy, tops + LINE)  # of the least exact pass to come
-    write_tops(tag, space.values.ctypes.data, squares, tops + LINE, inside, tops)
+    upper, nearest = space.upper.ctypes.data, space.nearest.ctypes.data
+    bounds_at = bounds.lower.ctypes.data + b * bounds.lower.shape[1] * _MARGIN
+    slack_of_block(tag, squares, bounds.accuracy, upper + LINE)  # of the least exact pass to come
+    write_upper_bounds(tag, space.values.ctypes.data, squares, upper + LINE, inside, upper)
     for word in range(space.done.shape[0]):
         left = space.done[word]
         while left != 0:
             g = word * _WORD + lowest_bit(left)
             left &= left - 1
-            moved = panels.drift[g] + margins.slides[b]
-            write_margin(tag, nearest + g * LINE, squares, slack, tops, moved, least + g * _MARGIN)
+            moved = panels.drift[g] + bounds.unit_drift[b]
+            write_lower_bound(
+                tag, nearest + g * LINE, squares, slack, upper, moved, bounds_at + g * _MARGIN
+            )
 
 
 @inner_loop
@@ -117,9 +119,9 @@ def recheck_exactly(
     samples: Rows, i: int, prototypes: Floats, panels: PrototypeTiles, space: Workspace, lane: int,
     limit: float,
 ) -> tuple[int, int]:  # fmt: skip
-    """Return the nearest and the second nearest unit of sample i, in a lane, by definition.
+    """Return the nearest and the second nearest unit of sample i, in a lane, by exact distances.
 
-    Only panels that were compared and whose nearest value lies within the limit are looked at.
+    Among panels that were compared and whose smallest value is within ``limit``.
     """
     first = second = _NONE
     nearer = farther = np.inf
@@ -164,8 +166,8 @@ def move_samples(
 ) -> None:  # fmt: skip
     """Add the samples of block b with a bit in ``moved`` to the sums of their ``units`` (lanes,).
 
-    ``known`` (B*lanes,) are the units by place so far, from whose sums they are taken away if
-    ``only_changes``; they become the new ones.
+    ``known`` (B*lanes,) are the former units by slot, overwritten; with ``only_changes`` samples
+    are subtracted from their sums.
     """
     numbers, sums, hits, x = blocks.numbers, added.sums, added.hits, space.packed[0]
     alike = samples.size == numbers.itemsize
@@ -197,13 +199,13 @@ def add_errors(
 ) -> None:  # fmt: skip
     """Add the distances of the samples of block b to the errors of their ``units`` (lanes,).
 
-    ``packed`` (K, depth) are the packed prototypes. A squared distance below ``near`` is computed
-    anew from all digits of the sample.
+    ``packed`` (K, depth) are the packed prototypes. Squared distances below ``near`` are computed
+    from all digits of the sample.
     """
     lanes, depth, left = lanes_of(tag), blocks.numbers.shape[1], inside
     block, at, size = blocks.numbers.ctypes.data + b * depth * LINE, packed.ctypes.data, depth * 8
     close = np.int64(0)
-    while left != 0:  # up to three units a turn: most blocks have no more
+    while left != 0:  # up to three units at a time: most blocks have no more
         j, same = _unit_of(tag, units, left)
         left &= ~same
         if left == 0:
@@ -237,7 +239,7 @@ def add_errors(
 
 @inlined
 def _unit_of(tag: Any, units: NDArray[np.int32], lanes: int) -> tuple[int, int]:
-    # The unit of the first of some lanes, and a bit for each of them that has it.
+    # The unit of the first lane, and bits of all lanes with the same unit.
     unit = units[lowest_bit(lanes)]
     return int(unit), lanes_with(tag, units.ctypes.data, unit) & lanes
 
@@ -258,40 +260,39 @@ def error_blocks(
 @loop
 def search_blocks(
     tag: Any, samples: Rows, prototypes: Floats, packed: Floats, how: Quantisation, steps: float,
-    blocks: SampleTiles, panels: PrototypeTiles, accuracy: Accuracy, margins: Margins, mode: int,
+    blocks: SampleTiles, panels: PrototypeTiles, accuracy: Accuracy, bounds: LowerBounds, mode: int,
     keeps: bool, only_changes: bool, added: Accumulator, space: Workspace, start: int, stop: int,
 ) -> None:  # fmt: skip
-    """Find the units of blocks ``start`` to ``stop`` and add up what they won.
+    """Find the units of blocks ``start`` to ``stop`` and sum the samples by unit.
 
-    In mode IN_REACH blocks are compared with those panels that ``margins`` do not exclude, else
-    with all. With ``keeps`` margins are written to the panels compared, with ``only_changes``
-    samples whose unit changed move from one sum to the other, else all are added. ``packed`` (K,
-    depth) are the packed prototypes, ``steps`` those of errors.
+    In mode IN_REACH panels with positive ``bounds`` are skipped. With ``keeps`` bounds are written
+    for the panels compared, with ``only_changes`` samples with another unit move between sums, else
+    all are added. ``packed`` (K, depth) are the packed prototypes; ``steps`` see `error_steps`.
     """
     order, bmu, values, rows = blocks.order, blocks.bmu, space.values, space.rows
     lanes, n, depth = lanes_of(tag), order.size, blocks.numbers.shape[1]
     numbers_at, squares_at = blocks.numbers.ctypes.data, blocks.squares.ctypes.data
     near = NEAR * accuracy.largest**2 if samples.size == 8 else -1.0
-    compared, changed, doubts = 0, 0, 0
+    compared, changed, ambiguous = 0, 0, 0
     for b in range(start, stop):
         base = b * lanes
         inside = (1 << min(lanes, n - base)) - 1
         if keeps:
-            # When few panels are compared the processor would wait for memory: what it fetches by
-            # itself ends with each page. The block need not exist.
+            # With few panels memory is the limit, and hardware prefetching stops at each page:
+            # prefetch the next block, which need not exist.
             for k in range(depth):
                 fetch_line(numbers_at + ((b + 1) * depth + k) * LINE)
-            farthest = np.float32(0)  # that a unit of its samples moved
+            farthest = np.float32(0)  # longest step of the block's units
             for lane in range(min(lanes, n - base)):
                 farthest = max(farthest, panels.moves[bmu[base + lane]])
-            margins.slides[b] = (margins.slides[b] + farthest) * _MORE
+            bounds.unit_drift[b] = (bounds.unit_drift[b] + farthest) * _MORE
         slack_of_block(tag, squares_at + b * LINE, accuracy, space.slack.ctypes.data)
-        compared += compare_block(tag, 1, b, mode, blocks, panels, margins, space)
+        compared += compare_block(tag, 1, b, mode, blocks, panels, bounds, space)
         write_units(panels, space, 0)
         if keeps:
-            keep_margins(tag, b, inside, blocks, panels, margins, space)
+            store_lower_bounds(tag, b, inside, blocks, panels, bounds, space)
         ties = ties_of(tag, values.ctypes.data, space.slack.ctypes.data) & inside
-        doubts += count_of(ties)
+        ambiguous += count_of(ties)
         while ties != 0:
             lane = lowest_bit(ties)
             ties &= ties - 1
@@ -307,37 +308,37 @@ def search_blocks(
         move_samples(tag, samples, how, blocks, b, moved, rows[0], bmu, only_changes, added, space)
     added.counts[0] += compared
     added.counts[1] += changed
-    added.counts[2] += doubts
+    added.counts[2] += ambiguous
 
 
 @loop
 def nearest_blocks(
-    tag: Any, places: int, samples: Rows, prototypes: Floats, blocks: SampleTiles,
-    panels: PrototypeTiles, accuracy: Accuracy, margins: Margins, out: NDArray[np.int32],
+    tag: Any, n_best: int, samples: Rows, prototypes: Floats, blocks: SampleTiles,
+    panels: PrototypeTiles, accuracy: Accuracy, bounds: LowerBounds, out: NDArray[np.int32],
     space: Workspace,
 ) -> int:  # fmt: skip
-    """Fill out (n, places) with the 1 or 2 nearest prototypes; return how many were in doubt."""
+    """Fill out (n, n_best) with the 1 or 2 nearest prototypes; return the ambiguous samples."""
     order, values, rows = blocks.order, space.values, space.rows
-    lanes, n, doubts = lanes_of(tag), order.size, 0
+    lanes, n, ambiguous = lanes_of(tag), order.size, 0
     for b in range(blocks.numbers.shape[0]):
         squares = blocks.squares.ctypes.data + b * LINE
         slack_of_block(tag, squares, accuracy, space.slack.ctypes.data)
-        compare_block(tag, places, b, ALL, blocks, panels, margins, space)
-        for p in range(places):
+        compare_block(tag, n_best, b, ALL, blocks, panels, bounds, space)
+        for p in range(n_best):
             write_units(panels, space, p)
         for lane in range(min(lanes, n - b * lanes)):
             row = np.int64(order[b * lanes + lane])
             first, second = np.int64(rows[0, lane]), np.int64(rows[1, lane])
-            least, best = np.float64(values[0, lane]), np.float64(values[1, lane])
-            third = np.float64(values[2, lane]) if places == 2 else np.inf
+            first_value, second_value = np.float64(values[0, lane]), np.float64(values[1, lane])
+            third_value = np.float64(values[2, lane]) if n_best == 2 else np.inf
             close = np.float64(space.slack[0, lane])
-            if third <= best + close or best <= least + close:
-                doubts += 1
-                limit = (best if places == 2 else least) + close
+            if third_value <= second_value + close or second_value <= first_value + close:
+                ambiguous += 1
+                limit = (second_value if n_best == 2 else first_value) + close
                 first, second = recheck_exactly(
                     samples, row, prototypes, panels, space, lane, limit
                 )
             out[row, 0] = first
-            if places == 2:
+            if n_best == 2:
                 out[row, 1] = second
-    return doubts
+    return ambiguous

@@ -16,7 +16,7 @@ _SMALL_WORK = 1 << 20  # multiplications below which threads cost more than they
 _NEGLIGIBLE = 2.0**-70
 
 
-def smoothed(
+def smooth_totals(
     hops: NDArray[np.uint16],
     weights: Floats,
     reach: tuple[int, float],
@@ -24,15 +24,14 @@ def smoothed(
     sums: Floats,
     threads: int,
 ) -> tuple[Floats, Floats]:
-    """Return Σ_i weights[hops[j, i]]*sums[i] and the same of the hits, for every neuron j.
+    """Return Σ_i weights[hops[j, i]]*sums[i] and Σ_i weights[hops[j, i]]*hits[i] of all neurons j.
 
-    ``hits`` (K,) and ``sums`` (K, D) are those of what the neurons won; ``hops`` (K, K) may be any
-    other table of what stands farther and farther, ``reach`` is what `reach_of` returns. Hops at
-    which the kernel weighs less than 2**-70 of its largest weight are left out where what they
-    could add is lost in rounding.
+    ``hits`` (K,) and ``sums`` (K, D) are totals by neuron; ``hops`` (K, K) may be any index of
+    weights by distance; ``reach`` is from `kernel_reach`. Hops with less than 2**-70 of the largest
+    weight are skipped where their sum is lost in rounding.
     """
     n_neurons, d = sums.shape
-    farthest, least = reach
+    farthest, min_hits = reach
     wide = 2 * farthest * (farthest + 1) > n_neurons / 4  # most neurons reach most others
     hits_won = hits.astype(np.float64) if wide else hits
     out_sums, out_hits = np.empty((n_neurons, d)), np.empty(n_neurons)
@@ -44,7 +43,9 @@ def smoothed(
             np.matmul(influence, sums, out=out_sums[start:stop])
             np.matmul(influence, hits_won, out=out_hits[start:stop])
         else:
-            smooth_rows(hops, weights, farthest, least, hits, sums, start, stop, out_sums, out_hits)
+            smooth_rows(
+                hops, weights, farthest, min_hits, hits, sums, start, stop, out_sums, out_hits
+            )
 
     if n_neurons * n_neurons * d < _SMALL_WORK:
         smooth(0, n_neurons)
@@ -56,18 +57,18 @@ def smoothed(
     return out_sums, out_hits
 
 
-def reach_of(weights: Floats, hits: float) -> tuple[int, float]:
-    """Return up to how many hops a kernel counts, and how many hits a neuron needs there.
+def kernel_reach(weights: Floats, hits: float) -> tuple[int, float]:
+    """Return the hops up to which a kernel counts, and the weighted hits that this requires.
 
-    With fewer of all ``hits``, weighted, what is left out could matter. A kernel that is 0
-    everywhere counts at all hops.
+    With fewer hits within reach, of all ``hits``, the rest could matter. A kernel of zeros counts
+    at all hops.
     """
     by_hops = np.abs(weights).tolist()
-    least = _NEGLIGIBLE * max(by_hops)
+    min_hits = _NEGLIGIBLE * max(by_hops)
     reach = len(by_hops) - 1
-    while by_hops[reach] <= least and reach > 0:
+    while by_hops[reach] <= min_hits and reach > 0:
         reach -= 1
-    if by_hops[reach] <= least:
+    if by_hops[reach] <= min_hits:
         reach = len(by_hops) - 1
     rest = 0.0 if reach + 1 == len(by_hops) else max(by_hops[reach + 1 :]) * hits
     return reach, rest * 2.0**60
@@ -97,7 +98,7 @@ def smooth_rows(
     hops: NDArray[np.uint16],
     weights: Floats,
     reach: int,
-    least: float,
+    min_hits: float,
     hits: Integers,
     sums: Floats,
     start: int,
@@ -107,7 +108,7 @@ def smooth_rows(
 ) -> None:
     """Fill rows ``start`` to ``stop`` of the smoothed sums (K, D) and hits (K,).
 
-    Neurons within ``reach`` hops count; all of them where those have fewer than ``least`` hits.
+    Neurons within ``reach`` hops count, or all where those have fewer than ``min_hits`` hits.
     """
     for j in range(start, stop):
         for limit in (reach, weights.size - 1):
@@ -122,5 +123,5 @@ def smooth_rows(
                 for k in range(sums.shape[1]):
                     out_sums[j, k] += weight * sums[i, k]
             out_hits[j] = total
-            if total > least:
+            if total > min_hits:
                 break

@@ -1,4 +1,4 @@
-"""Tables that do not lie in memory: read a block of rows at a time, or asked where they are."""
+"""Tables outside memory: read in blocks of rows, or in shards with computations on workers."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ Block = NDArray[np.floating[Any]]
 
 
 class BlockTable(ABC):
-    """Rows (n, D) of float32 or float64 that are read when they are indexed.
+    """Rows (n, D) of float32 or float64 that are read on indexing.
 
-    Slices, row numbers and masks give arrays, as those of an array do.
+    Slices, row numbers and masks return arrays, as indexing an array does.
 
     Attributes
     ----------
     failure : type of exception
-        What is raised where rows cannot be read.
+        Raised where rows cannot be read.
     in_order : bool
-        Whether it costs more to read from several places in turn than from one to the next.
+        Whether sequential reads are faster than reads in several threads.
     path : str or None
-        The file that rows are read from, where any process may do so that gets the table.
+        The file of the rows, where another process can read it too.
     is_complete : bool
         Whether all numbers are known to be finite.
     extremes : (float array (D,), float array (D,)) or None
         The smallest and the largest number of each column, where known.
     ends : tuple of int or None
-        Where rows are in shards, those at which shards begin, and n.
+        The first rows of shards, and n; None without shards.
     """
 
     ndim = 2
@@ -79,18 +79,18 @@ class BlockTable(ABC):
             start, stop, step = rows.indices(len(self))
             if step == 1:
                 return self.read(start, max(start, stop))
-        return self._gathered(row_numbers(rows, len(self)))
+        return self._gather(row_numbers(rows, len(self)))
 
     def take(self, rows: Any) -> BlockTable:
         return SubsetTable(self, row_numbers(rows, len(self)))
 
-    def finite_or_where(self, rows: int) -> tuple[int, int] | None:
-        """Return row and column of the first number that is nan or infinite, ``rows`` at a time.
+    def first_non_finite(self, rows: int) -> tuple[int, int] | None:
+        """Return row and column of the first number that is nan or infinite, or None.
 
-        Where there is none, this is known from then on: rows do not change.
+        Reads ``rows`` at a time; a complete table is read once only.
         """
         for start in range(0, 0 if self.is_complete else len(self), rows):
-            found = not_finite(self.read(start, min(start + rows, len(self))))
+            found = find_non_finite(self.read(start, min(start + rows, len(self))))
             if found is not None:
                 return start + found[0], found[1]
         self.is_complete = True
@@ -99,7 +99,7 @@ class BlockTable(ABC):
     def column(self, number: int) -> Block:
         return np.concatenate([self[piece][:, number] for piece in pieces(0, len(self))])
 
-    def _gathered(self, rows: NDArray[np.int64]) -> Block:
+    def _gather(self, rows: NDArray[np.int64]) -> Block:
         out = np.empty((len(rows), self.shape[1]), self.dtype)
         order = np.argsort(rows, kind="stable")
         ascending = rows[order]
@@ -115,9 +115,9 @@ class BlockTable(ABC):
 
 
 class FileTable(BlockTable):
-    """Rows of an array in a file, read and not mapped: a file that is cut short is an error.
+    """Rows of an array in a file, read, not mapped: a truncated file raises an exception.
 
-    The first row begins ``offset`` bytes behind the file's start; ``dtype`` is that of the file.
+    The first row begins at byte ``offset``; ``dtype`` is that of the file.
     """
 
     def __init__(
@@ -157,8 +157,8 @@ class FileTable(BlockTable):
             done += count
         if self._size_and_time() != self._before:
             raise self.failure(
-                f"{self.path} changed while it was read: leave it as it is until the end, and "
-                "begin again"
+                f"{self.path} changed while it was read: start again, and do not change it "
+                "until the end"
             )
         return rows.astype(self.dtype, copy=False)
 
@@ -171,18 +171,18 @@ class FileTable(BlockTable):
 
 
 class SlicedTable(BlockTable):
-    """Rows of anything that has a shape, a dtype, and rows where it is sliced."""
+    """Rows of any object with a shape, a dtype and slices."""
 
-    def __init__(self, of: Any, failure: type[Exception] = ValueError) -> None:
-        super().__init__(of.shape, np.dtype(of.dtype), failure)
-        self._of = of
-        self.path = next(iter(getattr(of, "files", ())), None)
-        self.in_order = bool(getattr(of, "in_order", False))
+    def __init__(self, source: Any, failure: type[Exception] = ValueError) -> None:
+        super().__init__(source.shape, np.dtype(source.dtype), failure)
+        self._source = source
+        self.path = next(iter(getattr(source, "files", ())), None)
+        self.in_order = bool(getattr(source, "in_order", False))
 
     def read(self, start: int, stop: int) -> Block:
-        where = f"rows {start} to {stop} of the {type(self._of).__name__}"
+        where = f"rows {start} to {stop} of the {type(self._source).__name__}"
         try:
-            rows = np.ascontiguousarray(self._of[start:stop], self.dtype)
+            rows = np.ascontiguousarray(self._source[start:stop], self.dtype)
         except self.failure:
             raise
         except Exception as error:
@@ -200,74 +200,73 @@ class SlicedTable(BlockTable):
 class SubsetTable(BlockTable):
     """Some rows (m,) of another table."""
 
-    def __init__(self, of: BlockTable, rows: NDArray[np.int64]) -> None:
-        super().__init__((len(rows), of.shape[1]), of.dtype, of.failure)
-        self._of, self._rows = of, rows
-        self.is_complete, self.in_order = of.is_complete, of.in_order
+    def __init__(self, table: BlockTable, rows: NDArray[np.int64]) -> None:
+        super().__init__((len(rows), table.shape[1]), table.dtype, table.failure)
+        self._table, self._rows = table, rows
+        self.is_complete, self.in_order = table.is_complete, table.in_order
 
     def read(self, start: int, stop: int) -> Block:
-        return self._of[self._rows[start:stop]]
+        return self._table[self._rows[start:stop]]
 
 
 class TransformedTable(BlockTable):
-    """The rows of another table, which has at least one, changed when they are read.
+    """The rows of another table, which has at least one, transformed when they are read.
 
-    ``change(rows)`` returns rows (m, D') for rows (m, D), which it may overwrite; each depends on
-    its own row alone.
+    ``transform(rows)`` returns rows (m, D') for rows (m, D), which it may overwrite, row by row.
     """
 
-    def __init__(self, of: BlockTable, change: Callable[[NDArray[Any]], Block]) -> None:
-        self._of, self._change = of, change
-        example = np.asarray(change(of.read(0, 1).copy()))
-        super().__init__((len(of), example.shape[1]), example.dtype, of.failure)
-        self.path, self.in_order = of.path, of.in_order
+    def __init__(self, table: BlockTable, transform: Callable[[NDArray[Any]], Block]) -> None:
+        self._table, self._transform = table, transform
+        example = np.asarray(transform(table.read(0, 1).copy()))
+        super().__init__((len(table), example.shape[1]), example.dtype, table.failure)
+        self.path, self.in_order = table.path, table.in_order
 
     def read(self, start: int, stop: int) -> Block:
         if start == stop:
             return np.empty((0, self.shape[1]), self.dtype)
-        rows = self._of.read(start, stop)
-        own = rows if rows.flags.owndata and rows.flags.writeable else rows.copy()
-        return np.ascontiguousarray(self._change(own), self.dtype)
+        rows = self._table.read(start, stop)
+        writeable = rows if rows.flags.owndata and rows.flags.writeable else rows.copy()
+        return np.ascontiguousarray(self._transform(writeable), self.dtype)
 
 
-class FollowedTable(BlockTable):
+class ConcatenatedTable(BlockTable):
     """A table, and rows in memory (m, D) after its last one."""
 
-    def __init__(self, of: BlockTable, more: Block) -> None:
-        super().__init__((len(of) + len(more), of.shape[1]), of.dtype, of.failure)
-        self._of, self._more, self.in_order = of, more.astype(of.dtype), of.in_order
+    def __init__(self, table: BlockTable, more: Block) -> None:
+        super().__init__((len(table) + len(more), table.shape[1]), table.dtype, table.failure)
+        self._table, self._more, self.in_order = table, more.astype(table.dtype), table.in_order
 
     def read(self, start: int, stop: int) -> Block:
-        n = len(self._of)
+        n = len(self._table)
         if stop <= n:
-            return self._of.read(start, stop)
+            return self._table.read(start, stop)
         more = self._more[max(start - n, 0) : stop - n]
-        return np.vstack([self._of.read(start, n), more]) if start < n else more
+        return np.vstack([self._table.read(start, n), more]) if start < n else more
 
 
 class Parts(Protocol):
-    """Objects, one for each part of a table, where its rows are."""
+    """Objects, one for each part of a table, in the process that has its rows."""
 
     def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
         """Return ``answer(question, *given)`` of each object, in the order of the parts.
 
-        Where ``add`` is given answers add up exactly and are wanted as one sum: they may be added
-        up on the way, in any order.
+        With ``add`` the caller needs only the exact sum of the results: they may be summed in any
+        order, to fewer results.
         """
 
 
 class Shards(Protocol):
-    """Rows (n, D) of float32 or float64 in shards that are elsewhere, on workers of a cluster say.
+    """Rows (n, D) of float32 or float64 in shards in other processes, as workers of a cluster.
 
-    Functions and what they are given are pickled. A shard that is lost is made anew from where its
-    rows came from.
+    Functions and their arguments are pickled. A lost shard is made again from the source of its
+    rows.
 
     Attributes
     ----------
     shape : (n, D)
     dtype : numpy.dtype
     ends : tuple of int
-        The rows at which shards begin, and n.
+        The first rows of shards, and n.
     """
 
     shape: tuple[int, int]
@@ -275,7 +274,7 @@ class Shards(Protocol):
     ends: tuple[int, ...]
 
     def take(self, rows: NDArray[np.int64]) -> Shards:
-        """Return the shards of some rows, ascending, where they are."""
+        """Return shards with some rows, ascending, on the same workers."""
 
     def each_range(
         self, ranges: Sequence[tuple[int, int]], ask: Callable[..., Any], own: Sequence[Any]
@@ -283,7 +282,7 @@ class Shards(Protocol):
         """Return ``ask(rows, slice(0, m), *own)`` for the rows (m, D) of each range."""
 
     def hold(self, make: Callable[..., Any], own: Sequence[Any]) -> Parts:
-        """Let each shard make an object, ``make(rows, *own)``, and again where it was lost."""
+        """Make an object ``make(rows, *own)`` in each shard's process, again if it is lost."""
 
 
 class ShardTable(BlockTable):
@@ -304,14 +303,16 @@ class ShardTable(BlockTable):
             return ShardTable(self.shards.take(numbers), self.failure)
         return super().take(rows)
 
-    def finite_or_where(self, rows: int) -> tuple[int, int] | None:
+    def first_non_finite(self, rows: int) -> tuple[int, int] | None:
         ranges = list(pairwise(self.shards.ends))
-        for (start, _), bad in zip(ranges, each_range(self, ranges, _not_finite, 1), strict=True):
+        for (start, _), bad in zip(
+            ranges, each_range(self, ranges, _part_not_finite, 1), strict=True
+        ):
             if bad is not None:
                 return start + bad[0], bad[1]
         return None
 
-    def _gathered(self, rows: NDArray[np.int64]) -> Block:
+    def _gather(self, rows: NDArray[np.int64]) -> Block:
         if not len(rows):
             return self.read(0, 0)
         distinct, at = np.unique(rows, return_inverse=True)
@@ -325,15 +326,15 @@ def _rows(X: NDArray[Any], rows: slice) -> NDArray[Any]:
     return X[rows]
 
 
-def _not_finite(X: NDArray[Any], rows: slice) -> tuple[int, int] | None:
-    return not_finite(X[rows])
+def _part_not_finite(X: NDArray[Any], rows: slice) -> tuple[int, int] | None:
+    return find_non_finite(X[rows])
 
 
 def as_table(X: Any, failure: type[Exception] = ValueError) -> BlockTable | None:
-    """Return a table over X (n, D) where blocks of its rows can be had, else None.
+    """Return a table over X (n, D), or None where X has no blocks of rows of real numbers.
 
-    A memory map of a whole file is read by its name, `Shards` where they are. None for what is no
-    table of real numbers: a data frame, a list, a sparse matrix.
+    A memory map of a whole file is read by its name. None for a data frame, a list, a sparse
+    matrix.
     """
     if isinstance(X, BlockTable):
         return X
@@ -350,7 +351,7 @@ def as_table(X: Any, failure: type[Exception] = ValueError) -> BlockTable | None
     if kind not in "fiub" or X.shape[1] == 0 or X.shape[0] != X.shape[0]:  # nan: not known
         return None
     if isinstance(X, np.memmap) and X.mode != "c" and X.filename and X.flags.c_contiguous:
-        # What is written into a map that copies what it changes (mode c) is in no file.
+        # Changes of a copy-on-write map (mode c) are not in the file.
         whole = X
         while isinstance(whole.base, np.memmap):
             whole = whole.base
@@ -360,7 +361,7 @@ def as_table(X: Any, failure: type[Exception] = ValueError) -> BlockTable | None
     return SlicedTable(X, failure)
 
 
-def not_finite(block: NDArray[Any]) -> tuple[int, int] | None:
+def find_non_finite(block: NDArray[Any]) -> tuple[int, int] | None:
     """Return row and column of the first number of an array that is nan or infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.add.reduce(block, axis=None)):
@@ -371,7 +372,7 @@ def not_finite(block: NDArray[Any]) -> tuple[int, int] | None:
 
 def has_missing(X: NDArray[Any]) -> bool:
     """Return whether a dense array holds nan."""
-    # A sum is nan where an entry is; most arrays need no array of answers.
+    # A sum is nan where an entry is: usually no array of flags is needed.
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isnan(np.sum(X)) and np.isnan(X).any())
 
@@ -391,10 +392,9 @@ def each_range(
 ) -> list[Any]:
     """Return ``ask(X, rows, *own)`` for the rows of each range (start, stop).
 
-    ``own`` are what is given for each range, or the entries for its rows of what is ``beside`` X.
-    Of a table in shards they are asked there: ``ask`` is then pickled, and its X an array of the
-    rows of one range. With ``keep(rows, answer)`` answers are handed over as they come, and nothing
-    is returned.
+    ``own`` are arguments by range; without it, each range's rows of the arrays ``beside`` (n,).
+    For a table in shards ``ask`` is pickled and runs on the workers, where X is an array of the
+    range's rows. With ``keep(rows, answer)`` results are passed on at once, and none is returned.
     """
     rows = [slice(*bounds) for bounds in ranges]
     if own is None:
@@ -419,13 +419,13 @@ def each_range(
 
 
 def pieces(start: int, stop: int) -> Iterator[slice]:
-    """Yield rows ``start`` to ``stop`` in pieces small enough to be read from a table at once."""
+    """Yield slices of rows ``start`` to ``stop``, small enough to be read at once."""
     for first in range(start, stop, _PIECE):
         yield slice(first, min(first + _PIECE, stop))
 
 
 def row_numbers(rows: Any, n: int) -> NDArray[np.int64]:
-    """Return the numbers of the rows that a slice, a mask (n,) or row numbers name among n."""
+    """Return the row numbers of a slice, a mask (n,) or row numbers of a table of n rows."""
     if isinstance(rows, slice):
         return np.arange(*rows.indices(n))
     rows = np.asarray(rows)

@@ -24,11 +24,11 @@ from numba.extending import intrinsic
 LINE = 64  # bytes of a cache line, and of the widest vector register
 UNROLL = 4  # features a step of the inner loop
 VALUES, SLACKS = 3, 2  # lines of a block's values, the last one to spare, and of its slack
-_AHEAD = 2048  # bytes of a panel that are fetched before their turn
+_AHEAD = 2048  # prefetch distance in bytes of a panel
 
 
 def _is_wide() -> bool:
-    # Whether there are 32 registers of 64 bytes, with AVX-512, or else 16 of 32.
+    # Whether there are 32 registers of 64 bytes (AVX-512), or 16 of 32.
     features = config.CPU_FEATURES
     if features is not None:
         return "+avx512f" in features
@@ -38,7 +38,7 @@ def _is_wide() -> bool:
 
 # A panel's accumulators must fit the registers.
 PANEL_ROWS = 8 if _is_wide() else 6
-ROW_BITS = 3  # that tell the rows of a panel apart
+ROW_BITS = 3  # bits of the row number in a panel
 _ROW = (1 << ROW_BITS) - 1
 assert PANEL_ROWS <= _ROW + 1
 
@@ -48,9 +48,9 @@ DOUBLE = ir.DoubleType()
 
 
 class Vectors:
-    """Instructions on vectors of one real type, a cache line long, at a place in the code.
+    """Builder of instructions on vectors of one real type, a cache line long.
 
-    ``size`` are the bytes of a number, ``lanes`` how many a vector has.
+    ``size`` is the bytes of a number, ``lanes`` the numbers of a vector.
     """
 
     def __init__(self, bits: int, builder: Any) -> None:
@@ -112,7 +112,7 @@ class Vectors:
         return ir.Constant(self.reals, [ir.Constant(self.real, value)] * self.lanes)
 
     def root(self, squares: Any) -> Any:
-        """Return the square roots, 0 for what rounding made negative."""
+        """Return the square roots, 0 of numbers that rounding made negative."""
         none = self.number(0.0)
         return square_root(
             self.builder, self.builder.select(self.less(squares, none), none, squares)
@@ -136,12 +136,12 @@ class Vectors:
 
 
 def suffix_of(vector: Any) -> str:
-    """Return what names of LLVM's functions of such vectors of reals end with."""
+    """Return the suffix of LLVM's intrinsics for vectors of this type."""
     return f"v{vector.count}f{32 if vector.element == ir.FloatType() else 64}"
 
 
 def call(builder: Any, name: str, suffix: str, kind: Any, *given: Any, **flags: Any) -> Any:
-    """Call LLVM's function of a name and a suffix, which returns a ``kind``."""
+    """Call the LLVM intrinsic of a name and a suffix, which returns a ``kind``."""
     whole, module = f"llvm.{name}.{suffix}", builder.module
     function = module.globals.get(whole) or ir.Function(
         module, ir.FunctionType(kind, [value.type for value in given]), whole
@@ -153,17 +153,17 @@ def square_root(builder: Any, values: Any) -> Any:
     return call(builder, "sqrt", suffix_of(values.type), values.type, values)
 
 
-def variables(builder: Any, values: Sequence[Any]) -> list[Any]:
-    """Return where values are kept that a loop changes; LLVM gives each a register."""
+def stack_slots(builder: Any, values: Sequence[Any]) -> list[Any]:
+    """Return stack slots of loop variables; LLVM gives each a register."""
     return [cgutils.alloca_once_value(builder, value) for value in values]
 
 
 def accumulate(v: Vectors, block: Any, panel: Any, start: Any, depth: Any) -> list[Any]:
-    """Write the loop over features; return a sum for each prototype of a panel."""
+    """Write the loop over features; return the values of a panel's prototypes."""
     builder = v.builder
     x, w, h = (v.bytes_at(address) for address in (block, panel, start))
     first = [v.splat(v.load(h, r * v.size, v.real)) for r in range(PANEL_ROWS)]
-    sums = variables(builder, first)
+    sums = stack_slots(builder, first)
     none, step = ir.Constant(ADDRESS, 0), ir.Constant(ADDRESS, UNROLL)
     with cgutils.for_range_slice(builder, none, depth, step) as (k, _):
         here = builder.gep(x, [builder.mul(k, ir.Constant(ADDRESS, LINE))])
@@ -181,23 +181,23 @@ def accumulate(v: Vectors, block: Any, panel: Any, start: Any, depth: Any) -> li
     return [builder.load(total) for total in sums]
 
 
-# There is no branch on what is found. A first epoch's samples lie in no order, so that some lane of
-# a block finds a nearer prototype in most panels, and a processor that guesses wrong begins the
-# multiplications of the next panel late. Smallest and second smallest are found by minima and
-# maxima alone instead, which run beside the multiplications. For that a value carries the row of
-# its prototype in its lowest ROW_BITS; what it is wrong by then is part of `Accuracy`.
+# No branches on values: in a first epoch samples are unsorted, so that some lane of a block finds a
+# nearer prototype in most panels, and mispredicted branches delay the multiplications of the next
+# panel. Smallest and second smallest values are found by minima and maxima instead, in parallel
+# with the multiplications. The row of the prototype is stored in the lowest ROW_BITS of its value;
+# the error is part of `Accuracy`.
 
 
 class _Keys(Vectors):
-    # Values whose lowest bits tell the row.
+    # Values with the row in their lowest bits.
 
     def __init__(self, bits: int, builder: Any) -> None:
         super().__init__(bits, builder)
         self.keys = ir.VectorType(ir.IntType(bits), self.lanes)
 
     def _extreme(self, which: str, a: Any, b: Any) -> Any:
-        # As one instruction: of a comparison and a selection that share their comparison LLVM
-        # makes a mask, for which the multiplications would wait.
+        # One instruction: for a shared comparison with selections LLVM makes a mask, which delays
+        # the multiplications.
         flags = ("nnan", "nsz")
         return call(self.builder, f"{which}num", suffix_of(a.type), a.type, a, b, fastmath=flags)
 
@@ -207,16 +207,16 @@ class _Keys(Vectors):
     def larger(self, a: Any, b: Any) -> Any:
         return self._extreme("max", a, b)
 
-    def marked(self, value: Any, row: int) -> Any:
-        """Return the values with their lowest bits replaced."""
+    def with_row_bits(self, value: Any, row: int) -> Any:
+        """Return the values with the row number in their lowest bits."""
         high, low = (ir.Constant(self.keys, [n] * self.lanes) for n in (~_ROW, row))
         kept = self.builder.and_(self.builder.bitcast(value, self.keys), high)
         return self.builder.bitcast(self.builder.or_(kept, low), self.reals)
 
-    def middle(self, value: Any) -> Any:
-        return self.marked(value, (_ROW + 1) // 2)
+    def with_middle_row(self, value: Any) -> Any:
+        return self.with_row_bits(value, (_ROW + 1) // 2)
 
-    def place(self, value: Any, panel: Any) -> Any:
+    def slot(self, value: Any, panel: Any) -> Any:
         """Return panel << ROW_BITS | the row in the lowest bits."""
         low = ir.Constant(self.keys, [_ROW] * self.lanes)
         row = self.builder.and_(self.builder.bitcast(value, self.keys), low)
@@ -229,41 +229,43 @@ class _Keys(Vectors):
         while len(pairs) > 1:
             odd = pairs[-1:] if len(pairs) % 2 else []
             both = zip(pairs[::2], pairs[1::2], strict=False)
-            pairs = [self.joined(*a, *b) for a, b in both] + odd
+            pairs = [self.merge_pairs(*a, *b) for a, b in both] + odd
         return pairs[0]
 
-    def joined(self, a: Any, after_a: Any, b: Any, after_b: Any) -> tuple[Any, Any]:
-        """Return the two smallest of two pairs; None stands for what has no second."""
+    def merge_pairs(self, a: Any, after_a: Any, b: Any, after_b: Any) -> tuple[Any, Any]:
+        """Return the two smallest of two pairs (first, second or None)."""
         second = self.larger(a, b)
-        for after in (after_a, after_b):
-            second = second if after is None else self.smaller(second, after)
+        for other in (after_a, after_b):
+            second = second if other is None else self.smaller(second, other)
         return self.smaller(a, b), second
 
-    def after(self, n_best: int, carried: list[Any], panel: Any, marked: list[Any]) -> list[Any]:
-        """Return the smallest of a panel's values, and what is carried on after them.
+    def update_best(
+        self, n_best: int, carried: list[Any], panel: Any, marked: list[Any]
+    ) -> list[Any]:
+        """Return a panel's smallest value and the updated state.
 
-        That are the ``n_best`` + 1 smallest values and the places of all but the last.
+        The state is the ``n_best`` + 1 smallest values, and the slots of all but the last.
         """
         near, then = self.nearest_two(marked)
         select = self.builder.select
         if n_best == 1:
-            best, second, place = carried
-            place = select(self.less(near, best), self.place(near, panel), place)
-            return [near, *self.joined(near, then, best, second), place]
+            best, second, slot = carried
+            slot = select(self.less(near, best), self.slot(near, panel), slot)
+            return [near, *self.merge_pairs(near, then, best, second), slot]
         a, b, c, first, second = carried
         for value in marked:
-            place = self.place(value, panel)
+            slot = self.slot(value, panel)
             closer, close = self.less(value, a), self.less(value, b)
-            second = select(closer, first, select(close, place, second))
-            first = select(closer, place, first)
+            second = select(closer, first, select(close, slot, second))
+            first = select(closer, slot, first)
             c = self.smaller(c, self.larger(b, value))
             b = self.smaller(b, self.larger(a, value))
             a = self.smaller(a, value)
         return [near, a, b, c, first, second]
 
 
-def _define(module: Any, bits: int, n_best: int) -> Any:
-    # The function for numbers of so many bits, defined in ``module`` once.
+def _sweep_function(module: Any, bits: int, n_best: int) -> Any:
+    # The sweep for numbers of ``bits`` bits, defined once in ``module``.
     name = f"dbgsom_sweep_{n_best}_{bits}"
     if name in module.globals:
         return module.globals[name]
@@ -276,7 +278,7 @@ def _define(module: Any, bits: int, n_best: int) -> Any:
     values_at, places_at, nearest_at = map(v.bytes_at, (values_at, places_at, nearest_at))
     carried = [v.load(values_at, p * LINE, v.reals) for p in range(n_best + 1)]
     carried += [v.load(places_at, p * 4 * v.lanes, v.indices) for p in range(n_best)]
-    left_at, *state_at = variables(builder, [which, *carried])
+    left_at, *state_at = stack_slots(builder, [which, *carried])
     loop, end = function.append_basic_block("panels"), function.append_basic_block("end")
     builder.branch(loop)
     builder.position_at_end(loop)
@@ -287,16 +289,16 @@ def _define(module: Any, bits: int, n_best: int) -> Any:
     panel = builder.add(panels, builder.mul(start, depth))
     sums = accumulate(v, block, panel, builder.add(starts, start), depth)
     panel_bits = builder.trunc(builder.shl(g, ir.Constant(ADDRESS, ROW_BITS)), INDEX)
-    marked = [v.marked(value, r) for r, value in enumerate(sums)]
-    near, *state = v.after(n_best, state, panel_bits, marked)
+    marked = [v.with_row_bits(value, r) for r, value in enumerate(sums)]
+    near, *state = v.update_best(n_best, state, panel_bits, marked)
     line = builder.mul(g, ir.Constant(ADDRESS, LINE))
-    v.store(v.middle(near), builder.gep(nearest_at, [line]), 0)
+    v.store(v.with_middle_row(near), builder.gep(nearest_at, [line]), 0)
     for value, place in zip([left, *state], [left_at, *state_at], strict=True):
         builder.store(value, place)
     builder.cbranch(builder.icmp_unsigned("!=", left, ir.Constant(ADDRESS, 0)), loop, end)
     builder.position_at_end(end)
     for p, value in enumerate(state[: n_best + 1]):
-        v.store(v.middle(value), values_at, p * LINE)
+        v.store(v.with_middle_row(value), values_at, p * LINE)
     for p, place in enumerate(state[n_best + 1 :]):
         v.store(place, places_at, p * 4 * v.lanes)
     builder.ret_void()
@@ -308,14 +310,14 @@ def sweep_panels(
     typing_context: Any, tag: Any, n_best: Any, block: Any, panels: Any, starts: Any, depth: Any,
     which: Any, first: Any, values: Any, places: Any, nearest: Any,
 ) -> Any:  # fmt: skip
-    """Compare a block with at least one panel and keep the best one or two of each lane.
+    """Compare a block with at least one panel and update the smallest values of each lane.
 
-    value = start[r] + Σ_k panel[k, r]*block[k, lane], wrong by half the numbers that ROW_BITS can
-    tell apart. ``n_best`` is 1 or 2; bit i of ``which`` stands for panel first + i. Addresses are
+    value = start[r] + Σ_k panel[k, r]*block[k, lane], with an error of half of 2^ROW_BITS units in
+    the last place. ``n_best`` is 1 or 2; bit i of ``which`` selects panel first + i. Addresses are
     those of numbers (depth, lanes), (G, depth, PANEL_ROWS) and (G, PANEL_ROWS); ``values``
-    (VALUES, lanes), the n_best + 1 smallest so far, ascending, lowered; ``places`` (2, lanes)
-    int32, panel << ROW_BITS | row of the n_best smallest, updated; ``nearest`` (G, lanes), filled
-    with the smallest value of each panel.
+    (VALUES, lanes), the n_best + 1 smallest so far, ascending; ``places`` (2, lanes) int32, the
+    slots panel << ROW_BITS | row of the n_best smallest; ``nearest`` (G, lanes), filled with the
+    smallest value of each panel.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -324,7 +326,7 @@ def sweep_panels(
         with builder.if_else(is_one) as branches:
             for n_best, branch in enumerate(branches, 1):
                 with branch:
-                    builder.call(_define(module, bits, n_best), arguments[2:])
+                    builder.call(_sweep_function(module, bits, n_best), arguments[2:])
         return context.get_dummy_value()
 
     return types.void(tag, *[types.int64] * 10), generate

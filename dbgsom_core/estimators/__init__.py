@@ -1,1 +1,1 @@
-"""The scikit-learn estimators, thin shells around one training, and what a fitted map answers."""
+"""The scikit-learn estimators, their predictions, files, figures and checkpoints."""

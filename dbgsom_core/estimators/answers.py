@@ -1,4 +1,4 @@
-"""What a fitted map says of samples, why it says so, and how well it fits them."""
+"""Predictions of a fitted map for samples, explanations of them, and measures of fit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation, MeasureAbilities
 from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Registry, get_registry
 from dbgsom_core.som_map.tree import Descent
-from dbgsom_core.training.parts import measure_suits, measured_by_default
+from dbgsom_core.training.parts import is_default_measure, is_suitable_measure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,22 +32,22 @@ _ROUNDING = 1e-12
 
 
 class Answers:
-    """What a map says of n samples, each found out when it is asked for.
+    """Label, unit, distance and novelty of n samples, each computed when it is read.
 
-    It is that of the map as it was when they were given, whatever is trained meanwhile. The array
-    of the samples is read then and not copied: ask before you write others into it.
+    They are of the map at construction, whatever is trained later. The array of the samples is not
+    copied: do not write to it before all are read.
 
-    A sample belongs to the nearest neuron that won a training sample, and on to its child map's
-    nearest one where it has a child map.
+    A sample belongs to the nearest neuron with training samples, and in hierarchical maps to such
+    a neuron of its child map.
     """
 
     def __init__(self, estimator: Any, data: Samples) -> None:
-        """Answer prepared samples by the map of a fitted estimator."""
+        """Hold prepared samples and a copy of a fitted estimator."""
         self._estimator, self._data = copy(estimator), data
 
     @cached_property
     def ended(self) -> Descent:
-        """Where the samples came to on the live leaves."""
+        """Paths and leaves of the samples, among leaves with training samples."""
         ended: Descent = self._estimator._predictor.descend(self._data)
         return ended
 
@@ -74,7 +74,7 @@ class Answers:
 
     @cached_property
     def _answered(self) -> NDArray[np.float64] | None:
-        # What a labeller says that answers samples and not neurons.
+        # Predictions of a labeller that predicts by sample; None: labels of neurons.
         answering = self._estimator._answering
         return None if answering is None else answering(self._data)
 
@@ -115,7 +115,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A neuron beside the one of a sample.
+    """A linked neighbour of a sample's neuron.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ class Neighbour:
     cell : (x, y)
     label : object
     hits : float
-        The training samples that it won.
+        Its training samples.
     distance : float
         Of the sample to its prototype.
     """
@@ -137,7 +137,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far one feature of a sample is from that of its neuron's prototype.
+    """The difference of a sample and its neuron's prototype in one feature.
 
     Attributes
     ----------
@@ -155,22 +155,22 @@ class Difference:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a map answers to one sample as it does.
+    """Explanation of a map's prediction for one sample.
 
     Attributes
     ----------
     label : object
     probabilities : mapping of class to float
-        Empty where the labeller gives none.
+        Empty where the labeller has none.
     unit : int
         A row of ``weights_``.
     cell : (x, y)
     path : tuple of int
-        The neuron on each map of the way down; one without child maps.
+        The neuron on each map down to the leaf; one without child maps.
     hits : float
-        The training samples that ended there.
+        The training samples of the leaf.
     distance, usual_distance : float
-        To the prototype, and the mean distance of the training samples there.
+        To the prototype, and the mean distance of the leaf's training samples.
     novelty : float
         See `SomVQ.score_samples`.
     pvalue : float
@@ -197,19 +197,19 @@ class Explanation:
     neighbours: tuple[Neighbour, ...]
 
 
-def explained(
+def explain_sample(
     estimator: Any,
     x: Any,
     names: Sequence[str] | None = None,
     undo: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
 ) -> Explanation:
-    """Return why a fitted map answers to a sample x (D,) as it does; see `FittedMap.explain`.
+    """Return the explanation of a prediction for a sample x (D,); see `FittedMap.explain`.
 
-    ``undo`` turns samples (n, D) of the map's features into those that are shown.
+    ``undo`` turns samples (n, D) of the map's features into raw ones.
     """
     samples = estimator._samples(as_row(x))
     if samples.n != 1:
-        raise DataError(f"one sample is explained at a time, not {samples.n}")
+        raise DataError(f"explain takes one sample, not {samples.n}")
     answers = Answers(estimator, samples)
     ended, leaf = answers.ended, int(answers.leaf[0])
     shares = answers.probabilities
@@ -217,7 +217,7 @@ def explained(
     names = _feature_names(estimator, names)
     both = np.array([_dense(samples.X[0]), estimator._tree.weights[leaf]], dtype=np.float64)
     difference, deviations = both[0] - both[1], estimator._deviations
-    # A feature that never varied is far away as soon as it differs at all.
+    # Any difference in a feature that was constant in training is infinitely many deviations.
     differs = abs(difference) > _ROUNDING * abs(both).max(axis=0)
     steps = np.where(differs, np.copysign(np.inf, difference), 0.0)
     np.divide(difference, deviations, out=steps, where=deviations > 0)
@@ -247,7 +247,7 @@ def explained(
 
 
 def usual_distance(estimator: Any, leaf: int) -> float:
-    """Return the mean distance of the training samples of a leaf to it; 0 where there are none."""
+    """Return the mean distance of a leaf's training samples to it; 0 without samples."""
     memory = estimator._memory
     there = memory.units == leaf
     if not there.any():
@@ -256,7 +256,7 @@ def usual_distance(estimator: Any, leaf: int) -> float:
 
 
 def as_row(x: Any) -> Any:
-    """Return a sample (D,), a row of a table as pandas gives it included, as samples (1, D)."""
+    """Return a sample (D,), or a pandas row of a table, as samples (1, D)."""
     if getattr(x, "ndim", 1) == 2:
         return x
     return x.to_frame().T if hasattr(x, "to_frame") else np.reshape(np.asarray(x), (1, -1))
@@ -265,7 +265,7 @@ def as_row(x: Any) -> Any:
 def nearest_rows(
     estimator: Any, x: Any, X: Any, count: int
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return which rows of X (n, D) are nearest to x (1, D) in the metric, and their distances."""
+    """Return the rows of X (n, D) nearest to x (1, D) in the metric, and their distances."""
     one = estimator._samples(x)
     point = one.completed(estimator._tree.weights) if one.incomplete else _dense(one.X[0])
     distances = estimator._samples(X).distances(np.reshape(point, (1, -1)).astype(np.float64))[:, 0]
@@ -275,7 +275,7 @@ def nearest_rows(
 
 def _feature_names(estimator: Any, names: Sequence[str] | None) -> list[str]:
     columns, metric = estimator.som_map_.prototypes.shape[1], estimator._metric.abilities
-    if metric.fit is not None or columns != estimator.n_features_in_:  # a space of its own
+    if metric.fit is not None or columns != estimator.n_features_in_:  # another space
         return [f"axis {i}" for i in range(columns)]
     if names is None:
         names = getattr(estimator, "feature_names_in_", None)
@@ -310,7 +310,7 @@ Table = dict[str, Any]  # a column (n,) by its name
 
 
 def as_samples(model: Any, X: Any) -> Any:
-    """Return samples of any kind as the model's first step takes them without a warning."""
+    """Return samples in the form that the model's first step accepts without a warning."""
     if model.columns is not None or hasattr(X, "tocsr"):
         return X
     first = model.steps[0][1] if model.steps else model.estimator
@@ -323,8 +323,8 @@ def as_samples(model: Any, X: Any) -> Any:
     return array if hasattr(X, "iloc") else pd.DataFrame(array, columns=names)
 
 
-def chosen_columns(model: Any, columns: Sequence[str]) -> list[str]:
-    """Return which columns are wanted: those given, or all that a model has."""
+def select_columns(model: Any, columns: Sequence[str]) -> list[str]:
+    """Return the valid names among ``columns``, or all columns that a model has."""
     estimator = model.estimator
     sure = hasattr(estimator, "classes_") and estimator._leaf_probabilities is not None
     if not columns:
@@ -337,44 +337,42 @@ def chosen_columns(model: Any, columns: Sequence[str]) -> list[str]:
                 f"{', '.join(COLUMNS)}"
             )
     if "probabilities" in columns and not sure:
-        raise DataError("the model has no probabilities: its labeller gives none")
+        raise DataError("the model has no probabilities: its labeller does not compute any")
     return list(dict.fromkeys(columns))
 
 
-def written_columns(model: Any, names: Sequence[str]) -> list[str]:
-    """Return what columns are called in a table: one for each class, target, and column of the
-    labeller.
-    """
+def column_names(model: Any, names: Sequence[str]) -> list[str]:
+    """Return the column names of a table, one for each class, target or labeller's column."""
     several = {}
     if "probabilities" in names:
         classes = model.estimator.classes_.tolist()
         several["probabilities"] = [f"probability_{one}" for one in classes]
-    if model.estimator.leaf_labels_.ndim == 2:  # of several targets, or numbers of one
+    if model.estimator.leaf_labels_.ndim == 2:  # several targets, or several numbers of one
         columns = LabellerAbilities.of(model.estimator._parts.labeller).columns
         numbers = columns or range(model.estimator.leaf_labels_.shape[1])
         several["label"] = [f"label_{number}" for number in numbers]
     return [one for name in names for one in several.get(name, [name])]
 
 
-def answer_columns(model: Any, answers: Answers, names: Sequence[str]) -> Table:
-    """Return the named columns of what a model answered, an array (n,) each."""
+def columns_of_answers(model: Any, answers: Answers, names: Sequence[str]) -> Table:
+    """Return the named columns of a model's answers, an array (n,) each."""
     table: Table = {}
     for name in names:
         if name in ("x", "y"):
             table[name] = answers.cell[:, ("x", "y").index(name)]
         elif name == "path":
-            paths = np.array([way_of(path) for path in model.estimator._tree.paths.tolist()])
+            paths = np.array([format_path(path) for path in model.estimator._tree.paths.tolist()])
             table[name] = paths[answers.leaf]
         elif name == "probabilities" or (name == "label" and answers.label.ndim == 2):
             columns = answers.label if name == "label" else np.asarray(answers.probabilities)
-            table |= zip(written_columns(model, [name]), columns.T, strict=True)
+            table |= zip(column_names(model, [name]), columns.T, strict=True)
         else:
             table[name] = getattr(answers, name)
     return table
 
 
-def way_of(path: Sequence[int]) -> str:
-    """Return the rows of the neurons on the way to a leaf as text, ``6/2``."""
+def format_path(path: Sequence[int]) -> str:
+    """Return the neurons on the path to a leaf as text, ``6/2``."""
     return "/".join(str(neuron) for neuron in path if neuron >= 0)
 
 
@@ -393,7 +391,7 @@ def evaluate(
     X : array-like (n, D)
         Samples as the model takes them.
     y : array-like (n,), optional
-        Targets; measures that need them are left out without.
+        Targets; without them measures that need targets are skipped.
     measures : "default", or a name, mapping with ``name`` or instance, or a list of these
         As under ``measures:`` in YAML. ``"default"``: all built-in ones that suit the estimator.
     seed : int
@@ -402,16 +400,16 @@ def evaluate(
     Returns
     -------
     MeasureTable
-        A mapping of names to numbers, by the names that were asked for; ``to_frame()`` says of each
-        which values are better, its range, definition and source. What cannot be measured is left
-        out of the mapping, and ``notes`` say why.
+        A mapping of names to numbers; ``to_frame()`` adds which values are better, range,
+        definition and source. A measure that cannot be computed has no value, and a reason in
+        ``notes``.
 
     Raises
     ------
     ValueError
-        The model is none of these or not fitted, X or y cannot be used, or a measure does not suit.
+        The model is none of these or not fitted, X or y cannot be used, or a measure is unsuitable.
     UnknownNameError, PluginError
-        Nobody offers a measure of this name, or its plugin is broken.
+        There is no measure of this name, or its plugin is broken.
 
     Examples
     --------
@@ -426,7 +424,7 @@ def evaluate(
 def measured(
     model: Any, X: Any, y: Any, measures: Any, seed: int = 0
 ) -> tuple[Any, Evaluation, MeasureTable]:
-    """Return the estimator in a model, the map beside samples, and what measures found."""
+    """Return the estimator in a model, the evaluation on samples, and the measures' values."""
     inner, samples = model, X
     if isinstance(model, Pipeline):
         inner = model.steps[-1][1]
@@ -446,18 +444,18 @@ def measured(
     else:
         chosen = _named_measures(registry, kind, measures)
     evaluation = LazyEvaluation(**given, predictions_of=predictions)
-    return estimator, evaluation, table_of(chosen, evaluation)
+    return estimator, evaluation, measure_all(chosen, evaluation)
 
 
 def default_measures(registry: Registry, estimator: str, has_targets: bool) -> dict[str, Any]:
     """Return the built-in measures that suit a kind of estimator, by name."""
     chosen = {}
     for offered in registry.offered("measure"):
-        if offered.distribution != OWN_DISTRIBUTION:  # those are measured when they are named
+        if offered.distribution != OWN_DISTRIBUTION:  # measured only when named
             continue
         measure = offered.load()()
         lacks_target = MeasureAbilities.of(measure).needs_target and not has_targets
-        if measured_by_default(measure, estimator) and not lacks_target:
+        if is_default_measure(measure, estimator) and not lacks_target:
             chosen[offered.name] = measure
     return chosen
 
@@ -472,8 +470,8 @@ def _named_measures(registry: Registry, estimator: str, measures: Any) -> dict[s
         name = name if isinstance(name, str) else registry.name_of("measure", measure)
         if name in chosen:
             raise ValueError(f"measure {name} appears twice")
-        if not measure_suits(measure, estimator):
-            raise ValueError(f"measure {name} says nothing of a {estimator}")
+        if not is_suitable_measure(measure, estimator):
+            raise ValueError(f"measure {name} is not for a {estimator}")
         chosen[name] = measure
     return chosen
 
@@ -484,7 +482,7 @@ def value_of(measure: Any, evaluation: Evaluation) -> tuple[float, str]:
 
 
 class MeasureFacts(NamedTuple):
-    """What a measure is, for tables."""
+    """Description of a measure, for tables."""
 
     best: str  # ``"greater"``, ``"less"`` or ``"0"``: which values are better
     bounds: tuple[float, float]
@@ -506,12 +504,12 @@ class MeasureFacts(NamedTuple):
 
 
 class MeasureTable(dict[str, float]):
-    """What measures found: a mapping of names to numbers, which notebooks show as a table.
+    """Values of measures: a mapping of names to numbers, which notebooks show as a table.
 
     Attributes
     ----------
     notes : dict of str to str
-        Sentences about some of the values: a sample that was drawn, what could not be measured.
+        Remarks on values: a subsample, or why a measure has none.
     facts : dict of str to MeasureFacts
     """
 
@@ -522,7 +520,7 @@ class MeasureTable(dict[str, float]):
         self.notes, self.facts = dict(notes), dict(facts)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table with a row a measure: value, which end is best, range, what it is."""
+        """Return a data frame with value, best end, range and definition of each measure."""
         import pandas as pd
 
         rows = {
@@ -549,8 +547,8 @@ class MeasureTable(dict[str, float]):
         return html
 
 
-def table_of(measures: Mapping[str, Any], evaluation: Evaluation) -> MeasureTable:
-    """Ask measures; one that cannot be computed has no value, and a note that says why."""
+def measure_all(measures: Mapping[str, Any], evaluation: Evaluation) -> MeasureTable:
+    """Compute measures; one that fails has no value, and a note with the reason."""
     values, notes = {}, {}
     for name, measure in measures.items():
         try:

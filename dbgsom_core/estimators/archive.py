@@ -1,11 +1,11 @@
 """Archives of arrays and a JSON header: bounds on memory, an allow-list, no pickle and no code.
 
-Model files, checkpoints and growth films are such archives. Before anything is allocated, its size
-is compared with what the file can hold. Digests reveal damage, not intent: whoever forges a file
-can write those, too.
+Model files and checkpoints are such archives. Before memory is allocated, its size is compared with
+a limit for the file's size. Digests detect damage, not forgery: a forger can write digests, too.
 
-Plain are None, bool, int, float, str, lists, tuples and mappings of them, dtypes and numpy arrays
-of numbers, text or dates; and objects of listed classes, stored attribute by attribute.
+*Plain* values can be stored: None, bool, int, float, str, lists, tuples and mappings of them,
+dtypes and numpy arrays of numbers, text or dates; and objects of the classes on the allow-list,
+attribute by attribute. The allow-list describes attributes in the type language of `StoredType`.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.tables import is_unit
 from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
-# A file of n bytes may unpack to a + b n bytes.
+# (a, b): a file of n bytes may unpack to a + b n bytes.
 ARRAY_BYTES = (1 << 26, 100)
 HEADER_BYTES = (1 << 20, 4)
 _MAGIC = b"\x93NUMPY\x01\x00"
-_NPY = re.compile(  # numpy's own reader evaluates the header as Python, which takes longer
+_NPY_HEADER = re.compile(  # numpy's own reader evaluates the header as Python, which takes longer
     rb"\{'descr': '([<>|][biufSUMm][1-9]\d{0,8}(?:\[\w+\])?)', 'fortran_order': (False|True), "
     rb"'shape': \((\d{0,18}(?:, \d{1,18}){0,3}),?\), \} *\n"
 )
 
 
 class ArchiveError(ValueError):
-    """Why a file cannot be used, as a sentence that begins after its name."""
+    """A file cannot be used; the message is a sentence without its subject, the file's name."""
 
 
 def write_archive(
     path: Path, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], packed: bool = True
 ) -> None:
-    """Write header and arrays to ``path``; an older file stays until the new one is whole."""
+    """Write header and arrays to ``path``, replacing an older file atomically."""
     digests = {name: _digest(array) for name, array in arrays.items()}
     text = json.dumps({**header, "digests": digests}).encode()
     digest = np.frombuffer(hashlib.sha256(text).digest(), dtype=np.uint8)
@@ -61,7 +61,7 @@ def write_archive(
                 np.savez_compressed(file, **members)  # type: ignore[arg-type]
             size = partial.stat().st_size
             if unpacked <= _limit(ARRAY_BYTES, size) and len(text) <= _limit(HEADER_BYTES, size):
-                return  # else a reader would take it for a zip bomb
+                return  # otherwise a reader would reject it as a zip bomb
         with partial.open("wb") as file:
             np.savez(file, **members)  # type: ignore[arg-type]
 
@@ -69,7 +69,7 @@ def write_archive(
 
 
 class Archive:
-    """An open file of a header and arrays, each of which is read once."""
+    """An open archive; each array can be read once."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._size = os.fstat(file.fileno()).st_size
@@ -77,7 +77,7 @@ class Archive:
         self._members = {member.filename: member for member in self._zip.infolist()}
         if len(self._members) < len(self._zip.infolist()):
             raise ArchiveError("holds a member twice")
-        self._left = _limit(ARRAY_BYTES, self._size)
+        self._bytes_left = _limit(ARRAY_BYTES, self._size)
         self._digests: Mapping[str, str] = {}
         if "header.npy" not in self._members:
             raise ArchiveError("was not written by dbgsom-core: it has no header")
@@ -86,7 +86,7 @@ class Archive:
         text = self.take("header").tobytes()
         digest = hashlib.sha256(text).digest()
         if "digest.npy" in self._members and self.take("digest").tobytes() != digest:
-            raise ArchiveError("is damaged: its header is not the one that was written")
+            raise ArchiveError("is damaged: its header does not match its digest")
         self.header: dict[str, Any] = json.loads(text)
         self._digests = self.header.pop("digests", {})
 
@@ -94,16 +94,16 @@ class Archive:
         """Return the array of this name, once: a header refers to each array at most once."""
         member = self._members.pop(f"{name}.npy", None)
         if member is None:
-            raise ArchiveError(f"has no array {name!r}, or names it twice")
-        self._left -= member.file_size
-        if self._left < 0:
+            raise ArchiveError(f"has no array {name!r}, or refers to it twice")
+        self._bytes_left -= member.file_size
+        if self._bytes_left < 0:
             limit = _limit(ARRAY_BYTES, self._size)
             raise ArchiveError(f"would unpack to more than {limit} bytes, which no model does")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise ArchiveError(f"packs {name!r} in a way that models do not use")
+            raise ArchiveError(f"uses an unsupported compression for {name!r}")
         with self._zip.open(member) as stream:
             start = stream.read(len(_MAGIC) + 2)
-            header = _NPY.fullmatch(stream.read(int.from_bytes(start[-2:], "little")))
+            header = _NPY_HEADER.fullmatch(stream.read(int.from_bytes(start[-2:], "little")))
             if start[:-2] != _MAGIC or header is None:
                 raise ArchiveError(f"holds {name!r}, which is no array of plain values")
             dtype, order = np.dtype(header[1].decode()), "F" if header[2] == b"True" else "C"
@@ -127,28 +127,28 @@ class Archive:
 
 
 @contextmanager
-def opened_archive(path: Path) -> Iterator[Archive]:
-    """Open a file that `write_archive` wrote; whatever is wrong with it is an `ArchiveError`."""
-    with open_regular(path) as file, any_error_as_archive_error():
+def open_archive(path: Path) -> Iterator[Archive]:
+    """Open a file that `write_archive` wrote; any error in it is raised as `ArchiveError`."""
+    with open_regular(path) as file, raise_archive_errors():
         yield Archive(file)
 
 
 @contextmanager
-def any_error_as_archive_error() -> Iterator[None]:
-    """Raise `ArchiveError` for all that zip, zlib, JSON, numpy and classes make of a wrong file."""
+def raise_archive_errors() -> Iterator[None]:
+    """Turn errors of zip, zlib, JSON, numpy and classes on a bad file into `ArchiveError`."""
     try:
         yield
     except (ArchiveError, DbgsomError, Warning):
         raise
     except Exception as error:
-        why = one_line(f"{type(error).__name__}: {error}")
+        why = printable_line(f"{type(error).__name__}: {error}")
         raise ArchiveError(
             f"is damaged, cut short, or of a format that this version cannot read ({why})"
         ) from error
 
 
-def one_line(message: object) -> str:
-    """Return a message that may repeat what a file holds: printable, in 500 characters."""
+def printable_line(message: object) -> str:
+    """Return a message with text of a file as at most 500 printable characters."""
     text = "".join(letter if letter.isprintable() else " " for letter in str(message))
     return text if len(text) <= 500 else f"{text[:499]}…"
 
@@ -163,19 +163,19 @@ def _digest(array: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-Take = Callable[[str], NDArray[Any]]  # returns each array once: none can stand for many
+Take = Callable[[str], NDArray[Any]]  # `Archive.take`
 Types = Mapping[str, StoredType]
 NO_OBJECTS: Types = {}
 _DTYPE = re.compile(r"[<>|=]?[biuf]\d{1,2}")
 
 
 class NotPlainError(TypeError):
-    """A value has no plain form, or the plain form is of a value that files may not hold."""
+    """A value has no plain form, or a plain form is of a value that files may not hold."""
 
 
 # --------------------------------------------------------------------------- the allow-list
 
-OURS = {
+CORE_TYPES = {
     "columns": StoredType(
         "dbgsom_core.tables.columns:Columns",
         {
@@ -215,14 +215,14 @@ OURS = {
 
 
 class _Transformer(StoredType):
-    """A class with any plain attributes: whether it works is seen when the model answers a row."""
+    """A class with any plain attributes; a trial prediction shows whether they are valid."""
 
     def mismatch(self, value: Any, types: Types) -> str:
         fits = self.fits is None or self.fits(value)
         return "" if fits else " has attributes that do not fit each other"
 
 
-def _bounds_polynomials(step: Any) -> bool:  # memory grows with what the degrees say
+def _bounds_polynomials(step: Any) -> bool:  # limits memory, which grows with the degrees
     low, high, columns = step._min_degree, step._max_degree, step.n_features_in_
     if not 0 <= low <= high <= 99:
         return False
@@ -233,7 +233,7 @@ def _bounds_polynomials(step: Any) -> bool:  # memory grows with what the degree
     return full <= 10**6 and stored == (full, output)
 
 
-def _encodes_within_columns(step: Any) -> bool:  # scipy's compiled loops write where these say
+def _encodes_within_columns(step: Any) -> bool:  # scipy's compiled loops do not check indices
     lengths = [len(categories) for categories in step.categories_]
     return (
         lengths == list(step._n_features_outs)
@@ -248,9 +248,9 @@ def _encodes_within_columns(step: Any) -> bool:  # scipy's compiled loops write 
     )
 
 
-# Transformers that do arithmetic with their attributes and nothing else: no function, estimator,
-# path, connection or number of processes is among them.
-_LISTED = {
+# Transformers that only do arithmetic with their attributes: these are no functions, estimators,
+# paths, connections or numbers of processes.
+_SKLEARN_NAMES = {
     "preprocessing": (
         "StandardScaler MinMaxScaler MaxAbsScaler RobustScaler Normalizer Binarizer "
         "QuantileTransformer PowerTransformer PolynomialFeatures OrdinalEncoder OneHotEncoder"
@@ -261,22 +261,22 @@ _LISTED = {
     "random_projection": "GaussianRandomProjection",
     "kernel_approximation": "RBFSampler",
 }
-_GUARDS: dict[str, Callable[[Any], bool]] = {  # of what scikit-learn does not check itself
+_SKLEARN_CHECKS: dict[str, Callable[[Any], bool]] = {  # not checked by scikit-learn itself
     "PolynomialFeatures": _bounds_polynomials,
     "OneHotEncoder": _encodes_within_columns,
     "FactorAnalysis": lambda step: len(step.components_) <= 4096,
 }
 SCIKIT_LEARN = {
-    (where := f"sklearn.{module}:{name}"): _Transformer(where, {}, fits=_GUARDS.get(name))
-    for module, names in _LISTED.items()
+    (where := f"sklearn.{module}:{name}"): _Transformer(where, {}, fits=_SKLEARN_CHECKS.get(name))
+    for module, names in _SKLEARN_NAMES.items()
     for name in names.split()
 }
-OURS["range_scale"] = _Transformer("dbgsom_core.estimators.samples:RangeScaler", {})
+CORE_TYPES["range_scale"] = _Transformer("dbgsom_core.estimators.samples:RangeScaler", {})
 
 
 def stored_types() -> dict[str, StoredType]:
-    """Return every type that model files may hold, by the name that it has there."""
-    return {**get_registry().stored_types, **SCIKIT_LEARN, **OURS}
+    """Return the allow-list of classes in model files, by the names used there."""
+    return {**get_registry().stored_types, **SCIKIT_LEARN, **CORE_TYPES}
 
 
 # --------------------------------------------------------------------------- values as JSON
@@ -285,14 +285,14 @@ def stored_types() -> dict[str, StoredType]:
 def to_plain(
     value: Any, arrays: dict[str, NDArray[Any]], where: str = "state", types: Types = NO_OBJECTS
 ) -> Any:
-    """Return ``value`` as JSON data; arrays are put into ``arrays`` and referred to by name."""
+    """Return ``value`` as JSON data; arrays are moved to ``arrays`` and referred to by name."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.ndarray):
         key, text = f"a{len(arrays)}", value.dtype == object
         known = value.dtype.kind in "biufSUMm"
         if not (known or (text and all(isinstance(item, str) for item in value.ravel()))):
-            raise NotPlainError(f"{where} is an array of things that are no numbers, text or dates")
+            raise NotPlainError(f"{where} is an array of objects other than numbers, text or dates")
         arrays[key] = value.astype(str) if text else value
         return {"$objects" if text else "$array": key}
     if isinstance(value, np.dtype):
@@ -312,7 +312,7 @@ def to_plain(
     if name is None:
         raise NotPlainError(
             f"{where} is a {cls.__module__}.{cls.__qualname__}, which is not on the list of what "
-            "model files hold; use a listed class itself, prepare the data before, or list the "
+            "model files hold; use a class on the list, prepare the data before, or add the "
             "class in a plugin's dbgsom_transformers"
         )
     if problem := types[name].mismatch(value, types):
@@ -325,7 +325,7 @@ def to_plain(
 
 
 def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "state") -> Any:
-    """Return what `to_plain` was given; `NotPlainError` where files may not hold it."""
+    """Return the value of `to_plain`; raises `NotPlainError` where files may not hold it."""
     if isinstance(value, list):
         return [from_plain(item, take, types, where) for item in value]
     if not isinstance(value, dict):
@@ -354,17 +354,17 @@ def from_plain(value: Any, take: Take, types: Types = NO_OBJECTS, where: str = "
 
 
 def _listed_name(value: Mapping[str, Any], types: Types) -> str:
-    """Return the name, on the allow-list, of the class that a plain object names."""
+    """Return the allow-list's name of a plain object's class."""
     name = value.get("$object", value.get("$state"))
     listed = name in types and (name in SCIKIT_LEARN) == ("$object" in value)
     if listed and value.get("version", 1) > types[name].version:
         raise NotPlainError(
             f"the file holds '{name}' of version {value['version']}, which is newer than what "
-            "is installed here; upgrade what offers it"
+            "is installed here; upgrade the package that provides it"
         )
     if not listed:
         raise NotPlainError(
             f"the file holds a '{name}', which is not on the list of what model files hold"
-            f"{did_you_mean(name, types)}; trust the file before a plugin adds it"
+            f"{did_you_mean(name, types)}; install a plugin that adds it only if you trust the file"
         )
     return str(name)

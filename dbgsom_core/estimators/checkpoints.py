@@ -1,7 +1,7 @@
-"""Files from which a fit goes on to the same bits, and the prototypes of past epochs.
+"""Checkpoint files, from which a fit resumes to the same bits, and prototypes of past epochs.
 
-A checkpoint is a zip of .npy arrays and a JSON header, as model files are, and runs nothing either.
-It says of what fit it is: by the facts on which the map depends.
+A checkpoint is an archive without code, as model files are. It identifies its fit by all facts on
+which the map depends.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from dbgsom_core.estimators.archive import (
     ArchiveError,
     NotPlainError,
     from_plain,
-    one_line,
-    opened_archive,
+    open_archive,
+    printable_line,
     to_plain,
     write_archive,
 )
@@ -43,40 +43,40 @@ from dbgsom_core.training.train import BY_CALLBACK
 log = logging.getLogger("dbgsom")
 
 FORMAT = 2
-_DIGESTED = 1 << 22  # bytes of a table that are digested at a time
+_DIGESTED = 1 << 22  # bytes of a table per digest
 Facts = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where a fit writes checkpoints, and how often."""
+    """Path and interval of a fit's checkpoints."""
 
     path: Path
     seconds: float = 1.0  # see `Checkpointer`
-    stays: bool = False  # whether they are there still when the fit has ended
-    first: Callable[[], object] | None = None  # puts on the disk what must be there by then
+    stays: bool = False  # whether the file is kept after the fit
+    first: Callable[[], object] | None = None  # called before each write
     _warned: list[str] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def of(cls, given: Any) -> Checkpoints | None:
-        """Return what the parameter ``checkpoint`` of an estimator means; None: none."""
+        """Return the checkpoints of an estimator's parameter ``checkpoint``."""
         if given is None or isinstance(given, Checkpoints):
             return given
         if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
             raise ValueError(f"checkpoint must be the path of a file, or None, not {given!r}")
         return cls(Path(os.fsdecode(given)))
 
-    def resumed(self, facts: Facts, random_state: Any = None) -> Checkpointer:
-        """Return how far a fit that these facts describe has come.
+    def resume(self, facts: Facts, random_state: Any = None) -> Checkpointer:
+        """Return the checkpointer of the fit with these facts, with the states in the file.
 
-        A ``random_state`` that is a generator is set to where it was.
+        A ``random_state`` that is a generator is set to its state there.
         """
         if self.path.is_dir():
             raise CheckpointError(f"checkpoint {self.path} is a folder; give the path of a file")
         for left in self.path.parent.glob(
             f".{glob.escape(self.path.stem)}-????????????{glob.escape(self.path.suffix)}"
         ):
-            left.unlink(missing_ok=True)  # by a process that was killed while it wrote
+            left.unlink(missing_ok=True)  # of a process killed while writing
         found = self._read()
         states: States = {}
         if found is not None:
@@ -107,13 +107,13 @@ class Checkpoints:
         generator = isinstance(random_state, np.random.RandomState)
         try:
             plain = [
-                [list(path), to_plain(state.plain(), arrays, "what growth remembers")]
+                [list(path), to_plain(state.to_dict(), arrays, "what growth remembers")]
                 for path, state in states.items()
             ]
         except NotPlainError as error:
             raise PluginError(
-                f"no checkpoint can be written: {error}; a growth strategy may remember plain "
-                "values and arrays of numbers"
+                f"no checkpoint can be written: {error}; the state of a growth strategy may hold "
+                "plain values and arrays of numbers"
             ) from error
         header = {
             "checkpoint": FORMAT,
@@ -126,7 +126,7 @@ class Checkpoints:
                 self.first()
             write_archive(self.path, header, arrays, packed=False)
         except OSError as error:
-            if not self._warned:  # the training is worth more than its checkpoints
+            if not self._warned:  # training continues without checkpoints
                 self._warned.append(str(error))
                 warnings.warn(
                     f"checkpoint {self.path} cannot be written ({error}); training goes on without",
@@ -136,12 +136,12 @@ class Checkpoints:
     def _read(self) -> tuple[Facts, States, Any] | None:
         """Return facts, states and the state of the generator; None where there is no file."""
         try:
-            with opened_archive(self.path) as archive:
+            with open_archive(self.path) as archive:
                 header, take = archive.header, archive.take
                 if header["checkpoint"] != FORMAT:
                     raise ArchiveError(f"has a format that dbgsom-core {__version__} does not read")
                 states = {
-                    tuple(map(int, path)): TrainingState.of_plain(from_plain(state, take))
+                    tuple(map(int, path)): TrainingState.from_dict(from_plain(state, take))
                     for path, state in header["states"]
                 }
                 return dict(header["facts"]), states, from_plain(header["random"], take)
@@ -149,29 +149,28 @@ class Checkpoints:
             return None
         except (ArchiveError, OSError) as error:
             raise CheckpointError(
-                f"{self.path} {one_line(error)}; remove it to train from the beginning"
+                f"{self.path} {printable_line(error)}; remove it to train from the beginning"
             ) from error
 
 
 @dataclass(frozen=True)
 class Snapshot(Checkpoints):
-    """A checkpoint at which training ends: a fit to the same samples has the map of that epoch.
+    """A finished checkpoint: a fit with it has the map of its epoch, without training.
 
-    It trains no epoch; labels, novelty and all else that an estimator knows are those of this map.
-    Who gives it as ``checkpoint`` answers for it that samples and parameters are those of the
-    training.
+    Labels, novelty and all other attributes are computed for this map. The caller must give the
+    samples and parameters of the training: they are not checked.
     """
 
     stays: bool = True
     history: Sequence[EpochRecord] = ()  # the epochs up to this one
 
     def keep(self, epoch: EpochRecord) -> None:
-        """Write the map of an epoch, while callbacks hear of it."""
+        """Write the map of an epoch; to be called in a callback."""
         state = TrainingState(epoch.som_map, [epoch], epoch.epochs, stopped=BY_CALLBACK)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._write({}, {(): state}, None)
 
-    def resumed(self, facts: Facts, random_state: Any = None) -> Checkpointer:
+    def resume(self, facts: Facts, random_state: Any = None) -> Checkpointer:
         found = self._read()
         if found is None:
             raise CheckpointError(f"there is no {self.path}")
@@ -180,13 +179,13 @@ class Snapshot(Checkpoints):
         return Checkpointer(states)
 
 
-# -------------------------------------------------------------------------------- what fit it is
+# ------------------------------------------------------------------------ identity of a fit
 
 
 def facts_of(task: FitTask, metric: FittedMetric) -> dict[str, str]:
-    """Return everything on which the bits of a fit depend, by names that a user knows.
+    """Return all inputs on which the bits of a fit depend, by names that users know.
 
-    The engine is not among them, since no bit depends on it.
+    The engine is not among them: no bit depends on it.
     """
     samples, target, start = task.samples, task.target, task.start
     facts: dict[str, Any] = {"dbgsom-core": __version__, "X": samples.X, "y": None}
@@ -215,10 +214,10 @@ def facts_of(task: FitTask, metric: FittedMetric) -> dict[str, str]:
     if start is not None:
         facts |= {"map at the start": start.prototypes, "its cells": start.positions}
         facts["new samples"] = "all" if task.new is None else task.new
-    return {name: _described(value) for name, value in facts.items()}
+    return {name: _describe(value) for name, value in facts.items()}
 
 
-def _described(value: Any) -> str:
+def _describe(value: Any) -> str:
     if value is None or isinstance(value, str):
         return value or "none"
     if isinstance(value, np.random.RandomState):
@@ -233,7 +232,7 @@ def _described(value: Any) -> str:
 
 
 def data_digest(X: Any) -> str:
-    """Return 16 hexadecimal digits that other values, shapes or dtypes give otherwise."""
+    """Return a digest of values, shape and dtype, 16 hexadecimal digits."""
     found = hashlib.sha256(f"{X.dtype.str} {X.shape}".encode())
     if issparse(X):
         for part in (X.indptr, X.indices, X.data):
@@ -246,29 +245,29 @@ def data_digest(X: Any) -> str:
     return found.hexdigest()[:16]
 
 
-def _digest_of_rows(X: Any, rows: slice) -> bytes:  # where the rows are
+def _digest_of_rows(X: Any, rows: slice) -> bytes:  # also on workers
     part = np.ascontiguousarray(X[rows])
     raw = repr(part.tolist()).encode() if part.dtype == object else part.tobytes()
     return hashlib.sha256(raw).digest()
 
 
-# ------------------------------------------------------------------------ films of growth
+# ---------------------------------------------------------------- prototypes of past epochs
 
 _MOST_VALUES = 4_000_000  # of 4 bytes
 
 
 class GrowthFilm:
-    """Keeps the prototypes of some epochs; give it among the ``callbacks`` of an estimator.
+    """Record the prototypes of some epochs; give it among the ``callbacks`` of an estimator.
 
-    ``explore`` finds it there, and its growth film then shows how variables, images and likeness
-    changed, too. A fit anew begins anew. Beyond 4 million values every second frame is let go.
+    ``explore`` finds it there, and its growth film then also shows the changes of variables, images
+    and distances. A new fit clears it. Beyond 4 million values every second frame is dropped.
 
     Parameters
     ----------
     frames : int
-        How many epochs to keep, spread evenly, and the first one.
+        Number of epochs to keep, spread evenly, and the first one.
     folder : Path, optional
-        Where frames lie as well, for a training that is interrupted and goes on.
+        Folder of copies of the frames, for a training that is interrupted and resumed.
 
     Attributes
     ----------
@@ -299,7 +298,7 @@ class GrowthFilm:
 
     @property
     def frames(self) -> dict[int, NDArray[np.float32]]:
-        """The prototypes of each epoch that is kept, also by a process before this one."""
+        """The prototypes of each recorded epoch, also of an interrupted process."""
         frames = dict(self._frames)
         first = min(self._frames, default=self._last)
         for path in () if self._folder is None else self._folder.glob("*.npy"):

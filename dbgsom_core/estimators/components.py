@@ -15,7 +15,7 @@ from dbgsom_core.interfaces.guard import error_line
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import sentences
-from dbgsom_core.training.parts import KIND_OF, Parts, why_not_filled
+from dbgsom_core.training.parts import KIND_OF, Parts, field_problem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 AUTO = "auto"  # a spreading factor chosen on held-out samples
 _ANY_FACTOR = 0.5  # a placeholder while the field is checked
-_UNNAMED = {"engine": "local"}  # what a mapping without a name means
-_IN_MEMORY = ("numpy", "pandas", "scipy", "builtins")  # packages whose data no engine is named for
+_UNNAMED = {"engine": "local"}  # the component of a mapping without a name
+_IN_MEMORY = ("numpy", "pandas", "scipy", "builtins")  # packages without an engine of their name
 
 
 class FunctionMetric(MetricComponent):
@@ -58,7 +58,7 @@ def build_parts(params: Mapping[str, Any]) -> Parts:
 
 
 def build_growth(params: Mapping[str, Any]) -> Any:
-    """Build the growth strategy with what the estimator fills in; raises as `build_parts`."""
+    """Build the growth strategy with the estimator's parameters; raises as `build_parts`."""
     growth = build_param("growth", params["growth"])
     for field in ("spreading_factor", "max_neurons"):
         growth = _fill(growth, field, params[field])
@@ -66,7 +66,7 @@ def build_growth(params: Mapping[str, Any]) -> Any:
 
 
 def build_param(param: str, spec: Any) -> Any:
-    """Return the component that a parameter means; an array, None and a list are short forms."""
+    """Build the component of a parameter; an array, None and a list are short forms."""
     kind = KIND_OF[param]
     if param == "metric" and callable(spec) and not isinstance(spec, (Component, type)):
         return FunctionMetric(function=spec)
@@ -87,7 +87,7 @@ def build(kind: str, spec: Any, where: str = "") -> Any:
 
 
 def engine_for(engine: Any, X: Any) -> Any:
-    """Return the engine for X: of the default one, that named like the package of X (as dask)."""
+    """Return the engine for X: instead of the default the one named like X's package (dask)."""
     if engine != _UNNAMED["engine"]:
         return engine
     package = re.split(r"\W|_", type(X).__module__, maxsplit=1)[0]
@@ -96,12 +96,12 @@ def engine_for(engine: Any, X: Any) -> Any:
 
 
 def computed(values: Any) -> Any:
-    """Return values, of a lazy collection what it computes to."""
+    """Return values, computed if they are a lazy collection."""
     return values.compute() if hasattr(values, "__dask_graph__") else values
 
 
 def component_spec(kind: str, spec: Any) -> Any:
-    """Return what builds a component again, in plain values: its name and the given fields."""
+    """Return a component's name and given fields in plain values, from which it can be built."""
     component = build(kind, spec)
     get_registry().identify(kind, component)
     name, local = get_registry().name_of(kind, component), set(component.of_this_machine)
@@ -110,7 +110,7 @@ def component_spec(kind: str, spec: Any) -> Any:
 
 
 def component_class(kind: str, spec: Any) -> type[Component] | None:
-    """Return the class that a name, a mapping or an instance means; None where there is none."""
+    """Return the class of a component given as name, mapping or instance, or None."""
     if isinstance(spec, Component):
         return type(spec)
     name = spec.get("name", _UNNAMED.get(kind)) if isinstance(spec, Mapping) else spec
@@ -118,12 +118,12 @@ def component_class(kind: str, spec: Any) -> type[Component] | None:
         return None
     try:
         return get_registry().find(kind, name)
-    except DbgsomError:  # `fit` says so
+    except DbgsomError:  # `fit` raises it
         return None
 
 
 def fields_of(kind: str, spec: Any) -> dict[str, Any]:
-    """Return the fields of a component, those of components within it as ``field__inner``."""
+    """Return the fields of a component, those of nested components as ``field__inner``."""
     component = component_class(kind, spec)
     if component is None:
         return {}
@@ -142,7 +142,7 @@ def fields_of(kind: str, spec: Any) -> dict[str, Any]:
 
 
 def with_field(part: str, kind: str, spec: Any, field: str, value: Any) -> Any:
-    """Return a component as name, mapping or instance with another value of one field."""
+    """Return a component (name, mapping or instance) with a new value of one field."""
     component = component_class(kind, spec)
     head, inner, rest = field.partition("__")
     if component is not None and inner and head in nested_fields(component):
@@ -161,7 +161,7 @@ def _fill(growth: Any, field: str, value: Any) -> Any:
     # The strategy with an estimator's parameter as a field, of its base where it has one.
     if value is None:
         return growth
-    misfit = why_not_filled(growth, field, value)
+    misfit = field_problem(growth, field, value)
     if misfit is not None:
         raise ValueError(misfit)
     strategy, values = type(growth), dict(given_fields(growth))

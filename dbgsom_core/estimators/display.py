@@ -1,4 +1,4 @@
-"""Fits and fitted maps shown: figures, the explorer, a map as HTML, and the epochs of a fit."""
+"""Display of fitted maps: figures, the explorer, HTML in notebooks, and progress of a fit."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class SomDisplay:
     Attributes
     ----------
     figure_ : matplotlib Figure or Html
-        The page, or the figure of the ``ax`` that was given; of several images the first.
+        The page, or the figure of the given ``ax``; of several images the first.
     figures_ : dict of str to matplotlib Figure or Html
-        All of them, by the names of their files.
+        All images, by file name.
     ax_ : matplotlib Axes or None
-        The one that was given.
+        The given ``ax``.
     kind : str
     """
 
@@ -83,21 +83,21 @@ class SomDisplay:
             Fitted; or the model of a run, which takes raw samples: values are then in the units of
             the data where the prepare steps can be undone.
         X : array-like (n, D), optional
-            Samples to show on the map. Without them it shows what it remembers of its training:
-            hits, errors and prototypes. The index of a DataFrame names the samples.
+            Samples to show on the map. Without them the figure shows hits, errors and prototypes of
+            the training. The index of a DataFrame names the samples.
         kind : str
             A figure by its name, as under ``figures:`` in YAML: ``label_map``, ``hit_map``,
             ``u_matrix``, ``component_planes``, …, also a plugin's.
         y : array-like (n,), optional
             Targets of X.
         ax : matplotlib Axes, optional
-            Where to draw; a page of its own without it. A figure with several panels divides them.
+            Axes to draw in; default: a new page. A figure with several panels divides them.
         feature_names : sequence of D str, optional
-            ``feature_names_in_`` without it.
+            Default: ``feature_names_in_``.
         label_names : mapping, optional
-            What labels are called.
+            Names of labels.
         image_shape : (rows, columns), optional
-            Of samples that are images.
+            Shape of samples that are images.
         extra : mapping of str to array-like (n,), or DataFrame, optional
             Numbers of each sample of X that the map was not trained on; ``variable_stars`` and
             ``component_planes`` show them among their ``variables``.
@@ -115,7 +115,7 @@ class SomDisplay:
         """
         component = build("figure", {**style, "name": kind}, kind)
         if FigureAbilities.of(component).of_sweeps:
-            raise ValueError(f"{kind} shows sweeps, and this is one map")
+            raise ValueError(f"{kind} is a figure of sweeps, not of one map")
         lacking = kind in _NEED_SAMPLES or y is not None or extra is not None
         if X is None and lacking:
             raise ValueError(f"{kind} needs samples here: give X")
@@ -139,14 +139,14 @@ class SomDisplay:
         figure = next(iter(self.figures_.values()))
         if ax is not None:
             if isinstance(figure, Html):
-                raise ValueError(f"{self.kind} is a page of HTML and has no place in axes")
+                raise ValueError(f"{self.kind} is a page of HTML, which axes cannot hold")
             if figure is not ax.figure:
-                raise ValueError(f"{self.kind} draws pages of its own, and not into axes")
+                raise ValueError(f"{self.kind} cannot be drawn into axes: leave ax out")
         self.figure_, self.ax_ = figure, ax
         return self
 
     def savefig(self, path: str | PathLike[str], **options: Any) -> None:
-        """Write the page: the ending of ``path`` says how, ``.png``, ``.svg`` or ``.pdf``.
+        """Write the page in the format of the suffix of ``path``, ``.png``, ``.svg`` or ``.pdf``.
 
         A page of HTML is written as it is, to a file that ends in ``.html`` or ``.htm``.
         """
@@ -171,7 +171,7 @@ class SomDisplay:
         return f"<SomDisplay of {self.kind}>"
 
 
-def plotted(estimator: Any, options: Mapping[str, Any], ax: Axes | None) -> Axes:
+def plot_neurons(estimator: Any, options: Mapping[str, Any], ax: Axes | None) -> Axes:
     given = {name: value for name, value in options.items() if value is not None}
     draw = guarded("figure", build("figure", {**given, "name": "dots"}, "plot"), "draw")
     view = _view(estimator)
@@ -189,7 +189,7 @@ def plotted(estimator: Any, options: Mapping[str, Any], ax: Axes | None) -> Axes
     return ax
 
 
-def explored(
+def explorer_page(
     model: Any, X: Any, y: Any, names: Any, path: Any, image_shape: Any = None, other: Any = None
 ) -> Html:
     view, beside = (
@@ -228,9 +228,9 @@ def _view(
     variables: Mapping[str, Any] | None = None,
     **details: Any,
 ) -> MapView:
-    """Return a fitted map with samples X (n, D), or without X with what it knows of its training.
+    """Return the view of a fitted map on samples X (n, D), or without X on its training.
 
-    A figure that ``predicts`` is shown predictions beside the targets.
+    With ``predicts`` it has predictions beside the targets.
     """
     estimator, with_steps = unwrap(model)
     if names is None and with_steps is not None:
@@ -242,7 +242,7 @@ def _view(
     if image_shape is not None and math.prod(image_shape) != features:
         raise ValueError(f"images of {image_shape} do not have the {features} features of the map")
     if X is None:
-        evaluation = remembered(estimator)
+        evaluation = training_evaluation(estimator)
     else:
         samples = X if with_steps is None else with_steps.prepare(X)
         predictions = estimator.predict(samples) if predicts else None
@@ -260,7 +260,7 @@ def _view(
             shapes = f"{column.shape}, not ({evaluation.data.n},)"
             raise ValueError(f"variable '{name}' has shape {shapes}")
         columns[name] = np.where(np.isfinite(column), column, np.nan)
-    index = getattr(X, "index", None)  # of a DataFrame: what the samples are called
+    index = getattr(X, "index", None)  # of a DataFrame: names of samples
     return view_of(
         estimator,
         evaluation,
@@ -287,8 +287,8 @@ def view_of(estimator: Any, evaluation: Evaluation, **details: Any) -> MapView:
     )
 
 
-def remembered(model: Any) -> Evaluation:
-    """Return a fitted map beside its prototypes, with the hits and errors of its training."""
+def training_evaluation(model: Any) -> Evaluation:
+    """Return the evaluation on a map's own prototypes, with hits and errors of its training."""
     prototypes = model._prototypes()
     evaluation = Evaluation(model.som_map_, prototypes)
     vars(evaluation).update(
@@ -308,19 +308,19 @@ def _png(figure: Any) -> bytes:
 # ----------------------------------------------------------------- the colours of neurons
 
 MOST_CATEGORIES = 20
-_DEAD = (232, 234, 237)  # neurons that won no training sample
-# Dark to bright, so that the order is seen without colours, too.
+_DEAD = (232, 234, 237)  # neurons without training samples
+# Dark to bright, so that the order is visible without colours.
 _RAMP = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)])
 _WIDTH = 320.0  # pixels of the whole map, at most
 _CELL = 18.0  # pixels of one cell, at most
-_MOST_NEURONS = 2500  # a larger picture would only slow the page down
+_MOST_NEURONS = 2500  # a larger image slows the page down
 _LONGEST = 40  # characters of one entry of the legend
 
 
 class Shades(NamedTuple):
-    """How the neurons of a map are coloured."""
+    """The colours of a map's neurons."""
 
-    what: str  # the colours stand for
+    what: str  # the coloured variable
     colours: NDArray[np.uint8]  # (K, 3)
     texts: Sequence[str]  # the value of each neuron
     legend: Sequence[tuple[str, tuple[int, ...]]]  # the categories, or the ends of the scale
@@ -331,8 +331,8 @@ def shades_of(
 ) -> Shades:
     """Return the colours of a fitted map, by its labels or ``"hits"``; labels may have ``names``.
 
-    None: the label where a classifier or a labeller with few groups gives it meaning, the answer of
-    a regressor, else the hits.
+    None: the label of a classifier or of a labeller with few groups, the prediction of a regressor,
+    otherwise the hits.
     """
     labels, hits = np.asarray(estimator.neuron_labels_), np.asarray(estimator.hit_counts_)
     regresses, kinds = estimator._kind == "regressor", np.unique(labels)
@@ -361,7 +361,7 @@ def shades_of(
 
 
 def map_html(estimator: Any) -> str:
-    """Return a fitted estimator's map as HTML: a cell a neuron, with its value as a tooltip."""
+    """Return a fitted estimator's map as HTML: a cell for each neuron, values as tooltips."""
     som_map = estimator.som_map_
     torus = "" if som_map.grid.torus is None else " on a torus"
     facts = (
@@ -427,10 +427,10 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 @contextmanager
 def progress_shown(verbose: int) -> Iterator[Callable[[EpochRecord], object] | None]:
-    """Yield what shows an epoch; None where nothing is to be shown.
+    """Yield a function that prints the progress after an epoch, or None for ``verbose`` 0.
 
-    ``verbose`` 0: nothing. 1: a bar, where standard output is a terminal or a notebook; elsewhere a
-    line each tenth of the epochs, and every five seconds. 2: a line an epoch.
+    ``verbose`` 1: a progress bar in a terminal or a notebook; elsewhere a line each tenth of the
+    epochs, and every five seconds. 2: a line for each epoch.
     """
     if verbose != 1:
         with compile_clock(*([print] if verbose else [])):
@@ -488,7 +488,7 @@ class _Progress:
         )
 
     def _write(self, text: str) -> None:
-        if self._in_place:  # over what the line before has left
+        if self._in_place:  # overwrite the last line
             text, self._width = f"\r{text.ljust(self._width)}", len(text)
         self._stream.write(text)
         self._stream.flush()

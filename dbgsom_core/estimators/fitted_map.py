@@ -1,4 +1,4 @@
-"""What a fitted map answers: labels, units, distances, novelty, figures of merit, pictures."""
+"""Methods of a fitted map: predictions, units, transforms, novelty, quality, figures, files."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import LocalSamples, Samples
-from dbgsom_core.estimators.answers import Answers, Explanation, explained
+from dbgsom_core.estimators.answers import Answers, Explanation, explain_sample
 from dbgsom_core.estimators.components import build, engine_for
-from dbgsom_core.estimators.display import explored, plotted
+from dbgsom_core.estimators.display import explorer_page, plot_neurons
 from dbgsom_core.estimators.model_file import load_estimator, save
-from dbgsom_core.estimators.planning import stability_of
+from dbgsom_core.estimators.planning import compute_stability
 from dbgsom_core.estimators.samples import check_samples, is_integer, weights_of
 from dbgsom_core.interfaces.engine import EngineAbilities
 from dbgsom_core.interfaces.figures import Html
@@ -36,18 +36,18 @@ from dbgsom_core.som_map.tree import Tree, descend
 from dbgsom_core.training.groups import Calibration, Density
 from dbgsom_core.training.labelling import FittedLabeller, Labels, MultiOutputLabeller, Predictor
 from dbgsom_core.training.parts import FittedMetric, Parts
-from dbgsom_core.training.targets import labelled
+from dbgsom_core.training.targets import mark_labelled
 
-LEAVES = "_ended_in"  # attribute: the leaf of each training sample where these were read in blocks
+LEAVES = "_ended_in"  # attribute: the leaf of each training sample that was read in blocks
 ALGORITHMS = ("mixture", "distances")
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def by_rows(method: _Method) -> _Method:
-    """Let a method ``(X, ...)`` that answers row by row take lazy collections, as of dask.
+    """Decorate a row-wise method ``(X, ...)`` to take lazy collections, as of dask.
 
-    Where the package of X is the name of an engine with ``lazily``, that computes the answers
-    partition by partition.
+    Where an engine with ``lazily`` has the name of X's package, it computes the results by
+    partition.
     """
 
     @functools.wraps(method)
@@ -67,14 +67,14 @@ def by_rows(method: _Method) -> _Method:
 
 def _call(
     method: Callable[..., Any], model: Any, args: tuple[Any, ...], keywords: dict[str, Any], X: Any
-) -> Any:  # workers unpickle it, so it is no closure
+) -> Any:  # pickled for workers, so not a closure
     return method(model, X, *args, **keywords)
 
 
 class _LazyLabels:
-    """`labels_` of training samples that were read in blocks: the answers of their leaves.
+    """Descriptor of `labels_` for training samples read in blocks: the labels of their leaves.
 
-    Samples in memory have an attribute, which hides this descriptor.
+    For samples in memory an instance attribute hides it.
     """
 
     def __get__(self, estimator: Any, owner: type[Any] | None = None) -> Any:
@@ -89,7 +89,11 @@ class _LazyLabels:
 
 
 class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """Read-only methods of a fitted estimator, whose `fit` sets the attributes."""
+    """Base class of the estimators: all methods of a fitted model, which do not change it.
+
+    `SomMap` is the map alone: neurons, prototypes and links. `GrowingMap` adds parameters and
+    `fit`, which sets the attributes.
+    """
 
     _kind: ClassVar[str]
     labels_ = _LazyLabels()
@@ -115,9 +119,9 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def _samples(self, X: Any) -> Samples:
         if not self.__sklearn_is_fitted__():
-            check_is_fitted(self)  # which takes as long as an answer where all is well
+            check_is_fitted(self)  # only now, as it is slow
         parts, metric = self._parts, self._metric.abilities
-        opened = parts.at_engine.opened
+        opened = parts.engine_abilities.opened
         X = check_samples(self, X, metric.handles, reset=False, opened=opened)
         return parts.over(X, metric)
 
@@ -129,13 +133,12 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @by_rows
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the cluster, class or number that stands for each sample of X (n, D), shape (n,).
+        """Return the cluster, class or number of each sample of X (n, D), shape (n,).
 
-        Of several targets (n, T), of a labeller with several columns (n, Q).
+        For several targets (n, T), for a labeller with several columns (n, Q).
 
-        It is that of the nearest neuron that won a training sample, or of its child map's nearest
-        one where it has a child map; a labeller that answers from more than the nearest neuron
-        asks those around the sample, of all leaves.
+        It is the label of the nearest neuron with training samples, in hierarchical maps of the
+        nearest leaf; some labellers predict from several leaves around the sample instead.
         """
         data = self._samples(X)
         return self._predictor.labels(data)
@@ -146,24 +149,24 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def answers(self, X: Any) -> Answers:
         """Return label, unit, cell, distance, novelty and probabilities of samples X (n, D).
 
-        Each is found out when it is asked for, by this map: leave X as it is until then.
+        Each is computed when it is read, by this map: do not change X before.
         """
         return Answers(self, self._samples(X))
 
     def explain(self, x: Any, names: Sequence[str] | None = None) -> Explanation:
-        """Return why the map answers to one sample as it does.
+        """Return an explanation of the prediction for one sample.
 
-        Its neuron, label and novelty, the features in which it differs most from the prototype, and
-        the neurons beside it.
+        Its neuron, label and novelty, the features with the largest differences from the prototype,
+        and the linked neurons.
 
         Parameters
         ----------
         x : array-like (D,) or (1, D)
             nan where a value is missing.
         names : sequence of D str, optional
-            What the features are called; ``feature_names_in_`` without it.
+            Feature names; default: ``feature_names_in_``.
         """
-        return explained(self, x, names)
+        return explain_sample(self, x, names)
 
     @by_rows
     def bmu(self, X: Any, k: int = 1) -> NDArray[np.int64]:
@@ -180,7 +183,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @by_rows
     def bmu_path(self, X: Any) -> NDArray[np.int64]:
-        """Return the way of each sample of X (n, D) down the maps, int64 (n, depth).
+        """Return the path of each sample of X (n, D) down the maps, int64 (n, depth).
 
         The first column is `bmu`, a row of ``weights_``. The second is a row of the child map
         ``som_map_.children[…]`` of that neuron, and so on; -1 where there is none.
@@ -191,7 +194,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def transform(
         self, X: Any, algorithm: str | None = None, sparse: bool = False
     ) -> NDArray[np.floating[Any]] | csr_array:
-        """Describe each sample by the prototypes of the leaves, the neurons without a child map.
+        """Return each sample in coordinates of the leaves, the neurons without a child map.
 
         Unless growth is hierarchical these are all neurons of the map.
 
@@ -231,7 +234,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         if self.transform_algorithm == "distances":
             raise ValueError(
                 "inverse_transform needs mixture coefficients, and transform_algorithm='distances' "
-                "gives distances, which do not tell the sample"
+                "gives distances, which do not determine the sample"
             )
         self._check_units("inverse_transform")
         floats = [np.float64, np.float32]
@@ -252,7 +255,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return data.completed(self._tree.weights)
 
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
-        """Lay the map beside samples X (n, D): what measures and figures look at."""
+        """Return the evaluation of the map on samples X (n, D), for measures and figures."""
         if np.ndim(predictions) == 2 and len(predictions):
             predictions = self._point(np.asarray(predictions))
         data, classes = self._samples(X), y is not None and self._kind != "regressor"
@@ -263,7 +266,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             data=data,
             y=y,
             predictions=predictions,
-            labelled=labelled(y, None, ()) if classes else None,
+            labelled=mark_labelled(y, None, ()) if classes else None,
             seed=seed,
             novelty_of=lambda data: -self._scores(data),
         )
@@ -274,10 +277,10 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return how normal each sample of X (n, D) is, (n,): the higher, the more like training.
 
-        The score is minus the root of the mean squared distance to the training samples around the
-        sample, of which the r-th nearest weighs exp(-r/10), as far as the map can tell, in units of
-        the spread within its neurons (see `training.groups.Density`): 0 at best. Multiplying data
-        and map by a number changes no score. Below ``offset_`` are outliers.
+        The score is minus the root mean squared distance to the nearest training samples, the r-th
+        weighted by exp(-r/10), estimated from micro-clusters, in units of the spread within neurons
+        (see `training.groups.Density`): at most 0. It does not depend on the scale of the data.
+        Outliers are below ``offset_``.
         """
         return self._scores(self._samples(X))
 
@@ -286,14 +289,14 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @by_rows
     def novelty_pvalue(self, X: Any) -> NDArray[np.float64]:
-        """Return conformal p-values of samples X (n, D), (n,): small for what is unlike training.
+        """Return conformal p-values of samples X (n, D), (n,): small for samples unlike training.
 
-        The share of the calibration samples, the sample itself counted in, whose score is at most
-        the sample's (Vovk, Gammerman & Shafer 2005): above 0, and at most ``contamination`` where
-        `score_samples` is below ``offset_``. Samples that were held out by ``calibration``
-        are such: the p-value of a new sample of the same source is then at most α with a
-        probability of at most α, for every α and any number of samples. Without ``calibration``
-        the training samples are, each scored as if the map had not seen it, and this holds nearly.
+        The share of calibration samples, including the sample itself, whose score is at most the
+        sample's (Vovk, Gammerman & Shafer 2005): above 0, and at most ``contamination`` where
+        `score_samples` is below ``offset_``. With samples held out by ``calibration`` the p-value
+        of a new sample of the same distribution is at most α with probability at most α, for every
+        α. Without ``calibration`` leave-one-out scores of the training samples are used, and this
+        holds approximately.
         """
         return self._novelty.pvalues(self._scores(self._samples(X)))
 
@@ -305,7 +308,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         return self._novelty.offset
 
-    # ---------------------------------------------------------------------- figures of merit
+    # -------------------------------------------------------------------------- map quality
 
     def calculate_quantization_error(self, X: Any, sample_weight: Any = None) -> float:
         """Return the mean distance of samples X (n, D) to their best-matching units.
@@ -344,7 +347,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def topographic_product_(self) -> float:
-        """The topographic product (Bauer & Pawelzik 1992), computed when asked for."""
+        """The topographic product (Bauer & Pawelzik 1992), computed on access."""
         prototypes = self._prototypes()
         return topographic_product(self.som_map_, prototypes.pairwise)
 
@@ -364,39 +367,39 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         random_state: int = 0,
         n_jobs: int | None = None,
     ) -> Stability:
-        """Return how sure the map is, by refits to parts of the samples.
+        """Return the stability of the map, by refits to subsamples.
 
         Parameters
         ----------
         X : array-like or CSR matrix (m, D)
             The samples that the map was fitted to.
         y : array-like (m,) or (m, T), optional
-            Their targets, as for `fit`; of a classifier each part holds its share of each class.
+            Their targets, as for `fit`; a classifier's subsamples are stratified by class.
         n : int
-            How many refits.
+            Number of refits.
         share : float in (0, 1)
-            Of the samples that each is fitted to, drawn by lot; of 0.5 two in turn share none.
+            Share of the samples in a random subsample; with 0.5 each two in turn are disjoint.
         measures : sequence of str, or mapping of names to measures, optional
-            Measured on the samples that each was not fitted to. None: quantization and topographic
-            error, and accuracy or R².
+            Computed on the samples outside the subsample. None: quantization and topographic error,
+            and accuracy or R².
         level : float in (0, 1)
-            Of the confidence intervals.
+            Level of the confidence intervals.
         random_state : int
-            Seed of the parts.
+            Seed of the subsamples.
         n_jobs : int, optional
-            How many refits run at a time, in threads; -1: one a processor. The result is the same.
+            Number of threads for refits; -1: one per processor. The result is the same.
 
         Returns
         -------
         Stability
-            Per link how often two samples that met across it stay neighbours, per neuron how often
-            its answer stays, per measure a confidence interval, by the delete-d jackknife (Shao &
-            Wu 1989).
+            For each link how often two samples across it stay neighbours, for each neuron how often
+            its label stays, for each measure a confidence interval, by the delete-d jackknife (Shao
+            & Wu 1989).
         """
         check_is_fitted(self)
-        return stability_of(self, X, y, n, share, measures, level, random_state, n_jobs)
+        return compute_stability(self, X, y, n, share, measures, level, random_state, n_jobs)
 
-    # ------------------------------------------------------------------- pictures and files
+    # -------------------------------------------------------------------- figures and files
 
     def plot(
         self,
@@ -415,7 +418,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             ``label``, ``epoch_created``, ``error``, ``average_distance``, ``density``,
             ``hit_count``, a feature by its name (``feature_names_in_``, or ``feature 0``, …), or
             ``pca_rgb``: colours as alike as the prototypes, by their first three principal
-            components. What is not finite is drawn hollow.
+            components. Dots without a finite value are hollow.
         pointsize : str, optional
             One of the numeric attributes; the area of a dot is proportional to it.
         layout : {"grid", "pca"}
@@ -424,7 +427,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         palette : str, optional
             The name of any matplotlib colormap.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure without it.
+            Axes to draw in; default: a new figure.
 
         Returns
         -------
@@ -432,7 +435,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         check_is_fitted(self)
         options = {"color": color, "pointsize": pointsize, "layout": layout, "palette": palette}
-        return plotted(self, options, ax)
+        return plot_neurons(self, options, ax)
 
     def explore(
         self,
@@ -453,19 +456,19 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         y : array-like (n,), optional
             Their classes or values.
         names : sequence of D str, optional
-            What the features are called; ``feature_names_in_`` without it.
+            Feature names; default: ``feature_names_in_``.
         path : path, optional
-            Where the page is written, too: one HTML file that needs nothing else.
+            File to write the page to, as self-contained HTML.
         image_shape : (rows, columns), optional
-            Samples are images of this shape.
+            Shape of samples that are images.
         other : fitted estimator, optional
-            Of the same features: its map stands beside this one, with the same samples lit.
+            A second map of the same features, shown beside this one with linked selections.
 
         Returns
         -------
         Html
         """
-        return explored(self, X, y, names, path, image_shape, other)
+        return explorer_page(self, X, y, names, path, image_shape, other)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted estimator to one file, without pickle; `load` reads it."""

@@ -1,4 +1,4 @@
-"""What the estimators share: their parameters, and fitting a map."""
+"""Base class of the estimators: parameters and fitting."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from dbgsom_core.estimators.components import (
 from dbgsom_core.estimators.display import progress_shown
 from dbgsom_core.estimators.fitted_map import ALGORITHMS, LEAVES, FittedMap
 from dbgsom_core.estimators.model_file import take_state
-from dbgsom_core.estimators.planning import Plan, SizesTried, choose_size, plan_of
+from dbgsom_core.estimators.planning import Plan, SizesTried, choose_size, estimate_fit
 from dbgsom_core.estimators.samples import (
     LEAST_SAMPLES,
     Mask,
@@ -45,23 +45,23 @@ from dbgsom_core.interfaces.engine import at_work
 from dbgsom_core.interfaces.guard import own_error_names
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.callbacks import callback_notifier
-from dbgsom_core.training.fit import check_goes_on, fit_map
-from dbgsom_core.training.groups import Calibration, followed_by
+from dbgsom_core.training.fit import check_continues, fit_map
+from dbgsom_core.training.groups import Calibration, append_clusters
 from dbgsom_core.training.parts import (
     KIND_OF,
     Parts,
-    check_suits,
-    fitted,
-    reads_target,
+    check_compatible,
+    find_target_reader,
+    fit_metric,
 )
 from dbgsom_core.training.state import SETTINGS, FitTask
-from dbgsom_core.training.targets import Target, class_labels
+from dbgsom_core.training.targets import Target, encode_classes
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
 def all_or_nothing(method: _Method) -> _Method:
-    """Let the engine be at work during a method, which leaves all as it was where it raises."""
+    """Decorate a fit to run in its engine's session, and to restore all attributes if it raises."""
 
     @functools.wraps(method)
     def fit(self: Any, *args: Any, **keywords: Any) -> Any:
@@ -78,13 +78,13 @@ def all_or_nothing(method: _Method) -> _Method:
     return cast(_Method, fit)
 
 
-# The fields are the parameters: scikit-learn reads them from the constructor that they make.
+# The fields are the parameters, which scikit-learn reads from the generated constructor.
 @dataclass(kw_only=True, eq=False, repr=False)
 class GrowingMap(FittedMap, BaseEstimator):
     """Base of the estimators; its parameters and attributes are described there."""
 
-    _kind: ClassVar[str] = "vq"  # as configurations, figures and components call it
-    _targets: ClassVar[str] = ""  # what y has to be
+    _kind: ClassVar[str] = "vq"  # name in configurations, figures and components
+    _targets: ClassVar[str] = ""  # required kind of y
 
     metric: Any = "euclidean"
     kernel: Any = "gaussian"
@@ -140,7 +140,7 @@ class GrowingMap(FittedMap, BaseEstimator):
     def parts(self, X: Any = None) -> Parts:
         """Return the built components that the parameters name; raises as `check_parts`."""
         params = self.get_params(deep=False)
-        if self._sizes_itself and hasattr(self, "spreading_factor_"):  # what goes on keeps to it
+        if self._sizes_itself and hasattr(self, "spreading_factor_"):  # continued training keeps it
             params["spreading_factor"] = self.spreading_factor_
         return build_parts({**params, "engine": engine_for(self.engine, X)})
 
@@ -149,14 +149,14 @@ class GrowingMap(FittedMap, BaseEstimator):
         return isinstance(self.spreading_factor, str) and self.spreading_factor == AUTO
 
     def check_parts(self, y: Any, X: Any = None) -> Parts:
-        """Return the built components after checking every parameter that needs no look into X."""
+        """Return the built components after checking every parameter, without X."""
         for name, (allows, needed) in _ALLOWED.items():
             if not allows(getattr(self, name)):
                 raise ValueError(f"{name} must be {needed}, not {getattr(self, name)!r}")
         Checkpoints.of(self.checkpoint)
         parts = self.parts(X)
-        check_suits(parts, self._kind)
-        reader = reads_target(parts)
+        check_compatible(parts, self._kind)
+        reader = find_target_reader(parts)
         if reader is not None and y is None:
             raise ValueError(f"{reader} needs class labels: give y to fit")
         return parts
@@ -175,28 +175,28 @@ class GrowingMap(FittedMap, BaseEstimator):
     # ------------------------------------------------------------------------------ fitting
 
     def plan(self, X: Any, y: Any = None, *, seconds: float | None = None) -> Plan:
-        """Return what `fit` is expected to take, by training for about 3 ``seconds`` on some rows.
+        """Estimate time and memory of `fit`, by training for about 3 ``seconds`` on some rows.
 
         Parameters
         ----------
         X : array-like, table or dask collection (n, D)
-            Of a collection in partitions some rows of some of them are computed.
+            Of a collection only some rows of some partitions are computed.
         y : array-like (n,), optional
-            As of `fit`.
+            As for `fit`.
         seconds : float, optional
-            How long it trains; compilation, and a row more than time is left for, come on top.
+            Training time, to the end of an epoch, without compilation.
 
         Returns
         -------
         Plan
-            Seconds of the fit and of an epoch, bytes of memory, and where the engine is elsewhere
-            of the network; ``print`` tells it.
+            Seconds of the fit and of an epoch, bytes of memory, and of network traffic for a remote
+            engine; ``print`` shows it.
         """
-        return plan_of(self, X, y, seconds)
+        return estimate_fit(self, X, y, seconds)
 
     @all_or_nothing
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Train the map on X, and let it learn from y what its neurons answer.
+        """Train the map on X, and label its neurons from y.
 
         Parameters
         ----------
@@ -205,28 +205,28 @@ class GrowingMap(FittedMap, BaseEstimator):
         y : array-like (n,) or (n, T)
             Class labels or targets. `SomVQ` reads labels only where the growth strategy, the
             labeller or a stopping rule needs them. A sample without a class (None, nan, or as
-            ``unlabelled`` says), or with a target that is nan, trains the map alone.
+            ``unlabelled`` says), or with a target that is nan, trains the map only.
         sample_weight : array-like (n,), optional
-            Each sample counts as if it were there so many times.
+            A sample of weight w counts as w equal samples.
         """
         return self._train(X, y, sample_weight)
 
     @all_or_nothing
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
-        """Go on training with further samples; the first call does what `fit` does.
+        """Continue training with further samples; the first call is a `fit`.
 
-        The map keeps a summary of the samples that each neuron won so far, which stand beside the
-        new ones, weighted by their number. A later call runs a fifth of ``epochs`` at the kernel's
+        The map keeps micro-clusters of former samples, which are trained on along with the new
+        samples, weighted by their number. A later call runs a fifth of ``epochs`` at the kernel's
         final width, in which the map may grow. ``labels_``, ``errors_``, ``quantization_error_``
-        and ``topographic_error_`` then tell of the new samples, ``hit_counts_`` of all.
+        and ``topographic_error_`` are then of the new samples, ``hit_counts_`` of all.
 
-        Parameters and errors are those of `fit`; one new sample is enough. A regressor goes on with
-        one target without gaps: what else was learned is not remembered.
+        Parameters and errors are those of `fit`; one new sample is enough. A regressor can continue
+        with one target without gaps only.
         """
-        return self._train(X, y, sample_weight, goes_on=hasattr(self, "som_map_"))
+        return self._train(X, y, sample_weight, continues=hasattr(self, "som_map_"))
 
     def _train(
-        self, X: Any, y: Any, sample_weight: Any, *, goes_on: bool = False, classes: Any = None
+        self, X: Any, y: Any, sample_weight: Any, *, continues: bool = False, classes: Any = None
     ) -> Self:
         if y is None and self._targets:
             raise ValueError(
@@ -234,27 +234,27 @@ class GrowingMap(FittedMap, BaseEstimator):
                 "target y is None"
             )
         parts = self.check_parts(y, X)
-        X = self._checked(X, parts, reset=not goes_on)
-        target = self._target(parts, X, y, goes_on, classes)
-        everything = target
-        if goes_on and target is not None:
-            everything = followed_by(target, self._memory)
-        calibration = self._fit(parts, X, everything, sample_weight, goes_on=goes_on)
-        self._take_target(X, target, everything, calibration)
+        X = self._checked(X, parts, reset=not continues)
+        target = self._target(parts, X, y, continues, classes)
+        all_targets = target
+        if continues and target is not None:
+            all_targets = append_clusters(target, self._memory)
+        calibration = self._fit(parts, X, all_targets, sample_weight, continues=continues)
+        self._take_target(X, target, all_targets, calibration)
         return self
 
-    def _target(self, parts: Parts, X: Any, y: Any, goes_on: bool, classes: Any) -> Target | None:
-        """Return the targets of samples X, those that the parts can use."""
-        return None if y is None or reads_target(parts) is None else class_labels(X, y)
+    def _target(self, parts: Parts, X: Any, y: Any, continues: bool, classes: Any) -> Target | None:
+        """Return the encoded targets of samples X, or None where no part uses them."""
+        return None if y is None or find_target_reader(parts) is None else encode_classes(X, y)
 
     def _take_target(
-        self, X: Any, target: Target | None, everything: Target | None, calibration: Mask | None
+        self, X: Any, target: Target | None, all_targets: Target | None, calibration: Mask | None
     ) -> None:
-        """Take what a fit learned of targets besides what `take_state` takes."""
+        """Set attributes from targets, besides those of `take_state`."""
 
     def _checked(self, X: Any, parts: Parts, *, reset: bool) -> Any:
         handles = MetricAbilities.of(parts.metric).handles
-        least, opened = LEAST_SAMPLES if reset else 1, parts.at_engine.opened
+        least, opened = LEAST_SAMPLES if reset else 1, parts.engine_abilities.opened
         return check_samples(self, X, handles, reset=reset, least=least, opened=opened)
 
     def _fit(
@@ -264,45 +264,45 @@ class GrowingMap(FittedMap, BaseEstimator):
         target: Target | None,
         sample_weight: Any,
         *,
-        goes_on: bool = False,
+        continues: bool = False,
     ) -> Mask | None:
-        """Train a new map, or go on from the last one; return which samples are for calibration.
+        """Train a new map, or continue the last one; return the mask of calibration samples.
 
-        With ``goes_on``, as of `partial_fit`, micro-clusters stand for earlier samples, and
-        ``target`` is that of X and of these, in this order. With ``warm_start`` X is all there is.
+        With ``continues``, as in `partial_fit`, micro-clusters of former samples are added, and
+        ``target`` has their targets after those of X. With ``warm_start`` there is only X.
         """
-        start, least = None, 1 if goes_on else LEAST_SAMPLES
-        if goes_on or (self.warm_start and hasattr(self, "som_map_")):
+        start, least = None, 1 if continues else LEAST_SAMPLES
+        if continues or (self.warm_start and hasattr(self, "som_map_")):
             start = self.som_map_
             columns = start.prototypes.shape[1]
             if columns != X.shape[1]:
                 raise ValueError(
-                    f"warm_start goes on from a map of {columns} features, and X has {X.shape[1]}; "
+                    f"warm_start continues a map of {columns} features, and X has {X.shape[1]}; "
                     "fit a new estimator, or set warm_start=False"
                 )
-            check_goes_on(start, self._metric.metric, parts, self.grid)
+            check_continues(start, self._metric.metric, parts, self.grid)
         weights = check_weights(X, sample_weight, least)
         held = held_out(X.shape[0], self.calibration, parts.stopping, least)
         masks = [~mask for mask in held if mask is not None]
         if weights is not None and not weights.all():
             masks.append(weights > 0)
         kept = np.logical_and.reduce(masks) if masks else None  # None: all
-        trained, its_target, its_weights = X, target, weights
+        trained, trained_target, trained_weights = X, target, weights
         if kept is not None:
-            trained, its_weights = take(X, kept), None if weights is None else weights[kept]
-            if target is not None:  # those of micro-clusters come last, and are all kept
+            trained, trained_weights = take(X, kept), None if weights is None else weights[kept]
+            if target is not None:  # micro-clusters come last, and all are kept
                 rest = np.ones(len(target.y) - len(kept), dtype=bool)
-                its_target = target.of(np.concatenate([kept, rest]))
+                trained_target = target.of(np.concatenate([kept, rest]))
         if start is None:
             self.sizes_tried_ = SizesTried()
             if self._sizes_itself:
                 self.sizes_tried_, parts = choose_size(
-                    self, parts, trained, its_target, its_weights
+                    self, parts, trained, trained_target, trained_weights
                 )
-            self._metric = fitted(parts.metric, trained, its_weights)
+            self._metric = fit_metric(parts.metric, trained, trained_weights)
 
         def unseen(mask: Mask | None) -> tuple[Samples, Target | None] | None:
-            # Held out samples that weigh something.
+            # Held-out samples of positive weight, and their targets.
             if mask is None or (weights is not None and not weights[mask].any()):
                 return None
             mask = mask if weights is None else mask & (weights > 0)
@@ -310,16 +310,16 @@ class GrowingMap(FittedMap, BaseEstimator):
             samples = parts.over(take(X, mask), self._metric.abilities, its)
             return samples, None if target is None else target.of(np.flatnonzero(mask))
 
-        samples = parts.over(trained, self._metric.abilities, its_weights)
-        new = samples.n if goes_on else None
-        if goes_on:
+        samples = parts.over(trained, self._metric.abilities, trained_weights)
+        new = samples.n if continues else None
+        if continues:
             memory = self._memory
             samples = samples.followed_by(memory.X, memory.weights, memory.scatter)
         settings = {name: getattr(self, name) for name in SETTINGS}
-        task = FitTask(parts, samples, its_target, settings, start, new, unseen(held[1]))
+        task = FitTask(parts, samples, trained_target, settings, start, new, unseen(held[1]))
         checkpoints, checkpointer = Checkpoints.of(self.checkpoint), None
         if checkpoints is not None:
-            checkpointer = checkpoints.resumed(facts_of(task, self._metric), self.random_state)
+            checkpointer = checkpoints.resume(facts_of(task, self._metric), self.random_state)
         with progress_shown(self.verbose) as show:
             notify = callback_notifier(self.callbacks, show)
             with one_blas_thread(), own_error_names("engine", parts.engine):
@@ -333,7 +333,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         if calibration is not None:
             level = float(self.contamination)
             self._novelty = Calibration.of(self._density, calibration[0], level)
-        if not goes_on:
+        if not continues:
             self._warn(samples.n)
         return held[0]
 
@@ -344,7 +344,7 @@ class GrowingMap(FittedMap, BaseEstimator):
         kept: NDArray[np.bool_] | None,
         leaves: NDArray[np.integer[Any]],
     ) -> None:
-        # Of all samples X, of which those that are kept trained and ended in ``leaves``.
+        # Set the labels of all samples X; ``leaves`` are of ``kept`` (trained) samples.
         if kept is not None:
             trained, leaves = leaves, np.empty(len(kept), leaves.dtype)
             leaves[kept] = trained
@@ -365,19 +365,19 @@ class GrowingMap(FittedMap, BaseEstimator):
                 "and at the metric, or try growth='fixed' with a narrow kernel",
                 stacklevel=callers_level(),
             )
-        # Without fine-tuning the width goes down to the last epoch: nothing can come to rest.
+        # Without fine-tuning the width shrinks until the last epoch: no convergence is possible.
         fine = any(record.phase == "fine" for record in self.history_)
         if self.converged_ or not fine or self.tol == 0 or self.stopped_by_:
             return
         of = "" if self.n_iter_ == self.epochs else f", of which it had {self.epochs}"
         warnings.warn(
-            f"the map has not converged in {self.n_iter_} epochs{of}; raise epochs, or say "
-            "tol=0 to run them all and hear nothing of it",
+            f"the map has not converged in {self.n_iter_} epochs{of}; raise epochs, or set "
+            "tol=0 to run all epochs without this warning",
             ConvergenceWarning,
             stacklevel=callers_level(),
         )
 
-    # -------------------------------------------------------------- as scikit-learn shows it
+    # ------------------------------------------------------------ HTML display of scikit-learn
 
     def _repr_html_inner(self) -> str:
         return self._with_map(super()._repr_html_inner())
@@ -402,7 +402,7 @@ def _is_robust(value: Any) -> bool:
     return is_number(value) and bool(0 < value < math.inf)
 
 
-# What a parameter may be, and how a message says it.
+# Checks of parameters, and what messages say is allowed.
 _ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "epochs": (lambda it: is_integer(it) and it >= 1, "an integer of at least 1"),
     "tol": (

@@ -1,10 +1,10 @@
-"""Model files: what they hold, how they are written, and how they are read.
+"""Model files: content, writing and reading, and models with prepare steps.
 
 A model file is a zip of .npy arrays and a JSON header, without pickle. The header has the format's
 version, the estimator's class and parameters, and for each component its name, distribution,
 version and fields. Reading imports installed plugins and listed transformers, and nothing else.
 
-`FITTED` and `MAP_ARRAYS` list all that is stored of a fit. One more array needs a field of
+`FITTED` and `MAP_ARRAYS` list all attributes that are stored. A new array needs a field of
 `training.fit.FittedState` and a line in `FITTED`, with a ``?`` so that older files still load.
 """
 
@@ -35,22 +35,22 @@ from dbgsom_core.errors import (
     UnknownNameError,
     did_you_mean,
 )
-from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explained
+from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explain_sample
 from dbgsom_core.estimators.archive import (
     ArchiveError,
     NotPlainError,
     Take,
     Types,
-    any_error_as_archive_error,
     from_plain,
-    one_line,
-    opened_archive,
+    open_archive,
+    printable_line,
+    raise_archive_errors,
     stored_types,
     to_plain,
     write_archive,
 )
 from dbgsom_core.estimators.components import FunctionMetric, component_spec
-from dbgsom_core.estimators.display import explored as explored_page
+from dbgsom_core.estimators.display import explorer_page as explored_page
 from dbgsom_core.estimators.samples import names_after, prepared
 from dbgsom_core.interfaces.component import Component, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -67,16 +67,16 @@ from dbgsom_core.tables import Columns
 from dbgsom_core.training.fit import FittedState
 from dbgsom_core.training.groups import Density, MicroClusters
 from dbgsom_core.training.labelling import FittedLabeller, MultiOutputLabeller
-from dbgsom_core.training.parts import LOOP, PARTS, restored
-from dbgsom_core.training.state import record_of
+from dbgsom_core.training.parts import KIND_OF, PARTS, TRAINING_PARTS, restore_metric
+from dbgsom_core.training.state import parse_record
 
 Model = TypeVar("Model")
 
 FORMAT = 2
 
-# Fitted attributes: where a fit leaves them in `FittedState` ("": the estimator sets them), and
-# what a file may hold as such (see `StoredType`), of K neurons, L leaves, D columns of prototypes
-# and F of samples, C classes, T targets. A file may lack those with a ``?``.
+# Fitted attributes: their path in `FittedState` ("": the estimator sets them), and their type in
+# files (see `StoredType`), with K neurons, L leaves, D columns of prototypes and F of samples, C
+# classes, T targets. Those with a ``?`` are optional.
 FITTED: Mapping[str, tuple[str, str]] = {
     "weights_": ("weights", "finite[K, D]"),
     "labels_?": ("", "any[*] | finite[*, T]"),
@@ -110,17 +110,17 @@ MAP_ARRAYS = {
     "parents": "int[K]",
     "birth_epochs": "int[K]",
 }
-# Parameters of the estimator that fill fields of the growth strategy.
+# Parameters of the estimator that set fields of the growth strategy.
 _FILLING = ("spreading_factor", "max_neurons")
 _NOT_STORED = (*PARTS, "callbacks", "checkpoint")
 _MOST_NEURONS = 1 << 16  # hops are uint16
-_WIDEST = 1 << 15  # columns and rows, which are hops between parts of a map
+_WIDEST = 1 << 15  # columns plus rows, the hops between disconnected parts of a map
 _MOST_COLUMNS = 1 << 22
-_ESTIMATORS: dict[str, type[Any]] = {}  # by the names that files know
+_ESTIMATORS: dict[str, type[Any]] = {}  # by their names in files
 
 
 def storable(cls: type[Model]) -> type[Model]:
-    """Let files hold estimators of the decorated class, under its name, which stays."""
+    """Register the decorated estimator class for model files, under its name."""
     _ESTIMATORS[cls.__name__] = cls
     return cls
 
@@ -129,16 +129,16 @@ def storable(cls: type[Model]) -> type[Model]:
 
 
 def save(model: Any, path: str | PathLike[str]) -> None:
-    """Write a fitted estimator or `FittedModel` to ``path``; an older file stays until it is whole.
+    """Write a fitted estimator or `FittedModel` to ``path``, replacing an older file atomically.
 
     Raises
     ------
     PluginError
-        A part's class is offered by no plugin, so that nobody could load it.
+        A part's class is in no plugin, so that it could not be loaded.
     ModelFileError
-        The folder does not exist, or what would be written could not be loaded again: a prepare
-        step or the estimator is of a class that is not on the list (a subclass, too), or holds
-        something that it may not.
+        The folder does not exist, or the file could not be loaded again: the class of a prepare
+        step or of the estimator is not on the allow-list (subclasses are not), or an attribute has
+        a value that files may not hold.
     """
     if not isinstance(model, FittedModel):
         model = FittedModel((), model)
@@ -156,11 +156,11 @@ def save(model: Any, path: str | PathLike[str]) -> None:
     except (NotPlainError, RecursionError) as error:
         raise ModelFileError(f"the model cannot be saved without pickle: {error}") from error
     try:
-        with any_error_as_archive_error():
+        with raise_archive_errors():
             _read(header, dict(arrays).pop)
     except ArchiveError as error:
         raise ModelFileError(
-            f"the model cannot be saved, for nobody could load it again: it {one_line(error)}"
+            f"the model cannot be saved, as it could not be loaded: it {printable_line(error)}"
         ) from error
     target = Path(path)
     if not target.parent.is_dir():
@@ -169,23 +169,23 @@ def save(model: Any, path: str | PathLike[str]) -> None:
 
 
 def load(path: str | PathLike[str]) -> Any:
-    """Read what `save` wrote: a `FittedModel`, or the estimator that was saved on its own.
+    """Read a file of `save`: a `FittedModel`, or an estimator that was saved without steps.
 
-    No code of the file is run, and no class is built that is not on the list of those that files
-    may hold. Who wrote the file decides all the same what the model answers.
+    No code of the file is run, and only classes on the allow-list are built. The file's author
+    still determines the model's predictions.
 
     Raises
     ------
     ModelFileError
         The file is missing, damaged, from a newer version, or no model.
     PluginError
-        A part's plugin is not installed here; the message says what the file claims of it.
+        A part's plugin is not installed; the message says what the file claims about it.
     """
     try:
-        with opened_archive(Path(path)) as archive:
+        with open_archive(Path(path)) as archive:
             return _read(archive.header, archive.take)
     except ArchiveError as error:
-        raise ModelFileError(f"{path} {one_line(error)}") from error
+        raise ModelFileError(f"{path} {printable_line(error)}") from error
     except UnknownNameError as error:
         raise PluginError(f"{path} cannot be loaded here: {error!s:.1000}") from error
     except FileNotFoundError:
@@ -232,7 +232,7 @@ def _read(header: Mapping[str, Any], take: Take) -> Any:
 
 
 def _transformed(row: NDArray[Any] | None, name: str, step: Any) -> NDArray[Any] | None:
-    """Return what a step makes of a row as wide as the one before it made; None: not known."""
+    """Return a trial row after a prepare step; None where its width is unknown."""
     width = getattr(step, "n_features_in_", 0) if row is None else row.shape[1]
     if width > _MOST_COLUMNS:
         raise ArchiveError(f"claims to be of samples of {width} columns")
@@ -251,14 +251,14 @@ def _transformed(row: NDArray[Any] | None, name: str, step: Any) -> NDArray[Any]
             warnings.simplefilter("ignore")
             row = np.asarray(prepared([(name, step)], row), dtype=np.float64)
         if row.ndim != 2 or len(row) != 1:
-            raise ValueError(f"it makes {shown(row)} of a sample")
+            raise ValueError(f"it turns a sample into {shown(row)}")
         return row
     except Exception as error:
         raise ArchiveError(f"has a prepare step '{name}' that cannot be used: {error}") from error
 
 
 def _checked_name(text: Any) -> str:
-    """Return a name that is shown to people as it stands in the file."""
+    """Return a name of the file that is safe to print."""
     if not (isinstance(text, str) and len(text) <= 200 and text.isprintable()):
         raise ArchiveError(f"names something by {shown(text)}, which is no name")
     return text
@@ -268,7 +268,7 @@ def _checked_name(text: Any) -> str:
 
 
 def take_state(estimator: Any, state: FittedState) -> None:
-    """Give an estimator the attributes that a fit left."""
+    """Set an estimator's attributes from the result of a fit."""
     for name, (place, _) in FITTED.items():
         if place:
             setattr(estimator, name.removesuffix("?"), attrgetter(place)(state))
@@ -293,8 +293,8 @@ def _write_estimator(
     cls = type(estimator)
     if _ESTIMATORS.get(cls.__name__) is not cls:
         raise ModelFileError(
-            f"a {cls.__module__}.{cls.__qualname__} cannot be saved, as no file could name it; "
-            f"save one of {', '.join(sorted(_ESTIMATORS))} itself"
+            f"a {cls.__module__}.{cls.__qualname__} cannot be saved: files hold only "
+            f"{', '.join(sorted(_ESTIMATORS))}, and no subclasses"
         )
     params = {
         name: to_plain(_plain_param(name, value), arrays, name)
@@ -302,13 +302,13 @@ def _write_estimator(
         if name not in _NOT_STORED
     }
     parts = {kind: _write_part(kind, getattr(estimator._parts, kind)) for kind in PARTS}
-    # What the estimator's own parameters fill in, a reader lets them fill again.
+    # Fields that the estimator's parameters set, as they do again on loading.
     filled = [name for name in _FILLING if getattr(estimator, name) is not None]
     parts["growth"]["filled"] = [*filled, *(f"base.{name}" for name in filled)]
     fitted = {
         name: to_plain(getattr(estimator, name), arrays, name, types)
         for name in (entry.removesuffix("?") for entry in FITTED)
-        if name in vars(estimator)  # labels_ of samples read in blocks are made when asked for
+        if name in vars(estimator)  # not labels_ of samples read in blocks, which are computed
     }
     labeller = estimator._answering
     return {
@@ -329,15 +329,15 @@ def _plain_param(name: str, value: Any) -> Any:
         return int(value) if isinstance(value, (int, np.integer)) else None
     if name == "stopping" and isinstance(value, (list, tuple)):
         return [_plain_param(name, rule) for rule in value]
-    is_built = name in LOOP and isinstance(value, (str, Mapping, Component))
-    return component_spec(LOOP[name], value) if is_built else value
+    is_built = name in TRAINING_PARTS and isinstance(value, (str, Mapping, Component))
+    return component_spec(KIND_OF[name], value) if is_built else value
 
 
 def _write_part(kind: str, part: Component) -> dict[str, Any]:
     if isinstance(part, FunctionMetric):
         raise PluginError(
-            f"metric={part!r} cannot be saved: no file can name it; write it as a plugin ('dbgsom "
-            "plugins new NAME'), which also is faster, and give its name as the metric"
+            f"metric={part!r} cannot be saved: files hold no functions; write it as a plugin "
+            "('dbgsom plugins new NAME'), which is also faster, and give its name as the metric"
         )
     identity = get_registry().identify(kind, part)
     for field, inner_kind in nested_fields(type(part)).items():  # raises when it has no name
@@ -365,16 +365,16 @@ def _write_map(som_map: SomMap, arrays: dict[str, NDArray[Any]]) -> dict[str, An
 
 
 def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
-    """Return a fitted estimator, which has answered a row of samples.
+    """Return a fitted estimator that passed a trial prediction.
 
-    Shapes are checked here, since compiled loops would read and write beside arrays that are too
-    short; what else does not fit together shows when the row is answered.
+    Shapes are checked first, as compiled loops do not check bounds; other inconsistencies show in
+    the trial prediction.
     """
     cls = _ESTIMATORS.get(stored["class"])
     if cls is None:
         raise ArchiveError(
-            f"holds an estimator that is not known here: {shown(stored['class'])}; "
-            "dbgsom_core.persistence.load knows all of this version"
+            f"holds an unknown estimator: {shown(stored['class'])}; "
+            "dbgsom_core.persistence.load reads all of this version"
         )
     som_map = _read_map(stored["map"], take)
     tree = Tree.of(som_map)
@@ -389,17 +389,17 @@ def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
             setattr(estimator, name, fitted[name])
     hits = estimator.leaf_hit_counts_
     if (hits < 0).any() or not all(map(len, tree.live(hits))):
-        raise ArchiveError("holds a map in which no neuron has won a sample")
+        raise ArchiveError("holds a map without a neuron that has samples")
     estimator.sizes_tried_ = ()
-    _take_map(estimator, som_map, tree, tuple(map(record_of, stored["history"])))
+    _take_map(estimator, som_map, tree, tuple(map(parse_record, stored["history"])))
     estimator._parts = estimator.check_parts(())
-    estimator._metric = restored(estimator._parts.metric, _read_state(stored, "metric", take))
+    estimator._metric = restore_metric(estimator._parts.metric, _read_state(stored, "metric", take))
     calls, features, columns = estimator._metric.abilities, sizes["F"], sizes["D"]
     _check_clusters(estimator._memory, tree.weights)
     estimator._density = Density.of(estimator._memory, tree.weights, calls)
     estimator._answering, shape = None, estimator.leaf_labels_.shape[1:]
     state = _read_state(stored, "labeller", take)
-    if state is not None:  # else its labeller answers neuron by neuron
+    if state is not None:  # otherwise the labeller labels neurons only
         estimator._answering = _fitted_labeller(estimator, state)
         shape = (sizes["C"],) if "C" in sizes else shape
     if features > _MOST_COLUMNS:
@@ -412,7 +412,7 @@ def _read_estimator(stored: Mapping[str, Any], take: Take, types: Types) -> Any:
             raise ArchiveError(f"holds prototypes of {columns} columns for samples of {features}")
         answers = (estimator._answering or estimator._predictor.labels)(LocalSamples(row, calls))
     if answers.shape != (1, *shape):
-        raise ArchiveError("holds what its labeller learnt of another map")
+        raise ArchiveError("holds a labeller's state of another map")
     return estimator
 
 
@@ -448,9 +448,9 @@ def _read_part(kind: str, part: Mapping[str, Any]) -> Component:
     except DbgsomError as error:
         near = did_you_mean(name, get_registry().names(kind))
         raise PluginError(
-            f"the model needs {kind} '{name}', which cannot be had here ({error}){near}; the file "
-            f"claims that it came with {distribution} {version}, and anyone can write that: know "
-            "where the file is from before you add what it names"
+            f"the model needs {kind} '{name}', which is not available ({error}){near}; the file "
+            f"claims that it is from {distribution} {version}, which may be a forgery: install it "
+            "only if you trust the source of the file"
         ) from error
     try:
         return parse(cls, params)
@@ -462,7 +462,7 @@ def _read_part(kind: str, part: Mapping[str, Any]) -> Component:
 def _fields(
     cls: type[Component], params: Mapping[str, Any], filled: Sequence[str]
 ) -> dict[str, Any]:
-    """Return the fields that a file may fill, without those that the estimator fills in."""
+    """Return a part's stored fields, without those that the estimator sets."""
     hidden = {*cls.of_this_machine, *filled}
     kept = {name: value for name, value in params.items() if name not in hidden}
     for field, kind in nested_fields(cls).items():
@@ -482,17 +482,16 @@ def _read_map(stored: Mapping[str, Any], take: Take) -> SomMap:
             raise ArchiveError(f"holds a map whose arrays do not fit each other: {name}{problem}")
     positions, parents, n = arrays["positions"], arrays["parents"], sizes["K"]
     if not (0 < n < _MOST_NEURONS and sizes["D"]):
-        raise ArchiveError(f"holds a map of {n} neurons and {sizes['D']} columns, which cannot be")
+        raise ArchiveError(f"holds a map of {n} neurons and {sizes['D']} columns: impossible sizes")
     ordered = (parents >= -1) & (parents < np.arange(n)) & (arrays["birth_epochs"] >= 0)
     if not ordered.all():
         raise ArchiveError("holds a map with births out of order")
-    # Connected maps are no wider than their number of neurons; those that a growth strategy took
-    # apart say so.
+    # Connected maps are at most as wide as their number of neurons; disconnected ones are marked.
     is_apart = stored.get("apart", False) is True
     low, high = positions.min(axis=0).tolist(), positions.max(axis=0).tolist()
     span = [b - a for a, b in zip(low, high, strict=True)]
     fits = sum(span) <= _WIDEST if is_apart else max(span) < n
-    unlinked = ArchiveError("holds a map with neurons that nothing links")
+    unlinked = ArchiveError("holds a map with neurons that are not linked")
     if not fits or max(map(abs, low + high)) > 2**31:
         raise unlinked
     som_map = SomMap.restored(**arrays, grid=Grid.of_plain(stored, positions))
@@ -517,11 +516,13 @@ def _fitted_labeller(
     states = MultiOutputLabeller.states(state, len(outputs)) if outputs else [state]
     for clusters, learnt in zip(outputs or [estimator._memory], states, strict=True):
         _check_clusters(clusters, prototypes)
-        fitted = FittedLabeller.over(labeller, clusters, prototypes, calls, classes, learnt)
-        if classes is not None:  # labellers count by codes in compiled loops
+        fitted = FittedLabeller.from_clusters(
+            labeller, clusters, prototypes, calls, classes, learnt
+        )
+        if classes is not None:  # compiled loops of labellers do not check codes
             codes, labels = fitted.values, clusters.labels[clusters.labelled]
             if codes.max() >= len(classes) or (classes[codes] != labels).any():
-                raise ArchiveError("holds summaries of classes that it does not know")
+                raise ArchiveError("holds summaries of unknown classes")
         parts.append(fitted)
     return MultiOutputLabeller(tuple(parts), len(parts) == 1) if outputs else parts[0]
 
@@ -529,7 +530,7 @@ def _fitted_labeller(
 def _check_clusters(clusters: MicroClusters, prototypes: NDArray[Any]) -> None:
     units = clusters.units
     if units is None or not ((units >= 0) & (units < len(prototypes))).all():
-        raise ArchiveError("holds summaries of leaves that there are not")
+        raise ArchiveError("holds summaries of leaves that do not exist")
     if clusters.X.shape[1] != prototypes.shape[1]:
         raise ArchiveError("holds summaries of other columns than its prototypes")
 
@@ -539,10 +540,10 @@ def _check_clusters(clusters: MicroClusters, prototypes: NDArray[Any]) -> None:
 
 @dataclass(frozen=True)
 class FittedModel:
-    """What a run leaves behind to be used: raw samples in, answers out.
+    """The model of a run: prepare steps and estimator, from raw samples to predictions.
 
-    Raw samples X are an array of features (n, D), or a table, a pandas DataFrame, where the model
-    knows the ``columns`` that it was trained on: they are found by name, see `Columns.samples`.
+    Raw samples X are an array of features (n, D), or a pandas DataFrame for a model with
+    ``columns``, which are found by name, see `Columns.samples`.
 
     Attributes
     ----------
@@ -550,7 +551,7 @@ class FittedModel:
     estimator : SomVQ, SomClassifier or SomRegressor
         Fitted on prepared samples.
     columns : Columns or None
-        Those of the table that the raw samples come from.
+        The columns of the raw samples' table.
     """
 
     steps: Sequence[tuple[str, Any]]
@@ -558,12 +559,12 @@ class FittedModel:
     columns: Columns | None = None
 
     def prepare(self, X: Any) -> Any:
-        """Return raw samples X (n, D) as the map takes them, an array or a table in blocks (n, D').
+        """Return prepared samples (n, D') of raw samples X (n, D), an array or a table in blocks.
 
         Raises
         ------
         DataError
-            X is a table that lacks columns, or holds cells that cannot be read, or are missing.
+            X is a table without some columns, or with unreadable or missing cells.
         """
         if self.columns is not None and hasattr(X, "iloc"):
             X = self.columns.samples(X)
@@ -574,7 +575,7 @@ class FittedModel:
                 X = np.asarray(X, dtype=np.float64)
             except (ValueError, TypeError) as error:
                 raise DataError(
-                    f"X holds what is no number ({error}): pass a DataFrame with the columns "
+                    f"X holds values that are no numbers ({error}): pass a DataFrame with columns "
                     f"{', '.join(self.columns.names[:5])}{', …' * (len(self.columns.names) > 5)}"
                 ) from error
         elif self.columns is None and not self.steps:  # the estimator knows its features
@@ -583,7 +584,7 @@ class FittedModel:
         return X if isinstance(X, BlockTable) else np.asarray(X)
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the answer for each raw sample of X (n, D), shape (n,)."""
+        """Return the predictions for raw samples X (n, D), shape (n,)."""
         return np.asarray(self.estimator.predict(self.prepare(X)))
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -591,7 +592,7 @@ class FittedModel:
         return np.asarray(self.estimator.predict_proba(self.prepare(X)))
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """Return raw samples X (n, D) by the prototypes (n, L), see `SomVQ.transform`."""
+        """Return coordinates (n, L) of raw samples X (n, D), see `SomVQ.transform`."""
         return np.asarray(self.estimator.transform(self.prepare(X)))
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -599,27 +600,27 @@ class FittedModel:
         return np.asarray(self.estimator.score_samples(self.prepare(X)))
 
     def answers(self, X: Any) -> Answers:
-        """Return all that the map says of raw samples X (n, D), see `SomVQ.answers`."""
+        """Return label, unit, novelty and more of raw samples X (n, D), see `SomVQ.answers`."""
         return self.estimator.answers(self.prepare(X))  # type: ignore[no-any-return]
 
     def explain(self, x: Any, names: Sequence[str] | None = None) -> Explanation:
-        """Return why the map answers to one raw sample (D,) as it does, see `SomVQ.explain`.
+        """Return an explanation of the prediction for one raw sample (D,), see `SomVQ.explain`.
 
-        ``names`` (D,) are those of features where the model has no ``columns``. Values are raw ones
-        where the steps can be undone, else those that the map sees.
+        ``names`` (D,) are feature names for a model without ``columns``. Values are raw ones where
+        the steps can be inverted, otherwise prepared ones.
         """
         called = self.names_prepared(names)
-        return explained(self.estimator, self.prepare(as_row(x)), called, self.undone)
+        return explain_sample(self.estimator, self.prepare(as_row(x)), called, self.undone)
 
     @property
     def fills_gaps(self) -> bool:
-        """Whether a step fills in missing values."""
+        """Whether a step imputes missing values."""
         return any(type(step).__name__.endswith("Imputer") for _, step in self.steps)
 
     def names_prepared(self, names: Sequence[str] | None = None) -> list[str] | None:
-        """Return what the columns of prepared samples are called; None where nobody knows.
+        """Return the column names of prepared samples, or None where they are unknown.
 
-        ``names`` are those of the raw features where the model has no ``columns`` that say it.
+        ``names`` are the raw feature names for a model without ``columns``.
         """
         raw = names if self.columns is None else self.columns.feature_names
         found = names_after(self.steps, raw)
@@ -627,14 +628,14 @@ class FittedModel:
         return found if known else None
 
     def undo(self, X: NDArray[Any]) -> NDArray[Any]:
-        """Return prepared samples X (n, D) as raw ones, where ``undone`` is not None."""
+        """Return the raw samples of prepared samples X (n, D), where ``undone`` is not None."""
         for _, step in reversed(self.steps):
             X = step.inverse_transform(X)
         return np.asarray(X)
 
     @property
     def undone(self) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
-        """`undo` where steps can be undone one by one, and the metric has no space of its own."""
+        """`undo` where steps are inverted column by column and the metric prepares nothing."""
         able = self.estimator._metric.abilities.prepare is None and all(
             isinstance(step, OneToOneFeatureMixin) and hasattr(step, "inverse_transform")
             for _, step in self.steps
@@ -646,7 +647,7 @@ class FittedModel:
     ) -> Html:
         """Return the map with raw samples X (n, D) as an interactive page, see `SomVQ.explore`.
 
-        Values are raw ones where the steps can be undone, else those that the map sees.
+        Values are raw ones where the steps can be inverted, otherwise prepared ones.
         """
         names = self.names_prepared() if names is None else names
         return explored_page(self, X, y, names, path, **options)
@@ -656,7 +657,7 @@ class FittedModel:
         return np.asarray(self.estimator.bmu(self.prepare(X), k))
 
     def bmu_path(self, X: Any) -> NDArray[np.int64]:
-        """Return the way of raw samples X (n, D) down the maps, see `SomVQ.bmu_path`."""
+        """Return the path of raw samples X (n, D) down the maps, see `SomVQ.bmu_path`."""
         return np.asarray(self.estimator.bmu_path(self.prepare(X)))
 
     def save(self, path: str | PathLike[str]) -> None:

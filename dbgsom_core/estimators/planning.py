@@ -1,4 +1,4 @@
-"""Fits to some of the samples: what a fit takes, how large its map should be, how sure it is."""
+"""Trial fits to subsamples: estimates of time and memory, choice of map size, stability."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from dbgsom_core.training.targets import Target
 
 PROBE_SECONDS = 3.0  # of training, without compilation
 PROBE_ROWS = 20_000
-SIZING = 4  # times one fit that spreading_factor: auto may take
-_BESIDE = 2.4  # times the data that a fit takes beside it, see tests/benchmarks
-_ROW_BYTES = 24  # that a fit keeps of a row that it does not hold: unit, bounds and label
+SIZING = 4  # cost of spreading_factor: auto, in fits
+_BESIDE = 2.4  # memory of a fit besides the data, in sizes of the data, see tests/benchmarks
+_ROW_BYTES = 24  # memory per row outside memory: unit, bounds and label
 
 
 class Probe(NamedTuple):
-    """The beginning of a training on ``rows``; ``whole``: on all rows, to its end."""
+    """A trial training on ``rows`` rows; ``whole``: on all rows, to its end."""
 
     rows: int
     whole: bool
@@ -49,21 +49,21 @@ class Probe(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a fit is expected to take.
+    """Expected time and memory of a fit.
 
     Attributes
     ----------
     rows, features : int
     probe : Probe
     most_neurons : int or None
-        That the map may have; None: no cap, or it has child maps.
+        Largest size of the map; None: no limit, or child maps.
     seconds, epoch_seconds : (float, float or None)
-        Of the whole fit and of a mean epoch: at least, as if the map stayed as large as at the
-        probe's end, and at most, as if it were as large as it may be from the start; None: unknown.
+        Of the whole fit and of a mean epoch: lower bound, for a map of the probe's final size, and
+        upper bound, for one of the largest size from the start; None: unknown.
     memory : int or None
-        Bytes of this process at its peak; None where the system does not tell.
+        Peak bytes of this process; None where the system does not report them.
     network : int or None
-        Bytes to and from each worker in an epoch of the largest map; None: no data is elsewhere.
+        Bytes to and from each worker in an epoch of the largest map; None: a local engine.
     """
 
     rows: int
@@ -79,7 +79,7 @@ class Plan:
         return "\n".join(f"{name:9} {words}" for name, words in self.lines())
 
     def lines(self, fits: str = "", left_out: str = "") -> list[tuple[str, str]]:
-        """Return it as pairs of a name and words; ``fits`` and ``left_out`` qualify the time."""
+        """Return pairs of name and text; ``fits`` and ``left_out`` are remarks on the time."""
         probe, last, most = self.probe, self.probe.history[-1], self.most_neurons
         basis = f"{last.epoch} of at most {last.epochs} epochs"
         if not probe.whole:
@@ -99,7 +99,7 @@ class Plan:
         return lines
 
 
-def plan_of(
+def estimate_fit(
     estimator: Any,
     X: Any,
     y: Any = None,
@@ -107,20 +107,20 @@ def plan_of(
     seed: int = 0,
     fits: int = 1,
 ) -> Plan:
-    """Return what ``fits`` fits of an estimator to X (n, D) are expected to take.
+    """Estimate time and memory of ``fits`` fits of an estimator to X (n, D).
 
-    It trains for about so many ``seconds``, in this process, and leaves the estimator as it was.
+    A copy of the estimator trains for about ``seconds`` in this process.
     """
     parts = estimator.parts(X)
-    engine, growing = parts.at_engine, parts.growing
+    engine, growing = parts.engine_abilities, parts.growing
     elsewhere = engine.session is not None
     params = estimator.get_params(deep=False) | {"checkpoint": None, "verbose": 0}
-    if elsewhere:  # no cluster is started for an estimate
+    if elsewhere:  # do not start a cluster for an estimate
         params["engine"] = "local"
     if estimator.spreading_factor == AUTO:
         params["spreading_factor"] = None
         fits *= SIZING
-    if isinstance(estimator.random_state, np.random.RandomState):  # it would go on
+    if isinstance(estimator.random_state, np.random.RandomState):  # do not advance it
         params["random_state"] = seed
     n, some, targets = _some_rows(X, y, np.random.default_rng(seed))
     rows, width = (int(size) for size in some.shape)
@@ -139,10 +139,10 @@ def plan_of(
         stopped = type(estimator)(**params | {"callbacks": [watch]}).fit(some, targets).stopped_by_
     probe, last = Probe(rows, rows == n and not stopped, history, took), history[-1]
     cap = None
-    if growing.base is None:  # else there are as many maps as there may be neurons
+    if growing.base is None:  # otherwise there is no limit, as neurons have child maps
         fixed = growing.max_neurons is None and growing.start_shape is not None
         cap = math.prod(growing.shape) if fixed else growing.cap(n)
-    # An epoch costs as much as samples times neurons.
+    # The cost of an epoch is proportional to samples times neurons.
     least, epochs = sum(took), last.epoch
     greatest: float | None = least
     if not probe.whole:
@@ -151,8 +151,8 @@ def plan_of(
         greatest = None if cap is None else least * max(1.0, cap / mean)
     network = None
     if elsewhere:
-        # Bytes of a neuron in an epoch: out go a prototype and less than 8 numbers, back come at
-        # most two sums and less than 8 numbers; of a class one each.
+        # Per neuron and epoch a prototype and at most 8 numbers are sent, at most two sums and 8
+        # numbers are received, and a number per class each way.
         classes = len(np.unique(np.asarray(targets, str))) if estimator._kind == "classifier" else 0
         network = (cap or last.neurons) * 8 * (3 * width + 16 + 2 * classes)
     bytes_of_all: float = _ROW_BYTES * n
@@ -172,7 +172,7 @@ def plan_of(
 
 
 def _peak_memory(more: int) -> int | None:
-    """Return how many bytes the process took at its peak, and so many more."""
+    """Return the peak bytes of the process plus ``more``, or None where they are unknown."""
     try:
         import resource
     except ImportError:  # Windows
@@ -183,7 +183,7 @@ def _peak_memory(more: int) -> int | None:
 
 def _some_rows(X: Any, y: Any, rng: np.random.Generator) -> tuple[int, Any, Any]:
     """Return the number of rows, and up to `PROBE_ROWS` of them with their targets."""
-    if hasattr(X, "partitions") and hasattr(X, "compute"):  # computed later, and not all for this
+    if hasattr(X, "partitions") and hasattr(X, "compute"):  # a lazy collection
         sizes = X.chunks[0] if hasattr(X, "chunks") else X.map_partitions(len).compute()
         if any(math.isnan(size) for size in sizes):
             raise ValueError("the chunk sizes of X are unknown: call X.compute_chunk_sizes()")
@@ -213,7 +213,7 @@ def _some_rows(X: Any, y: Any, rng: np.random.Generator) -> tuple[int, Any, Any]
 def _format_range(seconds: tuple[float, float | None]) -> str:
     least, most = seconds
     if most is None:
-        return f"at least about {format_seconds(least)}, more if the map goes on growing"
+        return f"at least about {format_seconds(least)}, more if the map continues to grow"
     if most < 1.5 * least:
         return f"about {format_seconds(most)}"
     return f"about {format_seconds(least)} to {format_seconds(most)}"
@@ -232,18 +232,18 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-TRIED = (0.2, 0.5, 0.75, 0.9)  # thresholds fall to a half and less each time
-_PARTS = 5  # of which one is held out
-_START, _STEP = 4, 8  # a quarter of the epochs for the first size, an eighth for each further one
-_PATIENCE = 2  # so many sizes in a row with a larger loss end the search
-_LEAST = 20  # samples with a target, or nothing is tried
+TRIED = (0.2, 0.5, 0.75, 0.9)  # each growing threshold is at most half of the last
+_PARTS = 5  # one fifth is held out
+_START, _STEP = 4, 8  # a quarter of the epochs for the first size, an eighth for each further size
+_PATIENCE = 2  # sizes in a row with a larger loss that end the search
+_LEAST = 20  # samples with a target, at least
 
 
 class SizeTried(NamedTuple):
-    """What a spreading factor led to.
+    """The result of a spreading factor.
 
-    ``loss`` is the mean over the samples that were held out, ``excess`` what it is above the least
-    of all sizes, and ``error`` the standard error of this difference.
+    ``loss`` is the mean over held-out samples, ``excess`` its difference from the smallest loss,
+    and ``error`` the standard error of this difference.
     """
 
     spreading_factor: float
@@ -254,7 +254,7 @@ class SizeTried(NamedTuple):
 
 
 class SizesTried(tuple[SizeTried, ...]):
-    """The sizes that ``"auto"`` tried, in their order; printed as a table."""
+    """The sizes tried by ``"auto"``, in order; printed as a table."""
 
     @property
     def chosen(self) -> SizeTried | None:
@@ -274,21 +274,25 @@ class SizesTried(tuple[SizeTried, ...]):
 
 
 def choose_size(
-    estimator: Any, parts: Parts, X: Any, target: Target | None, weights: NDArray[np.float64] | None
+    estimator: Any,
+    parts: Parts,
+    X: Any,
+    target: Target | None,
+    weights: NDArray[np.float64] | None,
 ) -> tuple[SizesTried, Parts]:
     """Return the sizes tried on training samples, and the components of the best size.
 
-    One map grows from size to size, until two in a row have a larger loss on a fifth of the
-    samples than the best. The first whose loss is within one standard error of the least is chosen
-    (Breiman et al. 1984, 3.4.3, with the error of the difference). Of too few samples the
-    strategy's default stays.
+    One map grows from size to size, until two in a row have a larger loss than the best on the held
+    out fifth of the samples. The first whose loss is within one standard error of the smallest is
+    chosen (Breiman et al. 1984, 3.4.3, with the error of the difference). With too few samples the
+    strategy's default is used.
     """
 
     def of_size(factor: float | None) -> Parts:
         params = {**estimator.get_params(deep=False), "spreading_factor": factor}
         return replace(parts, growth=build_growth(params))
 
-    # The held out fifth is of each class alike, drawn without a look at the samples.
+    # The held-out fifth is random, stratified by class.
     order = np.random.default_rng(0).permutation(X.shape[0])
     known: Any = len(order)
     if target is not None and target.codes is not None:
@@ -321,7 +325,7 @@ def choose_size(
         means.append(float(np.average(losses[-1][known], weights=over[known])))
         if np.argmin(means) < len(means) - _PATIENCE:
             break
-    # By how much the means are above the least, and the standard errors of these differences.
+    # Excess of the means over the smallest, and the standard errors of these differences.
     shares = over[known] / over[known].sum()
     differences = np.array(losses)[:, known]
     differences = differences - differences[np.argmin(differences @ shares)]
@@ -338,7 +342,7 @@ def choose_size(
 
 
 def describe_sizes(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[str, ...]:
-    """Return a sentence on what was tried and chosen; none where nothing was."""
+    """Return a sentence on the sizes tried and chosen, or none."""
     if not tried:
         return ()
     sizes = ", ".join(f"{one.spreading_factor:g}: {one.loss:.4g}" for one in tried)
@@ -349,7 +353,7 @@ def describe_sizes(tried: tuple[SizeTried, ...], chosen: float | None) -> tuple[
 
 
 def _losses(estimator: Any, X: Any, target: Target | None) -> NDArray[np.float64]:
-    # Of each sample, (n,); nan where nothing is known of its target.
+    # The loss of each sample, (n,); nan where its target is unknown.
     if estimator._kind == "vq":
         return np.asarray(estimator.evaluate(X).combined_errors)
     assert target is not None
@@ -378,7 +382,7 @@ _MEASURES = ("quantization_error", "topographic_error")
 _OF_ANSWERS = {"classifier": ("accuracy",), "regressor": ("r2",), "vq": ()}
 
 
-def stability_of(
+def compute_stability(
     estimator: Any,
     X: Any,
     y: Any,
@@ -390,9 +394,9 @@ def stability_of(
     n_jobs: int | None,
     callback: Callable[[EpochRecord], None] | None = None,
 ) -> Stability:
-    """Return what `FittedMap.stability` is described to return.
+    """Compute `FittedMap.stability`.
 
-    ``callback`` is called after each epoch of each refit, and ends them all by raising.
+    ``callback`` is called after each epoch of each refit; an exception of it ends all refits.
     """
     from scipy.stats import rankdata  # slow to import
 
@@ -420,7 +424,7 @@ def stability_of(
     )
     if template.spreading_factor == AUTO:  # all of one size
         template.spreading_factor = estimator.spreading_factor_
-    if is_vertical(estimator._parts):  # child maps mute warnings, which is not for threads
+    if is_vertical(estimator._parts):  # warnings filters for child maps are not thread-safe
         workers = 1
     if workers > 1 and "engine__threads" in template.get_params():
         template.set_params(engine__threads=1)
@@ -444,9 +448,9 @@ def stability_of(
         return some, None if y is None else _safe_indexing(y, rows)
 
     def refit(rows: NDArray[np.int64]) -> tuple[Any, ...]:
-        # Of a clone fitted to some rows, beside the map on all of them: its size, shares of pairs
-        # that are neighbours there (K, K), of any two samples that are, agreement (K,), measures,
-        # and ranks of distances on the grid.
+        # Fit a clone to some rows and compare it with the map: return its size, by pair of neurons
+        # (K, K) the share of their samples' pairs that are neighbours in it, this share of all
+        # pairs, agreement of labels (K,), measures, and ranks of distances on the grid.
         other = clone(template)
         other.fit(*of_rows(rows))
         hops, others = other.som_map_.hops, other.bmu(X)
@@ -463,7 +467,7 @@ def stability_of(
                 mine, theirs = (np.unique(of, return_inverse=True)[1] for of in (labels, found))
                 together = np.zeros((mine.max() + 1, theirs.max() + 1))
                 np.add.at(together, (mine, theirs), 1.0)
-                agrees = matched(together)[mine] == theirs
+                agrees = match_clusters(together)[mine] == theirs
             unknown = np.full(n_neurons, np.nan)
             agreeing = np.bincount(units, agrees, n_neurons)
             agreement = np.divide(agreeing, hits, out=unknown, where=hits > 0)
@@ -486,7 +490,7 @@ def stability_of(
     try:
         with warnings.catch_warnings(), one_blas_thread():
             warnings.simplefilter("ignore")  # the fit of the map itself has warned
-            refits = list(pool.map(refit, parts(strata, n, share, random_state)))
+            refits = list(pool.map(refit, subsamples(strata, n, share, random_state)))
     finally:
         pool.shutdown(cancel_futures=True)
     sizes, near, chances, agreements, measured, ranks = zip(*refits, strict=True)
@@ -514,13 +518,12 @@ def stability_of(
     )
 
 
-def parts(
+def subsamples(
     strata: NDArray[np.int64], n: int, share: float, seed: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of ``n`` parts that hold a share of each stratum (m,), at least one row.
+    """Yield the rows of ``n`` subsamples of a share of each stratum (m,), at least one row.
 
-    Of a share of one half, two parts in turn are halves that share no row but those of strata of
-    one.
+    With a share of one half each two in turn are disjoint, except for strata of one row.
     """
     random = np.random.default_rng(seed)
     groups = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
@@ -539,9 +542,9 @@ def parts(
 def interval(values: Sequence[float], share: float, level: float) -> Interval:
     """Return the mean of a number over refits to a share of the samples, and its interval.
 
-    The standard error of the number is √(s/(1 - s)) times its standard deviation over the refits,
-    as for the jackknife that leaves out a share 1 - s (Shao & Wu 1989); the ends are Student's t of
-    so many refits away. The mean itself where there is but one.
+    The standard error is √(s/(1 - s)) times the standard deviation over the refits, as for the
+    jackknife that leaves out a share 1 - s (Shao & Wu 1989); the interval is by Student's t. There
+    is no interval for one refit.
     """
     from scipy.special import stdtrit  # slow to import
 
@@ -556,8 +559,8 @@ def interval(values: Sequence[float], share: float, level: float) -> Interval:
     return Interval(mean, mean - reach, mean + reach)
 
 
-def matched(together: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return for each of C clusters the one of C' others that it is matched to, -1 for none."""
+def match_clusters(together: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the best one-to-one match of C clusters among C' others, -1 for none."""
     from scipy.optimize import linear_sum_assignment  # slow to import
 
     partner = np.full(len(together), -1, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Samples as an estimator takes them, which of them train, and steps that prepare them."""
+"""Validation of samples and weights, held-out samples, and prepare steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dbgsom_core.interfaces.stopping import StoppingAbilities
 
 Mask = NDArray[np.bool_]  # (n,)
 LEAST_SAMPLES = 4
-_BLOCK_BYTES = 1 << 20  # of a table that are checked together
+_BLOCK_BYTES = 1 << 20  # bytes of a table to check at a time
 _DTYPES = [np.float64, np.float32]
 
 
@@ -40,18 +40,18 @@ def check_samples(
 ) -> Any:
     """Return X (n, D) as float32 or float64: a C-ordered array, or CSR with sorted columns.
 
-    Or as a table, where the engine's ``opened`` says that it reads X in blocks. ``handles`` says
-    whether the metric takes ``"missing"`` values and ``"sparse"`` samples.
+    Or a table, where the engine's ``opened`` returns one to read X in blocks. ``handles`` names the
+    metric's capabilities, ``"missing"`` values and ``"sparse"`` samples.
     """
     table = None if opened is None else opened(X)
     if table is not None:
         if len(table) < least:
             raise ValueError(f"X has {len(table)} samples, while a minimum of {least} is required")
-        bad = table.finite_or_where(block_rows(table, _BLOCK_BYTES))
+        bad = table.first_non_finite(block_rows(table, _BLOCK_BYTES))
         if bad is not None:
             raise ValueError(
                 f"X holds a value that is missing or infinite, in row {bad[0]}, column {bad[1]} "
-                "(from 0), and where data is read in blocks it must be complete: fill or leave out "
+                "(from 0), which data that is read in blocks must not have: fill or leave out "
                 "such rows"
             )
         named = table
@@ -69,7 +69,7 @@ def check_samples(
             for check in (_check_feature_names, _check_n_features):
                 check(estimator, plain, reset=reset)
             return plain
-    if np.ma.is_masked(X):  # scikit-learn would take what is behind the mask
+    if np.ma.is_masked(X):  # scikit-learn would ignore the mask
         raise ValueError("X holds masked values: X.filled(numpy.nan) makes them missing ones")
     may_miss = "missing" in handles
     X = validate_data(
@@ -86,17 +86,17 @@ def check_samples(
         if np.isnan(X.data).any():
             raise ValueError("sparse X holds nan: missing values are taken in dense X only")
         if not X.has_canonical_format:
-            X = X.copy()  # the caller's matrix stays as it is
+            X = X.copy()  # do not change the caller's matrix
             X.sum_duplicates()
         return X
     if may_miss and len(empty := np.flatnonzero(np.isnan(X).all(axis=1))):
         rows = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
-        raise ValueError(f"nothing is observed in row {rows} of X: leave such samples out")
+        raise ValueError(f"all values are missing in row {rows} of X: leave such samples out")
     return np.asarray(X)
 
 
 def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64] | None:
-    """Return the weights of samples that train, (n,) as float64; None where none were given."""
+    """Return the sample weights (n,) as float64, or None without weights."""
     weights = weights_of(X, sample_weight)
     positive = least if weights is None else int(np.count_nonzero(weights))
     if positive < least:
@@ -117,22 +117,22 @@ def weights_of(X: Any, sample_weight: Any) -> NDArray[np.float64] | None:
 
 
 def is_integer(value: Any) -> bool:
-    """Return whether a value is a whole number of Python or numpy; True and False are none."""
+    """Return whether a value is an integer of Python or numpy, and no bool."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a number of Python or numpy; True and False are none."""
+    """Return whether a value is a number of Python or numpy, and no bool."""
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
 
 
 def held_out(
     n: int, share: float | None, rules: Sequence[Any], least: int
 ) -> tuple[Mask | None, Mask | None]:
-    """Return which of n samples do not train: for calibration, and for stopping rules; None: none.
+    """Return masks of held-out samples among n, for calibration and for stopping rules, or None.
 
-    They are drawn by lot, the same each time: a ``share`` of all, and what rules want of the
-    others. ``least`` samples are left to train.
+    They are random with a fixed seed: a ``share`` of all, and the rules' share of the others. At
+    least ``least`` samples are left for training.
     """
     wanted = max((StoppingAbilities.of(rule).validation for rule in rules), default=0.0)
     masks: list[Mask | None] = []
@@ -141,7 +141,7 @@ def held_out(
         free = n if taken is None else n - int(np.count_nonzero(taken))
         count = min(round(part * free), free - least)
         masks.append(None)
-        if count >= 1:  # else numbers of all samples would take more than their training keeps
+        if count >= 1:  # otherwise save the memory of row numbers
             rows = np.arange(n) if taken is None else np.flatnonzero(~taken)
             masks[seed] = held = np.zeros(n, dtype=bool)
             held[np.random.default_rng(seed).permutation(rows)[:count]] = True
@@ -149,8 +149,7 @@ def held_out(
 
 
 def _in_single(X: Any) -> Any:
-    # Columns that are float32 in pyarrow, or nullable in pandas, stay it in numpy; scikit-learn
-    # makes float64 of them.
+    # Keep float32 of pyarrow or nullable pandas columns, of which scikit-learn makes float64.
     if type(X).__module__.startswith("pyarrow") and hasattr(X, "to_pandas"):
         single = [str(kind) == "float" for kind in X.schema.types]
         return X.to_pandas() if single and all(single) else X
@@ -161,14 +160,14 @@ def _in_single(X: Any) -> Any:
 
 
 class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Scale each column to 0..1 by (x - min)/(max - min), computed as written.
+    """Scale each column to 0..1 by (x - min)/(max - min), rounded as this formula.
 
     A constant column becomes 0, with one warning for all of them; a missing value stays missing.
 
     Attributes
     ----------
     minimum_, range_ : float arrays (D,)
-        Column minima and ranges of the data that `fit` saw.
+        Column minima and ranges of the training data.
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -179,7 +178,7 @@ class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """Return X (n, D) scaled; values outside the learnt limits leave 0..1."""
+        """Return X (n, D) scaled; values outside the training range are outside 0..1."""
         check_is_fitted(self)
         X = self._validated(X, reset=False)
         scaled = X - self.minimum_
@@ -203,15 +202,15 @@ class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-# Of these a row depends on itself alone, to the bit, once they have learnt.
+# Fitted scalers that transform each row independently, to the bit.
 IN_BLOCKS = (RangeScaler, StandardScaler, MinMaxScaler, MaxAbsScaler)
 
 
 def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:
-    """Return samples X (n, D) as fitted steps make them, those of a table when they are read.
+    """Apply fitted steps to samples X (n, D); scalers transform a table in blocks on reading.
 
-    Steps other than scalers need a table in memory. X stays as it is, also where a step is to work
-    in place (``copy=False``).
+    Other steps need a table in memory. X is not changed, also by steps that work in place
+    (``copy=False``).
     """
     for _, step in steps:
         if isinstance(X, BlockTable) and type(step) in IN_BLOCKS:
@@ -223,13 +222,13 @@ def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:
 
 
 def names_after(steps: Iterable[tuple[str, Any]], names: Iterable[str] | None) -> list[str] | None:
-    """Return what columns called ``names`` are called after some fitted steps; None: not known."""
+    """Return the column names after fitted steps, from ``names`` before; None: unknown."""
     found = None if names is None else list(map(str, names))
     for _, step in steps:
         if isinstance(step, OneToOneFeatureMixin):
             continue
         try:
             found = list(map(str, step.get_feature_names_out(found)))
-        except Exception:  # others' classes may raise anything, and have no such method
+        except Exception:  # third-party classes may lack the method or raise anything
             return None
     return found

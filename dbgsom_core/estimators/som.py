@@ -1,4 +1,4 @@
-"""Growing maps whose neurons stand for clusters, or answer with a class or a number."""
+"""The estimators: clustering, classification and regression with growing maps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dbgsom_core.estimators.model_file import storable
 from dbgsom_core.estimators.samples import Mask, is_number
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.targets import Target, class_labels, labelled
+from dbgsom_core.training.targets import Target, encode_classes, mark_labelled
 
 
 @storable
@@ -76,36 +76,36 @@ class SomVQ(ClusterMixin, GrowingMap):
         Let `fit` go on from the map of the last `fit`, at the kernel's final width and in the same
         metric.
     random_state : int, RandomState or None
-        Used by an ``init`` that draws, such as ``"random"`` and ``"sample"``; nothing else is drawn
-        by lot.
+        For a random ``init``, such as ``"random"`` and ``"sample"``; nothing else in training is
+        random.
     engine : str, mapping or Engine
-        How one pass over the data runs: ``"local"``, or with ``threads`` and ``chunk_rows``, which
-        change no bit of the result, and ``working_memory`` in MiB for what makes it fast.
+        How passes over the data run: ``"local"``, or with ``threads`` and ``chunk_rows``, which
+        change no bit of the result, and ``working_memory`` in MiB for faster searches.
     callbacks : list of callables or observers, optional
-        Each callable hears every `EpochRecord`; an object may have ``dbgsom_epoch_finished``. One
-        that returns ``dbgsom_core.api.STOP`` ends the training; ``epoch.som_map`` is then the map.
+        Each is called with every `EpochRecord`, an object by its ``dbgsom_epoch_finished``. To
+        return ``dbgsom_core.api.STOP`` ends the training; ``epoch.som_map`` is the map so far.
     verbose : int
         1: a progress bar on a terminal and in notebooks, else about ten lines, and one every five
         seconds; 2: a line for each epoch.
     contamination : float in (0, 0.5]
-        The level of ``offset_``: what share of samples like those of the training it calls
-        outliers, at most.
+        The level of ``offset_``: the largest share of samples like the training's that count as
+        outliers.
     checkpoint : path, optional
-        Of a file in which training is noted each second, or twentieth of it, for one fit at a time.
-        A fit of the same data and parameters that finds it goes on from there to the same bits;
-        callbacks hear the epochs that are left. A fit that has ended removes it. What was noted of
-        other data, parameters or versions is refused with `CheckpointError`.
+        A file to which the training is saved each second, or twentieth of it, for one fit at a
+        time. A fit of the same data and parameters resumes from it to the same bits; callbacks are
+        called for the remaining epochs. It is removed at the end of the fit. A file of other data,
+        parameters or versions raises `CheckpointError`.
     calibration : float in (0, 1), optional
-        The share of the samples that training does not see, drawn by lot: `novelty_pvalue` and
-        ``offset_`` then hold for new samples in any number. ``hit_counts_`` leave them out;
-        ``labels_`` do not.
+        The share of the samples that is held out at random for calibration: `novelty_pvalue` and
+        ``offset_`` are then valid for new samples. They count in ``labels_``, not in
+        ``hit_counts_``.
     schedule : str, mapping or component, optional
-        How the kernel's width goes from ``start`` to ``end``: ``"linear"``, ``"exponential"``,
-        ``"constant"``, ``"cyclic"``; None: as the kernel's ``decay`` says.
+        Schedule of the kernel's width from ``start`` to ``end``: ``"linear"``, ``"exponential"``,
+        ``"constant"``, ``"cyclic"``; None: the kernel's ``decay``.
     stopping : str, mapping, component, list of these, or None
-        What ends the training early, beside ``tol``: ``"converged"``, ``"patience"``,
+        Rules that end the training early, besides ``tol``: ``"converged"``, ``"patience"``,
         ``"time_limit"``, ``"epoch_limit"``. ``"patience"`` holds samples out, as ``calibration``
-        does, asks any measure, ``"accuracy"`` say, and with ``keep_best`` keeps the best map.
+        does, for any measure, as ``"accuracy"``, and with ``keep_best`` keeps the best map.
 
     Attributes
     ----------
@@ -123,19 +123,19 @@ class SomVQ(ClusterMixin, GrowingMap):
     growth_events_ : list of (epoch, parent, position)
         Every birth, in order: ``parent`` is a row of ``weights_``, ``position`` a grid cell.
     history_ : tuple of EpochRecord
-        What each epoch did.
+        Records of the epochs.
     som_map_ : SomMap
-        ``som_map_.children`` holds the child maps of hierarchical growth. What is said of neurons
-        here is about the first map; ``labels_``, ``quantization_error_``, `predict` and `transform`
-        are about the leaves, the neurons without a child map.
+        ``som_map_.children`` holds the child maps of hierarchical growth. Attributes of neurons are
+        of the first map; ``labels_``, ``quantization_error_``, `predict` and `transform` are of the
+        leaves, the neurons without a child map.
     leaf_weights_, leaf_paths_, leaf_labels_, leaf_hit_counts_ : arrays (L, …)
-        Prototypes of the leaves, the rows of the neurons that lead to them (L, depth), their
-        labels, and the training samples that ended there.
+        Prototypes of the leaves, the rows of the neurons on the path to them (L, depth), their
+        labels, and their numbers of training samples.
     hit_counts_, errors_ : int and float64 arrays (K,)
-        Training samples won, and the sum of their distances in the metric's units; with sample
-        weights both are weighted sums, in float64.
+        Number of training samples by BMU, and the sum of their distances in the metric's units;
+        with sample weights both are weighted sums, in float64.
     cluster_centers_ : float array (C, D)
-        The centre of each cluster in ``labels_``; computed when read, as the next three.
+        The centre of each cluster in ``labels_``; computed on access, as the next three.
     average_distances_, densities_ : float64 arrays (K,)
         Mean distance of each prototype to its linked neighbours (the height of the U-matrix), and
         hits over that distance.
@@ -144,28 +144,28 @@ class SomVQ(ClusterMixin, GrowingMap):
     spreading_factor_ : float or None
         The growth strategy's: given, chosen by ``"auto"``, or its default; None where it has none.
     sizes_tried_ : SizesTried, a tuple of SizeTried
-        What ``"auto"`` tried: spreading factor, neurons, loss, its excess over the least one and
-        the standard error of that; printed as a table. Empty without ``"auto"`` and once loaded.
+        The sizes tried by ``"auto"``: spreading factor, neurons, loss, its excess over the smallest
+        and its standard error; printed as a table. Empty without ``"auto"`` and after loading.
     growing_threshold_ : float
-        The sum of distances at which the growth strategy wants new neurons; nan where it has none.
+        The sum of distances from which the growth strategy adds neurons; nan where it has none.
     quantization_error_ : float
         Mean distance of the training samples to their best-matching units, in the metric's units.
     topographic_error_ : float
         The share of the training samples whose two nearest neurons are not linked.
     offset_ : float
         The novelty score below which a sample is an outlier, see `score_samples` and
-        `novelty_pvalue`; -inf where too few samples are known to say so at this level.
+        `novelty_pvalue`; -inf with too few calibration samples for this level.
     n_iter_ : int
-        How many epochs ran.
+        Number of epochs.
     kept_epoch_ : int
-        The epoch whose map it is: ``n_iter_``, unless a stopping rule keeps the best.
+        The epoch of the final map: ``n_iter_``, unless a stopping rule keeps the best.
     stopped_by_ : str
-        The stopping rule that ended the training, or "a callback"; empty: none did.
+        The stopping rule that ended the training, or "a callback"; empty: none.
     converged_ : bool
-        Whether the map came to rest: the prototypes stood still, see ``tol``, or the mean
-        quantization error of the last four epochs at the final width no longer changed, by less
-        than 2 % from the first to the last two. `fit` warns with `ConvergenceWarning` where it did
-        not; without fine-tuning (``growth="fixed"``) it stays False without a warning.
+        Whether training converged: steps of prototypes fell below ``tol``, or the mean quantization
+        errors of the last two epochs at the final width and of the two before differ by less than
+        2 %. If not, `fit` warns with `ConvergenceWarning`; without fine-tuning
+        (``growth="fixed"``) it is always False, without a warning.
     n_features_in_ : int
     feature_names_in_ : array of str (D,)
         Only when X was a table with text as column names.
@@ -178,15 +178,15 @@ class SomVQ(ClusterMixin, GrowingMap):
 
     @property
     def cluster_centers_(self) -> NDArray[np.floating[Any]]:
-        """Centres of the clusters that ``labels_`` and `predict` number, in the metric's space.
+        """Centres of the clusters in ``labels_`` and `predict`, in the metric's space.
 
-        Where each neuron is a cluster of its own, as by default, these are the prototypes of the
-        leaves that won a training sample: ``cluster_centers_[predict(X)]`` quantizes X, as with
-        `sklearn.cluster.KMeans`. Where the labeller groups them, a centre is the mean of its
-        neurons' prototypes weighted by their hits. The columns of `transform` are all leaves
-        instead, rows of ``leaf_weights_``, whether or not they won a sample.
+        Where each neuron is a cluster, as by default, these are the prototypes of the leaves with
+        training samples: ``cluster_centers_[predict(X)]`` quantizes X, as with
+        `sklearn.cluster.KMeans`. Where the labeller groups neurons, a centre is the mean of their
+        prototypes weighted by their hits. The columns of `transform` are all leaves instead, rows
+        of ``leaf_weights_``, also those without samples.
 
-        Shape (C, D), one row for each distinct label in ascending order; computed when asked for.
+        Shape (C, D), one row for each distinct label in ascending order; computed on access.
         """
         check_is_fitted(self)
         won = self.leaf_hit_counts_ > 0
@@ -214,7 +214,7 @@ class SomVQ(ClusterMixin, GrowingMap):
 @storable
 @dataclass(kw_only=True, eq=False, repr=False)
 class SomClassifier(ClassifierMixin, GrowingMap):
-    """Growing self-organizing map whose neurons answer with a class.
+    """Growing self-organizing map for classification.
 
     The map itself is trained on X alone (unless growth uses ``threshold: entropy``); the labeller
     then gives each neuron a class. Parameters and attributes are those of `SomVQ`, and:
@@ -222,16 +222,16 @@ class SomClassifier(ClassifierMixin, GrowingMap):
     Parameters
     ----------
     unlabelled : "auto", None or label
-        Which entries of y say that a sample has no class; None, nan and pandas.NA always do.
-        ``"auto"``: -1, too, where it stands beside at least two other labels, all of them integers
-        of at least 0 (a warning says so). None: no label.
+        Label of samples without a class, besides None, nan and pandas.NA. ``"auto"``: -1, with a
+        warning, where all other labels are integers of at least 0, and at least two. None: no
+        label.
 
     Attributes
     ----------
     classes_ : array (C,)
         The sorted class labels.
     labels_ : array (n,)
-        The class of the neuron that won each training sample.
+        The class of each training sample's neuron.
     """
 
     _kind: ClassVar[str] = "classifier"
@@ -244,29 +244,29 @@ class SomClassifier(ClassifierMixin, GrowingMap):
     def partial_fit(  # type: ignore[override] # classes come third, as in scikit-learn
         self, X: Any, y: Any = None, classes: Any = None, sample_weight: Any = None
     ) -> Self:
-        """Go on training with further samples, see `SomVQ.partial_fit`.
+        """Continue training with further samples, see `SomVQ.partial_fit`.
 
-        ``classes`` (C,) names classes that have not been seen yet; without it those of later calls
-        are added when they come.
+        ``classes`` (C,) are all classes, also of later calls; without it later classes are added
+        when they occur.
         """
         known = hasattr(self, "som_map_")
-        return self._train(X, y, sample_weight, goes_on=known, classes=classes)
+        return self._train(X, y, sample_weight, continues=known, classes=classes)
 
-    def _target(self, parts: Parts, X: Any, y: Any, goes_on: bool, classes: Any) -> Target | None:
-        learned = self.classes_ if goes_on else None if classes is None else np.unique(classes)
-        target = class_labels(X, y, self.unlabelled, learned)
+    def _target(self, parts: Parts, X: Any, y: Any, continues: bool, classes: Any) -> Target | None:
+        learned = self.classes_ if continues else None if classes is None else np.unique(classes)
+        target = encode_classes(X, y, self.unlabelled, learned)
         if classes is not None:
             target = target.with_classes(classes)
-        return target.with_classes(self.classes_) if goes_on else target
+        return target.with_classes(self.classes_) if continues else target
 
     def _take_target(
-        self, X: Any, target: Target | None, everything: Target | None, calibration: Mask | None
+        self, X: Any, target: Target | None, all_targets: Target | None, calibration: Mask | None
     ) -> None:
-        assert everything is not None
-        self.classes_ = everything.classes
+        assert all_targets is not None
+        self.classes_ = all_targets.classes
 
     def evaluate(self, X: Any, y: Any = None, predictions: Any = None, seed: int = 0) -> Evaluation:
-        """Lay the map beside samples X (n, D): what measures and figures look at."""
+        """Return the evaluation of the map on samples X (n, D), for measures and figures."""
         evaluation = replace(
             super().evaluate(X, y, predictions, seed),
             classes=self.classes_,
@@ -274,11 +274,11 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         )
         if y is None:
             return evaluation
-        return replace(evaluation, labelled=labelled(y, self.unlabelled, self.classes_))
+        return replace(evaluation, labelled=mark_labelled(y, self.unlabelled, self.classes_))
 
     @by_rows
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Return class probabilities (n, C); `predict` names the most probable class.
+        """Return class probabilities (n, C); `predict` returns the most probable class.
 
         With labeller ``"kernel_vote"`` they are those of the classes around each sample, with
         ``"majority"`` the shares among the samples of the nearest neuron.
@@ -287,9 +287,9 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         return self._predictor.probabilities(data)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the share of the samples X (n, D) of which `predict` knows the class, y (n,).
+        """Return the accuracy of `predict` on samples X (n, D) with classes y (n,).
 
-        ``sample_weight`` (n,) weighs them. A lazy collection is computed once.
+        ``sample_weight`` is (n,). A lazy collection is computed once.
         """
         from sklearn.metrics import accuracy_score  # slow to import
 
@@ -300,20 +300,20 @@ class SomClassifier(ClassifierMixin, GrowingMap):
 @storable
 @dataclass(kw_only=True, eq=False, repr=False)
 class SomRegressor(RegressorMixin, GrowingMap):
-    """Growing self-organizing map whose neurons answer with a number.
+    """Growing self-organizing map for regression.
 
     The map is trained on X alone; then linear models around the neurons are fitted to the targets,
-    and a sample is answered by those of the nearest neurons (labeller ``"local_linear"``). With
-    labeller ``"mean"`` each neuron answers with the mean target of the samples that it won, and one
-    without samples with its nearest live neuron's. Parameters and attributes are those of `SomVQ`;
-    ``score`` is the coefficient of determination R².
+    and those of the nearest neurons predict (labeller ``"local_linear"``). With labeller ``"mean"``
+    each neuron predicts the mean target of its samples, and a neuron without samples that of the
+    nearest neuron with samples. Parameters and attributes are those of `SomVQ`; ``score`` is the
+    coefficient of determination R².
 
     Attributes
     ----------
     labels_ : float64 array (n,) or (n, T), (n, Q) of a labeller with Q columns
-        The answer of the neuron that won each training sample.
+        The prediction of each training sample's neuron.
     neuron_labels_ : float64 array (K,) or (K, T)
-        The answer of each neuron.
+        The prediction of each neuron.
     """
 
     _kind: ClassVar[str] = "regressor"
@@ -321,7 +321,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
 
     labeller: Any = "local_linear"
 
-    def _target(self, parts: Parts, X: Any, y: Any, goes_on: bool, classes: Any) -> Target | None:
+    def _target(self, parts: Parts, X: Any, y: Any, continues: bool, classes: Any) -> Target | None:
         values = np.asarray(y)
         texts = values.dtype == object and any(isinstance(one, str) for one in values.ravel())
         if values.dtype.kind in "US" or texts:  # even if they look like numbers
@@ -337,19 +337,19 @@ class SomRegressor(RegressorMixin, GrowingMap):
         lacking = np.flatnonzero(np.isnan(np.reshape(y, (len(y), -1))).all(axis=0))
         if len(lacking):
             which = f"target {lacking[0]} of y" if y.ndim == 2 else "y"
-            raise ValueError(f"{which} is not known of any sample: it is nan everywhere")
+            raise ValueError(f"{which} is nan for all samples: give at least one value")
         target = Target(y)
-        if goes_on and (target.outputs is not None or self._outputs):
+        if continues and (target.outputs is not None or self._outputs):
             raise ValueError(
-                "partial_fit goes on with one target without gaps; fit all samples at once, or an "
+                "partial_fit takes one target without gaps; fit all samples at once, or an "
                 "estimator for each target on the samples in which it is known"
             )
         return target
 
     def _take_target(
-        self, X: Any, target: Target | None, everything: Target | None, calibration: Mask | None
+        self, X: Any, target: Target | None, all_targets: Target | None, calibration: Mask | None
     ) -> None:
-        # Residuals of the samples that were held out, of which intervals are made; nan is last.
+        # Sorted residuals of held-out samples, for intervals; nan is last.
         self._residuals = np.empty(0)
         if calibration is not None and target is not None:
             X = take(X, calibration)
@@ -361,11 +361,10 @@ class SomRegressor(RegressorMixin, GrowingMap):
     def predict_interval(self, X: Any, level: float = 0.9) -> NDArray[np.float64]:
         """Return conformal prediction intervals for samples X (n, D).
 
-        `predict` plus and minus the residual that the share ``level`` of the samples held out by
-        ``calibration`` did not exceed (Lei et al. 2018). The target of a new sample of the same
-        source lies in its interval with a probability of at least ``level``, each of several
-        targets for itself. Of a labeller with several columns it is
-        the interval of its ``point_column``.
+        `predict` plus and minus the ``level`` quantile of the residuals of the samples held out by
+        ``calibration`` (Lei et al. 2018). The target of a new sample of the same distribution is in
+        its interval with probability at least ``level``, for each of several targets separately.
+        For a labeller with several columns it is the interval of its ``point_column``.
 
         Parameters
         ----------
@@ -383,8 +382,8 @@ class SomRegressor(RegressorMixin, GrowingMap):
         residuals = getattr(self, "_residuals", np.empty(0))
         if len(residuals) == 0:
             raise ValueError(
-                "predict_interval needs samples that the map has not seen: fit with "
-                "calibration=0.2, which holds out a fifth of them"
+                "predict_interval needs held-out samples: fit with calibration=0.2, which "
+                "holds out a fifth of them"
             )
         margins = []
         for target in np.atleast_2d(residuals.T):
@@ -397,7 +396,7 @@ class SomRegressor(RegressorMixin, GrowingMap):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination R² on samples X (n, D), the mean over targets.
 
-        Of a labeller with several columns its ``point_column`` is scored: the median, say.
+        For a labeller with several columns its ``point_column`` is scored, as the median.
         ``y`` (n,) or (n, T) may have gaps: each target is scored where it is known.
         """
         from sklearn.metrics import r2_score  # slow to import

@@ -1,4 +1,4 @@
-"""Components: frozen models with methods, what they can do, and components in their fields."""
+"""Components: frozen models with methods, their capabilities, and nested components."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def with_new_names(cls: type[Any], values: Mapping[str, Any]) -> Mapping[str, An
 
 @dataclass(frozen=True)
 class Abilities:
-    """What one component can do, found out once; a subclass has a field for each capability."""
+    """Capabilities of a component, cached; a subclass has a field for each capability."""
 
     kind: ClassVar[str]
     # A bare one of its kind's base: what a component lacks, or has as None, is as there, else as in
@@ -105,7 +105,7 @@ class Abilities:
 
     @classmethod
     def of(cls, component: Any, **known: Any) -> Self:
-        """Find out what a component can do; ``known`` are fields that are no capabilities.
+        """Return the capabilities of a component; ``known`` are other fields.
 
         Raises `ComponentError` where one of its attributes raises, or is not what it may be.
         """
@@ -124,10 +124,10 @@ class Abilities:
         return found
 
     def check(self) -> None:
-        """Raise UnfitError where an attribute of a component is not what it may be."""
+        """Raise UnfitError for an attribute of a component with an invalid value."""
 
     def require(self, name: str, what: str, test: Callable[[Any], bool]) -> None:
-        """Raise UnfitError where an attribute fails a test; ``what`` says what it has to be."""
+        """Raise UnfitError for an attribute that fails a test; ``what`` is the requirement."""
         value = getattr(self, name)
         if not test(value):
             raise UnfitError(f"has {name} = {value!r}; it is {what}")
@@ -143,14 +143,14 @@ def is_flag(value: Any) -> bool:
 
 
 def is_number(value: Any, least: float = -math.inf, below: float = math.inf) -> bool:
-    """Return whether a value is a number in [least, below), and no truth value."""
+    """Return whether a value is a number in [least, below), and no bool."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return number and least <= value < below
 
 
 @dataclass(frozen=True)
 class Nested:
-    """Marks a field that holds a component, ``Annotated[Any, Nested("growth")]``.
+    """Annotation of a field with a component, ``Annotated[Any, Nested("growth")]``.
 
     The field takes a name, a mapping with ``name``, or an instance. Give it a name as its default,
     with ``validate_default=True``.
@@ -210,7 +210,7 @@ def given_fields(component: BaseModel) -> dict[str, Any]:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, what stands inside under dotted keys such as ``base.rows``."""
+    """Return nested mappings as one mapping with dotted keys such as ``base.rows``."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

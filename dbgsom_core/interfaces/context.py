@@ -1,4 +1,4 @@
-"""What growth strategies and labellers may ask of the run while they are called."""
+"""The context of a call: samples, distances, records and random numbers of the run."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Context:
 
 
 def seed_of(random_state: Any) -> tuple[int, ...]:
-    """Return the seed that a ``random_state`` means; a generator is left as it is."""
+    """Return the seed of a ``random_state``; a generator is not advanced."""
     if isinstance(random_state, np.random.RandomState):
         _, key, place, *_ = random_state.get_state(legacy=True)
         return (*np.asarray(key)[:4].tolist(), int(place))

@@ -1,4 +1,4 @@
-"""Data sets, and what they load."""
+"""Data sets and their data."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Dataset(Protocol):
     """
 
     def load(self) -> Data:
-        """Return the data; raise `DataError` with one sentence that names the cure."""
+        """Return the data; raise `DataError` with a sentence that has a hint."""
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""Engines: where the samples are, and where passes over them run."""
+"""Engines: storage of samples, and passes over them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class EngineAbilities(Abilities):
-    """What one engine can do; see `Engine`. A method that it lacks is None."""
+    """Capabilities of an engine; see `Engine`. A missing method is None."""
 
     kind: ClassVar[str] = "engine"
     defaults: ClassVar[Component] = Component()

@@ -1,4 +1,4 @@
-"""Figures, and what they may draw."""
+"""Figures, and their view of a trained map."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class FigureComponent(Component):
 
 @dataclass(frozen=True)
 class FigureAbilities(Abilities):
-    """What one figure draws; see `FigureComponent`."""
+    """Capabilities of a figure; see `FigureComponent`."""
 
     kind: ClassVar[str] = "figure"
     defaults: ClassVar[Component] = FigureComponent()

@@ -1,4 +1,4 @@
-"""Growth strategies, and what they see."""
+"""Growth strategies, and the state that they get."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ class VerticalState:
 
 @dataclass(frozen=True)
 class GrowthAbilities(Abilities):
-    """What one growth strategy can do; see `GrowthComponent`. A method that it lacks is None."""
+    """Capabilities of a growth strategy; see `GrowthComponent`. A missing method is None."""
 
     kind: ClassVar[str] = "growth"
     defaults: ClassVar[Component] = GrowthComponent()

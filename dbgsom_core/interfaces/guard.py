@@ -38,7 +38,7 @@ def set_default_lookup(make: Callable[[], Any]) -> None:
 
 @contextmanager
 def use_lookup(lookup: Any) -> Iterator[None]:
-    """Find nested components in ``lookup`` instead of this process's own one."""
+    """Use ``lookup`` for nested components in the ``with`` block."""
     token = _in_use.set(lookup)
     try:
         yield
@@ -137,7 +137,7 @@ def error_line(error: BaseException, method: str = "") -> str:
 
 
 def who(kind: str, component: Any) -> str:
-    """Return what errors call a component: as a plugin offers it, else by its class."""
+    """Return the name of a component in errors: its plugin's name, or its class."""
     offered = lookup_in_use().offer_of(kind, type(component))
     if offered is None:
         return f"{kind} {type(component).__name__}"

@@ -1,4 +1,4 @@
-"""What a map starts from: its grid, and its first prototypes."""
+"""The start of a map: its grid, and its first prototypes."""
 
 from __future__ import annotations
 

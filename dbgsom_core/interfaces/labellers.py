@@ -1,4 +1,4 @@
-"""Labellers, and what they see."""
+"""Labellers, and the evidence that they get."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class LabellerComponent(Component):
 
 @dataclass(frozen=True)
 class LabellerAbilities(Abilities):
-    """What one labeller can do; see `LabellerComponent`. A method that it lacks is None."""
+    """Capabilities of a labeller; see `LabellerComponent`. A missing method is None."""
 
     kind: ClassVar[str] = "labeller"
     defaults: ClassVar[Component] = LabellerComponent()

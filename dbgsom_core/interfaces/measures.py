@@ -1,4 +1,4 @@
-"""Measures, what they see of a trained map and its data, and how stable maps are over refits."""
+"""Measures, the evaluation of a map on data that they get, and stability over refits."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _Made = TypeVar("_Made")
 
 
 class NotedValue(float):
-    """What a measure found, with a ``note``: a sample that was drawn, a bound that held."""
+    """The value of a measure with a ``note``, such as the size of a subsample."""
 
     note: str
 
@@ -46,7 +46,7 @@ class NotedValue(float):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One part of the data as seen through a trained map; every derived array is made once.
+    """A trained map on one part of the data; derived arrays are computed once.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class Evaluation:
         return {}
 
     def once(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
-        """Return what ``make()`` returned for this key at first: measures share what takes long."""
+        """Return the cached result of ``make()`` for a key, to share costly computations."""
         if key not in self._shared:
             self._shared[key] = make()
         found: _Made = self._shared[key]
@@ -102,7 +102,7 @@ class Evaluation:
 
     @cached_property
     def novelty(self) -> NDArray[np.float64] | None:
-        """How unlike the training data each sample is, (n,); None where nobody says so."""
+        """Novelty of each sample, (n,), higher for less similar to training; None: unknown."""
         return None if self.novelty_of is None else self.novelty_of(self.data)
 
     @property
@@ -207,13 +207,13 @@ class Evaluation:
         """
         import numpy as np
 
-        from dbgsom_core.engine.loops import won_squares  # numba is slow to import
+        from dbgsom_core.engine.loops import square_sums  # numba is slow to import
 
         if (offsets := self.offsets) is None:
             return None
         prototypes, squares = self.som_map.prototypes, np.square(self.distance)
         sums = np.bincount(self.bmu, squares, len(prototypes)).astype(np.float64)
-        return won_squares(prototypes, self.hits, sums, offsets)
+        return square_sums(prototypes, self.hits, sums, offsets)
 
     @cached_property
     def prototype_distances(self) -> NDArray[np.float64]:
@@ -292,7 +292,7 @@ class MeasureComponent(Component):
 
 @dataclass(frozen=True)
 class MeasureAbilities(Abilities):
-    """What one measure asks for; see `MeasureComponent`."""
+    """Capabilities of a measure; see `MeasureComponent`."""
 
     kind: ClassVar[str] = "measure"
     defaults: ClassVar[Component] = MeasureComponent()
@@ -306,7 +306,7 @@ class MeasureAbilities(Abilities):
 
 
 def measured(measure: Any, evaluation: Evaluation) -> float:
-    """Return what a measure finds, a number; what it raises names it."""
+    """Return the value of a measure; exceptions name the measure."""
     return float(guarded("measure", measure, "compute")(evaluation))
 
 

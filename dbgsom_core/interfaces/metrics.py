@@ -1,4 +1,4 @@
-"""Distance metrics, and what else they can do."""
+"""Distance metrics and their capabilities."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class MetricComponent(Component):
 
 @dataclass(frozen=True)
 class MetricAbilities(MetricCalls, Abilities):
-    """What one metric can do; see `MetricComponent`. A method that it lacks is None."""
+    """Capabilities of a metric; see `MetricComponent`. A missing method is None."""
 
     kind: ClassVar[str] = "metric"
     defaults: ClassVar[Component] = MetricComponent()
@@ -127,11 +127,11 @@ class MetricAbilities(MetricCalls, Abilities):
 
     @classmethod
     def of(cls, component: Any, **known: Any) -> Self:
-        """Find out what a component can do; what was found out already is returned as it is."""
+        """Return the capabilities of a metric; capabilities are returned unchanged."""
         if isinstance(component, cls):
             return component
-        judge = None if is_own(component) else partial(check_loop, component)
-        found = super().of(component, name=type(component).__name__, judge=judge, **known)
+        validate = None if is_own(component) else partial(check_loop, component)
+        found = super().of(component, name=type(component).__name__, validate=validate, **known)
         if found.scalar_params is not None:
             return found
         return replace(found, scalar_params=partial(_numbers, component))
@@ -155,7 +155,7 @@ class MetricAbilities(MetricCalls, Abilities):
             self.require(name, f"some of {known}", lambda some: set(some) <= set(known))  # noqa: B023
 
     def knowing(self, state: Mapping[str, NDArray[Any]]) -> Self:
-        """Return the same with its methods bound to what ``fit`` returned."""
+        """Return the capabilities with methods bound to the state of ``fit``."""
 
         def bind(method: Any) -> Any:
             return None if method is None else lambda *given: method(*given, state)
@@ -168,11 +168,11 @@ class MetricAbilities(MetricCalls, Abilities):
         return X if self.prepare is None else self.prepare(X)
 
     def check_geometry(self, X: NDArray[Any]) -> None:
-        """Raise UnfitError where prepared samples are not as far apart as ``geometry`` says."""
-        if self.judge is not None and self.is_euclidean:
+        """Raise UnfitError where distances of prepared samples contradict ``geometry``."""
+        if self.validate is not None and self.is_euclidean:
             from dbgsom_core.interfaces.validation import euclidean  # numpy is slow to import
 
-            self.judge(euclidean, self, X)
+            self.validate(euclidean, self, X)
 
 
 def check_loop(metric: Component, loop: Callable[..., Any], *given: Any) -> Any:

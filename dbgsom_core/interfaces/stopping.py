@@ -1,4 +1,4 @@
-"""Stopping rules, and what they see of a training."""
+"""Stopping rules, and the state of a training that they get."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class StoppingComponent(Component):
 
 @dataclass(frozen=True)
 class StoppingAbilities(Abilities):
-    """What one stopping rule can do; see `StoppingComponent`."""
+    """Capabilities of a stopping rule; see `StoppingComponent`."""
 
     kind: ClassVar[str] = "stopping"
     defaults: ClassVar[Component] = StoppingComponent()

@@ -1,4 +1,4 @@
-"""Which objects a model file may hold, and what each of their attributes may be."""
+"""The allow-list of classes in model files, and the types of their attributes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PLAIN = re.compile(rf"{_MANY_OF.pattern}('[^|]*'|[\w.:-]+)")
 
 @dataclass(frozen=True)
 class StoredType:
-    """A class whose objects may stand in model files.
+    """A class on the allow-list of model files.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class StoredType:
         another class. Objects are made attribute by attribute, without a call of the class; then a
         row of ones shows whether a transformer works with them.
     attributes : mapping of str to str
-        What each attribute may hold. One key may name several, ``"mean_ scale_"``; with ``?`` at
+        The type of each attribute. One key may name several, ``"mean_ scale_"``; with ``?`` at
         its end an attribute may be missing, and one that is not named may not be there.
     version : int
         Of the attributes: a new one for each change that an older reader would not understand.
@@ -45,11 +45,11 @@ class StoredType:
     Raises
     ------
     ValueError
-        What an attribute may hold is not written as described.
+        The type of an attribute is not in this notation.
 
     Notes
     -----
-    What an attribute may hold, alternatives apart by ``|``:
+    The types of attributes, alternatives separated by ``|``:
 
     * ``none``, ``flag``, ``integer``, ``number``, ``text``, and ``'word'`` for this text alone
     * ``float[C, D]``: an array of float32 or float64; also ``finite`` (numbers without nan and

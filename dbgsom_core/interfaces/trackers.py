@@ -1,4 +1,4 @@
-"""Trackers, and what observers of runs get: a run and its result."""
+"""Trackers, and the events that observers of runs get: a run and its result."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class Ranking:
 
     @property
     def best(self) -> Variant:
-        """The variant that won."""
+        """The best variant."""
         return self.variants[0]
 
     @property
@@ -201,7 +201,7 @@ class SweepView:
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended.
+    """The result of a run.
 
     Attributes
     ----------
@@ -314,7 +314,7 @@ class TrackerComponent(Component):
 
 
 class TrackerTraits(NamedTuple):
-    """What the class of a tracker says of itself; see `TrackerComponent`."""
+    """Traits of a tracker class; see `TrackerComponent`."""
 
     is_default: bool
     addresses: tuple[str, ...]
@@ -330,7 +330,7 @@ class TrackerTraits(NamedTuple):
 
 @dataclass(frozen=True)
 class TrackerAbilities(Abilities):
-    """What one tracker can do; see `TrackerComponent`. A method that it lacks is None."""
+    """Capabilities of a tracker; see `TrackerComponent`. A missing method is None."""
 
     kind: ClassVar[str] = "tracker"
     defaults: ClassVar[Component] = TrackerComponent()

@@ -1,4 +1,4 @@
-"""What a component gets and what it returns: read-only arguments, and one check of each answer.
+"""Calls of components: read-only arguments, and validation of each return value.
 
 A check takes the answer and what the method was given; it returns the answer as the core wants it,
 or raises `UnfitError`. Shape, type, finiteness and range are looked at, once.
@@ -45,7 +45,7 @@ def call(method: Callable[..., Any], check: tuple[str, str], given: tuple[Any, .
 
 
 def read_only(value: Any, locked: list[NDArray[Any]] | None = None, views: bool = True) -> Any:
-    """Return a value as a component gets it: nothing that it does to it is seen by others.
+    """Return a read-only form of an argument, so that a component cannot change it.
 
     Arrays are read-only views, maps and records copies of such parts, estimators deep copies.
     Samples stay where they are: their arrays are locked, and appended to ``locked``. So are all

@@ -1,4 +1,4 @@
-"""Versions: of this package, of the interfaces, and in which names of plugins will be gone."""
+"""Versions of this package and of the plugin API, and deprecations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMER_DEFAULTS: dict[str, Any] = {
 
 
 class DbgsomDeprecationWarning(FutureWarning):
-    """Something of the plugin API still works and has a version in which it will be gone."""
+    """Warning of a plugin API name that will be removed in a stated version."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Deprecation:
     value: Any = None
 
     def sentence(self, name: str, package: str = "dbgsom-core") -> str:
-        """Return the sentence for who uses a name of a package."""
+        """Return the warning's message for a name used by a package."""
         return (
             f"{name} is deprecated since {package} {self.since} and will be removed in "
             f"{self.removal}; use {self.instead}"

@@ -1,7 +1,7 @@
 """One run from a configuration, many of them, and reading them back.
 
-In the order of a run: `api` is what Python and the commands call, `callbacks` makes the list of
-those that are called with what happens, `pipeline` loads (`data`), prepares, fits, measures, draws
-(`results`) and ends; `manifest` says what the run is. `folder` knows every file of a run,
-`stored_runs` which runs there are, whether they live, and how they are resumed.
+In the order of a run: `api` has the functions for Python and the commands, `callbacks` the
+observers of events, `pipeline` loads (`data`), prepares, fits, measures, draws (`results`) and
+ends; `manifest` describes the run. `folder` reads and writes the files of a run, `stored_runs`
+finds, locks and resumes runs.
 """

@@ -1,6 +1,6 @@
 """Runs and sweeps from Python, `dbgsom_core.run` and `dbgsom_core.sweep`, and from commands.
 
-Both are `execute`. What it needs is imported when trackers prepare already.
+Both call `execute`, whose imports run while trackers prepare.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from dbgsom_core.runs.stored_runs import (
     interrupted_run,
     is_complete,
 )
-from dbgsom_core.training.parts import USUAL_LABELLERS, check_suits
+from dbgsom_core.training.parts import DEFAULT_LABELLERS, check_compatible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +58,7 @@ def _html(finished: FinishedRun | FinishedSweep) -> str:
 
 @dataclass(frozen=True, repr=False)
 class FinishedRun:
-    """What a run left.
+    """Results of a finished run.
 
     Attributes
     ----------
@@ -68,9 +68,9 @@ class FinishedRun:
     measures : mapping of str to float
         Under their logged names, such as ``"test/accuracy"``.
     params : mapping
-        The few parameters that tell the runs of an experiment apart.
+        The main parameters, which distinguish the runs of an experiment.
     notes : sequence of str
-        Warnings that the report holds.
+        Warnings in the report.
     """
 
     id: str
@@ -84,7 +84,7 @@ class FinishedRun:
 
     @property
     def model(self) -> FittedModel:
-        """The prepare steps and the map: takes raw rows, arrays or tables."""
+        """The model, prepare steps and map, for raw rows, arrays or tables."""
         if self._model is not None:
             return self._model  # type: ignore[no-any-return]
         from dbgsom_core.runs.models import model_of
@@ -97,10 +97,10 @@ class FinishedRun:
         return RunFiles(self.folder).figures()
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the measures as a table: a row a measure, a column a part of the data.
+        """Return a data frame with a row for each measure and a column for each part of the data.
 
-        The last column, ``best``, says which values are best: ``greater``, ``less``, ``0``, or
-        nothing where no installed plugin says it.
+        The last column, ``best``, is which values are best: ``greater``, ``less``, ``0``, or empty
+        where no installed plugin has the measure.
         """
         import pandas as pd
 
@@ -120,9 +120,9 @@ class FinishedRun:
 
 @dataclass(frozen=True, repr=False)
 class FinishedSweep:
-    """What a sweep left: its finished runs, in order.
+    """Results of a sweep: its finished runs, in order.
 
-    ``failed`` names those that failed; ``measures`` are those of the best run, as ``best/…``.
+    ``failed`` are the names of failed runs; ``measures`` those of the best run, as ``best/…``.
     """
 
     id: str
@@ -150,7 +150,7 @@ class FinishedSweep:
         Raises
         ------
         LookupError
-            The runs have no measure by which one is best, or learn from several data sets.
+            The runs have no measure to rank by, or several data sets.
         """
         for run in self.runs:
             if run.id == self._best:
@@ -158,10 +158,10 @@ class FinishedSweep:
         raise LookupError("none is best: no measure decides, or there are several data sets")
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table with a row a run: what differs between them, and their measures.
+        """Return a data frame with a row for each run: parameters that differ, and measures.
 
-        Which values of each measure are best stands in ``attrs["best"]``, by its column:
-        ``greater``, ``less``, ``0``, or nothing where no installed plugin says it.
+        ``attrs["best"]`` has which values are best by column: ``greater``, ``less``, ``0``, or
+        empty where no installed plugin has the measure.
         """
         import pandas as pd
 
@@ -208,19 +208,19 @@ def run(
     verbose: int = 0,
     resume: bool = False,
 ) -> FinishedRun:
-    """Train, measure, draw and log what a configuration describes, as ``dbgsom run`` does.
+    """Run the experiment of a configuration, as ``dbgsom run`` does.
 
     Parameters
     ----------
     config : path or mapping
         A YAML file, or the same as plain values.
     overrides : mapping of dotted keys to values, or sequence of "key=value", optional
-        Written over the configuration, as with ``--set``.
+        Values that replace those of the configuration, as with ``--set``.
     verbose : int
-        As that of the estimators: 1 shows a progress bar, or about ten lines where standard output
-        is no terminal, 2 a line an epoch.
+        As for the estimators: 1 shows a progress bar, or about ten lines where standard output is
+        no terminal, 2 a line for each epoch.
     resume : bool
-        Go on with the newest run of this configuration that did not end well.
+        Resume the newest unfinished run of this configuration.
 
     Returns
     -------
@@ -233,7 +233,7 @@ def run(
     DbgsomError
         The run failed.
     KeyboardInterrupt
-        It was interrupted; its folder says so, and ``resume=True`` goes on there.
+        It was interrupted, as its folder notes; ``resume=True`` continues it.
     """
     registry, given = get_registry(), _override_texts(overrides)
 
@@ -256,20 +256,19 @@ def sweep(
     jobs: int = 1,
     fail_fast: bool = False,
 ) -> FinishedSweep:
-    """Run what the sweep section of a configuration describes, as ``dbgsom sweep`` does.
+    """Run all variants of a configuration's sweep section, as ``dbgsom sweep`` does.
 
     Parameters and errors are those of `run`, and:
 
     Parameters
     ----------
     verbose : int
-        1 and above: also how many runs are done, and which variant is best so far; with ``jobs``
-        this alone.
+        1 and above: also the number of finished runs, and the best variant so far; with ``jobs``
+        only this.
     jobs : int
-        How many runs go on beside each other, each in a process of its own. Their results are the
-        same bits.
+        Number of parallel runs, each in its own process. Results are the same, to the bit.
     fail_fast : bool
-        End with the first run that fails.
+        Stop at the first run that fails.
 
     Returns
     -------
@@ -310,7 +309,7 @@ def _override_texts(overrides: Overrides | None) -> list[str]:
     try:
         return [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
     except TypeError as error:
-        raise ConfigError(f"overrides hold what no file can: {error}") from error
+        raise ConfigError(f"overrides hold values that YAML cannot express: {error}") from error
 
 
 def _interrupted(load: Callable[[], Loaded], registry: Registry) -> tuple[StoredRun, Any]:
@@ -373,9 +372,9 @@ def _best_ends(names: Iterable[str]) -> dict[str, str]:
 
 
 def _four_digits(value: float) -> str:
-    from dbgsom_core.runs.compare import in_digits
+    from dbgsom_core.runs.compare import to_digits
 
-    return in_digits(value, 4)
+    return to_digits(value, 4)
 
 
 def check_experiment(experiment: Experiment) -> None:
@@ -383,7 +382,7 @@ def check_experiment(experiment: Experiment) -> None:
     kind = experiment.model.estimator
     params: dict[str, Any] = {
         **DEFAULT_NAMES,
-        "labeller": USUAL_LABELLERS[kind],
+        "labeller": DEFAULT_LABELLERS[kind],
         "schedule": None,
         "stopping": None,
         "spreading_factor": None,
@@ -392,7 +391,7 @@ def check_experiment(experiment: Experiment) -> None:
         "engine": experiment.engine,
     }
     with estimator_errors_located(experiment):
-        check_suits(build_parts(params), kind)
+        check_compatible(build_parts(params), kind)
     if any(step.params or ":" in step.name for step in experiment.prepare):
         from dbgsom_core.runs.prepare import make_steps
 

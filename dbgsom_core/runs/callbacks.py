@@ -1,8 +1,7 @@
-"""Callbacks of a run (its folder, plugins, display, trackers), and signals that ask it to end.
+"""Callbacks of a run (its folder, plugins, display, trackers), and signals that end it.
 
-Little is imported here: trackers prepare while what a run needs is imported. A signal handler that
-only raises is not enough: the exception may be swallowed by whatever happens to run, such as a
-third party's callback. So the handler also sets a flag, which epochs and stages check.
+Imports are few: trackers prepare while the modules of a run are imported. A signal handler raises,
+and also sets a flag, which epochs and stages check: third-party code may swallow the exception.
 """
 
 from __future__ import annotations
@@ -39,11 +38,11 @@ _REPEATED_BY_THE_SYSTEM = getattr(signal, "SIGXCPU", None)  # every second, unti
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the process to end."""
+    """The process received a signal to end."""
 
 
 class ShutdownFlag:
-    """The signal by which the process was asked to end, or None."""
+    """The signal to end that the process received, or None."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -51,7 +50,7 @@ class ShutdownFlag:
 
     @contextmanager
     def handling(self) -> Iterator[None]:
-        """Handle the signals in here; those that the caller's shell ignores stay ignored."""
+        """Handle signals in the ``with`` block; those that are ignored stay ignored."""
         self.signal = None
         before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
@@ -69,14 +68,14 @@ class ShutdownFlag:
             raise Interrupted(f"asked to end by {self.signal.name}")
 
     def cause(self, error: BaseException) -> BaseException:
-        """Return what truly ended a stage that raised ``error``: the signal, if there was one."""
+        """Return the cause of a stage's ``error``: the signal, if there was one."""
         if self.signal is None or isinstance(error, Interrupted):
             return error
         return Interrupted(f"asked to end by {self.signal.name}")
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Let signals only set the flag: what is done in here is short, and is done whole."""
+        """Let signals only set the flag in a short ``with`` block that must complete."""
         self._deferrals += 1
         try:
             yield
@@ -129,7 +128,7 @@ def session(
 
 
 class EpochCallback:
-    """The callback of a run's fit: passes each epoch on, and ends the training where asked to."""
+    """The callback of a run's fit: notifies callbacks, and ends the training on their request."""
 
     vital = True
 
@@ -158,7 +157,7 @@ def runs_folder(experiment: Experiment, registry: Registry) -> Path:
 
 
 def tracking_of(stored: StoredRun, registry: Registry) -> Tracking:
-    """Return the trackers that the configuration in a run folder names."""
+    """Return the trackers in the configuration of a run folder."""
     known = {key: value for key, value in stored.config.items() if key == "tracking"}
     rest = {"experiment": "trackers", "dataset": "iris", "measures": [], "figures": []}
     return parse_experiment({**rest, **known}, registry).tracking
@@ -185,4 +184,4 @@ def mirror_ended(stored: StoredRun, tracking: Tracking) -> None:
             try:
                 mirror(stored.files.folder)
             except Exception as error:
-                log.warning("%s was not brought up to date: %s", name, error)
+                log.warning("%s was not updated: %s", name, error)

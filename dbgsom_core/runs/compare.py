@@ -1,4 +1,4 @@
-"""`compare`: select finished runs, rank their variants, say how sure that is, write tables."""
+"""`compare`: select finished runs, rank their variants, test differences, write tables."""
 
 from __future__ import annotations
 
@@ -61,25 +61,24 @@ def compare(
 ) -> Comparison:
     """Compare the finished runs of experiments, of sweeps, or runs by name.
 
-    Runs that differ in nothing but their seed are one variant. Runs whose process died without a
-    word are closed as killed on the way.
+    Runs that differ only in their seed are one variant. Runs whose process died are marked as
+    killed.
 
     Parameters
     ----------
     *targets : str or Path
         Experiments, ids of sweeps or runs, or run folders; none: the only experiment there is.
     by : str, optional
-        The measure that ranks, ``accuracy`` or ``test/accuracy``. Without it the ``decide`` section
-        of the sweep says which, else the estimator: accuracy for a classifier, r2 for a regressor,
-        combined_error for vq.
+        The measure to rank by, ``accuracy`` or ``test/accuracy``. Default: that of the sweep's
+        ``decide`` section, or accuracy for a classifier, r2 for a regressor, combined_error for vq.
     direction : {"maximize", "minimize"}, optional
-        Which end of it is best; as the measure says without it.
+        Which values are best; default: as defined by the measure.
     split : {"test", "train"}, optional
-        On which part; the test part where there is one without it.
+        The part of the data; default: the test part where there is one.
     runs : path
-        The folder that holds all experiments.
+        The folder of all experiments.
     registry : Registry, optional
-        Knows the measures; the installed plugins without it.
+        The plugins with measures; default: those installed.
 
     Raises
     ------
@@ -106,7 +105,7 @@ def compare(
     criterion = find_criterion(settings, kinds, names, registry)
     if criterion is None:
         listed = ", ".join(sorted(names)) or "none"
-        raise DataError(f"nothing says what is best; name a measure by --by, of: {listed}")
+        raise DataError(f"no measure to rank by; name one with --by, of: {listed}")
     in_units = is_in_units(criterion, registry)
     entries = [make_entry(run, in_units, registry) for run in finished]
     newest = without_repeats(entries)
@@ -185,18 +184,21 @@ class Comparison:
     """A ranking of runs; a notebook shows it as tables."""
 
     criterion: RankingCriterion  # the measure that ranks
-    tables: Sequence[Table]  # of each data set, and way to divide it: these are not ranked together
-    rankings: Sequence[MeanRanks]  # where the same variants ran on several data sets
-    notes: Sequence[str]  # what else a reader should know: runs that are not finished, repeats, …
-    damaged: Mapping[str, str]  # what is wrong with folders that cannot be read, by their names
-    runs: Sequence[StoredRun]  # all that were compared
+    tables: Sequence[Table]  # by data set and split, which are not ranked together
+    rankings: Sequence[MeanRanks]  # of variants that ran on several data sets
+    notes: Sequence[str]  # remarks: unfinished runs, repeats, …
+    damaged: Mapping[str, str]  # errors of unreadable folders, by name
+    runs: Sequence[StoredRun]  # the compared runs
 
     @property
     def sentence(self) -> str:
-        """Which variant won: a line each data set, and one over all of them."""
+        """The winner: a line for each data set, and one over all data sets."""
         several = len(self.tables) > 1
-        lines = [f"{t.name}: {verdict(t)}" if several else verdict(t) for t in self.tables]
-        return "\n".join([*lines, *map(rank_verdict, self.rankings)])
+        lines = [
+            f"{t.name}: {winner_sentence(t)}" if several else winner_sentence(t)
+            for t in self.tables
+        ]
+        return "\n".join([*lines, *map(rank_sentence, self.rankings)])
 
     def __repr__(self) -> str:
         return f"<{len(self.runs)} runs compared by {self.criterion.name}: {self.sentence}>"
@@ -207,9 +209,9 @@ class Comparison:
     def to_pandas(self) -> pd.DataFrame:
         """Return a row for each variant on each data set; see `Row` for the columns.
 
-        What tells variants apart has columns of its own where all variants have it. ``best`` says
-        which values of the measure that ranks are best: ``greater``, ``less`` or ``0``. Of the
-        measures beside it ``attrs["best"]`` says so, by column; nothing where no plugin does.
+        Parameters that differ between variants are columns where all variants have them. ``best``
+        is which values of the ranking measure are best: ``greater``, ``less`` or ``0``. For other
+        measures ``attrs["best"]`` has it by column, empty where it is unknown.
         """
         import pandas as pd
 
@@ -236,9 +238,9 @@ class Comparison:
         return frame
 
     def save(self, path: str | Path) -> None:
-        """Write the tables to a file: .csv, .html or .md by its ending.
+        """Write the tables to a .csv, .html or .md file.
 
-        Raises `DataError` where it has another ending, or cannot be written.
+        Raises `DataError` for another suffix, or where the file cannot be written.
         """
         path = Path(path)
         check_ending(path)
@@ -305,13 +307,13 @@ def _as_page(comparison: Comparison) -> str:
 def _blocks(comparison: Comparison) -> Iterator[tuple[str, Any]]:
     for table in comparison.tables:
         yield "h3", table_title(table)
-        yield "b", verdict(table)
-        yield "table", columns_of(table, beside(table))
-        for more in filter(None, (baseline_text(table), method(table))):
+        yield "b", winner_sentence(table)
+        yield "table", columns_of(table, extra_measures(table))
+        for more in filter(None, (baseline_text(table), method_sentence(table))):
             yield "p", more
     for ranking in comparison.rankings:
         yield "h3", "Ranks over data sets"
-        yield "b", rank_verdict(ranking)
+        yield "b", rank_sentence(ranking)
         yield "table", rank_columns(ranking)
     for note in comparison.notes:
         yield "li", note
@@ -322,8 +324,8 @@ def _blocks(comparison: Comparison) -> Iterator[tuple[str, Any]]:
 # ---------------------------------------------------------------------------------------- numbers
 
 
-def in_digits(value: float, digits: int) -> str:
-    """Return a number with so many significant digits, but large ones whole."""
+def to_digits(value: float, digits: int) -> str:
+    """Return a number with ``digits`` significant digits, large ones as integers."""
     text = f"{value:.{digits}g}"
     return f"{value:.0f}" if "e+" in text and abs(value) < _POWERS_OF_TEN else text
 
@@ -331,11 +333,11 @@ def in_digits(value: float, digits: int) -> str:
 def number(value: float) -> str:
     if not math.isfinite(value) or value == 0:
         return str(value) if value else "0"
-    return in_digits(value, 4 if abs(value) >= 1 else 3)
+    return to_digits(value, 4 if abs(value) >= 1 else 3)
 
 
 def value_of(mean: float, deviation: float | None) -> str:
-    """Return a mean with its deviation as text, the mean to the place of the deviation."""
+    """Return mean and deviation as text, both rounded to two digits of the deviation."""
     if deviation is None or not math.isfinite(deviation):
         return number(mean)
     if deviation == 0 or not math.isfinite(mean):
@@ -364,8 +366,8 @@ def _p_text(p: float) -> str:
 # -------------------------------------------------------------------------------------- sentences
 
 
-def verdict(table: Table) -> str:
-    """Return which variant won, and how sure that is, or what would tell."""
+def winner_sentence(table: Table) -> str:
+    """Return a sentence on the best variant and its significance, or how to test it."""
     measure, criterion = table.criterion.measure, table.criterion
     if not table.ranked:
         trained = any(f"train/{measure}" in row.measures for row in table.rows)
@@ -383,7 +385,7 @@ def verdict(table: Table) -> str:
         which = "the other" if len(others) == 1 else f"{len(unsure)} of the other {len(others)}"
         text = (
             f"No clear winner yet: {best.variant} has the best {measure}, {value}, but the test "
-            f"does not tell it from {which}. {_lead_text(table, unsure[0])}"
+            f"does not tell it from {which}. {_runner_up_sentence(table, unsure[0])}"
         )
     else:
         largest = max(row.holm for row in others if row.holm is not None)
@@ -417,8 +419,8 @@ def _untested(table: Table) -> str:
     )
 
 
-def _lead_text(table: Table, row: Row) -> str:
-    """Return how far the next variant is behind, and what would tell whether it is."""
+def _runner_up_sentence(table: Table, row: Row) -> str:
+    """Return the difference of the next variant, with its test."""
     if row.difference is None:
         return f"It has no seed or fold in common with {row.variant}."
     if row.difference == 0:
@@ -465,13 +467,13 @@ def same_mean(variants: Sequence[str]) -> str:
     return f"{first} and {len(others)} other{'s' * (len(others) > 1)} have the same mean"
 
 
-def method(table: Table) -> str:
-    """Return what the numbers of a table are, and how they were tested, as a few sentences."""
+def method_sentence(table: Table) -> str:
+    """Return sentences on the statistics and tests of a table."""
     folds, text = any(row.folds for row in table.ranked), []
     if any(row.deviation is not None for row in table.ranked):
         text.append(f"±: standard deviation over {'seeds and folds' if folds else 'seeds'}.")
     if table.is_adjusted:
-        text.append(adjusted_for(table))
+        text.append(adjustment_sentence(table))
     if table.test:
         source = " (Nadeau & Bengio 2003)" if table.ratio else ""
         text.append(
@@ -488,8 +490,8 @@ def method(table: Table) -> str:
     return " ".join(text)
 
 
-def adjusted_for(table: Table) -> str:
-    """Return what orders variants that do not have the same seeds, or folds."""
+def adjustment_sentence(table: Table) -> str:
+    """Return a sentence on the order of variants with different seeds or folds."""
     what = "seeds and folds" if any(row.folds for row in table.ranked) else "seeds"
     return (
         f"Not all variants have the same {what}: they are in the order of adjusted means, which "
@@ -497,7 +499,7 @@ def adjusted_for(table: Table) -> str:
     )
 
 
-def rank_verdict(ranking: MeanRanks) -> str:
+def rank_sentence(ranking: MeanRanks) -> str:
     means, test = ranking.means, ranking.test
     where = f"over {len(ranking.tables)} data sets"
     equal = int((means == means[0]).sum())
@@ -523,7 +525,7 @@ def rank_verdict(ranking: MeanRanks) -> str:
 
 
 def columns_of(table: Table, others: Sequence[str] = ()) -> Cells:
-    """Return the header and the cells of a table, with ``others``, measures beside that of rank."""
+    """Return the header and the cells of a table, with ``others``, further measures."""
 
     def p_cell(p: float | None) -> str | None:
         return None if p is None else f"{p:.2g}" if p >= 0.001 else "<0.001"
@@ -588,7 +590,7 @@ def table_title(table: Table) -> str:
     return ", ".join([*parts, *(counts if len(counts) == 1 else ())])
 
 
-def beside(table: Table) -> list[str]:
+def extra_measures(table: Table) -> list[str]:
     part = table.criterion.split or "train"
     wanted = (f"{part}/{name}" for name in SHOWN_BESIDE)
     known = {name for row in table.rows for name in row.measures}

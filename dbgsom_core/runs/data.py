@@ -26,15 +26,15 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps
 from dbgsom_core.tables.safe_files import exists
-from dbgsom_core.training.targets import class_labels
+from dbgsom_core.training.targets import encode_classes
 
 Rows = NDArray[np.intp]
 
 LEAST_ROWS = 4
 
 _MOST_FOLDS = 10_000
-_MOST_NAMES = 10_000  # of features that a run writes down
-_BLOCK_BYTES = 1 << 20  # of a table that are checked together
+_MOST_NAMES = 10_000  # feature names in run.json
+_BLOCK_BYTES = 1 << 20  # bytes of a table to check at a time
 _MOST_SAMPLES, _LEAST_SAMPLES = 1 << 18, 1 << 14  # of a subsample
 _SUBSAMPLE_BYTES = 1 << 26
 
@@ -56,7 +56,9 @@ def load_data(experiment: Experiment) -> Data:
     _check_values(experiment, name, data)
     low, high = extremes(X)
     if not (high > low).any():
-        raise DataError(f"all columns of data set '{name}' are constant: there is nothing to map")
+        raise DataError(
+            f"all columns of data set '{name}' are constant: a map needs one that varies"
+        )
     _check_target(experiment, name, y)
     if experiment.model.estimator == "classifier" and not _has_classes(experiment, y):
         cure = "name another target, or another value that stands for no class (model.unlabelled)"
@@ -78,7 +80,7 @@ def load_test(experiment: Experiment, data: Data) -> Data | None:
 
 
 def _load(experiment: Experiment, dataset: Any) -> Data:
-    # A relative path means the working directory first, then the folder of the configuration.
+    # A relative path is relative to the working directory, or to the configuration's folder.
     beside, absent = {}, False
     for field in ("path", "target_path"):
         value = getattr(dataset, field, None)
@@ -129,7 +131,7 @@ def _same_columns(data: Data, test: Data) -> Any:
         raise DataError(
             f"data set 'split.test' {what}{near}: its columns must be those of the training data"
         )
-    # A category that does not occur there is 0 everywhere, as is one that the map has never seen.
+    # A category that is missing in the test data is 0 in all rows.
     given = np.asarray(test.X)
     places = {column: place for place, column in enumerate(found)}
     X = np.zeros((len(test.X), len(names)), dtype=data.X.dtype)
@@ -179,7 +181,7 @@ def facts_of(experiment: Experiment, data: Data, test: Data | None = None) -> di
 
 
 def has_target(y: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which targets (n,) are there: not None, not nan."""
+    """Return which targets (n,) are known: not None, not nan."""
     if y.dtype == object:
         return np.array([value is not None and value == value for value in y], dtype=bool)
     return ~np.isnan(y) if y.dtype.kind == "f" else np.ones(len(y), dtype=bool)
@@ -228,12 +230,12 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
         return f"row {row} (from 0), column {called(column)} first{more}"
 
     if isinstance(X, BlockTable):
-        bad = X.finite_or_where(block_rows(X, _BLOCK_BYTES))
+        bad = X.first_non_finite(block_rows(X, _BLOCK_BYTES))
         if bad is not None:
             yield (
                 f"holds a value that is missing or infinite, in row {bad[0]} (from 0), column "
-                f"{called(bad[1])}, and what is read in blocks must be complete: drop or fill it, "
-                "or hold the data in memory (engine: local)"
+                f"{called(bad[1])}, which data that is read in blocks must not have: drop or fill "
+                "it, or hold the data in memory (engine: local)"
             )
         return
     with np.errstate(over="ignore", invalid="ignore"):  # finite only if every value is
@@ -266,7 +268,7 @@ def _has_classes(experiment: Experiment, y: NDArray[Any] | None) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the fit says it
-            class_labels(y, y, unlabelled)
+            encode_classes(y, y, unlabelled)
     except ValueError as error:
         if "no sample has a class label" not in str(error):
             raise DataError(f"data set '{experiment.data_called}': {error}") from error
@@ -313,7 +315,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Fold:
-    """One division of the data: fitted prepare steps, the part to train on, the part to test on."""
+    """A split of the data: fitted prepare steps, training part, test part."""
 
     steps: tuple[tuple[str, Any], ...]
     train: Part
@@ -321,7 +323,7 @@ class Fold:
 
 
 def final_fold(experiment: Experiment, data: Data, test: Data | None = None) -> Fold:
-    """Return the fold of the model that is kept: all data, or that without the test part."""
+    """Return the fold of the final model: all data, or all but the test part."""
     if experiment.split is not None and experiment.split.holds_out:
         ((train, tested),) = _divide(experiment, data, experiment.split)
         return make_fold(experiment, data, train, tested)
@@ -350,7 +352,7 @@ def make_fold(
 
 
 def divisions(experiment: Experiment, data: Data) -> list[tuple[Rows, Rows]]:
-    """Return the rows to train and to test on of each fold, none where nothing is divided so."""
+    """Return training and test rows of each fold; none without cross-validation."""
     split = experiment.split
     return _divide(experiment, data, split) if split is not None and split.divides else []
 
@@ -439,16 +441,15 @@ def _strata(data: Data, key: str) -> NDArray[Any]:
     if known.all():
         return data.y
     strata = data.y.astype(object)
-    strata[~known] = ""  # samples without a class are a layer of their own
+    strata[~known] = ""  # samples without a class are a stratum
     return strata.astype(str)
 
 
 def subsample(part: Part, seed: int) -> Part:
-    """Return the samples of a part that measures and figures use, in memory.
+    """Return the samples of a part for measures and figures, in memory.
 
-    Of a part that is read in blocks, one of each of equal ranges is drawn, so that nothing of
-    the length of the part is held. A part in memory, or of no more samples than that, is returned
-    as it is.
+    A part that is read in blocks is sampled, one row of each of equal ranges, unless it is small. A
+    part in memory is returned whole.
     """
     X = part.X
     if not isinstance(X, BlockTable):
@@ -472,7 +473,7 @@ def subsample(part: Part, seed: int) -> Part:
 def baselines(
     fold: Fold, divided: Sequence[tuple[Rows, Rows]], y: NDArray[Any] | None, kind: str
 ) -> dict[str, float]:
-    """Return the measures of a constant answer, the most frequent class or the mean, as logged."""
+    """Return the measures of a constant prediction, the most frequent class or the mean."""
     if y is None or fold.train.y is None or kind == "vq":
         return {}
     measure = _measure_majority if kind == "classifier" else _measure_mean
@@ -490,7 +491,7 @@ def baselines(
 
 
 def _measure_majority(train: NDArray[Any], test: NDArray[Any]) -> dict[str, float]:
-    # Nothing where no sample is to be tested.
+    # Empty without test samples.
     import pandas as pd
 
     train, test = train[has_target(train)], test[has_target(test)]

@@ -1,6 +1,6 @@
 """Check this machine: versions, threads, compiled loops, plugins, trackers, runs, disks.
 
-What imports numba is imported where it is needed: it may be what is broken.
+Modules that import numba are imported late: numba may be broken.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LITTLE, _TOO_LITTLE = 1 << 30, 100 << 20  # free bytes on a disk
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check, and what to do about it."""
+    """The result of a check, with a hint."""
 
     state: Literal["ok", "warning", "broken"]
     name: str
@@ -97,7 +97,7 @@ def check_tracker(name: str, tracker: Component) -> Check:
         found = "does not say whether it can be reached" if reachable is None else reachable()
         return Check("ok", name, found)
     except DbgsomError as error:
-        hint = "runs go on without it, and 'dbgsom sync' sends what it misses"
+        hint = "runs work without it, and 'dbgsom sync' sends them to it later"
         return Check("broken", name, str(error), hint)
 
 

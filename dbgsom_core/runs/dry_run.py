@@ -1,4 +1,4 @@
-"""Forecast what a run or a sweep would do, take and write, without writing anything."""
+"""Dry runs: data, time, memory and files of a run or a sweep, without writing anything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from dbgsom_core.config import Experiment, Sweep, shortened
 from dbgsom_core.estimators.components import AUTO
-from dbgsom_core.estimators.planning import SIZING, Plan, format_seconds, format_size, plan_of
+from dbgsom_core.estimators.planning import SIZING, Plan, estimate_fit, format_seconds, format_size
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.guard import lookup_in_use
@@ -30,7 +30,7 @@ Line = tuple[str, str]  # a name and words
 def forecast(
     experiment: Experiment, registry: Registry, data: Data | None = None
 ) -> tuple[list[Line], Plan]:
-    """Load and prepare the data, train for some seconds, and say what the run would take."""
+    """Load and prepare the data, train for some seconds, and estimate the run."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         started = time.perf_counter()
@@ -42,7 +42,7 @@ def forecast(
             for _, kind, part in estimator.parts().each()
         )
         fits = 1 + len(setup.divided)
-        plan = plan_of(estimator, train.X, train.y, seed=experiment.seed, fits=fits)
+        plan = estimate_fit(estimator, train.X, train.y, seed=experiment.seed, fits=fits)
         name = experiment.resolved["name"] or default_name(
             experiment, estimator, flat_params(experiment, estimator)
         )

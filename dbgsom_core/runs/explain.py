@@ -35,14 +35,14 @@ _NEXT = 5  # variants that are tried
 
 
 @dataclass(frozen=True)
-class Explained:
-    """An explanation, the training rows nearest to it, and what a reader should know."""
+class RowExplanation:
+    """An explanation of a row's prediction, its nearest training rows, and notes."""
 
     explanation: Explanation
     nearest: Sequence[Mapping[str, Any]]  # number from 0, ids, target and distance of each
     notes: Sequence[str]
-    target: str = "target"  # what the data calls it
-    ids: Mapping[str, str] = field(default_factory=dict)  # of the row, where its file says so
+    target: str = "target"  # its name in the data
+    ids: Mapping[str, str] = field(default_factory=dict)  # of the row, from its file
 
 
 def explain_row(
@@ -52,7 +52,7 @@ def explain_row(
     registry: Registry,
     nearest: int = 5,
     dialect: CsvDialect = UNKNOWN,
-) -> Explained:
+) -> RowExplanation:
     model = found.model
     samples = FileSamples(source, model, dialect, found.dialect)
     batch = samples.row(row)
@@ -62,15 +62,15 @@ def explain_row(
     ids = {name: text for name, text in texts.items() if text is not None}
     notes = [*found.notes, *samples.notes, *unseen_sentences(samples.unseen)]
     if gaps := int(np.isnan(np.asarray(x, dtype=np.float64)).sum()):
-        notes.append(f"{gaps} of its features have no value, and are left out of its distances")
+        notes.append(f"{gaps} of its features have no value and do not count in distances")
     data, is_same = None, True
     if nearest and found.run is not None:
         try:
             data, is_same = training_data(found.run, registry)
         except DbgsomError as error:
-            notes.append(f"the training data cannot be had: {str(error).splitlines()[0]}")
+            notes.append(f"the training data is not available: {str(error).splitlines()[0]}")
     if not is_same:
-        notes.append("the training data is not what it was in the run: nearest rows are left out")
+        notes.append("the training data changed since the run: no nearest rows are shown")
     try:
         explanation = model.explain(x, found.feature_names)
     except DbgsomError:
@@ -87,7 +87,7 @@ def explain_row(
             y = None if data.y is None else data.y[place]
             like.append({"row": place, "ids": own, "target": y, "distance": distance})
     target = (model.columns and model.columns.target) or "target"
-    return Explained(explanation, like, notes, target, ids)
+    return RowExplanation(explanation, like, notes, target, ids)
 
 
 def explore(
@@ -101,7 +101,7 @@ def explore(
     both = [found] if other is None else [found, other]
     notes = [note for one in both for note in one.notes]
     if source is None:
-        learnt = _learnt(found, registry, notes)
+        learnt = _training_rows(found, registry, notes)
         digests = {None if one.run is None else one.run.data.get("digest") for one in both}
         if len(digests - {None}) > 1:
             raise DataError(
@@ -126,17 +126,17 @@ def explore(
     return page, len(data[0].X), list(dict.fromkeys(notes))
 
 
-def _learnt(found: FoundModel, registry: Registry, notes: list[str]) -> Data:
+def _training_rows(found: FoundModel, registry: Registry, notes: list[str]) -> Data:
     cure = "give rows with --data FILE"
     if found.run is None:
-        raise DataError(f"{found.where} does not say which data its model learnt from: {cure}")
+        raise DataError(f"the training data of {found.where} is unknown: {cure}")
     try:
         data, is_same = training_data(found.run, registry)
     except DbgsomError as error:
         why = str(error).splitlines()[0]
-        raise DataError(f"the data of {found.where} cannot be had ({why}): {cure}") from error
+        raise DataError(f"the data of {found.where} is not available ({why}): {cure}") from error
     if not is_same:
-        notes.append(f"the data is not what it was when {found.where} learnt from it")
+        notes.append(f"the data changed since the training of {found.where}")
     return data
 
 
@@ -210,17 +210,17 @@ class BestTwo:
             if second.estimator.n_features_in_ == first.estimator.n_features_in_:
                 experiment, run = self._runs[best.runs[0]]
                 data = self._data or load_data(experiment)
-                run_beside = self._runs[other.runs[0]][1]
-                beside = model_view(second, data, run_beside, title(other, best))
+                run_parallel = self._runs[other.runs[0]][1]
+                beside = model_view(second, data, run_parallel, title(other, best))
                 return replace(model_view(first, data, run, title(best, other)), other=beside)
         return None
 
 
-def exported(model: FittedModel, form: str, names: Sequence[str] | None = None) -> bytes:
-    """Return the neurons of a model, those of its child maps included, as a file.
+def export_as(model: FittedModel, form: str, names: Sequence[str] | None = None) -> bytes:
+    """Return the neurons of a model and its child maps as the content of a file.
 
-    ``map`` is empty for the first map, for others the rows of the neurons above, ``6`` or ``6/2``.
-    ``names`` are those of the raw features, where the model does not know them.
+    ``map`` is empty for the first map, for others the path of neurons to it, ``6`` or ``6/2``.
+    ``names`` are the raw feature names, where the model does not have them.
     """
     if form not in FORMATS:
         raise DataError(f"models are exported as {', '.join(FORMATS)}, not as '{form}'")
@@ -286,7 +286,7 @@ def _maps(model: FittedModel) -> Iterator[tuple[str, dict[str, NDArray[Any]]]]:
             if child >= 0:
                 paths[child] = f"{paths[number]}/{neuron}".lstrip("/")
         hits, labels = estimator.hit_counts_, estimator.neuron_labels_
-        if number:  # a neuron with a child map answers through it, and won what its leaves won
+        if number:  # a neuron with a child map has the hits of its leaves, and no label
             above = np.array([int(step) for step in paths[number].split("/")])
             inside = (tree.paths[:, : len(above)] == above).all(axis=1)
             won = estimator.leaf_hit_counts_

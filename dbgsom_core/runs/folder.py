@@ -151,7 +151,7 @@ class Process(BaseModel):
 
 
 class Status(BaseModel):
-    """How a run stands: ``status.json``."""
+    """The status of a run: ``status.json``."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
@@ -183,9 +183,9 @@ class FoldMeasures:
 
 
 class StoredRun(Status, Manifest):
-    """A run folder read back. What the folder lacks is empty; a lost status reads as running.
+    """The content of a run folder. Missing files give empty fields; a lost status is "running".
 
-    ``damage`` says what is wrong with its files; such fields are empty, too.
+    ``damage`` describes unreadable files, whose fields are empty, too.
     """
 
     files: RunFiles
@@ -263,9 +263,9 @@ def write_status(
     error: str | None = None,
     process: Process | EllipsisType | None = ...,
 ) -> None:
-    """Write how a run stands; ``process`` runs it, the current one by default, None: unknown.
+    """Write the status of a run; ``process`` is by default the current one, None: unknown.
 
-    A full disk has no space for a new file: then the old status is written over.
+    On a full disk, which has no space for a new file, the old file is overwritten.
     """
     process = Process(host=platform.node(), pid=os.getpid()) if process is ... else process
     record = {
@@ -292,7 +292,7 @@ def check_complete(files: RunFiles, journal_length: int, model: bool) -> None:
     needed = [files.run, files.config, files.environment, files.measures, files.report, files.page]
     for path in [*needed, files.model] if model else needed:
         if not path.exists():
-            raise OSError(f"{path.name} was removed by somebody else")
+            raise OSError(f"{path.name} was removed by another process")
     if journal_length:
         _check_length(files.journal, journal_length)
         to_disk(files.journal)
@@ -314,7 +314,7 @@ def append_epoch(path: Path, line: JournalLine, at: int) -> int:
 
 def _check_length(path: Path, length: int) -> None:
     if path.stat().st_size != length:
-        raise OSError(f"{path.name} was changed by somebody else")
+        raise OSError(f"{path.name} was changed by another process")
 
 
 def trim_journal(path: Path) -> tuple[int, int]:
@@ -326,9 +326,9 @@ def trim_journal(path: Path) -> tuple[int, int]:
 
 
 def read_journal(path: Path, offset: int = 0) -> tuple[list[JournalLine], int]:
-    """Return the complete lines from a byte ``offset`` on, and the offset of what comes next.
+    """Return the complete lines from a byte ``offset`` on, and the offset after them.
 
-    A last line that is still being written, or was truncated by a crash, is left for the next call.
+    An incomplete last line, which is being written or was truncated by a crash, is not read.
     """
     try:
         with open_regular(path) as journal:
@@ -420,10 +420,10 @@ def _read_status(folder: Path, reader: _Reader) -> StoredRun:
 
 
 class _Reader:
-    """Reads the small files of a run folder, whatever they hold, in bounded time and memory.
+    """Reader of the small files of a run folder, in bounded time and memory.
 
-    A folder may come from elsewhere, or from a disk that failed: nothing raises because of what a
-    file holds. ``damage`` has a sentence for each file that cannot be used.
+    Files may be damaged or forged: no content raises an exception. ``damage`` has a sentence for
+    each file that cannot be used.
     """
 
     def __init__(self) -> None:

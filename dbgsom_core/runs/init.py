@@ -1,4 +1,4 @@
-"""The configuration to begin with, from a profile of a file of which nothing is known."""
+"""`dbgsom init`: a first configuration, from a profile of a data file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Kind = Literal["number", "category", "date", "id", "text", "constant", "empty"]
 MOST_CLASSES = 20  # distinct values of a target of classes, and of a category
 _REPEATED = 0.5  # a category has fewer values than this share of the rows
 _UNIQUE = 0.99  # share of distinct values from which on a column identifies its rows
-_NUMBERS = 0.9  # share of numbers from which on the words beside them say that one is missing
+_NUMBERS = 0.9  # share of numbers from which other words count as missing values
 _MOST_WORDS = 3
 _FIRST = 100  # distinct cells among which there is a unit, or none in the column
 _CHECKED = 2000  # distinct cells that are matched with patterns
@@ -101,15 +101,15 @@ class Cells(NamedTuple):
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """A column of a table and what it seems to hold."""
+    """Profile of a table's column: its kind of values, and statistics."""
 
     place: int
     name: str
     kind: Kind
-    values: int = 0  # distinct ones that were seen
+    values: int = 0  # number of distinct values
     missing: float = 0.0  # share of the rows
-    words: tuple[str, ...] = ()  # that say that a value is missing, beside the usual ones
-    date_formats: tuple[str, ...] = ()  # all in which its dates can be read
+    words: tuple[str, ...] = ()  # marks of missing values, besides the usual ones
+    date_formats: tuple[str, ...] = ()  # all formats that its dates fit
     spread: float = 0.0  # standard deviation of its numbers
     whole: bool = False
     examples: tuple[str, ...] = ()  # the most frequent values first
@@ -132,7 +132,7 @@ class ColumnProfile:
 def profile_columns(
     names: Sequence[str], columns: Sequence[Cells], marks: Marks = (".", "")
 ) -> list[ColumnProfile]:
-    """Return the profiles of all columns, whose numbers have these marks."""
+    """Return the profiles of all columns, with numbers in the format ``marks``."""
     words: set[str] = set()
     while True:
         found = [
@@ -148,7 +148,7 @@ def profile_columns(
 def profile_column(
     place: int, name: str, cells: Cells, marks: Marks = (".", ""), words: Collection[str] = ()
 ) -> ColumnProfile:
-    """Return the profile of a column; ``words`` are more of those for a missing value."""
+    """Return the profile of a column; ``words`` are additional marks of missing values."""
     known = cells.present(words)
     said = {*words}.intersection(cells.texts.to_pylist() if words else ())
     if not len(known.texts):
@@ -229,7 +229,7 @@ def _text_kind(cells: Cells, unique: bool, named_id: bool, place: int) -> Kind:
 
 
 def is_header(row: Sequence[str], marks: Marks) -> bool:
-    """Return whether the first row of a table names its columns: by words, or by years in turn."""
+    """Return whether the first row of a table is a header: words, or successive years."""
     cells = pa.array(filter(None, row), pa.string())
     values, odd = parse_numbers(cells, *marks, words=())
     if 2 * odd.sum() >= len(cells):
@@ -240,7 +240,7 @@ def is_header(row: Sequence[str], marks: Marks) -> bool:
 
 @dataclass(frozen=True)
 class TableProfile:
-    """What a data set seems to hold."""
+    """Profile of a data set."""
 
     format: str  # of the file, or "name"
     path: str  # as it was given, or the name of a data set
@@ -353,7 +353,7 @@ def _csv(given: str, path: Path) -> TableProfile:
     header = is_header(bare, marks)
     if header and width > 2 and 2 * sum(map(bool, first)) < width:
         named = f"names {sum(map(bool, first))} of {width} columns"
-        raise DataError(f"{given}: the first line {named}: take lines above the header away")
+        raise DataError(f"{given}: the first line {named}: remove the lines above the header")
     if header and seen == 1:
         raise DataError(f"{given} has a header and no line below it: give a file with data")
     names = first if header else found.names

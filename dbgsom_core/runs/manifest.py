@@ -1,4 +1,4 @@
-"""What a run is: the manifest in ``run.json``, its flat parameters, its name, its environment."""
+"""The manifest of a run in ``run.json``, its flat parameters, name and environment."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Child(TypedDict):
 
 
 class Manifest(BaseModel):
-    """What a run is: ``run.json``. A key that is missing, as in older folders, has its default."""
+    """Description of a run: ``run.json``. Keys that older folders lack have defaults."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
@@ -179,7 +179,7 @@ def _spreading_factor(estimator: Any, growing: Mapping[str, Any]) -> Any:
 
 
 def _base_growth(growth: Any) -> Any:
-    # The strategy that a strategy around another one holds.
+    # The inner strategy of a nested one, or the strategy itself.
     base = GrowthAbilities.of(growth).base
     return growth if base is None else base
 
@@ -187,8 +187,8 @@ def _base_growth(growth: Any) -> Any:
 def _fields_beside_defaults(
     prefix: str, component: Component, section: Mapping[str, Any]
 ) -> dict[str, Any]:
-    # However much was written down: a run that is made from the configuration of another one has
-    # its parameters. Fields of nested components are ``growth.base.rows``.
+    # Fields that differ from defaults, so that a resolved configuration gives the same parameters.
+    # Fields of nested components are ``growth.base.rows``.
     params: dict[str, Any] = {}
     nested, fields = nested_fields(type(component)), type(component).model_fields
     for field in sorted(fields.keys() & section.keys()):
@@ -262,7 +262,7 @@ def name_of_parts(estimator: Any, dataset: str, written: Mapping[str, Any]) -> s
 
 
 def title_of(run: Run | Manifest) -> str:
-    """Return what figures call a run: by its experiment, too, where the name does not say it."""
+    """Return a run's title in figures: its name, with the experiment if that is not in it."""
     known = run.name == run.experiment or run.name.startswith(f"{run.experiment}: ")
     return run.name if known else f"{run.experiment} · {run.name}"
 

@@ -1,4 +1,4 @@
-"""Models of runs, found by name, and what they predict for the rows of a file."""
+"""Models of runs, found by name, and predictions for the rows of a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dbgsom_core.config import fill_text
 from dbgsom_core.errors import DataError, DbgsomError, did_you_mean
 from dbgsom_core.estimators import som  # noqa: F401 - files hold them
-from dbgsom_core.estimators.answers import answer_columns, chosen_columns, written_columns
+from dbgsom_core.estimators.answers import column_names, columns_of_answers, select_columns
 from dbgsom_core.estimators.model_file import FittedModel, load
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.guard import guarded
@@ -54,23 +54,23 @@ _OF_NOVELTY = frozenset({"novelty", "pvalue", "outlier"})
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A loaded model, and where it is from."""
+    """A loaded model, and its source."""
 
     model: FittedModel
-    where: str  # what messages call it
-    run: StoredRun | None = None  # that left it, where that is known
-    notes: tuple[str, ...] = ()  # what a reader should know of how it was found
-    path: Path | None = None  # of the model file, where there is one on this machine
+    where: str  # its name in messages
+    run: StoredRun | None = None  # its run, where known
+    notes: tuple[str, ...] = ()  # remarks on how it was found
+    path: Path | None = None  # the model file, where there is one on this machine
 
     @property
     def feature_names(self) -> list[str] | None:
-        """What the run's data calls its features, where the model does not know it."""
+        """Feature names of the run's data, where the model does not have them."""
         found = None if self.run is None else self.run.data.get("feature_names")
         return [str(one) for one in found] if isinstance(found, list) else None
 
     @property
     def dialect(self) -> CsvDialect:
-        """How the CSV file was written that the run learnt from, where it was one."""
+        """The dialect of the run's CSV file, where it was one."""
         dataset = None if self.run is None else self.run.config.get("dataset")
         known = dataset if isinstance(dataset, dict) else {}
         encoding, delimiter = known.get("encoding"), known.get("delimiter")
@@ -92,12 +92,12 @@ def find_model(name: str, root: Path, registry: Registry, uri: str | None = None
     if exists(path) and not path.is_dir():
         run = read_run(path.parent.absolute()) if is_run(path.parent) else None
         return FoundModel(model_of(path), str(path), run, path=path)
-    run, notes = find_trained(name, root)
+    run, notes = trained_run(name, root)
     return FoundModel(model_of(run.files.model), f"run {run.id}", run, notes, run.files.model)
 
 
-def find_trained(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
-    """Return the run with a model that a name means, of a sweep its best run, and notes."""
+def trained_run(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
+    """Return the run of a name that has a model, for a sweep its best run, and notes."""
     run, notes = find_run(name, root, besides=" and no model file")
     if run.kind == "sweep":
         if run.best is None:
@@ -108,12 +108,12 @@ def find_trained(name: str, root: Path) -> tuple[StoredRun, tuple[str, ...]]:
     if not exists(run.files.model):
         how = {"running": "it still goes on", "failed": "it failed", "killed": "it was killed"}
         why = run.damage or how.get(run.status, "its model.npz is not there")
-        raise DataError(f"run {run.id} has left no model: {why}")
+        raise DataError(f"run {run.id} has no model: {why}")
     return run, notes
 
 
 def training_data(run: StoredRun, registry: Registry) -> tuple[Data, bool]:
-    """Return the data that a run learnt from, and whether it is as it was then."""
+    """Return the training data of a run, and whether it is unchanged."""
     _, experiments = load_stored(run, (), registry)
     with warnings.catch_warnings():  # the run itself has given them
         warnings.simplefilter("ignore")
@@ -141,14 +141,14 @@ class SampleBatch(NamedTuple):
 
 
 class FileSamples:
-    """The rows of a file as a model takes them, a batch at a time.
+    """The rows of a file as a model's samples, in batches.
 
-    Columns are found by name where the model knows names, else taken by place. ``dialect`` is what
-    was said of a CSV file, ``trained`` how that of the training was written, ``keep`` columns to
-    carry along (None where that is no option of the command).
+    Columns are found by name where the model has names, otherwise by position. ``dialect`` is the
+    user's for a CSV file, ``trained`` that of the training's, ``keep`` columns to carry along (None
+    where the command has no such option).
 
-    ``ids`` are the places of columns that are carried along, by name, ``notes`` what a reader
-    should know of the file, ``unseen`` the categories that did not occur in the training.
+    ``ids`` are the positions of columns to carry along, by name, ``notes`` remarks on the file,
+    ``unseen`` the categories that did not occur in the training.
     """
 
     def __init__(
@@ -206,7 +206,7 @@ class FileSamples:
         raise DataError(f"{self.path} has {first} rows, from 0: there is no row {number}")
 
     def message(self, faults: Faults) -> str:
-        """Return what is wrong with cells, by lines of the file, with the options that mend it."""
+        """Return a message on faults by lines of the file, with options that help."""
         return _as_options(faults.message(self.path, self.lines(faults.rows())))
 
     def gaps(self, X: NDArray[Any], cure: str, first: int) -> Faults:
@@ -313,17 +313,17 @@ def predict_file(
     stdout: Any = None,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> tuple[int, int, list[str]]:
-    """Write what a model says of each row of a file, in their order, a few batches in memory.
+    """Write a model's predictions for each row of a file, in batches.
 
-    Returns how many rows were answered, how many of these are outliers, and notes.
+    Returns the number of predictions, of outliers among them, and notes.
     """
     check_target(target)
     try:
-        names = chosen_columns(model, columns)
+        names = select_columns(model, columns)
     except DataError as error:
         raise DataError(f"--columns: {error}") from None
     samples = FileSamples(source, model, dialect, trained, keep)
-    written = written_columns(model, names)
+    written = column_names(model, names)
     for name in samples.ids:
         if name in written:
             both = f"the column '{name}' is carried along and written as well"
@@ -347,9 +347,9 @@ def predict_file(
 
 
 class _Answering:
-    """Answers batches of samples, and counts outliers and rows without any value.
+    """Predictions for batches of samples, with counts of outliers and of empty rows.
 
-    From the first cell on that cannot be used, samples are searched for others and not answered.
+    After the first unusable cell, batches are only searched for more of them.
     """
 
     def __init__(self, model: FittedModel, samples: FileSamples, names: Sequence[str]) -> None:
@@ -410,7 +410,7 @@ class _Answering:
             X = X[~empty] if not empty.all() else np.ones_like(X[:1])
         try:
             answers = self._model.answers(X)
-            table = answer_columns(self._model, answers, self._names)
+            table = columns_of_answers(self._model, answers, self._names)
         except DbgsomError:
             raise
         except ValueError as error:

@@ -23,7 +23,7 @@ from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.checkpoints import Checkpoints, GrowthFilm, Snapshot
 from dbgsom_core.estimators.fitted_map import LEAVES
 from dbgsom_core.estimators.model_file import FittedModel
-from dbgsom_core.estimators.planning import describe_sizes, stability_of
+from dbgsom_core.estimators.planning import compute_stability, describe_sizes
 from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 from dbgsom_core.interfaces.component import Component
 from dbgsom_core.interfaces.datasets import Data
@@ -76,7 +76,7 @@ from dbgsom_core.runs.results import (
 )
 from dbgsom_core.runs.stored_runs import RunLock, check_same, claim, mark_killed_runs
 from dbgsom_core.tables.safe_files import to_disk
-from dbgsom_core.training.parts import fitted, why_no_start
+from dbgsom_core.training.parts import fit_metric, start_problem
 
 log = private_logger("dbgsom")
 
@@ -119,12 +119,12 @@ def run_task(
     data: Data | None = None,
     data_notes: Sequence[str] = (),
 ) -> Outcome:
-    """Run one experiment; ``data`` that is loaded comes with what was noted on the way.
+    """Run one experiment; ``data_notes`` are remarks from loading ``data``.
 
     Nothing is written before the data is loaded, checked and prepared and the estimator's parts
-    are built: `ConfigError`, `DataError` and `PluginError` come first. From then on callbacks are
-    called however it ends: with `DbgsomError` where the run folder cannot be written, with
-    `Interrupted` where a signal asked the process to end.
+    are built, which may raise `ConfigError`, `DataError` and `PluginError`. After that callbacks
+    are notified of every end: `DbgsomError` where the run folder cannot be written, `Interrupted`
+    after a signal.
     """
     experiment: Experiment = task.experiment
     with redaction(experiment.secrets):
@@ -160,17 +160,17 @@ def run_task(
         return Outcome(run, result)
 
 
-# ---------------------------------------------------------------- what comes before the folder
+# ------------------------------------------------------------------- before the run folder
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a run trains, and on what."""
+    """The estimator of a run and its data."""
 
     data: Data
-    test: Data | None  # what is kept for testing as a data set of its own
-    fold: Fold  # what the model that is kept is trained on
-    divided: list[tuple[Rows, Rows]]  # the rows to train and to test on of each fold
+    test: Data | None  # a separate data set for testing
+    fold: Fold  # of the final model
+    divided: list[tuple[Rows, Rows]]  # training and test rows of each fold
     estimator: Any  # unfitted
 
 
@@ -191,10 +191,10 @@ def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
     with estimator_errors_located(experiment):
         parts = estimator.check_parts(fold.train.y)
         make_estimator(experiment)._checked(fold.train.X, parts, reset=True)
-        metric = fitted(parts.metric, fold.train.X)
+        metric = fit_metric(parts.metric, fold.train.X)
         samples = parts.over(fold.train.X, metric.abilities)
         samples.check_varies()
-        misfit = why_no_start(parts.init, parts.growth, samples.X.shape[1])
+        misfit = start_problem(parts.init, parts.growth, samples.X.shape[1])
         if misfit is not None:
             raise ValueError(misfit)
     for name, step in fold.steps:
@@ -282,7 +282,7 @@ def start_run(
 
 @contextmanager
 def failures_reported(callbacks: Callbacks, run: Run, lock: RunLock) -> Iterator[None]:
-    """Report what ends a run early, whatever it is, to the run folder before all others."""
+    """Report an exception that ends a run, first to the run folder, then to other callbacks."""
     try:
         yield
     except BaseException as error:
@@ -301,13 +301,13 @@ def failures_reported(callbacks: Callbacks, run: Run, lock: RunLock) -> Iterator
 
 
 def notify_finished(callbacks: Callbacks, run: Run, result: RunResult) -> None:
-    """Call the other callbacks of a run that the run folder has as finished: so it stays."""
+    """Notify the other callbacks of a run that is already finished in its folder."""
     try:
         callbacks.notify_others("dbgsom_run_finished", run=run, result=result)
         shutdown.check()
     except KeyboardInterrupt:
         log.warning(
-            "%s had finished and is complete; 'dbgsom sync' sends to trackers what they miss",
+            "%s had finished and is complete; 'dbgsom sync' updates the trackers",
             run.folder,
         )
         raise
@@ -328,8 +328,8 @@ def _fit_and_evaluate(
     data, fold, estimator = setup.data, setup.fold, setup.estimator
     with warnings_as_notes(notes):
         folds = _cross_validate(setup, evaluator, checkpoint, lock)
-        explored = any(name == "explorer" for name, _ in experiment.figures)
-        film = GrowthFilm(folder=checkpoint.folder / "film") if explored else None
+        has_explorer = any(name == "explorer" for name, _ in experiment.figures)
+        film = GrowthFilm(folder=checkpoint.folder / "film") if has_explorer else None
         after_epoch = [on_epoch, checkpoint.keep_epoch, *([film] if film else [])]
         estimator.set_params(callbacks=after_epoch, checkpoint=checkpoint.of_fit("map"))
         estimator.fit(fold.train.X, fold.train.y)
@@ -383,21 +383,23 @@ def _cross_validate(
     for number, (train, test) in list(enumerate(setup.divided, start=1))[len(folds) :]:
         log.info("fold %d of %d", number, len(setup.divided))
         fold = make_fold(experiment, setup.data, train, test)
-        noted = checkpoint.of_fit(f"fold-{number}")
-        estimator = make_estimator(experiment).set_params(callbacks=[on_epoch], checkpoint=noted)
+        checkpoints = checkpoint.of_fit(f"fold-{number}")
+        estimator = make_estimator(experiment).set_params(
+            callbacks=[on_epoch], checkpoint=checkpoints
+        )
         estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
         *_, measures = evaluator.evaluate(estimator, fold.test, "test", of_fold=True)
         rows = digest_of_rows(train, test)
         folds.append(FoldMeasures(number, len(train), len(test), rows, measures))
         write_text(checkpoint.files.folds, folds_text(folds))
-        noted.path.unlink(missing_ok=True)
+        checkpoints.path.unlink(missing_ok=True)
     return folds
 
 
 @dataclass(frozen=True)
 class _Evaluator:
-    """Measures the maps of one experiment; what fails is a note, and no reason to lose a map."""
+    """Evaluation of an experiment's maps; a measure that fails becomes a note."""
 
     experiment: Experiment
     measures: Mapping[str, Component]
@@ -437,7 +439,7 @@ class _Evaluator:
         if settings is None:
             return None
         log.info("stability: %d refits", settings.resamples)
-        return stability_of(
+        return compute_stability(
             estimator,
             part.X,
             part.y,
@@ -452,7 +454,7 @@ class _Evaluator:
 
 
 class _NanOnError:
-    """A measure that is nan where it fails on a refit: its failure on the map is a note already."""
+    """A measure that is nan where it fails on a refit, without a second note."""
 
     greater_is_better: ClassVar[bool] = False  # not used
 
@@ -472,9 +474,8 @@ class _NanOnError:
 class Checkpoint:
     """The checkpoints of a run's fits, the measures of its folds, and the maps of some epochs.
 
-    They lie in the folder ``checkpoints`` of the run until it has finished; a run that goes on
-    finds those from before. A fit is noted every so many ``seconds``, a map kept ``every`` so many
-    epochs (None: never).
+    They are in the folder ``checkpoints`` of the run until it has finished, for resuming. A fit is
+    saved every ``seconds`` seconds, a map after ``every`` epochs (None: never).
     """
 
     def __init__(self, files: RunFiles, seconds: float = 0.0, every: int | None = None) -> None:
@@ -482,7 +483,7 @@ class Checkpoint:
         self._seconds, self._every = seconds, every
 
     def of_fit(self, name: str) -> Checkpoints:
-        """Return where a fit is noted; the epochs that it holds are safe in the journal first."""
+        """Return a fit's checkpoints, before each of which the journal is flushed to disk."""
         journal = self.files.journal
 
         def save_journal() -> None:
@@ -493,7 +494,7 @@ class Checkpoint:
         return Checkpoints(path, self._seconds, stays=True, first=save_journal)
 
     def read_folds(self, divided: Sequence[tuple[Any, Any]]) -> list[FoldMeasures]:
-        """Return the measures of the folds that are done, which were of the rows ``divided``."""
+        """Return the measures of the finished folds, whose rows must be those of ``divided``."""
         try:
             folds = parse_folds(self.files.folds.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -510,12 +511,12 @@ class Checkpoint:
         return self.folder / "epochs" / f"epoch-{epoch}.npz"
 
     def keep_epoch(self, epoch: EpochRecord) -> None:
-        """Keep the map of an epoch, where that is configured; a callback of the estimator."""
+        """Save the map of an epoch, if configured; a callback of the estimator."""
         if self._every and epoch.epoch % self._every == 0:
             Snapshot(self._snapshot(epoch.epoch)).keep(epoch)
 
     def epoch_models(self, trained: Any, X: Any, y: Any) -> dict[int, Any]:
-        """Return a fitted estimator for each epoch that was kept, but for that of the final map."""
+        """Return a fitted estimator for each saved epoch, except that of the final map."""
         models, end = {}, trained.n_iter_ + 1
         for epoch in range(self._every, end, self._every) if self._every else ():
             path = self._snapshot(epoch)

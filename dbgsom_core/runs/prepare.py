@@ -38,7 +38,7 @@ def listed_names(names: Iterable[str]) -> str:
 
 
 class StepError(ConfigError):
-    """A prepare step that cannot be made, because of one of its parameters where it has a name."""
+    """A prepare step that cannot be built; ``parameter`` names the cause, if known."""
 
     def __init__(self, message: str, parameter: str = "") -> None:
         super().__init__(message)

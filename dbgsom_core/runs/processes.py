@@ -1,8 +1,7 @@
-"""Processes that run children of a sweep beside each other.
+"""Worker processes for parallel runs of a sweep.
 
-Tasks go to each process by a pipe of its own, and from it comes what there is to show, and how a
-task ended: a process that dies takes only its own task with it. When the process of the sweep dies,
-the others end as if they were asked to.
+Each process has its own pipe, for tasks, events to display and results: if it dies, only its task
+fails. When the sweep's process dies, the workers end as after a signal.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from dbgsom_core.runs.data import load_data, same_data
 from dbgsom_core.runs.folder import read_run
 from dbgsom_core.runs.pipeline import Task, run_task
 from dbgsom_core.runs.results import warnings_as_notes
-from dbgsom_core.runs.stored_runs import finish_off, mark_killed
+from dbgsom_core.runs.stored_runs import clean_up_finished, mark_killed
 
 _SPAWN = multiprocessing.get_context("spawn")
 _SECONDS_BETWEEN_EPOCHS = 0.05
@@ -51,8 +50,8 @@ Send = Callable[[str, Any], None]
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a child ended: its run and measures, or the error of one that failed."""
+class ChildResult:
+    """Result of a child: its run and measures, or its error."""
 
     task: Task
     run: Run | None = None
@@ -61,11 +60,11 @@ class Ended:
 
 
 class Processes:
-    """Slots that each run one child of a sweep at a time; leaving the context ends them all.
+    """Worker slots, each for one child of a sweep at a time; a context manager that ends them.
 
-    The processors are divided between them, unless the configuration says how many threads to use.
-    The first child trains alone until its first epoch: it compiles what all need. ``display`` hears
-    of the runs of all processes by the lifecycle hooks, and of sentences by ``say(text)``.
+    The processors are divided between them, unless threads are configured. The first child runs
+    alone until its first epoch, as it compiles the loops. ``display`` is called by lifecycle hooks
+    for the runs of all processes, and by ``say(text)``.
     """
 
     def __init__(self, jobs: int, display: object) -> None:
@@ -95,7 +94,7 @@ class Processes:
             ) from error
         next(slot for slot in self._slots if slot.task is None).start(task, content)
 
-    def wait(self) -> Ended | None:
+    def wait(self) -> ChildResult | None:
         """Wait for the next event, and return how a child ended if it was that."""
         slots = {slot.pipe: slot for slot in self._busy}
         for pipe in connection.wait(list(slots), _SECONDS_BETWEEN_CHECKS):
@@ -112,17 +111,17 @@ class Processes:
             slot.task = slot.run = None
             if event == "done":
                 run, measures, notes = content
-                return Ended(task, run, RunResult(measures, notes=notes))
+                return ChildResult(task, run, RunResult(measures, notes=notes))
             stored = None if run is None or event == "failed" else mark_killed(read_run(run.folder))
             if stored is not None and stored.status == "finished":  # only trackers were left
-                finish_off(stored, task.experiment.tracking)
-                return Ended(task, run, RunResult(stored.measures))
+                clean_up_finished(stored, task.experiment.tracking)
+                return ChildResult(task, run, RunResult(stored.measures))
             if stored is not None:
                 mirror_ended(stored, task.experiment.tracking)
-            error = content or DbgsomError(slot.how_it_died())
+            error = content or DbgsomError(slot.death_reason())
             if run is not None:
                 show(self._display, "dbgsom_run_failed", run=run, error=error)
-            return Ended(task, run, error=error)
+            return ChildResult(task, run, error=error)
         return None
 
     def _show(self, slot: _Slot, event: str, content: Any) -> None:
@@ -187,7 +186,7 @@ class _Slot:
         with suppress(OSError):  # it has died already, which `wait` finds
             self.pipe.send_bytes(content)
 
-    def how_it_died(self) -> str:
+    def death_reason(self) -> str:
         self.process.join()
         pid, code = self.process.pid, self.process.exitcode
         if code >= 0:

@@ -85,21 +85,21 @@ def find_criterion(
     settings: DecideSettings, estimators: Collection[str], names: Iterable[str], registry: Registry
 ) -> RankingCriterion | None:
     """Return the criterion of runs, None where they have none of the default measures."""
-    known, wished, split = list(dict.fromkeys(names)), settings.measure, settings.split
+    known, requested, split = list(dict.fromkeys(names)), settings.measure, settings.split
     parts = PARTS if split is None else (split,)
-    if wished is None:
+    if requested is None:
         (kind,) = set(estimators) if len(set(estimators)) == 1 else ("vq",)
         wanted = [f"{part}/{name}" for part in parts for name in _DEFAULTS.get(kind, _OF_MAPS)]
     else:
-        wanted = [wished, *(f"{part}/{wished}" for part in parts)]
+        wanted = [requested, *(f"{part}/{requested}" for part in parts)]
     found = next((name for name in wanted if name in known), None)
-    if found is None and wished is not None:
+    if found is None and requested is not None:
         bare = [name.partition("/")[2] for name in known]
-        text = f"no finished run has the measure '{wished}'"
+        text = f"no finished run has the measure '{requested}'"
         text += "" if split is None else f" on the {split} part"
-        if wished in bare:
+        if requested in bare:
             raise DataError(f"{text}, but on the other")
-        near = did_you_mean(wished, [*known, *bare])
+        near = did_you_mean(requested, [*known, *bare])
         raise DataError(f"{text}{near}; available: {', '.join(sorted(known)) or 'none'}")
     if found is None:
         return None
@@ -258,7 +258,7 @@ def group_runs(entries: Iterable[Entry]) -> list[Group]:
 
 
 def data_name(config: Tree, data: Tree) -> str:
-    """Return what people call the data: the stem of its file, else the name of the data set."""
+    """Return the name of the data: the stem of its file, or the name of the data set."""
     dataset = config.get("dataset")
     path = dataset.get("path") if isinstance(dataset, Mapping) else None
     stem = Path(path).stem if isinstance(path, str) and not is_reference(path) else ""
@@ -300,10 +300,9 @@ def _group_names(facts: Sequence[Tree]) -> list[str]:
 
 
 def differences(trees: Sequence[Tree]) -> list[dict[str, Any]]:
-    """Return of each tree the dotted keys and values in which it differs from others.
+    """Return for each tree the dotted keys and values in which it differs from others.
 
-    Components are named. Their fields are there where those of the same name differ: a field that
-    only one component has tells nothing more.
+    Components appear by name, and by fields only where components of the same name differ.
     """
     found: list[dict[str, Any]] = [{} for _ in trees]
     _add_differences(dict(enumerate(trees)), "", found)
@@ -370,7 +369,7 @@ def _plain_text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """One variant on one data set; what it lacks, as the best has no difference, is None."""
+    """Statistics of a variant on a data set; None where undefined, as the best's difference."""
 
     variant: str  # what tells it from the others
     fields: Mapping[str, Any]  # the same by dotted key
@@ -391,7 +390,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The variants on one data set, best first; those without a value come last."""
+    """Ranking of the variants on one data set, best first; those without a value last."""
 
     name: str  # the data set, and what else tells it from other tables
     facts: Mapping[str, Any]  # ``dataset``, ``split``, and what else the runs have in common
@@ -483,8 +482,8 @@ def rank(
     rows = [rows[i] for i in order]
     if not interim and len(rows) > 1 and columns:
         divisions = list(dict.fromkeys(division for _, division in columns))
-        places = [divisions.index(division) for _, division in columns]
-        rows, tests = _tested(rows, values[order], ratio, places)
+        positions = [divisions.index(division) for _, division in columns]
+        rows, tests = _test_rows(rows, values[order], ratio, positions)
     ends = {name: best_end(name, registry) for row in rows for name in row.measures}
     data, baseline = group.entries[0].run.data, _baseline(group.entries, criterion)
     return Table(
@@ -503,7 +502,7 @@ def _all_measures(entries: Sequence[Entry]) -> dict[str, tuple[float, float | No
     return {name: mean_and_deviation(values) for name, values in found.items()}
 
 
-def _tested(
+def _test_rows(
     rows: Sequence[Row], values: Floats, ratio: float, divisions: Sequence[int]
 ) -> tuple[list[Row], int]:
     """Return rows, best first, with their tests against the best, and how many pairs were tested.
@@ -544,7 +543,7 @@ def _overlap(entries: Sequence[Entry], criterion: RankingCriterion) -> float:
 
 
 def _baseline(entries: Sequence[Entry], criterion: RankingCriterion) -> float | None:
-    """Return what an answer that learns nothing measures, the mean over seeds; None: unknown."""
+    """Return the measure of a constant prediction, the mean over seeds; None: unknown."""
     if criterion.measure == "r2":
         return 0.0
     found: dict[Any, Any] = {}

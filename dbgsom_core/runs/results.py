@@ -1,4 +1,4 @@
-"""What a run says of a fitted map: figures, tables of rows, and measures."""
+"""Results of a run: figures, tables of rows, and measures."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from sklearn.base import OneToOneFeatureMixin
 from dbgsom_core.errors import level_of
 from dbgsom_core.estimators.answers import (
     MeasureTable,
-    answer_columns,
+    column_names,
+    columns_of_answers,
+    format_path,
     measured,
     usual_distance,
-    way_of,
-    written_columns,
 )
 from dbgsom_core.estimators.display import view_of
 from dbgsom_core.estimators.model_file import FittedModel
@@ -141,7 +141,7 @@ def _assignments(model: FittedModel, data: Data) -> Batches:
         if not ids:
             first = {"row": np.arange(start, start + len(answers.unit))}
         beside = {name: values[part] for name, values in data.annotations.items()}
-        columns = [*first.items(), *answer_columns(model, answers, names).items()]
+        columns = [*first.items(), *columns_of_answers(model, answers, names).items()]
         yield _named([*columns, *beside.items()])
 
 
@@ -170,10 +170,10 @@ def _neurons(model: FittedModel, names: Sequence[str] | None) -> Batches:
             ("unit", tree.paths[:, 0]),
             ("x", x),
             ("y", y),
-            *([("path", np.array([way_of(path) for path in paths]))] if deep else []),
+            *([("path", np.array([format_path(path) for path in paths]))] if deep else []),
             ("hits", estimator.leaf_hit_counts_),
             ("error", np.array(errors)),
-            *zip(written_columns(model, ["label"]), targets, strict=True),
+            *zip(column_names(model, ["label"]), targets, strict=True),
             *zip(features, without_noise(prototypes).T, strict=False),  # no prototypes: no names
         ]
     )
@@ -187,8 +187,8 @@ def _named(columns: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 def without_noise(prototypes: NDArray[Any]) -> NDArray[np.float64]:
     """Return prototypes (K, D) without digits that are rounding errors.
 
-    Means of 0 and 1 that were scaled and scaled back are 0.30000000000000004 and -1e-17. Of each
-    column 13 digits of its largest value stay, 6 of float32.
+    Means of 0 and 1, scaled and scaled back, are 0.30000000000000004 and -1e-17. Each column is
+    rounded to 13 digits of its largest value, 6 for float32.
     """
     digits = 6 if prototypes.dtype == np.float32 else 13
     values = prototypes.astype(np.float64)
@@ -216,7 +216,7 @@ def _in_columns(model: FittedModel, prototypes: NDArray[Any]) -> NDArray[Any] | 
 
 
 def data_name(X: Any) -> str:
-    """Return what a run calls data that no configuration names: by its file, or its size."""
+    """Return a name for data without a configuration: its file, or its shape."""
     file = getattr(X, "filename", None)  # of a memory-mapped array
     sizes = [one if isinstance(one, (int, np.integer)) else "?" for one in np.shape(X)]
     kind = "table" if hasattr(X, "columns") else "array"
@@ -226,7 +226,7 @@ def data_name(X: Any) -> str:
 
 
 def digest_of(X: Any, y: Any) -> str:
-    """Return the digest of samples and targets as in runs, or of how dask makes them."""
+    """Return the digest of samples and targets as in runs, or the token of dask collections."""
     if hasattr(X, "__dask_graph__"):  # which may be larger than memory
         from dask.base import tokenize
 
@@ -262,10 +262,10 @@ def known_measures(
     return values, tuple(name for name, one in known.items() if one is None)
 
 
-def seen(
+def evaluate_training(
     estimator: Any, X: Any, y: Any, measures: Sequence[str], figures: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Return measures of the training data, called as in runs, and figures, by name."""
+    """Return measures on the training data, named as in runs, and figures, by name."""
     evaluation = estimator.evaluate(X, y=y, predictions=estimator.predict(X))
     values = {}
     for name in measures:
@@ -275,10 +275,10 @@ def seen(
     return values, _draw_fit(estimator, evaluation, figures, names)
 
 
-def tested(
+def evaluate_model(
     model: Any, X: Any, y: Any, measures: Any, figures: Sequence[str]
 ) -> tuple[MeasureTable, dict[str, Any]]:
-    """Return what measures say of a model on raw samples, and figures of them, by name."""
+    """Return measures of a model on raw samples, and figures, by name."""
     known = model if isinstance(model, FittedModel) else FittedModel((), model)
     estimator, evaluation, found = measured(known, X, y, measures)
     names = known.names_prepared()

@@ -85,13 +85,12 @@ def holm(p: ArrayLike) -> Floats:
 
 
 def adjusted_means(values: ArrayLike) -> Floats:
-    """Return what the mean of each variant (row) would be with the values of all columns.
+    """Return the least-squares means of variants (rows) of an additive two-way model.
 
-    Where all have the same columns these are their means. Else each column (a seed, a fold) is
-    taken to move all variants alike, by least squares: a variant that lacks the hard seeds is not
-    the better for it. These are the least-squares means of the additive two-way model (Searle,
-    Speed & Milliken 1980). Variants that share no column, not even through others, keep their own.
-    ``values`` (m, k) are NaN where a variant has none; so is the result of one without any.
+    Each column (a seed, a fold) has an effect on all variants, so that a variant without the
+    difficult seeds has no advantage (Searle, Speed & Milliken 1980). With complete values these
+    are the means. Variants in disconnected blocks keep their means. ``values`` (m, k) are NaN where
+    a variant has none; a variant without values has a mean of NaN.
     """
     table = np.asarray(values, dtype=np.float64)
     present = ~np.isnan(table)

@@ -1,8 +1,8 @@
 """Stored runs: find them, lock them, mark those that were killed, and resume.
 
-A run holds the lock of its folder while it lives; the system frees it when the process dies. A
-resumed run keeps the epochs of its journal, and its map goes on from the last checkpoint, or from
-the beginning: both give the bits that the run would have given.
+A run holds the lock of its folder while it runs; the system frees it when the process dies. A
+resumed run keeps the epochs of its journal, and its training resumes from the last checkpoint, or
+from the beginning: both give the bits of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _SECONDS_TO_WAIT = 1.0  # for another process that looks at the run, and lets go
 
 
 def find_folder(name: str, root: Path) -> Path | None:
-    """Return the run folder that this is, or whose id (or its end) this is; None: no run."""
+    """Return the run folder of a path, an id or the end of an id; None: no run."""
     folder = Path(fill_text(name))
     if is_run(folder):
         return folder
@@ -72,8 +72,8 @@ def find_folder(name: str, root: Path) -> Path | None:
     exact = next((root / group / name for group in known if is_run(root / group / name)), None)
     if exact is not None or name in known or exists(name):
         return exact
-    meant = _folders_ending_with(name, root, known)
-    return meant[0] if len(meant) == 1 else None
+    matches = _folders_ending_with(name, root, known)
+    return matches[0] if len(matches) == 1 else None
 
 
 def _folders_ending_with(name: str, root: Path, known: Iterable[str]) -> list[Path]:
@@ -82,11 +82,10 @@ def _folders_ending_with(name: str, root: Path, known: Iterable[str]) -> list[Pa
 
 
 def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tuple[str, ...]]:
-    """Return the run or sweep that a name means, and notes.
+    """Return the run or sweep of a name, and notes.
 
-    ``name`` is a run's folder, its id or the end of that, or an experiment, which means its newest
-    run that has finished, or its newest one where none has. Of others `DataError` says that they
-    are none, and what they are not ``besides``.
+    ``name`` is a run's folder, its id or the end of that, or an experiment, for its newest finished
+    run, or its newest run. Others raise `DataError`, whose message also excludes ``besides``.
     """
     folder = find_folder(name, root)
     if folder is not None:
@@ -99,9 +98,9 @@ def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tu
             newest = mark_killed((finished or runs)[-1])
             kind = "newest finished" if finished else "newest"
             return newest, (f"{newest.id} is the {kind} {newest.kind} of experiment '{name}'",)
-    meant = _folders_ending_with(name, root, groups)
-    if len(meant) > 1:
-        listed = ", ".join(str(folder) for folder in meant[:5])
+    matches = _folders_ending_with(name, root, groups)
+    if len(matches) > 1:
+        listed = ", ".join(str(folder) for folder in matches[:5])
         raise DataError(f"'{name}' may be any of {listed}: name its folder")
     ids = (folder.name for group in groups for folder in find_folders(root, group))
     hint = did_you_mean(name, [*groups, *ids]) or "; 'dbgsom run CONFIG' makes runs"
@@ -178,7 +177,7 @@ def is_locked(folder: Path) -> bool | None:
 
 
 def has_died(stored: StoredRun) -> bool:
-    """Return whether a run that says "running" goes on no more, as far as this host can see."""
+    """Return whether a run marked "running" has a dead process, as far as this host can tell."""
     if stored.damage or stored.status != "running":
         return False  # a damaged folder is left as it is
     elsewhere = stored.process is not None and stored.process.is_elsewhere
@@ -189,7 +188,7 @@ def has_died(stored: StoredRun) -> bool:
 
 
 def mark_killed(stored: StoredRun) -> StoredRun:
-    """Return the run, as killed when its process has died; the folder says so from now on."""
+    """Return the run, and mark it and its folder as killed if its process has died."""
     if not has_died(stored):
         return stored
     process, how, where = stored.process, "died without a word", ""
@@ -268,7 +267,7 @@ def _its_defaults(stored: StoredRun) -> Any:
 
 
 def _newest(loaded: Experiment | Sweep, root: Path) -> StoredRun:
-    kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _as_read(loaded.resolved)
+    kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _normalized(loaded.resolved)
     group = loaded.experiment
     runs = [
         run
@@ -276,14 +275,14 @@ def _newest(loaded: Experiment | Sweep, root: Path) -> StoredRun:
         if run.kind == kind and run.parent is None and run.config and not run.damage
     ]
     left = [run for run in runs if not is_complete(run, loaded)]
-    same = [run for run in left if _completed(run.config) == wanted] or [
-        run for run in runs if _completed(run.config) == wanted
+    same = [run for run in left if _with_all_defaults(run.config) == wanted] or [
+        run for run in runs if _with_all_defaults(run.config) == wanted
     ]
     if same:
         return _checked(mark_killed(same[-1]))
     text = f"no interrupted run of {loaded.source} in {root / group}"
     if left:
-        differs = "; ".join(_differences(_completed(left[-1].config), wanted))
+        differs = "; ".join(_differences(_with_all_defaults(left[-1].config), wanted))
         text += f"; {left[-1].id} differs: {differs}. Give what it was started with"
     raise ConfigError(f"{text}; start it without --resume")
 
@@ -302,7 +301,7 @@ def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry)
     if overrides:
         raise ConfigError("a run goes on with its own configuration: leave --set out")
     if not config.exists():
-        raise ConfigError(f"{config} is not there: there is nothing to go on with, start it anew")
+        raise ConfigError(f"{config} does not exist: the run cannot be resumed, start a new one")
     text = config.read_text(encoding="utf-8")
     if "//***@" in text or "=***" in text:
         cure = "give the file that the run was started with, 'dbgsom run --resume FILE'"
@@ -317,7 +316,7 @@ def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry)
             # A configuration that is written down gives all fields of the model's parts; a saved
             # model knows which were given in truth.
             parts: dict[str, Any] = {
-                kind: _as_given(part, set(map(str, given.get(kind) or ())))
+                kind: _with_fields_set(part, set(map(str, given.get(kind) or ())))
                 for kind, part in model_parts(loaded).items()
             }
             engine = parts.pop("engine", loaded.engine)
@@ -333,11 +332,11 @@ def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry)
     return loaded, tuple(child.experiment for child in children)
 
 
-def _as_given(part: Component, given: set[str]) -> Component:
+def _with_fields_set(part: Component, given: set[str]) -> Component:
     values = dict(part)
     for field in nested_fields(type(part)):
         inner = {name.removeprefix(f"{field}.") for name in given if name.startswith(f"{field}.")}
-        values[field] = _as_given(values[field], inner)
+        values[field] = _with_fields_set(values[field], inner)
     # What differs from today's default had another default when the run began, if not given.
     fields = type(part).model_fields.items()
     changed = {k for k, of in fields if values[k] != of.get_default(call_default_factory=True)}
@@ -345,14 +344,14 @@ def _as_given(part: Component, given: set[str]) -> Component:
 
 
 def is_complete(stored: StoredRun, loaded: Experiment | Sweep) -> bool:
-    """Return whether nothing is left to do: it has finished, and so have all runs of a sweep."""
+    """Return whether a run has finished, and for a sweep all of its runs."""
     if stored.status != "finished":
         return False
     return not isinstance(loaded, Sweep) or len(stored.children) >= loaded.runs
 
 
-def finish_off(stored: StoredRun, tracking: Tracking) -> None:
-    """Do what a run that had finished was killed before: tidy up, and let trackers mirror it."""
+def clean_up_finished(stored: StoredRun, tracking: Tracking) -> None:
+    """Complete a finished run that was killed at its end: remove checkpoints, update trackers."""
     stored.files.remove_checkpoints()
     mirror_ended(stored, tracking)
 
@@ -370,7 +369,7 @@ def wait_for_end(stored: StoredRun, sweep: StoredRun) -> None:
 
 
 def check_not_running(stored: StoredRun) -> None:
-    """Raise `DbgsomError` for a run that another process goes on with, or may go on with."""
+    """Raise `DbgsomError` for a run that is, or may be, running in another process."""
     process = stored.process
     if stored.status != "running" or process is None or has_died(stored):
         return
@@ -413,7 +412,7 @@ def check_same(stored: StoredRun, run: Run) -> None:
     check_same_data(stored, run.data)
     differences = []
     if stored.config:
-        differences += _differences(_completed(stored.config), _as_read(run.config))
+        differences += _differences(_with_all_defaults(stored.config), _normalized(run.config))
     if stored.environment:  # else it was killed before it had written that
         differences += _differences(_versions(stored.environment), _versions(run.environment))
     if differences:
@@ -455,11 +454,11 @@ def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _completed(config: Mapping[str, Any]) -> dict[str, Any]:
-    return _as_read(with_defaults(config, get_registry()))
+def _with_all_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    return _normalized(with_defaults(config, get_registry()))
 
 
-def _as_read(config: Mapping[str, Any]) -> dict[str, Any]:
+def _normalized(config: Mapping[str, Any]) -> dict[str, Any]:
     read: dict[str, Any] = yaml.safe_load(dump_yaml(config))
     return read
 

@@ -1,6 +1,6 @@
 """Sweeps: many runs under one parent, their leaderboard, and the search with Optuna.
 
-What varies names the runs, and the best variant speaks for the sweep.
+Runs are named by the parameters that vary; measures of a sweep are those of its best variant.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, SweepView
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import runs_folder, shutdown
-from dbgsom_core.runs.compare import adjusted_for, leader_text, verdict
+from dbgsom_core.runs.compare import adjustment_sentence, leader_text, winner_sentence
 from dbgsom_core.runs.data import facts_of, load_data, same_data
 from dbgsom_core.runs.explain import BestTwo
 from dbgsom_core.runs.folder import StoredRun, find_runs, read_run
@@ -38,7 +38,7 @@ from dbgsom_core.runs.pipeline import (
     run_task,
     start_run,
 )
-from dbgsom_core.runs.processes import Ended, Processes, show
+from dbgsom_core.runs.processes import ChildResult, Processes, show
 from dbgsom_core.runs.ranking import (
     Entry,
     Group,
@@ -54,7 +54,7 @@ from dbgsom_core.runs.results import draw_figures, warnings_as_notes
 from dbgsom_core.runs.stored_runs import (
     check_not_running,
     check_same_data,
-    finish_off,
+    clean_up_finished,
     mark_killed,
     resumed_run,
     wait_for_end,
@@ -93,23 +93,23 @@ def run_sweep(
     experiments = [child.experiment for child in sweep.children]
     root = runs_folder(experiments[0], registry)
     params = common_params([flat_params(one, make_estimator(one)) for one in experiments])
-    begun = {} if stored is None else _children_of(stored, root)
+    earlier = {} if stored is None else _children_of(stored, root)
     trials = None
     if sweep.optimization is not None:
-        trials = Trials(sweep.optimization, sweep.seeds, jobs, begun)
-    shared = _shared_data(sweep, begun)
+        trials = Trials(sweep.optimization, sweep.seeds, jobs, earlier)
+    shared = _shared_data(sweep, earlier)
     task = Task(sweep, name=sweep.title, stored=stored)
     run, lock = start_run(task, registry, root=root, params=params)
-    children = _Children(sweep, run, callbacks, registry, begun, trials, fail_fast, display)
+    children = _Children(sweep, run, callbacks, registry, earlier, trials, fail_fast, display)
     with lock:
         with failures_reported(callbacks, run, lock):
             callbacks.notify("dbgsom_run_started", run=run)
-            kept = sum(one.status == "finished" for one in begun.values())
+            kept = sum(one.status == "finished" for one in earlier.values())
             if min(jobs, sweep.runs - kept) > 1:
                 with Processes(jobs, display) as processes:
-                    children.run_beside(processes, lock.touch)
+                    children.run_parallel(processes, lock.touch)
             else:
-                children.run_here(*shared, lock.touch)
+                children.run_sequentially(*shared, lock.touch)
             result = children.result(shared[0])
             callbacks.notify_required("dbgsom_run_finished", run=run, result=result)
         notify_finished(callbacks, run, result)
@@ -118,7 +118,7 @@ def run_sweep(
 
 
 class _Children:
-    """The children of a sweep while it goes on: those that have finished, and those that failed."""
+    """The children of a running sweep, finished and failed."""
 
     def __init__(
         self,
@@ -126,12 +126,12 @@ class _Children:
         parent: Run,
         callbacks: Callbacks,
         registry: Registry,
-        begun: Mapping[str, StoredRun],
+        earlier: Mapping[str, StoredRun],
         trials: Trials | None,
         fail_fast: bool,
         display: object,
     ) -> None:
-        self._sweep, self._parent, self._begun, self._trials = sweep, parent, begun, trials
+        self._sweep, self._parent, self._earlier, self._trials = sweep, parent, earlier, trials
         self._callbacks, self._registry = callbacks, registry
         self._fail_fast, self._display = fail_fast, display
         self._leaderboard, self._left = Leaderboard(sweep, registry), iter(sweep.children)
@@ -139,18 +139,18 @@ class _Children:
         self._done: dict[str, Outcome] = {}
         self.failed: dict[str, BaseException] = {}
 
-    def run_here(self, data: Data | None, notes: Sequence[str], touch: Any) -> None:
+    def run_sequentially(self, data: Data | None, notes: Sequence[str], touch: Any) -> None:
         while (task := self._next_task()) is not None:
             try:
                 done = run_task(task, self._callbacks, self._registry, data, notes)
-                ended = Ended(task, done.run, RunResult(done.result.measures))
+                ended = ChildResult(task, done.run, RunResult(done.result.measures))
             except Exception as error:
                 shutdown.check()  # it may have failed of that
-                ended = Ended(task, error=error)
+                ended = ChildResult(task, error=error)
             touch()
             self._end(ended)
 
-    def run_beside(self, processes: Processes, touch: Any) -> None:
+    def run_parallel(self, processes: Processes, touch: Any) -> None:
         while True:
             while processes.free and (task := self._next_task()) is not None:
                 processes.start(task)
@@ -168,20 +168,20 @@ class _Children:
             if child is None:
                 return None
             self._started[child.name] = child
-            begun = self._begun.get(child.name)
-            if begun is None or begun.status != "finished":
-                return Task(child.experiment, child.name, self._parent, dict(child.varies), begun)
-            finish_off(begun, child.experiment.tracking)
-            self._add(child, resumed_run(begun, self._parent), begun.measures)
+            earlier = self._earlier.get(child.name)
+            if earlier is None or earlier.status != "finished":
+                return Task(child.experiment, child.name, self._parent, dict(child.varies), earlier)
+            clean_up_finished(earlier, child.experiment.tracking)
+            self._add(child, resumed_run(earlier, self._parent), earlier.measures)
             show(self._display, "kept")
 
-    def _end(self, ended: Ended) -> None:
+    def _end(self, ended: ChildResult) -> None:
         child = self._started[str(ended.task.name)]
         if ended.run is not None and ended.result is not None:
             known = self._callbacks.notes
             known.extend(note for note in ended.result.notes if note not in known)
             self._add(child, ended.run, ended.result.measures)
-            self._say(child)
+            self._report(child)
             return
         error = ended.error or DbgsomError("it did not say how it ended")
         log.warning("%s failed (%s)", child.name, _reason(error))
@@ -191,7 +191,7 @@ class _Children:
         if self._fail_fast:
             text = f"{child.name} failed: {_reason(error)}; so the sweep ends (--fail-fast)"
             raise DbgsomError(text) from error
-        self._say(None)
+        self._report(None)
 
     def _add(self, child: Child, run: Run, measures: Mapping[str, float]) -> None:
         self._done[child.name] = Outcome(run, RunResult(measures))
@@ -201,7 +201,7 @@ class _Children:
             value = math.nan if criterion is None else criterion.value(measures)
             self._trials.ended(child, value, criterion is None or criterion.greater_is_better)
 
-    def _say(self, child: Child | None) -> None:
+    def _report(self, child: Child | None) -> None:
         failed = f", {len(self.failed)} failed" if self.failed else ""
         best = "" if child is None else self._leaderboard.leader(child)
         text = f"{len(self._done)}/{self._sweep.runs} done{failed}" + (best and f"; {best}")
@@ -226,7 +226,7 @@ class _Children:
         try:
             rankings = self._leaderboard.rankings([names[child.run.id] for child in children])
         except DataError as error:  # the measure failed in every run
-            self._callbacks.notes.append(f"nothing says which run is best: {error}")
+            self._callbacks.notes.append(f"runs cannot be ranked: {error}")
         figures = self._figures(rankings, data, notes)
         measures = {  # what ranks, and a few measures beside it, of each winner
             f"best/{ranking.data}/{name}" if len(rankings) > 1 else f"best/{name}": value
@@ -257,9 +257,9 @@ class _Children:
         view = SweepView(rankings, title_of(self._parent), BestTwo(runs, data))
         if named:
             return draw_figures(named, view, notes)
-        explored = any(name == "explorer" for name, _ in given)
+        has_explorer = any(name == "explorer" for name, _ in given)
         several = any(len(one.variants) > 1 for one in rankings)
-        names = [*_USUAL_FIGURES, *(["side_by_side"] if explored and several else [])]
+        names = [*_USUAL_FIGURES, *(["side_by_side"] if has_explorer and several else [])]
         usual = [(name, self._registry.find("figure", name)()) for name in names]
         return draw_figures(usual, view, [])  # no notes of figures that were not named
 
@@ -279,8 +279,10 @@ def _children_of(stored: StoredRun, root: Path) -> dict[str, StoredRun]:
     return children
 
 
-def _shared_data(sweep: Sweep, begun: Mapping[str, StoredRun]) -> tuple[Data | None, Sequence[str]]:
-    """Load what the children need, so that bad data is refused at once; keep what all share."""
+def _shared_data(
+    sweep: Sweep, earlier: Mapping[str, StoredRun]
+) -> tuple[Data | None, Sequence[str]]:
+    """Load and check the data of all children; return it where all share it, with notes."""
     loaded: list[tuple[Experiment, Data]] = []
     notes: list[str] = []
     for child in sweep.children:
@@ -289,7 +291,7 @@ def _shared_data(sweep: Sweep, begun: Mapping[str, StoredRun]) -> tuple[Data | N
             data = same[0] if same else load_data(child.experiment)
         if not same:
             loaded.append((child.experiment, data))
-        stored = begun.get(child.name)
+        stored = earlier.get(child.name)
         if stored is not None:
             check_same_data(stored, facts_of(child.experiment, data))
     return (loaded[0][1], notes) if len(loaded) == 1 else (None, ())
@@ -338,8 +340,8 @@ class Leaderboard:
         found = []
         for group in self._groups(criterion, order):
             table = rank(group, criterion, self._registry)
-            sentences = [verdict(table)] if table.test or table.is_adjusted else []
-            sentences += [adjusted_for(table)] if table.is_adjusted else []
+            sentences = [winner_sentence(table)] if table.test or table.is_adjusted else []
+            sentences += [adjustment_sentence(table)] if table.is_adjusted else []
             found.append(ranking_of(table, group, " ".join(sentences)))
         return found
 
@@ -364,13 +366,13 @@ def optuna() -> Any:
 
 
 class Trials:
-    """The trials of a search, each proposed from what those before it measured.
+    """The trials of a search, each proposed from earlier results.
 
-    A proposal is a function of the seed, its number and the earlier results, so nothing but the run
-    folders of the children is needed to go on (``before``, by name). With ``window`` children
-    beside each other trial i knows the results up to trial i - window, however long each took: the
-    same search for the same window. Two trials never try the same. The value of a trial is the mean
-    of its children, one for each of its ``seeds``.
+    A proposal is a function of the seed, its number and the earlier results, so a search can resume
+    from the run folders of its children (``before``, by name). With ``window`` parallel children
+    trial i uses the results up to trial i - window, whatever their durations, so that the search is
+    reproducible. No two trials are the same. The value of a trial is the mean of its children, one
+    for each of its ``seeds``.
     """
 
     def __init__(

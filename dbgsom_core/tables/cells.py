@@ -42,7 +42,7 @@ _DAY = np.timedelta64(1, "D")
 
 
 def is_missing(texts: pa.Array, words: Sequence[str] = NA_VALUES) -> NDArray[np.bool_]:
-    """Return which texts (n,) are null or one of some words, in any case of letters.
+    """Return which texts (n,) are null or one of the words, ignoring case.
 
     Blanks around them do not count.
     """
@@ -58,7 +58,7 @@ def parse_numbers(
     unit: str = "",
     words: Sequence[str] = NA_VALUES,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return texts (n,) as float64 numbers, nan where one is missing or none, and which are none.
+    """Return texts (n,) as float64 numbers, nan where missing or invalid, and which are invalid.
 
     ``true`` and ``false`` are 1 and 0, ``(5)`` is -5, and infinity is a number. ``thousands``, of
     `GROUP_MARKS`, may stand between groups of three digits; ``unit`` may follow or lead the number;
@@ -100,7 +100,7 @@ def number(cell: str, decimal: str = ".", thousands: str = "", unit: str = "") -
 def number_problem(
     cell: str, decimal: str = ".", thousands: str = "", unit: str = ""
 ) -> str | None:
-    """Return what keeps a text from being a finite number, as the end of a sentence, or None."""
+    """Return why a text is no finite number, as the end of a sentence, or None."""
     whole = cell.strip()
     cell = without_unit(pa.array([whole]), unit)[0].as_py()
     value = number(cell, decimal, thousands)
@@ -135,7 +135,7 @@ def is_unit(text: str) -> bool:
 
 
 def unit_of(cell: str) -> str:
-    """Return the unit that follows or leads the number that a text seems to be, or nothing."""
+    """Return the unit before or after the number in a text, or an empty text."""
     if len(cell) > _LONGEST:
         return ""
     if cell.startswith("(") and cell.endswith(")"):
@@ -145,7 +145,7 @@ def unit_of(cell: str) -> str:
 
 
 def without_unit(texts: pa.Array, unit: str = "") -> pa.Array:
-    """Return texts without the unit that follows or leads them: ``-5`` of ``-€ 5`` and ``(5 €)``.
+    """Return texts without the unit before or after them: ``-5`` of ``-€ 5`` and ``(5 €)``.
 
     Accounting's parentheses become a sign, with and without a unit.
     """
@@ -166,7 +166,7 @@ def without_unit(texts: pa.Array, unit: str = "") -> pa.Array:
 
 
 def parse_dates(texts: pa.Array, form: str) -> NDArray[np.datetime64]:
-    """Return texts (n,) as moments in UTC, datetime64[us]; NaT where one is no date.
+    """Return texts (n,) as UTC timestamps, datetime64[us]; NaT where invalid.
 
     ``form`` is for `datetime.strptime`, or `ISO_DATES`.
     """
@@ -190,7 +190,7 @@ def _moment(cell: str, form: str) -> datetime | None:
 
 
 def date_forms(cells: Sequence[str], given: str | None = None, share: float = 1.0) -> list[str]:
-    """Return the forms in which at least a share of texts are dates, of ``given`` if that fits.
+    """Return the date formats that at least a share of texts fit, of ``given`` if that fits.
 
     More than one fits where days and months cannot be told apart.
     """
@@ -205,7 +205,7 @@ def date_forms(cells: Sequence[str], given: str | None = None, share: float = 1.
 
 
 def date_features(moments: NDArray[Any], parts: Sequence[str]) -> NDArray[np.float64]:
-    """Return the parts of moments (n,), datetime64, as columns (n, P); see `Columns.dates`."""
+    """Return the parts of timestamps (n,), datetime64, as columns (n, P); see `Columns.dates`."""
     days, months = moments.astype("datetime64[D]"), moments.astype("datetime64[M]")
     columns = []
     for part in parts:
@@ -226,7 +226,7 @@ def date_features(moments: NDArray[Any], parts: Sequence[str]) -> NDArray[np.flo
 
 
 def short(cell: str) -> str:
-    """Return as much of a cell as a message shows, on one line."""
+    """Return a cell's text, shortened to one line for messages."""
     cell = " ".join(cell.split())
     return cell if len(cell) <= _SHOWN else cell[: _SHOWN - 1] + "…"
 

@@ -1,4 +1,4 @@
-"""How the columns of a table became features; a model keeps it, to read later tables."""
+"""The mapping from a table's columns to features, which a model stores for later tables."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PARTS = ("year", "month", "day", "weekday", "hour")  # that a date may become
 
 
 class Fault(NamedTuple):
-    """A cell that cannot be used: its row from 0, its column, and what is wrong with it."""
+    """An unusable cell: its row from 0, its column, and the problem."""
 
     row: int
     column: str
@@ -49,7 +49,7 @@ class Fault(NamedTuple):
 
 
 class Faults:
-    """Faulty cells: the first ones of each column, and how many there are; false without any.
+    """Unusable cells: the first ones of each column, and their number; false without any.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class Faults:
         return sorted({fault.row for _, first in self._groups.values() for fault in first})
 
     def message(self, where: str, lines: Mapping[int, int] | None = None) -> str:
-        """Return one sentence a cell, at most 10 of a column, and how many more there are.
+        """Return a sentence for each cell, at most 10 per column, and the number of others.
 
         ``where`` is what the table is called; ``lines`` are lines of the file by rows, and a row
         without a line is counted from 0.
@@ -212,7 +212,7 @@ class Columns:
         return [value for value in values if value is not None]
 
     def samples(self, table: Any) -> NDArray[np.floating[Any]]:
-        """Return the samples (n, D) that the rows of a table are.
+        """Return the samples (n, D) of a table's rows.
 
         Columns are found by name, in any order. Others are ignored, with one warning unless they
         had another role in the table of the training. A category that is not known is 0 in all
@@ -318,7 +318,7 @@ class Columns:
         return values
 
     def check_complete(self, X: NDArray[np.floating[Any]], where: str, cure: str) -> None:
-        """Raise `DataError` where values of samples X (n, D) are missing: which, and the cure."""
+        """Raise `DataError` for missing values of samples X (n, D), with a hint."""
         if faults := self.gaps(X, cure):
             raise CellsError(where, faults)
 
@@ -339,7 +339,7 @@ class Columns:
         return faults
 
     def missing(self, column: Any) -> NDArray[np.bool_]:
-        """Return which cells of a column (n,) say that their value is missing."""
+        """Return which cells of a column (n,) are missing values."""
         if isinstance(column, np.ndarray):
             return np.asarray(np.isnan(column) | np.isin(column, self.codes))
         column = as_array(column)
@@ -428,7 +428,7 @@ class Columns:
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """Return the names of a table's columns, those that stand there again as pandas calls them.
+    """Return the column names of a table, repeated names numbered as in pandas.
 
     ``a, a, a`` are ``a``, ``a.1`` and ``a.2``.
     """
@@ -458,7 +458,7 @@ def is_text(column: Any) -> bool:
 
 
 def as_texts(column: pa.Array) -> pa.Array:
-    """Return cells of any type as a table shows them: a moment at midnight is a day."""
+    """Return cells of any type as text; a timestamp at midnight is a date."""
     texts = column.cast(pa.string())
     if pa.types.is_timestamp(column.type):  # of any unit: what is zero of it says nothing
         texts = pc.replace_substring_regex(texts, r"(\.\d*[1-9])0+(Z?)$", r"\1\2")
@@ -467,7 +467,7 @@ def as_texts(column: pa.Array) -> pa.Array:
 
 
 def as_array(column: Any) -> pa.Array:
-    """Return a column of pyarrow as one array of numbers, truth values, moments or text.
+    """Return a column of pyarrow as one array of numbers, bools, timestamps or text.
 
     Durations become seconds, and bytes text.
     """
@@ -492,7 +492,7 @@ def as_array(column: Any) -> pa.Array:
 
 
 def _code(cell: str, decimal: str = ".") -> int | float | str:
-    """Return what a cell of a type is, however it is written: an integer exactly, a day."""
+    """Return the canonical value of a category's cell: an exact integer, a date."""
     if re.fullmatch(r"[+-]?\d+", cell):
         return int(cell)
     value = number(cell, decimal)

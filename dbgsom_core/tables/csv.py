@@ -40,7 +40,7 @@ UNKNOWN_DIALECT = CsvDialect()
 
 
 class CsvHead(NamedTuple):
-    """How a CSV file begins."""
+    """Dialect, header and first rows of a CSV file."""
 
     names: list[str]  # of the columns, stripped; numbers from 0 without a header
     dialect: CsvDialect  # all but decimal and thousands are known
@@ -66,7 +66,7 @@ def sniff_csv(
     known: Collection[str] = (),
     guess: bool = True,
 ) -> CsvHead:
-    """Return how a CSV file is written, from its first bytes; see `open_table`."""
+    """Detect the dialect of a CSV file from its first bytes; see `open_table`."""
     notes: list[str] = []
     encoding = _encoding(start, path, dialect, trained, notes)
     try:
@@ -150,7 +150,7 @@ def _encoding(
 def _guess_delimiter(
     text: str, dialect: CsvDialect, trained: CsvDialect, known: Collection[str]
 ) -> str:
-    """Return what parts most records into as many fields each, and known names best."""
+    """Return the delimiter that gives most records the same number of fields, or known names."""
 
     def fit(delimiter: str) -> tuple[int, bool, bool, float]:
         lines = io.StringIO(text, newline="")
@@ -172,7 +172,7 @@ def _guess_delimiter(
 
 
 def _is_header(names: Sequence[str], known: Collection[str], decimal: str) -> bool:
-    """Return whether the first record of a file names the columns and is no row."""
+    """Return whether the first record of a file is a header."""
     if known and {*known} <= {*names}:
         return True
     if known and all(map(str.isdigit, known)):  # a model that learnt from a table without names
@@ -192,7 +192,7 @@ class CsvReader(TableReader):
 
     @classmethod
     def open(cls, path: str, *hints: Any) -> CsvReader:
-        """Open a file and find out how it is written, with the hints of `sniff_csv`."""
+        """Open a file and detect its dialect, with the hints of `sniff_csv`."""
         stream: Any = None
         with reading(path, "text"):
             if path == STANDARD_STREAM:
@@ -315,7 +315,7 @@ class CsvReader(TableReader):
             self._check_lines()
 
     def _check_lines(self) -> None:
-        """Raise what is wrong with the lines of a file, as the module csv reads them."""
+        """Raise `DataError` for malformed lines, found by the module csv."""
         faults, n = list[str](), 0
         head, width = self.head, len(self.names)
         with self._chunks() as chunks:
@@ -357,7 +357,7 @@ def _slices(batch: pa.RecordBatch, rows: int) -> Iterator[pa.RecordBatch]:
 
 
 class _Text(io.RawIOBase):
-    """A text in UTF-8 as a stream; counts its quotes, and refuses what no table has."""
+    """A UTF-8 stream that counts quotes and raises for binary content."""
 
     def __init__(self, chunks: Iterator[bytes], head: CsvHead, path: str) -> None:
         self._chunks, self._path, self._line = chunks, path, head.line
@@ -498,7 +498,7 @@ def _records(
 
 
 class CsvWriter:
-    """Writes batches as CSV.
+    """Writer of batches as CSV.
 
     Floats are the shortest text that reads back to the bit; texts have quotes where they need
     them. ``write`` gets bytes.

@@ -175,7 +175,7 @@ class _FilesReader(TableReader):
 
 @dataclass
 class _NpyReader(TableReader):
-    """An array (n, D) of numbers, whose columns are called by their places."""
+    """An array (n, D) of numbers, with columns "0", "1" and so on."""
 
     array: Any = None
 
@@ -340,7 +340,7 @@ def _parquet_writer(path: Path, schema: pa.Schema) -> Any:
 
 
 class _NpyWriter:
-    """Writes an array of one column, or of records, once all rows are known.
+    """Writer of an array of one column, or of records, after all rows are known.
 
     Nulls become nan, -1, False or empty text; each text takes the space of the longest.
     """

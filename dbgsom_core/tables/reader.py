@@ -17,7 +17,7 @@ ROWS = 1 << 17  # of a batch at most
 
 @dataclass(frozen=True)
 class CsvDialect:
-    """How a CSV file is written, as far as that is known: None where it is not.
+    """The dialect of a CSV file; None: unknown.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class TableReader(ABC):
         numbers: Collection[int] = (),
         na_values: Sequence[str] = NA_VALUES,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in order, at most so many at a time.
+        """Yield the rows in order, at most ``rows`` at a time.
 
         Parameters
         ----------
@@ -106,10 +106,10 @@ class TableReader(ABC):
 
     @abstractmethod
     def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
-        """Yield batches of about so many rows and of these columns, whatever they are called."""
+        """Yield batches of about ``rows`` rows of the columns at ``places``."""
 
     def lines(self, rows: Iterable[int]) -> dict[int, int]:
-        """Return the lines of rows, by a second reading; none where rows are no lines."""
+        """Return the line numbers of rows, by a second reading; none for formats without lines."""
         return {}
 
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all; only regular ones are read, unpacked in bounds."""
+"""Atomic writes, and reads of regular files only, with limits on decompression."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 
 def check_written(file: Path, path: str = "") -> None:
-    """Raise `DataError` where a large file is almost all holes, which would be read as zeros."""
+    """Raise `DataError` for a large sparse file, whose holes would be read as zeros."""
     told = file.stat()
     held = _UNIT * getattr(told, "st_blocks", told.st_size)  # not every system tells
     if told.st_size > unpacked_most(held):
@@ -65,7 +65,7 @@ def check_written(file: Path, path: str = "") -> None:
 
 
 def unpacked_most(size: int) -> int:
-    """Return how many bytes may come of ``size`` bytes on disk that are packed or have holes.
+    """Return the largest allowed unpacked size of ``size`` bytes of a compressed or sparse file.
 
     1 GiB in any case, and a hundred times as many.
     """
@@ -80,7 +80,7 @@ def exists(path: str | Path) -> bool:
 
 
 def why_unreadable(path: str | Path, error: OSError) -> str:
-    """Return why a file cannot be opened, as the end of a sentence; which one may be meant."""
+    """Return why a file cannot be opened, as the end of a sentence, with a similar name."""
     if not isinstance(error, FileNotFoundError):
         return error.strerror or str(error)
     file = Path(path)
@@ -91,7 +91,7 @@ def why_unreadable(path: str | Path, error: OSError) -> str:
 
 
 def read_at_most(path: Path, limit: int) -> bytes:
-    """Return what a regular file of up to ``limit`` bytes holds; raise OSError for a larger one."""
+    """Return the content of a regular file; raise OSError if it has more than ``limit`` bytes."""
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         content = file.read(limit + 1) if size <= limit else b""
@@ -108,7 +108,7 @@ def _check_regular(mode: int) -> None:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a new file beside ``path`` and move it to its place.
+    """Let ``write`` fill a temporary file beside ``path``, then replace ``path`` by it.
 
     The folder is made where it is missing. The temporary name keeps the suffix, because some
     writers choose their format by it. When ``write`` raises, nothing is left behind. What was
@@ -128,7 +128,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def to_disk(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, from its memory to the disk.
+    """Flush a file, or a folder's entries, to the disk (fsync).
 
     Not every system and disk can for folders; then the disk decides on its own.
     """
@@ -145,7 +145,7 @@ def to_disk(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what `write_atomically` left in a folder when its process was killed half way."""
+    """Remove temporary files of `write_atomically` of killed processes from a folder."""
     for path in folder.glob(".*"):
         if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
@@ -170,7 +170,7 @@ _PACKED: dict[bytes, tuple[str, Any]] = {  # by how a file begins: the tool, and
 
 @contextmanager
 def reading(path: str, kind: str) -> Iterator[None]:
-    """Turn what reading a file raises into a `DataError` that says what is wrong with it.
+    """Turn exceptions from reading a file into a `DataError` with the reason.
 
     ``kind`` is what it should be, ``"Parquet file"``.
     """
@@ -195,7 +195,7 @@ def reading(path: str, kind: str) -> Iterator[None]:
 
 
 def open_packed(path: str) -> BinaryIO:
-    """Open a regular file for reading in bytes; one that a tool has packed is unpacked.
+    """Open a regular file for reading bytes, decompressed if it is compressed.
 
     gzip, bzip2, xz and zstd are known by how it begins. Raises `DataError` where it is empty, or no
     text but an archive, a workbook, a Parquet file; reading raises OSError where the file is
@@ -218,7 +218,7 @@ def open_packed(path: str) -> BinaryIO:
 
 
 def refuse_binary(start: bytes, path: str, packed: bool = False) -> None:
-    """Raise `DataError` where what begins so is no text, or is ``packed`` where that may not be."""
+    """Raise `DataError` for a file that is binary by its first bytes, or compressed twice."""
     kinds = {begin: f"packed by {tool}: unpack it first" for begin, (tool, _) in _PACKED.items()}
     for begin, kind in (_BINARY | kinds if packed else _BINARY).items():
         if start.startswith(begin):

@@ -34,8 +34,8 @@ from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.testing import material
 from dbgsom_core.testing.kit import MODEL_PART, Subject, ask, ask_twice, check
-from dbgsom_core.training.parts import measure_suits
-from dbgsom_core.training.train import apply_growth, parted
+from dbgsom_core.training.parts import is_suitable_measure
+from dbgsom_core.training.train import apply_growth, split_changes
 
 # -------------------------------------------------------------------------------- kernels
 
@@ -123,7 +123,7 @@ def _trained(
     for epoch in range(first, last + 1):
         hits = material.growth_state(som_map, 1.0).hits
         hits = np.where(np.arange(len(som_map)) < idle, 0, hits)
-        changes, born = parted(
+        changes, born = split_changes(
             _wanted(growth, som_map, _FREE, epoch=epoch, epochs=epochs, hits=hits)
         )
         wanted = [*changes, *born[:_FREE]]
@@ -133,7 +133,7 @@ def _trained(
 
 
 def _assert_same_growth(first: list[Any], second: list[Any], message: str) -> None:
-    (changes, born), (others, again) = parted(first), parted(second)
+    (changes, born), (others, again) = split_changes(first), split_changes(second)
     assert changes == others and len(born) == len(again), message
     for one, other in zip(born, again, strict=True):
         same = (one.position, one.parent) == (other.position, other.parent)
@@ -261,7 +261,7 @@ def _targets(rule: Any) -> Any:
     # What a stopping rule needs beside `material.data`: classes, numbers or nothing.
     if not judges_targets(rule):
         return None
-    numbers = any(not measure_suits(measure, "classifier") for measure in measures_of(rule))
+    numbers = any(not is_suitable_measure(measure, "classifier") for measure in measures_of(rule))
     return material.data()[:, 0] if numbers else material.classes()
 
 

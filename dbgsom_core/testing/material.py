@@ -47,14 +47,14 @@ def fitted(metric: Any) -> MetricAbilities:
 
     Its answers are checked, those of a built-in, too.
     """
-    state = parts.fitted(metric, samples_for(metric)).state
+    state = parts.fit_metric(metric, samples_for(metric)).state
     found = MetricAbilities.of(metric)
     methods: dict[str, Any] = {
         name: Guarded("metric", metric, name)
         for name in _METHODS
         if getattr(found, name) is not None
     }
-    found = replace(found, **methods, judge=partial(check_loop, metric))
+    found = replace(found, **methods, validate=partial(check_loop, metric))
     return found if state is None else found.knowing(state)
 
 

@@ -1,4 +1,4 @@
-"""Fitting as a function: from samples to everything that a fitted map knows."""
+"""Fitting a map: training, child maps, labels, density and calibration."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ from dbgsom_core.training.train import BY_CALLBACK, Training, train
 
 
 class FittedState(NamedTuple):
-    """What a fit leaves: K neurons of the map, L leaves of the tree below it."""
+    """Result of a fit: K neurons of the first map, L leaves of the tree of maps."""
 
     training: Training  # of the first map
     tree: Tree
     weights: NDArray[np.floating[Any]]  # (K, D), its prototypes in the dtype of the samples
     labelled: LabelledMap
-    errors: NDArray[np.float64]  # (K,); these and the two below are of the new samples alone
+    errors: NDArray[np.float64]  # (K,); these and the next three are of the new samples only
     quantization_error: float
     topographic_error: float
     new_leaves: NDArray[np.integer[Any]]  # (m,), in the smallest type for samples not in memory
     density: Density
-    calibration: Calibration  # of the training samples, each as if it had not been there
+    calibration: Calibration  # of leave-one-out scores of the training samples
     deviations: NDArray[np.float64]  # (D,), of each column of the samples
 
 
@@ -60,48 +60,49 @@ def fit_map(
 ) -> FittedState:
     """Train a map, grow its child maps, label and measure it.
 
-    ``notify`` hears the record of each epoch. ValueError where samples or settings cannot be used.
+    ``notify`` is called with the record of each epoch. Raises ValueError for unusable samples or
+    settings.
     """
     parts, samples, target, new = task.parts, task.samples, task.target, task.new
     checkpointer = checkpointer or Checkpointer()
-    several = target is not None and target.y.ndim == 2
-    if several and LabellerAbilities.of(parts.labeller).columns is not None:
+    multi_output = target is not None and target.y.ndim == 2
+    if multi_output and LabellerAbilities.of(parts.labeller).columns is not None:
         raise ValueError(
-            f"labeller {type(parts.labeller).__name__} answers with several numbers for a target, "
-            "and y has more targets; fit an estimator for each"
+            f"labeller {type(parts.labeller).__name__} returns several numbers for a target, "
+            "and y has several targets; fit an estimator for each"
         )
     moments, weights = samples.moments(), samples.weights
-    single = replace(task, parts=horizontal(parts))
+    single = replace(task, parts=horizontal_parts(parts))
     training, last, search = _train_map(single, checkpointer, (), notify, moments)
     som_map = training.som_map
-    unlinked = search.unlinked(som_map.prototypes, som_map.graph)
-    found = ended = samples.lasting(som_map.prototypes, last)
+    topographic_errors = search.unlinked(som_map.prototypes, som_map.graph)
+    found = leaf_bmu = samples.lasting(som_map.prototypes, last)
     totals: Totals | None = last.totals
-    del search, last  # they take room
+    del search, last  # free their memory
     if is_vertical(parts) and training.stopped != BY_CALLBACK:
-        # A start that was given, or drawn, is the first map's: others spread over their samples.
-        spread = replace(single.parts, init=lookup_in_use().build("initialisation", "pca"))
-        # qe₀ (Rauber, Merkl & Dittenbach 2002): the sum of the distances of all samples to a single
-        # neuron at their mean, that of the metric where it has one.
+        # The configured start is the first map's: child maps start from a PCA of their samples.
+        child_parts = replace(single.parts, init=lookup_in_use().build("initialisation", "pca"))
+        # qe₀ (Rauber, Merkl & Dittenbach 2002): the sum of the distances of all samples to their
+        # mean, the metric's centre where it has one.
         root_error = samples.total_distance(samples.metric.centred(moments.mean[None]))
-        single = FitTask(spread, samples, target, task.settings)
+        single = FitTask(child_parts, samples, target, task.settings)
         _grow_children(single, checkpointer, parts, som_map, found, root_error)
     tree = Tree.of(som_map)
-    if len(tree.maps) > 1:  # else its neurons are the leaves
+    if len(tree.maps) > 1:  # otherwise the leaves are the neurons
         below = descend(tree, samples)
-        ended, totals = Assignment(below.leaf, below.distance), None
+        leaf_bmu, totals = Assignment(below.leaf, below.distance), None
     seed = seed_of(task.settings["random_state"])
-    trained = TrainedMap(tree, samples, found, ended, target, seed, training.history, totals)
+    trained = TrainedMap(tree, samples, found, leaf_bmu, target, seed, training.history, totals)
     labelled = LabelledMap.of(parts.labeller, trained)
     first = slice(samples.n if new is None else new)
     counted = None if weights is None else weights[first]
     errors, error = _errors(found, first.stop, counted, len(som_map))
-    if ended is not found:
-        error = _errors(ended, first.stop, counted, len(tree))[1]
+    if leaf_bmu is not found:
+        error = _errors(leaf_bmu, first.stop, counted, len(tree))[1]
     density = Density.of(labelled.clusters, tree.weights, samples.metric)
     level = float(task.settings["contamination"])
-    leaves = units_of(ended)[first]
-    if leaves.dtype != np.int64:  # of samples that are not in memory, beside which they are small
+    leaves = units_of(leaf_bmu)[first]
+    if leaves.dtype != np.int64:  # of samples outside memory
         leaves = leaves.astype(np.min_scalar_type(len(tree) - 1), copy=False)
     return FittedState(
         training=training,
@@ -110,7 +111,7 @@ def fit_map(
         labelled=labelled,
         errors=errors,
         quantization_error=error,
-        topographic_error=float(np.average(unlinked[first], weights=counted)),
+        topographic_error=float(np.average(topographic_errors[first], weights=counted)),
         new_leaves=leaves,
         density=density,
         calibration=Calibration.of(density, samples, level, labelled.members),
@@ -121,11 +122,11 @@ def fit_map(
 def _errors(
     found: PerSample, n: int, weights: NDArray[np.float64] | None, n_units: int
 ) -> tuple[NDArray[np.float64], float]:
-    """Return what each unit errs by on the first n samples (n_units,), and the mean over these."""
+    """Return each unit's sum of distances over the first n samples, and the mean distance."""
     errors, total = np.zeros(n_units), 0.0
     for rows, bmu, distance in each_piece(found, n):
         weighted = distance if weights is None else distance * weights[rows]
-        if n == len(bmu):  # the same, faster
+        if n == len(bmu):  # faster
             errors = np.bincount(bmu, weighted, n_units).astype(np.float64)
         else:
             np.add.at(errors, bmu, weighted)
@@ -135,7 +136,7 @@ def _errors(
 
 # -------------------------------------------------------------------------------- one map
 
-_SHARE_OF_A_CALL = 5  # training that goes on with new samples runs a fifth of the epochs
+_CONTINUED_DIVISOR = 5  # training continued with new samples runs a fifth of the epochs
 
 
 def _train_map(
@@ -145,35 +146,35 @@ def _train_map(
     notify: Callable[[EpochRecord], Any] = ignore_epoch,
     moments: Moments | None = None,
 ) -> tuple[Training, SearchResult, Search]:
-    """Train one map, that at the end of the ``path`` of neurons from the first one.
+    """Train the map at the end of the ``path`` of neurons from the first map.
 
-    The strategy of its parts grows a single map.
+    The growth strategy of the task's parts grows a single map.
     """
     parts, settings, growing = task.parts, task.settings, task.parts.growing
-    samples, target, held = task.samples, task.target, task.validation
-    start, goes_on = task.start, task.new is not None
-    usual, gamma = samples, None
+    samples, target, held_out = task.samples, task.target, task.validation
+    start, continues = task.start, task.new is not None
+    weighted, gamma = samples, None
     moments = samples.moments() if moments is None else moments
     samples.check_varies(moments)
     robust = settings["robust"]
     if robust is not None:
-        usual, gamma = samples.robust(None if isinstance(robust, str) else robust)
-        moments = usual.moments()
+        weighted, gamma = samples.robust(None if isinstance(robust, str) else robust)
+        moments = weighted.moments()
     n_classes, monitor = 0, None
     if target is not None:
         n_classes = 0 if target.classes is None else len(target.classes)
         samples = samples.with_classes(target.codes, n_classes)
         if any(map(judges_targets, parts.stopping)):
-            measured = target if held is None or held[1] is None else held[1]
-            if measured.known.any() or not goes_on:  # few samples need not say anything of it
-                unseen = None if measured is target or held is None else (held[0], measured)
+            measured = target if held_out is None or held_out[1] is None else held_out[1]
+            if measured.known.any() or not continues:  # few new samples may have no targets
+                unseen = None if measured is target or held_out is None else (held_out[0], measured)
                 monitor = ValidationMonitor(parts.labeller, samples, target, unseen)
-    summary, epochs = summarize(usual, moments, n_classes or None), int(settings["epochs"])
+    summary, epochs = summarize(weighted, moments, n_classes or None), int(settings["epochs"])
     config = TrainingConfig(
         data=samples,
         kernel=parts.kernel,
         growth=parts.growth,
-        epochs=-(-epochs // _SHARE_OF_A_CALL) if goes_on else epochs,
+        epochs=-(-epochs // _CONTINUED_DIVISOR) if continues else epochs,
         tol=float(settings["tol"]),
         deviation=summary.deviation,
         threshold=growing.threshold(summary),
@@ -183,7 +184,7 @@ def _train_map(
         continues=start is not None,
         course=parts.schedule,
         stopping=parts.stopping,
-        validation=None if held is None else held[0],
+        validation=None if held_out is None else held_out[0],
         monitor=monitor,
         seed=seed_of(settings["random_state"]),
     )
@@ -192,7 +193,7 @@ def _train_map(
         state = TrainingState(SomMap(start.positions, start.prototypes, start.grid))
     elif state is None:
         grid = growing.grid(parts.grid, samples.X.shape[1])
-        state = TrainingState(_start_map(parts, usual, moments, settings["random_state"], grid))
+        state = TrainingState(_start_map(parts, weighted, moments, settings["random_state"], grid))
     return train(config, state, notify, checkpointer, path)
 
 
@@ -236,7 +237,7 @@ def _start_map(
     som_map = SomMap.rectangle(rows, columns, samples.metric.centred(prototypes), grid)
     if som_map.is_apart:
         raise ValueError(
-            f"the {rows} × {columns} neurons of the start do not hang together on the grid "
+            f"the {rows} × {columns} neurons of the start are not connected on the grid "
             f"'{grid.name}'"
         )
     return som_map
@@ -250,15 +251,15 @@ def is_vertical(parts: Parts) -> bool:
     return parts.growing.wants_children is not None
 
 
-def horizontal(parts: Parts) -> Parts:
+def horizontal_parts(parts: Parts) -> Parts:
     base = parts.growing.base if is_vertical(parts) else None
     return parts if base is None else replace(parts, growth=base)
 
 
-def check_goes_on(som_map: SomMap, metric: Any, parts: Parts, grid: Any) -> None:
-    """Raise ValueError where a map of a metric cannot be trained on with these parts."""
+def check_continues(som_map: SomMap, metric: Any, parts: Parts, grid: Any) -> None:
+    """Raise ValueError where training of a map cannot continue with these parts."""
     trained, n_features = som_map.grid, som_map.prototypes.shape[1]
-    if trained.flat != horizontal(parts).growing.grid(parts.grid, n_features).flat:
+    if trained.flat != horizontal_parts(parts).growing.grid(parts.grid, n_features).flat:
         raise ValueError(
             f"the map was trained on a {trained.name} grid and cannot go on with "
             f"grid={grid!r}; fit a new estimator, or set the grid back"
@@ -279,10 +280,10 @@ def _grow_children(
     root_error: float,
     path: Path = (),
 ) -> None:
-    """Give the neurons of a trained map child maps, and theirs, where the strategy wants them.
+    """Train child maps, recursively, for the neurons that the strategy chooses.
 
-    ``parts`` are those with the vertical strategy, ``task`` that by which the map was trained, and
-    ``path`` leads down to it. Its ``children`` are filled.
+    ``parts`` have the vertical strategy, ``task`` is that of the map at ``path``, whose
+    ``children`` are filled.
     """
     data, target = task.samples, task.target
     exact = data.found(som_map.prototypes, found)
@@ -290,19 +291,20 @@ def _grow_children(
     for array in (hits, errors):
         array.flags.writeable = False
     context = Context(data, found, seed_of(task.settings["random_state"]))
-    asks = parts.growing.wants_children
-    assert asks is not None  # or the strategy were not vertical
+    wants_children = parts.growing.wants_children
+    assert wants_children is not None
     wanted = np.asarray(
-        asks(som_map, VerticalState(len(path) + 1, errors, hits, root_error, context))
+        wants_children(som_map, VerticalState(len(path) + 1, errors, hits, root_error, context))
     )
     for rows in data.groups(found):
         neuron = int(found.bmu[rows[0]])
-        # A neuron that holds everything would get the same map again.
+        # A neuron with all samples would get the same map again.
         if not wanted[neuron] or len(rows) == len(found.bmu):
             continue
-        samples, own = data.subset(rows), None if target is None else target.of(rows)
-        knows_classes = own is not None and own.codes is not None and int(own.codes.max()) >= 0
-        if task.parts.growing.needs_classes and not knows_classes:
+        samples, y_child = data.subset(rows), None if target is None else target.of(rows)
+        codes = None if y_child is None else y_child.codes
+        has_classes = codes is not None and int(codes.max()) >= 0
+        if task.parts.growing.needs_classes and not has_classes:
             continue
         try:
             samples.check_varies(samples.moments())
@@ -310,10 +312,10 @@ def _grow_children(
             continue
         below = (*path, neuron)
         with warnings.catch_warnings():
-            # Nobody chose the size of each child map, so its cap is no news.
+            # The size of child maps is not a user's choice.
             warnings.filterwarnings("ignore", message=r"growth stopped at max_neurons='auto'")
-            its = replace(task, samples=samples, target=own if knows_classes else None)
-            training, won, _ = _train_map(its, checkpointer, below)
+            task_child = replace(task, samples=samples, target=y_child if has_classes else None)
+            training, units, _ = _train_map(task_child, checkpointer, below)
         som_map.children[neuron] = child = training.som_map
-        its = replace(its, target=own)
-        _grow_children(its, checkpointer, parts, child, won, root_error, below)
+        task_child = replace(task_child, target=y_child)
+        _grow_children(task_child, checkpointer, parts, child, units, root_error, below)

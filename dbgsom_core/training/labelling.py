@@ -1,4 +1,4 @@
-"""Labels of neurons, and labellers that answer samples by what they learnt of others."""
+"""Labels of neurons, and fitted labellers that predict from micro-clusters around a sample."""
 
 from __future__ import annotations
 
@@ -33,65 +33,64 @@ from dbgsom_core.training.groups import (
     BLOCK,
     Members,
     MicroClusters,
-    Near,
+    Nearest,
+    leave_one_out,
     nearest_groups,
-    without_themselves,
 )
 from dbgsom_core.training.targets import Target
 
-_LEARN_FROM = 5000  # samples at most, evenly spaced, or so many for each group:
-_LEARN_FROM_A_GROUP = 20  # of a leaf and class
+_LEARN_FROM = 5000  # training samples of a labeller at most, evenly spaced, or if more
+_LEARN_FROM_A_GROUP = 20  # for each leaf and class
 
 State = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class TrainedMap:
-    """A trained map and its child maps beside the samples that they were trained on."""
+    """A trained map with child maps, and the training samples."""
 
     tree: Tree
     samples: Samples
-    found: PerSample  # the neurons of the first map that samples won
-    ended: PerSample  # the leaves in which they ended
+    found: PerSample  # best-matching neurons of the first map
+    leaf_bmu: PerSample  # best-matching leaves
     target: Target | None
-    seed: tuple[int, ...] = (
-        0,
-    )  # this and the records are what a labeller may know of the training
+    seed: tuple[int, ...] = (0,)  # seed and records are the labeller's context
     epochs: tuple[EpochRecord, ...] = ()
-    totals: Totals | None = None  # what the leaves won, where that is known
+    totals: Totals | None = None  # totals by leaf, where known
 
-    def part(self, rows: NDArray[np.intp], y: NDArray[np.float64]) -> TrainedMap:
-        """Return the same beside some of the samples, with these targets."""
-        found, ended = (
-            Assignment(one.bmu[rows], one.distance[rows]) for one in (self.found, self.ended)
+    def subset(self, rows: NDArray[np.intp], y: NDArray[np.float64]) -> TrainedMap:
+        """Return the map with some of the samples and their targets ``y``."""
+        found, leaf_bmu = (
+            Assignment(units.bmu[rows], units.distance[rows])
+            for units in (self.found, self.leaf_bmu)
         )
         samples = self.samples.subset(rows)
         return replace(
-            self, samples=samples, found=found, ended=ended, target=Target(y), totals=None
+            self, samples=samples, found=found, leaf_bmu=leaf_bmu, target=Target(y), totals=None
         )
 
     def evidence(self, som_map: SomMap, won: PerSample) -> LabelEvidence:
-        """Return what a labeller sees of the first map, or of all leaves as one map."""
+        """Return a labeller's evidence on the first map, or on all leaves as one map."""
         y = classes = None
         data = self.samples
         if self.target is not None:
             y, classes = self.target.y, self.target.classes
             data = data.with_classes(self.target.codes, 0 if classes is None else len(classes))
         exact = data.found(som_map.prototypes, won)
-        seen: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "som_map": som_map, "hits": exact.hits, "y": y, "classes": classes,
             "class_counts": exact.class_counts, "weights": data.weights, "errors": exact.errors,
             "context": Context(data, won, self.seed, self.epochs),
         }  # fmt: skip
-        if hasattr(won, "units"):  # samples are not in memory
-            return LazyEvidence(bmu=units_of(won), bmu_of=lambda: won.bmu, **seen)
-        return LabelEvidence(bmu=won.bmu, **seen)
+        if hasattr(won, "units"):  # samples outside memory
+            return LazyEvidence(bmu=units_of(won), bmu_of=lambda: won.bmu, **fields)
+        return LabelEvidence(bmu=won.bmu, **fields)
 
 
 class Labels(NamedTuple):
     """Labels of K neurons, or of the L leaves of a tree.
 
-    A dead one carries the label of the nearest live one within its map.
+    A neuron without samples has the label of the nearest neuron with samples in its map.
     """
 
     labels: NDArray[Any]  # (K,), or (K, Q) of several numbers each
@@ -100,7 +99,7 @@ class Labels(NamedTuple):
 
     @classmethod
     def of(cls, labeller: Labeller, evidence: LabelEvidence, data: Samples) -> Self:
-        """Ask the labeller; neurons without labelled samples answer as their nearest with some."""
+        """Call the labeller; neurons without labelled samples take the nearest neuron's label."""
         prototypes, counts = evidence.som_map.prototypes, evidence.class_counts
         nearest = np.arange(len(prototypes))
         known = (evidence.hits if counts is None else counts.sum(axis=1)) > 0
@@ -119,7 +118,7 @@ class Labels(NamedTuple):
 
 
 def _check_columns(labeller: Labeller, method: str, answers: NDArray[Any]) -> None:
-    """Raise ComponentError where answers have not the numbers that a labeller says it gives."""
+    """Raise ComponentError where answers do not have the labeller's declared columns."""
     columns = LabellerAbilities.of(labeller).columns
     shape = () if columns is None else (len(columns),)
     if answers.shape[1:] != shape:
@@ -132,9 +131,9 @@ def _check_columns(labeller: Labeller, method: str, answers: NDArray[Any]) -> No
 
 @dataclass(frozen=True)
 class FittedLabeller:
-    """A labeller that answers samples from the groups around them, and what it learnt.
+    """A labeller that predicts from the micro-clusters around a sample, with its fitted state.
 
-    Groups are the micro-clusters with a class, or all with their mean target.
+    They are those with a class, or all with their mean target.
     """
 
     labeller: LabellerAbilities
@@ -147,7 +146,7 @@ class FittedLabeller:
     state: State
 
     @classmethod
-    def over(
+    def from_clusters(
         cls,
         labeller: LabellerAbilities,
         clusters: MicroClusters,
@@ -156,7 +155,7 @@ class FittedLabeller:
         classes: NDArray[Any] | None,
         state: State,
     ) -> Self:
-        """Return it for what a map remembers; targets are numbers without ``classes``."""
+        """Return the labeller of a map's micro-clusters; without ``classes`` for numbers."""
         assert clusters.labels is not None
         assert clusters.units is not None
         centres = clusters.centres(prototypes, metric)
@@ -173,36 +172,38 @@ class FittedLabeller:
     def of(
         cls, labeller: Labeller, trained: TrainedMap, clusters: MicroClusters, members: Members
     ) -> Self | None:
-        """Let the labeller learn; None where it answers neuron by neuron.
+        """Fit the labeller; None where it labels neurons only.
 
-        Each sample is taken out of its own group, whose ``members`` are known, and of its mean
-        target, so that nothing is learnt from itself.
+        It learns by leave-one-out: each sample is removed from its own group, by ``members``, and
+        from the group's mean target.
         """
         abilities, target = LabellerAbilities.of(labeller), trained.target
         if target is None or abilities.answer is None:
             return None
         data, tree = trained.samples, trained.tree
-        fresh = cls.over(abilities, clusters, tree.weights, data.metric, target.classes, {})
+        fresh = cls.from_clusters(
+            abilities, clusters, tree.weights, data.metric, target.classes, {}
+        )
         known = np.arange(data.n) if target.codes is None else np.flatnonzero(target.codes >= 0)
-        whole = len(fresh.units)  # groups, if none were in parts
+        n_groups = len(fresh.units)  # before bisection
         if fresh.n_classes:
-            whole = len(np.unique(fresh.units * fresh.n_classes + fresh.values))
-        most = max(_LEARN_FROM, _LEARN_FROM_A_GROUP * whole)
-        if len(known) > most:
-            known = known[np.linspace(0, len(known) - 1, most).astype(np.int64)]
+            n_groups = len(np.unique(fresh.units * fresh.n_classes + fresh.values))
+        limit = max(_LEARN_FROM, _LEARN_FROM_A_GROUP * n_groups)
+        if len(known) > limit:
+            known = known[np.linspace(0, len(known) - 1, limit).astype(np.int64)]
         part = data if len(known) == data.n else data.subset(known)
         own = members(known)
-        if clusters.labelled is not None:  # those of no class are no groups here
+        if clusters.labelled is not None:  # skip groups without a class
             own = (np.cumsum(clusters.labelled) - 1)[own]
         near = nearest_groups(part, fresh.centres, abilities.neighbours)
         numbers = None if target.codes is not None else np.asarray(target.y[known], np.float64)
-        mine = near[0] == own[:, None]
-        around = left_out(fresh.around(part, near), mine, numbers, part.weights)
+        is_own = near[0] == own[:, None]
+        around = leave_out(fresh.surroundings(part, near), is_own, numbers, part.weights)
         y = numbers if target.codes is None else target.codes[known]
         return replace(fresh, state=dict(abilities.learn(around, y, part.weights, leaf_map(tree))))
 
-    def around(self, data: Samples, near: Near) -> Surroundings:
-        """Return the surroundings of samples to which these groups (m, k) are nearest."""
+    def surroundings(self, data: Samples, near: Nearest) -> Surroundings:
+        """Return the surroundings of samples with nearest groups ``near`` (m, k)."""
         rows, distances = near
         X: NDArray[Any] = np.empty((data.n, 0))
         if self.labeller.reads_samples and not issparse(data.X):
@@ -217,22 +218,22 @@ class FittedLabeller:
         def answer(rows: slice, part: Samples) -> None:
             near = nearest_groups(part, self.centres, self.labeller.neighbours)
             with one_blas_thread():
-                answers = self.labeller.answer(self.around(part, near), self.state)
+                answers = self.labeller.answer(self.surroundings(part, near), self.state)
             parts[rows.start] = np.asarray(answers, dtype=np.float64)
 
         data.in_parts(BLOCK, answer)
         return np.concatenate([parts[start] for start in sorted(parts)])
 
 
-def left_out(
+def leave_out(
     around: Surroundings,
     mine: NDArray[np.bool_],
     y: NDArray[np.float64] | None,
     weights: NDArray[np.float64] | None,
 ) -> Surroundings:
-    """Take each sample out of its group, the entry that is ``mine`` (m, k), and of its mean."""
+    """Remove each sample from its own group, marked in ``mine`` (m, k), and from its mean."""
     values, held = around.values, around.weights
-    distances, left, order = without_themselves(around.distances, held, mine, weights)
+    distances, left, order = leave_one_out(around.distances, held, mine, weights)
     if y is not None:
         kept = np.empty_like(held)
         np.put_along_axis(kept, order, left, 1)
@@ -249,17 +250,17 @@ def left_out(
 
 @dataclass(frozen=True)
 class MultiOutputLabeller:
-    """A fitted labeller for each of T targets; ``single`` where there is but one, with gaps."""
+    """A fitted labeller for each of T targets; ``single`` for one target with gaps."""
 
     each: tuple[FittedLabeller, ...]
     single: bool
 
     def __call__(self, data: Samples) -> NDArray[np.float64]:
-        return _stacked([labeller(data) for labeller in self.each], self.single)
+        return _stack_outputs([labeller(data) for labeller in self.each], self.single)
 
     @property
     def state(self) -> State:
-        """What all of them learnt, each name after the number of the target and a dot."""
+        """The states of all labellers, with names ``TARGET_NUMBER.NAME``."""
         return {
             f"{number}.{name}": array
             for number, one in enumerate(self.each)
@@ -276,21 +277,21 @@ class MultiOutputLabeller:
         return list(found)
 
 
-def _stacked(columns: Sequence[NDArray[Any]], single: bool) -> NDArray[np.float64]:
+def _stack_outputs(columns: Sequence[NDArray[Any]], single: bool) -> NDArray[np.float64]:
     return np.asarray(columns[0] if single else np.column_stack(columns), dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """Answers prepared samples by a labelled tree of L leaves."""
+    """Prediction for prepared samples by a labelled tree of L leaves."""
 
     tree: Tree
     leaves: Labels
-    labeller: FittedLabeller | MultiOutputLabeller | None  # None: answers are the neurons' labels
+    labeller: FittedLabeller | MultiOutputLabeller | None  # None: predict the leaves' labels
     classes: NDArray[Any] | None  # (C,)
 
     def descend(self, data: Samples) -> Descent:
-        """Send samples down over neurons that won a training sample, which alone have answers."""
+        """Return the leaves of samples among neurons with training samples, which have labels."""
         return descend(self.tree, data, self.tree.live(self.leaves.hits))
 
     def labels(self, data: Samples) -> NDArray[Any]:
@@ -304,7 +305,7 @@ class Predictor:
         if self.labeller is not None:
             return self.labeller(data)
         if self.leaves.probabilities is None:
-            raise AttributeError("the map's labeller gives no probabilities")
+            raise AttributeError("the map's labeller has no probabilities")
         return np.asarray(self.leaves.probabilities[self.descend(data).leaf])
 
 
@@ -317,51 +318,50 @@ class LabelledMap:
     clusters: MicroClusters  # of all samples
     members: Members
     labeller: FittedLabeller | MultiOutputLabeller | None
-    # Of the samples in which each of several targets, or a target with gaps, is known.
+    # By target, of the samples with a known value, for several targets or one with gaps.
     outputs: tuple[MicroClusters, ...] = ()
 
     @classmethod
     def of(cls, labeller: Labeller, trained: TrainedMap) -> LabelledMap:
-        """Let the labeller learn from the training samples.
+        """Label the map by its training samples.
 
-        The map is trained on all samples, whatever is known of them. Each of several targets is
-        learnt from the samples in which it is known, as if it were the only one.
+        Each of several targets is learnt separately, from the samples with a known value.
         """
         target, tree = trained.target, trained.tree
         outputs = None if target is None else target.outputs
         if target is None or outputs is None:
-            return cls._of_one(labeller, trained)
-        samples, ended, fitted = trained.samples, trained.ended, None
-        parts = [trained.part(rows, y) for rows, y in outputs]
+            return cls._label_one(labeller, trained)
+        samples, leaf_bmu, fitted = trained.samples, trained.leaf_bmu, None
+        parts = [trained.subset(rows, y) for rows, y in outputs]
         if LabellerAbilities.of(labeller).several_targets:
             of_neurons, of_leaves = (one.labels for one in _labels(labeller, trained))
-            known = [MicroClusters.of(p.samples, p.ended, len(tree), p.target)[0] for p in parts]
+            known = [MicroClusters.of(p.samples, p.leaf_bmu, len(tree), p.target)[0] for p in parts]
         else:
             single = target.y.ndim == 1
-            each = [cls._of_one(labeller, part) for part in parts]
+            each = [cls._label_one(labeller, part) for part in parts]
             known = [one.clusters for one in each]
-            of_neurons = _stacked([one.neurons.labels for one in each], single)
-            of_leaves = _stacked([one.leaves.labels for one in each], single)
+            of_neurons = _stack_outputs([one.neurons.labels for one in each], single)
+            of_leaves = _stack_outputs([one.leaves.labels for one in each], single)
             learnt = tuple(one.labeller for one in each if isinstance(one.labeller, FittedLabeller))
             fitted = MultiOutputLabeller(learnt, single) if learnt else None
-        clusters, members = MicroClusters.of(samples, ended, len(tree), None, trained.totals)
+        clusters, members = MicroClusters.of(samples, leaf_bmu, len(tree), None, trained.totals)
         hits = won = samples.found(tree.maps[0].prototypes, trained.found).hits
         if len(tree.maps) > 1:
-            won = np.bincount(ended.bmu, samples.weights, len(tree))
+            won = np.bincount(leaf_bmu.bmu, samples.weights, len(tree))
         neurons = Labels(np.asarray(of_neurons, np.float64), None, hits)
         leaves = Labels(np.asarray(of_leaves, np.float64), None, won)
         return cls(neurons, leaves, clusters, members, fitted, tuple(known))
 
     @classmethod
-    def _of_one(cls, labeller: Labeller, trained: TrainedMap) -> LabelledMap:
-        # Of classes, or of one number that is known of all samples.
+    def _label_one(cls, labeller: Labeller, trained: TrainedMap) -> LabelledMap:
+        # For classes, or a number without gaps.
         tree, samples, target = trained.tree, trained.samples, trained.target
         neurons, leaves = _labels(labeller, trained)
         clusters, members = MicroClusters.of(
-            samples, trained.ended, len(tree), target, trained.totals
+            samples, trained.leaf_bmu, len(tree), target, trained.totals
         )
         fitted = FittedLabeller.of(labeller, trained, clusters, members)
-        if fitted is not None:  # neurons answer what samples at their prototypes are answered
+        if fitted is not None:  # a neuron's label is the prediction for its prototype
             answers = fitted(LocalSamples(tree.weights, samples.metric))
             classes = None if target is None else target.classes
             if classes is None:
@@ -375,16 +375,16 @@ class LabelledMap:
 
 
 def _labels(labeller: Labeller, trained: TrainedMap) -> tuple[Labels, Labels]:
-    # Of the neurons of the first map, and of all leaves, which are asked about as one map.
+    # Labels of the neurons of the first map, and of all leaves, labelled as one map.
     tree, samples = trained.tree, trained.samples
     neurons = leaves = Labels.of(labeller, trained.evidence(tree.maps[0], trained.found), samples)
     if len(tree.maps) > 1:
-        leaves = Labels.of(labeller, trained.evidence(leaf_map(tree), trained.ended), samples)
+        leaves = Labels.of(labeller, trained.evidence(leaf_map(tree), trained.leaf_bmu), samples)
         rows, shares = stand_ins(tree, samples, leaves.hits), leaves.probabilities
         shares = None if shares is None else shares[rows]
         leaves = Labels(leaves.labels[rows], shares, leaves.hits)
-        if trained.target is None:  # numbers of clusters mean nothing before leaves are numbered
-            labels = []  # a neuron with a child map: that of most of its samples
+        if trained.target is None:  # clusters are numbered by leaves
+            labels = []  # of a neuron with a child map: that of most of its samples
             for neuron in range(len(tree.maps[0])):
                 below = tree.paths[:, 0] == neuron
                 distinct, rows = np.unique(leaves.labels[below], return_inverse=True)
@@ -395,15 +395,14 @@ def _labels(labeller: Labeller, trained: TrainedMap) -> tuple[Labels, Labels]:
 
 @dataclass(frozen=True)
 class ValidationMonitor:
-    """What stopping rules see that need targets.
+    """Evaluations for stopping rules that need targets.
 
-    The labeller answers as it would if the training ended now; child maps, which come later, do
-    not.
+    Predictions are those of the map so far, before child maps.
     """
 
     labeller: Labeller
-    data: Samples  # those that train
-    target: Target  # theirs
+    data: Samples  # the training samples
+    target: Target
     validation: tuple[Samples, Target] | None
 
     def evaluations(
@@ -413,9 +412,9 @@ class ValidationMonitor:
         seed: tuple[int, ...],
         epochs: tuple[EpochRecord, ...],
     ) -> tuple[Evaluation, Evaluation]:
-        """Return the map beside what trains and what is held out, as far as targets are known.
+        """Return evaluations on the training and on the held-out samples with known targets.
 
-        Nothing is labelled before predictions are read. ValueError where no target is known.
+        Labelling is lazy, on first prediction. Raises ValueError where no target is known.
         """
         tree, classes = Tree.of(som_map), self.target.classes
 
@@ -432,16 +431,16 @@ class ValidationMonitor:
         def probabilities(data: Samples) -> NDArray[np.float64]:
             return predictor().probabilities(data)
 
-        def beside(data: Samples, target: Target) -> Evaluation:
+        def evaluate_on(data: Samples, target: Target) -> Evaluation:
             known = target.known
             if not known.any():
                 raise ValueError(
-                    "none of the samples that a stopping rule measures has a target: hold out more "
-                    "of them (its validation), or measure what needs none"
+                    "none of the samples that a stopping rule measures has a target: increase its "
+                    "validation share, or use a measure that needs no target"
                 )
             if not known.all():
                 data, target = data.subset(np.flatnonzero(known)), target.of(known)
-            y = target.y  # of labels beside None, whose array is one of objects, those of classes
+            y = target.y  # labels beside None are an object array: use the classes' dtype
             if target.classes is not None and target.codes is not None:
                 y = target.classes[target.codes]
             return LazyEvaluation(
@@ -453,5 +452,5 @@ class ValidationMonitor:
                 predictions_of=predictions,
             )
 
-        train = beside(self.data, self.target)
-        return train, train if self.validation is None else beside(*self.validation)
+        train = evaluate_on(self.data, self.target)
+        return train, train if self.validation is None else evaluate_on(*self.validation)

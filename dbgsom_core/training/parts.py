@@ -1,4 +1,4 @@
-"""The components of an estimator, the metric with what it learned, and what goes together."""
+"""The components of an estimator, the fitted metric, and checks of compatibility."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from dbgsom_core.interfaces.metrics import Metric, MetricAbilities
 from dbgsom_core.interfaces.stopping import StoppingRule, judges_targets, measures_of
 
 PARTS = ("metric", "kernel", "growth", "labeller", "engine")
-# Parameters that only training looks at, and the kind that each takes. They have short forms, too.
-LOOP = {"grid": "grid", "init": "initialisation", "schedule": "schedule", "stopping": "stopping"}
-KIND_OF = {**{kind: kind for kind in PARTS}, **LOOP}
+# Parameters used in training only. All have short forms.
+TRAINING_PARTS = ("grid", "init", "schedule", "stopping")
+KIND_OF = {name: name for name in (*PARTS, *TRAINING_PARTS)} | {"init": "initialisation"}
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parts:
-    """The built parts of one estimator.
+    """The components of an estimator.
 
-    ``init`` may be an array (K0, D), ``schedule`` is None where the kernel's ``decay`` says it.
+    ``init`` may be an array (K0, D), ``schedule`` None: the kernel's ``decay``.
     """
 
     metric: Metric
@@ -49,7 +49,7 @@ class Parts:
     stopping: tuple[StoppingRule, ...] = ()
 
     def each(self) -> Iterator[tuple[str, str, Any]]:
-        """Yield parameter, kind and component of each part; those of a list as ``stopping.0``."""
+        """Yield parameter, kind and component; items of a list as ``stopping.0``."""
         for name, kind in KIND_OF.items():
             part = getattr(self, name)
             if isinstance(part, tuple):
@@ -59,11 +59,11 @@ class Parts:
 
     def over(self, X: Any, metric: MetricAbilities, weights: Any = None) -> Samples:
         """Return samples X (n, D) as the engine holds them; see `Engine.over`."""
-        samples: Samples = self.at_engine.over(X, metric, weights)
+        samples: Samples = self.engine_abilities.over(X, metric, weights)
         return samples
 
     @cached_property
-    def at_engine(self) -> EngineAbilities:
+    def engine_abilities(self) -> EngineAbilities:
         return EngineAbilities.of(self.engine)
 
     @cached_property
@@ -72,15 +72,15 @@ class Parts:
 
     @property
     def spreading_factor(self) -> float | None:
-        """That with which maps grow; None where the strategy has none."""
-        growing = _of_single_map(self.growth)
+        """The spreading factor of growth; None where the strategy has none."""
+        growing = _base_growth(self.growth)
         return None if growing.spreading_factor is None else float(growing.spreading_factor)
 
 
-def _of_single_map(growth: Any) -> GrowthAbilities:
-    """Return what the strategy can do that grows a single map, within one around it."""
+def _base_growth(growth: Any) -> GrowthAbilities:
+    """Return the capabilities of the innermost strategy, which grows a single map."""
     growing = GrowthAbilities.of(growth)
-    return growing if growing.base is None else _of_single_map(growing.base)
+    return growing if growing.base is None else _base_growth(growing.base)
 
 
 # ------------------------------------------------------------------------- the fitted metric
@@ -91,25 +91,24 @@ class FittedMetric:
     """A metric and the state that its ``fit`` returned."""
 
     metric: Metric
-    state: Mapping[str, NDArray[Any]] | None = None  # read-only; None: it learns nothing
+    state: Mapping[str, NDArray[Any]] | None = None  # read-only; None: no ``fit``
 
     @cached_property
     def abilities(self) -> MetricAbilities:
-        """What the metric can do, its ``prepare`` with what it learned."""
+        """The capabilities of the metric, with its state bound to ``prepare``."""
         found = MetricAbilities.of(self.metric)
         return found if self.state is None else found.knowing(self.state)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"metric": self.metric, "state": self.state}  # the rest is found out again
+        return {"metric": self.metric, "state": self.state}  # without cached capabilities
 
 
-def fitted(
+def fit_metric(
     metric: Metric, X: NDArray[Any], weights: NDArray[np.float64] | None = None
 ) -> FittedMetric:
-    """Return the metric fitted to raw training samples X (n, D), where it learns anything.
+    """Return the metric fitted to raw training samples X (n, D), if it has ``fit``.
 
-    Samples of weight 0 are left out; the weights (n,) of the others go to a metric that
-    ``learns_weighted``.
+    Samples of weight 0 are left out; a metric that ``learns_weighted`` gets the other weights.
     """
     abilities = MetricAbilities.of(metric)
     if abilities.fit is None:
@@ -122,76 +121,76 @@ def fitted(
 
     with one_blas_thread():
         state = abilities.fit(*given)
-    return restored(metric, state)
+    return restore_metric(metric, state)
 
 
-def restored(metric: Metric, state: Mapping[str, NDArray[Any]] | None) -> FittedMetric:
+def restore_metric(metric: Metric, state: Mapping[str, NDArray[Any]] | None) -> FittedMetric:
     if state is None:
         return FittedMetric(metric)
-    kept = {name: value.copy() for name, value in state.items()}
-    for value in kept.values():
+    copies = {name: value.copy() for name, value in state.items()}
+    for value in copies.values():
         value.flags.writeable = False
-    return FittedMetric(metric, kept)
+    return FittedMetric(metric, copies)
 
 
-# ------------------------------------------------------------------------ what goes together
+# --------------------------------------------------------------------------- compatibility
 
-USUAL_LABELLERS = {"vq": "index", "classifier": "kernel_vote", "regressor": "local_linear"}
+DEFAULT_LABELLERS = {"vq": "index", "classifier": "kernel_vote", "regressor": "local_linear"}
 
 
-def measured_by_default(measure: Any, estimator: str) -> bool:
+def is_default_measure(measure: Any, estimator: str) -> bool:
     """Return whether a measure (or its class) is in the default list of this kind of estimator."""
     kinds = MeasureAbilities.of(measure).estimators
     return kinds is None or estimator in kinds
 
 
-def measure_suits(measure: Any, estimator: str) -> bool:
-    """Return whether a measure means something for this kind of estimator when it is named."""
+def is_suitable_measure(measure: Any, estimator: str) -> bool:
+    """Return whether a measure can be computed for this kind of estimator."""
     kinds = tuple(MeasureAbilities.of(measure).estimators or ())
     if estimator == "regressor":
         return not kinds or "regressor" in kinds
     return kinds != ("regressor",)
 
 
-def why_not(kind: str, name: str, component: Any, estimator: str) -> str | None:
-    """Return why a labeller or growth strategy ``name`` cannot serve an estimator, and the cure."""
+def component_problem(kind: str, name: str, component: Any, estimator: str) -> str | None:
+    """Return why a labeller or growth strategy does not suit an estimator, with a hint, or None."""
     if kind == "labeller":
-        able, usual = LabellerAbilities.of(component), USUAL_LABELLERS[estimator]
+        able, usual = LabellerAbilities.of(component), DEFAULT_LABELLERS[estimator]
         kinds = able.estimators if able.columns is None else ("regressor",)
         if kinds is not None and estimator not in kinds:
             suited = " or ".join(kinds)
             return f"labeller {name} is for estimator {suited}, not for {estimator}; use '{usual}'"
     elif estimator == "regressor" and GrowthAbilities.of(component).needs_classes:
-        return f"growth {name} needs class labels, which a regressor has not; use another threshold"
+        return f"growth {name} needs class labels, and a regressor has none; use another threshold"
     return None
 
 
-def why_not_measured(rule: Any, estimator: str) -> str | None:
-    """Return why a stopping rule's measure says nothing of an estimator; None: it does."""
+def measure_problem(rule: Any, estimator: str) -> str | None:
+    """Return why a stopping rule's measure does not suit an estimator, or None."""
     for measure in measures_of(rule):
-        if not measure_suits(measure, estimator):
+        if not is_suitable_measure(measure, estimator):
             name = lookup_in_use().name_of("measure", measure)
             suited = " or ".join(MeasureAbilities.of(measure).estimators or ())
             return f"measure '{name}' is for estimator {suited}, not for {estimator}"
     return None
 
 
-def why_no_grid(growth: Any, grid: Any) -> str | None:
+def grid_problem(growth: Any, grid: Any) -> str | None:
     """Return why a growth strategy cannot use a grid component, or None."""
-    growing = _of_single_map(growth)
+    growing = _base_growth(growth)
     try:
         growing.grid(grid)
     except ComponentError:
         raise
     except ValueError as error:
-        if growing.start_shape is not None:  # it is a matter of the shape
+        if growing.start_shape is not None:  # a map of fixed size
             return str(error)
         return f"{error}; a torus is for maps of fixed size: take growth fixed, or another grid"
     return None
 
 
-def why_no_kernel(kernel: Any, metric: Any) -> str | None:
-    """Return why a kernel does not go with a metric, and the cure; None: it does."""
+def kernel_problem(kernel: Any, metric: Any) -> str | None:
+    """Return why a kernel does not suit a metric, with a hint, or None."""
     if not KernelAbilities.of(kernel).inhibits or MetricAbilities.of(metric).form is None:
         return None
     return (
@@ -201,11 +200,11 @@ def why_no_kernel(kernel: Any, metric: Any) -> str | None:
     )
 
 
-def why_not_filled(growth: Any, field: str, value: Any) -> str | None:
+def field_problem(growth: Any, field: str, value: Any) -> str | None:
     """Return why a parameter of the estimator cannot set this field of the strategy, or None."""
     if field not in type(growth).model_fields:
-        if "base" in nested_fields(type(growth)):  # a strategy around another one passes it on
-            return why_not_filled(growth.base, field, value)
+        if "base" in nested_fields(type(growth)):
+            return field_problem(growth.base, field, value)
         name = type(growth).__name__
         return f"growth strategy {name} has no {field}; leave {field}={value!r} out"
     given = given_fields(growth)
@@ -214,13 +213,13 @@ def why_not_filled(growth: Any, field: str, value: Any) -> str | None:
     return None
 
 
-def why_no_start(init: Any, growth: Any, n_features: int | None = None) -> str | None:
-    """Return why prototypes in a component's ``values`` are no start; None: they may be."""
+def start_problem(init: Any, growth: Any, n_features: int | None = None) -> str | None:
+    """Return why a component's ``values`` have the wrong shape for start prototypes, or None."""
     values = getattr(init, "values", None)
     if not values or not isinstance(values[0], tuple):
         return None
     given = (len(values), len(values[0]))
-    rows, columns = _of_single_map(growth).shape
+    rows, columns = _base_growth(growth).shape
     wanted = (rows * columns, n_features or given[1])
     return None if given == wanted else start_shape_error(given, rows, columns, wanted[1])
 
@@ -232,20 +231,20 @@ def start_shape_error(given: tuple[int, ...], rows: int, columns: int, n_feature
     )
 
 
-def check_suits(parts: Parts, estimator: str) -> None:
-    """Raise ValueError when parts do not go together, or cannot serve this estimator."""
-    problems = [why_no_kernel(parts.kernel, parts.metric), why_no_grid(parts.growth, parts.grid)]
+def check_compatible(parts: Parts, estimator: str) -> None:
+    """Raise ValueError when parts are incompatible with each other or with this estimator."""
+    problems = [kernel_problem(parts.kernel, parts.metric), grid_problem(parts.growth, parts.grid)]
     for kind, part in (("labeller", parts.labeller), ("growth", parts.growth)):
-        problems.append(why_not(kind, type(part).__name__, part, estimator))
+        problems.append(component_problem(kind, type(part).__name__, part, estimator))
     for rule in parts.stopping:
-        if problem := why_not_measured(rule, estimator):
+        if problem := measure_problem(rule, estimator):
             problems.append(f"stopping {lookup_in_use().name_of('stopping', rule)}: {problem}")
     for problem in filter(None, problems):
         raise ValueError(problem)
 
 
-def reads_target(parts: Parts) -> str | None:
-    """Return which part cannot do without targets, as kind and class; None: they all can."""
+def find_target_reader(parts: Parts) -> str | None:
+    """Return the kind and class of a part that needs targets, or None."""
     if parts.growing.needs_classes:
         return f"growth {type(parts.growth).__name__}"
     if LabellerAbilities.of(parts.labeller).needs_target:

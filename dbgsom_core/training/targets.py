@@ -1,4 +1,4 @@
-"""What y says about the training samples."""
+"""Targets of the training samples: encoded classes, or numbers."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Target:
     codes: NDArray[np.int64] | None = None
 
     def of(self, rows: NDArray[Any]) -> Target:
-        """Return the targets of some samples; the classes stay."""
+        """Return the targets of some samples, with the same classes."""
         codes = None if self.codes is None else self.codes[rows]
         return Target(self.y[rows], self.classes, codes)
 
     @property
     def known(self) -> NDArray[np.bool_]:
-        """Of which samples a target is known, (n,); of several, all of them."""
+        """Samples whose target, or all of several, is known, (n,)."""
         if self.codes is not None:
             return np.asarray(self.codes != UNLABELLED)
         gaps = np.isnan(np.reshape(self.y, (len(self.y), -1)))
@@ -40,8 +40,9 @@ class Target:
 
     @cached_property
     def outputs(self) -> list[tuple[NDArray[np.intp], NDArray[np.float64]]] | None:
-        """For each of several numbers, or for one with gaps: the samples in which it is known, and
-        what it is there. None for classes, and for one number without gaps.
+        """Rows and values of known entries of each numeric target.
+
+        None for classes, and for one number without gaps.
         """
         if self.classes is not None or self.y.dtype.kind != "f":
             return None
@@ -53,7 +54,7 @@ class Target:
         return [(there, column[there]) for there, column in zip(rows, columns, strict=True)]
 
     def with_classes(self, more: Any) -> Target:
-        """Return the same with further classes, which no sample needs to have."""
+        """Return the targets with further classes, which may have no samples."""
         if self.classes is None or self.codes is None:
             return self
         more = np.asarray(more)
@@ -70,8 +71,8 @@ class Target:
         return Target(self.y, classes, codes)
 
 
-def class_labels(
-    X: Any, y: Any, unlabelled: Any = "auto", learnt: NDArray[Any] | None = None
+def encode_classes(
+    X: Any, y: Any, unlabelled: Any = "auto", known_classes: NDArray[Any] | None = None
 ) -> Target:
     """Return class labels y (n,) for samples X, encoded.
 
@@ -80,12 +81,12 @@ def class_labels(
     X : array or sparse matrix (n, D)
     y : array-like (n,)
     unlabelled : "auto", None or label
-        Which entries say that a sample has no class; None, nan and pandas.NA always do.
-        ``"auto"``: -1, too, where it stands beside at least two other labels, all of them integers
-        of at least 0; it warns. None: no label.
-    learnt : array (C,), optional
-        Classes that are known already; with them y may hold marks alone, and they count as labels
-        beside which -1 stands.
+        Label of samples without a class, besides None, nan and pandas.NA. ``"auto"``: -1, with a
+        warning, where all other labels are integers of at least 0, and at least two. None: no
+        label.
+    known_classes : array (C,), optional
+        Classes known before; with them y may have no labels, and they count as other labels beside
+        -1.
 
     Raises
     ------
@@ -94,18 +95,18 @@ def class_labels(
     """
     y = _column(y)
     check_consistent_length(X, y)
-    missing = _without_class(y, unlabelled, learnt)
+    missing = _is_unlabelled(y, unlabelled, known_classes)
     known = y[~missing]
-    if len(known) == 0 and learnt is not None:
-        return Target(y, learnt, np.full(len(y), UNLABELLED, dtype=np.int64))
+    if len(known) == 0 and known_classes is not None:
+        return Target(y, known_classes, np.full(len(y), UNLABELLED, dtype=np.int64))
     if len(known) == 0:
         raise ValueError("no sample has a class label: y holds only marks of unlabelled samples")
     if known.dtype == object:
-        texts = {isinstance(one, str) for one in known}
+        texts = {isinstance(label, str) for label in known}
         if len(texts) > 1:
             raise ValueError(
-                "the class labels in y mix texts and numbers; use one kind, and say with "
-                "unlabelled=… which label means 'no class'"
+                "the class labels in y mix texts and numbers; use one kind, and name the "
+                "label of 'no class' with unlabelled=…"
             )
         if missing.any() and not texts.pop():
             known = np.array(known.tolist())  # numbers that stood beside None
@@ -116,12 +117,12 @@ def class_labels(
     return Target(y, classes, codes)
 
 
-def labelled(y: Any, unlabelled: Any, classes: Any) -> NDArray[np.bool_] | None:
+def mark_labelled(y: Any, unlabelled: Any, classes: Any) -> NDArray[np.bool_] | None:
     """Return which of further samples have a class, bool (n,), or None when all have one."""
     y, classes = _column(y), np.asarray(classes)
     if isinstance(unlabelled, str) and unlabelled == "auto":
         unlabelled = -1 if classes.dtype.kind in "iu" and -1 not in classes else None
-    missing = _without_class(y, unlabelled)
+    missing = _is_unlabelled(y, unlabelled)
     return ~missing if missing.any() else None
 
 
@@ -130,16 +131,16 @@ def _is_text(labels: NDArray[Any]) -> bool:
 
 
 def _column(y: Any) -> NDArray[Any]:
-    if isinstance(y, (list, tuple)) and any(one is None for one in y):
+    if isinstance(y, (list, tuple)) and any(label is None for label in y):
         y = np.array(y, dtype=object)
     return np.asarray(column_or_1d(y, warn=True))
 
 
-def _without_class(
-    y: NDArray[Any], unlabelled: Any, learnt: NDArray[Any] | None = None
+def _is_unlabelled(
+    y: NDArray[Any], unlabelled: Any, known_classes: NDArray[Any] | None = None
 ) -> NDArray[np.bool_]:
     if y.dtype == object:
-        missing = np.array([_is_missing(one) for one in y], dtype=bool)
+        missing = np.array([_is_missing(label) for label in y], dtype=bool)
     elif y.dtype.kind == "f":  # pandas turns None beside numbers into nan
         missing = np.isnan(y)
     else:
@@ -147,9 +148,9 @@ def _without_class(
     if unlabelled is None:
         return missing
     if not (isinstance(unlabelled, str) and unlabelled == "auto"):
-        marked: NDArray[np.bool_] = np.array([one == unlabelled for one in y], dtype=bool)
+        marked: NDArray[np.bool_] = np.array([label == unlabelled for label in y], dtype=bool)
         return missing | marked
-    marked = _minus_ones(y, missing, learnt)
+    marked = _is_minus_one_label(y, missing, known_classes)
     if marked.any():
         warnings.warn(
             f"-1 in y is taken as 'no class' ({marked.sum()} samples); say so with unlabelled=-1, "
@@ -159,29 +160,29 @@ def _without_class(
     return missing | marked
 
 
-def _is_missing(one: Any) -> bool:
-    if one is None:
+def _is_missing(label: Any) -> bool:
+    if label is None:
         return True
-    differs = one != one  # nan and NaT differ from themselves, pandas.NA does not say
+    differs = label != label  # nan and NaT differ from themselves, pandas.NA does not say
     return bool(differs) if isinstance(differs, (bool, np.bool_)) else True
 
 
-def _minus_ones(
-    y: NDArray[Any], missing: NDArray[np.bool_], learnt: NDArray[Any] | None
+def _is_minus_one_label(
+    y: NDArray[Any], missing: NDArray[np.bool_], known_classes: NDArray[Any] | None
 ) -> NDArray[np.bool_]:
     known = y[~missing]
-    nobody = np.zeros(len(y), dtype=bool)
+    none = np.zeros(len(y), dtype=bool)
     whole = y.dtype.kind == "i" or (
-        y.dtype == object and all(isinstance(one, (int, np.integer)) for one in known)
+        y.dtype == object and all(isinstance(label, (int, np.integer)) for label in known)
     )
     if not whole or len(known) == 0:
-        return nobody
+        return none
     values = np.unique(known.astype(np.int64))
-    if learnt is not None and len(learnt):
-        if learnt.dtype.kind not in "iu" or -1 in learnt:
-            return nobody
-        values = np.union1d(values, learnt)
+    if known_classes is not None and len(known_classes):
+        if known_classes.dtype.kind not in "iu" or -1 in known_classes:
+            return none
+        values = np.union1d(values, known_classes)
     if values[0] != -1 or len(values) < 3:
-        return nobody
-    nobody[~missing] = known.astype(np.int64) == -1
-    return nobody
+        return none
+    none[~missing] = known.astype(np.int64) == -1
+    return none

@@ -1,4 +1,4 @@
-"""The training loop of a growing batch map; it reads like the paper's pseudo-code."""
+"""The training loop of a growing batch map: updates, schedule, growth, stopping."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dbgsom_core.engine.results import (
     PerSample,
     Search,
     SearchResult,
-    leading,
+    majority_classes,
 )
 from dbgsom_core.errors import ComponentError, callers_level
 from dbgsom_core.interfaces.context import Context
@@ -33,8 +33,8 @@ from dbgsom_core.som_map.som_map import CHANGES, Change, Death, SomMap, changed_
 from dbgsom_core.training.state import Checkpointer, Path, TrainingConfig, TrainingState
 
 BY_CALLBACK = "a callback"
-_HALF = 2  # epochs: some maps swing between two states
-_DRIFT = 0.02
+_WINDOW = 2  # epochs: some maps swing between two states
+_STATIONARY_WITHIN = 0.02
 
 
 class Training(NamedTuple):
@@ -58,8 +58,8 @@ def train(
     Every epoch runs Kohonen's batch update (Kohonen 2001, eq. 3.34) with the best-matching units
     of the prototypes so far; the errors that steer growth are those of the updated prototypes
     (Vasighi & Amini 2017). The same search serves the next epoch: new neurons are compared alone.
-    A state in the middle of a training goes on to the same bits as without an interruption.
-    Returned are also the last search and what it found.
+    Training resumed from a state gives the same bits as without an interruption. Returns also the
+    last result and its search.
     """
     from dbgsom_core.engine.smoothing import step_length  # numba is slow to import
 
@@ -70,20 +70,20 @@ def train(
     rules = [
         (lookup_in_use().name_of("stopping", rule), StoppingAbilities.of(rule), needs)
         for rule in config.stopping
-        # Of a map without targets, a child map say, those that need them are left out.
+        # Without targets, as in child maps, rules that need them are skipped.
         if not (needs := judges_targets(rule)) or config.monitor is not None
     ]
     state.watched = state.watched or [[] for _ in rules]
     started = time.perf_counter() - (state.history[-1].seconds if state.history else 0.0)
     search = config.data.search()
-    if growing.remember is not None:  # nothing of the training before this one
+    if growing.remember is not None:  # reset the strategy's state, also to None
         growing.remember(state.growth)
     full = _is_full(config, state)
     found = search.assign(state.som_map.prototypes, state.som_map.positions)
     while not (state.converged or state.stopped) and len(state.history) < schedule.epochs:
         epoch, before = len(state.history) + 1, state.som_map.prototypes
         width = schedule.width(epoch, state.som_map)
-        state.som_map.prototypes = _updated(config, schedule, state, found, width)
+        state.som_map.prototypes = _update_prototypes(config, schedule, state, found, width)
         movement = step_length(before, state.som_map.prototypes) / config.deviation
         found = search.assign(state.som_map.prototypes, state.som_map.positions)
         grown: GrowthResult | None = None
@@ -112,13 +112,13 @@ def train(
                 state.stopped = BY_CALLBACK
             record.show(None)
         if rules:
-            _ask_rules(rules, config, state, found, schedule)
+            _apply_stopping_rules(rules, config, state, found, schedule)
         state.converged = schedule.is_final(epoch) and movement < config.tol
         due = checkpointer.is_due(schedule.epochs)
         if due and not (state.converged or state.stopped) and epoch < schedule.epochs:
             state.growth = None if growing.remembered is None else growing.remembered()
             checkpointer.save(path, state)
-    if checkpointer.write is not None:  # to be written together with what comes next
+    if checkpointer.write is not None:  # for the checkpoints of child maps
         state.growth = None if growing.remembered is None else growing.remembered()
         checkpointer.states[path] = state
     if state.capped and config.cap_is_automatic:
@@ -134,7 +134,7 @@ def train(
         kept, som_map = state.best
         search = config.data.search()
         found = search.assign(som_map.prototypes, som_map.positions)
-    if config.data.X.dtype == np.float32:  # what users get is what finds the units
+    if config.data.X.dtype == np.float32:  # units are those of the float32 prototypes of users
         som_map.prototypes = som_map.prototypes.astype(np.float32).astype(np.float64)
         found = search.assign(som_map.prototypes, som_map.positions)
     converged = state.converged or is_stationary(state.history, schedule)
@@ -144,29 +144,28 @@ def train(
 
 
 def is_stationary(history: Sequence[EpochRecord], schedule: Schedule) -> bool:
-    """Return whether the quantization error no longer goes anywhere at the final width.
+    """Return whether the quantization error is stationary at the final width.
 
-    Of the last four epochs at the final width the mean quantization errors of the first and of the
-    last two differ by less than a fiftieth. Single steps say less: a map may swing for ever between
-    states that are equally good.
+    The mean quantization errors of the last two epochs and of the two before differ by at most 2 %.
+    Single steps are no criterion: a map may oscillate between equally good states.
     """
     errors = np.array(
         [r.quantization_error for r in history if schedule.is_final(r.epoch)], dtype=np.float64
     )
-    if schedule.fine_epochs == 0 or len(errors) < 2 * _HALF:
+    if schedule.fine_epochs == 0 or len(errors) < 2 * _WINDOW:
         return False
-    before, after = errors[-2 * _HALF : -_HALF].mean(), errors[-_HALF:].mean()
-    return bool(abs(after - before) <= _DRIFT * before)
+    before, after = errors[-2 * _WINDOW : -_WINDOW].mean(), errors[-_WINDOW:].mean()
+    return bool(abs(after - before) <= _STATIONARY_WITHIN * before)
 
 
-def _ask_rules(
+def _apply_stopping_rules(
     rules: list[tuple[str, StoppingAbilities, bool]],
     config: TrainingConfig,
     state: TrainingState,
     found: PerSample,
     schedule: Schedule,
 ) -> None:
-    """Ask the rules by name whether to stop; the last of each says whether it needs targets."""
+    """Evaluate the stopping ``rules`` (name, rule, needs targets); keep the first that stops."""
     som_map, epoch, epochs = state.som_map, state.history[-1].epoch, tuple(state.history)
     train, held = Evaluation(som_map, config.data), config.validation
     plain = with_targets = train, train if held is None else Evaluation(som_map, held)
@@ -174,23 +173,25 @@ def _ask_rules(
         with_targets = config.monitor.evaluations(som_map, found, config.seed, epochs)
     final = schedule.is_final(epoch)
     for (name, rule, needs), watched in zip(rules, state.watched, strict=True):
-        trains, held_out = with_targets if needs else plain
-        shown = held_out if rule.validation > 0 else trains
-        seen = StopState(epochs, schedule.growing_epochs, final, trains, shown, tuple(watched))
+        training, held_out = with_targets if needs else plain
+        measured = held_out if rule.validation > 0 else training
+        stop_state = StopState(
+            epochs, schedule.growing_epochs, final, training, measured, tuple(watched)
+        )
         if rule.watch is not None:
-            watched.append(float(rule.watch(seen)))
-            seen = replace(seen, watched=tuple(watched))
-        if rule.is_best is not None and rule.is_best(seen):
+            watched.append(float(rule.watch(stop_state)))
+            stop_state = replace(stop_state, watched=tuple(watched))
+        if rule.is_best is not None and rule.is_best(stop_state):
             state.best = epoch, copy.deepcopy(som_map)
         assert rule.stop is not None
-        if rule.stop(seen) and not state.stopped:
+        if rule.stop(stop_state) and not state.stopped:
             state.stopped = name
 
 
 # ------------------------------------------------------------------------------- the schedule
 
 DEFAULT_END = 0.5  # hops; a gaussian then weighs the nearest neighbours with exp(-2) = 0.14
-# With the pull on linked neighbours the kernel has next to nothing left to do at the end.
+# With the pull on linked neighbours the kernel hardly matters at the end.
 DEFAULT_FINE_END = 0.3  # hops; exp(-5.6) = 0.004
 _WIDE = 3.0  # hops, where the kernel's start is auto; see tests/benchmarks/README.md
 _EASING = 0.5  # share of the fine-tuning phase in which width and pull go to their final values
@@ -200,13 +201,12 @@ _EASING = 0.5  # share of the fine-tuning phase in which width and pull go to th
 class Schedule:
     """Phases and widths over at most ``epochs`` epochs.
 
-    In the growing phase the width runs from the kernel's ``start`` to its ``end`` on its
-    ``course``, the share of the phase that is left being 1 in its first epoch and 0 in its last; in
-    the fine-tuning phase, the last ``fine_epochs``, it stays at ``end``. With a ``link_pull`` that
-    phase begins by easing the pull in. Where the kernel gives no ``end``, the width then goes once
-    more from a quarter of the map's side, since the grown grid may have a fold, to ``fine_end``.
-    Such a phase need not wait for the rest of the growing phase once the map is full; then it comes
-    for a ``start`` of auto, too.
+    In the growing phase the width goes from the kernel's ``start`` to its ``end`` by the function
+    ``course(start, end, remaining)``, ``remaining`` going from 1 to 0; in the fine-tuning phase,
+    the last ``fine_epochs``, it stays at ``end``. With a ``link_pull`` that phase begins by easing
+    the pull in. Where the kernel has no ``end``, the width is then annealed again, from a quarter
+    of the map's side, as the grown grid may have a fold, to ``fine_end``; such a phase begins as
+    soon as the map is full. So does one of a kernel whose ``start`` is auto, and anneals then.
     """
 
     epochs: int
@@ -228,10 +228,10 @@ class Schedule:
         continues: bool = False,
         course: Any = None,
     ) -> Schedule:
-        """Return the schedule that a kernel and a growth strategy ask for.
+        """Return the schedule of a kernel and a growth strategy.
 
-        ``course`` is the component that says how the width goes down; None: the kernel's ``decay``.
-        A map whose training ``continues`` is unfolded: the width begins where it ends.
+        ``course`` is the schedule component; None: the kernel's ``decay``. A map whose training
+        ``continues`` is unfolded: the width is at its end from the start.
         """
         widths, pull = KernelAbilities.of(kernel), float(growing.link_pull)
         end, fine = widths.end, int(epochs * growing.fine_tuning)
@@ -241,7 +241,7 @@ class Schedule:
             course = lookup_in_use().build("schedule", widths.decay)
         return cls(
             epochs=epochs,
-            fine_epochs=min(fine, epochs - 1),  # one at least is left to growth
+            fine_epochs=min(fine, epochs - 1),  # at least one growing epoch
             start=(end or DEFAULT_END) if continues else widths.start,
             end=end or DEFAULT_END,
             course=guarded("schedule", course, "width"),
@@ -258,15 +258,14 @@ class Schedule:
     def full_after(self, epoch: int) -> Self:
         """Return the schedule for a map that is full after an epoch of the growing phase.
 
-        Fine-tuning, as long as ever, follows at once where it anneals, since the width comes down
-        there.
+        Fine-tuning, of the same length, follows at once where it anneals.
         """
         if not self.anneals_once_full or self.fine_epochs == 0:
             return self
         return self.ending_at(epoch + self.fine_epochs)
 
     def ending_at(self, epochs: int) -> Self:
-        """Return the schedule of a map that is full before; fine-tuning is as long as ever."""
+        """Return the schedule of a map that is full before; fine-tuning is of the same length."""
         if epochs == self.epochs:
             return self
         return replace(self, epochs=epochs, anneals_again=self.anneals_once_full)
@@ -275,12 +274,12 @@ class Schedule:
         return "growing" if epoch <= self.growing_epochs else "fine"
 
     def may_grow(self, epoch: int) -> bool:
-        """Return whether neurons may be born: in the growing phase but its first and last epoch."""
+        """Return whether neurons may be added: in growing epochs but the first and the last."""
         return 1 < epoch < self.growing_epochs
 
     def width(self, epoch: int, som_map: SomMap) -> float:
-        # A quarter of the larger side of a square map with as many neurons: wide enough to unfold
-        # it, and it follows the map as it grows.
+        # A quarter of the larger side, or of that of a square map of as many neurons: wide enough
+        # to unfold the map, and it follows growth.
         (rows, columns), n_neurons = som_map.shape, len(som_map)
         side = max(rows, columns) if rows * columns == n_neurons else n_neurons**0.5
         least = min(_WIDE, side / 2) if self.start == "auto" else 1.0
@@ -290,25 +289,25 @@ class Schedule:
             again = self.end
             if self.anneals_again:
                 again = natural if start is None else max(min(start, natural), self.fine_end)
-            return float(again * (self.fine_end / again) ** self._eased(epoch))
+            return float(again * (self.fine_end / again) ** self._easing_progress(epoch))
         remaining = (last - epoch) / (last - 1) if last > 1 else 0.0
         start = max(natural, self.end) if start is None else start
         return float(self.course(start, self.end, remaining))
 
     def pull(self, epoch: int) -> float:
-        """Return how much a sample weighs in its BMU's nearest linked neighbour, in an epoch."""
-        return self.link_pull * self._eased(epoch)
+        """Return the weight of a sample in its BMU's nearest linked neighbour, in an epoch."""
+        return self.link_pull * self._easing_progress(epoch)
 
     def is_final(self, epoch: int) -> bool:
-        """Return whether width and pull have reached their ends, so that the map can rest."""
+        """Return whether width and pull are at their final values."""
         return epoch >= self.growing_epochs + self._easing_epochs
 
     @cached_property
     def _easing_epochs(self) -> int:
         return int(_EASING * self.fine_epochs) if self.link_pull > 0 else 0
 
-    def _eased(self, epoch: int) -> float:
-        # How far the fine-tuning phase has gone to its final width and pull, from 0 to 1.
+    def _easing_progress(self, epoch: int) -> float:
+        # Progress of the fine-tuning phase towards its final width and pull, from 0 to 1.
         into = epoch - self.growing_epochs
         return 0.0 if into <= 0 else min(1.0, into / max(self._easing_epochs, 1))
 
@@ -316,7 +315,7 @@ class Schedule:
 # ------------------------------------------------------------------------------- the update
 
 
-def _updated(
+def _update_prototypes(
     config: TrainingConfig,
     schedule: Schedule,
     state: TrainingState,
@@ -325,19 +324,18 @@ def _updated(
 ) -> NDArray[np.float64]:
     """Return the prototypes (K, D) after the update of the next epoch.
 
-    In fine-tuning by classes a sample with a class trains the nearest neuron in which its class is
-    in the majority. Which classes these are stays from where width and pull have reached their
-    ends: neurons that went on changing sides would never come to rest. A line of one column takes
-    no pull: it is in order, and would only come to stand in pairs.
+    In fine-tuning by classes a sample with a class trains the nearest neuron with its class in the
+    majority. Majorities are fixed once width and pull are final, so that training converges. On a
+    line in one dimension, which is in order, a pull would only pair neurons: there is none.
     """
     som_map, epoch = state.som_map, len(state.history) + 1
     if schedule.phase(epoch) == "growing":
         return batch_update(som_map, config, found, width)
     counts = found.class_counts if config.growing.class_tuning else None
     if counts is not None and not (schedule.is_final(epoch) and state.majority is not None):
-        state.majority = leading(counts)
+        state.majority = majority_classes(counts)
     if state.majority is not None:
-        found = found.trained_by_class(state.majority)
+        found = found.reassign_to_own_class(state.majority)
     in_order = som_map.grid.is_line and som_map.prototypes.shape[1] == 1
     pull = 0.0 if in_order else schedule.pull(epoch)
     return batch_update(som_map, config, found, width, pull, state.majority)
@@ -349,43 +347,44 @@ def batch_update(
     found: SearchResult,
     width: float,
     pull: float = 0.0,
-    leads: NDArray[np.bool_] | None = None,
+    majority: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float64]:
     """Return the prototypes (K, D) as kernel-weighted means of all samples.
 
     W_j = Σ_i h(hops(bmu_i, j)) x_i / Σ_i h(hops(bmu_i, j)) (Kohonen 2001, eq. 3.34), summed over
-    neurons instead of samples. A neuron that nothing reaches keeps its prototype. With a ``pull``
-    each sample also weighs that much, besides its h, in the linked neighbour of its BMU that lies
-    nearest to it, first among those in which its class ``leads`` (K, C). A metric with ``form``
-    makes its prototypes itself.
+    neurons instead of samples. A neuron without weight keeps its prototype. With a ``pull`` each
+    sample also has this weight in the nearest linked neighbour of its BMU, neighbours with its
+    class in the ``majority`` (K, C) first. A metric with ``form`` makes its prototypes itself.
     """
-    counted = found if config.robust is None else found.reweighed(config.robust)
+    weighted = found if config.robust is None else found.with_robust_weights(config.robust)
     weights, table = _kernel_weights(som_map, config, width)
-    around = Neighbourhood(som_map.graph, weights, pull if len(som_map) > 1 else 0.0, leads, table)
+    neighbourhood = Neighbourhood(
+        som_map.graph, weights, pull if len(som_map) > 1 else 0.0, majority, table
+    )
     metric = config.data.metric
-    beside = float(weights[1] / weights[0]) if len(weights) > 1 else 0.0
-    if metric.form is not None and beside <= metric.forms_below:
-        return counted.formed(around)
-    return counted.updated(around, config.centre)
+    neighbour_weight = float(weights[1] / weights[0]) if len(weights) > 1 else 0.0
+    if metric.form is not None and neighbour_weight <= metric.forms_below:
+        return weighted.fit_prototypes(neighbourhood)
+    return weighted.update_prototypes(neighbourhood, config.centre)
 
 
 def _kernel_weights(
-    som_map: SomMap, config: TrainingConfig, width: float, most: int | None = None
+    som_map: SomMap, config: TrainingConfig, width: float, max_hops: int | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.uint16] | None]:
-    """Return the kernel's weights (H,), and which of them holds for which neurons (K, K).
+    """Return the kernel's weights (H,), and the index of each pair of neurons' weight (K, K).
 
-    None in place of the latter: that of the hops between them, up to ``most``.
+    The index is None for a kernel of hops, of at most ``max_hops``.
     """
-    kernel = config.weighing
+    kernel = config.kernel_abilities
     if kernel.reads == "hops":
-        table, values = None, np.arange((most or som_map.diameter) + 1, dtype=np.float64)
+        table, values = None, np.arange((max_hops or som_map.diameter) + 1, dtype=np.float64)
     else:
         table, values = som_map.table(kernel.reads)
     weight: Any = kernel.weight
     return np.asarray(weight(values, width), np.float64), table
 
 
-def smoothed_over_links(
+def smooth_over_links(
     som_map: SomMap,
     hits: NDArray[Any],
     weights: NDArray[np.float64],
@@ -395,10 +394,10 @@ def smoothed_over_links(
     """Return each prototype averaged with those of its linked neighbours, (K, D).
 
     m_i = Σ_j n_j h_ij m_j / Σ_j n_j h_ij over the neuron i itself and its linked neighbours j,
-    with n_j the ``hits`` of j and h_ij the kernel's ``weights`` at no or one hop, or as the
-    ``table`` says. It is the sum of the batch map with prototypes in place of the means of the
-    samples, cut after one hop (after Kohonen 2001, eq. 3.80). A neuron that neither has hits nor a
-    neighbour with hits keeps its prototype. ``centre`` turns means into prototypes.
+    with n_j the ``hits`` of j and h_ij the kernel's ``weights`` at 0 or 1 hops, or indexed by
+    ``table``. It is the batch update with prototypes instead of the means of samples, cut off after
+    one hop (after Kohonen 2001, eq. 3.80). A neuron without hits, also in its neighbours, keeps its
+    prototype. ``centre`` makes prototypes of means.
     """
     hops = som_map.hops
     near = weights[0] * (hops == 0) + weights[1] * (hops == 1)
@@ -418,17 +417,15 @@ def smoothed_over_links(
 
 
 class GrowthResult(NamedTuple):
-    som_map: SomMap  # the one that was given, unless more than births changed it
-    rows: NDArray[
-        np.int64
-    ]  # (K,): the row before of each neuron that there is now, -1 for new ones
+    som_map: SomMap  # the same object where there are only births
+    rows: NDArray[np.int64]  # (K,): the former row of each neuron, -1 for new ones
     births: tuple[GrowthEvent, ...] = ()
     changes: tuple[Change, ...] = ()
-    is_cut: bool = False  # there was no room for everything
+    is_cut: bool = False  # ``max_neurons`` cut off births
 
 
 def _is_full(config: TrainingConfig, state: TrainingState) -> bool:
-    """Return whether nothing more can come of growth; who removes neurons makes room itself."""
+    """Return whether the map can grow no more; a strategy that removes neurons always can."""
     full = state.capped and len(state.som_map) == config.max_neurons
     return full and not config.growing.removes
 
@@ -442,20 +439,19 @@ def _grow(
     width: float,
     movement: float,
 ) -> tuple[GrowthResult | None, Search, SearchResult]:
-    """Let the map of ``state`` grow, after an epoch whose search ``found`` its units.
+    """Grow the map of ``state`` after an epoch with result ``found``.
 
-    Returned are also a search and what it found of the map that there is now; None where nothing is
-    wanted.
+    Returns also a search and its result for the grown map; None where there are no requests.
     """
     growing, som_map, known = config.growing, state.som_map, len(state.som_map)
     room = None if config.max_neurons is None else max(0, config.max_neurons - known)
 
     def counted(found: SearchResult) -> SearchResult:
-        return found if config.robust is None else found.reweighed(config.robust)
+        return found if config.robust is None else found.with_robust_weights(config.robust)
 
-    def wanted_of(found: SearchResult) -> list[Any]:
+    def request_growth(found: SearchResult) -> list[Any]:
         counts = counted(found)
-        seen = GrowthState(
+        growth_state = GrowthState(
             epoch=len(state.history) + 1,
             epochs=schedule.growing_epochs,
             threshold=config.threshold,
@@ -466,20 +462,20 @@ def _grow(
             room=room,
             context=Context(config.data, found, config.seed, state.history),
         )
-        return list(growing.grow(state.som_map, seen))
+        return list(growing.grow(state.som_map, growth_state))
 
-    wanted = wanted_of(found)
-    if growing.smooth_before_growth and parted(wanted)[1]:
+    requests = request_growth(found)
+    if growing.smooth_before_growth and split_changes(requests)[1]:
         weights, table = _kernel_weights(som_map, config, width, 1)
         hits = counted(found).hits
-        som_map.prototypes = smoothed_over_links(som_map, hits, weights, config.centre, table)
+        som_map.prototypes = smooth_over_links(som_map, hits, weights, config.centre, table)
         found = search.assign(som_map.prototypes, som_map.positions)
-        wanted = wanted_of(found)
-    if not wanted:
+        requests = request_growth(found)
+    if not requests:
         return None, search, found
     epoch, may_part = len(state.history) + 1, growing.may_disconnect
     try:
-        grown = apply_growth(som_map, wanted, epoch, room, config.centre, may_part)
+        grown = apply_growth(som_map, requests, epoch, room, config.centre, may_part)
     except ValueError as error:
         raise ComponentError(f"{who('growth', config.growth)}: {error}") from error
     state.capped = state.capped or grown.is_cut
@@ -489,51 +485,51 @@ def _grow(
         growing.renumber(grown.rows)
     state.som_map = som_map = grown.som_map
     if any(isinstance(change, Death) for change in grown.changes):
-        search = config.data.search()  # what the other one keeps is of other rows
+        search = config.data.search()  # the rows of neurons changed
         found = search.assign(som_map.prototypes, som_map.positions)
     else:
-        found = search.admit(found, som_map.prototypes, som_map.positions, known)
+        found = search.assign_new_neurons(found, som_map.prototypes, som_map.positions, known)
     return grown, search, found
 
 
-def parted(wanted: Sequence[Any]) -> tuple[tuple[Change, ...], list[Birth]]:
-    """Return the changes and the births among what a strategy wants."""
-    changes = tuple(one for one in wanted if isinstance(one, CHANGES))
-    births = [one for one in wanted if not isinstance(one, CHANGES)] if changes else wanted
-    return changes, [one if isinstance(one, Birth) else Birth(*one) for one in births]
+def split_changes(requests: Sequence[Any]) -> tuple[tuple[Change, ...], list[Birth]]:
+    """Return the changes and the births among a strategy's requests."""
+    changes = tuple(r for r in requests if isinstance(r, CHANGES))
+    births = [r for r in requests if not isinstance(r, CHANGES)] if changes else requests
+    return changes, [r if isinstance(r, Birth) else Birth(*r) for r in births]
 
 
 def apply_growth(
     som_map: SomMap,
-    wanted: Sequence[Any],
+    requests: Sequence[Any],
     epoch: int,
     room: int | None = None,
     centre: Centre | None = None,
     may_disconnect: bool = False,
 ) -> GrowthResult:
-    """Change a map as wanted, as far as there is ``room`` for births beside those who die.
+    """Apply requests to a map, with births up to ``room`` more neurons.
 
-    ``centre`` makes prototypes of what strategies add and subtract, which leaves their space.
-    ValueError where changes or births cannot be, or take the map apart; it is then as before.
+    ``centre`` makes valid prototypes of the strategies' sums. Raises ValueError for impossible
+    requests, and for those that disconnect the map, which is then unchanged.
     """
     known = len(som_map)
     rows = np.arange(known)
-    changes, births = parted(wanted)
+    changes, births = split_changes(requests)
     if changes:
-        changed, rows, newborn = changed_map(som_map, changes)
+        changed, rows, inserted = changed_map(som_map, changes)
         room = None if room is None else room + known - len(rows)
-        if room is not None and len(newborn) > room:  # half a row would be none
+        if room is not None and len(inserted) > room:  # no partial rows
             return GrowthResult(som_map, np.arange(known), is_cut=True)
-        if changed.is_apart and not (may_disconnect or newborn):
+        if changed.is_apart and not (may_disconnect or inserted):
             raise ValueError(
-                "the deaths and moves take the map apart; a strategy that may do so has "
+                "the deaths and moves disconnect the map; a strategy that may do so has "
                 "may_disconnect = True"
             )
         number = {row: new for new, row in enumerate(rows.tolist())}
         births = [b._replace(parent=number.get(int(b.parent), -1)) for b in births]
-        births = [*map(Birth._make, newborn), *births]
+        births = [*map(Birth._make, inserted), *births]
         som_map = changed
-    wanted_births, births = len(births), births[:room]
+    n_births, births = len(births), births[:room]
     if births and centre is not None:
         births = [
             b._replace(prototype=centre(np.asarray(b.prototype, float)[None])[0]) for b in births
@@ -543,4 +539,4 @@ def apply_growth(
     events = tuple(
         GrowthEvent(epoch, int(b.parent), (int(b.position[0]), int(b.position[1]))) for b in births
     )
-    return GrowthResult(som_map, rows, events, changes, len(births) < wanted_births)
+    return GrowthResult(som_map, rows, events, changes, len(births) < n_births)

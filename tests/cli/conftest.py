@@ -1,36 +1,15 @@
-"""Running the command line inside this process."""
+"""Running the command line in an empty folder."""
 
-import sys
-from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
-from dbgsom_core.cli import main
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
 
 @pytest.fixture
-def dbgsom(monkeypatch, tmp_path, capsys):
+def dbgsom(called, monkeypatch, tmp_path):
     """Call ``dbgsom …`` in an empty folder and return exit code and both outputs."""
     monkeypatch.chdir(tmp_path)
-    for told in ("DBGSOM_NO_PLUGINS", "DBGSOM_DISABLE_PLUGINS", "DBGSOM_SKLEARN_ONLY"):
-        monkeypatch.setenv(told, "")  # what options put there goes with the test
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dbgsom", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return Answer(ended.value.code or 0, told.out, told.err)
-
-    return call
+    return partial(called, tmp_path)
 
 
 @pytest.fixture

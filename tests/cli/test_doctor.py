@@ -25,6 +25,8 @@ from dbgsom_core.runs.folder import (
 )
 from dbgsom_core.runs.stored_runs import mark_killed_runs
 
+pytestmark = pytest.mark.one_version
+
 STARTED = "2026-11-24T10:15:00.000+00:00"
 RUN = "experiment: x\ndataset: iris\ntracking: {tracking}\n"
 
@@ -197,7 +199,7 @@ def test_a_damaged_folder_is_a_row_of_compare(what, root):
     assert len(found.tables) == 1
 
 
-def test_commands_report_damage_and_go_on(root, dbgsom):
+def test_commands_report_damage_and_go_on(root, dbgsom, monkeypatch):
     pipe(finished(root, "bad\x1b[31m").status)
     answer = dbgsom("compare", "digits", "--by", "quantization_error")
     assert answer.code == 0
@@ -208,6 +210,7 @@ def test_commands_report_damage_and_go_on(root, dbgsom):
     assert answer.code == 1
     assert answer.out == "0 run(s) brought up to date\n"  # a run folder has no mirror
     assert r"bad\x1b[31m: damaged: status.json" in answer.err
+    monkeypatch.setattr("dbgsom_core.plugins.doctor.run_isolated", lambda *task: ([], ""))
     answer = dbgsom("plugins", "doctor")
     assert r"bad\x1b[31m: damaged: status.json" in answer.err
 

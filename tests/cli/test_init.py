@@ -242,7 +242,10 @@ def test_an_existing_file_stays_unless_forced(folder):
         (b"", "x.csv is empty"),
         (b"a,b\n", "a header and no line below it"),
         (b"\n\n", "x.csv is empty"),
-        (b"Report;;;\na;b;c;d\n1;2;3;4\n", "the first line names 1 of 4 columns: take lines above"),
+        (
+            b"Report;;;\na;b;c;d\n1;2;3;4\n",
+            "the first line names 1 of 4 columns: remove the lines above",
+        ),
         (b"a,b\nsome text,x\nother text,x\nmore text,x\n", "no column looks like numbers, dates"),
         (
             b'a;b\n1;"2\n3"\n\n4;5;6\n7;8\n9;8\n',

@@ -24,6 +24,8 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import register
 from dbgsom_core.runs.folder import find_runs
 
+pytestmark = pytest.mark.one_version
+
 RUN = """\
 experiment: printed
 dataset: iris

@@ -1,18 +1,14 @@
 """The ten minutes of the README, from a CSV to a decision, are as the page says."""
 
-import contextlib
-import io
 import re
 import shlex
 import shutil
-import sys
 from pathlib import Path
-from unittest import mock
 
 import pandas as pd
 import pytest
 
-from dbgsom_core.cli import main
+pytestmark = pytest.mark.one_version
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -21,20 +17,7 @@ SECTION = PAGE.split("## Ten minutes: from a CSV to a decision")[1].split("\n## 
 COMMANDS = [shlex.split(line.split("  #")[0]) for line in BLOCK.splitlines()]
 
 
-def typed(*words):
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        mock.patch.object(sys, "argv", list(words)),
-        pytest.raises(SystemExit) as ended,
-    ):
-        main()
-    assert not ended.value.code, err.getvalue()
-    return out.getvalue(), err.getvalue()
-
-
-def test_from_a_csv_to_a_decision(tmp_path, monkeypatch):
+def test_from_a_csv_to_a_decision(tmp_path, monkeypatch, called):
     monkeypatch.chdir(tmp_path)
     Path("configs").mkdir()
     for name in ("wine.csv", "wine-new.csv"):
@@ -47,7 +30,8 @@ def test_from_a_csv_to_a_decision(tmp_path, monkeypatch):
         if name == "run":
             words = [*words, "--set", "tracking=[]", "--set", "model.epochs=10", "-q"]
             words += ["--set", "figures=[]", "--set", "measures=[accuracy]"]
-        said[name] = typed(*words)
+        code, *said[name] = called(tmp_path, *words[1:])
+        assert code == 0, said[name]
     assert list(said) == ["init", "run", "show", "compare", "predict", "explain", "explore"]
     assert "cultivar" in said["init"][0] + said["init"][1]
     assert len(list(Path("runs/wine").iterdir())) == 2

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dbgsom_core.engine.packed_search import FastPart
+from dbgsom_core.engine.packed_search import PackedPart
 from dbgsom_core.engine.packing import PackedSamples
 from dbgsom_core.engine.samples import LocalSamples
-from dbgsom_core.engine.search import PartitionedSearch, PartsHere
+from dbgsom_core.engine.search import LocalParts, PartitionedSearch
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_plugins.metrics.norms import Euclidean
 
@@ -54,11 +54,11 @@ def same():
 def fast():
     """Return a function that makes the fast search of samples, however few, and its part."""
 
-    def make(X, prunes=None, threads=1, codes=None, samples=None):
+    def make(X, prune=None, threads=1, codes=None, samples=None):
         data = LocalSamples(X, MetricAbilities.of(Euclidean()), threads, codes=codes)
         samples = PackedSamples(X, None, threads) if samples is None else samples
         vars(data)["quantisation"] = samples.quantisation
-        part = FastPart(data, samples, prunes)
-        return PartitionedSearch(data, PartsHere([part])), part
+        part = PackedPart(data, samples, prune)
+        return PartitionedSearch(data, LocalParts([part])), part
 
     return make

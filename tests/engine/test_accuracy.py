@@ -11,9 +11,9 @@ from dbgsom_core.engine import search_loops
 from dbgsom_core.engine.compile import compiled
 from dbgsom_core.engine.lanes import SPARE, lanes_of
 from dbgsom_core.engine.packing import (
-    NO_MARGINS,
+    NO_BOUNDS,
     Accumulator,
-    Margins,
+    LowerBounds,
     PackedSamples,
     PrototypePacker,
     Quantisation,
@@ -67,13 +67,13 @@ def root_of(number):
 
 
 @compiled
-def compare_all(tag, blocks, panels, accuracy, margins, space, nearest, slack):
+def compare_all(tag, blocks, panels, accuracy, bounds, space, nearest, slack):
     """Compare each block by itself with all panels, and keep what was found."""
     lanes = lanes_of(tag)
     n_panels, squares_at = panels.ids.shape[0], blocks.squares.ctypes.data
     for b in range(blocks.numbers.shape[0]):
         slack_of_block(tag, squares_at + b * LINE, accuracy, space.slack.ctypes.data)
-        compare_block(tag, 1, b, ALL, blocks, panels, margins, space)
+        compare_block(tag, 1, b, ALL, blocks, panels, bounds, space)
         for lane in range(lanes):
             for line in range(SLACKS):
                 slack[b * lanes + lane, line] = space.slack[line, lane]
@@ -103,7 +103,7 @@ class Compared:
         dtype, n, places = samples.blocks.numbers.dtype, len(samples.X), n_blocks * lanes
         values, slack = np.empty((places, len(W)), dtype), np.empty((places, SLACKS), dtype)
         compare_all(
-            samples.tag, samples.blocks, self.laid.panels, self.laid.accuracy, NO_MARGINS,
+            samples.tag, samples.blocks, self.laid.panels, self.laid.accuracy, NO_BOUNDS,
             workspace(len(self.laid.panels.ids), samples.depth, dtype), values, slack,
         )  # fmt: skip
         self.values, self.slack = values[:n], slack[:n]
@@ -208,21 +208,21 @@ def test_prototypes_a_few_bits_apart_are_told_apart_as_the_definition_does(fast,
         X = np.vstack([X, X[:3]]).astype(dtype)
         expected = LocalSamples(X, EUCLIDEAN).nearest_plainly(W, 2)[0]
         for doubled in (False, True):
-            search, part = fast(X, prunes=True)
+            search, part = fast(X, prune=True)
             if doubled:
                 part.double()
             for _ in range(3):
                 np.testing.assert_array_equal(search.assign(W, None).bmu, expected[:, 0])
         how, data = Quantisation(W.mean(axis=0), 2.0**-11, module._GRID), LocalSamples(X, EUCLIDEAN)
         for kind in (np.float32, np.float64):
-            found, _ = module._nearest_units(data, W, 2, how, kind, len(X))
+            found, _ = module._pack_and_search(data, W, 2, how, kind, len(X))
             np.testing.assert_array_equal(found, expected)
 
 
 # ------------------------------------------------------------------------------------------ margins
 
 
-def keep_margins(samples, W, laid, margins):
+def store_lower_bounds(samples, W, laid, bounds):
     """Compare everything, as the first pass with margins does, and write them."""
     depth = samples.blocks.numbers.shape[1]
     added = Accumulator(
@@ -230,7 +230,7 @@ def keep_margins(samples, W, laid, margins):
     )
     search_loops.search_blocks(
         samples.tag, samples.rows, W, laid.packed, samples.quantisation, 1.0, samples.blocks,
-        laid.panels, laid.accuracy, margins, ALL, True, False, added,
+        laid.panels, laid.accuracy, bounds, ALL, True, False, added,
         workspace(len(laid.panels.ids), depth, samples.dtype), 0, len(samples.blocks.numbers),
     )  # fmt: skip
 
@@ -246,7 +246,7 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
     W = X[rng.integers(n, size=k)] + rng.normal(size=(k, d))
     space, drift, before, history, tight = packer(samples), np.zeros(k), None, [], 0
     n_blocks, how = len(samples.blocks.numbers), samples.quantisation
-    margins = Margins(
+    bounds = LowerBounds(
         np.zeros((n_blocks, k), np.uint16),
         np.zeros(n_blocks, np.float32),
         space.accuracy(4 * np.linalg.norm((W - how.centre) * how.scale, axis=1).max()),
@@ -255,8 +255,8 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
         compared = Compared(samples, W, space, one_each(k), drift, before)
         before = compared.laid.packed.copy()
         # The kept ones are looked at with what the units so far moved, as a pass does.
-        keep_margins(samples, W, compared.laid, margins)
-        moved = compared.laid.panels.drift + margins.slides[:, None]
+        store_lower_bounds(samples, W, compared.laid, bounds)
+        moved = compared.laid.panels.drift + bounds.unit_drift[:, None]
         roots = np.array(
             [
                 [root_of(square([a - b for a, b in zip(x, w, strict=True)])) for w in W_]
@@ -277,7 +277,7 @@ def test_margins_are_those_of_true_distances_or_less_while_all_move(dtype, doubl
                     true = gaps[own, g].min()
                     assert Fraction(float(kept[g] - moved[b, g])) <= true * Fraction(1 + 2.0**-22)
                     tight += float(kept[g] - moved[b, g]) > 0.8 * true
-        history.append(margins.least.copy())
+        history.append(bounds.lower.copy())
         nearest = W[compared.values.argmin(axis=1)[rng.integers(n)]]
         W = W + 0.02 * (nearest - W) * (epoch % 2) + 1e-3 * rng.normal(size=W.shape) * (epoch > 3)
     assert tight > 100

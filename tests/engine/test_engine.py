@@ -56,7 +56,9 @@ def test_units_are_the_arg_min_with_ties_to_the_lowest_row(name, X, W):
 def test_admitting_newcomers_equals_a_full_search(name, X, W, known):
     search = LocalEngine().over(X, metric(name)).search()
     positions = np.column_stack([np.arange(len(W)), np.zeros(len(W), int)])
-    admitted = search.admit(search.assign(W[:known], positions[:known]), W, positions, known)
+    admitted = search.assign_new_neurons(
+        search.assign(W[:known], positions[:known]), W, positions, known
+    )
     full = search.assign(W, positions)
     np.testing.assert_array_equal(admitted.bmu, full.bmu)
     np.testing.assert_array_equal(admitted.distance, full.distance)
@@ -116,7 +118,7 @@ def test_a_pass_tells_how_many_samples_moved(name, weighted, n, rng):
     assert found.moved == pytest.approx(np.mean(found.bmu != before))
     before = found.bmu.copy()
     grown = np.concatenate([moved, W[9:]])
-    found = search.admit(found, grown, positions, 9)
+    found = search.assign_new_neurons(found, grown, positions, 9)
     assert found.moved == pytest.approx(np.mean(found.bmu != before))
     assert 0 < found.moved < 1
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from dbgsom_core import SomVQ
-from dbgsom_core.engine.loops import Groups, bisect_groups, ranks_among, soft_means
+from dbgsom_core.engine.loops import Groups, bisect_groups, count_at_most, soft_means
 from dbgsom_core.engine.samples import smallest
-from dbgsom_core.engine.smoothing import reach_of, smoothed, step_length
+from dbgsom_core.engine.smoothing import kernel_reach, smooth_totals, step_length
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.metrics.norms import Euclidean
@@ -97,7 +97,7 @@ def test_ranks_are_those_of_numpy(rng, n):
     extremes = [-np.inf, np.inf, np.nan, known[0], known[-1]]
     values = np.concatenate([np.round(rng.normal(size=500), 1), known, extremes])
     found = np.full(len(values), 99)
-    ranks_among(known, values, found)
+    count_at_most(known, values, found)
     np.testing.assert_array_equal(found, np.searchsorted(known, values, side="right"))
 
 
@@ -168,8 +168,8 @@ def test_the_smoothed_sums_are_a_matrix_product(width, rng):
     hits = rng.integers(0, 3, size=108) * (np.arange(108) > 70)
     sums = rng.normal(size=(108, 5)) * (hits > 0)[:, None]
     weights = np.exp(-np.square(np.arange(som_map.diameter + 1.0)) / (2 * width**2))
-    reach = reach_of(weights, float(hits.sum()))
-    got = smoothed(som_map.hops, weights, reach, hits, sums, threads=2)
+    reach = kernel_reach(weights, float(hits.sum()))
+    got = smooth_totals(som_map.hops, weights, reach, hits, sums, threads=2)
     influence = weights[som_map.hops]
     np.testing.assert_allclose(got[0], influence @ sums, rtol=1e-9, atol=0)
     np.testing.assert_allclose(got[1], influence @ hits, rtol=1e-12, atol=0)

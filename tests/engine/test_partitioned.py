@@ -21,8 +21,8 @@ from dbgsom_core.api import (
 )
 from dbgsom_core.engine.partitioned import PartitionedSamples
 from dbgsom_core.engine.tables import (
+    ConcatenatedTable,
     FileTable,
-    FollowedTable,
     ShardTable,
     SlicedTable,
     as_table,
@@ -360,7 +360,7 @@ def test_rows_of_a_table_are_those_of_the_array(tmp_path_factory, rows, then):
     path = tmp_path_factory.mktemp("table") / "x.npy"
     np.save(path, X)
     file = as_table(np.load(path, mmap_mode="r"))
-    both = FollowedTable(file, X[:7])
+    both = ConcatenatedTable(file, X[:7])
     for table, array in ((file, X), (both, np.vstack([X, X[:7]])), (SlicedTable(X), X)):
         where = rows if not isinstance(rows, np.ndarray) or rows.dtype != bool else rows[:40]
         if isinstance(where, np.ndarray) and where.dtype == bool and len(array) > 40:
@@ -396,7 +396,7 @@ def test_maps_are_read_by_their_file_where_that_holds_what_they_show(tmp_path):
 @pytest.mark.parametrize(
     ("params", "told"),
     [
-        ({"metric": "manhattan"}, r"cannot be read in blocks.*engine: local"),
+        ({"metric": "manhattan"}, r"cannot be used on data in blocks.*engine: local"),
         ({"robust": "auto"}, "robust"),
     ],
 )

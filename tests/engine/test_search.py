@@ -18,8 +18,8 @@ from dbgsom_core.engine.packed_search import nearest_units
 from dbgsom_core.engine.packing import NEAR, PackedSamples
 from dbgsom_core.engine.results import (
     count_classes,
-    leading,
     linked_runners_up,
+    majority_classes,
     winners_of_own_class,
 )
 from dbgsom_core.engine.samples import LocalSamples, Samples
@@ -84,7 +84,7 @@ def assert_same(found, X, prototypes):
 @given(data_and_prototypes())
 def test_units_and_distances_are_those_of_the_plain_loop_epoch_after_epoch(fast, drawn):
     X, prototypes, rng = drawn
-    searches = [fast(X, prunes)[0] for prunes in (True, False)]
+    searches = [fast(X, prune)[0] for prune in (True, False)]
     size = np.std(X)
     for epoch in range(7):
         pruned, brute = (s.assign(prototypes, grid(len(prototypes))) for s in searches)
@@ -98,19 +98,19 @@ def test_units_and_distances_are_those_of_the_plain_loop_epoch_after_epoch(fast,
 
 @settings(deadline=None)
 @given(data_and_prototypes(), st.booleans())
-def test_newcomers_are_admitted_as_if_all_had_been_compared(fast, drawn, prunes):
+def test_newcomers_are_admitted_as_if_all_had_been_compared(fast, drawn, prune):
     X, prototypes, rng = drawn
-    search = fast(X, prunes)[0]
+    search = fast(X, prune)[0]
     for _ in range(6):
         known = len(prototypes)
         found = search.assign(prototypes, grid(known))
         born = X[rng.integers(len(X), size=rng.integers(1, 12))].astype(float)
         prototypes = np.vstack([prototypes, born])
-        found = search.admit(found, prototypes, grid(len(prototypes)), known)
+        found = search.assign_new_neurons(found, prototypes, grid(len(prototypes)), known)
         assert_same(found, X, prototypes)
-        anew = fast(X, prunes)[0]  # whose panels are others
+        anew = fast(X, prune)[0]  # whose panels are others
         first = anew.assign(prototypes[:known], grid(known))
-        again = anew.admit(first, prototypes, grid(len(prototypes)), known)
+        again = anew.assign_new_neurons(first, prototypes, grid(len(prototypes)), known)
         assert again.total_error == found.total_error
         prototypes = prototypes + 0.01 * np.std(X) * rng.normal(size=prototypes.shape)
 
@@ -149,13 +149,13 @@ def test_blocks_of_float64_follow_where_float32_leaves_too_many_in_doubt(fast, d
     X[::500] *= 1e5  # beside these all others look alike
     X = X.astype(dtype)
     prototypes = np.vstack([X[::500], X[1:40]]).astype(float)
-    search, part = fast(X, prunes=True)
+    search, part = fast(X, prune=True)
     for _ in range(4):
         assert_same(search.assign(prototypes, grid(len(prototypes))), X, prototypes)
         prototypes = prototypes + 1e-3 * rng.normal(size=prototypes.shape)
     assert part.samples.dtype == np.float64
     assert part.panels_compared > 0
-    calm, part = fast(rng.normal(size=(3000, 6)).astype(dtype), prunes=True)
+    calm, part = fast(rng.normal(size=(3000, 6)).astype(dtype), prune=True)
     calm.assign(rng.normal(size=(45, 6)), grid(45))
     assert part.samples.dtype == np.float32
 
@@ -168,8 +168,8 @@ def test_sums_do_not_depend_on_the_dtype_of_the_blocks(fast, dtype, d, rng, monk
     seconds = prototypes + 0.3 * rng.normal(size=(30, d))
     totals = []
     for doubts in (-1.0, 1.0):  # at once, never
-        monkeypatch.setattr(module, "DOUBTS", doubts)
-        search, part = fast(X, prunes=True)
+        monkeypatch.setattr(module, "MOST_AMBIGUOUS", doubts)
+        search, part = fast(X, prune=True)
         search.assign(prototypes, grid(30))
         assert part.samples.dtype == (np.float64 if doubts < 0 else np.float32)
         totals.append(search.assign(seconds, grid(30)).totals)
@@ -211,9 +211,9 @@ def test_without_working_memory_there_are_no_margins_and_then_no_packed_copy(rng
     copy = PackedSamples.bytes_for(X) / 2**20
     assert copy * 2**20 >= PackedSamples(X).blocks.numbers.nbytes
     usual, (_, search) = fitted(None), trained(None)
-    assert search.parts.parts[0].pruning.margins is not None
+    assert search.parts.parts[0].pruning.bounds is not None
     _, search = trained(copy + 0.01)
-    assert search.parts.parts[0].pruning.margins is None
+    assert search.parts.parts[0].pruning.bounds is None
     np.testing.assert_array_equal(fitted(copy + 0.01).weights_, usual.weights_)
     data, search = trained(copy - 0.1)
     assert data.packed is None
@@ -262,11 +262,13 @@ class Classes(NamedTuple):
     """Classes of the samples, and which lead in a neuron."""
 
     codes: np.ndarray
-    leads: np.ndarray
+    majority: np.ndarray
 
     @classmethod
     def of(cls, units, codes, n_neurons):
-        return cls(codes, leading(count_classes(units, codes, n_neurons, int(codes.max()) + 1)))
+        return cls(
+            codes, majority_classes(count_classes(units, codes, n_neurons, int(codes.max()) + 1))
+        )
 
 
 def distances(X, prototypes):
@@ -286,7 +288,7 @@ def runners_up(D, units, som_map, classes):
     for i, unit in enumerate(units):
         linked = np.flatnonzero(som_map.hops[unit] == 1)
         code = -1 if classes is None else classes.codes[i]
-        own = [j for j in linked if code >= 0 and classes.leads[j, code]]
+        own = [j for j in linked if code >= 0 and classes.majority[j, code]]
         found.append(nearest(D[i], own or list(linked)))
     return np.array(found)
 
@@ -295,15 +297,15 @@ def own_winners(D, units, classes):
     found = []
     for i, unit in enumerate(units):
         code = classes.codes[i]
-        own = np.flatnonzero(classes.leads[:, code]) if code >= 0 else []
-        stays = code < 0 or classes.leads[unit, code] or len(own) == 0
+        own = np.flatnonzero(classes.majority[:, code]) if code >= 0 else []
+        stays = code < 0 or classes.majority[unit, code] or len(own) == 0
         found.append(unit if stays else nearest(D[i], own))
     return np.array(found)
 
 
-def linked_totals(found, som_map, classes):
+def runner_up_totals(found, som_map, classes):
     """What linked neighbours won by the fast search: hits (K,) and sums (K, D)."""
-    won = found.linked_totals(som_map.graph, None if classes is None else classes.leads)
+    won = found.runner_up_totals(som_map.graph, None if classes is None else classes.majority)
     return won.hits.copy(), won.sums
 
 
@@ -340,15 +342,15 @@ def test_neighbours_and_winners_are_those_of_the_definition(grid, drawn, classed
     data = LocalSamples(X, EUCLIDEAN)
     D = distances(X, som_map.prototypes)
     units = D.argmin(axis=1)
-    classes, leads = Classes.of(units, codes, len(som_map)) if classed else None, None
+    classes, majority = Classes.of(units, codes, len(som_map)) if classed else None, None
     if classes is not None:
-        leads = classes.leads
+        majority = classes.majority
         data = replace(data, codes=codes)
-        winners = winners_of_own_class(data, units, som_map.prototypes, leads)
+        winners = winners_of_own_class(data, units, som_map.prototypes, majority)
         np.testing.assert_array_equal(winners, own_winners(D, units, classes))
         units = winners
     np.testing.assert_array_equal(
-        linked_runners_up(data, units, som_map.prototypes, som_map.graph, leads),
+        linked_runners_up(data, units, som_map.prototypes, som_map.graph, majority),
         runners_up(D, units, som_map, classes),
     )
 
@@ -368,19 +370,19 @@ def test_the_fast_search_tunes_as_the_definition_epoch_after_epoch(
         if epoch == 4:
             known, (cell, parent) = len(som_map), min(free_cells(som_map))
             som_map.add([(cell, X[0].astype(float), parent)], epoch)
-            found = search.admit(found, som_map.prototypes, som_map.positions, known)
+            found = search.assign_new_neurons(found, som_map.prototypes, som_map.positions, known)
         D, n_neurons = distances(X, som_map.prototypes), len(som_map)
         classes = Classes.of(found.bmu, codes, n_neurons) if classed else None
         units = D.argmin(axis=1)
         if classes is not None:
-            found = found.trained_by_class(classes.leads)
+            found = found.reassign_to_own_class(classes.majority)
             units = own_winners(D, units, classes)
         np.testing.assert_array_equal(found.bmu, units)
         np.testing.assert_array_equal(found.totals.hits, np.bincount(units, minlength=n_neurons))
         np.testing.assert_allclose(
             found.totals.sums, data.sums_seen(units, n_neurons)[0], atol=1e-7 * size
         )
-        hits, sums = linked_totals(found, som_map, classes)
+        hits, sums = runner_up_totals(found, som_map, classes)
         seconds = runners_up(D, units, som_map, classes)
         np.testing.assert_array_equal(hits, np.bincount(seconds, minlength=n_neurons))
         np.testing.assert_allclose(sums, data.sums_seen(seconds, n_neurons)[0], atol=1e-7 * size)
@@ -403,8 +405,8 @@ def test_tuned_sums_are_the_same_bits_for_any_threads_and_history(fast, dtype, c
             found = search.assign(prototypes, later.positions)
             classes = Classes.of(found.bmu, codes, 42) if classed else None
             if classes is not None:
-                found = found.trained_by_class(classes.leads)
-            hits, sums = linked_totals(found, later, classes)
+                found = found.reassign_to_own_class(classes.majority)
+            hits, sums = runner_up_totals(found, later, classes)
         return found.totals.sums, found.totals.hits, hits, sums
 
     expected = tuned(1, 0)
@@ -451,12 +453,12 @@ def test_after_growth_errors_are_those_of_a_whole_pass_whoever_shares_a_block(fa
     data, positions = LocalSamples(X, EUCLIDEAN), grid(known + 2)
     whole = fast(X)[0].assign(W, positions)
     for passes, ranks in ((1, np.arange(known)), (1, rng.permutation(known)), (3, None)):
-        search, part = fast(X, prunes=True)
+        search, part = fast(X, prune=True)
         for _ in range(passes):
             found = search.assign(W[:known], positions[:known])
         if ranks is not None:
             part.samples.sort(ranks.astype(np.int32))
-        found = search.admit(found, W, positions, known)
+        found = search.assign_new_neurons(found, W, positions, known)
         assert part.samples.dtype == np.float32
         np.testing.assert_array_equal(found.bmu, data.assign_plainly(W).bmu)
         for part in ("hits", "packed_sums", "errors", "total_error"):
@@ -544,7 +546,7 @@ def test_chunks_and_threads_change_nothing(dtype, rng, monkeypatch):
 def test_units_are_those_of_the_definition_where_its_squares_are_0_or_infinite(
     size, rng, monkeypatch
 ):
-    monkeypatch.setattr(samples_module, "_FAST_PAYS_ONCE", 0)
+    monkeypatch.setattr(samples_module, "_PACKING_PAYS_ONCE", 0)
     X, W = size * rng.uniform(-1, 1, size=(40, 3)), size * rng.uniform(-1, 1, size=(9, 3))
     data = LocalSamples(X, EUCLIDEAN)
     with np.errstate(over="ignore"):

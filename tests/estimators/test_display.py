@@ -55,7 +55,7 @@ def test_figures_are_drawn_into_axes_beside_others(model, kind):
     more = {"stability": model.stability(X, Y, n=2)} if kind == "trust_map" else {}
     give = {"kind": kind, "y": Y, "image_shape": (8, 8), "ax": ax, **more}
     if kind == "explorer":
-        with pytest.raises(ValueError, match="no place in axes"):
+        with pytest.raises(ValueError, match="which axes cannot hold"):
             SomDisplay.from_estimator(model, X, **give)
         return
     display = SomDisplay.from_estimator(model, X, **give)
@@ -94,7 +94,7 @@ def test_what_cannot_be_drawn_is_an_error(model):
         SomDisplay.from_estimator(model, kind="component_planes", moist=3)
     with pytest.raises(ValueError, match="nobody asked how sure"):
         SomDisplay.from_estimator(model, X, kind="trust_map")
-    with pytest.raises(ValueError, match="sweep_heatmap shows sweeps"):
+    with pytest.raises(ValueError, match="sweep_heatmap is a figure of sweeps"):
         SomDisplay.from_estimator(model, kind="sweep_heatmap")
     with pytest.raises(NotFittedError):
         SomDisplay.from_estimator(SomVQ())

@@ -11,9 +11,18 @@ from dbgsom_core.persistence import load
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Hierarchical
 
+pytestmark = pytest.mark.one_version
+
 SMALL = Directed(spreading_factor=0.05, class_growth=False)
 DEEP = Hierarchical(base=SMALL, tau_2=0.004, max_depth=3, min_samples=10)
 LABELS = [[0, 1, 2], [10, 20, 30], [-5, 0, 7], ["x", "y", "z"], [2.0, 4.0, 6.0]]
+
+
+@pytest.fixture(scope="module")
+def digits(digits):
+    """Return enough digits for maps of maps of maps."""
+    X, y = digits
+    return X[:600], y[:600]
 
 
 @parametrize_with_checks(

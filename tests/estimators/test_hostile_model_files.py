@@ -76,7 +76,7 @@ def test_no_class_is_built_that_is_not_listed(plain, forged, monkeypatch):
         ("transform", "os:system", "cannot be used"),
         ("mean_", "x", "cannot be used"),
         ("mean_", obj(SCALER, with_mean=True), "cannot be used"),
-        ("scale_", {"$array": "a0"}, "names it twice"),
+        ("scale_", {"$array": "a0"}, "refers to it twice"),
         ("mean_", {"$array": "x" * 5000}, "has no array 'xxx"),
         ("n_features_in_", 7, "expecting 7 features|takes 7 columns|cannot be used"),
         ("n_features_in_", 10**9, "claims to be of samples of 1000000000 columns"),
@@ -96,7 +96,7 @@ def test_a_transformer_transforms_a_row_or_is_refused(attribute, value, message,
     [
         ("params.init", obj(SCALER, with_mean=True), "not on the list"),
         ("params.epochs", -1, "epochs must be an integer of at least 1"),
-        ("class", "Popen", "estimator that is not known here: 'Popen'"),
+        ("class", "Popen", "unknown estimator: 'Popen'"),
         ("fitted._memory", {"$map": {}}, "_memory must be summaries"),
         ("fitted._novelty", obj(SCALER), r"_novelty must be calibration, not a sklearn"),
         ("metric_state", {"$map": {"mean": 1}}, "must be arrays by name"),
@@ -150,7 +150,7 @@ def test_a_name_from_a_file_is_nothing_to_install(forged):
         persistence.load(forged(change))
     message = str(caught.value)
     assert "did you mean 'euclidean'" in message
-    assert "the file claims that it came with evil-som" in message
+    assert "the file claims that it is from evil-som" in message
     assert "install evil-som" not in message
 
 
@@ -162,13 +162,13 @@ def test_a_name_from_a_file_is_nothing_to_install(forged):
     [
         ("prototypes", lambda a: a[:-1], r"K.*prototypes must be finite\[K, D\]|do not fit"),
         ("prototypes", lambda a: a * np.nan, "prototypes must be finite"),
-        ("positions", lambda a: a * 1000, "nothing links"),
+        ("positions", lambda a: a * 1000, "not linked"),
         ("positions", lambda a: a * 0, "share the cell"),
-        ("positions", lambda a: np.vstack([a[:-1], a.max(axis=0) + 1]), "nothing links"),
+        ("positions", lambda a: np.vstack([a[:-1], a.max(axis=0) + 1]), "not linked"),
         ("parents", lambda a: a + 10**6, "births out of order"),
         ("birth_epochs", lambda a: a - 10, "births out of order"),
         ("weights_", lambda a: a[:, :2], r"weights_ must be finite\[K, D\] where .*D is 4"),
-        ("leaf_hit_counts_", lambda a: a * 0, "no neuron has won a sample"),
+        ("leaf_hit_counts_", lambda a: a * 0, "without a neuron that has samples"),
         ("leaf_labels_", lambda a: a[:1], r"leaf_labels_ must be any\[L\]"),
         ("_probabilities", lambda a: a[:, :1], "_probabilities must be"),
     ],
@@ -345,7 +345,7 @@ def test_what_a_classifier_learned_is_of_its_classes(name, change, tmp_path, cla
         arrays[key] = change(arrays[key])
 
     rewrite(path, changed)
-    with pytest.raises(ModelFileError, match=r"another map|does not know|what was learnt"):
+    with pytest.raises(ModelFileError, match=r"another map|unknown classes|what was learnt"):
         persistence.load(path)
 
 

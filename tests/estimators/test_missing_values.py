@@ -38,11 +38,11 @@ def test_imputing_beats_column_means(digits):
 def test_rows_and_columns_without_any_value_are_named(iris):
     X = iris[0].copy()
     X[[3, 7]] = np.nan
-    with pytest.raises(ValueError, match=r"nothing is observed in row 3, 7 of X: leave such"):
+    with pytest.raises(ValueError, match=r"all values are missing in row 3, 7 of X: leave such"):
         SomVQ().fit(X)
     X = iris[0].copy()
     X[:, 2] = np.nan
-    with pytest.raises(ValueError, match="nothing is observed in column 2 of X"):
+    with pytest.raises(ValueError, match="all values are missing in column 2 of X"):
         SomVQ().fit(X)
     with pytest.raises(ValueError, match="row 0"):
         SomVQ().fit(iris[0]).predict(np.full((1, 4), np.nan))

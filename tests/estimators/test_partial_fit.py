@@ -87,7 +87,7 @@ def test_warm_start_goes_on_where_fit_ended(shuffled):
     assert vq.quantization_error_ < 1.01 * before
     cold = SomVQ(max_neurons=60, epochs=20).fit(X)
     assert vq.quantization_error_ < cold.quantization_error_
-    with pytest.raises(ValueError, match="goes on from a map of 64 features"):
+    with pytest.raises(ValueError, match="continues a map of 64 features"):
         vq.fit(X[:, :10])
 
 

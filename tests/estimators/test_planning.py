@@ -87,5 +87,5 @@ def test_what_fit_refuses_is_refused():
         SomClassifier().plan(X, np.zeros(40))
     with pytest.raises(ValueError, match="epochs must be an integer"):
         SomVQ(epochs=0).plan(X)
-    with pytest.raises(ValueError, match="nothing is observed"):
+    with pytest.raises(ValueError, match="all values are missing"):
         SomVQ().plan(np.full((50, 2), np.nan))

@@ -53,7 +53,7 @@ def test_text_is_refused_with_the_cure(y, iris):
         (SomClassifier(labeller="index"), "Index is for estimator vq, not for classifier"),
         (
             SomRegressor(growth={"name": "directed", "threshold": "entropy"}),
-            "needs class labels, which a regressor has not",
+            "needs class labels, and a regressor has none",
         ),
     ],
 )
@@ -157,7 +157,7 @@ def test_what_is_not_known_of_any_sample_is_told(several):
     X, Y = several
     Y = Y.copy()
     Y[:, 1] = np.nan
-    with pytest.raises(ValueError, match="target 1 of y is not known of any sample"):
+    with pytest.raises(ValueError, match="target 1 of y is nan for all samples"):
         SomRegressor().fit(X, Y)
-    with pytest.raises(ValueError, match="partial_fit goes on with one target without gaps"):
+    with pytest.raises(ValueError, match="partial_fit takes one target without gaps"):
         SomRegressor().fit(X, Y[:, [0, 2]]).partial_fit(X, Y[:, [0, 2]])

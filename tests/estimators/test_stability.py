@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_blobs
 
 from dbgsom_core import SomClassifier, SomRegressor, SomVQ
-from dbgsom_core.estimators.planning import interval, matched, parts
+from dbgsom_core.estimators.planning import interval, match_clusters, subsamples
 from dbgsom_core.interfaces.measures import Stability
 
 SMALL = {"epochs": 10, "max_neurons": 9}
@@ -22,7 +22,7 @@ def blobs():
 
 def refits(estimator, X, y, n, strata):
     """The estimators that `stability` must have made."""
-    for rows in parts(strata, n, 0.5, 0):
+    for rows in subsamples(strata, n, 0.5, 0):
         yield rows, clone(estimator).fit(X[rows], None if y is None else y[rows])
 
 
@@ -41,7 +41,7 @@ def test_links_and_answers_are_those_of_plain_loops(blobs, made):
         if made is SomVQ:  # the numbers of clusters, by trying which ones agree most
             pairs = np.array([[np.sum((answers == a) & (told == b)) for b in np.unique(told)]
                               for a in np.unique(answers)])  # fmt: skip
-            partner = matched(pairs)
+            partner = match_clusters(pairs)
             told = np.array([partner[a] == b for a, b in zip(answers, told, strict=True)])
         else:
             told = told == answers
@@ -90,7 +90,7 @@ def test_the_interval_is_that_of_the_delete_d_jackknife():
     random = np.random.default_rng(0)
     X = random.normal(size=400)
     for share in (0.3, 0.5, 0.8):
-        means = [X[rows].mean() for rows in parts(np.zeros(400, dtype=int), 2000, share, 0)]
+        means = [X[rows].mean() for rows in subsamples(np.zeros(400, dtype=int), 2000, share, 0)]
         one = interval(means, share, 0.95)
         assert (one.high - one.low) / 2 == pytest.approx(1.96 * X.std() / 20, rel=0.06)
     assert all(map(math.isnan, interval([3.0], 0.5, 0.95)[1:]))

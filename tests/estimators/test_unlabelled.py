@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dbgsom_core import SomClassifier
-from dbgsom_core.training.targets import class_labels
+from dbgsom_core.training.targets import encode_classes
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_minus_one_warns_unless_it_was_said(iris):
 @pytest.mark.parametrize("labels", [[-1, 1], [-1, 0], [-2, -1, 3], [-2.0, -1.0, 2.0]])
 def test_minus_one_is_a_class_where_it_may_be_one(labels):
     y = np.tile(labels, 5)
-    target = class_labels(np.zeros((len(y), 1)), y)
+    target = encode_classes(np.zeros((len(y), 1)), y)
     assert target.classes.tolist() == labels
     assert (target.codes >= 0).all()
 

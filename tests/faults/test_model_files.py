@@ -37,6 +37,8 @@ from dbgsom_core import SomClassifier, SomRegressor, SomVQ, persistence
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.runs.prepare import fit_steps, make_step
 
+pytestmark = pytest.mark.one_version
+
 # ------------------------------------------------------------------------------------- damage
 
 

@@ -100,13 +100,6 @@ class Kernel(KernelComponent):
         return np.exp(-0.5 * np.square(np.asarray(hops, dtype=np.float64) / width))
 
 
-class Hanging(Kernel):
-    """Never comes back."""
-
-    def weight(self, hops, width):
-        time.sleep(3600)
-
-
 class Ending(Kernel):
     """Ends the process."""
 

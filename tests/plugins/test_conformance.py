@@ -1,5 +1,7 @@
 """Every built-in keeps the promises of its kind."""
 
+import contextlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.testing import checks_for, parametrize_with_checks
+from dbgsom_plugins.engines.dask import DaskEngine
 
 # What a component needs to be built; those without an entry are built with their defaults.
 FIELDS = {name: {"path": f"table.{name}"} for name in ("csv", "npy", "npz", "parquet", "feather")}
@@ -45,20 +48,23 @@ def cases():
                 yield pytest.param(component, check, id=f"{kind}-{name}-{check.name}")
 
 
-@pytest.fixture(autouse=True)
-def files(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    table = np.arange(12.0).reshape(4, 3) ** 0.5
-    np.save("table.npy", table)
-    np.savez("table.npz", X=table)
-    frame = pd.DataFrame(table, columns=list("abc"))
-    frame.to_csv("table.csv", index=False)
-    frame.to_feather("table.feather")
-    frame.to_parquet("table.parquet")
+@pytest.fixture(scope="module", autouse=True)
+def files(tmp_path_factory):
+    with contextlib.chdir(tmp_path_factory.mktemp("files")):
+        table = np.arange(12.0).reshape(4, 3) ** 0.5
+        np.save("table.npy", table)
+        np.savez("table.npz", X=table)
+        frame = pd.DataFrame(table, columns=list("abc"))
+        frame.to_csv("table.csv", index=False)
+        frame.to_feather("table.feather")
+        frame.to_parquet("table.parquet")
+        yield
 
 
 @pytest.mark.parametrize(("component", "check"), list(cases()))
-def test_every_built_in_passes_every_check_of_its_kind(component, check):
+def test_every_built_in_passes_every_check_of_its_kind(component, check, request):
+    if isinstance(component, DaskEngine):
+        request.getfixturevalue("client")  # else a cluster is started for each fit
     check(component)
 
 

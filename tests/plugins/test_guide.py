@@ -15,6 +15,8 @@ from dbgsom_core.interfaces.privacy import redaction
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.testing import checks_for
 
+pytestmark = pytest.mark.one_version
+
 PLUGINS = Path(__file__).parents[2] / "plugins"
 GUIDE = (PLUGINS / "README.md").read_text(encoding="utf-8")
 REFERENCE = (PLUGINS / "REFERENCE.md").read_text(encoding="utf-8")

@@ -4,6 +4,12 @@ import json
 
 import pytest
 
+from dbgsom_core.errors import PluginError
+from dbgsom_core.persistence import load
+from dbgsom_core.plugins.doctor import run_isolated
+
+pytestmark = pytest.mark.one_version
+
 KERNEL = """
 import numpy as np
 from dbgsom_core.api import KernelComponent, hookimpl
@@ -18,8 +24,9 @@ def dbgsom_kernels():
 """
 CROWD = {
     "broken": "raise RuntimeError('no luck today')\n",
+    "leaves": "raise SystemExit(9)\n",
     "old": KERNEL.replace("VERSION = 1", "VERSION = 0") % "'old'",
-    "slow": "import time; time.sleep(0.5)\n" + KERNEL % "'lazy'",
+    "slow": "import time; time.sleep(0.25)\n" + KERNEL % "'lazy'",
     "here": KERNEL % "'flat'",
     "there": KERNEL % "'flat'",
     "shadow": KERNEL % "'gaussian'",
@@ -27,6 +34,7 @@ CROWD = {
 }
 FOUND = [
     ("broken", "broken", "RuntimeError: no luck today"),
+    ("broken", "leaves", "SystemExit: 9"),
     ("api version", "old", "plugin API 0, this dbgsom-core supports 1; upgrade that plugin"),
     ("slow", "slow", "s at every start"),
     ("clash", "here", "write 'dbgsom-here:flat'"),
@@ -43,23 +51,25 @@ def write_run(site, kernel="gaussian", tracking="null"):
     )
 
 
-def test_everything_else_works_and_each_is_named(site):
+def test_everything_else_works_and_each_is_named(site, unisolated):
     for name, code in CROWD.items():
         site.write(f"dbgsom-{name}", code)
     write_run(site, "dbgsom-here:flat")
-    assert "run folder" in site.dbgsom("run", "run.yaml").stdout
-    listed = json.loads(site.dbgsom("plugins", "list", "--json").stdout)
+    assert "run folder" in site.dbgsom("run", "run.yaml").out
+    listed = json.loads(site.dbgsom("plugins", "list", "--json").out)
     plugins = {one["distribution"]: one for one in listed["plugins"]}
     broken = {name for name, one in plugins.items() if one["status"] == "broken"}
-    assert broken == {"dbgsom-broken", "dbgsom-old"}
+    assert broken == {"dbgsom-broken", "dbgsom-leaves", "dbgsom-old"}
     assert "dbgsom_broken.py" in plugins["dbgsom-broken"]["details"]
     status = {(one["distribution"], one["name"]): one["status"] for one in listed["components"]}
     assert status["dbgsom-core", "gaussian"] == "ok"
     assert status["dbgsom-shadow", "gaussian"] == "shadowed"
     assert status["dbgsom-here", "flat"] == status["dbgsom-there", "flat"] == "clash"
-    strict = site.dbgsom("plugins", "list", "--strict-plugins", code=3).stderr
+    strict = site.dbgsom("plugins", "list", "--strict-plugins", code=3).err
     assert "dbgsom-broken: RuntimeError: no luck today" in strict
-    found = json.loads(site.dbgsom("plugins", "doctor", "--json", code=3).stdout)
+    words = ("plugins", "doctor", "--json", "--limit", "7")
+    found = json.loads(site.dbgsom(*words, code=3).out)
+    assert set(unisolated) == {7.0}
     messages = {(one["problem"], one["distribution"]): one["message"] for one in found}
     for problem, name, words in FOUND:
         assert words in messages[problem, f"dbgsom-{name}"]
@@ -70,66 +80,94 @@ def test_plugins_are_disabled_by_flag_variable_and_all_at_once(site):
     site.write("dbgsom-broken", "raise RuntimeError('no luck today')\n")
     site.write("dbgsom-worse", "raise SystemExit(9)\n")
     strict = ("plugins", "list", "--strict-plugins")
-    assert "worse" in site.dbgsom(*strict, "--disable-plugin", "dbgsom-broken", code=3).stderr
+    assert "worse" in site.dbgsom(*strict, "--disable-plugin", "dbgsom-broken", code=3).err
     site.dbgsom(*strict, "--disable-plugin", "broken", "--disable-plugin", "worse")
     site.dbgsom(*strict, "--disable-plugin", "broken", DBGSOM_DISABLE_PLUGINS="worse")
-    assert "disabled: worse" in site.dbgsom(*strict, "--no-plugins").stderr
+    assert "disabled: worse" in site.dbgsom(*strict, "--no-plugins").err
 
 
-def test_check_runs_the_kit_and_names_the_broken_promise(site):
+@pytest.mark.filterwarnings("ignore:one of . neurons won all")
+def test_check_runs_the_kit_and_names_the_broken_promise(site, unisolated):
     negative = (KERNEL % "'bad_one'").replace("np.ones", "-np.ones")
     site.write("dbgsom-bad", negative)
     site.write("dbgsom-good", KERNEL % "'good_one'")
-    assert "passed   kernel good_one" in site.dbgsom("plugins", "check", "dbgsom-good").stdout
-    done = site.dbgsom("plugins", "check", code=3)
-    assert "failed   kernel bad_one of dbgsom-bad 1.0" in done.stdout
-    assert "failed weights: " in done.stdout
-    assert "passed   kernel good_one" in done.stdout
-    assert (
-        "did you mean 'dbgsom-good'" in site.dbgsom("plugins", "check", "dbgsom-gd", code=2).stderr
-    )
+    assert "passed   kernel good_one" in site.dbgsom("plugins", "check", "dbgsom-good").out
+    said = site.dbgsom("plugins", "check", code=3).out
+    assert "failed   kernel bad_one of dbgsom-bad 1.0" in said
+    assert "failed weights: " in said
+    assert "passed   kernel good_one" in said
+    said = site.dbgsom("plugins", "check", "dbgsom-gd", code=2).err
+    assert "did you mean 'dbgsom-good'" in said
 
 
 def test_show_tells_help_fields_schema_and_source(site):
     site.write("dbgsom-good", KERNEL % "'good_one'")
-    (shown,) = json.loads(site.dbgsom("plugins", "show", "good_one", "--json").stdout)
+    (shown,) = json.loads(site.dbgsom("plugins", "show", "good_one", "--json").out)
     assert shown["help"] == "Equal weights."
     assert shown["source"] == "dbgsom_good:Flat"
     assert shown["file"].endswith("dbgsom_good.py")
     assert shown["fields"]["decay"]["default"] == "exponential"
     assert shown["schema"]["properties"]["decay"]["enum"] == ["linear", "exponential"]
-    assert "did you mean 'good_one'" in site.dbgsom("plugins", "show", "god_one", code=2).stderr
+    assert "did you mean 'good_one'" in site.dbgsom("plugins", "show", "god_one", code=2).err
 
 
 def test_a_model_whose_plugin_is_gone_says_what_its_file_claims(site):
     site.write("dbgsom-good", KERNEL % "'good_one'")
-    (site.work / "run.yaml").write_text(
-        "experiment: x\ndataset: {name: blobs, samples: 60}\n"
-        "model: {kernel: good_one, epochs: 3}\nfigures: []\ntracking: null\n"
-    )
+    write_run(site, "good_one")
     site.dbgsom("run", "run.yaml")
     (folder,) = (site.work / "runs" / "x").iterdir()
-    read = f"from dbgsom_core.persistence import load; load({str(folder / 'model.npz')!r})"
-    site.python("-c", read)
-    gone = site.python("-c", read, code=1, DBGSOM_NO_PLUGINS="1").stderr
-    assert "the model needs kernel 'good_one', which cannot be had here" in gone
-    assert "the file claims that it came with dbgsom-good 1.0" in gone
-    assert "install dbgsom-good" not in gone
+    with site.installed():
+        load(folder / "model.npz")
+    needs = "the model needs kernel 'good_one', which is not available"
+    with site.installed(DBGSOM_NO_PLUGINS="1"), pytest.raises(PluginError, match=needs) as gone:
+        load(folder / "model.npz")
+    assert "the file claims that it is from dbgsom-good 1.0" in str(gone.value)
+    assert "install dbgsom-good" not in str(gone.value)
     environment = json.loads((folder / "environment.json").read_text())
     kernel = next(one for one in environment["components"] if one["kind"] == "kernel")
     assert (kernel["distribution"], kernel["version"]) == ("dbgsom-good", "1.0")
 
 
-def test_imports_that_end_the_process_or_hang_are_named_and_the_rest_is_examined(site):
+def test_an_import_that_ends_the_process_is_named_and_the_rest_is_examined(site):
     site.write("dbgsom-ends", "import os; os._exit(0)\n")
-    site.write("dbgsom-dies", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)\n")
-    site.write("dbgsom-hangs", "import time; time.sleep(3600)\n")
-    site.write("dbgsom-leaves", "raise SystemExit(9)\n")
-    done = site.dbgsom("plugins", "doctor", "--limit", "30", code=3).stdout
-    assert "broken: ends of dbgsom-ends 1.0: ended the process (exit code 0)" in done
-    assert "broken: dies of dbgsom-dies 1.0: ended the process (signal 9)" in done
-    assert "broken: hangs of dbgsom-hangs 1.0: took longer than 30 s" in done
-    assert "broken: leaves of dbgsom-leaves 1.0: SystemExit: 9" in done
+    done = site.dbgsom("plugins", "doctor", "--json", code=3).out
+    (found,) = json.loads(done)
+    assert (found["problem"], found["distribution"]) == ("broken", "dbgsom-ends")
+    assert "ended the process (exit code 0) when it was imported" in found["message"]
+
+
+WORK = """
+import os, signal, time
+def works(distribution, more, send):
+    send(distribution)
+    send(more)
+def ends(distribution, more, send):
+    send(more)
+    os._exit(0)
+def dies(distribution, more, send):
+    os.kill(os.getpid(), signal.SIGKILL)
+def hangs(distribution, more, send):
+    send(more)
+    time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "limit", "ended"),
+    [
+        ("works", 600, ""),
+        ("ends", 600, "ended the process (exit code 0)"),
+        ("dies", 600, "ended the process (signal 9)"),
+        ("hangs", 0.5, "took longer than 0.5 s"),
+    ],
+)
+def test_how_work_in_a_process_of_its_own_ended_is_said(work, limit, ended, site):
+    (site.folder / "work_of_test.py").write_text(WORK)
+    with site.installed():
+        sent, said = run_isolated(f"work_of_test:{work}", "dbgsom-core", limit, {"a": 1})
+    assert said == ended
+    wanted = {"works": ["dbgsom-core", {"a": 1}], "ends": [{"a": 1}], "dies": []}
+    assert sent == wanted.get(work, sent)  # of one that hangs, as much as came in time
 
 
 def test_a_run_mentions_plugins_that_are_broken_and_names_what_a_component_does(site):
@@ -137,9 +175,9 @@ def test_a_run_mentions_plugins_that_are_broken_and_names_what_a_component_does(
     wrong = (KERNEL % "'bad_one'").replace("np.ones(len(hops))", "np.ones(99)")
     site.write("dbgsom-bad", wrong)
     write_run(site, "bad_one")
-    stderr = site.dbgsom("run", "run.yaml", code=3).stderr
-    assert "plugin ends of dbgsom-ends 1.0 is broken (SystemExit: 9)" in stderr
-    assert "kernel 'bad_one' of dbgsom-bad 1.0 (dbgsom_bad.py:7): weight returned weights" in stderr
+    said = site.dbgsom("run", "run.yaml", code=3).err
+    assert "plugin ends of dbgsom-ends 1.0 is broken (SystemExit: 9)" in said
+    assert "kernel 'bad_one' of dbgsom-bad 1.0 (dbgsom_bad.py:7): weight returned weights" in said
 
 
 def test_a_tracker_that_gives_no_observer_costs_no_run(site):
@@ -153,9 +191,9 @@ def test_a_tracker_that_gives_no_observer_costs_no_run(site):
     )
     write_run(site, tracking="lost")
     done = site.dbgsom("run", "run.yaml")
-    assert "run folder" in done.stdout
-    assert "tracker 'lost' of dbgsom-lost 1.0 (dbgsom_lost.py:6): SystemExit: 0" in done.stderr
-    assert "tracker 'lost' of dbgsom-lost 1.0 (dbgsom_lost.py:8): RuntimeError: no" in done.stderr
+    assert "run folder" in done.out
+    assert "tracker 'lost' of dbgsom-lost 1.0 (dbgsom_lost.py:6): SystemExit: 0" in done.err
+    assert "tracker 'lost' of dbgsom-lost 1.0 (dbgsom_lost.py:8): RuntimeError: no" in done.err
 
 
 ESCAPES = r"""
@@ -183,10 +221,10 @@ def dbgsom_kernels():
     ],
     ids=["show", "list", "doctor", "check"],
 )
-def test_escapes_of_a_plugin_are_shown_as_text(site, words, code, shown):
+def test_escapes_of_a_plugin_are_shown_as_text(site, words, code, shown, unisolated):
     site.write("dbgsom-loud", ESCAPES)
     site.write("dbgsom-sad", r"raise RuntimeError('no \x1b[5mluck')")
     done = site.dbgsom("plugins", *words, code=code)
-    text = done.stdout + done.stderr
+    text = done.out + done.err
     assert all(one in text for one in shown), text
     assert not any(letter in text for letter in "\x1b\x07\u202e")

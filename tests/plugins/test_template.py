@@ -12,11 +12,13 @@ import pytest
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.plugins.template import render, template_folder
 
+pytestmark = pytest.mark.one_version
+
 ROOT = Path(__file__).parents[2]
 
 
 def test_a_new_plugin_is_found_as_it_is(site):
-    told = site.dbgsom("plugins", "new", "my-waves").stdout
+    told = site.dbgsom("plugins", "new", "my-waves").out
     folder = site.work / "dbgsom-my-waves"
     commands = [line for line in told.splitlines() if line.startswith("  ")]
     assert len(commands) == 2  # from here to the first green run
@@ -24,10 +26,10 @@ def test_a_new_plugin_is_found_as_it_is(site):
         file.read_text() for file in folder.rglob("*") if file.is_file() and file.suffix == ".py"
     )
     site.build(folder)
-    listed = site.dbgsom("plugins", "list").stdout
+    listed = site.dbgsom("plugins", "list").out
     for name in ("my_waves_weighted", "my_waves_plateau", "my_waves_greedy", "my_waves_confident"):
         assert name in listed
-    assert "exists; choose another name" in site.dbgsom("plugins", "new", "my-waves", code=2).stderr
+    assert "exists; choose another name" in site.dbgsom("plugins", "new", "my-waves", code=2).err
 
 
 @pytest.mark.parametrize("name", ["", "Ä", "1x", "a/b", "..", "core", "a--b"])

@@ -103,7 +103,7 @@ def test_it_runs_from_yaml_and_python_to_the_same_map_which_is_kept(names, insta
     answers = kept.answers(X)
     sys.path.remove(str(Path("site").resolve()))  # the plugin is gone
     get_registry.cache_clear()
-    with pytest.raises(PluginError, match=r"dbgsom-party' is not installed|cannot be had here"):
+    with pytest.raises(PluginError, match=r"dbgsom-party' is not installed|is not available"):
         persistence.load(model)
     installed()
     assert np.array_equal(persistence.load(model).answers(X).label, answers.label)

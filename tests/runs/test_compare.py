@@ -25,12 +25,14 @@ from dbgsom_core.cli import cli
 from dbgsom_core.config import DecideSettings, load_experiment, load_sweep
 from dbgsom_core.errors import DataError
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.compare import columns_of, method, rank_verdict, verdict
+from dbgsom_core.runs.compare import columns_of, method_sentence, rank_sentence, winner_sentence
 from dbgsom_core.runs.data import baselines
 from dbgsom_core.runs.folder import RunFiles, find_runs, write_status
 from dbgsom_core.runs.pipeline import prepare_run
 from dbgsom_core.runs.ranking import find_criterion
 from dbgsom_core.runs.sweep import Leaderboard
+
+pytestmark = pytest.mark.one_version
 
 BUBBLE = {"kernel": {"name": "bubble", "start": None, "end": None, "decay": "exponential"}}
 GAUSSIAN = {"kernel": {"name": "gaussian", "start": None, "end": None, "decay": "exponential"}}
@@ -185,7 +187,7 @@ def test_ranks_over_data_sets(store, found):
     assert ranking.variants == ["epochs=10", "epochs=20", "epochs=30"]
     np.testing.assert_allclose(ranking.means, [3.5 / 3, 6.5 / 3, 8 / 3])
     assert list(ranking.tables) == ["digits", "iris", "wine"]
-    assert "without a clear difference: Friedman's test" in rank_verdict(ranking)
+    assert "without a clear difference: Friedman's test" in rank_sentence(ranking)
 
 
 # --------------------------------------------------------------------------------- what ranks
@@ -262,8 +264,10 @@ def test_folds_are_tested_by_the_corrected_resampled_t_test(store, found, same_f
     assert row.difference == pytest.approx(d.mean())
     assert (row.seeds, row.folds, row.pairs) == (3, 5, len(d))
     assert (table.test, table.ratio) == ("corrected resampled t-test", 0.25)
-    assert verdict(table).startswith("kernel=gaussian wins: accuracy 0.898 ± 0.014, 0.053 better")
-    assert "Nadeau & Bengio 2003" in method(table)
+    assert winner_sentence(table).startswith(
+        "kernel=gaussian wins: accuracy 0.898 ± 0.014, 0.053 better"
+    )
+    assert "Nadeau & Bengio 2003" in method_sentence(table)
 
 
 @pytest.mark.parametrize(
@@ -314,7 +318,7 @@ def test_a_variant_that_failed_with_a_hard_seed_does_not_lead_by_that(store, fou
     assert (first.variant, next_.variant) == ("kernel=gaussian", "kernel=bubble")
     assert next_.mean > first.mean == pytest.approx(first.adjusted)
     assert first.adjusted - next_.adjusted == pytest.approx(-next_.difference) == 0.015
-    assert "adjusted means" in method(table)
+    assert "adjusted means" in method_sentence(table)
     header, cells = columns_of(table)
     assert header[:4] == ["variant", "n", "accuracy ↑", "adjusted"]
     assert [row[3] for row in cells] == ["0.79", "0.775"]
@@ -375,7 +379,7 @@ def test_runs_without_a_test_part_are_told_how_to_be_compared(store, found):
     store(2, {"train/accuracy": 0.8})
     untested = next(one for one in found("e").tables if not one.ranked)
     cure = "--split train compares by the training part"
-    assert verdict(untested) == f"No run has a value of test/accuracy; {cure}."
+    assert winner_sentence(untested) == f"No run has a value of test/accuracy; {cure}."
     header, (row,) = columns_of(untested)
     assert row[header.index("accuracy ↑")] is None
 
@@ -528,7 +532,7 @@ def test_a_leader_that_is_no_better_than_the_baseline_is_told(store, found, lead
     (table,) = found("e").tables
     assert table.baseline == 0.5
     text = " no better than always the most frequent class, 0.5."
-    assert verdict(table).endswith(text) is is_said
+    assert winner_sentence(table).endswith(text) is is_said
 
 
 def test_the_baseline_is_the_mean_over_seeds_and_0_for_r2(store, found):
@@ -538,7 +542,7 @@ def test_the_baseline_is_the_mean_over_seeds_and_0_for_r2(store, found):
     assert found("e").tables[0].baseline == pytest.approx(0.6)
     store(1, {"test/r2": -0.25}, estimator="regressor", experiment="r")
     (table,) = found("r").tables
-    assert verdict(table).endswith("Yet that is no better than always the mean, 0.")
+    assert winner_sentence(table).endswith("Yet that is no better than always the mean, 0.")
 
 
 # ------------------------------------------------------------------- while a sweep goes on

@@ -1,6 +1,8 @@
 """Every configuration that is shipped runs, in reduced size."""
 
+import contextlib
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,28 +16,33 @@ from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.folder import read_run
 from dbgsom_core.runs.sweep import run_sweep
 
+pytestmark = pytest.mark.one_version
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 RUNS = [path for path in sorted(CONFIGS.glob("*.yaml")) if not is_sweep(path)]
 WINES = {"first": range(1, 60), "second": range(60, 131), "third": range(131, 179)}
 
 
-def run(name):
-    small = {"model.epochs": 3, "tracking": [], "figures": ["label_map"]}
-    if name == "dask.yaml":
-        pytest.importorskip("distributed")
-        small["engine.processes"] = False  # they are slow to start
-    return dbgsom_core.run(CONFIGS / name, overrides=small)
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return a function that runs a configuration in reduced size, once."""
 
+    @cache
+    def run(name):
+        small = {"model.epochs": 3, "tracking": [], "figures": ["label_map"]}
+        if name == "dask.yaml":
+            pytest.importorskip("distributed")
+            small["engine.processes"] = False  # they are slow to start
+        return dbgsom_core.run(CONFIGS / name, overrides=small)
 
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    X = np.random.default_rng(0).random((9000, 6), dtype=np.float32)
-    np.save("big.npy", X)  # what big.yaml is about
+    with contextlib.chdir(tmp_path_factory.mktemp("runs")):
+        X = np.random.default_rng(0).random((9000, 6), dtype=np.float32)
+        np.save("big.npy", X)  # what big.yaml is about
+        yield run
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.stem)
-def test_it_runs_and_its_comments_are_there(path):
+def test_it_runs_and_its_comments_are_there(path, run):
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# yaml-language-server: $schema=./experiment.schema.json\n# ")
     found = run(path.name)
@@ -44,7 +51,7 @@ def test_it_runs_and_its_comments_are_there(path):
     assert [figure.name for figure in found.figures] == ["label_map.png"]
 
 
-def test_the_wines_are_told_apart_from_rows_in_another_order():
+def test_the_wines_are_told_apart_from_rows_in_another_order(run):
     model = run("csv.yaml").model
     assert model.columns.ids == ("bottle",)
     new = pd.read_csv(CONFIGS / "wine-new.csv", sep=";", decimal=",")
@@ -55,12 +62,12 @@ def test_the_wines_are_told_apart_from_rows_in_another_order():
     assert sum(right) >= 15
 
 
-def test_child_maps_and_answers_of_a_regressor_are_there():
+def test_child_maps_and_answers_of_a_regressor_are_there(run):
     assert run("hierarchical.yaml").model.estimator.som_map_.children
     assert run("regression.yaml").measures["test/r2"] > 0
 
 
-def test_the_grids_are_those_that_their_files_name():
+def test_the_grids_are_those_that_their_files_name(run):
     grown = run("hexagonal.yaml").model.estimator.som_map_
     assert (grown.grid.name, grown.grid.torus) == ("hexagonal", None)
     torus = run("torus.yaml").model.estimator.som_map_
@@ -75,7 +82,8 @@ def test_the_grids_are_those_that_their_files_name():
         ("optimize", {"optimize": {"trials": 2}}, 2),
     ],
 )
-def test_sweeps_run_in_reduced_size(name, changes, runs):
+def test_sweeps_run_in_reduced_size(name, changes, runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     if name == "optimize":
         pytest.importorskip("optuna")
     small = {

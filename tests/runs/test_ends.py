@@ -40,6 +40,8 @@ from dbgsom_core.runs.stored_runs import (
 )
 from dbgsom_core.tables.safe_files import sweep, write_atomically
 
+pytestmark = pytest.mark.one_version
+
 CONFIG = """\
 experiment: ends
 dataset: iris
@@ -117,7 +119,7 @@ def test_signals_that_the_shell_ignores_stay_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize("number", ["SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2"])
+@pytest.mark.parametrize("number", ["SIGHUP", "SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2"])
 def test_every_signal_that_would_end_the_process_is_heard(number, sent):
     with pytest.raises(Interrupted, match=number):
         sent(getattr(signal, number))

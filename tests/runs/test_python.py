@@ -56,7 +56,7 @@ def test_plain_values_are_a_configuration(folder):
     assert "&lt;b&gt;" in found._repr_html_()
     with pytest.raises(ConfigError, match=r"model\.epochs: must be an integer"):
         dbgsom_core.run(values, overrides={"model.epochs": "many"})
-    with pytest.raises(ConfigError, match="hold what no file can"):
+    with pytest.raises(ConfigError, match="hold values that YAML cannot express"):
         dbgsom_core.run(values, overrides={"seed": object()})
 
 

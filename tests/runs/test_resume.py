@@ -5,7 +5,6 @@ import os
 import platform
 import shlex
 import signal
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,12 +12,13 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
-from dbgsom_core.cli import main
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.runs import pipeline
 from dbgsom_core.runs.folder import Process, RunFiles, read_run, read_status, write_status
 from dbgsom_core.runs.stored_runs import RunLock, claim
 from dbgsom_plugins.trackers.run_folder import RunFolderObserver
+
+pytestmark = pytest.mark.one_version
 
 CONFIG = """\
 experiment: resumed
@@ -36,16 +36,13 @@ class Room:
     """A folder with data and a configuration, in which commands are typed."""
 
     path: object
-    capsys: object
+    called: object
     monkeypatch: object
 
     def dbgsom(self, *words, code=0):
-        self.monkeypatch.setattr(sys, "argv", ["dbgsom", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = self.capsys.readouterr()
-        assert (ended.value.code or 0) == code, told.err
-        return told.err + told.out
+        done = self.called(self.path, *words)
+        assert done.code == code, done.err
+        return done.err + done.out
 
     def interrupted(self, *words, at, run=1):
         """Interrupt a command in epoch ``at`` of the ``run``-th run that trains."""
@@ -106,7 +103,7 @@ def _started(folder):
 
 
 @pytest.fixture
-def room(tmp_path, capsys, monkeypatch):
+def room(tmp_path, called, monkeypatch):
     X, y = load_iris(return_X_y=True)
     table = "\n".join(
         ",".join(map(str, [*row, f"c{label}"])) for row, label in zip(X, y, strict=True)
@@ -116,7 +113,7 @@ def room(tmp_path, capsys, monkeypatch):
     (tmp_path / "sweep.yaml").write_text(CONFIG + SWEEP)
     (tmp_path / "folds.yaml").write_text(CONFIG + "split: {folds: 3}\n")
     monkeypatch.chdir(tmp_path)
-    return Room(tmp_path, capsys, monkeypatch)
+    return Room(tmp_path, called, monkeypatch)
 
 
 def header(path):
@@ -360,4 +357,4 @@ def test_names_that_mean_no_run_are_told(room):
     assert "is no run folder and no configuration" in told
     assert f"did you mean '{folder.name}'?" in told
     RunFiles(folder).config.unlink()
-    assert "start it anew" in room.dbgsom("run", "--resume", folder.name, code=2)
+    assert "start a new one" in room.dbgsom("run", "--resume", folder.name, code=2)

@@ -2,7 +2,6 @@
 
 import contextlib
 import html
-import io
 import json
 import logging
 import re
@@ -13,13 +12,11 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from unittest import mock
 from urllib.parse import quote
 
 import pytest
 from matplotlib.figure import Figure
 
-from dbgsom_core.cli import main
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError, DbgsomError
 from dbgsom_core.interfaces.figures import Html
@@ -27,6 +24,8 @@ from dbgsom_core.interfaces.privacy import masked, redaction, register, shell_wo
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.pipeline import run_experiment
+
+pytestmark = pytest.mark.one_version
 
 TABLE = "a,b,hidden-column,class-of-alice\n" + "".join(
     f"{i % 7},{i % 5},{i},{'xy'[i % 2]}\n" for i in range(40)
@@ -41,18 +40,15 @@ tracking: []
 """
 
 
-def dbgsom(folder, *arguments):
+@pytest.fixture(scope="session")
+def dbgsom(called):
     """Return the exit code and all that was said."""
-    said = io.StringIO()
-    with (
-        contextlib.chdir(folder),
-        contextlib.redirect_stdout(said),
-        contextlib.redirect_stderr(said),
-        mock.patch.object(sys, "argv", ["dbgsom", *map(str, arguments)]),
-        pytest.raises(SystemExit) as ended,
-    ):
-        main()
-    return ended.value.code or 0, said.getvalue()
+
+    def call(folder, *words):
+        code, out, err = called(folder, *words)
+        return code, out + err
+
+    return call
 
 
 def written(folder, but=()):
@@ -168,7 +164,7 @@ tracking:
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory):
+def shown(tmp_path_factory, dbgsom):
     """All that one run and its sync write and say, by place."""
     folder = tmp_path_factory.mktemp("alice")
     given = {"c.yaml": CONFIG, f"{HELD['TABLE']}/t.csv": TABLE}
@@ -236,7 +232,7 @@ DIRECT = {
 
 
 @pytest.mark.parametrize("uri", DIRECT)
-def test_passwords_and_tokens_that_stand_in_the_file_are_hidden(tmp_path, uri):
+def test_passwords_and_tokens_that_stand_in_the_file_are_hidden(tmp_path, uri, dbgsom):
     (tmp_path / "c.yaml").write_text(SMALL.replace("tracking: []", ""))
     _, said = dbgsom(tmp_path, "run", "c.yaml", "--set", f'tracking={{name: mlflow, uri: "{uri}"}}')
     places = written(tmp_path, but=["c.yaml"]) | {"said": said}
@@ -247,7 +243,7 @@ def test_passwords_and_tokens_that_stand_in_the_file_are_hidden(tmp_path, uri):
 
 @pytest.mark.parametrize("word", ["seed=", "tracking.uri="])
 @pytest.mark.parametrize("uri", DIRECT)
-def test_passwords_and_tokens_that_were_typed_are_hidden(tmp_path, uri, word):
+def test_passwords_and_tokens_that_were_typed_are_hidden(tmp_path, uri, word, dbgsom):
     (tmp_path / "c.yaml").write_text(SMALL)
     with pytest.raises(ConfigError) as raised:
         load_experiment(tmp_path / "c.yaml", [f"{word}{uri}"])
@@ -330,7 +326,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_said_without_the_value(tmp_path, monkeypatch, case):
+def test_what_is_wrong_is_said_without_the_value(tmp_path, monkeypatch, case, dbgsom):
     changed, held, also = WRONG[case]
     monkeypatch.setenv("T", held)
     (tmp_path / "t.csv").write_text(TABLE)
@@ -362,7 +358,7 @@ def test_a_run_that_fails_shows_references(made, secret, telling, tmp_path, monk
 
 
 @pytest.mark.parametrize("debug", ["", "1"])
-def test_whoever_prints_in_a_command_shows_references(secret, tmp_path, monkeypatch, debug):
+def test_whoever_prints_in_a_command_shows_references(secret, tmp_path, monkeypatch, debug, dbgsom):
     def failing(*given):
         print(f"printed {secret}")
         aside = threading.Thread(target=lambda: sys.stderr.write(f"written {secret}"))
@@ -386,7 +382,7 @@ def test_whoever_prints_in_a_command_shows_references(secret, tmp_path, monkeypa
 # -------------------------------------------------- in which forms a value is known, and how long
 
 
-def test_what_one_run_hides_another_may_show(made, secret):
+def test_what_one_run_hides_another_may_show(made, secret, dbgsom):
     run_of(made)
     assert masked(secret) == secret
     assert dbgsom(Path.cwd(), "validate", f"{secret}.yaml")[1].startswith(f"{secret}.yaml")

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dbgsom_core.cli import main
 from dbgsom_core.config import load_sweep
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.persistence import load
@@ -21,6 +20,8 @@ from dbgsom_core.runs.callbacks import Interrupted, make_callbacks, shutdown
 from dbgsom_core.runs.folder import RunFiles, read_run
 from dbgsom_core.runs.sweep import Trials, run_sweep
 from dbgsom_plugins.trackers.run_folder import RunFolderObserver
+
+pytestmark = pytest.mark.one_version
 
 CONFIG = """\
 experiment: swept
@@ -157,7 +158,7 @@ def test_a_process_that_is_killed_is_one_failed_run(swept):
     assert f"{name} failed: its process" in (done.run.folder / "report.md").read_text()
 
 
-def test_what_failed_is_run_again_and_the_rest_is_kept(swept, monkeypatch, capfd):
+def test_what_failed_is_run_again_and_the_rest_is_kept(swept, monkeypatch, typed):
     swept(GRID)
     whole = runs()
     anew()
@@ -176,11 +177,7 @@ def test_what_failed_is_run_again_and_the_rest_is_kept(swept, monkeypatch, capfd
     assert done.failed == dict.fromkeys(fails, "RuntimeError: no luck")
     kept = {path: path.stat().st_mtime_ns for path in Path("runs").rglob("model.npz")}
     assert len(kept) == 2
-    monkeypatch.setattr(sys, "argv", ["dbgsom", "sweep", "--resume", done.run.id, "-j", "2"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert not ended.value.code
-    told = capfd.readouterr().err
+    told = typed("sweep", "--resume", done.run.id, "-j", "2")
     assert max(re.findall(r"^\[(\d)/4\]", told, re.MULTILINE)) > "2"  # those kept count
     assert re.search(r"^4/4 done", told, re.MULTILINE)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
@@ -372,14 +369,11 @@ def write_search(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def typed(monkeypatch, capsys):
+def typed(called):
     def call(*words, code=0):
-        monkeypatch.setattr(sys, "argv", ["dbgsom", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        assert (ended.value.code or 0) == code, told.err
-        return told.out + told.err
+        done = called(Path(), *words)
+        assert done.code == code, done.err
+        return done.out + done.err
 
     return call
 

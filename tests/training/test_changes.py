@@ -104,7 +104,7 @@ def test_children_of_the_dead_are_those_of_their_parents():
         ([Death(row) for row in range(6)], "every neuron dies"),
         ([Insert(0, 5)], "not linked along one"),
         ([Insert(0, 1), Death(0)], "the only one"),
-        ([Death(1), Death(4)], "take the map apart"),
+        ([Death(1), Death(4)], "disconnect the map"),
         ([Death(1), Birth((0, 2), [0.0, 0.0], 1)], "no living parent"),
     ],
 )
@@ -134,7 +134,7 @@ class Steps(Component):
 
 def test_a_strategy_that_may_not_take_the_map_apart_is_named(iris):
     fit = SomVQ(grid="square", growth=Steps(steps={3: [Death(0), Death(3)]}), epochs=8, tol=0).fit
-    with pytest.raises(ComponentError, match="growth Steps: the deaths and moves take the map apa"):
+    with pytest.raises(ComponentError, match="growth Steps: the deaths and moves disconnect"):
         fit(iris[0])
 
 
@@ -174,5 +174,5 @@ def test_a_file_that_says_nothing_of_parts_may_hold_none(tmp_path, iris):
     made.save(tmp_path / "m.npz")
     assert load(tmp_path / "m.npz").som_map_.is_apart
     made.som_map_.is_apart = False
-    with pytest.raises(ModelFileError, match="neurons that nothing links"):
+    with pytest.raises(ModelFileError, match="neurons that are not linked"):
         made.save(tmp_path / "m.npz")

@@ -8,8 +8,8 @@ from sklearn.datasets import load_digits
 
 from dbgsom_core.engine.results import (
     count_classes,
-    leading,
     linked_runners_up,
+    majority_classes,
     winners_of_own_class,
 )
 from dbgsom_core.interfaces.growth import GrowthAbilities
@@ -44,7 +44,7 @@ def searched(data, som_map):
 
 
 def leads_of(bmu, codes, n_neurons):
-    return leading(count_classes(bmu, codes, n_neurons, int(codes.max()) + 1))
+    return majority_classes(count_classes(bmu, codes, n_neurons, int(codes.max()) + 1))
 
 
 def test_the_runner_up_is_the_nearest_linked_neighbour(small):
@@ -76,9 +76,9 @@ def test_a_sample_trains_the_nearest_neuron_of_its_class():
     som_map = SomMap.rectangle(1, 2, np.array([[0.0], [1.0]]))
     data = replace(LocalEngine().over(X, Euclidean()), codes=codes, n_classes=3)
     found = searched(data, som_map)
-    leads = leading(found.class_counts)
-    winners = winners_of_own_class(data, found.bmu, som_map.prototypes, leads)
-    np.testing.assert_array_equal(found.trained_by_class(leads).bmu, winners)
+    majority = majority_classes(found.class_counts)
+    winners = winners_of_own_class(data, found.bmu, som_map.prototypes, majority)
+    np.testing.assert_array_equal(found.reassign_to_own_class(majority).bmu, winners)
     # The fifth moves to the neuron of its class; class 2 leads nowhere; the last has no class.
     assert found.bmu.tolist() == [0, 0, 1, 1, 0, 1, 1]
     assert winners.tolist() == [0, 0, 1, 1, 1, 1, 1]
@@ -88,15 +88,15 @@ def test_the_runner_up_is_of_the_samples_class_where_a_neighbour_is(small):
     data, som_map = small
     codes = np.random.default_rng(1).integers(-1, 3, size=len(data.X))
     bmu = data.assign(som_map.prototypes).bmu
-    leads = leads_of(bmu, codes, len(som_map))
+    majority = leads_of(bmu, codes, len(som_map))
     distances = data.pairwise(data.X, som_map.prototypes)
     expected = []
     for i, code in enumerate(codes):
         linked = som_map.neighbours(bmu[i])
-        own = [j for j in linked if code >= 0 and leads[j, code]]
+        own = [j for j in linked if code >= 0 and majority[j, code]]
         expected.append(min(own or linked, key=lambda j, i=i: distances[i, j]))
     labelled = replace(data, codes=codes)
-    found = linked_runners_up(labelled, bmu, som_map.prototypes, som_map.graph, leads)
+    found = linked_runners_up(labelled, bmu, som_map.prototypes, som_map.graph, majority)
     assert found.tolist() == expected
 
 

@@ -13,7 +13,7 @@ from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.parts import FittedMetric, fitted
+from dbgsom_core.training.parts import FittedMetric, fit_metric
 from dbgsom_plugins.metrics.norms import Euclidean, Mahalanobis, Manhattan
 
 DBGSOM_API_VERSION = 1
@@ -71,7 +71,7 @@ def test_the_state_is_used_in_training_and_prediction(iris):
 
 def test_a_fitted_metric_is_the_metric_in_all_else():
     X = np.random.default_rng(0).normal(size=(30, 3))
-    metric = fitted(Mahalanobis(shrinkage=0.2), X)
+    metric = fit_metric(Mahalanobis(shrinkage=0.2), X)
     able = metric.abilities
     assert (able.is_euclidean, able.centre, able.name) == (True, None, "Mahalanobis")
     np.testing.assert_array_equal(able.prepare(X), metric.metric.prepare(X, metric.state))
@@ -79,7 +79,7 @@ def test_a_fitted_metric_is_the_metric_in_all_else():
     np.testing.assert_array_equal(again.abilities.prepare(X), able.prepare(X))
     with pytest.raises(ValueError, match="read-only"):
         metric.state["mean"][0] = 1.0
-    plain = fitted(Euclidean(), X)
+    plain = fit_metric(Euclidean(), X)
     assert plain.state is None
     assert (plain.abilities.prepare, plain.abilities.name) == (None, "Euclidean")
 
@@ -135,7 +135,7 @@ def test_pulled_samples_count_as_further_samples(rng):
     bmu, second = found.bmu, linked_runners_up(data, found.bmu, so_far, graph)
     weights = np.exp(-np.arange(5.0))
     influence = weights[som_map.hops]
-    made = found.formed(Neighbourhood(graph, weights, 0.4))
+    made = found.fit_prototypes(Neighbourhood(graph, weights, 0.4))
     both = np.vstack([influence, 0.4 * np.eye(n_neurons)])
     units = np.concatenate([bmu, n_neurons + second])
     expected = Manhattan().form(np.vstack([X, X]), units, both, None, so_far)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from dbgsom_core import SomVQ
 from dbgsom_core.api import Component
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.training.train import smoothed_over_links
+from dbgsom_core.training.train import smooth_over_links
 from dbgsom_plugins.growth.directed import Directed, Gsom
 from dbgsom_plugins.training import Gaussian
 
@@ -17,7 +17,7 @@ def test_it_is_a_loop_over_linked_neighbours(seed):
     rng = np.random.default_rng(seed)
     som_map = SomMap.rectangle(3, 4, rng.normal(size=(12, 2)))
     hits, weights = rng.integers(0, 5, 12), rng.random(2) + 0.1
-    smoothed = smoothed_over_links(som_map, hits, weights)
+    smooth_totals = smooth_over_links(som_map, hits, weights)
     for neuron in range(12):
         total, mean = (
             weights[0] * hits[neuron],
@@ -27,7 +27,7 @@ def test_it_is_a_loop_over_linked_neighbours(seed):
             total += weights[1] * hits[other]
             mean = mean + weights[1] * hits[other] * som_map.prototypes[other]
         expected = mean / total if total else som_map.prototypes[neuron]
-        np.testing.assert_allclose(smoothed[neuron], expected)
+        np.testing.assert_allclose(smooth_totals[neuron], expected)
 
 
 def test_growth_sees_the_smoothed_map_and_its_errors(iris):
@@ -50,7 +50,7 @@ def test_growth_sees_the_smoothed_map_and_its_errors(iris):
     assert len(asked) == 5  # epochs 2 to 5, and epoch 3, in which it grows, twice
     som_map = SomMap.rectangle(2, 2, before)
     weights = np.exp(-np.array([0.0, 0.5]))
-    np.testing.assert_allclose(after, smoothed_over_links(som_map, first.hits, weights))
+    np.testing.assert_allclose(after, smooth_over_links(som_map, first.hits, weights))
     distances = np.linalg.norm(X[:, None] - after[None], axis=2)
     bmu = distances.argmin(axis=1)
     np.testing.assert_array_equal(second.hits, np.bincount(bmu, minlength=4))

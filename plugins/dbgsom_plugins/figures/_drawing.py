@@ -1,4 +1,4 @@
-"""The drawing layer of the figures: pages, the cells of a ragged map, what stands in them.
+"""The drawing layer of the figures: pages, cells of maps of any shape, and their texts.
 
 Sizes are worked out in inches from the map's shape, so that cells are not distorted and text is
 readable on a map of four neurons and on one of two thousand.
@@ -84,7 +84,7 @@ class Page:
 
     @property
     def scale(self) -> float:
-        """How large an inch of the page is drawn, in inches; at most 1."""
+        """The scale at which the page is drawn, at most 1."""
         if self.within is None:
             return 1.0
         drawn = float(self.within.get_window_extent().width) / self.figure.dpi
@@ -348,7 +348,7 @@ def map_of_cells(
     key_rows: int = 0,
     side: float = SIDE,
 ) -> Sheet:
-    """Return a page with the map's cells in colours (K, 3), hatched where no sample was won.
+    """Return a page with the map's cells in colours (K, 3), neurons without hits hatched.
 
     ``texts`` (K,) stand in the cells where they can be read; neurons with child maps are marked.
     The other arguments are those of `map_sheet`.
@@ -487,7 +487,7 @@ def draw_outline(
 def outline(
     centres: NDArray[np.floating], corners: NDArray[np.float64]
 ) -> list[NDArray[np.float64]]:
-    """Return the sides (2, 2) of polygons around centres (S, 2) that no other one has, too."""
+    """Return the outer sides (2, 2) of polygons around centres (S, 2)."""
     ends = np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)
     sides = (centres[:, None, None] + ends).reshape(-1, 2, 2)
     middles = np.rint(1e6 * sides.mean(axis=1))

@@ -1,4 +1,4 @@
-"""Distances and neighbours between samples, a block at a time: never are all of them held.
+"""Distances and neighbours between samples, in blocks of bounded memory.
 
 Above ``max_samples`` samples are drawn. Distances on the grid follow those of pairs within groups:
 by default 201600 pairs of 6400 samples, which tell more than the two million pairs of 2000. Of
@@ -96,7 +96,7 @@ def in_threads(m: int, together: int, work: Callable[[slice], None]) -> None:
 
 
 def sample_size(n: int, most: int) -> int:
-    """Return how many samples look at all n: all up to ``most``.
+    """Return how many samples are compared with all n: all up to ``most``.
 
     Of more, as many as make most² comparisons, or 200.
     """
@@ -104,7 +104,7 @@ def sample_size(n: int, most: int) -> int:
 
 
 def note_on(size: int, n: int, values: Floats) -> str:
-    """Return what is to be said of the mean of values (m,) of some of n samples."""
+    """Return the note on a mean of values (m,) of some of n samples."""
     if size == n:
         return ""
     error = float(values.std(ddof=1)) * np.sqrt((1 - size / n) / size)
@@ -150,7 +150,7 @@ class CMeasure(_Distances):
         if bound <= 0:
             return NotedValue(0.0, sums.note)
         parts = sums.parts * (1 / bound, -both / (2 * data * bound), -both / (2 * grid * bound))
-        return sums.noted(min(1.0, both / bound), parts.sum(axis=1))
+        return sums.with_note(min(1.0, both / bound), parts.sum(axis=1))
 
 
 class KruskalShepard(_Distances):
@@ -169,7 +169,7 @@ class KruskalShepard(_Distances):
         data = 1 / sums.data_most if sums.data_most > 0 else 0.0
         grid = 1 / sums.grid_most if sums.grid_most > 0 else 0.0
         of_each = sums.parts @ (-2 * data * grid, data**2, grid**2)
-        return sums.noted(max(0.0, float(of_each.mean())), of_each)
+        return sums.with_note(max(0.0, float(of_each.mean())), of_each)
 
 
 class _Sums:
@@ -204,7 +204,7 @@ class _Sums:
         self.parts, self.data_most = found[:, :3] / max(1, m * (m - 1)), float(found[:, 3].max())
         self.grid_most = float(steps.max())
 
-    def noted(self, value: float, of_each: Floats) -> NotedValue:
+    def with_note(self, value: float, of_each: Floats) -> NotedValue:
         if not self.note or len(of_each) < 2:
             return NotedValue(value, self.note)
         error = float(of_each.std(ddof=1)) * math.sqrt(self._left / len(of_each))
@@ -249,7 +249,7 @@ class Trustworthiness(_Neighbours):
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         ranking = self._ranking(evaluation)
-        return ranking.noted(1 - ranking.scale * ranking.intruders)
+        return ranking.with_note(1 - ranking.scale * ranking.intruders)
 
 
 class Continuity(_Neighbours):
@@ -265,7 +265,7 @@ class Continuity(_Neighbours):
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         ranking = self._ranking(evaluation)
-        return ranking.noted(1 - ranking.scale * ranking.lost)
+        return ranking.with_note(1 - ranking.scale * ranking.lost)
 
 
 class NeighbourhoodPreservation(_Neighbours):
@@ -281,11 +281,11 @@ class NeighbourhoodPreservation(_Neighbours):
 
     def compute(self, evaluation: Evaluation) -> NotedValue:
         ranking = self._ranking(evaluation)
-        return ranking.noted(ranking.shared / max(1, ranking.k))
+        return ranking.with_note(ranking.shared / max(1, ranking.k))
 
 
 class _Ranking:
-    """What became of the neighbours of m samples out of n, in the data and on the map.
+    """Ranks of the neighbours of m of n samples, in the data and on the map.
 
     ``intruders`` and ``lost`` (m,) are sums of ranks beyond k of the nearest on the map, and in the
     data, ``shared`` (m,) how many both share.
@@ -308,7 +308,7 @@ class _Ranking:
         together = int(np.clip(_HELD // n, 1, _TOGETHER))
         in_threads(m, together, lambda where: self._fill(rows[where], where))
 
-    def noted(self, of_each: Floats) -> NotedValue:
+    def with_note(self, of_each: Floats) -> NotedValue:
         if self.k == 0:
             return NotedValue(1.0, f"{self.n} samples have no neighbours to lose")
         notes = [note_on(len(of_each), self.n, of_each)]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import Html, MapView, Ranking, Run, RunResult, as_label
-from dbgsom_core.runs.compare import in_digits, value_of
+from dbgsom_core.runs.compare import to_digits, value_of
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ _SCALES: Mapping[str, Callable[[float], float]] = {  # of the value in its sente
 
 
 def reading(name: str, value: float) -> str:
-    """Return what the value of a measure says; nothing for a measure that is not built in."""
+    """Return a reading of a built-in measure's value; empty for other measures."""
     name = name.rpartition("/")[2]
     words = _READINGS.get(name, "")
     if not math.isfinite(value) or not words:
@@ -102,7 +102,7 @@ def reading(name: str, value: float) -> str:
         words = next(sentence for least, sentence in words if value >= least)
     often = next(words for least, words in _OFTEN if value >= least)
     value = _SCALES.get(name, float)(value)
-    shown = {"percent": _percent(value), "number": in_digits(value, 4), "digits": f"{value:.2g}"}
+    shown = {"percent": _percent(value), "number": to_digits(value, 4), "digits": f"{value:.2g}"}
     return words.format(often=often, **shown)
 
 
@@ -118,7 +118,7 @@ def _percent(share: float) -> str:
 
 
 def remarks(view: MapView, measures: Mapping[str, float]) -> list[str]:
-    """Return sentences on where the map is weak, with the neurons that it concerns."""
+    """Return sentences on weak regions of the map, with their neurons."""
     evaluation, som_map, hits = view.evaluation, view.evaluation.som_map, view.evaluation.hits
     found, mistakes = _answer_remarks(view, measures)
     live = int(np.count_nonzero(hits))
@@ -188,7 +188,7 @@ def report_content(
     config: str = "",
     artifacts: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return what the report of a finished run or sweep says, for `render`.
+    """Return the content of the report of a finished run or sweep, for `render`.
 
     ``figures`` are contents by the names of their files, ``artifacts`` paths within the folder.
     ``config`` is the configuration as text, without secrets.
@@ -242,7 +242,7 @@ def _figure(file: str, content: bytes) -> dict[str, str]:
 def _value(mean: float | None, deviation: float | None = None) -> str:
     if mean is None:
         return ""
-    return in_digits(mean, 4) if deviation is None else value_of(mean, deviation)
+    return to_digits(mean, 4) if deviation is None else value_of(mean, deviation)
 
 
 def _main_measures(measures: Mapping[str, float]) -> list[tuple[str, str, str]]:
@@ -300,7 +300,7 @@ def _ranking_tables(rankings: Sequence[Ranking]) -> list[Table]:
 
 
 def _winner(ranking: Ranking, among: Sequence[Ranking]) -> tuple[str, str, str, str]:
-    """Return on what a variant is best, its name, what decides, and how sure that is."""
+    """Return data set, best variant, ranking measure and significance."""
     best, measure = ranking.best, ranking.measures[0]
     rest = _value(best.measures.get(measure), best.spread.get(measure))
     rest += f", the mean of {len(best.runs)} runs" if len(best.runs) > 1 else ""
@@ -321,7 +321,7 @@ def _macros(template: str) -> Any:
     def finalize(value: Any) -> str:
         if isinstance(value, Markup):
             return value
-        text = "" if value is None else in_digits(value, 4) if isinstance(value, float) else value
+        text = "" if value is None else to_digits(value, 4) if isinstance(value, float) else value
         is_markdown = template == "report.md"
         return Markup(as_markdown(text)) if is_markdown else as_label(text, sys.maxsize - 1)
 

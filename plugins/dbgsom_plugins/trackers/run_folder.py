@@ -95,7 +95,7 @@ class RunFolder(TrackerComponent):
 
 @dataclass
 class _Written:
-    """What this observer knows of a run that goes on."""
+    """State of the observer for a running run."""
 
     started: str
     last_epoch: int = 0
@@ -286,7 +286,7 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
 
 
 def _write_model_facts(files: RunFiles, model: Any) -> None:
-    """Write what whoever hands the model on would else have to load it for."""
+    """Write the model's requirements and examples, so that serving needs no import of it."""
     from dbgsom_core.persistence import FittedModel, distributions
 
     if isinstance(model, FittedModel):

@@ -1,4 +1,4 @@
-"""What a run takes of its machine, named as MLflow names it."""
+"""System metrics of a run: processor and memory, with MLflow's names."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SystemMetrics:
         self._process.cpu_percent()
 
     def now(self) -> Mapping[str, float]:
-        """Return what there is to say, which is nothing soon after the last time."""
+        """Return the metrics; empty within a second of the last call."""
         if time.monotonic() < self._next:
             return {}
         self._next = time.monotonic() + _SECONDS

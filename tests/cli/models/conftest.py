@@ -1,17 +1,11 @@
 """A run on a table of fruit, and the commands that use what it left."""
 
-import contextlib
-import io
-import sys
-from unittest import mock
-
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from dbgsom_core import persistence
-from dbgsom_core.cli import main
 
 FRUIT = {
     "experiment": "fruit",
@@ -41,21 +35,6 @@ def _fruit(n, seed):
     )
 
 
-def _called(folder, *arguments, stdin=b""):
-    """Run the command in a folder, in this process; return exit code and both outputs."""
-    out, err, argv = io.StringIO(), io.StringIO(), ["dbgsom", *map(str, arguments)]
-    with (
-        contextlib.chdir(folder),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-        mock.patch.object(sys, "argv", argv),
-        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin)))),
-        pytest.raises(SystemExit) as ended,
-    ):
-        main()
-    return ended.value.code or 0, out.getvalue(), err.getvalue()
-
-
 @pytest.fixture(scope="session")
 def fruit():
     """Make a table of so many fruits, by a seed."""
@@ -69,17 +48,11 @@ def described():
 
 
 @pytest.fixture(scope="session")
-def called():
-    """Call the command in a folder."""
-    return _called
-
-
-@pytest.fixture(scope="session")
-def shop(tmp_path_factory):
+def shop(tmp_path_factory, called):
     folder = tmp_path_factory.mktemp("shop")
     _fruit(120, 1).to_csv(folder / "fruit.csv", sep=";", index=False)
     (folder / "fruit.yaml").write_text(yaml.safe_dump(FRUIT))
-    code, _, err = _called(folder, "run", "fruit.yaml", "-q")
+    code, _, err = called(folder, "run", "fruit.yaml", "-q")
     assert code == 0, err
     return folder
 
@@ -101,11 +74,11 @@ def new():
 
 
 @pytest.fixture
-def told(shop):
+def told(shop, called):
     """Call the command where it has to succeed, and return what it printed."""
 
     def tell(*arguments, stdin=b""):
-        code, out, err = _called(shop, *arguments, stdin=stdin)
+        code, out, err = called(shop, *arguments, stdin=stdin)
         assert code == 0, err
         return out, err
 
@@ -113,12 +86,12 @@ def told(shop):
 
 
 @pytest.fixture
-def refused(shop):
+def refused(shop, called):
     """Call the command where it has to be refused, and return the sentence."""
 
     def tell(*arguments):
         before = sorted(shop.rglob("*"))
-        code, out, err = _called(shop, *arguments)
+        code, out, err = called(shop, *arguments)
         assert code == 2, (out, err)
         assert out == ""
         assert sorted(shop.rglob("*")) == before

@@ -86,7 +86,7 @@ def test_training_rows_are_left_out_where_they_have_changed(shop, told, new, run
         out, err = told("explain", "fruit", "new.csv", "--row", "0")
     finally:
         (shop / "fruit.csv").write_text(before)
-    assert "not what it was" in err
+    assert "data changed since" in err
     assert "most like it" not in out
 
 
@@ -213,7 +213,7 @@ def test_neurons_are_exported_in_raw_units(shop, told, model, tmp_path):
 def test_child_maps_are_exported_below_their_neurons(digits, tmp_path):
     from dbgsom_core import SomVQ
     from dbgsom_core.estimators.model_file import FittedModel
-    from dbgsom_core.runs.explain import exported
+    from dbgsom_core.runs.explain import export_as
     from dbgsom_core.runs.models import predict_file
 
     base = {"name": "directed", "spreading_factor": 0.1}
@@ -224,7 +224,7 @@ def test_child_maps_are_exported_below_their_neurons(digits, tmp_path):
     ways = pd.read_csv(tmp_path / "ways.csv", dtype={"path": str})
     down = vq.leaf_paths_[vq.answers(digits[0]).leaf].tolist()
     assert ways["path"].tolist() == ["/".join(str(n) for n in way if n >= 0) for way in down]
-    table = pd.read_csv(io.BytesIO(exported(FittedModel((), vq), "csv")), keep_default_na=False)
+    table = pd.read_csv(io.BytesIO(export_as(FittedModel((), vq), "csv")), keep_default_na=False)
     assert len(table) == sum(map(len, vq._tree.maps))
     for neuron in vq.som_map_.children:
         below = table[table["map"] == str(neuron)]
@@ -316,7 +316,7 @@ def test_a_failed_run_says_why(shop, told, called):
     assert "because: ValueError: \\x1b[31mno" in out
     code, _, err = called(shop, "predict", "odd", "new.csv")
     assert code == 2
-    assert "has left no model: it failed" in err
+    assert "has no model: it failed" in err
 
 
 def test_runs_in_no_tracker_have_no_page(shop, called):

@@ -11,6 +11,8 @@ from dbgsom_core import SomClassifier, SomVQ
 from dbgsom_core.estimators.display import view_of
 from dbgsom_plugins.figures.explorer import Explorer
 
+pytestmark = pytest.mark.one_version
+
 NAME = "</script><img src=x onerror=alert({})>"
 MAP = ".panel:nth-child(1) .stage canvas"
 

@@ -133,7 +133,7 @@ def on_the_page(figure):
     assert box.y1 <= height
 
 
-@pytest.mark.parametrize("n_neurons", [1, 2, 7, 900])
+@pytest.mark.parametrize("n_neurons", [1, 2, 7, 400])
 @pytest.mark.parametrize("kind", [*ALL, *OTHERS])
 def test_a_page_holds_all_that_is_drawn(kind, n_neurons, drawn):
     if kind in (UMatrix, DensityMap, UStarMatrix, TopographicFunctionCurve):

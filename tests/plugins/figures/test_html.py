@@ -1,6 +1,7 @@
 """A figure may be a page: the run folder keeps it, the report links it, MLflow holds it."""
 
 import re
+import shutil
 
 import pytest
 
@@ -41,8 +42,9 @@ class Pages:
         return {"table": Table}
 
 
-def test_a_page_is_a_file_of_the_run_folder_the_report_and_mlflow(tmp_path):
+def test_a_page_is_a_file_of_the_run_folder_the_report_and_mlflow(tmp_path, empty_store):
     folder = tmp_path
+    shutil.copy(empty_store, folder / "mlflow.db")
     registry = Registry.discover(own_only=True)
     registry.register(Pages(), "pages", "dbgsom-pages", "1")
     uri = f"sqlite:///{folder}/mlflow.db"

@@ -117,7 +117,7 @@ def test_what_does_not_fit_is_refused(model):
         evaluate(model, X, measures="trustworthines")
     with pytest.raises(ValueError, match="appears twice"):
         evaluate(model, X, measures=["continuity", {"name": "continuity", "k": 2}])
-    with pytest.raises(ValueError, match="says nothing of a classifier"):
+    with pytest.raises(ValueError, match="is not for a classifier"):
         evaluate(model, X, Y, measures=["rmse"])
     with pytest.raises(ValueError, match="not a LinearRegression"):
         evaluate(LinearRegression(), X)

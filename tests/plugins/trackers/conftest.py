@@ -111,23 +111,9 @@ def play(history, result):
     return perform
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    from filelock import FileLock
-
-    database = tmp_path_factory.getbasetemp() / "empty.db"
-    with FileLock(database.with_suffix(".lock")):
-        if not database.exists():
-            with quiet():
-                from mlflow import MlflowClient
-
-                MlflowClient(f"sqlite:///{database}").search_experiments()
-    return database
-
-
 @pytest.fixture
-def uri(tmp_path, empty_database):
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
+def uri(tmp_path, empty_store):
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 

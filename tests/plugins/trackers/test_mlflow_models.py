@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tomllib
+from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +17,6 @@ import pytest
 import dbgsom_core
 from dbgsom_core import SomClassifier, SomRegressor
 from dbgsom_core import mlflow as models
-from dbgsom_core.cli import main
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.interfaces.trackers import RunResult
 from dbgsom_core.persistence import FittedModel, distributions
@@ -51,11 +50,11 @@ CONFIG = {
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory, empty_database):
+def stored(tmp_path_factory, empty_store):
     """A run on a table, with its model in MLflow."""
     folder = tmp_path_factory.mktemp("models")
     (folder / "fruit.csv").write_text(TABLE)
-    shutil.copy(empty_database, folder / "mlflow.db")
+    shutil.copy(empty_store, folder / "mlflow.db")
     uri = f"sqlite:///{folder / 'mlflow.db'}"
     with pytest.MonkeyPatch.context() as patched, quiet():
         patched.chdir(folder)
@@ -252,16 +251,9 @@ def test_data_of_named_features_is_asked_by_name(uri, tmp_path, iris):
         np.testing.assert_array_equal(model.predict(frame.astype("float32")[names]), wanted)
 
 
-def test_a_registered_model_is_named_by_its_alias(stored, monkeypatch, capsys):
-    monkeypatch.chdir(stored.folder)
+def test_a_registered_model_is_named_by_its_alias(stored, monkeypatch, called):
+    dbgsom = partial(called, stored.folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-    def dbgsom(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dbgsom", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return int(ended.value.code or 0), told.out, told.err
 
     for _ in range(2):
         told = dbgsom("register", "fruit", "fruits", "--alias", "champion")

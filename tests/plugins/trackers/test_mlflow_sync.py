@@ -1,12 +1,11 @@
 """``dbgsom sync`` sends runs to their own store, wherever it is called, and says what it does."""
 
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import dbgsom_core
-from dbgsom_core.cli import main
 from dbgsom_core.errors import DbgsomError
 from dbgsom_core.runs.folder import RunFiles, read_run, write_status
 from dbgsom_plugins.trackers.mlflow.store import resolve_uri
@@ -17,16 +16,8 @@ CONFIG = {"uri": "sqlite:///mlflow.db", "name": "mlflow"}
 
 
 @pytest.fixture
-def dbgsom(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dbgsom", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return int(ended.value.code or 0), told.out, told.err
-
-    return call
+def dbgsom(called):
+    return partial(called, Path())
 
 
 @pytest.fixture

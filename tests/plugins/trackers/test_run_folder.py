@@ -21,7 +21,6 @@ from dbgsom_core.api import DbgsomError, Ranking, RunResult, write_atomically
 from dbgsom_core.interfaces.trackers import Variant
 from dbgsom_core.runs.folder import read_journal, read_run, write_json
 from dbgsom_plugins.trackers.run_folder import RunFolder
-from tests.plugins.conftest import Site
 
 
 def test_a_finished_run_leaves_everything_behind(make_run, play, result):
@@ -260,7 +259,7 @@ def test_a_run_is_not_finished_while_something_of_it_is_missing(make_run, result
     observer.dbgsom_run_started(run)
     observer.keep(run, result)
     (run.folder / "model.npz").unlink()
-    with pytest.raises(DbgsomError, match=r"model.npz was removed by somebody else"):
+    with pytest.raises(DbgsomError, match=r"model.npz was removed by another process"):
         observer.dbgsom_run_finished(run, replace(result, figures={}))
     assert read_run(run.folder).status == "running"
 
@@ -302,15 +301,14 @@ def dbgsom_kernels():
 
 
 @pytest.fixture
-def site(tmp_path):
-    site = Site(tmp_path / "site", tmp_path / "work")
+def site(site):
     site.write("dbgsom-lines", Path(__file__).with_name("lines_tracker.py").read_text())
     (site.work / "run.yaml").write_text(RUN)
     return site
 
 
 def test_it_serves_sync_ui_and_models_by_address_and_changes_no_result(site):
-    said = site.dbgsom("run", "run.yaml").stdout
+    said = site.dbgsom("run", "run.yaml").out
     [folder] = (site.work / "runs" / "fruit").iterdir()
     store = site.work / "lines"
     kept = json.loads((store / "runs.jsonl").read_text())
@@ -319,21 +317,21 @@ def test_it_serves_sync_ui_and_models_by_address_and_changes_no_result(site):
     # which the tracker tried to clear
     assert f"accuracy greater {accuracy:.4g}" in " ".join(said.split())
 
-    assert "0 run(s) brought up to date; 1 were already" in site.dbgsom("sync").stdout
+    assert "0 run(s) brought up to date; 1 were already" in site.dbgsom("sync").out
     (store / f"{folder.name}.npz").unlink()
-    assert site.dbgsom("sync").stdout == "1 run(s) brought up to date\n"
+    assert site.dbgsom("sync").out == "1 run(s) brought up to date\n"
 
-    page = site.dbgsom("ui", str(folder), "--print", "--port", "5987").stdout
+    page = site.dbgsom("ui", str(folder), "--print", "--port", "5987").out
     assert f"http.server --directory lines 5987\nopen http://127.0.0.1:5987/{folder.name}" in page
 
     (site.work / "new.csv").write_text("a,b,c,d\n5.1,3.5,1.4,0.2\n")
     address = f"lines:/{folder.name}"
-    own = site.dbgsom("predict", str(folder), "new.csv", "--columns", "label").stdout
-    assert site.dbgsom("predict", address, "new.csv", "--columns", "label").stdout == own
+    own = site.dbgsom("predict", str(folder), "new.csv", "--columns", "label").out
+    assert site.dbgsom("predict", address, "new.csv", "--columns", "label").out == own
     store.rename(site.work / "moved")
     moved = site.dbgsom("predict", address, "new.csv", "--columns", "label", "--store", "moved")
-    assert moved.stdout == own
-    assert "is not in lines" in site.dbgsom("predict", address, "new.csv", code=2).stderr
+    assert moved.out == own
+    assert "is not in lines" in site.dbgsom("predict", address, "new.csv", code=2).err
 
 
 def test_a_run_whose_plugin_is_gone_is_synced(site):
@@ -343,4 +341,4 @@ def test_a_run_whose_plugin_is_gone_is_synced(site):
     (site.folder / "dbgsom_flat-1.0.dist-info" / "entry_points.txt").unlink()
     [model] = (site.work / "lines").glob("*.npz")
     model.unlink()
-    assert site.dbgsom("sync").stdout == "1 run(s) brought up to date\n"
+    assert site.dbgsom("sync").out == "1 run(s) brought up to date\n"

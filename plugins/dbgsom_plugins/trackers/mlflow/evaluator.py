@@ -37,7 +37,7 @@ class DbgsomEvaluator(ModelEvaluator):  # type: ignore[misc]
     ) -> EvaluationResult | None:
         if "dbgsom" not in getattr(getattr(model, "metadata", None), "flavors", ()):
             return None
-        from dbgsom_core.runs.results import tested
+        from dbgsom_core.runs.results import evaluate_model
         from dbgsom_plugins.trackers.mlflow.store import key_of
         from dbgsom_plugins.trackers.mlflow.upload import log_figures
 
@@ -45,7 +45,7 @@ class DbgsomEvaluator(ModelEvaluator):  # type: ignore[misc]
         rows, schema = dataset.features_data, model.metadata.get_input_schema()
         if schema is not None and hasattr(rows, "columns"):
             rows = rows[schema.input_names()]  # in the order of the training, as for predict
-        found, figures = tested(
+        found, figures = evaluate_model(
             model.unwrap_python_model().fitted,
             rows,
             dataset.labels_data if dataset.has_targets else None,

@@ -33,9 +33,9 @@ from dbgsom_core.runs.results import (
     data_name,
     default_measures,
     digest_of,
+    evaluate_training,
     facts_of,
     known_measures,
-    seen,
 )
 from dbgsom_plugins.trackers.mlflow import model as models
 from dbgsom_plugins.trackers.mlflow.model import FILE, FLAVOR
@@ -255,7 +255,7 @@ def _log_fit(store: Store, run_id: str, estimator: Any, X: Any, y: Any, began: f
     wanted = (_FIGURES if wanted else ()) if isinstance(wanted, bool) else tuple(wanted)
     if names or wanted:
         with _warned(f"the fit of run {run_id}"):  # of figures of third parties: the model is kept
-            found, figures = seen(estimator, X, y, names, wanted)
+            found, figures = evaluate_training(estimator, X, y, names, wanted)
             finals |= found
             log_figures(store.client, run_id, figures)
     now, step = int(time.time() * 1000), estimator.kept_epoch_
