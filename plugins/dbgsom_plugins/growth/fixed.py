@@ -83,7 +83,7 @@ class GrowingGrid(GrowthComponent):
     none, and the map is a parallelogram.
     """
 
-    grows_in_line: ClassVar[bool] = False
+    in_rows: ClassVar[bool] = True
 
     every: int = Field(
         default=2, ge=1, le=10**6, description="epochs from one row or column to the next"
