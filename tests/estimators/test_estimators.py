@@ -68,7 +68,7 @@ def test_inner_parameters_are_read_and_set_without_changing_the_part():
         ),
         (
             {"kernel": {"name": "gaussian", "start": "wide"}},
-            r"kernel\.start must be a number, not the text 'wide'",
+            r"kernel\.start must be a number or 'auto', not the text 'wide'",
         ),
         (
             {"metric": {"name": "mahalanobis", "shrinkage": True}},

@@ -202,7 +202,8 @@ def test_a_saved_tree_answers_the_same(tmp_path, digits):
         (DEEP, {}),
         ({"name": "hierarchical", "tau_2": 0.005}, {"growth": 0.05}),
     ):
-        clf = SomClassifier(growth=growth, spreading_factor=filled.get("growth")).fit(X, y)
+        given = {**presets.square(), "spreading_factor": filled.get("growth")}
+        clf = SomClassifier(growth=growth, **given).fit(X, y)
         clf.save(tmp_path / "tree.npz")
         again = load(tmp_path / "tree.npz")
         assert set(vars(again)) == set(vars(clf))

@@ -137,7 +137,7 @@ def test_rules_see_what_the_estimator_would_answer(labeller, iris):
     assert set(truth) <= set("abc")
     assert np.array_equal(answers, fit.predict(held))
     np.testing.assert_allclose(probabilities, fit.predict_proba(held), rtol=0, atol=1e-12)
-    assert not np.array_equal(SEEN[0][2], answers)
+    assert not np.array_equal(SEEN[0][3], probabilities)
 
 
 def test_rules_see_numbers_of_a_regressor_and_clusters_beside_classes(iris):
