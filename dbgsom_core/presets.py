@@ -1,10 +1,12 @@
-"""Settings with a name: estimators that are somebody's published program."""
+"""Settings with a name: a published program, and defaults of an earlier version."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from dbgsom_core.estimators.som import SomVQ
+from dbgsom_core.interfaces.version import FORMER_DEFAULTS
 
 
 def paper(spreading_factor: float, epochs: int, init: Any = None) -> SomVQ:
@@ -37,3 +39,17 @@ def paper(spreading_factor: float, epochs: int, init: Any = None) -> SomVQ:
         tol=0.0,
         init="random" if init is None else init,
     )
+
+
+def square() -> dict[str, Any]:
+    """Return the parameters whose defaults in version 0.1 were others: `SomVQ(**square())`.
+
+    Squares, or a line for one column, and a Gaussian that goes from a quarter of the map's side to
+    0.3 hops. Besides, `SomClassifier` had the labeller ``"kernel_vote"``.
+
+    Returns
+    -------
+    dict
+        ``grid`` and ``kernel``; a fit with them gives the bits of version 0.1.
+    """
+    return copy.deepcopy(FORMER_DEFAULTS)

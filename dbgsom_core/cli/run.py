@@ -39,7 +39,7 @@ from dbgsom_core.plugins.callbacks import line
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs import stored_runs
 from dbgsom_core.runs.api import check_experiment, execute
-from dbgsom_core.runs.callbacks import Tracking, runs_folder
+from dbgsom_core.runs.callbacks import Tracking
 from dbgsom_core.runs.folder import RunFiles, StoredRun, read_status
 from dbgsom_core.tables.safe_files import exists
 
@@ -175,8 +175,9 @@ def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[s
     if stored is None:
         if not exists(name):
             stored_runs.find_run(name, root, besides=" and no configuration")  # says what is meant
-        loaded, experiments = stored_runs.load(name, overrides, registry)
-        stored = stored_runs.interrupted_run(loaded, runs_folder(experiments[0], registry))
+        stored, (loaded, experiments) = stored_runs.interrupted_run(
+            lambda: stored_runs.load(name, overrides, registry), registry
+        )
     else:
         stored_runs.check_not_running(stored)
         loaded, experiments = stored_runs.load_stored(stored, overrides, registry)

@@ -41,7 +41,7 @@ DEFAULT_NAMES = {
     "metric": "euclidean",
     "kernel": "gaussian",
     "growth": "directed",
-    "grid": "auto",
+    "grid": "adaptive",
     "init": "pca",
 }
 GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
@@ -186,9 +186,9 @@ class ModelSettings(Settings):
     labeller: Annotated[Any, ComponentOf("labeller")] = None
     """the answer that each neuron gives; without it index for vq, kernel_vote for classifier,
     local_linear for regressor"""
-    grid: Annotated[Any, ComponentOf("grid", "auto")] = "auto"
-    """the cells of the map: square ones have four links each, hexagonal ones six, those of a
-    line two; auto: a line for data of one column, else squares"""
+    grid: Annotated[Any, ComponentOf("grid", "adaptive")] = "adaptive"
+    """the cells of the map: hexagonal ones have six links each, square ones four, those of a line
+    two; adaptive: hexagons, a line for data of one column; auto: squares, a line for one column"""
     init: Annotated[Any, ComponentOf("initialisation", "pca")] = "pca"
     """where the first prototypes lie"""
     schedule: Annotated[Any, ComponentOf("schedule", optional=True)] = None

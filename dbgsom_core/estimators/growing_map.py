@@ -89,7 +89,7 @@ class GrowingMap(FittedMap, BaseEstimator):
     metric: Any = "euclidean"
     kernel: Any = "gaussian"
     growth: Any = "directed"
-    grid: Any = "auto"
+    grid: Any = "adaptive"
     labeller: Any = "index"
     epochs: int = 100
     tol: float = 1e-4

@@ -57,7 +57,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.stored_types import mismatch, shown
-from dbgsom_core.interfaces.version import __version__
+from dbgsom_core.interfaces.version import DEFAULTS, FORMER_DEFAULTS, __version__
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.plugins.validation_messages import sentences
 from dbgsom_core.som_map.grid import Grid
@@ -314,6 +314,7 @@ def _write_estimator(
     return {
         "class": cls.__name__,
         "params": params,
+        "defaults": DEFAULTS,
         "metric_state": to_plain(estimator._metric.state, arrays, "metric"),
         "labeller_state": to_plain(labeller and labeller.state, arrays, "labeller"),
         "parts": parts,
@@ -431,7 +432,11 @@ def _read_params(stored: Mapping[str, Any], take: Take) -> dict[str, Any]:
         for name, it in stored["params"].items()
         if name not in _NOT_STORED
     }
-    return params | {kind: _read_part(kind, stored["parts"][kind]) for kind in PARTS}
+    parts = dict(stored["parts"])
+    if "defaults" not in stored and parts["kernel"]["name"] == "gaussian":
+        widths = {key: FORMER_DEFAULTS["kernel"][key] for key in ("start", "end")}
+        parts["kernel"] |= {"params": widths | parts["kernel"]["params"]}
+    return params | {kind: _read_part(kind, parts[kind]) for kind in PARTS}
 
 
 def _read_part(kind: str, part: Mapping[str, Any]) -> Component:

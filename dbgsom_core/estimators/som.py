@@ -38,16 +38,17 @@ class SomVQ(ClusterMixin, GrowingMap):
         as ``growth__spreading_factor``. ``metric`` may also be a function of two samples (D,) that
         returns their distance; such a model cannot be saved, and is slow.
     grid : str, mapping or component
-        The cells of the map: ``"square"``, with four links each, ``"hexagonal"``, with six,
-        ``"line"``, a row with two, or another grid by name. ``"auto"`` is a line for data of one
-        column, on which a map of squares would fold, and squares otherwise, and for growth with a
-        field ``rows``. A map of fixed size is closed to a torus by ``"square_torus"`` or
-        ``"hexagonal_torus"``, or by ``growth={"name": "fixed", "wrap": True}``.
+        The cells of the map: ``"hexagonal"``, with six links each, ``"square"``, with four,
+        ``"line"``, a row with two, or another one by name. ``"adaptive"`` is a line for data of
+        one column, on which another map would be folded, unless growth says its rows, and else
+        hexagons; ``"auto"`` likewise a line or squares. A map of fixed size is closed to a torus
+        by ``"square_torus"`` or ``"hexagonal_torus"``, or by ``growth={"name": "fixed", "wrap":
+        True}``.
     epochs : int
         Upper bound of the epochs. Where growth comes in waves, as by default, it is over after 80
         epochs: from 100 on more epochs are more fine-tuning, and the size of the map stays. Once a
         map may not grow beyond ``max_neurons``, fine-tuning begins at once, and fewer epochs run,
-        where it anneals once more: with a ``link_pull`` and a kernel without ``end``.
+        with a ``link_pull`` and a kernel whose ``start`` is ``"auto"`` or that has no ``end``.
     tol : float
         At the final width training stops when the prototypes' root mean square step falls below
         this share of the data's deviation ‖std(X)‖; 0 runs all epochs and warns of nothing.

@@ -119,6 +119,8 @@ class GrowthComponent(Component):
         row on a line.
         ``grows_in_line`` (attribute): False where its rules need rows and columns: data of one
         column then lie on squares, too.
+        ``in_rows`` (attribute): True where maps are made of whole rows, which by default are rows
+        of squares: of hexagons they would be parallelograms.
         ``wrap`` (field): True closes the map at the start to a torus, which has no free cells.
         ``max_neurons`` (field): ``"auto"`` (5*sqrt(n), at most 10000), an int or None. The core
         never lets a map exceed it.
@@ -213,6 +215,7 @@ class GrowthAbilities(Abilities):
     fine_tuning: float = 0.0
     link_pull: float = 0.0
     class_tuning: bool = False
+    in_rows: bool = False
     smooth_before_growth: bool = False
     wrap: bool = False
     may_disconnect: bool = False
@@ -224,7 +227,7 @@ class GrowthAbilities(Abilities):
         def is_count(value: Any) -> bool:
             return value is None or (is_number(value, 1) and isinstance(value, int))
 
-        for name in ("wrap", "removes", "may_disconnect", "grows_in_line"):
+        for name in ("wrap", "removes", "may_disconnect", "grows_in_line", "in_rows"):
             self.require(name, "True or False", is_flag)
         whole = "None or a whole number above 0"
         self.require("max_neurons", f"'auto', {whole}", lambda one: one == "auto" or is_count(one))
@@ -267,7 +270,10 @@ class GrowthAbilities(Abilities):
         free = self.start_shape is None and self.grows_in_line
         if n_features is not None and free and hasattr(shape, "suited_to"):
             shape = guarded("grid", shape, "suited_to")(n_features)
-        found: Grid = guarded("grid", shape, "lattice")(*self.shape)
+        if (self.wrap or self.in_rows or not self.grows_in_line) and hasattr(shape, "in_rows"):
+            found: Grid = guarded("grid", shape, "in_rows")(*self.shape, self.wrap)
+        else:
+            found = guarded("grid", shape, "lattice")(*self.shape)
         rows, columns = self.start(found)
         if found.is_line and rows > 1:
             raise ValueError(

@@ -91,9 +91,11 @@ class Initialisation(Protocol):
 class GridShape(Protocol):
     """The cells of maps: which are linked, and where they lie in the plane.
 
-    Optional capability
+    Optional capabilities
         ``suited_to(n_features) -> GridShape``: which it is for samples of so many columns, where
         the growth strategy says nothing of the map at the start.
+        ``in_rows(rows, columns, wrap) -> Grid``: what takes the place of `lattice` where the growth
+        strategy wraps the map to a torus, or needs rows and columns.
     """
 
     def lattice(self, rows: int, columns: int) -> Grid:

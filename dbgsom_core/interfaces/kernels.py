@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Protocol,
+    Self,
+    runtime_checkable,
+)
 
 from pydantic import Field
 
@@ -49,8 +58,10 @@ class KernelComponent(Component):
     reads: ClassVar[Literal["hops", "plane", "offsets"]] = "hops"
     inhibits: ClassVar[bool] = False
 
-    start: float | None = Field(
-        default=None, gt=0, le=1e6, description="width in hops at first; null: from the map's size"
+    start: Annotated[float, Field(gt=0, le=1e6)] | Literal["auto"] | None = Field(
+        default=None,
+        description="width in hops at first; auto: 3, or half the map's side where that is less, "
+        "or a quarter where that is more; null: a quarter",
     )
     end: float | None = Field(
         default=None,
@@ -71,7 +82,7 @@ class KernelAbilities(Abilities):
     kind: ClassVar[str] = "kernel"
     defaults: ClassVar[Component] = KernelComponent()
 
-    start: float | None
+    start: float | Literal["auto"] | None
     end: float | None
     decay: Literal["linear", "exponential"]
     rises: bool
@@ -93,10 +104,12 @@ class KernelAbilities(Abilities):
             "reads", "'hops', 'plane' or 'offsets'", ("hops", "plane", "offsets").__contains__
         )
         self.require("decay", "'linear' or 'exponential'", ("linear", "exponential").__contains__)
-        for name in ("start", "end"):
-            self.require(
-                name, "a number of hops above 0", lambda one: one is None or is_number(one, 1e-300)
-            )
+
+        def is_width(width: Any) -> bool:
+            return width is None or is_number(width, 1e-300)
+
+        self.require("start", "a number of hops above 0", lambda w: w == "auto" or is_width(w))
+        self.require("end", "a number of hops above 0", is_width)
 
 
 @runtime_checkable

@@ -322,7 +322,7 @@ def _figure(answer: Any, view: Any) -> Any:
     return answer
 
 
-def _lattice(answer: Any, rows: int, columns: int) -> Any:
+def _lattice(answer: Any, rows: int, columns: int, wrap: bool = False) -> Any:
     _check(isinstance(answer, Grid), f"must return a Grid, not {described(answer)}")
     answer.check()
     return answer
@@ -394,6 +394,7 @@ CHECKS: Mapping[tuple[str, str], Callable[..., Any]] = {
         answer, (len(start), start.n_features), "prototypes"
     ),
     ("grid", "lattice"): _lattice,
+    ("grid", "in_rows"): _lattice,
     ("schedule", "width"): _width,
     ("stopping", "stop"): _flag,
     ("stopping", "watch"): number,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from numbers import Integral
@@ -31,9 +31,14 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import redaction
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.registry import Registry, get_registry
-from dbgsom_core.runs.callbacks import runs_folder, session
+from dbgsom_core.runs.callbacks import session
 from dbgsom_core.runs.folder import RunFiles, StoredRun
-from dbgsom_core.runs.stored_runs import check_not_running, interrupted_run, is_complete
+from dbgsom_core.runs.stored_runs import (
+    Loaded,
+    check_not_running,
+    interrupted_run,
+    is_complete,
+)
 from dbgsom_core.training.parts import DEFAULT_LABELLERS, check_compatible
 
 if TYPE_CHECKING:
@@ -231,11 +236,13 @@ def run(
         It was interrupted, as its folder notes; ``resume=True`` continues it.
     """
     registry, given = get_registry(), _override_texts(overrides)
-    if isinstance(config, Mapping):
-        experiment = parse_experiment(config, registry, given)
-    else:
-        experiment = load_experiment(config, given, registry)
-    stored = _interrupted(experiment, experiment, registry) if resume else None
+
+    def load() -> Loaded:
+        parse = parse_experiment if isinstance(config, Mapping) else load_experiment
+        experiment = parse(config, overrides=given, registry=registry)  # type: ignore[arg-type]
+        return experiment, (experiment,)
+
+    stored, experiment = _interrupted(load, registry) if resume else (None, load()[0])
     return _finished(execute(experiment, registry, [_EpochDisplay(verbose)], stored))
 
 
@@ -271,11 +278,13 @@ def sweep(
     if not isinstance(jobs, Integral) or isinstance(jobs, bool) or jobs < 1:
         raise ConfigError(f"jobs must be a whole number from 1, not {jobs!r}")
     registry, given = get_registry(), _override_texts(overrides)
-    if isinstance(config, Mapping):
-        loaded = parse_sweep(config, registry, given)
-    else:
-        loaded = load_sweep(config, given, registry)
-    stored = _interrupted(loaded, loaded.children[0].experiment, registry) if resume else None
+
+    def load() -> Loaded:
+        parse = parse_sweep if isinstance(config, Mapping) else load_sweep
+        found = parse(config, overrides=given, registry=registry)
+        return found, tuple(child.experiment for child in found.children)
+
+    stored, loaded = _interrupted(load, registry) if resume else (None, load()[0])
     outcome = execute(
         loaded,
         registry,
@@ -303,12 +312,12 @@ def _override_texts(overrides: Overrides | None) -> list[str]:
         raise ConfigError(f"overrides hold values that YAML cannot express: {error}") from error
 
 
-def _interrupted(loaded: Experiment | Sweep, first: Experiment, registry: Registry) -> StoredRun:
-    stored = interrupted_run(loaded, runs_folder(first, registry))
+def _interrupted(load: Callable[[], Loaded], registry: Registry) -> tuple[StoredRun, Any]:
+    stored, (loaded, _) = interrupted_run(load, registry)
     if is_complete(stored, loaded):
         raise ConfigError(f"{stored.id} of this configuration has finished: leave resume out")
     check_not_running(stored)
-    return stored
+    return stored, loaded
 
 
 def _say(text: str) -> None:

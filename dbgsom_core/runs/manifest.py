@@ -25,6 +25,7 @@ from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.guard import lookup_in_use
 from dbgsom_core.interfaces.trackers import Ranking, Run
+from dbgsom_core.interfaces.version import DEFAULTS
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.training.parts import KIND_OF, Parts
 
@@ -255,7 +256,7 @@ def name_of_parts(estimator: Any, dataset: str, written: Mapping[str, Any]) -> s
     elif shape is not None:
         growth += " {} × {}".format(*shape())
     grid = str(written.get("grid", _name("grid", parts.grid)))
-    growth += f" {grid}" if grid not in ("auto", "square") else ""
+    growth += f" {grid}" if grid != "adaptive" else ""
     kernel, metric = _name("kernel", parts.kernel), _name("metric", parts.metric)
     return f"{dataset}: {growth}, {written.get('kernel', kernel)}, {written.get('metric', metric)}"
 
@@ -280,6 +281,7 @@ def describe_environment(
 ) -> dict[str, Any]:
     packages = (name for tracker in registry.trackers().values() for name in tracker.packages)
     environment = {
+        "defaults": DEFAULTS,
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "platform": platform.platform(),

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from dbgsom_core.config import (
     Sweep,
     dump_yaml,
     fill_text,
+    former_defaults,
     is_sweep,
     load_experiment,
     load_sweep,
@@ -34,7 +35,7 @@ from dbgsom_core.errors import ConfigError, DataError, DbgsomError, did_you_mean
 from dbgsom_core.interfaces.component import Component, flat, nested_fields
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry, get_registry
-from dbgsom_core.runs.callbacks import Tracking, mirror_ended
+from dbgsom_core.runs.callbacks import Tracking, mirror_ended, runs_folder
 from dbgsom_core.runs.folder import (
     StoredRun,
     find_experiments,
@@ -238,8 +239,34 @@ def stored_run(name: str, root: Path) -> StoredRun | None:
     return None if folder is None else _checked(mark_killed(read_run(folder.absolute())))
 
 
-def interrupted_run(loaded: Experiment | Sweep, root: Path) -> StoredRun:
-    """Return the newest unfinished run of a configuration."""
+def interrupted_run(load: Callable[[], Loaded], registry: Registry) -> tuple[StoredRun, Loaded]:
+    """Return the newest run of a configuration that has not ended well, or in part only.
+
+    It goes on with the defaults that it began with, with which the configuration is loaded.
+    """
+    loaded, experiments = load()
+    root = runs_folder(experiments[0], registry)
+    try:
+        stored = _newest(loaded, root)
+    except ConfigError as error:
+        with former_defaults():
+            loaded, experiments = load()
+        try:
+            return _newest(loaded, root), (loaded, experiments)
+        except ConfigError:
+            raise error from None
+    if stored.kind == "sweep":  # its configuration is stored as it was given
+        with _its_defaults(stored):
+            return stored, load()
+    return stored, (loaded, experiments)
+
+
+def _its_defaults(stored: StoredRun) -> Any:
+    of_before = stored.environment and "defaults" not in stored.environment
+    return former_defaults() if of_before else nullcontext()
+
+
+def _newest(loaded: Experiment | Sweep, root: Path) -> StoredRun:
     kind, wanted = "sweep" if isinstance(loaded, Sweep) else "run", _normalized(loaded.resolved)
     group = loaded.experiment
     runs = [
@@ -279,7 +306,8 @@ def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry)
     if "//***@" in text or "=***" in text:
         cure = "give the file that the run was started with, 'dbgsom run --resume FILE'"
         raise ConfigError(f"{config} lacks the password or token of an address: {cure}")
-    loaded, _ = load(config, (), registry)
+    with _its_defaults(stored):
+        loaded, _ = load(config, (), registry)
     written = stored.environment.get("folder")  # where its relative paths start
     folder = loaded.folder if written is None else Path(fill_text(written))
     if isinstance(loaded, Experiment):
@@ -309,7 +337,10 @@ def _with_fields_set(part: Component, given: set[str]) -> Component:
     for field in nested_fields(type(part)):
         inner = {name.removeprefix(f"{field}.") for name in given if name.startswith(f"{field}.")}
         values[field] = _with_fields_set(values[field], inner)
-    return type(part).model_construct(_fields_set=given & values.keys(), **values)
+    # What differs from today's default had another default when the run began, if not given.
+    fields = type(part).model_fields.items()
+    changed = {k for k, of in fields if values[k] != of.get_default(call_default_factory=True)}
+    return type(part).model_construct(_fields_set=given & values.keys() | changed, **values)
 
 
 def is_complete(stored: StoredRun, loaded: Experiment | Sweep) -> bool:

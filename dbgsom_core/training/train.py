@@ -193,6 +193,7 @@ def _apply_stopping_rules(
 DEFAULT_END = 0.5  # hops; a gaussian then weighs the nearest neighbours with exp(-2) = 0.14
 # With the pull on linked neighbours the kernel hardly matters at the end.
 DEFAULT_FINE_END = 0.3  # hops; exp(-5.6) = 0.004
+_WIDE = 3.0  # hops, where the kernel's start is auto; see tests/benchmarks/README.md
 _EASING = 0.5  # share of the fine-tuning phase in which width and pull go to their final values
 
 
@@ -205,17 +206,18 @@ class Schedule:
     the last ``fine_epochs``, it stays at ``end``. With a ``link_pull`` that phase begins by easing
     the pull in. Where the kernel has no ``end``, the width is then annealed again, from a quarter
     of the map's side, as the grown grid may have a fold, to ``fine_end``; such a phase begins as
-    soon as the map is full.
+    soon as the map is full. So does one of a kernel whose ``start`` is auto, and anneals then.
     """
 
     epochs: int
     fine_epochs: int
-    start: float | None
+    start: float | Literal["auto"] | None
     end: float
     course: Callable[[float, float, float], float]
     fine_end: float = DEFAULT_END
     link_pull: float = 0.0
     anneals_again: bool = False
+    anneals_once_full: bool = False
 
     @classmethod
     def of(
@@ -246,6 +248,7 @@ class Schedule:
             fine_end=end or (DEFAULT_FINE_END if pull > 0 else DEFAULT_END),
             link_pull=pull,
             anneals_again=pull > 0 and not end and not continues,
+            anneals_once_full=pull > 0 and (not end or widths.start == "auto") and not continues,
         )
 
     @cached_property
@@ -255,15 +258,17 @@ class Schedule:
     def full_after(self, epoch: int) -> Self:
         """Return the schedule for a map that is full after an epoch of the growing phase.
 
-        Fine-tuning, of the same length, follows at once where it anneals again.
+        Fine-tuning, of the same length, follows at once where it anneals.
         """
-        if not self.anneals_again or self.fine_epochs == 0:
+        if not self.anneals_once_full or self.fine_epochs == 0:
             return self
         return self.ending_at(epoch + self.fine_epochs)
 
     def ending_at(self, epochs: int) -> Self:
-        """Return the schedule with another number of epochs, and fine-tuning of the same length."""
-        return self if epochs == self.epochs else replace(self, epochs=epochs)
+        """Return the schedule of a map that is full before; fine-tuning is of the same length."""
+        if epochs == self.epochs:
+            return self
+        return replace(self, epochs=epochs, anneals_again=self.anneals_once_full)
 
     def phase(self, epoch: int) -> Literal["growing", "fine"]:
         return "growing" if epoch <= self.growing_epochs else "fine"
@@ -277,7 +282,9 @@ class Schedule:
         # to unfold the map, and it follows growth.
         (rows, columns), n_neurons = som_map.shape, len(som_map)
         side = max(rows, columns) if rows * columns == n_neurons else n_neurons**0.5
-        natural, last, start = max(1.0, side / 4), self.growing_epochs, self.start
+        least = min(_WIDE, side / 2) if self.start == "auto" else 1.0
+        natural, start = max(least, side / 4), None if self.start == "auto" else self.start
+        last = self.growing_epochs
         if epoch > last:
             again = self.end
             if self.anneals_again:

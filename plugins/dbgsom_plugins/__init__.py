@@ -87,6 +87,7 @@ def dbgsom_grids() -> dict[str, str]:
     return _offers(
         "",
         {
+            "adaptive": "training:Adaptive",
             "auto": "training:Auto",
             "line": "training:Line",
             "square": "training:Square",

@@ -28,6 +28,17 @@ from dbgsom_core.api import (
 class Gaussian(KernelComponent):
     """Gaussian kernel exp(-hops**2 / (2*width**2)) (Kohonen 2001, eq. 3.3)."""
 
+    start: Annotated[float, Field(gt=0, le=1e6)] | Literal["auto"] | None = Field(
+        default="auto", description=KernelComponent.model_fields["start"].description
+    )
+    end: float | None = Field(
+        default=0.5,
+        gt=0,
+        le=1e6,
+        description="width in hops at the last epoch; "
+        "null: 0.5, or 0.3 where growth has a link_pull",
+    )
+
     def weight(self, hops: NDArray[Any], width: float) -> NDArray[np.float64]:
         return np.asarray(np.exp(np.square(hops) / (-2.0 * width**2)))
 
@@ -48,8 +59,8 @@ class Triangular(KernelComponent):
     Its width runs linearly from 2 to 0.7 hops unless told otherwise, as in the paper's program.
     """
 
-    start: float | None = Field(
-        default=2.0, gt=0, le=1e6, description="width in hops at the first epoch"
+    start: Annotated[float, Field(gt=0, le=1e6)] | Literal["auto"] | None = Field(
+        default=2.0, description="width in hops at the first epoch"
     )
     end: float | None = Field(
         default=0.7, gt=0, le=1e6, description="width in hops at the last epoch"
@@ -123,8 +134,24 @@ class MexicanHat(KernelComponent):
         return np.asarray(np.exp(square) - self.inhibition * np.exp(square / self.spread**2))
 
 
+class Adaptive(Component):
+    """Hexagons, or a line for one column; squares for growth by rows, and a torus of odd rows."""
+
+    def lattice(self, rows: int, columns: int) -> Grid:
+        return HEXAGONAL
+
+    def suited_to(self, n_features: int) -> Component:
+        return Line() if n_features == 1 else self
+
+    def in_rows(self, rows: int, columns: int, wrap: bool) -> Grid:
+        return HEXAGONAL if wrap and rows % 2 == 0 else SQUARE
+
+
 class Auto(Component):
-    """A line for samples of one column, unless the growth strategy has rows; else squares."""
+    """A line for samples of one column, unless the growth strategy has rows; else squares.
+
+    The default of version 0.1.
+    """
 
     def lattice(self, rows: int, columns: int) -> Grid:
         return SQUARE

@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core import SomClassifier, SomVQ, presets
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.tables import Columns
 
@@ -35,7 +35,7 @@ def clf(wine):
 
 @pytest.fixture(scope="module")
 def deep(digits):
-    return SomVQ(growth=DEEP, epochs=30).fit(digits[0])
+    return SomVQ(**presets.square(), growth=DEEP, epochs=30).fit(digits[0])
 
 
 def test_answers_are_those_of_the_single_methods(clf, wine):

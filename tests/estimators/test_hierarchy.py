@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from dbgsom_core import SomClassifier, SomVQ
+from dbgsom_core import SomClassifier, SomVQ, presets
 from dbgsom_core.persistence import load
 from dbgsom_plugins.growth.directed import Directed
 from dbgsom_plugins.growth.fixed import Hierarchical
@@ -28,7 +28,11 @@ def digits(digits):
 @parametrize_with_checks(
     [
         SomVQ(growth="hierarchical", epochs=12),
-        SomClassifier(growth=Hierarchical(base=SMALL, tau_2=0.02, min_samples=4), epochs=12),
+        SomClassifier(
+            **presets.square(),
+            growth=Hierarchical(base=SMALL, tau_2=0.02, min_samples=4),
+            epochs=12,
+        ),
     ]
 )
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast:RuntimeWarning")
@@ -44,7 +48,7 @@ def test_05_vertical_growth_does_not_depend_on_how_classes_are_written(labels, i
     X, y = iris
     growth = Hierarchical(base=SMALL, tau_2=0.02, min_samples=8)
     names = np.asarray(labels)
-    majority = {"labeller": "majority"}
+    majority = {**presets.square(), "labeller": "majority"}
     plain, clf = (SomClassifier(growth=growth, **majority).fit(X, t) for t in (y, names[y]))
     assert len(plain.leaf_paths_) > len(plain.neurons_)
     np.testing.assert_array_equal(clf.predict(X), names[plain.predict(X)])
@@ -198,7 +202,8 @@ def test_a_saved_tree_answers_the_same(tmp_path, digits):
         (DEEP, {}),
         ({"name": "hierarchical", "tau_2": 0.005}, {"growth": 0.05}),
     ):
-        clf = SomClassifier(growth=growth, spreading_factor=filled.get("growth")).fit(X, y)
+        given = {**presets.square(), "spreading_factor": filled.get("growth")}
+        clf = SomClassifier(growth=growth, **given).fit(X, y)
         clf.save(tmp_path / "tree.npz")
         again = load(tmp_path / "tree.npz")
         assert set(vars(again)) == set(vars(clf))

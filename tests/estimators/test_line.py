@@ -26,7 +26,7 @@ def grown(column):
 
 
 def test_one_column_is_in_order_and_no_farther_than_from_a_chain(grown, column):
-    assert grown.get_params()["grid"] == "auto"
+    assert grown.get_params()["grid"] == "adaptive"
     assert grown.som_map_.grid is LINE
     along = grown.weights_[np.argsort(grown.som_map_.positions[:, 0]), 0]
     assert (np.diff(along) > 0).all() or (np.diff(along) < 0).all()
@@ -66,9 +66,10 @@ def test_every_strategy_that_grows_has_a_line_that_comes_back_from_files(growth,
     ],
     ids=str,
 )
-def test_growth_that_has_rows_or_needs_them_keeps_its_squares(growth, column):
+def test_growth_that_has_rows_or_needs_them_lies_on_no_line(growth, column):
     som = SomVQ(growth=growth, epochs=4).fit(column)
-    assert som.som_map_.grid.name == "square"
+    needs_rows = growth["name"] == "directed"
+    assert som.som_map_.grid.name == ("square" if needs_rows else "hexagonal")
     som.partial_fit(column[:20])  # and goes on upon them
 
 
@@ -78,9 +79,27 @@ def test_the_papers_map_is_square_whatever_the_data(column):
     assert min(paper.fit(column).som_map_.shape) > 1
 
 
-def test_more_columns_have_squares_and_a_line_by_name_alone(column):
+@pytest.mark.parametrize(
+    ("growth", "grid"),
+    [
+        ("directed", "hexagonal"),
+        ("growing_grid", "square"),
+        ({"name": "hierarchical", "base": {"name": "growing_grid"}}, "square"),
+        ({"name": "fixed", "rows": 4, "columns": 5, "wrap": True}, "hexagonal"),
+        ({"name": "fixed", "rows": 5, "columns": 4, "wrap": True}, "square"),
+        ({"name": "fixed", "rows": 5, "columns": 4}, "hexagonal"),
+    ],
+    ids=str,
+)
+def test_more_columns_have_hexagons_where_these_can_be(growth, grid, column):
     plane = np.column_stack([column, np.abs(column)])
-    assert SomVQ(epochs=4).fit(plane).som_map_.grid.name == "square"
+    som_map = SomVQ(growth=growth, epochs=4).fit(plane).som_map_
+    assert som_map.grid.name == grid
+    assert (som_map.grid.torus is None) == ("wrap" not in growth)
+
+
+def test_more_columns_have_a_line_by_name_alone(column):
+    plane = np.column_stack([column, np.abs(column)])
     bent = SomVQ(grid="line", epochs=30, growth={"name": "directed", "link_pull": 0.7}).fit(plane)
     assert bent.som_map_.shape == (1, len(bent.weights_))
     weaker = clone(bent).set_params(growth__link_pull=0.2).fit(plane)

@@ -37,7 +37,7 @@ def test_batches_lead_to_about_the_map_of_all(shuffled):
 def test_what_was_seen_first_is_not_forgotten():
     """The second batch comes from elsewhere; samples of the first still have their neurons."""
     X, y = make_blobs([400, 400], centers=[[0, 0], [20, 0]], random_state=0)
-    vq = SomVQ().fit(X[y == 0])
+    vq = SomVQ(kernel={"name": "gaussian", "end": 0.3}).fit(X[y == 0])
     before = vq.calculate_quantization_error(X[y == 0])
     for _ in range(3):
         vq.partial_fit(X[y == 1])

@@ -89,7 +89,7 @@ def test_04_a_full_map_is_fine_tuned_at_once(digits):
     assert phases.count("fine") == 20
     whole = SomVQ(max_neurons=20, tol=0).fit(digits[0])
     assert whole.n_iter_ == 100
-    assert vq.quantization_error_ < 1.01 * whole.quantization_error_
+    assert vq.quantization_error_ < 1.02 * whole.quantization_error_
     assert vq.topographic_error_ < whole.topographic_error_ + 0.02
 
 

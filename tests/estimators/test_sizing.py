@@ -42,7 +42,7 @@ def test_the_map_is_that_of_the_factor_which_was_chosen():
 def test_what_needs_more_neurons_gets_them():
     # Two sizes fall short of the groups, and those after the first of noise, by three standard
     # errors and more: the choice must not hang on how exactly maps are trained.
-    many = SomVQ(spreading_factor="auto", **FEW).fit(groups())
+    many = SomVQ(spreading_factor="auto", max_neurons=78, **FEW).fit(groups())
     few = SomVQ(spreading_factor="auto", **FEW).fit(noise())
     assert few.spreading_factor_ < many.spreading_factor_
     for found in (many, few):

@@ -54,8 +54,8 @@ def test_classifier_weights_and_partial_fit_take_sparse_samples():
     X = sparse_table()
     y = np.where(X[:, :40].sum(axis=1) > X[:, 40:80].sum(axis=1), "left", "right")
     weights = np.random.default_rng(0).integers(1, 3, len(X))
-    dense = SomClassifier(epochs=20).fit(X, y, weights)
-    sparse = SomClassifier(epochs=20).fit(sp.csr_array(X), y, weights)
+    dense = SomClassifier(epochs=20, max_neurons=40).fit(X, y, weights)
+    sparse = SomClassifier(epochs=20, max_neurons=40).fit(sp.csr_array(X), y, weights)
     np.testing.assert_array_equal(dense.predict(X), sparse.predict(sp.csr_array(X)))
     for clf, one in ((dense, X), (sparse, sp.csr_array(X))):
         clf.partial_fit(one[:100], y[:100])

@@ -110,7 +110,7 @@ def test_it_runs_from_yaml_and_python_to_the_same_map_which_is_kept(names, insta
 
 
 def test_growth_that_does_everything_to_a_map(installed, iris):
-    fitted = SomVQ(growth="restless", epochs=20, tol=0, random_state=3).fit(iris[0])
+    fitted = SomVQ(growth="restless", grid="square", epochs=20, tol=0, random_state=3).fit(iris[0])
     changes = {type(one).__name__ for r in fitted.history_ for one in r.changes}
     assert changes > {"Death", "Insert"}
     fitted.save("own.npz")

@@ -10,7 +10,7 @@ from pydantic import Field
 from scipy.spatial.distance import cdist
 from sklearn.datasets import make_blobs
 
-from dbgsom_core import SomVQ
+from dbgsom_core import SomVQ, presets
 from dbgsom_core.api import Birth, Component, Death, Insert, Move, SomMap
 from dbgsom_core.errors import ComponentError, ModelFileError
 from dbgsom_core.persistence import load
@@ -133,11 +133,12 @@ class Steps(Component):
 
 
 def test_a_strategy_that_may_not_take_the_map_apart_is_named(iris):
-    fit = SomVQ(growth=Steps(steps={3: [Death(0), Death(3)]}), epochs=8, tol=0).fit
+    fit = SomVQ(grid="square", growth=Steps(steps={3: [Death(0), Death(3)]}), epochs=8, tol=0).fit
     with pytest.raises(ComponentError, match="growth Steps: the deaths and moves disconnect"):
         fit(iris[0])
 
 
+BEFORE = presets.square()
 METRIC = {"metric": {"name": "minkowski", "p": 3}}
 
 
@@ -146,7 +147,7 @@ def test_pruning_splits_a_map_into_its_clusters(params, tmp_path):
     """As Fritzke (1994) shows; engine, fine-tuning, history and file are those of such a map."""
     X, _ = make_blobs(600, n_features=5, centers=6, center_box=(-20, 20), random_state=1)
     growth = {"name": "directed", "prune": 2, "may_disconnect": True, "spreading_factor": 0.9}
-    made = SomVQ(growth=growth, epochs=30, tol=0, random_state=0, **params).fit(X)
+    made = SomVQ(**BEFORE, growth=growth, epochs=30, tol=0, random_state=0, **params).fit(X)
     assert made.som_map_.parts().max() + 1 == 6
     assert_as_if_made_so(made.som_map_)
     deaths = [len(record.changes) for record in made.history_]
@@ -160,7 +161,8 @@ def test_pruning_splits_a_map_into_its_clusters(params, tmp_path):
     again = load(tmp_path / "m.npz")
     assert_as_if_made_so(again.som_map_)
     assert again.history_ == made.history_
-    whole = SomVQ(growth={**growth, "may_disconnect": False}, epochs=30, tol=0, **params).fit(X)
+    growth = {**growth, "may_disconnect": False}
+    whole = SomVQ(**BEFORE, growth=growth, epochs=30, tol=0, **params).fit(X)
     assert whole.som_map_.parts().max() == 0
 
 

@@ -101,7 +101,7 @@ def test_the_runner_up_is_of_the_samples_class_where_a_neighbour_is(small):
 
 
 def test_width_and_pull_ease_to_their_final_values():
-    schedule = Schedule.of(Gaussian(), fine(Directed()), 100)
+    schedule = Schedule.of(Gaussian(start=None, end=None), fine(Directed()), 100)
     som_map = SomMap.rectangle(4, 4, np.zeros((16, 1)))
     assert schedule.width(80, som_map) == 0.5
     assert schedule.pull(80) == 0.0

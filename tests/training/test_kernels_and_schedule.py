@@ -60,20 +60,28 @@ def test_growth_in_waves_is_over_after_eighty_epochs_and_the_rest_fine_tunes():
         assert Schedule.of(Gaussian(), fine(growth), 1000).growing_epochs == 1000
 
 
-def test_fine_tuning_follows_at_once_when_the_map_is_full():
-    schedule = Schedule.of(Gaussian(), fine(Directed()), 100).full_after(30)
+@pytest.mark.parametrize(
+    ("start", "end", "first", "last"),
+    [(None, None, 2.0, DEFAULT_FINE_END), ("auto", 0.5, 3.0, 0.5)],
+)
+def test_fine_tuning_follows_at_once_when_the_map_is_full(start, end, first, last):
+    kernel = Gaussian(start=start, end=end)
+    whole = Schedule.of(kernel, fine(Directed()), 100)
+    schedule = whole.full_after(30)
+    assert whole.ending_at(50) == schedule  # as a training that goes on does
     assert (schedule.epochs, schedule.growing_epochs, schedule.fine_epochs) == (50, 30, 20)
     assert [schedule.phase(e) for e in (30, 31)] == ["growing", "fine"]
     assert not any(schedule.may_grow(e) for e in range(30, 51))
     widths = [schedule.width(e, MAP) for e in range(31, 51)]
     assert widths == sorted(widths, reverse=True)
     assert schedule.pull(50) == 0.7
-    np.testing.assert_allclose(widths[-1], DEFAULT_FINE_END)
+    assert 0.8 * first < widths[0] < first
+    np.testing.assert_allclose(widths[-1], last)
 
 
 def test_a_width_that_only_the_growing_phase_anneals_runs_its_course():
     for kernel, growth in (
-        (Gaussian(end=0.5), Directed()),  # fine-tuning begins at the end of the given annealing
+        (Gaussian(start=2.0), Directed()),  # fine-tuning begins at the end of the given annealing
         (Gaussian(), Directed(link_pull=0)),
         (Gaussian(), Directed(fine_tuning=0)),
         (Gaussian(), Fixed()),
@@ -82,12 +90,12 @@ def test_a_width_that_only_the_growing_phase_anneals_runs_its_course():
         assert schedule.full_after(30) == schedule
 
 
-def test_without_a_start_the_width_follows_the_maps_size():
-    schedule = Schedule.of(Gaussian(), fine(Fixed()), 50)
-    wide = SomMap.rectangle(2, 40, np.zeros((80, 1)))
-    assert schedule.width(1, MAP) == 2.0
-    assert schedule.width(1, wide) == 10.0
-    assert schedule.width(1, SomMap.rectangle(2, 2, np.zeros((4, 1)))) == 1.0
+@pytest.mark.parametrize(("start", "widths"), [(None, [1, 1, 2, 10]), ("auto", [1, 2, 3, 10])])
+def test_without_a_start_the_width_follows_the_maps_size(start, widths):
+    schedule = Schedule.of(Gaussian(start=start), fine(Fixed()), 50)
+    sides = [(2, 2), (4, 4), (8, 8), (2, 40)]
+    maps = [SomMap.rectangle(*side, np.zeros((np.prod(side), 1))) for side in sides]
+    assert [schedule.width(1, som_map) for som_map in maps] == widths
 
 
 @pytest.mark.parametrize(

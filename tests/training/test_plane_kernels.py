@@ -69,7 +69,7 @@ def test_an_update_is_the_sum_over_all_samples(metric, iris):
 
 def test_inhibition_is_a_step_and_no_mean(iris):
     X = iris[0]
-    start = SomVQ(growth=FIXED, epochs=1, kernel="plane_gaussian").fit(X).weights_
+    start = SomVQ(growth=FIXED, grid="square", epochs=1, kernel="plane_gaussian").fit(X).weights_
     hat = MexicanHat(start=1.0, end=1.0, inhibition=0.1, spread=2.5)
     units = ((X[:, None] - start) ** 2).sum(axis=2).argmin(axis=1)
     at = SomMap.rectangle(4, 4, start).plane_positions
@@ -79,7 +79,7 @@ def test_inhibition_is_a_step_and_no_mean(iris):
     steps = (weights @ X - held[:, None] * start) / amount[:, None]
     expected = start + np.where(held > 0, 1.0, 0.0)[:, None] * steps
     for data in (X, X.astype(np.float32)):
-        fit = SomVQ(growth=FIXED, epochs=1, kernel=hat, init=start).fit(data)
+        fit = SomVQ(growth=FIXED, grid="square", epochs=1, kernel=hat, init=start).fit(data)
         np.testing.assert_allclose(fit.weights_, expected, rtol=1e-5 if data is not X else 1e-9)
     assert (weights < 0).any()
 

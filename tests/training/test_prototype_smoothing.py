@@ -44,7 +44,8 @@ def test_growth_sees_the_smoothed_map_and_its_errors(iris):
         def growing_threshold(self, summary):
             return 20.0
 
-    SomVQ(growth=Asked(), kernel=Gaussian(start=1.0, end=1.0), epochs=6).fit(X)
+    kernel = Gaussian(start=1.0, end=1.0)
+    SomVQ(growth=Asked(), grid="square", kernel=kernel, epochs=6).fit(X)
     (before, first), (after, second) = [one for one in asked if one[1].epoch == 3]
     assert len(asked) == 5  # epochs 2 to 5, and epoch 3, in which it grows, twice
     som_map = SomMap.rectangle(2, 2, before)

@@ -32,7 +32,8 @@ def test_the_schedule_comes_before_the_kernels_decay(iris):
 
 def test_a_rule_that_never_stops_changes_no_bit(iris):
     usual = SomVQ(epochs=30).fit(iris[0])
-    rules = [{"name": "patience", "validation": 0.0, "epochs": 1000}, "converged"]
+    rules = [{"name": "patience", "validation": 0.0, "epochs": 1000}]
+    rules.append({"name": "converged", "change": 1e-9})
     ruled = SomVQ(epochs=30, stopping=rules).fit(iris[0])
     assert np.array_equal(ruled.weights_, usual.weights_)
     assert ruled.stopped_by_ == usual.stopped_by_ == ""
@@ -60,7 +61,8 @@ def test_patience_measures_what_it_holds_out(iris):
 def test_an_interrupted_training_stops_where_the_whole_one_does(epoch, iris, tmp_path):
     X, y = iris
     rules = [{"name": "patience", "measure": "topographic_error", "epochs": 4}]
-    params = {"growth": FIXED, "epochs": 60, "tol": 0, "stopping": rules}
+    kernel = {"name": "gaussian", "start": None}
+    params = {"growth": FIXED, "kernel": kernel, "epochs": 60, "tol": 0, "stopping": rules}
     whole = SomClassifier(**params).fit(X, y)
     path = Checkpoints(tmp_path / "fit.npz", seconds=0)
 
@@ -135,7 +137,7 @@ def test_rules_see_what_the_estimator_would_answer(labeller, iris):
     assert set(truth) <= set("abc")
     assert np.array_equal(answers, fit.predict(held))
     np.testing.assert_allclose(probabilities, fit.predict_proba(held), rtol=0, atol=1e-12)
-    assert not np.array_equal(SEEN[0][2], answers)
+    assert not np.array_equal(SEEN[0][3], probabilities)
 
 
 def test_rules_see_numbers_of_a_regressor_and_clusters_beside_classes(iris):

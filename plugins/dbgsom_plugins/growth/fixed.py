@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,8 @@ class GrowingGrid(GrowthComponent):
     Neighbours are those along a row or column. On the hexagonal grid the third axis counts for
     none, and the map is a parallelogram.
     """
+
+    in_rows: ClassVar[bool] = True
 
     every: int = Field(
         default=2, ge=1, le=10**6, description="epochs from one row or column to the next"

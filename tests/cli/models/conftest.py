@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dbgsom_core import persistence
+from dbgsom_core import persistence, presets
 
 FRUIT = {
     "experiment": "fruit",
@@ -14,7 +14,7 @@ FRUIT = {
         "categorical": ["colour"],
     },
     "prepare": ["standardize"],
-    "model": {"estimator": "classifier", "epochs": 15},
+    "model": {"estimator": "classifier", "epochs": 15, **presets.square()},
     "figures": ["label_map"],
     "tracking": [],
 }  # fmt: skip

@@ -24,8 +24,8 @@ DEEP = Hierarchical(base=BASE, tau_2=0.004, min_samples=10)
 def views(digits):
     X, y = digits
     fitted = (
-        SomVQ(growth=DEEP, epochs=20).fit(X),
-        SomClassifier(growth=DEEP, epochs=20).fit(X, y),
+        SomVQ(grid="square", growth=DEEP, epochs=20).fit(X),
+        SomClassifier(grid="square", growth=DEEP, epochs=20).fit(X, y),
         SomVQ(epochs=20).fit(X),
     )
     names = ("vq", "classifier", "flat")

@@ -69,10 +69,11 @@ def test_the_map_is_a_rectangle_at_every_time_and_all_links_are_there(digits):
 @pytest.mark.filterwarnings("ignore:the map has not converged")
 def test_a_hierarchy_of_growing_grids_is_a_growing_hierarchical_som(iris):
     base = {"name": "growing_grid", "by": "errors", "tau_1": 0.04, "max_neurons": None}
-    growth = {"name": "hierarchical", "base": base, "tau_2": 0.05}
+    growth = {"name": "hierarchical", "base": base, "tau_2": 0.02}
     made = SomVQ(growth=growth, epochs=25).fit(iris[0])
     assert made.som_map_.children
     for som_map in (made.som_map_, *made.som_map_.children.values()):
         assert np.prod(som_map.shape) == len(som_map)
-    looser = SomVQ(growth={**growth, "base": {**base, "tau_1": 0.4}}, epochs=25).fit(iris[0])
+    growth = {**growth, "base": {**base, "tau_1": 0.4}}
+    looser = SomVQ(growth=growth, epochs=25).fit(iris[0])
     assert len(looser.som_map_) < len(made.som_map_)
