@@ -184,7 +184,7 @@ class ModelSettings(Settings):
     growth: Annotated[Any, ComponentOf("growth", "directed")] = "directed"
     """which neurons are born, where and when"""
     labeller: Annotated[Any, ComponentOf("labeller")] = None
-    """the answer that each neuron gives; without it index for vq, kernel_vote for classifier,
+    """the answer that each neuron gives; without it index for vq, linear_vote for classifier,
     local_linear for regressor"""
     grid: Annotated[Any, ComponentOf("grid", "auto")] = "auto"
     """the cells of the map: square ones have four links each, hexagonal ones six, those of a

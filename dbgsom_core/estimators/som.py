@@ -216,7 +216,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
     """Growing self-organizing map whose neurons answer with a class.
 
     The map itself is trained on X alone (unless growth uses ``threshold: entropy``); the labeller
-    then gives each neuron a class. Parameters and attributes are those of `SomVQ`, and:
+    then learns the classes around each neuron. Parameters and attributes are those of `SomVQ`, and:
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
     _kind: ClassVar[str] = "classifier"
     _targets: ClassVar[str] = "class labels"
 
-    labeller: Any = "kernel_vote"
+    labeller: Any = "linear_vote"
     unlabelled: Any = "auto"
 
     @all_or_nothing
@@ -279,8 +279,9 @@ class SomClassifier(ClassifierMixin, GrowingMap):
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return class probabilities (n, C); `predict` names the most probable class.
 
-        With labeller ``"kernel_vote"`` they are those of the classes around each sample, with
-        ``"majority"`` the shares among the samples of the nearest neuron.
+        With labeller ``"linear_vote"`` they are those of the classes around each sample, mixed
+        with a logistic regression, with ``"kernel_vote"`` the former alone, with ``"majority"`` the
+        shares among the samples of the nearest neuron.
         """
         data = self._samples(X)
         return self._predictor.probabilities(data)

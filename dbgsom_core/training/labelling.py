@@ -41,6 +41,7 @@ from dbgsom_core.training.targets import Target
 
 _LEARN_FROM = 5000  # samples at most, evenly spaced, or so many for each group:
 _LEARN_FROM_A_GROUP = 20  # of a leaf and class
+_MOST_NUMBERS = 1 << 22  # of samples that a labeller of classes reads, but for the first of these
 
 State = Mapping[str, NDArray[Any]]
 
@@ -187,7 +188,10 @@ class FittedLabeller:
         whole = len(fresh.units)  # groups, if none were in parts
         if fresh.n_classes:
             whole = len(np.unique(fresh.units * fresh.n_classes + fresh.values))
-        most = max(_LEARN_FROM, _LEARN_FROM_A_GROUP * whole)
+        most = _LEARN_FROM_A_GROUP * whole
+        if fresh.n_classes and abilities.reads_samples:
+            most = min(most, _MOST_NUMBERS // tree.weights.shape[1])
+        most = max(_LEARN_FROM, most)
         if len(known) > most:
             known = known[np.linspace(0, len(known) - 1, most).astype(np.int64)]
         part = data if len(known) == data.n else data.subset(known)

@@ -136,7 +136,7 @@ def restored(metric: Metric, state: Mapping[str, NDArray[Any]] | None) -> Fitted
 
 # ------------------------------------------------------------------------ what goes together
 
-USUAL_LABELLERS = {"vq": "index", "classifier": "kernel_vote", "regressor": "local_linear"}
+USUAL_LABELLERS = {"vq": "index", "classifier": "linear_vote", "regressor": "local_linear"}
 
 
 def measured_by_default(measure: Any, estimator: str) -> bool:
