@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -209,8 +209,10 @@ class FittedLabeller:
         """Return the surroundings of samples to which these groups (m, k) are nearest."""
         rows, distances = near
         X: NDArray[Any] = np.empty((data.n, 0))
-        if self.labeller.reads_samples and not issparse(data.X):
+        is_sparse, most = issparse(data.X), self.labeller.sparse_columns
+        if self.labeller.reads_samples and (not is_sparse or data.X.shape[1] <= most):
             X = data.completed(self.prototypes) if data.incomplete else data.X[0 : data.n]
+            X = cast("Any", X).toarray() if is_sparse else X
         weights, units = self.weights.take(rows), self.units.take(rows)
         return Surroundings(distances, weights, self.values.take(rows), units, X, self.n_classes)
 

@@ -307,12 +307,12 @@ class LinearVote(KernelVote):
     R_c that of a multinomial logistic regression with a ridge penalty on standardised columns,
     mixed with the shares of the classes as if they were one sample more. Its penalty is the one of
     a grid under which the samples are most likely, each fold of three left out, and a that of 0,
-    0.05, … 1 under which they are, left out by the votes, too. Without sparse samples, more than
-    1000 columns, or more than 10,000 columns times classes; these get the answers of
-    ``kernel_vote`` alone.
+    0.05, … 1 under which they are, left out by the votes, too. Samples of more than 1000 columns,
+    or of more than 10,000 columns times classes, get the answers of ``kernel_vote`` alone.
     """
 
     reads_samples: ClassVar[bool] = True
+    sparse_columns: ClassVar[int] = _MOST_COLUMNS
 
     def learn(
         self, around: Surroundings, y: NDArray[np.int64], weights: Array | None, som_map: SomMap
@@ -341,14 +341,12 @@ class LinearVote(KernelVote):
         return state | dict(zip(_OF_CLASSES, learnt, strict=True))
 
     def answer(self, around: Surroundings, state: dict[str, Array]) -> Array:
-        votes, m, count = super().answer(around, state), len(around.distances), around.n_classes
+        votes, count = super().answer(around, state), around.n_classes
         if "mix" not in state:
             return votes
         learnt = [np.asarray(state[name], dtype=np.float64) for name in _OF_CLASSES]
         mean, scale, slopes, intercepts, mixed = learnt
         X = np.asarray(around.X, dtype=np.float64)
-        if mean.size and not X.size and m:
-            raise ValueError("a regression learnt from dense samples: give X.toarray(), not X")
         d = X.shape[1]
         if [one.shape for one in learnt] != [(d,), (d,), (d, count), (count,), (2,)]:
             raise ValueError(f"what was learnt is not of {d} columns and {count} classes")
