@@ -44,6 +44,7 @@ DEFAULT_NAMES = {
     "grid": "auto",
     "init": "pca",
 }
+OF_CLASSES = ("unlabelled", "class_weight")  # keys of a classifier alone
 GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
 STEP = "step"  # of prepare: no component, and written like one
 SWEEPS = ("grid", "random", "list", "optimize")  # ways to say what varies
@@ -215,6 +216,11 @@ class ModelSettings(Settings):
     unlabelled: int | str | None = "auto"
     """classifier: the label that says that a sample has no class; auto: -1 beside labels from 0
     on; null: none"""
+    class_weight: (
+        Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None
+    ) = None
+    """classifier: how much a sample counts by its class, such as {"yes": 3}, 1 for others;
+    balanced: all classes weigh the same; null: as many as there are"""
 
 
 # The keys under model: that are components, with the kind that each takes.

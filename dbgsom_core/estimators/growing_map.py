@@ -239,13 +239,18 @@ class GrowingMap(FittedMap, BaseEstimator):
         everything = target
         if goes_on and target is not None:
             everything = followed_by(target, self._memory)
-        calibration = self._fit(parts, X, everything, sample_weight, goes_on=goes_on)
+        weights = self._weights(X, target, sample_weight)
+        calibration = self._fit(parts, X, everything, weights, goes_on=goes_on)
         self._take_target(X, target, everything, calibration)
         return self
 
     def _target(self, parts: Parts, X: Any, y: Any, goes_on: bool, classes: Any) -> Target | None:
         """Return the targets of samples X, those that the parts can use."""
         return None if y is None or reads_target(parts) is None else class_labels(X, y)
+
+    def _weights(self, X: Any, target: Target | None, sample_weight: Any) -> Any:
+        """Return the weights of samples X with what the parameters make of their classes."""
+        return sample_weight
 
     def _take_target(
         self, X: Any, target: Target | None, everything: Target | None, calibration: Mask | None

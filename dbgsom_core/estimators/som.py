@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -21,10 +22,10 @@ from dbgsom_core.estimators.components import computed
 from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.model_file import storable
-from dbgsom_core.estimators.samples import Mask, is_number
+from dbgsom_core.estimators.samples import Mask, is_number, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.targets import Target, class_labels, labelled
+from dbgsom_core.training.targets import Target, class_labels, class_weights, labelled
 
 
 @storable
@@ -224,6 +225,10 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         Which entries of y say that a sample has no class; None, nan and pandas.NA always do.
         ``"auto"``: -1, too, where it stands beside at least two other labels, all of them integers
         of at least 0 (a warning says so). None: no label.
+    class_weight : None, "balanced" or dict of classes to numbers
+        By what ``sample_weight`` is multiplied, as in scikit-learn: classes that the dict leaves
+        out count once; ``"balanced"``, which `partial_fit` does not take, lets all classes weigh
+        the same. The map, too, is trained with these weights.
 
     Attributes
     ----------
@@ -238,6 +243,26 @@ class SomClassifier(ClassifierMixin, GrowingMap):
 
     labeller: Any = "linear_vote"
     unlabelled: Any = "auto"
+    class_weight: Any = None
+
+    def check_parts(self, y: Any, X: Any = None) -> Parts:
+        given = self.class_weight
+        values = given.values() if isinstance(given, Mapping) else ()
+        weighs = all(is_number(it) and 0 <= it < math.inf for it in values)
+        balanced = isinstance(given, str) and given == "balanced"
+        if not (given is None or balanced or (isinstance(given, Mapping) and weighs)):
+            raise ValueError(
+                "class_weight must be None, 'balanced' or a dict from classes to numbers of at "
+                f"least 0, not {given!r}"
+            )
+        return super().check_parts(y, X)
+
+    def _weights(self, X: Any, target: Target | None, sample_weight: Any) -> Any:
+        if self.class_weight is None or target is None:
+            return sample_weight
+        weights = weights_of(X, sample_weight)
+        by_class = class_weights(self.class_weight, target, weights)
+        return by_class if weights is None else weights * by_class
 
     @all_or_nothing
     def partial_fit(  # type: ignore[override] # classes come third, as in scikit-learn
@@ -248,6 +273,11 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         ``classes`` (C,) names classes that have not been seen yet; without it those of later calls
         are added when they come.
         """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight='balanced' needs all samples at once, which partial_fit has not: "
+                "give a dict from classes to weights"
+            )
         known = hasattr(self, "som_map_")
         return self._train(X, y, sample_weight, goes_on=known, classes=classes)
 

@@ -26,7 +26,7 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps
 from dbgsom_core.tables.safe_files import exists
-from dbgsom_core.training.targets import class_labels
+from dbgsom_core.training.targets import class_labels, class_weights
 
 Rows = NDArray[np.intp]
 
@@ -262,11 +262,13 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
 
 
 def _has_classes(experiment: Experiment, y: NDArray[Any] | None) -> bool:
-    unlabelled = experiment.model.params.get("unlabelled", "auto")
+    params = experiment.model.params
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the fit says it
-            class_labels(y, y, unlabelled)
+            target = class_labels(y, y, params.get("unlabelled", "auto"))
+            if params.get("class_weight") is not None:
+                class_weights(params["class_weight"], target, None)
     except ValueError as error:
         if "no sample has a class label" not in str(error):
             raise DataError(f"data set '{experiment.data_called}': {error}") from error
