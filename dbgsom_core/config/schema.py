@@ -354,8 +354,9 @@ class DecideSettings(Settings):
     """What "best" means among runs; what is left out follows from estimator, measure and split."""
 
     measure: str | None = Field(None, min_length=1)
-    """the measure that decides, such as accuracy; null: accuracy for a classifier, r2 for a
-    regressor, combined_error for vq"""
+    """the measure that decides, such as accuracy; null: accuracy for a classifier,
+    balanced_accuracy where one class has more than two thirds of the samples to train on, r2 for
+    a regressor, combined_error for vq"""
     direction: Literal["maximize", "minimize"] | None = None
     """which end of the measure is best; null: as the measure says"""
     split: Literal["test", "train"] | None = None

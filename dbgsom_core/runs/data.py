@@ -21,6 +21,7 @@ from dbgsom_core.engine.tables import BlockTable, block_rows, has_missing, take
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.estimators.samples import prepared
 from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.figures import as_label
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
@@ -508,6 +509,17 @@ def _measure_majority(train: NDArray[Any], test: NDArray[Any]) -> dict[str, floa
         "balanced_accuracy": float((hits > 0) / present),
         "macro_f1": float(2 * hits / (len(test) + hits) / answered),
     }
+
+
+def most_frequent(y: NDArray[Any] | None, names: Sequence[str] | None) -> str:
+    """Return the name of the most frequent class of targets (n,), of equals the one met first."""
+    import pandas as pd
+
+    assert y is not None
+    codes, labels = pd.factorize(y[has_target(y)])
+    label = labels[np.bincount(codes).argmax()]
+    named = dict(enumerate(names or ())) if y.dtype.kind in "iu" else {}
+    return as_label(named.get(label, label))
 
 
 def _measure_mean(train: NDArray[Any], test: NDArray[Any]) -> dict[str, float]:
