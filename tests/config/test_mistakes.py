@@ -75,6 +75,7 @@ ALONE = [
     ("model: {⟦unlabelled: 3}", "is for estimator: classifier"),
     ("model: {⟦class_weight: balanced}", "is for estimator: classifier"),
     ("model: {estimator: classifier, class_weight: ⟦even}", "or 'balanced', not the text 'even'"),
+    ("model: {estimator: classifier, class_weight: {a: ⟦-2}}", "must be a number of at least 0"),
 ]
 BASE = "experiment: e\ndataset: iris\n"
 
