@@ -150,7 +150,7 @@ def _run_loaded(
         with lazy_import("scipy.stats"), _ResumeHint() as hint, show_progress() as display:
             done = execute(loaded, registry, [hint, display], stored)
         if not output.quiet:
-            print_measures(done.result.measures, done.result.view, registry)
+            print_measures(done.result.measures, done.result.view, registry, done.run.data)
             _print_paths(done.run.folder, loaded.tracking)
         return 0
     with _ResumeHint() as hint, show_progress(loaded.runs) as display:
@@ -191,7 +191,7 @@ def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[s
             children = [(child["name"], child["measures"]) for child in stored.children]
             _print_sweep(stored.rankings, children, stored.files.folder, registry)
         else:
-            print_measures(stored.measures, None, registry)
+            print_measures(stored.measures, None, registry, stored.data)
         _print_paths(stored.files.folder, experiments[0].tracking)
     return 0
 

@@ -59,7 +59,7 @@ def show(run: str, by: str, runs: str) -> None:
             )
     elif found.measures:
         click.echo()
-        print_measures(found.measures, None, registry)
+        print_measures(found.measures, None, registry, found.data)
     if found.kind != "sweep" and by != "none" and files.model.exists():
         _print_map(files.model, None if by == "auto" else by)
     click.echo()
@@ -287,7 +287,10 @@ def cell(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def print_measures(measures: Mapping[str, float], view: Any, registry: Registry) -> None:
+def print_measures(
+    measures: Mapping[str, float], view: Any, registry: Registry, data: Mapping[str, Any]
+) -> None:
+    from dbgsom_core.runs.compare import run_baseline
     from dbgsom_core.runs.ranking import best_end
 
     parts = [part for part in ("train", "test", "test_std") if _has_part(measures, part)]
@@ -310,6 +313,8 @@ def print_measures(measures: Mapping[str, float], view: Any, registry: Registry)
         keys = ("stability", "stability_low", "stability_high")
         rows = [[name, *(refitted.get(f"{key}/{name}") for key in keys)] for name in stable]
         print_table(["over refits", "mean", "low", "high"], rows)
+    if text := run_baseline(data):
+        click.echo(text)
 
 
 def print_children(children: Sequence[tuple[str, Mapping[str, float]]], registry: Registry) -> None:
@@ -354,6 +359,8 @@ def print_rankings(rankings: Sequence[Ranking], registry: Registry) -> None:
         best = f"best{where}: {ranking.best.name} ({names[0]} {value})"
         tied = [variant.name for variant in ranking.ties]
         click.echo(f"{best}; {same_mean(tied)}" if tied else best)
+        if ranking.reason:
+            click.echo(ranking.reason)
         if ranking.verdict:
             click.echo(ranking.verdict)
 

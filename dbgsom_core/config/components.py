@@ -15,6 +15,7 @@ from dbgsom_core.config.schema import (
     DEFAULT_NAMES,
     GROWTH_FIELDS,
     MODEL_COMPONENTS,
+    OF_CLASSES,
     SPLITTERS,
     STEP,
     ComponentOf,
@@ -159,7 +160,7 @@ class Builder:
             elif usual.get(key) in self.registry.names(MODEL_COMPONENTS.get(key, "metric")):
                 built = self.component(MODEL_COMPONENTS[key], usual[key])
                 full[key] = self.written(built, elsewhere)
-            elif key not in usual and (key != "unlabelled" or kind == "classifier"):
+            elif key not in usual and (key not in OF_CLASSES or kind == "classifier"):
                 full[key] = about.default
         return full | {key: value for key, value in model.items() if key not in full}
 
@@ -340,8 +341,9 @@ def _for_estimator(
         why = None if rule is None else measure_problem(rule, kind)
         if why is not None:
             yield "value", ("model", "stopping", *steps), why
-    if "unlabelled" in model and kind != "classifier":
-        yield "key", ("model", "unlabelled"), "is for estimator: classifier; leave it out"
+    for key in OF_CLASSES:
+        if key in model and kind != "classifier":
+            yield "key", ("model", key), "is for estimator: classifier; leave it out"
     for steps, value in items_of(root.get("measures")):
         measure = None if value == "default" else builder.valid("measure", value)
         if measure is not None and not is_suitable_measure(measure, kind):

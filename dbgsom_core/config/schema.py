@@ -44,6 +44,7 @@ DEFAULT_NAMES = {
     "grid": "adaptive",
     "init": "pca",
 }
+OF_CLASSES = ("unlabelled", "class_weight")  # keys of a classifier alone
 GROWTH_FIELDS = ("spreading_factor", "max_neurons")  # that the estimator may fill
 STEP = "step"  # of prepare: no component, and written like one
 SWEEPS = ("grid", "random", "list", "optimize")  # ways to say what varies
@@ -184,7 +185,7 @@ class ModelSettings(Settings):
     growth: Annotated[Any, ComponentOf("growth", "directed")] = "directed"
     """which neurons are born, where and when"""
     labeller: Annotated[Any, ComponentOf("labeller")] = None
-    """the answer that each neuron gives; without it index for vq, kernel_vote for classifier,
+    """the answer that each neuron gives; without it index for vq, linear_vote for classifier,
     local_linear for regressor"""
     grid: Annotated[Any, ComponentOf("grid", "adaptive")] = "adaptive"
     """the cells of the map: hexagonal ones have six links each, square ones four, those of a line
@@ -215,6 +216,11 @@ class ModelSettings(Settings):
     unlabelled: int | str | None = "auto"
     """classifier: the label that says that a sample has no class; auto: -1 beside labels from 0
     on; null: none"""
+    class_weight: (
+        Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None
+    ) = None
+    """classifier: how much a sample counts by its class, such as {"yes": 3}, 1 for others;
+    balanced: all classes weigh the same; null: as many as there are"""
 
 
 # The keys under model: that are components, with the kind that each takes.
@@ -348,8 +354,9 @@ class DecideSettings(Settings):
     """What "best" means among runs; what is left out follows from estimator, measure and split."""
 
     measure: str | None = Field(None, min_length=1)
-    """the measure that decides, such as accuracy; null: accuracy for a classifier, r2 for a
-    regressor, combined_error for vq"""
+    """the measure that decides, such as accuracy; null: accuracy for a classifier,
+    balanced_accuracy where one class has more than two thirds of the samples to train on, r2 for
+    a regressor, combined_error for vq"""
     direction: Literal["maximize", "minimize"] | None = None
     """which end of the measure is best; null: as the measure says"""
     split: Literal["test", "train"] | None = None

@@ -239,13 +239,18 @@ class GrowingMap(FittedMap, BaseEstimator):
         all_targets = target
         if continues and target is not None:
             all_targets = append_clusters(target, self._memory)
-        calibration = self._fit(parts, X, all_targets, sample_weight, continues=continues)
+        weights = self._weights(X, target, sample_weight)
+        calibration = self._fit(parts, X, all_targets, weights, continues=continues)
         self._take_target(X, target, all_targets, calibration)
         return self
 
     def _target(self, parts: Parts, X: Any, y: Any, continues: bool, classes: Any) -> Target | None:
         """Return the encoded targets of samples X, or None where no part uses them."""
         return None if y is None or find_target_reader(parts) is None else encode_classes(X, y)
+
+    def _weights(self, X: Any, target: Target | None, sample_weight: Any) -> Any:
+        """Return the weights of samples X with what the parameters make of their classes."""
+        return sample_weight
 
     def _take_target(
         self, X: Any, target: Target | None, all_targets: Target | None, calibration: Mask | None

@@ -327,6 +327,8 @@ def _write_estimator(
 def _plain_param(name: str, value: Any) -> Any:
     if name == "random_state":
         return int(value) if isinstance(value, (int, np.integer)) else None
+    if name == "class_weight" and isinstance(value, Mapping):
+        return [[*pair] for pair in value.items()]  # keys of JSON are text
     if name == "stopping" and isinstance(value, (list, tuple)):
         return [_plain_param(name, rule) for rule in value]
     is_built = name in TRAINING_PARTS and isinstance(value, (str, Mapping, Component))
@@ -432,6 +434,8 @@ def _read_params(stored: Mapping[str, Any], take: Take) -> dict[str, Any]:
         for name, it in stored["params"].items()
         if name not in _NOT_STORED
     }
+    if isinstance(params.get("class_weight"), list):
+        params["class_weight"] = dict(params["class_weight"])
     parts = dict(stored["parts"])
     if "defaults" not in stored and parts["kernel"]["name"] == "gaussian":
         widths = {key: FORMER_DEFAULTS["kernel"][key] for key in ("start", "end")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -21,10 +22,10 @@ from dbgsom_core.estimators.components import computed
 from dbgsom_core.estimators.fitted_map import by_rows
 from dbgsom_core.estimators.growing_map import GrowingMap, all_or_nothing
 from dbgsom_core.estimators.model_file import storable
-from dbgsom_core.estimators.samples import Mask, is_number
+from dbgsom_core.estimators.samples import Mask, is_number, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.targets import Target, encode_classes, mark_labelled
+from dbgsom_core.training.targets import Target, class_weights, encode_classes, mark_labelled
 
 
 @storable
@@ -217,7 +218,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
     """Growing self-organizing map for classification.
 
     The map itself is trained on X alone (unless growth uses ``threshold: entropy``); the labeller
-    then gives each neuron a class. Parameters and attributes are those of `SomVQ`, and:
+    then learns the classes around each neuron. Parameters and attributes are those of `SomVQ`, and:
 
     Parameters
     ----------
@@ -225,6 +226,10 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         Label of samples without a class, besides None, nan and pandas.NA. ``"auto"``: -1, with a
         warning, where all other labels are integers of at least 0, and at least two. None: no
         label.
+    class_weight : None, "balanced" or dict of classes to numbers
+        Factors of ``sample_weight``, as in scikit-learn: classes that the dict leaves out count
+        once; ``"balanced"``, which `partial_fit` does not take, lets all classes weigh the same.
+        The map, too, is trained with these weights.
 
     Attributes
     ----------
@@ -237,8 +242,28 @@ class SomClassifier(ClassifierMixin, GrowingMap):
     _kind: ClassVar[str] = "classifier"
     _targets: ClassVar[str] = "class labels"
 
-    labeller: Any = "kernel_vote"
+    labeller: Any = "linear_vote"
     unlabelled: Any = "auto"
+    class_weight: Any = None
+
+    def check_parts(self, y: Any, X: Any = None) -> Parts:
+        given = self.class_weight
+        values = given.values() if isinstance(given, Mapping) else ()
+        weighs = all(is_number(it) and 0 <= it < math.inf for it in values)
+        balanced = isinstance(given, str) and given == "balanced"
+        if not (given is None or balanced or (isinstance(given, Mapping) and weighs)):
+            raise ValueError(
+                "class_weight must be None, 'balanced' or a dict from classes to numbers of at "
+                f"least 0, not {given!r}"
+            )
+        return super().check_parts(y, X)
+
+    def _weights(self, X: Any, target: Target | None, sample_weight: Any) -> Any:
+        if self.class_weight is None or target is None:
+            return sample_weight
+        weights = weights_of(X, sample_weight)
+        by_class = class_weights(self.class_weight, target, weights)
+        return by_class if weights is None else weights * by_class
 
     @all_or_nothing
     def partial_fit(  # type: ignore[override] # classes come third, as in scikit-learn
@@ -249,6 +274,11 @@ class SomClassifier(ClassifierMixin, GrowingMap):
         ``classes`` (C,) are all classes, also of later calls; without it later classes are added
         when they occur.
         """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight='balanced' needs all samples at once, which partial_fit has not: "
+                "give a dict from classes to weights"
+            )
         known = hasattr(self, "som_map_")
         return self._train(X, y, sample_weight, continues=known, classes=classes)
 
@@ -280,8 +310,9 @@ class SomClassifier(ClassifierMixin, GrowingMap):
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return class probabilities (n, C); `predict` returns the most probable class.
 
-        With labeller ``"kernel_vote"`` they are those of the classes around each sample, with
-        ``"majority"`` the shares among the samples of the nearest neuron.
+        With labeller ``"linear_vote"`` they are those of the classes around each sample, mixed
+        with a logistic regression, with ``"kernel_vote"`` the former alone, with ``"majority"`` the
+        shares among the samples of the nearest neuron.
         """
         data = self._samples(X)
         return self._predictor.probabilities(data)

@@ -91,7 +91,8 @@ class Surroundings:
         Their neurons.
     X : float array (m, D)
         The samples as the metric prepares them, a missing value as that of the nearest neuron, for
-        a labeller that ``reads_samples``; of width 0 for others, and where they are sparse.
+        a labeller that ``reads_samples``; of width 0 for others, and where they are sparse and of
+        more than its ``sparse_columns``.
     n_classes : int
         0 where targets are numbers.
     """
@@ -139,10 +140,12 @@ class LabellerComponent(Component):
         samples. It is saved with the model. Needed with `answer`.
         ``neighbours`` (attribute): how many groups `Surroundings` hold, at most.
         ``reads_samples`` (attribute): True when it looks at ``X`` of `Surroundings`.
+        ``sparse_columns`` (attribute): up to so many columns sparse samples stand in ``X``, too.
     """
 
     neighbours: ClassVar[int] = 16
     reads_samples: ClassVar[bool] = False
+    sparse_columns: ClassVar[int] = 0
     needs_target: ClassVar[bool] = False
     several_targets: ClassVar[bool] = False
     columns: ClassVar[tuple[str, ...] | None] = None
@@ -162,6 +165,7 @@ class LabellerAbilities(Abilities):
     estimators: tuple[str, ...] | None
     neighbours: int
     reads_samples: bool
+    sparse_columns: int
     columns: tuple[str, ...] | None
     point_column: int
     label: Any = None

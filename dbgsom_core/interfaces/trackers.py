@@ -149,6 +149,8 @@ class Ranking:
         Which end of what decides is best.
     verdict : str
         Which won, and how sure that is, as ``dbgsom compare`` says it.
+    reason : str
+        Why another measure decides than usual; empty: none does.
     """
 
     data: str
@@ -156,6 +158,7 @@ class Ranking:
     direction: Literal["maximize", "minimize"]
     variants: Sequence[Variant]
     verdict: str = ""
+    reason: str = ""
 
     @property
     def best(self) -> Variant:

@@ -60,8 +60,9 @@ def explained(
     schema = _schema(cls)
     done: list[list[str | int]] = []
     found: list[Any] = list(error.errors(include_url=False))
-    # A sentence of the model's own comes before what the types say.
-    for finding in sorted(found, key=lambda one: one["type"] not in _OWN_WORDS):
+    # A sentence of the model's own comes before what the types say; what is wrong inside a value
+    # comes before what else the value might have been.
+    for finding in sorted(found, key=lambda one: (one["type"] not in _OWN_WORDS, -len(one["loc"]))):
         kind, at = finding["type"], values
         if kind.startswith(WORDED):
             yield kind.removeprefix(WORDED), finding["loc"], finding["msg"]
@@ -85,7 +86,9 @@ def explained(
             yield "key", steps, f"unknown key{hint if names else ''}"
         elif kind == "missing":
             yield "missing", [*steps, finding["loc"][-1]], "is required"
-        elif steps not in done:
+        elif steps not in done and not (
+            len(finding["loc"]) > len(steps) and any(one[: len(steps)] == steps for one in done)
+        ):
             done.append(steps)
             message = _sentence(finding, schema, steps, at, held(steps))
             yield "value" if steps else "section", steps, message

@@ -19,6 +19,7 @@ from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, write_text
 from dbgsom_core.runs.ranking import (
+    PARTS,
     SHOWN_BESIDE,
     MeanRanks,
     RankingCriterion,
@@ -27,6 +28,7 @@ from dbgsom_core.runs.ranking import (
     find_criterion,
     group_runs,
     is_in_units,
+    largest_class,
     make_entry,
     rank,
     rank_over_data_sets,
@@ -70,7 +72,8 @@ def compare(
         Experiments, ids of sweeps or runs, or run folders; none: the only experiment there is.
     by : str, optional
         The measure to rank by, ``accuracy`` or ``test/accuracy``. Default: that of the sweep's
-        ``decide`` section, or accuracy for a classifier, r2 for a regressor, combined_error for vq.
+        ``decide`` section, or accuracy for a classifier, balanced_accuracy where one class has more
+        than two thirds of the samples to train on, r2 for a regressor, combined_error for vq.
     direction : {"maximize", "minimize"}, optional
         Which values are best; default: as defined by the measure.
     split : {"test", "train"}, optional
@@ -102,10 +105,12 @@ def compare(
     )
     kinds = {str((run.config.get("model") or {}).get("estimator", "vq")) for run in finished}
     names = list(dict.fromkeys(name for run in finished for name in run.measures))
-    criterion = find_criterion(settings, kinds, names, registry)
+    criterion = find_criterion(settings, kinds, names, registry, largest_class(finished))
     if criterion is None:
         listed = ", ".join(sorted(names)) or "none"
         raise DataError(f"no measure to rank by; name one with --by, of: {listed}")
+    if criterion.reason:
+        notes.insert(0, criterion.reason)
     in_units = is_in_units(criterion, registry)
     entries = [make_entry(run, in_units, registry) for run in finished]
     newest = without_repeats(entries)
@@ -440,13 +445,31 @@ def _lead(table: Table, row: Row) -> str:
 
 
 def baseline_text(table: Table) -> str:
-    known = table.baseline
-    return "" if known is None else f"baseline: {number(known)} ({_baseline_name(table)})"
+    known, right = table.baseline, table.right
+    values = [] if known is None else [number(known)]
+    values += [] if right is None else [f"accuracy {number(right)}"]
+    return f"baseline: {', '.join(values)} ({_baseline_name(table)})" if values else ""
 
 
 def _baseline_name(table: Table) -> str:
     numbers = table.criterion.measure in ("r2", "rmse", "mae")
-    return "always the mean" if numbers else "always the most frequent class"
+    return "always the mean" if numbers else _always(table.data)
+
+
+def _always(data: Mapping[str, Any]) -> str:
+    most = data.get("most_frequent")
+    return f'always "{most}", the most frequent class' if most else "always the most frequent class"
+
+
+def run_baseline(data: Mapping[str, Any]) -> str:
+    """Return what an answer that learns nothing measures beside a run; empty: not known."""
+    known = data.get("baseline")
+    known = known if isinstance(known, Mapping) else {}
+    part = next((part for part in PARTS if any(one.startswith(f"{part}/") for one in known)), "")
+    values = {k.partition("/")[2]: v for k, v in known.items() if k.startswith(f"{part}/")}
+    listed = ", ".join(f"{name} {number(value)}" for name, value in values.items())
+    name = _always(data) if "accuracy" in values else "always the mean"
+    return f"baseline on the {part} part: {listed} ({name})" if values else ""
 
 
 def leader_text(table: Table) -> str:

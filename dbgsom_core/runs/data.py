@@ -21,12 +21,13 @@ from dbgsom_core.engine.tables import BlockTable, block_rows, has_missing, take
 from dbgsom_core.errors import DataError, did_you_mean
 from dbgsom_core.estimators.samples import prepared
 from dbgsom_core.interfaces.datasets import Data
+from dbgsom_core.interfaces.figures import as_label
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps
 from dbgsom_core.tables.safe_files import exists
-from dbgsom_core.training.targets import encode_classes
+from dbgsom_core.training.targets import class_weights, encode_classes
 
 Rows = NDArray[np.intp]
 
@@ -264,11 +265,13 @@ def _value_problems(experiment: Experiment, data: Data) -> Iterator[str]:
 
 
 def _has_classes(experiment: Experiment, y: NDArray[Any] | None) -> bool:
-    unlabelled = experiment.model.params.get("unlabelled", "auto")
+    params = experiment.model.params
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the fit says it
-            encode_classes(y, y, unlabelled)
+            target = encode_classes(y, y, params.get("unlabelled", "auto"))
+            if params.get("class_weight") is not None:
+                class_weights(params["class_weight"], target, None)
     except ValueError as error:
         if "no sample has a class label" not in str(error):
             raise DataError(f"data set '{experiment.data_called}': {error}") from error
@@ -507,6 +510,17 @@ def _measure_majority(train: NDArray[Any], test: NDArray[Any]) -> dict[str, floa
         "balanced_accuracy": float((hits > 0) / present),
         "macro_f1": float(2 * hits / (len(test) + hits) / answered),
     }
+
+
+def most_frequent(y: NDArray[Any] | None, names: Sequence[str] | None) -> str:
+    """Return the name of the most frequent class of targets (n,), of equals the one met first."""
+    import pandas as pd
+
+    assert y is not None
+    codes, labels = pd.factorize(y[has_target(y)])
+    label = labels[np.bincount(codes).argmax()]
+    named = dict(enumerate(names or ())) if y.dtype.kind in "iu" else {}
+    return as_label(named.get(label, label))
 
 
 def _measure_mean(train: NDArray[Any], test: NDArray[Any]) -> dict[str, float]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from dbgsom_core.config.show import Path as KeyPath
 from dbgsom_core.config.show import commented_yaml
 from dbgsom_core.errors import DataError, as_text, did_you_mean
+from dbgsom_core.runs.ranking import UNEVEN
 from dbgsom_core.tables import (
     NA_VALUES,
     CsvDialect,
@@ -114,6 +115,7 @@ class ColumnProfile:
     whole: bool = False
     examples: tuple[str, ...] = ()  # the most frequent values first
     rarest: int = 0  # rows of the rarest value
+    largest: float = 0.0  # share of the most frequent value among those that are not missing
     unit: str = ""
     role: str = ""  # the key under which it is listed, empty for features
     reason: str = ""  # for its role
@@ -199,6 +201,7 @@ def profile_column(
         whole=whole,
         examples=tuple(known.texts.take(pa.array(often)).to_pylist()),
         rarest=int(known.counts.min()),
+        largest=float(known.counts.max() / rows),
         unit=unit if numeric else "",
     )
 
@@ -250,6 +253,7 @@ class TableProfile:
     options: dict[str, Any] = field(default_factory=dict)  # fields of the data set
     spreads: Sequence[float] = ()  # standard deviations of the features of an array
     estimator: str = "vq"  # that suits an array
+    largest: float = 0.0  # share of the largest class of an array
 
 
 def profile_data(given: str, registry: Any) -> TableProfile:
@@ -299,14 +303,15 @@ def _array(
     some = np.asarray(X[:: max(1, len(X) // _ARRAY_ROWS)], dtype=np.float64)
     with np.errstate(all="ignore"):
         spreads = [float(np.nanstd(column)) for column in some.T]
-    estimator = "vq"
+    estimator, largest = "vq", 0.0
     if y is not None:
+        largest = max(Counter(y.tolist()).values()) / len(y)
         many = len({*y.tolist()}) > max(MOST_CLASSES, len(y) ** 0.5)
         numbers = y.dtype.kind in "fiu" and (many or (y % 1 != 0).any())
         estimator = "regressor" if numbers else "classifier"
     options = {**(options or {}), **({"missing": "keep"} if np.isnan(some).any() else {})}
     whole = len(some) == len(X)
-    return TableProfile(format, given, (), len(X), whole, options, spreads, estimator)
+    return TableProfile(format, given, (), len(X), whole, options, spreads, estimator, largest)
 
 
 def _columnar(given: str, format: str | None = None) -> TableProfile:
@@ -452,6 +457,13 @@ def suggest(profile: TableProfile, target: str | None = None) -> Suggestion:
     config["model"] = {"estimator": estimator, "spreading_factor": 0.5}
     comments["model", "estimator"] = _COMMENTS[estimator]
     comments["model", "spreading_factor"] = "nearer to 1: more neurons; auto: by held-out rows"
+    largest = profile.largest if chosen is None else chosen.largest
+    if estimator == "classifier" and largest > UNEVEN:
+        config["model"]["class_weight"] = None
+        comments["model", "class_weight"] = (
+            f"balanced: all classes count the same; {100 * largest:.0f} % of the rows are of one "
+            "class, so compare and sweeps decide by balanced_accuracy"
+        )
     return Suggestion(estimator, columns, config, comments)
 
 

@@ -48,6 +48,7 @@ from dbgsom_core.runs.data import (
     load_data,
     load_test,
     make_fold,
+    most_frequent,
     subsample,
 )
 from dbgsom_core.runs.folder import (
@@ -240,6 +241,8 @@ def start_run(
         facts = facts_of(experiment, setup.data, setup.test)
         baseline = baselines(setup.fold, setup.divided, y, estimator._kind)
         facts |= {"baseline": baseline} if baseline else {}
+        if baseline and estimator._kind == "classifier":
+            facts["most_frequent"] = most_frequent(setup.fold.train.y, setup.data.target_names)
     environment = describe_environment(registry, experiment, parts)
     if stored is not None and "directory" in stored.environment:
         environment["directory"] = stored.environment["directory"]  # its relative paths start there

@@ -35,6 +35,7 @@ from dbgsom_core.runs.stats import (
 
 PARTS = ("test", "train")
 SHOWN_BESIDE = ("accuracy", "r2", "quantization_error", "topographic_error")
+UNEVEN = 2 / 3  # share of one class above which accuracy says little
 _DIGITS = 12  # in which means must differ: more may be how they were summed
 
 # The defaults of each estimator, of which the first that the runs have ranks. A quantization error
@@ -56,10 +57,21 @@ class RankingCriterion:
     direction: Literal["maximize", "minimize"]
     split: str = "test"  # empty where the measure has no part
     from_zero: bool = False  # the measure is best at 0: its absolute value ranks
+    largest: float = 0.0  # share of the largest class, where the measure was chosen for it
 
     @property
     def name(self) -> str:
         return f"{self.split}/{self.measure}" if self.split else self.measure
+
+    @property
+    def reason(self) -> str:
+        """Return why the measure ranks where accuracy usually does, as a sentence; else nothing."""
+        if not self.largest:
+            return ""
+        return (
+            f"{self.measure} decides, as {100 * self.largest:.0f} % of the samples to train on are "
+            "of one class; by accuracy: --by accuracy, or decide: {measure: accuracy} in a sweep"
+        )
 
     @property
     def end(self) -> str:
@@ -82,14 +94,24 @@ class RankingCriterion:
 
 
 def find_criterion(
-    settings: DecideSettings, estimators: Collection[str], names: Iterable[str], registry: Registry
+    settings: DecideSettings,
+    estimators: Collection[str],
+    names: Iterable[str],
+    registry: Registry,
+    largest: float = 0.0,
 ) -> RankingCriterion | None:
-    """Return the criterion of runs, None where they have none of the default measures."""
+    """Return the criterion of runs, None where they have none of the default measures.
+
+    ``largest`` is the share of their largest class: balanced accuracy ranks where it is large.
+    """
     known, requested, split = list(dict.fromkeys(names)), settings.measure, settings.split
     parts = PARTS if split is None else (split,)
     if requested is None:
         (kind,) = set(estimators) if len(set(estimators)) == 1 else ("vq",)
-        wanted = [f"{part}/{name}" for part in parts for name in _DEFAULTS.get(kind, _OF_MAPS)]
+        usual = _DEFAULTS.get(kind, _OF_MAPS)
+        uneven = kind == "classifier" and largest > UNEVEN
+        usual = ("balanced_accuracy", *usual) if uneven else usual
+        wanted = [f"{part}/{name}" for part in parts for name in usual]
     else:
         wanted = [requested, *(f"{part}/{requested}" for part in parts)]
     found = next((name for name in wanted if name in known), None)
@@ -109,9 +131,21 @@ def find_criterion(
     if settings.direction is not None:
         return RankingCriterion(measure, settings.direction, part)
     end = _better_end(found, registry)
+    chosen = requested is None and measure == "balanced_accuracy" and largest > UNEVEN
     return RankingCriterion(
-        measure, "maximize" if end == "greater" else "minimize", part, end == "0"
+        measure,
+        "maximize" if end == "greater" else "minimize",
+        part,
+        end == "0",
+        largest if chosen else 0.0,
     )
+
+
+def largest_class(runs: Iterable[StoredRun]) -> float:
+    """Return the largest share that one class has of the samples to train on; 0: not known."""
+    known = (run.data.get("baseline") for run in runs)
+    shares = (one.get("train/accuracy") for one in known if isinstance(one, Mapping))
+    return max((one for one in shares if isinstance(one, (int, float))), default=0.0)
 
 
 def _better_end(name: str, registry: Registry) -> str:
@@ -400,6 +434,7 @@ class Table:
     tests: int  # pairs of variants that were tested
     ratio: float  # what the variance was corrected by
     baseline: float | None = None  # what an answer that learns nothing would measure
+    right: float | None = None  # its accuracy, where that does not rank
     ends: Mapping[str, str] = field(default_factory=dict)  # of each measure: greater, less, 0, ""
 
     @property
@@ -486,9 +521,10 @@ def rank(
         rows, tests = _test_rows(rows, values[order], ratio, positions)
     ends = {name: best_end(name, registry) for row in rows for name in row.measures}
     data, baseline = group.entries[0].run.data, _baseline(group.entries, criterion)
-    return Table(
-        group.name, group.entries[0].facts, data, criterion, rows, tests, ratio, baseline, ends
-    )
+    accuracy = replace(criterion, measure="accuracy", split=criterion.split or PARTS[0])
+    right = None if accuracy.name == criterion.name else _baseline(group.entries, accuracy)
+    facts = group.entries[0].facts
+    return Table(group.name, facts, data, criterion, rows, tests, ratio, baseline, right, ends)
 
 
 def _all_measures(entries: Sequence[Entry]) -> dict[str, tuple[float, float | None]]:
@@ -575,7 +611,7 @@ def ranking_of(table: Table, group: Group, verdict: str) -> Ranking:
     wanted = (criterion.name, *(f"{criterion.split}/{one}".strip("/") for one in SHOWN_BESIDE))
     known = {name for variant in variants for name in variant.measures}
     measures = [name for name in dict.fromkeys(wanted) if name in known]
-    return Ranking(table.name, measures, criterion.direction, variants, verdict)
+    return Ranking(table.name, measures, criterion.direction, variants, verdict, criterion.reason)
 
 
 def rank_over_data_sets(tables: Sequence[Table]) -> list[MeanRanks]:

@@ -46,6 +46,7 @@ from dbgsom_core.runs.ranking import (
     find_criterion,
     group_runs,
     is_in_units,
+    largest_class,
     make_entry,
     rank,
     ranking_of,
@@ -319,7 +320,8 @@ class Leaderboard:
     def _find_criterion(self) -> RankingCriterion | None:
         names = dict.fromkeys(name for run in self._runs.values() for name in run.measures)
         kinds = {run.config["model"]["estimator"] for run in self._runs.values()}
-        return find_criterion(self._sweep.decide, kinds, names, self._registry)
+        largest = largest_class(self._runs.values())
+        return find_criterion(self._sweep.decide, kinds, names, self._registry, largest)
 
     def leader(self, child: Child) -> str:
         criterion = self.criterion

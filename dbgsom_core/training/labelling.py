@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ from dbgsom_core.training.targets import Target
 
 _LEARN_FROM = 5000  # training samples of a labeller at most, evenly spaced, or if more
 _LEARN_FROM_A_GROUP = 20  # for each leaf and class
+_MOST_NUMBERS = 1 << 22  # of samples that a labeller of classes reads, but for the first of these
 
 State = Mapping[str, NDArray[Any]]
 
@@ -188,7 +189,10 @@ class FittedLabeller:
         n_groups = len(fresh.units)  # before bisection
         if fresh.n_classes:
             n_groups = len(np.unique(fresh.units * fresh.n_classes + fresh.values))
-        limit = max(_LEARN_FROM, _LEARN_FROM_A_GROUP * n_groups)
+        limit = _LEARN_FROM_A_GROUP * n_groups
+        if fresh.n_classes and abilities.reads_samples:
+            limit = min(limit, _MOST_NUMBERS // tree.weights.shape[1])
+        limit = max(_LEARN_FROM, limit)
         if len(known) > limit:
             known = known[np.linspace(0, len(known) - 1, limit).astype(np.int64)]
         part = data if len(known) == data.n else data.subset(known)
@@ -206,8 +210,10 @@ class FittedLabeller:
         """Return the surroundings of samples with nearest groups ``near`` (m, k)."""
         rows, distances = near
         X: NDArray[Any] = np.empty((data.n, 0))
-        if self.labeller.reads_samples and not issparse(data.X):
+        is_sparse, most = issparse(data.X), self.labeller.sparse_columns
+        if self.labeller.reads_samples and (not is_sparse or data.X.shape[1] <= most):
             X = data.completed(self.prototypes) if data.incomplete else data.X[0 : data.n]
+            X = cast("Any", X).toarray() if is_sparse else X
         weights, units = self.weights.take(rows), self.units.take(rows)
         return Surroundings(distances, weights, self.values.take(rows), units, X, self.n_classes)
 

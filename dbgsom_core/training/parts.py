@@ -135,7 +135,7 @@ def restore_metric(metric: Metric, state: Mapping[str, NDArray[Any]] | None) -> 
 
 # --------------------------------------------------------------------------- compatibility
 
-DEFAULT_LABELLERS = {"vq": "index", "classifier": "kernel_vote", "regressor": "local_linear"}
+DEFAULT_LABELLERS = {"vq": "index", "classifier": "linear_vote", "regressor": "local_linear"}
 
 
 def is_default_measure(measure: Any, estimator: str) -> bool:

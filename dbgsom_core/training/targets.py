@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +16,7 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d
 from dbgsom_core.errors import callers_level
 
 UNLABELLED = -1  # code of a sample without a class
+_LISTED = 10  # classes in a message
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,33 @@ class Target:
         known = np.searchsorted(classes, self.classes)
         codes = np.where(self.codes == UNLABELLED, UNLABELLED, known[self.codes])
         return Target(self.y, classes, codes)
+
+
+def class_weights(
+    given: str | Mapping[Any, float], target: Target, weights: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Return by what the weights (n,) of samples are multiplied, as scikit-learn's class_weight.
+
+    ``"balanced"``: all classes weigh the same, and all samples as much as before. Classes that a
+    mapping leaves out, and samples without a class, have 1. A class may be named by its text, as
+    in configurations. ValueError where it names others and leaves some out.
+    """
+    assert target.classes is not None
+    assert target.codes is not None
+    labels, found = target.classes.tolist(), np.ones(len(target.classes) + 1)
+    if isinstance(given, str):
+        counted = None if weights is None else weights[target.known]
+        held = np.bincount(target.codes[target.known], counted, len(labels))
+        even = held.sum() / max(np.count_nonzero(held), 1)
+        np.divide(even, held, out=found[:-1], where=held > 0)
+        return found[target.codes]  # the last is that of UNLABELLED
+    keys = [label if label in given else str(label) for label in labels]
+    unknown = [key for key in given if key not in keys]
+    if unknown and not {*keys} <= {*given}:
+        known = f"{', '.join(map(repr, labels[:_LISTED]))}{', …' * (len(labels) > _LISTED)}"
+        raise ValueError(f"class_weight names {unknown[0]!r}, which is no class of y: {known}")
+    found[:-1] = [given.get(key, 1.0) for key in keys]
+    return found[target.codes]
 
 
 def encode_classes(

@@ -135,6 +135,7 @@ def dbgsom_labellers() -> dict[str, str]:
             "index": "neurons:Index",
             "clusters": "neurons:Clusters",
             "kernel_vote": "neurons:KernelVote",
+            "linear_vote": "neurons:LinearVote",
             "majority": "neurons:Majority",
             "local_linear": "neurons:LocalLinear",
             "mean": "neurons:Mean",

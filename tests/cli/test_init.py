@@ -11,12 +11,14 @@ import yaml
 from click.testing import CliRunner
 
 from dbgsom_core import persistence
+from dbgsom_core.cli import cli
 from dbgsom_core.cli.config import init
 from dbgsom_core.cli.models import predict
 from dbgsom_core.config import load_experiment, load_sweep
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import make_callbacks
+from dbgsom_core.runs.compare import run_baseline
 from dbgsom_core.runs.init import Cells, profile_column
 from dbgsom_core.runs.pipeline import run_experiment
 
@@ -177,6 +179,40 @@ def test_a_target_is_guessed_or_given(folder):
         guessed({**numbers, "d": ["2024-01-01", "2024-01-02"] * 20}, "--target", "d")
     with pytest.raises(DataError, match="iris has no columns by name: leave out --target x"):
         begin("iris", "--target", "x")
+
+
+def test_uneven_classes_are_decided_by_balanced_accuracy_and_stand_beside_the_baseline(folder):
+    rng = np.random.default_rng(0)
+    left = np.where(rng.random(200) < 0.2, "Yes", "No")
+    table = pd.DataFrame({"a": rng.normal(size=200) + (left == "Yes"), "b": rng.random(200)})
+    assert guessed({**table, "left": left}) == ("left", "classifier")
+    text = (folder / "t.yaml").read_text(encoding="utf-8")
+    assert written("t.yaml")["model"]["class_weight"] is None
+    assert "% of the rows are of one class, so compare and sweeps decide by balanced_acc" in text
+    np.savez("even.npz", X=table, y=np.arange(200) % 2)
+    np.savez("uneven.npz", X=table, y=left == "Yes")
+    for name in ("even", "uneven"):
+        begin(f"{name}.npz")
+        assert ("class_weight" in written(f"{name}.yaml")["model"]) is (name == "uneven")
+    few = "model: {epochs: 3, tol: 0}\nfigures: null\ntracking: null\n"
+    measures = "measures: [accuracy, balanced_accuracy]\n"
+    sweep = "sweep: {grid: {model.class_weight: [null, balanced, {'Yes': 3}]}}\n"
+    (folder / "s.yaml").write_text("extends: t.yaml\n" + few + measures + sweep, encoding="utf-8")
+    said = CliRunner().invoke(cli, ["sweep", "s.yaml"]).output
+    why = "balanced_accuracy decides, as 8"
+    assert f"{why}0 % of the samples" in said or f"{why}1 % of the samples" in said
+    assert "test/balanced_accuracy ↑  test/accuracy ↑" in said
+    assert why in CliRunner().invoke(cli, ["compare", "t"]).output
+    assert any(why in one.read_text("utf-8") for one in folder.glob("runs/t/*/report.md"))
+    done = run("t.yaml", measures="[accuracy]").run
+    most = done.data["baseline"]["test/accuracy"]
+    assert done.data["most_frequent"] == "No"
+    assert f"baseline on the test part: accuracy {most:.4g}" in run_baseline(done.data)
+    assert run_baseline(done.data).endswith('(always "No", the most frequent class)')
+    told = (done.folder / "report.md").read_text(encoding="utf-8")
+    shown = CliRunner().invoke(cli, ["show", str(done.folder)]).output
+    assert run_baseline(done.data) in shown
+    assert f"would be right for {100 * most:.0f} % of the test samples and" in told
 
 
 def test_arrays_and_data_sets_by_name(folder):

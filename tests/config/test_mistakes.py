@@ -73,6 +73,9 @@ ALONE = [
     ("measures: [⟦accuracy]\nmodel: {estimator: regressor}", "is for estimator classifier"),
     ("measures: [quantization_error, ⟦r2]", "is for estimator regressor, not for vq"),
     ("model: {⟦unlabelled: 3}", "is for estimator: classifier"),
+    ("model: {⟦class_weight: balanced}", "is for estimator: classifier"),
+    ("model: {estimator: classifier, class_weight: ⟦even}", "or 'balanced', not the text 'even'"),
+    ("model: {estimator: classifier, class_weight: {a: ⟦-2}}", "must be a number of at least 0"),
 ]
 BASE = "experiment: e\ndataset: iris\n"
 

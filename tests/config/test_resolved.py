@@ -68,7 +68,9 @@ def test_resolved_names_every_default_of_the_model(built_ins, estimator, growth,
     made = parse_experiment(values, built_ins)
     model = made.resolved["model"]
     keys = set(ModelSettings.model_fields)
-    assert set(model) == (keys if estimator == "classifier" else keys - {"unlabelled"})
+    assert set(model) == (
+        keys if estimator == "classifier" else keys - {"unlabelled", "class_weight"}
+    )
     for key, kind in MODEL_COMPONENTS.items():
         if isinstance(section := model[key], dict):
             cls = built_ins.find(kind, section["name"])

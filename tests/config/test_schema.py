@@ -167,7 +167,7 @@ def test_every_built_in_survives_being_written_down(built_ins, kind):
         values = {"experiment": "e", "dataset": "iris"}
         if name in ("mean", "local_linear", "r2", "rmse", "mae"):
             values["model"] = {"estimator": "regressor"}
-        if name == "kernel_vote":
+        if name in ("kernel_vote", "linear_vote"):
             values["model"] = {"estimator": "classifier"}
         if kind == "grid":
             rows = 1 if name == "line" else 8

@@ -47,7 +47,7 @@ def test_text_is_refused_with_the_cure(y, iris):
         (SomRegressor(labeller="clusters"), "Clusters is for estimator vq, not for regressor"),
         (
             SomClassifier(labeller="mean"),
-            "Mean is for estimator regressor, not for class.*kernel_vote",
+            "Mean is for estimator regressor, not for class.*linear_vote",
         ),
         (SomVQ(labeller="mean"), "Mean is for estimator regressor, not for vq.*index"),
         (SomClassifier(labeller="index"), "Index is for estimator vq, not for classifier"),

@@ -25,7 +25,13 @@ from dbgsom_core.cli import cli
 from dbgsom_core.config import DecideSettings, load_experiment, load_sweep
 from dbgsom_core.errors import DataError
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.runs.compare import columns_of, method_sentence, rank_sentence, winner_sentence
+from dbgsom_core.runs.compare import (
+    baseline_text,
+    columns_of,
+    method_sentence,
+    rank_sentence,
+    winner_sentence,
+)
 from dbgsom_core.runs.data import baselines
 from dbgsom_core.runs.folder import RunFiles, find_runs, write_status
 from dbgsom_core.runs.pipeline import prepare_run
@@ -215,6 +221,32 @@ BOTH = [f"{part}/{one}" for part in ("train", "test") for one in ("accuracy", "p
 def test_what_ranks(registry, settings, estimators, names, expected):
     found = find_criterion(DecideSettings(**settings), estimators, names, registry)
     assert f"{found.name} {found.direction}" == expected
+
+
+@pytest.mark.parametrize(
+    ("by", "estimator", "measured", "largest", "expected"),
+    [
+        (None, "classifier", ["accuracy", "balanced_accuracy"], 0.67, "test/balanced_accuracy"),
+        (None, "classifier", ["accuracy", "balanced_accuracy"], 0.66, "test/accuracy"),
+        (None, "classifier", ["accuracy"], 0.9, "test/accuracy"),
+        ("accuracy", "classifier", ["accuracy", "balanced_accuracy"], 0.9, "test/accuracy"),
+        (None, "vq", ["accuracy", "balanced_accuracy"], 0.9, "train/combined_error"),
+    ],
+)
+def test_uneven_classes_are_ranked_by_balanced_accuracy(
+    store, found, by, estimator, measured, largest, expected
+):
+    measures = {**dict.fromkeys(MAPS, 0.3), **{f"test/{name}": 0.5 for name in measured}}
+    baseline = {"train/accuracy": largest, "test/accuracy": 0.72, "test/balanced_accuracy": 0.5}
+    store(1, measures, estimator=estimator, baseline=baseline)
+    comparison = found("e", by=by)
+    assert comparison.criterion.name == expected
+    (table,), said = comparison.tables, f"decides, as {100 * largest:.0f} % of the samples"
+    uneven = expected == "test/balanced_accuracy"
+    assert any(said in note for note in comparison.notes) is uneven
+    if uneven:
+        name = "always the most frequent class"
+        assert baseline_text(table) == f"baseline: 0.5, accuracy 0.72 ({name})"
 
 
 def test_a_measure_whose_better_end_is_not_known_needs_a_direction(registry):

@@ -288,10 +288,173 @@ def _votes(
 
 Array = NDArray[np.float64]
 
+_MOST_COLUMNS = 1000
+_MOST_SLOPES = 10_000  # columns × classes
+_FOLDS = 3
+_PENALTIES_OF_CLASSES = (10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4)  # of squared slopes, beside mean losses
+_NO_BETTER = 1.02  # times the least loss, from which on weaker penalties are not tried
+_MIXES = np.linspace(0, 1, 21)
+_FARTHEST = 1e3  # deviations from the mean; what lies beyond counts as this
+_STEPS, _LAST_STEPS = 25, 60
+_AT_REST, _LAST_AT_REST = 1e-3, 1e-5  # largest change of a slope
+_OF_CLASSES = ("mean", "scale", "slopes", "intercepts", "mix")
+
+
+class LinearVote(KernelVote):
+    """Samples are answered by the classes around them, mixed with a logistic regression.
+
+    Class c has a probability in proportion to V_c^a R_c^(1 - a): V_c is that of ``kernel_vote``,
+    R_c that of a multinomial logistic regression with a ridge penalty on standardised columns,
+    mixed with the shares of the classes as if they were one sample more. Its penalty is the one of
+    a grid under which the samples are most likely, each fold of three left out, and a that of 0,
+    0.05, … 1 under which they are, left out by the votes, too. Samples of more than 1000 columns,
+    or of more than 10,000 columns times classes, get the answers of ``kernel_vote`` alone.
+    """
+
+    reads_samples: ClassVar[bool] = True
+    sparse_columns: ClassVar[int] = _MOST_COLUMNS
+
+    def learn(
+        self, around: Surroundings, y: NDArray[np.int64], weights: Array | None, som_map: SomMap
+    ) -> dict[str, Array]:
+        state = super().learn(around, y, weights, som_map)
+        X = np.asarray(around.X, dtype=np.float64)
+        if not 0 < X.shape[1] <= min(_MOST_COLUMNS, _MOST_SLOPES // around.n_classes):
+            return state
+        counted = np.ones(len(y)) if weights is None else weights
+        n = max(counted.sum(), float(len(y)))
+        counted = counted / counted.sum()
+        spread = np.ptp(X, axis=0)
+        size = np.where(spread > 0, spread, 1.0)  # squares of standardised values are finite
+        mean = np.where(spread > 0, counted @ X, X[0])
+        deviation = size * np.sqrt(counted @ np.square((X - mean) / size))
+        scale = np.where(deviation > 0, deviation, 1.0)
+        slopes, intercepts, left_out = _logistic_regression(
+            (X - mean) / scale, y, counted, _folds(X, y), around.n_classes
+        )
+        votes = np.log(super().answer(around, state))
+        linear = _with_shares(left_out, state["shares"], n)
+        likely = [_log_softmax(mix * votes + (1 - mix) * linear) for mix in _MIXES]
+        losses = [-float(counted @ one[np.arange(len(y)), y]) for one in likely]
+        mixed = np.array([_MIXES[int(np.argmin(losses))], n])
+        learnt = (mean, scale, slopes, intercepts, mixed)
+        return state | dict(zip(_OF_CLASSES, learnt, strict=True))
+
+    def answer(self, around: Surroundings, state: dict[str, Array]) -> Array:
+        votes, count = super().answer(around, state), around.n_classes
+        if "mix" not in state:
+            return votes
+        learnt = [np.asarray(state[name], dtype=np.float64) for name in _OF_CLASSES]
+        mean, scale, slopes, intercepts, mixed = learnt
+        X = np.asarray(around.X, dtype=np.float64)
+        d = X.shape[1]
+        if [one.shape for one in learnt] != [(d,), (d,), (d, count), (count,), (2,)]:
+            raise ValueError(f"what was learnt is not of {d} columns and {count} classes")
+        mix, n = mixed
+        finite = all(np.isfinite(one).all() for one in learnt)
+        if not (finite and (scale > 0).all() and 0 <= mix <= 1 and n > 0):
+            raise ValueError("what was learnt holds deviations below 0, or no numbers")
+        X = np.clip((X - mean) / scale, -_FARTHEST, _FARTHEST)
+        scores = np.einsum("nd,dc->nc", X, slopes) + intercepts  # no bit depends on other rows
+        linear = _with_shares(_log_softmax(scores), state["shares"], n)
+        with np.errstate(divide="ignore"):
+            return np.exp(_log_softmax(mix * np.log(votes) + (1 - mix) * linear))
+
+
+def _with_shares(logs: Array, shares: Array, n: float) -> Array:
+    # Logarithms of the probabilities (m, C) of n samples and of one that is of all classes.
+    return np.asarray(np.log((n * np.exp(logs) + shares) / (n + 1)))
+
+
+def _log_softmax(scores: Array) -> Array:
+    scores = scores - scores.max(axis=1, keepdims=True)
+    return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
+
+
+def _folds(X: Array, y: NDArray[np.int64]) -> NDArray[np.int64]:
+    # By the bits of samples: equal ones share a fold, as one of their weight does.
+    odd = np.arange(1, 2 * X.shape[1], 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    keys = np.ascontiguousarray(X).view(np.uint64) @ odd
+    folds = np.empty(len(y), dtype=np.int64)
+    for code in np.unique(y):
+        rows = np.flatnonzero(y == code)
+        ranks = np.unique(keys[rows], return_inverse=True)[1]
+        folds[rows] = (ranks + code) % _FOLDS
+    return folds
+
+
+def _logistic_regression(
+    X: Array, y: NDArray[np.int64], weights: Array, folds: NDArray[np.int64], count: int
+) -> tuple[Array, Array, Array]:
+    """Return slopes (D, C), intercepts (C,), and log-probabilities (n, C) of left-out folds.
+
+    Columns of X have mean 0, ``weights`` the sum 1.
+    """
+    rows, truth = np.arange(len(y)), np.eye(count)[y]
+    moments, axes = np.linalg.eigh((X * weights[:, None]).T @ X)
+    moments = np.append(np.maximum(moments, 0.0), 1.0)
+    along = np.column_stack([X @ axes, np.ones(len(y))])
+    # A regression without each of the folds, and one of all samples.
+    of = weights[:, None] * (folds[:, None] != np.arange(_FOLDS + 1))
+    models = np.zeros((len(moments), _FOLDS + 1, count))
+    models[-1] = np.log(of.T @ truth + 1e-3)
+    best: tuple[float, float, Any, Any] = (np.inf, 0.0, None, None)
+    for penalty in _PENALTIES_OF_CLASSES:
+        models = _ascend(along, truth, of, moments, penalty, models, _STEPS, _AT_REST)
+        scores = along @ models.reshape(len(moments), -1)
+        found = _log_softmax(scores.reshape(len(y), _FOLDS + 1, count)[rows, folds])
+        loss = -float(weights @ found[rows, y])
+        if loss < best[0]:
+            best = (loss, penalty, models[:, _FOLDS:], found)
+        elif loss > _NO_BETTER * best[0]:
+            break
+    _, penalty, model, found = best
+    model = _ascend(
+        along, truth, of[:, _FOLDS:], moments, penalty, model, _LAST_STEPS, _LAST_AT_REST
+    )[:, 0]
+    return axes @ model[:-1], model[-1], found
+
+
+def _ascend(
+    X: Array,
+    truth: Array,
+    weights: Array,
+    moments: Array,
+    penalty: float,
+    models: Array,
+    steps: int,
+    at_rest: float,
+) -> Array:
+    """Return coefficients (D, F, C) of F regressions after so many steps, or at rest.
+
+    Each maximises a lower bound of the likelihood (Böhning 1992), accelerated (Nesterov 1983) and
+    begun anew where it turns back (O'Donoghue & Candès 2015). Columns of X are uncorrelated, with
+    second ``moments`` (D,); ``weights`` (n, F). The last coefficient, an intercept, is free.
+    """
+    penalties = np.full((len(moments), 1, 1), penalty) * weights.sum(axis=0)[:, None]
+    penalties[-1] = 0.0
+    bound = np.maximum(moments[:, None, None] / 2 + penalties, np.finfo(np.float64).tiny)
+    before, pace = models, np.ones(models.shape[1])
+    for _ in range(steps):
+        quicker = (1 + np.sqrt(1 + 4 * np.square(pace))) / 2
+        ahead = models + ((pace - 1) / quicker)[:, None] * (models - before)
+        chances = (X @ ahead.reshape(len(moments), -1)).reshape(len(X), *models.shape[1:])
+        chances -= chances.max(axis=2, keepdims=True)
+        np.exp(chances, out=chances)
+        chances /= chances.sum(axis=2, keepdims=True)
+        left = weights[:, :, None] * (truth[:, None] - chances)
+        gradient = (X.T @ left.reshape(len(X), -1)).reshape(models.shape) - penalties * ahead
+        before, models = models, ahead + gradient / bound
+        turned = ((ahead - models) * (models - before)).sum(axis=(0, 2)) > 0
+        pace = np.where(turned, 1.0, quicker)
+        if np.abs(models - before).max() < at_rest:
+            break
+    return models
+
+
 WIDTHS = (0.5, 1.0, 2.0)  # hops
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 _OF_ALL = np.logspace(-3, 4, 15)  # penalties of the model of all samples
-_MOST_COLUMNS = 1000
 _MOST_AXES = 32  # principal axes along which the models of neurons have slopes
 _NEXT_TO_NOTHING = 1e-3  # of a kernel's largest weight
 _BANDWIDTH = 0.1

@@ -117,10 +117,17 @@ def _percent(share: float) -> str:
 # ----------------------------------------------------------------------------- what stands out
 
 
-def remarks(view: MapView, measures: Mapping[str, float]) -> list[str]:
-    """Return sentences on weak regions of the map, with their neurons."""
+def remarks(
+    view: MapView,
+    measures: Mapping[str, float],
+    baseline: Mapping[str, float] = MappingProxyType({}),
+) -> list[str]:
+    """Return sentences on weak regions of the map, with their neurons.
+
+    ``baseline`` holds the measures of always answering the most frequent class.
+    """
     evaluation, som_map, hits = view.evaluation, view.evaluation.som_map, view.evaluation.hits
-    found, mistakes = _answer_remarks(view, measures)
+    found, mistakes = _answer_remarks(view, measures, baseline)
     live = int(np.count_nonzero(hits))
     folded = som_map.hops[evaluation.bmu, evaluation.second_bmu] > 1
     if len(som_map) > 1 and folded.any():
@@ -146,7 +153,9 @@ def _neurons_phrase(view: MapView, weights: NDArray[Any]) -> str:
     return f": {which}neuron{'s' * (len(named) > 1)} {', '.join(named)}"
 
 
-def _answer_remarks(view: MapView, measures: Mapping[str, float]) -> tuple[list[str], list[str]]:
+def _answer_remarks(
+    view: MapView, measures: Mapping[str, float], baseline: Mapping[str, float]
+) -> tuple[list[str], list[str]]:
     """Return accuracy beside that of the most frequent class, and the most frequent mistake."""
     evaluation = view.evaluation
     if view.estimator != "classifier" or evaluation.y is None or evaluation.predictions is None:
@@ -161,12 +170,15 @@ def _answer_remarks(view: MapView, measures: Mapping[str, float]) -> tuple[list[
         for name, part in (("test/accuracy", "test"), ("train/accuracy", "training"))
         if math.isfinite(measures.get(name, math.nan))
     ]
-    baseline = []
+    accuracy = []
     if right:
         ((most, count),) = Counter(classes).most_common(1)
-        baseline.append(
+        tested = baseline.get("test/accuracy")
+        constant = "" if tested is None else f"{_percent(tested)} of the test samples and "
+        constant += _percent(count / len(classes))
+        accuracy.append(
             f"{' and '.join(right)} get the right class; always answering {most}, the most "
-            f"frequent one, would be right for {_percent(count / len(classes))} in training."
+            f"frequent one, would be right for {constant} in training."
         )
     wrong = Counter(pair for pair in zip(classes, answers, strict=True) if pair[0] != pair[1])
     mistakes = [
@@ -174,7 +186,7 @@ def _answer_remarks(view: MapView, measures: Mapping[str, float]) -> tuple[list[
         f"{f'{count} times' if count > 1 else 'once'}."
         for (name, answer), count in wrong.most_common(1)
     ]
-    return baseline, mistakes
+    return accuracy, mistakes
 
 
 # --------------------------------------------------------------------------------- the content
@@ -306,7 +318,7 @@ def _winner(ranking: Ranking, among: Sequence[Ranking]) -> tuple[str, str, str, 
     rest += f", the mean of {len(best.runs)} runs" if len(best.runs) > 1 else ""
     ties = "" if ranking.verdict else "".join(f"; {tie.name} has the same" for tie in ranking.ties)
     where = f"Best on {ranking.data}" if len(among) > 1 else "Best"
-    return where, best.name, measure, f"{rest}{ties}. {ranking.verdict}".rstrip()
+    return where, best.name, measure, f"{rest}{ties}. {ranking.verdict} {ranking.reason}".rstrip()
 
 
 # ------------------------------------------------------------------------------- the templates

@@ -273,7 +273,8 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
     stands_out = []
     if result.view is not None:
         try:
-            stands_out = list(remarks(result.view, result.measures))
+            baseline = run.data.get("baseline") or {}
+            stands_out = list(remarks(result.view, result.measures, baseline))
         except Exception as error:
             notes.append(f"what stands out is not known ({type(error).__name__}: {error})")
             _log.warning("%s", notes[-1])

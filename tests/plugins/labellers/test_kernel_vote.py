@@ -21,7 +21,7 @@ def split():
 @pytest.fixture(scope="module")
 def fitted(split):
     X, _, y, _ = split
-    return SomClassifier().fit(X, y)
+    return SomClassifier(labeller="kernel_vote").fit(X, y)
 
 
 def test_probabilities_are_the_votes_and_the_prior(fitted, split):

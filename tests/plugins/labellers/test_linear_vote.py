@@ -1,0 +1,243 @@
+"""Class probabilities from the groups around a sample and from a logistic regression."""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+from sklearn.datasets import load_digits, make_classification
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from dbgsom_core import SomClassifier, persistence
+from dbgsom_plugins.labellers.neurons import (
+    _FOLDS,
+    _PENALTIES_OF_CLASSES,
+    KernelVote,
+    _folds,
+    _logistic_regression,
+)
+
+FEW = {"epochs": 8, "max_neurons": 20, "tol": 0}
+
+
+def halves(n=400, classes=3, seed=3, **options):
+    X, y = make_classification(
+        n, 6, n_informative=4, n_classes=classes, flip_y=0.15, class_sep=0.8, random_state=seed,
+        **options,
+    )  # fmt: skip
+    return X[::2], y[::2], X[1::2], y[1::2]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    X, y, *_ = halves()
+    return SomClassifier(**FEW).fit(X, y)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_regression_is_the_one_of_scikit_learn_with_the_likeliest_penalty(classes, weighted):
+    X, y, *_ = halves(600, classes)
+    weights = np.random.default_rng(0).integers(1, 4, len(y)) if weighted else np.ones(len(y))
+    weights = weights / weights.sum()
+    X = X - weights @ X
+    X /= np.sqrt(weights @ X**2)
+    folds = _folds(X, y)
+
+    def twin(penalty, rows):
+        total = weights[rows].sum()  # two classes have one row of slopes, the difference of ours
+        strength = (2 if classes == 2 else 1) / (penalty * total)
+        model = LogisticRegression(C=strength, tol=1e-10, max_iter=5000)
+        return model.fit(X[rows], y[rows], weights[rows])
+
+    losses = []
+    for penalty in _PENALTIES_OF_CLASSES:
+        logs = np.empty((len(y), classes))
+        for fold in range(_FOLDS):
+            model = twin(penalty, folds != fold)
+            logs[folds == fold] = model.predict_log_proba(X[folds == fold])
+        losses.append(-weights @ logs[np.arange(len(y)), y])
+    expected = twin(_PENALTIES_OF_CLASSES[int(np.argmin(losses))], slice(None))
+    slopes, intercepts, left_out = _logistic_regression(X, y, weights, folds, classes)
+    found = softmax(X @ slopes + intercepts, axis=1)
+    np.testing.assert_allclose(found, expected.predict_proba(X), atol=1e-4)
+    if classes > 2:
+        np.testing.assert_allclose(slopes.T, expected.coef_, atol=1e-4)
+    assert -weights @ left_out[np.arange(len(y)), y] == pytest.approx(min(losses), abs=1e-3)
+
+
+def test_probabilities_are_the_product_of_both_by_their_shares(fitted):
+    *_, X, _ = halves()
+    state = fitted._answering.state
+    votes = SomClassifier(**FEW, labeller="kernel_vote").fit(*halves()[:2]).predict_proba(X)
+    mix, n = state["mix"]
+    Z = (X - state["mean"]) / state["scale"]
+    linear = softmax(Z @ state["slopes"] + state["intercepts"], axis=1)
+    linear = (n * linear + state["shares"]) / (n + 1)
+    expected = softmax(mix * np.log(votes) + (1 - mix) * np.log(linear), axis=1)
+    assert 0 < mix < 1
+    np.testing.assert_allclose(fitted.predict_proba(X), expected, rtol=1e-9)
+    np.testing.assert_array_equal(
+        fitted.classes_[fitted.predict_proba(fitted.weights_).argmax(axis=1)],
+        fitted.neuron_labels_,
+    )
+
+
+def test_the_share_of_the_votes_is_the_likeliest_of_what_is_left_out(monkeypatch):
+    X, y, *_ = halves()
+    seen = {}
+    learn = KernelVote.learn
+
+    def spied(self, around, y, weights, som_map):
+        state = learn(self, around, y, weights, som_map)
+        seen.update(
+            votes=np.log(KernelVote.answer(self, around, state)), y=y, shares=state["shares"]
+        )
+        return state
+
+    monkeypatch.setattr(KernelVote, "learn", spied)
+    state = SomClassifier(**FEW).fit(X, y)._answering.state
+    Z = (X - state["mean"]) / state["scale"]
+    *_, left_out = _logistic_regression(Z, y, np.full(len(y), 1 / len(y)), _folds(X, y), 3)
+    n = len(y)
+    linear = np.log((n * np.exp(left_out) + seen["shares"]) / (n + 1))
+
+    def loss(mix):
+        return -log_softmax(mix * seen["votes"] + (1 - mix) * linear, axis=1)[np.arange(n), y].sum()
+
+    assert state["mix"][0] == pytest.approx(min(np.linspace(0, 1, 21), key=loss))
+
+
+def test_it_sees_a_plane_that_neurons_cannot_and_keeps_what_they_see():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(800, 8))
+    plane = (X @ rng.normal(size=8) > 0).astype(int)
+    rings = (np.linalg.norm(X[:, :2], axis=1) > 1.2).astype(int)
+    X_rings = X * [1, 1, *[0.05] * 6]
+
+    def loss(labeller, X, y):
+        clf = SomClassifier(labeller=labeller, epochs=20, tol=0).fit(X[:400], y[:400])
+        return log_loss(y[400:], clf.predict_proba(X[400:]))
+
+    assert loss("linear_vote", X, plane) < 0.5 * loss("kernel_vote", X, plane)
+    assert loss("linear_vote", X_rings, rings) < 1.05 * loss("kernel_vote", X_rings, rings)
+
+
+def test_a_weight_of_two_is_the_same_sample_twice():
+    X, y, X_test, _ = halves()
+    twice = np.arange(len(X)) % 3 == 0
+    params = {"epochs": 8, "growth": {"name": "fixed", "rows": 3, "columns": 4}}
+    weighted = SomClassifier(**params).fit(X, y, np.where(twice, 2.0, 1.0))
+    repeated = SomClassifier(**params).fit(
+        np.concatenate([X, X[twice]]), np.concatenate([y, y[twice]])
+    )
+    assert 0 < weighted._answering.state["mix"][0] < 1
+    np.testing.assert_allclose(
+        weighted.predict_proba(X_test), repeated.predict_proba(X_test), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [
+        {"name": "local", "threads": 1, "chunk_rows": 64},
+        {"name": "blocks", "block": 0.01},
+        {"name": "dask", "workers": 1, "processes": False},
+    ],
+    ids=lambda engine: engine["name"],
+)
+@pytest.mark.parametrize("gaps", [False, True])
+def test_every_engine_gives_the_same_bits(engine, gaps):
+    if engine["name"] == "dask":
+        pytest.importorskip("dask.array")
+    X, y, X_test, _ = halves(1200)
+    if gaps:
+        X[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan
+    weights = np.random.default_rng(1).integers(1, 3, len(y))
+    usual = SomClassifier(**FEW, engine={"name": "local", "threads": 2}).fit(X, y, weights)
+    other = SomClassifier(**FEW, engine=engine).fit(X, y, weights)
+    for name, learnt in usual._answering.state.items():
+        np.testing.assert_array_equal(other._answering.state[name], learnt)
+    found = usual.predict_proba(X_test)
+    np.testing.assert_array_equal(other.predict_proba(X_test), found)
+    rows = [usual.predict_proba(X_test[row : row + 1])[0] for row in range(30)]
+    np.testing.assert_array_equal(rows, found[:30])
+
+
+def test_a_fit_that_was_interrupted_learns_the_same(tmp_path):
+    X, y, X_test, _ = halves()
+
+    def stop(epoch):
+        if epoch.epoch == 5:
+            raise KeyboardInterrupt
+
+    params = {**FEW, "checkpoint": tmp_path / "noted"}
+    with pytest.raises(KeyboardInterrupt):
+        SomClassifier(**params, callbacks=[stop]).fit(X, y)
+    resumed = SomClassifier(**params).fit(X, y)
+    whole = SomClassifier(**FEW).fit(X, y)
+    np.testing.assert_array_equal(resumed.predict_proba(X_test), whole.predict_proba(X_test))
+
+
+def test_sparse_samples_are_answered_as_dense_ones():
+    from scipy.sparse import csr_array
+
+    X, y, X_test, _ = halves()
+    dense, sparse = SomClassifier(**FEW).fit(X, y), SomClassifier(**FEW).fit(csr_array(X), y)
+    np.testing.assert_allclose(
+        sparse.predict_proba(csr_array(X_test)), dense.predict_proba(X_test), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        sparse.predict_proba(X_test), dense.predict_proba(csr_array(X_test)), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(("columns", "classes"), [(1001, 2), (600, 17)])
+def test_wide_samples_get_the_votes_alone(columns, classes):
+    X = np.random.default_rng(0).normal(size=(120, columns))
+    y = np.arange(120) % classes
+    ours, votes = (
+        SomClassifier(**FEW, labeller=labeller).fit(X, y)
+        for labeller in ("linear_vote", "kernel_vote")
+    )
+    assert set(ours._answering.state) == {"kernel", "shares"}
+    np.testing.assert_array_equal(ours.predict_proba(X), votes.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda X, y: (X, np.zeros(len(y), int)),  # one class
+        lambda X, y: (X[:5], [0, 1, 2, 3, 3]),  # fewer samples than classes times folds
+        lambda X, y: (X, np.arange(len(y)) % 35),
+        lambda X, y: (np.column_stack([X, np.full(len(X), 1e9), np.zeros(len(X))]), y),
+        lambda X, y: (X * [1e-150, 1e-20, 1, 1e3, 1e60, 1e120], y),
+        lambda X, y: (np.repeat(X[:4], 10, axis=0), np.repeat(y[:4], 10)),
+        lambda X, y: (X.astype(np.float32), np.where(y == 0, "α", "β")),
+        lambda X, y: (X, np.where(np.arange(len(y)) % 4, None, y)),  # some have no class
+    ],
+)
+def test_odd_samples_and_classes(change):
+    X, y = change(*halves()[:2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        clf = SomClassifier(**FEW).fit(X, y)
+        far = clf.predict_proba(np.concatenate([X, 1e6 * X]))
+    assert np.isfinite(far).all()
+    assert far.min() > 0
+    np.testing.assert_allclose(far.sum(axis=1), 1)
+
+
+def test_a_class_without_samples_keeps_a_chance():
+    X, y, X_test, _ = halves()
+    clf = SomClassifier(**FEW).partial_fit(X, y, classes=[0, 1, 2, 9])
+    assert 0 < clf.predict_proba(X_test)[:, 3].max() < 0.05
+
+
+def test_a_model_file_answers_to_the_bit(tmp_path):
+    X, y = load_digits(return_X_y=True)
+    clf = SomClassifier(**FEW).fit(X[::4], y[::4])
+    clf.save(tmp_path / "m.npz")
+    loaded = persistence.load(tmp_path / "m.npz")
+    np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))
