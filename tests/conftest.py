@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import inspect
 import io
 import logging
@@ -149,3 +150,9 @@ def iris():
     from sklearn.datasets import load_iris
 
     return load_iris(return_X_y=True)
+
+
+def pytest_collection_finish():
+    """Leave what was imported and collected out of every later search for garbage."""
+    gc.collect()
+    gc.freeze()

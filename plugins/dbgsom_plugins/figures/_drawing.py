@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -235,11 +236,16 @@ def no_hits_patch() -> tuple[Patch, str]:
 
 def shortened(label: str, max_width: float, size: float) -> str:
     """Return a text as a label that takes at most ``max_width`` points in a font of this size."""
-    text = shown = as_label(label, _LONGEST_LINE)
-    while len(shown) > 1 and size * text_width(shown) > max_width:
-        text = text[:-1]
-        shown = text + "…"
-    return shown
+    text = as_label(label, _LONGEST_LINE)
+
+    def is_too_wide(shown: str) -> bool:
+        return size * text_width(shown) > max_width
+
+    if len(text) < 2 or not is_too_wide(text):
+        return text
+    lengths = range(1, len(text))
+    fitting = bisect_left(lengths, True, key=lambda length: is_too_wide(text[:length] + "…"))
+    return text[:fitting] + "…"
 
 
 def text_width(text: str) -> float:
