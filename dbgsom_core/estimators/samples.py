@@ -228,10 +228,10 @@ class JointScaler(StandardScaler):
 
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Learn means and scales from more rows of X (n, D); `fit` is one such step."""
-        known = self.is_binary_ if hasattr(self, "n_samples_seen_") else True
+        known: Mask | bool = self.is_binary_ if hasattr(self, "n_samples_seen_") else True
         super().partial_fit(X, y, sample_weight)
         X = np.asarray(X)
-        self.is_binary_ = known & ((X == 0) | (X == 1) | np.isnan(X)).all(axis=0)
+        self.is_binary_: Mask = known & ((X == 0) | (X == 1) | np.isnan(X)).all(axis=0)
         if self.with_std:
             self.scale_[self.is_binary_] = 1.0
             for columns in map(list, self.categories):

@@ -132,7 +132,7 @@ def dbgsom_labellers() -> dict[str, str]:
         "labellers",
         {
             "index": "neurons:Index",
-            "clusters": "neurons:Clusters",
+            "clusters": "clusters:Clusters",
             "kernel_vote": "neurons:KernelVote",
             "majority": "neurons:Majority",
             "local_linear": "neurons:LocalLinear",
