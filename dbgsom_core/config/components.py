@@ -51,6 +51,10 @@ from dbgsom_core.training.parts import (
 
 BUILT_IN_STEPS = ("range_scale", "standardize")
 FIGURES = ("label_map", "u_matrix", "hit_map", "growth_curve", "explorer")
+OF_ANSWERS = {
+    "classifier": ("confusion_matrix", "roc_curve"),
+    "regressor": ("predicted_actual",),
+}
 OF_STABILITY = "trust_map"  # drawn beside them where there is something to draw
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")

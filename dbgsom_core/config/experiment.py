@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from dbgsom_core.config.components import (
     FIGURES,
+    OF_ANSWERS,
     OF_STABILITY,
     Builder,
     Built,
@@ -270,7 +271,11 @@ def _experiment(
     stability, measures, figures = settings.stability, settings.measures, settings.figures
     if figures == DEFAULT:
         known = builder.registry.names("figure")
-        usual = FIGURES + (OF_STABILITY,) * (stability is not None)
+        usual = (
+            FIGURES
+            + OF_ANSWERS.get(model.estimator, ())
+            + (OF_STABILITY,) * (stability is not None)
+        )
         figures = [builder.component("figure", name) for name in usual if name in known]
     tracking = settings.tracking
     if tracking == DEFAULT:

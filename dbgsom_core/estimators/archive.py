@@ -272,6 +272,7 @@ SCIKIT_LEARN = {
     for name in names.split()
 }
 CORE_TYPES["range_scale"] = _Transformer("dbgsom_core.estimators.samples:RangeScaler", {})
+CORE_TYPES["standardize_joint"] = _Transformer("dbgsom_core.estimators.samples:JointScaler", {})
 
 
 def stored_types() -> dict[str, StoredType]:

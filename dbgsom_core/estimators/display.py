@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _NEED_SAMPLES = (
     "class_pies", "data_projection", "u_star_matrix", "topographic_function_curve", "child_maps",
+    "confusion_matrix", "roc_curve", "predicted_actual",
 )  # fmt: skip
 
 

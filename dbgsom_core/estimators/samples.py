@@ -202,8 +202,46 @@ class RangeScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
+class JointScaler(StandardScaler):
+    """Standardize columns, those of a category together; columns of 0 and 1 keep their scale.
+
+    The one-hot columns of a category are divided by the root of the sum of their variances, so that
+    a category has variance 1 in sum, as any other column has. Other columns that hold nothing but 0
+    and 1 are centred and not scaled: a rare 1 does not count for more.
+
+    Parameters
+    ----------
+    categories : sequence of sequences of int
+        The columns of each category.
+    """
+
+    def __init__(
+        self,
+        *,
+        categories: Sequence[Sequence[int]] = (),
+        copy: bool = True,
+        with_mean: bool = True,
+        with_std: bool = True,
+    ) -> None:
+        super().__init__(copy=copy, with_mean=with_mean, with_std=with_std)
+        self.categories = categories
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
+        """Learn means and scales from more rows of X (n, D); `fit` is one such step."""
+        known: Mask | bool = self.is_binary_ if hasattr(self, "n_samples_seen_") else True
+        super().partial_fit(X, y, sample_weight)
+        X = np.asarray(X)
+        self.is_binary_: Mask = known & ((X == 0) | (X == 1) | np.isnan(X)).all(axis=0)
+        if self.with_std:
+            self.scale_[self.is_binary_] = 1.0
+            for columns in map(list, self.categories):
+                total = float(self.var_[columns].sum())
+                self.scale_[columns] = math.sqrt(total) if total > 0 else 1.0
+        return self
+
+
 # Fitted scalers that transform each row independently, to the bit.
-IN_BLOCKS = (RangeScaler, StandardScaler, MinMaxScaler, MaxAbsScaler)
+IN_BLOCKS = (RangeScaler, StandardScaler, JointScaler, MinMaxScaler, MaxAbsScaler)
 
 
 def prepared(steps: Iterable[tuple[str, Any]], X: Any) -> Any:

@@ -55,6 +55,9 @@ class MapView:
         What the data calls ``sample_ids`` and the targets; empty where it does not say.
     film : mapping of int to array (k, D)
         Its prototypes after some epochs, by their numbers, where they were kept.
+    scored : (str, Evaluation) or None
+        What the rows are called that answers are scored by, ``"test"`` or ``"training"``, and the
+        map on them. None: those of ``evaluation``.
     """
 
     evaluation: Evaluation
@@ -78,6 +81,7 @@ class MapView:
     sample_ids_name: str = ""
     target_name: str = ""
     film: Mapping[int, NDArray[Any]] = field(default_factory=dict)
+    scored: tuple[str, Evaluation] | None = None
 
     def in_own_units(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return samples or prototypes (m, D) as the data has them, as far as that is known."""
@@ -165,9 +169,12 @@ class FigureComponent(Component):
     Optional capabilities
         ``of_sweeps`` (attribute): True when ``draw`` takes a `SweepView` and not a `MapView`: it
         is drawn once for a sweep, and left out of runs.
+        ``estimators`` (attribute): the kinds (``vq``, ``classifier``, ``regressor``) whose maps it
+        draws. None: every kind.
     """
 
     of_sweeps: ClassVar[bool] = False
+    estimators: ClassVar[tuple[str, ...] | None] = None
 
 
 @dataclass(frozen=True)
@@ -178,3 +185,4 @@ class FigureAbilities(Abilities):
     defaults: ClassVar[Component] = FigureComponent()
 
     of_sweeps: bool = False
+    estimators: tuple[str, ...] | None = None

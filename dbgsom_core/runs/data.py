@@ -347,7 +347,9 @@ def make_fold(
     # Prepare steps may change their input, so it is a copy; without steps it may be a memory map.
     is_whole = test is None and (not steps or isinstance(data.X, BlockTable))
     X = data.X if is_whole else take(data.X, train)
-    X_train = fit_steps(steps, X, y_train, data.feature_names)
+    table = data.columns
+    categories = [] if table is None else [table.features_of(name) for name in table.categories]
+    X_train = fit_steps(steps, X, y_train, data.feature_names, categories)
     if test is not None:
         test_data = Data(take(data.X, test), None if y is None else y[test])
     tested = None if test_data is None else Part(prepared(steps, test_data.X), test_data.y)

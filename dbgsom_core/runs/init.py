@@ -446,9 +446,11 @@ def suggest(profile: TableProfile, target: str | None = None) -> Suggestion:
     known = [one for one in spreads if one > 0 and profile.path != "digits"]
     if known and max(known) > _MOST_SPREAD * min(known):
         config["prepare"] = "standardize"
-        comments["prepare",] = (
-            f"features spread from {min(known):.3g} to {max(known):.3g}: let each count as much"
-        )
+        why = f"features spread from {min(known):.3g} to {max(known):.3g}: let each count as much"
+        if any(one.role == "categorical" or (not one.role and one.is_binary) for one in columns):
+            config["prepare"] = {"name": "standardize", "categories": "joint"}
+            why += "; a category as one column, and 0 and 1 no more for being rare"
+        comments["prepare",] = why
     if estimator != "vq":
         config["split"] = {"test_size": 0.25}
         comments["split",] = "a quarter is kept for testing"

@@ -347,15 +347,19 @@ def _fit_and_evaluate(
         notes.extend(describe_sizes(estimator.sizes_tried_, estimator.spreading_factor_))
         trained, some, found = evaluator.evaluate(estimator, fold.train, "train")
         measures = found | summary(folds)
+        scored = ("training", trained)
         if fold.test is not None:
-            measures |= evaluator.evaluate(estimator, fold.test, "test")[2]
+            tested, _, found = evaluator.evaluate(estimator, fold.test, "test")
+            measures |= found
+            scored = ("test", tested) if tested.y is not None else scored
         stability = evaluator.stability(estimator, fold.train)
         measures |= {} if stability is None else stability.logged()
         model = FittedModel(fold.steps, estimator, data.columns)
         title, n, total = title_of(run), some.X.shape[0], fold.train.X.shape[0]
         title += f" · {n:,} of {total:,} samples" if n < total else ""
         view = view_of_run(estimator, trained, some, data, fold.steps, title)
-        view = replace(view, stability=stability, undo=model.undone if fold.steps else None)
+        undo = model.undone if fold.steps else None
+        view = replace(view, stability=stability, undo=undo, scored=scored)
         view = replace(view, film=film.frames) if film else view
         epoch_models = checkpoint.epoch_models(estimator, fold.train.X, fold.train.y)
     return RunResult(

@@ -20,12 +20,19 @@ from dbgsom_core.config.sections import Location, Problems
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.tables import BlockTable, has_missing
 from dbgsom_core.errors import ConfigError, DataError, Remark, did_you_mean
-from dbgsom_core.estimators.samples import IN_BLOCKS, RangeScaler, prepared
+from dbgsom_core.estimators.samples import (
+    IN_BLOCKS,
+    JointScaler,
+    RangeScaler,
+    names_after,
+    prepared,
+)
 from dbgsom_core.interfaces.guard import RAISED, error_line
 from dbgsom_core.plugins.importing import installed_only
 from dbgsom_core.plugins.registry import stdout_to_stderr
 
 STEPS: Mapping[str, type[Any]] = {"range_scale": RangeScaler, "standardize": StandardScaler}
+_WAYS = ("joint", "separate")  # of standardize, for the one-hot columns of a category
 
 _LISTED = 5  # names in a sentence
 _PIECE = 1 << 18  # learnt from together: moments have the same bits wherever data lies
@@ -67,11 +74,19 @@ def make_step(name: str, params: Mapping[str, Any]) -> Any:
     what is wrong with it.
     """
     cls = STEPS.get(name) or imported_step(name)
+    if cls is StandardScaler and name in STEPS and "categories" in params:
+        way = params["categories"]
+        if way not in _WAYS:
+            text = f"'categories' must be {' or '.join(_WAYS)}, not {way!r}"
+            raise StepError(f"prepare step '{name}': {text}", "categories")
+        cls = JointScaler if way == "joint" else cls
+        params = {key: value for key, value in params.items() if key != "categories"}
     known: Mapping[str, Any] = (
         cls().get_params(deep=False)
         if name in STEPS
         else {key: one.default for key, one in signature(cls).parameters.items()}
     )
+    known = {**known, "categories": "separate"} if name == "standardize" else known
     for key in params:
         if key not in known:
             cure = did_you_mean(key, known) or f"; it has {', '.join(known) or 'none'}"
@@ -85,7 +100,8 @@ def make_step(name: str, params: Mapping[str, Any]) -> Any:
     }
     try:
         step = cls(**given)
-        if cls.__module__.partition(".")[0] == "sklearn" and hasattr(cls, "_validate_params"):
+        of_sklearn = cls is JointScaler or cls.__module__.partition(".")[0] == "sklearn"
+        if of_sklearn and hasattr(cls, "_validate_params"):
             step._validate_params()
         return step
     except RAISED as error:
@@ -101,8 +117,12 @@ def fit_steps(
     X: NDArray[Any],
     y: NDArray[Any] | None,
     names: Sequence[str] | None = None,
+    categories: Iterable[Sequence[str]] = (),
 ) -> NDArray[Any]:
-    """Fit each step on what the steps before it return; return the prepared X (n, D')."""
+    """Fit each step on what the steps before it return; return the prepared X (n, D').
+
+    ``categories`` are the names of the one-hot columns of each category.
+    """
     low, high = extremes(X)
     constant = np.flatnonzero(~(high > low))
     if len(constant) == X.shape[1]:
@@ -111,7 +131,11 @@ def fit_steps(
         listed = listed_names(str(i) if names is None else f"'{names[int(i)]}'" for i in constant)
         text = f"{len(constant)} of {X.shape[1]} columns are constant and scaled to 0"
         warnings.warn(f"{text}: {listed}", Remark, stacklevel=2)
-    for name, step in steps:
+    for number, (name, step) in enumerate(steps):
+        if type(step) is JointScaler:  # steps before it may have renamed columns, or made others
+            places = {one: i for i, one in enumerate(names_after(steps[:number], names) or ())}
+            groups = [[places[one] for one in group if one in places] for group in categories]
+            step.set_params(categories=[group for group in groups if group])
         try:
             X = _fit_step(name, step, X, y)
         except RAISED as error:
@@ -134,7 +158,7 @@ def _fit_step(name: str, step: Any, X: Any, y: NDArray[Any] | None) -> Any:
     if isinstance(X, BlockTable) and type(step) is RangeScaler:
         step.fit(np.stack(extremes(X)))  # it learns no more of all of them
     elif isinstance(X, BlockTable) or (
-        type(step) is StandardScaler and len(X) > rows and not has_missing(X)
+        type(step) in (StandardScaler, JointScaler) and len(X) > rows and not has_missing(X)
     ):
         for start in range(0, len(X), rows):
             step.partial_fit(X[start : start + rows])

@@ -103,7 +103,9 @@ def check_draw(component: Any, subject: Subject) -> None:
     from matplotlib.figure import Figure
 
     before = _open_figures()
-    view = _sweep() if FigureAbilities.of(component).of_sweeps else _view()
+    view: Any = _sweep() if FigureAbilities.of(component).of_sweeps else _view()
+    if material.only_regresses(component):
+        view = replace(view, estimator="regressor", evaluation=_evaluation(component))
     for figure in images_of("", ask("figure", component, "draw", view)).values():
         if isinstance(figure, Html):
             assert "<html" in figure.text.lower(), "Html must hold the text of a whole page"

@@ -133,7 +133,7 @@ def dbgsom_labellers() -> dict[str, str]:
         "labellers",
         {
             "index": "neurons:Index",
-            "clusters": "neurons:Clusters",
+            "clusters": "clusters:Clusters",
             "kernel_vote": "neurons:KernelVote",
             "linear_vote": "neurons:LinearVote",
             "majority": "neurons:Majority",
@@ -222,6 +222,9 @@ def dbgsom_figures() -> dict[str, str]:
             "density_map": "neuron_values:DensityMap",
             "prototype_images": "cell_pictures:PrototypeImages",
             "child_maps": "label_map:ChildMaps",
+            "confusion_matrix": "answers:ConfusionMatrix",
+            "roc_curve": "answers:RocCurve",
+            "predicted_actual": "answers:PredictedActual",
             "growth_curve": "curves:GrowthCurve",
             "explorer": "explorer:Explorer",
             "trust_map": "neuron_values:TrustMap",

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -147,7 +148,8 @@ def test_other_forms_of_the_same_table(folder):
         begin(name, "-o", "t.yaml", "--force")
         usual = {"name": "csv", "path": name, "target": None, "categorical": ["c"]}
         assert written("t.yaml")["dataset"] == usual | differs
-        assert written("t.yaml")["prepare"] == "standardize"
+        assert written("t.yaml")["prepare"] == {"name": "standardize", "categories": "joint"}
+        assert "a category as one column" in Path("t.yaml").read_text(encoding="utf-8")
         assert run("t.yaml").run.data["features"] == 5
 
 

@@ -51,6 +51,9 @@ def vq(iris):
     return SomVQ(max_neurons=6, epochs=3).fit(iris[0])
 
 
+CASES.append(("standardize", {"categories": "joint"}))
+
+
 @pytest.mark.parametrize(("name", "params"), CASES, ids=str)
 def test_a_listed_transformer_is_the_same_after_a_file(name, params, tmp_path, iris):
     X = iris[0].astype(np.float32 if len(name) % 2 else np.float64)

@@ -313,6 +313,7 @@ def test_every_fault_of_every_step_is_told_at_its_place(tmp_path):
         f"  - name: {PCA}\n"
         "    n_components: many\n"
         "  - {name: standardize, with_meen: true}\n"
+        "  - {name: standardize, categories: jiont}\n"
         "  - sklearn.preprocessing:RobustScale\n",
         encoding="utf-8",
     )
@@ -323,12 +324,62 @@ def test_every_fault_of_every_step_is_told_at_its_place(tmp_path):
         "4:50: prepare.0.shere",
         "7:5: prepare.2.n_components",
         "8:25: prepare.3.with_meen",
-        "9:5: prepare.4",
+        "9:25: prepare.4.categories",
+        "10:5: prepare.5",
     ]
     assert told[0].endswith("has no parameter 'shere'; it has with_centering, with_scaling, "
                             "quantile_range, copy, unit_variance")  # fmt: skip
     assert "Got 'many' instead" in told[1]
     assert told[2].endswith("did you mean 'with_mean'?")
+    assert told[3].endswith("'categories' must be joint or separate, not 'jiont'")
+
+
+def test_a_joint_category_has_variance_one_and_zeros_and_ones_keep_theirs():
+    """In one piece or several, with missing values or without, and back to the units of before."""
+    rare = RNG.random((300, 1)) < 0.02
+    X = np.hstack([RNG.normal(5, 9, (300, 1)), np.eye(3)[RNG.choice(3, 300, p=[0.9, 0.08, 0.02])]])
+    X = np.hstack([X, rare, np.zeros((300, 1))])
+    for gaps in (False, True):
+        X[::7, :4] = np.nan if gaps else X[::7, :4]
+        step = make_step("standardize", {"categories": "joint"}).set_params(categories=[[1, 2, 3]])
+        Z = step.fit_transform(X)
+        assert np.nanvar(Z[:, 0]) == pytest.approx(1)
+        assert np.nanvar(Z[:, 1:4], axis=0).sum() == pytest.approx(1)
+        shares = np.nanvar(Z[:, 1:4], axis=0) / np.nanvar(X[:, 1:4], axis=0)
+        np.testing.assert_allclose(shares, shares[0])
+        assert np.nanvar(Z[:, 4]) == pytest.approx(np.nanvar(X[:, 4]))
+        np.testing.assert_allclose(np.nanmean(Z, axis=0), 0, atol=1e-12)
+        np.testing.assert_allclose(step.inverse_transform(Z), X, atol=1e-12)
+        pieces = make_step("standardize", {"categories": "joint"}).set_params(
+            categories=[[1, 2, 3]]
+        )
+        for start in range(0, 300, 50):
+            pieces.partial_fit(X[start : start + 50])
+        np.testing.assert_allclose(pieces.scale_, step.scale_, rtol=1e-12)
+
+
+def test_categories_are_found_behind_steps_that_keep_columns(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = (f"{i},{'uvw'[i % 7 % 3]},{i % 5 == 0:d}\n" for i in range(60))
+    Path("t.csv").write_text("a,b,c\n" + "".join(lines), encoding="utf-8")
+    found = {}
+    for key, steps in {
+        "plain": "standardize",
+        "separate": "{name: standardize, categories: separate}",
+        "joint": "{name: standardize, categories: joint}",
+        "behind": "[range_scale, {name: standardize, categories: joint}]",
+        "pca": "['sklearn.decomposition:PCA', {name: standardize, categories: joint}]",
+    }.items():
+        dataset = "dataset: {name: csv, path: t.csv, categorical: b}"
+        text = f"experiment: e\n{dataset}\nprepare: {steps}\n"
+        Path("run.yaml").write_text(text, encoding="utf-8")
+        found[key] = np.var(prepare_run(load_experiment("run.yaml")).fold.train.X, axis=0)
+    np.testing.assert_allclose(found["plain"], 1)
+    np.testing.assert_array_equal(found["separate"], found["plain"])
+    assert found["joint"][1:4].sum() == pytest.approx(1)
+    assert found["joint"][4] == pytest.approx(0.16)
+    np.testing.assert_allclose(found["behind"], found["joint"])
+    np.testing.assert_allclose(found["pca"][:4], 1)  # the last component is constant
 
 
 def test_a_list_stands_for_a_tuple():

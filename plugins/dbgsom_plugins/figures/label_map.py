@@ -260,7 +260,7 @@ def described(view: MapView) -> list[Region]:
     A variable stands out by the distance of the cluster's mean from the mean of all, in standard
     deviations of the prototypes, all weighted by hits.
     """
-    from dbgsom_plugins.labellers.neurons import Clusters
+    from dbgsom_plugins.labellers.clusters import Clusters
 
     evaluation = view.evaluation
     som_map, hits = evaluation.som_map, evaluation.hits

@@ -293,7 +293,7 @@ class R2(_OfNumbers):
     reference: ClassVar[str] = "Wright 1921"
 
     def compute(self, evaluation: Evaluation) -> float:
-        y, answers = _numbers(evaluation)
+        y, answers = with_numbers(evaluation)
         left = float(np.square(y - answers).sum())
         total = float(np.square(y - y.mean()).sum())
         if total == 0:
@@ -305,7 +305,7 @@ class RootMeanSquaredError(_OfNumbers):
     """Root mean squared error of the answers, in the targets' units."""
 
     def compute(self, evaluation: Evaluation) -> float:
-        y, answers = _numbers(evaluation)
+        y, answers = with_numbers(evaluation)
         return float(np.sqrt(np.square(y - answers).mean()))
 
 
@@ -313,11 +313,12 @@ class MeanAbsoluteError(_OfNumbers):
     """Mean absolute error of the answers, in the targets' units."""
 
     def compute(self, evaluation: Evaluation) -> float:
-        y, answers = _numbers(evaluation)
+        y, answers = with_numbers(evaluation)
         return float(np.abs(y - answers).mean())
 
 
-def _numbers(evaluation: Evaluation) -> tuple[Floats, Floats]:
+def with_numbers(evaluation: Evaluation) -> tuple[Floats, Floats]:
+    """Return targets and predictions (n,) that are numbers."""
     given: tuple[Any, Any] = (evaluation.y, evaluation.predictions)
     if any(one is None or np.asarray(one).dtype.kind not in "fiub" for one in given):
         raise ValueError("it compares predictions with targets, and needs numbers as both")

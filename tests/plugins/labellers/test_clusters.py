@@ -1,16 +1,25 @@
 """Neurons grouped into clusters."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 from scipy.cluster.hierarchy import cut_tree, linkage
-from sklearn.metrics import adjusted_rand_score
+from scipy.stats import norm
+from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score
 
 from dbgsom_core import SomVQ
 from dbgsom_core.api import LabelEvidence
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_plugins.labellers.neurons import Clusters, live_links
+from dbgsom_plugins.labellers.clusters import (
+    Clusters,
+    agglomerate,
+    criteria,
+    cut,
+    live_links,
+    silhouettes,
+)
 
 METHODS = ["agglomerative", "k_means"]
 
@@ -43,6 +52,19 @@ def test_the_number_of_well_kept_groups_is_found(method, count, rng):
     assert adjusted_rand_score(np.repeat(np.arange(count), 200), labels) == 1
 
 
+@pytest.mark.parametrize(("groups", "seed"), [(6, 4), (10, 0), (10, 1)])
+def test_more_than_two_groups_are_found_where_two_parts_lie_farther_apart(groups, seed):
+    """As cells by seven markers: the variance ratio alone finds 2 of 6 and of 10."""
+    rng = np.random.default_rng(seed)
+    positive = (rng.permutation(128)[:groups, None] >> np.arange(7)) & 1
+    group = np.repeat(np.arange(groups), rng.integers(40, 400, groups))
+    middle, spread = np.where(positive, 3.5, 0.3), np.where(positive, 1.0, 0.5)
+    X = middle[group] + rng.normal(size=(len(group), 7)) * spread[group]
+    labels = SomVQ(labeller="clusters", max_neurons=100).fit_predict(X)
+    assert groups - 1 <= labels.max() + 1 <= groups
+    assert adjusted_rand_score(group, labels) > 0.8
+
+
 def test_how_far_samples_lie_from_their_prototypes_decides_the_number():
     """Two pairs of neurons: where samples scatter as far as the pairs are wide, two clusters do."""
     som_map = SomMap.rectangle(1, 6, [[0.0], [0.1], [1.0], [1.1], [9.0], [9.1]])
@@ -52,6 +74,103 @@ def test_how_far_samples_lie_from_their_prototypes_decides_the_number():
         seen = replace(evidence(som_map, hits), errors=distance * hits)
         found.append(Clusters().label(seen).max() + 1)
     assert found == [3, 2]
+
+
+def test_silhouettes_are_those_of_the_definition_by_hits(rng):
+    som_map = SomMap.rectangle(4, 5, rng.normal(size=(20, 3)))
+    seen = evidence(som_map, rng.integers(1, 9, 20))
+    points, hits = som_map.prototypes, seen.hits
+    divisions = [Clusters(n_clusters=k).label(seen) for k in (2, 5, 10)]
+    expected = []
+    for division in divisions:
+        total = 0.0
+        for i, at in enumerate(points):
+            far = np.linalg.norm(points - at, axis=1)
+            same = (division == division[i]) & (np.arange(20) != i)
+            if same.any():
+                a = np.average(far[same], weights=hits[same])
+                others = [division == one for one in set(division) - {division[i]}]
+                b = min(np.average(far[other], weights=hits[other]) for other in others)
+                total += hits[i] * (b - a) / max(a, b)
+        expected.append(total / hits.sum())
+    found = silhouettes(points, np.asarray(hits, float), divisions)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_two_of_the_criteria_are_those_of_the_samples(rng):
+    """Of points that stand for themselves: scikit-learn's ratio, a likelihood of Gaussians."""
+    X = np.repeat([[0.0, 0], [7, 0], [0, 9]], 20, axis=0) + rng.normal(size=(60, 2))
+    division = rng.integers(0, 4, 60)
+    found = criteria(X, np.ones(60), np.zeros(60), [division])[:, 0]
+    assert found[0] == pytest.approx(calinski_harabasz_score(X, division))
+    likely = 0.0
+    for cluster in range(4):
+        own = X[division == cluster]
+        density = norm(own.mean(axis=0), own.std(axis=0)).logpdf(own).sum(axis=1)
+        likely += (density + np.log(len(own) / 60)).sum()
+    constant = -60 * (np.log(2 * np.pi) + 1)  # of the densities, whatever the division
+    assert found[2] == pytest.approx(likely - constant - 4 * 4 / 2 * np.log(60))
+    # Each pair of samples as one point with its scatter: what it stands for lies around it.
+    pairs = X.reshape(30, 2, 2)
+    scatter = np.square(pairs - pairs.mean(axis=1, keepdims=True)).sum(axis=(1, 2))
+    of_pairs = criteria(pairs.mean(axis=1), np.full(30, 2.0), scatter, [division[::2]])[0, 0]
+    assert of_pairs == pytest.approx(calinski_harabasz_score(X, np.repeat(division[::2], 2)))
+
+
+@pytest.mark.parametrize("how", ["ward", "average"])
+@pytest.mark.parametrize("seed", range(6))
+def test_joins_are_those_of_the_definitions_on_links(how, seed):
+    """Beside sums over the members of clusters, with weights, and scipy's trees without."""
+    rng = np.random.default_rng(seed)
+    points, weights = rng.normal(size=(14, 2)), rng.uniform(0.5, 9, 14)
+    upper = np.triu(rng.random((14, 14)) < 0.3, 1)
+    upper |= np.eye(14, k=1, dtype=bool)  # in one piece
+    links = upper | upper.T
+    clusters = [[i] for i in range(14)]
+    expected = []
+    while len(clusters) > 1:
+        linked = [pair for pair in combinations(clusters, 2) if links[np.ix_(*pair)].any()]
+        pair = min(linked, key=lambda two: far_apart(points, weights, *two, how))
+        clusters = [one for one in clusters if one not in pair] + [sorted(pair[0] + pair[1])]
+        expected.append(sorted(clusters))
+    joins = agglomerate(points, weights, links, how)
+    found = [cut(joins, 14, k) for k in range(13, 0, -1)]
+    assert [
+        sorted(np.flatnonzero(c == i).tolist() for i in np.unique(c)) for c in found
+    ] == expected
+    every = agglomerate(points, np.ones(14), np.ones((14, 14), dtype=bool), how)
+    tree = linkage(points, how)
+    for k in range(1, 15):
+        assert adjusted_rand_score(cut(every, 14, k), cut_tree(tree, k).ravel()) == 1
+
+
+def far_apart(points, weights, one, other, how):
+    if how == "average":
+        far = np.linalg.norm(points[one][:, None] - points[other], axis=2)
+        return np.average(far, weights=np.outer(weights[one], weights[other]))
+
+    def within(members):
+        centre = np.average(points[members], axis=0, weights=weights[members])
+        return weights[members] @ np.square(points[members] - centre).sum(axis=1)
+
+    return within(one + other) - within(one) - within(other)
+
+
+def test_parts_without_a_link_are_joined_where_they_are_nearest():
+    points = np.array([[0.0], [1.0], [9.0], [1.1], [20.0]])
+    links = np.zeros((5, 5), dtype=bool)
+    links[[0, 1, 1, 2, 3, 4], [1, 0, 2, 1, 4, 3]] = True
+    first = agglomerate(points, np.ones(5), links, "ward")[0]
+    assert first == (1, 3)
+
+
+def test_hits_count_where_they_are_wanted_and_never_for_k_means():
+    som_map = SomMap.rectangle(1, 3, [[0.0], [1.0], [2.1]])
+    seen = evidence(som_map, [50, 50, 1])
+    assert Clusters(n_clusters=2).label(seen).tolist() == [0, 0, 1]
+    assert Clusters(n_clusters=2, weighted=True).label(seen).tolist() == [0, 1, 1]
+    with pytest.raises(ValueError, match="linkage has no effect with method 'k_means'"):
+        Clusters(method="k_means", linkage="ward")
 
 
 def test_on_a_map_where_all_are_linked_the_tree_is_scipys_ward(rng):

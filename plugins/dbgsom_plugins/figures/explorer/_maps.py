@@ -13,7 +13,7 @@ import numpy as np
 from dbgsom_core.api import as_label
 from dbgsom_plugins.figures._colours import by_prototype
 from dbgsom_plugins.figures._drawing import cell_centres, summary_line
-from dbgsom_plugins.labellers.neurons import live_links
+from dbgsom_plugins.labellers.clusters import live_links
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

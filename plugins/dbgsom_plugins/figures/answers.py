@@ -1,0 +1,235 @@
+"""Answers beside targets: confusion matrix, ROC curves, predictions over targets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from dbgsom_core.api import FigureComponent, as_label
+from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, categorical, scale_of, text_on
+from dbgsom_plugins.figures._drawing import PLAIN, page, patches_of, shortened, text_width
+from dbgsom_plugins.figures.label_map import class_name_of
+from dbgsom_plugins.measures.targets import (
+    R2,
+    RootMeanSquaredError,
+    area,
+    with_classes,
+    with_numbers,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from dbgsom_core.api import Evaluation, MapView
+
+_PANEL = 4.4  # inches of a square panel
+_SMALLEST, _LARGEST = 0.2, 1.1  # inches of a cell of the matrix
+_MATRIX = 5.6  # inches of the matrix, more where cells would be smaller, of up to so many classes:
+_FULL = 40
+_LONGEST_NAME = 110.0  # points of a class' name beside the matrix
+_TWO_LINES = 0.45  # inches of a cell from which on it holds a share below the count
+_LEAST_FONT = 4.5  # points
+_ZEROS = 6  # classes up to which zeros are written
+_MOST_NAMED = 60  # classes up to which each has its name at the matrix
+_MOST_POINTS = 3000  # rows up to which each is a point
+_MOST_CURVES = 20  # classes up to which each has a colour
+_NAMES = 2.2  # inches for their names
+
+
+class ConfusionMatrix(FigureComponent):
+    """How often the samples of a class, a row, got each answer: counts, and shares as a colour.
+
+    Of test rows where a run has some, else of training rows; the caption says which.
+    """
+
+    estimators: ClassVar[tuple[str, ...]] = ("classifier",)
+
+    def draw(self, view: MapView) -> Figure:
+        evaluation, rows = _scored(self, view)
+        y, answers = with_classes(evaluation, evaluation.predictions)
+        classes = np.unique(np.concatenate([np.asarray(evaluation.classes), y, answers]))
+        counts = np.zeros((len(classes), len(classes)), dtype=np.int64)
+        np.add.at(counts, (np.searchsorted(classes, y), np.searchsorted(classes, answers)), 1)
+        totals = counts.sum(axis=1, keepdims=True)
+        shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+        names = [class_name_of(view, label) for label in classes.tolist()]
+        side = min(_LARGEST * len(names), max(_MATRIX, _SMALLEST * min(len(names), _FULL)))
+        cell = side / len(names)
+        size = float(np.clip(72 * 0.8 * cell, _LEAST_FONT, 8.5))
+        names = [shortened(name, _LONGEST_NAME, size) for name in names]
+        wide = max(map(text_width, names)) * size / 72
+        turned = wide > 0.9 * cell
+        left, below = wide + 0.4, 0.4 + (wide if turned else 0.15)
+        right = float((y == answers).mean())
+        notes = [
+            f"{rows(len(y))}, {right:.1%} of them answered with their class. A row of the matrix "
+            "holds the samples of a class: how many got which answer, and their share of the row."
+        ]
+        shown = page(view, "Confusion matrix", left + side, side + below, notes)
+        axes = shown.panel((left, 0.0, side, side))
+        scale = scale_of(0.0, 1.0, "Blues")
+        axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+        _write_counts(axes, counts, shares, np.asarray(scale.to_rgba(shares)), cell * shown.scale)
+        texts = names if len(names) <= _MOST_NAMED else []
+        every = range(len(texts))
+        look: dict[str, Any] = {"fontsize": size * shown.scale, "color": INK, **PLAIN}
+        axes.set_xticks(every, texts, rotation=90 if turned else 0, **look)
+        axes.set_yticks(every, texts, **look)
+        axes.set_xlabel("answer", fontsize=8.5, color=MUTED)
+        axes.set_ylabel(as_label(view.target_name or "class"), fontsize=8.5, color=MUTED, **PLAIN)
+        axes.tick_params(length=0)
+        axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
+        axes.grid(which="minor", color=FAINT, linewidth=0.5)
+        axes.tick_params(which="minor", length=0)
+        axes.spines[:].set_visible(False)
+        shown.colour_bar(scale, "share")
+        return shown.figure
+
+
+class RocCurve(FigureComponent):
+    """ROC curves (Hanley & McNeil 1982): hits over false alarms of a class against the others.
+
+    Of two classes one curve, of the second one; of more a curve for each. Rows are those of the
+    confusion matrix.
+    """
+
+    estimators: ClassVar[tuple[str, ...]] = ("classifier",)
+
+    def draw(self, view: MapView) -> Figure:
+        from sklearn.metrics import roc_curve
+
+        evaluation, rows = _scored(self, view)
+        y, probabilities = with_classes(evaluation, evaluation.probabilities)
+        classes = np.asarray(evaluation.classes).tolist()
+        several = len(classes) > 2
+        places = range(len(classes)) if several else [len(classes) - 1]
+        areas = {place: area(y == classes[place], probabilities[:, place]) for place in places}
+        areas = {place: found for place, found in areas.items() if np.isfinite(found)}
+        if not areas:
+            raise ValueError("roc_curve compares classes, and all samples are of one class")
+        names = [class_name_of(view, label) for label in classes]
+        mean = float(np.mean(list(areas.values())))
+        if several:
+            worst = min(areas, key=areas.__getitem__)
+            found = f"each class against the others. Area under a curve {mean:.3f} on average, "
+            found += f"{areas[worst]:.3f} at least (class {names[worst]})."
+        else:
+            found = f"class {names[1]} against {names[0]}. Area under the curve {mean:.3f}."
+        coloured = len(areas) <= _MOST_CURVES
+        colours = categorical(len(areas)) if coloured else [MUTED] * len(areas)
+        notes = [f"{rows(len(y))}, {found}"]
+        named = several and coloured
+        shown = page(view, "ROC curve" + "s" * several, _PANEL, _PANEL, notes, _NAMES * named)
+        axes = _square(shown.panel((0.5, 0.0, _PANEL - 0.5, _PANEL - 0.5)))
+        for (place, _), colour in zip(areas.items(), colours, strict=True):
+            false, true, _ = roc_curve(y == classes[place], probabilities[:, place])
+            axes.plot(false, true, color=colour, linewidth=1.6 if coloured else 0.6)
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
+        axes.set_xlim(-0.01, 1.01)
+        axes.set_ylim(-0.01, 1.01)
+        of = "the class" if several else names[1]
+        others = "the others" if several else names[0]
+        look: dict[str, Any] = {"fontsize": 8.5, "color": INK, **PLAIN}
+        axes.set_xlabel(f"share of {others} taken for {of}", **look)
+        axes.set_ylabel(f"share of {of} that is found", **look)
+        if named:
+            texts = [f"{value:.3f} {names[place]}" for place, value in areas.items()]
+            shown.legend(patches_of(colours, texts))
+        return shown.figure
+
+
+class PredictedActual(FigureComponent):
+    """Predictions of a regressor over the targets, with the line on which both are the same.
+
+    Many rows are shown by their density. Of test rows where a run has some, else of training rows;
+    the caption says which.
+    """
+
+    estimators: ClassVar[tuple[str, ...]] = ("regressor",)
+
+    def draw(self, view: MapView) -> Figure:
+        from matplotlib.colors import PowerNorm
+
+        evaluation, rows = _scored(self, view)
+        y, answers = with_numbers(evaluation)
+        if y.ndim != 1 or answers.shape != y.shape:
+            raise ValueError("predicted_actual shows one target, and these are several")
+        r2, rmse = R2().compute(evaluation), RootMeanSquaredError().compute(evaluation)
+        notes = [f"{rows(len(y))}: R² {r2:.3f}, RMSE {rmse:.4g}. On the line both are the same."]
+        shown = page(view, "Predictions over targets", _PANEL, _PANEL, notes)
+        axes = _square(shown.panel((0.6, 0.0, _PANEL - 0.6, _PANEL - 0.6)))
+        both = np.concatenate([y, answers])
+        margin = 0.03 * (np.ptp(both) or 1.0)
+        ends = both.min() - margin, both.max() + margin
+        blue, orange = (tuple(colour) for colour in categorical(2))
+        if len(y) <= _MOST_POINTS:
+            axes.scatter(y, answers, s=12, color=blue, alpha=0.55, linewidths=0)
+        else:
+            window = (*ends, *ends)
+            look: dict[str, Any] = {"gridsize": 55, "mincnt": 1, "linewidths": 0.1}
+            density = axes.hexbin(
+                y, answers, extent=window, norm=PowerNorm(0.5), cmap="viridis", **look
+            )
+            shown.colour_bar(density, "rows")
+        axes.plot(ends, ends, color=orange, linewidth=1.2)
+        axes.set_xlim(*ends)
+        axes.set_ylim(*ends)
+        called = as_label(view.target_name or "target")
+        axes.set_xlabel(called, fontsize=8.5, color=INK, **PLAIN)
+        axes.set_ylabel(f"{called}, predicted", fontsize=8.5, color=INK, **PLAIN)
+        return shown.figure
+
+
+def _scored(figure: FigureComponent, view: MapView) -> tuple[Evaluation, Any]:
+    """Return the map on the rows whose answers count, and what puts their number in words."""
+    kinds = figure.estimators or ()
+    if view.estimator not in kinds:
+        raise ValueError(f"it shows the answers of a {kinds[0]}, and this is a {view.estimator}")
+    part, evaluation = view.scored or ("", view.evaluation)
+
+    def rows(n: int) -> str:
+        drawn = f" drawn of {evaluation.drawn_from:,}" if evaluation.drawn_from else ""
+        return f"{n:,} {part} rows{drawn}".replace("  ", " ")
+
+    return evaluation, rows
+
+
+def _write_counts(
+    axes: Axes,
+    counts: NDArray[np.int64],
+    shares: NDArray[np.float64],
+    colours: NDArray[np.float64],
+    cell: float,
+) -> None:
+    both, zeros = cell >= _TWO_LINES, len(counts) <= _ZEROS
+    size = min(9.5, 72 * cell * (0.24 if both else 0.42))
+    size = min(size, 72 * 0.86 * cell / text_width(f"{counts.max():,}"))
+    if size < _LEAST_FONT:
+        return
+    for row, inks in enumerate(map(text_on, colours)):
+        for column, ink in enumerate(inks):
+            count = int(counts[row, column])
+            if count or zeros:
+                share = f"\n{_percent(shares[row, column])}" if both else ""
+                look: dict[str, Any] = {"fontsize": size, "color": ink, "linespacing": 1.15}
+                axes.text(column, row, f"{count:,}{share}", ha="center", va="center", **look)
+
+
+def _percent(share: float) -> str:
+    """Return a share in whole percent; neither 0 nor 100 where it is not."""
+    if 0 < share < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
+
+
+def _square(axes: Axes) -> Axes:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.tick_params(labelsize=8, colors=MUTED, length=0)
+    axes.grid(color=FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return axes

@@ -1,0 +1,278 @@
+"""Neurons grouped into clusters, by joining linked ones or by k-means."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from functools import partial
+from itertools import combinations
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from dbgsom_core.api import LabelEvidence, LabellerComponent
+from dbgsom_core.errors import callers_level
+
+if TYPE_CHECKING:
+    from dbgsom_core.api import SomMap
+
+Array = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+_MOST = 25  # clusters that auto tries
+
+
+class Clusters(LabellerComponent):
+    """Neurons that won a sample are grouped into clusters, numbered 0, 1, … by their first neuron.
+
+    ``agglomerative`` joins neighbours on the grid, by Ward's criterion on their prototypes or by
+    the mean distance between those of two clusters; neurons without hits pass their links on, and
+    child maps are joined where their prototypes are nearest. ``k_means`` looks at the prototypes
+    alone, each weighted by its hits.
+
+    With ``auto`` the number is the middle one of three, each of 2 … L/2, at most 25, for L such
+    neurons: those with the largest variance ratio (Caliński & Harabasz 1974), the largest mean
+    silhouette of the prototypes by hits (Rousseeuw 1987), and the largest Bayesian information
+    criterion, with a Gaussian without correlations in each cluster (Schwarz 1978). In the first and
+    the last the samples of a neuron lie as far from its prototype as they do on average.
+
+    Distances between prototypes are Euclidean whatever the metric, in the metric's own space: for
+    ``cosine`` between unit vectors, where they order as the cosine distance does; for other metrics
+    an approximation.
+    """
+
+    estimators: ClassVar[tuple[str, ...]] = ("vq",)
+
+    method: Literal["agglomerative", "k_means"] = Field(
+        default="agglomerative",
+        description="agglomerative: joins linked neurons; k_means: weighted by hits",
+    )
+    n_clusters: Annotated[int, Field(ge=1, le=10**6)] | Literal["auto"] = Field(
+        default="auto",
+        description="number of clusters; auto: two or more, the middle one of three criteria's",
+    )
+    linkage: Literal["ward", "average"] = Field(
+        default="ward",
+        description="of agglomerative: ward: the least sum of squares is added (Ward 1963); "
+        "average: the mean distance is least (Sokal & Michener 1958)",
+    )
+    weighted: bool = Field(
+        default=False,
+        description="of agglomerative: each neuron counts with its hits, and not once",
+    )
+
+    @model_validator(mode="after")
+    def _knobs_fit_the_method(self) -> Self:
+        idle = sorted({"linkage", "weighted"} & self.model_fields_set)
+        if self.method == "k_means" and idle:
+            raise ValueError(f"{idle[0]} has no effect with method 'k_means'; leave it out")
+        return self
+
+    def label(self, evidence: LabelEvidence) -> Numbers:
+        from threadpoolctl import threadpool_limits
+
+        live = np.flatnonzero(evidence.hits > 0)
+        with threadpool_limits(limits=1):  # sums in one order, whatever the machine
+            cluster = self._divide(evidence, live)
+        # 0 is the cluster of the neuron that was born first, and so on.
+        _, first, codes = np.unique(cluster, return_index=True, return_inverse=True)
+        rank = np.empty(len(first), dtype=np.int64)
+        rank[np.argsort(first)] = np.arange(len(first))
+        labels = np.zeros(len(evidence.som_map), dtype=np.int64)
+        labels[live] = rank[codes]
+        return labels
+
+    def _divide(self, evidence: LabelEvidence, live: Numbers) -> Numbers:
+        """Return the cluster of each live neuron (L,)."""
+        som_map, hits = evidence.som_map, np.asarray(evidence.hits[live], dtype=np.float64)
+        prototypes = np.asarray(som_map.prototypes[live], dtype=np.float64)
+        divide: Callable[[int], Numbers]
+        if self.method == "k_means":
+            most = len(np.unique(prototypes, axis=0))
+            divide = partial(_k_means, prototypes, hits)
+        else:
+            weights = hits if self.weighted else np.ones(len(live))
+            links = live_links(som_map, live).toarray() > 0
+            joins = agglomerate(prototypes, weights, links, self.linkage)
+            most, divide = len(live), partial(cut, joins, len(live))
+        largest = min(most, max(2, len(live) // 2), _MOST)
+        if self.n_clusters == "auto":
+            if largest < 2:
+                return np.zeros(len(live), dtype=np.int64)
+            errors = np.zeros(len(live)) if evidence.errors is None else evidence.errors[live]
+            divisions: list[Numbers] = [divide(k) for k in range(2, largest + 1)]
+            values = criteria(prototypes, hits, errors**2 / hits, divisions)
+            middle: int = np.sort(values.argmax(axis=1))[1]
+            return divisions[middle]
+        if self.n_clusters > most:
+            warnings.warn(
+                f"labeller 'clusters' makes {most} clusters instead of n_clusters="
+                f"{self.n_clusters}: no more neurons won samples; let the map grow larger",
+                stacklevel=callers_level(),
+            )
+        return divide(min(self.n_clusters, most))
+
+
+def live_links(som_map: SomMap, live: Numbers) -> Any:
+    """Return the sparse links (L, L) among live neurons of a map."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n, links = len(som_map), som_map.edges()
+    graph = coo_array((np.ones(len(links)), links.T), shape=(n, n)).tocsr()
+    graph = (graph + graph.T).tocsr()
+    dead = np.setdiff1d(np.arange(n), live)
+    direct = graph[live][:, live]
+    if not len(dead):
+        return direct
+    count, gap = connected_components(graph[dead][:, dead], directed=False)
+    of_gap = coo_array((np.ones(len(dead)), (np.arange(len(dead)), gap)), shape=(len(dead), count))
+    around = graph[live][:, dead] @ of_gap.tocsr()  # which gaps a live neuron stands beside
+    joined = (direct + around @ around.T).tocsr()
+    joined.setdiag(0)
+    joined.eliminate_zeros()
+    return joined
+
+
+def agglomerate(
+    points: Array, weights: Array, links: NDArray[np.bool_], linkage: str
+) -> list[tuple[int, int]]:
+    """Join linked clusters, the nearest first, until one is left (Lance & Williams 1967).
+
+    Parameters
+    ----------
+    points : float array (n, D)
+        Each is a cluster at first.
+    weights : float array (n,)
+        How much each counts.
+    links : bool array (n, n)
+        Symmetric: which may be joined. Parts without a link between them get one where they are
+        nearest.
+    linkage : "ward" or "average"
+
+    Returns
+    -------
+    list of (i, j)
+        Of each join: cluster j goes up in cluster i.
+    """
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial.distance import cdist
+
+    n, ward, weights = len(points), linkage == "ward", weights.copy()
+    apart = cdist(points, points, "sqeuclidean" if ward else "euclidean")
+    links = links & ~np.eye(n, dtype=bool)
+    count, part = connected_components(links, directed=False)
+    for one, other in combinations([np.flatnonzero(part == i) for i in range(count)], 2):
+        place = int(apart[np.ix_(one, other)].argmin())
+        i, j = one[place // len(other)], other[place % len(other)]
+        links[i, j] = links[j, i] = True
+    if ward:
+        for i in range(n):
+            apart[i] *= weights[i] * weights / (weights[i] + weights)
+
+    def find_nearest(i: int) -> None:
+        linked = np.flatnonzero(links[i])
+        best = int(apart[i, linked].argmin()) if len(linked) else 0
+        nearest[i], least[i] = (
+            (linked[best], apart[i, linked[best]]) if len(linked) else (i, np.inf)
+        )
+
+    nearest, least = np.zeros(n, dtype=np.int64), np.full(n, np.inf)
+    for i in range(n):
+        find_nearest(i)
+    joins = []
+    for _ in range(n - 1):
+        i = int(least.argmin())
+        i, j = sorted((i, int(nearest[i])))
+        joins.append((i, j))
+        wi, wj = weights[i], weights[j]
+        if ward:
+            total = (wi + weights) * apart[i] + (wj + weights) * apart[j] - weights * apart[i, j]
+            apart[i] = total / (wi + wj + weights)
+        else:
+            apart[i] = (wi * apart[i] + wj * apart[j]) / (wi + wj)
+        apart[:, i] = apart[i]
+        weights[i] += wj
+        links[i] |= links[j]
+        links[i, [i, j]] = links[j] = links[:, j] = False
+        links[:, i] = links[i]
+        least[j] = np.inf
+        for changed in [i, *np.flatnonzero(links[i]).tolist()]:
+            find_nearest(changed)
+    return joins
+
+
+def cut(joins: list[tuple[int, int]], n: int, k: int) -> Numbers:
+    """Return the cluster of each of n points when k clusters are left."""
+    cluster = np.arange(n)
+    for i, j in reversed(joins[: n - k]):
+        cluster[j] = cluster[i]
+    return cluster
+
+
+def criteria(
+    points: Array, weights: Array, scatter: Array, divisions: list[Numbers]
+) -> NDArray[np.float64]:
+    """Return how well points (n, D) are divided, by weight, of several divisions (n,): (3, k).
+
+    The rows are variance ratio, silhouette and Bayesian information criterion. ``scatter`` (n,) is
+    the sum of squares of what each point stands for around it.
+    """
+    total, dimensions = float(weights.sum()), points.shape[1]
+    centred = points - np.average(points, axis=0, weights=weights)
+    every = float(weights @ np.square(centred).sum(axis=1) + scatter.sum())
+    least = 1e-9 * every / total / dimensions or 1.0  # of a variance
+    found = np.empty((3, len(divisions)))
+    found[1] = silhouettes(points, weights, divisions)
+    for place, division in enumerate(divisions):
+        _, cluster = np.unique(division, return_inverse=True)
+        hits = np.bincount(cluster, weights)
+        k = len(hits)
+        member = np.zeros((k, len(points)))
+        member[cluster, np.arange(len(points))] = weights
+        centres = member @ centred / hits[:, None]
+        squares = member @ np.square(centred - centres[cluster])
+        around = np.bincount(cluster, scatter)
+        within = float(squares.sum() + around.sum())
+        ratio = (every - within) / within * max(total - k, 0.0) / (k - 1) if within > 0 else np.inf
+        variances = (squares + around[:, None] / dimensions) / hits[:, None] + least
+        likely = hits @ (np.log(hits / total) - np.log(variances).sum(axis=1) / 2)
+        found[0, place] = ratio
+        found[2, place] = likely - k * dimensions * math.log(max(total, 1.0))
+    return found
+
+
+def silhouettes(points: Array, weights: Array, divisions: list[Numbers]) -> list[float]:
+    """Return the mean silhouette of points (n, D) by weight for each of several divisions (n,).
+
+    The silhouette of a point is (b - a) / max(a, b), with a its mean distance to the others of its
+    cluster and b that to the points of the nearest other one; 0 for a point alone in its cluster.
+    """
+    from scipy.spatial.distance import cdist
+
+    apart, rows, found = cdist(points, points), np.arange(len(points)), []
+    for division in divisions:
+        _, cluster, size = np.unique(division, return_inverse=True, return_counts=True)
+        member = np.zeros((len(points), len(size)))
+        member[rows, cluster] = weights
+        totals, sums = member.sum(axis=0), apart @ member
+        alone = size[cluster] == 1
+        others = np.where(alone, 1.0, totals[cluster] - weights)
+        a = sums[rows, cluster] / others
+        means = sums / totals
+        means[rows, cluster] = np.inf
+        b = means.min(axis=1)
+        top = np.maximum(a, b)
+        width = np.divide(b - a, top, out=np.zeros_like(top), where=(top > 0) & ~alone)
+        found.append(float(np.average(width, weights=weights)))
+    return found
+
+
+def _k_means(prototypes: Array, hits: Array, k: int) -> Numbers:
+    from sklearn.cluster import KMeans
+
+    model = KMeans(k, n_init=10, random_state=0).fit(prototypes, sample_weight=hits)
+    return np.asarray(model.labels_, dtype=np.int64)
