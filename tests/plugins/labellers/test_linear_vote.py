@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits, make_classification
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from dbgsom_core import SomClassifier, persistence
+from dbgsom_core import SomClassifier, persistence, presets
 from dbgsom_plugins.labellers.neurons import (
     _FOLDS,
     _PENALTIES_OF_CLASSES,
@@ -127,7 +127,8 @@ def test_it_sees_a_plane_that_neurons_cannot_and_keeps_what_they_see():
 def test_a_weight_of_two_is_the_same_sample_twice():
     X, y, X_test, _ = halves()
     twice = np.arange(len(X)) % 3 == 0
-    params = {**presets.square(), "epochs": 8, "growth": {"name": "fixed", "rows": 3, "columns": 4}}
+    fixed = {"name": "fixed", "rows": 3, "columns": 4}
+    params = {**presets.square(), "epochs": 8, "growth": fixed}
     weighted = SomClassifier(**params).fit(X, y, np.where(twice, 2.0, 1.0))
     repeated = SomClassifier(**params).fit(
         np.concatenate([X, X[twice]]), np.concatenate([y, y[twice]])
