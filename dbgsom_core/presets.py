@@ -42,7 +42,7 @@ def paper(spreading_factor: float, epochs: int, init: Any = None) -> SomVQ:
 
 
 def square() -> dict[str, Any]:
-    """Return the parameters whose defaults in version 0.1 were others: `SomVQ(**square())`.
+    """Return the parameters that had other defaults, with these: `SomVQ(**square())`.
 
     Squares, or a line for one column, and a Gaussian that goes from a quarter of the map's side to
     0.3 hops. Besides, `SomClassifier` had the labeller ``"kernel_vote"``.
@@ -50,6 +50,6 @@ def square() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``grid`` and ``kernel``; a fit with them gives the bits of version 0.1.
+        ``grid`` and ``kernel``; a fit with them gives the bits of before.
     """
     return copy.deepcopy(FORMER_DEFAULTS)

@@ -173,7 +173,7 @@ def require_experiment(root: Section, registry: Registry | None, problems: Probl
 def with_defaults(config: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     """Return a stored configuration of a run with all defaults of its section ``model``.
 
-    The first run folders of version 0.1 hold only what was given.
+    The first run folders hold only what was given, of the former defaults.
     """
     model = config.get("model")
     if not isinstance(model, Mapping) or "sweep" in config:
@@ -188,7 +188,7 @@ _FORMER: ContextVar[bool] = ContextVar("former_defaults", default=False)
 
 @contextmanager
 def former_defaults() -> Iterator[None]:
-    """Give configurations that are loaded within the defaults of version 0.1 in section model."""
+    """Give configurations that are loaded within it the former defaults of section model."""
     token = _FORMER.set(True)
     try:
         yield

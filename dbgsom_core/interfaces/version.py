@@ -11,7 +11,7 @@ API_VERSION = 1  # what a plugin states as ``DBGSOM_API_VERSION``
 # A plugin of the previous version keeps working until the next one comes.
 SUPPORTED_API_VERSIONS: tuple[int, ...] = tuple(range(max(1, API_VERSION - 1), API_VERSION + 1))
 
-# Which defaults of estimators a run or a model file began with; those of 0.1 bear no number.
+# Which defaults of estimators a run or a model file began with; the former ones bear no number.
 DEFAULTS = 2
 FORMER_DEFAULTS: dict[str, Any] = {
     "grid": {"name": "auto"},

@@ -150,7 +150,7 @@ class Adaptive(Component):
 class Auto(Component):
     """A line for samples of one column, unless the growth strategy has rows; else squares.
 
-    The default of version 0.1.
+    The former default.
     """
 
     def lattice(self, rows: int, columns: int) -> Grid:
