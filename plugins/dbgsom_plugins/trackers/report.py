@@ -318,7 +318,8 @@ def _winner(ranking: Ranking, among: Sequence[Ranking]) -> tuple[str, str, str, 
     rest += f", the mean of {len(best.runs)} runs" if len(best.runs) > 1 else ""
     ties = "" if ranking.verdict else "".join(f"; {tie.name} has the same" for tie in ranking.ties)
     where = f"Best on {ranking.data}" if len(among) > 1 else "Best"
-    return where, best.name, measure, f"{rest}{ties}. {ranking.verdict} {ranking.reason}".rstrip()
+    said = " ".join(filter(None, [f"{rest}{ties}.", ranking.verdict, ranking.reason]))
+    return where, best.name, measure, said
 
 
 # ------------------------------------------------------------------------------- the templates
