@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import gc
-import inspect
 import io
 import logging
 import os
@@ -114,23 +113,6 @@ def read_csv():
     version = tuple(int(part) for part in pd.__version__.split(".")[:2])
     exact = {"float_precision": "round_trip"} if version < (3, 1) else {}
     return functools.partial(pd.read_csv, **exact)
-
-
-@pytest.fixture
-def typed():
-    """Call a command in this process, its two outputs apart, in every version of click."""
-    from click.testing import CliRunner
-
-    apart = "mix_stderr" in inspect.signature(CliRunner).parameters
-    runner = CliRunner(mix_stderr=False) if apart else CliRunner()
-
-    def call(command, *words):
-        done = runner.invoke(command, list(words))
-        if done.exception is not None:
-            raise done.exception
-        return done
-
-    return call
 
 
 @pytest.fixture

@@ -15,18 +15,12 @@ from dbgsom_core.cli import cli
 from dbgsom_core.config import load_experiment, parse_experiment
 from dbgsom_core.errors import ConfigError, DataError, Remark
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import make_callbacks
 from dbgsom_core.runs.data import divisions, final_fold, load_data, load_test
 from dbgsom_core.runs.folder import FoldMeasures, folds_text, parse_folds, read_run, summary
 from dbgsom_core.runs.pipeline import prepare_run, run_experiment
 from dbgsom_core.runs.prepare import fit_steps, make_step, make_steps
 from dbgsom_core.tables import Columns
-
-
-@pytest.fixture(scope="module")
-def registry():
-    return Registry.discover(own_only=True)
 
 
 def experiment(split, dataset="iris", estimator="vq", **more):
