@@ -333,7 +333,7 @@ fault(Step, "step_reads_only", "changes what it learnt", transform=learning)
 fault(Step, "step_table", "40 samples become 39", transform=lambda self, X: (X - self.low_)[1:])
 fault(Step, "step_table", "nan or infinity", transform=infinite)
 fault(Step, "step_columns", "gives other samples", inverse_transform=lambda self, X: X)
-fault(Step, "step_saving", "list the class in a plugin's dbgsom_transformers")
+fault(Step, "step_saving", "add the class in a plugin's dbgsom_transformers")
 
 FINE = [Metric, Assigning, Kernel, Growth, Steady, Labeller, Loads, Measure, Draws, Tracker, Step,
         Engine]  # fmt: skip

@@ -204,9 +204,9 @@ class LinearVote(KernelVote):
         if [one.shape for one in learnt] != [(d,), (d,), (d, count), (count,), (2,)]:
             raise ValueError(f"what was learnt is not of {d} columns and {count} classes")
         mix, n = mixed
-        finite = all(np.isfinite(one).all() for one in learnt)
-        if not (finite and (scale > 0).all() and 0 <= mix <= 1 and n > 0):
-            raise ValueError("what was learnt holds deviations below 0, or no numbers")
+        small = all((np.abs(one) < 1e150).all() for one in learnt)  # products are finite
+        if not (small and (scale > 0).all() and 0 <= mix <= 1 and n > 0):
+            raise ValueError("what was learnt holds deviations below 0, or no usable numbers")
         X = np.clip((X - mean) / scale, -_FARTHEST, _FARTHEST)
         scores = np.einsum("nd,dc->nc", X, slopes) + intercepts  # no bit depends on other rows
         linear = _with_shares(_log_softmax(scores), state["shares"], n)
