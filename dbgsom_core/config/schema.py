@@ -417,8 +417,8 @@ class ExperimentSettings(Settings):
     measures: Annotated[Any, ComponentOf("measure", several=True, words=(DEFAULT,))] = DEFAULT
     """figures of merit; default: those that suit the estimator; null or []: none"""
     figures: Annotated[Any, ComponentOf("figure", several=True, words=(DEFAULT,))] = DEFAULT
-    """what to draw; default: label_map, u_matrix, hit_map, growth_curve, explorer and, of
-    classifiers, confusion_matrix and roc_curve, of regressors predicted_actual; null or
+    """what to draw; default: label_map, u_matrix, hit_map, growth_curve and explorer, of
+    classifiers also confusion_matrix and roc_curve, of regressors predicted_actual; null or
     []: none"""
     stability: StabilitySettings | None = None
     """how sure the map is, from refits to parts of its samples; null: not asked"""
