@@ -23,10 +23,10 @@ class Callbacks:
     """The callbacks of a run, modules or objects with lifecycle hooks, called in the given order.
 
     The ``required`` one, without which a run is worth nothing (the run folder), is called first,
-    and what it raises ends the run. It may have a method ``keep(run, result)``, called when the map
-    is trained and measured and nothing is drawn yet. ``trackers`` has the names of those that
-    trackers made, by their ``id``: they may have ``prepare()`` and ``close()``. ``notes`` are what
-    a reader of the report should know of callbacks that failed.
+    and what it raises ends the run. It may have ``write_results(run, result)``, called before
+    figures are drawn. ``trackers`` has the names of those that trackers made, by their ``id``: they
+    may have ``prepare()`` and ``close()``. ``notes`` tell the reader of the report which callbacks
+    failed.
     """
 
     def __init__(
@@ -60,9 +60,9 @@ class Callbacks:
         answers = self.notify_others("dbgsom_epoch_finished", run=run, epoch=epoch)
         return next((name for name, answer in answers if answer is STOP), "")
 
-    def keep(self, run: Any, result: Any) -> None:
-        """Have the required callback write what there is to lose."""
-        call(self._required, "keep", {"run": run, "result": result})
+    def write_results(self, run: Any, result: Any) -> None:
+        """Let the required callback write measures and models, before figures are drawn."""
+        call(self._required, "write_results", {"run": run, "result": result})
 
     @contextmanager
     def prepared(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from dbgsom_core.errors import DbgsomError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields
-from dbgsom_core.interfaces.guard import lookup_in_use
+from dbgsom_core.interfaces.guard import active_registry
 
 JsonSchema = Mapping[str, Any]
 
@@ -103,7 +103,7 @@ def _nested_class(cls: type[BaseModel], values: Any, steps: Sequence[str | int])
         if kind is None or not isinstance(name, str):
             return None
         try:
-            cls = lookup_in_use().find(kind, name)
+            cls = active_registry().find(kind, name)
         except DbgsomError:
             return None
     return cls if steps else None
