@@ -12,7 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.component import parse
 from dbgsom_core.interfaces.privacy import Secrets, masked, redaction
-from dbgsom_core.plugins.validation_messages import WORDED, explained
+from dbgsom_core.plugins.validation_messages import WORDED, explain_errors
 
 DEEPEST = 50  # levels of sections and lists
 
@@ -296,4 +296,4 @@ def checked(
         reference = mark_at(section, steps).reference
         return f"what {reference} holds" if reference else ""
 
-    reject(explained(wrong, cls, section, known, held))
+    reject(explain_errors(wrong, cls, section, known, held))

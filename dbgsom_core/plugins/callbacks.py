@@ -66,7 +66,7 @@ class Callbacks:
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """Let trackers prepare for what is to begin in here, and close what is left at its end."""
+        """Call ``prepare()`` of trackers before the ``with`` block and ``close()`` after it."""
         trackers = [one for one in self._others if id(one) in self._trackers]
         self._call_each(trackers, "prepare", {})
         try:
@@ -104,7 +104,7 @@ class Callbacks:
 
 
 def _call_with_copy(callback: Any, method: str, event: dict[str, Any]) -> Any:
-    # A third party gets a result of its own: what it changes there is seen by no other.
+    # Third parties get copies of results, so that their changes do not reach other callbacks.
     if "result" not in event or is_own(callback):
         return call(callback, method, event)
     from dbgsom_core.interfaces import validation  # numpy is slow to import
