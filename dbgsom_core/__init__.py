@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dbgsom_core.interfaces.guard import set_default_lookup
+from dbgsom_core.interfaces.guard import set_default_registry
 from dbgsom_core.interfaces.version import __version__
 
 if TYPE_CHECKING:
@@ -59,4 +59,4 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-set_default_lookup(lambda: import_module(f"{__name__}.plugins.registry").get_registry())
+set_default_registry(lambda: import_module(f"{__name__}.plugins.registry").get_registry())

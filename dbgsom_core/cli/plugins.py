@@ -24,7 +24,7 @@ from dbgsom_core.cli.show import print_table
 from dbgsom_core.errors import PluginError, UnknownNameError, as_text, did_you_mean
 from dbgsom_core.hookspecs import KINDS
 from dbgsom_core.plugins.doctor import diagnose_isolated, status_of
-from dbgsom_core.plugins.registry import STEP, Offered, Registry
+from dbgsom_core.plugins.registry import STEP, PluginEntry, Registry
 from dbgsom_core.runs.folder import find_experiments, find_runs
 from dbgsom_core.runs.stored_runs import load, mark_killed_runs
 
@@ -88,7 +88,7 @@ def list_components(registry: Registry) -> list[dict[str, Any]]:
     ]
 
 
-def _offered_components(registry: Registry) -> list[Offered]:
+def _offered_components(registry: Registry) -> list[PluginEntry]:
     steps = sorted(registry.steps, key=lambda step: (step.name, step.distribution))
     return [*(offered for kind in KINDS for offered in registry.offered(kind)), *steps]
 
@@ -169,7 +169,7 @@ def show_component(name: str, as_json: bool) -> None:
             click.echo("\nschema:\n" + json.dumps(known["schema"], indent=2))
 
 
-def find_components(name: str, registry: Registry) -> list[Offered]:
+def find_components(name: str, registry: Registry) -> list[PluginEntry]:
     distribution, _, bare = name.rpartition(":")
     offers = _offered_components(registry)
     found = [
@@ -187,7 +187,7 @@ def find_components(name: str, registry: Registry) -> list[Offered]:
     return found
 
 
-def describe(offered: Offered) -> dict[str, Any]:
+def describe(offered: PluginEntry) -> dict[str, Any]:
     """Return everything about a component, of a prepare step the arguments of its constructor."""
     component: Any
     if offered.kind == STEP:

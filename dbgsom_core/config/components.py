@@ -36,7 +36,7 @@ from dbgsom_core.config.sections import (
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields, parse
 from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.interfaces.guard import lookup_in_use, use_lookup
+from dbgsom_core.interfaces.guard import active_registry, use_registry
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.training.parts import (
     DEFAULT_LABELLERS,
@@ -147,7 +147,7 @@ class Builder:
 
         Fields that the estimator fills, ``elsewhere``, stand there only where they were given.
         """
-        with use_lookup(self.registry):
+        with use_registry(self.registry):
             values = _written_down(built.component, elsewhere, built.names)
         written: dict[str, Any] = with_references({"name": built.name, **values}, built.section)
         return written
@@ -186,7 +186,7 @@ class Builder:
                     fields = fields.without(key)
         component = None
         try:
-            with use_lookup(self.registry):
+            with use_registry(self.registry):
                 component = checked(cls, fields, known=("name", *nested_fields(cls)))
         except ValidationError as error:
             findings += findings_of(error)
@@ -249,7 +249,7 @@ def _written_down(
     values = component.model_dump(mode="json")
     for key, kind in nested_fields(type(component)).items():
         inner = getattr(component, key)
-        name = names.get(key) or lookup_in_use().name_of(kind, inner)
+        name = names.get(key) or active_registry().name_of(kind, inner)
         values[key] = {"name": name, **_written_down(inner, elsewhere, {})}
     given = component.model_fields_set
 
@@ -281,7 +281,7 @@ def mismatches(root: Section, builder: Builder) -> Iterator[Finding]:
     model = model if isinstance(model, Section) else Section()
     estimator = model.get("estimator", "vq")
     estimator = estimator if estimator in [*DEFAULT_LABELLERS] else None
-    with use_lookup(builder.registry):
+    with use_registry(builder.registry):
         parts = {
             key: builder.valid(kind, model[key], ModelSettings.model_fields[key].default)
             for key, kind in MODEL_COMPONENTS.items()
@@ -313,7 +313,7 @@ def _within_model(model: Section, parts: dict[str, Any]) -> Iterator[Finding]:
     if not model.keys() & {*DEFAULT_NAMES, *GROWTH_FIELDS}:
         return
     growth, grid, kernel, metric = (
-        parts[key] if key in parts else lookup_in_use().build(key, DEFAULT_NAMES[key])
+        parts[key] if key in parts else active_registry().build(key, DEFAULT_NAMES[key])
         for key in ("growth", "grid", "kernel", "metric")
     )
     found: list[tuple[str | None, tuple[str, ...]]] = []

@@ -22,7 +22,7 @@ from dbgsom_core.config.components import (
     PrepareStep,
     mismatches,
 )
-from dbgsom_core.config.load import fill, merge, merged, overlay, public_texts
+from dbgsom_core.config.load import fill, merge, merged, nonsecret_texts, overlay
 from dbgsom_core.config.schema import (
     DEFAULT,
     GROWTH_FIELDS,
@@ -225,7 +225,7 @@ def build_experiment(root: Section, builders: Builders, problems: Problems) -> E
     if _FORMER.get():
         former = from_python({"model": _former_model(root.get("model"))}, problems)
         root = merge(former, root, problems)
-    problems.public = frozenset(public_texts(root))
+    problems.nonsecret = frozenset(nonsecret_texts(root))
     root, _ = fill(root, UNMARKED, problems)
     with redaction(problems.secrets):
         builder = builders.of(root)
@@ -238,8 +238,8 @@ def build_experiment(root: Section, builders: Builders, problems: Problems) -> E
             )
         except ValidationError as error:
             problems.add_findings(root, error)
-        for of, steps, message in mismatches(root, builder):
-            problems.add_at(root, steps, message, of)
+        for kind, steps, message in mismatches(root, builder):
+            problems.add_at(root, steps, message, kind)
         if settings is None or len(problems) > before:
             return None
         return _experiment(settings, root, builder, problems)

@@ -19,7 +19,7 @@ from dbgsom_core.config.components import BUILT_IN_STEPS
 from dbgsom_core.config.schema import STEP, ExperimentSettings, RangeSettings
 from dbgsom_core.errors import PluginError
 from dbgsom_core.interfaces.component import nested_fields
-from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, Offered, Registry
+from dbgsom_core.plugins.registry import OWN_DISTRIBUTION, PluginEntry, Registry
 
 JsonSchema = dict[str, Any]
 
@@ -144,7 +144,7 @@ class _Writer:
         return f"#/$defs/{key}"
 
 
-def _names_of(offered: Offered, registry: Registry) -> list[str]:
+def _names_of(offered: PluginEntry, registry: Registry) -> list[str]:
     """Return the names of an offer: the bare one, unless another offer has it, and the full one.
 
     Built-ins have a full name only where another plugin offers the same name.

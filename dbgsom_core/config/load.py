@@ -455,7 +455,7 @@ def fill(
         nonlocal is_secret
         name, held = match["name"], os.environ.get(match["name"])
         if held:
-            register(problems.secrets, held, match[0], problems.public)
+            register(problems.secrets, held, match[0], problems.nonsecret)
             is_secret = True
         elif held is None and match["default"] is None:
             problems.add(mark.value, path, f"the environment variable {name} is not set")
@@ -463,7 +463,7 @@ def fill(
 
     text = _REFERENCE.sub(value_of, value)
     if is_secret:  # as a whole it can be redacted even if what it was filled with is short
-        register(problems.secrets, text, value, problems.public)
+        register(problems.secrets, text, value, problems.nonsecret)
     read: Any = text
     if text and _REFERENCE.fullmatch(value):
         with suppress(ValueError):
@@ -480,11 +480,11 @@ def names_in(text: str) -> list[str]:
     return list(dict.fromkeys(match["name"] for match in _REFERENCE.finditer(text)))
 
 
-def public_texts(value: Any) -> Iterator[str]:
+def nonsecret_texts(value: Any) -> Iterator[str]:
     """Yield every text in a configuration: keys, values and defaults of references."""
     if isinstance(value, (Items, Section)):
         yield from value if isinstance(value, Section) else ()
         for inner in value.values() if isinstance(value, Section) else value:
-            yield from public_texts(inner)
+            yield from nonsecret_texts(inner)
     else:
         yield _REFERENCE.sub(lambda match: match["default"] or "", str(value))

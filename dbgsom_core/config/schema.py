@@ -34,7 +34,7 @@ from dbgsom_core.config.sections import (
     reject,
     with_references,
 )
-from dbgsom_core.plugins.validation_messages import shown
+from dbgsom_core.plugins.validation_messages import format_value
 
 # What a section under model: without a name changes: the estimators' own defaults.
 DEFAULT_NAMES = {
@@ -288,14 +288,14 @@ def _checked_axes(values: Any, ranges: bool = False) -> Any:
             written = list(map(repr, with_references(value, value)))
             for i, text in enumerate(written if not ranges else ()):
                 if text in written[:i]:
-                    findings.append(("value", (key, i), f"{shown(value[i])} appears twice"))
+                    findings.append(("value", (key, i), f"{format_value(value[i])} appears twice"))
         elif ranges and isinstance(value, Section):
             try:
                 axes[key] = checked(RangeSettings, value)
             except ValidationError as error:
                 findings += findings_of(error, key)
         else:
-            found = "an empty list" if value == [] else shown(value)
+            found = "an empty list" if value == [] else format_value(value)
             message = f"must be a list of values, not {found}"
             if ranges:
                 message = "must be a list of values or a range {low: …, high: …}"

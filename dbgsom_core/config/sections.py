@@ -12,15 +12,15 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from dbgsom_core.errors import ConfigError
 from dbgsom_core.interfaces.component import parse
 from dbgsom_core.interfaces.privacy import Secrets, masked, redaction
-from dbgsom_core.plugins.validation_messages import WORDED, explained
+from dbgsom_core.plugins.validation_messages import WORDED, explain_errors
 
 DEEPEST = 50  # levels of sections and lists
 
 Plain = bool | int | float | str | None
 Steps = Sequence[str | int]  # keys and positions that lead to a value
 Model = TypeVar("Model", bound=BaseModel)
-# What it is of, where, sentence. It is of a ``value``, or, marked at the key, of a ``key``, of one
-# that is ``missing``, or of a ``section``.
+# Kind of location, steps, sentence. A ``value`` or ``name`` is marked at the value; a ``key``, one
+# that is ``missing``, and a ``section`` at the key.
 Finding = tuple[str, Steps, str]
 
 _WANTS_TEXT = ("string_type", "path_type", f"{WORDED}name")
@@ -200,7 +200,7 @@ class Problems:
         self._paths: dict[Location, list[str]] = {}
         self.source, self.folder = source, Path.cwd() if folder is None else folder
         self.secrets: Secrets = {} if secrets is None else secrets
-        self.public: frozenset[str] = frozenset()  # texts of the file that are no secrets
+        self.nonsecret: frozenset[str] = frozenset()  # texts of the file, shown as they are
 
     def __iter__(self) -> Iterator[Problem]:
         return iter(self._found)
@@ -214,15 +214,15 @@ class Problems:
             paths.append(path)
             self._found.append(Problem(place, path, message))
 
-    def add_at(self, root: Section, steps: Steps, message: str, of: str = "value") -> None:
+    def add_at(self, root: Section, steps: Steps, message: str, kind: str = "value") -> None:
         """Add a problem of a value in a tree, of one of the kinds of a `Finding`."""
         mark = mark_at(root, steps)
-        place = mark.value if of in ("value", "name") else mark.key
+        place = mark.value if kind in ("value", "name") else mark.key
         self.add(place, ".".join(map(str, steps)), message)
 
     def add_findings(self, root: Section, error: ValidationError, *before: str | int) -> None:
-        for of, steps, message in findings_of(error, *before):
-            self.add_at(root, steps, message, of)
+        for kind, steps, message in findings_of(error, *before):
+            self.add_at(root, steps, message, kind)
 
     def error(self) -> ConfigError:
         """Return the error with all problems, one a line, in the order of the file."""
@@ -249,8 +249,8 @@ def reject(findings: Iterable[Finding]) -> NoReturn:
     Raised by a validator, they become findings of the section around, with its steps in front.
     """
     details = [
-        InitErrorDetails(type=PydanticCustomError(WORDED + of, words), loc=tuple(steps), input=None)
-        for of, steps, words in findings
+        InitErrorDetails(type=PydanticCustomError(WORDED + kind, text), loc=tuple(path), input=None)
+        for kind, path, text in findings
     ]
     raise ValidationError.from_exception_data("", details)
 
@@ -296,4 +296,4 @@ def checked(
         reference = mark_at(section, steps).reference
         return f"what {reference} holds" if reference else ""
 
-    reject(explained(wrong, cls, section, known, held))
+    reject(explain_errors(wrong, cls, section, known, held))

@@ -279,10 +279,10 @@ class Shards(Protocol):
     def each_range(
         self, ranges: Sequence[tuple[int, int]], ask: Callable[..., Any], own: Sequence[Any]
     ) -> list[Any]:
-        """Return ``ask(rows, slice(0, m), *own)`` for the rows (m, D) of each range."""
+        """Return ``ask(rows, slice(0, m), *own[i])`` for the rows (m, D) of each range i."""
 
     def hold(self, make: Callable[..., Any], own: Sequence[Any]) -> Parts:
-        """Make an object ``make(rows, *own)`` in each shard's process, again if it is lost."""
+        """Make an object ``make(rows, *own[i])`` in shard i's process, again if it is lost."""
 
 
 class ShardTable(BlockTable):

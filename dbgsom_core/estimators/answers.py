@@ -46,25 +46,25 @@ class Answers:
         self._estimator, self._data = copy(estimator), data
 
     @cached_property
-    def ended(self) -> Descent:
+    def descent(self) -> Descent:
         """Paths and leaves of the samples, among leaves with training samples."""
-        ended: Descent = self._estimator._predictor.descend(self._data)
-        return ended
+        found: Descent = self._estimator._predictor.descend(self._data)
+        return found
 
     @property
     def unit(self) -> NDArray[np.int64]:
         """Rows of ``weights_`` that the samples belong to, int64 (n,)."""
-        return self.ended.path[:, 0]
+        return self.descent.path[:, 0]
 
     @property
     def leaf(self) -> NDArray[np.int64]:
         """Rows of ``leaf_weights_``, int64 (n,); those of ``unit`` without child maps."""
-        return self.ended.leaf
+        return self.descent.leaf
 
     @property
     def distance(self) -> NDArray[np.float64]:
         """Distances to the leaf's prototype in the metric's units, float64 (n,)."""
-        return self.ended.distance
+        return self.descent.distance
 
     @property
     def cell(self) -> NDArray[np.int64]:
@@ -211,9 +211,9 @@ def explain_sample(
     if samples.n != 1:
         raise DataError(f"explain takes one sample, not {samples.n}")
     answers = Answers(estimator, samples)
-    ended, leaf = answers.ended, int(answers.leaf[0])
+    descent, leaf = answers.descent, int(answers.leaf[0])
     shares = answers.probabilities
-    path = tuple(int(neuron) for neuron in ended.path[0] if neuron >= 0)
+    path = tuple(int(neuron) for neuron in descent.path[0] if neuron >= 0)
     names = _feature_names(estimator, names)
     both = np.array([_dense(samples.X[0]), estimator._tree.weights[leaf]], dtype=np.float64)
     difference, deviations = both[0] - both[1], estimator._deviations
@@ -326,9 +326,9 @@ def as_samples(model: Any, X: Any) -> Any:
 def select_columns(model: Any, columns: Sequence[str]) -> list[str]:
     """Return the valid names among ``columns``, or all columns that a model has."""
     estimator = model.estimator
-    sure = hasattr(estimator, "classes_") and estimator._leaf_probabilities is not None
+    has_probabilities = hasattr(estimator, "classes_") and estimator._leaf_probabilities is not None
     if not columns:
-        left = {"probabilities": sure, "path": bool(estimator.som_map_.children)}
+        left = {"probabilities": has_probabilities, "path": bool(estimator.som_map_.children)}
         return [name for name in COLUMNS if left.get(name, True)]
     for name in columns:
         if name not in COLUMNS:
@@ -336,7 +336,7 @@ def select_columns(model: Any, columns: Sequence[str]) -> list[str]:
                 f"there is no column '{name}'{did_you_mean(name, COLUMNS)}; there are "
                 f"{', '.join(COLUMNS)}"
             )
-    if "probabilities" in columns and not sure:
+    if "probabilities" in columns and not has_probabilities:
         raise DataError("the model has no probabilities: its labeller does not compute any")
     return list(dict.fromkeys(columns))
 

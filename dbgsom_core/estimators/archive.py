@@ -31,7 +31,7 @@ from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.tables import is_unit
 from dbgsom_core.tables.safe_files import open_regular, write_atomically
 
-# (a, b): a file of n bytes may unpack to a + b n bytes.
+# Limits against zip bombs, (offset, ratio): n bytes may unpack to offset + ratio * n bytes.
 ARRAY_BYTES = (1 << 26, 100)
 HEADER_BYTES = (1 << 20, 4)
 _MAGIC = b"\x93NUMPY\x01\x00"
@@ -194,7 +194,7 @@ CORE_TYPES = {
             and all(map(is_unit, (columns.units or {}).values()))
         ),
     ),
-    "summaries": StoredType(
+    "summaries": StoredType(  # so named in model files
         "dbgsom_core.training.groups:MicroClusters",
         {
             "X": "float[M, D]",

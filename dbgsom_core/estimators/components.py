@@ -14,7 +14,7 @@ from dbgsom_core.interfaces.component import Component, given_fields, nested_fie
 from dbgsom_core.interfaces.guard import error_line
 from dbgsom_core.interfaces.metrics import MetricComponent
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.plugins.validation_messages import sentences
+from dbgsom_core.plugins.validation_messages import format_errors
 from dbgsom_core.training.parts import KIND_OF, Parts, field_problem
 
 if TYPE_CHECKING:
@@ -187,4 +187,4 @@ def _validation_errors(
         cls = component()
         given = given_fields(spec) if isinstance(spec, Component) else spec
         assert cls is not None  # or there was nothing to validate
-        raise ValueError("; ".join(sentences(error, cls, given, where))) from None
+        raise ValueError("; ".join(format_errors(error, cls, given, where))) from None

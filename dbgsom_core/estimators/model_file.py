@@ -59,7 +59,7 @@ from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.stored_types import mismatch, shown
 from dbgsom_core.interfaces.version import DEFAULTS, FORMER_DEFAULTS, __version__
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.plugins.validation_messages import sentences
+from dbgsom_core.plugins.validation_messages import format_errors
 from dbgsom_core.som_map.grid import Grid
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_core.som_map.tree import Tree
@@ -459,7 +459,7 @@ def _read_part(kind: str, part: Mapping[str, Any]) -> Component:
     try:
         return parse(cls, params)
     except ValidationError as error:
-        problems = "; ".join(sentences(error, cls, params, kind))
+        problems = "; ".join(format_errors(error, cls, params, kind))
         raise ArchiveError(f"holds a part that is wrong: {problems}") from error
 
 

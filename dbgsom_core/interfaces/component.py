@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from dbgsom_core.errors import UnfitError
-from dbgsom_core.interfaces.guard import Guarded, attribute_of, error_names, is_own, lookup_in_use
+from dbgsom_core.interfaces.guard import Guarded, active_registry, attribute_of, error_names, is_own
 from dbgsom_core.interfaces.version import DbgsomDeprecationWarning, Deprecation
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -186,13 +186,13 @@ class Nested:
             raise ValueError(
                 f"must be a name, a mapping with a 'name', or a component instance; got {spec!r}"
             )
-        return lookup_in_use().build(self.kind, spec)
+        return active_registry().build(self.kind, spec)
 
     def _write(self, component: Any, info: Any) -> dict[str, Any]:
         if not isinstance(component, BaseModel):  # a default that is not validated yet
             return {"name": str(component)}
         fields = component.model_dump(mode=info.mode, exclude_unset=info.exclude_unset)
-        return {"name": lookup_in_use().name_of(self.kind, component), **fields}
+        return {"name": active_registry().name_of(self.kind, component), **fields}
 
 
 def nested_fields(cls: type[Any]) -> dict[str, str]:

@@ -82,7 +82,7 @@ class EpochRecord:
         return trained
 
     def show(self, som_map: SomMap | None) -> None:
-        """Let callbacks read the map, or with None no longer."""
+        """Attach the map that callbacks may read, or detach it with None."""
         if som_map is None:
             vars(self).pop("_som_map", None)
         else:

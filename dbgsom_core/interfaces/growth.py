@@ -119,8 +119,8 @@ class GrowthComponent(Component):
         row on a line.
         ``grows_in_line`` (attribute): False where its rules need rows and columns: data of one
         column then lie on squares, too.
-        ``in_rows`` (attribute): True where maps are made of whole rows, which by default are rows
-        of squares: of hexagons they would be parallelograms.
+        ``in_rows`` (attribute): True where maps are rectangles of whole rows and columns: the grid
+        is then what the grid shape's ``in_rows`` returns, by default squares.
         ``wrap`` (field): True closes the map at the start to a torus, which has no free cells.
         ``max_neurons`` (field): ``"auto"`` (5*sqrt(n), at most 10000), an int or None. The core
         never lets a map exceed it.
@@ -147,10 +147,10 @@ class GrowthComponent(Component):
         ``base`` (field): the growth strategy that grows each of these maps, declared as
         ``Annotated[Any, Nested("growth")]``; the strategy itself without it. What estimators fill
         into a growth strategy goes to it.
-        ``remembered() -> value``: what `grow` keeps from one epoch to the next besides the map, for
-        a checkpoint: plain values, lists, tuples and mappings of these, and arrays of numbers.
-        ``remember(value)``: takes it back, before the first epoch of each training, with None where
-        it begins anew.
+        ``remembered() -> value``: get the state that `grow` keeps between epochs besides the map,
+        for a checkpoint: plain values, lists, tuples and mappings of these, and arrays of numbers.
+        ``remember(value)``: set that state, before the first epoch of each training; None resets
+        it, where a training is not resumed.
     """
 
     @property

@@ -5,7 +5,7 @@ Methods of built-ins are called as they are: the conformance kit has checked the
 built-in is not.
 
 The registry, which knows components by name, stands above the interfaces and is not imported here:
-whoever builds components says which one to use, and the package says once which is used otherwise.
+code that builds components sets the current one, and the package sets the default.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ _OWN = ("dbgsom_core", "dbgsom_plugins")
 RAISED = (Exception, SystemExit, GeneratorExit)
 
 
-# Each knows components by kind and name, as `dbgsom_core.plugins.registry.Registry` does.
-_in_use: ContextVar[Any] = ContextVar("lookup", default=None)
-_usual: list[Callable[[], Any]] = []
+# A `dbgsom_core.plugins.registry.Registry`, or what has its methods.
+_current: ContextVar[Any] = ContextVar("registry", default=None)
+_default: list[Callable[[], Any]] = []
 
 
-def set_default_lookup(make: Callable[[], Any]) -> None:
-    """Let ``make()`` return the lookup where none is in use; it is called when first needed."""
-    _usual[:] = [make]
+def set_default_registry(make: Callable[[], Any]) -> None:
+    """Set the function that returns the registry where `use_registry` has set none."""
+    _default[:] = [make]
 
 
 @contextmanager
-def use_lookup(lookup: Any) -> Iterator[None]:
-    """Use ``lookup`` for nested components in the ``with`` block."""
-    token = _in_use.set(lookup)
+def use_registry(registry: Any) -> Iterator[None]:
+    """Use ``registry`` for nested components in the ``with`` block."""
+    token = _current.set(registry)
     try:
         yield
     finally:
-        _in_use.reset(token)
+        _current.reset(token)
 
 
-def lookup_in_use() -> Any:
-    return _in_use.get() or _usual[0]()
+def active_registry() -> Any:
+    return _current.get() or _default[0]()
 
 
 def is_own(component: Any) -> bool:
@@ -117,7 +117,7 @@ def error_names(kind: str, component: Any, method: str = "") -> Iterator[None]:
 
 @contextmanager
 def own_error_names(kind: str, component: Any) -> Iterator[None]:
-    """Do so only for what the component's package raises: its samples live for a whole training."""
+    """Do so only for errors raised in the component's package: its samples may raise others."""
     try:
         yield
     except DbgsomError:
@@ -138,7 +138,7 @@ def error_line(error: BaseException, method: str = "") -> str:
 
 def who(kind: str, component: Any) -> str:
     """Return the name of a component in errors: its plugin's name, or its class."""
-    offered = lookup_in_use().offer_of(kind, type(component))
+    offered = active_registry().offer_of(kind, type(component))
     if offered is None:
         return f"{kind} {type(component).__name__}"
     return f"{kind} '{offered.name}' of {offered.distribution} {offered.version}"

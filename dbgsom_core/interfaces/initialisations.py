@@ -92,9 +92,9 @@ class GridShape(Protocol):
     """The cells of maps: which are linked, and where they lie in the plane.
 
     Optional capabilities
-        ``suited_to(n_features) -> GridShape``: which it is for samples of so many columns, where
-        the growth strategy says nothing of the map at the start.
-        ``in_rows(rows, columns, wrap) -> Grid``: what takes the place of `lattice` where the growth
+        ``suited_to(n_features) -> GridShape``: the shape for samples of so many columns, as a line
+        for one; called where the growth strategy leaves the map at the start open.
+        ``in_rows(rows, columns, wrap) -> Grid``: called in place of `lattice` where the growth
         strategy wraps the map to a torus, or needs rows and columns.
     """
 

@@ -35,7 +35,7 @@ class Kernel(Protocol):
         """Return the weights (H,) at graph distances ``hops`` (H,) for a kernel ``width`` in hops.
 
         ``weight(0) > 0``, weights are finite, not negative and do not depend on the other entries
-        of ``hops``. A kernel that says so by ``reads`` gets plane distances (H,) or offsets (H, 2).
+        of ``hops``. With ``reads`` they are plane distances (H,) or offsets (H, 2) instead.
         """
 
 
@@ -46,10 +46,10 @@ class KernelComponent(Component):
     exponential: start*(end/start)**((e - 1)/(E - 1)).
 
     Optional capabilities
-        ``rises`` (attribute): True when weights may grow with the hops, which is refused otherwise.
-        ``reads`` (attribute): what `weight` gets: ``"hops"``; ``"plane"``, distances of cells in
-        the plane, in which the nearest lie 1 apart; ``"offsets"``, the ways (x, y) in the plane,
-        y up, from the neuron that won the samples to the one that learns.
+        ``rises`` (attribute): True when weights may increase with distance, else that is an error.
+        ``reads`` (attribute): which distance `weight` gets: ``"hops"`` along links; ``"plane"``,
+        Euclidean between cells, of which the nearest lie 1 apart; ``"offsets"``, vectors (x, y) in
+        the plane, y up, from the neuron that won the samples to the one that learns.
         ``inhibits`` (attribute): True when weights may be negative, but that of the winner. A
         prototype m then goes by Σ h (x - m) / Σ |h|, and stays where the sum of h is not above 0.
     """

@@ -222,20 +222,20 @@ class Evaluation:
 
     @cached_property
     def combined_errors(self) -> NDArray[np.float64]:
-        """Length of the shortest way from each sample to its nearest prototype and on along links,
+        """Length of the shortest path from each sample to its nearest prototype and on along links,
         each as long as its two prototypes lie apart, to the second nearest, shape (n,).
         """
         import numpy as np
 
-        from dbgsom_core.som_map.topology import ways_over_links  # numpy is slow to import
+        from dbgsom_core.som_map.topology import path_lengths  # numpy is slow to import
 
         n_neurons, first, second = len(self.som_map), self.bmu, self.second_bmu
         if n_neurons == 1:
             return self.distance
         wanted = np.zeros((n_neurons, n_neurons), dtype=np.bool_)
         wanted[first, second] = True
-        ways = ways_over_links(self.som_map.links, self.prototype_distances, wanted)
-        return np.asarray(self.distance + ways[first, second])
+        paths = path_lengths(self.som_map.links, self.prototype_distances, wanted)
+        return np.asarray(self.distance + paths[first, second])
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ class Callbacks:
     """The callbacks of a run, modules or objects with lifecycle hooks, called in the given order.
 
     The ``required`` one, without which a run is worth nothing (the run folder), is called first,
-    and what it raises ends the run. It may have a method ``keep(run, result)``, called when the map
-    is trained and measured and nothing is drawn yet. ``trackers`` has the names of those that
-    trackers made, by their ``id``: they may have ``prepare()`` and ``close()``. ``notes`` are what
-    a reader of the report should know of callbacks that failed.
+    and what it raises ends the run. It may have ``write_results(run, result)``, called before
+    figures are drawn. ``trackers`` has the names of those that trackers made, by their ``id``: they
+    may have ``prepare()`` and ``close()``. ``notes`` tell the reader of the report which callbacks
+    failed.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class Callbacks:
         answers = self.notify_others("dbgsom_epoch_finished", run=run, epoch=epoch)
         return next((name for name, answer in answers if answer is STOP), "")
 
-    def keep(self, run: Any, result: Any) -> None:
-        """Have the required callback write what there is to lose."""
-        call(self._required, "keep", {"run": run, "result": result})
+    def write_results(self, run: Any, result: Any) -> None:
+        """Let the required callback write measures and models, before figures are drawn."""
+        call(self._required, "write_results", {"run": run, "result": result})
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        """Let trackers prepare for what is to begin in here, and close what is left at its end."""
+        """Call ``prepare()`` of trackers before the ``with`` block and ``close()`` after it."""
         trackers = [one for one in self._others if id(one) in self._trackers]
         self._call_each(trackers, "prepare", {})
         try:
@@ -104,7 +104,7 @@ class Callbacks:
 
 
 def _call_with_copy(callback: Any, method: str, event: dict[str, Any]) -> Any:
-    # A third party gets a result of its own: what it changes there is seen by no other.
+    # Third parties get copies of results, so that their changes do not reach other callbacks.
     if "result" not in event or is_own(callback):
         return call(callback, method, event)
     from dbgsom_core.interfaces import validation  # numpy is slow to import

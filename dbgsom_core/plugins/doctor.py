@@ -1,4 +1,4 @@
-"""What is wrong with the installed plugins, one finding each, with its cure."""
+"""Find defects of installed plugins, each with its cure; run code in isolated processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
 from dbgsom_core.plugins.registry import (
     OWN_DISTRIBUTION,
     STEP,
-    Offered,
+    PluginEntry,
     Registry,
     disabled_plugins,
     get_registry,
@@ -31,14 +31,14 @@ from dbgsom_core.plugins.registry import (
 
 SLOW_SECONDS = 0.2  # what one plugin may add to every start
 Problem = Literal["broken", "api version", "stale", "clash", "shadowed", "slow", "outdated"]
-# What every run imports anyway is imported first: its time is no cost of a plugin.
+# Imported first, since every run imports them: their time is not the plugin's.
 _CORE = ("dbgsom_core.api", "numpy", "scipy.sparse", "numba", "sklearn.base", "matplotlib.figure")
 _CHILD = """
 import json, sys
 task = json.loads(sys.argv[1])
 sys.path[:] = task["path"]
-from dbgsom_core.plugins.doctor import serve
-serve(task)
+from dbgsom_core.plugins.doctor import run_task
+run_task(task)
 """
 
 Send = Callable[[Any], None]
@@ -46,11 +46,11 @@ Send = Callable[[Any], None]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a plugin or a component.
+    """A defect of a plugin or a component.
 
     The problem is ``broken`` (cannot be loaded), ``api version`` (too old or too new), ``stale``
-    (names what is not there any more), ``clash`` (two offer one name), ``shadowed`` (a built-in has
-    the name), ``slow``, or ``outdated`` (works, will not for ever).
+    (names a class that is gone), ``clash`` (two offer one name), ``shadowed`` (a built-in has
+    the name), ``slow``, or ``outdated`` (deprecated).
     """
 
     problem: Problem
@@ -66,10 +66,10 @@ class Finding:
 
 
 def diagnose_isolated(limit: float) -> tuple[list[Finding], int]:
-    """Return every finding and how many plugins were loaded; imports are tried in other processes.
+    """Return all findings and the number of plugins loaded; imports are tried in other processes.
 
     Each distribution has a process of its own, in which a single import may take ``limit`` seconds.
-    One that ends its process or hangs is named, and left out of the search for clashes.
+    One that ends its process or hangs is a finding, and left out of the search for clashes.
     """
     findings: list[Finding] = []
     off = disabled_plugins()
@@ -77,7 +77,7 @@ def diagnose_isolated(limit: float) -> tuple[list[Finding], int]:
         found, ended = run_isolated(f"{__name__}:examine", distribution, limit)
         findings += [Finding(**one) for one in found]
         if ended:
-            findings.append(Finding("broken", distribution, version, name, when_imported(ended)))
+            findings.append(Finding("broken", distribution, version, name, import_failure(ended)))
             off.append(distribution)
     registry = Registry.discover(off, own_only=only_own_plugins())
     loaded = sum(record.status == "ok" for record in registry.records)
@@ -95,7 +95,7 @@ def enabled_distributions() -> dict[str, tuple[str, str]]:
     }
 
 
-def when_imported(ended: str) -> str:
+def import_failure(ended: str) -> str:
     return f"{ended} when it was imported; disable or uninstall it"
 
 
@@ -108,7 +108,7 @@ def examine(distribution: str, send: Send) -> None:
 
 
 def defects(registry: Registry, distribution: str = "") -> Iterator[Finding]:
-    """Yield what is wrong with the plugins of a distribution, or all, their classes imported."""
+    """Yield defects of the plugins of a distribution, or of all; their classes are imported."""
     for one in registry.records:
         if distribution not in ("", one.distribution):
             continue
@@ -156,8 +156,8 @@ def _clashes(registry: Registry) -> Iterator[Finding]:
         )
 
 
-def status_of(offered: Offered, registry: Registry) -> Literal["ok", "clash", "shadowed"]:
-    """Return what a bare name means for an offer: itself, the built-in, or an error."""
+def status_of(offered: PluginEntry, registry: Registry) -> Literal["ok", "clash", "shadowed"]:
+    """Return whether the bare name of an entry means it, a built-in, or is ambiguous."""
     of_kind = registry.steps if offered.kind == STEP else registry.offered(offered.kind)
     homes = [one.distribution for one in of_kind if one.name == offered.name]
     if len(homes) == 1 or offered.distribution == OWN_DISTRIBUTION:
@@ -170,16 +170,16 @@ def run_isolated(
 ) -> tuple[list[Any], str]:
     """Call ``module:function(distribution, *arguments, send)`` in a process of its own.
 
-    Other third parties are disabled there; arguments, and what is sent, are plain JSON values.
-    ``limit`` is the seconds from one call of ``send(value)`` to the next. Returns what was sent,
-    and how the process ended early, in words; empty where it did not.
+    Other third parties are disabled there; arguments and sent values are plain JSON. ``limit`` is
+    the seconds from one call of ``send(value)`` to the next. Returns the values sent, and a
+    description of an early end of the process; empty where it finished.
     """
     with TemporaryDirectory() as folder:
-        answers, stuck = Path(folder, "answers"), Path(folder, "stuck")
+        results, timeout = Path(folder, "results"), Path(folder, "timeout")
         task = {
             "path": [path for path in sys.path if path], "work": work,
             "arguments": [distribution, *arguments],
-            "limit": limit, "answers": str(answers), "stuck": str(stuck),
+            "limit": limit, "results": str(results), "timeout": str(timeout),
         }  # fmt: skip
         others = {one for _, one, _ in installed_points()} - {distribution, OWN_DISTRIBUTION}
         environment = {
@@ -192,26 +192,26 @@ def run_isolated(
             env=environment,
             check=False,
         ).returncode
-        lines = answers.read_text().splitlines() if answers.exists() else []
+        lines = results.read_text().splitlines() if results.exists() else []
         values = [json.loads(line) for line in lines]
         if values and values[-1] == "done":
             return values[:-1], ""
-        if stuck.exists() and stuck.stat().st_size:
+        if timeout.exists() and timeout.stat().st_size:
             return values, f"took longer than {limit:g} s"
         by = f"signal {-code}" if code < 0 else f"exit code {code}"
         return values, f"ended the process ({by})"
 
 
-def serve(task: dict[str, Any]) -> None:
+def run_task(task: dict[str, Any]) -> None:
     """Do the work of the process that `run_isolated` started."""
-    os.dup2(2, 1)  # what plugins print is no answer
-    with Path(task["stuck"]).open("w") as stuck, Path(task["answers"]).open("w") as answers:
+    os.dup2(2, 1)  # prints of plugins go to stderr
+    with Path(task["timeout"]).open("w") as timeout, Path(task["results"]).open("w") as results:
 
         def send(value: Any) -> None:
-            print(json.dumps(value), file=answers, flush=True)
-            faulthandler.dump_traceback_later(task["limit"], exit=True, file=stuck)
+            print(json.dumps(value), file=results, flush=True)
+            faulthandler.dump_traceback_later(task["limit"], exit=True, file=timeout)
 
-        faulthandler.dump_traceback_later(task["limit"], exit=True, file=stuck)
+        faulthandler.dump_traceback_later(task["limit"], exit=True, file=timeout)
         resolve_name(task["work"])(*task["arguments"], send)
         send("done")
         os._exit(0)  # threads that a plugin left behind end with it

@@ -1,4 +1,4 @@
-"""Importing classes that a configuration names, from what is installed and from nowhere else."""
+"""Import classes that a configuration names, from installed packages only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plugins: find them, record broken ones, and look up by name what they offer."""
+"""Registry of plugins: discovery, records of broken ones, and look-up of components by name."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ from dbgsom_core.interfaces.version import (
 GROUP = "dbgsom.plugins"
 OWN_DISTRIBUTION = "dbgsom-core"
 STEP, TRANSFORMER, OBSERVER = "prepare step", "transformer", "observer"
-_OFFERING = {**KINDS, STEP: PREPARE_STEPS, TRANSFORMER: TRANSFORMERS}
-_HOOKS = (*_OFFERING.values(), *LIFECYCLE_HOOKS)
+_OFFER_HOOKS = {**KINDS, STEP: PREPARE_STEPS, TRANSFORMER: TRANSFORMERS}
+_HOOKS = (*_OFFER_HOOKS.values(), *LIFECYCLE_HOOKS)
 _METRIC_LEVELS = ("assign", "scalar", "pairwise")
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "kernel": ("weight",),
@@ -61,12 +61,12 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 
 
 _redirecting = threading.Lock()
-_stdouts: list[Any] = []  # what stdout was, once for each redirection at work
+_stdouts: list[Any] = []  # the original stdout, once for each active redirection
 
 
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """Send to stderr what imports of plugins print; the last thread to leave puts stdout back."""
+    """Redirect prints of imported plugins to stderr; the last thread to leave restores stdout."""
     with _redirecting:
         _stdouts.append(_stdouts[0] if _stdouts else sys.stdout)
         sys.stdout = sys.stderr
@@ -81,20 +81,20 @@ def stdout_to_stderr() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class PluginRecord:
-    """What became of one entry point.
+    """The result of loading one entry point.
 
     Attributes
     ----------
     error : str
-        One sentence, empty when all is well.
+        One sentence; empty without an error.
     details : str
         The traceback of a broken plugin.
     import_seconds : float
         How long importing the entry point and calling its hooks took.
     api_version : int or None
-        What the module states, where it could be imported.
+        ``DBGSOM_API_VERSION`` of the module, where it could be imported.
     notes : tuple of str
-        What works today and will not for ever: an outdated API version, a deprecated name.
+        Deprecations: an outdated API version, a deprecated name.
     """
 
     name: str
@@ -110,8 +110,8 @@ class PluginRecord:
 
 
 @dataclass(frozen=True)
-class Offered:
-    """One thing that a plugin offers; a component is a class, ``"module:Class"`` or an old name."""
+class PluginEntry:
+    """An offer of a plugin; of a component it is a class, ``"module:Class"`` or an old name."""
 
     kind: str
     name: str
@@ -130,7 +130,7 @@ class Offered:
 
     @property
     def source(self) -> str:
-        """Where the class lives, as ``module:Class``, without importing it."""
+        """The class as ``module:Class``, without importing it."""
         if isinstance(self.offer, str):
             return self.offer
         return f"{self.offer.__module__}:{self.offer.__qualname__}"
@@ -147,9 +147,9 @@ class Offered:
         return re.split(r"(?<=[.!?]) (?=[A-Z])", first, maxsplit=1)[0]
 
     def means(self, cls: type[Component]) -> bool:
-        """Return whether this offer is the class ``cls``, which is imported already.
+        """Return whether this is the class ``cls``, which is imported already.
 
-        An offer may name a module that only hands the class on, ``"package:Class"``.
+        An entry may name a module that only re-exports the class, ``"package:Class"``.
         """
         if not isinstance(self.offer, str):
             return self.offer is cls
@@ -158,7 +158,7 @@ class Offered:
         if same and module != cls.__module__:
             try:
                 return self.load() is cls
-            except PluginError:  # a broken module offers nothing
+            except PluginError:  # a broken module has no classes
                 return False
         return self.offer == f"{cls.__module__}:{cls.__qualname__}" or (
             getattr(sys.modules.get(module), attribute, None) is cls
@@ -214,15 +214,15 @@ def kinds_of(component: type[Component]) -> list[str]:
 
 
 class Registry:
-    """All plugins of this process and what they offer.
+    """All plugins of this process and their entries.
 
-    Broken plugins are kept as records and never raise here; a component that cannot be had raises
-    when it is asked for by name.
+    Broken plugins are kept as records and never raise here; a component that cannot be loaded
+    raises when it is looked up by name.
     """
 
     def __init__(self) -> None:
         self.records: list[PluginRecord] = []
-        self._offers: list[Offered] = []
+        self._offers: list[PluginEntry] = []
         self._manager = pluggy.PluginManager("dbgsom")
         self._manager.add_hookspecs(hookspecs)
 
@@ -277,8 +277,8 @@ class Registry:
     def without(self, names: Iterable[str]) -> Registry:
         """Return a registry that leaves out plugins by entry point or distribution.
 
-        Unlike ``discover(disabled=...)`` this comes after their import; their components and
-        observers are gone all the same.
+        Unlike ``discover(disabled=...)`` it does not prevent their import; their components and
+        observers are removed all the same.
         """
         off = set(names)
         rest = Registry()
@@ -318,8 +318,8 @@ class Registry:
             raise PluginError(f"{name} cannot be registered: {reason}") from error
         try:
             hooks = _hooks_of(plugin, self._manager)
-            offers: list[Offered] = []
-            for kind, hook in _OFFERING.items():
+            offers: list[PluginEntry] = []
+            for kind, hook in _OFFER_HOOKS.items():
                 for key, offer in _offers_of(plugin, hook, distribution) if hook in hooks else ():
                     _check_offer(kind, key, offer, distribution)
                     if any(
@@ -329,15 +329,15 @@ class Registry:
                         raise PluginError(
                             f"{kind} '{key}' is offered twice by {distribution}; rename one"
                         )
-                    offers.append(Offered(kind, key, offer, distribution, version, name))
+                    offers.append(PluginEntry(kind, key, offer, distribution, version, name))
         except RAISED:
             self._manager.unregister(plugin)
             raise
         if {*hooks} & {*LIFECYCLE_HOOKS}:
-            offers.append(Offered(OBSERVER, name, plugin, distribution, version, name))
+            offers.append(PluginEntry(OBSERVER, name, plugin, distribution, version, name))
         self._offers += offers
 
-    def _of_kind(self, kind: str) -> list[Offered]:
+    def _of_kind(self, kind: str) -> list[PluginEntry]:
         return [one for one in self._offers if one.kind == kind]
 
     @property
@@ -346,11 +346,11 @@ class Registry:
         return [one.offer for one in self._of_kind(OBSERVER)]
 
     @property
-    def steps(self) -> list[Offered]:
+    def steps(self) -> list[PluginEntry]:
         """Prepare steps, whose classes are no components."""
         return self._of_kind(STEP)
 
-    def classes(self) -> list[Offered]:
+    def classes(self) -> list[PluginEntry]:
         """Return all that can be imported: components by kind, prepare steps and transformers."""
         components = [one for kind in KINDS for one in self.offered(kind)]
         listed = [replace(one, offer=one.offer.where) for one in self._of_kind(TRANSFORMER)]
@@ -358,7 +358,7 @@ class Registry:
 
     @property
     def prepare_steps(self) -> dict[str, list[str]]:
-        """What plugins name for ``prepare``: each name with the classes that it may mean."""
+        """Names of prepare steps, each with the classes that it may mean."""
         names = sorted({one.name for one in self.steps})
         return {name: [one.source for one in self.steps if one.name == name] for name in names}
 
@@ -374,16 +374,16 @@ class Registry:
     def names(self, kind: str) -> list[str]:
         return sorted({one.name for one in self.offered(kind)})
 
-    def offered(self, kind: str) -> list[Offered]:
-        """Return every offer of a kind, by name and distribution, without deprecated names."""
+    def offered(self, kind: str) -> list[PluginEntry]:
+        """Return all entries of a kind, by name and distribution, without deprecated names."""
         found = (one for one in self._of_kind(kind) if not isinstance(one.offer, Deprecation))
         return sorted(found, key=lambda one: (one.name, one.distribution))
 
-    def lookup(self, kind: str, name: str) -> Offered:
-        """Return the offer that a bare name or ``distribution:name`` means.
+    def lookup(self, kind: str, name: str) -> PluginEntry:
+        """Return the entry that a bare name or ``distribution:name`` means.
 
-        Raises `UnknownNameError` where nobody offers it, with the nearest name, and `PluginError`
-        where two third parties do.
+        Raises `UnknownNameError`, with the nearest name, where no plugin offers it, and
+        `PluginError` where two third parties do.
         """
         distribution, _, bare = name.rpartition(":")
         found = [
@@ -398,7 +398,7 @@ class Registry:
             warnings.warn(sentence, DbgsomDeprecationWarning, stacklevel=3)
             return self.lookup(kind, f"{old.distribution}:{old.offer.instead}")
         if not candidates:
-            raise UnknownNameError(self._unknown(kind, name))
+            raise UnknownNameError(self._unknown_message(kind, name))
         own = [one for one in candidates if one.distribution == OWN_DISTRIBUTION]
         if len(candidates) > 1 and not own:
             raise PluginError(
@@ -412,7 +412,7 @@ class Registry:
         return self.lookup(kind, name).load()
 
     def trackers(self) -> dict[str, TrackerTraits]:
-        """Return what the classes of trackers say of themselves, by name, but for broken ones."""
+        """Return the traits of all trackers by name, without those of broken classes."""
         found = {}
         for name in self.names("tracker"):
             with suppress(PluginError, TypeError):
@@ -422,8 +422,8 @@ class Registry:
     def build(self, kind: str, spec: Any) -> Any:
         """Return a component from a name, a mapping with ``name``, or an instance.
 
-        An instance is built anew from the fields that it was given, since its copies are not
-        checked. What was read from a file has lists where a field may want a tuple. Raises as
+        An instance is built again from the fields that were given, since copies of instances are
+        not validated. Values from a file have lists where a field may want a tuple. Raises as
         `lookup`, and ValueError where the parameters do not fit.
         """
         if isinstance(spec, str):
@@ -451,19 +451,19 @@ class Registry:
         """Return the name under which a component can be built again.
 
         A built-in has its bare name, a third party's its distribution in front. A class that no
-        plugin offers is named by its place in Python.
+        plugin offers is named ``module:Class``.
         """
         offered = self.offer_of(kind, type(component))
         if offered is None:
             return f"{type(component).__module__}:{type(component).__qualname__}"
         return offered.name if offered.distribution == OWN_DISTRIBUTION else offered.full_name
 
-    def offer_of(self, kind: str, cls: type[Component]) -> Offered | None:
-        """Return the offer of a class, or None where no plugin offers it."""
+    def offer_of(self, kind: str, cls: type[Component]) -> PluginEntry | None:
+        """Return the entry of a class, or None where no plugin offers it."""
         return next((one for one in self.offered(kind) if one.means(cls)), None)
 
-    def identify(self, kind: str, component: Component) -> Offered:
-        """Return the offer that means a component's class; `PluginError`: there is none."""
+    def identify(self, kind: str, component: Component) -> PluginEntry:
+        """Return the entry of a component's class; `PluginError` where there is none."""
         offered = self.offer_of(kind, type(component))
         if offered is None:
             raise PluginError(
@@ -473,7 +473,7 @@ class Registry:
             )
         return offered
 
-    def _unknown(self, kind: str, name: str) -> str:
+    def _unknown_message(self, kind: str, name: str) -> str:
         hint = did_you_mean(name, self.names(kind))
         broken = ", ".join(sorted({record.distribution for record in self.broken}))
         suspects = f" (these plugins could not be loaded: {broken})" if broken else ""
@@ -549,7 +549,7 @@ def _offers_of(plugin: Any, hook: str, distribution: str) -> Iterable[tuple[Any,
 
 
 def _check_offer(kind: str, name: Any, offer: Any, distribution: str) -> None:
-    who = f"{_OFFERING[kind]} of {distribution}"
+    who = f"{_OFFER_HOOKS[kind]} of {distribution}"
     if not isinstance(name, str) or ":" in name or not name.strip():
         raise PluginError(
             f"{who} offers {name!r}, which is no name: use lower-case letters, digits and _"

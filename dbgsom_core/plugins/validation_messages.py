@@ -1,4 +1,4 @@
-"""Sentences for what pydantic finds wrong, in the words of a field's JSON Schema."""
+"""Format pydantic's validation errors as sentences, from the JSON Schema of the fields."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from dbgsom_core.errors import DbgsomError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields
-from dbgsom_core.interfaces.guard import lookup_in_use
+from dbgsom_core.interfaces.guard import active_registry
 
 JsonSchema = Mapping[str, Any]
 
-WORDED = "worded_"  # begins the types of findings whose message is a sentence already
-_OWN_WORDS = ("value_error", "assertion_error")  # findings that are sentences of the model's own
+WORDED = "worded_"  # prefix of error types whose message is a sentence already
+_OWN_WORDS = ("value_error", "assertion_error")  # errors whose message a model's validator wrote
 _NOUNS = {
     "boolean": "true or false",
     "null": "null",
@@ -34,34 +34,34 @@ _BOUNDS = {
 }
 
 
-def sentences(error: ValidationError, cls: type[BaseModel], values: Any, where: str) -> list[str]:
-    """Return one sentence for each thing that is wrong, with its dotted place in front.
+def format_errors(error: ValidationError, cls: type[BaseModel], values: Any, key: str) -> list[str]:
+    """Return one sentence for each error, with the dotted path of its value in front.
 
-    ``cls`` is what ``values``, a mapping or what was given in its place, were to become; ``where``
-    stands before the keys of the mapping.
+    ``values``, a mapping or whatever was given instead, failed to validate as ``cls``; ``key`` is
+    the path of ``values``.
     """
-    found = explained(error, cls, values)
-    return [f"{'.'.join(map(str, (where, *steps)))} {words}" for _, steps, words in found]
+    found = explain_errors(error, cls, values)
+    return [f"{'.'.join(map(str, (key, *steps)))} {words}" for _, steps, words in found]
 
 
-def explained(
+def explain_errors(
     error: ValidationError,
     cls: type[BaseModel],
     values: Any,
     known: Iterable[str] = (),
     held: Callable[[Sequence[str | int]], str] = lambda steps: "",
 ) -> Iterator[tuple[str, Sequence[str | int], str]]:
-    """Yield what a finding is of, the steps to its place and a sentence.
+    """Yield the kind of location, the path and a sentence of each error.
 
-    It is of a ``key`` that is unknown, ``missing``, or of a ``section`` or a ``value``. ``known``
-    are further keys, to suggest for a misspelt one; ``held(steps)`` names a value that must not be
-    shown itself. The other arguments are those of `sentences`.
+    The kind is ``key`` (unknown), ``missing``, ``section`` or ``value``. ``known`` are further
+    keys, to suggest for a misspelt one; ``held(steps)`` names a value that must not be shown
+    itself. The other arguments are those of `format_errors`.
     """
     schema = _schema(cls)
     done: list[list[str | int]] = []
     found: list[Any] = list(error.errors(include_url=False))
-    # A sentence of the model's own comes before what the types say; what is wrong inside a value
-    # comes before what else the value might have been.
+    # Messages of validators come before those of types; errors inside a value come before those of
+    # other types that the value might have had.
     for finding in sorted(found, key=lambda one: (one["type"] not in _OWN_WORDS, -len(one["loc"]))):
         kind, at = finding["type"], values
         if kind.startswith(WORDED):
@@ -95,7 +95,7 @@ def explained(
 
 
 def _nested_class(cls: type[BaseModel], values: Any, steps: Sequence[str | int]) -> Any:
-    """Return the class of the component that stands at ``steps``; None where none is named."""
+    """Return the class of the component at the path ``steps``; None where none is named."""
     for step in steps:
         kind = nested_fields(cls).get(str(step))
         values = values.get(step) if isinstance(values, Mapping) else None
@@ -103,7 +103,7 @@ def _nested_class(cls: type[BaseModel], values: Any, steps: Sequence[str | int])
         if kind is None or not isinstance(name, str):
             return None
         try:
-            cls = lookup_in_use().find(kind, name)
+            cls = active_registry().find(kind, name)
         except DbgsomError:
             return None
     return cls if steps else None
@@ -120,23 +120,23 @@ def _sentence(
         wanted = message.removeprefix("Input should be ")
         if wanted == message:
             return message[:1].lower() + message[1:]
-        return f"must be {wanted}, not {held or shown(value)}"
+        return f"must be {wanted}, not {held or format_value(value)}"
     options = _options(root, schema)
     wanted = _described(schema, root, bounds=not isinstance(value, str))
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         for option in options:  # the value is a bound that the range excludes
             ends = (option.get("exclusiveMinimum"), option.get("exclusiveMaximum"))
             if value in ends and len(option.keys() & _BOUNDS.keys()) > 1:
-                wanted += f" ({shown(value) if None in ends else 'both'} excluded)"
+                wanted += f" ({format_value(value) if None in ends else 'both'} excluded)"
                 break
     if finding["type"] == "finite_number":
         wanted = wanted.replace("number", "finite number", 1)
     if isinstance(value, str) and not held:
         hint = did_you_mean(value, [str(one) for option in options for one in _choices(option)])
-    return f"must be {wanted}, not {held or shown(value)}{hint}"
+    return f"must be {wanted}, not {held or format_value(value)}{hint}"
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     if isinstance(value, (Mapping, list, tuple)):
         return _NOUNS["object" if isinstance(value, Mapping) else "array"]
     if value is None or isinstance(value, bool):
@@ -156,12 +156,12 @@ def shown(value: Any) -> str:
 def _schema(cls: type[BaseModel]) -> dict[str, Any]:
     try:
         return cls.model_json_schema()
-    except PydanticInvalidForJsonSchema:  # a field of a type that JSON Schema has no words for
+    except PydanticInvalidForJsonSchema:  # a field of a type without JSON Schema
         return {}
 
 
 def _at(root: JsonSchema, steps: Sequence[str | int]) -> JsonSchema | None:
-    """Return the part of a schema that speaks of the value at the end of ``steps``."""
+    """Return the part of a schema that describes the value at the path ``steps``."""
     found: Any = root
     for step in steps:
         for option in [] if found is None else _options(root, found):

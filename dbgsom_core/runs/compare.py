@@ -20,7 +20,7 @@ from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, write_text
 from dbgsom_core.runs.ranking import (
     PARTS,
-    SHOWN_BESIDE,
+    SECONDARY,
     MeanRanks,
     RankingCriterion,
     Row,
@@ -121,7 +121,7 @@ def compare(
             f"{repeats} older run(s) repeat another with the same configuration and seed, and are "
             "left out"
         )
-    units = {repr((t.facts.get("metric"), t.facts.get("prepare"))) for t in tables}
+    units = {repr((t.comparable_by.get("metric"), t.comparable_by.get("prepare"))) for t in tables}
     if in_units and len(units) > 1:
         notes.append(
             f"{criterion.measure} is in the units of the metric, so runs of other metrics or "
@@ -615,6 +615,6 @@ def table_title(table: Table) -> str:
 
 def extra_measures(table: Table) -> list[str]:
     part = table.criterion.split or "train"
-    wanted = (f"{part}/{name}" for name in SHOWN_BESIDE)
+    wanted = (f"{part}/{name}" for name in SECONDARY)
     known = {name for row in table.rows for name in row.measures}
     return [name for name in wanted if name in known and name != table.criterion.name][:2]

@@ -13,7 +13,7 @@ from dbgsom_core.estimators.components import AUTO
 from dbgsom_core.estimators.planning import SIZING, Plan, estimate_fit, format_seconds, format_size
 from dbgsom_core.interfaces.component import flat
 from dbgsom_core.interfaces.datasets import Data
-from dbgsom_core.interfaces.guard import lookup_in_use
+from dbgsom_core.interfaces.guard import active_registry
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.callbacks import run_folder_of, runs_folder
 from dbgsom_core.runs.data import load_data, same_data
@@ -38,7 +38,7 @@ def forecast(
         loaded = time.perf_counter() - started
         estimator, train = setup.estimator, setup.fold.train
         named = (
-            f"{kind} {lookup_in_use().name_of(kind, part)}"
+            f"{kind} {active_registry().name_of(kind, part)}"
             for _, kind, part in estimator.parts().each()
         )
         fits = 1 + len(setup.divided)

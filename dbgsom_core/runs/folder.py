@@ -178,7 +178,7 @@ class FoldMeasures:
     fold: int  # counted from 1
     train_samples: int
     test_samples: int
-    rows: str  # digest of the rows to train and to test on, the same in runs that divide alike
+    split_digest: str  # of the rows to train and to test on; column ``rows`` of folds.csv
     measures: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -503,7 +503,7 @@ def find_runs(root: Path, experiment: str) -> list[StoredRun]:
 # --------------------------------------------------------------------------------------- folds
 
 
-def digest_of_rows(train: NDArray[Any], test: NDArray[Any]) -> str:
+def split_digest(train: NDArray[Any], test: NDArray[Any]) -> str:
     found = hashlib.sha256()
     for rows in (train, test):
         found.update(f"{len(rows)}:".encode())
@@ -518,9 +518,9 @@ def folds_text(folds: Sequence[FoldMeasures]) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([*_FACTS, *names])
     for fold in folds:
-        values = (fold.measures.get(name) for name in names)
-        cells = ("" if value is None else repr(float(value)) for value in values)
-        writer.writerow([*(getattr(fold, fact) for fact in _FACTS), *cells])
+        cells = [repr(float(fold.measures[n])) if n in fold.measures else "" for n in names]
+        facts = [fold.fold, fold.train_samples, fold.test_samples, fold.split_digest]
+        writer.writerow([*facts, *cells])
     return stream.getvalue()
 
 

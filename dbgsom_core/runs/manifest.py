@@ -23,7 +23,7 @@ from dbgsom_core.errors import DbgsomError, PluginError, as_text
 from dbgsom_core.estimators.components import AUTO
 from dbgsom_core.interfaces.component import Component, nested_fields
 from dbgsom_core.interfaces.growth import GrowthAbilities
-from dbgsom_core.interfaces.guard import lookup_in_use
+from dbgsom_core.interfaces.guard import active_registry
 from dbgsom_core.interfaces.trackers import Ranking, Run
 from dbgsom_core.interfaces.version import DEFAULTS
 from dbgsom_core.plugins.registry import Registry, get_registry
@@ -248,7 +248,7 @@ def name_of_parts(estimator: Any, dataset: str, written: Mapping[str, Any]) -> s
     parts = estimator.parts()
     growth, base = _name("growth", parts.growth), _base_growth(parts.growth)
     if base is not parts.growth:
-        growth += f" {lookup_in_use().name_of('growth', base)}"
+        growth += f" {active_registry().name_of('growth', base)}"
     spread, shape = _spreading_factor(estimator, dict(base)), GrowthAbilities.of(base).start_shape
     if spread is not None:
         text = spread if isinstance(spread, str) else format(spread, "g")

@@ -55,9 +55,9 @@ from dbgsom_core.runs.folder import (
     FoldMeasures,
     RunFiles,
     StoredRun,
-    digest_of_rows,
     folds_text,
     parse_folds,
+    split_digest,
     summary,
     write_text,
 )
@@ -149,7 +149,7 @@ def run_task(
                 evaluator = _Evaluator(experiment, measures, notes)
                 on_epoch = EpochCallback(callbacks, run, lock.touch)
                 result = _fit_and_evaluate(setup, run, evaluator, on_epoch, checkpoint, lock)
-                callbacks.keep(run, result)
+                callbacks.write_results(run, result)
                 own = [
                     one for one in experiment.figures if not FigureAbilities.of(one[1]).of_sweeps
                 ]
@@ -397,8 +397,8 @@ def _cross_validate(
         estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
         *_, measures = evaluator.evaluate(estimator, fold.test, "test", of_fold=True)
-        rows = digest_of_rows(train, test)
-        folds.append(FoldMeasures(number, len(train), len(test), rows, measures))
+        digest = split_digest(train, test)
+        folds.append(FoldMeasures(number, len(train), len(test), digest, measures))
         write_text(checkpoint.files.folds, folds_text(folds))
         checkpoints.path.unlink(missing_ok=True)
     return folds
@@ -506,8 +506,8 @@ class Checkpoint:
             folds = parse_folds(self.files.folds.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return []
-        now = [digest_of_rows(train, test) for train, test in divided]
-        if [fold.rows for fold in folds] != now[: len(folds)]:
+        now = [split_digest(train, test) for train, test in divided]
+        if [fold.split_digest for fold in folds] != now[: len(folds)]:
             cure = "bring the groups back, or start a new run without --resume"
             raise DataError(
                 f"{self.files.folder} cannot go on: its folds were of other rows; {cure}"

@@ -34,7 +34,7 @@ from dbgsom_core.runs.stats import (
 )
 
 PARTS = ("test", "train")
-SHOWN_BESIDE = ("accuracy", "r2", "quantization_error", "topographic_error")
+SECONDARY = ("accuracy", "r2", "quantization_error", "topographic_error")
 UNEVEN = 2 / 3  # share of one class above which accuracy says little
 _DIGITS = 12  # in which means must differ: more may be how they were summed
 
@@ -212,8 +212,8 @@ class Entry:
     seed: Any
     variant: str  # equal for runs that differ in nothing but their seed
     settings: Tree  # the configuration without data, division and seed
-    facts: Tree  # what runs that can be ranked together share: dataset, split, perhaps units
-    group: str  # equal for runs that share these
+    comparable_by: Tree  # equal in runs ranked together: dataset, split, perhaps metric and steps
+    group: str  # the same as text
 
     def observations(self) -> Iterator[tuple[str, Mapping[str, float]]]:
         """Yield what was measured, with the division of the data that it was measured on."""
@@ -221,7 +221,7 @@ class Entry:
         whole = {k: v for k, v in self.run.measures.items() if k not in of_folds}
         yield f"seed {self.seed}", whole
         for fold in self.run.folds:
-            yield fold.rows, fold.measures
+            yield fold.split_digest, fold.measures
 
 
 @dataclass(frozen=True)
@@ -253,14 +253,14 @@ def make_entry(run: StoredRun, in_units: bool, registry: Registry) -> Entry:
         "of": {"dataset": run.config.get("dataset"), "test": test},
     }
     given = {k: v for k, v in split.items() if v is not None and v is not False}
-    facts: dict[str, Any] = {"dataset": dataset, "split": given}
+    comparable_by: dict[str, Any] = {"dataset": dataset, "split": given}
     if in_units:
         settings["model"] = dict(settings["model"])
-        facts |= {"metric": settings["model"].pop("metric", None)}
-        facts |= {"prepare": settings.pop("prepare", None)}
+        comparable_by |= {"metric": settings["model"].pop("metric", None)}
+        comparable_by |= {"prepare": settings.pop("prepare", None)}
     seed = run.config.get("seed", 42)
     seed = f"{seed} of {run.parent or run.id}" if is_reference(seed) else seed
-    return Entry(run, seed, _key(settings), settings, facts, _key(facts))
+    return Entry(run, seed, _key(settings), settings, comparable_by, _key(comparable_by))
 
 
 def without_repeats(entries: Sequence[Entry]) -> list[Entry]:
@@ -287,7 +287,7 @@ def group_runs(entries: Iterable[Entry]) -> list[Group]:
     if len(settings) == 1:
         texts = [next(iter(groups.values()))[-1].run.name]
     names = dict(zip(settings, zip(found, numbered(texts), strict=True), strict=True))
-    called = numbered(_group_names([members[0].facts for members in groups.values()]))
+    called = numbered(_group_names([members[0].comparable_by for members in groups.values()]))
     return [Group(name, own, names) for name, own in zip(called, groups.values(), strict=True)]
 
 
@@ -319,10 +319,10 @@ def _key(tree: Tree) -> str:
 # ------------------------------------------------------------------------------------------ names
 
 
-def _group_names(facts: Sequence[Tree]) -> list[str]:
+def _group_names(keys: Sequence[Tree]) -> list[str]:
     names = []
-    rest = differences([{k: v for k, v in tree.items() if k != "dataset"} for tree in facts])
-    sets = [tree["dataset"] for tree in facts]
+    rest = differences([{k: v for k, v in tree.items() if k != "dataset"} for tree in keys])
+    sets = [tree["dataset"] for tree in keys]
     for dataset, fields in zip(sets, rest, strict=True):
         name = str(dataset["name"])
         same = [other for other in sets if other["name"] == name]
@@ -427,7 +427,7 @@ class Table:
     """Ranking of the variants on one data set, best first; those without a value last."""
 
     name: str  # the data set, and what else tells it from other tables
-    facts: Mapping[str, Any]  # ``dataset``, ``split``, and what else the runs have in common
+    comparable_by: Mapping[str, Any]  # as of its entries
     data: Mapping[str, Any]  # name, samples, features
     criterion: RankingCriterion
     rows: Sequence[Row]
@@ -523,8 +523,8 @@ def rank(
     data, baseline = group.entries[0].run.data, _baseline(group.entries, criterion)
     accuracy = replace(criterion, measure="accuracy", split=criterion.split or PARTS[0])
     right = None if accuracy.name == criterion.name else _baseline(group.entries, accuracy)
-    facts = group.entries[0].facts
-    return Table(group.name, facts, data, criterion, rows, tests, ratio, baseline, right, ends)
+    key = group.entries[0].comparable_by
+    return Table(group.name, key, data, criterion, rows, tests, ratio, baseline, right, ends)
 
 
 def _all_measures(entries: Sequence[Entry]) -> dict[str, tuple[float, float | None]]:
@@ -564,7 +564,7 @@ def _overlap(entries: Sequence[Entry], criterion: RankingCriterion) -> float:
     """Return samples to test on over samples to train on, where models share training samples."""
     ratios = []
     for entry in entries:
-        run, split = entry.run, entry.facts["split"]
+        run, split = entry.run, entry.comparable_by["split"]
         size, samples = split.get("test_size"), run.data.get("samples")
         if criterion.split == "test" and run.folds:
             ratios += [fold.test_samples / fold.train_samples for fold in run.folds]
@@ -608,7 +608,7 @@ def ranking_of(table: Table, group: Group, verdict: str) -> Ranking:
         }
         varies = {short[key]: value for key, value in row.fields.items()}
         variants.append(Variant(row.variant, varies, means, spread, row.runs))
-    wanted = (criterion.name, *(f"{criterion.split}/{one}".strip("/") for one in SHOWN_BESIDE))
+    wanted = (criterion.name, *(f"{criterion.split}/{one}".strip("/") for one in SECONDARY))
     known = {name for variant in variants for name in variant.measures}
     measures = [name for name in dict.fromkeys(wanted) if name in known]
     return Ranking(table.name, measures, criterion.direction, variants, verdict, criterion.reason)
@@ -619,7 +619,7 @@ def rank_over_data_sets(tables: Sequence[Table]) -> list[MeanRanks]:
 
     divided_alike: dict[str, list[Table]] = {}
     for table in tables:
-        rest = {key: value for key, value in table.facts.items() if key != "dataset"}
+        rest = {key: value for key, value in table.comparable_by.items() if key != "dataset"}
         divided_alike.setdefault(repr(rest), []).append(table)
     found = []
     for several in divided_alike.values():

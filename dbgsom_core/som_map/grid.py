@@ -17,58 +17,58 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 Position = tuple[int, int]
-Place = tuple[float, float]
+Point = tuple[float, float]
 _LATTICE = ("offsets", "diagonals", "axes", "corners")
-_MOST_PLACES = 64
+_MOST_POINTS = 64
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A regular grid of cells (x, y) in whole numbers, alike seen from each of them.
+    """A regular grid of cells with integer coordinates (x, y), all with the same neighbourhood.
 
-    The squares of all distances in the plane are whole numbers, 1 those of the nearest cells. Row
-    y + 1 begins up to a cell to the right of row y (``axes``), so a rectangle takes its cells from
-    farther left the higher the row; its columns count from there.
+    Squared distances in the plane are whole numbers, 1 between the nearest cells. Row y + 1 may
+    start up to a cell to the right of row y (``axes``): the cells of a rectangle then start farther
+    left in higher rows, and its columns count from there.
 
     Attributes
     ----------
     offsets : tuple of (x, y)
-        From a cell to those that it is linked with, in the order in which they are looked at: of
-        -1, 0 and 1, and with each its opposite.
+        From a cell to its linked cells, in the order in which free ones are tried: pairs of -1, 0
+        and 1, each with its opposite.
     diagonals : tuple of (x, y)
-        From a cell to those that touch it at a corner alone.
+        From a cell to those that touch it only at a corner.
     axes : ((x, y), (x, y))
-        Where the cells (1, 0) and (0, 1) lie in the plane, seen from (0, 0).
+        Plane coordinates of the cells (1, 0) and (0, 1), relative to (0, 0).
     corners : tuple of (x, y)
-        Of a cell in the plane, seen from its centre, in turn.
+        Corners of a cell in the plane, relative to its centre, in order around it.
     name : str
-        What configurations and model files call it.
+        Name in configurations and model files.
     torus : (rows, columns) or None
-        A rectangle of so many cells is all there is, and its opposite sides are joined: the links
-        of the last column lead to the first one, those of the highest row to the lowest. Of cells
-        that are joined so, the one inside of the rectangle counts, see `home`.
+        The size of a torus: a rectangle whose opposite sides are joined. Links of the last column
+        lead to the first one, those of the highest row to the lowest. Coordinates beyond the
+        rectangle stand for a cell inside of it, see `home`.
     """
 
     offsets: tuple[Position, ...]
     diagonals: tuple[Position, ...]
-    axes: tuple[Place, Place]
-    corners: tuple[Place, ...]
+    axes: tuple[Point, Point]
+    corners: tuple[Point, ...]
     name: str = ""
     torus: tuple[int, int] | None = None
 
     @property
     def degree(self) -> int:
-        """How many cells a cell is linked with."""
+        """Number of links of a cell."""
         return len(self.offsets)
 
     @property
     def is_line(self) -> bool:
-        """Whether no link leads to another row: only cells of one row hang together."""
+        """Whether no link leads to another row: a map is a chain of cells in one row."""
         return not any(y for _, y in self.offsets)
 
     @cached_property
     def opposite(self) -> tuple[int, ...]:
-        """For each link of a cell the number of the one that leads the other way."""
+        """For each link of a cell the number of the link in the opposite direction."""
         return tuple(self.offsets.index((-x, -y)) for x, y in self.offsets)
 
     def beside(self, cell: Position) -> list[Position]:
@@ -78,14 +78,14 @@ class Grid:
         return cells if self.torus is None else [self.home(cell) for cell in cells]
 
     def beyond(self, cell: Position, other: Position) -> Position:
-        """Return the cell beside ``other`` that lies opposite to ``cell``, linked with it, too."""
+        """Return the cell linked with ``other`` on the side opposite to ``cell``."""
         if self.torus is None:
             return 2 * other[0] - cell[0], 2 * other[1] - cell[1]
         around = self.beside(other)
         return around[self.opposite[around.index(cell)]]
 
     def home(self, cell: Position) -> Position:
-        """Return the cell of a torus that a cell is, counted beyond its sides; else the cell."""
+        """Return the cell of the torus for coordinates beyond its sides; else the cell itself."""
         if self.torus is None:
             return cell
         (x, y), (rows, columns) = cell, self.torus
@@ -128,15 +128,15 @@ class Grid:
         return replace(self, torus=(rows, columns))
 
     def check(self) -> None:
-        """Raise ValueError where the grid is none: what `Grid` says does not hold."""
-        ways = [*self.offsets, *self.diagonals]
+        """Raise ValueError where the attributes do not make a grid as `Grid` describes it."""
+        offsets = [*self.offsets, *self.diagonals]
         along, up = axes = np.array(self.axes, dtype=np.float64)
         squares = np.array([along @ along, up @ up, 2 * along @ up])
         holds = (
             0 < len(self.offsets) <= 8
-            and all(type(x) is int and type(y) is int for x, y in ways)
-            and set(ways) <= {(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)} - {(0, 0)}
-            and len(set(ways)) == len(ways)
+            and all(type(x) is int and type(y) is int for x, y in offsets)
+            and set(offsets) <= {(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)} - {(0, 0)}
+            and len(set(offsets)) == len(offsets)
             and all((-x, -y) in of for of in (self.offsets, self.diagonals) for x, y in of)
             and (np.abs(axes) < 1e6).all()
             and np.array_equal(along, (1.0, 0.0))
@@ -154,25 +154,25 @@ class Grid:
             )
 
     def plain(self) -> dict[str, Any]:
-        """Return what `of_plain` needs, in JSON values; whoever reads it needs no plugin."""
+        """Return the grid as JSON values for `of_plain`; reading them needs no plugin."""
         plain: dict[str, Any] = {"grid": self.name, "torus": self.torus and list(self.torus)}
         if self.flat != GRIDS.get(self.name):
             plain["lattice"] = {
-                name: [list(place) for place in getattr(self, name)] for name in _LATTICE
+                name: [list(point) for point in getattr(self, name)] for name in _LATTICE
             }
         return plain
 
     @classmethod
     def of_plain(cls, plain: Mapping[str, Any], cells: Integers) -> Grid:
-        """Return the grid that `plain` described, of a map in these cells (K, 2).
+        """Return the grid that `plain` returned, for a map in these cells (K, 2).
 
-        What is none, or a torus that the cells do not fill, raises whatever error it leads to.
+        Raises any error for invalid values, and for a torus that the cells do not fill.
         """
         name, torus = plain.get("grid", "square"), plain.get("torus")
         grid = GRIDS.get(name) if isinstance(name, str) else None
         if "lattice" in plain:
             shape: dict[str, Any] = {
-                key: tuple((a, b) for a, b in islice(plain["lattice"][key], _MOST_PLACES))
+                key: tuple((a, b) for a, b in islice(plain["lattice"][key], _MOST_POINTS))
                 for key in _LATTICE
             }
             grid = cls(**shape, name=str(name)[:200])
@@ -198,10 +198,10 @@ class Grid:
         return floor(y * self.axes[1][0])
 
     @cached_property
-    def _turns(self) -> Integers:
-        # Where a cell of a torus is found again (9, 2), seen from it, once around either way or
-        # not; without a torus only there (1, 2). Rectangles are upright, so that whatever lies
-        # nearest in columns and in rows is nearest.
+    def _images(self) -> Integers:
+        # Translations (9, 2) from a cell of a torus to its nearest periodic images; without a torus
+        # only 0 (1, 2). Rectangles are upright, so that whatever lies nearest in columns and in
+        # rows is nearest.
         if self.torus is None:
             return np.zeros((1, 2), dtype=np.int64)
         rows, columns = self.torus
@@ -213,37 +213,37 @@ class Grid:
         )
 
     def plane(self, cells: NDArray[Any]) -> Floats:
-        """Return where cells (..., 2) lie in the plane, y up; parts of cells are welcome."""
+        """Return the plane coordinates of cells (..., 2), y up; fractions of cells are allowed."""
         return np.asarray(cells @ np.array(self.axes))
 
     def apart(self, cells: Integers, others: Integers) -> Integers:
-        """Return the ways (..., 2) in cells from ``others`` (..., 2) to ``cells``, the shortest.
+        """Return the differences (..., 2) in cells from ``others`` (..., 2) to ``cells``.
 
-        Of equally short ones on a torus the first of those that lead around it least.
+        On a torus they are the shortest; of equally short ones those that lead around it least.
         """
-        ways = (cells - others)[..., None, :] + self._turns
-        nearest = np.rint(np.square(self.plane(ways)).sum(axis=-1)).argmin(axis=-1)
-        return np.asarray(np.take_along_axis(ways, nearest[..., None, None], -2)[..., 0, :])
+        shifted = (cells - others)[..., None, :] + self._images
+        nearest = np.rint(np.square(self.plane(shifted)).sum(axis=-1)).argmin(axis=-1)
+        return np.asarray(np.take_along_axis(shifted, nearest[..., None, None], -2)[..., 0, :])
 
     def squared_distances(self, cells: NDArray[Any], others: NDArray[Any]) -> Floats:
         """Return the squared distances (...) in the plane between cells (..., 2) and others.
 
-        They are whole, so that equal distances are equal to the bit. On a torus they are those of
-        the shortest way around.
+        They are whole numbers, so that equal distances have equal bits. On a torus they are those
+        to the nearest periodic image.
         """
         one = self.plane(cells)
 
-        def square(turn: Integers) -> Floats:
-            other = self.plane(others - turn)
+        def square(image: Integers) -> Floats:
+            other = self.plane(others - image)
             x, y = (one[..., i] - other[..., i] for i in (0, 1))  # short axes are slow to sum over
             return np.asarray(x * x + y * y)
 
-        return np.asarray(np.rint(reduce(np.minimum, map(square, self._turns))))
+        return np.asarray(np.rint(reduce(np.minimum, map(square, self._images))))
 
     def steps(
         self, cells: Integers, others: Integers, *, over_corners: bool = False
     ) -> NDArray[np.int32]:
-        """Return how many steps lead from cells (..., 2) to others where no cell is missing.
+        """Return the number of steps from cells (..., 2) to others where no cell is missing.
 
         Parameters
         ----------
@@ -254,9 +254,9 @@ class Grid:
         -------
         int32 array (...)
         """
-        # The cells that n steps reach are those within a polygon, n times as large as that of the
-        # neighbours: how far off a cell lies is told by the side that it faces. Two neighbours next
-        # to each other and the cell span a triangle of area 1/2, so (normal, neighbour) is 1.
+        # The cells within n steps fill the polygon of the neighbours, n times as large, so the
+        # number of steps is the largest product with a normal of a side. Two adjacent neighbours
+        # and the cell span a triangle of area 1/2, so (normal, neighbour) is 1.
         around = sorted(
             self.offsets + self.diagonals * over_corners, key=lambda to: atan2(to[1], to[0])
         )
@@ -265,19 +265,19 @@ class Grid:
         sides = list(pairwise(around))[: len(around) // 2]  # the others lie opposite
         normals = [np.array((by - ay, ax - bx)) for (ax, ay), (bx, by) in sides]
 
-        def apart(turn: Integers, normal: Integers) -> NDArray[np.int32]:
-            # Of all pairs there are many: narrow numbers, and no array more than needed.
-            ends = (cells @ normal).astype(np.int32), ((others - turn) @ normal).astype(np.int32)
-            away = np.asarray(ends[0] - ends[1])
-            return np.abs(away, out=away)
+        def steps_to(image: Integers, normal: Integers) -> NDArray[np.int32]:
+            # There are many pairs: narrow integers, and no array more than needed.
+            ends = (cells @ normal).astype(np.int32), ((others - image) @ normal).astype(np.int32)
+            difference = np.asarray(ends[0] - ends[1])
+            return np.abs(difference, out=difference)
 
         return reduce(
             np.minimum,
-            (reduce(np.maximum, (apart(turn, n) for n in normals)) for turn in self._turns),
+            (reduce(np.maximum, (steps_to(image, n) for n in normals)) for image in self._images),
         )
 
 
-# Free cells are looked at in this order: north, south, east, west (Vasighi & Amini 2017).
+# Free cells are tried in this order: north, south, east, west (Vasighi & Amini 2017).
 SQUARE = Grid(
     offsets=((0, 1), (0, -1), (1, 0), (-1, 0)),
     diagonals=((1, 1), (1, -1), (-1, 1), (-1, -1)),
@@ -286,7 +286,7 @@ SQUARE = Grid(
     name="square",
 )
 # Axial coordinates: x counts along the row, y up and half a cell to the right. Free cells are
-# looked at against the clock, from the right.
+# tried counter-clockwise, from the right.
 HEXAGONAL = Grid(
     offsets=((1, 0), (0, 1), (-1, 1), (-1, 0), (0, -1), (1, -1)),
     diagonals=(),
@@ -297,6 +297,6 @@ HEXAGONAL = Grid(
     ),
     name="hexagonal",
 )
-# A row of squares, for data of one column: on a grid with rows a map of them would be folded.
+# A row of squares, for data of one column, whose map would fold on a grid with rows.
 LINE = replace(SQUARE, offsets=((1, 0), (-1, 0)), diagonals=(), name="line")
 GRIDS = {grid.name: grid for grid in (SQUARE, HEXAGONAL, LINE)}

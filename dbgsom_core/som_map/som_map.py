@@ -15,17 +15,16 @@ from dbgsom_core.som_map.grid import SQUARE, Grid, Position
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-_MOST = 1 << 16  # values that a table tells apart
-_BLOCK = 1 << 20  # pairs that are looked at together
+_MOST = 1 << 16  # distinct values of a table, whose indices are uint16
+_BLOCK = 1 << 20  # pairs of neurons that are computed together
 
 
 class SomMap:
     """Neurons on a grid, in order of birth.
 
-    Rows of every array are neurons. The class keeps three things true: positions are distinct,
-    ``hops`` are the graph distances over the links (free cells are no way), and the arrays have
-    one row per neuron. Between parts of a map that no way joins ``hops`` are the steps of the grid,
-    as if no cell were missing.
+    Rows of every array are neurons. Invariants: positions are distinct, ``hops`` are the graph
+    distances over the links, not over free cells, and the arrays have one row per neuron. Between
+    connected components ``hops`` are the steps of the grid, as if no cell were missing.
 
     Parameters
     ----------
@@ -36,14 +35,14 @@ class SomMap:
     grid : Grid
         Which cells are linked.
     links : int array (K, degree), optional
-        What else is linked: the rows of linked neurons, as in the attribute.
+        Links that replace those of the grid: rows of linked neurons, as in the attribute.
 
     Attributes
     ----------
     children : dict of int to SomMap
         Child maps by the row of the neuron whose samples they split.
     is_apart : bool
-        Whether there are parts of the map that no way joins.
+        Whether the map is disconnected.
 
     Raises
     ------
@@ -55,7 +54,7 @@ class SomMap:
         self, positions: Any, prototypes: Any, grid: Grid = SQUARE, links: Any = None
     ) -> None:
         positions = np.asarray(positions, dtype=np.int64)
-        prototypes = np.array(prototypes, dtype=np.float64, order="C")  # as the loops know it
+        prototypes = np.array(prototypes, dtype=np.float64, order="C")  # layout of compiled loops
         if positions.ndim != 2 or positions.shape[1] != 2 or prototypes.ndim != 2:
             raise ValueError("positions must have shape (K, 2) and prototypes (K, D)")
         if len(positions) != len(prototypes):
@@ -74,7 +73,7 @@ class SomMap:
         self.is_apart = False
         if links is None and len(self):
             rows, columns = grid.torus or self.shape
-            full = rows * columns == len(self) and grid.degree >= 4  # a chain has no rows
+            full = rows * columns == len(self) and grid.degree >= 4  # no chain of cells
             self.is_apart = not full and bool(self.parts().any())
 
     @classmethod
@@ -86,7 +85,7 @@ class SomMap:
     def restored(
         cls, positions: Any, prototypes: Any, parents: Any, birth_epochs: Any, grid: Grid = SQUARE
     ) -> SomMap:
-        """Return a map whose births are known, one row per neuron in every array."""
+        """Return a map with its parents and birth epochs, one row per neuron in every array."""
         som_map = cls(positions, prototypes, grid)
         if not len(parents) == len(birth_epochs) == len(som_map):
             raise ValueError("parents and birth epochs must have one row per neuron")
@@ -104,7 +103,7 @@ class SomMap:
 
     @property
     def plane_positions(self) -> Floats:
-        """Where the cells lie in the plane, (x, y) with y up, shape (K, 2)."""
+        """Plane coordinates of the cells, (x, y) with y up, shape (K, 2)."""
         return self.grid.plane(self._positions)
 
     @property
@@ -114,14 +113,14 @@ class SomMap:
 
     @cached_property
     def hops(self) -> NDArray[np.uint16]:
-        """Graph distances between all neurons in links, shape (K, K), read-only; made when needed.
+        """Graph distances between all neurons in links, (K, K), read-only; computed on first use.
 
-        Between parts of a map that no way joins they are steps over cells.
+        Between connected components they are steps over cells.
         """
         from dbgsom_core.engine.loops import FAR, fill_hops  # numba is slow to import
 
-        # A column more than needed: what is handed out is then never contiguous, so that compiled
-        # loops know one kind of it instead of two.
+        # One spare column: the returned view is never contiguous, so that compiled loops have one
+        # variant for it instead of two.
         filled = np.zeros((len(self), len(self) + 1), dtype=np.uint16)
         fill_hops(filled, self._links)
         hops = filled[:, : len(self)]
@@ -150,7 +149,7 @@ class SomMap:
 
     @cached_property
     def graph(self) -> MapGraph:
-        """How the neurons are linked, for the passes over samples."""
+        """The graph of the map; a neuron without links is linked with itself."""
         links, lone = self._links, np.flatnonzero((self._links < 0).all(axis=1))
         if len(lone):
             links = links.copy()
@@ -167,13 +166,13 @@ class SomMap:
         return {}
 
     def table(self, of: str) -> tuple[NDArray[np.uint16], Floats]:
-        """Return which value stands for each pair of neurons (K, K), and the values, nearest first.
+        """Return value indices of all pairs of neurons (K, K), and the values, nearest first.
 
         Parameters
         ----------
         of : {"plane", "offsets"}
-            Distances of cells in the plane, values (H,), or the ways (H, 2) that lead in the plane
-            from the column's cell to the row's. The first value is that of a neuron to itself.
+            Distances of cells in the plane, values (H,), or the vectors (H, 2) in the plane from
+            the column's cell to the row's. The first value is that of a neuron to itself.
 
         Raises
         ------
@@ -183,7 +182,7 @@ class SomMap:
         if of in self._tables:
             return self._tables[of]
         n, grid, positions = len(self), self.grid, self._positions
-        keys = np.empty((n, n), dtype=np.int64)  # a whole number for each value
+        keys = np.empty((n, n), dtype=np.int64)  # an integer for each value
         step = max(1, _BLOCK // n)
         wide = 2 * (int(np.ptp(positions)) if grid.torus is None else sum(grid.torus)) + 1
         for start in range(0, n, step):
@@ -194,21 +193,21 @@ class SomMap:
             else:
                 x, y = np.moveaxis(grid.apart(cells, others), -1, 0)
                 keys[rows] = (y + wide // 2) * wide + x + wide // 2
-        there = np.flatnonzero(np.bincount(keys.ravel()))
-        if len(there) > _MOST:
+        present = np.flatnonzero(np.bincount(keys.ravel()))
+        if len(present) > _MOST:
             raise ValueError(
                 f"a kernel that reads {of} tells {_MOST} of them apart, and a map of {n} neurons "
-                f"has {len(there)}"
+                f"has {len(present)}"
             )
-        values: NDArray[Any] = np.sqrt(there.astype(np.float64))
-        order = np.arange(len(there))
+        values: NDArray[Any] = np.sqrt(present.astype(np.float64))
+        order = np.arange(len(present))
         if of == "offsets":
-            cells = np.column_stack([there % wide, there // wide]) - wide // 2
+            cells = np.column_stack([present % wide, present // wide]) - wide // 2
             order = np.argsort(grid.squared_distances(cells, 0 * cells), kind="stable")
             values = grid.plane(cells[order])
-        number = np.empty(int(there[-1]) + 1, dtype=np.uint16)
-        number[there[order]] = np.arange(len(there))
-        # As hops, which are not contiguous: compiled loops know one kind.
+        number = np.empty(int(present[-1]) + 1, dtype=np.uint16)
+        number[present[order]] = np.arange(len(present))
+        # Not contiguous, as hops: compiled loops have one variant for both.
         table = np.zeros((n, n + 1), dtype=np.uint16)[:, :n]
         table[:] = number[keys]
         table.setflags(write=False)
@@ -275,24 +274,24 @@ class SomMap:
         newborn = np.array([prototype for _, prototype, _ in births], dtype=np.float64)
         cells = np.array([position for position, _, _ in births], dtype=np.int64)
         by_cell = self._by_cell.copy()
-        links, lonely = self._link(by_cell, self._links, cells)
-        if lonely is not None:
-            raise ValueError(f"a neuron cannot be born at {lonely}: no neuron is beside it")
+        links, isolated = self._link(by_cell, self._links, cells)
+        if isolated is not None:
+            raise ValueError(f"a neuron cannot be born at {isolated}: no neuron is beside it")
         positions = np.concatenate([self._positions, cells])
         self._positions, self._by_cell, self._links = positions, by_cell, links
-        if self.is_apart:  # a newborn may join parts
+        if self.is_apart:  # a new neuron may connect them
             self.is_apart = bool(self.parts().any())
         parents, epochs = [parent for _, _, parent in births], [epoch] * len(births)
         self._parents = np.concatenate([self._parents, np.array(parents, dtype=np.int64)])
         self._birth_epochs = np.concatenate([self._birth_epochs, np.array(epochs, dtype=np.int64)])
         self.prototypes = np.concatenate([self.prototypes, newborn])
-        for name in ("hops", "shape", "diameter", "graph", "_tables"):  # made anew when looked up
+        for name in ("hops", "shape", "diameter", "graph", "_tables"):  # computed again on use
             vars(self).pop(name, None)
 
     def rearranged(self, rows: Integers, positions: Integers) -> SomMap:
         """Return a map of the neurons ``rows`` (M,), ascending, in the cells ``positions`` (M, 2).
 
-        A neuron whose parent goes is then the child of that one's parent.
+        A neuron whose parent is removed becomes a child of that parent's parent.
 
         Raises
         ------
@@ -302,7 +301,7 @@ class SomMap:
         for x, y in positions.tolist():
             if self.grid.home((x, y)) != (x, y):
                 raise ValueError(f"a neuron cannot be at ({x}, {y}): the torus ends before")
-        number = np.full(len(self) + 1, -1)  # what -1 finds is -1
+        number = np.full(len(self) + 1, -1)  # index -1 gives -1
         number[rows] = np.arange(len(rows))
         parents = self._parents[rows]
         while (lost := (parents >= 0) & (number[parents] < 0)).any():
@@ -311,9 +310,9 @@ class SomMap:
         return SomMap.restored(positions, prototypes, number[parents], epochs, self.grid)
 
     def parts(self, kept: Any = None) -> Integers:
-        """Return which part of the map each neuron is in, from 0, where links join those of one.
+        """Return the number of the connected component of each neuron, from 0, int64 (K,).
 
-        Of the neurons ``kept`` alone, bool (K,), as if the others were not there: int64 (M,).
+        With ``kept``, bool (K,), those of the M neurons kept, without the others: int64 (M,).
         """
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
@@ -328,11 +327,11 @@ class SomMap:
     def _link(
         self, by_cell: dict[Position, int], links: NDArray[np.int32], cells: Integers
     ) -> tuple[NDArray[np.int32], Position | None]:
-        # The links (K + M, degree) with neurons in M more cells, which ``by_cell`` then knows, and
-        # the first of them beside which nobody is when its turn comes.
+        # Add M cells to ``by_cell``; return the links (K + M, degree), and the first of the cells
+        # that is added beside no neuron.
         first = len(links)
         ends: list[tuple[int, int, int]] = []  # a neuron, its link, and where that leads
-        lonely = None
+        isolated = None
         for new, (x, y) in enumerate(cells.tolist(), first):
             if by_cell.setdefault((x, y), new) != new:
                 raise ValueError(f"two neurons share the cell {(x, y)}")
@@ -341,37 +340,37 @@ class SomMap:
                 other = by_cell.get(cell)
                 if other is not None:
                     ends += (new, link, other), (other, self.grid.opposite[link], new)
-            if len(ends) == before and lonely is None:
-                lonely = (x, y)
+            if len(ends) == before and isolated is None:
+                isolated = (x, y)
         links = np.concatenate([links, np.full((len(cells), self.grid.degree), -1, np.int32)])
         if ends:
             rows, columns, found = np.array(ends).T
             links[rows, columns] = found
-        return links, lonely
+        return links, isolated
 
 
 # ------------------------------------------------------------------------------------- changes
 
 
 class Death(NamedTuple):
-    """A neuron (row) that goes; its children become those of its parent."""
+    """Removal of a neuron (row); its children become those of its parent."""
 
     neuron: int
 
 
 class Move(NamedTuple):
-    """A neuron (row) that goes to the cell ``position`` (x, y), free or about to be."""
+    """Move of a neuron (row) to the cell ``position`` (x, y), free or freed in the same epoch."""
 
     neuron: int
     position: Position
 
 
 class Insert(NamedTuple):
-    """A whole row or column between two neurons (rows) that are linked along it.
+    """Insertion of a row or column of neurons between the lines of two linked neurons (rows).
 
-    Cells of the line of ``neuron`` and of that of ``other`` that are linked get a newborn between
-    them: the mean of the two, and the child of the one in the line of ``neuron``. What lies beyond
-    moves on by one cell.
+    Each link between the line of ``neuron`` and that of ``other`` gets a new neuron: the mean of
+    the two, and a child of the one in the line of ``neuron``. The line of ``other`` and all beyond
+    move by one cell.
     """
 
     neuron: int
@@ -385,7 +384,7 @@ CHANGES = (Death, Move, Insert)
 
 
 def change_of(stored: Any) -> Change:
-    """Return the change that JSON holds as a list; ValueError where it is none."""
+    """Return the change that a JSON list describes; ValueError where it is none."""
     match stored:
         case [int(neuron)]:
             return Death(neuron)
@@ -401,8 +400,8 @@ def changed_map(
 ) -> tuple[SomMap, Integers, list[tuple[Position, Floats, int]]]:
     """Return a map changed by deaths, then moves, or an `Insert` alone; ValueError if impossible.
 
-    And the row before of each of its neurons (K',), and the births (position, prototype, parent)
-    of an `Insert`, with parents as rows of the changed map.
+    Also returns the former row of each of its neurons (K',), and the births (position, prototype,
+    parent) of an `Insert`, with parents as rows of the changed map.
     """
     n, positions = len(som_map), som_map.positions
     for change in changes:
@@ -413,7 +412,7 @@ def changed_map(
     if inserts and len(changes) > 1:
         raise ValueError(f"{inserts[0]} comes with other changes; it has to be the only one")
     if inserts:
-        positions, births = _opened(som_map, *inserts[0])
+        positions, births = _insert_line(som_map, *inserts[0])
         return som_map.rearranged(np.arange(n), positions), np.arange(n), births
     dead = [change.neuron for change in changes if isinstance(change, Death)]
     moves = {change.neuron: change.position for change in changes if isinstance(change, Move)}
@@ -427,10 +426,10 @@ def changed_map(
     return som_map.rearranged(rows, positions[rows]), rows, []
 
 
-def _opened(
+def _insert_line(
     som_map: SomMap, neuron: int, other: int
 ) -> tuple[Integers, list[tuple[Position, Floats, int]]]:
-    # The cells of all neurons once there is room between two lines, and who is born there.
+    # The cells of all neurons with a free line between two lines, and the births in it.
     grid, positions = som_map.grid, som_map.positions
     step = positions[other] - positions[neuron]
     if grid.torus is not None:

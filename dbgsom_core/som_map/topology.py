@@ -1,4 +1,4 @@
-"""Whether neighbours on the grid are neighbours among the prototypes, and the other way round."""
+"""Topology preservation: the topographic product and function, and path lengths over links."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def grid_distances(
     measured: Literal["euclidean", "hops"] = "euclidean",
     columns: slice | Integers = slice(None),
 ) -> Floats:
-    """Return the distances (m, b) of some neurons, rows of the map, to others, all K as a rule.
+    """Return the grid distances (m, b) of some neurons, rows of the map, to others (default: all).
 
-    Between cells in the plane, whose squares are whole numbers, or along links.
+    Euclidean between cells in the plane, or hops along links.
     """
     if measured == "hops":
         return np.asarray(som_map.hops[rows][:, columns], dtype=np.float64)
@@ -85,14 +85,14 @@ def topographic_product(
     size = max(1, _BLOCK // n)
     for start in range(0, n, size):
         rows = slice(start, min(start + size, n))
-        apart = np.array(pairwise(prototypes[rows], prototypes), dtype=np.float64)
-        steps = grid_distances(som_map, rows, grid_distance)
-        own = np.arange(len(apart)), np.arange(n)[rows]
-        apart[own] = -1.0  # every neuron is its own nearest, and left out
-        on_grid = np.lexsort((apart, steps), axis=1)[:, 1:]
-        in_space = np.lexsort((steps, apart), axis=1)[:, 1:]
+        d = np.array(pairwise(prototypes[rows], prototypes), dtype=np.float64)
+        g = grid_distances(som_map, rows, grid_distance)
+        own = np.arange(len(d)), np.arange(n)[rows]
+        d[own] = -1.0  # every neuron is its own nearest, and left out
+        on_grid = np.lexsort((d, g), axis=1)[:, 1:]
+        in_space = np.lexsort((g, d), axis=1)[:, 1:]
         logarithms = np.zeros(on_grid.shape)
-        for distances in (apart, steps):
+        for distances in (d, g):
             above, below = (np.take_along_axis(distances, to, 1) for to in (on_grid, in_space))
             ratios = np.divide(
                 above, below, out=np.ones_like(above), where=(above > 0) & (below > 0)
@@ -117,8 +117,8 @@ def topographic_function(
         Φ(-k) = 1/K Σ_i #{j linked to i on the grid : hops between them over the data's links > k},
         Φ(0)  = Φ(1) + Φ(-1).
 
-    Φ(k) > 0 tells of folds: neighbours in the data lie more than k apart on the grid. Φ(-k) > 0
-    tells of neighbours on the grid that lie apart in the data. Φ = 0 everywhere is a map that
+    Φ(k) > 0 indicates folds: neighbours in the data lie more than k apart on the grid. Φ(-k) > 0
+    indicates neighbours on the grid that are far apart in the data. Φ = 0 everywhere is a map that
     preserves topology in both directions.
 
     Parameters
@@ -156,26 +156,26 @@ def topographic_function(
     return TopographicFunction(k, phi)
 
 
-def ways_over_links(links: NDArray[np.int32], apart: Floats, wanted: NDArray[np.bool_]) -> Floats:
-    """Return how long the shortest ways are that are ``wanted`` (K, K), 0 elsewhere, inf for none.
+def path_lengths(links: NDArray[np.int32], lengths: Floats, wanted: NDArray[np.bool_]) -> Floats:
+    """Return the lengths of shortest paths over links, of the pairs ``wanted`` (K, K), 0 elsewhere.
 
-    From neurons (row) to others (column); ``links`` (K, degree) are those of a map, -1 for none,
-    and as long as ``apart`` (K, K).
+    From neurons (row) to others (column), inf without a path; ``links`` (K, degree) are those of a
+    map, -1 for none, and each is as long as its entry of ``lengths`` (K, K).
     """
     from scipy.sparse.csgraph import dijkstra  # slow to import
 
-    linked = np.zeros(apart.shape, dtype=np.bool_)
+    linked = np.zeros(lengths.shape, dtype=np.bool_)
     rows, link = np.nonzero(links >= 0)
     linked[rows, links[rows, link]] = True
     ends = np.nonzero(linked)
-    found, starts = np.zeros(apart.shape), np.flatnonzero(wanted.any(axis=1))
-    graph = csr_array((apart[ends], ends), shape=apart.shape)
+    found, starts = np.zeros(lengths.shape), np.flatnonzero(wanted.any(axis=1))
+    graph = csr_array((lengths[ends], ends), shape=lengths.shape)
     found[starts] = np.where(wanted[starts], dijkstra(graph, indices=starts), 0.0)
     return found
 
 
 def _hops_between(pairs: Integers, ends: Integers, n: int) -> Floats:
-    # The number of links between the two of each pair ``ends`` (m, 2), inf where there is no way.
+    # The number of links between the two of each pair ``ends`` (m, 2), inf without a path.
     from scipy.sparse.csgraph import dijkstra  # slow to import
 
     graph = csr_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))

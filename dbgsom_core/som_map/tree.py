@@ -1,4 +1,4 @@
-"""The tree of maps: its leaves, and the way of samples down to them."""
+"""The tree of maps: its leaves, and the descent of samples to them."""
 
 from __future__ import annotations
 
@@ -100,11 +100,11 @@ class Descent:
 def descend(
     tree: Tree, data: Samples, live: Sequence[Integers] | None = None, start: int = 0
 ) -> Descent:
-    """Send samples down: to the nearest neuron, to the nearest one of its child map, and so on.
+    """Return the descent of samples: to the nearest neuron, then within its child map, and so on.
 
-    The leaf at the end is not always the nearest of all leaves. Samples begin in map ``start``, and
-    go in groups, one for each map that they pass; ``live`` are for each map the rows of the neurons
-    that take part.
+    The leaf is not always the nearest of all leaves. Samples begin in map ``start`` and are
+    searched in groups, one for each map on their paths; ``live`` are for each map the rows of the
+    neurons that may win.
     """
     n = data.n
     if len(tree.maps) == 1:
@@ -140,25 +140,25 @@ def _units(
     return found, live[number][found.bmu]
 
 
-def stand_ins(tree: Tree, data: Samples, hits: NDArray[Any]) -> Integers:
-    """Return for each leaf (L,) the leaf that answers for it: itself when it won a sample.
+def fallback_leaves(tree: Tree, data: Samples, hits: NDArray[Any]) -> Integers:
+    """Return for each leaf (L,) the leaf whose label it has: itself when it won a sample.
 
-    A dead leaf's prototype goes down from its own map, over live neurons only.
+    A dead leaf's is where its prototype descends to, from its own map, over live neurons only.
     """
-    answering = np.arange(len(tree))
+    fallback = np.arange(len(tree))
     live = tree.live(hits)
     for number, leaves in enumerate(tree.leaf_of):
         dead = leaves[(leaves >= 0) & (hits[leaves] == 0)]
         if len(dead):
             prototypes = LocalSamples(tree.weights[dead], data.metric)
-            answering[dead] = descend(tree, prototypes, live, start=number).leaf
-    return answering
+            fallback[dead] = descend(tree, prototypes, live, start=number).leaf
+    return fallback
 
 
 def leaf_map(tree: Tree) -> SomMap:
-    """Return the leaves as one map, what labellers look at.
+    """Return the leaves as one map, for labellers.
 
-    The maps stand beside each other, a free column between two; leaves of different maps are not
+    The maps lie side by side, a free column between two; leaves of different maps are not
     linked. Without child maps it is the map itself.
     """
     if len(tree.maps) == 1:

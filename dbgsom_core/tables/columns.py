@@ -207,7 +207,7 @@ class Columns:
 
     @property
     def codes(self) -> list[float]:
-        """The numbers among ``na_values``: -9 also stands for -9.0."""
+        """The numbers among ``na_values``, missing in any notation: -9 also as -9.0."""
         values = [number(word) for word in self.na_values]
         return [value for value in values if value is not None]
 
@@ -263,7 +263,7 @@ class Columns:
         ``hint`` gets the name of a column and why a cell is no number, and ends the sentence.
         """
         X = np.empty((n, len(self.feature_names)), dtype=self.dtype)
-        at, codes = 0, np.array(self.codes)
+        at, sentinels = 0, np.array(self.codes)
         for name, column in zip(self.names, columns, strict=True):
             if isinstance(column, (pa.Array, pa.ChunkedArray)):
                 column = as_array(column)
@@ -278,8 +278,8 @@ class Columns:
                     X[:, at] = self.numbers(name, column, faults, hint)
                 infinite = np.flatnonzero(np.isinf(X[:, at]))
                 faults.add(name, infinite, lambda row: "the value is infinite: drop or replace it")
-                if len(codes):
-                    X[np.isin(X[:, at], codes.astype(X.dtype)), at] = np.nan
+                if len(sentinels):
+                    X[np.isin(X[:, at], sentinels.astype(X.dtype)), at] = np.nan
             at = end
         return X
 

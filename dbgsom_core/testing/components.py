@@ -32,8 +32,8 @@ from dbgsom_core.interfaces.stopping import (
 )
 from dbgsom_core.som_map.grid import HEXAGONAL, LINE, SQUARE
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.testing import material
-from dbgsom_core.testing.kit import MODEL_PART, Subject, ask, ask_twice, check
+from dbgsom_core.testing import fixtures
+from dbgsom_core.testing.kit import MODEL_PART, Subject, call_guarded, call_twice, check
 from dbgsom_core.training.parts import is_suitable_measure
 from dbgsom_core.training.train import apply_growth, split_changes
 
@@ -49,7 +49,7 @@ def _weights(kernel: Any, width: float, some: Any = slice(None)) -> NDArray[np.f
     ways = cells[np.argsort(lengths, kind="stable")]
     reads = {"hops": np.arange(12.0), "plane": np.unique(lengths), "offsets": ways}[able.reads]
     if not able.inhibits:
-        return np.asarray(ask("kernel", kernel, "weight", reads[some], width))
+        return np.asarray(call_guarded("kernel", kernel, "weight", reads[some], width))
     weight: Any = able.weight
     return np.asarray(weight(reads[some], width))
 
@@ -90,9 +90,9 @@ _EPOCHS, _HALF, _FREE = 12, 5, 3
 
 
 def _wanted(growth: Any, som_map: SomMap, room: int | None = None, **changed: Any) -> list[Any]:
-    threshold = GrowthAbilities.of(growth).threshold(material.summary())
-    state = replace(material.growth_state(som_map, threshold, room), **changed)
-    found: list[Any] = ask("growth", growth, "grow", som_map, state)
+    threshold = GrowthAbilities.of(growth).threshold(fixtures.summary())
+    state = replace(fixtures.growth_state(som_map, threshold, room), **changed)
+    found: list[Any] = call_guarded("growth", growth, "grow", som_map, state)
     return found
 
 
@@ -121,7 +121,7 @@ def _trained(
     # ``idle`` neurons win nothing.
     found = []
     for epoch in range(first, last + 1):
-        hits = material.growth_state(som_map, 1.0).hits
+        hits = fixtures.growth_state(som_map, 1.0).hits
         hits = np.where(np.arange(len(som_map)) < idle, 0, hits)
         changes, born = split_changes(
             _wanted(growth, som_map, _FREE, epoch=epoch, epochs=epochs, hits=hits)
@@ -144,9 +144,9 @@ def _assert_same_growth(first: list[Any], second: list[Any], message: str) -> No
 def check_growing_threshold(component: Any, subject: Subject) -> None:
     """Its threshold is a finite number, its map starts with at least two neurons."""
     growing = GrowthAbilities.of(component)
-    for method, given in (("growing_threshold", (material.summary(),)), ("start_shape", ())):
+    for method, given in (("growing_threshold", (fixtures.summary(),)), ("start_shape", ())):
         if getattr(growing, method) is not None:
-            ask("growth", component, method, *given)
+            call_guarded("growth", component, method, *given)
     rows, columns = growing.shape
     assert rows * columns >= 2, f"starts with {rows} × {columns} neurons"
 
@@ -157,14 +157,14 @@ def check_births(component: Any, subject: Subject) -> None:
     squares, hexagons and, unless its ``grows_in_line`` is False, on a line; it answers the same
     when asked again, whatever room there is.
     """
-    row = SomMap.rectangle(1, 5, material.generator().standard_normal((5, 4)), LINE)
+    row = SomMap.rectangle(1, 5, fixtures.generator().standard_normal((5, 4)), LINE)
     in_line = GrowthAbilities.of(component).grows_in_line
-    for som_map in (material.ring(), material.ring(HEXAGONAL), *([row] if in_line else ())):
+    for som_map in (fixtures.ring(), fixtures.ring(HEXAGONAL), *([row] if in_line else ())):
         growth = _anew(component)
         _grown(growth, som_map, _wanted(growth, som_map))
     for room in (0, 1, 100):
-        _wanted(_anew(component), material.ring(), room)
-    first, second = (_wanted(_anew(component), material.ring()) for _ in range(2))
+        _wanted(_anew(component), fixtures.ring(), room)
+    first, second = (_wanted(_anew(component), fixtures.ring()) for _ in range(2))
     _assert_same_growth(first, second, "two calls differ")
 
 
@@ -172,7 +172,7 @@ def check_births(component: Any, subject: Subject) -> None:
 def check_changes(component: Any, subject: Subject) -> None:
     """Neurons without hits or with: what dies, moves or is put between leaves a map that can be."""
     for grid, idle in ((SQUARE, 0), (SQUARE, 9), (HEXAGONAL, 9)):
-        start = SomMap.rectangle(4, 5, material.generator().standard_normal((20, 4)), grid)
+        start = SomMap.rectangle(4, 5, fixtures.generator().standard_normal((20, 4)), grid)
         grown = _trained(_anew(component), start, 1, _EPOCHS, _EPOCHS + 1, idle)[1]
         split = grown.is_apart and not GrowthAbilities.of(component).may_disconnect
         assert len(grown) and not split, "its deaths and moves take the map apart"
@@ -181,12 +181,12 @@ def check_changes(component: Any, subject: Subject) -> None:
 @check("growth")
 def check_growth_resumes(component: Any, subject: Subject) -> None:
     """A training that was interrupted goes on to the same births: `remembered` is all it keeps."""
-    whole = _trained(_anew(component), material.ring(), 1, _EPOCHS)[0]
-    again = _trained(_anew(component), material.ring(), 1, _EPOCHS)[0]
+    whole = _trained(_anew(component), fixtures.ring(), 1, _EPOCHS)[0]
+    again = _trained(_anew(component), fixtures.ring(), 1, _EPOCHS)[0]
     message = "a second training differs from the first: it keeps something"
     _assert_same_growth(whole, again, message)
     first = _anew(component)
-    wanted, som_map = _trained(first, material.ring(), 1, _HALF)
+    wanted, som_map = _trained(first, fixtures.ring(), 1, _HALF)
     remembered, arrays, kept = GrowthAbilities.of(first).remembered, dict[str, Any](), None
     if remembered is not None:  # as a checkpoint gives it back
         try:
@@ -204,10 +204,10 @@ def check_growth_resumes(component: Any, subject: Subject) -> None:
 @check("growth", lambda component: GrowthAbilities.of(component).wants_children is not None)
 def check_children(component: Any, subject: Subject) -> None:
     """Vertical growth answers for every neuron, twice the same."""
-    som_map = material.ring()
+    som_map = fixtures.ring()
     n = len(som_map)
     state = VerticalState(1, np.linspace(0.0, 1.0, n), np.arange(n) * 100, 1.0)
-    ask_twice("growth", component, "wants_children", som_map, state)
+    call_twice("growth", component, "wants_children", som_map, state)
 
 
 # ------------------------------------------------------- initialisations, grids, schedules
@@ -217,10 +217,10 @@ def check_children(component: Any, subject: Subject) -> None:
 def check_prototypes(component: Any, subject: Subject) -> None:
     """It gives a finite prototype for each cell of squares, hexagons and a line, by its rng."""
     for grid in (SQUARE, HEXAGONAL, LINE):
-        data = material.trained().evaluate(material.data()).data
+        data = fixtures.trained().evaluate(fixtures.data()).data
         shape = (1, 6) if grid.is_line else (2, 3)
         first, again = (
-            ask("initialisation", component, "prototypes", start)
+            call_guarded("initialisation", component, "prototypes", start)
             for start in (
                 Start(*shape, grid, data, data.moments(), np.random.RandomState(0))
                 for _ in range(2)
@@ -232,7 +232,7 @@ def check_prototypes(component: Any, subject: Subject) -> None:
 @check("grid")
 def check_lattice(component: Any, subject: Subject) -> None:
     """Its links lead both ways, small maps hang together, and steps are least numbers of links."""
-    lattice = ask_twice("grid", component, "lattice", 4, 4)
+    lattice = call_twice("grid", component, "lattice", 4, 4)
     assert lattice.name, "its name is empty"
     rows = 1 if lattice.is_line else 4
     som_map = SomMap.rectangle(rows, 16 // rows, np.zeros((16, 1)), lattice)
@@ -251,26 +251,26 @@ def check_widths(component: Any, subject: Subject) -> None:
     """Its widths are finite numbers above 0, the same when asked twice."""
     for start, end in ((4.0, 0.5), (1.0, 1.0), (1e-3, 1e3)):
         for remaining in (1.0, 0.5, 1 / 3, 0.0):
-            ask_twice("schedule", component, "width", start, end, remaining)
+            call_twice("schedule", component, "width", start, end, remaining)
 
 
 # -------------------------------------------------------------------------- stopping rules
 
 
 def _targets(rule: Any) -> Any:
-    # What a stopping rule needs beside `material.data`: classes, numbers or nothing.
+    # What a stopping rule needs beside `fixtures.data`: classes, numbers or nothing.
     if not judges_targets(rule):
         return None
     numbers = any(not is_suitable_measure(measure, "classifier") for measure in measures_of(rule))
-    return material.data()[:, 0] if numbers else material.classes()
+    return fixtures.data()[:, 0] if numbers else fixtures.classes()
 
 
 @check("stopping")
 def check_stops(component: Any, subject: Subject) -> None:
     """It says True or False from the first epoch on, `watch` a number, and it keeps nothing."""
-    rule, history = StoppingAbilities.of(component), material.trained().history_
+    rule, history = StoppingAbilities.of(component), fixtures.trained().history_
     y = _targets(component)
-    seen: Evaluation = material.trained().evaluate(material.data(), y, predictions=y)
+    seen: Evaluation = fixtures.trained().evaluate(fixtures.data(), y, predictions=y)
     if y is not None and y.dtype.kind != "f":
         classes, codes = np.unique(y, return_inverse=True)
         shares = np.eye(len(classes))[codes]
@@ -280,11 +280,11 @@ def check_stops(component: Any, subject: Subject) -> None:
         final = epoch == len(history)
         state = StopState(history[:epoch], len(history), final, seen, seen, tuple(watched))
         if rule.watch is not None:
-            watched.append(ask("stopping", component, "watch", state))
+            watched.append(call_guarded("stopping", component, "watch", state))
             state = replace(state, watched=tuple(watched))
         if rule.is_best is not None:
-            ask("stopping", component, "is_best", state)
-        answers = {ask("stopping", component, "stop", state) for _ in range(2)}
+            call_guarded("stopping", component, "is_best", state)
+        answers = {call_guarded("stopping", component, "stop", state) for _ in range(2)}
         assert len(answers) == 1, "what a rule remembers is what its watch returns"
 
 
@@ -296,11 +296,11 @@ def check_tiny_fit(component: Any, subject: Subject) -> None:
     """A small map is trained with it, saved and loaded; of metrics and growth the same with any
     threads, and never past ``max_neurons``.
     """
-    X, y = material.data(), None
+    X, y = fixtures.data(), None
     parts = {"init" if subject.kind == "initialisation" else subject.kind: component}
     if subject.kind == "metric":
-        X = material.samples_for(component)
-        material.check_fit(X.astype(np.float32), **parts)
+        X = fixtures.samples_for(component)
+        fixtures.check_fit(X.astype(np.float32), **parts)
     elif subject.kind == "grid":
         rows = 1 if component.lattice(4, 4).is_line else 4
         parts["growth"] = {"name": "fixed", "rows": rows, "columns": 16 // rows}
@@ -308,14 +308,14 @@ def check_tiny_fit(component: Any, subject: Subject) -> None:
         y = _targets(component)
     elif subject.kind == "growth":
         parts["epochs"] = 20
-        y = material.classes() if GrowthAbilities.of(component).needs_classes else None
+        y = fixtures.classes() if GrowthAbilities.of(component).needs_classes else None
     elif subject.kind == "labeller" and LabellerAbilities.of(component).needs_target:
-        y = np.arange(material.SAMPLES) % 3
-        if not material.only_regresses(component):
-            material.check_fit(X, material.classes(), **parts)
-    estimator = material.check_fit(X, y, **parts)
+        y = np.arange(fixtures.SAMPLES) % 3
+        if not fixtures.only_regresses(component):
+            fixtures.check_fit(X, fixtures.classes(), **parts)
+    estimator = fixtures.check_fit(X, y, **parts)
     if subject.kind in ("metric", "growth"):
-        material.check_threads(X, y, **parts)
+        fixtures.check_threads(X, y, **parts)
     cap = getattr(component, "max_neurons", None)
     assert not isinstance(cap, int) or len(estimator.weights_) <= cap, "it grows past its cap"
 
@@ -324,10 +324,10 @@ def check_tiny_fit(component: Any, subject: Subject) -> None:
 
 
 def _evidence(component: Any, y: NDArray[Any] | None = None) -> Any:
-    evidence = material.evidence()
-    if y is None and not material.only_regresses(component):
+    evidence = fixtures.evidence()
+    if y is None and not fixtures.only_regresses(component):
         return evidence
-    y = material.data()[:, 0] if y is None else y
+    y = fixtures.data()[:, 0] if y is None else y
     return replace(evidence, y=y, classes=None, class_counts=None)
 
 
@@ -340,7 +340,7 @@ def _columns(component: Any) -> tuple[int, ...]:
 def check_labels(component: Any, subject: Subject) -> None:
     """It gives one label a neuron, or one for each of its ``columns``, the same again."""
     evidence = _evidence(component)
-    labels = ask_twice("labeller", component, "label", evidence)
+    labels = call_twice("labeller", component, "label", evidence)
     shape = (len(evidence.som_map), *_columns(component))
     assert labels.shape == shape, f"labels have shape {labels.shape}, not {shape}"
 
@@ -348,9 +348,9 @@ def check_labels(component: Any, subject: Subject) -> None:
 @check("labeller", lambda component: LabellerAbilities.of(component).probabilities is not None)
 def check_probabilities(component: Any, subject: Subject) -> None:
     """Its probabilities sum to 1, and the label of a neuron is one of the most probable classes."""
-    evidence: Any = material.evidence()
-    shares = ask("labeller", component, "probabilities", evidence)
-    labels = ask("labeller", component, "label", evidence)
+    evidence: Any = fixtures.evidence()
+    shares = call_guarded("labeller", component, "probabilities", evidence)
+    labels = call_guarded("labeller", component, "label", evidence)
     for neuron in np.flatnonzero(evidence.hits > 0):
         known = np.flatnonzero(evidence.classes == labels[neuron])
         assert all(shares[neuron, known] >= shares[neuron].max() - 1e-9), (
@@ -363,12 +363,12 @@ def check_answers(component: Any, subject: Subject) -> None:
     """It learns arrays, and answers samples from the groups around them, one by one and in threads
     as all together.
     """
-    regresses = material.only_regresses(component)
-    around = material.surroundings(numbers=regresses)
+    regresses = fixtures.only_regresses(component)
+    around = fixtures.surroundings(numbers=regresses)
     n, rng = len(around.X), np.random.default_rng(0)
     y = rng.normal(size=n) if regresses else rng.integers(0, 3, n)
-    state = ask("labeller", component, "learn", around, y, None, material.ring())
-    answers = ask("labeller", component, "answer", around, state)
+    state = call_guarded("labeller", component, "learn", around, y, None, fixtures.ring())
+    answers = call_guarded("labeller", component, "answer", around, state)
     shape = (n, *(_columns(component) if regresses else (3,)))
     assert answers.shape == shape, f"shape {answers.shape}, not {shape}"
     per_sample = ("distances", "weights", "values", "units", "X")
@@ -376,7 +376,7 @@ def check_answers(component: Any, subject: Subject) -> None:
 
     def answer(rows: slice) -> NDArray[Any]:
         some = replace(around, **{name: getattr(around, name)[rows] for name in per_sample})
-        return np.asarray(ask("labeller", component, "answer", some, state))
+        return np.asarray(call_guarded("labeller", component, "answer", some, state))
 
     with ThreadPoolExecutor(4) as pool:
         found = np.concatenate([*map(answer, parts), *pool.map(answer, parts)])
@@ -387,9 +387,9 @@ def check_answers(component: Any, subject: Subject) -> None:
 @check("labeller", lambda component: LabellerAbilities.of(component).several_targets)
 def check_several_targets(component: Any, subject: Subject) -> None:
     """A column of numbers for each target, also where some of them are not known."""
-    numbers = material.data()[:, :3]
+    numbers = fixtures.data()[:, :3]
     numbers[::7, 1] = np.nan
-    ask("labeller", component, "label", _evidence(component, numbers))
+    call_guarded("labeller", component, "label", _evidence(component, numbers))
 
 
 # ------------------------------------------------ engines: the map does not depend on them
@@ -405,7 +405,7 @@ _LEARNED = (
 
 def _samples(n: int = _SAMPLES, d: int = _FEATURES) -> tuple[NDArray[Any], ...]:
     # Samples, classes, weights, and the samples with missing values.
-    generator = material.generator()
+    generator = fixtures.generator()
     codes = generator.integers(0, 4, n)
     X = 3.0 * generator.standard_normal((4, d))[codes] + generator.standard_normal((n, d))
     gaps = np.where(generator.random(X.shape) < 0.1, np.nan, X)

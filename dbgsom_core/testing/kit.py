@@ -1,4 +1,4 @@
-"""What a check is, which there are, and running them: under pytest or in a process of its own."""
+"""Checks of components: definition, registry, and runs under pytest or in another process."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from dbgsom_core.interfaces.metrics import CLAIMS, MetricAbilities
 from dbgsom_core.interfaces.stopping import StoppingAbilities
 from dbgsom_core.interfaces.trackers import TrackerAbilities
 from dbgsom_core.interfaces.version import SUPPORTED_API_VERSIONS
-from dbgsom_core.plugins.doctor import Send, enabled_distributions, run_isolated, when_imported
+from dbgsom_core.plugins.doctor import Send, enabled_distributions, import_failure, run_isolated
 from dbgsom_core.plugins.registry import (
     OWN_DISTRIBUTION,
     STEP,
     TRANSFORMER,
-    Offered,
+    PluginEntry,
     get_registry,
     kinds_of,
     missing_methods,
@@ -118,14 +118,14 @@ def check(kind: str, applies: Applies | None = None) -> Callable[[Function], Fun
     return add
 
 
-def ask(kind: str, component: Any, method: str, *given: Any) -> Any:
+def call_guarded(kind: str, component: Any, method: str, *given: Any) -> Any:
     """Call a method as a run does: arguments are read-only, and the answer is checked."""
     return Guarded(kind, component, method)(*given)
 
 
-def ask_twice(kind: str, component: Any, method: str, *given: Any) -> Any:
-    """Call a method as `ask` does, twice, and return the answer, which must be the same."""
-    first, second = (ask(kind, component, method, *given) for _ in range(2))
+def call_twice(kind: str, component: Any, method: str, *given: Any) -> Any:
+    """Call a method twice as `call_guarded` does, and return the answer, which must be the same."""
+    first, second = (call_guarded(kind, component, method, *given) for _ in range(2))
     same = np.array_equal(first, second) if isinstance(first, np.ndarray) else first == second
     assert same, f"two calls of {method} differ"
     return first
@@ -415,7 +415,7 @@ def _check_distribution(distribution: str, name: str, limit: float, report: Repo
         if ended:  # by the check that the last value names
             check, facts = values[-1].get("at", ("", {})) if values else ("", {})
             if not facts:
-                error = when_imported(ended)
+                error = import_failure(ended)
                 report.broken.append({"name": name, "distribution": distribution, "error": error})
                 return
             rest = {"rest": f"it {ended}"}
@@ -437,7 +437,7 @@ def work(distribution: str, done: int, send: Send) -> None:
             send({"component": check_offer(offered, Path(folder), send)})
 
 
-def check_offer(offered: Offered, folder: Path, send: Send) -> dict[str, Any]:
+def check_offer(offered: PluginEntry, folder: Path, send: Send) -> dict[str, Any]:
     """Run the checks of what is offered; return its facts and how they ended.
 
     What each check is called goes to ``send`` before it begins.
@@ -460,7 +460,7 @@ def check_offer(offered: Offered, folder: Path, send: Send) -> dict[str, Any]:
     return found
 
 
-def build(offered: Offered, folder: Path) -> Any:
+def build(offered: PluginEntry, folder: Path) -> Any:
     """Build a component from the examples of its fields; `LacksFieldsError`: some have none."""
     cls: Any = offered.load()
     if offered.kind == STEP:

@@ -13,8 +13,8 @@ from scipy.sparse import csr_matrix
 
 from dbgsom_core.engine.samples import scalar_assign, scalar_pairwise
 from dbgsom_core.interfaces.metrics import MetricAbilities
-from dbgsom_core.testing import material
-from dbgsom_core.testing.kit import Function, Subject, ask, check
+from dbgsom_core.testing import fixtures
+from dbgsom_core.testing.kit import Function, Subject, call_guarded, check
 
 Array = NDArray[Any]
 
@@ -30,7 +30,7 @@ def metric_check(
     def add(function: Callable[[MetricAbilities], None]) -> Function:
         @wraps(function)
         def after_fit(component: Any, subject: Subject) -> None:
-            function(material.fitted(component))
+            function(fixtures.fitted(component))
 
         applies = None if can is None else lambda component: can(MetricAbilities.of(component))
         return check("metric", applies)(after_fit)
@@ -69,7 +69,7 @@ def level_check(
     def add(function: Callable[..., None]) -> Function:
         @wraps(function)
         def of_levels(metric: MetricAbilities) -> None:
-            X, W = material.metric_inputs(metric)
+            X, W = fixtures.metric_inputs(metric)
             for level in levels_of(metric):
                 function(metric, level, X, W)
 
@@ -98,7 +98,7 @@ def check_shapes_and_dtypes(metric: MetricAbilities, level: str, X: Array, W: Ar
 def check_prepare(metric: MetricAbilities) -> None:
     """Preparing keeps the number of rows and float32, and treats each row alone."""
     for dtype in (np.float64, np.float32):
-        samples = material.samples_for(metric).astype(dtype)
+        samples = fixtures.samples_for(metric).astype(dtype)
         done = np.asarray(metric.prepared(samples))
         assert done.dtype == dtype, f"prepare turns {samples.dtype} into {done.dtype}"
         part = np.asarray(metric.prepared(samples[:5]))
@@ -108,7 +108,7 @@ def check_prepare(metric: MetricAbilities) -> None:
 @metric_check(lambda metric: metric.centre is not None)
 def check_centre(metric: MetricAbilities) -> None:
     """Centring keeps the shape, and is finite."""
-    X = np.asarray(metric.prepared(material.samples_for(metric)), dtype=np.float64)
+    X = np.asarray(metric.prepared(fixtures.samples_for(metric)), dtype=np.float64)
     metric.centred(X[:12].reshape(3, 4, -1).mean(axis=0))
 
 
@@ -196,12 +196,12 @@ def check_determinism(metric: MetricAbilities, level: str, X: Array, W: Array) -
 @check("metric", lambda component: MetricAbilities.of(component).fit is not None)
 def check_fit_state(component: Any, subject: Subject) -> None:
     """Fitting returns named finite arrays, the same ones each time, and prepare gets them."""
-    X = material.samples_for(component)
-    first, second = (ask("metric", component, "fit", X) for _ in range(2))
+    X = fixtures.samples_for(component)
+    first, second = (call_guarded("metric", component, "fit", X) for _ in range(2))
     assert first.keys() == second.keys(), "fit names its arrays differently each time"
     for name, value in first.items():
         assert np.array_equal(value, second[name]), f"{name} differs from call to call"
-    assert len(material.fitted(component).prepared(X)) == len(X), "prepare(X, state) loses rows"
+    assert len(fixtures.fitted(component).prepared(X)) == len(X), "prepare(X, state) loses rows"
 
 
 def _groups(X: NDArray[Any]) -> tuple[Any, ...]:
@@ -217,7 +217,7 @@ def check_form(metric: MetricAbilities) -> None:
 
     A sample of weight 2 counts as two samples do, and one of weight 0 as none.
     """
-    X = np.ascontiguousarray(metric.prepared(material.samples_for(metric)))
+    X = np.ascontiguousarray(metric.prepared(fixtures.samples_for(metric)))
     group, influence, so_far = _groups(X)
     form: Any = metric.form
     made = np.asarray(form(X, group, influence, None, so_far))
@@ -248,7 +248,7 @@ def check_missing(metric: MetricAbilities, level: str, X: Array, W: Array) -> No
 @level_check(lambda metric: "sparse" in metric.handles)
 def check_sparse(metric: MetricAbilities, level: str, _: Array, W: Array) -> None:
     """A CSR matrix gives the distances of its dense copy."""
-    raw = material.samples_for(metric)
+    raw = fixtures.samples_for(metric)
     raw[np.abs(raw) < np.median(np.abs(raw))] = 0.0
     dense, sparse = metric.prepared(raw), metric.prepared(csr_matrix(raw))
     if level != "scalar":

@@ -1,4 +1,4 @@
-"""What pytest gets in every environment with dbgsom-core: one fixture, imported when it is used."""
+"""The plugin of dbgsom-core for pytest: one fixture, imported on first use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def dbgsom_registry() -> Registry:
-    """Return an empty registry: it has found nothing, and knows only what the test registers.
+    """Return an empty registry, without the installed plugins, for a test to register its own.
 
     ``dbgsom_registry.register(my_plugin_module, "mine")`` judges the module as discovery would.
     """

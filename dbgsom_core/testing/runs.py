@@ -38,14 +38,14 @@ from dbgsom_core.interfaces.trackers import (
 )
 from dbgsom_core.plugins.callbacks import Callbacks, call
 from dbgsom_core.plugins.registry import STEP
-from dbgsom_core.testing import material
-from dbgsom_core.testing.kit import Subject, ask, check
+from dbgsom_core.testing import fixtures
+from dbgsom_core.testing.kit import Subject, call_guarded, check
 
 
 @check("dataset")
 def check_load(component: Any, subject: Subject) -> None:
     """It loads a table of numbers, with targets and names that fit, the same when asked twice."""
-    data, again = (ask("dataset", component, "load") for _ in range(2))
+    data, again = (call_guarded("dataset", component, "load") for _ in range(2))
     assert data.X.dtype.kind in "fiub", "X must be a table of numbers"
     assert not np.isinf(data.X).any(), "X holds infinite values"
     if data.columns is not None:
@@ -58,9 +58,9 @@ def check_load(component: Any, subject: Subject) -> None:
 
 
 def _evaluation(measure: Any, chunk_rows: int = 4096) -> Evaluation:
-    estimator, X, y = material.trained(), material.data(), material.classes()
+    estimator, X, y = fixtures.trained(), fixtures.data(), fixtures.classes()
     evaluation: Evaluation = estimator.evaluate(X, y=y, predictions=estimator.predict(X))
-    if material.only_regresses(measure):
+    if fixtures.only_regresses(measure):
         target = X[:, 0]
         evaluation = replace(evaluation, y=target, predictions=target + 0.1 * X[:, 1])
     in_memory: Any = evaluation.data
@@ -76,7 +76,7 @@ def check_value(component: Any, subject: Subject) -> None:
     assert isinstance(better, bool), "greater_is_better must be a bool"
     assert not (able.zero_is_best and better), "what is best at 0 has greater_is_better = False"
     first, second, parts = (
-        ask("measure", component, "compute", _evaluation(component, rows))
+        call_guarded("measure", component, "compute", _evaluation(component, rows))
         for rows in (4096, 4096, 7)
     )
     assert first == second, "two calls differ"
@@ -88,9 +88,9 @@ def check_value(component: Any, subject: Subject) -> None:
 @check("measure", lambda component: not MeasureAbilities.of(component).needs_target)
 def check_measure_without_targets(component: Any, subject: Subject) -> None:
     """It looks at no targets, unless it says so: there may be none."""
-    evaluation = _evaluation(component)
+    seen = _evaluation(component)
     value, without = (
-        ask("measure", component, "compute", replace(evaluation, y=y)) for y in (evaluation.y, None)
+        call_guarded("measure", component, "compute", replace(seen, y=y)) for y in (seen.y, None)
     )
     assert math.isclose(value, without, rel_tol=1e-9, abs_tol=1e-12), (
         f"the value is {value} with targets and {without} without; say needs_target = True"
@@ -104,9 +104,9 @@ def check_draw(component: Any, subject: Subject) -> None:
 
     before = _open_figures()
     view: Any = _sweep() if FigureAbilities.of(component).of_sweeps else _view()
-    if material.only_regresses(component):
+    if fixtures.only_regresses(component):
         view = replace(view, estimator="regressor", evaluation=_evaluation(component))
-    for figure in images_of("", ask("figure", component, "draw", view)).values():
+    for figure in images_of("", call_guarded("figure", component, "draw", view)).values():
         if isinstance(figure, Html):
             assert "<html" in figure.text.lower(), "Html must hold the text of a whole page"
         else:
@@ -140,21 +140,21 @@ def _sweep() -> SweepView:
 def _view() -> MapView:
     from dbgsom_core.estimators.display import view_of
 
-    estimator, X, y = material.trained(), material.data(), material.classes()
+    estimator, X, y = fixtures.trained(), fixtures.data(), fixtures.classes()
     return view_of(
         estimator,
         estimator.evaluate(X, y=y, predictions=estimator.predict(X)),
-        feature_names=[f"x{i}" for i in range(material.FEATURES)],
+        feature_names=[f"x{i}" for i in range(fixtures.FEATURES)],
         image_shape=(2, 2),
         title="conformance",
-        stability=material.stability(),
+        stability=fixtures.stability(),
     )
 
 
 @check("tracker")
 def check_observer(component: Any, subject: Subject) -> None:
     """Each observer is a fresh object with lifecycle hooks that take the arguments they get."""
-    first, second = (ask("tracker", component, "observer") for _ in range(2))
+    first, second = (call_guarded("tracker", component, "observer") for _ in range(2))
     assert first is not second, "observer() must return a fresh object"
     hooks = [name for name in dir(first) if name.startswith("dbgsom_")]
     assert hooks, f"the observer has none of {', '.join(LIFECYCLE_HOOKS)}"
@@ -171,7 +171,7 @@ def check_runs(component: Any, subject: Subject) -> None:
     """Its observer hears of runs that finish, fail or are interrupted without raising; what it adds
     to a run folder goes through the run, which a resumed run repeats.
     """
-    history, example = material.trained().history_, material.data()[:3]
+    history, example = fixtures.trained().history_, fixtures.data()[:3]
     result = RunResult({"train/quantization_error": 0.5}, history, example=example, notes=["x"])
     with TemporaryDirectory() as place, chdir(place):  # trackers write into the working directory
         folder = Path(place)
@@ -209,14 +209,14 @@ def _drive(component: Any, folder: Path, epochs: int, end: str, **event: Any) ->
         config={"experiment": "conformance", "tracking": []},
         params={"growth": "fixed"},
         environment={"versions": {}},
-        data={"name": "blobs", "samples": material.SAMPLES, "features": material.FEATURES},
+        data={"name": "blobs", "samples": fixtures.SAMPLES, "features": fixtures.FEATURES},
         total_epochs=5,
     )
     observer = component.observer()
     call(observer, "prepare", {})
     notify = Callbacks([observer], required=observer).notify
     notify("dbgsom_run_started", run=run)
-    trained = material.trained()
+    trained = fixtures.trained()
     for record in trained.history_[:epochs]:
         record.show(trained.som_map_)
         notify("dbgsom_epoch_finished", run=run, epoch=record)
@@ -231,12 +231,12 @@ def _tags(step: Any) -> Any:
 
 
 def _data(step: Any) -> NDArray[np.float64]:
-    X = material.data()
+    X = fixtures.data()
     return np.abs(X) if _tags(step).input_tags.positive_only else X
 
 
 def _fitted(step: Any, X: NDArray[Any]) -> Any:
-    return clone(step).fit(X, material.classes())
+    return clone(step).fit(X, fixtures.classes())
 
 
 @check(STEP)

@@ -25,7 +25,7 @@ from dbgsom_core.engine.samples import Samples
 from dbgsom_core.interfaces.context import Context, seed_of
 from dbgsom_core.interfaces.epochs import EpochRecord, ignore_epoch
 from dbgsom_core.interfaces.growth import DataSummary, VerticalState
-from dbgsom_core.interfaces.guard import guarded, lookup_in_use
+from dbgsom_core.interfaces.guard import active_registry, guarded
 from dbgsom_core.interfaces.initialisations import Start
 from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.stopping import judges_targets
@@ -81,7 +81,7 @@ def fit_map(
     del search, last  # free their memory
     if is_vertical(parts) and training.stopped != BY_CALLBACK:
         # The configured start is the first map's: child maps start from a PCA of their samples.
-        child_parts = replace(single.parts, init=lookup_in_use().build("initialisation", "pca"))
+        child_parts = replace(single.parts, init=active_registry().build("initialisation", "pca"))
         # qe₀ (Rauber, Merkl & Dittenbach 2002): the sum of the distances of all samples to their
         # mean, the metric's centre where it has one.
         root_error = samples.total_distance(samples.metric.centred(moments.mean[None]))
@@ -182,7 +182,7 @@ def _train_map(
         cap_is_automatic=growing.max_neurons == "auto",
         robust=gamma,
         continues=start is not None,
-        course=parts.schedule,
+        width_schedule=parts.schedule,
         stopping=parts.stopping,
         validation=None if held_out is None else held_out[0],
         monitor=monitor,

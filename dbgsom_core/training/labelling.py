@@ -28,7 +28,7 @@ from dbgsom_core.interfaces.labellers import (
 )
 from dbgsom_core.interfaces.measures import Evaluation, LazyEvaluation
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.tree import Descent, Tree, descend, leaf_map, stand_ins
+from dbgsom_core.som_map.tree import Descent, Tree, descend, fallback_leaves, leaf_map
 from dbgsom_core.training.groups import (
     BLOCK,
     Members,
@@ -386,7 +386,7 @@ def _labels(labeller: Labeller, trained: TrainedMap) -> tuple[Labels, Labels]:
     neurons = leaves = Labels.of(labeller, trained.evidence(tree.maps[0], trained.found), samples)
     if len(tree.maps) > 1:
         leaves = Labels.of(labeller, trained.evidence(leaf_map(tree), trained.leaf_bmu), samples)
-        rows, shares = stand_ins(tree, samples, leaves.hits), leaves.probabilities
+        rows, shares = fallback_leaves(tree, samples, leaves.hits), leaves.probabilities
         shares = None if shares is None else shares[rows]
         leaves = Labels(leaves.labels[rows], shares, leaves.hits)
         if trained.target is None:  # clusters are numbered by leaves

@@ -11,7 +11,7 @@ from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.component import Component, given_fields, nested_fields
 from dbgsom_core.interfaces.engine import Engine, EngineAbilities
 from dbgsom_core.interfaces.growth import GrowthAbilities, GrowthStrategy
-from dbgsom_core.interfaces.guard import lookup_in_use
+from dbgsom_core.interfaces.guard import active_registry
 from dbgsom_core.interfaces.initialisations import GridShape
 from dbgsom_core.interfaces.kernels import Kernel, KernelAbilities, Schedule
 from dbgsom_core.interfaces.labellers import Labeller, LabellerAbilities
@@ -169,7 +169,7 @@ def measure_problem(rule: Any, estimator: str) -> str | None:
     """Return why a stopping rule's measure does not suit an estimator, or None."""
     for measure in measures_of(rule):
         if not is_suitable_measure(measure, estimator):
-            name = lookup_in_use().name_of("measure", measure)
+            name = active_registry().name_of("measure", measure)
             suited = " or ".join(MeasureAbilities.of(measure).estimators or ())
             return f"measure '{name}' is for estimator {suited}, not for {estimator}"
     return None
@@ -238,7 +238,7 @@ def check_compatible(parts: Parts, estimator: str) -> None:
         problems.append(component_problem(kind, type(part).__name__, part, estimator))
     for rule in parts.stopping:
         if problem := measure_problem(rule, estimator):
-            problems.append(f"stopping {lookup_in_use().name_of('stopping', rule)}: {problem}")
+            problems.append(f"stopping {active_registry().name_of('stopping', rule)}: {problem}")
     for problem in filter(None, problems):
         raise ValueError(problem)
 

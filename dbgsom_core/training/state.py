@@ -62,7 +62,7 @@ class TrainingConfig:
     cap_is_automatic: bool = False  # warn when growth reaches it
     robust: float | None = None  # γ in the inverse of the squared distance's units; None: off
     continues: bool = False  # the map is trained: the kernel stays at its final width
-    course: Any = None  # the schedule of the width; None: the kernel's ``decay``
+    width_schedule: Any = None  # a schedule component of the width; None: the kernel's ``decay``
     stopping: tuple[Any, ...] = ()
     validation: Samples | None = None
     monitor: Any = None  # a ValidationMonitor for stopping rules that need targets

@@ -25,7 +25,7 @@ from dbgsom_core.errors import ComponentError, callers_level
 from dbgsom_core.interfaces.context import Context
 from dbgsom_core.interfaces.epochs import EpochRecord, GrowthEvent, ignore_epoch
 from dbgsom_core.interfaces.growth import Birth, GrowthAbilities, GrowthState
-from dbgsom_core.interfaces.guard import guarded, lookup_in_use, who
+from dbgsom_core.interfaces.guard import active_registry, guarded, who
 from dbgsom_core.interfaces.kernels import KernelAbilities
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.stopping import STOP, StoppingAbilities, StopState, judges_targets
@@ -65,10 +65,10 @@ def train(
 
     growing, checkpointer = config.growing, checkpointer or Checkpointer()
     schedule = Schedule.of(
-        config.kernel, growing, config.epochs, config.continues, config.course
+        config.kernel, growing, config.epochs, config.continues, config.width_schedule
     ).ending_at(state.epochs or config.epochs)
     rules = [
-        (lookup_in_use().name_of("stopping", rule), StoppingAbilities.of(rule), needs)
+        (active_registry().name_of("stopping", rule), StoppingAbilities.of(rule), needs)
         for rule in config.stopping
         # Without targets, as in child maps, rules that need them are skipped.
         if not (needs := judges_targets(rule)) or config.monitor is not None
@@ -202,7 +202,7 @@ class Schedule:
     """Phases and widths over at most ``epochs`` epochs.
 
     In the growing phase the width goes from the kernel's ``start`` to its ``end`` by the function
-    ``course(start, end, remaining)``, ``remaining`` going from 1 to 0; in the fine-tuning phase,
+    ``width_schedule(start, end, remaining)``, ``remaining`` from 1 to 0; in the fine-tuning phase,
     the last ``fine_epochs``, it stays at ``end``. With a ``link_pull`` that phase begins by easing
     the pull in. Where the kernel has no ``end``, the width is then annealed again, from a quarter
     of the map's side, as the grown grid may have a fold, to ``fine_end``; such a phase begins as
@@ -213,7 +213,7 @@ class Schedule:
     fine_epochs: int
     start: float | Literal["auto"] | None
     end: float
-    course: Callable[[float, float, float], float]
+    width_schedule: Callable[[float, float, float], float]
     fine_end: float = DEFAULT_END
     link_pull: float = 0.0
     anneals_again: bool = False
@@ -226,25 +226,25 @@ class Schedule:
         growing: GrowthAbilities,
         epochs: int,
         continues: bool = False,
-        course: Any = None,
+        width_schedule: Any = None,
     ) -> Schedule:
         """Return the schedule of a kernel and a growth strategy.
 
-        ``course`` is the schedule component; None: the kernel's ``decay``. A map whose training
+        ``width_schedule`` is a component; None: the kernel's ``decay``. A map whose training
         ``continues`` is unfolded: the width is at its end from the start.
         """
         widths, pull = KernelAbilities.of(kernel), float(growing.link_pull)
         end, fine = widths.end, int(epochs * growing.fine_tuning)
         if growing.growing_epochs is not None and fine > 0:
             fine = max(fine, epochs - growing.growing_epochs)
-        if course is None:
-            course = lookup_in_use().build("schedule", widths.decay)
+        if width_schedule is None:
+            width_schedule = active_registry().build("schedule", widths.decay)
         return cls(
             epochs=epochs,
             fine_epochs=min(fine, epochs - 1),  # at least one growing epoch
             start=(end or DEFAULT_END) if continues else widths.start,
             end=end or DEFAULT_END,
-            course=guarded("schedule", course, "width"),
+            width_schedule=guarded("schedule", width_schedule, "width"),
             fine_end=end or (DEFAULT_FINE_END if pull > 0 else DEFAULT_END),
             link_pull=pull,
             anneals_again=pull > 0 and not end and not continues,
@@ -292,7 +292,7 @@ class Schedule:
             return float(again * (self.fine_end / again) ** self._easing_progress(epoch))
         remaining = (last - epoch) / (last - 1) if last > 1 else 0.0
         start = max(natural, self.end) if start is None else start
-        return float(self.course(start, self.end, remaining))
+        return float(self.width_schedule(start, self.end, remaining))
 
     def pull(self, epoch: int) -> float:
         """Return the weight of a sample in its BMU's nearest linked neighbour, in an epoch."""

@@ -19,8 +19,8 @@ def test_one_growth_step_serves_the_same_candidates_with_the_same_newborns(case)
 
     som_map = SomMap(stored("grid"), stored("W"))
     # The vectors hold errors after sharing.
-    step = GrowthStep(som_map, stored("err"), as_program=True)
-    births = step.serve(float(stored("threshold")), 10**6)
+    step = GrowthStep(som_map, stored("err"), reference=True)
+    births = step.grow_boundary(float(stored("threshold")), 10**6)
     served = ~np.isin(stored("cand_code"), NOT_SERVED)
     assert [birth.parent for birth in births] == stored("cand")[served].tolist()
     assert [list(birth.position) for birth in births] == stored("new_grid").tolist()

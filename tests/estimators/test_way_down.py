@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from dbgsom_core.engine.samples import LocalSamples
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.som_map.som_map import SomMap
-from dbgsom_core.som_map.tree import Tree, descend, stand_ins
+from dbgsom_core.som_map.tree import Tree, descend, fallback_leaves
 from dbgsom_plugins.metrics.norms import Euclidean
 
 
@@ -36,7 +36,7 @@ def test_a_dead_leaf_answers_as_the_nearest_live_one_of_its_own_map():
     # 8.0 is dead; 9.5 is live. 10.5 is dead, and its nearest live neuron is the one at 9.0.
     hits = np.array([3, 0, 2, 0, 1, 1])
     euclidean = MetricAbilities.of(Euclidean())
-    assert stand_ins(tree, LocalSamples(np.zeros((1, 1)), euclidean), hits).tolist() == [
+    assert fallback_leaves(tree, LocalSamples(np.zeros((1, 1)), euclidean), hits).tolist() == [
         0, 2, 2, 2, 4, 5,
     ]  # fmt: skip
     live = tree.live(hits)

@@ -15,7 +15,7 @@ from dbgsom_core.errors import ComponentError
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.guard import guarded, is_own
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.testing import material
+from dbgsom_core.testing import fixtures
 
 
 class Flat(KernelComponent):
@@ -176,8 +176,8 @@ def test_what_a_component_makes_of_a_map_or_an_evaluation_is_its_own(iris):
         som_map.add([Birth((1, 1), som_map.prototypes[0], 0)], 1)
         return []
 
-    som_map = material.ring()
-    state = material.growth_state(som_map, 1.0)
+    som_map = fixtures.ring()
+    state = fixtures.growth_state(som_map, 1.0)
     assert guarded("growth", odd("growth", grow=adding), "grow")(som_map, state) == []
     assert len(som_map) == 8
     assert som_map.prototypes.flags.writeable
@@ -191,11 +191,11 @@ def test_what_a_component_makes_of_a_map_or_an_evaluation_is_its_own(iris):
             evaluation.bmu.sort()
             return float(evaluation.bmu[0])
 
-    estimator = material.trained()
-    evaluation = estimator.evaluate(material.data())
+    estimator = fixtures.trained()
+    evaluation = estimator.evaluate(fixtures.data())
     compute = guarded("measure", Sorting(), "compute")
     compute(evaluation)
-    assert np.array_equal(evaluation.bmu, estimator.bmu(material.data()))
+    assert np.array_equal(evaluation.bmu, estimator.bmu(fixtures.data()))
     with pytest.raises(ComponentError, match="read-only"):  # what is there is read-only
         compute(evaluation)
     assert evaluation.X.flags.writeable

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.api import Component
-from dbgsom_core.plugins.registry import Offered, get_registry
+from dbgsom_core.plugins.registry import PluginEntry, get_registry
 from dbgsom_core.testing import all_checks, checks_for, parametrize_with_checks, run_checks
 from dbgsom_core.testing.kit import check_offer, run_check
 
@@ -57,7 +57,7 @@ def test_a_component_without_fault_passes(cls):
     ],
 )
 def test_a_step_that_cannot_be_built_is_named(where, state, words, tmp_path):
-    offered = Offered("prepare step", "x", where, "dbgsom-x", "1")
+    offered = PluginEntry("prepare step", "x", where, "dbgsom-x", "1")
     assert words in str(check_offer(offered, tmp_path, [].append)[state])
 
 

@@ -11,7 +11,7 @@ from dbgsom_core.api import Component, hookimpl
 from dbgsom_core.errors import PluginError, UnknownNameError
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.plugins import registry as plugins_module
-from dbgsom_core.plugins.registry import Offered, Registry, get_registry, stdout_to_stderr
+from dbgsom_core.plugins.registry import PluginEntry, Registry, get_registry, stdout_to_stderr
 
 
 class Laplace(Component):
@@ -170,7 +170,7 @@ def test_a_module_beside_the_plugin_tells_its_sentence_without_an_import(
     (tmp_path / where).parent.mkdir(exist_ok=True)
     (tmp_path / where).write_text('raise SystemExit\nclass Tide:\n    """Falls and rises."""\n')
     monkeypatch.syspath_prepend(str(tmp_path))
-    offered = Offered("schedule", "tide", "alone:Tide", "dbgsom-alone", "1")
+    offered = PluginEntry("schedule", "tide", "alone:Tide", "dbgsom-alone", "1")
     assert offered.sentence == "Falls and rises."
 
 

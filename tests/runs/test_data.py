@@ -252,7 +252,7 @@ def test_each_fold_is_kept_with_its_rows_and_the_run_with_their_mean(tmp_path, r
     assert stored.damage == ""
     assert [one.fold for one in stored.folds] == [1, 2, 3, 4, 5, 6]
     assert {(one.train_samples, one.test_samples) for one in stored.folds} == {(100, 50)}
-    assert len({one.rows for one in stored.folds}) == 6
+    assert len({one.split_digest for one in stored.folds}) == 6
     accuracies = [one.measures["test/accuracy"] for one in stored.folds]
     assert stored.measures["test/accuracy"] == pytest.approx(np.mean(accuracies))
     assert stored.measures["test_std/accuracy"] == pytest.approx(np.std(accuracies, ddof=1))

@@ -9,7 +9,7 @@ import yaml
 import dbgsom_core
 from dbgsom_core import persistence
 from dbgsom_core.errors import ConfigError, DataError
-from dbgsom_core.plugins.registry import Offered
+from dbgsom_core.plugins.registry import PluginEntry
 from dbgsom_core.runs.folder import read_run
 
 SMALL = {
@@ -127,7 +127,7 @@ def test_an_interrupted_run_goes_on(folder):
 
     registry = dbgsom_core.plugins.registry.get_registry()
     ends = Ends()
-    registry._offers.append(Offered("observer", "ends", ends, "test", "1"))
+    registry._offers.append(PluginEntry("observer", "ends", ends, "test", "1"))
     try:
         with pytest.raises(KeyboardInterrupt):
             dbgsom_core.run("run.yaml")

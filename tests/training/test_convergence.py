@@ -11,7 +11,7 @@ from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.training.train import Schedule, is_stationary
 from dbgsom_plugins.training import Exponential
 
-FINE = Schedule(epochs=20, fine_epochs=12, start=None, end=0.5, course=Exponential().width)
+FINE = Schedule(epochs=20, fine_epochs=12, start=None, end=0.5, width_schedule=Exponential().width)
 
 
 def history(errors):
@@ -37,7 +37,7 @@ def test_a_map_is_stationary_when_its_error_goes_nowhere(errors, expected):
 
 
 def test_epochs_of_growth_say_nothing(iris):
-    shrinking = Schedule(epochs=20, fine_epochs=0, start=2.0, end=0.5, course=Exponential().width)
+    shrinking = Schedule(20, fine_epochs=0, start=2.0, end=0.5, width_schedule=Exponential().width)
     assert not is_stationary(history([1.0] * 12), shrinking)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)

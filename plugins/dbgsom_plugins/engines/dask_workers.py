@@ -207,8 +207,8 @@ class DaskShards:
         parts, ends = [], [0]
         for part, (a, b) in enumerate(pairwise(cuts.tolist())):
             if a < b:
-                own = rows[a:b] - self.ends[part]
-                parts.append(self._workers.submit(_take, self._parts[part], own))
+                local = rows[a:b] - self.ends[part]
+                parts.append(self._workers.submit(_take, self._parts[part], local))
                 ends.append(b)
         return DaskShards(self._workers, parts, ends, self.shape[1], self.dtype)
 
@@ -216,7 +216,7 @@ class DaskShards:
         self, ranges: Sequence[tuple[int, int]], ask: Callable[..., Any], own: Sequence[Any]
     ) -> list[Any]:
         tasks = []
-        for (start, stop), given in zip(ranges, own, strict=True):
+        for (start, stop), args in zip(ranges, own, strict=True):
             pieces, part = [], int(np.searchsorted(self.ends, start, "right")) - 1
             while start < stop:  # parts in which rows lie
                 first, last = self.ends[part], min(stop, self.ends[part + 1])
@@ -227,7 +227,7 @@ class DaskShards:
             else:
                 parts = [self._workers.submit(_take, *piece) for piece in pieces]
                 rows = slice(None)
-            tasks.append(self._workers.submit(_ask_rows, parts, rows, ask, given))
+            tasks.append(self._workers.submit(_ask_rows, parts, rows, ask, args))
         return self._workers.gather(tasks)
 
     def hold(self, make: Callable[..., Any], own: Sequence[Any]) -> DaskParts:
@@ -235,9 +235,9 @@ class DaskShards:
 
 
 class DaskParts:
-    """Objects that workers keep, and change in place, see `dbgsom_core.api.Shards`.
+    """Objects that workers hold and change in place, see `dbgsom_core.api.Shards`.
 
-    One that is lost Dask makes anew from its rows.
+    Dask makes a lost one again from its rows.
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class DaskParts:
     ) -> None:
         self._workers = workers
         self._objects = [
-            workers.submit(_make, make, part, given) for part, given in zip(parts, own, strict=True)
+            workers.submit(_make, make, part, args) for part, args in zip(parts, own, strict=True)
         ]
 
     def ask(self, question: str, *given: Any, add: Callable[[Any, Any], Any] | None) -> list[Any]:
@@ -260,13 +260,13 @@ def _take(X: NDArray[Any], rows: Any) -> NDArray[Any]:
     return np.asarray(X[rows])
 
 
-def _ask_rows(pieces: Sequence[Any], rows: slice, ask: Callable[..., Any], own: Any) -> Any:
+def _ask_rows(pieces: Sequence[Any], rows: slice, ask: Callable[..., Any], args: Any) -> Any:
     X = (pieces[0] if len(pieces) == 1 else np.concatenate(pieces))[rows]
-    return ask(X, slice(0, len(X)), *own)
+    return ask(X, slice(0, len(X)), *args)
 
 
-def _make(make: Callable[..., Any], rows: Any, own: tuple[Any, ...]) -> Any:
-    return make(rows, *own)
+def _make(make: Callable[..., Any], rows: Any, args: tuple[Any, ...]) -> Any:
+    return make(rows, *args)
 
 
 def _answer(holder: Any, question: str, given: tuple[Any, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""Which neurons grow, how long a map waits between births, which it loses where growth ends."""
+"""Schedules of births, pruning, growing thresholds, and tests for neurons that mix classes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from dbgsom_core.api import Birth, DataSummary, Death, GrowthComponent, GrowthState, SomMap
 
-_WAVES = 16
-_WAVE = 5  # epochs, at most
-_ENDS = 8  # neurons of a line from which on its waves are shorter
+_INTERVALS = 16  # of the growing phase, at most one wave of births in each
+_MAX_INTERVAL = 5  # epochs
+_LINE_NEURONS = 8  # on a line of more the interval is shorter
 LINK_PULL = (
     "fine-tuning: how much a sample weighs in the linked neighbour of its best-matching unit that "
     "lies nearest to it; more lowers the topographic error and raises the quantization error; "
@@ -23,11 +23,11 @@ LINK_PULL = (
 )
 
 
-class SettlingGrowth(GrowthComponent):
-    """Base of strategies that give the map time between births, prune it, and fine-tune it.
+class ScheduledGrowth(GrowthComponent):
+    """Base of strategies that grow in intervals, prune where growth ends, and then fine-tune.
 
-    With ``prune``, neurons that won nothing for so many epochs die where growth ends, those that
-    won nothing for longest first. Fritzke (1994) removes the cells of a growing cell structure
+    With ``prune``, neurons without hits for so many epochs are removed where growth ends, longest
+    without hits first. Fritzke (1994) removes the cells of a growing cell structure
     whose share of the samples, for their size, is below a threshold: this is the threshold 0.
     """
 
@@ -36,7 +36,7 @@ class SettlingGrowth(GrowthComponent):
         description="waves: when a sixteenth of the growing phase has passed since the last birth, "
         "which with fine_tuning is 80 epochs at most, so that from 100 epochs on the size does not "
         "depend on epochs, and on a line of K neurons, born at two ends alone, 8/K of that; "
-        "settled: also when the map has settled, which is the more often the longer it trains; or "
+        "settled: also when the map has settled, so that more epochs let it grow more often; or "
         "every_epoch",
     )
     settled_at: float = Field(
@@ -74,7 +74,7 @@ class SettlingGrowth(GrowthComponent):
         description="prune: neurons die, too, without which the map falls apart; parts of it then "
         "show clusters",
     )
-    _won: NDArray[np.int64] | None = PrivateAttr(None)  # the epoch in which each neuron last did
+    _won: NDArray[np.int64] | None = PrivateAttr(None)  # epoch of each neuron's last hit
 
     @model_validator(mode="after")
     def _disconnects_by_pruning(self) -> Self:
@@ -95,7 +95,7 @@ class SettlingGrowth(GrowthComponent):
 
     @property
     def growing_epochs(self) -> int | None:
-        return _WAVES * _WAVE if self.when == "waves" else None
+        return _INTERVALS * _MAX_INTERVAL if self.when == "waves" else None
 
     def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth | Death]:
         if self.prune is not None and (deaths := self._deaths(som_map, state)):
@@ -126,13 +126,13 @@ class SettlingGrowth(GrowthComponent):
         idle = idle[np.argsort(won[idle], kind="stable")]
         if self.may_disconnect:
             return [Death(int(neuron)) for neuron in idle]
-        apart = int(som_map.parts().max())
+        components = int(som_map.parts().max())
         before = -1
-        while before != kept.sum():  # without one that went, another may go
+        while before != kept.sum():  # removing a neuron may make another removable
             before = int(kept.sum())
             for neuron in idle[kept[idle]].tolist():
                 kept[neuron] = False
-                kept[neuron] = som_map.parts(kept).max() > apart
+                kept[neuron] = som_map.parts(kept).max() > components
         return [Death(int(neuron)) for neuron in np.flatnonzero(~kept)]
 
     def waits(self, som_map: SomMap, state: GrowthState) -> bool:
@@ -141,10 +141,10 @@ class SettlingGrowth(GrowthComponent):
         if self.when == "settled" and state.movement <= self.settled_at:
             return False
         waited = state.epoch - int(som_map.birth_epochs[-1])  # rows are in order of birth
-        wave = state.epochs // _WAVES
-        if som_map.grid.is_line:  # whose two ends are the less of it, the longer it is
-            wave = min(wave, _ENDS * wave // len(som_map))
-        return waited < wave
+        interval = state.epochs // _INTERVALS
+        if som_map.grid.is_line:  # it grows at two ends only, however long it is
+            interval = min(interval, _LINE_NEURONS * interval // len(som_map))
+        return waited < interval
 
 
 # ---------------------------------------------------------------------- thresholds and classes

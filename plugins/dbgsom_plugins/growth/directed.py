@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from dbgsom_core.api import Birth, DataSummary, Grid, GrowthState, SomMap
 from dbgsom_plugins.growth.base import (
     LINK_PULL,
-    SettlingGrowth,
+    ScheduledGrowth,
     SpreadingFactor,
     auto,
     classical,
@@ -39,37 +39,37 @@ _REFERENCE: dict[str, Any] = {
 }
 
 
-class Directed(SettlingGrowth):
+class Directed(ScheduledGrowth):
     """Directed growth (Vasighi & Amini 2017): boundary neurons with a large error get a neighbour.
 
     A neuron's error is the sum of the distances of its samples under the updated prototypes (with
     ``threshold: entropy`` the entropy of its classes where more neurons would tell them apart, see
     `significant_entropy`). Interior neurons pass half of a large error on to the boundary; then
-    every boundary neuron whose error reaches the growing threshold is served once, largest error
-    first.
+    every boundary neuron whose error reaches the growing threshold gets one neighbour, largest
+    error first.
 
     Fine-tuning is ours: with ``link_pull`` λ the samples x and their best-matching units b lower
     Σ |x - w_b|² + λ min over the linked neighbours n of b |x - w_n|², so both ends of a link come
     to lie at x and the second-best neuron is a neighbour of the best. A wide kernel pulls all
-    neighbours instead, and pays for those that need not come.
+    neighbours instead, at the cost of a larger quantization error.
 
     With ``class_growth``, ours, growth goes on where classes meet, see `mixing_neurons`.
 
     Notes
     -----
-    The paper tells of neurons with neighbours north, south, east and west. Here it is told of a
-    grid with any number of links, each with one that leads the other way; on the square grid it is
-    the paper's.
+    The paper's rules are for neurons with neighbours north, south, east and west. Here they are
+    stated for a grid with any number of links, each with an opposite one; on the square grid they
+    are the paper's.
 
     * A neuron is at the boundary while one of its links leads to a free cell, else it is interior.
-    * An interior neuron hands half of its error, in equal parts, to the boundary neurons that it is
+    * An interior neuron gives half of its error, in equal parts, to the boundary neurons that it is
       linked with or, without any, to those nearest by hops.
-    * The newborn of a boundary neuron c takes the free cell beside c that lies nearest to the
+    * The new neuron of a boundary neuron c takes the free cell beside c that lies nearest to the
       neighbour of c with the largest error. Its prototype is 2w_c - w_o, where o is the neighbour
       opposite to that cell; without one o is the neighbour with the least error.
     * Of the neurons two hops from c that touch a free cell beside c, s has the largest error. Where
-      s touches the cell of the newborn, the prototype is the mean of 2w_c - w_o and w_s.
-    * Where c has one neighbour alone, at the end of an arm, and there is an s, the newborn takes
+      s touches the cell of the new neuron, the prototype is the mean of 2w_c - w_o and w_s.
+    * Where c has one neighbour alone, at the end of an arm, and there is an s, the new neuron takes
       the first cell that touches it, and its prototype is the mean of w_c and w_s.
     * Ties go to the first link in the order of the grid, and to the oldest neuron.
     * ``notches``, ours: a free cell at least half of whose links lead to neurons, two of four or
@@ -152,7 +152,7 @@ class Directed(SettlingGrowth):
 
     @property
     def grows_in_line(self) -> bool:
-        """Whether one column may make it a line: the program knows squares alone."""
+        """Whether data of one column may grow a line; the reference program has squares only."""
         return not self.reference
 
     def growing_threshold(self, summary: DataSummary) -> float:
@@ -167,7 +167,7 @@ class Directed(SettlingGrowth):
     def births(self, som_map: SomMap, state: GrowthState) -> Sequence[Birth]:
         """Return the births of this epoch, largest error first, then those that fill notches.
 
-        Where there is room for fewer, one more than that is returned: the rest is not worked out.
+        At most ``state.room`` + 1 births are computed: one too many tells that the map is full.
         """
         errors, counts = state.errors, state.class_counts
         if self.needs_classes and counts is not None:
@@ -178,18 +178,17 @@ class Directed(SettlingGrowth):
         most = len(som_map) * som_map.grid.degree if state.room is None else state.room + 1
         shared = share_errors(som_map, errors, state.threshold, self.reference)
         step = GrowthStep(som_map, shared, self.reference)
-        births = step.serve(state.threshold, most)
+        births = step.grow_boundary(state.threshold, most)
         if self.notches is not None:
-            births += step.fill(self.notches * state.threshold, most - len(births))
+            births += step.fill_notches(self.notches * state.threshold, most - len(births))
         return births
 
 
 # ------------------------------------------------------------------ the rules at the boundary
 
-# The rules of directed growth are those of the paper; ``as_program`` says where the authors'
-# program of 2017 differs, whose observed behaviour the conformance vectors hold. Its source was
-# not read.
-_PROGRAMS_LINKS = 4  # its grid is square
+# The rules of directed growth are those of the paper. With ``reference`` they are those of the
+# authors' program of 2017 where it differs, as observed: the conformance vectors hold its births.
+_REFERENCE_DEGREE = 4  # links of a neuron on its square grid
 
 
 class Frontier(NamedTuple):
@@ -202,12 +201,12 @@ class Frontier(NamedTuple):
     is_notch: NDArray[np.bool_]  # (F,): half of its links or more lead to neurons
 
 
-@lru_cache(maxsize=2)  # a map is asked about in many epochs in which nothing is born
+@lru_cache(maxsize=2)  # the map is the same in epochs without births
 def _frontier(grid: Grid, positions: bytes, linked: bytes) -> Frontier:
     links = np.frombuffer(linked, np.int32).reshape(-1, grid.degree)
-    offsets, opposite, _ = _lattice(grid)
-    neurons, ways = (links < 0).nonzero()
-    cells = np.frombuffer(positions, np.int64).reshape(-1, 2)[neurons] + offsets[ways]
+    offsets, opposite, _ = _link_geometry(grid)
+    neurons, directions = (links < 0).nonzero()
+    cells = np.frombuffer(positions, np.int64).reshape(-1, 2)[neurons] + offsets[directions]
     y = cells[:, 1] - cells[:, 1].min(initial=0)
     keys = cells[:, 0] * (y.max(initial=0) + 1) + y
     order = keys.argsort(kind="stable")
@@ -217,8 +216,8 @@ def _frontier(grid: Grid, positions: bytes, linked: bytes) -> Frontier:
     numbers[order] = is_first.cumsum() - 1
     cells = cells[order[is_first]]
     touching, beside = np.full((len(cells), grid.degree), -1), np.full(links.shape, -1)
-    touching[numbers, opposite[ways]] = neurons
-    beside[neurons, ways] = numbers
+    touching[numbers, opposite[directions]] = neurons
+    beside[neurons, directions] = numbers
     is_boundary = np.zeros(len(links), dtype=bool)
     is_boundary[neurons] = True
     is_notch = 2 * (touching >= 0).sum(axis=1) >= grid.degree
@@ -226,74 +225,74 @@ def _frontier(grid: Grid, positions: bytes, linked: bytes) -> Frontier:
 
 
 @lru_cache(maxsize=4)
-def _lattice(grid: Grid) -> tuple[Integers, Integers, list[list[float]]]:
-    # The offsets of the links, those that lead the other way, and squared distances of the cells.
-    around = np.array(grid.offsets, dtype=np.int64)
-    apart = grid.squared_distances(around[:, None], around)
-    return around, np.array(grid.opposite), apart.tolist()
+def _link_geometry(grid: Grid) -> tuple[Integers, Integers, list[list[float]]]:
+    # Offsets of the links, the opposite links, and squared distances between the linked cells.
+    offsets = np.array(grid.offsets, dtype=np.int64)
+    squared = grid.squared_distances(offsets[:, None], offsets)
+    return offsets, np.array(grid.opposite), squared.tolist()
 
 
 def share_errors(
-    som_map: SomMap, errors: NDArray[Any], threshold: float, as_program: bool = False
+    som_map: SomMap, errors: NDArray[Any], threshold: float, reference: bool = False
 ) -> Floats:
-    """Let interior neurons with an error of at least ``threshold`` pass half of it on.
+    """Return the errors when interior neurons with at least ``threshold`` have given away half.
 
-    It goes in equal parts to the boundary neurons nearest by hops. The program hands an eighth to
-    each boundary neighbour: the rest of the half vanishes, and without one nothing changes.
+    Recipients are the boundary neurons nearest by hops, in equal parts. With ``reference`` each
+    boundary neighbour receives an eighth and the rest of the half is lost.
     """
     shared = np.array(errors, dtype=np.float64)
     is_boundary = som_map.boundary()
-    boundary, givers = np.flatnonzero(is_boundary), np.flatnonzero(~is_boundary)
-    givers = givers[shared[givers] >= threshold]
-    if not len(givers) or not len(boundary):
+    boundary, donors = np.flatnonzero(is_boundary), np.flatnonzero(~is_boundary)
+    donors = donors[shared[donors] >= threshold]
+    if not len(donors) or not len(boundary):
         return shared
-    hops = som_map.hops[np.ix_(givers, boundary)]
-    is_heir = hops == (1 if as_program else hops.min(axis=1, keepdims=True))
-    heirs = is_heir.sum(axis=1)
-    halves = np.where(heirs > 0, shared[givers] / 2, 0.0)
-    parts = halves / (som_map.grid.degree if as_program else heirs)
-    giver, heir = np.nonzero(is_heir)
-    np.add.at(shared, boundary[heir], parts[giver])
-    shared[givers] -= halves
+    hops = som_map.hops[np.ix_(donors, boundary)]
+    is_recipient = hops == (1 if reference else hops.min(axis=1, keepdims=True))
+    recipients = is_recipient.sum(axis=1)
+    halves = np.where(recipients > 0, shared[donors] / 2, 0.0)
+    parts = halves / (som_map.grid.degree if reference else recipients)
+    donor, recipient = np.nonzero(is_recipient)
+    np.add.at(shared, boundary[recipient], parts[donor])
+    shared[donors] -= halves
     return shared
 
 
 class GrowthStep:
-    """A map as it is when growth begins, and the free cells beside it.
+    """The births of one epoch: the map before them, and the free cells beside it.
 
-    ``errors`` (K,) are those after interior neurons have shared theirs. Newborns of the step do not
-    count as neighbours, but their cells are taken.
+    ``errors`` (K,) are those after `share_errors`. Neurons born in this step do not count as
+    neighbours, but their cells are taken.
     """
 
-    def __init__(self, som_map: SomMap, errors: NDArray[Any], as_program: bool = False) -> None:
-        self._map, self._as_program = som_map, as_program
+    def __init__(self, som_map: SomMap, errors: NDArray[Any], reference: bool = False) -> None:
+        self._map, self._reference = som_map, reference
         self._errors = np.asarray(errors, dtype=np.float64)
         self._front = _frontier(
             som_map.grid.flat, som_map.positions.tobytes(), som_map.links.tobytes()
         )
         self._taken: set[int] = set()
 
-    def serve(self, threshold: float, most: int) -> list[Birth]:
-        """Serve every boundary neuron whose error reaches the threshold, once.
+    def grow_boundary(self, threshold: float, most: int) -> list[Birth]:
+        """Return a birth beside each boundary neuron whose error reaches the threshold.
 
-        Largest error first, ties by row, at most ``most`` newborns.
+        Largest error first, ties by row, at most ``most`` births.
         """
         enough = np.flatnonzero(self._front.is_boundary & (self._errors >= threshold))
         order = enough[np.argsort(-self._errors[enough], kind="stable")]
-        placed: list[tuple[int, int, int, int]] = []
-        for candidate in order.tolist():
-            if len(placed) >= most:
+        sites: list[tuple[int, int, int, int]] = []
+        for parent in order.tolist():
+            if len(sites) >= most:
                 break
-            found = self._placed(candidate)
-            if found is not None:
-                self._taken.add(found[0])
-                placed.append(found)
-        if not placed:
+            site = self._birth_site(parent)
+            if site is not None:
+                self._taken.add(site[0])
+                sites.append(site)
+        if not sites:
             return []
-        numbers, parents, away, second = np.array(placed).T
+        numbers, parents, opposite, second = np.array(sites).T
         known = self._map.prototypes
         W = known[parents]
-        W = np.where(away[:, None] >= 0, 2 * W - known[away], W)
+        W = np.where(opposite[:, None] >= 0, 2 * W - known[opposite], W)
         W = np.where(second[:, None] >= 0, (W + known[second]) / 2, W)
         cells = self._front.cells[numbers].tolist()
         return [
@@ -301,30 +300,30 @@ class GrowthStep:
             for (x, y), w, parent in zip(cells, W, parents.tolist(), strict=True)
         ]
 
-    def fill(self, least: float, most: int) -> list[Birth]:
-        """Fill notches whose neurons' errors add up to ``least``: at most ``most`` births.
+    def fill_notches(self, least: float, most: int) -> list[Birth]:
+        """Return at most ``most`` births in notches whose neurons' errors add up to ``least``.
 
         A notch is a free cell at least half of whose links lead to neurons, as in a corner between
-        two. Neurons that grow alone send out arms two neurons thick; a cell in a notch adds two
-        links or more instead of one. Largest sum first, ties by cell; the parent is the neuron with
-        the largest error. Ours, not the paper's.
+        two. Boundary growth alone makes arms two neurons thick; a neuron in a notch adds two links
+        or more instead of one. Largest sum first, ties by cell; the parent is the neuron with the
+        largest error. Ours, not the paper's.
         """
         cells, touching = self._front.cells, self._front.touching
-        known, claims = np.append(self._errors, 0.0), np.zeros(len(cells))
+        known, summed = np.append(self._errors, 0.0), np.zeros(len(cells))
         for neurons in touching.T:
-            claims += known[neurons]
-        notches = np.flatnonzero(self._front.is_notch & (claims >= least))
+            summed += known[neurons]
+        notches = np.flatnonzero(self._front.is_notch & (summed >= least))
         births: list[Birth] = []
-        for number in notches[np.argsort(-claims[notches], kind="stable")].tolist():
+        for number in notches[np.argsort(-summed[notches], kind="stable")].tolist():
             if len(births) >= most:
                 break
             if number not in self._taken:
                 (x, y), around = cells[number].tolist(), touching[number].tolist()
-                parent = max((one for one in around if one >= 0), key=known.__getitem__)
-                births.append(Birth((x, y), self._between(around), parent))
+                parent = max((row for row in around if row >= 0), key=known.__getitem__)
+                births.append(Birth((x, y), self._notch_prototype(around), parent))
         return births
 
-    # What is taken out one number at a time is a list, for which arrays are slow.
+    # Lists: single elements of arrays are slow to read.
 
     @cached_property
     def _links(self) -> list[list[int]]:
@@ -333,7 +332,7 @@ class GrowthStep:
 
     @cached_property
     def _ranks(self) -> list[int]:
-        # Of the neurons: largest error first, ties by row.
+        # Rank of each neuron by error: largest first, ties by row.
         ranks = np.empty(len(self._errors), dtype=np.int64)
         ranks[np.argsort(-self._errors, kind="stable")] = np.arange(len(ranks))
         found: list[int] = ranks.tolist()
@@ -343,60 +342,61 @@ class GrowthStep:
     def _cells(self) -> tuple[list[list[int]], list[list[int]]]:
         return self._front.beside.tolist(), self._front.touching.tolist()
 
-    def _placed(self, candidate: int) -> tuple[int, int, int, int] | None:
-        """Return the cell of a newborn of the candidate, its parent, and what it extrapolates from.
+    def _birth_site(self, parent: int) -> tuple[int, int, int, int] | None:
+        """Return the number of a free cell, the parent, and the two neurons o and s; -1: none.
 
-        The latter are the neuron that it goes away from, and the one that it meets; -1: none.
+        The prototype is extrapolated away from o, opposite to the cell, and averaged with that of
+        s, of the second ring: two hops from the parent; see the notes of `Directed`.
         """
-        (beside, touching), links = self._cells, self._links[candidate]
+        (beside, touching), links = self._cells, self._links[parent]
         free = [
             link
-            for link, number in enumerate(beside[candidate])
+            for link, number in enumerate(beside[parent])
             if number >= 0 and number not in self._taken
         ]
         linked = [link for link, other in enumerate(links) if other >= 0]
         if not free or not linked:  # no cell, or nothing to extrapolate from
             return None
-        if self._as_program and len(free) + len(linked) < len(links):
-            return None  # a newborn took one of its cells
+        if self._reference and len(free) + len(linked) < len(links):
+            return None  # a birth of this step took one of its cells
         ranks, hops = self._ranks, self._map.hops
         linked.sort(key=lambda link: ranks[links[link]])
-        # The neuron two hops away that touches a free cell, largest error first.
-        second = -1
+        second = -1  # the largest error of those that touch a free cell
         for link in free:
-            for other in touching[beside[candidate][link]]:
+            for other in touching[beside[parent][link]]:
                 if other >= 0 and (second < 0 or ranks[other] < ranks[second]):
-                    second = other if hops.item(candidate, other) == 2 else second
+                    second = other if hops.item(parent, other) == 2 else second
         if len(linked) == 1 and second >= 0:  # at the end of an arm
-            numbers = (beside[candidate][link] for link in free)
-            return next(n for n in numbers if second in touching[n]), candidate, -1, second
+            numbers = (beside[parent][link] for link in free)
+            return next(n for n in numbers if second in touching[n]), parent, -1, second
         grid = self._map.grid.flat
-        apart = _lattice(grid)[2][linked[0]]
-        link = min(free, key=apart.__getitem__)  # nearest to the largest
-        number, away = beside[candidate][link], links[grid.opposite[link]]
-        if away < 0:  # on a straight line there is none on the other side of the cell
-            away = links[linked[-1]]
-        if not self._as_program:
-            return number, candidate, away, second if second in touching[number] else -1
+        distances = _link_geometry(grid)[2][linked[0]]
+        link = min(free, key=distances.__getitem__)  # nearest to the neighbour of largest error
+        number, opposite = beside[parent][link], links[grid.opposite[link]]
+        if opposite < 0:  # no neuron there, as beside a straight border
+            opposite = links[linked[-1]]
+        if not self._reference:
+            return number, parent, opposite, second if second in touching[number] else -1
         if len(linked) == 2:
             larger, smaller = (links[link] for link in linked)
             if self._errors[larger] == self._errors[smaller]:
-                away = larger  # with tied errors one neuron plays both parts
-            meets = second >= 0 and self._meets(number, larger, second)
-            return number, candidate, away, second if meets else -1
-        if second >= 0:  # the largest of the second ring, whether or not it touches the cell
-            second = min(np.flatnonzero(hops[candidate] == 2).tolist(), key=ranks.__getitem__)
-        return number, candidate, away, second
+                opposite = larger  # ties: it is both the largest and the least error
+            touches = second >= 0 and self._touches_in_reference(number, larger, second)
+            return number, parent, opposite, second if touches else -1
+        if second >= 0:  # the largest error of the second ring, wherever it lies
+            second = min(np.flatnonzero(hops[parent] == 2).tolist(), key=ranks.__getitem__)
+        return number, parent, opposite, second
 
-    def _meets(self, number: int, larger: int, second: int) -> bool:
-        if self._map.grid.degree != _PROGRAMS_LINKS:  # its slip is of its own grid
+    def _touches_in_reference(self, number: int, larger: int, second: int) -> bool:
+        if self._map.grid.degree != _REFERENCE_DEGREE:
             return bool((self._front.touching[number] == second).any())
-        # One number stands for both axes: entry ``larger`` of the flat list x0, y0, x1, y1, …
+        # An indexing bug of the reference program, reproduced on purpose: it reads entry ``larger``
+        # of the flat positions x0, y0, x1, y1, … as both coordinates.
         x, y = self._map.positions[second].tolist()
         c = self._map.positions.ravel()[larger]
         return bool((c - x) ** 2 + (c - y) ** 2 == 1)
 
-    def _between(self, around: list[int]) -> Floats:
+    def _notch_prototype(self, around: list[int]) -> Floats:
         """Return the prototype of a cell whose links lead to the neurons ``around``.
 
         In a corner it completes the parallelogram w_a + w_b - w_diagonal; it is the mean over the
@@ -415,7 +415,7 @@ class GrowthStep:
 # ------------------------------------------------------------------------------------- GSOM
 
 
-class Gsom(SettlingGrowth):
+class Gsom(ScheduledGrowth):
     """Growth in all free cells of a boundary neuron (Alahakoon, Halgamuge & Srinivasan 2000).
 
     The batch form of GSOM, for data scaled to 0..1 by column. Kept: the growing threshold

@@ -41,7 +41,7 @@ _STABILITY = ("stability", "stability_low", "stability_high")
 # --------------------------------------------------------------------------- what a value means
 
 # A sentence on the value, or several with the least value that each is for.
-_READINGS: Mapping[str, str | Sequence[tuple[float, str]]] = {
+_INTERPRETATIONS: Mapping[str, str | Sequence[tuple[float, str]]] = {
     "accuracy": "{percent} of the samples get the right class",
     "adjusted_rand": "groups agree with the classes to {percent}, corrected for chance",
     "balanced_accuracy": "{percent} right where every class counts the same, however small",
@@ -92,10 +92,10 @@ _SCALES: Mapping[str, Callable[[float], float]] = {  # of the value in its sente
 }
 
 
-def reading(name: str, value: float) -> str:
-    """Return a reading of a built-in measure's value; empty for other measures."""
+def interpretation(name: str, value: float) -> str:
+    """Return a sentence on the value of a built-in measure; empty for other measures."""
     name = name.rpartition("/")[2]
-    words = _READINGS.get(name, "")
+    words = _INTERPRETATIONS.get(name, "")
     if not math.isfinite(value) or not words:
         return ""
     if not isinstance(words, str):
@@ -258,13 +258,13 @@ def _value(mean: float | None, deviation: float | None = None) -> str:
 
 
 def _main_measures(measures: Mapping[str, float]) -> list[tuple[str, str, str]]:
-    """Return name, value and reading of three measures, of the test part where there is one."""
+    """Return name, value and sentence of three measures, of the test part where there is one."""
     part = "test" if any(name.startswith("test/") for name in measures) else "train"
     names = dict.fromkeys([*_MAIN_MEASURES, *(name.partition("/")[2] for name in measures)])
     found = []
     for name in names:
         value = measures.get(f"{part}/{name}", math.nan)
-        if words := reading(name, value):
+        if words := interpretation(name, value):
             label = f"test {name}" if part == "test" else name
             found.append((label, _value(value, measures.get(f"{part}_std/{name}")), words))
     return found[:3]
@@ -281,7 +281,7 @@ def _measure_tables(
         means = [measures.get(f"{part}/{name}") for part in parts]
         deviations = [measures.get(f"{part}_std/{name}") for part in parts]
         value = math.nan if means[-1] is None else means[-1]
-        rows.append([name, *map(_value, means, deviations), reading(name, value)])
+        rows.append([name, *map(_value, means, deviations), interpretation(name, value)])
     said = "what it says" if len(parts) < 2 else "what it says (test)"
     tables: list[Table] = [("Measures", ["measure", *parts, said], rows)]
     names = dict.fromkeys(n.partition("/")[2] for n in measures if n.startswith("stability/"))

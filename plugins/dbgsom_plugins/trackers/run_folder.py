@@ -155,8 +155,8 @@ class RunFolderObserver:
             written.length = append_epoch(RunFiles(run.folder).journal, line, written.length)
         written.last_epoch = epoch.epoch
 
-    def keep(self, run: Run, result: RunResult) -> None:
-        """Write the measures and the model, before anything is drawn."""
+    def write_results(self, run: Run, result: RunResult) -> None:
+        """Write measures, models and tables, before figures are drawn."""
         # This imports much, long after the start.
         from dbgsom_core.tables import write_table
 
@@ -185,7 +185,7 @@ class RunFolderObserver:
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         files, written = RunFiles(run.folder), self._runs[run.id]
         if not written.kept:
-            self.keep(run, result)
+            self.write_results(run, result)
         with _written_or_refused(run):
             if self._assignments is None and not self._assigns(run):
                 result = replace(result, notes=[*result.notes, _LEFT_OUT])

@@ -109,8 +109,8 @@ def test_parts_that_lie_far_apart_grow_alike():
 def test_a_cell_that_a_newborn_takes_is_left_alone():
     som_map = SomMap([(0, 0), (2, 0), (1, 1)], np.arange(3.0)[:, None])
     step = GrowthStep(som_map, np.array([5.0, 1.0, 1.0]))
-    assert [birth.position for birth in step.serve(5.0, 9)] == []  # nothing to go away from
+    assert [birth.position for birth in step.grow_boundary(5.0, 9)] == []  # nothing to go away from
     line = SomMap([(0, 0), (1, 0), (0, 2), (1, 2)], np.arange(4.0)[:, None])
     step = GrowthStep(line, np.array([9.0, 1.0, 1.0, 1.0]))
-    (taken,) = step.serve(9.0, 9)
-    assert taken.position not in [birth.position for birth in step.fill(0.1, 9)]
+    (taken,) = step.grow_boundary(9.0, 9)
+    assert taken.position not in [birth.position for birth in step.fill_notches(0.1, 9)]

@@ -118,7 +118,7 @@ def test_an_interior_neuron_far_from_the_boundary_feeds_the_nearest_of_it():
     nearest = {2, 10, 14, 22}  # two hops away, the middle of each side
     assert {int(j) for j in np.flatnonzero(shared) if j != 12} == nearest
     assert all(shared[j] == 1.0 for j in nearest)
-    assert share_errors(som_map, errors, 1.0, as_program=True)[12] == 8.0
+    assert share_errors(som_map, errors, 1.0, reference=True)[12] == 8.0
 
 
 def test_a_candidate_whose_cell_was_taken_uses_its_next_free_one():
@@ -127,7 +127,7 @@ def test_a_candidate_whose_cell_was_taken_uses_its_next_free_one():
     som_map = SomMap(cells, np.arange(5.0)[:, None])
     errors = np.array([1.0, 9.0, 1.0, 8.0, 7.0])
     ours = boundary_births(som_map, errors, 0.5)
-    theirs = GrowthStep(som_map, errors, as_program=True).serve(0.5, 99)
+    theirs = GrowthStep(som_map, errors, reference=True).grow_boundary(0.5, 99)
     assert sorted(birth.parent for birth in ours) == [0, 1, 2, 3, 4]
     assert len(theirs) < len(ours)
     placed = [birth.position for birth in ours]

@@ -15,7 +15,7 @@ from dbgsom_core.estimators.display import view_of
 from dbgsom_core.interfaces.trackers import Ranking, RunResult, Variant
 from dbgsom_plugins import dbgsom_measures
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
-from dbgsom_plugins.trackers.report import reading, remarks, render, report_content
+from dbgsom_plugins.trackers.report import interpretation, remarks, render, report_content
 
 HOSTILE = "</title></script><img src=x onerror=alert(1)>|`*[a](javascript:x)\x1b\n# b"
 
@@ -156,15 +156,15 @@ def test_three_measures_that_matter_come_first(write, measures, judged):
     ],
 )
 def test_measures_are_read_in_plain_words(name, value, said):
-    assert said in reading(name, value)
-    assert bool(said) == bool(reading(name, value))
+    assert said in interpretation(name, value)
+    assert bool(said) == bool(interpretation(name, value))
 
 
 def test_every_measure_that_comes_with_dbgsom_is_read_by_its_value():
     values = (-0.5, 0.0, 0.05, 0.5, 0.99)
     for name in dbgsom_measures():
         bounds = [value for value in values if value >= 0 or name == "topographic_product"]
-        assert len({reading(name, value) for value in bounds} - {""}) > 1, name
+        assert len({interpretation(name, value) for value in bounds} - {""}) > 1, name
 
 
 def test_what_stands_out_is_so(digits):

@@ -207,7 +207,7 @@ def test_a_result_that_cannot_be_written_ends_the_run_with_a_sentence(
     run, observer = make_run(), RunFolder().observer()
     observer.dbgsom_run_started(run)
     with pytest.raises(DbgsomError, match=said) as ended:
-        observer.keep(run, replace(result, model=Unsavable()))
+        observer.write_results(run, replace(result, model=Unsavable()))
     observer.dbgsom_run_failed(run, ended.value)
     stored = read_run(run.folder)
     assert stored.status == "failed"
@@ -223,7 +223,7 @@ def test_a_table_that_cannot_be_written_ends_the_run_as_failed(make_run, result,
     observer.dbgsom_run_started(run)
     tables = {"neurons": lambda: iter([{"unit": [0]}])}
     with pytest.raises(DbgsomError, match="make room there") as ended:
-        observer.keep(run, replace(result, tables=tables))
+        observer.write_results(run, replace(result, tables=tables))
     assert ended.value.exit_code == 1
 
 
@@ -257,7 +257,7 @@ def test_a_journal_that_loses_epochs_ends_the_run(how, make_run, history):
 def test_a_run_is_not_finished_while_something_of_it_is_missing(make_run, result):
     run, observer = make_run(), RunFolder().observer()
     observer.dbgsom_run_started(run)
-    observer.keep(run, result)
+    observer.write_results(run, result)
     (run.folder / "model.npz").unlink()
     with pytest.raises(DbgsomError, match=r"model.npz was removed by another process"):
         observer.dbgsom_run_finished(run, replace(result, figures={}))

@@ -27,7 +27,7 @@ from dbgsom_core.tables.safe_files import open_regular
 
 LONGEST_TAG = 5000  # characters
 _BATCH = {"metrics": 1000, "params": 100, "tags": 100}  # as many as MLflow takes
-_RECORDS = "mlflow.json"  # of a run folder: {place: {"run", "experiment", "views", "sent"}}
+_RECORDS = "mlflow.json"  # of a run folder: {store key: {"run", "experiment", "views", "sent"}}
 _CREDENTIALS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME")
 # A dead server would otherwise block one call for four minutes.
 _SETTINGS = {
@@ -110,17 +110,17 @@ def store_key(uri: str, experiment: str | None) -> str:
     return f"{masked(uri).replace('***@', '')} {experiment or ''}".rstrip()
 
 
-def read_record(folder: Path, place: str) -> Mapping[str, Any]:
+def read_record(folder: Path, key: str) -> Mapping[str, Any]:
     """Return the record of what a run folder has in a store: ids, views, what was sent."""
-    note = read_json(folder / _RECORDS).get(place)
+    note = read_json(folder / _RECORDS).get(key)
     return note if isinstance(note, dict) else {}
 
 
-def write_record(folder: Path, place: str, **note: Any) -> None:
+def write_record(folder: Path, key: str, **note: Any) -> None:
     """Add to the record of a store; a folder that cannot be written stays as it is."""
     notes = read_json(folder / _RECORDS)
     with suppress(OSError):
-        write_json(folder / _RECORDS, {**notes, place: {**read_record(folder, place), **note}})
+        write_json(folder / _RECORDS, {**notes, key: {**read_record(folder, key), **note}})
 
 
 def fingerprint(folder: Path) -> str:

@@ -87,8 +87,8 @@ class MLflow(TrackerComponent):
         default=5.0, ge=0, description="seconds between two batches of metrics"
     )
 
-    # What the program around us has set: its store, the run to log into, the run that is open.
-    _within: tuple[str | None, str | None, str | None] = PrivateAttr(
+    # MLflow settings of the calling program: store URI, run to log into, run that is open.
+    _ambient: tuple[str | None, str | None, str | None] = PrivateAttr(
         default_factory=lambda: (
             store.configured_uri(),
             os.environ.get("MLFLOW_RUN_ID") or None,
@@ -99,9 +99,9 @@ class MLflow(TrackerComponent):
     @model_validator(mode="before")
     @classmethod
     def _as_mlflow_is_set(cls, given: Any) -> Any:
-        around = {"uri": store.configured_uri(), "experiment": os.getenv("MLFLOW_EXPERIMENT_NAME")}
-        around = {name: value for name, value in around.items() if value}
-        return {**around, **given} if isinstance(given, dict) else given
+        ambient = {"uri": store.configured_uri(), "experiment": os.getenv("MLFLOW_EXPERIMENT_NAME")}
+        ambient = {name: value for name, value in ambient.items() if value}
+        return {**ambient, **given} if isinstance(given, dict) else given
 
     @field_validator("uri")
     @classmethod
@@ -126,7 +126,7 @@ class MLflow(TrackerComponent):
         return self._shows(pages.EXPERIMENTS)
 
     def how_to_compare(self, folders: Sequence[Path]) -> str | None:
-        notes = [store.read_record(folder, self.place(folder)) for folder in folders]
+        notes = [store.read_record(folder, self.store_key(folder)) for folder in folders]
         found = pages.compare_route(notes)
         return None if found is None else self._shows(found)
 
@@ -168,7 +168,7 @@ class MLflow(TrackerComponent):
 
             name = self._named(self.experiment) or experiment
             known = name and MlflowClient(store.absolute_uri(uri)).get_experiment_by_name(name)
-        note = {} if folder is None else store.read_record(folder, self.place(folder))
+        note = {} if folder is None else store.read_record(folder, self.store_key(folder))
         route = pages.route(known.experiment_id, known.tags, note) if known else pages.EXPERIMENTS
         if store.is_server(uri):
             return Page(f"{masked(uri).rstrip('/')}/{route}")
@@ -206,22 +206,22 @@ class MLflow(TrackerComponent):
             return self.uploader(uri).upload(folder)
 
     def mirrored(self, folder: Path) -> bool:
-        note = store.read_record(folder, self.place(folder))
+        note = store.read_record(folder, self.store_key(folder))
         return bool(note) and note.get("sent") == store.fingerprint(folder)
 
-    def place(self, folder: Path) -> str:
-        """Return what a run folder calls the place in MLflow that it is sent to."""
+    def store_key(self, folder: Path) -> str:
+        """Return the key of this store in a folder's ``mlflow.json``."""
         uri = self.uri if "***" in self.uri else store.resolve_uri(self.uri, folder)
         return store.store_key(uri, self._named(self.experiment))
 
     def uploader(self, uri: str) -> Uploader:
-        """Return what sends run folders to a store; the first call of a process imports MLflow."""
+        """Return the uploader of run folders to a store; the first call imports MLflow."""
         from dbgsom_plugins.trackers.mlflow.upload import Uploader
 
-        around, run, parent = self._within
-        inside = store.absolute_uri(around or "") == uri
+        ambient_uri, run, parent = self._ambient
+        is_ambient = store.absolute_uri(ambient_uri or "") == uri
         names = self._named(self.experiment), self._named(self.registered_model)
-        return Uploader(uri, *names, *((run, parent) if inside else ()))
+        return Uploader(uri, *names, *((run, parent) if is_ambient else ()))
 
     @staticmethod
     def _named(name: str | None) -> str | None:
@@ -346,7 +346,7 @@ class MLflowObserver:
             if self._uploader is None or self._uploader.store.uri != uri:
                 self._uploader = self._settings.uploader(uri)
             if status == "running":
-                self._uploader.follow(folder)
+                self._uploader.upload_new(folder)
             else:
                 self._uploader.upload(folder, status)
 

@@ -107,8 +107,8 @@ class Uploader:
         self._store_key = stores.store_key(uri, experiment)
         self._sent: dict[Path, _Progress] = {}
 
-    def follow(self, folder: Path) -> None:
-        """Send what a run that goes on has gained."""
+    def upload_new(self, folder: Path) -> None:
+        """Send what a running run has written since the last call."""
         if folder not in self._sent:
             with _folder_lock(folder):
                 sent = self._sent[folder] = self._find_or_create(read_run(folder))
@@ -118,7 +118,7 @@ class Uploader:
             self._send_start(self._sent[folder], read_run(folder))
             self._send_journals(self._sent[folder], RunFiles(folder))
         except Exception:
-            del self._sent[folder]  # the next time MLflow is asked what arrived
+            del self._sent[folder]  # the next call asks MLflow what arrived
             raise
 
     def upload(self, folder: Path, status: State = "running") -> bool:

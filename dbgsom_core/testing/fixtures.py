@@ -43,7 +43,7 @@ def samples_for(metric: Any, n: int = SAMPLES) -> NDArray[np.float64]:
 
 
 def fitted(metric: Any) -> MetricAbilities:
-    """Return what a metric can do that has learned from `samples_for`, where it learns.
+    """Return the capabilities of a metric that was fitted to `samples_for`, if it fits.
 
     Its answers are checked, those of a built-in, too.
     """
@@ -88,14 +88,14 @@ def summary() -> DataSummary:
 
 
 def context(som_map: SomMap) -> Context:
-    """Return what a strategy or a labeller may ask of a run, that has not begun."""
+    """Return the context of a run that has not begun, for strategies and labellers."""
     metric = MetricAbilities.of(get_registry().find("metric", "euclidean")())
     samples = LocalSamples(generator().standard_normal((SAMPLES, FEATURES)), metric)
     return Context(samples, samples.assign(som_map.prototypes))
 
 
 def growth_state(som_map: SomMap, threshold: float, room: int | None = None) -> GrowthState:
-    """Return the state of a map that has settled with every neuron far above the threshold."""
+    """Return the state of a settled map whose neurons are all far above the threshold."""
     n = len(som_map)
     counts = generator().integers(1, 9, (n, 3))
     return GrowthState(
@@ -122,7 +122,7 @@ def evidence() -> LabelEvidence:
 
 
 def surroundings(numbers: bool = False) -> Surroundings:
-    """Return what a labeller sees around the samples, by the ring's first neurons; one is empty."""
+    """Return micro-clusters around the samples, of the ring's first neurons; one is empty."""
     rng = np.random.default_rng(7)
     shape = (SAMPLES, 5)
     distances = np.sort(rng.random(shape), axis=1)
@@ -160,8 +160,8 @@ def only_regresses(component: Any) -> bool:
 def check_fit(X: NDArray[Any], y: NDArray[Any] | None = None, **parts: Any) -> Any:
     """Return an estimator trained on X (n, D) after checking what it holds.
 
-    With ``y`` a classifier is trained, or a regressor for numbers and for a labeller that serves no
-    other. Where plugins offer every part the model is saved, loaded and asked again.
+    With ``y`` a classifier is trained, or a regressor for numbers and for a labeller of regressors
+    only. Where plugins offer every part the model is saved, loaded and predicts again.
     """
     from dbgsom_core.estimators.som import SomClassifier, SomRegressor, SomVQ
 
