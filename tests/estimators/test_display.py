@@ -16,9 +16,13 @@ from dbgsom_core.plugins.registry import get_registry
 X, Y = load_digits(return_X_y=True)
 X, Y = X[:300], Y[:300]
 NEED_SAMPLES = {
+    "confusion_matrix",
+    "roc_curve",
     "class_pies", "data_projection", "u_star_matrix", "topographic_function_curve", "child_maps",
 }  # fmt: skip
 OF_SWEEPS = {"sweep_heatmap", "parallel_coordinates", "side_by_side"}
+# All that show a classifier.
+KINDS = sorted({*get_registry().names("figure")} - OF_SWEEPS - {"predicted_actual"})
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ def no_figure_stays_open():
     plt.close("all")
 
 
-@pytest.mark.parametrize("kind", sorted(set(get_registry().names("figure")) - OF_SWEEPS))
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_figure_is_drawn_with_samples_and_most_without(model, stability, kind):
     more = {"stability": stability} if kind == "trust_map" else {}
     more["image_shape"] = (8, 8)
@@ -54,7 +58,7 @@ def test_every_figure_is_drawn_with_samples_and_most_without(model, stability, k
         SomDisplay.from_estimator(model, kind=kind, **more)
 
 
-@pytest.mark.parametrize("kind", sorted(set(get_registry().names("figure")) - OF_SWEEPS))
+@pytest.mark.parametrize("kind", KINDS)
 def test_figures_are_drawn_into_axes_beside_others(model, stability, kind):
     figure, (ax, other) = plt.subplots(ncols=2, layout="constrained")
     more = {"stability": stability} if kind == "trust_map" else {}

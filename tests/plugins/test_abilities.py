@@ -32,7 +32,7 @@ def test_a_record_has_what_its_base_describes_and_the_same_defaults_without_it(b
     class Plain(api.Component):
         """Has nothing."""
 
-    known = {one.name for one in fields(record)} - {"name", "judge"}
+    known = {one.name for one in fields(record)} - {"name", "validate"}
     for name in known - {"scalar_params"}:
         assert getattr(record.of(Plain()), name) == getattr(record.of(base()), name)
     assert kinds_of(base) == []  # a base alone is no component of its kind

@@ -9,7 +9,7 @@ from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.stats import norm
 from sklearn.metrics import adjusted_rand_score, calinski_harabasz_score
 
-from dbgsom_core import SomVQ
+from dbgsom_core import SomVQ, presets
 from dbgsom_core.api import LabelEvidence
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.labellers.clusters import (
@@ -60,7 +60,8 @@ def test_more_than_two_groups_are_found_where_two_parts_lie_farther_apart(groups
     group = np.repeat(np.arange(groups), rng.integers(40, 400, groups))
     middle, spread = np.where(positive, 3.5, 0.3), np.where(positive, 1.0, 0.5)
     X = middle[group] + rng.normal(size=(len(group), 7)) * spread[group]
-    labels = SomVQ(labeller="clusters", max_neurons=100).fit_predict(X)
+    vq = SomVQ(**presets.square(), labeller="clusters", max_neurons=100)
+    labels = vq.fit_predict(X)
     assert groups - 1 <= labels.max() + 1 <= groups
     assert adjusted_rand_score(group, labels) > 0.8
 

@@ -8,7 +8,7 @@ from dbgsom_core import SomVQ
 from dbgsom_core.api import DataError
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
-from dbgsom_core.training.parts import fitted
+from dbgsom_core.training.parts import fit_metric
 
 PLAIN = {
     "manhattan": ({}, "cityblock", {}),
@@ -77,7 +77,7 @@ def test_distances_are_those_of_scipy(name, dtype, offset, rng):
 @pytest.mark.parametrize("name", [*PLAIN, "mahalanobis"])
 def test_ties_go_to_the_lowest_row(name, rng):
     X = samples(name, rng, 20)
-    metric = fitted(build(name), X).abilities
+    metric = fit_metric(build(name), X).abilities
     points = prepared(metric, X)
     twice = np.vstack([points[:3], points[:3]]).astype(np.float64)
     assert metric.assign(points, twice)[0].max() < 3

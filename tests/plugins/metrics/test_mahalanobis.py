@@ -7,7 +7,7 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.preprocessing import scale
 
 from dbgsom_core import SomVQ
-from dbgsom_core.training.parts import fitted
+from dbgsom_core.training.parts import fit_metric
 from dbgsom_plugins.metrics import norms
 from dbgsom_plugins.metrics.norms import Mahalanobis
 
@@ -19,7 +19,7 @@ def correlated(rng):
 
 @pytest.mark.parametrize("shrinkage", [0.0, 0.3, "ledoit_wolf"])
 def test_distances_are_scipys_with_the_shrunk_covariance(shrinkage, correlated):
-    metric = fitted(Mahalanobis(shrinkage=shrinkage), correlated).abilities
+    metric = fit_metric(Mahalanobis(shrinkage=shrinkage), correlated).abilities
     share = ledoit_wolf_shrinkage(scale(correlated)) if shrinkage == "ledoit_wolf" else shrinkage
     covariance = np.cov(correlated.T)
     covariance = (1 - share) * covariance + share * np.diag(np.diag(covariance))
@@ -32,7 +32,7 @@ def test_distances_are_scipys_with_the_shrunk_covariance(shrinkage, correlated):
 def test_a_singular_covariance_is_no_trouble(shrinkage, rng):
     X = rng.normal(size=(60, 3))
     X = np.column_stack([X, X[:, 0] + X[:, 1], np.full(60, 7.0)])
-    learned = fitted(Mahalanobis(shrinkage=shrinkage), X)
+    learned = fit_metric(Mahalanobis(shrinkage=shrinkage), X)
     metric = learned.abilities
     vq = SomVQ(metric=learned.metric, epochs=10).fit(X)
     assert np.isfinite(vq.weights_).all()
@@ -53,14 +53,14 @@ def test_features_that_do_not_vary_are_none(correlated):
 
 
 def test_blocks_threads_and_neighbours_do_not_change_a_row(correlated, monkeypatch):
-    learned = fitted(Mahalanobis(), correlated)
+    learned = fit_metric(Mahalanobis(), correlated)
     metric = learned.abilities
     whole = metric.prepare(correlated)
     np.testing.assert_array_equal(metric.prepare(correlated[7:9]), whole[7:9])
     monkeypatch.setattr(norms, "_MAPPED_ROWS", 7)
     monkeypatch.setattr(norms, "_SMALL_PRODUCTS", 1)
     np.testing.assert_array_equal(metric.prepare(correlated), whole)
-    again = fitted(Mahalanobis(), correlated)
+    again = fit_metric(Mahalanobis(), correlated)
     np.testing.assert_allclose(again.state["whitening"], learned.state["whitening"], rtol=1e-9)
 
 
