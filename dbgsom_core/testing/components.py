@@ -43,11 +43,11 @@ _WIDTHS = (0.2, 0.5, 1.0, 3.0, 20.0)
 
 
 def _weights(kernel: Any, width: float, some: Any = slice(None)) -> NDArray[np.float64]:
-    # Of what a kernel may read, nearest first: hops, distances in the plane, ways in the plane.
+    # Of hops, plane distances or plane offsets, whichever the kernel reads, nearest first.
     able, cells = KernelAbilities.of(kernel), SQUARE.plane(SQUARE.rectangle(5, 5) - 2)
     lengths = np.linalg.norm(cells, axis=1)
-    ways = cells[np.argsort(lengths, kind="stable")]
-    reads = {"hops": np.arange(12.0), "plane": np.unique(lengths), "offsets": ways}[able.reads]
+    offsets = cells[np.argsort(lengths, kind="stable")]
+    reads = {"hops": np.arange(12.0), "plane": np.unique(lengths), "offsets": offsets}[able.reads]
     if not able.inhibits:
         return np.asarray(call_guarded("kernel", kernel, "weight", reads[some], width))
     weight: Any = able.weight
@@ -70,12 +70,12 @@ def check_weights(component: Any, subject: Subject) -> None:
                 assert np.array_equal(found, weights), "two calls differ"
 
 
-def _falls(kernel: Any) -> bool:
+def _must_decrease(kernel: Any) -> bool:
     able = KernelAbilities.of(kernel)
     return not (able.rises or able.inhibits or able.reads == "offsets")
 
 
-@check("kernel", _falls)
+@check("kernel", _must_decrease)
 def check_weights_fall(component: Any, subject: Subject) -> None:
     """Its weights do not grow with the hops: who learns from afar says ``rises = True``."""
     for width in _WIDTHS:
@@ -86,18 +86,18 @@ def check_weights_fall(component: Any, subject: Subject) -> None:
 
 # -------------------------------------------------------------------------------- growth
 
-_EPOCHS, _HALF, _FREE = 12, 5, 3
+_EPOCHS, _SPLIT, _ROOM = 12, 5, 3  # epochs, those before an interruption; births an epoch
 
 
-def _wanted(growth: Any, som_map: SomMap, room: int | None = None, **changed: Any) -> list[Any]:
+def _requests(growth: Any, som_map: SomMap, room: int | None = None, **changed: Any) -> list[Any]:
     threshold = GrowthAbilities.of(growth).threshold(fixtures.summary())
     state = replace(fixtures.growth_state(som_map, threshold, room), **changed)
     found: list[Any] = call_guarded("growth", growth, "grow", som_map, state)
     return found
 
 
-def _grown(growth: Any, som_map: SomMap, wanted: list[Any], epoch: int = 20) -> SomMap:
-    # The map that it wants, of whose new rows it has heard; raises for a birth that cannot be.
+def _apply(growth: Any, som_map: SomMap, wanted: list[Any], epoch: int = 20) -> SomMap:
+    # Apply requested changes to the map and renumber the strategy; raises for an invalid birth.
     growing = GrowthAbilities.of(growth)
     grown = apply_growth(som_map, wanted, epoch, may_disconnect=growing.may_disconnect)
     if growing.renumber is not None and (grown.births or grown.changes):
@@ -105,8 +105,8 @@ def _grown(growth: Any, som_map: SomMap, wanted: list[Any], epoch: int = 20) -> 
     return grown.som_map
 
 
-def _anew(growth: Any, remembered: Any = None) -> Any:
-    # A strategy as a training begins with it, or goes on after an interruption.
+def _restart(growth: Any, remembered: Any = None) -> Any:
+    # A copy of the strategy as at the start of a training, or resumed with its stored state.
     fresh = type(growth).model_validate(given_fields(growth))
     remember = GrowthAbilities.of(fresh).remember
     if remember is not None:
@@ -114,20 +114,20 @@ def _anew(growth: Any, remembered: Any = None) -> Any:
     return fresh
 
 
-def _trained(
+def _run_growth(
     growth: Any, som_map: SomMap, first: int, last: int, epochs: int = 50, idle: int = 0
 ) -> tuple[list[Any], SomMap]:
-    # What it wants in some epochs, a few births in each, and the map that this makes. The first
-    # ``idle`` neurons win nothing.
+    # The changes requested in some epochs, with a few births in each, and the map that results.
+    # The first ``idle`` neurons win no samples.
     found = []
     for epoch in range(first, last + 1):
         hits = fixtures.growth_state(som_map, 1.0).hits
         hits = np.where(np.arange(len(som_map)) < idle, 0, hits)
         changes, born = split_changes(
-            _wanted(growth, som_map, _FREE, epoch=epoch, epochs=epochs, hits=hits)
+            _requests(growth, som_map, _ROOM, epoch=epoch, epochs=epochs, hits=hits)
         )
-        wanted = [*changes, *born[:_FREE]]
-        som_map = _grown(growth, som_map, wanted, epoch)
+        wanted = [*changes, *born[:_ROOM]]
+        som_map = _apply(growth, som_map, wanted, epoch)
         found += wanted
     return found, som_map
 
@@ -160,11 +160,11 @@ def check_births(component: Any, subject: Subject) -> None:
     row = SomMap.rectangle(1, 5, fixtures.generator().standard_normal((5, 4)), LINE)
     in_line = GrowthAbilities.of(component).grows_in_line
     for som_map in (fixtures.ring(), fixtures.ring(HEXAGONAL), *([row] if in_line else ())):
-        growth = _anew(component)
-        _grown(growth, som_map, _wanted(growth, som_map))
+        growth = _restart(component)
+        _apply(growth, som_map, _requests(growth, som_map))
     for room in (0, 1, 100):
-        _wanted(_anew(component), fixtures.ring(), room)
-    first, second = (_wanted(_anew(component), fixtures.ring()) for _ in range(2))
+        _requests(_restart(component), fixtures.ring(), room)
+    first, second = (_requests(_restart(component), fixtures.ring()) for _ in range(2))
     _assert_same_growth(first, second, "two calls differ")
 
 
@@ -173,7 +173,7 @@ def check_changes(component: Any, subject: Subject) -> None:
     """Neurons without hits or with: what dies, moves or is put between leaves a map that can be."""
     for grid, idle in ((SQUARE, 0), (SQUARE, 9), (HEXAGONAL, 9)):
         start = SomMap.rectangle(4, 5, fixtures.generator().standard_normal((20, 4)), grid)
-        grown = _trained(_anew(component), start, 1, _EPOCHS, _EPOCHS + 1, idle)[1]
+        grown = _run_growth(_restart(component), start, 1, _EPOCHS, _EPOCHS + 1, idle)[1]
         split = grown.is_apart and not GrowthAbilities.of(component).may_disconnect
         assert len(grown) and not split, "its deaths and moves take the map apart"
 
@@ -181,20 +181,20 @@ def check_changes(component: Any, subject: Subject) -> None:
 @check("growth")
 def check_growth_resumes(component: Any, subject: Subject) -> None:
     """A training that was interrupted goes on to the same births: `remembered` is all it keeps."""
-    whole = _trained(_anew(component), fixtures.ring(), 1, _EPOCHS)[0]
-    again = _trained(_anew(component), fixtures.ring(), 1, _EPOCHS)[0]
+    whole = _run_growth(_restart(component), fixtures.ring(), 1, _EPOCHS)[0]
+    again = _run_growth(_restart(component), fixtures.ring(), 1, _EPOCHS)[0]
     message = "a second training differs from the first: it keeps something"
     _assert_same_growth(whole, again, message)
-    first = _anew(component)
-    wanted, som_map = _trained(first, fixtures.ring(), 1, _HALF)
+    first = _restart(component)
+    wanted, som_map = _run_growth(first, fixtures.ring(), 1, _SPLIT)
     remembered, arrays, kept = GrowthAbilities.of(first).remembered, dict[str, Any](), None
-    if remembered is not None:  # as a checkpoint gives it back
+    if remembered is not None:  # as a checkpoint restores it
         try:
             plain = to_plain(remembered(), arrays, "what it remembers")
         except NotPlainError as error:
             raise AssertionError(f"no checkpoint can hold what it remembers: {error}") from error
         kept = from_plain(json.loads(json.dumps(plain)), arrays.pop)
-    wanted += _trained(_anew(component, kept), som_map, _HALF + 1, _EPOCHS)[0]
+    wanted += _run_growth(_restart(component, kept), som_map, _SPLIT + 1, _EPOCHS)[0]
     lacks = remembered is None
     lost = "has no remembered() that gives it" if lacks else "does not remember all of it"
     message = f"births differ after an interruption: it keeps something and {lost}"
@@ -258,7 +258,7 @@ def check_widths(component: Any, subject: Subject) -> None:
 
 
 def _targets(rule: Any) -> Any:
-    # What a stopping rule needs beside `fixtures.data`: classes, numbers or nothing.
+    # The targets that a stopping rule needs for `fixtures.data`: classes, numbers or none.
     if not judges_targets(rule):
         return None
     numbers = any(not is_suitable_measure(measure, "classifier") for measure in measures_of(rule))
@@ -395,7 +395,7 @@ def check_several_targets(component: Any, subject: Subject) -> None:
 # ------------------------------------------------ engines: the map does not depend on them
 
 _SAMPLES, _FEATURES = 211, 5  # so that parts of any usual size are of different length
-_MANY, _WIDE = 9001, 32  # more than the built-in engines hold unpacked, or read at a time
+_MANY, _WIDE = 9001, 32  # above what the built-in engines hold unpacked or read at a time
 _GROWING = {"name": "directed", "spreading_factor": 0.6, "max_neurons": 14}
 _LEARNED = (
     "weights_", "neurons_", "hit_counts_", "errors_", "quantization_error_", "topographic_error_",
@@ -413,38 +413,38 @@ def _samples(n: int = _SAMPLES, d: int = _FEATURES) -> tuple[NDArray[Any], ...]:
     return X, np.array(["ash", "beech", "cedar", "yew"])[codes], weights, gaps
 
 
-def _both(component: Any, *data: Any, weights: Any = None, **parts: Any) -> tuple[Any, Any]:
-    # Fitted estimators, one over this engine, and one over the built-in.
+def _fit_both(component: Any, *data: Any, weights: Any = None, **parts: Any) -> tuple[Any, Any]:
+    # Estimators fitted with this engine and with the built-in one.
     from dbgsom_core.estimators.som import SomClassifier, SomVQ
 
     estimator: Any = SomClassifier if "labeller" in parts else SomVQ
     params = {"growth": _GROWING, "epochs": 12, "tol": 0, "random_state": 0, **parts}
-    mine, usual = (
+    mine, local = (
         estimator(engine=engine, **params).fit(*data, sample_weight=weights)
         for engine in (component, "local")
     )
-    return mine, usual
+    return mine, local
 
 
-def _assert_same(mine: Any, usual: Any) -> None:
+def _assert_same(mine: Any, local: Any) -> None:
     for name in _LEARNED:
-        found, expected = getattr(mine, name), getattr(usual, name)
+        found, expected = getattr(mine, name), getattr(local, name)
         assert np.array_equal(found, expected), f"{name} differs from that of engine 'local'"
     found, expected = (
         [(epoch.quantization_error, epoch.movement, epoch.births) for epoch in fitted.history_]
-        for fitted in (mine, usual)
+        for fitted in (mine, local)
     )
     assert found == expected, "the epochs differ from those over engine 'local'"
 
 
-def _assert_near(mine: Any, usual: Any, X: Any) -> None:
-    # The same units, and sums but for their last digits.
+def _assert_near(mine: Any, local: Any, X: Any) -> None:
+    # The same units, and the same sums up to rounding.
     for name in ("neurons_", "labels_", "hit_counts_", "weights_", "errors_"):
-        found, expected = (np.asarray(getattr(fitted, name)) for fitted in (mine, usual))
+        found, expected = (np.asarray(getattr(fitted, name)) for fitted in (mine, local))
         close = 1e-5 * float(np.abs(expected).max()) if name in ("weights_", "errors_") else 0.0
         near = found.shape == expected.shape and np.allclose(found, expected, 0, close)
         assert near, f"{name} of many differs from engine 'local'"
-    assert np.array_equal(mine.predict(X), usual.predict(X)), "predict differs for many samples"
+    assert np.array_equal(mine.predict(X), local.predict(X)), "predict differs for many samples"
 
 
 @check("engine")
@@ -455,17 +455,17 @@ def check_same_maps(component: Any, subject: Subject) -> None:
     X, y, weights, gaps = _samples()
     for parts in ({}, {"metric": "manhattan"}, {"init": "random", "robust": "auto"}):
         for dtype in (np.float64, np.float32):
-            _assert_same(*_both(component, X.astype(dtype), **parts))
-    _assert_same(*_both(component, X, weights=weights))
-    mine, usual = _both(component, gaps)
-    _assert_same(mine, usual)
-    assert np.array_equal(mine.impute(gaps), usual.impute(gaps)), "missing values differ"
+            _assert_same(*_fit_both(component, X.astype(dtype), **parts))
+    _assert_same(*_fit_both(component, X, weights=weights))
+    mine, local = _fit_both(component, gaps)
+    _assert_same(mine, local)
+    assert np.array_equal(mine.impute(gaps), local.impute(gaps)), "missing values differ"
     for growth in (_GROWING, {"name": "hierarchical", "base": _GROWING, "tau_2": 0.2}):
-        mine, usual = _both(component, X, y, labeller="majority", growth=growth)
-        _assert_same(mine, usual)
-        assert np.array_equal(mine.predict_proba(X), usual.predict_proba(X)), "probabilities differ"
-    mine, usual = _both(component, X[:90])
-    _assert_same(mine.partial_fit(X[90:]), usual.partial_fit(X[90:]))
+        mine, local = _fit_both(component, X, y, labeller="majority", growth=growth)
+        _assert_same(mine, local)
+        assert np.array_equal(mine.predict_proba(X), local.predict_proba(X)), "probabilities differ"
+    mine, local = _fit_both(component, X[:90])
+    _assert_same(mine.partial_fit(X[90:]), local.partial_fit(X[90:]))
 
 
 @check("engine")
@@ -475,8 +475,8 @@ def check_same_maps_of_many(component: Any, subject: Subject) -> None:
     """
     X, _, weights, _ = _samples(_MANY, _WIDE)
     X = X.astype(np.float32)
-    mine, usual = _both(component, X, epochs=6)
-    _assert_near(mine, usual, X)
+    mine, local = _fit_both(component, X, epochs=6)
+    _assert_near(mine, local, X)
     again = clone(mine).fit(X)
     for name in _LEARNED:
         assert np.array_equal(getattr(again, name), getattr(mine, name)), f"{name} differs again"
@@ -484,27 +484,27 @@ def check_same_maps_of_many(component: Any, subject: Subject) -> None:
         with tempfile.TemporaryDirectory() as folder:
             np.save(f"{folder}/X.npy", X)
             mapped = np.load(f"{folder}/X.npy", mmap_mode="r")
-            _assert_near(clone(mine).fit(mapped), usual, X)
+            _assert_near(clone(mine).fit(mapped), local, X)
     wide = X.astype(np.float64)
-    _assert_near(*_both(component, wide, weights=weights, epochs=6), wide)
+    _assert_near(*_fit_both(component, wide, weights=weights, epochs=6), wide)
 
 
 @check("engine")
 def check_same_incomplete_maps_of_many(component: Any, subject: Subject) -> None:
-    """So it does of many samples with missing values, or it refuses them."""
+    """Of many samples with missing values it trains the built-in engine's map, or refuses them."""
     gaps = _samples(_MANY, _WIDE)[3]
     try:
-        mine, usual = _both(component, gaps, epochs=6)
+        mine, local = _fit_both(component, gaps, epochs=6)
     except DataError as error:
         raise SkipTest(str(error)) from error
-    _assert_near(mine, usual, gaps)
+    _assert_near(mine, local, gaps)
 
 
 @check("engine")
 def check_same_answers(component: Any, subject: Subject) -> None:
     """It answers for new samples as the built-in engine does, to the bit."""
     X = _samples()[0]
-    mine, usual = _both(component, X[:120])
+    mine, local = _fit_both(component, X[:120])
     new = X[120:]
     answers: dict[str, Callable[[Any], Any]] = {
         "predict": lambda one: one.predict(new),
@@ -518,4 +518,4 @@ def check_same_answers(component: Any, subject: Subject) -> None:
         "squares": lambda one: one.evaluate(new).won_squares,
     }
     for name, of in answers.items():
-        assert np.array_equal(of(mine), of(usual)), f"{name} differs from engine 'local'"
+        assert np.array_equal(of(mine), of(local)), f"{name} differs from engine 'local'"

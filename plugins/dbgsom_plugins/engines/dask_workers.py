@@ -1,4 +1,4 @@
-"""Rows that workers of a Dask cluster hold: its client, calls that outlive workers, shards."""
+"""Shards of rows on workers of a Dask cluster: its client, and calls that survive lost workers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from dbgsom_core.api import DataError, available_threads
 
 _SECONDS = 8  # to reach a scheduler
-_LOOK = 1.0  # seconds between two looks at the cluster, in which the scheduler answers or does not
-_SAID = 10.0  # seconds of waiting after which a warning is logged, again and again
+_POLL = 1.0  # seconds between two checks of the cluster, and the time limit of each
+_WARN = 10.0  # seconds of waiting from one logged warning to the next
 
-# What workers on this machine watch of themselves takes 7 % of a core otherwise.
+# Self-monitoring of workers on this machine takes 7 % of a core otherwise.
 _QUIET = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.interval": "10s",
@@ -66,18 +66,18 @@ class Workers:
         return client
 
     def cuts(self, shape: tuple[int, ...], dtype: Any, most: float) -> list[int]:
-        """Return where rows (n, D) are cut into shards of about so many MiB, at most."""
+        """Return the ends of shards of rows (n, D), each of at most about so many MiB."""
         if not self.client.nthreads():  # all died before there was anything to do
             self.wait(lambda client: client.wait_for_workers(1))
         threads = max(1, int(sum(self.client.nthreads().values())))
-        # As many for each thread, or all wait for one of them.
+        # The same number for each thread, so that none waits for another.
         n, d = shape
         turns = math.ceil(n * d * np.dtype(dtype).itemsize / (most * 2**20) / threads)
         shards = max(1, min(max(turns, 1) * threads, n))
         return [n * shard // shards for shard in range(shards + 1)]
 
     def submit(self, function: Callable[..., Any], *given: Any) -> Any:
-        """Return the future of a call, given futures and lists of them among others."""
+        """Return the future of a call, whose arguments may be futures and lists of them."""
         key = f"dbgsom-{function.__name__.strip('_')}-{uuid.uuid4().hex}"
         with warnings.catch_warnings():  # an array that is in this process has to travel
             warnings.filterwarnings("ignore", "Sending large graph")
@@ -105,7 +105,7 @@ class Workers:
         return wait_for(self.client, ask, self._timeout, futures)
 
     def _connect(self) -> Any:
-        # To the scheduler at the address, or to a cluster on this machine.
+        # Connect to the scheduler at the address, or to a cluster on this machine.
         there: Any = self._address
         try:
             if there is None:
@@ -140,28 +140,28 @@ def _versions() -> dict[str, str]:
 def wait_for(
     client: Any, ask: Callable[[Any], Awaitable[Any]], timeout: float, futures: Sequence[Any] = ()
 ) -> Any:
-    """Return what ``ask(client)`` comes to, or DataError where no worker, or no scheduler, was
-    there for ``timeout`` seconds.
+    """Return the result of ``ask(client)``; DataError where no worker or scheduler was there for
+    ``timeout`` seconds.
 
-    An answer may take as long as it likes while workers are there; while none is, Dask would wait
-    for ever, and say nothing. Where it is no longer waited for, ``futures`` are cancelled.
+    While there are workers a result may take any time; without one Dask would wait for ever and
+    log nothing. When waiting ends early, ``futures`` are cancelled.
     """
 
     async def answer_of() -> Any:
         return await ask(client)
 
     answer = asyncio.run_coroutine_threadsafe(answer_of(), client.loop.asyncio_loop)
-    since = said = time.monotonic()
+    since = warned = time.monotonic()
     try:
         while True:
             try:
-                return answer.result(_LOOK)
+                return answer.result(_POLL)
             except TimeoutError:
                 if answer.done():
                     return answer.result()
             now, missing = time.monotonic(), _missing(client)
             if missing is None:
-                since = said = now
+                since = warned = now
                 continue
             if now - since >= timeout:
                 raise DataError(
@@ -169,8 +169,8 @@ def wait_for(
                     f"{client.scheduler.address}), and begin again, or go on from a checkpoint; "
                     "engine.timeout waits longer"
                 )
-            if now - said >= _SAID:
-                said = now
+            if now - warned >= _WARN:
+                warned = now
                 log.warning(
                     "%s, for %.0f s: the fit waits, %.0f s at most", missing, now - since, timeout
                 )
@@ -180,11 +180,11 @@ def wait_for(
 
 
 def _missing(client: Any) -> str | None:
-    # What is missing of a cluster that can work; None: nothing.
+    # The missing part of a cluster, as a sentence; None: it can work.
     address, workers = client.scheduler.address, None
     if client.status == "running":
         with suppress(OSError, TimeoutError):
-            workers = client.sync(client.scheduler.ncores, callback_timeout=_LOOK)
+            workers = client.sync(client.scheduler.ncores, callback_timeout=_POLL)
     if workers is None:
         return f"the scheduler of dask at {address} does not answer"
     return None if workers else f"there is no worker of dask at {address}"

@@ -1,4 +1,4 @@
-"""Maps of a fixed size, maps that grow by whole rows and columns, and maps below maps."""
+"""Fixed maps, maps that grow by whole rows and columns, and hierarchies of maps."""
 
 from __future__ import annotations
 
@@ -69,18 +69,18 @@ class GrowingGrid(GrowthComponent):
 
     The batch form of Growing Grid. Kept: the map begins with 2 x 2 neurons; every few epochs a row
     or column comes between the neuron q that won most samples and the one f of its neighbours whose
-    prototype differs most, each newborn the mean of its two neighbours; then the count begins anew.
-    Not kept, since all samples are seen at once: the adaptation strength, and a count over as many
-    presentations as the map has neurons times a constant: it is that of one epoch. The constant
+    prototype differs most, each new neuron the mean of its two neighbours; then hits are counted
+    afresh. Not kept, since all samples are seen at once: the adaptation strength, and the paper's
+    counting over (neurons × a constant) presentations: hits are those of one epoch. The constant
     neighbourhood range is the kernel's: ``kernel: {name: gaussian, start: 1, end: 1}``; without it
     the width follows the map. The paper's fine-tuning is ``fine_tuning``.
 
     With ``by: errors`` and ``tau_1`` it is how maps of a growing hierarchical SOM grow (Rauber,
-    Merkl & Dittenbach 2002), and with ``hierarchical`` around it that as a whole, but that the
-    error of a map's samples around their mean is told from their root mean square distance.
+    Merkl & Dittenbach 2002), and with ``hierarchical`` around it the whole algorithm, except that
+    the error of a map's samples around their mean is their root mean square distance.
 
-    Neighbours are those along a row or column. On the hexagonal grid the third axis counts for
-    none, and the map is a parallelogram.
+    Neighbours are those along a row or column: on the hexagonal grid links of the third axis do not
+    count, and the map is a parallelogram.
     """
 
     in_rows: ClassVar[bool] = True
@@ -118,27 +118,27 @@ class GrowingGrid(GrowthComponent):
 
     def grow(self, som_map: SomMap, state: GrowthState) -> Sequence[Insert]:
         hits, errors = np.asarray(state.hits), np.asarray(state.errors)
-        settled = errors[hits > 0].mean() < state.threshold
-        if state.epoch % self.every or settled:
+        is_fine = errors[hits > 0].mean() < state.threshold
+        if state.epoch % self.every or is_fine:
             return ()
         neuron = int(np.argmax(hits if self.by == "hits" else errors))
         positions, prototypes = som_map.positions, som_map.prototypes
-        near = np.array(som_map.neighbours(neuron), dtype=np.int64)
-        steps = np.abs(positions[near] - positions[neuron])
-        near, steps = near[steps.sum(axis=1) == 1], steps[steps.sum(axis=1) == 1]
-        if not len(near):
+        linked = np.array(som_map.neighbours(neuron), dtype=np.int64)
+        steps = np.abs(positions[linked] - positions[neuron])
+        linked, steps = linked[steps.sum(axis=1) == 1], steps[steps.sum(axis=1) == 1]
+        if not len(linked):
             return ()
         own = prototypes[neuron][None]
         if state.context is None:
-            apart = np.linalg.norm(prototypes[near] - own, axis=1)
+            distances = np.linalg.norm(prototypes[linked] - own, axis=1)
         else:
-            apart = state.context.distances(own, prototypes[near])[0]
-        most = int(apart.argmax())
-        axis = int(steps[most].argmax())
+            distances = state.context.distances(own, prototypes[linked])[0]
+        farthest = int(distances.argmax())
+        axis = int(steps[farthest].argmax())
         line = int((positions[:, axis] == positions[neuron, axis]).sum())
         if state.room is not None and line > state.room:
             return ()
-        return [Insert(neuron, int(near[most]))]
+        return [Insert(neuron, int(linked[farthest]))]
 
 
 class Hierarchical(GrowthComponent):

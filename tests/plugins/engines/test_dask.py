@@ -186,7 +186,7 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch):
 
 
 def test_a_fit_without_workers_says_so_and_ends(caplog, monkeypatch):
-    monkeypatch.setattr(clusters, "_SAID", 0.1)
+    monkeypatch.setattr(clusters, "_WARN", 0.1)
     here = {"processes": False, "n_workers": 1, "threads_per_worker": 1}
     heard = []
     with distributed.LocalCluster(silence_logs=60, dashboard_address=":0", **here) as cluster:
@@ -222,7 +222,7 @@ def test_workers_that_die_before_there_are_tasks_are_waited_for(client, usual, m
 
 @pytest.mark.parametrize("status", ["connecting", "running"])
 def test_so_does_one_without_a_scheduler(client, monkeypatch, status):
-    monkeypatch.setattr(clusters, "_LOOK", 0.02)
+    monkeypatch.setattr(clusters, "_POLL", 0.02)
 
     async def never(*_):
         await asyncio.sleep(60)
