@@ -186,8 +186,9 @@ class Directed(ScheduledGrowth):
 
 # ------------------------------------------------------------------ the rules at the boundary
 
-# The rules of directed growth are those of the paper. With ``reference`` they are those of the
-# authors' program of 2017 where it differs, as observed: the conformance vectors hold its births.
+# The rules of directed growth are those of the paper; with ``reference`` those of the authors'
+# program of 2017 where it differs, as observed in its results: the conformance vectors hold them.
+# Its source was not read.
 _REFERENCE_DEGREE = 4  # links of a neuron on its square grid
 
 
@@ -238,7 +239,7 @@ def share_errors(
     """Return the errors when interior neurons with at least ``threshold`` have given away half.
 
     Recipients are the boundary neurons nearest by hops, in equal parts. With ``reference`` each
-    boundary neighbour receives an eighth and the rest of the half is lost.
+    boundary neighbour gets an eighth, the rest of the half is lost; without one nothing changes.
     """
     shared = np.array(errors, dtype=np.float64)
     is_boundary = som_map.boundary()
@@ -390,8 +391,7 @@ class GrowthStep:
     def _touches_in_reference(self, number: int, larger: int, second: int) -> bool:
         if self._map.grid.degree != _REFERENCE_DEGREE:
             return bool((self._front.touching[number] == second).any())
-        # An indexing bug of the reference program, reproduced on purpose: it reads entry ``larger``
-        # of the flat positions x0, y0, x1, y1, … as both coordinates.
+        # Indexing bug of the reference, kept: one entry of x0, y0, x1, … stands for both axes.
         x, y = self._map.positions[second].tolist()
         c = self._map.positions.ravel()[larger]
         return bool((c - x) ** 2 + (c - y) ** 2 == 1)
