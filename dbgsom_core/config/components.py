@@ -35,6 +35,7 @@ from dbgsom_core.config.sections import (
 )
 from dbgsom_core.errors import DbgsomError, PluginError, UnknownNameError, did_you_mean
 from dbgsom_core.interfaces.component import nested_fields, parse
+from dbgsom_core.interfaces.figures import FigureAbilities
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.guard import active_registry, use_registry
 from dbgsom_core.plugins.registry import Registry
@@ -354,6 +355,13 @@ def _for_estimator(
             name, suited = _name(value, measure), " or ".join(measure.estimators)
             message = f"measure '{name}' is for estimator {suited}, not for {kind}"
             yield "value", ("measures", *steps), message
+    for steps, value in items_of(root.get("figures")):
+        figure = None if value == "default" else builder.valid("figure", value)
+        suits = None if figure is None else FigureAbilities.of(figure).estimators
+        if suits is not None and kind not in suits:
+            name = _name(value, figure)
+            message = f"figure '{name}' is for estimator {' or '.join(suits)}, not for {kind}"
+            yield "value", ("figures", *steps), message
 
 
 def _within_split(split: Any, kind: str | None) -> Iterator[Finding]:

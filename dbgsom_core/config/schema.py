@@ -219,8 +219,8 @@ class ModelSettings(Settings):
     class_weight: (
         Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None
     ) = None
-    """classifier: how much a sample counts by its class, such as {"yes": 3}, 1 for others;
-    balanced: all classes weigh the same; null: as many as there are"""
+    """classifier: how much a sample counts by its class, such as {yes: 3} or {"1": 3}, 1 for
+    others; balanced: all classes weigh the same; null: as many as there are"""
 
 
 # The keys under model: that are components, with the kind that each takes.

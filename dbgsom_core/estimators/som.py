@@ -229,7 +229,7 @@ class SomClassifier(ClassifierMixin, GrowingMap):
     class_weight : None, "balanced" or dict of classes to numbers
         Factors of ``sample_weight``, as in scikit-learn: classes that the dict leaves out count
         once; ``"balanced"``, which `partial_fit` does not take, lets all classes weigh the same.
-        The map, too, is trained with these weights.
+        The map, too, is trained with these weights, and grows as for so many more samples.
 
     Attributes
     ----------

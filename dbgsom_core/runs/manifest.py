@@ -140,6 +140,11 @@ def estimator_params(
         "stopping": ", ".join(_name("stopping", rule) for rule in parts.stopping),
         "seed": int(seed) if isinstance(seed, Integral) else seed,
     }
+    given = getattr(estimator, "class_weight", None)
+    if given is not None:
+        is_text = isinstance(given, str)
+        pairs = [] if is_text else [f"{label}: {weight:g}" for label, weight in given.items()]
+        params["class_weight"] = given if is_text else ", ".join(pairs)
     for path, part in [*others.items(), *((name, part) for name, _, part in parts.each())]:
         name, _, number = path.partition(".")
         section = sections.get(name) if sections else part.model_dump(mode="json")

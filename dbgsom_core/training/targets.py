@@ -95,7 +95,10 @@ def class_weights(
     unknown = [key for key in given if key not in keys]
     if unknown and not {*keys} <= {*given}:
         known = f"{', '.join(map(repr, labels[:_LISTED]))}{', …' * (len(labels) > _LISTED)}"
-        raise ValueError(f"class_weight names {unknown[0]!r}, which is no class of y: {known}")
+        raise ValueError(
+            f"class_weight names {unknown[0]!r}, which is no class of these samples ({known}): "
+            "leave it out, or name all classes that they have"
+        )
     found[:-1] = [given.get(key, 1.0) for key in keys]
     return found[target.codes]
 

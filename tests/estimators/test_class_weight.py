@@ -90,7 +90,7 @@ def test_it_is_a_parameter_that_files_and_clones_keep(given, uneven, tmp_path):
         ({0: -1}, "numbers of at least 0, not {0: -1}"),
         ({0: np.nan}, "numbers of at least 0"),
         ({0: "2"}, "numbers of at least 0"),
-        ({1: 2, "maybe": 2}, "class_weight names 'maybe', which is no class of y: 0, 1$"),
+        ({1: 2, "maybe": 2}, "names 'maybe', which is no class of these samples .0, 1.: leave"),
     ],
 )
 def test_what_it_may_not_be_is_said(given, message, uneven):

@@ -42,7 +42,7 @@ _NAMES = 2.2  # inches for their names
 class ConfusionMatrix(FigureComponent):
     """How often the samples of a class, a row, got each answer: counts, and shares as a colour.
 
-    Of test rows where a run has some, else of training rows; the caption says which.
+    Of test rows where a run has some, else of training rows; title and caption say which.
     """
 
     estimators: ClassVar[tuple[str, ...]] = ("classifier",)
@@ -68,7 +68,7 @@ class ConfusionMatrix(FigureComponent):
             f"{rows(len(y))}, {right:.1%} of them answered with their class. A row of the matrix "
             "holds the samples of a class: how many got which answer, and their share of the row."
         ]
-        shown = page(view, "Confusion matrix", left + side, side + below, notes)
+        shown = page(view, _title("Confusion matrix", view), left + side, side + below, notes)
         axes = shown.panel((left, 0.0, side, side))
         scale = scale_of(0.0, 1.0, "Blues")
         axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
@@ -93,7 +93,7 @@ class ConfusionMatrix(FigureComponent):
 class RocCurve(FigureComponent):
     """ROC curves (Hanley & McNeil 1982): hits over false alarms of a class against the others.
 
-    Of two classes one curve, of the second one; of more a curve for each. Rows are those of the
+    Of two classes one curve, of the rarer one; of more a curve for each. Rows are those of the
     confusion matrix.
     """
 
@@ -106,7 +106,9 @@ class RocCurve(FigureComponent):
         y, probabilities = with_classes(evaluation, evaluation.probabilities)
         classes = np.asarray(evaluation.classes).tolist()
         several = len(classes) > 2
-        places = range(len(classes)) if several else [len(classes) - 1]
+        counts = [np.count_nonzero(y == label) for label in classes]
+        rarer = len(classes) - 1 if counts[-1] <= counts[0] else 0
+        places = range(len(classes)) if several else [rarer]
         areas = {place: area(y == classes[place], probabilities[:, place]) for place in places}
         areas = {place: found for place, found in areas.items() if np.isfinite(found)}
         if not areas:
@@ -118,12 +120,14 @@ class RocCurve(FigureComponent):
             found = f"each class against the others. Area under a curve {mean:.3f} on average, "
             found += f"{areas[worst]:.3f} at least (class {names[worst]})."
         else:
-            found = f"class {names[1]} against {names[0]}. Area under the curve {mean:.3f}."
+            found = f"class {names[rarer]} against {names[1 - rarer]}. "
+            found += f"Area under the curve {mean:.3f}."
         coloured = len(areas) <= _MOST_CURVES
         colours = categorical(len(areas)) if coloured else [MUTED] * len(areas)
         notes = [f"{rows(len(y))}, {found}"]
         named = several and coloured
-        shown = page(view, "ROC curve" + "s" * several, _PANEL, _PANEL, notes, _NAMES * named)
+        title = _title("ROC curve" + "s" * several, view)
+        shown = page(view, title, _PANEL, _PANEL, notes, _NAMES * named)
         axes = _square(shown.panel((0.5, 0.0, _PANEL - 0.5, _PANEL - 0.5)))
         for (place, _), colour in zip(areas.items(), colours, strict=True):
             false, true, _ = roc_curve(y == classes[place], probabilities[:, place])
@@ -131,8 +135,8 @@ class RocCurve(FigureComponent):
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(-0.01, 1.01)
-        of = "the class" if several else names[1]
-        others = "the others" if several else names[0]
+        of = "the class" if several else names[rarer]
+        others = "the others" if several else names[1 - rarer]
         look: dict[str, Any] = {"fontsize": 8.5, "color": INK, **PLAIN}
         axes.set_xlabel(f"share of {others} taken for {of}", **look)
         axes.set_ylabel(f"share of {of} that is found", **look)
@@ -146,7 +150,7 @@ class PredictedActual(FigureComponent):
     """Predictions of a regressor over the targets, with the line on which both are the same.
 
     Many rows are shown by their density. Of test rows where a run has some, else of training rows;
-    the caption says which.
+    title and caption say which.
     """
 
     estimators: ClassVar[tuple[str, ...]] = ("regressor",)
@@ -160,7 +164,7 @@ class PredictedActual(FigureComponent):
             raise ValueError("predicted_actual shows one target, and these are several")
         r2, rmse = R2().compute(evaluation), RootMeanSquaredError().compute(evaluation)
         notes = [f"{rows(len(y))}: R² {r2:.3f}, RMSE {rmse:.4g}. On the line both are the same."]
-        shown = page(view, "Predictions over targets", _PANEL, _PANEL, notes)
+        shown = page(view, _title("Predictions over targets", view), _PANEL, _PANEL, notes)
         axes = _square(shown.panel((0.6, 0.0, _PANEL - 0.6, _PANEL - 0.6)))
         both = np.concatenate([y, answers])
         margin = 0.03 * (np.ptp(both) or 1.0)
@@ -182,6 +186,12 @@ class PredictedActual(FigureComponent):
         axes.set_xlabel(called, fontsize=8.5, color=INK, **PLAIN)
         axes.set_ylabel(f"{called}, predicted", fontsize=8.5, color=INK, **PLAIN)
         return shown.figure
+
+
+def _title(text: str, view: MapView) -> str:
+    """Return the title of a figure, which says where a model is shown rows that it learnt."""
+    training = view.scored is not None and view.scored[0] == "training"
+    return f"{text} of training rows" if training else text
 
 
 def _scored(figure: FigureComponent, view: MapView) -> tuple[Evaluation, Any]:
