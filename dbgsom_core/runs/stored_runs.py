@@ -256,12 +256,12 @@ def interrupted_run(load: Callable[[], Loaded], registry: Registry) -> tuple[Sto
         except ConfigError:
             raise error from None
     if stored.kind == "sweep":  # its configuration is stored as it was given
-        with _its_defaults(stored):
+        with _defaults_of(stored):
             return stored, load()
     return stored, (loaded, experiments)
 
 
-def _its_defaults(stored: StoredRun) -> Any:
+def _defaults_of(stored: StoredRun) -> Any:
     of_before = stored.environment and "defaults" not in stored.environment
     return former_defaults() if of_before else nullcontext()
 
@@ -306,7 +306,7 @@ def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry)
     if "//***@" in text or "=***" in text:
         cure = "give the file that the run was started with, 'dbgsom run --resume FILE'"
         raise ConfigError(f"{config} lacks the password or token of an address: {cure}")
-    with _its_defaults(stored):
+    with _defaults_of(stored):
         loaded, _ = load(config, (), registry)
     written = stored.environment.get("folder")  # where its relative paths start
     folder = loaded.folder if written is None else Path(fill_text(written))
