@@ -405,7 +405,7 @@ def check_output(path: str, *read: str | Path | None) -> None:
     target = target.absolute()
     for folder in target.parents[:2]:
         files = RunFiles(folder)
-        tables = map(files.table, ("assignments", "neurons", "links"))
+        tables = map(files.table, ("assignments", "neurons", "links", "clusters", "groups"))
         if is_run(folder) and target in (*vars(files).values(), *tables, *files.figures()):
             raise DataError(f"{path} is a file of the run in {folder}: name another one with -o")
 

@@ -28,7 +28,12 @@ from dbgsom_core.cli.console import (
     setting,
     unescaped,
 )
-from dbgsom_core.cli.show import print_children, print_measures, print_rankings
+from dbgsom_core.cli.show import (
+    print_children,
+    print_clusters,
+    print_measures,
+    print_rankings,
+)
 from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep
 from dbgsom_core.engine.runtime import compile_clock
 from dbgsom_core.errors import DbgsomError, PluginError, as_text
@@ -151,6 +156,7 @@ def _run_loaded(
             done = execute(loaded, registry, [hint, display], stored)
         if not output.quiet:
             print_measures(done.result.measures, done.result.view, registry, done.run.data)
+            print_clusters(RunFiles(done.run.folder))
             _print_paths(done.run.folder, loaded.tracking)
         return 0
     with _ResumeHint() as hint, show_progress(loaded.runs) as display:
@@ -192,6 +198,7 @@ def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[s
             _print_sweep(stored.rankings, children, stored.files.folder, registry)
         else:
             print_measures(stored.measures, None, registry, stored.data)
+            print_clusters(stored.files)
         _print_paths(stored.files.folder, experiments[0].tracking)
     return 0
 

@@ -20,8 +20,9 @@ from dbgsom_core.cli.console import (
 from dbgsom_core.errors import DbgsomError, as_text
 from dbgsom_core.interfaces.trackers import Ranking, Variant
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.folder import StoredRun, journal_damage
+from dbgsom_core.runs.folder import RunFiles, StoredRun, journal_damage
 from dbgsom_core.runs.stored_runs import find_run
+from dbgsom_core.tables.safe_files import exists
 
 _UNLIMITED = 100_000  # characters
 _LONGEST = 200  # characters of a value
@@ -60,6 +61,7 @@ def show(run: str, by: str, runs: str) -> None:
     elif found.measures:
         click.echo()
         print_measures(found.measures, None, registry, found.data)
+    print_clusters(files)
     if found.kind != "sweep" and by != "none" and files.model.exists():
         _print_map(files.model, None if by == "auto" else by)
     click.echo()
@@ -315,6 +317,16 @@ def print_measures(
         print_table(["over refits", "mean", "low", "high"], rows)
     if text := run_baseline(data):
         click.echo(text)
+
+
+def print_clusters(files: RunFiles) -> None:
+    """Print the clusters of a run, where its labels are clusters."""
+    if exists(table := files.table("clusters")):
+        from dbgsom_core.runs.profile import CLUSTER_COLUMNS, read_clusters
+
+        click.echo()
+        print_table(CLUSTER_COLUMNS[:-1], [row[:-1] for row in read_clusters(table)])
+        click.echo("effect: the difference from all other samples, in standard deviations of all")
 
 
 def print_children(children: Sequence[tuple[str, Mapping[str, float]]], registry: Registry) -> None:

@@ -57,6 +57,7 @@ OF_ANSWERS = {
     "regressor": ("predicted_actual",),
 }
 OF_STABILITY = "trust_map"  # drawn beside them where there is something to draw
+OF_GROUPS = "group_shares"
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _NOUNS = {
@@ -297,6 +298,11 @@ def mismatches(root: Section, builder: Builder) -> Iterator[Finding]:
     if OF_STABILITY in figures and root.get("stability") is None:
         message = f"{OF_STABILITY} draws what 'stability: {{resamples: 20}}' finds: add it"
         yield "key", ("figures",), message
+    if OF_GROUPS in figures and root.get("report") is None:
+        yield "key", ("figures",), f"{OF_GROUPS} draws what 'report: {{by: COLUMN}}' counts: add it"
+    if estimator == "regressor" and root.get("report") is not None:
+        message = "counts labels, and a regressor answers with numbers: leave it out"
+        yield "value", ("report", "by"), message
     tags = root.get("tags")
     for key in tags if isinstance(tags, Section) else ():
         for name in builder.registry.names("tracker"):

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from dbgsom_core.config.components import (
     FIGURES,
     OF_ANSWERS,
+    OF_GROUPS,
     OF_STABILITY,
     Builder,
     Built,
@@ -86,6 +87,7 @@ class Experiment:
     disabled: tuple[str, ...] = ()  # plugins or distributions that this run leaves alone
     patience: float = 120.0  # old configurations have it; it does nothing
     stability: StabilitySettings | None = None  # None: no refits
+    report_by: str | None = None  # column by which labels are counted
     tags: Mapping[str, Any] = field(default_factory=dict)
     source: str = field(default="<python>", compare=False)  # the file's name
     folder: Path = field(default_factory=Path.cwd, compare=False)  # where relative paths start
@@ -275,6 +277,7 @@ def _experiment(
             FIGURES
             + OF_ANSWERS.get(model.estimator, ())
             + (OF_STABILITY,) * (stability is not None)
+            + (OF_GROUPS,) * (settings.report is not None)
         )
         figures = [builder.component("figure", name) for name in usual if name in known]
     tracking = settings.tracking
@@ -300,6 +303,7 @@ def _experiment(
         "patience": settings.patience,
         **({"tags": dict(settings.tags)} if settings.tags else {}),
         **({"stability": stability.model_dump()} if stability else {}),
+        **({"report": settings.report.model_dump()} if settings.report else {}),
         "measures": DEFAULT if measures == DEFAULT else list(map(builder.written, measures)),
         "figures": list(map(builder.written, figures)),
         "tracking": list(map(builder.written, tracking)),
@@ -327,6 +331,7 @@ def _experiment(
         disabled=disabled,
         patience=settings.patience,
         stability=stability,
+        report_by=settings.report.by if settings.report else None,
         tags=settings.tags,
         resolved=resolved,
         source=problems.source,

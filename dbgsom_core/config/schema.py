@@ -102,6 +102,14 @@ class StabilitySettings(Settings):
     """of the confidence intervals"""
 
 
+class ReportSettings(Settings):
+    """What the report says beside what it always does."""
+
+    by: str = Field(min_length=1)
+    """count labels by the values of this column, such as file, batch, treatment or a date: of
+    those under id, extra, categorical or target, a column of dates, or a feature"""
+
+
 class PluginSettings(Settings):
     """Which installed plugins a run leaves alone."""
 
@@ -418,10 +426,12 @@ class ExperimentSettings(Settings):
     """figures of merit; default: those that suit the estimator; null or []: none"""
     figures: Annotated[Any, ComponentOf("figure", several=True, words=(DEFAULT,))] = DEFAULT
     """what to draw; default: label_map, u_matrix, hit_map, growth_curve and explorer, of
-    classifiers also confusion_matrix and roc_curve, of regressors predicted_actual; null or
-    []: none"""
+    classifiers also confusion_matrix and roc_curve, of regressors predicted_actual, with
+    report.by group_shares; null or []: none"""
     stability: StabilitySettings | None = None
     """how sure the map is, from refits to parts of its samples; null: not asked"""
+    report: ReportSettings | None = None
+    """what the report says beside what it always does; null: nothing"""
     tracking: Annotated[Any, ComponentOf("tracker", several=True, words=(DEFAULT,))] = DEFAULT
     """where runs are sent beside the run folder, which is always written; default: where trackers
     say that they are it; null or []: nowhere; list run_folder to set its fields"""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape, unescape
@@ -20,6 +21,72 @@ if TYPE_CHECKING:
 
     from dbgsom_core.interfaces.epochs import EpochRecord
     from dbgsom_core.interfaces.measures import Evaluation, Stability
+
+
+@dataclass(frozen=True)
+class ClusterProfile:
+    """What sets the clusters of a map apart, in the data's own columns and units.
+
+    Attributes
+    ----------
+    clusters : int array (C,)
+        Their labels.
+    names : sequence of str
+        What each is called, by its largest effects.
+    rows : int array (C,)
+        How many training samples each has.
+    features : sequence of str
+        The F columns: D features, and numbers beside them that the map was not trained on.
+    means, means_of_others : float array (C, F)
+        Of the samples of a cluster, and of all others.
+    effects : float array (C, F)
+        Differences of these means, in standard deviations of all samples.
+    typical : sequence of int array
+        Rows of the data set that are nearest to the mean of each cluster, the nearest first.
+    """
+
+    clusters: NDArray[Any]
+    names: Sequence[str]
+    rows: NDArray[np.int64]
+    features: Sequence[str]
+    means: NDArray[np.float64]
+    means_of_others: NDArray[np.float64]
+    effects: NDArray[np.float64]
+    typical: Sequence[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class GroupCounts:
+    """How the labels of a map are spread over the groups of a column.
+
+    Attributes
+    ----------
+    column : str
+    groups, labels : sequence of str
+    counts : int array (G, L)
+        How many rows of the data set have this group and get this label.
+    """
+
+    column: str
+    groups: Sequence[str]
+    labels: Sequence[str]
+    counts: NDArray[np.int64]
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """The share (G, L) that each label has of the rows of a group."""
+        shares: NDArray[np.float64] = self.counts / self.counts.sum(axis=1, keepdims=True)
+        return shares
+
+    @property
+    def association(self) -> float:
+        """Cramér's V (1946) of groups and labels: 0 where they are independent, at most 1."""
+        counts = self.counts.astype(float)
+        if min(counts.shape) < 2:
+            return 0.0
+        expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / counts.sum()
+        chi_square = float(((counts - expected) ** 2 / expected).sum())
+        return math.sqrt(chi_square / counts.sum() / (min(counts.shape) - 1))
 
 
 @dataclass(frozen=True)
@@ -58,6 +125,10 @@ class MapView:
     scored : (str, Evaluation) or None
         What the rows are called that answers are scored by, ``"test"`` or ``"training"``, and the
         map on them. None: those of ``evaluation``.
+    profile : ClusterProfile or None
+        What sets its clusters apart, where its labels are clusters.
+    groups : GroupCounts or None
+        How its labels are spread over the groups of a column, where a run is to say it.
     """
 
     evaluation: Evaluation
@@ -82,6 +153,8 @@ class MapView:
     target_name: str = ""
     film: Mapping[int, NDArray[Any]] = field(default_factory=dict)
     scored: tuple[str, Evaluation] | None = None
+    profile: ClusterProfile | None = None
+    groups: GroupCounts | None = None
 
     def in_own_units(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return samples or prototypes (m, D) as the data has them, as far as that is known."""

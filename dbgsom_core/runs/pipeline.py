@@ -30,6 +30,7 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.figures import FigureAbilities
 from dbgsom_core.interfaces.guard import guarded
+from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.interfaces.privacy import private_logger, redact_error, redaction
 from dbgsom_core.interfaces.trackers import Run, RunResult
@@ -68,8 +69,10 @@ from dbgsom_core.runs.manifest import (
     title_of,
     with_varied,
 )
+from dbgsom_core.runs.profile import count_groups, groups_of, profile_clusters
 from dbgsom_core.runs.results import (
     add_note,
+    all_labels,
     draw_figures,
     tables_of,
     view_of_run,
@@ -177,6 +180,8 @@ class Setup:
 
 def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
     data = load_data(experiment) if data is None else data
+    if experiment.report_by is not None:
+        groups_of(data, experiment.report_by)  # which may refuse it
     test = load_test(experiment, data)
     fold = final_fold(experiment, data, test)
     divided = divisions(experiment, data)
@@ -361,6 +366,13 @@ def _fit_and_evaluate(
         undo = model.undone if fold.steps else None
         view = replace(view, stability=stability, undo=undo, scored=scored)
         view = replace(view, film=film.frames) if film else view
+        if not LabellerAbilities.of(estimator._parts.labeller).needs_target:
+            assert trained.predictions is not None
+            profile = profile_clusters(model, data, some.rows, some.X, trained.predictions)
+            view = replace(view, profile=profile)
+        if (column := experiment.report_by) is not None:
+            groups, labels = groups_of(data, column), all_labels(model, data)
+            view = replace(view, groups=count_groups(column, groups, labels, view.label_names))
         epoch_models = checkpoint.epoch_models(estimator, fold.train.X, fold.train.y)
     return RunResult(
         measures=measures,
@@ -373,7 +385,7 @@ def _fit_and_evaluate(
             for epoch, fitted in epoch_models.items()
         },
         example=data.X[:_EXAMPLE_ROWS],
-        tables=tables_of(model, data, stability),
+        tables=tables_of(model, data, view),
         notes=notes,
     )
 

@@ -197,7 +197,7 @@ def _measure_class(name: str, registry: Registry) -> Any:
 # Keys that neither change a map nor what it learns from, and those of groups and columns.
 _NOT_OF_VARIANTS = (
     "experiment", "name", "tracking", "figures", "measures", "sweep", "extends", "patience",
-    "plugins", "tags", "engine", "dataset", "split", "seed", "stability",
+    "plugins", "tags", "engine", "dataset", "split", "seed", "stability", "report",
 )  # fmt: skip
 _MISSING = object()  # in place of a key that a configuration lacks
 

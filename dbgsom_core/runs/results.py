@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,12 +32,13 @@ from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import MapView, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.labellers import LabellerAbilities
-from dbgsom_core.interfaces.measures import Evaluation, Stability
+from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import shutdown
 from dbgsom_core.runs.data import Part, digest, n_classes
 from dbgsom_core.runs.manifest import data_title
+from dbgsom_core.runs.profile import table_of_clusters, table_of_groups
 from dbgsom_core.tables import numbered
 
 log = private_logger("dbgsom")
@@ -115,19 +117,41 @@ def add_note(notes: list[str], text: str, level: int = logging.WARNING) -> None:
     log.log(level, "%s", text)
 
 
-def tables_of(
-    model: FittedModel, data: Data, stability: Stability | None = None
-) -> dict[str, Callable[[], Batches]]:
-    """Return functions that yield batches of ``assignments``, ``neurons`` and perhaps ``links``."""
+def tables_of(model: FittedModel, data: Data, view: MapView) -> dict[str, Callable[[], Batches]]:
+    """Return functions that yield batches of ``assignments``, ``neurons``, and what there is more.
+
+    ``links`` are those of a map with refits, ``clusters`` and ``groups`` profile and groups.
+    """
     tables: dict[str, Callable[[], Batches]] = {
         "assignments": lambda: _assignments(model, data),
         "neurons": lambda: _neurons(model, data.feature_names),
     }
-    if stability is not None:
+    if (stability := view.stability) is not None:
         unit, other = stability.links.T
         links = {"unit": unit, "other": other, "stays": stability.link_shares}
         tables["links"] = lambda: iter([links])
+    if (profile := view.profile) is not None:
+        exact = replace(profile, means=without_noise(profile.means))
+        clusters = _named(table_of_clusters(exact, partial(row_names, data)))
+        tables["clusters"] = lambda: iter([clusters])
+    if (counts := view.groups) is not None:
+        tables["groups"] = lambda: iter([_named(table_of_groups(counts))])
     return tables
+
+
+def row_names(data: Data, rows: NDArray[Any]) -> list[str]:
+    """Return what rows of a data set are called: their ids, or their numbers."""
+    if not data.ids:
+        return list(map(str, rows.tolist()))
+    cells = [np.asarray(values)[rows].tolist() for values in data.ids.values()]
+    return [" ".join(map(str, one)) for one in zip(*cells, strict=True)]
+
+
+def all_labels(model: FittedModel, data: Data) -> NDArray[Any]:
+    """Return what a model answers to each row of its data set, (n,)."""
+    step = max(1, min(_ROWS, _CELLS // data.X.shape[1]))
+    starts = range(0, len(data.X), step)
+    return np.concatenate([model.predict(data.X[start : start + step]) for start in starts])
 
 
 def _assignments(model: FittedModel, data: Data) -> Batches:

@@ -225,6 +225,7 @@ def dbgsom_figures() -> dict[str, str]:
             "confusion_matrix": "answers:ConfusionMatrix",
             "roc_curve": "answers:RocCurve",
             "predicted_actual": "answers:PredictedActual",
+            "group_shares": "answers:GroupShares",
             "growth_curve": "curves:GrowthCurve",
             "explorer": "explorer:Explorer",
             "trust_map": "neuron_values:TrustMap",

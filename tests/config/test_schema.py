@@ -180,5 +180,7 @@ def test_every_built_in_survives_being_written_down(built_ins, kind):
             values[keys.get(kind, kind)] = section
         if name == "trust_map":
             values["stability"] = {}
+        if name == "group_shares":
+            values["report"] = {"by": "batch"}
         made = parse_experiment(values, built_ins)
         assert parse_experiment(made.resolved, built_ins).resolved == made.resolved

@@ -21,8 +21,8 @@ NEED_SAMPLES = {
     "class_pies", "data_projection", "u_star_matrix", "topographic_function_curve", "child_maps",
 }  # fmt: skip
 OF_SWEEPS = {"sweep_heatmap", "parallel_coordinates", "side_by_side"}
-# All that show a classifier.
-KINDS = sorted({*get_registry().names("figure")} - OF_SWEEPS - {"predicted_actual"})
+# All that show a classifier without a run.
+KINDS = sorted({*get_registry().names("figure")} - OF_SWEEPS - {"predicted_actual", "group_shares"})
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +108,8 @@ def test_what_cannot_be_drawn_is_an_error(model):
         SomDisplay.from_estimator(model, kind="component_planes", moist=3)
     with pytest.raises(ValueError, match="nobody asked how sure"):
         SomDisplay.from_estimator(model, X, kind="trust_map")
+    with pytest.raises(ValueError, match="draws what 'report: "):
+        SomDisplay.from_estimator(model, X, kind="group_shares")
     with pytest.raises(ValueError, match="sweep_heatmap is a figure of sweeps"):
         SomDisplay.from_estimator(model, kind="sweep_heatmap")
     with pytest.raises(NotFittedError):

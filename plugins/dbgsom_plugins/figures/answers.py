@@ -1,4 +1,4 @@
-"""Answers beside targets: confusion matrix, ROC curves, predictions over targets."""
+"""Answers beside targets: confusion matrix, ROC curves, predictions over targets; by groups."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ _MOST_NAMED = 60  # classes up to which each has its name at the matrix
 _MOST_POINTS = 3000  # rows up to which each is a point
 _MOST_CURVES = 20  # classes up to which each has a colour
 _NAMES = 2.2  # inches for their names
+_BAR, _BARS, _KEY = 0.3, 4.6, 3.2  # inches from bar to bar, of the longest bar, and of their names
 
 
 class ConfusionMatrix(FigureComponent):
@@ -186,6 +187,56 @@ class PredictedActual(FigureComponent):
         axes.set_xlabel(called, fontsize=8.5, color=INK, **PLAIN)
         axes.set_ylabel(f"{called}, predicted", fontsize=8.5, color=INK, **PLAIN)
         return shown.figure
+
+
+class GroupShares(FigureComponent):
+    """The share of each label in each group of a column, a bar a group (``report: {by: COLUMN}``).
+
+    Groups are in order of their names, with their numbers of rows.
+    """
+
+    estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
+
+    def draw(self, view: MapView) -> Figure:
+        groups = view.groups
+        if groups is None:
+            raise ValueError("group_shares draws what 'report: {by: COLUMN}' counts: add it")
+        shown = np.argsort(-groups.counts.sum(axis=0), kind="stable")[:_MOST_CURVES]
+        shown = np.sort(shown)
+        names = [groups.labels[place] for place in shown]
+        if (profile := view.profile) is not None:
+            said = dict(zip(map(str, profile.clusters.tolist()), profile.names, strict=True))
+            names = [f"{name}: {said[name]}" if name in said else name for name in names]
+        shares, colours = groups.shares[:, shown], [*categorical(len(shown))]
+        if len(shown) < len(groups.labels):
+            more = f"{len(groups.labels) - len(shown)} more"
+            shares = np.column_stack([shares, 1 - shares.sum(axis=1)])
+            names, colours = [*names, more], [*colours, FAINT]
+        column = as_label(groups.column)
+        notes = [
+            f"Rows of all data by {column}. Groups and labels go together to "
+            f"{groups.association:.2f} (Cramér's V: 0 not at all, 1 completely)."
+        ]
+        texts = [
+            f"{shortened(group, _LONGEST_NAME, 8.5) or '(none)'}  {rows:,}"
+            for group, rows in zip(groups.groups, groups.counts.sum(axis=1).tolist(), strict=True)
+        ]
+        left = max(map(text_width, texts)) * 8.5 / 72 + 0.15
+        height = max(_BAR * len(texts), 0.9)
+        page_of = page(view, f"Labels by {column}", left + _BARS, height + 0.3, notes, _KEY)
+        axes = page_of.panel((left, 0.0, _BARS, height))
+        at = np.zeros(len(texts))
+        for values, colour in zip(shares.T, colours, strict=True):
+            axes.barh(range(len(texts)), values, left=at, color=colour, height=0.78)
+            at = at + values
+        axes.set_yticks(range(len(texts)), texts, fontsize=8.5, color=INK, **PLAIN)
+        axes.set_ylim(len(texts) - 0.5, -0.5)
+        axes.set_xlim(0, 1)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25 %", "50 %", "75 %", "100 %"])
+        axes.tick_params(labelsize=8.5, colors=MUTED, length=0)
+        axes.spines[:].set_visible(False)
+        page_of.legend(patches_of(colours, names))
+        return page_of.figure
 
 
 def _title(text: str, view: MapView) -> str:

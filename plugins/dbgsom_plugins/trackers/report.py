@@ -16,6 +16,8 @@ import numpy as np
 
 from dbgsom_core.api import Html, MapView, Ranking, Run, RunResult, as_label
 from dbgsom_core.runs.compare import to_digits, value_of
+from dbgsom_core.runs.folder import RunFiles
+from dbgsom_core.runs.profile import CLUSTER_COLUMNS, read_clusters
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
 
 if TYPE_CHECKING:
@@ -26,6 +28,12 @@ Table = tuple[str, Sequence[str], Sequence[Sequence[Any]]]  # title, header, row
 _MOST_ROWS = 100  # of a table of variants
 _MOST_FOLDS = 10  # columns that can be read; folds.csv has them all
 _MOST_NEURONS = 3  # that a sentence names
+_MOST_LABELS = 30  # columns of a table of groups; groups.csv has them all
+_CLUSTERS = (
+    "What sets each apart: the mean of a column in it, and in brackets the effect, the difference "
+    "from the mean of all other samples in standard deviations of all samples. Typical rows are "
+    "nearest to the mean of their cluster. clusters.csv has every column."
+)
 _MAPS = ("label_map", "u_matrix", "hit_map", "sweep_heatmap")  # the first of these opens the report
 # The first three of these that a run measured stand before all others.
 _MAIN_MEASURES = (
@@ -224,13 +232,20 @@ def report_content(
         if isinstance(value, str | int | float)
     ]
     logged = [{"path": path, "title": path} for path in artifacts]
+    clusters: list[Table] = []
+    if result.view is not None and result.view.profile is not None:
+        found = read_clusters(RunFiles(run.folder).table("clusters"))
+        clusters = [("", CLUSTER_COLUMNS, found)]
+    explained = [("", _CLUSTERS)] if clusters else []
     best = [(f"{where}: {name}", f"{measure} {rest}") for where, name, measure, rest in winners]
     judged = [(f"{name} {value}", words) for name, value, words in main]
     sections: list[dict[str, Any]] = [
         {"title": "", "figures": top, "bullets": best},
         {"title": "What stands out", "bullets": [("", one) for one in stands_out]},
         {"title": "What matters most", "bullets": judged},
-        {"title": "Variants, best first", "rankings": _ranking_tables(rankings)},
+        {"title": "Clusters", "bullets": explained, "tables": clusters},
+        *_group_sections(result.view),
+        {"title": "Variants, best first", "tables": _ranking_tables(rankings)},
         {"title": "Figures", "figures": rest},
         {"title": "All measures", "folded": _measure_tables(measures, result.folds)},
         {"title": "Files that plugins logged", "figures": logged},
@@ -292,6 +307,26 @@ def _measure_tables(
         rows = [[name, *(fold.get(name) for fold in folds)] for name in names]
         tables.append(("Folds", ["measure", *(f"fold {i + 1}" for i in range(len(folds)))], rows))
     return [table for table in tables if table[2]]
+
+
+def _group_sections(view: MapView | None) -> list[dict[str, Any]]:
+    """Return the section of labels by groups of a column, where these were counted."""
+    groups = None if view is None else view.groups
+    if groups is None:
+        return []
+    shares, totals = groups.shares, groups.counts.sum(axis=1).tolist()
+    listed = min(len(groups.labels), _MOST_LABELS)
+    rows = [
+        [group or "(none)", total, *(_percent(share) for share in row[:listed])]
+        for group, total, row in zip(groups.groups, totals, shares.tolist(), strict=True)
+    ]
+    said = (
+        f"Cramér's V is {groups.association:.2f}: 0 where labels do not depend on "
+        f"{groups.column}, 1 where it says them. groups.csv has the counts."
+    )
+    header = [groups.column, "rows", *groups.labels[:listed]]
+    title = f"Labels by {groups.column}"
+    return [{"title": title, "bullets": [("", said)], "tables": [("", header, rows)]}]
 
 
 def _ranking_tables(rankings: Sequence[Ranking]) -> list[Table]:

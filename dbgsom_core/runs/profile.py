@@ -1,0 +1,319 @@
+"""Profiles of clusters, and how answers are spread over the groups of a column.
+
+``clusters.csv`` of a run holds the former, ``groups.csv`` the latter (``report: {by: COLUMN}``).
+"""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbgsom_core.errors import DataError, as_text, did_you_mean
+from dbgsom_core.interfaces.figures import ClusterProfile, GroupCounts
+from dbgsom_core.tables.cells import date_forms, parse_dates
+
+if TYPE_CHECKING:
+    from dbgsom_core.estimators.model_file import FittedModel
+    from dbgsom_core.interfaces.datasets import Data
+
+Floats = NDArray[np.float64]
+Batches = Callable[[], Iterator[tuple[slice, Floats]]]  # places and rows, some after the other
+
+_MOST_CLUSTERS = 50  # of which a profile says something
+_MOST_GROUPS = 60  # values of a column
+_EFFECT = " (effect)"  # after the name of a feature, in clusters.csv
+_CLEAR = 0.5  # effect from which on a feature may name a cluster: medium for Cohen (1988)
+_WORDS = (2, 3, 4)  # features in a name, more where two clusters would be called the same
+_TYPICAL = 3  # rows
+_BATCH = 1 << 16  # rows
+_FIRST = ("cluster", "name", "rows", "share", "typical")  # columns of clusters.csv
+
+
+# -------------------------------------------------------------------------------------- clusters
+
+
+def profile_clusters(
+    model: FittedModel, data: Data, rows: Any, X: Any, labels: NDArray[Any]
+) -> ClusterProfile | None:
+    """Return what sets the clusters of a map apart; None where its labels are no clusters.
+
+    Parameters
+    ----------
+    model : FittedModel
+    data : Data
+        Of the run; the profile is of its columns.
+    rows : int array (m,) or slice
+        The rows of the data that it is taken on.
+    X : float array (m, D)
+        These rows, prepared.
+    labels : int array (m,)
+        Their clusters.
+    """
+    hits = np.asarray(model.estimator.leaf_hit_counts_)
+    live = np.asarray(model.estimator.leaf_labels_)[hits > 0]
+    clusters, of_leaf = np.unique(live, return_inverse=True)
+    count = len(clusters)
+    if not 2 <= count <= min(_MOST_CLUSTERS, len(live) - 1):
+        return None
+    codes, own = np.searchsorted(clusters, labels), np.arange(len(data.X))[rows]
+    features = [*map(str, data.feature_names or _numbered(data.X.shape[1]))]
+    extra = {name: np.asarray(values)[own] for name, values in data.variables.items()}
+
+    def raw() -> Iterator[tuple[slice, Floats]]:
+        for start in range(0, len(own), _BATCH):
+            part = slice(start, start + _BATCH)
+            some = data.X[own[part]] if len(own) < len(data.X) else data.X[part]
+            beside = [np.asarray(values[part], dtype=np.float64) for values in extra.values()]
+            yield part, np.column_stack([np.asarray(some, dtype=np.float64), *beside])
+
+    means, rest, deviations, binary = _moments(raw, codes, count)
+    effects = np.zeros_like(means)
+    np.divide(means - rest, deviations, out=effects, where=deviations > 0)
+    effects[~np.isfinite(effects)] = 0.0
+    return ClusterProfile(
+        clusters=clusters,
+        names=tuple(name_clusters(effects[:, : len(features)], features, binary)),
+        rows=np.bincount(of_leaf, hits[hits > 0], count).astype(np.int64),
+        features=(*features, *extra),
+        means=means,
+        means_of_others=rest,
+        effects=effects,
+        typical=tuple(own[places] for places in _typical_rows(X, codes, count)),
+    )
+
+
+def _numbered(count: int) -> list[str]:
+    return [f"feature {i}" for i in range(count)]
+
+
+def _moments(
+    batches: Batches, codes: NDArray[np.intp], count: int
+) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
+    """Return means of clusters (C, D) and of the others, deviations (D,), which are 0 and 1 only.
+
+    What is missing does not count. Sums are around the means of the first batch, so that large
+    numbers keep their digits.
+    """
+    _, first = next(batches())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a column without a value
+        shift = np.nan_to_num(np.nanmean(first, axis=0))
+    sums = np.zeros((count, first.shape[1]))
+    counts, squares = np.zeros_like(sums), np.zeros(first.shape[1])
+    binary = np.ones(first.shape[1], dtype=bool)
+    for part, values in batches():
+        known = ~np.isnan(values)
+        around = np.where(known, values - shift, 0.0)
+        member = (codes[part] == np.arange(count)[:, None]).astype(np.float64)
+        sums += member @ around
+        counts += member @ known
+        squares += np.square(around).sum(axis=0)
+        binary &= ((values == 0) | (values == 1) | ~known).all(axis=0)
+    total, n = sums.sum(axis=0), counts.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means, rest = sums / counts, (total - sums) / (n - counts)
+        deviations = np.sqrt(np.maximum(squares / n - np.square(total / n), 0.0))
+    deviations[deviations <= 1e-12 * abs(shift)] = 0.0  # the rounding of a constant column
+    return means + shift, rest + shift, deviations, binary
+
+
+def _typical_rows(X: Any, codes: NDArray[np.intp], count: int) -> list[NDArray[np.intp]]:
+    """Return for each cluster the places of the samples (m, D) that are nearest to its mean."""
+
+    def batches() -> Iterator[tuple[slice, Floats]]:
+        for start in range(0, len(codes), _BATCH):
+            part = slice(start, start + _BATCH)
+            yield part, np.asarray(X[part], dtype=np.float64)
+
+    means, *_ = _moments(batches, codes, count)
+    distances = np.empty(len(codes))
+    for part, values in batches():
+        apart = np.square(values - means[codes[part]])
+        known = ~np.isnan(apart)
+        total = np.where(known, apart, 0.0).sum(axis=1)
+        distances[part] = total / np.maximum(known.sum(axis=1), 1)
+    order = np.lexsort((distances, codes))
+    starts = np.searchsorted(codes[order], np.arange(count))
+    ends = [*starts[1:], len(order)]
+    return [order[a : min(a + _TYPICAL, b)] for a, b in zip(starts, ends, strict=True)]
+
+
+def name_clusters(
+    effects: Floats, features: Sequence[str], binary: Sequence[bool] | NDArray[np.bool_]
+) -> list[str]:
+    """Return a name for each cluster, made of the features with its largest effects (C, D).
+
+    ``binary`` (D,) are features that are 0 or 1. Where two clusters would be called the same, more
+    features are named.
+    """
+
+    def phrase(row: Floats, count: int) -> str:
+        words: list[str] = []
+        for place in np.argsort(-abs(row), kind="stable"):
+            if abs(row[place]) < _CLEAR or len(words) == count:
+                break
+            feature, is_high = features[place], row[place] > 0
+            if not binary[place]:
+                words.append(f"{'high' if is_high else 'low'} {feature}")
+            elif "=" not in feature:  # colour=red says more than that it is not blue
+                words.append(f"{feature}={int(is_high)}")
+            elif is_high:
+                words.append(feature)
+        return ", ".join(words) or "near the mean of all"
+
+    names: list[str] = []
+    for count in _WORDS:
+        longer = [phrase(row, count) for row in effects]
+        names = names or longer
+        names = [
+            more if names.count(name) > 1 else name
+            for name, more in zip(names, longer, strict=True)
+        ]
+    return names
+
+
+def table_of_clusters(
+    profile: ClusterProfile, ids: Callable[[NDArray[Any]], Sequence[str]]
+) -> list[tuple[str, Any]]:
+    """Return the columns of clusters.csv: means of features, then effects; ``ids`` name rows."""
+    shares = profile.rows / max(1, int(profile.rows.sum()))
+    typical = ["; ".join(ids(rows)) for rows in profile.typical]
+    first = (profile.clusters, profile.names, profile.rows, shares, typical)
+    effects = [f"{name}{_EFFECT}" for name in profile.features]
+    return [
+        *((name, np.asarray(values)) for name, values in zip(_FIRST, first, strict=True)),
+        *zip(profile.features, profile.means.T, strict=True),
+        *zip(effects, profile.effects.T, strict=True),
+    ]
+
+
+CLUSTER_COLUMNS = ("cluster", "rows", "share", "name", "mean (effect)", "typical rows")
+
+
+def read_clusters(path: Path, most: int = 4) -> list[list[str]]:
+    """Return the clusters in a clusters.csv as texts, in the order of ``CLUSTER_COLUMNS``.
+
+    The features with the ``most`` largest effects are shown as "age 31.2 (-1.3)": name, mean and
+    effect, the difference from the mean of all other samples in standard deviations of all.
+    """
+    from dbgsom_core.runs.compare import to_digits
+
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = []
+    for row in rows:
+        effects = [
+            (float(text), name.removesuffix(_EFFECT))
+            for name, text in row.items()
+            if name.endswith(_EFFECT) and name.removesuffix(_EFFECT) in row
+        ]
+        effects.sort(key=lambda one: -abs(one[0]))
+        special = []
+        for effect, name in effects[:most]:
+            if abs(effect) >= _CLEAR / 2:
+                mean = float(row[name] or "nan")
+                is_share = "=" in name and 0 <= mean <= 1  # of the rows with this category
+                shown = f"{100 * mean:.0f} %" if is_share else to_digits(mean, 3)
+                special.append(f"{name} {shown} ({effect:+.1f})")
+        share = f"{100 * float(row['share']):.0f} %"
+        known = (row["cluster"], row["rows"], share, row["name"], ", ".join(special))
+        found.append([as_text(text) for text in (*known, row["typical"])])
+    return found
+
+
+# ---------------------------------------------------------------------------------------- groups
+
+
+def groups_of(data: Data, column: str) -> NDArray[Any]:
+    """Return the group of each row, text (n,), by the values of a column beside the samples.
+
+    Many dates are grouped by month or year.
+
+    Raises
+    ------
+    DataError
+        There is no such column, or it has too many values.
+    """
+    features = [*map(str, data.feature_names or ())]
+    beside: dict[str, Any] = {**(data.ids or {}), **data.annotations, **data.variables}
+    table = data.columns
+    if table is not None and table.target is not None and data.y is not None:
+        beside.setdefault(table.target, data.y)
+    if column in beside:
+        values = np.asarray(beside[column])
+    elif table is not None and column in table.categories:
+        places = [features.index(one) for one in table.features_of(column)]
+        coded, names = np.asarray(data.X[:, places]), np.array(table.categories[column])
+        values = np.where((coded == 1).any(axis=1), names[coded.argmax(axis=1)], "")
+    elif column in features:
+        values = np.asarray(data.X[:, features.index(column)])
+    else:
+        known = [*beside, *features]
+        dropped = table is not None and column in table.dropped
+        cure = (
+            f"'{column}' is dropped: list it under id, which keeps it beside the samples"
+            if dropped
+            else f"there is no column '{column}'{did_you_mean(column, known)}"
+        )
+        raise DataError(f"report.by: {cure}")
+    texts = np.array([_as_value(value) for value in values.tolist()])
+    found = np.unique(texts)
+    if len(found) > _MOST_GROUPS and column in data.annotations:
+        texts, found = _by_time(texts, found)
+    if len(found) > _MOST_GROUPS:
+        raise DataError(
+            f"report.by: '{column}' has {len(found)} values, and a table of groups at most "
+            f"{_MOST_GROUPS}: name a column with fewer"
+        )
+    return texts
+
+
+def _as_value(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value)) if whole else str(value)
+
+
+def _by_time(texts: NDArray[Any], found: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    import pyarrow as pa
+
+    forms = date_forms(found[found != ""].tolist(), share=0.9)
+    for unit in ("D", "M", "Y") if forms else ():
+        moments = parse_dates(pa.array(texts.tolist(), pa.string()), forms[0])
+        periods = moments.astype(f"datetime64[{unit}]").astype(str)
+        periods[periods == "NaT"] = ""
+        texts, found = periods, np.unique(periods)
+        if len(found) <= _MOST_GROUPS:
+            break
+        texts = np.asarray(moments.astype(str))
+    return texts, found
+
+
+def count_groups(
+    column: str, groups: NDArray[Any], labels: NDArray[Any], names: Mapping[Any, str]
+) -> GroupCounts:
+    """Return how often each label (n,) stands in each group (n,); ``names`` are those of labels."""
+    known, of_group = np.unique(groups, return_inverse=True)
+    answers, of_label = np.unique(labels, return_inverse=True)
+    counts = np.zeros((len(known), len(answers)), dtype=np.int64)
+    np.add.at(counts, (of_group, of_label), 1)
+    texts = tuple(names.get(one, str(one)) for one in answers.tolist())
+    return GroupCounts(column, tuple(known.tolist()), texts, counts)
+
+
+def table_of_groups(counts: GroupCounts) -> list[tuple[str, Any]]:
+    """Return the columns of groups.csv: a row for each group and label."""
+    groups, labels = counts.counts.shape
+    return [
+        (counts.column, np.repeat(counts.groups, labels)),
+        ("label", np.tile(counts.labels, groups)),
+        ("rows", counts.counts.ravel()),
+        ("share", counts.shares.ravel()),
+    ]

@@ -1,0 +1,225 @@
+"""Profiles of clusters, and labels by the groups of a column."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from dbgsom_core import run
+from dbgsom_core.errors import ConfigError, DataError
+from dbgsom_core.runs.profile import name_clusters, read_clusters
+
+N = 300
+
+
+@pytest.fixture(scope="module")
+def customers(tmp_path_factory):
+    """A file of three kinds of customers, some without an income, in two batches."""
+    rng, kind = np.random.default_rng(0), np.arange(N) % 3
+    places = np.array(["north", "south", "west"])
+    frame = pd.DataFrame(
+        {
+            "customer": [f"c{i}" for i in range(N)],
+            "income": np.round(np.array([30e3, 52e3, 80e3])[kind] + rng.normal(0, 5e3, N)),
+            "age": np.round(np.array([25, 60, 40])[kind] + rng.normal(0, 4, N)),
+            "region": places[np.where(rng.random(N) < 0.9, kind, rng.integers(0, 3, N))],
+            "price": rng.random(N),
+            "batch": np.where(kind == 0, "A", rng.choice(["A", "B"], N)),
+            "day": pd.date_range("2024-01-01", periods=N).strftime("%Y-%m-%d"),
+        }
+    )
+    frame.loc[::50, "income"] = np.nan
+    path = tmp_path_factory.mktemp("customers") / "customers.csv"
+    frame.to_csv(path, index=False)
+    return path, frame
+
+
+def config(path, **more):
+    dataset = {
+        "name": "csv",
+        "path": str(path),
+        "id": ["customer", "batch"],
+        "extra": "price",
+        "categorical": "region",
+        "dates": "drop",
+        "missing": "keep",
+    }
+    model = {"labeller": {"name": "clusters", "n_clusters": 3}, "epochs": 20}
+    usual = {"experiment": "customers", "dataset": dataset, "prepare": "standardize"}
+    return {**usual, "model": model, "figures": [], "measures": None, "tracking": [], **more}
+
+
+def test_clusters_csv_holds_what_a_data_frame_says_of_each_cluster(
+    customers, tmp_path, monkeypatch, called
+):
+    monkeypatch.chdir(tmp_path)
+    path, frame = customers
+    done = run(config(path))
+    labels = pd.read_csv(done.folder / "assignments.csv")["label"]
+    found = pd.read_csv(done.folder / "clusters.csv")
+    values = pd.get_dummies(frame["region"], prefix="region", prefix_sep="=").astype(float)
+    values = pd.concat([frame[["income", "age"]], values, frame[["price"]]], axis=1)
+    assert list(found)[:5] == ["cluster", "name", "rows", "share", "typical"]
+    assert list(found)[5:] == [*values, *(f"{name} (effect)" for name in values)]
+    for _, row in found.iterrows():
+        inside = labels == row["cluster"]
+        assert row["rows"] == inside.sum()
+        assert row["share"] == pytest.approx(inside.mean())
+        for name in values:
+            mean, rest = values[name][inside].mean(), values[name][~inside].mean()
+            effect = (mean - rest) / values[name].std(ddof=0)
+            assert row[name] == pytest.approx(mean, rel=1e-12, abs=1e-12)
+            assert row[f"{name} (effect)"] == pytest.approx(effect, abs=1e-9)
+        typical = [one.split()[0] for one in row["typical"].split("; ")]
+        assert len(typical) == 3
+        rows = frame.index[frame["customer"].isin(typical)]
+        assert inside[rows].all()
+        # No other row of the cluster is nearer to its mean.
+        scaled = (values.drop(columns="price") - values.drop(columns="price").mean()) / values.drop(
+            columns="price"
+        ).std(ddof=0)
+        apart = ((scaled - scaled[inside].mean()) ** 2).mean(axis=1)
+        assert apart[rows].max() == pytest.approx(apart[inside].sort_values().iloc[2])
+    assert {name.split(",")[0] for name in found["name"]} == {
+        "region=north",
+        "region=south",
+        "region=west",
+    }
+    report = (done.folder / "report.html").read_text(encoding="utf-8")
+    for row in read_clusters(done.folder / "clusters.csv"):
+        assert all(f">{text}<" in report for text in row)
+    shown = called(tmp_path, "show", done.folder, "--map", "none").out
+    assert all(name in shown for name in found["name"])
+
+
+@pytest.mark.parametrize("labeller", ["index", {"name": "clusters", "n_clusters": 1}, "majority"])
+def test_labels_that_are_no_clusters_have_no_profile(customers, tmp_path, monkeypatch, labeller):
+    monkeypatch.chdir(tmp_path)
+    values = config(customers[0])
+    values["model"] = {**values["model"], "labeller": labeller}
+    if labeller == "majority":
+        values["dataset"] = {**values["dataset"], "id": "customer", "target": "batch"}
+    done = run(values)
+    assert not (done.folder / "clusters.csv").exists()
+    assert "## Clusters" not in (done.folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_large_numbers_keep_their_digits_and_a_constant_has_no_effect(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    X = np.concatenate([rng.normal(0, 1, (60, 2)), rng.normal(9, 1, (60, 2))])
+    X = np.column_stack([X + np.array([1e9, 0.0]), np.full(120, 0.1)])
+    np.save("x.npy", X)
+    done = run(
+        config("x.npy") | {"dataset": {"name": "npy", "path": "x.npy"}, "prepare": None},
+        overrides={"model.labeller.n_clusters": 2},
+    )
+    labels = pd.read_csv(done.folder / "assignments.csv")["label"].to_numpy()
+    for row in pd.read_csv(done.folder / "clusters.csv").to_dict("records"):
+        inside, column = labels == row["cluster"], X[:, 0] - 1e9
+        effect = (column[inside].mean() - column[~inside].mean()) / column.std()
+        assert row["feature 0 (effect)"] == pytest.approx(effect, rel=1e-6)
+        assert row["feature 2 (effect)"] == 0
+
+
+def test_names_of_clusters():
+    features = ["age", "smoker", "region=north", "region=south"]
+    binary = [False, True, True, True]
+    effects = np.array(
+        [
+            [1.5, -0.6, 0.1, 0.2],
+            [-0.7, 0.9, -1.0, 0.1],
+            [0.2, 0.1, 1.2, -1.2],
+            [0.3, 0.0, 0.4, -0.2],
+        ]
+    )
+    assert name_clusters(effects, features, binary) == [
+        "high age, smoker=0",
+        "smoker=1, low age",
+        "region=north",
+        "near the mean of all",
+    ]
+    alike = np.array([[2.0, 1.5, 1.0], [2.1, 1.6, -1.0]])
+    assert name_clusters(alike, ["a", "b", "c"], [False] * 3) == [
+        "high a, high b, high c",
+        "high a, high b, low c",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "groups"),
+    [
+        ("batch", ["A", "B"]),
+        ("region", ["north", "south", "west"]),
+        ("day", [f"2024-{month:02}" for month in range(1, 11)]),
+    ],
+)
+def test_labels_are_counted_by_the_values_of_a_column(
+    customers, tmp_path, monkeypatch, column, groups
+):
+    monkeypatch.chdir(tmp_path)
+    path, frame = customers
+    values = config(path, report={"by": column}, figures=["group_shares"])
+    done = run(values)
+    labels = pd.read_csv(done.folder / "assignments.csv")["label"]
+    own = frame[column].str[:7] if column == "day" else frame[column]
+    counts = pd.crosstab(own, labels)
+    found = pd.read_csv(done.folder / "groups.csv")
+    assert list(found) == [column, "label", "rows", "share"]
+    assert found[column].unique().tolist() == groups
+    table = found.pivot(index=column, columns="label", values="rows")
+    assert (table.to_numpy() == counts.to_numpy()).all()
+    shares = found.groupby(column)["share"].sum()
+    assert shares.to_numpy() == pytest.approx(1)
+    assert [path.name for path in done.figures] == ["group_shares.png"]
+    report = (done.folder / "report.md").read_text(encoding="utf-8")
+    assert f"## Labels by {column}" in report
+    from scipy.stats.contingency import association
+
+    assert f"V is {association(counts.to_numpy(), method='cramer'):.2f}" in report
+    again = yaml.safe_load((done.folder / "config.yaml").read_text(encoding="utf-8"))
+    assert again["report"] == {"by": column}
+
+
+def test_groups_of_a_classifier_count_the_rows_of_the_test_part_too(
+    customers, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    values = config(customers[0], report={"by": "region"}, split={"test_size": 0.25})
+    values["dataset"] = {**values["dataset"], "id": "customer", "target": "batch"}
+    done = run({**values, "model": {"estimator": "classifier", "epochs": 5}})
+    assert pd.read_csv(done.folder / "groups.csv")["rows"].sum() == N
+    assert not (done.folder / "clusters.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "more", "sentence"),
+    [
+        ("bach", {}, "there is no column 'bach'; did you mean 'batch'?"),
+        ("customer", {}, "'customer' has 300 values, and a table of groups at most 60"),
+        ("note", {"drop": "note"}, "'note' is dropped: list it under id"),
+    ],
+)
+def test_a_column_that_makes_no_groups_is_refused_before_a_folder_exists(
+    customers, tmp_path, monkeypatch, column, more, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    customers[1].assign(note="x").to_csv("noted.csv", index=False)
+    values = config("noted.csv", report={"by": column})
+    values["dataset"] = {"drop": "note", **values["dataset"], **more}
+    with pytest.raises(DataError, match=r"report\.by: ") as caught:
+        run(values)
+    assert sentence in str(caught.value)
+    assert not Path("runs").exists()
+
+
+def test_what_cannot_go_with_groups_is_found_by_validate(customers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = config(customers[0], figures=["group_shares"])
+    with pytest.raises(ConfigError, match="group_shares draws what"):
+        run(values)
+    values = config(customers[0], report={"by": "batch"}, model={"estimator": "regressor"})
+    with pytest.raises(ConfigError, match="counts labels, and a regressor answers"):
+        run(values)
