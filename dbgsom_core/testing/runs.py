@@ -23,7 +23,13 @@ from dbgsom_core.estimators.model_file import FittedModel, load
 from dbgsom_core.estimators.samples import names_after, prepared
 from dbgsom_core.estimators.som import SomVQ
 from dbgsom_core.hookspecs import LIFECYCLE_HOOKS
-from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, images_of
+from dbgsom_core.interfaces.figures import (
+    FigureAbilities,
+    GroupCounts,
+    Html,
+    MapView,
+    images_of,
+)
 from dbgsom_core.interfaces.guard import is_own
 from dbgsom_core.interfaces.measures import Evaluation, MeasureAbilities
 from dbgsom_core.interfaces.trackers import (
@@ -141,7 +147,7 @@ def _view() -> MapView:
     from dbgsom_core.estimators.display import view_of
 
     estimator, X, y = fixtures.trained(), fixtures.data(), fixtures.classes()
-    return view_of(
+    view = view_of(
         estimator,
         estimator.evaluate(X, y=y, predictions=estimator.predict(X)),
         feature_names=[f"x{i}" for i in range(fixtures.FEATURES)],
@@ -149,6 +155,8 @@ def _view() -> MapView:
         title="conformance",
         stability=fixtures.stability(),
     )
+    counts = np.array([[12, 3], [1, 14]], dtype=np.int64)
+    return replace(view, groups=GroupCounts("batch", ("a", "b"), ("0", "1"), counts))
 
 
 @check("tracker")
