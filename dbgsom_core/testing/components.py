@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -87,6 +88,7 @@ def check_weights_fall(component: Any, subject: Subject) -> None:
 # -------------------------------------------------------------------------------- growth
 
 _EPOCHS, _SPLIT, _ROOM = 12, 5, 3  # epochs, those before an interruption; births an epoch
+_LONG, _MOST = 60, 10  # epochs of a whole fit, and neurons for each of its samples
 
 
 def _requests(growth: Any, som_map: SomMap, room: int | None = None, **changed: Any) -> list[Any]:
@@ -199,6 +201,22 @@ def check_growth_resumes(component: Any, subject: Subject) -> None:
     lost = "has no remembered() that gives it" if lacks else "does not remember all of it"
     message = f"births differ after an interruption: it keeps something and {lost}"
     _assert_same_growth(whole, wanted, message)
+
+
+@check("growth")
+def check_growth_ends(component: Any, subject: Subject) -> None:
+    """The map of a small fit stays small: of 40 samples it has fewer than 400 neurons."""
+    from dbgsom_core.estimators.som import SomClassifier
+
+    params = {"growth": _restart(component), "epochs": _LONG, "tol": 0, "random_state": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = SomClassifier(**params).fit(fixtures.data(), fixtures.classes())
+    n = len(fitted.leaf_weights_)
+    assert n < _MOST * fixtures.SAMPLES, (
+        f"after {_LONG} epochs the map of {fixtures.SAMPLES} samples has {n} neurons: births must "
+        "end where errors are below the threshold"
+    )
 
 
 @check("growth", lambda component: GrowthAbilities.of(component).wants_children is not None)
@@ -338,11 +356,16 @@ def _columns(component: Any) -> tuple[int, ...]:
 
 @check("labeller")
 def check_labels(component: Any, subject: Subject) -> None:
-    """It gives one label a neuron, or one for each of its ``columns``, the same again."""
+    """It gives one label a neuron, or one for each of its ``columns``, the same again; to classes
+    one of these.
+    """
     evidence = _evidence(component)
     labels = call_twice("labeller", component, "label", evidence)
     shape = (len(evidence.som_map), *_columns(component))
     assert labels.shape == shape, f"labels have shape {labels.shape}, not {shape}"
+    if evidence.classes is not None and LabellerAbilities.of(component).needs_target:
+        strange = set(labels.tolist()) - set(evidence.classes.tolist())
+        assert not strange, f"label {min(strange, key=str)!r} is no class of the targets"
 
 
 @check("labeller", lambda component: LabellerAbilities.of(component).probabilities is not None)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import signal
 import sys
+import threading
 import traceback
 import unittest
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from inspect import Parameter, signature
@@ -56,6 +58,7 @@ EVERY_KIND, MODEL_PART = "any", "model part"
 _MODEL_PARTS = ("metric", "kernel", "growth", "initialisation", "grid", "schedule", "stopping",
                 "labeller", "engine")  # fmt: skip
 _MODULES = ("metrics", "components", "runs")
+LIMIT = 300.0  # seconds that one check may take
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Check:
 
     def __call__(self, component: Component) -> None:
         """Raise AssertionError (or what the component raises) when the promise is broken."""
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _ended_after(LIMIT, self.name):
             warnings.filterwarnings("ignore", message="growth stopped at max_neurons")
             try:
                 self.function(component, self.subject or Subject(kind_of(component)))
@@ -87,6 +90,26 @@ class Check:
 
     def __repr__(self) -> str:
         return self.name
+
+
+@contextmanager
+def _ended_after(seconds: float, name: str) -> Iterator[None]:
+    """End a check that hangs, where signals can: not in other threads, and not on Windows."""
+    set_timer = getattr(signal, "setitimer", None)
+    if set_timer is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: Any) -> None:
+        raise AssertionError(f"the check '{name}' does not end within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    left, every = set_timer(signal.ITIMER_REAL, seconds)  # of a test runner's own timeout
+    try:
+        yield
+    finally:
+        set_timer(signal.ITIMER_REAL, left, every)
+        signal.signal(signal.SIGALRM, before)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from dbgsom_core.engine.samples import scalar_assign, scalar_pairwise
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.testing import fixtures
 from dbgsom_core.testing.kit import Function, Subject, call_guarded, check
+from dbgsom_core.training import parts
 
 Array = NDArray[Any]
 
@@ -94,6 +95,25 @@ def check_shapes_and_dtypes(metric: MetricAbilities, level: str, X: Array, W: Ar
         units_of(metric, level, X.astype(dtype), W)
 
 
+@check("metric")
+def check_digits(component: Any, subject: Subject) -> None:
+    """It returns arrays, and its distances have the digits of float64 where samples have them."""
+    X, W = fixtures.metric_inputs(fixtures.fitted(component))
+    metric, X = MetricAbilities.of(component), X.astype(np.float64)
+    state = parts.fit_metric(component, fixtures.samples_for(component)).state
+    given = (X, W) if state is None or not metric.uses_state else (X, W, state)
+    for level in levels_of(metric):
+        if level == "scalar":
+            continue
+        found: Any = getattr(component, level)(*given)  # as it is, before the core looks at it
+        for one in found if level == "assign" else [found]:
+            assert isinstance(one, np.ndarray), f"{level} returns a {type(one).__name__}, no array"
+        found = found[1] if level == "assign" else found
+        varied = len(np.unique(found)) > found.size / 2
+        rounded = np.array_equal(found, found.astype(np.float32))
+        assert not (varied and rounded), f"{level} has the digits of float32: compute in float64"
+
+
 @metric_check(lambda metric: metric.prepare is not None)
 def check_prepare(metric: MetricAbilities) -> None:
     """Preparing keeps the number of rows and float32, and treats each row alone."""
@@ -159,6 +179,10 @@ def check_symmetry(metric: MetricAbilities, level: str, X: Array, _: Array) -> N
     """Two samples are equally far from each other, as it claims."""
     distances = distances_of(metric, level, X, X.astype(np.float64))
     assert_close(distances, distances.T, 1e-6, "d(x, y) and d(y, x) differ")
+    far = np.minimum(distances, distances.T) > 1e-3 * distances.max()
+    off = float(np.abs(distances - distances.T)[far].max(initial=0.0))
+    most = float(distances.max())
+    assert off <= 1e-10 * most, f"d(x, y) and d(y, x) differ by {off:g} of distances to {most:g}"
 
 
 @level_check()

@@ -7,6 +7,7 @@ import io
 import math
 import sys
 from contextlib import chdir, suppress
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,6 +54,8 @@ def check_load(component: Any, subject: Subject) -> None:
     """It loads a table of numbers, with targets and names that fit, the same when asked twice."""
     data, again = (call_guarded("dataset", component, "load") for _ in range(2))
     assert data.X.dtype.kind in "fiub", "X must be a table of numbers"
+    assert len(data.X), "it has no rows"
+    assert not np.isnan(data.X).all(), "no sample has a value"
     assert not np.isinf(data.X).any(), "X holds infinite values"
     if data.columns is not None:
         named = tuple(data.columns.feature_names) == tuple(data.feature_names or ())
@@ -180,11 +183,15 @@ def check_runs(component: Any, subject: Subject) -> None:
     to a run folder goes through the run, which a resumed run repeats.
     """
     history, example = fixtures.trained().history_, fixtures.data()[:3]
-    result = RunResult({"train/quantization_error": 0.5}, history, example=example, notes=["x"])
+    measures = {"train/quantization_error": 0.5}
+    result = RunResult(measures, history, example=example, notes=["x"])
+    kept = deepcopy((result.measures, result.notes, result.example))
     with TemporaryDirectory() as place, chdir(place):  # trackers write into the working directory
         folder = Path(place)
         for name in ("first", "second", "second"):  # the last one as where a run is resumed
             _drive(component, folder / name, 3, "dbgsom_run_finished", result=result)
+        same = (result.measures, result.notes) == kept[:2] and np.array_equal(example, kept[2])
+        assert same, "it changes the result, which others get as well: change a copy"
         written = {one.name for one in (folder / "second").iterdir()} - {SCALARS, ARTIFACTS}
         cure = "use run.log_scalar(name, value, step) and run.log_artifact(name, content)"
         own = is_own(component)
@@ -207,6 +214,17 @@ def check_how_to_open(component: Any, subject: Subject) -> None:
 
 def _drive(component: Any, folder: Path, epochs: int, end: str, **event: Any) -> None:
     # A run, without a net: what the observer raises is raised.
+    try:
+        _tell(component, folder, epochs, end, event)
+    except OSError as error:  # as those of sockets and of HTTP libraries are
+        raise AssertionError(
+            f"{type(error).__name__}: {error}; where that is its service which is away, give the "
+            "kit a tracker with a fake of it: a client that keeps what it is sent, or its store in "
+            "a file"
+        ) from error
+
+
+def _tell(component: Any, folder: Path, epochs: int, end: str, event: dict[str, Any]) -> None:
     folder.mkdir(exist_ok=True)
     run = Run(
         id=folder.name,

@@ -74,6 +74,22 @@ def chance(self, X, W):
     return far(self, X, W) * np.random.default_rng().uniform(1, 2)
 
 
+def float32_sums(self, X, W):
+    return np.abs(X[:, None].astype(np.float32) - W.astype(np.float32)).sum(2).astype(np.float64)
+
+
+def nearly_symmetric(self, X, W):
+    return far(self, X, W) * (1 + 1e-8 * (X[:, :1] > W[:, 0]))
+
+
+def endless_loop(self, X, W):
+    while True:
+        pass
+
+
+fault(Metric, "digits", "pairwise returns a list", pairwise=lambda *given: far(*given).tolist())
+fault(Metric, "digits", "digits of float32", pairwise=float32_sums)
+fault(Metric, "symmetry", "differ by", pairwise=nearly_symmetric)
 fault(Metric, "geometry", "is not the Euclidean distance", **claim("geometry", "euclidean"))
 fault(Metric, "shapes_and_dtypes", "of shape", pairwise=lambda self, X, W: far(self, X, W)[0])
 fault(Metric, "shapes_and_dtypes", "read-only", pairwise=lambda self, X, W: X.sort())
@@ -178,6 +194,12 @@ fault(Counting, "growth_resumes", r"has no remembered\(\) that gives it")
 fault(Counting, "growth_resumes", "does not remember all of it", remembered=lambda self: 1)
 fault(Counting, "growth_resumes", "no checkpoint can hold what it remembers",
       remembered=lambda self: {1, 2}, remember=lambda self, value: None)  # fmt: skip
+fault(Growth, "growth_ends", "neurons: births must end", {"max_neurons": None},
+      grow=lambda self, som_map, state: [
+          Birth(cell, som_map.prototypes[neuron], neuron)
+          for cell, neuron in {
+              cell: neuron for neuron in range(len(som_map)) for cell in som_map.free_cells(neuron)
+          }.items()])  # fmt: skip
 fault(Growth, "children", "answers of shape", wants_children=lambda *given: [True])
 
 
@@ -205,6 +227,8 @@ def shared_answer(self, around, state):
 
 fault(Labeller, "probabilities", "not its most probable class",
       label=lambda self, seen: seen.classes[seen.class_counts.argmin(axis=1)])  # fmt: skip
+fault(Labeller, "labels", "'zebra' is no class of the targets",
+      label=lambda self, seen: np.full(len(seen.hits), "zebra"))  # fmt: skip
 fault(Labeller, "answers", "a thread got other answers", answer=shared_answer,
       learn=lambda *given: {"nothing": np.zeros(0)})  # fmt: skip
 
@@ -245,6 +269,8 @@ class Engine(Component):
 
 KEPT = Loads().load()
 fault(Loads, "load", "share their arrays", load=lambda self: KEPT)
+fault(Loads, "load", "no rows", load=lambda self: Data(np.zeros((0, 3))))
+fault(Loads, "load", "no sample has a value", load=lambda self: Data(np.full((9, 3), np.nan)))
 fault(Measure, "measure_without_targets", "say needs_target = True",
       compute=lambda self, seen: float(np.mean(seen.y == seen.predictions)))  # fmt: skip
 fault(Measure, "value", "must return one number, not str", compute=lambda *given: "0.5")
@@ -291,6 +317,23 @@ class Unready(Observer):
         return self.epoch
 
 
+class Changing(Observer):
+    """Adds a measure to the result."""
+
+    def dbgsom_run_finished(self, run, result):
+        result.measures["train/own"] = 1.0
+
+
+class Away(Observer):
+    """Has no service to talk to."""
+
+    def dbgsom_run_started(self, run):
+        raise ConnectionRefusedError("nobody listens at port 5000")
+
+
+fault(Tracker, "runs", "it changes the result", observer=lambda self: Changing())
+fault(Tracker, "runs", "ConnectionRefusedError.*give the kit a tracker with a fake of it",
+      observer=lambda self: Away())  # fmt: skip
 fault(Tracker, "runs", "tripped", observer=lambda self: Tripping())
 fault(Tracker, "runs", "no attribute 'epoch'", observer=lambda self: Unready())
 fault(Tracker, "how_to_open", "gives None", how_to_open=lambda self: None)

@@ -40,6 +40,15 @@ def test_what_components_do_wrong_is_found_by_the_promise(cls, fields, promise, 
     assert re.search(words, outcome.message), outcome.message
 
 
+def test_a_check_that_hangs_ends_and_is_named(monkeypatch):
+    monkeypatch.setattr("dbgsom_core.testing.kit.LIMIT", 0.2)
+    hanging = type("Hanging", (faulty.Metric,), {"pairwise": faulty.endless_loop, "__doc__": "x"})()
+    (check,) = [one for one in checks_for(hanging, "metric") if one.name == "symmetry"]
+    outcome = run_check(check, hanging)
+    assert outcome.status == "failed"
+    assert "the check 'symmetry' does not end within 0.2 s" in outcome.message
+
+
 @pytest.mark.parametrize("cls", faulty.FINE)
 def test_a_component_without_fault_passes(cls):
     outcomes = list(run_checks(cls()))
