@@ -89,6 +89,7 @@ class Experiment:
     stability: StabilitySettings | None = None  # None: no refits
     report_by: str | None = None  # column by which labels are counted
     tags: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # for its report
     source: str = field(default="<python>", compare=False)  # the file's name
     folder: Path = field(default_factory=Path.cwd, compare=False)  # where relative paths start
     secrets: Secrets = field(default_factory=dict, compare=False, repr=False)
@@ -333,6 +334,7 @@ def _experiment(
         stability=stability,
         report_by=settings.report.by if settings.report else None,
         tags=settings.tags,
+        notes=tuple(builder.notes_on_twins(root)),
         resolved=resolved,
         source=problems.source,
         folder=problems.folder,

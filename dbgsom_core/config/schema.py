@@ -231,13 +231,17 @@ class ModelSettings(Settings):
     others; balanced: all classes weigh the same; null: as many as there are"""
 
 
-# The keys under model: that are components, with the kind that each takes.
-MODEL_COMPONENTS = {
-    key: mark.kind
-    for key, field in ModelSettings.model_fields.items()
-    for mark in field.metadata
-    if isinstance(mark, ComponentOf)
-}
+def _components(section: type[Settings]) -> dict[str, str]:
+    """Return the keys of a section that are components, with the kind that each takes."""
+    return {
+        key: mark.kind
+        for key, field in section.model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, ComponentOf)
+    }
+
+
+MODEL_COMPONENTS = _components(ModelSettings)
 
 
 # ----------------------------------------------------------------------------------------- sweeps
@@ -473,3 +477,6 @@ class ExperimentSettings(Settings):
                 "'digits/first try'"
             )
         return value
+
+
+COMPONENTS = _components(ExperimentSettings)

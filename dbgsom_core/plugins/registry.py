@@ -408,6 +408,12 @@ class Registry:
             )
         return (own or candidates)[0]
 
+    def twins(self, kind: str, name: str) -> list[PluginEntry]:
+        """Return what third parties offer under a bare name that means a built-in."""
+        same = [one for one in self.offered(kind) if one.name == name]
+        has_own = any(one.distribution == OWN_DISTRIBUTION for one in same)
+        return [one for one in same if has_own and one.distribution != OWN_DISTRIBUTION]
+
     def find(self, kind: str, name: str) -> type[Component]:
         return self.lookup(kind, name).load()
 

@@ -133,6 +133,8 @@ def run_task(
     experiment: Experiment = task.experiment
     with redaction(experiment.secrets):
         notes = [*data_notes]
+        for note in experiment.notes:
+            add_note(notes, note)
         with warnings_as_notes(notes):
             setup = prepare_run(experiment, data)
         measures = dict(experiment.measures or ())

@@ -5,17 +5,23 @@ import threading
 import types
 
 import pytest
+from pydantic import Field
 
 from dbgsom_core import hookspecs
 from dbgsom_core.api import Component, hookimpl
-from dbgsom_core.errors import PluginError, UnknownNameError
+from dbgsom_core.config import parse_experiment
+from dbgsom_core.errors import ConfigError, PluginError, UnknownNameError
 from dbgsom_core.hookspecs import KINDS, LIFECYCLE_HOOKS, PREPARE_STEPS, TRANSFORMERS
 from dbgsom_core.plugins import registry as plugins_module
 from dbgsom_core.plugins.registry import PluginEntry, Registry, get_registry, stdout_to_stderr
+from dbgsom_core.runs.callbacks import make_callbacks
+from dbgsom_core.runs.pipeline import run_experiment
 
 
 class Laplace(Component):
     """A kernel of a third party."""
+
+    power: float = Field(default=1.0, description="how fast it falls")
 
     def weight(self, hops, width):
         return 2.0 ** (-hops / width)
@@ -112,6 +118,31 @@ def test_a_bare_name_means_the_built_in_or_clashes_when_it_is_used(installed):
     with pytest.raises(PluginError, match="'dbgsom-a:laplace' or 'dbgsom-b:laplace'"):
         registry.find("kernel", "laplace")
     assert registry.find("kernel", "dbgsom-b:laplace") is Laplace
+
+
+def test_a_written_name_with_a_twin_is_noted_and_its_keys_name_the_twin(
+    installed, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    offers = plugin(dbgsom_kernels={"gaussian": Laplace})
+    registry = installed(FakePoint("a", offers, "dbgsom-a"))
+    values = {"experiment": "x", "dataset": "iris", "tracking": [], "measures": [], "figures": []}
+    values["model"] = {"kernel": "gaussian", "epochs": 2}
+    note = (
+        "kernel: 'gaussian' is the built-in; dbgsom-a has one of this name, too: write "
+        "dbgsom-a:gaussian if you mean that"
+    )
+    assert list(parse_experiment(values, registry).notes) == [note]
+    for kernel in ("dbgsom-a:gaussian", None):  # None: nothing is written
+        model = {"epochs": 2} if kernel is None else {"kernel": kernel, "epochs": 2}
+        assert not parse_experiment({**values, "model": model}, registry).notes
+    values["model"]["kernel"] = {"name": "gaussian", "power": 2.0}
+    with pytest.raises(ConfigError, match=r"did you mean dbgsom-a:gaussian\?"):
+        parse_experiment(values, registry)
+    values["model"]["kernel"] = "gaussian"
+    experiment = parse_experiment(values, registry)
+    done = run_experiment(experiment, make_callbacks((), registry), registry)
+    assert [one for one in done.result.notes if one == note] == [note]
 
 
 def test_a_name_that_one_distribution_offers_twice_breaks_its_second_entry_point(installed):
