@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from dbgsom_core.config.load import as_section
 from dbgsom_core.config.schema import (
     COMPONENTS,
+    DEFAULT,
     DEFAULT_NAMES,
     GROWTH_FIELDS,
     MODEL_COMPONENTS,
@@ -40,6 +41,8 @@ from dbgsom_core.interfaces.component import nested_fields, parse
 from dbgsom_core.interfaces.figures import FigureAbilities
 from dbgsom_core.interfaces.growth import GrowthAbilities
 from dbgsom_core.interfaces.guard import active_registry, use_registry
+from dbgsom_core.interfaces.labellers import LabellerAbilities
+from dbgsom_core.interfaces.measures import MeasureAbilities
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.training.parts import (
     DEFAULT_LABELLERS,
@@ -215,10 +218,12 @@ class Builder:
                     return f"; did you mean {twin.full_name}?"
         return ""
 
-    def notes_on_twins(self, root: Section) -> Iterator[str]:
-        """Yield a sentence for each written name that means a built-in and a third party's, too."""
+    def notes_on(self, root: Section) -> Iterator[str]:
+        """Yield sentences on what a configuration may hold and hardly means."""
         model = root.get("model")
         model = model if isinstance(model, Section) else Section()
+        yield from _idle_keys(model, self)
+        yield from _idle_measures(root, model, self)
         for section, kinds in ((root, COMPONENTS), (model, MODEL_COMPONENTS)):
             for key, kind in kinds.items():
                 for _, value in items_of(section.get(key)):
@@ -331,12 +336,60 @@ def mismatches(root: Section, builder: Builder) -> Iterator[Finding]:
     if estimator == "regressor" and root.get("report") is not None:
         message = "counts labels, and a regressor answers with numbers: leave it out"
         yield "value", ("report", "by"), message
+    folders = [
+        steps
+        for steps, value in items_of(root.get("tracking"))
+        if _name(value, None) == "run_folder"
+    ]
+    for steps in folders[1:]:
+        yield "value", ("tracking", *steps), "'run_folder' appears twice: a run has one folder"
     tags = root.get("tags")
     for key in tags if isinstance(tags, Section) else ():
         for name in builder.registry.names("tracker"):
             if str(key).startswith(f"{name}."):
                 message = f"'{key}' is no key of a tag: choose one not starting with '{name}.'"
                 yield "key", ("tags", key), message
+
+
+def _idle_measures(root: Section, model: Section, builder: Builder) -> Iterator[str]:
+    """Yield sentences on measures of classes where answers are numbers of clusters or neurons."""
+    labeller = builder.valid("labeller", model.get("labeller"), "index")
+    if model.get("estimator", "vq") != "vq" or LabellerAbilities.of(labeller).needs_target:
+        return
+    for _, value in items_of(root.get("measures")):
+        measure = None if value == DEFAULT else builder.valid("measure", value)
+        if measure is not None and MeasureAbilities.of(measure).estimators == ("classifier",):
+            yield (
+                f"measures: '{_name(value, measure)}' compares answers with classes, and this map "
+                "answers with numbers of its own: take adjusted_rand, or a classifier"
+            )
+
+
+def _idle_keys(model: Section, builder: Builder) -> Iterator[str]:
+    """Yield sentences on keys under ``model`` that contradict each other or have no effect."""
+    if "kernel" in model:
+        kernel = builder.valid("kernel", model["kernel"], DEFAULT_NAMES["kernel"])
+        start, end = (getattr(kernel, name, None) for name in ("start", "end"))
+        if isinstance(start, int | float) and isinstance(end, int | float) and start < end:
+            yield (
+                f"model.kernel: the width begins at {start:g} and ends at {end:g}, so that neurons "
+                "teach more and more others; usually it begins with the larger number"
+            )
+    growth = model.get("growth")
+    if not isinstance(growth, Section):
+        return
+    tunes = growth.get("class_tuning") is not False or growth.get("reference") is True
+    built = None if tunes else builder.valid("growth", growth, DEFAULT_NAMES["growth"])
+    usual = None if built is None else type(built).model_fields.get("class_tuning")
+    if usual is not None and usual.default and model.get("estimator", "vq") != "classifier":
+        yield "model.growth.class_tuning: false has no effect here: only classifiers tune by class"
+    idle = [name for name in ("link_pull", "class_tuning") if growth.get(name)]
+    if growth.get("fine_tuning") == 0 and idle:
+        yield (f"model.growth.{idle[0]} has no effect with fine_tuning 0: it is for that phase")
+    if growth.get("reference") is True and idle and "fine_tuning" not in growth:
+        yield (
+            f"model.growth.{idle[0]} has no effect with reference: true, which has no fine-tuning"
+        )
 
 
 def _name(value: Any, component: Any) -> str:

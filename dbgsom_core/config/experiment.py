@@ -23,7 +23,7 @@ from dbgsom_core.config.components import (
     PrepareStep,
     mismatches,
 )
-from dbgsom_core.config.load import fill, merge, merged, nonsecret_texts, overlay
+from dbgsom_core.config.load import fill, merge, merged, nonsecret_texts, overridden
 from dbgsom_core.config.schema import (
     DEFAULT,
     GROWTH_FIELDS,
@@ -155,7 +155,7 @@ def root_of(values: Mapping[str, Any], overrides: Sequence[str], problems: Probl
     root = from_python(values, problems)
     if not isinstance(root, Section):
         problems.fail(NOWHERE, "", "a configuration is a mapping of keys to values")
-    root = merge(root, overlay(overrides, problems), problems)
+    root = overridden(root, overrides, problems)
     return _without(root, "extends", "can only be written in a file", problems)
 
 
@@ -334,7 +334,7 @@ def _experiment(
         stability=stability,
         report_by=settings.report.by if settings.report else None,
         tags=settings.tags,
-        notes=tuple(builder.notes_on_twins(root)),
+        notes=(*problems.notes, *builder.notes_on(root)),
         resolved=resolved,
         source=problems.source,
         folder=problems.folder,

@@ -247,7 +247,7 @@ def merged(path: str | os.PathLike[str], overrides: Sequence[str], problems: Pro
     """Return the section of a file, those that it extends and overrides; nothing is filled."""
     root = _read_file(os.fspath(path), None, (), {}, problems)
     problems.source, problems.folder = os.fspath(path), Path(path).resolve().parent
-    return merge(root, overlay(overrides, problems), problems)
+    return overridden(root, overrides, problems)
 
 
 def _read_file(
@@ -417,6 +417,15 @@ def overlay(overrides: Sequence[str], problems: Problems) -> Section:
     return result
 
 
+def overridden(root: Section, overrides: Sequence[str], problems: Problems) -> Section:
+    """Return a section with overrides; one that changes nothing is noted among ``problems``."""
+    changed = merge(root, overlay(overrides, problems), problems)
+    for override in overrides:
+        if plain(merge(root, overlay([override], Problems()), Problems())) == plain(root):
+            problems.notes.append(f"--set {override} changes nothing: it is so already")
+    return changed
+
+
 # ------------------------------------------------------------------------------------ environment
 
 
@@ -444,6 +453,10 @@ def fill(
             items.marks.append(its_mark)
         return items, mark
     if not isinstance(value, str) or "${env:" not in value:
+        return value, mark
+    if any("${" in (match["default"] or "") for match in _REFERENCE.finditer(value)):
+        message = "holds a reference in the default of another one: a default is plain text"
+        problems.add(mark.value, path, message)
         return value, mark
     if "${env:" in _REFERENCE.sub("", value):
         message = "holds a broken reference; write ${env:NAME} or ${env:NAME:-default}"

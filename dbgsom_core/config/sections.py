@@ -201,6 +201,7 @@ class Problems:
         self.source, self.folder = source, Path.cwd() if folder is None else folder
         self.secrets: Secrets = {} if secrets is None else secrets
         self.nonsecret: frozenset[str] = frozenset()  # texts of the file, shown as they are
+        self.notes: list[str] = []  # on what is no problem
 
     def __iter__(self) -> Iterator[Problem]:
         return iter(self._found)

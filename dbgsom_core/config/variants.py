@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 import os
 import random
@@ -45,6 +47,7 @@ _FIXED = ("experiment", "name", "extends", "sweep", "tracking")
 _VARIED = ("sweep.grid", "sweep.list", "sweep.random.space", "sweep.optimize.space")
 _UNSAFE = re.compile(r"[^A-Za-z0-9 ,.\-_/:=]")  # in a name of folders, addresses and trackers
 _REQUIRED = "is required"
+_MISSING = object()  # in place of a value that is not there
 
 
 @dataclass(frozen=True)
@@ -212,6 +215,8 @@ def _build_sweep(root: Section, registry: Registry | None, problems: Problems) -
         may_be_given = is_wrong and problem.message == _REQUIRED and "." not in problem.path
         if not may_be_given:
             problems.add(*problem)
+    if space is None and not is_wrong:
+        _check_differ(variants, children, problems)
     _check_decide(root, decide, () if is_wrong else children, registry, problems)
     problems.raise_any()
     return Sweep(
@@ -311,6 +316,31 @@ def _check_settings(
     for key in given.keys() & decide.model_fields_set:
         problems.add_at(root, ("sweep", "decide", key), "is said by optimize already", "key")
     return decide.model_copy(update=given), repeats.seeds if repeats else 1
+
+
+def _check_differ(
+    variants: Sequence[Section], children: Sequence[Child], problems: Problems
+) -> None:
+    """Add a problem where keys of a variant overwrite each other, or two variants are the same."""
+    for varied in variants:
+        for key, inner in itertools.permutations(varied, 2):
+            value: Any = varied[key]
+            rest = inner.removeprefix(f"{key}.").split(".")
+            for step in rest if inner.startswith(f"{key}.") else ():
+                value = value.get(step, _MISSING) if isinstance(value, Section) else _MISSING
+            if inner.startswith(f"{key}.") and value is not _MISSING:
+                message = f"varies what '{key}' sets, too: leave one of them out"
+                problems.add(varied.marks[inner].key, inner, message)
+                return
+    known: dict[str, Child] = {}
+    for child in children:
+        settings = {key: one for key, one in child.experiment.resolved.items() if key != "name"}
+        other = known.setdefault(json.dumps(settings, default=str, sort_keys=True), child)
+        if other is not child:
+            mark = next((one.marks for one in variants if one.marks), {})
+            place = next(iter(mark.values())).key if mark else NOWHERE
+            message = f"the runs '{other.name}' and '{child.name}' are the same: leave one out"
+            problems.add(place, "sweep", message)
 
 
 def _check_decide(

@@ -61,6 +61,9 @@ def load_data(experiment: Experiment) -> Data:
             f"all columns of data set '{name}' are constant: a map needs one that varies"
         )
     _check_target(experiment, name, y)
+    unlabelled = experiment.model.params.get("unlabelled", "auto")
+    if unlabelled not in ("auto", None) and y is not None and unlabelled not in y.tolist():
+        warnings.warn(f"model.unlabelled: no sample has the class {unlabelled!r}", stacklevel=2)
     if experiment.model.estimator == "classifier" and not _has_classes(experiment, y):
         cure = "name another target, or another value that stands for no class (model.unlabelled)"
         raise DataError(f"no sample of data set '{name}' has a class: {cure}")

@@ -1,0 +1,143 @@
+"""What a configuration may hold and hardly means is refused at its place, or noted."""
+
+import re
+
+import numpy as np
+import pytest
+
+from dbgsom_core.config import load_experiment, load_sweep, parse_experiment
+from dbgsom_core.errors import ConfigError
+from dbgsom_core.runs.data import load_data
+
+BASE = {"experiment": "e", "dataset": "iris", "tracking": []}
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"kernel": {"name": "gaussian", "start": 0.5, "end": 2.0}}, "begins at 0.5 and ends at 2"),
+        ({"growth": {"class_tuning": False}}, "class_tuning: false has no effect here"),
+        ({"growth": {"fine_tuning": 0, "link_pull": 0.5}}, "link_pull has no effect with fine_t"),
+        ({"growth": {"reference": True, "class_tuning": True}}, "has no effect with reference"),
+    ],
+)
+def test_keys_of_the_model_without_effect_are_noted(more, sentence):
+    found = parse_experiment({**BASE, "model": more})
+    assert len(found.notes) == 1
+    assert sentence in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        None,
+        {"kernel": {"name": "gaussian", "start": 2.0, "end": 2.0}},
+        {"estimator": "classifier", "growth": {"class_tuning": False}},
+        {"growth": {"reference": True}},
+        {"growth": {"fine_tuning": 0}},
+    ],
+)
+def test_what_is_meant_and_what_a_run_wrote_is_not_noted(model):
+    first = parse_experiment({**BASE, "model": model})
+    assert first.notes == ()
+    if model is None or "fine_tuning" not in str(model):  # then it writes what has no effect
+        assert parse_experiment(first.resolved).notes == ()
+
+
+@pytest.mark.parametrize("labeller", [None, "clusters"])
+def test_measures_of_classes_of_a_map_of_clusters_are_noted(labeller):
+    model = {} if labeller is None else {"labeller": labeller}
+    values = {**BASE, "model": model, "measures": ["accuracy", "adjusted_rand", "purity"]}
+    (note,) = parse_experiment(values).notes
+    assert note.startswith("measures: 'accuracy' compares answers with classes")
+    assert parse_experiment({**values, "model": {"labeller": "majority"}}).notes == ()
+
+
+def test_an_override_that_changes_nothing_is_noted(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("experiment: e\ndataset: iris\nmodel: {epochs: 20, kernel: gaussian}\n")
+    sets = ["model.epochs=20", "model.kernel=gaussian", "model.epochs=21", "seed=42"]
+    assert load_experiment(file, sets).notes == (
+        "--set model.epochs=20 changes nothing: it is so already",
+        "--set model.kernel=gaussian changes nothing: it is so already",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "sentence"),
+    [
+        (
+            "tracking: [{name: run_folder}, {name: run_folder, path: other}]",
+            r"3:32: tracking\.1",
+            "'run_folder' appears twice: a run has one folder",
+        ),
+        (
+            "name: ${env:NOTHING_A:-${env:NOTHING_B}}",
+            r"3:7: name",
+            "a reference in the default of another one",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_at_its_place(tmp_path, text, place, sentence):
+    file = tmp_path / "run.yaml"
+    file.write_text(f"experiment: e\ndataset: iris\n{text}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(file)
+    assert re.search(rf"run\.yaml:{place}: .*{re.escape(sentence)}", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("axes", "place", "sentence"),
+    [
+        (
+            "grid: {model: [{epochs: 5}, {epochs: 6}], model.epochs: [7, 8]}",
+            r"4:45: model\.epochs",
+            "varies what 'model' sets, too",
+        ),
+        (
+            "grid: {model.kernel: [gaussian, {name: gaussian}]}",
+            r"4:10: sweep",
+            "are the same: leave one out",
+        ),
+        (
+            "list: [{seed: 1}, {seed: 2}, {seed: 1}]",
+            r"4:11: sweep",
+            "'seed=1' and 'seed=1 : 2' are",
+        ),
+    ],
+)
+def test_variants_that_contradict_themselves_or_are_the_same(tmp_path, axes, place, sentence):
+    file = tmp_path / "sweep.yaml"
+    file.write_text(f"experiment: e\ndataset: iris\nsweep:\n  {axes}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_sweep(file)
+    assert re.search(rf"sweep\.yaml:{place}: .*{re.escape(sentence)}", str(caught.value))
+
+
+def test_axes_that_reach_into_what_others_name_differ(tmp_path):
+    file = tmp_path / "sweep.yaml"
+    axes = "{model.kernel: [gaussian, bubble], model.kernel.end: [0.5, 0.6]}"
+    file.write_text(f"experiment: e\ndataset: iris\nsweep: {{grid: {axes}}}\n")
+    assert load_sweep(file).runs == 4
+
+
+def test_a_class_that_no_sample_has_is_noted_as_the_one_that_says_unlabelled():
+    for unlabelled, noted in ((7, True), (2, False), ("auto", False), (None, False)):
+        model = {"estimator": "classifier", "unlabelled": unlabelled}
+        experiment = parse_experiment({**BASE, "model": model})
+        if noted:
+            with pytest.warns(UserWarning, match="no sample has the class 7"):
+                data = load_data(experiment)
+        else:
+            data = load_data(experiment)
+        assert np.unique(data.y).tolist() == [0, 1, 2]
+
+
+def test_a_plugin_to_disable_that_is_not_there_is_noted(called, tmp_path):
+    (tmp_path / "run.yaml").write_text(
+        "experiment: e\ndataset: iris\nmodel: {epochs: 2}\nmeasures: []\nfigures: []\n"
+        "tracking: []\n"
+    )
+    found = called(tmp_path, "run", "run.yaml", "--disable-plugin", "dbgsom-cor")
+    assert found.code == 0
+    assert "no plugin is called 'dbgsom-cor', so none was disabled" in found.err
