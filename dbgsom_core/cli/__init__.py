@@ -19,7 +19,7 @@ from dbgsom_core.cli.console import (
     redacted_terminal,
     show_warnings,
 )
-from dbgsom_core.errors import DataError, DbgsomError, as_text
+from dbgsom_core.errors import DataError, DbgsomError, as_text, cut_message
 from dbgsom_core.runs.callbacks import shutdown
 
 _CLOSED_PIPE = 128 + 13  # of SIGPIPE, which ends other commands that write to a closed pipe
@@ -109,5 +109,5 @@ def _report(error: BaseException) -> int:
 
 
 def _print_error(message: str, code: int, event: str = "error") -> int:
-    output.event("error", event, message, exit_code=code)
+    output.event("error", event, cut_message(message), exit_code=code)
     return code

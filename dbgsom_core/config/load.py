@@ -66,9 +66,11 @@ _PLAIN_WORDS = {
     "mapping values are not allowed here": "a second ': ' on this line, or wrong indentation; "
     "quote text that holds ': '",
     "exceeded maximum nesting depth": f"nested deeper than {DEEPEST} levels",
-    "found unexpected end of stream": "a quote or bracket is not closed",
+    "found unexpected end of stream": "the quote that begins here is not closed",
+    "could not find expected ':'": "there is no ': ' after this key",
     "expected <block end>, but found '<block mapping start>'": "wrong indentation",
 }
+_WHERE_IT_BEGINS = ("found unexpected end of stream", "could not find expected ':'")
 
 
 # ------------------------------------------------------------------------------------------- YAML
@@ -121,8 +123,10 @@ def read_yaml(
         character = text[error.position : error.position + 1]
         reader.fail(place, f"the character {character!r} is not allowed")
     except yaml.MarkedYAMLError as error:
-        words = str(error.problem or error.context)
-        reader.fail(reader.place(error.problem_mark), _PLAIN_WORDS.get(words, f"no YAML: {words}"))
+        words, found_at = str(error.problem or error.context), error.problem_mark
+        if error.context_mark is not None and words in _WHERE_IT_BEGINS:
+            found_at = error.context_mark
+        reader.fail(reader.place(found_at), _PLAIN_WORDS.get(words, f"no YAML: {words}"))
 
 
 def read_plain(text: str, source: str) -> Any:
@@ -219,6 +223,10 @@ class _Reader:
             elif name == "<<" and getattr(event, "style", None) is None:  # not in quotes
                 message = "merge keys are not supported; use 'extends' or repeat"
                 self._problems.add(key_place, inner, message)
+            elif name != name.strip() and event.style is None:
+                letter = next(one for one in name if one.isspace())
+                message = f"{letter!a} before or after a key is no space: write a plain one"
+                self._problems.add(key_place, path, message.replace("'", ""))
             elif name in section:
                 first = section.marks[name].key
                 where = f" (first in line {first.line})" if first.line else ""

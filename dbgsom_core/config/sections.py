@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from dbgsom_core.errors import ConfigError
+from dbgsom_core.errors import ConfigError, cut_message
 from dbgsom_core.interfaces.component import parse
 from dbgsom_core.interfaces.privacy import Secrets, masked, redaction
 from dbgsom_core.plugins.validation_messages import WORDED, explain_errors
@@ -229,7 +229,7 @@ class Problems:
         """Return the error with all problems, one a line, in the order of the file."""
         found = sorted(self, key=lambda one: (one.place.line == 0, one.place))
         with redaction(self.secrets):
-            return ConfigError(masked("\n".join(map(str, found))))
+            return ConfigError(cut_message(masked("\n".join(map(str, found)))))
 
     def fail(self, place: Location, path: str, message: str) -> NoReturn:
         """Raise the error with all problems and this last one."""

@@ -25,7 +25,13 @@ from dbgsom_core.estimators.model_file import storable
 from dbgsom_core.estimators.samples import Mask, is_number, weights_of
 from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.training.parts import Parts
-from dbgsom_core.training.targets import Target, class_weights, encode_classes, mark_labelled
+from dbgsom_core.training.targets import (
+    LARGEST_TARGET,
+    Target,
+    class_weights,
+    encode_classes,
+    mark_labelled,
+)
 
 
 @storable
@@ -365,6 +371,11 @@ class SomRegressor(RegressorMixin, GrowingMap):
             y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
         y = y.astype(np.float64)
+        largest = float(np.max(np.abs(y), initial=0.0, where=~np.isnan(y)))
+        if largest > LARGEST_TARGET:
+            raise ValueError(
+                f"y holds {largest:.3g}, whose square is too large for float64: rescale y"
+            )
         lacking = np.flatnonzero(np.isnan(np.reshape(y, (len(y), -1))).all(axis=0))
         if len(lacking):
             which = f"target {lacking[0]} of y" if y.ndim == 2 else "y"

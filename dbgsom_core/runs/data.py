@@ -27,7 +27,7 @@ from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps
 from dbgsom_core.tables.safe_files import exists
-from dbgsom_core.training.targets import class_weights, encode_classes
+from dbgsom_core.training.targets import LARGEST_TARGET, class_weights, encode_classes
 
 Rows = NDArray[np.intp]
 
@@ -295,6 +295,11 @@ def _check_target(experiment: Experiment, name: str, y: NDArray[Any] | None) -> 
         is_numeric = y.ndim == 1 and y.dtype.kind in "fiub"
         if not known.all() or (is_numeric and not np.isfinite(y).all()):
             raise DataError(f"data set '{name}' has rows without a target; drop them or fill them")
+        if is_numeric and float(np.abs(y.astype(np.float64)).max()) > LARGEST_TARGET:
+            raise DataError(
+                f"the target of data set '{name}' holds {np.abs(y).max():.3g}, whose square is too "
+                "large: divide it by a large number"
+            )
         if not is_numeric:
             raise DataError(f"the target of data set '{name}' holds no numbers{but}")
         return

@@ -189,7 +189,7 @@ def reading(path: str, kind: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:  # pyarrow's have none
             raise DataError(f"{shown} cannot be read: {error.strerror or error}") from error
         if "embedded null" in str(error):
-            raise DataError(f"{shown!r} is no usable path: {error}") from None
+            raise DataError(f"{shown!r} is no path of a file: it holds a null character") from None
         reason = "".join(str(error).strip().splitlines()[:1])[:_SHOWN]
         raise DataError(f"{shown} is no {kind}, or damaged ({reason}): write it again") from error
 

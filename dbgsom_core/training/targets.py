@@ -18,6 +18,8 @@ from dbgsom_core.errors import callers_level
 UNLABELLED = -1  # code of a sample without a class
 _LISTED = 10  # classes in a message
 
+LARGEST_TARGET = 1e150  # whose squares can be added
+
 
 @dataclass(frozen=True)
 class Target:

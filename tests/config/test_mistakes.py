@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dbgsom_core.config import load_experiment, parse_experiment
-from dbgsom_core.errors import ConfigError
+from dbgsom_core.errors import ConfigError, did_you_mean
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.pipeline import prepare_run
 
@@ -127,3 +127,45 @@ def test_names_that_are_folders_are_fine(bench, small, name):
 def test_names_that_leave_their_folder_are_refused(registry, name):
     with pytest.raises(ConfigError, match="experiment: must be letters"):
         parse_experiment({"experiment": name, "dataset": "toy"}, registry)
+
+
+def test_many_mistakes_and_long_ones_make_a_message_that_can_be_read():
+    names = ", ".join(f"nothing{i}" for i in range(5000))
+    with pytest.raises(ConfigError) as caught:
+        parse_experiment({"experiment": "e", "dataset": "iris", "measures": names.split(", ")})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 101
+    assert lines[-1] == "and 4900 more"
+    assert max(map(len, lines)) <= 500
+
+
+@pytest.mark.parametrize("name", ["digits", "a/b", "a b/c_d-e.f", "1", "v1.2/x"])
+def test_names_that_are_folders_are_fine(bench, small, name):
+    assert bench.load(small, f"experiment='{name}'").experiment == name
+
+
+@pytest.mark.parametrize("name", ["", " ", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\\b", "é"])
+def test_names_that_leave_their_folder_are_refused(registry, name):
+    with pytest.raises(ConfigError, match="experiment: must be letters"):
+        parse_experiment({"experiment": name, "dataset": "toy"}, registry)
+
+
+def test_many_mistakes_and_long_ones_make_a_message_that_can_be_read():
+    names = ", ".join(f"nothing{i}" for i in range(5000))
+    with pytest.raises(ConfigError) as caught:
+        parse_experiment({"experiment": "e", "dataset": "iris", "measures": names.split(", ")})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 101
+    assert lines[-1] == "and 4900 more"
+    assert max(map(len, lines)) <= 500
+    with pytest.raises(ConfigError) as caught:
+        parse_experiment({"experiment": "e", "dataset": "iris", "seed": "x" * 9000})
+    assert 100 < len(str(caught.value)) <= 500
+
+
+@pytest.mark.parametrize("name", ["d\xa0.csv", "d\u200b.csv", "ｄ.csv"])
+def test_a_suggestion_that_looks_the_same_shows_what_differs(name):
+    shown = name.encode("unicode_escape").decode()
+    word = "d .csv" if "\xa0" in name else "d.csv"
+    assert did_you_mean(word, [name]) == f"; did you mean '{shown}'?"
+    assert did_you_mean("größe", ["grösse"]) == "; did you mean 'grösse'?"

@@ -34,7 +34,15 @@ REFUSED = {
         "a: [1, 2\nb: 3\n",
         "run.yaml:2:2: no YAML: expected ',' or ']', but got ':'",
     ),
-    "an open quote": ("a: 'x\n", "run.yaml:2:1: a quote or bracket is not closed"),
+    "an open quote": ("a: 'x\nb: 1\n", "run.yaml:1:4: the quote that begins here is not closed"),
+    "a key without a colon": (
+        "experiment: e\ndataset iris\nmodel: {}\n",
+        "run.yaml:2:1: there is no ': ' after this key",
+    ),
+    "a non-breaking space": (
+        "model:\n\xa0 epochs: 2\n",
+        r"run.yaml:2:1: \xa0 before or after a key is no space: write a plain one",
+    ),
     "a tab": ("a:\n\tb: 1\n", "run.yaml:2:1: tabs cannot indent YAML; use spaces"),
     "wrong indentation": ("a:\n    b: 1\n   c: 2\n", "run.yaml:3:4: wrong indentation"),
     "a second colon": (
