@@ -85,12 +85,19 @@ def _dialect(given: dict[str, Any]) -> CsvDialect:
 @option("-o --output", "A csv, tsv, parquet, feather or npy file.", default="-", metavar="FILE")
 @option("--columns", "Such as label,unit,distance.", callback=_split_names, metavar="NAME,…")
 @option("--keep", "Columns of DATA to carry along.", callback=_split_names, metavar="NAME,…")
+@option("--for-spreadsheets", "Write ' before texts that would be formulas.", is_flag=True)
 @csv_options
 @model_options
 @output_options
 @plugin_options
 def predict(
-    model: str, data: str, output: str, columns: Sequence[str], keep: Sequence[str], **given: Any
+    model: str,
+    data: str,
+    output: str,
+    columns: Sequence[str],
+    keep: Sequence[str],
+    for_spreadsheets: bool,
+    **given: Any,
 ) -> None:
     """Write what MODEL says of each row of DATA.
 
@@ -124,6 +131,7 @@ def predict(
             trained=found.dialect,
             stdout=stdout,
             progress=show_count,
+            for_spreadsheets=for_spreadsheets,
         )
     if counts:
         click.echo("\r", err=True, nl=False)

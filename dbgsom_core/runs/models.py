@@ -35,6 +35,7 @@ from dbgsom_core.tables import (
     Unseen,
     check_target,
     is_text,
+    number,
     numbered,
     open_table,
     short,
@@ -312,10 +313,11 @@ def predict_file(
     trained: CsvDialect = UNKNOWN,
     stdout: Any = None,
     progress: Callable[[int], object] = lambda rows: None,
+    for_spreadsheets: bool = False,
 ) -> tuple[int, int, list[str]]:
     """Write a model's predictions for each row of a file, in batches.
 
-    Returns the number of predictions, of outliers among them, and notes.
+    ``for_spreadsheets``: no text in it is a formula. Returns the number of predictions, of outliers among them, and notes.
     """
     check_target(target)
     try:
@@ -330,7 +332,8 @@ def predict_file(
             raise DataError(f"{both}: leave one out with --columns or --keep")
     answering = _Answering(model, samples, names)
     with closing(answering.tables()) as tables:
-        rows = write_table(target, tables, stream=stdout, progress=progress)
+        mask = quote_formula if for_spreadsheets else None
+        rows = write_table(target, tables, stream=stdout, progress=progress, mask=mask)
     for sentence in unseen_sentences(samples.unseen):
         log.warning("%s", sentence)
     notes = [*samples.notes]
@@ -344,6 +347,12 @@ def predict_file(
     if not rows:
         notes.append(f"{source} has no rows")
     return rows - answering.empty, answering.outliers, notes
+
+
+def quote_formula(text: str) -> str:
+    """Return a text with ' in front where a spreadsheet would take it for a formula."""
+    begins = text[:1] in ("=", "+", "-", "@", "\t", "\r") and number(text) is None
+    return f"'{text}" if begins else text
 
 
 class _Answering:

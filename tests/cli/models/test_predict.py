@@ -302,3 +302,21 @@ def test_a_wrong_delimiter_is_told_with_the_right_one(shop, refused, new):
     text = (shop / "semicolons.csv").read_text()
     (shop / "sep.csv").write_text(f"sep=,\n{text}")
     assert "(its line sep=, does not part it)" in refused("predict", "fruit", "sep.csv")
+
+
+def test_texts_that_a_spreadsheet_would_run_are_quoted_where_asked(tmp_path, called):
+    ids = ["=1+1", "+cmd", "-x", "@sum", "-12", "+3.5", "plain", "a=b"]
+    lines = [f"{one},{i % 3},{i}" for i, one in enumerate(ids)]
+    (tmp_path / "t.csv").write_text("\n".join(["id,a,b", *lines]) + "\n")
+    (tmp_path / "run.yaml").write_text(
+        "experiment: odd\ndataset: {name: csv, path: t.csv, id: id}\nmodel: {epochs: 2}\n"
+        "figures: []\nmeasures: []\ntracking: []\n"
+    )
+    assert called(tmp_path, "run", "run.yaml", "-q").code == 0
+    for option, expected in (
+        ((), ids),
+        (("--for-spreadsheets",), ["'=1+1", "'+cmd", "'-x", "'@sum", *ids[4:]]),
+    ):
+        words = ("predict", "odd", "t.csv", "--columns", "label", *option)
+        rows = called(tmp_path, *words).out.splitlines()[1:]
+        assert [row.rpartition(",")[0] for row in rows] == expected
