@@ -317,7 +317,8 @@ def predict_file(
 ) -> tuple[int, int, list[str]]:
     """Write a model's predictions for each row of a file, in batches.
 
-    ``for_spreadsheets``: no text in it is a formula. Returns the number of predictions, of outliers among them, and notes.
+    ``for_spreadsheets``: no text in it is a formula. Returns the number of predictions, of outliers
+    among them, and notes.
     """
     check_target(target)
     try:

@@ -129,31 +129,10 @@ def test_names_that_leave_their_folder_are_refused(registry, name):
         parse_experiment({"experiment": name, "dataset": "toy"}, registry)
 
 
-def test_many_mistakes_and_long_ones_make_a_message_that_can_be_read():
-    names = ", ".join(f"nothing{i}" for i in range(5000))
+def test_many_mistakes_make_a_message_that_can_be_read():
+    names = [f"nothing{i}" for i in range(5000)]
     with pytest.raises(ConfigError) as caught:
-        parse_experiment({"experiment": "e", "dataset": "iris", "measures": names.split(", ")})
-    lines = str(caught.value).splitlines()
-    assert len(lines) == 101
-    assert lines[-1] == "and 4900 more"
-    assert max(map(len, lines)) <= 500
-
-
-@pytest.mark.parametrize("name", ["digits", "a/b", "a b/c_d-e.f", "1", "v1.2/x"])
-def test_names_that_are_folders_are_fine(bench, small, name):
-    assert bench.load(small, f"experiment='{name}'").experiment == name
-
-
-@pytest.mark.parametrize("name", ["", " ", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\\b", "é"])
-def test_names_that_leave_their_folder_are_refused(registry, name):
-    with pytest.raises(ConfigError, match="experiment: must be letters"):
-        parse_experiment({"experiment": name, "dataset": "toy"}, registry)
-
-
-def test_many_mistakes_and_long_ones_make_a_message_that_can_be_read():
-    names = ", ".join(f"nothing{i}" for i in range(5000))
-    with pytest.raises(ConfigError) as caught:
-        parse_experiment({"experiment": "e", "dataset": "iris", "measures": names.split(", ")})
+        parse_experiment({"experiment": "e", "dataset": "iris", "measures": names})
     lines = str(caught.value).splitlines()
     assert len(lines) == 101
     assert lines[-1] == "and 4900 more"
