@@ -1,17 +1,19 @@
 """Mutate configurations and data files: each is used, or refused quickly with its place.
 
-    python tests/faults/inputs.py [--configs 500] [--data 150] [--seed 0] [--seconds 3]
+    python tests/faults/inputs.py [--configs 500] [--data 150] [--folders 50] [--seed 0]
 
 Configurations are validated and explained, alone, with mutated ``--set`` and as those of a stored
-run; the data that they name is loaded, divided and prepared; data files are read. What is explained
-has to be a configuration that means the same. A case fails when it raises anything but a
-`DbgsomError`, when a sentence names neither the file nor the section (``split: …``) or holds a
-control character, when it takes more than ``--seconds`` of the processor, or too much memory.
+run; the data that they name is loaded, divided and prepared; data files are read, and looked at as
+``init`` does. What is explained has to be a configuration that means the same. Run folders with
+damaged files are shown, compared, used and gone on with by the commands. A case fails when it
+raises anything but a `DbgsomError`, when a sentence names neither the file nor the section
+(``split: …``) or holds a control character, when it takes more than ``--seconds`` of the processor, or too much memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import gzip
 import io
@@ -19,6 +21,7 @@ import os
 import random
 import re
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -38,6 +41,7 @@ from dbgsom_core.errors import DbgsomError
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.api import check_experiment
 from dbgsom_core.runs.folder import RunFiles, read_run
+from dbgsom_core.runs.init import profile_data, suggest
 from dbgsom_core.runs.pipeline import prepare_run
 from dbgsom_plugins.datasets.numpy_files import Npy, Npz
 from dbgsom_plugins.datasets.table_files import Csv
@@ -56,6 +60,7 @@ tracking: run_folder
 seed: 3
 tags: {stage: try, n: 3}
 """
+SMALL = b"model: {max_neurons: 9, "
 SWEEP = RUN + b"sweep: {grid: {model.epochs: [1, 2], seed: [1, 2, 3]}}\n"
 OVERRIDES = [
     b"model.epochs=20", b"seed=3", b"model.growth={name: fixed, rows: 3, columns: 4}",
@@ -84,7 +89,7 @@ _PLACE = re.compile(  # the file, as it was named
     r"^[\w./]+\.yaml|^--set |^there is no file |cannot be read|^\W*"
     r"((case|bomb|holes|half|wide|zeros|x)\.|pipe|data set '|split: |prepare|all columns|"
     r"no sample of data set '|the run says that its |"
-    r"/dev/|aaa|a\\+x00b|\. is)"
+    r"/dev/|aaa|a\\+x00b|\. is|and \d+ more$)"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]")
 
@@ -226,6 +231,68 @@ def data(count: int, rng: random.Random) -> Iterator[tuple[str, Callable[[], Any
                 path=written(f"case.{kind}", content), **options
             ).load(),
         )
+        yield (
+            f"init {kind} {number}",
+            lambda kind=kind, content=content: suggest(
+                profile_data(written(f"case.{kind}", content), get_registry())
+            ).text("x", "x.yaml"),
+        )
+
+
+COMMANDS = [
+    ("show", "RUN"), ("show",), ("compare",), ("predict", "RUN", "x.csv"), ("export", "RUN"),
+    ("explain", "RUN", "x.csv", "--row", "1"), ("explore", "RUN", "-o", "page.html"),
+    ("run", "--resume", "RUN"),
+]  # fmt: skip
+
+
+def folders(count: int, rng: random.Random) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield cases of run folders, finished and interrupted, some of whose files are damaged."""
+    written("small.yaml", RUN.replace(b"epochs: 20", b"epochs: 3").replace(b"model: {", SMALL))
+    assert command("run", "small.yaml", "-q")[0] == 0
+    (run,) = Path("runs/fuzz").iterdir()
+    shutil.copytree(run, "whole")
+    for number in range(count):
+        yield f"folder {number}", lambda: damaged(run, rng)
+
+
+def damaged(run: Path, rng: random.Random) -> None:
+    """Damage up to three files of a run folder and try all commands on it."""
+    shutil.rmtree(run)
+    shutil.copytree("whole", run)
+    if rng.random() < 0.4:  # as one that was killed
+        (run / "status.json").write_text('{"status": "killed"}', encoding="utf-8")
+    files = sorted(path for path in run.rglob("*") if path.is_file())
+    for path in rng.sample(files, rng.choice((1, 1, 2, 3))):
+        content = path.read_bytes()
+        path.unlink()
+        kind = rng.choice(("mutated", "mutated", "cut", "gone", "folder", "circle"))
+        if kind in ("mutated", "cut"):
+            path.write_bytes(mutated(content, rng) if kind == "mutated" else content[:-9])
+        elif kind == "folder":
+            path.mkdir()
+        elif kind == "circle":
+            path.symlink_to(path)
+    for words in COMMANDS:
+        code, said = command(*(run.name if word == "RUN" else word for word in words))
+        assert code in (0, 1, 2, 3), f"{words}: exit code {code}"
+        raised = re.search("Traceback|DBGSOM_DEBUG", said)
+        assert not raised, f"{words}: {said[-600:]}"
+        assert not _CONTROL.search(said), f"{words}: {said[-300:]!r}"
+
+
+def command(*words: str) -> tuple[int, str]:
+    """Run ``dbgsom …`` in this process; return its exit code and what it says."""
+    from dbgsom_core.cli import main as cli
+
+    said = io.StringIO()
+    sys.argv = ["dbgsom", *words]
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            cli()
+        except SystemExit as ended:
+            return ended.code if isinstance(ended.code, int) else 0, said.getvalue()
+    raise AssertionError(f"{words} does not end")
 
 
 def saved(save: Callable[..., Any], *arrays: Any, **named: Any) -> bytes:
@@ -298,6 +365,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--configs", type=int, default=500)
     parser.add_argument("--data", type=int, default=150)
+    parser.add_argument("--folders", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=3.0, help="that no case may take")
     given = parser.parse_args()
@@ -310,6 +378,7 @@ def main() -> int:
         for what, cases in (
             ("configs", configs(given.configs, rng)),
             ("data", data(given.data, rng)),
+            ("folders", folders(given.folders, rng)),
         ):
             counts: Counter[str] = Counter()
             for name, case in cases:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.one_version
 
 def test_each_is_used_or_refused_with_its_place():
     script = str(Path(__file__).with_name("inputs.py"))
-    some = ["--configs", "40", "--data", "45", "--seed", "11", "--seconds", "inf"]
+    some = ["--configs", "40", "--data", "45", "--folders", "2", "--seed", "11", "--seconds", "inf"]
     done = subprocess.run(
         [sys.executable, script, *some], capture_output=True, text=True, check=False
     )
