@@ -7,7 +7,8 @@ run; the data that they name is loaded, divided and prepared; data files are rea
 ``init`` does. What is explained has to be a configuration that means the same. Run folders with
 damaged files are shown, compared, used and gone on with by the commands. A case fails when it
 raises anything but a `DbgsomError`, when a sentence names neither the file nor the section
-(``split: …``) or holds a control character, when it takes more than ``--seconds`` of the processor, or too much memory.
+(``split: …``) or holds a control character, when it takes more than ``--seconds`` of the
+processor, or too much memory.
 """
 
 from __future__ import annotations
