@@ -387,10 +387,12 @@ def winner_sentence(table: Table) -> str:
     elif all(row.holm is None for row in others):
         text = _untested(table)
     elif unsure:
-        which = "the other" if len(others) == 1 else f"{len(unsure)} of the other {len(others)}"
+        which = f"{len(unsure)} of the other {len(others)}"
+        if len(unsure) == len(others):
+            which = "the other" if len(others) == 1 else f"the other {len(others)}"
         text = (
-            f"No clear winner yet: {best.variant} has the best {measure}, {value}, but the test "
-            f"does not tell it from {which}. {_runner_up_sentence(table, unsure[0])}"
+            f"No clear difference yet: {best.variant} has the best {measure}, {value}, but the "
+            f"test does not tell it from {which}. {_runner_up_sentence(table, unsure[0])}"
         )
     else:
         largest = max(row.holm for row in others if row.holm is not None)
@@ -468,8 +470,13 @@ def run_baseline(data: Mapping[str, Any]) -> str:
     part = next((part for part in PARTS if any(one.startswith(f"{part}/") for one in known)), "")
     values = {k.partition("/")[2]: v for k, v in known.items() if k.startswith(f"{part}/")}
     listed = ", ".join(f"{name} {number(value)}" for name, value in values.items())
-    name = _always(data) if "accuracy" in values else "always the mean"
-    return f"baseline on the {part} part: {listed} ({name})" if values else ""
+    return f"baseline on the {part} part: {listed} ({baseline_name(data)})" if values else ""
+
+
+def baseline_name(data: Mapping[str, Any]) -> str:
+    """Return what the answer is that learns nothing, from the facts of a run."""
+    of_classes = any(name.endswith("/accuracy") for name in data.get("baseline") or ())
+    return _always(data) if of_classes else "always the mean"
 
 
 def leader_text(table: Table) -> str:

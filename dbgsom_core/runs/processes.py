@@ -136,6 +136,8 @@ class Processes:
         elif event == "started":
             slot.run = content
             show(self._display, "dbgsom_run_started", run=slot.run)
+        elif event == "phase":
+            show(self._display, "dbgsom_run_phase", run=slot.run, phase=content)
         elif event == "epoch":
             self._compiled = True
             show(self._display, "dbgsom_epoch_finished", run=slot.run, epoch=content)
@@ -322,6 +324,9 @@ class _Worker:
         if time.monotonic() - self._sent >= _SECONDS_BETWEEN_EPOCHS:
             self._send("epoch", self._last)
             self._sent = time.monotonic()
+
+    def dbgsom_run_phase(self, phase: str) -> None:
+        self._send("phase", phase)
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         history = () if self._last is None else (self._last,)

@@ -55,10 +55,14 @@ def test_a_run_is_reported_in_json_lines(dbgsom, write, tmp_path):
     answer = dbgsom("run", file, "--log-json", "--name", "one", "--tag", "who.is=me")
     assert answer.code == 0
     assert "run folder:" in answer.out
-    found = [event for event in events(answer.err) if event["event"] != "compiling"]
+    told = [event for event in events(answer.err) if event["event"] != "compiling"]
+    phases = [event for event in told if event["event"] == "phase"]
+    found = [event for event in told if event["event"] != "phase"]
+    assert [event["message"] for event in phases] == ["measuring", "writing", "logging"]
+    assert told.index(phases[0]) == 4  # after the last epoch
     assert [event["event"] for event in found] == ["run_started", *3 * ["epoch"], "run_finished"]
     (stored,) = find_runs(tmp_path / "runs", "printed")
-    assert {event["run"] for event in found} == {stored.id}
+    assert {event["run"] for event in told} == {stored.id}
     assert found[0]["name"] == stored.name == "one"
     assert found[0]["tags"] == stored.tags == stored.config["tags"]
     assert stored.tags == {"stage": "try", "who.is": "me"}
@@ -309,6 +313,31 @@ def bar_screen():
 @pytest.fixture
 def bar(bar_screen):
     return Progress(console=Console(file=bar_screen, width=80), auto_refresh=False)
+
+
+def test_the_bar_says_what_goes_on(bar):
+    display, run = TextDisplay(1, bar), make_run()
+    run.parent = None
+
+    def left():
+        (task,) = bar.tasks
+        return task.fields["left"]
+
+    display.reads("a.csv")
+    assert left() == "reading a.csv"
+    display.dbgsom_run_started(run)
+    display.dbgsom_run_phase(run, "fold 2 of 5")
+    assert left() == "fold 2 of 5"
+    display.dbgsom_epoch_finished(run, record(9, seconds=0.001))
+    assert left() == "ETA 1 s"
+    display.dbgsom_epoch_finished(run, record(10, seconds=3.0))
+    assert left() == ""
+    display.dbgsom_run_phase(run, "drawing")
+    assert left() == "drawing"
+    display.dbgsom_run_finished(run, SimpleNamespace(history=[record(10, seconds=3.0)]))
+    assert left() == "logging"
+    display.clear()
+    assert bar.tasks == []
 
 
 @pytest.mark.parametrize("display", ["lines", "bar"])

@@ -372,7 +372,7 @@ SENTENCES = [
         dict.fromkeys(range(4), 0.5),
         {seed: 0.5 + more for seed, more in enumerate(NOISE)},
         {"test": {}},
-        "No clear winner yet: kernel=bubble",
+        "No clear difference yet: kernel=bubble",
         "more seeds would tell more",
     ),
     (
@@ -402,7 +402,7 @@ def test_models_that_share_most_of_the_data_need_more_data(store, found):
     noise = np.array([[-0.01, 0.012, 0.004, -0.006, 0.01]])
     two_variants(store, ONE[:1], ONE[:1] + noise)
     sentence = found("e").sentence
-    assert sentence.startswith("No clear winner yet: kernel=bubble")
+    assert sentence.startswith("No clear difference yet: kernel=bubble")
     assert sentence.endswith("; more folds of more data would tell more.")
 
 
