@@ -39,7 +39,7 @@ _DISABLED = "DBGSOM_DISABLE_PLUGINS"
 _format_warning = warnings.formatwarning
 # Spaces within numbers: 0.93 ± 0.01, 95 %, 0.1 to 0.3, 5 of 8, p = 0.04.
 _WITHIN_NUMBERS = re.compile(
-    r"(?<=\d) (?=[±%×])|(?<=[±×=<]) (?=[-\d])|(?<=\bp) (?=[=<])"
+    r"(?<=\d) (?=[±%×])|(?<=[±×=<]) (?=[-\d])|(?<=\bp) (?=[=<])|(?<=%) (?=CI)"
     r"|(?<=\d) (?=(?:to|of) -?\d)|(?<=\d (?:to|of)) (?=-?\d)"
 )
 

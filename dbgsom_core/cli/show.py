@@ -376,7 +376,7 @@ def print_table(
 def _total(headers: Sequence[str], widths: Sequence[int]) -> int:
     """Return the characters of a line of a table whose columns have at least these widths."""
     lines = (max(map(len, name.split("\n"))) for name in headers)
-    return sum(map(max, widths, lines)) + 2 * len(widths) - 1
+    return sum(map(max, widths, lines)) + 2 * (len(widths) - 1)
 
 
 def _folded(name: str, width: int) -> str:

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,8 +19,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from dbgsom_core.cli import cli
-from dbgsom_core.cli.console import JsonLines, redacted_terminal, show_warnings, unescaped
+from dbgsom_core.cli.console import (
+    JsonLines,
+    redacted_terminal,
+    say,
+    show_warnings,
+    unescaped,
+)
 from dbgsom_core.cli.run import TextDisplay
+from dbgsom_core.cli.show import print_table
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import register
 from dbgsom_core.runs.folder import find_runs
@@ -289,6 +297,51 @@ def test_a_pipe_of_few_characters_gets_text_in_those(monkeypatch, encoding, show
             (click.echo if printer == "click" else print)(text)
     streams[0].flush()
     assert streams[0].buffer.getvalue().decode(encoding) == shown + "\n"
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+    def terminal(columns):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        return sys.stdout
+
+    return terminal
+
+
+NUMBERS = ["0.93 ± 0.01", "95 % CI", "0.1 to -0.3", "5 of 8", "p = 0.04", "p < 0.001"]
+
+
+@pytest.mark.parametrize("width", [24, 31, 40, 63, 80])
+def test_prose_wraps_between_words_and_within_no_number(width, terminal):
+    screen = terminal(width)
+    text = " and ".join(f"a longer word, {number}," for number in NUMBERS * 2)
+    say(text)
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert " ".join(lines) == text
+    assert sum(line.count(number) for line in lines for number in NUMBERS) == 2 * len(NUMBERS)
+
+
+def test_prose_on_a_pipe_is_a_line(capsys):
+    say("one sentence " * 30)
+    assert capsys.readouterr().out == "one sentence " * 30 + "\n"
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_a_table_breaks_no_number(width, terminal):
+    screen = terminal(width)
+    names = ["variant", "accuracy ↑", "quantization_error ↓", "topographic_error ↓"]
+    row = ["kernel=gaussian, spreading_factor=0.5", "0.930 ± 0.010", "0.3969 ± 0.0023", "0.5"]
+    print_table(names, [row])
+    shown = re.sub(r"\x1b\[\d*m", "", screen.getvalue())
+    assert all(number in shown for number in row[1:])
+    assert "spreading_factor=0.5" in shown
+    assert max(map(len, shown.splitlines())) <= max(width, 67)
+    assert ("quantization_error ↓" in shown) == (width == 120)
 
 
 def record(epoch, seconds):
