@@ -44,11 +44,6 @@ if TYPE_CHECKING:
 _POWERS_OF_TEN = 1e15
 _MORE = "several seeds (sweep: {repeats: {seeds: 5}}) or folds (split: {folds: 5})"
 _MARKS = re.compile(r"([\\`*\[\]|~$<>&]|(?<!\w)_|_(?!\w))")
-_STYLE = (
-    ".dbgsom{border-collapse:collapse;font-variant-numeric:tabular-nums}"
-    ".dbgsom th,.dbgsom td{padding:.2em .8em;text-align:right;border-bottom:1px solid #8884}"
-    ".dbgsom :is(th,td):first-child{text-align:left}"
-)
 
 Cells = tuple[list[str], list[list[str | None]]]  # a header, and rows
 
@@ -209,7 +204,9 @@ class Comparison:
         return f"<{len(self.runs)} runs compared by {self.criterion.name}: {self.sentence}>"
 
     def _repr_html_(self) -> str:
-        return _as_html(self)
+        from dbgsom_core.runs.compare_html import as_html
+
+        return as_html(self)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a row for each variant on each data set; see `Row` for the columns.
@@ -247,9 +244,11 @@ class Comparison:
 
         Raises `DataError` for another suffix, or where the file cannot be written.
         """
+        from dbgsom_core.runs.compare_html import as_page
+
         path = Path(path)
         check_ending(path)
-        write = {".csv": _as_csv, ".html": _as_page, ".md": _as_markdown}[path.suffix.lower()]
+        write = {".csv": _as_csv, ".html": as_page, ".md": _as_markdown}[path.suffix.lower()]
         try:
             write_text(path, write(self))
         except OSError as error:
@@ -274,52 +273,31 @@ def _as_markdown(comparison: Comparison) -> str:
             as_text(content or "").replace("\n", " "),
         )
 
-    blocks = []
-    for kind, content in _blocks(comparison):
+    found = []
+    for kind, content in blocks(comparison):
         if kind == "table":
-            header, rows = content
+            (header, rows), _ = content
             lines = [[*map(escaped, header)], ["---"] * len(header)]
             lines += [[*map(escaped, row)] for row in rows]
-            blocks.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+            found.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
         else:
             mark = {"h3": "## ", "li": "* "}.get(kind, "")
-            blocks.append(f"{mark}{escaped(content)}")
-    return "\n\n".join(blocks) + "\n"
+            found.append(f"{mark}{escaped(content)}")
+    return "\n\n".join(found) + "\n"
 
 
-def _as_html(comparison: Comparison) -> str:
-    import pandas as pd
-
-    blocks = [f"<style>{_STYLE}</style>"]
-    for kind, content in _blocks(comparison):
-        if kind == "table":
-            cells = [[as_text(cell or "") for cell in row] for row in content[1]]
-            frame = pd.DataFrame(cells, columns=[as_text(name) for name in content[0]])
-            with pd.option_context("display.max_colwidth", None):
-                blocks.append(frame.to_html(index=False, border=0, classes="dbgsom"))
-        else:
-            blocks.append(f"<{kind}>{html.escape(as_text(content))}</{kind}>")
-    return "\n".join(blocks)
-
-
-def _as_page(comparison: Comparison) -> str:
-    names = html.escape(as_text(", ".join(dict.fromkeys(r.experiment for r in comparison.runs))))
-    head = f'<meta charset="utf-8"><title>{names}</title>'
-    body = f"<body>\n{_as_html(comparison)}\n</body>"
-    return f"<!doctype html>\n<html><head>{head}</head>{body}</html>\n"
-
-
-def _blocks(comparison: Comparison) -> Iterator[tuple[str, Any]]:
+def blocks(comparison: Comparison) -> Iterator[tuple[str, Any]]:
+    """Yield the parts of a comparison, each with its kind: h3, b, p, li, or table."""
     for table in comparison.tables:
         yield "h3", table_title(table)
         yield "b", winner_sentence(table)
-        yield "table", columns_of(table, extra_measures(table))
+        yield "table", (columns_of(table, extra_measures(table)), table)
         for more in filter(None, (baseline_text(table), method_sentence(table))):
             yield "p", more
     for ranking in comparison.rankings:
         yield "h3", "Ranks over data sets"
         yield "b", rank_sentence(ranking)
-        yield "table", rank_columns(ranking)
+        yield "table", (rank_columns(ranking), None)
     for note in comparison.notes:
         yield "li", note
     for name, why in comparison.damaged.items():
