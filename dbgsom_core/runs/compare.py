@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.runs.compare_html import as_html, as_page
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, write_text
 from dbgsom_core.runs.ranking import (
     PARTS,
@@ -204,9 +205,7 @@ class Comparison:
         return f"<{len(self.runs)} runs compared by {self.criterion.name}: {self.sentence}>"
 
     def _repr_html_(self) -> str:
-        from dbgsom_core.runs.compare_html import as_html
-
-        return as_html(self)
+        return as_html(blocks(self))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a row for each variant on each data set; see `Row` for the columns.
@@ -244,11 +243,9 @@ class Comparison:
 
         Raises `DataError` for another suffix, or where the file cannot be written.
         """
-        from dbgsom_core.runs.compare_html import as_page
-
         path = Path(path)
         check_ending(path)
-        write = {".csv": _as_csv, ".html": as_page, ".md": _as_markdown}[path.suffix.lower()]
+        write = {".csv": _as_csv, ".html": _as_page, ".md": _as_markdown}[path.suffix.lower()]
         try:
             write_text(path, write(self))
         except OSError as error:
@@ -284,6 +281,11 @@ def _as_markdown(comparison: Comparison) -> str:
             mark = {"h3": "## ", "li": "* "}.get(kind, "")
             found.append(f"{mark}{escaped(content)}")
     return "\n\n".join(found) + "\n"
+
+
+def _as_page(comparison: Comparison) -> str:
+    names = ", ".join(dict.fromkeys(run.experiment for run in comparison.runs))
+    return as_page(f"{names}: {len(comparison.runs)} runs compared", blocks(comparison))
 
 
 def blocks(comparison: Comparison) -> Iterator[tuple[str, Any]]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dbgsom_core.errors import as_text
-from dbgsom_core.runs.compare import Comparison, blocks, number
 from dbgsom_core.runs.ranking import Row, Table
 from dbgsom_core.runs.stats import LEVEL
 
@@ -36,23 +35,25 @@ _PAGE_STYLE = (
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'"
 
 
-def as_page(comparison: Comparison) -> str:
-    names = dict.fromkeys(run.experiment for run in comparison.runs)
-    title = html.escape(as_text(", ".join(names)))
+Block = tuple[str, Any]  # a kind, h3, b, p, li or table, and its content, see `compare.blocks`
+
+
+def as_page(title: str, blocks: Iterable[Block]) -> str:
+    title = html.escape(as_text(title))
     head = (
         '<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f"<title>{title}</title>\n<style>{_PAGE_STYLE}</style>"
     )
-    body = f"<h1>{title}: {len(comparison.runs)} runs compared</h1>\n{as_html(comparison)}"
+    body = f"<h1>{title}</h1>\n{as_html(blocks)}"
     head = f"<head>\n{head}\n</head>"
     return f'<!doctype html>\n<html lang="en">\n{head}\n<body>\n{body}\n</body>\n</html>\n'
 
 
-def as_html(comparison: Comparison) -> str:
+def as_html(blocks: Iterable[Block]) -> str:
     found = [f'<div class="dbgsom"><style>{_STYLE}</style>']
-    for kind, content in blocks(comparison):
+    for kind, content in blocks:
         if kind == "table":
             (header, rows), table = content
             found.append(_table(header, rows, None if table is None else _Intervals(table)))
@@ -76,9 +77,9 @@ def _table(
     if intervals is not None:
         drawn = [f"<th>{intervals.axis()}</th>", *(f"<td>{one}</td>" for one in intervals.marks())]
     for cell, values, svg in zip(["th", *["td"] * len(rows)], [header, *rows], drawn, strict=True):
-        texts = map(_text, values)
+        texts = [_text(value) for value in values]
         if cell == "th":  # names of measures may be broken between their words
-            texts = (text.replace("_", "_<wbr>") for text in texts)
+            texts = [text.replace("_", "_<wbr>") for text in texts]
         first, *others = (f"<{cell}>{text}</{cell}>" for text in texts)
         lines.append(f"<tr>{first}{svg}{''.join(others)}</tr>")
     return f'<div class="wide" tabindex="0"><table>\n{"".join(lines)}\n</table></div>'
@@ -112,7 +113,7 @@ class _Intervals:
 
     def axis(self) -> str:
         what = "difference" if self._of_differences else "± deviation"
-        low, high = (html.escape(number(one)) for one in (self._low, self._high))
+        low, high = (f"{one:.3g}" for one in (self._low, self._high))
         texts = f'<text x="0" y="14">{low}</text><text x="{_WIDTH}" y="14" text-anchor="end">'
         middle = f'<text x="{_WIDTH // 2}" y="14" text-anchor="middle">{what}</text>'
         return _svg(f"{texts}{high}</text>{middle}", what)
@@ -134,7 +135,7 @@ class _Intervals:
         )
         dot = f'<circle cx="{self._x(value)}" cy="{y}" r="4"/>'
         kind = ' class="worse"' if row.holm is not None and row.holm < LEVEL else ""
-        label = f"{number(value)}, {number(low)} to {number(high)}"
+        label = f"{value:.3g}, {low:.3g} to {high:.3g}"
         return _svg(f"{zero}<g{kind}>{line}{dot}</g>", label)
 
 
