@@ -119,7 +119,7 @@ def _list_runs(root: Path, most: int | None) -> None:
 
 
 def _differences(run: StoredRun, others: Sequence[StoredRun]) -> str:
-    """Return the parameters that tell a run from others of its experiment, or its name."""
+    """Return the name that a run was given, and what tells it from others of its experiment."""
     from dbgsom_core.runs.ranking import fields_text
 
     differs = {
@@ -128,7 +128,8 @@ def _differences(run: StoredRun, others: Sequence[StoredRun]) -> str:
         if any(str(other.params.get(key, value)) != str(value) for other in others)
     }
     fields = dict([*differs.items()][:_MOST_FIELDS])
-    return (fields_text(fields) + " …" * (len(differs) > _MOST_FIELDS)) or run.name
+    more = " …" * (len(differs) > _MOST_FIELDS)
+    return "; ".join(filter(None, [str(run.config.get("name") or ""), fields_text(fields) + more]))
 
 
 def _first(run: StoredRun) -> tuple[str, str]:
@@ -139,9 +140,13 @@ def _first(run: StoredRun) -> tuple[str, str]:
     if run.rankings:
         name, best = run.rankings[0].measures[0], run.rankings[0].best
         value = best.measures.get(name)
-        return name, "" if value is None else value_of(value, best.spread.get(name))
-    first = headline(run.measures, run.config, run.data)[:1]
-    return next(((f"{one.part}/{one.name}", one.text) for one in first), ("", ""))
+        text = "" if value is None else value_of(value, best.spread.get(name))
+        return name.removeprefix("test/"), text
+    found = headline(run.measures, run.config, run.data)
+    if not found:
+        return "", ""
+    part = "train/" if found[0].part == "train" and run.data.get("baseline") else ""
+    return f"{part}{found[0].name}", found[0].text
 
 
 def _age(run: StoredRun) -> str:

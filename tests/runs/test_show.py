@@ -33,14 +33,16 @@ def test_runs_are_listed_newest_first_with_what_differs(store, listed):
     store(4, accuracy(0.9), parent="run-0003", experiment="other")
     store(5, accuracy(0.9), parent="run-0003", experiment="other", status="failed")
     store(6, {}, experiment="other", status="failed").measures.write_text("{")
+    store(0, accuracy(0.1), experiment="alone", config={"name": "by hand"})
     header, *lines = listed()
     assert header.split("  ")[0] == "run"
-    assert [line.split()[0] for line in lines] == ["0006", "0003", "0002", "0001"]
-    damaged, sweep, bubble, gaussian = lines
+    assert [line.split()[0] for line in lines] == ["0006", "0003", "0002", "0001", "0000"]
+    damaged, sweep, bubble, gaussian, named = lines
+    assert " by hand " in named
     assert "damaged: measures.json is no JSON" in damaged
     assert "sweep of 2 runs" in sweep
     assert " kernel=bubble " in bubble
-    assert "test/accuracy    0.5  finished" in bubble
+    assert " accuracy    0.5  finished" in bubble
     assert " kernel=gaussian " in gaussian
     assert "epochs" not in gaussian
     assert any(line.startswith("run run-0002 of") for line in listed("0002"))  # as it is listed
