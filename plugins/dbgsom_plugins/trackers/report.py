@@ -143,9 +143,10 @@ def remarks(
         several = "neurons have" if dead > 1 else "neuron has"
         found.append(f"{dead} {several} no training sample{_neurons_phrase(view, hits == 0)}.")
     if live > 4 and hits.max() > 0.25 * hits.sum():
-        share, where = _percent(hits.max() / hits.sum()), _neurons_phrase(view, hits == hits.max())
+        share = _share(float(hits.max() / hits.sum()), int(hits.sum()), "training")
+        where = _neurons_phrase(view, hits == hits.max())
         scales = "look at the scales of the columns"
-        found.append(f"One neuron won {share} of all training samples{where}: {scales}.")
+        found.append(f"One neuron won {share}{where}: {scales}.")
     return found + mistakes
 
 
