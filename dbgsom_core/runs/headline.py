@@ -11,6 +11,7 @@ from dbgsom_core.runs.compare import number, value_of
 from dbgsom_core.runs.ranking import PARTS
 
 _MOST = 5  # measures, where the configuration names none
+_LEAST_OF_CLASS = 5  # samples on average, else its purity says little
 _FEW = 50  # samples, of which a share says more than they know
 _OF_TASK = {
     "classifier": (
@@ -71,6 +72,8 @@ def headline(
     is_named = isinstance(named, Sequence) and not isinstance(named, str)
     parts = {name: part for part in reversed(PARTS) for name in _names(measures, part)}
     usual = [name for name in _OF_TASK.get(kind, _OF_TASK["vq"]) if name in parts]
+    if not _has_classes(data):
+        usual = [name for name in usual if name != "purity"]
     rest = [name for name in parts if is_named or name not in _ONLY_BY_NAME]
     names = list(dict.fromkeys([*usual[:_MOST], *rest]))[: None if is_named else _MOST]
     baseline, sizes = (_mapping(data.get(key)) for key in ("baseline", "parts"))
@@ -92,6 +95,14 @@ def headline(
             )
         )
     return found
+
+
+def _has_classes(data: Mapping[str, Any]) -> bool:
+    """Return whether targets are classes of several samples each, not numbers."""
+    classes, samples = data.get("classes"), data.get("samples")
+    if not (isinstance(classes, int) and isinstance(samples, int)):
+        return False
+    return classes * _LEAST_OF_CLASS <= samples
 
 
 def measure_names(measures: Mapping[str, float]) -> list[str]:

@@ -37,6 +37,13 @@ def test_five_measures_suit_the_task(estimator, first):
     assert "neighbourhood_preservation" not in names
 
 
+@pytest.mark.parametrize(("classes", "shown"), [(3, True), (90, False), (None, False)])
+def test_purity_is_of_classes_with_several_samples(classes, shown):
+    facts = {"classes": classes, "samples": 150}
+    found = headline(measures_of([*DEFAULT, "purity"], "train"), config_of("vq"), facts)
+    assert ("purity" in [one.name for one in found]) == shown
+
+
 def test_what_the_user_named_is_all_there():
     named = ["mine", "accuracy", "neighbourhood_preservation", "a", "b", "c", "d"]
     listed = [{"name": name} for name in named]
