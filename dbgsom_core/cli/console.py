@@ -8,7 +8,10 @@ import json
 import logging
 import math
 import os
+import re
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -34,6 +37,11 @@ _HANDLER = "dbgsom command line"
 _STRICT = "dbgsom.strict_plugins"  # key of the context's meta
 _DISABLED = "DBGSOM_DISABLE_PLUGINS"
 _format_warning = warnings.formatwarning
+# Spaces within numbers: 0.93 ± 0.01, 95 %, 0.1 to 0.3, 5 of 8, p = 0.04.
+_WITHIN_NUMBERS = re.compile(
+    r"(?<=\d) (?=[±%×])|(?<=[±×=<]) (?=[-\d])|(?<=\bp) (?=[=<])|(?<=%) (?=CI)"
+    r"|(?<=\d) (?=(?:to|of) -?\d)|(?<=\d (?:to|of)) (?=-?\d)"
+)
 
 # ------------------------------------------------------------------------------------- redaction
 
@@ -196,9 +204,24 @@ class Output:
 output = Output()
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print prose: on a terminal lines end between words, on a pipe a sentence is one line."""
+    stream = sys.stderr if err else sys.stdout
+    click.echo(wrapped(text) if stream.isatty() else text, err=err)
+
+
+def wrapped(text: str) -> str:
+    """Return text in lines as wide as the terminal, which break no number and no path."""
+    width = shutil.get_terminal_size().columns
+    joined = _WITHIN_NUMBERS.sub("\N{NO-BREAK SPACE}", text)
+    how = {"break_long_words": False, "break_on_hyphens": False}
+    lines = (textwrap.fill(line, width, **how) for line in joined.split("\n"))  # type: ignore[arg-type]
+    return "\n".join(lines).replace("\N{NO-BREAK SPACE}", " ")
+
+
 def print_notes(notes: Iterable[str]) -> None:
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
 
 
 class JsonLines:
@@ -278,7 +301,9 @@ class _LogHandler(logging.Handler):
         text = as_text(self.format(record))  # with its traceback
         with suppress(OSError):  # the pipe may be closed
             if output.lines is None:
-                print(f"{level}: {text}", file=sys.stderr, flush=True)
+                line = f"{level}: {text}"
+                line = wrapped(line) if sys.stderr.isatty() and record.exc_info is None else line
+                print(line, file=sys.stderr, flush=True)
             else:
                 output.lines.event(level.lower(), "log", logger=record.name, message=text)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,7 @@ from dbgsom_core.cli.console import (
 from dbgsom_core.cli.show import (
     print_children,
     print_clusters,
+    print_headline,
     print_measures,
     print_rankings,
 )
@@ -38,7 +40,6 @@ from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep
 from dbgsom_core.engine.runtime import compile_clock
 from dbgsom_core.errors import DbgsomError, PluginError, as_text
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.privacy import shell_word
 from dbgsom_core.interfaces.trackers import Ranking, Run, RunResult, TrackerAbilities
 from dbgsom_core.plugins.callbacks import line
 from dbgsom_core.plugins.registry import Registry
@@ -90,9 +91,10 @@ run_options = options(
 
 @click.command()
 @click.argument("file", type=click.Path())
+@option("--all show_all", "Show every measure at the end.", is_flag=True)
 @run_options
 def run(file: str, overrides: Sequence[str], **how: bool) -> int:
-    """Train, measure, draw and log what FILE describes."""
+    """Train, measure, draw and log what FILE describes; show what matters most."""
     return _run_file(load_experiment, file, overrides, **how)
 
 
@@ -150,16 +152,18 @@ def _run_file(
 def _run_loaded(
     loaded: Experiment | Sweep, registry: Registry, stored: StoredRun | None, how: dict[str, Any]
 ) -> int:
+    show_all = how.pop("show_all", False)
     if not isinstance(loaded, Sweep):
         # Scikit-learn imports scipy.stats, half a second of work, which few runs use.
         with lazy_import("scipy.stats"), _ResumeHint() as hint, show_progress() as display:
+            display.reads(loaded.data_called)
             done = execute(loaded, registry, [hint, display], stored)
         if not output.quiet:
-            print_measures(done.result.measures, done.result.view, registry, done.run.data)
-            print_clusters(RunFiles(done.run.folder))
-            _print_paths(done.run.folder, loaded.tracking)
+            known = done.run, done.result.measures, done.result.view
+            _print_result(*known, loaded.tracking, registry, show_all)
         return 0
     with _ResumeHint() as hint, show_progress(loaded.runs) as display:
+        display.reads(loaded.children[0].experiment.data_called)
         outcome = execute(loaded, registry, [hint, display], stored, **how, display=display)
     folder = outcome.run.folder
     if not output.quiet:
@@ -169,7 +173,7 @@ def _run_loaded(
     for name, why in outcome.failed.items():
         click.echo(f"failed: {name}: {why}", err=True)
     if outcome.failed and not output.quiet:
-        again = f"dbgsom sweep --resume {_shell_name(folder)}"
+        again = f"dbgsom sweep --resume {stored_runs.shell_name(folder)}"
         click.echo(f"to run what failed once more: {again}", err=True)
     return 1 if outcome.failed else 0
 
@@ -196,10 +200,11 @@ def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[s
         if stored.kind == "sweep":
             children = [(child["name"], child["measures"]) for child in stored.children]
             _print_sweep(stored.rankings, children, stored.files.folder, registry)
+            _print_paths(stored.files.folder, experiments[0].tracking)
         else:
-            print_measures(stored.measures, None, registry, stored.data)
-            print_clusters(stored.files)
-        _print_paths(stored.files.folder, experiments[0].tracking)
+            run = stored_runs.resumed_run(stored, None)
+            tracking = experiments[0].tracking
+            _print_result(run, stored.measures, None, tracking, registry, how.get("show_all"))
     return 0
 
 
@@ -221,7 +226,7 @@ class _ResumeHint:
             return
         interrupted = isinstance(error, KeyboardInterrupt) or run.kind == "sweep"
         if interrupted and read_status(run.folder).status != "finished":
-            command = f"dbgsom {run.kind} --resume {_shell_name(run.folder)}"
+            command = f"dbgsom {run.kind} --resume {stored_runs.shell_name(run.folder)}"
             click.echo(f"to go on: {command}", err=True)
 
 
@@ -233,38 +238,53 @@ def _print_sweep(
         return
     print_rankings(rankings, registry)
     if any(len(ranking.variants) > 1 and not ranking.verdict for ranking in rankings):
-        click.echo(f"how sure that is: dbgsom compare {_shell_name(folder)}")
+        click.echo(f"how sure that is: dbgsom compare {stored_runs.shell_name(folder)}")
+
+
+def _print_result(
+    run: Run,
+    measures: Mapping[str, float],
+    view: Any,
+    tracking: Tracking,
+    registry: Registry,
+    show_all: bool | None,
+) -> None:
+    if show_all:
+        print_measures(measures, view, registry, run.data)
+    else:
+        name = stored_runs.shell_name(run.folder)
+        print_headline(measures, run.config, run.data, name, registry)
+    print_clusters(RunFiles(run.folder), run.config)
+    _print_paths(run.folder, tracking)
 
 
 def _print_paths(folder: Path, tracking: Tracking) -> None:
     click.echo(f"run folder: {folder}")
     if exists(page := RunFiles(folder).page):
         click.echo(f"report: {page}")
+    name, has_page = stored_runs.shell_name(folder), False  # `dbgsom ui` shows the first page
     for _, tracker in tracking:
         abilities = TrackerAbilities.of(tracker)
         try:
-            view = abilities.how_to_compare and abilities.how_to_compare([folder])
-            view = view or (abilities.how_to_open and abilities.how_to_open())
+            if abilities.page and not has_page:
+                view: str | None = f"dbgsom ui {name}"
+            else:
+                view = abilities.how_to_compare and abilities.how_to_compare([folder])
+                view = view or (abilities.how_to_open and abilities.how_to_open())
             sent = abilities.mirrored is None or abilities.mirrored(folder)
         except PluginError as error:
             click.echo(f"warning: {error}", err=True)
             continue
+        has_page = has_page or bool(abilities.page)
         if view:
-            once = "" if sent else f", once 'dbgsom sync {_shell_name(folder)}' sent it"
+            once = "" if sent else f", once 'dbgsom sync {name}' sent it"
             click.echo(f"to look at it{once}: {view}")
-
-
-def _shell_name(folder: Path) -> str:
-    """Return the name of a run for commands: its id where it can be found, or its folder."""
-    found = stored_runs.find_folder(folder.name, Path("runs"))
-    known = found is not None and found.absolute() == folder.absolute()
-    return folder.name if known else shell_word(str(folder))
 
 
 @contextmanager
 def show_progress(runs: int = 1) -> Iterator[Any]:
     if output.quiet:
-        yield object()
+        yield SilentDisplay()
     elif output.lines is not None:
         with compile_clock(functools.partial(output.event, "info", "compiling")):
             yield JsonDisplay()
@@ -287,9 +307,7 @@ def _make_bar() -> Any:
     return Progress(
         "{task.description}",
         BarColumn(),
-        "epoch {task.completed}/{task.total}",
-        "{task.fields[neurons]} neurons",
-        "QE {task.fields[error]}",
+        "{task.fields[epochs]}",
         "{task.fields[left]}",
         console=Console(file=unescaped(sys.stderr)),
     )
@@ -305,30 +323,46 @@ class TextDisplay:
     def __init__(self, runs: int, bar: Any = None) -> None:
         self._runs, self._begun, self._bar = runs, 0, bar
         self._running: dict[str, Any] = {}  # number, task of the bar, last epoch, time of a line
+        self._reading: Any = None  # a task of the bar, as is the next
+        self._logging: Any = None
+
+    def reads(self, what: str) -> None:
+        self._reading = self._add_task(f"reading {as_text(what)}")
 
     def dbgsom_run_started(self, run: Run) -> None:
+        self._remove(self._reading)
+        self._reading = None
         if run.kind == "run":
             self._begun += 1
             number = f"[{self._begun}/{self._runs}] " if self._runs > 1 else ""
             self.say(f"{number}{run.name}: {run.data['samples']} × {run.data['features']} samples")
-            fields = {"total": run.total_epochs, "neurons": 0, "error": "-", "left": ""}
-            task = None if self._bar is None else self._bar.add_task(number, **fields)
-            shown = time.monotonic()
+            task, shown = self._add_task("", number, run.total_epochs), time.monotonic()
             self._running[run.id] = SimpleNamespace(
                 number=number, task=task, last=None, shown=shown
             )
 
+    def dbgsom_run_phase(self, run: Run, phase: str) -> None:
+        state = self._running.get(run.id)
+        if state is None:
+            return
+        if self._bar is not None:
+            self._bar.update(state.task, left=phase)
+        elif not output.verbose and time.monotonic() - state.shown >= _SECONDS_BETWEEN_LINES:
+            self.say(f"{state.number}{phase}")  # with -v the log has it
+            state.shown = time.monotonic()
+
     def dbgsom_epoch_finished(self, run: Run, epoch: EpochRecord) -> None:
         state = self._running[run.id]
         state.last = epoch
-        left = f"ETA {epoch.seconds / epoch.epoch * (epoch.epochs - epoch.epoch):.0f} s"
+        seconds = epoch.seconds / epoch.epoch * (epoch.epochs - epoch.epoch)
+        left = f"ETA {math.ceil(seconds)} s" if seconds else ""  # what follows is another phase
         if self._bar is not None:
             self._bar.update(
                 state.task,
                 completed=epoch.epoch,
                 total=epoch.epochs,  # fewer than planned where a full map goes on to fine-tuning
-                neurons=epoch.neurons,
-                error=f"{epoch.quantization_error:.4g}",
+                epochs=f"epoch {epoch.epoch}/{epoch.epochs} {epoch.neurons} neurons "
+                f"QE {epoch.quantization_error:.4g}",
                 left=left,
             )
         elif output.verbose or time.monotonic() - state.shown >= _SECONDS_BETWEEN_LINES:
@@ -337,6 +371,8 @@ class TextDisplay:
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         self._end(run.id, "done", result.history[-1] if result.history else None)
+        if run.parent is None:  # others, as trackers, are called after this display
+            self._logging = self._add_task("logging")
 
     def dbgsom_run_failed(self, run: Run, error: BaseException) -> None:
         self._end(run.id, "stopped")
@@ -345,16 +381,26 @@ class TextDisplay:
         self._begun += 1
 
     def clear(self) -> None:
+        self._remove(self._reading)
+        self._remove(self._logging)
         for id in [*self._running]:
             self._end(id, "stopped")
 
     def _end(self, id: str, how: str, last: EpochRecord | None = None) -> None:
         state = self._running.pop(id, None)
         if state is not None:
-            if self._bar is not None:
-                self._bar.remove_task(state.task)
+            self._remove(state.task)
             if (last := last or state.last) is not None:
                 self.say(f"{state.number}{line(last)}  {how} in {last.seconds:.2f} s")
+
+    def _add_task(self, left: str, number: str = "", total: int | None = None) -> Any:
+        if self._bar is not None:
+            return self._bar.add_task(number, total=total, epochs="", left=left)
+        return None
+
+    def _remove(self, task: Any) -> None:
+        if task is not None and task in self._bar.task_ids:
+            self._bar.remove_task(task)
 
     def say(self, text: str) -> None:
         if self._bar is None:
@@ -363,8 +409,16 @@ class TextDisplay:
             self._bar.console.print(as_text(text), markup=False, highlight=False)
 
 
-class JsonDisplay:
+class SilentDisplay:
+    def reads(self, what: str) -> None:
+        """Show that data are read, before there is a run."""
+
+
+class JsonDisplay(SilentDisplay):
     """Writes an object for each event of a run, with all that the event holds."""
+
+    def dbgsom_run_phase(self, run: Run, phase: str) -> None:
+        output.event("info", "phase", phase, run=run.id)
 
     def dbgsom_run_started(self, run: Run) -> None:
         fields = {name: getattr(run, name) for name in _RUN_FIELDS}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,27 @@ from dbgsom_core.cli.console import (
     plugin_options,
     print_notes,
     runs_option,
+    say,
 )
 from dbgsom_core.errors import DbgsomError, as_text
 from dbgsom_core.interfaces.trackers import Ranking, Variant
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.folder import RunFiles, StoredRun, journal_damage
-from dbgsom_core.runs.stored_runs import find_run
+from dbgsom_core.runs.folder import RunFiles, StoredRun, journal_damage, read_run
+from dbgsom_core.runs.stored_runs import (
+    SHORTEST_ID,
+    find_run,
+    mark_killed,
+    newest_folders,
+    shell_name,
+)
 from dbgsom_core.tables.safe_files import exists
 
 _UNLIMITED = 100_000  # characters
 _LONGEST = 200  # characters of a value
 _SENTENCE = re.compile(r"[^\W\d_]{3}.* | .*[^\W\d_]{3}")  # no number with its interval
+_LONGEST_WORD = 24  # characters that a column that wraps does not break
+_MOST_RUNS = 20  # in a list
+_MOST_FIELDS = 4  # that tell one run from the others
 _MOST_NEURONS = 2000  # more than a terminal shows
 _MAPS = ["auto", "label", "hits", "none"]
 _CELL = 3  # characters of a neuron
@@ -35,17 +47,22 @@ _LONGEST_NAME = 30  # characters of a name in the legend of a map
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", required=False)
 @option("--map by", "What the map shows.", type=click.Choice(_MAPS), default="auto")
+@option("--all show_all", "Show every measure; without RUN: every run.", is_flag=True)
 @runs_option
 @plugin_options
-def show(run: str, by: str, runs: str) -> None:
+def show(run: str | None, by: str, show_all: bool, runs: str) -> None:
     """Show RUN in the terminal: how it ended, its measures, its map, and where its files are.
 
     RUN is a run's folder or id (the end of it will do), or an experiment, which means its newest
-    run. Colours follow the terminal; NO_COLOR=1 leaves them out.
+    run. Without it the runs and sweeps of all experiments are listed, newest first. Colours follow
+    the terminal; NO_COLOR=1 leaves them out.
     """
     registry = open_registry()
+    if run is None:
+        _list_runs(Path(runs), None if show_all else _MOST_RUNS)
+        return
     found, notes = find_run(run, Path(runs))
     print_notes(notes)
     _print_state(found)
@@ -60,8 +77,11 @@ def show(run: str, by: str, runs: str) -> None:
             )
     elif found.measures:
         click.echo()
-        print_measures(found.measures, None, registry, found.data)
-    print_clusters(files)
+        if show_all:
+            print_measures(found.measures, None, registry, found.data)
+        else:
+            print_headline(found.measures, found.config, found.data, shell_name(found), registry)
+    print_clusters(files, found.config)
     if found.kind != "sweep" and by != "none" and files.model.exists():
         _print_map(files.model, None if by == "auto" else by)
     click.echo()
@@ -76,6 +96,71 @@ def show(run: str, by: str, runs: str) -> None:
             click.echo(f"{what}: {path}")
 
 
+def _list_runs(root: Path, most: int | None) -> None:
+    """Print the runs and sweeps of a folder, newest first, a row each."""
+    folders, children = newest_folders(root)
+    if not folders:
+        say(f"there are no runs in {root}: 'dbgsom run CONFIG' makes them")
+    found = [mark_killed(read_run(folder)) for folder in folders[:most]]
+    ends = Counter(folder.name.rpartition("-")[2] for folder in folders)
+    rows = []
+    for run in found:
+        name = run.files.folder.name
+        end = name.rpartition("-")[2]  # which names the run in commands
+        name = end if ends[end] == 1 and len(end) >= SHORTEST_ID else name
+        same = [one for one in found if (one.experiment, one.kind) == (run.experiment, "run")]
+        count = children.get(run.id, 0)
+        sweep = f"sweep of {count} run{'s' * (count != 1)}"
+        what = sweep if run.kind == "sweep" else _differences(run, same)
+        state = f"damaged: {run.damage}" if run.damage else run.status
+        rows.append([name, run.experiment, what, *_first(run), state, _age(run)])
+    if rows:
+        print_table(["run", "experiment", "what differs", "measure", "value", "state", "age"], rows)
+    if len(folders) > len(found):
+        say(f"and {len(folders) - len(found)} more: dbgsom show --all")
+
+
+def _differences(run: StoredRun, others: Sequence[StoredRun]) -> str:
+    """Return the name that a run was given, and what tells it from others of its experiment."""
+    from dbgsom_core.runs.ranking import fields_text
+
+    differs = {
+        key: value
+        for key, value in run.params.items()
+        if any(str(other.params.get(key, value)) != str(value) for other in others)
+    }
+    fields = dict([*differs.items()][:_MOST_FIELDS])
+    more = " …" * (len(differs) > _MOST_FIELDS)
+    return "; ".join(filter(None, [str(run.config.get("name") or ""), fields_text(fields) + more]))
+
+
+def _first(run: StoredRun) -> tuple[str, str]:
+    """Return name and value of what matters most of a run, or of the best variant of a sweep."""
+    from dbgsom_core.runs.compare import value_of
+    from dbgsom_core.runs.headline import headline
+
+    if run.rankings:
+        name, best = run.rankings[0].measures[0], run.rankings[0].best
+        value = best.measures.get(name)
+        text = "" if value is None else value_of(value, best.spread.get(name))
+        return name.removeprefix("test/"), text
+    found = headline(run.measures, run.config, run.data)
+    if not found:
+        return "", ""
+    part = "train/" if found[0].part == "train" and run.data.get("baseline") else ""
+    return f"{part}{found[0].name}", found[0].text
+
+
+def _age(run: StoredRun) -> str:
+    if run.started is None:
+        return ""
+    seconds = max(0.0, (datetime.now(UTC) - run.started).total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def _print_state(found: StoredRun) -> None:
     click.echo(f"{found.name}\n{found.kind} {found.id} of experiment {found.experiment}")
     took = since = ""
@@ -85,9 +170,9 @@ def _print_state(found: StoredRun) -> None:
             took = f" in {(found.ended - found.started).total_seconds():.1f} s"
     click.echo(f"{found.status}{took}{since}")
     if found.error:
-        click.echo(f"because: {found.error}")
+        say(f"because: {found.error}")
     if damage := found.damage or journal_damage(found):
-        click.echo(f"damaged: {damage}")
+        say(f"damaged: {damage}")
     data = found.data
     if {"name", "samples", "features"} <= data.keys():
         from dbgsom_core.runs.ranking import data_name
@@ -232,16 +317,16 @@ def compare(
         print_table(header, rows[:top])
         if top is not None and len(rows) > top:
             click.echo(f"and {len(rows) - top} more")
-        for say in (comparing.baseline_text, comparing.winner_sentence, comparing.method_sentence):
-            if text := say(table):
-                click.echo(text)
+        sentences = (comparing.baseline_text, comparing.winner_sentence, comparing.method_sentence)
+        for text in filter(None, (describe(table) for describe in sentences)):
+            say(text)
     for ranking in found.rankings:
         click.echo()
         header, rows = comparing.rank_columns(ranking)
         print_table(header, rows[:top])
-        click.echo(comparing.rank_sentence(ranking))
+        say(comparing.rank_sentence(ranking))
     for note in found.notes:
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
     if found.damaged:
         rows = [[name, f"damaged: {why}"] for name, why in found.damaged.items()]
         print_table(["run", "state"], rows)
@@ -256,18 +341,33 @@ def print_table(
     from rich.text import Text
 
     console = Console(highlight=False)
+    wraps = [
+        number == 0
+        or any(isinstance(row[number], str) and _SENTENCE.search(row[number]) for row in rows)
+        for number in range(len(columns))
+    ]
+    widths = [
+        max([0, *(len(word) for row in rows for word in cell(row[number]).split(" "))])
+        if wraps[number]
+        else max([0, *(len(cell(row[number])) for row in rows)])
+        for number in range(len(columns))
+    ]
+    widths = [min(n, _LONGEST_WORD) if w else n for n, w in zip(widths, wraps, strict=True)]
+    headers = [cell(name) for name in columns]
     if not console.is_terminal:
         console = Console(highlight=False, width=_UNLIMITED)
+    elif not left:
+        if _total(headers, widths) + _LONGEST_WORD > console.width:
+            headers = [_folded(name, width) for name, width in zip(headers, widths, strict=True)]
+        if (needed := _total(headers, widths)) > console.width:
+            console = Console(highlight=False, width=needed)  # the terminal breaks lines, no number
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate(columns):
-        wraps = number == 0 or any(
-            isinstance(row[number], str) and _SENTENCE.search(row[number]) for row in rows
-        )
+    for name, at_left in zip(headers, wraps, strict=True):
         table.add_column(
-            Text(cell(name)),
-            justify="left" if wraps or left else "right",
+            Text(name),
+            justify="left" if at_left or left else "right",
             overflow="ellipsis" if left else "fold",
-            no_wrap=left,
+            no_wrap=left or not at_left,
         )
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
@@ -280,6 +380,22 @@ def print_table(
         click.echo(line.rstrip())
 
 
+def _total(headers: Sequence[str], widths: Sequence[int]) -> int:
+    """Return the characters of a line of a table whose columns have at least these widths."""
+    lines = (max(map(len, name.split("\n"))) for name in headers)
+    return sum(map(max, widths, lines)) + 2 * (len(widths) - 1)
+
+
+def _folded(name: str, width: int) -> str:
+    """Return the name of a measure in lines that end after a word, of ``width`` where they can."""
+    lines = [""]
+    for word in re.findall(r"[^_ ]+[_ ]*", name):
+        if lines[-1] and len(lines[-1] + word.rstrip()) > width:
+            lines.append("")
+        lines[-1] += word
+    return "\n".join(line.rstrip() for line in lines)
+
+
 def cell(value: Any) -> str:
     from dbgsom_core.runs.compare import to_digits
 
@@ -287,6 +403,35 @@ def cell(value: Any) -> str:
         return ""
     text = to_digits(value, 4) if isinstance(value, float) else as_text(value).replace("\n", "\\n")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def print_headline(
+    measures: Mapping[str, float],
+    config: Mapping[str, Any],
+    data: Mapping[str, Any],
+    name: str,
+    registry: Registry,
+) -> None:
+    """Print what matters most of run ``name``, and how the other measures are shown."""
+    from dbgsom_core.runs.compare import baseline_name
+    from dbgsom_core.runs.headline import headline, measure_names
+    from dbgsom_core.runs.ranking import best_end, with_arrow
+
+    found = headline(measures, config, data)
+    tested = any(one.part == "test" for one in found)
+    based = any(one.baseline is not None for one in found)
+    rows = []
+    for one in found:
+        values = [one.text, one.training_text] if one.part == "test" else ["", one.text]
+        label = with_arrow(one.name, best_end(f"{one.part}/{one.name}", registry))
+        rows.append([label, *values[not tested :], *([one.baseline_text] if based else [])])
+    if found:
+        header = ["test", "train"] if tested else ["train"]
+        print_table(["measure", *header, *(["baseline"] if based else [])], rows)
+    if based:
+        say(f"baseline: {baseline_name(data)}")
+    if (count := len(measure_names(measures))) > len(found):
+        say(f"all {count} measures: dbgsom show {name} --all")
 
 
 def print_measures(
@@ -316,17 +461,22 @@ def print_measures(
         rows = [[name, *(refitted.get(f"{key}/{name}") for key in keys)] for name in stable]
         print_table(["over refits", "mean", "low", "high"], rows)
     if text := run_baseline(data):
-        click.echo(text)
+        say(text)
 
 
-def print_clusters(files: RunFiles) -> None:
-    """Print the clusters of a run, where its labels are clusters."""
+def print_clusters(files: RunFiles, config: Mapping[str, Any]) -> None:
+    """Print the clusters of a run; where each neuron is its own, say how they are made."""
     if exists(table := files.table("clusters")):
         from dbgsom_core.runs.profile import CLUSTER_COLUMNS, read_clusters
 
         click.echo()
         print_table(CLUSTER_COLUMNS[:-1], [row[:-1] for row in read_clusters(table)])
-        click.echo("effect: the difference from all other samples, in standard deviations of all")
+        say("effect: the difference from all other samples, in standard deviations of all")
+        return
+    model = config.get("model")
+    labeller = model.get("labeller") if isinstance(model, Mapping) else None
+    if isinstance(labeller, Mapping) and labeller.get("name") == "index":
+        say("each neuron is a label of its own: model: {labeller: clusters} groups them")
 
 
 def print_children(children: Sequence[tuple[str, Mapping[str, float]]], registry: Registry) -> None:
@@ -370,11 +520,9 @@ def print_rankings(rankings: Sequence[Ranking], registry: Registry) -> None:
         value = measure(ranking.best, names[0])
         best = f"best{where}: {ranking.best.name} ({names[0]} {value})"
         tied = [variant.name for variant in ranking.ties]
-        click.echo(f"{best}; {same_mean(tied)}" if tied else best)
-        if ranking.reason:
-            click.echo(ranking.reason)
-        if ranking.verdict:
-            click.echo(ranking.verdict)
+        say(f"{best}; {same_mean(tied)}" if tied else best)
+        for text in filter(None, (ranking.reason, ranking.verdict)):
+            say(text)
 
 
 def _has_part(measures: Mapping[str, float], part: str) -> bool:

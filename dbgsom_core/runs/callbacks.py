@@ -127,6 +127,12 @@ def session(
             yield callbacks
 
 
+def begin_phase(callbacks: Callbacks, run: Run, phase: str) -> None:
+    """Call ``dbgsom_run_phase`` of the displays of a run; no hook of plugins."""
+    log.info("%s", phase)
+    callbacks.notify_others("dbgsom_run_phase", run=run, phase=phase)
+
+
 class EpochCallback:
     """The callback of a run's fit: notifies callbacks, and ends the training on their request."""
 
@@ -141,6 +147,10 @@ class EpochCallback:
         self._touch()
         shutdown.check()
         return STOP if self.stopped_by else None
+
+    def begin(self, phase: str) -> None:
+        """Tell displays what goes on now, beside epochs: measuring, say."""
+        begin_phase(self._callbacks, self._run, phase)
 
     def __deepcopy__(self, memo: Any) -> EpochCallback:
         """Return itself: a clone of the estimator has the same run."""

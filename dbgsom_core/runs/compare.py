@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from dbgsom_core.config import DecideSettings
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.plugins.registry import Registry, get_registry
+from dbgsom_core.runs.compare_html import as_html, as_page
 from dbgsom_core.runs.folder import StoredRun, find_experiments, find_runs, write_text
 from dbgsom_core.runs.ranking import (
     PARTS,
@@ -44,11 +45,6 @@ if TYPE_CHECKING:
 _POWERS_OF_TEN = 1e15
 _MORE = "several seeds (sweep: {repeats: {seeds: 5}}) or folds (split: {folds: 5})"
 _MARKS = re.compile(r"([\\`*\[\]|~$<>&]|(?<!\w)_|_(?!\w))")
-_STYLE = (
-    ".dbgsom{border-collapse:collapse;font-variant-numeric:tabular-nums}"
-    ".dbgsom th,.dbgsom td{padding:.2em .8em;text-align:right;border-bottom:1px solid #8884}"
-    ".dbgsom :is(th,td):first-child{text-align:left}"
-)
 
 Cells = tuple[list[str], list[list[str | None]]]  # a header, and rows
 
@@ -209,7 +205,7 @@ class Comparison:
         return f"<{len(self.runs)} runs compared by {self.criterion.name}: {self.sentence}>"
 
     def _repr_html_(self) -> str:
-        return _as_html(self)
+        return as_html(blocks(self))
 
     def to_pandas(self) -> pd.DataFrame:
         """Return a row for each variant on each data set; see `Row` for the columns.
@@ -274,52 +270,36 @@ def _as_markdown(comparison: Comparison) -> str:
             as_text(content or "").replace("\n", " "),
         )
 
-    blocks = []
-    for kind, content in _blocks(comparison):
+    found = []
+    for kind, content in blocks(comparison):
         if kind == "table":
-            header, rows = content
+            (header, rows), _ = content
             lines = [[*map(escaped, header)], ["---"] * len(header)]
             lines += [[*map(escaped, row)] for row in rows]
-            blocks.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+            found.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
         else:
             mark = {"h3": "## ", "li": "* "}.get(kind, "")
-            blocks.append(f"{mark}{escaped(content)}")
-    return "\n\n".join(blocks) + "\n"
-
-
-def _as_html(comparison: Comparison) -> str:
-    import pandas as pd
-
-    blocks = [f"<style>{_STYLE}</style>"]
-    for kind, content in _blocks(comparison):
-        if kind == "table":
-            cells = [[as_text(cell or "") for cell in row] for row in content[1]]
-            frame = pd.DataFrame(cells, columns=[as_text(name) for name in content[0]])
-            with pd.option_context("display.max_colwidth", None):
-                blocks.append(frame.to_html(index=False, border=0, classes="dbgsom"))
-        else:
-            blocks.append(f"<{kind}>{html.escape(as_text(content))}</{kind}>")
-    return "\n".join(blocks)
+            found.append(f"{mark}{escaped(content)}")
+    return "\n\n".join(found) + "\n"
 
 
 def _as_page(comparison: Comparison) -> str:
-    names = html.escape(as_text(", ".join(dict.fromkeys(r.experiment for r in comparison.runs))))
-    head = f'<meta charset="utf-8"><title>{names}</title>'
-    body = f"<body>\n{_as_html(comparison)}\n</body>"
-    return f"<!doctype html>\n<html><head>{head}</head>{body}</html>\n"
+    names = ", ".join(dict.fromkeys(run.experiment for run in comparison.runs))
+    return as_page(f"{names}: {len(comparison.runs)} runs compared", blocks(comparison))
 
 
-def _blocks(comparison: Comparison) -> Iterator[tuple[str, Any]]:
+def blocks(comparison: Comparison) -> Iterator[tuple[str, Any]]:
+    """Yield the parts of a comparison, each with its kind: h3, b, p, li, or table."""
     for table in comparison.tables:
         yield "h3", table_title(table)
         yield "b", winner_sentence(table)
-        yield "table", columns_of(table, extra_measures(table))
+        yield "table", (columns_of(table, extra_measures(table)), table)
         for more in filter(None, (baseline_text(table), method_sentence(table))):
             yield "p", more
     for ranking in comparison.rankings:
         yield "h3", "Ranks over data sets"
         yield "b", rank_sentence(ranking)
-        yield "table", rank_columns(ranking)
+        yield "table", (rank_columns(ranking), None)
     for note in comparison.notes:
         yield "li", note
     for name, why in comparison.damaged.items():
@@ -387,10 +367,12 @@ def winner_sentence(table: Table) -> str:
     elif all(row.holm is None for row in others):
         text = _untested(table)
     elif unsure:
-        which = "the other" if len(others) == 1 else f"{len(unsure)} of the other {len(others)}"
+        which = f"{len(unsure)} of the other {len(others)}"
+        if len(unsure) == len(others):
+            which = "the other" if len(others) == 1 else f"the other {len(others)}"
         text = (
-            f"No clear winner yet: {best.variant} has the best {measure}, {value}, but the test "
-            f"does not tell it from {which}. {_runner_up_sentence(table, unsure[0])}"
+            f"No clear difference yet: {best.variant} has the best {measure}, {value}, but the "
+            f"test does not tell it from {which}. {_runner_up_sentence(table, unsure[0])}"
         )
     else:
         largest = max(row.holm for row in others if row.holm is not None)
@@ -468,8 +450,13 @@ def run_baseline(data: Mapping[str, Any]) -> str:
     part = next((part for part in PARTS if any(one.startswith(f"{part}/") for one in known)), "")
     values = {k.partition("/")[2]: v for k, v in known.items() if k.startswith(f"{part}/")}
     listed = ", ".join(f"{name} {number(value)}" for name, value in values.items())
-    name = _always(data) if "accuracy" in values else "always the mean"
-    return f"baseline on the {part} part: {listed} ({name})" if values else ""
+    return f"baseline on the {part} part: {listed} ({baseline_name(data)})" if values else ""
+
+
+def baseline_name(data: Mapping[str, Any]) -> str:
+    """Return what the answer is that learns nothing, from the facts of a run."""
+    of_classes = any(name.endswith("/accuracy") for name in data.get("baseline") or ())
+    return _always(data) if of_classes else "always the mean"
 
 
 def leader_text(table: Table) -> str:

@@ -36,7 +36,13 @@ from dbgsom_core.interfaces.privacy import private_logger, redact_error, redacti
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.callbacks import Callbacks
 from dbgsom_core.plugins.registry import Registry
-from dbgsom_core.runs.callbacks import EpochCallback, run_folder_of, runs_folder, shutdown
+from dbgsom_core.runs.callbacks import (
+    EpochCallback,
+    begin_phase,
+    run_folder_of,
+    runs_folder,
+    shutdown,
+)
 from dbgsom_core.runs.data import (
     Fold,
     Part,
@@ -154,11 +160,15 @@ def run_task(
                 evaluator = _Evaluator(experiment, measures, notes)
                 on_epoch = EpochCallback(callbacks, run, lock.touch)
                 result = _fit_and_evaluate(setup, run, evaluator, on_epoch, checkpoint, lock)
+                begin_phase(callbacks, run, "writing")
                 callbacks.write_results(run, result)
                 own = [
                     one for one in experiment.figures if not FigureAbilities.of(one[1]).of_sweeps
                 ]
+                if own:
+                    begin_phase(callbacks, run, "drawing")
                 figures = draw_figures(own, result.view, notes)
+                begin_phase(callbacks, run, "logging")
                 result = replace(result, figures=figures, notes=[*notes, *callbacks.notes])
                 callbacks.notify_required("dbgsom_run_finished", run=run, result=result)
             RunFiles(run.folder).remove_checkpoints()
@@ -248,6 +258,8 @@ def start_run(
         facts = facts_of(experiment, setup.data, setup.test)
         baseline = baselines(setup.fold, setup.divided, y, estimator._kind)
         facts |= {"baseline": baseline} if baseline else {}
+        parts_of_data = {"train": setup.fold.train, "test": setup.fold.test}
+        facts["parts"] = {k: part.X.shape[0] for k, part in parts_of_data.items() if part}
         if baseline and estimator._kind == "classifier":
             facts["most_frequent"] = most_frequent(setup.fold.train.y, setup.data.target_names)
     environment = describe_environment(registry, experiment, parts)
@@ -337,7 +349,7 @@ def _fit_and_evaluate(
     experiment, notes = evaluator.experiment, evaluator.notes
     data, fold, estimator = setup.data, setup.fold, setup.estimator
     with warnings_as_notes(notes):
-        folds = _cross_validate(setup, evaluator, checkpoint, lock)
+        folds = _cross_validate(setup, evaluator, on_epoch, checkpoint, lock)
         has_explorer = any(name == "explorer" for name, _ in experiment.figures)
         film = GrowthFilm(folder=checkpoint.folder / "film") if has_explorer else None
         after_epoch = [on_epoch, checkpoint.keep_epoch, *([film] if film else [])]
@@ -351,6 +363,7 @@ def _fit_and_evaluate(
                 f"at most {estimator.history_[-1].epochs} epochs"
                 + ("" if kept == ran else f", and the map is that of epoch {kept}")
             )
+        on_epoch.begin("measuring")
         notes.extend(describe_sizes(estimator.sizes_tried_, estimator.spreading_factor_))
         trained, some, found = evaluator.evaluate(estimator, fold.train, "train")
         measures = found | summary(folds)
@@ -359,6 +372,8 @@ def _fit_and_evaluate(
             tested, _, found = evaluator.evaluate(estimator, fold.test, "test")
             measures |= found
             scored = ("test", tested) if tested.y is not None else scored
+        if experiment.stability is not None:
+            on_epoch.begin("refitting")
         stability = evaluator.stability(estimator, fold.train)
         measures |= {} if stability is None else stability.logged()
         model = FittedModel(fold.steps, estimator, data.columns)
@@ -393,7 +408,11 @@ def _fit_and_evaluate(
 
 
 def _cross_validate(
-    setup: Setup, evaluator: _Evaluator, checkpoint: Checkpoint, lock: RunLock
+    setup: Setup,
+    evaluator: _Evaluator,
+    of_run: EpochCallback,
+    checkpoint: Checkpoint,
+    lock: RunLock,
 ) -> list[FoldMeasures]:
     def on_epoch(_: Any) -> None:
         lock.touch()
@@ -402,7 +421,7 @@ def _cross_validate(
     experiment = evaluator.experiment
     folds = checkpoint.read_folds(setup.divided)
     for number, (train, test) in list(enumerate(setup.divided, start=1))[len(folds) :]:
-        log.info("fold %d of %d", number, len(setup.divided))
+        of_run.begin(f"fold {number} of {len(setup.divided)}")
         fold = make_fold(experiment, setup.data, train, test)
         checkpoints = checkpoint.of_fit(f"fold-{number}")
         estimator = make_estimator(experiment).set_params(

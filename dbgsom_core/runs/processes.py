@@ -41,6 +41,8 @@ from dbgsom_core.runs.stored_runs import clean_up_finished, mark_killed
 
 _SPAWN = multiprocessing.get_context("spawn")
 _SECONDS_BETWEEN_EPOCHS = 0.05
+_SECONDS_TO_IMPORT = 1.0  # by the first run of a process: statistics, figures
+_SECONDS_TO_START = 3.0  # a process, until it has imported what a run needs
 _SECONDS_BETWEEN_CHECKS = 0.5  # in which Windows would not hear of Ctrl-C
 _SECONDS_TO_REPORT = 120.0  # for trackers of a child that is asked to end
 # Signals of the terminal reach all of its processes; that of the sweep ends the others by TERM.
@@ -63,15 +65,17 @@ class Processes:
     """Worker slots, each for one child of a sweep at a time; a context manager that ends them.
 
     The processors are divided between them, unless threads are configured. The first child runs
-    alone until its first epoch, as it compiles the loops. ``display`` is called by lifecycle hooks
-    for the runs of all processes, and by ``say(text)``.
+    alone until its first epoch, as it compiles the loops; another process is started where the
+    others would be busy for longer than it takes to start. ``display`` is called by lifecycle hooks
+    for the ``runs`` of all processes, and by ``say(text)``.
     """
 
-    def __init__(self, jobs: int, display: object) -> None:
-        self._display = display
+    def __init__(self, jobs: int, display: object, runs: int) -> None:
+        self._display, self._runs, self._left = display, runs, runs
         threads = max(available_threads() // jobs, 1)
         self._slots = [_Slot(threads) for _ in range(jobs)]
         self._compiled = False
+        self._seconds: list[float] = []  # of the runs that have ended
 
     @property
     def _busy(self) -> list[_Slot]:
@@ -79,7 +83,19 @@ class Processes:
 
     @property
     def free(self) -> bool:
-        return len(self._busy) < (len(self._slots) if self._compiled else 1)
+        if not self._compiled:
+            return not self._busy
+        idle = [slot for slot in self._slots if slot.task is None]
+        return any(slot.lives for slot in idle) or bool(idle and self._pays())
+
+    def _pays(self) -> bool:
+        """Return whether another process would start before the others have done what is left."""
+        living = sum(slot.lives for slot in self._slots)
+        known = [slot.expected_seconds for slot in self._busy if slot.run is not None]
+        if not self._seconds:  # the first run imports much, too
+            known = [seconds - _SECONDS_TO_IMPORT for seconds in known]
+        seconds = min([*self._seconds[1:], *known], default=0.0)
+        return not living or self._left * seconds / living > _SECONDS_TO_START
 
     @property
     def busy(self) -> bool:
@@ -92,7 +108,16 @@ class Processes:
             raise DbgsomError(
                 f"'{task.name}' cannot be sent to another process ({error}): sweep with -j 1"
             ) from error
-        next(slot for slot in self._slots if slot.task is None).start(task, content)
+        idle = [slot for slot in self._slots if slot.task is None]
+        next((slot for slot in idle if slot.lives), idle[0]).start(task, content)
+        self._left -= 1
+        started = sum(slot.process is not None for slot in self._slots)
+        if not self._left and self._seconds and started < len(self._slots):
+            alone = started == 1
+            enough = "one process is" if alone else f"{started} of {len(self._slots)} processes are"
+            text = f"{enough} enough: a run takes {min(self._seconds):.1f} s, and another process "
+            text += f"{_SECONDS_TO_START:.0f} s to start{'; -j 1 costs less' if alone else ''}"
+            show(self._display, "say", text=text)
 
     def wait(self) -> ChildResult | None:
         """Wait for the next event, and return how a child ended if it was that."""
@@ -104,10 +129,16 @@ class Processes:
                 event, content = slot.pipe.recv()
             except (EOFError, OSError):
                 event, content = "died", None
+                slot.process.join()  # else it would seem to live for the next task
+                if slot.run is None and slot.is_used:  # it died between two runs
+                    slot.start(slot.task, slot.content)
+                    continue
             if event not in ("done", "failed", "died"):
                 self._show(slot, event, content)
                 continue
-            task, run, self._compiled = slot.task, slot.run, True
+            task, run, self._compiled, slot.is_used = slot.task, slot.run, True, True
+            if event == "done":
+                self._seconds.append(time.monotonic() - slot.begun)
             slot.task = slot.run = None
             if event == "done":
                 run, measures, notes = content
@@ -134,10 +165,13 @@ class Processes:
         elif event == "compiles":
             show(self._display, "say", text=content)
         elif event == "started":
-            slot.run = content
+            slot.run, slot.begun = content, time.monotonic()
             show(self._display, "dbgsom_run_started", run=slot.run)
+        elif event == "phase":
+            show(self._display, "dbgsom_run_phase", run=slot.run, phase=content)
         elif event == "epoch":
-            self._compiled = True
+            self._compiled, slot.epoch = True, content
+            slot.first = slot.first or content
             show(self._display, "dbgsom_epoch_finished", run=slot.run, epoch=content)
         else:
             show(self._display, "dbgsom_run_finished", run=slot.run, result=content)
@@ -170,10 +204,31 @@ class _Slot:
         self.process: Any = None
         self.pipe: Any = None
         self.task: Task | None = None
+        self.content = b""  # of the task, for its process
+        self.is_used = False  # the process has done a task already
         self.run: Run | None = None
+        self.begun = 0.0  # when its run did
+        self.first: EpochRecord | None = None  # epoch that was sent of its run
+        self.epoch: EpochRecord | None = None  # the last one
+
+    @property
+    def lives(self) -> bool:
+        return self.process is not None and bool(self.process.is_alive())
+
+    @property
+    def expected_seconds(self) -> float:
+        """How long the run that goes on takes at least."""
+        fit, first, last = 0.0, self.first, self.epoch
+        if first is not None and last is not None and last.epoch > first.epoch:
+            # The first epochs have to load the compiled loops.
+            seconds = (last.seconds - first.seconds) / (last.epoch - first.epoch)
+            fit = first.seconds + seconds * (last.epochs - first.epoch)
+        return max(time.monotonic() - self.begun, fit)
 
     def start(self, task: Task, content: bytes) -> None:
-        if self.process is None or not self.process.is_alive():
+        self.run = self.first = self.epoch = None
+        if not self.lives:
+            self.task, self.is_used = None, False
             self.close()
             self.pipe, child_end = _SPAWN.Pipe()
             level = private_logger("dbgsom").getEffectiveLevel()
@@ -182,7 +237,7 @@ class _Slot:
             with _starting_process():
                 self.process.start()
             child_end.close()
-        self.task = task
+        self.task, self.content = task, content
         with suppress(OSError):  # it has died already, which `wait` finds
             self.pipe.send_bytes(content)
 
@@ -322,6 +377,9 @@ class _Worker:
         if time.monotonic() - self._sent >= _SECONDS_BETWEEN_EPOCHS:
             self._send("epoch", self._last)
             self._sent = time.monotonic()
+
+    def dbgsom_run_phase(self, phase: str) -> None:
+        self._send("phase", phase)
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
         history = () if self._last is None else (self._last,)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -33,10 +34,12 @@ from dbgsom_core.config import (
 )
 from dbgsom_core.errors import ConfigError, DataError, DbgsomError, did_you_mean
 from dbgsom_core.interfaces.component import Component, flat, nested_fields
+from dbgsom_core.interfaces.privacy import shell_word
 from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import Tracking, mirror_ended, runs_folder
 from dbgsom_core.runs.folder import (
+    RunFiles,
     StoredRun,
     find_experiments,
     find_folders,
@@ -44,6 +47,7 @@ from dbgsom_core.runs.folder import (
     is_run,
     journal_damage,
     plain,
+    read_json,
     read_run,
     read_status,
     timestamp,
@@ -52,7 +56,7 @@ from dbgsom_core.runs.folder import (
 from dbgsom_core.runs.manifest import model_parts
 from dbgsom_core.tables.safe_files import exists
 
-_SHORTEST_ID = 4  # characters of the end of an id that will do
+SHORTEST_ID = 4  # characters of the end of an id that will do
 _SECONDS_UNSEEN = 86400.0  # without a sign of life of a run whose lock cannot be seen
 _LOCK = ".lock"
 _SECONDS_BETWEEN_TOUCHES = 30.0
@@ -78,7 +82,7 @@ def find_folder(name: str, root: Path) -> Path | None:
 
 def _folders_ending_with(name: str, root: Path, known: Iterable[str]) -> list[Path]:
     folders = (folder for group in known for folder in find_folders(root, group))
-    return [one for one in folders if len(name) >= _SHORTEST_ID and one.name.endswith(name)]
+    return [one for one in folders if len(name) >= SHORTEST_ID and one.name.endswith(name)]
 
 
 def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tuple[str, ...]]:
@@ -108,6 +112,27 @@ def find_run(name: str, root: Path, *, besides: str = "") -> tuple[StoredRun, tu
         f"'{name}' is no run folder{besides}, and {root.absolute()} has no run and no experiment "
         f"of this name{hint}"
     )
+
+
+def newest_folders(root: Path) -> tuple[list[Path], dict[str, int]]:
+    """Return the folders of runs and sweeps, newest first, and the runs in each sweep, by its id.
+
+    A run of a sweep whose folder is there is counted only.
+    """
+    folders = [folder for group in find_experiments(root) for folder in find_folders(root, group)]
+    known = {folder.name for folder in folders}
+    parents = {folder: str(read_json(RunFiles(folder).run).get("parent")) for folder in folders}
+    inside = {folder: one for folder, one in parents.items() if one in known}
+    alone = sorted((f for f in folders if f not in inside), key=lambda f: f.name, reverse=True)
+    return alone, Counter(inside.values())
+
+
+def shell_name(stored: StoredRun | Path) -> str:
+    """Return the name of a run for commands: its id where it can be found, or its folder."""
+    folder = stored if isinstance(stored, Path) else stored.files.folder
+    found = find_folder(folder.name, Path("runs"))
+    known = found is not None and found.absolute() == folder.absolute()
+    return folder.name if known else shell_word(str(folder))
 
 
 # ------------------------------------------------------------------------------ the lock of a run

@@ -107,7 +107,7 @@ def run_sweep(
             callbacks.notify("dbgsom_run_started", run=run)
             kept = sum(one.status == "finished" for one in earlier.values())
             if min(jobs, sweep.runs - kept) > 1:
-                with Processes(jobs, display) as processes:
+                with Processes(jobs, display, sweep.runs - kept) as processes:
                     children.run_parallel(processes, lock.touch)
             else:
                 children.run_sequentially(*shared, lock.touch)
@@ -135,7 +135,9 @@ class _Children:
         self._sweep, self._parent, self._earlier, self._trials = sweep, parent, earlier, trials
         self._callbacks, self._registry = callbacks, registry
         self._fail_fast, self._display = fail_fast, display
-        self._leaderboard, self._left = Leaderboard(sweep, registry), iter(sweep.children)
+        self._leaderboard = Leaderboard(sweep, registry)
+        kept = {name for name, one in earlier.items() if one.status == "finished"}
+        self._left = iter(sorted(sweep.children, key=lambda child: child.name not in kept))
         self._started: dict[str, Child] = {}
         self._done: dict[str, Outcome] = {}
         self.failed: dict[str, BaseException] = {}

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,8 +19,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from dbgsom_core.cli import cli
-from dbgsom_core.cli.console import JsonLines, redacted_terminal, show_warnings, unescaped
+from dbgsom_core.cli.console import (
+    JsonLines,
+    redacted_terminal,
+    say,
+    show_warnings,
+    unescaped,
+)
 from dbgsom_core.cli.run import TextDisplay
+from dbgsom_core.cli.show import print_table
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import register
 from dbgsom_core.runs.folder import find_runs
@@ -55,10 +63,14 @@ def test_a_run_is_reported_in_json_lines(dbgsom, write, tmp_path):
     answer = dbgsom("run", file, "--log-json", "--name", "one", "--tag", "who.is=me")
     assert answer.code == 0
     assert "run folder:" in answer.out
-    found = [event for event in events(answer.err) if event["event"] != "compiling"]
+    told = [event for event in events(answer.err) if event["event"] != "compiling"]
+    phases = [event for event in told if event["event"] == "phase"]
+    found = [event for event in told if event["event"] != "phase"]
+    assert [event["message"] for event in phases] == ["measuring", "writing", "logging"]
+    assert told.index(phases[0]) == 4  # after the last epoch
     assert [event["event"] for event in found] == ["run_started", *3 * ["epoch"], "run_finished"]
     (stored,) = find_runs(tmp_path / "runs", "printed")
-    assert {event["run"] for event in found} == {stored.id}
+    assert {event["run"] for event in told} == {stored.id}
     assert found[0]["name"] == stored.name == "one"
     assert found[0]["tags"] == stored.tags == stored.config["tags"]
     assert stored.tags == {"stage": "try", "who.is": "me"}
@@ -287,6 +299,51 @@ def test_a_pipe_of_few_characters_gets_text_in_those(monkeypatch, encoding, show
     assert streams[0].buffer.getvalue().decode(encoding) == shown + "\n"
 
 
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+    def terminal(columns):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        return sys.stdout
+
+    return terminal
+
+
+NUMBERS = ["0.93 ± 0.01", "95 % CI", "0.1 to -0.3", "5 of 8", "p = 0.04", "p < 0.001"]
+
+
+@pytest.mark.parametrize("width", [24, 31, 40, 63, 80])
+def test_prose_wraps_between_words_and_within_no_number(width, terminal):
+    screen = terminal(width)
+    text = " and ".join(f"a longer word, {number}," for number in NUMBERS * 2)
+    say(text)
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert " ".join(lines) == text
+    assert sum(line.count(number) for line in lines for number in NUMBERS) == 2 * len(NUMBERS)
+
+
+def test_prose_on_a_pipe_is_a_line(capsys):
+    say("one sentence " * 30)
+    assert capsys.readouterr().out == "one sentence " * 30 + "\n"
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_a_table_breaks_no_number(width, terminal):
+    screen = terminal(width)
+    names = ["variant", "accuracy ↑", "quantization_error ↓", "topographic_error ↓"]
+    row = ["kernel=gaussian, spreading_factor=0.5", "0.930 ± 0.010", "0.3969 ± 0.0023", "0.5"]
+    print_table(names, [row])
+    shown = re.sub(r"\x1b\[\d*m", "", screen.getvalue())
+    assert all(number in shown for number in row[1:])
+    assert "spreading_factor=0.5" in shown
+    assert max(map(len, shown.splitlines())) <= max(width, 67)
+    assert ("quantization_error ↓" in shown) == (width == 120)
+
+
 def record(epoch, seconds):
     return EpochRecord(epoch, 10, "growing", 1.0, 4, (), 0.5, 0.1, seconds)
 
@@ -309,6 +366,31 @@ def bar_screen():
 @pytest.fixture
 def bar(bar_screen):
     return Progress(console=Console(file=bar_screen, width=80), auto_refresh=False)
+
+
+def test_the_bar_says_what_goes_on(bar):
+    display, run = TextDisplay(1, bar), make_run()
+    run.parent = None
+
+    def left():
+        (task,) = bar.tasks
+        return task.fields["left"]
+
+    display.reads("a.csv")
+    assert left() == "reading a.csv"
+    display.dbgsom_run_started(run)
+    display.dbgsom_run_phase(run, "fold 2 of 5")
+    assert left() == "fold 2 of 5"
+    display.dbgsom_epoch_finished(run, record(9, seconds=0.001))
+    assert left() == "ETA 1 s"
+    display.dbgsom_epoch_finished(run, record(10, seconds=3.0))
+    assert left() == ""
+    display.dbgsom_run_phase(run, "drawing")
+    assert left() == "drawing"
+    display.dbgsom_run_finished(run, SimpleNamespace(history=[record(10, seconds=3.0)]))
+    assert left() == "logging"
+    display.clear()
+    assert bar.tasks == []
 
 
 @pytest.mark.parametrize("display", ["lines", "bar"])

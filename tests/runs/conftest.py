@@ -37,6 +37,7 @@ def _store(
     config=None,
     estimator="classifier",
     baseline=None,
+    params=None,
 ):
     """Write a run folder; ``folds`` are values of test/accuracy, or (rows, value) pairs."""
     files = RunFiles(root / experiment / f"run-{number:04d}")
@@ -52,7 +53,7 @@ def _store(
             "experiment": experiment,
             "kind": kind,
             "parent": parent,
-            "params": {},
+            "params": params or {},
             "data": {} if kind == "sweep" else facts,
         },
     )

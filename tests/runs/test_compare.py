@@ -1,6 +1,8 @@
 """Comparing variants: which runs, what is one variant, what is tested and said of it, its forms."""
 
+import html
 import math
+import re
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -372,7 +374,7 @@ SENTENCES = [
         dict.fromkeys(range(4), 0.5),
         {seed: 0.5 + more for seed, more in enumerate(NOISE)},
         {"test": {}},
-        "No clear winner yet: kernel=bubble",
+        "No clear difference yet: kernel=bubble",
         "more seeds would tell more",
     ),
     (
@@ -402,7 +404,7 @@ def test_models_that_share_most_of_the_data_need_more_data(store, found):
     noise = np.array([[-0.01, 0.012, 0.004, -0.006, 0.01]])
     two_variants(store, ONE[:1], ONE[:1] + noise)
     sentence = found("e").sentence
-    assert sentence.startswith("No clear winner yet: kernel=bubble")
+    assert sentence.startswith("No clear difference yet: kernel=bubble")
     assert sentence.endswith("; more folds of more data would tell more.")
 
 
@@ -650,3 +652,23 @@ def test_what_a_sweep_does_not_rank_together(tmp_path, grid, measure, names):
     found = [ranking.data for ranking in board.rankings(board._runs)]
     assert all(found[i].endswith(name) for i, name in enumerate(names))
     assert len(found) == len(names)
+
+
+@pytest.mark.parametrize("tested", [True, False], ids=["differences", "deviations"])
+def test_a_page_draws_a_dot_and_a_line_for_each_variant(store, found, tmp_path, tested):
+    if tested:
+        two_variants(store, ONE, OTHER - 0.2, seeds=(1, 2, 3))
+    for seed, value in enumerate([0.9, 0.92, 0.7, 0.73] * (not tested)):  # no seed in common
+        store(seed, accuracy(value), seed=seed, model=[GAUSSIAN, BUBBLE][seed // 2])
+    comparison = found("e")
+    comparison.save(tmp_path / "table.html")
+    page = (tmp_path / "table.html").read_text(encoding="utf-8")
+    assert html.escape(comparison.sentence, quote=False) in page
+    assert page.count("<circle ") == page.count("stroke-width") == 2
+    dots = [float(x) for x in re.findall(r'<circle cx="([^"]+)"', page)]
+    lines = re.findall(r'<line x1="([^"]+)" x2="([^"]+)"', page)
+    assert all(float(low) <= x <= float(high) for x, (low, high) in zip(dots, lines, strict=True))
+    assert dots[0] > dots[1]  # the best is on the side of what is best
+    assert ("difference</text>" in page) == ('class="worse"' in page) == tested
+    assert "default-src 'none'" in page
+    assert not re.search(r"(?:href|src)=", page)

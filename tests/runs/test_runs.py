@@ -92,7 +92,7 @@ def test_the_main_job_leaves_a_complete_run_folder(digits_run):
     told = (folder / "report.md").read_text()  # the mistakes are those that the accuracy counts
     assert ("mistake in training" in told) == (measures["train/accuracy"] < 1)
     assert str(folder) in done.out
-    assert "mlflow ui --backend-store-uri sqlite:///mlflow.db" in done.out
+    assert done.out.endswith(f"\nto look at it: dbgsom ui {folder.name}\n")
     assert "accuracy" in done.out
 
 
@@ -297,7 +297,8 @@ def test_a_dead_tracking_server_costs_one_sentence_and_sync_brings_the_run_over(
     assert "dbgsom sync" in done.err
     folder = newest(workshop, "away")
     assert f"report: {folder / 'report.html'}\n" in done.out
-    assert f"to look at it, once 'dbgsom sync {folder.name}' sent it: open" in done.out
+    once = f"once 'dbgsom sync {folder.name}' sent it"
+    assert done.out.endswith(f"to look at it, {once}: dbgsom ui {folder.name}\n")
     config = yaml.safe_load((folder / "config.yaml").read_text())
     config["tracking"][0]["uri"] = "sqlite:///mlflow.db"
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

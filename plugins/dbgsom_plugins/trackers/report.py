@@ -17,6 +17,7 @@ import numpy as np
 from dbgsom_core.api import Html, MapView, Ranking, Run, RunResult, as_label
 from dbgsom_core.runs.compare import to_digits, value_of
 from dbgsom_core.runs.folder import RunFiles
+from dbgsom_core.runs.headline import count_text, headline
 from dbgsom_core.runs.profile import CLUSTER_COLUMNS, read_clusters
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
 
@@ -35,22 +36,13 @@ _CLUSTERS = (
     "nearest to the mean of their cluster. clusters.csv has every column."
 )
 _MAPS = ("label_map", "u_matrix", "hit_map", "sweep_heatmap")  # the first of these opens the report
-# The first three of these that a run measured stand before all others.
-_MAIN_MEASURES = (
-    "accuracy",
-    "balanced_accuracy",
-    "r2",
-    "rmse",
-    "topographic_error",
-    "trustworthiness",
-)
 _STABILITY = ("stability", "stability_low", "stability_high")
 
 # --------------------------------------------------------------------------- what a value means
 
 # A sentence on the value, or several with the least value that each is for.
 _INTERPRETATIONS: Mapping[str, str | Sequence[tuple[float, str]]] = {
-    "accuracy": "{percent} of the samples get the right class",
+    "accuracy": "{share} get the right class",
     "adjusted_rand": "groups agree with the classes to {percent}, corrected for chance",
     "balanced_accuracy": "{percent} right where every class counts the same, however small",
     "c_measure": "distances on the map and in the data agree to {percent}",
@@ -73,7 +65,7 @@ _INTERPRETATIONS: Mapping[str, str | Sequence[tuple[float, str]]] = {
     "neighbourhood_preservation": "{percent} of a sample's nearest are also its nearest on the map",
     "normalized_mutual_info": "answers and classes share {percent} of their information",
     "novelty_auc": "an outlier is scored as stranger than another sample in {percent} of all pairs",
-    "purity": "{percent} of the samples are of their neuron's most frequent class",
+    "purity": "{share} are of their neuron's most frequent class",
     "quantization_error": "a sample lies {number} from its neuron's prototype on average",
     "r2": (
         (0, "{percent} of the variance of the target is explained"),
@@ -82,8 +74,8 @@ _INTERPRETATIONS: Mapping[str, str | Sequence[tuple[float, str]]] = {
     "rmse": "answers are typically off by {number}",
     "roc_auc": "the right class gets the higher score in {percent} of all pairs",
     "silhouette": "samples lie {percent} nearer to their own group than to the next",
-    "topographic_error": "for {percent} of the samples the two nearest neurons are not linked",
-    "topographic_error_8": "for {percent} of the samples the two nearest neurons do not touch",
+    "topographic_error": "for {share} the two nearest neurons are not linked",
+    "topographic_error_8": "for {share} the two nearest neurons do not touch",
     "topographic_function": "{digits} neighbours of a neuron are so in only one of data and map",
     "topographic_product": (
         (0.01, "the grid has more dimensions than the data"),
@@ -100,8 +92,11 @@ _SCALES: Mapping[str, Callable[[float], float]] = {  # of the value in its sente
 }
 
 
-def interpretation(name: str, value: float) -> str:
-    """Return a sentence on the value of a built-in measure; empty for other measures."""
+def interpretation(name: str, value: float, samples: int | None = None) -> str:
+    """Return a sentence on the value of a built-in measure; empty for other measures.
+
+    A share of few ``samples`` is a count.
+    """
     name = name.rpartition("/")[2]
     words = _INTERPRETATIONS.get(name, "")
     if not math.isfinite(value) or not words:
@@ -109,9 +104,17 @@ def interpretation(name: str, value: float) -> str:
     if not isinstance(words, str):
         words = next(sentence for least, sentence in words if value >= least)
     often = next(words for least, words in _OFTEN if value >= least)
+    share = _share(value, samples)
     value = _SCALES.get(name, float)(value)
     shown = {"percent": _percent(value), "number": to_digits(value, 4), "digits": f"{value:.2g}"}
-    return words.format(often=often, **shown)
+    return words.format(often=often, share=share, **shown)
+
+
+def _share(share: float, samples: int | None, part: str = "") -> str:
+    """Return a share of the samples of a part: 62 % of the test samples, 5 of 8 test samples."""
+    samples_of = f"{part} samples".strip()
+    count = count_text(share, samples)
+    return f"{count} {samples_of}" if count else f"{_percent(share)} of the {samples_of}"
 
 
 def _percent(share: float) -> str:
@@ -129,40 +132,61 @@ def remarks(
     view: MapView,
     measures: Mapping[str, float],
     baseline: Mapping[str, float] = MappingProxyType({}),
+    sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> list[str]:
     """Return sentences on weak regions of the map, with their neurons.
 
-    ``baseline`` holds the measures of always answering the most frequent class.
+    ``baseline`` holds the measures of always answering the most frequent class, ``sizes`` the
+    samples of each part of the data.
     """
     evaluation, som_map, hits = view.evaluation, view.evaluation.som_map, view.evaluation.hits
-    found, mistakes = _answer_remarks(view, measures, baseline)
+    found, mistakes = _answer_remarks(view, measures, baseline, sizes)
     live = int(np.count_nonzero(hits))
     folded = som_map.hops[evaluation.bmu, evaluation.second_bmu] > 1
     if len(som_map) > 1 and folded.any():
-        where = _neurons_phrase(view, np.bincount(evaluation.bmu, folded, len(som_map)))
-        share = _percent(float(folded.mean()))
-        found.append(f"{share} of the training samples sit where the map folds{where}.")
+        where = _most_phrase(view, np.bincount(evaluation.bmu, folded, len(som_map)))
+        share = _share(float(folded.mean()), len(folded), "training")
+        found.append(f"{share} sit where the map folds{where}.")
     if dead := len(som_map) - live:
         several = "neurons have" if dead > 1 else "neuron has"
         found.append(f"{dead} {several} no training sample{_neurons_phrase(view, hits == 0)}.")
     if live > 4 and hits.max() > 0.25 * hits.sum():
-        share, where = _percent(hits.max() / hits.sum()), _neurons_phrase(view, hits == hits.max())
+        share = _share(float(hits.max() / hits.sum()), int(hits.sum()), "training")
+        where = _neurons_phrase(view, hits == hits.max())
         scales = "look at the scales of the columns"
-        found.append(f"One neuron won {share} of all training samples{where}: {scales}.")
+        found.append(f"One neuron won {share}{where}: {scales}.")
     return found + mistakes
+
+
+def _most_phrase(view: MapView, weights: NDArray[Any]) -> str:
+    # The fewest neurons with most of the weights, as the end of a sentence.
+    order = np.argsort(-weights, kind="stable")
+    shares = np.cumsum(weights[order]) / weights.sum()
+    count = int(np.searchsorted(shares, 0.5, "right")) + 1
+    if count > _MOST_NEURONS or len(weights.nonzero()[0]) <= _MOST_NEURONS:
+        return _neurons_phrase(view, weights)
+    several = f"neuron{'s' * (count > 1)} {_named(view, order[:count])}"
+    return f", most of them in {several}"
+
+
+def _named(view: MapView, neurons: NDArray[Any]) -> str:
+    cells = view.evaluation.som_map.positions
+    return ", ".join(f"{k} at ({cells[k, 0]}, {cells[k, 1]})" for k in neurons)
 
 
 def _neurons_phrase(view: MapView, weights: NDArray[Any]) -> str:
     # The neurons with the largest weights, as the end of a sentence.
     order = np.argsort(-weights.astype(float), kind="stable")[: np.count_nonzero(weights)]
-    cells = view.evaluation.som_map.positions
-    named = [f"{k} at ({cells[k, 0]}, {cells[k, 1]})" for k in order[:_MOST_NEURONS]]
-    which = "among them " if len(order) > len(named) else ""
-    return f": {which}neuron{'s' * (len(named) > 1)} {', '.join(named)}"
+    which = "among them " if len(order) > _MOST_NEURONS else ""
+    named = f"neuron{'s' * (len(order) > 1)} {_named(view, order[:_MOST_NEURONS])}"
+    return f": {which}{named}"
 
 
 def _answer_remarks(
-    view: MapView, measures: Mapping[str, float], baseline: Mapping[str, float]
+    view: MapView,
+    measures: Mapping[str, float],
+    baseline: Mapping[str, float],
+    sizes: Mapping[str, int],
 ) -> tuple[list[str], list[str]]:
     """Return accuracy beside that of the most frequent class, and the most frequent mistake."""
     evaluation = view.evaluation
@@ -174,16 +198,17 @@ def _answer_remarks(
         for values in (evaluation.y, evaluation.predictions)
     )
     right = [
-        f"{_percent(measures[name])} of the {part} samples"
-        for name, part in (("test/accuracy", "test"), ("train/accuracy", "training"))
-        if math.isfinite(measures.get(name, math.nan))
+        _share(measures[f"{part}/accuracy"], sizes.get(part), words)
+        for part, words in (("test", "test"), ("train", "training"))
+        if math.isfinite(measures.get(f"{part}/accuracy", math.nan))
     ]
     accuracy = []
     if right:
         ((most, count),) = Counter(classes).most_common(1)
         tested = baseline.get("test/accuracy")
-        constant = "" if tested is None else f"{_percent(tested)} of the test samples and "
-        constant += _percent(count / len(classes))
+        constant = "" if tested is None else f"{_share(tested, sizes.get('test'), 'test')} and "
+        share = count / len(classes)
+        constant += count_text(share, len(classes)) or _percent(share)
         accuracy.append(
             f"{' and '.join(right)} get the right class; always answering {most}, the most "
             f"frequent one, would be right for {constant} in training."
@@ -213,11 +238,12 @@ def report_content(
     ``figures`` are contents by the names of their files, ``artifacts`` paths within the folder.
     ``config`` is the configuration as text, without secrets.
     """
+    sizes = run.data.get("parts") or {}
     shown = [_figure(file, content) for file, content in figures.items()]
     top = [one for name in _MAPS for one in shown if one["path"].endswith(f"/{name}.png")][:1]
     rest = sorted((one for one in shown if one not in top), key=lambda one: "image" in one)
     rankings, measures = result.rankings, {} if result.rankings else result.measures
-    main = _main_measures(measures)
+    main = _main_measures(run, measures)
     winners = [_winner(one, rankings) for one in rankings]
     numbers: list[tuple[str, Any]] = [(name, value) for name, value, _ in main[:1]]
     numbers += [(name, run.data[name]) for name in ("samples", "features") if name in run.data]
@@ -238,7 +264,10 @@ def report_content(
         clusters = [("", CLUSTER_COLUMNS, found)]
     explained = [("", _CLUSTERS)] if clusters else []
     best = [(f"{where}: {name}", f"{measure} {rest}") for where, name, measure, rest in winners]
-    judged = [(f"{name} {value}", words) for name, value, words in main]
+    judged = [
+        (f"{name} {value}", words) if words else ("", f"{name} {value}")
+        for name, value, words in main
+    ]
     sections: list[dict[str, Any]] = [
         {"title": "", "figures": top, "bullets": best},
         {"title": "What stands out", "bullets": [("", one) for one in stands_out]},
@@ -247,7 +276,7 @@ def report_content(
         *_group_sections(result.view),
         {"title": "Variants, best first", "tables": _ranking_tables(rankings)},
         {"title": "Figures", "figures": rest},
-        {"title": "All measures", "folded": _measure_tables(measures, result.folds)},
+        {"title": "All measures", "folded": _measure_tables(measures, result.folds, sizes)},
         {"title": "Files that plugins logged", "figures": logged},
         {"title": "Notes", "bullets": [("", note) for note in result.notes]},
         {"title": "How to reproduce it", "folded": [("", ["what", "which"], facts)]},
@@ -272,21 +301,23 @@ def _value(mean: float | None, deviation: float | None = None) -> str:
     return to_digits(mean, 4) if deviation is None else value_of(mean, deviation)
 
 
-def _main_measures(measures: Mapping[str, float]) -> list[tuple[str, str, str]]:
-    """Return name, value and sentence of three measures, of the test part where there is one."""
-    part = "test" if any(name.startswith("test/") for name in measures) else "train"
-    names = dict.fromkeys([*_MAIN_MEASURES, *(name.partition("/")[2] for name in measures)])
+def _main_measures(run: Run, measures: Mapping[str, float]) -> list[tuple[str, str, str]]:
+    """Return name, value and sentence of the measures of the headline."""
     found = []
-    for name in names:
-        value = measures.get(f"{part}/{name}", math.nan)
-        if words := interpretation(name, value):
-            label = f"test {name}" if part == "test" else name
-            found.append((label, _value(value, measures.get(f"{part}_std/{name}")), words))
-    return found[:3]
+    for one in headline(measures, run.config, run.data):
+        beside = (("training", one.training_text), ("baseline", one.baseline_text))
+        more = ", ".join(f"{name} {text}" for name, text in beside if text)
+        words = interpretation(one.name, one.value, one.samples)
+        words = " ".join(filter(None, [words, f"({more})" if more else ""]))
+        label = f"test {one.name}" if one.part == "test" else one.name
+        found.append((label, one.text, words))
+    return found
 
 
 def _measure_tables(
-    measures: Mapping[str, float], folds: Sequence[Mapping[str, float]] = ()
+    measures: Mapping[str, float],
+    folds: Sequence[Mapping[str, float]],
+    sizes: Mapping[str, int],
 ) -> list[Table]:
     """Return the tables of all measures, of their stability and of folds, where there are such."""
     parts = [part for part in ("train", "test") if any(n.startswith(f"{part}/") for n in measures)]
@@ -296,7 +327,8 @@ def _measure_tables(
         means = [measures.get(f"{part}/{name}") for part in parts]
         deviations = [measures.get(f"{part}_std/{name}") for part in parts]
         value = math.nan if means[-1] is None else means[-1]
-        rows.append([name, *map(_value, means, deviations), interpretation(name, value)])
+        samples = sizes.get(parts[-1])
+        rows.append([name, *map(_value, means, deviations), interpretation(name, value, samples)])
     said = "what it says" if len(parts) < 2 else "what it says (test)"
     tables: list[Table] = [("Measures", ["measure", *parts, said], rows)]
     names = dict.fromkeys(n.partition("/")[2] for n in measures if n.startswith("stability/"))

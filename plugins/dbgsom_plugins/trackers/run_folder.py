@@ -273,8 +273,8 @@ def _write_pages(files: RunFiles, run: Run, result: RunResult) -> None:
     stands_out = []
     if result.view is not None:
         try:
-            baseline = run.data.get("baseline") or {}
-            stands_out = list(remarks(result.view, result.measures, baseline))
+            known = (run.data.get("baseline") or {}, run.data.get("parts") or {})
+            stands_out = list(remarks(result.view, result.measures, *known))
         except Exception as error:
             notes.append(f"what stands out is not known ({type(error).__name__}: {error})")
             _log.warning("%s", notes[-1])

@@ -116,20 +116,32 @@ def test_the_report_says_how_to_reproduce_the_run(write):
 
 
 @pytest.mark.parametrize(
-    ("measures", "judged"),
+    ("estimator", "measures", "judged"),
     [
-        (["r2", "mae", "rmse"], ["r2", "rmse", "mae"]),
-        (["continuity", "quantization_error"], ["continuity", "quantization_error"]),
-        (["mine", "topographic_error", "purity", "accuracy", "roc_auc"],
-         ["accuracy", "topographic_error", "purity"]),
+        ("regressor", ["r2", "mae", "rmse"], ["r2", "rmse", "mae"]),
+        ("vq", ["continuity", "quantization_error"], ["quantization_error", "continuity"]),
+        ("classifier", ["mine", "topographic_error", "purity", "accuracy", "roc_auc"],
+         ["accuracy", "topographic_error", "mine", "purity", "roc_auc"]),
     ],
 )  # fmt: skip
-def test_three_measures_that_matter_come_first(write, measures, judged):
-    text, page = write(RunResult({f"train/{name}": 0.52 for name in measures}))
-    assert re.findall(r"\* \*\*(\w+) 0.52\*\*", text) == judged
+def test_the_measures_that_matter_are_those_of_the_headline(write, estimator, measures, judged):
+    config = {"model": {"estimator": estimator}, "measures": "default"}
+    result = RunResult({f"train/{name}": 0.52 for name in measures})
+    text, page = write(result, config=config)
+    assert re.findall(r"\* (?:\*\*)?(\w+) 0.52", text) == judged
     assert f"<dt>{judged[0]}</dt><dd>0.52</dd>" in page
     if "continuity" in judged:
         assert "**continuity 0.52**: neighbours of the data are often apart" in text
+
+
+def test_shares_of_few_samples_are_counts_beside_training_and_baseline(write):
+    data = {"parts": {"train": 200, "test": 8}, "baseline": {"test/accuracy": 0.5}}
+    measures = {"train/accuracy": 0.9, "test/accuracy": 0.625, "test/log_loss": 0.7}
+    config = {"model": {"estimator": "classifier"}, "measures": "default"}
+    text, _ = write(RunResult(measures), data=data, config=config)
+    said = "5 of 8 samples get the right class (training 0.9, baseline 4 of 8)"
+    assert f"**test accuracy 5 of 8**: {said}\n" in text
+    assert "| `accuracy` | 0.9 | 0.625 | 5 of 8 samples get the right class |" in text
 
 
 @pytest.mark.parametrize(
@@ -171,12 +183,16 @@ def test_what_stands_out_is_so(digits):
     X, y, model = digits
     answers = np.where(np.arange(len(X)) % 7 == 0, 3, model.predict(X))
     view = view_of(model, model.evaluate(X, y=y, predictions=answers))
-    said = remarks(view, {})
+    said = remarks(view, {"train/accuracy": 0.85, "test/accuracy": 0.6}, {}, {"test": 5})
+    assert said.pop(0).startswith("3 of 5 test samples and 85 % of the training samples get the")
     apart = np.linalg.norm(X[:, None] - model.som_map_.prototypes, axis=2)
     first, second = np.argsort(apart, axis=1)[:, :2].T
     folded = model.som_map_.hops[first, second] > 1
     assert said[0].startswith(f"{100 * folded.mean():.0f} % of the training samples")
-    assert f" {np.bincount(first, folded).argmax()} at " in said[0]
+    folds = np.bincount(first, folded)
+    assert f" {folds.argmax()} at " in said[0]
+    most = np.sort(folds)[::-1].cumsum() / folds.sum()
+    assert ("most of them in" in said[0]) == bool((most[:3] > 0.5).any())
     dead = np.count_nonzero(np.bincount(first, minlength=len(model.som_map_)) == 0)
     assert said[1].startswith(f"{dead} neurons have no training sample")
     wrong = [(a, b) for a, b in zip(y, answers, strict=True) if a != b]

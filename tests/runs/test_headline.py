@@ -1,0 +1,89 @@
+"""The headline of a run: which measures, in which order, beside what."""
+
+import math
+
+import pytest
+
+from dbgsom_core.runs.headline import count_text, headline
+
+DEFAULT = [
+    "accuracy", "balanced_accuracy", "c_measure", "continuity", "dead_neurons", "log_loss", "mae",
+    "neighbourhood_preservation", "quantization_error", "r2", "rmse", "topographic_error",
+    "trustworthiness",
+]  # fmt: skip
+
+
+def measures_of(names, *parts):
+    return {f"{part}/{name}": 0.5 for part in parts for name in names}
+
+
+def config_of(estimator, measures="default"):
+    return {"model": {"estimator": estimator}, "measures": measures}
+
+
+@pytest.mark.parametrize(
+    ("estimator", "first"),
+    [
+        ("classifier", ["accuracy", "balanced_accuracy", "log_loss"]),
+        ("regressor", ["r2", "rmse"]),
+        ("vq", ["quantization_error", "topographic_error", "trustworthiness"]),
+    ],
+)
+def test_five_measures_suit_the_task(estimator, first):
+    found = headline(measures_of(DEFAULT, "train"), config_of(estimator), {})
+    names = [one.name for one in found]
+    assert names[: len(first)] == first
+    assert len(names) == 5
+    assert "neighbourhood_preservation" not in names
+
+
+@pytest.mark.parametrize(("classes", "shown"), [(3, True), (90, False), (None, False)])
+def test_purity_is_of_classes_with_several_samples(classes, shown):
+    facts = {"classes": classes, "samples": 150}
+    found = headline(measures_of([*DEFAULT, "purity"], "train"), config_of("vq"), facts)
+    assert ("purity" in [one.name for one in found]) == shown
+
+
+def test_what_the_user_named_is_all_there():
+    named = ["mine", "accuracy", "neighbourhood_preservation", "a", "b", "c", "d"]
+    listed = [{"name": name} for name in named]
+    found = headline(measures_of(named, "train", "test"), config_of("classifier", listed), {})
+    assert [one.name for one in found] == ["accuracy", "mine", *named[2:]]
+
+
+def test_a_value_of_the_test_part_stands_beside_training_and_baseline():
+    measures = {
+        "train/accuracy": 0.9,
+        "test/accuracy": 0.8,
+        "test_std/accuracy": 0.05,
+        "train/log_loss": 0.3,
+    }
+    facts = {"baseline": {"test/accuracy": 0.6, "train/accuracy": 0.5}}
+    accuracy, log_loss = headline(measures, config_of("classifier"), facts)
+    assert (accuracy.part, accuracy.text) == ("test", "0.800 ± 0.050")
+    assert (accuracy.training_text, accuracy.baseline_text) == ("0.9", "0.6")
+    assert (log_loss.part, log_loss.text, log_loss.training) == ("train", "0.3", None)
+    assert log_loss.baseline_text == ""
+
+
+def test_shares_of_few_samples_are_counts():
+    measures = {"test/accuracy": 0.625, "train/accuracy": 0.75, "test/balanced_accuracy": 0.625}
+    facts = {"parts": {"test": 8, "train": 12}, "baseline": {"test/accuracy": 0.5}}
+    accuracy, balanced = headline(measures, config_of("classifier"), facts)
+    texts = (accuracy.text, accuracy.training_text, accuracy.baseline_text, balanced.text)
+    assert texts == ("5 of 8", "9 of 12", "4 of 8", "0.625")
+
+
+@pytest.mark.parametrize(
+    ("share", "samples", "text"),
+    [(0.5, 50, ""), (0.5, 48, "24 of 48"), (0.51, 8, ""), (math.nan, 8, ""), (0.5, None, "")],
+)
+def test_a_share_is_a_count_where_it_can_be_one(share, samples, text):
+    assert count_text(share, samples) == text
+
+
+@pytest.mark.parametrize("config", [{}, {"model": "map", "measures": None}])
+def test_a_damaged_configuration_has_the_headline_of_a_map(config):
+    facts = {"parts": "few", "baseline": 1}
+    (one,) = headline({"train/topographic_error": 0.1}, config, facts)
+    assert (one.name, one.text) == ("topographic_error", "0.1")

@@ -1,0 +1,77 @@
+"""``dbgsom show`` without a run: which runs there are, and how they differ."""
+
+import pytest
+from click.testing import CliRunner
+
+from dbgsom_core.cli import cli
+from dbgsom_core.cli.show import _MOST_RUNS
+
+
+@pytest.fixture
+def listed(store, monkeypatch):
+    """Return the lines of the list, as words of each column."""
+    store.root.mkdir()
+    monkeypatch.chdir(store.root.parent)
+
+    def call(*words, code=0):
+        done = CliRunner().invoke(cli, ["show", *words])
+        assert done.exit_code == code, done.output
+        return done.output.splitlines()
+
+    return call
+
+
+def accuracy(value):
+    return {"test/accuracy": value, "train/accuracy": 1.0}
+
+
+def test_runs_are_listed_newest_first_with_what_differs(store, listed):
+    for number, kernel in enumerate(["gaussian", "bubble"], start=1):
+        params = {"kernel": kernel, "epochs": 9}
+        store(number, accuracy(number / 4), params=params, status="finished")
+    store(3, {}, kind="sweep", experiment="other")
+    store(4, accuracy(0.9), parent="run-0003", experiment="other")
+    store(5, accuracy(0.9), parent="run-0003", experiment="other", status="failed")
+    store(6, {}, experiment="other", status="failed").measures.write_text("{")
+    store(0, accuracy(0.1), experiment="alone", config={"name": "by hand"})
+    header, *lines = listed()
+    assert header.split("  ")[0] == "run"
+    assert [line.split()[0] for line in lines] == ["0006", "0003", "0002", "0001", "0000"]
+    damaged, sweep, bubble, gaussian, named = lines
+    assert " by hand " in named
+    assert "damaged: measures.json is no JSON" in damaged
+    assert "sweep of 2 runs" in sweep
+    assert " kernel=bubble " in bubble
+    assert " accuracy    0.5  finished" in bubble
+    assert " kernel=gaussian " in gaussian
+    assert "epochs" not in gaussian
+    assert any(line.startswith("run run-0002 of") for line in listed("0002"))  # as it is listed
+
+
+def test_a_list_is_capped_and_says_so(store, listed):
+    for number in range(_MOST_RUNS + 3):
+        store(number, accuracy(0.5))
+    *lines, last = listed()
+    assert len(lines) == 1 + _MOST_RUNS
+    assert last == "and 3 more: dbgsom show --all"
+    assert len(listed("--all")) == 1 + _MOST_RUNS + 3
+
+
+def test_a_folder_without_runs_and_a_wrong_name_have_their_cure(store, listed):
+    assert listed() == ["there are no runs in runs: 'dbgsom run CONFIG' makes them"]
+    store(7, accuracy(0.5), experiment="flowers")
+    assert listed("flower", code=1) == []
+    for wrong, right in (("flower", "flowers"), ("run-0008", "run-0007")):
+        error = CliRunner().invoke(cli, ["show", wrong]).exception
+        assert f"did you mean '{right}'?" in str(error)
+
+
+def test_a_run_shows_what_matters_or_all(store, listed):
+    store(1, accuracy(0.5) | {"test/purity": 0.25, "test/c_measure": 0.125}, experiment="flowers")
+    shown = listed("flowers", "--map", "none")
+    assert ["accuracy", "↑", "0.5", "1"] in [line.split() for line in shown]
+    assert "all 3 measures: dbgsom show run-0001 --all" not in shown  # they are there
+    store(2, {f"train/m{number}": 0.5 for number in range(9)}, experiment="flowers")
+    assert "all 9 measures: dbgsom show run-0002 --all" in listed("run-0002")
+    assert sum(line.startswith("m") for line in listed("run-0002")) == 6  # and their header
+    assert sum(line.startswith("m") for line in listed("run-0002", "--all")) == 10
