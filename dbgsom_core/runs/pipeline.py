@@ -373,7 +373,7 @@ def _fit_and_evaluate(
             for epoch, fitted in epoch_models.items()
         },
         example=data.X[:_EXAMPLE_ROWS],
-        tables=tables_of(model, data, stability),
+        tables=tables_of(model, data, stability, fold, setup.divided),
         notes=notes,
     )
 
