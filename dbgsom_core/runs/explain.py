@@ -32,6 +32,7 @@ from dbgsom_core.tables import CsvDialect, Faults, as_texts, unseen_sentences
 
 FORMATS = ("csv", "json", "npz")
 _NEXT = 5  # variants that are tried
+_GROWTH = "growth."  # of parameters that are the estimator's own, too
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,8 @@ def _titles(both: Sequence[FoundModel]) -> list[str]:
         differ = [name for name in params[0] if params[0][name] != params[1].get(name)]
         differ += [name for name in params[1] if name not in params[0]]
         words = [
-            ", ".join(f"{name}={one[name]}" for name in differ if name in one) for one in params
+            ", ".join(f"{name.removeprefix(_GROWTH)}={one[name]}" for name in differ if name in one)
+            for one in params
         ]
         if all(words):
             return [f"{runs[0].experiment}: {differing}" for differing in words]
