@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbgsom_core.api import MapView, as_label
-from dbgsom_plugins.figures._colours import INK, MUTED, PAPER, scale_of, text_on, towards_white
+from dbgsom_plugins.figures._colours import INK, MUTED, PAPER, scale_over, text_on, towards_white
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,6 +55,7 @@ _FONT = (4.6, 13.0)  # smallest and largest text in a cell, in points
 DEAD = 0.18  # strength of the colour under the hatch of a neuron without hits
 _MAX_ROW_CELLS = 22  # of a single row, which is folded into lines beyond
 _FOLD_PITCH = 1.5  # from line to line of a folded row, in cells
+_THOUSAND = 1000  # from which on numbers in sentences are whole
 _DECIMALS, _LARGE = 5, 1e6  # decimals, and values, from which on numbers have a power of ten
 
 
@@ -388,14 +389,33 @@ def map_of_values(
     """
     empty = view.evaluation.hits == 0
     shown = values if dead else values[~empty]
-    scale = scale_of(float(shown.min()) if low is None else low, float(shown.max()), cmap)
+    scale = scale_over(shown, cmap, low)
     colours = np.asarray(scale.to_rgba(values))[:, :3]
     colours = towards_white(colours, np.where(empty, dead, 1.0))
     words = texts_of(values, empty, 0 if whole else None) if texts else ()
     hatched = [_HATCHED] if empty.any() else []
-    sheet = map_of_cells(view, title, colours, words, [*notes, *hatched])
+    notes = [*notes, *beyond_note(scale, shown), *hatched]
+    sheet = map_of_cells(view, title, colours, words, notes)
     sheet.page.colour_bar(scale, label, whole=whole)
     return sheet.figure
+
+
+def beyond_note(
+    scale: ScalarMappable, values: NDArray[np.floating], what: str = "neuron"
+) -> list[str]:
+    """Return the sentence that says how many values lie beyond the arrows of a colour scale."""
+    low, high = scale.get_clim()
+    beyond = int(np.count_nonzero((values < low) | (values > high)))
+    if not beyond:
+        return []
+    ends = {"down": values.min(), "up": values.max()}
+    told = [
+        f"{way} to {end:,.0f}" if abs(end) >= _THOUSAND else f"{way} to {end:.3g}"
+        for way, end in ends.items()
+        if not low <= end <= high
+    ]
+    lie = f"{what} lies" if beyond == 1 else f"{what}s lie"
+    return [f"{beyond} {lie} beyond the colour scale, {' and '.join(told)}."]
 
 
 def texts_of(

@@ -17,7 +17,7 @@ from dbgsom_plugins.figures._colours import (
     by_prototype,
     categorical,
     rgb_of,
-    scale_of,
+    scale_over,
     towards_white,
 )
 from dbgsom_plugins.figures._drawing import (
@@ -369,7 +369,7 @@ class ChildMaps(Component):
         colours, key = _colours(view, leaf, labels)
         scale = None
         if view.estimator == "regressor":
-            scale = scale_of(float(labels.min()), float(labels.max()))
+            scale = scale_over(np.asarray(labels, dtype=np.float64))
             colours[leaf >= 0] = np.asarray(scale.to_rgba(labels[leaf[leaf >= 0]]))[:, :3]
         hits = np.bincount(view.evaluation.leaf, minlength=len(tree))
         dead = (leaf >= 0) & (hits[leaf] == 0)

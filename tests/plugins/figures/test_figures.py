@@ -1,5 +1,6 @@
 """What figures promise: all of it is there, readable, on every grid; nothing is changed."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +17,12 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._drawing import cell_centres, map_sheet, text_width
 from dbgsom_plugins.figures.cell_pictures import ClassPies, PrototypeImages, VariableStars, mosaic
-from dbgsom_plugins.figures.component_planes import ComponentPlanes, by_likeness, fitting_name
+from dbgsom_plugins.figures.component_planes import (
+    ComponentPlanes,
+    by_likeness,
+    fitting_name,
+    rounded,
+)
 from dbgsom_plugins.figures.curves import GrowthCurve, TopographicFunctionCurve
 from dbgsom_plugins.figures.label_map import (
     ChildMaps,
@@ -272,6 +278,28 @@ def test_the_density_map_writes_hits_per_mean_distance_to_linked_neurons():
     figure = DensityMap().draw(four_neurons())
     written = [float(text.get_text()) for text in figure.axes[0].texts]
     assert written == pytest.approx([2 / 2, 1 / 3.5, 3 / 3.5], abs=5e-3)
+
+
+@pytest.mark.parametrize("kind", [HitMap, ErrorMap, UMatrix, LabelMap, ComponentPlanes])
+def test_an_extreme_corner_leaves_the_colours_to_the_others(kind, rng, told, drawn):
+    corner = np.append(np.zeros(35), 1.0)
+    som_map = SomMap.rectangle(6, 6, rng.normal(size=(36, 2)) + 60 * corner[:, None])
+    X = np.repeat(som_map.prototypes, np.where(corner, 400, rng.integers(5, 15, 36)), axis=0)
+    X = X + rng.normal(size=X.shape) * np.where(X[:, :1] > 30, 8, 0.3)
+    answers = rng.normal(size=36) + 60 * corner
+    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
+    shown = MapView(evaluation, answers, (), "regressor", feature_names=("a", "b"))
+    figure = drawn(kind().draw(shown))
+    texts = " ".join(told(figure))
+    if kind is ComponentPlanes:
+        greatest = som_map.prototypes.max(axis=0)
+        assert all(f"({rounded(one, 0):g})" in texts for one in greatest)
+        assert "stand in brackets" in texts
+    else:
+        assert re.search(r"\d+ (neuron|cell)s? lies? beyond the colour scale, up to \d", texts)
+    cells = next(one for one in figure.axes[0].collections if isinstance(one, PolyCollection))
+    light = cells.get_facecolors()[:35, :3].sum(axis=1)
+    assert np.ptp(light) > 1  # of 3
 
 
 def test_images_stand_upright_at_the_cells_of_their_neurons():

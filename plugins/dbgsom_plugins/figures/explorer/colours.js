@@ -99,14 +99,14 @@ function filled(way, map) {
   return { colours: Array.from(values, (one) => (Number.isFinite(one) ? ramp((one - low) / span) : null)), ...ends, values };
 }
 
-// The ends of a scale and of its values: extreme ones are beyond it, as in the other figures. Shares and
+// The ends of a scale and of its values: extreme ones are beyond it, as robust_ends has them. Shares and
 // categories (bounded) have natural ends.
 function endsOf(values, { low: bottom, bounded }) {
   const sorted = Float64Array.from(values).filter(Number.isFinite).sort();
   const last = sorted.length - 1;
   const [least, greatest] = [bottom ?? sorted[0], sorted[last]];
-  const [low, high] = [sorted[Math.ceil(0.05 * last)], sorted[Math.floor(0.95 * last)]];
-  const span = 1.5 * (high - low);
+  const [low, high] = [sorted[Math.ceil(0.1 * last)], sorted[Math.floor(0.9 * last)]];
+  const span = 2 * (high - low);
   if (bounded || last < 7 || !(span > 0)) return { low: least, high: greatest, least, greatest };
   return { low: bottom ?? sorted.find((one) => one >= low - span), high: sorted.findLast((one) => one <= high + span), least, greatest };
 }
