@@ -247,6 +247,49 @@ def test_names_of_any_length_keep_to_the_page_and_to_their_cells(kind, letter, d
         assert text.get_window_extent().width <= widest
 
 
+FORTY = "a name of a class as long as forty: {:04d}"
+
+
+@pytest.mark.parametrize("n_classes", [3, 12, 20, 60])
+@pytest.mark.parametrize("shape", [(14, 12), (6, 6), (40, 1)])
+def test_long_names_are_neither_cut_nor_overlap(n_classes, shape, rng, drawn):
+    k = shape[0] * shape[1]
+    som_map = SomMap.rectangle(*shape, rng.normal(size=(k, 3)))
+    X = np.repeat(som_map.prototypes, 2, axis=0)
+    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
+    labels = np.arange(k) * n_classes // k
+    names = {i: FORTY.format(i) for i in range(n_classes)}
+    shown = MapView(evaluation, labels, (), "classifier", label_names=names, title="t")
+    figure = drawn(LabelMap().draw(shown))
+    used = [names[i] for i in np.unique(labels)]
+    assert len(used[0]) == 40
+    key = [text.get_text().replace("\n", " ") for text in figure.legends[0].get_texts()]
+    assert key == [f"{i} · {name}" for i, name in enumerate(used, 1)] or key == used
+    renderer = figure.canvas.get_renderer()
+    legend = figure.legends[0].get_window_extent(renderer)
+    texts = [text.get_window_extent(renderer) for text in figure.legends[0].get_texts()]
+    assert max(box.x1 for box in texts) <= figure.bbox.x1
+    assert legend.y0 >= 0
+    written = figure.axes[0].texts
+    if key != used:
+        places = {str(i) for i in range(1, len(used) + 1)}
+        assert {text.get_text() for text in written} == places
+    boxes = [*texts, *(text.get_window_extent(renderer) for text in written)]
+    for i, box in enumerate(boxes):
+        assert not any(box.shrunk(0.9, 0.9).overlaps(other) for other in boxes[:i])
+
+
+def test_a_name_stands_on_its_region_in_lines(drawn):
+    som_map = SomMap.rectangle(14, 12, np.arange(168.0)[:, None])
+    evaluation = Evaluation(som_map, LocalEngine().over(som_map.prototypes, Euclidean()))
+    names = {0: "a class of its own and another one", 1: "b"}
+    labels = (np.arange(168) % 12 >= 5).astype(int)
+    figure = drawn(LabelMap().draw(MapView(evaluation, labels, (), "classifier", None, names)))
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert sorted(" ".join(text.split()) for text in written) == sorted(names.values())
+    assert any("\n" in text for text in written)
+
+
 def test_dead_neurons_are_hatched_and_carry_no_text():
     figure = LabelMap().draw(view(12))
     hatched = [c for c in figure.axes[0].collections if c.get_hatch()]
