@@ -6,7 +6,7 @@ Every colour is an sRGB row (3,) with values 0..1.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def scale_over(
     least, greatest = robust_ends(values)
     scale = scale_of(least if low is None else low, greatest, cmap)
     below, above = low is None and values.min() < least, values.max() > greatest
-    colours = colormaps[cmap].copy()
+    colours: Any = colormaps[cmap].copy()  # its stubs say that its extend is a bool
     colours.colorbar_extend = ("neither", "min", "max", "both")[below + 2 * above]
     scale.set_cmap(colours)
     return scale

@@ -223,11 +223,11 @@ class ParallelCoordinates(FigureComponent):
         for place, one in enumerate(every):
             axes.axvline(place, color=FAINT, linewidth=0.8, zorder=1)
             _words(axes, place, one, 72 * (_PANEL[0] - 0.5) / (len(every) - 0.3))
-            best = best_place(one, ranking)
-            if best is not None:
-                y = best + 0.05 * (1 if best else -1)
-                look = {"fontsize": 7.5, "fontweight": "bold", "color": INK, "ha": "right"}
-                axes.text(place - 0.05, y, "best", va="center", zorder=4, **look)
+            good_end = best_place(one, ranking)
+            if good_end is not None:
+                look: dict[str, Any] = {"fontsize": 7.5, "fontweight": "bold", "color": INK}
+                y = good_end + (0.05 if good_end else -0.05)
+                axes.text(place - 0.05, y, "best", ha="right", va="center", zorder=4, **look)
         if title:
             axes.text(
                 0, 1.28, as_label(title), fontsize=9, color=INK, transform=axes.transAxes, **PLAIN

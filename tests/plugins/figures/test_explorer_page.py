@@ -403,3 +403,13 @@ def test_a_neuron_says_why_it_answers_otherwise_than_its_samples(churn, uneven):
         else:
             assert "It answers" not in told or 2 * len(others) == len(own)
     assert said
+
+
+def test_selectors_of_two_maps_show_what_differs(chromium, tmp_path):
+    maps = [SomVQ(max_neurons=n, epochs=3).fit(X) for n in (6, 9)]
+    maps[0].explore(X, path=tmp_path / "two.html", other=maps[1])
+    chromium.open(tmp_path / "two.html", 1280, 900)
+    first = chromium.js("[...document.querySelector('.panel select').options].map(o => o.text)")
+    assert first == ["max_neurons=6", "max_neurons=9"]
+    assert chromium.text("#title") == "SomVQ: max_neurons=6 beside SomVQ: max_neurons=9"
+    assert chromium.js("document.documentElement.scrollHeight") == 900
