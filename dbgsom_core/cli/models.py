@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -30,7 +32,7 @@ from dbgsom_core.cli.show import cell, print_table
 from dbgsom_core.errors import DataError
 from dbgsom_core.runs.callbacks import shutdown
 from dbgsom_core.runs.folder import plain
-from dbgsom_core.tables.safe_files import write_atomically
+from dbgsom_core.tables.safe_files import exists, write_atomically
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.explain import RowExplanation
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
 
 _EXPORT_TEXT = ("", "txt")  # endings of files that may hold CSV as well
 _DIGITS = 6  # of a value
+_LONGEST_STEM = 80  # characters of a page's name
+_MOST_PAGES = 1000  # of one name in a folder
+_HEAD_BYTES = 4096  # of a page, with its title
 _CELL = "({}, {})"
 _LEAST_SHOWN = 0.005  # of deviations, and of a share: as many digits as are printed
 
@@ -147,31 +152,59 @@ def predict(
 @click.argument("model")
 @click.argument("other", required=False)
 @option("--data", "A file with rows to show; else those of MODEL.", metavar="FILE")
-@option("-o --output", "The page.", default="explorer.html", show_default=True, metavar="FILE")
+@option("-o --output", "The page; else NAME-explorer.html, numbered if it exists.", metavar="FILE")
 @csv_options
 @model_options
 @plugin_options
-def explore(model: str, other: str | None, data: str | None, output: str, **given: Any) -> None:
+def explore(
+    model: str, other: str | None, data: str | None, output: str | None, **given: Any
+) -> None:
     """Write the map of MODEL as an interactive page, or those of MODEL and OTHER side by side.
 
     Both show the same rows, and what is found or chosen on one map is lit on the other. The page
-    is one HTML file that needs no network. MODEL and OTHER are those of 'dbgsom predict'.
+    is one HTML file that needs no network, NAME-explorer.html with the name of the experiment or
+    model file, or NAME-explorer-2.html and so on where there is one. With -o an explorer of before
+    is replaced, and no other file. MODEL and OTHER are those of 'dbgsom predict'.
     """
-    target = Path(output)
-    if target.suffix.lower() not in (".html", ".htm"):
+    if output is not None and Path(output).suffix.lower() not in (".html", ".htm"):
         raise DataError(f"{output} is no name of a page: it must end in .html")
     found = _find_model(model, given)
     second = None if other is None else _find_model(other, given)
     from dbgsom_core.runs.explain import explore as draw_page
 
-    check_output(output, data, found.path, None if second is None else second.path)
+    target = _unused_page(found, model) if output is None else Path(output)
+    check_output(str(target), data, found.path, None if second is None else second.path)
+    replaces = exists(target)
+    if replaces and not _is_explorer(target):
+        raise DataError(f"{target} exists and is no explorer: name another file with -o")
     page, rows, notes = draw_page(found, second, open_registry(), data, _dialect(given))
     print_notes(notes)
-    with writing(output):
+    with writing(str(target)):
         page.save(target)
     which = found.where if second is None else f"{found.where} beside {second.where}"
-    click.echo(f"{which}, {rows} rows: {output}")
+    replaced = ", which replaces the explorer that was there" if replaces else ""
+    click.echo(f"{which}, {rows} rows: {target}{replaced}")
     click.echo(f"to look at it in a browser: {target.absolute().as_uri()}")
+
+
+def _unused_page(found: FoundModel, address: str) -> Path:
+    known = None if found.path is None else found.path.stem
+    name = known or address if found.run is None else found.run.experiment
+    stem = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:_LONGEST_STEM] or "map"
+    numbers = ("", *(f"-{number}" for number in range(2, _MOST_PAGES)))
+    pages = (Path(f"{stem}-explorer{number}.html") for number in numbers)
+    page = next((page for page in pages if not os.path.lexists(page)), None)
+    if page is None:
+        raise DataError(f"{_MOST_PAGES - 1} explorers of {stem} are here: name a file with -o")
+    return page
+
+
+def _is_explorer(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return " · explorer</title>".encode() in file.read(_HEAD_BYTES)
+    except OSError:
+        return False
 
 
 @click.command()

@@ -25,7 +25,7 @@ from dbgsom_core.errors import as_text
 from dbgsom_core.estimators.checkpoints import frames_of
 from dbgsom_core.estimators.components import build
 from dbgsom_core.interfaces.epochs import EpochRecord
-from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, images_of
+from dbgsom_core.interfaces.figures import FigureAbilities, Html, MapView, as_label, images_of
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.measures import Evaluation, Stability
 from dbgsom_core.plugins.callbacks import line
@@ -37,6 +37,8 @@ _NEED_SAMPLES = (
     "class_pies", "data_projection", "u_star_matrix", "topographic_function_curve", "child_maps",
     "confusion_matrix", "roc_curve", "predicted_actual",
 )  # fmt: skip
+_NOT_OF_MAPS = ("callbacks", "checkpoint", "verbose", "engine")  # parameters that change no map
+_LONGEST_VALUE = 30  # letters of a parameter in a title
 
 
 class SomDisplay:
@@ -193,15 +195,40 @@ def plot_neurons(estimator: Any, options: Mapping[str, Any], ax: Axes | None) ->
 def explorer_page(
     model: Any, X: Any, y: Any, names: Any, path: Any, image_shape: Any = None, other: Any = None
 ) -> Html:
-    view, beside = (
-        None if of is None else _view(of, X, y, names, image_shape, predicts=False)
-        for of in (model, other)
+    both = [model] if other is None else [model, other]
+    view, *beside = (
+        _view(one, X, y, names, image_shape, predicts=False, title=title)
+        for one, title in zip(both, _titles(both), strict=True)
     )
-    assert view is not None
-    page: Html = build("figure", "explorer").draw(replace(view, other=beside))
+    shown = replace(view, other=beside[0]) if beside else view
+    page: Html = build("figure", "explorer").draw(shown)
     if path is not None:
         page.save(path)
     return page
+
+
+def _titles(models: Sequence[Any]) -> list[str]:
+    """Return the class of each estimator, of two of one class with the parameters that differ."""
+    estimators = [unwrap(model)[0] for model in models]
+    kinds = [type(one).__name__ for one in estimators]
+    if len(set(kinds)) == len(kinds):
+        return kinds
+    texts = [
+        {
+            name: as_label(repr(value), _LONGEST_VALUE)
+            for name, value in one.get_params(False).items()
+        }
+        for one in estimators
+    ]
+    differ = [
+        name
+        for name in texts[0]
+        if name not in _NOT_OF_MAPS and texts[0][name] != texts[1].get(name)
+    ]
+    return [
+        f"{kind}: {', '.join(f'{name}={text[name]}' for name in differ)}" if differ else kind
+        for kind, text in zip(kinds, texts, strict=True)
+    ]
 
 
 def unwrap(model: Any) -> tuple[Any, Any]:

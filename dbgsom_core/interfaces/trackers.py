@@ -151,6 +151,8 @@ class Ranking:
         Which won, and how sure that is, as ``dbgsom compare`` says it.
     reason : str
         Why another measure decides than usual; empty: none does.
+    ends : mapping
+        By name of a measure which of its values are best, ``greater``, ``less`` or ``0``.
     """
 
     data: str
@@ -159,6 +161,7 @@ class Ranking:
     variants: Sequence[Variant]
     verdict: str = ""
     reason: str = ""
+    ends: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def best(self) -> Variant:

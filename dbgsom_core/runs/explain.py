@@ -32,6 +32,7 @@ from dbgsom_core.tables import CsvDialect, Faults, as_texts, unseen_sentences
 
 FORMATS = ("csv", "json", "npz")
 _NEXT = 5  # variants that are tried
+_GROWTH = "growth."  # of parameters that are the estimator's own, too
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,9 @@ def explore(
         data = [learnt] * len(both)
     else:
         data = [_read(source, one, dialect, notes) for one in both]
-    titles = [one.where if one.run is None else title_of(one.run) for one in both]
-    if len(set(titles)) < len(titles):
-        titles = [f"{title} ({one.where})" for title, one in zip(titles, both, strict=True)]
     views = [
         model_view(one.model, rows, one.run, title)
-        for one, rows, title in zip(both, data, titles, strict=True)
+        for one, rows, title in zip(both, data, _titles(both), strict=True)
     ]
     view = views[0] if other is None else replace(views[0], other=views[1])
     try:
@@ -124,6 +122,25 @@ def explore(
     except ValueError as error:
         raise DataError(str(error)) from error
     return page, len(data[0].X), list(dict.fromkeys(notes))
+
+
+def _titles(both: Sequence[FoundModel]) -> list[str]:
+    """Return a title of each model; two runs of an experiment are named by what differs."""
+    titles = [one.where if one.run is None else title_of(one.run) for one in both]
+    runs = [one.run for one in both if one.run is not None]
+    if len(runs) == len(titles) == 2 and runs[0].experiment == runs[1].experiment:
+        params = [run.params for run in runs]
+        differ = [name for name in params[0] if params[0][name] != params[1].get(name)]
+        differ += [name for name in params[1] if name not in params[0]]
+        words = [
+            ", ".join(f"{name.removeprefix(_GROWTH)}={one[name]}" for name in differ if name in one)
+            for one in params
+        ]
+        if all(words):
+            return [f"{runs[0].experiment}: {differing}" for differing in words]
+    if len(set(titles)) < len(titles):
+        titles = [f"{title} ({one.where})" for title, one in zip(titles, both, strict=True)]
+    return titles
 
 
 def _training_rows(found: FoundModel, registry: Registry, notes: list[str]) -> Data:

@@ -402,7 +402,7 @@ def _fit_and_evaluate(
             for epoch, fitted in epoch_models.items()
         },
         example=data.X[:_EXAMPLE_ROWS],
-        tables=tables_of(model, data, view),
+        tables=tables_of(model, data, view, fold, setup.divided),
         notes=notes,
     )
 

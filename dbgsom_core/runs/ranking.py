@@ -592,7 +592,7 @@ def _baseline(entries: Sequence[Entry], criterion: RankingCriterion) -> float | 
     return statistics.fmean(values) if values and complete else None
 
 
-def ranking_of(table: Table, group: Group, verdict: str) -> Ranking:
+def ranking_of(table: Table, group: Group, verdict: str, registry: Registry) -> Ranking:
     criterion = table.criterion
     runs = {entry.run.id: entry.run.measures for entry in group.entries}
     short = shortened([key for row in table.rows for key in row.fields])
@@ -611,7 +611,11 @@ def ranking_of(table: Table, group: Group, verdict: str) -> Ranking:
     wanted = (criterion.name, *(f"{criterion.split}/{one}".strip("/") for one in SECONDARY))
     known = {name for variant in variants for name in variant.measures}
     measures = [name for name in dict.fromkeys(wanted) if name in known]
-    return Ranking(table.name, measures, criterion.direction, variants, verdict, criterion.reason)
+    ends = {name: best_end(name, registry) for name in measures}
+    ends[criterion.name] = "greater" if criterion.greater_is_better else "less"
+    return Ranking(
+        table.name, measures, criterion.direction, variants, verdict, criterion.reason, ends
+    )
 
 
 def rank_over_data_sets(tables: Sequence[Table]) -> list[MeanRanks]:

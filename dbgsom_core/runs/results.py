@@ -36,7 +36,7 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import shutdown
-from dbgsom_core.runs.data import Part, digest, n_classes
+from dbgsom_core.runs.data import Fold, Part, Rows, digest, n_classes
 from dbgsom_core.runs.manifest import data_title
 from dbgsom_core.runs.profile import table_of_clusters, table_of_groups
 from dbgsom_core.tables import numbered
@@ -117,13 +117,20 @@ def add_note(notes: list[str], text: str, level: int = logging.WARNING) -> None:
     log.log(level, "%s", text)
 
 
-def tables_of(model: FittedModel, data: Data, view: MapView) -> dict[str, Callable[[], Batches]]:
+def tables_of(
+    model: FittedModel,
+    data: Data,
+    view: MapView,
+    fold: Fold | None = None,
+    divided: Sequence[tuple[Rows, Rows]] = (),
+) -> dict[str, Callable[[], Batches]]:
     """Return functions that yield batches of ``assignments``, ``neurons``, and what there is more.
 
     ``links`` are those of a map with refits, ``clusters`` and ``groups`` profile and groups.
+    ``fold`` is that of the final model, ``divided`` the training and test rows of other folds.
     """
     tables: dict[str, Callable[[], Batches]] = {
-        "assignments": lambda: _assignments(model, data),
+        "assignments": lambda: _assignments(model, data, _parts(len(data.X), fold, divided)),
         "neurons": lambda: _neurons(model, data.feature_names),
     }
     if (stability := view.stability) is not None:
@@ -154,7 +161,34 @@ def all_labels(model: FittedModel, data: Data) -> NDArray[Any]:
     return np.concatenate([model.predict(data.X[start : start + step]) for start in starts])
 
 
-def _assignments(model: FittedModel, data: Data) -> Batches:
+def _parts(
+    n: int, fold: Fold | None, divided: Sequence[tuple[Rows, Rows]]
+) -> dict[str, Callable[[slice], NDArray[Any]]]:
+    """Return how rows are divided: ``part``, train or test, or the ``fold`` that tested them."""
+    rows = None if fold is None else fold.train.rows
+    if isinstance(rows, np.ndarray) and len(rows) < n:
+        trained = np.zeros(n, dtype=np.bool_)
+        trained[rows] = True
+        return {"part": lambda batch: np.where(trained[batch], "train", "test")}
+    numbers, times = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
+    for number, (_, tested) in enumerate(divided, start=1):
+        numbers[tested] = number
+        times[tested] += 1
+    return {"fold": numbers.__getitem__} if len(divided) > 1 and (times == 1).all() else {}
+
+
+def _truth(model: FittedModel, data: Data) -> dict[str, NDArray[Any]]:
+    """Return the true classes or numbers (n,) by the name of the target."""
+    if data.y is None:
+        return {}
+    name, y = (model.columns and model.columns.target) or "target", np.asarray(data.y)
+    return {name: y} if y.ndim == 1 else {f"{name}_{i}": one for i, one in enumerate(y.T)}
+
+
+def _assignments(
+    model: FittedModel, data: Data, parts: Mapping[str, Callable[[slice], NDArray[Any]]]
+) -> Batches:
+    truth = _truth(model, data)
     ids, deep = dict(data.ids or {}), model.estimator._tree.depth > 1
     names = ["unit", "x", "y", *(["path"] if deep else []), "label", "distance", "novelty"]
     step = max(1, min(_ROWS, _CELLS // data.X.shape[1]))
@@ -164,9 +198,12 @@ def _assignments(model: FittedModel, data: Data) -> Batches:
         first = {name: values[part] for name, values in ids.items()}
         if not ids:
             first = {"row": np.arange(start, start + len(answers.unit))}
+        known = columns_of_answers(model, answers, names)
         beside = {name: values[part] for name, values in data.annotations.items()}
-        columns = [*first.items(), *columns_of_answers(model, answers, names).items()]
-        yield _named([*columns, *beside.items()])
+        true = {name: values[part] for name, values in truth.items()}
+        divided = {name: values(part) for name, values in parts.items()}
+        columns = (first, known, beside, true, divided)
+        yield _named([column for some in columns for column in some.items()])
 
 
 def _neurons(model: FittedModel, names: Sequence[str] | None) -> Batches:

@@ -346,7 +346,7 @@ class Leaderboard:
             table = rank(group, criterion, self._registry)
             sentences = [winner_sentence(table)] if table.test or table.is_adjusted else []
             sentences += [adjustment_sentence(table)] if table.is_adjusted else []
-            found.append(ranking_of(table, group, " ".join(sentences)))
+            found.append(ranking_of(table, group, " ".join(sentences), self._registry))
         return found
 
     def _groups(self, criterion: RankingCriterion, names: Iterable[str]) -> list[Group]:

@@ -130,7 +130,8 @@ def test_each_sample_and_each_neuron_stands_in_a_table(survey):
     outcome = run({"columns": ["size", "children"], "categorical": []}, prepare=["standardize"])
     model, folder = outcome.result.model, outcome.run.folder
     assigned, neurons = rows(folder / "assignments.csv"), rows(folder / "neurons.csv")
-    assert list(assigned[0]) == ["nr", "unit", "x", "y", "label", "distance", "novelty"]
+    assert list(assigned[0]) == ["nr", "unit", "x", "y", "label", "distance", "novelty", "glad"]
+    assert [row["glad"] for row in assigned] == survey["glad"].tolist()
     assert [row["nr"] for row in assigned] == survey["nr"].tolist()
     assert [row["label"] for row in assigned] == model.predict(survey).tolist()
     scores = model.score_samples(survey)
@@ -145,6 +146,47 @@ def test_each_sample_and_each_neuron_stands_in_a_table(survey):
     sizes = [float(row["size"]) for row in neurons]
     raw = model.steps[0][1].inverse_transform(model.estimator.weights_)
     assert sizes == pytest.approx(raw[:, 0].tolist(), abs=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("split", "last"),
+    [
+        (None, []),
+        ({"test_size": 0.25}, ["part"]),
+        ({"test_size": 0.25, "refit": True}, []),
+        ({"folds": 4}, ["fold"]),
+        ({"name": "ShuffleSplit", "n_splits": 3}, []),
+    ],
+)
+def test_samples_have_their_date_true_number_and_part_last(survey, split, last):
+    survey["day"], survey["label"] = "2024-02-29", survey["children"] + 0.5
+    survey.to_csv("survey.csv", index=False)
+    dataset = {"target": "label", "drop": ["glad", "children"]}
+    outcome = run(dataset, model={"estimator": "regressor", "epochs": 3}, split=split)
+    assigned = rows(outcome.run.folder / "assignments.csv")
+    assert list(assigned[0])[6:] == ["novelty", "day", "label.1", *last]  # label is the answer
+    assert {row["day"] for row in assigned} == {"2024-02-29"}
+    assert [float(row["label.1"]) for row in assigned] == survey["label"].tolist()
+    if last == ["part"]:
+        assert [row["part"] for row in assigned].count("test") == 10
+        trained = outcome.result.view.sample_ids
+        assert [row["nr"] for row in assigned if row["part"] == "train"] == [
+            one.split()[0] for one in trained
+        ]
+    elif last:
+        sizes = rows(outcome.run.folder / "folds.csv")
+        counted = [row["fold"] for row in assigned]
+        assert {one["fold"]: counted.count(one["fold"]) for one in sizes} == {
+            one["fold"]: int(one["test_samples"]) for one in sizes
+        }
+
+
+def test_samples_without_a_class_have_none(survey):
+    survey.loc[::3, "glad"] = ""
+    survey.to_csv("survey.csv", index=False)
+    outcome = run({"missing_target": "unlabelled"})
+    assigned = rows(outcome.run.folder / "assignments.csv")
+    assert [row["glad"] for row in assigned] == survey["glad"].tolist()
 
 
 def test_prototypes_that_a_step_hides_are_left_out_and_rows_are_counted(survey):

@@ -5,7 +5,8 @@ Every colour is an sRGB row (3,) with values 0..1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ _TEN = (
     "#aa3377", "#eedd88", "#832db6", "#33bbee", "#cc6677",
 )  # fmt: skip
 MAX_CATEGORIES = 20
+_FEW = 7  # values and one more, of which one may be extreme
 
 
 def categorical(n: int) -> Colours:
@@ -55,6 +57,37 @@ def scale_of(low: float, high: float, cmap: str = "viridis") -> ScalarMappable:
     from matplotlib.colors import Normalize
 
     return ScalarMappable(Normalize(low, high if high > low else low + 1.0), cmap=cmap)
+
+
+def scale_over(
+    values: NDArray[np.floating], cmap: str = "viridis", low: float | None = None
+) -> ScalarMappable:
+    """Return the colour scale of values, or from ``low``, with an arrow for extreme ones."""
+    from matplotlib import colormaps
+
+    least, greatest = robust_ends(values)
+    scale = scale_of(least if low is None else low, greatest, cmap)
+    below, above = low is None and values.min() < least, values.max() > greatest
+    colours: Any = colormaps[cmap].copy()  # its stubs say that its extend is a bool
+    colours.colorbar_extend = ("neither", "min", "max", "both")[below + 2 * above]
+    scale.set_cmap(colours)
+    return scale
+
+
+def robust_ends(values: NDArray[np.floating]) -> tuple[float, float]:
+    """Return the least and the greatest of values (S,) that are not extreme.
+
+    Extreme is what lies farther beyond the 10 % and 90 % quantiles than twice these are apart: with
+    it most others would share a third of the colour scale. Of fewer than 8 values none is extreme.
+    """
+    ordered = np.sort(values)
+    last = len(ordered) - 1
+    low, high = ordered[math.ceil(0.1 * last)], ordered[math.floor(0.9 * last)]
+    reach = 2 * (high - low)
+    if last < _FEW or not reach > 0:
+        return float(ordered[0]), float(ordered[-1])
+    inner = ordered[(ordered >= low - reach) & (ordered <= high + reach)]
+    return float(inner[0]), float(inner[-1])
 
 
 def towards_white(colours: Colours, strength: NDArray[np.float64]) -> Colours:

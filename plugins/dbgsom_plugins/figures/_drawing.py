@@ -11,12 +11,12 @@ import textwrap
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from dbgsom_core.api import MapView, as_label
-from dbgsom_plugins.figures._colours import INK, MUTED, PAPER, scale_of, text_on, towards_white
+from dbgsom_plugins.figures._colours import INK, MUTED, PAPER, scale_over, text_on, towards_white
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +38,9 @@ _MARGIN = 0.3  # inches around everything
 _HEAD = 0.62  # title and subtitle
 _LINE = 0.165  # a line of the caption
 _KEY_ROW = 0.21  # a row of the legend
+_KEY_LINE = 0.65  # another line of its name, in rows
+_SMALL_KEY_FONT = 7.0  # points, of a legend in columns
+_WIDEST_SIDE = 2.8  # inches of a column of a legend
 _KEY_GAP = 0.22  # between panels and key
 _BESIDE = 1.03  # where a key stands beside axes that were given, in their own units
 _SHORTEST_BAR, _LONGEST_BAR = 1.4, 3.2  # colour bar
@@ -46,7 +49,7 @@ _LARGEST_CELL = 0.95
 _MIN_PANEL_HEIGHT = 1.6  # with its key
 _MIN_PAGE_WIDTH = 5.2  # so that titles fit
 _CHARACTER_WIDTH = 0.6 / 72  # width of a character over font size, in inches a point
-_LONGEST_NAME, _LONGEST_LINE = 40, 150  # characters of a name in the key, and of a line
+_LONGEST_NAME, _LONGEST_LINE = 46, 150  # characters of a numbered name, and of a line
 _MAX_TEXTS = 150  # neurons up to which each cell may carry a text
 _ICON = 0.12 * np.array([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
 _TO_ICON = 0.2  # from the corner of a cell to the middle of its mark
@@ -55,10 +58,23 @@ _FONT = (4.6, 13.0)  # smallest and largest text in a cell, in points
 DEAD = 0.18  # strength of the colour under the hatch of a neuron without hits
 _MAX_ROW_CELLS = 22  # of a single row, which is folded into lines beyond
 _FOLD_PITCH = 1.5  # from line to line of a folded row, in cells
+_THOUSAND = 1000  # from which on numbers in sentences are whole
 _DECIMALS, _LARGE = 5, 1e6  # decimals, and values, from which on numbers have a power of ten
 
 
 # --------------------------------------------------------------------------------------- pages
+
+
+class Key(NamedTuple):
+    """How many inches wide a legend is, how many rows high, its columns, and points of its font."""
+
+    side: float = SIDE
+    rows: float = 0.0
+    columns: int = 1
+    font: float = 8.5
+
+
+_PLAIN_KEY = Key()
 
 
 @dataclass(frozen=True)
@@ -116,15 +132,18 @@ class Page:
             axes.set_axis_off()
         return axes
 
-    def legend(self, entries: Sequence[tuple[Patch, str]]) -> None:
+    def legend(self, entries: Sequence[tuple[Patch, str]], key: Key = _PLAIN_KEY) -> None:
         """Put patches with names beside the panels."""
         if self.within is None:
             width, height = self.figure.get_size_inches()
             x = (_MARGIN + self.width + _KEY_GAP) / width
-            max_width = 72 * (1 - x) * width - KEY_PATCH  # up to the right end of the page
-            legend_of(self.figure, entries, x, 1 - (_MARGIN + _HEAD) / height, max_width)
+            # Up to the right end of the page.
+            max_width = 72 * (1 - x) * width / key.columns - KEY_PATCH
+            top = 1 - (_MARGIN + _HEAD) / height
+            legend_of(self.figure, entries, x, top, max_width, key)
         else:
-            legend_of(self.within, entries, self._beside, 1.0, 72 * self.side - KEY_PATCH)
+            max_width = 72 * self.side / key.columns - KEY_PATCH
+            legend_of(self.within, entries, self._beside, 1.0, max_width, key)
 
     def colour_bar(
         self,
@@ -178,7 +197,8 @@ def page(
     figure = Figure(figsize=(whole, tall), dpi=_DPI, facecolor=PAPER)
     x, top = _MARGIN / whole, 1 - 0.24 / tall
     figure.text(x, top, title, fontsize=13, fontweight="bold", color=INK, va="top", **PLAIN)
-    subtitle = shortened(view.title, 72 * (whole - 2 * _MARGIN), 9)
+    # Hinted letters are up to 4 % wider than text_width has them.
+    subtitle = shortened(view.title, 0.95 * 72 * (whole - 2 * _MARGIN), 9)
     figure.text(x, top - 0.26 / tall, subtitle, fontsize=9, color=MUTED, va="top", **PLAIN)
     for i, line in enumerate(reversed(lines)):
         y = (_MARGIN - 0.06 + i * _LINE) / tall
@@ -198,25 +218,57 @@ def legend_of(
     x: float,
     top: float,
     max_width: float,
+    key: Key = _PLAIN_KEY,
 ) -> None:
-    """Put patches with names of at most ``max_width`` points on a page, or beside axes."""
-    key = parent.legend(
+    """Put patches with names in lines of ``max_width`` points on a page, or beside axes."""
+    legend = parent.legend(
         [patch for patch, _ in entries],
         [str(i) for i in range(len(entries))],
         loc="upper left",
         bbox_to_anchor=(x, top),
         frameon=False,
-        fontsize=8.5,
+        fontsize=key.font,
         borderaxespad=0,
         borderpad=0,
         handlelength=1.1,
         handleheight=1.1,
         labelspacing=0.45,
+        columnspacing=1.0,
+        ncols=key.columns,
     )
     # Set afterwards: names may start with an underscore or hold dollar signs.
-    for text, (_, name) in zip(key.get_texts(), entries, strict=True):
+    for text, (_, name) in zip(legend.get_texts(), entries, strict=True):
         text.set(**PLAIN)
-        text.set(text=shortened(as_label(name, _LONGEST_NAME), max_width, 8.5), color=INK)
+        text.set(text="\n".join(wrapped(name, max_width, key.font)), color=INK, linespacing=1.1)
+
+
+def key_size(names: Sequence[str]) -> Key:
+    """Return what a legend of these names takes beside a map, smaller where it has columns."""
+    widths = [text_width(as_label(name, _LONGEST_NAME)) for name in names]
+    for key in (_PLAIN_KEY, Key(font=_SMALL_KEY_FONT)):
+        side = min(max(SIDE, (key.font * max(widths, default=0.0) + KEY_PATCH) / 72), _WIDEST_SIDE)
+        lines = (len(wrapped(name, 72 * side - KEY_PATCH, key.font)) for name in names)
+        rows = sum(1 + _KEY_LINE * (count - 1) for count in lines) * key.font / _PLAIN_KEY.font
+        columns = max(1, math.ceil(rows * _KEY_ROW / _MAX_PANEL[1]))
+        if columns == 1:
+            break
+    return key._replace(side=side * columns, rows=rows / columns, columns=columns)
+
+
+def wrapped(name: str, max_width: float, size: float) -> list[str]:
+    """Return a name in lines of at most ``max_width`` points, broken in words that are longer."""
+    lines = [""]
+    for word in as_label(name, _LONGEST_NAME).split(" "):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if size * text_width(joined) <= max_width:
+            lines[-1] = joined
+            continue
+        lines += [""] if lines[-1] else []
+        for letter in word:
+            if lines[-1] and size * text_width(lines[-1] + letter) > max_width:
+                lines.append("")
+            lines[-1] += letter
+    return lines
 
 
 def patches_of(colours: Iterable[Any], names: Iterable[str]) -> list[tuple[Patch, str]]:
@@ -304,7 +356,7 @@ def map_sheet(
     view: MapView,
     title: str,
     notes: Sequence[str] = (),
-    key_rows: int = 0,
+    key_rows: float = 0,
     centres: NDArray[np.floating] | None = None,
     side: float = SIDE,
 ) -> Sheet:
@@ -317,8 +369,8 @@ def map_sheet(
         What the figure shows; the run's title goes below it.
     notes : sequence of str
         Sentences that explain the figure, added to the caption.
-    key_rows : int
-        Rows of the legend, for which the page makes space.
+    key_rows : float
+        Rows of the legend, for which the page makes space, see `key_size`.
     centres : float array (S, 2), optional
         Of the cells that are drawn; those of the map without them.
     side : float
@@ -351,7 +403,7 @@ def map_of_cells(
     colours: NDArray[np.float64],
     texts: Sequence[str] = (),
     notes: Sequence[str] = (),
-    key_rows: int = 0,
+    key_rows: float = 0,
     side: float = SIDE,
 ) -> Sheet:
     """Return a page with the map's cells in colours (K, 3), neurons without hits hatched.
@@ -388,14 +440,33 @@ def map_of_values(
     """
     empty = view.evaluation.hits == 0
     shown = values if dead else values[~empty]
-    scale = scale_of(float(shown.min()) if low is None else low, float(shown.max()), cmap)
+    scale = scale_over(shown, cmap, low)
     colours = np.asarray(scale.to_rgba(values))[:, :3]
     colours = towards_white(colours, np.where(empty, dead, 1.0))
     words = texts_of(values, empty, 0 if whole else None) if texts else ()
     hatched = [_HATCHED] if empty.any() else []
-    sheet = map_of_cells(view, title, colours, words, [*notes, *hatched])
+    notes = [*notes, *beyond_note(scale, shown), *hatched]
+    sheet = map_of_cells(view, title, colours, words, notes)
     sheet.page.colour_bar(scale, label, whole=whole)
     return sheet.figure
+
+
+def beyond_note(
+    scale: ScalarMappable, values: NDArray[np.floating], what: str = "neuron"
+) -> list[str]:
+    """Return the sentence that says how many values lie beyond the arrows of a colour scale."""
+    low, high = scale.get_clim()
+    beyond = int(np.count_nonzero((values < low) | (values > high)))
+    if not beyond:
+        return []
+    ends = {"down": values.min(), "up": values.max()}
+    told = [
+        f"{way} to {end:,.0f}" if abs(end) >= _THOUSAND else f"{way} to {end:.3g}"
+        for way, end in ends.items()
+        if not low <= end <= high
+    ]
+    lie = f"{what} lies" if beyond == 1 else f"{what}s lie"
+    return [f"{beyond} {lie} beyond the colour scale, {' and '.join(told)}."]
 
 
 def texts_of(

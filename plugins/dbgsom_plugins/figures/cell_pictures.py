@@ -23,6 +23,7 @@ from dbgsom_plugins.figures._drawing import (
     SIDE,
     cell_centres,
     fill,
+    key_size,
     map_of_cells,
     no_hits_patch,
     patches_of,
@@ -62,7 +63,8 @@ class ClassPies(Component):
             entries.append(no_hits_patch())
         empty = np.tile(rgb_of(EMPTY), (len(som_map), 1))
         notes = ["The area of a pie is the number of samples with a class that the neuron won."]
-        sheet = map_of_cells(view, "Classes of neurons", empty, (), notes, len(entries))
+        key = key_size([name for _, name in entries])
+        sheet = map_of_cells(view, "Classes of neurons", empty, (), notes, key.rows, side=key.side)
         slices, colours = [], []
         for place, radius, count in zip(cell_centres(som_map), radii, counts, strict=True):
             for wedge, which in _pie(count):
@@ -70,7 +72,7 @@ class ClassPies(Component):
                 colours.append(palette[which])
         line = float(np.clip(0.012 * sheet.cell, 0.0, 0.6))
         fill(sheet, slices, facecolors=colours, edgecolors=PAPER, linewidths=line, zorder=2.5)
-        sheet.page.legend(entries)
+        sheet.page.legend(entries, key)
         return sheet.figure
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from dbgsom_core.api import Component, as_label
 from dbgsom_core.errors import did_you_mean
-from dbgsom_plugins.figures._colours import INK, MUTED, scale_of
+from dbgsom_plugins.figures._colours import INK, MUTED, robust_ends, scale_of
 from dbgsom_plugins.figures._drawing import (
     PLAIN,
     Sheet,
@@ -175,7 +175,15 @@ class ComponentPlanes(Component):
         som_map = view.evaluation.som_map
         shown = chosen(view, self.variables, self.most, own_units=self.scale == "own")
         order = range(len(shown.names)) if self.variables else by_likeness(shown.values)
-        ranges = np.array([_range(shown.values[:, column]) for column in order])
+        whole = np.array([_range(shown.values[:, column]) for column in order])
+        # Categories, "Region=North", have natural ends.
+        ranges = np.array(
+            [
+                _range(shown.values[:, column], robust="=" not in shown.names[column])
+                for column in order
+            ]
+        )
+        beyond = (ranges != whole).any()
         if self.scale == "shared":
             ranges[:] = ranges[:, 0].min(), ranges[:, 1].max()
         notes = []
@@ -186,6 +194,9 @@ class ComponentPlanes(Component):
             )
         if not self.variables and len(shown.names) > 2:
             notes.append("Variables whose planes are alike stand beside each other.")
+        if beyond:
+            where = ", and stand in brackets" if self.scale == "own" else ""
+            notes.append(f"Extreme values have the colour of the end that they lie beyond{where}.")
         notes += fold_note(som_map)
         places = cell_centres(som_map)
         corners = np.array(som_map.grid.corners)
@@ -204,8 +215,8 @@ class ComponentPlanes(Component):
             plane = Sheet(axes, 72 * float(cell) * sheet.scale, corners, sheet)
             _fill(plane, places, values, bounds, view.evaluation.hits == 0)
             mark_parents(plane, parents_of(som_map))
-            own = self.scale == "own"
-            _head(plane, shown.names[column], bounds, width, sheet.scale, own=own)
+            told = _ends_of(bounds, whole[number]) if self.scale == "own" else ""
+            _head(plane, shown.names[column], told, width, sheet.scale)
         if self.scale == "own":
             sheet.colour_bar(scale_of(0.0, 1.0), "Value", ends=("least", "greatest"))
         else:
@@ -238,9 +249,19 @@ def _columns(panels: int, proportion: float) -> tuple[int, float]:
     return columns, min(2.6, (_WIDTH - (columns - 1) * _GAP) / columns)
 
 
-def _range(values: NDArray[np.float64]) -> tuple[float, float]:
+def _range(values: NDArray[np.float64], *, robust: bool = False) -> tuple[float, float]:
     known = values[np.isfinite(values)]
-    return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    if not len(known):
+        return 0.0, 0.0
+    return robust_ends(known) if robust else (float(known.min()), float(known.max()))
+
+
+def _ends_of(bounds: NDArray[np.float64], whole: NDArray[np.float64]) -> str:
+    low, high = rounded(bounds[0], bounds[1]), rounded(bounds[1], bounds[0])
+    told = f"{low:g} … {high:g}"
+    if whole[0] < bounds[0]:
+        told = f"({rounded(*whole):g}) {told}"
+    return f"{told} ({rounded(*whole[::-1]):g})" if whole[1] > bounds[1] else told
 
 
 def _fill(
@@ -257,20 +278,16 @@ def _fill(
     fill_cells(plane, places, colours, ~known)
 
 
-def _head(
-    plane: Sheet, name: str, bounds: NDArray[np.float64], width: float, scale: float, *, own: bool
-) -> None:
+def _head(plane: Sheet, name: str, ends: str, width: float, scale: float) -> None:
     left, top = plane.axes.get_xlim()[0], plane.axes.get_ylim()[1]
     offset: dict[str, Any] = {"textcoords": "offset points", "va": "bottom"}
     offset["annotation_clip"] = False
     name = fitting_name(name, 72 * width, 8.5)
-    above = scale * (12 if own else 3)
+    above = scale * (12 if ends else 3)
     plane.axes.annotate(
         name, (left, top), (0, above), fontsize=8.5 * scale, color=INK, **offset, **PLAIN
     )
-    if own:
-        low, high = rounded(bounds[0], bounds[1]), rounded(bounds[1], bounds[0])
-        told = f"{low:g} … {high:g}"
+    if ends:
         plane.axes.annotate(
-            told, (left, top), (0, 3 * scale), fontsize=7 * scale, color=MUTED, **offset, **PLAIN
+            ends, (left, top), (0, 3 * scale), fontsize=7 * scale, color=MUTED, **offset, **PLAIN
         )

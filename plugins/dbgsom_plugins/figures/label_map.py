@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from dbgsom_plugins.figures._colours import (
     by_prototype,
     categorical,
     rgb_of,
-    scale_of,
+    scale_over,
     towards_white,
 )
 from dbgsom_plugins.figures._drawing import (
@@ -29,6 +30,7 @@ from dbgsom_plugins.figures._drawing import (
     fill_cells,
     fold_note,
     is_torus,
+    key_size,
     map_of_cells,
     map_of_values,
     map_sheet,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbgsom_core.api import MapView, SomMap
+    from dbgsom_plugins.figures._colours import Colours
     from dbgsom_plugins.figures._drawing import Sheet
 
 
@@ -68,6 +71,11 @@ _WIDEST, _FREE = 125.0, 2.0  # points of a name, and beside it
 _AND = ",\n"
 _WRAPPED = 20  # letters of a line of what a cluster stands out in
 _SECOND = 0.6  # how far a cluster stands out in a second variable that is named, over the first
+_BREAKS = (100, 20, 14, 10)  # letters of a line of a class
+_BEYOND = 0.75  # of a cell, from the middle of one of its region to an end of a name
+_SHORT = 3  # letters of a name that is as short as its number
+_MOST_NAMED = 60  # classes that have their names in a legend
+_LITTLE = 1e-9  # hits of a neuron without any, so that a class without hits has a colour
 _LEAST = 0.004  # share of all samples from which on a region has a name
 
 
@@ -76,7 +84,8 @@ class LabelMap(Component):
 
     Up to 20 classes have a colour each, paler where the label of a neuron is less probable. Index
     labels of a vector quantizer, and more classes, are coloured by prototype: similar colours are
-    similar prototypes. Regression values have a colour scale.
+    similar prototypes. Regression values have a colour scale. Names that do not fit on the map
+    stand in the legend, by number.
     """
 
     def draw(self, view: MapView) -> Figure:
@@ -138,20 +147,68 @@ def _classes(view: MapView) -> Figure:
         strength = _PALEST + (1 - _PALEST) * np.clip(majority, 0, 1)
         notes.append("The paler a cell, the less probable its label.")
     colours = towards_white(palette[row], np.where(dead, DEAD, strength))
-    names = [name_of(view, label) for label in classes]
-    entries = patches_of(palette, names)
-    if dead.any():
-        entries.append(no_hits_patch())
-    texts = ["" if dead[k] else names[row[k]] for k in range(len(row))]
-    sheet = map_of_cells(view, "Label map", colours, texts, notes, len(entries))
-    sheet.page.legend(entries)
-    if not can_write(sheet, texts):
-        name_regions(view, sheet)
+    return _named_map(
+        view, colours, row, [name_of(view, label) for label in classes], notes, palette
+    )
+
+
+def _named_map(
+    view: MapView,
+    colours: Colours,
+    row: NDArray[np.int64],
+    names: Sequence[str],
+    notes: Sequence[str],
+    palette: Colours,
+) -> Figure:
+    """Return a map of classes, (K,) places in ``names``, with a legend.
+
+    Names stand in the cells or on regions where all of them can be read there, else their numbers.
+    """
+    evaluation = view.evaluation
+    dead = evaluation.hits == 0
+
+    def texts_of(words: Sequence[str]) -> list[str]:
+        return ["" if empty else words[place] for place, empty in zip(row, dead, strict=True)]
+
+    def regions_of(words: Sequence[str]) -> list[Region]:
+        return regions(evaluation.som_map, row, words, evaluation.hits)
+
+    entries = [*patches_of(palette, names), *([no_hits_patch()] if dead.any() else [])]
+    key = key_size([name for _, name in entries])
+    draft = map_sheet(view, "Label map", notes, key.rows, side=key.side)
+    words: Sequence[str] = names
+    if not can_write(draft, texts_of(names)):
+        named = regions_of(names)
+        placed = {region.name for region, *_ in placed_names(draft, named, cut=False)}
+        large = {one.name for one in named if one.weight >= _LEAST * evaluation.hits.sum()}
+        if large - placed and max(map(len, names)) > _SHORT:
+            words = [str(number) for number in range(1, len(names) + 1)]
+            named_by = [f"{number} · {name}" for number, name in zip(words, names, strict=True)]
+            entries[: len(names)] = patches_of(palette, named_by)
+            key = key_size([name for _, name in entries])
+    sheet = map_of_cells(
+        view, "Label map", colours, texts_of(words), notes, key.rows, side=key.side
+    )
+    sheet.page.legend(entries, key)
+    if not can_write(sheet, texts_of(words)):
+        write_names(sheet, regions_of(words), cut=False)
     return sheet.figure
 
 
 def _prototypes(view: MapView) -> Figure:
     dead, note = view.evaluation.hits == 0, _ALIKE
+    labels, row = np.unique(view.neuron_labels, return_inverse=True)
+    if not names_neurons(view) and len(labels) <= _MOST_NAMED:
+        every = by_prototype(view.evaluation.som_map.prototypes)
+        weights = view.evaluation.hits + _LITTLE
+        palette = np.array(
+            [
+                np.average(every[row == i], axis=0, weights=weights[row == i])
+                for i in range(len(labels))
+            ]
+        )
+        names = [name_of(view, label) for label in labels]
+        return _named_map(view, pale_without_hits(view, every), row, names, [note], palette)
     colours = pale_without_hits(view, by_prototype(view.evaluation.som_map.prototypes))
     texts = ["" if dead[k] else name_of(view, label) for k, label in enumerate(view.neuron_labels)]
     samples = _samples_on(view)
@@ -211,12 +268,16 @@ def class_name_of(view: MapView, label: Any) -> str:
 
 
 class Region(NamedTuple):
-    """A region: what it is called, where (x, y) and how wide in the plane, how much lies there."""
+    """A region: what it is called, where (x, y) and how wide in the plane, how much lies there.
+
+    ``cells`` (S, 2) are the centres of its cells.
+    """
 
     name: str
     place: tuple[float, float]
     width: float
     weight: float
+    cells: NDArray[np.float64] | None = None
 
 
 def regions(
@@ -243,7 +304,8 @@ def regions(
         nearest = neurons[np.square(places[neurons] - middle).sum(axis=1).argmin()]
         x, y = places[nearest].tolist()
         width = 1 + float(np.ptp(places[neurons, 0]))
-        found.append(Region(names[int(labels[nearest])], (x, y), width, weight))
+        name = names[int(labels[nearest])]
+        found.append(Region(name, (x, y), width, weight, places[neurons]))
     return found
 
 
@@ -288,38 +350,12 @@ def described(view: MapView) -> list[Region]:
     return regions(som_map, labels, names, hits)
 
 
-def write_names(sheet: Sheet, named: Sequence[Region]) -> list[str]:
-    """Write names on a map, those with most samples first; return what was written.
-
-    A name that is wider than its region, or would overlap another one, is left out; before that it
-    loses what comes after a comma.
-    """
+def write_names(sheet: Sheet, named: Sequence[Region], *, cut: bool = True) -> list[str]:
+    """Write names on a map, those with most samples first; return what was written."""
     from matplotlib.patheffects import withStroke
 
-    total = sum(region.weight for region in named)
-    (left, right), (low, high) = sheet.axes.get_xlim(), sheet.axes.get_ylim()
-    taken: list[tuple[float, float, float, float]] = []
     written = []
-    largest = max((region.weight for region in named), default=1.0)
-    for region in sorted(named, key=lambda one: -one.weight):
-        if region.weight < _LEAST * total:
-            break
-        size = _SIZES[0] + (_SIZES[1] - _SIZES[0]) * (region.weight / largest) ** 0.5
-        for name in dict.fromkeys((region.name, region.name.partition(_AND)[0])):
-            lines = [shortened(line, _WIDEST, size) for line in name.splitlines()]
-            wide = (size * max(map(text_width, lines), default=0.0) + _FREE) / sheet.cell
-            tall = _LINE_HEIGHT * size * len(lines) / sheet.cell
-            if not name or wide > min(region.width, right - left) or tall > high - low:
-                continue
-            x = float(np.clip(region.place[0], left + wide / 2, right - wide / 2))
-            y = float(np.clip(region.place[1], low + tall / 2, high - tall / 2))
-            box = (x - wide / 2, x + wide / 2, y - tall / 2, y + tall / 2)
-            if not any(_overlap(box, other) for other in taken):
-                break
-        else:
-            continue
-        text = "\n".join(lines)
-        taken.append(box)
+    for _, text, (x, y), size in placed_names(sheet, named, cut=cut):
         written.append(text)
         sheet.axes.text(
             x,
@@ -335,6 +371,61 @@ def write_names(sheet: Sheet, named: Sequence[Region]) -> list[str]:
             **PLAIN,
         )
     return written
+
+
+def placed_names(
+    sheet: Sheet, named: Sequence[Region], *, cut: bool
+) -> list[tuple[Region, str, tuple[float, float], float]]:
+    """Return the regions that can have their names on a map, with text, middle and font size.
+
+    A name that is wider than its region, or would overlap another one, is left out; before that it
+    loses what comes after a comma, and the ends of lines, to be ``cut``, or it is broken into lines
+    that have to lie within the region.
+    """
+    total = sum(region.weight for region in named)
+    (left, right), (low, high) = sheet.axes.get_xlim(), sheet.axes.get_ylim()
+    taken: list[tuple[float, float, float, float]] = []
+    placed = []
+    largest = max((region.weight for region in named), default=1.0)
+    for region in sorted(named, key=lambda one: -one.weight):
+        if region.weight < _LEAST * total:
+            break
+        size = _SIZES[0] + (_SIZES[1] - _SIZES[0]) * (region.weight / largest) ** 0.5
+        for lines in _line_breaks(region.name, size, cut=cut):
+            wide = (size * max(map(text_width, lines), default=0.0) + _FREE) / sheet.cell
+            tall = _LINE_HEIGHT * size * len(lines) / sheet.cell
+            if not region.name or wide > min(region.width, right - left) or tall > high - low:
+                continue
+            x = float(np.clip(region.place[0], left + wide / 2, right - wide / 2))
+            y = float(np.clip(region.place[1], low + tall / 2, high - tall / 2))
+            box = (x - wide / 2, x + wide / 2, y - tall / 2, y + tall / 2)
+            if not cut and not _lies_within(box, len(lines), region):
+                continue
+            if not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                placed.append((region, "\n".join(lines), (x, y), size))
+                break
+    return placed
+
+
+def _line_breaks(name: str, size: float, *, cut: bool) -> Iterator[list[str]]:
+    if cut:
+        for text in dict.fromkeys((name, name.partition(_AND)[0])):
+            yield [shortened(line, _WIDEST, size) for line in text.splitlines()]
+        return
+    broken = (textwrap.wrap(name, most, break_long_words=False) for most in _BREAKS)
+    yield from [list(lines) for lines in dict.fromkeys(map(tuple, broken))]
+
+
+def _lies_within(box: tuple[float, float, float, float], lines: int, region: Region) -> bool:
+    if region.cells is None:
+        return True
+    left, right, low, high = box
+    across = np.linspace(left, right, math.ceil(2 * (right - left)) + 1)
+    up = low + (high - low) * (np.arange(lines) + 0.5) / lines  # the middle of each line
+    points = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 1, 2)
+    apart = np.linalg.norm(points - region.cells, axis=-1).min(axis=1)
+    return bool((apart <= _BEYOND).all())
 
 
 def _overlap(
@@ -369,7 +460,7 @@ class ChildMaps(Component):
         colours, key = _colours(view, leaf, labels)
         scale = None
         if view.estimator == "regressor":
-            scale = scale_of(float(labels.min()), float(labels.max()))
+            scale = scale_over(np.asarray(labels, dtype=np.float64))
             colours[leaf >= 0] = np.asarray(scale.to_rgba(labels[leaf[leaf >= 0]]))[:, :3]
         hits = np.bincount(view.evaluation.leaf, minlength=len(tree))
         dead = (leaf >= 0) & (hits[leaf] == 0)
@@ -377,7 +468,8 @@ class ChildMaps(Component):
         if dead.any():
             key = [*key, no_hits_patch()]
         headed = _with_headings(positions) if len(tree.maps) > 1 else positions
-        sheet = map_sheet(view, "Child maps", _notes(tree), len(key), headed)
+        size = key_size([name for _, name in key])
+        sheet = map_sheet(view, "Child maps", _notes(tree), size.rows, headed, size.side)
         fill_cells(sheet, positions, colours, dead, joined=is_torus(tree.maps[0]))
         for number, corner in zip(shown, corners, strict=True):
             som_map = tree.maps[number]
@@ -391,7 +483,7 @@ class ChildMaps(Component):
         if scale is not None:
             sheet.page.colour_bar(scale, "Value")
         if key:
-            sheet.page.legend(key)
+            sheet.page.legend(key, size)
         return sheet.figure
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dbgsom_core.api import Component
-from dbgsom_plugins.figures._colours import EMPTY, INK, PAPER, rgb_of, scale_of
+from dbgsom_plugins.figures._colours import EMPTY, INK, PAPER, rgb_of, scale_of, scale_over
 from dbgsom_plugins.figures._drawing import (
+    beyond_note,
     cell_centres,
     draw_outline,
     fill,
@@ -155,10 +156,10 @@ class UMatrix(Component):
         matrix = u_matrix(som_map, view.evaluation.prototype_distances)
         cells = fold_points(som_map, matrix.centres)
         values = matrix.values
-        low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-        scale = scale_of(low, high, "magma_r")
+        scale = scale_over(values if len(values) else np.array([0.0, 1.0]), "magma_r")
         dotted = len(som_map) <= _DOTS
         notes = [_DOTTED if dotted else _UNDOTTED, *notes_on_map(som_map)]
+        notes += beyond_note(scale, values, "cell")
         joined = is_torus(som_map)
         beyond = joined or bool(fold_note(som_map))  # links stand beyond the sides
         sheet = map_sheet(view, "U-matrix", notes, centres=cells if beyond else None)

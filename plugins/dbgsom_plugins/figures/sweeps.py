@@ -34,6 +34,7 @@ _WORDS = 16  # values that have words beside an axis
 _NEAR = 0.065  # of an axis: words that are nearer to each other would overlap
 _LENGTH = 18  # letters of a value
 _FEW = 8  # numbers with a tick each
+_THICK = 'The thick line is the best variant; "best" stands at the good end of a measure.'
 _WIDE = 100  # how many times the least number the largest one is on a logarithmic axis
 
 
@@ -175,7 +176,8 @@ def _name(axes: Axes, columns: list[str], rows: list[str], x: str, y: str) -> No
 class ParallelCoordinates(FigureComponent):
     """The variants of a sweep as lines through what they changed and what they measured.
 
-    Colours are those of the measure that decides; the best variant is drawn thick.
+    Colours are those of the measure that decides; the best variant is drawn thick, and "best"
+    stands at the good end of a measure.
     """
 
     of_sweeps: ClassVar[bool] = True
@@ -187,15 +189,17 @@ class ParallelCoordinates(FigureComponent):
         if all(len(ranking.variants) < 2 for ranking in shown):
             raise ValueError("parallel_coordinates compares variants, and there is one")
         tall = _PANEL[1] + _ABOVE + _BELOW
-        notes = ["The thick line is the best variant.", *_left_out(view, shown)]
+        notes = [_THICK, *_left_out(view, shown)]
         made = page(view, "Variants of the sweep", _PANEL[0], len(shown) * tall, notes)
         name = shown[0].measures[0]
-        scale = _scale(shown, np.concatenate([measured(ranking, name) for ranking in shown]))
+        values = np.concatenate([measured(ranking, name) for ranking in shown])
+        scale = _scale(shown, values)
         for number, ranking in enumerate(shown):
             axes = made.panel((0.2, number * tall + _ABOVE, _PANEL[0] - 0.5, _PANEL[1]))
             several = ranking.data if len(view.rankings) > 1 else ""
             self._panel(axes, ranking, scale.to_rgba(measured(ranking, name)), several)
-        made.colour_bar(scale, as_label(name, 16))
+        if np.nanmax(values) > np.nanmin(values):
+            made.colour_bar(scale, as_label(name, 16))
         return made.figure
 
     def _panel(self, axes: Axes, ranking: Ranking, colours: object, title: str) -> None:
@@ -219,6 +223,11 @@ class ParallelCoordinates(FigureComponent):
         for place, one in enumerate(every):
             axes.axvline(place, color=FAINT, linewidth=0.8, zorder=1)
             _words(axes, place, one, 72 * (_PANEL[0] - 0.5) / (len(every) - 0.3))
+            good_end = best_place(one, ranking)
+            if good_end is not None:
+                look: dict[str, Any] = {"fontsize": 7.5, "fontweight": "bold", "color": INK}
+                y = good_end + (0.05 if good_end else -0.05)
+                axes.text(place - 0.05, y, "best", ha="right", va="center", zorder=4, **look)
         if title:
             axes.text(
                 0, 1.28, as_label(title), fontsize=9, color=INK, transform=axes.transAxes, **PLAIN
@@ -304,6 +313,17 @@ def axis_of(ranking: Ranking, key: str) -> Axis:
     order = sorted(set(words))
     ticks = [(float(place), word) for place, word in enumerate(order)]
     return Axis(key, np.array([float(order.index(word)) for word in words]), ticks)
+
+
+def best_place(axis: Axis, ranking: Ranking) -> float | None:
+    """Return the end of a measure's axis, 1 above and 0 below, that is best; None if not known."""
+    low, high = np.nanmin(axis.places), np.nanmax(axis.places)
+    end = ranking.ends.get(axis.name, "") if axis.name in ranking.measures else ""
+    if end == "0":
+        end = "less" if low >= 0 else "greater" if high <= 0 else ""
+    if not end and axis.name == ranking.measures[0]:
+        end = "greater" if ranking.direction == "maximize" else "less"
+    return {"greater": 1.0, "less": 0.0}.get(end) if high > low else None
 
 
 def measured(ranking: Ranking, name: str) -> NDArray[np.float64]:

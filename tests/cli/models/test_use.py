@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,11 +124,11 @@ def smaller(shop, described, called):
 def test_a_run_is_explored_with_all_rows_of_its_data(shop, told, model):
     out, err = told("explore", "fruit")
     told, link = out.splitlines()
-    assert told.endswith("120 rows: explorer.html")
+    assert told.endswith("120 rows: fruit-explorer.html")
     address = link.removeprefix("to look at it in a browser: ")
-    assert Path(url2pathname(urlsplit(address).path)) == shop / "explorer.html"
+    assert Path(url2pathname(urlsplit(address).path)) == shop / "fruit-explorer.html"
     assert "newest finished run" in err
-    page = parsed(shop / "explorer.html")
+    page = parsed(shop / "fruit-explorer.html")
     raw = pd.read_csv(shop / "fruit.csv", sep=";", dtype={"id": str})
     assert page["features"] == list(model.columns.feature_names)
     assert page["classes"] == ["apple", "plum"]
@@ -136,6 +137,37 @@ def test_a_run_is_explored_with_all_rows_of_its_data(shop, told, model):
     assert [page["classes"][i - 1] for i in integers(page["samples"]["classes"])] == list(
         raw["kind"]
     )
+
+
+def test_no_page_is_replaced_silently(shop, told, refused, run_folder):
+    ours, here = shop / "fruit-explorer.html", shop / "a b"
+    ours.write_text("<title>mine</title>")
+    assert told("explore", "fruit")[0].splitlines()[0].endswith("rows: fruit-explorer-2.html")
+    assert ours.read_text() == "<title>mine</title>"
+    assert "is no explorer: name another file" in refused("explore", "fruit", "-o", ours)
+    again = shop / "fruit-explorer-2.html"
+    before = again.read_bytes()
+    out, _ = told("explore", "fruit", "-o", again)
+    assert "2.html, which replaces the explorer that was there" in out
+    assert again.read_bytes() == before
+    here.with_suffix(".npz").write_bytes((run_folder / "model.npz").read_bytes())
+    out, _ = told("explore", "a b.npz", "--data", "fruit.csv")
+    assert out.splitlines()[0].endswith(": a-b-explorer.html")
+
+
+def test_two_runs_of_an_experiment_are_named_by_what_differs(shop, told, run_folder):
+    config = yaml.safe_load((run_folder / "config.yaml").read_text())
+    config["model"] |= {"epochs": 3, "tol": 0}
+    (shop / "again.yaml").write_text(yaml.safe_dump(config))
+    told("run", "again.yaml", "-q")
+    newest = max((shop / "runs" / "fruit").iterdir())
+    told("explore", run_folder, newest, "-o", "pair.html")
+    page = parsed(shop / "pair.html")
+    titles = [page["title"], page["other"]["title"]]
+    assert all(title.startswith("fruit: epochs=") for title in titles)
+    assert titles[1].startswith("fruit: epochs=3")
+    assert titles[0] != titles[1]
+    shutil.rmtree(newest)
 
 
 @pytest.mark.usefixtures("smaller")

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from dbgsom_plugins.figures._colours import by_prototype, categorical, text_on
+from dbgsom_plugins.figures._colours import (
+    by_prototype,
+    categorical,
+    robust_ends,
+    scale_over,
+    text_on,
+)
 
 # Full colour blindness after Machado, Oliveira & Fernandes (2009), on linear sRGB.
 BLINDNESS = {
@@ -56,3 +62,27 @@ def test_like_prototypes_get_like_colours():
     assert np.abs(colours[:50] - colours[50:]).max() < 0.02
     assert colours.min() >= 0
     assert colours.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("values", "ends"),
+    [
+        ([*range(20), 500], (0, 19)),
+        ([-500, *range(20)], (0, 19)),
+        ([-90, *range(30), 400], (0, 29)),
+        ([*range(20), 40], (0, 40)),  # far, but not so that the others share one colour
+        ([0, 0, 0, 0, 0, 0, 0, 0, 9], (0, 9)),  # all others are alike anyway
+        ([0, 1, 2, 500], (0, 500)),  # few
+        ([3.0], (3, 3)),
+    ],
+)
+def test_extreme_values_lie_beyond_a_scale(values, ends):
+    values = np.random.default_rng(0).permutation(np.array(values, dtype=float))
+    assert robust_ends(values) == ends
+    scale = scale_over(values)
+    low, high = scale.get_clim()
+    assert low == ends[0]
+    assert high == max(ends[1], low + (ends[0] == ends[1]))
+    beyond = (values.min() < ends[0]) + 2 * (values.max() > ends[1])
+    assert scale.cmap.colorbar_extend == ("neither", "min", "max", "both")[beyond]
+    assert scale_over(values, low=-1000.0).get_clim()[0] == -1000

@@ -26,6 +26,7 @@ from dbgsom_core.interfaces.measures import Evaluation
 from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures.explorer import Explorer
+from dbgsom_plugins.figures.explorer._maps import packed_exactly
 from dbgsom_plugins.metrics.norms import Euclidean
 
 pytestmark = pytest.mark.one_version
@@ -125,6 +126,27 @@ def test_samples_end_at_their_leaves(tree, digits):
     assert np.array_equal(integers(found["classes"]) - 1, y)
     assert integers(found["valued"]).tolist() == list(range(len(X)))
     assert np.abs(table(found["values"]) - X).max() <= 16 / 254
+
+
+@pytest.mark.parametrize(
+    ("column", "size", "exact"),
+    [
+        ([0, 1, 0, np.nan, 1], 1, True),
+        ([13.66, 0.1, -120.05], 2, True),
+        ([0.1 + 0.2, 0.7, 1e-17], 1, True),  # as steps leave them that are undone
+        ([1e6, 1e6 + 3], 1, True),
+        ([np.pi, np.e, 0.0, 1e4], 2, False),
+        ([np.inf, np.nan, -np.inf], 1, True),
+    ],
+)
+def test_values_of_few_decimals_are_stored_as_they_are(column, size, exact):
+    values = np.array([column], dtype=float).T
+    packed = packed_exactly(values, 2)
+    assert (packed["size"], packed["exact"]) == (size, exact)
+    assert len(json.dumps(packed))
+    finite = np.where(np.isfinite(values), values, np.nan)
+    step = 1e-13 if exact else packed["step"][0]
+    np.testing.assert_allclose(table(packed), finite, rtol=1e-12, atol=step)
 
 
 def test_maps_are_drawn_where_they_lie_and_linked_as_they_are(iris):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -62,6 +63,10 @@ def neuron_place(browser, model, k):
     return across, 0.5 - scale * (y[k] - (y.min() + y.max()) / 2) / height
 
 
+def csv_rows(browser):
+    return list(csv.DictReader(io.StringIO(browser.js("document.querySelector('#csv').value"))))
+
+
 def test_pointing_at_a_cell_tells_its_neuron(browser, model):
     for k in (0, 3, len(model.som_map_) - 1):
         browser.hover(MAP, *neuron_place(browser, model, k))
@@ -81,12 +86,15 @@ def test_the_lasso_selects_neurons_and_gives_their_samples_away(browser, model):
     (left, top), (middle, bottom) = browser.place(MAP, 0.01, 0.01), browser.place(MAP, 0.5, 0.99)
     browser.drag([(left, top), (middle, top), (middle, bottom), (left, bottom)])
     browser.click("#as-text")
-    rows = list(csv.DictReader(io.StringIO(browser.js("document.querySelector('#csv').value"))))
+    rows = csv_rows(browser)
     x = model.som_map_.plane_positions[:, 0]
     chosen = np.flatnonzero(x < (x.min() + x.max()) / 2)
     units = model.bmu(X[:500])
     expected = [(NAME.format(i), k) for i, k in enumerate(units) if k in chosen]
     assert [(row["id"], int(row["neuron"])) for row in rows] == expected
+    values = [[float(row[f"feature {i}"]) for i in range(64)] for row in rows]
+    assert np.array_equal(values, X[:500][np.isin(units, chosen)])  # whole numbers, as they are
+    assert browser.text("#export-told") == ""
     browser.click("#clear")
     assert browser.js("document.querySelector('#export').hidden")
 
@@ -259,13 +267,12 @@ def test_two_maps_show_where_the_same_samples_are(pair, pair_of_models):
     )
     browser.js(f"document.querySelector('{FIRST}').focus()")
     browser.click("#as-text")
-    rows = browser.js("document.querySelector('#csv').value").splitlines()[1:]
-    assert [int(row.split(",")[0]) for row in rows] == samples.tolist()
-    assert {row.split(",")[1] for row in rows} == {"0"}  # on the map on which they were chosen
+    rows = csv_rows(browser)
+    assert [int(row["row"]) for row in rows] == samples.tolist()
+    assert {row["neuron"] for row in rows} == {"0"}  # on the map on which they were chosen
     for row in rows[:3]:
-        sample, distance = int(row.split(",")[0]), float(row.split(",")[-1])
-        apart = np.linalg.norm(X[sample] - two.weights_[0])
-        assert distance == pytest.approx(apart, abs=1e-3)
+        apart = np.linalg.norm(X[int(row["row"])] - two.weights_[0])
+        assert float(row["distance"]) == pytest.approx(apart, abs=1e-3)
     browser.js(
         "(() => { for (const one of document.querySelectorAll('.panel select'))"
         "if ([...one.options].some((option) => option.value === 'feature 2')) {"
@@ -276,3 +283,133 @@ def test_two_maps_show_where_the_same_samples_are(pair, pair_of_models):
     )
     assert legends[0] == legends[1]  # one scale
     assert browser.js("document.querySelectorAll('.panel').length") == 2
+
+
+RARE = 'a, "rare"\nclass'  # a name that a cell of CSV has to quote
+
+
+@pytest.fixture(scope="module")
+def uneven():
+    rng = np.random.default_rng(0)
+    y = rng.random(400) < 0.25
+    X = np.column_stack([rng.normal(3.0 * y), rng.normal(size=400), 7 + 0 * y]).round(2)
+    X[-1] = (90, 0, 7)  # the one sample of a corner
+    labels = np.where(y, RARE, "usual")
+    return SomClassifier(max_neurons=40, epochs=15).fit(X, labels), X, labels
+
+
+@pytest.fixture
+def churn(chromium, uneven, tmp_path):
+    model, X, labels = uneven
+    path = tmp_path / "churn.html"
+    model.explore(X, labels, ["tenure", "distance", "same"], path)
+    chromium.errors.clear()
+    chromium.open(path, 1280, 900)
+    yield chromium
+    assert chromium.errors == []
+
+
+def colour_by(browser, way):
+    browser.js(
+        "(() => { const one = [...document.querySelectorAll('.panel select')].at(-1);"
+        f"one.value = {way!r}; one.dispatchEvent(new Event('change')); }})()"
+    )
+
+
+def contrast(browser):
+    """Return the cells of the tables that compare a selection with the rest."""
+    cells = browser.js(
+        "[...document.querySelectorAll('.contrast tbody tr')].map((row) =>"
+        "[...row.children].map((one) => one.textContent))"
+    )
+    return {name: rest for name, *rest in cells}
+
+
+def test_two_classes_open_on_the_share_of_the_rarer_one_and_all_fits(churn):
+    way = churn.js("[...document.querySelectorAll('.panel select')].at(-1).selectedOptions[0].text")
+    assert way == 'Share of a, "rare" class'
+    size = "[document.documentElement.scrollHeight, document.documentElement.scrollWidth]"
+    assert churn.js(size) == [900, 1280]
+    churn.click(MAP)
+    colour_by(churn, "label")
+    churn.click(".legend button")
+    assert churn.js(size) == [900, 1280]
+
+
+@pytest.mark.parametrize("way", ["label", "pies", "clusters"])
+def test_an_entry_of_the_legend_compares_its_samples_with_the_rest(churn, uneven, way):
+    model, X, labels = uneven
+    colour_by(churn, way)
+    churn.click(".legend button")
+    churn.click("#as-text")
+    rows = csv_rows(churn)
+    lit = np.zeros(len(X), dtype=bool)
+    lit[[int(row["row"]) for row in rows]] = True
+    if way == "label":
+        assert np.array_equal(lit, model.neuron_labels_[model.bmu(X)] == RARE)
+    elif way == "pies":
+        assert np.array_equal(lit, labels == RARE)
+    assert 0 < lit.sum() < len(X)
+    for row, x, label, unit in zip(rows, X[lit], labels[lit], model.bmu(X)[lit], strict=True):
+        assert list(row)[-4:] == ["label", "tenure", "distance.1", "same"]
+        assert [float(one) for one in list(row.values())[-3:]] == x.tolist()
+        assert " ".join(label.split()) == row["class"]
+        assert " ".join(model.neuron_labels_[unit].split()) == row["label"]
+    found = contrast(churn)
+    for i, name in enumerate(["tenure", "distance"]):
+        mean, rest = X[lit, i].mean(), X[~lit, i].mean()
+        assert float(found[name][0]) == pytest.approx(mean, abs=0.1)
+        assert float(found[name][1]) == pytest.approx(rest, abs=0.1)
+        effect = (mean - rest) / X[:, i].std()
+        assert float(found[name][3].replace("−", "-")) == pytest.approx(effect, abs=0.006)
+    assert found["same"] == ["7", "7", "", "–"]
+    share = float(found['a, "rare" class'][0].removesuffix(" %"))
+    assert share == pytest.approx(100 * np.mean(labels[lit] == RARE), abs=0.51)
+    assert churn.text("#selection-told").endswith(f"{lit.sum()} of 400 samples")
+    churn.click("#clear")
+    assert churn.js("document.querySelector('#selection').hidden")
+
+
+def test_an_extreme_corner_leaves_the_colours_to_the_others(churn, uneven):
+    model, _, _ = uneven
+    colour_by(churn, "feature 0")
+    values = model.weights_[:, 0]
+    high = float(churn.js("document.querySelector('.legend span').lastChild.textContent"))
+    assert 3 < high < 10 < values.max()
+    beyond = np.sum(values > high + 0.01)
+    legend = churn.text(".legend")
+    assert re.search(rf"{beyond} neurons? beyond the scale, up to {values.max():.4g}", legend)
+
+
+def test_a_neuron_says_why_it_answers_otherwise_than_its_samples(churn, uneven):
+    model, X, labels = uneven
+    units = model.bmu(X)
+    churn.click("#table summary")
+    churn.until("document.querySelectorAll('#table-told button').length > 0")
+    said = 0
+    for k in range(len(model.som_map_)):
+        churn.js(f"document.querySelectorAll('#table-told tbody button')[{k}].click()")
+        churn.until(
+            f"document.querySelector('#neuron-title').textContent.startsWith('Neuron {k} ')"
+        )
+        own, label = labels[units == k], model.neuron_labels_[k]
+        told = churn.text("#neuron-told")
+        others = own[own != label]
+        if not len(own):
+            assert "It won no samples: it answers" in told
+        elif len(others) > len(own) / 2:
+            said += 1
+            assert f"although {len(others)} of its {len(own)} samples are" in told
+        else:
+            assert "It answers" not in told or 2 * len(others) == len(own)
+    assert said
+
+
+def test_selectors_of_two_maps_show_what_differs(chromium, tmp_path):
+    maps = [SomVQ(max_neurons=n, epochs=3).fit(X) for n in (6, 9)]
+    maps[0].explore(X, path=tmp_path / "two.html", other=maps[1])
+    chromium.open(tmp_path / "two.html", 1280, 900)
+    first = chromium.js("[...document.querySelector('.panel select').options].map(o => o.text)")
+    assert first == ["max_neurons=6", "max_neurons=9"]
+    assert chromium.text("#title") == "SomVQ: max_neurons=6 beside SomVQ: max_neurons=9"
+    assert chromium.js("document.documentElement.scrollHeight") == 900

@@ -1,5 +1,6 @@
 """What figures promise: all of it is there, readable, on every grid; nothing is changed."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +17,12 @@ from dbgsom_core.som_map.som_map import SomMap
 from dbgsom_plugins.engines.local import LocalEngine
 from dbgsom_plugins.figures._drawing import cell_centres, map_sheet, text_width
 from dbgsom_plugins.figures.cell_pictures import ClassPies, PrototypeImages, VariableStars, mosaic
-from dbgsom_plugins.figures.component_planes import ComponentPlanes, by_likeness, fitting_name
+from dbgsom_plugins.figures.component_planes import (
+    ComponentPlanes,
+    by_likeness,
+    fitting_name,
+    rounded,
+)
 from dbgsom_plugins.figures.curves import GrowthCurve, TopographicFunctionCurve
 from dbgsom_plugins.figures.label_map import (
     ChildMaps,
@@ -241,6 +247,49 @@ def test_names_of_any_length_keep_to_the_page_and_to_their_cells(kind, letter, d
         assert text.get_window_extent().width <= widest
 
 
+FORTY = "a name of a class as long as forty: {:04d}"
+
+
+@pytest.mark.parametrize("n_classes", [3, 12, 20, 60])
+@pytest.mark.parametrize("shape", [(14, 12), (6, 6), (40, 1)])
+def test_long_names_are_neither_cut_nor_overlap(n_classes, shape, rng, drawn):
+    k = shape[0] * shape[1]
+    som_map = SomMap.rectangle(*shape, rng.normal(size=(k, 3)))
+    X = np.repeat(som_map.prototypes, 2, axis=0)
+    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
+    labels = np.arange(k) * n_classes // k
+    names = {i: FORTY.format(i) for i in range(n_classes)}
+    shown = MapView(evaluation, labels, (), "classifier", label_names=names, title="t")
+    figure = drawn(LabelMap().draw(shown))
+    used = [names[i] for i in np.unique(labels)]
+    assert len(used[0]) == 40
+    key = [text.get_text().replace("\n", " ") for text in figure.legends[0].get_texts()]
+    assert key == [f"{i} · {name}" for i, name in enumerate(used, 1)] or key == used
+    renderer = figure.canvas.get_renderer()
+    legend = figure.legends[0].get_window_extent(renderer)
+    texts = [text.get_window_extent(renderer) for text in figure.legends[0].get_texts()]
+    assert max(box.x1 for box in texts) <= figure.bbox.x1
+    assert legend.y0 >= 0
+    written = figure.axes[0].texts
+    if key != used:
+        places = {str(i) for i in range(1, len(used) + 1)}
+        assert {text.get_text() for text in written} == places
+    boxes = [*texts, *(text.get_window_extent(renderer) for text in written)]
+    for i, box in enumerate(boxes):
+        assert not any(box.shrunk(0.9, 0.9).overlaps(other) for other in boxes[:i])
+
+
+def test_a_name_stands_on_its_region_in_lines(drawn):
+    som_map = SomMap.rectangle(14, 12, np.arange(168.0)[:, None])
+    evaluation = Evaluation(som_map, LocalEngine().over(som_map.prototypes, Euclidean()))
+    names = {0: "a class of its own and another one", 1: "b"}
+    labels = (np.arange(168) % 12 >= 5).astype(int)
+    figure = drawn(LabelMap().draw(MapView(evaluation, labels, (), "classifier", None, names)))
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert sorted(" ".join(text.split()) for text in written) == sorted(names.values())
+    assert any("\n" in text for text in written)
+
+
 def test_dead_neurons_are_hatched_and_carry_no_text():
     figure = LabelMap().draw(view(12))
     hatched = [c for c in figure.axes[0].collections if c.get_hatch()]
@@ -272,6 +321,28 @@ def test_the_density_map_writes_hits_per_mean_distance_to_linked_neurons():
     figure = DensityMap().draw(four_neurons())
     written = [float(text.get_text()) for text in figure.axes[0].texts]
     assert written == pytest.approx([2 / 2, 1 / 3.5, 3 / 3.5], abs=5e-3)
+
+
+@pytest.mark.parametrize("kind", [HitMap, ErrorMap, UMatrix, LabelMap, ComponentPlanes])
+def test_an_extreme_corner_leaves_the_colours_to_the_others(kind, rng, told, drawn):
+    corner = np.append(np.zeros(35), 1.0)
+    som_map = SomMap.rectangle(6, 6, rng.normal(size=(36, 2)) + 60 * corner[:, None])
+    X = np.repeat(som_map.prototypes, np.where(corner, 400, rng.integers(5, 15, 36)), axis=0)
+    X = X + rng.normal(size=X.shape) * np.where(X[:, :1] > 30, 8, 0.3)
+    answers = rng.normal(size=36) + 60 * corner
+    evaluation = Evaluation(som_map, LocalEngine().over(X, Euclidean()))
+    shown = MapView(evaluation, answers, (), "regressor", feature_names=("a", "b"))
+    figure = drawn(kind().draw(shown))
+    texts = " ".join(told(figure))
+    if kind is ComponentPlanes:
+        greatest = som_map.prototypes.max(axis=0)
+        assert all(f"({rounded(one, 0):g})" in texts for one in greatest)
+        assert "stand in brackets" in texts
+    else:
+        assert re.search(r"\d+ (neuron|cell)s? lies? beyond the colour scale, up to \d", texts)
+    cells = next(one for one in figure.axes[0].collections if isinstance(one, PolyCollection))
+    light = cells.get_facecolors()[:35, :3].sum(axis=1)
+    assert np.ptp(light) > 1  # of 3
 
 
 def test_images_stand_upright_at_the_cells_of_their_neurons():

@@ -119,6 +119,35 @@ def test_the_best_are_the_darkest_in_both_figures_of_a_sweep(direction):
     assert thick == pytest.approx(darkest)
 
 
+@pytest.mark.parametrize(
+    ("end", "others", "place"),
+    [("greater", (1.0, 3.0), 1), ("less", (1.0, 3.0), 0), ("0", (-3.0, -1.0), 1),
+     ("0", (-1, 1), None), ("", (1.0, 3.0), None), ("less", (2.0, 2.0), None)],
+)  # fmt: skip
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_the_good_end_of_a_measure_is_said(direction, end, others, place):
+    names = ["test/accuracy", "test/other"]
+    variants = [
+        Variant("v", {"width": i}, dict(zip(names, (i / 10, other), strict=True)), {}, ())
+        for i, other in enumerate(others)
+    ]
+    ranking = Ranking("iris", names, direction, variants, ends={"test/other": end})
+    axes = drawn(ParallelCoordinates().draw(SweepView([ranking]))).axes[0]
+    found = {
+        round(text.get_position()[0]): text.get_position()[1] > 0.5
+        for text in axes.texts
+        if text.get_text() == "best"
+    }
+    expected = {1: direction == "maximize"} | ({} if place is None else {2: place == 1})
+    assert found == expected
+
+
+def test_variants_that_are_all_alike_have_no_colour_bar():
+    figure = drawn(ParallelCoordinates().draw(sweep([variant({"a": i}, 0.7) for i in (1, 2)])))
+    assert len(figure.axes) == 1
+    assert "best" not in texts(figure.axes[0])
+
+
 def test_the_two_best_maps_are_one_page_for_each_data_set():
     X, y = load_iris(return_X_y=True)
     maps = [SomClassifier(max_neurons=9, epochs=4, tol=0, kernel=one).fit(X, y)

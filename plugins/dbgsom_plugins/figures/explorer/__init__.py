@@ -27,6 +27,7 @@ _SCRIPTS = (
     "past",
     "details",
     "samples",
+    "selection",
     "clusters",
     "start",
 )

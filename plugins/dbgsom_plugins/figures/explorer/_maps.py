@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dbgsom_plugins.figures.explorer._payload import Labels
 
 
+_STEPS = {1: 2**8 - 2, 2: 2**16 - 2}  # from a column's least to its largest value, by bytes
+_MOST_DECIMALS = 7
 _MAX_CODE = 63  # of a value of a past epoch: 0 for none, 1 … 63 over its column; a mask of 6 bits
 
 
@@ -245,6 +247,43 @@ def packed_table(values: NDArray[Any], size: int) -> dict[str, Any]:
         "size": size,
         "data": b64encode(codes.astype(f"<u{size}").tobytes()).decode(),
     }
+
+
+def packed_exactly(values: NDArray[Any], size: int) -> dict[str, Any]:
+    """Return a table as `packed_table`, with columns of few decimals as they are.
+
+    Values that are multiples of 0.1, 0.01 … are stored in such steps where two bytes are enough for
+    the column, and ``exact`` says whether all columns are. Where one byte is enough, ``size`` is 1.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    steps = [_decimal_step(column[np.isfinite(column)]) for column in values.T]
+    spans = [0 if one is None else one[1] for one in steps]
+    exact = all(one is not None for one in steps)
+    size = 1 if exact and max(spans, default=0) <= _STEPS[1] else size
+    found = packed_table(values, size)
+    codes = np.frombuffer(b64decode(found["data"]), f"<u{size}").reshape(values.shape).copy()
+    for column, one in enumerate(steps):
+        if one is None or one[1] > _STEPS[size]:
+            exact = False
+            continue
+        decimals, _, low = one
+        known = np.isfinite(values[:, column])
+        codes[known, column] = np.rint(values[known, column] * 10**decimals) - low + 1
+        found["low"][column], found["step"][column] = low / 10**decimals, 1 / 10**decimals
+    return {**found, "data": b64encode(codes.tobytes()).decode(), "exact": exact}
+
+
+def _decimal_step(values: NDArray[np.float64]) -> tuple[int, int, int] | None:
+    """Return decimals, their steps from the least to the largest value, and the least in steps."""
+    for decimals in range(_MOST_DECIMALS):
+        scaled = values * 10.0**decimals
+        steps = np.rint(scaled)
+        low, high = (float(steps.min()), float(steps.max())) if len(steps) else (0.0, 0.0)
+        if high - low > _STEPS[2]:
+            return None
+        if (np.abs(scaled - steps) <= 1e-6 * np.maximum(1.0, np.abs(scaled))).all():
+            return decimals, int(high - low), int(low)
+    return None
 
 
 def short(values: Any) -> list[float | None]:

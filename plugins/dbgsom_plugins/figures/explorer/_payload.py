@@ -19,6 +19,7 @@ from dbgsom_plugins.figures._drawing import fold_note
 from dbgsom_plugins.figures.component_planes import names_of
 from dbgsom_plugins.figures.explorer._maps import (
     PageOptions,
+    packed_exactly,
     packed_integers,
     packed_table,
     short,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from dbgsom_plugins.figures._colours import Colours
 
 _VALUES = 1_000_000  # of samples that are in the page
+_PRECISE_VALUES = 500_000  # of them up to which each has two bytes
 _PRECISE = 300_000  # values of prototypes up to which each has two bytes
 _PROTOTYPES = 800_000  # values of prototypes in the page
 _NEAREST = 3  # samples of each leaf whose values come first
@@ -238,6 +240,7 @@ def _samples(
             "and others drawn at random."
         )
     values = view.in_own_units(_dense(evaluation, rows[valued]))[:, columns]
+    size = 2 if values.size <= _PRECISE_VALUES else 1
     is_row = view.sample_ids is None or view.sample_ids.dtype.kind in "iu"
     told: dict[str, Any] = {
         "all": evaluation.data.n,
@@ -247,7 +250,7 @@ def _samples(
         "target": as_label(view.target_name or ("target" if codes is None else "class")),
         "rows": packed_integers(rows),
         "valued": packed_integers(valued),
-        "values": packed_table(values, 1),
+        "values": packed_exactly(values, size),
     }
     if codes is not None:
         told["classes"] = packed_integers(codes[rows] + 1)

@@ -71,13 +71,13 @@ add("clusters", "Map", "Clusters", {
   names: () => Array.from({ length: state.clusters }, (_, i) => `${clustered ? "branch" : "cluster"} ${i + 1}`),
   of: (map) => clustersOf(map, state.clusters), text: (map, k) => String((clustersOf(map, state.clusters)[k] ?? -1) + 1),
 });
-told.classes.forEach((name, i) => add(`class ${i}`, "Share of class", name, {
-  kind: "number", low: 0, high: 1,
+told.classes.forEach((name, i) => add(`class ${i}`, "Share of class", `Share of ${name}`, {
+  kind: "number", low: 0, bounded: true, alike: true,
   of: (map) => Float64Array.from({ length: map.n }, (_, k) => (map.values.hits[k] ? map.shares[k * told.classes.length + i] / 255 : NaN)),
   about: `share of class ${name} among its samples`,
 }));
 told.features.forEach((name, i) => add(`feature ${i}`, "Variable", name, {
-  kind: "number", of: (map) => map.prototypes.column(i), about: `${name} of the prototypes`, alike: two && told.other.same_units,
+  kind: "number", bounded: name.includes("="), of: (map) => map.prototypes.column(i), about: `${name} of the prototypes`, alike: two && told.other.same_units,
 }));
 
 // The colour [r, g, b] of each neuron, null for no value; with the ends of the scale.
@@ -91,31 +91,48 @@ function filled(way, map) {
     const palette = way.palette(map);
     return { colours: Array.from(values, (one) => (one === null || one < 0 ? null : palette[one % palette.length])), values };
   }
-  let [low, high] = [way.low ?? Infinity, way.high ?? -Infinity];
-  if (way.low === undefined) {
-    // What two maps have in the same units has one scale on both.
-    const all = way.alike && two && !map.above ? firstOf.map((first) => way.of(maps[first])) : [values];
-    for (const of of all) for (const one of of) if (Number.isFinite(one)) { low = Math.min(low, one); high = Math.max(high, one); }
-  }
+  // What two maps have in the same units has one scale on both.
+  const all = way.alike && two && !map.above ? firstOf.flatMap((first) => Array.from(way.of(maps[first]))) : values;
+  const ends = endsOf(all, way);
+  const { low, high } = ends;
   const span = high - low || 1;
-  return { colours: Array.from(values, (one) => (Number.isFinite(one) ? ramp((one - low) / span) : null)), low, high, values };
+  return { colours: Array.from(values, (one) => (Number.isFinite(one) ? ramp((one - low) / span) : null)), ...ends, values };
+}
+
+// The ends of a scale and of its values: extreme ones are beyond it, as robust_ends has them. Shares and
+// categories (bounded) have natural ends.
+function endsOf(values, { low: bottom, bounded }) {
+  const sorted = Float64Array.from(values).filter(Number.isFinite).sort();
+  const last = sorted.length - 1;
+  const [least, greatest] = [bottom ?? sorted[0], sorted[last]];
+  const [low, high] = [sorted[Math.ceil(0.1 * last)], sorted[Math.floor(0.9 * last)]];
+  const span = 2 * (high - low);
+  if (bounded || last < 7 || !(span > 0)) return { low: least, high: greatest, least, greatest };
+  return { low: bottom ?? sorted.find((one) => one >= low - span), high: sorted.findLast((one) => one <= high + span), least, greatest };
 }
 
 function legend(box, way, fill, map) {
   box.replaceChildren();
-  const swatch = (colour, text) => make("span", {}, make("i", { style: `background:${css(colour)}` }), text);
+  const swatch = (colour, text, act) => make("button", { type: "button", class: "entry", title: `Select ${text}`, onclick: act }, make("i", { style: `background:${css(colour)}` }), text);
   if (way.kind === "number") {
     if (!(fill.low <= fill.high)) { box.append("No neuron has a value."); return; }
     const bar = make("canvas", { width: 160, height: 1, "aria-hidden": "true" });
     const pen = bar.getContext("2d");
     for (let x = 0; x < 160; x++) { pen.fillStyle = css(ramp(x / 159)); pen.fillRect(x, 0, 1, 1); }
     const step = (fill.high - fill.low) / 1000;
-    box.append(make("span", {}, shown(fill.low, step), bar, shown(fill.high, step)), make("span", { class: "hint" }, way.about));
-    if (fill.colours.includes(null)) box.append(make("span", {}, make("i", { class: "hatch" }), "no value"));
+    const [below, above] = [fill.least < fill.low, fill.greatest > fill.high];
+    const arrow = (way, colour) => make("i", { class: `arrow ${way}`, style: `background:${css(colour)}` });
+    box.append(make("span", {}, shown(fill.low, step), ...(below ? [arrow("down", RAMP[0])] : []), bar, ...(above ? [arrow("up", RAMP[RAMP.length - 1])] : []), shown(fill.high, step)));
+    if (below || above) {
+      const [beyond, some] = [fill.values.filter((one) => one < fill.low || one > fill.high).length, [...(below ? [`down to ${shown(fill.least, step)}`] : []), ...(above ? [`up to ${shown(fill.greatest, step)}`] : [])]];
+      box.append(make("span", { class: "hint" }, `${beyond} neuron${beyond === 1 ? "" : "s"} beyond the scale, ${some.join(" and ")}`));
+    }
+    box.append(make("span", { class: "hint" }, way.about));
+    if (fill.colours.some((colour, k) => !colour && map.values.hits[k])) box.append(make("span", {}, make("i", { class: "hatch" }), "no value"));
   } else if (way.kind === "categories" || way.kind === "pies") {
     const palette = way.palette(map);
     if (way.id === "label" && kindOf(map) !== "few") { box.append("This map has no labels."); return; }
-    way.names(map).slice(0, 60).forEach((name, i) => box.append(swatch(palette[i % palette.length], name)));
+    way.names(map).slice(0, 60).forEach((name, i) => box.append(swatch(palette[i % palette.length], name, () => chooseEntry(map, way, fill, i, name))));
   } else if (way.about) {
     box.append(make("span", { class: "hint" }, way.about));
   }

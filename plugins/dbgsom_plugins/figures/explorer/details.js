@@ -30,6 +30,8 @@ function tellNeuron() {
   fact("Born", parent < 0 ? "at the start" : `in epoch ${map.values.birth[k]}, beside neuron ${parent}`);
   box.append(facts);
   if (map.shares && map.values.hits[k]) box.append(make("h3", {}, "Classes"), classBars(map, k));
+  const why = whyOther(map, k);
+  if (why) box.append(make("p", { class: "hint" }, why));
   box.append(make("h3", {}, "Prototype"), told.image ? enlarged(imageOf(map, k), 96, `Prototype of neuron ${k}`) : valuesTold(map, k));
   box.append(make("h3", {}, "Nearest samples"), nearest(map, k));
   box.append(make("h3", {}, "Neighbours"), neighbours(map, k));
@@ -62,6 +64,22 @@ function classBars(map, k) {
     box.append(make("span", {}, name), bar(part, told.palette[i]), make("span", { class: "value" }, `${Math.round(100 * part)} %`));
   }
   return box;
+}
+
+// Why a neuron answers another class than most of its samples have; nothing where it does not.
+function whyOther(map, k) {
+  const { what, names } = models[map.model].labels;
+  if (what !== "class" || map.labels[k] === null) return "";
+  const label = names[map.labels[k]];
+  if (!map.values.hits[k]) return `It won no samples: it answers ${label} because of those of the neurons around it.`;
+  if (!map.shares) return "";
+  const shares = told.classes.map((_, i) => map.shares[k * told.classes.length + i]);
+  const first = shares.indexOf(Math.max(...shares));
+  if (!shares[first] || (shares[told.classes.indexOf(label)] ?? 0) === shares[first]) return "";
+  const own = samplesOf(map, k).filter((i) => samples.codes[i]);
+  const count = own.filter((i) => samples.codes[i] === first + 1).length;
+  const part = own.length && samples.n === samples.all ? `${count} of its ${own.length} samples are` : `${Math.round(shares[first] / 2.55)} % of its samples are`;
+  return `It answers ${label} although ${part} ${told.classes[first]}: training samples of the neurons around it count, too.`;
 }
 
 const ranges = new Map(); // of each variable over the prototypes of a map: least, largest, mean, spread
@@ -198,5 +216,6 @@ function goTo(sample) {
   const panel = panels[state.active];
   const neuron = unitsOf(panel.map)[sample];
   light([sample], `Sample ${idOf(sample)}`);
+  byId("selection").hidden = true; // of one sample there is nothing to compare
   if (neuron >= 0) pin(panel, neuron);
 }

@@ -1,11 +1,12 @@
-// Finding samples, and taking those of chosen neurons away.
+// Finding samples, and choosing those of neurons.
 const LISTED = 50;
 
-function light(found, text) {
+function light(found, text, title = "Selection") {
   state.lit = found;
   byId("lit-told").textContent = text;
-  byId("export").hidden = false;
+  byId("selection").hidden = byId("export").hidden = !found.length;
   hideText();
+  showSelection(title);
   redraw();
 }
 
@@ -14,18 +15,33 @@ function unlight() {
   state.chosen.clear();
   byId("lit-told").textContent = "";
   byId("lit-list").replaceChildren();
-  byId("export").hidden = true;
+  byId("selection").hidden = byId("export").hidden = true;
   redraw();
 }
 
-function choose(map, neurons) {
+function choose(map, neurons, title) {
   if (!neurons.length) { unlight(); return; }
   state.chosenOn = map;
   state.chosen = new Set(neurons);
-  byId("find").open = true;
+  byId("find").open = false; // so that the profile has its place
   byId("lit-list").replaceChildren();
   const found = neurons.flatMap((k) => samplesOf(map, k)).sort((a, b) => a - b);
-  light(found, `${neurons.length} neuron${neurons.length > 1 ? "s" : ""} selected, with ${found.length} samples.`);
+  const text = `${neurons.length} neuron${neurons.length > 1 ? "s" : ""} selected, with ${found.length} samples.`;
+  light(found, text, title);
+  say(text);
+}
+
+// What an entry of a legend stands for: the neurons of a category, or the samples of a class.
+function chooseEntry(map, way, fill, i, name) {
+  if (way.kind === "categories") {
+    const neurons = Array.from(fill.values, (one, k) => (one === i ? k : -1)).filter((k) => k >= 0);
+    choose(map, neurons, `Neurons ${way.id === "label" ? "labelled" : "of"} ${name}`);
+    return;
+  }
+  unlight();
+  byId("find").open = false;
+  const found = Array.from(samples.codes.keys()).filter((sample) => samples.codes[sample] === i + 1);
+  light(found, `${found.length.toLocaleString("en")} samples of ${name}.`, `Samples of ${name}`);
 }
 
 function fields() {
@@ -80,42 +96,8 @@ function list(found, field) {
   const part = field.id.startsWith("feature") && samples.valued.length < samples.n ? ` of the ${samples.valued.length.toLocaleString("en")} whose values are here` : "";
   const some = (n, what) => `${n.toLocaleString("en")} ${what}${n === 1 ? "" : "s"}`;
   light(found, found.length ? `${some(found.length, "sample")}${part}, on ${some(neurons.size, "neuron")} of this map.` : `No sample${part} was found.`);
-  byId("export").hidden = !found.length;
   const box = make("div", { class: "items" }, ...found.slice(0, LISTED).map((i) => sampleItem(panel.map, i)));
   byId("lit-list").replaceChildren(box);
   if (found.length > LISTED) byId("lit-list").append(make("p", { class: "hint" }, `… and ${found.length - LISTED} more`));
   if (found.length) { const k = unit[found[0]]; if (k >= 0) pin(panel, k); }
-}
-
-function csv() {
-  const map = state.chosenOn ?? panels[state.active].map;
-  const unit = unitsOf(map);
-  const quoted = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const head = [samples.named, "neuron", "x", "y", ...(samples.codes ? [samples.target] : []), "distance"];
-  const rows = state.lit.map((i) => [
-    idOf(i), String(unit[i]), ...(unit[i] < 0 ? ["", ""] : map.cell(unit[i]).map(String)),
-    ...(samples.codes ? [samples.codes[i] ? told.classes[samples.codes[i] - 1] : ""] : []), String(+distanceOf(map, i).toPrecision(6)),
-  ].map(quoted).join(","));
-  return `${[head.map(quoted).join(","), ...rows].join("\n")}\n`;
-}
-
-function hideText() {
-  byId("csv-label").hidden = true;
-}
-
-function showText() {
-  byId("csv-label").hidden = false;
-  byId("csv").value = csv();
-  byId("csv").select();
-}
-
-function setUpExport() {
-  byId("download").addEventListener("click", () => {
-    const link = make("a", { href: URL.createObjectURL(new Blob([csv()], { type: "text/csv" })), download: "samples.csv" });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-    if (window.origin === "null") showText(); // a frame, such as MLflow's, may let nothing be downloaded and not say so
-  });
-  byId("as-text").addEventListener("click", showText);
-  byId("clear").addEventListener("click", unlight);
 }

@@ -30,6 +30,14 @@ function addPanel(map, way) {
   return panel;
 }
 
+// Of two classes the share of the rarer one says more than two colours.
+function rarerShare() {
+  if (told.classes.length !== 2) return null;
+  const counts = [0, 0];
+  samples.codes.forEach((code) => { if (code) counts[code - 1] += 1; });
+  return `class ${counts[0] < counts[1] ? 0 : 1}`;
+}
+
 function begin() {
   const title = titles.join(" beside ");
   document.title = `${title || "Map"} · explorer`;
@@ -67,7 +75,7 @@ function begin() {
     "This page needs no network and keeps nothing."];
   byId("notes-list").append(...notes.map((one) => make("li", {}, one)));
   if (told.notes.length) byId("notes").open = true;
-  const first = ["label", "images", "similarity"].find((one) => ways.has(one));
+  const first = [rarerShare(), "label", "images", "similarity"].find((one) => ways.has(one));
   addPanel(maps[0], first);
   if (two) byId("two").click();
   changedMap();

@@ -41,12 +41,13 @@ const models = [told, told.other].filter(Boolean);
 const two = models.length > 1;
 const firstOf = models.map((_, i) => models.slice(0, i).reduce((all, one) => all + one.maps.length, 0));
 const titles = models.map(({ title }, i) => (two && models[1 - i].title === title ? `${title} (${i + 1})` : title));
-// What a narrow list shows of each: without the parts that both begin with.
+// What a narrow list shows of each: without the parts that both begin or end with.
 const shortTitles = (() => {
-  const parts = titles.map((title) => title.split(/(?<=[:,] )/));
-  let same = 0;
-  while (two && parts.every((one) => one.length > same + 1) && parts[0][same] === parts[1][same]) same += 1;
-  return parts.map((one) => one.slice(same).join(""));
+  const parts = titles.map((title) => title.split(/(?<=[:,·]) /));
+  const alike = (at) => two && parts.every((one) => one.length > 1) && parts[0].at(at) === parts[1].at(at);
+  while (alike(0)) parts.forEach((one) => one.shift());
+  while (alike(-1)) parts.forEach((one) => one.pop());
+  return parts.map((one) => one.join(" ").replace(/[:,·]$/, ""));
 })();
 
 const maps = models.flatMap((model, m) => model.maps.map((one) => ({ ...one, model: m }))).map((one) => {
