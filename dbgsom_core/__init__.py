@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dbgsom_core.estimators.som import SomClassifier as SomClassifier
     from dbgsom_core.estimators.som import SomRegressor as SomRegressor
     from dbgsom_core.estimators.som import SomVQ as SomVQ
+    from dbgsom_core.runs.api import init as init
     from dbgsom_core.runs.api import run as run
     from dbgsom_core.runs.api import sweep as sweep
     from dbgsom_core.runs.compare import compare as compare
@@ -30,6 +31,7 @@ __all__ = [
     "SomVQ",
     "__version__",
     "compare",
+    "init",
     "presets",
     "run",
     "sweep",
@@ -42,6 +44,7 @@ _HOMES = {
     "SomDisplay": "estimators.display",
     "GrowthFilm": "estimators.checkpoints",
     "compare": "runs.compare",
+    "init": "runs.api",
     "run": "runs.api",
     "sweep": "runs.api",
 }
