@@ -487,12 +487,12 @@ def _source(
         section = _dataset_of(config, texts, registry)
         section |= {} if target is None else {"target": target}
         frame.write(path, section.get("id"))
-        keys: dict[str, Any] = {
+        changes: dict[str, Any] = {
             "dataset": section,
             "experiment": named["experiment"],
             "model.estimator": named["task"],
         }
-        texts += [f"{key}={_json(value)}" for key, value in keys.items() if value is not None]
+        texts += [f"{key}={_json(value)}" for key, value in changes.items() if value is not None]
         yield _Source(config, texts, path)
 
 
