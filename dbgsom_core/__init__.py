@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from dbgsom_core import presets as presets
     from dbgsom_core.estimators.checkpoints import GrowthFilm as GrowthFilm
     from dbgsom_core.estimators.display import SomDisplay as SomDisplay
+    from dbgsom_core.estimators.explanations import explain as explain
     from dbgsom_core.estimators.som import SomClassifier as SomClassifier
     from dbgsom_core.estimators.som import SomRegressor as SomRegressor
     from dbgsom_core.estimators.som import SomVQ as SomVQ
+    from dbgsom_core.runs.api import init as init
     from dbgsom_core.runs.api import run as run
     from dbgsom_core.runs.api import sweep as sweep
     from dbgsom_core.runs.compare import compare as compare
@@ -30,6 +32,8 @@ __all__ = [
     "SomVQ",
     "__version__",
     "compare",
+    "explain",
+    "init",
     "presets",
     "run",
     "sweep",
@@ -42,6 +46,8 @@ _HOMES = {
     "SomDisplay": "estimators.display",
     "GrowthFilm": "estimators.checkpoints",
     "compare": "runs.compare",
+    "explain": "estimators.explanations",
+    "init": "runs.api",
     "run": "runs.api",
     "sweep": "runs.api",
 }

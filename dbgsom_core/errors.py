@@ -88,6 +88,10 @@ class Remark(UserWarning):
     """A remark that needs no action: always in reports, on terminals with ``-v``."""
 
 
+class ScaleWarning(UserWarning):
+    """Columns of very different scale, of which the widest alone decide distances."""
+
+
 def level_of(category: type[Warning]) -> int:
     """Return the level at which a warning is logged: that of a remark is ``logging.INFO``."""
     return logging.INFO if issubclass(category, Remark) else logging.WARNING
@@ -162,6 +166,14 @@ def callers_level() -> int:
         if _package(frame) not in between:
             return level
     raise AssertionError
+
+
+def called_by(module: str) -> bool:
+    """Return whether a function of this module is among the callers."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__") != module:
+        frame = frame.f_back
+    return frame is not None
 
 
 def stand_between(package: str) -> None:

@@ -159,9 +159,14 @@ def _explain(name: str, overrides: Sequence[str], runs: str, *, defaults: bool) 
 @click.argument("data")
 @option("-o --output", "The file to write; else DATA's name with .yaml.", type=click.Path())
 @option("--target", "The column to predict; without it a guess.", metavar="NAME")
+@option(
+    "--task",
+    "Predict classes (classifier), numbers (regressor), or nothing (vq: clusters).",
+    type=click.Choice(["classifier", "regressor", "vq"]),
+)
 @option("--force", "Overwrite the file if it exists.", is_flag=True)
 @plugin_options
-def init(data: str, output: str | None, target: str | None, force: bool) -> None:
+def init(data: str, output: str | None, target: str | None, task: str | None, force: bool) -> None:
     """Look at DATA and write a configuration to begin with.
 
     DATA is a CSV (packed or not), Parquet, .npy or .npz file, or the name of a data set. What it
@@ -175,7 +180,7 @@ def init(data: str, output: str | None, target: str | None, force: bool) -> None
     if exists(file) and not force:
         raise ConfigError(f"{file} exists: give another name with -o, or --force to overwrite it")
     profile = profile_data(data, registry)
-    suggestion = suggest(profile, target)
+    suggestion = suggest(profile, target, task)
 
     def write(partial: Path) -> None:
         partial.write_text(suggestion.text(data, file), encoding="utf-8")
@@ -203,6 +208,7 @@ def _print_profile(profile: TableProfile, suggestion: Suggestion) -> None:
     if profile.complete and profile.rows < LEAST_ROWS:
         lines.append(f"{profile.path} has {profile.rows} rows; a map needs at least {LEAST_ROWS}")
     lines.append(f"estimator: {suggestion.estimator}")
+    lines += suggestion.remarks
     for place, text in enumerate(lines):
         click.echo(text.replace("\n", r"\n"))  # whatever the names in it hold
         if place == 0 and number:

@@ -10,7 +10,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,18 @@ class Sweep:
         if self.optimization is None:
             return len(self.children)
         return self.optimization.space.settings.trials * self.seeds
+
+    def with_experiments(self, change: Callable[[Experiment], Experiment]) -> Sweep:
+        """Return the sweep with every experiment changed, those of its trials included."""
+
+        def changed(children: Sequence[Child]) -> tuple[Child, ...]:
+            return tuple(replace(one, experiment=change(one.experiment)) for one in children)
+
+        search = self.optimization
+        if search is not None:
+            variant = search.variant
+            search = replace(search, variant=lambda *trial: changed(variant(*trial)))
+        return replace(self, children=changed(self.children), optimization=search)
 
     @property
     def title(self) -> str:

@@ -1,11 +1,11 @@
-"""Predictions of a fitted map for samples, explanations of them, and measures of fit."""
+"""Predictions of a fitted map for samples, and measures of fit."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,10 +25,6 @@ from dbgsom_core.training.parts import is_default_measure, is_suitable_measure
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-_MOST_NEIGHBOURS = 12
-_ROUNDING = 1e-12
 
 
 class Answers:
@@ -113,139 +109,6 @@ class Answers:
         return np.asarray(self.novelty < self._estimator._novelty.offset)
 
 
-@dataclass(frozen=True)
-class Neighbour:
-    """A linked neighbour of a sample's neuron.
-
-    Attributes
-    ----------
-    unit : int
-    cell : (x, y)
-    label : object
-    hits : float
-        Its training samples.
-    distance : float
-        Of the sample to its prototype.
-    """
-
-    unit: int
-    cell: tuple[int, int]
-    label: Any
-    hits: float
-    distance: float
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The difference of a sample and its neuron's prototype in one feature.
-
-    Attributes
-    ----------
-    feature : str
-    value, prototype : float
-    deviations : float
-        ``value`` - ``prototype`` in standard deviations of the feature in the training data.
-    """
-
-    feature: str
-    value: float
-    prototype: float
-    deviations: float
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Explanation of a map's prediction for one sample.
-
-    Attributes
-    ----------
-    label : object
-    probabilities : mapping of class to float
-        Empty where the labeller has none.
-    unit : int
-        A row of ``weights_``.
-    cell : (x, y)
-    path : tuple of int
-        The neuron on each map down to the leaf; one without child maps.
-    hits : float
-        The training samples of the leaf.
-    distance, usual_distance : float
-        To the prototype, and the mean distance of the leaf's training samples.
-    novelty : float
-        See `SomVQ.score_samples`.
-    pvalue : float
-        See `SomVQ.novelty_pvalue`.
-    outlier : bool
-    differences : tuple of Difference
-        Of all observed features, the largest in deviations first.
-    neighbours : tuple of Neighbour
-        The linked neurons, nearest to the sample first; of the child map at the end of ``path``.
-    """
-
-    label: Any
-    probabilities: Mapping[Any, float]
-    unit: int
-    cell: tuple[int, int]
-    path: tuple[int, ...]
-    hits: float
-    distance: float
-    usual_distance: float
-    novelty: float
-    pvalue: float
-    outlier: bool
-    differences: tuple[Difference, ...]
-    neighbours: tuple[Neighbour, ...]
-
-
-def explain_sample(
-    estimator: Any,
-    x: Any,
-    names: Sequence[str] | None = None,
-    undo: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
-) -> Explanation:
-    """Return the explanation of a prediction for a sample x (D,); see `FittedMap.explain`.
-
-    ``undo`` turns samples (n, D) of the map's features into raw ones.
-    """
-    samples = estimator._samples(as_row(x))
-    if samples.n != 1:
-        raise DataError(f"explain takes one sample, not {samples.n}")
-    answers = Answers(estimator, samples)
-    descent, leaf = answers.descent, int(answers.leaf[0])
-    shares = answers.probabilities
-    path = tuple(int(neuron) for neuron in descent.path[0] if neuron >= 0)
-    names = _feature_names(estimator, names)
-    both = np.array([_dense(samples.X[0]), estimator._tree.weights[leaf]], dtype=np.float64)
-    difference, deviations = both[0] - both[1], estimator._deviations
-    # Any difference in a feature that was constant in training is infinitely many deviations.
-    differs = abs(difference) > _ROUNDING * abs(both).max(axis=0)
-    steps = np.where(differs, np.copysign(np.inf, difference), 0.0)
-    np.divide(difference, deviations, out=steps, where=deviations > 0)
-    if undo is not None:
-        both = undo(both)
-    return Explanation(
-        label=answers.label.tolist()[0],
-        probabilities={}
-        if shares is None
-        else dict(zip(estimator.classes_.tolist(), shares[0].tolist(), strict=True)),
-        unit=int(answers.unit[0]),
-        cell=(int(answers.cell[0, 0]), int(answers.cell[0, 1])),
-        path=path,
-        hits=float(estimator.leaf_hit_counts_[leaf]),
-        distance=float(answers.distance[0]),
-        usual_distance=usual_distance(estimator, leaf),
-        novelty=float(answers.novelty[0]),
-        pvalue=float(answers.pvalue[0]),
-        outlier=bool(answers.outlier[0]),
-        differences=tuple(
-            Difference(names[i], float(both[0, i]), float(both[1, i]), float(steps[i]))
-            for i in np.argsort(-abs(steps), kind="stable").tolist()
-            if not np.isnan(steps[i])  # missing
-        ),
-        neighbours=tuple(_neighbours(estimator, samples, path))[:_MOST_NEIGHBOURS],
-    )
-
-
 def usual_distance(estimator: Any, leaf: int) -> float:
     """Return the mean distance of a leaf's training samples to it; 0 without samples."""
     memory = estimator._memory
@@ -253,52 +116,6 @@ def usual_distance(estimator: Any, leaf: int) -> float:
     if not there.any():
         return 0.0
     return float(np.average(memory.scatter[there], weights=memory.weights[there]))
-
-
-def as_row(x: Any) -> Any:
-    """Return a sample (D,), or a pandas row of a table, as samples (1, D)."""
-    if getattr(x, "ndim", 1) == 2:
-        return x
-    return x.to_frame().T if hasattr(x, "to_frame") else np.reshape(np.asarray(x), (1, -1))
-
-
-def nearest_rows(
-    estimator: Any, x: Any, X: Any, count: int
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return the rows of X (n, D) nearest to x (1, D) in the metric, and their distances."""
-    one = estimator._samples(x)
-    point = one.completed(estimator._tree.weights) if one.incomplete else _dense(one.X[0])
-    distances = estimator._samples(X).distances(np.reshape(point, (1, -1)).astype(np.float64))[:, 0]
-    rows = np.argsort(distances, kind="stable")[:count]
-    return rows, np.asarray(distances[rows], dtype=np.float64)
-
-
-def _feature_names(estimator: Any, names: Sequence[str] | None) -> list[str]:
-    columns, metric = estimator.som_map_.prototypes.shape[1], estimator._metric.abilities
-    if metric.fit is not None or columns != estimator.n_features_in_:  # another space
-        return [f"axis {i}" for i in range(columns)]
-    if names is None:
-        names = getattr(estimator, "feature_names_in_", None)
-    return [f"feature {i}" for i in range(columns)] if names is None else list(map(str, names))
-
-
-def _dense(row: Any) -> NDArray[Any]:
-    return np.ravel(row.toarray() if hasattr(row, "toarray") else row)
-
-
-def _neighbours(estimator: Any, samples: Any, path: tuple[int, ...]) -> Iterator[Neighbour]:
-    tree, number = estimator._tree, 0
-    for neuron in path[:-1]:
-        number = int(tree.child_of[number][neuron])
-    som_map = tree.maps[number]
-    linked = som_map.neighbours(path[-1])
-    distances = samples.distances(som_map.prototypes[linked])[0].tolist() if linked else []
-    for distance, unit in sorted(zip(distances, linked, strict=True)):
-        leaf, (x, y) = int(tree.leaf_of[number][unit]), som_map.positions[unit].tolist()
-        label = None if leaf < 0 else estimator.leaf_labels_[[leaf]].tolist()[0]  # a child map's
-        below = (tree.paths[:, : len(path)] == (*path[:-1], unit)).all(axis=1)
-        hits = float(estimator.leaf_hit_counts_[below].sum())
-        yield Neighbour(unit, (x, y), label, hits, distance)
 
 
 # ------------------------------------------------------------------------ as named columns
@@ -313,8 +130,7 @@ def as_samples(model: Any, X: Any) -> Any:
     """Return samples in the form that the model's first step accepts without a warning."""
     if model.columns is not None or hasattr(X, "tocsr"):
         return X
-    first = model.steps[0][1] if model.steps else model.estimator
-    names = getattr(first, "feature_names_in_", None)
+    names = getattr(model.first, "feature_names_in_", None)
     array = (X if hasattr(X, "iloc") and names is not None else np.asarray(X)).astype(np.float64)
     if names is None or array.ndim != 2 or array.shape[1] != len(names):
         return array

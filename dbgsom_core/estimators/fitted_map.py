@@ -16,9 +16,10 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import LocalSamples, Samples
-from dbgsom_core.estimators.answers import Answers, Explanation, explain_sample
+from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.components import build, engine_for
 from dbgsom_core.estimators.display import explorer_page, plot_neurons
+from dbgsom_core.estimators.explanations import Explanation, explain_sample
 from dbgsom_core.estimators.model_file import load_estimator, save
 from dbgsom_core.estimators.planning import compute_stability
 from dbgsom_core.estimators.samples import check_samples, is_integer, weights_of
@@ -446,6 +447,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         *,
         image_shape: tuple[int, int] | None = None,
         other: Any = None,
+        feature_names: Sequence[str] | None = None,
     ) -> Html:
         """Return the map with samples as an interactive page, which notebooks show.
 
@@ -455,8 +457,8 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             The index of a DataFrame names the samples.
         y : array-like (n,), optional
             Their classes or values.
-        names : sequence of D str, optional
-            Feature names; default: ``feature_names_in_``.
+        names, feature_names : sequence of D str, optional
+            Feature names, under either name; default: ``feature_names_in_``.
         path : path, optional
             File to write the page to, as self-contained HTML.
         image_shape : (rows, columns), optional
@@ -468,6 +470,7 @@ class FittedMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         Html
         """
+        names = feature_names if names is None else names
         return explorer_page(self, X, y, names, path, image_shape, other)
 
     def save(self, path: str | PathLike[str]) -> None:

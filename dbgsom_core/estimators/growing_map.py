@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from multiprocessing import current_process
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
@@ -17,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from dbgsom_core.engine.runtime import one_blas_thread
 from dbgsom_core.engine.samples import Samples
 from dbgsom_core.engine.tables import BlockTable, take
-from dbgsom_core.errors import callers_level
+from dbgsom_core.errors import ScaleWarning, as_text, called_by, callers_level, did_you_mean
 from dbgsom_core.estimators.checkpoints import Checkpoints, facts_of
 from dbgsom_core.estimators.components import (
     AUTO,
@@ -34,17 +37,20 @@ from dbgsom_core.estimators.model_file import take_state
 from dbgsom_core.estimators.planning import Plan, SizesTried, choose_size, estimate_fit
 from dbgsom_core.estimators.samples import (
     LEAST_SAMPLES,
+    MOST_SPREAD,
     Mask,
     check_samples,
     check_weights,
     held_out,
     is_integer,
     is_number,
+    scales,
 )
 from dbgsom_core.interfaces.engine import at_work
 from dbgsom_core.interfaces.guard import own_error_names
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.callbacks import callback_notifier
+from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.training.fit import check_continues, fit_map
 from dbgsom_core.training.groups import Calibration, append_clusters
 from dbgsom_core.training.parts import (
@@ -78,6 +84,54 @@ def all_or_nothing(method: _Method) -> _Method:
     return cast(_Method, fit)
 
 
+_SEARCHES: set[tuple[str, int]] = set()  # lines whose searches have warned of scales
+_OF_SCALES = ("euclidean", "manhattan", "chebyshev", "minkowski")  # metrics
+
+# What users of other libraries try, and what it is here.
+_INSTEAD = {
+    **dict.fromkeys(
+        ("n_jobs", "n_threads", "num_threads"),
+        "engine={'name': 'local', 'threads': 4}; all processors are used by default",
+    ),
+    **dict.fromkeys(("max_iter", "n_iter", "n_epochs", "num_iteration", "max_epochs"), "epochs=50"),
+    **dict.fromkeys(
+        ("n_clusters", "n_components", "k"),
+        "labeller={'name': 'clusters', 'n_clusters': 5} of SomVQ; max_neurons=80 bounds the map",
+    ),
+    **dict.fromkeys(("n_neurons", "size", "max_size"), "max_neurons=80"),
+    **dict.fromkeys(
+        ("x", "y", "rows", "columns", "n_rows", "n_columns", "shape"),
+        "growth={'name': 'fixed', 'rows': 8, 'columns': 10} for a map of fixed size",
+    ),
+    **dict.fromkeys(("seed", "random_seed"), "random_state=0"),
+    **dict.fromkeys(("learning_rate", "alpha"), "nothing: batches of all samples need no rate"),
+    **dict.fromkeys(
+        ("sigma", "radius", "neighborhood_function", "neighbourhood"),
+        "kernel={'name': 'gaussian', 'start': 3.0, 'end': 0.5}",
+    ),
+    **dict.fromkeys(("distance", "activation_distance", "affinity"), "metric='cosine'"),
+    "topology": "grid='square'",
+    "threshold": "spreading_factor=0.5",
+}
+
+
+def _unknown_parameter(name: str, cls: type[Any]) -> str:
+    """Return what to say of a parameter that an estimator does not have."""
+    cure = f": use {_INSTEAD[name]}" if name in _INSTEAD else ""
+    near = cure or did_you_mean(name, cls._get_param_names())
+    return f"'{name}' for estimator {cls.__name__}{near}"
+
+
+class _Signature:
+    """The signature of a class: that of its constructor, which ``__new__`` would hide."""
+
+    def __get__(self, instance: Any, owner: type[Any]) -> inspect.Signature:
+        if instance is not None:
+            raise AttributeError("__signature__")
+        found = inspect.signature(owner.__init__)
+        return found.replace(parameters=[*found.parameters.values()][1:])
+
+
 # The fields are the parameters, which scikit-learn reads from the generated constructor.
 @dataclass(kw_only=True, eq=False, repr=False)
 class GrowingMap(FittedMap, BaseEstimator):
@@ -109,6 +163,20 @@ class GrowingMap(FittedMap, BaseEstimator):
     schedule: Any = None
     stopping: Any = None
 
+    def __new__(cls, *args: Any, **params: Any) -> Self:
+        """Return the unfitted estimator; `TypeError` names the nearest of unknown parameters."""
+        known = inspect.signature(cls).parameters
+        if all(one.kind is one.KEYWORD_ONLY for one in known.values()):  # a subclass may differ
+            if args:
+                example = f"{cls.__name__}(spreading_factor=0.5)"
+                raise TypeError(f"{cls.__name__} takes parameters by name, such as {example}")
+            for name in params.keys() - known.keys():
+                raise TypeError(f"unexpected parameter {_unknown_parameter(name, cls)}")
+        new: Self = super().__new__(cls)
+        return new
+
+    __signature__ = _Signature()
+
     # --------------------------------------------------------------------------- parameters
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -130,6 +198,8 @@ class GrowingMap(FittedMap, BaseEstimator):
             for key in list(params)
             if "__" in key and key.partition("__")[0] in KIND_OF
         }
+        for key in params.keys() - {*self._get_param_names()}:
+            raise ValueError(f"Invalid parameter {_unknown_parameter(key, type(self))}")
         super().set_params(**params)
         for key, value in sorted(inner.items(), key=lambda item: item[0].count("__")):
             part, _, field = key.partition("__")
@@ -235,6 +305,8 @@ class GrowingMap(FittedMap, BaseEstimator):
             )
         parts = self.check_parts(y, X)
         X = self._checked(X, parts, reset=not continues)
+        if not continues:
+            self._warn_of_scales(parts, X)
         target = self._target(parts, X, y, continues, classes)
         all_targets = target
         if continues and target is not None:
@@ -361,6 +433,36 @@ class GrowingMap(FittedMap, BaseEstimator):
             setattr(self, LEAVES, leaves)
         else:
             self.__dict__["labels_"] = np.asarray(self.leaf_labels_[leaves])
+
+    def _warn_of_scales(self, parts: Parts, X: Any) -> None:
+        """Warn where the widest columns alone decide distances."""
+        if not isinstance(X, np.ndarray) or called_by("sklearn.pipeline"):
+            return
+        if current_process().name.startswith("Loky"):  # of a search, which fits here at its end
+            return
+        if get_registry().name_of("metric", parts.metric) not in _OF_SCALES:
+            return
+        if (found := scales(X)) is None:
+            return
+        names = getattr(self, "feature_names_in_", None)
+        first, last = (
+            f"column {place}" if names is None else f"column '{as_text(names[place])}'"
+            for place in found
+        )
+        level = callers_level()
+        frame = sys._getframe(level - 1)
+        line = frame.f_code.co_filename, frame.f_lineno
+        if line in _SEARCHES:
+            return
+        if called_by("sklearn.utils.parallel"):  # where each of many fits has filters of its own
+            _SEARCHES.add(line)
+        warnings.warn(
+            f"{first} spreads more than {MOST_SPREAD} times as far as {last}, which counts for "
+            "nothing in distances: scale the columns first, as in make_pipeline(StandardScaler(), "
+            f"{type(self).__name__}()), or prepare: standardize in a configuration",
+            ScaleWarning,
+            stacklevel=level,
+        )
 
     def _warn(self, n: int) -> None:
         neurons = len(self.som_map_)

@@ -35,7 +35,7 @@ from dbgsom_core.errors import (
     UnknownNameError,
     did_you_mean,
 )
-from dbgsom_core.estimators.answers import Answers, Explanation, as_row, explain_sample
+from dbgsom_core.estimators.answers import Answers
 from dbgsom_core.estimators.archive import (
     ArchiveError,
     NotPlainError,
@@ -51,6 +51,7 @@ from dbgsom_core.estimators.archive import (
 )
 from dbgsom_core.estimators.components import FunctionMetric, component_spec
 from dbgsom_core.estimators.display import explorer_page as explored_page
+from dbgsom_core.estimators.explanations import Explanation, as_row, explain_sample
 from dbgsom_core.estimators.samples import names_after, prepared
 from dbgsom_core.interfaces.component import Component, nested_fields, parse
 from dbgsom_core.interfaces.epochs import EpochRecord
@@ -617,6 +618,11 @@ class FittedModel:
         return explain_sample(self.estimator, self.prepare(as_row(x)), called, self.undone)
 
     @property
+    def first(self) -> Any:
+        """The first step, or the estimator without steps."""
+        return self.steps[0][1] if self.steps else self.estimator
+
+    @property
     def fills_gaps(self) -> bool:
         """Whether a step imputes missing values."""
         return any(type(step).__name__.endswith("Imputer") for _, step in self.steps)
@@ -647,12 +653,20 @@ class FittedModel:
         return self.undo if able else None
 
     def explore(
-        self, X: Any, y: Any = None, names: Any = None, path: Any = None, **options: Any
+        self,
+        X: Any,
+        y: Any = None,
+        names: Any = None,
+        path: Any = None,
+        *,
+        feature_names: Any = None,
+        **options: Any,
     ) -> Html:
         """Return the map with raw samples X (n, D) as an interactive page, see `SomVQ.explore`.
 
         Values are raw ones where the steps can be inverted, otherwise prepared ones.
         """
+        names = feature_names if names is None else names
         names = self.names_prepared() if names is None else names
         return explored_page(self, X, y, names, path, **options)
 

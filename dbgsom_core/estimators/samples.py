@@ -25,6 +25,10 @@ from dbgsom_core.interfaces.stopping import StoppingAbilities
 
 Mask = NDArray[np.bool_]  # (n,)
 LEAST_SAMPLES = 4
+MOST_SPREAD = 100  # times that a column may spread farther than another without a warning
+_LOOKED_AT, _MOST_CELLS = 256, 1 << 18  # rows and cells by which scales are known
+_WHITE = 255  # the largest grey level
+_ROUNDING = 1e-12
 _BLOCK_BYTES = 1 << 20  # bytes of a table to check at a time
 _DTYPES = [np.float64, np.float32]
 
@@ -93,6 +97,30 @@ def check_samples(
         rows = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")
         raise ValueError(f"all values are missing in row {rows} of X: leave such samples out")
     return np.asarray(X)
+
+
+def scales(X: NDArray[Any]) -> tuple[int, int] | None:
+    """Return the widest and the narrowest column of X (n, D), where scales differ much, or None.
+
+    The deviation of the one is compared with half the range of the other, in some rows, so that a
+    rare 1 or a grey level is not of another unit. Columns have one unit if all values are of 0 to 1
+    or whole numbers of 0 to 255, or most are zero, as counts of words.
+    """
+    rows = X[:: max(1, len(X) // _LOOKED_AT)][: max(2, _MOST_CELLS // X.shape[1])]
+    low, high = np.fmin.reduce(rows, axis=0), np.fmax.reduce(rows, axis=0)
+    least, most = np.nanmin(low), np.nanmax(high)
+    if least >= 0 and (most <= 1 or (most <= _WHITE and (rows[rows == rows] % 1 == 0).all())):
+        return None
+    reach = (high - low) / 2
+    varies = np.flatnonzero(reach > _ROUNDING * np.fmax(abs(low), abs(high)))
+    if not len(varies) or 2 * np.count_nonzero(rows == 0) > rows.size:
+        return None
+    with np.errstate(all="ignore"):
+        spreads = np.nanstd(rows[:, varies], axis=0, dtype=np.float64)
+    widest, narrowest = spreads.argmax(), reach[varies].argmin()
+    if not math.inf > spreads[widest] > MOST_SPREAD * reach[varies[narrowest]]:
+        return None
+    return int(varies[widest]), int(varies[narrowest])
 
 
 def check_weights(X: Any, sample_weight: Any, least: int) -> NDArray[np.float64] | None:

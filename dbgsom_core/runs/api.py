@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from html import escape
 from numbers import Integral
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -25,20 +29,25 @@ from dbgsom_core.config import (
     parse_experiment,
     parse_sweep,
 )
-from dbgsom_core.errors import ConfigError, as_text
+from dbgsom_core.config.experiment import root_of
+from dbgsom_core.config.load import merged
+from dbgsom_core.config.sections import Problems, plain
+from dbgsom_core.errors import ConfigError, DataError, as_text, described, did_you_mean
 from dbgsom_core.estimators.components import build_parts
 from dbgsom_core.interfaces.epochs import EpochRecord
 from dbgsom_core.interfaces.privacy import redaction
 from dbgsom_core.interfaces.trackers import Run, RunResult
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import session
-from dbgsom_core.runs.folder import RunFiles, StoredRun
+from dbgsom_core.runs.folder import DATA_FILE, RunFiles, StoredRun
 from dbgsom_core.runs.stored_runs import (
     Loaded,
     check_not_running,
     interrupted_run,
     is_complete,
+    with_rows,
 )
+from dbgsom_core.tables.safe_files import write_atomically
 from dbgsom_core.training.parts import DEFAULT_LABELLERS, check_compatible
 
 if TYPE_CHECKING:
@@ -48,6 +57,8 @@ if TYPE_CHECKING:
     from dbgsom_core.runs.pipeline import Outcome
 
 Overrides = Mapping[str, Any] | Sequence[str]
+
+_FEW = 5  # names in a message
 
 
 def _html(finished: FinishedRun | FinishedSweep) -> str:
@@ -202,20 +213,38 @@ def execute(
 
 @redaction()
 def run(
-    config: str | os.PathLike[str] | Mapping[str, Any],
+    config: Any,
     overrides: Overrides | None = None,
     *,
+    data: Any = None,
+    target: str | int | None = None,
+    task: str | None = None,
+    experiment: str | None = None,
+    keep_data: bool = True,
     verbose: int = 0,
     resume: bool = False,
 ) -> FinishedRun:
-    """Run the experiment of a configuration, as ``dbgsom run`` does.
+    """Run the experiment of a configuration, or of a data frame, as ``dbgsom run`` does.
 
     Parameters
     ----------
-    config : path or mapping
-        A YAML file, or the same as plain values.
+    config : path, mapping or data frame
+        A YAML file, the same as plain values, or the rows themselves, for the configuration that
+        `init` returns for them.
     overrides : mapping of dotted keys to values, or sequence of "key=value", optional
         Values that replace those of the configuration, as with ``--set``.
+    data : data frame, optional
+        Rows that replace the data of a configuration: of pandas, polars, or pyarrow. The section
+        ``dataset`` says the roles of the columns, as for a Parquet file.
+    target : str, optional
+        The column to predict.
+    task : {"classifier", "regressor", "vq"}, optional
+        The estimator; default: the configuration's, or what suits the target.
+    experiment : str, optional
+        The name under which runs are found; default: the configuration's, or the target.
+    keep_data : bool
+        Keep the rows of a data frame in the run folder as ``data.parquet``. Without them
+        ``dbgsom run --resume``, ``explore`` and the nearest rows of ``explain`` are not available.
     verbose : int
         As for the estimators: 1 shows a progress bar, or about ten lines where standard output is
         no terminal, 2 a line for each epoch.
@@ -235,22 +264,32 @@ def run(
     KeyboardInterrupt
         It was interrupted, as its folder notes; ``resume=True`` continues it.
     """
-    registry, given = get_registry(), _override_texts(overrides)
+    registry, named = get_registry(), {"target": target, "task": task, "experiment": experiment}
+    with _source(config, overrides, data, named, registry) as source:
 
-    def load() -> Loaded:
-        parse = parse_experiment if isinstance(config, Mapping) else load_experiment
-        experiment = parse(config, overrides=given, registry=registry)  # type: ignore[arg-type]
-        return experiment, (experiment,)
+        def load() -> Loaded:
+            parse = parse_experiment if isinstance(source.config, Mapping) else load_experiment
+            found = source.completed(
+                parse(source.config, overrides=source.overrides, registry=registry)
+            )
+            return found, (found,)
 
-    stored, experiment = _interrupted(load, registry) if resume else (None, load()[0])
-    return _finished(execute(experiment, registry, [_EpochDisplay(verbose)], stored))
+        stored, loaded = _interrupted(load, registry) if resume else (None, load()[0])
+        extra = [_EpochDisplay(verbose), *source.keepers(keep_data)]
+        return _finished(execute(loaded, registry, extra, stored))
 
 
 @redaction()
 def sweep(
-    config: str | os.PathLike[str],
+    config: Any,
     overrides: Overrides | None = None,
     *,
+    data: Any = None,
+    target: str | int | None = None,
+    task: str | None = None,
+    experiment: str | None = None,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    keep_data: bool = True,
     verbose: int = 0,
     resume: bool = False,
     jobs: int = 1,
@@ -262,6 +301,9 @@ def sweep(
 
     Parameters
     ----------
+    grid : mapping of dotted keys to sequences of values, optional
+        What varies, ``sweep.grid`` of the configuration. For a data frame alone each variant has
+        three seeds, and the default is three spreading factors.
     verbose : int
         1 and above: also the number of finished runs, and the best variant so far; with ``jobs``
         only this.
@@ -277,23 +319,26 @@ def sweep(
     """
     if not isinstance(jobs, Integral) or isinstance(jobs, bool) or jobs < 1:
         raise ConfigError(f"jobs must be a whole number from 1, not {jobs!r}")
-    registry, given = get_registry(), _override_texts(overrides)
+    registry, named = get_registry(), {"target": target, "task": task, "experiment": experiment}
+    section = {"grid": grid} if grid is not None else None
+    with _source(config, overrides, data, named, registry, sweeps=True) as source:
+        texts = [*source.overrides, *([f"sweep={_json(section)}"] if section else [])]
 
-    def load() -> Loaded:
-        parse = parse_sweep if isinstance(config, Mapping) else load_sweep
-        found = parse(config, overrides=given, registry=registry)
-        return found, tuple(child.experiment for child in found.children)
+        def load() -> Loaded:
+            parse = parse_sweep if isinstance(source.config, Mapping) else load_sweep
+            found = source.completed(parse(source.config, overrides=texts, registry=registry))
+            return found, tuple(child.experiment for child in found.children)
 
-    stored, loaded = _interrupted(load, registry) if resume else (None, load()[0])
-    outcome = execute(
-        loaded,
-        registry,
-        [_EpochDisplay(verbose)],
-        stored,
-        jobs=jobs,
-        fail_fast=fail_fast,
-        display=SimpleNamespace(say=_say) if verbose else None,
-    )
+        stored, loaded = _interrupted(load, registry) if resume else (None, load()[0])
+        outcome = execute(
+            loaded,
+            registry,
+            [_EpochDisplay(verbose), *source.keepers(keep_data)],
+            stored,
+            jobs=jobs,
+            fail_fast=fail_fast,
+            display=SimpleNamespace(say=_say) if verbose else None,
+        )
     rankings = outcome.result.rankings
     return FinishedSweep(
         **_identity(outcome.run, outcome.result),
@@ -303,11 +348,188 @@ def sweep(
     )
 
 
+def init(
+    data: Any,
+    target: str | int | None = None,
+    *,
+    task: str | None = None,
+    experiment: str | None = None,
+) -> dict[str, Any]:
+    """Return a first configuration for a data frame or file, as ``dbgsom init`` writes it.
+
+    Parameters
+    ----------
+    data : data frame, or path
+        Rows of pandas, polars or pyarrow; or a CSV, Parquet, .npy or .npz file.
+    target, task, experiment
+        As for `run`; without a target it is a guess.
+
+    Returns
+    -------
+    dict
+        Plain values, to be changed and given to `run`: ``run(config, data=frame)``.
+
+    Raises
+    ------
+    DataError
+        It is no table that a map can be trained on; the sentence names the cure.
+    """
+    registry, name = get_registry(), None if target is None else str(target)
+    if isinstance(data, str | os.PathLike):
+        from dbgsom_core.runs.init import profile_data, suggest
+
+        config = suggest(profile_data(os.fspath(data), registry), name, task).plain()
+        return config | ({"experiment": experiment} if experiment else {})
+    with TemporaryDirectory() as folder:
+        return _first_config(_Frame.of(data), Path(folder) / DATA_FILE, name, task, experiment)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The table of a data frame, and the name of the column that was its index."""
+
+    table: Any
+    index: str | None
+
+    @classmethod
+    def of(cls, data: Any) -> _Frame:
+        from dbgsom_core.tables.frames import table_of_frame  # imports pyarrow
+
+        return cls(*table_of_frame(data))
+
+    def check_column(self, name: str | None) -> None:
+        names = self.table.column_names
+        if name is not None and name not in names:
+            near = did_you_mean(name, names) or f"; it has {', '.join(names[:_FEW])}"
+            more = ", …" if near.startswith("; it") and len(names) > _FEW else ""
+            raise DataError(f"the data frame has no column '{name}'{near}{more}")
+
+    def write(self, path: Path, ids: Any) -> None:
+        """Write the rows, with the index where it is among the columns ``ids``."""
+        from dbgsom_core.tables import write_table
+
+        known = [ids] if isinstance(ids, str) else ids or ()
+        left_out = [self.index] if self.index is not None and self.index not in known else []
+        write_table(path, [self.table.drop_columns(left_out) if left_out else self.table])
+
+
+def _first_config(
+    frame: _Frame, path: Path, target: str | None, task: str | None, experiment: str | None
+) -> dict[str, Any]:
+    """Return the configuration that `init` suggests, and write the rows to a file at ``path``."""
+    from dbgsom_core.runs.init import profile_data, suggest
+
+    frame.check_column(target)
+    frame.write(path, ())
+    try:
+        profile = replace(profile_data(str(path), get_registry()), path=DATA_FILE)
+        config = suggest(profile, target, task).plain()
+    except DataError as error:
+        raise DataError(str(error).replace(DATA_FILE, "the data frame")) from error
+    dataset = config["dataset"]
+    if frame.index is not None:
+        dataset["id"] = [frame.index, *dataset.get("id", ())]
+        frame.write(path, dataset["id"])
+    named = experiment or re.sub(r"[^A-Za-z0-9 ._-]+", "-", str(dataset.get("target") or "data"))
+    return {**config, "experiment": named}
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A configuration and overrides, and the file of the rows of a data frame that replace its."""
+
+    config: Any
+    overrides: list[str]
+    rows: Path | None = None
+
+    def completed(self, loaded: Any) -> Any:
+        return loaded if self.rows is None else with_rows(loaded, self.rows)
+
+    def keepers(self, keep_data: bool) -> list[Any]:
+        return [_DataKeeper(self.rows)] if keep_data and self.rows is not None else []
+
+
+@contextmanager
+def _source(
+    config: Any,
+    overrides: Overrides | None,
+    data: Any,
+    named: Mapping[str, Any],
+    registry: Registry,
+    sweeps: bool = False,
+) -> Iterator[_Source]:
+    """Yield the source of a run; the rows of a data frame are in a temporary file meanwhile."""
+    texts = _override_texts(overrides)
+    is_config = isinstance(config, str | os.PathLike | Mapping)
+    if is_config and data is None:
+        for key, value in named.items():
+            if value is not None:
+                keys = {"target": "dataset.target", "task": "model.estimator"}
+                where = f"overrides={{'{keys.get(key, key)}': {value!r}}} changes a configuration"
+                raise ConfigError(f"{key} is for a data frame: {where}")
+        yield _Source(config, texts)
+        return
+    if not is_config and data is not None:
+        raise ConfigError("config must be a file or a mapping where data is a data frame")
+    target = None if named["target"] is None else str(named["target"])
+    frame = _Frame.of(data if is_config else config)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / DATA_FILE
+        if not is_config:
+            config = _first_config(frame, path, target, named["task"], named["experiment"])
+            if sweeps:
+                given = any(text.startswith("sweep") for text in texts)
+                grid = {} if given else {"grid": {"model.spreading_factor": [0.3, 0.5, 0.7]}}
+                config["sweep"] = {**grid, "repeats": {"seeds": 3}}
+            yield _Source(config, texts, path)
+            return
+        frame.check_column(target)
+        section = _dataset_of(config, texts, registry)
+        section |= {} if target is None else {"target": target}
+        frame.write(path, section.get("id"))
+        changes: dict[str, Any] = {
+            "dataset": section,
+            "experiment": named["experiment"],
+            "model.estimator": named["task"],
+        }
+        texts += [f"{key}={_json(value)}" for key, value in changes.items() if value is not None]
+        yield _Source(config, texts, path)
+
+
+def _dataset_of(config: Any, overrides: list[str], registry: Registry) -> dict[str, Any]:
+    """Return the section ``dataset`` of a configuration, its file replaced by a data frame's."""
+    is_mapping = isinstance(config, Mapping)
+    root = (root_of if is_mapping else merged)(config, overrides, Problems())
+    given, fields = root.get("dataset"), registry.find("dataset", "parquet").model_fields
+    known = plain(given) if isinstance(given, Mapping) else {}
+    kept = {key: value for key, value in known.items() if key in fields}
+    return {**kept, "name": "parquet", "path": DATA_FILE}
+
+
+class _DataKeeper:
+    """Keeps the rows of a data frame in the folder of a run, or of a sweep for all of its runs."""
+
+    def __init__(self, rows: Path) -> None:
+        self._rows = rows
+
+    def dbgsom_run_started(self, run: Run) -> None:
+        kept = RunFiles(run.folder).data
+        if run.parent is None and not kept.exists():
+            write_atomically(kept, lambda partial: shutil.copyfile(self._rows, partial))
+
+
 def _override_texts(overrides: Overrides | None) -> list[str]:
+    if hasattr(overrides, "shape"):
+        cure = "make it a column of the data frame, and name that: run(frame, target='y')"
+        raise ConfigError(f"overrides are keys and values, and no {described(overrides)}: {cure}")
     if not isinstance(overrides, Mapping):
         return list(overrides or ())
+    return [f"{key}={_json(value)}" for key, value in overrides.items()]
+
+
+def _json(value: Any) -> str:
     try:
-        return [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
+        return json.dumps(value, ensure_ascii=False)
     except TypeError as error:
         raise ConfigError(f"overrides hold values that YAML cannot express: {error}") from error
 

@@ -7,6 +7,7 @@ import math
 import statistics
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from dbgsom_core.config import Experiment, Split, parse_experiment
 from dbgsom_core.config.components import fills_gaps
 from dbgsom_core.engine.moments import extremes
 from dbgsom_core.engine.tables import BlockTable, block_rows, has_missing, take
-from dbgsom_core.errors import DataError, did_you_mean
+from dbgsom_core.errors import DataError, callers_level, did_you_mean
 from dbgsom_core.estimators.samples import prepared
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import as_label
 from dbgsom_core.interfaces.guard import guarded
 from dbgsom_core.interfaces.metrics import MetricAbilities
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_core.runs.folder import DATA_FILE
 from dbgsom_core.runs.prepare import fit_steps, listed_names, make_steps
 from dbgsom_core.tables.safe_files import exists
 from dbgsom_core.training.targets import LARGEST_TARGET, class_weights, encode_classes
@@ -95,14 +97,21 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
     component = dataset.model_copy(update=beside) if beside else dataset
     opened = guarded("dataset", component, "opened")
     reader = guarded("engine", experiment.engine, "opened")
+    path = str(getattr(component, "path", ""))
     try:
-        if opened is not None and reader is not None:
-            left: Data | None = opened()
-            table = None if left is None else reader(left.X)
-            if left is not None and isinstance(table, BlockTable):
-                return replace(left, X=table)
-        data: Data = guarded("dataset", component, "load")()
+        with _naming_frame(path) if Path(path).name == DATA_FILE else nullcontext():
+            if opened is not None and reader is not None:
+                left: Data | None = opened()
+                table = None if left is None else reader(left.X)
+                if left is not None and isinstance(table, BlockTable):
+                    return replace(left, X=table)
+            data: Data = guarded("dataset", component, "load")()
     except DataError as error:
+        if path == DATA_FILE and absent:
+            raise DataError(
+                "the rows are those of a data frame, which was not kept (keep_data=False) or not "
+                "given: run(config, data=frame)"
+            ) from error
         if absent:
             places = "in the working directory and beside the configuration"
             raise DataError(f"{error} (looked {places}, in {experiment.folder})") from error
@@ -111,6 +120,21 @@ def _load(experiment: Experiment, dataset: Any) -> Data:
         what = f"{data.X.dtype}, shape {data.X.shape}"
         raise DataError(f"data set '{experiment.data_called}' is no table of numbers: {what}")
     return data
+
+
+@contextmanager
+def _naming_frame(path: str) -> Iterator[None]:
+    """Let errors and warnings of loading name the data frame, and not the file of its rows."""
+    with warnings.catch_warnings(record=True) as found:
+        try:
+            yield
+        except DataError as error:
+            if not Path(path).is_file():
+                raise
+            raise DataError(str(error).replace(path, "the data frame")) from error
+    for one in found:
+        text = str(one.message).replace(path, "the data frame")
+        warnings.warn(text, one.category, stacklevel=callers_level())
 
 
 def _same_columns(data: Data, test: Data) -> Any:

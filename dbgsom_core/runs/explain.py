@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from dbgsom_core.config import Experiment
 from dbgsom_core.errors import DataError, DbgsomError
-from dbgsom_core.estimators.answers import Explanation, nearest_rows
 from dbgsom_core.estimators.display import view_of
+from dbgsom_core.estimators.explanations import Explanation, nearest_rows
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import Html, MapView

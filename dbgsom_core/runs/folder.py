@@ -73,6 +73,8 @@ if TYPE_CHECKING:
 
 State = Literal["running", "finished", "failed", "killed"]
 
+DATA_FILE = "data.parquet"  # rows of a data frame that a run was given
+
 _LARGEST_RECORD = 1 << 24  # bytes of a JSON, YAML or CSV file that is read whole
 _LARGEST = 1 << 30  # bytes of a journal (of some million epochs), a report, a figure
 _SHORT_ERROR = 512  # characters of a sentence in the 4096 bytes that any file has on the disk
@@ -91,6 +93,7 @@ class RunFiles:
         self.run = folder / "run.json"
         self.config = folder / "config.yaml"
         self.environment = folder / "environment.json"
+        self.data = folder / DATA_FILE
         self.journal = folder / "metrics.jsonl"
         self.measures = folder / "measures.json"
         self.folds = folder / "folds.csv"
@@ -202,6 +205,14 @@ class StoredRun(Status, Manifest):
         paths = (self.files.status, self.files.journal, self.files.folder / ".lock")
         signs = [path.stat().st_mtime for path in paths if path.exists()]
         return time.time() - max(signs, default=0.0)
+
+    @property
+    def kept_data(self) -> Path | None:
+        """The file with the rows of a data frame, its own or its sweep's; None: there is none."""
+        own = self.files.folder
+        folders = [own] if self.parent is None else [own, own.with_name(self.parent)]
+        found = (RunFiles(folder).data for folder in folders)
+        return next((path for path in found if path.is_file()), None)
 
     def epochs(self) -> list[JournalLine]:
         return read_journal(self.files.journal)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 import shlex
 from collections import Counter
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from dbgsom_core.config.show import Path as KeyPath
 from dbgsom_core.config.show import commented_yaml
-from dbgsom_core.errors import DataError, as_text, did_you_mean
+from dbgsom_core.errors import ConfigError, DataError, as_text, did_you_mean
 from dbgsom_core.runs.ranking import UNEVEN
 from dbgsom_core.tables import (
     NA_VALUES,
@@ -41,6 +42,7 @@ from dbgsom_core.tables.safe_files import exists, open_regular
 
 Marks = tuple[str, str]  # the decimal mark, and what stands between thousands
 Kind = Literal["number", "category", "date", "id", "text", "constant", "empty"]
+TASKS = ("classifier", "regressor", "vq")
 MOST_CLASSES = 20  # distinct values of a target of classes, and of a category
 _REPEATED = 0.5  # a category has fewer values than this share of the rows
 _UNIQUE = 0.99  # share of distinct values from which on a column identifies its rows
@@ -112,6 +114,7 @@ class ColumnProfile:
     words: tuple[str, ...] = ()  # marks of missing values, besides the usual ones
     date_formats: tuple[str, ...] = ()  # all formats that its dates fit
     spread: float = 0.0  # standard deviation of its numbers
+    skewed: bool = False  # numbers from 0 on of a long tail, which their logarithms have not
     whole: bool = False
     examples: tuple[str, ...] = ()  # the most frequent values first
     rarest: int = 0  # rows of the rarest value
@@ -187,7 +190,8 @@ def profile_column(
     elif n > 1:
         kind = _text_kind(known, unique, named_id, place)
     finite = np.isfinite(values)
-    spread = np.std(np.repeat(values[finite], known.counts[finite])) if finite.any() else 0.0
+    numbers = np.repeat(values[finite], known.counts[finite])
+    spread = np.std(numbers) if finite.any() else 0.0
     often = np.argsort(-known.counts, kind="stable")[:4]
     return ColumnProfile(
         place,
@@ -198,12 +202,28 @@ def profile_column(
         words=tuple(sorted(said)),
         date_formats=formats,
         spread=float(spread) if kind == "number" else 0.0,
+        skewed=kind == "number" and n > MOST_CLASSES and _is_skewed(numbers),
         whole=whole,
         examples=tuple(known.texts.take(pa.array(often)).to_pylist()),
         rarest=int(known.counts.min()),
         largest=float(known.counts.max() / rows),
         unit=unit if numeric else "",
     )
+
+
+def _is_skewed(values: NDArray[np.float64]) -> bool:
+    """Return whether a logarithm of numbers from 0 on would halve a skewness above 2."""
+    if values.min() < 0:
+        return False
+
+    def skewness(values: NDArray[np.float64]) -> float:
+        steps = values - values.mean()
+        return float(abs(np.mean(steps**3)) / np.mean(steps**2) ** 1.5)
+
+    with np.errstate(all="ignore"):
+        before = skewness(values / values.max())
+        positive = values[values > 0]
+        return bool(before > _SKEWED and 2 * skewness(np.log(positive)) < before)
 
 
 def number_marks(columns: Sequence[Cells], delimiter: str) -> Marks:
@@ -383,6 +403,10 @@ def _decodes(content: bytes, encoding: str) -> bool:
 
 _MOST_SPREAD = 3  # times that one feature may spread more than another and still count as much
 _LISTED = 5  # names or values in a comment
+_SKEWED = 2  # skewness, that of an exponential distribution
+_SMALL = 500  # rows below which a test part of a quarter says little
+_FOLDS, _LEAST_IN_FOLDS = 5, 20
+_POWER = "sklearn.preprocessing:PowerTransformer"
 _TARGET = re.compile(
     r"(?i)(target|class|classes|label|labels|y|outcome|species|klasse|ziel|zielvariable"
     r"|diagnosis|churn|response)"
@@ -414,6 +438,12 @@ class Suggestion:
     columns: Sequence[ColumnProfile]
     config: Mapping[str, Any]
     comments: Mapping[KeyPath, str]
+    remarks: Sequence[str] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        values: dict[str, Any] = json.loads(json.dumps(self.config))
+        return values
 
     def text(self, source: str, file: str) -> str:
         """Return it as YAML that begins with the data and the commands that use the ``file``."""
@@ -427,12 +457,21 @@ class Suggestion:
         return commented_yaml(self.config, self.comments, header) + _SWEEP
 
 
-def suggest(profile: TableProfile, target: str | None = None) -> Suggestion:
-    """Return the configuration that a profile suggests; without a target it is guessed."""
-    chosen = _guess_target(profile) if target is None else _named_target(profile, target)
+def suggest(
+    profile: TableProfile, target: str | None = None, task: str | None = None
+) -> Suggestion:
+    """Return the configuration that a profile suggests for a target, or a guess, and a task."""
+    if task is not None and task not in TASKS:
+        near = did_you_mean(task, TASKS)
+        raise ConfigError(f"task must be one of {', '.join(TASKS)}, not {task!r}{near}")
+    chosen = None
+    if target is not None:
+        chosen = _named_target(profile, target)
+    elif task != "vq":
+        chosen = _guess_target(profile, task)
     columns = _with_roles(profile, chosen)
-    estimator = profile.estimator
-    if chosen is not None:
+    estimator = profile.estimator if task is None else task
+    if chosen is not None and task is None:
         numeric = chosen.spread > 0 and not chosen.has_classes
         estimator = "regressor" if numeric else "classifier"
     comments: dict[KeyPath, str] = {}
@@ -451,12 +490,29 @@ def suggest(profile: TableProfile, target: str | None = None) -> Suggestion:
             config["prepare"] = {"name": "standardize", "categories": "joint"}
             why += "; a category as one column, and 0 and 1 no more for being rare"
         comments["prepare",] = why
+    remarks = []
+    if skewed := [one.name for one in columns if one.skewed and not one.role]:
+        few = ", ".join(skewed[:_LISTED]) + ", …" * (len(skewed) > _LISTED)
+        text = f"a long tail, for which a log would help: {few}; try prepare: {_POWER}"
+        config.setdefault("prepare", None)
+        comments["prepare",] = "; ".join(filter(None, [comments.get(("prepare",)), text]))
+        remarks.append(text)
     if estimator != "vq":
         config["split"] = {"test_size": 0.25}
         comments["split",] = "a quarter is kept for testing"
-        if estimator == "classifier" and (chosen is None or chosen.rarest > 1):
+        parts = 2
+        if _LEAST_IN_FOLDS <= profile.rows < _SMALL:
+            config["split"], parts = {"folds": _FOLDS}, _FOLDS
+            comments["split",] = (
+                f"each fifth is tested once: a quarter of {profile.rows} rows says little; "
+                "test_size: 0.25 keeps one part"
+            )
+        if estimator == "classifier" and (chosen is None or chosen.rarest >= parts):
             config["split"]["stratify"] = True
     config["model"] = {"estimator": estimator, "spreading_factor": 0.5}
+    if estimator == "vq" and chosen is None:
+        config["model"]["labeller"] = {"name": "clusters", "n_clusters": "auto"}
+        comments["model", "labeller"] = "groups of neurons; auto: how many, by the data"
     comments["model", "estimator"] = _COMMENTS[estimator]
     comments["model", "spreading_factor"] = "nearer to 1: more neurons; auto: by held-out rows"
     largest = profile.largest if chosen is None else chosen.largest
@@ -466,21 +522,41 @@ def suggest(profile: TableProfile, target: str | None = None) -> Suggestion:
             f"balanced: all classes count the same; {100 * largest:.0f} % of the rows are of one "
             "class, so compare and sweeps decide by balanced_accuracy"
         )
-    return Suggestion(estimator, columns, config, comments)
+        remarks.append(f"uneven classes: {100 * largest:.0f} % of the rows are of one")
+    if target is None and (others := _candidates(columns)):
+        text = f"{'other ' * (chosen is not None)}columns of few values: {others}"
+        comments["dataset", "target"] += f"; {text}"
+        remarks.append(f"{text}: --target NAME predicts one")
+    return Suggestion(estimator, columns, config, comments, remarks)
 
 
-def _guess_target(profile: TableProfile) -> ColumnProfile | None:
+def _candidates(columns: Sequence[ColumnProfile]) -> str:
+    """Return the columns of few values that might be a target, those of 0 and 1 first."""
+    found = [one for one in columns if one.has_classes and one.role in ("", "categorical")]
+    found.sort(key=lambda one: (not one.is_binary, one.values))
+    names = [
+        f"{one.name} ({', '.join(one.examples[:2])}{', …' * (one.values > 2)})" for one in found
+    ]
+    return as_text(", ".join(names[:_LISTED]) + ", …" * (len(names) > _LISTED))
+
+
+def _guess_target(profile: TableProfile, task: str | None) -> ColumnProfile | None:
     columns = profile.columns
     for column in columns:
-        if _TARGET.fullmatch(column.name) and (column.kind == "number" or column.has_classes):
+        suits = column.has_classes or (column.kind == "number" and task != "classifier")
+        if _TARGET.fullmatch(column.name) and suits:
             return column
     binary = [one for one in columns if one.is_binary]
     usable = [one for one in columns if one.kind in ("category", "number")]
     for column in [*columns[-1:], *columns[:1]] if len(usable) > 1 else []:
         words = column is columns[-1] and column.kind == "category" and column.has_classes
         unique = sum(one.name == column.name for one in columns) == 1
-        if unique and (words or binary == [column]):
+        if unique and (words or binary == [column]) and task != "regressor":
             return column
+    if task is not None and columns:
+        few = _candidates(columns) if task == "classifier" else ""
+        cure = f"name one of few values, such as {few}" if few else "name one"
+        raise DataError(f"{profile.path} has no column that looks like the target: {cure}")
     return None
 
 

@@ -262,8 +262,7 @@ class FileSamples:
     def _by_order(
         self, names: Sequence[str], model: FittedModel, keep: Sequence[str] | None
     ) -> tuple[Columns, list[int]]:
-        first = model.steps[0][1] if model.steps else model.estimator
-        width = int(getattr(first, "n_features_in_", model.estimator.n_features_in_))
+        width = int(getattr(model.first, "n_features_in_", model.estimator.n_features_in_))
         if model.columns is not None:
             width = len(model.columns.feature_names)
         places = [place for place in range(len(names)) if place not in self.ids.values()]

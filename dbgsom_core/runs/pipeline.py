@@ -17,7 +17,7 @@ from sklearn.base import clone
 from dbgsom_core.config import Experiment, estimator_errors_located
 from dbgsom_core.config.components import fills_gaps
 from dbgsom_core.engine.tables import BlockTable
-from dbgsom_core.errors import ConfigError, DataError, DbgsomError
+from dbgsom_core.errors import ConfigError, DataError, DbgsomError, ScaleWarning
 from dbgsom_core.estimators.answers import default_measures, value_of
 from dbgsom_core.estimators.archive import NotPlainError, stored_types, to_plain
 from dbgsom_core.estimators.checkpoints import Checkpoints, GrowthFilm, Snapshot
@@ -349,6 +349,8 @@ def _fit_and_evaluate(
     experiment, notes = evaluator.experiment, evaluator.notes
     data, fold, estimator = setup.data, setup.fold, setup.estimator
     with warnings_as_notes(notes):
+        if experiment.prepare:  # scales are as they are wanted
+            warnings.simplefilter("ignore", ScaleWarning)
         folds = _cross_validate(setup, evaluator, on_epoch, checkpoint, lock)
         has_explorer = any(name == "explorer" for name, _ in experiment.figures)
         film = GrowthFilm(folder=checkpoint.folder / "film") if has_explorer else None

@@ -39,6 +39,7 @@ from dbgsom_core.interfaces.trackers import Run
 from dbgsom_core.plugins.registry import Registry, get_registry
 from dbgsom_core.runs.callbacks import Tracking, mirror_ended, runs_folder
 from dbgsom_core.runs.folder import (
+    DATA_FILE,
     RunFiles,
     StoredRun,
     find_experiments,
@@ -335,6 +336,8 @@ def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry)
         loaded, _ = load(config, (), registry)
     written = stored.environment.get("folder")  # where its relative paths start
     folder = loaded.folder if written is None else Path(fill_text(written))
+    if (rows := stored.kept_data) is not None:
+        loaded = with_rows(loaded, rows)
     if isinstance(loaded, Experiment):
         given = stored.environment.get("given")
         if isinstance(given, dict):
@@ -349,12 +352,18 @@ def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry)
             loaded = replace(loaded, model=model, engine=engine)
         loaded = replace(loaded, folder=folder)
         return loaded, (loaded,)
-    children = tuple(
-        replace(child, experiment=replace(child.experiment, folder=folder))
-        for child in loaded.children
-    )
-    loaded = replace(loaded, folder=folder, children=children)
-    return loaded, tuple(child.experiment for child in children)
+    found = loaded.with_experiments(lambda experiment: replace(experiment, folder=folder))
+    loaded = replace(found, folder=folder)
+    return loaded, tuple(child.experiment for child in loaded.children)
+
+
+def with_rows(loaded: Experiment | Sweep, rows: Path) -> Experiment | Sweep:
+    """Return what is loaded with the data of a data frame read from the file ``rows``."""
+    if isinstance(loaded, Sweep):
+        return loaded.with_experiments(lambda one: with_rows(one, rows))  # type: ignore[arg-type, return-value]
+    if getattr(loaded.dataset, "path", None) != DATA_FILE:
+        return loaded
+    return replace(loaded, dataset=loaded.dataset.model_copy(update={"path": str(rows)}))
 
 
 def _with_fields_set(part: Component, given: set[str]) -> Component:

@@ -185,13 +185,13 @@ def test_a_target_is_guessed_or_given(folder):
 
 def test_uneven_classes_are_decided_by_balanced_accuracy_and_stand_beside_the_baseline(folder):
     rng = np.random.default_rng(0)
-    left = np.where(rng.random(200) < 0.2, "Yes", "No")
-    table = pd.DataFrame({"a": rng.normal(size=200) + (left == "Yes"), "b": rng.random(200)})
+    left = np.where(rng.random(800) < 0.2, "Yes", "No")
+    table = pd.DataFrame({"a": rng.normal(size=800) + (left == "Yes"), "b": rng.random(800)})
     assert guessed({**table, "left": left}) == ("left", "classifier")
     text = (folder / "t.yaml").read_text(encoding="utf-8")
     assert written("t.yaml")["model"]["class_weight"] is None
     assert "% of the rows are of one class, so compare and sweeps decide by balanced_acc" in text
-    np.savez("even.npz", X=table, y=np.arange(200) % 2)
+    np.savez("even.npz", X=table, y=np.arange(800) % 2)
     np.savez("uneven.npz", X=table, y=left == "Yes")
     for name in ("even", "uneven"):
         begin(f"{name}.npz")
@@ -215,6 +215,73 @@ def test_uneven_classes_are_decided_by_balanced_accuracy_and_stand_beside_the_ba
     shown = CliRunner().invoke(cli, ["show", str(done.folder)]).output
     assert run_baseline(done.data) in shown
     assert f"would be right for {100 * most:.0f} % of the test samples and" in told
+
+
+def test_small_tables_are_tested_in_folds(folder):
+    for rows, split in (
+        (40, {"folds": 5, "stratify": True}),
+        (600, {"test_size": 0.25, "stratify": True}),
+    ):
+        frame = pd.DataFrame({"a": np.linspace(0, 1, rows), "kind": ["u", "v"] * (rows // 2)})
+        frame.to_csv("t.csv", index=False)
+        begin("t.csv", "--force")
+        assert written("t.yaml")["split"] == split
+        text = (folder / "t.yaml").read_text(encoding="utf-8")
+        assert ("each fifth is tested once: a quarter of 40 rows says little" in text) is (
+            rows == 40
+        )
+    assert "test/accuracy_std" not in run("t.yaml", measures="[accuracy]").result.measures
+
+
+CUSTOMERS = pd.DataFrame(
+    {
+        "age": np.arange(120) % 50 + 18.5,
+        "left": (np.arange(120) % 6 == 0).astype(int),
+        "balance": np.exp(np.arange(120) % 40 / 4).round(2),
+        "plan": ["basic", "plus", "max"] * 40,
+        "months": np.arange(120) % 37,
+    }
+)
+
+
+def test_columns_that_may_be_meant_are_named(folder):
+    CUSTOMERS.to_csv("t.csv", index=False)
+    said, text = begin("t.csv"), (folder / "t.yaml").read_text(encoding="utf-8")
+    candidates = "columns of few values: left (0, 1), plan (basic, plus, …)"
+    assert f"\n{candidates}: --target NAME predicts one\n" in said
+    assert f"numbers to predict; {candidates}\n" in text
+    power = "sklearn.preprocessing:PowerTransformer"
+    assert f"\na long tail, for which a log would help: balance; try prepare: {power}\n" in said
+    assert f"would help: balance; try prepare: {power}" in text
+    assert written("t.yaml")["model"]["labeller"] == {"name": "clusters", "n_clusters": "auto"}
+    assert len({*run("t.yaml").result.model.estimator.labels_}) < 25
+    said = begin("t.csv", "--force", "--target", "left")
+    assert "uneven classes: 83 % of the rows are of one" in said
+    assert "columns of few values" not in said
+    assert "labeller" not in written("t.yaml")["model"]
+    (folder / "t.yaml").write_text(
+        (folder / "t.yaml").read_text("utf-8").replace("name: standardize", f"name: {power}")
+        .replace("  categories: joint\n", ""), "utf-8"
+    )  # fmt: skip
+    done = run("t.yaml", measures="[accuracy]")
+    assert done.result.model.undone is not None
+    assert done.run.params["prepare"] == power
+
+
+def test_the_task_is_given(folder):
+    CUSTOMERS.to_csv("t.csv", index=False)
+    assert guessed(CUSTOMERS, "--task", "vq") == (None, "vq")
+    assert guessed(CUSTOMERS, "--target", "months", "--task", "regressor") == (
+        "months",
+        "regressor",
+    )
+    assert guessed({**CUSTOMERS, "class": CUSTOMERS["left"]}, "--task", "vq") == (None, "vq")
+    with pytest.raises(
+        DataError, match=r"looks like the target: name one of few .* left \(0, 1\), p"
+    ):
+        guessed(CUSTOMERS, "--task", "classifier")
+    with pytest.raises(DataError, match=r"no column that looks like the target: name one$"):
+        guessed(CUSTOMERS, "--task", "regressor")
 
 
 def test_arrays_and_data_sets_by_name(folder):

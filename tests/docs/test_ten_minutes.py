@@ -28,14 +28,15 @@ def test_from_a_csv_to_a_decision(tmp_path, monkeypatch, called):
         if name == "ui":  # serves until Ctrl-C, and needs a store
             continue
         if name == "run":
-            words = [*words, "--set", "tracking=[]", "--set", "model.epochs=10", "-q"]
-            words += ["--set", "figures=[]", "--set", "measures=[accuracy]"]
+            words = [*words, "--set", "tracking=[]", "-q"]
+            words += ["--set", "figures=[]", "--set", "measures=[accuracy,purity]"]
         code, *said[name] = called(tmp_path, *words[1:])
         assert code == 0, said[name]
     assert list(said) == ["init", "run", "show", "compare", "predict", "explain", "explore"]
     assert "cultivar" in said["init"][0] + said["init"][1]
     assert len(list(Path("runs/wine").iterdir())) == 2
-    assert "spreading_factor=0.3" in said["compare"][0]
+    assert "prepare=standardize wins: purity 0.9" in said["compare"][0]
+    assert "`standardize` stays" in SECTION
     answers = pd.read_csv("answers.csv")
     assert len(answers) == 18
     assert answers["bottle"][0] == "W006"

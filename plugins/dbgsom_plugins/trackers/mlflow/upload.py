@@ -565,7 +565,8 @@ def inputs_of(stored: StoredRun) -> dict[str, DatasetInput]:
         digest = hashlib.sha256(which.encode()).hexdigest()
         part = {**whole, "digest": digest, "split": split, "samples": None}
         parts["fold" if split.get("folds") else "test"] = part, section
-    folder = stored.environment.get("folder")
+    kept = stored.kept_data  # rows of a data frame
+    folder = stored.environment.get("folder") if kept is None else str(kept.parent)
     return {
         part: dataset_input(facts, {"dataset": source, "folder": folder}, _CONTEXTS[part])
         for part, (facts, source) in parts.items()

@@ -1,0 +1,249 @@
+"""Runs and sweeps of data frames."""
+
+import os
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+
+import dbgsom_core
+from dbgsom_core.cli import cli
+from dbgsom_core.errors import ConfigError, DataError
+from dbgsom_core.runs.folder import read_run
+
+QUICK = {
+    "model.epochs": 5,
+    "model.tol": 0,
+    "measures": ["accuracy"],
+    "figures": None,
+    "tracking": [],
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def frame():
+    rng = np.random.default_rng(0)
+    age = rng.integers(18, 80, 80)
+    found = pd.DataFrame({"age": age, "plan": rng.choice(["basic", "plus"], 80)})
+    found["income"] = rng.normal(3000, 400, 80)
+    found["left"] = (age + rng.normal(0, 9, 80) > 50).astype(int)
+    return found.set_axis([f"c{i}" for i in range(80)])
+
+
+def command(*words):
+    done = CliRunner().invoke(cli, [*map(str, words)])
+    return done.exit_code, " ".join(done.output.split()) + str(done.exception or "")
+
+
+def test_a_run_of_a_frame_is_that_of_its_file(folder, frame):
+    found = dbgsom_core.run(frame, QUICK, target="left")
+    config = dbgsom_core.init(frame, "left")
+    assert config["dataset"] == {
+        "name": "parquet", "path": "data.parquet", "target": "left", "categorical": ["plan"],
+        "id": ["index"],
+    }  # fmt: skip
+    frame.rename_axis("index").reset_index().to_parquet("mine.parquet")
+    of_file = {**config, "dataset": {**config["dataset"], "path": "mine.parquet"}}
+    same = dbgsom_core.run(of_file, QUICK)
+    again = dbgsom_core.run(config, QUICK, data=frame)
+    assert found.measures == same.measures == again.measures
+    digests = {read_run(one.folder).data["digest"] for one in (found, same, again)}
+    assert len(digests) == 1
+    assert found.experiment == "left"
+    assert (found.folder / "data.parquet").is_file()
+    assert not (same.folder / "data.parquet").exists()
+    assert (found.folder / "assignments.csv").read_text().splitlines()[1].startswith("c0,")
+    assert found.model.predict(frame[:3]).shape == (3,)
+
+
+def test_the_folder_of_a_frame_is_enough_wherever_it_is(folder, frame, monkeypatch):
+    whole = dbgsom_core.run(frame, QUICK, target="left")
+
+    class Ends:
+        def dbgsom_epoch_finished(self, epoch):
+            if epoch.epoch == 3:
+                raise KeyboardInterrupt
+
+    display = dbgsom_core.runs.api._EpochDisplay
+    monkeypatch.setattr(dbgsom_core.runs.api, "_EpochDisplay", lambda verbose: Ends())
+    with pytest.raises(KeyboardInterrupt):
+        dbgsom_core.run(frame, QUICK, target="left")
+    monkeypatch.setattr(dbgsom_core.runs.api, "_EpochDisplay", display)
+    (killed,) = (one for one in (folder / "runs/left").iterdir() if one != whole.folder)
+    moved, elsewhere = folder / "moved" / killed.name, folder / "elsewhere"
+    elsewhere.mkdir()
+    shutil.move(killed, moved)
+    pd.DataFrame({"a": [1]}).to_parquet(elsewhere / "data.parquet")  # another one
+    monkeypatch.chdir(elsewhere)
+    code, said = command("run", "--resume", moved)
+    assert code == 0, said
+    assert read_run(moved).measures == dict(whole.measures)
+    assert command("show", moved)[0] == 0
+    code, said = command("explore", moved, "-o", "map.html")
+    assert (code, "80 rows" in said) == (0, True), said
+    frame.to_parquet("new.parquet")
+    assert command("predict", moved, "new.parquet", "-o", "told.csv")[0] == 0
+    assert (
+        "most like it in the training data"
+        in command("explain", moved, "new.parquet", "--row", 1)[1]
+    )
+
+
+def test_rows_that_are_not_kept_are_missed_in_a_sentence(folder, frame):
+    found = dbgsom_core.run(frame, QUICK, target="left", keep_data=False)
+    assert not (found.folder / "data.parquet").exists()
+    why = "the rows are those of a data frame, which was not kept (keep_data=False)"
+    code, said = command("explore", found.folder, "-o", "map.html")
+    assert (code, why in said) == (1, True), said
+    frame.to_parquet("new.parquet")
+    code, said = command("explain", found.folder, "new.parquet", "--row", 1)
+    assert (code, why in said) == (0, True), said
+    (found.folder / "status.json").unlink()
+    code, said = command("run", "--resume", found.folder)
+    assert (code, why in said) == (1, True), said
+    with pytest.raises(DataError, match="which was not kept"):
+        dbgsom_core.run(dbgsom_core.init(frame, "left"), QUICK)
+    assert "test/accuracy" in dbgsom_core.run(frame, QUICK, target="left", resume=True).measures
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_sweep_keeps_its_frame_once(folder, frame, jobs, monkeypatch):
+    grid = {"model.spreading_factor": [0.3, 0.6]}
+    few = {**QUICK, "sweep.repeats.seeds": 1}
+    found = dbgsom_core.sweep(frame, few, target="left", grid=grid, jobs=jobs)
+    assert [*folder.rglob("data.parquet")] == [found.folder / "data.parquet"]
+    assert [one.params["growth.spreading_factor"] for one in found] == [0.3, 0.6]
+    shutil.move(folder / "runs", folder / "others")
+    monkeypatch.chdir("/")
+    child = folder / "others" / found[1].folder.relative_to(folder / "runs")
+    code, said = command("explore", child, "-o", folder / "map.html")
+    assert (code, "80 rows" in said) == (0, True), said
+    shutil.rmtree(child)
+    (child.with_name(found.id) / "status.json").unlink()
+    code, said = command("sweep", "--resume", child.with_name(found.id))
+    assert code == 0, said
+    assert len(read_run(child.with_name(found.id)).children) == 2
+
+
+def test_a_search_goes_on_with_the_rows_of_its_frame(folder, frame):
+    pytest.importorskip("optuna")
+    config = dbgsom_core.init(frame, "left")
+    space = {"model.spreading_factor": {"low": 0.2, "high": 0.8}}
+    config["sweep"] = {"optimize": {"trials": 2, "space": space}}
+    found = dbgsom_core.sweep(config, QUICK, data=frame)
+    assert len(found) == 2
+    shutil.rmtree(found[1].folder)
+    (found.folder / "status.json").unlink()
+    code, said = command("sweep", "--resume", found.folder)
+    assert code == 0, said
+
+
+def test_a_configuration_says_the_roles_of_a_frames_columns(folder, frame):
+    (folder / "mine.yaml").write_text(
+        "experiment: mine\n"
+        "dataset: {name: csv, path: old.csv, delimiter: ';', target: left, categorical: [plan]}\n"
+        "model: {estimator: classifier}\n"
+    )
+    found = dbgsom_core.run("mine.yaml", QUICK, data=frame)
+    assert read_run(found.folder).config["dataset"]["target"] == "left"
+    assert found.experiment == "mine"
+    bare = {"experiment": "bare", "dataset": "iris"}
+    given = frame.drop(columns="plan")
+    found = dbgsom_core.run(bare, QUICK, data=given, target="left", task="classifier")
+    assert read_run(found.folder).data["features"] == 2
+    numbered = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 3)))
+    many = dbgsom_core.init(numbered, target=2, experiment="many")
+    assert (many["experiment"], many["dataset"]["target"]) == ("many", "2")
+    assert many["model"]["estimator"] == "regressor"
+    assert dbgsom_core.init(frame.reset_index(drop=True))["dataset"].get("id") is None
+    frame.to_csv("mine.csv")
+    assert dbgsom_core.init("mine.csv", "left")["dataset"]["path"] == "mine.csv"
+
+
+def test_frames_of_others_than_pandas(folder, frame):
+    plain = frame.reset_index(drop=True)
+    found = dbgsom_core.run(pa.Table.from_pandas(plain), QUICK, target="left")
+    assert found.measures == dbgsom_core.run(plain, QUICK, target="left").measures
+
+    class Exports:
+        def __arrow_c_stream__(self, requested_schema=None):
+            return pa.Table.from_pandas(plain).__arrow_c_stream__(requested_schema)
+
+    assert found.measures == dbgsom_core.run(Exports(), QUICK, target="left").measures
+
+
+def test_types_of_pandas_columns(folder, frame):
+    odd = frame.assign(
+        plan=frame["plan"].astype("category"),
+        old=frame["age"] > 60,
+        day=pd.date_range("2024-01-01", periods=80),
+        gaps=frame["income"].where(frame["age"] > 30).astype("Float32"),
+        left=frame["left"].map({0: "no", 1: "yes"}).astype("string"),
+    )
+    found = dbgsom_core.run(odd, QUICK, target="left")
+    assert {*found.model.predict(odd)} == {"no", "yes"}
+    assert read_run(found.folder).config["dataset"]["missing"] == "keep"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda it: it[:0], "the data frame has no rows"),
+        (lambda it: it.reset_index(drop=True)[[]], "no column|no columns"),
+        (
+            lambda it: it.assign(age=[*it["age"][1:], "old"]),
+            "column 'age' of the data frame holds cells of several types, int, str: make them num",
+        ),
+        (
+            lambda it: it.set_axis(["age", "plan", "age", "left"], axis=1),
+            "the data frame has several columns called 'age': rename all but one",
+        ),
+        (
+            lambda it: it.set_axis(pd.MultiIndex.from_product([["a"], it.columns]), axis=1),
+            r"have names of several levels: data\.columns = ",
+        ),
+        (lambda it: it.set_index(["age", "plan"]), r"several levels: data\.reset_index"),
+        (lambda it: it.drop(columns="left"), "has no column 'left'; it has age, plan, income"),
+        (lambda it: it.rename(columns={"left": "lefft"}), "no column 'left'; did you mean 'leff"),
+        (lambda it: it.assign(age=it["age"] * 1j), "column 'age' of the data frame holds complex"),
+        (lambda it: it.assign(age=pd.to_timedelta(it["age"], "D")), "holds duration.* dt.tot"),
+        (
+            lambda it: it.assign(age=[[1, 2]] * 80).drop(columns=["plan"]),
+            "'age' .* holds lists or rec",
+        ),
+        (lambda it: it[:2], "has 2 rows; a map needs at least 4"),
+        (lambda it: it.to_numpy(), r"ndarray is no data frame: .* pandas\.DataFrame\(X\)"),
+    ],
+)
+def test_frames_that_cannot_be_used_leave_nothing(folder, frame, change, said):
+    rows = change(frame)
+    config = {"experiment": "bad", "dataset": {"name": "parquet", "path": "x", "target": "left"}}
+    config["dataset"]["categorical"] = ["plan"] if "plan" in getattr(rows, "columns", ()) else []
+    for given in ((rows, None), (config, rows)):
+        with pytest.raises(DataError, match=said) as caught:
+            dbgsom_core.run(given[0], QUICK, data=given[1], target="left")
+        assert not re.search(r"/tmp|\.parquet:", str(caught.value))
+    assert os.listdir() == []  # noqa: PTH208
+
+
+def test_arguments_that_do_not_go_together(folder, frame):
+    with pytest.raises(ConfigError, match=r"and no Series of int.*: run\(frame, target='y'\)"):
+        dbgsom_core.run(frame, frame["left"])
+    with pytest.raises(ConfigError, match=r"overrides=\{'dataset.target': 'left'\} changes a conf"):
+        dbgsom_core.run({"experiment": "x"}, target="left")
+    with pytest.raises(ConfigError, match="config must be a file or a mapping where data is a d"):
+        dbgsom_core.run(frame, data=frame)
+    with pytest.raises(ConfigError, match=r"task must be one of .*did you mean 'classifier'"):
+        dbgsom_core.init(frame, task="classifer")
+    with pytest.raises(DataError, match="list is no data frame"):
+        dbgsom_core.run([1, 2])
