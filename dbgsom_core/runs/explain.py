@@ -20,6 +20,7 @@ from dbgsom_core.estimators.explanations import Explanation, nearest_rows
 from dbgsom_core.estimators.model_file import FittedModel
 from dbgsom_core.interfaces.datasets import Data
 from dbgsom_core.interfaces.figures import Html, MapView
+from dbgsom_core.interfaces.labellers import LabellerAbilities
 from dbgsom_core.interfaces.trackers import Ranking, Run, Variant
 from dbgsom_core.interfaces.version import __version__
 from dbgsom_core.plugins.registry import Registry, get_registry
@@ -27,6 +28,7 @@ from dbgsom_core.runs.data import Part, load_data
 from dbgsom_core.runs.folder import RunFiles, StoredRun, plain
 from dbgsom_core.runs.manifest import title_of
 from dbgsom_core.runs.models import UNKNOWN, FileSamples, FoundModel, model_of, training_data
+from dbgsom_core.runs.profile import profile_clusters
 from dbgsom_core.runs.results import view_of_run, without_noise
 from dbgsom_core.tables import CsvDialect, Faults, as_texts, unseen_sentences
 
@@ -199,7 +201,10 @@ def model_view(model: FittedModel, data: Data, run: Run | StoredRun | None, titl
         return view_of(estimator, evaluation, feature_names=names, undo=undo, title=title)
     part = Part(X, data.y, slice(None))
     view = view_of_run(estimator, evaluation, part, data, model.steps, title)
-    return replace(view, undo=undo)
+    profile = None
+    if not LabellerAbilities.of(estimator._parts.labeller).needs_target:
+        profile = profile_clusters(model, data, part.rows, X, estimator.predict(X))
+    return replace(view, undo=undo, profile=profile)
 
 
 class BestTwo:

@@ -29,6 +29,7 @@ _MOST_CLUSTERS = 50  # of which a profile says something
 _MOST_GROUPS = 60  # values of a column
 _EFFECT = " (effect)"  # after the name of a feature, in clusters.csv
 _CLEAR = 0.5  # effect from which on a feature may name a cluster: medium for Cohen (1988)
+_NARROW = 0.5  # deviation, over that of all, below which a feature hardly varies
 _WORDS = (2, 3, 4)  # features in a name, more where two clusters would be called the same
 _TYPICAL = 3  # rows
 _BATCH = 1 << 16  # rows
@@ -72,13 +73,16 @@ def profile_clusters(
             beside = [np.asarray(values[part], dtype=np.float64) for values in extra.values()]
             yield part, np.column_stack([np.asarray(some, dtype=np.float64), *beside])
 
-    means, rest, deviations, binary = _moments(raw, codes, count)
+    means, rest, within, deviations, binary = _moments(raw, codes, count)
+    d = len(features)
     effects = np.zeros_like(means)
     np.divide(means - rest, deviations, out=effects, where=deviations > 0)
     effects[~np.isfinite(effects)] = 0.0
+    spreads = np.ones_like(means)
+    np.divide(within, deviations, out=spreads, where=(deviations > 0) & ~binary)
     return ClusterProfile(
         clusters=clusters,
-        names=tuple(name_clusters(effects[:, : len(features)], features, binary)),
+        names=tuple(name_clusters(effects[:, :d], features, binary, spreads[:, :d])),
         rows=np.bincount(of_leaf, hits[hits > 0], count).astype(np.int64),
         features=(*features, *extra),
         means=means,
@@ -94,8 +98,10 @@ def _numbered(count: int) -> list[str]:
 
 def _moments(
     batches: Batches, codes: NDArray[np.intp], count: int
-) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
-    """Return means of clusters (C, D) and of the others, deviations (D,), which are 0 and 1 only.
+) -> tuple[Floats, Floats, Floats, Floats, NDArray[np.bool_]]:
+    """Return means (C, D) of clusters and of the others, deviations within and of all, and more.
+
+    The last are deviations (D,) of all samples, and which columns are 0 and 1 only.
 
     What is missing does not count. Sums are around the means of the first batch, so that large
     numbers keep their digits.
@@ -105,7 +111,7 @@ def _moments(
         warnings.simplefilter("ignore")  # of a column without a value
         shift = np.nan_to_num(np.nanmean(first, axis=0))
     sums = np.zeros((count, first.shape[1]))
-    counts, squares = np.zeros_like(sums), np.zeros(first.shape[1])
+    counts, squares = np.zeros_like(sums), np.zeros_like(sums)
     binary = np.ones(first.shape[1], dtype=bool)
     for part, values in batches():
         known = ~np.isnan(values)
@@ -113,14 +119,15 @@ def _moments(
         member = (codes[part] == np.arange(count)[:, None]).astype(np.float64)
         sums += member @ around
         counts += member @ known
-        squares += np.square(around).sum(axis=0)
+        squares += member @ np.square(around)
         binary &= ((values == 0) | (values == 1) | ~known).all(axis=0)
     total, n = sums.sum(axis=0), counts.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         means, rest = sums / counts, (total - sums) / (n - counts)
-        deviations = np.sqrt(np.maximum(squares / n - np.square(total / n), 0.0))
+        within = np.sqrt(np.maximum(squares / counts - np.square(means), 0.0))
+        deviations = np.sqrt(np.maximum(squares.sum(axis=0) / n - np.square(total / n), 0.0))
     deviations[deviations <= 1e-12 * abs(shift)] = 0.0  # the rounding of a constant column
-    return means + shift, rest + shift, deviations, binary
+    return means + shift, rest + shift, within, deviations, binary
 
 
 def _typical_rows(X: Any, codes: NDArray[np.intp], count: int) -> list[NDArray[np.intp]]:
@@ -145,15 +152,19 @@ def _typical_rows(X: Any, codes: NDArray[np.intp], count: int) -> list[NDArray[n
 
 
 def name_clusters(
-    effects: Floats, features: Sequence[str], binary: Sequence[bool] | NDArray[np.bool_]
+    effects: Floats,
+    features: Sequence[str],
+    binary: Sequence[bool] | NDArray[np.bool_],
+    spreads: Floats,
 ) -> list[str]:
     """Return a name for each cluster, made of the features with its largest effects (C, D).
 
     ``binary`` (D,) are features that are 0 or 1. Where two clusters would be called the same, more
-    features are named.
+    features are named. One that lies high and low in nothing is named by what hardly varies in it,
+    by the ``spreads`` (C, D), its deviations over those of all.
     """
 
-    def phrase(row: Floats, count: int) -> str:
+    def phrase(row: Floats, spread: Floats, count: int) -> str:
         words: list[str] = []
         for place in np.argsort(-abs(row), kind="stable"):
             if abs(row[place]) < _CLEAR or len(words) == count:
@@ -165,11 +176,13 @@ def name_clusters(
                 words.append(f"{feature}={int(is_high)}")
             elif is_high:
                 words.append(feature)
+        for place in np.argsort(spread, kind="stable")[: 0 if words else count]:
+            words += [f"middle {features[place]}"] if spread[place] < _NARROW else []
         return ", ".join(words) or "near the mean of all"
 
     names: list[str] = []
     for count in _WORDS:
-        longer = [phrase(row, count) for row in effects]
+        longer = [phrase(*one, count) for one in zip(effects, spreads, strict=True)]
         names = names or longer
         names = [
             more if names.count(name) > 1 else name

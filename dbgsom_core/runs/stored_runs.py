@@ -328,7 +328,10 @@ def load_stored(stored: StoredRun, overrides: Sequence[str], registry: Registry)
         raise ConfigError("a run goes on with its own configuration: leave --set out")
     if not config.exists():
         raise ConfigError(f"{config} does not exist: the run cannot be resumed, start a new one")
-    text = config.read_text(encoding="utf-8")
+    try:
+        text = config.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigError(f"{config} cannot be read: {error.strerror}") from error
     if "//***@" in text or "=***" in text:
         cure = "give the file that the run was started with, 'dbgsom run --resume FILE'"
         raise ConfigError(f"{config} lacks the password or token of an address: {cure}")

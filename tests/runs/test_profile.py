@@ -135,17 +135,22 @@ def test_names_of_clusters():
             [0.3, 0.0, 0.4, -0.2],
         ]
     )
-    assert name_clusters(effects, features, binary) == [
+    wide = np.ones_like(effects)
+    assert name_clusters(effects, features, binary, wide) == [
         "high age, smoker=0",
         "smoker=1, low age",
         "region=north",
         "near the mean of all",
     ]
     alike = np.array([[2.0, 1.5, 1.0], [2.1, 1.6, -1.0]])
-    assert name_clusters(alike, ["a", "b", "c"], [False] * 3) == [
+    assert name_clusters(alike, ["a", "b", "c"], [False] * 3, np.ones((2, 3))) == [
         "high a, high b, high c",
         "high a, high b, low c",
     ]
+    middle = name_clusters(
+        np.zeros((1, 3)), ["a", "b", "c"], [False] * 3, np.array([[0.9, 0.3, 0.1]])
+    )
+    assert middle == ["middle c, middle b"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 from dbgsom_core.api import FigureComponent, as_label
 from dbgsom_plugins.figures._colours import FAINT, INK, MUTED, categorical, scale_of, text_on
 from dbgsom_plugins.figures._drawing import PLAIN, page, patches_of, shortened, text_width
-from dbgsom_plugins.figures.label_map import class_name_of
+from dbgsom_plugins.figures.label_map import class_name_of, with_profile
 from dbgsom_plugins.measures.targets import (
     R2,
     RootMeanSquaredError,
@@ -203,10 +203,7 @@ class GroupShares(FigureComponent):
             raise ValueError("group_shares draws what 'report: {by: COLUMN}' counts: add it")
         shown = np.argsort(-groups.counts.sum(axis=0), kind="stable")[:_MOST_CURVES]
         shown = np.sort(shown)
-        names = [groups.labels[place] for place in shown]
-        if (profile := view.profile) is not None:
-            said = dict(zip(map(str, profile.clusters.tolist()), profile.names, strict=True))
-            names = [f"{name}: {said[name]}" if name in said else name for name in names]
+        names = with_profile(view, [groups.labels[place] for place in shown])
         shares, colours = groups.shares[:, shown], [*categorical(len(shown))]
         if len(shown) < len(groups.labels):
             more = f"{len(groups.labels) - len(shown)} more"

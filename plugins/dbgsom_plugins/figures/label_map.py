@@ -173,7 +173,8 @@ def _named_map(
     def regions_of(words: Sequence[str]) -> list[Region]:
         return regions(evaluation.som_map, row, words, evaluation.hits)
 
-    entries = [*patches_of(palette, names), *([no_hits_patch()] if dead.any() else [])]
+    entries = patches_of(palette, with_profile(view, names))
+    entries += [no_hits_patch()] if dead.any() else []
     key = key_size([name for _, name in entries])
     draft = map_sheet(view, "Label map", notes, key.rows, side=key.side)
     words: Sequence[str] = names
@@ -260,6 +261,14 @@ def name_regions(view: MapView, sheet: Sheet) -> None:
 def name_of(view: MapView, label: Any) -> str:
     """Return what stands for a label in a figure."""
     return as_label(view.label_names.get(label, label))
+
+
+def with_profile(view: MapView, names: Sequence[str]) -> list[str]:
+    """Return the names of clusters with what sets them apart, where a profile says it."""
+    said = {}
+    if (profile := view.profile) is not None:
+        said = dict(zip(map(str, profile.clusters.tolist()), profile.names, strict=True))
+    return [f"{name}: {said[name]}" if name in said else name for name in names]
 
 
 def class_name_of(view: MapView, label: Any) -> str:

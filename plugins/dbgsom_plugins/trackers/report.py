@@ -262,7 +262,6 @@ def report_content(
     if result.view is not None and result.view.profile is not None:
         found = read_clusters(RunFiles(run.folder).table("clusters"))
         clusters = [("", CLUSTER_COLUMNS, found)]
-    explained = [("", _CLUSTERS)] if clusters else []
     best = [(f"{where}: {name}", f"{measure} {rest}") for where, name, measure, rest in winners]
     judged = [
         (f"{name} {value}", words) if words else ("", f"{name} {value}")
@@ -272,7 +271,7 @@ def report_content(
         {"title": "", "figures": top, "bullets": best},
         {"title": "What stands out", "bullets": [("", one) for one in stands_out]},
         {"title": "What matters most", "bullets": judged},
-        {"title": "Clusters", "bullets": explained, "tables": clusters},
+        {"title": "Clusters", "tables": clusters, "text": _CLUSTERS * bool(clusters)},
         *_group_sections(result.view),
         {"title": "Variants, best first", "tables": _ranking_tables(rankings)},
         {"title": "Figures", "figures": rest},
@@ -358,7 +357,7 @@ def _group_sections(view: MapView | None) -> list[dict[str, Any]]:
     )
     header = [groups.column, "rows", *groups.labels[:listed]]
     title = f"Labels by {groups.column}"
-    return [{"title": title, "bullets": [("", said)], "tables": [("", header, rows)]}]
+    return [{"title": title, "tables": [("", header, rows)], "text": said}]
 
 
 def _ranking_tables(rankings: Sequence[Ranking]) -> list[Table]:

@@ -311,6 +311,10 @@ class Labels:
         found = {"names": [name_of(view, one) for one in self.values], "palette": self.palette}
         if self.kind == "neuron":
             return {"kind": "many", **found}
+        profile = view.profile if self.kind == "cluster" else None
+        if profile is not None:
+            pairs = zip(profile.clusters.tolist(), profile.names, strict=True)
+            found["said"] = {name_of(view, one): as_label(name, 60) for one, name in pairs}
         return {"kind": "few", "what": self.kind, **found}
 
     def of(self, view: MapView, number: int) -> list[Any]:

@@ -41,8 +41,8 @@ const tellsLabel = (map, k) => labelOf(map, k) !== null && kindOf(map) !== "many
 const kinds = models.map(({ labels }) => labels.kind);
 const clustered = models.some(({ labels }) => labels.what === "cluster");
 // A label with its kind, where a number could be that of a class as well as of a cluster.
-function labelNamed({ what }, name) {
-  if (what === "cluster") return `cluster ${name}`;
+function labelNamed({ what, said }, name) {
+  if (what === "cluster") return said?.[name] ? `cluster ${name}: ${said[name]}` : `cluster ${name}`;
   return what === "class" && clustered && Number.isFinite(Number(name)) ? `class ${name}` : name;
 }
 if (kinds.includes("few")) {
