@@ -67,6 +67,8 @@ _PLAIN_WORDS = {
     "quote text that holds ': '",
     "exceeded maximum nesting depth": f"nested deeper than {DEEPEST} levels",
     "found unexpected end of stream": "a quote or bracket is not closed",
+    "expected ',' or ']', but got '<stream end>'": "a bracket [ is not closed",
+    "expected ',' or '}', but got '<stream end>'": "a bracket { is not closed",
     "expected <block end>, but found '<block mapping start>'": "wrong indentation",
 }
 
