@@ -68,6 +68,8 @@ _PLAIN_WORDS = {
     "exceeded maximum nesting depth": f"nested deeper than {DEEPEST} levels",
     "found unexpected end of stream": "the quote that begins here is not closed",
     "could not find expected ':'": "there is no ': ' after this key",
+    "expected ',' or ']', but got '<stream end>'": "a bracket [ is not closed",
+    "expected ',' or '}', but got '<stream end>'": "a bracket { is not closed",
     "expected <block end>, but found '<block mapping start>'": "wrong indentation",
 }
 _WHERE_IT_BEGINS = ("found unexpected end of stream", "could not find expected ':'")

@@ -148,10 +148,8 @@ def select_columns(model: Any, columns: Sequence[str]) -> list[str]:
         return [name for name in COLUMNS if left.get(name, True)]
     for name in columns:
         if name not in COLUMNS:
-            raise DataError(
-                f"there is no column '{name}'{did_you_mean(name, COLUMNS)}; there are "
-                f"{', '.join(COLUMNS)}"
-            )
+            near = did_you_mean(name, COLUMNS) or f"; there are {', '.join(COLUMNS)}"
+            raise DataError(f"there is no column '{name}'{near}")
     if "probabilities" in columns and not has_probabilities:
         raise DataError("the model has no probabilities: its labeller does not compute any")
     return list(dict.fromkeys(columns))

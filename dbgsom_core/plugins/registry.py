@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePath
 from pkgutil import resolve_name
 from typing import Any, Literal
 
@@ -43,6 +43,13 @@ OWN_DISTRIBUTION = "dbgsom-core"
 STEP, TRANSFORMER, OBSERVER = "prepare step", "transformer", "observer"
 _OFFER_HOOKS = {**KINDS, STEP: PREPARE_STEPS, TRANSFORMER: TRANSFORMERS}
 _HOOKS = (*_OFFER_HOOKS.values(), *LIFECYCLE_HOOKS)
+_FILES = {  # data sets that read files, by the end of a name
+    **dict.fromkeys((".csv", ".tsv"), "csv"),
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+    **dict.fromkeys((".feather", ".arrow"), "feather"),
+    ".npy": "npy",
+    ".npz": "npz",
+}
 _METRIC_LEVELS = ("assign", "scalar", "pairwise")
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "kernel": ("weight",),
@@ -480,6 +487,10 @@ class Registry:
         return offered
 
     def _unknown_message(self, kind: str, name: str) -> str:
+        form = _FILES.get(PurePath(name).suffix.lower()) if kind == "dataset" else None
+        if form is not None:
+            written = f"dataset: {{name: {form}, path: {name}}}"
+            return f"'{name}' is a file: write {written}, or begin with 'dbgsom init {name}'"
         hint = did_you_mean(name, self.names(kind))
         broken = ", ".join(sorted({record.distribution for record in self.broken}))
         suspects = f" (these plugins could not be loaded: {broken})" if broken else ""

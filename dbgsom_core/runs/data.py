@@ -325,7 +325,8 @@ def _check_target(experiment: Experiment, name: str, y: NDArray[Any] | None) -> 
                 "large: divide it by a large number"
             )
         if not is_numeric:
-            raise DataError(f"the target of data set '{name}' holds no numbers{but}")
+            cure = "name another one, or set model.estimator: classifier"
+            raise DataError(f"the target of data set '{name}' holds no numbers: {cure}")
         return
     if not known.any():
         raise DataError(f"no sample of data set '{name}' has a class: there is nothing to learn")
@@ -333,7 +334,8 @@ def _check_target(experiment: Experiment, name: str, y: NDArray[Any] | None) -> 
 
     kind = type_of_target(np.array(y[known].tolist()) if y.dtype == object else y[known])
     if kind not in ("binary", "multiclass"):
-        raise DataError(f"the target of data set '{name}' holds no classes but is {kind}{but}")
+        cure = "set model.estimator: regressor" if kind == "continuous" else "name another one"
+        raise DataError(f"the target of data set '{name}' is {kind} and holds no classes: {cure}")
 
 
 # ------------------------------------------------------------------------------------- dividing

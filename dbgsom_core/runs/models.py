@@ -204,7 +204,7 @@ class FileSamples:
                     raise DataError(self.message(found.faults))
                 return found
             first += batch.num_rows
-        raise DataError(f"{self.path} has {first} rows, from 0: there is no row {number}")
+        raise DataError(f"{self.path} has {first} rows, counted from 0: there is no row {number}")
 
     def message(self, faults: Faults) -> str:
         """Return a message on faults by lines of the file, with options that help."""
@@ -298,7 +298,7 @@ def _as_options(message: str) -> str:
     message = re.sub(r"set (thousands|decimal|delimiter):", r"give --\1", message)
     message = message.replace("set encoding to that of the file,", "say which with --encoding,")
     message = message.replace("set encoding to", "give --encoding")
-    return message.replace("mark ',': write", "mark ',': give --decimal ., or write")
+    return message.replace("decimal commas: write", "decimal commas: give --decimal ., or write")
 
 
 def predict_file(

@@ -117,7 +117,7 @@ def number_problem(
     if decimal == "." and has_comma:
         return f"'{short(cell)}' is no number: set decimal: ',', or write it with a decimal point"
     if decimal == "," and number(cell) is not None:
-        return f"'{short(cell)}' is no number with the decimal mark ',': write it with that"
+        return f"'{short(cell)}' has a decimal point; this table uses decimal commas: write one"
     if (found := unit_of(whole)) not in ("", unit):
         cure = f"convert it to '{unit}'" if unit else f"write it without '{found}'"
         return f"'{short(whole)}' is no number: {cure}"

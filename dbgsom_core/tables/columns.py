@@ -371,6 +371,8 @@ class Columns:
         missing = [name for name in self.names if name not in places]
         if missing:
             near = did_you_mean(missing[0], found) if len(missing) == 1 else ""
+            if len(missing) == len(self.names) > 1:
+                raise DataError(no_known_column(where, self.names, found))
             raise DataError(
                 f"{where} lacks {_columns(missing)}, which the model needs{near} "
                 f"(it has: {_listed(found)})"
@@ -511,6 +513,13 @@ def _from_pandas(series: Any) -> pa.Array:
 
 def _listed(names: Collection[str]) -> str:
     return ", ".join([*names][:_LISTED]) + (", …" if len(names) > _LISTED else "")
+
+
+def no_known_column(where: str, known: Collection[str], found: Collection[str]) -> str:
+    """Return what to say of a table that has no column of a model."""
+    has = _listed([short(name) for name in found])
+    wanted = _listed([short(name) for name in known])
+    return f"{where} has none of the model's columns ({wanted}); it has {has}"
 
 
 def _columns(names: Sequence[str]) -> str:

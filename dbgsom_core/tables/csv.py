@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from dbgsom_core.errors import DataError
 from dbgsom_core.tables.cells import NA_VALUES, parse_numbers, short
-from dbgsom_core.tables.columns import MOST_FAULTS, as_array, as_texts, is_text
+from dbgsom_core.tables.columns import MOST_FAULTS, as_array, as_texts, is_text, no_known_column
 from dbgsom_core.tables.reader import ROWS, CsvDialect, TableReader
 from dbgsom_core.tables.safe_files import open_packed, reading, refuse_binary
 
@@ -103,6 +103,9 @@ def sniff_csv(
         if other != delimiter and other in names[0]:
             parts = said and said[1] == delimiter
             why = f" (its line sep={delimiter} does not part it)" if parts else ""
+            fields = next(csv.reader([names[0]], delimiter=other))
+            if known and dialect.delimiter is None and not {*known} & {*map(str.strip, fields)}:
+                raise DataError(no_known_column(path, known, fields))
             shown = r'"\t"' if other == "\t" else f"'{other}'"
             raise DataError(
                 f"{path} has the single column '{short(names[0])}'{why}: set delimiter: {shown}"

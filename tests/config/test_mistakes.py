@@ -45,6 +45,11 @@ ALONE = [
     ("split: {name: ⟦GroupKFold}", "needs 'groups'"),
     ("split: {name: TimeSeriesSplit, test_size: ⟦0.2}", "must be how many samples"),
     ("split: {name: KFold, n_splits: ⟦1}", "must be at least 2 for KFold"),
+    (
+        "split: {test: ⟦churn.CSV}",
+        "'churn.CSV' is a file: write dataset: {name: csv, path: churn.CSV}, or begin with "
+        "'dbgsom init churn.CSV'",
+    ),
     ("split: {test: ⟦mooons}", "unknown dataset 'mooons'; did you mean 'moons'"),
     ("split: {test: moons, stratify: ⟦true}", "divides nothing where 'test' holds"),
     ("split: {folds: 3, refit: ⟦true}", "is for test_size"),

@@ -103,7 +103,7 @@ def test_units_and_accounting_negatives(cells, unit, values):
     ("cell", "written", "told"),
     [
         ("1,5", {}, "'1,5' is no number: set decimal: ',', or write it with a decimal point"),
-        ("1.5", {"decimal": ","}, "'1.5' is no number with the decimal mark ',': write it with"),
+        ("1.5", {"decimal": ","}, "'1.5' has a decimal point; this table uses decimal commas: w"),
         ("1.234.567", {}, "write it without marks between thousands"),
         ("1,234.5", {}, "without marks between thousands, or set thousands: ','"),
         ("5 kg", {}, "'5 kg' is no number: write it without 'kg'"),

@@ -105,8 +105,8 @@ def test_all_cells_that_cannot_be_read_are_told():
     assert str(caught.value).splitlines() == [
         "the table, row 0, column 'day': '31.02.2024' is no date of the form %d.%m.%Y",
         "the table, row 1, column 'day': '2024-02-01' is no date of the form %d.%m.%Y",
-        "the table, row 1, column 'age': '1.5' is no number with the decimal mark ',': write it "
-        "with that",
+        "the table, row 1, column 'age': '1.5' has a decimal point; this table uses decimal "
+        "commas: write one",
         "the table, row 2, column 'age': the value 'inf' is infinite: drop or replace it",
     ]
     with pytest.raises(DataError) as caught:

@@ -293,6 +293,17 @@ def test_a_signal_leaves_nothing_half_written(shop, new, monkeypatch, how, size,
     assert sorted(shop.iterdir()) == before
 
 
+@pytest.mark.parametrize("delimiter", ",;")
+def test_a_table_of_other_columns_is_told_as_such(shop, refused, delimiter):
+    rows = ("sample,GENE000,GENE001", "a,1,3", "b,2,3")
+    (shop / "genes.csv").write_text("\n".join(rows).replace(",", delimiter))
+    for words in ((), ("--delimiter", delimiter)):
+        assert refused("predict", "fruit", "genes.csv", *words) == (
+            "genes.csv has none of the model's columns (size, colour, weight); it has sample, "
+            "GENE000, GENE001\n"
+        )
+
+
 def test_a_wrong_delimiter_is_told_with_the_right_one(shop, refused, new):
     new.to_csv(shop / "semicolons.csv", index=False, sep=";")
     told = refused("predict", "fruit", "semicolons.csv", "--delimiter", ",")
