@@ -359,7 +359,7 @@ class TextDisplay:
                 left=left,
             )
         elif output.verbose or time.monotonic() - state.shown >= _SECONDS_BETWEEN_LINES:
-            self.say(f"{state.number}{line(epoch)}  {left}")
+            self.say(f"{state.number}{line(epoch)}  {left}".rstrip())
             state.shown = time.monotonic()
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
