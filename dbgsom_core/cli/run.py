@@ -28,6 +28,7 @@ from dbgsom_core.cli.console import (
     set_option,
     setting,
     unescaped,
+    wrapped,
 )
 from dbgsom_core.cli.show import print_children, print_headline, print_measures, print_rankings
 from dbgsom_core.config import Experiment, Sweep, load_experiment, load_sweep
@@ -399,7 +400,8 @@ class TextDisplay:
         if self._bar is None:
             _print(text)
         else:
-            self._bar.console.print(as_text(text), markup=False, highlight=False)
+            text = wrapped(as_text(text))
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class SilentDisplay:

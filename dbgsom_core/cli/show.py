@@ -107,7 +107,7 @@ def _list_runs(root: Path, most: int | None) -> None:
         end = name.rpartition("-")[2]  # which names the run in commands
         name = end if ends[end] == 1 and len(end) >= SHORTEST_ID else name
         same = [one for one in found if (one.experiment, one.kind) == (run.experiment, "run")]
-        count = children.get(run.id, 0)
+        count = children.get(run.files.folder.name, 0)
         sweep = f"sweep of {count} run{'s' * (count != 1)}"
         what = sweep if run.kind == "sweep" else _differences(run, same)
         state = f"damaged: {run.damage}" if run.damage else run.status
