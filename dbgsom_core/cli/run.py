@@ -324,13 +324,13 @@ class TextDisplay:
         self._reading = self._add_task(f"reading {as_text(what)}")
 
     def dbgsom_run_started(self, run: Run) -> None:
-        self._remove(self._reading)
-        self._reading = None
         if run.kind == "run":
+            self._remove(self._reading)
+            self._reading = None
             self._begun += 1
             number = f"[{self._begun}/{self._runs}] " if self._runs > 1 else ""
             self.say(f"{number}{run.name}: {run.data['samples']} × {run.data['features']} samples")
-            task, shown = self._add_task("", number, run.total_epochs), time.monotonic()
+            task, shown = self._add_task("starting", number, run.total_epochs), time.monotonic()
             self._running[run.id] = SimpleNamespace(
                 number=number, task=task, last=None, shown=shown
             )
