@@ -411,7 +411,7 @@ def print_headline(
     registry: Registry,
 ) -> None:
     """Print what matters most of run ``name``, and how the other measures are shown."""
-    from dbgsom_core.runs.compare import baseline_name
+    from dbgsom_core.runs.compare import run_baseline
     from dbgsom_core.runs.headline import headline, parts_of
     from dbgsom_core.runs.ranking import best_end, with_arrow
 
@@ -427,7 +427,7 @@ def print_headline(
         header = ["test", "train"] if tested else ["train"]
         print_table(["measure", *header, *(["baseline"] if based else [])], rows)
     if based:
-        say(f"baseline: {baseline_name(data)}")
+        say(run_baseline(data))
     if (count := len(parts_of(measures))) > len(found):
         say(f"all {count} measures: dbgsom show {name} --all")
 
