@@ -196,7 +196,7 @@ class Output:
 
     def event(self, level: str, event: str, message: str, **fields: Any) -> None:
         if self.lines is None:
-            click.echo(message, err=True)
+            say(message, err=True)
         else:
             self.lines.event(level, event, message=message, **fields)
 

@@ -28,6 +28,7 @@ from dbgsom_core.cli.console import (
     set_option,
     setting,
     unescaped,
+    wrapped,
 )
 from dbgsom_core.cli.show import (
     print_children,
@@ -330,13 +331,13 @@ class TextDisplay:
         self._reading = self._add_task(f"reading {as_text(what)}")
 
     def dbgsom_run_started(self, run: Run) -> None:
-        self._remove(self._reading)
-        self._reading = None
         if run.kind == "run":
+            self._remove(self._reading)
+            self._reading = None
             self._begun += 1
             number = f"[{self._begun}/{self._runs}] " if self._runs > 1 else ""
             self.say(f"{number}{run.name}: {run.data['samples']} × {run.data['features']} samples")
-            task, shown = self._add_task("", number, run.total_epochs), time.monotonic()
+            task, shown = self._add_task("starting", number, run.total_epochs), time.monotonic()
             self._running[run.id] = SimpleNamespace(
                 number=number, task=task, last=None, shown=shown
             )
@@ -366,7 +367,7 @@ class TextDisplay:
                 left=left,
             )
         elif output.verbose or time.monotonic() - state.shown >= _SECONDS_BETWEEN_LINES:
-            self.say(f"{state.number}{line(epoch)}  {left}")
+            self.say(f"{state.number}{line(epoch)}  {left}".rstrip())
             state.shown = time.monotonic()
 
     def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
@@ -406,7 +407,8 @@ class TextDisplay:
         if self._bar is None:
             _print(text)
         else:
-            self._bar.console.print(as_text(text), markup=False, highlight=False)
+            text = wrapped(as_text(text))
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class SilentDisplay:

@@ -109,7 +109,7 @@ def _list_runs(root: Path, most: int | None) -> None:
         end = name.rpartition("-")[2]  # which names the run in commands
         name = end if ends[end] == 1 and len(end) >= SHORTEST_ID else name
         same = [one for one in found if (one.experiment, one.kind) == (run.experiment, "run")]
-        count = children.get(run.id, 0)
+        count = children.get(run.files.folder.name, 0)
         sweep = f"sweep of {count} run{'s' * (count != 1)}"
         what = sweep if run.kind == "sweep" else _differences(run, same)
         state = f"damaged: {run.damage}" if run.damage else run.status
@@ -413,24 +413,24 @@ def print_headline(
     registry: Registry,
 ) -> None:
     """Print what matters most of run ``name``, and how the other measures are shown."""
-    from dbgsom_core.runs.compare import baseline_name
-    from dbgsom_core.runs.headline import headline, measure_names
+    from dbgsom_core.runs.compare import run_baseline
+    from dbgsom_core.runs.headline import headline, parts_of
     from dbgsom_core.runs.ranking import best_end, with_arrow
 
     found = headline(measures, config, data)
     tested = any(one.part == "test" for one in found)
-    based = any(one.baseline is not None for one in found)
+    based = any(one.baseline for one in found)
     rows = []
     for one in found:
-        values = [one.text, one.training_text] if one.part == "test" else ["", one.text]
+        values = [one.text, one.training] if one.part == "test" else ["", one.text]
         label = with_arrow(one.name, best_end(f"{one.part}/{one.name}", registry))
-        rows.append([label, *values[not tested :], *([one.baseline_text] if based else [])])
+        rows.append([label, *values[not tested :], *([one.baseline] if based else [])])
     if found:
         header = ["test", "train"] if tested else ["train"]
         print_table(["measure", *header, *(["baseline"] if based else [])], rows)
     if based:
-        say(f"baseline: {baseline_name(data)}")
-    if (count := len(measure_names(measures))) > len(found):
+        say(run_baseline(data))
+    if (count := len(parts_of(measures))) > len(found):
         say(f"all {count} measures: dbgsom show {name} --all")
 
 

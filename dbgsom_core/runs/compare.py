@@ -450,13 +450,8 @@ def run_baseline(data: Mapping[str, Any]) -> str:
     part = next((part for part in PARTS if any(one.startswith(f"{part}/") for one in known)), "")
     values = {k.partition("/")[2]: v for k, v in known.items() if k.startswith(f"{part}/")}
     listed = ", ".join(f"{name} {number(value)}" for name, value in values.items())
-    return f"baseline on the {part} part: {listed} ({baseline_name(data)})" if values else ""
-
-
-def baseline_name(data: Mapping[str, Any]) -> str:
-    """Return what the answer is that learns nothing, from the facts of a run."""
-    of_classes = any(name.endswith("/accuracy") for name in data.get("baseline") or ())
-    return _always(data) if of_classes else "always the mean"
+    name = _always(data) if "accuracy" in values else "always the mean"
+    return f"baseline on the {part} part: {listed} ({name})" if values else ""
 
 
 def leader_text(table: Table) -> str:

@@ -30,33 +30,15 @@ _SHARES_OF_SAMPLES = ("accuracy", "purity", "topographic_error", "topographic_er
 
 @dataclass(frozen=True)
 class HeadlineMeasure:
-    """A measure of a run, of the test part where there is one."""
+    """A measure of a run, of the test part where there is one, as texts: 0.93 ± 0.01, or 5 of 8."""
 
     name: str  # without its part: ``accuracy``
     part: str  # test or train
     value: float
-    deviation: float | None = None  # over folds
-    training: float | None = None  # on the training part, where the value is of the test part
-    baseline: float | None = None  # of an answer that learns nothing
-    samples: int | None = None  # of the part, where it is small and the measure is a share of it
-    training_samples: int | None = None
-
-    @property
-    def text(self) -> str:
-        """The value, ± its deviation; a share of few samples as a count: 5 of 8."""
-        return count_text(self.value, self.samples) or value_of(self.value, self.deviation)
-
-    @property
-    def training_text(self) -> str:
-        if self.training is None:
-            return ""
-        return count_text(self.training, self.training_samples) or number(self.training)
-
-    @property
-    def baseline_text(self) -> str:
-        if self.baseline is None:
-            return ""
-        return count_text(self.baseline, self.samples) or number(self.baseline)
+    text: str
+    training: str  # on the training part, where the value is of the test part
+    baseline: str  # of an answer that learns nothing
+    samples: int | None  # of the part, where the measure is a share of them
 
 
 def headline(
@@ -70,44 +52,28 @@ def headline(
     model, named = config.get("model"), config.get("measures")
     kind = str(model.get("estimator")) if isinstance(model, Mapping) else ""
     is_named = isinstance(named, Sequence) and not isinstance(named, str)
-    parts = {name: part for part in reversed(PARTS) for name in _names(measures, part)}
+    parts = parts_of(measures)
     usual = [name for name in _OF_TASK.get(kind, _OF_TASK["vq"]) if name in parts]
-    if not _has_classes(data):
-        usual = [name for name in usual if name != "purity"]
+    usual = [name for name in usual if name != "purity" or _has_classes(data)]
     rest = [name for name in parts if is_named or name not in _ONLY_BY_NAME]
     names = list(dict.fromkeys([*usual[:_MOST], *rest]))[: None if is_named else _MOST]
     baseline, sizes = (_mapping(data.get(key)) for key in ("baseline", "parts"))
     found = []
     for name in names:
-        part = parts[name]
-        tested = part == "test"
-        counted = name in _SHARES_OF_SAMPLES
-        found.append(
-            HeadlineMeasure(
-                name,
-                part,
-                measures[f"{part}/{name}"],
-                measures.get(f"test_std/{name}") if tested else None,
-                measures.get(f"train/{name}") if tested else None,
-                baseline.get(f"{part}/{name}"),
-                sizes.get(part) if counted else None,
-                sizes.get("train") if counted and tested else None,
-            )
-        )
+        part, is_share = parts[name], name in _SHARES_OF_SAMPLES
+        value, deviation = measures[f"{part}/{name}"], measures.get(f"{part}_std/{name}")
+        samples, trained = (sizes.get(one) if is_share else None for one in (part, "train"))
+        text = count_text(value, samples) or value_of(value, deviation)
+        training = _text(measures.get(f"train/{name}"), trained) if part == "test" else ""
+        constant = _text(baseline.get(f"{part}/{name}"), samples)
+        found.append(HeadlineMeasure(name, part, value, text, training, constant, samples))
     return found
 
 
-def _has_classes(data: Mapping[str, Any]) -> bool:
-    """Return whether targets are classes of several samples each, not numbers."""
-    classes, samples = data.get("classes"), data.get("samples")
-    if not (isinstance(classes, int) and isinstance(samples, int)):
-        return False
-    return classes * _LEAST_OF_CLASS <= samples
-
-
-def measure_names(measures: Mapping[str, float]) -> list[str]:
-    """Return the names of all measures of a run, without their parts."""
-    return list(dict.fromkeys(name for part in PARTS for name in _names(measures, part)))
+def parts_of(measures: Mapping[str, float]) -> dict[str, str]:
+    """Return the part of the data on which each measure of a run is known, test where it can be."""
+    split = [name.partition("/") for name in measures]
+    return {name: part for each in reversed(PARTS) for part, _, name in split if part == each}
 
 
 def count_text(share: float, samples: int | None) -> str:
@@ -119,8 +85,16 @@ def count_text(share: float, samples: int | None) -> str:
     return f"{count} of {samples}" if is_count else ""
 
 
-def _names(measures: Mapping[str, float], part: str) -> list[str]:
-    return [name.removeprefix(f"{part}/") for name in measures if name.startswith(f"{part}/")]
+def _text(value: float | None, samples: int | None) -> str:
+    return "" if value is None else count_text(value, samples) or number(value)
+
+
+def _has_classes(data: Mapping[str, Any]) -> bool:
+    """Return whether targets are classes of several samples each, not numbers."""
+    classes, samples = data.get("classes"), data.get("samples")
+    if not (isinstance(classes, int) and isinstance(samples, int)):
+        return False
+    return classes * _LEAST_OF_CLASS <= samples
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -262,7 +262,9 @@ class _Children:
             return draw_figures(named, view, notes)
         has_explorer = any(name == "explorer" for name, _ in given)
         several = any(len(one.variants) > 1 for one in rankings)
-        names = [*_USUAL_FIGURES, *(["side_by_side"] if has_explorer and several else [])]
+        if not several:
+            return {}
+        names = [*_USUAL_FIGURES, *(["side_by_side"] if has_explorer else [])]
         usual = [(name, self._registry.find("figure", name)()) for name in names]
         return draw_figures(usual, view, [])  # no notes of figures that were not named
 

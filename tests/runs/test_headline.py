@@ -61,16 +61,16 @@ def test_a_value_of_the_test_part_stands_beside_training_and_baseline():
     facts = {"baseline": {"test/accuracy": 0.6, "train/accuracy": 0.5}}
     accuracy, log_loss = headline(measures, config_of("classifier"), facts)
     assert (accuracy.part, accuracy.text) == ("test", "0.800 ± 0.050")
-    assert (accuracy.training_text, accuracy.baseline_text) == ("0.9", "0.6")
-    assert (log_loss.part, log_loss.text, log_loss.training) == ("train", "0.3", None)
-    assert log_loss.baseline_text == ""
+    assert (accuracy.training, accuracy.baseline) == ("0.9", "0.6")
+    assert (log_loss.part, log_loss.text, log_loss.training) == ("train", "0.3", "")
+    assert log_loss.baseline == ""
 
 
 def test_shares_of_few_samples_are_counts():
     measures = {"test/accuracy": 0.625, "train/accuracy": 0.75, "test/balanced_accuracy": 0.625}
     facts = {"parts": {"test": 8, "train": 12}, "baseline": {"test/accuracy": 0.5}}
     accuracy, balanced = headline(measures, config_of("classifier"), facts)
-    texts = (accuracy.text, accuracy.training_text, accuracy.baseline_text, balanced.text)
+    texts = (accuracy.text, accuracy.training, accuracy.baseline, balanced.text)
     assert texts == ("5 of 8", "9 of 12", "4 of 8", "0.625")
 
 

@@ -220,7 +220,7 @@ def test_the_run_folder_shows_references(shown):
     assert any("${env:NAME}" in line for line in shown["figures"].splitlines())
     assert "${env:NAME}" in shown["said"]
     assert any(name.endswith("figures/env-FIGURE.png") for name in shown)
-    assert '--backend-store-uri sqlite:///"$STORE".db\n' in shown["said"]
+    assert f"to look at it: dbgsom ui {run['id']}\n" in shown["said"]
 
 
 # --------------------------------------------------------------------- passwords in addresses

@@ -304,7 +304,7 @@ def _main_measures(run: Run, measures: Mapping[str, float]) -> list[tuple[str, s
     """Return name, value and sentence of the measures of the headline."""
     found = []
     for one in headline(measures, run.config, run.data):
-        beside = (("training", one.training_text), ("baseline", one.baseline_text))
+        beside = (("training", one.training), ("baseline", one.baseline))
         more = ", ".join(f"{name} {text}" for name, text in beside if text)
         words = interpretation(one.name, one.value, one.samples)
         words = " ".join(filter(None, [words, f"({more})" if more else ""]))

@@ -308,7 +308,7 @@ def site(site):
 
 
 def test_it_serves_sync_ui_and_models_by_address_and_changes_no_result(site):
-    said = site.dbgsom("run", "run.yaml").out
+    said = site.dbgsom("run", "run.yaml", "--all").out
     [folder] = (site.work / "runs" / "fruit").iterdir()
     store = site.work / "lines"
     kept = json.loads((store / "runs.jsonl").read_text())
