@@ -42,7 +42,7 @@ from dbgsom_core.runs.stored_runs import clean_up_finished, mark_killed
 _SPAWN = multiprocessing.get_context("spawn")
 _SECONDS_BETWEEN_EPOCHS = 0.05
 _SECONDS_TO_IMPORT = 1.0  # by the first run of a process: statistics, figures
-_SECONDS_TO_START = 3.0  # a process, until it has imported what a run needs
+_STARTS = 2  # times that a process must have to do at least what its start takes
 _SECONDS_BETWEEN_CHECKS = 0.5  # in which Windows would not hear of Ctrl-C
 _SECONDS_TO_REPORT = 120.0  # for trackers of a child that is asked to end
 # Signals of the terminal reach all of its processes; that of the sweep ends the others by TERM.
@@ -66,16 +66,17 @@ class Processes:
 
     The processors are divided between them, unless threads are configured. The first child runs
     alone until its first epoch, as it compiles the loops; another process is started where the
-    others would be busy for longer than it takes to start. ``display`` is called by lifecycle hooks
-    for the ``runs`` of all processes, and by ``say(text)``.
+    others would be busy for twice as long as it takes to start. ``display`` is called by lifecycle
+    hooks for the ``runs`` of all processes, and by ``say(text)``.
     """
 
     def __init__(self, jobs: int, display: object, runs: int) -> None:
-        self._display, self._runs, self._left = display, runs, runs
+        self._display, self._left = display, runs
         threads = max(available_threads() // jobs, 1)
         self._slots = [_Slot(threads) for _ in range(jobs)]
         self._compiled = False
         self._seconds: list[float] = []  # of the runs that have ended
+        self._start_seconds = 0.0  # of the first process, until its run began
 
     @property
     def _busy(self) -> list[_Slot]:
@@ -89,13 +90,13 @@ class Processes:
         return any(slot.lives for slot in idle) or bool(idle and self._pays())
 
     def _pays(self) -> bool:
-        """Return whether another process would start before the others have done what is left."""
+        """Return whether another process would have much to do, once it has started."""
         living = sum(slot.lives for slot in self._slots)
         known = [slot.expected_seconds for slot in self._busy if slot.run is not None]
         if not self._seconds:  # the first run imports much, too
             known = [seconds - _SECONDS_TO_IMPORT for seconds in known]
         seconds = min([*self._seconds[1:], *known], default=0.0)
-        return not living or self._left * seconds / living > _SECONDS_TO_START
+        return not living or self._left * seconds / living > _STARTS * self._start_seconds
 
     @property
     def busy(self) -> bool:
@@ -116,7 +117,7 @@ class Processes:
             alone = started == 1
             enough = "one process is" if alone else f"{started} of {len(self._slots)} processes are"
             text = f"{enough} enough: a run takes {min(self._seconds):.1f} s, and another process "
-            text += f"{_SECONDS_TO_START:.0f} s to start{'; -j 1 costs less' if alone else ''}"
+            text += f"{self._start_seconds:.0f} s to start{'; -j 1 costs less' if alone else ''}"
             show(self._display, "say", text=text)
 
     def wait(self) -> ChildResult | None:
@@ -166,6 +167,7 @@ class Processes:
             show(self._display, "say", text=content)
         elif event == "started":
             slot.run, slot.begun = content, time.monotonic()
+            self._start_seconds = self._start_seconds or slot.begun - slot.started
             show(self._display, "dbgsom_run_started", run=slot.run)
         elif event == "phase":
             show(self._display, "dbgsom_run_phase", run=slot.run, phase=content)
@@ -207,6 +209,7 @@ class _Slot:
         self.content = b""  # of the task, for its process
         self.is_used = False  # the process has done a task already
         self.run: Run | None = None
+        self.started = 0.0  # when the process did
         self.begun = 0.0  # when its run did
         self.first: EpochRecord | None = None  # epoch that was sent of its run
         self.epoch: EpochRecord | None = None  # the last one
@@ -228,7 +231,7 @@ class _Slot:
     def start(self, task: Task, content: bytes) -> None:
         self.run = self.first = self.epoch = None
         if not self.lives:
-            self.task, self.is_used = None, False
+            self.task, self.is_used, self.started = None, False, time.monotonic()
             self.close()
             self.pipe, child_end = _SPAWN.Pipe()
             level = private_logger("dbgsom").getEffectiveLevel()

@@ -525,6 +525,7 @@ def test_a_search_that_was_interrupted_goes_on_to_the_same_trials(write_search, 
 def test_a_process_is_started_where_it_would_have_something_to_do(ended, expected, left, pays):
     several = Processes(2, None, left + 1)
     several._compiled, several._seconds, several._left = True, ended, left
+    several._start_seconds = 2.0
     busy = SimpleNamespace(lives=True, task=1, run=1, expected_seconds=expected)
     several._slots = [busy, SimpleNamespace(lives=False, task=None, run=None)]
     assert several.free == pays
