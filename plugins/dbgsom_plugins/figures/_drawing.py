@@ -142,7 +142,7 @@ class Page:
             top = 1 - (_MARGIN + _HEAD) / height
             legend_of(self.figure, entries, x, top, max_width, key)
         else:
-            max_width = 72 * self.side / key.columns - KEY_PATCH
+            max_width = 72 * min(self.side / key.columns, SIDE) - KEY_PATCH
             legend_of(self.within, entries, self._beside, 1.0, max_width, key)
 
     def colour_bar(
