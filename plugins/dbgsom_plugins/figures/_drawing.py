@@ -40,7 +40,7 @@ _LINE = 0.165  # a line of the caption
 _KEY_ROW = 0.21  # a row of the legend
 _KEY_LINE = 0.65  # another line of its name, in rows
 _SMALL_KEY_FONT = 7.0  # points, of a legend in columns
-_WIDEST_SIDE = 2.8  # inches of a column of a legend
+_WIDEST_SIDE = 3.0  # inches of a column of a legend
 _KEY_GAP = 0.22  # between panels and key
 _BESIDE = 1.03  # where a key stands beside axes that were given, in their own units
 _SHORTEST_BAR, _LONGEST_BAR = 1.4, 3.2  # colour bar
@@ -142,7 +142,7 @@ class Page:
             top = 1 - (_MARGIN + _HEAD) / height
             legend_of(self.figure, entries, x, top, max_width, key)
         else:
-            max_width = 72 * min(self.side / key.columns, SIDE) - KEY_PATCH
+            max_width = 72 * self.side / key.columns - KEY_PATCH
             legend_of(self.within, entries, self._beside, 1.0, max_width, key)
 
     def colour_bar(
