@@ -213,22 +213,17 @@ def _titles(models: Sequence[Any]) -> list[str]:
     kinds = [type(one).__name__ for one in estimators]
     if len(set(kinds)) == len(kinds):
         return kinds
-    texts = [
-        {
-            name: as_label(repr(value), _LONGEST_VALUE)
-            for name, value in one.get_params(False).items()
-        }
-        for one in estimators
-    ]
+    params = [one.get_params(deep=False) for one in estimators]
     differ = [
         name
-        for name in texts[0]
-        if name not in _NOT_OF_MAPS and texts[0][name] != texts[1].get(name)
+        for name, value in params[0].items()
+        if name not in _NOT_OF_MAPS and repr(value) != repr(params[1][name])
     ]
-    return [
-        f"{kind}: {', '.join(f'{name}={text[name]}' for name in differ)}" if differ else kind
-        for kind, text in zip(kinds, texts, strict=True)
+    told = [
+        ", ".join(f"{name}={as_label(repr(one[name]), _LONGEST_VALUE)}" for name in differ)
+        for one in params
     ]
+    return [f"{kind}: {text}" if text else kind for kind, text in zip(kinds, told, strict=True)]
 
 
 def unwrap(model: Any) -> tuple[Any, Any]:

@@ -210,6 +210,8 @@ def _prototypes(view: MapView) -> Figure:
         )
         names = [name_of(view, label) for label in labels]
         return _named_map(view, pale_without_hits(view, every), row, names, [note], palette)
+    if len(labels) > _MOST_NAMED and not names_neurons(view):
+        note += f" {len(labels)} {answers_of(view)} are too many for a legend."
     colours = pale_without_hits(view, by_prototype(view.evaluation.som_map.prototypes))
     texts = ["" if dead[k] else name_of(view, label) for k, label in enumerate(view.neuron_labels)]
     samples = _samples_on(view)

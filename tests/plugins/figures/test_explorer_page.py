@@ -346,6 +346,8 @@ def test_an_entry_of_the_legend_compares_its_samples_with_the_rest(churn, uneven
     lit = np.zeros(len(X), dtype=bool)
     lit[[int(row["row"]) for row in rows]] = True
     if way == "label":
+        assert churn.text(".legend button").startswith("1 · a, ")  # the cells have its number
+        assert churn.text("#selection-title") == 'Neurons labelled a, "rare" class'
         assert np.array_equal(lit, model.neuron_labels_[model.bmu(X)] == RARE)
     elif way == "pies":
         assert np.array_equal(lit, labels == RARE)

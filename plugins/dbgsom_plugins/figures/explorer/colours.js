@@ -46,11 +46,15 @@ function labelNamed({ what, said }, name) {
   return what === "class" && clustered && Number.isFinite(Number(name)) ? `class ${name}` : name;
 }
 if (kinds.includes("few")) {
+  // Names that no cell has place for are numbers there, which the legend explains.
+  const numbered = models.some(({ labels }) => labels.kind === "few" && labels.names.some((name) => name.length > 9));
   add("label", "Map", "Label", {
     kind: "categories",
     names: (map) => models[map.model].labels.names.map((name) => labelNamed(models[map.model].labels, name)),
+    entries: (names) => (numbered ? names.map((name, i) => `${i + 1} · ${name}`) : names),
     palette: (map) => models[map.model].labels.palette,
-    of: (map) => (kindOf(map) === "few" ? map.labels : map.labels.map(() => null)), text: labelOf,
+    of: (map) => (kindOf(map) === "few" ? map.labels : map.labels.map(() => null)),
+    text: (map, k) => (numbered && map.labels[k] !== null ? String(map.labels[k] + 1) : labelOf(map, k)),
   });
 } else if (kinds.includes("values")) {
   add("label", "Map", "Answer", {
@@ -113,7 +117,7 @@ function endsOf(values, { low: bottom, bounded }) {
 
 function legend(box, way, fill, map) {
   box.replaceChildren();
-  const swatch = (colour, text, act) => make("button", { type: "button", class: "entry", title: `Select ${text}`, onclick: act }, make("i", { style: `background:${css(colour)}` }), text);
+  const swatch = (colour, text, name, act) => make("button", { type: "button", class: "entry", title: `Compare ${name} with the rest`, onclick: act }, make("i", { style: `background:${css(colour)}` }), text);
   if (way.kind === "number") {
     if (!(fill.low <= fill.high)) { box.append("No neuron has a value."); return; }
     const bar = make("canvas", { width: 160, height: 1, "aria-hidden": "true" });
@@ -132,7 +136,9 @@ function legend(box, way, fill, map) {
   } else if (way.kind === "categories" || way.kind === "pies") {
     const palette = way.palette(map);
     if (way.id === "label" && kindOf(map) !== "few") { box.append("This map has no labels."); return; }
-    way.names(map).slice(0, 60).forEach((name, i) => box.append(swatch(palette[i % palette.length], name, () => chooseEntry(map, way, fill, i, name))));
+    const names = way.names(map);
+    const entries = way.entries ? way.entries(names) : names;
+    names.slice(0, 60).forEach((name, i) => box.append(swatch(palette[i % palette.length], entries[i], name, () => chooseEntry(map, way, fill, i, name))));
   } else if (way.about) {
     box.append(make("span", { class: "hint" }, way.about));
   }

@@ -1,5 +1,6 @@
 // What a selection of samples has that the rest has not, and its rows as CSV.
-const SHOWN = { features: 8, classes: 6 };
+const SHOWN = { features: 8, classes: 4 };
+const MOST_TEXT = 200000; // letters
 let allFeatures = false;
 
 // Means of the selection and of the rest, and their difference in standard deviations of all.
@@ -116,19 +117,23 @@ function hideText() {
   byId("csv-label").hidden = true;
 }
 
-function showText() {
+function showText(text) {
+  const whole = text.length <= MOST_TEXT;
+  const part = whole ? text : text.slice(0, text.lastIndexOf("\n", MOST_TEXT) + 1); // more would take minutes to lay out
+  byId("csv-part").textContent = whole ? "The same as text, to be copied" : "The first rows as text; the download has all";
   byId("csv-label").hidden = false;
-  byId("csv").value = csv();
+  byId("csv").value = part;
   byId("csv").select();
 }
 
 function setUpExport() {
   byId("download").addEventListener("click", () => {
-    const link = make("a", { href: URL.createObjectURL(new Blob([csv()], { type: "text/csv" })), download: "samples.csv" });
+    const text = csv();
+    const link = make("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "samples.csv" });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-    if (window.origin === "null") showText(); // a frame, such as MLflow's, may let nothing be downloaded and not say so
+    if (window.origin === "null") showText(text); // a frame, such as MLflow's, may let nothing be downloaded and not say so
   });
-  byId("as-text").addEventListener("click", showText);
+  byId("as-text").addEventListener("click", () => showText(csv()));
   byId("clear").addEventListener("click", unlight);
 }
