@@ -148,8 +148,8 @@ def select_columns(model: Any, columns: Sequence[str]) -> list[str]:
         return [name for name in COLUMNS if left.get(name, True)]
     for name in columns:
         if name not in COLUMNS:
-            near = did_you_mean(name, COLUMNS) or f"; there are {', '.join(COLUMNS)}"
-            raise DataError(f"there is no column '{name}'{near}")
+            known = ", ".join(COLUMNS)
+            raise DataError(f"'{name}' is none of {known}{did_you_mean(name, COLUMNS)}")
     if "probabilities" in columns and not has_probabilities:
         raise DataError("the model has no probabilities: its labeller does not compute any")
     return list(dict.fromkeys(columns))

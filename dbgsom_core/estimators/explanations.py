@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MOST_NEIGHBOURS = 12
 _MOST_SHARES = 5  # classes that are printed
 _MOST_SHOWN = 8  # features that are printed
+_LEAST_SHOWN = 0.005  # share that is printed
 _ROUNDING = 1e-12
 
 
@@ -120,7 +121,7 @@ class Explanation:
 
     def _lines(self) -> list[str]:
         shares = sorted(self.probabilities.items(), key=lambda item: -item[1])[:_MOST_SHARES]
-        rated = ", ".join(f"{label} {share:.0%}" for label, share in shares)
+        rated = ", ".join(f"{one} {share:.0%}" for one, share in shares if share >= _LEAST_SHOWN)
         like = "unlike" if self.outlier else "like"
         return [
             f"label {self.label}{rated and f' ({rated})'}",

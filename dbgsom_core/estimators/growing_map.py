@@ -88,30 +88,19 @@ _SEARCHES: set[tuple[str, int]] = set()  # lines whose searches have warned of s
 _OF_SCALES = ("euclidean", "manhattan", "chebyshev", "minkowski")  # metrics
 
 # What users of other libraries try, and what it is here.
+_SIZE = "growth={'name': 'fixed', 'rows': 8, 'columns': 10} for a map of fixed size"
+_CLUSTERS = "labeller={'name': 'clusters', 'n_clusters': 5} of SomVQ; max_neurons bounds the map"
 _INSTEAD = {
-    **dict.fromkeys(
-        ("n_jobs", "n_threads", "num_threads"),
-        "engine={'name': 'local', 'threads': 4}; all processors are used by default",
-    ),
-    **dict.fromkeys(("max_iter", "n_iter", "n_epochs", "num_iteration", "max_epochs"), "epochs=50"),
-    **dict.fromkeys(
-        ("n_clusters", "n_components", "k"),
-        "labeller={'name': 'clusters', 'n_clusters': 5} of SomVQ; max_neurons=80 bounds the map",
-    ),
-    **dict.fromkeys(("n_neurons", "size", "max_size"), "max_neurons=80"),
-    **dict.fromkeys(
-        ("x", "y", "rows", "columns", "n_rows", "n_columns", "shape"),
-        "growth={'name': 'fixed', 'rows': 8, 'columns': 10} for a map of fixed size",
-    ),
+    "n_jobs": "engine={'name': 'local', 'threads': 4}; all processors are used by default",
+    **dict.fromkeys(("max_iter", "n_iter", "n_epochs", "num_iteration"), "epochs=50"),
+    **dict.fromkeys(("n_clusters", "n_components", "k"), _CLUSTERS),
+    **dict.fromkeys(("x", "y", "rows", "columns", "n_rows", "n_columns", "shape"), _SIZE),
+    **dict.fromkeys(("n_neurons", "size"), "max_neurons=80"),
     **dict.fromkeys(("seed", "random_seed"), "random_state=0"),
-    **dict.fromkeys(("learning_rate", "alpha"), "nothing: batches of all samples need no rate"),
-    **dict.fromkeys(
-        ("sigma", "radius", "neighborhood_function", "neighbourhood"),
-        "kernel={'name': 'gaussian', 'start': 3.0, 'end': 0.5}",
-    ),
-    **dict.fromkeys(("distance", "activation_distance", "affinity"), "metric='cosine'"),
+    **dict.fromkeys(("sigma", "radius"), "kernel={'name': 'gaussian', 'start': 3.0, 'end': 0.5}"),
+    "learning_rate": "nothing: batches of all samples need no rate",
+    "distance": "metric='cosine'",
     "topology": "grid='square'",
-    "threshold": "spreading_factor=0.5",
 }
 
 
@@ -169,7 +158,9 @@ class GrowingMap(FittedMap, BaseEstimator):
         if all(one.kind is one.KEYWORD_ONLY for one in known.values()):  # a subclass may differ
             if args:
                 example = f"{cls.__name__}(spreading_factor=0.5)"
-                raise TypeError(f"{cls.__name__} takes parameters by name, such as {example}")
+                raise TypeError(
+                    f"{cls.__name__} takes no positional arguments: give names, as in {example}"
+                )
             for name in params.keys() - known.keys():
                 raise TypeError(f"unexpected parameter {_unknown_parameter(name, cls)}")
         new: Self = super().__new__(cls)

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 Overrides = Mapping[str, Any] | Sequence[str]
 
 _FEW = 5  # names in a message
+_VARIES = re.compile(r"sweep(=|\.(grid|list|random|optimize)\b)")  # an override says what varies
 
 
 def _html(finished: FinishedRun | FinishedSweep) -> str:
@@ -264,8 +265,8 @@ def run(
     KeyboardInterrupt
         It was interrupted, as its folder notes; ``resume=True`` continues it.
     """
-    registry, named = get_registry(), {"target": target, "task": task, "experiment": experiment}
-    with _source(config, overrides, data, named, registry) as source:
+    registry = get_registry()
+    with _source(config, overrides, data, target, task, experiment) as source:
 
         def load() -> Loaded:
             parse = parse_experiment if isinstance(source.config, Mapping) else load_experiment
@@ -319,14 +320,15 @@ def sweep(
     """
     if not isinstance(jobs, Integral) or isinstance(jobs, bool) or jobs < 1:
         raise ConfigError(f"jobs must be a whole number from 1, not {jobs!r}")
-    registry, named = get_registry(), {"target": target, "task": task, "experiment": experiment}
-    section = {"grid": grid} if grid is not None else None
-    with _source(config, overrides, data, named, registry, sweeps=True) as source:
-        texts = [*source.overrides, *([f"sweep={_json(section)}"] if section else [])]
+    registry, texts = get_registry(), _override_texts(overrides)
+    texts += [] if grid is None else [f"sweep={_json({'grid': grid})}"]
+    with _source(config, texts, data, target, task, experiment, sweeps=True) as source:
 
         def load() -> Loaded:
             parse = parse_sweep if isinstance(source.config, Mapping) else load_sweep
-            found = source.completed(parse(source.config, overrides=texts, registry=registry))
+            found = source.completed(
+                parse(source.config, overrides=source.overrides, registry=registry)
+            )
             return found, tuple(child.experiment for child in found.children)
 
         stored, loaded = _interrupted(load, registry) if resume else (None, load()[0])
@@ -454,53 +456,44 @@ def _source(
     config: Any,
     overrides: Overrides | None,
     data: Any,
-    named: Mapping[str, Any],
-    registry: Registry,
+    target: str | int | None,
+    task: str | None,
+    experiment: str | None,
     sweeps: bool = False,
 ) -> Iterator[_Source]:
     """Yield the source of a run; the rows of a data frame are in a temporary file meanwhile."""
-    texts = _override_texts(overrides)
+    texts, name = _override_texts(overrides), None if target is None else str(target)
     is_config = isinstance(config, str | os.PathLike | Mapping)
+    if is_config:
+        named = {"dataset.target": name, "model.estimator": task, "experiment": experiment}
+        texts += [f"{key}={_json(value)}" for key, value in named.items() if value is not None]
+    elif data is not None:
+        raise ConfigError("config must be a file or a mapping where data is a data frame")
     if is_config and data is None:
-        for key, value in named.items():
-            if value is not None:
-                keys = {"target": "dataset.target", "task": "model.estimator"}
-                where = f"overrides={{'{keys.get(key, key)}': {value!r}}} changes a configuration"
-                raise ConfigError(f"{key} is for a data frame: {where}")
         yield _Source(config, texts)
         return
-    if not is_config and data is not None:
-        raise ConfigError("config must be a file or a mapping where data is a data frame")
-    target = None if named["target"] is None else str(named["target"])
     frame = _Frame.of(data if is_config else config)
+    frame.check_column(name)
     with TemporaryDirectory() as folder:
         path = Path(folder) / DATA_FILE
-        if not is_config:
-            config = _first_config(frame, path, target, named["task"], named["experiment"])
-            if sweeps:
-                given = any(text.startswith("sweep") for text in texts)
-                grid = {} if given else {"grid": {"model.spreading_factor": [0.3, 0.5, 0.7]}}
-                config["sweep"] = {**grid, "repeats": {"seeds": 3}}
-            yield _Source(config, texts, path)
-            return
-        frame.check_column(target)
-        section = _dataset_of(config, texts, registry)
-        section |= {} if target is None else {"target": target}
-        frame.write(path, section.get("id"))
-        changes: dict[str, Any] = {
-            "dataset": section,
-            "experiment": named["experiment"],
-            "model.estimator": named["task"],
-        }
-        texts += [f"{key}={_json(value)}" for key, value in changes.items() if value is not None]
+        if is_config:
+            section = _dataset_of(config, texts)
+            frame.write(path, section.get("id"))
+            texts.append(f"dataset={_json(section)}")
+        else:
+            config = _first_config(frame, path, name, task, experiment)
+        if sweeps and not is_config:
+            given = any(map(_VARIES.match, texts))
+            grid = {} if given else {"grid": {"model.spreading_factor": [0.3, 0.5, 0.7]}}
+            config["sweep"] = {**grid, "repeats": {"seeds": 3}}
         yield _Source(config, texts, path)
 
 
-def _dataset_of(config: Any, overrides: list[str], registry: Registry) -> dict[str, Any]:
+def _dataset_of(config: Any, overrides: list[str]) -> dict[str, Any]:
     """Return the section ``dataset`` of a configuration, its file replaced by a data frame's."""
     is_mapping = isinstance(config, Mapping)
     root = (root_of if is_mapping else merged)(config, overrides, Problems())
-    given, fields = root.get("dataset"), registry.find("dataset", "parquet").model_fields
+    given, fields = root.get("dataset"), get_registry().find("dataset", "parquet").model_fields
     known = plain(given) if isinstance(given, Mapping) else {}
     kept = {key: value for key, value in known.items() if key in fields}
     return {**kept, "name": "parquet", "path": DATA_FILE}

@@ -213,7 +213,7 @@ def profile_column(
 
 def _is_skewed(values: NDArray[np.float64]) -> bool:
     """Return whether a logarithm of numbers from 0 on would halve a skewness above 2."""
-    if values.min() < 0:
+    if not len(values) or values.min() < 0:
         return False
 
     def skewness(values: NDArray[np.float64]) -> float:

@@ -63,7 +63,9 @@ def test_what_is_said_can_be_typed(frame):
 
 
 def test_constructors_keep_their_signatures(frame):
-    with pytest.raises(TypeError, match=r"takes parameters by name, such as SomVQ\(spreading_f"):
+    with pytest.raises(
+        TypeError, match=r"takes no positional arguments: give names, as in SomVQ\(sp"
+    ):
         SomVQ(0.5)
     names = [*inspect.signature(SomClassifier).parameters]
     assert names == [*inspect.signature(SomClassifier.__init__).parameters][1:]
