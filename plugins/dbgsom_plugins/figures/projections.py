@@ -259,7 +259,8 @@ class Dots(Component):
             )
         x, y = places.T
         axes.scatter(x, y, s=sizes, c=colours[rows.ravel()], zorder=2)
-        entries = patches_of(colours, [view.label_names.get(label, label) for label in labels])
+        names = [as_label(view.label_names.get(label, label)) for label in labels]
+        entries = patches_of(colours, names)
         legend_of(axes, entries, 1.03, 1.0, np.inf)
 
     def _draw_numbers(
