@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dbgsom_core import presets as presets
     from dbgsom_core.estimators.checkpoints import GrowthFilm as GrowthFilm
     from dbgsom_core.estimators.display import SomDisplay as SomDisplay
-    from dbgsom_core.estimators.explanations import explain as explain
+    from dbgsom_core.estimators.pipelines import explain as explain
     from dbgsom_core.estimators.som import SomClassifier as SomClassifier
     from dbgsom_core.estimators.som import SomRegressor as SomRegressor
     from dbgsom_core.estimators.som import SomVQ as SomVQ
@@ -46,7 +46,7 @@ _HOMES = {
     "SomDisplay": "estimators.display",
     "GrowthFilm": "estimators.checkpoints",
     "compare": "runs.compare",
-    "explain": "estimators.explanations",
+    "explain": "estimators.pipelines",
     "init": "runs.api",
     "run": "runs.api",
     "sweep": "runs.api",

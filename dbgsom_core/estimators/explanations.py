@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 
 from dbgsom_core.errors import DataError, as_text
 from dbgsom_core.estimators.answers import Answers, usual_distance
-from dbgsom_core.estimators.display import unwrap
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,37 +145,6 @@ class Explanation:
         lines = "<br>".join(escape(as_text(line)) for line in self._lines())
         table: str = self.to_frame().to_html(float_format="{:.5g}".format, border=0)
         return f"<p>{lines}</p>{table}"
-
-
-def explain(model: Any, x: Any, names: Sequence[str] | None = None) -> Explanation:
-    """Return an explanation of a model's prediction for one raw sample.
-
-    Parameters
-    ----------
-    model : SomVQ, SomClassifier, SomRegressor, Pipeline, or a run or its model
-        Fitted; of a scikit-learn pipeline the last step is the map. Values are raw ones where the
-        steps before it can be undone, as those of a StandardScaler.
-    x : array-like (D,) or (1, D), or row of a data frame
-    names : sequence of D str, optional
-        Feature names; default: those of the data frame that the model was fitted to.
-    """
-    found = getattr(model, "model", model)  # of a run
-    if isinstance(found, Pipeline):
-        from dbgsom_core.estimators.model_file import FittedModel
-
-        steps = [one for one in found.steps[:-1] if one[1] not in (None, "passthrough")]
-        estimator, _ = unwrap(found.steps[-1][1])
-        found = FittedModel(steps, estimator)
-        columns = getattr(found.first, "feature_names_in_", None)
-        names, x = columns if names is None else names, as_row(x)
-        if columns is not None and not hasattr(x, "iloc"):
-            import pandas as pd
-
-            x = pd.DataFrame(x, columns=columns)
-    else:
-        unwrap(found)
-    explanation: Explanation = found.explain(x, names)
-    return explanation
 
 
 def explain_sample(

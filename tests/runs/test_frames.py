@@ -1,5 +1,6 @@
 """Runs and sweeps of data frames."""
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import dbgsom_core
 from dbgsom_core.cli import cli
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.runs.folder import read_run
+from dbgsom_plugins.trackers.mlflow.upload import inputs_of
 
 QUICK = {
     "model.epochs": 5,
@@ -64,6 +66,8 @@ def test_a_run_of_a_frame_is_that_of_its_file(folder, frame):
     assert not (same.folder / "data.parquet").exists()
     assert (found.folder / "assignments.csv").read_text().splitlines()[1].startswith("c0,")
     assert found.model.predict(frame[:3]).shape == (3,)
+    source = inputs_of(read_run(found.folder))["train"].dataset.source  # of MLflow
+    assert json.loads(source)["folder"] == str(found.folder)
 
 
 def test_the_folder_of_a_frame_is_enough_wherever_it_is(folder, frame, monkeypatch):
