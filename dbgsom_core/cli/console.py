@@ -436,7 +436,9 @@ def check_output(path: str, *read: str | Path | None) -> None:
     target = target.absolute()
     for folder in target.parents[:2]:
         files = RunFiles(folder)
-        tables = map(files.table, ("assignments", "neurons", "links", "clusters", "groups"))
+        tables = map(
+            files.table, ("assignments", "neurons", "links", "clusters", "classes", "groups")
+        )
         if is_run(folder) and target in (*vars(files).values(), *tables, *files.figures()):
             raise DataError(f"{path} is a file of the run in {folder}: name another one with -o")
 

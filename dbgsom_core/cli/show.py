@@ -33,6 +33,8 @@ from dbgsom_core.runs.stored_runs import (
 )
 from dbgsom_core.tables.safe_files import exists
 
+_MOST_CLUSTERS = 25  # of a table
+_MOST_LABELS, _MOST_GROUPS = 12, 24  # of a table of groups
 _UNLIMITED = 100_000  # characters
 _LONGEST = 200  # characters of a value
 _SENTENCE = re.compile(r"[^\W\d_]{3}.* | .*[^\W\d_]{3}")  # no number with its interval
@@ -124,10 +126,11 @@ def _differences(run: StoredRun, others: Sequence[StoredRun]) -> str:
     """Return the name that a run was given, and what tells it from others of its experiment."""
     from dbgsom_core.runs.ranking import fields_text
 
+    params = {key: run.params.get(key) for one in (run, *others) for key in one.params}
     differs = {
         key: value
-        for key, value in run.params.items()
-        if any(str(other.params.get(key, value)) != str(value) for other in others)
+        for key, value in params.items()
+        if any(str(other.params.get(key)) != str(value) for other in others)
     }
     fields = dict([*differs.items()][:_MOST_FIELDS])
     more = " …" * (len(differs) > _MOST_FIELDS)
@@ -430,6 +433,14 @@ def print_headline(
         print_table(["measure", *header, *(["baseline"] if based else [])], rows)
     if based:
         say(run_baseline(data))
+    constant = data.get("baseline")
+    constant = constant if found and isinstance(constant, Mapping) else {}
+    known = [constant.get(f"{one.part}/accuracy", -1.0) for one in found if one.name == "accuracy"]
+    if known and found[0].value <= known[0]:
+        say(
+            "its classes are right no more often than that; roc_auc and log_loss say whether its "
+            "probabilities are worth more"
+        )
     if (count := len(parts_of(measures))) > len(found):
         say(f"all {count} measures: dbgsom show {name} --all")
 
@@ -465,14 +476,23 @@ def print_measures(
 
 
 def print_clusters(files: RunFiles, config: Mapping[str, Any]) -> None:
-    """Print the clusters of a run; where each neuron is its own, say how they are made."""
-    if exists(table := files.table("clusters")):
-        from dbgsom_core.runs.profile import CLUSTER_COLUMNS, read_clusters
+    """Print what sets clusters or classes apart, and labels by groups, where a run has them."""
+    from dbgsom_core.runs.profile import group_rows, read_clusters, read_groups
 
+    tables = {name: files.table(name) for name in ("clusters", "classes", "groups")}
+    tables = {name: path for name, path in tables.items() if exists(path)}
+    for name in tables.keys() & {"clusters", "classes"}:
+        header, rows = read_clusters(tables[name])
         click.echo()
-        print_table(CLUSTER_COLUMNS[:-1], [row[:-1] for row in read_clusters(table)])
+        print_table(header[:-1], [row[:-1] for row in rows[:_MOST_CLUSTERS]])
+        if len(rows) > _MOST_CLUSTERS:
+            say(f"and {len(rows) - _MOST_CLUSTERS} more: {tables[name]}")
         say("effect: the difference from all other samples, in standard deviations of all")
-        return
+    for counts in read_groups(tables["groups"]) if "groups" in tables else ():
+        header, rows = group_rows(counts, _MOST_LABELS)
+        click.echo()
+        print_table(header, rows[:_MOST_GROUPS])
+        say(f"labels by {counts.column}: {counts.sentence}")
     model = config.get("model")
     labeller = model.get("labeller") if isinstance(model, Mapping) else None
     if isinstance(labeller, Mapping) and labeller.get("name") == "index":

@@ -434,7 +434,7 @@ def _for_estimator(
         if why is not None:
             yield "value", ("model", "stopping", *steps), why
     for key in OF_CLASSES:
-        if key in model and kind != "classifier":
+        if model.get(key) is not None and kind != "classifier":
             yield "key", ("model", key), "is for estimator: classifier; leave it out"
     for steps, value in items_of(root.get("measures")):
         measure = None if value == "default" else builder.valid("measure", value)

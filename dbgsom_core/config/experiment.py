@@ -27,6 +27,7 @@ from dbgsom_core.config.load import fill, merge, merged, nonsecret_texts, overri
 from dbgsom_core.config.schema import (
     DEFAULT,
     GROWTH_FIELDS,
+    OF_CLASSES,
     ExperimentSettings,
     ModelSettings,
     PluginSettings,
@@ -87,7 +88,7 @@ class Experiment:
     disabled: tuple[str, ...] = ()  # plugins or distributions that this run leaves alone
     patience: float = 120.0  # old configurations have it; it does nothing
     stability: StabilitySettings | None = None  # None: no refits
-    report_by: str | None = None  # column by which labels are counted
+    report_by: tuple[str, ...] = ()  # columns by which labels are counted
     tags: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # for its report
     source: str = field(default="<python>", compare=False)  # the file's name
@@ -252,7 +253,9 @@ def _experiment(
     settings: ExperimentSettings, root: Section, builder: Builder, problems: Problems
 ) -> Experiment:
     model = settings.model or ModelSettings()
-    given = {key: getattr(model, key) for key in root.get("model") or ()}
+    classifies = model.estimator == "classifier"  # else these keys are null
+    keys = [key for key in root.get("model") or () if classifies or key not in OF_CLASSES]
+    given = {key: getattr(model, key) for key in keys}
     filled = [key for key in GROWTH_FIELDS if given.get(key) is not None]
     params: dict[str, Any] = {}
     written: dict[str, Any] = {"estimator": model.estimator}
@@ -332,7 +335,7 @@ def _experiment(
         disabled=disabled,
         patience=settings.patience,
         stability=stability,
-        report_by=settings.report.by if settings.report else None,
+        report_by=settings.report.columns if settings.report else (),
         tags=settings.tags,
         notes=(*problems.notes, *builder.notes_on(root)),
         resolved=resolved,

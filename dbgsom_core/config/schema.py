@@ -105,9 +105,17 @@ class StabilitySettings(Settings):
 class ReportSettings(Settings):
     """What the report says beside what it always does."""
 
-    by: str = Field(min_length=1)
-    """count labels by the values of this column, such as file, batch, treatment or a date: of
-    those under id, extra, categorical or target, a column of dates, or a feature"""
+    by: (
+        Annotated[str, Field(min_length=1)]
+        | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+    )
+    """count labels by the values of this column, or of each of several, such as file, batch,
+    treatment or a date: of those under id, extra, categorical or target, or a feature"""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns, each once."""
+        return tuple(dict.fromkeys([self.by] if isinstance(self.by, str) else self.by))
 
 
 class PluginSettings(Settings):

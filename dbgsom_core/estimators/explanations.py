@@ -172,7 +172,9 @@ def explain_sample(
     steps = np.where(differs, np.copysign(np.inf, difference), 0.0)
     np.divide(difference, deviations, out=steps, where=deviations > 0)
     if undo is not None:
+        spread = abs(undo(both + deviations) - undo(both))
         both = undo(both)
+        both = np.where(abs(both) < _ROUNDING * spread, 0.0, both)  # 0 scaled there and back
     return Explanation(
         label=answers.label.tolist()[0],
         probabilities={}

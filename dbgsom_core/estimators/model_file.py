@@ -604,6 +604,10 @@ class FittedModel:
         """Return how normal raw samples X (n, D) are, (n,), see `SomVQ.score_samples`."""
         return np.asarray(self.estimator.score_samples(self.prepare(X)))
 
+    def predict_interval(self, X: Any, level: float = 0.9) -> NDArray[np.float64]:
+        """Return intervals (n, 2) of raw samples X (n, D), see `SomRegressor.predict_interval`."""
+        return np.asarray(self.estimator.predict_interval(self.prepare(X), level))
+
     def answers(self, X: Any) -> Answers:
         """Return label, unit, novelty and more of raw samples X (n, D), see `SomVQ.answers`."""
         return self.estimator.answers(self.prepare(X))  # type: ignore[no-any-return]

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from dbgsom_core.interfaces.measures import Evaluation, Stability
 
 
+_SURE = 0.05  # p-value up to which a sentence names a group
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.{1 if 0 < value < 0.1 else 0}f} %"
+
+
 @dataclass(frozen=True)
 class ClusterProfile:
     """What sets the clusters of a map apart, in the data's own columns and units.
@@ -81,12 +88,46 @@ class GroupCounts:
     @property
     def association(self) -> float:
         """Cramér's V (1946) of groups and labels: 0 where they are independent, at most 1."""
+        least = min(self.counts.shape) - 1
+        return math.sqrt(self._chi_square / self.counts.sum() / least) if least else 0.0
+
+    @property
+    def p_value(self) -> float:
+        """Of the chi-squared test (Pearson 1900) that groups and labels are independent."""
+        from scipy.special import gammaincc  # is slow to import
+
+        groups, labels = self.counts.shape
+        freedom = (groups - 1) * (labels - 1)
+        return float(gammaincc(freedom / 2, self._chi_square / 2)) if freedom else 1.0
+
+    @property
+    def sentence(self) -> str:
+        """How much labels depend on groups, and which group differs most from the others."""
+        told = f"Cramér's V {self.association:.2f} (p {self.p_value:.2g}"
+        told += f"; 0: labels do not depend on {self.column}, 1: it says which)"
+        residuals = (self.counts - self._expected) / self._expected**0.5
+        group, label = divmod(int(abs(residuals).argmax()), len(self.labels))
+        inside, count = self.counts[group, label], self.counts.sum(axis=1)
+        others = (self.counts[:, label].sum() - inside) / max(1, count.sum() - count[group])
+        if self.p_value > _SURE or len(self.groups) < 2:
+            return told
+        name, share = self.groups[group] or "(none)", _share(inside / count[group])
+        return (
+            f"{told}; most of all, {name} has {share} of label {self.labels[label]}, the others "
+            f"{_share(others)}"
+        )
+
+    @property
+    def _expected(self) -> NDArray[np.float64]:
         counts = self.counts.astype(float)
-        if min(counts.shape) < 2:
-            return 0.0
-        expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / counts.sum()
-        chi_square = float(((counts - expected) ** 2 / expected).sum())
-        return math.sqrt(chi_square / counts.sum() / (min(counts.shape) - 1))
+        expected: NDArray[np.float64] = (
+            counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / counts.sum()
+        )
+        return expected
+
+    @property
+    def _chi_square(self) -> float:
+        return float(((self.counts - self._expected) ** 2 / self._expected).sum())
 
 
 @dataclass(frozen=True)
@@ -127,8 +168,10 @@ class MapView:
         map on them. None: those of ``evaluation``.
     profile : ClusterProfile or None
         What sets its clusters apart, where its labels are clusters.
-    groups : GroupCounts or None
-        How its labels are spread over the groups of a column, where a run is to say it.
+    class_profile : ClusterProfile or None
+        The same of the classes of a classifier's training samples.
+    groups : sequence of GroupCounts
+        How its labels are spread over the groups of columns, where a run is to say it.
     """
 
     evaluation: Evaluation
@@ -154,7 +197,8 @@ class MapView:
     film: Mapping[int, NDArray[Any]] = field(default_factory=dict)
     scored: tuple[str, Evaluation] | None = None
     profile: ClusterProfile | None = None
-    groups: GroupCounts | None = None
+    class_profile: ClusterProfile | None = None
+    groups: Sequence[GroupCounts] = ()
 
     def in_own_units(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return samples or prototypes (m, D) as the data has them, as far as that is known."""

@@ -93,6 +93,8 @@ class FinishedRun:
     params: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     _model: Any = None
+    _config: Mapping[str, Any] = field(default_factory=dict)
+    _data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def model(self) -> FittedModel:
@@ -124,8 +126,19 @@ class FinishedRun:
         return frame.assign(best=list(_best_ends(frame.index).values()))
 
     def __repr__(self) -> str:
-        lines = (f"\n{name}: {_four_digits(value)}" for name, value in self.measures.items())
-        return f"<run {as_text(self.name)} in {self.folder}>" + "".join(lines)
+        from dbgsom_core.runs.headline import headline
+        from dbgsom_core.runs.profile import read_clusters
+
+        lines = [f"<run {as_text(self.name)} in {self.folder}>"]
+        for one in headline(self.measures, self._config, self._data):
+            beside = f"  (baseline {one.baseline})" if one.baseline else ""
+            lines.append(f"{one.part}/{one.name}: {one.text}{beside}")
+        if (table := RunFiles(self.folder).table("clusters")).exists():
+            _, rows = read_clusters(table)
+            lines += [f"cluster {row[0]}: {row[1]} rows, {row[2]}, {row[3]}" for row in rows]
+        if (more := len(self.measures)) > len(lines):
+            lines.append(f"to_frame() has all {more} measures")
+        return "\n".join(lines)
 
     _repr_html_ = _html
 
@@ -570,7 +583,12 @@ class _EpochDisplay:
 
 def _finished(outcome: Outcome) -> FinishedRun:
     run, result = outcome.run, outcome.result
-    known = {"params": dict(run.params), "notes": tuple(result.notes), "_model": result.model}
+    known: dict[str, Any] = {
+        "params": dict(run.params),
+        "notes": tuple(result.notes),
+        "_model": result.model,
+    }
+    known |= {"_config": run.config, "_data": run.data}
     return FinishedRun(**_identity(run, result), **known)
 
 

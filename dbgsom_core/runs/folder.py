@@ -16,6 +16,7 @@
         assignments.csv    where each sample ended: ids or row, unit, cell, label, distance, novelty
         neurons.csv        each neuron: cell, hits, error, label, prototype
         clusters.csv       what sets each cluster apart, where labels are clusters, see `profile`
+        classes.csv        the same of the classes of a classifier
         groups.csv         how often each label stands in each group of a column, where asked for
         scalars.jsonl      what observers logged, as the journal: the step stands for the epoch
         artifacts/NAME     files that observers logged, in folders of theirs

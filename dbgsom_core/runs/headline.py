@@ -15,7 +15,8 @@ _LEAST_OF_CLASS = 5  # samples on average, else its purity says little
 _FEW = 50  # samples, of which a share says more than they know
 _OF_TASK = {
     "classifier": (
-        "accuracy", "balanced_accuracy", "log_loss", "topographic_error", "quantization_error",
+        "accuracy", "balanced_accuracy", "log_loss", "roc_auc", "topographic_error",
+        "quantization_error",
     ),
     "regressor": ("r2", "rmse", "mae", "topographic_error", "quantization_error"),
     "vq": (

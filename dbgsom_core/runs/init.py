@@ -403,13 +403,16 @@ def _decodes(content: bytes, encoding: str) -> bool:
 
 _MOST_SPREAD = 3  # times that one feature may spread more than another and still count as much
 _LISTED = 5  # names or values in a comment
+_MANY_NUMBERS = 20  # columns beside which words of few values are a design, no features
+_DESIGN = "few values beside many numbers: clusters are counted by it, and not made of it"
+_FEW_GAPS, _LONG = 0.2, 30  # of a guessed target: share of gaps, and characters of a class
 _SKEWED = 2  # skewness, that of an exponential distribution
 _SMALL = 500  # rows below which a test part of a quarter says little
 _FOLDS, _LEAST_IN_FOLDS = 5, 20
 _POWER = "sklearn.preprocessing:PowerTransformer"
 _TARGET = re.compile(
     r"(?i)(target|class|classes|label|labels|y|outcome|species|klasse|ziel|zielvariable"
-    r"|diagnosis|churn|response)"
+    r"|diagnosis|churn|churned|left|survived|fraud|defaulted|response)"
 )
 _SWEEP = """\
 # With the next line 'dbgsom sweep' compares variants, each with three seeds:
@@ -471,6 +474,8 @@ def suggest(
         chosen = _guess_target(profile, task)
     columns = _with_roles(profile, chosen)
     estimator = profile.estimator if task is None else task
+    if chosen is None and estimator == "vq":
+        columns = _without_design(columns)
     if chosen is not None and task is None:
         numeric = chosen.spread > 0 and not chosen.has_classes
         estimator = "regressor" if numeric else "classifier"
@@ -493,8 +498,10 @@ def suggest(
     remarks = []
     if skewed := [one.name for one in columns if one.skewed and not one.role]:
         few = ", ".join(skewed[:_LISTED]) + ", …" * (len(skewed) > _LISTED)
-        text = f"a long tail, for which a log would help: {few}; try prepare: {_POWER}"
-        config.setdefault("prepare", None)
+        given = config.setdefault("prepare", None)
+        step = "{name: standardize, categories: joint}" if isinstance(given, dict) else given
+        line = f"prepare: [{_POWER}, {step}]" if step else f"prepare: {_POWER}"
+        text = f"a long tail, for which a log would help: {few}; try {line}"
         comments["prepare",] = "; ".join(filter(None, [comments.get(("prepare",)), text]))
         remarks.append(text)
     if estimator != "vq":
@@ -519,15 +526,43 @@ def suggest(
     if estimator == "classifier" and largest > UNEVEN:
         config["model"]["class_weight"] = None
         comments["model", "class_weight"] = (
-            f"balanced: all classes count the same; {100 * largest:.0f} % of the rows are of one "
-            "class, so compare and sweeps decide by balanced_accuracy"
+            f"balanced: all classes count the same, so that more of the rare are found, and "
+            f"probabilities are no shares of rows any more; {100 * largest:.0f} % of the rows are "
+            "of one class, so compare and sweeps decide by balanced_accuracy"
         )
         remarks.append(f"uneven classes: {100 * largest:.0f} % of the rows are of one")
     if target is None and (others := _candidates(columns)):
         text = f"{'other ' * (chosen is not None)}columns of few values: {others}"
+        last = columns[-1]
+        if chosen is None and last.kind == "number" and not (last.has_classes or last.role):
+            text += f"; the last column, numbers: {as_text(last.name)}"
         comments["dataset", "target"] += f"; {text}"
         remarks.append(f"{text}: --target NAME predicts one")
+    if estimator == "vq" and chosen is None:
+        if design := [one.name for one in columns if one.reason == _DESIGN]:
+            config["report"] = {"by": design[0] if len(design) == 1 else design}
+            comments["report",] = "counts clusters by these columns, which the map does not learn"
+            listed = ", ".join(map(as_text, design))
+            remarks.append(f"{listed}: clusters are counted by it, and not made of it")
+        elif groups := [one.name for one in columns if one.role == "categorical"]:
+            named = as_text(groups[0])
+            remarks.append(
+                f"the map learns {', '.join(map(as_text, groups[:_LISTED]))}; to compare clusters "
+                f"by {named} instead: list it under id, and add 'report: {{by: {named}}}'"
+            )
     return Suggestion(estimator, columns, config, comments, remarks)
+
+
+def _without_design(columns: list[ColumnProfile]) -> list[ColumnProfile]:
+    """Return columns of which those of few words are ids beside many numbers: a design."""
+    numbers = sum(one.kind == "number" and not one.role for one in columns)
+    words = [one for one in columns if one.role == "categorical" and one.name]
+    if numbers < _MANY_NUMBERS or len(words) > numbers / 10:
+        return columns
+    return [
+        replace(one, role="id", reason=_DESIGN) if one.role == "categorical" and one.name else one
+        for one in columns
+    ]
 
 
 def _candidates(columns: Sequence[ColumnProfile]) -> str:
@@ -540,6 +575,10 @@ def _candidates(columns: Sequence[ColumnProfile]) -> str:
     return as_text(", ".join(names[:_LISTED]) + ", …" * (len(names) > _LISTED))
 
 
+def _is_long(text: str) -> bool:
+    return len(text) > _LONG
+
+
 def _guess_target(profile: TableProfile, task: str | None) -> ColumnProfile | None:
     columns = profile.columns
     for column in columns:
@@ -550,6 +589,7 @@ def _guess_target(profile: TableProfile, task: str | None) -> ColumnProfile | No
     usable = [one for one in columns if one.kind in ("category", "number")]
     for column in [*columns[-1:], *columns[:1]] if len(usable) > 1 else []:
         words = column is columns[-1] and column.kind == "category" and column.has_classes
+        words = words and column.missing < _FEW_GAPS and not any(map(_is_long, column.examples))
         unique = sum(one.name == column.name for one in columns) == 1
         if unique and (words or binary == [column]) and task != "regressor":
             return column

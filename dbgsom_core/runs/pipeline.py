@@ -75,7 +75,7 @@ from dbgsom_core.runs.manifest import (
     title_of,
     with_varied,
 )
-from dbgsom_core.runs.profile import count_groups, groups_of, profile_clusters
+from dbgsom_core.runs.profile import count_groups, groups_of, profile_classes, profile_clusters
 from dbgsom_core.runs.results import (
     add_note,
     all_labels,
@@ -192,8 +192,8 @@ class Setup:
 
 def prepare_run(experiment: Experiment, data: Data | None = None) -> Setup:
     data = load_data(experiment) if data is None else data
-    if experiment.report_by is not None:
-        groups_of(data, experiment.report_by)  # which may refuse it
+    for column in experiment.report_by:
+        groups_of(data, column)  # which may refuse it
     test = load_test(experiment, data)
     fold = final_fold(experiment, data, test)
     divided = divisions(experiment, data)
@@ -389,9 +389,16 @@ def _fit_and_evaluate(
             assert trained.predictions is not None
             profile = profile_clusters(model, data, some.rows, some.X, trained.predictions)
             view = replace(view, profile=profile)
-        if (column := experiment.report_by) is not None:
-            groups, labels = groups_of(data, column), all_labels(model, data)
-            view = replace(view, groups=count_groups(column, groups, labels, view.label_names))
+        elif some.y is not None and estimator._kind == "classifier" and data.image_shape is None:
+            profile = profile_classes(data, some.rows, some.X, some.y, view.class_names)
+            view = replace(view, class_profile=profile)
+        if experiment.report_by:
+            labels, names = all_labels(model, data), view.label_names
+            counts = [
+                count_groups(column, groups_of(data, column), labels, names)
+                for column in experiment.report_by
+            ]
+            view = replace(view, groups=counts)
         epoch_models = checkpoint.epoch_models(estimator, fold.train.X, fold.train.y)
     return RunResult(
         measures=measures,

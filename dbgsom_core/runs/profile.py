@@ -33,7 +33,8 @@ _NARROW = 0.5  # deviation, over that of all, below which a feature hardly varie
 _WORDS = (2, 3, 4)  # features in a name, more where two clusters would be called the same
 _TYPICAL = 3  # rows
 _BATCH = 1 << 16  # rows
-_FIRST = ("cluster", "name", "rows", "share", "typical")  # columns of clusters.csv
+_OF_GROUPS = ("column", "group", "label", "rows", "share")  # columns of groups.csv
+_FIRST = ("name", "rows", "share", "typical")  # columns of clusters.csv
 
 
 # -------------------------------------------------------------------------------------- clusters
@@ -59,10 +60,37 @@ def profile_clusters(
     hits = np.asarray(model.estimator.leaf_hit_counts_)
     live = np.asarray(model.estimator.leaf_labels_)[hits > 0]
     clusters, of_leaf = np.unique(live, return_inverse=True)
-    count = len(clusters)
-    if not 2 <= count <= min(_MOST_CLUSTERS, len(live) - 1):
+    if not 2 <= len(clusters) <= min(_MOST_CLUSTERS, len(live) - 1):
         return None
-    codes, own = np.searchsorted(clusters, labels), np.arange(len(data.X))[rows]
+    sizes = np.bincount(of_leaf, hits[hits > 0], len(clusters)).astype(np.int64)
+    return _profile(data, rows, X, clusters, np.searchsorted(clusters, labels), sizes)
+
+
+def profile_classes(
+    data: Data, rows: Any, X: Any, y: NDArray[Any], names: Mapping[Any, str]
+) -> ClusterProfile | None:
+    """Return what sets the classes of targets y (m,) apart, as `profile_clusters` does clusters.
+
+    ``names`` are those of classes. None where a target is missing, or there are many classes.
+    """
+    if y.dtype == object or (y.dtype.kind == "f" and np.isnan(y).any()):
+        return None
+    classes, codes, sizes = np.unique(y, return_inverse=True, return_counts=True)
+    if not 2 <= len(classes) <= _MOST_CLUSTERS:
+        return None
+    named = np.array([names.get(one, str(one)) for one in classes.tolist()])
+    return _profile(data, rows, X, named, codes, sizes.astype(np.int64))
+
+
+def _profile(
+    data: Data,
+    rows: Any,
+    X: Any,
+    clusters: NDArray[Any],
+    codes: NDArray[np.intp],
+    sizes: NDArray[np.int64],
+) -> ClusterProfile:
+    count, own = len(clusters), np.arange(len(data.X))[rows]
     features = [*map(str, data.feature_names or _numbered(data.X.shape[1]))]
     extra = {name: np.asarray(values)[own] for name, values in data.variables.items()}
 
@@ -83,7 +111,7 @@ def profile_clusters(
     return ClusterProfile(
         clusters=clusters,
         names=tuple(name_clusters(effects[:, :d], features, binary, spreads[:, :d])),
-        rows=np.bincount(of_leaf, hits[hits > 0], count).astype(np.int64),
+        rows=sizes,
         features=(*features, *extra),
         means=means,
         means_of_others=rest,
@@ -192,7 +220,7 @@ def name_clusters(
 
 
 def table_of_clusters(
-    profile: ClusterProfile, ids: Callable[[NDArray[Any]], Sequence[str]]
+    profile: ClusterProfile, ids: Callable[[NDArray[Any]], Sequence[str]], what: str = "cluster"
 ) -> list[tuple[str, Any]]:
     """Return the columns of clusters.csv: means of features, then effects; ``ids`` name rows."""
     shares = profile.rows / max(1, int(profile.rows.sum()))
@@ -200,17 +228,14 @@ def table_of_clusters(
     first = (profile.clusters, profile.names, profile.rows, shares, typical)
     effects = [f"{name}{_EFFECT}" for name in profile.features]
     return [
-        *((name, np.asarray(values)) for name, values in zip(_FIRST, first, strict=True)),
+        *((name, np.asarray(values)) for name, values in zip((what, *_FIRST), first, strict=True)),
         *zip(profile.features, profile.means.T, strict=True),
         *zip(effects, profile.effects.T, strict=True),
     ]
 
 
-CLUSTER_COLUMNS = ("cluster", "rows", "share", "name", "mean (effect)", "typical rows")
-
-
-def read_clusters(path: Path, most: int = 4) -> list[list[str]]:
-    """Return the clusters in a clusters.csv as texts, in the order of ``CLUSTER_COLUMNS``.
+def read_clusters(path: Path, most: int = 4) -> tuple[list[str], list[list[str]]]:
+    """Return the clusters in a clusters.csv, or classes in a classes.csv, as header and rows.
 
     The features with the ``most`` largest effects are shown as "age 31.2 (-1.3)": name, mean and
     effect, the difference from the mean of all other samples in standard deviations of all.
@@ -218,7 +243,8 @@ def read_clusters(path: Path, most: int = 4) -> list[list[str]]:
     from dbgsom_core.runs.compare import to_digits
 
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        rows, what = list(reader), (reader.fieldnames or [""])[0]
     found = []
     for row in rows:
         effects = [
@@ -235,9 +261,9 @@ def read_clusters(path: Path, most: int = 4) -> list[list[str]]:
                 shown = f"{100 * mean:.0f} %" if is_share else to_digits(mean, 3)
                 special.append(f"{name} {shown} ({effect:+.1f})")
         share = f"{100 * float(row['share']):.0f} %"
-        known = (row["cluster"], row["rows"], share, row["name"], ", ".join(special))
+        known = (row[what], row["rows"], share, row["name"], ", ".join(special))
         found.append([as_text(text) for text in (*known, row["typical"])])
-    return found
+    return [what, "rows", "share", "name", "mean (effect)", "typical rows"], found
 
 
 # ---------------------------------------------------------------------------------------- groups
@@ -321,12 +347,47 @@ def count_groups(
     return GroupCounts(column, tuple(known.tolist()), texts, counts)
 
 
-def table_of_groups(counts: GroupCounts) -> list[tuple[str, Any]]:
-    """Return the columns of groups.csv: a row for each group and label."""
-    groups, labels = counts.counts.shape
+def table_of_groups(counts: Sequence[GroupCounts]) -> list[tuple[str, Any]]:
+    """Return the columns of groups.csv: a row for each column, group and label."""
+    parts = []
+    for one in counts:
+        groups, labels = one.counts.shape
+        parts.append(
+            (
+                np.full(groups * labels, one.column),
+                np.repeat(one.groups, labels),
+                np.tile(one.labels, groups),
+                one.counts.ravel(),
+                one.shares.ravel(),
+            )
+        )
+    return list(zip(_OF_GROUPS, map(np.concatenate, zip(*parts, strict=True)), strict=True))
+
+
+def read_groups(path: Path) -> list[GroupCounts]:
+    """Return what a groups.csv says of each column."""
+    tables: dict[str, dict[str, dict[str, int]]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            of_column = tables.setdefault(as_text(row["column"]), {})
+            labels = of_column.setdefault(as_text(row["group"]), {})
+            labels[as_text(row["label"])] = int(row["rows"])
     return [
-        (counts.column, np.repeat(counts.groups, labels)),
-        ("label", np.tile(counts.labels, groups)),
-        ("rows", counts.counts.ravel()),
-        ("share", counts.shares.ravel()),
+        GroupCounts(
+            column,
+            tuple(groups),
+            tuple(next(iter(groups.values()))),
+            np.array([list(labels.values()) for labels in groups.values()]),
+        )
+        for column, groups in tables.items()
     ]
+
+
+def group_rows(counts: GroupCounts, most: int) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of a table of groups: rows, and the shares of up to so many labels."""
+    shares, totals = counts.shares, counts.counts.sum(axis=1).tolist()
+    rows = [
+        [group or "(none)", f"{total:,}", *(f"{100 * share:.0f} %" for share in row[:most])]
+        for group, total, row in zip(counts.groups, totals, shares.tolist(), strict=True)
+    ]
+    return [counts.column, "rows", *counts.labels[:most]], rows

@@ -126,7 +126,8 @@ def tables_of(
 ) -> dict[str, Callable[[], Batches]]:
     """Return functions that yield batches of ``assignments``, ``neurons``, and what there is more.
 
-    ``links`` are those of a map with refits, ``clusters`` and ``groups`` profile and groups.
+    ``links`` are those of a map with refits, ``clusters`` and ``classes`` profiles, ``groups`` how
+    labels are spread over them.
     ``fold`` is that of the final model, ``divided`` the training and test rows of other folds.
     """
     tables: dict[str, Callable[[], Batches]] = {
@@ -137,11 +138,14 @@ def tables_of(
         unit, other = stability.links.T
         links = {"unit": unit, "other": other, "stays": stability.link_shares}
         tables["links"] = lambda: iter([links])
-    if (profile := view.profile) is not None:
-        exact = replace(profile, means=without_noise(profile.means))
-        clusters = _named(table_of_clusters(exact, partial(row_names, data)))
-        tables["clusters"] = lambda: iter([clusters])
-    if (counts := view.groups) is not None:
+    profiles = {"clusters": view.profile, "classes": view.class_profile}
+    for name, profile in profiles.items():
+        if profile is not None:
+            exact = replace(profile, means=without_noise(profile.means))
+            what = "cluster" if name == "clusters" else "class"
+            columns = _named(table_of_clusters(exact, partial(row_names, data), what))
+            tables[name] = partial(iter, [columns])
+    if counts := view.groups:
         tables["groups"] = lambda: iter([_named(table_of_groups(counts))])
     return tables
 

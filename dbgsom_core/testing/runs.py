@@ -159,7 +159,7 @@ def _view() -> MapView:
         stability=fixtures.stability(),
     )
     counts = np.array([[12, 3], [1, 14]], dtype=np.int64)
-    return replace(view, groups=GroupCounts("batch", ("a", "b"), ("0", "1"), counts))
+    return replace(view, groups=[GroupCounts("batch", ("a", "b"), ("0", "1"), counts)])
 
 
 @check("tracker")

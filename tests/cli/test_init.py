@@ -108,8 +108,8 @@ def test_a_messy_survey_goes_from_init_to_answers_by_name(encoded, folder):
     model = persistence.load(outcome.run.folder / "model.npz")
     assert model.predict(frame).tolist() == ["nein", "ja"]
     first = (outcome.run.folder / "assignments.csv").read_text().splitlines()
-    assert first[0] == "Nr,unit,x,y,label,distance,novelty,Datum,Eingang"
-    assert first[1].endswith(",02.03.2024,2024-03-02")
+    assert first[0] == "Nr,unit,x,y,label,distance,novelty,Datum,Eingang,zufrieden,fold"
+    assert first[1].split(",")[7:9] == ["02.03.2024", "2024-03-02"]
     assert first[1].startswith("0001,")
     done = CliRunner().invoke(predict, [str(outcome.run.folder), "survey.csv", "-o", "told.csv"])
     assert done.exception is None
@@ -236,7 +236,7 @@ def test_small_tables_are_tested_in_folds(folder):
 CUSTOMERS = pd.DataFrame(
     {
         "age": np.arange(120) % 50 + 18.5,
-        "left": (np.arange(120) % 6 == 0).astype(int),
+        "gone": (np.arange(120) % 6 == 0).astype(int),
         "balance": np.exp(np.arange(120) % 40 / 4).round(2),
         "plan": ["basic", "plus", "max"] * 40,
         "months": np.arange(120) % 37,
@@ -247,15 +247,18 @@ CUSTOMERS = pd.DataFrame(
 def test_columns_that_may_be_meant_are_named(folder):
     CUSTOMERS.to_csv("t.csv", index=False)
     said, text = begin("t.csv"), (folder / "t.yaml").read_text(encoding="utf-8")
-    candidates = "columns of few values: left (0, 1), plan (basic, plus, …)"
+    candidates = "columns of few values: gone (0, 1), plan (basic, plus, …)"
+    candidates += "; the last column, numbers: months"
     assert f"\n{candidates}: --target NAME predicts one\n" in said
     assert f"numbers to predict; {candidates}\n" in text
     power = "sklearn.preprocessing:PowerTransformer"
-    assert f"\na long tail, for which a log would help: balance; try prepare: {power}\n" in said
-    assert f"would help: balance; try prepare: {power}" in text
+    line = f"prepare: [{power}, {{name: standardize, categories: joint}}]"
+    assert f"\na long tail, for which a log would help: balance; try {line}\n" in said
+    assert f"would help: balance; try {line}" in text
+    assert "the map learns plan; to compare clusters by plan instead: list it under id" in said
     assert written("t.yaml")["model"]["labeller"] == {"name": "clusters", "n_clusters": "auto"}
     assert len({*run("t.yaml").result.model.estimator.labels_}) < 25
-    said = begin("t.csv", "--force", "--target", "left")
+    said = begin("t.csv", "--force", "--target", "gone")
     assert "uneven classes: 83 % of the rows are of one" in said
     assert "columns of few values" not in said
     assert "labeller" not in written("t.yaml")["model"]
@@ -275,9 +278,9 @@ def test_the_task_is_given(folder):
         "months",
         "regressor",
     )
-    assert guessed({**CUSTOMERS, "class": CUSTOMERS["left"]}, "--task", "vq") == (None, "vq")
+    assert guessed({**CUSTOMERS, "class": CUSTOMERS["gone"]}, "--task", "vq") == (None, "vq")
     with pytest.raises(
-        DataError, match=r"looks like the target: name one of few .* left \(0, 1\), p"
+        DataError, match=r"looks like the target: name one of few .* gone \(0, 1\), p"
     ):
         guessed(CUSTOMERS, "--task", "classifier")
     with pytest.raises(DataError, match=r"no column that looks like the target: name one$"):
@@ -500,3 +503,24 @@ def test_marks_between_thousands_are_found(folder, mark, decimal):
     assert "drop" not in dataset
     data = load_experiment("p.yaml").dataset.load()
     assert data.X[4].tolist() == [1028.5, 16.25]
+
+
+def test_words_beside_many_numbers_are_a_design_and_clusters_are_counted_by_them(folder):
+    rng = np.random.default_rng(0)
+    genes = pd.DataFrame(rng.normal(size=(36, 40))).add_prefix("g")
+    table = genes.assign(drug=["a", "b", "c"] * 12, batch=["x", "y"] * 18)
+    table.to_csv("t.csv", index=False)
+    said = begin("t.csv", "--task", "vq")
+    assert "drug, batch: clusters are counted by it, and not made of it" in said
+    config = written("t.yaml")
+    assert config["dataset"]["id"] == ["drug", "batch"]
+    assert config["report"] == {"by": ["drug", "batch"]}
+    assert (run("t.yaml").run.folder / "groups.csv").exists()
+
+
+@pytest.mark.parametrize(("gaps", "length"), [(30, 5), (0, 40)])
+def test_a_last_column_of_gaps_or_sentences_is_no_target(folder, gaps, length):
+    words = ["yes".ljust(length, "."), "no".ljust(length, ".")] * 50
+    words[:gaps] = [None] * gaps
+    table = {"a": np.arange(100.0), "b": np.arange(100) % 7 + 0.5, "note": words}
+    assert guessed(table) == (None, "vq")

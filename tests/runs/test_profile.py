@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy.stats import chi2_contingency
+from scipy.stats.contingency import association
 
 from dbgsom_core import run
 from dbgsom_core.errors import ConfigError, DataError
@@ -88,7 +90,7 @@ def test_clusters_csv_holds_what_a_data_frame_says_of_each_cluster(
         "region=west",
     }
     report = (done.folder / "report.html").read_text(encoding="utf-8")
-    for row in read_clusters(done.folder / "clusters.csv"):
+    for row in read_clusters(done.folder / "clusters.csv")[1]:
         assert all(f">{text}<" in report for text in row)
     shown = called(tmp_path, "show", done.folder, "--map", "none").out
     assert all(name in shown for name in found["name"])
@@ -162,7 +164,7 @@ def test_names_of_clusters():
     ],
 )
 def test_labels_are_counted_by_the_values_of_a_column(
-    customers, tmp_path, monkeypatch, column, groups
+    customers, tmp_path, monkeypatch, called, column, groups
 ):
     monkeypatch.chdir(tmp_path)
     path, frame = customers
@@ -172,20 +174,37 @@ def test_labels_are_counted_by_the_values_of_a_column(
     own = frame[column].str[:7] if column == "day" else frame[column]
     counts = pd.crosstab(own, labels)
     found = pd.read_csv(done.folder / "groups.csv")
-    assert list(found) == [column, "label", "rows", "share"]
-    assert found[column].unique().tolist() == groups
-    table = found.pivot(index=column, columns="label", values="rows")
+    assert list(found) == ["column", "group", "label", "rows", "share"]
+    assert found["column"].unique().tolist() == [column]
+    assert found["group"].unique().tolist() == groups
+    table = found.pivot(index="group", columns="label", values="rows")
     assert (table.to_numpy() == counts.to_numpy()).all()
-    shares = found.groupby(column)["share"].sum()
+    shares = found.groupby("group")["share"].sum()
     assert shares.to_numpy() == pytest.approx(1)
     assert [path.name for path in done.figures] == ["group_shares.png"]
     report = (done.folder / "report.md").read_text(encoding="utf-8")
     assert f"## Labels by {column}" in report
-    from scipy.stats.contingency import association
-
-    assert f"V is {association(counts.to_numpy(), method='cramer'):.2f}" in report
+    strength, p = association(counts, method="cramer"), chi2_contingency(counts, False).pvalue
+    said = f"Cramér's V {strength:.2f} (p {p:.2g}; 0: "
+    shown = called(tmp_path, "show", done.folder, "--map", "none").out
+    assert said in report
+    assert said in shown
+    expected = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / N
+    apart = ((counts - expected) / np.sqrt(expected)).stack()
+    group, label = apart.abs().idxmax()
+    assert (f"most of all, {group} has " in report) == (p <= 0.05)
+    assert (f" of label {label}, the others" in report) == (p <= 0.05)
     again = yaml.safe_load((done.folder / "config.yaml").read_text(encoding="utf-8"))
     assert again["report"] == {"by": column}
+
+
+def test_labels_are_counted_by_several_columns(customers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = config(customers[0], report={"by": ["batch", "region"]}, figures=["group_shares"])
+    done = run(values)
+    found = pd.read_csv(done.folder / "groups.csv")
+    assert found.groupby("column", sort=False)["rows"].sum().to_dict() == {"batch": N, "region": N}
+    assert [path.name for path in done.figures] == ["group_shares_1.png", "group_shares_2.png"]
 
 
 def test_groups_of_a_classifier_count_the_rows_of_the_test_part_too(
@@ -197,6 +216,15 @@ def test_groups_of_a_classifier_count_the_rows_of_the_test_part_too(
     done = run({**values, "model": {"estimator": "classifier", "epochs": 5}})
     assert pd.read_csv(done.folder / "groups.csv")["rows"].sum() == N
     assert not (done.folder / "clusters.csv").exists()
+    classes = pd.read_csv(done.folder / "classes.csv")
+    trained = pd.read_csv(done.folder / "assignments.csv")["part"] == "train"
+    frame = customers[1][trained.to_numpy()]
+    assert classes["class"].tolist() == ["A", "B"]
+    for _, row in classes.iterrows():
+        inside = frame["batch"] == row["class"]
+        assert row["rows"] == inside.sum()
+        assert row["age"] == pytest.approx(frame["age"][inside].mean())
+    assert "## Classes" in (done.folder / "report.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

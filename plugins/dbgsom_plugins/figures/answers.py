@@ -197,10 +197,14 @@ class GroupShares(FigureComponent):
 
     estimators: ClassVar[tuple[str, ...]] = ("vq", "classifier")
 
-    def draw(self, view: MapView) -> Figure:
-        groups = view.groups
-        if groups is None:
+    def draw(self, view: MapView) -> Figure | dict[str, Figure]:
+        if not view.groups:
             raise ValueError("group_shares draws what 'report: {by: COLUMN}' counts: add it")
+        drawn = [self._draw(view, groups) for groups in view.groups]
+        parts = {f"{number}": figure for number, figure in enumerate(drawn, start=1)}
+        return drawn[0] if len(drawn) == 1 else parts
+
+    def _draw(self, view: MapView, groups: Any) -> Figure:
         shown = np.argsort(-groups.counts.sum(axis=0), kind="stable")[:_MOST_CURVES]
         shown = np.sort(shown)
         names = with_profile(view, [groups.labels[place] for place in shown])
@@ -210,10 +214,7 @@ class GroupShares(FigureComponent):
             shares = np.column_stack([shares, 1 - shares.sum(axis=1)])
             names, colours = [*names, more], [*colours, FAINT]
         column = as_label(groups.column)
-        notes = [
-            f"Rows of all data by {column}. Groups and labels go together to "
-            f"{groups.association:.2f} (Cramér's V: 0 not at all, 1 completely)."
-        ]
+        notes = [f"Rows of all data by {column}. {groups.sentence}."]
         texts = [
             f"{shortened(group, _LONGEST_NAME, 8.5) or '(none)'}  {rows:,}"
             for group, rows in zip(groups.groups, groups.counts.sum(axis=1).tolist(), strict=True)

@@ -18,7 +18,7 @@ from dbgsom_core.api import Html, MapView, Ranking, Run, RunResult, as_label
 from dbgsom_core.runs.compare import to_digits, value_of
 from dbgsom_core.runs.folder import RunFiles
 from dbgsom_core.runs.headline import count_text, headline
-from dbgsom_core.runs.profile import CLUSTER_COLUMNS, read_clusters
+from dbgsom_core.runs.profile import group_rows, read_clusters
 from dbgsom_plugins.trackers.markdown import as_code, as_markdown
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ _MOST_ROWS = 100  # of a table of variants
 _MOST_FOLDS = 10  # columns that can be read; folds.csv has them all
 _MOST_NEURONS = 3  # that a sentence names
 _MOST_LABELS = 30  # columns of a table of groups; groups.csv has them all
-_CLUSTERS = (
+_PROFILE = (
     "What sets each apart: the mean of a column in it, and in brackets the effect, the difference "
     "from the mean of all other samples in standard deviations of all samples. Typical rows are "
-    "nearest to the mean of their cluster. clusters.csv has every column."
+    "nearest to the mean of its own. {}.csv has every column."
 )
 _MAPS = ("label_map", "u_matrix", "hit_map", "sweep_heatmap")  # the first of these opens the report
 _STABILITY = ("stability", "stability_low", "stability_high")
@@ -258,10 +258,6 @@ def report_content(
         if isinstance(value, str | int | float)
     ]
     logged = [{"path": path, "title": path} for path in artifacts]
-    clusters: list[Table] = []
-    if result.view is not None and result.view.profile is not None:
-        found = read_clusters(RunFiles(run.folder).table("clusters"))
-        clusters = [("", CLUSTER_COLUMNS, found)]
     best = [(f"{where}: {name}", f"{measure} {rest}") for where, name, measure, rest in winners]
     judged = [
         (f"{name} {value}", words) if words else ("", f"{name} {value}")
@@ -271,7 +267,7 @@ def report_content(
         {"title": "", "figures": top, "bullets": best},
         {"title": "What stands out", "bullets": [("", one) for one in stands_out]},
         {"title": "What matters most", "bullets": judged},
-        {"title": "Clusters", "tables": clusters, "text": _CLUSTERS * bool(clusters)},
+        *_profile_sections(run, result.view),
         *_group_sections(result.view),
         {"title": "Variants, best first", "tables": _ranking_tables(rankings)},
         {"title": "Figures", "figures": rest},
@@ -340,24 +336,28 @@ def _measure_tables(
     return [table for table in tables if table[2]]
 
 
+def _profile_sections(run: Run, view: MapView | None) -> list[dict[str, Any]]:
+    """Return the section of what sets clusters, or the classes of a classifier, apart."""
+    sections = []
+    profiles = (None, None) if view is None else (view.profile, view.class_profile)
+    for name, profile in zip(("clusters", "classes"), profiles, strict=True):
+        if profile is not None:
+            header, rows = read_clusters(RunFiles(run.folder).table(name))
+            text = _PROFILE.format(name)
+            sections.append(
+                {"title": name.capitalize(), "tables": [("", header, rows)], "text": text}
+            )
+    return sections
+
+
 def _group_sections(view: MapView | None) -> list[dict[str, Any]]:
-    """Return the section of labels by groups of a column, where these were counted."""
-    groups = None if view is None else view.groups
-    if groups is None:
-        return []
-    shares, totals = groups.shares, groups.counts.sum(axis=1).tolist()
-    listed = min(len(groups.labels), _MOST_LABELS)
-    rows = [
-        [group or "(none)", total, *(_percent(share) for share in row[:listed])]
-        for group, total, row in zip(groups.groups, totals, shares.tolist(), strict=True)
-    ]
-    said = (
-        f"Cramér's V is {groups.association:.2f}: 0 where labels do not depend on "
-        f"{groups.column}, 1 where it says them. groups.csv has the counts."
-    )
-    header = [groups.column, "rows", *groups.labels[:listed]]
-    title = f"Labels by {groups.column}"
-    return [{"title": title, "tables": [("", header, rows)], "text": said}]
+    """Return the sections of labels by groups of columns, where these were counted."""
+    sections = []
+    for counts in () if view is None else view.groups:
+        header, rows = group_rows(counts, _MOST_LABELS)
+        title, said = f"Labels by {counts.column}", f"{counts.sentence}. groups.csv has the counts."
+        sections.append({"title": title, "tables": [("", header, rows)], "text": said})
+    return sections
 
 
 def _ranking_tables(rankings: Sequence[Ranking]) -> list[Table]:

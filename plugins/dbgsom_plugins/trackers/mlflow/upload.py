@@ -282,7 +282,7 @@ class Uploader:
         """Send the files that MLflow lacks, or all where the folder has changed meanwhile."""
         files, store = stored.files, self.store
         paths = [files.config, files.environment, files.report, files.page, files.folds]
-        tables = map(files.table, ("assignments", "neurons", "clusters", "groups"))
+        tables = map(files.table, ("assignments", "neurons", "clusters", "classes", "groups"))
         large = [*tables, *files.artifacts()]
         paths += [
             path for path in large if path.exists() and path.stat().st_size <= _MAX_FILE_BYTES
