@@ -164,8 +164,9 @@ class MapView:
     film : mapping of int to array (k, D)
         Its prototypes after some epochs, by their numbers, where they were kept.
     scored : (str, Evaluation) or None
-        What the rows are called that answers are scored by, ``"test"`` or ``"training"``, and the
-        map on them. None: those of ``evaluation``.
+        What the rows are called that answers are scored by, ``"test"``, ``"held-out"`` (all, by the
+        folds that tested them) or ``"training"``, and the map on them. None: those of
+        ``evaluation``.
     profile : ClusterProfile or None
         What sets its clusters apart, where its labels are clusters.
     class_profile : ClusterProfile or None

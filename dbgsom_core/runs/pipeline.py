@@ -68,6 +68,8 @@ from dbgsom_core.runs.folder import (
     summary,
     write_text,
 )
+from dbgsom_core.runs.held_out import PART as HELD_OUT
+from dbgsom_core.runs.held_out import HeldOut
 from dbgsom_core.runs.manifest import (
     default_name,
     describe_environment,
@@ -80,6 +82,7 @@ from dbgsom_core.runs.results import (
     add_note,
     all_labels,
     draw_figures,
+    fold_numbers,
     tables_of,
     view_of_run,
     warnings_as_notes,
@@ -87,6 +90,7 @@ from dbgsom_core.runs.results import (
 from dbgsom_core.runs.stored_runs import RunLock, check_same, claim, mark_killed_runs
 from dbgsom_core.tables.safe_files import to_disk
 from dbgsom_core.training.parts import fit_metric, start_problem
+from dbgsom_core.training.targets import encode_classes
 
 log = private_logger("dbgsom")
 
@@ -351,7 +355,7 @@ def _fit_and_evaluate(
     with warnings_as_notes(notes):
         if experiment.prepare:  # scales are as they are wanted
             warnings.simplefilter("ignore", ScaleWarning)
-        folds = _cross_validate(setup, evaluator, on_epoch, checkpoint, lock)
+        folds, held = _cross_validate(setup, evaluator, on_epoch, checkpoint, lock)
         has_explorer = any(name == "explorer" for name, _ in experiment.figures)
         film = GrowthFilm(folder=checkpoint.folder / "film") if has_explorer else None
         after_epoch = [on_epoch, checkpoint.keep_epoch, *([film] if film else [])]
@@ -370,6 +374,8 @@ def _fit_and_evaluate(
         trained, some, found = evaluator.evaluate(estimator, fold.train, "train")
         measures = found | summary(folds)
         scored = ("training", trained)
+        if held is not None and (tested := held.evaluation(trained, setup.divided)) is not None:
+            scored = (HELD_OUT, tested)
         if fold.test is not None:
             tested, _, found = evaluator.evaluate(estimator, fold.test, "test")
             measures |= found
@@ -422,13 +428,22 @@ def _cross_validate(
     of_run: EpochCallback,
     checkpoint: Checkpoint,
     lock: RunLock,
-) -> list[FoldMeasures]:
+) -> tuple[list[FoldMeasures], HeldOut | None]:
+    """Return the measures of folds, and their answers where each row has one that is to count."""
+
     def on_epoch(_: Any) -> None:
         lock.touch()
         shutdown.check()
 
     experiment = evaluator.experiment
     folds = checkpoint.read_folds(setup.divided)
+    held, kind, y = None, setup.estimator._kind, setup.data.y
+    if kind != "vq" and y is not None and fold_numbers(len(y), setup.divided) is not None:
+        is_classes = kind == "classifier"
+        classes = encode_classes(y, y, setup.estimator.unlabelled).classes if is_classes else None
+        held = HeldOut(checkpoint.folder, classes)
+        for one in folds:
+            held.read(one)
     for number, (train, test) in list(enumerate(setup.divided, start=1))[len(folds) :]:
         of_run.begin(f"fold {number} of {len(setup.divided)}")
         fold = make_fold(experiment, setup.data, train, test)
@@ -438,12 +453,14 @@ def _cross_validate(
         )
         estimator.fit(fold.train.X, fold.train.y)
         assert fold.test is not None
-        *_, measures = evaluator.evaluate(estimator, fold.test, "test", of_fold=True)
+        tested, _, measures = evaluator.evaluate(estimator, fold.test, "test", of_fold=True)
         digest = split_digest(train, test)
         folds.append(FoldMeasures(number, len(train), len(test), digest, measures))
+        if held is not None:
+            held.add(folds[-1], tested)
         write_text(checkpoint.files.folds, folds_text(folds))
         checkpoints.path.unlink(missing_ok=True)
-    return folds
+    return folds, held
 
 
 @dataclass(frozen=True)

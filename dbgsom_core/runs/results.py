@@ -37,6 +37,7 @@ from dbgsom_core.interfaces.privacy import private_logger
 from dbgsom_core.plugins.registry import get_registry
 from dbgsom_core.runs.callbacks import shutdown
 from dbgsom_core.runs.data import Fold, Part, Rows, digest, n_classes
+from dbgsom_core.runs.held_out import PART as HELD_OUT
 from dbgsom_core.runs.manifest import data_title
 from dbgsom_core.runs.profile import table_of_clusters, table_of_groups
 from dbgsom_core.tables import numbered
@@ -131,7 +132,7 @@ def tables_of(
     ``fold`` is that of the final model, ``divided`` the training and test rows of other folds.
     """
     tables: dict[str, Callable[[], Batches]] = {
-        "assignments": lambda: _assignments(model, data, _parts(len(data.X), fold, divided)),
+        "assignments": lambda: _assignments(model, data, _parts(len(data.X), view, fold, divided)),
         "neurons": lambda: _neurons(model, data.feature_names),
     }
     if (stability := view.stability) is not None:
@@ -166,26 +167,41 @@ def all_labels(model: FittedModel, data: Data) -> NDArray[Any]:
 
 
 def _parts(
-    n: int, fold: Fold | None, divided: Sequence[tuple[Rows, Rows]]
+    n: int, view: MapView, fold: Fold | None, divided: Sequence[tuple[Rows, Rows]]
 ) -> dict[str, Callable[[slice], NDArray[Any]]]:
-    """Return how rows are divided: ``part``, train or test, or the ``fold`` that tested them."""
+    """Return how rows are divided: ``part``, train or test, or the ``fold`` that tested them.
+
+    Where the answers of folds are known, they are ``held_out``.
+    """
     rows = None if fold is None else fold.train.rows
     if isinstance(rows, np.ndarray) and len(rows) < n:
         trained = np.zeros(n, dtype=np.bool_)
         trained[rows] = True
         return {"part": lambda batch: np.where(trained[batch], "train", "test")}
+    numbers = fold_numbers(n, divided)
+    parts: dict[str, NDArray[Any]] = {} if numbers is None else {"fold": numbers}
+    if view.scored is not None and view.scored[0] == HELD_OUT:
+        parts |= _by_target("held_out", np.asarray(view.scored[1].predictions))
+    return {name: values.__getitem__ for name, values in parts.items()}
+
+
+def fold_numbers(n: int, divided: Sequence[tuple[Rows, Rows]]) -> NDArray[np.int32] | None:
+    """Return the fold (n,) that tested each row; None where not each was tested exactly once."""
     numbers, times = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.int32)
     for number, (_, tested) in enumerate(divided, start=1):
         numbers[tested] = number
         times[tested] += 1
-    return {"fold": numbers.__getitem__} if len(divided) > 1 and (times == 1).all() else {}
+    return numbers if len(divided) > 1 and (times == 1).all() else None
 
 
 def _truth(model: FittedModel, data: Data) -> dict[str, NDArray[Any]]:
     """Return the true classes or numbers (n,) by the name of the target."""
     if data.y is None:
         return {}
-    name, y = (model.columns and model.columns.target) or "target", np.asarray(data.y)
+    return _by_target((model.columns and model.columns.target) or "target", np.asarray(data.y))
+
+
+def _by_target(name: str, y: NDArray[Any]) -> dict[str, NDArray[Any]]:
     return {name: y} if y.ndim == 1 else {f"{name}_{i}": one for i, one in enumerate(y.T)}
 
 

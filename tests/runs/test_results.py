@@ -154,7 +154,7 @@ def test_each_sample_and_each_neuron_stands_in_a_table(survey):
         (None, []),
         ({"test_size": 0.25}, ["part"]),
         ({"test_size": 0.25, "refit": True}, []),
-        ({"folds": 4}, ["fold"]),
+        ({"folds": 4}, ["fold", "held_out"]),
         ({"name": "ShuffleSplit", "n_splits": 3}, []),
     ],
 )
@@ -179,6 +179,32 @@ def test_samples_have_their_date_true_number_and_part_last(survey, split, last):
         assert {one["fold"]: counted.count(one["fold"]) for one in sizes} == {
             one["fold"]: int(one["test_samples"]) for one in sizes
         }
+
+
+@pytest.mark.parametrize("kind", ["texts", "numbers beside none", "numbers"])
+def test_each_sample_has_the_answer_of_the_fold_that_tested_it(survey, kind):
+    rng, y = np.random.default_rng(3), survey["glad"].copy()
+    y[rng.random(40) < 0.2], y[7] = "yes", "once"  # that only folds with row 7 learn
+    if kind != "texts":
+        y = y.map({"yes": 1, "no": 2, "once": 5}).astype("Int64")
+        y[::9] = pd.NA if kind == "numbers beside none" else 2
+    survey["glad"] = y
+    survey.to_csv("survey.csv", index=False)
+    split = {"name": "KFold", "n_splits": 4, "shuffle": True}
+    outcome = run({"missing_target": "unlabelled"}, split=split, measures=["accuracy", "log_loss"])
+    part, scored = outcome.result.view.scored
+    assigned = rows(outcome.run.folder / "assignments.csv")
+    assert part == "held-out"
+    assert [row["held_out"] for row in assigned] == [str(one) for one in scored.predictions]
+    assert list(assigned[0])[-2:] == ["fold", "held_out"]
+    for fold in rows(outcome.run.folder / "folds.csv"):
+        tested = [row for row in assigned if row["fold"] == fold["fold"] and row["glad"]]
+        right = np.mean([row["held_out"] == row["glad"] for row in tested])
+        assert right == pytest.approx(float(fold["test/accuracy"]))
+    shares, classes = scored.probabilities, outcome.result.model.estimator.classes_
+    assert np.array_equal(classes[shares.argmax(axis=1)], scored.predictions)
+    assert shares[7, classes.tolist().index("once" if kind == "texts" else 5)] == 0
+    assert np.allclose(shares.sum(axis=1), 1)
 
 
 def test_samples_without_a_class_have_none(survey):

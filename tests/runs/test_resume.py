@@ -199,6 +199,42 @@ def test_folds_that_are_done_are_kept(room, monkeypatch):
     assert made == []
 
 
+def _looks(folder):
+    """What stands out, the table of rows and the figures of a run."""
+    files = RunFiles(folder)
+    report = files.report.read_text(encoding="utf-8")
+    said = report.partition("What stands out")[2].partition("\n#")[0]
+    figures = {path.name: path.read_bytes() for path in files.figures()}
+    return said, files.table("assignments").read_text(encoding="utf-8"), figures
+
+
+@pytest.mark.parametrize("kind", ["classifier", "regressor"])
+@pytest.mark.parametrize("left", ["whole", "cut", "gone"])
+def test_answers_of_finished_folds_are_kept(room, kind, left):
+    target = {"classifier": "label", "regressor": "d"}[kind]
+    text = CONFIG.replace("target: label", f"target: {target}, columns: [a, b, c]")
+    text = text.replace("{epochs", f"{{estimator: {kind}, epochs")
+    figure = {"classifier": "confusion_matrix, roc_curve", "regressor": "predicted_actual"}[kind]
+    text = text.replace("figures: []", f"figures: [{figure}]")
+    (room.path / "folds.yaml").write_text(text + "split: {folds: 3}\n")
+    room.dbgsom("run", "folds.yaml", "-q")
+    (folder,) = room.folders()
+    whole = _looks(folder)
+    assert whole[1].splitlines()[0].endswith(",fold,held_out")
+    room.anew()
+    room.interrupted("run", "folds.yaml", "-q", at=3)
+    (folder,) = room.folders()
+    kept = RunFiles(folder).checkpoints / "answers-2.npz"
+    if left == "cut":
+        kept.write_bytes(kept.read_bytes()[:-99])
+    elif left == "gone":
+        kept.unlink()
+    room.dbgsom("run", "--resume", "folds.yaml", "-q")
+    assert (_looks(folder) == whole) == (left == "whole")
+    assert ("held_out" in _looks(folder)[1]) == (left == "whole")
+    assert not RunFiles(folder).checkpoints.exists()
+
+
 def test_a_sweep_keeps_finished_children_and_goes_on_with_the_others(room):
     room.dbgsom("sweep", "sweep.yaml", "-q")
     whole = room.results()

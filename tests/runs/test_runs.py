@@ -90,7 +90,7 @@ def test_the_main_job_leaves_a_complete_run_folder(digits_run):
     assert measures["test/accuracy"] > 0.9
     assert measures["train/quantization_error"] < measures["test/quantization_error"]
     told = (folder / "report.md").read_text()  # the mistakes are those that the accuracy counts
-    assert ("mistake in training" in told) == (measures["train/accuracy"] < 1)
+    assert ("mistake in the test part" in told) == (measures["test/accuracy"] < 1)
     assert str(folder) in done.out
     assert done.out.endswith(f"\nto look at it: dbgsom ui {folder.name}\n")
     assert "accuracy" in done.out

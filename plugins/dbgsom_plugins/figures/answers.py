@@ -43,7 +43,8 @@ _BAR, _BARS, _KEY = 0.3, 4.6, 3.2  # inches from bar to bar, of the longest bar,
 class ConfusionMatrix(FigureComponent):
     """How often the samples of a class, a row, got each answer: counts, and shares as a colour.
 
-    Of test rows where a run has some, else of training rows; title and caption say which.
+    Of test rows where a run has some, with folds of held-out rows, else of training rows; title
+    and caption say which.
     """
 
     estimators: ClassVar[tuple[str, ...]] = ("classifier",)
@@ -150,8 +151,8 @@ class RocCurve(FigureComponent):
 class PredictedActual(FigureComponent):
     """Predictions of a regressor over the targets, with the line on which both are the same.
 
-    Many rows are shown by their density. Of test rows where a run has some, else of training rows;
-    title and caption say which.
+    Many rows are shown by their density. Of test rows where a run has some, with folds of held-out
+    rows, else of training rows; title and caption say which.
     """
 
     estimators: ClassVar[tuple[str, ...]] = ("regressor",)
@@ -238,9 +239,9 @@ class GroupShares(FigureComponent):
 
 
 def _title(text: str, view: MapView) -> str:
-    """Return the title of a figure, which says where a model is shown rows that it learnt."""
-    training = view.scored is not None and view.scored[0] == "training"
-    return f"{text} of training rows" if training else text
+    """Return the title of a figure, which names rows that are no test part: training, held-out."""
+    part, _ = view.scored or ("", None)
+    return f"{text} of {part} rows" if part not in ("", "test") else text
 
 
 def _scored(figure: FigureComponent, view: MapView) -> tuple[Evaluation, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dbgsom_core.api import Html, MapView, Ranking, Run, RunResult, as_label
+from dbgsom_core.api import Evaluation, Html, MapView, Ranking, Run, RunResult, as_label
 from dbgsom_core.runs.compare import to_digits, value_of
 from dbgsom_core.runs.folder import RunFiles
 from dbgsom_core.runs.headline import count_text, headline
@@ -36,6 +36,7 @@ _PROFILE = (
     "nearest to the mean of its own. {}.csv has every column."
 )
 _MAPS = ("label_map", "u_matrix", "hit_map", "sweep_heatmap")  # the first of these opens the report
+_SCORED = {"test": "in the test part", "training": "in training"}  # else: of so called samples
 _STABILITY = ("stability", "stability_low", "stability_high")
 
 # --------------------------------------------------------------------------- what a value means
@@ -110,19 +111,19 @@ def interpretation(name: str, value: float, samples: int | None = None) -> str:
     return words.format(often=often, share=share, **shown)
 
 
-def _share(share: float, samples: int | None, part: str = "") -> str:
+def _share(share: float, samples: int | None, part: str = "", digits: int = 0) -> str:
     """Return a share of the samples of a part: 62 % of the test samples, 5 of 8 test samples."""
     samples_of = f"{part} samples".strip()
     count = count_text(share, samples)
-    return f"{count} {samples_of}" if count else f"{_percent(share)} of the {samples_of}"
+    return f"{count} {samples_of}" if count else f"{_percent(share, digits)} of the {samples_of}"
 
 
-def _percent(share: float) -> str:
+def _percent(share: float, digits: int = 0) -> str:
     if 0 < share < 0.0005:
         return "less than 0.1 %"
-    if 0.995 <= share < 1:  # 100 % is said of all only
-        return "more than 99 %"
-    return f"{100 * share:.{1 if 0 < share < 0.0195 else 0}f} %"
+    if 1 - 0.005 / 10**digits <= share < 1:  # 100 % is said of all only
+        return "more than 99.9 %" if digits else "more than 99 %"
+    return f"{100 * share:.{1 if 0 < share < 0.0195 else digits}f} %"
 
 
 # ----------------------------------------------------------------------------- what stands out
@@ -189,37 +190,52 @@ def _answer_remarks(
     sizes: Mapping[str, int],
 ) -> tuple[list[str], list[str]]:
     """Return accuracy beside that of the most frequent class, and the most frequent mistake."""
-    evaluation = view.evaluation
-    if view.estimator != "classifier" or evaluation.y is None or evaluation.predictions is None:
+    if view.estimator != "classifier" or view.evaluation.y is None:
+        return [], []
+    scored = view.scored or ("training", view.evaluation)
+    classes, (of_scored, answers) = _classes(view, view.evaluation)[0], _classes(view, scored[1])
+    words = {"test": "test", "train": "training"}
+    found = {one: measures.get(f"{one}/accuracy", math.nan) for one in words}
+    found = {one: value for one, value in found.items() if math.isfinite(value)}
+    accuracy = []
+    if found and classes:
+        ((most, count),) = Counter(classes).most_common(1)
+        constant = {"train": count / len(classes)}
+        if "test/accuracy" in baseline:
+            constant = {"test": baseline["test/accuracy"], **constant}
+        same = [one for one in {*found} & {*constant} if found[one] != constant[one]]
+        digits = int(any(_percent(found[one]) == _percent(constant[one]) for one in same))
+        right = [_share(found[one], sizes.get(one), words[one], digits) for one in found]
+        answered = [
+            _share(value, sizes.get("test"), "test", digits)
+            if one == "test"
+            else count_text(value, len(classes)) or _percent(value, digits)
+            for one, value in constant.items()
+        ]
+        accuracy.append(
+            f"{' and '.join(right)} get the right class; always answering {most}, the most "
+            f"frequent one, would be right for {' and '.join(answered)} in training."
+        )
+    wrong = Counter(pair for pair in zip(of_scored, answers, strict=True) if pair[0] != pair[1])
+    where = _SCORED.get(scored[0], f"of {scored[0]} samples")
+    mistakes = [
+        f"The most frequent mistake {where}: {name} taken for {answer}, "
+        f"{count} of {of_scored.count(name)}."
+        for (name, answer), count in wrong.most_common(1)
+    ]
+    return accuracy, mistakes
+
+
+def _classes(view: MapView, evaluation: Evaluation) -> tuple[list[str], list[str]]:
+    """Return the names of true classes, and of answers, of the samples that have a class."""
+    if evaluation.y is None or evaluation.predictions is None:
         return [], []
     known = slice(None) if evaluation.labelled is None else evaluation.labelled
     classes, answers = (
         [as_label(view.label_names.get(one, one)) for one in np.asarray(values)[known].tolist()]
         for values in (evaluation.y, evaluation.predictions)
     )
-    right = [
-        _share(measures[f"{part}/accuracy"], sizes.get(part), words)
-        for part, words in (("test", "test"), ("train", "training"))
-        if math.isfinite(measures.get(f"{part}/accuracy", math.nan))
-    ]
-    accuracy = []
-    if right:
-        ((most, count),) = Counter(classes).most_common(1)
-        tested = baseline.get("test/accuracy")
-        constant = "" if tested is None else f"{_share(tested, sizes.get('test'), 'test')} and "
-        share = count / len(classes)
-        constant += count_text(share, len(classes)) or _percent(share)
-        accuracy.append(
-            f"{' and '.join(right)} get the right class; always answering {most}, the most "
-            f"frequent one, would be right for {constant} in training."
-        )
-    wrong = Counter(pair for pair in zip(classes, answers, strict=True) if pair[0] != pair[1])
-    mistakes = [
-        f"The most frequent mistake in training: {name} taken for {answer}, "
-        f"{f'{count} times' if count > 1 else 'once'}."
-        for (name, answer), count in wrong.most_common(1)
-    ]
-    return accuracy, mistakes
+    return classes, answers
 
 
 # --------------------------------------------------------------------------------- the content

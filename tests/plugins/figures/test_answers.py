@@ -124,6 +124,21 @@ def test_what_a_map_does_not_answer_is_refused():
             ["confusion_matrix", "roc_curve"],
         ),
         ("iris", "classifier", "null", "150 training rows", ["confusion_matrix", "roc_curve"]),
+        (
+            "iris",
+            "classifier",
+            "{folds: 3}",
+            "150 held-out rows",
+            ["confusion_matrix", "roc_curve"],
+        ),
+        ("diabetes", "regressor", "{folds: 3}", "442 held-out rows", ["predicted_actual"]),
+        (
+            "iris",
+            "classifier",
+            "{name: ShuffleSplit, n_splits: 2}",
+            "150 training rows",
+            ["confusion_matrix", "roc_curve"],
+        ),
         ("diabetes", "regressor", "{test_size: 100}", "100 test rows", ["predicted_actual"]),
         ("iris", "vq", "null", "", []),
     ],
@@ -143,3 +158,5 @@ def test_runs_draw_them_by_default_and_say_of_which_rows(
     assert not any("failed" in note for note in outcome.result.notes)
     for name in drawn_by_default:
         assert any(text.startswith(rows) for text in told(figures[name]))
+        titled = " ".join(rows.split()[1:]) if "test" not in rows else ""
+        assert any(text.endswith(f" of {titled}") for text in told(figures[name])) == bool(titled)

@@ -197,4 +197,34 @@ def test_what_stands_out_is_so(digits):
     assert said[1].startswith(f"{dead} neurons have no training sample")
     wrong = [(a, b) for a, b in zip(y, answers, strict=True) if a != b]
     a, b = max(dict.fromkeys(wrong), key=wrong.count)
-    assert f"{a} taken for {b}, {wrong.count((a, b))} times" in said[-1]
+    of_class = np.count_nonzero(y == a)
+    mistake = f"{a} taken for {b}, {wrong.count((a, b))} of {of_class}."
+    assert said[-1] == f"The most frequent mistake in training: {mistake}"
+
+
+def test_the_mistake_is_that_of_the_rows_that_answers_are_scored_by(digits):
+    X, y, model = digits
+    trained = model.evaluate(X, y=y, predictions=y)
+    others = model.evaluate(
+        X[:9], y=[1, 1, 1, 1, 2, 2, 2, 2, 2], predictions=[1, 5, 5, 5, *[2] * 5]
+    )
+    for part, where in (("test", "in the test part"), ("held-out", "of held-out samples")):
+        view = replace(view_of(model, trained), scored=(part, others))
+        assert remarks(view, {})[-1] == f"The most frequent mistake {where}: 1 taken for 5, 3 of 4."
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "constant", "said"),
+    [
+        (0.623, 0.618, ["62.3 % of the test", "61.8 % of the test"]),
+        (0.9981, 0.9972, ["99.8 % of the test", "99.7 % of the test"]),
+        (0.62, 0.62, ["62 % of the test samples and", "62 % of the test"]),
+        (0.63, 0.618, ["63 % of the test samples and", "62 % of the test"]),
+    ],
+)
+def test_shares_that_round_to_the_same_have_a_digit_more(digits, accuracy, constant, said):
+    X, y, model = digits
+    view = view_of(model, model.evaluate(X, y=y, predictions=y))
+    measures = {"train/accuracy": 1.0, "test/accuracy": accuracy}
+    told = remarks(view, measures, {"test/accuracy": constant})[0]
+    assert [told.startswith(said[0]), f"right for {said[1]}" in told] == [True, True], told
