@@ -23,7 +23,7 @@
         figures/NAME.png   or NAME.html, where the figure is a page
         report.md          and report.html, the same with its figures as one page
         TRACKER.json       what a tracker notes, such as which store was sent all of this
-        checkpoints/       of its fits, until the run has finished, see `Checkpoint`
+        checkpoints/       of its fits, and answers of folds, until it finished, see `Checkpoint`
         .lock              held while the run lives, see `RunLock`
 
 Every file but the journal is written beside its place and moved there, so that a reader sees the

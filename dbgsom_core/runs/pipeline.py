@@ -439,8 +439,11 @@ def _cross_validate(
     folds = checkpoint.read_folds(setup.divided)
     held, kind, y = None, setup.estimator._kind, setup.data.y
     if kind != "vq" and y is not None and fold_numbers(len(y), setup.divided) is not None:
-        is_classes = kind == "classifier"
-        classes = encode_classes(y, y, setup.estimator.unlabelled).classes if is_classes else None
+        classes = None
+        if kind == "classifier":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the fit says it
+                classes = encode_classes(y, y, setup.estimator.unlabelled).classes
         held = HeldOut(checkpoint.folder, classes)
         for one in folds:
             held.read(one)
