@@ -26,14 +26,15 @@ from dbgsom_core.cli.show import print_table
 from dbgsom_core.config import load_experiment
 from dbgsom_core.config.json_schema import schema_text
 from dbgsom_core.config.show import Explained, Side, as_yaml, differences, dump_inline, explain
-from dbgsom_core.errors import ConfigError
+from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.runs.folder import RunFiles, find_experiments
 from dbgsom_core.runs.stored_runs import find_folder, find_run
-from dbgsom_core.tables.safe_files import exists, write_atomically
+from dbgsom_core.tables.safe_files import exists, read_at_most, write_atomically
 
 if TYPE_CHECKING:
     from dbgsom_core.runs.init import ColumnProfile, Suggestion, TableProfile
 
+_LARGEST_SCHEMA = 1 << 26  # bytes of a schema that is replaced
 _MOST_COLUMNS = 40  # in the table
 _BECOMES = {"": "feature", "categorical": "one column a value"}
 
@@ -127,6 +128,10 @@ def schema(output: str | None) -> None:
     """
     if output and exists(output):  # else its folder is made
         check_output(output)
+        with writing(output):
+            start = read_at_most(Path(output), _LARGEST_SCHEMA)
+        if b"json-schema.org" not in start:
+            raise DataError(f"{output} is there and is no schema: name another file")
     failed: dict[str, str] = {}
     text = schema_text(open_registry(warn=True), failed)
     for why in failed.values():

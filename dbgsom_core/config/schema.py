@@ -50,6 +50,7 @@ STEP = "step"  # of prepare: no component, and written like one
 SWEEPS = ("grid", "random", "list", "optimize")  # ways to say what varies
 DEFAULT = "default"  # in place of a list
 
+_LONGEST_PART = 200  # characters
 _TAG = re.compile(r"\w[\w ./:-]{0,199}")  # what trackers take
 _NAME = re.compile(r"[A-Za-z0-9 ._-]+(/[A-Za-z0-9 ._-]+)*")
 
@@ -484,6 +485,8 @@ class ExperimentSettings(Settings):
                 "must be letters, digits, spaces and . _ - with / between groups, such as "
                 "'digits/first try'"
             )
+        if max(map(len, parts)) > _LONGEST_PART:  # file systems take 255
+            raise ValueError(f"must have at most {_LONGEST_PART} characters between two slashes")
         return value
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -186,6 +188,10 @@ class Problem(NamedTuple):
         return ": ".join(part for part in parts if part).replace("\n", "\\n")
 
 
+_MANY, _FIRST = 20, 5  # problems from which on the first of each kind are told
+_QUOTED = re.compile(r"'[^']*'")
+
+
 class Problems:
     """The problems found in a file, and values from the environment.
 
@@ -228,8 +234,18 @@ class Problems:
     def error(self) -> ConfigError:
         """Return the error with all problems, one a line, in the order of the file."""
         found = sorted(self, key=lambda one: (one.place.line == 0, one.place))
+        shown = list(map(str, found))
+        if len(found) > _MANY:
+            kinds = [_QUOTED.sub("", one.message) for one in found]  # 'x' or 'y' is no difference
+            times, seen, shown = Counter(kinds), Counter[str](), []
+            for one, kind in zip(found, kinds, strict=True):
+                seen[kind] += 1
+                if seen[kind] <= _FIRST:
+                    shown.append(str(one))
+                elif seen[kind] == times[kind]:
+                    shown.append(f"and {times[kind] - _FIRST} more like this")
         with redaction(self.secrets):
-            return ConfigError(cut_message(masked("\n".join(map(str, found)))))
+            return ConfigError(cut_message(masked("\n".join(shown))))
 
     def fail(self, place: Location, path: str, message: str) -> NoReturn:
         """Raise the error with all problems and this last one."""

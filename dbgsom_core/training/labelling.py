@@ -112,6 +112,11 @@ class Labels(NamedTuple):
         labels = np.asarray(abilities.label(evidence))
         if not (abilities.several_targets and labels.ndim == 2):
             _check_columns(labeller, "label", labels)
+        if abilities.needs_target and evidence.classes is not None:
+            strange = labels[known][~np.isin(labels[known], evidence.classes)]
+            if len(strange):
+                told = f"label answered {strange.tolist()[0]!r}, which is no class of the targets"
+                raise ComponentError(f"{who('labeller', labeller)}: {told}")
         shares = None
         if abilities.probabilities is not None and evidence.classes is not None:
             shares = np.asarray(abilities.probabilities(evidence))[nearest]

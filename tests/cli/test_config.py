@@ -129,3 +129,8 @@ def test_the_schema_goes_to_the_terminal_or_to_a_file(dbgsom, tmp_path):
     told = dbgsom("schema", "--no-plugins", "-o", "in/a/run.schema.json")
     assert told.out.strip() == "in/a/run.schema.json"
     assert json.loads((tmp_path / "in/a/run.schema.json").read_text()) == schema
+    assert dbgsom("schema", "--no-plugins", "-o", "in/a/run.schema.json").code == 0
+    (tmp_path / "run.yaml").write_text("experiment: e\n")
+    answer = dbgsom("schema", "-o", "run.yaml")
+    assert (answer.code, (tmp_path / "run.yaml").read_text()) == (2, "experiment: e\n")
+    assert "run.yaml is there and is no schema: name another file" in answer.err

@@ -139,9 +139,11 @@ def test_many_mistakes_make_a_message_that_can_be_read():
     with pytest.raises(ConfigError) as caught:
         parse_experiment({"experiment": "e", "dataset": "iris", "measures": names})
     lines = str(caught.value).splitlines()
-    assert len(lines) == 101
-    assert lines[-1] == "and 4900 more"
+    assert len(lines) == 6
+    assert lines[-1] == "and 4995 more like this"
     assert max(map(len, lines)) <= 500
+    with pytest.raises(ConfigError, match="at most 200 characters between two slashes"):
+        parse_experiment({"experiment": "e/" + "x" * 300, "dataset": "iris"})
 
 
 @pytest.mark.parametrize("name", ["d\xa0.csv", "d\u200b.csv", "ｄ.csv"])

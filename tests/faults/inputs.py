@@ -90,7 +90,7 @@ _PLACE = re.compile(  # the file, as it was named
     r"^[\w./]+\.yaml|^--set |^there is no file |cannot be read|^\W*"
     r"((case|bomb|holes|half|wide|zeros|x)\.|pipe|data set '|split: |prepare|all columns|"
     r"no sample of data set '|the run says that its |"
-    r"/dev/|aaa|a\\+x00b|\. is|and \d+ more$)"
+    r"/dev/|aaa|a\\+x00b|\. is|and \d+ more)"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]")
 

@@ -227,7 +227,7 @@ def shared_answer(self, around, state):
 
 fault(Labeller, "probabilities", "not its most probable class",
       label=lambda self, seen: seen.classes[seen.class_counts.argmin(axis=1)])  # fmt: skip
-fault(Labeller, "labels", "'zebra' is no class of the targets",
+fault(Labeller, "labels", "'zebra', which is no class|'zebra' is no class of the targets",
       label=lambda self, seen: np.full(len(seen.hits), "zebra"))  # fmt: skip
 fault(Labeller, "answers", "a thread got other answers", answer=shared_answer,
       learn=lambda *given: {"nothing": np.zeros(0)})  # fmt: skip

@@ -3,6 +3,7 @@
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -130,3 +131,19 @@ def test_a_run_and_predict_name_its_columns(site, diabetes):
     found = pd.read_csv(site.work / "answers.csv")
     assert list(found) == [*NAMES, "distance"]
     assert (found[NAMES[0]] <= found[NAMES[2]]).all()
+
+
+class Zebra(LabellerComponent):
+    """Answers what is no class."""
+
+    needs_target: ClassVar[bool] = True
+
+    def label(self, evidence):
+        return np.full(len(evidence.som_map), "zebra")
+
+
+@pytest.mark.parametrize("y", [[0, 1, 2] * 20, ["a", "b", "c"] * 20])
+def test_an_answer_that_is_no_class_is_refused(y):
+    X = np.random.default_rng(0).random((60, 2))
+    with pytest.raises(ComponentError, match="answered 'zebra', which is no class of the targets"):
+        SomClassifier(labeller=Zebra(), epochs=3).fit(X, y)
