@@ -124,10 +124,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if not near and len(word) >= _TELLING:
         near = [one for one in known if word in one]
         near = near if len(near) == 1 else []
-    return f"; did you mean '{_told_apart(near[0], word)}'?" if near else ""
+    return f"; did you mean '{_escaped_if_alike(near[0], word)}'?" if near else ""
 
 
-def _told_apart(name: str, word: str) -> str:
+def _escaped_if_alike(name: str, word: str) -> str:
     """Return a name with the letters written out by which it differs from a word unseen."""
 
     def seen(text: str) -> str:

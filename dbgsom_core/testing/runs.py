@@ -215,7 +215,7 @@ def check_how_to_open(component: Any, subject: Subject) -> None:
 def _drive(component: Any, folder: Path, epochs: int, end: str, **event: Any) -> None:
     # A run, without a net: what the observer raises is raised.
     try:
-        _tell(component, folder, epochs, end, event)
+        _notify(component, folder, epochs, end, event)
     except OSError as error:  # as those of sockets and of HTTP libraries are
         raise AssertionError(
             f"{type(error).__name__}: {error}; where that is its service which is away, give the "
@@ -224,7 +224,7 @@ def _drive(component: Any, folder: Path, epochs: int, end: str, **event: Any) ->
         ) from error
 
 
-def _tell(component: Any, folder: Path, epochs: int, end: str, event: dict[str, Any]) -> None:
+def _notify(component: Any, folder: Path, epochs: int, end: str, event: dict[str, Any]) -> None:
     folder.mkdir(exist_ok=True)
     run = Run(
         id=folder.name,

@@ -223,7 +223,7 @@ class ParallelCoordinates(FigureComponent):
         for place, one in enumerate(every):
             axes.axvline(place, color=FAINT, linewidth=0.8, zorder=1)
             _words(axes, place, one, 72 * (_PANEL[0] - 0.5) / (len(every) - 0.3))
-            good_end = best_place(one, ranking)
+            good_end = best_end_on(one, ranking)
             if good_end is not None:
                 look: dict[str, Any] = {"fontsize": 7.5, "fontweight": "bold", "color": INK}
                 y = good_end + (0.05 if good_end else -0.05)
@@ -315,7 +315,7 @@ def axis_of(ranking: Ranking, key: str) -> Axis:
     return Axis(key, np.array([float(order.index(word)) for word in words]), ticks)
 
 
-def best_place(axis: Axis, ranking: Ranking) -> float | None:
+def best_end_on(axis: Axis, ranking: Ranking) -> float | None:
     """Return the end of a measure's axis, 1 above and 0 below, that is best; None if not known."""
     low, high = np.nanmin(axis.places), np.nanmax(axis.places)
     end = ranking.ends.get(axis.name, "") if axis.name in ranking.measures else ""
