@@ -281,7 +281,7 @@ def test_the_forecast_is_what_the_run_does(tmp_path, dbgsom, write):
     _, plan = forecast(load_experiment(file), get_registry())
     assert plan.probe.whole
     assert plan.seconds[0] == plan.seconds[1] > 0
-    neurons = dbgsom("run", file).out.splitlines()[1].split()
+    neurons = dbgsom("run", file, "--all").out.splitlines()[1].split()
     assert neurons == ["neurons", str(plan.probe.history[-1].neurons)]
     (folder,) = (tmp_path / "runs" / "forecast").iterdir()
     written = {part.name for part in folder.iterdir()}

@@ -108,7 +108,7 @@ def test_a_missing_file_is_told_with_its_nearest_neighbour(tmp_path):
         Csv(path=str(tmp_path / "nowhere" / "x.csv")).load()
     with pytest.raises(DataError, match="is a folder"):
         Csv(path=str(tmp_path)).load()
-    with pytest.raises(DataError, match="no usable path"):
+    with pytest.raises(DataError, match="no path of a file: it holds a null character"):
         Csv(path="a\0b").load()
 
 

@@ -121,7 +121,7 @@ def test_the_report_says_how_to_reproduce_the_run(write):
         ("regressor", ["r2", "mae", "rmse"], ["r2", "rmse", "mae"]),
         ("vq", ["continuity", "quantization_error"], ["quantization_error", "continuity"]),
         ("classifier", ["mine", "topographic_error", "purity", "accuracy", "roc_auc"],
-         ["accuracy", "topographic_error", "mine", "purity", "roc_auc"]),
+         ["accuracy", "roc_auc", "topographic_error", "mine", "purity"]),
     ],
 )  # fmt: skip
 def test_the_measures_that_matter_are_those_of_the_headline(write, estimator, measures, judged):
