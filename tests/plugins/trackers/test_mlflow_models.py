@@ -144,7 +144,7 @@ def test_params_choose_what_is_told(stored, rows):
     np.testing.assert_array_equal(told[["probability_a", "probability_b"]], wanted.probabilities)
     np.testing.assert_array_equal(told["novelty"], wanted.novelty)
     assert told["pvalue"].between(0, 1).all()
-    with pytest.raises(Exception, match="'noveltie' is none of label.*did you mean 'novelty'"):
+    with pytest.raises(Exception, match=r"'noveltie' is none of label.*did you mean 'novelty'"):
         _answers(stored, rows, "noveltie")
 
 
