@@ -170,7 +170,7 @@ def _run_loaded(
     if not output.quiet:
         children = [(child.run.name, child.result.measures) for child in outcome.children]
         _print_sweep(outcome.result.rankings, children, folder, registry)
-        _print_paths(folder, loaded.children[0].experiment.tracking)
+        _print_paths(folder, loaded.children[0].experiment.tracking, of_sweep=True)
     for name, why in outcome.failed.items():
         click.echo(f"failed: {name}: {why}", err=True)
     if outcome.failed and not output.quiet:
@@ -201,7 +201,7 @@ def _resume(name: str, overrides: Sequence[str], registry: Registry, how: dict[s
         if stored.kind == "sweep":
             children = [(child["name"], child["measures"]) for child in stored.children]
             _print_sweep(stored.rankings, children, stored.files.folder, registry)
-            _print_paths(stored.files.folder, experiments[0].tracking)
+            _print_paths(stored.files.folder, experiments[0].tracking, of_sweep=True)
         else:
             run = stored_runs.resumed_run(stored, None)
             tracking = experiments[0].tracking
@@ -259,7 +259,7 @@ def _print_result(
     _print_paths(run.folder, tracking)
 
 
-def _print_paths(folder: Path, tracking: Tracking) -> None:
+def _print_paths(folder: Path, tracking: Tracking, *, of_sweep: bool = False) -> None:
     click.echo(f"run folder: {folder}")
     if exists(page := RunFiles(folder).page):
         click.echo(f"report: {page}")
@@ -267,11 +267,11 @@ def _print_paths(folder: Path, tracking: Tracking) -> None:
     for _, tracker in tracking:
         abilities = TrackerAbilities.of(tracker)
         try:
-            if abilities.page and not has_page:
-                view: str | None = f"dbgsom ui {name}"
-            else:
-                view = abilities.how_to_compare and abilities.how_to_compare([folder])
-                view = view or (abilities.how_to_open and abilities.how_to_open())
+            compares = abilities.how_to_compare if of_sweep or not abilities.page else None
+            view = compares and compares([folder])
+            if not view and abilities.page and not has_page:
+                view = f"dbgsom ui {name}"
+            view = view or (abilities.how_to_open and abilities.how_to_open())
             sent = abilities.mirrored is None or abilities.mirrored(folder)
         except PluginError as error:
             click.echo(f"warning: {error}", err=True)
