@@ -20,7 +20,7 @@ from dbgsom_core.cli.console import (
     runs_option,
     say,
 )
-from dbgsom_core.errors import DbgsomError, as_text
+from dbgsom_core.errors import DataError, DbgsomError, as_text
 from dbgsom_core.interfaces.trackers import Ranking, Variant
 from dbgsom_core.plugins.registry import Registry
 from dbgsom_core.runs.folder import RunFiles, StoredRun, journal_damage, read_run
@@ -477,6 +477,17 @@ def print_measures(
 
 def print_clusters(files: RunFiles, config: Mapping[str, Any]) -> None:
     """Print what sets clusters or classes apart, and labels by groups, where a run has them."""
+    try:
+        _print_tables(files)
+    except DataError as error:
+        click.echo(f"warning: {error}", err=True)
+    model = config.get("model")
+    labeller = model.get("labeller") if isinstance(model, Mapping) else None
+    if isinstance(labeller, Mapping) and labeller.get("name") == "index":
+        say("each neuron is a label of its own: model: {labeller: clusters} groups them")
+
+
+def _print_tables(files: RunFiles) -> None:
     from dbgsom_core.runs.profile import group_rows, read_clusters, read_groups
 
     tables = {name: files.table(name) for name in ("clusters", "classes", "groups")}
@@ -493,10 +504,6 @@ def print_clusters(files: RunFiles, config: Mapping[str, Any]) -> None:
         click.echo()
         print_table(header, rows[:_MOST_GROUPS])
         say(f"labels by {counts.column}: {counts.sentence}")
-    model = config.get("model")
-    labeller = model.get("labeller") if isinstance(model, Mapping) else None
-    if isinstance(labeller, Mapping) and labeller.get("name") == "index":
-        say("each neuron is a label of its own: model: {labeller: clusters} groups them")
 
 
 def print_children(children: Sequence[tuple[str, Mapping[str, float]]], registry: Registry) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ _WORDS = (2, 3, 4)  # features in a name, more where two clusters would be calle
 _TYPICAL = 3  # rows
 _BATCH = 1 << 16  # rows
 _OF_GROUPS = ("column", "group", "label", "rows", "share")  # columns of groups.csv
+_SHOWN = ("rows", "share", "name", "mean (effect)", "typical rows")  # of each, with its label
 _FIRST = ("name", "rows", "share", "typical")  # columns of clusters.csv
 
 
@@ -240,30 +242,40 @@ def read_clusters(path: Path, most: int = 4) -> tuple[list[str], list[list[str]]
     The features with the ``most`` largest effects are shown as "age 31.2 (-1.3)": name, mean and
     effect, the difference from the mean of all other samples in standard deviations of all.
     """
+    with _rows_of(path) as reader:
+        rows, what = list(reader), (reader.fieldnames or [""])[0]
+        return [what, *_SHOWN], [_shown(row, what, most) for row in rows]
+
+
+def _shown(row: Mapping[str, str], what: str, most: int) -> list[str]:
     from dbgsom_core.runs.compare import to_digits
 
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        rows, what = list(reader), (reader.fieldnames or [""])[0]
-    found = []
-    for row in rows:
-        effects = [
-            (float(text), name.removesuffix(_EFFECT))
-            for name, text in row.items()
-            if name.endswith(_EFFECT) and name.removesuffix(_EFFECT) in row
-        ]
-        effects.sort(key=lambda one: -abs(one[0]))
-        special = []
-        for effect, name in effects[:most]:
-            if abs(effect) >= _CLEAR / 2:
-                mean = float(row[name] or "nan")
-                is_share = "=" in name and 0 <= mean <= 1  # of the rows with this category
-                shown = f"{100 * mean:.0f} %" if is_share else to_digits(mean, 3)
-                special.append(f"{name} {shown} ({effect:+.1f})")
-        share = f"{100 * float(row['share']):.0f} %"
-        known = (row[what], row["rows"], share, row["name"], ", ".join(special))
-        found.append([as_text(text) for text in (*known, row["typical"])])
-    return [what, "rows", "share", "name", "mean (effect)", "typical rows"], found
+    effects = [
+        (float(text), name.removesuffix(_EFFECT))
+        for name, text in row.items()
+        if name.endswith(_EFFECT) and name.removesuffix(_EFFECT) in row
+    ]
+    effects.sort(key=lambda one: -abs(one[0]))
+    special = []
+    for effect, name in effects[:most]:
+        if abs(effect) >= _CLEAR / 2:
+            mean = float(row[name] or "nan")
+            is_share = "=" in name and 0 <= mean <= 1  # of the rows with this category
+            shown = f"{100 * mean:.0f} %" if is_share else to_digits(mean, 3)
+            special.append(f"{name} {shown} ({effect:+.1f})")
+    share = f"{100 * float(row['share']):.0f} %"
+    known = (row[what], row["rows"], share, row["name"], ", ".join(special))
+    return [as_text(text) for text in (*known, row["typical"])]
+
+
+@contextmanager
+def _rows_of(path: Path) -> Iterator[csv.DictReader[str]]:
+    """Open a table of a run folder; what is wrong with it in the ``with`` block is a DataError."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            yield csv.DictReader(file)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise DataError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
 # ---------------------------------------------------------------------------------------- groups
@@ -367,20 +379,20 @@ def table_of_groups(counts: Sequence[GroupCounts]) -> list[tuple[str, Any]]:
 def read_groups(path: Path) -> list[GroupCounts]:
     """Return what a groups.csv says of each column."""
     tables: dict[str, dict[str, dict[str, int]]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
+    with _rows_of(path) as reader:
+        for row in reader:
             of_column = tables.setdefault(as_text(row["column"]), {})
             labels = of_column.setdefault(as_text(row["group"]), {})
             labels[as_text(row["label"])] = int(row["rows"])
-    return [
-        GroupCounts(
-            column,
-            tuple(groups),
-            tuple(next(iter(groups.values()))),
-            np.array([list(labels.values()) for labels in groups.values()]),
-        )
-        for column, groups in tables.items()
-    ]
+        return [
+            GroupCounts(
+                column,
+                tuple(groups),
+                tuple(next(iter(groups.values()))),
+                np.array([list(labels.values()) for labels in groups.values()], dtype=np.int64),
+            )
+            for column, groups in tables.items()
+        ]
 
 
 def group_rows(counts: GroupCounts, most: int) -> tuple[list[str], list[list[str]]]:

@@ -256,3 +256,28 @@ def test_what_cannot_go_with_groups_is_found_by_validate(customers, tmp_path, mo
     values = config(customers[0], report={"by": "batch"}, model={"estimator": "regressor"})
     with pytest.raises(ConfigError, match="counts labels, and a regressor answers"):
         run(values)
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "folder", "letters"])
+def test_a_damaged_table_is_named_and_the_rest_is_shown(
+    customers, tmp_path, monkeypatch, called, damage
+):
+    monkeypatch.chdir(tmp_path)
+    done = run(config(customers[0], report={"by": "batch"}))
+    for name in ("clusters", "groups"):
+        path = done.folder / f"{name}.csv"
+        content = path.read_text(encoding="utf-8")
+        path.unlink()
+        if damage == "folder":
+            path.mkdir()
+        else:
+            texts = {"cut": content[:-40], "other": "a,b\n1,2\n", "letters": content[:90] + "\xff"}
+            path.write_bytes(texts[damage].encode("latin-1"))
+        found = called(tmp_path, "show", done.folder, "--map", "none")
+        assert found.code == 0
+        assert f"{path} is damaged" in found.err
+        assert "model.npz" in found.out
+        if path.is_dir():
+            path.rmdir()
+        else:
+            path.unlink()
