@@ -356,14 +356,15 @@ def _columns(component: Any) -> tuple[int, ...]:
 
 @check("labeller")
 def check_labels(component: Any, subject: Subject) -> None:
-    """It gives one label a neuron, or one for each of its ``columns``, the same again; to classes
-    one of these.
+    """It gives one label a neuron, or one for each of its ``columns``, the same again; without
+    ``answer`` a class of the targets.
     """
     evidence = _evidence(component)
     labels = call_twice("labeller", component, "label", evidence)
     shape = (len(evidence.som_map), *_columns(component))
     assert labels.shape == shape, f"labels have shape {labels.shape}, not {shape}"
-    if evidence.classes is not None and LabellerAbilities.of(component).needs_target:
+    able = LabellerAbilities.of(component)
+    if evidence.classes is not None and able.needs_target and able.answer is None:
         strange = set(labels.tolist()) - set(evidence.classes.tolist())
         assert not strange, f"label {min(strange, key=str)!r} is no class of the targets"
 

@@ -112,7 +112,8 @@ class Labels(NamedTuple):
         labels = np.asarray(abilities.label(evidence))
         if not (abilities.several_targets and labels.ndim == 2):
             _check_columns(labeller, "label", labels)
-        if abilities.needs_target and evidence.classes is not None:
+        is_answer = abilities.needs_target and abilities.answer is None  # else `answer` has it
+        if is_answer and evidence.classes is not None:
             strange = labels[known][~np.isin(labels[known], evidence.classes)]
             if len(strange):
                 told = f"label answered {strange.tolist()[0]!r}, which is no class of the targets"
