@@ -79,11 +79,14 @@ def test_an_override_that_changes_nothing_is_noted(tmp_path):
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_its_place(tmp_path, text, place, sentence):
-    file = tmp_path / "run.yaml"
+    assert_refused(load_experiment, tmp_path / "run.yaml", text, place, sentence)
+
+
+def assert_refused(load, file, text, place, sentence):
     file.write_text(f"experiment: e\ndataset: iris\n{text}\n")
     with pytest.raises(ConfigError) as caught:
-        load_experiment(file)
-    assert re.search(rf"run\.yaml:{place}: .*{re.escape(sentence)}", str(caught.value))
+        load(file)
+    assert re.search(rf"{file.stem}\.yaml:{place}: .*{re.escape(sentence)}", str(caught.value))
 
 
 @pytest.mark.parametrize(
@@ -107,11 +110,8 @@ def test_what_cannot_be_meant_is_refused_at_its_place(tmp_path, text, place, sen
     ],
 )
 def test_variants_that_contradict_themselves_or_are_the_same(tmp_path, axes, place, sentence):
-    file = tmp_path / "sweep.yaml"
-    file.write_text(f"experiment: e\ndataset: iris\nsweep:\n  {axes}\n")
-    with pytest.raises(ConfigError) as caught:
-        load_sweep(file)
-    assert re.search(rf"sweep\.yaml:{place}: .*{re.escape(sentence)}", str(caught.value))
+    text = f"sweep:\n  {axes}"
+    assert_refused(load_sweep, tmp_path / "sweep.yaml", text, place, sentence)
 
 
 def test_axes_that_reach_into_what_others_name_differ(tmp_path):
@@ -141,3 +141,11 @@ def test_a_plugin_to_disable_that_is_not_there_is_noted(called, tmp_path):
     found = called(tmp_path, "run", "run.yaml", "--disable-plugin", "dbgsom-cor")
     assert found.code == 0
     assert "no plugin is called 'dbgsom-cor', so none was disabled" in found.err
+
+
+def test_a_null_of_a_parent_file_is_no_key_of_classifiers():
+    values = {**BASE, "model": {"estimator": "vq", "class_weight": None, "unlabelled": None}}
+    assert not {"class_weight", "unlabelled"} & parse_experiment(values).model.params.keys()
+    values["model"]["class_weight"] = "balanced"
+    with pytest.raises(ConfigError, match="class_weight: is for estimator: classifier"):
+        parse_experiment(values)

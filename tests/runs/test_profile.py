@@ -9,7 +9,7 @@ import yaml
 from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
-from dbgsom_core import run
+from dbgsom_core import SomRegressor, run
 from dbgsom_core.errors import ConfigError, DataError
 from dbgsom_core.runs.profile import name_clusters, read_clusters
 
@@ -281,3 +281,70 @@ def test_a_damaged_table_is_named_and_the_rest_is_shown(
             path.rmdir()
         else:
             path.unlink()
+
+
+def test_targets_whose_squares_overflow_are_refused_before_a_folder_exists(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    with pytest.raises(ValueError, match=r"y holds .*e\+200, whose square is too large"):
+        SomRegressor().fit(X, X[:, 0] * 1e200)
+    pd.DataFrame(X, columns=list("abc")).assign(a=X[:, 0] * 1e200).to_csv("t.csv", index=False)
+    dataset = {"name": "csv", "path": "t.csv", "target": "a"}
+    values = {"experiment": "e", "dataset": dataset, "model": {"estimator": "regressor"}}
+    with pytest.raises(DataError, match=r"'t\.csv' holds .*e\+200, whose square is too large"):
+        run({**values, "tracking": []})
+    assert not Path("runs").exists()
+
+
+def test_a_run_prints_its_clusters_and_a_constant_that_is_as_good(
+    customers, tmp_path, monkeypatch, called
+):
+    monkeypatch.chdir(tmp_path)
+    shown = repr(run(config(customers[0])))
+    assert all(f"cluster {number}: " in shown for number in range(3))
+    rng = np.random.default_rng(0)
+    chance = pd.DataFrame(rng.normal(size=(200, 2)), columns=["a", "b"])
+    chance.assign(y=np.where(rng.random(200) < 0.1, "x", "z")).to_csv("t.csv", index=False)
+    values = {"experiment": "e", "dataset": {"name": "csv", "path": "t.csv", "target": "y"}}
+    values |= {"split": {"test_size": 0.5}, "figures": [], "tracking": []}
+    done = run({**values, "model": {"estimator": "classifier", "epochs": 5}})
+    said = called(tmp_path, "show", done.folder, "--map", "none").out
+    base = done._data["baseline"]["test/accuracy"]
+    assert done.measures["test/accuracy"] <= base
+    assert "no more often than that" in said
+
+
+def test_zeros_of_categories_stay_zeros_in_explanations(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"a": rng.normal(size=90), "k": rng.choice(list("uvwxyz"), 90)})
+    table.to_csv("t.csv", index=False)
+    values = config("t.csv")
+    values["dataset"] = {"name": "csv", "path": "t.csv", "categorical": "k"}
+    model = run(values).model
+    found = [one for row in range(90) for one in model.explain(table.iloc[row]).differences]
+    shown = [abs(number) for one in found for number in (one.value, one.prototype)]
+    assert min(number for number in shown if number) > 1e-15
+
+
+def test_a_run_has_intervals(customers, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = config(customers[0])
+    values["dataset"] = {**values["dataset"], "extra": [], "target": "price"}
+    values["model"] = {"estimator": "regressor", "calibration": 0.2, "epochs": 5}
+    model = run(values).model
+    frame = customers[1].iloc[1:20]
+    low, high = model.predict_interval(frame).T
+    answers = model.predict(frame)
+    assert (low <= answers).all()
+    assert (answers <= high).all()
+
+
+def test_a_configuration_that_cannot_be_read_is_named(customers, tmp_path, monkeypatch, called):
+    monkeypatch.chdir(tmp_path)
+    done = run(config(customers[0]))
+    (done.folder / "config.yaml").unlink()
+    (done.folder / "config.yaml").mkdir()
+    found = called(tmp_path, "explain", done.folder, customers[0], "--row", 1)
+    assert "DBGSOM_DEBUG" not in found.err
+    assert "config.yaml" in found.err
