@@ -102,8 +102,8 @@ class SomDisplay:
         image_shape : (rows, columns), optional
             Shape of samples that are images.
         extra : mapping of str to array-like (n,), or DataFrame, optional
-            Numbers of each sample of X that the map was not trained on; ``variable_stars`` and
-            ``component_planes`` show them among their ``variables``.
+            What is known of each sample of X besides: ``variable_stars`` and ``component_planes``
+            show numbers among their ``variables``; dates and texts are the view's annotations.
         stability : Stability, optional
             What ``model.stability(X)`` returned: ``trust_map`` shows it.
         title : str
@@ -276,13 +276,19 @@ def _view(
         if first is not None and len(first) != evaluation.data.n:
             raise ValueError(f"y has {len(first)} values for {evaluation.data.n} samples")
         details["novelty"] = partial(estimator.score_samples, samples)
-    columns = {}
+    columns, annotations = {}, {}
     for name, values in (variables or {}).items():
-        column = np.asarray(values, dtype=np.float64)
+        column = np.asarray(values)
         if column.shape != (evaluation.data.n,):
             shapes = f"{column.shape}, not ({evaluation.data.n},)"
             raise ValueError(f"variable '{name}' has shape {shapes}")
-        columns[name] = np.where(np.isfinite(column), column, np.nan)
+        try:
+            if column.dtype.kind in "mMU":
+                raise TypeError
+            number = column.astype(np.float64)
+            columns[name] = np.where(np.isfinite(number), number, np.nan)
+        except (ValueError, TypeError):  # dates and texts
+            annotations[name] = column
     index = getattr(X, "index", None)  # of a DataFrame: names of samples
     return view_of(
         estimator,
@@ -290,6 +296,7 @@ def _view(
         feature_names=[str(name) for name in given],
         image_shape=image_shape,
         variables=columns,
+        annotations=annotations,
         sample_ids=None if index is None or callable(index) else np.asarray(index),
         undo=None if with_steps is None else with_steps.undone,
         title=title or type(estimator).__name__,

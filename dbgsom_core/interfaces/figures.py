@@ -151,6 +151,8 @@ class MapView:
         Returns the novelty of each sample, float array (n,): the lower, the stranger.
     variables : mapping of str to array (n,)
         Numbers of each sample that the map was not trained on, by name; nan for none.
+    annotations : mapping of str to array (n,)
+        What else the data keeps beside each sample, such as ids, dates and files, by name.
     class_names : mapping from class to text
         Of the samples' targets, also where labels are no classes; ``label_names`` without it.
     axes : matplotlib Axes or None
@@ -189,6 +191,7 @@ class MapView:
     novelty: Callable[[], NDArray[np.float64]] | None = None
     stability: Stability | None = None
     variables: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    annotations: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     class_names: Mapping[Any, str] = field(default_factory=dict)
     axes: Axes | None = None
     undo: Callable[[NDArray[Any]], NDArray[Any]] | None = None

@@ -333,7 +333,9 @@ def predict_file(
     answering = _Answering(model, samples, names)
     with closing(answering.tables()) as tables:
         mask = quote_formula if for_spreadsheets else None
-        rows = write_table(target, tables, stream=stdout, progress=progress, mask=mask)
+        rows = write_table(
+            target, tables, stream=stdout, progress=progress, mask=mask, beside=source
+        )
     for sentence in unseen_sentences(samples.unseen):
         log.warning("%s", sentence)
     notes = [*samples.notes]

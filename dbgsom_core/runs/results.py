@@ -65,6 +65,7 @@ def view_of_run(
     identities = dict(data.ids or {})  # columns that say which sample is which
     if data.annotations:
         identities = {**(identities or {"row": np.arange(len(data.X))}), **data.annotations}
+    beside = {**(data.ids or {}), **data.annotations}
     sample_ids = None if isinstance(rows, slice) else rows
     if identities and rows is not None:
         texts = [[str(value) for value in cells[rows].tolist()] for cells in identities.values()]
@@ -81,6 +82,7 @@ def view_of_run(
         sample_ids_name=" ".join(identities),
         target_name="" if data.columns is None else data.columns.target or "",
         variables={} if rows is None else {n: v[rows] for n, v in data.variables.items()},
+        annotations={} if rows is None else {n: v[rows] for n, v in beside.items()},
         novelty=partial(estimator.score_samples, part.X),
     )
 

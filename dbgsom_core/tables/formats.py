@@ -221,6 +221,7 @@ def write_table(
     stream: Any = None,
     mask: Callable[[str], str] | None = None,
     progress: Callable[[int], object] = lambda rows: None,
+    beside: str | None = None,
 ) -> int:
     """Write a table, whole or not at all, and return how many rows it has.
 
@@ -238,6 +239,9 @@ def write_table(
         Gets texts and names of columns and returns what is written of them.
     progress : callable
         Gets the number of rows so far.
+    beside : str, optional
+        A table of the same rows. Where it has the same format, and this can add columns to a
+        table, a copy of it is written with these.
 
     Raises
     ------
@@ -286,7 +290,10 @@ def write_table(
             reason = error.strerror or error
             raise DataError(f"standard output cannot be written: {reason}") from error
         return rows
-    write: Any = getattr(format_of(Path(path).suffix.lower()), "write", None)
+    found: Any = format_of(Path(path).suffix.lower())
+    write = found.write
+    if beside is not None and found.add and Path(beside).suffix.lower() in found.suffixes:
+        write = lambda partial, schema: found.add(partial, schema, beside)  # noqa: E731
     target = Path(path).expanduser()
     try:
         write_atomically(target, lambda partial: fill(lambda schema: write(partial, schema)))

@@ -127,9 +127,13 @@ class TableFormat:
     write : callable, optional
         Gets a path and a `pyarrow.Schema`, and returns an object with ``write_batch(batch)`` and
         ``close()``.
+    add : callable, optional
+        As ``write``, and gets the path of a table of this format with the same rows, to a copy of
+        which the columns are added; files with more than a table, such as FCS, have it.
     """
 
     name: str
     suffixes: tuple[str, ...]
     open: Callable[[str], TableReader]
     write: Callable[[Path, pa.Schema], Any] | None = None
+    add: Callable[[Path, pa.Schema, str], Any] | None = None

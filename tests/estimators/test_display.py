@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
@@ -12,6 +13,7 @@ from dbgsom_core import SomClassifier, SomDisplay, SomVQ
 from dbgsom_core.errors import UnknownNameError
 from dbgsom_core.interfaces.figures import Html
 from dbgsom_core.plugins.registry import get_registry
+from dbgsom_plugins.figures.neuron_values import HitMap
 
 X, Y = load_digits(return_X_y=True)
 X, Y = X[:300], Y[:300]
@@ -99,6 +101,18 @@ def test_style_are_the_fields_of_the_figure(model):
     stars = {"kind": "variable_stars", "extra": extra, "variables": ["age", "feature 5"]}
     legend = SomDisplay.from_estimator(model, X, **stars).figure_.legends[0]
     assert legend.get_texts()[0].get_text().startswith("age: ")
+
+
+def test_texts_and_dates_beside_samples_are_annotations(model, monkeypatch):
+    views = []
+    monkeypatch.setattr(HitMap, "draw", lambda self, view: views.append(view) or Figure())
+    days = np.arange("2020-01-01", 300, dtype="datetime64[D]")
+    extra = {"file": np.array(["a.fcs", "b.fcs"] * 150), "day": days, "age": np.arange(300)}
+    SomDisplay.from_estimator(model, X, kind="hit_map", extra=extra)
+    assert [*views[0].variables] == ["age"]
+    assert {name: one.tolist() for name, one in views[0].annotations.items()} == {
+        name: extra[name].tolist() for name in ("file", "day")
+    }
 
 
 def test_what_cannot_be_drawn_is_an_error(model):

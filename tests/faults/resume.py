@@ -4,8 +4,8 @@
 
 Each round starts a run, or a sweep of two, kills it at a random moment, goes on with it, may kill
 that once more, and lets it end. After each kill no file but a journal is written by half. In the
-end journal, measures and models are those of one that nobody killed, to the bit, and after one ``sync`` MLflow has one run for each run folder, every point of
-which is there once.
+end journal, measures and models are those of one that nobody killed, to the bit, and after one
+``sync`` MLflow has one run for each run folder, every point of which is there once.
 Exits with 1 when anything differs, and tells which seed to try again.
 """
 

@@ -173,6 +173,9 @@ def test_samples_have_their_date_true_number_and_part_last(survey, split, last):
         assert [row["nr"] for row in assigned if row["part"] == "train"] == [
             one.split()[0] for one in trained
         ]
+        beside = outcome.result.view.annotations
+        assert beside["nr"].tolist() == [one.split()[0] for one in trained]
+        assert {str(one) for one in beside["day"]} == {"2024-02-29"}
     elif last:
         sizes = rows(outcome.run.folder / "folds.csv")
         counted = [row["fold"] for row in assigned]

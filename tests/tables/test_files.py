@@ -6,6 +6,7 @@ import io
 import lzma
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -397,6 +398,23 @@ def test_a_format_of_a_plugin_is_read_and_written(tmp_path, monkeypatch):
     del loaded["value"]
     with pytest.raises(PluginError, match="lines_plugin:LINES of a plugin cannot be imported"):
         check_target(path)
+
+
+def test_a_format_adds_columns_to_a_copy_of_the_table_that_is_answered(tmp_path, monkeypatch):
+    class Adder(LinesWriter):
+        def __init__(self, path, schema, source):
+            super().__init__(path, schema)
+            self.file.write(f"# {Path(source).read_text().strip()}\n")
+
+    monkeypatch.setitem(formats.FORMATS, "lines", replace(LINES, add=Adder))
+    old, new, other = (tmp_path / name for name in ("old.lines", "new.lines", "other.csv"))
+    old.write_text("x\n")
+    write_table(new, [{"a": [1]}], beside=str(old))
+    assert new.read_text() == "# x\n1\n"
+    assert old.read_text() == "x\n"
+    other.write_text("a\n1\n")
+    write_table(new, [{"a": [1]}], beside=str(other))
+    assert new.read_text() == "1\n"
 
 
 @pytest.mark.parametrize(
