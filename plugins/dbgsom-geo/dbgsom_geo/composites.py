@@ -53,7 +53,7 @@ class Composites(FigureComponent):
         colours: Any = {"cmap": "RdBu_r" if both else "viridis"}
         colours["norm"] = BoundaryNorm(levels, 256)
 
-        columns, rows = (len(np.unique(np.round(one, 3))) for one in places.T)
+        rows = len(np.unique(np.round(places[:, 1], 3)))
         spread, height = np.ptp(places, axis=0)
         width = float(np.clip(_WIDTH / (spread + 1), *_PANEL))
         tall, text = width * _aspect(grid), 0.2 if width >= _TEXT else 0.04

@@ -192,16 +192,14 @@ class NetCDF(Component):
         return np.asarray(X - means[wanted].astype(X.dtype))
 
     def _read(self, path: str | Sequence[str] | None) -> Fields:
-        parts: dict[str, Fields] = {}
-        for file in _files(path or ""):
+        files, parts = _files(path or ""), list[Fields]()
+        for file in files:
             with reading(file, "NetCDF file"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of dates beyond 2262, of attributes
-                parts[file] = self._read_file(file)
-        (first, one), *others = parts.items()
-        for other, fields in others:
-            if not _same_grid(one, fields) or one.calendar != fields.calendar:
-                raise DataError(f"{first} and {other} have other grids or calendars: regrid one")
-        dates = np.concatenate([part.dates for part in parts.values()])
+                parts.append(self._read_file(file))
+            if not _same_grid(parts[0], parts[-1]) or parts[0].calendar != parts[-1].calendar:
+                raise DataError(f"{files[0]} and {file} have other grids or calendars: regrid one")
+        one, dates = parts[0], np.concatenate([part.dates for part in parts])
         order = np.lexsort(dates.T[::-1])
         twice = np.flatnonzero((np.diff(dates[order], axis=0) == 0).all(axis=1))
         if len(twice):
@@ -209,7 +207,7 @@ class NetCDF(Component):
             raise DataError(f"{_shown(path)}: {day} stands there twice: give each time once")
         if len(parts) == 1 and (order == np.arange(len(order))).all():
             return one
-        values = np.concatenate([part.values for part in parts.values()])[order]
+        values = np.concatenate([part.values for part in parts])[order]
         return one._replace(values=values, dates=dates[order])
 
     def _read_file(self, path: str) -> Fields:
@@ -219,7 +217,14 @@ class NetCDF(Component):
             stream.seek(0)
             if magic not in (b"CDF\x01", b"CDF\x02", b"\x89HDF"):
                 raise DataError(f"{path} is no NetCDF file of version 3 or 4: convert it first")
-            engine: Any = "h5netcdf" if magic == b"\x89HDF" else "scipy"
+            engine: Any = "scipy"
+            if magic == b"\x89HDF":
+                import h5py
+
+                engine = "h5netcdf"
+                with h5py.File(stream) as plain:  # of what is damaged h5netcdf prints a traceback
+                    dict(plain.attrs)
+                stream.seek(0)
             with xr.open_dataset(stream, engine=engine, decode_timedelta=False) as dataset:
                 field, dims = self._variable(path, dataset)
                 field = self._selected(path, field, dims)
@@ -308,6 +313,7 @@ def _xarray() -> Any:
     try:
         import cftime  # noqa: F401 - xarray needs it for calendars of models
         import h5netcdf  # noqa: F401
+        import h5py  # noqa: F401 - of which newer h5netcdf does not depend
         import xarray
     except ImportError as error:
         cure = "pip install 'dbgsom-geo[netcdf]'"
@@ -374,6 +380,8 @@ def _iso(dates: NDArray[np.int64]) -> NDArray[Any]:
 
 def _axis(path: str, axis: Any) -> NDArray[np.float64]:
     values = np.asarray(axis.values, dtype=np.float64)
+    if np.abs(values).max(initial=0) > 720:
+        raise DataError(f"{path}: '{axis.name}' holds no degrees: regrid to latitudes, longitudes")
     if not np.isfinite(values).all() or len(np.unique(values)) < len(values):
         raise DataError(f"{path}: '{axis.name}' has values that are missing or stand there twice")
     return values

@@ -35,7 +35,10 @@ class Grid(NamedTuple):
 def name_of(latitude: float, longitude: float) -> str:
     """Return the name of a place in degrees, rounded to 0.0001: ``50.0N 10.0W``."""
     east = (longitude + 180.0) % 360.0 - 180.0
-    return f"{_digits(latitude)}{'S' if latitude < 0 else 'N'} {_digits(east)}{'W' if east < 0 else 'E'}"
+    return " ".join(
+        f"{_digits(value)}{ends[bool(value < 0)]}"
+        for value, ends in ((latitude, "NS"), (east, "EW"))
+    )
 
 
 def _digits(degrees: float) -> str:

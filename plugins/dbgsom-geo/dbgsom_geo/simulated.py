@@ -1,4 +1,4 @@
-"""Daily fields with known weather types, to try maps on: ``python -m dbgsom_geo.simulated FILE``."""
+"""Daily fields with known weather types: ``python -m dbgsom_geo.simulated FILE``."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ class AreaWeights(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # typ
             self.latitudes = latitudes_of(names)
             if self.latitudes is None:
                 raise ValueError(
-                    "the names of the features say no latitudes, such as 50.0N 10.0W: put it before "
-                    "steps that make other columns, and read fields with the data set 'netcdf'"
+                    "the names of the features say no latitudes, such as 50.0N 10.0W: read "
+                    "fields with the data set 'netcdf', and put steps of other columns behind it"
                 )
 
     def fit(self, X: Floats, y: Any = None) -> Self:
@@ -120,5 +120,5 @@ class Eof(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray((X @ self.functions_ + self.mean_).astype(X.dtype))
 
     def get_feature_names_out(self, names: Any = None) -> NDArray[Any]:
-        """Return ``EOF 1``, ``EOF 2``, …"""
+        """Return ``EOF 1``, ``EOF 2`` and so on."""
         return np.array([f"EOF {i + 1}" for i in range(len(self.functions_))], dtype=object)
