@@ -61,9 +61,11 @@ class Composites(FigureComponent):
         wide = max((spread + 1) * (width + 0.1), 4.2)
         size = np.array([wide + 1.5, height * pitch + tall + text + 1.2])
         figure = Figure(figsize=tuple(size))
-        figure.text(0.2 / size[0], 1 - 0.32 / size[1], as_label(view.title, 90), size=12, **PLAIN)
+        title = as_label(view.title, int(11 * size[0]))
+        figure.text(0.2 / size[0], 1 - 0.32 / size[1], title, size=12, **PLAIN)
         left, bottom = places.min(axis=0)
-        labels = [as_label(view.label_names.get(one, one), 14) for one in view.neuron_labels]
+        names, letters = view.label_names, max(3, int(9 * width))
+        labels = [as_label(names.get(one, one), letters) for one in view.neuron_labels.tolist()]
         own = len(set(labels)) >= (hits > 0).sum()  # each neuron is a type of its own
         for neuron, (place, field) in enumerate(zip(places, fields, strict=True)):
             x = 0.2 + (place[0] - left) * (width + 0.1)
@@ -79,7 +81,7 @@ class Composites(FigureComponent):
             if width >= _TEXT:
                 named = f"{neuron}" + ("" if own else f" · {labels[neuron]}")
                 share = f"{hits[neuron] / hits.sum():.1%}" if hits[neuron] else "no days"
-                font: Any = {"size": float(np.clip(3.2 * width, 5.5, 9)), "pad": 2.5, **PLAIN}
+                font: Any = {"size": float(np.clip(4.5 * width, 6, 9)), "pad": 2.5, **PLAIN}
                 axes.set_title(named, loc="left", **font)
                 axes.set_title(share, loc="right", **font)
         from matplotlib.cm import ScalarMappable
@@ -88,7 +90,10 @@ class Composites(FigureComponent):
         bar_box = ((wide + 0.45) / size[0], 0.5 - tallest / 2, 0.18 / size[0], tallest)
         bar = figure.colorbar(ScalarMappable(**colours), cax=figure.add_axes(bar_box))
         bar.set_label(as_label(self.label, 60), **PLAIN)
-        figure.text(0.2 / size[0], 0.16 / size[1], self._caption(view, grid), size=8, color="0.35")
+        caption = self._caption(view, grid)
+        if width >= _TEXT:
+            caption += " Above: neuron, its label if neurons share labels, share of the days."
+        figure.text(0.2 / size[0], 0.16 / size[1], caption, size=8, color="0.35")
         return figure
 
     def _fields(self, view: MapView) -> tuple[NDArray[np.float64], Grid]:
@@ -122,7 +127,7 @@ class Composites(FigureComponent):
         if grid_of([*map(str, view.raw_names or view.feature_names)]) is not None:
             ends = name_of(grid.latitudes[0], grid.longitudes[-1])
             what += f"; from {name_of(south, west)} to {ends}"
-        return f"{what}. Above: neuron, label if shared, share of days."
+        return f"{what}."
 
 
 def _aspect(grid: Grid) -> float:

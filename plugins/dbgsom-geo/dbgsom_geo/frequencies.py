@@ -102,7 +102,7 @@ def _page(view: MapView, n: int, width: float) -> tuple[Figure, dict[str, float]
 
     height = float(np.clip(0.28 * n + 1.9, 3.6, 10.0))
     figure = Figure(figsize=(width, height))
-    figure.text(0.25 / width, 1 - 0.35 / height, as_label(view.title, 90), size=12, **PLAIN)
+    figure.text(0.25 / width, 1 - 0.35 / height, as_label(view.title, int(11 * width)), size=12, **PLAIN)
     ends = {"left": 0.7 / width, "right": 1 - 0.4 / width}
     return figure, ends | {"top": 1 - 0.95 / height, "bottom": 0.6 / height}
 

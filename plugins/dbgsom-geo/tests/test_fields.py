@@ -52,9 +52,9 @@ def example(tmp_path):
 
 
 PARTS = [
-    Ssim(), Ssim(luminance=False, c2=0.1), AreaWeights(latitudes=(10.0, -20.0, 60.0, 80.0)), Eof(),
-    Eof(components=2), Composites(), Composites(of="prototypes", difference=True),
-    SeasonalFrequency(), Transitions(), SeasonTable(),
+    Ssim(), Ssim(luminance=False, c2=0.1), Ssim(update="similarity"), Eof(), Eof(components=2),
+    AreaWeights(latitudes=(10.0, -20.0, 60.0, 80.0)), Composites(),
+    Composites(of="prototypes", difference=True), SeasonalFrequency(), Transitions(), SeasonTable(),
 ]  # fmt: skip
 
 
@@ -323,6 +323,27 @@ def test_similarity_by_hand_and_of_constants():
     assert Ssim().pairwise(X[2:3], X[2:3])[0, 0] == 0
     with pytest.raises(DataError, match="set luminance: false"):
         Ssim().pairwise(X - 3, X)
+
+
+@pytest.mark.parametrize("c2", [0.0, 2.0])
+def test_the_most_similar_field_cannot_be_improved(c2):
+    generator = np.random.default_rng(4)
+    X = (
+        5
+        + generator.normal(size=(1, 12))
+        + generator.gamma(1, 1, (30, 1)) * generator.normal(size=(30, 12))
+    )
+    metric, weights = Ssim(update="similarity", luminance=False, c2=c2), generator.random(30) + 0.1
+    shares = np.ones((1, 1)), weights
+    w = X.mean(axis=0)[None]
+    before = weights @ metric.pairwise(X, w)
+    for _ in range(300):
+        w = metric.form(X, np.zeros(30, int), *shares, w)
+    least = weights @ metric.pairwise(X, w)
+    assert least < before
+    nearby = w + 1e-3 * generator.normal(size=(50, 12))
+    assert (weights @ metric.pairwise(X, nearby) >= least - 1e-9).all()
+    assert w.mean() == pytest.approx(np.average(X.mean(axis=1), weights=weights))
 
 
 def test_one_window_of_skimage_is_the_same():
