@@ -35,43 +35,39 @@ class Composites(FigureComponent):
     label: str = Field(default="", description="of the colour bar: what is shown, and its unit")
 
     def draw(self, view: MapView) -> Figure:
+        from matplotlib.cm import ScalarMappable
         from matplotlib.colors import BoundaryNorm
         from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
 
-        evaluation = view.evaluation
-        hits, places = evaluation.hits, evaluation.som_map.plane_positions
+        hits, places = view.evaluation.hits, view.evaluation.som_map.plane_positions
         if len(hits) > _MOST:
-            raise ValueError(
-                f"composites draws up to {_MOST} neurons, not {len(hits)}: leave it out"
-            )
-        fields, grid = self._fields(view)
-        limit = float(np.nanmax(np.abs(fields)))
-        both = np.nanmin(fields) < 0 < np.nanmax(fields)
-        ends = (-limit, limit) if both else (float(np.nanmin(fields)), float(np.nanmax(fields)))
-        levels = MaxNLocator(14, symmetric=both).tick_values(*ends)
-        colours: Any = {"cmap": "RdBu_r" if both else "viridis"}
-        colours["norm"] = BoundaryNorm(levels, 256)
+            raise ValueError(f"composites draws up to {_MOST} neurons: leave it out")
+        fields, grid, is_geographic = self._fields(view)
+        low, high = float(np.nanmin(fields)), float(np.nanmax(fields))
+        both = low < 0 < high
+        low, high = (-max(-low, high), max(-low, high)) if both else (low, high)
+        levels = MaxNLocator(14, symmetric=both).tick_values(low, high)
+        colours: Any = {"cmap": "RdBu_r" if both else "viridis", "norm": BoundaryNorm(levels, 256)}
 
-        rows = len(np.unique(np.round(places[:, 1], 3)))
+        # Sizes in inches, of panels and from cell to cell.
         spread, height = np.ptp(places, axis=0)
         width = float(np.clip(_WIDTH / (spread + 1), *_PANEL))
         tall, text = width * _aspect(grid), 0.2 if width >= _TEXT else 0.04
-        pitch = (tall + text + 0.08) / (height / (rows - 1) if rows > 1 else 1)  # inches a cell
+        rows = len(np.unique(np.round(places[:, 1], 3)))
+        pitch = (tall + text + 0.08) * ((rows - 1) / height if rows > 1 else 1)
         wide = max((spread + 1) * (width + 0.1), 4.2)
         size = np.array([wide + 1.5, height * pitch + tall + text + 1.2])
         figure = Figure(figsize=tuple(size))
         title = as_label(view.title, int(11 * size[0]))
         figure.text(0.2 / size[0], 1 - 0.32 / size[1], title, size=12, **PLAIN)
-        left, bottom = places.min(axis=0)
         names, letters = view.label_names, max(3, int(9 * width))
         labels = [as_label(names.get(one, one), letters) for one in view.neuron_labels.tolist()]
         own = len(set(labels)) >= (hits > 0).sum()  # each neuron is a type of its own
-        for neuron, (place, field) in enumerate(zip(places, fields, strict=True)):
-            x = 0.2 + (place[0] - left) * (width + 0.1)
-            y = 0.5 + (place[1] - bottom) * pitch
-            box = (x / size[0], y / size[1], width / size[0], tall / size[1])
-            axes = figure.add_axes(box, xticks=[], yticks=[])
+        corners = [0.2, 0.5] + (places - places.min(axis=0)) * [width + 0.1, pitch]
+        for neuron, (corner, field) in enumerate(zip(corners, fields, strict=True)):
+            axes = figure.add_axes((*corner / size, width / size[0], tall / size[1]))
+            axes.set(xticks=[], yticks=[])
             axes.spines[:].set_linewidth(0.4)
             if hits[neuron]:
                 axes.contourf(grid.longitudes, grid.latitudes, field, levels, **colours)
@@ -79,38 +75,39 @@ class Composites(FigureComponent):
                     lines: Any = {"colors": "0.25", "linewidths": 0.35}
                     axes.contour(grid.longitudes, grid.latitudes, field, levels, **lines)
             if width >= _TEXT:
-                named = f"{neuron}" + ("" if own else f" · {labels[neuron]}")
                 share = f"{hits[neuron] / hits.sum():.1%}" if hits[neuron] else "no days"
                 font: Any = {"size": float(np.clip(4.5 * width, 6, 9)), "pad": 2.5, **PLAIN}
+                named = f"{neuron}" if own else f"{neuron} · {labels[neuron]}"
                 axes.set_title(named, loc="left", **font)
                 axes.set_title(share, loc="right", **font)
-        from matplotlib.cm import ScalarMappable
-
-        tallest = min(0.8, 4.0 / size[1])
-        bar_box = ((wide + 0.45) / size[0], 0.5 - tallest / 2, 0.18 / size[0], tallest)
-        bar = figure.colorbar(ScalarMappable(**colours), cax=figure.add_axes(bar_box))
-        bar.set_label(as_label(self.label, 60), **PLAIN)
-        caption = self._caption(view, grid)
+        bar = min(0.8, 4.0 / size[1])
+        box = ((wide + 0.45) / size[0], 0.5 - bar / 2, 0.18 / size[0], bar)
+        colour_bar = figure.colorbar(ScalarMappable(**colours), cax=figure.add_axes(box))
+        colour_bar.set_label(as_label(self.label, 60), **PLAIN)
+        caption = "Means of the days" if self.of == "days" else "Prototypes"
+        caption += " less the mean of all days" if self.difference else ""
+        if is_geographic:
+            ends = [name_of(grid.latitudes[-i], grid.longitudes[i - 1]) for i in (1, 0)]
+            caption += f"; from {' to '.join(ends)}"
         if width >= _TEXT:
-            caption += " Above: neuron, its label if neurons share labels, share of the days."
-        figure.text(0.2 / size[0], 0.16 / size[1], caption, size=8, color="0.35")
+            caption += ". Above: neuron, its label if neurons share labels, share of the days"
+        figure.text(0.2 / size[0], 0.16 / size[1], f"{caption}.", size=8, color="0.35")
         return figure
 
-    def _fields(self, view: MapView) -> tuple[NDArray[np.float64], Grid]:
-        # Fields (K, R, C) in the data's own units, nan where a neuron won no day.
-        evaluation = view.evaluation
+    def _fields(self, view: MapView) -> tuple[NDArray[np.float64], Grid, bool]:
+        # Fields (K, R, C) in the data's units, nan for neurons without days; are they of places?
+        evaluation, names = view.evaluation, view.raw_names if view.restore else view.feature_names
         values, hits = np.array(evaluation.som_map.prototypes, dtype=np.float64), evaluation.hits
         if self.of == "days":
             values += evaluation.offsets / np.maximum(hits, 1)[:, None]
-        names = view.raw_names if view.restore else view.feature_names
         values = view.restore(values) if view.restore else view.in_own_units(values)
         if self.difference:
             values = values - np.average(values, axis=0, weights=hits)
-        grid = grid_of([*map(str, names)])
-        if grid is None and view.image_shape is not None:
-            rows, columns = view.image_shape
-            axes = (-np.arange(rows, dtype=float), np.arange(columns, dtype=float))
-            grid = Grid(*axes, np.arange(rows * columns))
+        grid, shape = grid_of(names), view.image_shape
+        is_geographic = grid is not None
+        if grid is None and shape is not None:  # images of anything
+            axes = (-np.arange(float(shape[0])), np.arange(float(shape[1])))
+            grid = Grid(*axes, np.arange(shape[0] * shape[1]))
         if grid is None or len(grid.cells) != values.shape[1] or min(map(len, grid[:2])) < 2:
             raise ValueError(
                 "composites draws fields over latitude and longitude, and these features name no "
@@ -118,16 +115,7 @@ class Composites(FigureComponent):
             )
         fields = grid.fields(values)
         fields[hits == 0] = np.nan
-        return fields, grid
-
-    def _caption(self, view: MapView, grid: Grid) -> str:
-        what = "Means of the days" if self.of == "days" else "Prototypes"
-        what += " less the mean of all days" if self.difference else ""
-        south, west = grid.latitudes[-1], grid.longitudes[0]
-        if grid_of([*map(str, view.raw_names or view.feature_names)]) is not None:
-            ends = name_of(grid.latitudes[0], grid.longitudes[-1])
-            what += f"; from {name_of(south, west)} to {ends}"
-        return f"{what}."
+        return fields, grid, is_geographic
 
 
 def _aspect(grid: Grid) -> float:

@@ -1,4 +1,4 @@
-"""Days of samples, of any calendar, by their ISO texts."""
+"""Days of any calendar: by their ISO texts, in a row, and around the year."""
 
 from __future__ import annotations
 
@@ -11,30 +11,21 @@ from numpy.typing import NDArray
 
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 _ISO = re.compile(r"(-?\d{4,})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d))?.*")
-_BEFORE = np.concatenate([[0], np.cumsum([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30])])
+_BEFORE = np.cumsum([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30])  # days before each month
+_BEFORE_LEAP = _BEFORE + (np.arange(12) > 1)
 
 
 class Days(NamedTuple):
-    """When samples (n,) were: years, months from 1, and days since a common beginning.
-
-    The calendar is seen from the days themselves: without a 31st each month has 30 days, without a
-    29th of February a year has 365.
-    """
+    """Years, months from 1, and days since a common beginning, of samples (n,)."""
 
     years: NDArray[np.int64]
     months: NDArray[np.int64]
     numbers: NDArray[np.float64]
 
-    @property
-    def seasons(self) -> NDArray[np.int64]:
-        """The season of each sample, as a place in ``SEASONS``."""
-        return self.months % 12 // 3
-
     def steps(self) -> tuple[NDArray[np.intp], NDArray[np.bool_], float]:
-        """Return the order in time, what follows at once, and the length of a step in days.
+        """Return the order in time (n,), who is followed after one step (n - 1,), and its days.
 
-        The order (n,) sorts the samples; of each but the last (n - 1,) it is said whether the next
-        one in that order follows after one step. A step is the most frequent difference in time.
+        A step is the most frequent difference in time.
         """
         order = np.argsort(self.numbers, kind="stable")
         gaps = np.round(np.diff(self.numbers[order]), 4)
@@ -44,12 +35,10 @@ class Days(NamedTuple):
 
 
 def days_of(annotations: Mapping[str, NDArray[Any]], who: str) -> Days:
-    """Return the days of samples by their annotation ``time``.
+    """Return the days of samples by their annotation ``time``, which ``who`` asks for.
 
-    Raises
-    ------
-    ValueError
-        There is none, or it holds no ISO dates. ``who`` asks for it.
+    Their calendar is seen from themselves: without a 31st each month has 30 days, without a 29th of
+    February a year has 365. ValueError where there is no time, or one that is no ISO date.
     """
     if "time" not in annotations:
         raise ValueError(
@@ -77,10 +66,9 @@ def days_of(annotations: Mapping[str, NDArray[Any]], who: str) -> Days:
 def transition_counts(
     units: NDArray[Any], days: Days, n_units: int
 ) -> tuple[NDArray[np.int64], list[tuple[int, int]], float]:
-    """Return the counts (K, K) of what followed what, and the spells in order.
+    """Return counts (K, K) of what followed what, spells (unit, length), and a step in days.
 
-    A spell is (unit, number of samples in a row); a gap in time ends it. The last number is the
-    length of a step in days.
+    A gap in time ends a spell, whose length is in steps.
     """
     order, follows, step = days.steps()
     units = np.asarray(units)[order]
@@ -89,3 +77,32 @@ def transition_counts(
     ends = np.flatnonzero(np.append(~follows | (units[1:] != units[:-1]), True))
     lengths = np.diff(ends, prepend=-1)
     return counts, list(zip(units[ends].tolist(), lengths.tolist(), strict=True)), step
+
+
+def days_of_year(dates: NDArray[np.int64], calendar: str) -> tuple[NDArray[np.int64], int]:
+    """Return the day of the year (n,), from 0, of dates (n, year month day …), and the last + 1.
+
+    The 29th of February has a place in every calendar but that of 360 days.
+    """
+    months, days = dates[:, 1], dates[:, 2]
+    if calendar == "360_day":
+        return 30 * (months - 1) + days - 1, 360
+    return _BEFORE_LEAP[months - 1] + days - 1, 366
+
+
+def climatology(
+    X: NDArray[np.floating], day: NDArray[np.int64], n_days: int, window: int
+) -> NDArray[np.float64]:
+    """Return the means (n_days, D) of samples X (n, D) in ``window`` days around each day.
+
+    ``day`` (n,) is the day of the year, which is a circle. Every sample weighs the same; days
+    without a sample in their window are nan.
+    """
+    middle = X.mean(axis=0, dtype=np.float64)  # taken off, so that sums keep their digits
+    counts = np.bincount(day, minlength=n_days)
+    groups = np.split(np.argsort(day, kind="stable"), np.cumsum(counts)[:-1])
+    sums = np.stack([(X[rows] - middle).sum(axis=0, dtype=np.float64) for rows in groups])
+    around = (np.arange(n_days)[:, None] + np.arange(window) - window // 2) % n_days
+    totals = counts[around].sum(axis=1, keepdims=True)
+    pooled = np.stack([sums[some].sum(axis=0) for some in around])
+    return np.asarray(middle + pooled / np.where(totals, totals, np.nan))

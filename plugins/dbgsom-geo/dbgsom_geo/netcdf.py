@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
 from dbgsom_core.api import Component, Data, DataError, open_regular
-from dbgsom_core.tables import reading
-from dbgsom_geo.climatology import climatology, days_of_year
-from dbgsom_geo.days import SEASONS
+from dbgsom_core.tables import Columns, reading
+from dbgsom_geo.days import SEASONS, climatology, days_of_year
 from dbgsom_geo.places import name_of
 
 Paths = Annotated[
@@ -47,10 +46,6 @@ class Fields(NamedTuple):
         """Return whether both have the same latitudes and longitudes."""
         axes = zip(self[2:4], other[2:4], strict=True)
         return all(len(a) == len(b) and np.allclose(a, b, atol=1e-4) for a, b in axes)
-
-    def days_of_year(self) -> tuple[NDArray[np.int64], int]:
-        """Return the day of the year of each field (n,), and how many there are."""
-        return days_of_year(self.dates[:, 1], self.dates[:, 2], self.calendar)
 
 
 class NetCDF(Component):
@@ -125,13 +120,16 @@ class NetCDF(Component):
         X, dates = X[rows][complete], fields.dates[rows][complete]
         degrees = (fields.latitudes.tolist(), fields.longitudes.tolist())
         places = [name_of(north, east) for north in degrees[0] for east in degrees[1]]
-        names = [places[column] for column in np.flatnonzero(columns)]
+        # Models find columns by name, and refuse anomalies for values and other grids.
+        end = "" if self.anomalies is None else " anomaly"
+        names = [places[column] + end for column in np.flatnonzero(columns)]
         if len(set(names)) < len(names):
             raise DataError(f"{_shown(self.path)} has grid points closer than 0.0001 degrees")
         return Data(
             np.ascontiguousarray(X[:, columns]),
             feature_names=names,
             image_shape=fields.values.shape[1:] if columns.all() else None,
+            columns=Columns(tuple(names), dtype=str(X.dtype)),
             details=fields.about,
             annotations={
                 "time": _iso(dates),
@@ -162,7 +160,8 @@ class NetCDF(Component):
 
     def _anomalies(self, X: NDArray[Any], fields: Fields) -> NDArray[Any]:
         base = fields if self.climatology is None else self._read(self.climatology)
-        (day, n_days), (wanted, others) = base.days_of_year(), fields.days_of_year()
+        day, n_days = days_of_year(base.dates, base.calendar)
+        wanted, others = days_of_year(fields.dates, fields.calendar)
         both = f"{_shown(self.climatology or '')} and {_shown(self.path)}"
         if not base.has_grid_of(fields) or n_days != others:
             raise DataError(f"{both} have other grids or calendars: take the same region and grid")

@@ -13,12 +13,11 @@ import xarray as xr
 from dbgsom_core import SomVQ, run
 from dbgsom_core.api import DataError, Evaluation, MapView
 from dbgsom_core.testing import parametrize_with_checks
-from dbgsom_geo.climatology import climatology, days_of_year
 from dbgsom_geo.composites import Composites
-from dbgsom_geo.days import days_of, transition_counts
+from dbgsom_geo.days import climatology, days_of, days_of_year, transition_counts
 from dbgsom_geo.frequencies import SeasonalFrequency, Transitions
 from dbgsom_geo.netcdf import NetCDF
-from dbgsom_geo.places import grid_of, latitudes_of, name_of
+from dbgsom_geo.places import grid_of, name_of, places_of
 from dbgsom_geo.season_table import SeasonTable, season_table
 from dbgsom_geo.simulated import TYPES, simulate
 from dbgsom_geo.ssim import Ssim
@@ -226,7 +225,8 @@ def test_the_climatology_is_that_of_a_brute_force_twin(wrote):
 def test_a_window_of_one_day_is_a_groupby():
     time = pd.date_range("2001-01-01", periods=2000)
     X = np.random.default_rng(0).normal(size=(2000, 3)) + 1e5
-    day, n_days = days_of_year(time.month.to_numpy(), time.day.to_numpy(), "standard")
+    dates = np.stack([time.year, time.month, time.day], axis=1)
+    day, n_days = days_of_year(dates, "standard")
     means = climatology(X, day, n_days, 1)
     grouped = pd.DataFrame(X).groupby([time.month, time.day]).transform("mean").to_numpy()
     np.testing.assert_allclose(means[day], grouped, rtol=1e-12)
@@ -253,8 +253,8 @@ def test_new_days_are_anomalies_from_the_trainings_climatology(wrote):
 def test_names_of_places_come_back():
     assert name_of(-0.25, 350) == "0.25S 10.0W"
     assert name_of(0, 180) == "0.0N 180.0W"
-    assert latitudes_of(["0.25S 10.0W", "12.5N 1.0E"]) == [-0.25, 12.5]
-    assert latitudes_of(["0.25S 10.0W", "EOF 1"]) is None
+    assert places_of(["0.25S 10.0W", "12.5N 1.0E anomaly"]).tolist() == [[-0.25, -10], [12.5, 1]]
+    assert places_of(["0.25S 10.0W", "EOF 1"]) is None
     names = [name_of(lat, lon) for lat in (10, 0) for lon in (170, 180, 190)]
     grid = grid_of(names[::-1])
     np.testing.assert_array_equal(grid.longitudes, [170, 180, 190])
@@ -434,12 +434,12 @@ def test_composites_are_means_of_days_in_own_units(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = [name_of(lat, lon) for lat in (50, 40) for lon in (0, 10, 20)]
     raw = np.random.default_rng(0).normal(size=(6, 6))
-    step = AreaWeights(latitudes=latitudes_of(names)).fit(raw)
+    step = AreaWeights(latitudes=places_of(names)[:, 0]).fit(raw)
     eof = Eof(components=5).fit(step.transform(raw))
     X = eof.transform(step.transform(raw))
     view = view_of(UNITS, None, fields=X, raw_names=names)
     view = replace(view, restore=lambda made: step.inverse_transform(eof.inverse_transform(made)))
-    fields, grid = Composites()._fields(view)
+    fields, grid, _ = Composites()._fields(view)
     for unit in (0, 1):
         expected = raw[np.array(UNITS) == unit].mean(axis=0).reshape(2, 3)
         np.testing.assert_allclose(fields[unit], expected, atol=1e-12)
@@ -452,7 +452,7 @@ def test_composites_are_means_of_days_in_own_units(tmp_path, monkeypatch):
 def test_the_configuration_in_the_package_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = [sys.executable, "-W", "error", "-m", "dbgsom_geo.simulated", "slp.nc"]
-    subprocess.run([*command, "--years", "2"], check=True)
+    subprocess.run([*command, "2"], check=True)
     found = run(
         str(Path(__file__).parents[1] / "weather.yaml"),
         overrides={"tracking": [{"name": "season_table"}]},
@@ -464,6 +464,28 @@ def test_the_configuration_in_the_package_runs(tmp_path, monkeypatch):
     assert len(table) == 12
     truth = xr.open_dataset("slp.nc")["type"].values
     assert set(truth) == set(range(len(TYPES)))
+
+
+def test_models_refuse_other_grids_and_values_for_anomalies(wrote, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wrote(dataset(400))
+    growth = {"name": "fixed", "rows": 2, "columns": 2}
+    section = {"name": "netcdf", "path": "a.nc", "anomalies": "day_of_year"}
+    config = {"experiment": "x", "dataset": section, "model": {"growth": growth, "grid": "square"}}
+    config["prepare"] = [{"name": "area_weights"}]
+    model = run(config | {"tracking": [], "figures": []}).model
+    read = {"anomalies": "day_of_year", "climatology": "a.nc"}
+
+    def frame(data, **fields):
+        new = NetCDF(path=wrote(data, "new.nc"), **fields).load()
+        return pd.DataFrame(new.X, columns=new.feature_names)
+
+    new = dataset(10, "2001-05-01", seed=3)
+    assert model.predict(frame(new, **read)).shape == (10,)
+    assert model.predict(frame(new.isel(lat=slice(None, None, -1)), **read)).shape == (10,)
+    for wrong in (frame(new), frame(new.assign_coords(lon=LONGITUDES + 10))):
+        with pytest.raises(DataError, match=r"60\.0N"):
+            model.predict(wrong)
 
 
 def test_simulated_types_persist_and_have_their_season():
