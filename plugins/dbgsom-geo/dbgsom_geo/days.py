@@ -95,14 +95,16 @@ def climatology(
 ) -> NDArray[np.float64]:
     """Return the means (n_days, D) of samples X (n, D) in ``window`` days around each day.
 
-    ``day`` (n,) is the day of the year, which is a circle. Every sample weighs the same; days
-    without a sample in their window are nan.
+    ``day`` (n,) is the day of the year, which is a circle. Every value weighs the same, missing
+    ones are left out, and what has none in its window is nan.
     """
-    middle = X.mean(axis=0, dtype=np.float64)  # taken off, so that sums keep their digits
-    counts = np.bincount(day, minlength=n_days)
-    groups = np.split(np.argsort(day, kind="stable"), np.cumsum(counts)[:-1])
-    sums = np.stack([(X[rows] - middle).sum(axis=0, dtype=np.float64) for rows in groups])
+    known = ~np.isnan(X)
+    middle = np.nansum(X, axis=0, dtype=np.float64) / np.maximum(1, known.sum(axis=0))
+    order, sizes = np.argsort(day, kind="stable"), np.bincount(day, minlength=n_days)
+    groups = np.split(order, np.cumsum(sizes)[:-1])
+    sums = np.stack([np.nansum(X[rows] - middle, axis=0) for rows in groups])
+    counts = np.stack([known[rows].sum(axis=0) for rows in groups])
     around = (np.arange(n_days)[:, None] + np.arange(window) - window // 2) % n_days
-    totals = counts[around].sum(axis=1, keepdims=True)
+    totals = np.stack([counts[some].sum(axis=0) for some in around])
     pooled = np.stack([sums[some].sum(axis=0) for some in around])
     return np.asarray(middle + pooled / np.where(totals, totals, np.nan))

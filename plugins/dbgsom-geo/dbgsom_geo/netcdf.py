@@ -18,10 +18,9 @@ from dbgsom_core.tables import Columns, reading
 from dbgsom_geo.days import SEASONS, climatology, days_of_year
 from dbgsom_geo.places import name_of
 
-Paths = Annotated[
-    str | tuple[str, ...],
-    BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given),
-]
+_as_tuple = BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given)
+Paths = Annotated[str | tuple[str, ...], _as_tuple]
+Months = Annotated[str | tuple[int, ...], _as_tuple]
 Degrees = Annotated[tuple[float, float], Field(strict=False)]
 _LETTERS = 2 * "JFMAMJJASOND"
 _KNOWN = {
@@ -40,7 +39,6 @@ class Fields(NamedTuple):
     latitudes: NDArray[np.float64]
     longitudes: NDArray[np.float64]
     calendar: str
-    about: Mapping[str, str]
 
     def has_grid_of(self, other: Fields) -> bool:
         """Return whether both have the same latitudes and longitudes."""
@@ -57,8 +55,7 @@ class NetCDF(Component):
     """
 
     path: Paths = Field(
-        min_length=1,
-        description="a file, a pattern such as slp.*.nc, or a list: parts along time",
+        min_length=1, description="a file, a pattern such as slp.*.nc, or a list: parts along time"
     )
     variable: str | None = Field(default=None, description="null: the only one over this grid")
     select: Mapping[str, float | int | str] = Field(
@@ -68,25 +65,19 @@ class NetCDF(Component):
     longitudes: Degrees | None = Field(
         default=None, description="[from, to] in degrees east, eastwards: [-80, 40] or [170, 200]"
     )
-    months: Annotated[tuple[int, ...], Field(strict=False)] = Field(
-        default=tuple(range(1, 13)), description="months to keep, as [1, 2]"
-    )
-    season: str | None = Field(
-        default=None, description="months to keep by their initials, as DJF or MJJAS; null: months"
+    months: Months = Field(
+        default="", description="months to keep, by initials or numbers: DJF or [12, 1, 2]"
     )
     missing: Literal["error", "keep", "drop"] = Field(
         default="error",
-        description="values that are missing: error, keep for metrics that take them, or drop the "
-        "grid points that lack any (and times that lack all)",
+        description="missing values: error, keep for metrics that take them, or drop such points",
     )
     anomalies: Literal["day_of_year"] | None = Field(
         default=None, description="day_of_year takes off the mean of the days around each day"
     )
     window: int = Field(default=31, ge=1, le=365, description="days of that mean, an odd number")
     climatology: Paths | None = Field(
-        default=None,
-        description="files whose mean is taken off, those of the training for new days; null: the "
-        "same files",
+        default=None, description="files that it is taken of, as the training's for new days"
     )
 
     @model_validator(mode="after")
@@ -95,27 +86,24 @@ class NetCDF(Component):
             raise ValueError(f"window counts the day itself: {self.window - 1} or more, and odd")
         if self.climatology is not None and self.anomalies is None:
             raise ValueError("a climatology is taken off for anomalies: day_of_year alone")
-        if not set(self.months) <= set(range(1, 13)):
-            raise ValueError("months are numbers from 1 to 12")
-        if self.season is not None and (
-            not 2 <= len(self.season) <= 12 or self.season.upper() not in _LETTERS
-        ):
-            raise ValueError(f"season {self.season!r} is no row of initials as DJF or MJJAS")
-        if self.season is not None and len(self.months) < 12:
-            raise ValueError("season and months say the same: give one of them")
+        if not self._kept() <= set(range(1, 13)):
+            raise ValueError(f"months are initials in a row or numbers, and not {self.months!r}")
         return self
+
+    def _kept(self) -> set[int]:
+        if not isinstance(self.months, str):
+            return set(self.months)
+        start, count = _LETTERS.find(self.months.upper()), len(self.months) or 12
+        return {(start + i) % 12 + 1 for i in range(count)} if start >= 0 and count > 1 else {0}
 
     def load(self) -> Data:
         """Return the fields of all times as samples (n, R·C), float32 or float64."""
-        fields, kept = self._read(self.path), self.months
+        fields, kept = self._read(self.path), sorted(self._kept())
         X = fields.values.reshape(len(fields.values), -1)
         X = X if self.anomalies is None else self._anomalies(X, fields)
-        if self.season is not None:
-            start = _LETTERS.index(self.season.upper())
-            kept = tuple((start + i) % 12 + 1 for i in range(len(self.season)))
         rows = np.isin(fields.dates[:, 1], kept)
         if not rows.any():
-            raise DataError(f"{_shown(self.path)} has no day in the months {sorted(kept)}")
+            raise DataError(f"{_shown(self.path)} has no day in the months {kept}")
         complete, columns = self._complete(X[rows])
         X, dates = X[rows][complete], fields.dates[rows][complete]
         degrees = (fields.latitudes.tolist(), fields.longitudes.tolist())
@@ -130,7 +118,6 @@ class NetCDF(Component):
             feature_names=names,
             image_shape=fields.values.shape[1:] if columns.all() else None,
             columns=Columns(tuple(names), dtype=str(X.dtype)),
-            details=fields.about,
             annotations={
                 "time": _iso(dates),
                 "month": np.array([f"{month:02d}" for month in dates[:, 1].tolist()]),
@@ -152,10 +139,8 @@ class NetCDF(Component):
                 f"{_shown(self.path)}: {what}lack some: choose another region or fill them, or "
                 "leave these points out (missing: drop) if others are complete"
             )
-        left = (
-            f"{(~columns).sum()} of {len(columns)} grid points and {(~rows).sum()} of {len(rows)}"
-        )
-        warnings.warn(f"{left} times lack values and are left out", stacklevel=2)
+        left = f"{(~columns).sum()} of {len(columns)} grid points, {(~rows).sum()} of {len(rows)} "
+        warnings.warn(f"{left}times lack values and are left out", stacklevel=2)
         return rows, columns
 
     def _anomalies(self, X: NDArray[Any], fields: Fields) -> NDArray[Any]:
@@ -185,8 +170,8 @@ class NetCDF(Component):
         if len(twice):
             raise DataError(f"{_shown(path)}: {_iso(dates[twice])[0]} stands there twice")
         values = parts[0].values if len(parts) == 1 else np.concatenate([p.values for p in parts])
-        sorted_already = (np.diff(order) == 1).all()
-        return parts[0]._replace(values=values if sorted_already else values[order], dates=dates)
+        values = values if (np.diff(order) == 1).all() else values[order]
+        return parts[0]._replace(values=values, dates=dates)
 
     def _read_file(self, path: str) -> Fields:
         xr, file = _xarray(), Path(path).expanduser()
@@ -216,17 +201,12 @@ class NetCDF(Component):
                     raise DataError(f"{path} has no grid point in these latitudes and longitudes")
                 field = field.isel({dims[1]: rows, dims[2]: columns}).transpose(*dims)
                 if 8 * field.size > max(_LEAST_BYTES, _RATIO * file.stat().st_size):
-                    raise DataError(
-                        f"{path} is too small for the {field.size} values that it names"
-                    )
+                    raise DataError(f"{path} is too small for the values that it claims to hold")
                 values = field.values
-                if values.dtype.kind not in "fiub":
-                    raise DataError(f"{path}: {field.name} holds no numbers")
                 values = values.astype(np.promote_types(values.dtype, np.float32), copy=False)
-                if np.isinf(values).any():
-                    raise DataError(f"{path}: {field.name} has infinite values: mask them first")
-                about = {name: str(field.attrs.get(name, "")) for name in ("long_name", "units")}
-                return Fields(values, dates, latitudes[rows], eastwards, calendar, about)
+                if values.dtype.kind != "f" or np.isinf(values).any():
+                    raise DataError(f"{path}: {field.name} has infinite values, or no numbers")
+                return Fields(values, dates, latitudes[rows], eastwards, calendar)
 
     def _variable(self, path: str, dataset: Any) -> tuple[Any, list[Any]]:
         # The variable, and its dimensions of time, latitude and longitude.
@@ -244,9 +224,7 @@ class NetCDF(Component):
                 f"(it has {', '.join(map(str, dataset.data_vars)) or 'none'}): regrid it to these"
             )
         if wanted is None:
-            raise DataError(
-                f"{path} has several variables, {', '.join(found)}: say which, variable"
-            )
+            raise DataError(f"{path} has several variables, {', '.join(found)}: name one")
         raise DataError(f"{path} has no variable '{wanted}'{_near(wanted, found)}")
 
     def _selected(self, path: str, field: Any, dims: list[Any]) -> Any:
@@ -265,10 +243,8 @@ class NetCDF(Component):
                 place = np.flatnonzero(same)
             if len(place) != 1:
                 some = ", ".join(map(str, values[:8])) + (", …" if len(values) > 8 else "")
-                raise DataError(
-                    f"{path}: {field.name} runs over {name} ({some}): say which, select: "
-                    f"{{{name}: {some.split(',')[0]}}}"
-                )
+                cure = f"say which, select: {{{name}: {some.split(',')[0]}}}"
+                raise DataError(f"{path}: {field.name} runs over {name} ({some}): {cure}")
             field = field.isel({name: int(place[0])})
         return field
 
