@@ -28,8 +28,7 @@ class Composites(FigureComponent):
     """
 
     of: Literal["days", "prototypes"] = Field(
-        default="days",
-        description="means of the days that a neuron won, or prototypes, which are smoother",
+        default="days", description="means of the days of a neuron, or prototypes (smoother)"
     )
     difference: bool = Field(default=False, description="take off the mean of all days")
     label: str = Field(default="", description="of the colour bar: what is shown, and its unit")
@@ -109,10 +108,8 @@ class Composites(FigureComponent):
             axes = (-np.arange(float(shape[0])), np.arange(float(shape[1])))
             grid = Grid(*axes, np.arange(shape[0] * shape[1]))
         if grid is None or len(grid.cells) != values.shape[1] or min(map(len, grid[:2])) < 2:
-            raise ValueError(
-                "composites draws fields over latitude and longitude, and these features name no "
-                "places such as 50.0N 10.0W: read them with the data set 'netcdf', or leave it out"
-            )
+            cure = "read fields with the data set 'netcdf', or leave it out"
+            raise ValueError(f"composites: features name no places such as 50.0N 10.0W: {cure}")
         fields = grid.fields(values)
         fields[hits == 0] = np.nan
         return fields, grid, is_geographic

@@ -41,11 +41,8 @@ def days_of(annotations: Mapping[str, NDArray[Any]], who: str) -> Days:
     February a year has 365. ValueError where there is no time, or one that is no ISO date.
     """
     if "time" not in annotations:
-        raise ValueError(
-            f"{who} needs the day of each sample, and the data keep no 'time' beside them: read "
-            "them with the data set 'netcdf', keep a column of dates called time (id: time), or "
-            f"leave {who} out"
-        )
+        cure = "read the data with 'netcdf', keep a column of dates called time (id: time), or"
+        raise ValueError(f"{who} needs the 'time' of each sample: {cure} leave {who} out")
     texts = np.asarray(annotations["time"]).astype(str).tolist()
     found = [_ISO.fullmatch(text) for text in texts]
     if not all(found):

@@ -40,11 +40,6 @@ class Fields(NamedTuple):
     longitudes: NDArray[np.float64]
     calendar: str
 
-    def has_grid_of(self, other: Fields) -> bool:
-        """Return whether both have the same latitudes and longitudes."""
-        axes = zip(self[2:4], other[2:4], strict=True)
-        return all(len(a) == len(b) and np.allclose(a, b, atol=1e-4) for a, b in axes)
-
 
 class NetCDF(Component):
     """Fields over time on a grid, from NetCDF files (3 and 4) that follow CF, through xarray.
@@ -135,10 +130,8 @@ class NetCDF(Component):
         never, some = gaps.all(axis=0).sum(), gaps.any(axis=0).sum()
         what = f"of {len(columns)} grid points {never} have no value at any time, {some - never} "
         if self.missing == "error" or not columns.any():
-            raise DataError(
-                f"{_shown(self.path)}: {what}lack some: choose another region or fill them, or "
-                "leave these points out (missing: drop) if others are complete"
-            )
+            cure = "leave such points out (missing: drop), choose another region, or fill them"
+            raise DataError(f"{_shown(self.path)}: {what}lack some: {cure}")
         left = f"{(~columns).sum()} of {len(columns)} grid points, {(~rows).sum()} of {len(rows)} "
         warnings.warn(f"{left}times lack values and are left out", stacklevel=2)
         return rows, columns
@@ -146,9 +139,9 @@ class NetCDF(Component):
     def _anomalies(self, X: NDArray[Any], fields: Fields) -> NDArray[Any]:
         base = fields if self.climatology is None else self._read(self.climatology)
         day, n_days = days_of_year(base.dates, base.calendar)
-        wanted, others = days_of_year(fields.dates, fields.calendar)
+        wanted, _ = days_of_year(fields.dates, fields.calendar)
         both = f"{_shown(self.climatology or '')} and {_shown(self.path)}"
-        if not base.has_grid_of(fields) or n_days != others:
+        if not _alike(base, fields):
             raise DataError(f"{both} have other grids or calendars: take the same region and grid")
         means = climatology(base.values.reshape(len(day), -1), day, n_days, self.window)
         if np.isnan(means[wanted]).all(axis=1).any() and not np.isnan(X).all(axis=1).any():
@@ -161,7 +154,7 @@ class NetCDF(Component):
             with reading(file, "NetCDF file"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of dates beyond 2262, of attributes
                 parts.append(self._read_file(file))
-            if not parts[0].has_grid_of(parts[-1]) or parts[0].calendar != parts[-1].calendar:
+            if not _alike(parts[0], parts[-1]):
                 raise DataError(f"{files[0]} and {file} have other grids or calendars: regrid one")
         dates = np.concatenate([part.dates for part in parts])
         order = np.lexsort(dates.T[::-1])
@@ -219,10 +212,9 @@ class NetCDF(Component):
         if wanted in found:
             return found[wanted]
         if not found:
-            raise DataError(
-                f"{path} has no variable over time, latitude and longitude with a coordinate each "
-                f"(it has {', '.join(map(str, dataset.data_vars)) or 'none'}): regrid it to these"
-            )
+            names = ", ".join(map(str, dataset.data_vars)) or "none"
+            over = "over time, latitude and longitude with a coordinate each"
+            raise DataError(f"{path} has no variable {over} (it has {names}): regrid it to these")
         if wanted is None:
             raise DataError(f"{path} has several variables, {', '.join(found)}: name one")
         raise DataError(f"{path} has no variable '{wanted}'{_near(wanted, found)}")
@@ -269,6 +261,13 @@ def _xarray() -> Any:
         cure = "pip install 'dbgsom-geo[netcdf]'"
         raise DataError(f"NetCDF files need the package {error.name}: {cure}") from error
     return xarray
+
+
+def _alike(one: Fields, other: Fields) -> bool:
+    axes = [*zip(one[2:4], other[2:4], strict=True)]
+    same = all(len(a) == len(b) and np.allclose(a, b, atol=1e-4) for a, b in axes)
+    calendars = {"360_day", "noleap"}.intersection((one.calendar, other.calendar))
+    return same and (one.calendar == other.calendar or not calendars)
 
 
 def _files(path: Any) -> list[str]:

@@ -23,12 +23,11 @@ class Ssim(MetricComponent):
     = 0 in their program. The first factor compares mean levels and means nothing for values around
     0: ``luminance: false`` leaves it out.
 
-    Prototypes are means of fields, as in S-SOM. They are no centres for this distance: means of
+    Prototypes are means of fields, as in S-SOM. These are no centres for this distance: means of
     unlike fields are weak, which the second factor counts. ``update: similarity`` takes a step
-    towards the field w whose weighted sum of second factors is greatest, so that its derivative is
-    0: w = Σ h x / q / Σ h (2 σxw + c2) / q² with q = σx² + σw² + c2, of x without its mean.
-
-    Two fields without variance (σ = 0 and c2 = 0) are alike, S = 1.
+    towards the field w of the greatest sum of second factors, where the derivative is 0: w = Σ h x
+    / q / Σ h (2 σxw + c2) / q² with q = σx² + σw² + c2, of x without its mean. Two fields without
+    variance are alike, S = 1.
     """
 
     claims: ClassVar[tuple[str, ...]] = ("identity", "symmetry")

@@ -31,10 +31,8 @@ class AreaWeights(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # typ
         if self.latitudes is None and (places := places_of(names)) is not None:
             self.latitudes = places[:, 0].tolist()
         if self.latitudes is None:
-            raise ValueError(
-                "the names of the features say no latitudes, such as 50.0N 10.0W: read fields with "
-                "the data set 'netcdf', and put steps that make other columns behind it"
-            )
+            cure = "read fields with 'netcdf', and put steps that make other columns behind it"
+            raise ValueError(f"names of features say no latitudes, such as 50.0N 10.0W: {cure}")
 
     def fit(self, X: Floats, y: Any = None) -> Self:
         """Compute the weights (D,) for X (n, D); ValueError where latitudes do not fit."""

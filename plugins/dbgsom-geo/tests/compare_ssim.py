@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from dbgsom_core import SomVQ
+from dbgsom_geo import simulated
 from dbgsom_geo.simulated import TYPES, simulate
 from dbgsom_geo.ssim import Ssim
 
@@ -81,13 +82,14 @@ def compare():
 def seconds():
     from minisom import MiniSom
 
-    generator = np.random.default_rng(0)
-    patterns = generator.normal(size=(20, 1378)).cumsum(axis=1)
-    X = patterns[generator.integers(20, size=14600)] + 10 * generator.normal(size=(14600, 1378))
+    simulated.LATITUDES, simulated.LONGITUDES = np.linspace(72, 27, 26), np.linspace(-50, 40, 53)
+    X = simulate(14600)[0].reshape(14600, -1)
+    X -= X.mean(axis=0)
     growth = {"name": "fixed", "rows": 4, "columns": 5}
 
     def error(W):
-        return np.sqrt(((X[:, None, :100] - W[None, :, :100]) ** 2).sum(axis=2)).min(axis=1).mean()
+        squares = (X**2).sum(axis=1)[:, None] - 2 * X @ W.T + (W**2).sum(axis=1)
+        return f"mean distance {np.sqrt(squares.min(axis=1)).mean():.2f}"
 
     for metric in ("euclidean", {"name": "ssim", "luminance": False}):
         SomVQ(growth=growth, metric=metric).fit(X[:100])  # compiles

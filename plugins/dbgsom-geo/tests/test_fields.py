@@ -425,7 +425,7 @@ def test_figures_show_what_was_counted(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("figure", [Transitions(), SeasonalFrequency()])
 def test_figures_ask_for_time(figure):
-    with pytest.raises(ValueError, match="keep no 'time' beside them"):
+    with pytest.raises(ValueError, match="needs the 'time' of each sample"):
         figure.draw(view_of(UNITS, None))
     with pytest.raises(ValueError, match="'yesterday' is none"):
         figure.draw(view_of(UNITS, ["yesterday"] * 6))
