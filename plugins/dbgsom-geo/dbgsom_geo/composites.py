@@ -52,7 +52,9 @@ class Composites(FigureComponent):
         # Sizes in inches, of panels and from cell to cell.
         spread, height = np.ptp(places, axis=0)
         width = float(np.clip(_WIDTH / (spread + 1), *_PANEL))
-        tall, text = width * _aspect(grid), 0.2 if width >= _TEXT else 0.04
+        degree = np.ptp(grid.longitudes) * np.cos(np.radians(grid.latitudes.mean()))
+        tall = width * float(np.clip(np.ptp(grid.latitudes) / degree, 0.3, 2.0))
+        text = 0.2 if width >= _TEXT else 0.04
         rows = len(np.unique(np.round(places[:, 1], 3)))
         pitch = (tall + text + 0.08) * ((rows - 1) / height if rows > 1 else 1)
         wide = max((spread + 1) * (width + 0.1), 4.2)
@@ -113,9 +115,3 @@ class Composites(FigureComponent):
         fields = grid.fields(values)
         fields[hits == 0] = np.nan
         return fields, grid, is_geographic
-
-
-def _aspect(grid: Grid) -> float:
-    # Height over width of a panel: a degree of longitude is shorter than one of latitude.
-    tall, wide = np.ptp(grid.latitudes), np.ptp(grid.longitudes)
-    return float(np.clip(tall / wide / np.cos(np.radians(grid.latitudes.mean())), 0.3, 2.0))

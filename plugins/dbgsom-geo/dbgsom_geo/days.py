@@ -22,17 +22,6 @@ class Days(NamedTuple):
     months: NDArray[np.int64]
     numbers: NDArray[np.float64]
 
-    def steps(self) -> tuple[NDArray[np.intp], NDArray[np.bool_], float]:
-        """Return the order in time (n,), who is followed after one step (n - 1,), and its days.
-
-        A step is the most frequent difference in time.
-        """
-        order = np.argsort(self.numbers, kind="stable")
-        gaps = np.round(np.diff(self.numbers[order]), 4)
-        lengths, counts = np.unique(gaps[gaps > 0], return_counts=True)
-        step = float(lengths[counts.argmax()]) if len(lengths) else 1.0
-        return order, gaps == step, step
-
 
 def days_of(annotations: Mapping[str, NDArray[Any]], who: str) -> Days:
     """Return the days of samples by their annotation ``time``, which ``who`` asks for.
@@ -65,15 +54,19 @@ def transition_counts(
 ) -> tuple[NDArray[np.int64], list[tuple[int, int]], float]:
     """Return counts (K, K) of what followed what, spells (unit, length), and a step in days.
 
-    A gap in time ends a spell, whose length is in steps.
+    A step is the most frequent difference in time. A gap ends a spell, whose length is in steps.
     """
-    order, follows, step = days.steps()
+    order = np.argsort(days.numbers, kind="stable")
+    gaps = np.round(np.diff(days.numbers[order]), 4)
+    lengths, counts = np.unique(gaps[gaps > 0], return_counts=True)
+    step = float(lengths[counts.argmax()]) if len(lengths) else 1.0
+    follows = gaps == step
     units = np.asarray(units)[order]
     counts = np.zeros((n_units, n_units), dtype=np.int64)
     np.add.at(counts, (units[:-1][follows], units[1:][follows]), 1)
     ends = np.flatnonzero(np.append(~follows | (units[1:] != units[:-1]), True))
-    lengths = np.diff(ends, prepend=-1)
-    return counts, list(zip(units[ends].tolist(), lengths.tolist(), strict=True)), step
+    spells = zip(units[ends].tolist(), np.diff(ends, prepend=-1).tolist(), strict=True)
+    return counts, list(spells), step
 
 
 def days_of_year(dates: NDArray[np.int64], calendar: str) -> tuple[NDArray[np.int64], int]:

@@ -43,8 +43,8 @@ class SeasonalFrequency(FigureComponent):
             text: Any = {"va": "center", "size": min(8.0, 300 / n)}
             second.text(len(years), -0.7, "trend", **text)
             for neuron, share in enumerate(yearly[:, known]):
-                slope, error = _trend(years[known].astype(float), share)
-                bold = "bold" if abs(slope) > 2 * error else "normal"
+                (slope, _), errors = np.polyfit(years[known] - years[0], share, 1, cov=True)
+                bold = "bold" if abs(slope) > 2 * errors[0, 0] ** 0.5 else "normal"
                 second.text(len(years), neuron, f"{10 * slope:+.1f}", weight=bold, **text)
         return figure
 
@@ -81,14 +81,6 @@ def _shares(bmu: NDArray[Any], groups: NDArray[Any], n: int, m: int) -> NDArray[
     counts = np.bincount(bmu * m + groups, minlength=n * m).reshape(n, m)
     totals = counts.sum(axis=0)
     return np.asarray(100 * counts / np.where(totals, totals, np.nan))
-
-
-def _trend(years: NDArray[np.float64], shares: NDArray[np.float64]) -> tuple[float, float]:
-    # The slope of a line by least squares, and its standard error.
-    x = years - years.mean()
-    slope = float(x @ shares / (x @ x))
-    rest = shares - shares.mean() - slope * x
-    return slope, float(np.sqrt(rest @ rest / (len(x) - 2) / (x @ x)))
 
 
 def _page(view: MapView, n: int, width: float, **ratios: Any) -> tuple[Figure, Any]:

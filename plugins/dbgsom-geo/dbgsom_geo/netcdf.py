@@ -6,6 +6,7 @@ import glob
 import warnings
 from collections.abc import Mapping
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -170,15 +171,12 @@ class NetCDF(Component):
         xr, file = _xarray(), Path(path).expanduser()
         with open_regular(file) as stream:
             magic = stream.read(4)
-            stream.seek(0)
-            if magic not in (b"CDF\x01", b"CDF\x02", b"\x89HDF"):
+            engine = {b"CDF\x01": "scipy", b"CDF\x02": "scipy", b"\x89HDF": "h5netcdf"}.get(magic)
+            if engine is None:
                 raise DataError(f"{path} is no NetCDF file of version 3 or 4: convert it first")
-            engine: Any = "scipy"
-            if magic == b"\x89HDF":
-                import h5py
-
-                engine = "h5netcdf"
-                with h5py.File(stream) as plain:  # of what is damaged h5netcdf prints a traceback
+            stream.seek(0)
+            if engine == "h5netcdf":  # it prints a traceback of what is damaged at its beginning
+                with import_module("h5py").File(stream) as plain:
                     dict(plain.attrs)
                 stream.seek(0)
             with xr.open_dataset(stream, engine=engine, decode_timedelta=False) as dataset:
@@ -252,11 +250,8 @@ class NetCDF(Component):
 
 
 def _xarray() -> Any:
-    try:
-        import cftime  # noqa: F401 - xarray needs it for calendars of models
-        import h5netcdf  # noqa: F401
-        import h5py  # noqa: F401 - of which newer h5netcdf does not depend
-        import xarray
+    try:  # cftime has the calendars of models; newer h5netcdf does not depend on h5py
+        *_, xarray = map(import_module, ("cftime", "h5py", "h5netcdf", "xarray"))
     except ImportError as error:
         cure = "pip install 'dbgsom-geo[netcdf]'"
         raise DataError(f"NetCDF files need the package {error.name}: {cure}") from error
@@ -271,14 +266,9 @@ def _alike(one: Fields, other: Fields) -> bool:
 
 
 def _files(path: Any) -> list[str]:
-    files = list[str]()
-    for one in [path] if isinstance(path, str) else path:
-        pattern = str(Path(one).expanduser())
-        found = [one] if Path(pattern).exists() else sorted(glob.glob(pattern))  # noqa: PTH207
-        if not found and glob.has_magic(one):
-            raise DataError(f"no file is called {one}: patterns are those of a shell")
-        files += found or [one]
-    return files
+    named = [path] if isinstance(path, str) else path
+    found = [sorted(glob.glob(str(Path(one).expanduser()))) or [one] for one in named]  # noqa: PTH207
+    return [file for some in found for file in some]
 
 
 def _shown(path: Any) -> str:

@@ -29,10 +29,9 @@ class Grid(NamedTuple):
 
 def name_of(latitude: float, longitude: float) -> str:
     """Return the name of a place in degrees, rounded to 0.0001: ``50.0N 10.0W``."""
-    north, east = f"{latitude:.4f}", f"{(longitude + 180.0) % 360.0 - 180.0:.4f}"
-    ends = ("S" if float(north) < 0 else "N", "W" if float(east) < 0 else "E")
-    digits = (re.sub(r"(\.\d+?)0+$", r"\1", value.lstrip("-")) for value in (north, east))
-    return " ".join(value + end for value, end in zip(digits, ends, strict=True))
+    north = round(float(latitude), 4)
+    east = round((float(longitude) + 180.0) % 360.0 - 180.0, 4)
+    return f"{abs(north)}{'S' if north < 0 else 'N'} {abs(east)}{'W' if east < 0 else 'E'}"
 
 
 def places_of(names: Sequence[str]) -> NDArray[np.float64] | None:

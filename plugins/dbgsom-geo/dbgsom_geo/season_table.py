@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import numpy as np
@@ -30,22 +31,17 @@ class SeasonTable(TrackerComponent):
     )
 
     def observer(self) -> Any:
-        return _Writer(self.by)
+        return SimpleNamespace(dbgsom_run_finished=self._write)
 
-
-class _Writer:
-    def __init__(self, by: str) -> None:
-        self._by = by
-
-    def dbgsom_run_finished(self, run: Run, result: RunResult) -> None:
+    def _write(self, run: Run, result: RunResult) -> None:
         batches = [*result.tables["assignments"]()] if "assignments" in result.tables else []
         if not batches:
             return
         joined = {
             name: np.concatenate([np.asarray(one[name]) for one in batches])
-            for name in {self._by, "time"}.intersection(batches[0])
+            for name in {self.by, "time"}.intersection(batches[0])
         }
-        table = season_table(joined[self._by], days_of(joined, "season_table"), self._by)
+        table = season_table(joined[self.by], days_of(joined, "season_table"), self.by)
         with TemporaryDirectory() as folder:
             write_table(Path(folder, FILE), [table])
             run.log_artifact(FILE, Path(folder, FILE))

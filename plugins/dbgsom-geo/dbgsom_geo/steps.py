@@ -55,10 +55,9 @@ class AreaWeights(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # typ
 class Eof(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Empirical orthogonal functions: the coefficients of the leading ones (Lorenz 1956).
 
-    They are principal components as of scikit-learn's PCA, exact and without a seed for any number,
-    in the units of the fields: distances are those of fields without the other functions.
-    ``components`` is how many, or from 0 to 1 the least share of the variance that they explain.
-    The largest entry of each function is positive.
+    As scikit-learn's PCA, but exact and without a seed for any number. ``components`` is how many,
+    or from 0 to 1 the least share of the variance that they explain; each is largest at a positive
+    entry. Distances are those of fields without the other functions.
     """
 
     def __init__(self, components: float = 0.9) -> None:
