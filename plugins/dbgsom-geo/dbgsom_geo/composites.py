@@ -23,8 +23,8 @@ _TEXT, _LINES = 0.9, 1.4  # inches of a panel from which on it has text, and con
 class Composites(FigureComponent):
     """The mean field of each neuron's days on its cell of the map, with its share of the days.
 
-    Values are those of the data, weights by area and EOFs undone. Where both signs occur, colours
-    are symmetric around zero.
+    Values are those of the data, weights by area and EOFs undone, but for metrics that prepare
+    fields, as correlation. Where both signs occur, colours are symmetric around zero.
     """
 
     of: Literal["days", "prototypes"] = Field(
@@ -62,6 +62,7 @@ class Composites(FigureComponent):
         figure = Figure(figsize=tuple(size))
         title = as_label(view.title, int(11 * size[0]))
         figure.text(0.2 / size[0], 1 - 0.32 / size[1], title, size=12, **PLAIN)
+        letter = float(np.clip(4.5 * width, 6, 9))  # points
         names, letters = view.label_names, max(3, int(9 * width))
         labels = [as_label(names.get(one, one), letters) for one in view.neuron_labels.tolist()]
         own = len(set(labels)) >= (hits > 0).sum()  # each neuron is a type of its own
@@ -77,14 +78,15 @@ class Composites(FigureComponent):
                     axes.contour(grid.longitudes, grid.latitudes, field, levels, **lines)
             if width >= _TEXT:
                 share = f"{hits[neuron] / hits.sum():.1%}" if hits[neuron] else "no days"
-                font: Any = {"size": float(np.clip(4.5 * width, 6, 9)), "pad": 2.5, **PLAIN}
                 named = f"{neuron}" if own else f"{neuron} · {labels[neuron]}"
-                axes.set_title(named, loc="left", **font)
-                axes.set_title(share, loc="right", **font)
+                for words, side in ((named, "left"), (share, "right")):
+                    axes.set_title(words, loc=side, size=letter, pad=2.5, **PLAIN)
         bar = min(0.8, 4.0 / size[1])
         box = ((wide + 0.45) / size[0], 0.5 - bar / 2, 0.18 / size[0], bar)
         colour_bar = figure.colorbar(ScalarMappable(**colours), cax=figure.add_axes(box))
-        colour_bar.set_label(as_label(self.label, 60), **PLAIN)
+        in_units = view.restore is not None or not view.raw_names
+        label = self.label if in_units else "no unit: as the metric prepares fields"
+        colour_bar.set_label(as_label(label, 60), **PLAIN)
         caption = "Means of the days" if self.of == "days" else "Prototypes"
         caption += " less the mean of all days" if self.difference else ""
         if is_geographic:
@@ -99,8 +101,10 @@ class Composites(FigureComponent):
         # Fields (K, R, C) in the data's units, nan for neurons without days; are they of places?
         evaluation, names = view.evaluation, view.raw_names if view.restore else view.feature_names
         values, hits = np.array(evaluation.som_map.prototypes, dtype=np.float64), evaluation.hits
-        if self.of == "days":
-            values += evaluation.offsets / np.maximum(hits, 1)[:, None]
+        for neuron in np.flatnonzero(hits) if self.of == "days" else ():
+            rows = evaluation.X[evaluation.bmu == neuron]
+            known = np.isfinite(rows).sum(axis=0)
+            values[neuron] = np.nansum(rows, axis=0) / np.where(known, known, np.nan)
         values = view.restore(values) if view.restore else view.in_own_units(values)
         if self.difference:
             values = values - np.average(values, axis=0, weights=hits)

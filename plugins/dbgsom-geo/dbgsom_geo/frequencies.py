@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NUMBERS = 20  # neurons up to which cells carry numbers
-_LEAST_YEARS = 5  # for a trend
 
 
 class SeasonalFrequency(FigureComponent):
@@ -34,12 +33,11 @@ class SeasonalFrequency(FigureComponent):
         first, second = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
         _heat(first, _shares(bmu, days.months - 1, n, 12), "% of the days of the month")
         _heat(second, yearly, "% of the days of the year", pad=0.16)
-        first.set(title="By month", ylabel="neuron", xlabel="month", xticks=range(12))
-        first.set_xticklabels(range(1, 13))
+        first.set(title="By month", ylabel="neuron", xticks=range(12), xticklabels=range(1, 13))
         every = max(1, -(-len(years) // 8))
         second.set(title="By year", xticks=range(0, len(years), every), xticklabels=years[::every])
         known = np.isfinite(yearly).all(axis=0)
-        if n <= 3 * _NUMBERS and known.sum() >= _LEAST_YEARS:
+        if n <= 3 * _NUMBERS and known.sum() >= 5:
             text: Any = {"va": "center", "size": min(8.0, 300 / n)}
             second.text(len(years), -0.7, "trend", **text)
             for neuron, share in enumerate(yearly[:, known]):

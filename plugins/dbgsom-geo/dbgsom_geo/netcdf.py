@@ -94,12 +94,10 @@ class NetCDF(Component):
 
     def load(self) -> Data:
         """Return the fields of all times as samples (n, R·C), float32 or float64."""
-        fields, kept = self._read(self.path), sorted(self._kept())
+        fields = self._read(self.path)
         X = fields.values.reshape(len(fields.values), -1)
         X = X if self.anomalies is None else self._anomalies(X, fields)
-        rows = np.isin(fields.dates[:, 1], kept)
-        if not rows.any():
-            raise DataError(f"{_shown(self.path)} has no day in the months {kept}")
+        rows = np.isin(fields.dates[:, 1], [*self._kept()])
         complete, columns = self._complete(X[rows])
         X, dates = X[rows][complete], fields.dates[rows][complete]
         degrees = (fields.latitudes.tolist(), fields.longitudes.tolist())
@@ -107,8 +105,6 @@ class NetCDF(Component):
         # Models find columns by name, and refuse anomalies for values and other grids.
         end = "" if self.anomalies is None else " anomaly"
         names = [places[column] + end for column in np.flatnonzero(columns)]
-        if len(set(names)) < len(names):
-            raise DataError(f"{_shown(self.path)} has grid points closer than 0.0001 degrees")
         return Data(
             np.ascontiguousarray(X[:, columns]),
             feature_names=names,
@@ -168,7 +164,7 @@ class NetCDF(Component):
         return parts[0]._replace(values=values, dates=dates)
 
     def _read_file(self, path: str) -> Fields:
-        xr, file = _xarray(), Path(path).expanduser()
+        xr, file = import_xarray(), Path(path).expanduser()
         with open_regular(file) as stream:
             magic = stream.read(4)
             engine = {b"CDF\x01": "scipy", b"CDF\x02": "scipy", b"\x89HDF": "h5netcdf"}.get(magic)
@@ -244,12 +240,13 @@ class NetCDF(Component):
         days = np.datetime64("2001-01-01", "ns") + np.arange(40) * np.timedelta64(1, "D")
         coords = {"time": days, "lat": np.arange(30.0, 50.0, 5.0), "lon": np.arange(0.0, 30.0, 5.0)}
         values = np.random.default_rng(0).normal(size=(40, 4, 6))
-        data = _xarray().Dataset({"slp": (("time", "lat", "lon"), values)}, coords)
+        data = import_xarray().Dataset({"slp": (("time", "lat", "lon"), values)}, coords)
         data.to_netcdf(folder / "example.nc", engine="scipy")
         return {"path": str(folder / "example.nc")}
 
 
-def _xarray() -> Any:
+def import_xarray() -> Any:
+    """Import xarray and what it reads with; DataError names what is missing."""
     try:  # cftime has the calendars of models; newer h5netcdf does not depend on h5py
         *_, xarray = map(import_module, ("cftime", "h5py", "h5netcdf", "xarray"))
     except ImportError as error:
@@ -260,9 +257,9 @@ def _xarray() -> Any:
 
 def _alike(one: Fields, other: Fields) -> bool:
     axes = [*zip(one[2:4], other[2:4], strict=True)]
+    usual = {one.calendar, other.calendar} <= {"standard", "gregorian", "proleptic_gregorian"}
     same = all(len(a) == len(b) and np.allclose(a, b, atol=1e-4) for a, b in axes)
-    calendars = {"360_day", "noleap"}.intersection((one.calendar, other.calendar))
-    return same and (one.calendar == other.calendar or not calendars)
+    return same and (usual or one.calendar == other.calendar)
 
 
 def _files(path: Any) -> list[str]:

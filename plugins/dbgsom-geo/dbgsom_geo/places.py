@@ -39,9 +39,9 @@ def places_of(names: Sequence[str]) -> NDArray[np.float64] | None:
     found = [_PLACE.fullmatch(str(name)) for name in names]
     if not names or not all(found):
         return None
-    places = [(float(one[1]), float(one[3])) for one in found if one]
-    signs = [(1 - 2 * (one[2] == "S"), 1 - 2 * (one[4] == "W")) for one in found if one]
-    return np.array(places) * np.array(signs)
+    places = [(float(one[1]), one[2] == "S", float(one[3]), one[4] == "W") for one in found if one]
+    north, south, east, west = np.transpose(places)
+    return np.column_stack([north * (1 - 2 * south), east * (1 - 2 * west)])
 
 
 def grid_of(names: Sequence[str]) -> Grid | None:

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.api import DataError
+from dbgsom_geo.netcdf import import_xarray
+
 LATITUDES, LONGITUDES = np.arange(72.5, 27.4, -2.5), np.arange(-50.0, 41.0, 2.5)
 TYPES = (  # centres of action: degrees north and east, hPa
-    ((65, -20, -22), (40, -25, 14)),
-    ((65, -20, 18), (42, -25, -12)),
-    ((58, 15, 20), (55, -35, -12)),
-    ((52, -30, 18), (60, 15, -14)),
-    ((50, 5, -18), (68, -30, 8)),
-    ((47, 10, 14), (65, 0, -10)),
-)
+    ((65, -20, -22), (40, -25, 14)), ((65, -20, 18), (42, -25, -12)),
+    ((58, 15, 20), (55, -35, -12)), ((52, -30, 18), (60, 15, -14)),
+    ((50, 5, -18), (68, -30, 8)), ((47, 10, 14), (65, 0, -10)),
+)  # fmt: skip
 WINTER = np.array([2.0, 1.0, 1.2, 0.8, 1.0, 0.4])  # odds in January, those in July are 1 / odds
 STAYS = 0.75  # probability that a day keeps the type of the day before
 
@@ -67,8 +67,7 @@ def simulate(
 
 def main(file: str, years: str = "10") -> None:
     """Write a NetCDF file with ``slp`` and the true ``type`` of each day."""
-    import xarray as xr
-
+    xr = import_xarray()
     days = np.arange("1991-01-01", f"{1991 + int(years)}-01-01", dtype="datetime64[D]")
     fields, types = simulate(len(days))
     coords = {
@@ -76,14 +75,14 @@ def main(file: str, years: str = "10") -> None:
         "lat": ("lat", LATITUDES, {"units": "degrees_north"}),
         "lon": ("lon", LONGITUDES, {"units": "degrees_east"}),
     }
-    about = {"long_name": "sea-level pressure", "units": "hPa"}
-    slp = (("time", "lat", "lon"), fields.astype(np.float32), about)
+    slp = (("time", "lat", "lon"), fields.astype(np.float32), {"units": "hPa"})
     made = xr.Dataset({"slp": slp, "type": ("time", types.astype(np.int32))}, coords)
     made.to_netcdf(file, engine="scipy")
     print(f"{file}: {len(days):,} days, {len(LATITUDES)} × {len(LONGITUDES)} points")
 
 
 if __name__ == "__main__":
-    if not 2 <= len(sys.argv) <= 3:
-        sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (DataError, OSError, TypeError, ValueError) as error:
+        sys.exit(f"{error}\n{__doc__}")

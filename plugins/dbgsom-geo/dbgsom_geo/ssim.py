@@ -42,7 +42,6 @@ class Ssim(MetricComponent):
     c2: float = Field(default=0.0, ge=0, description="keeps small variances from counting, units²")
 
     def pairwise(self, X: NDArray[Any], prototypes: NDArray[Any]) -> Floats:
-        """Return the distances (m, K) of fields X (m, D) to prototypes (K, D)."""
         (means, variances, fields), (levels, spreads, shapes) = _moments(X), _moments(prototypes)
         products = fields @ shapes.T / X.shape[1]
         similarity = _ratio(2 * products, variances[:, None] + spreads, self.c2)
@@ -58,7 +57,6 @@ class Ssim(MetricComponent):
         return np.clip(1.0 - similarity, 0.0, 2.0)
 
     def assign(self, X: NDArray[Any], prototypes: NDArray[Any]) -> tuple[NDArray[np.int64], Floats]:
-        """Return the nearest prototypes (m,), ties to the lowest row, and their distances."""
         distances = self.pairwise(X, prototypes)
         units = distances.argmin(axis=1)
         return units, distances[np.arange(len(X)), units]
@@ -86,7 +84,6 @@ class Ssim(MetricComponent):
 
     @staticmethod
     def examples(generator: np.random.Generator, n: int) -> Floats:
-        """Return n fields of pressure around 1000, (n, 6), for the conformance kit."""
         return 1000.0 + 10.0 * generator.standard_normal((n, 6))
 
 

@@ -34,7 +34,7 @@ class AreaWeights(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # typ
             cure = "read fields with 'netcdf', and put steps that make other columns behind it"
             raise ValueError(f"names of features say no latitudes, such as 50.0N 10.0W: {cure}")
 
-    def fit(self, X: Floats, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Compute the weights (D,) for X (n, D); ValueError where latitudes do not fit."""
         self.n_features_in_ = X.shape[1]
         if self.latitudes is None:
@@ -45,11 +45,11 @@ class AreaWeights(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # typ
         self.weights_ = np.sqrt(np.maximum(np.cos(np.radians(degrees)), 1e-3))
         return self
 
-    def transform(self, X: Floats) -> Floats:
-        return np.asarray(X * self.weights_.astype(X.dtype))
+    def transform(self, X: Any) -> Floats:
+        return _in_dtype_of(X, np.asarray(X) * self.weights_)
 
-    def inverse_transform(self, X: Floats) -> Floats:
-        return np.asarray(X / self.weights_.astype(X.dtype))
+    def inverse_transform(self, X: Any) -> Floats:
+        return _in_dtype_of(X, np.asarray(X) / self.weights_)
 
 
 class Eof(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -63,8 +63,9 @@ class Eof(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(self, components: float = 0.9) -> None:
         self.components = components
 
-    def fit(self, X: Floats, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Compute the functions of X (n, D); ValueError where there are not so many."""
+        X = np.asarray(X)
         self.n_features_in_, self.mean_ = X.shape[1], X.mean(axis=0, dtype=np.float64)
         centred = X - self.mean_
         if not np.isfinite(centred).all():
@@ -88,11 +89,15 @@ class Eof(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.explained_variance_ratio_ = shares[:count]
         return self
 
-    def transform(self, X: Floats) -> Floats:
-        return np.asarray(((X - self.mean_) @ self.functions_.T).astype(X.dtype))
+    def transform(self, X: Any) -> Floats:
+        return _in_dtype_of(X, (np.asarray(X) - self.mean_) @ self.functions_.T)
 
-    def inverse_transform(self, X: Floats) -> Floats:
-        return np.asarray((X @ self.functions_ + self.mean_).astype(X.dtype))
+    def inverse_transform(self, X: Any) -> Floats:
+        return _in_dtype_of(X, np.asarray(X) @ self.functions_ + self.mean_)
 
     def get_feature_names_out(self, names: Any = None) -> NDArray[Any]:
         return np.array([f"EOF {i + 1}" for i in range(len(self.functions_))], dtype=object)
+
+
+def _in_dtype_of(X: Any, made: Floats) -> Floats:
+    return made.astype(np.float32 if np.asarray(X).dtype == np.float32 else np.float64, copy=False)

@@ -359,17 +359,18 @@ def test_one_window_of_skimage_is_the_same():
 # ------------------------------------------------------------------------- figures and the table
 
 
-def view_of(units, days, names=None, fields=None, **more):
+def view_of(units, days, fields=None, metric="euclidean", **more):
     """A map in a row, of one neuron a unit, whose days are these."""
-    fields = np.eye(max(units) + 1)[units] if fields is None else fields
     n = max(units) + 1
-    som = SomVQ(growth={"name": "fixed", "rows": 1, "columns": n}, epochs=1, tol=0).fit(fields)
+    fields = np.eye(n)[units] if fields is None else fields
+    growth = {"name": "fixed", "rows": 1, "columns": n}
+    som = SomVQ(growth=growth, metric=metric, epochs=1, tol=0).fit(fields)
     evaluation = Evaluation(som.som_map_, som.evaluate(fields).data)
     vars(evaluation)["bmu"] = np.asarray(units)
     vars(evaluation)["hits"] = np.bincount(units, minlength=n)
     time = {} if days is None else {"time": np.array(days)}
     labels, more = np.arange(n), {"title": "a $x$ title"} | more
-    return MapView(evaluation, labels, (), feature_names=names or (), annotations=time, **more)
+    return MapView(evaluation, labels, (), annotations=time, **more)
 
 
 DAYS = ["2001-02-27", "2001-02-28", "2001-03-01", "2001-03-03", "2001-03-04", "2001-12-31"]
@@ -431,14 +432,15 @@ def test_figures_ask_for_time(figure):
         figure.draw(view_of(UNITS, ["yesterday"] * 6))
 
 
-def test_composites_are_means_of_days_in_own_units(tmp_path, monkeypatch):
+@pytest.mark.parametrize("metric", ["euclidean", Ssim(luminance=False)])
+def test_composites_are_means_of_days_in_own_units(tmp_path, monkeypatch, metric):
     monkeypatch.chdir(tmp_path)
     names = [name_of(lat, lon) for lat in (50, 40) for lon in (0, 10, 20)]
     raw = np.random.default_rng(0).normal(size=(6, 6))
     step = AreaWeights(latitudes=places_of(names)[:, 0]).fit(raw)
     eof = Eof(components=5).fit(step.transform(raw))
     X = eof.transform(step.transform(raw))
-    view = view_of(UNITS, None, fields=X, raw_names=names)
+    view = view_of(UNITS, None, X, metric, raw_names=names)
     view = replace(view, restore=lambda made: step.inverse_transform(eof.inverse_transform(made)))
     fields, grid, _ = Composites()._fields(view)
     for unit in (0, 1):
