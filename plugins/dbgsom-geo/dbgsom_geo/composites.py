@@ -79,8 +79,8 @@ class Composites(FigureComponent):
             if width >= _TEXT:
                 share = f"{hits[neuron] / hits.sum():.1%}" if hits[neuron] else "no days"
                 named = f"{neuron}" if own else f"{neuron} · {labels[neuron]}"
-                for words, side in ((named, "left"), (share, "right")):
-                    axes.set_title(words, loc=side, size=letter, pad=2.5, **PLAIN)
+                axes.set_title(named, loc="left", size=letter, pad=2.5, **PLAIN)
+                axes.set_title(share, loc="right", size=letter, pad=2.5, **PLAIN)
         bar = min(0.8, 4.0 / size[1])
         box = ((wide + 0.45) / size[0], 0.5 - bar / 2, 0.18 / size[0], bar)
         colour_bar = figure.colorbar(ScalarMappable(**colours), cax=figure.add_axes(box))

@@ -18,7 +18,6 @@ TYPES = (  # centres of action: degrees north and east, hPa
     ((50, 5, -18), (68, -30, 8)), ((47, 10, 14), (65, 0, -10)),
 )  # fmt: skip
 WINTER = np.array([2.0, 1.0, 1.2, 0.8, 1.0, 0.4])  # odds in January, those in July are 1 / odds
-STAYS = 0.75  # probability that a day keeps the type of the day before
 
 
 def _bell(latitude: Any, longitude: Any, reach: float) -> NDArray[np.float64]:
@@ -42,13 +41,13 @@ def simulate(
         series = generator.standard_normal(n) * np.sqrt(1 - memory**2)
         for day in range(1, n):
             series[day] += memory * series[day - 1]
-        return series
+        return np.asarray(series)
 
     season = np.cos(2 * np.pi * (np.arange(n) - 15) / 365.25)  # 1 in January, -1 in July
     types = np.zeros(n, dtype=np.int64)
     for day in range(n):
         odds = WINTER ** season[day]
-        stays = day and generator.random() < STAYS
+        stays = day and generator.random() < 0.75
         types[day] = types[day - 1] if stays else generator.choice(len(TYPES), p=odds / odds.sum())
     fields = np.full((n, len(LATITUDES), len(LONGITUDES)), 1013.0)
     fields += 3.0 * season[:, None, None] * np.sin(np.radians(3 * LATITUDES))[:, None]
