@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dbgsom_core.api import FigureComponent, MapView, as_label
+from dbgsom_core.api import DataError, FigureComponent, MapView, as_label
 from dbgsom_geo.places import Grid, grid_of, name_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}
-_MOST = 400  # neurons
 _WIDTH, _PANEL = 12.0, (0.6, 3.2)  # inches of the map, and of a panel
 _TEXT, _LINES = 0.9, 1.4  # inches of a panel from which on it has text, and contour lines
 
@@ -40,8 +39,8 @@ class Composites(FigureComponent):
         from matplotlib.ticker import MaxNLocator
 
         hits, places = view.evaluation.hits, view.evaluation.som_map.plane_positions
-        if len(hits) > _MOST:
-            raise ValueError(f"composites draws up to {_MOST} neurons: leave it out")
+        if len(hits) > 400:
+            raise DataError("composites draws up to 400 neurons: leave it out")
         fields, grid, is_geographic = self._fields(view)
         low, high = float(np.nanmin(fields)), float(np.nanmax(fields))
         both = low < 0 < high
@@ -115,7 +114,7 @@ class Composites(FigureComponent):
             grid = Grid(*axes, np.arange(shape[0] * shape[1]))
         if grid is None or len(grid.cells) != values.shape[1] or min(map(len, grid[:2])) < 2:
             cure = "read fields with the data set 'netcdf', or leave it out"
-            raise ValueError(f"composites: features name no places such as 50.0N 10.0W: {cure}")
+            raise DataError(f"composites: features name no places such as 50.0N 10.0W: {cure}")
         fields = grid.fields(values)
         fields[hits == 0] = np.nan
         return fields, grid, is_geographic

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dbgsom_core.api import DataError
+
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 _ISO = re.compile(r"(-?\d{4,})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d))?.*")
 _BEFORE = np.cumsum([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30])  # days before each month
@@ -27,16 +29,16 @@ def days_of(annotations: Mapping[str, NDArray[Any]], who: str) -> Days:
     """Return the days of samples by their annotation ``time``, which ``who`` asks for.
 
     Their calendar is seen from themselves: without a 31st each month has 30 days, without a 29th of
-    February a year has 365. ValueError where there is no time, or one that is no ISO date.
+    February a year has 365. DataError where there is no time, or one that is no ISO date.
     """
     if "time" not in annotations:
         cure = "read the data with 'netcdf', keep a column of dates called time (id: time), or"
-        raise ValueError(f"{who} needs the 'time' of each sample: {cure} leave {who} out")
+        raise DataError(f"{who} needs the 'time' of each sample: {cure} leave {who} out")
     texts = np.asarray(annotations["time"]).astype(str).tolist()
     found = [_ISO.fullmatch(text) for text in texts]
     if not all(found):
         bad = texts[found.index(None)]
-        raise ValueError(f"{who} reads times such as 2001-12-31, and {bad!r} is none: write it so")
+        raise DataError(f"{who} reads times such as 2001-12-31, and {bad!r} is none: write it so")
     parts = np.array([[int(part or 0) for part in one.groups()] for one in found if one])
     years, months, days, hours, minutes = parts.T
     if not (days == 31).any():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbgsom_core.api import FigureComponent, MapView, as_label
+from dbgsom_core.api import DataError, FigureComponent, MapView, as_label
 from dbgsom_geo.composites import PLAIN
 from dbgsom_geo.days import days_of, transition_counts
 
@@ -58,7 +58,7 @@ class Transitions(FigureComponent):
         days = days_of(view.annotations, "transitions")
         counts, _, step = transition_counts(view.evaluation.bmu, days, n)
         if not counts.any():
-            raise ValueError("transitions needs days that follow each other: leave it out")
+            raise DataError("transitions needs days that follow each other: leave it out")
         totals = counts.sum(axis=1, keepdims=True)
         shares = 100 * counts / np.where(totals, totals, np.nan)
         figure, grid = _page(view, n, float(np.clip(0.35 * n + 3.2, 6.0, 10.5)))

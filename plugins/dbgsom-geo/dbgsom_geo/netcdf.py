@@ -29,7 +29,6 @@ _KNOWN = {
     "latitude": ("Y", ("degrees_north", "degree_north", "degrees_n"), ("lat", "latitude", "y")),
     "longitude": ("X", ("degrees_east", "degree_east", "degrees_e"), ("lon", "longitude", "x")),
 }  # CF axis, CF units, usual names
-_LEAST_BYTES, _RATIO = 1 << 30, 100  # of values that a file may claim, or times its own size
 
 
 class Fields(NamedTuple):
@@ -187,7 +186,7 @@ class NetCDF(Component):
                 if not len(rows) or not len(columns):
                     raise DataError(f"{path} has no grid point in these latitudes and longitudes")
                 field = field.isel({dims[1]: rows, dims[2]: columns}).transpose(*dims)
-                if 8 * field.size > max(_LEAST_BYTES, _RATIO * file.stat().st_size):
+                if 8 * field.size > max(1 << 30, 100 * file.stat().st_size):  # bytes
                     raise DataError(f"{path} is too small for the values that it claims to hold")
                 values = field.values
                 values = values.astype(np.promote_types(values.dtype, np.float32), copy=False)

@@ -42,7 +42,7 @@ def fitted(X, metric, seed):
 
 def measures(X, types, metric, seed, similar, euclidean):
     som = fitted(X, metric, seed)
-    units = som.bmu(X).ravel()
+    _, units = np.unique(som.bmu(X).ravel(), return_inverse=True)
     means = np.stack([X[units == one].mean(axis=0) for one in range(units.max() + 1)])
     fields, shapes = (rows - rows.mean(axis=1, keepdims=True) for rows in (X, means[units]))
     products = (fields * shapes).sum(axis=1)

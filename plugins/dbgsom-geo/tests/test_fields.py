@@ -426,9 +426,9 @@ def test_figures_show_what_was_counted(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("figure", [Transitions(), SeasonalFrequency()])
 def test_figures_ask_for_time(figure):
-    with pytest.raises(ValueError, match="needs the 'time' of each sample"):
+    with pytest.raises(DataError, match="needs the 'time' of each sample"):
         figure.draw(view_of(UNITS, None))
-    with pytest.raises(ValueError, match="'yesterday' is none"):
+    with pytest.raises(DataError, match="'yesterday' is none"):
         figure.draw(view_of(UNITS, ["yesterday"] * 6))
 
 
@@ -448,7 +448,7 @@ def test_composites_are_means_of_days_in_own_units(tmp_path, monkeypatch, metric
         np.testing.assert_allclose(fields[unit], expected, atol=1e-12)
     np.testing.assert_array_equal(grid.latitudes, [50, 40])
     drawn(Composites(), view)
-    with pytest.raises(ValueError, match="name no places"):
+    with pytest.raises(DataError, match="name no places"):
         Composites().draw(view_of(UNITS, None))
 
 
