@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class ClusterTables(TrackerComponent):
         return _Observer(self.by)
 
     def how_to_open(self) -> str:
-        return "CSV files in artifacts/cluster_tables of a run folder"
+        return "tables of clusters: artifacts/cluster_tables in the run folder"
 
 
 class _Observer:
@@ -51,117 +51,75 @@ class _Observer:
                 run.log_artifact(f"cluster_tables/{name}.csv", path)
 
 
-class _Groups(NamedTuple):
-    """The samples (n,) sorted by group: their order, and where each of G groups begins."""
-
-    order: NDArray[np.int64]
-    starts: NDArray[np.int64]  # (G + 1,)
-
-
 def tables_of(view: MapView, by: str = "file") -> dict[str, dict[str, Any]]:
-    """Return columns by names for each table: counts, percentages, medians, cv, and by file.
-
-    Raises
-    ------
-    DataError
-        Samples are sparse.
-    """
-    evaluation = view.evaluation
-    bmu, X = evaluation.bmu, evaluation.X
+    """Return the columns of each table by their names; raise `DataError` for sparse samples."""
+    bmu, X, drawn_from = view.evaluation.bmu, view.evaluation.X, view.evaluation.drawn_from
     if not isinstance(X, np.ndarray):
         raise DataError("cluster_tables takes dense samples: leave it out of tracking")
-    if evaluation.drawn_from:
-        warnings.warn(
-            f"cluster_tables counts {len(bmu)} samples that were drawn of {evaluation.drawn_from}: "
-            "data that is read in blocks is measured by a part",
-            stacklevel=2,
-        )
-    labels, of_neuron = np.unique(view.neuron_labels, return_inverse=True)
-    cluster = of_neuron[bmu]
-    present = np.flatnonzero(np.bincount(cluster, minlength=len(labels)))
-    cluster = np.searchsorted(present, cluster)
+    if drawn_from:
+        counted = f"cluster_tables counts {len(bmu)} samples that were drawn of {drawn_from}"
+        warnings.warn(f"{counted}: data read in blocks is measured by a part", stacklevel=2)
+    labels, cluster = np.unique(view.neuron_labels, return_inverse=True)
+    present, cluster = np.unique(cluster[bmu], return_inverse=True)
     names = [str(view.label_names.get(one, one)) for one in labels[present].tolist()]
-    beside = view.annotations.get(by)
-    files, of_file = (
-        (np.array(["all"], dtype=object), np.zeros(len(bmu), dtype=np.int64))
-        if beside is None
-        else np.unique(np.asarray(beside, dtype=object).astype(str), return_inverse=True)
-    )
+    # Objects, as these are texts that thousands of samples share.
+    beside = view.annotations.get(by, np.full(len(bmu), "all", dtype=object))
+    files, first, of_file = np.unique(beside, return_index=True, return_inverse=True)
     k, f = len(names), len(files)
     counts = np.bincount(of_file * k + cluster, minlength=f * k).reshape(f, k)
-    rows = {by: files, **_of_files(view, by, of_file, f)}
-    totals = counts.sum(axis=1, keepdims=True)
+    rows = {by: files} | {
+        name: cells[first]
+        for name, cells in view.annotations.items()
+        if name != by and bool((cells == cells[first][of_file]).all())
+    }
+    totals = counts.sum(axis=1)
     titles = [f"cluster {name}" if name.isdecimal() else name for name in names]
-    count_columns = dict(zip(titles, counts.T, strict=True))
-    shares = dict(zip(titles, (100 * counts / totals).T, strict=True))
+    shares = 100 * counts / totals[:, None]
     found = {
-        "counts": {**rows, "events": totals[:, 0], **count_columns},
-        "percentages": {**rows, "events": totals[:, 0], **shares},
+        name: {**rows, "events": totals, **dict(zip(titles, cells.T, strict=True))}
+        for name, cells in (("counts", counts), ("percentages", shares))
     }
     values = _in_own_units(view, X)
     features = [*map(str, view.feature_names)]
     if len(features) != values.shape[1]:
         features = [f"feature {i}" for i in range(values.shape[1])]
-    features = [
-        f"{one} (marker)" if one in ("cluster", "events", *rows) else one for one in features
-    ]
-    total = counts.sum(axis=0)
-    every: dict[str, Any] = {"cluster": names, "events": total}
-    for name, part in _statistics(values, _grouped(cluster, k)).items():
-        found[name] = every | dict(zip(features, part.T, strict=True))
-    if beside is None:
-        return found
-    each = {one: np.repeat(np.asarray(cells, dtype=object), k) for one, cells in rows.items()}
+    every = {"cluster": names, "events": counts.sum(axis=0)}
+    each = {name: np.repeat(cells, k) for name, cells in rows.items()}
     each |= {"cluster": np.tile(names, f), "events": counts.ravel()}
-    for name, part in _statistics(values, _grouped(of_file * k + cluster, f * k)).items():
-        found[f"{name}_by_file"] = each | dict(zip(features, part.T, strict=True))
+    for columns, groups, end in ((every, cluster, ""), (each, of_file * k + cluster, "_by_file")):
+        taken = {name: f"{name} (marker)" for name in columns}
+        markers = [taken.get(name, name) for name in features]
+        for name, part in statistics(values, groups, len(columns["events"])).items():
+            found[name + end] = columns | dict(zip(markers, part.T, strict=True))
     return found
 
 
-def _of_files(
-    view: MapView, by: str, of_file: NDArray[np.int64], f: int
-) -> Mapping[str, NDArray[Any]]:
-    """Return the columns beside the samples that have one value in each file."""
-    first = np.zeros(f, dtype=np.int64)
-    first[of_file[::-1]] = np.arange(len(of_file))[::-1]
-    found = {}
-    for name, cells in view.annotations.items():
-        if name != by and len(cells) == len(of_file) and (cells == cells[first][of_file]).all():
-            found[name] = cells[first]
-    return found
-
-
-def _in_own_units(view: MapView, X: NDArray[Any]) -> NDArray[np.float32]:
+def _in_own_units(view: MapView, X: NDArray[Any]) -> NDArray[np.floating[Any]]:
     """Return samples (n, D) as the data has them, one column after the other in memory."""
-    values = np.empty(X.shape, dtype=X.dtype, order="F")
+    first = view.in_own_units(X[:1])
+    values = np.empty((len(X), first.shape[1]), dtype=first.dtype, order="F")
     for start in range(0, len(X), _ROWS):
-        part = view.in_own_units(X[start : start + _ROWS])
-        if part.shape[1] != values.shape[1]:  # steps that make other columns
-            values = np.empty((len(X), part.shape[1]), dtype=part.dtype, order="F")
-        values[start : start + _ROWS] = part
+        values[start : start + _ROWS] = view.in_own_units(X[start : start + _ROWS])
     return values
 
 
-def _grouped(group: NDArray[np.int64], n_groups: int) -> _Groups:
-    order = np.argsort(group, kind="stable")
-    ends = np.cumsum(np.bincount(group, minlength=n_groups))
-    return _Groups(order, np.concatenate([[0], ends]))
+def statistics(
+    values: NDArray[np.floating[Any]], groups: NDArray[np.int64], n_groups: int
+) -> dict[str, NDArray[np.float64]]:
+    """Return medians and coefficients of variation (G, D) of samples (n, D) by group (n,).
 
-
-def _statistics(values: NDArray[Any], groups: _Groups) -> dict[str, NDArray[np.float64]]:
-    """Return medians and coefficients of variation (G, D) of samples (n, D); nan for none."""
-    n = len(groups.starts) - 1
-    medians, variation = (np.full((n, values.shape[1]), np.nan) for _ in range(2))
+    Missing values are left out; what cannot be said is nan.
+    """
+    order = np.argsort(groups, kind="stable")
+    ends = [0, *np.cumsum(np.bincount(groups, minlength=n_groups)).tolist()]
+    medians, cv = (np.full((n_groups, values.shape[1]), np.nan) for _ in range(2))
     for place in range(values.shape[1]):
-        column = values[:, place][groups.order]
-        for group, (start, end) in enumerate(
-            zip(groups.starts[:-1], groups.starts[1:], strict=True)
-        ):
+        column = values[:, place][order]
+        for group, (start, end) in enumerate(pairwise(ends)):
             part = column[start:end]
-            part = part[~np.isnan(part)]
+            part = part[~np.isnan(part)].astype(np.float64)
             if len(part):
                 medians[group, place] = np.median(part)
-                mean = part.mean(dtype=np.float64)
-                if mean > 0:
-                    variation[group, place] = part.std(dtype=np.float64) / mean
-    return {"medians": medians, "cv": variation}
+                mean = part.mean()
+                cv[group, place] = part.std() / mean if mean > 0 else np.nan
+    return {"medians": medians, "cv": cv}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import glob
 import re
 import warnings
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +17,18 @@ from pydantic import BeforeValidator, Field
 
 from dbgsom_core.api import Component, Data, DataError
 from dbgsom_core.tables import Columns, as_texts, open_table
-from dbgsom_cyto.fcs_files import EVENT, FILE, OWN, FcsFile, Spillover
+from dbgsom_cyto.fcs_files import EVENT, FILE, OWN, FcsFile, FcsReader, Spillover, files_of
 
-_LISTED = 12  # names in a sentence
 _NOT_MEASURED = re.compile(
     r"time.*|(fsc|ssc|fs|ss)([\W_\d].*)?|event.*|width|center|offset|residual|tof"
     r"|cell[\W_]?length|file[\W_]?(no|number|id|origin).*|bead_?dist.*|bc_sep.*|mahalanobis.*",
     re.IGNORECASE,
 )
 
-Texts = Annotated[
-    str | tuple[str, ...],
-    BeforeValidator(lambda given: tuple(given) if isinstance(given, list) else given),
+Names = Annotated[  # where a list is expected, one is a list of one
+    tuple[str, ...],
+    BeforeValidator(lambda given: (given,) if isinstance(given, str) else tuple(given)),
+    Field(json_schema_extra={"type": ["string", "array"]}),
 ]
 
 
@@ -36,16 +36,18 @@ class Fcs(Component):
     """Events of FCS files, each a sample, through flowio; a feature is called by its marker.
 
     Values are linear and divided by their gain, as the standard says. Where a spillover matrix
-    compensates a channel its name begins with ``Comp-``, so that a model never gets values that are
-    not; see ``dbgsom_cyto.fcs_files``. ``file`` and ``event``, from 0, identify a sample.
+    compensates a channel its name begins with ``Comp-``, so that a model never gets values that
+    are not compensated. ``file`` and ``event``, from 0, identify a sample.
     """
 
-    path: Texts = Field(
+    file_fields: ClassVar[tuple[str, ...]] = ("path", "spillover", "samples")
+
+    path: Names = Field(
         min_length=1,
         examples=["files"],
         description="a file, a folder, a pattern as day1/*.fcs, or a list of these",
     )
-    channels: Texts | None = Field(
+    channels: Names | None = Field(
         default=None,
         description="names of markers or detectors, or patterns as CD*; null: all but time, "
         "scatter, counters, heights and widths beside areas, and those without a marker where "
@@ -85,48 +87,41 @@ class Fcs(Component):
         DataError
             A file is missing, damaged or empty, lacks a channel, or cannot be compensated.
         """
-        if self.spillover is not None and not self.compensate:
-            raise DataError("spillover has no effect with compensate: false; leave one out")
-        files = [FcsFile.open(path) for path in _files(self.path)]
-        called = _short_names([file.path for file in files])
-        own = [file.own_matrix() for file in files]
-        matrices = self._matrices(files, own)
-        kept = self._kept(files)
-        features = _feature_names(files, matrices, kept)
+        files = [*map(FcsFile.open, files_of(self.path))]
+        called, matrices = _short_names([file.path for file in files]), self._matrices(files)
         target = None if self.target is None else _found(files[0], self.target)
+        kept = self._kept(files, target)
+        features = _features(files, matrices, kept)
         counts = [min(file.events, self.rows or file.events) for file in files]
         X = np.empty((sum(counts), len(features)), dtype=np.float32)
-        events, goals, end = np.empty(len(X), np.int64), [], 0
+        events, y, end = np.empty(len(X), np.int64), np.empty(len(X)), 0
         for i, (file, matrix, m) in enumerate(zip(files, matrices, counts, strict=True)):
             columns = file.read([] if matrix is None else [matrix])
             if target is not None and target not in columns:
-                raise DataError(f"{file.path} lacks the target '{target}'")
+                raise DataError(f"{file.path} lacks the target '{target}': choose another one")
             drawn: Any = slice(None)
             if m < file.events:
                 rng = np.random.default_rng([self.seed, i])
                 drawn = np.sort(rng.choice(file.events, m, replace=False))
-            start, end = end, end + m
-            events[start:end] = np.arange(file.events)[drawn]
+            part, end = slice(end, end + m), end + m
+            events[part] = np.arange(file.events)[drawn]
             with np.errstate(over="ignore"):
                 for place, name in enumerate(features):
-                    X[start:end, place] = columns[name][drawn]
+                    X[part, place] = columns[name][drawn]
             if target is not None:
-                goals.append(file.meanings(target, columns[target][drawn]))
-        offered = {name for file in files for name in file.names}
-        for file, *several in zip(files, own, matrices, strict=True):
-            for matrix in {*several} - {None}:
-                offered |= {
-                    matrix.prefix + file.names[i] for i in file.places(matrix, strict=False)
-                }
+                y[part] = columns[target][drawn]
+        whole = np.isfinite(y).all() and (y == np.round(y)).all() if target else False
+        offered = {name for file in files for name in FcsReader.open(file.path).names}
+        offered -= {*features, target, FILE, EVENT}
         return Data(
             X,
-            _as_target(goals),
+            (y.astype(np.int64) if whole else y) if target else None,
             feature_names=features,
             columns=Columns(
                 tuple(features),
                 target=target,
                 ids=(FILE, EVENT),
-                dropped=tuple(sorted(offered - {*features, target})),
+                dropped=tuple(sorted(offered)),
                 dtype="float32",
             ),
             ids={FILE: _repeated(called, counts), EVENT: events},
@@ -149,68 +144,57 @@ class Fcs(Component):
                 create_fcs(file, events.ravel(), channels, markers, text)
         return {"path": str(folder), "channels": ("CD*",), "target": "gate"}
 
-    def _matrices(
-        self, files: Sequence[FcsFile], own: Sequence[Spillover | None]
-    ) -> list[Spillover | None]:
+    def _matrices(self, files: Sequence[FcsFile]) -> list[Spillover | None]:
         """Return the matrix that compensates each file."""
         if not self.compensate:
+            if self.spillover is not None:
+                raise DataError("spillover has no effect with compensate: false; leave one out")
             return [None] * len(files)
         if self.spillover is not None:
             return [Spillover.of_csv(self.spillover)] * len(files)
-        cure = "give one for all with spillover, or set compensate: false"
-        for file in files:
-            if "comp" in file.text and own[0] is None and file.own_matrix() is None:
-                _warn(f"{file.path} is not compensated: its $COMP does not name channels; {cure}")
-        lacking = [file.path for file, matrix in zip(files, own, strict=True) if matrix is None]
+        found = [file.own_matrix() for file in files]
+        lacking = [file.path for file, one in zip(files, found, strict=True) if one is None]
         if 0 < len(lacking) < len(files):
             raise DataError(
-                f"{lacking[0]} holds no spillover matrix ({len(lacking)} of {len(files)} files): "
-                f"{cure}"
+                f"{_listed(lacking)}: no spillover matrix, and others have one: give one for all "
+                "with spillover, or set compensate: false"
             )
         plain = [
             file.path
-            for file, matrix in zip(files, own, strict=True)
-            if matrix is not None and (matrix.values == np.eye(len(matrix.values))).all()
+            for file, one in zip(files, found, strict=True)
+            if one is not None and (one.values == np.eye(len(one.values))).all()
         ]
         if plain:
-            _warn(
-                f"the spillover matrix of {_listed(plain)} compensates nothing: it holds 1 for "
-                "each channel and 0 between them"
-            )
-        return [*own]
+            _warn(f"the spillover matrix of {_listed(plain)} compensates nothing: 0 beside each 1")
+        return found
 
-    def _kept(self, files: Sequence[FcsFile]) -> list[str]:
+    def _kept(self, files: Sequence[FcsFile], target: str | None) -> list[str]:
         """Return the names of the channels that become features, those of all files."""
         if self.channels is None:
-            chosen = [_measured(file) for file in files]
-            if not any(chosen):
-                raise DataError(f"{files[0].path} has no channel but time and scatter: name some")
-            goal = None if self.target is None else _found(files[0], self.target)
-            out = [name for name in files[0].names if name not in [*chosen[0], goal]]
+            chosen = [[name for name in _measured(file) if name != target] for file in files]
+            out = [name for name in files[0].names if name not in [*chosen[0], target]]
             if out:
                 _warn(f"channels that are left out, unless channels names them: {_listed(out)}")
         else:
-            given = (self.channels,) if isinstance(self.channels, str) else self.channels
-            chosen = [[name for one in given for name in _matching(file, one)] for file in files]
-            for one in given:
-                if not any(_matching(file, one) for file in files):
+            several = [[_matching(file, one) for one in self.channels] for file in files]
+            for i, one in enumerate(self.channels):
+                if not any(found[i] for found in several):
                     _found(files[0], one)  # raises
-        union = [*dict.fromkeys(name for names in chosen for name in names)]
+            chosen = [[*dict.fromkeys(chain(*found))] for found in several]
+        union = [*dict.fromkeys(chain(*chosen))]
         for file, names in zip(files, chosen, strict=True):
-            lacking = [name for name in union if name not in {*names}]
+            lacking = [name for name in union if name not in names]
             if lacking and self.differing == "error":
-                holder = next(
-                    f for f, names in zip(files, chosen, strict=True) if lacking[0] in names
-                )
                 raise DataError(
-                    f"{file.path} lacks {_listed(lacking)}, which {holder.path} measures: set "
-                    "differing: intersect to leave them out, or choose channels"
+                    f"{file.path} lacks {_listed(lacking)}, which other files measure: set "
+                    "differing: intersect to leave that out, or choose channels"
                 )
         common = [name for name in union if all(name in names for names in chosen)]
         if not common:
-            raise DataError("the files have no channel in common: choose files of one panel")
+            raise DataError(f"{files[0].path}: no channel is left to train on: name some")
         if len(common) < len(union):
-            _warn(f"left out, as some files lack them: {_listed({*union} - {*common})}")
+            missing = _listed(name for name in union if name not in common)
+            _warn(f"channels that are left out, as some files lack them: {missing}")
         return common
 
     def _of_samples(self, files: Sequence[FcsFile], called: Sequence[str]) -> dict[str, list[str]]:
@@ -218,58 +202,29 @@ class Fcs(Component):
         if self.samples is None:
             return {}
         table = open_table(self.samples)
-        names = table.names
-        if FILE not in names or len({*names}) < len(names):
-            raise DataError(f"{self.samples} needs a column '{FILE}', and columns of other names")
-        cells: dict[str, list[Any]] = {name: [] for name in names}
+        cells: dict[str, list[str]] = {name: [] for name in table.names}
+        if FILE not in cells or {FILE, EVENT} & {*table.names} != {FILE}:
+            raise DataError(f"{self.samples} needs a column '{FILE}', and none called '{EVENT}'")
         for batch in table.batches():
-            for name, column in zip(names, batch.columns, strict=True):
+            for name, column in zip(table.names, batch.columns, strict=True):
                 cells[name] += as_texts(column).fill_null("").to_pylist()
-        at = {}
-        for i, name in enumerate(cells.pop(FILE)):
-            at[name] = at[name.removesuffix(".fcs")] = i
+        at = {re.sub(r"\.fcs$", "", name, flags=re.I): i for i, name in enumerate(cells.pop(FILE))}
         rows = []
         for file, short in zip(files, called, strict=True):
-            known = [
-                name for name in (Path(file.path).name, short, Path(file.path).stem) if name in at
-            ]
+            known = [name for name in (short, Path(file.path).stem) if name in at]
             if not known:
-                raise DataError(f"{self.samples} has no row for the file '{short}': add it")
+                raise DataError(f"{self.samples} has no row for the file '{short}': add one")
             rows.append(at[known[0]])
         return {name: [values[row] for row in rows] for name, values in cells.items()}
 
 
-def _files(path: str | Sequence[str]) -> list[str]:
-    """Return the files that paths, folders and patterns name, each once."""
-    found: list[str] = []
-    for one in (path,) if isinstance(path, str) else path:
-        place = Path(one).expanduser()
-        if place.is_dir():
-            inside = [f"{file}" for file in place.iterdir() if file.suffix.lower() == ".fcs"]
-            if not inside:
-                raise DataError(f"{one} is a folder without an .fcs file: give another path")
-        elif not place.exists() and glob.has_magic(one):
-            inside = glob.glob(f"{place}", recursive=True)  # noqa: PTH207 - may be absolute
-            if not inside:
-                raise DataError(f"no file is called {one}: give another pattern")
-        else:
-            inside = [one]
-        found += sorted(inside, key=_in_order)
-    return [*dict.fromkeys(found)]
-
-
-def _in_order(path: str) -> list[tuple[int, str]]:
-    parts = re.split(r"(\d+)", path)  # part 2 comes before part 10
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
-
-
 def _short_names(paths: Sequence[str]) -> list[str]:
-    """Return a name for each file, unique, without what all of them share."""
+    """Return a name for each file, unique, with as few folders as possible."""
     parts = [Path(path).absolute().with_suffix("").parts for path in paths]
-    for depth in range(1, max(map(len, parts)) + 1):
+    depth, names = 0, list[str]()
+    while depth == 0 or len({*names}) < len(names):
+        depth += 1
         names = ["/".join(one[-depth:]) for one in parts]
-        if len({*names}) == len(names):
-            break
     return names
 
 
@@ -277,18 +232,16 @@ def _found(file: FcsFile, name: str) -> str:
     """Return what a channel is called; raise `DataError` for one that does not exist."""
     if found := _matching(file, name):
         return found[0]
-    known = [*dict.fromkeys(filter(None, [*file.names, *file.channels]))]
-    near = get_close_matches(name, known, 1)
-    lower = [one for one in known if one.lower() == name.lower()]
-    hint = f"; did you mean '{(lower or near)[0]}'?" if lower or near else ""
-    raise DataError(f"{file.path} has no channel '{name}'{hint} (it has: {_listed(known)})")
+    known = {one.lower(): one for one in (*file.channels, *file.names)}
+    near = [known[one] for one in get_close_matches(name.lower(), known, 1)]
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise DataError(f"{file.path} has no channel '{name}'{hint} (it has: {_listed(file.names)})")
 
 
 def _matching(file: FcsFile, name: str) -> list[str]:
     """Return the names of the channels that a name or a pattern stands for."""
     named = [*zip(file.names, file.channels, file.labels, strict=True)]
-    plain = name.removeprefix(OWN)
-    exact = [names[0] for names in named if name in names or plain in names]
+    exact = [names[0] for names in named if {name, name.removeprefix(OWN)} & {*names}]
     return exact or [
         names[0] for names in named if any(fnmatchcase(one, name) for one in names if one)
     ]
@@ -296,54 +249,41 @@ def _matching(file: FcsFile, name: str) -> list[str]:
 
 def _measured(file: FcsFile) -> list[str]:
     """Return the names of the channels that measure a marker."""
-    named = [*zip(file.names, file.channels, file.labels, strict=True)]
     kept = [
-        (name, channel, label)
-        for name, channel, label in named
-        if not (_NOT_MEASURED.fullmatch(channel) or _NOT_MEASURED.fullmatch(name))
+        (name, label not in ("", channel))
+        for name, channel, label in zip(file.names, file.channels, file.labels, strict=True)
+        if not any(_NOT_MEASURED.fullmatch(one) for one in (channel, name))
         and not (channel[-2:] in ("-H", "-W") and f"{channel[:-2]}-A" in file.channels)
         and channel not in file.added
     ]
-    labelled = [name for name, channel, label in kept if label not in ("", channel)]
-    return labelled or [name for name, _, _ in kept]
+    return [name for name, labelled in kept if labelled] or [name for name, _ in kept]
 
 
-def _feature_names(
+def _features(
     files: Sequence[FcsFile], matrices: Sequence[Spillover | None], kept: Sequence[str]
 ) -> list[str]:
     """Return what the features are called, with the prefix of the matrix that compensates them."""
     found: list[str] = []
     for file, matrix in zip(files, matrices, strict=True):
-        prefix = (
-            {} if matrix is None else {file.names[i]: matrix.prefix for i in file.places(matrix)}
-        )
-        names = [prefix.get(name, "") + name for name in kept]
-        differing = {*names} ^ {*(found or names)}
-        if differing:
-            name = min(differing).removeprefix(OWN)
+        called = {} if matrix is None else file.compensated(matrix)
+        names = [called.get(name, name) for name in kept]
+        if found and found != names:
+            name = min({*names} ^ {*found})
             raise DataError(
-                f"{file.path} and {files[0].path} have spillover matrices of other channels, as of "
-                f"'{name}': give one for all with spillover, or leave that channel out"
+                f"{file.path} and {files[0].path} do not both compensate '{name}': give a matrix "
+                "for all with spillover, or leave that channel out"
             )
         found = names
     return found
-
-
-def _as_target(parts: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
-    if not parts:
-        return None
-    y = np.concatenate(parts)
-    whole = y.dtype.kind == "f" and np.isfinite(y).all() and (y == np.round(y)).all()
-    return y.astype(np.int64) if whole and np.abs(y).max() < 1 << 53 else y
 
 
 def _repeated(values: Sequence[str], counts: Sequence[int]) -> NDArray[Any]:
     return np.repeat(np.array([*values], dtype=object), counts)
 
 
-def _listed(names: Iterable[str]) -> str:
+def _listed(names: Iterable[str], most: int = 12) -> str:
     shown = [*names]
-    return ", ".join(shown[:_LISTED]) + (", …" if len(shown) > _LISTED else "")
+    return ", ".join(shown[:most]) + (", …" if len(shown) > most else "")
 
 
 def _warn(sentence: str) -> None:
