@@ -45,8 +45,8 @@ def open_table(
     Parameters
     ----------
     path : str
-        ``~`` is the home folder; a folder of Parquet or Feather files is one table. Files of
-        unknown suffixes are read as CSV.
+        ``~`` is the home folder; a folder of Parquet or Feather files is one table, or of files
+        of a plugin's format, which opens it. Files of unknown suffixes are read as CSV.
     dialect : CsvDialect
         What is known of a CSV file.
     trained : CsvDialect
@@ -68,7 +68,12 @@ def open_table(
     if format is None and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir may raise
         with reading(path, "folder of tables"):
             endings = {Path(one).suffix.lower() for one in os.listdir(path)}  # noqa: PTH208
-        format = "feather" if endings.intersection(FORMATS["feather"].suffixes) else "parquet"
+        known = [one for one in map(format_of, sorted(endings)) if one is not None]
+        format = next((one for one in ("feather", "parquet") if FORMATS[one] in known), "parquet")
+        if FORMATS[format] not in known:
+            for one in known:
+                if one.name not in FORMATS:
+                    return one.open(path)
     found = FORMATS[format] if format else format_of(suffix)
     if found is None and suffix in (".npz", ".xlsx", ".xls", ".json"):
         raise DataError(f"{path}: tables are read from {', '.join(FORMATS)} files")
