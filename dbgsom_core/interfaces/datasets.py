@@ -60,6 +60,10 @@ class Dataset(Protocol):
 
     One that needs a file may have a class method ``examples(folder) -> mapping``: it writes what it
     needs into an empty folder and returns the fields to be built with, for the conformance kit.
+
+    ``file_fields``, ``("path", "target_path")`` without it, are the fields that name files, folders
+    or patterns of them, or hold a tuple of these: what is not in the working directory is looked
+    for in the folder of the configuration.
     """
 
     def load(self) -> Data:
