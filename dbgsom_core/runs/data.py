@@ -457,7 +457,8 @@ def _splitter(split: Split, seed: int) -> Any:
 
 
 def _groups(data: Data, name: str, dataset: str) -> NDArray[Any]:
-    ids, features = dict(data.ids or {}), list(data.feature_names or ())
+    ids = {**data.annotations, **(data.ids or {})}
+    features = list(data.feature_names or ())
     if name in ids:
         groups = np.asarray(ids[name])
     elif name in features:
