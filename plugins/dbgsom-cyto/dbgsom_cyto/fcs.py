@@ -42,8 +42,9 @@ class Fcs(Component):
 
     file_fields: ClassVar[tuple[str, ...]] = ("path", "spillover", "samples")
 
-    path: Names = Field(
+    path: str | tuple[str, ...] = Field(
         min_length=1,
+        strict=False,
         examples=["files"],
         description="a file, a folder, a pattern as day1/*.fcs, or a list of these",
     )
@@ -159,13 +160,6 @@ class Fcs(Component):
                 f"{_listed(lacking)}: no spillover matrix, and others have one: give one for all "
                 "with spillover, or set compensate: false"
             )
-        plain = [
-            file.path
-            for file, one in zip(files, found, strict=True)
-            if one is not None and (one.values == np.eye(len(one.values))).all()
-        ]
-        if plain:
-            _warn(f"the spillover matrix of {_listed(plain)} compensates nothing: 0 beside each 1")
         return found
 
     def _kept(self, files: Sequence[FcsFile], target: str | None) -> list[str]:

@@ -228,12 +228,8 @@ def files_of(path: str | Sequence[str]) -> list[str]:
             inside = glob.glob(str(place), recursive=True)  # noqa: PTH207 - may be absolute
         if not inside:
             raise DataError(f"there is no .fcs file in {one}: give another path")
-        found += sorted(inside, key=lambda name: [*map(_number, re.split(r"(\d+)", name))])
+        found += sorted(inside, key=lambda name: re.sub(r"\d+", lambda n: n[0].zfill(12), name))
     return [*dict.fromkeys(found)]
-
-
-def _number(part: str) -> tuple[int, str]:
-    return (int(part), "") if part.isdecimal() else (-1, part)
 
 
 # ------------------------------------------------------------------------------------- a table

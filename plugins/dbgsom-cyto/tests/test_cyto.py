@@ -1,9 +1,9 @@
 """Cytometry from files to tables: values to the bit, compensation, copies, trees and statistics."""
 
-import subprocess
+import io
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from types import SimpleNamespace
 
 import flowio
@@ -15,6 +15,7 @@ from scipy.spatial.distance import cdist
 
 import dbgsom_core
 from dbgsom_core.api import DataError
+from dbgsom_core.cli import main
 from dbgsom_core.tables import open_table, write_table
 from dbgsom_core.testing import parametrize_with_checks
 from dbgsom_cyto.arcsinh import Arcsinh
@@ -278,9 +279,12 @@ def trained(folder, monkeypatch, dataset, **more):
 
 
 def predict(*arguments):
-    command = [sys.executable, "-m", "dbgsom_core.cli", "predict", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, done.stderr
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(said):
+        patch.setattr(sys, "argv", ["dbgsom", "predict", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return ended.value.code, said.getvalue()
 
 
 def test_a_run_leaves_its_figure_and_tables_and_answers_new_files(files, monkeypatch):
