@@ -34,7 +34,7 @@ class ClusterTables(TrackerComponent):
         return _Observer(self.by)
 
     def how_to_open(self) -> str:
-        return "tables of clusters: artifacts/cluster_tables in the run folder"
+        return "the tables in artifacts/cluster_tables of the run folder"
 
 
 class _Observer:

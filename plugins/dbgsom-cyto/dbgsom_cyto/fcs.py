@@ -42,9 +42,8 @@ class Fcs(Component):
 
     file_fields: ClassVar[tuple[str, ...]] = ("path", "spillover", "samples")
 
-    path: str | tuple[str, ...] = Field(
+    path: str | Annotated[tuple[str, ...], Field(strict=False)] = Field(
         min_length=1,
-        strict=False,
         examples=["files"],
         description="a file, a folder, a pattern as day1/*.fcs, or a list of these",
     )

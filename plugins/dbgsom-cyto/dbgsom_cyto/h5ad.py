@@ -57,19 +57,17 @@ class H5ad(Component):
         if self.layer is not None and self.obsm is not None:
             raise DataError("layer and obsm are both in place of X: leave one out")
         entry = f"layers/{self.layer}" if self.layer else f"obsm/{self.obsm}" if self.obsm else "X"
+        reader = H5adReader.open(self.path)
+        if entry not in reader.matrices:
+            raise DataError(f"{self.path} has no {entry} (it has: {', '.join(reader.matrices)})")
+        names = [reader.names[place] for place in reader.matrices[entry]]
+        places = [*range(len(names))]
+        if self.variables is not None:
+            plain = [name.removeprefix(f"{entry.partition('/')[2]}.") for name in names]
+            places = [plain.index(_known(one, plain, self.path)) for one in self.variables]
         with _opened(self.path) as file:
-            if entry not in file:
-                held = [
-                    f"{kind}/{one}" for kind in ("layers", "obsm") for one in file.get(kind, ())
-                ]
-                raise DataError(f"{self.path} has no {entry} (it has: {', '.join(held) or 'none'})")
-            names, kept = _names(file, entry, self.path), _columns_of_obs(file)
-            places = [*range(len(names))]
-            if self.variables is not None:
-                first = entry.partition("/")[2]
-                plain = [name.removeprefix(f"{first}.") for name in names]
-                places = [plain.index(_known(one, plain, self.path)) for one in self.variables]
             X = np.ascontiguousarray(_dense(file[entry], slice(None), self.path)[:, places])
+            kept = _columns_of_obs(file)
         for name in (*self.id, *self.annotations, *([self.target] if self.target else ())):
             _known(name, kept, self.path)
         features, ids = tuple(names[place] for place in places), (_OBS, *self.id)
@@ -131,11 +129,9 @@ def _names(file: Any, entry: str, path: str) -> list[str]:
     shape = tuple(element.attrs.get("shape", getattr(element, "shape", ())))
     if len(shape) != 2:
         raise DataError(f"{path}: {entry} is no table of numbers: choose another one")
-    names = (
-        [str(i) for i in range(int(shape[1]))] if kind == "obsm" else [*_table(file["var"]).index]
-    )
+    names = range(int(shape[1])) if kind == "obsm" else _table(file["var"]).index
     names = [f"{name}.{one}" if name else str(one).strip() for one in names]
-    if len(names) != shape[1] or len({*names}) < len(names):
+    if not len(names) == len({*names}) == shape[1]:
         raise DataError(f"{path}: variables need names that differ, one for each column of {entry}")
     return names
 
@@ -164,7 +160,7 @@ def _columns_of_obs(file: Any) -> dict[str, NDArray[Any]]:
 
 
 def _plain(column: Any) -> NDArray[Any]:
-    if column.dtype.kind in "biuf":
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
         return np.asarray(column)
     cells = zip(column.astype(object), column.isna(), strict=True)
     return np.array([None if gap else str(cell) for cell, gap in cells], dtype=object)
@@ -185,21 +181,19 @@ def _known(name: str, names: Any, path: str) -> str:
 class H5adReader(TableReader):
     """Observations as a table: X, layers and obsm, obs, and the names of the observations."""
 
-    matrices: dict[str, int] = field(default_factory=dict)  # entries, and how many columns each has
+    matrices: dict[str, range] = field(default_factory=dict)  # and the places of their columns
 
     @classmethod
     def open(cls, path: str) -> H5adReader:
-        names, matrices = [], {}
+        names, matrices = list[str](), dict[str, range]()
         with _opened(path) as file:
             beside = _columns_of_obs(file)
-            entries = ["X"] if "X" in file else []
-            entries += [
-                f"{kind}/{one}" for kind in ("layers", "obsm") for one in file.get(kind, ())
-            ]
-            for entry in entries:
-                if not entry.startswith("obsm/") or getattr(file[entry], "ndim", 0) == 2:
+            held = [f"{kind}/{one}" for kind in ("layers", "obsm") for one in file.get(kind, ())]
+            for entry in ["X"] * ("X" in file) + held:
+                if entry[:4] != "obsm" or getattr(file[entry], "ndim", 0) == 2:
                     found = _names(file, entry, path)
-                    names, matrices[entry] = names + found, len(found)
+                    matrices[entry] = range(len(names), len(names) + len(found))
+                    names += found
         numbers = [column.dtype.kind in "biuf" for column in beside.values()]
         types = [pa.float64()] * len(names) + [pa.float64() if n else pa.string() for n in numbers]
         place, n = Path(path).expanduser(), len(beside[_OBS])
@@ -207,17 +201,15 @@ class H5adReader(TableReader):
 
     def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
         with _opened(self.path) as file:
-            beside = [*_columns_of_obs(file).values()]
-            n, first = len(beside[0]), sum(self.matrices.values())
+            beside = _columns_of_obs(file)
+            n, first = len(beside[_OBS]), len(self.names) - len(beside)
             for start in range(0, n, rows):
                 part = slice(start, min(start + rows, n))
-                cells: dict[int, Any] = {first + i: one[part] for i, one in enumerate(beside)}
-                end = 0
-                for entry, width in self.matrices.items():
-                    begin, end = end, end + width
-                    if wanted := [place for place in places if begin <= place < end]:
+                cells = {i: column[part] for i, column in enumerate(beside.values(), first)}
+                for entry, own in self.matrices.items():
+                    if wanted := [place for place in places if place in own]:
                         matrix = _dense(file[entry], part, self.path)
-                        cells |= {place: matrix[:, place - begin] for place in wanted}
+                        cells |= {place: matrix[:, place - own.start] for place in wanted}
                 yield as_batch({str(place): cells[place] for place in places})
 
 

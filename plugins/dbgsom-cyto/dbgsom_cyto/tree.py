@@ -24,6 +24,7 @@ _KEY = 2.1  # inches of a column of the legends
 _ROW = 0.17  # inches of one of their rows
 _MOST_CLUSTERS = 60  # that have colours and stand in the legend
 _SMALLEST, _DEAD = 0.35, 0.15  # radii over the largest: of a neuron with hits, and without
+_PLAIN: dict[str, Any] = {"parse_math": False, "usetex": False}  # names are no formulas
 _INK, _GREY = "#333333", "#9a9a9a"
 
 
@@ -55,12 +56,15 @@ class MinimumSpanningTree(FigureComponent):
         clusters = _clusters_of(view, hits)
         colours = colormaps["turbo"](np.linspace(0.04, 0.96, len(names)))
         side = float(np.clip(6.5 + len(hits) / 35, *_SIDES))
-        rows = math.floor((side - 0.8) / _ROW)
-        columns = [math.ceil(len(one) / rows) for one in (names, clusters)]
-        stacked = sum(map(len, (names, clusters))) < rows - 4
-        width = side + _KEY * (1 if stacked else sum(columns))
-        figure = Figure(figsize=(width, side + 0.5))
-        axes = figure.add_axes((0.01, 0.01, side / width - 0.01, side / (side + 0.5)))
+        key: list[tuple[str, Any]] = [("Markers, low to high", None)]
+        key += zip(map(as_label, names), colours, strict=True)
+        key += [("", None), ("Clusters, share of samples", None)] if clusters else []
+        for one in clusters:
+            key.append((f"{as_label(one.name, 18)}   {100 * one.share:.2g} %", one.colour))
+        columns = math.ceil(len(key) * _ROW / (side - 0.5))
+        width, height = side + columns * _KEY, side + 0.5
+        figure = Figure(figsize=(width, height))
+        axes = figure.add_axes((0.01, 0.01, side / width - 0.01, side / height))
         axes.set_aspect("equal")
         axes.set_axis_off()
         _draw_nodes(axes, places, radii, edges, hits, clusters)
@@ -68,22 +72,9 @@ class MinimumSpanningTree(FigureComponent):
         for set_limits, along in ((axes.set_xlim, places[:, 0]), (axes.set_ylim, places[:, 1])):
             set_limits((along - radii).min() - 0.3, (along + radii).max() + 0.3)
         title = as_label(f"Minimum spanning tree, {view.title}".rstrip(", "), 90)
-        top = 1 - 0.12 / (side + 0.5)
-        plain: dict[str, Any] = {"parse_math": False, "usetex": False}  # names are no formulas
-        figure.suptitle(title, x=0.02, y=top, ha="left", va="top", fontsize=13, **plain)
-        below = top - 0.35 / (side + 0.5)
-        right = side / width
-        shares = [f"{as_label(one.name, 18)}   {_percentage(one.share)}" for one in clusters]
-        for what, texts, shown, count in (
-            ("Markers, low to high", [*map(as_label, names)], colours, columns[0]),
-            ("Clusters, share of samples", shares, [one.colour for one in clusters], columns[1]),
-        ):
-            if texts:
-                _draw_key(figure, what, texts, shown, count, (right, below))
-            if stacked:
-                below -= (len(texts) + 2) * _ROW / (side + 0.5)
-            else:
-                right += count * _KEY / width
+        top = 1 - 0.12 / height
+        figure.suptitle(title, x=0.02, y=top, ha="left", va="top", fontsize=13, **_PLAIN)
+        _draw_key(figure, key, columns, (side / width, top - 0.35 / height))
         return figure
 
     def _stars(self, view: MapView, hits: Floats) -> tuple[list[str], Floats]:
@@ -173,10 +164,6 @@ def _clusters_of(view: MapView, hits: Floats) -> list[_Cluster]:
     return found
 
 
-def _percentage(share: float) -> str:
-    return f"{100 * share:.1f} %" if share >= 0.0005 else "< 0.1 %"
-
-
 def _draw_nodes(
     axes: Axes,
     places: Floats,
@@ -204,8 +191,7 @@ def _draw_nodes(
             color=_INK,
             path_effects=[withStroke(linewidth=2, foreground="white")],
             zorder=5,
-            parse_math=False,
-            usetex=False,
+            **_PLAIN,
         )
     circles = [Circle(place, radius) for place, radius in zip(places, radii, strict=True)]
     axes.add_collection(
@@ -230,24 +216,18 @@ def _draw_stars(
         )
 
 
-def _draw_key(
-    figure: Figure, what: str, texts: list[str], colours: Any, columns: int, at: Any
-) -> None:
+def _draw_key(figure: Figure, key: list[tuple[str, Any]], columns: int, at: Any) -> None:
     from matplotlib.patches import Patch
 
-    key = figure.legend(
-        [Patch(facecolor=colour) for colour in colours],
-        texts,
-        title=what,
+    shown = figure.legend(
+        [Patch(facecolor=colour, alpha=float(colour is not None)) for _, colour in key],
+        [text for text, _ in key],
         ncols=columns,
         loc="upper left",
         bbox_to_anchor=at,
         fontsize=8,
-        title_fontsize=8,
-        alignment="left",
         frameon=False,
         labelspacing=0.35,
     )
-    for text in key.get_texts():
-        text.set_parse_math(False)
-        text.set_usetex(False)
+    for text, (_, colour) in zip(shown.get_texts(), key, strict=True):
+        text.set(weight="bold" if colour is None else "normal", **_PLAIN)
