@@ -7,42 +7,22 @@ from dbgsom_core.api import StoredType, hookimpl
 DBGSOM_API_VERSION = 1
 
 _ARCSINH = "dbgsom_cyto.arcsinh:Arcsinh"
-_COFACTORS = "number | list of number | tuple of number | finite[D]"
-
-
-@hookimpl
-def dbgsom_datasets() -> dict[str, str]:
-    """Offer FCS files and AnnData's h5ad files."""
-    return {"fcs": "dbgsom_cyto.fcs:Fcs", "h5ad": "dbgsom_cyto.h5ad:H5ad"}
-
-
-@hookimpl
-def dbgsom_prepare_steps() -> dict[str, str]:
-    """Offer the transformation of cytometry."""
-    return {"arcsinh": _ARCSINH}
-
-
-@hookimpl
-def dbgsom_transformers() -> dict[str, StoredType]:
-    """Allow the transformation in model files."""
-    attributes = {
-        "cofactor": _COFACTORS,
+_STORED = StoredType(
+    _ARCSINH,
+    {
+        "cofactor": "number | list of number | tuple of number | finite[D]",
         "cofactors_": "finite[D]",
         "n_features_in_": "size[D]",
         "feature_names_in_?": "text[D]",
-    }
-    return {
-        "arcsinh": StoredType(_ARCSINH, attributes, fits=lambda step: (step.cofactors_ > 0).all())
-    }
+    },
+    fits=lambda step: (step.cofactors_ > 0).all(),
+)
+_DATASETS = {"fcs": "dbgsom_cyto.fcs:Fcs", "h5ad": "dbgsom_cyto.h5ad:H5ad"}
+_FIGURES = {"minimum_spanning_tree": "dbgsom_cyto.tree:MinimumSpanningTree"}
+_TRACKERS = {"cluster_tables": "dbgsom_cyto.cluster_tables:ClusterTables"}
 
-
-@hookimpl
-def dbgsom_figures() -> dict[str, str]:
-    """Offer the tree of FlowSOM's users."""
-    return {"minimum_spanning_tree": "dbgsom_cyto.tree:MinimumSpanningTree"}
-
-
-@hookimpl
-def dbgsom_trackers() -> dict[str, str]:
-    """Offer tables by cluster and file."""
-    return {"cluster_tables": "dbgsom_cyto.cluster_tables:ClusterTables"}
+dbgsom_datasets = hookimpl(lambda: _DATASETS)
+dbgsom_prepare_steps = hookimpl(lambda: {"arcsinh": _ARCSINH})
+dbgsom_transformers = hookimpl(lambda: {"arcsinh": _STORED})
+dbgsom_figures = hookimpl(lambda: _FIGURES)
+dbgsom_trackers = hookimpl(lambda: _TRACKERS)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
 from dbgsom_core.api import Component, Data, DataError
@@ -20,7 +19,7 @@ from dbgsom_core.tables import Columns, as_texts, open_table
 from dbgsom_cyto.fcs_files import EVENT, FILE, OWN, FcsFile, FcsReader, Spillover, files_of
 
 _NOT_MEASURED = re.compile(
-    r"time.*|(fsc|ssc|fs|ss)([\W_\d].*)?|event.*|width|center|offset|residual|tof"
+    r"time.*|hdr.*|(fsc|ssc|fs|ss)([\W_\d].*)?|event.*|width|center|offset|residual|tof"
     r"|cell[\W_]?length|file[\W_]?(no|number|id|origin).*|bead_?dist.*|bc_sep.*|mahalanobis.*",
     re.IGNORECASE,
 )
@@ -113,6 +112,8 @@ class Fcs(Component):
         whole = np.isfinite(y).all() and (y == np.round(y)).all() if target else False
         offered = {name for file in files for name in FcsReader.open(file.path).names}
         offered -= {*features, target, FILE, EVENT}
+        beside = {FILE: called, **self._of_samples(files, called)}
+        of_files = {n: np.repeat(np.array(v, dtype=object), counts) for n, v in beside.items()}
         return Data(
             X,
             (y.astype(np.int64) if whole else y) if target else None,
@@ -124,11 +125,8 @@ class Fcs(Component):
                 dropped=tuple(sorted(offered)),
                 dtype="float32",
             ),
-            ids={FILE: _repeated(called, counts), EVENT: events},
-            annotations={
-                name: _repeated(values, counts)
-                for name, values in self._of_samples(files, called).items()
-            },
+            ids={FILE: of_files.pop(FILE), EVENT: events},
+            annotations=of_files,
         )
 
     @classmethod
@@ -167,7 +165,8 @@ class Fcs(Component):
             chosen = [[name for name in _measured(file) if name != target] for file in files]
             out = [name for name in files[0].names if name not in [*chosen[0], target]]
             if out:
-                _warn(f"channels that are left out, unless channels names them: {_listed(out)}")
+                text = f"channels that are left out, unless channels names them: {_listed(out)}"
+                warnings.warn(text, stacklevel=2)
         else:
             several = [[_matching(file, one) for one in self.channels] for file in files]
             for i, one in enumerate(self.channels):
@@ -187,7 +186,8 @@ class Fcs(Component):
             raise DataError(f"{files[0].path}: no channel is left to train on: name some")
         if len(common) < len(union):
             missing = _listed(name for name in union if name not in common)
-            _warn(f"channels that are left out, as some files lack them: {missing}")
+            text = f"channels that are left out, as some files lack them: {missing}"
+            warnings.warn(text, stacklevel=2)
         return common
 
     def _of_samples(self, files: Sequence[FcsFile], called: Sequence[str]) -> dict[str, list[str]]:
@@ -270,14 +270,6 @@ def _features(
     return found
 
 
-def _repeated(values: Sequence[str], counts: Sequence[int]) -> NDArray[Any]:
-    return np.repeat(np.array([*values], dtype=object), counts)
-
-
 def _listed(names: Iterable[str], most: int = 12) -> str:
     shown = [*names]
     return ", ".join(shown[:most]) + (", …" if len(shown) > most else "")
-
-
-def _warn(sentence: str) -> None:
-    warnings.warn(sentence, stacklevel=3)

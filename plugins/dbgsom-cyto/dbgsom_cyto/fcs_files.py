@@ -39,6 +39,7 @@ _CURE = "give a matrix with spillover, or set compensate: false"
 _DELIMITERS = "\x0c|!~^\\\x1e/"
 _HEADER, _MOST = 58, 99_999_999  # bytes of the header, and the largest offset that it can hold
 _LAYOUT = r"\$(BEGIN|END)(ANALYSIS|DATA|STEXT)|\$(NEXTDATA|PAR|TOT|MODE|DATATYPE|BYTEORD|P\d+B)"
+_ENDS_IN_NUMBER = re.compile(r",\s*[-+]?[\d.]+(e[-+]?\d+)?$", re.IGNORECASE)
 _SCALES = r"|\$P\d+[EG]|\$TIMESTEP"  # of integers, which become linear
 
 
@@ -147,7 +148,7 @@ class FcsFile:
     def own_matrix(self) -> Spillover | None:
         """Return the file's own matrix; None where it has none, or its values are compensated."""
         texts = [self.text.get(key, "").strip() for key in ("spillover", "spill", "comp")]
-        for text in filter(None, texts):
+        for text in filter(_ENDS_IN_NUMBER.search, texts):  # some list channels alone
             matrix = Spillover.of_keyword(text, self.path)
             marked = any(name.startswith(OWN) for name in matrix.channels)
             if not marked and {OWN + name for name in matrix.channels}.isdisjoint(self.channels):
@@ -171,7 +172,13 @@ class FcsFile:
         found = 0
         for of_header in (False, True):  # where text and header do not agree
             flow = _parsed(self.path, use_header_offsets=of_header)
-            found = 0 if flow.events is None else len(flow.events)
+            if flow.events is None:
+                bits = {flow.text.get(f"p{n}b") for n in flow.channels}
+                raise DataError(
+                    f"{self.path} holds integers of {'/'.join(sorted(map(str, bits)))} bits, which "
+                    "flowio does not read: export it again as floats"
+                )
+            found = len(flow.events)
             if found == self.events * len(self.channels):
                 return flow
         raise DataError(
@@ -322,9 +329,9 @@ class FcsWriter:
         channels = () if source is None else source.channels
         names = _unique([name.replace(",", " ") for name in self._codes], channels)
         tops = np.nan_to_num(new).max(axis=0, initial=0.0)
-        for n, (name, top) in enumerate(zip(names, tops, strict=True), len(channels) + 1):
+        added = zip(names, tops, self._codes.values(), strict=True)
+        for n, (name, top, codes) in enumerate(added, len(channels) + 1):
             keywords |= {f"$P{n}N": name, f"$P{n}E": "0,0", f"$P{n}R": f"{int(top) + 1}"}
-        for name, codes in zip(names, self._codes.values(), strict=True):
             if codes:
                 meanings = ";".join(f"{number}={text}" for text, number in codes.items())
                 keywords[f"DBGSOM_NAMES_OF_{name.upper()}"] = meanings

@@ -117,19 +117,15 @@ def _opened(path: str, mode: str = "r") -> Iterator[Any]:
             yield file
 
 
-def _table(group: Any) -> Any:
-    from anndata.io import read_elem
-
-    return read_elem(group)
-
-
 def _names(file: Any, entry: str, path: str) -> list[str]:
     """Return what the columns of a matrix are called; raise `DataError` where it is none."""
+    from anndata.io import read_elem
+
     element, (kind, _, name) = file[entry], entry.partition("/")
     shape = tuple(element.attrs.get("shape", getattr(element, "shape", ())))
     if len(shape) != 2:
         raise DataError(f"{path}: {entry} is no table of numbers: choose another one")
-    names = range(int(shape[1])) if kind == "obsm" else _table(file["var"]).index
+    names = range(int(shape[1])) if kind == "obsm" else read_elem(file["var"]).index
     names = [f"{name}.{one}" if name else str(one).strip() for one in names]
     if not len(names) == len({*names}) == shape[1]:
         raise DataError(f"{path}: variables need names that differ, one for each column of {entry}")
@@ -154,7 +150,9 @@ def _dense(element: Any, rows: slice, path: str) -> NDArray[np.floating[Any]]:
 
 def _columns_of_obs(file: Any) -> dict[str, NDArray[Any]]:
     """Return the names of the observations, and the columns of obs (n,), numbers or texts."""
-    obs = _table(file["obs"])
+    from anndata.io import read_elem
+
+    obs = read_elem(file["obs"])
     columns = {_OBS: obs.index.to_series(), **{str(name): obs[name] for name in obs}}
     return {name: _plain(column) for name, column in columns.items()}
 
@@ -226,7 +224,7 @@ class H5adWriter:
             return
         import pandas as pd
         from anndata import AnnData
-        from anndata.io import write_elem
+        from anndata.io import read_elem, write_elem
 
         table = pa.Table.from_batches(self._batches, self._schema)
         new = {n: _for_obs(n, as_array(table[n])) for n in table.column_names if n != _OBS}
@@ -236,7 +234,7 @@ class H5adWriter:
             return
         shutil.copyfile(Path(self._source).expanduser(), self._path)
         with _opened(str(self._path), "r+") as file:
-            held, obs = _columns_of_obs(file), _table(file["obs"])
+            held, obs = _columns_of_obs(file), read_elem(file["obs"])
             if len(obs) != len(table):
                 raise DataError(f"{self._path}: {len(table)} answers for {len(obs)} observations")
             for name, column in new.items():
