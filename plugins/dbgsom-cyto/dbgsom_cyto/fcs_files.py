@@ -250,25 +250,26 @@ class FcsReader(TableReader):
 
     @classmethod
     def open(cls, path: str) -> FcsReader:
-        parts, common, notes = [], dict[str, None](), []
-        for number, file in enumerate(map(FcsFile.open, files_of(path))):
+        parts = list[tuple[FcsFile, list[Spillover]]]()
+        common, notes = list[str](), list[str]()
+        for file in map(FcsFile.open, files_of(path)):
             beside = Path(file.path).expanduser().with_name(SPILLOVER)
             sources: list[Callable[[], Spillover | None]] = [file.own_matrix]
             sources += [partial(Spillover.of_csv, beside)] if beside.is_file() else []
-            names, usable = dict.fromkeys(file.names), list[Spillover]()
+            names, usable = [*file.names], list[Spillover]()
             for source in sources:
                 try:
                     if matrix := source():
-                        names |= dict.fromkeys(file.compensated(matrix).values())
+                        names += file.compensated(matrix).values()
                         usable.append(matrix)
                 except DataError as error:  # whoever needs it will miss its columns
                     notes.append(f"{error}")
-            common = {name: None for name in common if name in names} if number else names
+            common = [name for name in common if name in names] if parts else names
             parts.append((file, usable))
         types = [pa.float32()] * len(common) + [pa.int64(), pa.string()]
         paths, rows = [Path(file.path) for file, _ in parts], sum(file.events for file, _ in parts)
-        names = [*common, EVENT, FILE]
-        return cls(path, "fcs", names, types, rows, notes=notes, files=paths, parts=parts)
+        named = [*common, EVENT, FILE]
+        return cls(path, "fcs", named, types, rows, notes=notes, files=paths, parts=parts)
 
     def read(self, places: Sequence[int], rows: int) -> Iterator[pa.RecordBatch]:
         wanted = [self.names[place] for place in places]

@@ -139,7 +139,7 @@ def layout(edges: NDArray[np.int64], lengths: Floats, radii: Floats) -> tuple[Fl
 
 class _Cluster(NamedTuple):
     name: str
-    colour: tuple[float, ...]
+    colour: Floats  # red, green, blue
     share: float
     neurons: NDArray[np.intp]
 
@@ -154,8 +154,8 @@ def _clusters_of(view: MapView, hits: Floats) -> list[_Cluster]:
     labels, of_neuron = np.unique(view.neuron_labels[live], return_inverse=True)
     if len(labels) > min(_MOST_CLUSTERS, max(2, len(hits) - 1)):
         return []
-    palette: list[Any] = [*colormaps["tab20"].colors[::2], *colormaps["tab20"].colors[1::2]]
-    palette += [*colormaps["tab20b"].colors, *colormaps["tab20c"].colors]
+    many = np.vstack([colormaps[name](range(20)) for name in ("tab20", "tab20b", "tab20c")])[:, :3]
+    palette = np.vstack([many[:20:2], many[1:20:2], many[20:]])
     found = []
     for i, label in enumerate(labels.tolist()):
         mine = live[of_neuron == i]
@@ -181,10 +181,12 @@ def _draw_nodes(
     rims = np.full((len(hits), 3), 0.45)
     for one in clusters:
         rims[one.neurons] = one.colour
-        faces[one.neurons] = 1 - 0.35 * (1 - np.array(one.colour))
+        faces[one.neurons] = 1 - 0.35 * (1 - one.colour)
         largest = one.neurons[radii[one.neurons].argmax()]
+        x, y = places[largest] + 0.75 * radii[largest]
         axes.text(
-            *(places[largest] + 0.75 * radii[largest]),
+            x,
+            y,
             as_label(one.name, 18),
             fontsize=8,
             weight="bold",
